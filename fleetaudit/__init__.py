@@ -1,0 +1,18 @@
+"""fleetaudit audits how the hosts of a fleet close a TCP connection with unread data: FIN or RST, on each kernel.
+
+The corridor; data goes one way, and touches the network once:
+
+    inventory.yml ─ inventory/ ─ Inventory ┐                                ┌ transport/ssh     a remote host
+    playbook.yml ── playbook ─── Playbook ─┴ plan ─ Plan ─ wire.request ────┤ transport/local   this machine
+                                                          (COMMAND, stdin)  └ transport/kernel  a kernel image, no host
+                                                                                   │ remote/probe.py runs there
+    report.html ┐                                                                  ▼ one line of JSON
+    junit, csv… ┴ report/ ─ Comparison ─ compare ─ AuditRun ─ archive ─ HostResult ─ wire.decode
+                                           ▲                    (engine: many at once)
+                                         judge (expectations → findings)
+
+To follow one RST from close() to its cell in the page: remote/probe.py, wire.py, compare.py, report/templates, model.py.
+Imports go down the list of rooms in tests/test_architecture.py, which holds them.
+"""
+
+__version__ = "0.1.0"

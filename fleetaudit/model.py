@@ -1,0 +1,374 @@
+"""The nouns: what is planned, what was seen, what became of each host. Frozen, and the same on disk as in memory.
+
+Rules: no I/O and no decisions here. A field that a host can fill is bounded in length, because a host may be hostile.
+`run.json` is `AuditRun` as it stands (format "fleetaudit-run/1", schema in `fleetaudit/schema/`); other programs read
+its keys, so renaming one is a breaking change.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+RUN_FORMAT = "fleetaudit-run/1"
+
+Ending = Literal["FIN", "RST", "FIN, then RST", "nothing", "sent, not delivered", "inconclusive", "not run"]
+"""What close() put on the wire. Over AF_UNIX, which has no segments: RST is ECONNRESET at the peer, FIN end of file."""
+
+EXPECTABLE: tuple[Ending, ...] = ("FIN", "RST", "FIN, then RST", "nothing")
+"""The endings that a playbook may expect; the others say that nothing could be told."""
+
+Stage = Literal[
+    "inventory", "resolve", "connect", "host key", "authenticate", "become", "execute", "decode", "interrupted"
+]
+Family = Literal["ipv4", "ipv6", "unix"]
+Severity = Literal["info", "warning", "error"]
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
+Isolation = Literal["auto", "namespace", "host"]
+HostKeyPolicy = Literal["strict", "accept-new", "off"]
+
+Word = Annotated[str, Meta(max_length=256)]
+Sentence = Annotated[str, Meta(max_length=4096)]
+
+
+class Frozen(msgspec.Struct, frozen=True):
+    """The base of every noun: immutable, fields by name, unknown keys of a newer format ignored."""
+
+
+# ---- where a host is and how it is reached -------------------------------------------------------------------------
+
+
+class SshTarget(Frozen, kw_only=True, tag_field="connection", tag="ssh"):
+    """A host reached by SSH. `known_hosts` and `private_keys` are paths, most preferred first; empty: the user's own."""
+
+    address: str
+    port: int = 22
+    user: str | None = None
+    private_keys: tuple[str, ...] = ()
+    known_hosts: tuple[str, ...] = ()
+    host_key_policy: HostKeyPolicy = "strict"
+    connect_timeout_s: float = 10.0
+    use_agent: bool = True
+
+
+class LocalTarget(Frozen, kw_only=True, tag_field="connection", tag="local"):
+    """This machine, without SSH."""
+
+
+class KernelTarget(Frozen, kw_only=True, tag_field="connection", tag="kernel"):
+    """A kernel image, booted for the occasion; `sysctls` are set in the guest before the probe runs."""
+
+    image: str
+    memory_mib: int = 256
+    append: str = ""
+    sysctls: dict[str, str] = {}
+
+
+Target = SshTarget | LocalTarget | KernelTarget
+
+
+class Host(Frozen, kw_only=True):
+    """One host of an inventory. `groups` are all groups it is in, nearest last, without `all`; `origin` is file:line.
+
+    `variables` are merged by Ansible's precedence and are not rendered yet.
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    variables: dict[str, Any] = {}
+    origin: str = ""
+
+
+class Inventory(Frozen, kw_only=True):
+    """Hosts in the order of the file; `groups` maps every group (also `all`, `ungrouped`) to its hosts' names."""
+
+    sources: tuple[str, ...]
+    hosts: tuple[Host, ...]
+    groups: dict[str, tuple[str, ...]]
+
+
+# ---- what is to be done --------------------------------------------------------------------------------------------
+
+
+class Step(Frozen, kw_only=True):
+    """One step: the words as the playbook has them, and the tuple (actor, verb, arguments…) that the probe is sent."""
+
+    text: str
+    call: tuple[str | int, ...]
+
+
+class Scenario(Frozen, kw_only=True):
+    """One experiment. `expect` is a tuple of the endings that are all right; `control` names the twin that must differ.
+
+    `trials` overrides the play's number. `because` is the reason with its source. `families` says where it makes
+    sense; it follows from the steps and the play, and nobody declares it twice.
+    """
+
+    name: str
+    title: str
+    steps: tuple[Step, ...]
+    expect: tuple[Ending, ...]
+    severity: Severity = "warning"
+    control: str | None = None
+    because: str = ""
+    families: tuple[Family, ...] = ("ipv4", "ipv6")
+    trials: int | None = None
+
+
+class SysctlRule(Frozen, kw_only=True):
+    """What a playbook wants of one sysctl; exactly the given tests apply."""
+
+    equals: str | None = None
+    one_of: tuple[str, ...] | None = None
+    at_least: int | None = None
+    at_most: int | None = None
+    severity: Severity = "warning"
+    because: str = ""
+    fix: str = ""
+
+
+class Play(Frozen, kw_only=True):
+    """One play of a playbook: which hosts (a pattern) run which scenarios, and which sysctls are read and wanted."""
+
+    name: str
+    hosts: str
+    trials: int = 3
+    families: tuple[Family, ...] = ("ipv4", "ipv6")
+    isolation: Isolation = "auto"
+    scenarios: tuple[Scenario, ...] = ()
+    sysctls_collect: tuple[str, ...] = ()
+    sysctls_expect: dict[str, SysctlRule] = {}
+
+
+class Playbook(Frozen, kw_only=True):
+    """A playbook file."""
+
+    source: str
+    plays: tuple[Play, ...]
+
+
+class NotAudited(Frozen, kw_only=True, tag_field="status", tag="not audited"):
+    """A host that could not be audited: at which stage, why, and the next command to type."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    stage: Stage
+    reason: str
+    hint: str = ""
+    # Present on every host of run.json, so that a script may ask any host for any key.
+    kernel: None = None
+    os: None = None
+    python: None = None
+    isolation: None = None
+    observations: tuple[()] = ()
+    sysctls: dict[str, Any] = {}
+    exposure: None = None
+    findings: tuple[()] = ()
+
+
+class HostPlan(Frozen, kw_only=True):
+    """What one host is asked. `target` is `NotAudited` where the inventory already tells that it cannot be reached."""
+
+    name: str
+    groups: tuple[str, ...]
+    target: SshTarget | LocalTarget | KernelTarget | NotAudited
+    scenarios: tuple[Scenario, ...]
+    trials: int
+    isolation: Isolation
+    sysctls_collect: tuple[str, ...]
+    sysctls_expect: dict[str, SysctlRule]
+
+
+class Plan(Frozen, kw_only=True):
+    """Every selected host exactly once, in inventory order."""
+
+    playbooks: tuple[str, ...]
+    hosts: tuple[HostPlan, ...]
+
+
+# ---- what was seen -------------------------------------------------------------------------------------------------
+
+
+class Segment(Frozen, kw_only=True):
+    """One captured segment. `at_us` counts from the trial's first segment; `seq` and `ack` are relative to the
+    initial sequence numbers, as tcpdump prints them; `flags` too ("S", "S.", "P.", "P.U", "R."); `urgent` is the
+    pointer, 0 without URG; `options` are those that matter ("TS", "MP_FASTCLOSE")."""
+
+    at_us: int
+    sender: Literal["closer", "peer"]
+    flags: Annotated[str, Meta(max_length=12)]
+    seq: int
+    ack: int
+    length: int
+    urgent: int = 0
+    options: Word = ""
+
+
+class PeerWitness(Frozen, kw_only=True):
+    """What the peer's socket said after the close, asked in the order that consumes nothing first.
+
+    `state` is tcpi_state (1 ESTABLISHED, 7 CLOSE, 8 CLOSE_WAIT; null over AF_UNIX). `poll` are event names without
+    POLL. `recv` is what recv gave in turn: a number of bytes, "0" for end of file, or an errno's name. `so_error` is
+    SO_ERROR read last ("0" or an errno's name).
+    """
+
+    state: int | None = None
+    poll: tuple[Word, ...] = ()
+    recv: tuple[Word, ...] = ()
+    so_error: Word = ""
+
+
+class Evidence(Frozen, kw_only=True):
+    """Why an ending is believed: three witnesses, each null where it could not speak (`wire_note` says why).
+
+    `kernel` holds the counters that moved, by name. `steps` are [microseconds, index of the step] at which each step
+    began. `queue` is what the closer's receive queue held just before the close. `bytes` counts what each side handed
+    to send() and got from recv(). `wire_omitted` segments were cut out of the middle of a long trace.
+    """
+
+    wire: tuple[Segment, ...] | None = None
+    wire_note: Sentence = ""
+    wire_omitted: int = 0
+    peer: PeerWitness | None = None
+    kernel: dict[Word, int] | None = None
+    steps: tuple[tuple[int, int], ...] = ()
+    queue: dict[Word, int] = {}
+    bytes: dict[Word, int] = {}
+
+
+class Observation(Frozen, kw_only=True):
+    """One scenario over one family on one host.
+
+    `ending` is the verdict on all trials together; `endings` counts what each trial saw and is never rewritten.
+    `reason` is empty where ending and endings agree; it says why a verdict is inconclusive, void or not run.
+    `evidence` is that of the first trial that has the ending (the first that differs, where trials disagree).
+    """
+
+    scenario: str
+    family: Family
+    ending: Ending
+    trials: int
+    endings: dict[str, int] = {}
+    evidence: Evidence = Evidence()
+    reason: str = ""
+
+
+class Kernel(Frozen, kw_only=True):
+    """uname -r, -v, -m."""
+
+    release: Word
+    version: Word
+    machine: Word
+
+
+class Os(Frozen, kw_only=True):
+    """From os-release(5); empty strings where the host has none."""
+
+    id: Word = ""
+    version_id: Word = ""
+    pretty_name: Word = ""
+
+
+class Sysctl(Frozen, kw_only=True):
+    """One sysctl: `value` as read on the host; `default` this kernel's own where a new namespace told it.
+
+    `state` tells apart what an empty value cannot: "" it was read, "absent", or "unreadable: ERRNO".
+    `used` is what the experiment ran under, where that differs from `value`.
+    """
+
+    value: Sentence | None = None
+    default: Sentence | None = None
+    state: Word = ""
+    used: Sentence | None = None
+
+
+class UnreadSockets(Frozen, kw_only=True):
+    """Sockets with a non-empty receive queue now; counts only, never addresses. `partial`: the scan hit its bound."""
+
+    sockets: int
+    bytes: int
+    scanned: int
+    partial: bool = False
+
+
+class Exposure(Frozen, kw_only=True):
+    """What production already felt: the host's own counters since boot, by name; `unread_sockets` null if unreadable."""
+
+    uptime_s: float | None = None
+    counters: dict[Word, int] = {}
+    unread_sockets: UnreadSockets | None = None
+
+
+class Finding(Frozen, kw_only=True):
+    """Where an observation and an expectation differ. `id` is stable: "scenario:NAME/FAMILY" or "sysctl:KEY"."""
+
+    id: str
+    severity: Severity
+    expected: str
+    observed: str
+    because: str = ""
+    fix: str = ""
+    waived: str | None = None
+
+
+class Audited(Frozen, kw_only=True, tag_field="status", tag="audited"):
+    """A host whose probe answered. `notes` are sentences that qualify every verdict of this host (no namespace was to
+    be had, a control failed, settings that could not be copied); `void` says that its verdicts prove nothing."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    stage: None = None
+    reason: str = ""
+    hint: str = ""
+    kernel: Kernel
+    os: Os = Os()
+    python: Word = ""
+    machine_id: Word = ""
+    isolation: Literal["namespace", "host"]
+    notes: tuple[Sentence, ...] = ()
+    void: Sentence = ""
+    observations: tuple[Observation, ...] = ()
+    sysctls: dict[Word, Sysctl] = {}
+    exposure: Exposure | None = None
+    findings: tuple[Finding, ...] = ()
+    elapsed_s: float = 0.0
+
+
+HostResult = Audited | NotAudited
+
+
+class ScenarioRow(Frozen, kw_only=True):
+    """A scenario as run.json carries it: what the report prints is what ran. `control` null: it is a control."""
+
+    name: str
+    title: str
+    steps: tuple[str, ...]
+    expect: tuple[Ending, ...]
+    severity: Severity
+    control: str | None
+    because: str
+
+
+class RunInfo(Frozen, kw_only=True):
+    """About the run itself. Times are UTC, RFC 3339, whole seconds; `fleetaudit` and `controller` are versions."""
+
+    id: str
+    started: str
+    finished: str
+    fleetaudit: str
+    playbooks: tuple[str, ...]
+    controller: str
+    baseline: str | None = None
+    inventory: tuple[str, ...] = ()
+    limit: str | None = None
+
+
+class AuditRun(Frozen, kw_only=True):
+    """A whole run: every selected host exactly once, in inventory order."""
+
+    format: Literal["fleetaudit-run/1"] = RUN_FORMAT
+    run: RunInfo
+    scenarios: tuple[ScenarioRow, ...]
+    hosts: tuple[HostResult, ...]

@@ -1,0 +1,58 @@
+"""Moving bytes: a command and its stdin go to a target, stdout and stderr come back, under one deadline.
+
+Rules: a transport knows neither JSON nor scenarios. It never waits without a limit, never returns more than
+`Limits` allows, and fails only with `TransportError` (stage, reason, next command to type). Only its own module
+imports its library, and imports it late.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from ..model import KernelTarget, LocalTarget, SshTarget
+
+T_contra = TypeVar("T_contra", SshTarget, LocalTarget, KernelTarget, contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on the monotonic clock, in seconds, that everything about one host must end by."""
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """Returns the deadline that lies `seconds` from now."""
+        return cls(time.monotonic() + seconds)
+
+    def remaining(self) -> float:
+        """Returns the seconds left, never less than 0."""
+        return max(0.0, self.at - time.monotonic())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a host may send before it is cut off, in bytes."""
+
+    stdout: int = 8 * 1024 * 1024
+    stderr: int = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What came back. `exit_status` is None where none was given; `cut` names the stream that hit its limit, or ""."""
+
+    stdout: bytes
+    stderr: bytes
+    exit_status: int | None
+    cut: str = ""
+
+
+class Transport(Protocol[T_contra]):
+    """One way to a host."""
+
+    def __call__(self, target: T_contra, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
+        """Runs `command` (for a POSIX shell) with `stdin`, and returns its output; raises `TransportError`."""
+        ...
