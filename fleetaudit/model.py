@@ -40,7 +40,7 @@ class Frozen(msgspec.Struct, frozen=True):
 # ---- where a host is and how it is reached -------------------------------------------------------------------------
 
 
-class SshTarget(Frozen, kw_only=True, tag_field="connection", tag="ssh"):
+class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="ssh"):
     """A host reached by SSH. `known_hosts` and `private_keys` are paths, most preferred first; empty: the user's own."""
 
     address: str
@@ -53,11 +53,11 @@ class SshTarget(Frozen, kw_only=True, tag_field="connection", tag="ssh"):
     use_agent: bool = True
 
 
-class LocalTarget(Frozen, kw_only=True, tag_field="connection", tag="local"):
+class LocalTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="local"):
     """This machine, without SSH."""
 
 
-class KernelTarget(Frozen, kw_only=True, tag_field="connection", tag="kernel"):
+class KernelTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="kernel"):
     """A kernel image, booted for the occasion; `sysctls` are set in the guest before the probe runs."""
 
     image: str
@@ -69,7 +69,7 @@ class KernelTarget(Frozen, kw_only=True, tag_field="connection", tag="kernel"):
 Target = SshTarget | LocalTarget | KernelTarget
 
 
-class Host(Frozen, kw_only=True):
+class Host(Frozen, frozen=True, kw_only=True):
     """One host of an inventory. `groups` are all groups it is in, nearest last, without `all`; `origin` is file:line.
 
     `variables` are merged by Ansible's precedence and are not rendered yet.
@@ -81,7 +81,7 @@ class Host(Frozen, kw_only=True):
     origin: str = ""
 
 
-class Inventory(Frozen, kw_only=True):
+class Inventory(Frozen, frozen=True, kw_only=True):
     """Hosts in the order of the file; `groups` maps every group (also `all`, `ungrouped`) to its hosts' names."""
 
     sources: tuple[str, ...]
@@ -92,14 +92,14 @@ class Inventory(Frozen, kw_only=True):
 # ---- what is to be done --------------------------------------------------------------------------------------------
 
 
-class Step(Frozen, kw_only=True):
+class Step(Frozen, frozen=True, kw_only=True):
     """One step: the words as the playbook has them, and the tuple (actor, verb, arguments…) that the probe is sent."""
 
     text: str
     call: tuple[str | int, ...]
 
 
-class Scenario(Frozen, kw_only=True):
+class Scenario(Frozen, frozen=True, kw_only=True):
     """One experiment. `expect` is a tuple of the endings that are all right; `control` names the twin that must differ.
 
     `trials` overrides the play's number. `because` is the reason with its source. `families` says where it makes
@@ -117,7 +117,7 @@ class Scenario(Frozen, kw_only=True):
     trials: int | None = None
 
 
-class SysctlRule(Frozen, kw_only=True):
+class SysctlRule(Frozen, frozen=True, kw_only=True):
     """What a playbook wants of one sysctl; exactly the given tests apply."""
 
     equals: str | None = None
@@ -129,7 +129,7 @@ class SysctlRule(Frozen, kw_only=True):
     fix: str = ""
 
 
-class Play(Frozen, kw_only=True):
+class Play(Frozen, frozen=True, kw_only=True):
     """One play of a playbook: which hosts (a pattern) run which scenarios, and which sysctls are read and wanted."""
 
     name: str
@@ -142,14 +142,14 @@ class Play(Frozen, kw_only=True):
     sysctls_expect: dict[str, SysctlRule] = {}
 
 
-class Playbook(Frozen, kw_only=True):
+class Playbook(Frozen, frozen=True, kw_only=True):
     """A playbook file."""
 
     source: str
     plays: tuple[Play, ...]
 
 
-class NotAudited(Frozen, kw_only=True, tag_field="status", tag="not audited"):
+class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not audited"):
     """A host that could not be audited: at which stage, why, and the next command to type."""
 
     name: str
@@ -168,7 +168,7 @@ class NotAudited(Frozen, kw_only=True, tag_field="status", tag="not audited"):
     findings: tuple[()] = ()
 
 
-class HostPlan(Frozen, kw_only=True):
+class HostPlan(Frozen, frozen=True, kw_only=True):
     """What one host is asked. `target` is `NotAudited` where the inventory already tells that it cannot be reached."""
 
     name: str
@@ -181,7 +181,7 @@ class HostPlan(Frozen, kw_only=True):
     sysctls_expect: dict[str, SysctlRule]
 
 
-class Plan(Frozen, kw_only=True):
+class Plan(Frozen, frozen=True, kw_only=True):
     """Every selected host exactly once, in inventory order."""
 
     playbooks: tuple[str, ...]
@@ -191,7 +191,7 @@ class Plan(Frozen, kw_only=True):
 # ---- what was seen -------------------------------------------------------------------------------------------------
 
 
-class Segment(Frozen, kw_only=True):
+class Segment(Frozen, frozen=True, kw_only=True):
     """One captured segment. `at_us` counts from the trial's first segment; `seq` and `ack` are relative to the
     initial sequence numbers, as tcpdump prints them; `flags` too ("S", "S.", "P.", "P.U", "R."); `urgent` is the
     pointer, 0 without URG; `options` are those that matter ("TS", "MP_FASTCLOSE")."""
@@ -206,7 +206,7 @@ class Segment(Frozen, kw_only=True):
     options: Word = ""
 
 
-class PeerWitness(Frozen, kw_only=True):
+class PeerWitness(Frozen, frozen=True, kw_only=True):
     """What the peer's socket said after the close, asked in the order that consumes nothing first.
 
     `state` is tcpi_state (1 ESTABLISHED, 7 CLOSE, 8 CLOSE_WAIT; null over AF_UNIX). `poll` are event names without
@@ -220,7 +220,7 @@ class PeerWitness(Frozen, kw_only=True):
     so_error: Word = ""
 
 
-class Evidence(Frozen, kw_only=True):
+class Evidence(Frozen, frozen=True, kw_only=True):
     """Why an ending is believed: three witnesses, each null where it could not speak (`wire_note` says why).
 
     `kernel` holds the counters that moved, by name. `steps` are [microseconds, index of the step] at which each step
@@ -238,7 +238,7 @@ class Evidence(Frozen, kw_only=True):
     bytes: dict[Word, int] = {}
 
 
-class Observation(Frozen, kw_only=True):
+class Observation(Frozen, frozen=True, kw_only=True):
     """One scenario over one family on one host.
 
     `ending` is the verdict on all trials together; `endings` counts what each trial saw and is never rewritten.
@@ -255,7 +255,7 @@ class Observation(Frozen, kw_only=True):
     reason: str = ""
 
 
-class Kernel(Frozen, kw_only=True):
+class Kernel(Frozen, frozen=True, kw_only=True):
     """uname -r, -v, -m."""
 
     release: Word
@@ -263,7 +263,7 @@ class Kernel(Frozen, kw_only=True):
     machine: Word
 
 
-class Os(Frozen, kw_only=True):
+class Os(Frozen, frozen=True, kw_only=True):
     """From os-release(5); empty strings where the host has none."""
 
     id: Word = ""
@@ -271,7 +271,7 @@ class Os(Frozen, kw_only=True):
     pretty_name: Word = ""
 
 
-class Sysctl(Frozen, kw_only=True):
+class Sysctl(Frozen, frozen=True, kw_only=True):
     """One sysctl: `value` as read on the host; `default` this kernel's own where a new namespace told it.
 
     `state` tells apart what an empty value cannot: "" it was read, "absent", or "unreadable: ERRNO".
@@ -284,7 +284,7 @@ class Sysctl(Frozen, kw_only=True):
     used: Sentence | None = None
 
 
-class UnreadSockets(Frozen, kw_only=True):
+class UnreadSockets(Frozen, frozen=True, kw_only=True):
     """Sockets with a non-empty receive queue now; counts only, never addresses. `partial`: the scan hit its bound."""
 
     sockets: int
@@ -293,7 +293,7 @@ class UnreadSockets(Frozen, kw_only=True):
     partial: bool = False
 
 
-class Exposure(Frozen, kw_only=True):
+class Exposure(Frozen, frozen=True, kw_only=True):
     """What production already felt: the host's own counters since boot, by name; `unread_sockets` null if unreadable."""
 
     uptime_s: float | None = None
@@ -301,7 +301,7 @@ class Exposure(Frozen, kw_only=True):
     unread_sockets: UnreadSockets | None = None
 
 
-class Finding(Frozen, kw_only=True):
+class Finding(Frozen, frozen=True, kw_only=True):
     """Where an observation and an expectation differ. `id` is stable: "scenario:NAME/FAMILY" or "sysctl:KEY"."""
 
     id: str
@@ -313,7 +313,7 @@ class Finding(Frozen, kw_only=True):
     waived: str | None = None
 
 
-class Audited(Frozen, kw_only=True, tag_field="status", tag="audited"):
+class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audited"):
     """A host whose probe answered. `notes` are sentences that qualify every verdict of this host (no namespace was to
     be had, a control failed, settings that could not be copied); `void` says that its verdicts prove nothing."""
 
@@ -339,7 +339,7 @@ class Audited(Frozen, kw_only=True, tag_field="status", tag="audited"):
 HostResult = Audited | NotAudited
 
 
-class ScenarioRow(Frozen, kw_only=True):
+class ScenarioRow(Frozen, frozen=True, kw_only=True):
     """A scenario as run.json carries it: what the report prints is what ran. `control` null: it is a control."""
 
     name: str
@@ -351,7 +351,7 @@ class ScenarioRow(Frozen, kw_only=True):
     because: str
 
 
-class RunInfo(Frozen, kw_only=True):
+class RunInfo(Frozen, frozen=True, kw_only=True):
     """About the run itself. Times are UTC, RFC 3339, whole seconds; `fleetaudit` and `controller` are versions."""
 
     id: str
@@ -365,7 +365,7 @@ class RunInfo(Frozen, kw_only=True):
     limit: str | None = None
 
 
-class AuditRun(Frozen, kw_only=True):
+class AuditRun(Frozen, frozen=True, kw_only=True):
     """A whole run: every selected host exactly once, in inventory order."""
 
     format: Literal["fleetaudit-run/1"] = RUN_FORMAT

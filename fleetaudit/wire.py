@@ -46,7 +46,7 @@ MAX_DEPTH = 12
 # ---- the reply, as the probe sends it ------------------------------------------------------------------------------
 
 
-class RawPeer(Frozen, kw_only=True):
+class RawPeer(Frozen, frozen=True, kw_only=True):
     """What the peer's socket said after the ending, in the order asked: tcpi_state (null over AF_UNIX), poll's event
     names ("IN", "OUT", "ERR", "HUP", "RDHUP", "PRI"), up to three recv results ("0", "5", "ECONNRESET", "EAGAIN"),
     then SO_ERROR ("0", "EPIPE", …)."""
@@ -57,7 +57,7 @@ class RawPeer(Frozen, kw_only=True):
     so_error: Word
 
 
-class RawTrial(Frozen, kw_only=True):
+class RawTrial(Frozen, frozen=True, kw_only=True):
     """One trial, or `count` trials that were alike in everything but time.
 
     `wire`: [microseconds since the trial began, "closer" | "peer" (who sent it), flags as tcpdump writes them, relative
@@ -74,7 +74,10 @@ class RawTrial(Frozen, kw_only=True):
     count: Annotated[int, Meta(ge=1, le=1000)]
     wire: (
         Annotated[
-            tuple[tuple[int, Literal["closer", "peer"], Annotated[str, Meta(max_length=12)], int, int, int, int, Word], ...],
+            tuple[
+                tuple[int, Literal["closer", "peer"], Annotated[str, Meta(max_length=12)], int, int, int, int, Word],
+                ...,
+            ],
             Meta(max_length=200),
         ]
         | None
@@ -90,7 +93,7 @@ class RawTrial(Frozen, kw_only=True):
     error: Sentence = ""
 
 
-class RawObservation(Frozen, kw_only=True):
+class RawObservation(Frozen, frozen=True, kw_only=True):
     """One scenario over one family. `not_run` says what the host lacks; then there are no trials."""
 
     scenario: Word
@@ -99,7 +102,7 @@ class RawObservation(Frozen, kw_only=True):
     not_run: Sentence = ""
 
 
-class Reply(Frozen, kw_only=True):
+class Reply(Frozen, frozen=True, kw_only=True):
     """All that a probe says. `isolation_note` says why it is "host" although a namespace was allowed. `notes` are
     sentences about the whole run (settings that could not be copied into the namespace, the alarm that rang)."""
 
