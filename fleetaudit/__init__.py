@@ -11,7 +11,8 @@ The corridor; data goes one way, and touches the network once:
                                            ▲                    (engine: many at once)
                                          judge (expectations → findings)
 
-To follow one RST from close() to its cell in the page: remote/probe.py, wire.py, compare.py, report/templates, model.py.
+To follow one RST from close() to its cell in the page:
+remote/probe.py, wire.py, compare.py, report/templates, model.py.
 Imports go down the list of rooms in tests/test_architecture.py, which holds them.
 """
 

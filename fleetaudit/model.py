@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-RUN_FORMAT = "fleetaudit-run/1"
+RUN_FORMAT: Literal["fleetaudit-run/1"] = "fleetaudit-run/1"
 
 Ending = Literal["FIN", "RST", "FIN, then RST", "nothing", "sent, not delivered", "inconclusive", "not run"]
 """What close() put on the wire. Over AF_UNIX, which has no segments: RST is ECONNRESET at the peer, FIN end of file."""
@@ -41,7 +41,8 @@ class Frozen(msgspec.Struct, frozen=True):
 
 
 class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="ssh"):
-    """A host reached by SSH. `known_hosts` and `private_keys` are paths, most preferred first; empty: the user's own."""
+    """A host reached by SSH. `known_hosts` and `private_keys` are paths, most preferred first;
+    empty means the user's own."""
 
     address: str
     port: int = 22
@@ -294,7 +295,8 @@ class UnreadSockets(Frozen, frozen=True, kw_only=True):
 
 
 class Exposure(Frozen, frozen=True, kw_only=True):
-    """What production already felt: the host's own counters since boot, by name; `unread_sockets` null if unreadable."""
+    """What production already felt: the host's own counters since boot, by name;
+    `unread_sockets` is null where it could not be read."""
 
     uptime_s: float | None = None
     counters: dict[Word, int] = {}

@@ -59,9 +59,7 @@ PHRASES: tuple[Phrase, ...] = (
     # Bytes.
     Phrase("SIDE sends N bytes", ("$1", "send", "$2"), "and waits until they are in the other receive queue"),
     Phrase("SIDE sends N urgent bytes", ("$1", "send-urgent", "$2"), "one send with MSG_OOB: the last byte is urgent"),
-    Phrase(
-        "SIDE sends until blocked", ("$1", "send-until-blocked"), "until the other's window and its own queue are full"
-    ),
+    Phrase("SIDE sends until blocked", ("$1", "send-until-blocked"), "until window and send queue are full"),
     Phrase("SIDE reads N bytes", ("$1", "read", "$2"), "recv"),
     Phrase("SIDE reads all", ("$1", "read-all"), "recv until the queue is empty, not waiting for the end"),
     Phrase("SIDE reads to the end", ("$1", "read-to-end"), "recv until end of file or an error"),
@@ -88,7 +86,7 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase("closer shares its socket with a child", ("closer", "reference", "fork"), "fork(2); the child holds it"),
     Phrase("closer passes its socket on", ("closer", "reference", "pass"), "SCM_RIGHTS; it stays in flight"),
     Phrase(
-        "closer closes the other reference", ("closer", "close-other"), "the duplicate, the child's or the one passed"
+        "closer closes the other reference", ("closer", "close-other"), "the duplicate, the child's, the one passed"
     ),
     # What no socket call can do, and settings of the probe's own namespace (undone after the scenario).
     Phrase("peer resends N bytes with FIN", ("peer", "resend-fin", "$1"), "a raw segment: the last N bytes once more"),
