@@ -67,8 +67,8 @@ class TransportError(FleetauditError):
 
 
 class ReplyError(FleetauditError):
-    """What a host answered is no reply; the engine turns it into that host's `NotAudited` at stage `decode`."""
+    """What a host answered is no reply; the engine turns it into that host's `NotAudited` at `stage`."""
 
-    def __init__(self, reason: str, *, hint: str = "") -> None:
-        self.reason, self.hint = reason, hint
+    def __init__(self, reason: str, *, hint: str = "", stage: str = "decode") -> None:
+        self.reason, self.hint, self.stage = reason, hint, stage
         super().__init__(reason)

@@ -18,13 +18,33 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from .errors import ReplyError
-from .model import Exposure, Family, Frozen, HostPlan, Kernel, Os, Sentence, Sysctl, Word
+from .model import (
+    EXPECTABLE,
+    Audited,
+    Ending,
+    Evidence,
+    Exposure,
+    Family,
+    Frozen,
+    HostPlan,
+    Kernel,
+    Observation,
+    Os,
+    PeerWitness,
+    Scenario,
+    Segment,
+    Sentence,
+    Sysctl,
+    Word,
+)
 
 PROTOCOL = 1
 MARK = b"fleetaudit-probe/1 "
@@ -44,17 +64,6 @@ MAX_DEPTH = 12
 
 
 # ---- the reply, as the probe sends it ------------------------------------------------------------------------------
-
-
-class RawPeer(Frozen, frozen=True, kw_only=True):
-    """What the peer's socket said after the ending, in the order asked: tcpi_state (null over AF_UNIX), poll's event
-    names ("IN", "OUT", "ERR", "HUP", "RDHUP", "PRI"), up to three recv results ("0", "5", "ECONNRESET", "EAGAIN"),
-    then SO_ERROR ("0", "EPIPE", …)."""
-
-    state: int | None
-    poll: tuple[Word, ...]
-    recv: Annotated[tuple[Word, ...], Meta(max_length=8)]
-    so_error: Word
 
 
 class RawTrial(Frozen, frozen=True, kw_only=True):
@@ -85,7 +94,7 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     wire_note: Sentence = ""
     wire_lost: int = 0
     wire_omitted: int = 0
-    peer: RawPeer | None
+    peer: PeerWitness | None
     kernel: dict[Word, int] | None
     steps: Annotated[tuple[tuple[int, int], ...], Meta(max_length=64)] = ()
     queue: dict[Word, int] = {}
@@ -160,9 +169,24 @@ def script(call: dict[str, Any]) -> bytes:
     return body.encode("ascii")
 
 
-# ---- back ----------------------------------------------------------------------------------------------------------
+# ---- back: bytes to a typed reply ----------------------------------------------------------------------------------
 
 _decoder = msgspec.json.Decoder(Reply)
+
+
+def decode(
+    plan: HostPlan, stdout: bytes, stderr: bytes = b"", exit_status: int | None = None, cut: str = ""
+) -> Audited:
+    """Returns what a host's output says of it, with a verdict on every scenario that was asked; raises `ReplyError`.
+
+    `cut` names the stream that was cut off at its limit. The line decides; `exit_status` and `stderr` only explain why
+    there is none.
+    """
+    try:
+        reply = reply_of(stdout)
+    except ReplyError as e:
+        raise _explained(e, stderr, exit_status, cut) from e
+    return audited(plan, reply)
 
 
 def reply_of(stdout: bytes) -> Reply:
@@ -177,16 +201,278 @@ def reply_of(stdout: bytes) -> Reply:
         raise ReplyError(f"the result line nests deeper than {MAX_DEPTH}")
     try:
         return _decoder.decode(line)
-    except msgspec.DecodeError as e:  # ValidationError is a child of it
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise ReplyError(f"the result line is not what the probe sends: {e}") from e
 
 
 def _depth(line: bytes) -> int:
     deepest = depth = 0
-    for bracket in re.findall(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', line):
-        if bracket in b"[{":
+    for token in re.finditer(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', line):
+        if token[0] in b"[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif bracket in b"]}":
+        elif token[0] in b"]}":
             depth -= 1
     return deepest
+
+
+def _explained(error: ReplyError, stderr: bytes, exit_status: int | None, cut: str) -> ReplyError:
+    """Returns `error` with what else is known about why there is no result line."""
+    if error.reason != "no result line":
+        return error
+    said = " ".join(stderr.decode("utf-8", "replace").split())[-400:]
+    said = f": {said}" if said else ""
+    if cut:
+        return ReplyError(f"the host sent more on {cut} than is read, and no result line came before that")
+    if exit_status == NO_PYTHON:
+        return ReplyError(
+            "no Python from 2.7 on that works",
+            hint="install python3 (python3-minimal will do) on the host, then run again",
+            stage="execute",
+        )
+    if exit_status in (126, 127):
+        return ReplyError(
+            f"the host has no /bin/sh that it lets us run (exit status {exit_status}){said}", stage="execute"
+        )
+    if exit_status:
+        return ReplyError(f"the command ended with status {exit_status} and no result line{said}", stage="execute")
+    return ReplyError(f"no result line{said}")
+
+
+# ---- back: a reply to verdicts -------------------------------------------------------------------------------------
+
+TOLD = frozenset(EXPECTABLE)
+
+
+def audited(plan: HostPlan, reply: Reply) -> Audited:
+    """Returns the host as audited: a verdict on each scenario asked, in the order asked; raises `ReplyError` where the
+    reply answers what was not asked."""
+    asked = {(s.name, family): s for s in plan.scenarios for family in s.families}
+    given = dict[tuple[str, Family], RawObservation]()
+    for raw in reply.observations:
+        key = (raw.scenario, raw.family)
+        if key not in asked or key in given:
+            raise ReplyError(
+                f"the reply has {'two answers to' if key in given else 'an answer to'} {key}, asked once at most"
+            )
+        given[key] = raw
+    seen = {
+        key: _observation(key[1], s, given.get(key), s.trials or plan.trials, reply.isolation)
+        for key, s in asked.items()
+    }
+    void = "; ".join(_failed_controls(plan, seen))
+    seen = {key: _beside_control(o, asked[key], seen, void) for key, o in seen.items()}
+    return Audited(
+        name=plan.name,
+        groups=plan.groups,
+        kernel=reply.kernel,
+        os=reply.os,
+        python=reply.python,
+        machine_id=reply.machine_id,
+        isolation=reply.isolation,
+        notes=tuple(filter(None, (reply.isolation_note, *reply.notes))),
+        void=void,
+        observations=tuple(seen.values()),
+        sysctls=dict(sorted(reply.sysctls.items())),
+        exposure=reply.exposure,
+        elapsed_s=reply.elapsed_s,
+    )
+
+
+def _observation(
+    family: Family, scenario: Scenario, raw: RawObservation | None, wanted: int, isolation: Literal["namespace", "host"]
+) -> Observation:
+    if raw is None or raw.not_run or not raw.trials:
+        why = raw.not_run if raw else ""
+        return Observation(
+            scenario=scenario.name, family=family, ending="not run", trials=0, reason=why or "the probe did not say why"
+        )
+    mptcp = any(step.call[1:3] == ("connect", "mptcp") for step in scenario.steps)
+    verdicts = [verdict(trial, family, isolation, mptcp=mptcp) for trial in raw.trials]
+    endings = Counter[str]()
+    for trial, (ending, _) in zip(raw.trials, verdicts, strict=True):
+        endings[ending] += trial.count
+    ran = sum(endings.values())
+    if ran > wanted:
+        raise ReplyError(f"the reply has {ran} trials of {scenario.name}, {wanted} were asked")
+    shown, (ending, reason) = raw.trials[0], verdicts[0]
+    if len(endings) > 1:  # show the trial that differs from the most
+        usual = endings.most_common(1)[0][0]
+        shown = next(t for t, (e, _) in zip(raw.trials, verdicts, strict=True) if e != usual)
+        why = "; ".join(dict.fromkeys(r for _, r in verdicts if r))
+        ending, reason = "inconclusive", f"trials disagree: {_counts(endings)}" + (f" ({why})" if why else "")
+    elif ran < wanted:
+        reason = "; ".join(filter(None, (reason, f"{ran} of {wanted} trials ran")))
+    return Observation(
+        scenario=scenario.name,
+        family=family,
+        ending=ending,
+        trials=ran,
+        endings=dict(sorted(endings.items())),
+        evidence=_evidence(shown),
+        reason=reason,
+    )
+
+
+def _counts(endings: Counter[str]) -> str:
+    return ", ".join(f"{ending} \u00d7{n}" for ending, n in sorted(endings.items(), key=lambda kv: (-kv[1], kv[0])))
+
+
+def _evidence(trial: RawTrial) -> Evidence:
+    return Evidence(
+        wire=None if trial.wire is None else tuple(_segment(*s) for s in trial.wire),
+        wire_note=trial.wire_note,
+        wire_omitted=trial.wire_omitted,
+        peer=trial.peer,
+        kernel=trial.kernel,
+        steps=trial.steps,
+        queue=trial.queue,
+        bytes=trial.bytes,
+    )
+
+
+def _segment(
+    at_us: int,
+    sender: Literal["closer", "peer"],
+    flags: str,
+    seq: int,
+    ack: int,
+    length: int,
+    urgent: int,
+    options: str,
+) -> Segment:
+    return Segment(
+        at_us=at_us, sender=sender, flags=flags, seq=seq, ack=ack, length=length, urgent=urgent, options=options
+    )
+
+
+def verdict(
+    trial: RawTrial, family: Family, isolation: Literal["namespace", "host"], *, mptcp: bool = False
+) -> tuple[Ending, str]:
+    """Returns the ending of one trial, and why where it is not simply what was seen.
+
+    The wire decides where there is one, else the peer. The other witnesses must agree with it: an RST or a FIN that the
+    peer never got is "sent, not delivered"; any other disagreement is "inconclusive", spelled out, never a guess.
+    """
+    if trial.error:
+        return "inconclusive", trial.error
+    wire = _wire_ending(trial)
+    peer = _peer_ending(trial.peer) if trial.peer else None
+    counters = trial.kernel or {}
+    said = [f"the {name} says {ending}" for name, ending in (("wire", wire), ("peer", peer)) if ending is not None]
+    if wire is None and peer is None:
+        gone = "the peer was gone" if trial.peer is None else f"the peer's socket said {_words(trial.peer)}"
+        return "inconclusive", f"no witness: {gone}, and {trial.wire_note or 'the wire was not read'}"
+
+    if counters.get("TCPAbortFailed", 0) and peer in (None, "nothing", "FIN") and wire in (None, "nothing", "FIN"):
+        return (
+            "sent, not delivered",
+            "the kernel made an RST and could not send it (TCPAbortFailed); is a firewall in OUTPUT?",
+        )
+    ending = wire or peer or "inconclusive"
+    if wire and peer and wire != peer:
+        arrived_less = (wire, peer) in {
+            ("RST", "nothing"),
+            ("FIN", "nothing"),
+            ("FIN, then RST", "FIN"),
+            ("FIN, then RST", "nothing"),
+        }
+        if arrived_less:
+            return "sent, not delivered", f"{' and '.join(said)}: it left and did not arrive; is a firewall in INPUT?"
+        return "inconclusive", f"the witnesses disagree: {' and '.join(said)} ({_words(trial.peer)})"
+    disagreement = _kernel_disagrees(trial, ending, isolation, family, mptcp=mptcp)
+    if disagreement:
+        return "inconclusive", f"the witnesses disagree: {' and '.join(said)}, but {disagreement}"
+    return ending, ""
+
+
+def _wire_ending(trial: RawTrial) -> Ending | None:
+    """Returns what the closer's own segments were, or None where the capture cannot tell."""
+    if trial.wire is None or trial.wire_lost:
+        return None
+    closers = [flags for _, sender, flags, *_ in trial.wire if sender == "closer"]
+    fin = next((i for i, flags in enumerate(closers) if "F" in flags), None)
+    rst = next((i for i, flags in enumerate(closers) if "R" in flags), None)
+    if rst is None:
+        return "nothing" if fin is None else "FIN"
+    return "RST" if fin is None or rst < fin else "FIN, then RST"
+
+
+def _peer_ending(peer: RawPeer) -> Ending | None:
+    """Returns what the peer's socket shows, or None where it shows neither an end nor an open connection."""
+    failed = {*peer.recv, peer.so_error}
+    if "ECONNRESET" in failed:
+        return "RST"
+    if "EPIPE" in failed:  # tcp_reset() in CLOSE_WAIT: the FIN had come first; recv says 0 and yet it was reset
+        return "FIN, then RST"
+    if "ERR" in peer.poll:
+        return None
+    if "0" in peer.recv:
+        return "FIN"
+    if {"EAGAIN"} & failed and not {"HUP", "RDHUP"} & set(peer.poll):
+        return "nothing"
+    return None
+
+
+def _words(peer: PeerWitness | None) -> str:
+    if peer is None:
+        return "the peer is gone"
+    poll = "|".join(peer.poll) or "none"
+    return f"state {peer.state}, poll {poll}, recv {', '.join(peer.recv)}, SO_ERROR {peer.so_error}"
+
+
+def _kernel_disagrees(
+    trial: RawTrial, ending: Ending, isolation: Literal["namespace", "host"], family: Family, *, mptcp: bool
+) -> str:
+    """Returns in words how the counters contradict `ending`, or "".
+
+    In a namespace of its own the probe is alone, so counters must match; in the host's, other traffic moves them too,
+    and a delta only has to be at least what the ending needs (kernel-behaviour: a delta is evidence only then).
+    """
+    if trial.kernel is None or family == "unix" or mptcp:  # MPTCP resets subflows by other paths and other counters
+        return ""
+    resets = trial.kernel.get("OutRsts", 0)
+    aborts = trial.kernel.get("TCPAbortOnClose", 0)
+    if "RST" in ending and not resets:
+        return "OutRsts did not move"
+    if isolation == "host":
+        return ""
+    if "RST" not in ending and aborts:
+        return f"TCPAbortOnClose moved by {aborts}"
+    if trial.wire is not None and not trial.wire_lost:
+        seen = sum("R" in segment[2] for segment in trial.wire)
+        if resets != seen:
+            return f"OutRsts moved by {resets} and {seen} RST segments were seen"
+    return ""
+
+
+# ---- back: the controls --------------------------------------------------------------------------------------------
+
+
+def _failed_controls(plan: HostPlan, seen: Mapping[tuple[str, Family], Observation]) -> Iterator[str]:
+    """Yields a sentence for every control that ran and did not end as it must."""
+    names = {s.control for s in plan.scenarios}
+    for (name, family), observation in seen.items():
+        scenario = next(s for s in plan.scenarios if s.name == name)
+        must = scenario.expect
+        if name in names and observation.ending != "not run" and observation.ending not in must:
+            yield f"control {name} over {family} ended {observation.ending} where it must end {' or '.join(must)}" + (
+                f" ({observation.reason})" if observation.reason else ""
+            )
+
+
+def _beside_control(
+    observation: Observation, scenario: Scenario, seen: Mapping[tuple[str, Family], Observation], void: str
+) -> Observation:
+    """Returns the observation as it may be believed beside its control: `endings` stays what was seen."""
+    if observation.ending == "not run":
+        return observation
+    if void:
+        reason = f"void: {void}"
+    else:
+        control = seen.get((scenario.control or "", observation.family))
+        if control is None or control.ending != "not run":
+            return observation
+        reason = f"its control {control.scenario} was not run: {control.reason}"
+    reason = "; ".join(filter(None, (reason, observation.reason)))
+    return msgspec.structs.replace(observation, ending="inconclusive", reason=reason)
