@@ -66,6 +66,9 @@ MAX_DEPTH = 12
 # ---- the reply, as the probe sends it ------------------------------------------------------------------------------
 
 
+RawSegment = tuple[int, Literal["closer", "peer"], Annotated[str, Meta(max_length=12)], int, int, int, int, Word]
+
+
 class RawTrial(Frozen, frozen=True, kw_only=True):
     """One trial, or `count` trials that were alike in everything but time.
 
@@ -73,7 +76,7 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     seq, relative ack, payload length, urgent pointer, options], each packet once, of this trial's connection only;
     null where it could not be read, and then `wire_note` says why. `wire_lost`: records that the packet socket dropped
     (PACKET_STATISTICS). `wire_omitted`: segments left out of the middle of a long trace, never one with SYN, FIN, RST
-    or URG. `peer` null: its socket was gone. `kernel`: the counters (COUNTERS in the probe) that moved, null
+    or URG. `peer` (asked in the order of `PeerWitness`) null: its socket was gone. `kernel`: the counters (COUNTERS in the probe) that moved, null
     where they could not be read. `steps`: [microseconds, index] when each step began. `queue`: just before the
     first ending step of the closer, what FIONREAD ("fionread") and /proc/net/tcp ("rx_queue", in a private namespace
     only) said of the closer's receive queue. `bytes`: "closer sent", "closer received", "peer sent", "peer received".
@@ -81,16 +84,7 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     """
 
     count: Annotated[int, Meta(ge=1, le=1000)]
-    wire: (
-        Annotated[
-            tuple[
-                tuple[int, Literal["closer", "peer"], Annotated[str, Meta(max_length=12)], int, int, int, int, Word],
-                ...,
-            ],
-            Meta(max_length=200),
-        ]
-        | None
-    )
+    wire: Annotated[tuple[RawSegment, ...], Meta(max_length=200)] | None
     wire_note: Sentence = ""
     wire_lost: int = 0
     wire_omitted: int = 0
@@ -398,7 +392,7 @@ def _wire_ending(trial: RawTrial) -> Ending | None:
     return "RST" if fin is None or rst < fin else "FIN, then RST"
 
 
-def _peer_ending(peer: RawPeer) -> Ending | None:
+def _peer_ending(peer: PeerWitness) -> Ending | None:
     """Returns what the peer's socket shows, or None where it shows neither an end nor an open connection."""
     failed = {*peer.recv, peer.so_error}
     if "ECONNRESET" in failed:
