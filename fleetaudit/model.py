@@ -211,9 +211,9 @@ class PeerWitness(Frozen, frozen=True, kw_only=True):
     """What the peer's socket said after the close, asked in the order that consumes nothing first.
 
     `state` is tcpi_state (1 ESTABLISHED, 7 CLOSE, 8 CLOSE_WAIT; null over AF_UNIX). `poll` are event names ("IN",
-    "OUT", "ERR", "HUP", "RDHUP", "PRI"). `recv` is what recv gave in turn, errors of the steps themselves first: a number of
-    bytes, "0" for end of file, or an errno's name ("ECONNRESET", "EAGAIN"). `so_error` is SO_ERROR read last ("0",
-    "EPIPE"…).
+    "OUT", "ERR", "HUP", "RDHUP", "PRI"). `recv` is what recv gave in turn, errors that the steps themselves met first:
+    a number of bytes, "0" for end of file, or an errno's name ("ECONNRESET", "EAGAIN"). `so_error` is SO_ERROR, read
+    last ("0", "EPIPE"…).
     """
 
     state: int | None = None

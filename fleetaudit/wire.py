@@ -67,20 +67,21 @@ MAX_DEPTH = 12
 
 
 RawSegment = tuple[int, Literal["closer", "peer"], Annotated[str, Meta(max_length=12)], int, int, int, int, Word]
+"""Microseconds since the trial began, who sent it, flags as tcpdump writes them, relative sequence number, relative
+acknowledgment, payload length, urgent pointer, options that matter."""
 
 
 class RawTrial(Frozen, frozen=True, kw_only=True):
     """One trial, or `count` trials that were alike in everything but time.
 
-    `wire`: [microseconds since the trial began, "closer" | "peer" (who sent it), flags as tcpdump writes them, relative
-    seq, relative ack, payload length, urgent pointer, options], each packet once, of this trial's connection only;
-    null where it could not be read, and then `wire_note` says why. `wire_lost`: records that the packet socket dropped
-    (PACKET_STATISTICS). `wire_omitted`: segments left out of the middle of a long trace, never one with SYN, FIN, RST
-    or URG. `peer` (asked in the order of `PeerWitness`) null: its socket was gone. `kernel`: the counters (COUNTERS in the probe) that moved, null
-    where they could not be read. `steps`: [microseconds, index] when each step began. `queue`: just before the
-    first ending step of the closer, what FIONREAD ("fionread") and /proc/net/tcp ("rx_queue", in a private namespace
-    only) said of the closer's receive queue. `bytes`: "closer sent", "closer received", "peer sent", "peer received".
-    `error`: why the trial could not be carried through ("step 3 “peer sends 5 bytes”: EPIPE").
+    `wire`: each captured packet once, of this trial's connection only; null where it could not be read, and then
+    `wire_note` says why. `wire_lost`: records that the packet socket dropped (PACKET_STATISTICS). `wire_omitted`:
+    segments left out of the middle of a long trace, never one with SYN, FIN, RST or URG. `peer`: null where its socket
+    was gone. `kernel`: the counters that moved, null where they could not be read. `steps`: [microseconds, index] when
+    each step began. `queue`: just before the first ending step of the closer, what FIONREAD ("fionread") and
+    /proc/net/tcp ("rx_queue", in a private namespace only) said of the closer's receive queue. `bytes`: "closer sent",
+    "closer received", "peer sent", "peer received". `error`: why the trial could not be carried through ("step 3 “peer
+    sends 5 bytes”: EPIPE").
     """
 
     count: Annotated[int, Meta(ge=1, le=1000)]
