@@ -1,0 +1,287 @@
+"""The conversation with the probe: what is sent, what is accepted, and what the three witnesses add up to."""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetaudit import wire
+from fleetaudit.errors import ReplyError
+from fleetaudit.model import Ending, Family, HostPlan, Isolation, LocalTarget, PeerWitness, Scenario
+from fleetaudit.steps import parse_step
+
+
+def scenario(
+    name: str, expect: Ending, control: str | None = None, families: tuple[Family, ...] = ("ipv4",)
+) -> Scenario:
+    steps = (parse_step("peer sends 5 bytes"), parse_step("closer closes"))
+    return Scenario(name=name, title=name, steps=steps, expect=(expect,), control=control, families=families)
+
+
+UNREAD = scenario("unread-close", "RST", control="drained-close")
+DRAINED = scenario("drained-close", "FIN")
+
+
+def plan(*scenarios: Scenario, trials: int = 3, isolation: Isolation = "auto") -> HostPlan:
+    return HostPlan(
+        name="web-1",
+        groups=("web",),
+        target=LocalTarget(),
+        scenarios=scenarios,
+        trials=trials,
+        isolation=isolation,
+        sysctls_collect=("net.ipv4.tcp_*",),
+        sysctls_expect={},
+    )
+
+
+SAW_RST = {"state": 7, "poll": ["ERR", "HUP"], "recv": ["ECONNRESET", "0"], "so_error": "0"}
+SAW_FIN = {"state": 8, "poll": ["IN", "OUT", "RDHUP"], "recv": ["0"], "so_error": "0"}
+SAW_BOTH = {"state": 7, "poll": ["ERR", "HUP", "RDHUP"], "recv": ["0"], "so_error": "EPIPE"}
+SAW_NOTHING = {"state": 1, "poll": ["OUT"], "recv": ["EAGAIN"], "so_error": "0"}
+HANDSHAKE = [
+    [0, "peer", "S", 0, 0, 0, 0, "TS"],
+    [9, "closer", "S.", 0, 1, 0, 0, "TS"],
+    [12, "peer", ".", 1, 1, 0, 0, ""],
+]
+ABORT = {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2}
+
+
+def wired(*closers: str) -> list[list[Any]]:
+    return HANDSHAKE + [[100 + i, "closer", flags, 1, 6, 0, 0, ""] for i, flags in enumerate(closers)]
+
+
+def trial(wire_: Any = None, peer: Any = None, kernel: Any = None, count: int = 3, **more: Any) -> dict[str, Any]:
+    return {"count": count, "wire": wire_, "peer": peer, "kernel": kernel} | more
+
+
+RESET = trial(wired("R."), SAW_RST, ABORT)
+FINISHED = trial(wired("F."), SAW_FIN, {})
+
+
+def reply(*observations: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "protocol": 1,
+        "kernel": {"release": "6.12.43", "version": "#1 SMP", "machine": "x86_64"},
+        "os": {"id": "debian", "version_id": "13", "pretty_name": "Debian"},
+        "python": "3.11.2 CPython",
+        "isolation": "namespace",
+        "observations": list(observations),
+        "sysctls": {"net.ipv4.tcp_rfc1337": {"value": "0", "default": "0"}},
+        "exposure": None,
+        "elapsed_s": 1.5,
+    } | more
+
+
+def saw(name: str, *trials: dict[str, Any], family: str = "ipv4", **more: Any) -> dict[str, Any]:
+    return {"scenario": name, "family": family, "trials": list(trials)} | more
+
+
+def line(body: Any) -> bytes:
+    return wire.MARK + json.dumps(body).encode("ascii") + b"\n"
+
+
+def decide(one: dict[str, Any], *, isolation: Any = "namespace", family: Family = "ipv4") -> tuple[str, str]:
+    raw = wire.reply_of(line(reply(saw("unread-close", one)))).observations[0].trials[0]
+    return wire.verdict(raw, family, isolation)
+
+
+# ---- out
+
+
+def test_the_command_line_is_a_constant_that_a_sudoers_line_can_hold() -> None:
+    assert wire.COMMAND.startswith("/bin/sh -c '")
+    assert wire.COMMAND.count("'") == 2
+    assert "\n" not in wire.COMMAND
+    assert "!" not in wire.COMMAND  # csh would expand it
+
+
+def test_a_request_is_ascii_python_and_calls_on_its_last_line() -> None:
+    sent = wire.request(plan(UNREAD, DRAINED), deadline_s=20).decode("ascii")
+    assert ast.parse(sent)
+    last = sent.rstrip("\n").rsplit("\n", 1)[1]
+    assert last.startswith("main({")
+    assert "'unread-close'" in last
+
+
+def test_a_request_cut_anywhere_before_its_last_line_never_calls() -> None:
+    sent = wire.request(plan(UNREAD), deadline_s=20).decode("ascii")
+    for cut in range(0, len(sent) - 40, max(1, len(sent) // 97)):
+        lines = sent[:cut].splitlines()
+        assert not lines or not lines[-1].startswith("main({")
+
+
+# ---- back: bytes to a reply
+
+
+def test_noise_around_the_result_line_is_ignored() -> None:
+    noisy = b"Welcome to \xff\xfe host\r\n$ echo\n" + line(reply(saw("unread-close", RESET))) + b"logout\n"
+    assert wire.decode(plan(UNREAD), noisy).observations[0].ending == "RST"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "status", "stage", "words"),
+    [
+        (b"", 86, "execute", "no Python"),
+        (b"", 127, "execute", "/bin/sh"),
+        (b"This account is not available.\n", 1, "execute", "status 1"),
+        (b"", 0, "decode", "no result line"),
+        (line(reply()) + line(reply()), 0, "decode", "2 result lines"),
+        (line(reply())[:-40], 0, "decode", "not what the probe sends"),
+        (wire.MARK + b"[" * 5000 + b"\n", 0, "decode", "deeper"),
+        (wire.MARK + b'"' + b"x" * (wire.MAX_LINE + 1) + b'"\n', 0, "decode", "bytes"),
+        (line({**reply(), "isolation": "none"}), 0, "decode", "isolation"),
+        (line({**reply(), "python": "x" * 10_000}), 0, "decode", "length"),
+        (line({**reply(), "protocol": 2}), 0, "decode", "protocol"),
+        (line(reply(saw("not-asked", RESET))), 0, "decode", "not-asked"),
+        (line(reply(saw("unread-close", RESET), saw("unread-close", RESET))), 0, "decode", "two answers"),
+        (line(reply(saw("unread-close", {**RESET, "count": 99}))), 0, "decode", "trials"),
+        (wire.MARK + b'{"protocol": 1, "kernel": {"release": "\xff"}}\n', 0, "decode", "not what the probe sends"),
+    ],
+)
+def test_what_is_no_reply_is_refused_in_words(stdout: bytes, status: int, stage: str, words: str) -> None:
+    with pytest.raises(ReplyError) as caught:
+        wire.decode(plan(UNREAD, DRAINED), stdout, b"", status)
+    assert caught.value.stage == stage
+    assert words in caught.value.reason
+
+
+def test_cut_output_is_said_to_be_cut() -> None:
+    with pytest.raises(ReplyError, match="more on stdout than is read"):
+        wire.decode(plan(UNREAD), b"x" * 100, b"", None, "stdout")
+
+
+@given(st.binary(max_size=400), st.sampled_from([b"", wire.MARK, wire.MARK + b"{"]))
+def test_hostile_bytes_give_a_reply_error_and_never_another_exception(noise: bytes, start: bytes) -> None:
+    with pytest.raises(ReplyError):
+        wire.decode(plan(UNREAD), start + noise)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda c: st.lists(c) | st.dictionaries(st.text(max_size=9), c),
+    )
+)
+def test_hostile_json_gives_a_reply_error_and_never_another_exception(body: Any) -> None:
+    with pytest.raises(ReplyError):
+        wire.decode(plan(UNREAD), line({**reply(), "observations": body} if body != [] else body))
+
+
+# ---- back: what three witnesses add up to
+
+
+@pytest.mark.parametrize(
+    ("one", "ending"),
+    [
+        (RESET, "RST"),
+        (FINISHED, "FIN"),
+        (trial(wired("F.", "R."), SAW_BOTH, {"OutRsts": 1}), "FIN, then RST"),
+        (trial(wired("F.", "F.", "R"), None, {"OutRsts": 1}), "FIN, then RST"),
+        (trial(wired(), SAW_NOTHING, {}), "nothing"),
+        (trial(wired("R."), None, ABORT), "RST"),  # the peer was gone
+        (trial(None, SAW_RST, ABORT, wire_note="no packet socket"), "RST"),
+        (trial(None, SAW_FIN, {}), "FIN"),
+        (trial(None, {**SAW_RST, "recv": ["11", "ECONNRESET", "0"]}, ABORT), "RST"),
+        (trial(wired("R."), SAW_RST, None), "RST"),  # counters unreadable
+    ],
+)
+def test_witnesses_that_agree_tell_the_ending(one: dict[str, Any], ending: str) -> None:
+    assert decide(one) == (ending, "")
+
+
+@pytest.mark.parametrize(
+    ("one", "ending", "words"),
+    [
+        (trial(wired("R."), SAW_NOTHING, ABORT), "sent, not delivered", "INPUT"),
+        (trial(wired("F.", "R."), SAW_FIN, {"OutRsts": 1}), "sent, not delivered", "INPUT"),
+        (trial(wired(), SAW_NOTHING, {**ABORT, "TCPAbortFailed": 1}), "sent, not delivered", "OUTPUT"),
+        (trial(None, SAW_NOTHING, {**ABORT, "TCPAbortFailed": 1}), "sent, not delivered", "OUTPUT"),
+        (trial(wired("R."), SAW_FIN, ABORT), "inconclusive", "the wire says RST and the peer says FIN"),
+        (trial(wired("F."), SAW_RST, {}), "inconclusive", "the wire says FIN and the peer says RST"),
+        (trial(wired("R."), SAW_RST, {}), "inconclusive", "OutRsts did not move"),
+        (trial(wired("F."), SAW_FIN, {"TCPAbortOnClose": 1}), "inconclusive", "TCPAbortOnClose moved"),
+        (trial(wired("R."), SAW_RST, {**ABORT, "OutRsts": 2}), "inconclusive", "1 RST segments were seen"),
+        (trial(None, None, {}, wire_note="no right"), "inconclusive", "no right"),
+        (trial(wired("R."), SAW_RST, ABORT, error="step 2: EPIPE"), "inconclusive", "step 2: EPIPE"),
+    ],
+)
+def test_witnesses_that_disagree_are_spelled_out_and_never_guessed(
+    one: dict[str, Any], ending: str, words: str
+) -> None:
+    got, reason = decide(one)
+    assert got == ending
+    assert words in reason
+
+
+def test_a_lossy_capture_is_no_witness() -> None:
+    assert decide(trial(wired(), SAW_RST, ABORT, wire_lost=4)) == ("RST", "")
+    ending, reason = decide(trial(wired("R."), None, ABORT, wire_lost=4, wire_note="4 records were lost"))
+    assert ending == "inconclusive"
+    assert "4 records were lost" in reason
+
+
+def test_in_the_hosts_namespace_other_traffic_may_move_counters_further_but_not_less() -> None:
+    assert decide(trial(None, SAW_FIN, {"TCPAbortOnClose": 7, "OutRsts": 9}), isolation="host") == ("FIN", "")
+    assert decide(trial(None, SAW_RST, {}), isolation="host")[0] == "inconclusive"
+
+
+def test_a_peer_that_was_reset_after_a_fin_is_not_taken_for_a_fin() -> None:
+    raw = wire.RawTrial(
+        count=1, wire=None, peer=PeerWitness(state=7, poll=("ERR", "HUP"), recv=("0",), so_error="EPIPE"), kernel=None
+    )
+    assert wire.verdict(raw, "ipv4", "namespace") == ("FIN, then RST", "")
+
+
+def test_over_af_unix_the_peer_alone_tells() -> None:
+    assert decide(trial(None, {**SAW_RST, "state": None}, None), family="unix") == ("RST", "")
+    assert decide(trial(None, {**SAW_FIN, "state": None}, None), family="unix") == ("FIN", "")
+
+
+def test_trials_that_disagree_are_shown_as_such_with_the_odd_one_as_evidence() -> None:
+    got = wire.decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "count": 2}, {**FINISHED, "count": 1}))))
+    seen = got.observations[0]
+    assert (seen.ending, seen.endings, seen.trials) == ("inconclusive", {"FIN": 1, "RST": 2}, 3)
+    assert "RST ×2, FIN ×1" in seen.reason
+    assert seen.evidence.wire is not None
+    assert seen.evidence.wire[-1].flags == "F."
+
+
+def test_fewer_trials_than_asked_are_said() -> None:
+    seen = wire.decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "count": 1})))).observations[0]
+    assert (seen.ending, seen.reason) == ("RST", "1 of 3 trials ran")
+
+
+def test_what_was_asked_and_not_answered_is_not_run_rather_than_missing() -> None:
+    got = wire.decode(plan(UNREAD, DRAINED), line(reply(saw("drained-close", FINISHED))))
+    assert {o.scenario: o.ending for o in got.observations} == {"unread-close": "not run", "drained-close": "FIN"}
+
+
+# ---- back: controls
+
+
+def test_a_failed_control_voids_every_verdict_and_keeps_what_was_seen() -> None:
+    got = wire.decode(plan(UNREAD, DRAINED), line(reply(saw("unread-close", RESET), saw("drained-close", RESET))))
+    assert "drained-close over ipv4 ended RST where it must end FIN" in got.void
+    assert {o.ending for o in got.observations} == {"inconclusive"}
+    assert got.observations[0].endings == {"RST": 3}
+    assert got.observations[0].reason.startswith("void: control drained-close")
+
+
+def test_an_expectation_that_is_not_met_voids_nothing_where_it_is_no_control() -> None:
+    got = wire.decode(plan(UNREAD, DRAINED), line(reply(saw("unread-close", FINISHED), saw("drained-close", FINISHED))))
+    assert got.void == ""
+    assert got.observations[0].ending == "FIN"
+
+
+def test_without_its_control_a_verdict_is_inconclusive() -> None:
+    got = wire.decode(
+        plan(UNREAD, DRAINED), line(reply(saw("unread-close", RESET), saw("drained-close", not_run="IPv4 is off")))
+    )
+    assert got.observations[0].ending == "inconclusive"
+    assert "its control drained-close was not run: IPv4 is off" in got.observations[0].reason
