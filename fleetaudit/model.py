@@ -73,12 +73,14 @@ Target = SshTarget | LocalTarget | KernelTarget
 class Host(Frozen, frozen=True, kw_only=True):
     """One host of an inventory. `groups` are all groups it is in, nearest last, without `all`; `origin` is file:line.
 
-    `variables` are merged by Ansible's precedence and are not rendered yet.
+    `variables` are merged by Ansible's precedence and are not rendered yet; `variable_origins` tells where each was
+    written. Hosts share these mappings.
     """
 
     name: str
     groups: tuple[str, ...] = ()
     variables: dict[str, Any] = {}
+    variable_origins: dict[str, str] = {}
     origin: str = ""
 
 
@@ -212,7 +214,8 @@ class PeerWitness(Frozen, frozen=True, kw_only=True):
 
     `state` is tcpi_state (1 ESTABLISHED, 7 CLOSE, 8 CLOSE_WAIT; null over AF_UNIX). `poll` are event names ("IN",
     "OUT", "ERR", "HUP", "RDHUP", "PRI"). `recv` is what recv gave in turn, errors that the steps themselves met first:
-    a number of bytes, "0" for end of file, or an errno's name ("ECONNRESET", "EAGAIN"). `so_error` is SO_ERROR, read
+    a number of bytes, "0" for end of file, an errno's name ("ECONNRESET", "EAGAIN"), or what a send of the steps met
+    ("send: ECONNRESET"). `so_error` is SO_ERROR, read
     last ("0", "EPIPE"…).
     """
 

@@ -19,7 +19,7 @@ import functools
 import importlib.resources
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -42,6 +42,7 @@ from .model import (
     Scenario,
     Segment,
     Sentence,
+    Step,
     Sysctl,
     Word,
 )
@@ -282,8 +283,7 @@ def _observation(
         return Observation(
             scenario=scenario.name, family=family, ending="not run", trials=0, reason=why or "the probe did not say why"
         )
-    mptcp = any(step.call[1:3] == ("connect", "mptcp") for step in scenario.steps)
-    verdicts = [verdict(trial, family, isolation, mptcp=mptcp) for trial in raw.trials]
+    verdicts = [verdict(trial, scenario.steps, family, isolation) for trial in raw.trials]
     endings = Counter[str]()
     for trial, (ending, _) in zip(raw.trials, verdicts, strict=True):
         endings[ending] += trial.count
@@ -342,7 +342,7 @@ def _segment(
 
 
 def verdict(
-    trial: RawTrial, family: Family, isolation: Literal["namespace", "host"], *, mptcp: bool = False
+    trial: RawTrial, steps: Sequence[Step], family: Family, isolation: Literal["namespace", "host"]
 ) -> tuple[Ending, str]:
     """Returns the ending of one trial, and why where it is not simply what was seen.
 
@@ -353,6 +353,8 @@ def verdict(
         return "inconclusive", trial.error
     wire = _wire_ending(trial)
     peer = _peer_ending(trial.peer) if trial.peer else None
+    if wire and peer == "nothing" and any(step.call[1] == "resend-fin" for step in steps):
+        peer = None  # it never sent that FIN, so its kernel drops what acknowledges it: silence is no witness
     counters = trial.kernel or {}
     said = [f"the {name} says {ending}" for name, ending in (("wire", wire), ("peer", peer)) if ending is not None]
     if wire is None and peer is None:
@@ -375,7 +377,7 @@ def verdict(
         if arrived_less:
             return "sent, not delivered", f"{' and '.join(said)}: it left and did not arrive; is a firewall in INPUT?"
         return "inconclusive", f"the witnesses disagree: {' and '.join(said)} ({_words(trial.peer)})"
-    disagreement = _kernel_disagrees(trial, ending, isolation, family, mptcp=mptcp)
+    disagreement = _kernel_disagrees(trial, steps, ending, family, isolation)
     if disagreement:
         return "inconclusive", f"the witnesses disagree: {' and '.join(said)}, but {disagreement}"
     return ending, ""
@@ -395,7 +397,7 @@ def _wire_ending(trial: RawTrial) -> Ending | None:
 
 def _peer_ending(peer: PeerWitness) -> Ending | None:
     """Returns what the peer's socket shows, or None where it shows neither an end nor an open connection."""
-    failed = {*peer.recv, peer.so_error}
+    failed = {word.removeprefix("send: ") for word in (*peer.recv, peer.so_error)}
     if "ECONNRESET" in failed:
         return "RST"
     if "EPIPE" in failed:  # tcp_reset() in CLOSE_WAIT: the FIN had come first; recv says 0 and yet it was reset
@@ -417,14 +419,15 @@ def _words(peer: PeerWitness | None) -> str:
 
 
 def _kernel_disagrees(
-    trial: RawTrial, ending: Ending, isolation: Literal["namespace", "host"], family: Family, *, mptcp: bool
+    trial: RawTrial, steps: Sequence[Step], ending: Ending, family: Family, isolation: Literal["namespace", "host"]
 ) -> str:
     """Returns in words how the counters contradict `ending`, or "".
 
     In a namespace of its own the probe is alone, so counters must match; in the host's, other traffic moves them too,
     and a delta only has to be at least what the ending needs (kernel-behaviour: a delta is evidence only then).
     """
-    if trial.kernel is None or family == "unix" or mptcp:  # MPTCP resets subflows by other paths and other counters
+    mptcp = any(step.call[1:3] == ("connect", "mptcp") for step in steps)  # other paths, other counters
+    if trial.kernel is None or family == "unix" or mptcp:
         return ""
     resets = trial.kernel.get("OutRsts", 0)
     aborts = trial.kernel.get("TCPAbortOnClose", 0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fleetaudit import wire
 from fleetaudit.errors import ReplyError
-from fleetaudit.model import Ending, Family, HostPlan, Isolation, LocalTarget, PeerWitness, Scenario
+from fleetaudit.model import Ending, Family, HostPlan, Isolation, LocalTarget, PeerWitness, Scenario, Step
 from fleetaudit.steps import parse_step
 
 
@@ -86,9 +86,15 @@ def line(body: Any) -> bytes:
     return wire.MARK + json.dumps(body).encode("ascii") + b"\n"
 
 
-def decide(one: dict[str, Any], *, isolation: Any = "namespace", family: Family = "ipv4") -> tuple[str, str]:
+def decide(
+    one: dict[str, Any],
+    *,
+    isolation: Any = "namespace",
+    family: Family = "ipv4",
+    steps: tuple[Step, ...] = UNREAD.steps,
+) -> tuple[str, str]:
     raw = wire.reply_of(line(reply(saw("unread-close", one)))).observations[0].trials[0]
-    return wire.verdict(raw, family, isolation)
+    return wire.verdict(raw, steps, family, isolation)
 
 
 # ---- out
@@ -235,7 +241,19 @@ def test_a_peer_that_was_reset_after_a_fin_is_not_taken_for_a_fin() -> None:
     raw = wire.RawTrial(
         count=1, wire=None, peer=PeerWitness(state=7, poll=("ERR", "HUP"), recv=("0",), so_error="EPIPE"), kernel=None
     )
-    assert wire.verdict(raw, "ipv4", "namespace") == ("FIN, then RST", "")
+    assert wire.verdict(raw, UNREAD.steps, "ipv4", "namespace") == ("FIN, then RST", "")
+
+
+def test_a_send_that_met_the_reset_is_the_peers_word_for_it() -> None:
+    first = {"state": 7, "poll": ["IN", "HUP", "RDHUP"], "recv": ["send: ECONNRESET", "11", "0"], "so_error": "0"}
+    assert decide(trial(wired("R."), first, ABORT)) == ("RST", "")
+
+
+def test_silence_of_a_peer_whose_fin_was_forged_is_no_witness() -> None:
+    forged = (parse_step("peer resends 5 bytes with FIN"), parse_step("closer closes"))
+    assert decide(trial(wired("F."), SAW_NOTHING, {}), steps=forged) == ("FIN", "")
+    assert decide(trial(wired("R."), SAW_RST, ABORT), steps=forged) == ("RST", "")
+    assert decide(trial(wired("F."), SAW_RST, {}), steps=forged)[0] == "inconclusive"
 
 
 def test_over_af_unix_the_peer_alone_tells() -> None:
