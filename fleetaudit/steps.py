@@ -151,7 +151,7 @@ def _match(phrase: Phrase, words: Sequence[str]) -> tuple[tuple[str | int, ...] 
                         return None, at, ["an integer"]
                     values += (int(value),)
             slots.append(values)
-        elif word != pattern:
+        elif word != _SAME.get(pattern, pattern):
             return None, at, [pattern]
         at += 1
     if at < len(words):

@@ -17,6 +17,7 @@ ROOMS = (
     "report",
     "compare",
     "judge",
+    "folding",
     "engine",
     "archive",
     "transport",
@@ -38,7 +39,7 @@ OWNERS = {
     "paramiko": {"transport"},
     "yaml": {"yamlfile"},
 }
-PURE = {"compare", "judge", "steps", "model", "errors"}
+PURE = {"compare", "judge", "folding", "steps", "model", "errors"}
 SIDE_EFFECTS = {"os", "pathlib", "socket", "subprocess", "time", "random", "shutil", "tempfile", "threading"}
 
 

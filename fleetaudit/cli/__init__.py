@@ -1,0 +1,79 @@
+"""Words in, an exit status out: the command `fleetaudit`, a file a verb. The only room that prints.
+
+Rules: results go to stdout, everything else to stderr; what a host said passes `screen.safe` first. An error's class
+knows its exit status (errors.py); a bug is status 1, its traceback in the log. Heavy imports happen inside the verbs,
+so that --version, --help and usage errors are quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+from click.core import ParameterSource
+
+from .. import __version__
+from ..errors import FleetauditError, UsageError
+from . import explain, inventory, probe, report, run, scenarios, screen
+
+BUG, BAD_CONFIGURATION, INTERRUPTED = 1, 78, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="fleetaudit", message="%(prog)s %(version)s")
+def fleetaudit() -> None:
+    """Audits how the hosts of a fleet close a TCP connection with unread data: FIN or RST, on each kernel.
+
+    \b
+    fleetaudit run localhost,          this machine
+    fleetaudit run inventory.yml       every host of an Ansible inventory
+    """  # noqa: D301 — \b is for click: it keeps these lines apart
+
+
+for verb in (run.run, report.report, explain.explain, scenarios.scenarios, inventory.inventory, probe.probe):
+    fleetaudit.add_command(verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command line and ends the process with its exit status."""
+    sys.exit(status_of(arguments))
+
+
+def status_of(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status of a command line, after running it; what went wrong is told on stderr."""
+    try:
+        status = fleetaudit.main(arguments, prog_name="fleetaudit", standalone_mode=False)
+    except click.UsageError as e:
+        return _usage(e)
+    except screen.ReaderGoneError as e:
+        return e.exit_status
+    except FleetauditError as e:
+        screen.tell(f"fleetaudit: {e}")
+        return e.exit_status
+    except (click.Abort, KeyboardInterrupt):
+        screen.tell("fleetaudit: interrupted")
+        return INTERRUPTED
+    except Exception:
+        if not logging.getLogger("fleetaudit").handlers:
+            screen.set_up_log(0)
+        logging.getLogger(__name__).exception("a bug in fleetaudit")
+        screen.tell("fleetaudit: this is a bug in fleetaudit, not in anything you did; its traceback is in the log")
+        return BUG
+    return status if isinstance(status, int) else 0
+
+
+def _usage(e: click.UsageError) -> int:
+    """Tells of a bad command line (click would end with 2), or of a bad variable of the environment."""
+    name = e.param.name if isinstance(e, click.BadParameter) and e.param else None
+    of_environment = e.ctx and name and e.ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT
+    variable = e.param.envvar if of_environment and isinstance(e, click.BadParameter) and e.param else None
+    if isinstance(variable, str):
+        screen.tell(f"fleetaudit: {variable}: {e.message}")
+        return BAD_CONFIGURATION
+    if e.ctx:
+        screen.tell(e.ctx.get_usage() if not isinstance(e, click.exceptions.NoArgsIsHelpError) else "")
+    screen.tell(f"fleetaudit: {e.format_message()}")
+    return UsageError.exit_status

@@ -1,0 +1,51 @@
+"""`fleetaudit explain`: one host's verdicts, or one verdict with its packets and its witnesses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import NothingToDoError
+from . import screen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@click.command(short_help="Show one verdict with its packets.")
+@click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("host_name", metavar="HOST")
+@click.argument("scenario", metavar="[SCENARIO]", required=False)
+def explain(run_path: Path, host_name: str, scenario: str | None) -> None:
+    """Shows what was seen on HOST in RUN: every verdict on a line, or all the evidence of one SCENARIO.
+
+    SCENARIO is a name, as `fleetaudit scenarios` lists them, or NAME/FAMILY (unread-close/ipv6).
+    """
+    from .. import archive
+    from ..model import Audited
+    from ..report.explain import host_text, verdict_text
+
+    run = archive.read_run(run_path)
+    host = next((host for host in run.hosts if host.name == host_name), None)
+    if host is None:
+        raise NothingToDoError(
+            f"{run_path}: no host “{host_name}” in this run" + _near(host_name, (h.name for h in run.hosts))
+        )
+    if scenario is None or not isinstance(host, Audited):
+        screen.out(host_text(run, host, width=screen.width()))
+        return
+    name, _, family = scenario.partition("/")
+    observations = [o for o in host.observations if o.scenario == name and family in ("", o.family)]
+    if not observations:
+        names = sorted({o.scenario for o in host.observations})
+        raise NothingToDoError(f"{run_path}: “{scenario}” was not observed on {host_name}" + _near(name, names))
+    screen.out("\n".join(verdict_text(run, host, o, width=screen.width()) for o in observations))
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), 3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

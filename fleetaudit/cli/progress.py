@@ -1,0 +1,74 @@
+"""A run under way, on stderr: a bar on a terminal, a line a host with -v, nothing otherwise.
+
+Rules: the bar is drawn by the thread that gathers the results; what a host said is made harmless first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..model import HostResult
+from . import screen
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+
+class Progress:
+    """Shows how far a run of `hosts` hosts is; a context manager."""
+
+    def __init__(self, hosts: int, *, quiet: bool, verbose: bool) -> None:
+        self.missing = 0
+        self._verbose = verbose
+        self._bar = _bar() if sys.stderr.isatty() and not quiet and not verbose else None
+        self._task = self._bar.add_task("", total=hosts, missing=0) if self._bar else None
+
+    def __enter__(self) -> Progress:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def came(self, result: HostResult) -> None:
+        """Counts one host more."""
+        from ..model import NotAudited
+
+        self.missing += isinstance(result, NotAudited)
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, advance=1, missing=self.missing)
+        elif self._verbose:
+            from ..report.terminal import progress
+
+            screen.tell(progress(result))
+
+
+def _bar() -> Bar:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("hosts, {task.fields[missing]} not audited,"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        # An empty NO_COLOR counts as unset (no-color.org).
+        console=Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR"))),
+        transient=True,
+        refresh_per_second=4,  # a redraw costs CPU that handshakes need
+    )

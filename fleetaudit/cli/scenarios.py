@@ -1,0 +1,27 @@
+"""`fleetaudit scenarios`: prints the catalogue of a playbook, each scenario with its steps."""
+
+from __future__ import annotations
+
+import click
+
+from . import screen
+
+
+@click.command(short_help="List the scenarios, with their steps.")
+@click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
+def scenarios(playbooks: tuple[str, ...]) -> None:
+    """Prints every scenario of the playbooks: its steps, what is expected, and why."""
+    from ..report.terminal import safe, wrapped
+    from .planning import playbooks_of
+
+    width = screen.width()
+    lines = list[str]()
+    for playbook in playbooks_of(playbooks):
+        for play in playbook.plays:
+            for s in play.scenarios:
+                lines += [f"{s.name}  ({', '.join(s.families)})", f"  {safe(s.title)}"]
+                lines += [f"    - {safe(step.text)}" for step in s.steps]
+                control = f"; control: {s.control}" if s.control else ""
+                lines.append(f"  expect: {' or '.join(s.expect)} ({s.severity}){control}")
+                lines += [*wrapped([f"because: {safe(s.because)}"], width, "  "), ""] if s.because else [""]
+    screen.out("".join(line + "\n" for line in lines))

@@ -1,0 +1,94 @@
+"""Expectations that hosts fall short of, one group each, gravest first. Pure.
+
+Rules: findings are the judge's; nothing is judged again here. A waived finding is shown and counted apart. Findings of
+a scenario's families are one group where the same hosts saw the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+
+from ..model import SEVERITIES, Audited, Finding, Severity
+from .common import FAMILY_WORDS, Ground, build_key, grouped, names_of
+from .views import FindingGroup, FindingRow
+
+KINDS = ("control", "scenario", "sysctl")
+_FAMILIES = {str(family): words for family, words in FAMILY_WORDS.items()}
+
+Pairs = Sequence[tuple[Audited, Finding]]
+
+
+def findings_of(ground: Ground, sysctls: Mapping[str, str]) -> tuple[FindingGroup, ...]:
+    """Returns a group an expectation, gravest first, then scenarios as declared, then sysctls by name.
+
+    `sysctls` are the anchors of those that are shown, by key.
+    """
+    pairs = [(host, f) for host in ground.audited for f in host.findings]
+    by_id = grouped(pairs, lambda pair: (pair[1].id, pair[1].severity, pair[1].expected)).values()
+    places = {name: i for i, name in enumerate(ground.rows)}
+
+    def place(alike: Sequence[Pairs]) -> tuple[int, int, int, str, str]:
+        first = alike[0][0][1]
+        kind, name, _ = _parts(first)
+        at = 0 if kind == "sysctl" else places.get(name, len(places))
+        return -SEVERITIES.index(first.severity), (*KINDS, kind).index(kind), at, first.id, first.expected
+
+    together = sorted(grouped(by_id, _seen).values(), key=place)
+    return tuple(_group(f"finding-{i}", alike, ground, sysctls) for i, alike in enumerate(together, 1))
+
+
+def short_of(ground: Ground) -> tuple[tuple[Severity, int], ...]:
+    """Returns how many hosts fall short, each counted once by its gravest finding that is not waived, gravest first."""
+    open_ = [[f.severity for f in host.findings if f.waived is None] for host in ground.audited]
+    counts = Counter(max(severities, key=SEVERITIES.index) for severities in open_ if severities)
+    return tuple((severity, counts[severity]) for severity in reversed(SEVERITIES) if severity in counts)
+
+
+def _parts(finding: Finding) -> tuple[str, str, str]:
+    """Kind, subject and family of a finding's id; a sysctl's key may have a slash of its own (an interface's name)."""
+    kind, _, subject = finding.id.partition(":")
+    name, _, family = (subject, "", "") if kind == "sysctl" else subject.rpartition("/")
+    return kind, name or subject, family if name else ""
+
+
+def _seen(pairs: Pairs) -> Hashable:
+    first = pairs[0][1]
+    rows = tuple((host.name, f.observed, f.waived) for host, f in pairs)
+    return _parts(first)[:2], first.severity, first.expected, rows
+
+
+def _group(anchor: str, alike: Sequence[Pairs], ground: Ground, sysctls: Mapping[str, str]) -> FindingGroup:
+    members = alike[0]
+    first = members[0][1]
+    kind, name, _ = _parts(first)
+    families = [family for pairs in alike if (family := _parts(pairs[0][1])[2])]
+    waived = sum(1 for _, f in members if f.waived is not None)
+    return FindingGroup(
+        anchor=anchor,
+        ids=tuple(pairs[0][1].id for pairs in alike),
+        kind=kind,
+        subject=name,
+        detail=" and ".join(_FAMILIES.get(family, family) for family in families),
+        link=sysctls.get(name, "") if kind == "sysctl" else ground.anchors.get(name, ""),
+        severity=first.severity,
+        expected=first.expected,
+        because=first.because,
+        fix=first.fix,
+        hosts=len(members) - waived,
+        waived=waived,
+        rows=_rows(members, ground),
+    )
+
+
+def _rows(members: Pairs, ground: Ground) -> tuple[FindingRow, ...]:
+    rows = grouped(members, lambda pair: (pair[1].observed, pair[1].waived))
+    return tuple(
+        FindingRow(
+            observed=observed,
+            waived=waived,
+            builds=tuple(ground.builds[key] for key in dict.fromkeys(build_key(host) for host, _ in pairs)),
+            hosts=names_of(host for host, _ in pairs),
+        )
+        for (observed, waived), pairs in sorted(rows.items(), key=lambda item: -len(item[1]))
+    )

@@ -1,0 +1,233 @@
+"""Host by host: those that behave alike share one profile, each trace is kept once, and nobody is left out. Pure.
+
+Rules: packets are shown where something deviates, could not be told, or kernels differ; the rest is one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import get_args
+
+from ..folding import SHOWN
+from ..judge import endings_in_words, relation
+from ..model import Audited, NotAudited, Observation, PeerWitness, ScenarioRow, Stage
+from .common import FAMILY_WORDS, Ground, build_key, expect_words, families_words, grouped, names_of, system_of, tone_of
+from .views import Cause, Column, Member, Production, Profile, Tone, Trace, TraceRow, Verdict
+
+HOST = "‹host›"
+"""What stands for a host's name in a reason that several hosts share."""
+STATES = {1: "ESTABLISHED", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE", 8: "CLOSE_WAIT", 9: "LAST_ACK"}
+"""tcpi_state by number, from include/net/tcp_states.h; those that a peer can be in after an ending."""
+
+
+def causes_of(missing: Sequence[NotAudited]) -> tuple[Cause, ...]:
+    """Returns hosts that failed at one stage for one reason, a reason that names its host being the same reason."""
+    groups = grouped(missing, lambda h: (h.stage, h.reason.replace(h.name, HOST)))
+    stages = get_args(Stage)
+    order = sorted(groups, key=lambda key: stages.index(key[0]))
+    return tuple(
+        Cause(
+            anchor=f"cause-{i}",
+            stage=key[0],
+            reason=key[1] if len({h.reason for h in groups[key]}) > 1 else groups[key][0].reason,
+            hosts=names_of(groups[key]),
+            hints=tuple((h.name, h.hint) for h in groups[key][:SHOWN] if h.hint),
+        )
+        for i, key in enumerate(order, 1)
+    )
+
+
+def profiles_of(ground: Ground, columns: Sequence[Column]) -> tuple[Profile, ...]:
+    """Returns the profiles, in the order of their first hosts; every audited host is a member of exactly one."""
+    differing = {c.scenario for c in columns if c.differs}
+    once = dict[Hashable, tuple[str, str]]()
+    profiles = list[Profile]()
+    for i, hosts in enumerate(grouped(ground.audited, _behaviour).values(), 1):
+        first, anchor = hosts[0], f"profile-{i}"
+        verdicts, traces = list[Verdict](), list[Trace]()
+        by_scenario = grouped(first.observations, lambda o: o.scenario)
+        for name, row in ground.rows.items():
+            for together in _alike(by_scenario.get(name, ())):
+                o = together[0]
+                shown = ("", "")
+                if (name in differing or relation(o, row.expect) in ("not met", "untold")) and _has_evidence(o):
+                    key = (build_key(first), first.isolation, _shape(o))
+                    if key not in once:
+                        once[key] = (f"trace-{len(once) + 1}", first.name)
+                        traces.append(_trace(once[key][0], first, o, row))
+                    shown = once[key]
+                verdicts.append(_verdict(together, row, ground.anchors[name], first, shown))
+        profiles.append(
+            Profile(
+                anchor=anchor,
+                build=ground.builds[build_key(first)],
+                hosts=names_of(hosts),
+                on_host=first.isolation == "host",
+                void=first.void,
+                members=_members(hosts, ground.host_anchors),
+                verdicts=tuple(verdicts),
+                traces=tuple(traces),
+            )
+        )
+    return tuple(profiles)
+
+
+def _behaviour(host: Audited) -> Hashable:
+    """What makes hosts alike: the kernel, where it was measured, and what every scenario ended in."""
+    seen = tuple(
+        (o.scenario, o.family, o.ending, o.trials, tuple(sorted(o.endings.items())), o.reason)
+        for o in host.observations
+    )
+    return build_key(host), host.isolation, host.void, seen
+
+
+def _alike(observations: Iterable[Observation]) -> Iterable[list[Observation]]:
+    """The families of one scenario that may share a line."""
+    return grouped(observations, lambda o: (o.ending, o.trials, tuple(sorted(o.endings.items())), o.reason)).values()
+
+
+def _verdict(
+    together: Sequence[Observation], row: ScenarioRow, anchor: str, host: Audited, trace: tuple[str, str]
+) -> Verdict:
+    o = together[0]
+    tone: Tone = "void" if host.void else tone_of(o, row)
+    words = {"met": "as expected", "untold": "could not be told", "silent": "not run", "void": "void"}
+    return Verdict(
+        scenario=row.name,
+        title=row.title,
+        anchor=anchor,
+        families=families_words(o.family for o in together),
+        seen=endings_in_words(o),
+        expect=expect_words(row.expect),
+        verdict=words.get(tone, f"not as expected ({tone})"),
+        tone=tone,
+        trials=o.trials,
+        reason=o.reason,
+        trace=trace[0],
+        trace_host="" if trace[1] == host.name else trace[1],
+    )
+
+
+def _members(hosts: Sequence[Audited], anchors: Mapping[str, str]) -> tuple[Member, ...]:
+    groups = grouped(
+        hosts,
+        lambda h: (
+            h.groups,
+            system_of(h),
+            h.python,
+            h.notes,
+            tuple((f.id, f.severity, f.expected, f.observed, f.waived) for f in h.findings),
+        ),
+    )
+    return tuple(
+        Member(
+            hosts=names_of(members),
+            names=tuple((anchors[h.name], h.name) for h in members),
+            groups=key[0],
+            system=key[1],
+            python=key[2],
+            notes=key[3],
+            findings=key[4],
+        )
+        for key, members in groups.items()
+    )
+
+
+def _has_evidence(o: Observation) -> bool:
+    e = o.evidence
+    return bool(e.wire or e.wire_note or e.peer or e.kernel or e.steps)
+
+
+def _shape(o: Observation) -> Hashable:
+    """The evidence without its clock: two hosts that sent the same segments need one table."""
+    e = o.evidence
+    wire = None if e.wire is None else tuple((s.sender, s.flags, s.seq, s.ack, s.length, s.urgent) for s in e.wire)
+    counters = None if e.kernel is None else tuple(sorted(e.kernel.items()))
+    peer = None if e.peer is None else (e.peer.state, e.peer.poll, e.peer.recv, e.peer.so_error)
+    return o.scenario, o.family, o.ending, wire, e.wire_note, peer, counters, tuple(sorted(e.queue.items()))
+
+
+def _trace(anchor: str, host: Audited, o: Observation, row: ScenarioRow) -> Trace:
+    e = o.evidence
+    return Trace(
+        anchor=anchor,
+        title=f"{row.name} over {FAMILY_WORDS[o.family]}",
+        host=host.name,
+        on_host=host.isolation == "host",
+        rows=tuple(sorted(_moments(o, row), key=lambda r: (r.at_us, r.who != "step"))),
+        wire_note=e.wire_note or ("" if e.wire else "No segment was captured."),
+        omitted=e.wire_omitted,
+        peer=_peer_words(e.peer),
+        kernel=None if e.kernel is None else tuple(sorted(e.kernel.items())),
+        queue=tuple(sorted(e.queue.items())),
+        bytes=tuple(sorted(e.bytes.items())),
+    )
+
+
+def _moments(o: Observation, row: ScenarioRow) -> Iterator[TraceRow]:
+    for at_us, index in o.evidence.steps:
+        known = 0 <= index < len(row.steps)
+        yield TraceRow(at_us=at_us, who="step", text=row.steps[index] if known else f"step {index + 1}")
+    for s in o.evidence.wire or ():
+        extra = [f"urgent {s.urgent}"] * bool(s.urgent) + [s.options] * bool(s.options)
+        yield TraceRow(
+            at_us=s.at_us,
+            who=s.sender,
+            text=_flag_words(s.flags),
+            flags=s.flags,
+            seq=f"{s.seq}:{s.seq + s.length}" if s.length else str(s.seq),
+            ack=s.ack,
+            length=s.length,
+            options=", ".join(extra),
+        )
+
+
+_FLAGS = {"S": "SYN", "F": "FIN", "R": "RST", "P": "push", ".": "ACK", "U": "URG", "E": "ECE", "W": "CWR"}
+
+
+def _flag_words(flags: str) -> str:
+    return " ".join(_FLAGS.get(letter, letter) for letter in flags)
+
+
+def _peer_words(peer: PeerWitness | None) -> tuple[tuple[str, str], ...]:
+    if peer is None:
+        return ()
+    state = "" if peer.state is None else f"{peer.state} {STATES.get(peer.state, '')}".strip()
+    said = (
+        ("tcpi_state", state),
+        ("poll", ", ".join(f"POLL{name}" for name in peer.poll) or "nothing"),
+        ("recv", ", then ".join(peer.recv)),
+        ("SO_ERROR", peer.so_error),
+    )
+    return tuple((name, words) for name, words in said if words)
+
+
+def production_of(ground: Ground) -> tuple[Production, ...]:
+    """Returns the hosts that told their counters, those that abort most of their connections first."""
+    told = [p for h in ground.audited if (p := _production(h, ground.host_anchors[h.name]))]
+    return tuple(sorted(told, key=_felt))
+
+
+def _production(host: Audited, anchor: str) -> Production | None:
+    if host.exposure is None:
+        return None
+    counters, unread = host.exposure.counters, host.exposure.unread_sockets
+    opened = [counters[name] for name in ("ActiveOpens", "PassiveOpens") if name in counters]
+    connections = sum(opened) if len(opened) == 2 else None
+    aborts = counters.get("TCPAbortOnClose")
+    return Production(
+        host=host.name,
+        anchor=anchor,
+        connections=connections,
+        aborts=aborts,
+        per_thousand=1000 * aborts / connections if aborts is not None and connections else None,
+        uptime_days=None if host.exposure.uptime_s is None else host.exposure.uptime_s / 86400,
+        unread_sockets=unread.sockets if unread else None,
+        unread_bytes=unread.bytes if unread else None,
+        partial=bool(unread and unread.partial),
+    )
+
+
+def _felt(p: Production) -> tuple[float, int]:
+    """Sorts the hosts that abort most first; the sort is stable, so equals stay in inventory order."""
+    return -(p.per_thousand if p.per_thousand is not None else -1.0), -(p.unread_sockets or 0)

@@ -1,0 +1,159 @@
+"""Kernels by scenarios: the builds in the order of their numbers, the matrix, and which of them reset. Pure.
+
+Rules: a cell counts hosts. Void hosts are counted apart. Hosts of one build that end differently make it mixed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ..folding import SHOWN, release_key, series_of
+from ..model import SEVERITIES, Audited, Family, Observation, ScenarioRow
+from .common import (
+    FAMILY_WORDS,
+    BuildKey,
+    Ground,
+    build_key,
+    expect_words,
+    families_words,
+    grouped,
+    names_of,
+    system_of,
+    tone_of,
+)
+from .views import Build, Cell, Column, KernelClass, KernelKey, ScenarioView, Tone
+
+
+def builds_of(audited: Sequence[Audited]) -> dict[BuildKey, Build]:
+    """Returns the builds in numeric order of their releases, by key."""
+    groups = grouped(audited, build_key)
+    order = sorted(groups, key=lambda k: (release_key(k[0]), k[0], release_key(k[1].lstrip("#")), k[1], k[2]))
+    return {
+        key: Build(
+            anchor=f"kernel-{i}",
+            kernel=groups[key][0].kernel,
+            series=series_of(key[0]),
+            hosts=names_of(groups[key]),
+            void=sum(1 for h in groups[key] if h.void),
+            on_host=sum(1 for h in groups[key] if h.isolation == "host"),
+            systems=tuple(dict.fromkeys(system_of(h) for h in groups[key] if system_of(h)))[:SHOWN],
+        )
+        for i, key in enumerate(order, 1)
+    }
+
+
+Seen = tuple[Audited, Observation]
+CLASSES: tuple[KernelKey, ...] = ("resets", "mixed", "otherwise", "untold", "void", "met")
+
+
+def columns_of(ground: Ground) -> tuple[Column, ...]:
+    """Returns a column a scenario, or one a family where some host ends them differently; scenarios as declared."""
+    seen = dict[str, dict[Family, list[Seen]]]()
+    agree = dict.fromkeys(ground.rows, True)
+    for host in ground.audited:
+        by_scenario = grouped(host.observations, lambda o: o.scenario)
+        for name, observations in by_scenario.items():
+            for o in observations:
+                seen.setdefault(name, {}).setdefault(o.family, []).append((host, o))
+            if len({(o.ending, tuple(sorted(o.endings))) for o in observations}) > 1 and not host.void:
+                agree[name] = False
+    controls = {row.control for row in ground.rows.values()}
+    columns = list[Column]()
+    for name, row in ground.rows.items():
+        families = [f for f in FAMILY_WORDS if f in seen.get(name, {})]
+        for together in [families] if agree[name] else [[f] for f in families]:
+            if together:
+                pairs = [pair for f in together for pair in seen[name][f]]
+                columns.append(_column(row, ground, together, pairs, name in controls))
+    return tuple(columns)
+
+
+def _column(
+    row: ScenarioRow, ground: Ground, families: Sequence[Family], pairs: Sequence[Seen], is_control: bool
+) -> Column:
+    by_build = grouped(pairs, lambda pair: build_key(pair[0]))
+    cells = tuple(_cell(by_build.get(key, ()), row) for key in ground.builds)
+    told = {ending for cell in cells for ending, _ in cell.counts if ending not in ("not run", "inconclusive")}
+    return Column(
+        scenario=row.name,
+        title=row.title,
+        anchor=ground.anchors[row.name],
+        families=families_words(families),
+        expect=expect_words(row.expect),
+        severity=row.severity,
+        is_control=is_control,
+        differs=len(told) > 1 or any(cell.word == "mixed" for cell in cells),
+        deviates=any(cell.tone in ("info", "warning", "error", "untold") for cell in cells),
+        cells=cells,
+    )
+
+
+def _cell(pairs: Iterable[Seen], row: ScenarioRow) -> Cell:
+    """Counts hosts, not observations: the families of a column agree on each host."""
+    hosts = {host.name: (host, o) for host, o in pairs}
+    sound = [(host, o) for host, o in hosts.values() if not host.void]
+    # Trials that disagree on one host are an ending of their own: the host was seen to do both.
+    counts = Counter("trials differ" if len(o.endings) > 1 else o.ending for _, o in sound)
+    told = [ending for ending in counts if ending not in ("not run", "inconclusive")]
+    if len(told) > 1 or "trials differ" in counts:
+        word = "mixed"
+    elif told:
+        word = told[0]
+    else:
+        word = next(iter(counts), "void" if hosts else "not asked")
+    return Cell(
+        word=word,
+        tone=_gravest(tone_of(o, row) for _, o in sound) if sound else ("void" if hosts else "silent"),
+        counts=tuple(sorted(counts.items(), key=lambda c: (-c[1], c[0]))),
+        hosts=len(sound),
+        void=len(hosts) - len(sound),
+        on_host=sum(1 for host, _ in sound if host.isolation == "host"),
+    )
+
+
+_GRAVITY: tuple[Tone, ...] = ("void", "silent", "met", "untold", "info", "warning", "error")
+
+
+def _gravest(tones: Iterable[Tone]) -> Tone:
+    return max(tones, key=_GRAVITY.index)
+
+
+def classes_of(ground: Ground, columns: Sequence[Column]) -> tuple[KernelClass, ...]:
+    """Returns the builds by what they do; a build may be mixed in one scenario and reset in another."""
+    named = dict[KernelKey, list[tuple[Build, tuple[Column, ...]]]]()
+    for i, build in enumerate(ground.builds.values()):
+        of_build = dict[KernelKey, list[Column]]()
+        for column in columns:
+            cell = column.cells[i]
+            if cell.word == "mixed":
+                of_build.setdefault("mixed", []).append(column)
+            elif cell.tone in SEVERITIES:
+                resets = "RST" in cell.word and "RST" not in column.expect
+                of_build.setdefault("resets" if resets else "otherwise", []).append(column)
+            elif cell.tone == "untold":
+                of_build.setdefault("untold", []).append(column)
+        if not of_build:
+            met = any(column.cells[i].tone == "met" for column in columns)
+            of_build["met" if met else "void" if build.void == build.hosts.count else "untold"] = []
+        for key, why in of_build.items():
+            named.setdefault(key, []).append((build, tuple(why)))
+    return tuple(KernelClass(key=key, builds=tuple(named[key])) for key in CLASSES if key in named)
+
+
+def scenarios_of(ground: Ground) -> tuple[ScenarioView, ...]:
+    """Returns the scenarios as declared, each with the families that ran."""
+    ran = dict[str, set[Family]]()
+    for host in ground.audited:
+        for o in host.observations:
+            ran.setdefault(o.scenario, set()).add(o.family)
+    return tuple(
+        ScenarioView(
+            anchor=ground.anchors[name],
+            row=row,
+            expect=expect_words(row.expect),
+            families=families_words(ran.get(name, ())),
+            control_anchor=ground.anchors.get(row.control or "", ""),
+        )
+        for name, row in ground.rows.items()
+    )

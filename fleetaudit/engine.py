@@ -1,0 +1,293 @@
+"""Many hosts at once: a thread each, one deadline a host, retries; exactly one result for every host of the plan.
+
+Rules: only here does an error of a transport become a value. Nothing waits without a limit: a thread that overstays its
+deadline is left behind and its host is told as not audited. A bug in one host's path loses that host only, and is not
+hidden: its traceback goes to the log and `Outcome.bugs` counts it. `on_result` is called by the caller's thread only.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import resource
+import shlex
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, get_args
+
+from . import wire
+from .errors import FleetauditError, ReplyError, TransportError
+from .model import Audited, HostPlan, HostResult, KernelTarget, LocalTarget, NotAudited, Plan, SshTarget, Stage
+from .transport import Deadline, Limits, Output
+
+log = logging.getLogger(__name__)
+
+FILES_A_HOST = 6
+"""The most file descriptors that one running host needs: three pipes with both ends (local); SSH needs fewer."""
+RESERVED_FILES = 64
+MOST_STUCK = 128
+"""How many threads may be left behind before no new host is tried."""
+_STAGES: dict[str, Stage] = {stage: stage for stage in get_args(Stage)}
+
+
+class Run(Protocol):
+    """How bytes reach a host; `transport.dispatch.Transports.run` is the real one."""
+
+    def __call__(
+        self,
+        target: SshTarget | LocalTarget | KernelTarget,
+        command: str,
+        stdin: bytes,
+        deadline: Deadline,
+        limits: Limits,
+    ) -> Output:
+        """Returns the output of `command` on the target; raises `TransportError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How many hosts at once, and for how long. `host_deadline_s` covers everything about one host, retries included;
+    the probe's own alarm rings `margin_s` before it. `grace_s` is what a thread gets beyond that before it is left
+    behind, and what running hosts get to close after a stop."""
+
+    forks: int = 32
+    host_deadline_s: float = 120.0
+    retries: int = 2
+    backoff_s: float = 0.5
+    margin_s: float = 5.0
+    grace_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of the plan: a result a host in the plan's order; how many of them a bug of ours cost."""
+
+    results: tuple[HostResult, ...]
+    bugs: int
+    interrupted: bool
+
+
+class Stop:
+    """Asks a running audit to end early; `ask` may be called from a signal handler (it takes no lock)."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.events: queue.SimpleQueue[tuple[int, HostResult, bool] | None] = queue.SimpleQueue()
+
+    def ask(self) -> None:
+        """Lets no new host begin and closes those that run."""
+        self.asked = True
+        self.events.put(None)
+
+
+class _HostDeadline(Deadline):
+    """A deadline that has also come once the run is closing, so that a transport that looks at it ends soon."""
+
+    __slots__ = ("closing",)
+    closing: threading.Event
+
+    def remaining(self) -> float:
+        return 0.0 if self.closing.is_set() else max(0.0, self.at - time.monotonic())
+
+
+def _deadline(seconds: float, closing: threading.Event) -> _HostDeadline:
+    deadline = _HostDeadline(time.monotonic() + seconds)
+    object.__setattr__(deadline, "closing", closing)
+    return deadline
+
+
+def most_forks(wanted: int) -> int:
+    """Returns how many hosts can run at once within this process's limit of open files, at least 1."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    free = soft - sum(1 for _ in Path("/proc/self/fd").iterdir()) - RESERVED_FILES
+    return max(1, min(wanted, free // FILES_A_HOST))
+
+
+def audit(
+    plan: Plan,
+    *,
+    run: Run,
+    settings: Settings,
+    judge: Callable[[Audited, HostPlan], Audited],
+    on_result: Callable[[HostResult], None],
+    stop: Stop | None = None,
+) -> Outcome:
+    """Audits every host of the plan and returns what became of each.
+
+    `judge` adds the findings, in the host's own thread; `on_result` gets each result as it comes. What `on_result`
+    raises ends the audit: a result that cannot be kept is worth no further host.
+    """
+    return _Audit(plan, run, settings, judge, stop or Stop()).conduct(on_result)
+
+
+class _Audit:
+    """One audit under way. The conductor's fields are its own; threads only put on `events`."""
+
+    def __init__(
+        self, plan: Plan, run: Run, settings: Settings, judge: Callable[[Audited, HostPlan], Audited], stop: Stop
+    ) -> None:
+        self.plan, self.run, self.settings, self.judge, self.stop = plan, run, settings, judge, stop
+        self.closing = threading.Event()
+        self.running = dict[int, float]()  # host's index: when its thread has overstayed
+        self.stuck = set[int]()
+        self.bugs = 0
+
+    def conduct(self, on_result: Callable[[HostResult], None]) -> Outcome:
+        hosts = self.plan.hosts
+        results: list[HostResult | None] = [None] * len(hosts)
+        forks = most_forks(self.settings.forks)
+        following = 0
+
+        def done(index: int, result: HostResult) -> None:
+            results[index] = result
+            on_result(result)
+
+        try:
+            while following < len(hosts) or self.running:
+                if self.stop.asked and not self.closing.is_set():
+                    self._close()
+                while following < len(hosts) and len(self.running) < forks and not self.stop.asked:
+                    index, following = following, following + 1
+                    if (refused := self._begin(index)) is not None:
+                        done(index, refused)
+                if self.closing.is_set() and not self.running:
+                    for index in range(following, len(hosts)):
+                        done(index, _interrupted(hosts[index]))
+                    break
+                for index, result in self._events():
+                    done(index, result)
+        finally:
+            self.closing.set()  # also where on_result raised: nobody waits for the threads that still run
+        whole = tuple(result for result in results if result is not None)
+        if len(whole) != len(hosts):
+            raise AssertionError(f"{len(hosts)} hosts and {len(whole)} results")
+        return Outcome(results=whole, bugs=self.bugs, interrupted=self.stop.asked)
+
+    def _begin(self, index: int) -> NotAudited | None:
+        """Starts a host's thread; returns its result where that cannot be done."""
+        host = self.plan.hosts[index]
+        if isinstance(host.target, NotAudited):
+            return host.target
+        if len(self.stuck) >= MOST_STUCK:
+            return _not_audited(host, "execute", f"{MOST_STUCK} connections of this run are stuck; no more are tried")
+        # A daemon: a thread that is stuck in a library must not keep the process from ending.
+        thread = threading.Thread(target=self._host, args=(index, host), name=f"host {host.name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as e:
+            return _not_audited(host, "execute", f"no thread for it: {e}", "fleetaudit run … -f 8")
+        self.running[index] = time.monotonic() + self.settings.host_deadline_s + self.settings.grace_s
+        return None
+
+    def _close(self) -> None:
+        self.closing.set()
+        limit = time.monotonic() + self.settings.grace_s
+        for index, overstayed in self.running.items():
+            self.running[index] = min(overstayed, limit)
+
+    def _events(self) -> list[tuple[int, HostResult]]:
+        """Returns the next result, or those of the hosts whose threads have overstayed; waits for either."""
+        if not self.running:
+            return []
+        wait = min(self.running.values()) - time.monotonic()
+        try:
+            event = self.stop.events.get(timeout=max(0.0, wait))
+        except queue.Empty:
+            return [(index, self._leave(index)) for index, at in list(self.running.items()) if at <= time.monotonic()]
+        if event is None:
+            return []
+        index, result, bug = event
+        if self.running.pop(index, None) is None:
+            self.stuck.discard(index)
+            return []  # it was left behind, and its host told already
+        self.bugs += bug
+        if self.closing.is_set() and isinstance(result, NotAudited) and not bug:
+            result = _interrupted(self.plan.hosts[index])
+        return [(index, result)]
+
+    def _leave(self, index: int) -> NotAudited:
+        del self.running[index]
+        self.stuck.add(index)
+        host = self.plan.hosts[index]
+        if self.closing.is_set():
+            return _interrupted(host)
+        log.warning("%s: its connection did not end by its deadline and was left behind", host.name)
+        reason = f"no answer within {self.settings.host_deadline_s:g} s, and the connection could not be closed"
+        return _not_audited(
+            host,
+            "execute",
+            reason,
+            f"fleetaudit run … -l {shlex.quote(host.name)} --host-deadline {2 * self.settings.host_deadline_s:g}",
+        )
+
+    # ---- one host, in its own thread -------------------------------------------------------------------------------
+
+    def _host(self, index: int, host: HostPlan) -> None:
+        result: HostResult
+        bug = False
+        try:
+            result = self._attempts(host)
+        except TransportError as e:
+            result = _not_audited(host, e.stage, e.reason, e.hint)
+        except ReplyError as e:
+            result = _not_audited(host, getattr(e, "stage", "decode"), e.reason, e.hint)
+        except FleetauditError as e:
+            result = _not_audited(host, "execute", str(e))
+        except BaseException as e:  # a bug of ours: this host is told, the others go on, the log has it whole
+            log.exception("a bug in fleetaudit, met at host %s", host.name)
+            bug = True
+            result = _not_audited(host, "execute", f"a bug in fleetaudit: {type(e).__name__}: {e}")
+        self.stop.events.put((index, result, bug))
+
+    def _attempts(self, host: HostPlan) -> Audited:
+        deadline = _deadline(self.settings.host_deadline_s, self.closing)
+        attempt = 0
+        while True:
+            try:
+                return self._attempt(host, deadline)
+            except TransportError as e:
+                attempt += 1
+                # Full jitter, so that what was dropped together does not come back together.
+                pause = min(8.0, self.settings.backoff_s * 2**attempt) * random.uniform(0.25, 1.0)  # noqa: S311
+                if not e.transient or attempt > self.settings.retries or pause >= deadline.remaining():
+                    raise
+                log.info("%s: %s; trying again in %.1f s", host.name, e.reason, pause)
+                if self.closing.wait(pause):
+                    raise
+
+    def _attempt(self, host: HostPlan, deadline: Deadline) -> Audited:
+        if isinstance(host.target, NotAudited):
+            raise TypeError("a host without a target is never tried")
+        remaining = deadline.remaining()
+        alarm = max(1.0, remaining - min(self.settings.margin_s, remaining / 4))
+        stdin = wire.request(host, deadline_s=alarm)
+        output = self.run(host.target, wire.COMMAND, stdin, deadline, Limits())
+        audited = wire.decode(host, output.stdout, output.stderr, output.exit_status, output.cut)
+        return self.judge(audited, host)
+
+
+def _not_audited(host: HostPlan, stage: str, reason: str, hint: str = "") -> NotAudited:
+    return NotAudited(
+        name=host.name,
+        groups=host.groups,
+        stage=_STAGES.get(stage, "execute"),
+        reason=_bounded(reason),
+        hint=_bounded(hint),
+    )
+
+
+def _interrupted(host: HostPlan) -> NotAudited:
+    reason = "the run was interrupted before this host answered"
+    return _not_audited(host, "interrupted", reason, f"fleetaudit run … -l {shlex.quote(host.name)}")
+
+
+def _bounded(text: str) -> str:
+    """A host may have had a hand in it: bounded, and encodable whatever it sent."""
+    return text[:4000].encode("utf-8", "replace").decode("utf-8")

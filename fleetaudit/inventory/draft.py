@@ -1,0 +1,203 @@
+"""What the readers of all formats fill in, and how it becomes an `Inventory`: membership and precedence. No I/O.
+
+Rules: hosts and groups keep the order in which they are first mentioned. Variables of a higher place replace those of
+a lower one whole, mappings too: `all`, then groups by (depth, ansible_group_priority, name), then the host.
+"""
+
+from __future__ import annotations
+
+import graphlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ..errors import InputError
+from ..model import Host, Inventory
+
+
+class Origin(NamedTuple):
+    """Where something was written; `line` 0 where the source has no lines."""
+
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+    def error(self, message: str, hint: str = "") -> InputError:
+        """Returns an error to raise about what was written here."""
+        return InputError(message, source=self.source, line=self.line, column=self.column, hint=hint)
+
+
+@dataclass(slots=True)
+class _Group:
+    origin: Origin
+    variables: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    hosts: dict[str, None] = field(default_factory=dict)
+    children: dict[str, Origin] = field(default_factory=dict)
+    parents: dict[str, None] = field(default_factory=dict)
+    priority: int = 1
+
+
+@dataclass(slots=True)
+class _Host:
+    origin: Origin
+    port: int | None
+    only_listed: bool
+    variables: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, None] = field(default_factory=dict)
+
+
+class Draft:
+    """An inventory in the making. The methods take names that are already plain: no ranges, no ports."""
+
+    def __init__(self) -> None:
+        built_in = Origin("built in")
+        self._groups = {"all": _Group(built_in), "ungrouped": _Group(built_in)}
+        self._hosts = dict[str, _Host]()
+
+    def group(self, name: str, at: Origin) -> None:
+        """Mentions a group."""
+        if name not in self._groups:
+            self._groups[name] = _Group(at)
+
+    def child(self, parent: str, child: str, at: Origin) -> None:
+        """Puts the group `child` into the group `parent`; both were mentioned."""
+        if child == "all":
+            raise at.error("“all” cannot be in another group: every group is in it", f"remove it from “{parent}”")
+        self._groups[parent].children.setdefault(child, at)
+        self._groups[child].parents[parent] = None
+
+    def host(self, name: str, group: str, port: int | None, at: Origin, *, listed: bool = False) -> None:
+        """Puts a host into a group; `listed` says that it comes from a `host,host,` list and not from a file."""
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = _Host(at, port, listed)
+            if port is not None:
+                host.variables["ansible_port"], host.origins["ansible_port"] = port, str(at)
+        elif port is not None and port != host.port:
+            # Ansible takes the port of the first mention and drops this one.
+            raise at.error(
+                f"the port {port} of “{name}” comes too late: it is first mentioned, "
+                + (f"with port {host.port}" if host.port else "without one")
+                + f", in {host.origin}",
+                f"write ansible_port: {port} among the variables of “{name}”, once",
+            )
+        host.only_listed = host.only_listed and listed
+        if not (listed and host.groups):
+            host.groups[group] = None
+            self._groups[group].hosts[name] = None
+
+    def set_host(self, name: str, variable: str, value: Any, at: Origin) -> None:
+        """Sets a variable of a host."""
+        host = self._hosts[name]
+        host.variables[variable], host.origins[variable] = value, str(at)
+
+    def set_group(self, name: str, variable: str, value: Any, at: Origin) -> None:
+        """Sets a variable of a group; `ansible_group_priority` is none, but orders the groups of one depth."""
+        group = self._groups[name]
+        if variable != "ansible_group_priority":
+            group.variables[variable], group.origins[variable] = value, str(at)
+            return
+        try:
+            group.priority = int(value)
+        except (TypeError, ValueError) as e:
+            raise at.error("ansible_group_priority is no whole number", "write for example 10") from e
+
+    def inventory(self, sources: Iterable[str]) -> Inventory:
+        """Returns the finished inventory; raises `InputError` for loops, ambiguous names, and where no host is."""
+        sources = tuple(sources)
+        if not self._hosts:
+            raise InputError("no host in it", source=", ".join(sources), hint="name at least one, below “hosts:”")
+        self._refuse_double_names()
+        order = self._parents_first()
+        lineage = _Lineage(self._groups, order)
+        hosts = [self._finished(name, host, lineage) for name, host in self._hosts.items()]
+        return Inventory(sources=sources, hosts=tuple(hosts), groups=self._members())
+
+    def _refuse_double_names(self) -> None:
+        for name, host in self._hosts.items():
+            if name in self._groups:
+                # Ansible gives the host's variables to the group.
+                group = self._groups[name].origin
+                raise host.origin.error(
+                    f"“{name}” is a host here and a group in {group}",
+                    "if the group is meant, it belongs below “children:”; otherwise give one of them another name",
+                )
+
+    def _parents_first(self) -> tuple[str, ...]:
+        for name, group in self._groups.items():
+            if name != "all" and not group.parents:
+                group.parents["all"] = None
+                self._groups["all"].children.setdefault(name, group.origin)
+        graph = {name: group.parents for name, group in self._groups.items()}
+        try:
+            return tuple(graphlib.TopologicalSorter(graph).static_order())
+        except graphlib.CycleError as e:
+            loop: list[str] = e.args[1]
+            at = self._groups[loop[0]].children[loop[1]]
+            raise at.error(f"a loop of groups: {' > '.join(loop)}", "take one of them out of the other") from e
+
+    def _finished(self, name: str, host: _Host, lineage: _Lineage) -> Host:
+        others = lineage.of(tuple(host.groups)) - {"all", "ungrouped"}
+        if others:
+            host.groups.pop("ungrouped", None)
+            self._groups["ungrouped"].hosts.pop(name, None)
+        else:
+            host.groups["ungrouped"] = None
+            self._groups["ungrouped"].hosts[name] = None
+        if name == "localhost" and host.only_listed and host.port is None:
+            host.variables["ansible_connection"], host.origins["ansible_connection"] = "local", str(host.origin)
+        groups, variables, origins = lineage.inherited(tuple(host.groups))
+        if host.variables:
+            variables, origins = {**variables, **host.variables}, {**origins, **host.origins}
+        return Host(name=name, groups=groups, variables=variables, variable_origins=origins, origin=str(host.origin))
+
+    def _members(self) -> dict[str, tuple[str, ...]]:
+        """A group's own hosts, then those of the groups in it, level by level, as Ansible orders them."""
+        members = dict[str, tuple[str, ...]]()
+        for name in self._groups:
+            found, seen, queue = dict[str, None](), {name}, deque([name])
+            while queue:
+                group = self._groups[queue.popleft()]
+                found.update(group.hosts)
+                fresh = [child for child in group.children if child not in seen]
+                seen.update(fresh)
+                queue.extend(fresh)
+            members[name] = tuple(found)
+        members["all"] = tuple(self._hosts)  # the order of the file; Ansible's depends on where groups are nested
+        return members
+
+
+class _Lineage:
+    """What groups inherit from one another, worked out once for each combination of groups that a host is in."""
+
+    def __init__(self, groups: dict[str, _Group], parents_first: Iterable[str]) -> None:
+        self._groups = groups
+        self._depth = dict[str, int]()
+        self._line = dict[str, frozenset[str]]()
+        for name in parents_first:
+            parents = groups[name].parents
+            self._depth[name] = max((self._depth[p] + 1 for p in parents), default=0)
+            self._line[name] = frozenset({name}).union(*(self._line[p] for p in parents))
+        self._inherited = dict[tuple[str, ...], tuple[tuple[str, ...], dict[str, Any], dict[str, str]]]()
+
+    def of(self, direct: tuple[str, ...]) -> frozenset[str]:
+        """Returns these groups and every group that they are in."""
+        return self._line[direct[0]] if len(direct) == 1 else frozenset().union(*(self._line[g] for g in direct))
+
+    def inherited(self, direct: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, Any], dict[str, str]]:
+        """Returns the groups of a host that is in `direct`, lowest precedence first and without `all`, and what they
+        set, with its origins. The mappings are shared between hosts: not to be changed."""
+        if direct not in self._inherited:
+            variables, origins = dict[str, Any](), dict[str, str]()
+            line = sorted(self.of(direct), key=lambda g: (self._depth[g], self._groups[g].priority, g))
+            for name in line:
+                variables.update(self._groups[name].variables)
+                origins.update(self._groups[name].origins)
+            self._inherited[direct] = tuple(g for g in line if g != "all"), variables, origins
+        return self._inherited[direct]

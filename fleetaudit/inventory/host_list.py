@@ -1,0 +1,24 @@
+"""Lists of hosts on the command line, `web1,web[2:4],db:2222,`: into a draft. No I/O."""
+
+from __future__ import annotations
+
+from .draft import Draft, Origin
+from .names import NameProblem, parse_name
+
+ORIGIN = Origin("host list")
+
+
+def read_host_list(text: str, draft: Draft) -> None:
+    """Puts every host of `text` into `draft`, ungrouped unless a file says otherwise; raises `InputError`.
+
+    A bare `localhost` that no file mentions is this machine without SSH, as Ansible's implicit localhost is.
+    """
+    for word in map(str.strip, text.split(",")):
+        if not word:
+            continue
+        try:
+            names, port = parse_name(word)
+        except NameProblem as e:
+            raise ORIGIN.error(e.message, e.hint) from e
+        for name in names:
+            draft.host(name, "ungrouped", port, ORIGIN, listed=True)

@@ -1,0 +1,190 @@
+"""YAML inventories: the tree of groups in a parsed document goes into a draft. No I/O.
+
+Rules: what Ansible warns about and skips (keys it does not know, groups that are scalars) is an error here: with
+it a host or its address would silently be missing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..yamlfile import Document
+from .draft import Draft, Origin
+from .names import NameProblem, parse_name
+
+_SECTIONS = ("hosts", "children", "vars")
+_VARIABLE = re.compile(r"[^\W\d]\w*")
+_CONVERT = "convert it:  ansible-inventory -i SOURCE --list --yaml > new/hosts.yml  and name that file"
+_SHAPE = "a group looks like this:  web: {hosts: {web1: , web2: }, vars: {ansible_user: audit}}"
+
+
+def read_yaml(document: Document, draft: Draft) -> None:
+    """Puts every group and host of `document` into `draft`; raises `InputError` at what does not belong there."""
+    top = document.value
+    if not isinstance(top, Mapping):
+        looks_ini = isinstance(top, str | list)
+        raise document.error(
+            f"{_kind(top)} where a mapping of groups belongs" + (": an INI inventory?" if looks_ini else ""),
+            hint=_CONVERT if looks_ini else _SHAPE,
+        )
+    if top.get("plugin"):
+        raise document.error(
+            "the configuration of an inventory plugin, which is not run here", ["plugin"], key=True, hint=_CONVERT
+        )
+    if "_meta" in top:
+        raise document.error(
+            "what `ansible-inventory --list` or a script prints; not read yet",
+            ["_meta"],
+            key=True,
+            hint="print it as YAML:  ansible-inventory -i SOURCE --list --yaml > new/hosts.yml",
+        )
+    reader = _Reader(document, draft)
+    for name, body in top.items():
+        if name in _SECTIONS:
+            raise document.error(
+                f"“{name}” is at the top, where groups are named",
+                [name],
+                key=True,
+                hint=f"indent it below the line “all:”, or below the group whose {name} these are",
+            )
+        reader.group([name], name, body)
+
+
+class _Reader:
+    def __init__(self, document: Document, draft: Draft) -> None:
+        self._document, self._draft = document, draft
+
+    def group(self, path: list[Any], name: Any, body: Any) -> None:
+        if not isinstance(name, str) or not name:
+            raise self._no_text(path, name, "group")
+        if not isinstance(body, Mapping | None):
+            raise self._document.error(f"{_kind(body)} where the group “{name}” belongs", path, hint=_SHAPE)
+        if len(path) > 1 and name == "all":
+            raise self._document.error("“all” cannot be in another group: every group is in it", path, key=True)
+        self._draft.group(name, self._origin(path))
+        for key, section in (body or {}).items():
+            where = [*path, key]
+            if key not in _SECTIONS:
+                raise self._unknown(where, name, key, section)
+            # A lone name stands for a mapping with nothing in it, as in Ansible; a lone variable would be nothing.
+            entries = {section: None} if isinstance(section, str) and key != "vars" else section
+            if entries is None:
+                continue
+            if not isinstance(entries, Mapping):
+                raise self._document.error(
+                    f"{_kind(entries)} where the {key} of “{name}” belong, as a mapping", where, hint=_hint_for(key)
+                )
+            if key == "hosts":
+                for host, variables in entries.items():
+                    self._host([*where, host], name, host, variables)
+            elif key == "children":
+                for child, inner in entries.items():
+                    self.group([*where, child], child, inner)
+                    self._draft.child(name, child, self._origin([*where, child]))
+            else:
+                for variable, value in entries.items():
+                    self._check_variable([*where, variable], variable)
+                    self._draft.set_group(name, variable, value, self._origin([*where, variable]))
+
+    def _host(self, path: list[Any], group: str, text: Any, variables: Any) -> None:
+        if not isinstance(text, str):
+            raise self._no_text(path, text, "host")
+        at = self._origin(path)
+        try:
+            names, port = parse_name(text)
+        except NameProblem as e:
+            raise at.error(e.message, e.hint) from e
+        if variables is None or variables == "":
+            variables = {}
+        if not isinstance(variables, Mapping):
+            raise self._document.error(
+                f"{_kind(variables)} where the variables of the host “{text}” belong",
+                path,
+                hint=f"write them as  {text}: {{ansible_host: 192.0.2.1}}",
+            )
+        self._refuse_groups(path, text, variables)
+        places = [(v, value, self._origin([*path, v])) for v, value in variables.items()]
+        for name in names:
+            self._draft.host(name, group, port, at)
+            for variable, value, origin in places:
+                self._draft.set_host(name, variable, value, origin)
+
+    def _refuse_groups(self, path: list[Any], text: str, variables: Mapping[Any, Any]) -> None:
+        """Refuses a host whose variables look like a group's hosts."""
+        for variable, value in variables.items():
+            is_section = variable in _SECTIONS and isinstance(value, Mapping | None)
+            is_host = (
+                isinstance(variable, str) and not _VARIABLE.fullmatch(variable) and (isinstance(value, Mapping | None))
+            )
+            if is_section or is_host:
+                raise self._document.error(
+                    f"“{text}” is written as a host, and “{variable}” in it as if it were a group",
+                    [*path, variable],
+                    key=True,
+                    hint=f"if “{text}” is a group, put it below “children:” instead of “hosts:”",
+                )
+            self._check_variable([*path, variable], variable)
+
+    def _check_variable(self, path: list[Any], variable: Any) -> None:
+        if not isinstance(variable, str) or not variable:
+            raise self._no_text(path, variable, "variable")
+
+    def _unknown(self, path: list[Any], group: str, key: Any, value: Any) -> Exception:
+        near = difflib.get_close_matches(str(key), _SECTIONS, 1)
+        message = f"unknown key “{key}” in the group “{group}”"
+        if near:
+            return self._document.error(
+                f"{message}; did you mean “{near[0]}”?",
+                path,
+                key=True,
+                hint="a group has hosts, children and vars, and nothing else",
+            )
+        inside = isinstance(value, Mapping) and set(value) & set(_SECTIONS)
+        return self._document.error(
+            message,
+            path,
+            key=True,
+            hint=f"if “{key}” is a group, put it below “children:”"
+            if inside
+            else f"a host belongs below “hosts:”, a group below “children:”, a variable below “vars:” of “{group}”",
+        )
+
+    def _no_text(self, path: list[Any], name: Any, what: str) -> Exception:
+        if name is None or name == "":
+            return self._document.error(f"a {what} without a name", path, key=True, hint="write its name")
+        return self._document.error(
+            f"a {what}'s name that YAML reads as {_kind(name)}", path, key=True, hint="put the name in quotes"
+        )
+
+    def _origin(self, path: list[Any]) -> Origin:
+        line, column = self._document.key_at(path)
+        return Origin(self._document.source, line, column)
+
+
+def _hint_for(section: str) -> str:
+    return {
+        "hosts": "one host a line, without a dash and with a colon at its end:  web1:",
+        "children": "one group a line, without a dash and with a colon at its end:  web:",
+        "vars": "one variable a line, without a dash:  ansible_user: audit",
+    }[section]
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "yes or no"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case Mapping():
+            return "a mapping"
+        case _:
+            return "a date or binary data"

@@ -1,0 +1,1922 @@
+"""fleetaudit's probe: closes TCP connections on loopback in many ways and reports what each close put on the wire.
+
+For whoever is asked to let this run:
+
+- It writes no file and changes no setting of the host. It prints one line, `fleetaudit-probe/1 {json}`, and ends.
+- It talks to nobody but itself, over 127.0.0.1, ::1 and AF_UNIX, in a private network namespace where it may make one
+  (thrown away at the end). There, and only there, it sets sysctls: to the host's own values, and to what a step says.
+- Without such a namespace it opens plain sockets on loopback, and does no more than an unprivileged program could,
+  but for a packet capture as root whose filter passes only the connections that it made itself.
+- It reads: uname, os-release, a keyed hash of the machine id, the sysctls it was asked for (never a key), and
+  counters from /proc/net; of other people's sockets it reports how many have unread data, never who they are.
+- It loads no kernel module, leaves no process, and ends by an alarm whatever happens.
+
+Rules: one file, standard library, ASCII; Python 2.7 and 3.6 onwards; no module that Debian's python3-minimal lacks
+without doing without it. It is sent as text with a last line that calls `main`; it is never imported.
+"""
+
+import errno
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+
+def optional(name):
+    """Returns a module, or None where this interpreter has none (or one that cannot be loaded)."""
+    try:
+        return __import__(name)
+    except Exception:
+        return None
+
+
+array = optional("array")
+fcntl = optional("fcntl")
+fnmatch = optional("fnmatch")
+
+MARK = "fleetaudit-probe/1 "
+NEEDS_RAW = "needs CAP_NET_RAW or user namespaces; set become: true"
+OUT_OF_TIME = "the probe's time ran out"
+MERCY = 3.0  # seconds between the soft alarm and the hard one
+PATIENCE = 1.0  # seconds that a step waits for what must come
+HEARING = 0.05  # seconds that the peer is given to hear of an end that may not come
+MAX_BULK = 16 * 1024 * 1024  # bytes that one step sends at most
+MAX_TRACE = 200  # segments of one trial that are reported
+MAX_SYSCTLS = 4000
+SNAP = 160  # bytes of a packet that are captured: every header, never more of the data than fits beside it
+PATTERN = b"0123456789abcdef" * 4112  # what is sent: the byte at offset n of a stream is the hex digit of n modulo 16
+SIDES = ("closer", "peer")
+ERRORS = (OSError, IOError, socket.error, select.error)  # one class in Python 3, four in Python 2
+
+# Where Python has no name for a Linux constant (include/uapi/linux), or had none in 2.7.
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+SIOCGSTAMPNS, FIONREAD, SIOCOUTQ, F_SETPIPE_SZ = 0x8907, 0x541B, 0x5411, 1031
+ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6
+SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
+TCP_INFO, TCP_FASTOPEN, TCP_ULP, SOL_TLS = 11, 23, 31, 282
+MSG_FASTOPEN, MSG_TRUNC, IPPROTO_MPTCP = 0x20000000, 0x20, 262
+POLLRDHUP = 0x2000
+QUIET, MSG_NOSIGNAL = 0x4040, 0x4000  # MSG_DONTWAIT and MSG_NOSIGNAL
+CLOSE, CLOSE_WAIT = 7, 8  # tcpi_state
+
+OPTIONS = {  # the step language's names: level and number (TCP_* by number: names came one by one)
+    "SO_KEEPALIVE": (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+    "SO_LINGER": (socket.SOL_SOCKET, socket.SO_LINGER),
+    "SO_OOBINLINE": (socket.SOL_SOCKET, socket.SO_OOBINLINE),
+    "SO_RCVBUF": (socket.SOL_SOCKET, socket.SO_RCVBUF),
+    "SO_RCVLOWAT": (socket.SOL_SOCKET, socket.SO_RCVLOWAT),
+    "SO_SNDBUF": (socket.SOL_SOCKET, socket.SO_SNDBUF),
+    "TCP_CORK": (socket.IPPROTO_TCP, 3),
+    "TCP_DEFER_ACCEPT": (socket.IPPROTO_TCP, 9),
+    "TCP_FASTOPEN": (socket.IPPROTO_TCP, TCP_FASTOPEN),
+    "TCP_LINGER2": (socket.IPPROTO_TCP, 8),
+    "TCP_MAXSEG": (socket.IPPROTO_TCP, 2),
+    "TCP_NODELAY": (socket.IPPROTO_TCP, 1),
+    "TCP_QUICKACK": (socket.IPPROTO_TCP, 12),
+    "TCP_REPAIR": (socket.IPPROTO_TCP, 19),
+    "TCP_USER_TIMEOUT": (socket.IPPROTO_TCP, 18),
+    "TCP_WINDOW_CLAMP": (socket.IPPROTO_TCP, 10),
+}
+
+# What each trial watches, and what is reported of the host's own life since boot.
+ABORTS = ("TCPAbortOnClose", "TCPAbortOnData", "TCPAbortOnLinger", "TCPAbortOnMemory", "TCPAbortOnTimeout",
+          "TCPAbortFailed")
+COUNTERS = ABORTS + ("OutRsts", "EstabResets", "MPFastcloseTx", "MPRstTx")
+EXPOSURE = COUNTERS + ("ListenDrops", "ListenOverflows", "ActiveOpens", "PassiveOpens", "CurrEstab", "MPFastcloseRx",
+                       "MPRstRx", "MPCapableSYNRX", "MPCapableSYNTX")
+
+
+class TimeIsUp(BaseException):
+    """The alarm rang. Not an Exception, so that no guard around a scenario holds it up."""
+
+
+class NotHere(Exception):
+    """What a scenario needs and this host lacks, in plain words."""
+
+
+class Failed(Exception):
+    """Why a step could not be carried out."""
+
+
+# ---- small tools ---------------------------------------------------------------------------------------------------
+
+
+def now():
+    """Returns seconds on a clock that nobody sets, for waiting."""
+    return getattr(time, "monotonic", time.time)()
+
+
+def number_of(error):
+    """Returns the errno of an exception, 0 where it has none."""
+    number = getattr(error, "errno", None) or (error.args[0] if error.args else 0)
+    return number if isinstance(number, int) else 0
+
+
+def name_of(error):
+    """Returns an errno's name ("ECONNRESET") for a number or an exception, else the exception's own name."""
+    number = error if isinstance(error, int) else number_of(error)
+    return errno.errorcode.get(number) or (str(number) if isinstance(error, int) else type(error).__name__)
+
+
+def would_block(error):
+    """Returns whether an exception is EAGAIN."""
+    return number_of(error) in (errno.EAGAIN, errno.EWOULDBLOCK)
+
+
+def read(path, limit=65536):
+    """Returns the beginning of a file as text, at most `limit` bytes; raises OSError. A FIFO does not block it."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        chunks = []
+        while limit > 0:
+            chunk = os.read(fd, limit)
+            if not chunk:
+                break
+            chunks.append(chunk)
+            limit -= len(chunk)
+    finally:
+        os.close(fd)
+    return b"".join(chunks).decode("utf-8", "replace")
+
+
+def read_or(path, instead, limit=65536):
+    """Returns the beginning of a file as text, or `instead` where it cannot be read."""
+    try:
+        return read(path, limit)
+    except ERRORS:
+        return instead
+
+
+def wait_until(test, seconds=PATIENCE):
+    """Returns whether `test()` came true within `seconds`; looks again after a quarter, then a half... millisecond."""
+    end, pause = now() + seconds, 0.00025
+    while not test():
+        if now() >= end:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, 0.004)
+    return True
+
+
+def polled(sock, mask, seconds):
+    """Returns the events that poll(2) tells of a socket within `seconds`; ERR and HUP are always told."""
+    poller = select.poll()
+    poller.register(sock, mask)
+    found = poller.poll(int(seconds * 1000))
+    return found[0][1] if found else 0
+
+
+def safe_close(sock, abort=False):
+    """Closes a socket (an RST instead of a TIME_WAIT where `abort`), whatever state it is in."""
+    try:
+        if abort and hasattr(sock, "setsockopt"):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except ERRORS:
+        pass
+    try:
+        sock.close()
+    except ERRORS:
+        pass
+
+
+def libc():
+    """Returns the C library through ctypes; raises NotHere where this Python has none."""
+    ctypes = optional("ctypes")
+    try:
+        return ctypes, ctypes.CDLL(None, use_errno=True)
+    except Exception:
+        raise NotHere("needs Python's ctypes, which this host's Python lacks")
+
+
+def json_of(value):
+    """Returns `value` as JSON in ASCII: dicts, lists, tuples, text, numbers, True, False and None."""
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, dict):
+        return "{" + ",".join(json_of(str(k)) + ":" + json_of(value[k]) for k in sorted(value)) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join([json_of(v) for v in value]) + "]"
+    if isinstance(value, float):
+        return "%.6f" % value
+    if not isinstance(value, (bytes, type(u""))):
+        return str(int(value))
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return '"' + "".join([c if " " <= c <= "~" and c not in '"\\' else escape(c) for c in value]) + '"'
+
+
+def escape(char):
+    """Returns one character as JSON escapes it; beyond U+FFFF as a pair of surrogates."""
+    code = ord(char)
+    if code > 0xFFFF:
+        code -= 0x10000
+        return "\\u%04x\\u%04x" % (0xD800 + (code >> 10), 0xDC00 + (code & 0x3FF))
+    return "\\u%04x" % code
+
+
+# ---- what the host is ----------------------------------------------------------------------------------------------
+
+
+def look_at_host(call):
+    """Returns all that is told of the host but the experiments. Run in the host's own namespace, before any other."""
+    sysname, node, release, version, machine = tuple(os.uname())
+    implementation = getattr(getattr(sys, "implementation", None), "name", "cpython")
+    name = {"cpython": "CPython", "pypy": "PyPy"}.get(implementation, implementation)
+    return {
+        "kernel": {"release": release[:256], "version": version[:256], "machine": machine[:256]},
+        "os": os_release(),
+        "python": "%d.%d.%d %s" % (tuple(sys.version_info[:3]) + (name,)),
+        "machine_id": machine_id(),
+        "exposure": exposure(),
+        "sysctls": dict((key, sysctl_entry(key)) for key in asked_for(call.get("sysctls", ()))),
+    }
+
+
+def os_release():
+    """Returns os-release(5)'s ID, VERSION_ID and PRETTY_NAME as far as there are any; nothing of it is executed."""
+    text = read_or("/etc/os-release", "", 16384) or read_or("/usr/lib/os-release", "", 16384)
+    found = {}
+    for line in text.split("\n"):
+        key, equals, value = line.strip().partition("=")
+        if equals and key in ("ID", "VERSION_ID", "PRETTY_NAME"):
+            if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+                value = value[1:-1]
+            found[key.lower()] = value.replace("\\", "")[:256]
+    return found
+
+
+def machine_id():
+    """Returns a hash keyed to this program of /etc/machine-id, which itself must not leave the host (machine-id(5))."""
+    raw = read_or("/etc/machine-id", "", 64).strip()
+    hashlib = optional("hashlib") if raw else None
+    if not hashlib:
+        return ""
+    return hashlib.sha256(b"fleetaudit machine id 1\n" + raw.encode("utf-8")).hexdigest()[:32]
+
+
+def path_of(key):
+    """Returns the file of a sysctl; a dot in an interface's name is written as a slash, as sysctl(8) has it."""
+    return "/proc/sys/" + key.replace("/", "\0").replace(".", "/").replace("\0", ".")
+
+
+def asked_for(patterns):
+    """Returns the names that exact names and globs ask for, at most MAX_SYSCTLS; exact ones whether there or not."""
+    found = []
+    for pattern in patterns:
+        found.extend(matching(pattern.split("."), "/proc/sys", ""))
+    return sorted(set(found))[:MAX_SYSCTLS]
+
+
+def matching(parts, folder, prefix):
+    """Returns the sysctls under `folder` whose names match one pattern a level; without wildcards, unlooked."""
+    part, rest = parts[0], parts[1:]
+    if any(c in part for c in "*?[") and fnmatch:
+        try:
+            names = [n for n in sorted(os.listdir(folder)) if fnmatch.fnmatchcase(n, part)]
+        except ERRORS:
+            names = []
+        names = [n for n in names if os.path.isdir(folder + "/" + n) == bool(rest)]
+    else:
+        names = [part.replace("/", ".")]
+    if not rest:
+        return [prefix + n.replace(".", "/") for n in names]
+    found = []
+    for n in names[:MAX_SYSCTLS]:
+        found.extend(matching(rest, folder + "/" + n, prefix + n.replace(".", "/") + "."))
+    return found
+
+
+def read_sysctl(key):
+    """Returns (value, state): tabs and newlines of the value as single spaces; value None says that state tells why."""
+    if key.endswith(("_key", "_secret")):
+        return None, "unreadable: a secret, not read"
+    try:
+        return " ".join(read(path_of(key), 4096).split()), ""
+    except ERRORS as e:
+        absent = number_of(e) in (errno.ENOENT, errno.ENOTDIR)
+        return None, "absent" if absent else "unreadable: " + name_of(e)
+
+
+def sysctl_entry(key):
+    """Returns what is reported of one sysctl."""
+    value, state = read_sysctl(key)
+    return {"value": value, "default": None, "state": state, "used": None}
+
+
+def exposure():
+    """Returns what production already felt: counters since boot, and how many sockets have unread data now."""
+    uptime = read_or("/proc/uptime", "").split()
+    counters = Counters(EXPOSURE)
+    found = counters.read() or {}
+    counters.close()
+    return {
+        "uptime_s": float(uptime[0]) if uptime else None,
+        "counters": found,
+        "unread_sockets": unread_sockets(),
+    }
+
+
+def unread_sockets(seconds=0.2, lines=100000):
+    """Returns how many TCP sockets of this host hold unread data, None where that cannot be read.
+
+    Counts and bytes only: neither address nor port is looked at. Bounded in time and in lines (`partial`).
+    """
+    end, result = now() + seconds, {"sockets": 0, "bytes": 0, "scanned": 0, "partial": False}
+    opened = 0
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            table = open(path, "rb")
+        except ERRORS:
+            continue
+        opened += 1
+        with table:
+            table.readline()  # the heading
+            for line in table:
+                if result["scanned"] >= lines or (result["scanned"] % 256 == 0 and now() > end):
+                    result["partial"] = True
+                    return result
+                fields = line.split(None, 5)
+                if len(fields) < 5 or not 1 <= int(fields[3], 16) <= CLOSE_WAIT:
+                    continue
+                result["scanned"] += 1
+                unread = int(fields[4].partition(b":")[2], 16)
+                if unread:
+                    result["sockets"] += 1
+                    result["bytes"] += unread
+    return result if opened else None
+
+
+class Counters(object):
+    """The kernel's TCP counters of the namespace that this was made in. Columns vary by kernel: parsed by name."""
+
+    def __init__(self, names):
+        self.names = frozenset(names)
+        self.columns = {}
+        self.files = []
+        for path in ("/proc/net/netstat", "/proc/net/snmp"):
+            try:
+                self.files.append(os.open(path, os.O_RDONLY))
+            except ERRORS:
+                pass
+
+    def read(self):
+        """Returns the counters by name, None where /proc tells none."""
+        found = {}
+        for fd in self.files:
+            os.lseek(fd, 0, os.SEEK_SET)
+            lines = os.read(fd, 65536).split(b"\n")
+            for heading, values in zip(lines[0::2], lines[1::2]):
+                if heading.startswith((b"TcpExt:", b"Tcp:", b"MPTcpExt:")):
+                    if heading not in self.columns:
+                        names = heading.decode("ascii", "replace").split()
+                        self.columns[heading] = [(i, n) for i, n in enumerate(names) if n in self.names]
+                    values = values.split()
+                    for i, name in self.columns[heading]:
+                        found[name] = int(values[i])
+        return found or None
+
+    def close(self):
+        for fd in self.files:
+            os.close(fd)
+        self.files = []
+
+
+# ---- a network namespace of one's own ------------------------------------------------------------------------------
+
+
+def namespace_id():
+    """Returns this process's network namespace as the kernel names it, None where that cannot be read."""
+    try:
+        return os.readlink("/proc/self/ns/net")
+    except ERRORS:
+        return None
+
+
+def unshare_by_os(flags):
+    """Leaves namespaces by os.unshare, which Python has since 3.12."""
+    if not hasattr(os, "unshare"):
+        raise NotHere("this Python has no os.unshare")
+    os.unshare(flags)
+
+
+def unshare_by_ctypes(flags):
+    """Leaves namespaces by the C library's unshare(2)."""
+    ctypes, library = libc()
+    if library.unshare(flags) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+
+
+def enter_with(unshare):
+    """Moves this process into a network namespace of its own; raises OSError or NotHere, then half-moved perhaps."""
+    uid, gid = os.geteuid(), os.getegid()
+    before = namespace_id()
+    try:
+        if uid != 0:
+            raise OSError(errno.EPERM, "not root")
+        unshare(CLONE_NEWNET)
+    except OSError:
+        unshare(CLONE_NEWUSER | CLONE_NEWNET)
+        if os.path.exists("/proc/self/setgroups"):  # since 3.19, and then gid_map wants it
+            write("/proc/self/setgroups", "deny")
+        write("/proc/self/uid_map", "0 %d 1" % uid)
+        write("/proc/self/gid_map", "0 %d 1" % gid)
+    check_private(before)
+
+
+def check_private(before):
+    """Brings `lo` up and checks that this is another namespace than `before`; the return code of unshare(2) proves
+    nothing: Ubuntu 24.04's AppArmor lets it succeed and then denies all that it is for."""
+    with_lo = struct.Struct("16sh22x")
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        flags = with_lo.unpack(fcntl.ioctl(sock, SIOCGIFFLAGS, with_lo.pack(b"lo", 0)))[1]
+        fcntl.ioctl(sock, SIOCSIFFLAGS, with_lo.pack(b"lo", flags | IFF_UP))
+    finally:
+        sock.close()
+    if before is not None and namespace_id() == before:
+        raise NotHere("the namespace did not change")
+
+
+def write(path, text):
+    """Writes a file of /proc in one write(2)."""
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, text.encode("ascii"))
+    finally:
+        os.close(fd)
+
+
+def tried(attempt):
+    """Returns why `attempt(fd)` fails in a child of its own, "" where it succeeds: one that fails half-way must not
+    leave this process half-moved."""
+    out, into = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(out)
+            attempt(into)
+            os.write(into, b"+")
+        except BaseException as e:
+            os.write(into, reason_of(e).encode("ascii", "replace")[:200])
+        finally:
+            os._exit(0)
+    os.close(into)
+    reason = b""
+    while True:
+        piece = os.read(out, 4096)
+        if not piece:
+            break
+        reason += piece
+    os.close(out)
+    os.waitpid(child, 0)
+    return "" if reason.endswith(b"+") else reason.decode("ascii", "replace") or "no answer"
+
+
+def reason_of(error):
+    """Returns an exception in plain words."""
+    if isinstance(error, ERRORS) and number_of(error):
+        return os.strerror(number_of(error))
+    return str(error) or type(error).__name__
+
+
+# What the program `unshare` is made to run first, to see whether its namespace is of any use.
+TEST_LO = """
+import fcntl, os, socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+flags = struct.unpack("16sh22x", fcntl.ioctl(s, 0x8913, struct.pack("16sh22x", b"lo", 0)))[1]
+fcntl.ioctl(s, 0x8914, struct.pack("16sh22x", b"lo", flags | 1))
+os.write(1, b"+")
+"""
+
+
+def by_program(arguments):
+    """Becomes util-linux's `unshare` running this interpreter with `arguments`; raises OSError."""
+    kinds = ["--net"] if os.geteuid() == 0 else ["--user", "--map-root-user", "--net"]
+    os.execvp("unshare", ["unshare"] + kinds + [sys.executable or "/proc/self/exe", "-E", "-s"] + arguments)
+
+
+def test_program(write_to):
+    """Becomes `unshare` with TEST_LO, which says "+" on `write_to`, as do errors that `unshare` has to tell."""
+    os.dup2(write_to, 1)
+    os.dup2(write_to, 2)
+    by_program(["-c", TEST_LO])
+
+
+def start_over_inside(call, program, carried):
+    """Becomes `unshare` with this same program in it, sent through a pipe as it was sent here; raises OSError.
+
+    The process keeps its number, its alarm (which exec does not clear) and its output. What was seen of the host
+    travels in the call. The pipe is made big enough to hold all, so that nobody is needed to feed it.
+    """
+    text = "PROGRAM = r'" + "''" + program + "''" + "'\nexec(compile(PROGRAM, 'fleetaudit-probe', 'exec'))\nmain(%s, PROGRAM)\n"
+    spell = ascii if sys.version_info[0] > 2 else repr
+    inside = dict(call)
+    inside["carried"] = carried
+    data = (text % spell(inside)).encode("ascii")
+    out, into = os.pipe()
+    fcntl.fcntl(into, F_SETPIPE_SZ, max(65536, 1 << len(data).bit_length()))
+    fcntl.fcntl(into, fcntl.F_SETFL, os.O_NONBLOCK)
+    if os.write(into, data) != len(data):
+        raise NotHere("the pipe is too small for the program")
+    os.close(into)
+    os.dup2(out, 0)
+    os.close(out)
+    by_program(["-"])
+
+
+def copied_settings():
+    """Returns the sysctls that the experiment copies from the host, in the order in which they must be written."""
+    try:
+        names = sorted(os.listdir("/proc/sys/net/ipv4"))
+    except ERRORS:
+        names = []
+    keys = ["net.ipv4." + n for n in names if n.startswith("tcp_") and not n.startswith(NOT_COPIED)]
+    keys += ["net.ipv4.ip_default_ttl", "net.ipv4.ip_local_port_range", "net.ipv4.ip_no_pmtu_disc",
+             "net.core.somaxconn", "net.ipv6.bindv6only", "net.ipv6.conf.all.disable_ipv6",
+             "net.ipv6.conf.lo.disable_ipv6"]
+    keys += asked_for(["net.mptcp.*"])
+    return [k for k in keys if os.access(path_of(k), os.F_OK)]
+
+
+NOT_COPIED = ("tcp_available_", "tcp_allowed_", "tcp_fastopen_key", "tcp_ehash_entries", "tcp_child_ehash_entries")
+NO_DEFAULT = ("net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "net.ipv4.tcp_congestion_control",
+              "net.ipv4.tcp_available_congestion_control", "net.ipv4.tcp_allowed_congestion_control",
+              "net.ipv4.tcp_available_ulp")
+
+
+def read_defaults(sysctls):
+    """Fills in this kernel's own defaults, as a namespace that nobody touched yet tells them.
+
+    Not what a new namespace copies from the first one (the three above; conf.* of interfaces), and not what it shows
+    read-only because it is one value for the whole machine.
+    """
+    for key, entry in sysctls.items():
+        if key not in NO_DEFAULT and ".conf." not in key and ".neigh." not in key and is_writable(key):
+            entry["default"] = read_sysctl(key)[0]
+
+
+def is_writable(key):
+    """Returns whether a sysctl is there and has a write bit."""
+    try:
+        return bool(os.stat(path_of(key)).st_mode & 0o200)
+    except ERRORS:
+        return False
+
+
+def copy_settings(host_values, sysctls):
+    """Writes the host's settings into this namespace, and returns a sentence on what could not be copied, or ""."""
+    failed = []
+    for key, wanted in host_values:
+        have, state = read_sysctl(key)
+        if have is None or have == wanted:
+            continue  # one value for the whole machine, or nothing to do
+        try:
+            write(path_of(key), wanted)
+        except ERRORS as e:
+            failed.append("%s (%s)" % (key, name_of(e)))
+            continue
+        if read_sysctl(key)[0] != wanted:
+            failed.append(key)
+    for key, entry in sysctls.items():
+        used = read_sysctl(key)[0] if is_writable(key) else None
+        if used is not None and entry["value"] is not None and used != entry["value"]:
+            entry["used"] = used
+    if not failed:
+        return ""
+    if all("(EROFS)" in f for f in failed):
+        return "/proc/sys is mounted read-only, so the experiment ran under this kernel's defaults where the host's settings differ: " + ", ".join(failed)
+    return "these settings of the host could not be copied into the namespace: " + ", ".join(failed)
+
+
+# ---- the wire ------------------------------------------------------------------------------------------------------
+
+
+def program_of(lines):
+    """Returns a classic BPF program as bytes. A line: label or "", code, operand, labels to go to if true and false."""
+    at = dict((line[0], i) for i, line in enumerate(lines) if line[0])
+    packed = []
+    for i, (_, code, operand, yes, no) in enumerate(lines):
+        packed.append(struct.pack("HBBI", code, at[yes] - i - 1 if yes else 0, at[no] - i - 1 if no else 0, operand))
+    return b"".join(packed)
+
+
+def filter_for(ports):
+    """Returns the filter that passes TCP between 127.0.0.1 and itself, or ::1 and itself, from or to `ports`.
+
+    Each packet on `lo` comes by twice; the one on its way out (pkttype 4) is left out. Without ports nothing passes.
+    """
+    byte, half, word, indexed, header, mask, equals, give = 0x30, 0x28, 0x20, 0x48, 0xB1, 0x54, 0x15, 0x06
+    lines = [
+        ("", word, 0xFFFFF004, "", ""),  # SKF_AD_OFF + SKF_AD_PKTTYPE
+        ("", equals, 4, "no", "version"),
+        ("version", byte, 0, "", ""),
+        ("", mask, 0xF0, "", ""),
+        ("", equals, 0x60, "v6", "v4?"),
+        ("v4?", equals, 0x40, "v4", "no"),
+        ("v4", byte, 9, "", ""),
+        ("", equals, 6, "source4", "no"),
+        ("source4", word, 12, "", ""),
+        ("", equals, 0x7F000001, "target4", "no"),
+        ("target4", word, 16, "", ""),
+        ("", equals, 0x7F000001, "whole", "no"),
+        ("whole", half, 6, "", ""),
+        ("", mask, 0x1FFF, "", ""),
+        ("", equals, 0, "ports4", "no"),
+        ("ports4", header, 0, "", ""),
+        ("", indexed, 0, "", ""),
+    ]
+    lines += [("", equals, port, "yes", "") for port in ports]
+    lines += [("", indexed, 2, "", "")]
+    lines += [("", equals, port, "yes", "") for port in ports]
+    lines += [("", give, 0, "", ""), ("v6", byte, 6, "", ""), ("", equals, 6, "word0", "no")]
+    for i, wanted in enumerate((0, 0, 0, 1, 0, 0, 0, 1)):
+        lines += [("word%d" % i, word, 8 + 4 * i, "", ""), ("", equals, wanted, "word%d" % (i + 1), "no")]
+    lines += [("word8", half, 40, "", "")]
+    lines += [("", equals, port, "yes", "") for port in ports]
+    lines += [("", half, 42, "", "")]
+    lines += [("", equals, port, "yes", "") for port in ports]
+    lines += [("no", give, 0, "", ""), ("yes", give, SNAP, "", "")]
+    return program_of(lines)
+
+
+def attach(sock, program):
+    """Attaches a classic BPF program to a socket; raises NotHere where Python cannot tell a buffer's address."""
+    if not array:
+        raise NotHere("needs Python's array module")
+    held = array.array("B", bytearray(program))
+    address, length = held.buffer_info()
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", length // 8, address))
+
+
+class Packet(object):
+    """One captured TCP segment; `at` in seconds of the wall clock, `options` the words that are reported."""
+
+    __slots__ = ("at", "source", "target", "seq", "ack", "bits", "window", "urgent", "length", "options", "stamp",
+                 "raw")
+
+
+def packet_of(data, at):
+    """Returns the TCP segment in an IP packet, or None."""
+    try:
+        if ord(data[0:1]) >> 4 == 4:
+            start = (ord(data[0:1]) & 15) * 4
+            end = struct.unpack_from("!H", data, 2)[0]
+        else:
+            start = 40
+            end = 40 + struct.unpack_from("!H", data, 4)[0]
+        fields = struct.unpack_from("!HHIIBBHHH", data, start)
+    except struct.error:
+        return None
+    p = Packet()
+    p.at, p.raw = at, data[:start]
+    p.source, p.target, p.seq, p.ack, offset, p.bits, p.window, _, p.urgent = fields
+    header = (offset >> 4) * 4
+    p.length = max(0, end - start - header)
+    if not p.bits & 0x20:
+        p.urgent = 0
+    p.options, p.stamp = options_of(data[start + 20:start + header], p.bits & 0x02)
+    return p
+
+
+MPTCP_WORDS = {0: "MP_CAPABLE", 1: "MP_JOIN", 6: "MP_FAIL", 7: "MP_FASTCLOSE", 8: "MP_RST"}
+
+
+def options_of(data, syn):
+    """Returns (words, timestamps): the options that matter, and the timestamp option's two numbers or None."""
+    words, stamp, at = [], None, 0
+    data = bytearray(data)
+    while at < len(data) and data[at]:
+        if data[at] == 1:  # NOP
+            at += 1
+            continue
+        size = data[at + 1] if at + 1 < len(data) else 0
+        if size < 2 or at + size > len(data):
+            break
+        if data[at] == 8 and size == 10:
+            stamp = struct.unpack("!II", bytes(data[at + 2:at + 10]))
+            if syn:
+                words.append("TS")
+        elif data[at] == 34 and syn:
+            words.append("TFO")
+        elif data[at] == 30:
+            kind = data[at + 2] >> 4
+            if kind in MPTCP_WORDS:
+                words.append(MPTCP_WORDS[kind])
+            elif kind == 2 and data[at + 3] & 0x10:  # DSS
+                words.append("DATA_FIN")
+        at += size
+    return " ".join(words), stamp
+
+
+def flags_of(bits):
+    """Returns TCP flags as tcpdump writes them, but for urgent data: "P.U"."""
+    word = "".join(c for bit, c in ((0x01, "F"), (0x02, "S"), (0x04, "R"), (0x08, "P"), (0x10, "."), (0x20, "U"))
+                   if bits & bit)
+    return word or "none"
+
+
+class Capture(object):
+    """One packet socket on `lo` for the whole run: closing one costs a grace period of the kernel."""
+
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        try:
+            attach(self.sock, filter_for(()))  # before bind, so that not one foreign packet gets in
+            for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
+                try:
+                    self.sock.setsockopt(socket.SOL_SOCKET, option, 32 * 1024 * 1024)
+                    break
+                except ERRORS:
+                    pass
+            self.sock.bind(("lo", ETH_P_ALL))
+            self.sock.setblocking(False)
+            self.stamp()
+        except Exception:
+            self.sock.close()
+            raise
+        self.ports = ()
+
+    def watch(self, ports):
+        """Lets these listeners' connections in, and none else."""
+        ports = tuple(sorted(ports))
+        if ports != self.ports:
+            attach(self.sock, filter_for(ports))
+            self.ports = ports
+
+    def stamp(self):
+        """Returns when the kernel saw the packet that was read last (the first call switches stamps on)."""
+        try:
+            seconds, fraction = struct.unpack("ll", fcntl.ioctl(self.sock, SIOCGSTAMPNS, b"\0" * struct.calcsize("ll")))
+            return seconds + fraction / 1e9
+        except ERRORS:
+            return time.time()
+
+    def drain(self, port, into):
+        """Reads what came by, and appends the segments of the connection with client port `port` to `into`."""
+        while True:
+            try:
+                data = self.sock.recv(SNAP)
+            except ERRORS as e:
+                if would_block(e):
+                    return
+                raise
+            packet = packet_of(data, self.stamp())
+            if packet is not None and port in (packet.source, packet.target):
+                into.append(packet)
+
+    def lost(self):
+        """Returns how many packets found no room since this was last asked."""
+        return struct.unpack("II", self.sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
+
+
+def trace_of(packets, client, client_side, began):
+    """Returns (rows, omitted): the segments as they are reported, with relative numbers, cut in the middle."""
+    first = {}
+    rows = []
+    for p in packets:
+        mine = p.source == client
+        syn = p.bits & 0x02
+        if syn and mine not in first:
+            first[mine] = p.seq
+        seq = 0 if syn else (p.seq - first.get(mine, p.seq)) & 0xFFFFFFFF
+        ack = (p.ack - first.get(not mine, p.ack)) & 0xFFFFFFFF if p.bits & 0x10 else 0
+        rows.append((int((p.at - began) * 1e6), client_side if mine else other(client_side), flags_of(p.bits), seq, ack,
+                     p.length, p.urgent, p.options))
+    omitted = len(rows) - MAX_TRACE
+    if omitted <= 0:
+        return rows, 0
+    marked = [any(c in row[2] for c in "SFRU") for row in rows]
+    room = max(0, MAX_TRACE - sum(marked))
+    plain = [i for i, m in enumerate(marked) if not m]
+    kept = set(plain[:room // 2] + plain[len(plain) - (room - room // 2):])
+    rows = [row for i, row in enumerate(rows) if marked[i] or i in kept]
+    if len(rows) > MAX_TRACE:
+        rows = rows[:MAX_TRACE // 2] + rows[-(MAX_TRACE // 2):]
+    return rows, len(packets) - len(rows)
+
+
+def other(side):
+    """Returns the other side."""
+    return "peer" if side == "closer" else "closer"
+
+
+# ---- the laboratory: what all trials share -------------------------------------------------------------------------
+
+
+class Laboratory(object):
+    """Where the trials run: listeners, the packet socket, counters, and what of all that is to be had."""
+
+    def __init__(self, private, available_ulp):
+        self.private = private
+        self.available_ulp = available_ulp
+        self.counters = Counters(COUNTERS)
+        self.listeners = {}
+        self.checked = {}
+        self.capture, self.wire_note = None, ""
+        self.capture_where_possible()
+        self.fence = self.fence_socket()
+        self.raw = {}
+        self.listing_cost = 0.0
+        try:
+            self.diagnosis, self.no_diagnosis = Diagnosis(), ""
+        except (NotHere,) + ERRORS as e:
+            self.diagnosis, self.no_diagnosis = None, reason_of(e)
+
+    def capture_where_possible(self):
+        if not private_or_root(self.private):
+            self.wire_note = "a packet capture " + NEEDS_RAW
+            return
+        try:
+            self.capture = Capture()
+        except (NotHere,) + ERRORS as e:
+            self.wire_note = "no packet socket: " + reason_of(e)
+
+    def fence_socket(self):
+        """Returns a UDP socket connected to itself: what it sends comes back after all that was sent before."""
+        try:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.bind(("127.0.0.1", 0))
+            sock.connect(sock.getsockname())
+            return sock
+        except ERRORS:
+            return None
+
+    def settle(self):
+        """Waits until loopback has delivered what is on its way: it does so in order."""
+        if self.fence is None:
+            return
+        try:
+            self.fence.send(b".")
+            if polled(self.fence, select.POLLIN, HEARING):
+                self.fence.recv(16)
+        except ERRORS:
+            pass
+
+    def check(self, family):
+        """Raises NotHere where no connection can be made over a family at all; tried once."""
+        if family not in self.checked:
+            self.checked[family] = ""
+            if family == "ipv6" and not os.path.exists("/proc/net/if_inet6"):
+                self.checked[family] = "IPv6 is switched off on this host"
+            elif family != "unix":
+                self.checked[family] = self.try_family(family)
+        if self.checked[family]:
+            raise NotHere(self.checked[family])
+
+    def try_family(self, family):
+        name = "IPv6" if family == "ipv6" else "IPv4"
+        client = None
+        try:
+            listener = self.listener(family)
+            client = socket.socket(listener.family, socket.SOCK_STREAM)
+            client.settimeout(PATIENCE)
+            client.connect(listener.getsockname()[:2])
+            server = accept_from(listener, client)
+            safe_close(server, abort=True)
+            return ""
+        except ERRORS as e:
+            if number_of(e) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                return "no %s loopback address: %s is switched off on this host" % (name, name)
+            return "no connection over %s loopback: %s" % (name, reason_of(e))
+        except Failed as e:
+            return "no connection over %s loopback: %s" % (name, e)
+        finally:
+            if client is not None:
+                safe_close(client, abort=True)
+
+    def listener(self, family, kind="tcp"):
+        """Returns the listener that all plain trials of a family and kind share."""
+        key = (family, kind)
+        if key not in self.listeners:
+            self.listeners[key] = new_listener(family, kind)
+            self.watch()
+        return self.listeners[key]
+
+    def watch(self, extra=()):
+        """Lets the capture see the shared listeners' connections and `extra` ports."""
+        if self.capture:
+            self.capture.watch([s.getsockname()[1] for s in self.listeners.values()] + list(extra))
+
+    def rx_queue(self, sock, steps):
+        """Returns a closer's rx_queue by the cheapest way that tells it; None rather than at too high a price."""
+        if self.diagnosis:
+            try:
+                return self.diagnosis.rx_queue(sock)
+            except ERRORS:
+                self.diagnosis = None
+        if self.listing_cost > 0.002 and not any(step[1] in ("send-urgent", "resend-fin") for step in steps):
+            return None  # FIONREAD tells the same, but for urgent bytes and a FIN
+        began = now()
+        unread = rx_queue(sock)
+        self.listing_cost = now() - began
+        return unread
+
+    def raw_socket(self, family):
+        """Returns a raw TCP socket, for sending alone: its own filter lets nothing in."""
+        if family not in self.raw:
+            sock = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP)
+            attach(sock, program_of([("", 0x06, 0, "", "")]))
+            self.raw[family] = sock
+        return self.raw[family]
+
+
+def private_or_root(private):
+    """Returns whether a packet socket may be asked for: by a plain user in the host's namespace it may not."""
+    return private or os.geteuid() == 0
+
+
+def new_listener(family, kind="tcp"):
+    """Returns a socket that listens on a free port of this family's loopback address; raises OSError or NotHere."""
+    protocol = IPPROTO_MPTCP if kind == "mptcp" else 0
+    try:
+        sock = socket.socket(socket.AF_INET if family == "ipv4" else socket.AF_INET6, socket.SOCK_STREAM, protocol)
+    except ERRORS as e:
+        if kind == "mptcp" and number_of(e) in (errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL):
+            raise NotHere("this kernel has no MPTCP, or net.mptcp.enabled is 0 (%s)" % name_of(e))
+        raise
+    try:
+        if kind == "mapped":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((address_of(family, kind), 0))
+        sock.listen(16)
+    except ERRORS:
+        sock.close()
+        raise
+    return sock
+
+
+def address_of(family, kind):
+    """Returns the loopback address of a family."""
+    return "127.0.0.1" if family == "ipv4" else "::ffff:127.0.0.1" if kind == "mapped" else "::1"
+
+
+def accept_from(listener, client):
+    """Returns the accepted end of `client`'s connection; whoever else found the port is hung up on. Raises Failed."""
+    wanted = client.getsockname()[:2]
+    for _ in range(8):
+        if not polled(listener, select.POLLIN, PATIENCE):
+            raise Failed("nothing to accept")
+        sock, address = listener.accept()
+        sock.setblocking(True)
+        if address[:2] == wanted:
+            return sock
+        sock.close()
+    raise Failed("strangers connect")
+
+
+class Child(object):
+    """A process that holds a copy of some sockets until it is told otherwise, or until this one is gone."""
+
+    def __init__(self, drop):
+        ready, say_ready = os.pipe()
+        wait, self.tell = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                os.close(ready)
+                os.close(self.tell)
+                for sock in drop:
+                    sock.close()
+                os.write(say_ready, b".")
+                os.close(say_ready)
+                if os.read(wait, 1) == b"e":  # an empty read: the parent is gone
+                    self.execute()
+            finally:
+                os._exit(0)
+        os.close(say_ready)
+        os.close(wait)
+        try:
+            if not os.read(ready, 1):
+                raise Failed("the child did not start")
+        finally:
+            os.close(ready)
+
+    def execute(self):
+        try:
+            os.execv("/bin/true", ["true"])
+        except OSError:
+            pass
+        try:
+            os.execv(sys.executable, [sys.executable, "-S", "-E", "-c", ""])
+        finally:
+            os._exit(97)
+
+    def end(self, how):
+        """Ends it: "exit", "exec", "kill" or "term"; returns when it is gone."""
+        if how in ("kill", "term"):
+            os.kill(self.pid, signal.SIGKILL if how == "kill" else signal.SIGTERM)
+        else:
+            os.write(self.tell, b"e" if how == "exec" else b"x")
+        status = os.waitpid(self.pid, 0)[1]
+        self.pid = 0
+        os.close(self.tell)
+        if how == "exec" and os.WIFEXITED(status) and os.WEXITSTATUS(status) == 97:
+            raise NotHere("there is no program to exec")
+
+    def close(self):
+        """Ends it whatever it does, and does nothing where it is gone."""
+        if self.pid:
+            self.end("kill")
+
+
+# ---- one trial -----------------------------------------------------------------------------------------------------
+
+
+class Trial(object):
+    """One connection from its beginning to its end, and what three witnesses said of the end."""
+
+    def __init__(self, lab, family, steps):
+        self.lab, self.family, self.steps = lab, family, steps
+        self.kind = "unix" if family == "unix" else "tcp"
+        self.socks = {"closer": None, "peer": None}
+        self.sent = {"closer": 0, "peer": 0}
+        self.received = {"closer": 0, "peer": 0}
+        self.gone = set()  # sides that ended
+        self.listener, self.own_listener, self.listener_options = None, False, []
+        self.client_side, self.client, self.waiting = None, 0, False
+        self.references, self.children, self.restore = [], [], []
+        self.packets, self.marks, self.peer_recv, self.queue = [], [], [], {}
+        self.ended = False  # the closer's first ending step was done
+        self.cleanups = []
+
+    def run(self):
+        """Runs the steps and returns the trial as it is reported; raises NotHere."""
+        lab = self.lab
+        if lab.capture:
+            lab.capture.drain(-1, [])
+            lab.capture.lost()
+        before = lab.counters.read()
+        self.began = time.time()
+        error = ""
+        try:
+            try:
+                for i, step in enumerate(self.steps):
+                    self.marks.append((int((time.time() - self.began) * 1e6), i))
+                    self.step(i, step)
+            except (Failed,) + ERRORS as e:
+                error = 'step %d "%s": %s' % (i + 1, " ".join(str(w) for w in step),
+                                              str(e) if isinstance(e, Failed) else name_of(e))
+            peer = self.witness()
+            after = lab.counters.read()
+            return self.report(error, peer, before, after)
+        finally:
+            self.clean_up()
+
+    def step(self, i, step):
+        actor, verb = step[0], step[1]
+        if actor in ("closer", "peer", "both") and verb != "connect" and self.client_side is None:
+            VERBS["connect"](self, "peer", "tcp")
+        if (actor, verb) == ("listener", "close") and self.client_side is None:
+            VERBS["connect"](self, "peer", "unaccepted")
+        ends = verb in ENDS and tuple(step[1:3]) != ("shutdown", "read")
+        if not (ends or (self.ended and verb.startswith("send"))):
+            VERBS[verb](self, actor, *step[2:])
+            return
+        if ends and actor in ("closer", "listener") and not self.ended:
+            self.look_at_queue()
+            self.ended = True
+        watcher = other(actor) if actor in SIDES and ends else "peer"
+        before, sent = self.events(watcher), self.segments_out(watcher)
+        VERBS[verb](self, actor, *step[2:])
+        if ends and actor == "peer":
+            if not self.hear(watcher, before, PATIENCE) and self.socks["closer"] is not None:
+                raise Failed("the closer did not hear of it")
+        else:
+            self.hear(watcher, before, HEARING)
+        if ends and i + 1 < len(self.steps):
+            self.wait_for_ack(watcher, sent)
+
+    # -- what the verbs stand on --
+
+    def sock(self, side):
+        """Returns a side's socket, accepting it first where that was put off; raises Failed where it is gone."""
+        if self.socks[side] is None and self.waiting and side != self.client_side:
+            self.accept()
+        if self.socks[side] is None:
+            raise Failed("the %s has no socket" % side)
+        return self.socks[side]
+
+    def accept(self):
+        side = other(self.client_side)
+        self.socks[side] = accept_from(self.listener, self.socks[self.client_side])
+        self.waiting = False
+
+    def events(self, side):
+        """Returns what poll(2) says of a side now, without waiting."""
+        sock = self.socks[side]
+        return polled(sock, POLLRDHUP, 0) if sock is not None else 0
+
+    def hear(self, side, before, seconds):
+        """Returns whether a side hears more of an end within `seconds` than the events `before` said."""
+        sock = self.socks[side]
+        if sock is None or before & (select.POLLERR | select.POLLHUP):
+            return True
+        mask = 0 if before & POLLRDHUP else POLLRDHUP
+        return bool(polled(sock, mask, seconds if mask else min(seconds, HEARING / 2)))
+
+    def segments_out(self, side):
+        """Returns how many segments this side's kernel sent (tcpi_segs_out, since 4.2), 0 where unknown."""
+        info = self.info(side)
+        return struct.unpack_from("I", info, 136)[0] if len(info) >= 140 else 0
+
+    def wait_for_ack(self, side, before):
+        """Waits until a side that heard a FIN has acknowledged it, which it may put off by 40 ms: a closer that is
+        still in FIN_WAIT1 goes other ways in what follows. `before` is what segments_out was."""
+        if before and self.events(side) & (POLLRDHUP | select.POLLHUP | select.POLLERR) == POLLRDHUP:
+            wait_until(lambda: self.segments_out(side) > before, 0.25)
+
+    def info(self, side):
+        """Returns a side's struct tcp_info as bytes, b"" where there is none."""
+        sock = self.socks[side]
+        if sock is None or self.kind == "unix":
+            return b""
+        try:
+            return sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 192)
+        except ERRORS:
+            return b""
+
+    def received_by_kernel(self, side):
+        """Returns how many bytes this side's kernel took in (tcpi_bytes_received, since 4.1), None where unknown."""
+        info = self.info(side)
+        return struct.unpack_from("Q", info, 128)[0] if len(info) >= 136 else None
+
+    def number(self, side, request):
+        """Returns what FIONREAD or SIOCOUTQ says of a side, 0 where it cannot say."""
+        try:
+            return struct.unpack("i", fcntl.ioctl(self.socks[side], request, b"\0\0\0\0"))[0]
+        except ERRORS:
+            return 0
+
+    def unread(self, side):
+        """Returns how many bytes were sent to a side and not received by it."""
+        return self.sent[other(side)] - self.received[side]
+
+    def arrive(self, sender):
+        """Waits until what a side sent is in the other's receive queue, or that is full; raises Failed."""
+        receiver = other(sender)
+        if self.kind == "unix" or receiver in self.gone:
+            return
+        if self.socks[receiver] is None:
+            if not wait_until(lambda: self.number(sender, SIOCOUTQ) == 0):
+                raise Failed("the bytes were not acknowledged")
+            return
+        seen = [-1, now()]
+
+        def arrived():
+            got = self.received_by_kernel(receiver)
+            if got is None:
+                return self.number(receiver, FIONREAD) > 0 or self.number(sender, SIOCOUTQ) == 0
+            if got != seen[0]:
+                seen[:] = [got, now()]
+            # Full: nothing moved for 10 ms though there is something to move.
+            return got >= self.sent[sender] or (got > 0 and now() - seen[1] > 0.01 and self.number(sender, SIOCOUTQ))
+
+        if not wait_until(arrived):
+            raise Failed("the bytes did not arrive")
+
+    def took(self, side, result):
+        """Notes what a recv gave; the peer's after the end are testimony. Consecutive numbers are one."""
+        count = result if isinstance(result, int) else 0
+        self.received[side] += count
+        if side == "peer" and self.ended:
+            said = self.peer_recv
+            if count and said and said[-1].isdigit() and said[-1] != "0":
+                said[-1] = str(int(said[-1]) + count)
+            elif len(said) < 5 and not (result == 0 and said and said[-1] == "0"):
+                said.append(str(result))
+
+    def recv(self, side, size, flags=0, seconds=0.0):
+        """Returns what one recv gives that waits at most `seconds`: bytes; raises OSError, also EAGAIN."""
+        sock = self.sock(side)
+        if seconds:
+            polled(sock, select.POLLIN | POLLRDHUP, seconds)
+        try:
+            data = sock.recv(size, QUIET | flags)
+        except ERRORS as e:
+            if not would_block(e):
+                self.took(side, name_of(e))
+            raise
+        if not flags & socket.MSG_PEEK:
+            self.took(side, len(data))
+        return data
+
+    def gather(self, side, count, flags=0):
+        """Receives exactly `count` bytes; raises Failed where they do not come."""
+        left, end = count, now() + PATIENCE
+        while left > 0:
+            try:
+                size = len(self.recv(side, min(left, 65536), flags, max(0.001, end - now())))
+            except ERRORS as e:
+                if would_block(e) and now() < end:
+                    continue
+                raise Failed("%s after %d of %d bytes" % (name_of(e), count - left, count))
+            if size == 0:
+                raise Failed("end of file after %d of %d bytes" % (count - left, count))
+            left -= size
+
+    def look_at_queue(self):
+        """Notes what the closer's receive queue holds; rx_queue tells more than FIONREAD, but lists a namespace."""
+        sock = self.socks["closer"]
+        if sock is None:
+            return
+        self.queue["fionread"] = self.number("closer", FIONREAD)
+        if self.lab.private and self.kind in ("tcp", "mapped"):
+            unread = self.lab.rx_queue(sock, self.steps)
+            if unread is not None:
+                self.queue["rx_queue"] = unread
+
+    # -- what the witnesses say --
+
+    def witness(self):
+        """Returns what the peer's socket says: state and poll first, which consume nothing, SO_ERROR last, which
+        shares one pending error with recv."""
+        if self.kind == "mptcp":
+            self.wait_for_quiet()
+        self.lab.settle()
+        sock = self.socks["peer"]
+        if sock is None:
+            return None
+        info = self.info("peer")
+        state = ord(info[0:1]) if info else None
+        bits = polled(sock, select.POLLIN | select.POLLPRI | select.POLLOUT | POLLRDHUP, 0)
+        poll = [name for bit, name in ((select.POLLIN, "IN"), (select.POLLPRI, "PRI"), (select.POLLOUT, "OUT"),
+                                       (select.POLLERR, "ERR"), (select.POLLHUP, "HUP"), (POLLRDHUP, "RDHUP"))
+                if bits & bit]
+        self.ended = True
+        for _ in range(3):
+            try:
+                if not self.recv("peer", 65536):
+                    break
+            except ERRORS as e:
+                if would_block(e):
+                    self.took("peer", name_of(e))
+                    break
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return {"state": state, "poll": poll, "recv": self.peer_recv, "so_error": name_of(error) if error else "0"}
+
+    def wait_for_quiet(self):
+        """Waits until nothing was captured for a while: MPTCP ends its subflows from a worker, a little later."""
+        if self.lab.capture:
+            end = now() + HEARING
+            while now() < end and polled(self.lab.capture.sock, select.POLLIN, 0.005):
+                self.drain()
+
+    def drain(self):
+        """Moves what was captured of this connection into `packets`."""
+        if self.lab.capture and self.client:
+            self.lab.capture.drain(self.client, self.packets)
+
+    def report(self, error, peer, before, after):
+        lab = self.lab
+        wire, note, lost, omitted = None, lab.wire_note, 0, 0
+        if self.kind == "unix":
+            note = "AF_UNIX has no segments"
+        elif lab.capture:
+            self.drain()
+            lost = lab.capture.lost()
+            wire, omitted = trace_of(self.packets, self.client, self.client_side, self.began)
+        moved = None
+        if before is not None and after is not None:
+            moved = dict((n, after[n] - before.get(n, 0)) for n in after if after[n] > before.get(n, 0))
+        amounts = {}
+        for side in SIDES:
+            amounts[side + " sent"], amounts[side + " received"] = self.sent[side], self.received[side]
+        return {"count": 1, "wire": wire, "wire_note": note, "wire_lost": lost, "wire_omitted": omitted, "peer": peer,
+                "kernel": moved, "steps": self.marks, "queue": self.queue, "bytes": amounts, "error": error}
+
+    def clean_up(self):
+        """Leaves nothing behind: no process, no setting, no TIME_WAIT where an RST can prevent it."""
+        for undo in self.cleanups:
+            try:
+                undo()
+            except ERRORS:
+                pass
+        for child in self.children:
+            child.close()
+        for reference in self.references:
+            safe_close(reference, abort=True)
+        if self.own_listener:
+            self.lab.watch()
+        for side in SIDES:
+            if self.socks[side] is not None:
+                safe_close(self.socks[side], abort=True)
+        if self.own_listener and self.listener is not None:
+            safe_close(self.listener)
+        for key, value in reversed(self.restore):
+            write(path_of(key), value)
+        if self.kind == "mptcp":  # its worker's last segments must not count for the next trial
+            self.wait_for_quiet()
+        self.lab.settle()
+
+
+def rx_queue(sock):
+    """Returns rx_queue of /proc/net/tcp for a connected socket, None where it is not listed."""
+    mine, far = sock.getsockname()[1], sock.getpeername()[1]
+    table = read_or("/proc/net/tcp" if sock.family == socket.AF_INET else "/proc/net/tcp6", "")
+    here, there = ":%04X" % mine, ":%04X" % far
+    for line in table.split("\n")[1:]:
+        fields = line.split(None, 5)
+        if len(fields) > 4 and fields[1].endswith(here) and fields[2].endswith(there):
+            return int(fields[4].partition(":")[2], 16)
+    return None
+
+
+class Diagnosis(object):
+    """sock_diag(7): asks the kernel about one socket, or has it destroyed. Listing /proc/net/tcp instead takes
+    milliseconds on a machine with much memory, even where a namespace has one connection."""
+
+    ASK, DESTROY = 20, 21
+
+    def __init__(self):
+        release = os.uname()[2]
+        folder = "/lib/modules/" + release
+        if not (os.path.exists("/sys/module/tcp_diag") or not os.path.exists(folder)
+                or "tcp_diag.ko" in read_or(folder + "/modules.builtin", "", 1 << 20)):
+            raise NotHere("the kernel's tcp_diag module is not loaded, and the probe loads none")
+        self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4)  # NETLINK_SOCK_DIAG
+
+    def request(self, kind, sock):
+        """Returns the kernel's answer about a connected TCP socket; raises OSError with what it refuses with."""
+        near, far = [(socket.inet_pton(sock.family, a[0]), a[1]) for a in (sock.getsockname(), sock.getpeername())]
+        body = struct.pack("=BBBxI", sock.family, socket.IPPROTO_TCP, 0, 0xFFFFFFFF)
+        body += struct.pack("!HH16s16s", near[1], far[1], near[0], far[0])
+        body += struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+        flags = 5 if kind == self.DESTROY else 1  # NLM_F_REQUEST, and NLM_F_ACK where there is no other answer
+        self.sock.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
+        if not polled(self.sock, select.POLLIN, PATIENCE):
+            raise OSError(errno.ETIMEDOUT, "netlink")
+        answer = self.sock.recv(4096)
+        if struct.unpack_from("=H", answer, 4)[0] == 2:  # NLMSG_ERROR, 0 is the ACK
+            number = -struct.unpack_from("=i", answer, 16)[0]
+            if number:
+                raise OSError(number, "sock_diag")
+        return answer
+
+    def rx_queue(self, sock):
+        """Returns idiag_rqueue: what was received and not read, with a lone urgent byte."""
+        return struct.unpack_from("=I", self.request(self.ASK, sock), 16 + 4 + 48 + 4)[0]
+
+
+# ---- the verbs: one function each, called with the trial, the actor and the step's other words ---------------------
+
+
+def connect(t, actor, how, size=0):
+    lab, server = t.lab, other(actor)
+    t.client_side = actor
+    if how == "unix":
+        t.kind = "unix"
+        t.socks[actor], t.socks[server] = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        return
+    t.kind = kind = how if how in ("mptcp", "mapped") else "tcp"
+    put_off = how == "unaccepted"
+    if t.listener_options or how in ("fastopen", "unaccepted"):
+        t.listener, t.own_listener = new_listener(t.family, kind), True
+        names = [option[0] for option in t.listener_options]
+        for option in t.listener_options:
+            set_on(t.listener, *option)
+        if how == "fastopen" and "TCP_FASTOPEN" not in names:
+            set_on(t.listener, "TCP_FASTOPEN", 16)
+        put_off = put_off or "TCP_DEFER_ACCEPT" in names
+    else:
+        t.listener = lab.listener(t.family, kind)
+    client = socket.socket(t.listener.family, socket.SOCK_STREAM, IPPROTO_MPTCP if kind == "mptcp" else 0)
+    t.socks[actor] = client
+    client.bind((address_of(t.family, kind), 0))
+    t.client = client.getsockname()[1]
+    if t.own_listener:
+        lab.watch([t.client])  # not the listener's port: that may be somebody else's before the trial is over
+    client.settimeout(PATIENCE)
+    if how == "fastopen":
+        connect_with_data(t, actor, client, size)
+    else:
+        client.connect(t.listener.getsockname()[:2])
+    client.settimeout(None)
+    t.waiting = True
+    if not put_off:
+        t.accept()
+        if how == "fastopen":
+            t.arrive(actor)
+
+
+def connect_with_data(t, actor, client, size):
+    """Connects by TCP Fast Open; the bits that it needs without a cookie are 1 and 4 here, 2 and 512 at the server."""
+    value = read_sysctl("net.ipv4.tcp_fastopen")[0]
+    if value is None or int(value) & 0x207 != 0x207:
+        raise NotHere("needs net.ipv4.tcp_fastopen 519; it is %s" % value)
+    client.sendto(PATTERN[:size], MSG_FASTOPEN | MSG_NOSIGNAL, t.listener.getsockname()[:2])
+    t.sent[actor] += size
+    info = t.info(actor)
+    if len(info) > 5 and not ord(info[5:6]) & 32:  # TCPI_OPT_SYN_DATA
+        raise Failed("the data in the SYN was not taken")
+
+
+def accept(t, actor):
+    if not t.waiting:
+        raise Failed("nothing waits to be accepted")
+    t.accept()
+
+
+def set_option(t, actor, name, *values):
+    if actor == "listener":
+        t.listener_options.append((name,) + values)
+    else:
+        set_on(t.sock(actor), name, *values)
+
+
+def set_on(sock, name, *values):
+    """Sets a socket option; raises NotHere where the kernel has none of that name or does not let us."""
+    try:
+        sock.setsockopt(*(OPTIONS[name] + (struct.pack("i" * len(values), *values),)))
+    except ERRORS as e:
+        if number_of(e) in (errno.EPERM, errno.EACCES):
+            raise NotHere("%s needs CAP_NET_ADMIN or user namespaces; set become: true" % name)
+        if number_of(e) in (errno.ENOPROTOOPT, errno.EOPNOTSUPP):
+            raise NotHere("this kernel has no %s here (%s)" % (name, name_of(e)))
+        raise
+
+
+def send(t, actor, size, flags=0):
+    sock, left = t.sock(actor), size
+    while left > 0:
+        start = t.sent[actor] % 16
+        try:
+            done = sock.send(PATTERN[start:start + min(left, 65536)], QUIET | flags)
+        except ERRORS as e:
+            if would_block(e):
+                if not polled(sock, select.POLLOUT, PATIENCE) & select.POLLOUT:
+                    raise Failed("blocked after %d of %d bytes" % (size - left, size))
+                continue
+            if t.ended and actor == "peer":  # not a failure of the trial but what the peer learns of the end
+                t.peer_recv.append("send: " + name_of(e))
+                return
+            raise
+        left -= done
+        t.sent[actor] += done
+    t.arrive(actor)
+
+
+def send_urgent(t, actor, size):
+    try:
+        send(t, actor, size, socket.MSG_OOB)
+    except ERRORS as e:
+        if number_of(e) == errno.EOPNOTSUPP:
+            raise NotHere("this kernel has no urgent data over %s" % ("AF_UNIX" if t.kind == "unix" else t.kind))
+        raise
+
+
+def send_until_blocked(t, actor):
+    sock, start = t.sock(actor), t.sent[actor]
+    while t.sent[actor] - start < MAX_BULK:
+        try:
+            t.sent[actor] += sock.send(PATTERN[:65536], QUIET)
+        except ERRORS as e:
+            if not would_block(e):
+                raise
+            if not polled(sock, select.POLLOUT, 0.02):
+                return
+    raise Failed("not blocked after %d bytes" % MAX_BULK)
+
+
+def read_some(t, actor, size):
+    t.gather(actor, size)
+
+
+def read_all(t, actor):
+    try:
+        while t.recv(actor, 65536):
+            pass
+    except ERRORS as e:
+        if not would_block(e) and not (t.ended and actor == "peer"):
+            raise
+
+
+def read_to_end(t, actor):
+    end = now() + PATIENCE
+    while now() < end:
+        try:
+            if not t.recv(actor, 65536, 0, max(0.001, end - now())):
+                return
+        except ERRORS as e:
+            if not would_block(e):
+                return
+    raise Failed("no end within %d s" % PATIENCE)
+
+
+def try_read(t, actor):
+    try:
+        t.recv(actor, 65536)
+    except ERRORS as e:
+        if would_block(e):
+            t.took(actor, name_of(e))
+
+
+def read_urgent(t, actor):
+    try:
+        data = t.recv(actor, 1, socket.MSG_OOB)
+    except ERRORS as e:
+        # RFC 1122's reading of the pointer: the byte is ordinary data, and that is what there is to see.
+        if would_block(e) and read_sysctl("net.ipv4.tcp_stdurg")[0] == "1":
+            return
+        raise
+    if len(data) != 1:
+        raise Failed("no urgent byte")
+
+
+def peek(t, actor, size):
+    if not wait_until(lambda: len(t.recv(actor, size, socket.MSG_PEEK, PATIENCE)) >= size):
+        raise Failed("fewer than %d bytes to peek at" % size)
+
+
+def discard(t, actor, size):
+    t.gather(actor, size, MSG_TRUNC)
+
+
+def splice(t, actor, size):
+    sock = t.sock(actor)
+    if not hasattr(os, "splice"):
+        ctypes, library = libc()
+    out, into = os.pipe()
+    try:
+        left, end = size, now() + PATIENCE
+        while left > 0 and now() < end:
+            polled(sock, select.POLLIN | POLLRDHUP, max(0.001, end - now()))
+            some = min(left, 32768)
+            if hasattr(os, "splice"):
+                done = os.splice(sock.fileno(), into, some)
+            else:
+                library.splice.restype = ctypes.c_ssize_t
+                done = library.splice(sock.fileno(), None, into, None, ctypes.c_size_t(some), 0)
+                if done < 0:
+                    raise OSError(ctypes.get_errno(), "splice")
+            if done == 0:
+                break
+            os.read(out, done)
+            t.took(actor, done)
+            left -= done
+        if left:
+            raise Failed("%d of %d bytes spliced" % (size - left, size))
+    finally:
+        os.close(out)
+        os.close(into)
+
+
+def enable_ktls(t, actor):
+    if "tls" not in t.lab.available_ulp:
+        raise NotHere("the kernel's tls module is not loaded, and the probe loads none")
+    # struct tls12_crypto_info_aes_gcm_128: version 1.2, cipher 51, iv, key, salt, sequence. The key protects nothing.
+    keys = struct.pack("HH8s16s4s8s", 0x0303, 51, b"\0" * 8, b"fleetaudit probe", b"salt", b"\0" * 8)
+    for side in SIDES:
+        try:
+            t.sock(side).setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+            for direction in (1, 2):
+                t.sock(side).setsockopt(SOL_TLS, direction, keys)
+        except ERRORS as e:
+            raise NotHere("this kernel refuses TLS on a socket (%s)" % name_of(e))
+
+
+def shut(t, actor, way):
+    t.sock(actor).shutdown({"write": socket.SHUT_WR, "read": socket.SHUT_RD, "both": socket.SHUT_RDWR}[way])
+
+
+def close(t, actor):
+    if actor == "listener":
+        t.listener.close()
+        t.listener, t.waiting = None, False
+        t.gone.add(other(t.client_side))
+        return
+    sock = t.sock(actor)
+    t.socks[actor] = None
+    if not t.references:
+        t.gone.add(actor)
+    sock.close()
+
+
+def end(t, actor, how):
+    sock = t.sock(actor)
+    if how == "exec":
+        fcntl.fcntl(sock, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    child = Child([s for s in (t.socks[other(actor)], t.listener) if s is not None])
+    t.children.append(child)
+    t.socks[actor] = None
+    t.gone.add(actor)
+    sock.close()
+    child.end(how)
+
+
+def disconnect(t, actor):
+    ctypes, library = libc()
+    if library.connect(t.sock(actor).fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16) != 0:
+        raise OSError(ctypes.get_errno(), "connect")
+    t.gone.add(actor)
+
+
+def destroy(t, actor):
+    """Destroys a socket from outside, as `ss -K` does (sock_diag(7)), in the private namespace only."""
+    if not t.lab.private:
+        raise NotHere("needs a private network namespace")
+    if not t.lab.diagnosis:
+        raise NotHere("needs sock_diag(7): " + t.lab.no_diagnosis)
+    try:
+        t.lab.diagnosis.request(Diagnosis.DESTROY, t.sock(actor))
+    except ERRORS as e:
+        raise NotHere("this kernel does not let sockets be destroyed (%s)" % name_of(e))
+    t.gone.add(actor)
+
+
+def refer(t, actor, how):
+    sock = t.sock(actor)
+    if how == "dup":
+        t.references.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
+    elif how == "fork":
+        child = Child([s for s in (t.socks[other(actor)], t.listener) if s is not None])
+        t.children.append(child)
+        t.references.append(child)
+    else:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        t.references.append(Pair(near, far))
+        if not hasattr(near, "sendmsg"):
+            raise NotHere("needs sendmsg, which Python 2 lacks")
+        near.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", sock.fileno()))])
+
+
+class Pair(object):
+    """A pair of sockets with one socket in flight between them."""
+
+    def __init__(self, near, far):
+        self.ends = (near, far)
+
+    def close(self):
+        for s in self.ends:
+            s.close()
+
+
+def close_other(t, actor):
+    if not t.references:
+        raise Failed("there is no other reference")
+    reference = t.references.pop()
+    if isinstance(reference, Child):
+        reference.end("exit")
+    else:
+        reference.close()
+    if not t.references and t.socks[actor] is None:
+        t.gone.add(actor)
+
+
+def set_sysctl(t, actor, key, value):
+    if not t.lab.private:
+        raise NotHere("needs a private network namespace: the probe changes no setting of the host")
+    old, state = read_sysctl(key)
+    if old is None:
+        raise NotHere("%s cannot be read in a network namespace (%s)" % (key, state))
+    try:
+        write(path_of(key), value)
+    except ERRORS as e:
+        raise NotHere("%s cannot be set in a network namespace (%s)" % (key, name_of(e)))
+    t.restore.append((key, old))
+
+
+def resend_fin(t, actor, size, urgent=""):
+    """Sends the last `size` bytes of the peer once more, now with FIN: what a retransmission after a lost ACK does.
+
+    No call on a socket makes such a segment, so a raw socket does, with the numbers that the capture has seen.
+    """
+    if not t.lab.private:
+        raise NotHere(NEEDS_RAW if os.geteuid() else "a raw segment is sent in a private network namespace only")
+    if t.lab.capture is None:
+        raise NotHere(NEEDS_RAW)
+    if size > t.sent[actor]:
+        raise Failed("the peer sent %d bytes only" % t.sent[actor])
+    closer = t.sock("closer")
+    forth, back = [], []
+
+    def seen():
+        t.drain()
+        mine = t.client if actor == t.client_side else t.listener.getsockname()[1]
+        forth[:] = [p for p in t.packets if p.source == mine]
+        back[:] = [p for p in t.packets if p.source != mine]
+        return sum(p.length for p in forth) >= t.sent[actor] and back
+
+    if not wait_until(seen):
+        raise Failed("the capture did not see the peer's bytes")
+    last = max(forth, key=lambda p: p.length and p.at)
+    seq = (last.seq + last.length - size) & 0xFFFFFFFF
+    first = t.sent[actor] - size
+    data = PATTERN[first % 16:first % 16 + size]
+    ack = (back[-1].seq + back[-1].length) & 0xFFFFFFFF
+    stamp = (last.stamp[0], back[-1].stamp[0]) if last.stamp and back[-1].stamp else None
+    try:
+        raw = t.lab.raw_socket(closer.family)
+    except (NotHere,) + ERRORS:
+        raise NotHere(NEEDS_RAW)
+    near, far = t.sock(actor).getsockname()[:2], closer.getsockname()[:2]
+
+    def shoot(seq, bits, data, pointer):
+        raw.sendto(segment(closer.family, near, far, seq, ack, bits, pointer, stamp, data), (far[0], 0))
+
+    # Whatever becomes of the closer, it is not left to retransmit into the next trial: an RST where it expects one.
+    t.cleanups.append(lambda: shoot((seq + size + 1) & 0xFFFFFFFF, 0x04, b"", 0))
+    shoot(seq, 0x11 | (0x28 if urgent else 0x08), data, size if urgent else 0)
+    if not wait_until(lambda: t.info("closer")[0:1] == struct.pack("B", CLOSE_WAIT)):
+        raise Failed("the closer did not take the segment")
+
+
+def segment(family, near, far, seq, ack, bits, pointer, stamp, data):
+    """Returns a TCP segment with its checksum (RFC 9293, section 3.1), for a raw socket that adds the IP header."""
+    options = struct.pack("!BBBBII", 1, 1, 8, 10, *stamp) if stamp else b""
+    length = 20 + len(options) + len(data)
+    ends = socket.inet_pton(family, near[0]) + socket.inet_pton(family, far[0])
+    pseudo = ends + (struct.pack("!BBH", 0, 6, length) if family == socket.AF_INET else struct.pack("!II", length, 6))
+
+    def with_checksum(value):
+        return struct.pack("!HHIIBBHHH", near[1], far[1], seq, ack, (5 + len(options) // 4) << 4, bits, 65535, value,
+                           pointer) + options + data
+
+    summed = pseudo + with_checksum(0) + b"\0" * (length % 2)
+    total = sum(struct.unpack("!%dH" % (len(summed) // 2), summed))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return with_checksum(~total & 0xFFFF)
+
+
+VERBS = {
+    "accept": accept, "close": close, "close-other": close_other, "connect": connect, "destroy": destroy,
+    "discard": discard, "disconnect": disconnect, "end": end, "ktls": enable_ktls, "peek": peek, "read": read_some,
+    "read-all": read_all, "read-to-end": read_to_end, "read-urgent": read_urgent, "reference": refer,
+    "resend-fin": resend_fin, "send": send, "send-until-blocked": send_until_blocked, "send-urgent": send_urgent,
+    "set": set_option, "shutdown": shut, "splice": splice, "sysctl": set_sysctl, "try-read": try_read,
+}
+ENDS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")
+
+
+# ---- the whole -----------------------------------------------------------------------------------------------------
+
+
+def observe(lab, scenario, family):
+    """Returns one scenario over one family: its trials, those that are alike as one, or why it was not run."""
+    found = {"scenario": scenario["name"], "family": family, "trials": [], "not_run": ""}
+    alike = {}
+    try:
+        lab.check(family)
+        for _ in range(scenario["trials"]):
+            if gone_away():
+                os._exit(1)
+            trial = Trial(lab, family, scenario["steps"]).run()
+            key = json_of(dict(trial, steps=len(trial["steps"]), wire=essence(trial["wire"] or ()), wire_omitted=0))
+            if key in alike:
+                alike[key]["count"] += 1
+            else:
+                alike[key] = trial
+                found["trials"].append(trial)
+    except NotHere as e:
+        if found["trials"]:
+            found["trials"].append(failure(e))
+        else:
+            found["not_run"] = str(e)
+    except Exception as e:  # one odd scenario must not cost the others
+        found["trials"].append(failure(e))
+    return found
+
+
+def essence(wire):
+    """Returns a trace without what only time decides: how data was cut into segments, and which ACKs went alone.
+
+    What is left are the segments with SYN, FIN, RST, URG or an option, each with how far both sides had got.
+    """
+    reached, kept = {}, []
+    for _, sender, flags, seq, _, length, urgent, options in wire:
+        reached[sender] = max(reached.get(sender, 0), seq + length)
+        if options or any(c in flags for c in "SFRU"):
+            kept.append((sender, flags.replace("P", ""), urgent, options, dict(reached)))
+    return kept + [reached]
+
+
+def failure(error):
+    """Returns a trial in which the probe itself failed."""
+    return {"count": 1, "wire": None, "peer": None, "kernel": None,
+            "error": ("the probe failed: %s: %s" % (type(error).__name__, error))[:4000]}
+
+
+def gone_away():
+    """Returns whether nobody reads this program's output any more."""
+    poller = select.poll()
+    poller.register(1, 0)
+    return bool(poller.poll(0))
+
+
+def main(call, program):
+    """Does all, and prints the one line. `program` is this text, for the way into a namespace that starts it again."""
+    carried = call.get("carried")
+    started = carried["started"] if carried else time.time()
+    reply = {"protocol": 1, "kernel": {"release": "", "version": "", "machine": ""}, "os": {}, "python": "",
+             "machine_id": "", "isolation": "host", "isolation_note": "", "notes": [], "sysctls": {}, "exposure": None,
+             "observations": []}
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(0.1, started + call["deadline"] - time.time()))
+    try:
+        try:
+            work(call, program, carried, started, reply)
+        finally:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, MERCY)
+    except TimeIsUp:
+        reply["notes"].append("the alarm rang after %s s: what was not done by then is not run" % call["deadline"])
+    fill_in(call, reply, reply.pop("reason", "") or OUT_OF_TIME)
+    used = os.times()
+    reply["cpu_s"] = sum(used[:4])
+    reply["elapsed_s"] = max(0.0, time.time() - started)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    say("\n" + MARK + json_of(reply) + "\n")
+
+
+def ring(_number, _frame):
+    """Ends the experiments; should the program be stuck, the next alarm ends it by default action."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, MERCY)
+    raise TimeIsUp
+
+
+def say(text):
+    """Writes all of `text` to standard output."""
+    data = text.encode("ascii")
+    while data:
+        try:
+            data = data[os.write(1, data):]
+        except ERRORS as e:
+            if not would_block(e):
+                raise
+            poller = select.poll()
+            poller.register(1, select.POLLOUT)
+            poller.poll(1000)
+
+
+def fill_in(call, reply, reason):
+    """Adds what was not observed, as not run, so that nothing asked for is missing."""
+    done = set((o["scenario"], o["family"]) for o in reply["observations"])
+    for scenario in call["scenarios"]:
+        for family in scenario["families"]:
+            if (scenario["name"], family) not in done:
+                reply["observations"].append({"scenario": scenario["name"], "family": family, "trials": [],
+                                              "not_run": reason})
+
+
+def work(call, program, carried, started, reply):
+    """Looks at the host, moves into a namespace where that is wanted and possible, and runs the scenarios."""
+    private = False
+    if carried:  # started over by start_over_inside
+        reply.update(carried["seen"])
+        check_private(carried["namespace"])
+        host_values, available_ulp, private = carried["settings"], carried["ulp"], True
+    else:
+        seen = look_at_host(call)
+        reply.update(seen)
+        available_ulp = (read_sysctl("net.ipv4.tcp_available_ulp")[0] or "").split()
+        if call["isolation"] != "host":
+            host_values = [(k, v) for k, v in ((k, read_sysctl(k)[0]) for k in copied_settings()) if v is not None]
+            carried = {"seen": seen, "namespace": namespace_id(), "settings": host_values, "ulp": available_ulp,
+                       "started": started}
+            note = isolate(call, program, carried)
+            private = not note
+            reply["isolation_note"] = note
+            if note and call["isolation"] == "namespace":
+                reply["reason"] = note
+                return
+    if private:
+        reply["isolation"] = "namespace"
+        if namespace_id() is None:
+            reply["notes"].append("/proc/self/ns/net cannot be read, so no sysctl was written: the experiment ran under "
+                                  "this kernel's defaults")
+        else:
+            read_defaults(reply["sysctls"])
+            note = copy_settings(host_values, reply["sysctls"])
+            if note:
+                reply["notes"].append(note[:4000])
+    lab = Laboratory(private, available_ulp)
+    for scenario in call["scenarios"]:
+        for family in scenario["families"]:
+            reply["observations"].append(observe(lab, scenario, family))
+
+
+def isolate(call, program, carried):
+    """Moves into a private network namespace by the first way that works, and returns "", or why there is none."""
+    reasons = []
+    for name, unshare in (("os.unshare", unshare_by_os), ("ctypes", unshare_by_ctypes)):
+        reason = tried(lambda fd: enter_with(unshare))
+        if not reason:
+            enter_with(unshare)
+            return ""
+        reasons.append("%s: %s" % (name, reason))
+    reason = tried(test_program)
+    if not reason:
+        try:
+            start_over_inside(call, program, carried)
+        except (NotHere,) + ERRORS as e:
+            reason = reason_of(e)
+    reasons.append("the program unshare: " + " ".join(reason.split())[:200])
+    return "no private network namespace (%s)" % "; ".join(reasons)

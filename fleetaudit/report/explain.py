@@ -1,0 +1,129 @@
+"""One host's verdicts, or one verdict with its packets and witnesses, as text for a screen.
+
+Rules: pure, and plain text; what a host said passes `safe`. Observation first, the expectation beside it.
+"""
+
+from __future__ import annotations
+
+from ..compare.hosts import STATES
+from ..judge import endings_in_words, relation
+from ..model import Audited, AuditRun, Evidence, HostResult, NotAudited, Observation, ScenarioRow, Segment
+from .terminal import counted, safe, wrapped
+
+_RELATION = {
+    "met": "as expected",
+    "not met": "NOT as expected",
+    "untold": "could not be told",
+    "not run": "not run",
+}
+
+
+def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
+    """Returns everything about one host: a line a scenario, then what it falls short of and what to do about it."""
+    lines = _head(host, width)
+    if isinstance(host, Audited):
+        rows = {row.name: row for row in run.scenarios}
+        table = [_row(rows.get(o.scenario), o) for o in host.observations]
+        widths = [max((len(row[i]) for row in table), default=0) for i in range(3)]
+        lines.append("")
+        lines += [f"  {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:{widths[2]}}  {row[3]}" for row in table]
+        for finding in host.findings:
+            beside = f"wanted {safe(finding.expected)}, found {safe(finding.observed)}"
+            text = f"{finding.severity}  {safe(finding.id)}: {beside}"
+            lines += ["", *wrapped([text], width)]
+            lines += wrapped([safe(text) for text in (finding.because, finding.fix) if text], width, "  ")
+    return _text(lines)
+
+
+def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, width: int) -> str:
+    """Returns one verdict: the ending beside the expectation, the steps among the packets, and the other witnesses."""
+    row = next((row for row in run.scenarios if row.name == observation.scenario), None)
+    title = f": {safe(row.title)}" if row else ""
+    lines = [*_head(host, width), "", f"{safe(observation.scenario)} over {observation.family}{title}"]
+    seen = f"{safe(endings_in_words(observation))} in {counted(observation.trials, 'trial')}"
+    lines.append(f"  {seen}; {_expected(row, observation)}")
+    if observation.reason:
+        lines += wrapped([safe(observation.reason)], width, "  ")
+    if observation.ending != "not run":
+        lines += ["", *_packets(row, observation.evidence, width), "", *_witnesses(observation.evidence, width)]
+    if row and (row.because or row.control):
+        lines.append("")
+        lines += wrapped([f"Why: {safe(row.because)}"] if row.because else [], width)
+        lines += wrapped([f"Control: {safe(row.control)}, which must end otherwise"] if row.control else [], width)
+    return _text(lines)
+
+
+def _head(host: HostResult, width: int) -> list[str]:
+    if isinstance(host, NotAudited):
+        lines = [f"{safe(host.name)}: not audited", *wrapped([f"{host.stage}: {safe(host.reason)}"], width, "  ")]
+        return lines + ([f"  {safe(host.hint)}"] if host.hint else [])
+    where = "a private network namespace" if host.isolation == "namespace" else "the host's own namespace"
+    kernel = f"kernel {safe(host.kernel.release)} ({safe(host.kernel.version)}) {safe(host.kernel.machine)}"
+    lines = [f"{safe(host.name)}: {kernel}", f"  measured in {where}, by Python {safe(host.python)}"]
+    lines += wrapped([f"VOID: {safe(host.void)}"] if host.void else [], width, "  ")
+    return lines + wrapped([safe(note) for note in host.notes], width, "  ")
+
+
+def _row(row: ScenarioRow | None, o: Observation) -> tuple[str, str, str, str]:
+    reason = f": {safe(o.reason, 200)}" if o.reason else ""
+    return safe(o.scenario), o.family, safe(endings_in_words(o)), _expected(row, o) + reason
+
+
+def _expected(row: ScenarioRow | None, observation: Observation) -> str:
+    if row is None:
+        return "nothing was expected"
+    return f"expected {' or '.join(row.expect)}: {_RELATION[relation(observation, row.expect)]}"
+
+
+def _packets(row: ScenarioRow | None, evidence: Evidence, width: int) -> list[str]:
+    """The steps at their moments among the segments, as tcpdump prints them; a step comes before what it caused."""
+    steps = [(at, 0, f"-- {_step(row, index)}") for at, index in evidence.steps]
+    segments = [(s.at_us, 1, _segment(s)) for s in evidence.wire or ()]
+    lines = [f"{at / 1000:11.3f} ms  {text}" for at, _, text in sorted(steps + segments, key=lambda moment: moment[:2])]
+    if evidence.wire_omitted:
+        lines.append(f"  {counted(evidence.wire_omitted, 'segment')} of the middle left out")
+    if evidence.wire is None:
+        lines += wrapped([f"No packets: {safe(evidence.wire_note) or 'they could not be read'}"], width)
+    elif evidence.wire_note:
+        lines += wrapped([safe(evidence.wire_note)], width)
+    return lines
+
+
+def _step(row: ScenarioRow | None, index: int) -> str:
+    return safe(row.steps[index]) if row and 0 <= index < len(row.steps) else f"step {index + 1}"
+
+
+def _segment(s: Segment) -> str:
+    other = "peer" if s.sender == "closer" else "closer"
+    seq = f"seq {s.seq}:{s.seq + s.length}" if s.length else f"seq {s.seq}"
+    ack = f", ack {s.ack}" if "." in s.flags else ""
+    urgent = f", urg {s.urgent}" if s.urgent else ""
+    options = f", options [{safe(s.options)}]" if s.options else ""
+    return f"   {s.sender:>6} > {other:6}  Flags [{safe(s.flags)}], {seq}{ack}{urgent}{options}, length {s.length}"
+
+
+def _witnesses(evidence: Evidence, width: int) -> list[str]:
+    lines = list[str]()
+    if evidence.queue:
+        lines.append("Receive queue before the close: " + _pairs(evidence.queue))
+    if peer := evidence.peer:
+        state = "" if peer.state is None else f"state {peer.state} {STATES.get(peer.state, '')}".rstrip() + "; "
+        poll, recv = ("|".join(map(safe, peer.poll)) or "nothing"), (", then ".join(map(safe, peer.recv)) or "nothing")
+        lines.append(f"The peer: {state}poll {poll}; recv {recv}; SO_ERROR {safe(peer.so_error) or 'not asked'}")
+    else:
+        lines.append("The peer: its socket was gone, or it could not be asked")
+    if evidence.kernel is None:
+        lines.append("The kernel: its counters could not be read")
+    else:
+        lines.append("The kernel: " + (_pairs(evidence.kernel, "+") or "no counter moved"))
+    if evidence.bytes:
+        lines.append("Bytes: " + _pairs(evidence.bytes))
+    return wrapped(lines, width)
+
+
+def _pairs(values: dict[str, int], sign: str = "") -> str:
+    return ", ".join(f"{safe(name)} {sign}{n}" for name, n in values.items())
+
+
+def _text(lines: list[str]) -> str:
+    return "".join(line.rstrip() + "\n" for line in lines)

@@ -1,0 +1,176 @@
+"""A comparison as the closing text of a command: the verdict, then findings, then who was not audited and what to type.
+
+Rules: pure, and plain text. What a host said passes `safe`. A host that was not audited is always counted, its cause
+always shown.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterable
+
+from ..compare.views import Build, Cause, Column, Comparison, FindingGroup
+from ..folding import Folded
+from ..model import SEVERITIES, HostResult, NotAudited
+
+MOST_ROWS = 12
+"""How many findings, causes and differing scenarios are shown each; the rest is counted."""
+
+# Control, format (bidi overrides among them), surrogate, private use, unassigned, line and paragraph separators.
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def safe(text: str, limit: int = 2000) -> str:
+    """Returns `text` on one line with nothing in it that a terminal would obey; other white space becomes a blank."""
+    plain = re.sub(r"[ \t\r\n]+", " ", text[: limit + 1])
+    plain = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in plain)
+    return plain if len(plain) <= limit else plain[:limit] + "…"
+
+
+def summary(comparison: Comparison, *, width: int = 80, problems_only: bool = False) -> str:
+    """Returns the closing text of a run, its sentences wrapped to `width`; commands to type are left whole.
+
+    `problems_only` leaves out what asks nothing of anybody, so the text may be empty.
+    """
+    blocks = [
+        [] if problems_only else _verdict(comparison, width),
+        _qualified(comparison, width),
+        _findings(comparison.findings, width),
+        _causes(comparison.causes, comparison.coverage.not_audited, width),
+        [] if problems_only else [_coverage(comparison)],
+    ]
+    return "\n".join("".join(line + "\n" for line in block) for block in blocks if block)
+
+
+def progress(host: HostResult) -> str:
+    """Returns the one line that tells of a host as it comes in."""
+    if isinstance(host, NotAudited):
+        return f"{safe(host.name)}: not audited: {host.stage}: {safe(host.reason, 300)}"
+    grave = sum(f.waived is None and f.severity != "info" for f in host.findings)
+    found = f", {counted(grave, 'finding')}" if grave else ""
+    return f"{safe(host.name)}: audited, kernel {safe(host.kernel.release)}{found}"
+
+
+def counted(n: int, noun: str) -> str:
+    """Returns "1 host", "2 hosts"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+# ---- the verdict ---------------------------------------------------------------------------------------------------
+
+
+def _verdict(comparison: Comparison, width: int) -> list[str]:
+    coverage = comparison.coverage
+    if not coverage.audited:
+        return ["No host was audited, so nothing can be said about any kernel."]
+    if coverage.void == coverage.audited:
+        return wrapped(
+            ["No verdict: the controls failed on every audited host, so what was seen proves nothing."], width
+        )
+    ran = [c for c in comparison.columns if any(cell.word not in ("not run", "not asked") for cell in c.cells)]
+    main = [c for c in ran if c.scenario == "unread-close"] or [c for c in ran if "RST" in c.expect][:1]
+    differing = [c for c in ran if c.differs and c not in main]
+    sentences = [_sentence(column, comparison.builds) for column in [*main, *differing[:MOST_ROWS]]]
+    if len(differing) > MOST_ROWS:
+        sentences.append(f"Kernels differ in {counted(len(differing) - MOST_ROWS, 'more scenario')}: see the report.")
+    elif not differing and len(comparison.builds) > 1:
+        sentences.append("In every other scenario all kernels end alike.")
+    return wrapped(sentences, width)
+
+
+def _sentence(column: Column, builds: tuple[Build, ...]) -> str:
+    by = dict[str, list[str]]()
+    for build, cell in zip(builds, column.cells, strict=True):
+        by.setdefault(cell.word, []).append(safe(build.kernel.release))
+    parts = [f"{word} on {_releases(releases)}" for word, releases in by.items()]
+    families = f", {column.families}" if column.families else ""
+    return f"{safe(column.title)} ({safe(column.scenario)}{families}): {'; '.join(parts)}."
+
+
+def _releases(releases: list[str]) -> str:
+    distinct = list(dict.fromkeys(releases))  # two builds may share a release
+    if len(distinct) > 6:
+        return f"{len(distinct)} kernels ({distinct[0]} to {distinct[-1]})"
+    return ", ".join(distinct)
+
+
+def _coverage(comparison: Comparison) -> str:
+    c = comparison.coverage
+    return f"{counted(c.selected, 'host')}: {c.audited:,} audited, {c.not_audited:,} not audited."
+
+
+# ---- what asks for attention ---------------------------------------------------------------------------------------
+
+
+def _qualified(comparison: Comparison, width: int) -> list[str]:
+    c = comparison.coverage
+    sentences = list[str]()
+    if c.void:
+        sentences.append(f"Void: {counted(c.void, 'host')} where a control failed; their verdicts prove nothing.")
+    if c.on_host:
+        sentences.append(
+            f"No private namespace: {counted(c.on_host, 'host')} measured with its own firewall in the way."
+        )
+    return wrapped(sentences, width)
+
+
+def _findings(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
+    if not groups:
+        return []
+    counts = list[str]()
+    for severity in reversed(SEVERITIES):
+        if n := sum(g.hosts for g in groups if g.severity == severity):
+            counts.append(counted(n, severity) if severity != "info" else f"{n:,} info")
+    if waived := sum(g.waived for g in groups):
+        counts.append(f"{waived:,} waived")
+    lines = ["Findings: " + ", ".join(counts)]
+    open_ = [g for g in groups if g.severity != "info" and g.hosts]
+    for group in open_[:MOST_ROWS]:
+        what = safe(group.subject) + (f" ({safe(group.detail)})" if group.detail else "")
+        for row in group.rows:
+            if row.waived is None:
+                seen = f"{what}: wanted {safe(group.expected, 200)}, found {safe(row.observed, 200)}"
+                lines += wrapped([f"{group.severity}  {seen}: {_hosts(row.hosts)}"], width, "  ")
+    if len(open_) > MOST_ROWS:
+        lines.append(f"  and {counted(len(open_) - MOST_ROWS, 'more expectation')} not met: see the report")
+    return lines
+
+
+def _causes(causes: tuple[Cause, ...], hosts: int, width: int) -> list[str]:
+    if not causes:
+        return []
+    lines = [f"Not audited: {counted(hosts, 'host')}"]
+    for cause in causes[:MOST_ROWS]:
+        lines += wrapped([f"{_hosts(cause.hosts)}: {cause.stage}: {safe(cause.reason, 400)}"], width, "  ")
+        if cause.hints:
+            lines.append(f"      {safe(cause.hints[0][1])}")  # not wrapped: it is there to be copied
+    if rest := causes[MOST_ROWS:]:
+        left = sum(cause.hosts.count for cause in rest)
+        lines.append(f"  and {counted(left, 'host')} for {counted(len(rest), 'other cause')}: see the report")
+    return lines
+
+
+# ---- words ---------------------------------------------------------------------------------------------------------
+
+
+def _hosts(folded: Folded) -> str:
+    names = ", ".join(safe(name) for name in folded.ranges)
+    return names + (f" and {folded.more:,} more" if folded.more else "")
+
+
+def wrapped(paragraphs: Iterable[str], width: int, indent: str = "") -> list[str]:
+    """Returns the lines of the paragraphs; further lines of one hang by two blanks, and no word is broken."""
+    return [
+        line
+        for text in paragraphs
+        for line in textwrap.wrap(
+            text,
+            max(width, 40),
+            initial_indent=indent,
+            subsequent_indent=indent + "    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]

@@ -1,0 +1,145 @@
+"""The kernel transport: boots a kernel image under QEMU and runs the program in it, as if it were a host.
+
+Rules: as of every transport; one deadline for everything, waiting for a turn included. The parts: `image` knows kernel
+images, `cpio` and `initramfs` pack what the guest runs, `qemu` runs the guest, `console` understands what it says;
+`init.py`, `collect.py` and `launch.py` are sent elsewhere as text and never imported.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import threading
+
+from ...errors import TransportError
+from ...model import KernelTarget
+from .. import Deadline, Limits, Output
+from ..words import clean, quoted
+from . import console, initramfs, qemu
+from .image import load_image
+
+GUESTS = os.cpu_count() or 1
+"""How many guests run at once in this process: emulation takes a whole core each, and a starved guest times out."""
+MEMORY_MIB = (16, 65536)
+
+_turns = threading.BoundedSemaphore(GUESTS)
+_TICK_S = 0.25
+_SYSCTL = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_:@-]+)+")
+
+
+def run_kernel(target: KernelTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
+    """Runs `stdin`, a Python program, in a guest that boots the target's kernel image, and returns its output.
+
+    `command` is what would start Python on a host; the guest has no shell and starts its Python by itself. Raises
+    `TransportError`: stage "resolve" where the image, QEMU or a Python to pack is missing, "connect" where the guest
+    did not come up, "execute" where it came up and did not end well.
+    """
+    _check(target)
+    _take_turn(deadline)
+    try:
+        return _run(target, stdin, deadline, limits)
+    finally:
+        _turns.release()
+
+
+def _check(target: KernelTarget) -> None:
+    if (here := platform.machine()) != "x86_64":
+        raise TransportError(
+            "resolve",
+            f"kernel images are booted on x86-64 only, for the guest runs this machine's Python; this is {here}",
+            hint="run fleetaudit on an x86-64 machine with -l " + clean(target.image),
+        )
+    least, most = MEMORY_MIB
+    if not least <= target.memory_mib <= most:
+        raise TransportError(
+            "resolve", f"kernel_memory {target.memory_mib} is not {least} to {most} MiB", hint="set kernel_memory: 256"
+        )
+    if "\0" in target.append or "\n" in target.append:
+        raise TransportError("resolve", "kernel_append must be one line", hint="correct kernel_append")
+    for key, value in target.sysctls.items():
+        if not _SYSCTL.fullmatch(key) or "\n" in value:
+            raise TransportError(
+                "resolve",
+                f"kernel_sysctls: {quoted(f'{key}: {value}')} is no sysctl",
+                hint="write them as kernel_sysctls: {net.ipv4.tcp_fin_timeout: 30}",
+            )
+
+
+def _take_turn(deadline: Deadline) -> None:
+    while not _turns.acquire(timeout=min(_TICK_S, deadline.remaining())):
+        if not deadline.remaining():
+            raise TransportError(
+                "connect",
+                f"no turn before the deadline: at most {GUESTS} guests run at once, one for each core",
+                hint=f"fleetaudit run … -f {GUESTS}",
+            )
+
+
+def _run(target: KernelTarget, program: bytes, deadline: Deadline, limits: Limits) -> Output:
+    image = load_image(target.image)
+    packed = initramfs.pack(program, target.sysctls)
+    machine = qemu.machine(deadline)
+
+    def boot() -> qemu.Ended:
+        return qemu.boot(
+            machine,
+            image.data,
+            packed,
+            memory_mib=target.memory_mib,
+            append=target.append,
+            deadline=deadline,
+            limits=limits,
+        )
+
+    ended = boot()
+    if machine.accelerator == "kvm" and not ended.spoken.began and ended.why != "deadline":
+        machine = qemu.without_kvm(machine)
+        ended = boot()
+    if not ended.spoken.began and console.timer_lost(ended.log):  # no fault of the image: once more before a verdict
+        ended = boot()
+    name = f"{os.path.basename(target.image)}" + (f" ({image.version.split()[0]})" if image.version else "")
+    return _outcome(ended, name, target.memory_mib)
+
+
+def _outcome(ended: qemu.Ended, name: str, memory_mib: int) -> Output:
+    """Returns the program's output, or raises why there is none."""
+    spoken, log = ended.spoken, ended.log
+    stage = "execute" if spoken.began else "connect"
+    last = console.last_words(log)
+    if spoken.refused:
+        raise TransportError(
+            "execute",
+            f"{name} does not take kernel_sysctls {', '.join(spoken.refused)}",
+            hint="take them out of kernel_sysctls; modules are not loaded, so what they would add is absent",
+        )
+    output = spoken.output()
+    if ended.why == "told":
+        if output.exit_status == 137 and not output.stdout and (known := console.explain(log, memory_mib)):
+            raise TransportError("execute", known[0], hint=known[1])
+        if output.stdout or output.stderr:
+            return output
+        return Output(stdout=b"", stderr=last.encode(), exit_status=output.exit_status, cut=output.cut)
+    if ended.why == "deadline":
+        state = "was still running the program" if spoken.began else "had not come up"
+        raise TransportError(
+            stage,
+            f"{name} {state} at the deadline and was ended; {last}",
+            hint="raise --host-deadline, or run fewer guests at once (-f 1)",
+        )
+    if known := console.explain(log, memory_mib):
+        raise TransportError(stage, f"{name}: {known[0]}", hint=known[1], transient=console.timer_lost(log))
+    if ended.status:
+        raise TransportError(
+            stage,
+            f"QEMU ended with status {ended.status}{quoted(ended.said[-2000:], ': ')}; {last}",
+            hint="correct kernel_memory and kernel_append, or free memory for the guest",
+        )
+    if not spoken.began and not log.strip():
+        raise TransportError(
+            stage,
+            f"{name} ended without a word on its serial console",
+            hint="the kernel needs 8250 serial ports, devtmpfs, initramfs and #! scripts built in (docs/kernels.md)",
+        )
+    how = "ended before the program did" if spoken.began else "ended before /init ran"
+    raise TransportError(stage, f"{name} {how}; {last}", hint="boot the image by hand: qemu-system-x86_64 -nographic")

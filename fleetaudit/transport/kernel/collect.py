@@ -1,0 +1,57 @@
+"""Prints what a Python interpreter needs to run elsewhere: itself and the modules that it loads, compiled, as JSON.
+
+Rules: run by the interpreter that is to be packed (`python -I -S -B -c TEXT MODULE…`), and read as text; the package
+never imports it. Standard library only. A module that cannot be imported is left out: the program guards its imports.
+"""
+
+import base64
+import contextlib
+import importlib.util
+import json
+import marshal
+import os
+import sys
+
+
+def main(wanted: "list[str]") -> None:
+    """Imports what is wanted and prints what that loaded: {"executable", "version", "folders", "code", "shared"}."""
+    sys.modules["_hashlib"] = None  # type: ignore[assignment]  # hashlib does without OpenSSL, and that is 5 MB
+    for name in wanted:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    code, shared = {}, []
+    for name, module in sorted(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        if spec is None or not spec.has_location or not spec.origin:
+            continue
+        if spec.origin.endswith(".py"):
+            code[spec.origin + "c"] = _compiled(spec.loader.get_code(name))
+        else:
+            shared.append(spec.origin)
+    # Frozen modules need no file, but getpath.py finds the standard library by its os.pyc.
+    library = os.path.dirname(os.path.dirname(importlib.util.find_spec("encodings").origin))  # type: ignore[union-attr,type-var,arg-type]
+    for name in ("os", "site", "stat", "codecs", "io", "abc", "posixpath", "genericpath", "_collections_abc"):
+        path = os.path.join(library, name + ".py")
+        with contextlib.suppress(OSError), open(path, "rb") as f:
+            code.setdefault(path + "c", _compiled(compile(f.read(), path, "exec", dont_inherit=True)))
+    folders = [p for p in sys.path if p.endswith("lib-dynload") and os.path.isdir(p)]
+    print(
+        json.dumps(
+            {
+                "executable": sys.executable,
+                "version": list(sys.version_info[:3]),
+                "folders": folders,
+                "code": code,
+                "shared": sorted(set(shared)),
+                "missing": [name for name in wanted if name not in sys.modules],
+            }
+        )
+    )
+
+
+def _compiled(code: object) -> str:
+    # A .pyc without a source beside it: magic number, no flags, and a time and size that nobody checks (PEP 552).
+    return base64.b64encode(importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)).decode("ascii")
+
+
+main(sys.argv[1:])

@@ -1,0 +1,67 @@
+"""Writes cpio archives in the "newc" format, the one that the kernel unpacks as its initial file system. Pure.
+
+Rules: names are absolute paths of the guest; a parent folder is written before what lies in it. Archives may follow
+one another in one initramfs, so a part that stays the same is written once. Format: the kernel's own
+Documentation/driver-api/early-userspace/buffer-format.rst.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of the archive; `mode` has the type (S_IFREG…) in it, `device` is a node's major and minor number."""
+
+    path: str
+    mode: int
+    data: bytes = b""
+    device: tuple[int, int] = (0, 0)
+
+
+def file(path: str, data: bytes, *, executable: bool = False) -> Entry:
+    """Returns a regular file, readable by all."""
+    return Entry(path, stat.S_IFREG | (0o755 if executable else 0o644), data)
+
+
+def folder(path: str) -> Entry:
+    """Returns a folder; parents need not be named."""
+    return Entry(path, stat.S_IFDIR | 0o755)
+
+
+def link(path: str, to: str) -> Entry:
+    """Returns a symbolic link at `path`."""
+    return Entry(path, stat.S_IFLNK | 0o777, to.encode())
+
+
+def node(path: str, major: int, minor: int) -> Entry:
+    """Returns a character device."""
+    return Entry(path, stat.S_IFCHR | 0o600, device=(major, minor))
+
+
+def archive(entries: Iterable[Entry]) -> bytes:
+    """Returns the entries as one archive, with every folder that they need; a path given twice raises ValueError."""
+    whole = dict[str, Entry]()
+    for entry in entries:
+        for parent in reversed(PurePosixPath(entry.path).parents[:-1]):
+            whole.setdefault(str(parent), folder(str(parent)))
+        if whole.setdefault(entry.path, entry) is not entry and not stat.S_ISDIR(entry.mode):
+            raise ValueError(f"{entry.path} is twice in the archive")
+    records = [_record(n, e.path.lstrip("/"), e) for n, e in enumerate(whole.values(), 1)]
+    return b"".join([*records, _record(0, "TRAILER!!!", Entry("", 0))])
+
+
+def _record(inode: int, name: str, entry: Entry) -> bytes:
+    # mtime 0: the same files give the same bytes
+    links = 2 if stat.S_ISDIR(entry.mode) else 1
+    fields = (inode, entry.mode, 0, 0, links, 0, len(entry.data), 0, 0, *entry.device, len(name.encode()) + 1, 0)
+    head = b"070701" + b"".join(b"%08X" % f for f in fields) + name.encode() + b"\0"
+    return _padded(head) + _padded(entry.data)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)

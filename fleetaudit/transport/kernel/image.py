@@ -1,0 +1,133 @@
+"""Tells from a file's first bytes whether it is a kernel that this machine can boot, before any guest is started.
+
+Rules: reads headers, never runs anything. Every other kind of file that people give by mistake is named, with the way
+to the right one. Formats: the kernel's Documentation/arch/x86/boot.rst and Documentation/arch/arm64/booting.rst, elf(5).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+import struct
+from dataclasses import dataclass
+
+from ...errors import TransportError
+from ..words import clean
+
+HEADER = 4096
+MOST = 256 * 1024 * 1024
+"""The most bytes that a kernel image may have; the largest that distributions ship have 20 MB."""
+
+_ELF_MACHINES = {
+    0x03: "32-bit x86",
+    0x14: "PowerPC",
+    0x15: "64-bit PowerPC",
+    0x16: "S/390",
+    0x28: "32-bit ARM",
+    0x3E: "x86-64",
+    0xB7: "arm64",
+    0xF3: "RISC-V",
+    0x102: "LoongArch",
+}
+_PE_MACHINES = {0x14C: "32-bit x86", 0x8664: "x86-64", 0xAA64: "arm64", 0x5064: "RISC-V", 0x6264: "LoongArch"}
+_PACKED = {
+    b"\x1f\x8b": ("gzip", "zcat"),
+    b"\xfd7zXZ\x00": ("xz", "xzcat"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "zstdcat"),
+    b"BZh": ("bzip2", "bzcat"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A bootable x86-64 bzImage: its bytes, and what its header says it is (uname -r and more), or ""."""
+
+    data: bytes
+    version: str
+
+
+class NoKernelError(Exception):
+    """These bytes are no kernel that can be booted here: what they are instead, and what to give."""
+
+    def __init__(self, found: str, hint: str = "") -> None:
+        self.found, self.hint = found, hint
+        super().__init__(found)
+
+
+def load_image(path: str) -> Image:
+    """Returns the kernel image at `path`; raises `TransportError` (stage "resolve") where it is missing or none."""
+    try:
+        # O_NONBLOCK: a FIFO must not be waited for; it is refused below
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb") as f:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise NoKernelError("no regular file")
+            data = f.read(MOST + 1)
+        return Image(data, parse_image(data))
+    except OSError as e:
+        words = e.strerror or type(e).__name__
+        raise TransportError(
+            "resolve", f"the kernel image {path}: {words}", hint=f"ls -l {shlex.quote(path)}; correct kernel_image"
+        ) from e
+    except NoKernelError as e:
+        hint = e.hint or f"file {shlex.quote(path)}; give kernel_image a /boot/vmlinuz-… of an x86-64 machine"
+        raise TransportError("resolve", f"the kernel image {path}: {e.found}", hint=hint) from e
+
+
+def parse_image(data: bytes) -> str:
+    """Returns the version string of a bootable image; raises `NoKernelError` saying what else the bytes are."""
+    head = data[:HEADER]
+    if len(data) > MOST:
+        raise NoKernelError(f"larger than {MOST >> 20} MiB, which no kernel image is")
+    if len(head) < 0x260 or head[0x1FE:0x200] != b"\x55\xaa" or head[0x202:0x206] != b"HdrS":
+        raise _something_else(head)
+    (protocol,) = struct.unpack_from("<H", head, 0x206)
+    if not head[0x211] & 1:
+        raise NoKernelError("a zImage, which is loaded low; only a bzImage is booted")
+    if protocol >= 0x20C and not struct.unpack_from("<H", head, 0x236)[0] & 1:
+        raise NoKernelError("a kernel for 32-bit x86; the guest's Python is this machine's, for x86-64")
+    setup_sectors, (paragraphs,) = head[0x1F1] or 4, struct.unpack_from("<I", head, 0x1F4)
+    wanted = (setup_sectors + 1) * 512 + paragraphs * 16
+    if len(data) < wanted:
+        raise NoKernelError(
+            f"cut short: {len(data)} bytes of the {wanted} that its header names", "copy the image again, whole"
+        )
+    (at,) = struct.unpack_from("<H", head, 0x20E)
+    return clean(data[at + 0x200 :].split(b"\0", 1)[0][:200]) if at else ""
+
+
+def _something_else(head: bytes) -> NoKernelError:
+    other = "the guest's Python is this machine's, for x86-64: give an x86-64 kernel"
+    if not head:
+        return NoKernelError("an empty file")
+    if head.startswith(b"\x7fELF"):
+        (machine,) = struct.unpack_from("<H" if head[5:6] != b"\x02" else ">H", head.ljust(64, b"\0"), 18)
+        name = _ELF_MACHINES.get(machine, f"machine {machine}")
+        if name != "x86-64":
+            return NoKernelError(f"an ELF program for {name}; {other}")
+        return NoKernelError(
+            "an ELF program (a vmlinux, perhaps), which is not what a boot loader loads",
+            "give the bzImage: /boot/vmlinuz-…, or arch/x86/boot/bzImage of the tree that vmlinux is from",
+        )
+    if head[0x38:0x3C] == b"ARMd":
+        return NoKernelError(f"an arm64 Image; {other}")
+    if head[0x30:0x35] == b"RISCV" or head[0x38:0x3C] == b"RSC\x05":
+        return NoKernelError(f"a RISC-V Image; {other}")
+    if head[0x24:0x28] in (b"\x18\x28\x6f\x01", b"\x01\x6f\x28\x18"):
+        return NoKernelError(f"a 32-bit ARM zImage; {other}")
+    if head.startswith(b"\x27\x05\x19\x56"):
+        return NoKernelError(f"a U-Boot image; {other}")
+    if head.startswith(b"MZ"):
+        at = struct.unpack_from("<I", head.ljust(64, b"\0"), 0x3C)[0]
+        machine = struct.unpack_from("<H", head, at + 4)[0] if head[at : at + 4] == b"PE\0\0" and at + 6 <= HEADER else 0
+        name = _PE_MACHINES.get(machine, "an unknown machine")
+        packed = " (a compressed EFI kernel)" if head[4:8] == b"zimg" else ""
+        return NoKernelError(
+            f"an EFI program for {name}{packed} without the x86 boot header",
+            "" if name != "x86-64" else "of a unified kernel image give the .linux section: objcopy -O binary -j .linux",
+        )
+    for magic, (kind, command) in _PACKED.items():
+        if head.startswith(magic):
+            return NoKernelError(f"{kind}-compressed data", f"unpack it first ({command}), then see: file IMAGE")
+    return NoKernelError("no kernel image: it has no x86 boot header")

@@ -1,0 +1,38 @@
+"""Becomes QEMU with as little privilege as it can do with: run as a program of its own, between fork and exec.
+
+Rules: read as text and run as `python -I -S -c TEXT PARENT COMMAND…`; the package never imports it. It is no preexec_fn,
+for Python code between fork and exec of a threaded process can deadlock. Nothing here needs the host's files.
+"""
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+NOBODY = 65534
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+
+
+def main(parent: int, command: "list[str]") -> None:
+    """Drops what root has, arranges to be killed when the parent is, and becomes `command`."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if os.geteuid() == 0:
+        groups = []
+        with contextlib.suppress(OSError):
+            kvm = os.stat("/dev/kvm")
+            groups = [kvm.st_gid] if kvm.st_gid and kvm.st_mode & 0o060 == 0o060 else []
+        os.setgroups(groups)
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    # After the change of user, which clears it: no guest outlives a fleetaudit that was killed.
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit("the process that wanted a guest has gone")
+    os.execv(command[0], command)
+
+
+main(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,287 @@
+"""Is the key that a host showed the one we know? known_hosts files, read once, into a dict of our own.
+
+Rules: no SSH library here; a key is its type and its raw blob. Files of the user are never written. Keys accepted under
+`accept-new` are appended to one file of our own, under a lock, so that many processes and a SIGKILL leave it valid.
+Hashed names cost one HMAC a line, so they are computed once a host. Format: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import TransportError
+from ..model import SshTarget
+from .words import named, shell
+
+log = logging.getLogger(__name__)
+
+USER_FILES = (
+    "~/.ssh/known_hosts",
+    "~/.ssh/known_hosts2",
+    "/etc/ssh/ssh_known_hosts",
+    "/etc/ssh/ssh_known_hosts2",
+)
+"""Where OpenSSH looks when no file is named."""
+
+# One known_hosts key type stands for these signature algorithms of a host key (RFC 8332), most preferred first.
+_ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line for one host: `marker` is "", "@revoked" or "@cert-authority", `text` the key in base64."""
+
+    marker: str
+    key_type: str
+    text: str
+    source: str
+    line: int
+
+    @property
+    def where(self) -> str:
+        """Returns file:line."""
+        return f"{self.source}:{self.line}"
+
+
+@dataclass(slots=True)
+class KnownHosts:
+    """The lines of some known_hosts files, by the name they are for."""
+
+    plain: dict[str, list[Entry]] = field(default_factory=dict)
+    hashed: list[tuple[bytes, bytes, Entry]] = field(default_factory=list)
+    patterns: list[tuple[Callable[[str], bool], Entry]] = field(default_factory=list)
+    _found: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
+
+    def add(self, text: str, *, source: str, first_line: int = 1) -> None:
+        """Adds the lines of `text`; what is no entry (comments, half a line, an unknown marker) is passed over."""
+        for number, line in enumerate(text.split("\n"), first_line):
+            words = line.split(None, 4)
+            marker = words.pop(0) if words and words[0].startswith("@") else ""
+            if len(words) < 3 or words[0].startswith("#") or marker not in ("", "@revoked", "@cert-authority"):
+                continue
+            self._add(words[0], Entry(marker, words[1], words[2], source, number))
+        self._found.clear()
+
+    def _add(self, names: str, entry: Entry) -> None:
+        if names.startswith("|1|"):
+            try:
+                salt, digest = (base64.b64decode(part, validate=True) for part in names[3:].split("|"))
+            except ValueError:  # binascii.Error is a child of it
+                return
+            self.hashed.append((salt, digest, entry))
+        elif any(c in names for c in "*?!"):
+            self.patterns.append((_matcher(names), entry))
+        else:
+            for name in names.lower().split(","):
+                self.plain.setdefault(name, []).append(entry)
+
+    def of(self, name: str) -> tuple[Entry, ...]:
+        """Returns the entries for `name` (a host, or [host]:port), in the order: named, hashed, patterns."""
+        name = name.lower()
+        if name not in self._found:
+            raw = name.encode()
+            self._found[name] = (
+                *self.plain.get(name, ()),
+                *(e for salt, digest, e in self.hashed if hmac.digest(salt, raw, "sha1") == digest),
+                *(e for matches, e in self.patterns if matches(name)),
+            )
+        return self._found[name]
+
+
+def _matcher(names: str) -> Callable[[str], bool]:
+    """Returns the test for a list with * ? and !; one negated match refuses the whole line, as in OpenSSH."""
+    wanted, refused = list[str](), list[str]()
+    for name in names.lower().split(","):
+        (refused if name.startswith("!") else wanted).append(
+            "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in name.removeprefix("!"))
+        )
+    want, refuse = re.compile("|".join(wanted) or "(?!)"), re.compile("|".join(refused) or "(?!)")
+    return lambda name: bool(want.fullmatch(name)) and not refuse.fullmatch(name)
+
+
+def fingerprint(blob: bytes) -> str:
+    """Returns the SHA256 fingerprint of a raw public key, as ssh-keygen -l prints it."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _whole(blob: bytes) -> bool:
+    """Tells whether the blob is a sequence of SSH strings to its last byte: half a line after a crash is not."""
+    at = 0
+    while at < len(blob):
+        at += 4 + int.from_bytes(blob[at : at + 4], "big")
+    return bool(blob) and at == len(blob)
+
+
+class HostKeys:
+    """The host keys that one run trusts; safe to use from many threads, and its file from many processes.
+
+    `accept_file` is where `accept-new` appends; without one an accepted key is only remembered by this process.
+    """
+
+    def __init__(self, accept_file: Path | None = None) -> None:
+        self.accept_file = accept_file
+        self._lock = threading.RLock()
+        self._files: dict[tuple[str, ...], KnownHosts] = {}
+        self._accepted = KnownHosts()
+        self._offset = 0
+        self._lines = 0
+
+    def algorithms(self, target: SshTarget) -> tuple[str, ...]:
+        """Returns the host key algorithms to ask for first: those of the keys that are known for this host."""
+        entries = self._entries(target) or self._entries(target, target.address)
+        types = dict.fromkeys(e.key_type for e in entries if not e.marker)
+        return tuple(a for t in types for a in _ALGORITHMS.get(t, (t,)))
+
+    def check(self, target: SshTarget, key_type: str, blob: bytes) -> str:
+        """Returns "" for a known key, else a note about why it is trusted; raises `TransportError` (stage "host key").
+
+        `key_type` is the type in the blob ("ssh-rsa", "ssh-ed25519", …).
+        """
+        name, shown = named(target.address, target.port), f"{key_type} {fingerprint(blob)}"
+        if target.host_key_policy == "off":
+            return f"host key of {name} not checked: {shown}"
+        entries = self._entries(target)
+        if self._known(name, target, entries, key_type, blob):
+            return ""
+        files = self._paths(target)
+        if target.host_key_policy == "accept-new":
+            return self._accept(target, name, key_type, blob)
+        authority = next((e for e in entries if e.marker == "@cert-authority"), None)
+        if authority:
+            raise TransportError(
+                "host key",
+                f"{authority.where} trusts a certificate authority for {name}, and host certificates are not supported:"
+                f" the host's own key ({shown}) is not known",
+                hint=_learn(target, files),
+            )
+        raise TransportError(
+            "host key",
+            f"unknown host key: {name} shows {shown}, and no key of it is in {', '.join(files)}",
+            hint=f"{_learn(target, files)}  # after comparing the fingerprint; or --host-key-policy accept-new",
+        )
+
+    def _known(self, name: str, target: SshTarget, entries: Sequence[Entry], key_type: str, blob: bytes) -> bool:
+        """Tells known (True) from unknown (False); raises where the key is revoked, or is not the one that is known."""
+        text, shown = base64.b64encode(blob).decode(), f"{key_type} {fingerprint(blob)}"
+        for e in entries:
+            if e.marker == "@revoked" and e.text == text:
+                raise TransportError(
+                    "host key", f"revoked host key: {name} shows {shown}, which {e.where} revokes", hint=_show(target)
+                )
+        plain = [e for e in entries if not e.marker and _whole(_decoded(e.text))]
+        if any(e.text == text for e in plain):
+            return True
+        # As OpenSSH does: a host known without its port is trusted on another port with the same key.
+        if target.port != 22 and any(
+            e.text == text and not e.marker for e in self._entries(target, target.address) if not plain
+        ):
+            return True
+        if not plain:
+            return False
+        e = next((e for e in plain if e.key_type == key_type), plain[0])
+        raise TransportError(
+            "host key",
+            f"changed host key: {name} shows {shown}, but {e.where} says {e.key_type} {fingerprint(_decoded(e.text))};"
+            " someone may be in between, or the host was installed anew",
+            hint=shell(["ssh-keygen", "-R", name, "-f", e.source]),
+        )
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _paths(target: SshTarget) -> tuple[str, ...]:
+        return target.known_hosts or USER_FILES
+
+    def _entries(self, target: SshTarget, name: str | None = None) -> tuple[Entry, ...]:
+        name = name or named(target.address, target.port)
+        with self._lock:
+            paths = self._paths(target)
+            if paths not in self._files:
+                self._files[paths] = _load(paths)
+            if target.host_key_policy == "accept-new" and self.accept_file and not self._offset:
+                self._read_accepted()
+            return self._files[paths].of(name) + self._accepted.of(name)
+
+    def _read_accepted(self) -> None:
+        """Takes in what was appended to the file of ours since the last look. The caller holds the lock."""
+        if self.accept_file is None or not self.accept_file.exists():
+            return
+        with self.accept_file.open("rb") as f:
+            f.seek(self._offset)
+            # Up to the last whole line only: what follows may still be under way.
+            text, newline, _ = f.read().rpartition(b"\n")
+        self._accepted.add(text.decode("utf-8", "replace"), source=str(self.accept_file), first_line=self._lines + 1)
+        self._offset += len(text) + len(newline)
+        self._lines += text.count(b"\n") + len(newline)
+
+    def _accept(self, target: SshTarget, name: str, key_type: str, blob: bytes) -> str:
+        line = f"{name} {key_type} {base64.b64encode(blob).decode()}"
+        note = f"new host key of {name} accepted: {key_type} {fingerprint(blob)}"
+        with self._lock:
+            if self.accept_file is None:
+                if not self._known(name, target, self._accepted.of(name), key_type, blob):
+                    self._accepted.add(line, source="this run")
+                return note
+            with _locked(self.accept_file) as stream:
+                self._read_accepted()  # another process may have met the host in the meantime
+                if self._known(name, target, self._accepted.of(name), key_type, blob):
+                    return ""
+                # One write, so that a SIGKILL leaves all of it or a part that ends in no newline; then begin a new one.
+                torn = os.fstat(stream).st_size > self._offset
+                os.write(stream, ("\n" * torn + line + "\n").encode())
+                self._read_accepted()
+        log.info("%s", note)
+        return note
+
+
+def _load(paths: Sequence[str]) -> KnownHosts:
+    known = KnownHosts()
+    for path in paths:
+        try:
+            text = Path(path).expanduser().read_text("utf-8", "replace")
+        except FileNotFoundError:
+            continue
+        except OSError as e:
+            raise TransportError(
+                "host key", f"{path} cannot be read: {e.strerror}", hint=shell(["ls", "-l", path])
+            ) from e
+        known.add(text, source=path)
+    return known
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Yields once a descriptor for appending to `path` while no other process has one."""
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # released by close, and by the kernel when the process dies
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _show(target: SshTarget) -> str:
+    return shell(["ssh-keyscan", "-p", str(target.port), target.address]) + " | ssh-keygen -lf -"
+
+
+def _learn(target: SshTarget, files: Sequence[str]) -> str:
+    return shell(["ssh-keyscan", "-p", str(target.port), target.address]) + " >> " + shell([files[0]])

@@ -1,0 +1,103 @@
+"""The user's ssh-agent: which keys it has, and signatures by them, under a deadline.
+
+Rules: keys are raw blobs, never parsed, so that hardware keys and certificates work as well. One connection a request
+pair; an agent that stalls costs its limit and no more. Protocol: RFC draft-miller-ssh-agent.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+from .. import Deadline
+
+_IDENTITIES, _IDENTITIES_ANSWER, _SIGN, _SIGN_RESPONSE = 11, 12, 13, 14
+_ANSWER_MAX = 256 * 1024  # bytes; OpenSSH's own bound
+_FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
+
+
+class AgentError(Exception):
+    """The agent cannot be reached, or refuses; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """The agent behind one socket."""
+
+    path: str
+
+    @classmethod
+    def of_user(cls) -> Agent | None:
+        """Returns the agent that SSH_AUTH_SOCK names, or None."""
+        path = os.environ.get("SSH_AUTH_SOCK", "")
+        return cls(path) if path else None
+
+    def keys(self, deadline: Deadline) -> list[tuple[bytes, str]]:
+        """Returns (blob, comment) of each key; raises `AgentError`."""
+        answer = self._ask(bytes([_IDENTITIES]), _IDENTITIES_ANSWER, deadline)
+        reader = Reader(answer)
+        return [
+            (reader.string(), reader.string().decode("utf-8", "replace")) for _ in range(min(reader.number(), 4096))
+        ]
+
+    def sign(self, blob: bytes, data: bytes, algorithm: str, deadline: Deadline) -> bytes:
+        """Returns the signature in SSH's encoding; raises `AgentError`."""
+        flags = _FLAGS.get(algorithm.removesuffix("-cert-v01@openssh.com"), 0)
+        request = bytes([_SIGN]) + string(blob) + string(data) + flags.to_bytes(4, "big")
+        return Reader(self._ask(request, _SIGN_RESPONSE, deadline)).string()
+
+    def _ask(self, request: bytes, wanted: int, deadline: Deadline) -> bytes:
+        try:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(max(deadline.remaining(), 0.001))
+                sock.connect(self.path)
+                sock.sendall(string(request))
+                size = int.from_bytes(_exactly(sock, 4, deadline), "big")
+                if not 0 < size <= _ANSWER_MAX:
+                    raise AgentError(f"the agent at {self.path} answers with {size} bytes")
+                answer = _exactly(sock, size, deadline)
+        except TimeoutError as e:
+            raise AgentError(f"the agent at {self.path} does not answer") from e
+        except OSError as e:
+            raise AgentError(f"the agent at {self.path} cannot be reached: {e.strerror or e}") from e
+        if answer[0] != wanted:
+            raise AgentError(f"the agent at {self.path} refuses")
+        return answer[1:]
+
+
+def _exactly(sock: socket.socket, n: int, deadline: Deadline) -> bytes:
+    data = bytearray()
+    while len(data) < n:
+        sock.settimeout(max(deadline.remaining(), 0.001))
+        part = sock.recv(n - len(data))
+        if not part:
+            raise OSError("it hung up")
+        data += part
+    return bytes(data)
+
+
+def string(data: bytes) -> bytes:
+    """Returns the bytes as an SSH string: their number in four bytes, then they."""
+    return len(data).to_bytes(4, "big") + data
+
+
+class Reader:
+    """Reads SSH's encoding out of bytes; what is missing at the end reads as empty or 0."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def number(self) -> int:
+        """Returns the next four bytes as a number."""
+        return int.from_bytes(self.take(4), "big")
+
+    def string(self) -> bytes:
+        """Returns the next string."""
+        return self.take(self.number())
+
+    def take(self, n: int) -> bytes:
+        """Returns the next `n` bytes, fewer at the end."""
+        data = self._data[self._at : self._at + n]
+        self._at += n
+        return data

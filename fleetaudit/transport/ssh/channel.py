@@ -1,0 +1,150 @@
+"""One command on one channel (RFC 4254): stdin goes, stdout and stderr come, both bounded, then the exit status.
+
+Rules: everything is driven by what arrives, so no stream can block another. A stream that passes its limit ends the
+command. A host that has told the exit status gets a short while for the rest of the output, and no more.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+
+from paramiko import Message
+from paramiko.common import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EOF,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_FAILURE,
+    MSG_CHANNEL_OPEN_SUCCESS,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_SUCCESS,
+    MSG_CHANNEL_WINDOW_ADJUST,
+)
+
+from .. import Deadline, Limits, Output
+from ..words import clean
+from .session import Session
+from .stream import Broken
+
+_OURS = 0  # our number of the only channel there is
+_WINDOW = 2 * 1024 * 1024  # bytes under way at most
+_PACKET = 32 * 1024  # what every implementation takes (RFC 4253, section 6.1)
+_STDERR = 1  # SSH_EXTENDED_DATA_STDERR
+_AFTERWARDS_S = 5.0  # for output that a child left behind still holds open
+
+
+class NotRun(Exception):
+    """The host refused to run the command; the text says what it said."""
+
+
+@dataclass(slots=True)
+class Channel:
+    """One command. `stdout` and `stderr` hold what came so far, also after `Broken`."""
+
+    session: Session
+    deadline: Deadline
+    limits: Limits
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+    exit_status: int | None = None
+    cut: str = ""
+    _peer: int = 0
+    _window: int = 0
+    _packet: int = 0
+    _eof: bool = False
+    _closed: bool = False
+    _credit: int = 0
+
+    def run(self, command: str, stdin: bytes) -> Output:
+        """Returns the command's output; raises `NotRun` or `Broken`."""
+        self._open()
+        self.session.send(self._to_peer(MSG_CHANNEL_REQUEST).add_string("exec").add_boolean(True).add_string(command))
+        waiting: memoryview | None = memoryview(stdin)
+        while not (self._closed or self.cut or (self._eof and self.exit_status is not None)):
+            waiting = self._feed(waiting)
+            try:
+                self._take(*self.session.receive())
+            except Broken as e:
+                if e.kind == "late" and self.exit_status is not None:
+                    break
+                raise
+        return Output(stdout=bytes(self.stdout), stderr=bytes(self.stderr), exit_status=self.exit_status, cut=self.cut)
+
+    def _open(self) -> None:
+        message = Message().add_byte(bytes([MSG_CHANNEL_OPEN])).add_string("session")
+        self.session.send(message.add_int(_OURS).add_int(_WINDOW).add_int(_PACKET))
+        while True:
+            ptype, message = self.session.receive()
+            if ptype == MSG_CHANNEL_OPEN_SUCCESS:
+                message.get_int()
+                self._peer, self._window, self._packet = (message.get_int() for _ in range(3))
+                return
+            if ptype == MSG_CHANNEL_OPEN_FAILURE:
+                message.get_int()
+                message.get_int()
+                raise NotRun(f"the host opens no session: “{clean(message.get_binary())}”")
+
+    def _feed(self, waiting: memoryview | None) -> memoryview | None:
+        """Sends as much of stdin as the host has room for, and its end; returns what is left, None after the end."""
+        while waiting and self._window:
+            size = min(self._window, max(self._packet, 1), _PACKET, len(waiting))
+            self.session.send(self._to_peer(MSG_CHANNEL_DATA).add_string(bytes(waiting[:size])))
+            self._window -= size
+            waiting = waiting[size:]
+        if waiting is not None and not waiting:
+            self.session.send(self._to_peer(MSG_CHANNEL_EOF))
+            return None
+        return waiting
+
+    def _take(self, ptype: int, message: Message) -> None:
+        message.get_int()  # our number of the channel, in every message about one
+        if ptype == MSG_CHANNEL_DATA:
+            self._store("stdout", message.get_binary())
+        elif ptype == MSG_CHANNEL_EXTENDED_DATA:
+            code, data = message.get_int(), message.get_binary()
+            self._store("stderr" if code == _STDERR else "", data)
+        elif ptype == MSG_CHANNEL_WINDOW_ADJUST:
+            self._window += message.get_int()
+        elif ptype == MSG_CHANNEL_REQUEST:
+            self._request(message)
+        elif ptype == MSG_CHANNEL_FAILURE:
+            raise NotRun("the host refuses to run a command")
+        elif ptype == MSG_CHANNEL_EOF:
+            self._eof = True
+        elif ptype == MSG_CHANNEL_CLOSE:
+            self._closed = True
+            self.session.send(self._to_peer(MSG_CHANNEL_CLOSE))
+        elif ptype != MSG_CHANNEL_SUCCESS:
+            raise Broken("garbled", f"message {ptype} while the command runs")
+
+    def _store(self, name: str, data: bytes) -> None:
+        if name:
+            kept: bytearray = self.stdout if name == "stdout" else self.stderr
+            limit: int = getattr(self.limits, name)
+            if len(kept) + len(data) > limit:
+                self.cut = name
+            kept += data[: limit - len(kept)]
+        self._credit += len(data)
+        if self._credit > _WINDOW // 2:
+            self.session.send(self._to_peer(MSG_CHANNEL_WINDOW_ADJUST).add_int(self._credit))
+            self._credit = 0
+
+    def _request(self, message: Message) -> None:
+        kind, wants_reply = message.get_binary(), message.get_boolean()
+        if kind == b"exit-status":
+            self.exit_status = message.get_int()
+        elif kind == b"exit-signal":
+            # As a shell tells it: 128 and the signal's number.
+            name = "SIG" + message.get_binary().decode("ascii", "replace")
+            self.exit_status = 128 + signal.Signals.__members__.get(name, 0)
+        elif wants_reply:
+            self.session.send(self._to_peer(MSG_CHANNEL_FAILURE))
+        if self.exit_status is not None:
+            late = min(self.deadline.remaining(), _AFTERWARDS_S)
+            self.session.stream.until = Deadline.after(late)
+
+    def _to_peer(self, number: int) -> Message:
+        return Message().add_byte(bytes([number])).add_int(self._peer)

@@ -1,0 +1,104 @@
+"""From a name and a port to a connected TCP socket, under a deadline.
+
+Rules: every address of the name is tried in the resolver's order. Only the operating system's words become reasons.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import threading
+from typing import Any
+
+from ...errors import TransportError
+from ...model import SshTarget
+from .. import Deadline
+from ..words import shell
+
+Address = tuple[int, tuple[Any, ...]]
+
+
+def dial(target: SshTarget, deadline: Deadline, hint: str) -> socket.socket:
+    """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or "connect" with `hint`)."""
+    failures: list[str] = []
+    codes = set[int]()
+    for family, address in _resolve(target, deadline):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            # Whatever happens between here and the return, the descriptor must not stay behind.
+            code = _connect(sock, address, min(deadline.remaining(), target.connect_timeout_s))
+            if code == 0:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return sock
+        except BaseException:
+            sock.close()
+            raise
+        sock.close()
+        codes.add(code)
+        failures.append(f"{address[0]} port {target.port}: {_words(code, target)}")
+    raise TransportError(
+        "connect",
+        "; ".join(failures),
+        hint=hint,
+        transient=codes <= {errno.ECONNRESET, errno.ECONNABORTED, errno.EAGAIN},
+    )
+
+
+def _connect(sock: socket.socket, address: tuple[Any, ...], seconds: float) -> int:
+    """Returns 0 once connected, else the errno."""
+    sock.setblocking(False)
+    code = sock.connect_ex(address)
+    if code != errno.EINPROGRESS:
+        return code
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    if not poll.poll(seconds * 1000):
+        return errno.ETIMEDOUT
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def _words(code: int, target: SshTarget) -> str:
+    if code == errno.ETIMEDOUT:
+        return f"no answer within {target.connect_timeout_s:g} s"
+    return os.strerror(code).lower()
+
+
+def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
+    try:
+        return _lookup(target.address, target.port, socket.AI_NUMERICHOST)
+    except (socket.gaierror, UnicodeError):
+        pass  # it is a name
+    answer: list[list[Address] | OSError | UnicodeError] = []
+
+    def ask() -> None:
+        try:
+            answer.append(_lookup(target.address, target.port, 0))
+        except (OSError, UnicodeError) as e:
+            answer.append(e)
+
+    # getaddrinfo(3) can be given no limit, so it waits in a thread of its own, which its own limits end.
+    thread = threading.Thread(target=ask, name=f"resolve {target.address}", daemon=True)
+    thread.start()
+    thread.join(deadline.remaining())
+    hint = shell(["getent", "ahosts", target.address])
+    if not answer:
+        raise TransportError("resolve", f"no answer about the name {target.address!r} in time", hint=hint)
+    match answer[0]:
+        case list() as found:
+            return found
+        case socket.gaierror() as e:
+            raise TransportError(
+                "resolve",
+                f"the name {target.address!r} has no address: {e.strerror}",
+                hint=hint,
+                transient=e.errno == socket.EAI_AGAIN,
+            )
+        case e:
+            raise TransportError("resolve", f"{target.address!r} is no name of a host: {e}", hint=hint)
+
+
+def _lookup(name: str, port: int, flags: int) -> list[Address]:
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))

@@ -1,0 +1,489 @@
+"""Text in, plain values out, each of which knows its line: YAML as PyYAML's SafeLoader means it, but stricter.
+
+Rules: only `load` touches a file. Values are YAML 1.1's, exactly as SafeLoader gives them (0022 is 18, yes is True).
+What SafeLoader passes over in silence is refused with file, line and column: duplicate keys, several documents, empty
+ones; so is what could run code or exhaust memory. No message repeats a value, because a value may be a secret.
+
+The events of libyaml's parser are read, not its nodes: composing nodes recurses in C, so that a file of nothing but
+"- - - -" ends the process, and it takes several times as long.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import yaml
+from yaml.constructor import SafeConstructor
+
+from .errors import InputError, NothingToDoError
+
+MAX_FILE = 64 * 1024 * 1024
+"""The most bytes that a file may have."""
+MAX_DEPTH = 100
+"""How deep lists and mappings may nest."""
+MAX_NODES = 5_000_000
+"""How many values a document may have once every alias and merge key is written out."""
+
+Path_ = Sequence[str | int]
+T = TypeVar("T")
+
+# libyaml's parser where PyYAML was built with it; the one in Python says the same, ten times slower.
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PREFIX = "tag:yaml.org,2002:"
+_STR = _PREFIX + "str"
+_MERGE = _PREFIX + "merge"
+
+
+class Position(NamedTuple):
+    """A place in a file; both count from 1."""
+
+    line: int
+    column: int
+
+
+# Of an entry: line and column of its key, then of its value. Bare integers, because a large file has millions.
+_Place = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed file: `value` is plain Python; `at` and `key_at` tell where in `source` each part of it was written."""
+
+    source: str
+    value: Any
+    _root: Position = field(repr=False)
+    # By id() of each list and mapping in `value`, which keeps them alive: their entries' places.
+    _places: dict[int, Mapping[Any, _Place]] = field(repr=False)
+
+    def at(self, path: Path_ = ()) -> Position:
+        """Returns where the value at `path` (keys and indexes from the root) begins.
+
+        A path that leads nowhere gives the place of the deepest part that is there. What came by an alias or a merge
+        key is where it was written.
+        """
+        return Position(*self._walk(path)[2:])
+
+    def key_at(self, path: Path_) -> Position:
+        """Returns where the key that ends `path` is written; an item of a list gives its value's place."""
+        return Position(*self._walk(path)[:2])
+
+    def error(self, message: str, path: Path_ = (), *, key: bool = False, hint: str = "") -> InputError:
+        """Returns an error to raise about the value at `path`, or about its key."""
+        where = self.key_at(path) if key else self.at(path)
+        return InputError(message, source=self.source, line=where.line, column=where.column, hint=hint)
+
+    def _walk(self, path: Path_) -> _Place:
+        place, value = (*self._root, *self._root), self.value
+        for step in path:
+            entries = self._places.get(id(value), {})
+            if step not in entries:
+                break
+            place, value = entries[step], value[step]
+        return place
+
+
+def load(path: Path, *, tags: Mapping[str, Callable[[str], Any]] | None = None) -> Document:
+    """Returns the document in the file at `path`, as `parse` does.
+
+    Raises `NothingToDoError` where the file is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as e:
+        raise NothingToDoError(f"{path}: {e.strerror or e}") from e
+    return parse(decode_utf8(data, source=str(path)), source=str(path), tags=tags)
+
+
+def decode_utf8(data: bytes, *, source: str) -> str:
+    """Returns `data` as text; raises `InputError` naming the line of the first byte that is no UTF-8."""
+    if len(data) > MAX_FILE:
+        raise InputError(f"larger than the {MAX_FILE} bytes that are read", source=source)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError("UTF-16; only UTF-8 is read", source=source, hint="convert it: iconv -f UTF-16 -t UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        before = data[: e.start].decode("utf-8", "replace")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise InputError(
+            f"byte 0x{data[e.start]:02x} is no UTF-8, and only UTF-8 is read",
+            source=source,
+            line=line,
+            column=column,
+            hint="convert it: iconv -f ISO-8859-1 -t UTF-8, if that is what it is in",
+        ) from e
+
+
+def parse(text: str, *, source: str, tags: Mapping[str, Callable[[str], Any]] | None = None) -> Document:
+    """Returns the one YAML document in `text`; raises `InputError` at the first thing that is wrong.
+
+    `tags` says what a scalar with a tag such as `!vault` becomes, given its text; any other tag is refused.
+    """
+    text = text.removeprefix("\ufeff")
+    odd = _NOT_TEXT.search(text)
+    if odd:
+        line, column = text.count("\n", 0, odd.start()) + 1, odd.start() - text.rfind("\n", 0, odd.start())
+        name = "NUL" if odd[0] == "\0" else f"U+{ord(odd[0]):04X}"
+        raise InputError(f"the character {name}, which YAML does not allow", source=source, line=line, column=column)
+    builder = _Builder(source, tags or {})
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            builder.take(event)
+    except yaml.MarkedYAMLError as e:
+        raise _syntax_error(e, text, source) from e
+    return builder.document()
+
+
+def _syntax_error(e: yaml.MarkedYAMLError, text: str, source: str) -> InputError:
+    mark = e.problem_mark or e.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    lines = text.splitlines()
+    written = lines[line - 1] if 0 < line <= len(lines) else ""
+    problem, hint = e.problem or e.context or "no YAML", ""
+    blank = written[: len(written) - len(written.lstrip())]
+    if "\t" in blank or written[column - 1 : column] == "\t":
+        problem, hint = "a tab; YAML wants spaces", "indent with spaces"
+        column = written.index("\t") + 1
+    elif "{{" in written and ("mapping" in problem or "flow" in (e.context or "") or "hashable" in problem):
+        hint = "quote a value that begins with {{"
+    elif "mapping values are not allowed" in problem:
+        hint = "quote a value that contains “: ”, or look at the indentation"
+    return InputError(problem, source=source, line=line, column=column, hint=hint)
+
+
+class _Frame:
+    """A list or mapping that is still open. `key` is the pending key of a mapping, `_NO_KEY` where one is due."""
+
+    __slots__ = ("anchor", "is_list", "items", "key", "key_place", "merges", "places", "size", "start")
+
+    def __init__(self, is_list: bool, start: Position, anchor: str | None) -> None:
+        self.is_list, self.start, self.anchor = is_list, start, anchor
+        self.items: Any = [] if is_list else {}
+        self.places: dict[Any, _Place] = {}
+        self.merges: list[dict[Any, Any]] = []
+        self.key: Any = _NO_KEY
+        self.key_place = start
+        self.size = 1
+
+
+_NO_KEY = object()
+_MERGE_KEY = object()
+
+
+class _Builder:
+    """Turns events into values, one at a time and without recursion."""
+
+    def __init__(self, source: str, tags: Mapping[str, Callable[[str], Any]]) -> None:
+        self._source, self._tags = source, tags
+        self._frames: list[_Frame] = []
+        self._anchors: dict[str, tuple[Any, int]] = {}  # value and expanded size
+        self._open_anchors: set[str] = set()
+        self._places: dict[int, Mapping[Any, _Place]] = {}
+        self._root: tuple[Any, Position] | None = None
+        self._constructor = SafeConstructor()
+        self._plain: dict[str, Any] = {}  # values of plain scalars already met: resolving takes regular expressions
+        self._take = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.AliasEvent: self._alias,
+            yaml.MappingStartEvent: self._start,
+            yaml.SequenceStartEvent: self._start,
+            yaml.MappingEndEvent: self._end,
+            yaml.SequenceEndEvent: self._end,
+            yaml.DocumentStartEvent: self._document_start,
+        }
+
+    def take(self, event: Any) -> None:
+        take = self._take.get(type(event))
+        if take is not None:
+            take(event)
+
+    def document(self) -> Document:
+        if self._root is None or self._root[0] is None:
+            raise InputError("empty: nothing but white space and comments", source=self._source)
+        value, position = self._root
+        return Document(self._source, value, position, self._places)
+
+    def _fail(self, message: str, where: Position, hint: str = "") -> InputError:
+        return InputError(message, source=self._source, line=where.line, column=where.column, hint=hint)
+
+    def _document_start(self, event: Any) -> None:
+        if self._root is not None:
+            raise self._fail(
+                "a second document begins here; one is read",
+                _position(event),
+                "remove this “---”, or make it a file of its own",
+            )
+
+    def _start(self, event: Any) -> None:
+        where = _position(event)
+        is_list = isinstance(event, yaml.SequenceStartEvent)
+        if event.tag not in (None, "!", _PREFIX + ("seq" if is_list else "map")):
+            raise self._unknown_tag(event.tag, where)
+        if len(self._frames) >= MAX_DEPTH:
+            raise self._fail(f"nested deeper than {MAX_DEPTH}", where)
+        if event.anchor is not None:
+            self._open_anchors.add(event.anchor)
+        self._frames.append(_Frame(is_list, where, event.anchor))
+
+    def _end(self, event: Any) -> None:
+        frame = self._frames.pop()
+        value = frame.items
+        if frame.merges:
+            # What is merged comes first and yields to what is written here: SafeConstructor.flatten_mapping.
+            value, places = {}, dict[Any, _Place]()
+            for merged in frame.merges:
+                value.update(merged)
+                places.update(self._places[id(merged)])
+            value.update(frame.items)
+            places.update(frame.places)
+            frame.places = places
+        self._places[id(value)] = frame.places
+        if frame.anchor is not None:
+            self._open_anchors.discard(frame.anchor)
+            self._anchors[frame.anchor] = (value, frame.size)
+        self._add(value, frame.start, frame.size)
+
+    def _alias(self, event: Any) -> None:
+        where = _position(event)
+        if event.anchor in self._open_anchors:
+            raise self._fail(f"the alias *{event.anchor} is inside of what it names", where)
+        if event.anchor not in self._anchors:
+            raise self._fail(f"the alias *{event.anchor} names nothing above", where)
+        value, size = self._anchors[event.anchor]
+        self._add(value, where, size)
+
+    def _scalar(self, event: Any) -> None:
+        where = _position(event)
+        plain = event.tag is None and event.implicit[0]
+        if plain and event.value in self._plain:
+            value = self._plain[event.value]
+        else:
+            value = self._value_of(event, where)
+            if plain:
+                self._plain[event.value] = value
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, 1)
+        self._add(value, where, 1)
+
+    def _value_of(self, event: Any, where: Position) -> Any:
+        tag: str = event.tag if event.tag not in (None, "!") else _resolve(event)
+        if tag == _STR:
+            return event.value
+        if tag == _MERGE:
+            return _MERGE_KEY
+        if tag in self._tags:
+            return self._tags[tag](event.value)
+        construct = _CONSTRUCTORS.get(tag)
+        if construct is None:
+            raise self._unknown_tag(tag, where)
+        try:
+            return construct(self._constructor, yaml.ScalarNode(tag, event.value))
+        except (ValueError, LookupError, OverflowError, yaml.YAMLError) as e:
+            name = tag.removeprefix(_PREFIX)
+            raise self._fail(f"this looks like a {name} and is none", where, "quote it, if it is meant as text") from e
+
+    def _unknown_tag(self, tag: str, where: Position) -> InputError:
+        name = "!!" + tag.removeprefix(_PREFIX) if tag.startswith(_PREFIX) else tag
+        if name == "!!value":
+            return self._fail("a lone “=” is no value in YAML 1.1", where, "quote it")
+        if name.startswith("!!python/"):
+            return self._fail(f"the tag {name}: a file that is read must not run code", where, "write the plain value")
+        hint = {
+            "!vault": "leave the value out of this file; keys and an SSH agent need no password here",
+            "!unsafe": "write the value without the tag, in single quotes",
+        }.get(name, "write the plain value, without the tag")
+        return self._fail(f"the tag {name} is not supported yet", where, hint)
+
+    def _add(self, value: Any, where: Position, size: int) -> None:
+        """Puts a finished value into the list or mapping around it, as a key or as a value."""
+        frame = self._frames[-1] if self._frames else None
+        if value is _MERGE_KEY and (frame is None or frame.is_list or frame.key is not _NO_KEY):
+            raise self._fail("“<<” is a key, not a value", where, "quote it, if it is meant as text")
+        if frame is None:
+            self._root = (value, where)
+            return
+        frame.size += size
+        if frame.size > MAX_NODES:
+            raise self._fail(
+                f"more than {MAX_NODES} values once aliases and merge keys are written out",
+                where,
+                "use fewer aliases, or split the file",
+            )
+        if frame.is_list:
+            frame.places[len(frame.items)] = (*where, *where)
+            frame.items.append(value)
+        elif frame.key is _NO_KEY:
+            self._key(frame, value, where)
+        elif frame.key is _MERGE_KEY:
+            frame.key = _NO_KEY
+            frame.merges += self._merged(frame, value, where)
+        else:
+            frame.items[frame.key] = value
+            frame.places[frame.key] = (*frame.key_place, *where)
+            frame.key = _NO_KEY
+
+    def _key(self, frame: _Frame, key: Any, where: Position) -> None:
+        if isinstance(key, list | dict):
+            raise self._fail(
+                "a list or mapping where a key belongs", where, "quote a value that begins with {{, [ or {"
+            )
+        if key in frame.places:
+            line, column = frame.places[key][:2]
+            raise self._fail(
+                f"the key “{key}” is here for the second time; the first is in line {line}, column {column}",
+                where,
+                "remove one, or join the two",
+            )
+        frame.key, frame.key_place = key, where
+
+    def _merged(self, frame: _Frame, value: Any, where: Position) -> list[dict[Any, Any]]:
+        # The first of a list wins, so it must come last.
+        merged = list(reversed(value)) if isinstance(value, list) else [value]
+        for mapping in merged:
+            if not isinstance(mapping, dict):
+                raise self._fail("“<<” merges a mapping, or a list of mappings", where)
+        return merged
+
+
+_CONSTRUCTORS: dict[str, Callable[[SafeConstructor, yaml.ScalarNode], Any]] = {
+    _PREFIX + "null": SafeConstructor.construct_yaml_null,
+    _PREFIX + "bool": SafeConstructor.construct_yaml_bool,
+    _PREFIX + "int": SafeConstructor.construct_yaml_int,
+    _PREFIX + "float": SafeConstructor.construct_yaml_float,
+    _PREFIX + "binary": SafeConstructor.construct_yaml_binary,
+    _PREFIX + "timestamp": SafeConstructor.construct_yaml_timestamp,
+}
+_RESOLVERS: dict[str | None, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
+
+
+def _resolve(event: Any) -> str:
+    """Returns the tag that YAML 1.1 gives to an untagged scalar; only a plain one can be anything but text."""
+    if event.implicit[0]:
+        for tag, pattern in _RESOLVERS.get(event.value[:1], ()):
+            if pattern.match(event.value):
+                return tag
+    return _STR
+
+
+def _position(event: Any) -> Position:
+    mark = event.start_mark
+    return Position(mark.line + 1, mark.column + 1)
+
+
+# ---- into the project's own types ----------------------------------------------------------------------------------
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "yes or no",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "nothing",
+    "date": "a date",
+    "datetime": "a time",
+    "bytes": "binary data",
+}
+
+
+def decode(document: Document, wanted: type[T], path: Path_ = ()) -> T:
+    """Returns the part of `document` at `path` as a `wanted` (a msgspec type); raises `InputError` at the line of what
+    does not fit, with the key that an unknown one may have been meant as."""
+    value = document.value
+    for step in path:
+        value = value[step]
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError as e:
+        text, _, tail = str(e).partition(" - at `")
+        inner = _path_of(tail, value, wanted)
+        raise _explained(document, wanted, text, [*path, *inner], inner) from e
+
+
+def _path_of(tail: str, value: Any, wanted: Any) -> list[str | int]:
+    """Returns msgspec's `$.plays[0].sysctls[...].name` as a path; it does not say which key `[...]` is, so try them."""
+    steps = list[str | int]()
+    for name, index, unsaid in re.findall(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]|(\[\.\.\.\])", tail):
+        if not unsaid:
+            steps.append(name or int(index))
+            continue
+        mapping = functools.reduce(operator.getitem, steps, value)
+        wrong = [key for key in mapping if not _fits(_with(value, steps, {key: mapping[key]}), wanted)]
+        if not wrong:
+            break
+        steps.append(wrong[0])
+    return steps
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    try:
+        msgspec.convert(value, wanted)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _with(value: Any, path: Path_, part: Any) -> Any:
+    """Returns a copy of `value` in which `part` stands at `path`."""
+    if not path:
+        return part
+    copy = value.copy()
+    copy[path[0]] = _with(value[path[0]], path[1:], part)
+    return copy
+
+
+def _explained(
+    document: Document, wanted: Any, text: str, path: list[str | int], inner: Sequence[str | int]
+) -> InputError:
+    known = _fields(wanted, inner)
+    if match := re.fullmatch(r"Object contains unknown field `(.*)`", text):
+        near = difflib.get_close_matches(match[1], known, 1)
+        return document.error(
+            f"unknown key “{match[1]}”" + (f"; did you mean “{near[0]}”?" if near else ""),
+            [*path, match[1]],
+            key=True,
+            hint=f"known here: {', '.join(known)}" if known else "",
+        )
+    if match := re.fullmatch(r"Object missing required field `(.*)`", text):
+        return document.error(f"the key “{match[1]}” is missing", path)
+    if match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", text):
+        kinds = [_KINDS.get(kind, kind) for kind in match[1].split(" | ") if kind != "null"]
+        return document.error(f"{_KINDS.get(match[2], match[2])} where {' or '.join(kinds)} belongs", path)
+    return document.error(text[:1].lower() + text[1:], path)
+
+
+def _fields(wanted: Any, path: Sequence[str | int]) -> list[str]:
+    """Returns the keys that the type at `path` inside `wanted` has, or nothing where it is no single struct."""
+    info: Any = msgspec.inspect.type_info(wanted)
+    for step in path:
+        info = _inner(info, step)
+    struct = _struct(info)
+    return [f.encode_name for f in struct.fields] if struct else []
+
+
+def _inner(info: Any, step: str | int) -> Any:
+    for one in getattr(info, "types", (info,)):
+        if isinstance(step, int) and hasattr(one, "item_type"):
+            return one.item_type
+        if isinstance(one, msgspec.inspect.DictType):
+            return one.value_type
+        if isinstance(one, msgspec.inspect.StructType):
+            for f in one.fields:
+                if f.encode_name == step:
+                    return f.type
+    return None
+
+
+def _struct(info: Any) -> msgspec.inspect.StructType | None:
+    structs = [t for t in getattr(info, "types", (info,)) if isinstance(t, msgspec.inspect.StructType)]
+    return structs[0] if len(structs) == 1 else None

@@ -1,0 +1,313 @@
+"""A run's folder on real disks: whole files, one writer, and nothing believed that was not checked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fleetaudit import archive
+from fleetaudit.errors import InputError, LockedError, NothingToDoError, OutputError
+from fleetaudit.model import Audited, AuditRun, Kernel, NotAudited, RunInfo
+
+STARTED = datetime(2026, 1, 31, 2, 0, 0, tzinfo=UTC)
+NOBODY = 65534
+
+
+def audited(name: str) -> Audited:
+    return Audited(name=name, kernel=Kernel(release="6.12", version="#1", machine="x86_64"), isolation="namespace")
+
+
+def a_run(*names: str) -> AuditRun:
+    return AuditRun(
+        run=RunInfo(
+            id="2026-01-31T020000Z",
+            started="2026-01-31T02:00:00Z",
+            finished="2026-01-31T02:01:00Z",
+            fleetaudit="0.1.0",
+            playbooks=(),
+            controller="",
+        ),
+        scenarios=(),
+        hosts=tuple(audited(name) for name in names),
+    )
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# ---- writing -------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_through_its_folder_unchanged(tmp_path: Path) -> None:
+    with archive.create(tmp_path / "reports", STARTED) as folder:
+        folder.append(audited("a"))
+        folder.append(NotAudited(name="b", stage="connect", reason="refused", hint="ssh b"))
+        folder.finish(a_run("a", "b"))
+        folder.point_latest()
+    assert folder.path == tmp_path / "reports/2026-01-31T020000Z"
+    assert archive.read_run(folder.path) == a_run("a", "b")
+    assert archive.read_run(tmp_path / "reports/latest") == a_run("a", "b")
+    assert archive.read_run(folder.path / "run.json") == a_run("a", "b")
+    assert [host.name for host in archive.read_journal(folder.path / "hosts.jsonl")] == ["a", "b"]
+
+
+def test_folders_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with archive.locked(tmp_path / "reports"), archive.create(tmp_path / "reports", STARTED) as folder:
+            folder.append(audited("a"))
+            folder.finish(a_run("a"))
+            folder.write("report.html", b"<html>")
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "reports") == mode(folder.path) == 0o700
+    assert {path.name: mode(path) for path in folder.path.iterdir()} == {
+        "hosts.jsonl": 0o600,
+        "run.json": 0o600,
+        "report.html": 0o600,
+    }
+    assert mode(tmp_path / "reports/lock") == 0o600
+
+
+def test_a_second_run_of_the_same_second_gets_a_suffix(tmp_path: Path) -> None:
+    names = list[str]()
+    for _ in range(3):
+        with archive.create(tmp_path, STARTED) as folder:
+            names.append(folder.id)
+    assert names == ["2026-01-31T020000Z", "2026-01-31T020000Z-2", "2026-01-31T020000Z-3"]
+
+
+def test_latest_moves_on_to_the_run_that_was_finished_last(tmp_path: Path) -> None:
+    for _ in range(2):
+        with archive.create(tmp_path, STARTED) as folder:
+            folder.finish(a_run())
+            folder.point_latest()
+    with archive.create(tmp_path, STARTED):
+        pass  # begun, never finished
+    assert (tmp_path / "latest").readlink() == Path("2026-01-31T020000Z-2")
+
+
+def test_a_folder_in_the_place_of_latest_is_told_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    (tmp_path / "latest/mine").touch()
+    with archive.create(tmp_path, STARTED) as folder, pytest.raises(OutputError, match="latest"):
+        folder.point_latest()
+    assert (tmp_path / "latest/mine").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_file_of_an_earlier_run_is_replaced_whole(tmp_path: Path) -> None:
+    archive.write_whole(tmp_path / "report.txt", b"long " * 1000)
+    archive.write_whole(tmp_path / "report.txt", b"short")
+    assert (tmp_path / "report.txt").read_bytes() == b"short"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.txt"]
+
+
+def test_a_read_only_folder_is_an_output_error_for_an_unprivileged_user(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become a user who may not write")
+    tmp_path.chmod(0o755)
+    output = tmp_path / "reports"
+    output.mkdir(mode=0o755)
+    program = textwrap.dedent(f"""
+        import os, sys
+        from datetime import datetime, timezone
+        from pathlib import Path
+        from fleetaudit import archive
+        from fleetaudit.errors import OutputError
+        os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+        for attempt in (lambda: archive.create(Path("reports"), datetime.now(timezone.utc)),
+                        lambda: archive.locked(Path("reports")).__enter__(),
+                        lambda: archive.write_whole(Path("reports/report.txt"), b"x")):
+            try:
+                attempt()
+            except OutputError as e:
+                print(e)
+    """)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.count("Permission denied") == 3, done.stdout
+    assert list(output.iterdir()) == []
+
+
+def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_name(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("needs root and unshare, for a tiny disk of its own")
+    program = textwrap.dedent("""
+        from datetime import datetime, timezone
+        from pathlib import Path
+        from fleetaudit import archive
+        from fleetaudit.errors import OutputError
+        from tests.test_archive import audited, a_run
+        disk = Path(__import__("sys").argv[1])
+        with archive.create(disk, datetime(2026, 1, 31, 2, tzinfo=timezone.utc)) as folder:
+            kept = 0
+            try:
+                while True:
+                    folder.append(audited("h" * 200))
+                    kept += 1
+            except OutputError as e:
+                print(e)
+            assert len(archive.read_journal(folder.path / "hosts.jsonl")) == kept
+            for attempt in (lambda: folder.finish(a_run("h")), lambda: folder.write("report.html", b"x" * 100_000)):
+                try:
+                    attempt()
+                except OutputError as e:
+                    print(e)
+            print(sorted(path.name for path in folder.path.iterdir()))
+    """)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount_and_run = 'mount -t tmpfs -o size=64k none "$1" && exec "$2" -c "$3" "$1"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", mount_and_run, "sh", disk, sys.executable, program],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("No space left on device") == 3, done.stdout
+    assert done.stdout.splitlines()[-1] == "['hosts.jsonl']"
+
+
+# ---- the lock ------------------------------------------------------------------------------------------------------
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from fleetaudit import archive
+with archive.locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(output: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, output], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_process_is_refused_at_once_and_told_who_holds_the_lock(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    try:
+        with pytest.raises(LockedError, match=f"process {process.pid}"), archive.locked(tmp_path):
+            pass
+    finally:
+        process.communicate()
+    with archive.locked(tmp_path):
+        pass
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    process.kill()
+    process.communicate()
+    with archive.locked(tmp_path):
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_lock_that_is_a_link_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(OutputError), archive.locked(tmp_path / "reports"):
+        pass
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20, 150])
+def test_a_journal_whose_last_line_was_cut_is_read_without_it(tmp_path: Path, cut: int) -> None:
+    with archive.create(tmp_path, STARTED) as folder:
+        for name in "abc":
+            folder.append(audited(name))
+    journal = folder.path / "hosts.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    assert [host.name for host in archive.read_journal(journal)] == ["a", "b"]
+
+
+def test_a_journal_that_is_broken_in_the_middle_is_refused_with_its_line(tmp_path: Path) -> None:
+    with archive.create(tmp_path, STARTED) as folder:
+        for name in "abc":
+            folder.append(audited(name))
+    journal = folder.path / "hosts.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(lines[0] + b"{broken\n" + lines[2])
+    with pytest.raises(InputError, match=r"hosts\.jsonl:2: not a line of a journal"):
+        archive.read_journal(journal)
+
+
+def test_a_run_that_was_never_finished_is_told_as_such(tmp_path: Path) -> None:
+    with archive.create(tmp_path, STARTED) as folder:
+        folder.append(audited("a"))
+    with pytest.raises(InputError, match="never finished: its journal holds 1 host,"):
+        archive.read_run(folder.path)
+
+
+def test_a_run_that_is_not_there_is_told_as_missing(tmp_path: Path) -> None:
+    with pytest.raises(NothingToDoError, match="no such run"):
+        archive.read_run(tmp_path / "2026")
+    with pytest.raises(NothingToDoError, match="no such run"):
+        archive.read_run(tmp_path)
+
+
+_WHOLE = archive.encode_run(a_run("a"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\x00" * 100,
+        b"\xff\xfe",
+        b"[" * 200_000,
+        b'{"x":' * 200_000,
+        _WHOLE[:-20],
+        _WHOLE + b"{}",
+        _WHOLE.replace(b"fleetaudit-run/1", b"fleetaudit-run/2"),
+        _WHOLE.replace(b'"status":"audited"', b'"status":"perfect"'),
+        _WHOLE.replace(b'"isolation":"namespace"', b'"isolation":["namespace"]'),
+        _WHOLE.replace(b'"release":"6.12"', b'"release":"' + b"6" * 300 + b'"'),
+        archive.encode_run(a_run("a", "a")),
+    ],
+    ids=lambda text: str(text[:20]) + str(len(text)),
+)
+def test_a_file_that_is_no_run_of_ours_is_refused_with_its_name(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(text)
+    with pytest.raises(InputError) as raised:
+        archive.read_run(tmp_path)
+    assert raised.value.source == str(tmp_path / "run.json")
+
+
+def test_a_pipe_or_a_device_in_the_place_of_a_run_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(InputError, match="not a file"):
+            archive.read_run(path)
+
+
+def test_keys_of_a_newer_version_are_read_over(tmp_path: Path) -> None:
+    run = msgspec.json.decode(_WHOLE)
+    run["run"]["colour"] = "blue"
+    run["hosts"][0]["shape"] = {"deep": [1, 2]}
+    (tmp_path / "run.json").write_bytes(msgspec.json.encode(run))
+    assert archive.read_run(tmp_path) == a_run("a")

@@ -1,0 +1,274 @@
+"""The run laid side by side: it adds up, it orders by number, and it says who differs."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetaudit.compare import Comparison, compare
+from fleetaudit.compare.views import Column
+from fleetaudit.folding import fold, release_key, series_of
+from fleetaudit.model import Audited, AuditRun, Kernel, Sysctl
+
+from .runs import K510, K612, K618, Fleet, by_name, missing, observe, run_of, small_fleet
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Comparison:
+    return compare(small_fleet())
+
+
+def column(comparison: Comparison, scenario: str, families: str) -> Column:
+    (found,) = (c for c in comparison.columns if (c.scenario, c.families) == (scenario, families))
+    return found
+
+
+# ---- adding up -----------------------------------------------------------------------------------------------------
+
+
+def test_every_selected_host_is_counted_exactly_once(fleet: Comparison) -> None:
+    c = fleet.coverage
+    assert (c.selected, c.audited, c.not_audited, c.void, c.on_host) == (27, 18, 9, 1, 1)
+    assert c.audited + c.not_audited == c.selected
+    assert sum(b.hosts.count for b in fleet.builds) == c.audited
+    assert sum(p.hosts.count for p in fleet.profiles) == c.audited
+    assert sum(len(m.names) for p in fleet.profiles for m in p.members) == c.audited
+    assert sum(cause.hosts.count for cause in fleet.causes) == c.not_audited
+
+
+def test_a_cell_counts_every_host_of_its_build_that_ran_the_scenario(fleet: Comparison) -> None:
+    for c in fleet.columns:
+        for build, cell in zip(fleet.builds, c.cells, strict=True):
+            assert cell.hosts + cell.void == build.hosts.count
+            assert sum(n for _, n in cell.counts) == cell.hosts
+
+
+def test_a_run_without_hosts_or_without_an_audited_one_is_compared_too() -> None:
+    assert compare(run_of([])).coverage.selected == 0
+    alone = compare(run_of([missing("a", "connect", "refused", "nc -vz a 22")]))
+    assert (alone.coverage.not_audited, alone.builds, alone.columns) == (1, (), ())
+
+
+# ---- kernels by scenarios ------------------------------------------------------------------------------------------
+
+
+def test_builds_stand_in_the_order_of_their_numbers() -> None:
+    releases = ["6.12.1", "6.12.0-rc3", "5.10.0-10-amd64", "5.10.0-9-amd64", "6.1.0", "7.3-rc7", "7.2.13", "7.3.0"]
+    hosts = [Fleet().host(f"h{i}", Kernel(release=r, version="#1", machine="x86_64")) for i, r in enumerate(releases)]
+    found = [b.kernel.release for b in compare(run_of(hosts)).builds]
+    assert found == [
+        "5.10.0-9-amd64", "5.10.0-10-amd64", "6.1.0", "6.12.0-rc3", "6.12.1", "7.2.13", "7.3-rc7", "7.3.0"
+    ]  # fmt: skip
+
+
+def test_one_release_built_twice_is_two_builds() -> None:
+    again = msgspec.structs.replace(K612, version="#1 SMP built elsewhere")
+    found = compare(run_of([Fleet().host("a", K612), Fleet().host("b", again)])).builds
+    assert [b.hosts.ranges for b in found] == [("a",), ("b",)]
+    assert {b.series for b in found} == {"6.12"}
+
+
+def test_the_kernels_that_differ_are_seen_and_the_build_that_is_mixed_is_called_so(fleet: Comparison) -> None:
+    c = column(fleet, "reread-fin-close", "IPv4 and IPv6")
+    assert [cell.word for cell in c.cells] == ["RST", "mixed", "FIN"]
+    assert c.cells[1].counts == (("FIN", 6), ("RST", 1), ("not run", 1))
+    assert c.differs
+    assert {k.key: [b.kernel for b, _ in k.builds] for k in fleet.kernels} == {"resets": [K510], "mixed": [K612, K618]}
+
+
+def test_a_scenario_that_all_kernels_end_alike_neither_differs_nor_deviates(fleet: Comparison) -> None:
+    c = column(fleet, "zero-linger-close", "IPv4 and IPv6")
+    assert (c.differs, c.deviates) == (False, False)
+
+
+def test_families_stand_apart_only_where_some_host_ends_them_differently(fleet: Comparison) -> None:
+    apart = {c.scenario for c in fleet.columns if c.families in ("IPv4", "IPv6")}
+    assert apart == {"unread-close", "urgent-read-close"}
+    assert column(fleet, "unread-unix-close", "AF_UNIX").cells[0].word == "RST"
+
+
+def test_a_void_host_takes_no_part_in_the_comparison_and_is_counted_apart(fleet: Comparison) -> None:
+    c = column(fleet, "drained-close", "IPv4 and IPv6")
+    assert (c.differs, c.deviates) == (False, False)
+    assert [(cell.word, cell.hosts, cell.void) for cell in c.cells] == [("FIN", 6, 0), ("FIN", 8, 0), ("FIN", 3, 1)]
+
+
+def test_a_build_with_void_hosts_only_is_not_called_as_expected() -> None:
+    comparison = compare(run_of([Fleet().host("a", K612, void="a control failed")]))
+    assert [k.key for k in comparison.kernels] == ["void"]
+    assert {cell.word for c in comparison.columns for cell in c.cells} == {"void"}
+
+
+def test_one_host_whose_trials_disagree_makes_its_build_mixed(fleet: Comparison) -> None:
+    cell = column(fleet, "urgent-read-close", "IPv6").cells[1]
+    assert (cell.word, cell.tone, cell.counts) == ("mixed", "untold", (("RST", 7), ("trials differ", 1)))
+
+
+def test_hosts_measured_in_the_hosts_namespace_are_counted_in_their_cells(fleet: Comparison) -> None:
+    assert [cell.on_host for cell in column(fleet, "drained-close", "IPv4 and IPv6").cells] == [0, 1, 0]
+
+
+def test_what_was_not_run_anywhere_is_not_called_as_expected() -> None:
+    seen = [observe(s, f, "not run") for s in Fleet().scenarios for f in s.families]
+    assert [k.key for k in compare(run_of([Fleet().host("a", K612, instead=seen)])).kernels] == ["untold"]
+
+
+# ---- findings, sysctls, causes -------------------------------------------------------------------------------------
+
+
+def test_findings_are_grouped_gravest_first_and_families_that_agree_share_a_group(fleet: Comparison) -> None:
+    assert [(f.severity, f.subject, f.detail, f.hosts) for f in fleet.findings] == [
+        ("error", "drained-close", "IPv4", 1),
+        ("error", "unread-close", "IPv4", 1),
+        ("error", "net.ipv4.tcp_abort_on_overflow", "", 1),
+        ("warning", "urgent-read-close", "IPv6", 1),
+        ("warning", "net.ipv4.tcp_fin_timeout", "", 1),
+        ("warning", "net.ipv4.tcp_rfc1337", "", 1),
+        ("info", "reread-fin-close", "IPv4 and IPv6", 7),
+    ]
+    assert fleet.findings[-1].rows[0].hosts.ranges == ("web[001-006]", "app06")
+    assert fleet.short == (("error", 2), ("warning", 2), ("info", 6))
+
+
+def test_a_waived_finding_is_shown_with_its_reason_and_not_counted() -> None:
+    host = Fleet().host("a", K510)
+    waived = tuple(msgspec.structs.replace(f, waived="until the upgrade (ops)") for f in host.findings)
+    comparison = compare(run_of([msgspec.structs.replace(host, findings=waived)]))
+    (group,) = comparison.findings
+    assert (group.hosts, group.waived, group.rows[0].waived) == (0, 1, "until the upgrade (ops)")
+    assert comparison.short == ()
+
+
+def test_only_sysctls_that_vary_break_an_expectation_or_left_their_default_are_shown(fleet: Comparison) -> None:
+    assert {s.key: s.why for s in fleet.sysctls} == {
+        "net.ipv4.tcp_abort_on_overflow": "not as expected, varies",
+        "net.ipv4.tcp_fin_timeout": "not as expected, varies, changed from the default",
+        "net.ipv4.tcp_limit_output_bytes": "varies",
+        "net.ipv4.tcp_rfc1337": "not as expected, varies, changed from the default",
+    }
+    assert fleet.sysctls_read == 6
+
+
+def test_a_sysctl_that_differs_only_in_white_space_does_not_vary() -> None:
+    hosts = [Fleet().host(n, K612, sysctls={"net.x": Sysctl(value=v, default="1 2")}) for n, v in
+             (("a", "1 2"), ("b", "1\t2\n"))]  # fmt: skip
+    assert "net.x" not in {s.key for s in compare(run_of(hosts)).sysctls}
+
+
+def test_a_value_that_breaks_an_expectation_is_listed_however_many_values_there_are() -> None:
+    key = "net.ipv4.tcp_fin_timeout"
+    hosts = [Fleet().host(f"h{i}", K612, sysctls={key: Sysctl(value=str(i), default="60")}) for i in range(1, 61)]
+    hosts.append(Fleet().host("late", K612, sysctls={key: Sysctl(value="999", default="60")}))
+    (view,) = (s for s in compare(run_of(hosts)).sysctls if s.key == key)
+    assert view.values[0].hosts.ranges == ("late",)
+    assert sum(v.hosts.count for v in view.values) + view.omitted_hosts == 61
+    assert len(view.values) + view.omitted == 61
+
+
+def test_hosts_that_failed_alike_share_a_cause_and_keep_their_own_next_commands(fleet: Comparison) -> None:
+    (cause,) = (c for c in fleet.causes if c.stage == "connect")
+    assert (cause.hosts.ranges, cause.reason) == (("cache[1-4]",), "no answer from ‹host›:22 within 10 s")
+    assert cause.hints[2] == ("cache3", "nc -vz cache3 22")
+    stages = [c.stage for c in fleet.causes]
+    assert stages == ["inventory", "resolve", "connect", "host key", "authenticate", "execute"]
+
+
+# ---- host by host --------------------------------------------------------------------------------------------------
+
+
+def test_hosts_that_behave_alike_share_a_profile_and_their_traces() -> None:
+    hosts = [Fleet().host(f"web{i:05}", K510, exposure=None) for i in range(1, 2001)]
+    comparison = compare(run_of(hosts))
+    (profile,) = comparison.profiles
+    assert profile.hosts.ranges == ("web[00001-02000]",)
+    assert [t.title for t in profile.traces] == ["reread-fin-close over IPv4"]
+
+
+def test_a_trace_is_shown_once_for_each_build_and_linked_from_wherever_it_was_seen_again(fleet: Comparison) -> None:
+    anchors = {t.anchor for p in fleet.profiles for t in p.traces}
+    linked = [(v.trace, v.trace_host) for p in fleet.profiles for v in p.verdicts if v.trace]
+    assert {anchor for anchor, _ in linked} == anchors
+    assert len(linked) > len(anchors)
+    assert "app01" in {host for _, host in linked}
+
+
+def test_steps_stand_among_the_packets_at_their_moments(fleet: Comparison) -> None:
+    trace = fleet.profiles[0].traces[-1]
+    assert trace.title == "reread-fin-close over IPv4"
+    assert [row.at_us for row in trace.rows] == sorted(row.at_us for row in trace.rows)
+    assert [row.text for row in trace.rows if row.who == "step"] == [s.text for s in by_name("reread-fin-close").steps]
+    assert (trace.rows[-1].who, trace.rows[-1].flags, trace.rows[-1].text) == ("closer", "R.", "RST ACK")
+
+
+def test_a_host_may_name_a_step_or_a_scenario_that_there_is_not() -> None:
+    odd = observe(by_name("unread-close"), "ipv4", "FIN")
+    steps = msgspec.structs.replace(odd.evidence, steps=((5, 99), (6, -1)))
+    host = Fleet().host("a", K612, instead=[msgspec.structs.replace(odd, evidence=steps)])
+    extra = msgspec.structs.replace(odd, scenario="made-up")
+    comparison = compare(run_of([msgspec.structs.replace(host, observations=(*host.observations, extra))]))
+    assert comparison.scenarios[-1].row.name == "made-up"
+    rows = [r.text for t in comparison.profiles[0].traces for r in t.rows if r.who == "step"]
+    assert "step 100" in rows
+
+
+# ---- the same run, the same comparison -----------------------------------------------------------------------------
+
+
+def test_the_same_run_read_again_compares_the_same(fleet: Comparison) -> None:
+    again = msgspec.json.decode(msgspec.json.encode(small_fleet()), type=AuditRun)
+    assert compare(again) == fleet
+
+
+def test_the_order_of_hosts_changes_no_count() -> None:
+    run = small_fleet()
+    hosts = list(run.hosts)
+    random.Random(7).shuffle(hosts)
+    shuffled = compare(msgspec.structs.replace(run, hosts=tuple(hosts)))
+    plain = compare(run)
+    assert [b.kernel for b in shuffled.builds] == [b.kernel for b in plain.builds] == [K510, K612, K618]
+    assert [(c.scenario, c.families, c.cells) for c in shuffled.columns] == [
+        (c.scenario, c.families, c.cells) for c in plain.columns
+    ]
+    assert [(f.ids, f.hosts) for f in shuffled.findings] == [(f.ids, f.hosts) for f in plain.findings]
+
+
+# ---- folding -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "ranges"),
+    [
+        ([f"web{i:03}" for i in range(1, 241)], ("web[001-240]",)),
+        (["web09", "web10", "web12"], ("web[09-10,12]",)),
+        (["db1", "db2", "db10"], ("db[1-2,10]",)),
+        (["web01.dc1", "web02.dc1", "web01.dc2"], ("web[01-02].dc1", "web01.dc2")),
+        (["10.0.0.9", "10.0.0.10", "10.0.1.9"], ("10.0.0.[9-10]", "10.0.1.9")),
+        (["bastion", "a-b"], ("bastion", "a-b")),
+        ([], ()),
+    ],
+)
+def test_hosts_fold_into_ranges(names: list[str], ranges: tuple[str, ...]) -> None:
+    folded = fold(names)
+    assert (folded.ranges, folded.count, folded.more) == (ranges, len(names), 0)
+
+
+@given(st.lists(st.text(max_size=12), max_size=60, unique=True))
+def test_folding_never_loses_a_host(names: list[str]) -> None:
+    folded = fold(names, shown=5)
+    assert folded.count == len(names)
+    assert 0 <= folded.more <= max(0, len(names) - 1) or not names
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_any_two_releases_can_be_ordered(a: str, b: str) -> None:
+    assert (release_key(a) < release_key(b)) or (release_key(a) >= release_key(b))
+    assert series_of(a) == "" or a.startswith(series_of(a))
+
+
+def test_every_audited_host_has_an_anchor_of_its_own(fleet: Comparison) -> None:
+    anchors = [anchor for p in fleet.profiles for m in p.members for anchor, _ in m.names]
+    assert len(set(anchors)) == len(anchors) == sum(isinstance(h, Audited) for h in small_fleet().hosts)

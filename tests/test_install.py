@@ -1,0 +1,58 @@
+"""The wheel, as a user has it: a fresh environment, another folder, no checkout in sight."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the folder of programs of a fresh environment with nothing but the wheel and what it asks for."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "venv", with_pip=True)
+    subprocess.run(
+        [folder / "venv/bin/python", "-m", "pip", "install", "--quiet", wheel],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    return folder / "venv" / "bin"
+
+
+@pytest.mark.timeout(600)
+def test_installed_wheel_audits_this_machine_with_the_playbook_inside_it(installed: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [installed / "fleetaudit", "run", "localhost,"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = json.loads((tmp_path / "reports/latest/run.json").read_text())
+    assert [(h["name"], h["status"]) for h in run["hosts"]] == [("localhost", "audited")]
+    assert len(run["scenarios"]) > 50
+    assert "<html" in (tmp_path / "reports/latest/report.html").read_text()
+
+
+@pytest.mark.timeout(600)
+def test_installed_wheel_knows_its_catalogue_and_its_version(installed: Path, tmp_path: Path) -> None:
+    scenarios = subprocess.run(
+        [installed / "fleetaudit", "scenarios"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "unread-close" in scenarios.stdout
+    version = subprocess.run(
+        [installed / "fleetaudit", "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert version.stdout.strip()

@@ -1,0 +1,131 @@
+"""The step language: every phrase parses to its tuple, and what is none is told word by word."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetaudit.model import Family, Step
+from fleetaudit.steps import MAX_BYTES, OPTIONS, PHRASES, Phrase, StepError, check_order, families_of, parse_step
+
+EXAMPLE = {"SIDE": "peer", "N": "7", "SYSCTL": "net.ipv4.tcp_stdurg", "VALUE": "1", "OPTION": "SO_LINGER 1 0"}
+
+
+def steps(*texts: str) -> list[Step]:
+    return [parse_step(text) for text in texts]
+
+
+@pytest.mark.parametrize("phrase", PHRASES, ids=lambda phrase: phrase.words)
+def test_every_phrase_of_the_language_can_be_said(phrase: Phrase) -> None:
+    text = " ".join(EXAMPLE.get(word, word) for word in phrase.words.split())
+    step = parse_step(text)
+    assert step.text == text
+    assert len(step.call) >= 2
+    assert not any(str(part).startswith("$") for part in step.call)
+
+
+def test_no_two_phrases_read_alike() -> None:
+    assert len({phrase.words for phrase in PHRASES}) == len(PHRASES)
+    assert len({phrase.call for phrase in PHRASES}) == len(PHRASES)
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("peer sends 5 bytes", ("peer", "send", 5)),
+        ("peer sends 1 byte", ("peer", "send", 1)),
+        ("  closer   closes ", ("closer", "close")),
+        ("closer sets SO_LINGER 1 0", ("closer", "set", "SO_LINGER", 1, 0)),
+        ("closer sets TCP_LINGER2 -1", ("closer", "set", "TCP_LINGER2", -1)),
+        ("closer reads the urgent byte", ("closer", "read-urgent")),
+        ("peer resends 10 urgent bytes with FIN", ("peer", "resend-fin", 10, "urgent")),
+        ("peer connects with 5 bytes in the SYN", ("peer", "connect", "fastopen", 5)),
+        ("namespace sets net.ipv4.tcp_fastopen 519", ("namespace", "sysctl", "net.ipv4.tcp_fastopen", "519")),
+    ],
+)
+def test_a_step_becomes_the_tuple_that_the_probe_runs(text: str, call: tuple[str | int, ...]) -> None:
+    assert parse_step(text).call == call
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "wanted"),
+    [
+        ("server closes", "server", {"closer", "peer", "listener"}),
+        ("closer closess", "closess", {"closes", "exits", "sends"}),
+        ("closer reads", "", {"all", "the", "to", "a number of bytes"}),
+        ("peer sends five bytes", "five", {"a number of bytes", "until"}),
+        ("peer sends 5 bytes now", "now", {"nothing more"}),
+        (f"peer sends {MAX_BYTES + 1} bytes", str(MAX_BYTES + 1), {"a number of bytes"}),
+        ("closer sets SO_LINGER 1", "", {"an integer"}),
+        ("closer sets SO_LINGRE 1 0", "SO_LINGRE", {"SO_LINGER"}),
+        ("namespace sets kernel.panic 1", "kernel.panic", {"net.ipv4.…"}),
+        ("peer is killed", "is", {"closes"}),
+        ("", "", {"closer", "peer"}),
+    ],
+)
+def test_a_wrong_step_names_the_word_and_what_would_do(text: str, word: str, wanted: set[str]) -> None:
+    with pytest.raises(StepError) as caught:
+        parse_step(text)
+    assert caught.value.word == word
+    assert wanted <= set(caught.value.wanted)
+
+
+def test_a_near_miss_is_offered() -> None:
+    with pytest.raises(StepError, match="did you mean “closes”"):
+        parse_step("closer closess")
+
+
+@given(st.lists(st.sampled_from(sorted({w for p in PHRASES for w in p.words.split()} | {"5", "1", "-1", *OPTIONS}))))
+def test_any_words_give_a_step_that_says_the_same_or_an_error(words: list[str]) -> None:
+    text = " ".join(words)
+    try:
+        step = parse_step(text)
+    except StepError as e:
+        error = e
+    else:
+        assert parse_step(step.text) == step
+        return
+    assert error.wanted
+
+
+@pytest.mark.parametrize(
+    ("texts", "families"),
+    [
+        (["closer closes"], ("ipv4", "ipv6")),
+        (["peer connects over MPTCP", "closer closes"], ("ipv4", "ipv6")),
+        (["peer connects over AF_UNIX", "closer closes"], ("unix",)),
+        (["peer connects over IPv4-mapped IPv6", "closer closes"], ("ipv6",)),
+    ],
+)
+def test_families_follow_from_the_steps(texts: list[str], families: tuple[Family, ...]) -> None:
+    assert families_of(steps(*texts), ("ipv4", "ipv6")) == families
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([], "at least one step"),
+        (["peer sends 5 bytes"], "no step ends anything"),
+        (["peer sends 5 bytes", "peer connects", "closer closes"], "before every other step"),
+        (["peer connects", "closer connects", "closer closes"], "before every other step"),
+        (["closer closes", "closer reads all"], "closer is gone since “closer closes”"),
+        (["closer is killed", "closer closes"], "gone since “closer is killed”"),
+        (["peer closes", "peer sends 5 bytes", "closer closes"], "peer is gone"),
+    ],
+)
+def test_an_order_that_cannot_run_is_told(texts: list[str], said: str) -> None:
+    assert said in check_order(steps(*texts))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["closer closes"],
+        ["listener sets TCP_FASTOPEN 5", "peer connects with 5 bytes in the SYN", "closer closes"],
+        ["closer duplicates its socket", "closer closes", "closer closes the other reference"],
+        ["closer half-closes", "peer sends 5 bytes", "closer closes", "peer reads to the end", "peer closes"],
+    ],
+)
+def test_an_order_that_can_run_is_not_refused(texts: list[str]) -> None:
+    assert check_order(steps(*texts)) == ""
