@@ -8,12 +8,14 @@ hidden: its traceback goes to the log and `Outcome.bugs` counts it. `on_result` 
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import random
 import resource
 import shlex
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,37 +140,56 @@ class _Audit:
         self.running = dict[int, float]()  # host's index: when its thread has overstayed
         self.stuck = set[int]()
         self.bugs = 0
+        guests = [isinstance(host.target, KernelTarget) for host in plan.hosts]
+        self.waiting = deque(index for index, guest in enumerate(guests) if not guest)
+        self.guests_waiting = deque(index for index, guest in enumerate(guests) if guest)
+        self.guests = set[int]()
 
     def conduct(self, on_result: Callable[[HostResult], None]) -> Outcome:
         hosts = self.plan.hosts
         results: list[HostResult | None] = [None] * len(hosts)
         forks = most_forks(self.settings.forks)
-        following = 0
+        if forks < min(self.settings.forks, len(hosts)):
+            log.warning(
+                "%d hosts at once instead of %d: the limit of open files (ulimit -n)", forks, self.settings.forks
+            )
 
         def done(index: int, result: HostResult) -> None:
             results[index] = result
             on_result(result)
 
         try:
-            while following < len(hosts) or self.running:
+            while self.waiting or self.guests_waiting or self.running:
                 if self.stop.asked and not self.closing.is_set():
                     self._close()
-                while following < len(hosts) and len(self.running) < forks and not self.stop.asked:
-                    index, following = following, following + 1
+                    for rest in sorted([*self.waiting, *self.guests_waiting]):
+                        done(rest, _interrupted(hosts[rest]))
+                    self.waiting.clear()
+                    self.guests_waiting.clear()
+                while len(self.running) < forks and not self.stop.asked and (index := self._next()) is not None:
                     if (refused := self._begin(index)) is not None:
                         done(index, refused)
-                if self.closing.is_set() and not self.running:
-                    for index in range(following, len(hosts)):
-                        done(index, _interrupted(hosts[index]))
-                    break
-                for index, result in self._events():
-                    done(index, result)
+                for came, result in self._events():
+                    done(came, result)
         finally:
             self.closing.set()  # also where on_result raised: nobody waits for the threads that still run
         whole = tuple(result for result in results if result is not None)
         if len(whole) != len(hosts):
             raise AssertionError(f"{len(hosts)} hosts and {len(whole)} results")
         return Outcome(results=whole, bugs=self.bugs, interrupted=self.stop.asked)
+
+    def _next(self) -> int | None:
+        """Takes the next host that may begin, in the plan's order.
+
+        A guest needs a core: more at once than there are cores would only wait, and their deadlines with them.
+        """
+        self.guests &= self.running.keys()
+        guest = self.guests_waiting[0] if len(self.guests) < (os.cpu_count() or 1) and self.guests_waiting else None
+        other = self.waiting[0] if self.waiting else None
+        if guest is None or (other is not None and other < guest):
+            return self.waiting.popleft() if self.waiting else None
+        self.guests.add(guest)
+        return self.guests_waiting.popleft()
 
     def _begin(self, index: int) -> NotAudited | None:
         """Starts a host's thread; returns its result where that cannot be done."""
@@ -237,7 +258,7 @@ class _Audit:
         except TransportError as e:
             result = _not_audited(host, e.stage, e.reason, e.hint)
         except ReplyError as e:
-            result = _not_audited(host, getattr(e, "stage", "decode"), e.reason, e.hint)
+            result = _not_audited(host, e.stage, e.reason, e.hint)
         except FleetauditError as e:
             result = _not_audited(host, "execute", str(e))
         except BaseException as e:  # a bug of ours: this host is told, the others go on, the log has it whole

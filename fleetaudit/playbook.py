@@ -12,12 +12,11 @@ A play takes shipped scenarios by name, `unread-close/urgent-*`, and with them t
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import functools
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -27,7 +26,7 @@ from msgspec import Meta
 from .errors import NothingToDoError
 from .model import Ending, Family, Isolation, Play, Playbook, Scenario, Severity, Step, SysctlRule
 from .steps import StepError, check_order, families_of, parse_step
-from .yamlfile import Document, decode, load, parse
+from .yamlfile import Document, decode, load, near_miss, parse
 
 DEFAULT = "unread-close"
 """The shipped playbook that runs where none is named."""
@@ -280,13 +279,13 @@ def _taken(document: Document, reference: str, where: _Path, families: Sequence[
             hint=f"a scenario is a mapping (name:, title:, steps:, …) or a shipped one, such as {DEFAULT}/unread-close",
         )
     if source not in shipped_names():
-        raise document.error(f"no playbook “{source}” is shipped{_near(source, shipped_names())}", where)
+        raise document.error(f"no playbook “{source}” is shipped{near_miss(source, shipped_names())}", where)
     if document.source == f"playbooks/{source}.yml":
         raise document.error("a playbook cannot take its own scenarios", where)
     offered = {s.name: s for play in _shipped(source).plays for s in play.scenarios}
     wanted = [s for name, s in offered.items() if fnmatch.fnmatchcase(name, glob)]
     if not wanted:
-        raise document.error(f"no scenario of {source} is called “{glob}”{_near(glob, offered)}", where)
+        raise document.error(f"no scenario of {source} is called “{glob}”{near_miss(glob, offered)}", where)
     names = {s.name for s in wanted} | {s.control for s in wanted}
     names |= {name for name, s in offered.items() if is_positive_control(s) and any(_resets(w) for w in wanted)}
     narrowed = [
@@ -326,7 +325,7 @@ def _check_controls(document: Document, scenarios: Sequence[_Placed]) -> None:
         if control is None:
             shipped = {s.name for play in _shipped(DEFAULT).plays for s in play.scenarios} if _is_own(document) else {}
             raise document.error(
-                f"the control “{scenario.control}” is no scenario of this play{_near(scenario.control, by_name)}",
+                f"the control “{scenario.control}” is no scenario of this play{near_miss(scenario.control, by_name)}",
                 at,
                 hint=f"add “- {DEFAULT}/{scenario.control}”" if scenario.control in shipped else "",
             )
@@ -412,8 +411,3 @@ def _between(value: str, low: int | None, high: int | None) -> bool:
     if not re.fullmatch(r"-?[0-9]+", value):
         return False
     return (low is None or int(value) >= low) and (high is None or int(value) <= high)
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean “{near[0]}”?" if near else ""

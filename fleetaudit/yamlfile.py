@@ -14,7 +14,7 @@ import difflib
 import functools
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -445,15 +445,18 @@ def _with(value: Any, path: Path_, part: Any) -> Any:
 def _explained(
     document: Document, wanted: Any, text: str, path: list[str | int], inner: Sequence[str | int]
 ) -> InputError:
-    known = _fields(wanted, inner)
+    alternatives = _types_at(wanted, inner)
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", text):
-        near = difflib.get_close_matches(match[1], known, 1)
+        known = [f.encode_name for t in alternatives if isinstance(t, msgspec.inspect.StructType) for f in t.fields]
         return document.error(
-            f"unknown key “{match[1]}”" + (f"; did you mean “{near[0]}”?" if near else ""),
+            f"unknown key “{match[1]}”{near_miss(match[1], known)}",
             [*path, match[1]],
             key=True,
-            hint=f"known here: {', '.join(known)}" if known else "",
+            hint=f"known here: {', '.join(known)}",
         )
+    if match := re.fullmatch(r"Invalid enum value '(.*)'", text):
+        words = [str(v) for t in alternatives if isinstance(t, msgspec.inspect.LiteralType) for v in t.values]
+        return document.error(f"“{match[1]}” is none of “{'”, “'.join(words)}”{near_miss(match[1], words)}", path)
     if match := re.fullmatch(r"Object missing required field `(.*)`", text):
         return document.error(f"the key “{match[1]}” is missing", path)
     if match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", text):
@@ -462,28 +465,29 @@ def _explained(
     return document.error(text[:1].lower() + text[1:], path)
 
 
-def _fields(wanted: Any, path: Sequence[str | int]) -> list[str]:
-    """Returns the keys that the type at `path` inside `wanted` has, or nothing where it is no single struct."""
-    info: Any = msgspec.inspect.type_info(wanted)
+def near_miss(word: str, known: Iterable[str]) -> str:
+    """Returns "; did you mean “…”?" where one of the `known` words is close to `word`, else nothing."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean “{near[0]}”?" if near else ""
+
+
+def _types_at(wanted: Any, path: Path_) -> list[msgspec.inspect.Type]:
+    """Returns what the type at `path` inside `wanted` may be."""
+    types = _alternatives(msgspec.inspect.type_info(wanted))
     for step in path:
-        info = _inner(info, step)
-    struct = _struct(info)
-    return [f.encode_name for f in struct.fields] if struct else []
+        types = [inner for one in types for inner in _alternatives(_inner(one, step))]
+    return types
 
 
 def _inner(info: Any, step: str | int) -> Any:
-    for one in getattr(info, "types", (info,)):
-        if isinstance(step, int) and hasattr(one, "item_type"):
-            return one.item_type
-        if isinstance(one, msgspec.inspect.DictType):
-            return one.value_type
-        if isinstance(one, msgspec.inspect.StructType):
-            for f in one.fields:
-                if f.encode_name == step:
-                    return f.type
-    return None
+    if isinstance(info, msgspec.inspect.StructType):
+        return next((f.type for f in info.fields if f.encode_name == step), None)
+    return info.value_type if isinstance(info, msgspec.inspect.DictType) else getattr(info, "item_type", None)
 
 
-def _struct(info: Any) -> msgspec.inspect.StructType | None:
-    structs = [t for t in getattr(info, "types", (info,)) if isinstance(t, msgspec.inspect.StructType)]
-    return structs[0] if len(structs) == 1 else None
+def _alternatives(info: Any) -> list[msgspec.inspect.Type]:
+    if isinstance(info, msgspec.inspect.Metadata):
+        return _alternatives(info.type)
+    if isinstance(info, msgspec.inspect.UnionType):
+        return [one for part in info.types for one in _alternatives(part)]
+    return [] if info is None else [info]

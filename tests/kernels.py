@@ -36,7 +36,7 @@ FIRST_FIXED = {(5, 4): 301, (5, 10): 246, (5, 15): 195, (6, 1): 156, (6, 6): 112
 """The first release of each stable series that has 5f9238530970 (RST only when required); 6.18 is the first of all."""
 
 # Debian's plain build, and the one for virtual machines, which is the smaller download.
-_PACKAGE = re.compile(r"linux-(?:image|binary)-\d[\w.+~-]*?-(?P<cloud>cloud-)?amd64")
+_PACKAGE = re.compile(r"linux-(?:image|binary)-\d[\w.+~]*(?:-[\w.]*\d)*-(?P<cloud>cloud-)?amd64")
 _FETCH_S = 600
 
 
@@ -251,6 +251,8 @@ def _private() -> list[str]:
         "Dir::State::Lists": apt / "lists",
         "Dir::State::status": apt / "status",
         "Dir::Cache": apt / "cache",
+        "Dir::Cache::pkgcache": "pkgcache.bin",  # container images switch it off, and then every call reads all lists
+        "Dir::Cache::srcpkgcache": "srcpkgcache.bin",
         "APT::Architecture": "amd64",
         "APT::Architectures": "amd64",
         "APT::Sandbox::User": "root" if os.geteuid() == 0 else "",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -121,6 +123,10 @@ def listens(port: int) -> bool:
     return any(f":{port:04X} 00000000:0000 0A" in row for row in rows)
 
 
+def _has(path: Path, text: str) -> bool:
+    return text in path.read_text("utf-8", "replace")
+
+
 @contextlib.contextmanager
 def running(argv: list[str | Path], log: Path, ready: Callable[[], bool]) -> Iterator[int]:
     """Yields the pid of a program once it is ready, and ends its whole process group afterwards."""
@@ -139,7 +145,9 @@ def running(argv: list[str | Path], log: Path, ready: Callable[[], bool]) -> Ite
 
 @pytest.fixture(scope="session")
 def start_sshd(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Returns what starts one more sshd: start(*lines of sshd_config, host_keys=(types), authorized=(key files))."""
+    """Returns what starts one more sshd: start(*lines of sshd_config, host_keys=(types), authorized=(key files)).
+
+    The lines replace the usual ones of the same keyword; PORT in them is the server's port."""
     executable = program("sshd")
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # privilege separation wants it, and only a boot makes it
@@ -149,7 +157,6 @@ def start_sshd(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             *lines: str,
             host_keys: tuple[str, ...] = KEY_TYPES,
             authorized: tuple[Path, ...] | None = None,
-            address: str = "127.0.0.1",
         ) -> Server:
             folder = tmp_path_factory.mktemp("sshd")
             port, log = free_port(), folder / "log"
@@ -158,27 +165,24 @@ def start_sshd(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             users = authorized if authorized is not None else tuple(keys.user(k) for k in KEY_TYPES)
             (folder / "authorized_keys").write_text("".join(f"{keys.public(u)}\n" for u in users))
             config = folder / "sshd_config"
-            config.write_text(
-                "\n".join(
-                    (
-                        *lines,  # first, as sshd takes the first value that it meets
-                        f"Port {port}",
-                        f"ListenAddress {address}",
-                        *(f"HostKey {keys.host(k)}" for k in host_keys),
-                        f"AuthorizedKeysFile {folder}/authorized_keys",
-                        "PidFile none",
-                        "StrictModes no",
-                        "UsePAM no",
-                        "PermitRootLogin yes",
-                        "PasswordAuthentication no",
-                        "KbdInteractiveAuthentication no",
-                        "MaxStartups 500",
-                        "PrintMotd no",
-                        "",
-                    )
-                )
+            usual = (
+                f"ListenAddress 127.0.0.1:{port}",
+                *(f"HostKey {keys.host(k)}" for k in host_keys),
+                f"AuthorizedKeysFile {folder}/authorized_keys",
+                "PidFile none",
+                "StrictModes no",
+                "UsePAM no",
+                "PermitRootLogin yes",
+                "PasswordAuthentication no",
+                "KbdInteractiveAuthentication no",
+                "MaxStartups 500",
             )
-            pid = stack.enter_context(running([executable, "-D", "-e", "-f", config], log, lambda: listens(port)))
+            given = {line.split()[0] for line in lines}
+            text = (*lines, *(line for line in usual if line.split()[0] not in given))
+            config.write_text("".join(f"{line.replace('PORT', str(port))}\n" for line in text))
+            # sshd says so itself: IPv6 has another table of listeners.
+            ready = partial(_has, log, "Server listening on")
+            pid = stack.enter_context(running([executable, "-D", "-e", "-f", config], log, ready))
             return Server(port, pid, keys, log, known)
 
         yield start
@@ -216,7 +220,7 @@ def dropbear(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     # Dropbear reads the authorized_keys of the home in the password database, and no other.
     namespace = ["--mount"] if os.getuid() == 0 else ["--mount", "--user", "--map-current-user", "--keep-caps"]
     inside = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
-    argv: list[str | Path] = ["unshare", *namespace, "sh", "-c", inside, "sh", home, Path.home()]
+    argv: list[str | Path] = ["unshare", *namespace, "sh", "-c", inside, "sh", home, pwd.getpwuid(os.getuid()).pw_dir]
     argv += [executable, "-F", "-E", "-s", "-p", f"127.0.0.1:{port}", "-P", folder / "pid", *options]
     with running(argv, log, lambda: listens(port)) as pid:
         yield Server(port, pid, keys, log, known)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -55,7 +56,7 @@ def reply(release: str = "6.12.0") -> Output:
 class FakeTransport:
     """A transport with a behaviour a host; it counts attempts and how many run at once."""
 
-    def __init__(self, behaviours: dict[str, Behaviour] | None = None) -> None:
+    def __init__(self, behaviours: Mapping[str, Behaviour] | None = None) -> None:
         self.behaviours = behaviours or {}
         self.attempts: Counter[str] = Counter()
         self.most_at_once = 0
@@ -63,6 +64,8 @@ class FakeTransport:
         self._lock = threading.Lock()
 
     def run(self, target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
+        if isinstance(target, KernelTarget):  # told apart by its image as others are by their address
+            target = SshTarget(address=target.image)
         assert isinstance(target, SshTarget)
         assert command == wire.COMMAND
         with self._lock:
@@ -153,6 +156,31 @@ def test_no_more_hosts_run_at_once_than_forks() -> None:
     outcome, _ = run_plan(plan_of(*names), fake.run)
     assert fake.most_at_once == 4
     assert all(isinstance(result, Audited) for result in outcome.results)
+
+
+def test_guests_wait_for_a_core_before_their_deadline_begins_and_hold_up_no_other_host() -> None:
+    cores = os.cpu_count() or 1
+    images = [f"vmlinuz-{n}" for n in range(3 * cores)]
+    guests = [msgspec.structs.replace(host_plan(image), target=KernelTarget(image=image)) for image in images]
+    left, others_done = list[float](), threading.Event()
+
+    def boots(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        left.append(deadline.remaining())
+        assert others_done.wait(10)
+        time.sleep(0.1)
+        return reply()
+
+    def last(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        others_done.set()
+        return reply()
+
+    fake = FakeTransport(dict.fromkeys(images, boots) | {"web2": last})
+    plan = Plan(playbooks=(), hosts=(*guests, host_plan("web1"), host_plan("web2")))
+    outcome, came = run_plan(plan, fake.run, Settings(forks=cores + 2, host_deadline_s=20))
+    assert all(isinstance(result, Audited) for result in outcome.results)
+    assert fake.most_at_once <= cores + 2
+    assert set(came[:2]) == {"web1", "web2"}
+    assert min(left) > 19.9  # the last of them waited longer than that
 
 
 def test_an_error_on_the_way_is_told_with_its_stage_and_the_next_command() -> None:

@@ -86,7 +86,7 @@ def test_groups_hosts_and_variables_are_those_that_ansible_prints_today(path: Pa
 
 def test_several_sources_merge_as_in_ansible(tmp_path: Path) -> None:
     program = ansible_inventory()
-    sources = [str(DATA / "nesting.yml"), "web1,new1,new2:2222", str(DATA / "ungrouped.yml"), str(DATA / "deep.yml")]
+    sources = [str(DATA / "nesting.yml"), "web1,new1,new2:2222", str(DATA / "ungrouped.yml"), str(DATA / "bodies.yml")]
     assert facts_of(load_inventory(sources)) == facts_of_listing(listing_of(program, tmp_path, *sources))
 
 

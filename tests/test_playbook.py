@@ -6,7 +6,7 @@ import json
 import textwrap
 from pathlib import Path
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -255,7 +255,7 @@ def test_a_play_that_makes_no_sense_is_refused_at_its_line(text: str, line: int,
         ("peer sends 5 bytes", "peer sedns 5 bytes", 9, "here would do: closes, connects,"),
         ("peer sends 5 bytes", "closer closes", 10, "closer is gone"),
         ("- peer sends 5 bytes\n    - closer closes", "- peer sends 5 bytes", 9, "no step ends anything"),
-        ("expect: RST", "expect: rst", 11, "rst"),
+        ("expect: RST", "expect: rst", 11, "“rst” is none of “FIN”, “FIN, then RST”, “RST”, “nothing”"),
         ("expect: RST", "expect: inconclusive", 11, "inconclusive"),
         ("expect: RST", "expect: []", 11, "length"),
         ("expect: RST", "expect: [RST, FIN]", 12, "may end alike"),
@@ -263,7 +263,7 @@ def test_a_play_that_makes_no_sense_is_refused_at_its_line(text: str, line: int,
         ("control: drained-close\n", "control: idle-close\n", 12, "add “- unread-close/idle-close”"),
         ("control: drained-close\n", "control: zero-linger-close\n", 12, "may end alike"),
         ("control: drained-close\n", "severity: info\n", 11, "names no control"),
-        ("control: drained-close\n", "severity: fatal\n", 12, "fatal"),
+        ("control: drained-close\n", "severity: erorr\n", 12, "did you mean “error”?"),
         ("expect: RST\n  control: drained-close", "expect: FIN\n  control: positive", 11, "expects RST, and nothing"),
         ("peer sends 5 bytes", "peer connects over AF_UNIX", 12, "does not run over unix"),
         ("expect: RST", "families: [ipv4]\n  expect: RST", 0, ""),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.model import Family, Step
+from fleetaudit.playbook import parse_playbook
 from fleetaudit.steps import MAX_BYTES, OPTIONS, PHRASES, Phrase, StepError, check_order, families_of, parse_step
 
 EXAMPLE = {"SIDE": "peer", "N": "7", "SYSCTL": "net.ipv4.tcp_stdurg", "VALUE": "1", "OPTION": "SO_LINGER 1 0"}
@@ -23,6 +26,24 @@ def test_every_phrase_of_the_language_can_be_said(phrase: Phrase) -> None:
     assert step.text == text
     assert len(step.call) >= 2
     assert not any(str(part).startswith("$") for part in step.call)
+
+
+def phrase_table() -> str:
+    """Returns the language as the table that docs/scenarios.md shows."""
+    return "\n".join(["| step | what it does |", "|---|---|", *(f"| `{p.words}` | {p.does} |" for p in PHRASES)])
+
+
+def test_the_documentation_has_every_phrase_and_option_of_the_language() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "scenarios.md").read_text("utf-8")
+    assert phrase_table() in page
+    assert [name for name in OPTIONS if f"`{name}`" not in page] == []
+
+
+def test_the_playbook_in_the_documentation_is_one() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "scenarios.md").read_text("utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    (play,) = parse_playbook(example, source="docs/scenarios.md").plays
+    assert "unread-large-close" in {s.name for s in play.scenarios}
 
 
 def test_no_two_phrases_read_alike() -> None:

@@ -28,9 +28,9 @@ def render(run: AuditRun, format_: str, *, width: int = 100) -> bytes:
         from ..report.terminal import summary
 
         return summary(comparison, width=width).encode()
-    from ..report import html
+    from ..report.html import render as page
 
-    return html.render(comparison, generated=run.run.finished).encode()
+    return page(comparison, generated=run.run.finished).encode()
 
 
 def write_all(folder: RunFolder, run: AuditRun, formats: Iterable[str]) -> list[Path]:

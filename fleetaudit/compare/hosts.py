@@ -5,6 +5,7 @@ Rules: packets are shown where something deviates, could not be told, or kernels
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
@@ -65,11 +66,18 @@ def profiles_of(ground: Ground, columns: Sequence[Column]) -> tuple[Profile, ...
                 on_host=first.isolation == "host",
                 void=first.void,
                 members=_members(hosts, ground.host_anchors),
+                tally=_tally(verdicts),
                 verdicts=tuple(verdicts),
                 traces=tuple(traces),
             )
         )
     return tuple(profiles)
+
+
+def _tally(verdicts: Iterable[Verdict]) -> tuple[tuple[Tone, int], ...]:
+    tones = Counter(v.tone for v in verdicts)
+    notable: tuple[Tone, ...] = ("error", "warning", "info", "untold")
+    return tuple((tone, tones[tone]) for tone in notable if tone in tones)
 
 
 def _behaviour(host: Audited) -> Hashable:

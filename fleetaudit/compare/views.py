@@ -69,6 +69,11 @@ class Column:
     deviates: bool
     cells: tuple[Cell, ...]
 
+    @property
+    def notable(self) -> bool:
+        """Whether a reader should see it first."""
+        return self.differs or self.deviates
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingRow:
@@ -199,7 +204,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Hosts of one kernel build that were seen to behave alike, with the evidence once."""
+    """Hosts of one kernel build that were seen to behave alike, with the evidence once.
+
+    `tally` counts the verdicts that a reader should know of (none on a void host), gravest first.
+    """
 
     anchor: str
     build: Build
@@ -207,6 +215,7 @@ class Profile:
     on_host: bool
     void: str
     members: tuple[Member, ...]
+    tally: tuple[tuple[Tone, int], ...]
     verdicts: tuple[Verdict, ...]
     traces: tuple[Trace, ...]
 

@@ -10,6 +10,7 @@ a host that is silently missing, or reached in another way than Ansible would, i
     names.py         ranges and ports in names
     draft.py         membership and precedence: a draft becomes the Inventory
     beside.py        group_vars, host_vars and ansible.cfg beside a source
+    way_out.py       what to type where something is not read yet
     patterns.py      what --limit and `hosts:` select
     connection.py    a host's variables become its target
 """

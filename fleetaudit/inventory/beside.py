@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..model import Inventory
+from .way_out import way_out
 
 _SUFFIXES = (".yml", ".yaml", ".json")
 _SETTINGS = {
@@ -31,13 +32,13 @@ _SETTINGS = {
 def refuse_beside(files: Iterable[Path], inventory: Inventory) -> None:
     """Raises `InputError` naming the first file beside one of `files` that would change `inventory` in Ansible."""
     hosts = {host.name for host in inventory.hosts}
-    for folder in dict.fromkeys(file.parent for file in files):
-        _refuse_variables(folder / "group_vars", inventory.groups)
-        _refuse_variables(folder / "host_vars", hosts)
-        _refuse_settings(folder / "ansible.cfg")
+    for file in files:
+        _refuse_variables(file, file.parent / "group_vars", inventory.groups)
+        _refuse_variables(file, file.parent / "host_vars", hosts)
+        _refuse_settings(file.parent / "ansible.cfg")
 
 
-def _refuse_variables(folder: Path, names: Collection[str]) -> None:
+def _refuse_variables(file: Path, folder: Path, names: Collection[str]) -> None:
     try:
         entries = sorted(folder.iterdir())
     except OSError:  # none is there, or it is no folder: Ansible reads nothing either
@@ -50,7 +51,7 @@ def _refuse_variables(folder: Path, names: Collection[str]) -> None:
             raise InputError(
                 f"Ansible would read this for “{name}”, and {folder.name} is not read here yet",
                 source=str(entry),
-                hint="fold it into the hosts:  ansible-inventory -i SOURCE --list --yaml > new/hosts.yml  and name it",
+                hint=way_out(str(file)),
             )
 
 

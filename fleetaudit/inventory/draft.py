@@ -69,6 +69,11 @@ class Draft:
         """Puts the group `child` into the group `parent`; both were mentioned."""
         if child == "all":
             raise at.error("“all” cannot be in another group: every group is in it", f"remove it from “{parent}”")
+        if parent == "ungrouped" or (child == "ungrouped" and parent != "all"):
+            # Ansible loses hosts of such groups, even from “all”.
+            raise at.error(
+                "“ungrouped” is for hosts in no group: it has no children and is in none", "use another name"
+            )
         self._groups[parent].children.setdefault(child, at)
         self._groups[child].parents[parent] = None
 

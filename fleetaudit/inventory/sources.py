@@ -7,6 +7,7 @@ nothing of it is used.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ..yamlfile import MAX_FILE, decode_utf8, parse
 from .beside import refuse_beside
 from .draft import Draft
 from .host_list import read_host_list
+from .way_out import way_out
 from .yaml_format import read_yaml
 
 _YAML_SUFFIXES = ("", ".yml", ".yaml", ".json")
@@ -33,7 +35,7 @@ def load_inventory(sources: Sequence[str]) -> Inventory:
     draft, files = Draft(), list[Path]()
     for source in sources:
         path = Path(source)
-        if "," in source and not path.exists():
+        if "," in source and not _exists(path):
             read_host_list(source, draft)
         else:
             read_yaml(parse(_text_of(path, source), source=source), draft)
@@ -41,6 +43,13 @@ def load_inventory(sources: Sequence[str]) -> Inventory:
     inventory = draft.inventory(sources)
     refuse_beside(files, inventory)
     return inventory
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a long list of hosts is too long for a file's name
+        return False
 
 
 def _text_of(path: Path, source: str) -> str:
@@ -60,7 +69,7 @@ def _text_of(path: Path, source: str) -> str:
     if data.startswith((b"#!", b"\x7fELF")):
         raise _refused(source, "a program; executable inventories are not run yet")
     if data.startswith(b"$ANSIBLE_VAULT;"):
-        hint = f"without secrets in it:  ansible-vault view {source} > new/hosts.yml  and name that file"
+        hint = f"without secrets in it:  ansible-vault view {shlex.quote(source)} > new/hosts.yml  and name that file"
         raise InputError("encrypted by ansible-vault, which is not read yet", source=source, line=1, hint=hint)
     text = decode_utf8(data, source=source)
     for number, line in enumerate(text.split("\n"), 1):
@@ -76,5 +85,7 @@ def _text_of(path: Path, source: str) -> str:
 
 
 def _refused(source: str, message: str, hint: str = "", line: int = 0) -> InputError:
-    convert = f"convert it:  ansible-inventory -i {source} --list --yaml > new/hosts.yml  and name that file"
+    convert = (
+        f"convert it:  ansible-inventory -i {shlex.quote(source)} --list --yaml > new/hosts.yml  and name that file"
+    )
     return InputError(message, source=source, line=line, hint=f"{hint}; or {convert}" if hint else convert)

@@ -11,13 +11,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import InputError
 from ..yamlfile import Document
 from .draft import Draft, Origin
 from .names import NameProblem, parse_name
+from .way_out import way_out
 
 _SECTIONS = ("hosts", "children", "vars")
 _VARIABLE = re.compile(r"[^\W\d]\w*")
-_CONVERT = "convert it:  ansible-inventory -i SOURCE --list --yaml > new/hosts.yml  and name that file"
 _SHAPE = "a group looks like this:  web: {hosts: {web1: , web2: }, vars: {ansible_user: audit}}"
 
 
@@ -25,21 +26,24 @@ def read_yaml(document: Document, draft: Draft) -> None:
     """Puts every group and host of `document` into `draft`; raises `InputError` at what does not belong there."""
     top = document.value
     if not isinstance(top, Mapping):
-        looks_ini = isinstance(top, str | list)
+        looks_ini = isinstance(top, str)
         raise document.error(
             f"{_kind(top)} where a mapping of groups belongs" + (": an INI inventory?" if looks_ini else ""),
-            hint=_CONVERT if looks_ini else _SHAPE,
+            hint=way_out(document.source) if looks_ini else _SHAPE,
         )
     if top.get("plugin"):
         raise document.error(
-            "the configuration of an inventory plugin, which is not run here", ["plugin"], key=True, hint=_CONVERT
+            "the configuration of an inventory plugin, which is not run here",
+            ["plugin"],
+            key=True,
+            hint=way_out(document.source),
         )
     if "_meta" in top:
         raise document.error(
             "what `ansible-inventory --list` or a script prints; not read yet",
             ["_meta"],
             key=True,
-            hint="print it as YAML:  ansible-inventory -i SOURCE --list --yaml > new/hosts.yml",
+            hint="print it as YAML instead:  ansible-inventory -i SOURCE --list --yaml > new/hosts.yml",
         )
     reader = _Reader(document, draft)
     for name, body in top.items():
@@ -60,10 +64,15 @@ class _Reader:
     def group(self, path: list[Any], name: Any, body: Any) -> None:
         if not isinstance(name, str) or not name:
             raise self._no_text(path, name, "group")
-        if not isinstance(body, Mapping | None):
+        if body is not None and not isinstance(body, Mapping):
             raise self._document.error(f"{_kind(body)} where the group “{name}” belongs", path, hint=_SHAPE)
-        if len(path) > 1 and name == "all":
-            raise self._document.error("“all” cannot be in another group: every group is in it", path, key=True)
+        if any(c.isspace() or c == "," for c in name):
+            raise self._document.error(
+                f"“{' '.join(name.split())}” is no group name: several names in one, folded from several lines?",
+                path,
+                key=True,
+                hint=_hint_for("children"),
+            )
         self._draft.group(name, self._origin(path))
         for key, section in (body or {}).items():
             where = [*path, key]
@@ -113,26 +122,23 @@ class _Reader:
                 self._draft.set_host(name, variable, value, origin)
 
     def _refuse_groups(self, path: list[Any], text: str, variables: Mapping[Any, Any]) -> None:
-        """Refuses a host whose variables look like a group's hosts."""
+        """Refuses a host whose variables look like a group's hosts: a forgotten “children:”."""
         for variable, value in variables.items():
-            is_section = variable in _SECTIONS and isinstance(value, Mapping | None)
-            is_host = (
-                isinstance(variable, str) and not _VARIABLE.fullmatch(variable) and (isinstance(value, Mapping | None))
-            )
-            if is_section or is_host:
+            self._check_variable([*path, variable], variable)
+            is_body = value is None or isinstance(value, Mapping)
+            if is_body and (variable in _SECTIONS or not _VARIABLE.fullmatch(variable)):
                 raise self._document.error(
                     f"“{text}” is written as a host, and “{variable}” in it as if it were a group",
                     [*path, variable],
                     key=True,
                     hint=f"if “{text}” is a group, put it below “children:” instead of “hosts:”",
                 )
-            self._check_variable([*path, variable], variable)
 
     def _check_variable(self, path: list[Any], variable: Any) -> None:
         if not isinstance(variable, str) or not variable:
             raise self._no_text(path, variable, "variable")
 
-    def _unknown(self, path: list[Any], group: str, key: Any, value: Any) -> Exception:
+    def _unknown(self, path: list[Any], group: str, key: Any, value: Any) -> InputError:
         near = difflib.get_close_matches(str(key), _SECTIONS, 1)
         message = f"unknown key “{key}” in the group “{group}”"
         if near:
@@ -152,7 +158,7 @@ class _Reader:
             else f"a host belongs below “hosts:”, a group below “children:”, a variable below “vars:” of “{group}”",
         )
 
-    def _no_text(self, path: list[Any], name: Any, what: str) -> Exception:
+    def _no_text(self, path: list[Any], name: Any, what: str) -> InputError:
         if name is None or name == "":
             return self._document.error(f"a {what} without a name", path, key=True, hint="write its name")
         return self._document.error(

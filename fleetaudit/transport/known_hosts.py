@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
-import logging
 import os
 import re
 import threading
@@ -24,8 +23,6 @@ from pathlib import Path
 from ..errors import TransportError
 from ..model import SshTarget
 from .words import named, shell
-
-log = logging.getLogger(__name__)
 
 USER_FILES = (
     "~/.ssh/known_hosts",
@@ -249,7 +246,6 @@ class HostKeys:
                 torn = os.fstat(stream).st_size > self._offset
                 os.write(stream, ("\n" * torn + line + "\n").encode())
                 self._read_accepted()
-        log.info("%s", note)
         return note
 
 

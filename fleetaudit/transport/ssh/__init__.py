@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 from collections.abc import Iterator
 
 from ...errors import TransportError
@@ -23,6 +24,8 @@ from .identities import Unusable, identities
 from .login import Login, Refused
 from .session import Session
 from .stream import Broken
+
+log = logging.getLogger(__name__)
 
 _default_host_keys = HostKeys()
 
@@ -47,7 +50,8 @@ def run_ssh(
         session = Session(sock)
         _greet(session, target, user, deadline)
         key_type, blob = _agree_on_keys(session, target, user, keys)
-        keys.check(target, key_type, blob)
+        if note := keys.check(target, key_type, blob):
+            log.info("%s", note)
         session.stream.until = deadline
         _log_in(session, target, user, deadline)
         session.stream.allowance += 2 * (limits.stdout + limits.stderr)

@@ -63,18 +63,23 @@ def identities(target: SshTarget, deadline: Deadline) -> Identities:
     """Returns the keys for one target: the named ones, else the agent's and the user's default ones."""
     usable: dict[bytes, Identity] = {}
     unusable: list[Unusable] = []
-    held = dict[bytes, Identity]()
-    if target.use_agent and (agent := Agent.of_user()):
+
+    @functools.cache
+    def held() -> dict[bytes, Identity]:
+        """Asks the agent, once, and only where its answer matters."""
+        agent = Agent.of_user() if target.use_agent else None
+        if not agent:
+            return {}
         try:
-            held = {
-                blob: _of_agent(agent, blob, comment)
-                for blob, comment in agent.keys(Deadline.after(min(deadline.remaining(), _AGENT_S)))
-            }
+            keys = agent.keys(Deadline.after(min(deadline.remaining(), _AGENT_S)))
         except AgentError as e:
             unusable.append(Unusable(str(e), "ssh-add -l"))
+            return {}
+        return {blob: _of_agent(agent, blob, comment) for blob, comment in keys}
+
     named = target.private_keys
     if not named:
-        usable.update(held)
+        usable.update(held())
     for path in named or DEFAULT_KEYS:
         for found in _of_file(path, held):
             if isinstance(found, Identity):
@@ -98,7 +103,7 @@ _ABSENT = "does not exist"
 _loading = threading.Lock()
 
 
-def _of_file(path: str, held: dict[bytes, Identity]) -> Iterator[Identity | Unusable]:
+def _of_file(path: str, held: Callable[[], dict[bytes, Identity]]) -> Iterator[Identity | Unusable]:
     """Yields what a file gives: its certificate first, then the key, or why there is none."""
     certificate = _blob_of_line(_text(Path(path + "-cert.pub").expanduser()))
     with _loading:  # once, also when a hundred threads want it at the same time
@@ -106,7 +111,7 @@ def _of_file(path: str, held: dict[bytes, Identity]) -> Iterator[Identity | Unus
     if isinstance(loaded, Unusable):
         # The agent may have what we cannot open: an encrypted key, one on hardware, or only the .pub is here.
         blobs = (certificate, _public_blob(Path(path).expanduser()))
-        kept = [held[blob] for blob in blobs if blob in held]
+        kept = [held()[blob] for blob in blobs if blob in held()]
         yield from kept or (loaded,)
         return
     if certificate:
@@ -177,7 +182,7 @@ def _openssh(text: str) -> Reader | None:
 
 def _encrypted(text: str) -> bool:
     reader = _openssh(text)
-    return reader.string() != b"none" if reader else "ENCRYPTED" in text
+    return reader.string() not in (b"none", b"") if reader else "ENCRYPTED" in text
 
 
 def _public_blob(path: Path) -> bytes | None:

@@ -28,6 +28,7 @@ from .session import Session
 from .stream import Broken
 
 _CERTIFICATE = "-cert-v01@openssh.com"
+_SHOWN = 8  # keys that a reason names
 
 
 class Refused(Exception):
@@ -133,7 +134,8 @@ class Login:
 
     def story(self) -> str:
         """Returns what was offered, what the host would take, and what it said."""
-        parts = [f"offered {len(self.offered)} of its keys: {', '.join(self.offered)}"] if self.offered else []
+        more = f" and {len(self.offered) - _SHOWN} more" if len(self.offered) > _SHOWN else ""
+        parts = [f"keys offered: {', '.join(self.offered[:_SHOWN])}{more}"] if self.offered else []
         parts += self.problems
         parts += [f"it accepts {self.methods}"] if self.methods else []
         parts += [quoted(self.banner, "it said ")] if self.banner else []

@@ -53,8 +53,8 @@ class Session:
 
     # -- greeting and keys -----------------------------------------------------------------------------------------
 
-    def greet(self) -> str:
-        """Exchanges the version lines and returns the host's; raises `Broken`."""
+    def greet(self) -> None:
+        """Exchanges the version lines; raises `Broken`."""
         self.stream.write_all(f"{self._engine.local_version}\r\n".encode())
         said: list[str] = []
         try:
@@ -72,7 +72,6 @@ class Session:
             raise Broken("garbled", f"it speaks another version of SSH: {quoted(line)}")
         with _hostile():
             self._engine.remote_version = line.decode()
-        return clean(line)
 
     def agree_on_keys(self, preferred: Sequence[str]) -> tuple[str, bytes]:
         """Returns the type and the raw blob of the host key that signed the exchange; raises `Broken`.

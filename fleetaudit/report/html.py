@@ -1,0 +1,122 @@
+"""Lays a comparison out as one self-contained HTML page.
+
+Rules:
+- Nothing is decided here or in the templates, nothing is fetched, and the clock comes in as an argument: same run, same
+  bytes.
+- Every text is escaped, and what a host or an inventory said goes through `said`: isolated from the text around it
+  (<bdi>), with every character that one cannot see made visible.
+- The Content-Security-Policy names the one style sheet and the one script by their hashes; so there are no inline
+  handlers and no style attributes, and a text that escaped all this would still not run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+import unicodedata
+from functools import cache
+
+import jinja2
+from markupsafe import Markup, escape
+
+from ..compare import Comparison
+from ..folding import Folded
+
+NAMED = 6
+"""How many kernels, causes or findings an answer names before it links to the rest."""
+
+
+def render(comparison: Comparison, *, generated: str) -> str:
+    """Returns the page; `generated` is the moment to print on it, RFC 3339."""
+    environment = _environment()
+    style, script = _source("page.css"), _source("page.js")
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src '{_hash(style)}'",
+            f"script-src '{_hash(script)}'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    return environment.get_template("page.html").render(
+        c=comparison, generated=generated, policy=policy, style=style, script=script, NAMED=NAMED
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fleetaudit", "report/templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: visible(value) if isinstance(value, str) else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "said": said,
+        "hosts": hosts,
+        "number": number,
+        "ms": milliseconds,
+        "quoted": shlex.quote,
+        "parts": parts,
+    }
+    return environment
+
+
+def _source(name: str) -> Markup:
+    environment = _environment()
+    assert environment.loader is not None  # noqa: S101 - for mypy
+    return Markup(environment.loader.get_source(environment, name)[0])  # noqa: S704 - a file of this package
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def visible(text: str) -> str:
+    """Returns `text` with its control, format and surrogate characters written as escapes; Markup stays as it is."""
+    if isinstance(text, Markup) or (text.isascii() and text.isprintable()):
+        return text
+    return "".join(_escape(c) if unicodedata.category(c) in _UNSEEN and c not in "\n\t" else c for c in text)
+
+
+_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def said(text: str) -> Markup:
+    """Returns what a host or an inventory said as isolated text."""
+    return Markup("<bdi>{}</bdi>").format(visible(text))
+
+
+def hosts(folded: Folded) -> Markup:
+    """Returns folded hosts as isolated texts, and how many are not named."""
+    named = Markup(", ").join(said(r) for r in folded.ranges)
+    return named + (Markup(" and {} more").format(number(folded.more)) if folded.more else Markup(""))
+
+
+def number(value: float, digits: int = 0) -> str:
+    """Returns a number for reading: 4,000,000, or 1.50 with two digits."""
+    return f"{value:,.{digits}f}"
+
+
+def milliseconds(microseconds: int) -> str:
+    """Returns a moment of a trial in milliseconds."""
+    return f"{microseconds / 1000:.3f}"
+
+
+def parts(name: str) -> Markup:
+    """Returns a name that may break after each of its hyphens, dots and underscores."""
+    broken = escape(visible(name))
+    for mark in ("-", ".", "_"):
+        broken = broken.replace(mark, Markup("{}<wbr>").format(mark))
+    return Markup("<bdi>{}</bdi>").format(broken)

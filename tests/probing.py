@@ -1,0 +1,191 @@
+"""What the probe's tests share: scenarios in the step language, interpreters, and a run of the real program.
+
+Rules: the program runs as it runs on a host, from stdin, by a real interpreter; nothing in it is replaced but where a
+test says so in a line of its own before it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetaudit import wire
+from fleetaudit.model import Family
+from fleetaudit.steps import families_of, parse_step
+
+VERSIONS = ("2.7", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+NO_CTYPES = "import os, sys\nsys.modules['ctypes'] = None\nvars(os).pop('unshare', None)\n"
+"""Lines before the program that make any Python as poor as python3-minimal before 3.12."""
+
+UNREAD = ("unread-close", "peer sends 5 bytes; closer closes")
+DRAINED = ("drained-close", "peer sends 5 bytes; closer reads all; closer closes")
+REREAD = (
+    "reread-fin-close",
+    "peer sends 10 bytes; closer reads all; peer resends 10 bytes with FIN; closer closes",
+)
+
+
+def scenario(
+    name: str, text: str, *, families: Sequence[Family] = ("ipv4", "ipv6"), trials: int = 1
+) -> dict[str, object]:
+    """Returns one scenario as the probe is sent it; `text` has its steps, a semicolon between them."""
+    steps = [parse_step(line) for line in text.split(";")]
+    return {
+        "name": name,
+        "steps": [step.call for step in steps],
+        "families": list(families_of(steps, families)),
+        "trials": trials,
+    }
+
+
+def request(
+    *scenarios: Mapping[str, object], isolation: str = "auto", sysctls: Sequence[str] = (), deadline: float = 30.0
+) -> dict[str, Any]:
+    """Returns a call of the probe."""
+    return {
+        "protocol": wire.PROTOCOL,
+        "deadline": deadline,
+        "isolation": isolation,
+        "sysctls": list(sysctls),
+        "scenarios": list(scenarios),
+    }
+
+
+def start(
+    call: dict[str, Any], *, python: str = "", before: str = "", within: Sequence[str] = (), **popen: Any
+) -> subprocess.Popen[bytes]:
+    """Starts the probe and hands it its program; `within` is a command that the interpreter's is appended to."""
+    process = subprocess.Popen(
+        [*within, python or sys.executable, "-E", "-s", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        **popen,
+    )
+    assert process.stdin is not None
+    process.stdin.write(before.encode("ascii") + wire.script(call))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def run(call: dict[str, Any], **how: Any) -> wire.Reply:
+    """Returns what the probe answers; see `start` for `how`."""
+    process = start(call, **how)
+    try:
+        stdout, stderr = process.communicate(timeout=call["deadline"] + 30)
+    finally:
+        process.kill()
+    assert stderr == b"", stderr.decode(errors="replace")
+    return wire.reply_of(stdout)
+
+
+def trial_of(reply: wire.Reply, name: str, family: Family = "ipv4") -> wire.RawTrial:
+    """Returns the one trial that stands for all trials of a scenario; where they differ, that is a failure."""
+    (found,) = [o for o in reply.observations if (o.scenario, o.family) == (name, family)]
+    assert found.not_run == ""
+    (trial,) = found.trials
+    assert trial.error == ""
+    return trial
+
+
+def marked(trial: wire.RawTrial) -> list[str]:
+    """Returns "sender flags" of the segments that are more than data and acknowledgments, but for the SYNs."""
+    assert trial.wire is not None
+    return [f"{row[1]} {row[2]}" for row in trial.wire if set("FRU") & set(row[2]) or "FIN" in row[7]]
+
+
+def need_root() -> None:
+    """Skips where the tests do not run as root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
+def need_program(*names: str) -> None:
+    """Skips where one of these programs is missing."""
+    for name in names:
+        if shutil.which(name) is None:
+            pytest.skip(f"needs the program {name}")
+
+
+def in_own_network(*commands: str) -> list[str]:
+    """Returns a command that runs what follows in a network namespace of the test's own, `lo` up, after `commands`."""
+    need_root()
+    need_program("unshare", "ip")
+    return ["unshare", "--net", "--", "sh", "-ec", "; ".join(["ip link set lo up", *commands, 'exec "$@"']), "sh"]
+
+
+def as_nobody() -> list[str]:
+    """Returns a command that runs what follows as an unprivileged user."""
+    need_root()
+    need_program("setpriv")
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+
+
+def public_python() -> str:
+    """Returns an interpreter that an unprivileged user may run."""
+    path = "/usr/bin/python3"
+    if not Path(path).exists():
+        pytest.skip(f"needs {path}")
+    return path
+
+
+def interpreter(version: str) -> str:
+    """Returns a working interpreter of a version ("3.9"), skipping the test where there is none.
+
+    Looked for on PATH, in pyenv's folder, and in the folders of FLEETAUDIT_TEST_PYTHONS (each with python3.9 or
+    3.9.x/bin/python in it).
+    """
+    candidates = [path] if (path := shutil.which(f"python{version}")) else []
+    folders = [Path(p) for p in os.environ.get("FLEETAUDIT_TEST_PYTHONS", "").split(os.pathsep) if p]
+    for folder in [Path.home() / ".pyenv" / "versions", *folders]:
+        candidates += map(str, sorted(folder.glob(f"{version}.*/bin/python")))
+        candidates += map(str, sorted(folder.glob(f"python{version}")))
+    for candidate in candidates:
+        told = subprocess.run(
+            [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, check=False
+        )
+        if told.stdout.strip().decode() == version:
+            return candidate
+    pytest.skip(f"needs Python {version}")
+
+
+def kill(process: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> None:
+    """Ends a process that the test started, with everything that it has open here."""
+    process.send_signal(number)
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def processes_with(mark: str) -> list[int]:
+    """Returns the processes whose environment carries a mark."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def comes_true(test: Any, seconds: float = 5.0) -> bool:
+    """Returns whether `test()` comes true within `seconds`."""
+    end = time.monotonic() + seconds
+    while not test():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True

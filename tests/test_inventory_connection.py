@@ -1,0 +1,218 @@
+"""From variables to targets: Ansible's precedence, and nothing that changes where or as whom is passed over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetaudit.errors import InputError
+from fleetaudit.inventory import load_inventory
+from fleetaudit.inventory.connection import ConnectionOptions, target_of
+from fleetaudit.model import Host, KernelTarget, LocalTarget, NotAudited, SshTarget, Target
+
+SECRET = "hunter2"
+
+
+def target(options: ConnectionOptions | None = None, /, **variables: Any) -> Target | NotAudited:
+    origins = {name: f"inv/hosts.yml:{line}" for line, name in enumerate(variables, 10)}
+    host = Host(name="web1", groups=("web",), variables=variables, variable_origins=origins, origin="inv/hosts.yml:3")
+    return target_of(host, options or ConnectionOptions())
+
+
+def test_a_host_without_variables_is_reached_by_its_name_as_the_command_line_says() -> None:
+    options = ConnectionOptions(
+        user="audit", private_key="k", known_hosts=("kh",), host_key_policy="accept-new", timeout_s=3
+    )
+    assert target(options) == SshTarget(
+        address="web1",
+        user="audit",
+        private_keys=("k",),
+        known_hosts=("kh",),
+        host_key_policy="accept-new",
+        connect_timeout_s=3,
+    )
+    assert target() == SshTarget(address="web1", port=22, user=None)
+
+
+def test_variables_beat_the_command_line() -> None:
+    options = ConnectionOptions(user="audit", private_key="k", timeout_s=3)
+    found = target(options, ansible_user="root", ansible_private_key_file="/keys/id", ansible_ssh_timeout=30)
+    assert found == SshTarget(address="web1", user="root", private_keys=("/keys/id",), connect_timeout_s=30)
+
+
+def test_an_old_spelling_beats_the_new_one_wherever_either_was_set(tmp_path: Path) -> None:
+    text = """
+web:
+  hosts:
+    web1: {ansible_host: new, ansible_port: 1, ansible_user: new, ansible_private_key_file: new}
+  vars: {ansible_ssh_host: old, ansible_ssh_port: 2, ansible_ssh_user: old, ansible_ssh_private_key_file: old}
+"""
+    (tmp_path / "hosts.yml").write_text(text)
+    (host,) = load_inventory([str(tmp_path / "hosts.yml")]).hosts
+    assert target_of(host, ConnectionOptions()) == SshTarget(address="old", port=2, user="old", private_keys=("old",))
+
+
+def test_an_empty_or_null_variable_is_not_set() -> None:
+    found = target(
+        ConnectionOptions(user="audit"),
+        ansible_user="",
+        ansible_host=None,
+        ansible_ssh_common_args="",
+        ansible_password=None,
+    )
+    assert found == SshTarget(address="web1", user="audit")
+
+
+@pytest.mark.parametrize(
+    "connection",
+    ["ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh", "ansible.builtin.paramiko_ssh"],
+)
+def test_every_connection_that_is_ssh_is_ssh(connection: str) -> None:
+    assert target(ansible_connection=connection, ansible_port="2222") == SshTarget(address="web1", port=2222)
+
+
+def test_a_local_connection_ignores_what_only_ssh_uses() -> None:
+    assert target(ansible_connection="local", ansible_host="x", ansible_ssh_common_args="-J jump") == LocalTarget()
+
+
+def test_home_is_expanded_in_keys_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/audit")
+    found = target(ConnectionOptions(known_hosts=("~/kh",)), ansible_ssh_private_key_file="~/id")
+    assert found == SshTarget(address="web1", private_keys=("/home/audit/id",), known_hosts=("/home/audit/kh",))
+
+
+# ---- kernels -------------------------------------------------------------------------------------------------------
+
+
+def test_a_kernel_image_is_looked_for_beside_the_file_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    (tmp_path / "one" / "hosts.yml").write_text("k: {hosts: {k1: {kernel_image: images/vmlinuz}, k2: }}\n")
+    (tmp_path / "two" / "hosts.yml").write_text("k: {vars: {kernel_image: vmlinuz, ansible_connection: kernel}}\n")
+    inventory = load_inventory([str(tmp_path / "one" / "hosts.yml"), str(tmp_path / "two" / "hosts.yml")])
+    images = [target_of(host, ConnectionOptions()) for host in inventory.hosts]
+    assert images == [
+        KernelTarget(image=str(tmp_path / "one" / "images" / "vmlinuz")),
+        KernelTarget(image=str(tmp_path / "two" / "vmlinuz")),
+    ]
+
+
+def test_a_kernel_gets_its_memory_its_command_line_and_its_sysctls() -> None:
+    found = target(
+        ansible_connection="kernel",
+        kernel_image="/boot/vmlinuz",
+        kernel_memory="512",
+        kernel_append="tsc=unstable quiet",
+        kernel_sysctls={"net.ipv4.tcp_rfc1337": 1, "net.ipv4.tcp_rmem": "4096 87380 6291456"},
+        ansible_become=True,
+        ansible_ssh_common_args="-J jump",
+    )
+    assert found == KernelTarget(
+        image="/boot/vmlinuz",
+        memory_mib=512,
+        append="tsc=unstable quiet",
+        sysctls={"net.ipv4.tcp_rfc1337": "1", "net.ipv4.tcp_rmem": "4096 87380 6291456"},
+    )
+
+
+# ---- not audited, and not in another way ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ansible_ssh_args",
+        "ansible_ssh_common_args",
+        "ansible_ssh_extra_args",
+        "ansible_ssh_executable",
+        "ansible_password",
+        "ansible_ssh_pass",
+        "ansible_ssh_password",
+        "ansible_private_key",
+        "ansible_ssh_private_key",
+        "ansible_ssh_pkcs11_provider",
+        "ansible_become_user",
+        "ansible_become_password",
+        "ansible_become_method",
+        "ansible_become_pass",
+    ],
+)
+def test_a_variable_that_is_not_honoured_makes_the_host_not_audited_and_is_named(name: str) -> None:
+    found = target(a=1, **{name: SECRET})
+    assert isinstance(found, NotAudited)
+    assert (found.name, found.groups, found.stage) == ("web1", ("web",), "inventory")
+    assert f"{name} in inv/hosts.yml:11 " in found.reason
+    assert found.hint
+    assert SECRET not in str(found)
+
+
+@pytest.mark.parametrize("name", ["ansible_paramiko_proxy_command", "ansible_paramiko_user", "ansible_paramiko_host"])
+def test_what_only_paramiko_reads_is_not_passed_over_where_paramiko_is_asked_for(name: str) -> None:
+    assert isinstance(target(ansible_connection="paramiko", **{name: SECRET}), NotAudited)
+
+
+def test_a_template_where_a_value_is_needed_makes_the_host_not_audited() -> None:
+    for name in ("ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_ssh_private_key_file"):
+        found = target(**{name: "{{ " + SECRET + " }}"})
+        assert isinstance(found, NotAudited)
+        assert found.reason.startswith(f"{name} in inv/hosts.yml:10 is a template")
+        assert SECRET not in str(found)
+    assert isinstance(target(anything_else="{{ x }}"), SshTarget)
+
+
+@pytest.mark.parametrize("connection", ["winrm", "community.docker.docker", "network_cli", "psrp", "SSH"])
+def test_a_connection_that_is_none_of_ours_makes_the_host_not_audited(connection: str) -> None:
+    found = target(ansible_connection=connection)
+    assert isinstance(found, NotAudited)
+    assert f"“{connection}”" in found.reason
+
+
+@pytest.mark.parametrize("no", [False, "no", "False", 0])
+def test_a_host_that_declines_become_is_audited(no: object) -> None:
+    assert target(ansible_become=no, ansible_become_user="root") == SshTarget(address="web1")
+
+
+@pytest.mark.parametrize("connection", ["ssh", "local"])
+def test_a_host_that_wants_become_is_not_audited_without_it(connection: str) -> None:
+    assert isinstance(target(ansible_become="yes", ansible_connection=connection), NotAudited)
+
+
+def test_an_interpreter_and_looser_host_keys_are_ignored() -> None:
+    found = target(ansible_python_interpreter="/usr/bin/python3.9", ansible_host_key_checking=False)
+    assert found == SshTarget(address="web1")
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"ansible_port": "http"}, "a port"),
+        ({"ansible_port": 0}, "a port"),
+        ({"ansible_port": 65536}, "a port"),
+        ({"ansible_port": True}, "a port"),
+        ({"ansible_port": 22.5}, "a port"),
+        ({"ansible_port": "22²"}, "a port"),
+        ({"ansible_user": True}, "no text"),
+        ({"ansible_user": ["root"]}, "no text"),
+        ({"ansible_host": 10.1}, "no text"),
+        ({"ansible_host": "web1\n"}, "control character"),
+        ({"ansible_become": SECRET}, "neither yes nor no"),
+        ({"ansible_timeout": "soon"}, "seconds"),
+        ({"ansible_connection": "kernel", "kernel_image": "i", "kernel_memory": "1G"}, "MiB"),
+        ({"ansible_connection": "kernel", "kernel_image": "i", "kernel_sysctls": [1]}, "mapping"),
+        ({"ansible_connection": "kernel", "kernel_image": "i", "kernel_sysctls": {"a": True}}, "neither text"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_an_error_at_its_line(variables: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        target(**variables)
+    assert caught.value.source == "inv/hosts.yml"
+    assert caught.value.line == 10 + len(variables) - 1
+    assert SECRET not in str(caught.value)
+
+
+def test_a_kernel_without_an_image_is_an_error_at_the_host() -> None:
+    with pytest.raises(InputError, match="kernel_image") as caught:
+        target(ansible_connection="kernel")
+    assert (caught.value.source, caught.value.line) == ("inv/hosts.yml", 3)

@@ -1,0 +1,157 @@
+"""What the probe leaves behind: nothing, however it ends."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from fleetaudit import wire
+
+from . import probing
+from .probing import DRAINED, REREAD, UNREAD, in_own_network, kill, request, run, scenario, start, trial_of
+
+MARK = "FLEETAUDIT_TEST_MARK"
+
+MANY = (
+    scenario(*UNREAD), scenario(*DRAINED), scenario(*REREAD),
+    scenario("killed", "peer sends 5 bytes; closer is killed"),
+    scenario("child", "peer sends 5 bytes; closer shares its socket with a child; closer closes", trials=2),
+    scenario("children", "closer shares its socket with a child; closer shares its socket with a child; closer closes"),
+    scenario("setting", "namespace sets net.ipv4.tcp_fin_timeout 7; peer sends until blocked; closer closes"),
+    scenario("exec", "peer sends 5 bytes; closer execs"),
+)  # fmt: skip
+
+
+def settings() -> dict[str, str]:
+    """Returns every net.ipv4.tcp_* of this network namespace."""
+    found = {}
+    for path in sorted(Path("/proc/sys/net/ipv4").glob("tcp_*")):
+        try:
+            found[path.name] = path.read_text()
+        except OSError:
+            continue
+    return found
+
+
+def namespaces() -> set[str]:
+    """Returns the network namespaces that some process is in."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/ns/net"):
+        try:
+            found.add(os.readlink(link))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.timeout(400)
+def test_killed_at_any_moment_it_leaves_no_process_no_namespace_and_no_setting() -> None:
+    chance, before = random.Random(20160101), settings()
+    spared = 0
+    for turn in range(200):
+        mark = f"{MARK}={os.getpid()}-{turn}"
+        way = {"before": probing.NO_CTYPES} if turn % 4 == 3 else {}
+        name, value = mark.split("=")
+        process = start(request(*MANY), env={**os.environ, name: value}, **way)
+        delay = chance.uniform(0.0, 0.6)
+        try:
+            process.wait(delay)  # nothing is read: the reply waits in the pipe
+            spared += 1
+        except subprocess.TimeoutExpired:
+            pass
+        kill(process)
+        assert probing.comes_true(lambda mark=mark: not probing.processes_with(mark)), probing.processes_with(mark)
+    assert spared < 150  # else the moments were not in its life
+    assert settings() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_polite_signal_ends_it_at_once_with_everything_it_started(number: int) -> None:
+    mark = f"{MARK}={os.getpid()}-polite-{int(number)}"
+    name, value = mark.split("=")
+    process = start(request(*MANY * 20), env={**os.environ, name: value})
+    assert probing.comes_true(lambda: len(probing.processes_with(mark)) > 1)
+    began = time.monotonic()
+    kill(process, number)
+    assert time.monotonic() - began < 1
+    assert process.returncode == -number
+    assert probing.comes_true(lambda: not probing.processes_with(mark))
+
+
+def test_it_ends_soon_after_nobody_reads_its_output_any_more() -> None:
+    blocked = scenario("nothing", "closer duplicates its socket; closer closes", trials=20)
+    process = start(request(*[blocked] * 20))
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(5) == 1
+    kill(process)
+
+
+def test_the_namespace_is_gone_when_it_is() -> None:
+    probing.need_root()
+    before = namespaces()
+    process = start(request(*MANY))
+    assert probing.comes_true(lambda: os.readlink(f"/proc/{process.pid}/ns/net") not in before)
+    inside = os.readlink(f"/proc/{process.pid}/ns/net")
+    process.communicate(timeout=60)
+    assert inside not in namespaces()
+
+
+def test_a_hosts_own_counters_stay_clean() -> None:
+    names = ["TCPAbortOnClose", "TCPAbortOnData", "EstabResets", "OutRsts", "ActiveOpens"]
+    within = in_own_network()
+    within[-2] = within[-2].replace('exec "$@"', '"$@"; "$@" </dev/null; cat /proc/net/netstat /proc/net/snmp')
+    process = start(request(*MANY), within=within)
+    stdout, _ = process.communicate(timeout=60)
+    assert trial_of(wire.reply_of(stdout), "unread-close").kernel
+    lines = [line.split() for line in stdout.decode().splitlines() if line.startswith(("TcpExt:", "Tcp:"))]
+    counted = dict(zip(lines[0] + lines[2], lines[1] + lines[3], strict=True))
+    assert {name: counted[name] for name in names} == dict.fromkeys(names, "0")
+
+
+def test_a_hosts_own_settings_are_never_written() -> None:
+    before = settings()
+    for isolation in ("auto", "host"):
+        run(request(*MANY, isolation=isolation))
+    assert settings() == before
+
+
+def test_in_the_hosts_namespace_no_time_wait_is_left() -> None:
+    within = in_own_network()
+    within[-2] = within[-2].replace('exec "$@"', '"$@"; sed "s/^/left/" /proc/net/tcp /proc/net/tcp6')
+    process = start(request(*[s for s in MANY if s["name"] != "setting"], isolation="host"), within=within)
+    stdout, _ = process.communicate(timeout=60)
+    assert trial_of(wire.reply_of(stdout), "drained-close").peer is not None
+    left = [line.split() for line in stdout.decode().splitlines() if line.startswith("left")]
+    assert len([row for row in left if "sl" in row]) == 2
+    assert [row for row in left if "sl" not in row] == []
+
+
+def test_it_needs_no_place_to_write_to() -> None:
+    probing.need_root()
+    probing.need_program("unshare", "mount")
+    within = [
+        "unshare", "--mount", "--", "sh", "-ec",
+        'for m in / /tmp /dev /dev/shm; do mount --rbind $m $m 2>/dev/null && mount -o remount,bind,ro $m; done; '
+        'if (echo > /tmp/x) 2>/dev/null; then exit 9; fi; exec "$@"', "sh",
+    ]  # fmt: skip
+    reply = run(request(*MANY), within=within)
+    assert all(o.trials and not o.trials[0].error for o in reply.observations)
+
+
+def test_the_shipped_playbook_costs_under_a_second_of_processor_and_ten_of_patience() -> None:
+    playbook = pytest.importorskip("fleetaudit.playbook")
+    scenarios = [
+        {"name": s.name, "steps": [step.call for step in s.steps], "families": list(s.families), "trials": s.trials or p.trials}
+        for p in playbook.load_playbook(None).plays for s in p.scenarios
+    ]  # fmt: skip
+    reply = run(request(*scenarios, deadline=60.0), python=probing.public_python())
+    assert len(reply.observations) > 100
+    assert reply.cpu_s < 1.5  # half as much again for a busy machine
+    assert reply.elapsed_s < 15
