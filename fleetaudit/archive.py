@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import inspect
 import os
 import stat
 from collections.abc import Iterator
@@ -157,6 +158,9 @@ def encode_run(run: AuditRun) -> bytes:
 def run_schema() -> bytes:
     """Returns the JSON Schema of run.json, as `fleetaudit/schema/run.schema.json` has it."""
     schema: dict[str, Any] = msgspec.json.schema(AuditRun)
+    for noun in schema["$defs"].values():
+        if "description" in noun:  # a docstring, which Python 3.13 dedents and earlier ones do not
+            noun["description"] = inspect.cleandoc(noun["description"])
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "fleetaudit-run/1"}
     return msgspec.json.format(msgspec.json.encode(head | schema), indent=2) + b"\n"
 

@@ -194,10 +194,13 @@ class Plan(Frozen, frozen=True, kw_only=True):
 # ---- what was seen -------------------------------------------------------------------------------------------------
 
 
-class Segment(Frozen, frozen=True, kw_only=True):
-    """One captured segment. `at_us` counts from the trial's first segment; `seq` and `ack` are relative to the
-    initial sequence numbers, as tcpdump prints them; `flags` too ("S", "S.", "P.", "P.U", "R."); `urgent` is the
-    pointer, 0 without URG; `options` are those that matter ("TS", "MP_FASTCLOSE")."""
+class Segment(Frozen, frozen=True, kw_only=True, array_like=True):
+    """One captured segment; in JSON an array in this order, since a run has a great many.
+
+    `at_us` counts in microseconds from when the trial began; `seq` and `ack` are relative to the initial sequence
+    numbers, as tcpdump prints them; `flags` too ("S", "S.", "P.", "P.U", "R."); `length` is the payload's, in bytes;
+    `urgent` is the pointer, 0 without URG; `options` are those that matter ("TS", "MP_FASTCLOSE").
+    """
 
     at_us: int
     sender: Literal["closer", "peer"]

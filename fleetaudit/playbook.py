@@ -26,7 +26,7 @@ from msgspec import Meta
 from .errors import NothingToDoError
 from .model import Ending, Family, Isolation, Play, Playbook, Scenario, Severity, Step, SysctlRule
 from .steps import StepError, check_order, families_of, parse_step
-from .yamlfile import Document, decode, load, near_miss, parse
+from .yamlfile import Document, ValuePath, decode, load, near_miss, parse
 
 DEFAULT = "unread-close"
 """The shipped playbook that runs where none is named."""
@@ -139,13 +139,14 @@ def load_playbook(path: Path | None) -> Playbook:
 
     Raises `InputError` for what makes no sense in it, `NothingToDoError` where it is missing.
     """
-    name = DEFAULT if path is None else path.name.removesuffix(".yml")
-    bare = path is None or (len(path.parts) == 1 and not path.exists())
-    if not bare and path is not None:
-        return _playbook(load(path))
-    if name in shipped_names():
+    if path is None:
+        return _shipped(DEFAULT)
+    name = path.name.removesuffix(".yml")
+    if len(path.parts) == 1 and not path.exists():
+        if name not in shipped_names():
+            raise NothingToDoError(f"{path}: no such file; shipped are: {', '.join(shipped_names())}")
         return _shipped(name)
-    raise NothingToDoError(f"{path}: no such file, and no playbook that is shipped: {', '.join(shipped_names())}")
+    return _playbook(load(path))
 
 
 def parse_playbook(text: str, *, source: str) -> Playbook:
@@ -219,15 +220,13 @@ def _play(document: Document, file: PlayFile, index: int) -> Play:
 
 # ---- scenarios -----------------------------------------------------------------------------------------------------
 
-_Path = tuple[str | int, ...]
-
 
 class _Placed(NamedTuple):
     scenario: Scenario
-    where: _Path
+    where: ValuePath
 
 
-def _scenario(document: Document, file: ScenarioFile, where: _Path, offered: Sequence[Family]) -> Scenario:
+def _scenario(document: Document, file: ScenarioFile, where: ValuePath, offered: Sequence[Family]) -> Scenario:
     steps = tuple(_step(document, text, (*where, "steps", n)) for n, text in enumerate(file.steps))
     wrong = check_order(steps)
     if wrong:
@@ -262,14 +261,14 @@ def _scenario(document: Document, file: ScenarioFile, where: _Path, offered: Seq
     )
 
 
-def _step(document: Document, text: str, where: _Path) -> Step:
+def _step(document: Document, text: str, where: ValuePath) -> Step:
     try:
         return parse_step(text)
     except StepError as e:
         raise document.error(str(e), where, hint="“fleetaudit scenarios” prints steps that work") from e
 
 
-def _taken(document: Document, reference: str, where: _Path, families: Sequence[Family]) -> list[Scenario]:
+def _taken(document: Document, reference: str, where: ValuePath, families: Sequence[Family]) -> list[Scenario]:
     """Returns the shipped scenarios that `reference` (playbook/name, globs allowed) names, with their controls."""
     source, slash, glob = reference.partition("/")
     if not slash or not glob:
@@ -280,8 +279,6 @@ def _taken(document: Document, reference: str, where: _Path, families: Sequence[
         )
     if source not in shipped_names():
         raise document.error(f"no playbook “{source}” is shipped{near_miss(source, shipped_names())}", where)
-    if document.source == f"playbooks/{source}.yml":
-        raise document.error("a playbook cannot take its own scenarios", where)
     offered = {s.name: s for play in _shipped(source).plays for s in play.scenarios}
     wanted = [s for name, s in offered.items() if fnmatch.fnmatchcase(name, glob)]
     if not wanted:
@@ -323,11 +320,10 @@ def _check_controls(document: Document, scenarios: Sequence[_Placed]) -> None:
         control = by_name.get(scenario.control)
         at = (*where, "control")
         if control is None:
-            shipped = {s.name for play in _shipped(DEFAULT).plays for s in play.scenarios} if _is_own(document) else {}
             raise document.error(
                 f"the control “{scenario.control}” is no scenario of this play{near_miss(scenario.control, by_name)}",
                 at,
-                hint=f"add “- {DEFAULT}/{scenario.control}”" if scenario.control in shipped else "",
+                hint=f"if the shipped one is meant, add “- {DEFAULT}/{scenario.control}”",
             )
         if control.control is not None:
             raise document.error(f"the control “{control.name}” names a control itself", at)
@@ -346,11 +342,6 @@ def _check_controls(document: Document, scenarios: Sequence[_Placed]) -> None:
             )
 
 
-def _is_own(document: Document) -> bool:
-    """Returns whether a document is a user's, not one of the shipped ones (which must not read itself)."""
-    return document.source not in {f"playbooks/{name}.yml" for name in shipped_names()}
-
-
 def _same_everywhere(document: Document, plays: Sequence[Play]) -> None:
     seen = dict[str, tuple[Scenario, str]]()
     for index, play in enumerate(plays):
@@ -367,14 +358,14 @@ def _same_everywhere(document: Document, plays: Sequence[Play]) -> None:
 # ---- sysctls -------------------------------------------------------------------------------------------------------
 
 
-def _check_sysctl(document: Document, name: str, where: _Path, allowed: str, *, key: bool = False) -> None:
+def _check_sysctl(document: Document, name: str, where: ValuePath, allowed: str, *, key: bool = False) -> None:
     if not re.fullmatch(allowed, name, re.ASCII):
         raise document.error(
             f"“{name}” is no sysctl that is read", where, key=key, hint="names begin with net. and are ASCII"
         )
 
 
-def _rule(document: Document, file: RuleFile, where: _Path) -> SysctlRule:
+def _rule(document: Document, file: RuleFile, where: ValuePath) -> SysctlRule:
     _check_sysctl(document, str(where[-1]), where, r"net(\.[A-Za-z0-9_-]+)+", key=True)
     equals = None if file.equals is None else _sysctl_text(file.equals)
     one_of = None if file.one_of is None else tuple(map(_sysctl_text, file.one_of))

@@ -67,11 +67,6 @@ MAX_DEPTH = 12
 # ---- the reply, as the probe sends it ------------------------------------------------------------------------------
 
 
-RawSegment = tuple[int, Literal["closer", "peer"], Annotated[str, Meta(max_length=12)], int, int, int, int, Word]
-"""Microseconds since the trial began, who sent it, flags as tcpdump writes them, relative sequence number, relative
-acknowledgment, payload length, urgent pointer, options that matter."""
-
-
 class RawTrial(Frozen, frozen=True, kw_only=True):
     """One trial, or `count` trials that were alike in everything but time.
 
@@ -86,7 +81,7 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     """
 
     count: Annotated[int, Meta(ge=1, le=1000)]
-    wire: Annotated[tuple[RawSegment, ...], Meta(max_length=200)] | None
+    wire: Annotated[tuple[Segment, ...], Meta(max_length=200)] | None
     wire_note: Sentence = ""
     wire_lost: int = 0
     wire_omitted: int = 0
@@ -315,7 +310,7 @@ def _counts(endings: Counter[str]) -> str:
 
 def _evidence(trial: RawTrial) -> Evidence:
     return Evidence(
-        wire=None if trial.wire is None else tuple(_segment(*s) for s in trial.wire),
+        wire=trial.wire,
         wire_note=trial.wire_note,
         wire_omitted=trial.wire_omitted,
         peer=trial.peer,
@@ -323,21 +318,6 @@ def _evidence(trial: RawTrial) -> Evidence:
         steps=trial.steps,
         queue=trial.queue,
         bytes=trial.bytes,
-    )
-
-
-def _segment(
-    at_us: int,
-    sender: Literal["closer", "peer"],
-    flags: str,
-    seq: int,
-    ack: int,
-    length: int,
-    urgent: int,
-    options: str,
-) -> Segment:
-    return Segment(
-        at_us=at_us, sender=sender, flags=flags, seq=seq, ack=ack, length=length, urgent=urgent, options=options
     )
 
 
@@ -387,7 +367,7 @@ def _wire_ending(trial: RawTrial) -> Ending | None:
     """Returns what the closer's own segments were, or None where the capture cannot tell."""
     if trial.wire is None or trial.wire_lost:
         return None
-    closers = [flags for _, sender, flags, *_ in trial.wire if sender == "closer"]
+    closers = [segment.flags for segment in trial.wire if segment.sender == "closer"]
     fin = next((i for i, flags in enumerate(closers) if "F" in flags), None)
     rst = next((i for i, flags in enumerate(closers) if "R" in flags), None)
     if rst is None:
@@ -438,7 +418,7 @@ def _kernel_disagrees(
     if "RST" not in ending and aborts:
         return f"TCPAbortOnClose moved by {aborts}"
     if trial.wire is not None and not trial.wire_lost:
-        seen = sum("R" in segment[2] for segment in trial.wire)
+        seen = sum("R" in segment.flags for segment in trial.wire)
         if resets != seen:
             return f"OutRsts moved by {resets} and {seen} RST segments were seen"
     return ""

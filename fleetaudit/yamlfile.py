@@ -32,7 +32,8 @@ MAX_DEPTH = 100
 MAX_NODES = 5_000_000
 """How many values a document may have once every alias and merge key is written out."""
 
-Path_ = Sequence[str | int]
+ValuePath = Sequence[str | int]
+"""Where a value is in a document: keys and indexes from the root."""
 T = TypeVar("T")
 
 # libyaml's parser where PyYAML was built with it; the one in Python says the same, ten times slower.
@@ -64,7 +65,7 @@ class Document:
     # By id() of each list and mapping in `value`, which keeps them alive: their entries' places.
     _places: dict[int, Mapping[Any, _Place]] = field(repr=False)
 
-    def at(self, path: Path_ = ()) -> Position:
+    def at(self, path: ValuePath = ()) -> Position:
         """Returns where the value at `path` (keys and indexes from the root) begins.
 
         A path that leads nowhere gives the place of the deepest part that is there. What came by an alias or a merge
@@ -72,16 +73,16 @@ class Document:
         """
         return Position(*self._walk(path)[2:])
 
-    def key_at(self, path: Path_) -> Position:
+    def key_at(self, path: ValuePath) -> Position:
         """Returns where the key that ends `path` is written; an item of a list gives its value's place."""
         return Position(*self._walk(path)[:2])
 
-    def error(self, message: str, path: Path_ = (), *, key: bool = False, hint: str = "") -> InputError:
+    def error(self, message: str, path: ValuePath = (), *, key: bool = False, hint: str = "") -> InputError:
         """Returns an error to raise about the value at `path`, or about its key."""
         where = self.key_at(path) if key else self.at(path)
         return InputError(message, source=self.source, line=where.line, column=where.column, hint=hint)
 
-    def _walk(self, path: Path_) -> _Place:
+    def _walk(self, path: ValuePath) -> _Place:
         place, value = (*self._root, *self._root), self.value
         for step in path:
             entries = self._places.get(id(value), {})
@@ -396,7 +397,7 @@ _KINDS = {
 }
 
 
-def decode(document: Document, wanted: type[T], path: Path_ = ()) -> T:
+def decode(document: Document, wanted: type[T], path: ValuePath = ()) -> T:
     """Returns the part of `document` at `path` as a `wanted` (a msgspec type); raises `InputError` at the line of what
     does not fit, with the key that an unknown one may have been meant as."""
     value = document.value
@@ -433,7 +434,7 @@ def _fits(value: Any, wanted: Any) -> bool:
     return True
 
 
-def _with(value: Any, path: Path_, part: Any) -> Any:
+def _with(value: Any, path: ValuePath, part: Any) -> Any:
     """Returns a copy of `value` in which `part` stands at `path`."""
     if not path:
         return part
@@ -471,7 +472,7 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     return f"; did you mean “{near[0]}”?" if near else ""
 
 
-def _types_at(wanted: Any, path: Path_) -> list[msgspec.inspect.Type]:
+def _types_at(wanted: Any, path: ValuePath) -> list[msgspec.inspect.Type]:
     """Returns what the type at `path` inside `wanted` may be."""
     types = _alternatives(msgspec.inspect.type_info(wanted))
     for step in path:

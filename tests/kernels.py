@@ -124,7 +124,7 @@ def present() -> tuple[Kernel, ...]:
 
 @functools.cache
 def kernels() -> tuple[Kernel, ...]:
-    """Returns the wanted kernels that can be had, fetching what the cache lacks; raises `NoKernelsError` if none can."""
+    """Returns the wanted kernels that can be had, fetching what the cache lacks, or raises `NoKernelsError`."""
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes start together
@@ -213,15 +213,17 @@ def _image(package: Package) -> bytes:
         if done.returncode or not files:
             raise NoKernelsError(f"apt-get download: {done.stderr.strip()[-300:]}")
         command = ["dpkg-deb", "--fsys-tarfile", str(files[0])]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as unpacking:
-            with tarfile.open(fileobj=unpacking.stdout, mode="r|") as archive:
-                for member in archive:
-                    if re.search(r"/(boot/vmlinuz-[^/]+|lib/modules/[^/]+/vmlinuz)$", member.name) and member.isfile():
-                        taken = archive.extractfile(member)
-                        assert taken is not None
-                        image = taken.read()
-                        unpacking.kill()
-                        return image
+        with (
+            subprocess.Popen(command, stdout=subprocess.PIPE) as unpacking,
+            tarfile.open(fileobj=unpacking.stdout, mode="r|") as archive,
+        ):
+            for member in archive:
+                if re.search(r"/(boot/vmlinuz-[^/]+|lib/modules/[^/]+/vmlinuz)$", member.name) and member.isfile():
+                    taken = archive.extractfile(member)
+                    assert taken is not None
+                    image = taken.read()
+                    unpacking.kill()
+                    return image
         raise NoKernelsError("no vmlinuz in the package")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -284,7 +286,8 @@ def main() -> int:
         print(f"no kernels: {e}", file=sys.stderr)
         return 1
     for kernel in found:
-        print(f"{kernel.name:12} {kernel.side:6} the fix   {kernel.version:24} {kernel.package}\n{'':12} {kernel.image}")
+        print(f"{kernel.name:12} {kernel.side:6} the fix   {kernel.version:24} {kernel.package}")
+        print(f"{'':12} {kernel.image}")
     lacking = [w.name for w in WANTED if w.name not in {kernel.name for kernel in found}]
     if lacking:
         print(f"not to be had: {', '.join(lacking)}")

@@ -171,8 +171,16 @@ def test_several_files_are_read_and_missing_ones_are_empty(tmp_path: Path) -> No
 
 
 def test_a_file_that_cannot_be_read_is_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(TransportError, match="cannot be read"):
-        check(target(tmp_path))  # a folder
+    with pytest.raises(TransportError, match=f"{tmp_path} cannot be used: is a directory"):
+        check(target(tmp_path))
+
+
+def test_an_accept_file_that_cannot_be_written_is_the_reason(tmp_path: Path) -> None:
+    t = target(tmp_path / "none", policy="accept-new")
+    with pytest.raises(TransportError, match="no such file or directory"):
+        check(t, keys=HostKeys(tmp_path / "no folder/accepted"))
+    with pytest.raises(TransportError, match="is a directory"):
+        check(t, keys=HostKeys(tmp_path))
 
 
 def test_the_algorithms_asked_for_are_those_of_the_known_keys(tmp_path: Path) -> None:

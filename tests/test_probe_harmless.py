@@ -44,7 +44,7 @@ def namespaces() -> set[str]:
     found = set()
     for link in Path("/proc").glob("[0-9]*/ns/net"):
         try:
-            found.add(os.readlink(link))
+            found.add(str(link.readlink()))
         except OSError:
             continue
     return found
@@ -97,8 +97,9 @@ def test_the_namespace_is_gone_when_it_is() -> None:
     probing.need_root()
     before = namespaces()
     process = start(request(*MANY))
-    assert probing.comes_true(lambda: os.readlink(f"/proc/{process.pid}/ns/net") not in before)
-    inside = os.readlink(f"/proc/{process.pid}/ns/net")
+    link = Path(f"/proc/{process.pid}/ns/net")
+    assert probing.comes_true(lambda: str(link.readlink()) not in before)
+    inside = str(link.readlink())
     process.communicate(timeout=60)
     assert inside not in namespaces()
 
@@ -148,9 +149,15 @@ def test_it_needs_no_place_to_write_to() -> None:
 def test_the_shipped_playbook_costs_under_a_second_of_processor_and_ten_of_patience() -> None:
     playbook = pytest.importorskip("fleetaudit.playbook")
     scenarios = [
-        {"name": s.name, "steps": [step.call for step in s.steps], "families": list(s.families), "trials": s.trials or p.trials}
-        for p in playbook.load_playbook(None).plays for s in p.scenarios
-    ]  # fmt: skip
+        {
+            "name": s.name,
+            "steps": [step.call for step in s.steps],
+            "families": list(s.families),
+            "trials": s.trials or play.trials,
+        }
+        for play in playbook.load_playbook(None).plays
+        for s in play.scenarios
+    ]
     reply = run(request(*scenarios, deadline=60.0), python=probing.public_python())
     assert len(reply.observations) > 100
     assert reply.cpu_s < 1.5  # half as much again for a busy machine

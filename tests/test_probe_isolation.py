@@ -18,7 +18,8 @@ from .probing import DRAINED, NO_CTYPES, REREAD, UNREAD, in_own_network, marked,
 SETTING = scenario("setting", "namespace sets net.ipv4.tcp_stdurg 1; peer connects; closer closes")
 NO_NAMESPACES = [
     "unshare", "--user", "--map-root-user", "--net", "--", "sh", "-ec",
-    "ip link set lo up; for kind in net user; do echo 0 > /proc/sys/user/max_${kind}_namespaces; done; exec \"$@\"", "sh",
+    "ip link set lo up; for k in net user; do echo 0 > /proc/sys/user/max_${k}_namespaces; done; "
+    'exec "$@"', "sh",
 ]  # fmt: skip
 """A machine on which nobody can make a namespace: root, but of a user namespace whose limits are zero."""
 

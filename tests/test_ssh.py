@@ -18,6 +18,7 @@ from fleetaudit.errors import TransportError
 from fleetaudit.model import SshTarget
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.dispatch import Transports
+from fleetaudit.transport.ssh.dial import _resolve
 from fleetaudit.transport.words import ended
 
 from .sshd import Keys, Server, Start, free_port, generate, wait_for
@@ -93,11 +94,12 @@ def test_a_signal_is_told_as_a_shell_tells_it(server: Server) -> None:
 
 
 def test_new_keys_in_the_middle_of_the_transfer_change_nothing(start_sshd: Start) -> None:
-    server = start_sshd("RekeyLimit 64K")
+    server = start_sshd("RekeyLimit 64K", "LogLevel DEBUG")
     data = os.urandom(2_000_000)
     output = run(server.target(), "cat", data, seconds=60)
     assert output.stdout == data
     assert output.exit_status == 0
+    assert server.log.read_text().count("SSH2_MSG_NEWKEYS received") > 5
 
 
 def test_a_child_left_behind_that_holds_the_streams_costs_a_short_while_only(server: Server) -> None:
@@ -200,6 +202,19 @@ def test_a_name_that_is_none_is_told_at_the_stage_resolve(name: str) -> None:
     assert failure(SshTarget(address=name, user="u"), seconds=10).stage == "resolve"
 
 
+def test_an_ipv6_address_keeps_its_scope() -> None:
+    [(family, address)] = _resolve(SshTarget(address="fe80::1%lo", port=2222), Deadline.after(5))
+    assert (family, address) == (socket.AF_INET6, ("fe80::1", 2222, 0, socket.if_nametoindex("lo")))
+
+
+def test_a_process_without_a_name_is_asked_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # as a container's user without a line in /etc/passwd
+    e = failure(SshTarget(address="127.0.0.1", port=free_port()))
+    assert (e.stage, e.hint) == ("authenticate", "fleetaudit run -u USER")
+
+
 def test_an_ipv6_address_works(start_sshd: Start) -> None:
     if "0" * 31 + "1 " not in Path("/proc/net/if_inet6").read_text():
         pytest.skip("missing: ::1 on this machine")
@@ -237,8 +252,8 @@ def test_nothing_leaks_over_two_hundred_connections_that_fail_and_some_that_do_n
     refused = sshd.target(private_keys=(str(stranger),))
     closed = SshTarget(address="127.0.0.1", port=free_port(), user="u")
     unknown = sshd.target(known_hosts=(str(tmp_path / "none"),))
-    for _ in range(20):
-        for target in (refused, unknown, *[closed] * 8):
+    for _ in range(10):
+        for target in (refused, unknown, *[closed] * 18):
             failure(target)
         run(sshd.target(), "cat /dev/zero", limits=Limits(stdout=10))
     assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import getpass
 import os
 import re
@@ -361,9 +360,3 @@ def test_a_host_with_only_old_algorithms_is_told_with_what_it_offers(start_sshd:
 )
 def test_a_host_with_few_algorithms_is_met(start_sshd: Start, line: str) -> None:
     assert run(start_sshd(line).target(), seconds=60).stdout == b"in\n"
-
-
-def test_keys_in_base64_are_compared_and_not_their_text(sshd: Server, keys: Keys) -> None:
-    kind, text = keys.public(keys.host("ed25519")).split()
-    assert base64.b64encode(base64.b64decode(text)).decode() == text, "so the text is canonical, as the lookup expects"
-    assert kind == "ssh-ed25519"

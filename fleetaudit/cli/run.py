@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..archive import RunFolder
+    from ..compare import Comparison
     from ..engine import Outcome, Stop
     from ..inventory.connection import ConnectionOptions
     from ..model import AuditRun, HostKeyPolicy, Plan, RunInfo, Severity
@@ -73,7 +74,6 @@ NOT_MET, NOT_AUDITED, BUG = 2, 4, 1
 @click.option("--format", "formats", metavar="LIST", default="html", show_default=True, help="Of html, json and text.")
 @click.option(
     "--fail-on",
-    metavar="SEVERITY",
     type=click.Choice(["info", "warning", "error"]),
     default="warning",
     show_default=True,
@@ -116,6 +116,7 @@ def _run(sources: tuple[str, ...], options: _Options) -> int:
     formats = words.comma_list(options.formats, words.FORMATS, "--format")
     screen.set_up_log(options.verbose)
     from .. import archive, engine
+    from ..compare import compare
     from .planning import plan_of
     from .signals import Signals
 
@@ -124,16 +125,17 @@ def _run(sources: tuple[str, ...], options: _Options) -> int:
     stop = engine.Stop()
     with archive.locked(output), Signals(stop) as signals, archive.create(output, started := clock.now()) as folder:
         outcome = _audit(plan, folder, stop, options)
-        run = _whole(plan, outcome, _info(plan, folder.id, started, sources, options))
-        folder.finish(run)
-        reports = outputs.write_all(folder, run, formats) or [folder.path / archive.RUN]
+        whole = _whole(plan, outcome, _info(plan, folder.id, started, sources, options))
+        folder.finish(whole)
+        comparison = compare(whole)
+        reports = outputs.write_all(folder, whole, formats, comparison) or [folder.path / archive.RUN]
         if not outcome.interrupted:
             folder.point_latest()
-    _show(run, reports[0], options)
+    _show(comparison, reports[0], options)
     if outcome.bugs:
         screen.tell(f"{outcome.bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")
         return BUG
-    return signals.status or status_of(run, options.fail_on)
+    return signals.status or status_of(whole, options.fail_on)
 
 
 def status_of(run: AuditRun, fail_on: Severity) -> int:
@@ -202,11 +204,10 @@ def _whole(plan: Plan, outcome: Outcome, info: RunInfo) -> AuditRun:
     return AuditRun(run=info, scenarios=scenario_rows(plan), hosts=outcome.results)
 
 
-def _show(run: AuditRun, report: Path, options: _Options) -> None:
-    from ..compare import compare
+def _show(comparison: Comparison, report: Path, options: _Options) -> None:
     from ..report.terminal import summary
 
-    text = summary(compare(run), width=screen.width(), problems_only=options.quiet)
+    text = summary(comparison, width=screen.width(), problems_only=options.quiet)
     if text or not options.quiet:
         with contextlib.suppress(screen.ReaderGoneError):  # `| head`: the run is done and on the disk all the same
             screen.out(f"{text}\nReport: {report}\n" if text else f"Report: {report}\n")

@@ -5,6 +5,7 @@ Rules: a handler only sets a flag and wakes the audit; it runs between any two b
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from types import FrameType, TracebackType
@@ -34,5 +35,6 @@ class Signals:
         if self.status:
             os._exit(128 + number)  # no clean-up: that is what was just asked twice; the journal is on the disk
         self.status = 128 + number
-        os.write(2, b"interrupted: closing what runs, then the report; once more ends at once\n")
+        with contextlib.suppress(OSError):  # stderr may be gone with the terminal
+            os.write(2, b"interrupted: closing what runs, then the report; once more ends at once\n")
         self.stop.ask()

@@ -85,6 +85,10 @@ def _column(
         is_control=is_control,
         differs=len(told) > 1 or any(cell.word == "mixed" for cell in cells),
         deviates=any(cell.tone in ("info", "warning", "error", "untold") for cell in cells),
+        groups=tuple(
+            (word, _gravest(cell.tone for _, cell in pairs_), tuple(build for build, _ in pairs_))
+            for word, pairs_ in grouped(zip(ground.builds.values(), cells, strict=True), lambda p: p[1].word).items()
+        ),
         cells=cells,
     )
 
@@ -94,9 +98,9 @@ def _cell(pairs: Iterable[Seen], row: ScenarioRow) -> Cell:
     hosts = {host.name: (host, o) for host, o in pairs}
     sound = [(host, o) for host, o in hosts.values() if not host.void]
     # Trials that disagree on one host are an ending of their own: the host was seen to do both.
-    counts = Counter("trials differ" if len(o.endings) > 1 else o.ending for _, o in sound)
+    counts = Counter("mixed" if len(o.endings) > 1 else o.ending for _, o in sound)
     told = [ending for ending in counts if ending not in ("not run", "inconclusive")]
-    if len(told) > 1 or "trials differ" in counts:
+    if len(told) > 1 or "mixed" in counts:
         word = "mixed"
     elif told:
         word = told[0]

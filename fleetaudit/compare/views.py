@@ -53,7 +53,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One scenario over the families that agree on every host; `cells` are in the order of the builds.
+    """One scenario over the families that agree on every host; `cells` are in the order of the builds, `groups` are
+    the builds by the word of their cells, each with the gravest tone among them.
 
     `differs`: builds, or hosts of one build, end differently. `deviates`: somewhere not as expected, or not told.
     """
@@ -67,6 +68,7 @@ class Column:
     is_control: bool
     differs: bool
     deviates: bool
+    groups: tuple[tuple[str, Tone, tuple[Build, ...]], ...]
     cells: tuple[Cell, ...]
 
     @property

@@ -85,7 +85,5 @@ def _text_of(path: Path, source: str) -> str:
 
 
 def _refused(source: str, message: str, hint: str = "", line: int = 0) -> InputError:
-    convert = (
-        f"convert it:  ansible-inventory -i {shlex.quote(source)} --list --yaml > new/hosts.yml  and name that file"
-    )
-    return InputError(message, source=source, line=line, hint=f"{hint}; or {convert}" if hint else convert)
+    out = way_out(source)
+    return InputError(message, source=source, line=line, hint=f"{hint}; or {out}" if hint else out)

@@ -16,6 +16,7 @@ without doing without it. It is sent as text with a last line that calls `main`;
 """
 
 import errno
+import fcntl
 import os
 import select
 import signal
@@ -24,23 +25,19 @@ import struct
 import sys
 import time
 
-
-def optional(name):
-    """Returns a module, or None where this interpreter has none (or one that cannot be loaded)."""
-    try:
-        return __import__(name)
-    except Exception:
-        return None
-
-
-array = optional("array")
-fcntl = optional("fcntl")
-fnmatch = optional("fnmatch")
+try:  # without it nobody can be shown a filter, and nothing is captured
+    import array
+except Exception:
+    array = None
+try:  # without it globs match nothing
+    import fnmatch
+except Exception:
+    fnmatch = None
 
 MARK = "fleetaudit-probe/1 "
 NEEDS_RAW = "needs CAP_NET_RAW or user namespaces; set become: true"
 OUT_OF_TIME = "the probe's time ran out"
-MERCY = 3.0  # seconds between the soft alarm and the hard one
+MERCY = 5.0  # seconds between the soft alarm and the hard one
 PATIENCE = 1.0  # seconds that a step waits for what must come
 HEARING = 0.05  # seconds that the peer is given to hear of an end that may not come
 MAX_BULK = 16 * 1024 * 1024  # bytes that one step sends at most
@@ -57,29 +54,19 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 SIOCGSTAMPNS, FIONREAD, SIOCOUTQ, F_SETPIPE_SZ = 0x8907, 0x541B, 0x5411, 1031
 ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6
 SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
-TCP_INFO, TCP_FASTOPEN, TCP_ULP, SOL_TLS = 11, 23, 31, 282
+TCP_INFO, TCP_ULP, SOL_TLS = 11, 31, 282
 MSG_FASTOPEN, MSG_TRUNC, IPPROTO_MPTCP = 0x20000000, 0x20, 262
 POLLRDHUP = 0x2000
 QUIET, MSG_NOSIGNAL = 0x4040, 0x4000  # MSG_DONTWAIT and MSG_NOSIGNAL
 CLOSE, CLOSE_WAIT = 7, 8  # tcpi_state
 
-OPTIONS = {  # the step language's names: level and number (TCP_* by number: names came one by one)
-    "SO_KEEPALIVE": (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
-    "SO_LINGER": (socket.SOL_SOCKET, socket.SO_LINGER),
-    "SO_OOBINLINE": (socket.SOL_SOCKET, socket.SO_OOBINLINE),
-    "SO_RCVBUF": (socket.SOL_SOCKET, socket.SO_RCVBUF),
-    "SO_RCVLOWAT": (socket.SOL_SOCKET, socket.SO_RCVLOWAT),
-    "SO_SNDBUF": (socket.SOL_SOCKET, socket.SO_SNDBUF),
-    "TCP_CORK": (socket.IPPROTO_TCP, 3),
-    "TCP_DEFER_ACCEPT": (socket.IPPROTO_TCP, 9),
-    "TCP_FASTOPEN": (socket.IPPROTO_TCP, TCP_FASTOPEN),
-    "TCP_LINGER2": (socket.IPPROTO_TCP, 8),
-    "TCP_MAXSEG": (socket.IPPROTO_TCP, 2),
-    "TCP_NODELAY": (socket.IPPROTO_TCP, 1),
-    "TCP_QUICKACK": (socket.IPPROTO_TCP, 12),
-    "TCP_REPAIR": (socket.IPPROTO_TCP, 19),
-    "TCP_USER_TIMEOUT": (socket.IPPROTO_TCP, 18),
-    "TCP_WINDOW_CLAMP": (socket.IPPROTO_TCP, 10),
+OPTIONS = {  # the step language's names: level and number (TCP_* by number: Python's names came one by one)
+    "SO_KEEPALIVE": (socket.SOL_SOCKET, socket.SO_KEEPALIVE), "SO_LINGER": (socket.SOL_SOCKET, socket.SO_LINGER),
+    "SO_OOBINLINE": (socket.SOL_SOCKET, socket.SO_OOBINLINE), "SO_RCVBUF": (socket.SOL_SOCKET, socket.SO_RCVBUF),
+    "SO_RCVLOWAT": (socket.SOL_SOCKET, socket.SO_RCVLOWAT), "SO_SNDBUF": (socket.SOL_SOCKET, socket.SO_SNDBUF),
+    "TCP_CORK": (6, 3), "TCP_DEFER_ACCEPT": (6, 9), "TCP_FASTOPEN": (6, 23), "TCP_LINGER2": (6, 8),
+    "TCP_MAXSEG": (6, 2), "TCP_NODELAY": (6, 1), "TCP_QUICKACK": (6, 12), "TCP_REPAIR": (6, 19),
+    "TCP_USER_TIMEOUT": (6, 18), "TCP_WINDOW_CLAMP": (6, 10),
 }
 
 # What each trial watches, and what is reported of the host's own life since boot.
@@ -185,8 +172,8 @@ def safe_close(sock, abort=False):
 
 def libc():
     """Returns the C library through ctypes; raises NotHere where this Python has none."""
-    ctypes = optional("ctypes")
     try:
+        import ctypes
         return ctypes, ctypes.CDLL(None, use_errno=True)
     except Exception:
         raise NotHere("needs Python's ctypes, which this host's Python lacks")
@@ -252,8 +239,11 @@ def os_release():
 def machine_id():
     """Returns a hash keyed to this program of /etc/machine-id, which itself must not leave the host (machine-id(5))."""
     raw = read_or("/etc/machine-id", "", 64).strip()
-    hashlib = optional("hashlib") if raw else None
-    if not hashlib:
+    if not raw:
+        return ""
+    try:
+        import hashlib
+    except Exception:
         return ""
     return hashlib.sha256(b"fleetaudit machine id 1\n" + raw.encode("utf-8")).hexdigest()[:32]
 
@@ -512,11 +502,10 @@ def start_over_inside(call, program, carried):
     The process keeps its number, its alarm (which exec does not clear) and its output. What was seen of the host
     travels in the call. The pipe is made big enough to hold all, so that nobody is needed to feed it.
     """
-    text = "PROGRAM = r'" + "''" + program + "''" + "'\nexec(compile(PROGRAM, 'fleetaudit-probe', 'exec'))\nmain(%s, PROGRAM)\n"
     spell = ascii if sys.version_info[0] > 2 else repr
-    inside = dict(call)
-    inside["carried"] = carried
-    data = (text % spell(inside)).encode("ascii")
+    quotes = "'" * 3
+    data = ("PROGRAM = r" + quotes + program + quotes + "\nexec(compile(PROGRAM, 'fleetaudit-probe', 'exec'))\nmain("
+            + spell(dict(call, carried=carried)) + ", PROGRAM)\n").encode("ascii")
     out, into = os.pipe()
     fcntl.fcntl(into, F_SETPIPE_SZ, max(65536, 1 << len(data).bit_length()))
     fcntl.fcntl(into, fcntl.F_SETFL, os.O_NONBLOCK)
@@ -588,7 +577,8 @@ def copy_settings(host_values, sysctls):
     if not failed:
         return ""
     if all("(EROFS)" in f for f in failed):
-        return "/proc/sys is mounted read-only, so the experiment ran under this kernel's defaults where the host's settings differ: " + ", ".join(failed)
+        return ("/proc/sys is mounted read-only, so the experiment ran under this kernel's defaults where the host's "
+                "settings differ: " + ", ".join(failed))
     return "these settings of the host could not be copied into the namespace: " + ", ".join(failed)
 
 
@@ -827,7 +817,7 @@ class Laboratory(object):
             self.diagnosis, self.no_diagnosis = None, reason_of(e)
 
     def capture_where_possible(self):
-        if not private_or_root(self.private):
+        if not self.private and os.geteuid() != 0:
             self.wire_note = "a packet capture " + NEEDS_RAW
             return
         try:
@@ -847,14 +837,15 @@ class Laboratory(object):
 
     def settle(self):
         """Waits until loopback has delivered what is on its way: it does so in order."""
-        if self.fence is None:
-            return
         try:
-            self.fence.send(b".")
-            if polled(self.fence, select.POLLIN, HEARING):
-                self.fence.recv(16)
+            if self.fence:
+                self.fence.send(b".")
+                if not polled(self.fence, select.POLLIN, PATIENCE):
+                    self.fence = None  # a firewall eats it: wait for it no more
+                else:
+                    self.fence.recv(16)
         except ERRORS:
-            pass
+            self.fence = None
 
     def check(self, family):
         """Raises NotHere where no connection can be made over a family at all; tried once."""
@@ -876,6 +867,8 @@ class Laboratory(object):
             client.settimeout(PATIENCE)
             client.connect(listener.getsockname()[:2])
             server = accept_from(listener, client)
+            if self.private:
+                self.rx_queue(server, ())  # learns what that costs, before it matters
             safe_close(server, abort=True)
             return ""
         except ERRORS as e:
@@ -906,8 +899,9 @@ class Laboratory(object):
         if self.diagnosis:
             try:
                 return self.diagnosis.rx_queue(sock)
-            except ERRORS:
+            except ERRORS as e:
                 self.diagnosis = None
+                self.no_diagnosis = "the kernel does not answer for TCP (%s)" % name_of(e)
         if self.listing_cost > 0.002 and not any(step[1] in ("send-urgent", "resend-fin") for step in steps):
             return None  # FIONREAD tells the same, but for urgent bytes and a FIN
         began = now()
@@ -922,11 +916,6 @@ class Laboratory(object):
             attach(sock, program_of([("", 0x06, 0, "", "")]))
             self.raw[family] = sock
         return self.raw[family]
-
-
-def private_or_root(private):
-    """Returns whether a packet socket may be asked for: by a plain user in the host's namespace it may not."""
-    return private or os.geteuid() == 0
 
 
 def new_listener(family, kind="tcp"):
@@ -1151,10 +1140,6 @@ class Trial(object):
             return struct.unpack("i", fcntl.ioctl(self.socks[side], request, b"\0\0\0\0"))[0]
         except ERRORS:
             return 0
-
-    def unread(self, side):
-        """Returns how many bytes were sent to a side and not received by it."""
-        return self.sent[other(side)] - self.received[side]
 
     def arrive(self, sender):
         """Waits until what a side sent is in the other's receive queue, or that is full; raises Failed."""
@@ -1638,21 +1623,10 @@ def refer(t, actor, how):
         t.references.append(child)
     else:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        t.references.append(Pair(near, far))
         if not hasattr(near, "sendmsg"):
             raise NotHere("needs sendmsg, which Python 2 lacks")
+        t.references.append(far)  # what is in flight towards it goes with it
         near.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", sock.fileno()))])
-
-
-class Pair(object):
-    """A pair of sockets with one socket in flight between them."""
-
-    def __init__(self, near, far):
-        self.ends = (near, far)
-
-    def close(self):
-        for s in self.ends:
-            s.close()
 
 
 def close_other(t, actor):
@@ -1668,7 +1642,7 @@ def close_other(t, actor):
 
 
 def set_sysctl(t, actor, key, value):
-    if not t.lab.private:
+    if not t.lab.private or namespace_id() is None:
         raise NotHere("needs a private network namespace: the probe changes no setting of the host")
     old, state = read_sysctl(key)
     if old is None:
@@ -1823,10 +1797,13 @@ def main(call, program):
         try:
             work(call, program, carried, started, reply)
         finally:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.setitimer(signal.ITIMER_REAL, MERCY)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # the hard one; whoever reads slowly may use what is left
+            signal.setitimer(signal.ITIMER_REAL, max(0.0, started + call["deadline"] - time.time()) + MERCY)
     except TimeIsUp:
         reply["notes"].append("the alarm rang after %s s: what was not done by then is not run" % call["deadline"])
+    except Exception as e:  # what was seen until then is still told
+        reply["reason"] = failure(e)["error"]
+        reply["notes"].append(reply["reason"])
     fill_in(call, reply, reply.pop("reason", "") or OUT_OF_TIME)
     used = os.times()
     reply["cpu_s"] = sum(used[:4])
@@ -1890,8 +1867,8 @@ def work(call, program, carried, started, reply):
     if private:
         reply["isolation"] = "namespace"
         if namespace_id() is None:
-            reply["notes"].append("/proc/self/ns/net cannot be read, so no sysctl was written: the experiment ran under "
-                                  "this kernel's defaults")
+            reply["notes"].append("/proc/self/ns/net cannot be read, so no sysctl was written: the experiment ran "
+                                  "under this kernel's defaults")
         else:
             read_defaults(reply["sysctls"])
             note = copy_settings(host_values, reply["sysctls"])

@@ -215,7 +215,8 @@ class HostKeys:
             if paths not in self._files:
                 self._files[paths] = _load(paths)
             if target.host_key_policy == "accept-new" and self.accept_file and not self._offset:
-                self._read_accepted()
+                with _usable(self.accept_file):
+                    self._read_accepted()
             return self._files[paths].of(name) + self._accepted.of(name)
 
     def _read_accepted(self) -> None:
@@ -238,7 +239,7 @@ class HostKeys:
                 if not self._known(name, target, self._accepted.of(name), key_type, blob):
                     self._accepted.add(line, source="this run")
                 return note
-            with _locked(self.accept_file) as stream:
+            with _usable(self.accept_file), _locked(self.accept_file) as stream:
                 self._read_accepted()  # another process may have met the host in the meantime
                 if self._known(name, target, self._accepted.of(name), key_type, blob):
                     return ""
@@ -252,16 +253,19 @@ class HostKeys:
 def _load(paths: Sequence[str]) -> KnownHosts:
     known = KnownHosts()
     for path in paths:
-        try:
-            text = Path(path).expanduser().read_text("utf-8", "replace")
-        except FileNotFoundError:
-            continue
-        except OSError as e:
-            raise TransportError(
-                "host key", f"{path} cannot be read: {e.strerror}", hint=shell(["ls", "-l", path])
-            ) from e
-        known.add(text, source=path)
+        with _usable(path), contextlib.suppress(FileNotFoundError):
+            known.add(Path(path).expanduser().read_text("utf-8", "replace"), source=path)
     return known
+
+
+@contextlib.contextmanager
+def _usable(path: str | Path) -> Iterator[None]:
+    """Turns what the operating system has against a file into a reason."""
+    try:
+        yield
+    except OSError as e:
+        reason = f"{path} cannot be used: {(e.strerror or str(e)).lower()}"
+        raise TransportError("host key", reason, hint=shell(["ls", "-ld", str(path)])) from e
 
 
 @contextlib.contextmanager
@@ -275,9 +279,14 @@ def _locked(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
+def _scan(target: SshTarget) -> str:
+    dashes = ["--"] if target.address.startswith("-") else []  # a name that looks like an option must stay a name
+    return shell(["ssh-keyscan", "-p", str(target.port), *dashes, target.address])
+
+
 def _show(target: SshTarget) -> str:
-    return shell(["ssh-keyscan", "-p", str(target.port), target.address]) + " | ssh-keygen -lf -"
+    return f"{_scan(target)} | ssh-keygen -lf -"
 
 
 def _learn(target: SshTarget, files: Sequence[str]) -> str:
-    return shell(["ssh-keyscan", "-p", str(target.port), target.address]) + " >> " + shell([files[0]])
+    return f"{_scan(target)} >> {shell([files[0]])}"

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import threading
+from pathlib import Path
 
 from ...errors import TransportError
 from ...model import KernelTarget
@@ -98,7 +99,7 @@ def _run(target: KernelTarget, program: bytes, deadline: Deadline, limits: Limit
         ended = boot()
     if not ended.spoken.began and console.timer_lost(ended.log):  # no fault of the image: once more before a verdict
         ended = boot()
-    name = f"{os.path.basename(target.image)}" + (f" ({image.version.split()[0]})" if image.version else "")
+    name = Path(target.image).name + (f" ({image.version.split()[0]})" if image.version else "")
     return _outcome(ended, name, target.memory_mib)
 
 

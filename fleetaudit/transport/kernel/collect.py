@@ -4,6 +4,8 @@ Rules: run by the interpreter that is to be packed (`python -I -S -B -c TEXT MOD
 never imports it. Standard library only. A module that cannot be imported is left out: the program guards its imports.
 """
 
+# What this file imports, the guest gets: no pathlib.
+# ruff: noqa: PTH112, PTH118, PTH120, PTH123, T201
 import base64
 import contextlib
 import importlib.util
@@ -11,6 +13,7 @@ import json
 import marshal
 import os
 import sys
+import types
 
 
 def main(wanted: "list[str]") -> None:
@@ -29,7 +32,7 @@ def main(wanted: "list[str]") -> None:
         else:
             shared.append(spec.origin)
     # Frozen modules need no file, but getpath.py finds the standard library by its os.pyc.
-    library = os.path.dirname(os.path.dirname(importlib.util.find_spec("encodings").origin))  # type: ignore[union-attr,type-var,arg-type]
+    library = os.path.dirname(os.path.dirname(sys.modules["encodings"].__file__ or ""))
     for name in ("os", "site", "stat", "codecs", "io", "abc", "posixpath", "genericpath", "_collections_abc"):
         path = os.path.join(library, name + ".py")
         with contextlib.suppress(OSError), open(path, "rb") as f:
@@ -49,7 +52,7 @@ def main(wanted: "list[str]") -> None:
     )
 
 
-def _compiled(code: object) -> str:
+def _compiled(code: "types.CodeType") -> str:
     # A .pyc without a source beside it: magic number, no flags, and a time and size that nobody checks (PEP 552).
     return base64.b64encode(importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)).decode("ascii")
 

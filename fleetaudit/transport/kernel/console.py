@@ -1,7 +1,7 @@
-"""What a guest says over its two serial ports: the program's output out of the second, a reason out of the first. Pure.
+"""What a guest says over its two serial ports: the program's output over the second, a reason over the first. Pure.
 
 Rules: a guest is as hostile as a host. Lines, what they unpack to and what is kept of the log are bounded; what is
-shown of it went through `clean`. The second port's lines are "LETTER BASE64\\n":
+shown of it went through `clean`. The second port's lines are a letter, a blank and base64:
 
     b            /init runs                      o, e  zlib-packed pieces of the program's stdout and stderr
     s KEY=WHY    a sysctl could not be set       x     the program's exit status; nothing follows it
@@ -42,7 +42,7 @@ class Spoken:
     @property
     def done(self) -> bool:
         """Says whether the guest has nothing more to tell."""
-        return self.exit_status is not None or self.cut == "stdout"
+        return self.exit_status is not None or self.cut != ""
 
     def feed(self, data: bytes) -> None:
         """Takes bytes as they come from the port, in any pieces."""
@@ -57,9 +57,7 @@ class Spoken:
 
     def output(self) -> Output:
         """Returns what the program gave, as every transport returns it."""
-        return Output(
-            stdout=bytes(self.stdout), stderr=bytes(self.stderr), exit_status=self.exit_status, cut=self.cut
-        )
+        return Output(stdout=bytes(self.stdout), stderr=bytes(self.stderr), exit_status=self.exit_status, cut=self.cut)
 
     def _line(self, line: bytes) -> None:
         letter, _, packed = line.partition(b" ")

@@ -1,7 +1,7 @@
 """Tells from a file's first bytes whether it is a kernel that this machine can boot, before any guest is started.
 
 Rules: reads headers, never runs anything. Every other kind of file that people give by mistake is named, with the way
-to the right one. Formats: the kernel's Documentation/arch/x86/boot.rst and Documentation/arch/arm64/booting.rst, elf(5).
+to the right one. Formats: the kernel's Documentation/arch/x86/boot.rst and arch/arm64/booting.rst; elf(5).
 """
 
 from __future__ import annotations
@@ -120,12 +120,13 @@ def _something_else(head: bytes) -> NoKernelError:
         return NoKernelError(f"a U-Boot image; {other}")
     if head.startswith(b"MZ"):
         at = struct.unpack_from("<I", head.ljust(64, b"\0"), 0x3C)[0]
-        machine = struct.unpack_from("<H", head, at + 4)[0] if head[at : at + 4] == b"PE\0\0" and at + 6 <= HEADER else 0
+        whole = head[at : at + 4] == b"PE\0\0" and at + 6 <= len(head)
+        machine = struct.unpack_from("<H", head, at + 4)[0] if whole else 0
         name = _PE_MACHINES.get(machine, "an unknown machine")
         packed = " (a compressed EFI kernel)" if head[4:8] == b"zimg" else ""
         return NoKernelError(
             f"an EFI program for {name}{packed} without the x86 boot header",
-            "" if name != "x86-64" else "of a unified kernel image give the .linux section: objcopy -O binary -j .linux",
+            "" if name != "x86-64" else "of a unified kernel image take the kernel: objcopy -O binary -j .linux",
         )
     for magic, (kind, command) in _PACKED.items():
         if head.startswith(magic):

@@ -5,6 +5,8 @@ other program in the guest. What it sends goes over the second serial port, so t
 come between; each line is one word of `console.py`: a letter, a blank, a value.
 """
 
+# Importing pathlib takes a noticeable part of a second in an emulated guest.
+# ruff: noqa: PTH123, S606
 from __future__ import annotations
 
 import base64

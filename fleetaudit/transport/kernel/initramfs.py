@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import TransportError
+from ..words import quoted
 from . import cpio
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -106,7 +107,7 @@ def _skeleton(python: str) -> Iterable[cpio.Entry]:
     yield cpio.link("/python", python)
     yield cpio.file("/init", f"#!/python -ISB\n{_text('init.py')}".encode(), executable=True)
     yield cpio.node("/dev/console", 5, 1)
-    for path in ("/proc", "/sys", "/tmp", "/etc", "/bin", LIBRARIES):  # noqa: S108: the guest's
+    for path in ("/proc", "/sys", "/tmp", "/etc", "/bin", LIBRARIES):  # noqa: S108 (the guest's)
         yield cpio.folder(path)
 
 
@@ -165,10 +166,12 @@ def _text(name: str) -> str:
 
 def _said(command: Sequence[str]) -> bytes:
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_TOOL_DEADLINE_S, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            command, capture_output=True, timeout=_TOOL_DEADLINE_S, stdin=subprocess.DEVNULL, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as e:
         raise _UnfitError(f"{command[0]}: {e}") from e
     # ldd ends with 1 where one of the files is linked statically, and says so
     if done.returncode and not done.stdout:
-        raise _UnfitError(f"{command[0]} ended with status {done.returncode}: {done.stderr[-300:].decode('utf-8', 'replace').strip()}")
+        raise _UnfitError(f"{command[0]} ended with status {done.returncode}{quoted(done.stderr[-300:], ': ')}")
     return done.stdout

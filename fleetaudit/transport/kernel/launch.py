@@ -1,9 +1,11 @@
 """Becomes QEMU with as little privilege as it can do with: run as a program of its own, between fork and exec.
 
-Rules: read as text and run as `python -I -S -c TEXT PARENT COMMAND…`; the package never imports it. It is no preexec_fn,
+Rules: read as text and run as `python -I -S -c TEXT PARENT COMMAND…`; the package never imports it. No preexec_fn,
 for Python code between fork and exec of a threaded process can deadlock. Nothing here needs the host's files.
 """
 
+# Every import here delays every guest.
+# ruff: noqa: PTH116, S606
 import contextlib
 import ctypes
 import os

@@ -45,7 +45,7 @@ def run_ssh(
     all. `exit_status` is 128 and the signal's number where the host says that a signal ended the command.
     """
     keys = host_keys or _default_host_keys
-    user = target.user or getpass.getuser()
+    user = target.user or _own_name()
     with contextlib.closing(dial(target, deadline, ssh_line(target, user))) as sock:
         session = Session(sock)
         _greet(session, target, user, deadline)
@@ -58,6 +58,14 @@ def run_ssh(
         output = _execute(session, target, user, command, stdin, deadline, limits)
         session.disconnect()
         return output
+
+
+def _own_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as e:  # which of them depends on the Python
+        reason = "no user is named, and this process's own number has no name"
+        raise TransportError("authenticate", reason, hint="fleetaudit run -u USER") from e
 
 
 def _greet(session: Session, target: SshTarget, user: str, deadline: Deadline) -> None:

@@ -47,7 +47,6 @@ class Session:
         self._engine = cast(Any, paramiko.Transport(sock, packetizer_class=Stream))
         sock.setblocking(False)  # paramiko gives its socket a timeout
         self.stream: Stream = self._engine.packetizer
-        self._held: list[Message] = []
         self.signature_algorithms: tuple[str, ...] | None = None
         """What the host says that it accepts of a user's key (RFC 8308), None where it says nothing."""
 
@@ -101,15 +100,15 @@ class Session:
 
     def send(self, message: Message) -> None:
         """Puts a message on its way; it leaves with the next `receive`."""
-        if self._engine.in_kex:
-            # The host asked for new keys: until then nothing else may be sent (RFC 4253, section 7.1).
-            self._held.append(message)
-            return
         with _hostile():
             self.stream.send_message(message)
 
     def receive(self) -> tuple[int, Message]:
-        """Returns the next message that is not the transport layer's own; raises `Broken`."""
+        """Returns the next message that is not the transport layer's own; raises `Broken`.
+
+        Where the host asks for new keys, that exchange is gone through to its end in here, so that no caller can send
+        anything in its midst (RFC 4253, section 7.1).
+        """
         while True:
             ptype, message = self._next()
             if ptype is not None:
@@ -144,9 +143,6 @@ class Session:
                 self._negotiate(message)
             elif ptype == MSG_NEWKEYS:
                 engine._parse_newkeys(message)
-                for held in self._held:
-                    self.stream.send_message(held)
-                self._held.clear()
             elif ptype == MSG_EXT_INFO:
                 self._extensions(message)
             elif ptype == MSG_GLOBAL_REQUEST:
