@@ -119,6 +119,11 @@ class Scenario(Frozen, frozen=True, kw_only=True):
     families: tuple[Family, ...] = ("ipv4", "ipv6")
     trials: int | None = None
 
+    @property
+    def positive(self) -> bool:
+        """Whether this is a positive control: the one kind that expects a RST and names no control."""
+        return self.control is None and self.expect == ("RST",)
+
 
 class SysctlRule(Frozen, frozen=True, kw_only=True):
     """What a playbook wants of one sysctl; exactly the given tests apply."""

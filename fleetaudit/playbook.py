@@ -5,7 +5,7 @@ The `…File` types below are the format: they decode the file, and the publishe
 
 Controls keep a broken experiment from passing for a result. A scenario that expects a RST names its `control`, the
 twin that must end the other way; and a play with such scenarios has one that says `control: positive`, which must
-end in the RST that no kernel withholds (zero linger). `is_positive_control` recognises it afterwards.
+end in the RST that no kernel withholds (zero linger). `Scenario.positive` recognises it afterwards.
 
 A play takes shipped scenarios by name, `unread-close/urgent-*`, and with them the controls that they need.
 """
@@ -154,11 +154,6 @@ def parse_playbook(text: str, *, source: str) -> Playbook:
     return _playbook(parse(text, source=source))
 
 
-def is_positive_control(scenario: Scenario) -> bool:
-    """Returns whether this is a positive control: the one kind that expects a RST and names no control."""
-    return scenario.control is None and scenario.expect == ("RST",)
-
-
 def same_experiment(one: Scenario, other: Scenario) -> bool:
     """Returns whether two scenarios of one name are alike in all but how often and over what they run."""
     return msgspec.structs.replace(one, families=other.families, trials=other.trials) == other
@@ -284,7 +279,7 @@ def _taken(document: Document, reference: str, where: ValuePath, families: Seque
     if not wanted:
         raise document.error(f"no scenario of {source} is called “{glob}”{near_miss(glob, offered)}", where)
     names = {s.name for s in wanted} | {s.control for s in wanted}
-    names |= {name for name, s in offered.items() if is_positive_control(s) and any(_resets(w) for w in wanted)}
+    names |= {name for name, s in offered.items() if s.positive and any(_resets(w) for w in wanted)}
     narrowed = [
         msgspec.structs.replace(s, families=tuple(f for f in s.families if f == "unix" or f in families))
         for name, s in offered.items()
@@ -331,7 +326,7 @@ def _check_controls(document: Document, scenarios: Sequence[_Placed]) -> None:
             raise document.error(f"the control “{control.name}” does not end the other way, but may end alike", at)
         if missing := [f for f in scenario.families if f not in control.families]:
             raise document.error(f"the control “{control.name}” does not run over {', '.join(missing)}", at)
-    positive = {f for p in scenarios if is_positive_control(p.scenario) for f in p.scenario.families}
+    positive = {f for p in scenarios if p.scenario.positive for f in p.scenario.families}
     for scenario, where in scenarios:
         # AF_UNIX knows no zero linger.
         if _resets(scenario) and (missing := [f for f in scenario.families if f not in positive and f != "unix"]):

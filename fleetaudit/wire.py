@@ -367,9 +367,10 @@ def _wire_ending(trial: RawTrial) -> Ending | None:
     """Returns what the closer's own segments were, or None where the capture cannot tell."""
     if trial.wire is None or trial.wire_lost:
         return None
-    closers = [segment.flags for segment in trial.wire if segment.sender == "closer"]
-    fin = next((i for i, flags in enumerate(closers) if "F" in flags), None)
-    rst = next((i for i, flags in enumerate(closers) if "R" in flags), None)
+    closers = [segment for segment in trial.wire if segment.sender == "closer"]
+    # RFC 8684, 3.3.3: DATA_FIN is to an MPTCP connection what FIN is to TCP; a subflow's own may come much later.
+    fin = next((i for i, s in enumerate(closers) if "F" in s.flags or "DATA_FIN" in s.options), None)
+    rst = next((i for i, s in enumerate(closers) if "R" in s.flags), None)
     if rst is None:
         return "nothing" if fin is None else "FIN"
     return "RST" if fin is None or rst < fin else "FIN, then RST"
@@ -428,12 +429,12 @@ def _kernel_disagrees(
 
 
 def _failed_controls(plan: HostPlan, seen: Mapping[tuple[str, Family], Observation]) -> Iterator[str]:
-    """Yields a sentence for every control that ran and did not end as it must."""
-    names = {s.control for s in plan.scenarios}
+    """Yields a sentence for every control, a twin or the positive one, that ran and did not end as it must."""
+    twins = {s.control for s in plan.scenarios}
+    controls = {s.name: s.expect for s in plan.scenarios if s.name in twins or s.positive}
     for (name, family), observation in seen.items():
-        scenario = next(s for s in plan.scenarios if s.name == name)
-        must = scenario.expect
-        if name in names and observation.ending != "not run" and observation.ending not in must:
+        must = controls.get(name)
+        if must and observation.ending != "not run" and observation.ending not in must:
             yield f"control {name} over {family} ended {observation.ending} where it must end {' or '.join(must)}" + (
                 f" ({observation.reason})" if observation.reason else ""
             )

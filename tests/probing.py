@@ -102,7 +102,7 @@ def trial_of(reply: wire.Reply, name: str, family: Family = "ipv4") -> wire.RawT
 def marked(trial: wire.RawTrial) -> list[str]:
     """Returns "sender flags" of the segments that are more than data and acknowledgments, but for the SYNs."""
     assert trial.wire is not None
-    return [f"{row[1]} {row[2]}" for row in trial.wire if set("FRU") & set(row[2]) or "FIN" in row[7]]
+    return [f"{s.sender} {s.flags}" for s in trial.wire if set("FRU") & set(s.flags) or "FIN" in s.options]
 
 
 def need_root() -> None:

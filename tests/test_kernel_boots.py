@@ -251,6 +251,7 @@ def test_a_guest_too_small_for_the_kernel_itself_is_no_hang(quick: Kernel) -> No
     error = refused(quick, "print(1)", memory_mib=16, seconds=60)
     assert error.stage == "connect"
     assert "deadline" not in error.reason
+    assert "kernel_memory" in error.hint
 
 
 def test_memory_that_this_machine_does_not_have_ends_qemu_at_once_with_its_words(quick: Kernel) -> None:

@@ -386,8 +386,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 320), ("light", 1280)])
 def test_axe_finds_nothing_to_complain_about(chromium: Any, path: Path, axe: str, scheme: str, width: int) -> None:
     options: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}, "bypass_csp": True}
     with Visit(chromium, path, **options) as visit:
@@ -397,6 +396,6 @@ def test_axe_finds_nothing_to_complain_about(chromium: Any, path: Path, axe: str
         assert [(v["id"], [n["html"][:200] for n in v["nodes"][:3]]) for v in found] == []
 
 
-def test_a_scenario_named_by_nobody_still_has_a_place(tmp_path: Path) -> None:
+def test_a_scenario_that_no_host_ran_still_has_its_place() -> None:
     row = ScenarioRow(name="only", title="", steps=(), expect=("FIN",), severity="info", control=None, because="")
     assert "only" in page_of(msgspec.structs.replace(run_of([]), scenarios=(row,)))

@@ -13,7 +13,6 @@ import yaml
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Play, Playbook, Scenario
 from fleetaudit.playbook import (
-    is_positive_control,
     json_schema,
     load_playbook,
     parse_playbook,
@@ -111,7 +110,7 @@ def test_the_catalogue_has_the_experiments_that_the_project_comes_from(shipped: 
 def test_in_the_catalogue_every_reset_has_a_twin_that_ends_in_fin_in_the_same_families(shipped: Playbook) -> None:
     found = by_name(shipped.plays[0])
     for scenario in found.values():
-        if {"RST", "FIN, then RST"} & {*scenario.expect} and not is_positive_control(scenario):
+        if {"RST", "FIN, then RST"} & {*scenario.expect} and not scenario.positive:
             assert scenario.control is not None
             control = found[scenario.control]
             assert control.expect == ("FIN",)
@@ -119,7 +118,7 @@ def test_in_the_catalogue_every_reset_has_a_twin_that_ends_in_fin_in_the_same_fa
 
 
 def test_the_catalogue_has_one_positive_control(shipped: Playbook) -> None:
-    assert [s.name for s in shipped.plays[0].scenarios if is_positive_control(s)] == ["zero-linger-close"]
+    assert [s.name for s in shipped.plays[0].scenarios if s.positive] == ["zero-linger-close"]
 
 
 def test_the_second_that_a_lingering_close_blocks_is_spent_once(shipped: Playbook) -> None:

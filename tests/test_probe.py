@@ -239,7 +239,7 @@ def test_every_witness_of_a_row_says_what_the_matrix_says(here: wire.Reply, name
 def test_a_trace_is_numbered_as_tcpdump_numbers_it(here: wire.Reply) -> None:
     rows = trial_of(here, "unread").wire
     assert rows is not None
-    assert [row[1:] for row in rows] == [
+    assert [(s.sender, s.flags, s.seq, s.ack, s.length, s.urgent, s.options) for s in rows] == [
         ("peer", "S", 0, 0, 0, 0, "TS"),
         ("closer", "S.", 0, 1, 0, 0, "TS"),
         ("peer", ".", 1, 1, 0, 0, ""),
@@ -247,14 +247,14 @@ def test_a_trace_is_numbered_as_tcpdump_numbers_it(here: wire.Reply) -> None:
         ("closer", ".", 1, 6, 0, 0, ""),
         ("closer", "R.", 1, 6, 0, 0, ""),
     ]
-    assert [row[0] for row in rows] == sorted(row[0] for row in rows)
+    assert [s.at_us for s in rows] == sorted(s.at_us for s in rows)
 
 
 def test_the_reset_lies_between_the_marks_of_the_step_that_caused_it(here: wire.Reply) -> None:
     trial = trial_of(here, "listener closed, deferred, first byte")
     assert trial.wire is not None
     began = {index: at for at, index in trial.steps}
-    ((reset,),) = [[row[0] for row in trial.wire if "R" in row[2]]]
+    (reset,) = [s.at_us for s in trial.wire if "R" in s.flags]
     assert began[3] <= reset <= began[3] + 50_000
 
 
@@ -278,8 +278,8 @@ def test_mptcp_segments_carry_the_names_of_their_options(here: wire.Reply) -> No
         pytest.skip(observation.not_run)
     rows = observation.trials[0].wire
     assert rows is not None
-    assert "MP_CAPABLE" in rows[0][7]
-    assert "MP_FASTCLOSE" in rows[-1][7]
+    assert "MP_CAPABLE" in rows[0].options
+    assert "MP_FASTCLOSE" in rows[-1].options
 
 
 def test_the_host_is_told_as_it_is(here: wire.Reply) -> None:
@@ -444,7 +444,7 @@ def test_a_bulk_transfer_keeps_a_bounded_trace_with_every_segment_that_matters()
             pytest.skip("needs a send buffer of 2 MB: " + trial.error)
         assert trial.wire is not None
         assert len(trial.wire) <= 200
-        assert trial.wire[0][2] == "S"
+        assert trial.wire[0].flags == "S"
         assert marked(trial)[-1].startswith("closer F")
         assert trial.bytes["peer received"] == 8_000_000
 
@@ -452,6 +452,6 @@ def test_a_bulk_transfer_keeps_a_bounded_trace_with_every_segment_that_matters()
 def test_what_a_resent_segment_holds_was_all_read_before(here: wire.Reply) -> None:
     trial = trial_of(here, "reread FIN")
     assert trial.wire is not None
-    ((seq, length),) = [(row[3], row[5]) for row in trial.wire if "F" in row[2] and row[1] == "peer"]
+    ((seq, length),) = [(s.seq, s.length) for s in trial.wire if "F" in s.flags and s.sender == "peer"]
     assert (seq, length) == (1, 10)
     assert REREAD[0] == "reread-fin-close"

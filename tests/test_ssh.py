@@ -21,9 +21,9 @@ from fleetaudit.transport.dispatch import Transports
 from fleetaudit.transport.ssh.dial import _resolve
 from fleetaudit.transport.words import ended
 
+from .probing import VERSIONS, interpreter
 from .sshd import Keys, Server, Start, free_port, generate, wait_for
 
-INTERPRETERS = sorted(p for p in (Path.home() / ".pyenv/versions").glob("*/bin") if p.is_dir())
 NOISE = "echo 'Welcome, today is Tuesday'; printf 'fleetaudit' ; echo 'motd on stderr' >&2; "
 
 
@@ -309,9 +309,9 @@ def test_the_probe_answers_through_both_servers(server: Server) -> None:
     assert "net.ipv4.tcp_fin_timeout" in reply.sysctls
 
 
-@pytest.mark.parametrize("folder", INTERPRETERS, ids=lambda p: p.parent.name)
-def test_the_probe_answers_on_every_interpreter_that_is_installed(start_sshd: Start, folder: Path) -> None:
-    server = start_sshd(f"ForceCommand exec {folder}/python -E -s -")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_probe_answers_on_every_interpreter_as_a_forced_command(start_sshd: Start, version: str) -> None:
+    server = start_sshd(f"ForceCommand exec {interpreter(version)} -E -s -")
     output = run(server.target(), wire.COMMAND, wire.script(CALL), seconds=40)
     assert output.exit_status == 0, ended(output)
-    assert wire.reply_of(output.stdout).python.startswith(folder.parent.name)
+    assert wire.reply_of(output.stdout).python.startswith(f"{version}.")

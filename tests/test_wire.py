@@ -296,6 +296,21 @@ def test_a_failed_control_voids_every_verdict_and_keeps_what_was_seen() -> None:
     assert got.observations[0].reason.startswith("void: control drained-close")
 
 
+def test_a_failed_positive_control_voids_although_no_scenario_names_it() -> None:
+    linger = scenario("zero-linger-close", "RST")
+    assert linger.positive
+    got = wire.decode(
+        plan(linger, DRAINED), line(reply(saw("zero-linger-close", FINISHED), saw("drained-close", FINISHED)))
+    )
+    assert "zero-linger-close over ipv4 ended FIN where it must end RST" in got.void
+
+
+def test_over_mptcp_a_data_fin_is_the_fin() -> None:
+    wire_ = [*HANDSHAKE, [100, "closer", ".", 1, 6, 0, 0, "DATA_FIN"]]
+    steps = (parse_step("peer connects over MPTCP"), parse_step("closer closes"))
+    assert decide(trial(wire_, {**SAW_FIN, "state": 1}, {}), steps=steps) == ("FIN", "")
+
+
 def test_an_expectation_that_is_not_met_voids_nothing_where_it_is_no_control() -> None:
     got = wire.decode(plan(UNREAD, DRAINED), line(reply(saw("unread-close", FINISHED), saw("drained-close", FINISHED))))
     assert got.void == ""

@@ -94,7 +94,8 @@ def _run(target: KernelTarget, program: bytes, deadline: Deadline, limits: Limit
         )
 
     ended = boot()
-    if machine.accelerator == "kvm" and not ended.spoken.began and ended.why != "deadline":
+    mute = ended.why == "no start" or (ended.why == "exit" and not ended.log.strip())
+    if machine.accelerator == "kvm" and mute:  # the trial's one instruction worked, and a kernel does not
         machine = qemu.without_kvm(machine)
         ended = boot()
     if not ended.spoken.began and console.timer_lost(ended.log):  # no fault of the image: once more before a verdict
@@ -140,7 +141,8 @@ def _outcome(ended: qemu.Ended, name: str, memory_mib: int) -> Output:
         raise TransportError(
             stage,
             f"{name} ended without a word on its serial console",
-            hint="the kernel needs 8250 serial ports, devtmpfs, initramfs and #! scripts built in (docs/kernels.md)",
+            hint=f"give it more memory (kernel_memory: 256; it had {memory_mib}), and a kernel with 8250 serial ports, "
+            "devtmpfs, initramfs and #! scripts built in (docs/kernels.md)",
         )
     how = "ended before the program did" if spoken.began else "ended before /init ran"
     raise TransportError(stage, f"{name} {how}; {last}", hint="boot the image by hand: qemu-system-x86_64 -nographic")

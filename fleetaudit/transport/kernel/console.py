@@ -138,7 +138,7 @@ def last_words(log: bytes) -> str:
 
 
 def _found(lines: list[str], pattern: str) -> str:
-    return next(line for line in lines if re.search(pattern, line))
+    return re.sub(r" total-vm:.*", "", next(line for line in lines if re.search(pattern, line)))
 
 
 def _lines(log: bytes) -> list[str]:

@@ -28,14 +28,13 @@ from .console import KEPT_LOG, Spoken
 
 PROGRAM = "qemu-system-x86_64"
 INSTALL = "apt install qemu-system-x86   (dnf install qemu-system-x86 on Fedora)"
-APPEND = (
-    "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off rcupdate.rcu_expedited=1 LD_LIBRARY_PATH=/lib"
-)
+APPEND = "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off rcupdate.rcu_expedited=1 LD_LIBRARY_PATH=/lib"
 """The kernel's command line. no_timer_check: a late emulated timer panics a boot on a busy machine. panic=-1: restart,
-at which QEMU ends. mitigations=off: nothing in the guest is a secret, and emulated they cost a third of the time. rcu_expedited: closing a
-packet socket waits for a grace period, and the probe closes hundreds; neither changes a segment. LD_LIBRARY_PATH is no word of the kernel's, so it becomes /init's environment."""
+at which QEMU ends. mitigations=off: nothing in the guest is a secret, and emulated they cost a third of the time.
+rcu_expedited: closing a packet socket waits for a grace period, and the probe closes hundreds. Neither changes a
+segment. LD_LIBRARY_PATH is no word of the kernel's, so it becomes /init's environment."""
 
-_TRIAL_S = 5.0
+_TRIAL_S = {"tcg": 30.0, "kvm": 5.0}  # either takes milliseconds; where KVM hangs, every run waits for it once
 _KVM_BEGINS_S = 20.0
 _TICK_S = 0.25  # how soon a deadline that is called off is noticed
 _POWER_OFF_S = 3.0  # what a guest gets to power off once it has told everything
@@ -74,7 +73,7 @@ _trying = threading.Lock()
 
 
 def machine(deadline: Deadline) -> Machine:
-    """Returns the QEMU on PATH after a trial of what works; raises `TransportError` where there is none that runs."""
+    """Returns the QEMU on PATH after a trial, once a process, of what works; raises `TransportError`."""
     program = shutil.which(PROGRAM)
     if program is None:
         raise TransportError("resolve", f"no {PROGRAM} on PATH to boot the kernel with", hint=INSTALL)
@@ -92,19 +91,33 @@ def without_kvm(found: Machine) -> Machine:
 
 
 def _tried(program: str, deadline: Deadline) -> Machine:
-    said = ""
-    for sandboxed in (True, False):
+    trial = _Trial(None, b"")
+    for sandboxed in (True, False):  # builds without seccomp refuse the option
         plain = Machine(program, "tcg", sandboxed)
-        worked, said = _trial(plain, deadline)
-        if worked:
+        trial = _try(plain, deadline)
+        if trial.status == _EXPECTED:
             fast = Machine(program, "kvm", sandboxed)
-            return fast if Path("/dev/kvm").exists() and _trial(fast, deadline)[0] else plain
+            works = Path("/dev/kvm").exists() and _try(fast, deadline).status == _EXPECTED
+            return fast if works else plain
+        if trial.status is None:  # too slow is no reason to go without a sandbox
+            break
+    how = "in time" if trial.status is None else f"(status {trial.status}{quoted(trial.said[-2000:], ': ')})"
     raise TransportError(
-        "connect", f"{program} cannot run even a guest of one instruction{said}", hint=f"{program} --version; {INSTALL}"
+        "connect",
+        f"{program} did not run a guest of one instruction {how}",
+        hint=f"{program} --version; {INSTALL}",
+        transient=trial.status is None,
     )
 
 
-def _trial(candidate: Machine, deadline: Deadline) -> tuple[bool, str]:
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    status: int | None
+    """None: it had to be killed."""
+    said: bytes
+
+
+def _try(candidate: Machine, deadline: Deadline) -> _Trial:
     with _memory_file("firmware", [_FIRMWARE]) as firmware:
         command = [
             *_common(candidate, 1),
@@ -112,12 +125,12 @@ def _trial(candidate: Machine, deadline: Deadline) -> tuple[bool, str]:
         ]
         process = _start(command, [firmware], stderr=subprocess.PIPE)
         try:
-            _, said = process.communicate(timeout=min(_TRIAL_S, deadline.remaining()))
+            _, said = process.communicate(timeout=min(_TRIAL_S[candidate.accelerator], deadline.remaining()))
         except subprocess.TimeoutExpired:
-            return False, f": nothing within {_TRIAL_S:g} s"
+            return _Trial(None, b"")
         finally:
             _end(process)
-    return process.returncode == _EXPECTED, quoted(said[-300:], ": ")
+    return _Trial(process.returncode, said)
 
 
 def _common(chosen: Machine, memory_mib: int) -> list[str]:
