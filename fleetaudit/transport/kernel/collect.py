@@ -5,7 +5,7 @@ never imports it. Standard library only. A module that cannot be imported is lef
 """
 
 # What this file imports, the guest gets: no pathlib.
-# ruff: noqa: PTH112, PTH118, PTH120, PTH123, T201
+# ruff: noqa: PTH112, PTH118, PTH120, PTH123
 import base64
 import contextlib
 import importlib.util
@@ -17,7 +17,7 @@ import types
 
 
 def main(wanted: "list[str]") -> None:
-    """Imports what is wanted and prints what that loaded: {"executable", "version", "folders", "code", "shared"}."""
+    """Imports what is wanted and writes what that loaded; `code` maps paths to compiled modules, in base64."""
     sys.modules["_hashlib"] = None  # type: ignore[assignment]  # hashlib does without OpenSSL, and that is 5 MB
     for name in wanted:
         with contextlib.suppress(ImportError):
@@ -38,18 +38,15 @@ def main(wanted: "list[str]") -> None:
         with contextlib.suppress(OSError), open(path, "rb") as f:
             code.setdefault(path + "c", _compiled(compile(f.read(), path, "exec", dont_inherit=True)))
     folders = [p for p in sys.path if p.endswith("lib-dynload") and os.path.isdir(p)]
-    print(
-        json.dumps(
-            {
-                "executable": sys.executable,
-                "version": list(sys.version_info[:3]),
-                "folders": folders,
-                "code": code,
-                "shared": sorted(set(shared)),
-                "missing": [name for name in wanted if name not in sys.modules],
-            }
-        )
-    )
+    needs = {
+        "executable": sys.executable,
+        "version": list(sys.version_info[:3]),
+        "folders": folders,
+        "code": code,
+        "shared": sorted(set(shared)),
+        "missing": [name for name in wanted if name not in sys.modules],
+    }
+    json.dump(needs, sys.stdout)
 
 
 def _compiled(code: "types.CodeType") -> str:
