@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,42 @@ def test_a_host_key_that_is_unknown_is_refused_and_accepted_only_when_told(folde
     assert accepted.returncode == 0, accepted.stdout + accepted.stderr
     assert (folder.path / "reports/known_hosts").read_text("utf-8").strip()
     assert (folder.path / "empty").read_text() == ""
+
+
+def test_two_kinds_of_server_and_a_dead_port_give_status_4_and_three_hosts_on_the_page(
+    tmp_path: Path, sshd: Server, dropbear: Server
+) -> None:
+    with socket.socket() as bound:  # bound and not listening: whoever connects is refused, as on a dead port
+        bound.bind(("127.0.0.1", 0))
+        folder = Folder(tmp_path)
+        hosts = {
+            name: {
+                "ansible_host": "127.0.0.1",
+                "ansible_port": port,
+                "ansible_user": sshd.target().user,
+                "ansible_ssh_private_key_file": server.target().private_keys[0],
+            }
+            for name, server, port in (
+                ("openssh", sshd, sshd.port),
+                ("dropbear", dropbear, dropbear.port),
+                ("dead", sshd, bound.getsockname()[1]),
+            )
+        }
+        folder.write("inventory.yml", json.dumps({"all": {"hosts": hosts}}))
+        folder.write("known", "".join(Path(s.target().known_hosts[0]).read_text() for s in (sshd, dropbear)))
+        done = folder.run("run", "inventory.yml", "--known-hosts", "known", "--retries", "0")
+    assert done.returncode == 4, done.stdout + done.stderr
+    run = json.loads((tmp_path / "reports/latest/run.json").read_text())
+    assert [(h["name"], h["status"], h["stage"]) for h in run["hosts"]] == [
+        ("openssh", "audited", None),
+        ("dropbear", "audited", None),
+        ("dead", "not audited", "connect"),
+    ]
+    for host in run["hosts"][:2]:
+        endings = {(o["scenario"], o["family"]): o["ending"] for o in host["observations"]}
+        assert endings["unread-close", "ipv4"] == "RST"
+        assert endings["drained-close", "ipv4"] == "FIN"
+        assert host["void"] == ""
+    page = (tmp_path / "reports/latest/report.html").read_text("utf-8")
+    assert all(name in page for name in hosts)
+    assert run["hosts"][2]["hint"] in done.stdout
