@@ -309,9 +309,10 @@ def _counts(endings: Counter[str]) -> str:
 
 
 def _evidence(trial: RawTrial) -> Evidence:
+    lost = f"the capture is no witness: {trial.wire_lost} packets found no room in it" if trial.wire_lost else ""
     return Evidence(
         wire=trial.wire,
-        wire_note=trial.wire_note,
+        wire_note="; ".join(filter(None, (trial.wire_note, lost))),
         wire_omitted=trial.wire_omitted,
         peer=trial.peer,
         kernel=trial.kernel,
@@ -339,7 +340,7 @@ def verdict(
     said = [f"the {name} says {ending}" for name, ending in (("wire", wire), ("peer", peer)) if ending is not None]
     if wire is None and peer is None:
         gone = "the peer was gone" if trial.peer is None else f"the peer's socket said {_words(trial.peer)}"
-        return "inconclusive", f"no witness: {gone}, and {trial.wire_note or 'the wire was not read'}"
+        return "inconclusive", f"no witness: {gone}, and {_evidence(trial).wire_note or 'the wire was not read'}"
 
     if counters.get("TCPAbortFailed", 0) and peer in (None, "nothing", "FIN") and wire in (None, "nothing", "FIN"):
         return (

@@ -61,9 +61,10 @@ def request(
 
 
 def start(
-    call: dict[str, Any], *, python: str = "", before: str = "", within: Sequence[str] = (), **popen: Any
+    call: dict[str, Any] | str, *, python: str = "", before: str = "", within: Sequence[str] = (), **popen: Any
 ) -> subprocess.Popen[bytes]:
-    """Starts the probe and hands it its program; `within` is a command that the interpreter's is appended to."""
+    """Starts the probe and hands it its program; `within` is a command that the interpreter's is appended to, and a
+    `call` that is text is sent as it stands."""
     process = subprocess.Popen(
         [*within, python or sys.executable, "-E", "-s", "-"],
         stdin=subprocess.PIPE,
@@ -73,10 +74,21 @@ def start(
         **popen,
     )
     assert process.stdin is not None
-    process.stdin.write(before.encode("ascii") + wire.script(call))
+    process.stdin.write(before.encode("ascii") + (call.encode("ascii") if isinstance(call, str) else wire.script(call)))
     process.stdin.close()
     process.stdin = None
     return process
+
+
+def run_text(text: str, *, seconds: float = 60, **how: Any) -> bytes:
+    """Returns what a program on stdin prints; see `start` for `how`."""
+    process = start(text, **how)
+    try:
+        stdout, stderr = process.communicate(timeout=seconds)
+    finally:
+        process.kill()
+    assert stderr == b"", stderr.decode(errors="replace")
+    return stdout
 
 
 def run(call: dict[str, Any], **how: Any) -> wire.Reply:

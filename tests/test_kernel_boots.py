@@ -20,7 +20,7 @@ import yaml
 
 from fleetaudit import wire
 from fleetaudit.errors import TransportError
-from fleetaudit.model import HostPlan, KernelTarget
+from fleetaudit.model import Audited, HostPlan, KernelTarget
 from fleetaudit.playbook import load_playbook
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.kernel import GUESTS, qemu, run_kernel
@@ -88,6 +88,57 @@ def refused(kernel: Kernel | Path, program: str, **more: Any) -> TransportError:
     assert e.value.reason.isprintable()
     assert len(e.value.reason) < 4000
     return e.value
+
+
+# ---- whom a host lets in --------------------------------------------------------------------------------------------
+
+# A login ends in an exec, which makes the process its user's own again; here PR_SET_DUMPABLE (4) stands for it.
+AS_NOBODY = """import ctypes, os
+os.setgroups([]); os.setgid(65534); os.setuid(65534); ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+"""
+
+
+def seen_by_nobody(kernel: Kernel, **target: Any) -> Audited:
+    """Returns what the probe sees on a kernel where it runs as a user without any right."""
+    chosen = {"drained-close", "zero-linger-close", "unread-close", "reread-fin-close"}
+    play = load_playbook(None).plays[0]
+    plan = HostPlan(
+        name=kernel.name,
+        groups=(),
+        target=KernelTarget(image=str(kernel.image), **target),
+        scenarios=tuple(s for s in play.scenarios if s.name in chosen),
+        trials=1,
+        isolation="auto",
+        sysctls_collect=(),
+        sysctls_expect={},
+    )
+    program = AS_NOBODY + wire.request(plan, deadline_s=80).decode("ascii")
+    output = run(kernel, program, **target)
+    return wire.decode(plan, output.stdout, output.stderr, output.exit_status, output.cut)
+
+
+def test_a_user_without_rights_sees_all_of_it_in_a_user_namespace(quick: Kernel) -> None:
+    allowed = {"user.max_user_namespaces": "10", "kernel.unprivileged_userns_clone": "1"}
+    seen = seen_by_nobody(quick, sysctls=allowed)
+    assert (seen.isolation, seen.void) == ("namespace", "")
+    for o in seen.observations:
+        assert o.ending in expected(o.scenario, quick), (o.scenario, o.family, o.reason)
+        assert o.evidence.wire
+
+
+def test_a_user_without_rights_or_namespaces_sees_what_sockets_show_and_is_told_what_would_help(quick: Kernel) -> None:
+    seen = seen_by_nobody(quick, sysctls={"user.max_user_namespaces": "0"})
+    assert seen.isolation == "host"
+    assert any("no private network namespace" in note for note in seen.notes)
+    endings = {(o.scenario, o.family): o for o in seen.observations}
+    assert endings["unread-close", "ipv4"].ending == "RST"
+    assert endings["drained-close", "ipv4"].ending == "FIN"
+    assert endings["unread-close", "ipv4"].evidence.wire is None
+    refused = endings["reread-fin-close", "ipv4"]
+    assert (refused.ending, refused.reason) == (
+        "not run",
+        "needs CAP_NET_RAW or user namespaces; set become: true",
+    )
 
 
 # ---- the matrix ----------------------------------------------------------------------------------------------------
