@@ -2,6 +2,8 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV ?= .venv
+# A file of tests stays on one worker, so that a server is started once.
+PYTEST_ARGS ?= -n auto --dist loadfile
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
