@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fleetaudit import wire
@@ -146,7 +147,7 @@ def test_it_needs_no_place_to_write_to() -> None:
     assert all(o.trials and not o.trials[0].error for o in reply.observations)
 
 
-def test_the_shipped_playbook_costs_under_a_second_of_processor_and_ten_of_patience() -> None:
+def test_the_shipped_playbook_leaves_room_in_the_reply_and_bounds_every_trace() -> None:
     playbook = pytest.importorskip("fleetaudit.playbook")
     scenarios = [
         {
@@ -160,5 +161,5 @@ def test_the_shipped_playbook_costs_under_a_second_of_processor_and_ten_of_patie
     ]
     reply = run(request(*scenarios, deadline=60.0), python=probing.public_python())
     assert len(reply.observations) > 100
-    assert reply.cpu_s < 1.5  # half as much again for a busy machine
-    assert reply.elapsed_s < 15
+    assert all(len(t.wire or ()) <= 200 for o in reply.observations for t in o.trials)
+    assert len(msgspec.json.encode(reply)) < wire.MAX_LINE / 4

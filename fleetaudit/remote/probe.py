@@ -1740,7 +1740,8 @@ def observe(lab, scenario, family):
             if gone_away():
                 os._exit(1)
             trial = Trial(lab, family, scenario["steps"]).run()
-            key = json_of(dict(trial, steps=len(trial["steps"]), wire=essence(trial["wire"] or ()), wire_omitted=0))
+            same = dict(trial, steps=len(trial["steps"]), wire=essence(trial["wire"] or ()), wire_omitted=0)
+            key = repr(sorted(same.items()))
             if key in alike:
                 alike[key]["count"] += 1
             else:
@@ -1765,8 +1766,8 @@ def essence(wire):
     for _, sender, flags, seq, _, length, urgent, options in wire:
         reached[sender] = max(reached.get(sender, 0), seq + length)
         if options or any(c in flags for c in "SFRU"):
-            kept.append((sender, flags.replace("P", ""), urgent, options, dict(reached)))
-    return kept + [reached]
+            kept.append((sender, flags.replace("P", ""), urgent, options, sorted(reached.items())))
+    return kept + [sorted(reached.items())]
 
 
 def failure(error):
