@@ -61,4 +61,4 @@ def main(runs: int = 5, interpreter: str = sys.executable) -> None:
 
 
 if __name__ == "__main__":
-    main(*(kind(word) for kind, word in zip((int, str), sys.argv[1:], strict=False)))  # type: ignore[arg-type]
+    main(*(kind(word) for kind, word in zip((int, str), sys.argv[1:], strict=False)))
