@@ -53,6 +53,7 @@ class Position(NamedTuple):
 
 # Of an entry: line and column of its key, then of its value. Bare integers, because a large file has millions.
 _Place = tuple[int, int, int, int]
+_Where = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ class Document:
     def key_at(self, path: ValuePath) -> Position:
         """Returns where the key that ends `path` is written; an item of a list gives its value's place."""
         return Position(*self._walk(path)[:2])
+
+    def written(self, container: Any) -> Mapping[Any, _Place]:
+        """Returns where the entries of a list or mapping inside `value` are written: line and column of each key, then
+        of its value. Empty for what was not written in the file."""
+        return self._places.get(id(container), {})
 
     def error(self, message: str, path: ValuePath = (), *, key: bool = False, hint: str = "") -> InputError:
         """Returns an error to raise about the value at `path`, or about its key."""
@@ -125,10 +131,13 @@ def decode_utf8(data: bytes, *, source: str) -> str:
         ) from e
 
 
-def parse(text: str, *, source: str, tags: Mapping[str, Callable[[str], Any]] | None = None) -> Document:
+def parse(
+    text: str, *, source: str, tags: Mapping[str, Callable[[str], Any]] | None = None, empty: Any = None
+) -> Document:
     """Returns the one YAML document in `text`; raises `InputError` at the first thing that is wrong.
 
-    `tags` says what a scalar with a tag such as `!vault` becomes, given its text; any other tag is refused.
+    `tags` says what a scalar with a tag such as `!vault` becomes, given its text; any other tag is refused. `empty`
+    is the value of a document with nothing in it; None makes that an error.
     """
     text = text.removeprefix("\ufeff")
     odd = _NOT_TEXT.search(text)
@@ -138,11 +147,10 @@ def parse(text: str, *, source: str, tags: Mapping[str, Callable[[str], Any]] | 
         raise InputError(f"the character {name}, which YAML does not allow", source=source, line=line, column=column)
     builder = _Builder(source, tags or {})
     try:
-        for event in yaml.parse(text, Loader=_Loader):
-            builder.take(event)
+        builder.take_all(text)
     except yaml.MarkedYAMLError as e:
         raise _syntax_error(e, text, source) from e
-    return builder.document()
+    return builder.document(empty)
 
 
 def _syntax_error(e: yaml.MarkedYAMLError, text: str, source: str) -> InputError:
@@ -167,7 +175,7 @@ class _Frame:
 
     __slots__ = ("anchor", "is_list", "items", "key", "key_place", "merges", "places", "size", "start")
 
-    def __init__(self, is_list: bool, start: Position, anchor: str | None) -> None:
+    def __init__(self, is_list: bool, start: _Where, anchor: str | None) -> None:
         self.is_list, self.start, self.anchor = is_list, start, anchor
         self.items: Any = [] if is_list else {}
         self.places: dict[Any, _Place] = {}
@@ -190,7 +198,7 @@ class _Builder:
         self._anchors: dict[str, tuple[Any, int]] = {}  # value and expanded size
         self._open_anchors: set[str] = set()
         self._places: dict[int, Mapping[Any, _Place]] = {}
-        self._root: tuple[Any, Position] | None = None
+        self._root: tuple[Any, _Where] | None = None
         self._constructor = SafeConstructor()
         self._plain: dict[str, Any] = {}  # values of plain scalars already met: resolving takes regular expressions
         self._take = {
@@ -203,19 +211,28 @@ class _Builder:
             yaml.DocumentStartEvent: self._document_start,
         }
 
-    def take(self, event: Any) -> None:
-        take = self._take.get(type(event))
-        if take is not None:
-            take(event)
+    def take_all(self, text: str) -> None:
+        loader = _Loader(text)
+        get, handlers = loader.get_event, self._take
+        try:
+            while type(event := get()) is not yaml.StreamEndEvent:
+                handler = handlers.get(type(event))
+                if handler is not None:
+                    handler(event)
+        finally:
+            loader.dispose()
 
-    def document(self) -> Document:
+    def document(self, empty: Any) -> Document:
         if self._root is None or self._root[0] is None:
+            if empty is not None:
+                return Document(self._source, empty, Position(1, 1), {})
             raise InputError("empty: nothing but white space and comments", source=self._source)
         value, position = self._root
-        return Document(self._source, value, position, self._places)
+        return Document(self._source, value, Position(*position), self._places)
 
-    def _fail(self, message: str, where: Position, hint: str = "") -> InputError:
-        return InputError(message, source=self._source, line=where.line, column=where.column, hint=hint)
+    def _fail(self, message: str, where: _Where, hint: str = "") -> InputError:
+        line, column = where
+        return InputError(message, source=self._source, line=line, column=column, hint=hint)
 
     def _document_start(self, event: Any) -> None:
         if self._root is not None:
@@ -276,7 +293,7 @@ class _Builder:
             self._anchors[event.anchor] = (value, 1)
         self._add(value, where, 1)
 
-    def _value_of(self, event: Any, where: Position) -> Any:
+    def _value_of(self, event: Any, where: _Where) -> Any:
         tag: str = event.tag if event.tag not in (None, "!") else _resolve(event)
         if tag == _STR:
             return event.value
@@ -293,7 +310,7 @@ class _Builder:
             name = tag.removeprefix(_PREFIX)
             raise self._fail(f"this looks like a {name} and is none", where, "quote it, if it is meant as text") from e
 
-    def _unknown_tag(self, tag: str, where: Position) -> InputError:
+    def _unknown_tag(self, tag: str, where: _Where) -> InputError:
         name = "!!" + tag.removeprefix(_PREFIX) if tag.startswith(_PREFIX) else tag
         if name == "!!value":
             return self._fail("a lone “=” is no value in YAML 1.1", where, "quote it")
@@ -301,11 +318,11 @@ class _Builder:
             return self._fail(f"the tag {name}: a file that is read must not run code", where, "write the plain value")
         hint = {
             "!vault": "leave the value out of this file; keys and an SSH agent need no password here",
-            "!unsafe": "write the value without the tag, in single quotes",
+            "!unsafe": "it belongs to a lone value, not to a list or mapping",
         }.get(name, "write the plain value, without the tag")
         return self._fail(f"the tag {name} is not supported yet", where, hint)
 
-    def _add(self, value: Any, where: Position, size: int) -> None:
+    def _add(self, value: Any, where: _Where, size: int) -> None:
         """Puts a finished value into the list or mapping around it, as a key or as a value."""
         frame = self._frames[-1] if self._frames else None
         if value is _MERGE_KEY and (frame is None or frame.is_list or frame.key is not _NO_KEY):
@@ -333,7 +350,7 @@ class _Builder:
             frame.places[frame.key] = (*frame.key_place, *where)
             frame.key = _NO_KEY
 
-    def _key(self, frame: _Frame, key: Any, where: Position) -> None:
+    def _key(self, frame: _Frame, key: Any, where: _Where) -> None:
         if isinstance(key, list | dict):
             raise self._fail(
                 "a list or mapping where a key belongs", where, "quote a value that begins with {{, [ or {"
@@ -347,7 +364,7 @@ class _Builder:
             )
         frame.key, frame.key_place = key, where
 
-    def _merged(self, frame: _Frame, value: Any, where: Position) -> list[dict[Any, Any]]:
+    def _merged(self, frame: _Frame, value: Any, where: _Where) -> list[dict[Any, Any]]:
         # The first of a list wins, so it must come last.
         merged = list(reversed(value)) if isinstance(value, list) else [value]
         for mapping in merged:
@@ -369,16 +386,26 @@ _RESOLVERS: dict[str | None, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoade
 
 def _resolve(event: Any) -> str:
     """Returns the tag that YAML 1.1 gives to an untagged scalar; only a plain one can be anything but text."""
-    if event.implicit[0]:
-        for tag, pattern in _RESOLVERS.get(event.value[:1], ()):
-            if pattern.match(event.value):
-                return tag
+    return _tag_of(event.value) if event.implicit[0] else _STR
+
+
+def _tag_of(text: str) -> str:
+    for tag, pattern in _RESOLVERS.get(text[:1], ()):
+        if pattern.match(text):
+            return tag
     return _STR
 
 
-def _position(event: Any) -> Position:
+def plain_value(text: str) -> Any:
+    """Returns what YAML 1.1 makes of `text` where it stands unquoted and without a tag."""
+    tag = _tag_of(text)
+    construct = _CONSTRUCTORS.get(tag)
+    return text if construct is None else construct(SafeConstructor(), yaml.ScalarNode(tag, text))
+
+
+def _position(event: Any) -> _Where:
     mark = event.start_mark
-    return Position(mark.line + 1, mark.column + 1)
+    return mark.line + 1, mark.column + 1
 
 
 # ---- into the project's own types ----------------------------------------------------------------------------------

@@ -10,8 +10,13 @@ import pytest
 from fleetaudit.errors import InputError
 from fleetaudit.inventory import load_inventory
 from fleetaudit.inventory.connection import ConnectionOptions, target_of
-from fleetaudit.model import Host, KernelTarget, LocalTarget, NotAudited, SshTarget, Target
+from fleetaudit.inventory.settings import Settings
+from fleetaudit.inventory.ssh_arguments import first_that_matters
+from fleetaudit.inventory.values import Unsafe, Vaulted
+from fleetaudit.inventory.vault import Vault, load_vault
+from fleetaudit.model import Host, Inventory, KernelTarget, LocalTarget, NotAudited, SshTarget, Target
 
+DATA = Path(__file__).parent / "data" / "inventories"
 SECRET = "hunter2"
 
 
@@ -153,13 +158,156 @@ def test_what_only_paramiko_reads_is_not_passed_over_where_paramiko_is_asked_for
     assert isinstance(target(ansible_connection="paramiko", **{name: SECRET}), NotAudited)
 
 
-def test_a_template_where_a_value_is_needed_makes_the_host_not_audited() -> None:
+def test_a_template_that_cannot_be_rendered_makes_the_host_not_audited() -> None:
     for name in ("ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_ssh_private_key_file"):
-        found = target(**{name: "{{ " + SECRET + " }}"})
+        found = target(**{name: SECRET + "{{ missing }}"})
         assert isinstance(found, NotAudited)
-        assert found.reason.startswith(f"{name} in inv/hosts.yml:10 is a template")
+        assert found.reason == f"{name} in inv/hosts.yml:10 of “web1” needs “missing”, which is not set"
         assert SECRET not in str(found)
     assert isinstance(target(anything_else="{{ x }}"), SshTarget)
+
+
+def test_templates_are_rendered_for_each_host_in_their_own_types() -> None:
+    found = target(
+        ansible_host="{{ inventory_hostname }}.{{ domain }}",
+        domain="example.com",
+        ansible_port="{{ base + 22 }}",
+        base=2200,
+        ansible_user="{{ 'audit' if 'web' in group_names else 'root' }}",
+        ansible_ssh_common_args="{{ jump | default('') }}",
+        ansible_become="{{ false }}",
+    )
+    assert found == SshTarget(address="web1.example.com", port=2222, user="audit")
+
+
+def test_a_template_reaches_the_inventory_variables_of_other_hosts() -> None:
+    one = Host(name="one", variables={"ansible_host": "{{ hostvars['two'].address }}"}, origin="h:1")
+    two = Host(name="two", variables={"address": "{{ prefix }}.2", "prefix": "192.0.2"}, origin="h:2")
+    inventory = Inventory(sources=("h",), hosts=(one, two), groups={})
+    assert target_of(one, ConnectionOptions(), inventory) == SshTarget(address="192.0.2.2")
+
+
+def test_what_is_unsafe_is_no_template() -> None:
+    assert target(ansible_user=Unsafe("{{ x }}")) == SshTarget(address="web1", user="{{ x }}")
+
+
+def test_an_encrypted_value_is_opened_where_a_host_needs_it_and_only_there() -> None:
+    locked = Vaulted((DATA / "vault" / "value.txt").read_text())
+    opened = ConnectionOptions(vault=load_vault(DATA / "vault" / "password"))
+    assert target(opened, ansible_host=locked) == SshTarget(address="web1.example.com")
+    assert target(ansible_host="a", something_else=locked) == SshTarget(address="a")
+    found = target(ansible_host=locked)
+    assert isinstance(found, NotAudited)
+    assert "ansible_host in inv/hosts.yml:10 of “web1” cannot be used: it is encrypted" in found.reason
+    assert "--vault-password-file" in found.hint
+    other = target(ConnectionOptions(vault=Vault(b"another")), ansible_host=locked)
+    assert isinstance(other, NotAudited)
+    assert "another password" in other.reason
+
+
+# ---- ansible.cfg ---------------------------------------------------------------------------------------------------
+
+
+def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
+    settings = Settings(remote_user="cfg", remote_port=2200, private_key_file="/cfg", timeout=7)
+    assert target(ConnectionOptions(settings=settings)) == SshTarget(
+        address="web1", port=2200, user="cfg", private_keys=("/cfg",), connect_timeout_s=7
+    )
+    options = ConnectionOptions(settings=settings, user="cli", private_key="/cli", timeout_s=3)
+    assert target(options, ansible_port=22) == SshTarget(
+        address="web1", port=22, user="cli", private_keys=("/cli",), connect_timeout_s=3
+    )
+    assert target(options, ansible_user="var", ansible_timeout=9) == SshTarget(
+        address="web1", port=2200, user="var", private_keys=("/cli",), connect_timeout_s=9
+    )
+
+
+@pytest.mark.parametrize("name", ["ssh_args", "ssh_common_args", "ssh_extra_args"])
+def test_ssh_arguments_of_ansible_cfg_are_not_passed_over(name: str) -> None:
+    settings = Settings(**{name: f"-C -o ProxyCommand={SECRET}"}, origins={name: "ansible.cfg:3"})  # type: ignore[arg-type]
+    found = target(ConnectionOptions(settings=settings), ansible_connection="paramiko")
+    assert isinstance(found, NotAudited)
+    assert found.reason == f"{name} in ansible.cfg:3 is not honoured: -o ProxyCommand"
+    by_ssh = target(ConnectionOptions(settings=settings))
+    assert isinstance(by_ssh, SshTarget)
+    assert by_ssh.client == "openssh"
+    assert (*by_ssh.arguments, *by_ssh.late_arguments) == ("-C", "-o", f"ProxyCommand={SECRET}")
+    assert target(ConnectionOptions(settings=settings), **{f"ansible_{name}": "-C"}) == SshTarget(address="web1")
+
+
+def test_arguments_that_matter_make_the_systems_ssh_the_client_in_ansibles_order() -> None:
+    found = target(
+        ansible_ssh_args="-F cfg -vvv",
+        ansible_ssh_common_args="-J jump -tt",
+        ansible_ssh_extra_args="-oUserKnownHostsFile=/dev/null -Cq",
+        ansible_port=22,
+    )
+    assert found == SshTarget(
+        address="web1",
+        client="openssh",
+        arguments=("-F", "cfg"),
+        late_arguments=("-J", "jump", "-C"),
+        port_named=True,
+    )
+
+
+def test_the_systems_ssh_is_the_client_where_the_inventory_or_the_command_line_says_so() -> None:
+    by_name = target(ansible_connection="openssh", ansible_ssh_executable="/opt/ssh")
+    assert by_name == SshTarget(address="web1", client="openssh", program="/opt/ssh")
+    options = ConnectionOptions(client="openssh")
+    assert target(options) == SshTarget(address="web1", client="openssh")
+    assert target(options, ansible_connection="paramiko") == SshTarget(address="web1")
+    assert target(options, ansible_connection="local") == LocalTarget()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ("-N", "-N"),
+        ("-Cf", "-f"),
+        ("-W a:1", "-W"),
+        ("-E /tmp/log", "-E"),
+        ("-p", "-p without its value"),
+        (f"-J jump {SECRET}", "a word that is no option"),
+        ("-o StdinNull=yes", "-o StdinNull"),
+        ("-o 'x", "a quotation that does not end"),
+    ],
+)
+def test_arguments_that_make_ssh_another_program_are_refused_by_name(arguments: str, named: str) -> None:
+    found = target(ansible_connection="openssh", ansible_ssh_common_args=arguments)
+    assert isinstance(found, NotAudited)
+    assert found.reason == f"ansible_ssh_common_args in inv/hosts.yml:11 is not honoured: {named}"
+    assert SECRET not in str(found)
+
+
+def test_become_of_ansible_cfg_is_not_passed_over_unless_the_host_declines() -> None:
+    options = ConnectionOptions(settings=Settings(become=True, origins={"become": "ansible.cfg:9"}))
+    found = target(options)
+    assert isinstance(found, NotAudited)
+    assert "ansible.cfg:9" in found.reason
+    assert target(options, ansible_become=False) == SshTarget(address="web1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "matters"),
+    [
+        ("-C -o ControlMaster=auto -o ControlPersist=60s", None),
+        ("-oControlPath=/x -o 'ServerAliveInterval 30' -q -tt", None),
+        ("-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null", None),
+        ("-o PreferredAuthentications=publickey -o PasswordAuthentication=no", None),
+        ("-J jump", "-J"),
+        ("-p 2222", "-p"),
+        ("-oProxyJump=x", "-o ProxyJump"),
+        ("-o IdentityFile=~/k", "-o IdentityFile"),
+        ("-o PreferredAuthentications=password", "-o PreferredAuthentications"),
+        ("-F none", "-F"),
+        (SECRET, "a word that is no option"),
+        ("-o 'x", "a quotation that does not end"),
+        ("-o", "-o "),
+    ],
+)
+def test_arguments_that_only_tune_are_let_be_and_others_are_named(arguments: str, matters: str | None) -> None:
+    assert first_that_matters(arguments) == matters
 
 
 @pytest.mark.parametrize("connection", ["winrm", "community.docker.docker", "network_cli", "psrp", "SSH"])

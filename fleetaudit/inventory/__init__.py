@@ -4,15 +4,25 @@ Rules: `load_inventory` is the only door to files. Every format has a reader tha
 membership and precedence. What means something to Ansible and is not read here is refused, never passed over:
 a host that is silently missing, or reached in another way than Ansible would, is the worst bug of an audit.
 
-    sources.py       what a source is, and what is refused at first sight
-    yaml_format.py   YAML into a draft
+    sources.py       what a source is; each goes to its reader
+    yaml_format.py   YAML, and JSON in YAML's form, into a draft
+    ini_format.py    INI into a draft
+    listing.py       what `ansible-inventory --list` or a program prints, into a draft
+    program.py       runs an inventory that is a program
     host_list.py     `host,host,` into a draft
+    json_text.py     JSON whose values know their lines
     names.py         ranges and ports in names
     draft.py         membership and precedence: a draft becomes the Inventory
-    beside.py        group_vars, host_vars and ansible.cfg beside a source
-    way_out.py       what to type where something is not read yet
+    beside.py        group_vars and host_vars beside a source
+    values.py        what `!vault` and `!unsafe` make
+    vault.py         opens what ansible-vault encrypted
+    templates.py     Jinja2 in values, in a sandbox
+    settings.py      ansible.cfg
+    way_out.py       what to type where something is not read
     patterns.py      what --limit and `hosts:` select
     connection.py    a host's variables become its target
+    ssh_arguments.py which arguments for OpenSSH may be let be
+    printing.py      an inventory as `ansible-inventory` prints it
 """
 
 from __future__ import annotations

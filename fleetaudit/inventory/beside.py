@@ -1,91 +1,130 @@
-"""What Ansible would read beside an inventory file, and is refused until it is read here too.
+"""group_vars and host_vars beside a source: which files belong to which group or host, and what they set.
 
-Rules: only what would change this inventory's hosts is refused: variables of a group or host that is in it, settings
-that say where or as whom to connect or how variables merge.
+Rules: Ansible's search: `web`, `web.yml`, `web.yaml`, `web.json`, each a file or a folder of files. Ansible takes the
+first and passes over the others; here two with something in them are an error. The current folder is no place beside
+a source: what a run sees must not depend on where it was started.
 """
 
 from __future__ import annotations
 
-import configparser
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
-from ..model import Inventory
-from .way_out import way_out
+from ..yamlfile import MAX_FILE, Document, decode_utf8, parse
+from .draft import Draft, Layer
+from .json_text import parse_json
+from .values import TAGS
+from .vault import Vault, decrypted_file
 
-_SUFFIXES = (".yml", ".yaml", ".json")
-_SETTINGS = {
-    "defaults": {
-        "ask_vault_pass", "hash_behaviour", "inventory_plugins", "private_key_file", "private_role_vars",
-        "remote_port", "remote_user", "transport", "vars_plugins", "vault_identity_list", "vault_password_file",
-    },
-    "connection": {"ssh_args", "ssh_common_args", "ssh_executable", "ssh_extra_args"},
-    "ssh_connection": {"pkcs11_provider", "private_key", "ssh_args", "ssh_common_args", "ssh_executable",
-                       "ssh_extra_args"},
-    "paramiko_connection": {"proxy_command"},
-    "privilege_escalation": {"become", "become_exe", "become_flags", "become_method", "become_user"},
-    "inventory": {"enable_plugins", "ignore_extensions", "ignore_patterns"},
-}  # fmt: skip
+_SUFFIXES = ("", ".yml", ".yaml", ".json")
+_FOLDERS = ("group_vars", "host_vars")
+_MAX_DEPTH = 20
+Variables = tuple[Mapping[str, Any], Mapping[str, str]]
 
 
-def refuse_beside(files: Iterable[Path], inventory: Inventory) -> None:
-    """Raises `InputError` naming the first file beside one of `files` that would change `inventory` in Ansible."""
-    hosts = {host.name for host in inventory.hosts}
-    for file in files:
-        _refuse_variables(file, file.parent / "group_vars", inventory.groups)
-        _refuse_variables(file, file.parent / "host_vars", hosts)
-        _refuse_settings(file.parent / "ansible.cfg")
+def read_beside(folders: Iterable[Path], draft: Draft, vault: Vault) -> None:
+    """Puts what group_vars and host_vars in each of `folders` set into `draft`, in that order; a later one wins."""
+    known = dict[Path, Layer]()
+    for folder in folders:
+        if folder not in known:
+            known[folder] = Layer(
+                groups=_variables_in(folder / "group_vars", draft.group_names, vault),
+                hosts=_variables_in(folder / "host_vars", draft.host_names, vault),
+            )
+        draft.layer(known[folder])
 
 
-def _refuse_variables(file: Path, folder: Path, names: Collection[str]) -> None:
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError:  # none is there, or it is no folder: Ansible reads nothing either
+def unread(here: Path, folders: Iterable[Path], draft: Draft) -> Iterator[str]:
+    """Yields a note for each folder of variables in the current folder `here` that Ansible might read and we do not."""
+    if any(_same(here, folder) for folder in folders):
         return
-    for entry in entries:
-        name = entry.stem if entry.suffix in _SUFFIXES else entry.name
-        if entry.name.startswith(".") or entry.name.endswith("~") or not {name, entry.name} & set(names):
+    for name, names in zip(_FOLDERS, (draft.group_names, draft.host_names), strict=True):
+        if any(True for _ in _entries(here / name, names)):
+            yield (
+                f"{name} in the current folder is not read: what a run sees does not depend on where it starts; "
+                "put it beside the inventory"
+            )
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _variables_in(folder: Path, names: Iterable[str], vault: Vault) -> dict[str, Variables]:
+    found = dict[str, Variables]()
+    for name, entry in _entries(folder, names):
+        variables, origins = dict[str, Any](), dict[str, str]()
+        for file in _files(entry):
+            document = _document(file, vault)
+            for variable, value in _mapping(document).items():
+                variables[variable] = value
+                origins[variable] = f"{file}:{document.key_at([variable]).line}"
+        found[name] = variables, origins
+    return found
+
+
+def _entries(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    """Yields each of `names` that has a file or folder of its own, and that."""
+    try:
+        there = {entry.name for entry in folder.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as e:
+        raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
+    if not there:
+        return
+    for name in names:
+        entries = [folder / (name + suffix) for suffix in _SUFFIXES if name + suffix in there]
+        if len(entries) > 1 and (hidden := [e for e in entries[1:] if any(map(_size, _files(e)))]):
+            raise InputError(
+                f"Ansible would not read it: {entries[0].name} beside it comes first",
+                source=str(hidden[0]),
+                hint="join the two, or remove one",
+            )
+        if entries:
+            yield name, entries[0]
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
+    """Yields the files at and below `entry` that hold variables, in Ansible's order."""
+    if not entry.is_dir():
+        yield entry
+        return
+    if depth > _MAX_DEPTH:
+        raise InputError(f"folders nested deeper than {_MAX_DEPTH}", source=str(entry), hint="look for a loop of links")
+    for inner in sorted(entry.iterdir(), key=lambda path: path.name):
+        if inner.name.startswith(".") or inner.name.endswith("~"):
             continue
-        if _content(entry):
-            raise InputError(
-                f"Ansible would read this for “{name}”, and {folder.name} is not read here yet",
-                source=str(entry),
-                hint=way_out(str(file)),
-            )
+        if inner.is_dir():
+            if not inner.suffix:
+                yield from _files(inner, depth + 1)
+        elif inner.suffix in _SUFFIXES:
+            yield inner
 
 
-def _content(entry: Path) -> bool:
-    if entry.is_dir():
-        return any(p.is_file() and p.stat().st_size for p in entry.rglob("*") if not p.name.startswith("."))
-    return entry.is_file() and entry.stat().st_size > 0
-
-
-def _refuse_settings(file: Path) -> None:
+def _document(file: Path, vault: Vault) -> Document:
     try:
-        text = file.read_text("utf-8")
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as e:
-        raise InputError("cannot be read, and Ansible might be set up in it", source=str(file)) from e
-    parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
-    try:
-        parser.read_string(text, source=str(file))
-    except configparser.Error as e:
-        raise InputError("is no ansible.cfg: " + str(e).splitlines()[0], source=str(file)) from e
-    for section, keys in _SETTINGS.items():
-        set_here = [key for key in (parser.options(section) if parser.has_section(section) else ()) if key in keys]
-        if set_here:
-            raise InputError(
-                f"“{set_here[0]}” in [{section}] changes how hosts are reached or read, and is not read here yet",
-                source=str(file),
-                line=_line_of(text.splitlines(), set_here[0]),
-                hint="say it with variables below “all: vars:” (ansible_user, ansible_port, …), "
-                "and put the inventory in a folder without this file",
-            )
+        with file.open("rb") as stream:
+            data = stream.read(MAX_FILE + 1)
+    except OSError as e:
+        raise InputError(f"cannot be read: {e.strerror or e}", source=str(file)) from e
+    text = decode_utf8(decrypted_file(data, vault, source=str(file)), source=str(file))
+    return parse_json(text, source=str(file)) or parse(text, source=str(file), tags=TAGS, empty={})
 
 
-def _line_of(lines: Sequence[str], key: str) -> int:
-    return next(
-        (n for n, line in enumerate(lines, 1) if line.lower().replace(":", "=").split("=")[0].strip() == key), 0
-    )
+def _mapping(document: Document) -> Mapping[str, Any]:
+    if not isinstance(document.value, Mapping):
+        raise document.error("no mapping of variables", hint="write one variable a line:  ansible_user: audit")
+    for name in document.value:
+        if not isinstance(name, str) or not name:
+            raise document.error("a variable's name that is no text", [name], key=True, hint="put the name in quotes")
+    return document.value

@@ -1,19 +1,21 @@
 """What the readers of all formats fill in, and how it becomes an `Inventory`: membership and precedence. No I/O.
 
 Rules: hosts and groups keep the order in which they are first mentioned. Variables of a higher place replace those of
-a lower one whole, mappings too: `all`, then groups by (depth, ansible_group_priority, name), then the host.
+a lower one whole, mappings too. From low to high: `all`, the groups by (depth, ansible_group_priority, name),
+group_vars/all, group_vars of those groups in that order, the host, host_vars. Of several folders with group_vars the
+later one wins, whatever the group.
 """
 
 from __future__ import annotations
 
 import graphlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..errors import InputError
-from ..model import Host, Inventory
+from ..model import Group, Host, Inventory
 
 
 class Origin(NamedTuple):
@@ -52,13 +54,41 @@ class _Host:
     groups: dict[str, None] = field(default_factory=dict)
 
 
+class Layer(NamedTuple):
+    """What the files beside one source set: for each group and each host its variables and where they were written."""
+
+    groups: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]]
+    hosts: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]]
+
+
 class Draft:
     """An inventory in the making. The methods take names that are already plain: no ranges, no ports."""
 
     def __init__(self) -> None:
         built_in = Origin("built in")
         self._groups = {"all": _Group(built_in), "ungrouped": _Group(built_in)}
+        self._groups["all"].children["ungrouped"] = built_in
+        self._groups["ungrouped"].parents["all"] = None
         self._hosts = dict[str, _Host]()
+        self._layers = list[Layer]()
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """Every group that was mentioned, also `all` and `ungrouped`."""
+        return tuple(self._groups)
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Every host that was mentioned."""
+        return tuple(self._hosts)
+
+    def has_group(self, name: str) -> bool:
+        """Returns whether a group was mentioned."""
+        return name in self._groups
+
+    def layer(self, layer: Layer) -> None:
+        """Puts what files beside a source set above everything that came before."""
+        self._layers.append(layer)
 
     def group(self, name: str, at: Origin) -> None:
         """Mentions a group."""
@@ -113,16 +143,17 @@ class Draft:
         except (TypeError, ValueError) as e:
             raise at.error("ansible_group_priority is no whole number", "write for example 10") from e
 
-    def inventory(self, sources: Iterable[str]) -> Inventory:
+    def inventory(self, sources: Iterable[str], notes: tuple[str, ...] = ()) -> Inventory:
         """Returns the finished inventory; raises `InputError` for loops, ambiguous names, and where no host is."""
         sources = tuple(sources)
         if not self._hosts:
             raise InputError("no host in it", source=", ".join(sources), hint="name at least one, below “hosts:”")
         self._refuse_double_names()
         order = self._parents_first()
-        lineage = _Lineage(self._groups, order)
+        lineage = _Lineage(self._groups, order, self._layers)
         hosts = [self._finished(name, host, lineage) for name, host in self._hosts.items()]
-        return Inventory(sources=sources, hosts=tuple(hosts), groups=self._members())
+        tree = {name: Group(hosts=tuple(g.hosts), children=tuple(g.children)) for name, g in self._groups.items()}
+        return Inventory(sources=sources, hosts=tuple(hosts), groups=self._members(), tree=tree, notes=notes)
 
     def _refuse_double_names(self) -> None:
         for name, host in self._hosts.items():
@@ -158,8 +189,10 @@ class Draft:
         if name == "localhost" and host.only_listed and host.port is None:
             host.variables["ansible_connection"], host.origins["ansible_connection"] = "local", str(host.origin)
         groups, variables, origins = lineage.inherited(tuple(host.groups))
-        if host.variables:
-            variables, origins = {**variables, **host.variables}, {**origins, **host.origins}
+        own = [(host.variables, host.origins), *(layer.hosts[name] for layer in self._layers if name in layer.hosts)]
+        for set_here, written in own:
+            if set_here:
+                variables, origins = {**variables, **set_here}, {**origins, **written}
         return Host(name=name, groups=groups, variables=variables, variable_origins=origins, origin=str(host.origin))
 
     def _members(self) -> dict[str, tuple[str, ...]]:
@@ -181,8 +214,8 @@ class Draft:
 class _Lineage:
     """What groups inherit from one another, worked out once for each combination of groups that a host is in."""
 
-    def __init__(self, groups: dict[str, _Group], parents_first: Iterable[str]) -> None:
-        self._groups = groups
+    def __init__(self, groups: dict[str, _Group], parents_first: Iterable[str], layers: Iterable[Layer]) -> None:
+        self._groups, self._layers = groups, tuple(layers)
         self._depth = dict[str, int]()
         self._line = dict[str, frozenset[str]]()
         for name in parents_first:
@@ -204,5 +237,11 @@ class _Lineage:
             for name in line:
                 variables.update(self._groups[name].variables)
                 origins.update(self._groups[name].origins)
+            for names in (["all"], line[1:]):
+                for layer in self._layers:
+                    for name in names:
+                        set_here, written = layer.groups.get(name, ({}, {}))
+                        variables.update(set_here)
+                        origins.update(written)
             self._inherited[direct] = tuple(g for g in line if g != "all"), variables, origins
         return self._inherited[direct]

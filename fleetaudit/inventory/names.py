@@ -34,13 +34,18 @@ class NameProblem(ValueError):
 
 def parse_name(text: str) -> tuple[Sequence[str], int | None]:
     """Returns the names that `text` stands for, in order, and the port they share; raises `NameProblem`."""
+    check_name(text)
+    pattern, port = _split_port(text)
+    return _expand(pattern), None if port is None else _port(text, port)
+
+
+def check_name(text: str) -> None:
+    """Raises `NameProblem` for a text that can be no name, range or port: empty, with blanks in it, a template."""
     odd = _NO_NAME.search(text)
     if not text or odd:
         raise _no_name(text, odd[0] if odd else "")
     if "{{" in text:
         raise NameProblem(f"“{text}” is a template; a host's name cannot be one", "put the template in ansible_host")
-    pattern, port = _split_port(text)
-    return _expand(pattern), None if port is None else _port(text, port)
 
 
 def is_address(text: str) -> bool:

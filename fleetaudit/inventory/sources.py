@@ -1,48 +1,70 @@
-"""What an inventory source is: a list of hosts or a file, and of files only those that are read in full.
+"""What an inventory source is: a list of hosts, a file, a program or a folder of them; each goes to its reader.
 
-Rules: nothing is ever run. A source that is broken, empty or of a kind that is not read is an error with a way out;
-nothing of it is used.
+Rules: only a program that the command line names is run. A source that is broken, empty or of a kind that is not read
+is an error with a way out; nothing of it is used. Hosts come in the order in which they are first mentioned.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import os
 import re
-import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import InputError, NothingToDoError
 from ..model import Inventory
-from ..yamlfile import MAX_FILE, decode_utf8, parse
-from .beside import refuse_beside
+from ..yamlfile import MAX_FILE, Document, decode_utf8, parse
+from .beside import read_beside, unread
 from .draft import Draft
 from .host_list import read_host_list
+from .ini_format import is_section, read_ini
+from .json_text import parse_json
+from .listing import is_listing, read_listing
+from .program import read_program
+from .values import TAGS
+from .vault import Vault, decrypted_file
 from .way_out import way_out
 from .yaml_format import read_yaml
 
 _YAML_SUFFIXES = ("", ".yml", ".yaml", ".json")
-_SECTION = re.compile(r"\[[^\[\]\s]+\]\s*([#;].*)?")
+# What Ansible passes over in a folder: hidden files, variables, and what editors and packages leave.
+_IGNORED = re.compile(
+    r"^\.|^host_vars$|^group_vars$|^vars_plugins$|\.(?:pyc|pyo|swp|bak|rpm|md|txt|rst|orig|cfg|retry)$|~$"
+)
+_MAX_DEPTH = 20
 
 
-def load_inventory(sources: Sequence[str]) -> Inventory:
-    """Returns what `sources` say together: paths of YAML inventories and `host,host,` lists, later ones winning.
+def load_inventory(sources: Sequence[str], *, vault: Vault | None = None) -> Inventory:
+    """Returns what `sources` say together: paths of inventories and `host,host,` lists, later ones winning.
 
-    Hosts come in the order in which they are first mentioned. Raises `NothingToDoError` for a file that is missing,
-    `InputError` with file and line for everything that is wrong or that is not read yet.
+    `vault` decrypts whole files; values stay encrypted. Raises `NothingToDoError` for a source that is missing,
+    `InputError` with file and line for everything that is wrong or that is not read.
     """
     if not sources:
         raise NothingToDoError("no inventory: name a file, or hosts with a comma:  localhost,")
-    draft, files = Draft(), list[Path]()
-    for source in sources:
-        path = Path(source)
-        if "," in source and not _exists(path):
-            read_host_list(source, draft)
-        else:
-            read_yaml(parse(_text_of(path, source), source=source), draft)
-            files.append(path)
-    inventory = draft.inventory(sources)
-    refuse_beside(files, inventory)
-    return inventory
+    reader = _Sources(vault or Vault())
+    with _no_garbage_collection():
+        for source in sources:
+            path = Path(source)
+            if "," in source and not _exists(path):
+                read_host_list(source, reader.draft)
+            else:
+                reader.path(path, source)
+        return reader.inventory(sources)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Spares the collector: millions of objects come, none of them goes, and looking at them again takes time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _exists(path: Path) -> bool:
@@ -52,38 +74,115 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _text_of(path: Path, source: str) -> str:
-    if path.is_dir():
-        raise _refused(source, "a folder; inventories in folders are not read yet", "name the YAML files in it, each")
-    if path.suffix.lower() in (".ini", ".cfg", ".toml"):
-        raise _refused(source, f"{path.suffix[1:].upper()} inventories are not read yet")
+class _Sources:
+    """Reads the sources of one inventory into one draft."""
+
+    def __init__(self, vault: Vault) -> None:
+        self.draft = Draft()
+        self._vault = vault
+        self._folders = list[Path]()
+
+    def path(self, path: Path, source: str) -> None:
+        """Reads a source that is a file, a program or a folder, and remembers where its group_vars are."""
+        if path.is_dir():
+            self._folders.append(path)
+            if not self._folder(path, 0):
+                raise InputError(
+                    "a folder without an inventory in it", source=source, hint="name the file that is meant"
+                )
+        else:
+            self._folders.append(path.parent)
+            self._file(path, source, named=True)
+
+    def inventory(self, sources: Sequence[str]) -> Inventory:
+        """Returns the finished inventory, with the variables beside its sources and the notes about what is unread."""
+        read_beside(self._folders, self.draft, self._vault)
+        notes = tuple(unread(Path(), self._folders, self.draft))
+        return self.draft.inventory(sources, notes)
+
+    def _folder(self, folder: Path, depth: int) -> int:
+        if depth > _MAX_DEPTH:
+            raise InputError(f"folders nested deeper than {_MAX_DEPTH}", source=str(folder), hint="a loop of links?")
+        try:
+            entries = sorted(entry for entry in folder.iterdir() if not _IGNORED.search(entry.name))
+        except OSError as e:
+            raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
+        count = 0
+        for entry in entries:
+            if entry.is_dir():
+                count += self._folder(entry, depth + 1)
+            else:
+                self._file(entry, str(entry), named=False)
+                count += 1
+        return count
+
+    def _file(self, path: Path, source: str, *, named: bool) -> None:
+        data = _bytes_of(path, source)
+        if data.startswith((b"#!", b"\x7fELF")):
+            self._program(path, source, named=named)
+            return
+        text = decode_utf8(decrypted_file(data, self._vault, source=source), source=source)
+        suffix = path.suffix.lower()
+        if suffix == ".toml":
+            raise InputError("TOML inventories are not read", source=source, hint=way_out(source))
+        if suffix not in _YAML_SUFFIXES or _begins_with_a_section(text):
+            read_ini(text, source, self.draft)
+            return
+        as_json = parse_json(text, source=source)
+        try:
+            document = as_json or parse(text, source=source, tags=TAGS)
+        except InputError as no_yaml:
+            self._not_yaml(text, source, suffix, no_yaml)
+            return
+        if isinstance(document.value, str):  # names without a colon: one text to YAML, and so INI to Ansible
+            read_ini(text, source, self.draft)
+        elif is_listing(document.value, json=as_json is not None) and not _is_plugin(document):
+            read_listing(document, self.draft)
+        else:
+            read_yaml(document, self.draft)
+
+    def _not_yaml(self, text: str, source: str, suffix: str, no_yaml: InputError) -> None:
+        """Reads as INI what is no YAML, where no suffix says otherwise; raises the error of what it rather is."""
+        if suffix or not text.strip():
+            raise no_yaml
+        try:
+            read_ini(text, source, self.draft)
+        except InputError:
+            if re.search(r":\s*$", text, re.MULTILINE):  # a key of a mapping; INI has no line like this
+                raise no_yaml from None
+            raise
+
+    def _program(self, path: Path, source: str, *, named: bool) -> None:
+        if not os.access(path, os.X_OK):
+            raise InputError(
+                "a program that may not be run", source=source, hint=f"chmod +x {path}, or {way_out(source)}"
+            )
+        if not named:
+            hint = f"name it as an inventory of its own, beside the folder:  fleetaudit run {path.parent} {path}"
+            raise InputError(
+                "a program in a folder; only one that the command line names is run", source=source, hint=hint
+            )
+        read_program(path, source, self.draft)
+
+
+def _bytes_of(path: Path, source: str) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
+            return file.read(MAX_FILE + 1)
     except FileNotFoundError as e:
         hint = f"\n  for a list of hosts, add a comma:  {source}," if "/" not in source else ""
         raise NothingToDoError(f"{source}: there is no such inventory{hint}") from e
     except (OSError, ValueError) as e:
         reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
         raise InputError(f"cannot be read: {reason}", source=source) from e
-    if data.startswith((b"#!", b"\x7fELF")):
-        raise _refused(source, "a program; executable inventories are not run yet")
-    if data.startswith(b"$ANSIBLE_VAULT;"):
-        hint = f"without secrets in it:  ansible-vault view {shlex.quote(source)} > new/hosts.yml  and name that file"
-        raise InputError("encrypted by ansible-vault, which is not read yet", source=source, line=1, hint=hint)
-    text = decode_utf8(data, source=source)
-    for number, line in enumerate(text.split("\n"), 1):
-        significant = line.strip()
-        if significant and significant[0] not in "#;":
-            if _SECTION.fullmatch(significant):
-                raise _refused(source, f"“{significant}” begins a section: INI is not read yet", line=number)
-            break
-    if path.suffix.lower() not in _YAML_SUFFIXES:
-        hint = "if it is YAML, give it a name that ends in .yml, as Ansible wants it too"
-        raise InputError(f"Ansible reads no YAML from files that end in {path.suffix}", source=source, hint=hint)
-    return text
 
 
-def _refused(source: str, message: str, hint: str = "", line: int = 0) -> InputError:
-    out = way_out(source)
-    return InputError(message, source=source, line=line, hint=f"{hint}; or {out}" if hint else out)
+def _begins_with_a_section(text: str) -> bool:
+    for line in map(str.strip, text.splitlines()):
+        if line and line[0] not in "#;":
+            return is_section(line)
+    return False
+
+
+def _is_plugin(document: Document) -> bool:
+    return isinstance(document.value, Mapping) and bool(document.value.get("plugin"))

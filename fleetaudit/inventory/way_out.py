@@ -1,4 +1,4 @@
-"""The one way out of everything that Ansible reads and we do not yet: its own translation into YAML."""
+"""The one way out of everything that Ansible reads and we do not: its own listing of it."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import shlex
 def way_out(source: str) -> str:
     """Returns, for a hint, the command that makes an inventory of `source` that is read; in a folder of its own,
     because group_vars beside it are folded in already."""
-    command = f"mkdir -p new && ansible-inventory -i {shlex.quote(source)} --list --yaml > new/hosts.yml"
-    return f"convert it:  {command}  and name new/hosts.yml"
+    command = f"mkdir -p new && ansible-inventory -i {shlex.quote(source)} --list > new/hosts.json"
+    return f"convert it:  {command}  and name new/hosts.json"

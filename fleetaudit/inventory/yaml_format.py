@@ -26,24 +26,13 @@ def read_yaml(document: Document, draft: Draft) -> None:
     """Puts every group and host of `document` into `draft`; raises `InputError` at what does not belong there."""
     top = document.value
     if not isinstance(top, Mapping):
-        looks_ini = isinstance(top, str)
-        raise document.error(
-            f"{_kind(top)} where a mapping of groups belongs" + (": an INI inventory?" if looks_ini else ""),
-            hint=way_out(document.source) if looks_ini else _SHAPE,
-        )
+        raise document.error(f"{_kind(top)} where a mapping of groups belongs", hint=_SHAPE)
     if top.get("plugin"):
         raise document.error(
             "the configuration of an inventory plugin, which is not run here",
             ["plugin"],
             key=True,
             hint=way_out(document.source),
-        )
-    if "_meta" in top:
-        raise document.error(
-            "what `ansible-inventory --list` or a script prints; not read yet",
-            ["_meta"],
-            key=True,
-            hint="print it as YAML instead:  ansible-inventory -i SOURCE --list --yaml > new/hosts.yml",
         )
     reader = _Reader(document, draft)
     for name, body in top.items():
@@ -87,8 +76,10 @@ class _Reader:
                     f"{_kind(entries)} where the {key} of “{name}” belong, as a mapping", where, hint=_hint_for(key)
                 )
             if key == "hosts":
+                written = self._document.written(entries)
                 for host, variables in entries.items():
-                    self._host([*where, host], name, host, variables)
+                    at = self._origin_in(written, [*where, host])
+                    self._host([*where, host], name, host, variables, at)
             elif key == "children":
                 for child, inner in entries.items():
                     self.group([*where, child], child, inner)
@@ -98,10 +89,9 @@ class _Reader:
                     self._check_variable([*where, variable], variable)
                     self._draft.set_group(name, variable, value, self._origin([*where, variable]))
 
-    def _host(self, path: list[Any], group: str, text: Any, variables: Any) -> None:
+    def _host(self, path: list[Any], group: str, text: Any, variables: Any, at: Origin) -> None:
         if not isinstance(text, str):
             raise self._no_text(path, text, "host")
-        at = self._origin(path)
         try:
             names, port = parse_name(text)
         except NameProblem as e:
@@ -115,7 +105,8 @@ class _Reader:
                 hint=f"write them as  {text}: {{ansible_host: 192.0.2.1}}",
             )
         self._refuse_groups(path, text, variables)
-        places = [(v, value, self._origin([*path, v])) for v, value in variables.items()]
+        written = self._document.written(variables)
+        places = [(v, value, self._origin_in(written, [*path, v])) for v, value in variables.items()]
         for name in names:
             self._draft.host(name, group, port, at)
             for variable, value, origin in places:
@@ -164,6 +155,11 @@ class _Reader:
         return self._document.error(
             f"a {what}'s name that YAML reads as {_kind(name)}", path, key=True, hint="put the name in quotes"
         )
+
+    def _origin_in(self, written: Mapping[Any, tuple[int, int, int, int]], path: list[Any]) -> Origin:
+        """Returns where the key that ends `path` is; `written` are the places in its mapping, for most are there."""
+        place = written.get(path[-1])
+        return Origin(self._document.source, place[0], place[1]) if place else self._origin(path)
 
     def _origin(self, path: list[Any]) -> Origin:
         line, column = self._document.key_at(path)

@@ -1,0 +1,234 @@
+"""ansible.cfg and its environment variables: what they say about connections, and what of it cannot be followed.
+
+Rules: found where Ansible finds it: ANSIBLE_CONFIG, the current folder unless anybody may write there, the home folder,
+/etc/ansible. The environment beats the file. A setting that changes how inventories are read is refused, never passed
+over; one that is merely not followed is a note.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from ..errors import ConfigError, InputError
+from ..model import Frozen
+
+NAME = "ansible.cfg"
+_SYSTEM = Path("/etc/ansible") / NAME
+
+
+class Settings(Frozen, frozen=True, kw_only=True):
+    """What Ansible's own configuration sets about connections; None is "not set". `origins` tells where: file:line,
+    or the name of an environment variable."""
+
+    remote_user: str | None = None
+    remote_port: int | None = None
+    private_key_file: str | None = None
+    timeout: int | None = None
+    forks: int | None = None
+    host_key_checking: bool | None = None
+    ssh_args: str | None = None
+    ssh_common_args: str | None = None
+    ssh_extra_args: str | None = None
+    become: bool | None = None
+    become_method: str | None = None
+    become_user: str | None = None
+    vault_password_file: str | None = None
+    origins: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+
+# Field: its kind, its environment variables, and its places in the file; the first that is set counts.
+_PLACES: dict[str, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]] = {
+    "remote_user": ("text", ("ANSIBLE_REMOTE_USER",), (("defaults", "remote_user"),)),
+    "remote_port": ("number", ("ANSIBLE_REMOTE_PORT",), (("defaults", "remote_port"),)),
+    "private_key_file": ("path", ("ANSIBLE_PRIVATE_KEY_FILE",), (("defaults", "private_key_file"),)),
+    "timeout": (
+        "number",
+        ("ANSIBLE_SSH_TIMEOUT", "ANSIBLE_TIMEOUT"),
+        (("ssh_connection", "timeout"), ("defaults", "timeout")),
+    ),
+    "forks": ("number", ("ANSIBLE_FORKS",), (("defaults", "forks"),)),
+    "host_key_checking": (
+        "truth",
+        ("ANSIBLE_SSH_HOST_KEY_CHECKING", "ANSIBLE_HOST_KEY_CHECKING"),
+        (("ssh_connection", "host_key_checking"), ("defaults", "host_key_checking")),
+    ),
+    "ssh_args": ("text", ("ANSIBLE_SSH_ARGS",), (("ssh_connection", "ssh_args"),)),
+    "ssh_common_args": ("text", ("ANSIBLE_SSH_COMMON_ARGS",), (("ssh_connection", "ssh_common_args"),)),
+    "ssh_extra_args": ("text", ("ANSIBLE_SSH_EXTRA_ARGS",), (("ssh_connection", "ssh_extra_args"),)),
+    "become": ("truth", ("ANSIBLE_BECOME",), (("privilege_escalation", "become"),)),
+    "become_method": ("text", ("ANSIBLE_BECOME_METHOD",), (("privilege_escalation", "become_method"),)),
+    "become_user": ("text", ("ANSIBLE_BECOME_USER",), (("privilege_escalation", "become_user"),)),
+    "vault_password_file": ("path", ("ANSIBLE_VAULT_PASSWORD_FILE",), (("defaults", "vault_password_file"),)),
+}
+# Settings that change what an inventory means or how hosts are reached, with the values that change nothing.
+_REFUSED: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
+    ("defaults", "hash_behaviour"): ("ANSIBLE_HASH_BEHAVIOUR", ("replace",)),
+    ("defaults", "precedence"): ("ANSIBLE_PRECEDENCE", ()),
+    ("defaults", "duplicate_dict_key"): ("ANSIBLE_DUPLICATE_YAML_DICT_KEY", ("error", "warn", "ignore")),
+    ("defaults", "transport"): ("ANSIBLE_TRANSPORT", ("ssh", "smart", "paramiko")),
+    ("defaults", "vault_identity_list"): ("ANSIBLE_VAULT_IDENTITY_LIST", ()),
+    ("defaults", "ask_vault_pass"): ("ANSIBLE_ASK_VAULT_PASS", ("false", "no", "0")),
+    ("defaults", "yaml_valid_extensions"): ("ANSIBLE_YAML_FILENAME_EXT", ()),
+    ("defaults", "inventory_ignore_extensions"): ("ANSIBLE_INVENTORY_IGNORE", ()),
+    ("defaults", "inventory_ignore_patterns"): ("ANSIBLE_INVENTORY_IGNORE_REGEX", ()),
+    ("defaults", "vars_plugins_enabled"): ("ANSIBLE_VARS_ENABLED", ("host_group_vars",)),
+    ("inventory", "enable_plugins"): ("ANSIBLE_INVENTORY_ENABLED", ()),
+    ("inventory", "ignore_extensions"): ("", ()),
+    ("inventory", "ignore_patterns"): ("", ()),
+    ("ssh_connection", "ssh_executable"): ("ANSIBLE_SSH_EXECUTABLE", ("ssh", "/usr/bin/ssh")),
+    ("ssh_connection", "pkcs11_provider"): ("ANSIBLE_PKCS11_PROVIDER", ()),
+    ("ssh_connection", "private_key"): ("ANSIBLE_PRIVATE_KEY", ()),
+    ("paramiko_connection", "proxy_command"): ("ANSIBLE_PARAMIKO_PROXY_COMMAND", ()),
+}  # fmt: skip
+_NOTES = {
+    "connection_password_file": "passwords are not honoured yet",
+    "become_password_file": "become is not honoured yet",
+}
+_TRUE, _FALSE = {"yes", "true", "on", "1", "y", "t"}, {"no", "false", "off", "0", "n", "f"}
+
+
+def load_settings(
+    sources: Iterable[str] = (), *, environment: Mapping[str, str] | None = None, system: Path = _SYSTEM
+) -> Settings:
+    """Returns the settings that Ansible would use if it were started here now.
+
+    A note tells of an ansible.cfg beside one of the inventories `sources` that is not the one read. Raises
+    `ConfigError` where ANSIBLE_CONFIG names no file, `InputError` with file and line for what is refused.
+    """
+    environment = os.environ if environment is None else environment
+    file, notes = _found(environment, system)
+    config = _File(file) if file else None
+    for place, (variable, harmless) in _REFUSED.items():
+        for value, origin in _said((variable,) if variable else (), (place,), environment, config):
+            if value.strip().lower() not in harmless:
+                raise _refused(place[1], origin)
+    values: dict[str, str | int | bool] = {}
+    origins = dict[str, str]()
+    for name, (kind, variables, places) in _PLACES.items():
+        said = next(_said(variables, places, environment, config), None)
+        if said:
+            values[name], origins[name] = _typed(kind, said, name, config), said[1]
+    if values.get("host_key_checking") is False:
+        at = origins["host_key_checking"]
+        notes.append(f"host_key_checking in {at} is not followed: host keys are checked; --host-key-policy says how")
+    for key, why in _NOTES.items():
+        for _, origin in _said((f"ANSIBLE_{key.upper()}",), (("defaults", key),), environment, config):
+            notes.append(f"{key} in {origin} is not followed: {why}")
+    notes += _others_beside(sources, file)
+    return Settings(**values, origins=origins, notes=tuple(notes))  # type: ignore[arg-type]  # _typed made them fit
+
+
+def _found(environment: Mapping[str, str], system: Path) -> tuple[Path | None, list[str]]:
+    if named := environment.get("ANSIBLE_CONFIG"):
+        path = Path(os.path.expandvars(named)).expanduser()
+        path = path / NAME if path.is_dir() else path
+        if not path.exists():
+            raise ConfigError(f"ANSIBLE_CONFIG names {path}, and there is no such file")
+        return path, []
+    notes = list[str]()
+    here = Path(NAME)
+    if here.exists():
+        if not Path().stat().st_mode & stat.S_IWOTH:
+            return here, []
+        notes.append(f"{NAME} in the current folder is not read: anybody may write there")
+    home = Path(environment.get("HOME") or "~").expanduser() / f".{NAME}"
+    return next((path for path in (home, system) if os.access(path, os.R_OK)), None), notes
+
+
+class _File:
+    """One ansible.cfg: its settings, and the line of each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=(";",))
+        try:
+            text = path.read_text("utf-8")
+            self._parser.read_string(text, source=str(path))
+        except (OSError, ValueError) as e:
+            raise InputError("cannot be read", source=str(path)) from e
+        except configparser.Error as e:
+            line = getattr(e, "lineno", 0) or 0
+            raise InputError("is no ansible.cfg: neither a section nor a setting", source=str(path), line=line) from e
+        self._lines = text.splitlines()
+
+    def get(self, section: str, key: str) -> str | None:
+        return self._parser.get(section, key, fallback=None)
+
+    def origin(self, section: str, key: str) -> str:
+        """Returns file:line of a setting."""
+        inside = ""
+        for number, line in enumerate(self._lines, 1):
+            stripped = line.strip()
+            if stripped.startswith("["):
+                inside = stripped[1:].partition("]")[0]
+            elif inside == section and stripped.lower().replace(":", "=").partition("=")[0].strip() == key:
+                return f"{self.path}:{number}"
+        return str(self.path)
+
+
+def _said(
+    variables: Iterable[str], places: Iterable[tuple[str, str]], environment: Mapping[str, str], config: _File | None
+) -> Iterator[tuple[str, str]]:
+    """Yields what is set, the one that counts first, each with its origin."""
+    for variable in variables:
+        if value := environment.get(variable):
+            yield value, variable
+    for section, key in places:
+        if config and (value := config.get(section, key)):
+            yield value, config.origin(section, key)
+
+
+def _typed(kind: str, said: tuple[str, str], name: str, config: _File | None) -> str | int | bool:
+    value, origin = said[0].strip(), said[1]
+    if "{{" in value:
+        raise _error(
+            f"{name} is a template, and templates in {NAME} are not rendered", origin, "write the value itself"
+        )
+    if kind == "number":
+        if not (value.isascii() and value.isdecimal() and int(value[:9]) > 0):
+            raise _error(f"{name} is no number above 0", origin)
+        return int(value[:9])
+    if kind == "truth":
+        if value.lower() not in _TRUE | _FALSE:
+            raise _error(f"{name} is neither yes nor no", origin, "write true or false")
+        return value.lower() in _TRUE
+    if kind == "path":
+        path = Path(os.path.expandvars(value.strip("\"'"))).expanduser()
+        return str(config.path.absolute().parent / path if config and ":" in origin else path)
+    return value.strip("\"'") if kind == "text" and value[:1] in "\"'" and value[:1] == value[-1:] else value
+
+
+def _refused(key: str, origin: str) -> InputError:
+    return _error(
+        f"“{key}” changes how inventories or hosts are read, and is not followed here",
+        origin,
+        "start without it:  ANSIBLE_CONFIG=FILE names another ansible.cfg, an empty one too",
+    )
+
+
+def _error(message: str, origin: str, hint: str = "") -> InputError:
+    source, _, line = origin.rpartition(":")
+    if not line.isdecimal():
+        return InputError(message, source=origin, hint=hint)
+    return InputError(message, source=source, line=int(line), hint=hint)
+
+
+def _others_beside(sources: Iterable[str], file: Path | None) -> Iterator[str]:
+    seen = set[Path]()
+    for source in sources:
+        path = Path(source)
+        try:
+            if not path.exists():
+                continue  # a list of hosts, or missing: whoever reads it says so
+            other = (path if path.is_dir() else path.parent) / NAME
+            if other in seen or not other.exists() or (file and other.samefile(file)):
+                continue
+        except (OSError, ValueError):
+            continue
+        seen.add(other)
+        yield f"{other} is not read, nor would Ansible from here: start in that folder, or set ANSIBLE_CONFIG={other}"
