@@ -1,20 +1,22 @@
 """Which host is asked what: every selected host exactly once, however many plays match it. Pure.
 
-Rules: a host is probed once, with the union of what its plays ask. Where two plays want different things of one host,
-that is an error before anything is connected, never a choice made in silence. A selected host that no play matches
-stays in the plan and says so. Hosts that are asked the same share one tuple, so ten thousand hosts cost little.
+Rules: a host is probed once, with the union of what its plays ask. Where two plays want of one host what cannot both
+be met, that is an error before anything is connected, never a choice made in silence. A selected host that no play
+matches stays in the plan and says so. Hosts that are asked the same share one tuple, so ten thousand hosts cost little.
+Tags choose scenarios and rules as Ansible's choose tasks; the controls of a chosen scenario are chosen with it.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from .errors import InputError
+from .errors import InputError, NothingToDoError
 from .model import (
+    ExposureRule,
     Host,
     HostPlan,
     Inventory,
@@ -25,11 +27,15 @@ from .model import (
     Plan,
     Play,
     Playbook,
+    Rule,
     Scenario,
     SshTarget,
     SysctlRule,
 )
-from .playbook import same_experiment
+from .playbook import contradictory, same_experiment
+from .rules import chosen
+
+R = TypeVar("R", bound=Rule)
 
 
 def make_plan(
@@ -39,17 +45,27 @@ def make_plan(
     targets: Mapping[str, SshTarget | LocalTarget | KernelTarget | NotAudited],
     selected: Collection[str],
     select: Callable[[str], Collection[str]],
+    tags: Collection[str] = (),
+    skip_tags: Collection[str] = (),
 ) -> Plan:
     """Returns what each of the `selected` hosts is asked, in inventory order.
 
-    `targets` says how each selected host is reached; `select` gives the names that a play's pattern matches. Raises
-    `InputError` where plays contradict each other on a host; what `select` raises passes through.
+    `targets` says how each selected host is reached; `select` gives the names that a play's pattern matches. `tags`
+    and `skip_tags` are those of the command line. Raises `InputError` where plays contradict each other on a host,
+    `NothingToDoError` where the tags leave nothing; what `select` raises passes through.
     """
     wanted = frozenset(selected)
     strangers = wanted - {host.name for host in inventory.hosts}
     if strangers:
         raise ValueError(f"selected and not in the inventory: {', '.join(sorted(strangers))}")
-    plays = [_Placed(book.source, play, frozenset(select(play.hosts))) for book in playbooks for play in book.plays]
+    kept = [(book.source, _tagged(play, tags, skip_tags)) for book in playbooks for play in book.plays]
+    if not any(map(_asks, (play for _, play in kept))):
+        raise NothingToDoError(
+            f"no scenario and no rule has the tags that are asked for (--tags {','.join(sorted(tags)) or 'all'}"
+            + (f" --skip-tags {','.join(sorted(skip_tags))})" if skip_tags else ")")
+        )
+    # A play that the tags left empty still matches its hosts: they were not forgotten.
+    plays = [_Placed(source, play, frozenset(select(play.hosts))) for source, play in kept]
     asked = dict[tuple[int, ...], _Asked]()
     hosts = list[HostPlan]()
     for host in inventory.hosts:
@@ -72,7 +88,41 @@ class _Asked(NamedTuple):
     trials: int = 1
     isolation: Isolation = "auto"
     sysctls_collect: tuple[str, ...] = ()
-    sysctls_expect: Mapping[str, SysctlRule] = {}
+    sysctls_expect: Mapping[str, tuple[SysctlRule, ...]] = {}
+    exposure_expect: Mapping[str, tuple[ExposureRule, ...]] = {}
+    kernels_expect: Mapping[str, tuple[Rule, ...]] = {}
+
+
+def _tagged(play: Play, only: Collection[str], skip: Collection[str]) -> Play:
+    """Returns the play with what the tags choose; what is in it has its tags beside its own."""
+
+    def takes(own: Collection[str]) -> bool:
+        return chosen({*play.tags, *own}, only, skip)
+
+    def those(rules: Mapping[str, tuple[R, ...]]) -> dict[str, tuple[R, ...]]:
+        taken = {key: tuple(rule for rule in some if takes(rule.tags)) for key, some in rules.items()}
+        return {key: some for key, some in taken.items() if some}
+
+    names = {s.name for s in play.scenarios if takes(s.tags)}
+    wanted = [s for s in play.scenarios if s.name in names]
+    names |= {s.control for s in wanted if s.control is not None}
+    if any("RST" in ending for s in wanted for ending in s.expect):
+        names |= {s.name for s in play.scenarios if s.positive}
+    sysctls = those(play.sysctls_expect)
+    read = (key for key in play.sysctls_collect if key in sysctls or (takes(()) and key not in play.sysctls_expect))
+    return msgspec.structs.replace(
+        play,
+        scenarios=tuple(s for s in play.scenarios if s.name in names),
+        sysctls_collect=tuple(read),
+        sysctls_expect=sysctls,
+        exposure_expect=those(play.exposure_expect),
+        kernels_expect=those(play.kernels_expect),
+    )
+
+
+def _asks(play: Play) -> bool:
+    asked = (play.scenarios, play.sysctls_collect, play.sysctls_expect, play.exposure_expect, play.kernels_expect)
+    return any(asked)
 
 
 def _host_plan(
@@ -100,6 +150,8 @@ def _host_plan(
         isolation=asked.isolation,
         sysctls_collect=asked.sysctls_collect,
         sysctls_expect={**asked.sysctls_expect},
+        exposure_expect={**asked.exposure_expect},
+        kernels_expect={**asked.kernels_expect},
     )
 
 
@@ -107,13 +159,18 @@ def _union(plays: Sequence[_Placed], host: str) -> _Asked:
     """Returns what the plays that match a host ask of it together."""
     if not plays:
         return _Asked()
+    for one, other in itertools.combinations(plays, 2):
+        if what := contradictory(one.play, other.play):
+            raise _contradiction(one, other, f"expect different things of {what}", host)
     trials = max(placed.play.trials for placed in plays)
     return _Asked(
         scenarios=_scenarios(plays, trials, host),
         trials=trials,
         isolation=_isolation(plays, host),
         sysctls_collect=tuple(dict.fromkeys(glob for placed in plays for glob in placed.play.sysctls_collect)),
-        sysctls_expect=_expectations(plays, host),
+        sysctls_expect=_rules(placed.play.sysctls_expect for placed in plays),
+        exposure_expect=_rules(placed.play.exposure_expect for placed in plays),
+        kernels_expect=_rules(placed.play.kernels_expect for placed in plays),
     )
 
 
@@ -135,6 +192,7 @@ def _both(one: Scenario, other: Scenario) -> Scenario:
         one,
         families=tuple(dict.fromkeys((*one.families, *other.families))),
         trials=max(one.trials or 0, other.trials or 0),
+        tags=tuple(dict.fromkeys((*one.tags, *other.tags))),
     )
 
 
@@ -146,14 +204,13 @@ def _isolation(plays: Sequence[_Placed], host: str) -> Isolation:
     return asked[0].play.isolation if asked else "auto"
 
 
-def _expectations(plays: Sequence[_Placed], host: str) -> dict[str, SysctlRule]:
-    union = dict[str, tuple[SysctlRule, _Placed]]()
-    for placed in plays:
-        for key, rule in placed.play.sysctls_expect.items():
-            before, first = union.setdefault(key, (rule, placed))
-            if before != rule:
-                raise _contradiction(first, placed, f"expect different things of {key}", host)
-    return {key: rule for key, (rule, _) in union.items()}
+def _rules(wanted: Iterable[Mapping[str, tuple[R, ...]]]) -> dict[str, tuple[R, ...]]:
+    """Returns all that is wanted, by name; what several plays want alike counts once."""
+    union = dict[str, tuple[R, ...]]()
+    for rules in wanted:
+        for key, some in rules.items():
+            union[key] = tuple(dict.fromkeys((*union.get(key, ()), *some)))
+    return union
 
 
 def _contradiction(one: _Placed, other: _Placed, what: str, host: str) -> InputError:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.errors import InputError
+from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Host, HostPlan, Inventory, LocalTarget, NotAudited, Plan, Playbook, SshTarget
 from fleetaudit.plan import make_plan
 from fleetaudit.playbook import load_playbook, parse_playbook
@@ -23,7 +23,12 @@ def inventory(names: Sequence[str] = HOSTS) -> Inventory:
 
 
 def plan(
-    *books: Playbook, selected: Collection[str] = HOSTS, names: Sequence[str] = HOSTS, refused: Collection[str] = ()
+    *books: Playbook,
+    selected: Collection[str] = HOSTS,
+    names: Sequence[str] = HOSTS,
+    refused: Collection[str] = (),
+    tags: Collection[str] = (),
+    skip_tags: Collection[str] = (),
 ) -> Plan:
     targets = {
         name: NotAudited(name=name, stage="inventory", reason="no such connection")
@@ -37,6 +42,8 @@ def plan(
         targets=targets,
         selected=selected,
         select=lambda pattern: [n for n in names if pattern == "all" or fnmatch.fnmatchcase(n, pattern)],
+        tags=tags,
+        skip_tags=skip_tags,
     )
 
 
@@ -154,6 +161,16 @@ def test_hosts_that_are_asked_the_same_share_one_tuple() -> None:
             "sysctls: {expect: {net.ipv4.tcp_sack: {equals: 0}}}",
             "expect different things of net.ipv4.tcp_sack",
         ),
+        (
+            "sysctls: {expect: {net.ipv4.tcp_rmem: {position: 3, at_least: 9}}}",
+            "sysctls: {expect: {net.ipv4.tcp_rmem: {equals: 1 2 8}}}",
+            "expect different things of net.ipv4.tcp_rmem",
+        ),
+        (
+            "exposure: {expect: {unread_sockets: {at_least: 9}}}",
+            "exposure: {expect: {unread_sockets: {at_most: 8}}}",
+            "expect different things of unread_sockets",
+        ),
         ("isolation: host", "isolation: namespace", "want different isolation"),
     ],
 )
@@ -198,3 +215,113 @@ def test_what_select_raises_passes_through() -> None:
 def test_a_selected_name_that_is_no_host_is_a_bug_and_not_passed_over() -> None:
     with pytest.raises(ValueError, match="web9"):
         plan(book(play("All", "all")), selected=["web9"])
+
+
+def test_what_two_plays_want_of_one_host_adds_up_where_it_can_be_met() -> None:
+    one = play(
+        "One",
+        "all",
+        "sysctls: {expect: {net.x: {at_least: 1}, net.y: {equals: 2}}}",
+        "exposure: {expect: {unread_sockets: {at_most: 5}}}",
+        "kernels: {expect: {same_ending_within_build: true}}",
+    )
+    two = play(
+        "Two",
+        "web*",
+        "sysctls: {expect: {net.x: {at_most: 5, severity: error}, net.y: {equals: 2}}}",
+        "exposure: {expect: {unread_sockets: {at_most: 3}}}",
+        "kernels: {expect: {same_ending_within_build: {severity: error}}}",
+    )
+    made = plan(book(one), book(two))
+    web, db = of(made, "web1"), of(made, "db1")
+    assert [(r.at_least, r.at_most) for r in web.sysctls_expect["net.x"]] == [(1, None), (None, 5)]
+    assert len(web.sysctls_expect["net.y"]) == len(db.sysctls_expect["net.x"]) == 1
+    assert [r.at_most for r in web.exposure_expect["unread_sockets"]] == [5, 3]
+    assert [r.severity for r in web.kernels_expect["same_ending_within_build"]] == ["warning", "error"]
+    assert [r.severity for r in db.kernels_expect["same_ending_within_build"]] == ["warning"]
+
+
+# ---- tags ----------------------------------------------------------------------------------------------------------
+
+TAGGED = """
+- name: Tagged
+  hosts: all
+  scenarios:
+    - unread-close/unread-close
+    - name: mine
+      title: Mine
+      tags: [mine]
+      steps: [peer sends 5 bytes, closer closes]
+      expect: RST
+      control: drained-close
+    - name: idle
+      title: Idle
+      tags: [idle, never]
+      steps: [closer closes]
+      expect: FIN
+  sysctls:
+    collect: [net.ipv4.tcp_*]
+    expect:
+      net.x: [{at_least: 1, tags: [mine]}, {at_most: 5}]
+      net.y: {equals: 1}
+  exposure: {expect: {unread_sockets: {at_most: 5, tags: [mine]}, aborts_failed: {at_most: 0}}}
+  kernels: {expect: {same_ending_within_build: {tags: [mine]}}}
+- name: Whole
+  hosts: web*
+  tags: [whole]
+  scenarios: [unread-close/idle-close]
+  sysctls: {collect: [net.core.somaxconn]}
+"""
+
+
+def test_without_tags_all_is_asked_but_what_says_never() -> None:
+    made = of(plan(book(TAGGED)), "web1")
+    assert names_of(made) == ["drained-close", "zero-linger-close", "unread-close", "mine", "idle-close"]
+    assert set(made.sysctls_expect) == {"net.x", "net.y"}
+
+
+def test_a_tag_takes_what_has_it_and_the_controls_that_it_needs() -> None:
+    made = of(plan(book(TAGGED), tags=["mine"]), "web1")
+    assert names_of(made) == ["drained-close", "zero-linger-close", "mine"]
+    assert made.sysctls_collect == ("net.x",)
+    assert {key: len(rules) for key, rules in made.sysctls_expect.items()} == {"net.x": 1}
+    assert set(made.exposure_expect) == {"unread_sockets"}
+    assert set(made.kernels_expect) == {"same_ending_within_build"}
+
+
+def test_a_tag_that_is_skipped_leaves_out_what_has_it() -> None:
+    made = of(plan(book(TAGGED), skip_tags=["mine"]), "web1")
+    assert "mine" not in names_of(made)
+    assert {key: len(rules) for key, rules in made.sysctls_expect.items()} == {"net.x": 1, "net.y": 1}
+    assert set(made.exposure_expect) == {"aborts_failed"}
+    assert made.kernels_expect == {}
+
+
+def test_a_skipped_control_is_run_where_a_chosen_scenario_needs_it() -> None:
+    made = of(plan(book(TAGGED), tags=["mine"], skip_tags=["untagged"]), "web1")
+    assert names_of(made) == ["drained-close", "zero-linger-close", "mine"]
+
+
+def test_never_is_asked_by_one_of_its_tags() -> None:
+    assert names_of(of(plan(book(TAGGED), tags=["idle"]), "db1")) == ["idle"]
+
+
+def test_a_plays_tag_belongs_to_all_that_is_in_it() -> None:
+    made = plan(book(TAGGED), tags=["whole"])
+    assert names_of(of(made, "web1")) == ["idle-close"]
+    assert of(made, "web1").sysctls_collect == ("net.core.somaxconn",)
+    assert of(made, "db1").scenarios == ()
+    assert not isinstance(of(made, "db1").target, NotAudited), "a play matches it, whatever the tags leave of it"
+
+
+def test_tags_that_leave_nothing_to_ask_are_refused() -> None:
+    with pytest.raises(NothingToDoError, match="--tags nothing-such"):
+        plan(book(TAGGED), tags=["nothing-such"])
+
+
+def test_one_scenario_under_different_tags_is_one_experiment() -> None:
+    mine = "{{name: mine, title: Mine, steps: [closer closes], expect: FIN, tags: [{}]}}"
+    made = plan(
+        book(play("One", "all", scenarios=mine.format("a"))), book(play("Two", "all", scenarios=mine.format("b")))
+    )
+    assert [s.tags for s in of(made, "db1").scenarios] == [("a", "b")]

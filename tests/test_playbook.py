@@ -155,6 +155,30 @@ def test_a_playbook_that_is_nowhere_is_named(name: str, tmp_path: Path, monkeypa
         load_playbook(Path(name))
 
 
+WRONG = [
+    ("sysctls: {expect: {net.a: []}}", "empty list"),
+    ("sysctls: {expect: {net.a: [{equals: 1}, {at_least: 2}]}}", "no value"),
+    ("sysctls: {expect: {net.a: {present: false, equals: 1}}}", "no value"),
+    ("sysctls: {expect: {net.a: {position: 2}}}", "a position is for"),
+    ("sysctls: {expect: {net.a: {position: 2, is_default: true}}}", "a position is for"),
+    ("sysctls: {expect: {net.a: {position: 0, equals: 1}}}", ">= 1"),
+    ("sysctls: {expect: {net.a: {is_default: false}}}", "only “is_default: true”"),
+    ("sysctls: {expect: {net.a: {matches: '('}}}", "no regular expression"),
+    ("sysctls: {expect: {net.a: {matches: '(a+)+'}}}", "repeats a group that itself repeats"),
+    ("sysctls: {expect: {net.a: {equals: 1, when: {kernel: 6.1}}}}", "a number where text belongs"),
+    ("sysctls: {expect: {net.a: {equals: 1, when: {kernel: '6.1'}}}}", "no comparison of a kernel release"),
+    ("sysctls: {expect: {net.a: {equals: 1, when: {kernal: '>6'}}}}", "did you mean “kernel”?"),
+    ("sysctls: {expect: {net.a: {equals: 1, tags: [a b]}}}", "matching regex"),
+    ("exposure: {expect: {aborts: {at_most: 1}}}", "unknown key “aborts”"),
+    ("exposure: {expect: {aborts_failed: {}}}", "no test; say at_most or at_least"),
+    ("exposure: {expect: {aborts_failed: {at_most: 1, at_least: 2}}}", "no value"),
+    ("exposure: {expect: {aborts_failed: {at_most: -1}}}", ">= 0"),
+    ("kernels: {expect: {same_ending_within_build: false}}", "only “true”"),
+    ("kernels: {expect: {same_ending: true}}", "did you mean “same_ending_within_build”?"),
+    ("adjust: {idle-close: {severity: error}}", "none of this play"),
+]
+
+
 # ---- plays ---------------------------------------------------------------------------------------------------------
 
 
@@ -192,7 +216,7 @@ def test_a_play_says_what_the_file_says() -> None:
         "net.ipv4.tcp_rmem",
         "net.ipv4.tcp_fin_timeout",
     )
-    rules = play.sysctls_expect
+    rules = {key: rule for key, (rule,) in play.sysctls_expect.items()}
     assert (rules["net.ipv4.tcp_rfc1337"].equals, rules["net.ipv4.tcp_rfc1337"].because) == ("1", "It is old.")
     assert rules["net.ipv4.tcp_rmem"].one_of == ("4096 131072 33554432", "5")
     assert (rules["net.ipv4.tcp_fin_timeout"].at_least, rules["net.ipv4.tcp_fin_timeout"].at_most) == (10, 60)
@@ -232,6 +256,7 @@ def test_a_play_says_what_the_file_says() -> None:
             "no value",
         ),
         ("- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {equals: cubic, at_most: 3}\n", 5, "no value"),
+        *((f"- name: x\n  hosts: all\n  {text}\n", 3, said) for text, said in WRONG),
     ],
 )
 def test_a_play_that_makes_no_sense_is_refused_at_its_line(text: str, line: int, said: str) -> None:
@@ -302,6 +327,67 @@ def test_a_control_that_names_a_control_itself_is_refused() -> None:
     assert "names a control itself" in refusal(scenarios(chained)).message
 
 
+# ---- a scenario that a play adjusts ---------------------------------------------------------------------------------
+
+TAKEN = "- name: x\n  hosts: all\n  scenarios: [unread-close/*]\n  adjust:\n"
+
+
+def adjusted(text: str, name: str) -> Scenario:
+    return by_name(read(f"{TAKEN}    {name}: {text}\n"))[name]
+
+
+def test_an_adjusted_scenario_is_the_shipped_one_but_for_what_is_said(shipped: Playbook) -> None:
+    found = adjusted("{severity: error, fix: Ours., when: {kernel: '>=6.1', groups: web}}", "reread-fin-close")
+    was = by_name(shipped.plays[0])["reread-fin-close"]
+    assert (found.severity, found.fix, found.expect) == ("error", "Ours.", ("FIN",))
+    assert (found.when.kernel, found.when.groups) == (">=6.1", ("web",))
+    assert (found.steps, found.families, found.because) == (was.steps, was.families, was.because)
+    assert adjusted("{trials: 9, because: Mine., tags: [a]}", "idle-close").trials == 9
+
+
+def test_an_adjusted_ending_needs_a_control_where_it_becomes_a_reset() -> None:
+    assert "names no control" in refusal(f"{TAKEN}    reread-fin-close: {{expect: RST}}\n").message
+    found = adjusted("{expect: RST, control: drained-close}", "reread-fin-close")
+    assert (found.expect, found.control) == (("RST",), "drained-close")
+    assert adjusted("{expect: FIN}", "unread-close").control is None
+
+
+def test_an_adjusted_control_must_still_end_the_other_way() -> None:
+    error = refusal(f"{TAKEN}    drained-close: {{expect: [FIN, nothing, 'FIN, then RST'], control: idle-close}}\n")
+    assert "may end alike" in error.message
+
+
+def test_the_positive_control_stays_one_when_its_severity_is_adjusted() -> None:
+    assert adjusted("{severity: error}", "zero-linger-close").positive
+
+
+def test_a_name_that_is_adjusted_and_not_there_is_refused_with_its_neighbour() -> None:
+    error = refusal(f"{TAKEN}    reread-fin-clsoe: {{severity: error}}\n")
+    assert "did you mean “reread-fin-close”?" in error.message
+    assert error.line == 5
+
+
+# ---- plays that contradict each other ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "refused"), [("all", "web", True), ("web", "web", True), ("web", "db", False)]
+)
+def test_plays_that_surely_meet_and_cannot_both_be_met_are_refused_when_they_are_read(
+    one: str, other: str, refused: bool
+) -> None:
+    text = (
+        f"- name: One\n  hosts: {one}\n  sysctls: {{expect: {{net.a: {{at_least: 5}}}}}}\n"
+        f"- name: Two\n  hosts: {other}\n  sysctls: {{expect: {{net.a: {{at_most: 4}}}}}}\n"
+    )
+    if not refused:
+        assert len(parse_playbook(text, source="mine.yml").plays) == 2
+        return
+    error = refusal(text)
+    assert "expect different things of net.a" in error.message
+    assert error.line == 6
+
+
 # ---- shipped scenarios in a playbook of one's own ------------------------------------------------------------------
 
 
@@ -353,7 +439,8 @@ def test_the_schema_accepts_the_shipped_playbooks_and_refuses_what_the_parser_re
     schema = json.loads(json_schema())
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    validator.validate(yaml.safe_load(DEFAULT.read_text("utf-8")))
+    for shipped_file in sorted(DEFAULT.parent.glob("*.yml")):
+        validator.validate(yaml.safe_load(shipped_file.read_text("utf-8")))
     validator.validate(yaml.safe_load(scenarios(MINE)))
     for wrong in ("titel: Mine", "expect: rst", "severity: fatal", "trials: 21"):
         key = wrong.split(":")[0]

@@ -1,0 +1,133 @@
+"""What to do about a finding: for the application, for the operator, for a sysctl; "" where nothing is known. Pure.
+
+Rules: nothing is said that is not known, and each fact has its source beside it. A rule's own `fix` goes before what
+is said here. What a host said enters a command only where it is made of letters, digits and blanks.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+
+from .model import Observation, Scenario, Sysctl, SysctlRule
+from .rules import holds, number, one_space, part
+
+SYSCTL_FILE = "/etc/sysctl.d/60-fleetaudit.conf"
+
+# RFC 9112 section 9.6 (a server that closes with input pending loses its response); nginx's lingering_close and
+# Tomcat's maxSwallowSize are this cure, with its two bounds.
+CURE = (
+    "In the application: half-close (shutdown(SHUT_WR)), read and drop what still comes until end of file, bounded in "
+    "bytes and in time (as nginx's lingering_close is), and only then close."
+)
+# tcp_close(): the branch that resets for unread data asks no sysctl.
+NO_SYSCTL = "No sysctl switches this RST off."
+
+# The first release of each series with 5f9238530970 ("tcp: fix __tcp_close() to only send RST when required"), as
+# read in each release's short log.
+REREAD_FIX = "5f9238530970"
+REREAD_FIXED = ("6.18", "6.17.3", "6.12.53", "6.6.112", "6.1.156", "5.15.195", "5.10.246", "5.4.301")
+ANY_NUMBER = "a distribution's kernel may carry it whatever its number says, so measure again after the change"
+
+# net/unix: a stream's urgent byte that was read with MSG_OOB no longer counts as unread.
+UNIX_FIX = "2a5a4841846b"
+# net/mptcp: zero linger and unread data end in a fastclose.
+MPTCP_LINGER_FIX, MPTCP_UNREAD_FIX = "f14d6e9c3678", "d21f83485518"
+
+EXPOSURE: Mapping[str, str] = {
+    "aborts_on_close_per_thousand": f"{CURE} {NO_SYSCTL}",
+    # Measured: a RST that is dropped in OUTPUT moves TCPAbortFailed.
+    "aborts_failed": "Look for what drops RST segments that leave: “nft list ruleset”, “iptables-save”, chain OUTPUT.",
+    # ip-sysctl: tcp_max_orphans ("rather increase it"), tcp_mem; TCPAbortOnMemory counts both.
+    "aborts_on_memory": (
+        "Raise net.ipv4.tcp_max_orphans or net.ipv4.tcp_mem, or let services close sooner what nobody reads "
+        "(Documentation/networking/ip-sysctl)."
+    ),
+    # listen(2): the backlog is silently cut to net.core.somaxconn.
+    "listen_overflows": (
+        "Let the service accept faster, or raise its listen() backlog, which net.core.somaxconn limits (listen(2))."
+    ),
+    "unread_sockets": "See whose they are with “ss -Htnp | awk '$2 > 0'”; restarting their owner resets their peers.",
+    "unread_bytes": "See whose they are with “ss -Htnp | awk '$2 > 0'”; restarting their owner resets their peers.",
+}
+"""By the name of what production shows."""
+
+
+def for_scenario(scenario: Scenario, observation: Observation) -> str:
+    """Returns what to do where `scenario` ended otherwise than expected: the same on every kernel that ends it so."""
+    if observation.ending == "sent, not delivered":
+        return _undelivered(observation)
+    calls = [step.call for step in scenario.steps]
+    reset = observation.ending in ("RST", "FIN, then RST")
+    mptcp = any(call[1:3] == ("connect", "mptcp") for call in calls)
+    if reset and not {"RST", "FIN, then RST"} & {*scenario.expect}:
+        if any(call[1] == "resend-fin" for call in calls):
+            return (
+                f"A kernel with {REREAD_FIX}: from these on in their series, {', '.join(REREAD_FIXED)}; {ANY_NUMBER}."
+            )
+        if observation.family == "unix":
+            urgent = any(call[1] == "read-urgent" for call in calls)
+            return f"A kernel with {UNIX_FIX} (2025, and stable kernels since); {ANY_NUMBER}." if urgent else ""
+        # The kernel itself names the branch: unread data.
+        if (observation.evidence.kernel or {}).get("TCPAbortOnClose"):
+            return f"{CURE} {NO_SYSCTL}"
+    elif mptcp and observation.ending == "FIN" and "RST" in scenario.expect:
+        lingers = any(call[1] == "set" and "SO_LINGER" in call for call in calls)
+        fix, since = (MPTCP_LINGER_FIX, "7.1, and stable kernels") if lingers else (MPTCP_UNREAD_FIX, "6.1")
+        return f"A kernel with {fix} ({since}); {ANY_NUMBER}."
+    return ""
+
+
+def _undelivered(observation: Observation) -> str:
+    if (observation.evidence.kernel or {}).get("TCPAbortFailed"):
+        return "Look for what drops RST segments that leave: “nft list ruleset”, “iptables-save”, chain OUTPUT."
+    return "Look for what drops the segment on its way in: “nft list ruleset”, “iptables-save”, chain INPUT."
+
+
+def for_sysctl(key: str, rules: Sequence[SysctlRule], sysctl: Sysctl | None) -> str:
+    """Returns the commands that set `key` now and at every boot, so that it meets all of `rules`.
+
+    "" where no value is known that does, and where the host has no such sysctl.
+    """
+    if sysctl is None or sysctl.value is None:
+        return ""  # what is absent or unreadable cannot be set
+    value = one_space(sysctl.value)
+    for rule in rules:
+        wanted = _wanted(rule, value, sysctl.default)
+        if wanted is None:
+            return ""
+        value = wanted
+    if not all(holds(value, rule) for rule in rules) or not re.fullmatch(r"[A-Za-z0-9_.,: -]+", value, re.ASCII):
+        return ""
+    return f"sysctl -w {key}={shlex.quote(value)} && echo {shlex.quote(f'{key} = {value}')} >>{SYSCTL_FILE}"
+
+
+def _wanted(rule: SysctlRule, value: str, default: str | None) -> str | None:
+    """Returns `value` with the least change that meets `rule`, None where none is known."""
+    if rule.present is False:
+        return None
+    if holds(value, rule) and not rule.is_default:
+        return value
+    now = part(value, rule.position)
+    if rule.equals is not None:
+        new: str | None = one_space(rule.equals)
+    elif rule.one_of:
+        new = one_space(rule.one_of[0])
+    elif rule.is_default:
+        new = default
+    else:
+        new = _bounded(number(now or ""), rule.at_least, rule.at_most)
+    if new is None or rule.position is None:
+        return None if new is None else one_space(new)
+    words = value.split()
+    if rule.position > len(words):
+        return None
+    return " ".join([*words[: rule.position - 1], new, *words[rule.position :]])
+
+
+def _bounded(now: int | None, low: int | None, high: int | None) -> str | None:
+    if now is None:
+        return None
+    bound = low if low is not None and now < low else high
+    return None if bound is None else str(bound)
