@@ -28,9 +28,13 @@ Severity = Literal["info", "warning", "error"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 Isolation = Literal["auto", "namespace", "host"]
 HostKeyPolicy = Literal["strict", "accept-new", "off"]
+SshClient = Literal["paramiko", "openssh"]
 
 Word = Annotated[str, Meta(max_length=256)]
 Sentence = Annotated[str, Meta(max_length=4096)]
+Micros = Annotated[int, Meta(ge=-(10**12), le=10**12)]
+"""Microseconds; negative where a clock was set back."""
+Word32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 
 
 class Frozen(msgspec.Struct, frozen=True):
@@ -41,8 +45,12 @@ class Frozen(msgspec.Struct, frozen=True):
 
 
 class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="ssh"):
-    """A host reached by SSH. `known_hosts` and `private_keys` are paths, most preferred first;
-    empty means the user's own."""
+    """A host reached by SSH. `known_hosts` and `private_keys` are paths, most preferred first; empty means the user's
+    own.
+
+    The rest is for the client "openssh" alone: the `program`, its `arguments` before and after what the other fields
+    say, and whether the port was named (where it was not and is 22, ssh_config may say another).
+    """
 
     address: str
     port: int = 22
@@ -52,6 +60,11 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
     host_key_policy: HostKeyPolicy = "strict"
     connect_timeout_s: float = 10.0
     use_agent: bool = True
+    client: SshClient = "paramiko"
+    program: str = "ssh"
+    arguments: tuple[str, ...] = ()
+    late_arguments: tuple[str, ...] = ()
+    port_named: bool = False
 
 
 class LocalTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="local"):
@@ -84,12 +97,25 @@ class Host(Frozen, frozen=True, kw_only=True):
     origin: str = ""
 
 
+class Group(Frozen, frozen=True, kw_only=True):
+    """What was written directly into a group: its own hosts and the groups in it."""
+
+    hosts: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+
+
 class Inventory(Frozen, frozen=True, kw_only=True):
-    """Hosts in the order of the file; `groups` maps every group (also `all`, `ungrouped`) to its hosts' names."""
+    """Hosts in the order of the file; `groups` maps every group (also `all`, `ungrouped`) to its hosts' names.
+
+    `tree` holds the same groups as they are nested. `notes` are sentences for people: what Ansible would read and
+    was not read here.
+    """
 
     sources: tuple[str, ...]
     hosts: tuple[Host, ...]
     groups: dict[str, tuple[str, ...]]
+    tree: dict[str, Group] = {}
+    notes: tuple[str, ...] = ()
 
 
 # ---- what is to be done --------------------------------------------------------------------------------------------
@@ -102,11 +128,23 @@ class Step(Frozen, frozen=True, kw_only=True):
     call: tuple[str | int, ...]
 
 
+class When(Frozen, frozen=True, kw_only=True):
+    """Where an expectation applies; it guards judging, never running.
+
+    `groups`: on hosts of any of them, none named is everywhere. `kernel`: comparisons of the kernel release, such as
+    ">=6.1, <6.12"; "" is every kernel.
+    """
+
+    groups: tuple[str, ...] = ()
+    kernel: str = ""
+
+
 class Scenario(Frozen, frozen=True, kw_only=True):
     """One experiment. `expect` is a tuple of the endings that are all right; `control` names the twin that must differ.
 
-    `trials` overrides the play's number. `because` is the reason with its source. `families` says where it makes
-    sense; it follows from the steps and the play, and nobody declares it twice.
+    `trials` overrides the play's number. `because` is the reason with its source, `fix` what to do where it ends
+    otherwise. `families` says where it makes sense; it follows from the steps and the play, and nobody declares it
+    twice.
     """
 
     name: str
@@ -118,6 +156,9 @@ class Scenario(Frozen, frozen=True, kw_only=True):
     because: str = ""
     families: tuple[Family, ...] = ("ipv4", "ipv6")
     trials: int | None = None
+    fix: str = ""
+    tags: tuple[str, ...] = ()
+    when: When = When()
 
     @property
     def positive(self) -> bool:
@@ -125,20 +166,49 @@ class Scenario(Frozen, frozen=True, kw_only=True):
         return self.control is None and self.expect == ("RST",)
 
 
-class SysctlRule(Frozen, frozen=True, kw_only=True):
-    """What a playbook wants of one sysctl; exactly the given tests apply."""
+class Rule(Frozen, frozen=True, kw_only=True):
+    """What every expectation carries: its weight, its reason, what to do, when it applies, by which tags it is named.
+
+    By itself it is what is wanted of a fleet's kernels, where the name of the expectation says it all.
+    """
+
+    severity: Severity = "warning"
+    because: str = ""
+    fix: str = ""
+    tags: tuple[str, ...] = ()
+    when: When = When()
+
+
+class SysctlRule(Rule, frozen=True, kw_only=True):
+    """What a playbook wants of one sysctl; exactly the given tests apply.
+
+    `position`, from 1, takes one of several numbers, as in tcp_rmem. `matches` is a regular expression for the whole.
+    `is_default`: as this kernel has it in a new namespace. `present` is about there being such a sysctl at all.
+    """
 
     equals: str | None = None
     one_of: tuple[str, ...] | None = None
     at_least: int | None = None
     at_most: int | None = None
-    severity: Severity = "warning"
-    because: str = ""
-    fix: str = ""
+    matches: str | None = None
+    is_default: bool = False
+    present: bool | None = None
+    position: int | None = None
+
+
+class ExposureRule(Rule, frozen=True, kw_only=True):
+    """What a playbook wants of a number that production shows; exactly the given tests apply."""
+
+    at_least: float | None = None
+    at_most: float | None = None
 
 
 class Play(Frozen, frozen=True, kw_only=True):
-    """One play of a playbook: which hosts (a pattern) run which scenarios, and which sysctls are read and wanted."""
+    """One play of a playbook: which hosts (a pattern) run which scenarios, and which sysctls are read and wanted.
+
+    Every sysctl, number of production or property of the kernels may have several rules, and all of them count.
+    `tags` belong to all that is in the play.
+    """
 
     name: str
     hosts: str
@@ -147,7 +217,10 @@ class Play(Frozen, frozen=True, kw_only=True):
     isolation: Isolation = "auto"
     scenarios: tuple[Scenario, ...] = ()
     sysctls_collect: tuple[str, ...] = ()
-    sysctls_expect: dict[str, SysctlRule] = {}
+    sysctls_expect: dict[str, tuple[SysctlRule, ...]] = {}
+    exposure_expect: dict[str, tuple[ExposureRule, ...]] = {}
+    kernels_expect: dict[str, tuple[Rule, ...]] = {}
+    tags: tuple[str, ...] = ()
 
 
 class Playbook(Frozen, frozen=True, kw_only=True):
@@ -186,7 +259,9 @@ class HostPlan(Frozen, frozen=True, kw_only=True):
     trials: int
     isolation: Isolation
     sysctls_collect: tuple[str, ...]
-    sysctls_expect: dict[str, SysctlRule]
+    sysctls_expect: dict[str, tuple[SysctlRule, ...]]
+    exposure_expect: dict[str, tuple[ExposureRule, ...]] = {}
+    kernels_expect: dict[str, tuple[Rule, ...]] = {}
 
 
 class Plan(Frozen, frozen=True, kw_only=True):
@@ -207,13 +282,13 @@ class Segment(Frozen, frozen=True, kw_only=True, array_like=True):
     `urgent` is the pointer, 0 without URG; `options` are those that matter ("TS", "MP_FASTCLOSE").
     """
 
-    at_us: int
+    at_us: Micros
     sender: Literal["closer", "peer"]
     flags: Annotated[str, Meta(max_length=12)]
-    seq: int
-    ack: int
-    length: int
-    urgent: int = 0
+    seq: Word32
+    ack: Word32
+    length: Annotated[int, Meta(ge=0, le=1 << 20)]
+    urgent: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
     options: Word = ""
 
 
@@ -246,7 +321,7 @@ class Evidence(Frozen, frozen=True, kw_only=True):
     wire_omitted: int = 0
     peer: PeerWitness | None = None
     kernel: dict[Word, int] | None = None
-    steps: tuple[tuple[int, int], ...] = ()
+    steps: tuple[tuple[Micros, int], ...] = ()
     queue: dict[Word, int] = {}
     bytes: dict[Word, int] = {}
 
@@ -316,7 +391,11 @@ class Exposure(Frozen, frozen=True, kw_only=True):
 
 
 class Finding(Frozen, frozen=True, kw_only=True):
-    """Where an observation and an expectation differ. `id` is stable: "scenario:NAME/FAMILY" or "sysctl:KEY"."""
+    """Where an observation and an expectation differ. `id` is stable: "scenario:NAME/FAMILY" or "sysctl:KEY".
+
+    `waived` is "OWNER until DATE: REASON" of the waiver that accepts it. `since` is the date (RFC 3339 full-date) of
+    the run that saw it first, as far as the runs before know; "" where nobody asked them.
+    """
 
     id: str
     severity: Severity
@@ -325,11 +404,13 @@ class Finding(Frozen, frozen=True, kw_only=True):
     because: str = ""
     fix: str = ""
     waived: str | None = None
+    since: str = ""
 
 
 class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audited"):
     """A host whose probe answered. `notes` are sentences that qualify every verdict of this host (no namespace was to
-    be had, a control failed, settings that could not be copied); `void` says that its verdicts prove nothing."""
+    be had, a control failed, settings that could not be copied); `void` says that its verdicts prove nothing.
+    `expectations` are the ids of what the playbook wants of this host beside its scenarios, met or not."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -346,6 +427,7 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     observations: tuple[Observation, ...] = ()
     sysctls: dict[Word, Sysctl] = {}
     exposure: Exposure | None = None
+    expectations: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     elapsed_s: float = 0.0
 
@@ -366,7 +448,11 @@ class ScenarioRow(Frozen, frozen=True, kw_only=True):
 
 
 class RunInfo(Frozen, frozen=True, kw_only=True):
-    """About the run itself. Times are UTC, RFC 3339, whole seconds; `fleetaudit` and `controller` are versions."""
+    """About the run itself. Times are UTC, RFC 3339, whole seconds; `fleetaudit` and `controller` are versions.
+
+    `baseline` is the id of the run that this one was compared with. `notes` are sentences about the run as a whole,
+    such as a waiver that has expired.
+    """
 
     id: str
     started: str
@@ -377,12 +463,97 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
     baseline: str | None = None
     inventory: tuple[str, ...] = ()
     limit: str | None = None
+    shard: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+# ---- what changed --------------------------------------------------------------------------------------------------
+
+Effect = Literal[
+    "regression",
+    "fix",
+    "no longer told",
+    "told again",
+    "changed",
+    "newly not audited",
+    "audited again",
+    "rebuilt",
+    "renamed",
+    "gone",
+    "new host",
+]
+"""What a change means. Regression: met before, not met now; fix: the reverse; told again: could not be told before.
+Rebuilt: another machine under the same name; renamed: the same machine under another name."""
+
+ChangeKind = Literal[
+    "scenario", "sysctl", "expectation", "waiver", "controls", "kernel", "system", "isolation", "host", "finding"
+]
+
+
+class Change(Frozen, frozen=True, kw_only=True):
+    """One thing that differs on one host between two runs; `before` and `after` are words for a reader.
+
+    `what` is a finding's id for scenarios, sysctls and findings. `host` is the later run's name. `since` is the date
+    (RFC 3339) it was first seen; for a fix, since when it had not been met. `severity` and `waived` are its finding's.
+    """
+
+    effect: Effect
+    kind: ChangeKind
+    host: str
+    what: str
+    before: str
+    after: str
+    since: str = ""
+    severity: Severity | None = None
+    waived: str | None = None
+
+
+class Rate(Frozen, frozen=True, kw_only=True):
+    """What one host felt between two runs: its counters' growth, and TCPAbortOnClose per 1,000 connections.
+
+    `seconds` is the time between the two runs' beginnings; `before_per_thousand` is the earlier run's rate since that
+    boot. Where no rate can be told, `reason` says why and the numbers are null.
+    """
+
+    host: str
+    seconds: float
+    connections: int | None = None
+    aborts: int | None = None
+    per_thousand: float | None = None
+    before_per_thousand: float | None = None
+    reason: str = ""
+
+
+class Drift(Frozen, frozen=True, kw_only=True):
+    """What changed between two runs, regressions first; `before` and `after` are their ids, `since` and `until` when
+    they began.
+
+    `refused` says why the two cannot be compared, "" where they can. `hosts` counts those that were laid side by side.
+    `notes` qualify the comparison. Rates differ at every run and so are no changes.
+    """
+
+    format: Literal["fleetaudit-drift/1"] = "fleetaudit-drift/1"
+    before: str
+    after: str
+    since: str
+    until: str
+    refused: str = ""
+    hosts: int = 0
+    notes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    rates: tuple[Rate, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """Whether the two were compared and nothing changed; what was refused is not known to be the same."""
+        return not self.refused and not self.changes
 
 
 class AuditRun(Frozen, frozen=True, kw_only=True):
-    """A whole run: every selected host exactly once, in inventory order."""
+    """A whole run: every selected host exactly once, in inventory order; `drift` is against `run.baseline`."""
 
     format: Literal["fleetaudit-run/1"] = RUN_FORMAT
     run: RunInfo
     scenarios: tuple[ScenarioRow, ...]
     hosts: tuple[HostResult, ...]
+    drift: Drift | None = None

@@ -27,7 +27,6 @@ from msgspec import Meta
 
 from .errors import ReplyError
 from .model import (
-    EXPECTABLE,
     Audited,
     Ending,
     Evidence,
@@ -36,6 +35,7 @@ from .model import (
     Frozen,
     HostPlan,
     Kernel,
+    Micros,
     Observation,
     Os,
     PeerWitness,
@@ -87,19 +87,21 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     wire_omitted: int = 0
     peer: PeerWitness | None
     kernel: dict[Word, int] | None
-    steps: Annotated[tuple[tuple[int, int], ...], Meta(max_length=64)] = ()
+    steps: Annotated[tuple[tuple[Micros, int], ...], Meta(max_length=64)] = ()
     queue: dict[Word, int] = {}
     bytes: dict[Word, int] = {}
     error: Sentence = ""
 
 
 class RawObservation(Frozen, frozen=True, kw_only=True):
-    """One scenario over one family. `not_run` says what the host lacks; then there are no trials."""
+    """One scenario over one family. Without trials `not_run` says why: what the host lacks, or, where `failed`, what
+    came in the way of the probe on a host that has it."""
 
     scenario: Word
     family: Family
     trials: Annotated[tuple[RawTrial, ...], Meta(max_length=100)] = ()
     not_run: Sentence = ""
+    failed: bool = False
 
 
 class Reply(Frozen, frozen=True, kw_only=True):
@@ -232,7 +234,7 @@ def _explained(error: ReplyError, stderr: bytes, exit_status: int | None, cut: s
 
 # ---- back: a reply to verdicts -------------------------------------------------------------------------------------
 
-TOLD = frozenset(EXPECTABLE)
+NO_COUNTERS = "the kernel's counters could not be read: two witnesses at most speak for a verdict"
 
 
 def audited(plan: HostPlan, reply: Reply) -> Audited:
@@ -251,8 +253,13 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
         key: _observation(key[1], s, given.get(key), s.trials or plan.trials, reply.isolation)
         for key, s in asked.items()
     }
-    void = "; ".join(_failed_controls(plan, seen))
-    seen = {key: _beside_control(o, asked[key], seen, void) for key, o in seen.items()}
+    if asked and not any(o.trials for o in seen.values()):
+        raise _ran_nothing(plan, reply, next(iter(seen.values())))
+    failed = list(_failed_controls(plan, seen))
+    void = "; ".join([_in_words(o, asked[key]) for key, o in failed[:3]] + _and_more(len(failed) - 3))
+    culprit = " over ".join(failed[0][0]) if failed else ""
+    seen = {key: _beside_control(o, asked[key], seen, culprit) for key, o in seen.items()}
+    deaf = any(t.kernel is None for o in reply.observations for t in o.trials if o.family != "unix" and not t.error)
     return Audited(
         name=plan.name,
         groups=plan.groups,
@@ -261,8 +268,8 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
         python=reply.python,
         machine_id=reply.machine_id,
         isolation=reply.isolation,
-        notes=tuple(filter(None, (reply.isolation_note, *reply.notes))),
-        void=void,
+        notes=tuple(filter(None, (reply.isolation_note, *reply.notes, NO_COUNTERS if deaf else ""))),
+        void=void[:4096],
         observations=tuple(seen.values()),
         sysctls=dict(sorted(reply.sysctls.items())),
         exposure=reply.exposure,
@@ -274,9 +281,13 @@ def _observation(
     family: Family, scenario: Scenario, raw: RawObservation | None, wanted: int, isolation: Literal["namespace", "host"]
 ) -> Observation:
     if raw is None or raw.not_run or not raw.trials:
-        why = raw.not_run if raw else ""
+        lacks = raw is not None and raw.not_run and not raw.failed
         return Observation(
-            scenario=scenario.name, family=family, ending="not run", trials=0, reason=why or "the probe did not say why"
+            scenario=scenario.name,
+            family=family,
+            ending="not run" if lacks else "inconclusive",  # the host could, and yet nothing was told
+            trials=0,
+            reason=(raw.not_run if raw else "") or "the probe did not say why it was not run",
         )
     verdicts = [verdict(trial, scenario.steps, family, isolation) for trial in raw.trials]
     endings = Counter[str]()
@@ -312,7 +323,7 @@ def _evidence(trial: RawTrial) -> Evidence:
     lost = f"the capture is no witness: {trial.wire_lost} packets found no room in it" if trial.wire_lost else ""
     return Evidence(
         wire=trial.wire,
-        wire_note="; ".join(filter(None, (trial.wire_note, lost))),
+        wire_note="; ".join(filter(None, (lost, trial.wire_note)))[:4096],
         wire_omitted=trial.wire_omitted,
         peer=trial.peer,
         kernel=trial.kernel,
@@ -333,16 +344,14 @@ def verdict(
     if trial.error:
         return "inconclusive", trial.error
     wire = _wire_ending(trial)
-    peer = _peer_ending(trial.peer) if trial.peer else None
+    peer = _peer_ending(trial.peer, steps) if trial.peer else None
     if wire and peer == "nothing" and any(step.call[1] == "resend-fin" for step in steps):
         peer = None  # it never sent that FIN, so its kernel drops what acknowledges it: silence is no witness
-    counters = trial.kernel or {}
     said = [f"the {name} says {ending}" for name, ending in (("wire", wire), ("peer", peer)) if ending is not None]
     if wire is None and peer is None:
         gone = "the peer was gone" if trial.peer is None else f"the peer's socket said {_words(trial.peer)}"
         return "inconclusive", f"no witness: {gone}, and {_evidence(trial).wire_note or 'the wire was not read'}"
-
-    if counters.get("TCPAbortFailed", 0) and peer in (None, "nothing", "FIN") and wire in (None, "nothing", "FIN"):
+    if _made_and_dropped(trial, wire, peer, isolation):
         return (
             "sent, not delivered",
             "the kernel made an RST and could not send it (TCPAbortFailed); is a firewall in OUTPUT?",
@@ -364,11 +373,26 @@ def verdict(
     return ending, ""
 
 
+def _made_and_dropped(
+    trial: RawTrial, wire: Ending | None, peer: Ending | None, isolation: Literal["namespace", "host"]
+) -> bool:
+    """Returns whether the counters tell of an RST that was made, and that nobody saw leave or arrive."""
+    counters = trial.kernel or {}
+    failed = counters.get("TCPAbortFailed", 0)
+    if isolation == "namespace":
+        return bool(failed) and {wire, peer} <= {None, "nothing", "FIN"}
+    # In the host's namespace others' RSTs count too: only where nothing was heard, and the counters fit one of ours.
+    aborts = sum(n for name, n in counters.items() if name.startswith("TCPAbortOn"))
+    return failed == aborts == 1 and {wire, peer} <= {None, "nothing"}
+
+
 def _wire_ending(trial: RawTrial) -> Ending | None:
     """Returns what the closer's own segments were, or None where the capture cannot tell."""
     if trial.wire is None or trial.wire_lost:
         return None
     closers = [segment for segment in trial.wire if segment.sender == "closer"]
+    if not any("S" in s.flags for s in closers):
+        return None  # a capture that missed the beginning may have missed the end
     # RFC 8684, 3.3.3: DATA_FIN is to an MPTCP connection what FIN is to TCP; a subflow's own may come much later.
     fin = next((i for i, s in enumerate(closers) if "F" in s.flags or "DATA_FIN" in s.options), None)
     rst = next((i for i, s in enumerate(closers) if "R" in s.flags), None)
@@ -377,20 +401,33 @@ def _wire_ending(trial: RawTrial) -> Ending | None:
     return "RST" if fin is None or rst < fin else "FIN, then RST"
 
 
-def _peer_ending(peer: PeerWitness) -> Ending | None:
+def _peer_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
     """Returns what the peer's socket shows, or None where it shows neither an end nor an open connection."""
-    failed = {word.removeprefix("send: ") for word in (*peer.recv, peer.so_error)}
+    failed = {word.removeprefix("send: ") for word in (*peer.recv, peer.so_error) if word != "send: EPIPE"}
+    shut = any(step.call[:2] == ("peer", "shutdown") and step.call[2] != "read" for step in steps)
+    if "send: EPIPE" in peer.recv and not shut:  # where the peer shut writing itself, a send must fail so
+        failed.add("EPIPE")
     if "ECONNRESET" in failed:
         return "RST"
     if "EPIPE" in failed:  # tcp_reset() in CLOSE_WAIT: the FIN had come first; recv says 0 and yet it was reset
         return "FIN, then RST"
     if "ERR" in peer.poll:
         return None
+    if peer.state in _NO_FIN_CAME and not _over_mptcp(steps):
+        return "nothing"  # an end of file that the peer made itself, by shutting reading
     if "0" in peer.recv:
         return "FIN"
-    if {"EAGAIN"} & failed and not {"HUP", "RDHUP"} & set(peer.poll):
+    if "EAGAIN" in failed and not {"HUP", "RDHUP"} & set(peer.poll):
         return "nothing"
     return None
+
+
+_NO_FIN_CAME = (1, 4, 5)
+"""ESTABLISHED, FIN_WAIT1, FIN_WAIT2 (include/net/tcp_states.h): no FIN of the other side was taken in."""
+
+
+def _over_mptcp(steps: Sequence[Step]) -> bool:
+    return any(step.call[1:3] == ("connect", "mptcp") for step in steps)
 
 
 def _words(peer: PeerWitness | None) -> str:
@@ -408,8 +445,7 @@ def _kernel_disagrees(
     In a namespace of its own the probe is alone, so counters must match; in the host's, other traffic moves them too,
     and a delta only has to be at least what the ending needs (kernel-behaviour: a delta is evidence only then).
     """
-    mptcp = any(step.call[1:3] == ("connect", "mptcp") for step in steps)  # other paths, other counters
-    if trial.kernel is None or family == "unix" or mptcp:
+    if trial.kernel is None or family == "unix" or _over_mptcp(steps):  # MPTCP: other paths, other counters
         return ""
     resets = trial.kernel.get("OutRsts", 0)
     aborts = trial.kernel.get("TCPAbortOnClose", 0)
@@ -429,30 +465,51 @@ def _kernel_disagrees(
 # ---- back: the controls --------------------------------------------------------------------------------------------
 
 
-def _failed_controls(plan: HostPlan, seen: Mapping[tuple[str, Family], Observation]) -> Iterator[str]:
-    """Yields a sentence for every control, a twin or the positive one, that ran and did not end as it must."""
+def _failed_controls(
+    plan: HostPlan, seen: Mapping[tuple[str, Family], Observation]
+) -> Iterator[tuple[tuple[str, Family], Observation]]:
+    """Yields every control, a twin or the positive one, that ran and did not end as it must."""
     twins = {s.control for s in plan.scenarios}
     controls = {s.name: s.expect for s in plan.scenarios if s.name in twins or s.positive}
-    for (name, family), observation in seen.items():
-        must = controls.get(name)
-        if must and observation.ending != "not run" and observation.ending not in must:
-            yield f"control {name} over {family} ended {observation.ending} where it must end {' or '.join(must)}" + (
-                f" ({observation.reason})" if observation.reason else ""
-            )
+    for key, observation in seen.items():
+        must = controls.get(key[0])
+        if must and observation.trials and observation.ending not in must:
+            yield key, observation
+
+
+def _in_words(observation: Observation, control: Scenario) -> str:
+    why = f" ({observation.reason[:300]})" if observation.reason else ""
+    return (
+        f"control {observation.scenario} over {observation.family} ended {observation.ending} "
+        f"where it must end {' or '.join(control.expect)}{why}"
+    )
+
+
+def _and_more(n: int) -> list[str]:
+    return [f"and {n} more controls"] if n > 0 else []
 
 
 def _beside_control(
-    observation: Observation, scenario: Scenario, seen: Mapping[tuple[str, Family], Observation], void: str
+    observation: Observation, scenario: Scenario, seen: Mapping[tuple[str, Family], Observation], culprit: str
 ) -> Observation:
-    """Returns the observation as it may be believed beside its control: `endings` stays what was seen."""
-    if observation.ending == "not run":
+    """Returns the observation as it may be believed beside its control: `endings` stays what was seen. `culprit` is the
+    first control that failed, "" where none did."""
+    if not observation.trials:
         return observation
-    if void:
-        reason = f"void: {void}"
+    if culprit:
+        reason = f"void: control {culprit} failed"
     else:
         control = seen.get((scenario.control or "", observation.family))
-        if control is None or control.ending != "not run":
+        if control is None or control.trials:
             return observation
         reason = f"its control {control.scenario} was not run: {control.reason}"
     reason = "; ".join(filter(None, (reason, observation.reason)))
     return msgspec.structs.replace(observation, ending="inconclusive", reason=reason)
+
+
+def _ran_nothing(plan: HostPlan, reply: Reply, first: Observation) -> ReplyError:
+    """Returns the error for a host on which not one scenario ran: it was reached, and not audited."""
+    hint = "set become: true" if "namespace" in first.reason else ""
+    if plan.isolation == "namespace" and reply.isolation == "host":
+        hint = "set become: true, or isolation: auto in the playbook"
+    return ReplyError(f"no scenario ran: {first.reason}", hint=hint, stage="execute")

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from fleetaudit import wire
-from fleetaudit.model import HostPlan, Isolation, LocalTarget, Observation
+from fleetaudit.model import Audited, HostPlan, Isolation, LocalTarget, Observation
 from fleetaudit.playbook import load_playbook
+from fleetaudit.steps import parse_step
 
 from . import probing
 from .test_probe_isolation import dropping_resets
@@ -64,3 +65,56 @@ def test_a_capture_that_overflows_is_said_and_the_peer_decides() -> None:
     seen = observed(plan("window-zero-close"), program=small)["window-zero-close"]
     assert "found no room" in seen.evidence.wire_note
     assert seen.ending == "RST"
+
+
+def verdicts(asked: HostPlan, **how: Any) -> Audited:
+    return wire.decode(asked, probing.run_text(wire.request(asked, deadline_s=30).decode("ascii"), **how))
+
+
+@pytest.mark.parametrize(("limit", "words"), [("-n 16", "too little to work with"), ("-u 0", "no process")])
+def test_a_host_that_gives_too_little_is_neither_void_nor_well(limit: str, words: str) -> None:
+    within = [*probing.as_nobody(), "bash", "-c", f'ulimit {limit}; exec "$0" "$@"']
+    names = ("drained-close", "zero-linger-close", "unread-close", "drained-killed", "unread-killed")
+    seen = verdicts(plan(*names), within=within, python=probing.public_python())
+    assert seen.void == ""
+    endings = {o.scenario: o for o in seen.observations if o.family == "ipv4"}
+    assert endings["unread-close"].ending == "RST"
+    assert endings["unread-killed"].ending in ("inconclusive", "RST")
+    if endings["unread-killed"].ending == "inconclusive":
+        assert words in endings["unread-killed"].reason
+
+
+def test_a_peer_that_shut_reading_itself_heard_no_fin() -> None:
+    text = "peer shuts reading; closer duplicates its socket; closer closes"
+    call = probing.request(probing.scenario("kept", text, families=("ipv4",)), isolation="host")
+    reply = probing.run(call, within=probing.as_nobody(), python=probing.public_python())
+    steps = [parse_step(line) for line in text.split(";")]
+    assert wire.verdict(probing.trial_of(reply, "kept"), steps, "ipv4", "host") == ("nothing", "")
+
+
+def test_without_proc_the_endings_are_told_and_the_missing_witness_too() -> None:
+    probing.need_root()
+    probing.need_program("unshare")
+    within = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0" "$@"']
+    seen = verdicts(plan("unread-close", "drained-close"), within=within, python=probing.public_python())
+    assert {(o.scenario, o.family): o.ending for o in seen.observations} == {
+        ("drained-close", "ipv4"): "FIN",
+        ("drained-close", "ipv6"): "FIN",
+        ("unread-close", "ipv4"): "RST",
+        ("unread-close", "ipv6"): "RST",
+    }
+    assert any("counters could not be read" in note for note in seen.notes)
+
+
+def test_loopback_that_is_down_leaves_af_unix_as_it_is() -> None:
+    probing.need_root()
+    probing.need_program("unshare")
+    seen = verdicts(
+        plan("unix-unread-close", "unix-drained-close", "unread-close", "drained-close", isolation="host"),
+        within=["unshare", "--net", "--"],
+    )
+    endings = {(o.scenario, o.family): o.ending for o in seen.observations}
+    assert endings["unix-unread-close", "unix"] == "RST"
+    assert endings["unix-drained-close", "unix"] == "FIN"
+    assert endings["unread-close", "ipv4"] == "not run"
+    assert seen.void == ""

@@ -6,13 +6,14 @@ import ast
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit import wire
 from fleetaudit.errors import ReplyError
-from fleetaudit.model import Ending, Family, HostPlan, Isolation, LocalTarget, PeerWitness, Scenario, Step
+from fleetaudit.model import Audited, Ending, Family, HostPlan, Isolation, LocalTarget, PeerWitness, Scenario, Step
 from fleetaudit.steps import parse_step
 
 
@@ -138,6 +139,7 @@ def test_noise_around_the_result_line_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("stdout", "status", "stage", "words"),
     [
+        (line(reply(saw("unread-close", trial([[2**62, "closer", "R.", 1, 1, 0, 0, ""]])))), 0, "decode", "<="),
         (b"", 86, "execute", "no Python"),
         (b"", 127, "execute", "/bin/sh"),
         (b"This account is not available.\n", 1, "execute", "status 1"),
@@ -286,9 +288,65 @@ def test_fewer_trials_than_asked_are_said() -> None:
     assert (seen.ending, seen.reason) == ("RST", "1 of 3 trials ran")
 
 
-def test_what_was_asked_and_not_answered_is_not_run_rather_than_missing() -> None:
+def test_what_was_asked_and_not_answered_is_inconclusive_rather_than_missing() -> None:
     got = wire.decode(plan(UNREAD, DRAINED), line(reply(saw("drained-close", FINISHED))))
-    assert {o.scenario: o.ending for o in got.observations} == {"unread-close": "not run", "drained-close": "FIN"}
+    assert {o.scenario: o.ending for o in got.observations} == {"unread-close": "inconclusive", "drained-close": "FIN"}
+
+
+def test_what_a_host_lacks_is_not_run_and_what_failed_on_it_is_inconclusive() -> None:
+    drained = saw("drained-close", FINISHED)
+    lacks = wire.decode(plan(UNREAD, DRAINED), line(reply(drained, saw("unread-close", not_run="no MPTCP"))))
+    fails = wire.decode(
+        plan(UNREAD, DRAINED), line(reply(drained, saw("unread-close", not_run="time ran out", failed=True)))
+    )
+    assert [o.ending for o in lacks.observations] == ["not run", "FIN"]
+    assert [o.ending for o in fails.observations] == ["inconclusive", "FIN"]
+    assert fails.observations[0].reason == "time ran out"
+    assert fails.void == ""
+
+
+def test_a_host_on_which_nothing_ran_is_not_audited() -> None:
+    for observations in ([], [saw("unread-close", not_run="time ran out", failed=True)]):
+        with pytest.raises(ReplyError, match="no scenario ran") as caught:
+            wire.decode(plan(UNREAD, DRAINED), line(reply(*observations)))
+        assert caught.value.stage == "execute"
+
+
+def test_end_of_file_that_the_peer_made_itself_is_no_fin() -> None:
+    for state in (1, 4, 5):
+        own = {"state": state, "poll": ["IN", "OUT", "RDHUP"], "recv": ["0"], "so_error": "0"}
+        assert decide(trial(None, own, {})) == ("nothing", "")
+        assert decide(trial(wired(), own, {})) == ("nothing", "")
+
+
+def test_a_send_after_the_peers_own_half_close_tells_nothing_of_a_reset() -> None:
+    failed = {"state": 6, "poll": ["IN", "OUT", "RDHUP", "HUP"], "recv": ["send: EPIPE", "0"], "so_error": "0"}
+    shut = (parse_step("peer half-closes"), parse_step("closer closes"), parse_step("peer sends 1 byte"))
+    assert decide(trial(wired("F."), failed, {}), steps=shut) == ("FIN", "")
+    assert decide(trial(wired("F.", "R"), {**failed, "state": 7}, {"OutRsts": 1}))[0] == "FIN, then RST"
+
+
+def test_a_capture_without_the_beginning_is_no_witness() -> None:
+    assert decide(trial([], None, {}))[0] == "inconclusive"
+    assert decide(trial([[5, "peer", "S", 0, 0, 0, 0, ""]], SAW_RST, None)) == ("RST", "")
+
+
+def test_counters_that_could_not_be_read_are_said() -> None:
+    got = wire.decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "kernel": None}))))
+    assert any("counters could not be read" in note for note in got.notes)
+
+
+@pytest.mark.parametrize(
+    "others", [{"TCPAbortFailed": 1}, {"TCPAbortFailed": 1, "TCPAbortOnClose": 1}, {"TCPAbortFailed": 3}]
+)
+def test_in_the_hosts_namespace_somebody_elses_failed_reset_does_not_undo_a_fin(others: dict[str, int]) -> None:
+    assert decide(trial(wired("F."), SAW_FIN, others), isolation="host") == ("FIN", "")
+
+
+def test_in_the_hosts_namespace_a_failed_reset_is_ours_only_where_the_counters_fit_one() -> None:
+    ours = {"TCPAbortOnClose": 1, "TCPAbortFailed": 1, "OutRsts": 1}
+    assert decide(trial(wired(), SAW_NOTHING, ours), isolation="host")[0] == "sent, not delivered"
+    assert decide(trial(wired(), SAW_NOTHING, {**ours, "TCPAbortFailed": 4}), isolation="host") == ("nothing", "")
 
 
 # ---- back: controls
@@ -299,7 +357,16 @@ def test_a_failed_control_voids_every_verdict_and_keeps_what_was_seen() -> None:
     assert "drained-close over ipv4 ended RST where it must end FIN" in got.void
     assert {o.ending for o in got.observations} == {"inconclusive"}
     assert got.observations[0].endings == {"RST": 3}
-    assert got.observations[0].reason.startswith("void: control drained-close")
+    assert got.observations[0].reason == "void: control drained-close over ipv4 failed"
+
+
+def test_however_many_controls_fail_the_words_stay_short_enough_to_be_read_back() -> None:
+    many = [scenario(f"s{i}", "RST", control=f"c{i}") for i in range(200)]
+    twins = [scenario(f"c{i}", "FIN") for i in range(200)]
+    failed = [saw(f"{kind}{i}", {**RESET, "error": "x" * 4000}) for i in range(200) for kind in "cs"]
+    got = wire.decode(plan(*many, *twins), line(reply(*failed)))
+    assert "and 197 more controls" in got.void
+    assert msgspec.json.decode(msgspec.json.encode(got), type=Audited) == got
 
 
 def test_a_failed_positive_control_voids_although_no_scenario_names_it() -> None:

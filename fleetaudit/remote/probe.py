@@ -77,12 +77,19 @@ EXPOSURE = COUNTERS + ("ListenDrops", "ListenOverflows", "ActiveOpens", "Passive
                        "MPRstRx", "MPCapableSYNRX", "MPCapableSYNTX")
 
 
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)  # and EAGAIN of fork(2), see Child
+
+
 class TimeIsUp(BaseException):
     """The alarm rang. Not an Exception, so that no guard around a scenario holds it up."""
 
 
 class NotHere(Exception):
     """What a scenario needs and this host lacks, in plain words."""
+
+
+class Scarce(NotHere):
+    """A host that has it all and gives the probe too little of it."""
 
 
 class Failed(Exception):
@@ -443,8 +450,16 @@ def write(path, text):
 def tried(attempt):
     """Returns why `attempt(fd)` fails in a child of its own, "" where it succeeds: one that fails half-way must not
     leave this process half-moved."""
-    out, into = os.pipe()
-    child = os.fork()
+    try:
+        out, into = os.pipe()
+    except ERRORS as e:
+        return reason_of(e)
+    try:
+        child = os.fork()
+    except ERRORS as e:
+        os.close(out)
+        os.close(into)
+        return "no process could be made: " + reason_of(e)
     if child == 0:
         try:
             os.close(out)
@@ -751,7 +766,7 @@ class Capture(object):
             try:
                 data = self.sock.recv(SNAP)
             except ERRORS as e:
-                if would_block(e):
+                if would_block(e) or number_of(e) == errno.ENETDOWN:  # `lo` is down: nothing will come
                     return
                 raise
             packet = packet_of(data, self.stamp())
@@ -851,9 +866,7 @@ class Laboratory(object):
         """Raises NotHere where no connection can be made over a family at all; tried once."""
         if family not in self.checked:
             self.checked[family] = ""
-            if family == "ipv6" and not os.path.exists("/proc/net/if_inet6"):
-                self.checked[family] = "IPv6 is switched off on this host"
-            elif family != "unix":
+            if family != "unix":
                 self.checked[family] = self.try_family(family)
         if self.checked[family]:
             raise NotHere(self.checked[family])
@@ -872,6 +885,8 @@ class Laboratory(object):
             safe_close(server, abort=True)
             return ""
         except ERRORS as e:
+            if number_of(e) in SCARCE:
+                raise Scarce("this host gives the probe too little to work with (%s)" % name_of(e))
             if number_of(e) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 return "no %s loopback address: %s is switched off on this host" % (name, name)
             return "no connection over %s loopback: %s" % (name, reason_of(e))
@@ -963,7 +978,12 @@ class Child(object):
     def __init__(self, drop):
         ready, say_ready = os.pipe()
         wait, self.tell = os.pipe()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except ERRORS as e:
+            for fd in (ready, say_ready, wait, self.tell):
+                os.close(fd)
+            raise Scarce("this host lets the probe make no process (%s)" % name_of(e))
         if self.pid == 0:
             try:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -1048,11 +1068,13 @@ class Trial(object):
                     self.marks.append((int((time.time() - self.began) * 1e6), i))
                     self.step(i, step)
             except (Failed,) + ERRORS as e:
+                if number_of(e) in SCARCE:
+                    raise Scarce("this host gives the probe too little to work with (%s)" % name_of(e))
                 error = 'step %d "%s": %s' % (i + 1, " ".join(str(w) for w in step),
                                               str(e) if isinstance(e, Failed) else name_of(e))
-            peer = self.witness()
+            self.hold()
             after = lab.counters.read()
-            return self.report(error, peer, before, after)
+            return self.report(error, self.witness(), before, after)
         finally:
             self.clean_up()
 
@@ -1217,12 +1239,17 @@ class Trial(object):
 
     # -- what the witnesses say --
 
-    def witness(self):
-        """Returns what the peer's socket says: state and poll first, which consume nothing, SO_ERROR last, which
-        shares one pending error with recv."""
+    def hold(self):
+        """Takes in what was captured so far. Before the peer is asked: its recv opens a window that was shut, and what
+        comes through then is no part of the ending."""
         if self.kind == "mptcp":
             self.wait_for_quiet()
         self.lab.settle()
+        self.drain()
+
+    def witness(self):
+        """Returns what the peer's socket says: state and poll first, which consume nothing, SO_ERROR last, which
+        shares one pending error with recv."""
         sock = self.socks["peer"]
         if sock is None:
             return None
@@ -1262,7 +1289,6 @@ class Trial(object):
         if self.kind == "unix":
             note = "AF_UNIX has no segments"
         elif lab.capture:
-            self.drain()
             lost = lab.capture.lost()
             wire, omitted = trace_of(self.packets, self.client, self.client_side, self.began)
         moved = None
@@ -1751,7 +1777,7 @@ def observe(lab, scenario, family):
         if found["trials"]:
             found["trials"].append(failure(e))
         else:
-            found["not_run"] = str(e)
+            found["not_run"], found["failed"] = str(e), isinstance(e, Scarce)
     except Exception as e:  # one odd scenario must not cost the others
         found["trials"].append(failure(e))
     return found
@@ -1841,7 +1867,7 @@ def fill_in(call, reply, reason):
         for family in scenario["families"]:
             if (scenario["name"], family) not in done:
                 reply["observations"].append({"scenario": scenario["name"], "family": family, "trials": [],
-                                              "not_run": reason})
+                                              "not_run": reason, "failed": True})
 
 
 def work(call, program, carried, started, reply):
