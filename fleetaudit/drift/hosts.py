@@ -1,0 +1,76 @@
+"""What became of a host: reached or not, another kernel, another machine, gone or new. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..model import Change, Effect, HostResult, NotAudited, RunInfo
+from .comparable import selected
+from .findings import other_findings, waivers
+from .laid import Ground, Laid, by_id
+from .pairing import Pair, Pairs
+from .scenarios import scenarios
+from .sysctls import sysctls
+
+
+def on_host(pair: Pair, ground: Ground) -> Iterator[Change]:
+    """Yields all that changed on a host that both runs have."""
+    before, after = pair.before, pair.after
+    if before.name != after.name:
+        yield _host("renamed", after.name, before.name, after.name, ground.after)
+    if isinstance(before, NotAudited) or isinstance(after, NotAudited):
+        yield from _reached(before, after, ground)
+        return
+    laid = Laid(before, after, ground, by_id(before), by_id(after))
+    yield from _what_it_is(laid)
+    yield from scenarios(laid)
+    yield from sysctls(laid)
+    yield from other_findings(laid)
+    yield from waivers(laid)
+
+
+def _reached(before: HostResult, after: HostResult, ground: Ground) -> Iterator[Change]:
+    was, is_ = _standing(before), _standing(after)
+    if isinstance(after, NotAudited) and isinstance(before, NotAudited):
+        if before.stage != after.stage:
+            yield _host("changed", after.name, was, is_, ground.after)
+    else:
+        lost = isinstance(after, NotAudited)
+        yield _host("newly not audited" if lost else "audited again", after.name, was, is_, ground.after)
+
+
+def _standing(host: HostResult) -> str:
+    return f"not audited: {host.stage}: {host.reason}" if isinstance(host, NotAudited) else "audited"
+
+
+def _host(effect: Effect, name: str, before: str, after: str, since: str) -> Change:
+    return Change(effect=effect, kind="host", host=name, what="host", before=before, after=after, since=since)
+
+
+def _what_it_is(laid: Laid) -> Iterator[Change]:
+    before, after = laid.before, laid.after
+    if before.kernel != after.kernel:
+        words = (
+            (before.kernel.release, after.kernel.release)
+            if before.kernel.release != after.kernel.release
+            else tuple(f"{k.release} {k.version} {k.machine}" for k in (before.kernel, after.kernel))
+        )
+        yield laid.change("changed", "kernel", "kernel", *words)
+    systems = [h.os.pretty_name or f"{h.os.id} {h.os.version_id}".strip() for h in (before, after)]
+    if systems[0] != systems[1]:
+        yield laid.change("changed", "system", "operating system", *systems)
+    if before.isolation != after.isolation:
+        yield laid.change("changed", "isolation", "isolation", before.isolation, after.isolation)
+    if bool(before.void) != bool(after.void):
+        effect: Effect = "no longer told" if after.void else "told again"
+        words = tuple(f"void: {h.void}" if h.void else "the controls hold" for h in (before, after))
+        yield laid.change(effect, "controls", "every scenario", *words)
+
+
+def hosts_that_differ(pairs: Pairs, before: RunInfo, after: RunInfo, ground: Ground) -> Iterator[Change]:
+    """Yields the hosts that were rebuilt and, where both runs were about the same hosts, those that are gone or new."""
+    for pair in pairs.rebuilt:
+        yield _host("rebuilt", pair.after.name, "one machine", "another machine-id under this name", ground.after)
+    if selected(before) == selected(after):
+        yield from (_host("gone", h.name, _standing(h), "not in the run", ground.after) for h in pairs.gone)
+        yield from (_host("new host", h.name, "not in the run", _standing(h), ground.after) for h in pairs.new)
