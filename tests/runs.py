@@ -218,7 +218,7 @@ class Fleet:
             trials=3,
             isolation="auto",
             sysctls_collect=("net.ipv4.tcp_*",),
-            sysctls_expect=dict(self.rules),
+            sysctls_expect={key: (rule,) for key, rule in self.rules.items()},
         )
 
     def host(

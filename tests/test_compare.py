@@ -36,7 +36,8 @@ def test_every_selected_host_is_counted_exactly_once(fleet: Comparison) -> None:
     assert c.audited + c.not_audited == c.selected
     assert sum(b.hosts.count for b in fleet.builds) == c.audited
     assert sum(p.hosts.count for p in fleet.profiles) == c.audited
-    assert sum(len(m.names) for p in fleet.profiles for m in p.members) == c.audited
+    assert sum(m.hosts.count for p in fleet.profiles for m in p.members) == c.audited
+    assert [h.name for h in fleet.hosts] == [h.name for h in small_fleet().hosts]
     assert sum(cause.hosts.count for cause in fleet.causes) == c.not_audited
 
 
@@ -272,6 +273,8 @@ def test_any_two_releases_can_be_ordered(a: str, b: str) -> None:
     assert series_of(a) == "" or a.startswith(series_of(a))
 
 
-def test_every_audited_host_has_an_anchor_of_its_own(fleet: Comparison) -> None:
-    anchors = [anchor for p in fleet.profiles for m in p.members for anchor, _ in m.names]
-    assert len(set(anchors)) == len(anchors) == sum(isinstance(h, Audited) for h in small_fleet().hosts)
+def test_every_host_is_linked_to_what_is_told_of_it(fleet: Comparison) -> None:
+    anchors = {p.anchor for p in fleet.profiles} | {cause.anchor for cause in fleet.causes}
+    assert {h.anchor for h in fleet.hosts} == anchors
+    assert all((h.build is not None) == isinstance(r, Audited)
+               for h, r in zip(fleet.hosts, small_fleet().hosts, strict=True))  # fmt: skip

@@ -6,9 +6,8 @@ import base64
 import hashlib
 import os
 import re
-import shutil
 import subprocess
-import tarfile
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetaudit.compare import compare
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -31,20 +29,14 @@ from fleetaudit.model import (
     Segment,
     Sysctl,
 )
-from fleetaudit.report.html import render, visible
+from fleetaudit.report.html import visible
 
+from .browser import Visit, chromium, page_of
 from .runs import K510, K612, Fleet, run_of, small_fleet
 
-GENERATED = "2026-11-22T02:03:41Z"
-ARGUMENTS = [
-    "--no-sandbox", "--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+__all__ = ["chromium"]
 
-
-def page_of(run: AuditRun) -> str:
-    return render(compare(run), generated=GENERATED)
-
+ROOT = Path(__file__).parent.parent
 
 # ---- the text of it ------------------------------------------------------------------------------------------------
 
@@ -54,16 +46,31 @@ def test_the_same_run_gives_the_same_bytes() -> None:
     assert page_of(again) == page_of(small_fleet())
 
 
+def test_the_page_does_not_depend_on_the_order_of_hashes() -> None:
+    program = (
+        "import hashlib\n"
+        "from tests.browser import page_of\n"
+        "from tests.runs import small_fleet\n"
+        "print(hashlib.sha256(page_of(small_fleet()).encode()).hexdigest())"
+    )
+    digests = set[bytes]()
+    for seed in ("1", "2"):
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, check=True)
+        digests.add(ran.stdout)
+    assert len(digests) == 1
+
+
 def test_the_policy_names_the_style_and_the_script_by_their_own_hashes_and_allows_nothing_else() -> None:
     text = page_of(small_fleet())
     (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
     rules = dict(rule.split(" ", 1) for rule in policy.replace("&#39;", "'").split("; "))
     assert rules["default-src"] == "'none'"
     for tag, rule in (("style", "style-src"), ("script", "script-src")):
-        (body,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        (body,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)  # the data is none: it has a type
         digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
         assert rules[rule] == f"'sha256-{digest}'"
-    assert not re.search(r"\sstyle=|\son[a-z]+=", re.sub(r"<(style|script)>.*?</\1>", "", text, flags=re.DOTALL))
+    assert not re.search(r"\sstyle=|\son[a-z]+=", re.sub(r"<(style|script)\b.*?</\1>", "", text, flags=re.DOTALL))
 
 
 def test_every_link_leads_somewhere_on_the_page_and_no_anchor_is_there_twice() -> None:
@@ -85,7 +92,7 @@ def test_every_selected_host_is_named_on_the_page_and_the_numbers_at_the_top_add
 def test_a_run_of_nothing_and_a_run_of_nobody_reached_have_a_page_that_says_so() -> None:
     assert "No host was audited" in page_of(run_of([]))
     lost = [h for h in small_fleet().hosts if isinstance(h, NotAudited)]
-    assert "9 of 9 selected hosts" in re.sub(r"<[^>]+>", "", page_of(run_of(lost)))
+    assert "9 of 9 selected hosts were not audited" in re.sub(r"<[^>]+>", "", page_of(run_of(lost)))
 
 
 def test_ten_thousand_hosts_that_behave_alike_stay_one_small_file() -> None:
@@ -199,54 +206,6 @@ def hostile_run() -> tuple[AuditRun, Sequence[str]]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """A page that was opened from its file, and all that it said and asked for meanwhile."""
-
-    def __init__(self, chromium: Any, path: Path, fragment: str = "", **options: Any) -> None:
-        self.console: list[str] = []
-        self.requests: list[str] = []
-        self.dialogs: list[str] = []
-        self.context = chromium.new_context(**options)
-        self.page = self.context.new_page()
-        self.page.on("console", lambda message: self.console.append(message.text))
-        self.page.on("pageerror", lambda error: self.console.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("dialog", self._dialog)
-        self.url = path.as_uri()
-        self.page.goto(self.url + fragment, wait_until="load")
-
-    def _dialog(self, dialog: Any) -> None:
-        self.dialogs.append(dialog.message)
-        dialog.dismiss()
-
-    def __enter__(self) -> Visit:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.context.close()
-
-    def width(self) -> int:
-        return int(self.page.evaluate("document.documentElement.scrollWidth"))
-
-    def open_all(self) -> None:
-        self.page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
-
-
-@pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("page") / "report.html"
     file.write_text(page_of(small_fleet()), "utf-8")
@@ -273,7 +232,10 @@ def test_nothing_that_a_host_says_runs_and_all_of_it_can_be_read(chromium: Any, 
         visit.page.fill("#filter", "")
         assert visit.page.evaluate("globalThis.heard") is None
         assert (visit.console, visit.dialogs, visit.requests) == ([], [], [visit.url])
-        text = " ".join(visit.page.evaluate("document.body.textContent").split())
+        heard = (
+            "Array.from(document.body.querySelectorAll('script')).forEach(s => s.remove()), document.body.textContent"
+        )
+        text = " ".join(visit.page.evaluate(heard).split())
         unread = [p for p in spent if " ".join(visible(p).split()) not in text]
         assert not unread, f"{len(unread)} cannot be read, the first is {unread[0]!r}"
         assert (
@@ -294,26 +256,7 @@ def test_without_javascript_every_section_and_every_detail_is_there(chromium: An
 
 
 @pytest.mark.browser
-def test_a_link_to_a_host_or_to_its_packets_opens_what_they_are_in(chromium: Any, path: Path) -> None:
-    with Visit(chromium, path, "#host-3") as visit:
-        assert visit.page.is_visible("#host-3")
-        visit.page.locator("#profile-1 a", has_text="packets").last.click()
-        assert visit.page.is_visible("#profile-1 table.packets >> nth=-1")
-
-
-@pytest.mark.browser
-def test_the_filter_shows_only_hosts_that_fit_and_lives_in_the_address(chromium: Any, path: Path) -> None:
-    with Visit(chromium, path) as visit:
-        visit.page.fill("#filter", "APP0")
-        assert visit.page.locator("details.profile:visible").count() == 4
-        assert visit.page.inner_text("form.filter output") == "8 hosts"
-        assert visit.page.url.endswith("#hosts=APP0")
-    with Visit(chromium, path, "#hosts=db1") as visit:
-        assert visit.page.inner_text("form.filter output") == "1 host"
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("width", [320, 768, 1280])
+@pytest.mark.parametrize("width", [320, 768, 1280, 2560])
 def test_the_page_itself_never_scrolls_sideways(chromium: Any, path: Path, width: int) -> None:
     with Visit(chromium, path, viewport={"width": width, "height": 800}) as visit:
         visit.open_all()
@@ -350,13 +293,16 @@ def test_the_first_tab_stop_skips_to_the_answers(chromium: Any, path: Path) -> N
 
 
 @pytest.mark.browser
-def test_on_paper_the_folded_parts_are_open(chromium: Any, path: Path) -> None:
+def test_on_paper_the_answers_and_their_detail_are_unfolded_and_nothing_is_offered_to_click(
+    chromium: Any, path: Path
+) -> None:
     with Visit(chromium, path) as visit:
         visit.page.emulate_media(media="print")
-        assert (
-            visit.page.evaluate("document.querySelector('#profile-1 table.verdicts').getBoundingClientRect().height")
-            > 50
-        )
+        assert visit.page.evaluate("document.querySelector('#agreed table').getBoundingClientRect().height") > 50
+        for hidden in ("nav", "#explorer", "button.copy"):
+            assert not visit.page.is_visible(hidden)
+        pdf = visit.page.pdf(format="A4")
+        assert 3 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 20
 
 
 @pytest.mark.browser
@@ -367,33 +313,6 @@ def test_what_is_void_or_was_measured_in_the_hosts_namespace_says_so_in_words(ch
         assert "proves nothing" in void.inner_text()
         assert void.locator("td s .ending").count() == void.locator("td .ending").count() > 0
         assert "host’s namespace" in visit.page.locator("details.profile", has_text="app07").first.inner_text()
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The accessibility checker's source, out of its package."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is not installed: axe-core is fetched with it")
-    folder = tmp_path_factory.mktemp("axe")
-    packed = subprocess.run([npm, "pack", "axe-core@4"], cwd=folder, capture_output=True, timeout=90, check=False)
-    if packed.returncode:
-        pytest.skip("axe-core could not be fetched with npm")
-    with tarfile.open(next(folder.glob("axe-core-*.tgz"))) as archive:
-        source = archive.extractfile("package/axe.min.js")
-        assert source
-        return source.read().decode()
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize(("scheme", "width"), [("dark", 320), ("light", 1280)])
-def test_axe_finds_nothing_to_complain_about(chromium: Any, path: Path, axe: str, scheme: str, width: int) -> None:
-    options: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}, "bypass_csp": True}
-    with Visit(chromium, path, **options) as visit:
-        visit.open_all()
-        visit.page.evaluate(axe)
-        found = visit.page.evaluate("axe.run({resultTypes: ['violations']}).then(r => r.violations)")
-        assert [(v["id"], [n["html"][:200] for n in v["nodes"][:3]]) for v in found] == []
 
 
 def test_a_scenario_that_no_host_ran_still_has_its_place() -> None:

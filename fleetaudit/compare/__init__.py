@@ -5,7 +5,7 @@ Rules:
 - Every selected host is counted exactly once: `Coverage` adds up, and so does every list of hosts.
 - A void host's endings prove nothing: they are counted apart and take no part in any comparison.
 - What is large is kept once: hosts that were seen to behave alike share one `Profile`, packets are shown only where
-  something deviates or kernels differ, and once for each kernel build that sent the same ones.
+  something deviates or kernels differ, and once for all hosts whose witnesses said the same.
 - Anchors are made of numbers in the order of appearance, never of text that a host sent.
 """
 
@@ -13,49 +13,92 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..model import Audited, AuditRun, NotAudited, ScenarioRow
+from ..model import Audited, AuditRun, Drift, NotAudited, ScenarioRow
+from .answers import answers_of
+from .changes import changes_of
 from .common import Ground
+from .duels import duels_of
 from .findings import findings_of, short_of
 from .hosts import causes_of, production_of, profiles_of
-from .kernels import builds_of, classes_of, columns_of, scenarios_of
+from .index import hosts_of
+from .kernels import builds_of, classes_of, columns_of, scenarios_of, series_of_columns
 from .sysctls import sysctls_of
-from .views import Comparison, Coverage
+from .views import Comparison, Coverage, Past
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "changes_of", "compare", "past_of"]
 
 MOST_PRODUCTION = 20
 """How many hosts are named among those that abort most."""
 
 
-def compare(run: AuditRun) -> Comparison:
-    """Returns `run` compared with itself: every build, scenario, sysctl and host beside the others."""
+def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
+    """Returns `run` compared with itself: every build, scenario, sysctl and host beside the others.
+
+    `drift` is what changed since an earlier run, where there was one; without it, what the run itself carries.
+    """
+    drift = drift or run.drift
     audited = tuple(h for h in run.hosts if isinstance(h, Audited))
     missing = [h for h in run.hosts if isinstance(h, NotAudited)]
     ground = _ground(run.scenarios, audited)
+    coverage = _coverage(run)
     columns = columns_of(ground)
+    kernels = classes_of(ground, columns)
     sysctls = sysctls_of(audited)
-    production = production_of(ground)
+    links = {s.key: s.anchor for s in sysctls}
+    findings, short = findings_of(ground, links), short_of(audited)
+    causes, of_missing = causes_of(missing)
+    shown = profiles_of(ground, columns)
+    places = {**shown.anchors, **of_missing}
+    felt = production_of(ground, shown.anchors)
+    changes = changes_of(drift, {**ground.anchors, **links}) if drift else None
+    builds = tuple(ground.builds.values())
     return Comparison(
         run=run.run,
-        coverage=Coverage(
-            selected=len(run.hosts),
-            audited=len(audited),
-            not_audited=len(missing),
-            void=sum(1 for h in audited if h.void),
-            on_host=sum(1 for h in audited if h.isolation == "host"),
-        ),
-        kernels=classes_of(ground, columns),
-        builds=tuple(ground.builds.values()),
+        coverage=coverage,
+        kernels=kernels,
+        builds=builds,
         columns=columns,
-        findings=findings_of(ground, {s.key: s.anchor for s in sysctls}),
-        short=short_of(ground),
+        findings=findings,
+        short=short,
         sysctls=sysctls,
         sysctls_read=len({key for h in audited for key in h.sysctls}),
-        causes=causes_of(missing),
-        profiles=profiles_of(ground, columns),
+        causes=causes,
+        profiles=shown.profiles,
         scenarios=scenarios_of(ground),
-        production=production[:MOST_PRODUCTION],
-        production_hosts=len(production),
+        production=felt[:MOST_PRODUCTION],
+        production_hosts=len(felt),
+        answers=answers_of(
+            coverage=coverage,
+            kernels=kernels,
+            builds=builds,
+            columns=columns,
+            findings=findings,
+            short=short,
+            changes=changes,
+            causes=causes,
+            felt=felt,
+        ),
+        series=series_of_columns(builds, columns),
+        duels=duels_of(ground, columns, shown.traces),
+        hosts=hosts_of(run.hosts, builds=ground.builds, anchors=places, felt=felt, drift=drift),
+        changes=changes,
+    )
+
+
+def past_of(run: AuditRun) -> Past:
+    """Returns a run in numbers, as the page's history shows it."""
+    audited = [h for h in run.hosts if isinstance(h, Audited)]
+    return Past(run=run.run.id, started=run.run.started, coverage=_coverage(run), short=short_of(audited))
+
+
+def _coverage(run: AuditRun) -> Coverage:
+    audited = [h for h in run.hosts if isinstance(h, Audited)]
+    return Coverage(
+        selected=len(run.hosts),
+        audited=len(audited),
+        not_audited=len(run.hosts) - len(audited),
+        void=sum(1 for h in audited if h.void),
+        on_host=sum(1 for h in audited if h.isolation == "host"),
     )
 
 
@@ -69,7 +112,6 @@ def _ground(declared: Iterable[ScenarioRow], audited: tuple[Audited, ...]) -> Gr
         audited=audited,
         rows=rows,
         anchors={name: f"scenario-{i}" for i, name in enumerate(rows, 1)},
-        host_anchors={h.name: f"host-{i}" for i, h in enumerate(audited, 1)},
         builds=builds_of(audited),
     )
 

@@ -20,12 +20,11 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What the parts of a comparison stand on: scenarios by name, anchors by scenario and by host, builds by key."""
+    """What the parts of a comparison stand on: scenarios by name, their anchors, builds by key."""
 
     audited: tuple[Audited, ...]
     rows: Mapping[str, ScenarioRow]
     anchors: Mapping[str, str]
-    host_anchors: Mapping[str, str]
     builds: Mapping[BuildKey, Build]
 
 

@@ -7,7 +7,7 @@ a scenario's families are one group where the same hosts saw the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from ..model import SEVERITIES, Audited, Finding, Severity
 from .common import FAMILY_WORDS, Ground, build_key, grouped, names_of
@@ -30,7 +30,7 @@ def findings_of(ground: Ground, sysctls: Mapping[str, str]) -> tuple[FindingGrou
 
     def place(alike: Sequence[Pairs]) -> tuple[int, int, int, str, str]:
         first = alike[0][0][1]
-        kind, name, _ = _parts(first)
+        kind, name, _ = parts_of(first.id)
         at = 0 if kind == "sysctl" else places.get(name, len(places))
         return -SEVERITIES.index(first.severity), (*KINDS, kind).index(kind), at, first.id, first.expected
 
@@ -38,38 +38,43 @@ def findings_of(ground: Ground, sysctls: Mapping[str, str]) -> tuple[FindingGrou
     return tuple(_group(f"finding-{i}", alike, ground, sysctls) for i, alike in enumerate(together, 1))
 
 
-def short_of(ground: Ground) -> tuple[tuple[Severity, int], ...]:
+def short_of(audited: Iterable[Audited]) -> tuple[tuple[Severity, int], ...]:
     """Returns how many hosts fall short, each counted once by its gravest finding that is not waived, gravest first."""
-    open_ = [[f.severity for f in host.findings if f.waived is None] for host in ground.audited]
+    open_ = [[f.severity for f in host.findings if f.waived is None] for host in audited]
     counts = Counter(max(severities, key=SEVERITIES.index) for severities in open_ if severities)
     return tuple((severity, counts[severity]) for severity in reversed(SEVERITIES) if severity in counts)
 
 
-def _parts(finding: Finding) -> tuple[str, str, str]:
-    """Kind, subject and family of a finding's id; a sysctl's key may have a slash of its own (an interface's name)."""
-    kind, _, subject = finding.id.partition(":")
+def parts_of(id_: str) -> tuple[str, str, str]:
+    """Returns kind, subject and family of a finding's id; a sysctl's key may have a slash of its own."""
+    kind, _, subject = id_.partition(":")
     name, _, family = (subject, "", "") if kind == "sysctl" else subject.rpartition("/")
     return kind, name or subject, family if name else ""
+
+
+def family_words(families: Iterable[str]) -> str:
+    """Returns the families of findings' ids in words, in their order."""
+    return " and ".join(_FAMILIES.get(family, family) for family in families)
 
 
 def _seen(pairs: Pairs) -> Hashable:
     first = pairs[0][1]
     rows = tuple((host.name, f.observed, f.waived) for host, f in pairs)
-    return _parts(first)[:2], first.severity, first.expected, rows
+    return parts_of(first.id)[:2], first.severity, first.expected, rows
 
 
 def _group(anchor: str, alike: Sequence[Pairs], ground: Ground, sysctls: Mapping[str, str]) -> FindingGroup:
     members = alike[0]
     first = members[0][1]
-    kind, name, _ = _parts(first)
-    families = [family for pairs in alike if (family := _parts(pairs[0][1])[2])]
+    kind, name, _ = parts_of(first.id)
+    families = [family for pairs in alike if (family := parts_of(pairs[0][1].id)[2])]
     waived = sum(1 for _, f in members if f.waived is not None)
     return FindingGroup(
         anchor=anchor,
         ids=tuple(pairs[0][1].id for pairs in alike),
         kind=kind,
         subject=name,
-        detail=" and ".join(_FAMILIES.get(family, family) for family in families),
+        detail=family_words(families),
         link=sysctls.get(name, "") if kind == "sysctl" else ground.anchors.get(name, ""),
         severity=first.severity,
         expected=first.expected,
@@ -87,6 +92,7 @@ def _rows(members: Pairs, ground: Ground) -> tuple[FindingRow, ...]:
         FindingRow(
             observed=observed,
             waived=waived,
+            since=min((f.since for _, f in pairs if f.since), default=""),
             builds=tuple(ground.builds[key] for key in dict.fromkeys(build_key(host) for host, _ in pairs)),
             hosts=names_of(host for host, _ in pairs),
         )

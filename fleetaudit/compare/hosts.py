@@ -7,26 +7,43 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import get_args
 
-from ..folding import SHOWN
+from ..folding import SHOWN, fold
 from ..judge import endings_in_words, relation
-from ..model import Audited, NotAudited, Observation, PeerWitness, ScenarioRow, Stage
-from .common import FAMILY_WORDS, Ground, build_key, expect_words, families_words, grouped, names_of, system_of, tone_of
+from ..model import Audited, Ending, Family, NotAudited, Observation, PeerWitness, ScenarioRow, Severity, Stage
+from .common import (
+    FAMILY_WORDS,
+    BuildKey,
+    Ground,
+    build_key,
+    expect_words,
+    families_words,
+    grouped,
+    names_of,
+    system_of,
+    tone_of,
+)
 from .views import Cause, Column, Member, Production, Profile, Tone, Trace, TraceRow, Verdict
 
 HOST = "‹host›"
 """What stands for a host's name in a reason that several hosts share."""
+MOST_TRACES = 60
+"""How many traces are shown; `fleetaudit explain` prints any other."""
+HostFinding = tuple[Severity, str, str, str, str | None, str]
+TraceKey = tuple[BuildKey, str, Family, Ending]
 STATES = {1: "ESTABLISHED", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE", 8: "CLOSE_WAIT", 9: "LAST_ACK"}
 """tcpi_state by number, from include/net/tcp_states.h; those that a peer can be in after an ending."""
 
 
-def causes_of(missing: Sequence[NotAudited]) -> tuple[Cause, ...]:
-    """Returns hosts that failed at one stage for one reason, a reason that names its host being the same reason."""
+def causes_of(missing: Sequence[NotAudited]) -> tuple[tuple[Cause, ...], dict[str, str]]:
+    """Returns hosts that failed at one stage for one reason, a reason that names its host being the same reason; and
+    the anchor of each host's cause by its name."""
     groups = grouped(missing, lambda h: (h.stage, h.reason.replace(h.name, HOST)))
     stages = get_args(Stage)
     order = sorted(groups, key=lambda key: stages.index(key[0]))
-    return tuple(
+    causes = tuple(
         Cause(
             anchor=f"cause-{i}",
             stage=key[0],
@@ -36,12 +53,23 @@ def causes_of(missing: Sequence[NotAudited]) -> tuple[Cause, ...]:
         )
         for i, key in enumerate(order, 1)
     )
+    return causes, {h.name: c.anchor for c, key in zip(causes, order, strict=True) for h in groups[key]}
 
 
-def profiles_of(ground: Ground, columns: Sequence[Column]) -> tuple[Profile, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The profiles, the profile of each audited host by name, and every trace that is shown by where it was seen."""
+
+    profiles: tuple[Profile, ...]
+    anchors: Mapping[str, str]
+    traces: Mapping[TraceKey, Trace]
+
+
+def profiles_of(ground: Ground, columns: Sequence[Column]) -> Shown:
     """Returns the profiles, in the order of their first hosts; every audited host is a member of exactly one."""
     differing = {c.scenario for c in columns if c.differs}
-    once = dict[Hashable, tuple[str, str]]()
+    alike = {c.scenario for c in columns} - {c.scenario for c in columns if c.notable}
+    once, traces_by, anchors = dict[Hashable, Trace](), dict[TraceKey, Trace](), dict[str, str]()
     profiles = list[Profile]()
     for i, hosts in enumerate(grouped(ground.audited, _behaviour).values(), 1):
         first, anchor = hosts[0], f"profile-{i}"
@@ -49,29 +77,33 @@ def profiles_of(ground: Ground, columns: Sequence[Column]) -> tuple[Profile, ...
         by_scenario = grouped(first.observations, lambda o: o.scenario)
         for name, row in ground.rows.items():
             for together in _alike(by_scenario.get(name, ())):
-                o = together[0]
-                shown = ("", "")
+                o, shown = together[0], None
                 if (name in differing or relation(o, row.expect) in ("not met", "untold")) and _has_evidence(o):
-                    key = (build_key(first), first.isolation, _shape(o))
-                    if key not in once:
-                        once[key] = (f"trace-{len(once) + 1}", first.name)
-                        traces.append(_trace(once[key][0], first, o, row))
-                    shown = once[key]
-                verdicts.append(_verdict(together, row, ground.anchors[name], first, shown))
+                    key = (first.isolation, bool(first.void), _shape(o))
+                    shown = once.get(key)
+                    if shown is None and len(once) < MOST_TRACES:
+                        shown = once[key] = _trace(f"trace-{len(once) + 1}", first, o, row, ground)
+                        traces.append(shown)
+                    if shown is not None and not first.void:
+                        for same in together:
+                            traces_by.setdefault((build_key(first), name, same.family, same.ending), shown)
+                verdicts.append(_verdict(together, row, ground.anchors[name], first, shown, name in alike))
+        anchors |= dict.fromkeys((h.name for h in hosts), anchor)
         profiles.append(
             Profile(
                 anchor=anchor,
                 build=ground.builds[build_key(first)],
+                first=first.name,
                 hosts=names_of(hosts),
                 on_host=first.isolation == "host",
                 void=first.void,
-                members=_members(hosts, ground.host_anchors),
+                members=_members(hosts),
                 tally=_tally(verdicts),
                 verdicts=tuple(verdicts),
                 traces=tuple(traces),
             )
         )
-    return tuple(profiles)
+    return Shown(profiles=tuple(profiles), anchors=anchors, traces=traces_by)
 
 
 def _tally(verdicts: Iterable[Verdict]) -> tuple[tuple[Tone, int], ...]:
@@ -82,20 +114,22 @@ def _tally(verdicts: Iterable[Verdict]) -> tuple[tuple[Tone, int], ...]:
 
 def _behaviour(host: Audited) -> Hashable:
     """What makes hosts alike: the kernel, where it was measured, and what every scenario ended in."""
-    seen = tuple(
-        (o.scenario, o.family, o.ending, o.trials, tuple(sorted(o.endings.items())), o.reason)
-        for o in host.observations
-    )
+    seen = tuple((o.scenario, o.family, o.ending, o.trials, _counts(o), o.reason) for o in host.observations)
     return build_key(host), host.isolation, host.void, seen
+
+
+def _counts(o: Observation) -> tuple[tuple[str, int], ...]:
+    """What the trials saw, in one order; nearly always one ending, and this is asked for each of a million."""
+    return tuple(sorted(o.endings.items()) if len(o.endings) > 1 else o.endings.items())
 
 
 def _alike(observations: Iterable[Observation]) -> Iterable[list[Observation]]:
     """The families of one scenario that may share a line."""
-    return grouped(observations, lambda o: (o.ending, o.trials, tuple(sorted(o.endings.items())), o.reason)).values()
+    return grouped(observations, lambda o: (o.ending, o.trials, _counts(o), o.reason)).values()
 
 
 def _verdict(
-    together: Sequence[Observation], row: ScenarioRow, anchor: str, host: Audited, trace: tuple[str, str]
+    together: Sequence[Observation], row: ScenarioRow, anchor: str, host: Audited, trace: Trace | None, alike: bool
 ) -> Verdict:
     o = together[0]
     tone: Tone = "void" if host.void else tone_of(o, row)
@@ -111,26 +145,17 @@ def _verdict(
         tone=tone,
         trials=o.trials,
         reason=o.reason,
-        trace=trace[0],
-        trace_host="" if trace[1] == host.name else trace[1],
+        trace=trace.anchor if trace else "",
+        trace_host=trace.host if trace and trace.host != host.name else "",
+        alike=alike and tone in ("met", "silent"),
     )
 
 
-def _members(hosts: Sequence[Audited], anchors: Mapping[str, str]) -> tuple[Member, ...]:
-    groups = grouped(
-        hosts,
-        lambda h: (
-            h.groups,
-            system_of(h),
-            h.python,
-            h.notes,
-            tuple((f.id, f.severity, f.expected, f.observed, f.waived) for f in h.findings),
-        ),
-    )
+def _members(hosts: Sequence[Audited]) -> tuple[Member, ...]:
+    groups = grouped(hosts, lambda h: (h.groups, system_of(h), h.python, h.notes, findings_words(h)))
     return tuple(
         Member(
-            hosts=names_of(members),
-            names=tuple((anchors[h.name], h.name) for h in members),
+            hosts=fold((h.name for h in members), shown=len(members)),
             groups=key[0],
             system=key[1],
             python=key[2],
@@ -139,6 +164,11 @@ def _members(hosts: Sequence[Audited], anchors: Mapping[str, str]) -> tuple[Memb
         )
         for key, members in groups.items()
     )
+
+
+def findings_words(host: Audited) -> tuple[HostFinding, ...]:
+    """Returns severity, id, expected, observed, waiver and first date of each finding of a host."""
+    return tuple((f.severity, f.id, f.expected, f.observed, f.waived, f.since) for f in host.findings)
 
 
 def _has_evidence(o: Observation) -> bool:
@@ -155,12 +185,15 @@ def _shape(o: Observation) -> Hashable:
     return o.scenario, o.family, o.ending, wire, e.wire_note, peer, counters, tuple(sorted(e.queue.items()))
 
 
-def _trace(anchor: str, host: Audited, o: Observation, row: ScenarioRow) -> Trace:
+def _trace(anchor: str, host: Audited, o: Observation, row: ScenarioRow, ground: Ground) -> Trace:
     e = o.evidence
     return Trace(
         anchor=anchor,
         title=f"{row.name} over {FAMILY_WORDS[o.family]}",
         host=host.name,
+        build=ground.builds[build_key(host)],
+        seen=endings_in_words(o),
+        tone="void" if host.void else tone_of(o, row),
         on_host=host.isolation == "host",
         rows=tuple(sorted(_moments(o, row), key=lambda r: (r.at_us, r.who != "step"))),
         wire_note=e.wire_note or ("" if e.wire else "No segment was captured."),
@@ -177,7 +210,6 @@ def _moments(o: Observation, row: ScenarioRow) -> Iterator[TraceRow]:
         known = 0 <= index < len(row.steps)
         yield TraceRow(at_us=at_us, who="step", text=row.steps[index] if known else f"step {index + 1}")
     for s in o.evidence.wire or ():
-        extra = [f"urgent {s.urgent}"] * bool(s.urgent) + [s.options] * bool(s.options)
         yield TraceRow(
             at_us=s.at_us,
             who=s.sender,
@@ -186,7 +218,8 @@ def _moments(o: Observation, row: ScenarioRow) -> Iterator[TraceRow]:
             seq=f"{s.seq}:{s.seq + s.length}" if s.length else str(s.seq),
             ack=s.ack,
             length=s.length,
-            options=", ".join(extra),
+            urgent=s.urgent,
+            options=s.options,
         )
 
 
@@ -210,9 +243,10 @@ def _peer_words(peer: PeerWitness | None) -> tuple[tuple[str, str], ...]:
     return tuple((name, words) for name, words in said if words)
 
 
-def production_of(ground: Ground) -> tuple[Production, ...]:
-    """Returns the hosts that told their counters, those that abort most of their connections first."""
-    told = [p for h in ground.audited if (p := _production(h, ground.host_anchors[h.name]))]
+def production_of(ground: Ground, anchors: Mapping[str, str]) -> tuple[Production, ...]:
+    """Returns the hosts that told their counters, those that abort most of their connections first; `anchors` are those
+    of their profiles."""
+    told = [p for h in ground.audited if (p := _production(h, anchors[h.name]))]
     return tuple(sorted(told, key=_felt))
 
 

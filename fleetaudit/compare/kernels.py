@@ -22,7 +22,7 @@ from .common import (
     system_of,
     tone_of,
 )
-from .views import Build, Cell, Column, KernelClass, KernelKey, ScenarioView, Tone
+from .views import Build, Cell, Column, KernelClass, KernelKey, ScenarioView, SeriesChart, SeriesRow, Tone
 
 
 def builds_of(audited: Sequence[Audited]) -> dict[BuildKey, Build]:
@@ -56,7 +56,7 @@ def columns_of(ground: Ground) -> tuple[Column, ...]:
         for name, observations in by_scenario.items():
             for o in observations:
                 seen.setdefault(name, {}).setdefault(o.family, []).append((host, o))
-            if len({(o.ending, tuple(sorted(o.endings))) for o in observations}) > 1 and not host.void:
+            if agree[name] and not host.void and len({(o.ending, *sorted(o.endings)) for o in observations}) > 1:
                 agree[name] = False
     controls = {row.control for row in ground.rows.values()}
     columns = list[Column]()
@@ -83,6 +83,8 @@ def _column(
         expect=expect_words(row.expect),
         severity=row.severity,
         is_control=is_control,
+        control=row.control or "",
+        all_read=_all_read(row.steps),
         differs=len(told) > 1 or any(cell.word == "mixed" for cell in cells),
         deviates=any(cell.tone in ("info", "warning", "error", "untold") for cell in cells),
         groups=tuple(
@@ -91,6 +93,12 @@ def _column(
         ),
         cells=cells,
     )
+
+
+def _all_read(steps: Sequence[str]) -> bool:
+    """Whether the closer has read everything and the peer sends nothing new after that."""
+    read = max((i for i, step in enumerate(steps) if step == "closer reads all"), default=None)
+    return read is not None and not any(step.startswith("peer sends") for step in steps[read:])
 
 
 def _cell(pairs: Iterable[Seen], row: ScenarioRow) -> Cell:
@@ -143,6 +151,35 @@ def classes_of(ground: Ground, columns: Sequence[Column]) -> tuple[KernelClass, 
         for key, why in of_build.items():
             named.setdefault(key, []).append((build, tuple(why)))
     return tuple(KernelClass(key=key, builds=tuple(named[key])) for key in CLASSES if key in named)
+
+
+def series_of_columns(builds: Sequence[Build], columns: Sequence[Column]) -> tuple[SeriesChart, ...]:
+    """Returns, for each scenario that kernels end differently, how many hosts of each series ended how."""
+    return tuple(_series(builds, column) for column in columns if column.differs)
+
+
+def _series(builds: Sequence[Build], column: Column) -> SeriesChart:
+    rows = list[SeriesRow]()
+    for series, pairs in grouped(zip(builds, column.cells, strict=True), lambda pair: pair[0].series).items():
+        counts = Counter[str]()
+        for _, cell in pairs:
+            counts.update(dict(cell.counts))
+        if counts:
+            rows.append(SeriesRow(series=series, counts=tuple(counts.items()), hosts=counts.total()))
+    words = dict.fromkeys(word for row in rows for word, _ in row.counts)
+    return SeriesChart(
+        scenario=column.scenario,
+        title=column.title,
+        link=column.anchor,
+        families=column.families,
+        words=tuple(sorted(words, key=_place)),
+        rows=tuple(rows),
+    )
+
+
+def _place(word: str) -> tuple[int, str]:
+    order = ("FIN", "FIN, then RST", "RST")
+    return (order.index(word) if word in order else len(order)), word
 
 
 def scenarios_of(ground: Ground) -> tuple[ScenarioView, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..folding import Folded
-from ..model import Kernel, RunInfo, ScenarioRow, Severity
+from ..model import ChangeKind, Effect, Kernel, Rate, RunInfo, ScenarioRow, Severity
 
 Tone = Literal["met", "info", "warning", "error", "untold", "silent", "void"]
 """What a verdict means to a reader: as expected; not as expected, by severity; could not be told; not run; void."""
@@ -56,7 +56,9 @@ class Column:
     """One scenario over the families that agree on every host; `cells` are in the order of the builds, `groups` are
     the builds by the word of their cells, each with the gravest tone among them.
 
-    `differs`: builds, or hosts of one build, end differently. `deviates`: somewhere not as expected, or not told.
+    `is_control`: others name it as their control; `control` is the one that it names. `all_read`: its steps leave the
+    closer nothing unread. `differs`: builds, or hosts of one build, end differently. `deviates`: somewhere not as
+    expected, or not told.
     """
 
     scenario: str
@@ -66,6 +68,8 @@ class Column:
     expect: str
     severity: Severity
     is_control: bool
+    control: str
+    all_read: bool
     differs: bool
     deviates: bool
     groups: tuple[tuple[str, Tone, tuple[Build, ...]], ...]
@@ -79,10 +83,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingRow:
-    """The hosts of a finding that saw the same; `waived` says why it is accepted, None where it is not."""
+    """The hosts of a finding that saw the same; `waived` says why it is accepted, None where it is not; `since` is the
+    date it was first seen, "" where nobody asked."""
 
     observed: str
     waived: str | None
+    since: str
     builds: tuple[Build, ...]
     hosts: Folded
 
@@ -153,16 +159,23 @@ class TraceRow:
     seq: str = ""
     ack: int = 0
     length: int = 0
+    urgent: int = 0
     options: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """The evidence of one trial: the wire with the steps, then each witness; empty where it could not speak."""
+    """The evidence of one trial: the wire with the steps, then each witness; empty where it could not speak.
+
+    `seen` is what it ended in, `tone` how that stands to the expectation.
+    """
 
     anchor: str
     title: str
     host: str
+    build: Build
+    seen: str
+    tone: Tone
     on_host: bool
     rows: tuple[TraceRow, ...]
     wire_note: str
@@ -174,8 +187,61 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a duel: the builds whose hosts end so, the trace of one of them, and its row from which it differs
+    from the other side's; that is the number of its rows where it does not."""
+
+    word: str
+    tone: Tone
+    builds: tuple[Build, ...]
+    hosts: int
+    trace: Trace
+    parts_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duel:
+    """A scenario that kernels end differently, as two traces beside each other."""
+
+    anchor: str
+    scenario: str
+    title: str
+    link: str
+    over: str
+    expect: str
+    sides: tuple[Side, Side]
+
+    @property
+    def same_wire(self) -> bool:
+        """Whether both put the same segments on the wire, so that another witness made the difference."""
+        return all(side.parts_at >= len(side.trace.rows) for side in self.sides)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRow:
+    """A kernel series and how many of its hosts ended how; `hosts` is their sum."""
+
+    series: str
+    counts: tuple[tuple[str, int], ...]
+    hosts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesChart:
+    """The endings of one scenario by kernel series, in numeric order; `words` are the endings that occur."""
+
+    scenario: str
+    title: str
+    link: str
+    families: str
+    words: tuple[str, ...]
+    rows: tuple[SeriesRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one profile saw in one scenario; `trace` is the anchor of its packets, here or where they were first."""
+    """What one profile saw in one scenario; `trace` is the anchor of its packets, here or where they were first, on
+    `trace_host`; "" on both where none are shown. `alike`: every kernel ends it so, and as expected."""
 
     scenario: str
     title: str
@@ -189,30 +255,32 @@ class Verdict:
     reason: str
     trace: str
     trace_host: str
+    alike: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """Hosts of a profile that also agree in system, groups, notes and findings; (anchor, name) of each."""
+    """Hosts of a profile that also agree in system, groups, notes and findings; `hosts` leaves out nobody. `findings`
+    are (severity, id, expected, observed, waiver, date first seen)."""
 
     hosts: Folded
-    names: tuple[tuple[str, str], ...]
     groups: tuple[str, ...]
     system: str
     python: str
     notes: tuple[str, ...]
-    findings: tuple[tuple[str, Severity, str, str, str | None], ...]
+    findings: tuple[tuple[Severity, str, str, str, str | None, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Hosts of one kernel build that were seen to behave alike, with the evidence once.
+    """Hosts of one kernel build that were seen to behave alike, with the evidence once; `first` names one of them.
 
     `tally` counts the verdicts that a reader should know of (none on a void host), gravest first.
     """
 
     anchor: str
     build: Build
+    first: str
     hosts: Folded
     on_host: bool
     void: str
@@ -261,10 +329,107 @@ class KernelClass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRow:
+    """One change, on all hosts that it happened to. `subject` is the scenario, the sysctl or another noun, `detail` its
+    families; `link` is its anchor, "" where it has none; `since` is the date it was first seen."""
+
+    effect: Effect
+    kind: ChangeKind
+    subject: str
+    detail: str
+    link: str
+    before: str
+    after: str
+    since: str
+    severity: Severity | None
+    waived: str | None
+    hosts: Folded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What changed since the run `before`, which began at `since`. `refused` says why that cannot be told.
+
+    `counts` are how many changes of which effect, in words, regressions first; `rows` the same folded, of which
+    `omitted` are not listed.
+    `rates` are the hosts that aborted most in between; `unrated` the hosts whose rate cannot be told, by reason.
+    """
+
+    before: str
+    since: str
+    refused: str
+    notes: tuple[str, ...]
+    compared: int
+    counts: tuple[tuple[int, str], ...]
+    rows: tuple[ChangeRow, ...]
+    omitted: int
+    rates: tuple[Rate, ...]
+    unrated: tuple[tuple[str, Folded], ...]
+
+
+HostState = Literal["error", "warning", "info", "untold", "met", "void", "not audited"]
+"""A host in a word: its gravest finding that is not waived, else whether something could not be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLine:
+    """One selected host in a line: `anchor` is its profile or the cause why it was not audited, `build` its kernel's
+    place among the builds. `changes` are (effect, kind, what, before, after, since)."""
+
+    name: str
+    state: HostState
+    anchor: str
+    groups: tuple[str, ...]
+    build: int | None
+    about: tuple[str, ...]
+    findings: tuple[tuple[Severity, str, str, str, str | None, str], ...]
+    changes: tuple[tuple[Effect, ChangeKind, str, str, str, str], ...]
+    per_thousand: float | None
+    unread_sockets: int | None
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A piece of a sentence; `link` is an anchor of the page, `said` tells that a host or an inventory said it."""
+
+    text: str
+    link: str = ""
+    strong: bool = False
+    said: bool = False
+
+
+Say = tuple[Part, ...]
+"""One sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One of the five questions and its answer in sentences; `key` is the anchor of the detail, `coverage` what the
+    answer rests on, "" where the answer is that itself."""
+
+    key: str
+    question: str
+    says: tuple[Say, ...]
+    coverage: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A run in numbers, for the history: `short` hosts fall short by severity, as in a comparison."""
+
+    run: str
+    started: str
+    coverage: Coverage
+    short: tuple[tuple[Severity, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """All that any report shows of a run.
 
     `short` counts the hosts that fall short of an expectation without a waiver, each once, by its gravest finding.
+    `changes` is None where the run was compared with no other.
     """
 
     run: RunInfo
@@ -281,3 +446,8 @@ class Comparison:
     scenarios: tuple[ScenarioView, ...]
     production: tuple[Production, ...]
     production_hosts: int
+    answers: tuple[Answer, ...]
+    series: tuple[SeriesChart, ...]
+    duels: tuple[Duel, ...]
+    hosts: tuple[HostLine, ...]
+    changes: Changes | None = None

@@ -15,22 +15,38 @@ import base64
 import hashlib
 import shlex
 import unicodedata
+from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import groupby
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
 from ..compare import Comparison
+from ..compare.views import Past
 from ..folding import Folded
+from .page_data import page_data
+from .svg import history, is_log, ladder, log_share
 
 NAMED = 6
 """How many kernels, causes or findings an answer names before it links to the rest."""
+DRAWN = 6
+"""How many scenarios are drawn as two kernels side by side."""
+WHOLE, WHOLE_MEMBERS = 300, 40
+"""How many behaviours, and kinds of hosts in one, are shown whole; of any more there is a line each."""
+SCRIPTS = ("page.js", "host.js", "explorer.js")
+"""The page's script, in the order of its parts; each stands in a function of its own."""
 
 
-def render(comparison: Comparison, *, generated: str) -> str:
-    """Returns the page; `generated` is the moment to print on it, RFC 3339."""
+def render(comparison: Comparison, *, generated: str, past: Sequence[Past] = ()) -> str:
+    """Returns the page; `generated` is the moment to print on it, RFC 3339.
+
+    `past` are earlier runs and this one, oldest first (`compare.past_of`); with two or more the page draws them.
+    """
     environment = _environment()
-    style, script = _source("page.css"), _source("page.js")
+    style = _source("page.css")
+    script = Markup("").join(_source(name) for name in SCRIPTS)
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -42,7 +58,17 @@ def render(comparison: Comparison, *, generated: str) -> str:
         )
     )
     return environment.get_template("page.html").render(
-        c=comparison, generated=generated, policy=policy, style=style, script=script, NAMED=NAMED
+        c=comparison,
+        runs=history(past),
+        generated=generated,
+        policy=policy,
+        style=style,
+        script=script,
+        data=Markup(page_data(comparison, visible)),  # noqa: S704 - JSON without <, > and &
+        NAMED=NAMED,
+        DRAWN=DRAWN,
+        WHOLE=WHOLE,
+        WHOLE_MEMBERS=WHOLE_MEMBERS,
     )
 
 
@@ -64,6 +90,10 @@ def _environment() -> jinja2.Environment:
         "ms": milliseconds,
         "quoted": shlex.quote,
         "parts": parts,
+        "ladder": ladder,
+        "log_share": log_share,
+        "is_log": is_log,
+        "groupby_run": runs_of,
     }
     return environment
 
@@ -120,3 +150,8 @@ def parts(name: str) -> Markup:
     for mark in ("-", ".", "_"):
         broken = broken.replace(mark, Markup("{}<wbr>").format(mark))
     return Markup("<bdi>{}</bdi>").format(broken)
+
+
+def runs_of(items: Iterable[Any], attribute: str) -> list[tuple[Any, list[tuple[int, Any]]]]:
+    """Returns numbered items in runs that share an attribute, in their order."""
+    return [(k, list(run)) for k, run in groupby(enumerate(items), key=lambda pair: getattr(pair[1], attribute))]

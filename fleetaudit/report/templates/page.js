@@ -1,46 +1,89 @@
 
 "use strict";
-// Only comfort lives here: the page says everything without it.
-(function () {
-  var form = document.querySelector("form.filter");
-  var profiles = Array.prototype.slice.call(document.querySelectorAll("details.profile"));
-  if (!form || profiles.length < 2) return;
-  var input = form.querySelector("input");
-  var output = form.querySelector("output");
-  var names = profiles.map(function (profile) {
-    return Array.prototype.map.call(profile.querySelectorAll(".names > li"), function (item) {
-      return { item: item, name: item.textContent.toLowerCase() };
-    });
-  });
-  function show() {
-    var wanted = input.value.trim().toLowerCase();
-    var hosts = 0;
-    profiles.forEach(function (profile, i) {
-      var here = 0;
-      names[i].forEach(function (host) {
-        var fits = host.name.indexOf(wanted) >= 0;
-        host.item.hidden = !fits;
-        here += fits ? 1 : 0;
+// Only comfort lives here: the page says everything without it. What a host said is only ever set as text.
+const page = {
+  data: JSON.parse(document.getElementById("data").textContent),
+  all(selector, root) { return Array.from((root || document).querySelectorAll(selector)); },
+  // An element with its class and its children; a string becomes text, nothing becomes nothing.
+  make(name, kind, ...children) {
+    const element = document.createElement(name);
+    if (kind) element.className = kind;
+    for (const child of children) if (child !== null && child !== "") element.append(child);
+    return element;
+  },
+  // Text that a host said, isolated from the direction of the text around it.
+  said(text) { return page.make("bdi", "", text); },
+  speak(text) { document.getElementById("spoken").textContent = text; },
+  copy(text) {
+    const done = () => page.speak("Copied");
+    const by_hand = () => {
+      const area = page.make("textarea", "unseen");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+      done();
+    };
+    if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, by_hand);
+    else by_hand();
+  },
+  // A button beside each command that one may want to type.
+  offer(root) {
+    for (const code of page.all("code.command", root)) {
+      const button = page.make("button", "copy", "Copy");
+      button.type = "button";
+      button.setAttribute("aria-label", "Copy: " + code.textContent);
+      button.addEventListener("click", () => {
+        page.copy(code.textContent);
+        button.textContent = "Copied";
+        setTimeout(() => { button.textContent = "Copy"; }, 1500);
       });
-      profile.hidden = here === 0;
-      hosts += here;
-    });
-    output.textContent = wanted ? hosts + (hosts === 1 ? " host" : " hosts") : "";
-  }
-  // The filter lives in the address, so that a link to it can be sent.
-  function read() {
-    var found = /^#hosts=(.*)$/.exec(location.hash);
-    if (!found) return;
-    try { input.value = decodeURIComponent(found[1]); } catch (e) { input.value = found[1]; }
-    show();
-    form.scrollIntoView();
-  }
-  input.addEventListener("input", function () {
-    show();
-    history.replaceState(null, "", input.value ? "#hosts=" + encodeURIComponent(input.value) : "#hosts");
+      code.after(" ", button);
+    }
+  },
+};
+
+page.offer(document);
+for (const link of page.all("a[data-host]")) link.href = "#host?name=" + encodeURIComponent(link.dataset.host);
+for (const link of page.all("a[data-filter]")) link.href = "#hosts?" + link.dataset.filter;
+
+// The matrix: row and column of a cell stand out under the pointer, and under the arrow keys.
+for (const table of page.all("table.matrix")) {
+  const rows = page.all("tr:not(.series)", table);
+  let shone = [];
+  const lead = (cell) => {
+    shone.forEach((one) => one.classList.remove("lit"));
+    shone = [];
+    if (!cell || cell.cellIndex === 0 || cell.closest(".series")) return;
+    for (const row of rows) if (row.cells[cell.cellIndex]) shone.push(row.cells[cell.cellIndex]);
+    shone.push(...cell.parentElement.cells);
+    shone.forEach((one) => one.classList.add("lit"));
+  };
+  table.addEventListener("pointerover", (event) => lead(event.target.closest("td, th")));
+  table.addEventListener("pointerleave", () => lead(null));
+  table.addEventListener("focusin", (event) => lead(event.target.closest("td, th")));
+  table.addEventListener("focusout", () => lead(null));
+  const cells = page.all("td.cell", table);
+  cells.forEach((cell, i) => { cell.tabIndex = i ? -1 : 0; });
+  table.addEventListener("keydown", (event) => {
+    const cell = event.target;
+    const [down, right] = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key] || [0, 0];
+    if (!(down || right) || !cell.matches("td.cell")) return;
+    const row = rows[rows.indexOf(cell.parentElement) + down];
+    const next = row && row.cells[cell.cellIndex + right];
+    if (!next || !next.matches("td.cell")) return;
+    event.preventDefault();
+    cell.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
   });
-  form.addEventListener("submit", function (event) { event.preventDefault(); });
-  window.addEventListener("hashchange", read);
-  form.hidden = false;
-  read();
-})();
+}
+
+// Paper has no folds; browsers that cannot unfold by style are helped.
+window.addEventListener("beforeprint", () => {
+  for (const one of page.all("details.unfold:not([open])")) { one.open = true; one.dataset.folded = "yes"; }
+});
+window.addEventListener("afterprint", () => {
+  for (const one of page.all("details[data-folded]")) { one.open = false; delete one.dataset.folded; }
+});

@@ -1,0 +1,145 @@
+"""How large the page of 10,000 hosts on 40 kernels is, what it costs to make, and how soon a browser answers.
+
+    python -m bench.page [--hosts N] [--no-browser]
+
+Prints a line for a fleet as fleets are (many hosts alike) and one for a fleet where no two hosts are. Ends with status
+1 where the first takes more than 1.5 MB, 10 s or 500 MB to render, 2 s until it can be used or 100 ms for a filter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fleetaudit.compare import compare
+from fleetaudit.model import Audited, AuditRun, HostResult, Kernel, Sysctl
+from fleetaudit.playbook import load_playbook
+from fleetaudit.report.html import render
+from tests.browser import ARGUMENTS, GENERATED
+from tests.runs import Fleet, felt, missing, observe, run_of
+
+MEGABYTES, SECONDS, MEMORY_MB, READY_S, FILTER_S = 1.5, 10.0, 500.0, 2.0, 0.1
+SERIES = ("5.4", "5.10", "5.15", "6.1", "6.6", "6.12", "6.17", "6.18")
+GROUPS = ("web", "app", "db", "cache", "queue", "proxy", "batch", "edge")
+
+
+def kernels(count: int = 40) -> list[Kernel]:
+    """Returns as many builds, spread over the series."""
+    return [
+        Kernel(
+            release=f"{SERIES[i % len(SERIES)]}.{100 + i}-amd64",
+            version=f"#1 SMP Debian {i} (2026-09-{1 + i % 28:02})",
+            machine="x86_64",
+        )
+        for i in range(count)
+    ]
+
+
+def hosts(count: int, *, alike: bool) -> Iterator[HostResult]:
+    """Yields hosts: old series reset on reread-fin-close, some sysctls are astray, one in a hundred is not reached;
+    unless `alike`, every host has a value and an ending of its own."""
+    fleet = Fleet(scenarios=load_playbook(Path("playbooks/unread-close.yml")).plays[0].scenarios)
+    reread = next(s for s in fleet.scenarios if s.name == "reread-fin-close")
+    rows = list(fleet.scenarios)
+    models = dict[tuple[int, int], Audited]()
+    for n in range(count):
+        group = GROUPS[n * len(GROUPS) // count]
+        name = f"{group}{n % (count // len(GROUPS) or 1):04}.dc{1 + n % 3}.example.net"
+        if n % 100 == 99:
+            yield missing(name, "connect", f"no answer from {name}:22 within 10 s", f"nc -vz {name} 22", group)
+            continue
+        at, kind = n % 40, (n // 40) % 10
+        if (at, kind) not in models:
+            kernel = kernels()[at]
+            old = at % len(SERIES) < 3
+            instead = [observe(reread, f, "RST") for f in reread.families] if old else []
+            timeout = Sysctl(value="120" if kind == 7 else "60", default="60")
+            models[at, kind] = fleet.host(
+                "model", kernel, instead=instead, sysctls={"net.ipv4.tcp_fin_timeout": timeout}
+            )
+        host = models[at, kind]
+        if not alike:
+            odd = rows[n % len(rows)]
+            seen = {(odd.name, f): observe(odd, f, "inconclusive", reason=f"trial {n} disagrees") for f in odd.families}
+            host = msgspec.structs.replace(
+                host,
+                observations=tuple(seen.get((o.scenario, o.family), o) for o in host.observations),
+                sysctls={**host.sysctls, "net.ipv4.tcp_max_orphans": Sysctl(value=str(n), default="8192")},
+            )
+        yield msgspec.structs.replace(
+            host, name=name, groups=(group,), machine_id=str(n), exposure=felt(n * 7919 % 5000, 4_000_000, n % 3)
+        )
+
+
+def make(count: int, alike: bool, path: Path) -> tuple[float, float, float]:
+    """Returns size in MB, CPU seconds and peak memory in MB beyond that of the run itself; run in a fresh process."""
+    run: AuditRun = run_of(
+        hosts(count, alike=alike), load_playbook(Path("playbooks/unread-close.yml")).plays[0].scenarios
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    began = time.process_time()
+    text = render(compare(run), generated=GENERATED)
+    took = time.process_time() - began
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    path.write_text(text, "utf-8")
+    return path.stat().st_size / 1e6, took, after - before
+
+
+def browse(path: Path) -> tuple[float, float]:
+    """Returns the seconds until the page can be used, and those that a filter takes until its rows are drawn."""
+    from playwright.sync_api import sync_playwright
+
+    drawn = """(text) => new Promise((done) => {
+        const input = document.getElementById('filter');
+        const began = performance.now();
+        input.value = text;
+        input.dispatchEvent(new Event('input', {bubbles: true}));
+        requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
+    })"""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        page: Any = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(path.as_uri(), wait_until="load")
+        ready = page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
+        page.locator("#hosts").scroll_into_view_if_needed()
+        filtered = max(page.evaluate(drawn, text) for text in ("db", "web 1", "dc2", ""))
+        browser.close()
+    return ready / 1000, filtered / 1000
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--hosts", type=int, default=10_000)
+    parser.add_argument("--no-browser", action="store_true")
+    options = parser.parse_args()
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        for alike in (True, False):
+            path = Path(folder) / "report.html"
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                size, took, memory = pool.apply(make, (options.hosts, alike, path))
+            ready, filtered = (0.0, 0.0) if options.no_browser else browse(path)
+            words = "many hosts alike" if alike else "no two hosts alike"
+            print(
+                f"{options.hosts:,} hosts, {words}: {size:.2f} MB, rendered in {took:.1f} s CPU, {memory:.0f} MB; "
+                f"usable after {ready:.2f} s, a filter takes {filtered * 1000:.0f} ms"
+            )
+            limits = (MEGABYTES, SECONDS, MEMORY_MB, READY_S, FILTER_S)
+            failed |= alike and any(
+                v > most for v, most in zip((size, took, memory, ready, filtered), limits, strict=True)
+            )
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""What changed since the run before, folded: one row a change, with all the hosts that it happened to. Pure.
+
+Rules: nothing is compared here; drift.py did that, and its order stays. Rates say what production felt in between.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+
+from ..folding import fold
+from ..model import Change, Drift, Effect, Rate
+from .common import grouped
+from .findings import family_words, parts_of
+from .hosts import HOST
+from .views import ChangeRow, Changes
+
+MOST_CHANGES = 200
+"""How many rows are listed before the rest is counted."""
+PLURALS: dict[Effect, str] = {"regression": "regressions", "fix": "fixes", "new host": "new hosts"}
+MOST_RATES = 10
+"""How many hosts are named among those that aborted most in between."""
+
+
+def changes_of(drift: Drift, links: Mapping[str, str] | None = None) -> Changes:
+    """Returns `drift` for a reader; `links` are the anchors of scenarios and sysctls by name, where there are any."""
+    counts = Counter(change.effect for change in drift.changes)
+    rows = _rows(drift.changes, links or {})
+    told = [rate for rate in drift.rates if rate.per_thousand is not None]
+    untold = grouped((rate for rate in drift.rates if rate.per_thousand is None), lambda rate: rate.reason)
+    return Changes(
+        before=drift.before,
+        since=drift.since,
+        refused=drift.refused,
+        notes=drift.notes,
+        compared=drift.hosts,
+        # As they come: drift.py has sorted them.
+        counts=tuple((n, PLURALS.get(effect, effect) if n > 1 else effect) for effect, n in counts.items()),
+        rows=rows[:MOST_CHANGES],
+        omitted=len(rows) - len(rows[:MOST_CHANGES]),
+        rates=tuple(sorted(told, key=_felt)[:MOST_RATES]),
+        unrated=tuple((reason, fold(rate.host for rate in rates)) for reason, rates in untold.items()),
+    )
+
+
+def _felt(rate: Rate) -> float:
+    return -(rate.per_thousand or 0.0)
+
+
+def _rows(changes: Sequence[Change], links: Mapping[str, str]) -> tuple[ChangeRow, ...]:
+    alike = grouped(changes, lambda c: (c.what, *_said(c))).values()
+    # The families of one scenario share a row where the same happened to the same hosts.
+    rows = grouped(alike, lambda group: (_subject(group[0])[0], *_said(group[0]), tuple(c.host for c in group)))
+    return tuple(_row(groups, links) for groups in rows.values())
+
+
+def _said(change: Change) -> tuple[Hashable, ...]:
+    return change.effect, change.kind, *_words(change), change.since, change.severity, change.waived
+
+
+def _words(change: Change) -> tuple[str, str]:
+    if change.kind != "host" or change.effect == "renamed":
+        return change.before, change.after
+    # A reason that names its host is the same reason.
+    return change.before.replace(change.host, HOST), change.after.replace(change.host, HOST)
+
+
+def _subject(change: Change) -> tuple[str, str]:
+    """The scenario or sysctl and its family, or the noun that changed."""
+    return parts_of(change.what)[1:] if ":" in change.what else (change.what, "")
+
+
+def _row(groups: Sequence[Sequence[Change]], links: Mapping[str, str]) -> ChangeRow:
+    first = groups[0][0]
+    subject = _subject(first)[0]
+    families = dict.fromkeys(_subject(group[0])[1] for group in groups)
+    before, after = _words(first) if len(groups[0]) > 1 else (first.before, first.after)
+    return ChangeRow(
+        effect=first.effect,
+        kind=first.kind,
+        subject=subject,
+        detail=family_words(filter(None, families)),
+        link=links.get(subject, ""),
+        before=before,
+        after=after,
+        since=first.since,
+        severity=first.severity,
+        waived=first.waived,
+        hosts=fold(change.host for change in groups[0]),
+    )

@@ -1,0 +1,68 @@
+"""Every selected host in a line, for search, filters and one host's own page. Pure.
+
+Rules: a host is in it exactly once, in inventory order, audited or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..model import SEVERITIES, Audited, Change, Drift, HostResult, NotAudited
+from .common import BuildKey, build_key, grouped, system_of
+from .hosts import HostFinding, findings_words
+from .views import HostLine, HostState, Production
+
+
+def hosts_of(
+    hosts: Iterable[HostResult],
+    *,
+    builds: Iterable[BuildKey],
+    anchors: Mapping[str, str],
+    felt: Iterable[Production],
+    drift: Drift | None,
+) -> tuple[HostLine, ...]:
+    """Returns a line a host; `anchors` are those of profiles and causes by the hosts' names."""
+    places = {key: i for i, key in enumerate(builds)}
+    told = {p.host: p for p in felt}
+    changed = grouped(drift.changes if drift else (), lambda change: change.host)
+    return tuple(_line(host, places, anchors[host.name], told.get(host.name), changed.get(host.name, ()))
+                 for host in hosts)  # fmt: skip
+
+
+def _line(
+    host: HostResult, places: Mapping[BuildKey, int], anchor: str, told: Production | None, changes: Iterable[Change]
+) -> HostLine:
+    if isinstance(host, NotAudited):
+        about: tuple[str, ...] = (f"{host.stage}: {host.reason}",)
+        build: int | None = None
+        state: HostState = "not audited"
+        findings: tuple[HostFinding, ...] = ()
+    else:
+        measured = "in the host’s namespace" if host.isolation == "host" else "in a private namespace"
+        about = (system_of(host), f"Python {host.python}" if host.python else "", measured, *host.notes)
+        if host.void:
+            about += (f"void: {host.void}",)
+        build, state, findings = places[build_key(host)], _state(host), findings_words(host)
+    return HostLine(
+        name=host.name,
+        state=state,
+        anchor=anchor,
+        groups=host.groups,
+        build=build,
+        about=tuple(filter(None, about)),
+        findings=findings,
+        changes=tuple((c.effect, c.kind, c.what, c.before, c.after, c.since) for c in changes),
+        per_thousand=told.per_thousand if told else None,
+        unread_sockets=told.unread_sockets if told else None,
+        hint=host.hint,
+    )
+
+
+def _state(host: Audited) -> HostState:
+    if host.void:
+        return "void"
+    open_ = [f.severity for f in host.findings if f.waived is None]
+    if open_:
+        return max(open_, key=SEVERITIES.index)
+    untold = any(o.ending == "inconclusive" or len(o.endings) > 1 for o in host.observations)
+    return "untold" if untold else "met"
