@@ -69,6 +69,15 @@ def test_mptcp_options_are_read_as_such(tmp_path: Path) -> None:
     assert len(lines) == 3
 
 
+@given(st.text(min_size=1, max_size=400), st.text(min_size=1, max_size=400))
+def test_a_hosts_name_becomes_a_file_of_this_folder_and_of_this_host_alone(one: str, other: str) -> None:
+    name = pcap.file_name(one)
+    assert "/" not in name
+    assert not name.startswith(".")
+    assert len(name.encode()) <= 255
+    assert (name == pcap.file_name(other)) == (one == other)
+
+
 @given(
     st.builds(
         Segment,

@@ -11,8 +11,10 @@ Source of the formats: draft-ietf-opsawg-pcap (LINKTYPE_RAW), RFC 791, RFC 8200,
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import struct
+import urllib.parse
 from collections.abc import Iterator
 
 from ..model import Audited, Family, Segment
@@ -34,13 +36,24 @@ _OPTIONS = {  # the words of Segment.options, as far as a header can say them wi
 }
 
 
-def render(host: Audited) -> bytes:
-    """Returns a pcap file (microseconds, little-endian) with every trace of a host, in their order."""
-    return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, SNAPLEN, LINKTYPE_RAW) + b"".join(_records(host))
+def file_name(host: str) -> str:
+    """Returns the name of a host's file: no slash, no leading dot, no two hosts alike, at most 255 bytes."""
+    name = urllib.parse.quote(host, safe="", errors="surrogatepass").replace("~", "%7E")
+    name = name.replace(".", "%2E", 1) if name.startswith(".") else name
+    if len(name) > 200:
+        name = f"{name[:150]}~{hashlib.sha256(host.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+    return f"{name}.pcap"
 
 
-def _records(host: Audited) -> Iterator[bytes]:
+def render(host: Audited, scenario: str = "") -> bytes:
+    """Returns a pcap file (microseconds, little-endian) with all traces of a host, or those of NAME or NAME/FAMILY."""
+    return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, SNAPLEN, LINKTYPE_RAW) + b"".join(_records(host, scenario))
+
+
+def _records(host: Audited, scenario: str) -> Iterator[bytes]:
     for second, observation in enumerate(host.observations):
+        if scenario not in ("", observation.scenario, f"{observation.scenario}/{observation.family}"):
+            continue
         for segment in observation.evidence.wire or ():
             header = _packet(segment, observation.family, second)
             at = max(0, second * 1_000_000 + segment.at_us)

@@ -6,27 +6,15 @@ always shown.
 
 from __future__ import annotations
 
-import re
-import textwrap
-import unicodedata
-from collections.abc import Iterable
-
-from ..compare.views import Build, Cause, Column, Comparison, FindingGroup
-from ..folding import Folded
+from ..compare.views import Build, Cause, Changes, Column, Comparison, FindingGroup, FindingRow
 from ..model import SEVERITIES, HostResult, NotAudited
+from .changes import changes_lines
+from .lines import counted, hosts_in_words, safe, wrapped
+
+__all__ = ["counted", "progress", "safe", "summary", "wrapped"]
 
 MOST_ROWS = 12
 """How many findings, causes and differing scenarios are shown each; the rest is counted."""
-
-# Control, format (bidi overrides among them), surrogate, private use, unassigned, line and paragraph separators.
-_UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-
-
-def safe(text: str, limit: int = 2000) -> str:
-    """Returns `text` on one line with nothing in it that a terminal would obey; other white space becomes a blank."""
-    plain = re.sub(r"[ \t\r\n]+", " ", text[: limit + 1])
-    plain = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in plain)
-    return plain if len(plain) <= limit else plain[:limit] + "…"
 
 
 def summary(comparison: Comparison, *, width: int = 80, problems_only: bool = False) -> str:
@@ -37,7 +25,9 @@ def summary(comparison: Comparison, *, width: int = 80, problems_only: bool = Fa
     blocks = [
         [] if problems_only else _verdict(comparison, width),
         _qualified(comparison, width),
+        _changes(comparison.changes, width, problems_only),
         _findings(comparison.findings, width),
+        [] if problems_only else _waived(comparison.findings, width),
         _causes(comparison.causes, comparison.coverage.not_audited, width),
         [] if problems_only else [_coverage(comparison)],
     ]
@@ -51,11 +41,6 @@ def progress(host: HostResult) -> str:
     grave = sum(f.waived is None and f.severity != "info" for f in host.findings)
     found = f", {counted(grave, 'finding')}" if grave else ""
     return f"{safe(host.name)}: audited, kernel {safe(host.kernel.release)}{found}"
-
-
-def counted(n: int, noun: str) -> str:
-    """Returns "1 host", "2 hosts"."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 # ---- the verdict ---------------------------------------------------------------------------------------------------
@@ -113,7 +98,14 @@ def _qualified(comparison: Comparison, width: int) -> list[str]:
         sentences.append(
             f"No private namespace: {counted(c.on_host, 'host')} measured with its own firewall in the way."
         )
+    sentences += [safe(note, 400) for note in comparison.run.notes]
     return wrapped(sentences, width)
+
+
+def _changes(changes: Changes | None, width: int, problems_only: bool) -> list[str]:
+    if changes is None or (problems_only and not changes.rows and not changes.refused):
+        return []
+    return changes_lines(changes, width, MOST_ROWS)
 
 
 def _findings(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
@@ -128,14 +120,33 @@ def _findings(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
     lines = ["Findings: " + ", ".join(counts)]
     open_ = [g for g in groups if g.severity != "info" and g.hosts]
     for group in open_[:MOST_ROWS]:
-        what = safe(group.subject) + (f" ({safe(group.detail)})" if group.detail else "")
         for row in group.rows:
             if row.waived is None:
-                seen = f"{what}: wanted {safe(group.expected, 200)}, found {safe(row.observed, 200)}"
-                lines += wrapped([f"{group.severity}  {seen}: {_hosts(row.hosts)}"], width, "  ")
+                lines += wrapped([f"{group.severity}  {_seen(group, row)}"], width, "  ")
     if len(open_) > MOST_ROWS:
         lines.append(f"  and {counted(len(open_) - MOST_ROWS, 'more expectation')} not met: see the report")
     return lines
+
+
+def _waived(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
+    rows = [(group, row, row.waived) for group in groups for row in group.rows if row.waived is not None]
+    if not rows:
+        return []
+    lines = ["Waived, not counted:"]
+    for group, row, waived in rows[:MOST_ROWS]:
+        lines += wrapped([f"{group.severity}  {_seen(group, row)}; {safe(waived, 300)}"], width, "  ")
+    if len(rows) > MOST_ROWS:
+        lines.append(f"  and {len(rows) - MOST_ROWS:,} more: see the report")
+    return lines
+
+
+def _seen(group: FindingGroup, row: FindingRow) -> str:
+    what = safe(group.subject) + (f" ({safe(group.detail)})" if group.detail else "")
+    first = f", first seen {safe(row.since)}" if row.since else ""
+    return (
+        f"{what}: wanted {safe(group.expected, 200)}, found {safe(row.observed, 200)}{first}: "
+        f"{hosts_in_words(row.hosts)}"
+    )
 
 
 def _causes(causes: tuple[Cause, ...], hosts: int, width: int) -> list[str]:
@@ -143,34 +154,10 @@ def _causes(causes: tuple[Cause, ...], hosts: int, width: int) -> list[str]:
         return []
     lines = [f"Not audited: {counted(hosts, 'host')}"]
     for cause in causes[:MOST_ROWS]:
-        lines += wrapped([f"{_hosts(cause.hosts)}: {cause.stage}: {safe(cause.reason, 400)}"], width, "  ")
+        lines += wrapped([f"{hosts_in_words(cause.hosts)}: {cause.stage}: {safe(cause.reason, 400)}"], width, "  ")
         if cause.hints:
             lines.append(f"      {safe(cause.hints[0][1])}")  # not wrapped: it is there to be copied
     if rest := causes[MOST_ROWS:]:
         left = sum(cause.hosts.count for cause in rest)
         lines.append(f"  and {counted(left, 'host')} for {counted(len(rest), 'other cause')}: see the report")
     return lines
-
-
-# ---- words ---------------------------------------------------------------------------------------------------------
-
-
-def _hosts(folded: Folded) -> str:
-    names = ", ".join(safe(name) for name in folded.ranges)
-    return names + (f" and {folded.more:,} more" if folded.more else "")
-
-
-def wrapped(paragraphs: Iterable[str], width: int, indent: str = "") -> list[str]:
-    """Returns the lines of the paragraphs; further lines of one hang by two blanks, and no word is broken."""
-    return [
-        line
-        for text in paragraphs
-        for line in textwrap.wrap(
-            text,
-            max(width, 40),
-            initial_indent=indent,
-            subsequent_indent=indent + "    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    ]

@@ -1,0 +1,61 @@
+"""What the outputs for other tools share: text made harmless, findings by their id, and moments as seconds.
+
+Rules: pure. A text that a host or an inventory said goes through `plain` before it goes into a file.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime
+
+from ..compare.common import grouped
+from ..model import SEVERITIES, Audited, Finding, Severity
+
+_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+"""Control, format (bidi overrides among them), surrogate, private use, unassigned, line and paragraph separators."""
+
+
+def plain(text: str, limit: int = 4096) -> str:
+    """Returns `text` on one line: white space as a blank, and every other character that one cannot see as its escape.
+
+    So it can be encoded as UTF-8, has no character that XML 1.0 forbids, and nothing in it that a terminal obeys.
+    """
+    if len(text) > limit:
+        text = text[:limit] + "…"
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_seen(character) for character in text)
+
+
+def _seen(character: str) -> str:
+    if character in "\t\n\r":
+        return " "
+    if unicodedata.category(character) not in _UNSEEN:
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def findings_by_id(host: Audited) -> dict[str, list[Finding]]:
+    """Returns the host's findings by id, in their order; one id may have several."""
+    return grouped(host.findings, lambda finding: finding.id)
+
+
+def gravest(findings: list[Finding]) -> Severity:
+    """Returns the gravest severity of at least one finding."""
+    return max((f.severity for f in findings), key=SEVERITIES.index)
+
+
+def moment(text: str) -> datetime | None:
+    """Returns a moment that is written as RFC 3339, None where it is not."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+def lasted(started: str, finished: str) -> int | None:
+    """Returns the whole seconds between two moments, None where either is none or they are the wrong way round."""
+    begin, end = moment(started), moment(finished)
+    return int((end - begin).total_seconds()) if begin and end and end >= begin else None

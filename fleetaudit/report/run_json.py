@@ -1,0 +1,11 @@
+"""A run as JSON: exactly the bytes of its run.json, whose schema is `fleetaudit/schema/run.schema.json`."""
+
+from __future__ import annotations
+
+from ..archive import encode_run
+from ..model import AuditRun
+
+
+def render(run: AuditRun) -> str:
+    """Returns the text of run.json, format "fleetaudit-run/1"."""
+    return encode_run(run).decode()
