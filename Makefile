@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kernels-cache wheel clean
+.PHONY: help demo test check kernels-cache sample wheel clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -27,6 +27,9 @@ check: $(STAMP)  ## ruff (lint and format) and mypy --strict
 
 kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which there are
 	$(RUN)/python -m tests.kernels
+
+sample: $(STAMP)  ## make docs/sample again: a report of a made-up fleet, and its screenshots
+	$(RUN)/python -m tests.sample
 
 wheel: $(STAMP)  ## build dist/*.whl
 	$(RUN)/python -m build --wheel --outdir dist .

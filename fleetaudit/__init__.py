@@ -2,14 +2,14 @@
 
 The corridor; data goes one way, and touches the network once:
 
-    inventory.yml ─ inventory/ ─ Inventory ┐                                ┌ transport/ssh     a remote host
-    playbook.yml ── playbook ─── Playbook ─┴ plan ─ Plan ─ wire.request ────┤ transport/local   this machine
-                                                          (COMMAND, stdin)  └ transport/kernel  a kernel image, no host
+    inventory.yml ─ inventory/ ─ Inventory ┐                                ┌ transport/ssh, openssh  a remote host
+    playbook.yml ── playbook ─── Playbook ─┴ plan ─ Plan ─ wire.request ────┤ transport/local         this machine
+                                                          (COMMAND, stdin)  └ transport/kernel        a kernel image
                                                                                    │ remote/probe.py runs there
     report.html ┐                                                                  ▼ one line of JSON
     junit, csv… ┴ report/ ─ Comparison ─ compare ─ AuditRun ─ archive ─ HostResult ─ wire.decode
                                            ▲                    (engine: many at once)
-                                         judge (expectations → findings)
+                                         judge (expectations → findings), waivers, drift (against the run before)
 
 To follow one RST from close() to its cell in the page:
 remote/probe.py, wire.py, compare.py, report/templates, model.py.

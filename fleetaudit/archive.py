@@ -1,8 +1,9 @@
-"""A run's folder: the journal while it runs, run.json when it is done, the lock beside it, and reading it back.
+"""A run's folder: plan and journal while it runs, run.json when it is done, the lock beside it, and reading it back.
 
-Rules: folders are 0700 and files 0600. A file that is there is whole: each is written under another name, synced and
-renamed; only the journal grows in place, a line a host, and a last line that was cut does not count. Whatever the disk
-refuses is an `OutputError`; whatever is read back is bounded and typed before it is believed.
+Rules: a folder that is there has its plan and its journal, so that a process killed at any moment leaves a run that
+can be resumed. Folders are 0700 and files 0600. A file that is there is whole: each is written under another name,
+synced and renamed; only the journal grows in place, a line a host, and a last line that was cut does not count.
+Whatever the disk refuses is an `OutputError`; whatever is read back is bounded and typed before it is believed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import errno
 import fcntl
 import inspect
 import os
+import re
+import shlex
+import shutil
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,15 +26,35 @@ from typing import Any
 import msgspec
 
 from .errors import InputError, LockedError, NothingToDoError, OutputError
-from .model import AuditRun, HostResult
+from .model import AuditRun, HostResult, RunInfo
 
 JOURNAL = "hosts.jsonl"
 RUN = "run.json"
+PLAN = "plan.json"
 LATEST = "latest"
 LOCK = "lock"
+RUN_NAME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}Z)(?:-([1-9][0-9]{0,3}))?")
+"""The name of a run's folder: when it began, and which of that second it is where it is not the first."""
 MAX_RUN = 1024 * 1024 * 1024
 """The largest run.json or journal that is read, in bytes; 10,000 hosts with all their evidence are a third of it."""
 
+_APPEND = os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class HostHead(msgspec.Struct, frozen=True):
+    """Of one host: at which stage its audit ended, None where it was audited."""
+
+    stage: str | None = None
+
+
+class RunHead(msgspec.Struct, frozen=True):
+    """Of a run.json: which run it is, and a head for each host."""
+
+    run: RunInfo
+    hosts: tuple[HostHead, ...]
+
+
+_head_decoder = msgspec.json.Decoder(RunHead)
 _run_decoder = msgspec.json.Decoder(AuditRun)
 _host_decoder: msgspec.json.Decoder[HostResult] = msgspec.json.Decoder(HostResult)
 
@@ -48,14 +72,7 @@ def locked(output: Path) -> Iterator[None]:
         output.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(output / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
-            by = f"process {holder}" if holder.isdecimal() else "another process"
-            raise LockedError(
-                f"{output}: another run holds this folder ({by}); wait for it, or write elsewhere with -o"
-            ) from None
+        _lock(fd, output)
         with _disk(output / LOCK):  # the number is for people; the lock is what counts
             os.ftruncate(fd, 0)
             os.pwrite(fd, b"%d\n" % os.getpid(), 0)
@@ -64,12 +81,49 @@ def locked(output: Path) -> Iterator[None]:
         os.close(fd)
 
 
+def refuse_locked(output: Path) -> None:
+    """Raises `LockedError` where a living process has the lock of an output folder; makes and holds nothing."""
+    try:
+        fd = os.open(output / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return  # nobody has it, or `locked` will say what is wrong
+    try:
+        _lock(fd, output)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, output: Path) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
+        by = f"process {holder}" if holder.isdecimal() else "another process"
+        raise LockedError(
+            f"{output}: another run holds this folder ({by}); wait for it, or write elsewhere with -o"
+        ) from None
+
+
+def order(name: str) -> tuple[str, int]:
+    """Returns what sorts runs' names by when they began: the time, then the number within that second."""
+    match = RUN_NAME.fullmatch(name)
+    return (match[1], int(match[2] or 1)) if match else ("", 0)
+
+
+def run_names(output: Path) -> tuple[str, ...]:
+    """Returns the names in an output folder that a run of ours can have, in no order; none where there is no folder."""
+    try:
+        return tuple(path.name for path in output.iterdir() if RUN_NAME.fullmatch(path.name))
+    except OSError:
+        return ()
+
+
 class RunFolder:
     """A run's folder while the run lasts; a context manager that closes the journal."""
 
-    def __init__(self, output: Path, path: Path, journal: int) -> None:
+    def __init__(self, output: Path, path: Path, journal: int, length: int = 0) -> None:
         self.output, self.path, self.id = output, path, path.name
-        self._journal, self._length = journal, 0
+        self._journal, self._length = journal, length
 
     def __enter__(self) -> RunFolder:
         return self
@@ -89,8 +143,11 @@ class RunFolder:
         self._length += len(line)
 
     def write(self, name: str, data: bytes) -> Path:
-        """Writes one whole file of the run and returns its path."""
-        return write_whole(self.path / name, data)
+        """Writes one whole file of the run, in a folder of its own where `name` has one, and returns its path."""
+        path = self.path / name
+        with _disk(path.parent):
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+        return write_whole(path, data)
 
     def finish(self, run: AuditRun) -> Path:
         """Writes run.json, which makes this a finished run; returns its path."""
@@ -99,8 +156,13 @@ class RunFolder:
         return self.write(RUN, encode_run(run))
 
     def point_latest(self) -> None:
-        """Makes `latest` point to this run, in one step: whoever looks sees the run before or this one."""
+        """Makes `latest` point to this run, in one step: whoever looks sees the run before or this one.
+
+        It stays where it is if that is a later run, which it is where an old one was resumed.
+        """
         link, new = self.output / LATEST, self.output / f".{LATEST}.{os.getpid()}"
+        if link.is_symlink() and link.exists() and order(link.readlink().name) > order(self.id):
+            return
         with _disk(link):
             new.unlink(missing_ok=True)
             new.symlink_to(self.id, target_is_directory=True)
@@ -112,32 +174,83 @@ class RunFolder:
             _sync_folder(self.output)
 
 
-def create(output: Path, started: datetime) -> RunFolder:
-    """Makes a new run's folder, named after the moment it began, in `output`; the caller holds that folder's lock."""
+def create(output: Path, started: datetime, plan: bytes = b"") -> RunFolder:
+    """Makes a new run's folder, named after the moment it began, in `output`; the caller holds that folder's lock.
+
+    `plan` is what plan.json holds, the record of what is asked. The folder appears under its name with its plan and
+    an empty journal, in one step.
+    """
     stem = started.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     with _disk(output):
         output.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for n in range(1, 10_000):
-            path = output / (stem if n == 1 else f"{stem}-{n}")
+        new = output / f".{stem}.{os.getpid()}.new"
+        shutil.rmtree(new, ignore_errors=True)  # of an earlier process that had this number
+        new.mkdir(mode=0o700)
+        try:
+            if plan:
+                write_whole(new / PLAN, plan)
+            journal = os.open(new / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _APPEND, 0o600)
             try:
-                path.mkdir(mode=0o700)
-                break
-            except FileExistsError:
-                continue
-        else:
-            raise FileExistsError(errno.EEXIST, "ten thousand runs of this second are there already")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        return RunFolder(output, path, os.open(path / JOURNAL, flags, 0o600))
+                return RunFolder(output, _name(new, output, stem), journal)
+            except BaseException:
+                os.close(journal)
+                raise
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
 
 
-def write_whole(path: Path, data: bytes) -> Path:
-    """Writes a file so that its name never shows a part of it, mode 0600; returns `path`, raises `OutputError`."""
+def _name(new: Path, output: Path, stem: str) -> Path:
+    """Gives a finished new folder the first name of its second that is free, and returns it."""
+    for n in range(1, 10_000):
+        path = output / (stem if n == 1 else f"{stem}-{n}")
+        if os.path.lexists(path):  # rename would replace an empty folder
+            continue
+        try:
+            return new.rename(path)
+        except OSError as e:
+            if e.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+    raise FileExistsError(errno.EEXIST, "ten thousand runs of this second are there already")
+
+
+def reopen(path: Path) -> RunFolder:
+    """Opens the folder of a run that was begun, to go on with it; the caller holds the lock of the folder around it.
+
+    A last line of the journal that was cut is taken off. Raises `OutputError`.
+    """
+    with _disk(path / JOURNAL):
+        journal = os.open(path / JOURNAL, os.O_RDWR | _APPEND)
+        try:
+            length = _whole_lines(journal)
+            os.ftruncate(journal, length)
+        except BaseException:
+            os.close(journal)
+            raise
+    return RunFolder(path.parent, path, journal, length)
+
+
+def _whole_lines(fd: int) -> int:
+    """Returns how many bytes of a file are whole lines."""
+    size = os.fstat(fd).st_size
+    while size:
+        start = max(0, size - 65536)
+        newline = os.pread(fd, size - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        size = start
+    return 0
+
+
+def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> Path:
+    """Writes a file so that its name never shows a part of it; returns `path`, raises `OutputError`."""
     new = path.parent / f".{path.name}.{os.getpid()}.part"
     with _disk(path):
         new.unlink(missing_ok=True)  # of an earlier process that had this number
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             try:
+                os.fchmod(fd, mode)
                 _write(fd, memoryview(data))
                 os.fsync(fd)
             finally:
@@ -196,14 +309,7 @@ def read_run(path: Path) -> AuditRun:
     Raises `NothingToDoError` where there is none, and `InputError` for a file that is no run of ours or for a run that
     was never finished.
     """
-    file = path / RUN if path.is_dir() else path
-    if file != path and not file.exists() and (path / JOURNAL).exists():
-        hosts = len(read_journal(path / JOURNAL))
-        raise InputError(
-            f"never finished: its journal holds {hosts} host{'' if hosts == 1 else 's'}, and there is no {RUN}",
-            source=str(path),
-            hint="run it again; what was gathered stays in " + JOURNAL,
-        )
+    file = _run_file(path)
     text = _read(file)
     try:
         run = _run_decoder.decode(text)
@@ -214,7 +320,42 @@ def read_run(path: Path) -> AuditRun:
         if host.name in seen:
             raise InputError(f"the host {host.name!r} is in it twice", source=str(file))
         seen.add(host.name)
+    unknown = {o.scenario for host in run.hosts for o in host.observations} - {s.name for s in run.scenarios}
+    if unknown:
+        raise InputError(f"it has observations of {min(unknown)!r} and no such scenario", source=str(file))
     return run
+
+
+def read_head(path: Path) -> RunHead:
+    """Returns what a run says of itself, and how far it came, without most of what was seen; raises as `read_run`."""
+    file = _run_file(path)
+    try:
+        return _head_decoder.decode(_read(file))
+    except (msgspec.DecodeError, RecursionError) as e:
+        raise InputError(f"not a run of fleetaudit: {e}", source=str(file), hint=f"wanted: the {RUN} of a run") from e
+
+
+def _run_file(path: Path) -> Path:
+    file = path / RUN if path.is_dir() else path
+    if file != path and not file.exists() and (path / JOURNAL).exists():
+        hosts = len(read_journal(path / JOURNAL))
+        raise InputError(
+            f"never finished: its journal holds {hosts} host{'' if hosts == 1 else 's'}, and there is no {RUN}",
+            source=str(path),
+            hint=f"finish it:  fleetaudit run --resume {shlex.quote(str(path))}",
+        )
+    return file
+
+
+def read_plan(path: Path) -> bytes:
+    """Returns what plan.json of a run's folder holds; raises `NothingToDoError` where there is no run."""
+    if not (path / PLAN).exists() and (path / JOURNAL).exists():
+        raise InputError(
+            f"it has no {PLAN}, which says what it was asked, and so cannot be resumed",
+            source=str(path),
+            hint=f"run it again from its beginning; what was gathered stays in {JOURNAL}",
+        )
+    return _read(path / PLAN)
 
 
 def read_journal(path: Path) -> tuple[HostResult, ...]:

@@ -33,6 +33,8 @@ FILES_A_HOST = 6
 RESERVED_FILES = 64
 MOST_STUCK = 128
 """How many threads may be left behind before no new host is tried."""
+PROMPT_S = 0.5
+"""How long a stop waits for an SSH connection to notice it, in seconds."""
 _STAGES: dict[str, Stage] = {stage: stage for stage in get_args(Stage)}
 
 
@@ -79,10 +81,13 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        self.why = "the run was interrupted"
         self.events: queue.SimpleQueue[tuple[int, HostResult, bool] | None] = queue.SimpleQueue()
 
-    def ask(self) -> None:
-        """Lets no new host begin and closes those that run."""
+    def ask(self, why: str = "the run was interrupted") -> None:
+        """Lets no new host begin and closes those that run; `why` is what each host that misses out is told with."""
+        if not self.asked:
+            self.why = why
         self.asked = True
         self.events.put(None)
 
@@ -163,7 +168,7 @@ class _Audit:
                 if self.stop.asked and not self.closing.is_set():
                     self._close()
                     for rest in sorted([*self.waiting, *self.guests_waiting]):
-                        done(rest, _interrupted(hosts[rest]))
+                        done(rest, self._interrupted(hosts[rest]))
                     self.waiting.clear()
                     self.guests_waiting.clear()
                 while len(self.running) < forks and not self.stop.asked and (index := self._next()) is not None:
@@ -209,9 +214,12 @@ class _Audit:
 
     def _close(self) -> None:
         self.closing.set()
-        limit = time.monotonic() + self.settings.grace_s
+        now = time.monotonic()
         for index, overstayed in self.running.items():
-            self.running[index] = min(overstayed, limit)
+            # A connection ends with this process, and with it the probe at its other end; a child would live on.
+            remote = isinstance(self.plan.hosts[index].target, SshTarget)
+            grace = min(PROMPT_S, self.settings.grace_s) if remote else self.settings.grace_s
+            self.running[index] = min(overstayed, now + grace)
 
     def _events(self) -> list[tuple[int, HostResult]]:
         """Returns the next result, or those of the hosts whose threads have overstayed; waits for either."""
@@ -230,7 +238,7 @@ class _Audit:
             return []  # it was left behind, and its host told already
         self.bugs += bug
         if self.closing.is_set() and isinstance(result, NotAudited) and not bug:
-            result = _interrupted(self.plan.hosts[index])
+            result = self._interrupted(self.plan.hosts[index])
         return [(index, result)]
 
     def _leave(self, index: int) -> NotAudited:
@@ -238,7 +246,7 @@ class _Audit:
         self.stuck.add(index)
         host = self.plan.hosts[index]
         if self.closing.is_set():
-            return _interrupted(host)
+            return self._interrupted(host)
         log.warning("%s: its connection did not end by its deadline and was left behind", host.name)
         reason = f"no answer within {self.settings.host_deadline_s:g} s, and the connection could not be closed"
         return _not_audited(
@@ -247,6 +255,10 @@ class _Audit:
             reason,
             f"fleetaudit run … -l {shlex.quote(host.name)} --host-deadline {2 * self.settings.host_deadline_s:g}",
         )
+
+    def _interrupted(self, host: HostPlan) -> NotAudited:
+        reason = f"{self.stop.why} before this host answered"
+        return _not_audited(host, "interrupted", reason, f"fleetaudit run … -l {shlex.quote(host.name)}")
 
     # ---- one host, in its own thread -------------------------------------------------------------------------------
 
@@ -302,11 +314,6 @@ def _not_audited(host: HostPlan, stage: str, reason: str, hint: str = "") -> Not
         reason=_bounded(reason),
         hint=_bounded(hint),
     )
-
-
-def _interrupted(host: HostPlan) -> NotAudited:
-    reason = "the run was interrupted before this host answered"
-    return _not_audited(host, "interrupted", reason, f"fleetaudit run … -l {shlex.quote(host.name)}")
 
 
 def _bounded(text: str) -> str:

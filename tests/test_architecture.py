@@ -16,15 +16,25 @@ ROOMS = (
     "cli",
     "report",
     "compare",
+    "drift",
     "judge",
-    "folding",
+    "policy",
+    "waivers",
     "engine",
+    "retention",
+    "schedule",
+    "config",
     "archive",
+    "asked",
+    "shard",
+    "folding",
     "transport",
     "wire",
     "plan",
     "playbook",
     "steps",
+    "remedies",
+    "rules",
     "inventory",
     "yamlfile",
     "model",
@@ -37,9 +47,10 @@ OWNERS = {
     "jinja2": {"report", "inventory"},
     "markupsafe": {"report"},
     "paramiko": {"transport"},
+    "cryptography": {"inventory"},
     "yaml": {"yamlfile"},
 }
-PURE = {"compare", "judge", "folding", "steps", "model", "errors"}
+PURE = {"compare", "drift", "judge", "folding", "steps", "model", "errors", "remedies", "rules", "policy"}
 SIDE_EFFECTS = {"os", "pathlib", "socket", "subprocess", "time", "random", "shutil", "tempfile", "threading"}
 
 

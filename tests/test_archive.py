@@ -97,6 +97,52 @@ def test_latest_moves_on_to_the_run_that_was_finished_last(tmp_path: Path) -> No
     assert (tmp_path / "latest").readlink() == Path("2026-01-31T020000Z-2")
 
 
+def test_a_run_is_there_with_its_plan_or_not_at_all(tmp_path: Path) -> None:
+    with archive.create(tmp_path / "reports", STARTED, b"{}") as folder:
+        folder.append(audited("a"))
+    assert {path.name for path in folder.path.iterdir()} == {"plan.json", "hosts.jsonl"}
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == [folder.id]
+    assert mode(folder.path / "plan.json") == 0o600
+    assert archive.read_plan(folder.path) == b"{}"
+
+
+def test_an_empty_folder_of_somebody_elses_is_not_taken_for_a_new_run(tmp_path: Path) -> None:
+    (tmp_path / "2026-01-31T020000Z").mkdir()
+    with archive.create(tmp_path, STARTED) as folder:
+        assert folder.id == "2026-01-31T020000Z-2"
+
+
+@pytest.mark.parametrize("cut", [0, 1, 150])
+def test_a_journal_that_is_gone_on_with_loses_only_a_line_that_was_cut(tmp_path: Path, cut: int) -> None:
+    with archive.create(tmp_path, STARTED, b"{}") as folder:
+        for name in ("a", "b" * 100_000, "c"):
+            folder.append(audited(name))
+    journal = folder.path / "hosts.jsonl"
+    os.truncate(journal, journal.stat().st_size - cut)
+    with archive.reopen(folder.path) as again:
+        again.append(audited("d"))
+    names = [host.name[0] for host in archive.read_journal(journal)]
+    assert names == (["a", "b", "d"] if cut else ["a", "b", "c", "d"])
+
+
+def test_a_journal_that_is_a_link_is_not_gone_on_with(tmp_path: Path) -> None:
+    with archive.create(tmp_path, STARTED, b"{}") as folder:
+        pass
+    (tmp_path / "mine").write_text("precious")
+    (folder.path / "hosts.jsonl").unlink()
+    (folder.path / "hosts.jsonl").symlink_to(tmp_path / "mine")
+    with pytest.raises(OutputError):
+        archive.reopen(folder.path)
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+def test_latest_does_not_go_back_to_an_older_run(tmp_path: Path) -> None:
+    with archive.create(tmp_path, STARTED) as old, archive.create(tmp_path, STARTED) as new:
+        new.point_latest()
+        old.point_latest()
+    assert (tmp_path / "latest").readlink() == Path(new.id)
+
+
 def test_a_folder_in_the_place_of_latest_is_told_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     (tmp_path / "latest/mine").touch()
@@ -164,6 +210,11 @@ def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_na
                     attempt()
                 except OutputError as e:
                     print(e)
+            try:
+                archive.create(disk, datetime(2026, 2, 1, 2, tzinfo=timezone.utc), b"x" * 100_000)
+            except OutputError as e:
+                print(e)
+            print(sorted(path.name for path in disk.iterdir()))
             print(sorted(path.name for path in folder.path.iterdir()))
     """)
     disk = tmp_path / "disk"
@@ -176,8 +227,8 @@ def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_na
         text=True,
         check=True,
     )
-    assert done.stdout.count("No space left on device") == 3, done.stdout
-    assert done.stdout.splitlines()[-1] == "['hosts.jsonl']"
+    assert done.stdout.count("No space left on device") == 4, done.stdout
+    assert done.stdout.splitlines()[-2:] == ["['2026-01-31T020000Z']", "['hosts.jsonl']"]
 
 
 # ---- the lock ------------------------------------------------------------------------------------------------------

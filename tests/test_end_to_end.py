@@ -11,7 +11,7 @@ import pytest
 from fleetaudit import archive
 from fleetaudit.model import Audited, NotAudited
 
-from .sshd import Server
+from .sshd import Server, require
 from .test_cli import MET, PLAYBOOK, Folder
 
 
@@ -45,6 +45,20 @@ def test_hosts_are_audited_by_ssh_and_a_refused_login_is_told(folder: Folder, ss
     assert stranger.stage == "authenticate"
     assert stranger.hint in done.stdout
     assert "<html" in (folder.path / "reports/latest/report.html").read_text("utf-8")
+
+
+def test_the_systems_ssh_gives_the_same_verdicts(folder: Folder, sshd: Server) -> None:
+    require("ssh")
+    options = ("--known-hosts", sshd.target().known_hosts[0], "--transport", "openssh", "--format", "json")
+    done = folder.run("run", "-p", "met.yml", *options)
+    assert done.returncode == 4, done.stdout + done.stderr
+    web1, web2, stranger = archive.read_run(folder.path / "reports/latest").hosts
+    for host in (web1, web2):
+        assert isinstance(host, Audited)
+        assert {o.scenario: o.ending for o in host.observations}["unread-close"] == "RST"
+    assert isinstance(stranger, NotAudited)
+    assert stranger.stage == "authenticate"
+    assert "Permission denied" in stranger.reason
 
 
 def test_a_host_key_that_is_unknown_is_refused_and_accepted_only_when_told(folder: Folder) -> None:

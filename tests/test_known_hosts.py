@@ -137,8 +137,9 @@ def test_a_revoked_key_of_the_host_leaves_its_other_key_trusted(tmp_path: Path) 
 
 def test_a_certificate_authority_as_the_only_match_is_said_to_be_unsupported(tmp_path: Path) -> None:
     path = write(tmp_path, f"@cert-authority *.example.com {text_of(9)}")
-    with pytest.raises(TransportError, match=f"{path}:1 trusts a certificate authority.*not supported"):
+    with pytest.raises(TransportError, match=f"{path}:1 trusts a certificate authority.*not supported") as e:
         check(target(path))
+    assert "--transport openssh" in e.value.hint
 
 
 def test_a_certificate_authority_does_not_hide_the_hosts_own_line(tmp_path: Path) -> None:

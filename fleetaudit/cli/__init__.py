@@ -7,6 +7,7 @@ so that --version, --help and usage errors are quick.
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Sequence
@@ -16,29 +17,58 @@ import click
 from click.core import ParameterSource
 
 from .. import __version__
-from ..errors import FleetauditError, UsageError
-from . import explain, inventory, probe, report, run, scenarios, screen
+from ..errors import FleetauditError, OutputError, UsageError
+from . import (
+    diff,
+    explain,
+    inventory,
+    merge,
+    policy,
+    probe,
+    prune,
+    report,
+    run,
+    scenarios,
+    schedule,
+    screen,
+    settings,
+)
 
 BUG, BAD_CONFIGURATION, INTERRUPTED = 1, 78, 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "-V", "--version", prog_name="fleetaudit", message="%(prog)s %(version)s")
-def fleetaudit() -> None:
+@click.pass_context
+def fleetaudit(context: click.Context) -> None:
     """Audits how the hosts of a fleet close a TCP connection with unread data: FIN or RST, on each kernel.
 
     \b
     fleetaudit run localhost,          this machine
     fleetaudit run inventory.yml       every host of an Ansible inventory
     """  # noqa: D301 — \b is for click: it keeps these lines apart
+    settings.apply(context, fleetaudit.commands)
 
 
-for verb in (run.run, report.report, explain.explain, scenarios.scenarios, inventory.inventory, probe.probe):
+for verb in (
+    run.run,
+    report.report,
+    diff.diff,
+    merge.merge,
+    explain.explain,
+    scenarios.scenarios,
+    inventory.inventory,
+    policy.policy,
+    probe.probe,
+    schedule.schedule,
+    prune.prune,
+):
     fleetaudit.add_command(verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with its exit status."""
+    screen.hold_streams()
     sys.exit(status_of(arguments))
 
 
@@ -56,7 +86,9 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         screen.tell("fleetaudit: interrupted")
         return INTERRUPTED
-    except Exception:
+    except Exception as e:
+        if isinstance(e, OSError) and e.filename is None and e.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO):
+            return OutputError.exit_status  # click's own help text, to a full disk or to nobody
         if not logging.getLogger("fleetaudit").handlers:
             screen.set_up_log(0)
         logging.getLogger(__name__).exception("a bug in fleetaudit")
@@ -72,6 +104,9 @@ def _usage(e: click.UsageError) -> int:
     variable = e.param.envvar if of_environment and isinstance(e, click.BadParameter) and e.param else None
     if isinstance(variable, str):
         screen.tell(f"fleetaudit: {variable}: {e.message}")
+        return BAD_CONFIGURATION
+    if e.ctx and name and e.ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
+        screen.tell(f"fleetaudit: the configuration's {name}: {e.message}")
         return BAD_CONFIGURATION
     if e.ctx:
         screen.tell(e.ctx.get_usage() if not isinstance(e, click.exceptions.NoArgsIsHelpError) else "")

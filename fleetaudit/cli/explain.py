@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import NothingToDoError
-from . import screen
+from . import screen, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
 @click.command(short_help="Show one verdict with its packets.")
-@click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_path", metavar="RUN", type=words.RunPath())
 @click.argument("host_name", metavar="HOST")
 @click.argument("scenario", metavar="[SCENARIO]", required=False)
-def explain(run_path: Path, host_name: str, scenario: str | None) -> None:
+@click.option(
+    "--pcap", "trace", metavar="FILE", type=click.Path(path_type=Path), help="Write the packets, for tcpdump."
+)
+def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | None) -> None:
     """Shows what was seen on HOST in RUN: every verdict on a line, or all the evidence of one SCENARIO.
 
     SCENARIO is a name, as `fleetaudit scenarios` lists them, or NAME/FAMILY (unread-close/ipv6).
     """
     from .. import archive
     from ..model import Audited
+    from ..report import pcap
     from ..report.explain import host_text, verdict_text
 
     run = archive.read_run(run_path)
@@ -33,6 +37,8 @@ def explain(run_path: Path, host_name: str, scenario: str | None) -> None:
         raise NothingToDoError(
             f"{run_path}: no host “{host_name}” in this run" + _near(host_name, (h.name for h in run.hosts))
         )
+    if trace and isinstance(host, Audited):
+        archive.write_whole(trace, pcap.render(host, scenario or ""))
     if scenario is None or not isinstance(host, Audited):
         screen.out(host_text(run, host, width=screen.width()))
         return

@@ -1,21 +1,46 @@
-"""`fleetaudit inventory`: prints what an inventory says, read as `run` reads it."""
+"""`fleetaudit inventory`: prints what an inventory says, as `ansible-inventory` does, read as `run` reads it."""
 
 from __future__ import annotations
 
 import click
 
+from ..errors import UsageError
 from . import screen, words
 
 
 @click.command(short_help="List the hosts of an inventory.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
-@click.option("--list-hosts", is_flag=True, required=True, help="One name a line, in the inventory's order.")
+@click.option("--list", "list_all", is_flag=True, help="Groups, hosts and their variables, as JSON.")
+@click.option("--graph", is_flag=True, help="Groups and hosts, as a tree.")
+@click.option("--host", metavar="NAME", help="One host's variables, as JSON.")
+@click.option("--list-hosts", is_flag=True, help="One name a line, in the inventory's order.")
 @click.option("-l", "--limit", metavar="PATTERN", help="Only the hosts of this pattern, as in Ansible.")
-def inventory(inventories: tuple[str, ...], list_hosts: bool, limit: str | None) -> None:
-    """Prints the hosts that a run with the same words would audit."""
-    from ..inventory import load_inventory
-    from ..inventory.patterns import select
+@click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted.")
+def inventory(
+    inventories: tuple[str, ...],
+    list_all: bool,
+    graph: bool,
+    host: str | None,
+    list_hosts: bool,
+    limit: str | None,
+    vault_password_file: str | None,
+) -> None:
+    """Prints what is read from inventories, one of --list, --graph, --host and --list-hosts.
 
-    loaded = load_inventory(words.sources(inventories))
+    The JSON is that of ansible-inventory. Values that are encrypted stay so. --graph and --host ignore --limit.
+    """
+    if sum((list_all, graph, host is not None, list_hosts)) != 1:
+        raise UsageError("inventory: say one of --list, --graph, --host NAME and --list-hosts")
+    from ..inventory.patterns import select
+    from ..inventory.printing import as_graph, as_host, as_list
+    from .planning import inventory_of
+
+    loaded, _, _ = inventory_of(words.sources(inventories), vault_password_file, tell=screen.tell)
+    if host is not None:
+        screen.out(as_host(loaded, host))
+        return
+    if graph:
+        screen.out(as_graph(loaded))
+        return
     names = select(loaded, limit) if limit is not None else tuple(host.name for host in loaded.hosts)
-    screen.out("".join(name + "\n" for name in names))
+    screen.out(as_list(loaded, names) if list_all else "".join(name + "\n" for name in names))

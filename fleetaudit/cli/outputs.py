@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,31 +12,68 @@ if TYPE_CHECKING:
     from ..compare import Comparison
     from ..model import AuditRun
 
-FILES = {"html": "report.html", "text": "report.txt"}
+FILES = {
+    "html": "report.html",
+    "junit": "junit.xml",
+    "csv": "report.csv",
+    "sarif": "report.sarif",
+    "prometheus": "metrics.prom",
+    "text": "report.txt",
+}
 """Format: the file's name in a run's folder. The format "json" is run.json, which every run has."""
 
 
 def render(run: AuditRun, format_: str, *, width: int = 100, comparison: Comparison | None = None) -> bytes:
-    """Returns the run in one of `words.FORMATS`; the same run gives the same bytes.
+    """Returns the run in one of `words.FORMATS`, in UTF-8; the same run gives the same bytes.
 
     `comparison` is that of `run`, where the caller has it already.
     """
-    if format_ == "json":
-        from ..archive import encode_run
+    if format_ in ("html", "text"):
+        from ..compare import compare
 
-        return encode_run(run)
-    from ..compare import compare
+        return _compared(comparison or compare(run), format_, width).encode()
+    return _renderer(format_)(run).encode()
 
-    comparison = comparison or compare(run)
+
+def _compared(comparison: Comparison, format_: str, width: int) -> str:
     if format_ == "text":
         from ..report.terminal import summary
 
-        return summary(comparison, width=width).encode()
+        return summary(comparison, width=width)
     from ..report.html import render as page
 
-    return page(comparison, generated=run.run.finished).encode()
+    return page(comparison, generated=comparison.run.finished)
 
 
-def write_all(folder: RunFolder, run: AuditRun, formats: Iterable[str], comparison: Comparison) -> list[Path]:
+def _renderer(format_: str) -> Callable[[AuditRun], str]:
+    match format_:
+        case "json":
+            from ..report.run_json import render
+        case "junit":
+            from ..report.junit import render
+        case "csv":
+            from ..report.table import render
+        case "sarif":
+            from ..report.sarif import render
+        case "prometheus":
+            from ..report.prometheus import render
+        case _:
+            raise ValueError(f"{format_!r} is no format")
+    return render
+
+
+def write_all(folder: RunFolder, run: AuditRun, formats: Collection[str], comparison: Comparison) -> list[Path]:
     """Writes what `formats` asks for into the run's folder; returns the paths, the first the one to open."""
+    if "pcap" in formats:
+        _write_traces(folder, run)
     return [folder.write(FILES[f], render(run, f, comparison=comparison)) for f in formats if f in FILES]
+
+
+def _write_traces(folder: RunFolder, run: AuditRun) -> None:
+    """Writes a pcap file for every audited host into `traces/`."""
+    from ..model import Audited
+    from ..report import pcap
+
+    for host in run.hosts:
+        if isinstance(host, Audited):
+            folder.write(f"traces/{pcap.file_name(host.name)}", pcap.render(host))

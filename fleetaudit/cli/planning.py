@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ..inventory import load_inventory
 from ..inventory.connection import ConnectionOptions, target_of
 from ..inventory.patterns import select
-from ..model import Plan, Playbook, ScenarioRow
+from ..inventory.settings import Settings, load_settings
+from ..inventory.vault import Vault, load_vault
+from ..model import Inventory, Plan, Playbook, ScenarioRow
 from ..plan import make_plan
 from ..playbook import load_playbook
+
+Tell = Callable[[str], None]
+
+
+def _nobody(_note: str) -> None:
+    """Takes a note that nobody asked for."""
 
 
 def playbooks_of(named: Sequence[str]) -> tuple[Playbook, ...]:
@@ -18,18 +28,52 @@ def playbooks_of(named: Sequence[str]) -> tuple[Playbook, ...]:
     return tuple(load_playbook(Path(name).expanduser()) for name in named) or (load_playbook(None),)
 
 
-def plan_of(sources: Sequence[str], playbooks: Sequence[str], limit: str | None, options: ConnectionOptions) -> Plan:
-    """Returns what is to be done: every host that `limit` selects (None: all), exactly once, in inventory order."""
-    inventory = load_inventory(sources)
+class Loaded(NamedTuple):
+    """What the inventories say, Ansible's own settings, and the vault that both are read with."""
+
+    inventory: Inventory
+    settings: Settings
+    vault: Vault
+
+
+def inventory_of(sources: Sequence[str], vault_password_file: str | None, *, tell: Tell = _nobody) -> Loaded:
+    """Returns what the inventories say, Ansible's own settings, and the vault that both read with.
+
+    `tell` gets the notes: what Ansible would read or follow, and was not read or followed.
+    """
+    settings = load_settings(sources)
+    vault = load_vault(vault_password_file or settings.vault_password_file)
+    inventory = load_inventory(sources, vault=vault)
+    for note in (*settings.notes, *inventory.notes):
+        tell(f"fleetaudit: note: {note}")
+    return Loaded(inventory, settings, vault)
+
+
+def plan_of(
+    loaded: Loaded,
+    playbooks: Sequence[str],
+    limit: str | None,
+    options: ConnectionOptions,
+    tags: Sequence[str] = (),
+    skip_tags: Sequence[str] = (),
+) -> Plan:
+    """Returns what is to be done: every host that `limit` selects (None: all), exactly once, in inventory order.
+
+    `options` are the command line's; Ansible's settings and the vault are added here.
+    """
+    inventory, settings, vault = loaded
+    options = replace(options, settings=settings, vault=vault)
     selected = select(inventory, limit) if limit is not None else tuple(host.name for host in inventory.hosts)
     chosen = set(selected)
-    targets = {host.name: target_of(host, options) for host in inventory.hosts if host.name in chosen}
+    targets = {host.name: target_of(host, options, inventory) for host in inventory.hosts if host.name in chosen}
     return make_plan(
         inventory,
         playbooks_of(playbooks),
         targets=targets,
         selected=selected,
         select=lambda pattern: select(inventory, pattern),
+        tags=tags,
+        skip_tags=skip_tags,
     )
 
 
@@ -49,3 +93,24 @@ def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
                     because=s.because,
                 )
     return tuple(rows.values())
+
+
+def plan_text(plan: Plan) -> str:
+    """Returns what would run where, a line a host: how it is reached, and how much it is asked."""
+    from ..model import KernelTarget, LocalTarget, NotAudited, SshTarget
+    from ..report.terminal import safe
+
+    lines = list[str]()
+    for host in plan.hosts:
+        asked = f"{len(host.scenarios)} scenarios, {host.trials} trials, {len(host.sysctls_collect)} sysctl patterns"
+        match host.target:
+            case SshTarget() as ssh:
+                way = "ssh " + (f"{ssh.user}@" if ssh.user else "") + f"{ssh.address} port {ssh.port}"
+            case LocalTarget():
+                way = "this machine"
+            case KernelTarget() as kernel:
+                way = f"kernel {kernel.image}"
+            case NotAudited() as gone:
+                way, asked = f"cannot be audited: {gone.stage}", gone.reason
+        lines.append(f"{safe(host.name)}  {safe(way)}  {safe(asked)}\n")
+    return "".join(lines)

@@ -18,7 +18,7 @@ def probe(playbooks: tuple[str, ...]) -> None:
     """
     from .. import wire
     from ..inventory.connection import ConnectionOptions
-    from .planning import plan_of
+    from .planning import inventory_of, plan_of
 
-    plan = plan_of(("localhost,",), playbooks, None, ConnectionOptions())
+    plan = plan_of(inventory_of(("localhost,",), None), playbooks, None, ConnectionOptions())
     screen.out(wire.request(plan.hosts[0], deadline_s=DEADLINE_S).decode("ascii"))

@@ -1,25 +1,55 @@
-"""`fleetaudit report`: renders a run again, from its folder or its run.json."""
+"""`fleetaudit report`: renders a run again, or several runs as one, from their folders or their run.json."""
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import click
 
+from ..errors import OutputError
 from . import outputs, screen, words
 
 
-@click.command(short_help="Render a run again.")
-@click.argument("run_path", metavar="RUN", type=click.Path(path_type=Path))
+@click.command(short_help="Render a run again, or several as one.")
+@click.argument("run_paths", metavar="RUN...", type=words.RunPath(), nargs=-1, required=True)
 @click.option("--format", "format_", type=click.Choice(words.FORMATS), default="text", show_default=True)
-@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Default: standard output.")
-def report(run_path: Path, format_: str, output: Path | None) -> None:
-    """Renders RUN, a run's folder or its run.json; the same run gives the same bytes."""
-    from .. import archive
+@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Default, and “-”: stdout.")
+def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> None:
+    """Renders each RUN, a run's folder or its run.json, as one report; the same runs give the same bytes.
 
-    run = archive.read_run(run_path)
-    rendered = outputs.render(run, format_, width=screen.width() if output is None else 100)
-    if output is None:
+    A host in two runs is an error, unless both say the same of it. FILE is replaced in one step and keeps its
+    permissions; a new one is for its owner alone.
+    """
+    from .. import archive
+    from .joined import join
+
+    run = join([(path, archive.read_run(path)) for path in run_paths])
+    to_screen = output is None or str(output) == "-"
+    rendered = outputs.render(run, format_, width=screen.width() if to_screen else 100)
+    if output is not None and not to_screen:
+        _write(output, rendered)
+    elif format_ == "text":
         screen.out(rendered.decode())
     else:
-        archive.write_whole(output, rendered)
+        screen.out_bytes(rendered)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replaces a file in one step; what is there and is no file (a pipe, /dev/stdout) is written into instead."""
+    from .. import archive
+
+    try:
+        there = path.stat()
+    except OSError:
+        there = None  # a new file, or a way that does not exist: `write_whole` tells
+    if there is None or stat.S_ISREG(there.st_mode):
+        # A link (/dev/stdout is one) is followed, not replaced. A metric file that a collector of another user reads
+        # stays readable for it.
+        archive.write_whole(path.resolve(), data, mode=stat.S_IMODE(there.st_mode) if there else 0o600)
+        return
+    try:
+        with path.open("wb") as file:
+            file.write(data)
+    except OSError as e:
+        raise OutputError(f"{path}: cannot be written: {e.strerror}") from e

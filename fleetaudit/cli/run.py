@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from dataclasses import dataclass
+import shlex
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from .. import __version__
-from . import clock, outputs, screen, words
+from ..errors import NothingToDoError, OutputError
+from . import beginning, clock, news, outputs, screen, words
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from ..archive import RunFolder
     from ..compare import Comparison
     from ..engine import Outcome, Stop
     from ..inventory.connection import ConnectionOptions
-    from ..model import AuditRun, HostKeyPolicy, Plan, RunInfo, Severity
+    from ..model import AuditRun, HostKeyPolicy, HostResult, Plan, RunInfo, SshClient
+    from .baseline import Baseline
 
-NOT_MET, NOT_AUDITED, BUG = 2, 4, 1
+NOT_MET, NOT_AUDITED, DRIFT, BUG = 2, 4, 8, 1
+CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
 
 
 @click.command(short_help="Audit the hosts of an inventory.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
 @click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
 @click.option("-l", "--limit", metavar="PATTERN", help="Only the hosts of this pattern, as in Ansible.")
+@click.option("-t", "--tags", metavar="LIST", default="", help="Only what has one of these tags, as in Ansible.")
+@click.option("--skip-tags", metavar="LIST", default="", help="Not what has one of these tags.")
 @click.option(
     "-f",
     "--forks",
@@ -70,25 +77,69 @@ NOT_MET, NOT_AUDITED, BUG = 2, 4, 1
     envvar="FLEETAUDIT_HOST_KEY_POLICY",
 )
 @click.option("--known-hosts", metavar="FILE", help="Instead of your own known_hosts.")
-@click.option("-o", "--output-dir", metavar="DIR", help="Default: reports.")
-@click.option("--format", "formats", metavar="LIST", default="html", show_default=True, help="Of html, json and text.")
+@click.option(
+    "--transport",
+    type=click.Choice(["paramiko", "openssh"]),
+    default="paramiko",
+    show_default=True,
+    help="openssh: the system's own ssh, with your ssh_config.",
+)
+@click.option("-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports.")
+@click.option(
+    "--format",
+    "formats",
+    metavar="LIST",
+    default="html",
+    show_default=True,
+    help=f"What to write beside run.json, of {', '.join(words.RUN_FORMATS)}.",
+)
 @click.option(
     "--fail-on",
-    type=click.Choice(["info", "warning", "error"]),
+    metavar="LIST",
     default="warning",
     show_default=True,
-    help="The least severity of a finding that makes the exit status 2.",
+    help="Of info, warning, error (a finding as severe makes the status 2) and drift (a change adds 8).",
 )
+@click.option("--waivers", metavar="FILE", help="Findings that somebody has accepted, with owner, reason and expiry.")
+@click.option(
+    "--baseline",
+    metavar="last|RUN|FILE|none",
+    default="last",
+    show_default=True,
+    help="The run to compare with; last: the last finished one of the same inventory and playbooks.",
+)
+@click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted.")
+@click.option("--resume", metavar="RUN", help="Finish this run, which was interrupted or killed.")
+@click.option("--shard", metavar="I/N", help="Only part I of N, by the order of the hosts' names.")
+@click.option("-C", "--check", is_flag=True, help="Only say what would run where; connect nowhere.")
+@click.option("--keep", metavar="30d|N", help="Remove runs older than that many days, or all but the newest N.")
+@click.option(
+    "--run-deadline",
+    type=words.Seconds(1, 7 * 86400),
+    metavar="SECONDS",
+    help="Seconds for the whole run; hosts that did not answer by then are not audited.",
+)
+@click.option(
+    "--cron", is_flag=True, help="Unattended: silent if nothing changed; as if --keep 30d --run-deadline 14400."
+)
+@click.option("--notify", metavar="COMMAND", help="If something changed, run this with the summary on its input.")
 @click.option("-q", "--quiet", is_flag=True, help="Only problems.")
 @click.option("-v", "--verbose", count=True, help="A line a host; twice: what is tried.")
-def run(inventories: tuple[str, ...], **options: object) -> int:
+@click.pass_context
+def run(context: click.Context, /, inventories: tuple[str, ...], **options: object) -> int:
     """Audits every host and writes reports/TIME/report.html.
 
     INVENTORY is an Ansible inventory, or a list of hosts with a comma in it; without one it is inventory.yml.
     Exit status: 0 all well, 2 expectations not met, 4 some host not audited, 6 both.
     """
     words.refuse_unsupported()
-    return _run(words.sources(inventories), _Options(**options))  # type: ignore[arg-type]  # click typed them
+    output = words.output_folder(context.params["output_dir"])
+    left = None
+    if resume := context.params["resume"]:
+        left = beginning.left_by(resume, output)
+        output, inventories = left.path.parent, beginning.sources_of(left, inventories)
+        options = beginning.words_of(left, context, options)
+    return _Run(words.sources(inventories), options, output, left).conduct()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +148,8 @@ class _Options:
 
     playbooks: tuple[str, ...]
     limit: str | None
+    tags: str
+    skip_tags: str
     forks: int
     user: str | None
     private_key: str | None
@@ -105,47 +158,210 @@ class _Options:
     retries: int
     host_key_policy: HostKeyPolicy
     known_hosts: str | None
+    transport: SshClient
     output_dir: str | None
     formats: str
-    fail_on: Severity
+    fail_on: str
+    waivers: str | None
+    baseline: str
+    vault_password_file: str | None
+    resume: str | None
+    shard: str | None
+    check: bool
+    keep: str | None
+    run_deadline: float | None
+    cron: bool
+    notify: str | None
     quiet: bool
     verbose: int
 
 
-def _run(sources: tuple[str, ...], options: _Options) -> int:
-    formats = words.comma_list(options.formats, words.FORMATS, "--format")
-    screen.set_up_log(options.verbose)
-    from .. import archive, engine
-    from ..compare import compare
-    from .planning import plan_of
-    from .signals import Signals
+class _Run:
+    """One run, from its words to its status. What can be refused is refused before the first connection."""
 
-    output = words.output_folder(options.output_dir)
-    plan = plan_of(sources, options.playbooks, options.limit, _connection(options))
-    stop = engine.Stop()
-    with archive.locked(output), Signals(stop) as signals, archive.create(output, started := clock.now()) as folder:
-        outcome = _audit(plan, folder, stop, options)
-        whole = _whole(plan, outcome, _info(plan, folder.id, started, sources, options))
-        folder.finish(whole)
-        comparison = compare(whole)
-        reports = outputs.write_all(folder, whole, formats, comparison) or [folder.path / archive.RUN]
-        if not outcome.interrupted:
-            folder.point_latest()
-    _show(comparison, reports[0], options)
-    if outcome.bugs:
-        screen.tell(f"{outcome.bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")
-        return BUG
-    return signals.status or status_of(whole, options.fail_on)
+    def __init__(
+        self, sources: tuple[str, ...], options: Mapping[str, object], output: Path, left: beginning.Left | None
+    ) -> None:
+        from ..engine import Stop
+
+        self.sources, self.output, self.left, self.stop = sources, output, left, Stop()
+        self.words, self.options = options, _Options(**options)  # type: ignore[arg-type]  # click typed them
+        self.formats = words.comma_list(self.options.formats, words.RUN_FORMATS, "--format")
+        self.fail_on = words.comma_list(self.options.fail_on, words.FAIL_ON, "--fail-on")
+        self.shard = words.shard(self.options.shard)
+        self.keep = words.keep(self.options.keep or (CRON_KEEP if self.options.cron else None))
+        self.notify = news.command_of(self.options.notify) if self.options.notify else ()
+        self.notes = list[str]()
+        self.started = left.asked.started if left else ""
+
+    def conduct(self) -> int:
+        """Audits, writes the run's folder, tells what is to be told, and returns the exit status."""
+        screen.set_up_log(self.options.verbose)
+        from .. import archive, asked
+        from ..compare import compare
+        from .baseline import accepted_in, choose, settled
+        from .planning import inventory_of, plan_of, plan_text
+        from .signals import Signals
+
+        if self.options.cron:
+            words.nobody_answers()
+        if not self.options.check:
+            archive.refuse_locked(self.output)
+        loaded = inventory_of(self.sources, self.options.vault_password_file, tell=self._note)
+        if loaded.settings.forks and not _was_said("forks"):
+            self.options = replace(self.options, forks=loaded.settings.forks)
+        tags = words.tags(self.options.tags), words.tags(self.options.skip_tags)
+        plan = plan_of(loaded, self.options.playbooks, self.options.limit, _connection(self.options), *tags)
+        plan = self._part(plan)
+        if self.options.check:
+            screen.out(plan_text(plan))
+            return 0
+        if self.left:
+            asked.refuse_other(self.left.asked, plan, __version__, source=str(self.left.path))
+        accepted = accepted_in(self.options.waivers, loaded.inventory)
+        id_ = self.left.path.name if self.left else ""
+        baseline = choose(self.output, self.options.baseline, self._info(plan, id_))
+        with archive.locked(self.output), Signals(self.stop) as signals, self._deadline():
+            folder, told = self._begin(plan)
+            with folder:
+                outcome = _audit(asked.rest_of(plan, told), folder, self.stop, self.options)
+                whole = self._whole(plan, asked.together(plan, told, outcome.results), folder.id)
+                whole = settled(whole, baseline, accepted)
+                folder.finish(whole)
+                comparison = compare(whole)
+                reports = outputs.write_all(folder, whole, self.formats, comparison) or [folder.path / archive.RUN]
+                if not outcome.interrupted:
+                    folder.point_latest()
+                self._prune(whole, baseline)
+        if news_of_this := self._news(whole, baseline, comparison, reports[0], interrupted=outcome.interrupted):
+            self._spread(news_of_this)
+        if not self.options.cron:
+            _show(comparison, reports[0], self.options)
+        if outcome.interrupted:
+            screen.tell(f"to finish it:  fleetaudit run --resume {shlex.quote(str(folder.path))}")
+        if outcome.bugs:
+            screen.tell(f"{outcome.bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")
+            return BUG
+        return signals.status or status_of(whole, self.fail_on)
+
+    def _note(self, note: str) -> None:
+        """Tells a note about the inventory at once; from cron only where there is something to say anyway."""
+        if self.options.cron:
+            self.notes.append(note)
+        else:
+            screen.tell(note)
+
+    def _part(self, plan: Plan) -> Plan:
+        if self.shard is None:
+            return plan
+        from ..shard import shard_of
+
+        part = shard_of(plan, *self.shard)
+        if not part.hosts:
+            raise NothingToDoError(f"--shard {self.options.shard}: {len(plan.hosts)} hosts leave none for this part")
+        return part
+
+    def _begin(self, plan: Plan) -> tuple[RunFolder, dict[str, HostResult]]:
+        """Returns the open folder of the run, and what it tells already."""
+        from .. import archive, asked
+
+        if self.left:
+            return self.left.go_on()
+        now = clock.now()
+        self.started = clock.rfc3339(now)
+        record = beginning.record_of(plan, self.started, self.sources, self.words)
+        return archive.create(self.output, now, asked.encode_asked(record)), {}
+
+    @contextlib.contextmanager
+    def _deadline(self) -> Iterator[None]:
+        """Asks for an early end when the time of the whole run is over, while this lasts."""
+        seconds = self.options.run_deadline or (CRON_DEADLINE_S if self.options.cron else None)
+        if seconds is None:
+            yield
+            return
+        timer = threading.Timer(seconds, self.stop.ask, (f"the run's deadline of {seconds:g} s came",))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _info(self, plan: Plan, id_: str) -> RunInfo:
+        from ..model import RunInfo
+
+        now = clock.rfc3339(clock.now())
+        return RunInfo(
+            id=id_,
+            started=self.started or now,
+            finished=now,
+            fleetaudit=__version__,
+            playbooks=plan.playbooks,
+            controller=f"Python {platform.python_version()} on {platform.system()} {platform.release()}",
+            inventory=self.sources,
+            limit=self.options.limit,
+            shard=self.options.shard,
+        )
+
+    def _whole(self, plan: Plan, hosts: tuple[HostResult, ...], id_: str) -> AuditRun:
+        from ..judge import fleet
+        from ..model import AuditRun
+        from .planning import scenario_rows
+
+        return AuditRun(run=self._info(plan, id_), scenarios=scenario_rows(plan), hosts=fleet(hosts, plan))
+
+    def _prune(self, run: AuditRun, baseline: Baseline) -> None:
+        if self.keep is None:
+            return
+        from ..retention import prune
+
+        # The last run is still to be read, for what is new since then.
+        used = {path.name for path in (baseline.compared, baseline.last) if path}
+        spare = {run.run.id, run.run.baseline or "", Path(self.options.baseline).name} | used
+        try:
+            pruned = prune(self.output, self.keep, now=clock.now(), files=outputs.FILES.values(), spare=spare)
+        except OutputError as e:  # the run itself is done and on the disk
+            screen.tell(f"fleetaudit: warning: old runs stay: {e}")
+            return
+        for name in pruned.left:
+            screen.tell(f"fleetaudit: warning: an old run stays: {name}")
+
+    def _news(
+        self, run: AuditRun, baseline: Baseline, comparison: Comparison, report: Path, *, interrupted: bool
+    ) -> str:
+        """Returns one screen where something changed since the last run, or nobody can tell; else nothing."""
+        if not (self.options.cron or self.notify):
+            return ""
+        drift = baseline.since_last(run)
+        if drift is not None and drift.same and not interrupted:
+            return ""
+        return news.one_screen(comparison, drift, report, width=screen.width())
+
+    def _spread(self, text: str) -> None:
+        if self.options.cron:
+            for note in self.notes:
+                screen.tell(note)
+            with contextlib.suppress(screen.ReaderGoneError):  # the run is done and on the disk all the same
+                screen.out(text)
+        if self.notify:
+            news.notify(self.notify, text)
 
 
-def status_of(run: AuditRun, fail_on: Severity) -> int:
-    """Returns 0, 2 (an unwaived finding at or above `fail_on`), 4 (some host not audited) or 6 (both)."""
+def status_of(run: AuditRun, fail_on: tuple[str, ...]) -> int:
+    """Returns 0, 2 (an unwaived finding at or above the least severity in `fail_on`), 4 (some host not audited) or 6
+    (both); 8 on top where "drift" is in `fail_on` and something changed since the baseline, or nobody can tell."""
     from ..model import SEVERITIES, NotAudited
 
-    grave = SEVERITIES[SEVERITIES.index(fail_on) :]
-    short = any(f.waived is None and f.severity in grave for host in run.hosts for f in host.findings)
+    least = min((n for n, severity in enumerate(SEVERITIES) if severity in fail_on), default=len(SEVERITIES))
+    short = any(f.waived is None and f.severity in SEVERITIES[least:] for host in run.hosts for f in host.findings)
     missing = any(isinstance(host, NotAudited) for host in run.hosts)
-    return (NOT_MET if short else 0) | (NOT_AUDITED if missing else 0)
+    drifted = "drift" in fail_on and run.drift is not None and not run.drift.same
+    return (NOT_MET if short else 0) | (NOT_AUDITED if missing else 0) | (DRIFT if drifted else 0)
+
+
+def _was_said(option: str) -> bool:
+    """Returns whether an option was given at all, and so beats ansible.cfg."""
+    return click.get_current_context().get_parameter_source(option) is not ParameterSource.DEFAULT
 
 
 def _connection(options: _Options) -> ConnectionOptions:
@@ -160,14 +376,14 @@ def _connection(options: _Options) -> ConnectionOptions:
         private_key=options.private_key,
         known_hosts=(str(Path(options.known_hosts).expanduser()),) if options.known_hosts else (),
         host_key_policy=options.host_key_policy,
-        timeout_s=options.timeout,
+        client=options.transport,
+        timeout_s=options.timeout if _was_said("timeout") else None,
     )
 
 
 def _audit(plan: Plan, folder: RunFolder, stop: Stop, options: _Options) -> Outcome:
     from ..engine import Settings, audit
     from ..judge import judge
-    from ..model import HostResult
     from ..transport.dispatch import Transports
     from .progress import Progress
 
@@ -180,28 +396,6 @@ def _audit(plan: Plan, folder: RunFolder, stop: Stop, options: _Options) -> Outc
             progress.came(result)
 
         return audit(plan, run=transports.run, settings=settings, judge=judge, on_result=came, stop=stop)
-
-
-def _info(plan: Plan, id_: str, started: datetime, sources: tuple[str, ...], options: _Options) -> RunInfo:
-    from ..model import RunInfo
-
-    return RunInfo(
-        id=id_,
-        started=clock.rfc3339(started),
-        finished=clock.rfc3339(clock.now()),
-        fleetaudit=__version__,
-        playbooks=plan.playbooks,
-        controller=f"Python {platform.python_version()} on {platform.system()} {platform.release()}",
-        inventory=sources,
-        limit=options.limit,
-    )
-
-
-def _whole(plan: Plan, outcome: Outcome, info: RunInfo) -> AuditRun:
-    from ..model import AuditRun
-    from .planning import scenario_rows
-
-    return AuditRun(run=info, scenarios=scenario_rows(plan), hosts=outcome.results)
 
 
 def _show(comparison: Comparison, report: Path, options: _Options) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import stat
 import sys
 
 from ..errors import ConfigError, OutputError
@@ -17,19 +18,46 @@ class ReaderGoneError(OutputError):
     """Whoever read our output has closed it; there is nobody to tell."""
 
 
+def hold_streams() -> None:
+    """Opens what of the three standard streams is closed, so that no file of ours becomes one of them."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+
+
 def out(text: str) -> None:
     """Writes to stdout at once; raises `OutputError` where that cannot be done."""
+    if sys.stdout is None:  # it was closed when we began
+        raise ReaderGoneError("standard output is closed")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as e:
-        # What is left in the buffer would fail again when Python closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        kind = ReaderGoneError if isinstance(e, BrokenPipeError) else OutputError
-        raise kind(f"standard output cannot be written: {e.strerror}") from e
+        raise _unwritable(e) from e
     except UnicodeEncodeError:  # a locale that lacks our letters
         sys.stdout.buffer.write(text.encode(sys.stdout.encoding, "replace"))
         sys.stdout.flush()
+
+
+def out_bytes(data: bytes) -> None:
+    """Writes to stdout what another program reads, as it is in whatever locale; raises as `out` does."""
+    if sys.stdout is None:
+        raise ReaderGoneError("standard output is closed")
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as e:
+        raise _unwritable(e) from e
+
+
+def _unwritable(e: OSError) -> OutputError:
+    # What is left in the buffer would fail again when Python closes the stream.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    kind = ReaderGoneError if isinstance(e, BrokenPipeError) else OutputError
+    return kind(f"standard output cannot be written: {e.strerror}")
 
 
 def tell(text: str) -> None:
@@ -55,7 +83,10 @@ def set_up_log(verbose: int) -> None:
     handler: logging.Handler
     if path:
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            # A FIFO blocks: without O_NONBLOCK while nobody reads, with it as soon as its reader is slow.
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: a FIFO, which can hold a run up; wanted: a file")
             handler = logging.StreamHandler(os.fdopen(fd, "a", encoding="utf-8"))
         except OSError as e:
             raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: {e.strerror}") from e

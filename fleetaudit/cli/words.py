@@ -5,15 +5,40 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import ConfigError, NothingToDoError, UsageError
 
+if TYPE_CHECKING:
+    from ..retention import Keep
+
 DEFAULT_INVENTORY = "inventory.yml"
-FORMATS = ("html", "json", "text")
-_NOT_YET = ("FLEETAUDIT_CONFIG", "FLEETAUDIT_BECOME_PASSWORD_FILE")
+FORMATS = ("html", "json", "junit", "csv", "sarif", "prometheus", "text")
+RUN_FORMATS = (*FORMATS, "pcap")
+FAIL_ON = ("info", "warning", "error", "drift")
+_NOT_YET = ("FLEETAUDIT_BECOME_PASSWORD_FILE",)
+
+
+def tags(text: str) -> tuple[str, ...]:
+    """Returns the tags of a list with commas, as -t takes it."""
+    return tuple(dict.fromkeys(filter(None, (word.strip() for word in text.split(",")))))
+
+
+class RunPath(click.Path):
+    """A run: a path, or the name of one in the output folder ("latest", "2026-01-31T020000Z")."""
+
+    name = "run"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the path; what exists where it says goes before what the output folder has."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        there = Path(os.environ.get("FLEETAUDIT_OUTPUT_DIR") or "reports") / path
+        return there if len(path.parts) == 1 and not path.exists() and there.exists() else path
 
 
 class Seconds(click.FloatRange):
@@ -30,11 +55,14 @@ class Seconds(click.FloatRange):
 
 
 def sources(named: Sequence[str]) -> tuple[str, ...]:
-    """Returns the inventories: those named, else FLEETAUDIT_INVENTORY, else inventory.yml of the current folder."""
+    """Returns the inventories: those named, else FLEETAUDIT_INVENTORY, else the configuration's, else inventory.yml."""
     if named:
         return tuple(named)
     if of_environment := os.environ.get("FLEETAUDIT_INVENTORY"):
         return (of_environment,)
+    context = click.get_current_context(silent=True)
+    if context and (configured := (context.find_root().obj or {}).get("inventory")):
+        return tuple(configured)
     if Path(DEFAULT_INVENTORY).exists():
         return (DEFAULT_INVENTORY,)
     raise UsageError(
@@ -52,8 +80,8 @@ def refuse_unsupported() -> None:
 
 
 def output_folder(named: str | None) -> Path:
-    """Returns where runs are kept: -o, else FLEETAUDIT_OUTPUT_DIR, else reports."""
-    return Path(named or os.environ.get("FLEETAUDIT_OUTPUT_DIR") or "reports").expanduser()
+    """Returns where runs are kept: what the command line, the environment or the configuration names, else reports."""
+    return Path(named or "reports").expanduser()
 
 
 def comma_list(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...]:
@@ -63,6 +91,33 @@ def comma_list(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...
         if word not in allowed:
             raise UsageError(f"{option}: “{word}” is none of {', '.join(allowed)}")
     return tuple(word for word in allowed if word in words)
+
+
+def shard(text: str | None) -> tuple[int, int] | None:
+    """Returns what --shard names; raises `UsageError`."""
+    from ..shard import parse_shard
+
+    try:
+        return parse_shard(text) if text else None
+    except ValueError as e:
+        raise UsageError(f"--shard: {e}") from e
+
+
+def keep(text: str | None) -> Keep | None:
+    """Returns what --keep names; raises `UsageError`."""
+    from ..retention import parse_keep
+
+    try:
+        return parse_keep(text) if text else None
+    except ValueError as e:
+        raise UsageError(f"--keep: {e}") from e
+
+
+def nobody_answers() -> None:
+    """Takes the terminal away from whatever might ask a question: standard input becomes empty."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
 
 
 def existing_file(named: str, option: str) -> Path:

@@ -166,9 +166,9 @@ class HostKeys:
         if authority:
             raise TransportError(
                 "host key",
-                f"{authority.where} trusts a certificate authority for {name}, and host certificates are not supported:"
-                f" the host's own key ({shown}) is not known",
-                hint=_learn(target, files),
+                f"{authority.where} trusts a certificate authority for {name}, and host certificates are not supported"
+                f" by the built-in client: the host's own key ({shown}) is not known",
+                hint="fleetaudit run … --transport openssh",
             )
         raise TransportError(
             "host key",

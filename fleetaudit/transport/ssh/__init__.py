@@ -17,6 +17,7 @@ from ...errors import TransportError
 from ...model import SshTarget
 from .. import Deadline, Limits, Output
 from ..known_hosts import HostKeys
+from ..pacing import Pacing, Turn
 from ..words import quoted, ssh_line
 from .channel import Channel, NotRun
 from .dial import dial
@@ -28,6 +29,7 @@ from .stream import Broken
 log = logging.getLogger(__name__)
 
 _default_host_keys = HostKeys()
+_default_pacing = Pacing()
 
 
 def run_ssh(
@@ -38,6 +40,7 @@ def run_ssh(
     limits: Limits,
     *,
     host_keys: HostKeys | None = None,
+    pacing: Pacing | None = None,
 ) -> Output:
     """Runs `command` on the target with `stdin`, and returns its output; raises `TransportError`.
 
@@ -46,18 +49,43 @@ def run_ssh(
     """
     keys = host_keys or _default_host_keys
     user = target.user or _own_name()
-    with contextlib.closing(dial(target, deadline, ssh_line(target, user))) as sock:
-        session = Session(sock)
-        _greet(session, target, user, deadline)
+    turn = (pacing or _default_pacing).turn(target.address, target.port)
+    with contextlib.ExitStack() as stack:
+        stack.callback(turn.done)
+        session = _connect(stack, turn, target, user, deadline)
         key_type, blob = _agree_on_keys(session, target, user, keys)
         if note := keys.check(target, key_type, blob):
             log.info("%s", note)
         session.stream.until = deadline
         _log_in(session, target, user, deadline)
+        turn.done()
         session.stream.allowance += 2 * (limits.stdout + limits.stderr)
         output = _execute(session, target, user, command, stdin, deadline, limits)
         session.disconnect()
         return output
+
+
+def _connect(stack: contextlib.ExitStack, turn: Turn, target: SshTarget, user: str, deadline: Deadline) -> Session:
+    """Returns a session that has greeted, its socket to be closed by `stack`; waits for the turn before each try."""
+    while True:
+        if not turn.wait(deadline):
+            reason = f"other connections to {target.address} port {target.port} took all of the time to log in"
+            raise TransportError("connect", reason, hint="fleetaudit run … --host-deadline 600")
+        sock = dial(target, deadline, ssh_line(target, user))
+        try:
+            session = Session(sock)
+            _greet(session, target, user, deadline)
+        except TransportError as e:
+            sock.close()
+            if e.transient and turn.dropped(deadline):
+                log.info("%s port %d: %s; trying again", target.address, target.port, e.reason)
+                continue
+            raise
+        except BaseException:
+            sock.close()
+            raise
+        stack.callback(sock.close)
+        return session
 
 
 def _own_name() -> str:

@@ -23,6 +23,7 @@ PACKET_MAX = 256 * 1024
 """The longest packet that is read, in bytes; OpenSSH's own bound. A length is hostile until its MAC was verified."""
 
 _CHUNK = 64 * 1024
+_LOOK_S = 0.25  # how often a wait looks at its deadline, which comes early where a run stops
 
 
 class Broken(Exception):
@@ -89,9 +90,11 @@ class Stream(Packetizer):
             if self._out:
                 self._write()
             self._poll.register(self._sock, select.POLLIN | (select.POLLOUT if self._out else 0))
-            events = self._poll.poll(self.until.remaining() * 1000)
+            events = self._poll.poll(min(self.until.remaining(), _LOOK_S) * 1000)
             if not events:
-                raise Broken("late")
+                if not self.until.remaining():
+                    raise Broken("late")
+                continue
             if events[0][1] & ~select.POLLOUT:
                 return self._read()
 

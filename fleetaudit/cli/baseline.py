@@ -1,0 +1,134 @@
+"""Which run a new one is compared with, and what becomes of a run before it is written: waivers, dates and drift.
+
+Rules: `last` is the newest finished run of the output folder that was asked the same; a run that was interrupted is
+none. What a user named is looked at before the audit begins, so that a misspelt name costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+from .. import archive, drift
+from .. import waivers as accepting
+from ..errors import FleetauditError
+from ..model import AuditRun, HostResult, Inventory, RunInfo
+
+LAST, NONE = "last", "none"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The folder or file of the run to compare with, and that of the last run, whose dates are carried on."""
+
+    compared: Path | None = None
+    last: Path | None = None
+
+    def runs(self) -> tuple[AuditRun | None, tuple[AuditRun, ...]]:
+        """Returns the run to compare with, and the runs that know since when a finding stands, newest first."""
+        compared = archive.read_run(self.compared) if self.compared else None
+        if self.last is None or self.last == self.compared:
+            return compared, (compared,) if compared else ()
+        last = archive.read_run(self.last)
+        return compared, (last, compared) if compared else (last,)
+
+    def since_last(self, run: AuditRun) -> drift.Drift | None:
+        """Returns what changed in `run` since the last run, None where there is none."""
+        if self.last is None:
+            return None
+        return run.drift if self.last == self.compared else drift.between(archive.read_run(self.last), run)
+
+
+def choose(output: Path, word: str, asked: RunInfo) -> Baseline:
+    """Returns what `--baseline` names: `last`, `none`, a run of `output` by its id, or a folder or file elsewhere.
+
+    Raises `NothingToDoError` for a run that is missing and `InputError` for one that is none. That there is no last
+    run is no error.
+    """
+    if word == NONE:
+        return Baseline()
+    last = _last(output, asked)
+    if word == LAST:
+        return Baseline(compared=last, last=last)
+    inside = output / word
+    path = inside if len(Path(word).parts) == 1 and inside.exists() else Path(word).expanduser()
+    archive.read_head(path)
+    return Baseline(compared=path, last=last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The waivers, and the inventory that tells which hosts they mean."""
+
+    waivers: tuple[accepting.Waiver, ...] = ()
+    select: accepting.Select = field(repr=False)
+
+    def apply(self, hosts: Sequence[HostResult], today: date) -> accepting.Applied:
+        """Returns `hosts` with their waivers, as `waivers.apply` does."""
+        return accepting.apply(hosts, self.waivers, today, self.select)
+
+
+def accepted_in(named: str | None, inventory: Inventory) -> Accepted:
+    """Returns the waivers of the file that `--waivers` names, none without one.
+
+    Raises `InputError` for what makes no sense in it, host patterns included, and `NothingToDoError` where it is
+    missing.
+    """
+    from ..inventory.patterns import select
+
+    found = accepting.load(Path(named).expanduser()) if named else ()
+    accepted = Accepted(waivers=found, select=lambda pattern: select(inventory, pattern))
+    accepted.apply((), date.min)  # so that a pattern that is none is told before the audit, not after it
+    return accepted
+
+
+def settled(run: AuditRun, baseline: Baseline, accepted: Accepted) -> AuditRun:
+    """Returns `run` with its waivers applied, its findings dated and what changed since the baseline.
+
+    The day is that on which the run began.
+    """
+    today = run.run.started[:10]
+    compared, earlier = baseline.runs()
+    applied = accepted.apply(run.hosts, date.fromisoformat(today))
+    info = msgspec.structs.replace(
+        run.run, baseline=compared.run.id if compared else None, notes=(*run.run.notes, *applied.notes())
+    )
+    run = msgspec.structs.replace(run, run=info, hosts=drift.dated(applied.hosts, earlier, today))
+    return msgspec.structs.replace(run, drift=drift.between(compared, run)) if compared else run
+
+
+def _last(output: Path, asked: RunInfo) -> Path | None:
+    for path in _newest_first(output):
+        if path.name == asked.id:
+            continue
+        try:
+            head = archive.read_head(path)
+        except FleetauditError as e:
+            _log.warning("passed over as a baseline: %s", e)
+            continue
+        interrupted = any(host.stage == "interrupted" for host in head.hosts)
+        kept = head.run.id != path.name  # a copy under a name of its own, such as a golden run
+        if not interrupted and not kept and drift.same_question(head.run, asked):
+            return path
+    return None
+
+
+def _newest_first(output: Path) -> Iterator[Path]:
+    """Yields the folders in `output` with a run.json; a second run of the same second has “-2” behind its name."""
+    try:
+        folders = [p for p in output.iterdir() if not p.is_symlink() and (p / archive.RUN).is_file()]
+    except OSError:  # not made yet
+        return
+
+    def moment(path: Path) -> tuple[str, int]:
+        stem, _, number = path.name.partition("Z-")
+        return stem.removesuffix("Z"), int(number) if number.isascii() and number.isdecimal() else 1
+
+    yield from sorted(folders, key=moment, reverse=True)

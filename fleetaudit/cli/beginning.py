@@ -1,0 +1,93 @@
+"""How a run begins: with a new folder that records what is asked, or in one that was left and is now gone on with.
+
+Rules: a resumed run asks what it asked when it began; an option on the command line that would make another run of it
+is refused by what follows from it, in `asked.refuse_other`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from .. import __version__
+from ..errors import InputError, NothingToDoError
+
+if TYPE_CHECKING:
+    from ..archive import RunFolder
+    from ..asked import Asked
+    from ..model import HostResult, Plan
+
+SESSION = frozenset(
+    ("resume", "quiet", "verbose", "cron", "notify", "keep", "output_dir", "forks", "run_deadline", "check")
+)
+"""The options of `run` that are about this process, and not about what the run is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A run that was left: its folder, and what it was asked."""
+
+    path: Path
+    asked: Asked
+
+    def go_on(self) -> tuple[RunFolder, dict[str, HostResult]]:
+        """Returns the open folder and what it tells already; the caller holds its lock. Raises `InputError`."""
+        from .. import archive, asked
+
+        folder = archive.reopen(self.path)
+        try:
+            return folder, asked.gathered(archive.read_journal(self.path / archive.JOURNAL))
+        except BaseException:
+            folder.__exit__(None, None, None)
+            raise
+
+
+def left_by(named: str, output: Path) -> Left:
+    """Returns the run that --resume names, by its path or by its name in the output folder."""
+    from .. import archive, asked
+
+    path = Path(named).expanduser()
+    if not path.exists() and "/" not in named:
+        path = output / named
+    if not path.is_dir():
+        raise NothingToDoError(f"--resume {named}: no such run; `ls {output}` shows what there is")
+    path = path.resolve()
+    return Left(path, asked.decode_asked(archive.read_plan(path), source=str(path / archive.PLAN)))
+
+
+def words_of(left: Left, context: click.Context, options: Mapping[str, object]) -> dict[str, object]:
+    """Returns the options of a resumed run: those typed now, else those it began with."""
+    recorded = {name: tuple(v) if isinstance(v, list) else v for name, v in left.asked.words.items() if name in options}
+    typed = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return {**options, **{name: v for name, v in recorded.items() if name not in typed and name not in SESSION}}
+
+
+def sources_of(left: Left, typed: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the inventories of a resumed run; raises `InputError` where their names mean another folder's."""
+    here = Path.cwd()
+    if not typed and Path(left.asked.folder) != here:
+        raise InputError(
+            f"begun in {left.asked.folder}, and this is {here}: the names of its files are relative to there",
+            source=str(left.path),
+            hint=f"cd {left.asked.folder} && fleetaudit run --resume {left.path}",
+        )
+    return typed or left.asked.inventory
+
+
+def record_of(plan: Plan, started: str, sources: tuple[str, ...], options: Mapping[str, object]) -> Asked:
+    """Returns what plan.json of a new run holds."""
+    from ..asked import Asked, hosts_of
+
+    return Asked(
+        started=started,
+        fleetaudit=__version__,
+        folder=str(Path.cwd()),
+        inventory=sources,
+        words={name: value for name, value in options.items() if name not in SESSION},
+        hosts=hosts_of(plan),
+    )

@@ -1,0 +1,281 @@
+"""A remote host by the system's own `ssh`: for hardware keys, Kerberos, certificates of hosts, jump hosts, ssh_config.
+
+Rules: our options go first, because ssh takes the first value of each: no prompt, no terminal, host keys as the policy
+says. Everything else is the user's: ssh_config, ControlMaster, agents. ssh logs into a pipe of its own, so that what it
+says and what the host says cannot be confused; the child never outlives the call.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import math
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import TransportError
+from ..model import SshTarget
+from . import Deadline, Limits, Output
+from .child import Ended, LogPipe, run_child
+from .known_hosts import HostKeys, fingerprint
+from .pacing import Pacing, Turn
+from .words import clean, quoted, shell
+
+_FAILED = 255  # ssh's own status; a command may end with it as well
+_LOGGED_IN = re.compile(rb"^Authenticated to ", re.MULTILINE)
+
+# In this order: a jump host's own reason goes before what its end looks like from here. The log of ssh, line by line:
+# a pattern, the stage, whether trying again may help.
+_REASONS: tuple[tuple[str, str, bool], ...] = (
+    (r"Could not resolve hostname .*: Temporary failure in name resolution", "resolve", True),
+    (r"Could not resolve hostname .*", "resolve", False),
+    (r".*REMOTE HOST IDENTIFICATION HAS CHANGED.*", "host key", False),
+    (r".*revoked host key.*|.*marked as revoked.*", "host key", False),
+    (r"No .* host key is known for .*", "host key", False),
+    (r"Host key verification failed.*|.*[Hh]ost certificate.*|Certificate invalid: .*", "host key", False),
+    (r".*Too many authentication failures.*", "authenticate", False),
+    (r".*Permission denied.*|No more authentication methods.*", "authenticate", False),
+    (r".*(?:Bad configuration option|[Bb]ad owner or permissions|terminating, \d+ bad|Can't open user config).*",
+     "connect", False),
+    (r".*(?:illegal option|unknown option|keyword .* extra arguments|missing argument|Bad .* specification).*",
+     "connect", False),
+    (r"connect to host .*: Connection reset by peer", "connect", True),
+    (r"connect to host .*", "connect", False),
+    (r".*Unable to negotiate .*", "connect", False),
+    (r".*timed out during banner exchange.*|.*banner exchange: .*timed out.*|.* timed out", "connect", False),
+    (r"kex_exchange_identification: .*|ssh_exchange_identification: .*|banner exchange: .*", "connect", True),
+    (r"Connection (?:closed|reset) by .*|Connection to .* closed by remote host\.?|.*Broken pipe.*", "connect", True),
+)  # fmt: skip
+_BROKE_OFF = re.compile(
+    r"^(Connection to .* closed by remote host|client_loop: .*|Timeout, server .* not responding"
+    r"|Connection (?:closed|reset) by .*|.*Broken pipe|.*Corrupted MAC.*)",
+    re.MULTILINE,
+)
+_NOT_RUN = re.compile(r"^(exec request failed on channel.*|.*open failed: .*)", re.MULTILINE)
+
+
+def run_openssh(
+    target: SshTarget,
+    command: str,
+    stdin: bytes,
+    deadline: Deadline,
+    limits: Limits,
+    *,
+    host_keys: HostKeys,
+    pacing: Pacing,
+) -> Output:
+    """Runs `command` on the target with `stdin`, and returns its output; raises `TransportError`.
+
+    `connect_timeout_s` bounds, in whole seconds, the TCP connect and again the time until the keys are agreed on;
+    `deadline` bounds all. Stages and reasons are those of the other SSH transport.
+    """
+    turn = pacing.turn(*_first_hop(target))
+    try:
+        while True:
+            if not turn.wait(deadline):
+                reason = f"other connections to {turn.address[0]} took all of the time to log in"
+                raise TransportError("connect", reason, hint="fleetaudit run … --host-deadline 600")
+            options = _options(target, host_keys.accept_file, deadline)
+            try:
+                return _once(target, options, turn, command, stdin, deadline, limits)
+            except TransportError as e:
+                if not (e.transient and e.stage == "connect" and turn.dropped(deadline)):
+                    raise
+    finally:
+        turn.done()
+
+
+def _once(
+    target: SshTarget,
+    options: list[str],
+    turn: Turn,
+    command: str,
+    stdin: bytes,
+    deadline: Deadline,
+    limits: Limits,
+) -> Output:
+    def heard(stdout: bytes, log: bytes) -> None:
+        if stdout or _LOGGED_IN.search(log):
+            turn.done()
+
+    hint = shell([target.program, *map(_shown, options), *_where(target), "true"])
+    log = LogPipe()
+    argv = [target.program, "-E", log.name, *options, *_where(target), command]
+    try:
+        ended = run_child(argv, stdin, deadline, limits, environment=_environment(), log=log, heard=heard)
+    except OSError as e:
+        reason = f"the program {target.program} cannot be started: {(e.strerror or str(e)).lower()}"
+        raise TransportError("connect", reason, hint="sudo apt-get install openssh-client") from e
+    return _judged(ended, target, hint)
+
+
+def _judged(ended: Ended, target: SshTarget, hint: str) -> Output:
+    """Returns the command's output where it ran to its end; raises `TransportError` where it did not."""
+    output, log = ended.output, ended.log.decode("utf-8", "replace")
+    logged_in = bool(_LOGGED_IN.search(ended.log) or output.stdout)
+    said = quoted(output.stderr[-2000:], "; it said ")
+    so_far = f"after {len(output.stdout)} bytes of output"
+    if not ended.in_time and logged_in:
+        raise TransportError("execute", f"the command did not end in time, {so_far}{said}", hint=hint)
+    if not ended.in_time:
+        last = quoted((log.strip() or clean(output.stderr)).rpartition("\n")[2], "; ssh said ")
+        raise TransportError("connect", f"no login came about in time{last}", hint=hint)
+    if output.exit_status != _FAILED or output.cut:
+        return output
+    if logged_in:
+        if found := _NOT_RUN.search(log):
+            raise TransportError("execute", f"the host refuses to run a command: {clean(found[0])}", hint=hint)
+        # It tells the end of a connection on stderr, whatever its log is.
+        if found := _BROKE_OFF.search(f"{log}\n{output.stderr[-200:].decode('utf-8', 'replace')}"):
+            reason = f"the connection broke off {so_far} ({clean(found[0])}){said}"
+            raise TransportError("execute", reason, hint=hint, transient=True)
+        return output
+    raise _reason(log, output.stderr.decode("utf-8", "replace"), target, hint)
+
+
+def _reason(log: str, stderr: str, target: SshTarget, hint: str) -> TransportError:
+    """Returns why there was no login, from what ssh logged, and the ssh to a jump host (which logs to stderr)."""
+    lines = [line.strip().removeprefix("ssh: ") for line in (*log.split("\n"), *stderr.split("\n"))]
+    lines = [line for line in lines if line.strip("@ \r")]
+    for pattern, stage, transient in _REASONS:
+        for line in lines:
+            if re.fullmatch(pattern, line):
+                reason = _host_key_words(lines) if stage == "host key" else clean(line)
+                return TransportError(stage, reason, hint=hint, transient=transient)
+    last = quoted(lines[-1] if lines else "", ": ")
+    return TransportError("connect", f"{target.program} ended with status {_FAILED}{last}", hint=hint)
+
+
+def _host_key_words(lines: list[str]) -> str:
+    """Returns ssh's words about a host key in one line: what was shown, what was known, and where."""
+    text = " ".join(lines)
+    shown = re.search(r"(\S+) key (?:sent by|fingerprint is|for .* fingerprint)[^.]*?\s*(SHA256:\S+)", text)
+    where = re.search(r"Offending (\S+) key in (\S+)|Offending key in (\S+)", text)
+    if "IDENTIFICATION HAS CHANGED" in text:
+        kind = "changed host key"
+    elif "revoked" in text.lower():
+        kind = "revoked host key"
+    elif re.search(r"[Cc]ertificate", text):
+        kind = "host certificate not trusted"
+    else:
+        kind = "unknown host key"
+    parts = [f"shown {shown[1]} {shown[2].rstrip('.')}"] if shown else []
+    if where and (file := where[2] or where[3]):
+        parts.append(f"known in {file.rstrip(':')}{_known(file)}")
+    if not parts:
+        parts = [line for line in lines if "uthenticated to" not in line][-2:]
+    return f"{kind}: " + clean("; ".join(parts))
+
+
+def _known(where: str) -> str:
+    """Returns the fingerprint of the key in file:line, "" where it cannot be read."""
+    path, _, number = where.rstrip(":").rpartition(":")
+    try:
+        words = Path(path).read_text("utf-8", "replace").split("\n")[int(number) - 1].split()
+        text = next(word for word in words if word.startswith("AAAA"))
+        return f" as {fingerprint(base64.b64decode(text))}"
+    except (OSError, ValueError, IndexError, StopIteration):
+        return ""
+
+
+# ---- the command line ----------------------------------------------------------------------------------------------
+
+
+def _options(target: SshTarget, accept_file: Path | None, deadline: Deadline) -> list[str]:
+    """Returns every option, most important first: ours, then as Ansible orders the user's."""
+    words = [
+        *_pairs("BatchMode=yes", "RequestTTY=no", "LogLevel=VERBOSE", "RemoteCommand=none", "UpdateHostKeys=no"),
+        *_pairs("ClearAllForwardings=yes", "PermitLocalCommand=no"),
+        *_host_key_options(target, accept_file, deadline),
+        *target.arguments,
+    ]
+    if target.port != 22 or target.port_named:
+        words += ["-o", f"Port={target.port}"]
+    for key in target.private_keys:
+        words += ["-o", f"IdentityFile={_value(key)}"]
+    if target.private_keys:
+        words += ["-o", "IdentitiesOnly=yes"]
+    if target.user:
+        words += ["-o", f"User={_value(target.user)}"]
+    if not target.use_agent:
+        words += ["-o", "IdentityAgent=none"]
+    words += ["-o", f"ConnectTimeout={math.ceil(target.connect_timeout_s)}"]
+    return [*words, *target.late_arguments]
+
+
+def _host_key_options(target: SshTarget, accept_file: Path | None, deadline: Deadline) -> Iterator[str]:
+    """Yields what says which host keys are trusted; nothing of the user's is ever written."""
+    if target.host_key_policy == "off":
+        yield from _pairs("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null")
+        return
+    files = list(target.known_hosts)
+    if target.host_key_policy == "accept-new":
+        # ssh appends to the first file; the user's own are only read.
+        files = [str(accept_file.resolve() if accept_file else "/dev/null"), *(files or _users_files(target, deadline))]
+    yield from _pairs("StrictHostKeyChecking=" + ("yes" if target.host_key_policy == "strict" else "accept-new"))
+    if files:
+        yield from _pairs("UserKnownHostsFile=" + " ".join(map(_value, files)))
+    if target.known_hosts:
+        yield from _pairs("GlobalKnownHostsFile=/dev/null")
+
+
+def _users_files(target: SshTarget, deadline: Deadline) -> list[str]:
+    """Returns the known_hosts files that ssh itself would read for this host."""
+    own = [*target.arguments, *(["-o", f"User={_value(target.user)}"] if target.user else []), *target.late_arguments]
+    argv = [target.program, "-G", *own, *_where(target)]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=min(deadline.remaining(), target.connect_timeout_s),
+            check=True,
+        )
+        for line in done.stdout.decode("utf-8", "replace").split("\n"):
+            if line.startswith("userknownhostsfile "):
+                return line.split()[1:]
+    return ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
+
+
+def _first_hop(target: SshTarget) -> tuple[str, int]:
+    """Returns what the connection meets first and what must not be crowded: a jump host of the arguments, or the host.
+
+    A jump host that only ssh_config names is not known here.
+    """
+    words = [*target.arguments, *target.late_arguments]
+    for option, value in itertools.pairwise(words):
+        name, _, jumps = value.strip().replace("=", " ", 1).partition(" ")
+        hops = value if option == "-J" else jumps.strip() if option == "-o" and name.lower() == "proxyjump" else ""
+        if hops:
+            return hops.split(",")[0], 0
+    return target.address, target.port
+
+
+def _where(target: SshTarget) -> list[str]:
+    return ["--", target.address]  # a name that looks like an option must stay a name
+
+
+def _shown(word: str) -> str:
+    """Returns an option as it may be shown: a command of the user's, or what it sends along, can carry a secret."""
+    name = re.match(r"(?i)\s*(ProxyCommand|SetEnv|LocalCommand|KnownHostsCommand)[\s=]", word)
+    return f"{name[1]}=…" if name else word
+
+
+def _pairs(*options: str) -> list[str]:
+    return [word for option in options for word in ("-o", option)]
+
+
+def _value(text: str) -> str:
+    """Returns a value as ssh_config wants it: quoted where it has blanks, its % taken literally."""
+    text = text.replace("%", "%%")
+    return f'"{text}"' if re.search(r"\s", text) else text
+
+
+def _environment() -> dict[str, str]:
+    """Returns the environment without what would ask a person."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("SSH_ASKPASS", "DISPLAY")}
+    return {**kept, "SSH_ASKPASS_REQUIRE": "never"}

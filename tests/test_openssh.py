@@ -1,0 +1,297 @@
+"""The system's ssh as the transport, against sshd and dropbear: the same bytes, stages and reasons as the other one."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fleetaudit import wire
+from fleetaudit.errors import TransportError
+from fleetaudit.model import SshTarget
+from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport.dispatch import Transports
+
+from .sshd import Keys, Server, Start, free_port, generate, require, wait_for
+
+pytestmark = pytest.mark.skipif(not shutil.which("ssh") and not os.environ.get("CI"), reason="missing: ssh")
+
+
+def through_openssh(server: Server, *arguments: str, **changes: object) -> SshTarget:
+    """Returns the target for a server, by the system's ssh and without anybody's ssh_config."""
+    own = () if "-F" in arguments else ("-F", "none")
+    return server.target(client="openssh", arguments=(*own, *arguments), **changes)
+
+
+def run(
+    target: SshTarget,
+    command: str = "echo in",
+    stdin: bytes = b"",
+    seconds: float = 30,
+    limits: Limits | None = None,
+    accept_file: Path | None = None,
+) -> Output:
+    transports = Transports(accept_file=accept_file)
+    return transports.run(target, command, stdin, Deadline.after(seconds), limits or Limits())
+
+
+def failure(target: SshTarget, command: str = "true", seconds: float = 30) -> TransportError:
+    with pytest.raises(TransportError) as e:
+        run(target, command, seconds=seconds)
+    assert e.value.hint
+    assert e.value.reason.isprintable()
+    return e.value
+
+
+@pytest.fixture(params=["sshd", "dropbear"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Returns each of the two servers in turn."""
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
+# ---- streams -------------------------------------------------------------------------------------------------------
+
+
+def test_all_three_streams_and_the_exit_status_come_through_and_nothing_of_sshs_own(server: Server) -> None:
+    output = run(through_openssh(server), "cat; echo problem >&2; exit 3", b"input\n")
+    assert output == Output(stdout=b"input\n", stderr=b"problem\n", exit_status=3)
+
+
+def test_a_commands_own_status_of_255_is_no_failure_of_the_way(sshd: Server) -> None:
+    assert run(through_openssh(sshd), "exit 255").exit_status == 255
+
+
+def test_a_large_transfer_arrives_whole_and_a_flood_is_cut(server: Server) -> None:
+    data = os.urandom(3_000_000)
+    output = run(through_openssh(server), "cat", data)
+    assert hashlib.sha256(output.stdout).digest() == hashlib.sha256(data).digest()
+    flood = run(through_openssh(server), "cat /dev/zero", limits=Limits(stdout=100_000))
+    assert (len(flood.stdout), flood.cut, flood.exit_status) == (100_000, "stdout", None)
+
+
+def test_the_probe_answers_through_it(server: Server) -> None:
+    call = {"protocol": 1, "deadline": 20.0, "isolation": "auto", "sysctls": [], "scenarios": []}
+    output = run(through_openssh(server), wire.COMMAND, wire.script(call), seconds=60)
+    assert wire.reply_of(output.stdout).kernel.release == os.uname().release
+
+
+# ---- failures at their stages --------------------------------------------------------------------------------------
+
+
+def test_silence_ends_at_the_deadline_and_leaves_no_child(sshd: Server) -> None:
+    began = time.monotonic()
+    e = failure(through_openssh(sshd), "echo half; exec sleep 61.5", seconds=8)
+    assert time.monotonic() - began < 12
+    assert e.stage == "execute"
+    assert "did not end in time, after 5 bytes of output" in e.reason
+    children = subprocess.run(
+        ["ps", "--ppid", str(os.getpid()), "-o", "comm="], capture_output=True, text=True, check=False
+    )
+    assert "ssh" not in children.stdout.split()
+
+
+def test_a_dead_port_and_a_name_that_is_none_are_told_at_their_stages(sshd: Server, keys: Keys) -> None:
+    dead = failure(through_openssh(sshd, port=free_port()))
+    assert (dead.stage, dead.transient) == ("connect", False)
+    assert "Connection refused" in dead.reason
+    nowhere = failure(through_openssh(sshd, address="no-such-host.invalid"))
+    assert nowhere.stage == "resolve"
+    assert "no-such-host.invalid" in nowhere.reason
+
+
+def test_a_host_that_hangs_up_before_its_greeting_is_transient_and_one_that_is_silent_is_late(sshd: Server) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        answered = pool.submit(lambda: listener.accept()[0].close())
+        gone = failure(through_openssh(sshd, port=listener.getsockname()[1]))
+        answered.result()
+        assert (gone.stage, gone.transient) == ("connect", True)
+        began = time.monotonic()
+        mute = failure(through_openssh(sshd, port=listener.getsockname()[1], connect_timeout_s=1.0))
+        assert (mute.stage, mute.transient) == ("connect", False)
+        assert "banner" in mute.reason
+        assert time.monotonic() - began < 10
+
+
+def test_a_refused_key_is_told_at_authenticate_and_never_tried_again(start_sshd: Start, tmp_path: Path) -> None:
+    server = start_sshd("LogLevel VERBOSE")
+    stranger = generate(tmp_path / "a stranger", "ed25519")
+    e = failure(through_openssh(server, private_keys=(str(stranger),)))
+    assert (e.stage, e.transient) == ("authenticate", False)
+    assert "Permission denied (publickey)" in e.reason
+    assert server.log.read_text().count("Failed publickey") == 1
+
+
+def test_a_program_that_is_missing_and_options_that_make_no_sense_are_told(sshd: Server) -> None:
+    missing = failure(through_openssh(sshd, program="/nonexistent/ssh"))
+    assert (missing.stage, "cannot be started" in missing.reason) == ("connect", True)
+    nonsense = failure(through_openssh(sshd, "-o", "NoSuchOption=1"))
+    assert nonsense.stage == "connect"
+    assert "Bad configuration option" in nonsense.reason
+
+
+def test_a_name_that_looks_like_an_option_stays_a_name(sshd: Server, tmp_path: Path) -> None:
+    failure(through_openssh(sshd, address=f"-oProxyCommand=touch {tmp_path}/pwned"))
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_connection_that_breaks_off_tells_how_far_it_came(start_sshd: Start) -> None:
+    e = failure(through_openssh(start_sshd()), "echo half a line; sleep 0.3; kill -9 $PPID; sleep 5")
+    assert (e.stage, e.transient) == ("execute", True)
+    assert "broke off after 12 bytes of output" in e.reason
+
+
+# ---- host keys -----------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_host_is_refused_and_a_changed_key_is_told_with_both_fingerprints(
+    start_sshd: Start, keys: Keys, tmp_path: Path
+) -> None:
+    server = start_sshd("LogLevel VERBOSE", host_keys=("ed25519",))
+    unknown = failure(through_openssh(server, known_hosts=(str(tmp_path / "none"),)))
+    assert unknown.stage == "host key"
+    assert "unknown host key" in unknown.reason
+    changed = tmp_path / "changed"
+    changed.write_text(f"[127.0.0.1]:{server.port} {keys.public(keys.user())}\n")
+    e = failure(through_openssh(server, known_hosts=(str(changed),)))
+    assert (e.stage, e.transient) == ("host key", False)
+    for path in (keys.user(), keys.host("ed25519")):
+        shown = subprocess.run(["ssh-keygen", "-lf", f"{path}.pub"], capture_output=True, text=True, check=True)
+        assert shown.stdout.split()[1] in e.reason
+    assert f"{changed}:1" in e.reason
+    assert "publickey" not in server.log.read_text()
+
+
+def test_the_inventory_cannot_loosen_the_policy(sshd: Server, tmp_path: Path) -> None:
+    loose = ("-o", "StrictHostKeyChecking=no", "-o", "BatchMode=no")
+    assert failure(through_openssh(sshd, *loose, known_hosts=(str(tmp_path / "none"),))).stage == "host key"
+
+
+def test_accept_new_writes_to_the_file_of_ours_alone_and_off_to_none(sshd: Server, tmp_path: Path) -> None:
+    ours, users = tmp_path / "accepted", tmp_path / "users"
+    users.write_text("")
+    target = through_openssh(sshd, known_hosts=(str(users),), host_key_policy="accept-new")
+    for _ in range(2):
+        assert run(target, accept_file=ours).stdout == b"in\n"
+    assert len(ours.read_text().splitlines()) == 1
+    assert users.read_text() == ""
+    off = through_openssh(sshd, known_hosts=(str(users),), host_key_policy="off")
+    assert run(off).stdout == b"in\n"
+    assert users.read_text() == ""
+
+
+def test_a_certificate_of_a_host_is_trusted_where_its_authority_is(
+    start_sshd: Start, keys: Keys, tmp_path: Path
+) -> None:
+    ca, host = generate(tmp_path / "ca", "ed25519"), tmp_path / "host"
+    generate(host, "ed25519")
+    subprocess.run(["ssh-keygen", "-q", "-s", ca, "-I", "h", "-h", "-n", "127.0.0.1", f"{host}.pub"], check=True)
+    server = start_sshd(f"HostKey {host}", f"HostCertificate {host}-cert.pub")
+    known = tmp_path / "known_hosts"
+    known.write_text(f"@cert-authority [127.0.0.1]:{server.port} {keys.public(ca)}\n")
+    assert run(through_openssh(server, known_hosts=(str(known),))).stdout == b"in\n"
+    known.write_text(f"@cert-authority [127.0.0.1]:{server.port} {keys.public(keys.user())}\n")
+    assert failure(through_openssh(server, known_hosts=(str(known),))).stage == "host key"
+
+
+# ---- what is the user's own ----------------------------------------------------------------------------------------
+
+
+def config(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def test_ssh_config_says_the_port_the_user_and_the_key_where_the_inventory_does_not(
+    sshd: Server, keys: Keys, tmp_path: Path
+) -> None:
+    file = config(
+        tmp_path / "config",
+        f"Host web\n HostName 127.0.0.1\n Port {sshd.port}\n User {getpass.getuser()}\n IdentityFile {keys.user()}\n",
+    )
+    target = through_openssh(sshd, "-F", str(file), address="web", port=22, user=None, private_keys=())
+    assert run(target).stdout == b"in\n"
+    named = through_openssh(sshd, "-F", str(file), address="web", port=22, port_named=True)
+    assert "port 22: Connection refused" in failure(named).reason
+
+
+def test_a_jump_host_is_gone_through_with_its_own_settings_and_its_own_check(
+    start_sshd: Start, keys: Keys, tmp_path: Path
+) -> None:
+    jump, far = start_sshd("LogLevel VERBOSE"), start_sshd()
+    text = (
+        f"Host jump\n HostName 127.0.0.1\n Port {jump.port}\n User {getpass.getuser()}\n IdentityFile {keys.user()}\n"
+        f" UserKnownHostsFile {{known}}\n GlobalKnownHostsFile /dev/null\nHost far\n HostName 127.0.0.1\n"
+        f" Port {far.port}\n ProxyJump jump\n"
+    )
+    good = config(tmp_path / "good", text.format(known=jump.known_hosts))
+    target = through_openssh(far, "-F", str(good), address="far", port=22)
+    assert run(target).stdout == b"in\n"
+    assert "Accepted publickey" in jump.log.read_text()
+    bad = config(tmp_path / "bad", text.format(known="/dev/null"))
+    e = failure(through_openssh(far, "-F", str(bad), address="far", port=22))
+    assert (e.stage, e.transient) == ("host key", False)
+
+
+def test_a_proxy_command_is_gone_through(sshd: Server) -> None:
+    require("dbclient")
+    proxy = f"ProxyCommand=ssh -F none -o UserKnownHostsFile={sshd.known_hosts} -i {sshd.keys.user()} -W %h:%p"
+    target = through_openssh(sshd, "-o", f"{proxy} -p {sshd.port} 127.0.0.1")
+    assert run(target).stdout == b"in\n"
+
+
+def test_a_master_connection_of_the_users_is_used(start_sshd: Start, tmp_path: Path) -> None:
+    server = start_sshd("LogLevel VERBOSE")
+    master = ("-o", "ControlMaster=auto", "-o", f"ControlPath={tmp_path}/m", "-o", "ControlPersist=20")
+    try:
+        for _ in range(2):
+            assert run(through_openssh(server, *master), "echo in; exit 4") == Output(
+                stdout=b"in\n", stderr=b"", exit_status=4
+            )
+        assert server.log.read_text().count("Accepted publickey") == 1
+    finally:
+        subprocess.run(
+            ["ssh", "-F", "none", "-o", f"ControlPath={tmp_path}/m", "-O", "exit", "x"], check=True, capture_output=True
+        )
+    wait_for(lambda: not (tmp_path / "m").exists(), "the master to end")
+
+
+def test_forty_hosts_behind_one_server_that_drops_connections_are_all_reached(start_sshd: Start) -> None:
+    server, transports = start_sshd("MaxStartups 3:50:10"), Transports()
+
+    def one(number: int) -> bytes:
+        target = through_openssh(server)
+        return transports.run(target, f"echo {number}", b"", Deadline.after(90), Limits()).stdout
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(one, range(40))) == [f"{n}\n".encode() for n in range(40)]
+
+
+def test_many_hosts_behind_one_jump_host_that_drops_connections_are_all_reached(
+    start_sshd: Start, keys: Keys, tmp_path: Path
+) -> None:
+    jump = start_sshd("MaxStartups 3:50:10")
+    addresses = [f"127.0.0.{n}" for n in range(1, 9)]
+    far = start_sshd(*(f"ListenAddress {address}:PORT" for address in addresses))
+    file = config(
+        tmp_path / "config",
+        f"Host jump\n HostName 127.0.0.1\n Port {jump.port}\n User {getpass.getuser()}\n IdentityFile {keys.user()}\n"
+        f" UserKnownHostsFile {jump.known_hosts}\n",
+    )
+    transports = Transports()
+
+    def one(address: str) -> bytes:
+        target = through_openssh(far, "-F", str(file), "-J", "jump", address=address, host_key_policy="off")
+        return transports.run(target, f"echo {address}", b"", Deadline.after(90), Limits()).stdout
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(one, addresses * 2)) == [f"{address}\n".encode() for address in addresses * 2]

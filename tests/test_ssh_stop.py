@@ -1,0 +1,56 @@
+"""A run that stops: its deadlines come early, and every SSH wait notices that soon."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from fleetaudit.engine import _deadline
+from fleetaudit.errors import TransportError
+from fleetaudit.transport import Limits
+from fleetaudit.transport.dispatch import Transports
+from fleetaudit.transport.pacing import AT_ONCE
+
+from .sshd import Server, require, wait_for
+
+
+@pytest.mark.parametrize("client", ["paramiko", "openssh"])
+def test_a_command_that_runs_is_left_soon_after_the_stop(sshd: Server, client: str) -> None:
+    require("ssh")
+    closing, ends = threading.Event(), list[float]()
+    arguments = ("-F", "none") if client == "openssh" else ()
+    target = sshd.target(client=client, arguments=arguments)
+
+    def one() -> None:
+        with pytest.raises(TransportError):
+            Transports().run(target, "echo here; sleep 62.5", b"", _deadline(60, closing), Limits())
+        ends.append(time.monotonic())
+
+    before = sshd.log.read_text().count("Accepted publickey")
+    thread = threading.Thread(target=one)
+    thread.start()
+    wait_for(lambda: sshd.log.read_text().count("Accepted publickey") > before, "the login")
+    stopped = time.monotonic()
+    closing.set()
+    thread.join(20)
+    assert ends
+    assert ends[0] - stopped < 3  # 0.25 s where the machine is idle
+
+
+def test_whoever_waits_for_a_turn_stops_waiting(sshd: Server) -> None:
+    closing, transports = threading.Event(), Transports()
+    transports.run(sshd.target(), "true", b"", _deadline(60, closing), Limits())  # and the import of the client is done
+    holders = [transports.pacing.turn("127.0.0.1", sshd.port) for _ in range(AT_ONCE)]
+    assert all(turn.wait(_deadline(5, closing)) for turn in holders)
+    stops = list[float]()
+
+    def stop() -> None:
+        stops.append(time.monotonic())
+        closing.set()
+
+    threading.Timer(1.0, stop).start()
+    with pytest.raises(TransportError, match="other connections"):
+        transports.run(sshd.target(), "true", b"", _deadline(60, closing), Limits())
+    assert time.monotonic() - stops[0] < 3  # 0.25 s where the machine is idle
