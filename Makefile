@@ -28,7 +28,7 @@ check: $(STAMP)  ## ruff (lint and format) and mypy --strict
 kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which there are
 	$(RUN)/python -m tests.kernels
 
-sample: $(STAMP)  ## make docs/sample again: a report of a made-up fleet, and its screenshots
+sample: $(STAMP)  ## make docs/sample again: boots the kernels of the tests (minutes), and takes screenshots
 	$(RUN)/python -m tests.sample
 
 wheel: $(STAMP)  ## build dist/*.whl
