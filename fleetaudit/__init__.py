@@ -12,7 +12,7 @@ The corridor; data goes one way, and touches the network once:
                                          judge (expectations → findings), waivers, drift (against the run before)
 
 To follow one RST from close() to its cell in the page:
-remote/probe.py, wire.py, compare.py, report/templates, model.py.
+remote/probe.py, wire.py, compare/kernels.py, report/templates/kernels.html, model.py.
 Imports go down the list of rooms in tests/test_architecture.py, which holds them.
 """
 
