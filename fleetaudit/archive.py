@@ -24,9 +24,11 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from .errors import InputError, LockedError, NothingToDoError, OutputError
 from .model import AuditRun, HostResult, RunInfo
+from .thrift import for_disk, owners_of, restored
 
 JOURNAL = "hosts.jsonl"
 RUN = "run.json"
@@ -133,7 +135,7 @@ class RunFolder:
 
     def append(self, result: HostResult) -> None:
         """Adds one host to the journal, so that a process killed now loses only what comes after it."""
-        line = memoryview(msgspec.json.encode(result) + b"\n")
+        line = memoryview(msgspec.json.encode(for_disk(result)) + b"\n")
         with _disk(self.path / JOURNAL):
             try:
                 _write(self._journal, line)
@@ -264,8 +266,8 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> Path:
 
 
 def encode_run(run: AuditRun) -> bytes:
-    """Returns the bytes of run.json."""
-    return msgspec.json.encode(run) + b"\n"
+    """Returns the bytes of run.json, in which evidence that several hosts share is written once."""
+    return msgspec.json.encode(replace(run, hosts=tuple(map(for_disk, run.hosts)))) + b"\n"
 
 
 def run_schema() -> bytes:
@@ -323,7 +325,7 @@ def read_run(path: Path) -> AuditRun:
     unknown = {o.scenario for host in run.hosts for o in host.observations} - {s.name for s in run.scenarios}
     if unknown:
         raise InputError(f"it has observations of {min(unknown)!r} and no such scenario", source=str(file))
-    return run
+    return replace(run, hosts=restored(run.hosts))
 
 
 def read_head(path: Path) -> RunHead:
@@ -359,7 +361,10 @@ def read_plan(path: Path) -> bytes:
 
 
 def read_journal(path: Path) -> tuple[HostResult, ...]:
-    """Returns the hosts of a journal, in the order they came in, without a last line that was cut."""
+    """Returns the hosts of a journal, in the order they came in, without a last line that was cut.
+
+    A host whose evidence is that of another, of which the journal knows nothing, is as good as not audited: left out.
+    """
     text = _read(path)
     whole = text[: text.rfind(b"\n") + 1]
     hosts = list[HostResult]()
@@ -368,7 +373,8 @@ def read_journal(path: Path) -> tuple[HostResult, ...]:
             hosts.append(_host_decoder.decode(line))
         except (msgspec.DecodeError, RecursionError) as e:
             raise InputError(f"not a line of a journal: {e}", source=str(path), line=number) from e
-    return tuple(hosts)
+    told = {host.name for host in hosts}
+    return restored(host for host in hosts if owners_of(host) <= told)
 
 
 def _read(path: Path) -> bytes:

@@ -313,7 +313,8 @@ class Evidence(Frozen, frozen=True, kw_only=True):
 
     `kernel` holds the counters that moved, by name. `steps` are [microseconds, index of the step] at which each step
     began. `queue` is what the closer's receive queue held just before the close. `bytes` counts what each side handed
-    to send() and got from recv(). `wire_omitted` segments were cut out of the middle of a long trace.
+    to send() and got from recv(). `wire_omitted` segments were cut out of the middle of a long trace. `same_as` names
+    the host whose evidence this is, where this host's was the same in all but time; run.json then has the name alone.
     """
 
     wire: tuple[Segment, ...] | None = None
@@ -324,6 +325,7 @@ class Evidence(Frozen, frozen=True, kw_only=True):
     steps: tuple[tuple[Micros, int], ...] = ()
     queue: dict[Word, int] = {}
     bytes: dict[Word, int] = {}
+    same_as: str = ""
 
 
 class Observation(Frozen, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ ROOMS = (
     "schedule",
     "config",
     "archive",
+    "thrift",
     "asked",
     "shard",
     "folding",

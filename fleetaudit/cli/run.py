@@ -384,6 +384,7 @@ def _connection(options: _Options) -> ConnectionOptions:
 def _audit(plan: Plan, folder: RunFolder, stop: Stop, options: _Options) -> Outcome:
     from ..engine import Settings, audit
     from ..judge import judge
+    from ..thrift import sparing
     from ..transport.dispatch import Transports
     from .progress import Progress
 
@@ -395,7 +396,7 @@ def _audit(plan: Plan, folder: RunFolder, stop: Stop, options: _Options) -> Outc
             folder.append(result)
             progress.came(result)
 
-        return audit(plan, run=transports.run, settings=settings, judge=judge, on_result=came, stop=stop)
+        return audit(plan, run=transports.run, settings=settings, judge=sparing(judge), on_result=came, stop=stop)
 
 
 def _show(comparison: Comparison, report: Path, options: _Options) -> None:

@@ -1,0 +1,126 @@
+"""Ten thousand hosts mostly say the same: what witnesses said alike on one kernel build is kept once. Pure.
+
+Rules: no ending, count or reason is ever touched. Evidence is alike where all of it is, but for times; the first host
+of a build that shows it keeps its own, and the others' say whose it is (`Evidence.same_as`) and share one object in
+memory, one name on the disk. A build that shows ever new evidence keeps the packets of its first `MOST` kinds, and says
+so on the others: a fleet's size bounds a run's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import cache
+
+import msgspec
+from msgspec.structs import replace
+
+from .model import Audited, Evidence, Family, HostResult, Observation
+
+MOST = 20
+"""How many kinds of evidence one build keeps whole for one scenario, family and ending."""
+
+
+class Thrift:
+    """What a run has kept so far. Threads may share it."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self.most = most
+        self._lock = threading.Lock()
+        self._kept = dict[bytes, Evidence]()  # what the hosts after the first are given
+        self._kinds = Counter[bytes]()
+        self._shared = dict[bytes, Observation]()
+
+    def spare(self, host: Audited) -> Audited:
+        """Returns the host with its evidence as the run keeps it."""
+        build = msgspec.json.encode((host.kernel, host.isolation))
+        with self._lock:
+            return replace(host, observations=tuple(self._spare(host.name, build, o) for o in host.observations))
+
+    def _spare(self, host: str, build: bytes, observation: Observation) -> Observation:
+        if not observation.trials:
+            return self._one(observation)
+        whose = (build, observation.scenario, observation.family, observation.ending)
+        kind = _digest((*whose, observation.endings, _timeless(observation.evidence)))
+        if kind not in self._kept:
+            self._kinds[_digest(whose)] += 1
+            if self._kinds[_digest(whose)] > self.most:
+                return self._one(replace(observation, evidence=self._without_packets(observation.evidence)))
+            self._kept[kind] = replace(observation.evidence, same_as=host)
+            return observation
+        return self._one(replace(observation, evidence=self._kept[kind]))
+
+    def _without_packets(self, evidence: Evidence) -> Evidence:
+        note = f"the packets are left out: {self.most} other kinds of this build are kept"
+        return replace(
+            evidence, wire=None, steps=(), wire_note="; ".join(filter(None, (note, evidence.wire_note)))[:4096]
+        )
+
+    def _one(self, observation: Observation) -> Observation:
+        return self._shared.setdefault(_digest(stripped(observation)), observation)
+
+
+def _timeless(evidence: Evidence) -> object:
+    wire = evidence.wire
+    rows = None if wire is None else [(s.sender, s.flags, s.seq, s.ack, s.length, s.urgent, s.options) for s in wire]
+    rest = (evidence.wire_note, evidence.wire_omitted, evidence.peer, evidence.kernel, evidence.queue, evidence.bytes)
+    return rows, rest, len(evidence.steps)
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.blake2b(msgspec.msgpack.encode(value, order="deterministic"), digest_size=16).digest()
+
+
+@cache
+def _name_alone(host: str) -> Evidence:
+    return Evidence(same_as=host)
+
+
+def stripped(observation: Observation) -> Observation:
+    """Returns the observation as it is written: evidence that is another host's is only named."""
+    same_as = observation.evidence.same_as
+    return replace(observation, evidence=_name_alone(same_as)) if same_as else observation
+
+
+def owners_of(host: HostResult) -> set[str]:
+    """Returns the hosts whose evidence this one's is."""
+    return {o.evidence.same_as for o in host.observations if o.evidence.same_as} if isinstance(host, Audited) else set()
+
+
+def for_disk(host: HostResult) -> HostResult:
+    """Returns the host as it is written."""
+    if not isinstance(host, Audited):
+        return host
+    return replace(host, observations=tuple(map(stripped, host.observations)))
+
+
+def restored(hosts: Iterable[HostResult]) -> tuple[HostResult, ...]:
+    """Returns hosts that were read as they were before they were written; where the named host is missing (a run whose
+    journal was cut), the evidence stays a name."""
+    hosts = tuple(hosts)
+    own = {
+        (host.name, o.scenario, o.family): o.evidence
+        for host in hosts
+        if isinstance(host, Audited)
+        for o in host.observations
+        if not o.evidence.same_as
+    }
+
+    @cache
+    def whole(same_as: str, scenario: str, family: Family) -> Evidence:
+        return replace(own.get((same_as, scenario, family), Evidence()), same_as=same_as)
+
+    def filled(o: Observation) -> Observation:
+        return replace(o, evidence=whole(o.evidence.same_as, o.scenario, o.family)) if o.evidence.same_as else o
+
+    return tuple(
+        replace(h, observations=tuple(map(filled, h.observations))) if isinstance(h, Audited) else h for h in hosts
+    )
+
+
+def sparing(judge: Callable[..., Audited]) -> Callable[..., Audited]:
+    """Returns `judge` with a new `Thrift` behind it, for one run."""
+    thrift = Thrift()
+    return lambda *arguments: thrift.spare(judge(*arguments))
