@@ -134,7 +134,15 @@ def test_configuration_yields_to_the_environment_and_that_to_options(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("fork: 2\n", "fleetaudit.yml:1:1: unknown key “fork”"), ("timeout: 7200\n", "timeout")]
+    ("text", "words"),
+    [
+        ("fork: 2\n", "fleetaudit.yml:1:1: unknown key “fork”"),
+        ("timeout: 7200\n", "timeout"),
+        ("fail_on: [error, often]\n", "the configuration's fail_on: “often” is none of info, warning"),
+        ("format: []\n", "the configuration's format: “” is none of html"),
+        ("keep: 30 days\n", "the configuration's keep: '30 days' is neither"),
+        ("notify: mail 'ops\n", "the configuration's notify \"mail 'ops\": No closing quotation"),
+    ],
 )
 def test_status_78_for_a_configuration_that_makes_no_sense(tmp_path: Path, text: str, words: str) -> None:
     place = Place(tmp_path)

@@ -113,7 +113,8 @@ def read_sarif(text: str) -> dict[str, Any]:
     for result in run["results"]:
         rule = rules[result["ruleIndex"]]["id"]
         assert result["ruleId"] in (rule, f"{rule}/ipv4", f"{rule}/ipv6", f"{rule}/unix")
-    for item in (*run["results"], *run["invocations"][0]["toolExecutionNotifications"]):
+    notifications = run["invocations"][0]["toolExecutionNotifications"]
+    for item in (*run["results"], *(n for n in notifications if n["level"] == "error")):
         (at,) = item["locations"][0]["logicalLocations"]
         assert places[at["index"]]["fullyQualifiedName"] == at["fullyQualifiedName"]
     assert len({rule["id"] for rule in rules}) == len(rules)
@@ -392,6 +393,19 @@ def test_metrics_tell_the_heartbeat_the_coverage_and_the_findings() -> None:
     severities = Counter(f.severity for host in audited(RUN) for f in host.findings)
     assert {severity: n for (severity, excused), n in found.items() if excused == "false"} == severities
     assert {n for (_, excused), n in found.items() if excused == "true"} == {0}
+
+
+def test_what_is_said_of_the_whole_run_is_said_in_every_format_that_has_a_place_for_it() -> None:
+    notes = ("Waiver expired on 2026-01-31, excuses nothing: w.yml:1: <x> on all (ops)", "Waiver unused, x: w.yml:2")
+    run = msgspec.structs.replace(RUN, run=msgspec.structs.replace(RUN.run, notes=notes))
+    suites = read_junit(junit.render(run)).findall("testsuite")
+    said = [[p.get("value") for p in suite.iterfind("properties/property[@name='run.notes']")] for suite in suites]
+    assert said == [["; ".join(notes)], *([[]] * (len(suites) - 1))]
+    (invocation,) = read_sarif(sarif.render(run))["invocations"]
+    told = [n for n in invocation["toolExecutionNotifications"] if n["level"] == "warning"]
+    assert [n["message"]["text"] for n in told] == list(notes)
+    assert values(read_metrics(prometheus.render(run))["fleetaudit_run_notes"]) == {(): 2}
+    assert values(read_metrics(prometheus.render(RUN))["fleetaudit_run_notes"]) == {(): len(RUN.run.notes)}
 
 
 def test_metrics_count_endings_by_kernel_scenario_and_family() -> None:

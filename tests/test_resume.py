@@ -16,7 +16,7 @@ import pytest
 
 from fleetaudit import archive
 from fleetaudit.asked import AskedHost, decode_asked, gathered, hosts_of, rest_of, together
-from fleetaudit.model import AuditRun, NotAudited, Plan
+from fleetaudit.model import AuditRun, ExposureRule, NotAudited, Plan, Rule
 from fleetaudit.shard import shard_of
 
 from .commands import Place, until
@@ -232,6 +232,10 @@ def test_a_hosts_digests_differ_exactly_where_it_is_reached_or_asked_otherwise()
     assert a == c == AskedHost("a", a.way, a.what)
     assert (b.way, b.what == d.what) == (d.way, False)
     assert a.way != b.way  # another address
+    for name, rule in (("exposure_expect", ExposureRule(at_most=5)), ("kernels_expect", Rule())):
+        wanted = msgspec.structs.replace(host_plan("a"), **{name: {"some": (rule,)}})
+        (other,) = hosts_of(Plan(playbooks=("other.yml",), hosts=(wanted,)))
+        assert (other.way, other.what == a.what) == (a.way, False), name
 
 
 def test_a_later_answer_replaces_an_interruption_and_never_the_other_way_round() -> None:
@@ -259,10 +263,11 @@ def test_every_host_is_in_exactly_one_shard_whatever_the_order_of_the_inventory(
 def test_shards_that_ran_apart_merge_into_the_run_of_the_whole(place: Place) -> None:
     for part in ("1/2", "2/2"):
         finished(fake(place, "run", "web[1:5],", "-p", "sysctls.yml", "--shard", part, "-o", part[0]))
-    merged = place.run("merge", "1/latest", "2/latest", "--format", "json")
+    merged = place.run("merge", "1/latest", "2/latest", "--format", "json,pcap")
     assert merged.returncode == 0, merged.stderr
     run = archive.read_run(place.path / "reports/latest")
     assert sorted(host.name for host in run.hosts) == [f"web{n}" for n in range(1, 6)]
+    assert len(list((place.path / "reports/latest/traces").glob("*.pcap"))) == 5
     twice = place.run("merge", "1/latest", "2/latest", "reports/latest")
     assert twice.returncode == 65
     assert "also in 1/latest: web" in twice.stderr

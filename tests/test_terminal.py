@@ -81,6 +81,18 @@ def test_nothing_a_host_said_moves_the_cursor_in_an_explanation() -> None:
                 assert obeyed(verdict_text(run, host, observation, width=100)) == set()
 
 
+def test_an_explanation_says_since_when_a_finding_stands_and_who_accepted_it() -> None:
+    run = small_fleet()
+    host = next(host for host in run.hosts if isinstance(host, Audited) and host.findings)
+    assert "Waived: " not in host_text(run, host, width=200)
+    (finding, *_) = host.findings
+    accepted = msgspec.structs.replace(finding, waived="ops until 2027-01-31: old", since="2026-03-01")
+    lines = host_text(run, msgspec.structs.replace(host, findings=(accepted,)), width=200).splitlines()
+    at = next(n for n, line in enumerate(lines) if finding.id in line)
+    assert lines[at].endswith(", first seen 2026-03-01")
+    assert lines[at + 1].strip() == "Waived: ops until 2027-01-31: old"
+
+
 def test_the_verdict_comes_first_and_the_count_last() -> None:
     run = small_fleet()
     paragraphs = summary(compare(run), width=100).rstrip("\n").split("\n\n")

@@ -29,7 +29,7 @@ def merge(run_paths: tuple[Path, ...], output_dir: str | None, formats: str, fai
     from .run import status_of
 
     wanted, grave = (
-        words.comma_list(formats, words.FORMATS, "--format"),
+        words.comma_list(formats, words.RUN_FORMATS, "--format"),
         words.comma_list(fail_on, words.FAIL_ON, "--fail-on"),
     )
     output = words.output_folder(output_dir)

@@ -40,14 +40,14 @@ def one_screen(comparison: Comparison, drift: Drift | None, report: Path, *, wid
     return "\n".join([*lines, f"Report: {report}"]) + "\n"
 
 
-def command_of(text: str) -> tuple[str, ...]:
+def command_of(text: str, option: str = "--notify") -> tuple[str, ...]:
     """Returns the words of --notify; raises `UsageError` for a quote that is not closed, or nothing at all."""
     try:
         words = tuple(shlex.split(text))
     except ValueError as e:
-        raise UsageError(f"--notify {text!r}: {e}") from e
+        raise UsageError(f"{option} {text!r}: {e}") from e
     if not words:
-        raise UsageError("--notify: no command")
+        raise UsageError(f"{option}: no command")
     return words
 
 

@@ -227,9 +227,11 @@ class _Run:
                 outcome = _audit(asked.rest_of(plan, told), folder, self.stop, self.options)
                 whole = self._whole(plan, asked.together(plan, told, outcome.results), folder.id)
                 whole = settled(whole, baseline, accepted)
-                folder.finish(whole)
                 comparison = compare(whole)
+                # run.json comes last: a run whose reports the disk refused is not finished, and the next one does not
+                # take its news for old.
                 reports = outputs.write_all(folder, whole, self.formats, comparison) or [folder.path / archive.RUN]
+                folder.finish(whole)
                 if not outcome.interrupted:
                     folder.point_latest()
                 self._prune(whole, baseline)

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from ..errors import UsageError
-from . import screen, words
+from . import news, screen, words
 
 
 @click.command(short_help="Print a crontab line, or systemd units.")
@@ -35,6 +35,13 @@ def schedule(
     if as_cron and as_systemd:
         raise UsageError("schedule: --cron or --systemd, not both")
     hour, minute = _time(at)
+    # What makes no sense is said now, and not in the first night.
+    keep, fail_on, notify = (str(options[name] or "") for name in ("keep", "fail_on", "notify"))
+    words.keep(keep)
+    if fail_on:
+        words.comma_list(fail_on, words.FAIL_ON, "--fail-on")
+    if notify:
+        news.command_of(notify)
     sources = words.sources(inventories)
     try:
         job = text.Job(

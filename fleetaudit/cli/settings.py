@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from . import screen
+from ..errors import ConfigError, UsageError
+from . import news, screen, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RENAMED = {"playbook": "playbooks", "format": "formats"}
 """Keys whose option has another name inside of this program."""
+
+CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
+    ("format", lambda text, name: words.comma_list(text, words.RUN_FORMATS, name)),
+    ("fail_on", lambda text, name: words.comma_list(text, words.FAIL_ON, name)),
+    ("keep", words.keep),
+    ("notify", news.command_of),
+)
+"""Keys whose text the options would take as it stands, and what reads it."""
 
 
 def apply(context: click.Context, verbs: Mapping[str, click.Command]) -> None:
@@ -31,6 +41,12 @@ def apply(context: click.Context, verbs: Mapping[str, click.Command]) -> None:
     configuration = load_config(os.environ, Path.cwd())
     for note in configuration.notes:
         screen.tell(f"fleetaudit: warning: {note}")
+    for key, check in CHECKS:
+        if key in configuration.values:
+            try:
+                check(str(configuration.values[key]), f"the configuration's {key}")
+            except UsageError as e:  # nobody typed it
+                raise ConfigError(str(e)) from e
     values = {RENAMED.get(key, key): value for key, value in configuration.values.items()}
     context.obj = {"inventory": tuple(values.pop("inventory", ()))}
     context.default_map = {

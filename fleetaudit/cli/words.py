@@ -103,14 +103,14 @@ def shard(text: str | None) -> tuple[int, int] | None:
         raise UsageError(f"--shard: {e}") from e
 
 
-def keep(text: str | None) -> Keep | None:
+def keep(text: str | None, option: str = "--keep") -> Keep | None:
     """Returns what --keep names; raises `UsageError`."""
     from ..retention import parse_keep
 
     try:
         return parse_keep(text) if text else None
     except ValueError as e:
-        raise UsageError(f"--keep: {e}") from e
+        raise UsageError(f"{option}: {e}") from e
 
 
 def nobody_answers() -> None:

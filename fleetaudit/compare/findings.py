@@ -13,14 +13,16 @@ from ..model import SEVERITIES, Audited, Finding, Severity
 from .common import FAMILY_WORDS, Ground, build_key, grouped, names_of
 from .views import FindingGroup, FindingRow
 
-KINDS = ("control", "scenario", "sysctl")
+KINDS = ("control", "scenario", "kernel", "sysctl", "exposure")
+"""What the ids of findings begin with, in the order that they are shown in."""
+SAME_ENDING = "same-ending:"
 _FAMILIES = {str(family): words for family, words in FAMILY_WORDS.items()}
 
 Pairs = Sequence[tuple[Audited, Finding]]
 
 
 def findings_of(ground: Ground, sysctls: Mapping[str, str]) -> tuple[FindingGroup, ...]:
-    """Returns a group an expectation, gravest first, then scenarios as declared, then sysctls by name.
+    """Returns a group an expectation, gravest first, then by kind: scenarios as declared, the rest by name.
 
     `sysctls` are the anchors of those that are shown, by key.
     """
@@ -31,7 +33,7 @@ def findings_of(ground: Ground, sysctls: Mapping[str, str]) -> tuple[FindingGrou
     def place(alike: Sequence[Pairs]) -> tuple[int, int, int, str, str]:
         first = alike[0][0][1]
         kind, name, _ = parts_of(first.id)
-        at = 0 if kind == "sysctl" else places.get(name, len(places))
+        at = 0 if kind in ("sysctl", "exposure") else places.get(name, len(places))
         return -SEVERITIES.index(first.severity), (*KINDS, kind).index(kind), at, first.id, first.expected
 
     together = sorted(grouped(by_id, _seen).values(), key=place)
@@ -46,9 +48,14 @@ def short_of(audited: Iterable[Audited]) -> tuple[tuple[Severity, int], ...]:
 
 
 def parts_of(id_: str) -> tuple[str, str, str]:
-    """Returns kind, subject and family of a finding's id; a sysctl's key may have a slash of its own."""
+    """Returns kind, subject and family of a finding's id; a sysctl's key may have a slash of its own.
+
+    The subject of what only the fleet shows is its scenario.
+    """
     kind, _, subject = id_.partition(":")
     name, _, family = (subject, "", "") if kind == "sysctl" else subject.rpartition("/")
+    if kind == "kernel":
+        name = name.removeprefix(SAME_ENDING)
     return kind, name or subject, family if name else ""
 
 

@@ -30,7 +30,9 @@ def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
         for finding in host.findings:
             beside = f"wanted {safe(finding.expected)}, found {safe(finding.observed)}"
             text = f"{finding.severity}  {safe(finding.id)}: {beside}"
-            lines += ["", *wrapped([text], width)]
+            since = f", first seen {safe(finding.since)}" if finding.since else ""
+            lines += ["", *wrapped([text + since], width)]
+            lines += wrapped([f"Waived: {safe(finding.waived)}"] if finding.waived is not None else [], width, "  ")
             lines += wrapped([safe(text) for text in (finding.because, finding.fix) if text], width, "  ")
     return _text(lines)
 

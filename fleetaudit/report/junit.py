@@ -5,13 +5,14 @@ Rules:
 - Cases are named by the ids of findings, so that a case has one name whether it passes or fails.
 - A finding is a failure whose type is its severity. A waived finding, a scenario that did not run and every verdict of
   a void host are skipped, with the reason.
+- What is said of the whole run (waivers that excuse nothing) is a property of the first suite.
 - `plain` takes away what XML 1.0 forbids; the order of elements is that of the JUnit schema of Jenkins.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
@@ -41,7 +42,9 @@ def render(run: AuditRun) -> str:
         cases = list(_cases(host, rows))
         outcomes = Counter(case.outcome for case in cases)
         total += outcomes
-        suites.append(_suite(host, cases, outcomes, run.run))
+        # The document has no place for what is said of the whole run: its first suite says it.
+        said = () if suites else run.run.notes
+        suites.append(_suite(host, cases, outcomes, run.run, said))
     seconds = lasted(run.run.started, run.run.finished)
     whole = _attributes({"name": "fleetaudit", **_counts(total), "time": str(seconds or 0)})
     head = f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {whole}>\n'
@@ -98,7 +101,7 @@ def _text(findings: Iterable[Finding]) -> str:
 # ---- layout --------------------------------------------------------------------------------------------------------
 
 
-def _suite(host: HostResult, cases: list[_Case], outcomes: Counter[Outcome], info: RunInfo) -> str:
+def _suite(host: HostResult, cases: list[_Case], outcomes: Counter[Outcome], info: RunInfo, said: Sequence[str]) -> str:
     name = plain(host.name)
     begun = moment(info.started)
     head = {
@@ -110,7 +113,7 @@ def _suite(host: HostResult, cases: list[_Case], outcomes: Counter[Outcome], inf
         **({"timestamp": begun.strftime("%Y-%m-%dT%H:%M:%S")} if begun else {}),
         "hostname": name,
     }
-    inside = [*_properties(host), *(_case(name, case) for case in cases)]
+    inside = [*_properties(host, said), *(_case(name, case) for case in cases)]
     return f"  <testsuite {_attributes(head)}>\n" + "".join(inside) + "  </testsuite>\n"
 
 
@@ -122,13 +125,14 @@ def _counts(outcomes: Counter[Outcome]) -> dict[str, str]:
     }
 
 
-def _properties(host: HostResult) -> Iterator[str]:
+def _properties(host: HostResult, notes: Sequence[str]) -> Iterator[str]:
     said = {"status": "audited" if isinstance(host, Audited) else "not audited", "groups": ",".join(host.groups)}
     if isinstance(host, Audited):
         kernel = host.kernel
         said |= {"kernel.release": kernel.release, "kernel.version": kernel.version, "kernel.machine": kernel.machine}
         said |= {"os": host.os.pretty_name, "isolation": host.isolation, "void": host.void}
         said["notes"] = " ".join(host.notes)
+    said["run.notes"] = "; ".join(notes)
     yield "    <properties>\n"
     for name, value in said.items():
         if value:

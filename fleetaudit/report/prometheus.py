@@ -56,6 +56,11 @@ def _of_run(run: AuditRun) -> Iterator[_Metric]:
         )
     if seconds is not None:
         yield _one("run_duration_seconds", "How long the last run took.", seconds)
+    yield _one(
+        "run_notes",
+        "Sentences about the last run as a whole: waivers that expired, and waivers that excuse nothing.",
+        len(info.notes),
+    )
 
 
 def _of_hosts(run: AuditRun, audited: list[Audited], missing: list[NotAudited]) -> Iterator[_Metric]:

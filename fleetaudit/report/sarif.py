@@ -49,7 +49,10 @@ def render(run: AuditRun) -> str:
             {
                 "executionSuccessful": not missing,
                 **_times(run.run),
-                "toolExecutionNotifications": [_notification(i, host) for i, host in missing],
+                "toolExecutionNotifications": [
+                    *(_notification(i, host) for i, host in missing),
+                    *({"level": "warning", "message": message(note)} for note in run.run.notes),
+                ],
             }
         ],
         "logicalLocations": [_location(host) for host in run.hosts],
