@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fleetaudit.compare import Comparison, compare
 from fleetaudit.compare.views import Column
 from fleetaudit.folding import fold, release_key, series_of
-from fleetaudit.model import Audited, AuditRun, Kernel, Sysctl
+from fleetaudit.model import Audited, AuditRun, Evidence, Finding, Kernel, Sysctl
 
 from .runs import K510, K612, K618, Fleet, by_name, missing, observe, run_of, small_fleet
 
@@ -46,6 +46,18 @@ def test_a_cell_counts_every_host_of_its_build_that_ran_the_scenario(fleet: Comp
         for build, cell in zip(fleet.builds, c.cells, strict=True):
             assert cell.hosts + cell.void == build.hosts.count
             assert sum(n for _, n in cell.counts) == cell.hosts
+
+
+def test_hosts_whose_trials_ended_alike_are_alike_whatever_their_order_and_evidence() -> None:
+    fleet = Fleet()
+    reset = fleet.scenarios[0]
+    one, other, third = (
+        observe(reset, "ipv4", "inconclusive", seen=seen)
+        for seen in ({"FIN": 1, "RST": 2}, {"RST": 2, "FIN": 1}, {"RST": 1, "FIN": 2})
+    )
+    silent = msgspec.structs.replace(other, evidence=Evidence())
+    hosts = [fleet.host(name, K612, instead=[o]) for name, o in (("a", one), ("b", third), ("c", silent))]
+    assert [p.hosts.ranges for p in compare(run_of(hosts)).profiles] == [("a", "c"), ("b",)]
 
 
 def test_a_run_without_hosts_or_without_an_audited_one_is_compared_too() -> None:
@@ -136,6 +148,29 @@ def test_findings_are_grouped_gravest_first_and_families_that_agree_share_a_grou
     ]
     assert fleet.findings[-1].rows[0].hosts.ranges == ("web[001-006]", "app06")
     assert fleet.short == (("error", 2), ("warning", 2), ("info", 6))
+
+
+def test_findings_of_the_fleet_and_of_production_have_their_place_and_their_subject() -> None:
+    def found(id_: str) -> Finding:
+        return Finding(id=id_, severity="warning", expected="this", observed="that")
+
+    ids = (
+        "exposure:aborts_on_close_per_thousand",
+        "sysctl:net.ipv4.tcp_rfc1337",
+        "kernel:same-ending:unread-close/ipv6",
+        "kernel:same-ending:drained-close/ipv4",
+        "scenario:reread-fin-close/ipv4",
+    )
+    host = msgspec.structs.replace(Fleet().host("a", K612), findings=tuple(map(found, ids)))
+    groups = compare(run_of([host])).findings
+    assert [(g.kind, g.subject, g.detail) for g in groups] == [
+        ("scenario", "reread-fin-close", "IPv4"),
+        ("kernel", "drained-close", "IPv4"),
+        ("kernel", "unread-close", "IPv6"),
+        ("sysctl", "net.ipv4.tcp_rfc1337", ""),
+        ("exposure", "aborts_on_close_per_thousand", ""),
+    ]
+    assert [bool(g.link) for g in groups[:3]] == [True, True, True]
 
 
 def test_a_waived_finding_is_shown_with_its_reason_and_not_counted() -> None:

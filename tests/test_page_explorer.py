@@ -145,12 +145,25 @@ def test_rows_are_built_as_they_come_into_view(chromium: Any, tmp_path: Path) ->
     file.write_text(page_of(run_of(hosts)), "utf-8")
     with Visit(chromium, file) as visit:
         rows = visit.page.locator("table.hosts tbody tr")
-        assert rows.count() == 100
+        assert 0 < rows.count() <= 300
         visit.page.locator("#hosts").scroll_into_view_if_needed()
         visit.page.evaluate("document.getElementById('list').scrollTop = 1e6")
         rows.nth(150).wait_for(state="attached")
         visit.page.fill("#filter", "web0199")
         assert visit.hosts() == ["web0199"]
+
+
+def test_rows_fill_a_tall_screen_again_after_a_filter_that_found_few(chromium: Any, tmp_path: Path) -> None:
+    old = Fleet().host("x", K510)
+    hosts = [msgspec.structs.replace(old, name=f"web{i:04}", machine_id=str(i)) for i in range(1200)]
+    file = tmp_path / "many.html"
+    file.write_text(page_of(run_of(hosts)), "utf-8")
+    with Visit(chromium, file) as visit:
+        visit.page.set_viewport_size({"width": 1280, "height": 4000})
+        for text in ("web0199", ""):
+            visit.page.fill("#filter", text)
+            visit.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        visit.page.locator("table.hosts tbody tr").nth(100).wait_for(state="attached")
 
 
 # ---- by keyboard, on paper, in other conditions --------------------------------------------------------------------

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..model import Audited, AuditRun, Drift, NotAudited, ScenarioRow
+from .alike import alike_of
 from .answers import answers_of
 from .changes import changes_of
 from .common import Ground
@@ -80,7 +81,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
         ),
         series=series_of_columns(builds, columns),
         duels=duels_of(ground, columns, shown.traces),
-        hosts=hosts_of(run.hosts, builds=ground.builds, anchors=places, felt=felt, drift=drift),
+        hosts=hosts_of(run.hosts, builds=ground.builds, anchors=places, felt=felt, alike=ground.alike, drift=drift),
         changes=changes,
     )
 
@@ -104,12 +105,14 @@ def _coverage(run: AuditRun) -> Coverage:
 
 def _ground(declared: Iterable[ScenarioRow], audited: tuple[Audited, ...]) -> Ground:
     rows = {s.name: s for s in declared}
-    for host in audited:  # a run that was merged or cut may show what its list does not name
-        for o in host.observations:
+    alike = alike_of(audited)
+    for first, *_ in alike:  # a run that was merged or cut may show what its list does not name
+        for o in first.observations:
             if o.scenario not in rows:
                 rows[o.scenario] = _unknown(o.scenario)
     return Ground(
         audited=audited,
+        alike=alike,
         rows=rows,
         anchors={name: f"scenario-{i}" for i, name in enumerate(rows, 1)},
         builds=builds_of(audited),

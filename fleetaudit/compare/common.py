@@ -14,15 +14,19 @@ from .views import Build, Tone
 FAMILY_WORDS: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6", "unix": "AF_UNIX"}
 
 BuildKey = tuple[str, str, str]
+Alike = tuple[Audited, ...]
+"""Hosts of one kernel build that were measured in one way and saw the same; never empty."""
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What the parts of a comparison stand on: scenarios by name, their anchors, builds by key."""
+    """What the parts of a comparison stand on: the hosts, also by their behaviour (`alike`), scenarios by name, their
+    anchors, builds by key."""
 
     audited: tuple[Audited, ...]
+    alike: tuple[Alike, ...]
     rows: Mapping[str, ScenarioRow]
     anchors: Mapping[str, str]
     builds: Mapping[BuildKey, Build]

@@ -13,6 +13,7 @@ from typing import get_args
 from ..folding import SHOWN, fold
 from ..judge import endings_in_words, relation
 from ..model import Audited, Ending, Family, NotAudited, Observation, PeerWitness, ScenarioRow, Severity, Stage
+from .alike import outcome
 from .common import (
     FAMILY_WORDS,
     BuildKey,
@@ -71,7 +72,7 @@ def profiles_of(ground: Ground, columns: Sequence[Column]) -> Shown:
     alike = {c.scenario for c in columns} - {c.scenario for c in columns if c.notable}
     once, traces_by, anchors = dict[Hashable, Trace](), dict[TraceKey, Trace](), dict[str, str]()
     profiles = list[Profile]()
-    for i, hosts in enumerate(grouped(ground.audited, _behaviour).values(), 1):
+    for i, hosts in enumerate(ground.alike, 1):
         first, anchor = hosts[0], f"profile-{i}"
         verdicts, traces = list[Verdict](), list[Trace]()
         by_scenario = grouped(first.observations, lambda o: o.scenario)
@@ -112,20 +113,9 @@ def _tally(verdicts: Iterable[Verdict]) -> tuple[tuple[Tone, int], ...]:
     return tuple((tone, tones[tone]) for tone in notable if tone in tones)
 
 
-def _behaviour(host: Audited) -> Hashable:
-    """What makes hosts alike: the kernel, where it was measured, and what every scenario ended in."""
-    seen = tuple((o.scenario, o.family, o.ending, o.trials, _counts(o), o.reason) for o in host.observations)
-    return build_key(host), host.isolation, host.void, seen
-
-
-def _counts(o: Observation) -> tuple[tuple[str, int], ...]:
-    """What the trials saw, in one order; nearly always one ending, and this is asked for each of a million."""
-    return tuple(sorted(o.endings.items()) if len(o.endings) > 1 else o.endings.items())
-
-
 def _alike(observations: Iterable[Observation]) -> Iterable[list[Observation]]:
     """The families of one scenario that may share a line."""
-    return grouped(observations, lambda o: (o.ending, o.trials, _counts(o), o.reason)).values()
+    return grouped(observations, outcome).values()
 
 
 def _verdict(

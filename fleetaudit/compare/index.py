@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ..model import SEVERITIES, Audited, Change, Drift, HostResult, NotAudited
-from .common import BuildKey, build_key, grouped, system_of
+from .common import Alike, BuildKey, build_key, grouped, system_of
 from .hosts import HostFinding, findings_words
 from .views import HostLine, HostState, Production
 
@@ -19,18 +19,28 @@ def hosts_of(
     builds: Iterable[BuildKey],
     anchors: Mapping[str, str],
     felt: Iterable[Production],
+    alike: Iterable[Alike],
     drift: Drift | None,
 ) -> tuple[HostLine, ...]:
-    """Returns a line a host; `anchors` are those of profiles and causes by the hosts' names."""
+    """Returns a line a host; `anchors` are those of profiles and causes by the hosts' names, `alike` the audited hosts
+    by their behaviour."""
     places = {key: i for i, key in enumerate(builds)}
     told = {p.host: p for p in felt}
+    untold = {h.name for hosts in alike if _untold(hosts[0]) for h in hosts}
     changed = grouped(drift.changes if drift else (), lambda change: change.host)
-    return tuple(_line(host, places, anchors[host.name], told.get(host.name), changed.get(host.name, ()))
-                 for host in hosts)  # fmt: skip
+    return tuple(
+        _line(host, places, anchors[host.name], told.get(host.name), changed.get(host.name, ()), host.name in untold)
+        for host in hosts
+    )
 
 
 def _line(
-    host: HostResult, places: Mapping[BuildKey, int], anchor: str, told: Production | None, changes: Iterable[Change]
+    host: HostResult,
+    places: Mapping[BuildKey, int],
+    anchor: str,
+    told: Production | None,
+    changes: Iterable[Change],
+    untold: bool,
 ) -> HostLine:
     if isinstance(host, NotAudited):
         about: tuple[str, ...] = (f"{host.stage}: {host.reason}",)
@@ -42,7 +52,7 @@ def _line(
         about = (system_of(host), f"Python {host.python}" if host.python else "", measured, *host.notes)
         if host.void:
             about += (f"void: {host.void}",)
-        build, state, findings = places[build_key(host)], _state(host), findings_words(host)
+        build, state, findings = places[build_key(host)], _state(host, untold), findings_words(host)
     return HostLine(
         name=host.name,
         state=state,
@@ -58,11 +68,14 @@ def _line(
     )
 
 
-def _state(host: Audited) -> HostState:
+def _untold(host: Audited) -> bool:
+    return any(o.ending == "inconclusive" or len(o.endings) > 1 for o in host.observations)
+
+
+def _state(host: Audited, untold: bool) -> HostState:
     if host.void:
         return "void"
     open_ = [f.severity for f in host.findings if f.waived is None]
     if open_:
         return max(open_, key=SEVERITIES.index)
-    untold = any(o.ending == "inconclusive" or len(o.endings) > 1 for o in host.observations)
     return "untold" if untold else "met"

@@ -12,6 +12,7 @@ from ..folding import SHOWN, release_key, series_of
 from ..model import SEVERITIES, Audited, Family, Observation, ScenarioRow
 from .common import (
     FAMILY_WORDS,
+    Alike,
     BuildKey,
     Ground,
     build_key,
@@ -43,7 +44,8 @@ def builds_of(audited: Sequence[Audited]) -> dict[BuildKey, Build]:
     }
 
 
-Seen = tuple[Audited, Observation]
+Seen = tuple[Alike, Observation]
+"""Hosts, and what all of them saw: the observation of the first."""
 CLASSES: tuple[KernelKey, ...] = ("resets", "mixed", "otherwise", "untold", "void", "met")
 
 
@@ -51,12 +53,12 @@ def columns_of(ground: Ground) -> tuple[Column, ...]:
     """Returns a column a scenario, or one a family where some host ends them differently; scenarios as declared."""
     seen = dict[str, dict[Family, list[Seen]]]()
     agree = dict.fromkeys(ground.rows, True)
-    for host in ground.audited:
-        by_scenario = grouped(host.observations, lambda o: o.scenario)
+    for hosts in ground.alike:
+        by_scenario = grouped(hosts[0].observations, lambda o: o.scenario)
         for name, observations in by_scenario.items():
             for o in observations:
-                seen.setdefault(name, {}).setdefault(o.family, []).append((host, o))
-            if agree[name] and not host.void and len({(o.ending, *sorted(o.endings)) for o in observations}) > 1:
+                seen.setdefault(name, {}).setdefault(o.family, []).append((hosts, o))
+            if agree[name] and not hosts[0].void and len({(o.ending, *sorted(o.endings)) for o in observations}) > 1:
                 agree[name] = False
     controls = {row.control for row in ground.rows.values()}
     columns = list[Column]()
@@ -72,7 +74,7 @@ def columns_of(ground: Ground) -> tuple[Column, ...]:
 def _column(
     row: ScenarioRow, ground: Ground, families: Sequence[Family], pairs: Sequence[Seen], is_control: bool
 ) -> Column:
-    by_build = grouped(pairs, lambda pair: build_key(pair[0]))
+    by_build = grouped(pairs, lambda pair: build_key(pair[0][0]))
     cells = tuple(_cell(by_build.get(key, ()), row) for key in ground.builds)
     told = {ending for cell in cells for ending, _ in cell.counts if ending not in ("not run", "inconclusive")}
     return Column(
@@ -103,10 +105,12 @@ def _all_read(steps: Sequence[str]) -> bool:
 
 def _cell(pairs: Iterable[Seen], row: ScenarioRow) -> Cell:
     """Counts hosts, not observations: the families of a column agree on each host."""
-    hosts = {host.name: (host, o) for host, o in pairs}
-    sound = [(host, o) for host, o in hosts.values() if not host.void]
-    # Trials that disagree on one host are an ending of their own: the host was seen to do both.
-    counts = Counter("mixed" if len(o.endings) > 1 else o.ending for _, o in sound)
+    hosts = {hosts[0].name: (hosts, o) for hosts, o in pairs}
+    sound = [(alike, o) for alike, o in hosts.values() if not alike[0].void]
+    counts = Counter[str]()
+    for alike, o in sound:
+        # Trials that disagree on one host are an ending of their own: the host was seen to do both.
+        counts["mixed" if len(o.endings) > 1 else o.ending] += len(alike)
     told = [ending for ending in counts if ending not in ("not run", "inconclusive")]
     if len(told) > 1 or "mixed" in counts:
         word = "mixed"
@@ -118,9 +122,9 @@ def _cell(pairs: Iterable[Seen], row: ScenarioRow) -> Cell:
         word=word,
         tone=_gravest(tone_of(o, row) for _, o in sound) if sound else ("void" if hosts else "silent"),
         counts=tuple(sorted(counts.items(), key=lambda c: (-c[1], c[0]))),
-        hosts=len(sound),
-        void=len(hosts) - len(sound),
-        on_host=sum(1 for host, _ in sound if host.isolation == "host"),
+        hosts=counts.total(),
+        void=sum(len(alike) for alike, _ in hosts.values() if alike[0].void),
+        on_host=sum(len(alike) for alike, _ in sound if alike[0].isolation == "host"),
     )
 
 
@@ -185,8 +189,8 @@ def _place(word: str) -> tuple[int, str]:
 def scenarios_of(ground: Ground) -> tuple[ScenarioView, ...]:
     """Returns the scenarios as declared, each with the families that ran."""
     ran = dict[str, set[Family]]()
-    for host in ground.audited:
-        for o in host.observations:
+    for first, *_ in ground.alike:
+        for o in first.observations:
             ran.setdefault(o.scenario, set()).add(o.family)
     return tuple(
         ScenarioView(

@@ -32,8 +32,9 @@ def sysctls_of(audited: Sequence[Audited]) -> tuple[SysctlView, ...]:
     views = list[SysctlView]()
     for key in sorted(read):
         pairs = read[key]
-        values = {_value(sysctl) for _, sysctl in pairs}
-        changed = any(_relation(sysctl) == CHANGED for _, sysctl in pairs)
+        distinct = {sysctl for _, sysctl in pairs}
+        values = {_value(sysctl) for sysctl in distinct}
+        changed = any(_relation(sysctl) == CHANGED for sysctl in distinct)
         why = [word for word, holds in (("varies", len(values) > 1), ("changed from the default", changed)) if holds]
         if key in expected:
             why.insert(0, "not as expected")

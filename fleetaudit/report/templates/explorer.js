@@ -11,7 +11,8 @@
   const more = document.getElementById("more");
   const own = document.getElementById("host");
   const names = ["q", "group", "kernel", "state", "changed"];
-  const AT_ONCE = 100;
+  // What fits into view; the rest is built as it comes there.
+  const AT_ONCE = 40;
   const count = data.names.length;
   if (!count) return;
 
@@ -88,6 +89,11 @@
     return result;
   }
 
+  // Rows are built as they come into view.
+  const near = new IntersectionObserver((seen) => {
+    if (seen.some((one) => one.isIntersecting) && built < found.length) build(5 * AT_ONCE);
+  }, { root: list, rootMargin: "400px" });
+
   function build(most) {
     const rows = document.createDocumentFragment();
     for (const i of found.slice(built, built + most)) {
@@ -102,9 +108,14 @@
     body.append(rows);
     built = Math.min(found.length, built + most);
     more.textContent = built < found.length ? (found.length - built).toLocaleString("en") + " more as you scroll" : "";
+    // Asked anew, since it speaks only of changes: on a tall screen the end of the rows may be in view still.
+    near.unobserve(more);
+    near.observe(more);
   }
 
   function show() {
+    // First, while the layout still holds: after a change to the rows it would be made once more for this alone.
+    list.scrollTop = 0;
     found = fits();
     const key = order.replace("-", "");
     const by = (columns.find((column) => column[0] === key) || columns[0])[2];
@@ -114,7 +125,6 @@
     body.textContent = "";
     built = 0;
     build(AT_ONCE);
-    list.scrollTop = 0;
     output.textContent = found.length === count ? count.toLocaleString("en") + (count === 1 ? " host" : " hosts")
       : found.length.toLocaleString("en") + " of " + count.toLocaleString("en") + (count === 1 ? " host" : " hosts");
   }
@@ -168,10 +178,6 @@
   document.getElementById("copy-link").addEventListener("click", () => page.copy(location.href.split("#")[0] + address()));
   window.addEventListener("hashchange", read);
   window.addEventListener("popstate", read);
-  // Rows are built as they come into view.
-  new IntersectionObserver((seen) => {
-    if (seen.some((one) => one.isIntersecting) && built < found.length) build(2 * AT_ONCE);
-  }, { root: list, rootMargin: "400px" }).observe(more);
   box.hidden = false;
   own.hidden = true;
   read();
