@@ -551,11 +551,27 @@ class Drift(Frozen, frozen=True, kw_only=True):
         return not self.refused and not self.changes
 
 
+class Past(Frozen, frozen=True, kw_only=True):
+    """A run in numbers: `short` counts the hosts that fall short without a waiver, each once, by its gravest finding,
+    gravest first."""
+
+    run: str
+    started: str
+    selected: int
+    audited: int
+    not_audited: int
+    short: tuple[tuple[Severity, int], ...] = ()
+
+
 class AuditRun(Frozen, frozen=True, kw_only=True):
-    """A whole run: every selected host exactly once, in inventory order; `drift` is against `run.baseline`."""
+    """A whole run: every selected host exactly once, in inventory order.
+
+    `drift` is against `run.baseline`; `history` has the runs before it that were asked the same, oldest first.
+    """
 
     format: Literal["fleetaudit-run/1"] = RUN_FORMAT
     run: RunInfo
     scenarios: tuple[ScenarioRow, ...]
     hosts: tuple[HostResult, ...]
     drift: Drift | None = None
+    history: tuple[Past, ...] = ()

@@ -16,10 +16,13 @@ import msgspec
 
 from .. import archive, drift
 from .. import waivers as accepting
+from ..compare import past_of
 from ..errors import FleetauditError
 from ..model import AuditRun, HostResult, Inventory, RunInfo
 
 LAST, NONE = "last", "none"
+MOST_PAST = 29
+"""How many runs before it a run remembers in numbers: a month of nights with it."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +93,7 @@ def accepted_in(named: str | None, inventory: Inventory) -> Accepted:
 
 
 def settled(run: AuditRun, baseline: Baseline, accepted: Accepted) -> AuditRun:
-    """Returns `run` with its waivers applied, its findings dated and what changed since the baseline.
+    """Returns `run` with its waivers applied, its findings dated, what changed since the baseline, and the runs before.
 
     The day is that on which the run began.
     """
@@ -100,7 +103,8 @@ def settled(run: AuditRun, baseline: Baseline, accepted: Accepted) -> AuditRun:
     info = msgspec.structs.replace(
         run.run, baseline=compared.run.id if compared else None, notes=(*run.run.notes, *applied.notes())
     )
-    run = msgspec.structs.replace(run, run=info, hosts=drift.dated(applied.hosts, earlier, today))
+    history = (*earlier[0].history, past_of(earlier[0]))[-MOST_PAST:] if baseline.last else ()
+    run = msgspec.structs.replace(run, run=info, hosts=drift.dated(applied.hosts, earlier, today), history=history)
     return msgspec.structs.replace(run, drift=drift.between(compared, run)) if compared else run
 
 

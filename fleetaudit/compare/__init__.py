@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..model import Audited, AuditRun, Drift, NotAudited, ScenarioRow
+from ..model import Audited, AuditRun, Drift, NotAudited, Past, ScenarioRow
 from .alike import alike_of
 from .answers import answers_of
 from .changes import changes_of
@@ -24,7 +24,7 @@ from .hosts import causes_of, production_of, profiles_of
 from .index import hosts_of
 from .kernels import builds_of, classes_of, columns_of, scenarios_of, series_of_columns
 from .sysctls import sysctls_of
-from .views import Comparison, Coverage, Past
+from .views import Comparison, Coverage
 
 __all__ = ["Comparison", "changes_of", "compare", "past_of"]
 
@@ -83,13 +83,21 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
         duels=duels_of(ground, columns, shown.traces),
         hosts=hosts_of(run.hosts, builds=ground.builds, anchors=places, felt=felt, alike=ground.alike, drift=drift),
         changes=changes,
+        past=(*run.history, past_of(run)) if run.history else (),
     )
 
 
 def past_of(run: AuditRun) -> Past:
-    """Returns a run in numbers, as the page's history shows it."""
-    audited = [h for h in run.hosts if isinstance(h, Audited)]
-    return Past(run=run.run.id, started=run.run.started, coverage=_coverage(run), short=short_of(audited))
+    """Returns a run in numbers, as the history of the runs after it has it."""
+    coverage = _coverage(run)
+    return Past(
+        run=run.run.id,
+        started=run.run.started,
+        selected=coverage.selected,
+        audited=coverage.audited,
+        not_audited=coverage.not_audited,
+        short=short_of(h for h in run.hosts if isinstance(h, Audited)),
+    )
 
 
 def _coverage(run: AuditRun) -> Coverage:

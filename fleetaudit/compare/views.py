@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..folding import Folded
-from ..model import ChangeKind, Effect, Kernel, Rate, RunInfo, ScenarioRow, Severity
+from ..model import ChangeKind, Effect, Kernel, Past, Rate, RunInfo, ScenarioRow, Severity
 
 Tone = Literal["met", "info", "warning", "error", "untold", "silent", "void"]
 """What a verdict means to a reader: as expected; not as expected, by severity; could not be told; not run; void."""
@@ -415,21 +415,12 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
-    """A run in numbers, for the history: `short` hosts fall short by severity, as in a comparison."""
-
-    run: str
-    started: str
-    coverage: Coverage
-    short: tuple[tuple[Severity, int], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """All that any report shows of a run.
 
     `short` counts the hosts that fall short of an expectation without a waiver, each once, by its gravest finding.
-    `changes` is None where the run was compared with no other.
+    `changes` is None where the run was compared with no other; `past` are the runs before and this one, oldest first,
+    empty without one before.
     """
 
     run: RunInfo
@@ -451,3 +442,4 @@ class Comparison:
     duels: tuple[Duel, ...]
     hosts: tuple[HostLine, ...]
     changes: Changes | None = None
+    past: tuple[Past, ...] = ()

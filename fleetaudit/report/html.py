@@ -15,7 +15,7 @@ import base64
 import hashlib
 import shlex
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
 from typing import Any
@@ -24,7 +24,6 @@ import jinja2
 from markupsafe import Markup, escape
 
 from ..compare import Comparison
-from ..compare.views import Past
 from ..folding import Folded
 from .page_data import page_data
 from .svg import history, is_log, ladder, log_share
@@ -39,11 +38,8 @@ SCRIPTS = ("page.js", "host.js", "explorer.js")
 """The page's script, in the order of its parts; each stands in a function of its own."""
 
 
-def render(comparison: Comparison, *, generated: str, past: Sequence[Past] = ()) -> str:
-    """Returns the page; `generated` is the moment to print on it, RFC 3339.
-
-    `past` are earlier runs and this one, oldest first (`compare.past_of`); with two or more the page draws them.
-    """
+def render(comparison: Comparison, *, generated: str) -> str:
+    """Returns the page; `generated` is the moment to print on it, RFC 3339."""
     environment = _environment()
     style = _source("page.css")
     script = Markup("").join(_source(name) for name in SCRIPTS)
@@ -59,7 +55,7 @@ def render(comparison: Comparison, *, generated: str, past: Sequence[Past] = ())
     )
     return environment.get_template("page.html").render(
         c=comparison,
-        runs=history(past),
+        runs=history(comparison.past),
         generated=generated,
         policy=policy,
         style=style,

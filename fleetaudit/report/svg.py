@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..compare.views import Past, Trace, TraceRow
+from ..compare.views import Trace, TraceRow
+from ..model import Past
 
 CLOSER_X, PEER_X, WIDTH = 88, 408, 432
 """The two lifelines and the drawing's width; time stands left of the closer."""
@@ -175,7 +176,7 @@ class History:
 def history(runs: Sequence[Past]) -> History:
     """Returns a bar a run: audited hosts, those not audited behind them, and those that fall short of more than what is
     for information."""
-    most = max((run.coverage.selected for run in runs), default=0)
+    most = max((run.selected for run in runs), default=0)
 
     def share(n: int) -> float:
         return round(100 * n / most, 2) if most else 0.0
@@ -184,8 +185,8 @@ def history(runs: Sequence[Past]) -> History:
         most=most,
         bars=tuple(
             Bar(
-                audited=share(run.coverage.audited),
-                missing=share(run.coverage.not_audited),
+                audited=share(run.audited),
+                missing=share(run.not_audited),
                 short=share(sum(n for severity, n in run.short if severity != "info")),
                 past=run,
             )
