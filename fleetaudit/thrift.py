@@ -23,6 +23,9 @@ MOST = 20
 """How many kinds of evidence one build keeps whole for one scenario, family and ending."""
 
 
+LEFT_OUT = "the packets are left out"
+
+
 class Thrift:
     """What a run has kept so far. Threads may share it."""
 
@@ -39,6 +42,13 @@ class Thrift:
         with self._lock:
             return replace(host, observations=tuple(self._spare(host.name, build, o) for o in host.observations))
 
+    def learn(self, hosts: Iterable[HostResult]) -> None:
+        """Takes over what a run kept before it was interrupted, so that resuming it goes on as if it had not been."""
+        for host in hosts:
+            if isinstance(host, Audited):
+                own = (o for o in host.observations if not o.evidence.same_as and LEFT_OUT not in o.evidence.wire_note)
+                self.spare(replace(host, observations=tuple(own)))
+
     def _spare(self, host: str, build: bytes, observation: Observation) -> Observation:
         if not observation.trials:
             return self._one(observation)
@@ -53,7 +63,7 @@ class Thrift:
         return self._one(replace(observation, evidence=self._kept[kind]))
 
     def _without_packets(self, evidence: Evidence) -> Evidence:
-        note = f"the packets are left out: {self.most} other kinds of this build are kept"
+        note = f"{LEFT_OUT}: {self.most} other kinds of this build are kept"
         return replace(
             evidence, wire=None, steps=(), wire_note="; ".join(filter(None, (note, evidence.wire_note)))[:4096]
         )
@@ -120,7 +130,8 @@ def restored(hosts: Iterable[HostResult]) -> tuple[HostResult, ...]:
     )
 
 
-def sparing(judge: Callable[..., Audited]) -> Callable[..., Audited]:
-    """Returns `judge` with a new `Thrift` behind it, for one run."""
+def sparing(judge: Callable[..., Audited], told: Iterable[HostResult] = ()) -> Callable[..., Audited]:
+    """Returns `judge` with a `Thrift` behind it, for one run, of which the hosts `told` are known already."""
     thrift = Thrift()
+    thrift.learn(told)
     return lambda *arguments: thrift.spare(judge(*arguments))

@@ -90,6 +90,16 @@ def test_a_thousand_hosts_alike_take_little_more_room_than_one() -> None:
     assert restored(map(for_disk, hosts)) == tuple(hosts)
 
 
+def test_a_run_that_is_resumed_keeps_what_an_undisturbed_one_keeps() -> None:
+    fleet = [host(f"h{n}", at=n, length=n % 5) for n in range(40)]
+    whole = Thrift(most=3)
+    undisturbed = [whole.spare(h) for h in fleet]
+    for cut in range(len(fleet)):
+        again = Thrift(most=3)
+        again.learn(restored(map(for_disk, undisturbed[:cut])))
+        assert [again.spare(h) for h in fleet[cut:]] == undisturbed[cut:]
+
+
 def test_explain_says_whose_packets_it_shows() -> None:
     thrift = Thrift()
     hosts = [thrift.spare(host("a")), thrift.spare(host("b", at=5))]

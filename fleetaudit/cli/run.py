@@ -6,7 +6,7 @@ import contextlib
 import platform
 import shlex
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -224,7 +224,7 @@ class _Run:
         with archive.locked(self.output), Signals(self.stop) as signals, self._deadline():
             folder, told = self._begin(plan)
             with folder:
-                outcome = _audit(asked.rest_of(plan, told), folder, self.stop, self.options)
+                outcome = _audit(asked.rest_of(plan, told), told.values(), folder, self.stop, self.options)
                 whole = self._whole(plan, asked.together(plan, told, outcome.results), folder.id)
                 whole = settled(whole, baseline, accepted)
                 comparison = compare(whole)
@@ -383,7 +383,7 @@ def _connection(options: _Options) -> ConnectionOptions:
     )
 
 
-def _audit(plan: Plan, folder: RunFolder, stop: Stop, options: _Options) -> Outcome:
+def _audit(plan: Plan, told: Iterable[HostResult], folder: RunFolder, stop: Stop, options: _Options) -> Outcome:
     from ..engine import Settings, audit
     from ..judge import judge
     from ..thrift import sparing
@@ -398,7 +398,7 @@ def _audit(plan: Plan, folder: RunFolder, stop: Stop, options: _Options) -> Outc
             folder.append(result)
             progress.came(result)
 
-        return audit(plan, run=transports.run, settings=settings, judge=sparing(judge), on_result=came, stop=stop)
+        return audit(plan, run=transports.run, settings=settings, judge=sparing(judge, told), on_result=came, stop=stop)
 
 
 def _show(comparison: Comparison, report: Path, options: _Options) -> None:
