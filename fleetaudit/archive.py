@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import inspect
 import os
 import re
 import shlex
@@ -21,13 +20,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from .errors import InputError, LockedError, NothingToDoError, OutputError
 from .model import AuditRun, HostResult, RunInfo
+from .published import schema_of
 from .thrift import for_disk, owners_of, restored
 
 JOURNAL = "hosts.jsonl"
@@ -272,12 +271,7 @@ def encode_run(run: AuditRun) -> bytes:
 
 def run_schema() -> bytes:
     """Returns the JSON Schema of run.json, as `fleetaudit/schema/run.schema.json` has it."""
-    schema: dict[str, Any] = msgspec.json.schema(AuditRun)
-    for noun in schema["$defs"].values():
-        if "description" in noun:  # a docstring, which Python 3.13 dedents and earlier ones do not
-            noun["description"] = inspect.cleandoc(noun["description"])
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "fleetaudit-run/1"}
-    return msgspec.json.format(msgspec.json.encode(head | schema), indent=2) + b"\n"
+    return schema_of(AuditRun, "fleetaudit-run/1")
 
 
 def _write(fd: int, data: memoryview) -> None:

@@ -9,18 +9,18 @@ Rules:
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
 
 from .errors import InputError, NothingToDoError
 from .model import Audited, Finding, HostResult
+from .published import schema_of
 from .yamlfile import Document, decode, near_miss, parse
 from .yamlfile import load as load_yaml
 
@@ -109,15 +109,8 @@ def parse_waivers(text: str, *, source: str) -> tuple[Waiver, ...]:
 
 
 def json_schema() -> bytes:
-    """Returns the JSON Schema (2020-12) of a file of waivers, as `fleetaudit/schema/waivers.schema.json` has it."""
-    schema: dict[str, Any] = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "fleetaudit waivers",
-        **msgspec.json.schema(list[WaiverFile]),
-    }
-    for noun in schema["$defs"].values():
-        noun["description"] = inspect.cleandoc(noun["description"])  # which Python 3.13 does, and earlier ones do not
-    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
+    """Returns the JSON Schema of a file of waivers, as `fleetaudit/schema/waivers.schema.json` has it."""
+    return schema_of(list[WaiverFile], "fleetaudit waivers")
 
 
 def _waivers(document: Document) -> tuple[Waiver, ...]:

@@ -38,6 +38,7 @@ ROOMS = (
     "rules",
     "inventory",
     "yamlfile",
+    "published",
     "model",
     "errors",
 )
@@ -51,7 +52,7 @@ OWNERS = {
     "cryptography": {"inventory"},
     "yaml": {"yamlfile"},
 }
-PURE = {"compare", "drift", "judge", "folding", "steps", "model", "errors", "remedies", "rules", "policy"}
+PURE = {"published", "compare", "drift", "judge", "folding", "steps", "model", "errors", "remedies", "rules", "policy"}
 SIDE_EFFECTS = {"os", "pathlib", "socket", "subprocess", "time", "random", "shutil", "tempfile", "threading"}
 
 

@@ -13,9 +13,8 @@ Rules:
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Sequence
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
 
@@ -31,6 +30,7 @@ from ..model import (
     NotAudited,
     Rate,
 )
+from ..published import schema_of
 from .comparable import notes, refused, same_question
 from .hosts import hosts_that_differ, on_host
 from .laid import Ground
@@ -91,13 +91,8 @@ def encode(drift: Drift) -> bytes:
 
 
 def json_schema() -> bytes:
-    """Returns the JSON Schema (2020-12) of a drift, as `fleetaudit/schema/drift.schema.json` has it."""
-    schema: dict[str, Any] = msgspec.json.schema(Drift)
-    for noun in schema["$defs"].values():
-        if "description" in noun:  # a docstring, which Python 3.13 dedents and earlier ones do not
-            noun["description"] = inspect.cleandoc(noun["description"])
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "fleetaudit-drift/1"}
-    return msgspec.json.format(msgspec.json.encode(head | schema), indent=2) + b"\n"
+    """Returns the JSON Schema of a drift, as `fleetaudit/schema/drift.schema.json` has it."""
+    return schema_of(Drift, "fleetaudit-drift/1")
 
 
 def _in_order(changes: Sequence[Change], after: AuditRun) -> tuple[Change, ...]:

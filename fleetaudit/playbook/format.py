@@ -6,15 +6,14 @@ files beside this one. Every description is there for whoever writes a playbook 
 
 from __future__ import annotations
 
-import inspect
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from ..model import Isolation, Severity
+from ..published import schema_of
 
 SCHEMA = Path(__file__).parents[1] / "schema" / "playbook.schema.json"
 
@@ -241,13 +240,8 @@ class PlayFile(File, frozen=True, kw_only=True):
 
 
 def json_schema() -> str:
-    """Returns the JSON Schema (2020-12) of a playbook, as it is published in `fleetaudit/schema/`."""
-    schema: dict[str, Any] = msgspec.json.schema(list[PlayFile])
-    for part in schema["$defs"].values():
-        if "description" in part:  # a docstring, which Python 3.13 dedents and earlier ones do not
-            part["description"] = inspect.cleandoc(part["description"])
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A fleetaudit playbook"}
-    return json.dumps(head | schema, indent=2, ensure_ascii=False) + "\n"
+    """Returns the JSON Schema of a playbook, as `fleetaudit/schema/playbook.schema.json` has it."""
+    return schema_of(list[PlayFile], "A fleetaudit playbook").decode()
 
 
 def write_schema(path: Path = SCHEMA) -> None:

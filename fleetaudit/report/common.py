@@ -30,6 +30,11 @@ def plain(text: str, limit: int = 4096) -> str:
 def _seen(character: str) -> str:
     if character in "\t\n\r":
         return " "
+    return escaped(character)
+
+
+def escaped(character: str) -> str:
+    """Returns a character that one can see as it is, any other as its escape."""
     if unicodedata.category(character) not in _UNSEEN:
         return character
     code = ord(character)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
-import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
@@ -25,6 +24,7 @@ from markupsafe import Markup, escape
 
 from ..compare import Comparison
 from ..folding import Folded
+from .common import escaped
 from .page_data import page_data
 from .svg import history, is_log, ladder, log_share
 
@@ -108,15 +108,7 @@ def visible(text: str) -> str:
     """Returns `text` with its control, format and surrogate characters written as escapes; Markup stays as it is."""
     if isinstance(text, Markup) or (text.isascii() and text.isprintable()):
         return text
-    return "".join(_escape(c) if unicodedata.category(c) in _UNSEEN and c not in "\n\t" else c for c in text)
-
-
-_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return "".join(c if c in "\n\t" else escaped(c) for c in text)
 
 
 def said(text: str) -> Markup:
