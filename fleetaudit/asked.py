@@ -14,7 +14,7 @@ import msgspec
 
 from .errors import InputError
 from .folding import fold
-from .model import Frozen, HostPlan, HostResult, NotAudited, Plan
+from .model import Frozen, HostPlan, HostResult, NotAudited, Plan, Secret
 
 PLAN_FORMAT: Literal["fleetaudit-plan/1"] = "fleetaudit-plan/1"
 
@@ -61,7 +61,14 @@ def hosts_of(plan: Plan) -> tuple[AskedHost, ...]:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode(value, enc_hook=_no_secret, order="deterministic")).hexdigest()[:16]
+
+
+def _no_secret(value: object) -> object:
+    """A digest of a password could be guessed at, so the record only has that there is one."""
+    if isinstance(value, Secret):
+        return {"secret": True}
+    raise NotImplementedError(f"{type(value).__name__} is not recorded")
 
 
 def encode_asked(asked: Asked) -> bytes:

@@ -29,6 +29,7 @@ SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 Isolation = Literal["auto", "namespace", "host"]
 HostKeyPolicy = Literal["strict", "accept-new", "off"]
 SshClient = Literal["paramiko", "openssh"]
+BecomeMethod = Literal["sudo", "doas"]
 
 Word = Annotated[str, Meta(max_length=256)]
 Sentence = Annotated[str, Meta(max_length=4096)]
@@ -41,15 +42,50 @@ class Frozen(msgspec.Struct, frozen=True):
     """The base of every noun: immutable, fields by name, unknown keys of a newer format ignored."""
 
 
+class Secret:
+    """A password. Nothing that shows or stores values shows it (logs, tracebacks, JSON): `reveal` alone does."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Returns the password, for the one who asks for it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(Secret)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not stored")
+
+
 # ---- where a host is and how it is reached -------------------------------------------------------------------------
+
+
+class Become(Frozen, frozen=True, kw_only=True):
+    """As whom the probe runs where the user who logs in is not the one: by which `program` ("": the method's own name)
+    and with which password, None where none is given."""
+
+    method: BecomeMethod = "sudo"
+    user: str = "root"
+    program: str = ""
+    password: Secret | None = None
 
 
 class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="ssh"):
     """A host reached by SSH. `known_hosts` and `private_keys` are paths, most preferred first; empty means the user's
-    own.
+    own. `password` is for logging in.
 
-    The rest is for the client "openssh" alone: the `program`, its `arguments` before and after what the other fields
-    say, and whether the port was named (where it was not and is 22, ssh_config may say another).
+    `program` is the system's ssh, `arguments` and `late_arguments` are words for it, before and after what the other
+    fields say; `port_named` tells whether somebody named the port (where nobody did, ssh_config may say another).
     """
 
     address: str
@@ -65,10 +101,14 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
     arguments: tuple[str, ...] = ()
     late_arguments: tuple[str, ...] = ()
     port_named: bool = False
+    password: Secret | None = None
+    become: Become | None = None
 
 
 class LocalTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="local"):
     """This machine, without SSH."""
+
+    become: Become | None = None
 
 
 class KernelTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="kernel"):

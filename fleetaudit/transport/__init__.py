@@ -8,12 +8,13 @@ imports its library, and imports it late.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
-from ..model import KernelTarget, LocalTarget, SshTarget
+from ..model import Stage
 
-T_contra = TypeVar("T_contra", SshTarget, LocalTarget, KernelTarget, contravariant=True)
+Passed = Callable[[Stage, str], None]
+"""Is told, at the moment when it is so, that a stage lies behind, and in a few words by what: an address, a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,5 @@ class Output:
     cut: str = ""
 
 
-class Transport(Protocol[T_contra]):
-    """One way to a host."""
-
-    def __call__(self, target: T_contra, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
-        """Runs `command` (for a POSIX shell) with `stdin`, and returns its output; raises `TransportError`."""
-        ...
+def unnoticed(stage: Stage, what: str) -> None:
+    """Takes notice of nothing."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import Deadline, Limits, Output
+from .talk import Talk
 
 LOG_MAX = 64 * 1024
 """Bytes of a log that are kept."""
@@ -53,7 +54,7 @@ class LogPipe:
 
 def run_child(
     argv: Sequence[str],
-    stdin: bytes,
+    talk: Talk,
     deadline: Deadline,
     limits: Limits,
     *,
@@ -61,7 +62,7 @@ def run_child(
     log: LogPipe | None = None,
     heard: Callable[[bytes, bytes], None] | None = None,
 ) -> Ended:
-    """Runs a program with `stdin`, and returns what it left; raises `OSError` where it cannot be started.
+    """Runs a program that is told `talk`, and returns what it left; raises `OSError` where it cannot be started.
 
     `log` is closed here. `heard` is called with the first byte of stdout and all of the log so far, whenever more of
     either came. `exit_status` is 128 and the signal's number where a signal ended the program, as a shell tells it.
@@ -79,7 +80,8 @@ def run_child(
             start_new_session=True,
             env=environment,
         )
-        streams = _Streams(process, stdin, limits, log, heard)
+        talk.begin()
+        streams = _Streams(process, talk, limits, log, heard)
         try:
             in_time = streams.drain(deadline)
         finally:
@@ -104,7 +106,7 @@ class _Streams:
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        stdin: bytes,
+        talk: Talk,
         limits: Limits,
         log: LogPipe | None,
         heard: Callable[[bytes, bytes], None] | None,
@@ -113,17 +115,18 @@ class _Streams:
         assert process.stdout is not None  # noqa: S101
         assert process.stderr is not None  # noqa: S101
         self.stdout, self.stderr, self.log, self.cut = bytearray(), bytearray(), bytearray(), ""
-        self._process, self._waiting, self._heard, self._log = process, memoryview(stdin), heard, log
+        self._process, self._talk, self._heard, self._log = process, talk, heard, log
+        self._waiting = bytearray()
         self._stdin, self._pipes = process.stdin, (process.stdin, process.stdout, process.stderr)
         self._selector = selectors.DefaultSelector()
         for pipe, events, what in (
-            (process.stdin.fileno(), selectors.EVENT_WRITE, None),
             (process.stdout.fileno(), selectors.EVENT_READ, ("stdout", self.stdout, limits.stdout)),
             (process.stderr.fileno(), selectors.EVENT_READ, ("stderr", self.stderr, limits.stderr)),
             *([(log.reading, selectors.EVENT_READ, ("", self.log, LOG_MAX))] if log else []),
         ):
             os.set_blocking(pipe, False)
             self._selector.register(pipe, events, what)
+        os.set_blocking(process.stdin.fileno(), False)
 
     def drain(self, deadline: Deadline) -> bool:
         """Moves bytes until the child ended or a stream hit its limit; returns False where the deadline came first."""
@@ -135,7 +138,8 @@ class _Streams:
                     self._log.finish()  # so that it comes to its end
             if ended and not any(key.data for key in self._selector.get_map().values()):
                 return True
-            if not until.remaining():
+            self._say()
+            if not until.remaining() or not (ended or self._talk.patience(until).remaining()):
                 return ended
             # The end of a child wakes no selector, and a grandchild may keep the pipes open: look from time to time.
             pause = min(pause * 2, 0.1)
@@ -148,16 +152,30 @@ class _Streams:
         """Tells whether the child is a zombie by now, and leaves it one."""
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
+    def _say(self) -> None:
+        """Takes in what is to be said next; closes the child's stdin where that was all."""
+        if self._stdin.closed:
+            return
+        writing = bool(self._waiting)
+        self._waiting += self._talk.say(self.stdout, self.stderr)
+        if self._waiting and not writing:
+            self._selector.register(self._stdin.fileno(), selectors.EVENT_WRITE, None)
+        if self._talk.over and not self._waiting:
+            self._stdin.close()
+
     def _write(self) -> None:
         try:
-            self._waiting = self._waiting[os.write(self._stdin.fileno(), self._waiting[:_CHUNK]) :]
+            del self._waiting[: os.write(self._stdin.fileno(), self._waiting[:_CHUNK])]
         except BlockingIOError:
             return
         except BrokenPipeError:  # it does not want to read more
-            self._waiting = self._waiting[:0]
-        if not self._waiting:
+            self._waiting.clear()
             self._selector.unregister(self._stdin.fileno())
             self._stdin.close()
+            return
+        if not self._waiting:
+            self._selector.unregister(self._stdin.fileno())
+            self._say()
 
     def _read(self, key: selectors.SelectorKey) -> None:
         name, kept, limit = key.data

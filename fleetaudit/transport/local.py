@@ -6,17 +6,18 @@ from ..errors import TransportError
 from ..model import LocalTarget
 from . import Deadline, Limits, Output
 from .child import run_child
+from .talk import Talk
 from .words import quoted, shell
 
 
-def run_local(target: LocalTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
-    """Runs `command` with /bin/sh here, and returns its output; raises `TransportError` (stage "execute").
+def run_local(target: LocalTarget, command: str, talk: Talk, deadline: Deadline, limits: Limits) -> Output:
+    """Runs `command` with /bin/sh here, telling it `talk`, and returns its output; raises `TransportError` ("execute").
 
     `exit_status` is 128 and the signal's number where a signal ended the shell, as a shell tells it.
     """
     hint = shell(["/bin/sh", "-c", command])
     try:
-        ended = run_child(["/bin/sh", "-c", command], stdin, deadline, limits)
+        ended = run_child(["/bin/sh", "-c", command], talk, deadline, limits)
     except OSError as e:
         reason = f"/bin/sh cannot be started: {(e.strerror or str(e)).lower()}"
         raise TransportError("execute", reason, hint=hint, transient=isinstance(e, BlockingIOError)) from e

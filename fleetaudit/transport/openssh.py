@@ -19,10 +19,11 @@ from pathlib import Path
 
 from ..errors import TransportError
 from ..model import SshTarget
-from . import Deadline, Limits, Output
+from . import Deadline, Limits, Output, Passed, unnoticed
 from .child import Ended, LogPipe, run_child
 from .known_hosts import HostKeys, fingerprint
 from .pacing import Pacing, Turn
+from .talk import Talk
 from .words import clean, quoted, shell
 
 _FAILED = 255  # ssh's own status; a command may end with it as well
@@ -61,14 +62,15 @@ _NOT_RUN = re.compile(r"^(exec request failed on channel.*|.*open failed: .*)", 
 def run_openssh(
     target: SshTarget,
     command: str,
-    stdin: bytes,
+    talk: Talk,
     deadline: Deadline,
     limits: Limits,
     *,
     host_keys: HostKeys,
     pacing: Pacing,
+    passed: Passed = unnoticed,
 ) -> Output:
-    """Runs `command` on the target with `stdin`, and returns its output; raises `TransportError`.
+    """Runs `command` on the target, telling it `talk`, and returns its output; raises `TransportError`.
 
     `connect_timeout_s` bounds, in whole seconds, the TCP connect and again the time until the keys are agreed on;
     `deadline` bounds all. Stages and reasons are those of the other SSH transport.
@@ -81,7 +83,7 @@ def run_openssh(
                 raise TransportError("connect", reason, hint="fleetaudit run … --host-deadline 600")
             options = _options(target, host_keys.accept_file, deadline)
             try:
-                return _once(target, options, turn, command, stdin, deadline, limits)
+                return _once(target, options, turn, command, talk, deadline, limits, passed)
             except TransportError as e:
                 if not (e.transient and e.stage == "connect" and turn.dropped(deadline)):
                     raise
@@ -94,9 +96,10 @@ def _once(
     options: list[str],
     turn: Turn,
     command: str,
-    stdin: bytes,
+    talk: Talk,
     deadline: Deadline,
     limits: Limits,
+    passed: Passed,
 ) -> Output:
     def heard(stdout: bytes, log: bytes) -> None:
         if stdout or _LOGGED_IN.search(log):
@@ -106,7 +109,7 @@ def _once(
     log = LogPipe()
     argv = [target.program, "-E", log.name, *options, *_where(target), command]
     try:
-        ended = run_child(argv, stdin, deadline, limits, environment=_environment(), log=log, heard=heard)
+        ended = run_child(argv, talk, deadline, limits, environment=_environment(), log=log, heard=heard)
     except OSError as e:
         reason = f"the program {target.program} cannot be started: {(e.strerror or str(e)).lower()}"
         raise TransportError("connect", reason, hint="sudo apt-get install openssh-client") from e

@@ -3,7 +3,7 @@
 Rules: only this package imports paramiko. No thread is started but one while a name is resolved, and no descriptor
 outlives the call. Every failure is a `TransportError` at the stage where it happened; transient only before the host
 had a chance to judge a key. Rooms: `dial` (TCP), `stream` (bytes), `session` (packets and keys), `identities` and
-`agent` (what to log in with), `login`, `channel` (the command).
+`agent` (what to log in with), `login` (its messages), `authenticate` (its order and reasons), `channel` (the command).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Iterator
 
 from ...errors import TransportError
 from ...model import SshTarget
-from .. import Deadline, Limits, Output
-from ..known_hosts import HostKeys
+from .. import Deadline, Limits, Output, Passed, unnoticed
+from ..known_hosts import HostKeys, fingerprint
 from ..pacing import Pacing, Turn
+from ..talk import Talk
 from ..words import quoted, ssh_line
+from .authenticate import authenticate
 from .channel import Channel, NotRun
 from .dial import dial
-from .identities import Unusable, identities
-from .login import Login, Refused
 from .session import Session
 from .stream import Broken
 
@@ -35,14 +35,15 @@ _default_pacing = Pacing()
 def run_ssh(
     target: SshTarget,
     command: str,
-    stdin: bytes,
+    talk: Talk,
     deadline: Deadline,
     limits: Limits,
     *,
     host_keys: HostKeys | None = None,
     pacing: Pacing | None = None,
+    passed: Passed = unnoticed,
 ) -> Output:
-    """Runs `command` on the target with `stdin`, and returns its output; raises `TransportError`.
+    """Runs `command` on the target, telling it `talk`, and returns its output; raises `TransportError`.
 
     `connect_timeout_s` bounds each TCP connect, and again the time until the host showed its key; `deadline` bounds
     all. `exit_status` is 128 and the signal's number where the host says that a signal ended the command.
@@ -52,26 +53,30 @@ def run_ssh(
     turn = (pacing or _default_pacing).turn(target.address, target.port)
     with contextlib.ExitStack() as stack:
         stack.callback(turn.done)
-        session = _connect(stack, turn, target, user, deadline)
+        session = _connect(stack, turn, target, user, deadline, passed)
         key_type, blob = _agree_on_keys(session, target, user, keys)
+        passed("connect", f"{target.address} port {target.port}")
         if note := keys.check(target, key_type, blob):
             log.info("%s", note)
+        passed("host key", f"{key_type} {fingerprint(blob)}")
         session.stream.until = deadline
-        _log_in(session, target, user, deadline)
+        passed("authenticate", authenticate(session, target, user, deadline))
         turn.done()
         session.stream.allowance += 2 * (limits.stdout + limits.stderr)
-        output = _execute(session, target, user, command, stdin, deadline, limits)
+        output = _execute(session, target, user, command, talk, deadline, limits)
         session.disconnect()
         return output
 
 
-def _connect(stack: contextlib.ExitStack, turn: Turn, target: SshTarget, user: str, deadline: Deadline) -> Session:
+def _connect(
+    stack: contextlib.ExitStack, turn: Turn, target: SshTarget, user: str, deadline: Deadline, passed: Passed
+) -> Session:
     """Returns a session that has greeted, its socket to be closed by `stack`; waits for the turn before each try."""
     while True:
         if not turn.wait(deadline):
             reason = f"other connections to {target.address} port {target.port} took all of the time to log in"
             raise TransportError("connect", reason, hint="fleetaudit run … --host-deadline 600")
-        sock = dial(target, deadline, ssh_line(target, user))
+        sock = dial(target, deadline, ssh_line(target, user), passed)
         try:
             session = Session(sock)
             _greet(session, target, user, deadline)
@@ -124,50 +129,12 @@ def _agree_on_keys(session: Session, target: SshTarget, user: str, keys: HostKey
         raise TransportError("connect", reason, hint=hint, transient=e.kind == "dropped") from e
 
 
-def _log_in(session: Session, target: SshTarget, user: str, deadline: Deadline) -> None:
-    found = identities(target, deadline)
-    if not found.usable and target.private_keys:
-        raise _no_key(found.unusable)
-    login = Login(session, user, deadline)
-    hint = ssh_line(target, user, "-v")
-    try:
-        login.run(found.usable)
-        return
-    except Refused as e:
-        if not found.usable:
-            reason = f"there is no key to log in with as {user}: none named, none in an agent, no default key file"
-            if found.unusable:
-                reason, hint = f"{reason}; {_no_key(found.unusable).reason}", found.unusable[0].hint
-            else:
-                hint = "ssh-add -l"
-        else:
-            reason = str(e) or f"the host does not let {user} in"
-        cause: Exception = e
-    except Broken as e:
-        many = e.kind in ("disconnected", "dropped") and len(login.offered) > 1
-        reason = {
-            "late": f"the host stalled while {user} was logging in",
-            "dropped": f"the host hung up while {user} was logging in ({e.text})",
-            "disconnected": f"the host hung up while {user} was logging in{quoted(e.text, ': ')}",
-        }.get(e.kind, f"the login made no sense: {e.text}")
-        if many:
-            reason += "; name the one key that is meant (--private-key)"
-            hint = ssh_line(target, user, "-o", "IdentitiesOnly=yes")
-        cause = e
-    story = login.story()
-    raise TransportError("authenticate", reason + (f"; {story}" if story else ""), hint=hint) from cause
-
-
-def _no_key(unusable: tuple[Unusable, ...]) -> TransportError:
-    return TransportError("authenticate", "; ".join(u.reason for u in unusable), hint=unusable[0].hint)
-
-
 def _execute(
-    session: Session, target: SshTarget, user: str, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+    session: Session, target: SshTarget, user: str, command: str, talk: Talk, deadline: Deadline, limits: Limits
 ) -> Output:
     channel = Channel(session, deadline, limits)
     with _told(channel, ssh_line(target, user)):
-        output = channel.run(command, stdin)
+        output = channel.run(command, talk)
         if output.exit_status is None and not output.cut and not output.stdout:
             raise NotRun("the host ended the session without running the command to its end")
         return output

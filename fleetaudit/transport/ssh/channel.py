@@ -25,6 +25,7 @@ from paramiko.common import (
 )
 
 from .. import Deadline, Limits, Output
+from ..talk import Talk
 from ..words import clean
 from .session import Session
 from .stream import Broken
@@ -57,14 +58,18 @@ class Channel:
     _eof: bool = False
     _closed: bool = False
     _credit: int = 0
+    _waiting: bytearray = field(default_factory=bytearray)
+    _ended: bool = False
 
-    def run(self, command: str, stdin: bytes) -> Output:
+    def run(self, command: str, talk: Talk) -> Output:
         """Returns the command's output; raises `NotRun` or `Broken`."""
         self._open()
+        talk.begin()
         self.session.send(self._to_peer(MSG_CHANNEL_REQUEST).add_string("exec").add_boolean(True).add_string(command))
-        waiting: memoryview | None = memoryview(stdin)
         while not (self._closed or self.cut or (self._eof and self.exit_status is not None)):
-            waiting = self._feed(waiting)
+            self._feed(talk)
+            if self.exit_status is None:
+                self.session.stream.until = talk.patience(self.deadline)
             try:
                 self._take(*self.session.receive())
             except Broken as e:
@@ -87,17 +92,17 @@ class Channel:
                 message.get_int()
                 raise NotRun(f"the host opens no session: “{clean(message.get_binary())}”")
 
-    def _feed(self, waiting: memoryview | None) -> memoryview | None:
-        """Sends as much of stdin as the host has room for, and its end; returns what is left, None after the end."""
-        while waiting and self._window:
-            size = min(self._window, max(self._packet, 1), _PACKET, len(waiting))
-            self.session.send(self._to_peer(MSG_CHANNEL_DATA).add_string(bytes(waiting[:size])))
+    def _feed(self, talk: Talk) -> None:
+        """Sends as much of what is to be said as the host has room for, and the end of it once the talk is over."""
+        self._waiting += talk.say(self.stdout, self.stderr)
+        while self._waiting and self._window:
+            size = min(self._window, max(self._packet, 1), _PACKET, len(self._waiting))
+            self.session.send(self._to_peer(MSG_CHANNEL_DATA).add_string(bytes(self._waiting[:size])))
             self._window -= size
-            waiting = waiting[size:]
-        if waiting is not None and not waiting:
+            del self._waiting[:size]
+        if talk.over and not self._waiting and not self._ended:
             self.session.send(self._to_peer(MSG_CHANNEL_EOF))
-            return None
-        return waiting
+            self._ended = True
 
     def _take(self, ptype: int, message: Message) -> None:
         message.get_int()  # our number of the channel, in every message about one

@@ -14,17 +14,19 @@ from typing import Any
 
 from ...errors import TransportError
 from ...model import SshTarget
-from .. import Deadline
+from .. import Deadline, Passed, unnoticed
 from ..words import shell
 
 Address = tuple[int, tuple[Any, ...]]
 
 
-def dial(target: SshTarget, deadline: Deadline, hint: str) -> socket.socket:
+def dial(target: SshTarget, deadline: Deadline, hint: str, passed: Passed = unnoticed) -> socket.socket:
     """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or "connect" with `hint`)."""
     failures: list[str] = []
     codes = set[int]()
-    for family, address in _resolve(target, deadline):
+    found = _resolve(target, deadline)
+    passed("resolve", ", ".join(str(address[0]) for _, address in found))
+    for family, address in found:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             # Whatever happens between here and the return, the descriptor must not stay behind.
