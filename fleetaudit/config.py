@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from .errors import ConfigError, FleetauditError
-from .model import HostKeyPolicy, SshClient
+from .model import BecomeMethod, HostKeyPolicy, SshClient
 from .yamlfile import decode, load
 
 SYSTEM = Path("/etc/fleetaudit/config.yml")
@@ -47,6 +47,11 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     known_hosts: _Text | None = None
     transport: SshClient | None = None
     vault_password_file: _Text | None = None
+    become: bool | None = None
+    become_user: _Text | None = None
+    become_method: BecomeMethod | None = None
+    connection_password_file: _Text | None = None
+    become_password_file: _Text | None = None
     waivers: _Text | None = None
     baseline: _Text | None = None
     output_dir: _Text | None = None
@@ -56,7 +61,17 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     notify: _Text | None = None
 
 
-_FILES = ("inventory", "playbook", "private_key", "known_hosts", "vault_password_file", "waivers", "output_dir")
+_FILES = (
+    "inventory",
+    "playbook",
+    "private_key",
+    "known_hosts",
+    "vault_password_file",
+    "connection_password_file",
+    "become_password_file",
+    "waivers",
+    "output_dir",
+)
 _LISTS = ("inventory", "playbook")
 
 

@@ -149,11 +149,11 @@ def test_status_6_when_both(folder: Folder, dead_port: int) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["run", "-e", "a=b", "localhost,"],
+        ["run", "-e", "a", "localhost,"],
         ["run", "--keep", "soon", "localhost,"],
         ["run", "--shard", "3/2", "localhost,"],
         ["run", "--notify", "mail 'me", "localhost,"],
-        ["run", "-b", "localhost,"],
+        ["run", "-k=secret", "localhost,"],
         ["merge"],
         ["schedule", "--at", "25:00", "localhost,"],
         ["schedule", "--keep", "30 days", "localhost,"],

@@ -56,7 +56,9 @@ web:
 """
     (tmp_path / "hosts.yml").write_text(text)
     (host,) = load_inventory([str(tmp_path / "hosts.yml")]).hosts
-    assert target_of(host, ConnectionOptions()) == SshTarget(address="old", port=2, user="old", private_keys=("old",))
+    assert target_of(host, ConnectionOptions()) == SshTarget(
+        address="old", port=2, port_named=True, user="old", private_keys=("old",)
+    )
 
 
 def test_an_empty_or_null_variable_is_not_set() -> None:
@@ -75,7 +77,9 @@ def test_an_empty_or_null_variable_is_not_set() -> None:
     ["ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh", "ansible.builtin.paramiko_ssh"],
 )
 def test_every_connection_that_is_ssh_is_ssh(connection: str) -> None:
-    assert target(ansible_connection=connection, ansible_port="2222") == SshTarget(address="web1", port=2222)
+    assert target(ansible_connection=connection, ansible_port="2222") == SshTarget(
+        address="web1", port=2222, port_named=True
+    )
 
 
 def test_a_local_connection_ignores_what_only_ssh_uses() -> None:
@@ -132,16 +136,9 @@ def test_a_kernel_gets_its_memory_its_command_line_and_its_sysctls() -> None:
         "ansible_ssh_common_args",
         "ansible_ssh_extra_args",
         "ansible_ssh_executable",
-        "ansible_password",
-        "ansible_ssh_pass",
-        "ansible_ssh_password",
         "ansible_private_key",
         "ansible_ssh_private_key",
         "ansible_ssh_pkcs11_provider",
-        "ansible_become_user",
-        "ansible_become_password",
-        "ansible_become_method",
-        "ansible_become_pass",
     ],
 )
 def test_a_variable_that_is_not_honoured_makes_the_host_not_audited_and_is_named(name: str) -> None:
@@ -177,7 +174,7 @@ def test_templates_are_rendered_for_each_host_in_their_own_types() -> None:
         ansible_ssh_common_args="{{ jump | default('') }}",
         ansible_become="{{ false }}",
     )
-    assert found == SshTarget(address="web1.example.com", port=2222, user="audit")
+    assert found == SshTarget(address="web1.example.com", port=2222, port_named=True, user="audit")
 
 
 def test_a_template_reaches_the_inventory_variables_of_other_hosts() -> None:
@@ -211,14 +208,14 @@ def test_an_encrypted_value_is_opened_where_a_host_needs_it_and_only_there() -> 
 def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
     settings = Settings(remote_user="cfg", remote_port=2200, private_key_file="/cfg", timeout=7)
     assert target(ConnectionOptions(settings=settings)) == SshTarget(
-        address="web1", port=2200, user="cfg", private_keys=("/cfg",), connect_timeout_s=7
+        address="web1", port=2200, port_named=True, user="cfg", private_keys=("/cfg",), connect_timeout_s=7
     )
     options = ConnectionOptions(settings=settings, user="cli", private_key="/cli", timeout_s=3)
     assert target(options, ansible_port=22) == SshTarget(
-        address="web1", port=22, user="cli", private_keys=("/cli",), connect_timeout_s=3
+        address="web1", port=22, port_named=True, user="cli", private_keys=("/cli",), connect_timeout_s=3
     )
     assert target(options, ansible_user="var", ansible_timeout=9) == SshTarget(
-        address="web1", port=2200, user="var", private_keys=("/cli",), connect_timeout_s=9
+        address="web1", port=2200, port_named=True, user="var", private_keys=("/cli",), connect_timeout_s=9
     )
 
 
@@ -280,14 +277,6 @@ def test_arguments_that_make_ssh_another_program_are_refused_by_name(arguments: 
     assert SECRET not in str(found)
 
 
-def test_become_of_ansible_cfg_is_not_passed_over_unless_the_host_declines() -> None:
-    options = ConnectionOptions(settings=Settings(become=True, origins={"become": "ansible.cfg:9"}))
-    found = target(options)
-    assert isinstance(found, NotAudited)
-    assert "ansible.cfg:9" in found.reason
-    assert target(options, ansible_become=False) == SshTarget(address="web1")
-
-
 @pytest.mark.parametrize(
     ("arguments", "matters"),
     [
@@ -315,16 +304,6 @@ def test_a_connection_that_is_none_of_ours_makes_the_host_not_audited(connection
     found = target(ansible_connection=connection)
     assert isinstance(found, NotAudited)
     assert f"“{connection}”" in found.reason
-
-
-@pytest.mark.parametrize("no", [False, "no", "False", 0])
-def test_a_host_that_declines_become_is_audited(no: object) -> None:
-    assert target(ansible_become=no, ansible_become_user="root") == SshTarget(address="web1")
-
-
-@pytest.mark.parametrize("connection", ["ssh", "local"])
-def test_a_host_that_wants_become_is_not_audited_without_it(connection: str) -> None:
-    assert isinstance(target(ansible_become="yes", ansible_connection=connection), NotAudited)
 
 
 def test_an_interpreter_and_looser_host_keys_are_ignored() -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec.structs import replace as replace_fields
 
 from ..inventory import load_inventory
 from ..inventory.connection import ConnectionOptions, target_of
 from ..inventory.patterns import select
 from ..inventory.settings import Settings, load_settings
 from ..inventory.vault import Vault, load_vault
-from ..model import Inventory, Plan, Playbook, ScenarioRow
+from ..model import Become, Inventory, Plan, Playbook, ScenarioRow, Secret
 from ..plan import make_plan
 from ..playbook import load_playbook
+from .passwords import in_file
 
 Tell = Callable[[str], None]
 
@@ -36,17 +39,35 @@ class Loaded(NamedTuple):
     vault: Vault
 
 
-def inventory_of(sources: Sequence[str], vault_password_file: str | None, *, tell: Tell = _nobody) -> Loaded:
+def inventory_of(
+    sources: Sequence[str],
+    vault_password_file: str | None,
+    extra: Mapping[str, str] | None = None,
+    *,
+    tell: Tell = _nobody,
+) -> Loaded:
     """Returns what the inventories say, Ansible's own settings, and the vault that both read with.
 
-    `tell` gets the notes: what Ansible would read or follow, and was not read or followed.
+    `extra` are variables that every host has, above its own. `tell` gets the notes: what Ansible would read or follow,
+    and was not read or followed.
     """
     settings = load_settings(sources)
     vault = load_vault(vault_password_file or settings.vault_password_file)
     inventory = load_inventory(sources, vault=vault)
     for note in (*settings.notes, *inventory.notes):
         tell(f"fleetaudit: note: {note}")
-    return Loaded(inventory, settings, vault)
+    return Loaded(_with_extra(inventory, extra) if extra else inventory, settings, vault)
+
+
+def _with_extra(inventory: Inventory, extra: Mapping[str, str]) -> Inventory:
+    origins = dict.fromkeys(extra, "-e")
+    hosts = (
+        replace_fields(
+            host, variables={**host.variables, **extra}, variable_origins={**host.variable_origins, **origins}
+        )
+        for host in inventory.hosts
+    )
+    return replace_fields(inventory, hosts=tuple(hosts))
 
 
 def plan_of(
@@ -62,7 +83,13 @@ def plan_of(
     `options` are the command line's; Ansible's settings and the vault are added here.
     """
     inventory, settings, vault = loaded
-    options = replace(options, settings=settings, vault=vault)
+    options = replace(
+        options,
+        settings=settings,
+        vault=vault,
+        password=options.password or _in_file(settings, "connection_password_file"),
+        become_password=options.become_password or _in_file(settings, "become_password_file"),
+    )
     selected = select(inventory, limit) if limit is not None else tuple(host.name for host in inventory.hosts)
     chosen = set(selected)
     targets = {host.name: target_of(host, options, inventory) for host in inventory.hosts if host.name in chosen}
@@ -75,6 +102,12 @@ def plan_of(
         tags=tags,
         skip_tags=skip_tags,
     )
+
+
+def _in_file(settings: Settings, name: str) -> Secret | None:
+    """Returns the password in a file that ansible.cfg names."""
+    path = getattr(settings, name)
+    return in_file(path, f"{name} in {settings.origins[name]}:") if path else None
 
 
 def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
@@ -105,12 +138,16 @@ def plan_text(plan: Plan) -> str:
         asked = f"{len(host.scenarios)} scenarios, {host.trials} trials, {len(host.sysctls_collect)} sysctl patterns"
         match host.target:
             case SshTarget() as ssh:
-                way = "ssh " + (f"{ssh.user}@" if ssh.user else "") + f"{ssh.address} port {ssh.port}"
-            case LocalTarget():
-                way = "this machine"
+                way = "ssh " + (f"{ssh.user}@" if ssh.user else "") + f"{ssh.address} port {ssh.port}" + _as(ssh.become)
+            case LocalTarget() as local:
+                way = "this machine" + _as(local.become)
             case KernelTarget() as kernel:
                 way = f"kernel {kernel.image}"
             case NotAudited() as gone:
                 way, asked = f"cannot be audited: {gone.stage}", gone.reason
         lines.append(f"{safe(host.name)}  {safe(way)}  {safe(asked)}\n")
     return "".join(lines)
+
+
+def _as(become: Become | None) -> str:
+    return f" as {become.user} by {become.method}" if become else ""

@@ -7,23 +7,22 @@ import platform
 import shlex
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from .. import __version__
 from ..errors import NothingToDoError, OutputError
 from . import beginning, clock, news, outputs, screen, words
+from .connecting import Connecting, connection_options, was_said
 
 if TYPE_CHECKING:
     from ..archive import RunFolder
     from ..compare import Comparison
     from ..engine import Outcome, Stop
-    from ..inventory.connection import ConnectionOptions
-    from ..model import AuditRun, HostKeyPolicy, HostResult, Plan, RunInfo, SshClient
+    from ..model import AuditRun, HostResult, Plan, RunInfo
     from .baseline import Baseline
 
 NOT_MET, NOT_AUDITED, DRIFT, BUG = 2, 4, 8, 1
@@ -33,57 +32,9 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
 @click.command(short_help="Audit the hosts of an inventory.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
 @click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
-@click.option("-l", "--limit", metavar="PATTERN", help="Only the hosts of this pattern, as in Ansible.")
 @click.option("-t", "--tags", metavar="LIST", default="", help="Only what has one of these tags, as in Ansible.")
 @click.option("--skip-tags", metavar="LIST", default="", help="Not what has one of these tags.")
-@click.option(
-    "-f",
-    "--forks",
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    default=32,
-    show_default=True,
-    envvar="FLEETAUDIT_FORKS",
-    help="How many hosts at once.",
-)
-@click.option("-u", "--user", metavar="USER", help="Log in as this user, where the inventory names none.")
-@click.option("--private-key", metavar="FILE", help="Log in with this key, where the inventory names none.")
-@click.option(
-    "-T",
-    "--timeout",
-    type=words.Seconds(0.1, 3600),
-    metavar="SECONDS",
-    default=10.0,
-    show_default=True,
-    envvar="FLEETAUDIT_TIMEOUT",
-    help="Seconds for a connection to come about.",
-)
-@click.option(
-    "--host-deadline",
-    type=words.Seconds(1, 86400),
-    metavar="SECONDS",
-    default=120.0,
-    show_default=True,
-    help="Seconds for everything about one host, retries included.",
-)
-@click.option(
-    "--retries", type=click.IntRange(0, 10), metavar="N", default=2, show_default=True, help="After transient failures."
-)
-@click.option(
-    "--host-key-policy",
-    type=click.Choice(["strict", "accept-new", "off"]),
-    default="strict",
-    show_default=True,
-    envvar="FLEETAUDIT_HOST_KEY_POLICY",
-)
-@click.option("--known-hosts", metavar="FILE", help="Instead of your own known_hosts.")
-@click.option(
-    "--transport",
-    type=click.Choice(["paramiko", "openssh"]),
-    default="paramiko",
-    show_default=True,
-    help="openssh: the system's own ssh, with your ssh_config.",
-)
+@connection_options
 @click.option("-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports.")
 @click.option(
     "--format",
@@ -108,7 +59,6 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     show_default=True,
     help="The run to compare with; last: the last finished one of the same inventory and playbooks.",
 )
-@click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted.")
 @click.option("--resume", metavar="RUN", help="Finish this run, which was interrupted or killed.")
 @click.option("--shard", metavar="I/N", help="Only part I of N, by the order of the hosts' names.")
 @click.option("-C", "--check", is_flag=True, help="Only say what would run where; connect nowhere.")
@@ -132,7 +82,6 @@ def run(context: click.Context, /, inventories: tuple[str, ...], **options: obje
     INVENTORY is an Ansible inventory, or a list of hosts with a comma in it; without one it is inventory.yml.
     Exit status: 0 all well, 2 expectations not met, 4 some host not audited, 6 both.
     """
-    words.refuse_unsupported()
     output = words.output_folder(context.params["output_dir"])
     left = None
     if resume := context.params["resume"]:
@@ -144,27 +93,16 @@ def run(context: click.Context, /, inventories: tuple[str, ...], **options: obje
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Options:
-    """The options of `run`, as click typed them."""
+    """The options of `run` alone, as click typed them."""
 
     playbooks: tuple[str, ...]
-    limit: str | None
     tags: str
     skip_tags: str
-    forks: int
-    user: str | None
-    private_key: str | None
-    timeout: float
-    host_deadline: float
-    retries: int
-    host_key_policy: HostKeyPolicy
-    known_hosts: str | None
-    transport: SshClient
     output_dir: str | None
     formats: str
     fail_on: str
     waivers: str | None
     baseline: str
-    vault_password_file: str | None
     resume: str | None
     shard: str | None
     check: bool
@@ -185,7 +123,9 @@ class _Run:
         from ..engine import Stop
 
         self.sources, self.output, self.left, self.stop = sources, output, left, Stop()
-        self.words, self.options = options, _Options(**options)  # type: ignore[arg-type]  # click typed them
+        self.words, self.connecting = options, Connecting.taken_from(options)
+        own = {field.name: options[field.name] for field in fields(_Options)}
+        self.options = _Options(**own)  # type: ignore[arg-type]  # click typed them
         self.formats = words.comma_list(self.options.formats, words.RUN_FORMATS, "--format")
         self.fail_on = words.comma_list(self.options.fail_on, words.FAIL_ON, "--fail-on")
         self.shard = words.shard(self.options.shard)
@@ -204,14 +144,23 @@ class _Run:
         from .signals import Signals
 
         if self.options.cron:
+            self.connecting.refuse_questions("--cron")
             words.nobody_answers()
         if not self.options.check:
             archive.refuse_locked(self.output)
-        loaded = inventory_of(self.sources, self.options.vault_password_file, tell=self._note)
-        if loaded.settings.forks and not _was_said("forks"):
-            self.options = replace(self.options, forks=loaded.settings.forks)
+        loaded = inventory_of(
+            self.sources, self.connecting.vault_password_file, self.connecting.extra(), tell=self._note
+        )
+        if loaded.settings.forks and not was_said("forks"):
+            self.connecting = replace(self.connecting, forks=loaded.settings.forks)
         tags = words.tags(self.options.tags), words.tags(self.options.skip_tags)
-        plan = plan_of(loaded, self.options.playbooks, self.options.limit, _connection(self.options), *tags)
+        plan = plan_of(
+            loaded,
+            self.options.playbooks,
+            self.connecting.limit,
+            self.connecting.options(ask=not self.options.check),
+            *tags,
+        )
         plan = self._part(plan)
         if self.options.check:
             screen.out(plan_text(plan))
@@ -224,7 +173,9 @@ class _Run:
         with archive.locked(self.output), Signals(self.stop) as signals, self._deadline():
             folder, told = self._begin(plan)
             with folder:
-                outcome = _audit(asked.rest_of(plan, told), told.values(), folder, self.stop, self.options)
+                outcome = _audit(
+                    asked.rest_of(plan, told), told.values(), folder, self.stop, self.connecting, self.options
+                )
                 whole = self._whole(plan, asked.together(plan, told, outcome.results), folder.id)
                 whole = settled(whole, baseline, accepted)
                 comparison = compare(whole)
@@ -301,7 +252,7 @@ class _Run:
             playbooks=plan.playbooks,
             controller=f"Python {platform.python_version()} on {platform.system()} {platform.release()}",
             inventory=self.sources,
-            limit=self.options.limit,
+            limit=self.connecting.limit,
             shard=self.options.shard,
         )
 
@@ -361,36 +312,16 @@ def status_of(run: AuditRun, fail_on: tuple[str, ...]) -> int:
     return (NOT_MET if short else 0) | (NOT_AUDITED if missing else 0) | (DRIFT if drifted else 0)
 
 
-def _was_said(option: str) -> bool:
-    """Returns whether an option was given at all, and so beats ansible.cfg."""
-    return click.get_current_context().get_parameter_source(option) is not ParameterSource.DEFAULT
-
-
-def _connection(options: _Options) -> ConnectionOptions:
-    from ..inventory.connection import ConnectionOptions
-
-    if options.private_key:
-        words.existing_file(options.private_key, "--private-key")
-    if options.known_hosts and options.host_key_policy == "strict":
-        words.existing_file(options.known_hosts, "--known-hosts")
-    return ConnectionOptions(
-        user=options.user,
-        private_key=options.private_key,
-        known_hosts=(str(Path(options.known_hosts).expanduser()),) if options.known_hosts else (),
-        host_key_policy=options.host_key_policy,
-        client=options.transport,
-        timeout_s=options.timeout if _was_said("timeout") else None,
-    )
-
-
-def _audit(plan: Plan, told: Iterable[HostResult], folder: RunFolder, stop: Stop, options: _Options) -> Outcome:
+def _audit(
+    plan: Plan, told: Iterable[HostResult], folder: RunFolder, stop: Stop, connecting: Connecting, options: _Options
+) -> Outcome:
     from ..engine import Settings, audit
     from ..judge import judge
     from ..thrift import sparing
     from ..transport.dispatch import Transports
     from .progress import Progress
 
-    settings = Settings(forks=options.forks, host_deadline_s=options.host_deadline, retries=options.retries)
+    settings = Settings(forks=connecting.forks, host_deadline_s=connecting.host_deadline, retries=connecting.retries)
     transports = Transports(accept_file=folder.output / "known_hosts")
     with Progress(len(plan.hosts), quiet=options.quiet, verbose=options.verbose > 0) as progress:
 

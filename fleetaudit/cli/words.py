@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import ConfigError, NothingToDoError, UsageError
+from ..errors import NothingToDoError, UsageError
 
 if TYPE_CHECKING:
     from ..retention import Keep
@@ -18,7 +18,6 @@ DEFAULT_INVENTORY = "inventory.yml"
 FORMATS = ("html", "json", "junit", "csv", "sarif", "prometheus", "text")
 RUN_FORMATS = (*FORMATS, "pcap")
 FAIL_ON = ("info", "warning", "error", "drift")
-_NOT_YET = ("FLEETAUDIT_BECOME_PASSWORD_FILE",)
 
 
 def tags(text: str) -> tuple[str, ...]:
@@ -70,13 +69,6 @@ def sources(named: Sequence[str]) -> tuple[str, ...]:
         "  fleetaudit run localhost,          audits this machine\n"
         "  fleetaudit run inventory.yml       audits the hosts of an Ansible inventory"
     )
-
-
-def refuse_unsupported() -> None:
-    """Raises `ConfigError` for a setting that would be passed over, and so audit something else than was meant."""
-    for name in _NOT_YET:
-        if os.environ.get(name):
-            raise ConfigError(f"{name} is set, and this version does not read it: unset it")
 
 
 def output_folder(named: str | None) -> Path:

@@ -36,6 +36,9 @@ class Settings(Frozen, frozen=True, kw_only=True):
     become: bool | None = None
     become_method: str | None = None
     become_user: str | None = None
+    become_exe: str | None = None
+    connection_password_file: str | None = None
+    become_password_file: str | None = None
     vault_password_file: str | None = None
     origins: dict[str, str] = {}
     notes: tuple[str, ...] = ()
@@ -63,6 +66,13 @@ _PLACES: dict[str, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     "become": ("truth", ("ANSIBLE_BECOME",), (("privilege_escalation", "become"),)),
     "become_method": ("text", ("ANSIBLE_BECOME_METHOD",), (("privilege_escalation", "become_method"),)),
     "become_user": ("text", ("ANSIBLE_BECOME_USER",), (("privilege_escalation", "become_user"),)),
+    "become_exe": ("text", ("ANSIBLE_BECOME_EXE",), (("privilege_escalation", "become_exe"),)),
+    "connection_password_file": (
+        "path",
+        ("ANSIBLE_CONNECTION_PASSWORD_FILE",),
+        (("defaults", "connection_password_file"),),
+    ),
+    "become_password_file": ("path", ("ANSIBLE_BECOME_PASSWORD_FILE",), (("defaults", "become_password_file"),)),
     "vault_password_file": ("path", ("ANSIBLE_VAULT_PASSWORD_FILE",), (("defaults", "vault_password_file"),)),
 }
 # Settings that change what an inventory means or how hosts are reached, with the values that change nothing.
@@ -84,10 +94,19 @@ _REFUSED: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("ssh_connection", "pkcs11_provider"): ("ANSIBLE_PKCS11_PROVIDER", ()),
     ("ssh_connection", "private_key"): ("ANSIBLE_PRIVATE_KEY", ()),
     ("paramiko_connection", "proxy_command"): ("ANSIBLE_PARAMIKO_PROXY_COMMAND", ()),
+    ("privilege_escalation", "become_flags"): ("ANSIBLE_BECOME_FLAGS", ("-h -s -n", "-h -s", "-n")),
+    ("privilege_escalation", "become_allow_same_user"): ("ANSIBLE_BECOME_ALLOW_SAME_USER", ("false", "no", "0")),
+    ("sudo_become_plugin", "user"): ("ANSIBLE_SUDO_USER", ()),
+    ("sudo_become_plugin", "executable"): ("ANSIBLE_SUDO_EXE", ()),
+    ("sudo_become_plugin", "flags"): ("ANSIBLE_SUDO_FLAGS", ("-h -s -n", "-h -s", "-n")),
+    ("sudo_become_plugin", "password"): ("ANSIBLE_SUDO_PASS", ()),
+    ("sudo_become_plugin", "chdir"): ("ANSIBLE_SUDO_CHDIR", ()),
+    ("", "become_pass"): ("ANSIBLE_BECOME_PASS", ()),
 }  # fmt: skip
-_NOTES = {
-    "connection_password_file": "passwords are not honoured yet",
-    "become_password_file": "become is not honoured yet",
+# Settings that are not followed, with who has the say instead.
+_NOTES: dict[tuple[str, str], tuple[str, str]] = {
+    ("defaults", "ask_pass"): ("ANSIBLE_ASK_PASS", "-k asks"),
+    ("privilege_escalation", "become_ask_pass"): ("ANSIBLE_BECOME_ASK_PASS", "-K asks"),
 }
 _TRUE, _FALSE = {"yes", "true", "on", "1", "y", "t"}, {"no", "false", "off", "0", "n", "f"}
 
@@ -116,9 +135,10 @@ def load_settings(
     if values.get("host_key_checking") is False:
         at = origins["host_key_checking"]
         notes.append(f"host_key_checking in {at} is not followed: host keys are checked; --host-key-policy says how")
-    for key, why in _NOTES.items():
-        for _, origin in _said((f"ANSIBLE_{key.upper()}",), (("defaults", key),), environment, config):
-            notes.append(f"{key} in {origin} is not followed: {why}")
+    for place, (variable, why) in _NOTES.items():
+        for value, origin in _said((variable,), (place,), environment, config):
+            if value.strip().lower() not in _FALSE:
+                notes.append(f"{place[1]} in {origin} is not followed: {why}")
     notes += _others_beside(sources, file)
     return Settings(**values, origins=origins, notes=tuple(notes))  # type: ignore[arg-type]  # _typed made them fit
 

@@ -101,3 +101,8 @@ def _fit(option: str) -> bool:
     if name.lower() in _OTHER_USE:
         raise Unfit(f"-o {name}")
     return not (name.lower() in _KNOWN_HOSTS and value.strip() in ("/dev/null", "none"))
+
+
+def beyond_paramiko(arguments: str) -> str | None:
+    """Returns the first of OpenSSH's `arguments` that only ssh itself can follow, None where there is none."""
+    return first_that_matters(arguments)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 from ..errors import TransportError
@@ -40,7 +42,7 @@ class Transports:
             from .kernel import run_kernel
 
             return run_kernel(target, command, stdin, deadline, limits)
-        if target.become is None:
+        if target.become is None or (isinstance(target, LocalTarget) and target.become.user == _own_name()):
             return self._run(target, command, Monologue(stdin), deadline, limits, passed)
         escalation = Escalation(target.become, command, stdin, passed)
         try:
@@ -77,3 +79,11 @@ class Transports:
                     target, command, talk, deadline, limits,
                     host_keys=self.host_keys, pacing=self.pacing, passed=passed,
                 )  # fmt: skip
+
+
+def _own_name() -> str:
+    """Returns the name of the user that this process acts as, "" where its number has none."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return ""

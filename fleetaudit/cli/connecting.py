@@ -1,0 +1,235 @@
+"""The options that say how hosts are reached and as whom, for every verb that connects.
+
+Rules: a verb takes them by `connection_options` and hands what click made of them to `Connecting`. Passwords are asked
+for once, before the first connection, and only where somebody can answer.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from ..errors import ConfigError, NothingToDoError, UsageError
+from . import words
+
+if TYPE_CHECKING:
+    from ..inventory.connection import ConnectionOptions
+    from ..model import BecomeMethod, HostKeyPolicy, Secret, SshClient
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("-l", "--limit", metavar="PATTERN", help="Only the hosts of this pattern, as in Ansible."),
+    click.option(
+        "-e", "--extra-vars", metavar="KEY=VALUE", multiple=True, help="A variable of every host, above all others."
+    ),
+    click.option(
+        "-f",
+        "--forks",
+        type=click.IntRange(1, 1000),
+        metavar="N",
+        default=32,
+        show_default=True,
+        envvar="FLEETAUDIT_FORKS",
+        help="How many hosts at once.",
+    ),
+    click.option("-u", "--user", metavar="USER", help="Log in as this user, where the inventory names none."),
+    click.option("--private-key", metavar="FILE", help="Log in with this key, where the inventory names none."),
+    click.option("-k", "--ask-pass", is_flag=True, help="Ask for the password to log in with."),
+    click.option("--connection-password-file", metavar="FILE", help="The password to log in with."),
+    click.option("-b", "--become", is_flag=True, help="Run as another user, where the inventory does not say."),
+    click.option("--become-user", metavar="USER", help="Which one; default: root."),
+    click.option("--become-method", type=click.Choice(["sudo", "doas"]), help="Default: sudo."),
+    click.option("-K", "--ask-become-pass", is_flag=True, help="Ask for the password that sudo asks for."),
+    click.option(
+        "--become-password-file",
+        metavar="FILE",
+        envvar="FLEETAUDIT_BECOME_PASSWORD_FILE",
+        help="The password that sudo asks for.",
+    ),
+    click.option(
+        "-T",
+        "--timeout",
+        type=words.Seconds(0.1, 3600),
+        metavar="SECONDS",
+        default=10.0,
+        show_default=True,
+        envvar="FLEETAUDIT_TIMEOUT",
+        help="Seconds for a connection to come about.",
+    ),
+    click.option(
+        "--host-deadline",
+        type=words.Seconds(1, 86400),
+        metavar="SECONDS",
+        default=120.0,
+        show_default=True,
+        help="Seconds for everything about one host, retries included.",
+    ),
+    click.option(
+        "--retries",
+        type=click.IntRange(0, 10),
+        metavar="N",
+        default=2,
+        show_default=True,
+        help="After transient failures.",
+    ),
+    click.option(
+        "--host-key-policy",
+        type=click.Choice(["strict", "accept-new", "off"]),
+        default="strict",
+        show_default=True,
+        envvar="FLEETAUDIT_HOST_KEY_POLICY",
+    ),
+    click.option("--known-hosts", metavar="FILE", help="Instead of your own known_hosts."),
+    click.option(
+        "--transport",
+        type=click.Choice(["paramiko", "openssh"]),
+        default="paramiko",
+        show_default=True,
+        help="openssh: the system's own ssh.",
+    ),
+    click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted."),
+)
+
+
+def connection_options(verb: Verb) -> Verb:
+    """Gives a verb every option of this file, in this order."""
+    for option in reversed(_OPTIONS):
+        verb = option(verb)
+    return verb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connecting:
+    """The options of this file, as click typed them."""
+
+    limit: str | None
+    extra_vars: tuple[str, ...]
+    forks: int
+    user: str | None
+    private_key: str | None
+    ask_pass: bool
+    connection_password_file: str | None
+    become: bool
+    become_user: str | None
+    become_method: BecomeMethod | None
+    ask_become_pass: bool
+    become_password_file: str | None
+    timeout: float
+    host_deadline: float
+    retries: int
+    host_key_policy: HostKeyPolicy
+    known_hosts: str | None
+    transport: SshClient
+    vault_password_file: str | None
+
+    @classmethod
+    def taken_from(cls, options: Mapping[str, object]) -> Connecting:
+        """Returns the part of a verb's options that is in this file."""
+        return cls(**{field.name: options[field.name] for field in fields(cls)})  # type: ignore[arg-type]  # click typed
+
+    def options(self, *, ask: bool = True) -> ConnectionOptions:
+        """Returns what the inventory's variables are weighed against; passwords are read, and asked for if `ask`.
+
+        Raises `UsageError` where nobody can be asked, `NothingToDoError` or `ConfigError` for a file.
+        """
+        from ..inventory.connection import ConnectionOptions
+
+        if self.private_key:
+            words.existing_file(self.private_key, "--private-key")
+        if self.known_hosts and self.host_key_policy == "strict":
+            words.existing_file(self.known_hosts, "--known-hosts")
+        password = self._password(ask)
+        return ConnectionOptions(
+            user=self.user,
+            private_key=self.private_key,
+            known_hosts=(str(Path(self.known_hosts).expanduser()),) if self.known_hosts else (),
+            host_key_policy=self.host_key_policy,
+            client=self.transport,
+            timeout_s=self.timeout if was_said("timeout") else None,
+            password=password,
+            become=self.become,
+            become_user=self.become_user,
+            become_method=self.become_method,
+            become_password=self._become_password(ask, password),
+        )
+
+    def refuse_questions(self, because: str) -> None:
+        """Raises `UsageError` where a password would be asked for."""
+        for asks, instead in (
+            (self.ask_pass, "--connection-password-file"),
+            (self.ask_become_pass, "--become-password-file"),
+        ):
+            if asks:
+                raise UsageError(f"{because} never asks for a password:  {instead} FILE")
+
+    def extra(self) -> dict[str, str]:
+        """Returns the variables of -e, as Ansible splits them; raises `UsageError`."""
+        return extra_variables(self.extra_vars)
+
+    def _password(self, ask: bool) -> Secret | None:
+        from . import passwords
+
+        if self.ask_pass:
+            return passwords.asked("password to log in with: ", "-k", "--connection-password-file") if ask else None
+        if self.connection_password_file:
+            return _in_file(self.connection_password_file, "connection_password_file")
+        return None
+
+    def _become_password(self, ask: bool, login: Secret | None) -> Secret | None:
+        from . import passwords
+
+        if self.ask_become_pass:
+            more = " (empty: the one to log in with)" if login else ""
+            prompt = f"password for sudo{more}: "
+            return (passwords.asked(prompt, "-K", "--become-password-file", empty=login) if ask else None) or None
+        if self.become_password_file:
+            return _in_file(self.become_password_file, "become_password_file")
+        return None
+
+
+def _in_file(named: str, option: str) -> Secret:
+    """Returns the password in a file; one that the environment or a configuration names is an error of theirs."""
+    from . import passwords
+
+    source = click.get_current_context().get_parameter_source(option)
+    if source is ParameterSource.COMMANDLINE:
+        return passwords.in_file(named, "--" + option.replace("_", "-"))
+    of_environment = source is ParameterSource.ENVIRONMENT
+    try:
+        return passwords.in_file(
+            named, f"FLEETAUDIT_{option.upper()}" if of_environment else f"the configuration's {option}"
+        )
+    except NothingToDoError as e:
+        raise ConfigError(str(e)) from e
+
+
+def was_said(option: str) -> bool:
+    """Returns whether an option was given at all, and so beats ansible.cfg."""
+    return click.get_current_context().get_parameter_source(option) is not ParameterSource.DEFAULT
+
+
+def extra_variables(said: tuple[str, ...]) -> dict[str, str]:
+    """Returns KEY=VALUE words by key, the last of each; raises `UsageError`. No message repeats a value."""
+    found = dict[str, str]()
+    for text in said:
+        if text.startswith(("@", "{", "[")):
+            raise UsageError("-e takes KEY=VALUE; write other variables into an inventory: it may be a second file")
+        try:
+            split = shlex.split(text)
+        except ValueError as e:
+            raise UsageError("-e: a quotation that does not end") from e
+        for word in split:
+            key, equals, value = word.partition("=")
+            if not equals or not key.isidentifier():
+                raise UsageError("-e takes KEY=VALUE, each value with blanks in quotes:  -e 'key=\"a b\"'")
+            if "pass" in key:
+                raise UsageError(f"-e {key}: everybody on this machine could read it; -k and -K ask, or name a file")
+            found[key] = value
+    return found

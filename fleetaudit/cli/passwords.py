@@ -1,0 +1,89 @@
+"""Passwords: asked for on the terminal, or read from a file; never an option's value, and never waited for for ever."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import select
+import stat
+import time
+from pathlib import Path
+
+from ..errors import ConfigError, NothingToDoError, UsageError
+from ..model import Secret
+from . import screen
+
+LONGEST = 4096
+"""Bytes of a password that are read."""
+WAIT_S = 60.0
+"""How long a pipe may take to deliver one, in seconds: a password manager may have to ask its owner first."""
+
+
+def asked(prompt: str, option: str, instead: str, *, empty: Secret | None = None) -> Secret:
+    """Returns what somebody types on the terminal, `empty` where that is nothing; raises `UsageError`."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError as e:
+        raise UsageError(f"{option} asks on a terminal, and there is none:  {instead} FILE") from e
+    try:
+        text = getpass.getpass(prompt)
+    except EOFError:
+        text = ""
+    if text:
+        return Secret(text)
+    if empty is None:
+        raise UsageError(f"{option}: no password was given")
+    return empty
+
+
+def in_file(named: str, option: str) -> Secret:
+    """Returns the first line of a file, of a pipe too (/dev/fd/3), "-" for standard input; raises `FleetauditError`."""
+    path = Path("/dev/stdin" if named == "-" else named).expanduser()
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as e:
+        raise NothingToDoError(f"{option} {named}: no such file") from e
+    except OSError as e:
+        raise ConfigError(f"{option} {named}: cannot be read: {(e.strerror or str(e)).lower()}") from e
+    try:
+        _look_at(os.fstat(fd), option, named)
+        line = _first_line(fd, option, named)
+    except OSError as e:
+        raise ConfigError(f"{option} {named}: cannot be read: {(e.strerror or str(e)).lower()}") from e
+    finally:
+        os.close(fd)
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"{option} {named}: its first line is no UTF-8") from e
+    if not text:
+        raise ConfigError(f"{option} {named}: its first line is empty")
+    return Secret(text)
+
+
+def _look_at(info: os.stat_result, option: str, named: str) -> None:
+    if not stat.S_ISREG(info.st_mode):
+        return
+    if info.st_mode & 0o111:
+        # Ansible would run it; a file that holds the password itself would be looked up as a command.
+        raise ConfigError(f"{option} {named}: a program is not run; pipe its output:  {option} <(PROGRAM)")
+    if info.st_mode & stat.S_IROTH:
+        screen.tell(f"fleetaudit: warning: everybody on this machine can read {named}:  chmod 600 {named}")
+
+
+def _first_line(fd: int, option: str, named: str) -> bytes:
+    """Returns the first line, without its end."""
+    until, data = time.monotonic() + WAIT_S, b""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while b"\n" not in data and len(data) <= LONGEST:
+        if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+            raise ConfigError(f"{option} {named}: nothing came of it within {WAIT_S:g} s")
+        part = os.read(fd, LONGEST)
+        if not part:
+            break
+        data += part
+    line = data.partition(b"\n")[0].removesuffix(b"\r")
+    if len(line) > LONGEST:
+        raise ConfigError(f"{option} {named}: its first line is too long for a password")
+    return line

@@ -1,0 +1,96 @@
+"""As whom the probe runs on a host: Ansible's become settings of it, from its variables, the command line, ansible.cfg.
+
+Rules: as in Ansible, a method's own spelling (ansible_sudo_user) beats the common one, and who logs in as the wanted
+user needs nothing. What would change how or as whom the probe runs and is not honoured makes the host not audited.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, get_args
+
+from ..model import Become, BecomeMethod, Secret
+from .variables import CannotReach, Variables
+
+if TYPE_CHECKING:
+    from .connection import ConnectionOptions
+
+_METHODS: dict[str, BecomeMethod] = {method: method for method in get_args(BecomeMethod)}
+_PREFIXES = ("ansible.builtin.", "ansible.legacy.", "community.general.")
+_ASKED_ANYWAY = {"sudo": set("HSn"), "doas": set("n")}
+_COMMON = ("user", "exe", "flags", "password", "pass", "method")
+
+
+def become_of(variables: Variables, options: ConnectionOptions, user: str | None) -> Become | None:
+    """Returns as whom the probe is to run for one who logs in as `user`, None where that is the one.
+
+    Raises `CannotReach`; `InputError` for a value of a wrong type.
+    """
+    name = "ansible_become"
+    settings = options.settings
+    wanted = variables.truth(name) if variables.is_set(name) else options.become or bool(settings.become)
+    if not wanted:
+        return None
+    method = _method(variables, options)
+    _refuse_others(variables, method)
+    become_user = (
+        variables.text(("ansible_become_user", f"ansible_{method}_user"))
+        or options.become_user
+        or settings.become_user
+        or "root"
+    )
+    if become_user == user:
+        return None
+    return Become(
+        method=method,
+        user=become_user,
+        program=variables.text(("ansible_become_exe", f"ansible_{method}_exe")) or settings.become_exe or "",
+        password=_password(variables, method) or options.become_password,
+    )
+
+
+def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:
+    said = variables.text(("ansible_become_method",)) or options.become_method or options.settings.become_method
+    said = said or "sudo"
+    for prefix in _PREFIXES:
+        said = said.removeprefix(prefix)
+    if said in _METHODS:
+        return _METHODS[said]
+    name = "ansible_become_method"
+    where = f"{name} in {variables.origin(name)}" if variables.is_set(name) else _of_settings(options, "become_method")
+    raise CannotReach(f"{where} is neither sudo nor doas", "use one of these for it", "become")
+
+
+def _of_settings(options: ConnectionOptions, name: str) -> str:
+    return f"{name} in {options.settings.origins.get(name, 'ansible.cfg')}"
+
+
+def _refuse_others(variables: Variables, method: BecomeMethod) -> None:
+    """Raises where a setting about becoming is none that is honoured: one misspelt, one of another method's."""
+    known = {"ansible_become", *(f"ansible_{of}_{what}" for of in ("become", method) for what in _COMMON)}
+    for name in variables.host.variables:
+        if name.startswith(("ansible_become", f"ansible_{method}_")) and name not in known and variables.is_set(name):
+            raise CannotReach(f"{name} in {variables.origin(name)} is not honoured", "leave it out", "become")
+    for name in ("ansible_become_flags", f"ansible_{method}_flags"):
+        if variables.is_set(name) and (word := _first_flag(variables.text((name,)) or "", method)):
+            raise CannotReach(
+                f"{name} in {variables.origin(name)} is not honoured: {word}",
+                f"leave it out: the probe needs no more than {method} does by itself",
+                "become",
+            )
+
+
+def _first_flag(flags: str, method: str) -> str:
+    try:
+        words = shlex.split(flags)
+    except ValueError:
+        return "a quotation that does not end"
+    for word in words:
+        if not word.startswith("-") or word.startswith("--") or not set(word[1:]) <= _ASKED_ANYWAY[method]:
+            return word[:2] if word.startswith("-") and not word.startswith("--") else "a word that is no short flag"
+    return ""
+
+
+def _password(variables: Variables, method: str) -> Secret | None:
+    text = variables.text(("ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass"))
+    return Secret(text) if text else None
