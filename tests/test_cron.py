@@ -17,6 +17,7 @@ import pytest
 
 from fleetaudit import archive
 from fleetaudit.cli import news
+from fleetaudit.cli.run import run
 from fleetaudit.errors import UsageError
 from fleetaudit.model import NotAudited
 from fleetaudit.schedule import Job, crontab_line, service, timer
@@ -280,6 +281,24 @@ for folder in /var/spool/cron /etc/cron.d /run; do mount -t tmpfs none $folder |
 mount --bind /dev/null /etc/crontab && mkdir -m 1730 /var/spool/cron/crontabs &&
 cp "$1" /var/spool/cron/crontabs/root && chmod 600 /var/spool/cron/crontabs/root && exec "$2" -f
 """
+
+
+def test_every_option_of_a_schedule_is_one_of_the_run_that_it_prints(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    said = ["--become", "--become-password-file", "sudo pw", "--format", "html,junit", "--waivers", "w.yml"]
+    said += ["--baseline", "none", "--limit", "web*", "--keep", "30d", "--fail-on", "drift", "--playbook", "quick.yml"]
+    done = place.run("schedule", *said, "hosts.yml")
+    assert done.returncode == 0, done.stderr
+    words = shlex.split(done.stdout.partition("&&")[2])
+    assert words[-1] == "hosts.yml"
+    context = run.make_context("run", words[words.index("run") + 1 :])
+    assert context.params["become_password_file"] == "sudo pw"
+    assert {name for name, value in context.params.items() if name in ("become", "cron") and value is True} == {
+        "become",
+        "cron",
+    }
+    assert set(said) <= set(words)
+    assert place.run("schedule", "--format", "pdf", "hosts.yml").returncode == 64
 
 
 @pytest.mark.timeout(180)

@@ -19,7 +19,14 @@ from . import news, screen, words
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
 @click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="As in run.")
 @click.option("-l", "--limit", metavar="PATTERN", help="As in run.")
+@click.option("-b", "--become", is_flag=True, help="As in run.")
+@click.option(
+    "--become-password-file", metavar="FILE", help="As in run; whoever the job runs as must be able to read it."
+)
 @click.option("-o", "--output-dir", metavar="DIR", help="As in run; for --systemd the default is /var/lib/fleetaudit.")
+@click.option("--format", "formats", metavar="LIST", help="As in run.")
+@click.option("--waivers", metavar="FILE", help="As in run.")
+@click.option("--baseline", metavar="last|RUN|FILE|none", help="As in run.")
 @click.option("--keep", metavar="30d|N", help="As in run.")
 @click.option("--fail-on", metavar="LIST", help="As in run.")
 @click.option("--notify", metavar="COMMAND", help="As in run.")
@@ -27,7 +34,11 @@ from . import news, screen, words
 @click.option("--cron", "as_cron", is_flag=True, help="A crontab line (the default).")
 @click.option("--systemd", "as_systemd", is_flag=True, help="A service and a timer.")
 def schedule(
-    inventories: tuple[str, ...], at: str, as_cron: bool, as_systemd: bool, **options: str | tuple[str, ...] | None
+    inventories: tuple[str, ...],
+    at: str,
+    as_cron: bool,
+    as_systemd: bool,
+    **options: str | bool | tuple[str, ...] | None,
 ) -> None:
     """Prints what runs `fleetaudit run --cron` every night; it installs nothing."""
     from .. import schedule as text
@@ -36,8 +47,10 @@ def schedule(
         raise UsageError("schedule: --cron or --systemd, not both")
     hour, minute = _time(at)
     # What makes no sense is said now, and not in the first night.
-    keep, fail_on, notify = (str(options[name] or "") for name in ("keep", "fail_on", "notify"))
+    keep, fail_on, formats, notify = (str(options[name] or "") for name in ("keep", "fail_on", "formats", "notify"))
     words.keep(keep)
+    if formats:
+        words.comma_list(formats, words.RUN_FORMATS, "--format")
     if fail_on:
         words.comma_list(fail_on, words.FAIL_ON, "--fail-on")
     if notify:
@@ -74,11 +87,14 @@ def _program() -> tuple[str, ...]:
     return sys.executable, "-m", "fleetaudit"
 
 
-def _words(options: dict[str, str | tuple[str, ...] | None]) -> list[str]:
+def _words(options: dict[str, str | bool | tuple[str, ...] | None]) -> list[str]:
     """Returns the options as words again."""
     said = list[str]()
     for name, value in options.items():
-        option = {"playbooks": "--playbook"}.get(name, "--" + name.replace("_", "-"))
+        option = {"playbooks": "--playbook", "formats": "--format"}.get(name, "--" + name.replace("_", "-"))
+        if isinstance(value, bool):
+            said += [option] if value else []
+            continue
         for one in value if isinstance(value, tuple) else (value,):
             said += [option, one] if one is not None else []
     return said
