@@ -13,6 +13,7 @@ The corridor; data goes one way, and touches the network once:
 
 To follow one RST from close() to its cell in the page:
 remote/probe.py, wire.py, compare/kernels.py, report/templates/kernels.html, model.py.
+`fleetaudit doctor` goes down the same corridor with nothing to do, and doctor/ tells how far it came.
 Imports go down the list of rooms in tests/test_architecture.py, which holds them.
 """
 

@@ -125,22 +125,29 @@ def audit(
     judge: Callable[[Audited, HostPlan], Audited],
     on_result: Callable[[HostResult], None],
     stop: Stop | None = None,
+    run_of: Callable[[HostPlan], Run] | None = None,
 ) -> Outcome:
     """Audits every host of the plan and returns what became of each.
 
     `judge` adds the findings, in the host's own thread; `on_result` gets each result as it comes. What `on_result`
-    raises ends the audit: a result that cannot be kept is worth no further host.
+    raises ends the audit: a result that cannot be kept is worth no further host. `run_of` is for one who watches: it
+    is asked at each attempt, in the host's own thread, and what it gives takes the place of `run`.
     """
-    return _Audit(plan, run, settings, judge, stop or Stop()).conduct(on_result)
+    return _Audit(plan, run_of or (lambda _: run), settings, judge, stop or Stop()).conduct(on_result)
 
 
 class _Audit:
     """One audit under way. The conductor's fields are its own; threads only put on `events`."""
 
     def __init__(
-        self, plan: Plan, run: Run, settings: Settings, judge: Callable[[Audited, HostPlan], Audited], stop: Stop
+        self,
+        plan: Plan,
+        run_of: Callable[[HostPlan], Run],
+        settings: Settings,
+        judge: Callable[[Audited, HostPlan], Audited],
+        stop: Stop,
     ) -> None:
-        self.plan, self.run, self.settings, self.judge, self.stop = plan, run, settings, judge, stop
+        self.plan, self.run_of, self.settings, self.judge, self.stop = plan, run_of, settings, judge, stop
         self.closing = threading.Event()
         self.running = dict[int, float]()  # host's index: when its thread has overstayed
         self.stuck = set[int]()
@@ -301,7 +308,7 @@ class _Audit:
         remaining = deadline.remaining()
         alarm = max(1.0, remaining - min(self.settings.margin_s, remaining / 4))
         stdin = wire.request(host, deadline_s=alarm)
-        output = self.run(host.target, wire.COMMAND, stdin, deadline, Limits())
+        output = self.run_of(host)(host.target, wire.COMMAND, stdin, deadline, Limits())
         audited = wire.decode(host, output.stdout, output.stderr, output.exit_status, output.cut)
         return self.judge(audited, host)
 

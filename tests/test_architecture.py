@@ -15,6 +15,7 @@ ROOMS = (
     "__main__",
     "cli",
     "report",
+    "doctor",
     "compare",
     "drift",
     "judge",
@@ -52,7 +53,20 @@ OWNERS = {
     "cryptography": {"inventory"},
     "yaml": {"yamlfile"},
 }
-PURE = {"published", "compare", "drift", "judge", "folding", "steps", "model", "errors", "remedies", "rules", "policy"}
+PURE = {
+    "published",
+    "doctor",
+    "compare",
+    "drift",
+    "judge",
+    "folding",
+    "steps",
+    "model",
+    "errors",
+    "remedies",
+    "rules",
+    "policy",
+}
 SIDE_EFFECTS = {"os", "pathlib", "socket", "subprocess", "time", "random", "shutil", "tempfile", "threading"}
 
 

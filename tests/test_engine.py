@@ -129,6 +129,33 @@ def fails(stage: str, reason: str, *, transient: bool = False) -> Behaviour:
     return behave
 
 
+def test_who_watches_is_asked_at_each_attempt_for_what_runs_it() -> None:
+    def broken(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        if attempt == 1:
+            raise TransportError("connect", "dropped", hint="ssh a", transient=True)
+        return reply()
+
+    fake, asked = FakeTransport({"a": broken}), list[str]()
+
+    def run_of(host: HostPlan) -> Run:
+        asked.append(host.name)
+        return fake.run
+
+    unused = FakeTransport()
+    outcome = audit(
+        plan_of("a", "b"),
+        run=unused.run,
+        settings=FAST,
+        judge=unchanged,
+        on_result=lambda result: None,
+        run_of=run_of,
+    )
+    assert [type(result) for result in outcome.results] == [Audited, Audited]
+    assert sorted(asked) == ["a", "a", "b"]
+    assert fake.attempts == {"a": 2, "b": 1}
+    assert not unused.attempts
+
+
 def test_every_host_gets_one_result_in_the_order_of_the_plan() -> None:
     names = [f"web{n}" for n in range(50)]
 

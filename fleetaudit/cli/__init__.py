@@ -20,6 +20,7 @@ from .. import __version__
 from ..errors import FleetauditError, OutputError, UsageError
 from . import (
     diff,
+    doctor,
     explain,
     inventory,
     merge,
@@ -52,6 +53,7 @@ def fleetaudit(context: click.Context) -> None:
 
 for verb in (
     run.run,
+    doctor.doctor,
     report.report,
     diff.diff,
     merge.merge,

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Shows how far a run of `hosts` hosts is; a context manager."""
+    """Shows how far a run of `hosts` hosts is, and how many of them are `missing`; a context manager."""
 
-    def __init__(self, hosts: int, *, quiet: bool, verbose: bool) -> None:
+    def __init__(self, hosts: int, *, quiet: bool, verbose: bool, missing: str = "not audited") -> None:
         self.missing = 0
         self._verbose = verbose
-        self._bar = _bar() if sys.stderr.isatty() and not quiet and not verbose else None
+        self._bar = _bar(missing) if sys.stderr.isatty() and not quiet and not verbose else None
         self._task = self._bar.add_task("", total=hosts, missing=0) if self._bar else None
 
     def __enter__(self) -> Progress:
@@ -49,7 +49,7 @@ class Progress:
             screen.tell(progress(result))
 
 
-def _bar() -> Bar:
+def _bar(missing: str) -> Bar:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -63,7 +63,7 @@ def _bar() -> Bar:
     return Progress(
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("hosts, {task.fields[missing]} not audited,"),
+        TextColumn(f"hosts, {{task.fields[missing]}} {missing},"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -1,0 +1,230 @@
+"""`fleetaudit doctor`: goes the way to every host, up to the experiment, and says where it stops and what to type."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from .. import __version__
+from . import clock, screen, words
+from .connecting import Connecting, connection_options, was_said
+
+if TYPE_CHECKING:
+    from ..doctor import Examination, Visit, Watch
+    from ..engine import Outcome, Run
+    from ..model import Audited, HostPlan, HostResult, Plan, Target
+    from ..transport import Deadline, Limits, Output
+    from ..transport.dispatch import Transports
+
+NOT_READY, BUG = 4, 1
+_OTHER_WORDS = "fleetaudit run … "
+"""How a hint begins that is about the command which was typed, with another option."""
+_ACCEPTED = (
+    "fleetaudit: note: host keys that are met for the first time were accepted for this check alone; none was written"
+)
+
+
+@click.command(short_help="Check the way to every host.")
+@click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
+@connection_options
+@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Only the hosts that are not ready.")
+@click.option("-v", "--verbose", count=True, help="A line a host; twice: what is tried.")
+@click.pass_context
+def doctor(
+    context: click.Context,
+    /,
+    inventories: tuple[str, ...],
+    format_: str,
+    quiet: bool,
+    verbose: int,
+    **options: object,
+) -> int:
+    """Goes through every stage of a run but the experiment, and says what to type where one fails.
+
+    One host is told as a story, several as a table. Nothing is written, here or there. Options mean what they mean to
+    `run`. Exit status: 0 every host is ready, 4 some host is not.
+    """
+    typed = _Typed(words.sources(inventories), _words(context, options))
+    screen.set_up_log(verbose)
+    return _Doctor(typed, Connecting.taken_from(options), quiet=quiet, verbose=verbose > 0).conduct(format_)
+
+
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """The words of this command, to be typed again: the inventories, and the options but --limit."""
+
+    sources: tuple[str, ...]
+    options: tuple[str, ...]
+
+    def again(self, verb: str, limit: str | None, *more: str) -> str:
+        """Returns the line for a shell."""
+        named = ("-l", limit) if limit else ()
+        return shlex.join(("fleetaudit", verb, *self.sources, *self.options, *named, *more))
+
+
+class _Doctor:
+    """One examination, from its words to its status."""
+
+    def __init__(self, typed: _Typed, connecting: Connecting, *, quiet: bool, verbose: bool) -> None:
+        from ..engine import Stop
+
+        self.typed, self.connecting, self.quiet, self.verbose = typed, connecting, quiet, verbose
+        self.stop = Stop()
+
+    def conduct(self, format_: str) -> int:
+        """Visits every host, tells what is to be told, and returns the exit status."""
+        from ..doctor import Examination, encode
+        from .signals import Signals
+
+        started = clock.rfc3339(clock.now())
+        plan = self._plan()
+        with Signals(self.stop) as signals:
+            outcome, visits = self._visit(plan)
+        self._say_what_was_accepted(plan, visits)
+        examination = Examination(
+            fleetaudit=__version__,
+            started=started,
+            inventory=self.typed.sources,
+            limit=self.connecting.limit,
+            hosts=tuple(visits[host.name] for host in plan.hosts),
+        )
+        if format_ == "json":
+            screen.out_bytes(encode(examination))
+        else:
+            screen.out(self._text(examination))
+        if outcome.bugs:
+            screen.tell(f"{outcome.bugs} of the hosts met a bug in fleetaudit; its traceback is in the log")
+            return BUG
+        return signals.status or (0 if examination.ready else NOT_READY)
+
+    def _plan(self) -> Plan:
+        from ..doctor import without_experiment
+        from .planning import inventory_of, plan_of
+
+        connecting = self.connecting
+        loaded = inventory_of(
+            self.typed.sources, connecting.vault_password_file, connecting.extra(), tell=screen.tell
+        )  # fmt: skip
+        if loaded.settings.forks and not was_said("forks"):
+            self.connecting = replace(connecting, forks=loaded.settings.forks)
+        return without_experiment(plan_of(loaded, (), connecting.limit, connecting.options()))
+
+    def _visit(self, plan: Plan) -> tuple[Outcome, dict[str, Visit]]:
+        from ..doctor import Visit, Watch, visit_of
+        from ..engine import Settings, audit
+        from ..report.doctor import progress
+        from .progress import Progress
+
+        watches = {host.name: Watch(time.monotonic) for host in plan.hosts}
+        hosts = {host.name: host for host in plan.hosts}
+        visits = dict[str, Visit]()
+        transports = _warm(plan)
+        with Progress(len(hosts), quiet=self.quiet, verbose=False, missing="not ready") as shown:
+
+            def came(result: HostResult) -> None:
+                visit = visit_of(hosts[result.name], result, watches[result.name].told())
+                visits[result.name] = self._with_whole_hint(visit)
+                shown.came(result)
+                if self.verbose:
+                    screen.tell(progress(visit))
+
+            outcome = audit(
+                plan,
+                run=transports.run,
+                settings=Settings(
+                    forks=self.connecting.forks,
+                    host_deadline_s=self.connecting.host_deadline,
+                    retries=self.connecting.retries,
+                ),
+                judge=_unjudged,
+                on_result=came,
+                stop=self.stop,
+                run_of=lambda host: _watched(transports, watches[host.name]),
+            )
+        return outcome, visits
+
+    def _with_whole_hint(self, visit: Visit) -> Visit:
+        """Returns the visit with a hint that can be typed as it stands, where it was about this very command."""
+        from msgspec.structs import replace
+
+        if not visit.hint.startswith(_OTHER_WORDS):
+            return visit
+        more = shlex.split(visit.hint.removeprefix(_OTHER_WORDS))
+        limit = None if "-l" in more else visit.name
+        return replace(visit, hint=self.typed.again("doctor", limit, *more))
+
+    def _text(self, examination: Examination) -> str:
+        from ..report.doctor import story, table
+
+        next_ = self.typed.again("run", self.connecting.limit)
+        match examination.hosts:
+            case (visit,) if self.quiet and visit.ready:
+                return ""
+            case (visit,):
+                return story(visit, width=screen.width(), next_=next_)
+            case _:
+                return table(examination, width=screen.width(), next_=next_, problems_only=self.quiet)
+
+    def _say_what_was_accepted(self, plan: Plan, visits: Mapping[str, Visit]) -> None:
+        from ..model import SshTarget
+
+        for host in plan.hosts:
+            if isinstance(host.target, SshTarget) and host.target.host_key_policy == "accept-new":
+                steps = visits[host.name].steps
+                if any(step.stage == "host key" and step.state == "passed" for step in steps):
+                    screen.tell(_ACCEPTED)
+                    return
+
+
+def _warm(plan: Plan) -> Transports:
+    """Returns the transports, with what is slow to import imported: no host's time is to have it in it."""
+    from ..model import SshTarget
+    from ..transport.dispatch import Transports
+
+    if any(isinstance(host.target, SshTarget) and host.target.client == "paramiko" for host in plan.hosts):
+        from ..transport import ssh  # noqa: F401
+    return Transports()
+
+
+def _watched(transports: Transports, watch: Watch) -> Run:
+    """Returns what runs a command on one host, and has `watch` take down how far it comes."""
+
+    def run(target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
+        watch.begin()
+        try:
+            return transports.run(target, command, stdin, deadline, limits, watch.passed)
+        finally:
+            watch.end()
+
+    return run
+
+
+def _unjudged(host: Audited, plan: HostPlan) -> Audited:
+    """Nothing is expected of a host that was asked for nothing."""
+    return host
+
+
+def _words(context: click.Context, options: Mapping[str, object]) -> tuple[str, ...]:
+    """Returns the connection options of the command line, as they are to be typed again."""
+    said = list[str]()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if name not in options or name == "limit" or not typed:
+            continue
+        value = options[name]
+        option = max(parameter.opts, key=len)
+        if isinstance(value, bool):
+            said.append(option)
+            continue
+        values: Sequence[object] = value if isinstance(value, tuple) else (value,)
+        for one in values:
+            said += [option, f"{one:g}" if isinstance(one, float) else str(one)]
+    return tuple(said)

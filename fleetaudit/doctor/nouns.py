@@ -1,0 +1,89 @@
+"""What is told of hosts that were looked over: a step a stage, a visit a host, and all of them as JSON. Pure.
+
+Rules: `Examination` is what `fleetaudit doctor --format json` prints (format "fleetaudit-doctor/1", schema in
+`fleetaudit/schema/`), so renaming a field is a breaking change. What a host said is kept as it came, bounded by what
+bounds it in `model`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import msgspec
+
+from ..model import Frozen, Kernel, Os
+from ..published import schema_of
+
+Point = Literal[
+    "inventory", "resolve", "connect", "host key", "authenticate", "become", "interpreter", "namespaces"
+]  # fmt: skip
+"""A stage that is looked at, in the order in which a run goes through them."""
+POINTS: tuple[Point, ...] = get_args(Point)
+State = Literal["passed", "failed", "not needed", "not reached", "not told"]
+"""Not told: a later stage failed, and nobody said whether this one had been passed, at the host or on the way."""
+JUMP = "jump host "
+"""How the words of a stage begin that was passed on the way, and not at the host itself."""
+
+
+class Step(Frozen, frozen=True, kw_only=True):
+    """One stage of one host, or of a jump host on the way to it; `found` is what it came to, in a few words.
+
+    `ms` is null where nobody measured; that of "namespaces" is by the host's own clock.
+    """
+
+    stage: Point
+    state: State
+    ms: float | None = None
+    found: str = ""
+
+
+class Visit(Frozen, frozen=True, kw_only=True):
+    """One host looked over. `ready`: a run would get as far as the experiment.
+
+    Where it is not ready, `stage`, `reason` and `hint` say where, why, and what to type next. `way` is how it is
+    reached; `steps` are in the order they were gone through, of the last of `tries` attempts; `ms` is all of it.
+    `isolation` "host" says that no private namespace was to be had, and `notes` why.
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    address: str = ""
+    way: str = ""
+    ready: bool
+    stage: Point | Literal["interrupted"] | None = None
+    reason: str = ""
+    hint: str = ""
+    steps: tuple[Step, ...] = ()
+    tries: int = 0
+    ms: float | None = None
+    kernel: Kernel | None = None
+    os: Os | None = None
+    python: str | None = None
+    isolation: Literal["namespace", "host"] | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Examination(Frozen, frozen=True, kw_only=True):
+    """Every selected host exactly once, in inventory order. `started` is UTC, RFC 3339; `fleetaudit` a version."""
+
+    format: Literal["fleetaudit-doctor/1"] = "fleetaudit-doctor/1"
+    fleetaudit: str
+    started: str
+    inventory: tuple[str, ...] = ()
+    limit: str | None = None
+    hosts: tuple[Visit, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every host is."""
+        return all(visit.ready for visit in self.hosts)
+
+
+def encode(examination: Examination) -> bytes:
+    """Returns it as JSON, with a line's end."""
+    return msgspec.json.encode(examination) + b"\n"
+
+
+def json_schema() -> bytes:
+    """Returns the JSON Schema of an examination, as `fleetaudit/schema/doctor.schema.json` has it."""
+    return schema_of(Examination, "fleetaudit-doctor/1")

@@ -1,0 +1,226 @@
+"""Hosts that were looked over, for a terminal: one host as a story, several as a table and the causes below it.
+
+Rules: pure, and plain text; every state is a word. What a host or an inventory said passes `safe`. A command to type
+is on a line of its own and is never wrapped.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ..doctor import POINTS, Cause, Examination, Point, Step, Visit, causes_of
+from .lines import counted, hosts_in_words, safe, wrapped
+
+FAIL = "✗ FAIL"
+_WORDS = {"passed": "ok", "failed": FAIL, "not needed": "–", "not reached": "not reached", "not told": "not told"}
+_STOPPED = {"inventory": "and cannot be tried", "interrupted": "the check was interrupted"}
+_SHORT: dict[str, str] = {
+    "host key": "host\nkey",
+    "authenticate": "authen-\nticate",
+    "interpreter": "inter-\npreter",
+    "namespaces": "name-\nspaces",
+}
+_LEGEND = "A time, version or ok: passed.  –: not needed.  ?: not told.  Empty: not reached."
+_LEAST_NAME = 12
+
+
+def duration(ms: float | None) -> str:
+    """Returns a time in three digits at most: "0.4 ms", "12 ms", "1.3 s", "2 min"."""
+    if ms is None:
+        return ""
+    if ms < 9.95:
+        return f"{ms:.1f} ms"
+    if ms < 999.5:
+        return f"{ms:.0f} ms"
+    return f"{ms / 1000:.1f} s" if ms < 99_950 else f"{ms / 60_000:.0f} min"
+
+
+def progress(visit: Visit) -> str:
+    """Returns the one line that tells of a host as it comes in."""
+    if visit.ready:
+        return f"{safe(visit.name)}: ready in {duration(visit.ms)}"
+    return f"{safe(visit.name)}: NOT ready: {visit.stage}: {safe(visit.reason, 300)}"
+
+
+# ---- one host ------------------------------------------------------------------------------------------------------
+
+
+def story(visit: Visit, *, width: int, next_: str) -> str:
+    """Returns one host's stages, a line each, and the next command to type: the host's hint, or `next_` where it is
+    ready."""
+    took = f" {'in' if visit.ready else 'after'} {duration(visit.ms)}" if visit.ms is not None else ""
+    tries = f", at attempt {visit.tries}" if visit.tries > 1 else ""
+    verdict = "ready" if visit.ready else f"NOT ready, {_STOPPED.get(visit.stage or '', f'stopped at {visit.stage}')}"
+    lines = [f"{safe(visit.name)}: {verdict}{took}{tries}", ""]
+    for step in visit.steps:
+        lines += _step(step, width)
+        if step.state == "failed":
+            lines += wrapped([safe(visit.reason)], width, "      ")
+    if visit.stage == "interrupted":
+        lines += ["", *wrapped([safe(visit.reason)], width)]
+    if visit.kernel:
+        kernel = f"kernel {safe(visit.kernel.release)} ({safe(visit.kernel.version)}) {safe(visit.kernel.machine)}"
+        system = f", {safe(visit.os.pretty_name)}" if visit.os and visit.os.pretty_name else ""
+        lines += ["", *wrapped([kernel + system], width, "  ")]
+    if visit.isolation == "host":
+        lines += wrapped(
+            ["A run would measure in the host's own namespace, with its firewall in the way."], width, "  "
+        )
+    hint = next_ if visit.ready else visit.hint
+    if hint:
+        lines += ["", f"next:  {safe(hint)}"]
+    return _text(lines)
+
+
+def _step(step: Step, width: int) -> list[str]:
+    head = f"  {step.stage:12}  {_WORDS[step.state]:6}  {duration(step.ms):>7}  "
+    if not step.found:
+        return [head]
+    return textwrap.wrap(
+        safe(step.found),
+        max(width, len(head) + 30),
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+# ---- several -------------------------------------------------------------------------------------------------------
+
+
+def table(examination: Examination, *, width: int, next_: str, problems_only: bool = False) -> str:
+    """Returns a row a host, then why hosts are not ready, each cause with its next command; `next_` where all are.
+
+    `problems_only` leaves out what is ready, so the text may be empty.
+    """
+    visits = examination.hosts
+    shown = [visit for visit in visits if not (problems_only and visit.ready)]
+    if not shown:
+        return ""
+    lines = _rows(shown, width)
+    lines += [""] if problems_only else ["", *wrapped([_LEGEND], width), ""]
+    lines += [*_causes(causes_of(visits), width)]
+    if not problems_only:
+        lines += _limited(visits, width)
+        ready = sum(visit.ready for visit in visits)
+        lines += [f"{counted(len(visits), 'host')}: {ready:,} ready, {len(visits) - ready:,} not ready."]
+        if ready == len(visits):
+            lines += ["", f"next:  {safe(next_)}"]
+    return _text(lines)
+
+
+class _Column(NamedTuple):
+    head: str
+    cells: list[str]
+    width: int
+    left: bool = False
+
+    @classmethod
+    def of(cls, head: str, cells: list[str], *, left: bool = False) -> _Column:
+        """Returns the column, as wide as its widest line: there are ten thousand."""
+        return cls(head, cells, max(map(len, (*head.split("\n"), *cells))), left)
+
+
+def _rows(visits: Sequence[Visit], width: int) -> list[str]:
+    """The table in the widest form that fits: with totals and kernels, with whole headings, with folded ones."""
+    names = [safe(visit.name) for visit in visits]
+    stages = [(point, [_cell(visit, point) for visit in visits]) for point in POINTS[1:]]
+    whole = [_Column.of(point, cells) for point, cells in stages]
+    folded = [_Column.of(_SHORT.get(point, point), cells) for point, cells in stages]
+    total = _Column.of("total", [duration(visit.ms) for visit in visits])
+    kernel = _Column.of(
+        "kernel", [safe(visit.kernel.release, 40) if visit.kernel else "" for visit in visits], left=True
+    )
+    longest = max(map(len, names))
+    layouts = ([*whole, total, kernel], [*folded, total, kernel], [*whole, total], [*folded, total], whole, folded)
+    columns = next((layout for layout in layouts if _breadth(layout) + longest <= width), folded)
+    room = min(longest, max(_LEAST_NAME, width - _breadth(columns)))
+    lines = _heading(columns, room)
+    for i, (visit, name) in enumerate(zip(visits, names, strict=True)):
+        unplaced = next((point for point in ("inventory", "interrupted") if visit.stage == point), None)
+        cells = f"  {FAIL}: {unplaced}" if unplaced else "".join(_padded(c, c.cells[i]) for c in columns)
+        if len(name) > room:  # on a line of its own: two long names often differ in their last letters alone
+            lines.append(name)
+            name = ""
+        lines.append(f"{name:{room}}{cells}")
+    return lines
+
+
+def _breadth(columns: Iterable[_Column]) -> int:
+    return sum(column.width + 2 for column in columns)
+
+
+def _padded(column: _Column, text: str) -> str:
+    return "  " + (text.ljust(column.width) if column.left else text.rjust(column.width))
+
+
+def _heading(columns: Sequence[_Column], room: int) -> list[str]:
+    heads = [column.head.split("\n") for column in columns]
+    deep = max(map(len, heads))
+    lines = list[str]()
+    for row in range(deep):
+        cells = ((["", *head] if len(head) < deep else head)[row] for head in heads)
+        name = "host" if row == deep - 1 else ""
+        lines.append(f"{name:{room}}" + "".join(map(_padded, columns, cells)))
+    return lines
+
+
+def _cell(visit: Visit, point: Point) -> str:
+    """One stage of one host in few letters; that of the jump hosts on the way is in it."""
+    steps = [step for step in visit.steps if step.stage == point]
+    states = {step.state for step in steps}
+    if "failed" in states:
+        return FAIL
+    beyond = visit.stage in POINTS and POINTS.index(point) > POINTS.index(visit.stage)
+    if beyond or not steps or "not reached" in states:
+        return ""
+    if states == {"not needed"}:
+        return "–"
+    if states == {"not told"}:
+        return "?"
+    if point == "interpreter" and visit.python:
+        return safe(visit.python.split()[0], 12) if visit.python.split() else "ok"
+    if point == "namespaces":
+        return "private" if visit.isolation == "namespace" else "host's"
+    return _time(steps)
+
+
+def _time(steps: Sequence[Step]) -> str:
+    told = [step.ms for step in steps if step.ms is not None]
+    return duration(sum(told)) if told else "ok"
+
+
+def _causes(causes: Sequence[Cause], width: int) -> list[str]:
+    if not causes:
+        return []
+    lines = [f"Not ready: {counted(sum(cause.hosts.count for cause in causes), 'host')}", ""]
+    for cause in causes:
+        lines += wrapped([f"{hosts_in_words(cause.hosts)}: {cause.stage}: {safe(cause.reason)}"], width, "  ")
+        if cause.hint:
+            whose = f" ({safe(cause.first)})" if cause.hosts.count > 1 else ""
+            lines.append(f"    next{whose}:  {safe(cause.hint)}")  # not wrapped: it is there to be copied
+        lines.append("")
+    return lines
+
+
+def _limited(visits: Sequence[Visit], width: int) -> list[str]:
+    """The hosts that are ready and would be measured in their own namespace, by why."""
+    from ..folding import fold
+
+    reasons = dict[str, list[str]]()
+    for visit in visits:
+        if visit.isolation == "host":
+            reasons.setdefault(next(iter(visit.notes), ""), []).append(visit.name)
+    if not reasons:
+        return []
+    lines = ["Ready, but a run would measure in the host's own namespace, with its firewall in the way:"]
+    for reason, names in reasons.items():
+        lines += wrapped([f"{hosts_in_words(fold(names))}: {safe(reason)}"], width, "  ")
+    return [*lines, ""]
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(line.rstrip() + "\n" for line in lines)
