@@ -1,6 +1,7 @@
 """Text in, plain values out, each of which knows its line: YAML as PyYAML's SafeLoader means it, but stricter.
 
-Rules: only `load` touches a file. Values are YAML 1.1's, exactly as SafeLoader gives them (0022 is 18, yes is True).
+Rules: only `load` and `contents` touch a file, and never one that could make them wait. Values are YAML 1.1's, exactly
+as SafeLoader gives them (0022 is 18, yes is True).
 What SafeLoader passes over in silence is refused with file, line and column: duplicate keys, several documents, empty
 ones; so is what could run code or exhaust memory. No message repeats a value, because a value may be a secret.
 
@@ -11,9 +12,12 @@ The events of libyaml's parser are read, not its nodes: composing nodes recurses
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import operator
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +34,9 @@ MAX_FILE = 64 * 1024 * 1024
 MAX_DEPTH = 100
 """How deep lists and mappings may nest."""
 MAX_NODES = 5_000_000
-"""How many values a document may have once every alias and merge key is written out."""
+"""How many values a document may have once every alias and merge key is written out; a long text counts as several."""
+MAX_NUMBER = 1000
+"""How many characters a number may have: Python takes quadratic time for longer ones, and refuses to print them."""
 
 ValuePath = Sequence[str | int]
 """Where a value is in a document: keys and indexes from the root."""
@@ -104,11 +110,29 @@ def load(path: Path, *, tags: Mapping[str, Callable[[str], Any]] | None = None) 
     Raises `NothingToDoError` where the file is missing or cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
+        data = contents(path)
     except OSError as e:
         raise NothingToDoError(f"{path}: {e.strerror or e}") from e
     return parse(decode_utf8(data, source=str(path)), source=str(path), tags=tags)
+
+
+def contents(path: Path) -> bytes:
+    """Returns the bytes of a file, at most one more than `MAX_FILE`; raises OSError, also for a pipe or a device.
+
+    Opening a FIFO would wait for whoever writes to it, and opening a device may do something.
+    """
+    _refuse_special(path.stat())
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(fd, "rb") as file:
+        _refuse_special(os.fstat(fd))  # it may have become another file meanwhile
+        return file.read(MAX_FILE + 1)
+
+
+def _refuse_special(info: os.stat_result) -> None:
+    if stat.S_ISDIR(info.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(info.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, and no file")
 
 
 def decode_utf8(data: bytes, *, source: str) -> str:
@@ -168,6 +192,12 @@ def _syntax_error(e: yaml.MarkedYAMLError, text: str, source: str) -> InputError
     elif "mapping values are not allowed" in problem:
         hint = "quote a value that contains “: ”, or look at the indentation"
     return InputError(problem, source=source, line=line, column=column, hint=hint)
+
+
+def shown(name: object, most: int = 80) -> str:
+    """Returns a key or a name for a message: one of a megabyte is cut, so that the message can be read."""
+    text = str(name)
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 class _Frame:
@@ -274,14 +304,14 @@ class _Builder:
     def _alias(self, event: Any) -> None:
         where = _position(event)
         if event.anchor in self._open_anchors:
-            raise self._fail(f"the alias *{event.anchor} is inside of what it names", where)
+            raise self._fail(f"the alias *{shown(event.anchor)} is inside of what it names", where)
         if event.anchor not in self._anchors:
-            raise self._fail(f"the alias *{event.anchor} names nothing above", where)
+            raise self._fail(f"the alias *{shown(event.anchor)} names nothing above", where)
         value, size = self._anchors[event.anchor]
         self._add(value, where, size)
 
     def _scalar(self, event: Any) -> None:
-        where = _position(event)
+        where, size = _position(event), 1 + len(event.value) // 64
         plain = event.tag is None and event.implicit[0]
         if plain and event.value in self._plain:
             value = self._plain[event.value]
@@ -290,8 +320,8 @@ class _Builder:
             if plain:
                 self._plain[event.value] = value
         if event.anchor is not None:
-            self._anchors[event.anchor] = (value, 1)
-        self._add(value, where, 1)
+            self._anchors[event.anchor] = (value, size)
+        self._add(value, where, size)
 
     def _value_of(self, event: Any, where: _Where) -> Any:
         tag: str = event.tag if event.tag not in (None, "!") else _resolve(event)
@@ -304,6 +334,10 @@ class _Builder:
         construct = _CONSTRUCTORS.get(tag)
         if construct is None:
             raise self._unknown_tag(tag, where)
+        if tag in _NUMBERS and len(event.value) > MAX_NUMBER:
+            raise self._fail(
+                f"a number of more than {MAX_NUMBER} characters", where, "quote it, if it is meant as text"
+            )
         try:
             return construct(self._constructor, yaml.ScalarNode(tag, event.value))
         except (ValueError, LookupError, OverflowError, yaml.YAMLError) as e:
@@ -311,7 +345,7 @@ class _Builder:
             raise self._fail(f"this looks like a {name} and is none", where, "quote it, if it is meant as text") from e
 
     def _unknown_tag(self, tag: str, where: _Where) -> InputError:
-        name = "!!" + tag.removeprefix(_PREFIX) if tag.startswith(_PREFIX) else tag
+        name = shown("!!" + tag.removeprefix(_PREFIX) if tag.startswith(_PREFIX) else tag)
         if name == "!!value":
             return self._fail("a lone “=” is no value in YAML 1.1", where, "quote it")
         if name.startswith("!!python/"):
@@ -358,7 +392,7 @@ class _Builder:
         if key in frame.places:
             line, column = frame.places[key][:2]
             raise self._fail(
-                f"the key “{key}” is here for the second time; the first is in line {line}, column {column}",
+                f"the key “{shown(key)}” is here for the second time; the first is in line {line}, column {column}",
                 where,
                 "remove one, or join the two",
             )
@@ -381,6 +415,7 @@ _CONSTRUCTORS: dict[str, Callable[[SafeConstructor, yaml.ScalarNode], Any]] = {
     _PREFIX + "binary": SafeConstructor.construct_yaml_binary,
     _PREFIX + "timestamp": SafeConstructor.construct_yaml_timestamp,
 }
+_NUMBERS = (_PREFIX + "int", _PREFIX + "float")
 _RESOLVERS: dict[str | None, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
 
 
@@ -399,7 +434,7 @@ def _tag_of(text: str) -> str:
 def plain_value(text: str) -> Any:
     """Returns what YAML 1.1 makes of `text` where it stands unquoted and without a tag."""
     tag = _tag_of(text)
-    construct = _CONSTRUCTORS.get(tag)
+    construct = None if tag in _NUMBERS and len(text) > MAX_NUMBER else _CONSTRUCTORS.get(tag)
     return text if construct is None else construct(SafeConstructor(), yaml.ScalarNode(tag, text))
 
 

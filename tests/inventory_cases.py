@@ -306,3 +306,34 @@ CASES: dict[str, Files] = {
     **{f"program: {name}": files for name, files in PROGRAMS.items()},
 }
 """Every inventory of the corpus, by name."""
+
+REFUSED: dict[str, Files] = {
+    "a key of a group that Ansible passes over": _yaml("web: {hosts: {a: }, hotss: {b: }}\n"),
+    "a group that is text, whose hosts Ansible drops": _yaml("web: a\ndb: {hosts: {b: }}\n"),
+    "hosts as a list, which Ansible drops": _yaml("web: {hosts: [a]}\ndb: {hosts: {b: }}\n"),
+    "a duplicate key, of which Ansible drops the first": _yaml("web: {hosts: {a: }}\nweb: {hosts: {b: }}\n"),
+    "a group written as a host": _yaml("all: {hosts: {web: {hosts: {a: }}}}\n"),
+    "one name for a host and a group": _yaml("all: {hosts: {web: }, children: {web: {hosts: {a: }}}}\n"),
+    "lines that fold into one name": _yaml("web:\n  hosts:\n    a\n    b\n"),
+    "a second document": _yaml("web: {hosts: {a: }}\n---\ndb: {hosts: {b: }}\n"),
+    "a port that comes too late": _ini("[web]\na\n[db]\na:2222\n"),
+    "a range that ends before it begins": _ini("[web]\nweb[5:1]\n[db]\nb\n"),
+    "a range of more than 100,000 names": _ini("h[1:200000]\n"),
+    "“ungrouped” in another group": _ini("[ungrouped]\nu\n[p:children]\nungrouped\n[p]\na\n"),
+    "a loop of groups": _ini("[a:children]\nb\n[b:children]\na\n[a]\nh\n"),
+    "a variable set twice in a line": _ini("a x=1 x=2\n"),
+    "a variables file that another one hides": _with(
+        _ini("[web]\na\n"), **{"group_vars__web.yml": "v: 1\n", "group_vars__web__more.yml": "v: 2\n"}
+    ),
+    "no host at all": _ini("[web]\n"),
+    "an empty source": _yaml("# nothing\n"),
+    "TOML": {"@hosts.toml": "[web.hosts.a]\n"},
+    "the configuration of a plugin": _yaml("plugin: ansible.builtin.constructed\nstrict: false\n"),
+    "a tag that runs code": _yaml("web: {hosts: {a: {x: !!python/object/apply:os.getpid []}}}\n"),
+    "an encrypted file without its password": _yaml("$ANSIBLE_VAULT;1.1;AES256\n3132\n"),
+    "a listing without the variables of its hosts": {"@hosts.json": '{"web": ["a"]}'},
+    "a character in a name that one cannot see": _yaml('web: {hosts: {"a\\u202eb": }}\n'),
+    "a number of thousands of digits": _yaml(f"web: {{hosts: {{a: {{x: 0x{'f' * 5000}}}}}}}\n"),
+    "groups nested deeper than 100": _ini("".join(f"[g{n}:children]\ng{n + 1}\n" for n in range(120)) + "[g120]\nh\n"),
+}
+"""Inventories that are refused on purpose, by the reason."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -326,3 +327,20 @@ def test_any_tree_is_an_inventory_or_an_error_for_the_user(tree: object) -> None
     except InputError:
         return
     assert set(inventory.groups["all"]) == {host.name for host in inventory.hosts}
+
+
+def test_what_a_group_sets_is_not_copied_for_each_of_its_hosts_and_reads_as_if_it_were(tmp_path: Path) -> None:
+    shared = "".join(f"    shared_{n}: {n}\n" for n in range(40))
+    hosts = "".join(f"    h{n}: {{own: {n}, shared_3: mine}}\n" for n in range(3))
+    (tmp_path / "hosts.yml").write_text(f"all:\n  vars:\n{shared}  hosts:\n{hosts}")
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars" / "h1.yml").write_text("own: beside\n")
+    variables = [host.variables for host in load_inventory([str(tmp_path / "hosts.yml")]).hosts]
+    copied = {f"shared_{n}": n for n in range(40)} | {"shared_3": "mine"}
+    assert [dict(found) for found in variables] == [copied | {"own": own} for own in (0, "beside", 2)]
+    assert variables[0] == copied | {"own": 0}
+    assert list(variables[0]) == list(copied | {"own": 0})
+    assert len(variables[0]) == 41
+    assert ("own" in variables[0], "shared_9" in variables[0], "none" in variables[0]) == (True, True, False)
+    assert (variables[0].get("shared_3"), variables[0].get("none"), variables[0].get("none", 1)) == ("mine", None, 1)
+    assert sys.getsizeof(variables[0]) < 100

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fleetaudit.errors import FleetauditError
+from fleetaudit.errors import FleetauditError, InputError
 from fleetaudit.inventory import load_inventory
 from fleetaudit.inventory.patterns import select
 from fleetaudit.inventory.printing import as_graph, as_host, as_list
 from fleetaudit.inventory.vault import load_vault
 from fleetaudit.model import Inventory
 
-from .inventory_cases import CASES, Files
+from .inventory_cases import CASES, REFUSED, Files
+from .inventory_score import MADE_UP, MADE_UP_REFUSED, SAME, VERSION
+from .inventory_score import REFUSED as WHY
 
+Say = Callable[[str, object], None]
 DATA = Path(__file__).parent / "data" / "inventories"
 CORPUS = sorted(DATA.glob("*.yml"))
 
@@ -31,8 +35,11 @@ CORPUS = sorted(DATA.glob("*.yml"))
 class Ansible:
     """A running Ansible that answers command lines of ansible-inventory."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], home: Path) -> None:
         self._process = process
+        found = re.search(r"\[core ([^]]+)\]", self.says(home, "--version"))
+        assert found
+        self.version = found[1]
 
     def says(self, folder: Path, *arguments: str) -> str:
         """Returns what ansible-inventory prints when it is run in `folder`; "" where it fails."""
@@ -60,7 +67,7 @@ def ansible(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansible]:
         stdout=subprocess.PIPE,
         encoding="utf-8",
     ) as process:
-        yield Ansible(process)
+        yield Ansible(process, home)
         assert process.stdin
         process.stdin.close()
 
@@ -121,14 +128,33 @@ def test_a_listing_is_an_inventory_that_says_the_same(path: Path) -> None:
 @pytest.mark.conformance
 @pytest.mark.parametrize("name", CASES)
 def test_an_inventory_is_what_it_is_to_ansible(
-    name: str, tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch, record_property: Say
 ) -> None:
     files, sources = CASES[name], sources_of(CASES[name])
     write(files, tmp_path)
-    inventory = load(tmp_path, sources, monkeypatch)
-    assert as_list(inventory, everybody(inventory)) == ansible.says(tmp_path, *words(sources, "--list"))
+    record_property(VERSION, ansible.version)
+    theirs = ansible.says(tmp_path, *words(sources, "--list"))
+    try:
+        inventory = load(tmp_path, sources, monkeypatch)
+        ours = as_list(inventory, everybody(inventory))
+    except FleetauditError as e:
+        ours = str(e)
+    record_property(SAME, int(ours == theirs))
+    assert ours == theirs
     if name.startswith(("yaml", "several", "program")):  # the graph shows nothing that the listing does not
         assert as_graph(inventory) == ansible.says(tmp_path, *words(sources, "--graph"))
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_is_refused_on_purpose_is_refused_with_its_source_and_counted(
+    reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Say
+) -> None:
+    write(REFUSED[reason], tmp_path)
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, sources_of(REFUSED[reason]), monkeypatch)
+    assert caught.value.source
+    record_property(WHY, reason)
 
 
 @pytest.mark.conformance
@@ -177,6 +203,7 @@ def test_encrypted_files_are_read_and_encrypted_values_stay_so(
 
 # ---- made up -------------------------------------------------------------------------------------------------------
 
+LETTERS = "abcd"
 GROUPS, HOSTS = st.sampled_from(["all", "a", "b", "c", "d"]), st.sampled_from(["h1", "h2", "h3:22", "h[4:5]", "h6"])
 SCALARS = st.sampled_from(["1", "1.", "0022", "True", "yes", "x", "'x y'", "1,2", "[1, 'a']", "{'k': 1}", "12:30", "~"])
 NAMES = st.sampled_from(["v", "w", "ansible_group_priority", "ansible_user"])
@@ -198,27 +225,38 @@ def quoted(text: str) -> str:
 HOST_LINES = st.tuples(HOSTS, st.lists(SETTINGS, max_size=2, unique_by=lambda s: s[0])).map(
     lambda found: " ".join([found[0], *(f"{name}={quoted(value)}" for name, value in found[1])])
 )
+# A group has only later ones in it, and each has a section: loops and forgotten sections are refused, and not compared.
+CHILDREN = st.sampled_from(["all", "a", "b", "c"]).flatmap(
+    lambda parent: section(":children", st.sampled_from(LETTERS[LETTERS.find(parent) + 1 :]), st.just(parent))
+)
 INI_TEXTS = st.lists(
-    section("", HOST_LINES)
-    | section(":children", st.sampled_from(["a", "b", "c", "d"]))
-    | section(":vars", SETTINGS.map(" = ".join)),
+    section("", HOST_LINES) | CHILDREN | section(":vars", SETTINGS.map(" = ".join)),
     min_size=1,
     max_size=8,
-).map("".join)
+).map(lambda sections: "".join(["h0\n", *sections, *(f"[{letter}]\n" for letter in LETTERS)]))
 
 VALUES = st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["x", "0022", "yes", "12:30", "", "1e3", "ü"])
 MAPPINGS = st.dictionaries(st.sampled_from(["v", "w", "x"]), VALUES | st.lists(VALUES, max_size=2), max_size=3)
-TREES: st.SearchStrategy[dict[str, Any]] = st.deferred(
-    lambda: st.fixed_dictionaries(
-        {},
-        optional={
-            "hosts": st.dictionaries(HOSTS, st.none() | MAPPINGS, max_size=3),
-            "vars": MAPPINGS,
-            "children": st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), st.none() | TREES, max_size=2),
-        },
-    )
-)
-FORESTS = st.dictionaries(GROUPS, st.none() | TREES, min_size=1, max_size=4).map(json.dumps)
+
+
+@st.composite
+def trees(draw: st.DrawFn, name: str) -> dict[str, Any] | None:
+    """Returns a group's body; only later groups are in it, because a loop is refused."""
+    later = LETTERS[LETTERS.find(name) + 1 :]
+    hosts = draw(st.none() | st.dictionaries(HOSTS, st.none() | MAPPINGS, max_size=3))
+    below = draw(st.lists(st.sampled_from(later), unique=True, max_size=2)) if later else []
+    body = {"hosts": hosts, "vars": draw(MAPPINGS), "children": {child: draw(trees(child)) for child in below}}
+    kept = draw(st.sets(st.sampled_from(sorted(body))))
+    return {key: body[key] for key in sorted(kept)} or None
+
+
+@st.composite
+def forests(draw: st.DrawFn) -> str:
+    """Returns an inventory with a host at least, as JSON, and so as YAML."""
+    names = draw(st.lists(GROUPS, unique=True, max_size=4))
+    return json.dumps({"z": {"hosts": {"h0": None}}, **{name: draw(trees(name)) for name in names}})
+
+
 BESIDE = st.dictionaries(
     st.sampled_from([f"group_vars/{g}" for g in ("all", "a", "b", "c")] + ["host_vars/h1", "host_vars/h4.yml"]),
     MAPPINGS.map(json.dumps),
@@ -226,38 +264,49 @@ BESIDE = st.dictionaries(
 )
 
 
-def assert_alike(files: dict[str, str], folder: Path, ansible: Ansible, sources: Sequence[str]) -> None:
+def assert_alike(
+    files: dict[str, str], folder: Path, ansible: Ansible, sources: Sequence[str], record_property: Say
+) -> None:
     write(files, folder)
     try:
         inventory = load_inventory([str(folder / source) for source in sources])
     except FleetauditError:
+        record_property(MADE_UP_REFUSED, 1)
         return  # stricter than Ansible, on purpose; what is refused is held in test_inventory
-    ours, arguments = as_list(inventory, everybody(inventory)), words(sources, "--list")
-    assert ours == ansible.says(folder, *arguments)
+    ours, theirs = as_list(inventory, everybody(inventory)), ansible.says(folder, *words(sources, "--list"))
+    record_property(MADE_UP, (int(ours == theirs), 1))
+    assert ours == theirs
 
 
-MADE_UP = settings(
+MANY = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
 @pytest.mark.conformance
-@MADE_UP
+@pytest.mark.timeout(300)
+@MANY
 @given(text=INI_TEXTS, beside=BESIDE)
 def test_any_ini_that_is_read_is_what_it_is_to_ansible(
-    text: str, beside: dict[str, str], ansible: Ansible, tmp_path_factory: pytest.TempPathFactory
+    text: str, beside: dict[str, str], ansible: Ansible, tmp_path_factory: pytest.TempPathFactory, record_property: Say
 ) -> None:
-    assert_alike({"@hosts": text, **beside}, tmp_path_factory.mktemp("ini"), ansible, ["hosts"])
+    assert_alike({"@hosts": text, **beside}, tmp_path_factory.mktemp("ini"), ansible, ["hosts"], record_property)
 
 
 @pytest.mark.conformance
-@MADE_UP
-@given(one=FORESTS, two=FORESTS, beside=BESIDE)
+@pytest.mark.timeout(300)
+@MANY
+@given(one=forests(), two=forests(), beside=BESIDE)
 def test_any_two_trees_that_are_read_are_what_they_are_to_ansible(
-    one: str, two: str, beside: dict[str, str], ansible: Ansible, tmp_path_factory: pytest.TempPathFactory
+    one: str,
+    two: str,
+    beside: dict[str, str],
+    ansible: Ansible,
+    tmp_path_factory: pytest.TempPathFactory,
+    record_property: Say,
 ) -> None:
     files = {"@one.json": one, "@two.yml": two, **beside}
-    assert_alike(files, tmp_path_factory.mktemp("trees"), ansible, ["one.json", "two.yml"])
+    assert_alike(files, tmp_path_factory.mktemp("trees"), ansible, ["one.json", "two.yml"], record_property)
 
 
 def facts(inventory: Inventory) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.inventory.templates import MAX_RESULT, MAX_TEMPLATE, Renderer, TemplateProblem
+from fleetaudit.inventory.bounds import MAX_RESULT
+from fleetaudit.inventory.templates import MAX_TEMPLATE, Renderer, TemplateProblem
 from fleetaudit.inventory.values import Unsafe, Vaulted
 from fleetaudit.inventory.vault import Vault
 from fleetaudit.model import Host, Inventory

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -269,6 +272,36 @@ def test_writers_that_are_killed_leave_a_file_that_the_next_one_can_use(tmp_path
     assert lines[-2:] == [f"host9000000 {text_of(9 * 10**6)}", ""]
     whole = [line for line in lines if line]
     assert all(line == f"{line.split()[0]} {text_of(int(line.split()[0][4:]))}" for line in whole)
+
+
+def test_of_fifty_writers_those_who_are_killed_at_any_moment_cost_no_other_a_line(tmp_path: Path) -> None:
+    ours, each = tmp_path / "accepted", 40
+    moments = random.Random(20160)
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=accept, args=(str(ours), n * each, each)) for n in range(50)]
+    for w in writers:
+        w.start()
+    doomed = moments.sample(writers, 25)
+    sizes = sorted(moments.randrange(1, 60_000) for _ in doomed)
+
+    def grown(size: int) -> bool:
+        return ours.exists() and ours.stat().st_size >= size
+
+    for w, size in zip(doomed, sizes, strict=True):
+        wait_for(partial(grown, size), "the writers to be at it", 60)
+        w.kill()
+    for w in writers:
+        w.join(60)
+    assert all(w.exitcode == 0 for w in writers if w not in doomed)
+    # Without one who died in the middle the test would show nothing.
+    assert any(w.exitcode == -signal.SIGKILL for w in doomed)
+    lines = ours.read_text().split("\n")
+    assert lines.pop() == ""
+    assert all(line == f"{line.split()[0]} {text_of(int(line.split()[0][4:]))}" for line in lines)
+    written = Counter(line.split()[0] for line in lines)
+    kept = [f"host{n * each + i}" for n, w in enumerate(writers) if w not in doomed for i in range(each)]
+    assert [written[name] for name in kept] == [1] * len(kept)
+    assert max(written.values()) == 1
 
 
 def test_half_a_line_is_passed_over_and_the_next_one_begins_anew(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace as replace_fields
 
 from ..inventory import load_inventory
 from ..inventory.connection import ConnectionOptions, target_of
+from ..inventory.layered import above
 from ..inventory.patterns import select
 from ..inventory.settings import Settings, load_settings
 from ..inventory.vault import Vault, load_vault
@@ -63,7 +64,7 @@ def _with_extra(inventory: Inventory, extra: Mapping[str, str]) -> Inventory:
     origins = dict.fromkeys(extra, "-e")
     hosts = (
         replace_fields(
-            host, variables={**host.variables, **extra}, variable_origins={**host.variable_origins, **origins}
+            host, variables=above(extra, host.variables), variable_origins=above(origins, host.variable_origins)
         )
         for host in inventory.hosts
     )

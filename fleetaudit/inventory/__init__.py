@@ -16,12 +16,14 @@ a host that is silently missing, or reached in another way than Ansible would, i
     beside.py        group_vars and host_vars beside a source
     values.py        what `!vault` and `!unsafe` make
     vault.py         opens what ansible-vault encrypted
-    templates.py     Jinja2 in values, in a sandbox
+    templates.py     Jinja2 in values, rendered for a host
+    sandbox.py       what of Jinja2 there is
+    bounds.py        how much a template may do
     settings.py      ansible.cfg
     way_out.py       what to type where something is not read
     patterns.py      what --limit and `hosts:` select
     connection.py    a host's variables become its target
-    ssh_arguments.py which arguments for OpenSSH may be let be
+    ssh_arguments.py which arguments for OpenSSH may be let be, and which only it can follow
     printing.py      an inventory as `ansible-inventory` prints it
 """
 

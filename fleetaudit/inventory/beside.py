@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..yamlfile import MAX_FILE, Document, decode_utf8, parse
+from ..yamlfile import Document, contents, decode_utf8, parse
 from .draft import Draft, Layer
 from .json_text import parse_json
 from .values import TAGS
@@ -75,7 +75,7 @@ def _entries(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as e:
-        raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
+        raise _unreadable(folder, e) from e
     if not there:
         return
     for name in names:
@@ -91,17 +91,35 @@ def _entries(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
 
 
 def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as e:
+        raise _unreadable(file, e) from e
+
+
+def _unreadable(path: Path, e: OSError) -> InputError:
+    return InputError(f"cannot be read: {e.strerror or e}", source=str(path))
+
+
+def _listed(folder: Path) -> list[Path] | None:
+    """Returns what is in a folder, by name; None for what is none."""
+    try:
+        return sorted(folder.iterdir(), key=lambda path: path.name) if folder.is_dir() else None
+    except OSError as e:
+        raise _unreadable(folder, e) from e
 
 
 def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
     """Yields the files at and below `entry` that hold variables, in Ansible's order."""
-    if not entry.is_dir():
+    inside = _listed(entry)
+    if inside is None:
         yield entry
         return
     if depth > _MAX_DEPTH:
         raise InputError(f"folders nested deeper than {_MAX_DEPTH}", source=str(entry), hint="look for a loop of links")
-    for inner in sorted(entry.iterdir(), key=lambda path: path.name):
+    for inner in inside:
         if inner.name.startswith(".") or inner.name.endswith("~"):
             continue
         if inner.is_dir():
@@ -113,10 +131,9 @@ def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
 
 def _document(file: Path, vault: Vault) -> Document:
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
+        data = contents(file)
     except OSError as e:
-        raise InputError(f"cannot be read: {e.strerror or e}", source=str(file)) from e
+        raise _unreadable(file, e) from e
     text = decode_utf8(decrypted_file(data, vault, source=str(file)), source=str(file))
     return parse_json(text, source=str(file)) or parse(text, source=str(file), tags=TAGS, empty={})
 

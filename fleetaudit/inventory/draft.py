@@ -16,6 +16,17 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..model import Group, Host, Inventory
+from ..yamlfile import shown
+from .layered import above
+
+MAX_HOSTS = 250_000
+"""How many hosts an inventory may have."""
+MAX_ENTRIES = 5_000_000
+"""How many hosts in groups, groups in groups and variables of hosts may be written, ranges written out."""
+MAX_DEPTH = 100
+"""How deep groups may be in one another."""
+_LOOP_SHOWN = 10
+_SPLIT = "shorten its ranges, or split it and audit one part after the other"
 
 
 class Origin(NamedTuple):
@@ -71,6 +82,8 @@ class Draft:
         self._groups["ungrouped"].parents["all"] = None
         self._hosts = dict[str, _Host]()
         self._layers = list[Layer]()
+        self._entries = 0
+        self._place = "", self._groups["all"].origin  # of the variable that was set last: a range sets it often
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -104,23 +117,27 @@ class Draft:
             raise at.error(
                 "“ungrouped” is for hosts in no group: it has no children and is in none", "use another name"
             )
+        self._count(at)
         self._groups[parent].children.setdefault(child, at)
         self._groups[child].parents[parent] = None
 
     def host(self, name: str, group: str, port: int | None, at: Origin, *, listed: bool = False) -> None:
         """Puts a host into a group; `listed` says that it comes from a `host,host,` list and not from a file."""
+        self._count(at)
         host = self._hosts.get(name)
         if host is None:
+            if len(self._hosts) >= MAX_HOSTS:
+                raise at.error(f"more than {MAX_HOSTS} hosts", _SPLIT)
             host = self._hosts[name] = _Host(at, port, listed)
             if port is not None:
                 host.variables["ansible_port"], host.origins["ansible_port"] = port, str(at)
         elif port is not None and port != host.port:
             # Ansible takes the port of the first mention and drops this one.
             raise at.error(
-                f"the port {port} of “{name}” comes too late: it is first mentioned, "
+                f"the port {port} of “{shown(name)}” comes too late: it is first mentioned, "
                 + (f"with port {host.port}" if host.port else "without one")
                 + f", in {host.origin}",
-                f"write ansible_port: {port} among the variables of “{name}”, once",
+                f"write ansible_port: {port} among the variables of “{shown(name)}”, once",
             )
         host.only_listed = host.only_listed and listed
         if not (listed and host.groups):
@@ -129,8 +146,11 @@ class Draft:
 
     def set_host(self, name: str, variable: str, value: Any, at: Origin) -> None:
         """Sets a variable of a host."""
+        self._count(at)
+        if at is not self._place[1]:
+            self._place = str(at), at
         host = self._hosts[name]
-        host.variables[variable], host.origins[variable] = value, str(at)
+        host.variables[variable], host.origins[variable] = value, self._place[0]
 
     def set_group(self, name: str, variable: str, value: Any, at: Origin) -> None:
         """Sets a variable of a group; `ansible_group_priority` is none, but orders the groups of one depth."""
@@ -142,6 +162,11 @@ class Draft:
             group.priority = int(value)
         except (TypeError, ValueError) as e:
             raise at.error("ansible_group_priority is no whole number", "write for example 10") from e
+
+    def _count(self, at: Origin) -> None:
+        self._entries += 1
+        if self._entries > MAX_ENTRIES:
+            raise at.error(f"more than {MAX_ENTRIES} entries, once ranges are written out", _SPLIT)
 
     def inventory(self, sources: Iterable[str], notes: tuple[str, ...] = ()) -> Inventory:
         """Returns the finished inventory; raises `InputError` for loops, ambiguous names, and where no host is."""
@@ -161,7 +186,7 @@ class Draft:
                 # Ansible gives the host's variables to the group.
                 group = self._groups[name].origin
                 raise host.origin.error(
-                    f"“{name}” is a host here and a group in {group}",
+                    f"“{shown(name)}” is a host here and a group in {group}",
                     "if the group is meant, it belongs below “children:”; otherwise give one of them another name",
                 )
 
@@ -176,7 +201,8 @@ class Draft:
         except graphlib.CycleError as e:
             loop: list[str] = e.args[1]
             at = self._groups[loop[0]].children[loop[1]]
-            raise at.error(f"a loop of groups: {' > '.join(loop)}", "take one of them out of the other") from e
+            named = " > ".join(map(shown, loop if len(loop) <= _LOOP_SHOWN else [*loop[:_LOOP_SHOWN], "…"]))
+            raise at.error(f"a loop of groups: {named}", "take one of them out of the other") from e
 
     def _finished(self, name: str, host: _Host, lineage: _Lineage) -> Host:
         others = lineage.of(tuple(host.groups)) - {"all", "ungrouped"}
@@ -188,16 +214,23 @@ class Draft:
             self._groups["ungrouped"].hosts[name] = None
         if name == "localhost" and host.only_listed and host.port is None:
             host.variables["ansible_connection"], host.origins["ansible_connection"] = "local", str(host.origin)
-        groups, variables, origins = lineage.inherited(tuple(host.groups))
-        own = [(host.variables, host.origins), *(layer.hosts[name] for layer in self._layers if name in layer.hosts)]
-        for set_here, written in own:
-            if set_here:
-                variables, origins = {**variables, **set_here}, {**origins, **written}
-        return Host(name=name, groups=groups, variables=variables, variable_origins=origins, origin=str(host.origin))
+        groups, inherited, written_there = lineage.inherited(tuple(host.groups))
+        own, written = host.variables, host.origins
+        for layer in self._layers:
+            if name in layer.hosts:
+                more, here = layer.hosts[name]
+                own, written = {**own, **more}, {**written, **here}
+        return Host(
+            name=name,
+            groups=groups,
+            variables=above(own, inherited),
+            variable_origins=above(written, written_there),
+            origin=str(host.origin),
+        )
 
     def _members(self) -> dict[str, tuple[str, ...]]:
         """A group's own hosts, then those of the groups in it, level by level, as Ansible orders them."""
-        members = dict[str, tuple[str, ...]]()
+        members, count = dict[str, tuple[str, ...]](), 0
         for name in self._groups:
             found, seen, queue = dict[str, None](), {name}, deque([name])
             while queue:
@@ -207,6 +240,9 @@ class Draft:
                 seen.update(fresh)
                 queue.extend(fresh)
             members[name] = tuple(found)
+            count += len(found)
+            if count > MAX_ENTRIES:
+                raise self._groups[name].origin.error(f"groups of more than {MAX_ENTRIES} hosts, all together", _SPLIT)
         members["all"] = tuple(self._hosts)  # the order of the file; Ansible's depends on where groups are nested
         return members
 
@@ -218,9 +254,15 @@ class _Lineage:
         self._groups, self._layers = groups, tuple(layers)
         self._depth = dict[str, int]()
         self._line = dict[str, frozenset[str]]()
+        count = 0
         for name in parents_first:
-            parents = groups[name].parents
+            parents, at = groups[name].parents, groups[name].origin
             self._depth[name] = max((self._depth[p] + 1 for p in parents), default=0)
+            if self._depth[name] > MAX_DEPTH:
+                raise at.error(f"groups nested deeper than {MAX_DEPTH}", "put them into fewer others")
+            count += sum(len(self._line[p]) for p in parents)
+            if count > MAX_ENTRIES:
+                raise at.error(f"groups with more than {MAX_ENTRIES} groups around them, all together", _SPLIT)
             self._line[name] = frozenset({name}).union(*(self._line[p] for p in parents))
         self._inherited = dict[tuple[str, ...], tuple[tuple[str, ...], dict[str, Any], dict[str, str]]]()
 

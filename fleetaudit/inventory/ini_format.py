@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import ast
 import re
-import shlex
 import warnings
 from typing import Any, Literal, NamedTuple
 
 from ..errors import InputError
+from ..yamlfile import MAX_NUMBER, shown
 from .draft import Draft, Origin
-from .names import NameProblem, parse_name
+from .names import NameProblem, check_seen, parse_name
 from .values import Unsafe
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
 _CHILD = re.compile(r"([^:\]\s]+)\s*(?:#.*)?")
 # What no literal of Python looks like, for most values are so and compiling each costs more than all the rest.
 _TEXT = re.compile(r"(?!(?:True|False|None)\Z)[A-Za-z_][\w.:/@-]*|[0-9]+(?:\.[0-9]+){2,}", re.ASCII)
-_NEEDS_SHLEX = frozenset("'\"\\#")
+_MEANS_SOMETHING = frozenset("'\"\\#")
+# One step through a line, as a shell in POSIX mode takes it: blanks, plain text, quoted text, one escaped character, a
+# comment. Python's shlex says the same in quadratic time.
+_STEP = re.compile(
+    r"""(?P<blank>[ \t\r\n]+)|(?P<plain>[^ \t\r\n'"\\#]+)|'(?P<single>[^']*)'"""
+    r"""|"(?P<double>[^"\\]*(?:\\.[^"\\]*)*)"|\\(?P<escaped>.)|(?P<comment>\#.*)""",
+    re.DOTALL,
+)
 _KINDS = ("hosts", "children", "vars")
 
 
@@ -77,8 +84,9 @@ class _Reader:
         for name, awaited in self._awaited.items():
             at = Origin(self._source, awaited.line)
             if awaited.kind == "vars":
-                raise at.error(f"variables of the group “{name}”, which is nowhere", f"add a section [{name}]")
-            parent = awaited.parents[-1][0]
+                word = shown(name)
+                raise at.error(f"variables of the group “{word}”, which is nowhere", f"add a section [{word}]")
+            parent, name = shown(awaited.parents[-1][0]), shown(name)
             raise at.error(
                 f"the group “{name}”, a child of “{parent}”, has no section",
                 f"add a section [{name}], empty if need be, or put hosts into [{parent}]",
@@ -87,6 +95,10 @@ class _Reader:
     def _section(self, group: str, kind: str, at: Origin) -> None:
         if kind not in _KINDS:
             raise at.error(f"a section of an unknown kind, “{kind}”", "there are [web], [web:vars] and [web:children]")
+        try:
+            check_seen(group)
+        except NameProblem as e:
+            raise at.error(e.message, e.hint) from e
         self._group, self._kind, self._set_here = group, kind, set()
         if kind == "vars" and not self._draft.has_group(group) and group not in self._awaited:
             self._awaited[group] = _Awaited("vars", at.line, [])
@@ -111,7 +123,7 @@ class _Reader:
             name, equals, value = word.partition("=")
             if not equals:
                 raise at.error(
-                    f"a word without “=” after the host “{pattern}”",
+                    f"a word without “=” after the host “{shown(pattern)}”",
                     "one host a line; after it only variables, name=value, quoted where a value has blanks",
                 )
             self._check_new(name, variables, at)
@@ -143,7 +155,7 @@ class _Reader:
         if not name:
             raise at.error("a variable without a name", "write  name=value")
         if name in before:
-            raise at.error(f"the variable “{name}” is here for the second time", "remove one")
+            raise at.error(f"the variable “{shown(name)}” is here for the second time", "remove one")
 
     def _value(self, text: str, name: str, at: Origin) -> Any:
         if _TEXT.fullmatch(text):
@@ -155,23 +167,40 @@ class _Reader:
         except (ValueError, SyntaxError):
             return text
         except (RecursionError, MemoryError) as e:
-            raise at.error(f"the value of “{name}” is nested too deep", "shorten it") from e
+            raise at.error(f"the value of “{shown(name)}” is nested too deep", "shorten it") from e
         try:
             return _plain(value)
+        except OverflowError as e:
+            raise at.error(f"the value of “{shown(name)}” has too long a number", "quote it twice") from e
         except UnicodeDecodeError as e:
-            raise at.error(f"the value of “{name}” is binary", "quote it twice, if it is meant as text") from e
+            raise at.error(f"the value of “{shown(name)}” is binary", "quote it twice, if it is meant as text") from e
 
 
 def _words(line: str) -> list[str]:
-    """Returns a line's words as a shell would split them; where nothing is quoted, shlex only takes its time."""
-    if _NEEDS_SHLEX.isdisjoint(line):
+    """Returns a line's words as a shell would split them; raises ValueError where a quotation does not end."""
+    if _MEANS_SOMETHING.isdisjoint(line):
         return re.split("[ \t\r\n]+", line)
-    return shlex.split(line, comments=True)
+    words, parts, at = list[str](), list[str](), 0
+    while at < len(line):
+        step = _STEP.match(line, at)
+        if step is None:
+            raise ValueError("No escaped character" if line[at] == "\\" else "No closing quotation")
+        kind, at = step.lastgroup, step.end()
+        if kind in ("blank", "comment"):
+            words += ["".join(parts)] if parts else []
+            parts = []
+        else:
+            text = step[kind or ""]
+            # Between double quotes a backslash only guards a quote or another backslash.
+            parts.append(re.sub(r"\\([\"\\])", r"\1", text) if kind == "double" else text)
+    return words + (["".join(parts)] if parts else [])
 
 
 def _plain(value: Any) -> Any:
     """Returns what Ansible makes of a Python literal: lists of tuples and sets, text of what JSON has no word for."""
     match value:
+        case int() if value.bit_length() > 4 * MAX_NUMBER:
+            raise OverflowError
         case str() | bool() | int() | float() | None:
             return value
         case bytes():

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from ..errors import InputError
-from ..yamlfile import MAX_DEPTH, Document, Position
+from ..yamlfile import MAX_DEPTH, MAX_NODES, Document, Position, shown
 from .values import from_json
 
 # Commas and colons say nothing that is not known already: the text was found to be JSON.
@@ -23,10 +23,13 @@ def parse_json(text: str, *, source: str) -> Document | None:
     """Returns the document in `text`, or None where it is no JSON; raises `InputError` for JSON that is not taken."""
     if text.lstrip()[:1] not in ("{", "["):
         return None
+    # Commas in texts are counted too: five million of them are in no inventory that is meant.
+    if sum(map(text.count, ",[{")) > MAX_NODES:
+        raise InputError(f"more than {MAX_NODES} values", source=source, hint="split the file")
     try:
         json.loads(text)
-    except RecursionError as e:
-        raise InputError(f"nested deeper than {MAX_DEPTH}", source=source) from e
+    except RecursionError:
+        pass  # so far it was JSON, and the walk stops where it nests too deep
     except ValueError:
         return None
     return _Walk(text, source).document()
@@ -102,9 +105,8 @@ class _Walk:
         elif frame.key is _NO_KEY:
             if value in frame.items:
                 line, column = frame.places[value][:2]
-                raise self._fail(
-                    f"the key “{value}” is here for the second time; the first is in line {line}, column {column}", at
-                )
+                what = f"the key “{shown(value)}” is here for the second time"
+                raise self._fail(f"{what}; the first is in line {line}, column {column}", at)
             frame.key, frame.key_at = value, at
         else:
             frame.items[frame.key] = value

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import InputError
-from ..yamlfile import Document
+from ..yamlfile import Document, shown
 from .draft import Draft, Origin
 from .names import NameProblem, check_name
 
@@ -67,18 +67,18 @@ class _Reader:
             ):
                 if not isinstance(value, kind):
                     wanted = "a mapping" if kind is dict else "a list of names"
-                    raise self._document.error(f"the {section} of “{name}” are not {wanted}", [*where, section])
+                    raise self._document.error(f"the {section} of “{shown(name)}” are not {wanted}", [*where, section])
             for key in body:
                 if key not in _SECTIONS:
                     raise self._document.error(
-                        f"unknown key “{key}” in the group “{name}”",
+                        f"unknown key “{shown(key)}” in the group “{shown(name)}”",
                         [*where, key],
                         key=True,
                         hint="a group of a listing has hosts, children and vars, and nothing else",
                     )
         else:
             raise self._document.error(
-                f"the group “{name}” has neither hosts nor children nor vars",
+                f"the group “{shown(name)}” has neither hosts nor children nor vars",
                 where,
                 hint='Ansible takes such a group for a host of that name; an empty one is written {"hosts": []}',
             )
@@ -116,13 +116,13 @@ class _Reader:
             where = [META, "hostvars", host]
             if host not in self._hosts:
                 raise self._document.error(
-                    f"“{host}” has variables and is in no group",
+                    f"“{shown(host)}” has variables and is in no group",
                     where,
                     key=True,
                     hint="Ansible would drop it; put it into the hosts of a group, or remove it",
                 )
             if not isinstance(variables, Mapping):
-                raise self._document.error(f"the variables of “{host}” are no mapping", where)
+                raise self._document.error(f"the variables of “{shown(host)}” are no mapping", where)
             for variable, value in variables.items():
                 self._check_variable(variable, [*where, variable])
                 self._draft.set_host(host, variable, value, self._origin([*where, variable]))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import InputError, NothingToDoError
 from ..model import Inventory
+from ..yamlfile import contents, decode_utf8
 from .names import is_address
 
 _WORD = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
@@ -64,7 +65,7 @@ def _read(word: str) -> list[str]:
         return [word]
     file = Path(word[1:])
     try:
-        lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
+        lines = [line.strip() for line in decode_utf8(contents(file), source=str(file)).splitlines()]
     except FileNotFoundError as e:
         raise NothingToDoError(f"{file}: there is no such file of patterns (“{word}”)") from e
     except (OSError, ValueError) as e:

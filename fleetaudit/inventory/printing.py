@@ -1,19 +1,26 @@
 """An inventory as `ansible-inventory` prints it: the listing, one host's variables, the graph. Pure.
 
-Rules: the same bytes as Ansible's. What was encrypted in the inventory stays encrypted here.
+Rules: the same bytes as Ansible's, but that a character of a value which one cannot see, such as one that a terminal
+obeys, is written as JSON's escape for it. What was encrypted in the inventory stays encrypted here.
 """
 
 from __future__ import annotations
 
 import datetime
 import difflib
+import itertools
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ..errors import InputError, NothingToDoError
 from ..model import Inventory
+from ..yamlfile import shown
 from .values import UNSAFE_KEY, VAULT_KEY, Unsafe, Vaulted
+
+MAX_TWIGS = 1_000_000
+"""The most lines of a graph: groups that share groups at every level double them with each."""
 
 # Names that Ansible itself fills, and so drops from what it prints.
 _INTERNAL = {
@@ -49,13 +56,17 @@ def as_host(inventory: Inventory, name: str) -> str:
     if host is None:
         near = difflib.get_close_matches(name, [host.name for host in inventory.hosts[:5000]], 3)
         hint = f"; did you mean {' or '.join(f'“{other}”' for other in near)}?" if near else ""
-        raise NothingToDoError(f"no host “{name}” in the inventory{hint}")
+        raise NothingToDoError(f"no host “{shown(name)}” in the inventory{hint}")
     return _dumped(_shown(host.variables))
 
 
 def as_graph(inventory: Inventory) -> str:
-    """Returns what `--graph` prints: groups and hosts as an indented tree."""
-    return "\n".join(_branches(inventory, "all", 0)) + "\n"
+    """Returns what `--graph` prints: groups and hosts as an indented tree; raises `InputError` for a huge one."""
+    twigs = list(itertools.islice(_branches(inventory, "all", 0), MAX_TWIGS + 1))
+    if len(twigs) > MAX_TWIGS:
+        hint = "its groups share groups at many levels: use --list"
+        raise InputError(f"a graph of more than {MAX_TWIGS} lines", source=", ".join(inventory.sources), hint=hint)
+    return "\n".join(twigs) + "\n"
 
 
 def _branches(inventory: Inventory, name: str, depth: int) -> Iterator[str]:
@@ -77,7 +88,17 @@ def _shown(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dumped(value: Any) -> str:
-    return json.dumps(_encoded(value), indent=4, sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(_encoded(value), indent=4, sort_keys=True, ensure_ascii=False)
+    # Only texts have characters beyond ASCII, and json.dumps has escaped those of ASCII that cannot be seen, but DEL.
+    return _BEYOND.sub(lambda found: "".join(map(_seen, found[0])), text) + "\n"
+
+
+_BEYOND = re.compile("[^\n -~]+")
+
+
+def _seen(character: str) -> str:
+    """Returns a character that one can see as it is, and any other as JSON writes it where it must be ASCII."""
+    return character if character.isprintable() else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
 
 
 def _encoded(value: Any) -> Any:

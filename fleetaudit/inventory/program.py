@@ -1,7 +1,8 @@
 """An inventory that is a program: runs it and reads what it prints.
 
 Rules: only a program that was named on the command line; no shell, no terminal, one deadline for everything, a
-bounded output. When the deadline passes, the whole process group ends.
+bounded output. When the deadline passes, the whole process group ends; and what a program that has ended left behind
+does not hold us up for longer than a moment.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from .listing import read_listing, variables_of
 DEADLINE_S = 120.0
 """The most seconds that a program may take, all its calls together."""
 _MAX_COMPLAINT = 4096
+_LINGER_S = 1.0
+"""How long what a program has started may hold its output open after it has ended."""
 
 
 def read_program(path: Path, source: str, draft: Draft, *, deadline_s: float = DEADLINE_S) -> None:
@@ -71,7 +74,7 @@ def _run(command: list[str], words: str, until: float, deadline_s: float) -> byt
             with contextlib.suppress(ProcessLookupError):  # it has ended, and so have its children
                 os.killpg(process.pid, signal.SIGKILL)
     if status:
-        last = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        last = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2].strip()
         raise InputError(f"ended with status {status}" + (f": {last[:512]}" if last else ""), source=words)
     return out
 
@@ -81,14 +84,22 @@ def _drained(process: subprocess.Popen[bytes], words: str, until: float, deadlin
     assert process.stdout is not None  # noqa: S101 — both are pipes
     assert process.stderr is not None  # noqa: S101
     out, complaint = bytearray(), bytearray()
-    with selectors.DefaultSelector() as selector:
+    ended, over = os.pidfd_open(process.pid), until
+    with selectors.DefaultSelector() as selector, os.fdopen(ended):
         selector.register(process.stdout, selectors.EVENT_READ, out)
         selector.register(process.stderr, selectors.EVENT_READ, complaint)
-        while selector.get_map():
-            ready = selector.select(max(0.0, until - time.monotonic()))
+        selector.register(ended, selectors.EVENT_READ)
+        while len(selector.get_map()) > (ended in selector.get_map()):
+            ready = selector.select(max(0.0, over - time.monotonic()))
+            if not ready and over < until:
+                break  # it has ended, and so have its words; a child of it keeps them open
             if not ready:
                 raise _too_slow(words, deadline_s)
             for key, _ in ready:
+                if key.fd == ended:
+                    over = min(until, time.monotonic() + _LINGER_S)
+                    selector.unregister(ended)
+                    continue
                 chunk = os.read(key.fd, 65536)
                 key.data.extend(chunk)
                 if not chunk:

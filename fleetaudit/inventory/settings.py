@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..errors import ConfigError, InputError
 from ..model import Frozen
+from ..yamlfile import contents, decode_utf8
 
 NAME = "ansible.cfg"
 _SYSTEM = Path("/etc/ansible") / NAME
@@ -167,7 +168,7 @@ class _File:
         self.path = path
         self._parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=(";",))
         try:
-            text = path.read_text("utf-8")
+            text = decode_utf8(contents(path), source=str(path))
             self._parser.read_string(text, source=str(path))
         except (OSError, ValueError) as e:
             raise InputError("cannot be read", source=str(path)) from e

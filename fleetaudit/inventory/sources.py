@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import InputError, NothingToDoError
 from ..model import Inventory
-from ..yamlfile import MAX_FILE, Document, decode_utf8, parse
+from ..yamlfile import Document, contents, decode_utf8, parse
 from .beside import read_beside, unread
 from .draft import Draft
 from .host_list import read_host_list
@@ -34,6 +34,7 @@ _IGNORED = re.compile(
     r"^\.|^host_vars$|^group_vars$|^vars_plugins$|\.(?:pyc|pyo|swp|bak|rpm|md|txt|rst|orig|cfg|retry)$|~$"
 )
 _MAX_DEPTH = 20
+_SHOWN = 300
 
 
 def load_inventory(sources: Sequence[str], *, vault: Vault | None = None) -> Inventory:
@@ -84,7 +85,7 @@ class _Sources:
 
     def path(self, path: Path, source: str) -> None:
         """Reads a source that is a file, a program or a folder, and remembers where its group_vars are."""
-        if path.is_dir():
+        if _is_folder(path, source):
             self._folders.append(path)
             if not self._folder(path, 0):
                 raise InputError(
@@ -109,7 +110,7 @@ class _Sources:
             raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
         count = 0
         for entry in entries:
-            if entry.is_dir():
+            if _is_folder(entry, str(entry)):
                 count += self._folder(entry, depth + 1)
             else:
                 self._file(entry, str(entry), named=False)
@@ -165,10 +166,16 @@ class _Sources:
         read_program(path, source, self.draft)
 
 
+def _is_folder(path: Path, source: str) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as e:  # a name that is too long, a folder around it that may not be entered
+        raise InputError(f"cannot be read: {e.strerror}", source=source[:_SHOWN]) from e
+
+
 def _bytes_of(path: Path, source: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_FILE + 1)
+        return contents(path)
     except FileNotFoundError as e:
         hint = f"\n  for a list of hosts, add a comma:  {source}," if "/" not in source else ""
         raise NothingToDoError(f"{source}: there is no such inventory{hint}") from e

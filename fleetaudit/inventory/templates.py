@@ -1,48 +1,29 @@
 """Values with templates in them, rendered for one host: Jinja2 in a sandbox, over the inventory's variables alone.
 
 Rules: expressions and `{% if %}` only, with filters that compute and do nothing else: no lookup, no loop, no macro, no
-file. What a host once said is never in reach. Work is bounded: the length of a template, of a result, of every product,
-and how deep variables may refer to one another. A problem names the variable and where it was written, never a value.
+file (sandbox.py). What a host once said is never in reach. A problem names the variable and where it was written, never
+a value. Work is bounded: how deep variables may refer to one another, and all that is done for one host (bounds.py).
 """
 
 from __future__ import annotations
 
-import json
-import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from ..errors import FleetauditError
 from ..model import Host, Inventory
+from .bounds import TooMuch, Work, bounded, plain, spend, working
 from .values import Unsafe, Vaulted
 from .vault import Vault, VaultError
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from jinja2.nodes import Node, Template
-
 MAX_TEMPLATE = 4096
 """The most characters of a template that is rendered."""
-MAX_RESULT = 65_536
-"""The most characters or items of what any part of one gives."""
 MAX_DEPTH = 20
 """How many variables may refer to one another in a row."""
 
+_A_TEMPLATE = 200  # units of work: about what running a small one takes
 _MARKS = ("{{", "{%", "{#")
-_METHODS = frozenset(
-    """
-    split rsplit lower upper strip lstrip rstrip startswith endswith get keys values items title capitalize
-    partition rpartition find rfind index count removeprefix removesuffix splitlines isdigit
-    """.split()  # noqa: SIM905 — words are read more easily than a list
-)
-_FILTERS = frozenset(
-    """
-    abs capitalize d default dictsort first float int items last length list lower map max min reject rejectattr
-    reverse round select selectattr sort string title trim unique upper urlencode count
-    """.split()  # noqa: SIM905 — words are read more easily than a list
-)
-_TRUE = {"yes", "true", "on", "1", "y", "t"}
 
 
 class TemplateProblem(FleetauditError):
@@ -59,6 +40,7 @@ class Renderer:
 
     def __init__(self, host: Host, vault: Vault, inventory: Inventory | None = None) -> None:
         self._host, self._vault, self._inventory = host, vault, inventory
+        self._work = Work()
         self._done = dict[str, Any]()
         self._doing = list[str]()
 
@@ -73,7 +55,10 @@ class Renderer:
             raise TemplateProblem(f"{self._named(name)} is reached through more than {MAX_DEPTH} variables")
         self._doing.append(name)
         try:
-            self._done[name] = plain(self.rendered(raw, name))
+            with working(self._work):
+                self._done[name] = plain(self.rendered(raw, name))
+        except TooMuch as e:
+            raise TemplateProblem(f"{self._named(name)} is not rendered here: {e}") from e
         finally:
             self._doing.pop()
         return self._done[name]
@@ -120,13 +105,14 @@ class Renderer:
                 if self._inventory is None:
                     raise TemplateProblem(f"“{name}” is not known here")
                 if name == "groups":
-                    return {group: list(hosts) for group, hosts in self._inventory.groups.items()}
-                return _HostVars(self._inventory, self._vault, len(self._doing))
+                    return _fleet_of(self._inventory).groups
+                return _HostVars(self._inventory, self)
 
-    def nested(self, depth: int) -> Renderer:
-        """Returns this renderer as one that was reached through `depth` variables already."""
-        self._doing = [""] * depth
-        return self
+    def nested(self, host: Host) -> Renderer:
+        """Returns a renderer for another host that this one's templates speak of: as deep, and at this one's cost."""
+        other = Renderer(host, self._vault, self._inventory)
+        other._doing, other._work = [""] * len(self._doing), self._work
+        return other
 
     def _render(self, text: str, name: str) -> Any:
         if len(text) > MAX_TEMPLATE:
@@ -134,25 +120,25 @@ class Renderer:
         from jinja2 import TemplateError
         from jinja2.exceptions import SecurityError, UndefinedError
 
-        environment = _environment()
+        from .sandbox import compiled, joined
+
         try:
-            tree = environment.parse(text)
-            _check(tree)
-            # As in Ansible, one expression alone keeps its type, and anything around it makes text.
-            alone = _lone_expression(tree)
-            template = environment.from_string(tree if alone is None else alone)
+            spend(_A_TEMPLATE)
+            template, alone = compiled(text)
             context = template.new_context(_Names(self), shared=True)  # type: ignore[arg-type]  # it only looks up
             parts = list(template.root_render_func(context))
-            if alone is not None:
+            if alone:
                 return bounded(context.vars["result"])
-            return bounded(parts[0] if len(parts) == 1 else "".join(str(plain(part)) for part in parts))
+            return bounded(parts[0]) if len(parts) == 1 else joined(map(plain, parts))
         except UndefinedError as e:
             raise TemplateProblem(f"{self._named(name)} needs {_undefined(e)}") from e
-        except SecurityError as e:
+        except (SecurityError, TooMuch) as e:
             raise TemplateProblem(f"{self._named(name)} is not rendered here: {e}") from e
         except TemplateError as e:
             raise TemplateProblem(f"{self._named(name)} is no template: {_syntax(e)}") from e
-        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as e:
+        except (SyntaxError, RecursionError, MemoryError) as e:  # of the code that Jinja2 makes of it
+            raise TemplateProblem(f"{self._named(name)} is no template: nested too deep") from e
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as e:
             raise TemplateProblem(f"{self._named(name)} cannot be worked out: {type(e).__name__}") from e
 
     def _named(self, name: str) -> str:
@@ -163,25 +149,6 @@ _MAGIC = frozenset(
     {"inventory_hostname", "inventory_hostname_short", "group_names", "groups", "hostvars", "inventory_dir"}
     | {"inventory_file"}
 )
-
-
-def plain(value: Any) -> Any:
-    """Returns a value with every lazy mapping in it worked out."""
-    if isinstance(value, _Mapping):
-        return {key: plain(value[key]) for key in value}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def bounded(value: Any) -> Any:
-    """Returns the value itself; raises jinja2's errors where it is undefined, or longer than is worked with."""
-    from jinja2 import Undefined
-    from jinja2.exceptions import SecurityError
-
-    if isinstance(value, Undefined):
-        str(value)  # raises UndefinedError, with the name that is missing
-    if isinstance(value, str | list | tuple) and len(value) > MAX_RESULT:
-        raise SecurityError(f"it gives more than {MAX_RESULT} characters or items")
-    return value
 
 
 class _Mapping(Mapping[Any, Any]):
@@ -221,16 +188,33 @@ class _Names(Mapping[str, Any]):
         return len(_MAGIC)
 
 
+class _Fleet(NamedTuple):
+    """An inventory as templates see it."""
+
+    inventory: Inventory
+    groups: Mapping[str, Sequence[str]]
+    hosts: Mapping[str, Host]
+
+
+_last: list[_Fleet] = []
+
+
+def _fleet_of(inventory: Inventory) -> _Fleet:
+    """Returns it, made once an inventory and not once a host: that would take quadratic time."""
+    if not _last or _last[0].inventory is not inventory:
+        groups = {group: list(hosts) for group, hosts in inventory.groups.items()}
+        _last[:] = [_Fleet(inventory, groups, {host.name: host for host in inventory.hosts})]
+    return _last[0]
+
+
 class _HostVars(Mapping[str, Any]):
     """`hostvars`: the inventory's variables of every host, worked out when they are asked for."""
 
-    def __init__(self, inventory: Inventory, vault: Vault, depth: int) -> None:
-        self._inventory, self._vault, self._depth = inventory, vault, depth
-        self._hosts = {host.name: host for host in inventory.hosts}
+    def __init__(self, inventory: Inventory, asking: Renderer) -> None:
+        self._hosts, self._asking = _fleet_of(inventory).hosts, asking
 
     def __getitem__(self, name: str) -> Any:
-        renderer = Renderer(self._hosts[name], self._vault, self._inventory).nested(self._depth)
-        return _HostNames(renderer, self._hosts[name])
+        return _HostNames(self._asking.nested(self._hosts[name]), self._hosts[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._hosts)
@@ -251,108 +235,6 @@ class _HostNames(_Names):
 
     def __len__(self) -> int:
         return len(self._host.variables)
-
-
-_cached: list[Environment] = []
-
-
-def _environment() -> Environment:
-    """Returns the sandbox; made once, and only where a template is met, because importing jinja2 takes its time."""
-    if not _cached:
-        _cached.append(_make_environment())
-    return _cached[0]
-
-
-def _make_environment() -> Environment:
-    from jinja2 import StrictUndefined
-    from jinja2.exceptions import SecurityError
-    from jinja2.nativetypes import NativeCodeGenerator
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Sandbox(ImmutableSandboxedEnvironment):
-        code_generator_class = NativeCodeGenerator
-        intercepted_binops = frozenset(["+", "*", "**", "%"])
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            left, right = bounded(left), bounded(right)
-            if operator == "*":
-                for one, times in ((left, right), (right, left)):
-                    if isinstance(one, Sequence) and isinstance(times, int) and len(one) * times > MAX_RESULT:
-                        raise SecurityError("a product that is too long")
-            if operator == "**" and not (abs(left) <= 1_000_000 and abs(right) <= 64):
-                raise SecurityError("a power that is too large")
-            if operator == "%" and isinstance(left, str):
-                raise SecurityError("“%” formats text; write  ~  between the parts")
-            return bounded(super().call_binop(context, operator, left, right))
-
-    environment = Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
-    environment.globals.clear()
-    filters = {name: one for name, one in environment.filters.items() if name in _FILTERS}
-    environment.filters.clear()
-    environment.filters.update(filters)
-    environment.filters.update(
-        {
-            "bool": _bool,
-            "ternary": lambda value, yes, no, null=None: (
-                null if value is None and null is not None else yes if value else no
-            ),
-            "mandatory": bounded,
-            "basename": lambda path: posixpath.basename(str(path)),
-            "dirname": lambda path: posixpath.dirname(str(path)),
-            "to_json": lambda value: json.dumps(plain(value)),
-            "join": _join,
-            "replace": _replace,
-        }
-    )
-    return environment
-
-
-def _bool(value: Any) -> bool:
-    return value is True or str(value).lower() in _TRUE
-
-
-def _join(values: Any, separator: str = "") -> str:
-    texts = [str(value) for value in values]
-    bounded("x" * min(MAX_RESULT + 1, sum(map(len, texts)) + len(separator) * len(texts)))
-    return separator.join(texts)
-
-
-def _replace(text: Any, old: str, new: str) -> str:
-    text = str(text)
-    bounded("x" * min(MAX_RESULT + 1, len(text) + text.count(old) * len(new)))
-    return str(text.replace(old, new))
-
-
-def _lone_expression(tree: Template) -> Template | None:
-    """Returns a template that keeps the value of the one expression that `tree` is, or None where it is more."""
-    from jinja2 import nodes
-
-    match tree.body:
-        case [nodes.Output(nodes=[expression])] if not isinstance(expression, nodes.TemplateData):
-            keep = nodes.Assign(nodes.Name("result", "store"), expression, lineno=1)
-            return nodes.Template([keep], lineno=1)
-        case _:
-            return None
-
-
-def _check(tree: Node) -> None:
-    """Raises `SecurityError` for a template that does more than compute one value."""
-    from jinja2 import nodes
-    from jinja2.exceptions import SecurityError
-
-    for node in tree.find_all(nodes.Node):
-        if isinstance(node, nodes.Call):
-            inner = node.node
-            if isinstance(inner, nodes.Name):
-                raise SecurityError(f"it calls “{inner.name}”, and no lookup or function is run here")
-            if not (isinstance(inner, nodes.Getattr) and inner.attr in _METHODS):
-                raise SecurityError("it calls a method that is not known to be harmless")
-        elif isinstance(node, nodes.Name) and node.name in ("self", "super", "caller", "loop"):
-            raise SecurityError(f"“{node.name}” is no variable of the inventory")
-        elif isinstance(node, nodes.Filter) and node.name not in _environment().filters:
-            raise SecurityError(f"the filter “{node.name}” is not run here")
-        elif isinstance(node, nodes.Stmt) and not isinstance(node, nodes.Output | nodes.If | nodes.Template):
-            raise SecurityError(f"only expressions and “if” are, no “{type(node).__name__.lower()}”")
 
 
 def _undefined(e: Exception) -> str:

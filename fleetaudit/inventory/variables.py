@@ -56,8 +56,14 @@ class Variables:
         """Returns the folder of the file that sets `name`; for a list of hosts the current one."""
         return Path(self.origin(name).rpartition(":")[0]).parent
 
-    def error(self, name: str, message: str, hint: str) -> InputError:
-        """Returns an error to raise about the variable `name`, or about the host where that is ""."""
+    def error(self, name: str, message: str, hint: str) -> InputError | CannotReach:
+        """Returns an error to raise about the variable `name`, or about the host where that is "".
+
+        What a template gives is a matter of its host alone; what is written there spoils the file.
+        """
+        if name and is_template(self.host.variables.get(name)):
+            reason = f"{name} in {self.origin(name)} of “{self.host.name}” {message}"
+            return CannotReach(reason, f"write the value itself, for “{self.host.name}”")
         source, _, line = (self.origin(name) if name else self.host.origin).rpartition(":")
         text = f"{name} of “{self.host.name}” {message}" if name else message
         if not line.isdecimal():

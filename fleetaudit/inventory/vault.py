@@ -9,6 +9,8 @@ from __future__ import annotations
 import binascii
 import os
 import re
+import select
+import time
 from pathlib import Path
 
 from ..errors import ConfigError, FleetauditError, InputError, NothingToDoError
@@ -16,6 +18,7 @@ from ..errors import ConfigError, FleetauditError, InputError, NothingToDoError
 MARK = b"$ANSIBLE_VAULT;"
 """What every encrypted file or value begins with."""
 _HEADER = re.compile(rb"\$ANSIBLE_VAULT;1\.[12];AES256(?:;[^\s;]*)?\s*")
+_LONGEST, _WAIT_S = 65_536, 60.0
 _ITERATIONS, _KEY, _IV = 10_000, 32, 16
 
 
@@ -85,8 +88,7 @@ def load_vault(password_file: str | Path | None) -> Vault:
         return Vault()
     path = Path(password_file).expanduser()
     try:
-        with path.open("rb") as file:
-            password = file.read(65536).strip()
+        password = _first_bytes(path).strip()
     except FileNotFoundError as e:
         raise NothingToDoError(f"{path}: there is no such vault password file") from e
     except OSError as e:
@@ -97,6 +99,24 @@ def load_vault(password_file: str | Path | None) -> Vault:
     if not password or password.startswith(MARK):
         raise ConfigError(f"{path}: no vault password in it")
     return Vault(password)
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Returns what a file or a pipe, such as a shell's <(PROGRAM), has to say; raises OSError where it is silent."""
+    fd, until, data = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), time.monotonic() + _WAIT_S, b""
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        while len(data) < _LONGEST:
+            if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+                raise TimeoutError(0, f"nothing came of it within {_WAIT_S:g} s")
+            part = os.read(fd, _LONGEST)
+            if not part:
+                break
+            data += part
+    finally:
+        os.close(fd)
+    return data
 
 
 def decrypted_file(data: bytes, vault: Vault, *, source: str) -> bytes:

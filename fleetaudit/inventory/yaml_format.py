@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InputError
-from ..yamlfile import Document
+from ..yamlfile import Document, shown
 from .draft import Draft, Origin
-from .names import NameProblem, parse_name
+from .names import NameProblem, check_seen, parse_name
 from .way_out import way_out
 
 _SECTIONS = ("hosts", "children", "vars")
@@ -38,10 +38,10 @@ def read_yaml(document: Document, draft: Draft) -> None:
     for name, body in top.items():
         if name in _SECTIONS:
             raise document.error(
-                f"“{name}” is at the top, where groups are named",
+                f"“{shown(name)}” is at the top, where groups are named",
                 [name],
                 key=True,
-                hint=f"indent it below the line “all:”, or below the group whose {name} these are",
+                hint=f"indent it below the line “all:”, or below the group whose {shown(name)} these are",
             )
         reader.group([name], name, body)
 
@@ -54,14 +54,18 @@ class _Reader:
         if not isinstance(name, str) or not name:
             raise self._no_text(path, name, "group")
         if body is not None and not isinstance(body, Mapping):
-            raise self._document.error(f"{_kind(body)} where the group “{name}” belongs", path, hint=_SHAPE)
+            raise self._document.error(f"{_kind(body)} where the group “{shown(name)}” belongs", path, hint=_SHAPE)
         if any(c.isspace() or c == "," for c in name):
             raise self._document.error(
-                f"“{' '.join(name.split())}” is no group name: several names in one, folded from several lines?",
+                f"“{shown(' '.join(name.split()))}” is no group name: several names in one, folded from several lines?",
                 path,
                 key=True,
                 hint=_hint_for("children"),
             )
+        try:
+            check_seen(name)
+        except NameProblem as e:
+            raise self._document.error(e.message, path, key=True, hint=e.hint) from e
         self._draft.group(name, self._origin(path))
         for key, section in (body or {}).items():
             where = [*path, key]
@@ -73,7 +77,9 @@ class _Reader:
                 continue
             if not isinstance(entries, Mapping):
                 raise self._document.error(
-                    f"{_kind(entries)} where the {key} of “{name}” belong, as a mapping", where, hint=_hint_for(key)
+                    f"{_kind(entries)} where the {shown(key)} of “{shown(name)}” belong, as a mapping",
+                    where,
+                    hint=_hint_for(key),
                 )
             if key == "hosts":
                 written = self._document.written(entries)
@@ -100,9 +106,9 @@ class _Reader:
             variables = {}
         if not isinstance(variables, Mapping):
             raise self._document.error(
-                f"{_kind(variables)} where the variables of the host “{text}” belong",
+                f"{_kind(variables)} where the variables of the host “{shown(text)}” belong",
                 path,
-                hint=f"write them as  {text}: {{ansible_host: 192.0.2.1}}",
+                hint=f"write them as  {shown(text)}: {{ansible_host: 192.0.2.1}}",
             )
         self._refuse_groups(path, text, variables)
         written = self._document.written(variables)
@@ -119,10 +125,10 @@ class _Reader:
             is_body = value is None or isinstance(value, Mapping)
             if is_body and (variable in _SECTIONS or not _VARIABLE.fullmatch(variable)):
                 raise self._document.error(
-                    f"“{text}” is written as a host, and “{variable}” in it as if it were a group",
+                    f"“{shown(text)}” is written as a host, and “{shown(variable)}” in it as if it were a group",
                     [*path, variable],
                     key=True,
-                    hint=f"if “{text}” is a group, put it below “children:” instead of “hosts:”",
+                    hint=f"if “{shown(text)}” is a group, put it below “children:” instead of “hosts:”",
                 )
 
     def _check_variable(self, path: list[Any], variable: Any) -> None:
@@ -131,7 +137,7 @@ class _Reader:
 
     def _unknown(self, path: list[Any], group: str, key: Any, value: Any) -> InputError:
         near = difflib.get_close_matches(str(key), _SECTIONS, 1)
-        message = f"unknown key “{key}” in the group “{group}”"
+        message = f"unknown key “{shown(key)}” in the group “{shown(group)}”"
         if near:
             return self._document.error(
                 f"{message}; did you mean “{near[0]}”?",
@@ -144,9 +150,10 @@ class _Reader:
             message,
             path,
             key=True,
-            hint=f"if “{key}” is a group, put it below “children:”"
+            hint=f"if “{shown(key)}” is a group, put it below “children:”"
             if inside
-            else f"a host belongs below “hosts:”, a group below “children:”, a variable below “vars:” of “{group}”",
+            else "a host belongs below “hosts:”, a group below “children:”, a variable below “vars:” of "
+            f"“{shown(group)}”",
         )
 
     def _no_text(self, path: list[Any], name: Any, what: str) -> InputError:

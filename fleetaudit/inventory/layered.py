@@ -1,0 +1,49 @@
+"""A few entries of one's own above many that are shared: what a group sets is not copied for each host. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+V = TypeVar("V")
+
+_WORTH_SHARING = 16
+_MISSING: Any = object()
+
+
+def above(own: Mapping[str, V], shared: Mapping[str, V]) -> Mapping[str, V]:
+    """Returns `shared` with what `own` sets in its place; neither may change afterwards."""
+    if not own:
+        return shared
+    return {**shared, **own} if len(shared) < _WORTH_SHARING else _Layered(own, shared)
+
+
+class _Layered(Mapping[str, V]):
+    """Reads like {**shared, **own}, in that order."""
+
+    __slots__ = ("_own", "_shared")
+
+    def __init__(self, own: Mapping[str, V], shared: Mapping[str, V]) -> None:
+        self._own, self._shared = own, shared
+
+    def __getitem__(self, name: str) -> V:
+        value: V = self._own.get(name, _MISSING)
+        return self._shared[name] if value is _MISSING else value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Returns the entry, `default` where there is none. Mapping's own way there, an exception, is slow."""
+        value: Any = self._own.get(name, _MISSING)
+        return self._shared.get(name, default) if value is _MISSING else value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._shared
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._shared
+        yield from (name for name in self._own if name not in self._shared)
+
+    def __len__(self) -> int:
+        return len(self._shared) + sum(name not in self._shared for name in self._own)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
