@@ -7,6 +7,7 @@ its keys, so renaming one is a breaking change.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -80,12 +81,39 @@ class Become(Frozen, frozen=True, kw_only=True):
     password: Secret | None = None
 
 
+class SshConfig(Frozen, frozen=True, kw_only=True):
+    """What ssh_config(5) says about one host beyond the fields of an `SshTarget`; empty is "nothing".
+
+    `name` is what the host is called there and `words` are the options that were asked with. Paths and commands are
+    expanded; lists of algorithms are whole, None where they are the client's own.
+    """
+
+    name: str = ""
+    words: tuple[str, ...] = ()
+    host_key_alias: str = ""
+    revoked_host_keys: tuple[str, ...] = ()
+    proxy_command: Secret | None = None
+    identities_only: bool = False
+    certificates: tuple[str, ...] = ()
+    agent: str = ""
+    public_keys: bool = True
+    family: Literal["any", "inet", "inet6"] = "any"
+    bind_address: str = ""
+    alive_interval_s: int = 0
+    alive_count: int = 3
+    ciphers: tuple[str, ...] | None = None
+    key_exchanges: tuple[str, ...] | None = None
+    host_key_algorithms: tuple[str, ...] | None = None
+    macs: tuple[str, ...] | None = None
+
+
 class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="ssh"):
     """A host reached by SSH. `known_hosts` and `private_keys` are paths, most preferred first; empty means the user's
     own. `password` is for logging in.
 
     `program` is the system's ssh, `arguments` and `late_arguments` are words for it, before and after what the other
     fields say; `port_named` tells whether somebody named the port (where nobody did, ssh_config may say another).
+    `ssh_config` is what that says, None where it was not asked or has nothing to say.
     """
 
     address: str
@@ -101,6 +129,7 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
     arguments: tuple[str, ...] = ()
     late_arguments: tuple[str, ...] = ()
     port_named: bool = False
+    ssh_config: SshConfig | None = None
     password: Secret | None = None
     become: Become | None = None
 
@@ -132,8 +161,8 @@ class Host(Frozen, frozen=True, kw_only=True):
 
     name: str
     groups: tuple[str, ...] = ()
-    variables: dict[str, Any] = {}
-    variable_origins: dict[str, str] = {}
+    variables: Mapping[str, Any] = {}
+    variable_origins: Mapping[str, str] = {}
     origin: str = ""
 
 

@@ -10,7 +10,8 @@ What goes: `COMMAND` as the command; on stdin the program as a string, its execu
     exec(compile(PROGRAM, "fleetaudit-probe", "exec"))
     main({'protocol': 1, …}, PROGRAM)
 
-What comes: anything, and among it exactly one line `fleetaudit-probe/1 {json of Reply}`.
+What comes: anything, and among it first `fleetaudit-shell/1 UID NAME` of the shell that looks for an interpreter, which
+only tells that, and as whom, the command itself runs; and then exactly one line `fleetaudit-probe/1 {json of Reply}`.
 """
 
 from __future__ import annotations
@@ -49,12 +50,15 @@ from .model import (
 
 PROTOCOL = 1
 MARK = b"fleetaudit-probe/1 "
+READY = "fleetaudit-shell/1 "
+"""How the line begins that `COMMAND` says before anything else: then its user's number, a blank, the user's name."""
 NO_PYTHON = 86
 """The exit status of `COMMAND` where no interpreter works."""
 
 # By trying, not by `command -v`: shims exist that fail. `cd /`, -E and -s keep stray modules out.
 COMMAND = (
-    "/bin/sh -c 'cd /; for p in python3 /usr/bin/python3 /usr/bin/python3.[0-9]* /usr/local/bin/python3.[0-9]* "
+    f'/bin/sh -c \'cd /; echo "{READY}$(id -u) $(id -un)"; '
+    "for p in python3 /usr/bin/python3 /usr/bin/python3.[0-9]* /usr/local/bin/python3.[0-9]* "
     "python2.7 python2 python /usr/libexec/platform-python; do "
     '"$p" -c "" </dev/null >/dev/null 2>&1 && exec "$p" -E -s -; done; '
     f"exit {NO_PYTHON}'"

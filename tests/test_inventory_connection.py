@@ -11,10 +11,10 @@ from fleetaudit.errors import InputError
 from fleetaudit.inventory import load_inventory
 from fleetaudit.inventory.connection import ConnectionOptions, target_of
 from fleetaudit.inventory.settings import Settings
-from fleetaudit.inventory.ssh_arguments import first_that_matters
+from fleetaudit.inventory.ssh_arguments import beyond_paramiko, first_that_matters
 from fleetaudit.inventory.values import Unsafe, Vaulted
 from fleetaudit.inventory.vault import Vault, load_vault
-from fleetaudit.model import Host, Inventory, KernelTarget, LocalTarget, NotAudited, SshTarget, Target
+from fleetaudit.model import Host, Inventory, KernelTarget, LocalTarget, NotAudited, SshClient, SshTarget, Target
 
 DATA = Path(__file__).parent / "data" / "inventories"
 SECRET = "hunter2"
@@ -221,31 +221,55 @@ def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
 
 @pytest.mark.parametrize("name", ["ssh_args", "ssh_common_args", "ssh_extra_args"])
 def test_ssh_arguments_of_ansible_cfg_are_not_passed_over(name: str) -> None:
-    settings = Settings(**{name: f"-C -o ProxyCommand={SECRET}"}, origins={name: "ansible.cfg:3"})  # type: ignore[arg-type]
+    settings = Settings(**{name: f"-C -o PKCS11Provider={SECRET}"}, origins={name: "ansible.cfg:3"})  # type: ignore[arg-type]
     found = target(ConnectionOptions(settings=settings), ansible_connection="paramiko")
     assert isinstance(found, NotAudited)
-    assert found.reason == f"{name} in ansible.cfg:3 is not honoured: -o ProxyCommand"
+    assert found.reason == f"{name} in ansible.cfg:3 is not honoured: -o PKCS11Provider"
     by_ssh = target(ConnectionOptions(settings=settings))
     assert isinstance(by_ssh, SshTarget)
     assert by_ssh.client == "openssh"
-    assert (*by_ssh.arguments, *by_ssh.late_arguments) == ("-C", "-o", f"ProxyCommand={SECRET}")
+    assert (*by_ssh.arguments, *by_ssh.late_arguments) == ("-C", "-o", f"PKCS11Provider={SECRET}")
     assert target(ConnectionOptions(settings=settings), **{f"ansible_{name}": "-C"}) == SshTarget(address="web1")
 
 
-def test_arguments_that_matter_make_the_systems_ssh_the_client_in_ansibles_order() -> None:
+@pytest.mark.parametrize(("more", "client"), [("", "paramiko"), (" -K", "openssh")])
+def test_arguments_that_matter_are_given_in_ansibles_order_to_the_client_that_can_follow_them(
+    more: str, client: SshClient
+) -> None:
     found = target(
         ansible_ssh_args="-F cfg -vvv",
         ansible_ssh_common_args="-J jump -tt",
-        ansible_ssh_extra_args="-oUserKnownHostsFile=/dev/null -Cq",
+        ansible_ssh_extra_args="-oUserKnownHostsFile=/dev/null -Cq" + more,
         ansible_port=22,
     )
     assert found == SshTarget(
         address="web1",
-        client="openssh",
+        client=client,
         arguments=("-F", "cfg"),
-        late_arguments=("-J", "jump", "-C"),
+        late_arguments=("-J", "jump", "-C", *more.split()),
         port_named=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "beyond"),
+    [
+        ("-J jump -F cfg -i key -4 -C -p 22 -l me -o ControlMaster=auto -S /x", None),
+        ("-o ProxyCommand='nc %h %p' -oCiphers=aes128-ctr -o 'HostKeyAlias web'", None),
+        ("-o GSSAPIAuthentication=no -o PKCS11Provider=none -o PreferredAuthentications=publickey,password", None),
+        ("-L 1:a:1 -D 1080 -o LocalForward='1 a:1'", None),
+        ("-N", None),  # nobody follows it: see for_openssh
+        ("-C -I /lib/token.so", "-I"),
+        ("-CK", "-K"),
+        ("-o GSSAPIAuthentication=yes", "-o GSSAPIAuthentication"),
+        (f"-o PKCS11Provider={SECRET}", "-o PKCS11Provider"),
+        ("-oProxyUseFdpass=yes", "-o ProxyUseFdpass"),
+        ("-o PreferredAuthentications=gssapi-with-mic", "-o PreferredAuthentications"),
+        ("-o SomethingNew=1", "-o SomethingNew"),
+    ],
+)
+def test_arguments_that_only_openssh_can_follow_are_named(arguments: str, beyond: str | None) -> None:
+    assert beyond_paramiko(arguments) == beyond
 
 
 def test_the_systems_ssh_is_the_client_where_the_inventory_or_the_command_line_says_so() -> None:

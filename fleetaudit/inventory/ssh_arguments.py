@@ -1,5 +1,5 @@
-"""Arguments for OpenSSH that inventories carry: which of them matter to a transport that is not OpenSSH, and what
-OpenSSH itself is given of them. Pure.
+"""Arguments for OpenSSH that inventories carry: which of them matter to a transport that is not OpenSSH, what OpenSSH
+itself is given of them, and what only it can follow. Pure.
 
 Rules: what only tunes, keeps connections open, or loosens the check of host keys is let be: the command line alone
 loosens that policy. Everything else might change where or as whom we connect, and is named.
@@ -7,6 +7,7 @@ loosens that policy. Everything else might change where or as whom we connect, a
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Iterator
 
@@ -31,6 +32,7 @@ _AS_IT_IS = {
 }
 
 
+@functools.lru_cache(maxsize=1024)  # most hosts share theirs
 def first_that_matters(arguments: str) -> str | None:
     """Returns the first of OpenSSH's `arguments` that must not be passed over, without its value; None: there is none.
 
@@ -65,6 +67,7 @@ class Unfit(ValueError):
     """An argument that would make ssh do something else than run a command; the text never repeats a value."""
 
 
+@functools.lru_cache(maxsize=1024)
 def for_openssh(arguments: str) -> tuple[str, ...]:
     """Returns `arguments` as words for ssh, each option apart from its value; raises `Unfit`.
 
@@ -103,6 +106,60 @@ def _fit(option: str) -> bool:
     return not (name.lower() in _KNOWN_HOSTS and value.strip() in ("/dev/null", "none"))
 
 
+# ---- for the built-in client ---------------------------------------------------------------------------------------
+
+# What it follows, and what there is nothing to follow of: forwards and terminals are never asked for.
+_FOLLOWED = _OPTIONS | frozenset(
+    """
+    addressfamily bindaddress canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots
+    canonicalizepermittedcnames certificatefile challengeresponseauthentication channeltimeout ciphers
+    clearallforwardings dynamicforward enableescapecommandline exitonforwardfailure fingerprinthash forwardx11timeout
+    gatewayports hostkeyalgorithms hostkeyalias hostname identitiesonly identityagent identityfile ignoreunknown
+    kbdinteractiveauthentication kexalgorithms localcommand localforward logverbose macs
+    nohostauthenticationforlocalhost numberofpasswordprompts passwordauthentication permitlocalcommand
+    permitremoteopen port proxycommand proxyjump pubkeyauthentication remotecommand remoteforward revokedhostkeys
+    sendenv streamlocalbindmask streamlocalbindunlink syslogfacility tag tunnel tunneldevice user xauthlocation
+    """.split()  # noqa: SIM905
+)
+_NEVER = frozenset(
+    """
+    gssapiauthentication gssapidelegatecredentials gssapikeyexchange gssapitrustdns hostbasedauthentication
+    pkcs11provider proxyusefdpass verifyhostkeydns knownhostscommand
+    """.split()  # noqa: SIM905
+)
+"""Options that only OpenSSH can do, unless their value says that it is not to be done."""
+_LETTERS = frozenset("IK")  # a PKCS#11 library, Kerberos
+_METHODS = frozenset({"publickey", "password", "keyboard-interactive"})
+
+
+@functools.lru_cache(maxsize=1024)
 def beyond_paramiko(arguments: str) -> str | None:
-    """Returns the first of OpenSSH's `arguments` that only ssh itself can follow, None where there is none."""
-    return first_that_matters(arguments)
+    """Returns the first of OpenSSH's `arguments` that only ssh itself can follow, None where there is none.
+
+    What `for_openssh` refuses is not judged here.
+    """
+    try:
+        words = for_openssh(arguments)
+    except Unfit:
+        return None
+    rest = iter(words)
+    for word in rest:
+        if word[1:] in _LETTERS:
+            return word
+        if word[1:] in _WITH_VALUE and (option := next(rest)) and word == "-o" and _beyond(option):
+            return f"-o {_named(option)[0]}"[:40]
+    return None
+
+
+def _beyond(option: str) -> bool:
+    name, value = _named(option)
+    if name.lower() in _NEVER:
+        return value.lower() not in ("no", "none")
+    if name.lower() == "preferredauthentications":
+        return not set(value.lower().split(",")) <= _METHODS
+    return name.lower() not in _FOLLOWED
+
+
+def _named(option: str) -> tuple[str, str]:
+    name, _, value = option.strip().replace("=", " ", 1).partition(" ")
+    return name, value.strip()

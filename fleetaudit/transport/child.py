@@ -1,7 +1,8 @@
 """A child process: started in a session of its own, its streams drained together, under a deadline, and ended wholly.
 
-Rules: whatever happens, the whole group is killed and the child is reaped; no other process is touched. A stream that
-passes its limit ends the child; the log, which no limit of the host's covers, is kept up to a bound and read on.
+Rules: whatever happens, the whole group is killed and the child is reaped; one that became another user's, who cannot
+be killed, ends since its streams are closed. No other process is touched. A stream that passes its limit ends the
+child; the log, which no limit of the host's covers, is kept up to a bound and read on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ LOG_MAX = 64 * 1024
 
 _CHUNK = 64 * 1024
 _AFTERWARDS_S = 1.0  # for output that a child left behind still holds open
+_REAP_S = 5.0  # for a child to end that is of another user
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +88,13 @@ def run_child(
             in_time = streams.drain(deadline)
         finally:
             # Before the child is reaped: until then its number, which is the group's, cannot be anyone else's.
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
             streams.close()
-    status = process.returncode
+            # What sudo runs belongs to another, who cannot be killed: it ends since nobody talks to it any more.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_REAP_S)
+    status = process.returncode or 0  # None, where it did not end even so; then it was not in time
     output = Output(
         stdout=bytes(streams.stdout),
         stderr=bytes(streams.stderr),
@@ -154,10 +158,11 @@ class _Streams:
 
     def _say(self) -> None:
         """Takes in what is to be said next; closes the child's stdin where that was all."""
+        said = self._talk.say(self.stdout, self.stderr)  # it also listens: asked whether or not anything can be said
         if self._stdin.closed:
             return
         writing = bool(self._waiting)
-        self._waiting += self._talk.say(self.stdout, self.stderr)
+        self._waiting += said
         if self._waiting and not writing:
             self._selector.register(self._stdin.fileno(), selectors.EVENT_WRITE, None)
         if self._talk.over and not self._waiting:

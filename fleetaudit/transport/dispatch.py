@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
+from functools import partial
 from pathlib import Path
 
 from ..errors import TransportError
@@ -12,18 +14,22 @@ from . import Deadline, Limits, Output, Passed, unnoticed
 from .become import Escalation
 from .known_hosts import HostKeys
 from .pacing import Pacing
+from .ssh_config import SshConfigs
 from .talk import Monologue, Talk
+from .words import ssh_line
 
 
 class Transports:
     """All ways to a host, with what they share in one run; `run` may be called from many threads.
 
     `accept_file` is where host keys go that `accept-new` accepts; without one they are remembered by this process only.
+    `ssh_configs` reads other files than the user's and the system's.
     """
 
-    def __init__(self, *, accept_file: Path | None = None) -> None:
+    def __init__(self, *, accept_file: Path | None = None, ssh_configs: SshConfigs | None = None) -> None:
         self.host_keys = HostKeys(accept_file)
         self.pacing = Pacing()
+        self.ssh_configs = SshConfigs() if ssh_configs is None else ssh_configs
 
     def run(
         self,
@@ -44,7 +50,7 @@ class Transports:
             return run_kernel(target, command, stdin, deadline, limits)
         if target.become is None or (isinstance(target, LocalTarget) and target.become.user == _own_name()):
             return self._run(target, command, Monologue(stdin), deadline, limits, passed)
-        escalation = Escalation(target.become, command, stdin, passed)
+        escalation = Escalation(target.become, command, stdin, passed, partial(_typed, target), _on_the_way(target))
         try:
             output = self._run(target, escalation.command, escalation, deadline, limits, passed)
         except TransportError as e:
@@ -70,15 +76,28 @@ class Transports:
 
                 return run_openssh(
                     target, command, talk, deadline, limits,
-                    host_keys=self.host_keys, pacing=self.pacing, passed=passed,
+                    host_keys=self.host_keys, pacing=self.pacing, configs=self.ssh_configs, passed=passed,
                 )  # fmt: skip
             case _:
                 from .ssh import run_ssh  # paramiko costs 0.2 s to import
 
                 return run_ssh(
                     target, command, talk, deadline, limits,
-                    host_keys=self.host_keys, pacing=self.pacing, passed=passed,
+                    host_keys=self.host_keys, pacing=self.pacing, configs=self.ssh_configs, passed=passed,
                 )  # fmt: skip
+
+
+def _on_the_way(target: SshTarget | LocalTarget) -> float:
+    """Returns how many seconds may pass before what was started runs on the host: ssh has yet to connect and log in."""
+    return 2 * target.connect_timeout_s if isinstance(target, SshTarget) and target.client == "openssh" else 0.0
+
+
+def _typed(target: SshTarget | LocalTarget, command: str) -> str:
+    """Returns the line that a person types to run `command` where the target is, on a terminal."""
+    if isinstance(target, LocalTarget):
+        return command
+    line = ssh_line(target, target.user or _own_name() or "USER", "-t")
+    return f"{line.removesuffix(' true')} {shlex.quote(command)}"
 
 
 def _own_name() -> str:

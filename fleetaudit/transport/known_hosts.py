@@ -139,12 +139,15 @@ class HostKeys:
         self._lock = threading.RLock()
         self._files: dict[tuple[str, ...], KnownHosts] = {}
         self._accepted = KnownHosts()
+        self._revoked: dict[str, frozenset[bytes]] = {}
         self._offset = 0
         self._lines = 0
 
     def algorithms(self, target: SshTarget) -> tuple[str, ...]:
         """Returns the host key algorithms to ask for first: those of the keys that are known for this host."""
-        entries = self._entries(target) or self._entries(target, target.address)
+        entries = self._entries(target)
+        if not entries and not _alias(target):
+            entries = self._entries(target, target.address)
         types = dict.fromkeys(e.key_type for e in entries if not e.marker)
         return tuple(a for t in types for a in _ALGORITHMS.get(t, (t,)))
 
@@ -153,7 +156,8 @@ class HostKeys:
 
         `key_type` is the type in the blob ("ssh-rsa", "ssh-ed25519", …).
         """
-        name, shown = named(target.address, target.port), f"{key_type} {fingerprint(blob)}"
+        name, shown = _name(target), f"{key_type} {fingerprint(blob)}"
+        self._refuse_revoked(target, name, shown, blob)
         if target.host_key_policy == "off":
             return f"host key of {name} not checked: {shown}"
         entries = self._entries(target)
@@ -188,8 +192,10 @@ class HostKeys:
         if any(e.text == text for e in plain):
             return True
         # As OpenSSH does: a host known without its port is trusted on another port with the same key.
-        if target.port != 22 and any(
-            e.text == text and not e.marker for e in self._entries(target, target.address) if not plain
+        if (
+            target.port != 22
+            and not _alias(target)
+            and any(e.text == text and not e.marker for e in self._entries(target, target.address) if not plain)
         ):
             return True
         if not plain:
@@ -202,6 +208,16 @@ class HostKeys:
             hint=shell(["ssh-keygen", "-R", name, "-f", e.source]),
         )
 
+    def _refuse_revoked(self, target: SshTarget, name: str, shown: str, blob: bytes) -> None:
+        """Raises where ssh_config's RevokedHostKeys has the key, or cannot be read: as ssh, it then trusts none."""
+        for path in target.ssh_config.revoked_host_keys if target.ssh_config else ():
+            with self._lock, _usable(path):
+                if path not in self._revoked:
+                    self._revoked[path] = _revoked(path)
+            if blob in self._revoked[path]:
+                reason = f"revoked host key: {name} shows {shown}, which {path} revokes"
+                raise TransportError("host key", reason, hint=_show(target))
+
     # -- files -----------------------------------------------------------------------------------------------------
 
     @staticmethod
@@ -209,7 +225,7 @@ class HostKeys:
         return target.known_hosts or USER_FILES
 
     def _entries(self, target: SshTarget, name: str | None = None) -> tuple[Entry, ...]:
-        name = name or named(target.address, target.port)
+        name = name or _name(target)
         with self._lock:
             paths = self._paths(target)
             if paths not in self._files:
@@ -248,6 +264,28 @@ class HostKeys:
                 os.write(stream, ("\n" * torn + line + "\n").encode())
                 self._read_accepted()
         return note
+
+
+def _alias(target: SshTarget) -> str:
+    return target.ssh_config.host_key_alias if target.ssh_config else ""
+
+
+def _name(target: SshTarget) -> str:
+    """Returns the name that known_hosts files have for a target; an alias of ssh_config is for every port."""
+    return _alias(target) or named(target.address, target.port)
+
+
+def _revoked(path: str) -> frozenset[bytes]:
+    """Returns the keys in a file of public keys; raises where it is a list in OpenSSH's own binary form."""
+    data = Path(path).expanduser().read_bytes()
+    if data.startswith(b"SSHKRL\n\0"):
+        raise TransportError(
+            "host key",
+            f"{path} (RevokedHostKeys) is a binary list, which the built-in client cannot read",
+            hint="fleetaudit run … --transport openssh",
+        )
+    words = (line.split() for line in data.decode("utf-8", "replace").split("\n"))
+    return frozenset(_decoded(word) for line in words for word in line if word.startswith("AAAA"))
 
 
 def _load(paths: Sequence[str]) -> KnownHosts:

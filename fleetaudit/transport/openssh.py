@@ -9,25 +9,35 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
-import math
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import TransportError
-from ..model import SshTarget
+from ..model import SshTarget, Stage
 from . import Deadline, Limits, Output, Passed, unnoticed
 from .child import Ended, LogPipe, run_child
 from .known_hosts import HostKeys, fingerprint
 from .pacing import Pacing, Turn
+from .ssh_config import SshConfigs
+from .ssh_options import environment, known_hosts, named_files, pairs, quiet_options, shown, users_options, where
 from .talk import Talk
 from .words import clean, quoted, shell
 
 _FAILED = 255  # ssh's own status; a command may end with it as well
 _LOGGED_IN = re.compile(rb"^Authenticated to ", re.MULTILINE)
+
+_DEBUG = re.compile(r"^debug\d: .*\n?", re.MULTILINE)
+# What a log at DEBUG1 says once a stage lies behind, in their order.
+_MARKS: tuple[tuple[Stage, re.Pattern[bytes]], ...] = (
+    ("resolve", re.compile(rb"^debug1: (?:Connecting to \S+ \[(\S+)\] port|Executing (proxy command):)", re.MULTILINE)),
+    ("connect", re.compile(rb"^debug1: Authenticating to (\S+) as ", re.MULTILINE)),
+    (
+        "host key",
+        re.compile(rb"^debug1: Server host key: (.*?)\r?\n(?:.*\n)*?debug1: SSH2_MSG_NEWKEYS sent", re.MULTILINE),
+    ),
+    ("authenticate", re.compile(rb"^Authenticated to (.*?)\.?\r?$", re.MULTILINE)),
+)
 
 # In this order: a jump host's own reason goes before what its end looks like from here. The log of ssh, line by line:
 # a pattern, the stage, whether trying again may help.
@@ -68,6 +78,7 @@ def run_openssh(
     *,
     host_keys: HostKeys,
     pacing: Pacing,
+    configs: SshConfigs | None = None,
     passed: Passed = unnoticed,
 ) -> Output:
     """Runs `command` on the target, telling it `talk`, and returns its output; raises `TransportError`.
@@ -75,13 +86,14 @@ def run_openssh(
     `connect_timeout_s` bounds, in whole seconds, the TCP connect and again the time until the keys are agreed on;
     `deadline` bounds all. Stages and reasons are those of the other SSH transport.
     """
-    turn = pacing.turn(*_first_hop(target))
+    turn = pacing.turn(*_first_hop(target, configs or SshConfigs(), deadline))
+    level = "VERBOSE" if passed is unnoticed else "DEBUG1"
     try:
         while True:
             if not turn.wait(deadline):
                 reason = f"other connections to {turn.address[0]} took all of the time to log in"
                 raise TransportError("connect", reason, hint="fleetaudit run … --host-deadline 600")
-            options = _options(target, host_keys.accept_file, deadline)
+            options = _options(target, host_keys.accept_file, deadline, level)
             try:
                 return _once(target, options, turn, command, talk, deadline, limits, passed)
             except TransportError as e:
@@ -101,24 +113,43 @@ def _once(
     limits: Limits,
     passed: Passed,
 ) -> Output:
+    stages = _Stages(target, passed)
+
     def heard(stdout: bytes, log: bytes) -> None:
+        stages.heard(log)
         if stdout or _LOGGED_IN.search(log):
             turn.done()
 
-    hint = shell([target.program, *map(_shown, options), *_where(target), "true"])
+    hint = shell([target.program, *map(shown, options), *where(target.address), "true"])
     log = LogPipe()
-    argv = [target.program, "-E", log.name, *options, *_where(target), command]
+    argv = [target.program, "-E", log.name, *options, *where(target.address), command]
     try:
-        ended = run_child(argv, talk, deadline, limits, environment=_environment(), log=log, heard=heard)
+        ended = run_child(argv, talk, deadline, limits, environment=environment(), log=log, heard=heard)
     except OSError as e:
         reason = f"the program {target.program} cannot be started: {(e.strerror or str(e)).lower()}"
         raise TransportError("connect", reason, hint="sudo apt-get install openssh-client") from e
     return _judged(ended, target, hint)
 
 
+class _Stages:
+    """Tells which stages lie behind, from the log of an ssh that tells more than usual."""
+
+    def __init__(self, target: SshTarget, passed: Passed) -> None:
+        self._target, self._passed, self._done = target, passed, set[Stage]()
+
+    def heard(self, log: bytes) -> None:
+        """Reads all of the log so far."""
+        if self._passed is unnoticed:
+            return
+        for stage, pattern in _MARKS:
+            if stage not in self._done and (found := pattern.search(log)):
+                self._done.add(stage)
+                self._passed(stage, clean(next(filter(None, found.groups()), b"") or self._target.address))
+
+
 def _judged(ended: Ended, target: SshTarget, hint: str) -> Output:
     """Returns the command's output where it ran to its end; raises `TransportError` where it did not."""
-    output, log = ended.output, ended.log.decode("utf-8", "replace")
+    output, log = ended.output, _DEBUG.sub("", ended.log.decode("utf-8", "replace"))
     logged_in = bool(_LOGGED_IN.search(ended.log) or output.stdout)
     said = quoted(output.stderr[-2000:], "; it said ")
     so_far = f"after {len(output.stdout)} bytes of output"
@@ -188,97 +219,46 @@ def _known(where: str) -> str:
 # ---- the command line ----------------------------------------------------------------------------------------------
 
 
-def _options(target: SshTarget, accept_file: Path | None, deadline: Deadline) -> list[str]:
+def _options(target: SshTarget, accept_file: Path | None, deadline: Deadline, level: str) -> list[str]:
     """Returns every option, most important first: ours, then as Ansible orders the user's."""
-    words = [
-        *_pairs("BatchMode=yes", "RequestTTY=no", "LogLevel=VERBOSE", "RemoteCommand=none", "UpdateHostKeys=no"),
-        *_pairs("ClearAllForwardings=yes", "PermitLocalCommand=no"),
-        *_host_key_options(target, accept_file, deadline),
-        *target.arguments,
-    ]
-    if target.port != 22 or target.port_named:
-        words += ["-o", f"Port={target.port}"]
-    for key in target.private_keys:
-        words += ["-o", f"IdentityFile={_value(key)}"]
-    if target.private_keys:
-        words += ["-o", "IdentitiesOnly=yes"]
-    if target.user:
-        words += ["-o", f"User={_value(target.user)}"]
-    if not target.use_agent:
-        words += ["-o", "IdentityAgent=none"]
-    words += ["-o", f"ConnectTimeout={math.ceil(target.connect_timeout_s)}"]
-    return [*words, *target.late_arguments]
+    return [*quiet_options(level), *_host_key_options(target, accept_file, deadline), *users_options(target)]
 
 
 def _host_key_options(target: SshTarget, accept_file: Path | None, deadline: Deadline) -> Iterator[str]:
     """Yields what says which host keys are trusted; nothing of the user's is ever written."""
     if target.host_key_policy == "off":
-        yield from _pairs("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null")
+        yield from pairs("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null")
         return
-    files = list(target.known_hosts)
+    yield from pairs("StrictHostKeyChecking=" + ("yes" if target.host_key_policy == "strict" else "accept-new"))
     if target.host_key_policy == "accept-new":
         # ssh appends to the first file; the user's own are only read.
-        files = [str(accept_file.resolve() if accept_file else "/dev/null"), *(files or _users_files(target, deadline))]
-    yield from _pairs("StrictHostKeyChecking=" + ("yes" if target.host_key_policy == "strict" else "accept-new"))
-    if files:
-        yield from _pairs("UserKnownHostsFile=" + " ".join(map(_value, files)))
-    if target.known_hosts:
-        yield from _pairs("GlobalKnownHostsFile=/dev/null")
+        first = str(accept_file.resolve() if accept_file else "/dev/null")
+        yield from known_hosts([first, *(target.known_hosts or _users_files(target, deadline))])
+        if target.known_hosts:
+            yield from pairs("GlobalKnownHostsFile=/dev/null")
+    else:
+        yield from named_files(target)
 
 
 def _users_files(target: SshTarget, deadline: Deadline) -> list[str]:
     """Returns the known_hosts files that ssh itself would read for this host."""
-    own = [*target.arguments, *(["-o", f"User={_value(target.user)}"] if target.user else []), *target.late_arguments]
-    argv = [target.program, "-G", *own, *_where(target)]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=min(deadline.remaining(), target.connect_timeout_s),
-            check=True,
-        )
-        for line in done.stdout.decode("utf-8", "replace").split("\n"):
-            if line.startswith("userknownhostsfile "):
-                return line.split()[1:]
+    until = Deadline.after(min(deadline.remaining(), target.connect_timeout_s))
+    with contextlib.suppress(TransportError):  # which the ssh that connects tells as well
+        answer = SshConfigs().ask(target.program, users_options(target), target.address, until)
+        return [path for value in answer.all("userknownhostsfile") for path in value.split()]
     return ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
 
 
-def _first_hop(target: SshTarget) -> tuple[str, int]:
-    """Returns what the connection meets first and what must not be crowded: a jump host of the arguments, or the host.
+def _first_hop(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> tuple[str, int]:
+    """Returns what the connection meets first and what must not be crowded: a jump host, or the host itself.
 
-    A jump host that only ssh_config names is not known here.
+    ssh is asked where ssh_config or arguments may name one.
     """
-    words = [*target.arguments, *target.late_arguments]
-    for option, value in itertools.pairwise(words):
-        name, _, jumps = value.strip().replace("=", " ", 1).partition(" ")
-        hops = value if option == "-J" else jumps.strip() if option == "-o" and name.lower() == "proxyjump" else ""
-        if hops:
-            return hops.split(",")[0], 0
+    if target.arguments or target.late_arguments or configs.speak():
+        until = Deadline.after(min(deadline.remaining(), target.connect_timeout_s))
+        with contextlib.suppress(TransportError):  # which the ssh that connects tells as well
+            answer = configs.ask(target.program, users_options(target), target.address, until)
+            if jumps := answer.one("proxyjump"):
+                return jumps.split(",")[0], 0
+            return answer.one("hostname") or target.address, int(answer.one("port") or target.port)
     return target.address, target.port
-
-
-def _where(target: SshTarget) -> list[str]:
-    return ["--", target.address]  # a name that looks like an option must stay a name
-
-
-def _shown(word: str) -> str:
-    """Returns an option as it may be shown: a command of the user's, or what it sends along, can carry a secret."""
-    name = re.match(r"(?i)\s*(ProxyCommand|SetEnv|LocalCommand|KnownHostsCommand)[\s=]", word)
-    return f"{name[1]}=…" if name else word
-
-
-def _pairs(*options: str) -> list[str]:
-    return [word for option in options for word in ("-o", option)]
-
-
-def _value(text: str) -> str:
-    """Returns a value as ssh_config wants it: quoted where it has blanks, its % taken literally."""
-    text = text.replace("%", "%%")
-    return f'"{text}"' if re.search(r"\s", text) else text
-
-
-def _environment() -> dict[str, str]:
-    """Returns the environment without what would ask a person."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("SSH_ASKPASS", "DISPLAY")}
-    return {**kept, "SSH_ASKPASS_REQUIRE": "never"}

@@ -44,6 +44,8 @@ def shell(words: Iterable[str]) -> str:
 
 def ssh_line(target: SshTarget, user: str, *options: str) -> str:
     """Returns the `ssh` command that takes the same way to the host, without a prompt."""
+    if config := target.ssh_config:  # it says the rest
+        return shell(["ssh", "-o", "BatchMode=yes", *config.words, *options, "--", config.name, "true"])
     words = ["ssh", *(("-p", str(target.port)) if target.port != 22 else ()), "-o", "BatchMode=yes"]
     for key in target.private_keys:
         words += ["-i", key]

@@ -1,35 +1,42 @@
 """A remote host by SSH: resolve, connect, host key, authenticate, execute; one deadline over all of it.
 
-Rules: only this package imports paramiko. No thread is started but one while a name is resolved, and no descriptor
-outlives the call. Every failure is a `TransportError` at the stage where it happened; transient only before the host
-had a chance to judge a key. Rooms: `dial` (TCP), `stream` (bytes), `session` (packets and keys), `identities` and
-`agent` (what to log in with), `login` (its messages), `authenticate` (its order and reasons), `channel` (the command).
+Rules: only this package imports paramiko. No thread is started but one while a name is resolved, and neither a
+descriptor nor a process outlives the call. Every failure is a `TransportError` at the stage where it happened.
+Rooms: `way` (the hops, as ssh_config has them, with `tokens`), `reach` (one hop), `link` with `dial` (TCP), `proxy`
+(ProxyCommand) and `tunnel` (through a jump host), `stream` (bytes), `session` (packets and keys), `identities` and
+`agent` (what to log in with), `login` (its messages), `password` (when one is told), `authenticate` (order and reasons),
+`channel` (the command).
 """
 
 from __future__ import annotations
 
 import contextlib
-import getpass
-import logging
+import itertools
 from collections.abc import Iterator
 
 from ...errors import TransportError
-from ...model import SshTarget
+from ...model import SshTarget, Stage
 from .. import Deadline, Limits, Output, Passed, unnoticed
-from ..known_hosts import HostKeys, fingerprint
-from ..pacing import Pacing, Turn
+from ..known_hosts import HostKeys
+from ..pacing import Pacing
+from ..ssh_config import SshConfigs
 from ..talk import Talk
 from ..words import quoted, ssh_line
-from .authenticate import authenticate
 from .channel import Channel, NotRun
 from .dial import dial
+from .link import Broken, Link, SocketLink
+from .proxy import ProxyLink
+from .reach import Open, own_name, reach
 from .session import Session
-from .stream import Broken
+from .tunnel import NotForwarded, TunnelLink
+from .way import way
 
-log = logging.getLogger(__name__)
+_OVERHEAD = 4
+"""How many bytes a connection may carry for each byte of the one inside of it."""
 
 _default_host_keys = HostKeys()
 _default_pacing = Pacing()
+_default_configs = SshConfigs()
 
 
 def run_ssh(
@@ -41,92 +48,90 @@ def run_ssh(
     *,
     host_keys: HostKeys | None = None,
     pacing: Pacing | None = None,
+    configs: SshConfigs | None = None,
     passed: Passed = unnoticed,
 ) -> Output:
     """Runs `command` on the target, telling it `talk`, and returns its output; raises `TransportError`.
 
     `connect_timeout_s` bounds each TCP connect, and again the time until the host showed its key; `deadline` bounds
-    all. `exit_status` is 128 and the signal's number where the host says that a signal ended the command.
+    all. `exit_status` is 128 and the signal's number where the host says that a signal ended the command. A failure of
+    a jump host begins with its name.
     """
-    keys = host_keys or _default_host_keys
-    user = target.user or _own_name()
-    turn = (pacing or _default_pacing).turn(target.address, target.port)
+    keys, turns = host_keys or _default_host_keys, pacing or _default_pacing
+    *jumps, target = way(target, configs or _default_configs, deadline)
+    user = target.user or own_name()
     with contextlib.ExitStack() as stack:
-        stack.callback(turn.done)
-        session = _connect(stack, turn, target, user, deadline, passed)
-        key_type, blob = _agree_on_keys(session, target, user, keys)
-        passed("connect", f"{target.address} port {target.port}")
-        if note := keys.check(target, key_type, blob):
-            log.info("%s", note)
-        passed("host key", f"{key_type} {fingerprint(blob)}")
-        session.stream.until = deadline
-        passed("authenticate", authenticate(session, target, user, deadline))
-        turn.done()
+        outer: Session | None = None
+        inside = ""
+        for jump in jumps:
+            name = jump.ssh_config.name if jump.ssh_config else jump.address
+            with _of_jump(name):
+                told = _named(name, passed)
+                link = _opener(jump, outer, inside, deadline, told)
+                turn = turns.turn(jump.address, jump.port)
+                outer = reach(stack, jump, jump.user or own_name(), link, turn, keys, deadline, told)
+            outer.stream.allowance += _OVERHEAD * (outer.stream.allowance + 2 * (limits.stdout + limits.stderr))
+            inside = name
+        link = _opener(target, outer, inside, deadline, passed)
+        session = reach(stack, target, user, link, turns.turn(target.address, target.port), keys, deadline, passed)
         session.stream.allowance += 2 * (limits.stdout + limits.stderr)
         output = _execute(session, target, user, command, talk, deadline, limits)
         session.disconnect()
+        if outer:
+            outer.disconnect()
         return output
 
 
-def _connect(
-    stack: contextlib.ExitStack, turn: Turn, target: SshTarget, user: str, deadline: Deadline, passed: Passed
-) -> Session:
-    """Returns a session that has greeted, its socket to be closed by `stack`; waits for the turn before each try."""
-    while True:
-        if not turn.wait(deadline):
-            reason = f"other connections to {target.address} port {target.port} took all of the time to log in"
-            raise TransportError("connect", reason, hint="fleetaudit run … --host-deadline 600")
-        sock = dial(target, deadline, ssh_line(target, user), passed)
+def _opener(target: SshTarget, outer: Session | None, jump: str, deadline: Deadline, passed: Passed) -> Open:
+    """Returns what opens a link to a hop: through the session with the one before, by its ProxyCommand, or by TCP."""
+    numbers = itertools.count()
+
+    def tunnel(hint: str) -> Link:
+        assert outer is not None  # noqa: S101  # as is looked at below
+        link = TunnelLink(outer, next(numbers), jump)
+        limit = Deadline.after(min(deadline.remaining(), target.connect_timeout_s))
         try:
-            session = Session(sock)
-            _greet(session, target, user, deadline)
-        except TransportError as e:
-            sock.close()
-            if e.transient and turn.dropped(deadline):
-                log.info("%s port %d: %s; trying again", target.address, target.port, e.reason)
-                continue
+            link.open(target.address, target.port, limit)
+        except NotForwarded as e:
+            raise TransportError("connect", f"jump host {jump}: {e}", hint=hint) from e
+        except Broken as e:
+            how = "no answer came in time" if e.kind == "late" else f"the connection to it broke off ({e.text})"
+            reason = f"jump host {jump}: asked for {target.address} port {target.port}, {how}"
+            raise TransportError("connect", reason, hint=hint, transient=e.kind == "dropped") from e
+        passed("resolve", f"{target.address}, by jump host {jump}")
+        return link
+
+    def proxy(hint: str) -> Link:
+        assert target.ssh_config is not None  # noqa: S101
+        assert target.ssh_config.proxy_command is not None  # noqa: S101
+        link = ProxyLink(target.ssh_config.proxy_command.reveal(), hint)
+        passed("resolve", f"{target.address}, by a ProxyCommand")
+        return link
+
+    if outer:
+        return tunnel
+    if target.ssh_config and target.ssh_config.proxy_command:
+        return proxy
+    return lambda hint: SocketLink(dial(target, deadline, hint, passed))
+
+
+def _named(name: str, passed: Passed) -> Passed:
+    def told(stage: Stage, what: str) -> None:
+        passed(stage, f"jump host {name}: {what}")
+
+    return told
+
+
+@contextlib.contextmanager
+def _of_jump(name: str) -> Iterator[None]:
+    """Says which jump host a failure is of, unless it already says so."""
+    try:
+        yield
+    except TransportError as e:
+        if e.reason.startswith("jump host "):
             raise
-        except BaseException:
-            sock.close()
-            raise
-        stack.callback(sock.close)
-        return session
-
-
-def _own_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError) as e:  # which of them depends on the Python
-        reason = "no user is named, and this process's own number has no name"
-        raise TransportError("authenticate", reason, hint="fleetaudit run -u USER") from e
-
-
-def _greet(session: Session, target: SshTarget, user: str, deadline: Deadline) -> None:
-    limit = min(deadline.remaining(), target.connect_timeout_s)
-    session.stream.until = Deadline.after(limit)
-    try:
-        session.greet()
-    except Broken as e:
-        reason = {
-            "late": f"the port is open, but no SSH greeting came within {limit:.3g} s{e.text}",
-            # sshd's MaxStartups and PerSourcePenalties, a full process table, tcp wrappers
-            "dropped": f"the host hung up before its SSH greeting ({e.text}): it may have too many connections",
-        }.get(e.kind, f"what answers on port {target.port} does not speak SSH: {e.text}")
-        hint = ssh_line(target, user)
-        raise TransportError("connect", reason, hint=hint, transient=e.kind == "dropped") from e
-
-
-def _agree_on_keys(session: Session, target: SshTarget, user: str, keys: HostKeys) -> tuple[str, bytes]:
-    try:
-        return session.agree_on_keys(keys.algorithms(target))
-    except Broken as e:
-        reason = {
-            "late": "the host stalled in the key exchange",
-            "dropped": f"the host hung up in the key exchange ({e.text})",
-            "disconnected": f"the host ended the key exchange{quoted(e.text, ': ')}",
-        }.get(e.kind, f"no key exchange is possible: {e.text}")
-        hint = ssh_line(target, user, "-v")
-        raise TransportError("connect", reason, hint=hint, transient=e.kind == "dropped") from e
+        reason = f"jump host {name}: {e.reason}"
+        raise TransportError(e.stage, reason, hint=e.hint, transient=e.transient) from e
 
 
 def _execute(

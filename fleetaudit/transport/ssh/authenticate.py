@@ -1,4 +1,7 @@
-"""Who logs in and with what: the keys there are, offered in order, and a reason where the host takes none of them."""
+"""Who logs in and with what: the keys there are, then the password, and a reason where the host takes none of them.
+
+Rules: a password goes to nobody whose host key was not checked, and neither to a log nor into an error.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +9,78 @@ from ...errors import TransportError
 from ...model import SshTarget
 from .. import Deadline
 from ..words import quoted, ssh_line
-from .identities import Unusable, identities
-from .login import Login, Refused
+from .identities import Identities, Unusable, identities
+from .login import Login
+from .password import Refused
 from .session import Session
 from .stream import Broken
 
 
 def authenticate(session: Session, target: SshTarget, user: str, deadline: Deadline) -> str:
-    """Returns with what the user was let in, in a few words; raises `TransportError` (stage "authenticate")."""
+    """Returns with what the user was let in, in a few words; raises `TransportError` (stage "authenticate").
+
+    The session's host key was checked, as the target's `host_key_policy` says.
+    """
     found = identities(target, deadline)
-    if not found.usable and target.private_keys:
+    if not found.usable and target.private_keys and not target.password:
         raise _no_key(found.unusable)
+    withheld = _withheld(target)
     login = Login(session, user, deadline)
-    hint = ssh_line(target, user, "-v")
     try:
-        login.run(found.usable)
-        return f"{user} by {login.offered[-1]}" if login.offered else f"{user} without a key"
+        login.run(found.usable, None if withheld else target.password)
     except Refused as e:
-        if not found.usable:
-            reason = f"there is no key to log in with as {user}: none named, none in an agent, no default key file"
-            if found.unusable:
-                reason, hint = f"{reason}; {_no_key(found.unusable).reason}", found.unusable[0].hint
-            else:
-                hint = "ssh-add -l"
+        if withheld:
+            reason, hint = withheld
+        elif target.password:
+            reason, hint = str(e), _with_a_prompt(target, user)
+            login.problems += [u.reason for u in found.unusable]
         else:
-            reason = str(e) or f"the host does not let {user} in"
+            reason, hint = _without_password(str(e), found, target, user)
         cause: Exception = e
     except Broken as e:
-        many = e.kind in ("disconnected", "dropped") and len(login.offered) > 1
-        reason = {
-            "late": f"the host stalled while {user} was logging in",
-            "dropped": f"the host hung up while {user} was logging in ({e.text})",
-            "disconnected": f"the host hung up while {user} was logging in{quoted(e.text, ': ')}",
-        }.get(e.kind, f"the login made no sense: {e.text}")
-        if many:
-            reason += "; name the one key that is meant (--private-key)"
-            hint = ssh_line(target, user, "-o", "IdentitiesOnly=yes")
+        reason, hint = _broken(e, login, target, user)
         cause = e
+    else:
+        return f"{user} by {' and '.join(login.proofs)}" if login.proofs else f"{user} without a key"
     story = login.story()
     raise TransportError("authenticate", reason + (f"; {story}" if story else ""), hint=hint) from cause
+
+
+def _withheld(target: SshTarget) -> tuple[str, str] | None:
+    """Returns why a password that there is goes to nobody, and the next command to type."""
+    if target.password and target.host_key_policy == "off":
+        reason = "a password is never sent to a host whose key was not checked"
+        return reason, "fleetaudit run … --host-key-policy accept-new"
+    if target.password and not target.password.reveal():
+        return "the password that was given is empty, and an empty one is never sent", "fleetaudit run … -k"
+    return None
+
+
+def _without_password(said: str, found: Identities, target: SshTarget, user: str) -> tuple[str, str]:
+    if found.usable:
+        return said or f"the host does not let {user} in", ssh_line(target, user, "-v")
+    reason = f"there is no key to log in with as {user}: none named, none in an agent, no default key file"
+    if found.unusable:
+        return f"{reason}; {_no_key(found.unusable).reason}", found.unusable[0].hint
+    return reason, "ssh-add -l"
+
+
+def _broken(e: Broken, login: Login, target: SshTarget, user: str) -> tuple[str, str]:
+    said = login.masked(e.text)
+    reason = {
+        "late": f"the host stalled while {user} was logging in",
+        "dropped": f"the host hung up while {user} was logging in ({said})",
+        "disconnected": f"the host hung up while {user} was logging in{quoted(said, ': ')}",
+    }.get(e.kind, f"the login made no sense: {said}")
+    if e.kind in ("disconnected", "dropped") and len(login.offered) > 1:
+        reason += "; name the one key that is meant (--private-key)"
+        return reason, ssh_line(target, user, "-o", "IdentitiesOnly=yes")
+    return reason, _with_a_prompt(target, user) if target.password else ssh_line(target, user, "-v")
+
+
+def _with_a_prompt(target: SshTarget, user: str) -> str:
+    """Returns the `ssh` command for one who is there to be asked."""
+    return ssh_line(target, user, "-v").replace(" -o BatchMode=yes", "", 1)
 
 
 def _no_key(unusable: tuple[Unusable, ...]) -> TransportError:

@@ -1,7 +1,7 @@
 """One command on one channel (RFC 4254): stdin goes, stdout and stderr come, both bounded, then the exit status.
 
 Rules: everything is driven by what arrives, so no stream can block another. A stream that passes its limit ends the
-command. A host that has told the exit status gets a short while for the rest of the output, and no more.
+command. A host that has told the exit status gets a short while for each further piece of output.
 """
 
 from __future__ import annotations
@@ -126,6 +126,8 @@ class Channel:
             raise Broken("garbled", f"message {ptype} while the command runs")
 
     def _store(self, name: str, data: bytes) -> None:
+        if self.exit_status is not None:
+            self._wait_a_while()
         if name:
             kept: bytearray = self.stdout if name == "stdout" else self.stderr
             limit: int = getattr(self.limits, name)
@@ -148,8 +150,11 @@ class Channel:
         elif wants_reply:
             self.session.send(self._to_peer(MSG_CHANNEL_FAILURE))
         if self.exit_status is not None:
-            late = min(self.deadline.remaining(), _AFTERWARDS_S)
-            self.session.stream.until = Deadline.after(late)
+            self._wait_a_while()
+
+    def _wait_a_while(self) -> None:
+        """Gives the rest of the output its time: anew with each piece, for a slow way may have much of it under way."""
+        self.session.stream.until = Deadline.after(min(self.deadline.remaining(), _AFTERWARDS_S))
 
     def _to_peer(self, number: int) -> Message:
         return Message().add_byte(bytes([number])).add_int(self._peer)

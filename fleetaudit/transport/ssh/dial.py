@@ -30,7 +30,7 @@ def dial(target: SshTarget, deadline: Deadline, hint: str, passed: Passed = unno
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             # Whatever happens between here and the return, the descriptor must not stay behind.
-            code = _connect(sock, address, min(deadline.remaining(), target.connect_timeout_s))
+            code = _bound(sock, target) or _connect(sock, address, min(deadline.remaining(), target.connect_timeout_s))
             if code == 0:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return sock
@@ -46,6 +46,18 @@ def dial(target: SshTarget, deadline: Deadline, hint: str, passed: Passed = unno
         hint=hint,
         transient=codes <= {errno.ECONNRESET, errno.ECONNABORTED, errno.EAGAIN},
     )
+
+
+def _bound(sock: socket.socket, target: SshTarget) -> int:
+    """Returns 0 once the socket has the address of its own that ssh_config wants, else the errno."""
+    config = target.ssh_config
+    if not config or not config.bind_address:
+        return 0
+    try:
+        sock.bind((config.bind_address, 0))
+    except OSError as e:
+        return e.errno or errno.EADDRNOTAVAIL
+    return 0
 
 
 def _connect(sock: socket.socket, address: tuple[Any, ...], seconds: float) -> int:
@@ -69,14 +81,14 @@ def _words(code: int, target: SshTarget) -> str:
 
 def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
     try:
-        return _lookup(target.address, target.port, socket.AI_NUMERICHOST)
+        return _lookup(target, socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
         pass  # it is a name
     answer: list[list[Address] | OSError | UnicodeError] = []
 
     def ask() -> None:
         try:
-            answer.append(_lookup(target.address, target.port, 0))
+            answer.append(_lookup(target, 0))
         except (OSError, UnicodeError) as e:
             answer.append(e)
 
@@ -101,6 +113,10 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
             raise TransportError("resolve", f"{target.address!r} is no name of a host: {e}", hint=hint)
 
 
-def _lookup(name: str, port: int, flags: int) -> list[Address]:
-    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+
+
+def _lookup(target: SshTarget, flags: int) -> list[Address]:
+    family = _FAMILIES.get(target.ssh_config.family, 0) if target.ssh_config else 0
+    found = socket.getaddrinfo(target.address, target.port, family, type=socket.SOCK_STREAM, flags=flags)
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))

@@ -1,8 +1,8 @@
 """The keys that a user can log in with: from files, from the agent, each as something that signs.
 
 Rules: a key file is read once a process (an encrypted one costs a key derivation) and its passphrase is never asked
-for. Named keys are the only ones offered, as with IdentitiesOnly. Order is as in ssh(1), so that what works there
-works here with no more attempts.
+for. Named keys are the only ones offered, as with IdentitiesOnly, unless ssh_config names them. Order is as in ssh(1),
+so that what works there works here with no more attempts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 import paramiko
 from paramiko.ssh_exception import SSHException
 
-from ...model import SshTarget
+from ...model import SshConfig, SshTarget
 from .. import Deadline
-from ..words import clean, shell
-from .agent import Agent, AgentError, Reader
+from ..words import clean, shell, ssh_line
+from .agent import Agent, AgentError, Reader, string
 
 DEFAULT_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk")
 """The private keys that ssh(1) tries when none is named, in its order."""
@@ -61,13 +61,18 @@ class Identities:
 
 def identities(target: SshTarget, deadline: Deadline) -> Identities:
     """Returns the keys for one target: the named ones, else the agent's and the user's default ones."""
+    config = target.ssh_config or SshConfig(identities_only=bool(target.private_keys))
     usable: dict[bytes, Identity] = {}
     unusable: list[Unusable] = []
+    if not config.public_keys:
+        return Identities(
+            (), (Unusable("ssh_config says PubkeyAuthentication no", ssh_line(target, target.user or "")),)
+        )
 
     @functools.cache
     def held() -> dict[bytes, Identity]:
         """Asks the agent, once, and only where its answer matters."""
-        agent = Agent.of_user() if target.use_agent else None
+        agent = (Agent(config.agent) if config.agent else Agent.of_user()) if target.use_agent else None
         if not agent:
             return {}
         try:
@@ -78,15 +83,58 @@ def identities(target: SshTarget, deadline: Deadline) -> Identities:
         return {blob: _of_agent(agent, blob, comment) for blob, comment in keys}
 
     named = target.private_keys
-    if not named:
-        usable.update(held())
-    for path in named or DEFAULT_KEYS:
+    of_files: dict[bytes, Identity] = {}
+    for path in (path for path in named or DEFAULT_KEYS if path != "none"):
         for found in _of_file(path, held):
             if isinstance(found, Identity):
-                usable.setdefault(found.blob, found)
+                of_files.setdefault(found.blob, found)
             elif named or not found.reason.endswith(_ABSENT):
                 unusable.append(found)
+    for path in config.certificates:
+        certified = _certified(path, of_files, held)
+        (
+            usable.setdefault(certified.blob, certified)
+            if isinstance(certified, Identity)
+            else unusable.append(certified)
+        )
+    if not config.identities_only:
+        usable.update({blob: of_files[blob] for blob in of_files if named and blob in held()})
+        for blob, key in held().items():
+            usable.setdefault(blob, key)
+    for blob, key in of_files.items():
+        usable.setdefault(blob, key)
+    if not usable and not unusable and named:
+        unusable.append(Unusable("ssh_config says IdentityFile none, and there is no key in an agent", "ssh-add -l"))
     return Identities(tuple(usable.values()), tuple(unusable))
+
+
+def _certified(
+    path: str, of_files: dict[bytes, Identity], held: Callable[[], dict[bytes, Identity]]
+) -> Identity | Unusable:
+    """Returns what a CertificateFile makes of the key that it is about, or why it makes nothing."""
+    blob = _blob_of_line(_text(Path(path)))
+    look = shell(["ssh-keygen", "-L", "-f", path])
+    if not blob:
+        return Unusable(f"the certificate {path} cannot be read", look)
+    if agents := held().get(blob):
+        return agents
+    plain = _plain(blob)
+    key = of_files.get(plain) or held().get(plain)
+    if not key:
+        return Unusable(f"there is no private key for the certificate {path}", look)
+    return Identity(path, blob, key.sign)
+
+
+_KEY_FIELDS = {"ssh-ed25519": 1, "ssh-rsa": 2, "ecdsa-sha2-": 2}
+
+
+def _plain(certificate: bytes) -> bytes:
+    """Returns the public key in a certificate (PROTOCOL.certkeys): its type, a nonce, then the key's own fields."""
+    reader = Reader(certificate)
+    kind = reader.string().removesuffix(b"-cert-v01@openssh.com")
+    reader.string()
+    count = next((n for name, n in _KEY_FIELDS.items() if kind.startswith(name.encode())), 0)
+    return string(kind) + b"".join(string(reader.string()) for _ in range(count))
 
 
 def _of_agent(agent: Agent, blob: bytes, comment: str) -> Identity:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import paramiko
@@ -24,10 +24,14 @@ from paramiko.common import (
     MSG_IGNORE,
     MSG_KEXINIT,
     MSG_NEWKEYS,
+    MSG_REQUEST_FAILURE,
+    MSG_REQUEST_SUCCESS,
     MSG_UNIMPLEMENTED,
 )
 
+from ...model import SshConfig
 from ..words import clean, quoted
+from .link import Link
 from .stream import Broken, Stream
 
 # Hosts can make paramiko log tracebacks; what a person needs to know is in the reason.
@@ -42,11 +46,15 @@ _BY_APPLICATION = 11  # SSH_DISCONNECT_BY_APPLICATION
 class Session:
     """One connection. `stream.until` is the moment by which whatever is called next must be done."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, link: Link, config: SshConfig | None = None) -> None:
+        self.stream = Stream(link)
         # Typed Any on purpose: these are paramiko's internals, and nobody types them.
-        self._engine = cast(Any, paramiko.Transport(sock, packetizer_class=Stream))
-        sock.setblocking(False)  # paramiko gives its socket a timeout
-        self.stream: Stream = self._engine.packetizer
+        self._engine = cast(Any, paramiko.Transport)(_NoSocket(), packetizer_class=lambda _: self.stream)
+        self._config = config or SshConfig()
+        self._unanswered = 0
+        self.beside: Callable[[], None] = _nothing
+        """Is called from time to time while the session waits: whatever runs inside of it has its turn."""
+        self.stream.meanwhile = self._look
         self.signature_algorithms: tuple[str, ...] | None = None
         """What the host says that it accepts of a user's key (RFC 8308), None where it says nothing."""
 
@@ -78,6 +86,7 @@ class Session:
         `preferred` are host key algorithms to ask for first; those that are not supported are passed over.
         """
         engine = self._engine
+        self._restrict()
         ours = engine.get_security_options().key_types
         first = [a for a in preferred if a in ours]
         engine.get_security_options().key_types = (*first, *(a for a in ours if a not in first))
@@ -95,6 +104,42 @@ class Session:
     def id(self) -> bytes:
         """Returns the session identifier, which a user's signature covers."""
         return bytes(self._engine.session_id)
+
+    def _restrict(self) -> None:
+        """Takes of the algorithms those that ssh_config lists, in its order; raises `Broken` where none is left."""
+        options, config = self._engine.get_security_options(), self._config
+        for keyword, name, wanted in (
+            ("Ciphers", "ciphers", config.ciphers),
+            ("MACs", "digests", config.macs),
+            ("KexAlgorithms", "kex", config.key_exchanges),
+            ("HostKeyAlgorithms", "key_types", config.host_key_algorithms),
+        ):
+            if wanted is None:
+                continue
+            known = getattr(options, name)
+            both = tuple(algorithm for algorithm in map(_spelled, wanted) if algorithm in known)
+            if not both:
+                lists = f"ssh_config says {clean(','.join(wanted))}, the built-in client knows {','.join(known)}"
+                raise Broken("garbled", f"no algorithm in common for {keyword}: {lists}")
+            setattr(options, name, tuple(dict.fromkeys(both)))
+
+    @property
+    def negotiating(self) -> bool:
+        """Whether keys are being agreed on, when nothing else may be sent (RFC 4253, section 7.1)."""
+        return bool(self._engine._expected_packet) or not self._engine.initial_kex_done
+
+    def _look(self) -> None:
+        """Asks a host that has been silent for a sign of life, as ServerAliveInterval says; raises `Broken`."""
+        interval, silent = self._config.alive_interval_s, time.monotonic() - self.stream.heard
+        if interval and silent < interval:
+            self._unanswered = 0
+        elif interval and silent >= interval * (self._unanswered + 1) and not self.negotiating:
+            if self._unanswered >= self._config.alive_count:
+                raise Broken("dropped", f"silent for {silent:.0f} s, {self._unanswered} keepalives went unanswered")
+            self._unanswered += 1
+            message = Message().add_byte(bytes([MSG_GLOBAL_REQUEST])).add_string("keepalive@openssh.com")
+            self.send(message.add_boolean(True))
+        self.beside()
 
     # -- messages --------------------------------------------------------------------------------------------------
 
@@ -149,7 +194,7 @@ class Session:
                 engine._parse_global_request(message)  # a client refuses them all
             elif ptype == MSG_CHANNEL_OPEN:
                 engine._parse_channel_open(message)  # and these
-            elif ptype != MSG_UNIMPLEMENTED:
+            elif ptype not in (MSG_UNIMPLEMENTED, MSG_REQUEST_SUCCESS, MSG_REQUEST_FAILURE):
                 return ptype, message
         return None, message
 
@@ -173,6 +218,22 @@ class Session:
             name, value = message.get_binary(), message.get_binary()
             if name == b"server-sig-algs":
                 self.signature_algorithms = tuple(value.decode("ascii", "replace").split(","))
+
+
+class _NoSocket:
+    """What paramiko is given in the place of a socket, and sets a timeout of."""
+
+    def settimeout(self, seconds: float) -> None:
+        """Does nothing: the link knows its deadline."""
+
+
+def _spelled(algorithm: str) -> str:
+    """Returns an algorithm by the name that paramiko has for it: one of them has two."""
+    return "curve25519-sha256@libssh.org" if algorithm == "curve25519-sha256" else algorithm
+
+
+def _nothing() -> None:
+    pass
 
 
 @contextlib.contextmanager

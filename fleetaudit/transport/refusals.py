@@ -1,0 +1,120 @@
+"""Why sudo or doas did not run a command, from what they said in the C locale: in words, with what to type next. Pure.
+
+Rules: the most telling line decides, not the last one. What is not recognised is quoted as it is, made harmless.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from ..model import Become
+from .words import clean, quoted
+
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A reason; what to type next, `there` as a command on the host, or else `here` as a whole line."""
+
+    reason: str
+    there: str = ""
+    here: str = ""
+
+
+_GIVE_ONE = "fleetaudit run … -b -K"
+_SUDOERS_LINE = "fleetaudit probe --sudoers USER"
+_TRY = "sudo -k; sudo -v"
+_ACCOUNT = "chage -l $(id -un); faillock"
+
+# In this order, which is from the cause to what follows from it. A pattern, the reason, what to type there, or here.
+# As in the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas and Linux-PAM; {line} is the line that matched.
+_REASONS: tuple[tuple[str, str, str, str], ...] = (
+    (r"no new privileges", "sudo cannot become anybody: “no new privileges” is set (a container?)",
+     "grep NoNewPrivs /proc/self/status", ""),
+    (r"must be owned by uid 0 and have the setuid bit set|must be setuid root|effective uid is not 0"
+     r"|not installed setuid",
+     "the program has no setuid bit, or its file system is mounted with nosuid: {line}",
+     "ls -l /usr/bin/sudo /usr/bin/doas; findmnt -T /usr/bin", ""),
+    (r"you must have a tty to run sudo",
+     "sudo wants a terminal, and the probe has none: sudoers needs “Defaults:USER !requiretty”",
+     "su -c 'visudo -f /etc/sudoers.d/fleetaudit'", ""),
+    (r"no valid sudoers sources found|unable to initialize policy plugin|should be mode 0|is world writable"
+     r"|sudoers.* is owned by|can't open /etc/sudoers|unable to open /etc/sudoers",
+     "sudoers cannot be used: {line}", "su -c 'visudo -c'", ""),
+    (r"unknown user|user '.*' not found", "the host has no user {user}", "getent passwd {user}", ""),
+    (r"[Aa]ccount or password is expired|[Pp]assword expired|required to change your password"
+     r"|[Pp]assword (?:is|has) expired|change your (?:expired )?password",
+     "the password of the user who logs in has expired: {line}", "passwd", ""),
+    (r"[Aa]ccount (?:has )?expired|account has expired", "the account of the user who logs in has expired: {line}",
+     _ACCOUNT, ""),
+    (r"account is locked|account .*temporarily locked|is your account locked",
+     "the account of the user who logs in is locked or has expired: {line}", _ACCOUNT, ""),
+    (r"not in the sudoers file", "the user who logs in is not in sudoers: {line}", "", _SUDOERS_LINE),
+    (r"not allowed to execute|not allowed to run sudo|may not run sudo|I'm afraid I can't do that",
+     "sudoers does not let the user who logs in run the probe as {user}: {line}", "", _SUDOERS_LINE),
+    (r"doas is not enabled", "doas is not set up: {line}", "su -c 'vi /etc/doas.conf'", ""),
+    (r"doas: Operation not permitted|doas: syntax error", "doas.conf does not let the user who logs in run the probe"
+     " as {user}: {line}", "cat /etc/doas.conf", ""),
+    (r"doas: (?:Authentication|Authorization) required|doas: a tty is required",
+     "doas wants a password, and takes one from a terminal only: doas.conf needs “permit nopass” for the probe",
+     "cat /etc/doas.conf", ""),
+)  # fmt: skip
+_ASKED = r"a password is required|a terminal is required|no tty present|interactive authentication is required"
+_WRONG = r"try again|incorrect password attempt|incorrect authentication attempt|Authentication failed"
+_BROKEN = r"(?:parse|syntax) error"
+# sudo's own line alone: a lecture may speak of expired passwords, too.
+_EXPIRED = re.compile(rb"sudo: Account or password is expired")
+
+
+def hopeless(stderr: bytes | bytearray) -> bool:
+    """Tells whether whatever is asked next is about a new password, which nobody is going to give."""
+    return _EXPIRED.search(stderr) is not None
+
+
+def refusal(
+    said: bytes, become: Become, exit_status: int | None, *, answered: bool, asked_again: bool, cut: str = ""
+) -> Refusal:
+    """Returns why the command did not come to run, from what was `said` on stderr, and on stdout, where PAM speaks.
+
+    `answered`: the password was sent; `asked_again`: and asked for once more. `cut` names a stream that was cut off.
+    """
+    text = said.decode("utf-8", "replace")
+    tool = become.program or become.method
+    for pattern, reason, there, here in _REASONS:
+        if line := _line(pattern, text):
+            user = shlex.quote(become.user)
+            return Refusal(
+                reason.format(line=f"“{line}”", user=clean(become.user, 100)), there.replace("{user}", user), here
+            )
+    broken = _line(_BROKEN, text)
+    beside = f"; sudoers has an error, too: “{broken}”" if broken else ""
+    if answered and (asked_again or re.search(_WRONG, text)):
+        return Refusal(f"sudo refuses the password, or the account is locked; it is not sent again{beside}", _TRY)
+    if re.search(_ASKED, text):
+        if answered or become.password:
+            return Refusal(f"sudo took no password{beside}{quoted(text, ': ')}", _TRY)
+        what = f"sudo wants a password, or does not let this user run the probe as {clean(become.user, 100)}"
+        return Refusal(f"{what}; no password was given{beside}", "", _GIVE_ONE)
+    if broken:
+        return Refusal(f"sudoers cannot be read: “{broken}”", "su -c 'visudo -c'")
+    missing = exit_status in (_NOT_FOUND, _NOT_EXECUTABLE)
+    if missing or re.search(r"(?:not found|No such file or directory)\s*$", text):
+        if _line(r"sudo: .*/bin/sh|doas: .*/bin/sh", text):
+            return Refusal(f"{tool} finds no /bin/sh to run{quoted(text, ': ')}", "ls -l /bin/sh")
+        return Refusal(
+            f"{tool} is not installed, or not where the user who logs in finds it{quoted(text, ': ')}",
+            f"command -v {shlex.quote(tool)} || su -c {shlex.quote(f'apt-get install {become.method}')}",
+        )
+    if cut:
+        return Refusal(f"the host sent more on {cut} than is read, and {tool} did not come to run the command")
+    how = "without an exit status" if exit_status is None else f"with status {exit_status}"
+    return Refusal(f"{tool} ended {how} and did not run the command{quoted(text, '; it said ')}")
+
+
+def _line(pattern: str, text: str) -> str:
+    """Returns the first line that the pattern is found in, harmless and without our own command, or ""."""
+    found = next((line for line in text.splitlines() if re.search(pattern, line)), "")
+    return clean(re.sub(r"'/bin/sh -c .*' as", "the command as", found))

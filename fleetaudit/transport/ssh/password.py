@@ -1,0 +1,103 @@
+"""What a host that asks questions while a user logs in is answered (RFC 4256), and which it is not. No I/O.
+
+Rules: the password answers one question of one kind: alone, not echoed, the first, and not about something else. Every
+other question is told to a person. What a host says after it knows the password is shown without it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from paramiko import Message
+
+from ...model import Secret
+from ..words import clean
+
+_ROUNDS = 10  # of a host that says things without asking any
+_PROMPTS = 4  # that a reason names
+_SOMETHING_ELSE = re.compile(
+    r"(?i)verification|one.?time|second.factor|new password|retype|\b(?:otp|totp|token|passcode|code|pin)\b"
+)
+_EXPIRED = re.compile(
+    r"(?i)password (?:has |is |change |was )*(?:expired|aged|required)|new password|current(?: unix)?\)? password"
+    r"|(?:change|choose|changing) (?:your|a|the) (?:\w+ )?password"
+)
+_ACCOUNT_EXPIRED = re.compile(r"(?i)account (?:has |is )?expired")
+_LOCKED = re.compile(r"(?i)account (?:is |has been |was |temporarily )*(?:locked|disabled|suspended)")
+
+
+class Refused(Exception):
+    """The host does not let this user in; the text is the reason."""
+
+
+@dataclass(slots=True)
+class Answers:
+    """The questions of one login. `sent`: the host has the password and has not called it right; `said`: in passing."""
+
+    user: str
+    password: Secret
+    sent: bool = False
+    said: str = ""
+    _asked: bool = False
+    _rounds: int = 0
+    _told: bool = False
+    _prompts: str = ""
+
+    def begin(self) -> None:
+        """Starts with a host that has not asked by this method yet."""
+        self._asked, self._rounds = False, 0
+
+    def answer(self, request: Message) -> Message:
+        """Returns the fields of the answer to an INFO_REQUEST, from its fields; raises `Refused`."""
+        for _ in ("name", "instruction"):
+            self.hear(request.get_binary())
+        request.get_binary()  # a language
+        count = request.get_int()
+        prompts: list[tuple[bytes, bool]] = []
+        while len(prompts) < min(count, _PROMPTS) and request.get_remainder():
+            prompts.append((request.get_binary(), request.get_boolean()))
+        self._rounds += 1
+        if self._rounds > _ROUNDS:
+            raise Refused(f"the host talks on and on without asking {self.user} for anything")
+        if count == 0:  # it only told something: RFC 4256, section 3.4
+            return Message().add_int(0)
+        asked = ", ".join(f"“{self.masked(clean(prompt))}”" for prompt, _ in prompts)
+        self._prompts = clean(f"{self._prompts} {asked}", 2000)
+        if self._asked and (_EXPIRED.search(f"{self.said} {asked}")):
+            raise Refused(f"the password of {self.user} has expired: the host asks {asked}")
+        if self._asked:
+            raise Refused(f"after the password of {self.user} the host asks {asked}, which only a person can answer")
+        if count > 1 or not prompts:
+            raise Refused(f"the host asks {asked or 'something'} at once, not for a password alone")
+        raw, echoed = prompts[0]
+        # Of several lines, the last one asks: sshd puts what PAM told before it. And an account may be called anything.
+        prompt = clean(raw.strip().rpartition(b"\n")[2])
+        if echoed or _SOMETHING_ELSE.search(re.sub(r"\S*@\S*", "", prompt)):
+            raise Refused(f"the host asks {asked}, which is not answered with a password")
+        self._asked = True
+        return Message().add_int(1).add_string(self.encoded())
+
+    def encoded(self) -> bytes:
+        """Returns the password as it goes to the host, which then has it (RFC 4252, section 8: UTF-8)."""
+        self.sent = self._told = True
+        return self.password.reveal().encode("utf-8", "surrogateescape")
+
+    def hear(self, words: bytes) -> None:
+        """Takes in what the host said in passing, without the password."""
+        self.said = clean(f"{self.said} {self.masked(clean(words, 1000))}", 2000)
+
+    def masked(self, words: str) -> str:
+        """Returns a host's words without the password, once the host could know it."""
+        return words.replace(self.password.reveal(), "…") if self._told else words
+
+    def verdict(self) -> str:
+        """Returns why a password that was sent did not do, by what the host said."""
+        for pattern, reason in (
+            (_LOCKED, f"the account {self.user} is locked"),
+            (_ACCOUNT_EXPIRED, f"the account {self.user} has expired"),
+            (_EXPIRED, f"the password of {self.user} has expired"),
+        ):
+            if pattern.search(f"{self.said} {self._prompts}"):
+                return reason
+        return f"the host refuses the password of {self.user}; it was sent once and is not sent again"

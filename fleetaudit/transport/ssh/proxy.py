@@ -1,0 +1,87 @@
+"""A link through a ProxyCommand: the user's shell runs it, its stdin and stdout are the connection.
+
+Rules: a process group of its own, killed and reaped by `close` whatever happened; its stderr is read on, kept up to a
+bound, and told where the connection ends. It has no terminal to prompt on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+
+from ...errors import TransportError
+from .. import Deadline
+from ..ssh_options import environment
+from ..words import quoted
+from .link import SocketLink
+
+_KEPT = 2000  # bytes of stderr: the last ones
+_LAST_WORDS_S = 0.5
+_REAP_S = 5.0
+
+
+class ProxyLink(SocketLink):
+    """One running ProxyCommand."""
+
+    def __init__(self, command: str, hint: str) -> None:
+        ours, theirs = socket.socketpair()
+        super().__init__(ours)
+        shell = os.environ.get("SHELL") or "/bin/sh"
+        self._said = bytearray()
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [shell, "-c", f"exec {command}"],
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=subprocess.PIPE,
+                    bufsize=0,
+                    start_new_session=True,
+                    env=environment(),
+                )
+        except (OSError, ValueError) as e:
+            ours.close()
+            raise TransportError("connect", f"the ProxyCommand cannot be started: {e}", hint=hint) from e
+        assert self._process.stderr is not None  # noqa: S101  # as Popen was told
+        self._stderr = self._process.stderr
+        os.set_blocking(self._stderr.fileno(), False)
+        ours.setblocking(False)
+        self._poll.register(self._stderr.fileno(), select.POLLIN)
+
+    def close(self) -> None:
+        """Kills all that the command started, and reaps it."""
+        # Before the child is reaped: until then its number, which is the group's, cannot be anyone else's.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._stderr.close()
+        super().close()
+        # One that became another user's cannot be killed: it ends since nobody talks to it any more.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_REAP_S)
+
+    def _aside(self, number: int) -> None:
+        try:
+            data = os.read(number, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            self._poll.unregister(number)
+        self._said = (self._said + data)[-_KEPT:]
+
+    def _end(self, words: str) -> str:
+        """Returns how the command ended and what it said: its own end is what a person can do something about."""
+        until = Deadline.after(_LAST_WORDS_S)
+        poll = select.poll()
+        poll.register(self._stderr.fileno(), select.POLLIN)
+        while poll.poll(until.remaining() * 1000):
+            data = os.read(self._stderr.fileno(), 65536)
+            self._said = (self._said + data)[-_KEPT:]
+            if not data:
+                break
+        ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        how = f"the ProxyCommand ended with status {ended.si_status}" if ended else f"ProxyCommand: {words}"
+        return how + quoted(bytes(self._said), " and said ")

@@ -1,0 +1,140 @@
+"""A link through a jump host: a direct-tcpip channel (RFC 4254, section 7.2) of the session with it.
+
+Rules: it is driven by what arrives on the outer session, in the same thread. What the outer connection suffers, this
+one does, in words that name the jump host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from paramiko import Message
+from paramiko.common import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EOF,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_OPEN,
+    MSG_CHANNEL_OPEN_FAILURE,
+    MSG_CHANNEL_OPEN_SUCCESS,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_WINDOW_ADJUST,
+)
+
+from .. import Deadline
+from ..words import clean
+from .link import Broken
+from .session import Session
+
+_WINDOW = 2 * 1024 * 1024  # bytes under way at most
+_PACKET = 32 * 1024  # what every implementation takes (RFC 4253, section 6.1)
+_PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
+
+
+class NotForwarded(Exception):
+    """The jump host opens no way; the text says what it said."""
+
+
+class TunnelLink:
+    """One channel through the session with a jump host. `number` is ours for it, another one for each."""
+
+    def __init__(self, outer: Session, number: int, jump: str) -> None:
+        self._outer, self._ours, self._jump = outer, number, jump
+        self._peer, self._window, self._packet, self._credit = 0, 0, 0, 0
+        self._in = bytearray()
+        self._ended = False
+
+    def open(self, host: str, port: int, until: Deadline) -> None:
+        """Opens the channel to a host as the jump host sees it; raises `NotForwarded` or `Broken`."""
+        self._outer.stream.until = until
+        message = Message().add_byte(bytes([MSG_CHANNEL_OPEN])).add_string("direct-tcpip")
+        message.add_int(self._ours).add_int(_WINDOW).add_int(_PACKET)
+        self._outer.send(message.add_string(host).add_int(port).add_string("127.0.0.1").add_int(0))
+        while True:
+            ptype, answer = self._outer.receive()
+            if not _MINE[0] <= ptype <= _MINE[1] or answer.get_int() != self._ours:
+                continue
+            if ptype == MSG_CHANNEL_OPEN_SUCCESS:
+                self._peer, self._window, self._packet = (answer.get_int() for _ in range(3))
+                return
+            if ptype == MSG_CHANNEL_OPEN_FAILURE:
+                refused = answer.get_int() == _PROHIBITED
+                does = "refuses to forward to" if refused else "cannot reach"
+                raise NotForwarded(f"it {does} {host} port {port}: “{clean(answer.get_binary())}”")
+
+    def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:
+        """Returns what came in, see `Link`."""
+
+        def beside() -> None:
+            meanwhile()
+            self._give(out)
+
+        self._outer.stream.until, self._outer.beside = until, beside
+        while not self._in:
+            if self._ended:
+                raise Broken("dropped", "closed by the host")
+            self._give(out)
+            try:
+                self._take(*self._outer.receive())
+            except Broken as e:
+                if e.kind == "late":
+                    raise
+                text = f"jump host {self._jump}: {e.text or 'it hung up'}"
+                raise Broken("dropped" if e.kind == "dropped" else "disconnected", text) from e
+        data = bytes(self._in)
+        self._in.clear()
+        return data
+
+    def part(self, out: bytearray) -> None:
+        """Sends what can be sent at once."""
+        self._give(out)
+        out.clear()
+        self._outer.stream.part()
+
+    def close(self) -> None:
+        """Tells the jump host that nothing more is sent; the session with it is closed by whoever made it."""
+        if self._peer_open() and not self._outer.negotiating:
+            self._outer.send(self._to_peer(MSG_CHANNEL_CLOSE))
+        self._outer.beside = _nothing
+
+    def _peer_open(self) -> bool:
+        return self._packet > 0 and not self._ended
+
+    def _give(self, out: bytearray) -> None:
+        while out and self._window and not (self._ended or self._outer.negotiating):
+            size = min(self._window, max(self._packet, 1), _PACKET, len(out))
+            self._outer.send(self._to_peer(MSG_CHANNEL_DATA).add_string(bytes(out[:size])))
+            self._window -= size
+            del out[:size]
+
+    def _take(self, ptype: int, message: Message) -> None:
+        if not _MINE[0] <= ptype <= _MINE[1]:
+            raise Broken("garbled", f"message {ptype} while it forwards")
+        if message.get_int() != self._ours:
+            return  # what is left of an earlier try
+        if ptype in (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA):
+            data = message.get_binary() if ptype == MSG_CHANNEL_DATA else b""
+            self._in += data
+            self._credit += len(data)
+            if self._credit > _WINDOW // 2:
+                self._outer.send(self._to_peer(MSG_CHANNEL_WINDOW_ADJUST).add_int(self._credit))
+                self._credit = 0
+        elif ptype == MSG_CHANNEL_WINDOW_ADJUST:
+            self._window += message.get_int()
+        elif ptype in (MSG_CHANNEL_EOF, MSG_CHANNEL_CLOSE):
+            self._ended = True
+        elif ptype == MSG_CHANNEL_REQUEST:
+            message.get_binary()
+            if message.get_boolean():
+                self._outer.send(self._to_peer(MSG_CHANNEL_FAILURE))
+
+    def _to_peer(self, number: int) -> Message:
+        return Message().add_byte(bytes([number])).add_int(self._peer)
+
+
+_MINE = (MSG_CHANNEL_OPEN_SUCCESS, 100)  # the messages about one channel
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,179 @@
+"""The way to a host: its jump hosts, nearest first, then the host, each with what ssh_config says about it.
+
+Rules: OpenSSH reads ssh_config; here its answer becomes targets. Every hop is asked about as ssh asks about it for -J:
+with the same file, the user and port of the list, and the rest of the list before it. The command line alone loosens
+how host keys are checked, and a jump host's key must be known whatever it says of the hosts behind. A password is for
+the last of them alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from ...errors import TransportError
+from ...model import HostKeyPolicy, Secret, SshConfig, SshTarget
+from .. import Deadline
+from ..ssh_config import HARMLESS, Answer, SshConfigs
+from ..ssh_options import files_option, named_files, shown, users_options
+from ..words import shell
+from .tokens import Tokens, Unknown
+
+MOST_HOPS = 8
+_OTHER_CLIENT = "fleetaudit run … --transport openssh"
+_HONOURED = frozenset(
+    """
+    addressfamily bindaddress certificatefile ciphers connecttimeout globalknownhostsfile host hostkeyalgorithms
+    hostkeyalias hostname identitiesonly identityagent identityfile kexalgorithms macs port proxycommand proxyjump
+    proxyusefdpass pubkeyauthentication revokedhostkeys serveralivecountmax serveraliveinterval stricthostkeychecking
+    user userknownhostsfile
+    """.split()  # noqa: SIM905 — words are read more easily than a list
+)
+
+
+def way(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> tuple[SshTarget, ...]:
+    """Returns the hops, the last of them the target itself as ssh_config completes it; raises `TransportError`.
+
+    Where there is nothing to read (no arguments, and files that say nothing), that is the target as it stands.
+    """
+    if not (target.arguments or target.late_arguments or configs.speak()):
+        return (target,)
+    # A Match exec may wait for ever, and the rest of the time is for the host.
+    until = Deadline.after(min(deadline.remaining(), target.connect_timeout_s))
+    words = [*named_files(target), *users_options(target)]
+    answer = configs.ask(target.program, words, target.address, until)
+    hops = [_hop(target, target.address, words, answer, configs, until)]
+    while jumps := answer.one("proxyjump"):
+        name, words = _last_of(jumps, files_option(words))
+        with _blamed_on(name):
+            if len(hops) > MOST_HOPS:
+                raise TransportError("connect", f"the jump hosts lead in a circle, or are over {MOST_HOPS}", hint="")
+            answer = configs.ask_once(target.program, words, name, until)
+            hops.insert(0, _hop(_stranger(target, name), name, words, answer, configs, until))
+    return tuple(hops)
+
+
+@contextlib.contextmanager
+def _blamed_on(name: str) -> Iterator[None]:
+    """Says which jump host a failure is of."""
+    try:
+        yield
+    except TransportError as e:
+        reason = f"jump host {name}: {e.reason}"
+        hint = e.hint or shell(["ssh", "-G", "--", name])
+        raise TransportError(e.stage, reason, hint=hint, transient=e.transient) from e
+
+
+def _stranger(target: SshTarget, name: str) -> SshTarget:
+    """Returns what a jump host has of the target behind it: how long it may take, and whether an agent is asked."""
+    return SshTarget(
+        address=name,
+        connect_timeout_s=target.connect_timeout_s,
+        use_agent=target.use_agent,
+        program=target.program,
+    )
+
+
+def _last_of(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
+    """Returns the last host of a list and the words for it: [user@]host[:port] or ssh://…, the rest goes before it."""
+    rest, _, last = jumps.rpartition(",")
+    user, at, place = last.removeprefix("ssh://").rstrip("/").rpartition("@")
+    found = re.fullmatch(r"\[(?P<numeric>[^]]*)\](?::(?P<p>\d+))?|(?P<name>[^:]*)(?::(?P<port>\d+))?", place)
+    name = (found["numeric"] or found["name"] or "") if found else place
+    port = (found["p"] or found["port"]) if found else None
+    words = [*files, *(("-l", user) if at else ()), *(("-p", port) if port else ()), *(("-J", rest) if rest else ())]
+    return name, words
+
+
+def _hop(
+    asked: SshTarget, name: str, words: Sequence[str], answer: Answer, configs: SshConfigs, deadline: Deadline
+) -> SshTarget:
+    """Returns the target that the answer makes of what was asked about; raises `TransportError`."""
+    plain = configs.ask_once(asked.program, ("-F", "none"), "host", deadline)
+    host, port, user = answer.one("hostname") or name, int(answer.one("port") or 22), answer.one("user")
+    alias = answer.one("hostkeyalias")
+    tokens = Tokens(name=name, host=host, port=port, user=user, alias=alias, jumps=answer.one("proxyjump"))
+    command = answer.one("proxycommand")
+    if command and answer.one("proxyusefdpass") == "yes":
+        raise TransportError("connect", "ProxyUseFdpass needs the system's own ssh", hint=_OTHER_CLIENT)
+    configs.note(_not_honoured(answer, plain))
+
+    def set_(keyword: str) -> tuple[str, ...]:
+        """Returns the values of a keyword, () where they are what they are without any ssh_config."""
+        return answer.all(keyword) if answer.all(keyword) != plain.all(keyword) else ()
+
+    def listed(keyword: str) -> tuple[str, ...] | None:
+        return tuple(set_(keyword)[0].split(",")) if set_(keyword) else None
+
+    agent = next(iter(answer.all("identityagent")), "")
+    try:
+        config = SshConfig(
+            name=name,
+            words=tuple(map(shown, words)),
+            host_key_alias=alias,
+            revoked_host_keys=tuple(tokens.path(path) for path in _paths([answer.one("revokedhostkeys")])),
+            proxy_command=Secret(tokens.command(command)) if command else None,
+            identities_only=answer.one("identitiesonly") == "yes",
+            certificates=tuple(map(tokens.path, answer.all("certificatefile"))),
+            agent=_agent(agent),
+            public_keys=answer.one("pubkeyauthentication") not in ("no", "false"),
+            family=_FAMILIES.get(answer.one("addressfamily"), "any"),
+            bind_address=answer.one("bindaddress"),
+            alive_interval_s=int(next(iter(set_("serveraliveinterval")), "0")),
+            alive_count=int(answer.one("serveralivecountmax") or 3),
+            ciphers=listed("ciphers"),
+            key_exchanges=listed("kexalgorithms"),
+            host_key_algorithms=listed("hostkeyalgorithms"),
+            macs=listed("macs"),
+        )
+        keys = tuple(path if path == "none" else tokens.path(path) for path in set_("identityfile"))
+    except Unknown as e:
+        raise TransportError("connect", f"ssh_config has {e}", hint=_OTHER_CLIENT) from e
+    seconds = answer.one("connecttimeout")
+    return msgspec.structs.replace(
+        asked,
+        address=host,
+        port=port,
+        user=user or None,
+        private_keys=keys,
+        known_hosts=_paths([*answer.all("userknownhostsfile"), *answer.all("globalknownhostsfile")]),
+        host_key_policy=_policy(asked.host_key_policy, answer),
+        connect_timeout_s=min(float(seconds), asked.connect_timeout_s) if seconds else asked.connect_timeout_s,
+        use_agent=asked.use_agent and agent != "none",
+        ssh_config=config,
+    )
+
+
+_FAMILIES: dict[str, Literal["inet", "inet6"]] = {"inet": "inet", "inet6": "inet6"}
+
+
+def _policy(wanted: HostKeyPolicy, answer: Answer) -> HostKeyPolicy:
+    return "strict" if answer.one("stricthostkeychecking") in ("yes", "true") else wanted
+
+
+def _paths(values: Iterable[str]) -> tuple[str, ...]:
+    """Returns the paths of values that have several, which ssh prints without their quotation marks."""
+    found = [path for value in values if value not in ("", "none") for path in re.split(r"\s+(?=[/~])", value)]
+    return tuple(found)
+
+
+def _agent(value: str) -> str:
+    """Returns the path of an IdentityAgent, "" where it is that of SSH_AUTH_SOCK or none."""
+    if value in ("", "none", "SSH_AUTH_SOCK"):
+        return ""
+    return os.environ.get(value[1:], "") if re.fullmatch(r"\$\w+", value) else value
+
+
+def _not_honoured(answer: Answer, plain: Answer) -> list[str]:
+    found = [
+        keyword
+        for keyword, values in answer.values.items()
+        if keyword and keyword not in _HONOURED | HARMLESS and values != plain.all(keyword)
+    ]
+    check = answer.one("stricthostkeychecking")
+    return found + ([f"stricthostkeychecking {check}"] if check in ("no", "false", "off", "accept-new") else [])

@@ -1,0 +1,184 @@
+"""What ssh_config(5) says about a host, in OpenSSH's own reading: `ssh -G`. And whether it says anything at all.
+
+Rules: nothing of the format is read here but its keywords, to know whether the 8 ms of an `ssh -G` a host are needed.
+Wherever a file says more than a few harmless words, or cannot be understood, ssh is asked. It never asks a person and
+never outlives its deadline; nothing is written.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import pwd
+import re
+import shlex
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import TransportError
+from . import Deadline, Limits
+from .child import run_child
+from .ssh_options import environment, pairs, shown, where
+from .talk import Monologue
+from .words import quoted, shell
+
+log = logging.getLogger(__name__)
+
+SYSTEMS_FILE = "/etc/ssh/ssh_config"
+_LIMITS = Limits(stdout=1024 * 1024)
+_DEPTH = 16  # of Includes: OpenSSH's own bound
+
+# What changes neither where, as whom, nor how safely one command is run.
+HARMLESS = frozenset(
+    """
+    addkeystoagent batchmode canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots
+    canonicalizepermittedcnames channeltimeout checkhostip clearallforwardings compression connectionattempts
+    controlmaster controlpath controlpersist dynamicforward enableescapecommandline escapechar exitonforwardfailure
+    fingerprinthash forkafterauthentication forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports
+    gssapiauthentication gssapiclientidentity gssapidelegatecredentials gssapikeyexchange gssapikexalgorithms
+    gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns hashknownhosts hostbasedacceptedalgorithms
+    hostbasedauthentication ignoreunknown ipqos kbdinteractiveauthentication localcommand localforward loglevel
+    logverbose nohostauthenticationforlocalhost numberofpasswordprompts passwordauthentication permitlocalcommand
+    permitremoteopen remotecommand remoteforward requesttty sendenv serveralivecountmax sessiontype stdinnull
+    streamlocalbindmask streamlocalbindunlink syslogfacility tag tcpkeepalive tunnel tunneldevice updatehostkeys
+    visualhostkey xauthlocation
+    """.split()  # noqa: SIM905 — words are read more easily than a list
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `ssh -G` printed: keywords in lower case, each with its values in order."""
+
+    values: dict[str, tuple[str, ...]]
+
+    def all(self, keyword: str) -> tuple[str, ...]:
+        """Returns the values of a keyword, () where it has none."""
+        return self.values.get(keyword, ())
+
+    def one(self, keyword: str) -> str:
+        """Returns the value of a keyword, "" where it has none or is "none"."""
+        value = next(iter(self.all(keyword)), "")
+        return "" if value.lower() == "none" else value
+
+
+class SshConfigs:
+    """The ssh_config of one run; safe to use from many threads. `files` are those that ssh reads unless told others."""
+
+    def __init__(self, files: Sequence[str] | None = None) -> None:
+        self._files = (*_users(), SYSTEMS_FILE) if files is None else tuple(files)
+        self._lock = threading.Lock()
+        self._speaks: bool | None = None
+        self._kept: dict[tuple[str, ...], Answer] = {}
+        self._noted = set[str]()
+
+    def speak(self) -> bool:
+        """Tells whether the files say anything that may matter; they are looked at once."""
+        with self._lock:
+            if self._speaks is None:
+                self._speaks = any(speaks(path) for path in self._files)
+            return self._speaks
+
+    def ask(self, program: str, words: Sequence[str], name: str, deadline: Deadline) -> Answer:
+        """Returns what ssh makes of the options `words` and of ssh_config for the host `name`.
+
+        Raises `TransportError` (stage "connect") where there is no ssh, where it finds a mistake, or takes too long.
+        """
+        argv = [program, "-G", *pairs("BatchMode=yes"), *words, *where(name)]
+        hint = shell(shown(word) for word in argv)
+        try:
+            ended = run_child(argv, Monologue(b""), deadline, _LIMITS, environment=environment())
+        except (OSError, ValueError) as e:
+            why = "there is no ssh to read it" if isinstance(e, FileNotFoundError) else f"ssh cannot be started: {e}"
+            reason = f"ssh_config or arguments for ssh say how hosts are reached, and {why}"
+            raise TransportError("connect", reason, hint="sudo apt-get install openssh-client") from e
+        if not ended.in_time:
+            raise TransportError("connect", "ssh_config was not read in time (a Match exec that waits?)", hint=hint)
+        if ended.output.exit_status:
+            said = quoted(_problem(ended.output.stderr), ": ")
+            raise TransportError("connect", f"ssh makes no sense of ssh_config for this host{said}", hint=hint)
+        return _parsed(ended.output.stdout.decode("utf-8", "replace"))
+
+    def ask_once(self, program: str, words: Sequence[str], name: str, deadline: Deadline) -> Answer:
+        """Returns the same as `ask`, which is asked once a run: for what many hosts share."""
+        key = (program, *words, name)
+        if key not in self._kept:
+            self._kept[key] = self.ask(program, words, name, deadline)
+        return self._kept[key]
+
+    def note(self, words: Iterable[str]) -> None:
+        """Tells people, once a run each, what ssh_config says and the built-in client does not honour."""
+        with self._lock:
+            new = sorted(set(words) - self._noted)
+            self._noted.update(new)
+        if new:
+            told = ", ".join(new)
+            log.info("ssh_config: not honoured by the built-in client: %s; --transport openssh honours them", told)
+
+
+def speaks(path: str, depth: int = 0) -> bool:
+    """Tells whether a file, or one that it includes, has a keyword that may matter; one that is missing says nothing.
+
+    A file that cannot be read or understood may say anything.
+    """
+    try:
+        text = Path(path).read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    for line in text.split("\n"):
+        keyword, _, rest = re.sub(r"\s*=\s*|\s+", " ", line.strip(), count=1).partition(" ")
+        keyword = keyword.lower()
+        if keyword == "include":
+            if depth >= _DEPTH or any(speaks(found, depth + 1) for found in _included(path, rest)):
+                return True
+        elif keyword and not keyword.startswith("#") and keyword not in HARMLESS | {"host", "match"}:
+            return True
+    return False
+
+
+def _included(path: str, patterns: str) -> Iterator[str]:
+    try:
+        words = shlex.split(patterns, comments=True)
+    except ValueError:
+        words = [patterns]
+    for word in words:
+        if "${" in word or "%" in word:
+            yield "/"  # which one cannot be told here: a folder cannot be read as a file, so ssh is asked
+        elif word.startswith("~/"):
+            yield from glob.glob(_home() + word[1:])  # noqa: PTH207 — the pattern is absolute
+        else:
+            beside = Path(SYSTEMS_FILE).parent if path.startswith("/etc/") else Path(_home()) / ".ssh"
+            yield from glob.glob(str(beside / word))  # noqa: PTH207
+
+
+def _parsed(text: str) -> Answer:
+    values: dict[str, tuple[str, ...]] = {}
+    for line in text.split("\n"):
+        keyword, _, value = line.partition(" ")
+        keyword = keyword.lower()
+        values[keyword] = (*values.get(keyword, ()), value)
+    return Answer(values)
+
+
+def _problem(stderr: bytes) -> str:
+    lines = [line for line in stderr.decode("utf-8", "replace").split("\n") if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Pseudo-terminal", "Warning: Identity file"))]
+    return " ".join(telling[-3:])
+
+
+def _users() -> Iterator[str]:
+    if home := _home():
+        yield f"{home}/.ssh/config"
+
+
+def _home() -> str:
+    """Returns the home of the password database, where ssh looks whatever $HOME says; "" where there is none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""

@@ -1,0 +1,93 @@
+"""The words that OpenSSH's `ssh` is given for a target, the same to connect and to read ssh_config. No I/O.
+
+Rules: ssh takes the first value of each option, so ours go first (no prompt, no terminal), then the user's as Ansible
+orders them: ssh_args; port, key, user and timeout; common_args; extra_args; and after all of them ssh_config.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+from ..model import SshTarget
+
+
+def quiet_options(level: str = "VERBOSE") -> list[str]:
+    """Returns what keeps ssh from asking, from doing more than one command, and from telling less than `level`."""
+    return pairs(
+        "BatchMode=yes", "RequestTTY=no", f"LogLevel={level}", "RemoteCommand=none", "UpdateHostKeys=no",
+        "ClearAllForwardings=yes", "PermitLocalCommand=no",
+    )  # fmt: skip
+
+
+def named_files(target: SshTarget) -> Iterator[str]:
+    """Yields the option that names the known_hosts files of the target, where it names some."""
+    if target.known_hosts:
+        yield from known_hosts(target.known_hosts)
+        yield from pairs("GlobalKnownHostsFile=/dev/null")
+
+
+def known_hosts(files: Iterable[str]) -> list[str]:
+    """Returns the option that names known_hosts files."""
+    return pairs("UserKnownHostsFile=" + " ".join(map(value, files)))
+
+
+def users_options(target: SshTarget) -> list[str]:
+    """Returns the options that say where, as whom and with what, most important first."""
+    words = [*target.arguments]
+    if target.port != 22 or target.port_named:
+        words += ["-o", f"Port={target.port}"]
+    for key in target.private_keys:
+        words += ["-o", f"IdentityFile={value(key)}"]
+    if target.private_keys:
+        words += ["-o", "IdentitiesOnly=yes"]
+    if target.user:
+        words += ["-o", f"User={value(target.user)}"]
+    if not target.use_agent:
+        words += ["-o", "IdentityAgent=none"]
+    words += ["-o", f"ConnectTimeout={math.ceil(target.connect_timeout_s)}"]
+    return [*words, *target.late_arguments]
+
+
+def files_option(words: Iterable[str]) -> tuple[str, ...]:
+    """Returns the `-F FILE` among the words, which ssh hands on to its jump hosts; () where there is none."""
+    found: tuple[str, ...] = ()
+    rest = iter(words)
+    for word in rest:
+        if word == "-F":
+            found = ("-F", next(rest, "none"))
+        elif word.startswith("-F"):
+            found = ("-F", word[2:])
+        elif word == "-o":
+            next(rest, "")
+    return found
+
+
+def where(name: str) -> list[str]:
+    """Returns the words that name the host: one that looks like an option must stay a name."""
+    return ["--", name]
+
+
+def shown(word: str) -> str:
+    """Returns an option as it may be shown: a command of the user's, or what it sends along, can carry a secret."""
+    name = re.match(r"(?i)\s*(ProxyCommand|SetEnv|LocalCommand|KnownHostsCommand)[\s=]", word)
+    return f"{name[1]}=…" if name else word
+
+
+def pairs(*options: str) -> list[str]:
+    """Returns the options as words, each after its -o."""
+    return [word for option in options for word in ("-o", option)]
+
+
+def value(text: str) -> str:
+    """Returns a value as ssh_config wants it: quoted where it has blanks, its % taken literally."""
+    text = text.replace("%", "%%")
+    return f'"{text}"' if re.search(r"\s", text) else text
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment without what would ask a person."""
+    kept = {name: text for name, text in os.environ.items() if name not in ("SSH_ASKPASS", "DISPLAY")}
+    return {**kept, "SSH_ASKPASS_REQUIRE": "never"}
