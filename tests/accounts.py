@@ -22,7 +22,7 @@ from fleetaudit.model import Secret, SshTarget
 from .sshd import Keys, Server, _has, free_port, listens, program, require, running
 
 PASSWORD = "sesame, “öffne” dich!"
-_FIRST_UID = 4101
+FIRST_UID = 4101
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ session required pam_permit.so
 def _make_etc(etc: Path, accounts: tuple[Account, ...], pam: dict[str, str]) -> None:
     subprocess.run(["cp", "-a", "/etc", etc], check=True)
     with (etc / "passwd").open("a") as passwd, (etc / "shadow").open("a") as shadow:
-        for uid, account in enumerate(accounts, _FIRST_UID):
+        for uid, account in enumerate(accounts, FIRST_UID):
             passwd.write(f"{account.name}:x:{uid}:{uid}::/tmp:/bin/sh\n")
             shadow.write(f"{account.name}:{hashed(account.password)}:{account.shadow}\n")
     for service, text in pam.items():

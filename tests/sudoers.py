@@ -1,27 +1,19 @@
-"""A host of the tests' own with accounts, sudoers, doas.conf and PAM, and an sshd on loopback, in a mount namespace.
-
-Rules: nothing of the machine's is changed: the namespace has a copy of /etc, and its /run, /var/log and /var/lib/sudo
-are empty. Files of it are written from outside, under `Place.etc`, and count at once. Needs root.
-"""
+"""A host of the tests' own (accounts.py) on which alice may do what the sudoers or the doas.conf of a test say."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fleetaudit.model import Become, LocalTarget, Secret
 
-from .sshd import Keys, Server, _has, free_port, program, require, running
+from .accounts import FIRST_UID, Account, StartAccounts
+from .sshd import Server, require
 
-PASSWORD = "sesame, “öffne” dich!"
-"""Of alice, who may log in with the tests' key."""
-ALICE, BOB = 4001, 4002
+ALICE, BOB = FIRST_UID, FIRST_UID + 1
+"""Alice may log in with the tests' key, and has the PASSWORD of accounts.py."""
 
 
 @dataclass(frozen=True)
@@ -66,53 +58,16 @@ class Place:
         return found
 
 
-def hashed(password: str) -> str:
-    done = subprocess.run(
-        [program("openssl"), "passwd", "-6", "-stdin"], input=password, capture_output=True, text=True
-    )
-    return done.stdout.strip()
-
-
 @pytest.fixture(scope="session")
-def privileged(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def privileged(start_accounts: StartAccounts) -> Place:
     """Returns the host, running; each test writes the sudoers that it is about."""
-    if os.getuid() != 0:
-        pytest.skip("missing: root")
-    require("unshare", "nsenter", "setpriv", "openssl", "sudo")
-    executable = program("sshd")
-    folder = tmp_path_factory.mktemp("privileged")
-    etc, port = folder / "etc", free_port()
-    subprocess.run(["cp", "-a", "/etc", etc], check=True)
-    for name in ("sudoers.d", "log", "lib"):
-        (folder / name).mkdir()
-    with (etc / "passwd").open("a") as passwd, (etc / "shadow").open("a") as shadow:
-        for name, number in (("alice", ALICE), ("bob", BOB)):
-            passwd.write(f"{name}:x:{number}:{number}::/tmp:/bin/sh\n")
-            shadow.write(f"{name}:{hashed(PASSWORD)}:19000:0:99999:7:::\n")
-    (folder / "authorized_keys").write_text(keys.public(keys.user()) + "\n")
-    known = folder / "known_hosts"
-    known.write_text(f"[127.0.0.1]:{port} {keys.public(keys.host('ed25519'))}\n")
-    config = folder / "sshd_config"
-    config.write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {keys.host('ed25519')}\nPidFile none\nUsePAM no\nMaxStartups 500\n"
-        # As root: alice cannot look into our folder.
-        f"AuthorizedKeysFile none\nAuthorizedKeysCommand /usr/bin/cat {folder}/authorized_keys\n"
-        "AuthorizedKeysCommandUser root\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-    )
-    inside = (
-        f"mount --bind {etc} /etc; mount --bind {folder}/log /var/log; mount -t tmpfs none /run; mkdir /run/sshd;"
-        f"mkdir -p /var/lib/sudo; mount --bind {folder}/lib /var/lib/sudo; exec {executable} -D -e -f {config}"
-    )
-    argv: list[str | Path] = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", inside]
-    server_log = folder / "sshd.log"
-    with running(argv, server_log, partial(_has, server_log, "Server listening on")) as pid:
-        sudo = folder / "sudo"
-        sudo.write_text(
-            f"#!/bin/sh\nexec nsenter -t {pid} -m setpriv --reuid {ALICE} --regid {ALICE} --clear-groups"
-            ' ${TOOL-sudo} "$@"\n'
-        )
-        sudo.chmod(0o755)
-        doas = folder / "doas"
-        doas.write_text(f'#!/bin/sh\nTOOL=doas exec {sudo} "$@"\n')
-        doas.chmod(0o755)
-        yield Place(Server(port, pid, keys, server_log, known), etc, folder / "log", sudo)
+    require("setpriv", "sudo")
+    host = start_accounts("UsePAM no", accounts=(Account("alice"), Account("bob")))
+    folder = host.etc.parent
+    sudo, doas = folder / "sudo", folder / "doas"
+    alice = f"setpriv --reuid {ALICE} --regid {ALICE} --clear-groups"
+    sudo.write_text(f'#!/bin/sh\nexec nsenter -t {host.server.pid} -m {alice} ${{TOOL-sudo}} "$@"\n')
+    doas.write_text(f'#!/bin/sh\nTOOL=doas exec {sudo} "$@"\n')
+    for program in (sudo, doas):
+        program.chmod(0o755)
+    return Place(host.server, host.etc, folder / "log", sudo)

@@ -23,9 +23,10 @@ from fleetaudit.transport.dispatch import Transports
 from fleetaudit.transport.talk import Monologue
 
 from . import probing
+from .accounts import PASSWORD, hashed
 from .commands import Place as Folder
 from .sshd import program, require
-from .sudoers import PASSWORD, Place, hashed
+from .sudoers import BOB, Place
 
 pytestmark = [
     pytest.mark.skipif(os.getuid() != 0 and not os.environ.get("CI"), reason="missing: root"),
@@ -88,8 +89,8 @@ def test_over_ssh_the_program_arrives_whole_with_and_without_a_password_and_a_pt
 def test_here_it_runs_as_another_user_too(privileged: Place, rules: tuple[str, ...]) -> None:
     privileged.sudoers(*rules)
     output = run(privileged.local(PASSWORD))
-    assert output.stdout == b"fleetaudit-shell/1 4002 bob\nthe program ran whole\n"
-    number = run(privileged.local(PASSWORD, user="#4002"))
+    assert output.stdout == f"fleetaudit-shell/1 {BOB} bob\nthe program ran whole\n".encode()
+    number = run(privileged.local(PASSWORD, user=f"#{BOB}"))
     assert number.stdout == output.stdout
 
 
@@ -276,7 +277,7 @@ def test_doas_runs_what_it_permits_and_tells_apart_what_it_does_not(privileged: 
     privileged.doas("permit nopass alice as bob cmd /bin/sh")
     passed: list[tuple[str, str]] = []
     output = run(target, passed=lambda stage, what: passed.append((stage, what)))
-    assert output.stdout == b"fleetaudit-shell/1 4002 bob\nthe program ran whole\n"
+    assert output.stdout == f"fleetaudit-shell/1 {BOB} bob\nthe program ran whole\n".encode()
     assert passed == [("become", "bob by doas")]
     gone = refused(privileged.local(method="doas", program="/nonexistent/doas"))
     assert "not installed" in gone.reason
