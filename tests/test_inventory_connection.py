@@ -305,7 +305,11 @@ def test_arguments_that_make_ssh_another_program_are_refused_by_name(arguments: 
     ("arguments", "matters"),
     [
         ("-C -o ControlMaster=auto -o ControlPersist=60s", None),
-        ("-oControlPath=/x -o 'ServerAliveInterval 30' -q -tt", None),
+        ("-oControlPath=/x -o 'TCPKeepAlive yes' -q -tt", None),
+        ("-oControlPath=/x -o 'ServerAliveInterval 30' -q -tt", "-o ServerAliveInterval"),
+        ("-o ConnectTimeout=30", "-o ConnectTimeout"),
+        ("-o UserKnownHostsFile=~/.ssh/fleet", "-o UserKnownHostsFile"),
+        ("-o StrictHostKeyChecking=yes", "-o StrictHostKeyChecking"),
         ("-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null", None),
         ("-o PreferredAuthentications=publickey -o PasswordAuthentication=no", None),
         ("-J jump", "-J"),

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 _FLAGS = frozenset(["-C", "-q", "-v", "-vv", "-vvv", "-T", "-t", "-tt", "-x", "-X", "-Y", "-A", "-a", "-n"])
 _OPTIONS = frozenset(
     """
-    addkeystoagent batchmode checkhostip compression connectionattempts connecttimeout controlmaster controlpath
-    controlpersist escapechar forwardagent forwardx11 forwardx11trusted hashknownhosts ipqos loglevel rekeylimit
-    requesttty serveralivecountmax serveraliveinterval stricthostkeychecking tcpkeepalive updatehostkeys
-    userknownhostsfile globalknownhostsfile visualhostkey
+    addkeystoagent batchmode checkhostip compression connectionattempts controlmaster controlpath controlpersist
+    escapechar forwardagent forwardx11 forwardx11trusted hashknownhosts ipqos loglevel rekeylimit requesttty
+    tcpkeepalive updatehostkeys visualhostkey
     """.split()  # noqa: SIM905 — words are read more easily than a list
 )
 # Options of which one value asks for what is done anyway.
@@ -29,6 +28,8 @@ _AS_IT_IS = {
     ("pubkeyauthentication", "yes"),
     ("proxycommand", "none"),
     ("proxyjump", "none"),
+    *((name, value) for name in ("userknownhostsfile", "globalknownhostsfile") for value in ("/dev/null", "none")),
+    *(("stricthostkeychecking", value) for value in ("no", "off", "false", "ask", "accept-new")),
 }
 
 
@@ -111,6 +112,7 @@ def _fit(option: str) -> bool:
 # What it follows, and what there is nothing to follow of: forwards and terminals are never asked for.
 _FOLLOWED = _OPTIONS | frozenset(
     """
+    connecttimeout globalknownhostsfile serveralivecountmax serveraliveinterval stricthostkeychecking userknownhostsfile
     addressfamily bindaddress canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots
     canonicalizepermittedcnames certificatefile challengeresponseauthentication channeltimeout ciphers
     clearallforwardings dynamicforward enableescapecommandline exitonforwardfailure fingerprinthash forwardx11timeout
