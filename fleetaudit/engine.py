@@ -23,7 +23,7 @@ from typing import Protocol, get_args
 
 from . import wire
 from .errors import FleetauditError, ReplyError, TransportError
-from .model import Audited, HostPlan, HostResult, KernelTarget, LocalTarget, NotAudited, Plan, SshTarget, Stage
+from .model import Audited, Finding, HostPlan, HostResult, KernelTarget, LocalTarget, NotAudited, Plan, SshTarget, Stage
 from .transport import Deadline, Limits, Output
 
 log = logging.getLogger(__name__)
@@ -275,7 +275,7 @@ class _Audit:
         try:
             result = self._attempts(host)
         except TransportError as e:
-            result = _not_audited(host, e.stage, e.reason, e.hint)
+            result = _not_audited(host, e.stage, e.reason, e.hint, e.changed_key)
         except ReplyError as e:
             result = _not_audited(host, e.stage, e.reason, e.hint)
         except FleetauditError as e:
@@ -313,13 +313,28 @@ class _Audit:
         return self.judge(audited, host)
 
 
-def _not_audited(host: HostPlan, stage: str, reason: str, hint: str = "") -> NotAudited:
+def _not_audited(
+    host: HostPlan, stage: str, reason: str, hint: str = "", changed_key: tuple[str, str] | None = None
+) -> NotAudited:
     return NotAudited(
         name=host.name,
         groups=host.groups,
         stage=_STAGES.get(stage, "execute"),
         reason=_bounded(reason),
         hint=_bounded(hint),
+        findings=(_changed(*changed_key, hint),) if changed_key else (),
+    )
+
+
+def _changed(known: str, shown: str, hint: str) -> Finding:
+    """Returns what a changed host key is beside a reason: it must not go unseen among hosts that are down."""
+    return Finding(
+        id="host-key:changed",
+        severity="error",
+        expected=_bounded(known),
+        observed=_bounded(shown),
+        because="Someone may be in between, or the host was installed anew: nothing was sent to it.",
+        fix=_bounded(hint),
     )
 
 

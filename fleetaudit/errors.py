@@ -58,12 +58,32 @@ class TransportError(FleetauditError):
     """The way to one host failed; the engine turns it into that host's `NotAudited`.
 
     `stage` is one of `model.Stage`; `hint` is the next command to type; `transient` says that trying again may help
-    (never true for a refused authentication: accounts get locked).
+    (never true for a refused authentication: accounts get locked). `changed_key` are the host key that was known, and
+    where, and the one that was shown, where these differ.
     """
 
-    def __init__(self, stage: str, reason: str, *, hint: str, transient: bool = False) -> None:
+    def __init__(
+        self,
+        stage: str,
+        reason: str,
+        *,
+        hint: str,
+        transient: bool = False,
+        changed_key: tuple[str, str] | None = None,
+    ) -> None:
         self.stage, self.reason, self.hint, self.transient = stage, reason, hint, transient
+        self.changed_key = changed_key
         super().__init__(f"{stage}: {reason}")
+
+    def said_of(self, whom: str, hint: str = "") -> TransportError:
+        """Returns the same error, told of another one on the way; `hint` is for one that has none."""
+        return TransportError(
+            self.stage,
+            f"{whom}: {self.reason}",
+            hint=self.hint or hint,
+            transient=self.transient,
+            changed_key=self.changed_key,
+        )
 
 
 class ReplyError(FleetauditError):

@@ -300,7 +300,10 @@ class Playbook(Frozen, frozen=True, kw_only=True):
 
 
 class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not audited"):
-    """A host that could not be audited: at which stage, why, and the next command to type."""
+    """A host that could not be audited: at which stage, why, and the next command to type.
+
+    Of findings it can have one, that its host key has changed.
+    """
 
     name: str
     groups: tuple[str, ...] = ()
@@ -315,7 +318,7 @@ class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not
     observations: tuple[()] = ()
     sysctls: dict[str, Any] = {}
     exposure: None = None
-    findings: tuple[()] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 class HostPlan(Frozen, frozen=True, kw_only=True):
@@ -462,7 +465,7 @@ class Exposure(Frozen, frozen=True, kw_only=True):
 
 
 class Finding(Frozen, frozen=True, kw_only=True):
-    """Where an observation and an expectation differ. `id` is stable: "scenario:NAME/FAMILY" or "sysctl:KEY".
+    """Where an observation and an expectation differ. `id` is stable: "scenario:NAME/FAMILY", "sysctl:KEY", ….
 
     `waived` is "OWNER until DATE: REASON" of the waiver that accepts it. `since` is the date (RFC 3339 full-date) of
     the run that saw it first, as far as the runs before know; "" where nobody asked them.

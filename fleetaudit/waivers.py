@@ -27,7 +27,7 @@ from .yamlfile import load as load_yaml
 if TYPE_CHECKING:
     from pathlib import Path
 
-KINDS = ("control", "exposure", "kernel", "scenario", "sysctl")
+KINDS = ("control", "exposure", "host-key", "kernel", "scenario", "sysctl")
 """What a finding's id begins with."""
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000)]
@@ -170,7 +170,7 @@ def apply(hosts: Iterable[HostResult], waivers: Sequence[Waiver], today: date, s
 
     done = list[HostResult]()
     for host in hosts:
-        if isinstance(host, Audited) and host.findings:
+        if host.findings:
             host = msgspec.structs.replace(host, findings=tuple(judged(host.name, f) for f in host.findings))
         done.append(host)
     unused = [

@@ -39,8 +39,8 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     """
     drift = drift or run.drift
     audited = tuple(h for h in run.hosts if isinstance(h, Audited))
-    missing = [h for h in run.hosts if isinstance(h, NotAudited)]
-    ground = _ground(run.scenarios, audited)
+    missing = tuple(h for h in run.hosts if isinstance(h, NotAudited))
+    ground = _ground(run.scenarios, audited, missing)
     coverage = _coverage(run)
     columns = columns_of(ground)
     kernels = classes_of(ground, columns)
@@ -111,7 +111,7 @@ def _coverage(run: AuditRun) -> Coverage:
     )
 
 
-def _ground(declared: Iterable[ScenarioRow], audited: tuple[Audited, ...]) -> Ground:
+def _ground(declared: Iterable[ScenarioRow], audited: tuple[Audited, ...], missing: tuple[NotAudited, ...]) -> Ground:
     rows = {s.name: s for s in declared}
     alike = alike_of(audited)
     for first, *_ in alike:  # a run that was merged or cut may show what its list does not name
@@ -120,6 +120,7 @@ def _ground(declared: Iterable[ScenarioRow], audited: tuple[Audited, ...]) -> Gr
                 rows[o.scenario] = _unknown(o.scenario)
     return Ground(
         audited=audited,
+        missing=missing,
         alike=alike,
         rows=rows,
         anchors={name: f"scenario-{i}" for i, name in enumerate(rows, 1)},

@@ -22,10 +22,11 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What the parts of a comparison stand on: the hosts, also by their behaviour (`alike`), scenarios by name, their
-    anchors, builds by key."""
+    """What the parts of a comparison stand on: the hosts, those that were audited also by their behaviour (`alike`),
+    scenarios by name, their anchors, builds by key."""
 
     audited: tuple[Audited, ...]
+    missing: tuple[NotAudited, ...]
     alike: tuple[Alike, ...]
     rows: Mapping[str, ScenarioRow]
     anchors: Mapping[str, str]

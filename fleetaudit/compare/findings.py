@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-from ..model import SEVERITIES, Audited, Finding, Severity
+from ..model import SEVERITIES, Audited, Finding, HostResult, Severity
 from .common import FAMILY_WORDS, Ground, build_key, grouped, names_of
 from .views import FindingGroup, FindingRow
 
-KINDS = ("control", "scenario", "kernel", "sysctl", "exposure")
+KINDS = ("host-key", "control", "scenario", "kernel", "sysctl", "exposure")
 """What the ids of findings begin with, in the order that they are shown in."""
 SAME_ENDING = "same-ending:"
 _FAMILIES = {str(family): words for family, words in FAMILY_WORDS.items()}
 
-Pairs = Sequence[tuple[Audited, Finding]]
+Pairs = Sequence[tuple[HostResult, Finding]]
 
 
 def findings_of(ground: Ground, sysctls: Mapping[str, str]) -> tuple[FindingGroup, ...]:
@@ -26,7 +26,8 @@ def findings_of(ground: Ground, sysctls: Mapping[str, str]) -> tuple[FindingGrou
 
     `sysctls` are the anchors of those that are shown, by key.
     """
-    pairs = [(host, f) for host in ground.audited for f in host.findings]
+    hosts: tuple[HostResult, ...] = (*ground.audited, *ground.missing)
+    pairs = [(host, f) for host in hosts for f in host.findings]
     by_id = grouped(pairs, lambda pair: (pair[1].id, pair[1].severity, pair[1].expected)).values()
     places = {name: i for i, name in enumerate(ground.rows)}
 
@@ -53,6 +54,8 @@ def parts_of(id_: str) -> tuple[str, str, str]:
     The subject of what only the fleet shows is its scenario.
     """
     kind, _, subject = id_.partition(":")
+    if kind == "host-key":
+        return kind, f"{subject} host key", ""
     name, _, family = (subject, "", "") if kind == "sysctl" else subject.rpartition("/")
     if kind == "kernel":
         name = name.removeprefix(SAME_ENDING)
@@ -100,7 +103,10 @@ def _rows(members: Pairs, ground: Ground) -> tuple[FindingRow, ...]:
             observed=observed,
             waived=waived,
             since=min((f.since for _, f in pairs if f.since), default=""),
-            builds=tuple(ground.builds[key] for key in dict.fromkeys(build_key(host) for host, _ in pairs)),
+            builds=tuple(
+                ground.builds[key]
+                for key in dict.fromkeys(build_key(host) for host, _ in pairs if isinstance(host, Audited))
+            ),
             hosts=names_of(host for host, _ in pairs),
         )
         for (observed, waived), pairs in sorted(rows.items(), key=lambda item: -len(item[1]))

@@ -12,7 +12,18 @@ from typing import get_args
 
 from ..folding import SHOWN, fold
 from ..judge import endings_in_words, relation
-from ..model import Audited, Ending, Family, NotAudited, Observation, PeerWitness, ScenarioRow, Severity, Stage
+from ..model import (
+    Audited,
+    Ending,
+    Family,
+    HostResult,
+    NotAudited,
+    Observation,
+    PeerWitness,
+    ScenarioRow,
+    Severity,
+    Stage,
+)
 from .alike import outcome
 from .common import (
     FAMILY_WORDS,
@@ -156,7 +167,7 @@ def _members(hosts: Sequence[Audited]) -> tuple[Member, ...]:
     )
 
 
-def findings_words(host: Audited) -> tuple[HostFinding, ...]:
+def findings_words(host: HostResult) -> tuple[HostFinding, ...]:
     """Returns severity, id, expected, observed, waiver and first date of each finding of a host."""
     return tuple((f.severity, f.id, f.expected, f.observed, f.waived, f.since) for f in host.findings)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from ..model import SEVERITIES, Audited, Change, Drift, HostResult, NotAudited
 from .common import Alike, BuildKey, build_key, grouped, system_of
-from .hosts import HostFinding, findings_words
+from .hosts import findings_words
 from .views import HostLine, HostState, Production
 
 
@@ -46,13 +46,12 @@ def _line(
         about: tuple[str, ...] = (f"{host.stage}: {host.reason}",)
         build: int | None = None
         state: HostState = "not audited"
-        findings: tuple[HostFinding, ...] = ()
     else:
         measured = "in the host’s namespace" if host.isolation == "host" else "in a private namespace"
         about = (system_of(host), f"Python {host.python}" if host.python else "", measured, *host.notes)
         if host.void:
             about += (f"void: {host.void}",)
-        build, state, findings = places[build_key(host)], _state(host, untold), findings_words(host)
+        build, state = places[build_key(host)], _state(host, untold)
     return HostLine(
         name=host.name,
         state=state,
@@ -60,7 +59,7 @@ def _line(
         groups=host.groups,
         build=build,
         about=tuple(filter(None, about)),
-        findings=findings,
+        findings=findings_words(host),
         changes=tuple((c.effect, c.kind, c.what, c.before, c.after, c.since) for c in changes),
         per_thousand=told.per_thousand if told else None,
         unread_sockets=told.unread_sockets if told else None,

@@ -64,21 +64,22 @@ def between(before: AuditRun, after: AuditRun) -> Drift:
 def dated(hosts: Iterable[HostResult], earlier: Sequence[AuditRun], today: str) -> tuple[HostResult, ...]:
     """Returns `hosts` with each finding's `since`: the date that an earlier run has for it, else `today` (RFC 3339).
 
-    `earlier` is newest first; of each host the newest that audited it decides. A finding is the same where its id is,
-    on the same machine.
+    `earlier` is newest first; of each host the newest that audited it decides, of one that was not audited the newest
+    of all. A finding is the same where its id is, on the same machine.
     """
     hosts = tuple(hosts)
-    known = dict[str, dict[str, str]]()
+    known, newest = dict[str, dict[str, str]](), dict[str, dict[str, str]]()
     for run in earlier:
         for pair in pair_up(run.hosts, hosts).both:
+            dates = {f.id: f.since or run.run.started[:10] for f in pair.before.findings}
+            newest.setdefault(pair.after.name, dates)
             if isinstance(pair.before, Audited):
-                dates = {f.id: f.since or run.run.started[:10] for f in pair.before.findings}
                 known.setdefault(pair.after.name, dates)
 
     def one(host: HostResult) -> HostResult:
-        if isinstance(host, NotAudited) or not host.findings:
+        if not host.findings:
             return host
-        dates = known.get(host.name, {})
+        dates = (newest if isinstance(host, NotAudited) else known).get(host.name, {})
         findings = (msgspec.structs.replace(f, since=dates.get(f.id, today)) for f in host.findings)
         return msgspec.structs.replace(host, findings=tuple(findings))
 

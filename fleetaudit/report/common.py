@@ -9,7 +9,7 @@ import unicodedata
 from datetime import datetime
 
 from ..compare.common import grouped
-from ..model import SEVERITIES, Audited, Finding, Severity
+from ..model import SEVERITIES, Finding, HostResult, Severity
 
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 """Control, format (bidi overrides among them), surrogate, private use, unassigned, line and paragraph separators."""
@@ -41,7 +41,7 @@ def escaped(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def findings_by_id(host: Audited) -> dict[str, list[Finding]]:
+def findings_by_id(host: HostResult) -> dict[str, list[Finding]]:
     """Returns the host's findings by id, in their order; one id may have several."""
     return grouped(host.findings, lambda finding: finding.id)
 

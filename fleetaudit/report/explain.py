@@ -27,13 +27,13 @@ def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
         widths = [max((len(row[i]) for row in table), default=0) for i in range(3)]
         lines.append("")
         lines += [f"  {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:{widths[2]}}  {row[3]}" for row in table]
-        for finding in host.findings:
-            beside = f"wanted {safe(finding.expected)}, found {safe(finding.observed)}"
-            text = f"{finding.severity}  {safe(finding.id)}: {beside}"
-            since = f", first seen {safe(finding.since)}" if finding.since else ""
-            lines += ["", *wrapped([text + since], width)]
-            lines += wrapped([f"Waived: {safe(finding.waived)}"] if finding.waived is not None else [], width, "  ")
-            lines += wrapped([safe(text) for text in (finding.because, finding.fix) if text], width, "  ")
+    for finding in host.findings:
+        beside = f"wanted {safe(finding.expected)}, found {safe(finding.observed)}"
+        text = f"{finding.severity}  {safe(finding.id)}: {beside}"
+        since = f", first seen {safe(finding.since)}" if finding.since else ""
+        lines += ["", *wrapped([text + since], width)]
+        lines += wrapped([f"Waived: {safe(finding.waived)}"] if finding.waived is not None else [], width, "  ")
+        lines += wrapped([safe(text) for text in (finding.because, finding.fix) if text], width, "  ")
     return _text(lines)
 
 

@@ -57,6 +57,7 @@ def render(run: AuditRun) -> str:
 def _cases(host: HostResult, rows: Mapping[str, ScenarioRow]) -> Iterator[_Case]:
     if isinstance(host, NotAudited):
         yield _Case(name="audited", outcome="error", type=host.stage, message=host.reason, text=host.hint)
+        yield from (_judged(id_, findings) for id_, findings in findings_by_id(host).items())
         return
     yield _Case(name="audited")
     found = findings_by_id(host)

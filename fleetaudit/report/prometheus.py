@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ..folding import release_key
-from ..model import SEVERITIES, Audited, AuditRun, NotAudited, Stage
+from ..model import SEVERITIES, Audited, AuditRun, HostResult, NotAudited, Stage
 from .common import lasted, moment, plain
 
 MOST_RELEASES = 50
@@ -39,8 +39,8 @@ def render(run: AuditRun) -> str:
     """Returns the metrics, each with its help and type once; it ends in a line feed."""
     audited = [host for host in run.hosts if isinstance(host, Audited)]
     missing = [host for host in run.hosts if isinstance(host, NotAudited)]
-    metrics = (*_of_run(run), *_of_hosts(run, audited, missing), *_of_kernels(run, audited), *_of_findings(audited))
-    return "".join(_text(metric) for metric in (*metrics, *_deviating(audited, missing)) if metric.values)
+    metrics = (*_of_run(run), *_of_hosts(run, audited, missing), *_of_kernels(run, audited), *_of_findings(run.hosts))
+    return "".join(_text(metric) for metric in (*metrics, *_deviating(run.hosts, missing)) if metric.values)
 
 
 def _of_run(run: AuditRun) -> Iterator[_Metric]:
@@ -100,17 +100,17 @@ def _of_kernels(run: AuditRun, audited: list[Audited]) -> Iterator[_Metric]:
     )
 
 
-def _of_findings(audited: list[Audited]) -> Iterator[_Metric]:
+def _of_findings(hosts: Iterable[HostResult]) -> Iterator[_Metric]:
     values = Counter({_labels(severity=s, waived=w): 0 for s in SEVERITIES for w in ("false", "true")})
-    for host in audited:
+    for host in hosts:
         values.update(_labels(severity=f.severity, waived=str(f.waived is not None).lower()) for f in host.findings)
     yield _Metric(name="findings", help="Expectations not met, by severity and whether waived.", values=values)
 
 
-def _deviating(audited: Iterable[Audited], missing: list[NotAudited]) -> Iterator[_Metric]:
+def _deviating(hosts: Iterable[HostResult], missing: list[NotAudited]) -> Iterator[_Metric]:
     """The hosts by name that ask for somebody: not audited, or with an unwaived warning or error."""
     gone = Counter(_labels(host=host.name, stage=host.stage) for host in missing[:MOST_HOSTS])
-    short = [(host, [f for f in host.findings if f.waived is None and f.severity != "info"]) for host in audited]
+    short = [(host, [f for f in host.findings if f.waived is None and f.severity != "info"]) for host in hosts]
     short = [(host, findings) for host, findings in short if findings]
     found = Counter(
         _labels(host=host.name, severity=f.severity) for host, findings in short[:MOST_HOSTS] for f in findings

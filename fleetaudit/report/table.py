@@ -85,10 +85,10 @@ def _about(host: HostResult) -> dict[str, str]:
 
 def _rows(host: HostResult, scenarios: Mapping[str, ScenarioRow]) -> Iterator[dict[str, str]]:
     """The rows of a host, without what they all say; at least one."""
-    if not isinstance(host, Audited):
-        yield {}
-        return
     found = findings_by_id(host)
+    if not isinstance(host, Audited):
+        yield from [{"id": id_, **_subject(id_)} | _judged(findings) for id_, findings in found.items()] or [{}]
+        return
     for o in host.observations:
         id_ = f"scenario:{o.scenario}/{o.family}"
         yield _observed(id_, o, scenarios.get(o.scenario), host.void) | _judged(found.pop(id_, []))

@@ -201,11 +201,13 @@ class HostKeys:
         if not plain:
             return False
         e = next((e for e in plain if e.key_type == key_type), plain[0])
+        known = f"{e.key_type} {fingerprint(_decoded(e.text))}"
         raise TransportError(
             "host key",
-            f"changed host key: {name} shows {shown}, but {e.where} says {e.key_type} {fingerprint(_decoded(e.text))};"
+            f"changed host key: {name} shows {shown}, but {e.where} says {known};"
             " someone may be in between, or the host was installed anew",
             hint=shell(["ssh-keygen", "-R", name, "-f", e.source]),
+            changed_key=(f"{known} ({e.where})", f"{shown} of {name}"),
         )
 
     def _refuse_revoked(self, target: SshTarget, name: str, shown: str, blob: bytes) -> None:

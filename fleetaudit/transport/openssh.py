@@ -178,15 +178,15 @@ def _reason(log: str, stderr: str, target: SshTarget, hint: str) -> TransportErr
     for pattern, stage, transient in _REASONS:
         for line in lines:
             if re.fullmatch(pattern, line):
-                reason = _host_key_words(lines) if stage == "host key" else clean(line)
-                return TransportError(stage, reason, hint=hint, transient=transient)
+                if stage == "host key":
+                    return _of_host_key(" ".join(lines), lines, hint)
+                return TransportError(stage, clean(line), hint=hint, transient=transient)
     last = quoted(lines[-1] if lines else "", ": ")
     return TransportError("connect", f"{target.program} ended with status {_FAILED}{last}", hint=hint)
 
 
-def _host_key_words(lines: list[str]) -> str:
+def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
     """Returns ssh's words about a host key in one line: what was shown, what was known, and where."""
-    text = " ".join(lines)
     shown = re.search(r"(\S+) key (?:sent by|fingerprint is|for .* fingerprint)[^.]*?\s*(SHA256:\S+)", text)
     where = re.search(r"Offending (\S+) key in (\S+)|Offending key in (\S+)", text)
     if "IDENTIFICATION HAS CHANGED" in text:
@@ -197,12 +197,22 @@ def _host_key_words(lines: list[str]) -> str:
         kind = "host certificate not trusted"
     else:
         kind = "unknown host key"
-    parts = [f"shown {shown[1]} {shown[2].rstrip('.')}"] if shown else []
-    if where and (file := where[2] or where[3]):
-        parts.append(f"known in {file.rstrip(':')}{_known(file)}")
+    new = f"{shown[1]} {shown[2].rstrip('.')}" if shown else ""
+    file = ((where[2] or where[3]) if where else "").rstrip(":")
+    known = _known(file)
+    parts = [f"shown {new}"] if new else []
+    parts += [f"known in {file}" + (f" as {known}" if known else "")] if file else []
     if not parts:
         parts = [line for line in lines if "uthenticated to" not in line][-2:]
-    return f"{kind}: " + clean("; ".join(parts))
+    if remedy := re.search(r"ssh-keygen -f [\"']?([^\"']+?)[\"']? -R [\"']?([^\"'\s]+)", text):
+        hint = shell(["ssh-keygen", "-R", remedy[2], "-f", remedy[1]])
+    changed = (clean(f"{known or 'another key'} ({file})"), clean(new or "a key that ssh does not name"))
+    return TransportError(
+        "host key",
+        f"{kind}: " + clean("; ".join(parts)),
+        hint=hint,
+        changed_key=changed if kind == "changed host key" else None,
+    )
 
 
 def _known(where: str) -> str:
@@ -211,7 +221,7 @@ def _known(where: str) -> str:
     try:
         words = Path(path).read_text("utf-8", "replace").split("\n")[int(number) - 1].split()
         text = next(word for word in words if word.startswith("AAAA"))
-        return f" as {fingerprint(base64.b64decode(text))}"
+        return fingerprint(base64.b64decode(text))
     except (OSError, ValueError, IndexError, StopIteration):
         return ""
 

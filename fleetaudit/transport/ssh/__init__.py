@@ -130,8 +130,7 @@ def _of_jump(name: str) -> Iterator[None]:
     except TransportError as e:
         if e.reason.startswith("jump host "):
             raise
-        reason = f"jump host {name}: {e.reason}"
-        raise TransportError(e.stage, reason, hint=e.hint, transient=e.transient) from e
+        raise e.said_of(f"jump host {name}") from e
 
 
 def _execute(

@@ -64,9 +64,7 @@ def _blamed_on(name: str) -> Iterator[None]:
     try:
         yield
     except TransportError as e:
-        reason = f"jump host {name}: {e.reason}"
-        hint = e.hint or shell(["ssh", "-G", "--", name])
-        raise TransportError(e.stage, reason, hint=hint, transient=e.transient) from e
+        raise e.said_of(f"jump host {name}", shell(["ssh", "-G", "--", name])) from e
 
 
 def _stranger(target: SshTarget, name: str) -> SshTarget:

@@ -1,0 +1,127 @@
+"""A host key that has changed: not audited, and a finding with both fingerprints in every output."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+
+from fleetaudit import archive, waivers
+from fleetaudit.compare import compare
+from fleetaudit.drift import dated
+from fleetaudit.model import AuditRun, Finding, NotAudited
+from fleetaudit.report.terminal import summary
+
+from .commands import Place
+from .runs import missing, small_fleet
+from .sshd import Server
+
+ID = "host-key:changed"
+FINDING = Finding(id=ID, severity="error", expected="ssh-ed25519 SHA256:old", observed="ssh-ed25519 SHA256:new")
+
+
+def fingerprint(public: Path) -> str:
+    done = subprocess.run(["ssh-keygen", "-lf", public], capture_output=True, text=True, check=True)
+    return done.stdout.split()[1]
+
+
+@pytest.fixture
+def fleet() -> AuditRun:
+    """Returns the small fleet, and in it a host whose key has changed."""
+    run = small_fleet()
+    changed = msgspec.structs.replace(
+        missing("moved", "host key", "changed host key", "ssh-keygen -R moved"), findings=(FINDING,)
+    )
+    return msgspec.structs.replace(run, hosts=(*run.hosts, changed))
+
+
+@pytest.mark.parametrize("client", ["paramiko", "openssh"])
+def test_a_changed_key_is_a_finding_of_the_host_that_was_not_audited(sshd: Server, tmp_path: Path, client: str) -> None:
+    place = Place(tmp_path)
+    other = sshd.keys.user("ed25519").with_suffix(".pub")
+    known = place.write("known", f"[127.0.0.1]:{sshd.port} {' '.join(other.read_text().split()[:2])}\n")
+    place.write(
+        "hosts.yml",
+        f"all: {{hosts: {{moved: {{ansible_host: 127.0.0.1, ansible_port: {sshd.port}, ansible_connection: {client},"
+        f" ansible_ssh_private_key_file: {sshd.keys.user()}}}, here: {{ansible_connection: local}}}}}}\n",
+    )
+    formats = ("--format", "html,junit,csv,sarif,prometheus,text")
+    done = place.run("run", "hosts.yml", "-p", "quick.yml", "--known-hosts", known, *formats)
+    assert done.returncode == 6, done.stdout + done.stderr
+    folder = place.path / "reports/latest"
+    was, is_ = fingerprint(other), fingerprint(sshd.keys.host("ed25519").with_suffix(".pub"))
+
+    moved, here = json.loads((folder / "run.json").read_text())["hosts"]
+    assert (moved["status"], moved["stage"], here["findings"]) == ("not audited", "host key", [])
+    (finding,) = moved["findings"]
+    assert (finding["id"], finding["severity"], finding["waived"]) == (ID, "error", None)
+    assert was in finding["expected"]
+    assert f"{known}:1" in finding["expected"]
+    assert is_ in finding["observed"]
+    assert finding["fix"] == f"ssh-keygen -R '[127.0.0.1]:{sshd.port}' -f {known}"
+
+    suite = ElementTree.parse(folder / "junit.xml").getroot()[0]
+    assert (suite.get("name"), suite.get("tests"), suite.get("errors"), suite.get("failures")) == (
+        "moved",
+        "2",
+        "1",
+        "1",
+    )
+    rows = [row for row in csv.DictReader((folder / "report.csv").open()) if row["host"] == "moved"]
+    assert [(row["status"], row["id"], row["severity"]) for row in rows] == [("not audited", ID, "error")]
+    (result,) = json.loads((folder / "report.sarif").read_text())["runs"][0]["results"]
+    assert (result["ruleId"], result["level"]) == (ID, "error")
+    assert 'fleetaudit_host_findings{host="moved",severity="error"} 1' in (folder / "metrics.prom").read_text()
+    for text in ((folder / "report.html").read_text(), done.stdout, place.run("explain", folder, "moved").stdout):
+        words = " ".join(text.split())
+        assert was in words
+        assert is_ in words
+
+
+def test_an_unknown_key_is_no_finding(sshd: Server, tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    known = place.write("known", "")
+    port = f"ansible_port={sshd.port}"
+    done = place.run("run", "127.0.0.1,", "-e", port, "-p", "quick.yml", "--known-hosts", known)
+    assert done.returncode == 4, done.stdout
+    (host,) = archive.read_run(place.path / "reports/latest").hosts
+    assert isinstance(host, NotAudited)
+    assert (host.stage, host.findings) == ("host key", ())
+
+
+def test_the_host_is_counted_once_and_its_finding_stands_beside_it(fleet: AuditRun) -> None:
+    comparison = compare(fleet)
+    before = compare(small_fleet())
+    assert comparison.coverage.not_audited == before.coverage.not_audited + 1
+    assert comparison.coverage.audited == before.coverage.audited
+    assert comparison.short == before.short  # of those that were audited
+    assert comparison.findings[0].subject == "changed host key"
+    assert (comparison.findings[0].hosts, comparison.findings[0].rows[0].builds) == (1, ())
+    line = next(line for line in comparison.hosts if line.name == "moved")
+    assert (line.state, [finding[1] for finding in line.findings]) == ("not audited", [ID])
+    text = " ".join(summary(comparison).split())
+    assert "error changed host key: wanted ssh-ed25519 SHA256:old, found ssh-ed25519 SHA256:new: moved" in text
+
+
+def test_it_can_be_waived_and_keeps_the_date_it_was_first_seen_on(fleet: AuditRun) -> None:
+    from datetime import date
+
+    (waiver,) = waivers.parse_waivers(
+        "- {finding: 'host-key:*', hosts: moved, owner: me, reason: new disk, expiry: 2099-01-31}\n", source="w.yml"
+    )
+    applied = waivers.apply(fleet.hosts, [waiver], date(2026, 1, 1), lambda pattern: [pattern])
+    assert applied.hosts[-1].findings[0].waived == "me until 2099-01-31: new disk"
+    assert not applied.unused
+    (first,) = dated(fleet.hosts[-1:], [], "2026-01-01")
+    assert first.findings[0].since == "2026-01-01"
+    earlier = msgspec.structs.replace(fleet, hosts=(first,))
+    (later,) = dated(fleet.hosts[-1:], [earlier], "2026-01-02")
+    assert later.findings[0].since == "2026-01-01"
+    gone = msgspec.structs.replace(fleet, hosts=(msgspec.structs.replace(fleet.hosts[-1], findings=()),))
+    (again,) = dated(fleet.hosts[-1:], [gone, earlier], "2026-01-03")
+    assert again.findings[0].since == "2026-01-03"
