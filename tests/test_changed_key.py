@@ -63,7 +63,10 @@ def test_a_changed_key_is_a_finding_of_the_host_that_was_not_audited(sshd: Serve
     assert was in finding["expected"]
     assert f"{known}:1" in finding["expected"]
     assert is_ in finding["observed"]
-    assert finding["fix"] == f"ssh-keygen -R '[127.0.0.1]:{sshd.port}' -f {known}"
+    assert finding["fix"].split("  # ") == [
+        f"ssh-keygen -R '[127.0.0.1]:{sshd.port}' -f {known}",
+        "only once you know why it has changed",
+    ]
 
     suite = ElementTree.parse(folder / "junit.xml").getroot()[0]
     assert (suite.get("name"), suite.get("tests"), suite.get("errors"), suite.get("failures")) == (
@@ -102,6 +105,9 @@ def test_the_host_is_counted_once_and_its_finding_stands_beside_it(fleet: AuditR
     assert comparison.short == before.short  # of those that were audited
     assert comparison.findings[0].subject == "changed host key"
     assert (comparison.findings[0].hosts, comparison.findings[0].rows[0].builds) == (1, ())
+    (answer,) = (answer for answer in comparison.answers if answer.key == "not-audited")
+    assert "".join(part.text for part in answer.says[1]) == "1 host shows another host key than the known one."
+    assert answer.says[1][0].link == comparison.findings[0].anchor
     line = next(line for line in comparison.hosts if line.name == "moved")
     assert (line.state, [finding[1] for finding in line.findings]) == ("not audited", [ID])
     text = " ".join(summary(comparison).split())

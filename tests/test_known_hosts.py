@@ -106,7 +106,9 @@ def test_a_changed_key_is_told_with_both_fingerprints_and_the_line(tmp_path: Pat
     assert fingerprint(blob_of(1)) in e.value.reason
     assert fingerprint(blob_of(2)) in e.value.reason
     assert f"{path}:2" in e.value.reason
-    assert e.value.hint == f"ssh-keygen -R '[web1.example.com]:2222' -f {path}"
+    assert e.value.hint == (
+        f"ssh-keygen -R '[web1.example.com]:2222' -f {path}  # only once you know why it has changed"
+    )
 
 
 def test_the_hint_of_a_changed_key_removes_exactly_that_key(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def answers_of(
         _answer("kernels", "Which kernels reset?", _kernels(coverage, kernels, builds, columns), seen),
         _answer("expectations", "Which hosts fall short?", _short(coverage, findings, short), seen),
         _answer("changes", "What changed?", _changed(changes), _compared(changes, coverage)),
-        _answer("not-audited", "Which hosts were not audited?", _missing(coverage, causes), ""),
+        _answer("not-audited", "Which hosts were not audited?", _missing(coverage, causes, findings), ""),
         _answer("production", "Where does production feel it?", _felt(coverage, felt), _told(felt, coverage)),
     )
 
@@ -186,7 +186,7 @@ def _compared(changes: Changes | None, c: Coverage) -> str:
 # ---- 4: not audited ------------------------------------------------------------------------------------------------
 
 
-def _missing(c: Coverage, causes: Sequence[Cause]) -> list[Say]:
+def _missing(c: Coverage, causes: Sequence[Cause], findings: Sequence[FindingGroup]) -> list[Say]:
     if not c.selected:
         return [_say("No host was selected.")]
     if not c.not_audited:
@@ -194,7 +194,12 @@ def _missing(c: Coverage, causes: Sequence[Cause]) -> list[Say]:
                      f"{'was' if c.selected == 1 else 'were'} audited.")]  # fmt: skip
     number = _link(f"{c.not_audited:,} of {counted(c.selected, 'selected host')}", "not-audited", strong=True)
     verb = "was" if c.not_audited == 1 else "were"
-    return [_say(number, f" {verb} not audited, for {counted(len(causes), 'cause')}.")]
+    says = [_say(number, f" {verb} not audited, for {counted(len(causes), 'cause')}.")]
+    if changed := [f for f in findings if f.kind == "host-key" and f.hosts]:
+        n = sum(f.hosts for f in changed)
+        known = _link(counted(n, "host"), changed[0].anchor, strong=True)
+        says.append(_say(known, f" {'shows' if n == 1 else 'show'} another host key than the known one."))
+    return says
 
 
 # ---- 5: production -------------------------------------------------------------------------------------------------

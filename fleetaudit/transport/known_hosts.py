@@ -206,7 +206,7 @@ class HostKeys:
             "host key",
             f"changed host key: {name} shows {shown}, but {e.where} says {known};"
             " someone may be in between, or the host was installed anew",
-            hint=shell(["ssh-keygen", "-R", name, "-f", e.source]),
+            hint=forgetting(name, e.source),
             changed_key=(f"{known} ({e.where})", f"{shown} of {name}"),
         )
 
@@ -322,6 +322,11 @@ def _locked(path: Path) -> Iterator[int]:
 def _scan(target: SshTarget) -> str:
     dashes = ["--"] if target.address.startswith("-") else []  # a name that looks like an option must stay a name
     return shell(["ssh-keyscan", "-p", str(target.port), *dashes, target.address])
+
+
+def forgetting(name: str, file: str) -> str:
+    """Returns the command that makes a host's key unknown again, with a word of warning."""
+    return f"{shell(['ssh-keygen', '-R', name, '-f', file])}  # only once you know why it has changed"
 
 
 def _show(target: SshTarget) -> str:

@@ -17,7 +17,7 @@ from ..errors import TransportError
 from ..model import SshTarget, Stage
 from . import Deadline, Limits, Output, Passed, unnoticed
 from .child import Ended, LogPipe, run_child
-from .known_hosts import HostKeys, fingerprint
+from .known_hosts import HostKeys, fingerprint, forgetting
 from .pacing import Pacing, Turn
 from .ssh_config import SshConfigs
 from .ssh_options import environment, known_hosts, named_files, pairs, quiet_options, shown, users_options, where
@@ -205,7 +205,7 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
     if not parts:
         parts = [line for line in lines if "uthenticated to" not in line][-2:]
     if remedy := re.search(r"ssh-keygen -f [\"']?([^\"']+?)[\"']? -R [\"']?([^\"'\s]+)", text):
-        hint = shell(["ssh-keygen", "-R", remedy[2], "-f", remedy[1]])
+        hint = forgetting(remedy[2], remedy[1])
     changed = (clean(f"{known or 'another key'} ({file})"), clean(new or "a key that ssh does not name"))
     return TransportError(
         "host key",
