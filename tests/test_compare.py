@@ -313,3 +313,9 @@ def test_every_host_is_linked_to_what_is_told_of_it(fleet: Comparison) -> None:
     assert {h.anchor for h in fleet.hosts} == anchors
     assert all((h.build is not None) == isinstance(r, Audited)
                for h, r in zip(fleet.hosts, small_fleet().hosts, strict=True))  # fmt: skip
+
+
+def test_only_what_can_be_typed_is_shown_as_a_command(fleet: Comparison) -> None:
+    fixes = {f.fix: f.typed for f in fleet.findings if f.fix}
+    assert {fix.split()[0] for fix, typed in fixes.items() if typed} == {"sysctl"}
+    assert {fix.split()[0] for fix, typed in fixes.items() if not typed} == {"Look", "A"}

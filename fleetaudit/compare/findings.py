@@ -90,6 +90,7 @@ def _group(anchor: str, alike: Sequence[Pairs], ground: Ground, sysctls: Mapping
         expected=first.expected,
         because=first.because,
         fix=first.fix,
+        typed=first.fix[:1].islower() and not first.fix.endswith("."),
         hosts=len(members) - waived,
         waived=waived,
         rows=_rows(members, ground),

@@ -96,7 +96,8 @@ class FindingRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingGroup:
     """One expectation that some hosts fall short of. `subject` is the scenario or the sysctl, `link` its anchor;
-    `ids` are the findings' stable ids; `hosts` are those without a waiver, `waived` those with one."""
+    `ids` are the findings' stable ids; `hosts` are those without a waiver, `waived` those with one. `typed` tells that
+    `fix` is a command to type, and no sentence."""
 
     anchor: str
     ids: tuple[str, ...]
@@ -108,6 +109,7 @@ class FindingGroup:
     expected: str
     because: str
     fix: str
+    typed: bool
     hosts: int
     waived: int
     rows: tuple[FindingRow, ...]
