@@ -15,7 +15,7 @@ from ..inventory.layered import above
 from ..inventory.patterns import select
 from ..inventory.settings import Settings, load_settings
 from ..inventory.vault import Vault, load_vault
-from ..model import Become, Inventory, Plan, Playbook, ScenarioRow, Secret
+from ..model import Inventory, NotAudited, Plan, Playbook, ScenarioRow, Secret
 from ..plan import make_plan
 from ..playbook import load_playbook
 from .passwords import in_file
@@ -131,24 +131,17 @@ def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
 
 def plan_text(plan: Plan) -> str:
     """Returns what would run where, a line a host: how it is reached, and how much it is asked."""
-    from ..model import KernelTarget, LocalTarget, NotAudited, SshTarget
+    from ..doctor import way_to
     from ..report.terminal import safe
 
     lines = list[str]()
     for host in plan.hosts:
-        asked = f"{len(host.scenarios)} scenarios, {host.trials} trials, {len(host.sysctls_collect)} sysctl patterns"
-        match host.target:
-            case SshTarget() as ssh:
-                way = "ssh " + (f"{ssh.user}@" if ssh.user else "") + f"{ssh.address} port {ssh.port}" + _as(ssh.become)
-            case LocalTarget() as local:
-                way = "this machine" + _as(local.become)
-            case KernelTarget() as kernel:
-                way = f"kernel {kernel.image}"
-            case NotAudited() as gone:
-                way, asked = f"cannot be audited: {gone.stage}", gone.reason
+        if isinstance(host.target, NotAudited):
+            way, asked = f"cannot be audited: {host.target.stage}", host.target.reason
+        else:
+            way = way_to(host.target)
+            asked = (
+                f"{len(host.scenarios)} scenarios, {host.trials} trials, {len(host.sysctls_collect)} sysctl patterns"
+            )
         lines.append(f"{safe(host.name)}  {safe(way)}  {safe(asked)}\n")
     return "".join(lines)
-
-
-def _as(become: Become | None) -> str:
-    return f" as {become.user} by {become.method}" if become else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..model import HostPlan, Plan
 from .causes import Cause, causes_of
 from .nouns import JUMP, POINTS, Examination, Point, State, Step, Visit, encode, json_schema
-from .visit import visit_of
+from .visit import visit_of, way_to
 from .watch import Told, Watch
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "encode",
     "json_schema",
     "visit_of",
+    "way_to",
     "without_experiment",
 ]
 
