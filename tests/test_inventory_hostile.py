@@ -493,7 +493,7 @@ def test_a_template_costs_its_own_host_and_no_other(name: str, place: Place) -> 
     assert good.startswith("good  this machine")
     assert lost.startswith("bad  cannot be audited: inventory")
     assert " in hosts.yml:4 of “bad”" in lost
-    assert fine.startswith("fine  ssh fine port 22")
+    assert fine.startswith("fine  ssh fine  ")
     assert not (place.path / "owned").exists()
 
 
