@@ -264,6 +264,8 @@ class _Audit:
         )
 
     def _interrupted(self, host: HostPlan) -> NotAudited:
+        if isinstance(host.target, NotAudited):
+            return host.target  # no more time would have changed that
         reason = f"{self.stop.why} before this host answered"
         return _not_audited(host, "interrupted", reason, f"fleetaudit run … -l {shlex.quote(host.name)}")
 

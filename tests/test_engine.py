@@ -365,6 +365,21 @@ def test_a_stop_closes_what_runs_and_tells_the_rest_as_interrupted() -> None:
     assert sorted(came) == names
 
 
+def test_a_stop_does_not_hide_why_the_inventory_gave_a_host_up() -> None:
+    gone = NotAudited(name="b", stage="inventory", reason="ansible_connection: docker is none of ours")
+    hosts = (host_plan("a"), msgspec.structs.replace(host_plan("b"), target=gone), host_plan("c"))
+    stop = Stop()
+
+    def stopping(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        stop.ask()
+        return reply()
+
+    settings = Settings(forks=1, host_deadline_s=60, grace_s=5)
+    outcome, _ = run_plan(Plan(playbooks=(), hosts=hosts), FakeTransport({"a": stopping}).run, settings, stop)
+    assert outcome.results[1] == gone
+    assert missing(outcome.results[2]).stage == "interrupted"
+
+
 def test_a_stop_does_not_wait_for_a_transport_that_ignores_it() -> None:
     stop, release = Stop(), threading.Event()
 
