@@ -353,6 +353,18 @@ def test_a_file_in_a_folder_that_may_not_be_entered_is_refused(place: Place) -> 
     assert "closed/hosts: cannot be read: Permission denied" in err
 
 
+def test_variables_of_the_current_folder_that_nobody_may_read_are_no_error_for_they_are_not_read(place: Place) -> None:
+    (place.path / "inv").mkdir()
+    place.write("inv/hosts", "a\n")
+    (place.path / "group_vars").mkdir(0o000)
+    try:
+        status, out, err = run(place, "inventory", "inv/hosts", "--list-hosts", unprivileged=True)
+    finally:
+        (place.path / "group_vars").chmod(0o700)
+    assert (status, out.split()) == (0, ["a"])
+    assert "group_vars in the current folder is not read" in err
+
+
 def test_loops_of_links_and_names_that_are_too_long_end(place: Place) -> None:
     (place.path / "self").symlink_to("self")
     assert "Too many levels of symbolic links" in refused(place, "self")

@@ -41,11 +41,19 @@ def unread(here: Path, folders: Iterable[Path], draft: Draft) -> Iterator[str]:
     if any(_same(here, folder) for folder in folders):
         return
     for name, names in zip(_FOLDERS, (draft.group_names, draft.host_names), strict=True):
-        if any(True for _ in _entries(here / name, names)):
+        if _has_some(here / name, names):
             yield (
                 f"{name} in the current folder is not read: what a run sees does not depend on where it starts; "
                 "put it beside the inventory"
             )
+
+
+def _has_some(folder: Path, names: Iterable[str]) -> bool:
+    """Tells whether the folder has variables of one of `names`; of one that cannot be looked into nobody knows."""
+    try:
+        return any(True for _ in _entries(folder, names))
+    except InputError:
+        return True
 
 
 def _same(one: Path, other: Path) -> bool:
