@@ -218,6 +218,15 @@ def test_the_right_key_among_a_few_of_the_agent_is_found_without_a_signature_by_
     assert run(server.target(private_keys=(), use_agent=True)).stdout == b"in\n"
 
 
+def test_a_default_key_goes_before_the_others_of_an_agent_with_many(
+    start_sshd: Start, keys: Keys, tmp_path: Path, home: Path, agent: AddKeys
+) -> None:
+    agent(*(generate(tmp_path / f"other{n}", "ed25519") for n in range(8)), keys.user())
+    shutil.copy(keys.user(), home / ".ssh/id_ed25519")
+    server = start_sshd("MaxAuthTries 2")
+    assert run(server.target(private_keys=(), use_agent=True)).stdout == b"in\n"
+
+
 def test_too_many_keys_in_the_agent_are_a_reason_of_their_own(
     start_sshd: Start, keys: Keys, tmp_path: Path, agent: AddKeys
 ) -> None:

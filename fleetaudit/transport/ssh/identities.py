@@ -98,7 +98,7 @@ def identities(target: SshTarget, deadline: Deadline) -> Identities:
             else unusable.append(certified)
         )
     if not config.identities_only:
-        usable.update({blob: of_files[blob] for blob in of_files if named and blob in held()})
+        usable.update({blob: of_files[blob] for blob in of_files if blob in held()})
         for blob, key in held().items():
             usable.setdefault(blob, key)
     for blob, key in of_files.items():
