@@ -113,9 +113,10 @@ def test_a_child_left_behind_that_holds_the_streams_costs_a_short_while_only(ser
 
 
 def test_silence_ends_at_the_deadline_with_what_the_command_said(server: Server) -> None:
+    # A busy machine may take two seconds to log in and start a shell.
     began = time.monotonic()
-    e = failure(server.target(), "echo half; printf 'something \\033[31mred' >&2; sleep 60", seconds=2)
-    assert time.monotonic() - began < 4
+    e = failure(server.target(), "echo half; printf 'something \\033[31mred' >&2; sleep 60", seconds=5)
+    assert time.monotonic() - began < 7
     assert e.stage == "execute"
     assert "did not end in time, after 5 bytes of output" in e.reason
     assert "“something \ufffd[31mred”" in e.reason
