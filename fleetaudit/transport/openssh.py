@@ -61,6 +61,8 @@ _REASONS: tuple[tuple[str, str, bool], ...] = (
     (r"kex_exchange_identification: .*|ssh_exchange_identification: .*|banner exchange: .*", "connect", True),
     (r"Connection (?:closed|reset) by .*|Connection to .* closed by remote host\.?|.*Broken pipe.*", "connect", True),
 )  # fmt: skip
+# What ssh calls a key's type, where that leaves no doubt (an ECDSA key's curve it does not tell).
+_KEY_TYPES = {"ED25519": "ssh-ed25519", "RSA": "ssh-rsa"}
 _BROKE_OFF = re.compile(
     r"^(Connection to .* closed by remote host|client_loop: .*|Timeout, server .* not responding"
     r"|Connection (?:closed|reset) by .*|.*Broken pipe|.*Corrupted MAC.*)",
@@ -197,16 +199,17 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
         kind = "host certificate not trusted"
     else:
         kind = "unknown host key"
-    new = f"{shown[1]} {shown[2].rstrip('.')}" if shown else ""
+    new = f"{_KEY_TYPES.get(shown[1], shown[1])} {shown[2].rstrip('.')}" if shown else ""
     file = ((where[2] or where[3]) if where else "").rstrip(":")
     known = _known(file)
     parts = [f"shown {new}"] if new else []
     parts += [f"known in {file}" + (f" as {known}" if known else "")] if file else []
     if not parts:
         parts = [line for line in lines if "uthenticated to" not in line][-2:]
+    whose = ""
     if remedy := re.search(r"ssh-keygen -f [\"']?([^\"']+?)[\"']? -R [\"']?([^\"'\s]+)", text):
-        hint = forgetting(remedy[2], remedy[1])
-    changed = (clean(f"{known or 'another key'} ({file})"), clean(new or "a key that ssh does not name"))
+        hint, whose = forgetting(remedy[2], remedy[1]), f" of {remedy[2]}"  # it may be a jump host
+    changed = (clean(f"{known or 'another key'} ({file})"), clean((new or "a key that ssh does not name") + whose))
     return TransportError(
         "host key",
         f"{kind}: " + clean("; ".join(parts)),
@@ -216,12 +219,12 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
 
 
 def _known(where: str) -> str:
-    """Returns the fingerprint of the key in file:line, "" where it cannot be read."""
+    """Returns type and fingerprint of the key in file:line, "" where it cannot be read."""
     path, _, number = where.rstrip(":").rpartition(":")
     try:
         words = Path(path).read_text("utf-8", "replace").split("\n")[int(number) - 1].split()
-        text = next(word for word in words if word.startswith("AAAA"))
-        return fingerprint(base64.b64decode(text))
+        at = next(i for i, word in enumerate(words) if word.startswith("AAAA"))
+        return f"{words[at - 1]} {fingerprint(base64.b64decode(words[at]))}"
     except (OSError, ValueError, IndexError, StopIteration):
         return ""
 
