@@ -102,6 +102,10 @@ _REFUSED: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("sudo_become_plugin", "flags"): ("ANSIBLE_SUDO_FLAGS", ("-h -s -n", "-h -s", "-n")),
     ("sudo_become_plugin", "password"): ("ANSIBLE_SUDO_PASS", ()),
     ("sudo_become_plugin", "chdir"): ("ANSIBLE_SUDO_CHDIR", ()),
+    ("doas_become_plugin", "user"): ("ANSIBLE_DOAS_USER", ()),
+    ("doas_become_plugin", "executable"): ("ANSIBLE_DOAS_EXE", ()),
+    ("doas_become_plugin", "flags"): ("ANSIBLE_DOAS_FLAGS", ("-n",)),
+    ("doas_become_plugin", "password"): ("ANSIBLE_DOAS_PASS", ()),
     ("", "become_pass"): ("ANSIBLE_BECOME_PASS", ()),
 }  # fmt: skip
 # Settings that are not followed, with who has the say instead.

@@ -25,7 +25,8 @@ from .words import clean, quoted
 PATIENCE_S = 30.0
 """How long sudo may take to ask or to run the command, and again after it was answered."""
 
-_READY = re.compile(re.escape(READY.encode()) + rb"(\d*) ?([^\r\n]*)\r?\n")
+# Bounded, and without a second mark in it: what a hostile host repeats must cost no more than it is long.
+_READY = re.compile(re.escape(READY.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,256})\r?\n")
 _READY_MAX = 600  # bytes of that line, at most, that a search must look back for
 
 
@@ -160,6 +161,10 @@ class Escalation:
 
     def blamed(self, error: TransportError) -> TransportError:
         """Returns the error of the transport, or one of the stage "become" where that was what it broke off in."""
+        if self._answered and self._runs_as is None and error.stage == "execute" and error.transient:
+            # Never again by itself: the password was sent, and accounts get locked.
+            what = f"the connection broke off after {self._become.method} was given the password"
+            return self._error(Refusal(what, ""))
         late = self._patience is not None and not self._patience.remaining()
         if error.stage != "execute" or error.transient or self._runs_as is not None or not late:
             return error

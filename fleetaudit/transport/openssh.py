@@ -242,6 +242,8 @@ def _host_key_options(target: SshTarget, accept_file: Path | None, deadline: Dea
     if target.host_key_policy == "off":
         yield from pairs("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null")
         return
+    # Else ssh checks nothing on loopback, where tunnels to other hosts end.
+    yield from pairs("NoHostAuthenticationForLocalhost=no")
     yield from pairs("StrictHostKeyChecking=" + ("yes" if target.host_key_policy == "strict" else "accept-new"))
     if target.host_key_policy == "accept-new":
         # ssh appends to the first file; the user's own are only read.
