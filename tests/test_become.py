@@ -7,6 +7,7 @@ import pwd
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -207,3 +208,33 @@ def test_the_verb_prints_the_command_and_the_sudoers_line_and_one_thing_at_a_tim
     for words in (("--command", "--sudoers", "alice"), ("--sudoers", "ALL"), ("--command", "-p", "quick.yml")):
         done = place.run("probe", *words)
         assert (done.returncode, done.stdout) == (64, ""), done.stderr
+
+
+def test_a_host_that_repeats_the_ready_mark_costs_no_more_than_it_is_long() -> None:
+    """Run in a child, whose CPU time is bounded: the search was quadratic and held every thread."""
+    text = """
+import resource
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+from fleetaudit.errors import TransportError
+from fleetaudit.model import Become
+from fleetaudit.transport import Output, unnoticed
+from fleetaudit.transport.become import Escalation
+from fleetaudit.wire import READY
+escalation = Escalation(Become(), "true", b"", unnoticed)
+try:
+    escalation.judged(Output(stdout=READY.encode() * (8 * 1024 * 1024 // len(READY)), stderr=b"", exit_status=1))
+except TransportError as e:
+    print(e.stage)
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "become\n"), done.stderr
+
+
+def test_a_connection_that_drops_after_the_password_is_not_tried_again() -> None:
+    one = escalation()
+    dropped = TransportError("execute", "the connection broke off", hint="", transient=True)
+    assert one.blamed(dropped) is dropped  # nothing was sent yet
+    assert one.say(b"", prompt(one)) == b"sesame\n"
+    blamed = one.blamed(dropped)
+    assert (blamed.stage, blamed.transient) == ("become", False)
+    assert prompt(one).decode() not in blamed.reason
