@@ -294,6 +294,8 @@ def test_a_proxy_command_that_prints_garbage_never_ends_or_dies_is_told_and_leav
     dead = failure(proxied(tmp_path, sshd, "sh -c 'echo no way there >&2; exit 7'"))
     assert dead.stage == "connect"
     assert "the ProxyCommand ended with status 7 and said “no way there”" in dead.reason
+    slow = failure(proxied(tmp_path, sshd, "sh -c 'exec <&- >&- 2>&-; sleep 0.2; exit 8'"))
+    assert "the ProxyCommand ended with status 8" in slow.reason
     for left in ("yes nonsense", "sleep 66.25", "yes flood"):
         assert processes(left) == []
 

@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import subprocess
+import time
 
 from ...errors import TransportError
 from .. import Deadline
@@ -21,6 +22,7 @@ from .link import SocketLink
 
 _KEPT = 2000  # bytes of stderr: the last ones
 _LAST_WORDS_S = 0.5
+_LOOK_AGAIN_S = 0.01
 _REAP_S = 5.0
 
 
@@ -82,6 +84,10 @@ class ProxyLink(SocketLink):
             self._said = (self._said + data)[-_KEPT:]
             if not data:
                 break
-        ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        # A process closes what it held a moment before it has ended.
+        while not (ended := os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)):
+            if not until.remaining():
+                break
+            time.sleep(_LOOK_AGAIN_S)
         how = f"the ProxyCommand ended with status {ended.si_status}" if ended else f"ProxyCommand: {words}"
         return how + quoted(bytes(self._said), " and said ")
