@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -70,6 +71,28 @@ def test_killed_at_any_moment_it_leaves_no_process_no_namespace_and_no_setting()
         assert probing.comes_true(lambda mark=mark: not probing.processes_with(mark)), probing.processes_with(mark)
     assert spared < 150  # else the moments were not in its life
     assert settings() == before
+
+
+@pytest.mark.parametrize("version", ["", "2.7"])
+def test_the_trials_run_on_one_cpu_which_is_one_of_those_that_it_may_run_on(version: str) -> None:
+    if len(allowed := os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two CPUs")
+    python = probing.interpreter(version) if version else ""
+    name, value = f"{MARK}={os.getpid()}-cpu{version}".split("=")
+    many = [scenario(f"unread-{n}", UNREAD[1], trials=20) for n in range(50)]
+    process = start(request(*many), python=python, env={**os.environ, name: value})
+    seen = list[set[int]]()
+
+    def told() -> bool:
+        for pid in probing.processes_with(f"{name}={value}"):
+            with contextlib.suppress(ProcessLookupError):
+                seen.append(os.sched_getaffinity(pid))
+        return any(len(cpus) == 1 and cpus < allowed for cpus in seen)
+
+    try:
+        assert probing.comes_true(told), seen
+    finally:
+        kill(process)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
