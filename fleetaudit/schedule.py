@@ -1,7 +1,7 @@
 """A run that comes back every night: the text of a crontab line, or of a systemd service and its timer. Pure.
 
 Rules: nothing is installed here. Every word is quoted for the one that reads it: cron's shell and its “%”, systemd's
-own quoting and its “%” and “$”. The service may do what an audit needs, namespaces included, and little else.
+own quoting and its “%” and “$”. The service may do what an audit needs, namespaces and sudo included, and little else.
 Sources: crontab(5), systemd.service(5), systemd.exec(5), systemd.timer(5).
 """
 
@@ -36,7 +36,13 @@ def service(job: Job, *, user: str, name: str = "fleetaudit") -> str:
         user=_value(user),
         folder=_value(job.folder),
         command=" ".join(_word(word) for word in job.command),
+        privileges=_MORE_PRIVILEGES if _becomes(job) else _NO_MORE_PRIVILEGES,
     )
+
+
+def _becomes(job: Job) -> bool:
+    """Returns whether the probe runs as another user, on this machine as well where it is one of the hosts."""
+    return not {"-b", "--become"}.isdisjoint(job.command)
 
 
 def timer(job: Job) -> str:
@@ -84,14 +90,19 @@ StateDirectoryMode=0700
 Environment=FLEETAUDIT_OUTPUT_DIR=/var/lib/{name}
 StandardInput=null
 UMask=0077
-NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
 PrivateTmp=yes
 PrivateDevices=no
+ProtectControlGroups=yes
+TasksMax=2048
+{privileges}"""
+
+# Each of these settings implies the first one where the service is not root's: systemd.exec(5), NoNewPrivileges=.
+_NO_MORE_PRIVILEGES = """\
+NoNewPrivileges=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
-ProtectControlGroups=yes
 ProtectClock=yes
 ProtectHostname=yes
 RestrictSUIDSGID=yes
@@ -100,7 +111,10 @@ LockPersonality=yes
 SystemCallArchitectures=native
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET
 RestrictNamespaces=user net mnt
-TasksMax=2048
+"""
+_MORE_PRIVILEGES = """\
+# The probe becomes another user: on this machine by sudo or doas, which NoNewPrivileges= would stop. So would every
+# setting that implies it: Restrict…=, ProtectKernel…=, ProtectClock=, ProtectHostname=, LockPersonality=, SystemCall…=.
 """
 
 _TIMER = """\

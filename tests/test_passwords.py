@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
+import json
 import os
 import pty
 import select
 import subprocess
+import sys
 import termios
 import time
 from pathlib import Path
@@ -18,6 +21,7 @@ from fleetaudit.cli.connecting import extra_variables
 from fleetaudit.errors import ConfigError, FleetauditError, NothingToDoError, UsageError
 from fleetaudit.model import Secret
 from tests.commands import Place
+from tests.sshd import Server
 
 SECRET = "hunter 2"
 PLAN = ("run", "web1,", "-C")
@@ -81,6 +85,140 @@ def test_a_pipe_that_says_nothing_is_not_waited_for_for_ever(tmp_path: Path, mon
         passwords.in_file(str(tmp_path / "fifo"), "--x")
 
 
+@pytest.mark.parametrize(
+    ("option", "said_in"),
+    [
+        ("become_password_file", "environment"),
+        *((f"{whose}_password_file", where) for whose in ("become", "connection")
+          for where in ("configuration", "ansible.cfg", "command line")),
+    ],
+)  # fmt: skip
+def test_how_a_program_is_to_be_piped_can_be_typed_wherever_it_was_named(
+    place: Place, option: str, said_in: str
+) -> None:
+    program = file(place.path, b"#!/bin/sh\n", 0o700)
+    typed, environment, words = "--" + option.replace("_", "-"), dict[str, str](), list[str]()
+    match said_in:
+        case "environment":
+            environment["FLEETAUDIT_" + option.upper()] = program
+        case "configuration":
+            place.write("fleetaudit.yml", f"{option}: {program}\n")
+        case "ansible.cfg":
+            place.write("ansible.cfg", f"[defaults]\n{option} = {program}\n")
+        case _:
+            words += [typed, program]
+    done = place.run(*PLAN, *words, **environment)
+    assert done.returncode == 78, done.stderr
+    assert done.stderr.endswith(f" pipe its output: {typed} <(PROGRAM)\n")
+
+
+def fed(place: Place, data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command, environment = place.command(*arguments)
+    return subprocess.run(command, cwd=place.path, env=environment, input=data, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize("option", ["--become-password-file", "--connection-password-file"])
+def test_a_job_that_nobody_watches_may_be_piped_its_password(place: Place, option: str) -> None:
+    done = fed(place, b"hunter 2\n", *PLAN, "--cron", option, "-")
+    assert (done.returncode, done.stderr) == (0, b"")
+    done = fed(place, b"", *PLAN, "--cron", option, "-")
+    assert (done.returncode, b"its first line is empty" in done.stderr) == (78, True)
+
+
+def test_standard_input_is_not_read_for_two_passwords(place: Place) -> None:
+    two = ("--become-password-file", "-", "--connection-password-file", "/dev/stdin")
+    done = fed(place, b"hunter 2\n", *PLAN, *two)
+    assert done.returncode == 64
+    assert b"--connection-password-file and --become-password-file: standard input" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "doctor"])
+@pytest.mark.parametrize(("asks", "option"), [("-K", "--become-password-file"), ("-k", "--connection-password-file")])
+def test_to_be_asked_and_to_name_a_file_are_refused_together(place: Place, verb: str, asks: str, option: str) -> None:
+    done = place.run(verb, "web1,", asks, option, file(place.path, b"x"))
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr == f"fleetaudit: {asks} and {option}: either of them, not both\n"
+
+
+def test_a_file_that_is_typed_goes_before_one_of_the_environment(place: Place) -> None:
+    typed = ("-b", "--become-password-file", file(place.path, b"x"))
+    done = place.run(*PLAN, *typed, FLEETAUDIT_BECOME_PASSWORD_FILE="none")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+DUMPED = """
+import os, resource, sys
+from fleetaudit.cli import passwords
+hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+passwords.in_file(sys.argv[1], "--x")
+print(*resource.getrlimit(resource.RLIMIT_CORE), hard)
+"""
+
+
+def test_who_has_read_a_password_dumps_no_core(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DUMPED, file(tmp_path, b"hunter 2")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    soft, hard, hard_before = map(int, done.stdout.split())
+    if hard_before == 0:
+        pytest.skip("no process dumps core here")
+    assert (soft, hard) == (0, hard_before)
+
+
+# ---- passwords that nobody needs -----------------------------------------------------------------------------------
+
+MIXED = """
+all:
+  hosts:
+    a:
+    b: {ansible_connection: openssh}
+    c: {ansible_connection: openssh}
+    d: {ansible_connection: local}
+"""
+
+
+@pytest.mark.parametrize("words", [("-K",), ("--become-user", "app"), ("--become-method", "doas", "-K")])
+def test_what_is_about_becoming_is_told_of_once_where_nobody_becomes_anybody(
+    place: Place, words: tuple[str, ...]
+) -> None:
+    place.write("mixed.yml", MIXED)
+    done = place.run("run", "mixed.yml", "-C", *words)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 0
+    named, _, why = line.removeprefix("fleetaudit: note: ").partition(": ")
+    assert set(named.split(", ")) == {word for word in words if word.startswith("-")}
+    assert why.startswith("not used, for no host becomes another user; -b says so")
+
+
+def test_what_is_about_becoming_is_used_where_anybody_becomes_somebody(place: Place) -> None:
+    words = ("--become-user", "app", "-K")
+    assert place.run(*PLAN, *words, "-b").stderr == ""
+    place.write("one.yml", "all: {hosts: {a: {ansible_become: true}, b: }}\n")
+    assert place.run("run", "one.yml", "-C", *words).stderr == ""
+    assert "not used" not in place.run(*PLAN, FLEETAUDIT_BECOME_PASSWORD_FILE=file(place.path, b"x")).stderr
+
+
+@pytest.mark.parametrize("limit", ["b", "d", "b:d"])
+@pytest.mark.parametrize("verb", [("run", "-C"), ("doctor",)])
+def test_a_password_to_log_in_with_is_refused_where_no_host_takes_one(
+    place: Place, limit: str, verb: tuple[str, ...]
+) -> None:
+    place.write("mixed.yml", MIXED)
+    done = place.run(*verb, "mixed.yml", "-l", limit, "--connection-password-file", file(place.path, b"x"))
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr.startswith("fleetaudit: --connection-password-file: no host takes a password: ")
+
+
+def test_hosts_that_take_no_password_are_counted_where_others_take_it(place: Place) -> None:
+    place.write("mixed.yml", MIXED)
+    (line,) = place.run("run", "mixed.yml", "-C", "-k").stderr.splitlines()
+    assert line.startswith("fleetaudit: note: -k: not used for 2 hosts: the system's own ssh")
+    assert place.run("run", "mixed.yml", "-C", "-k", "-l", "a:d").stderr == ""
+    off = place.run("run", "mixed.yml", "-C", "--host-key-policy", "off", "--connection-password-file",
+                    file(place.path, b"x"), "-l", "a:d")  # fmt: skip
+    assert (off.returncode, "its host key is not checked" in off.stdout) == (0, True)  # a takes one, and says why not
+
+
 def test_a_file_that_everybody_can_read_is_told_of(place: Place) -> None:
     done = place.run(*PLAN, "--connection-password-file", file(place.path, b"x", 0o644))
     assert (done.returncode, "chmod 600" in done.stderr) == (0, True)
@@ -118,9 +256,11 @@ def on_a_terminal(place: Place, *arguments: str, answers: list[bytes]) -> tuple[
     return process.wait(timeout=30), screen
 
 
-def test_k_and_big_k_ask_on_the_terminal_and_show_nothing(place: Place) -> None:
-    place.write("hosts.yml", "all: {hosts: {here: {ansible_connection: local}}}\n")
-    command = ("run", "hosts.yml", "-p", "quick.yml", "-k", "-K")
+def test_k_and_big_k_ask_on_the_terminal_and_show_nothing(place: Place, sshd: Server) -> None:
+    here = {"ansible_host": "127.0.0.1", "ansible_port": sshd.port, "ansible_user": getpass.getuser()}
+    here["ansible_ssh_private_key_file"] = str(sshd.keys.user())
+    place.write("hosts.yml", json.dumps({"all": {"hosts": {"here": here}}}))
+    command = ("run", "hosts.yml", "-p", "quick.yml", "-k", "-K", "--known-hosts", str(sshd.known_hosts))
     status, screen = on_a_terminal(place, *command, answers=[b"hunter 2\n", b"\n"])
     assert status == 0, screen
     assert screen.count(b"password to log in with: ") == 1
@@ -131,6 +271,22 @@ def test_k_and_big_k_ask_on_the_terminal_and_show_nothing(place: Place) -> None:
 def test_an_empty_answer_is_no_password(place: Place) -> None:
     status, screen = on_a_terminal(place, "run", "web1,", "-K", answers=[b"\n"])
     assert (status, b"no password was given" in screen) == (64, True)
+
+
+def test_a_byte_that_is_no_text_is_an_answer_that_is_refused(place: Place) -> None:
+    status, screen = on_a_terminal(place, "run", "web1,", "-K", answers=[b"hunter\xff\n"])
+    assert (status, b"-K: what was typed is no text" in screen) == (64, True), screen
+    assert b"hunter" not in screen
+    assert b"Traceback" not in screen
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/tty"])
+@pytest.mark.parametrize(("asks", "option"), [(b"-K", "--become-password-file"), (b"-k", "--connection-password-file")])
+def test_a_password_is_not_read_from_a_terminal_that_shows_it(
+    place: Place, name: str, asks: bytes, option: str
+) -> None:
+    status, screen = on_a_terminal(place, *PLAN, option, name, answers=[])
+    assert (status, b"; " + asks + b" asks without showing it" in screen) == (64, True), screen
 
 
 def test_an_interrupt_at_the_question_ends_it_all(place: Place) -> None:

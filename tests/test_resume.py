@@ -179,6 +179,22 @@ def test_another_inventory_is_refused_with_the_hosts_that_differ(
     assert {path.name: path.read_bytes() for path in left.iterdir()} == before
 
 
+def test_a_password_file_that_is_typed_takes_the_place_of_the_recorded_question(place: Place) -> None:
+    place.write("secret", "x\n").chmod(0o600)
+    files = ("--become-password-file", "secret", "--connection-password-file", "secret")
+    finished(fake(place, "run", "web[1:4],", "-p", "sysctls.yml", "--format", "json", "-b", *files))
+    (folder,) = place.runs()
+    # As -b -k -K would have begun it, and kill -9 left it.
+    plan = json.loads((folder / "plan.json").read_bytes())
+    plan["words"] |= {"ask_pass": True, "ask_become_pass": True}
+    plan["words"] |= {"connection_password_file": None, "become_password_file": None}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    (folder / "run.json").unlink()
+    (folder / "hosts.jsonl").write_bytes((folder / "hosts.jsonl").read_bytes().partition(b"\n")[0] + b"\n")
+    finished(fake(place, "run", "--resume", folder.name, *files))
+    assert [host.name for host in archive.read_run(folder).hosts] == ["web1", "web2", "web3", "web4"]
+
+
 def test_a_changed_playbook_is_refused(place: Place, left: Path) -> None:
     place.write("sysctls.yml", SYSCTLS.replace("fin_timeout", "rfc1337"))
     assert "the playbook has changed: asked something else: web[1-4]" in finished(

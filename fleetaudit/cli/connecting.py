@@ -1,13 +1,14 @@
 """The options that say how hosts are reached and as whom, for every verb that connects.
 
 Rules: a verb takes them by `connection_options` and hands what click made of them to `Connecting`. Passwords are asked
-for once, before the first connection, and only where somebody can answer.
+for once, before the first connection, and only where somebody can answer; each has one source, and what is typed goes
+before what was said elsewhere.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +21,7 @@ from . import words
 
 if TYPE_CHECKING:
     from ..inventory.connection import ConnectionOptions
-    from ..model import BecomeMethod, HostKeyPolicy, Secret, SshClient
+    from ..model import BecomeMethod, HostKeyPolicy, Plan, Secret, SshClient, Target
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -97,6 +98,9 @@ _OPTIONS = (
     click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted."),
 )
 
+_PAIRS = (("ask_pass", "connection_password_file"), ("ask_become_pass", "become_password_file"))
+"""What asks for a password, and what names the file with the same one."""
+
 
 def connection_options(verb: Verb) -> Verb:
     """Gives a verb every option of this file, in this order."""
@@ -145,6 +149,7 @@ class Connecting:
             words.existing_file(self.private_key, "--private-key")
         if self.known_hosts and self.host_key_policy == "strict":
             words.existing_file(self.known_hosts, "--known-hosts")
+        self._refuse_one_input_for_two()
         password = self._password(ask)
         return ConnectionOptions(
             user=self.user,
@@ -168,6 +173,35 @@ class Connecting:
         ):
             if asks:
                 raise UsageError(f"{because} never asks for a password:  {instead} FILE")
+
+    def tell_unused(self, plan: Plan, tell: Callable[[str], None]) -> None:
+        """Tells of the typed options about passwords and becoming that no host of the plan has a use for.
+
+        Raises `UsageError` where a password to log in with is given, and no host takes one.
+        """
+        from ..model import NotAudited
+
+        known = [host.target for host in plan.hosts if not isinstance(host.target, NotAudited)]
+        if known:
+            self._tell_of_becoming(known, tell)
+            _tell_of_logging_in(known, tell, all_known=len(known) == len(plan.hosts))
+
+    def _tell_of_becoming(self, targets: Sequence[Target], tell: Callable[[str], None]) -> None:
+        from ..model import KernelTarget
+
+        said = _typed("ask_become_pass", "become_user", "become_method", "become_password_file")
+        becomes = any(not isinstance(target, KernelTarget) and target.become for target in targets)
+        if said and not becomes and not self.become:  # an inventory may say ansible_become, so it is no error
+            tell(f"fleetaudit: note: {', '.join(said)}: not used, for no host becomes another user; -b says so for all")
+
+    def _refuse_one_input_for_two(self) -> None:
+        from .passwords import STANDARD_INPUT
+
+        if {self.connection_password_file, self.become_password_file} <= STANDARD_INPUT:
+            raise UsageError(
+                "--connection-password-file and --become-password-file: standard input is read for one password; "
+                "name another file for the other"
+            )
 
     def extra(self) -> dict[str, str]:
         """Returns the variables of -e, as Ansible splits them; raises `UsageError`."""
@@ -195,11 +229,14 @@ class Connecting:
 
 
 def _in_file(named: str, option: str) -> Secret:
-    """Returns the password in a file; one that the environment or a configuration names is an error of theirs."""
+    """Returns the password in a file; what is wrong with one that the environment or a configuration names is theirs.
+
+    A resumed run's file was typed when that began.
+    """
     from . import passwords
 
     source = click.get_current_context().get_parameter_source(option)
-    if source is ParameterSource.COMMANDLINE:
+    if source not in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
         return passwords.in_file(named, "--" + option.replace("_", "-"))
     of_environment = source is ParameterSource.ENVIRONMENT
     try:
@@ -208,6 +245,47 @@ def _in_file(named: str, option: str) -> Secret:
         )
     except NothingToDoError as e:
         raise ConfigError(str(e)) from e
+
+
+def one_source_each(options: Mapping[str, object]) -> dict[str, object]:
+    """Returns the options with one source of each password: where one is typed, the other, said elsewhere, is dropped.
+
+    Elsewhere is the environment, a configuration, or a run that is resumed. Raises `UsageError` where both are typed.
+    """
+    chosen = dict(options)
+    for asks, file in _PAIRS:
+        match _typed(asks), _typed(file):
+            case ([one], [other]):
+                raise UsageError(f"{one} and {other}: either of them, not both")
+            case ([_], []):
+                chosen[file] = None
+            case ([], [_]):
+                chosen[asks] = False
+    return chosen
+
+
+def _typed(*names: str) -> list[str]:
+    """Returns those of the options that are on the command line, as it has them: by a letter where they have one."""
+    context = click.get_current_context()
+    opts = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    return [opts[name] for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+
+
+def _tell_of_logging_in(targets: Sequence[Target], tell: Callable[[str], None], *, all_known: bool) -> None:
+    from ..model import SshTarget
+
+    said = ", ".join(_typed("ask_pass", "connection_password_file"))
+    clients = [target.client for target in targets if isinstance(target, SshTarget)]
+    if said and all_known and "paramiko" not in clients:
+        raise UsageError(
+            f"{said}: no host takes a password: the system's own ssh has no terminal to ask on, "
+            "and this machine and a kernel need none"
+        )
+    if said and (count := clients.count("openssh")):
+        hosts = "1 host" if count == 1 else f"{count} hosts"
+        tell(
+            f"fleetaudit: note: {said}: not used for {hosts}: the system's own ssh has no terminal to ask on (openssh)"
+        )
 
 
 def was_said(option: str) -> bool:

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from .. import __version__
 from . import clock, screen, words
-from .connecting import Connecting, connection_options, was_said
+from .connecting import Connecting, connection_options, one_source_each, was_said
 
 if TYPE_CHECKING:
     from ..doctor import Examination, Visit, Watch
@@ -52,8 +52,9 @@ def doctor(
     `run`. Exit status: 0 every host is ready, 4 some host is not.
     """
     typed = _Typed(words.sources(inventories), _words(context, options))
+    connecting = Connecting.taken_from(one_source_each(options))
     screen.set_up_log(verbose)
-    return _Doctor(typed, Connecting.taken_from(options), quiet=quiet, verbose=verbose > 0).conduct(format_)
+    return _Doctor(typed, connecting, quiet=quiet, verbose=verbose > 0).conduct(format_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,9 @@ class _Doctor:
         )  # fmt: skip
         if loaded.settings.forks and not was_said("forks"):
             self.connecting = replace(connecting, forks=loaded.settings.forks)
-        return without_experiment(plan_of(loaded, (), connecting.limit, connecting.options()))
+        plan = plan_of(loaded, (), connecting.limit, connecting.options())
+        connecting.tell_unused(plan, screen.tell)
+        return without_experiment(plan)
 
     def _visit(self, plan: Plan) -> tuple[Outcome, dict[str, Visit]]:
         from ..doctor import Visit, Watch, visit_of

@@ -1,9 +1,13 @@
-"""Passwords: asked for on the terminal, or read from a file; never an option's value, and never waited for for ever."""
+"""Passwords: asked for on the terminal, or read from a file; never an option's value, and never waited for for ever.
+
+Rules: no password is typed where it is shown, and none is in a core dump of this process.
+"""
 
 from __future__ import annotations
 
 import getpass
 import os
+import resource
 import select
 import stat
 import time
@@ -17,6 +21,10 @@ LONGEST = 4096
 """Bytes of a password that are read."""
 WAIT_S = 60.0
 """How long a pipe may take to deliver one, in seconds: a password manager may have to ask its owner first."""
+STANDARD_INPUT = frozenset(("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"))
+"""Names of standard input, which can be read once."""
+ASKING = {"--connection-password-file": "-k", "--become-password-file": "-K"}
+"""The options that name a file, and those that ask for the same password."""
 
 
 def asked(prompt: str, option: str, instead: str, *, empty: Secret | None = None) -> Secret:
@@ -29,8 +37,10 @@ def asked(prompt: str, option: str, instead: str, *, empty: Secret | None = None
         text = getpass.getpass(prompt)
     except EOFError:
         text = ""
+    except UnicodeDecodeError:  # which has in it what was typed, so it is no cause that a log could show
+        raise UsageError(f"{option}: what was typed is no text in this terminal's encoding") from None
     if text:
-        return Secret(text)
+        return _held(text)
     if empty is None:
         raise UsageError(f"{option}: no password was given")
     return empty
@@ -40,13 +50,13 @@ def in_file(named: str, option: str) -> Secret:
     """Returns the first line of a file, of a pipe too (/dev/fd/3), "-" for standard input; raises `FleetauditError`."""
     path = Path("/dev/stdin" if named == "-" else named).expanduser()
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except FileNotFoundError as e:
         raise NothingToDoError(f"{option} {named}: no such file") from e
     except OSError as e:
         raise ConfigError(f"{option} {named}: cannot be read: {(e.strerror or str(e)).lower()}") from e
     try:
-        _look_at(os.fstat(fd), option, named)
+        _look_at(fd, option, named)
         line = _first_line(fd, option, named)
     except OSError as e:
         raise ConfigError(f"{option} {named}: cannot be read: {(e.strerror or str(e)).lower()}") from e
@@ -58,15 +68,32 @@ def in_file(named: str, option: str) -> Secret:
         raise ConfigError(f"{option} {named}: its first line is no UTF-8") from e
     if not text:
         raise ConfigError(f"{option} {named}: its first line is empty")
+    return _held(text)
+
+
+def _held(text: str) -> Secret:
+    """Returns the password as a secret; a crash of this process leaves no file with it from now on."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     return Secret(text)
 
 
-def _look_at(info: os.stat_result, option: str, named: str) -> None:
+def _on_the_command_line(option: str) -> str:
+    """Returns how an option is typed that may be named as the environment or a configuration has it."""
+    said = option.lower().replace("_", "-")
+    return next((typed for typed in ASKING if typed.removeprefix("--") in said), option)
+
+
+def _look_at(fd: int, option: str, named: str) -> None:
+    info = os.fstat(fd)
+    if os.isatty(fd):
+        asks = ASKING.get(_on_the_command_line(option), "-k or -K")
+        raise UsageError(f"{option} {named}: a terminal, which shows what is typed; {asks} asks without showing it")
     if not stat.S_ISREG(info.st_mode):
         return
     if info.st_mode & 0o111:
         # Ansible would run it; a file that holds the password itself would be looked up as a command.
-        raise ConfigError(f"{option} {named}: a program is not run; pipe its output:  {option} <(PROGRAM)")
+        typed = _on_the_command_line(option)
+        raise ConfigError(f"{option} {named}: a program is not run; pipe its output:  {typed} <(PROGRAM)")
     if info.st_mode & stat.S_IROTH:
         screen.tell(f"fleetaudit: warning: everybody on this machine can read {named}:  chmod 600 {named}")
 

@@ -16,7 +16,7 @@ import click
 from .. import __version__
 from ..errors import NothingToDoError, OutputError
 from . import beginning, clock, news, outputs, screen, words
-from .connecting import Connecting, connection_options, was_said
+from .connecting import Connecting, connection_options, one_source_each, was_said
 
 if TYPE_CHECKING:
     from ..archive import RunFolder
@@ -88,6 +88,7 @@ def run(context: click.Context, /, inventories: tuple[str, ...], **options: obje
         left = beginning.left_by(resume, output)
         output, inventories = left.path.parent, beginning.sources_of(left, inventories)
         options = beginning.words_of(left, context, options)
+    options = one_source_each(options)
     return _Run(words.sources(inventories), options, output, left).conduct()
 
 
@@ -145,7 +146,6 @@ class _Run:
 
         if self.options.cron:
             self.connecting.refuse_questions("--cron")
-            words.nobody_answers()
         if not self.options.check:
             archive.refuse_locked(self.output)
         loaded = inventory_of(
@@ -161,6 +161,9 @@ class _Run:
             self.connecting.options(ask=not self.options.check),
             *tags,
         )
+        if self.options.cron:
+            words.nobody_answers()  # not before: whatever wraps the job may pipe it a password
+        self.connecting.tell_unused(plan, self._note)
         plan = self._part(plan)
         if self.options.check:
             screen.out(plan_text(plan))

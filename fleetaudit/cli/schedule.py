@@ -14,6 +14,9 @@ import click
 from ..errors import UsageError
 from . import news, screen, words
 
+_OF_THIS_PROCESS = re.compile(r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)|proc(?:/.*)?)", re.DOTALL)
+"""Names that mean something else, or nothing, to another process."""
+
 
 @click.command(short_help="Print a crontab line, or systemd units.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
@@ -23,6 +26,8 @@ from . import news, screen, words
 @click.option(
     "--become-password-file", metavar="FILE", help="As in run; whoever the job runs as must be able to read it."
 )
+@click.option("--connection-password-file", metavar="FILE", help="As in run; as above.")
+@click.option("--vault-password-file", metavar="FILE", help="As in run; as above.")
 @click.option("-o", "--output-dir", metavar="DIR", help="As in run; for --systemd the default is /var/lib/fleetaudit.")
 @click.option("--format", "formats", metavar="LIST", help="As in run.")
 @click.option("--waivers", metavar="FILE", help="As in run.")
@@ -55,6 +60,9 @@ def schedule(
         words.comma_list(fail_on, words.FAIL_ON, "--fail-on")
     if notify:
         news.command_of(notify)
+    for name in ("become_password_file", "connection_password_file", "vault_password_file"):
+        if named := options[name]:
+            _refuse_gone_by_then(str(named), "--" + name.replace("_", "-"))
     sources = words.sources(inventories)
     try:
         job = text.Job(
@@ -77,6 +85,15 @@ def _time(text: str) -> tuple[int, int]:
     if not match:
         raise UsageError(f"--at {text}: wanted is a time of day, such as 02:17")
     return int(match[1]), int(match[2])
+
+
+def _refuse_gone_by_then(named: str, option: str) -> None:
+    """Raises `UsageError` for what is there for this process alone; a file may still come to be, so it is only told."""
+    path = Path(named).expanduser()
+    if named == "-" or named.startswith("<(") or _OF_THIS_PROCESS.fullmatch(os.path.abspath(path)):  # noqa: PTH100
+        raise UsageError(f"{option} {named}: not there any more when the job runs; name a file")
+    if not path.exists():
+        screen.tell(f"fleetaudit: warning: {option} {named}: no such file yet; the job needs it")
 
 
 def _program() -> tuple[str, ...]:
