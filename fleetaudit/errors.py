@@ -77,12 +77,14 @@ class TransportError(FleetauditError):
 
     def said_of(self, whom: str, hint: str = "") -> TransportError:
         """Returns the same error, told of another one on the way; `hint` is for one that has none."""
+        return self.told_as(f"{whom}: {self.reason}", hint)
+
+    def told_as(self, reason: str, hint: str = "") -> TransportError:
+        """Returns the same error in other words; `hint` is for one that has none."""
+        if reason == self.reason and (self.hint or not hint):
+            return self
         return TransportError(
-            self.stage,
-            f"{whom}: {self.reason}",
-            hint=self.hint or hint,
-            transient=self.transient,
-            changed_key=self.changed_key,
+            self.stage, reason, hint=self.hint or hint, transient=self.transient, changed_key=self.changed_key
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import subprocess
@@ -23,10 +24,11 @@ from fleetaudit.transport.dispatch import Transports
 from fleetaudit.transport.talk import Monologue
 
 from . import probing
-from .accounts import PASSWORD, hashed
+from .accounts import PASSWORD, StartAccounts, hashed
 from .commands import Place as Folder
-from .sshd import program, require
+from .sshd import Server, Start, program, require
 from .sudoers import BOB, Place
+from .terminal import typed
 
 pytestmark = [
     pytest.mark.skipif(os.getuid() != 0 and not os.environ.get("CI"), reason="missing: root"),
@@ -166,6 +168,62 @@ def test_over_ssh_a_refusal_tells_the_ssh_line_to_type(privileged: Place, client
     assert "refuses the password" in e.reason
     assert e.hint.startswith("ssh ")
     assert e.hint.endswith("alice@127.0.0.1 'sudo -k; sudo -v'")
+
+
+def assert_works_when_typed(line: str, *answers: tuple[str, str]) -> None:
+    """Types the line that a refusal tells; sudo asks alice, and nobody else."""
+    status, shown = typed(line, *answers, ("password for alice: ", PASSWORD))
+    assert status == 0, shown
+    assert "password for alice: " in shown
+
+
+def settings(name: str, server: Server, user: str) -> str:
+    """Returns what a ssh_config says about a server."""
+    lines = (f"Host {name}", "HostName 127.0.0.1", f"Port {server.port}", f"User {user}", "IdentitiesOnly yes")
+    files = (f"IdentityFile {server.keys.user()}", f"UserKnownHostsFile {server.known_hosts}")
+    return "\n".join((*lines, *files, "GlobalKnownHostsFile /dev/null", ""))
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_line_to_type_takes_the_keys_and_known_hosts_of_odd_names(
+    privileged: Place, tmp_path: Path, client: SshClient
+) -> None:
+    privileged.sudoers(*ASKED)
+    server = privileged.server
+    key = str(shutil.copy(server.keys.user(), tmp_path / "the key, 100%d"))
+    known = str(shutil.copy(server.known_hosts, tmp_path / "the known hosts"))
+    target = over_ssh(privileged, client, "wrong")
+    e = refused(msgspec.structs.replace(target, private_keys=(key,), known_hosts=(known,)))
+    assert_works_when_typed(e.hint)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("jumps", [False, True], ids=["direct", "jump"])
+def test_the_line_to_type_leaves_ssh_config_its_user_and_goes_through_the_jump_host(
+    privileged: Place, start_sshd: Start, tmp_path: Path, client: SshClient, jumps: bool
+) -> None:
+    privileged.sudoers(*ASKED)
+    jump, file = start_sshd("LogLevel VERBOSE"), tmp_path / "config"
+    file.write_text(settings("web", privileged.server, "alice") + settings("jump", jump, getpass.getuser()))
+    file.chmod(0o600)
+    target = SshTarget(
+        address="web",
+        client=client,
+        arguments=("-F", str(file)),
+        late_arguments=("-J", "jump") if jumps else (),
+        use_agent=False,
+        become=Become(password=Secret("wrong")),
+    )
+    assert_works_when_typed(refused(target).hint)
+    assert jump.log.read_text().count("Accepted publickey") == (2 if jumps else 0)
+
+
+def test_the_line_to_type_asks_for_the_password_of_a_host_that_is_logged_in_to_by_one(
+    start_accounts: StartAccounts,
+) -> None:
+    host = start_accounts("PasswordAuthentication yes", sudoers=f"{ASKED[0]}\n")
+    e = refused(host.target("alice", become=Become(password=Secret("wrong"))))
+    assert_works_when_typed(e.hint, ("alice@127.0.0.1's password: ", PASSWORD))
 
 
 def test_an_account_that_faillock_locked_is_told_and_a_wrong_password_counts_little(privileged: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import hashlib
 import os
@@ -9,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,11 +18,11 @@ import pytest
 
 from fleetaudit import wire
 from fleetaudit.errors import TransportError
-from fleetaudit.model import SshTarget
-from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.model import Become, Secret, SshTarget
+from fleetaudit.transport import Deadline, Limits, Output, become
 from fleetaudit.transport.dispatch import Transports
 
-from .sshd import Keys, Server, Start, free_port, generate, require, wait_for
+from .sshd import Keys, Server, Start, free_port, generate, require, running, wait_for
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh") and not os.environ.get("CI"), reason="missing: ssh")
 
@@ -263,6 +265,43 @@ def test_a_master_connection_of_the_users_is_used(start_sshd: Start, tmp_path: P
             ["ssh", "-F", "none", "-o", f"ControlPath={tmp_path}/m", "-O", "exit", "x"], check=True, capture_output=True
         )
     wait_for(lambda: not (tmp_path / "m").exists(), "the master to end")
+
+
+@contextlib.contextmanager
+def master(server: Server, path: Path) -> Iterator[tuple[str, str]]:
+    """Yields the words that name a master connection of somebody's, which was there before."""
+    own = ("-F", "none", "-i", str(server.keys.user()), "-o", f"UserKnownHostsFile={server.known_hosts}")
+    log = path.with_name("master.log")
+    with running(["ssh", *own, "-p", str(server.port), "-M", "-S", path, "-N", "127.0.0.1"], log, path.exists):
+        yield ("-S", str(path))
+
+
+def test_a_command_by_a_master_connection_is_told_as_one_that_ran(start_sshd: Start, tmp_path: Path) -> None:
+    server = start_sshd("LogLevel VERBOSE")
+    with master(server, tmp_path / "m") as words:
+        target = through_openssh(server, *words)
+        late = failure(target, "echo why >&2; exec sleep 61.5", seconds=4)
+        assert (late.stage, "did not end in time" in late.reason, "why" in late.reason) == ("execute", True, True)
+        assert run(target, "exit 255") == Output(stdout=b"", stderr=b"", exit_status=255)
+        broke = failure(target, "kill -9 $PPID; sleep 5")
+        assert (broke.stage, broke.transient) == ("execute", True)
+        assert "broke off after 0 bytes of output (Control master terminated unexpectedly)" in broke.reason
+    assert server.log.read_text().count("Accepted publickey") == 1
+
+
+@pytest.mark.parametrize(("password", "logins"), [(None, 1), (Secret("sesame"), 2)])
+def test_a_silent_sudo_is_told_as_that_and_no_password_for_it_goes_by_somebodys_master_connection(
+    start_sshd: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: Secret | None, logins: int
+) -> None:
+    monkeypatch.setattr(become, "PATIENCE_S", 1.0)
+    server, silent = start_sshd("LogLevel VERBOSE"), tmp_path / "sudo"
+    silent.write_text("#!/bin/sh\nexec sleep 61.5\n")
+    silent.chmod(0o755)
+    with master(server, tmp_path / "m") as words:
+        as_root = Become(program=str(silent), password=password)
+        e = failure(through_openssh(server, *words, become=as_root, connect_timeout_s=1.0))
+    assert (e.stage, "nor ran the command in time" in e.reason) == ("become", True)
+    assert server.log.read_text().count("Accepted publickey") == logins
 
 
 def test_forty_hosts_behind_one_server_that_drops_connections_are_all_reached(start_sshd: Start) -> None:

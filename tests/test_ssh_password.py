@@ -25,6 +25,7 @@ from fleetaudit.transport.dispatch import Transports
 
 from .accounts import PASSWORD, Accounts, StartAccounts
 from .sshd import Keys, Server, generate, wait_for
+from .terminal import typed
 
 AddKeys = Callable[..., None]
 METHODS = {"keyboard-interactive": "KbdInteractiveAuthentication yes", "password": "PasswordAuthentication yes"}
@@ -100,6 +101,8 @@ def test_a_wrong_password_is_sent_once_and_told_as_that(request: pytest.FixtureR
     assert "the host refuses the password of alice; it was sent once" in e.reason
     assert e.hint.startswith("ssh ")
     assert "BatchMode" not in e.hint
+    typed_in = typed(e.hint, ("assword: ", PASSWORD))
+    assert typed_in[0] == 0, typed_in[1]
     wait_for(lambda: refusals(found.server, "(password|keyboard-interactive)") > before, "a line of its log")
     assert refusals(found.server, "(password|keyboard-interactive)") == before + 1
 

@@ -27,6 +27,7 @@ PATIENCE_S = 30.0
 
 # Bounded, and without a second mark in it: what a hostile host repeats must cost no more than it is long.
 _READY = re.compile(re.escape(READY.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,256})\r?\n")
+_OUR_PROMPT = re.compile(r"\[fleetaudit-[0-9a-f]*\]?")
 _READY_MAX = 600  # bytes of that line, at most, that a search must look back for
 
 
@@ -167,7 +168,7 @@ class Escalation:
             return self._error(Refusal(what, ""))
         late = self._patience is not None and not self._patience.remaining()
         if error.stage != "execute" or error.transient or self._runs_as is not None or not late:
-            return error
+            return error.told_as(_OUR_PROMPT.sub("", error.reason))
         said = self._without_prompts(self._said)
         if self._answered:
             what = f"{self._become.method} did not go on in time after it was given the password"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shlex
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +12,14 @@ from ..model import KernelTarget, LocalTarget, SshTarget, Target
 from . import Deadline, Limits, Output, Passed, unnoticed
 from .become import Escalation
 from .known_hosts import HostKeys
+from .masking import Masking
 from .pacing import Pacing
-from .ssh_config import SshConfigs
+from .ssh_config import SshConfigs, account
 from .talk import Monologue, Talk
 from .words import ssh_line
+
+Way = Callable[[str, Talk, Deadline, Limits], Output]
+"""Runs a command, told by a talk, on one target; raises `TransportError`."""
 
 
 class Transports:
@@ -43,46 +46,58 @@ class Transports:
         """Runs `command` on the target with `stdin`, and returns its output; raises `TransportError`.
 
         Where the target says as whom, `command` is run by sudo or doas, and a refusal is of the stage "become".
+        Neither stderr nor a reason tells a password of the target.
         """
         if isinstance(target, KernelTarget):
             from .kernel import run_kernel
 
             return run_kernel(target, command, stdin, deadline, limits)
-        if target.become is None or (isinstance(target, LocalTarget) and target.become.user == _own_name()):
-            return self._run(target, command, Monologue(stdin), deadline, limits, passed)
-        escalation = Escalation(target.become, command, stdin, passed, partial(_typed, target), _on_the_way(target))
+        masking = Masking(target)
         try:
-            output = self._run(target, escalation.command, escalation, deadline, limits, passed)
+            return masking.output(self._as_whom(target, command, stdin, deadline, limits, passed))
         except TransportError as e:
-            raise escalation.blamed(e) from e
-        return escalation.judged(output)
+            if (masked := masking.error(e)) is e:
+                raise
+            raise masked from None
 
-    def _run(
+    def _as_whom(
         self,
         target: SshTarget | LocalTarget,
         command: str,
-        talk: Talk,
+        stdin: bytes,
         deadline: Deadline,
         limits: Limits,
         passed: Passed,
     ) -> Output:
+        """Runs `command` as the one who logs in, or as the target says by sudo or doas."""
+        if target.become is None or (isinstance(target, LocalTarget) and target.become.user == _own_name()):
+            return self._way(target, passed)(command, Monologue(stdin), deadline, limits)
+        escalation = Escalation(target.become, command, stdin, passed, partial(_typed, target), _on_the_way(target))
+        try:
+            output = self._way(target, passed)(escalation.command, escalation, deadline, limits)
+        except TransportError as e:
+            raise escalation.blamed(e) from e
+        return escalation.judged(output)
+
+    def _way(self, target: SshTarget | LocalTarget, passed: Passed) -> Way:
+        """Returns what runs a command on the target."""
         match target:
             case LocalTarget():
                 from .local import run_local
 
-                return run_local(target, command, talk, deadline, limits)
+                return partial(run_local, target)
             case SshTarget(client="openssh"):
                 from .openssh import run_openssh
 
-                return run_openssh(
-                    target, command, talk, deadline, limits,
+                return partial(
+                    run_openssh, target,
                     host_keys=self.host_keys, pacing=self.pacing, configs=self.ssh_configs, passed=passed,
                 )  # fmt: skip
             case _:
                 from .ssh import run_ssh  # paramiko costs 0.2 s to import
 
-                return run_ssh(
-                    target, command, talk, deadline, limits,
+                return partial(
+                    run_ssh, target,
                     host_keys=self.host_keys, pacing=self.pacing, configs=self.ssh_configs, passed=passed,
                 )  # fmt: skip
 
@@ -96,13 +111,10 @@ def _typed(target: SshTarget | LocalTarget, command: str) -> str:
     """Returns the line that a person types to run `command` where the target is, on a terminal."""
     if isinstance(target, LocalTarget):
         return command
-    line = ssh_line(target, target.user or _own_name() or "USER", "-t")
-    return f"{line.removesuffix(' true')} {shlex.quote(command)}"
+    return ssh_line(target, target.user or "", "-t", command=command, prompts=True)
 
 
 def _own_name() -> str:
     """Returns the name of the user that this process acts as, "" where its number has none."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return ""
+    own = account(os.geteuid())
+    return own.pw_name if own else ""

@@ -1,7 +1,8 @@
 """A remote host by the system's own `ssh`: for hardware keys, Kerberos, certificates of hosts, jump hosts, ssh_config.
 
 Rules: our options go first, because ssh takes the first value of each: no prompt, no terminal, host keys as the policy
-says. Everything else is the user's: ssh_config, ControlMaster, agents. ssh logs into a pipe of its own, so that what it
+says. Everything else is the user's: ssh_config, ControlMaster, agents; but a password for sudo goes by no master
+connection, for whoever made that may not have checked the host's key. ssh logs into a pipe of its own, so that what it
 says and what the host says cannot be confused; the child never outlives the call.
 """
 
@@ -25,10 +26,13 @@ from .talk import Talk
 from .words import clean, quoted, shell
 
 _FAILED = 255  # ssh's own status; a command may end with it as well
-_LOGGED_IN = re.compile(rb"^Authenticated to ", re.MULTILINE)
-
+# The first level that tells a master connection that broke off from a command that ended with 255.
+_LOG_LEVEL = pairs("LogLevel=DEBUG2")
+# The latter once the host has opened a session in a connection of a master, who had logged in before.
+_LOGGED_IN = re.compile(rb"^(?:Authenticated to |debug1: mux_client_request_session: master session id:)", re.MULTILINE)
 _DEBUG = re.compile(r"^debug\d: .*\n?", re.MULTILINE)
-# What a log at DEBUG1 says once a stage lies behind, in their order.
+_MASTER_GONE = re.compile(r"^debug2: (Control master terminated unexpectedly)", re.MULTILINE)
+# What the log says once a stage lies behind, in their order.
 _MARKS: tuple[tuple[Stage, re.Pattern[bytes]], ...] = (
     ("resolve", re.compile(rb"^debug1: (?:Connecting to \S+ \[(\S+)\] port|Executing (proxy command):)", re.MULTILINE)),
     ("connect", re.compile(rb"^debug1: Authenticating to (\S+) as ", re.MULTILINE)),
@@ -89,13 +93,12 @@ def run_openssh(
     `deadline` bounds all. Stages and reasons are those of the other SSH transport.
     """
     turn = pacing.turn(*_first_hop(target, configs or SshConfigs(), deadline))
-    level = "VERBOSE" if passed is unnoticed else "DEBUG1"
     try:
         while True:
             if not turn.wait(deadline):
                 reason = f"other connections to {turn.address[0]} took all of the time to log in"
                 raise TransportError("connect", reason, hint="fleetaudit run … --host-deadline 600")
-            options = _options(target, host_keys.accept_file, deadline, level)
+            options = _options(target, host_keys.accept_file, deadline)
             try:
                 return _once(target, options, turn, command, talk, deadline, limits, passed)
             except TransportError as e:
@@ -124,7 +127,7 @@ def _once(
 
     hint = shell([target.program, *map(shown, options), *where(target.address), "true"])
     log = LogPipe()
-    argv = [target.program, "-E", log.name, *options, *where(target.address), command]
+    argv = [target.program, "-E", log.name, *_LOG_LEVEL, *options, *where(target.address), command]
     try:
         ended = run_child(argv, talk, deadline, limits, environment=environment(), log=log, heard=heard)
     except OSError as e:
@@ -165,12 +168,19 @@ def _judged(ended: Ended, target: SshTarget, hint: str) -> Output:
     if logged_in:
         if found := _NOT_RUN.search(log):
             raise TransportError("execute", f"the host refuses to run a command: {clean(found[0])}", hint=hint)
-        # It tells the end of a connection on stderr, whatever its log is.
-        if found := _BROKE_OFF.search(f"{log}\n{output.stderr[-200:].decode('utf-8', 'replace')}"):
-            reason = f"the connection broke off {so_far} ({clean(found[0])}){said}"
+        if end := _end_of_connection(ended, log):
+            reason = f"the connection broke off {so_far} ({end}){said}"
             raise TransportError("execute", reason, hint=hint, transient=True)
         return output
     raise _reason(log, output.stderr.decode("utf-8", "replace"), target, hint)
+
+
+def _end_of_connection(ended: Ended, log: str) -> str:
+    """Returns ssh's words about a connection that broke off, "" where it said none."""
+    # It tells the end of a connection on stderr, whatever its log is.
+    found = _BROKE_OFF.search(f"{log}\n{ended.output.stderr[-200:].decode('utf-8', 'replace')}")
+    found = found or _MASTER_GONE.search(ended.log.decode("utf-8", "replace"))
+    return clean(found[1]) if found else ""
 
 
 def _reason(log: str, stderr: str, target: SshTarget, hint: str) -> TransportError:
@@ -232,9 +242,12 @@ def _known(where: str) -> str:
 # ---- the command line ----------------------------------------------------------------------------------------------
 
 
-def _options(target: SshTarget, accept_file: Path | None, deadline: Deadline, level: str) -> list[str]:
+def _options(target: SshTarget, accept_file: Path | None, deadline: Deadline) -> list[str]:
     """Returns every option, most important first: ours, then as Ansible orders the user's."""
-    return [*quiet_options(level), *_host_key_options(target, accept_file, deadline), *users_options(target)]
+    ours = [*quiet_options(), *_host_key_options(target, accept_file, deadline)]
+    # Of -S the last one counts, whatever ControlPath says.
+    unshared = ("-S", "none") if target.become and target.become.password else ()
+    return [*ours, *users_options(target), *unshared]
 
 
 def _host_key_options(target: SshTarget, accept_file: Path | None, deadline: Deadline) -> Iterator[str]:

@@ -178,7 +178,13 @@ def _users() -> Iterator[str]:
 
 def _home() -> str:
     """Returns the home of the password database, where ssh looks whatever $HOME says; "" where there is none."""
+    own = account(os.getuid())
+    return own.pw_dir if own else ""
+
+
+def account(number: int) -> pwd.struct_passwd | None:
+    """Returns what the password database says of a user, None where the number has no name."""
     try:
-        return pwd.getpwuid(os.getuid()).pw_dir
+        return pwd.getpwuid(number)
     except KeyError:
-        return ""
+        return None

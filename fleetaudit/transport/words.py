@@ -6,10 +6,11 @@ Rules: pure. Whatever a host said goes through `clean` before it is part of a re
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..model import SshTarget
 from . import Output
+from .ssh_options import known_hosts, pairs, shown, value, where
 
 SAID_MAX = 300
 """Characters of a host's own words that a reason carries."""
@@ -42,20 +43,36 @@ def shell(words: Iterable[str]) -> str:
     return " ".join(f"~/{shlex.quote(w[2:])}" if w.startswith("~/") and w != "~/" else shlex.quote(w) for w in words)
 
 
-def ssh_line(target: SshTarget, user: str, *options: str) -> str:
-    """Returns the `ssh` command that takes the same way to the host, without a prompt."""
+def ssh_line(target: SshTarget, user: str, *options: str, command: str = "true", prompts: bool = False) -> str:
+    """Returns the line that runs `command` by the same way to the host, for one to type who is asked with `prompts`.
+
+    Without a user, ssh and its ssh_config say as whom.
+    """
+    quiet = [] if prompts else pairs("BatchMode=yes")
     if config := target.ssh_config:  # it says the rest
-        return shell(["ssh", "-o", "BatchMode=yes", *config.words, *options, "--", config.name, "true"])
-    words = ["ssh", *(("-p", str(target.port)) if target.port != 22 else ()), "-o", "BatchMode=yes"]
-    for key in target.private_keys:
-        words += ["-i", key]
-    if target.private_keys:
-        words += ["-o", "IdentitiesOnly=yes"]
-    if target.known_hosts:
-        words += ["-o", "UserKnownHostsFile=" + " ".join(target.known_hosts)]
-    words += options
+        return shell([target.program, *quiet, *config.words, *options, *where(config.name), command])
+    name = f"{user}@{target.address}" if user else target.address
     # A name that looks like an option must stay a name.
-    return shell([*words, *(["--"] if user.startswith("-") else []), f"{user}@{target.address}", "true"])
+    destination = where(name) if name.startswith("-") else [name]
+    return shell([target.program, *_way(target, quiet), *options, *destination, command])
+
+
+def _way(target: SshTarget, quiet: Iterable[str]) -> Iterator[str]:
+    """Yields the options of `users_options`, in their order, as short as a person types them."""
+    yield from map(shown, target.arguments)
+    if target.port != 22 or target.port_named:
+        yield from ("-p", str(target.port))
+    yield from quiet
+    for key in target.private_keys:
+        # Of -i it looks for the very file, and then expands its % all the same.
+        yield from ("-i", key) if "%" not in key else pairs(f"IdentityFile={value(key)}")
+    if target.private_keys:
+        yield from pairs("IdentitiesOnly=yes")
+    if not target.use_agent:
+        yield from pairs("IdentityAgent=none")
+    if target.known_hosts:
+        yield from known_hosts(target.known_hosts)
+    yield from map(shown, target.late_arguments)
 
 
 def ended(output: Output) -> str:

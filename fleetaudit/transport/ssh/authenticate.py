@@ -32,7 +32,7 @@ def authenticate(session: Session, target: SshTarget, user: str, deadline: Deadl
         if withheld:
             reason, hint = withheld
         elif target.password:
-            reason, hint = str(e), _with_a_prompt(target, user)
+            reason, hint = str(e), ssh_line(target, user, "-v", prompts=True)
             login.problems += [u.reason for u in found.unusable]
         else:
             reason, hint = _without_password(str(e), found, target, user)
@@ -66,21 +66,15 @@ def _without_password(said: str, found: Identities, target: SshTarget, user: str
 
 
 def _broken(e: Broken, login: Login, target: SshTarget, user: str) -> tuple[str, str]:
-    said = login.masked(e.text)
     reason = {
         "late": f"the host stalled while {user} was logging in",
-        "dropped": f"the host hung up while {user} was logging in ({said})",
-        "disconnected": f"the host hung up while {user} was logging in{quoted(said, ': ')}",
-    }.get(e.kind, f"the login made no sense: {said}")
+        "dropped": f"the host hung up while {user} was logging in ({e.text})",
+        "disconnected": f"the host hung up while {user} was logging in{quoted(e.text, ': ')}",
+    }.get(e.kind, f"the login made no sense: {e.text}")
     if e.kind in ("disconnected", "dropped") and len(login.offered) > 1:
         reason += "; name the one key that is meant (--private-key)"
         return reason, ssh_line(target, user, "-o", "IdentitiesOnly=yes")
-    return reason, _with_a_prompt(target, user) if target.password else ssh_line(target, user, "-v")
-
-
-def _with_a_prompt(target: SshTarget, user: str) -> str:
-    """Returns the `ssh` command for one who is there to be asked."""
-    return ssh_line(target, user, "-v").replace(" -o BatchMode=yes", "", 1)
+    return reason, ssh_line(target, user, "-v", prompts=bool(target.password))
 
 
 def _no_key(unusable: tuple[Unusable, ...]) -> TransportError:

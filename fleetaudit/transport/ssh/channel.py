@@ -9,20 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field
 
-from paramiko import Message
-from paramiko.common import (
-    MSG_CHANNEL_CLOSE,
-    MSG_CHANNEL_DATA,
-    MSG_CHANNEL_EOF,
-    MSG_CHANNEL_EXTENDED_DATA,
-    MSG_CHANNEL_FAILURE,
-    MSG_CHANNEL_OPEN,
-    MSG_CHANNEL_OPEN_FAILURE,
-    MSG_CHANNEL_OPEN_SUCCESS,
-    MSG_CHANNEL_REQUEST,
-    MSG_CHANNEL_SUCCESS,
-    MSG_CHANNEL_WINDOW_ADJUST,
-)
+from paramiko import Message, common
 
 from .. import Deadline, Limits, Output
 from ..talk import Talk
@@ -30,9 +17,13 @@ from ..words import clean
 from .session import Session
 from .stream import Broken
 
+WINDOW = 2 * 1024 * 1024
+"""Bytes under way at most on one channel."""
+
+PACKET = 32 * 1024
+"""Bytes of one message, which every implementation takes (RFC 4253, section 6.1)."""
+
 _OURS = 0  # our number of the only channel there is
-_WINDOW = 2 * 1024 * 1024  # bytes under way at most
-_PACKET = 32 * 1024  # what every implementation takes (RFC 4253, section 6.1)
 _STDERR = 1  # SSH_EXTENDED_DATA_STDERR
 _AFTERWARDS_S = 5.0  # for output that a child left behind still holds open
 
@@ -65,7 +56,8 @@ class Channel:
         """Returns the command's output; raises `NotRun` or `Broken`."""
         self._open()
         talk.begin()
-        self.session.send(self._to_peer(MSG_CHANNEL_REQUEST).add_string("exec").add_boolean(True).add_string(command))
+        request = self._to_peer(common.MSG_CHANNEL_REQUEST).add_string("exec")
+        self.session.send(request.add_boolean(True).add_string(command))
         while not (self._closed or self.cut or (self._eof and self.exit_status is not None)):
             self._feed(talk)
             if self.exit_status is None:
@@ -79,15 +71,15 @@ class Channel:
         return Output(stdout=bytes(self.stdout), stderr=bytes(self.stderr), exit_status=self.exit_status, cut=self.cut)
 
     def _open(self) -> None:
-        message = Message().add_byte(bytes([MSG_CHANNEL_OPEN])).add_string("session")
-        self.session.send(message.add_int(_OURS).add_int(_WINDOW).add_int(_PACKET))
+        message = Message().add_byte(bytes([common.MSG_CHANNEL_OPEN])).add_string("session")
+        self.session.send(message.add_int(_OURS).add_int(WINDOW).add_int(PACKET))
         while True:
             ptype, message = self.session.receive()
-            if ptype == MSG_CHANNEL_OPEN_SUCCESS:
+            if ptype == common.MSG_CHANNEL_OPEN_SUCCESS:
                 message.get_int()
                 self._peer, self._window, self._packet = (message.get_int() for _ in range(3))
                 return
-            if ptype == MSG_CHANNEL_OPEN_FAILURE:
+            if ptype == common.MSG_CHANNEL_OPEN_FAILURE:
                 message.get_int()
                 message.get_int()
                 raise NotRun(f"the host opens no session: “{clean(message.get_binary())}”")
@@ -96,33 +88,33 @@ class Channel:
         """Sends as much of what is to be said as the host has room for, and the end of it once the talk is over."""
         self._waiting += talk.say(self.stdout, self.stderr)
         while self._waiting and self._window:
-            size = min(self._window, max(self._packet, 1), _PACKET, len(self._waiting))
-            self.session.send(self._to_peer(MSG_CHANNEL_DATA).add_string(bytes(self._waiting[:size])))
+            size = min(self._window, max(self._packet, 1), PACKET, len(self._waiting))
+            self.session.send(self._to_peer(common.MSG_CHANNEL_DATA).add_string(bytes(self._waiting[:size])))
             self._window -= size
             del self._waiting[:size]
         if talk.over and not self._waiting and not self._ended:
-            self.session.send(self._to_peer(MSG_CHANNEL_EOF))
+            self.session.send(self._to_peer(common.MSG_CHANNEL_EOF))
             self._ended = True
 
     def _take(self, ptype: int, message: Message) -> None:
         message.get_int()  # our number of the channel, in every message about one
-        if ptype == MSG_CHANNEL_DATA:
+        if ptype == common.MSG_CHANNEL_DATA:
             self._store("stdout", message.get_binary())
-        elif ptype == MSG_CHANNEL_EXTENDED_DATA:
+        elif ptype == common.MSG_CHANNEL_EXTENDED_DATA:
             code, data = message.get_int(), message.get_binary()
             self._store("stderr" if code == _STDERR else "", data)
-        elif ptype == MSG_CHANNEL_WINDOW_ADJUST:
+        elif ptype == common.MSG_CHANNEL_WINDOW_ADJUST:
             self._window += message.get_int()
-        elif ptype == MSG_CHANNEL_REQUEST:
+        elif ptype == common.MSG_CHANNEL_REQUEST:
             self._request(message)
-        elif ptype == MSG_CHANNEL_FAILURE:
+        elif ptype == common.MSG_CHANNEL_FAILURE:
             raise NotRun("the host refuses to run a command")
-        elif ptype == MSG_CHANNEL_EOF:
+        elif ptype == common.MSG_CHANNEL_EOF:
             self._eof = True
-        elif ptype == MSG_CHANNEL_CLOSE:
+        elif ptype == common.MSG_CHANNEL_CLOSE:
             self._closed = True
-            self.session.send(self._to_peer(MSG_CHANNEL_CLOSE))
-        elif ptype != MSG_CHANNEL_SUCCESS:
+            self.session.send(self._to_peer(common.MSG_CHANNEL_CLOSE))
+        elif ptype != common.MSG_CHANNEL_SUCCESS:
             raise Broken("garbled", f"message {ptype} while the command runs")
 
     def _store(self, name: str, data: bytes) -> None:
@@ -135,8 +127,8 @@ class Channel:
                 self.cut = name
             kept += data[: limit - len(kept)]
         self._credit += len(data)
-        if self._credit > _WINDOW // 2:
-            self.session.send(self._to_peer(MSG_CHANNEL_WINDOW_ADJUST).add_int(self._credit))
+        if self._credit > WINDOW // 2:
+            self.session.send(self._to_peer(common.MSG_CHANNEL_WINDOW_ADJUST).add_int(self._credit))
             self._credit = 0
 
     def _request(self, message: Message) -> None:
@@ -148,7 +140,7 @@ class Channel:
             name = "SIG" + message.get_binary().decode("ascii", "replace")
             self.exit_status = 128 + signal.Signals.__members__.get(name, 0)
         elif wants_reply:
-            self.session.send(self._to_peer(MSG_CHANNEL_FAILURE))
+            self.session.send(self._to_peer(common.MSG_CHANNEL_FAILURE))
         if self.exit_status is not None:
             self._wait_a_while()
 

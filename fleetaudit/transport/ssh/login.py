@@ -233,10 +233,6 @@ class Login:
         parts += [quoted(said, "it said ")] if said else []
         return "; ".join(parts)
 
-    def masked(self, words: str) -> str:
-        """Returns a host's words without the password."""
-        return self._answers.masked(words) if self._answers else words
-
 
 def _message(number: int) -> Message:
     return Message().add_byte(bytes([number]))

@@ -1,7 +1,7 @@
 """What a host that asks questions while a user logs in is answered (RFC 4256), and which it is not. No I/O.
 
 Rules: the password answers one question of one kind: alone, not echoed, the first, and not about something else. Every
-other question is told to a person. What a host says after it knows the password is shown without it.
+other question is told to a person.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ class Answers:
     said: str = ""
     _asked: bool = False
     _rounds: int = 0
-    _told: bool = False
     _prompts: str = ""
 
     def begin(self) -> None:
@@ -62,7 +61,7 @@ class Answers:
             raise Refused(f"the host talks on and on without asking {self.user} for anything")
         if count == 0:  # it only told something: RFC 4256, section 3.4
             return Message().add_int(0)
-        asked = ", ".join(f"“{self.masked(clean(prompt))}”" for prompt, _ in prompts)
+        asked = ", ".join(f"“{clean(prompt)}”" for prompt, _ in prompts)
         self._prompts = clean(f"{self._prompts} {asked}", 2000)
         if self._asked and (_EXPIRED.search(f"{self.said} {asked}")):
             raise Refused(f"the password of {self.user} has expired: the host asks {asked}")
@@ -80,16 +79,12 @@ class Answers:
 
     def encoded(self) -> bytes:
         """Returns the password as it goes to the host, which then has it (RFC 4252, section 8: UTF-8)."""
-        self.sent = self._told = True
+        self.sent = True
         return self.password.reveal().encode("utf-8", "surrogateescape")
 
     def hear(self, words: bytes) -> None:
-        """Takes in what the host said in passing, without the password."""
-        self.said = clean(f"{self.said} {self.masked(clean(words, 1000))}", 2000)
-
-    def masked(self, words: str) -> str:
-        """Returns a host's words without the password, once the host could know it."""
-        return words.replace(self.password.reveal(), "…") if self._told else words
+        """Takes in what the host said in passing."""
+        self.said = clean(f"{self.said} {clean(words, 1000)}", 2000)
 
     def verdict(self) -> str:
         """Returns why a password that was sent did not do, by what the host said."""

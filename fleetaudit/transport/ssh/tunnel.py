@@ -8,27 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paramiko import Message
-from paramiko.common import (
-    MSG_CHANNEL_CLOSE,
-    MSG_CHANNEL_DATA,
-    MSG_CHANNEL_EOF,
-    MSG_CHANNEL_EXTENDED_DATA,
-    MSG_CHANNEL_FAILURE,
-    MSG_CHANNEL_OPEN,
-    MSG_CHANNEL_OPEN_FAILURE,
-    MSG_CHANNEL_OPEN_SUCCESS,
-    MSG_CHANNEL_REQUEST,
-    MSG_CHANNEL_WINDOW_ADJUST,
-)
+from paramiko import Message, common
 
 from .. import Deadline
 from ..words import clean
+from .channel import PACKET, WINDOW
 from .link import Broken
 from .session import Session
 
-_WINDOW = 2 * 1024 * 1024  # bytes under way at most
-_PACKET = 32 * 1024  # what every implementation takes (RFC 4253, section 6.1)
 _PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 
 
@@ -48,17 +35,17 @@ class TunnelLink:
     def open(self, host: str, port: int, until: Deadline) -> None:
         """Opens the channel to a host as the jump host sees it; raises `NotForwarded` or `Broken`."""
         self._outer.stream.until = until
-        message = Message().add_byte(bytes([MSG_CHANNEL_OPEN])).add_string("direct-tcpip")
-        message.add_int(self._ours).add_int(_WINDOW).add_int(_PACKET)
+        message = Message().add_byte(bytes([common.MSG_CHANNEL_OPEN])).add_string("direct-tcpip")
+        message.add_int(self._ours).add_int(WINDOW).add_int(PACKET)
         self._outer.send(message.add_string(host).add_int(port).add_string("127.0.0.1").add_int(0))
         while True:
             ptype, answer = self._outer.receive()
             if not _MINE[0] <= ptype <= _MINE[1] or answer.get_int() != self._ours:
                 continue
-            if ptype == MSG_CHANNEL_OPEN_SUCCESS:
+            if ptype == common.MSG_CHANNEL_OPEN_SUCCESS:
                 self._peer, self._window, self._packet = (answer.get_int() for _ in range(3))
                 return
-            if ptype == MSG_CHANNEL_OPEN_FAILURE:
+            if ptype == common.MSG_CHANNEL_OPEN_FAILURE:
                 refused = answer.get_int() == _PROHIBITED
                 does = "refuses to forward to" if refused else "cannot reach"
                 raise NotForwarded(f"it {does} {host} port {port}: “{clean(answer.get_binary())}”")
@@ -95,7 +82,7 @@ class TunnelLink:
     def close(self) -> None:
         """Tells the jump host that nothing more is sent; the session with it is closed by whoever made it."""
         if self._peer_open() and not self._outer.negotiating:
-            self._outer.send(self._to_peer(MSG_CHANNEL_CLOSE))
+            self._outer.send(self._to_peer(common.MSG_CHANNEL_CLOSE))
         self._outer.beside = _nothing
 
     def _peer_open(self) -> bool:
@@ -103,8 +90,8 @@ class TunnelLink:
 
     def _give(self, out: bytearray) -> None:
         while out and self._window and not (self._ended or self._outer.negotiating):
-            size = min(self._window, max(self._packet, 1), _PACKET, len(out))
-            self._outer.send(self._to_peer(MSG_CHANNEL_DATA).add_string(bytes(out[:size])))
+            size = min(self._window, max(self._packet, 1), PACKET, len(out))
+            self._outer.send(self._to_peer(common.MSG_CHANNEL_DATA).add_string(bytes(out[:size])))
             self._window -= size
             del out[:size]
 
@@ -113,27 +100,27 @@ class TunnelLink:
             raise Broken("garbled", f"message {ptype} while it forwards")
         if message.get_int() != self._ours:
             return  # what is left of an earlier try
-        if ptype in (MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA):
-            data = message.get_binary() if ptype == MSG_CHANNEL_DATA else b""
+        if ptype in (common.MSG_CHANNEL_DATA, common.MSG_CHANNEL_EXTENDED_DATA):
+            data = message.get_binary() if ptype == common.MSG_CHANNEL_DATA else b""
             self._in += data
             self._credit += len(data)
-            if self._credit > _WINDOW // 2:
-                self._outer.send(self._to_peer(MSG_CHANNEL_WINDOW_ADJUST).add_int(self._credit))
+            if self._credit > WINDOW // 2:
+                self._outer.send(self._to_peer(common.MSG_CHANNEL_WINDOW_ADJUST).add_int(self._credit))
                 self._credit = 0
-        elif ptype == MSG_CHANNEL_WINDOW_ADJUST:
+        elif ptype == common.MSG_CHANNEL_WINDOW_ADJUST:
             self._window += message.get_int()
-        elif ptype in (MSG_CHANNEL_EOF, MSG_CHANNEL_CLOSE):
+        elif ptype in (common.MSG_CHANNEL_EOF, common.MSG_CHANNEL_CLOSE):
             self._ended = True
-        elif ptype == MSG_CHANNEL_REQUEST:
+        elif ptype == common.MSG_CHANNEL_REQUEST:
             message.get_binary()
             if message.get_boolean():
-                self._outer.send(self._to_peer(MSG_CHANNEL_FAILURE))
+                self._outer.send(self._to_peer(common.MSG_CHANNEL_FAILURE))
 
     def _to_peer(self, number: int) -> Message:
         return Message().add_byte(bytes([number])).add_int(self._peer)
 
 
-_MINE = (MSG_CHANNEL_OPEN_SUCCESS, 100)  # the messages about one channel
+_MINE = (common.MSG_CHANNEL_OPEN_SUCCESS, 100)  # the messages about one channel
 
 
 def _nothing() -> None:

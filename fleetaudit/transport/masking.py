@@ -1,0 +1,65 @@
+"""What came from a host, without the passwords that it was told: it may print them back, on purpose or not. Pure.
+
+Rules: what a host printed is masked before anything is cut off or joined. A reason was cleaned and cut already, so what
+is left of a password beside the cut is masked, too. A password of a few characters is masked as a word of its own only:
+else it would be told by the holes that it leaves. A result line is data, and stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import AnyStr
+
+from ..errors import TransportError
+from ..model import LocalTarget, SshTarget
+from . import Output
+from .words import clean
+
+_HIDDEN = "…"
+_SHORT = 4  # a password of fewer characters is a word by chance
+_TELLING = 3  # characters of a password that is cut off which are worth hiding
+
+
+class Masking:
+    """Hides the passwords of one target."""
+
+    def __init__(self, target: SshTarget | LocalTarget) -> None:
+        given = (target.become.password if target.become else None, getattr(target, "password", None))
+        texts = {secret.reveal() for secret in given if secret and secret.reveal().strip()}
+        # The longest first: one may begin with the other. A reason shows it as `clean` leaves it.
+        raw = sorted((text.encode("utf-8", "surrogateescape") for text in texts), key=len, reverse=True)
+        self._shown = sorted({form for text in texts for form in (text, clean(text, len(text)))}, key=len, reverse=True)
+        self._raw = re.compile(b"|".join(_pattern(r, rb"(?<!\w)", rb"(?!\w)") for r in raw)) if raw else None
+        self._text = re.compile("|".join(_pattern(t, r"(?<!\w)", r"(?!\w)") for t in self._shown)) if raw else None
+
+    def output(self, output: Output) -> Output:
+        """Returns an output whose stderr tells no password."""
+        if self._raw is None or not self._raw.search(output.stderr):
+            return output
+        return replace(output, stderr=self._raw.sub(_HIDDEN.encode(), output.stderr))
+
+    def error(self, error: TransportError) -> TransportError:
+        """Returns the same error, or one whose reason tells no password."""
+        if self._text is None:
+            return error
+        return error.told_as(self._without_pieces(self._text.sub(_HIDDEN, error.reason)))
+
+    def _without_pieces(self, reason: str) -> str:
+        """Returns a reason without the beginning of a password before a cut, and the end of one after a quote opens."""
+        for form in self._shown:
+            for piece in _pieces(form):
+                reason = reason.replace(f"{form[:piece]}…", "…").replace(f"“{form[-piece:]}", "“…")
+        return reason
+
+
+def _pieces(form: str) -> Iterator[int]:
+    """Yields how long a piece of a password may be, the longest first."""
+    return iter(range(min(len(form) - 1, 300), _TELLING - 1, -1))
+
+
+def _pattern(secret: AnyStr, before: AnyStr, after: AnyStr) -> AnyStr:
+    """Returns what matches a password; one of a few characters only as a word of its own."""
+    found = re.escape(secret)
+    return before + found + after if len(secret) < _SHORT else found
