@@ -230,6 +230,13 @@ except TransportError as e:
     assert (done.returncode, done.stdout) == (0, "become\n"), done.stderr
 
 
+def test_a_second_name_of_the_same_user_is_refused_with_the_name_to_write() -> None:
+    one = escalation(None, user="toor2")
+    with pytest.raises(TransportError, match=r"toor2 is another name of that user .become_user: toor.") as caught:
+        one.judged(Output(stdout=b"fleetaudit-shell/1 7 toor\n", stderr=b"", exit_status=0))
+    assert caught.value.stage == "become"
+
+
 def test_a_connection_that_drops_after_the_password_is_not_tried_again() -> None:
     one = escalation()
     dropped = TransportError("execute", "the connection broke off", hint="", transient=True)

@@ -11,13 +11,12 @@ import pytest
 
 from fleetaudit.asked import hosts_of
 from fleetaudit.errors import InputError
-from fleetaudit.inventory.connection import ConnectionOptions, target_of
+from fleetaudit.inventory.connection import ConnectionOptions
 from fleetaudit.inventory.settings import Settings, load_settings
 from fleetaudit.inventory.values import Vaulted
 from fleetaudit.inventory.vault import load_vault
 from fleetaudit.model import (
     Become,
-    Host,
     HostPlan,
     KernelTarget,
     LocalTarget,
@@ -25,17 +24,12 @@ from fleetaudit.model import (
     Plan,
     Secret,
     SshTarget,
-    Target,
 )
+
+from .targets import target
 
 DATA = Path(__file__).parent / "data" / "inventories"
 SECRET = "hunter2"
-
-
-def target(options: ConnectionOptions | None = None, /, **variables: Any) -> Target | NotAudited:
-    origins = {name: f"inv/hosts.yml:{line}" for line, name in enumerate(variables, 10)}
-    host = Host(name="web1", groups=("web",), variables=variables, variable_origins=origins, origin="inv/hosts.yml:3")
-    return target_of(host, options or ConnectionOptions())
 
 
 def become(options: ConnectionOptions | None = None, /, **variables: Any) -> Become | None:
@@ -159,10 +153,12 @@ def test_ansible_cfg_is_read_for_what_it_says_about_becoming(tmp_path: Path, mon
     (tmp_path / "ansible.cfg").write_text("[privilege_escalation]\nbecome_flags = -i\n")
     with pytest.raises(InputError, match="become_flags"):
         load_settings(environment={}, system=tmp_path / "none")
-    (tmp_path / "ansible.cfg").write_text("[sudo_become_plugin]\npassword = hunter2\n")
-    with pytest.raises(InputError, match="password") as caught:
-        load_settings(environment={}, system=tmp_path / "none")
-    assert SECRET not in str(caught.value)
+    for method in ("sudo", "doas"):
+        for key in ("user", "executable", "flags", "password"):
+            (tmp_path / "ansible.cfg").write_text(f"[{method}_become_plugin]\n{key} = {SECRET}\n")
+            with pytest.raises(InputError, match=key) as caught:
+                load_settings(environment={}, system=tmp_path / "none")
+            assert SECRET not in str(caught.value)
 
 
 # ---- passwords -----------------------------------------------------------------------------------------------------
@@ -173,6 +169,16 @@ def test_a_password_to_log_in_with_beats_that_of_the_command_line(name: str) -> 
     options = ConnectionOptions(password=Secret("cli"))
     assert target(options) == SshTarget(address="web1", password=Secret("cli"))
     assert target(options, **{name: SECRET}) == SshTarget(address="web1", password=Secret(SECRET))
+
+
+@pytest.mark.parametrize("name", ["ansible_password", "ansible_ssh_pass", "ansible_ssh_password"])
+def test_an_empty_password_says_that_the_command_lines_is_not_for_this_host(name: str) -> None:
+    options = ConnectionOptions(password=Secret("cli"), become=True, become_password=Secret("cli"))
+    assert target(options, **{name: ""}) == SshTarget(address="web1", become=Become(password=Secret("cli")))
+    for of_sudo in ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"):
+        assert become(options, **{of_sudo: ""}) == Become()
+        assert become(options, **{of_sudo: None}) == Become(password=Secret("cli"))
+    assert become(options, ansible_become_password="", ansible_sudo_pass=SECRET) == Become(password=Secret(SECRET))
 
 
 def test_a_password_may_be_encrypted_and_is_opened_for_its_host_alone() -> None:

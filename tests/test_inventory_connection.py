@@ -14,16 +14,12 @@ from fleetaudit.inventory.settings import Settings
 from fleetaudit.inventory.ssh_arguments import beyond_paramiko, first_that_matters
 from fleetaudit.inventory.values import Unsafe, Vaulted
 from fleetaudit.inventory.vault import Vault, load_vault
-from fleetaudit.model import Host, Inventory, KernelTarget, LocalTarget, NotAudited, SshClient, SshTarget, Target
+from fleetaudit.model import Host, Inventory, KernelTarget, LocalTarget, NotAudited, SshClient, SshTarget
+
+from .targets import target
 
 DATA = Path(__file__).parent / "data" / "inventories"
 SECRET = "hunter2"
-
-
-def target(options: ConnectionOptions | None = None, /, **variables: Any) -> Target | NotAudited:
-    origins = {name: f"inv/hosts.yml:{line}" for line, name in enumerate(variables, 10)}
-    host = Host(name="web1", groups=("web",), variables=variables, variable_origins=origins, origin="inv/hosts.yml:3")
-    return target_of(host, options or ConnectionOptions())
 
 
 def test_a_host_without_variables_is_reached_by_its_name_as_the_command_line_says() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fleetaudit import wire
@@ -170,6 +171,15 @@ def test_an_unknown_host_is_refused_and_a_changed_key_is_told_with_both_fingerpr
         assert shown.stdout.split()[1] in e.reason
     assert f"{changed}:1" in e.reason
     assert "publickey" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("client", ["openssh", "paramiko"])
+def test_a_key_is_checked_on_loopback_too_whatever_ssh_config_says(sshd: Server, tmp_path: Path, client: str) -> None:
+    (tmp_path / "nobodys").touch()
+    target = through_openssh(
+        sshd, "-o", "NoHostAuthenticationForLocalhost=yes", known_hosts=(str(tmp_path / "nobodys"),)
+    )
+    assert failure(msgspec.structs.replace(target, client=client)).stage == "host key"
 
 
 def test_the_inventory_cannot_loosen_the_policy(sshd: Server, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, get_args
 
-from ..model import Become, BecomeMethod, Secret
+from ..model import Become, BecomeMethod
 from .variables import CannotReach, Variables
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def become_of(variables: Variables, options: ConnectionOptions, user: str | None
         method=method,
         user=become_user,
         program=variables.text(("ansible_become_exe", f"ansible_{method}_exe")) or settings.become_exe or "",
-        password=_password(variables, method) or options.become_password,
+        password=variables.password(
+            ("ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass"), options.become_password
+        ),
     )
 
 
@@ -89,8 +91,3 @@ def _first_flag(flags: str, method: str) -> str:
         if not word.startswith("-") or word.startswith("--") or not set(word[1:]) <= _ASKED_ANYWAY[method]:
             return word[:2] if word.startswith("-") and not word.startswith("--") else "a word that is no short flag"
     return ""
-
-
-def _password(variables: Variables, method: str) -> Secret | None:
-    text = variables.text(("ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass"))
-    return Secret(text) if text else None

@@ -150,7 +150,6 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
     timeout_s = options.timeout_s or settings.timeout or DEFAULT_TIMEOUT_S
     port = variables.number(_PORT, range(1, 65_536), "a port, 1 to 65535") or settings.remote_port
     user = variables.text(_USER) or options.user or settings.remote_user
-    password = variables.text(_PASSWORD)
     target = SshTarget(
         address=variables.text(_ADDRESS) or variables.host.name,
         port=port or 22,
@@ -160,7 +159,7 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
         known_hosts=tuple(map(_home, options.known_hosts)),
         host_key_policy=options.host_key_policy,
         connect_timeout_s=float(variables.number(_TIMEOUT, range(1, 86_401), "a number of seconds") or timeout_s),
-        password=Secret(password) if password else None,
+        password=variables.password(_PASSWORD),
         become=become_of(variables, options, user),
     )
     arguments = [_Arguments(variables, settings, name) for name in _ARGUMENTS]
@@ -178,7 +177,7 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
     if client == "paramiko":
         if not any(first_that_matters(given.text) for given in arguments):
             target = msgspec.structs.replace(target, arguments=(), late_arguments=())
-        return target if target.password else msgspec.structs.replace(target, password=options.password)
+        return msgspec.structs.replace(target, password=variables.password(_PASSWORD, options.password))
     program = variables.text(("ansible_ssh_executable",)) if connection == "openssh" else None
     return msgspec.structs.replace(target, client="openssh", program=program or "ssh")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..model import Host, Stage
+from ..model import Host, Secret, Stage
 from .templates import Renderer, TemplateProblem, is_template
 from .values import Vaulted
 
@@ -81,6 +81,12 @@ class Variables:
         if not str(value).isprintable():
             raise self.error(name, "has a control character in it", "retype it")
         return str(value)
+
+    def password(self, names: tuple[str, ...], otherwise: Secret | None = None) -> Secret | None:
+        """Returns the password that one of `names` gives; an empty one says that `otherwise` is not for this host."""
+        if text := self.text(names):
+            return Secret(text)
+        return otherwise if self.host.variables.get(self._last(names)) is None else None
 
     def number(self, names: tuple[str, ...], allowed: range, wanted: str) -> int | None:
         """Returns the number of the last of `names` that is set, also where it is written as text."""

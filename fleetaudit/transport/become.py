@@ -154,7 +154,8 @@ class Escalation:
         if not self._as_wanted():
             number, name = self._runs_as
             what = f"the command ran as {name or 'a user without a name'} (uid {number or 'unknown'})"
-            because = "what answers is no sudo, or a forced command that goes another way"
+            other = f"{self._become.user} is another name of that user (become_user: {name or f'“#{number}”'})"
+            because = f"what answers is no sudo, a forced command goes another way, or {other}"
             raise self._error(
                 Refusal(f"{what} where {self._become.user} was asked for: {because}", f"{self._tool()} -n id")
             )
