@@ -15,6 +15,7 @@ from fleetaudit import archive, waivers
 from fleetaudit.compare import compare
 from fleetaudit.drift import dated
 from fleetaudit.model import AuditRun, Finding, NotAudited
+from fleetaudit.report.html import render
 from fleetaudit.report.terminal import summary
 
 from .commands import Place
@@ -111,6 +112,26 @@ def test_the_host_is_counted_once_and_its_finding_stands_beside_it(fleet: AuditR
     assert (line.state, [finding[1] for finding in line.findings]) == ("not audited", [ID])
     text = " ".join(summary(comparison).split())
     assert "error changed host key: wanted ssh-ed25519 SHA256:old, found ssh-ed25519 SHA256:new: moved" in text
+
+
+def test_only_it_waived_leaves_what_is_said_of_the_audited_hosts_alone(fleet: AuditRun) -> None:
+    (host,) = fleet.hosts[-1:]
+    waived = msgspec.structs.replace(FINDING, waived="me until 2099-01-31: new disk")
+    hosts = (*fleet.hosts[:-1], msgspec.structs.replace(host, findings=(waived,)))
+
+    def short(run: AuditRun) -> str:
+        (answer,) = (answer for answer in compare(run).answers if answer.key == "expectations")
+        return "".join(part.text for part in answer.says[0])
+
+    assert short(msgspec.structs.replace(fleet, hosts=hosts)) == short(small_fleet())
+
+
+def test_the_page_names_it_where_hosts_were_not_audited_and_not_among_those_that_fall_short(fleet: AuditRun) -> None:
+    articles = render(compare(fleet), generated="2026-01-01T00:00:00Z").replace("<wbr>", "").split("<article")
+    (short,) = (article for article in articles if "Which hosts fall short?" in article)
+    (missed,) = (article for article in articles if "Which hosts were not audited?" in article)
+    assert ("changed host key" in short, "unread-close" in short) == (False, True)
+    assert "another host key than the known one" in missed
 
 
 def test_it_can_be_waived_and_keeps_the_date_it_was_first_seen_on(fleet: AuditRun) -> None:

@@ -40,6 +40,8 @@ FLEET = Fleet()
 UNREAD = by_name("unread-close")
 FIN_TIMEOUT = "net.ipv4.tcp_fin_timeout"
 
+CHANGED_KEY = Finding(id="host-key:changed", severity="error", expected="SHA256:old", observed="SHA256:new")
+
 
 def run_on(day: str, *hosts: HostResult, scenarios: Iterable[Scenario] = SCENARIOS, **about: Any) -> AuditRun:
     """A run of that day, from two o'clock to four minutes past."""
@@ -305,6 +307,12 @@ FIN = ends("FIN")
             [missing("a", "host key", "it changed", "")],
             [("changed", "a")],
             id="not audited for another reason",
+        ),
+        pytest.param(
+            [missing("a", "host key", "unknown host key", "")],
+            [msgspec.structs.replace(missing("a", "host key", "changed host key", ""), findings=(CHANGED_KEY,))],
+            [("changed", "a")],
+            id="the host key that was unknown has changed",
         ),
         pytest.param(
             [missing("a", "connect", "no answer", "")], [missing("a", "connect", "refused", "")], [], id="still not"

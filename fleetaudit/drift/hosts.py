@@ -32,11 +32,15 @@ def on_host(pair: Pair, ground: Ground) -> Iterator[Change]:
 def _reached(before: HostResult, after: HostResult, ground: Ground) -> Iterator[Change]:
     was, is_ = _standing(before), _standing(after)
     if isinstance(after, NotAudited) and isinstance(before, NotAudited):
-        if before.stage != after.stage:
+        if before.stage != after.stage or _ids(before) != _ids(after):
             yield _host("changed", after.name, was, is_, ground.after)
     else:
         lost = isinstance(after, NotAudited)
         yield _host("newly not audited" if lost else "audited again", after.name, was, is_, ground.after)
+
+
+def _ids(host: NotAudited) -> set[str]:
+    return {finding.id for finding in host.findings}
 
 
 def _standing(host: HostResult) -> str:
