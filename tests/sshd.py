@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fleetaudit.errors import TransportError
 from fleetaudit.model import SshTarget
 
 KEY_TYPES = ("ed25519", "ecdsa", "rsa")
@@ -81,6 +82,15 @@ class Server:
             use_agent=False,
         )
         return msgspec.structs.replace(target, **changes)
+
+
+def failure_of(call: Callable[[], object]) -> TransportError:
+    """Returns how a call fails, which tells in plain words why, and what to type next."""
+    with pytest.raises(TransportError) as e:
+        call()
+    assert e.value.hint
+    assert e.value.reason.isprintable()
+    return e.value
 
 
 def generate(path: Path, kind: str, passphrase: str = "") -> Path:

@@ -37,6 +37,12 @@ def target(login: str | None = None, become: str | None = None) -> SshTarget:
     )
 
 
+def plan_of(one: SshTarget | LocalTarget) -> HostPlan:
+    return HostPlan(
+        name="h", groups=(), target=one, scenarios=(), trials=1, isolation="auto", sysctls_collect=(), sysctls_expect={}
+    )
+
+
 def error(reason: str) -> TransportError:
     return TransportError("execute", reason, hint="ssh hunter2@h", transient=True, changed_key=("a", "b"))
 
@@ -80,10 +86,7 @@ def test_a_sudo_that_tells_what_it_read_is_told_without_it(tmp_path: Path, then:
     program.write_text(TALKATIVE.replace("{then}", then))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     become = Become(user="nobody", program=str(program), password=Secret("two  words"))
-    host = HostPlan(
-        name="h", groups=(), target=LocalTarget(become=become), scenarios=(), trials=1, isolation="auto",
-        sysctls_collect=(), sysctls_expect={},
-    )  # fmt: skip
+    host = plan_of(LocalTarget(become=become))
     results = list[object]()
     audit(
         Plan(playbooks=(), hosts=(host,)),
@@ -103,10 +106,4 @@ def test_a_forced_command_that_tells_the_password_is_explained_without_it(start_
     one = sshd.target(password=Secret("hunter2"), become=None)
     output = Transports().run(one, wire.COMMAND, b"", Deadline.after(20), Limits())
     with pytest.raises(ReplyError, match="debug: … sesame"):
-        wire.decode(_plan(one), output.stdout, output.stderr, output.exit_status)
-
-
-def _plan(one: SshTarget) -> HostPlan:
-    return HostPlan(
-        name="h", groups=(), target=one, scenarios=(), trials=1, isolation="auto", sysctls_collect=(), sysctls_expect={}
-    )
+        wire.decode(plan_of(one), output.stdout, output.stderr, output.exit_status)

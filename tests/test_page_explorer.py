@@ -138,12 +138,18 @@ def test_a_link_to_packets_opens_what_they_are_in(chromium: Any, path: Path) -> 
         assert visit.page.locator("#evidence table.packets:visible").count() == 1
 
 
-def test_rows_are_built_as_they_come_into_view(chromium: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Returns the page of 1,200 hosts that differ in their names."""
     old = Fleet().host("x", K510)
     hosts = [msgspec.structs.replace(old, name=f"web{i:04}", machine_id=str(i)) for i in range(1200)]
     file = tmp_path / "many.html"
     file.write_text(page_of(run_of(hosts)), "utf-8")
-    with Visit(chromium, file) as visit:
+    return file
+
+
+def test_rows_are_built_as_they_come_into_view(chromium: Any, many: Path) -> None:
+    with Visit(chromium, many) as visit:
         rows = visit.page.locator("table.hosts tbody tr")
         assert 0 < rows.count() <= 300
         visit.page.locator("#hosts").scroll_into_view_if_needed()
@@ -153,12 +159,8 @@ def test_rows_are_built_as_they_come_into_view(chromium: Any, tmp_path: Path) ->
         assert visit.hosts() == ["web0199"]
 
 
-def test_rows_fill_a_tall_screen_again_after_a_filter_that_found_few(chromium: Any, tmp_path: Path) -> None:
-    old = Fleet().host("x", K510)
-    hosts = [msgspec.structs.replace(old, name=f"web{i:04}", machine_id=str(i)) for i in range(1200)]
-    file = tmp_path / "many.html"
-    file.write_text(page_of(run_of(hosts)), "utf-8")
-    with Visit(chromium, file) as visit:
+def test_rows_fill_a_tall_screen_again_after_a_filter_that_found_few(chromium: Any, many: Path) -> None:
+    with Visit(chromium, many) as visit:
         visit.page.set_viewport_size({"width": 1280, "height": 4000})
         for text in ("web0199", ""):
             visit.page.fill("#filter", text)

@@ -18,7 +18,7 @@ from fleetaudit.model import Secret, SshTarget, Stage
 from fleetaudit.transport import Deadline, Limits, Output, Passed, unnoticed
 from fleetaudit.transport.dispatch import Transports
 
-from .sshd import Keys, Server, Start, free_port, generate, require
+from .sshd import Keys, Server, Start, failure_of, free_port, generate, require
 
 ME = getpass.getuser()
 
@@ -53,11 +53,7 @@ def run(target: SshTarget, command: str = "echo in", stdin: bytes = b"", seconds
 
 
 def failure(target: SshTarget, command: str = "true", seconds: float = 40) -> TransportError:
-    with pytest.raises(TransportError) as e:
-        run(target, command, seconds=seconds)
-    assert e.value.hint
-    assert e.value.reason.isprintable()
-    return e.value
+    return failure_of(lambda: run(target, command, seconds=seconds))
 
 
 def processes(text: str) -> list[str]:

@@ -20,7 +20,7 @@ from fleetaudit.model import SshTarget
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.dispatch import Transports
 
-from .sshd import KEY_TYPES, Keys, Server, Start, generate, require
+from .sshd import KEY_TYPES, Keys, Server, Start, failure_of, generate, require
 
 AddKeys = Callable[..., None]
 
@@ -30,11 +30,7 @@ def run(target: SshTarget, seconds: float = 20, accept_file: Path | None = None)
 
 
 def failure(target: SshTarget, seconds: float = 20) -> TransportError:
-    with pytest.raises(TransportError) as e:
-        run(target, seconds)
-    assert e.value.hint
-    assert e.value.reason.isprintable()
-    return e.value
+    return failure_of(lambda: run(target, seconds))
 
 
 @pytest.fixture(autouse=True)
