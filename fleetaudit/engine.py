@@ -23,8 +23,21 @@ from typing import Protocol, get_args
 
 from . import wire
 from .errors import FleetauditError, ReplyError, TransportError
-from .model import Audited, Finding, HostPlan, HostResult, KernelTarget, LocalTarget, NotAudited, Plan, SshTarget, Stage
+from .model import (
+    Audited,
+    Finding,
+    HostPlan,
+    HostResult,
+    KernelTarget,
+    LocalTarget,
+    NotAudited,
+    Plan,
+    SshTarget,
+    Stage,
+    Target,
+)
 from .transport import Deadline, Limits, Output
+from .transport.words import ssh_line
 
 log = logging.getLogger(__name__)
 
@@ -279,7 +292,7 @@ class _Audit:
         except TransportError as e:
             result = _not_audited(host, e.stage, e.reason, e.hint, e.changed_key)
         except ReplyError as e:
-            result = _not_audited(host, e.stage, e.reason, e.hint)
+            result = _not_audited(host, e.stage, e.reason, e.hint or _by_hand(host.target))
         except FleetauditError as e:
             result = _not_audited(host, "execute", str(e))
         except BaseException as e:  # a bug of ours: this host is told, the others go on, the log has it whole
@@ -326,6 +339,17 @@ def _not_audited(
         hint=_bounded(hint),
         findings=(_changed(*changed_key, hint),) if changed_key else (),
     )
+
+
+def _by_hand(target: Target | NotAudited) -> str:
+    """Returns the line that shows what the host answers."""
+    match target:
+        case SshTarget():
+            return f"fleetaudit probe | {ssh_line(target, target.user or '', command='python3 -')}"
+        case LocalTarget():
+            return "fleetaudit probe | python3 -"
+        case _:
+            return ""
 
 
 def _changed(known: str, shown: str, hint: str) -> Finding:

@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from fleetaudit.drift import between
-from fleetaudit.model import Audited, AuditRun, Drift
+from fleetaudit.model import Audited, AuditRun, Drift, Stage
 
 from .browser import Visit, chromium, page_of
-from .runs import K510, K612, Fleet, by_name, observe, run_of, small_fleet
+from .runs import K510, K612, Fleet, by_name, missing, observe, run_of, small_fleet
 
 __all__ = ["chromium"]
 pytestmark = pytest.mark.browser
@@ -166,6 +166,17 @@ def test_rows_fill_a_tall_screen_again_after_a_filter_that_found_few(chromium: A
             visit.page.fill("#filter", text)
             visit.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         visit.page.locator("table.hosts tbody tr").nth(100).wait_for(state="attached")
+
+
+@pytest.mark.parametrize(("stage", "offered"), [("inventory", 0), ("connect", 1)])
+def test_only_a_command_is_offered_to_be_copied(chromium: Any, tmp_path: Path, stage: Stage, offered: int) -> None:
+    file = tmp_path / "one.html"
+    file.write_text(page_of(run_of([missing("web1", stage, "as it is", "change it as this says")])), "utf-8")
+    with Visit(chromium, file, "#host?name=web1") as visit:
+        visit.page.locator("dd", has_text="change it as this says").wait_for()
+        for place in ("#answers", "#not-audited", ".facts-list"):
+            assert visit.page.locator(place, has_text="change it as this says").count() == 1
+            assert visit.page.locator(f"{place} button.copy").count() == offered
 
 
 # ---- by keyboard, on paper, in other conditions --------------------------------------------------------------------

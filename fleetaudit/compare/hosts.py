@@ -49,6 +49,11 @@ STATES = {1: "ESTABLISHED", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "
 """tcpi_state by number, from include/net/tcp_states.h; those that a peer can be in after an ending."""
 
 
+def is_typed(host: HostResult) -> bool:
+    """Returns whether the hint of a host is a command; about an inventory it mostly says what to write there."""
+    return host.stage != "inventory" or host.hint.startswith(("fleetaudit ", "ansible-inventory "))
+
+
 def causes_of(missing: Sequence[NotAudited]) -> tuple[tuple[Cause, ...], dict[str, str]]:
     """Returns hosts that failed at one stage for one reason, a reason that names its host being the same reason; and
     the anchor of each host's cause by its name."""
@@ -62,6 +67,7 @@ def causes_of(missing: Sequence[NotAudited]) -> tuple[tuple[Cause, ...], dict[st
             reason=key[1] if len({h.reason for h in groups[key]}) > 1 else groups[key][0].reason,
             hosts=names_of(groups[key]),
             hints=tuple((h.name, h.hint) for h in groups[key][:SHOWN] if h.hint),
+            typed=all(map(is_typed, groups[key])),
         )
         for i, key in enumerate(order, 1)
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from ..model import SEVERITIES, Audited, Change, Drift, HostResult, NotAudited
 from .common import Alike, BuildKey, build_key, grouped, system_of
-from .hosts import findings_words
+from .hosts import findings_words, is_typed
 from .views import HostLine, HostState, Production
 
 
@@ -64,6 +64,7 @@ def _line(
         per_thousand=told.per_thousand if told else None,
         unread_sockets=told.unread_sockets if told else None,
         hint=host.hint,
+        typed=is_typed(host),
     )
 
 

@@ -141,13 +141,15 @@ class SysctlView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Hosts that were not audited for one reason. `hints` are (host, next command to type), at most a dozen."""
+    """Hosts that were not audited for one reason. `hints` are (host, next command to type), at most a dozen; not
+    `typed` where they say what to write instead."""
 
     anchor: str
     stage: str
     reason: str
     hosts: Folded
     hints: tuple[tuple[str, str], ...]
+    typed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -376,7 +378,7 @@ HostState = Literal["error", "warning", "info", "untold", "met", "void", "not au
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLine:
     """One selected host in a line: `anchor` is its profile or the cause why it was not audited, `build` its kernel's
-    place among the builds. `changes` are (effect, kind, what, before, after, since)."""
+    place among the builds. `changes` are (effect, kind, what, before, after, since). `typed` is as in `Cause`."""
 
     name: str
     state: HostState
@@ -389,6 +391,7 @@ class HostLine:
     per_thousand: float | None
     unread_sockets: int | None
     hint: str
+    typed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

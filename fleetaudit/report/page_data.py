@@ -33,7 +33,7 @@ def page_data(comparison: Comparison, visible: Callable[[str], str]) -> str:
         "about": [abouts.place(h.about) for h in hosts],
         "finding": [findings.place(h.findings) for h in hosts],
         "change": [changes.place(h.changes) for h in hosts],
-        "hint": [hints.place(h.hint) for h in hosts],
+        "hint": [hints.place((h.hint, h.typed) if h.hint else ()) for h in hosts],
         "rate": [None if h.per_thousand is None else round(h.per_thousand, 3) for h in hosts],
         "unread": [h.unread_sockets for h in hosts],
     }

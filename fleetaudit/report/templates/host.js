@@ -53,8 +53,9 @@ page.host = function (i) {
   for (const [effect, , what, before, after, since] of at("change", "changes")) {
     fact(effect, make("span", "code", said(what)), ": ", said(before), " → ", said(after), since ? make("span", "quiet", " since " + since) : "");
   }
-  const command = data.hint[i] >= 0 && at("hint", "hints") ? at("hint", "hints") : "fleetaudit explain " + page.quoted(data.run) + " " + page.quoted(name);
-  fact(state === "not audited" ? "Next" : "To see it again", make("code", "command", said(command)));
+  const explain = "fleetaudit explain " + page.quoted(data.run) + " " + page.quoted(name);
+  const [next, typed] = at("hint", "hints").length ? at("hint", "hints") : [explain, true];
+  fact(state === "not audited" ? "Next" : "To see it again", typed ? make("code", "command", said(next)) : said(next));
   box.append(make("p", "back", back), heading, facts);
   const profile = document.getElementById(anchor);
   const behaviour = profile && profile.querySelector(".behaviour");
