@@ -74,8 +74,7 @@ class Escalation:
 
     def _words(self) -> str:
         """Returns how the command line begins. In C, because reasons are told apart by what sudo says."""
-        program = shlex.quote(self._become.program or self._become.method)
-        user = shlex.quote(self._become.user)
+        program, user = self._tool(), shlex.quote(self._become.user)
         if self._become.method == "doas":
             return f"env LC_ALL=C {program} -n -u {user}"
         if self._answer:
@@ -88,7 +87,7 @@ class Escalation:
         """Starts from the beginning."""
         self.over = False
         self._state: Literal["asking", "answered", "refused", "running"] = "asking"
-        self._told = self._answered = False
+        self._answered = False
         self._seen = 0  # bytes of stdout that hold no whole ready line
         self._runs_as: tuple[str, str] | None = None
         self._said = b""
@@ -122,8 +121,7 @@ class Escalation:
     def _hear(self, ready: re.Match[bytes]) -> None:
         self._state = "running"
         self._runs_as = (ready[1].decode(), clean(ready[2], 100))
-        if self._as_wanted() and not self._told:
-            self._told = True
+        if self._as_wanted():
             self._passed("become", f"{self._become.user} by {self._become.method}")
 
     def patience(self, deadline: Deadline) -> Deadline:

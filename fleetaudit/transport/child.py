@@ -87,13 +87,7 @@ def run_child(
         try:
             in_time = streams.drain(deadline)
         finally:
-            # Before the child is reaped: until then its number, which is the group's, cannot be anyone else's.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            streams.close()
-            # What sudo runs belongs to another, who cannot be killed: it ends since nobody talks to it any more.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_REAP_S)
+            end_wholly(process, streams.close)
     status = process.returncode or 0  # None, where it did not end even so; then it was not in time
     output = Output(
         stdout=bytes(streams.stdout),
@@ -102,6 +96,22 @@ def run_child(
         cut=streams.cut,
     )
     return Ended(output=output, in_time=in_time, log=bytes(streams.log))
+
+
+def end_wholly(process: subprocess.Popen[bytes], close: Callable[[], None]) -> None:
+    """Kills the group that a child leads, closes with `close` what leads to it, and reaps it."""
+    # Before the child is reaped: until then its number, which is the group's, cannot be anyone else's.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    close()
+    # What sudo runs belongs to another, who cannot be killed: it ends since nobody talks to it any more.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_REAP_S)
+
+
+def how_ended(process: subprocess.Popen[bytes]) -> os.waitid_result | None:
+    """Returns how a child ended, None while it runs; it stays a zombie."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
 
 
 class _Streams:
@@ -136,7 +146,7 @@ class _Streams:
         """Moves bytes until the child ended or a stream hit its limit; returns False where the deadline came first."""
         until, pause, ended = deadline, 0.001, False
         while not self.cut:
-            if not ended and self._ended():
+            if not ended and how_ended(self._process):
                 ended, until = True, Deadline.after(min(deadline.remaining(), _AFTERWARDS_S))
                 if self._log:
                     self._log.finish()  # so that it comes to its end
@@ -151,10 +161,6 @@ class _Streams:
                 pause = 0.001
                 self._write() if key.data is None else self._read(key)
         return True
-
-    def _ended(self) -> bool:
-        """Tells whether the child is a zombie by now, and leaves it one."""
-        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
     def _say(self) -> None:
         """Takes in what is to be said next; closes the child's stdin where that was all."""

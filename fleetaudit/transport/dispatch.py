@@ -87,19 +87,12 @@ class Transports:
 
                 return partial(run_local, target)
             case SshTarget(client="openssh"):
-                from .openssh import run_openssh
-
-                return partial(
-                    run_openssh, target,
-                    host_keys=self.host_keys, pacing=self.pacing, configs=self.ssh_configs, passed=passed,
-                )  # fmt: skip
+                from .openssh import run_openssh as run
             case _:
-                from .ssh import run_ssh  # paramiko costs 0.2 s to import
-
-                return partial(
-                    run_ssh, target,
-                    host_keys=self.host_keys, pacing=self.pacing, configs=self.ssh_configs, passed=passed,
-                )  # fmt: skip
+                from .ssh import run_ssh as run  # paramiko costs 0.2 s to import
+        return partial(
+            run, target, host_keys=self.host_keys, pacing=self.pacing, configs=self.ssh_configs, passed=passed
+        )
 
 
 def _on_the_way(target: SshTarget | LocalTarget) -> float:

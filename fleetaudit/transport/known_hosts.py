@@ -157,7 +157,7 @@ class HostKeys:
         `key_type` is the type in the blob ("ssh-rsa", "ssh-ed25519", …).
         """
         name, shown = _name(target), f"{key_type} {fingerprint(blob)}"
-        self._refuse_revoked(target, name, shown, blob)
+        self._refuse_revoked(target, shown, blob)
         if target.host_key_policy == "off":
             return f"host key of {name} not checked: {shown}"
         entries = self._entries(target)
@@ -185,9 +185,7 @@ class HostKeys:
         text, shown = base64.b64encode(blob).decode(), f"{key_type} {fingerprint(blob)}"
         for e in entries:
             if e.marker == "@revoked" and e.text == text:
-                raise TransportError(
-                    "host key", f"revoked host key: {name} shows {shown}, which {e.where} revokes", hint=_show(target)
-                )
+                raise _refused(target, shown, e.where)
         plain = [e for e in entries if not e.marker and _whole(_decoded(e.text))]
         if any(e.text == text for e in plain):
             return True
@@ -210,15 +208,14 @@ class HostKeys:
             changed_key=(f"{known} ({e.where})", f"{shown} of {name}"),
         )
 
-    def _refuse_revoked(self, target: SshTarget, name: str, shown: str, blob: bytes) -> None:
+    def _refuse_revoked(self, target: SshTarget, shown: str, blob: bytes) -> None:
         """Raises where ssh_config's RevokedHostKeys has the key, or cannot be read: as ssh, it then trusts none."""
         for path in target.ssh_config.revoked_host_keys if target.ssh_config else ():
             with self._lock, _usable(path):
                 if path not in self._revoked:
                     self._revoked[path] = _revoked(path)
             if blob in self._revoked[path]:
-                reason = f"revoked host key: {name} shows {shown}, which {path} revokes"
-                raise TransportError("host key", reason, hint=_show(target))
+                raise _refused(target, shown, path)
 
     # -- files -----------------------------------------------------------------------------------------------------
 
@@ -275,6 +272,11 @@ def _alias(target: SshTarget) -> str:
 def _name(target: SshTarget) -> str:
     """Returns the name that known_hosts files have for a target; an alias of ssh_config is for every port."""
     return _alias(target) or named(target.address, target.port)
+
+
+def _refused(target: SshTarget, shown: str, where: str) -> TransportError:
+    reason = f"revoked host key: {_name(target)} shows {shown}, which {where} revokes"
+    return TransportError("host key", reason, hint=_show(target))
 
 
 def _revoked(path: str) -> frozenset[bytes]:

@@ -8,14 +8,13 @@ else it would be told by the holes that it leaves. A result line is data, and st
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import AnyStr
 
 from ..errors import TransportError
 from ..model import LocalTarget, SshTarget
 from . import Output
-from .words import clean
+from .words import SAID_MAX, clean
 
 _HIDDEN = "…"
 _SHORT = 4  # a password of fewer characters is a word by chance
@@ -26,7 +25,10 @@ class Masking:
     """Hides the passwords of one target."""
 
     def __init__(self, target: SshTarget | LocalTarget) -> None:
-        given = (target.become.password if target.become else None, getattr(target, "password", None))
+        given = (
+            target.become.password if target.become else None,
+            target.password if isinstance(target, SshTarget) else None,
+        )
         texts = {secret.reveal() for secret in given if secret and secret.reveal().strip()}
         # The longest first: one may begin with the other. A reason shows it as `clean` leaves it.
         raw = sorted((text.encode("utf-8", "surrogateescape") for text in texts), key=len, reverse=True)
@@ -49,14 +51,10 @@ class Masking:
     def _without_pieces(self, reason: str) -> str:
         """Returns a reason without the beginning of a password before a cut, and the end of one after a quote opens."""
         for form in self._shown:
-            for piece in _pieces(form):
+            # The longest first. No reason shows more of what a host said.
+            for piece in range(min(len(form) - 1, SAID_MAX), _TELLING - 1, -1):
                 reason = reason.replace(f"{form[:piece]}…", "…").replace(f"“{form[-piece:]}", "“…")
         return reason
-
-
-def _pieces(form: str) -> Iterator[int]:
-    """Yields how long a piece of a password may be, the longest first."""
-    return iter(range(min(len(form) - 1, 300), _TELLING - 1, -1))
 
 
 def _pattern(secret: AnyStr, before: AnyStr, after: AnyStr) -> AnyStr:

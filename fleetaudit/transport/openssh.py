@@ -1,4 +1,4 @@
-"""A remote host by the system's own `ssh`: for hardware keys, Kerberos, certificates of hosts, jump hosts, ssh_config.
+"""A remote host by the system's own `ssh`: for Kerberos, certificates of hosts, all that the other client cannot do.
 
 Rules: our options go first, because ssh takes the first value of each: no prompt, no terminal, host keys as the policy
 says. Everything else is the user's: ssh_config, ControlMaster, agents; but a password for sudo goes by no master
@@ -11,16 +11,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import TransportError
 from ..model import SshTarget, Stage
 from . import Deadline, Limits, Output, Passed, unnoticed
 from .child import Ended, LogPipe, run_child
-from .known_hosts import HostKeys, fingerprint, forgetting
+from .known_hosts import USER_FILES, HostKeys, fingerprint, forgetting
 from .pacing import Pacing, Turn
-from .ssh_config import SshConfigs
+from .ssh_config import Answer, SshConfigs
 from .ssh_options import environment, known_hosts, named_files, pairs, quiet_options, shown, users_options, where
 from .talk import Talk
 from .words import clean, quoted, shell
@@ -84,21 +84,22 @@ def run_openssh(
     *,
     host_keys: HostKeys,
     pacing: Pacing,
-    configs: SshConfigs | None = None,
-    passed: Passed = unnoticed,
+    configs: SshConfigs,
+    passed: Passed,
 ) -> Output:
     """Runs `command` on the target, telling it `talk`, and returns its output; raises `TransportError`.
 
     `connect_timeout_s` bounds, in whole seconds, the TCP connect and again the time until the keys are agreed on;
     `deadline` bounds all. Stages and reasons are those of the other SSH transport.
     """
-    turn = pacing.turn(*_first_hop(target, configs or SshConfigs(), deadline))
+    answer = _answer(target, configs, deadline)
+    options = _options(target, answer, host_keys.accept_file)
+    turn = pacing.turn(*_first_hop(target, answer))
     try:
         while True:
             if not turn.wait(deadline):
                 reason = f"other connections to {turn.address[0]} took all of the time to log in"
                 raise TransportError("connect", reason, hint="fleetaudit run … --host-deadline 600")
-            options = _options(target, host_keys.accept_file, deadline)
             try:
                 return _once(target, options, turn, command, talk, deadline, limits, passed)
             except TransportError as e:
@@ -119,11 +120,14 @@ def _once(
     passed: Passed,
 ) -> Output:
     stages = _Stages(target, passed)
+    seen = 0  # bytes of whole lines of the log, which tell of no login: each is looked at once
 
     def heard(stdout: bytes, log: bytes) -> None:
+        nonlocal seen
         stages.heard(log)
-        if stdout or _LOGGED_IN.search(log):
+        if stdout or _LOGGED_IN.search(log, seen):
             turn.done()
+        seen = log.rfind(b"\n") + 1
 
     hint = shell([target.program, *map(shown, options), *where(target.address), "true"])
     log = LogPipe()
@@ -242,15 +246,15 @@ def _known(where: str) -> str:
 # ---- the command line ----------------------------------------------------------------------------------------------
 
 
-def _options(target: SshTarget, accept_file: Path | None, deadline: Deadline) -> list[str]:
+def _options(target: SshTarget, answer: Answer | None, accept_file: Path | None) -> list[str]:
     """Returns every option, most important first: ours, then as Ansible orders the user's."""
-    ours = [*quiet_options(), *_host_key_options(target, accept_file, deadline)]
+    ours = [*quiet_options(), *_host_key_options(target, answer, accept_file)]
     # Of -S the last one counts, whatever ControlPath says.
     unshared = ("-S", "none") if target.become and target.become.password else ()
     return [*ours, *users_options(target), *unshared]
 
 
-def _host_key_options(target: SshTarget, accept_file: Path | None, deadline: Deadline) -> Iterator[str]:
+def _host_key_options(target: SshTarget, answer: Answer | None, accept_file: Path | None) -> Iterator[str]:
     """Yields what says which host keys are trusted; nothing of the user's is ever written."""
     if target.host_key_policy == "off":
         yield from pairs("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null")
@@ -261,32 +265,33 @@ def _host_key_options(target: SshTarget, accept_file: Path | None, deadline: Dea
     if target.host_key_policy == "accept-new":
         # ssh appends to the first file; the user's own are only read.
         first = str(accept_file.resolve() if accept_file else "/dev/null")
-        yield from known_hosts([first, *(target.known_hosts or _users_files(target, deadline))])
+        yield from known_hosts([first, *(target.known_hosts or _users_files(answer))])
         if target.known_hosts:
             yield from pairs("GlobalKnownHostsFile=/dev/null")
     else:
         yield from named_files(target)
 
 
-def _users_files(target: SshTarget, deadline: Deadline) -> list[str]:
+def _users_files(answer: Answer | None) -> Sequence[str]:
     """Returns the known_hosts files that ssh itself would read for this host."""
-    until = Deadline.after(min(deadline.remaining(), target.connect_timeout_s))
-    with contextlib.suppress(TransportError):  # which the ssh that connects tells as well
-        answer = SshConfigs().ask(target.program, users_options(target), target.address, until)
-        return [path for value in answer.all("userknownhostsfile") for path in value.split()]
-    return ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
+    if answer is None:
+        return USER_FILES[:2]
+    return [path for value in answer.all("userknownhostsfile") for path in value.split()]
 
 
-def _first_hop(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> tuple[str, int]:
-    """Returns what the connection meets first and what must not be crowded: a jump host, or the host itself.
+def _first_hop(target: SshTarget, answer: Answer | None) -> tuple[str, int]:
+    """Returns what the connection meets first and what must not be crowded: a jump host, or the host itself."""
+    if answer is None:
+        return target.address, target.port
+    if jumps := answer.one("proxyjump"):
+        return jumps.split(",")[0], 0
+    return answer.one("hostname") or target.address, int(answer.one("port") or target.port)
 
-    ssh is asked where ssh_config or arguments may name one.
-    """
+
+def _answer(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> Answer | None:
+    """Returns what ssh_config and the arguments say, None where that is nothing, or nothing that ssh understands."""
     if target.arguments or target.late_arguments or configs.speak():
         until = Deadline.after(min(deadline.remaining(), target.connect_timeout_s))
         with contextlib.suppress(TransportError):  # which the ssh that connects tells as well
-            answer = configs.ask(target.program, users_options(target), target.address, until)
-            if jumps := answer.one("proxyjump"):
-                return jumps.split(",")[0], 0
-            return answer.one("hostname") or target.address, int(answer.one("port") or target.port)
-    return target.address, target.port
+            return configs.ask(target.program, users_options(target), target.address, until)
+    return None

@@ -47,6 +47,7 @@ HARMLESS = frozenset(
     visualhostkey xauthlocation
     """.split()  # noqa: SIM905 — words are read more easily than a list
 )
+_SAYS_NOTHING = HARMLESS | {"host", "match"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def speaks(path: str, depth: int = 0) -> bool:
         if keyword == "include":
             if depth >= _DEPTH or any(speaks(found, depth + 1) for found in _included(path, rest)):
                 return True
-        elif keyword and not keyword.startswith("#") and keyword not in HARMLESS | {"host", "match"}:
+        elif keyword and not keyword.startswith("#") and keyword not in _SAYS_NOTHING:
             return True
     return False
 
@@ -158,7 +159,7 @@ def _included(path: str, patterns: str) -> Iterator[str]:
 
 def _parsed(text: str) -> Answer:
     values: dict[str, tuple[str, ...]] = {}
-    for line in text.split("\n"):
+    for line in filter(None, text.split("\n")):
         keyword, _, value = line.partition(" ")
         keyword = keyword.lower()
         values[keyword] = (*values.get(keyword, ()), value)

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator
 from ..model import SshTarget
 
 
-def quiet_options(level: str = "VERBOSE") -> list[str]:
-    """Returns what keeps ssh from asking, from doing more than one command, and from telling less than `level`."""
+def quiet_options() -> list[str]:
+    """Returns what keeps ssh from asking, from doing more than one command, and from telling too little."""
     return pairs(
-        "BatchMode=yes", "RequestTTY=no", f"LogLevel={level}", "RemoteCommand=none", "UpdateHostKeys=no",
+        "BatchMode=yes", "RequestTTY=no", "LogLevel=VERBOSE", "RemoteCommand=none", "UpdateHostKeys=no",
         "ClearAllForwardings=yes", "PermitLocalCommand=no",
     )  # fmt: skip
 
@@ -38,16 +38,16 @@ def users_options(target: SshTarget) -> list[str]:
     """Returns the options that say where, as whom and with what, most important first."""
     words = [*target.arguments]
     if target.port != 22 or target.port_named:
-        words += ["-o", f"Port={target.port}"]
+        words += pairs(f"Port={target.port}")
     for key in target.private_keys:
-        words += ["-o", f"IdentityFile={value(key)}"]
+        words += pairs(f"IdentityFile={value(key)}")
     if target.private_keys:
-        words += ["-o", "IdentitiesOnly=yes"]
+        words += pairs("IdentitiesOnly=yes")
     if target.user:
-        words += ["-o", f"User={value(target.user)}"]
+        words += pairs(f"User={value(target.user)}")
     if not target.use_agent:
-        words += ["-o", "IdentityAgent=none"]
-    words += ["-o", f"ConnectTimeout={math.ceil(target.connect_timeout_s)}"]
+        words += pairs("IdentityAgent=none")
+    words += pairs(f"ConnectTimeout={math.ceil(target.connect_timeout_s)}")
     return [*words, *target.late_arguments]
 
 

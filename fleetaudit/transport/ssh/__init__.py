@@ -15,8 +15,8 @@ import itertools
 from collections.abc import Iterator
 
 from ...errors import TransportError
-from ...model import SshTarget, Stage
-from .. import Deadline, Limits, Output, Passed, unnoticed
+from ...model import Secret, SshTarget, Stage
+from .. import Deadline, Limits, Output, Passed
 from ..known_hosts import HostKeys
 from ..pacing import Pacing
 from ..ssh_config import SshConfigs
@@ -24,7 +24,7 @@ from ..talk import Talk
 from ..words import quoted, ssh_line
 from .channel import Channel, NotRun
 from .dial import dial
-from .link import Broken, Link, SocketLink
+from .link import Broken, SocketLink
 from .proxy import ProxyLink
 from .reach import Open, own_name, reach
 from .session import Session
@@ -34,10 +34,6 @@ from .way import way
 _OVERHEAD = 4
 """How many bytes a connection may carry for each byte of the one inside of it."""
 
-_default_host_keys = HostKeys()
-_default_pacing = Pacing()
-_default_configs = SshConfigs()
-
 
 def run_ssh(
     target: SshTarget,
@@ -46,10 +42,10 @@ def run_ssh(
     deadline: Deadline,
     limits: Limits,
     *,
-    host_keys: HostKeys | None = None,
-    pacing: Pacing | None = None,
-    configs: SshConfigs | None = None,
-    passed: Passed = unnoticed,
+    host_keys: HostKeys,
+    pacing: Pacing,
+    configs: SshConfigs,
+    passed: Passed,
 ) -> Output:
     """Runs `command` on the target, telling it `talk`, and returns its output; raises `TransportError`.
 
@@ -57,8 +53,7 @@ def run_ssh(
     all. `exit_status` is 128 and the signal's number where the host says that a signal ended the command. A failure of
     a jump host begins with its name.
     """
-    keys, turns = host_keys or _default_host_keys, pacing or _default_pacing
-    *jumps, target = way(target, configs or _default_configs, deadline)
+    *jumps, target = way(target, configs, deadline)
     user = target.user or own_name()
     with contextlib.ExitStack() as stack:
         outer: Session | None = None
@@ -68,12 +63,13 @@ def run_ssh(
             with _of_jump(name):
                 told = _named(name, passed)
                 link = _opener(jump, outer, inside, deadline, told)
-                turn = turns.turn(jump.address, jump.port)
-                outer = reach(stack, jump, jump.user or own_name(), link, turn, keys, deadline, told)
+                turn = pacing.turn(jump.address, jump.port)
+                outer = reach(stack, jump, jump.user or own_name(), link, turn, host_keys, deadline, told)
             outer.stream.allowance += _OVERHEAD * (outer.stream.allowance + 2 * (limits.stdout + limits.stderr))
             inside = name
         link = _opener(target, outer, inside, deadline, passed)
-        session = reach(stack, target, user, link, turns.turn(target.address, target.port), keys, deadline, passed)
+        turn = pacing.turn(target.address, target.port)
+        session = reach(stack, target, user, link, turn, host_keys, deadline, passed)
         session.stream.allowance += 2 * (limits.stdout + limits.stderr)
         output = _execute(session, target, user, command, talk, deadline, limits)
         session.disconnect()
@@ -84,35 +80,35 @@ def run_ssh(
 
 def _opener(target: SshTarget, outer: Session | None, jump: str, deadline: Deadline, passed: Passed) -> Open:
     """Returns what opens a link to a hop: through the session with the one before, by its ProxyCommand, or by TCP."""
-    numbers = itertools.count()
-
-    def tunnel(hint: str) -> Link:
-        assert outer is not None  # noqa: S101  # as is looked at below
-        link = TunnelLink(outer, next(numbers), jump)
-        limit = Deadline.after(min(deadline.remaining(), target.connect_timeout_s))
-        try:
-            link.open(target.address, target.port, limit)
-        except NotForwarded as e:
-            raise TransportError("connect", f"jump host {jump}: {e}", hint=hint) from e
-        except Broken as e:
-            how = "no answer came in time" if e.kind == "late" else f"the connection to it broke off ({e.text})"
-            reason = f"jump host {jump}: asked for {target.address} port {target.port}, {how}"
-            raise TransportError("connect", reason, hint=hint, transient=e.kind == "dropped") from e
-        passed("resolve", f"{target.address}, by jump host {jump}")
-        return link
-
-    def proxy(hint: str) -> Link:
-        assert target.ssh_config is not None  # noqa: S101
-        assert target.ssh_config.proxy_command is not None  # noqa: S101
-        link = ProxyLink(target.ssh_config.proxy_command.reveal(), hint)
-        passed("resolve", f"{target.address}, by a ProxyCommand")
-        return link
-
     if outer:
-        return tunnel
-    if target.ssh_config and target.ssh_config.proxy_command:
-        return proxy
+        numbers = itertools.count()
+        return lambda hint: _tunnel(TunnelLink(outer, next(numbers), jump), target, jump, deadline, passed, hint)
+    command = target.ssh_config.proxy_command if target.ssh_config else None
+    if command:
+        return lambda hint: _proxy(command, target, passed, hint)
     return lambda hint: SocketLink(dial(target, deadline, hint, passed))
+
+
+def _tunnel(
+    link: TunnelLink, target: SshTarget, jump: str, deadline: Deadline, passed: Passed, hint: str
+) -> TunnelLink:
+    """Returns the link once the jump host has opened it."""
+    try:
+        link.open(target.address, target.port, Deadline.after(min(deadline.remaining(), target.connect_timeout_s)))
+    except NotForwarded as e:
+        raise TransportError("connect", f"jump host {jump}: {e}", hint=hint) from e
+    except Broken as e:
+        how = "no answer came in time" if e.kind == "late" else f"the connection to it broke off ({e.text})"
+        reason = f"jump host {jump}: asked for {target.address} port {target.port}, {how}"
+        raise TransportError("connect", reason, hint=hint, transient=e.kind == "dropped") from e
+    passed("resolve", f"{target.address}, by jump host {jump}")
+    return link
+
+
+def _proxy(command: Secret, target: SshTarget, passed: Passed, hint: str) -> ProxyLink:
+    link = ProxyLink(command.reveal(), hint)
+    passed("resolve", f"{target.address}, by a ProxyCommand")
+    return link
 
 
 def _named(name: str, passed: Passed) -> Passed:

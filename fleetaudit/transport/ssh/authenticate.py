@@ -10,10 +10,10 @@ from ...model import SshTarget
 from .. import Deadline
 from ..words import quoted, ssh_line
 from .identities import Identities, Unusable, identities
+from .link import Broken
 from .login import Login
 from .password import Refused
 from .session import Session
-from .stream import Broken
 
 
 def authenticate(session: Session, target: SshTarget, user: str, deadline: Deadline) -> str:

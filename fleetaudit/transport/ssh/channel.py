@@ -14,8 +14,8 @@ from paramiko import Message, common
 from .. import Deadline, Limits, Output
 from ..talk import Talk
 from ..words import clean
+from .link import Broken
 from .session import Session
-from .stream import Broken
 
 WINDOW = 2 * 1024 * 1024
 """Bytes under way at most on one channel."""

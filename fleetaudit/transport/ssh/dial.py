@@ -14,13 +14,13 @@ from typing import Any
 
 from ...errors import TransportError
 from ...model import SshTarget
-from .. import Deadline, Passed, unnoticed
+from .. import Deadline, Passed
 from ..words import shell
 
 Address = tuple[int, tuple[Any, ...]]
 
 
-def dial(target: SshTarget, deadline: Deadline, hint: str, passed: Passed = unnoticed) -> socket.socket:
+def dial(target: SshTarget, deadline: Deadline, hint: str, passed: Passed) -> socket.socket:
     """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or "connect" with `hint`)."""
     failures: list[str] = []
     codes = set[int]()

@@ -65,9 +65,8 @@ def identities(target: SshTarget, deadline: Deadline) -> Identities:
     usable: dict[bytes, Identity] = {}
     unusable: list[Unusable] = []
     if not config.public_keys:
-        return Identities(
-            (), (Unusable("ssh_config says PubkeyAuthentication no", ssh_line(target, target.user or "")),)
-        )
+        none = Unusable("ssh_config says PubkeyAuthentication no", ssh_line(target, target.user or ""))
+        return Identities((), (none,))
 
     @functools.cache
     def held() -> dict[bytes, Identity]:
@@ -92,11 +91,10 @@ def identities(target: SshTarget, deadline: Deadline) -> Identities:
                 unusable.append(found)
     for path in config.certificates:
         certified = _certified(path, of_files, held)
-        (
+        if isinstance(certified, Identity):
             usable.setdefault(certified.blob, certified)
-            if isinstance(certified, Identity)
-            else unusable.append(certified)
-        )
+        else:
+            unusable.append(certified)
     if not config.identities_only:
         usable.update({blob: of_files[blob] for blob in of_files if blob in held()})
         for blob, key in held().items():
@@ -212,7 +210,7 @@ def _parsed(path: Path) -> paramiko.PKey:
             raise
         except SSHException as e:
             reasons.append(str(e))
-    kind_of = (Reader(_public_blob(path) or b"").string() or b"").decode("ascii", "replace")
+    kind_of = Reader(_public_blob(path) or b"").string().decode("ascii", "replace")
     raise SSHException(f"a key of the type {kind_of} needs the agent" if kind_of else reasons[-1])
 
 

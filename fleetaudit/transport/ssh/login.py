@@ -27,9 +27,9 @@ from .. import Deadline
 from ..words import clean, quoted
 from .agent import AgentError
 from .identities import Identity
+from .link import Broken
 from .password import Answers, Refused
 from .session import Session
-from .stream import Broken
 
 _CERTIFICATE = "-cert-v01@openssh.com"
 _SHOWN = 8  # keys that a reason names

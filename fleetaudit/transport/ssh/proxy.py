@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import socket
 import subprocess
 import time
 
 from ...errors import TransportError
 from .. import Deadline
+from ..child import end_wholly, how_ended
 from ..ssh_options import environment
 from ..words import quoted
 from .link import SocketLink
@@ -23,7 +23,6 @@ from .link import SocketLink
 _KEPT = 2000  # bytes of stderr: the last ones
 _LAST_WORDS_S = 0.5
 _LOOK_AGAIN_S = 0.01
-_REAP_S = 5.0
 
 
 class ProxyLink(SocketLink):
@@ -56,36 +55,32 @@ class ProxyLink(SocketLink):
 
     def close(self) -> None:
         """Kills all that the command started, and reaps it."""
-        # Before the child is reaped: until then its number, which is the group's, cannot be anyone else's.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        end_wholly(self._process, self._close)
+
+    def _close(self) -> None:
         self._stderr.close()
         super().close()
-        # One that became another user's cannot be killed: it ends since nobody talks to it any more.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_REAP_S)
 
     def _aside(self, number: int) -> None:
-        try:
-            data = os.read(number, 65536)
-        except BlockingIOError:
-            return
-        if not data:
-            self._poll.unregister(number)
+        with contextlib.suppress(BlockingIOError):
+            if not self._hear():
+                self._poll.unregister(number)
+
+    def _hear(self) -> bool:
+        """Takes in what the command said on stderr; returns whether more may come."""
+        data = os.read(self._stderr.fileno(), 65536)
         self._said = (self._said + data)[-_KEPT:]
+        return bool(data)
 
     def _end(self, words: str) -> str:
         """Returns how the command ended and what it said: its own end is what a person can do something about."""
         until = Deadline.after(_LAST_WORDS_S)
         poll = select.poll()
         poll.register(self._stderr.fileno(), select.POLLIN)
-        while poll.poll(until.remaining() * 1000):
-            data = os.read(self._stderr.fileno(), 65536)
-            self._said = (self._said + data)[-_KEPT:]
-            if not data:
-                break
+        while poll.poll(until.remaining() * 1000) and self._hear():
+            pass
         # A process closes what it held a moment before it has ended.
-        while not (ended := os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)):
+        while not (ended := how_ended(self._process)):
             if not until.remaining():
                 break
             time.sleep(_LOOK_AGAIN_S)

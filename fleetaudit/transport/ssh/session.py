@@ -31,8 +31,8 @@ from paramiko.common import (
 
 from ...model import SshConfig
 from ..words import clean, quoted
-from .link import Link
-from .stream import Broken, Stream
+from .link import Broken, Link
+from .stream import Stream
 
 # Hosts can make paramiko log tracebacks; what a person needs to know is in the reason.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -47,14 +47,13 @@ class Session:
     """One connection. `stream.until` is the moment by which whatever is called next must be done."""
 
     def __init__(self, link: Link, config: SshConfig | None = None) -> None:
-        self.stream = Stream(link)
+        self.stream = Stream(link, self._look)
         # Typed Any on purpose: these are paramiko's internals, and nobody types them.
         self._engine = cast(Any, paramiko.Transport)(_NoSocket(), packetizer_class=lambda _: self.stream)
         self._config = config or SshConfig()
         self._unanswered = 0
-        self.beside: Callable[[], None] = _nothing
+        self.beside: Callable[[], None] = nothing
         """Is called from time to time while the session waits: whatever runs inside of it has its turn."""
-        self.stream.meanwhile = self._look
         self.signature_algorithms: tuple[str, ...] | None = None
         """What the host says that it accepts of a user's key (RFC 8308), None where it says nothing."""
 
@@ -232,8 +231,8 @@ def _spelled(algorithm: str) -> str:
     return "curve25519-sha256@libssh.org" if algorithm == "curve25519-sha256" else algorithm
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Does nothing while a session waits."""
 
 
 @contextlib.contextmanager

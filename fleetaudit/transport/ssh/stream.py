@@ -18,14 +18,8 @@ from .link import Broken, Link
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
-__all__ = ["PACKET_MAX", "Broken", "Stream"]
-
 PACKET_MAX = 256 * 1024
 """The longest packet that is read, in bytes; OpenSSH's own bound. A length is hostile until its MAC was verified."""
-
-
-def _nothing() -> None:
-    pass
 
 
 class Stream(Packetizer):
@@ -35,13 +29,12 @@ class Stream(Packetizer):
     time to time while it waits; `heard` is when bytes came in last, on the monotonic clock.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, meanwhile: Callable[[], None]) -> None:
         super().__init__(cast(Any, link))  # which it keeps and, all of its reading and writing being ours, never uses
         self.until = Deadline(0.0)
         self.allowance = 4 * 1024 * 1024
-        self.meanwhile: Callable[[], None] = _nothing
         self.heard = time.monotonic()
-        self._link = link
+        self._link, self._meanwhile = link, meanwhile
         self._in = bytearray()
         self._out = bytearray()
 
@@ -79,7 +72,7 @@ class Stream(Packetizer):
 
     def _exchange(self) -> None:
         """Waits until bytes came in, and writes what it can in the meantime."""
-        data = self._link.exchange(self._out, self.until, self.meanwhile)
+        data = self._link.exchange(self._out, self.until, self._meanwhile)
         self.heard = time.monotonic()
         self.allowance -= len(data)
         if self.allowance < 0:

@@ -14,7 +14,7 @@ from .. import Deadline
 from ..words import clean
 from .channel import PACKET, WINDOW
 from .link import Broken
-from .session import Session
+from .session import Session, nothing
 
 _PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 
@@ -81,12 +81,9 @@ class TunnelLink:
 
     def close(self) -> None:
         """Tells the jump host that nothing more is sent; the session with it is closed by whoever made it."""
-        if self._peer_open() and not self._outer.negotiating:
+        if self._packet > 0 and not (self._ended or self._outer.negotiating):
             self._outer.send(self._to_peer(common.MSG_CHANNEL_CLOSE))
-        self._outer.beside = _nothing
-
-    def _peer_open(self) -> bool:
-        return self._packet > 0 and not self._ended
+        self._outer.beside = nothing
 
     def _give(self, out: bytearray) -> None:
         while out and self._window and not (self._ended or self._outer.negotiating):
@@ -121,7 +118,3 @@ class TunnelLink:
 
 
 _MINE = (common.MSG_CHANNEL_OPEN_SUCCESS, 100)  # the messages about one channel
-
-
-def _nothing() -> None:
-    pass

@@ -34,6 +34,7 @@ _HONOURED = frozenset(
     user userknownhostsfile
     """.split()  # noqa: SIM905 — words are read more easily than a list
 )
+_NOT_TOLD = _HONOURED | HARMLESS
 
 
 def way(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> tuple[SshTarget, ...]:
@@ -171,7 +172,7 @@ def _not_honoured(answer: Answer, plain: Answer) -> list[str]:
     found = [
         keyword
         for keyword, values in answer.values.items()
-        if keyword and keyword not in _HONOURED | HARMLESS and values != plain.all(keyword)
+        if keyword not in _NOT_TOLD and values != plain.all(keyword)
     ]
     check = answer.one("stricthostkeychecking")
     return found + ([f"stricthostkeychecking {check}"] if check in ("no", "false", "off", "accept-new") else [])
