@@ -196,6 +196,19 @@ def test_accept_new_writes_to_the_file_of_ours_alone_and_off_to_none(sshd: Serve
     assert users.read_text() == ""
 
 
+def test_known_hosts_files_with_blanks_in_their_names_are_read_beside_the_accepted_keys(
+    sshd: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "my keys").mkdir()
+    known = tmp_path / "my keys" / "known hosts"
+    known.write_text(sshd.known_hosts.read_text())
+    config = tmp_path / "ssh_config"
+    config.write_text(f'Host *\n  UserKnownHostsFile "{known}"\n  GlobalKnownHostsFile /dev/null\n')
+    target = through_openssh(sshd, "-F", str(config), known_hosts=(), host_key_policy="accept-new")
+    run(target, accept_file=tmp_path / "accepted")
+    assert not (tmp_path / "accepted").exists()  # nothing was new
+
+
 def test_a_certificate_of_a_host_is_trusted_where_its_authority_is(
     start_sshd: Start, keys: Keys, tmp_path: Path
 ) -> None:

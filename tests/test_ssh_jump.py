@@ -9,14 +9,19 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from paramiko import Message, common
 
 from fleetaudit import wire
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Secret, SshTarget, Stage
 from fleetaudit.transport import Deadline, Limits, Output, Passed, unnoticed
 from fleetaudit.transport.dispatch import Transports
+from fleetaudit.transport.ssh.session import Session
+from fleetaudit.transport.ssh.tunnel import TunnelLink
 
 from .sshd import Keys, Server, Start, failure_of, free_port, generate, require
 
@@ -300,6 +305,33 @@ def test_a_secret_in_a_proxy_command_is_not_repeated(sshd: Server, tmp_path: Pat
     target = sshd.target(arguments=("-F", "none", "-o", "ProxyCommand=false --token=hunter2"))
     e = failure(target)
     assert "hunter2" not in e.reason + e.hint
+
+
+def test_what_a_jump_host_says_beside_the_data_counts_for_the_window_and_is_no_data() -> None:
+    """No real server says anything there, and one that does must not stall the way."""
+
+    class Jump:
+        negotiating, beside, stream = False, None, SimpleNamespace(until=None)
+
+        def __init__(self) -> None:
+            noise = Message().add_int(0).add_int(1).add_string(b"x" * 32768).asbytes()
+            self.says = [(common.MSG_CHANNEL_EXTENDED_DATA, noise)] * 40
+            self.says.append((common.MSG_CHANNEL_DATA, Message().add_int(0).add_string(b"data").asbytes()))
+            self.heard = list[Message]()
+
+        def receive(self) -> tuple[int, Message]:
+            ptype, fields = self.says.pop(0)
+            return ptype, Message(fields)
+
+        def send(self, message: Message) -> None:
+            self.heard.append(Message(message.asbytes()))
+
+    jump = Jump()
+    link = TunnelLink(cast(Session, jump), 0, "jump")
+    assert link.exchange(bytearray(), Deadline.after(5), lambda: None) == b"data"
+    (adjusted,) = jump.heard
+    assert adjusted.get_byte() == bytes([common.MSG_CHANNEL_WINDOW_ADJUST])
+    assert (adjusted.get_int(), adjusted.get_int()) == (0, 33 * 32768)  # more than half of the window was used up
 
 
 # ---- many ----------------------------------------------------------------------------------------------------------

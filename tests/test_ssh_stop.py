@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 
@@ -9,6 +11,7 @@ import pytest
 
 from fleetaudit.engine import _deadline
 from fleetaudit.errors import TransportError
+from fleetaudit.model import SshTarget
 from fleetaudit.transport import Limits
 from fleetaudit.transport.dispatch import Transports
 from fleetaudit.transport.pacing import AT_ONCE
@@ -37,6 +40,29 @@ def test_a_command_that_runs_is_left_soon_after_the_stop(sshd: Server, client: s
     thread.join(20)
     assert ends
     assert ends[0] - stopped < 3  # 0.25 s where the machine is idle
+
+
+@pytest.mark.parametrize("holds", ["greeting", "connection"])
+def test_a_host_that_says_nothing_is_left_soon_after_the_stop(holds: str) -> None:
+    closing, transports = threading.Event(), Transports()
+    with contextlib.ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        address = silent.getsockname()
+        if holds == "connection":  # the queue of those that nobody accepts is full: what comes now is dropped
+            stack.enter_context(socket.create_connection(address))
+        target = SshTarget(address="127.0.0.1", port=address[1], user="nobody", connect_timeout_s=20.0)
+        stops = list[float]()
+
+        def stop() -> None:
+            stops.append(time.monotonic())
+            closing.set()
+
+        timer = threading.Timer(2.0, stop)
+        timer.start()
+        with pytest.raises(TransportError):
+            transports.run(target, "true", b"", _deadline(60, closing), Limits())
+        assert stops, "it did not wait until the stop"
+        assert time.monotonic() - stops[0] < 3  # 0.25 s where the machine is idle
 
 
 def test_whoever_waits_for_a_turn_stops_waiting(sshd: Server) -> None:

@@ -32,6 +32,21 @@ class Deadline:
         """Returns the seconds left, never less than 0."""
         return max(0.0, self.at - time.monotonic())
 
+    def within(self, seconds: float) -> Deadline:
+        """Returns the deadline that lies `seconds` from now, and comes as early as this one does."""
+        return _Sooner(time.monotonic() + seconds, self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sooner(Deadline):
+    """A deadline of its own within another, which may come early where a run stops."""
+
+    whole: Deadline
+
+    def remaining(self) -> float:
+        """Returns the seconds left of the two."""
+        return min(Deadline.remaining(self), self.whole.remaining())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

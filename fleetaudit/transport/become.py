@@ -12,7 +12,7 @@ import re
 import secrets
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from ..errors import TransportError
@@ -29,16 +29,6 @@ PATIENCE_S = 30.0
 _READY = re.compile(re.escape(READY.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,256})\r?\n")
 _OUR_PROMPT = re.compile(r"\[fleetaudit-[0-9a-f]*\]?")
 _READY_MAX = 600  # bytes of that line, at most, that a search must look back for
-
-
-@dataclass(frozen=True, slots=True)
-class _Sooner(Deadline):
-    """A deadline of its own within another, which may come early."""
-
-    whole: Deadline
-
-    def remaining(self) -> float:
-        return min(Deadline.remaining(self), self.whole.remaining())
 
 
 class Escalation:
@@ -130,7 +120,7 @@ class Escalation:
             return deadline
         if self._patience is None:
             on_the_way = 0.0 if self._answered else self._on_the_way_s
-            self._patience = _Sooner(Deadline.after(PATIENCE_S + on_the_way).at, deadline)
+            self._patience = deadline.within(PATIENCE_S + on_the_way)
         return self._patience
 
     def _as_wanted(self) -> bool:

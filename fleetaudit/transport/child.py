@@ -147,7 +147,7 @@ class _Streams:
         until, pause, ended = deadline, 0.001, False
         while not self.cut:
             if not ended and how_ended(self._process):
-                ended, until = True, Deadline.after(min(deadline.remaining(), _AFTERWARDS_S))
+                ended, until = True, deadline.within(_AFTERWARDS_S)
                 if self._log:
                     self._log.finish()  # so that it comes to its end
             if ended and not any(key.data for key in self._selector.get_map().values()):

@@ -276,7 +276,7 @@ def _users_files(answer: Answer | None) -> Sequence[str]:
     """Returns the known_hosts files that ssh itself would read for this host."""
     if answer is None:
         return USER_FILES[:2]
-    return [path for value in answer.all("userknownhostsfile") for path in value.split()]
+    return answer.paths("userknownhostsfile")
 
 
 def _first_hop(target: SshTarget, answer: Answer | None) -> tuple[str, int]:
@@ -291,7 +291,7 @@ def _first_hop(target: SshTarget, answer: Answer | None) -> tuple[str, int]:
 def _answer(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> Answer | None:
     """Returns what ssh_config and the arguments say, None where that is nothing, or nothing that ssh understands."""
     if target.arguments or target.late_arguments or configs.speak():
-        until = Deadline.after(min(deadline.remaining(), target.connect_timeout_s))
+        until = deadline.within(target.connect_timeout_s)
         with contextlib.suppress(TransportError):  # which the ssh that connects tells as well
             return configs.ask(target.program, users_options(target), target.address, until)
     return None

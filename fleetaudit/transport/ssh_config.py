@@ -65,6 +65,11 @@ class Answer:
         value = next(iter(self.all(keyword)), "")
         return "" if value.lower() == "none" else value
 
+    def paths(self, *keywords: str) -> tuple[str, ...]:
+        """Returns the files of keywords whose values name several, which ssh prints without their quotation marks."""
+        values = [value for keyword in keywords for value in self.all(keyword) if value.lower() not in ("", "none")]
+        return tuple(path for value in values for path in re.split(r"\s+(?=[/~])", value))
+
 
 class SshConfigs:
     """The ssh_config of one run; safe to use from many threads. `files` are those that ssh reads unless told others."""

@@ -94,7 +94,7 @@ def _tunnel(
 ) -> TunnelLink:
     """Returns the link once the jump host has opened it."""
     try:
-        link.open(target.address, target.port, Deadline.after(min(deadline.remaining(), target.connect_timeout_s)))
+        link.open(target.address, target.port, deadline.within(target.connect_timeout_s))
     except NotForwarded as e:
         raise TransportError("connect", f"jump host {jump}: {e}", hint=hint) from e
     except Broken as e:

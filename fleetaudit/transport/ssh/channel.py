@@ -146,7 +146,7 @@ class Channel:
 
     def _wait_a_while(self) -> None:
         """Gives the rest of the output its time: anew with each piece, for a slow way may have much of it under way."""
-        self.session.stream.until = Deadline.after(min(self.deadline.remaining(), _AFTERWARDS_S))
+        self.session.stream.until = self.deadline.within(_AFTERWARDS_S)
 
     def _to_peer(self, number: int) -> Message:
         return Message().add_byte(bytes([number])).add_int(self._peer)

@@ -16,6 +16,7 @@ from ...errors import TransportError
 from ...model import SshTarget
 from .. import Deadline, Passed
 from ..words import shell
+from .link import LOOK_S
 
 Address = tuple[int, tuple[Any, ...]]
 
@@ -30,7 +31,7 @@ def dial(target: SshTarget, deadline: Deadline, hint: str, passed: Passed) -> so
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             # Whatever happens between here and the return, the descriptor must not stay behind.
-            code = _bound(sock, target) or _connect(sock, address, min(deadline.remaining(), target.connect_timeout_s))
+            code = _bound(sock, target) or _connect(sock, address, deadline.within(target.connect_timeout_s))
             if code == 0:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return sock
@@ -55,12 +56,14 @@ def _bound(sock: socket.socket, target: SshTarget) -> int:
         return 0
     try:
         sock.bind((config.bind_address, 0))
+    except socket.gaierror:  # its number is none of errno(3)'s
+        return errno.EADDRNOTAVAIL
     except OSError as e:
         return e.errno or errno.EADDRNOTAVAIL
     return 0
 
 
-def _connect(sock: socket.socket, address: tuple[Any, ...], seconds: float) -> int:
+def _connect(sock: socket.socket, address: tuple[Any, ...], until: Deadline) -> int:
     """Returns 0 once connected, else the errno."""
     sock.setblocking(False)
     code = sock.connect_ex(address)
@@ -68,8 +71,9 @@ def _connect(sock: socket.socket, address: tuple[Any, ...], seconds: float) -> i
         return code
     poll = select.poll()
     poll.register(sock, select.POLLOUT)
-    if not poll.poll(seconds * 1000):
-        return errno.ETIMEDOUT
+    while not poll.poll(min(until.remaining(), LOOK_S) * 1000):
+        if not until.remaining():
+            return errno.ETIMEDOUT
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
@@ -95,7 +99,8 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
     # getaddrinfo(3) can be given no limit, so it waits in a thread of its own, which its own limits end.
     thread = threading.Thread(target=ask, name=f"resolve {target.address}", daemon=True)
     thread.start()
-    thread.join(deadline.remaining())
+    while thread.is_alive() and deadline.remaining():
+        thread.join(min(deadline.remaining(), LOOK_S))
     hint = shell(["getent", "ahosts", target.address])
     if not answer:
         raise TransportError("resolve", f"no answer about the name {target.address!r} in time", hint=hint)

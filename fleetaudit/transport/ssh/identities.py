@@ -75,7 +75,7 @@ def identities(target: SshTarget, deadline: Deadline) -> Identities:
         if not agent:
             return {}
         try:
-            keys = agent.keys(Deadline.after(min(deadline.remaining(), _AGENT_S)))
+            keys = agent.keys(deadline.within(_AGENT_S))
         except AgentError as e:
             unusable.append(Unusable(str(e), "ssh-add -l"))
             return {}
@@ -157,7 +157,7 @@ def _of_file(path: str, held: Callable[[], dict[bytes, Identity]]) -> Iterator[I
     if isinstance(loaded, Unusable):
         # The agent may have what we cannot open: an encrypted key, one on hardware, or only the .pub is here.
         blobs = (certificate, _public_blob(Path(path).expanduser()))
-        kept = [held()[blob] for blob in blobs if blob in held()]
+        kept = [held()[blob] for blob in blobs if blob and blob in held()]
         yield from kept or (loaded,)
         return
     if certificate:

@@ -16,7 +16,8 @@ from typing import Literal, Protocol
 from .. import Deadline
 
 _CHUNK = 64 * 1024
-_LOOK_S = 0.25  # how often a wait looks at its deadline, which comes early where a run stops
+LOOK_S = 0.25
+"""How often a wait looks at its deadline, which comes early where a run stops, in seconds."""
 
 BrokenKind = Literal["late", "dropped", "garbled", "disconnected"]
 
@@ -62,7 +63,7 @@ class SocketLink:
             if out:
                 self._write(out)
             self._poll.register(self._sock, select.POLLIN | (select.POLLOUT if out else 0))
-            events = self._poll.poll(min(until.remaining(), _LOOK_S) * 1000)
+            events = self._poll.poll(min(until.remaining(), LOOK_S) * 1000)
             meanwhile()
             for number, event in events:
                 if number != self._sock.fileno():

@@ -86,7 +86,7 @@ def _greeted(
 
 def _greet(session: Session, target: SshTarget, user: str, deadline: Deadline) -> None:
     limit = min(deadline.remaining(), target.connect_timeout_s)
-    session.stream.until = Deadline.after(limit)
+    session.stream.until = deadline.within(target.connect_timeout_s)
     try:
         session.greet()
     except Broken as e:

@@ -98,8 +98,11 @@ class TunnelLink:
         if message.get_int() != self._ours:
             return  # what is left of an earlier try
         if ptype in (common.MSG_CHANNEL_DATA, common.MSG_CHANNEL_EXTENDED_DATA):
-            data = message.get_binary() if ptype == common.MSG_CHANNEL_DATA else b""
-            self._in += data
+            if ptype == common.MSG_CHANNEL_EXTENDED_DATA:
+                message.get_int()  # of what kind: a tunnel has none
+            data = message.get_binary()
+            if ptype == common.MSG_CHANNEL_DATA:
+                self._in += data
             self._credit += len(data)
             if self._credit > WINDOW // 2:
                 self._outer.send(self._to_peer(common.MSG_CHANNEL_WINDOW_ADJUST).add_int(self._credit))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -45,7 +45,7 @@ def way(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> tuple[Ssh
     if not (target.arguments or target.late_arguments or configs.speak()):
         return (target,)
     # A Match exec may wait for ever, and the rest of the time is for the host.
-    until = Deadline.after(min(deadline.remaining(), target.connect_timeout_s))
+    until = deadline.within(target.connect_timeout_s)
     words = [*named_files(target), *users_options(target)]
     answer = configs.ask(target.program, words, target.address, until)
     hops = [_hop(target, target.address, words, answer, configs, until)]
@@ -115,7 +115,7 @@ def _hop(
             name=name,
             words=tuple(map(shown, words)),
             host_key_alias=alias,
-            revoked_host_keys=tuple(tokens.path(path) for path in _paths([answer.one("revokedhostkeys")])),
+            revoked_host_keys=tuple(map(tokens.path, answer.paths("revokedhostkeys"))),
             proxy_command=Secret(tokens.command(command)) if command else None,
             identities_only=answer.one("identitiesonly") == "yes",
             certificates=tuple(map(tokens.path, answer.all("certificatefile"))),
@@ -140,7 +140,7 @@ def _hop(
         port=port,
         user=user or None,
         private_keys=keys,
-        known_hosts=_paths([*answer.all("userknownhostsfile"), *answer.all("globalknownhostsfile")]),
+        known_hosts=answer.paths("userknownhostsfile", "globalknownhostsfile"),
         host_key_policy=_policy(asked.host_key_policy, answer),
         connect_timeout_s=min(float(seconds), asked.connect_timeout_s) if seconds else asked.connect_timeout_s,
         use_agent=asked.use_agent and agent != "none",
@@ -153,12 +153,6 @@ _FAMILIES: dict[str, Literal["inet", "inet6"]] = {"inet": "inet", "inet6": "inet
 
 def _policy(wanted: HostKeyPolicy, answer: Answer) -> HostKeyPolicy:
     return "strict" if answer.one("stricthostkeychecking") in ("yes", "true") else wanted
-
-
-def _paths(values: Iterable[str]) -> tuple[str, ...]:
-    """Returns the paths of values that have several, which ssh prints without their quotation marks."""
-    found = [path for value in values if value not in ("", "none") for path in re.split(r"\s+(?=[/~])", value)]
-    return tuple(found)
 
 
 def _agent(value: str) -> str:
