@@ -21,9 +21,8 @@ from .model import Audited, Evidence, Family, HostResult, Observation
 
 MOST = 20
 """How many kinds of evidence one build keeps whole for one scenario, family and ending."""
-
-
 LEFT_OUT = "the packets are left out"
+"""How the note of an observation begins whose kind is one too many."""
 
 
 class Thrift:

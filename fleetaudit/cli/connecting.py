@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,7 @@ from . import words
 
 if TYPE_CHECKING:
     from ..inventory.connection import ConnectionOptions
+    from ..inventory.settings import Settings
     from ..model import BecomeMethod, HostKeyPolicy, Plan, Secret, SshClient, Target
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -165,6 +166,10 @@ class Connecting:
             become_password=self._become_password(ask, password),
         )
 
+    def with_forks_of(self, settings: Settings) -> Connecting:
+        """Returns these options with the forks that ansible.cfg says, where nobody said how many."""
+        return replace(self, forks=settings.forks) if settings.forks and not was_said("forks") else self
+
     def refuse_questions(self, because: str) -> None:
         """Raises `UsageError` where a password would be asked for."""
         for asks, instead in (
@@ -222,7 +227,7 @@ class Connecting:
         if self.ask_become_pass:
             more = " (empty: the one to log in with)" if login else ""
             prompt = f"password for sudo{more}: "
-            return (passwords.asked(prompt, "-K", "--become-password-file", empty=login) if ask else None) or None
+            return passwords.asked(prompt, "-K", "--become-password-file", empty=login) if ask else None
         if self.become_password_file:
             return _in_file(self.become_password_file, "become_password_file")
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from .. import __version__
 from . import clock, screen, words
-from .connecting import Connecting, connection_options, one_source_each, was_said
+from .connecting import Connecting, connection_options, one_source_each
 
 if TYPE_CHECKING:
     from ..doctor import Examination, Visit, Watch
@@ -110,11 +110,8 @@ class _Doctor:
         from .planning import inventory_of, plan_of
 
         connecting = self.connecting
-        loaded = inventory_of(
-            self.typed.sources, connecting.vault_password_file, connecting.extra(), tell=screen.tell
-        )  # fmt: skip
-        if loaded.settings.forks and not was_said("forks"):
-            self.connecting = replace(connecting, forks=loaded.settings.forks)
+        loaded = inventory_of(self.typed.sources, connecting.vault_password_file, connecting.extra(), tell=screen.tell)
+        self.connecting = connecting.with_forks_of(loaded.settings)
         plan = plan_of(loaded, (), connecting.limit, connecting.options())
         connecting.tell_unused(plan, screen.tell)
         return without_experiment(plan)

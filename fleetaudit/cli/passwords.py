@@ -8,12 +8,11 @@ from __future__ import annotations
 import getpass
 import os
 import resource
-import select
 import stat
-import time
 from pathlib import Path
 
 from ..errors import ConfigError, NothingToDoError, UsageError
+from ..inventory.vault import arriving
 from ..model import Secret
 from . import screen
 
@@ -51,17 +50,15 @@ def in_file(named: str, option: str) -> Secret:
     path = Path("/dev/stdin" if named == "-" else named).expanduser()
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            _look_at(fd, option, named)
+            line = _first_line(fd, option, named)
+        finally:
+            os.close(fd)
     except FileNotFoundError as e:
         raise NothingToDoError(f"{option} {named}: no such file") from e
     except OSError as e:
         raise ConfigError(f"{option} {named}: cannot be read: {(e.strerror or str(e)).lower()}") from e
-    try:
-        _look_at(fd, option, named)
-        line = _first_line(fd, option, named)
-    except OSError as e:
-        raise ConfigError(f"{option} {named}: cannot be read: {(e.strerror or str(e)).lower()}") from e
-    finally:
-        os.close(fd)
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as e:
@@ -100,16 +97,14 @@ def _look_at(fd: int, option: str, named: str) -> None:
 
 def _first_line(fd: int, option: str, named: str) -> bytes:
     """Returns the first line, without its end."""
-    until, data = time.monotonic() + WAIT_S, b""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    while b"\n" not in data and len(data) <= LONGEST:
-        if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
-            raise ConfigError(f"{option} {named}: nothing came of it within {WAIT_S:g} s")
-        part = os.read(fd, LONGEST)
-        if not part:
-            break
-        data += part
+    data = b""
+    try:
+        for part in arriving(fd, WAIT_S):
+            data += part
+            if b"\n" in data or len(data) > LONGEST:
+                break
+    except TimeoutError as e:
+        raise ConfigError(f"{option} {named}: {e.strerror}") from e
     line = data.partition(b"\n")[0].removesuffix(b"\r")
     if len(line) > LONGEST:
         raise ConfigError(f"{option} {named}: its first line is too long for a password")

@@ -132,7 +132,7 @@ def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
 def plan_text(plan: Plan) -> str:
     """Returns what would run where, a line a host: how it is reached, and how much it is asked."""
     from ..doctor import way_to
-    from ..report.terminal import safe
+    from ..report.lines import safe
 
     lines = list[str]()
     for host in plan.hosts:

@@ -7,7 +7,7 @@ import platform
 import shlex
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import click
 from .. import __version__
 from ..errors import NothingToDoError, OutputError
 from . import beginning, clock, news, outputs, screen, words
-from .connecting import Connecting, connection_options, one_source_each, was_said
+from .connecting import Connecting, connection_options, one_source_each
 
 if TYPE_CHECKING:
     from ..archive import RunFolder
@@ -151,8 +151,7 @@ class _Run:
         loaded = inventory_of(
             self.sources, self.connecting.vault_password_file, self.connecting.extra(), tell=self._note
         )
-        if loaded.settings.forks and not was_said("forks"):
-            self.connecting = replace(self.connecting, forks=loaded.settings.forks)
+        self.connecting = self.connecting.with_forks_of(loaded.settings)
         tags = words.tags(self.options.tags), words.tags(self.options.skip_tags)
         plan = plan_of(
             loaded,

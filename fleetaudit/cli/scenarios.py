@@ -11,7 +11,7 @@ from . import screen
 @click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
 def scenarios(playbooks: tuple[str, ...]) -> None:
     """Prints every scenario of the playbooks: its steps, what is expected, and why."""
-    from ..report.terminal import safe, wrapped
+    from ..report.lines import safe, wrapped
     from .planning import playbooks_of
 
     width = screen.width()

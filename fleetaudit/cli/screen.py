@@ -62,7 +62,7 @@ def _unwritable(e: OSError) -> OutputError:
 
 def tell(text: str) -> None:
     """Writes a line to stderr; each line of `text` is made harmless for a terminal."""
-    from ..report.terminal import safe
+    from ..report.lines import safe
 
     try:
         for line in text.splitlines() or [""]:
@@ -103,7 +103,7 @@ class _Harmless(logging.Formatter):
     """Keeps what a host said from forging a line of the log, or moving the cursor where the log is a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        from ..report.terminal import safe
+        from ..report.lines import safe
 
         message = safe(self.formatMessage(self._filled(record)))
         if not record.exc_info:

@@ -13,8 +13,9 @@ a host that is silently missing, or reached in another way than Ansible would, i
     json_text.py     JSON whose values know their lines
     names.py         ranges and ports in names
     draft.py         membership and precedence: a draft becomes the Inventory
+    layered.py       a host's own variables above those of its groups
     beside.py        group_vars and host_vars beside a source
-    values.py        what `!vault` and `!unsafe` make
+    values.py        what `!vault` and `!unsafe` make, yes and no
     vault.py         opens what ansible-vault encrypted
     templates.py     Jinja2 in values, rendered for a host
     sandbox.py       what of Jinja2 there is
@@ -22,7 +23,9 @@ a host that is silently missing, or reached in another way than Ansible would, i
     settings.py      ansible.cfg
     way_out.py       what to type where something is not read
     patterns.py      what --limit and `hosts:` select
+    variables.py     a host's variables, rendered, decrypted and typed
     connection.py    a host's variables become its target
+    become.py        as whom the probe runs there
     ssh_arguments.py which arguments for OpenSSH may be let be, and which only it can follow
     printing.py      an inventory as `ansible-inventory` prints it
 """

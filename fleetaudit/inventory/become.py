@@ -59,12 +59,9 @@ def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:
     if said in _METHODS:
         return _METHODS[said]
     name = "ansible_become_method"
-    where = f"{name} in {variables.origin(name)}" if variables.is_set(name) else _of_settings(options, "become_method")
+    in_settings = f"become_method in {options.settings.origins.get('become_method', 'ansible.cfg')}"
+    where = f"{name} in {variables.origin(name)}" if variables.is_set(name) else in_settings
     raise CannotReach(f"{where} is neither sudo nor doas", "use one of these for it", "become")
-
-
-def _of_settings(options: ConnectionOptions, name: str) -> str:
-    return f"{name} in {options.settings.origins.get(name, 'ansible.cfg')}"
 
 
 def _refuse_others(variables: Variables, method: BecomeMethod) -> None:

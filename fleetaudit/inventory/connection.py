@@ -171,12 +171,11 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
     elif any(beyond_paramiko(given.text) for given in arguments):
         client = "openssh"
     early, *late = (given.words() for given in arguments)
-    target = msgspec.structs.replace(
-        target, arguments=early, late_arguments=tuple(word for words in late for word in words)
-    )
+    if client == "openssh" or any(first_that_matters(given.text) for given in arguments):
+        target = msgspec.structs.replace(
+            target, arguments=early, late_arguments=tuple(word for words in late for word in words)
+        )
     if client == "paramiko":
-        if not any(first_that_matters(given.text) for given in arguments):
-            target = msgspec.structs.replace(target, arguments=(), late_arguments=())
         return msgspec.structs.replace(target, password=variables.password(_PASSWORD, options.password))
     program = variables.text(("ansible_ssh_executable",)) if connection == "openssh" else None
     return msgspec.structs.replace(target, client="openssh", program=program or "ssh")

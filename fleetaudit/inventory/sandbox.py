@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .bounds import MAX_RESULT, TooMuch, bounded, metered, plain, weighed
+from .values import TRUE
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -38,7 +39,6 @@ _FILTERS = frozenset(
 )
 # These look at one item, or at none: groups with all hosts of a fleet may go through them, for every host.
 _CHEAP = frozenset({"count", "d", "default", "first", "last", "length"})
-_TRUE = {"yes", "true", "on", "1", "y", "t"}
 _MOST_DIGITS = 64
 _WEIGHED, _JOINED = "_weighed", "_joined"  # filters of our own, which no template may name
 
@@ -56,7 +56,7 @@ def compiled(text: str) -> Compiled:
     environment = _environment()
     tree = environment.parse(text)
     _check(tree, environment)
-    _metered(tree)
+    _metered(tree, environment)
     # As in Ansible, one expression alone keeps its type, and anything around it makes text.
     alone = _lone_expression(tree)
     return Compiled(environment.from_string(tree if alone is None else alone), alone is not None)
@@ -129,7 +129,7 @@ def _ready(value: Any) -> Any:
 
 
 def _bool(value: Any) -> bool:
-    return value is True or str(value).lower() in _TRUE
+    return value is True or str(value).lower() in TRUE
 
 
 def _ternary(value: Any, yes: Any, no: Any, null: Any = None) -> Any:
@@ -197,7 +197,7 @@ def _check(tree: Node, environment: Environment) -> None:
             raise SecurityError(f"only expressions and “if” are, no “{type(node).__name__.lower()}”")
 
 
-def _metered(tree: Tree) -> None:
+def _metered(tree: Tree, environment: Environment) -> None:
     """Puts a weighing filter into a tree wherever `~` joins, and around what is compared."""
     from jinja2 import nodes
     from jinja2.visitor import NodeTransformer
@@ -218,7 +218,7 @@ def _metered(tree: Tree) -> None:
             return node
 
     Metering().visit(tree)
-    tree.set_environment(_environment())
+    tree.set_environment(environment)
 
 
 def _lone_expression(tree: Tree) -> Tree | None:

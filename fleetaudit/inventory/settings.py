@@ -16,6 +16,7 @@ from pathlib import Path
 from ..errors import ConfigError, InputError
 from ..model import Frozen
 from ..yamlfile import contents, decode_utf8
+from .values import FALSE, TRUE
 
 NAME = "ansible.cfg"
 _SYSTEM = Path("/etc/ansible") / NAME
@@ -113,7 +114,6 @@ _NOTES: dict[tuple[str, str], tuple[str, str]] = {
     ("defaults", "ask_pass"): ("ANSIBLE_ASK_PASS", "-k asks"),
     ("privilege_escalation", "become_ask_pass"): ("ANSIBLE_BECOME_ASK_PASS", "-K asks"),
 }
-_TRUE, _FALSE = {"yes", "true", "on", "1", "y", "t"}, {"no", "false", "off", "0", "n", "f"}
 
 
 def load_settings(
@@ -142,7 +142,7 @@ def load_settings(
         notes.append(f"host_key_checking in {at} is not followed: host keys are checked; --host-key-policy says how")
     for place, (variable, why) in _NOTES.items():
         for value, origin in _said((variable,), (place,), environment, config):
-            if value.strip().lower() not in _FALSE:
+            if value.strip().lower() not in FALSE:
                 notes.append(f"{place[1]} in {origin} is not followed: {why}")
     notes += _others_beside(sources, file)
     return Settings(**values, origins=origins, notes=tuple(notes))  # type: ignore[arg-type]  # _typed made them fit
@@ -219,9 +219,9 @@ def _typed(kind: str, said: tuple[str, str], name: str, config: _File | None) ->
             raise _error(f"{name} is no number above 0", origin)
         return int(value[:9])
     if kind == "truth":
-        if value.lower() not in _TRUE | _FALSE:
+        if value.lower() not in TRUE | FALSE:
             raise _error(f"{name} is neither yes nor no", origin, "write true or false")
-        return value.lower() in _TRUE
+        return value.lower() in TRUE
     if kind == "path":
         path = Path(os.path.expandvars(value.strip("\"'"))).expanduser()
         return str(config.path.absolute().parent / path if config and ":" in origin else path)

@@ -49,10 +49,16 @@ def first_that_matters(arguments: str) -> str | None:
             continue
         if not word.startswith("-o"):
             return word[:2] if word.startswith("-") else "a word that is no option"
-        name, _, value = (word[2:] or next(rest, "")).strip().replace("=", " ", 1).partition(" ")
-        if name.lower() not in _OPTIONS and (name.lower(), value.strip().lower()) not in _AS_IT_IS:
+        name, value = _named(word[2:] or next(rest, ""))
+        if name.lower() not in _OPTIONS and (name.lower(), value.lower()) not in _AS_IT_IS:
             return f"-o {name}"[:40]
     return None
+
+
+def _named(option: str) -> tuple[str, str]:
+    """Returns the name and the value of what follows -o."""
+    name, _, value = option.strip().replace("=", " ", 1).partition(" ")
+    return name, value.strip()
 
 
 # ---- for OpenSSH ---------------------------------------------------------------------------------------------------
@@ -101,10 +107,10 @@ def _taken(word: str, rest: Iterator[str]) -> Iterator[str]:
 
 def _fit(option: str) -> bool:
     """Returns whether an option is to be given to ssh; raises `Unfit` where it would make ssh another program."""
-    name, _, value = option.strip().replace("=", " ", 1).partition(" ")
+    name, value = _named(option)
     if name.lower() in _OTHER_USE:
         raise Unfit(f"-o {name}")
-    return not (name.lower() in _KNOWN_HOSTS and value.strip() in ("/dev/null", "none"))
+    return not (name.lower() in _KNOWN_HOSTS and value in ("/dev/null", "none"))
 
 
 # ---- for the built-in client ---------------------------------------------------------------------------------------
@@ -160,8 +166,3 @@ def _beyond(option: str) -> bool:
     if name.lower() == "preferredauthentications":
         return not set(value.lower().split(",")) <= _METHODS
     return name.lower() not in _FOLLOWED
-
-
-def _named(option: str) -> tuple[str, str]:
-    name, _, value = option.strip().replace("=", " ", 1).partition(" ")
-    return name, value.strip()

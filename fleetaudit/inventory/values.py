@@ -1,4 +1,5 @@
-"""Values of variables that are more than text: what `!vault` and `!unsafe` make, and their form in JSON. No I/O.
+"""Values of variables that are more than text: what `!vault` and `!unsafe` make, and their form in JSON; and
+what is yes and no. No I/O.
 
 Rules: a secret stays encrypted until the one host that needs it is worked out, and neither repr nor JSON shows more
 of it than its file does.
@@ -14,6 +15,8 @@ from ..yamlfile import plain_value
 
 VAULT_KEY, UNSAFE_KEY = "__ansible_vault", "__ansible_unsafe"
 """The lone keys under which Ansible writes such values as JSON."""
+TRUE, FALSE = frozenset({"yes", "true", "on", "1", "y", "t"}), frozenset({"no", "false", "off", "0", "n", "f"})
+"""What Ansible takes for yes and for no, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)

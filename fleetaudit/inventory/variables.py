@@ -13,10 +13,7 @@ from typing import Any
 from ..errors import InputError
 from ..model import Host, Secret, Stage
 from .templates import Renderer, TemplateProblem, is_template
-from .values import Vaulted
-
-_TRUE = {"yes", "true", "on", "1", "y", "t"}
-_FALSE = {"no", "false", "off", "0", "n", "f"}
+from .values import FALSE, TRUE, Vaulted
 
 
 class CannotReach(Exception):
@@ -103,8 +100,8 @@ class Variables:
     def truth(self, name: str) -> bool:
         value = self.get(name)
         word = str(value).lower()
-        if word in _TRUE | _FALSE:
-            return word in _TRUE
+        if word in TRUE | FALSE:
+            return word in TRUE
         raise self.error(name, "is neither yes nor no", "write true or false")
 
     def _last(self, names: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ import os
 import re
 import select
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ConfigError, FleetauditError, InputError, NothingToDoError
@@ -103,20 +104,28 @@ def load_vault(password_file: str | Path | None) -> Vault:
 
 def _first_bytes(path: Path) -> bytes:
     """Returns what a file or a pipe, such as a shell's <(PROGRAM), has to say; raises OSError where it is silent."""
-    fd, until, data = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), time.monotonic() + _WAIT_S, b""
+    fd, data = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), b""
     try:
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        while len(data) < _LONGEST:
-            if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
-                raise TimeoutError(0, f"nothing came of it within {_WAIT_S:g} s")
-            part = os.read(fd, _LONGEST)
-            if not part:
-                break
+        for part in arriving(fd, _WAIT_S):
             data += part
+            if len(data) >= _LONGEST:
+                break
     finally:
         os.close(fd)
     return data
+
+
+def arriving(fd: int, wait_s: float) -> Iterator[bytes]:
+    """Yields what a file or a pipe gives as it comes; raises `TimeoutError` where all of it takes longer than that."""
+    until = time.monotonic() + wait_s
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while poll.poll(max(0.0, until - time.monotonic()) * 1000):
+        part = os.read(fd, _LONGEST)
+        if not part:
+            return
+        yield part
+    raise TimeoutError(0, f"nothing came of it within {wait_s:g} s")
 
 
 def decrypted_file(data: bytes, vault: Vault, *, source: str) -> bytes:

@@ -10,9 +10,7 @@ from datetime import datetime
 
 from ..compare.common import grouped
 from ..model import SEVERITIES, Finding, HostResult, Severity
-
-_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-"""Control, format (bidi overrides among them), surrogate, private use, unassigned, line and paragraph separators."""
+from .lines import UNSEEN
 
 
 def plain(text: str, limit: int = 4096) -> str:
@@ -35,7 +33,7 @@ def _seen(character: str) -> str:
 
 def escaped(character: str) -> str:
     """Returns a character that one can see as it is, any other as its escape."""
-    if unicodedata.category(character) not in _UNSEEN:
+    if unicodedata.category(character) not in UNSEEN:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

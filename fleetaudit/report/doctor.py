@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..doctor import POINTS, Cause, Examination, Point, Step, Visit, causes_of
-from .lines import counted, hosts_in_words, safe, wrapped
+from ..folding import fold
+from .lines import counted, hosts_in_words, joined, safe, wrapped
 
 FAIL = "✗ FAIL"
 _WORDS = {"passed": "ok", "failed": FAIL, "not needed": "–", "not reached": "not reached", "not told": "not told"}
@@ -71,7 +72,7 @@ def story(visit: Visit, *, width: int, next_: str) -> str:
     hint = next_ if visit.ready else visit.hint
     if hint:
         lines += ["", f"next:  {safe(hint)}"]
-    return _text(lines)
+    return joined(lines)
 
 
 def _step(step: Step, width: int) -> list[str]:
@@ -109,7 +110,7 @@ def table(examination: Examination, *, width: int, next_: str, problems_only: bo
         lines += [f"{counted(len(visits), 'host')}: {ready:,} ready, {len(visits) - ready:,} not ready."]
         if ready == len(visits):
             lines += ["", f"next:  {safe(next_)}"]
-    return _text(lines)
+    return joined(lines)
 
 
 class _Column(NamedTuple):
@@ -140,8 +141,8 @@ def _rows(visits: Sequence[Visit], width: int) -> list[str]:
     room = min(longest, max(_LEAST_NAME, width - _breadth(columns)))
     lines = _heading(columns, room)
     for i, (visit, name) in enumerate(zip(visits, names, strict=True)):
-        unplaced = next((point for point in ("inventory", "interrupted") if visit.stage == point), None)
-        cells = f"  {FAIL}: {unplaced}" if unplaced else "".join(_padded(c, c.cells[i]) for c in columns)
+        unplaced = visit.stage in _STOPPED
+        cells = f"  {FAIL}: {visit.stage}" if unplaced else "".join(_padded(c, c.cells[i]) for c in columns)
         if len(name) > room:  # on a line of its own: two long names often differ in their last letters alone
             lines.append(name)
             name = ""
@@ -208,8 +209,6 @@ def _causes(causes: Sequence[Cause], width: int) -> list[str]:
 
 def _limited(visits: Sequence[Visit], width: int) -> list[str]:
     """The hosts that are ready and would be measured in their own namespace, by why."""
-    from ..folding import fold
-
     reasons = dict[str, list[str]]()
     for visit in visits:
         if visit.isolation == "host":
@@ -220,7 +219,3 @@ def _limited(visits: Sequence[Visit], width: int) -> list[str]:
     for reason, names in reasons.items():
         lines += wrapped([f"{hosts_in_words(fold(names))}: {safe(reason)}"], width, "  ")
     return [*lines, ""]
-
-
-def _text(lines: Iterable[str]) -> str:
-    return "".join(line.rstrip() + "\n" for line in lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..compare.hosts import STATES
 from ..judge import endings_in_words, relation
 from ..model import Audited, AuditRun, Evidence, HostResult, NotAudited, Observation, ScenarioRow, Segment
-from .terminal import counted, safe, wrapped
+from .lines import counted, joined, safe, wrapped
 
 _RELATION = {
     "met": "as expected",
@@ -34,7 +34,7 @@ def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
         lines += ["", *wrapped([text + since], width)]
         lines += wrapped([f"Waived: {safe(finding.waived)}"] if finding.waived is not None else [], width, "  ")
         lines += wrapped([safe(text) for text in (finding.because, finding.fix) if text], width, "  ")
-    return _text(lines)
+    return joined(lines)
 
 
 def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, width: int) -> str:
@@ -54,7 +54,7 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
         lines.append("")
         lines += wrapped([f"Why: {safe(row.because)}"] if row.because else [], width)
         lines += wrapped([f"Control: {safe(row.control)}, which must end otherwise"] if row.control else [], width)
-    return _text(lines)
+    return joined(lines)
 
 
 def _head(host: HostResult, width: int) -> list[str]:
@@ -127,7 +127,3 @@ def _witnesses(evidence: Evidence, width: int) -> list[str]:
 
 def _pairs(values: dict[str, int], sign: str = "") -> str:
     return ", ".join(f"{safe(name)} {sign}{n}" for name, n in values.items())
-
-
-def _text(lines: list[str]) -> str:
-    return "".join(line.rstrip() + "\n" for line in lines)

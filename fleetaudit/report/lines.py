@@ -12,14 +12,14 @@ from collections.abc import Iterable
 
 from ..folding import Folded
 
-# Control, format (bidi overrides among them), surrogate, private use, unassigned, line and paragraph separators.
-_UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+"""Control, format (bidi overrides among them), surrogate, private use, unassigned, line and paragraph separators."""
 
 
 def safe(text: str, limit: int = 2000) -> str:
     """Returns `text` on one line with nothing in it that a terminal would obey; other white space becomes a blank."""
     plain = re.sub(r"[ \t\r\n]+", " ", text[: limit + 1])
-    plain = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in plain)
+    plain = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in UNSEEN else c for c in plain)
     return plain if len(plain) <= limit else plain[:limit] + "…"
 
 
@@ -48,3 +48,8 @@ def wrapped(paragraphs: Iterable[str], width: int, indent: str = "") -> list[str
             break_on_hyphens=False,
         )
     ]
+
+
+def joined(lines: Iterable[str]) -> str:
+    """Returns lines as one text, without blanks at their ends."""
+    return "".join(line.rstrip() + "\n" for line in lines)

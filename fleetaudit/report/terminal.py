@@ -11,7 +11,7 @@ from ..model import SEVERITIES, HostResult, NotAudited
 from .changes import changes_lines
 from .lines import counted, hosts_in_words, safe, wrapped
 
-__all__ = ["counted", "progress", "safe", "summary", "wrapped"]
+__all__ = ["progress", "safe", "summary"]
 
 MOST_ROWS = 12
 """How many findings, causes and differing scenarios are shown each; the rest is counted."""
