@@ -322,6 +322,7 @@ def test_a_list_of_patterns_or_a_playbook_that_is_a_pipe_is_refused(place: Place
         ("hosts/group_vars", 0o444),
         ("hosts/group_vars/web", 0),
         ("hosts/group_vars/web/x.yml", 0),
+        ("hosts/group_vars/web", 0o400),
         ("hosts/host_vars/h", 0),
     ],
 )

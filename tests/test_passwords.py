@@ -107,7 +107,7 @@ def test_how_a_program_is_to_be_piped_can_be_typed_wherever_it_was_named(
             place.write("ansible.cfg", f"[defaults]\n{option} = {program}\n")
         case _:
             words += [typed, program]
-    done = place.run(*PLAN, *words, **environment)
+    done = place.run("run", "web1,", *words, **environment)
     assert done.returncode == 78, done.stderr
     assert done.stderr.endswith(f" pipe its output: {typed} <(PROGRAM)\n")
 
@@ -339,3 +339,19 @@ def test_a_password_is_no_option() -> None:
     with pytest.raises(UsageError, match="everybody on this machine") as caught:
         extra_variables(("ansible_become_pass=hunter",))
     assert "hunter" not in str(caught.value)
+
+
+def test_files_of_ansible_cfg_are_read_only_where_somebody_connects(place: Place) -> None:
+    place.write("ansible.cfg", "[defaults]\nconnection_password_file = gone\n")
+    for words in (("probe",), ("run", "localhost,", "--check")):
+        done = place.run(*words)
+        assert done.returncode == 0, done.stderr
+    done = place.run("run", "localhost,")
+    assert (done.returncode, "gone: no such file" in done.stderr) == (66, True), done.stderr
+
+
+@pytest.mark.parametrize("key", ["ansible_password", "ansible_ssh_passphrase", "become_pass", "db_passwd"])
+def test_a_variable_of_the_command_line_is_no_password(key: str) -> None:
+    with pytest.raises(UsageError, match=f"-e {key}: everybody"):
+        extra_variables((f"{key}=hunter2",))
+    assert extra_variables(("compass=north bypass_proxy=1",)) == {"compass": "north", "bypass_proxy": "1"}

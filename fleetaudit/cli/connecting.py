@@ -7,6 +7,7 @@ before what was said elsewhere.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -312,7 +313,7 @@ def extra_variables(said: tuple[str, ...]) -> dict[str, str]:
             key, equals, value = word.partition("=")
             if not equals or not key.isidentifier():
                 raise UsageError("-e takes KEY=VALUE, each value with blanks in quotes:  -e 'key=\"a b\"'")
-            if "pass" in key:
+            if re.search(r"(?:^|_)pass(?:word|wd)?$|^ansible_.*pass", key):
                 raise UsageError(f"-e {key}: everybody on this machine could read it; -k and -K ask, or name a file")
             found[key] = value
     return found

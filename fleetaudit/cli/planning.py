@@ -78,19 +78,22 @@ def plan_of(
     options: ConnectionOptions,
     tags: Sequence[str] = (),
     skip_tags: Sequence[str] = (),
+    *,
+    connects: bool = True,
 ) -> Plan:
     """Returns what is to be done: every host that `limit` selects (None: all), exactly once, in inventory order.
 
-    `options` are the command line's; Ansible's settings and the vault are added here.
+    `options` are the command line's; Ansible's settings and the vault are added here, and where somebody `connects`
+    the passwords in the files that ansible.cfg names.
     """
     inventory, settings, vault = loaded
-    options = replace(
-        options,
-        settings=settings,
-        vault=vault,
-        password=options.password or _in_file(settings, "connection_password_file"),
-        become_password=options.become_password or _in_file(settings, "become_password_file"),
-    )
+    options = replace(options, settings=settings, vault=vault)
+    if connects:
+        options = replace(
+            options,
+            password=options.password or _in_file(settings, "connection_password_file"),
+            become_password=options.become_password or _in_file(settings, "become_password_file"),
+        )
     selected = select(inventory, limit) if limit is not None else tuple(host.name for host in inventory.hosts)
     chosen = set(selected)
     targets = {host.name: target_of(host, options, inventory) for host in inventory.hosts if host.name in chosen}

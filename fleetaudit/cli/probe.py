@@ -34,7 +34,7 @@ def probe(playbooks: tuple[str, ...], command: bool, sudoers: str | None) -> Non
     from ..inventory.connection import ConnectionOptions
     from .planning import inventory_of, plan_of
 
-    plan = plan_of(inventory_of(("localhost,",), None), playbooks, None, ConnectionOptions())
+    plan = plan_of(inventory_of(("localhost,",), None), playbooks, None, ConnectionOptions(), connects=False)
     screen.out(wire.request(plan.hosts[0], deadline_s=DEADLINE_S).decode("ascii"))
 
 

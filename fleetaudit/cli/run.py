@@ -159,6 +159,7 @@ class _Run:
             self.connecting.limit,
             self.connecting.options(ask=not self.options.check),
             *tags,
+            connects=not self.options.check,
         )
         if self.options.cron:
             words.nobody_answers()  # not before: whatever wraps the job may pipe it a password

@@ -119,6 +119,13 @@ def _listed(folder: Path) -> list[Path] | None:
         raise _unreadable(folder, e) from e
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as e:  # the folder around it may be listed, but not entered
+        raise _unreadable(path, e) from e
+
+
 def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
     """Yields the files at and below `entry` that hold variables, in Ansible's order."""
     inside = _listed(entry)
@@ -130,7 +137,7 @@ def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
     for inner in inside:
         if inner.name.startswith(".") or inner.name.endswith("~"):
             continue
-        if inner.is_dir():
+        if _is_folder(inner):
             if not inner.suffix:
                 yield from _files(inner, depth + 1)
         elif inner.suffix in _SUFFIXES:
