@@ -173,12 +173,9 @@ class Connecting:
 
     def refuse_questions(self, because: str) -> None:
         """Raises `UsageError` where a password would be asked for."""
-        for asks, instead in (
-            (self.ask_pass, "--connection-password-file"),
-            (self.ask_become_pass, "--become-password-file"),
-        ):
-            if asks:
-                raise UsageError(f"{because} never asks for a password:  {instead} FILE")
+        for asks, file in _PAIRS:
+            if getattr(self, asks):
+                raise UsageError(f"{because} never asks for a password:  --{file.replace('_', '-')} FILE")
 
     def tell_unused(self, plan: Plan, tell: Callable[[str], None]) -> None:
         """Tells of the typed options about passwords and becoming that no host of the plan has a use for.

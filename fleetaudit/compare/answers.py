@@ -148,7 +148,7 @@ def _main(column: Column, builds: int) -> Say:
 def _short(c: Coverage, findings: Sequence[FindingGroup], short: Sequence[tuple[Severity, int]]) -> list[Say]:
     if not c.audited:
         return [_say("No host was selected." if not c.selected else "No host was audited, so nobody can tell.")]
-    waived = sum(f.waived for f in findings if f.kind != "host-key")  # which is of hosts that were not audited
+    waived = sum(f.waived for f in findings if f.audited)
     accepted = f" {counted(waived, 'finding is', 'findings are')} waived." if waived else ""
     if not short:
         whole = "The one audited host meets" if c.audited == 1 else f"None of {c.audited:,}: all meet"
@@ -195,7 +195,7 @@ def _missing(c: Coverage, causes: Sequence[Cause], findings: Sequence[FindingGro
     number = _link(f"{c.not_audited:,} of {counted(c.selected, 'selected host')}", "not-audited", strong=True)
     verb = "was" if c.not_audited == 1 else "were"
     says = [_say(number, f" {verb} not audited, for {counted(len(causes), 'cause')}.")]
-    if changed := [f for f in findings if f.kind == "host-key" and f.hosts]:
+    if changed := [f for f in findings if not f.audited and f.hosts]:
         n = sum(f.hosts for f in changed)
         known = _link(counted(n, "host"), changed[0].anchor, strong=True)
         says.append(_say(known, f" {'shows' if n == 1 else 'show'} another host key than the known one."))

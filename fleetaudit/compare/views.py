@@ -114,6 +114,11 @@ class FindingGroup:
     waived: int
     rows: tuple[FindingRow, ...]
 
+    @property
+    def audited(self) -> bool:
+        """Whether its hosts were audited: of the others only a changed host key is a finding."""
+        return self.kind != "host-key"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SysctlValue:
