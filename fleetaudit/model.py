@@ -525,7 +525,8 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
     """About the run itself. Times are UTC, RFC 3339, whole seconds; `fleetaudit` and `controller` are versions.
 
     `baseline` is the id of the run that this one was compared with. `notes` are sentences about the run as a whole,
-    such as a waiver that has expired.
+    such as a waiver that has expired. `job` is the name of the inventory, playbooks, limit, shard and tags that runs
+    repeat, "" in a run of an earlier version (`jobs.job_of` names that one's as well).
     """
 
     id: str
@@ -538,6 +539,9 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
     inventory: tuple[str, ...] = ()
     limit: str | None = None
     shard: str | None = None
+    tags: tuple[str, ...] = ()
+    skip_tags: tuple[str, ...] = ()
+    job: str = ""
     notes: tuple[str, ...] = ()
 
 

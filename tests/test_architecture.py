@@ -40,6 +40,7 @@ ROOMS = (
     "inventory",
     "yamlfile",
     "published",
+    "jobs",
     "model",
     "errors",
 )
@@ -61,6 +62,7 @@ PURE = {
     "judge",
     "folding",
     "steps",
+    "jobs",
     "model",
     "errors",
     "remedies",

@@ -6,12 +6,16 @@ same of it; so is a scenario that one name gives two meanings.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from ..errors import InputError
 from ..folding import fold
+from ..jobs import job_of
 from ..model import AuditRun, HostResult, RunInfo, ScenarioRow
 
 T = TypeVar("T", ScenarioRow, HostResult)
@@ -54,7 +58,7 @@ def _info(infos: Sequence[RunInfo]) -> RunInfo:
     """About the runs together: from the first's start to the last's end (RFC 3339 in UTC sorts as text)."""
     limits = [info.limit for info in infos]
     baselines = {info.baseline for info in infos}
-    return RunInfo(
+    info = RunInfo(
         id="+".join(_distinct(info.id for info in infos)),
         started=min(info.started for info in infos),
         finished=max(info.finished for info in infos),
@@ -65,8 +69,16 @@ def _info(infos: Sequence[RunInfo]) -> RunInfo:
         inventory=_distinct(name for info in infos for name in info.inventory),
         # Patterns side by side select what each selects; one run without a limit had everything of its inventory.
         limit=None if None in limits else ":".join(_distinct(limit for limit in limits if limit is not None)),
+        tags=_of_all([info.tags for info in infos]),
+        skip_tags=_of_all([info.skip_tags for info in infos]),
         notes=_distinct(note for info in infos for note in info.notes),
     )
+    return replace(info, job=job_of(info))
+
+
+def _of_all(tags: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Returns the tags of all runs, none where one of the runs had none."""
+    return _distinct(itertools.chain(*tags)) if all(tags) else ()
 
 
 def _distinct(words: Iterable[str]) -> tuple[str, ...]:

@@ -130,6 +130,7 @@ class _Run:
         self.formats = words.comma_list(self.options.formats, words.RUN_FORMATS, "--format")
         self.fail_on = words.comma_list(self.options.fail_on, words.FAIL_ON, "--fail-on")
         self.shard = words.shard(self.options.shard)
+        self.tags, self.skip_tags = words.tags(self.options.tags), words.tags(self.options.skip_tags)
         self.keep = words.keep(self.options.keep or (CRON_KEEP if self.options.cron else None))
         self.notify = news.command_of(self.options.notify) if self.options.notify else ()
         self.notes = list[str]()
@@ -152,13 +153,13 @@ class _Run:
             self.sources, self.connecting.vault_password_file, self.connecting.extra(), tell=self._note
         )
         self.connecting = self.connecting.with_forks_of(loaded.settings)
-        tags = words.tags(self.options.tags), words.tags(self.options.skip_tags)
         plan = plan_of(
             loaded,
             self.options.playbooks,
             self.connecting.limit,
             self.connecting.options(ask=not self.options.check),
-            *tags,
+            self.tags,
+            self.skip_tags,
             connects=not self.options.check,
         )
         if self.options.cron:
@@ -244,10 +245,13 @@ class _Run:
             timer.cancel()
 
     def _info(self, plan: Plan, id_: str) -> RunInfo:
+        from msgspec.structs import replace
+
+        from ..jobs import job_of
         from ..model import RunInfo
 
         now = clock.rfc3339(clock.now())
-        return RunInfo(
+        info = RunInfo(
             id=id_,
             started=self.started or now,
             finished=now,
@@ -257,7 +261,10 @@ class _Run:
             inventory=self.sources,
             limit=self.connecting.limit,
             shard=self.options.shard,
+            tags=self.tags,
+            skip_tags=self.skip_tags,
         )
+        return replace(info, job=job_of(info))
 
     def _whole(self, plan: Plan, hosts: tuple[HostResult, ...], id_: str) -> AuditRun:
         from ..judge import fleet

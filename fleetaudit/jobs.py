@@ -1,0 +1,47 @@
+"""Which job a run belongs to: the same inventory and playbooks, limit, shard and tags, run again and again. Pure.
+
+Rules: whatever changes which hosts are selected, or what they are asked, makes another job. How hosts are reached, what
+is written and what counts as a failure do not. Names count as they were typed, but for `./` and the like, so that a job
+keeps its name in every checkout of the same repository.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+
+from .model import RunInfo
+
+LONGEST_NAME = 32
+DIGITS = 8
+
+
+def job_of(info: RunInfo) -> str:
+    """Returns the name of a run's job: the inventory's base name and eight hexadecimal digits, "fleet-1c9e07b2".
+
+    It follows from the run alone, so that a run of an earlier version, which does not name its job, has one as well.
+    """
+    question = {
+        "inventory": [_normal(name) for name in info.inventory],
+        "playbooks": [_normal(name) for name in info.playbooks],
+        "limit": info.limit,
+        "shard": info.shard,
+        "tags": sorted(info.tags),
+        "skip_tags": sorted(info.skip_tags),
+    }
+    digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+    return f"{_readable(info.inventory)}-{digest[:DIGITS]}"
+
+
+def _normal(name: str) -> str:
+    """Returns the name of a file without what does not matter in it; a list of hosts has a comma and stays."""
+    return name if "," in name else posixpath.normpath(name)
+
+
+def _readable(inventory: tuple[str, ...]) -> str:
+    first = inventory[0] if inventory else ""
+    base = posixpath.basename(_normal(first).rstrip(","))
+    stem = re.sub(r"\.(?:ya?ml|ini|json|py|sh)$", "", base)
+    return re.sub(r"[^A-Za-z0-9_]+", "-", stem)[:LONGEST_NAME].strip("-") or "fleet"
