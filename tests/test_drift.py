@@ -459,8 +459,8 @@ def test_a_regression_is_dated_by_the_later_run_and_a_fix_says_since_when_it_was
 DAY_S = 86400.0
 
 
-def felt(uptime_s: float | None, aborts: int, opened: int, accepted: int) -> Audited:
-    counters = {"TCPAbortOnClose": aborts, "ActiveOpens": opened, "PassiveOpens": accepted}
+def felt(uptime_s: float | None, aborts: int, opened: int, accepted: int, **more: int) -> Audited:
+    counters = {"TCPAbortOnClose": aborts, "ActiveOpens": opened, "PassiveOpens": accepted, **more}
     return web(exposure=Exposure(uptime_s=uptime_s, counters=counters))
 
 
@@ -476,6 +476,9 @@ def felt(uptime_s: float | None, aborts: int, opened: int, accepted: int) -> Aud
         (felt(None, 100, 5_000, 5_000), felt(None, 130, 10, 10), None, "smaller than before"),
         (felt(9 * DAY_S, 100, 5_000, 5_000), felt(10 * DAY_S, 100, 5_000, 5_000), None, "no connection"),
         (web(exposure=Exposure(counters={})), felt(None, 1, 1, 1), None, "not told"),
+        (felt(None, 1, 1, 1), web(exposure=Exposure(counters={})), None, "not told"),
+        # Fewer connections are open now, and another counter could not be read: neither began anew.
+        (felt(None, 100, 50, 50, CurrEstab=9, OutRsts=7), felt(None, 130, 1_050, 1_050, CurrEstab=2), 15.0, ""),
     ],
 )
 def test_counters_are_rates_over_the_time_between_and_none_where_they_began_anew(

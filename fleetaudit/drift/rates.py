@@ -53,7 +53,9 @@ def _began_anew(old: Exposure, new: Exposure, least: float) -> str:
     was, is_ = old.uptime_s, new.uptime_s
     if was is not None and is_ is not None and is_ < max(was, was + least - CLOCK_SLACK_S):
         return "rebooted in between: its counters began at 0"
-    if any(new.counters.get(name, 0) < value for name, value in old.counters.items()):
+    # A counter that one of the two could not read tells nothing; connections that are open now also become fewer.
+    both = old.counters.keys() & new.counters.keys() - {"CurrEstab"}
+    if any(new.counters[name] < old.counters[name] for name in both):
         return "its counters are smaller than before: they began anew"
     return ""
 

@@ -58,7 +58,7 @@ TCP_INFO, TCP_ULP, SOL_TLS = 11, 31, 282
 MSG_FASTOPEN, MSG_TRUNC, IPPROTO_MPTCP = 0x20000000, 0x20, 262
 POLLRDHUP = 0x2000
 QUIET, MSG_NOSIGNAL = 0x4040, 0x4000  # MSG_DONTWAIT and MSG_NOSIGNAL
-CLOSE, CLOSE_WAIT = 7, 8  # tcpi_state
+CLOSE, CLOSE_WAIT, MAX_STATE = 7, 8, 13  # tcpi_state
 
 OPTIONS = {  # the step language's names: level and number (TCP_* by number: Python's names came one by one)
     "SO_KEEPALIVE": (socket.SOL_SOCKET, socket.SO_KEEPALIVE), "SO_LINGER": (socket.SOL_SOCKET, socket.SO_LINGER),
@@ -73,10 +73,14 @@ OPTIONS = {  # the step language's names: level and number (TCP_* by number: Pyt
 ABORTS = ("TCPAbortOnClose", "TCPAbortOnData", "TCPAbortOnLinger", "TCPAbortOnMemory", "TCPAbortOnTimeout",
           "TCPAbortFailed")
 COUNTERS = ABORTS + ("OutRsts", "EstabResets", "MPFastcloseTx", "MPRstTx")
+HEADINGS = (b"TcpExt:", b"Tcp:", b"MPTcpExt:")
+NEEDED = ("OutRsts", "TCPAbortOnClose")  # without these two the counters are no witness
 EXPOSURE = COUNTERS + ("ListenDrops", "ListenOverflows", "ActiveOpens", "PassiveOpens", "CurrEstab", "MPFastcloseRx",
                        "MPRstRx", "MPCapableSYNRX", "MPCapableSYNTX")
 
 
+MAX_COUNT, MAX_SECONDS, MAX_MICROS = (1 << 63) - 1, 3.2e9, 10 ** 12  # the largest numbers that a reply may hold
+ABSENT = (errno.ENOENT, errno.ENOTDIR)
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)  # and EAGAIN of fork(2), see Child
 
 
@@ -142,6 +146,53 @@ def read_or(path, instead, limit=65536):
     try:
         return read(path, limit)
     except ERRORS:
+        return instead
+
+
+def read_noted(path, notes, limit=65536):
+    """Returns the beginning of a file as text, "" where it cannot be read; `notes` are told unless it is absent."""
+    try:
+        return read(path, limit)
+    except ERRORS as e:
+        if number_of(e) not in ABSENT:
+            notes.append("%s cannot be read: %s" % (path, name_of(e)))
+        return ""
+
+
+def lines_of(path):
+    """Yields the lines of a file as bytes; raises OSError, and ValueError for one that is longer than /proc has any."""
+    fd, rest = os.open(path, os.O_RDONLY | os.O_NONBLOCK), b""
+    try:
+        chunk = os.read(fd, 65536)
+        while chunk:
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
+                yield line
+            if len(rest) > 65536:
+                raise ValueError("a line without an end")
+            chunk = os.read(fd, 65536)
+        if rest:
+            yield rest
+    finally:
+        os.close(fd)
+
+
+def count_of(text, base=10, most=MAX_COUNT):
+    """Returns a number that a file has as text; raises ValueError where it is none from 0 to `most`."""
+    value = int(text, base)
+    if not 0 <= value <= most:
+        raise ValueError("%d is not from 0 to %d" % (value, most))
+    return value
+
+
+def guarded(notes, what, ask, instead):
+    """Returns `ask()`, or `instead` with a note on `what` where that fails: one odd file loses one answer."""
+    try:
+        return ask()
+    except Exception as e:
+        how = name_of(e) if isinstance(e, ERRORS) else "%s: %s" % (type(e).__name__, e)
+        notes.append(("%s cannot be read: %s" % (what, how))[:1000])
         return instead
 
 
@@ -212,7 +263,7 @@ def json_of(value):
     if isinstance(value, (list, tuple)):
         return "[" + ",".join([json_of(v) for v in value]) + "]"
     if isinstance(value, float):
-        return "%.6f" % value
+        return "%.6f" % value if abs(value) <= MAX_SECONDS else "null"
     if not isinstance(value, (bytes, type(u""))):
         return str(int(value))
     if isinstance(value, bytes):
@@ -223,6 +274,8 @@ def json_of(value):
 def escape(char):
     """Returns one character as JSON escapes it; beyond U+FFFF as a pair of surrogates."""
     code = ord(char)
+    if 0xD800 <= code < 0xE000 and sys.version_info[0] > 2:  # a byte that was no UTF-8; half a pair is no JSON
+        code = 0xFFFD
     if code > 0xFFFF:
         code -= 0x10000
         return "\\u%04x\\u%04x" % (0xD800 + (code >> 10), 0xDC00 + (code & 0x3FF))
@@ -233,23 +286,28 @@ def escape(char):
 
 
 def look_at_host(call):
-    """Returns all that is told of the host but the experiments. Run in the host's own namespace, before any other."""
+    """Returns all that is told of the host but the experiments. Run in the host's own namespace, before any other.
+
+    Each answer stands for itself: where one cannot be told, a note says why and the others are whole.
+    """
     sysname, node, release, version, machine = tuple(os.uname())
     implementation = getattr(getattr(sys, "implementation", None), "name", "cpython")
     name = {"cpython": "CPython", "pypy": "PyPy"}.get(implementation, implementation)
+    notes = []
     return {
         "kernel": {"release": release[:256], "version": version[:256], "machine": machine[:256]},
-        "os": os_release(),
+        "os": guarded(notes, "os-release", lambda: os_release(notes), {}),
         "python": "%d.%d.%d %s" % (tuple(sys.version_info[:3]) + (name,)),
-        "machine_id": machine_id(),
-        "exposure": exposure(),
-        "sysctls": dict((key, sysctl_entry(key)) for key in asked_for(call.get("sysctls", ()))),
+        "machine_id": guarded(notes, "/etc/machine-id", lambda: machine_id(notes), ""),
+        "exposure": exposure(notes),
+        "sysctls": guarded(notes, "/proc/sys", lambda: sysctls(call.get("sysctls", ())), {}),
+        "notes": notes,
     }
 
 
-def os_release():
+def os_release(notes):
     """Returns os-release(5)'s ID, VERSION_ID and PRETTY_NAME as far as there are any; nothing of it is executed."""
-    text = read_or("/etc/os-release", "", 16384) or read_or("/usr/lib/os-release", "", 16384)
+    text = read_noted("/etc/os-release", notes, 16384) or read_noted("/usr/lib/os-release", notes, 16384)
     found = {}
     for line in text.split("\n"):
         key, equals, value = line.strip().partition("=")
@@ -257,13 +315,18 @@ def os_release():
             if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
                 value = value[1:-1]
             found[key.lower()] = value.replace("\\", "")[:256]
+    if text and not found:
+        notes.append("os-release names no ID, VERSION_ID or PRETTY_NAME")
     return found
 
 
-def machine_id():
+def machine_id(notes):
     """Returns a hash keyed to this program of /etc/machine-id, which itself must not leave the host (machine-id(5))."""
-    raw = read_or("/etc/machine-id", "", 64).strip()
+    raw = read_noted("/etc/machine-id", notes, 64).strip()
     if not raw:
+        return ""
+    if len(raw) != 32 or raw.strip("0123456789abcdefABCDEF"):
+        notes.append("/etc/machine-id is not 32 hexadecimal digits")
         return ""
     try:
         import hashlib
@@ -310,9 +373,13 @@ def read_sysctl(key):
         return None, "unreadable: a secret, not read"
     try:
         return " ".join(read(path_of(key), 4096).split()), ""
-    except ERRORS as e:
-        absent = number_of(e) in (errno.ENOENT, errno.ENOTDIR)
-        return None, "absent" if absent else "unreadable: " + name_of(e)
+    except ERRORS + (ValueError,) as e:
+        return None, "absent" if number_of(e) in ABSENT else "unreadable: " + name_of(e)
+
+
+def sysctls(patterns):
+    """Returns what is reported of the sysctls that exact names and globs ask for."""
+    return dict((key, sysctl_entry(key)) for key in asked_for(patterns))
 
 
 def sysctl_entry(key):
@@ -321,20 +388,28 @@ def sysctl_entry(key):
     return {"value": value, "default": None, "state": state, "used": None}
 
 
-def exposure():
+def exposure(notes):
     """Returns what production already felt: counters since boot, and how many sockets have unread data now."""
-    uptime = read_or("/proc/uptime", "").split()
-    counters = Counters(EXPOSURE)
-    found = counters.read() or {}
+    counters = Counters(EXPOSURE, notes)
+    found = guarded(notes, "the counters of /proc/net", counters.read, None) or {}
     counters.close()
     return {
-        "uptime_s": float(uptime[0]) if uptime else None,
+        "uptime_s": guarded(notes, "/proc/uptime", uptime, None),
         "counters": found,
-        "unread_sockets": unread_sockets(),
+        "unread_sockets": guarded(notes, "/proc/net/tcp", lambda: unread_sockets(notes), None),
     }
 
 
-def unread_sockets(seconds=0.2, lines=100000):
+def uptime():
+    """Returns the seconds since boot; raises OSError and ValueError."""
+    text = read("/proc/uptime", 64)
+    seconds = float(text.split()[0] if text.strip() else "nan")
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise ValueError("no number of seconds")
+    return seconds
+
+
+def unread_sockets(notes, seconds=0.2, lines=100000):
     """Returns how many TCP sockets of this host hold unread data, None where that cannot be read.
 
     Counts and bytes only: neither address nor port is looked at. Bounded in time and in lines (`partial`).
@@ -342,59 +417,88 @@ def unread_sockets(seconds=0.2, lines=100000):
     end, result = now() + seconds, {"sockets": 0, "bytes": 0, "scanned": 0, "partial": False}
     opened = 0
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        number = 0
         try:
-            table = open(path, "rb")
-        except ERRORS:
-            continue
-        opened += 1
-        with table:
-            table.readline()  # the heading
-            for line in table:
+            for line in lines_of(path):
+                number += 1
+                if number == 1 and b"local_address" in line:
+                    continue
                 if result["scanned"] >= lines or (result["scanned"] % 256 == 0 and now() > end):
                     result["partial"] = True
                     return result
                 fields = line.split(None, 5)
-                if len(fields) < 5 or not 1 <= int(fields[3], 16) <= CLOSE_WAIT:
+                state, unread = count_of(fields[3], 16), count_of(fields[4].partition(b":")[2], 16, 0xFFFFFFFF)
+                if not 1 <= state <= CLOSE_WAIT:
                     continue
                 result["scanned"] += 1
-                unread = int(fields[4].partition(b":")[2], 16)
                 if unread:
                     result["sockets"] += 1
                     result["bytes"] += unread
+            if not number:
+                raise ValueError("empty")
+            opened += 1
+        except ERRORS as e:
+            if path != "/proc/net/tcp6" or number_of(e) not in ABSENT:  # without IPv6 there is no tcp6
+                notes.append("%s cannot be read: %s" % (path, name_of(e)))
+        except (IndexError, ValueError):
+            notes.append("%s lists no sockets: line %d is not as Linux writes it" % (path, max(1, number)))
+            result["partial"] = True
     return result if opened else None
 
 
 class Counters(object):
-    """The kernel's TCP counters of the namespace that this was made in. Columns vary by kernel: parsed by name."""
+    """The kernel's TCP counters of the namespace that this was made in. Columns vary by kernel: parsed by name.
 
-    def __init__(self, names):
+    `notes` are told which file has no number for a counter that it names; such a counter is unknown, and not 0.
+    """
+
+    def __init__(self, names, notes=None):
         self.names = frozenset(names)
+        self.notes = [] if notes is None else notes
         self.columns = {}
         self.files = []
         for path in ("/proc/net/netstat", "/proc/net/snmp"):
             try:
-                self.files.append(os.open(path, os.O_RDONLY))
-            except ERRORS:
-                pass
+                self.files.append((path, os.open(path, os.O_RDONLY | os.O_NONBLOCK)))
+            except ERRORS as e:
+                self.notes.append("%s cannot be read: %s" % (path, name_of(e)))
 
     def read(self):
         """Returns the counters by name, None where /proc tells none."""
         found = {}
-        for fd in self.files:
-            os.lseek(fd, 0, os.SEEK_SET)
-            lines = os.read(fd, 65536).split(b"\n")
-            for heading, values in zip(lines[0::2], lines[1::2]):
-                if heading.startswith((b"TcpExt:", b"Tcp:", b"MPTcpExt:")):
-                    if heading not in self.columns:
-                        names = heading.decode("ascii", "replace").split()
-                        self.columns[heading] = [(i, n) for i, n in enumerate(names) if n in self.names]
-                    values = values.split()
-                    for i, name in self.columns[heading]:
-                        found[name] = int(values[i])
+        for path, fd in self.files:
+            try:
+                os.lseek(fd, 0, os.SEEK_SET)
+                lines = os.read(fd, 65536).split(b"\n")[:-1]  # the last is empty, or was cut
+            except ERRORS as e:
+                lines, missing = [], [name_of(e)]
+            else:
+                missing = [] if any(line.startswith(HEADINGS) for line in lines) else ["any counter"]
+            for heading, values in zip(lines, lines[1:] + [b""]):
+                if heading.startswith(HEADINGS):
+                    missing += self.take(heading, values.split(), found)
+            if missing and len(self.notes) < 20:
+                self.notes.append(("%s has no number for: %s" % (path, ", ".join(missing)))[:1000])
         return found or None
 
+    def take(self, heading, values, found):
+        """Adds the counters of one heading and the line below it to `found`; returns the names without a number."""
+        if heading not in self.columns:
+            names = heading.decode("ascii", "replace").split()
+            self.columns[heading] = [(i, n) for i, n in enumerate(names) if n in self.names]
+        if not self.columns[heading]:  # the line with the values
+            return []
+        missing = []
+        same = values[:1] == heading.split(None, 1)[:1]
+        for i, name in self.columns[heading]:
+            try:
+                found[name] = count_of(values[i] if same else b"")
+            except (IndexError, ValueError):
+                missing.append(name)
+        return missing
+
     def close(self):
-        for fd in self.files:
+        for _, fd in self.files:
             os.close(fd)
         self.files = []
 
@@ -597,7 +701,7 @@ def copy_settings(host_values, sysctls):
             continue  # one value for the whole machine, or nothing to do
         try:
             write(path_of(key), wanted)
-        except ERRORS as e:
+        except ERRORS + (ValueError,) as e:
             failed.append("%s (%s)" % (key, name_of(e)))
             continue
         if read_sysctl(key)[0] != wanted:
@@ -806,7 +910,7 @@ def trace_of(packets, client, client_side, began):
             first[mine] = p.seq
         seq = 0 if syn else (p.seq - first.get(mine, p.seq)) & 0xFFFFFFFF
         ack = (p.ack - first.get(not mine, p.ack)) & 0xFFFFFFFF if p.bits & 0x10 else 0
-        rows.append((int((p.at - began) * 1e6), client_side if mine else other(client_side), flags_of(p.bits), seq, ack,
+        rows.append((micros(p.at - began), client_side if mine else other(client_side), flags_of(p.bits), seq, ack,
                      p.length, p.urgent, p.options))
     omitted = len(rows) - MAX_TRACE
     if omitted <= 0:
@@ -819,6 +923,11 @@ def trace_of(packets, client, client_side, began):
     if len(rows) > MAX_TRACE:
         rows = rows[:MAX_TRACE // 2] + rows[-(MAX_TRACE // 2):]
     return rows, len(packets) - len(rows)
+
+
+def micros(seconds):
+    """Returns whole microseconds, bounded: somebody may set the clock during a trial."""
+    return max(-MAX_MICROS, min(MAX_MICROS, int(seconds * 1e6)))
 
 
 def other(side):
@@ -1083,7 +1192,7 @@ class Trial(object):
         try:
             try:
                 for i, step in enumerate(self.steps):
-                    self.marks.append((int((time.time() - self.began) * 1e6), i))
+                    self.marks.append((micros(time.time() - self.began), i))
                     self.step(i, step)
             except (Failed,) + ERRORS as e:
                 if number_of(e) in SCARCE:
@@ -1275,6 +1384,8 @@ class Trial(object):
             return None
         info = self.info("peer")
         state = ord(info[0:1]) if info else None
+        if state is not None and state > MAX_STATE:
+            state = None
         bits = polled(sock, select.POLLIN | select.POLLPRI | select.POLLOUT | POLLRDHUP, 0)
         poll = [name for bit, name in ((select.POLLIN, "IN"), (select.POLLPRI, "PRI"), (select.POLLOUT, "OUT"),
                                        (select.POLLERR, "ERR"), (select.POLLHUP, "HUP"), (POLLRDHUP, "RDHUP"))
@@ -1312,8 +1423,9 @@ class Trial(object):
             lost = lab.capture.lost()
             wire, omitted = trace_of(self.packets, self.client, self.client_side, self.began)
         moved = None
-        if before is not None and after is not None:
-            moved = dict((n, after[n] - before.get(n, 0)) for n in after if after[n] > before.get(n, 0))
+        if before and after and all(n in before and n in after for n in NEEDED):
+            grown = ((n, after[n] - before[n]) for n in after if n in before)
+            moved = dict((n, min(by, 0xFFFFFFFF)) for n, by in grown if by > 0)
         amounts = {}
         for side in SIDES:
             amounts[side + " sent"], amounts[side + " received"] = self.sent[side], self.received[side]
@@ -1353,7 +1465,10 @@ def rx_queue(sock):
     for line in table.split("\n")[1:]:
         fields = line.split(None, 5)
         if len(fields) > 4 and fields[1].endswith(here) and fields[2].endswith(there):
-            return int(fields[4].partition(":")[2], 16)
+            try:
+                return count_of(fields[4].partition(":")[2], 16, 0xFFFFFFFF)
+            except ValueError:
+                return None
     return None
 
 
@@ -1382,6 +1497,8 @@ class Diagnosis(object):
         if not polled(self.sock, select.POLLIN, PATIENCE):
             raise OSError(errno.ETIMEDOUT, "netlink")
         answer = self.sock.recv(4096)
+        if len(answer) < 20:
+            raise OSError(errno.EBADMSG, "sock_diag")
         if struct.unpack_from("=H", answer, 4)[0] == 2:  # NLMSG_ERROR, 0 is the ACK
             number = -struct.unpack_from("=i", answer, 16)[0]
             if number:
@@ -1390,7 +1507,10 @@ class Diagnosis(object):
 
     def rx_queue(self, sock):
         """Returns idiag_rqueue: what was received and not read, with a lone urgent byte."""
-        return struct.unpack_from("=I", self.request(self.ASK, sock), 16 + 4 + 48 + 4)[0]
+        answer = self.request(self.ASK, sock)
+        if len(answer) < 76:
+            raise OSError(errno.EBADMSG, "sock_diag")
+        return struct.unpack_from("=I", answer, 16 + 4 + 48 + 4)[0]
 
 
 # ---- the verbs: one function each, called with the trial, the actor and the step's other words ---------------------
@@ -1437,7 +1557,7 @@ def connect(t, actor, how, size=0):
 def connect_with_data(t, actor, client, size):
     """Connects by TCP Fast Open; the bits that it needs without a cookie are 1 and 4 here, 2 and 512 at the server."""
     value = read_sysctl("net.ipv4.tcp_fastopen")[0]
-    if value is None or int(value) & 0x207 != 0x207:
+    if value is None or not value.isdigit() or int(value) & 0x207 != 0x207:
         raise NotHere("needs net.ipv4.tcp_fastopen 519; it is %s" % value)
     client.sendto(PATTERN[:size], MSG_FASTOPEN | MSG_NOSIGNAL, t.listener.getsockname()[:2])
     t.sent[actor] += size
@@ -1483,7 +1603,8 @@ def send(t, actor, size, flags=0):
                     raise Failed("blocked after %d of %d bytes" % (size - left, size))
                 continue
             if t.ended and actor == "peer":  # not a failure of the trial but what the peer learns of the end
-                t.peer_recv.append("send: " + name_of(e))
+                if len(t.peer_recv) < 10:  # a reply has room for 16, and recv comes later
+                    t.peer_recv.append("send: " + name_of(e))
                 return
             raise
         left -= done
@@ -1854,7 +1975,7 @@ def main(call, program):
     fill_in(call, reply, reply.pop("reason", "") or OUT_OF_TIME)
     used = os.times()
     reply["cpu_s"] = sum(used[:4])
-    reply["elapsed_s"] = max(0.0, time.time() - started)
+    reply["elapsed_s"] = max(0.0, min(MAX_SECONDS, time.time() - started))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     say("\n" + MARK + json_of(reply) + "\n")
 
