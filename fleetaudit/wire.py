@@ -10,6 +10,8 @@ What goes: `COMMAND` as the command; on stdin the program as a string, its execu
     exec(compile(PROGRAM, "fleetaudit-probe", "exec"))
     main({'protocol': 1, …}, PROGRAM)
 
+The call carries a digest of itself, and the reply brings it back: so a reply answers one call and no other.
+
 What comes: anything, and among it first `fleetaudit-shell/1 UID NAME` of the shell that looks for an interpreter, which
 only tells that, and as whom, the command itself runs; and then exactly one line `fleetaudit-probe/1 {json of Reply}`.
 """
@@ -17,6 +19,7 @@ only tells that, and as whom, the command itself runs; and then exactly one line
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.resources
 import re
 from collections import Counter
@@ -26,6 +29,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from . import __version__
 from .errors import ReplyError
 from .model import (
     Audited,
@@ -110,9 +114,12 @@ class RawObservation(Frozen, frozen=True, kw_only=True):
 
 class Reply(Frozen, frozen=True, kw_only=True):
     """All that a probe says. `isolation_note` says why it is "host" although a namespace was allowed. `notes` are
-    sentences about the whole run (settings that could not be copied into the namespace, the alarm that rang)."""
+    sentences about the whole run (settings that could not be copied into the namespace, the alarm that rang).
+    `fleetaudit` and `digest` are the call's own, echoed: the version that made it, and what it asked."""
 
     protocol: Literal[1]
+    fleetaudit: Word = ""
+    digest: Word = ""
     kernel: Kernel
     os: Os
     python: Word
@@ -138,9 +145,22 @@ def program() -> str:
 
 def request(plan: HostPlan, *, deadline_s: float) -> bytes:
     """Returns what goes to the interpreter's stdin for one host; `deadline_s` is when the probe's own alarm rings."""
-    call: dict[str, Any] = {
+    asked = _asked(plan)
+    echoed = {"fleetaudit": __version__, "digest": _digest(asked)}
+    return script({**asked, **echoed, "deadline": round(deadline_s, 1)})
+
+
+def digest_of(plan: HostPlan) -> str:
+    """Returns the digest of the call that a host of this plan gets: the program, and all that it is asked.
+
+    Names, groups and the deadline are not part of it, so hosts that are asked the same share one digest.
+    """
+    return _digest(_asked(plan))
+
+
+def _asked(plan: HostPlan) -> dict[str, Any]:
+    return {
         "protocol": PROTOCOL,
-        "deadline": round(deadline_s, 1),
         "isolation": plan.isolation,
         "sysctls": list(plan.sysctls_collect),
         "scenarios": [
@@ -153,7 +173,15 @@ def request(plan: HostPlan, *, deadline_s: float) -> bytes:
             for s in plan.scenarios
         ],
     }
-    return script(call)
+
+
+def _digest(asked: dict[str, Any]) -> str:
+    return hashlib.sha256((_program_digest() + repr(asked)).encode("utf-8")).hexdigest()[:32]
+
+
+@functools.cache
+def _program_digest() -> str:
+    return hashlib.sha256(program().encode("ascii")).hexdigest()
 
 
 def script(call: dict[str, Any]) -> bytes:
@@ -183,7 +211,23 @@ def decode(
         reply = reply_of(stdout)
     except ReplyError as e:
         raise _explained(e, stderr, exit_status, cut) from e
+    _refuse_another_call(plan, reply)
     return audited(plan, reply)
+
+
+def _refuse_another_call(plan: HostPlan, reply: Reply) -> None:
+    """Raises `ReplyError` where the reply answers another call than this plan's, such as an old reply sent again."""
+    if reply.digest == digest_of(plan):
+        return
+    if not reply.digest:
+        raise ReplyError("the reply does not say which call it answers")
+    if reply.fleetaudit != __version__:
+        made_by = f"fleetaudit {reply.fleetaudit[:40]}" if reply.fleetaudit else "an unknown version of fleetaudit"
+        raise ReplyError(f"the reply answers a call of {made_by}, and this is fleetaudit {__version__}")
+    raise ReplyError(
+        "the reply answers another call: other scenarios, sysctls or isolation, or another text of the program; "
+        "was it made with other playbooks?"
+    )
 
 
 def reply_of(stdout: bytes) -> Reply:

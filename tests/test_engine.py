@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -38,7 +40,7 @@ Behaviour = Callable[[SshTarget, int, Deadline], Output]
 
 
 def reply(release: str = "6.12.0") -> Output:
-    """What a probe that was asked no scenario answers."""
+    """What a probe that was asked no scenario answers; `to_call` makes it the answer to a call."""
     said = wire.Reply(
         protocol=1,
         kernel=Kernel(release=release, version="#1", machine="x86_64"),
@@ -51,6 +53,12 @@ def reply(release: str = "6.12.0") -> Output:
         elapsed_s=0.1,
     )
     return Output(stdout=b"motd\n" + wire.MARK + msgspec.json.encode(said) + b"\n", stderr=b"", exit_status=0)
+
+
+def to_call(stdin: bytes, output: Output) -> Output:
+    """Returns a reply as the answer to the call in `stdin`, whose digest it brings back."""
+    (digest,) = re.findall(rb"'digest': '([0-9a-f]{32})'", stdin[stdin.rindex(b"\nmain(") :])
+    return dataclasses.replace(output, stdout=output.stdout.replace(b'"digest":""', b'"digest":"%s"' % digest))
 
 
 class FakeTransport:
@@ -74,7 +82,8 @@ class FakeTransport:
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             behaviour = self.behaviours.get(target.address)
-            return behaviour(target, self.attempts[target.address], deadline) if behaviour else reply()
+            output = behaviour(target, self.attempts[target.address], deadline) if behaviour else reply()
+            return to_call(stdin, output)
         finally:
             with self._lock:
                 self._at_once -= 1
@@ -392,7 +401,7 @@ def test_a_stop_does_not_wait_for_a_transport_that_ignores_it() -> None:
 
     started = time.monotonic()
     try:
-        outcome, _ = run_plan(plan_of("a", "b"), FakeTransport({"a": stuck}).run, FAST, stop)
+        outcome, _ = run_plan(plan_of("a", "b"), FakeTransport({"a": stuck, "b": stuck}).run, FAST, stop)
     finally:
         release.set()
     assert time.monotonic() - started < 5

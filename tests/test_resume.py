@@ -27,10 +27,10 @@ FAKE = """
 import sys, time
 from fleetaudit.cli import main
 from fleetaudit.transport import dispatch
-from tests.test_engine import reply
+from tests.test_engine import reply, to_call
 def run(self, target, command, stdin, deadline, limits):
     time.sleep(0.002)
-    return reply()
+    return to_call(stdin, reply())
 dispatch.Transports.run = run
 main(sys.argv[1:])
 """

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit import wire
+from fleetaudit import __version__, wire
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import Audited, Ending, Family, HostPlan, Isolation, LocalTarget, PeerWitness, Scenario, Step
 from fleetaudit.steps import parse_step
@@ -68,6 +68,7 @@ FINISHED = trial(wired("F."), SAW_FIN, {})
 def reply(*observations: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "protocol": 1,
+        "digest": "DIGEST",
         "kernel": {"release": "6.12.43", "version": "#1 SMP", "machine": "x86_64"},
         "os": {"id": "debian", "version_id": "13", "pretty_name": "Debian"},
         "python": "3.11.2 CPython",
@@ -85,6 +86,11 @@ def saw(name: str, *trials: dict[str, Any], family: str = "ipv4", **more: Any) -
 
 def line(body: Any) -> bytes:
     return wire.MARK + json.dumps(body).encode("ascii") + b"\n"
+
+
+def decode(asked: HostPlan, stdout: bytes, *more: Any) -> Audited:
+    """Returns what a host says that answers the call it got."""
+    return wire.decode(asked, stdout.replace(b"DIGEST", wire.digest_of(asked).encode()), *more)
 
 
 def decide(
@@ -133,7 +139,7 @@ def test_a_request_cut_anywhere_never_calls() -> None:
 
 def test_noise_around_the_result_line_is_ignored() -> None:
     noisy = b"Welcome to \xff\xfe host\r\n$ echo\n" + line(reply(saw("unread-close", RESET))) + b"logout\n"
-    assert wire.decode(plan(UNREAD), noisy).observations[0].ending == "RST"
+    assert decode(plan(UNREAD), noisy).observations[0].ending == "RST"
 
 
 @pytest.mark.parametrize(
@@ -159,20 +165,20 @@ def test_noise_around_the_result_line_is_ignored() -> None:
 )
 def test_what_is_no_reply_is_refused_in_words(stdout: bytes, status: int, stage: str, words: str) -> None:
     with pytest.raises(ReplyError) as caught:
-        wire.decode(plan(UNREAD, DRAINED), stdout, b"", status)
+        decode(plan(UNREAD, DRAINED), stdout, b"", status)
     assert caught.value.stage == stage
     assert words in caught.value.reason
 
 
 def test_cut_output_is_said_to_be_cut() -> None:
     with pytest.raises(ReplyError, match="more on stdout than is read"):
-        wire.decode(plan(UNREAD), b"x" * 100, b"", None, "stdout")
+        decode(plan(UNREAD), b"x" * 100, b"", None, "stdout")
 
 
 @given(st.binary(max_size=400), st.sampled_from([b"", wire.MARK, wire.MARK + b"{"]))
 def test_hostile_bytes_give_a_reply_error_and_never_another_exception(noise: bytes, start: bytes) -> None:
     with pytest.raises(ReplyError):
-        wire.decode(plan(UNREAD), start + noise)
+        decode(plan(UNREAD), start + noise)
 
 
 @given(
@@ -183,7 +189,44 @@ def test_hostile_bytes_give_a_reply_error_and_never_another_exception(noise: byt
 )
 def test_hostile_json_gives_a_reply_error_and_never_another_exception(body: Any) -> None:
     with pytest.raises(ReplyError):
-        wire.decode(plan(UNREAD), line({**reply(), "observations": body} if body != [] else body))
+        decode(plan(UNREAD), line({**reply(), "observations": body} if body != [] else body))
+
+
+# ---- back: which call a reply answers
+
+
+def test_a_reply_answers_its_own_call_and_no_other() -> None:
+    asked = plan(UNREAD, DRAINED)
+    body = reply(saw("unread-close", RESET), saw("drained-close", FINISHED), digest=wire.digest_of(asked))
+    assert wire.decode(asked, line(body)).observations[0].ending == "RST"
+    other_steps = msgspec.structs.replace(UNREAD, steps=(parse_step("peer sends 6 bytes"), parse_step("closer closes")))
+    for other in (
+        plan(other_steps, DRAINED),
+        plan(UNREAD, DRAINED, trials=4),
+        plan(UNREAD, DRAINED, isolation="host"),
+        msgspec.structs.replace(asked, sysctls_collect=("net.ipv4.tcp_fin_timeout",)),
+    ):
+        with pytest.raises(ReplyError, match="answers another call") as caught:
+            wire.decode(other, line({**body, "fleetaudit": __version__}))
+        assert caught.value.stage == "decode"
+    with pytest.raises(ReplyError, match="does not say which call"):
+        wire.decode(asked, line({**body, "digest": ""}))
+
+
+def test_a_reply_to_another_version_names_it() -> None:
+    body = reply(saw("unread-close", RESET), digest="0" * 32)
+    with pytest.raises(ReplyError, match=f"fleetaudit 0.0.1, and this is fleetaudit {__version__}"):
+        wire.decode(plan(UNREAD), line({**body, "fleetaudit": "0.0.1"}))
+    with pytest.raises(ReplyError, match="an unknown version"):
+        wire.decode(plan(UNREAD), line(body))
+
+
+def test_hosts_that_are_asked_the_same_share_one_digest_whatever_their_names_and_deadlines() -> None:
+    one = plan(UNREAD)
+    other = msgspec.structs.replace(one, name="db-1", groups=("db",))
+    assert wire.digest_of(one) == wire.digest_of(other)
+    for deadline in (1.0, 60.0):
+        assert wire.digest_of(one).encode() in wire.request(other, deadline_s=deadline)
 
 
 # ---- back: what three witnesses add up to
@@ -240,7 +283,7 @@ def test_a_lossy_capture_is_no_witness() -> None:
 
 
 def test_a_lossy_capture_is_said_to_be_one_also_where_the_peer_tells_the_ending() -> None:
-    seen = wire.decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "wire_lost": 4})))).observations[0]
+    seen = decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "wire_lost": 4})))).observations[0]
     assert seen.ending == "RST"
     assert "4 packets found no room" in seen.evidence.wire_note
 
@@ -275,7 +318,7 @@ def test_over_af_unix_the_peer_alone_tells() -> None:
 
 
 def test_trials_that_disagree_are_shown_as_such_with_the_odd_one_as_evidence() -> None:
-    got = wire.decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "count": 2}, {**FINISHED, "count": 1}))))
+    got = decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "count": 2}, {**FINISHED, "count": 1}))))
     seen = got.observations[0]
     assert (seen.ending, seen.endings, seen.trials) == ("inconclusive", {"FIN": 1, "RST": 2}, 3)
     assert "RST ×2, FIN ×1" in seen.reason
@@ -284,19 +327,19 @@ def test_trials_that_disagree_are_shown_as_such_with_the_odd_one_as_evidence() -
 
 
 def test_fewer_trials_than_asked_are_said() -> None:
-    seen = wire.decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "count": 1})))).observations[0]
+    seen = decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "count": 1})))).observations[0]
     assert (seen.ending, seen.reason) == ("RST", "1 of 3 trials ran")
 
 
 def test_what_was_asked_and_not_answered_is_inconclusive_rather_than_missing() -> None:
-    got = wire.decode(plan(UNREAD, DRAINED), line(reply(saw("drained-close", FINISHED))))
+    got = decode(plan(UNREAD, DRAINED), line(reply(saw("drained-close", FINISHED))))
     assert {o.scenario: o.ending for o in got.observations} == {"unread-close": "inconclusive", "drained-close": "FIN"}
 
 
 def test_what_a_host_lacks_is_not_run_and_what_failed_on_it_is_inconclusive() -> None:
     drained = saw("drained-close", FINISHED)
-    lacks = wire.decode(plan(UNREAD, DRAINED), line(reply(drained, saw("unread-close", not_run="no MPTCP"))))
-    fails = wire.decode(
+    lacks = decode(plan(UNREAD, DRAINED), line(reply(drained, saw("unread-close", not_run="no MPTCP"))))
+    fails = decode(
         plan(UNREAD, DRAINED), line(reply(drained, saw("unread-close", not_run="time ran out", failed=True)))
     )
     assert [o.ending for o in lacks.observations] == ["not run", "FIN"]
@@ -308,7 +351,7 @@ def test_what_a_host_lacks_is_not_run_and_what_failed_on_it_is_inconclusive() ->
 def test_a_host_on_which_nothing_ran_is_not_audited() -> None:
     for observations in ([], [saw("unread-close", not_run="time ran out", failed=True)]):
         with pytest.raises(ReplyError, match="no scenario ran") as caught:
-            wire.decode(plan(UNREAD, DRAINED), line(reply(*observations)))
+            decode(plan(UNREAD, DRAINED), line(reply(*observations)))
         assert caught.value.stage == "execute"
 
 
@@ -332,7 +375,7 @@ def test_a_capture_without_the_beginning_is_no_witness() -> None:
 
 
 def test_counters_that_could_not_be_read_are_said() -> None:
-    got = wire.decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "kernel": None}))))
+    got = decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "kernel": None}))))
     assert any("counters could not be read" in note for note in got.notes)
 
 
@@ -353,7 +396,7 @@ def test_in_the_hosts_namespace_a_failed_reset_is_ours_only_where_the_counters_f
 
 
 def test_a_failed_control_voids_every_verdict_and_keeps_what_was_seen() -> None:
-    got = wire.decode(plan(UNREAD, DRAINED), line(reply(saw("unread-close", RESET), saw("drained-close", RESET))))
+    got = decode(plan(UNREAD, DRAINED), line(reply(saw("unread-close", RESET), saw("drained-close", RESET))))
     assert "drained-close over ipv4 ended RST where it must end FIN" in got.void
     assert {o.ending for o in got.observations} == {"inconclusive"}
     assert got.observations[0].endings == {"RST": 3}
@@ -364,7 +407,7 @@ def test_however_many_controls_fail_the_words_stay_short_enough_to_be_read_back(
     many = [scenario(f"s{i}", "RST", control=f"c{i}") for i in range(200)]
     twins = [scenario(f"c{i}", "FIN") for i in range(200)]
     failed = [saw(f"{kind}{i}", {**RESET, "error": "x" * 4000}) for i in range(200) for kind in "cs"]
-    got = wire.decode(plan(*many, *twins), line(reply(*failed)))
+    got = decode(plan(*many, *twins), line(reply(*failed)))
     assert "and 197 more controls" in got.void
     assert msgspec.json.decode(msgspec.json.encode(got), type=Audited) == got
 
@@ -372,9 +415,7 @@ def test_however_many_controls_fail_the_words_stay_short_enough_to_be_read_back(
 def test_a_failed_positive_control_voids_although_no_scenario_names_it() -> None:
     linger = scenario("zero-linger-close", "RST")
     assert linger.positive
-    got = wire.decode(
-        plan(linger, DRAINED), line(reply(saw("zero-linger-close", FINISHED), saw("drained-close", FINISHED)))
-    )
+    got = decode(plan(linger, DRAINED), line(reply(saw("zero-linger-close", FINISHED), saw("drained-close", FINISHED))))
     assert "zero-linger-close over ipv4 ended FIN where it must end RST" in got.void
 
 
@@ -385,13 +426,13 @@ def test_over_mptcp_a_data_fin_is_the_fin() -> None:
 
 
 def test_an_expectation_that_is_not_met_voids_nothing_where_it_is_no_control() -> None:
-    got = wire.decode(plan(UNREAD, DRAINED), line(reply(saw("unread-close", FINISHED), saw("drained-close", FINISHED))))
+    got = decode(plan(UNREAD, DRAINED), line(reply(saw("unread-close", FINISHED), saw("drained-close", FINISHED))))
     assert got.void == ""
     assert got.observations[0].ending == "FIN"
 
 
 def test_without_its_control_a_verdict_is_inconclusive() -> None:
-    got = wire.decode(
+    got = decode(
         plan(UNREAD, DRAINED), line(reply(saw("unread-close", RESET), saw("drained-close", not_run="IPv4 is off")))
     )
     assert got.observations[0].ending == "inconclusive"

@@ -1,21 +1,48 @@
-"""`fleetaudit merge`: several runs, such as the shards of a fleet, become one run of an output folder."""
+"""`fleetaudit merge`: makes one run of several, and of replies that were fetched by other means."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import InputError, NothingToDoError, UsageError
 from . import clock, outputs, screen, words
 
+if TYPE_CHECKING:
+    from ..model import AuditRun, HostResult, Plan
 
-@click.command(short_help="Make one run of several.")
-@click.argument("run_paths", metavar="RUN...", type=words.RunPath(), nargs=-1, required=True)
+BUG = 1
+
+
+@click.command(short_help="Make one run of several, or of replies fetched by other means.")
+@click.argument("paths", metavar="RUN|REPLY...", type=words.RunPath(), nargs=-1, required=True)
+@click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Of the replies, as in probe.")
+@click.option(
+    "-i", "--inventory", "inventories", metavar="INVENTORY", multiple=True, help="The hosts that must have a reply."
+)
+@click.option("-l", "--limit", metavar="PATTERN", help="Only these hosts of the inventory.")
+@click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted.")
 @click.option("-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports.")
 @click.option("--format", "formats", metavar="LIST", default="html", show_default=True, help="As in run.")
 @click.option("--fail-on", metavar="LIST", default="warning", show_default=True, help="As in run.")
-def merge(run_paths: tuple[Path, ...], output_dir: str | None, formats: str, fail_on: str) -> int:
-    """Writes one run with the hosts of each RUN, a run's folder or its run.json.
+def merge(
+    paths: tuple[Path, ...],
+    playbooks: tuple[str, ...],
+    inventories: tuple[str, ...],
+    limit: str | None,
+    vault_password_file: str | None,
+    output_dir: str | None,
+    formats: str,
+    fail_on: str,
+) -> int:
+    """Writes one run with the hosts of all RUNs and all REPLYs.
+
+    RUN is a run's folder or its run.json. REPLY is a file with the output of the program that `fleetaudit probe`
+    prints, named after its host (web7, web7.reply or web7.txt), or a folder of such files. The playbooks must be those
+    that the program was made with. With -i, a host without a reply is in the run as not audited.
 
     A host in two of them is an error that names it. The exit status is as of one run of them all.
     """
@@ -23,26 +50,24 @@ def merge(run_paths: tuple[Path, ...], output_dir: str | None, formats: str, fai
 
     from .. import archive
     from ..compare import compare
-    from ..errors import InputError
-    from ..folding import fold
     from .joined import join
+    from .replies import apart
     from .run import status_of
 
     wanted, grave = (
         words.comma_list(formats, words.RUN_FORMATS, "--format"),
         words.comma_list(fail_on, words.FAIL_ON, "--fail-on"),
     )
+    if limit is not None and not inventories:
+        raise UsageError("-l selects hosts of an inventory: name it with -i")
     output = words.output_folder(output_dir)
+    run_paths, files = apart(paths)
     runs = [(path, archive.read_run(path)) for path in run_paths]
-    seen = dict[str, Path]()
-    for path, run in runs:
-        if twice := [host.name for host in run.hosts if host.name in seen]:
-            raise InputError(
-                f"also in {seen[twice[0]]}: {', '.join(fold(twice).ranges)}",
-                source=str(path),
-                hint="leave one of the two runs out, or audit each host in one",
-            )
-        seen.update((host.name, path) for host in run.hosts)
+    bugs = 0
+    if files or inventories:
+        from_replies, bugs = _run_of(files, playbooks, inventories, limit, vault_password_file)
+        runs.append((files[0].parent if files else Path(inventories[0]), from_replies))
+    _refuse_twice(runs)
     whole = join(runs)
     with archive.locked(output), archive.create(output, clock.now()) as folder:
         whole = msgspec.structs.replace(whole, run=msgspec.structs.replace(whole.run, id=folder.id))
@@ -55,4 +80,62 @@ def merge(run_paths: tuple[Path, ...], output_dir: str | None, formats: str, fai
     from ..report.terminal import summary
 
     screen.out(f"{summary(comparison, width=screen.width())}\nReport: {reports[0]}\n")
+    if bugs:
+        screen.tell(f"{bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")
+        return BUG
     return status_of(whole, grave)
+
+
+def _refuse_twice(runs: Iterable[tuple[Path, AuditRun]]) -> None:
+    from ..folding import fold
+
+    seen = dict[str, Path]()
+    for path, run in runs:
+        if twice := [host.name for host in run.hosts if host.name in seen]:
+            raise InputError(
+                f"also in {seen[twice[0]]}: {', '.join(fold(twice).ranges)}",
+                source=str(path),
+                hint="leave one of the two out, or audit each host once",
+            )
+        seen.update((host.name, path) for host in run.hosts)
+
+
+def _run_of(
+    files: list[Path],
+    playbooks: tuple[str, ...],
+    inventories: tuple[str, ...],
+    limit: str | None,
+    vault_password_file: str | None,
+) -> tuple[AuditRun, int]:
+    """Returns the run that the replies in `files` make, and how many of its hosts a bug of ours cost."""
+    from . import replies
+
+    plan, found = _planned(files, playbooks, inventories, limit, vault_password_file)
+    call = replies.Call(
+        playbooks=playbooks, inventories=inventories, folder=files[0].parent if files else Path("replies")
+    )
+    hosts: tuple[HostResult, ...]
+    hosts, bugs = replies.audited(plan, found, call)
+    return replies.run_of_replies(plan, hosts, inventory=inventories, limit=limit), bugs
+
+
+def _planned(
+    files: list[Path],
+    playbooks: tuple[str, ...],
+    inventories: tuple[str, ...],
+    limit: str | None,
+    vault_password_file: str | None,
+) -> tuple[Plan, dict[str, Path]]:
+    """Returns what the hosts were asked, and the file of each host that has one."""
+    from . import replies
+    from .planning import inventory_of, plan_by_hand
+
+    if inventories:
+        inventory = inventory_of(inventories, vault_password_file, tell=screen.tell).inventory
+        plan = plan_by_hand(inventory, playbooks, limit)
+        return plan, replies.by_host(files, (host.name for host in plan.hosts))
+    found = replies.by_host(files, None)
+    try:
+        return plan_by_hand(replies.inventory_of_names(found), playbooks, None), found
+    except NothingToDoError as e:  # a play is for a group, and a file's name tells no group
+        raise NothingToDoError(f"{e}\n  name the inventory that has it:  -i INVENTORY") from e

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..inventory.layered import above
 from ..inventory.patterns import select
 from ..inventory.settings import Settings, load_settings
 from ..inventory.vault import Vault, load_vault
-from ..model import Inventory, NotAudited, Plan, Playbook, ScenarioRow, Secret
+from ..model import Inventory, LocalTarget, NotAudited, Plan, Playbook, ScenarioRow, Secret
 from ..plan import make_plan
 from ..playbook import load_playbook
 from .passwords import in_file
@@ -94,7 +95,7 @@ def plan_of(
             password=options.password or _in_file(settings, "connection_password_file"),
             become_password=options.become_password or _in_file(settings, "become_password_file"),
         )
-    selected = select(inventory, limit) if limit is not None else tuple(host.name for host in inventory.hosts)
+    selected = _selected(inventory, limit)
     chosen = set(selected)
     targets = {host.name: target_of(host, options, inventory) for host in inventory.hosts if host.name in chosen}
     return make_plan(
@@ -106,6 +107,32 @@ def plan_of(
         tags=tags,
         skip_tags=skip_tags,
     )
+
+
+def plan_by_hand(inventory: Inventory, playbooks: Sequence[str], limit: str | None) -> Plan:
+    """Returns what the hosts are asked whose probe is run by other means than a connection of ours.
+
+    How a host is reached is not looked at: the target of each host that a play matches is a `LocalTarget`.
+    """
+    selected = _selected(inventory, limit)
+    return make_plan(
+        inventory,
+        playbooks_of(playbooks),
+        targets=dict.fromkeys(selected, LocalTarget()),
+        selected=selected,
+        select=lambda pattern: select(inventory, pattern),
+    )
+
+
+def _selected(inventory: Inventory, limit: str | None) -> Sequence[str]:
+    if limit is None:
+        return tuple(host.name for host in inventory.hosts)
+    return select(inventory, limit)
+
+
+def controller() -> str:
+    """Returns this machine's Python and kernel, as run.json names the controller."""
+    return f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
 
 
 def _in_file(settings: Settings, name: str) -> Secret | None:

@@ -6,36 +6,93 @@ import re
 import shlex
 
 import click
+from click.core import ParameterSource
 
-from . import screen
+from ..errors import NothingToDoError, UsageError
+from . import screen, words
 
 DEADLINE_S = 60.0
 
 
 @click.command(short_help="Print the program that runs on the hosts.")
+@click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
 @click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
-@click.option("--command", is_flag=True, help="Instead: the one command line that a host runs, for authorized_keys.")
-@click.option("--sudoers", metavar="USER", help="Instead: the line of sudoers that lets USER run it as root.")
-def probe(playbooks: tuple[str, ...], command: bool, sudoers: str | None) -> None:
-    """Prints the program with the playbook's scenarios as its call, exactly as a host gets it on stdin.
+@click.option("-l", "--limit", metavar="PATTERN", help="The hosts of the inventory that it is for. Default: all.")
+@click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted.")
+@click.option("--command", is_flag=True, help="Print the command line that a host runs instead, for authorized_keys.")
+@click.option("--sudoers", metavar="USER", help="Print the line of sudoers that lets USER run it as root instead.")
+def probe(
+    inventories: tuple[str, ...],
+    playbooks: tuple[str, ...],
+    limit: str | None,
+    vault_password_file: str | None,
+    command: bool,
+    sudoers: str | None,
+) -> None:
+    """Prints the program with the playbook's scenarios as its call, as a host gets it on standard input.
 
-    `fleetaudit probe | python3 -` runs it here, in a network namespace of its own, and prints its one result line.
+    To run it on this machine, in a network namespace of its own:  fleetaudit probe | python3 -E -s -
+
+    It prints one line. Saved in a file that is named after the host, that line is a reply, and
+    `fleetaudit merge web7.reply` makes a report of it: for hosts that fleetaudit cannot reach. Where the plays of the
+    playbook are for groups, name the inventory and the host:  fleetaudit probe -p PLAYBOOK INVENTORY -l web7
     """
     from .. import wire
 
-    if sum((bool(playbooks), command, sudoers is not None)) > 1:
-        raise click.UsageError("--playbook, --command and --sudoers each print something else: one at a time")
+    _refuse_two_outputs(("playbooks", "inventories", "limit"), ("command",), ("sudoers",))
     if command:
         screen.out(f"{wire.COMMAND}\n")
-        return
-    if sudoers is not None:
+    elif sudoers is not None:
         screen.out(f"{sudoers_line(sudoers, wire.COMMAND)}\n")
-        return
-    from ..inventory.connection import ConnectionOptions
-    from .planning import inventory_of, plan_of
+    else:
+        sources = words.sources(inventories) if inventories or limit is not None else ()
+        screen.out(_program(sources, playbooks, limit, vault_password_file))
 
-    plan = plan_of(inventory_of(("localhost,",), None), playbooks, None, ConnectionOptions(), connects=False)
-    screen.out(wire.request(plan.hosts[0], deadline_s=DEADLINE_S).decode("ascii"))
+
+def _refuse_two_outputs(*groups: tuple[str, ...]) -> None:
+    """Raises `click.UsageError` where options of more than one group are typed: each group prints something else."""
+    context = click.get_current_context()
+
+    def typed(name: str) -> bool:
+        is_typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        return is_typed and bool(context.params[name])
+
+    if sum(any(map(typed, names)) for names in groups) > 1:
+        raise click.UsageError("--playbook, --command and --sudoers each print something else: use one of them")
+
+
+def _program(
+    sources: tuple[str, ...], playbooks: tuple[str, ...], limit: str | None, vault_password_file: str | None
+) -> str:
+    """Returns the program with the call of the selected hosts; of this machine, where no inventory is named.
+
+    Raises `NothingToDoError` where no play matches a host, `UsageError` where the hosts are asked different things.
+    """
+    from .. import wire
+    from ..model import LocalTarget
+    from .planning import inventory_of, plan_by_hand
+
+    loaded = inventory_of(sources or ("localhost,",), vault_password_file, tell=screen.tell)
+    try:
+        plan = plan_by_hand(loaded.inventory, playbooks, limit)
+    except NothingToDoError as e:
+        raise e if sources else _without_inventory(str(e)) from e
+    hosts = [host for host in plan.hosts if isinstance(host.target, LocalTarget)]
+    if not hosts:
+        reason = f"{plan.hosts[0].name}: no play of {', '.join(plan.playbooks)} matches it"
+        raise NothingToDoError(reason) if sources else _without_inventory(reason)
+    for host in hosts[1:]:
+        if wire.digest_of(host) != wire.digest_of(hosts[0]):
+            raise UsageError(
+                f"{hosts[0].name} and {host.name} are asked different things, and one program asks one thing: "
+                "select hosts with -l"
+            )
+    return wire.request(hosts[0], deadline_s=DEADLINE_S).decode("ascii")
+
+
+def _without_inventory(reason: str) -> NothingToDoError:
+    hint = "name the inventory and the host:  fleetaudit probe -p PLAYBOOK INVENTORY -l HOST"
+    return NothingToDoError(f"{reason}\n  {hint}")
 
 
 def sudoers_line(user: str, command: str) -> str:

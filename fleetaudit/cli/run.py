@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import shlex
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -249,6 +248,7 @@ class _Run:
 
         from ..jobs import job_of
         from ..model import RunInfo
+        from .planning import controller
 
         now = clock.rfc3339(clock.now())
         info = RunInfo(
@@ -257,7 +257,7 @@ class _Run:
             finished=now,
             fleetaudit=__version__,
             playbooks=plan.playbooks,
-            controller=f"Python {platform.python_version()} on {platform.system()} {platform.release()}",
+            controller=controller(),
             inventory=self.sources,
             limit=self.connecting.limit,
             shard=self.options.shard,

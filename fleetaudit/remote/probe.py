@@ -1954,8 +1954,9 @@ def main(call, program):
     """Does all, and prints the one line. `program` is this text, for the way into a namespace that starts it again."""
     carried = call.get("carried")
     started = carried["started"] if carried else time.time()
-    reply = {"protocol": 1, "kernel": {"release": "", "version": "", "machine": ""}, "os": {}, "python": "",
-             "machine_id": "", "isolation": "host", "isolation_note": "", "notes": [], "sysctls": {}, "exposure": None,
+    reply = {"protocol": 1, "fleetaudit": call.get("fleetaudit", ""), "digest": call.get("digest", ""),
+             "kernel": {"release": "", "version": "", "machine": ""}, "os": {}, "python": "", "machine_id": "",
+             "isolation": "host", "isolation_note": "", "notes": [], "sysctls": {}, "exposure": None,
              "observations": []}
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_DFL)

@@ -1,0 +1,240 @@
+"""Replies that were fetched by other means than ours: files with a probe's output, each named after its host.
+
+Rules: nothing is lost and nothing is chosen. With an inventory every selected host is in the run, also the one without
+a reply; a reply of a host that is not selected, and a second reply of one host, are errors that name the files. What a
+file holds is as hostile as what a connection brings, and takes the same way: the engine, `wire.decode`, the judge.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from .. import __version__, archive
+from ..errors import InputError, NothingToDoError, TransportError
+from ..inventory.names import NameProblem, check_name
+from ..model import AuditRun, Host, HostPlan, HostResult, Inventory, LocalTarget, NotAudited, Plan, RunInfo, Target
+from ..transport import Deadline, Limits, Output
+from . import clock
+
+if TYPE_CHECKING:
+    from ..engine import Run
+
+SUFFIXES = (".reply", ".txt", ".json")
+"""What the name of a reply's file may have behind the name of its host."""
+MAX_FILE = 32 * 1024 * 1024
+"""The largest file that is read, in bytes: Ansible's JSON holds the reply twice, with every quote escaped."""
+SAID = 2000
+"""How many bytes of a file without a result line are kept, to say what is in it instead."""
+
+
+def apart(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Returns the runs and the files of replies among what a command line names.
+
+    A run is a run's folder or a file named *.json. Of any other folder every file is a reply that is not hidden.
+    """
+    runs, replies = list[Path](), list[Path]()
+    for path in paths:
+        if path.is_dir() and not any((path / name).exists() for name in (archive.RUN, archive.JOURNAL)):
+            replies += _in_folder(path)
+        elif path.is_dir() or path.suffix == ".json" or not path.exists():
+            runs.append(path)
+        else:
+            replies.append(path)
+    return runs, replies
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    try:
+        found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as e:
+        raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
+    if not found:
+        raise NothingToDoError(f"{folder}: neither a run nor a reply in this folder")
+    return found
+
+
+def by_host(files: Iterable[Path], known: Iterable[str] | None) -> dict[str, Path]:
+    """Returns the file of each host. `known` are the names of the selected hosts, None where there is no inventory.
+
+    Raises `InputError` for a second file of one host, and for a file that is named after no host.
+    """
+    names = None if known is None else frozenset(known)
+    found = dict[str, Path]()
+    for path in files:
+        name = _host_of(path, names)
+        if name in found:
+            raise InputError(f"{found[name]} is a reply of {name}, too", source=str(path), hint="leave one of them out")
+        found[name] = path
+    return found
+
+
+def _host_of(path: Path, known: frozenset[str] | None) -> str:
+    name = path.name
+    bare = name.removesuffix(path.suffix) if path.suffix in SUFFIXES else name
+    if known is not None:
+        for candidate in (name, bare):
+            if candidate in known:
+                return candidate
+        raise InputError(
+            f"no selected host is named {bare}",
+            source=str(path),
+            hint="name the file after its host as the inventory has it, or leave it out",
+        )
+    try:
+        check_name(bare)
+    except NameProblem as e:
+        raise InputError(e.message, source=str(path), hint="name the file after its host, such as web7.reply") from e
+    return bare
+
+
+def inventory_of_names(names: Iterable[str]) -> Inventory:
+    """Returns an inventory of hosts that only their names are known of."""
+    names = tuple(names)
+    hosts = tuple(Host(name=name, groups=("ungrouped",)) for name in names)
+    return Inventory(sources=(), hosts=hosts, groups={"all": names, "ungrouped": names})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What the hosts were asked, as a person types it, and where replies are kept: for the next command to type."""
+
+    playbooks: tuple[str, ...]
+    inventories: tuple[str, ...]
+    folder: Path
+
+    def again(self, host: str, file: Path | None) -> str:
+        """Returns the commands that make the reply of a host anew."""
+        words = ["fleetaudit", "probe", *(word for book in self.playbooks for word in ("-p", book))]
+        if self.inventories:
+            words += [*self.inventories, "-l", host]
+        reply = file or self.folder / f"{host}.reply"
+        run_there = f"ssh {shlex.quote(host)} python3 -E -s -"
+        return f"{shlex.join(words)} > call.py && {run_there} < call.py > {shlex.quote(str(reply))}"
+
+
+def audited(plan: Plan, files: dict[str, Path], call: Call) -> tuple[tuple[HostResult, ...], int]:
+    """Returns a result for every host of the plan, in its order, and how many of them a bug of ours cost."""
+    from ..engine import Settings, audit
+    from ..judge import fleet, judge
+    from ..thrift import sparing
+
+    def run_of(host: HostPlan) -> Run:
+        return _Reader(host.name, files.get(host.name))
+
+    outcome = audit(
+        plan,
+        run=_Reader("", None),
+        run_of=run_of,
+        settings=Settings(forks=4, retries=0),
+        judge=sparing(judge),
+        on_result=lambda _: None,
+    )
+    hosts = [_with_hint(host, planned, files, call) for host, planned in zip(outcome.results, plan.hosts, strict=True)]
+    return fleet(hosts, plan), outcome.bugs
+
+
+def _with_hint(result: HostResult, planned: HostPlan, files: dict[str, Path], call: Call) -> HostResult:
+    if not isinstance(result, NotAudited) or not isinstance(planned.target, LocalTarget):
+        return result
+    file = files.get(result.name)
+    reason = f"{file}: {result.reason}" if file else result.reason
+    return msgspec.structs.replace(result, reason=reason, hint=call.again(result.name, file))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """The engine's way to one host's file."""
+
+    host: str
+    file: Path | None
+
+    def __call__(self, target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
+        """Returns what the file holds; raises `TransportError` where there is none."""
+        if self.file is None:
+            raise TransportError("execute", "no reply file", hint="")
+        try:
+            data = _read(self.file)
+        except OSError as e:
+            raise TransportError("decode", f"cannot be read: {e.strerror}", hint="") from e
+        return output_in(data)
+
+
+def _read(path: Path) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe must not wait for its writer
+    with os.fdopen(fd, "rb") as file:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(0, "not a regular file")
+        if info.st_size > MAX_FILE:
+            raise OSError(0, f"{info.st_size} bytes, more than the {MAX_FILE} allowed")
+        return file.read(MAX_FILE)
+
+
+# ---- what ansible makes of a command's output ----------------------------------------------------------------------
+
+
+class _Ansible(msgspec.Struct):
+    """A task's result as `ansible` prints it, and as --tree writes it."""
+
+    stdout: str = ""
+    stderr: str = ""
+    msg: object = ""
+
+
+_ansible = msgspec.json.Decoder(_Ansible)
+_HEADING = re.compile(rb"\s*[^\n|]{1,1024} \| [A-Z!]+ => (?=\{)")
+"""What `ansible` prints before a result: "web7 | CHANGED => "."""
+
+
+def output_in(data: bytes) -> Output:
+    """Returns the output of the probe in what a file holds: as it came, or in the JSON of one result of Ansible.
+
+    What else is known of a probe that failed goes to `stderr`, which only explains why there is no result line.
+    """
+    heading = _HEADING.match(data)
+    text = data[heading.end() :] if heading else data
+    if text.lstrip()[:1] == b"{":
+        try:
+            result = _ansible.decode(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            pass
+        else:
+            said = f"{result.msg} {result.stderr} {result.stdout[-SAID:]}"
+            return Output(stdout=_bytes(result.stdout), stderr=_bytes(said), exit_status=None)
+    return Output(stdout=data, stderr=data[-SAID:], exit_status=None)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+# ---- the run that they make ----------------------------------------------------------------------------------------
+
+
+def run_of_replies(
+    plan: Plan, hosts: tuple[HostResult, ...], *, inventory: Sequence[str], limit: str | None
+) -> AuditRun:
+    """Returns the run that replies make. When each was made is not known: the run begins and ends now."""
+    from .planning import controller, scenario_rows
+
+    now = clock.rfc3339(clock.now())
+    info = RunInfo(
+        id="",
+        started=now,
+        finished=now,
+        fleetaudit=__version__,
+        playbooks=plan.playbooks,
+        controller=controller(),
+        inventory=tuple(inventory),
+        limit=limit,
+    )
+    return AuditRun(run=info, scenarios=scenario_rows(plan), hosts=hosts)
