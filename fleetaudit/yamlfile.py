@@ -40,6 +40,8 @@ MAX_NUMBER = 1000
 
 ValuePath = Sequence[str | int]
 """Where a value is in a document: keys and indexes from the root."""
+Repeated = Callable[[str, int, int], None]
+"""Is told of a key that a mapping has twice: the key, the line of the first and that of the second."""
 T = TypeVar("T")
 
 # libyaml's parser where PyYAML was built with it; the one in Python says the same, ten times slower.
@@ -156,12 +158,18 @@ def decode_utf8(data: bytes, *, source: str) -> str:
 
 
 def parse(
-    text: str, *, source: str, tags: Mapping[str, Callable[[str], Any]] | None = None, empty: Any = None
+    text: str,
+    *,
+    source: str,
+    tags: Mapping[str, Callable[[str], Any]] | None = None,
+    empty: Any = None,
+    repeated: Repeated | None = None,
 ) -> Document:
     """Returns the one YAML document in `text`; raises `InputError` at the first thing that is wrong.
 
     `tags` says what a scalar with a tag such as `!vault` becomes, given its text; any other tag is refused. `empty`
-    is the value of a document with nothing in it; None makes that an error.
+    is the value of a document with nothing in it; None makes that an error. Where a key is `repeated`, that is told and
+    its last value counts; None makes that an error, too.
     """
     text = text.removeprefix("\ufeff")
     odd = _NOT_TEXT.search(text)
@@ -169,7 +177,7 @@ def parse(
         line, column = text.count("\n", 0, odd.start()) + 1, odd.start() - text.rfind("\n", 0, odd.start())
         name = "NUL" if odd[0] == "\0" else f"U+{ord(odd[0]):04X}"
         raise InputError(f"the character {name}, which YAML does not allow", source=source, line=line, column=column)
-    builder = _Builder(source, tags or {})
+    builder = _Builder(source, tags or {}, repeated)
     try:
         builder.take_all(text)
     except yaml.MarkedYAMLError as e:
@@ -222,8 +230,8 @@ _MERGE_KEY = object()
 class _Builder:
     """Turns events into values, one at a time and without recursion."""
 
-    def __init__(self, source: str, tags: Mapping[str, Callable[[str], Any]]) -> None:
-        self._source, self._tags = source, tags
+    def __init__(self, source: str, tags: Mapping[str, Callable[[str], Any]], repeated: Repeated | None = None) -> None:
+        self._source, self._tags, self._repeated = source, tags, repeated
         self._frames: list[_Frame] = []
         self._anchors: dict[str, tuple[Any, int]] = {}  # value and expanded size
         self._open_anchors: set[str] = set()
@@ -391,6 +399,10 @@ class _Builder:
             )
         if key in frame.places:
             line, column = frame.places[key][:2]
+            if self._repeated:
+                self._repeated(shown(key), line, where[0])
+                frame.key, frame.key_place = key, where
+                return
             raise self._fail(
                 f"the key “{shown(key)}” is here for the second time; the first is in line {line}, column {column}",
                 where,

@@ -161,6 +161,14 @@ BESIDE: dict[str, Files] = {
         **{"group_vars__web.json": '{"v": 1e3, "w": "\\u00fc\\/"}', "host_vars__a.json": '{"x": null}'},
     ),
     "json_in_a_yml": _with(_ini("[web]\na\n"), **{"group_vars__web.yml": '{"v": 1e3}'}),
+    "a_key_that_is_there_twice": _with(
+        _ini("[web]\na\n"),
+        **{
+            "group_vars__all": "k: true\nother: 1\nk: false\n",
+            "group_vars__web.json": '{"j": 1, "m": {"a": 1, "a": 2}, "j": [3]}',
+            "host_vars__a.yml": "m: {b: 1, c: 2, b: {d: 3, d: 4}}\nl: [{x: 1, x: 2}]\n",
+        },
+    ),
     "empty_files": _with(
         _ini("[web]\na\n"), **{"group_vars__web.yml": "", "group_vars__all.yml": "---\n", "host_vars__a": "# c\n"}
     ),
@@ -297,7 +305,80 @@ JSON = {
     "surrogate_pairs": '{"web": {"hosts": {"a": {"x": "\\ud83d\\ude00"}}}}',
 }
 
+SHARED: dict[str, Files] = {
+    "ini: localhost_in_localhost": _ini("[localhost]\nlocalhost ansible_connection=local\n[web]\nweb1 x=1\n"),
+    "ini: a_host_of_another_group": _ini(
+        "[seed]\nseed-vm\n[seed-vm:children]\nextra\n[extra]\n[openvpn]\nvpn1\n[servers]\nopenvpn x=1\nweb1\n"
+    ),
+    "ini: the_host_is_first": _ini("[servers]\nvpn x=1\n[vpn]\nvpn1\n[more]\nvpn y=2\n[vpn:vars]\nz=3\nx=3\n"),
+    "ini: a_host_that_is_in_no_group": _ini("web x=1\n[web]\na\n[web:vars]\nk=v\n"),
+    "ini: a_host_of_all": _ini("[all]\nweb x=1\nb\n[web]\na\n[ungrouped:vars]\nu=1\n"),
+    "ini: nested": _ini(
+        "[top:children]\nmid\n[mid:children]\nlow\n[low]\ntop a=1\nmid b=2\nlow c=3\n"
+        "[top:vars]\nv=top\n[low:vars]\nv=low\n"
+    ),
+    "ini: ports_and_priorities": _ini(
+        "[a]\nb:2222 ansible_group_priority=5 v=1\n[b]\nh v=h\nb\n[c]\nh\n[c:vars]\nv=c\n"
+    ),
+    "yaml: localhost_in_localhost": _yaml(
+        "localhost: {hosts: {localhost: {ansible_connection: local}}, vars: {k: v}}\n"
+    ),
+    "yaml: a_host_of_all": _yaml(
+        "all: {hosts: {web: {x: 1}, b: }, children: {web: {hosts: {a: {y: 2}}, vars: {x: 3}}}}\n"
+        "ungrouped: {vars: {u: 1, x: 4}}\n"
+    ),
+    "yaml: the_host_is_first": _yaml(
+        "p: {hosts: {web: {x: 1}}}\nweb: {hosts: {a: }, vars: {y: 2}}\nq: {hosts: {web: {y: 3}}}\n"
+    ),
+    "yaml: mappings": _yaml("web: {hosts: {web: {m: {a: 1}}, c: }, vars: {m: {b: 1}}}\n"),
+    "yaml: nested": _yaml(
+        "a: {children: {b: {children: {c: {hosts: {a: {v: 1}, b: {v: 2}, d: }}}, vars: {v: b}}}, vars: {v: a}}\n"
+    ),
+    "json: a_tree": {
+        "@hosts.json": '{"web": {"hosts": {"web": {"x": 1}, "b": null}, "vars": {"x": 2}}, "z": {"hosts": {"web": {"y": 1}}}}'
+    },
+    "program: with_meta": _program(
+        """echo '{"_meta": {"hostvars": {"web": {"x": 1}, "a": {"x": 2}}},
+        "web": {"hosts": ["a"], "vars": {"x": 3}}, "db": ["web"]}'"""
+    ),
+    "program: without_meta": _program(
+        """case $1 in --list) echo '{"web": {"hosts": ["web", "b"]}}';; --host) echo '{"x": "'$2'"}';; esac"""
+    ),
+    "several: a_list_and_a_file": {"@web,b": "", "@hosts": "[web]\na\nweb x=1\n"},
+    "several: a_file_each": {"@a.ini": "[p]\nweb x=1\n", "@b.yml": "web: {hosts: {c: }}\nq: {hosts: {web: {x: 2}}}\n"},
+    "beside: variables_of_both": _with(
+        _ini("[web]\nweb x=0\na\n[db]\nweb y=0\n"), group_vars__web="x: group\ng: 1\n", host_vars__web="x: host\nh: 1\n"
+    ),
+    "beside: variables_of_both_apart": _with(
+        _yaml("web: {hosts: {a: }}\ndb: {hosts: {web: {y: 0}}}\n"),
+        **{"group_vars__web.yml": "y: group\n", "host_vars__web.yml": "z: host\n", "group_vars__db": "d: 1\n"},
+    ),
+}
+"""Names that are a host's and a group's."""
+
+RESERVED: dict[str, Files] = {
+    "yaml: hosts_beside_all": _yaml(
+        "all: {hosts: {log1: {x: 1}}}\nhosts: {hosts: {log1: }}\ngrafana_all: {hosts: {log1: }}\n"
+    ),
+    "yaml: hosts_with_children": _yaml("hosts: {children: {group01: {hosts: {h1: }}, group02: {hosts: {h2: }}}}\n"),
+    "yaml: below_all": _yaml(
+        "all: {children: {hosts: {hosts: {l1: }}, vars: {hosts: {l2: }}, children: {hosts: {l3: }}}}\n"
+    ),
+    "yaml: all_three_at_the_top": _yaml(
+        "hosts: {hosts: {a: }, vars: {x: 1}}\nvars: {children: {hosts: }, vars: {y: 2}}\nchildren: {hosts: b}\n"
+    ),
+    "yaml: an_empty_one": _yaml("hosts:\nvars: {}\nchildren: {hosts: , vars: }\nweb: {hosts: {a: }}\n"),
+    "json: a_tree": {
+        "@hosts.json": '{"hosts": {"hosts": {"a": null}, "vars": {"x": 1}}, "vars": {"children": {"hosts": {}}}}'
+    },
+    "ini: sections": _ini("[hosts]\na\n[vars]\nb\n[children:children]\nhosts\nvars\n[vars:vars]\nx=1\n"),
+    "program: groups": _program("""echo '{"_meta": {"hostvars": {}}, "hosts": {"hosts": ["a"]}, "children": ["b"]}'"""),
+}
+"""Groups whose name is that of a section of a group."""
+
 CASES: dict[str, Files] = {
+    **{f"shared {name}": files for name, files in SHARED.items()},
+    **{f"reserved {name}": files for name, files in RESERVED.items()},
     **{f"ini: {name}": _ini(text) for name, text in INI.items()},
     **{f"yaml: {name}": _yaml(text) for name, text in YAML.items()},
     **{f"json: {name}": {"@hosts.json": text} for name, text in JSON.items()},
@@ -310,10 +391,17 @@ CASES: dict[str, Files] = {
 REFUSED: dict[str, Files] = {
     "a key of a group that Ansible passes over": _yaml("web: {hosts: {a: }, hotss: {b: }}\n"),
     "a group that is text, whose hosts Ansible drops": _yaml("web: a\ndb: {hosts: {b: }}\n"),
+    "“hosts” at the top, with hosts in it that Ansible drops": _yaml(
+        "hosts: {a: , b: {ansible_host: c}}\nx: {hosts: {d: }}\n"
+    ),
+    "“children” at the top, with groups in it that Ansible drops": _yaml(
+        "children: {web: {hosts: {a: }}}\nx: {hosts: {d: }}\n"
+    ),
+    "“vars” at the top, with variables in it that Ansible drops": _yaml("vars: {ansible_user: a}\nx: {hosts: {d: }}\n"),
     "hosts as a list, which Ansible drops": _yaml("web: {hosts: [a]}\ndb: {hosts: {b: }}\n"),
     "a duplicate key, of which Ansible drops the first": _yaml("web: {hosts: {a: }}\nweb: {hosts: {b: }}\n"),
     "a group written as a host": _yaml("all: {hosts: {web: {hosts: {a: }}}}\n"),
-    "one name for a host and a group": _yaml("all: {hosts: {web: }, children: {web: {hosts: {a: }}}}\n"),
+    "a host with the name of a built-in group": _yaml("web: {hosts: {all: , a: }}\n"),
     "lines that fold into one name": _yaml("web:\n  hosts:\n    a\n    b\n"),
     "a second document": _yaml("web: {hosts: {a: }}\n---\ndb: {hosts: {b: }}\n"),
     "a port that comes too late": _ini("[web]\na\n[db]\na:2222\n"),

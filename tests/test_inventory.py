@@ -36,6 +36,35 @@ def names(inventory: Inventory) -> list[str]:
     return [host.name for host in inventory.hosts]
 
 
+# ---- a name of a host and of a group -------------------------------------------------------------------------------
+
+
+def test_a_group_localhost_that_holds_localhost_is_read_with_a_note(tmp_path: Path) -> None:
+    inventory = read(tmp_path, "[localhost]\nlocalhost ansible_connection=local\n[web]\nweb1\n", "hosts.ini")
+    path = tmp_path / "hosts.ini"
+    assert inventory.hosts[0].variables == {"ansible_connection": "local"}
+    assert inventory.groups["localhost"] == ("localhost",)
+    assert inventory.notes == (
+        f"“localhost” is a host ({path}:2) and a group ({path}:1): "
+        "as in Ansible, the pattern “localhost” selects the host alone",
+    )
+
+
+def test_variables_that_go_to_the_group_and_a_forgotten_children_are_told_of(tmp_path: Path) -> None:
+    text = "[vpn]\nvpn1\n[servers]\nvpn ansible_host=192.0.2.1 x=1\n"
+    inventory = read(tmp_path, text, "hosts.ini")
+    assert [dict(host.variables) for host in inventory.hosts] == [{"ansible_host": "192.0.2.1", "x": 1}, {}]
+    (note,) = inventory.notes
+    assert f"; ansible_host ({tmp_path}/hosts.ini:4) and 1 more, written for the host, is set for the group" in note
+    assert note.endswith(f"if the group is meant in {tmp_path}/hosts.ini:4, it belongs below “children”")
+
+
+def test_a_great_many_names_of_both_give_a_few_notes(tmp_path: Path) -> None:
+    inventory = read(tmp_path, "".join(f"[a{n}]\na{n}\n" for n in range(500)), "hosts.ini")
+    assert len(inventory.notes) == 11
+    assert inventory.notes[-1] == "490 more names are each a host and a group"
+
+
 # ---- what is read --------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +236,12 @@ def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
         ("all:\n  childern:\n    web: {hosts: {a: }}\n", 2, "did you mean “children”?"),
         ("all:\n  hosts: {a: }\n  web:\n    hosts: {b: }\n", 3, "if “web” is a group, put it below “children:”"),
         ("web:\n  hosts: {a: }\n  ansible_user: root\n", 3, "a variable below “vars:” of “web”"),
-        ("hosts:\n  web1:\n", 1, "indent it below the line “all:”"),
+        ("hosts:\n  web1:\n", 1, "Ansible would drop “web1”\n  indent it below the line “all:”"),
+        ("hosts:\n  hosts: {a: }\n  web1: {x: 1}\n", 1, "Ansible would drop “web1”"),
+        ("hosts: web1\n", 1, "Ansible would drop text in it"),
+        ("web: {hosts: {a: }}\nhosts:\n  - b\n", 2, "Ansible would drop a list in it"),
+        ("children:\n  web: {hosts: {a: }}\n", 1, "Ansible would drop “web”"),
+        ("vars: {ansible_user: audit}\nweb: {hosts: {a: }}\n", 1, "Ansible would drop “ansible_user”"),
         ("web: web1\n", 1, "text where the group “web” belongs"),
         ("web:\n  - web1\n", 2, "a list where the group “web” belongs"),
         ("web:\n  hosts:\n    - web1\n", 3, "without a dash"),
@@ -218,7 +252,7 @@ def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
         ("prod:\n  children:\n    web\n    db\nweb: {hosts: {a: }}\n", 2, "folded from several lines"),
         ("all:\n  hosts:\n    web:\n      hosts:\n        a:\n", 4, "“web” is written as a host"),
         ("all:\n  hosts:\n    web:\n      web-1.example.com:\n", 4, "“web” is written as a host"),
-        ("web: {hosts: {a: }}\nprod:\n  hosts:\n    web:\n", 4, "“web” is a host here and a group in"),
+        ("web: {hosts: {a: }}\nprod:\n  hosts:\n    all:\n", 4, "the name “all”, which is the name of a built-in"),
         ("a:\n  children: {b: }\nb:\n  children: {a: }\n  hosts: {h: }\n", 0, "a loop of groups"),
         ("a:\n  hosts: {h: }\n  children:\n    a:\n", 4, "a loop of groups: a > a"),
         ("a:\n  hosts: {h: }\n  children:\n    all:\n", 4, "every group is in it"),

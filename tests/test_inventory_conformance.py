@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fleetaudit.errors import FleetauditError, InputError
+from fleetaudit.errors import FleetauditError, InputError, NothingToDoError
 from fleetaudit.inventory import load_inventory
 from fleetaudit.inventory.patterns import select
 from fleetaudit.inventory.printing import as_graph, as_host, as_list
@@ -141,7 +141,9 @@ def test_an_inventory_is_what_it_is_to_ansible(
         ours = str(e)
     record_property(SAME, int(ours == theirs))
     assert ours == theirs
-    if name.startswith(("yaml", "several", "program")):  # the graph shows nothing that the listing does not
+    if name.startswith(
+        ("yaml", "several", "program", "shared", "reserved")
+    ):  # the graph shows nothing that the listing does not
         assert as_graph(inventory) == ansible.says(tmp_path, *words(sources, "--graph"))
 
 
@@ -186,6 +188,63 @@ def test_a_limit_selects_whom_it_selects_in_ansible(
     assert as_list(inventory, select(inventory, pattern)) == theirs
 
 
+SHARED_TEXT = "web x=1\n[web]\nweb1\ndb\n[db]\nweb\ndb1 y=2\n[prod:children]\nweb\n[prod]\nprod\n"
+SHARED_TREE = """all: {hosts: {web: {x: 1}, lone: }, children: {
+  web: {hosts: {web1: , db: }}, db: {hosts: {db1: {y: 2}}}, prod: {children: {web: }, hosts: {prod: }}}}
+"""
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("text", [SHARED_TEXT, SHARED_TREE])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "all", "web", "web[0]", "web*", "w?b", "~web$", "&web", "all:&web", "all:!web", "web:db", "web,prod", "prod",
+        "prod:!db", "prod:&db", "db:!web1", "ungrouped", "all:!ungrouped", "web:!prod", "prod[0]", "*b",
+    ],
+)  # fmt: skip
+def test_a_limit_means_the_host_or_the_group_as_in_ansible_where_both_have_the_name(
+    text: str, pattern: str, tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "hosts" if text == SHARED_TEXT else "hosts.yml"
+    write({f"@{name}": text}, tmp_path)
+    inventory = load(tmp_path, [name], monkeypatch)
+    try:
+        ours = as_list(inventory, select(inventory, pattern))
+    except NothingToDoError:
+        ours = as_list(inventory, ())
+    assert ours == ansible.says(tmp_path, "-i", name, "--list", "--limit", pattern)
+
+
+@pytest.mark.conformance
+def test_a_host_with_a_groups_name_is_printed_as_ansible_prints_it(
+    tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write({"@hosts": SHARED_TEXT, "group_vars/web": "g: 1\n", "host_vars/web": "h: 1\n"}, tmp_path)
+    inventory = load(tmp_path, ["hosts"], monkeypatch)
+    for name in everybody(inventory):
+        assert as_host(inventory, name) == ansible.says(tmp_path, "-i", "hosts", "--host", name)
+
+
+@pytest.mark.conformance
+def test_a_key_that_an_encrypted_file_has_twice_counts_as_in_ansible(
+    tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write({"@hosts": "[web]\na\n"}, tmp_path)
+    (tmp_path / "group_vars").mkdir()
+    # k: 1, m: {a: 1, a: 2}, k: 2, a line each
+    (tmp_path / "group_vars" / "web.yml").write_bytes((DATA / "vault" / "twice.yml").read_bytes())
+    (tmp_path / "password").write_bytes((DATA / "vault" / "password").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    inventory = load_inventory(["hosts"], vault=load_vault("password"))
+    theirs = ansible.says(tmp_path, "-i", "hosts", "--list", "--vault-password-file", "password")
+    assert as_list(inventory, everybody(inventory)) == theirs
+    assert [note.partition(". ")[0] for note in inventory.notes] == [
+        "group_vars/web.yml:2: the key “a” is here for the second time; the first is in line 2",
+        "group_vars/web.yml:3: the key “k” is here for the second time; the first is in line 1",
+    ]
+
+
 @pytest.mark.conformance
 def test_encrypted_files_are_read_and_encrypted_values_stay_so(
     tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
@@ -204,7 +263,8 @@ def test_encrypted_files_are_read_and_encrypted_values_stay_so(
 # ---- made up -------------------------------------------------------------------------------------------------------
 
 LETTERS = "abcd"
-GROUPS, HOSTS = st.sampled_from(["all", "a", "b", "c", "d"]), st.sampled_from(["h1", "h2", "h3:22", "h[4:5]", "h6"])
+GROUPS = st.sampled_from(["all", "a", "b", "c", "d"])
+HOSTS = st.sampled_from(["h1", "h2", "h3:22", "h[4:5]", "h6", "b", "c"])  # two of them are groups, too
 SCALARS = st.sampled_from(["1", "1.", "0022", "True", "yes", "x", "'x y'", "1,2", "[1, 'a']", "{'k': 1}", "12:30", "~"])
 NAMES = st.sampled_from(["v", "w", "ansible_group_priority", "ansible_user"])
 SETTINGS = st.tuples(NAMES, SCALARS).map(

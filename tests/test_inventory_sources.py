@@ -68,7 +68,7 @@ def refused(*sources: Path) -> InputError:
         ("[web:vars]\nansible_group_priority=high\n[web]\na\n", 2, "ansible_group_priority"),
         ("[a:children]\nb\n[b:children]\na\n[a]\nh\n", 0, "a loop of groups"),
         ("[a:children]\na\n[a]\nh\n", 2, "a loop of groups"),
-        ("[web]\na\n[prod]\nweb\n", 4, "“web” is a host here and a group in"),
+        ("[web]\na\n[prod]\nungrouped\n", 4, "the name “ungrouped”, which is the name of a built-in group"),
         ("[web]\na\n[db]\na:2222\n", 4, "comes too late"),
         ("# nothing\n; more\n", 0, "empty"),
         ("[web]\n", 0, "no host in it"),
@@ -286,7 +286,6 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
         ({"group_vars/web": "- x\n"}, "no mapping of variables"),
         ({"group_vars/web": "1: x\n"}, "a variable's name that is no text"),
         ({"host_vars/a.yml": "x: [\n"}, "a.yml:"),
-        ({"host_vars/a.yml": "x: 1\nx: 2\n"}, "second time"),
         ({"group_vars/all": "$ANSIBLE_VAULT;1.1;AES256\n3132\n"}, "no password was given"),
     ],
 )
@@ -295,6 +294,29 @@ def test_what_is_wrong_beside_an_inventory_is_refused(tmp_path: Path, files: dic
     for name, text in files.items():
         write(tmp_path / name, text)
     assert words in str(refused(hosts))
+
+
+def test_of_a_key_that_a_file_of_variables_has_twice_the_last_counts_and_both_lines_are_named(tmp_path: Path) -> None:
+    hosts = write(tmp_path / "hosts", "[web]\na\n")
+    all_, web = write(tmp_path / "group_vars/all", "k: true\nother: 1\nk: false\n"), tmp_path / "group_vars/web.json"
+    write(web, '{"m": {"a": 1,\n"b": 2,\n"a": "hunter2"}}')
+    inventory = load_inventory([str(hosts)])
+    assert inventory.hosts[0].variables == {"k": False, "other": 1, "m": {"a": "hunter2", "b": 2}}
+    assert inventory.hosts[0].variable_origins["k"] == f"{all_}:3"
+    assert inventory.notes == (
+        f"{all_}:3: the key “k” is here for the second time; the first is in line 1. "
+        "The last value counts, as in Ansible",
+        f"{web}:3: the key “a” is here for the second time; the first is in line 1. "
+        "The last value counts, as in Ansible",
+    )
+
+
+def test_a_file_that_has_a_great_many_keys_twice_gives_a_few_notes(tmp_path: Path) -> None:
+    hosts = write(tmp_path / "hosts", "a\n")
+    write(tmp_path / "host_vars/a", "".join(f"k{n}: 1\nk{n}: 2\n" for n in range(5000)))
+    notes = load_inventory([str(hosts)]).notes
+    assert len(notes) == 6
+    assert notes[-1].endswith("4995 more keys are here for the second time")
 
 
 def test_a_variable_beside_an_inventory_knows_its_file_and_line(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """group_vars and host_vars beside a source: which files belong to which group or host, and what they set.
 
 Rules: Ansible's search: `web`, `web.yml`, `web.yaml`, `web.json`, each a file or a folder of files. Ansible takes the
-first and passes over the others; here two with something in them are an error. The current folder is no place beside
-a source: what a run sees must not depend on where it was started.
+first and passes over the others; here two with something in them are an error. Of a key that a file has twice the last
+value counts, as in Ansible, with a note: no host can be lost by that. The current folder is no place beside a source:
+what a run sees must not depend on where it was started.
 """
 
 from __future__ import annotations
@@ -21,19 +22,25 @@ from .vault import Vault, decrypted_file
 _SUFFIXES = ("", ".yml", ".yaml", ".json")
 _FOLDERS = ("group_vars", "host_vars")
 _MAX_DEPTH = 20
+_REPEATED_SHOWN = 5
 Variables = tuple[Mapping[str, Any], Mapping[str, str]]
 
 
-def read_beside(folders: Iterable[Path], draft: Draft, vault: Vault) -> None:
-    """Puts what group_vars and host_vars in each of `folders` set into `draft`, in that order; a later one wins."""
+def read_beside(folders: Iterable[Path], draft: Draft, vault: Vault) -> tuple[str, ...]:
+    """Puts what group_vars and host_vars in each of `folders` set into `draft`, in that order; a later one wins.
+
+    Returns a note for each key that a file has twice.
+    """
+    reader = _Reader(vault)
     known = dict[Path, Layer]()
     for folder in folders:
         if folder not in known:
             known[folder] = Layer(
-                groups=_variables_in(folder / "group_vars", draft.group_names, vault),
-                hosts=_variables_in(folder / "host_vars", draft.host_names, vault),
+                groups=reader.variables_in(folder / "group_vars", draft.group_names),
+                hosts=reader.variables_in(folder / "host_vars", draft.host_names),
             )
         draft.layer(known[folder])
+    return tuple(reader.notes)
 
 
 def unread(here: Path, folders: Iterable[Path], draft: Draft) -> Iterator[str]:
@@ -63,17 +70,46 @@ def _same(one: Path, other: Path) -> bool:
         return False
 
 
-def _variables_in(folder: Path, names: Iterable[str], vault: Vault) -> dict[str, Variables]:
-    found = dict[str, Variables]()
-    for name, entry in _entries(folder, names):
-        variables, origins = dict[str, Any](), dict[str, str]()
-        for file in _files(entry):
-            document = _document(file, vault)
-            for variable, value in _mapping(document).items():
-                variables[variable] = value
-                origins[variable] = f"{file}:{document.key_at([variable]).line}"
-        found[name] = variables, origins
-    return found
+class _Reader:
+    """Reads files of variables; `notes` are about keys that one of them has twice."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self.notes = list[str]()
+
+    def variables_in(self, folder: Path, names: Iterable[str]) -> dict[str, Variables]:
+        found = dict[str, Variables]()
+        for name, entry in _entries(folder, names):
+            variables, origins = dict[str, Any](), dict[str, str]()
+            for file in _files(entry):
+                document = self._document(file)
+                for variable, value in _mapping(document).items():
+                    variables[variable] = value
+                    origins[variable] = f"{file}:{document.key_at([variable]).line}"
+            found[name] = variables, origins
+        return found
+
+    def _document(self, file: Path) -> Document:
+        source = str(file)
+        try:
+            data = contents(file)
+        except OSError as e:
+            raise _unreadable(file, e) from e
+        text = decode_utf8(decrypted_file(data, self._vault, source=source), source=source)
+        twice = list[str]()
+
+        def repeated(key: str, first: int, second: int) -> None:
+            twice.append(
+                f"{source}:{second}: the key “{key}” is here for the second time; the first is in line {first}"
+            )
+
+        document = parse_json(text, source=source, repeated=repeated) or parse(
+            text, source=source, tags=TAGS, empty={}, repeated=repeated
+        )
+        self.notes += (f"{note}. The last value counts, as in Ansible" for note in twice[:_REPEATED_SHOWN])
+        if len(twice) > _REPEATED_SHOWN:
+            self.notes.append(f"{source}: {len(twice) - _REPEATED_SHOWN} more keys are here for the second time")
+        return document
 
 
 def _entries(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
@@ -142,15 +178,6 @@ def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
                 yield from _files(inner, depth + 1)
         elif inner.suffix in _SUFFIXES:
             yield inner
-
-
-def _document(file: Path, vault: Vault) -> Document:
-    try:
-        data = contents(file)
-    except OSError as e:
-        raise _unreadable(file, e) from e
-    text = decode_utf8(decrypted_file(data, vault, source=str(file)), source=str(file))
-    return parse_json(text, source=str(file)) or parse(text, source=str(file), tags=TAGS, empty={})
 
 
 def _mapping(document: Document) -> Mapping[str, Any]:

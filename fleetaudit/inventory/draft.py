@@ -3,14 +3,15 @@
 Rules: hosts and groups keep the order in which they are first mentioned. Variables of a higher place replace those of
 a lower one whole, mappings too. From low to high: `all`, the groups by (depth, ansible_group_priority, name),
 group_vars/all, group_vars of those groups in that order, the host, host_vars. Of several folders with group_vars the
-later one wins, whatever the group.
+later one wins, whatever the group. A name of a host and of a group means what it means in Ansible, with a note: what is
+written for the host after the group was named is set for the group.
 """
 
 from __future__ import annotations
 
 import graphlib
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ MAX_ENTRIES = 5_000_000
 MAX_DEPTH = 100
 """How deep groups may be in one another."""
 _LOOP_SHOWN = 10
+_NAMES_SHOWN = 10
 _SPLIT = "shorten its ranges, or split it and audit one part after the other"
 
 
@@ -84,6 +86,7 @@ class Draft:
         self._layers = list[Layer]()
         self._entries = 0
         self._place = "", self._groups["all"].origin  # of the variable that was set last: a range sets it often
+        self._given_to_groups = dict[str, dict[str, Origin]]()
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -145,8 +148,12 @@ class Draft:
             self._groups[group].hosts[name] = None
 
     def set_host(self, name: str, variable: str, value: Any, at: Origin) -> None:
-        """Sets a variable of a host."""
+        """Sets a variable of a host; of the group of that name where there is one by now, as in Ansible."""
         self._count(at)
+        if name in self._groups:
+            self._given_to_groups.setdefault(name, {})[variable] = at
+            self.set_group(name, variable, value, at)
+            return
         if at is not self._place[1]:
             self._place = str(at), at
         host = self._hosts[name]
@@ -169,32 +176,63 @@ class Draft:
             raise at.error(f"more than {MAX_ENTRIES} entries, once ranges are written out", _SPLIT)
 
     def inventory(self, sources: Iterable[str], notes: tuple[str, ...] = ()) -> Inventory:
-        """Returns the finished inventory; raises `InputError` for loops, ambiguous names, and where no host is."""
+        """Returns the finished inventory; raises `InputError` for loops, hosts named “all”, and where no host is."""
         sources = tuple(sources)
         if not self._hosts:
             raise InputError("no host in it", source=", ".join(sources), hint="name at least one, below “hosts:”")
-        self._refuse_double_names()
-        order = self._parents_first()
+        shared = self._shared_names()
+        order = self._parents_first(shared)
         lineage = _Lineage(self._groups, order, self._layers)
         hosts = [self._finished(name, host, lineage) for name, host in self._hosts.items()]
         tree = {name: Group(hosts=tuple(g.hosts), children=tuple(g.children)) for name, g in self._groups.items()}
-        return Inventory(sources=sources, hosts=tuple(hosts), groups=self._members(), tree=tree, notes=notes)
+        members = self._members()
+        notes = (*notes, *self._notes_about(shared, members))
+        return Inventory(sources=sources, hosts=tuple(hosts), groups=members, tree=tree, notes=notes)
 
-    def _refuse_double_names(self) -> None:
-        for name, host in self._hosts.items():
-            if name in self._groups:
-                # Ansible gives the host's variables to the group.
-                group = self._groups[name].origin
-                raise host.origin.error(
-                    f"“{shown(name)}” is a host here and a group in {group}",
-                    "if the group is meant, it belongs below “children:”; otherwise give one of them another name",
+    def _shared_names(self) -> tuple[str, ...]:
+        """Returns the names that are a host's and a group's; raises where a host has the name of a built-in group."""
+        shared = tuple(name for name in self._hosts if name in self._groups)
+        for name in ("all", "ungrouped"):
+            if name in shared:
+                # In Ansible the pattern “all” then selects this one host, and every other host is lost.
+                raise self._hosts[name].origin.error(
+                    f"a host with the name “{name}”, which is the name of a built-in group",
+                    "if its hosts are meant, write them in its place; otherwise give the host another name",
                 )
+        return shared
 
-    def _parents_first(self) -> tuple[str, ...]:
+    def _notes_about(self, shared: Sequence[str], members: Mapping[str, Sequence[str]]) -> Iterator[str]:
+        for name in shared[:_NAMES_SHOWN]:
+            yield self._note_about(name, members[name])
+        if len(shared) > _NAMES_SHOWN:
+            yield f"{len(shared) - _NAMES_SHOWN} more names are each a host and a group"
+
+    def _note_about(self, name: str, members: Sequence[str]) -> str:
+        word, at = shown(name), self._hosts[name].origin
+        note = (
+            f"“{word}” is a host ({at}) and a group ({self._groups[name].origin}): "
+            f"as in Ansible, the pattern “{word}” selects the host alone"
+        )
+        given = self._given_to_groups.get(name, {})
+        if given and tuple(members) != (name,):
+            variable, written = next(iter(given.items()))
+            more = f" and {len(given) - 1} more" if len(given) > 1 else ""
+            note += f"; {shown(variable)} ({written}){more}, written for the host, is set for the group"
+        if name not in members:
+            note += f"; if the group is meant in {at}, it belongs below “children”"
+        return note
+
+    def _parents_first(self, shared: Iterable[str]) -> tuple[str, ...]:
         for name, group in self._groups.items():
             if name != "all" and not group.parents:
                 group.parents["all"] = None
                 self._groups["all"].children.setdefault(name, group.origin)
+        for name in shared:
+            host = self._hosts[name]
+            if set(host.groups) <= {"all"}:
+                # Ansible puts what has this name into “ungrouped”, and finds the group first.
+                self._groups["ungrouped"].children.setdefault(name, host.origin)
+                self._groups[name].parents["ungrouped"] = None
         graph = {name: group.parents for name, group in self._groups.items()}
         try:
             return tuple(graphlib.TopologicalSorter(graph).static_order())
@@ -209,7 +247,7 @@ class Draft:
         if others:
             host.groups.pop("ungrouped", None)
             self._groups["ungrouped"].hosts.pop(name, None)
-        else:
+        elif name not in self._groups["ungrouped"].children:
             host.groups["ungrouped"] = None
             self._groups["ungrouped"].hosts[name] = None
         if name == "localhost" and host.only_listed and host.port is None:

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from ..errors import InputError
-from ..yamlfile import MAX_DEPTH, MAX_NODES, Document, Position, shown
+from ..yamlfile import MAX_DEPTH, MAX_NODES, Document, Position, Repeated, shown
 from .values import from_json
 
 # Commas and colons say nothing that is not known already: the text was found to be JSON.
@@ -19,8 +19,11 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]|[^][{}:,"\s]+')
 _NO_KEY = object()
 
 
-def parse_json(text: str, *, source: str) -> Document | None:
-    """Returns the document in `text`, or None where it is no JSON; raises `InputError` for JSON that is not taken."""
+def parse_json(text: str, *, source: str, repeated: Repeated | None = None) -> Document | None:
+    """Returns the document in `text`, or None where it is no JSON; raises `InputError` for JSON that is not taken.
+
+    `repeated` is told of a key that comes again, whose last value then counts; None makes that an error.
+    """
     if text.lstrip()[:1] not in ("{", "["):
         return None
     # Commas in texts are counted too: five million of them are in no inventory that is meant.
@@ -32,7 +35,7 @@ def parse_json(text: str, *, source: str) -> Document | None:
         pass  # so far it was JSON, and the walk stops where it nests too deep
     except ValueError:
         return None
-    return _Walk(text, source).document()
+    return _Walk(text, source, repeated).document()
 
 
 class _Frame:
@@ -50,8 +53,8 @@ class _Frame:
 class _Walk:
     """Builds values from the tokens of a text that is known to be JSON."""
 
-    def __init__(self, text: str, source: str) -> None:
-        self._text, self._source = text, source
+    def __init__(self, text: str, source: str, repeated: Repeated | None) -> None:
+        self._text, self._source, self._repeated = text, source, repeated
         self._line, self._line_start, self._seen = 1, 0, 0
         self._frames: list[_Frame] = []
         self._places: dict[int, Any] = {}
@@ -105,6 +108,10 @@ class _Walk:
         elif frame.key is _NO_KEY:
             if value in frame.items:
                 line, column = frame.places[value][:2]
+                if self._repeated:
+                    self._repeated(shown(value), line, at.line)
+                    frame.key, frame.key_at = value, at
+                    return
                 what = f"the key “{shown(value)}” is here for the second time"
                 raise self._fail(f"{what}; the first is in line {line}, column {column}", at)
             frame.key, frame.key_at = value, at

@@ -1,7 +1,8 @@
 """Ansible's host patterns, for --limit and `hosts:`: which hosts of an inventory they select.
 
 Rules: the order is Ansible's: every plain part first, then the “&” parts, then the “!” parts. Unlike in Ansible, a
-pattern or a part that matches nothing is an error: a misspelt exclusion would exclude nobody. Only `@file` reads.
+pattern or a part that matches nothing is an error: a misspelt exclusion would exclude nobody. A name of a host and of a
+group is the host, but after “&” and “!” the group. Only `@file` reads.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ class _Matcher:
     def match(self, part: str) -> Sequence[str]:
         """Returns the hosts that one part matches."""
         expression = part[1:] if part[0] in "&!" else part
-        if expression in self._names:
-            return (expression,)
+        if expression in self._names and (expression == part or expression not in self._groups):
+            return (expression,)  # of a host and a group of one name the host; after “&” and “!” the group
         if not expression:
             raise _invalid(part, f"nothing follows “{part}”")
         subscript = None if expression[0] == "~" else _SUBSCRIPT.fullmatch(expression)

@@ -97,8 +97,8 @@ class _Sources:
 
     def inventory(self, sources: Sequence[str]) -> Inventory:
         """Returns the finished inventory, with the variables beside its sources and the notes about what is unread."""
-        read_beside(self._folders, self.draft, self._vault)
-        notes = tuple(unread(Path(), self._folders, self.draft))
+        repeated = read_beside(self._folders, self.draft, self._vault)
+        notes = (*repeated, *unread(Path(), self._folders, self.draft))
         return self.draft.inventory(sources, notes)
 
     def _folder(self, folder: Path, depth: int) -> int:

@@ -1,7 +1,8 @@
 """YAML inventories: the tree of groups in a parsed document goes into a draft. No I/O.
 
 Rules: what Ansible warns about and skips (keys it does not know, groups that are scalars) is an error here: with
-it a host or its address would silently be missing.
+it a host or its address would silently be missing. A group at the top may have the name of a section (“hosts”), as in
+Ansible.
 """
 
 from __future__ import annotations
@@ -37,18 +38,30 @@ def read_yaml(document: Document, draft: Draft) -> None:
     reader = _Reader(document, draft)
     for name, body in top.items():
         if name in _SECTIONS:
-            raise document.error(
-                f"“{shown(name)}” is at the top, where groups are named",
-                [name],
-                key=True,
-                hint=f"indent it below the line “all:”, or below the group whose {shown(name)} these are",
-            )
+            reader.refuse_forgotten_group(name, body)
         reader.group([name], name, body)
 
 
 class _Reader:
     def __init__(self, document: Document, draft: Draft) -> None:
         self._document, self._draft = document, draft
+
+    def refuse_forgotten_group(self, name: str, body: Any) -> None:
+        """Refuses “hosts”, “vars” or “children” at the top, unless it is a group of that name.
+
+        Ansible takes each for a group and drops what is no part of a group: the hosts below a forgotten “all:”.
+        """
+        strange = [key for key in body if key not in _SECTIONS] if isinstance(body, Mapping) else [body]
+        if body is None or not strange:
+            return
+        lost = f"“{shown(strange[0])}”" if isinstance(body, Mapping) else f"{_kind(body)} in it"
+        raise self._document.error(
+            f"“{name}” is at the top, where groups are named, and Ansible would drop {lost}",
+            [name],
+            key=True,
+            hint=f"indent it below the line “all:”, or below the group whose {name} these are; a group with the name "
+            f"“{name}” has hosts, children and vars, and nothing else",
+        )
 
     def group(self, path: list[Any], name: Any, body: Any) -> None:
         if not isinstance(name, str) or not name:
