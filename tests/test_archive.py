@@ -159,6 +159,7 @@ def test_a_file_of_an_earlier_run_is_replaced_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["report.txt"]
 
 
+@pytest.mark.commands
 def test_a_read_only_folder_is_an_output_error_for_an_unprivileged_user(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root, to become a user who may not write")
@@ -252,6 +253,7 @@ def holder(output: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.commands
 def test_a_second_process_is_refused_at_once_and_told_who_holds_the_lock(tmp_path: Path) -> None:
     process = holder(tmp_path)
     try:
@@ -263,6 +265,7 @@ def test_a_second_process_is_refused_at_once_and_told_who_holds_the_lock(tmp_pat
         pass
 
 
+@pytest.mark.commands
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     process = holder(tmp_path)
     process.kill()

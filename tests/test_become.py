@@ -25,6 +25,8 @@ from fleetaudit.transport.refusals import refusal
 
 from .commands import Place
 
+pytestmark = pytest.mark.commands
+
 READY = b"fleetaudit-shell/1 0 root\n"
 SECRET = Secret("sesame")
 

@@ -31,6 +31,8 @@ from .sudoers import BOB, Place
 from .terminal import typed
 
 pytestmark = [
+    pytest.mark.ssh,
+    pytest.mark.sudo,
     pytest.mark.skipif(os.getuid() != 0 and not os.environ.get("CI"), reason="missing: root"),
     pytest.mark.skipif(not shutil.which("sudo") and not os.environ.get("CI"), reason="missing: sudo"),
 ]

@@ -12,7 +12,7 @@ from fleetaudit.model import Audited, Host, HostPlan, Inventory, LocalTarget, Ob
 from fleetaudit.plan import make_plan
 from fleetaudit.playbook import load_playbook
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the probe runs on Linux")
+pytestmark = [pytest.mark.probe, pytest.mark.skipif(sys.platform != "linux", reason="the probe runs on Linux")]
 
 # Both ends live in one namespace, so EstabResets counts both, but for one that had left ESTABLISHED and CLOSE_WAIT.
 ABORT_ON_CLOSE = {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2}

@@ -22,6 +22,8 @@ from .commands import Place
 from .runs import missing, small_fleet
 from .sshd import Server
 
+pytestmark = pytest.mark.commands
+
 ID = "host-key:changed"
 FINDING = Finding(id=ID, severity="error", expected="ssh-ed25519 SHA256:old", observed="ssh-ed25519 SHA256:new")
 

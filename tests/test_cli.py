@@ -22,6 +22,8 @@ from fleetaudit.model import NotAudited
 
 from .runs import small_fleet
 
+pytestmark = pytest.mark.commands
+
 PLAYBOOK = """
 - name: A quick one
   hosts: all

@@ -13,6 +13,8 @@ from fleetaudit import archive
 
 from .runs import small_fleet
 
+pytestmark = pytest.mark.commands
+
 
 def sh(words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs fleetaudit through a shell; `words` come after the program, redirections too."""

@@ -14,6 +14,8 @@ from fleetaudit.errors import ConfigError
 
 from .commands import Place
 
+pytestmark = pytest.mark.commands
+
 
 @pytest.fixture(autouse=True)
 def no_system_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ from fleetaudit.schedule import Job, crontab_line, service, timer
 
 from .commands import Place, until
 
+pytestmark = pytest.mark.commands
+
 SYSCTLS = """
 - name: sysctls
   hosts: all

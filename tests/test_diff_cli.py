@@ -19,6 +19,8 @@ from fleetaudit.model import AuditRun, NotAudited
 
 from .runs import K510, Fleet, by_name, observe, small_fleet
 
+pytestmark = pytest.mark.commands
+
 PLAYBOOK = """\
 - name: A quick one
   hosts: all

@@ -14,6 +14,8 @@ from fleetaudit.model import Audited, NotAudited
 from .sshd import Server, require
 from .test_cli import MET, PLAYBOOK, Folder
 
+pytestmark = [pytest.mark.commands, pytest.mark.ssh]
+
 
 @pytest.fixture
 def folder(tmp_path: Path, sshd: Server) -> Folder:

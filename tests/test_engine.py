@@ -421,6 +421,7 @@ def test_the_probes_alarm_rings_before_the_hosts_deadline() -> None:
     assert b"'deadline': 55.0" in call
 
 
+@pytest.mark.commands
 def test_forks_are_capped_by_the_limit_of_open_files() -> None:
     program = textwrap.dedent("""
         import resource
@@ -433,6 +434,7 @@ def test_forks_are_capped_by_the_limit_of_open_files() -> None:
     assert out[1] == "2"
 
 
+@pytest.mark.slow
 def test_ten_thousand_hosts_pass_in_bounded_memory_and_threads() -> None:
     """In a process of its own, whose peak memory is its own."""
     program = textwrap.dedent("""

@@ -14,6 +14,8 @@ from fleetaudit.steps import parse_step
 from . import probing
 from .test_probe_isolation import dropping_resets
 
+pytestmark = pytest.mark.probe
+
 
 def plan(*names: str, isolation: Isolation = "auto", trials: int = 2) -> HostPlan:
     """Returns a plan with these scenarios of the shipped playbook."""

@@ -29,6 +29,8 @@ from fleetaudit.inventory.printing import as_list
 from .commands import Place
 from .sshd import require
 
+pytestmark = pytest.mark.commands
+
 MEMORY, CPU_S, WALL_S = 1 << 30, 30, 100
 YAML = "all:\n  hosts:\n    {}\n"
 

@@ -80,6 +80,7 @@ def test_imports_are_found_in_a_program_inside_a_string_and_only_those_of_the_st
     assert not {"yaml", "this"} & found
 
 
+@pytest.mark.commands
 def test_the_base_is_packed_once_and_holds_a_python_that_starts_outside_of_any_virtual_environment() -> None:
     first, own = initramfs.pack(b"print(1)\n", {"net.ipv4.tcp_fin_timeout": "7"})
     again, _ = initramfs.pack(b"print(2)\n", {})

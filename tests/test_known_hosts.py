@@ -22,6 +22,8 @@ from fleetaudit.transport.known_hosts import HostKeys, KnownHosts, fingerprint
 
 from .sshd import Keys, require, wait_for
 
+pytestmark = pytest.mark.ssh
+
 
 def blob_of(number: int, kind: bytes = b"ssh-ed25519") -> bytes:
     """Returns a well-formed public key, a different one for each number."""

@@ -18,6 +18,8 @@ from fleetaudit.transport.words import clean, quoted
 
 from .sshd import Start
 
+pytestmark = pytest.mark.ssh
+
 # A sudo that asks with the prompt it is given, and then tells what it read, on the stream that is named.
 TALKATIVE = """#!/bin/sh
 while [ $# -gt 0 ]; do case $1 in -p) prompt=$2; shift 2;; *) shift;; esac; done

@@ -25,7 +25,10 @@ from fleetaudit.transport.dispatch import Transports
 
 from .sshd import Keys, Server, Start, failure_of, free_port, generate, require, running, wait_for
 
-pytestmark = pytest.mark.skipif(not shutil.which("ssh") and not os.environ.get("CI"), reason="missing: ssh")
+pytestmark = [
+    pytest.mark.ssh,
+    pytest.mark.skipif(not shutil.which("ssh") and not os.environ.get("CI"), reason="missing: ssh"),
+]
 
 
 def through_openssh(server: Server, *arguments: str, **changes: object) -> SshTarget:

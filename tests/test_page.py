@@ -46,6 +46,7 @@ def test_the_same_run_gives_the_same_bytes() -> None:
     assert page_of(again) == page_of(small_fleet())
 
 
+@pytest.mark.commands
 def test_the_page_does_not_depend_on_the_order_of_hashes() -> None:
     program = (
         "import hashlib\n"

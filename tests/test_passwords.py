@@ -23,6 +23,8 @@ from fleetaudit.model import Secret
 from tests.commands import Place
 from tests.sshd import Server
 
+pytestmark = pytest.mark.commands
+
 SECRET = "hunter 2"
 PLAN = ("run", "web1,", "-C")
 

@@ -301,6 +301,7 @@ def kept(tmp_path: Path) -> Path:
     return archive.write_whole(tmp_path / "run.json", archive.encode_run(small_fleet()))
 
 
+@pytest.mark.commands
 def test_the_command_writes_to_the_screen_or_to_a_file(kept: Path, tmp_path: Path) -> None:
     shown = command(kept, "app01")
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -312,6 +313,7 @@ def test_the_command_writes_to_the_screen_or_to_a_file(kept: Path, tmp_path: Pat
     assert "What most of " in most.stdout.splitlines()[0]
 
 
+@pytest.mark.commands
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

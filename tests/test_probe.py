@@ -19,6 +19,8 @@ from fleetaudit import steps, wire
 from . import probing
 from .probing import DRAINED, REREAD, UNREAD, marked, request, run, scenario, trial_of
 
+pytestmark = pytest.mark.probe
+
 FIN_PEER = (8, {"IN", "OUT", "RDHUP"}, ("0",), "0")
 RST_PEER = (7, {"IN", "OUT", "ERR", "HUP", "RDHUP"}, ("ECONNRESET", "0"), "0")
 RST_AFTER_FIN_PEER = (7, {"IN", "OUT", "ERR", "HUP", "RDHUP"}, ("0",), "EPIPE")

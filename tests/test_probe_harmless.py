@@ -18,6 +18,8 @@ from fleetaudit import wire
 from . import probing
 from .probing import DRAINED, REREAD, UNREAD, in_own_network, kill, request, run, scenario, start, trial_of
 
+pytestmark = pytest.mark.probe
+
 MARK = "FLEETAUDIT_TEST_MARK"
 
 MANY = (

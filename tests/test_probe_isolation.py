@@ -15,6 +15,8 @@ from fleetaudit.model import Family
 from . import probing
 from .probing import DRAINED, NO_CTYPES, REREAD, UNREAD, in_own_network, marked, request, run, scenario, trial_of
 
+pytestmark = pytest.mark.probe
+
 SETTING = scenario("setting", "namespace sets net.ipv4.tcp_stdurg 1; peer connects; closer closes")
 NO_NAMESPACES = [
     "unshare", "--user", "--map-root-user", "--net", "--", "sh", "-ec",

@@ -24,6 +24,8 @@ from .runs import small_fleet
 from .test_cli import MET, PLAYBOOK, Folder
 from .test_formats import read_csv, read_junit, read_metrics, read_sarif
 
+pytestmark = pytest.mark.commands
+
 RUN = small_fleet()
 
 

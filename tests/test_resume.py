@@ -22,6 +22,8 @@ from fleetaudit.shard import shard_of
 from .commands import Place, until
 from .test_engine import host_plan, plan_of
 
+pytestmark = pytest.mark.commands
+
 # The command, with a transport that answers at once: what is tested is the folder, at 20 kills a test.
 FAKE = """
 import sys, time

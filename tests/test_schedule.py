@@ -15,6 +15,8 @@ from fleetaudit.schedule import Job, service
 
 from .commands import Place
 
+pytestmark = pytest.mark.commands
+
 FILES = ("--become-password-file", "--connection-password-file", "--vault-password-file")
 # systemd.exec(5), NoNewPrivileges=: what overrides it where the service is not root's.
 IMPLY = re.compile(

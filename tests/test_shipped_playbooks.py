@@ -70,6 +70,7 @@ def test_the_baseline_wants_nothing_of_what_follows_from_a_hosts_memory() -> Non
     )
 
 
+@pytest.mark.probe
 def test_a_host_with_the_kernels_own_defaults_meets_the_baseline() -> None:
     """Those that this kernel told of a new namespace, and the documented ones of what a namespace does not tell."""
     host = ran("tcp-sysctls")
@@ -148,6 +149,7 @@ def ran(*names: str) -> Audited:
     return host
 
 
+@pytest.mark.probe
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_on_this_machine_and_what_it_wants_is_judged(name: str) -> None:
     host, play = ran(name), play_of(name)
@@ -166,6 +168,7 @@ def test_it_runs_on_this_machine_and_what_it_wants_is_judged(name: str) -> None:
     assert [id_ for id_ in unfounded if id_.partition(":")[2].partition("/")[0] not in differing] == []
 
 
+@pytest.mark.probe
 def test_strict_compares_the_hosts_of_a_build_on_this_machine_too() -> None:
     host = ran("strict")
     told = {f"kernel:same-ending:{o.scenario}/{o.family}" for o in host.observations

@@ -24,6 +24,8 @@ from fleetaudit.transport.words import ended
 from .probing import VERSIONS, interpreter
 from .sshd import Keys, Server, Start, failure_of, free_port, generate, wait_for
 
+pytestmark = pytest.mark.ssh
+
 NOISE = "echo 'Welcome, today is Tuesday'; printf 'fleetaudit' ; echo 'motd on stderr' >&2; "
 
 

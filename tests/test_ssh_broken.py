@@ -22,6 +22,8 @@ from fleetaudit.transport.dispatch import Transports
 
 from .sshd import Server, failure_of
 
+pytestmark = pytest.mark.ssh
+
 GREETING = b"SSH-2.0-OpenSSH_9.2p1\r\n"
 Play = Callable[[socket.socket], None]
 

@@ -24,6 +24,8 @@ from fleetaudit.transport.ssh_config import SshConfigs, speaks
 
 from .sshd import Server, Start, failure_of, generate, require
 
+pytestmark = pytest.mark.ssh
+
 ME = getpass.getuser()
 AddKeys = Callable[..., None]
 

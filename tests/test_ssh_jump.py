@@ -25,6 +25,8 @@ from fleetaudit.transport.ssh.tunnel import TunnelLink
 
 from .sshd import Keys, Server, Start, failure_of, free_port, generate, require
 
+pytestmark = pytest.mark.ssh
+
 ME = getpass.getuser()
 
 

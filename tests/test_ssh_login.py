@@ -22,6 +22,8 @@ from fleetaudit.transport.dispatch import Transports
 
 from .sshd import KEY_TYPES, Keys, Server, Start, failure_of, generate, require
 
+pytestmark = pytest.mark.ssh
+
 AddKeys = Callable[..., None]
 
 

@@ -15,6 +15,8 @@ from fleetaudit.transport.pacing import AT_ONCE, Pacing
 
 from .sshd import Start
 
+pytestmark = pytest.mark.ssh
+
 
 def test_sixty_hosts_behind_one_server_that_drops_connections_are_all_reached(start_sshd: Start) -> None:
     server = start_sshd("MaxStartups 3:50:10")

@@ -27,6 +27,8 @@ from .accounts import PASSWORD, Accounts, StartAccounts
 from .sshd import Keys, Server, generate, wait_for
 from .terminal import typed
 
+pytestmark = [pytest.mark.ssh, pytest.mark.sudo]
+
 AddKeys = Callable[..., None]
 METHODS = {"keyboard-interactive": "KbdInteractiveAuthentication yes", "password": "PasswordAuthentication yes"}
 

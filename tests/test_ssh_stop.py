@@ -18,6 +18,8 @@ from fleetaudit.transport.pacing import AT_ONCE
 
 from .sshd import Server, require, wait_for
 
+pytestmark = pytest.mark.ssh
+
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
 def test_a_command_that_runs_is_left_soon_after_the_stop(sshd: Server, client: str) -> None:
