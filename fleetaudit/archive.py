@@ -385,4 +385,7 @@ def _read(path: Path) -> bytes:
             raise InputError("not a file", source=str(path), hint=f"wanted: a run's folder or its {RUN}")
         if info.st_size > MAX_RUN:
             raise InputError(f"{info.st_size} bytes, more than the {MAX_RUN} that are read", source=str(path))
-        return file.read(MAX_RUN)
+        data: bytes | None = file.read(MAX_RUN)
+    if data is None:  # a file of /proc that has nothing to read yet
+        raise InputError("not a file", source=str(path), hint=f"wanted: a run's folder or its {RUN}")
+    return data

@@ -1,6 +1,7 @@
 """The nouns: what is planned, what was seen, what became of each host. Frozen, and the same on disk as in memory.
 
-Rules: no I/O and no decisions here. A field that a host can fill is bounded in length, because a host may be hostile.
+Rules: no I/O and no decisions here. A field that a host can fill is bounded, a text in its length and a number in its
+range, because a host may be hostile: what was decoded can be calculated with, stored and shown.
 `run.json` is `AuditRun` as it stands (format "fleetaudit-run/1", schema in `fleetaudit/schema/`); other programs read
 its keys, so renaming one is a breaking change.
 """
@@ -37,6 +38,13 @@ Sentence = Annotated[str, Meta(max_length=4096)]
 Micros = Annotated[int, Meta(ge=-(10**12), le=10**12)]
 """Microseconds; negative where a clock was set back."""
 Word32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
+"""A field of a segment, or what one trial can count."""
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+"""A counter since boot."""
+Seconds = Annotated[float, Meta(ge=0, le=3.2e9)]
+"""A time that passed, in seconds; at most a hundred years."""
+TcpState = Annotated[int, Meta(ge=0, le=13)]
+"""tcpi_state (include/net/tcp_states.h)."""
 
 
 class Frozen(msgspec.Struct, frozen=True):
@@ -364,6 +372,12 @@ class Segment(Frozen, frozen=True, kw_only=True, array_like=True):
     options: Word = ""
 
 
+Moved = Annotated[dict[Word, Word32], Meta(max_length=64)]
+"""Numbers of one trial by name."""
+Marks = Annotated[tuple[tuple[Micros, Annotated[int, Meta(ge=0, le=63)]], ...], Meta(max_length=64)]
+"""[microseconds, index of the step]: when each step of a trial began."""
+
+
 class PeerWitness(Frozen, frozen=True, kw_only=True):
     """What the peer's socket said after the close, asked in the order that consumes nothing first.
 
@@ -374,8 +388,8 @@ class PeerWitness(Frozen, frozen=True, kw_only=True):
     last ("0", "EPIPE"…).
     """
 
-    state: int | None = None
-    poll: tuple[Word, ...] = ()
+    state: TcpState | None = None
+    poll: Annotated[tuple[Word, ...], Meta(max_length=16)] = ()
     recv: Annotated[tuple[Word, ...], Meta(max_length=16)] = ()
     so_error: Word = ""
 
@@ -391,12 +405,12 @@ class Evidence(Frozen, frozen=True, kw_only=True):
 
     wire: tuple[Segment, ...] | None = None
     wire_note: Sentence = ""
-    wire_omitted: int = 0
+    wire_omitted: Word32 = 0
     peer: PeerWitness | None = None
-    kernel: dict[Word, int] | None = None
-    steps: tuple[tuple[Micros, int], ...] = ()
-    queue: dict[Word, int] = {}
-    bytes: dict[Word, int] = {}
+    kernel: Moved | None = None
+    steps: Marks = ()
+    queue: Moved = {}
+    bytes: Moved = {}
     same_as: str = ""
 
 
@@ -411,8 +425,8 @@ class Observation(Frozen, frozen=True, kw_only=True):
     scenario: str
     family: Family
     ending: Ending
-    trials: int
-    endings: dict[str, int] = {}
+    trials: Word32
+    endings: dict[str, Word32] = {}
     evidence: Evidence = Evidence()
     reason: str = ""
 
@@ -449,9 +463,9 @@ class Sysctl(Frozen, frozen=True, kw_only=True):
 class UnreadSockets(Frozen, frozen=True, kw_only=True):
     """Sockets with a non-empty receive queue now; counts only, never addresses. `partial`: the scan hit its bound."""
 
-    sockets: int
-    bytes: int
-    scanned: int
+    sockets: Count
+    bytes: Count
+    scanned: Count
     partial: bool = False
 
 
@@ -459,8 +473,8 @@ class Exposure(Frozen, frozen=True, kw_only=True):
     """What production already felt: the host's own counters since boot, by name;
     `unread_sockets` is null where it could not be read."""
 
-    uptime_s: float | None = None
-    counters: dict[Word, int] = {}
+    uptime_s: Seconds | None = None
+    counters: Annotated[dict[Word, Count], Meta(max_length=64)] = {}
     unread_sockets: UnreadSockets | None = None
 
 
@@ -503,7 +517,7 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     exposure: Exposure | None = None
     expectations: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
-    elapsed_s: float = 0.0
+    elapsed_s: Seconds = 0.0
 
 
 HostResult = Audited | NotAudited

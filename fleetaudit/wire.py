@@ -40,16 +40,19 @@ from .model import (
     Frozen,
     HostPlan,
     Kernel,
-    Micros,
+    Marks,
+    Moved,
     Observation,
     Os,
     PeerWitness,
     Scenario,
+    Seconds,
     Segment,
     Sentence,
     Step,
     Sysctl,
     Word,
+    Word32,
 )
 
 PROTOCOL = 1
@@ -91,13 +94,13 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     count: Annotated[int, Meta(ge=1, le=1000)]
     wire: Annotated[tuple[Segment, ...], Meta(max_length=200)] | None
     wire_note: Sentence = ""
-    wire_lost: int = 0
-    wire_omitted: int = 0
+    wire_lost: Word32 = 0
+    wire_omitted: Word32 = 0
     peer: PeerWitness | None
-    kernel: dict[Word, int] | None
-    steps: Annotated[tuple[tuple[Micros, int], ...], Meta(max_length=64)] = ()
-    queue: dict[Word, int] = {}
-    bytes: dict[Word, int] = {}
+    kernel: Moved | None
+    steps: Marks = ()
+    queue: Moved = {}
+    bytes: Moved = {}
     error: Sentence = ""
 
 
@@ -130,8 +133,8 @@ class Reply(Frozen, frozen=True, kw_only=True):
     observations: Annotated[tuple[RawObservation, ...], Meta(max_length=2000)]
     sysctls: Annotated[dict[Word, Sysctl], Meta(max_length=5000)]
     exposure: Exposure | None
-    elapsed_s: float
-    cpu_s: float = 0.0
+    elapsed_s: Seconds
+    cpu_s: Seconds = 0.0
 
 
 # ---- out -----------------------------------------------------------------------------------------------------------
@@ -337,6 +340,8 @@ def _observation(
             trials=0,
             reason=(raw.not_run if raw else "") or "the probe did not say why it was not run",
         )
+    for trial in raw.trials:
+        _check_steps(trial, scenario, family)
     verdicts = [verdict(trial, scenario.steps, family, isolation) for trial in raw.trials]
     endings = Counter[str]()
     for trial, (ending, _) in zip(raw.trials, verdicts, strict=True):
@@ -361,6 +366,15 @@ def _observation(
         evidence=_evidence(shown),
         reason=reason,
     )
+
+
+def _check_steps(trial: RawTrial, scenario: Scenario, family: Family) -> None:
+    """Raises `ReplyError` where a trial went through steps that the scenario does not have, or in another order."""
+    if [index for _, index in trial.steps] != [*range(min(len(trial.steps), len(scenario.steps)))]:
+        raise ReplyError(
+            f"the reply numbers the steps of {scenario.name} over {family} otherwise than from 0 to "
+            f"{len(scenario.steps) - 1}, as it was asked"
+        )
 
 
 def _counts(endings: Counter[str]) -> str:

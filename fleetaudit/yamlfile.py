@@ -118,8 +118,8 @@ def load(path: Path, *, tags: Mapping[str, Callable[[str], Any]] | None = None) 
     return parse(decode_utf8(data, source=str(path)), source=str(path), tags=tags)
 
 
-def contents(path: Path) -> bytes:
-    """Returns the bytes of a file, at most one more than `MAX_FILE`; raises OSError, also for a pipe or a device.
+def contents(path: Path, most: int = MAX_FILE) -> bytes:
+    """Returns the bytes of a file, at most one more than `most`; raises OSError, also for a pipe or a device.
 
     Opening a FIFO would wait for whoever writes to it, and opening a device may do something.
     """
@@ -127,7 +127,10 @@ def contents(path: Path) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(fd, "rb") as file:
         _refuse_special(os.fstat(fd))  # it may have become another file meanwhile
-        return file.read(MAX_FILE + 1)
+        data: bytes | None = file.read(most + 1)
+    if data is None:  # /proc/kmsg calls itself a regular file, and has nothing to read until something happens
+        raise OSError(errno.EINVAL, "it is a special file of the kernel, and no file")
+    return data
 
 
 def _refuse_special(info: os.stat_result) -> None:

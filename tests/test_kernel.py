@@ -163,7 +163,9 @@ def test_no_header_however_broken_is_an_accident(data: bytes, at: int, patch: by
         ("/etc/passwd", "no x86 boot header"),
         ("/nonexistent/vmlinuz", "No such file or directory"),
         ("/etc", "Is a directory"),
-        ("/dev/zero", "no regular file"),
+        ("/dev/zero", "no file"),
+        ("/proc/kmsg", "a special one of the kernel"),
+        ("/proc/self/mem", "a special one of the kernel"),
         (os.path.realpath(sys.executable), "an ELF program"),
     ],
 )
@@ -175,6 +177,14 @@ def test_an_image_that_is_none_fails_at_resolve_with_a_next_command(image: str, 
     assert reason in e.value.reason
     assert e.value.hint
     assert not e.value.transient
+
+
+def test_an_image_of_more_bytes_than_any_kernel_has_is_not_read(tmp_path: Path) -> None:
+    endless = tmp_path / "kcore"
+    with endless.open("wb") as file:
+        file.truncate(1 << 42)  # sparse, as /proc/kcore: read, it would fill the memory
+    with pytest.raises(TransportError, match="larger than 256 MiB"):
+        run_kernel(KernelTarget(image=str(endless)), "", b"", Deadline.after(5), Limits())
 
 
 @pytest.mark.parametrize(

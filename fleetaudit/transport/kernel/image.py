@@ -6,18 +6,20 @@ to the right one. Formats: the kernel's Documentation/arch/x86/boot.rst and arch
 
 from __future__ import annotations
 
-import os
 import shlex
 import stat
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...errors import TransportError
+from ...yamlfile import contents
 from ..words import clean
 
 HEADER = 4096
 MOST = 256 * 1024 * 1024
 """The most bytes that a kernel image may have; the largest that distributions ship have 20 MB."""
+_TOO_LARGE = f"larger than {MOST >> 20} MiB, which no kernel image is"
 
 _ELF_MACHINES = {
     0x03: "32-bit x86",
@@ -58,12 +60,12 @@ class NoKernelError(Exception):
 def load_image(path: str) -> Image:
     """Returns the kernel image at `path`; raises `TransportError` (stage "resolve") where it is missing or none."""
     try:
-        # O_NONBLOCK: a FIFO must not be waited for; it is refused below
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as f:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise NoKernelError("no regular file")
-            data = f.read(MOST + 1)
+        about = Path(path).stat()
+        if about.st_size > MOST:  # /proc/kcore has 128 TiB
+            raise NoKernelError(_TOO_LARGE)
+        if stat.S_ISREG(about.st_mode) and not about.st_size:  # reading /proc/kmsg would take the kernel's messages
+            raise NoKernelError("an empty file, or a special one of the kernel")
+        data = contents(Path(path), MOST)
         return Image(data, parse_image(data))
     except OSError as e:
         words = e.strerror or type(e).__name__
@@ -79,7 +81,7 @@ def parse_image(data: bytes) -> str:
     """Returns the version string of a bootable image; raises `NoKernelError` saying what else the bytes are."""
     head = data[:HEADER]
     if len(data) > MOST:
-        raise NoKernelError(f"larger than {MOST >> 20} MiB, which no kernel image is")
+        raise NoKernelError(_TOO_LARGE)
     if len(head) < 0x260 or head[0x1FE:0x200] != b"\x55\xaa" or head[0x202:0x206] != b"HdrS":
         raise _something_else(head)
     (protocol,) = struct.unpack_from("<H", head, 0x206)
