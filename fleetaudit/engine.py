@@ -30,7 +30,9 @@ from .model import (
     HostResult,
     KernelTarget,
     LocalTarget,
+    NoTarget,
     NotAudited,
+    NotSelected,
     Plan,
     SshTarget,
     Stage,
@@ -216,10 +218,10 @@ class _Audit:
         self.guests.add(guest)
         return self.guests_waiting.popleft()
 
-    def _begin(self, index: int) -> NotAudited | None:
+    def _begin(self, index: int) -> NoTarget | None:
         """Starts a host's thread; returns its result where that cannot be done."""
         host = self.plan.hosts[index]
-        if isinstance(host.target, NotAudited):
+        if isinstance(host.target, NotAudited | NotSelected):
             return host.target
         if len(self.stuck) >= MOST_STUCK:
             return _not_audited(host, "execute", f"{MOST_STUCK} connections of this run are stuck; no more are tried")
@@ -261,7 +263,7 @@ class _Audit:
             result = self._interrupted(self.plan.hosts[index])
         return [(index, result)]
 
-    def _leave(self, index: int) -> NotAudited:
+    def _leave(self, index: int) -> NoTarget:
         del self.running[index]
         self.stuck.add(index)
         host = self.plan.hosts[index]
@@ -276,8 +278,8 @@ class _Audit:
             f"fleetaudit run … -l {shlex.quote(host.name)} --host-deadline {2 * self.settings.host_deadline_s:g}",
         )
 
-    def _interrupted(self, host: HostPlan) -> NotAudited:
-        if isinstance(host.target, NotAudited):
+    def _interrupted(self, host: HostPlan) -> NoTarget:
+        if isinstance(host.target, NotAudited | NotSelected):
             return host.target  # no more time would have changed that
         reason = f"{self.stop.why} before this host answered"
         return _not_audited(host, "interrupted", reason, f"fleetaudit run … -l {shlex.quote(host.name)}")
@@ -318,7 +320,7 @@ class _Audit:
                     raise
 
     def _attempt(self, host: HostPlan, deadline: Deadline) -> Audited:
-        if isinstance(host.target, NotAudited):
+        if isinstance(host.target, NotAudited | NotSelected):
             raise TypeError("a host without a target is never tried")
         remaining = deadline.remaining()
         alarm = max(1.0, remaining - min(self.settings.margin_s, remaining / 4))
@@ -341,7 +343,7 @@ def _not_audited(
     )
 
 
-def _by_hand(target: Target | NotAudited) -> str:
+def _by_hand(target: Target | NoTarget) -> str:
     """Returns the line that shows what the host answers."""
     match target:
         case SshTarget():

@@ -329,12 +329,39 @@ class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not
     findings: tuple[Finding, ...] = ()
 
 
+class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not selected"):
+    """A host that --limit selects and that no play matches: nothing is asked of it, and nothing has failed."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    # As in `NotAudited`: every key that a script may ask for.
+    stage: None = None
+    reason: Literal["not selected by any play"] = "not selected by any play"
+    hint: Literal[""] = ""
+    kernel: None = None
+    os: None = None
+    python: None = None
+    isolation: None = None
+    observations: tuple[()] = ()
+    sysctls: dict[str, Any] = {}
+    exposure: None = None
+    findings: tuple[()] = ()
+
+
+NoTarget = NotAudited | NotSelected
+"""The result of a host that is known without a connection."""
+
+
 class HostPlan(Frozen, frozen=True, kw_only=True):
-    """What one host is asked. `target` is `NotAudited` where the inventory already tells that it cannot be reached."""
+    """What one host is asked.
+
+    `target` is `NotAudited` where the inventory already tells that the host cannot be reached, and `NotSelected` where
+    no play matches it.
+    """
 
     name: str
     groups: tuple[str, ...]
-    target: SshTarget | LocalTarget | KernelTarget | NotAudited
+    target: SshTarget | LocalTarget | KernelTarget | NotAudited | NotSelected
     scenarios: tuple[Scenario, ...]
     trials: int
     isolation: Isolation
@@ -520,7 +547,7 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     elapsed_s: Seconds = 0.0
 
 
-HostResult = Audited | NotAudited
+HostResult = Audited | NotAudited | NotSelected
 
 
 class ScenarioRow(Frozen, frozen=True, kw_only=True):
@@ -569,13 +596,16 @@ Effect = Literal[
     "changed",
     "newly not audited",
     "audited again",
+    "no longer selected",
+    "newly selected",
     "rebuilt",
     "renamed",
     "gone",
     "new host",
 ]
 """What a change means. Regression: met before, not met now; fix: the reverse; told again: could not be told before.
-Rebuilt: another machine under the same name; renamed: the same machine under another name."""
+Rebuilt: another machine under the same name; renamed: the same machine under another name. No longer selected: plays
+matched the host before, and none does now."""
 
 ChangeKind = Literal[
     "scenario", "sysctl", "expectation", "waiver", "controls", "kernel", "system", "isolation", "host", "finding"
@@ -642,14 +672,17 @@ class Drift(Frozen, frozen=True, kw_only=True):
 
 
 class Past(Frozen, frozen=True, kw_only=True):
-    """A run in numbers: `short` counts the hosts that fall short without a waiver, each once, by its gravest finding,
-    gravest first."""
+    """A run in numbers: `selected` is `audited`, `not_audited` and `not_selected` (by any play) together.
+
+    `short` counts the hosts that fall short without a waiver, each once, by its gravest finding, gravest first.
+    """
 
     run: str
     started: str
     selected: int
     audited: int
     not_audited: int
+    not_selected: int = 0
     short: tuple[tuple[Severity, int], ...] = ()
 
 

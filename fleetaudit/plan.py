@@ -1,8 +1,9 @@
 """Which host is asked what: every selected host exactly once, however many plays match it. Pure.
 
 Rules: a host is probed once, with the union of what its plays ask. Where two plays want of one host what cannot both
-be met, that is an error before anything is connected, never a choice made in silence. A selected host that no play
-matches stays in the plan and says so. Hosts that are asked the same share one tuple, so ten thousand hosts cost little.
+be met, that is an error before anything is connected, never a choice made in silence. A host that no play matches stays
+in the plan as `NotSelected`; where no play matches any host, that is an error. Hosts that are asked the same share one
+tuple, so ten thousand hosts cost little.
 Tags choose scenarios and rules as Ansible's choose tasks; the controls of a chosen scenario are chosen with it.
 """
 
@@ -15,6 +16,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from .errors import InputError, NothingToDoError
+from .folding import fold
 from .model import (
     ExposureRule,
     Host,
@@ -24,6 +26,7 @@ from .model import (
     KernelTarget,
     LocalTarget,
     NotAudited,
+    NotSelected,
     Plan,
     Play,
     Playbook,
@@ -52,7 +55,8 @@ def make_plan(
 
     `targets` says how each selected host is reached; `select` gives the names that a play's pattern matches. `tags`
     and `skip_tags` are those of the command line. Raises `InputError` where plays contradict each other on a host,
-    `NothingToDoError` where the tags leave nothing; what `select` raises passes through.
+    `NothingToDoError` where the tags leave nothing or no play matches any selected host; what `select` raises passes
+    through.
     """
     wanted = frozenset(selected)
     strangers = wanted - {host.name for host in inventory.hosts}
@@ -73,7 +77,10 @@ def make_plan(
             matching = tuple(n for n, placed in enumerate(plays) if host.name in placed.hosts)
             if matching not in asked:
                 asked[matching] = _union([plays[n] for n in matching], host.name)
-            hosts.append(_host_plan(host, targets[host.name], asked[matching], playbooks, matched=bool(matching)))
+            target = targets[host.name] if matching else NotSelected(name=host.name, groups=host.groups)
+            hosts.append(_host_plan(host, target, asked[matching]))
+    if hosts and all(isinstance(host.target, NotSelected) for host in hosts):
+        raise NothingToDoError(_nothing_matches(plays, hosts))
     return Plan(playbooks=tuple(book.source for book in playbooks), hosts=tuple(hosts))
 
 
@@ -125,22 +132,21 @@ def _asks(play: Play) -> bool:
     return any(asked)
 
 
+def _nothing_matches(plays: Sequence[_Placed], hosts: Sequence[HostPlan]) -> str:
+    """Returns what to say where no play matches any of the `hosts`: the patterns that were tried."""
+    names = fold(host.name for host in hosts)
+    more = f" and {names.more} more" if names.more else ""
+    tried = dict.fromkeys(f"“hosts: {placed.play.hosts}” ({placed.source})" for placed in plays)
+    return (
+        f"no play matches any selected host ({', '.join(names.ranges)}{more})\n"
+        f"  tried: {', '.join(tried)}\n"
+        "  change “hosts:” in the playbook, or select other hosts with --limit"
+    )
+
+
 def _host_plan(
-    host: Host,
-    target: SshTarget | LocalTarget | KernelTarget | NotAudited,
-    asked: _Asked,
-    playbooks: Sequence[Playbook],
-    *,
-    matched: bool,
+    host: Host, target: SshTarget | LocalTarget | KernelTarget | NotAudited | NotSelected, asked: _Asked
 ) -> HostPlan:
-    if not matched:
-        target = NotAudited(
-            name=host.name,
-            groups=host.groups,
-            stage="inventory",
-            reason=f"no play of {', '.join(book.source for book in playbooks)} matches it",
-            hint="name it in a play's “hosts:”, or leave it out with --limit",
-        )
     return HostPlan(
         name=host.name,
         groups=host.groups,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.errors import InputError, NothingToDoError
-from fleetaudit.model import Host, HostPlan, Inventory, LocalTarget, NotAudited, Plan, Playbook, SshTarget
+from fleetaudit.model import Host, HostPlan, Inventory, LocalTarget, NotAudited, NotSelected, Plan, Playbook, SshTarget
 from fleetaudit.plan import make_plan
 from fleetaudit.playbook import load_playbook, parse_playbook
 
@@ -75,8 +75,15 @@ def test_every_selected_host_is_planned_once_in_inventory_order_whatever_order_t
     patterns=st.lists(st.sampled_from(["all", "web*", "db*", "cache1", "none*"]), min_size=1, max_size=3),
 )
 def test_no_host_is_lost_or_doubled_whatever_the_plays_match(selected: set[str], patterns: list[str]) -> None:
-    made = plan(book(*(play(f"Play {n}", p) for n, p in enumerate(patterns))), selected=selected)
+    asked = {name for name in selected for p in patterns if p == "all" or fnmatch.fnmatchcase(name, p)}
+    mine = book(*(play(f"Play {n}", p) for n, p in enumerate(patterns)))
+    if selected and not asked:
+        with pytest.raises(NothingToDoError, match="no play matches"):
+            plan(mine, selected=selected)
+        return
+    made = plan(mine, selected=selected)
     assert [host.name for host in made.hosts] == [name for name in HOSTS if name in selected]
+    assert {host.name for host in made.hosts if not isinstance(host.target, NotSelected)} == asked
 
 
 def test_a_host_in_several_plays_is_asked_their_union_once() -> None:
@@ -127,16 +134,20 @@ def test_families_of_two_plays_add_up() -> None:
 
 
 def test_a_selected_host_that_no_play_matches_stays_in_the_plan_and_says_so() -> None:
-    made = plan(book(play("Web", "web*")))
-    assert of(made, "db1").target == NotAudited(
-        name="db1",
-        groups=("db",),
-        stage="inventory",
-        reason="no play of mine.yml matches it",
-        hint="name it in a play's “hosts:”, or leave it out with --limit",
-    )
+    made = plan(book(play("Web", "web*")), refused=["cache1"])
+    assert of(made, "db1").target == NotSelected(name="db1", groups=("db",))
+    assert of(made, "cache1").target == NotSelected(name="cache1", groups=("cache",)), "nobody asks how it is reached"
     assert of(made, "db1").scenarios == ()
     assert of(made, "web1").target == SshTarget(address="web1")
+
+
+def test_plays_that_match_no_selected_host_are_refused_with_the_patterns_that_were_tried() -> None:
+    books = book(play("Web", "web*"), play("Again", "web*")), book(play("Mail", "mail*"), source="theirs.yml")
+    with pytest.raises(NothingToDoError) as e:
+        plan(*books, selected=["db1", "cache1"])
+    said = str(e.value)
+    assert "no play matches any selected host (db1, cache1)" in said
+    assert "tried: “hosts: web*” (mine.yml), “hosts: mail*” (theirs.yml)" in said
 
 
 def test_a_host_that_cannot_be_reached_stays_in_the_plan_with_its_reason() -> None:
@@ -311,7 +322,7 @@ def test_a_plays_tag_belongs_to_all_that_is_in_it() -> None:
     assert names_of(of(made, "web1")) == ["idle-close"]
     assert of(made, "web1").sysctls_collect == ("net.core.somaxconn",)
     assert of(made, "db1").scenarios == ()
-    assert not isinstance(of(made, "db1").target, NotAudited), "a play matches it, whatever the tags leave of it"
+    assert of(made, "db1").target == SshTarget(address="db1"), "a play matches it, whatever the tags leave of it"
 
 
 def test_tags_that_leave_nothing_to_ask_are_refused() -> None:

@@ -182,12 +182,13 @@ class Connecting:
 
         Raises `UsageError` where a password to log in with is given, and no host takes one.
         """
-        from ..model import NotAudited
+        from ..model import NotAudited, NotSelected
 
-        known = [host.target for host in plan.hosts if not isinstance(host.target, NotAudited)]
+        selected = [host.target for host in plan.hosts if not isinstance(host.target, NotSelected)]
+        known = [target for target in selected if not isinstance(target, NotAudited)]
         if known:
             self._tell_of_becoming(known, tell)
-            _tell_of_logging_in(known, tell, all_known=len(known) == len(plan.hosts))
+            _tell_of_logging_in(known, tell, all_known=len(known) == len(selected))
 
     def _tell_of_becoming(self, targets: Sequence[Target], tell: Callable[[str], None]) -> None:
         from ..model import KernelTarget

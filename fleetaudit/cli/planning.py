@@ -16,7 +16,7 @@ from ..inventory.layered import above
 from ..inventory.patterns import select
 from ..inventory.settings import Settings, load_settings
 from ..inventory.vault import Vault, load_vault
-from ..model import Inventory, LocalTarget, NotAudited, Plan, Playbook, ScenarioRow, Secret
+from ..model import Inventory, LocalTarget, NotAudited, NotSelected, Plan, Playbook, ScenarioRow, Secret
 from ..plan import make_plan
 from ..playbook import load_playbook
 from .passwords import in_file
@@ -166,12 +166,14 @@ def plan_text(plan: Plan) -> str:
 
     lines = list[str]()
     for host in plan.hosts:
-        if isinstance(host.target, NotAudited):
-            way, asked = f"cannot be audited: {host.target.stage}", host.target.reason
-        else:
-            way = way_to(host.target)
-            asked = (
-                f"{len(host.scenarios)} scenarios, {host.trials} trials, {len(host.sysctls_collect)} sysctl patterns"
-            )
-        lines.append(f"{safe(host.name)}  {safe(way)}  {safe(asked)}\n")
+        words: list[str]
+        match host.target:
+            case NotSelected():
+                words = [host.target.reason]
+            case NotAudited():
+                words = [f"cannot be audited: {host.target.stage}", host.target.reason]
+            case target:
+                counts = f"{len(host.scenarios)} scenarios, {host.trials} trials"
+                words = [way_to(target), f"{counts}, {len(host.sysctls_collect)} sysctl patterns"]
+        lines.append("  ".join(map(safe, (host.name, *words))) + "\n")
     return "".join(lines)

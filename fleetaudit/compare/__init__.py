@@ -13,18 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..model import Audited, AuditRun, Drift, NotAudited, Past, ScenarioRow
+from ..model import Audited, AuditRun, Drift, NotAudited, NotSelected, Past, ScenarioRow
 from .alike import alike_of
 from .answers import answers_of
 from .changes import changes_of
-from .common import Ground
+from .common import Ground, names_of
 from .duels import duels_of
 from .findings import findings_of, short_of
 from .hosts import causes_of, production_of, profiles_of
 from .index import hosts_of
 from .kernels import builds_of, classes_of, columns_of, scenarios_of, series_of_columns
 from .sysctls import sysctls_of
-from .views import Comparison, Coverage
+from .views import NOT_SELECTED, Comparison, Coverage
 
 __all__ = ["Comparison", "changes_of", "compare", "past_of"]
 
@@ -40,6 +40,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     drift = drift or run.drift
     audited = tuple(h for h in run.hosts if isinstance(h, Audited))
     missing = tuple(h for h in run.hosts if isinstance(h, NotAudited))
+    unmatched = tuple(h for h in run.hosts if isinstance(h, NotSelected))
     ground = _ground(run.scenarios, audited, missing)
     coverage = _coverage(run)
     columns = columns_of(ground)
@@ -49,7 +50,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     findings, short = findings_of(ground, links), short_of(audited)
     causes, of_missing = causes_of(missing)
     shown = profiles_of(ground, columns)
-    places = {**shown.anchors, **of_missing}
+    places = {**shown.anchors, **of_missing, **{h.name: NOT_SELECTED for h in unmatched}}
     felt = production_of(ground, shown.anchors)
     changes = changes_of(drift, {**ground.anchors, **links}) if drift else None
     builds = tuple(ground.builds.values())
@@ -64,6 +65,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
         sysctls=sysctls,
         sysctls_read=len({key for h in audited for key in h.sysctls}),
         causes=causes,
+        not_selected=names_of(unmatched),
         profiles=shown.profiles,
         scenarios=scenarios_of(ground),
         production=felt[:MOST_PRODUCTION],
@@ -96,6 +98,7 @@ def past_of(run: AuditRun) -> Past:
         selected=coverage.selected,
         audited=coverage.audited,
         not_audited=coverage.not_audited,
+        not_selected=coverage.not_selected,
         short=short_of(h for h in run.hosts if isinstance(h, Audited)),
     )
 
@@ -105,7 +108,8 @@ def _coverage(run: AuditRun) -> Coverage:
     return Coverage(
         selected=len(run.hosts),
         audited=len(audited),
-        not_audited=len(run.hosts) - len(audited),
+        not_audited=sum(1 for h in run.hosts if isinstance(h, NotAudited)),
+        not_selected=sum(1 for h in run.hosts if isinstance(h, NotSelected)),
         void=sum(1 for h in audited if h.void),
         on_host=sum(1 for h in audited if h.isolation == "host"),
     )

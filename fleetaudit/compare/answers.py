@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from ..model import Severity
 from .views import (
+    NOT_SELECTED,
     Answer,
     Build,
     Cause,
@@ -53,8 +54,11 @@ def coverage_words(c: Coverage) -> str:
     if not c.selected:
         return "no host was selected"
     words = f"from {_of(c.audited - c.void, c.selected, 'selected host')}"
-    gaps = [f"{c.not_audited:,} not audited"] * bool(c.not_audited) + [f"{c.void:,} void"] * bool(c.void)
-    return words + (f"; {', '.join(gaps)}" if gaps else "")
+    gaps = (
+        (c.not_audited, "not audited"), (c.not_selected, "not selected by any play"), (c.void, "void"),
+    )  # fmt: skip
+    named = ", ".join(f"{n:,} {what}" for n, what in gaps if n)
+    return words + (f"; {named}" if named else "")
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
@@ -190,8 +194,7 @@ def _missing(c: Coverage, causes: Sequence[Cause], findings: Sequence[FindingGro
     if not c.selected:
         return [_say("No host was selected.")]
     if not c.not_audited:
-        return [_say(f"None: {_of(c.selected, c.selected, 'selected host')} "
-                     f"{'was' if c.selected == 1 else 'were'} audited.")]  # fmt: skip
+        return [_all_audited(c), *_unmatched(c)]
     number = _link(f"{c.not_audited:,} of {counted(c.selected, 'selected host')}", "not-audited", strong=True)
     verb = "was" if c.not_audited == 1 else "were"
     says = [_say(number, f" {verb} not audited, for {counted(len(causes), 'cause')}.")]
@@ -199,7 +202,21 @@ def _missing(c: Coverage, causes: Sequence[Cause], findings: Sequence[FindingGro
         n = sum(f.hosts for f in changed)
         known = _link(counted(n, "host"), changed[0].anchor, strong=True)
         says.append(_say(known, f" {'shows' if n == 1 else 'show'} another host key than the known one."))
-    return says
+    return [*says, *_unmatched(c)]
+
+
+def _all_audited(c: Coverage) -> Say:
+    verb = "was" if c.audited == 1 else "were"
+    if c.not_selected:
+        return _say(f"None: {_of(c.audited, c.audited, 'host')} that a play matches {verb} audited.")
+    return _say(f"None: {_of(c.selected, c.selected, 'selected host')} {verb} audited.")
+
+
+def _unmatched(c: Coverage) -> list[Say]:
+    if not c.not_selected:
+        return []
+    number = _link(counted(c.not_selected, "host"), NOT_SELECTED, strong=True)
+    return [_say(number, f" {'is' if c.not_selected == 1 else 'are'} not selected by any play.")]
 
 
 # ---- 5: production -------------------------------------------------------------------------------------------------

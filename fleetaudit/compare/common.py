@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ..folding import Folded, fold
 from ..judge import Relation, relation
-from ..model import Audited, Ending, Family, NotAudited, Observation, ScenarioRow
+from ..model import Audited, Ending, Family, HostResult, NotAudited, Observation, ScenarioRow
 from .views import Build, Tone
 
 FAMILY_WORDS: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6", "unix": "AF_UNIX"}
@@ -41,7 +41,7 @@ def grouped(items: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
     return groups
 
 
-def names_of(hosts: Iterable[Audited | NotAudited]) -> Folded:
+def names_of(hosts: Iterable[HostResult]) -> Folded:
     """Returns the hosts' names, folded."""
     return fold(h.name for h in hosts)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..model import SEVERITIES, Audited, Change, Drift, HostResult, NotAudited
+from ..model import SEVERITIES, Audited, Change, Drift, HostResult, NotAudited, NotSelected
 from .common import Alike, BuildKey, build_key, grouped, system_of
 from .hosts import findings_words, is_typed
 from .views import HostLine, HostState, Production
@@ -42,10 +42,13 @@ def _line(
     changes: Iterable[Change],
     untold: bool,
 ) -> HostLine:
-    if isinstance(host, NotAudited):
-        about: tuple[str, ...] = (f"{host.stage}: {host.reason}",)
-        build: int | None = None
-        state: HostState = "not audited"
+    build: int | None = None
+    about: tuple[str, ...]
+    state: HostState
+    if isinstance(host, NotSelected):
+        about, state = (host.reason,), "not selected"
+    elif isinstance(host, NotAudited):
+        about, state = (f"{host.stage}: {host.reason}",), "not audited"
     else:
         measured = "in the host’s namespace" if host.isolation == "host" else "in a private namespace"
         about = (system_of(host), f"Python {host.python}" if host.python else "", measured, *host.notes)

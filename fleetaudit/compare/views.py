@@ -17,11 +17,13 @@ Tone = Literal["met", "info", "warning", "error", "untold", "silent", "void"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How many hosts: `selected` is `audited` and `not_audited` together; `void` and `on_host` are among `audited`."""
+    """How many hosts: `selected` (by --limit) is `audited`, `not_audited` and `not_selected` (by any play) together;
+    `void` and `on_host` are among `audited`."""
 
     selected: int
     audited: int
     not_audited: int
+    not_selected: int
     void: int
     on_host: int
 
@@ -376,13 +378,16 @@ class Changes:
     unrated: tuple[tuple[str, Folded], ...]
 
 
-HostState = Literal["error", "warning", "info", "untold", "met", "void", "not audited"]
+NOT_SELECTED = "not-selected"
+"""The anchor of the hosts that no play matches."""
+HostState = Literal["error", "warning", "info", "untold", "met", "void", "not audited", "not selected"]
 """A host in a word: its gravest finding that is not waived, else whether something could not be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLine:
-    """One selected host in a line: `anchor` is its profile or the cause why it was not audited, `build` its kernel's
+    """One selected host in a line: `anchor` is its profile or the cause why it was not audited (NOT_SELECTED where no
+    play matches it), `build` its kernel's
     place among the builds. `changes` are (effect, kind, what, before, after, since). `typed` is as in `Cause`."""
 
     name: str
@@ -429,6 +434,7 @@ class Comparison:
     """All that any report shows of a run.
 
     `short` counts the hosts that fall short of an expectation without a waiver, each once, by its gravest finding.
+    `not_selected` are the hosts that no play matches.
     `changes` is None where the run was compared with no other; `past` are the runs before and this one, oldest first,
     empty without one before.
     """
@@ -443,6 +449,7 @@ class Comparison:
     sysctls: tuple[SysctlView, ...]
     sysctls_read: int
     causes: tuple[Cause, ...]
+    not_selected: Folded
     profiles: tuple[Profile, ...]
     scenarios: tuple[ScenarioView, ...]
     production: tuple[Production, ...]

@@ -15,7 +15,9 @@ from ..model import (
     HostResult,
     KernelTarget,
     LocalTarget,
+    NoTarget,
     NotAudited,
+    NotSelected,
     SshTarget,
     Stage,
     Target,
@@ -23,13 +25,15 @@ from ..model import (
 from .nouns import JUMP, POINTS, Point, State, Step, Visit
 from .watch import Told
 
-AnyTarget = Target | NotAudited
+AnyTarget = Target | NoTarget
 _POINT_OF: dict[str, Point] = {point: point for point in POINTS}
 
 
 def visit_of(host: HostPlan, result: HostResult, told: Told) -> Visit:
     """Returns what became of one host: `result` of what the engine made of it, `told` of what was heard on the way."""
     stage: Point | Literal["interrupted"] | None
+    if isinstance(result, NotSelected):
+        raise TypeError("the check has no plays of its own that could leave a host out")
     if isinstance(result, Audited):
         stage, steps, notes = None, _through(host.target, result, told), result.notes
     else:
@@ -67,7 +71,7 @@ def way_to(target: AnyTarget) -> str:
             return f"this machine{_as(target.become)}"
         case KernelTarget():
             return f"kernel {target.image}"
-        case NotAudited():
+        case NotAudited() | NotSelected():
             return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..model import Change, Effect, HostResult, NotAudited, RunInfo
+from ..model import Audited, Change, Effect, HostResult, NotAudited, NotSelected, RunInfo
 from .comparable import selected
 from .findings import other_findings, waivers
 from .laid import Ground, Laid, by_id
@@ -18,8 +18,9 @@ def on_host(pair: Pair, ground: Ground) -> Iterator[Change]:
     before, after = pair.before, pair.after
     if before.name != after.name:
         yield _host("renamed", after.name, before.name, after.name, ground.after)
-    if isinstance(before, NotAudited) or isinstance(after, NotAudited):
-        yield from _reached(before, after, ground)
+    if not isinstance(before, Audited) or not isinstance(after, Audited):
+        if effect := _reached(before, after):
+            yield _host(effect, after.name, _standing(before), _standing(after), ground.after)
         return
     laid = Laid(before, after, ground, by_id(before), by_id(after))
     yield from _what_it_is(laid)
@@ -29,14 +30,21 @@ def on_host(pair: Pair, ground: Ground) -> Iterator[Change]:
     yield from waivers(laid)
 
 
-def _reached(before: HostResult, after: HostResult, ground: Ground) -> Iterator[Change]:
-    was, is_ = _standing(before), _standing(after)
-    if isinstance(after, NotAudited) and isinstance(before, NotAudited):
-        if before.stage != after.stage or _ids(before) != _ids(after):
-            yield _host("changed", after.name, was, is_, ground.after)
-    else:
-        lost = isinstance(after, NotAudited)
-        yield _host("newly not audited" if lost else "audited again", after.name, was, is_, ground.after)
+def _reached(before: HostResult, after: HostResult) -> Effect | None:
+    """Returns what it means that a host was audited in one of the two runs at most, None where nothing changed."""
+    match before, after:
+        case NotSelected(), NotSelected():
+            return None
+        case _, NotSelected():
+            return "no longer selected"
+        case NotSelected(), Audited():
+            return "newly selected"
+        case NotAudited(), NotAudited():
+            return "changed" if before.stage != after.stage or _ids(before) != _ids(after) else None
+        case _, NotAudited():
+            return "newly not audited"
+        case _:
+            return "audited again"
 
 
 def _ids(host: NotAudited) -> set[str]:
@@ -44,7 +52,13 @@ def _ids(host: NotAudited) -> set[str]:
 
 
 def _standing(host: HostResult) -> str:
-    return f"not audited: {host.stage}: {host.reason}" if isinstance(host, NotAudited) else "audited"
+    match host:
+        case Audited():
+            return "audited"
+        case NotAudited():
+            return f"not audited: {host.stage}: {host.reason}"
+        case NotSelected():
+            return host.reason
 
 
 def _host(effect: Effect, name: str, before: str, after: str, since: str) -> Change:

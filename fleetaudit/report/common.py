@@ -39,6 +39,11 @@ def escaped(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def status_of(host: HostResult) -> str:
+    """Returns the status of a host in the word of run.json: "audited", "not audited" or "not selected"."""
+    return str(host.__struct_config__.tag)
+
+
 def findings_by_id(host: HostResult) -> dict[str, list[Finding]]:
     """Returns the host's findings by id, in their order; one id may have several."""
     return grouped(host.findings, lambda finding: finding.id)

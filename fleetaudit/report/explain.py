@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..compare.hosts import STATES
 from ..judge import endings_in_words, relation
-from ..model import Audited, AuditRun, Evidence, HostResult, NotAudited, Observation, ScenarioRow, Segment
+from ..model import Audited, AuditRun, Evidence, HostResult, NotAudited, NotSelected, Observation, ScenarioRow, Segment
 from .lines import counted, joined, safe, wrapped
 
 _RELATION = {
@@ -58,6 +58,8 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
 
 
 def _head(host: HostResult, width: int) -> list[str]:
+    if isinstance(host, NotSelected):
+        return [f"{safe(host.name)}: {host.reason}"]
     if isinstance(host, NotAudited):
         lines = [f"{safe(host.name)}: not audited", *wrapped([f"{host.stage}: {safe(host.reason)}"], width, "  ")]
         return lines + ([f"  {safe(host.hint)}"] if host.hint else [])

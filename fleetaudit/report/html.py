@@ -23,6 +23,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from ..compare import Comparison
+from ..compare.views import NOT_SELECTED
 from ..folding import Folded
 from .common import escaped
 from .page_data import page_data
@@ -65,6 +66,7 @@ def render(comparison: Comparison, *, generated: str) -> str:
         DRAWN=DRAWN,
         WHOLE=WHOLE,
         WHOLE_MEMBERS=WHOLE_MEMBERS,
+        NOT_SELECTED=NOT_SELECTED,
     )
 
 

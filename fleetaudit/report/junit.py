@@ -1,7 +1,8 @@
 """A run as JUnit XML: a test suite a host, a test case an expectation, in the shape that Jenkins and GitLab read.
 
 Rules:
-- Every selected host is a suite with a case "audited"; where it was not audited that case is an error, never absent.
+- Every selected host is a suite with a case "audited"; where it was not audited that case is an error, and where no
+  play matches it, it is skipped; it is never absent.
 - Cases are named by the ids of findings, so that a case has one name whether it passes or fails.
 - A finding is a failure whose type is its severity. A waived finding, a scenario that did not run and every verdict of
   a void host are skipped, with the reason.
@@ -18,8 +19,8 @@ from html import escape
 from typing import Literal
 
 from ..judge import endings_in_words
-from ..model import Audited, AuditRun, Finding, HostResult, NotAudited, Observation, RunInfo, ScenarioRow
-from .common import findings_by_id, gravest, lasted, moment, plain
+from ..model import Audited, AuditRun, Finding, HostResult, NotAudited, NotSelected, Observation, RunInfo, ScenarioRow
+from .common import findings_by_id, gravest, lasted, moment, plain, status_of
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
 
@@ -55,6 +56,9 @@ def render(run: AuditRun) -> str:
 
 
 def _cases(host: HostResult, rows: Mapping[str, ScenarioRow]) -> Iterator[_Case]:
+    if isinstance(host, NotSelected):
+        yield _Case(name="audited", outcome="skipped", message=host.reason)
+        return
     if isinstance(host, NotAudited):
         yield _Case(name="audited", outcome="error", type=host.stage, message=host.reason, text=host.hint)
         yield from (_judged(id_, findings) for id_, findings in findings_by_id(host).items())
@@ -127,7 +131,7 @@ def _counts(outcomes: Counter[Outcome]) -> dict[str, str]:
 
 
 def _properties(host: HostResult, notes: Sequence[str]) -> Iterator[str]:
-    said = {"status": "audited" if isinstance(host, Audited) else "not audited", "groups": ",".join(host.groups)}
+    said = {"status": status_of(host), "groups": ",".join(host.groups)}
     if isinstance(host, Audited):
         kernel = host.kernel
         said |= {"kernel.release": kernel.release, "kernel.version": kernel.version, "kernel.machine": kernel.machine}

@@ -52,7 +52,7 @@ def page_data(comparison: Comparison, visible: Callable[[str], str]) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-STATES = ("error", "warning", "info", "untold", "void", "not audited", "met")
+STATES = ("error", "warning", "info", "untold", "void", "not audited", "not selected", "met")
 """A host's state by its number, gravest first, as the page sorts by it."""
 
 

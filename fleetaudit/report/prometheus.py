@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ..folding import release_key
-from ..model import SEVERITIES, Audited, AuditRun, HostResult, NotAudited, Stage
+from ..model import SEVERITIES, Audited, AuditRun, HostResult, NotAudited, NotSelected, Stage
 from .common import lasted, moment, plain
 
 MOST_RELEASES = 50
@@ -70,6 +70,11 @@ def _of_hosts(run: AuditRun, audited: list[Audited], missing: list[NotAudited]) 
     stages.update(_labels(stage=host.stage) for host in missing)
     yield _Metric(
         name="hosts_not_audited", help="Hosts that were not audited, by the stage that failed.", values=stages
+    )
+    yield _one(
+        "hosts_not_selected",
+        "Hosts that no play matches.",
+        sum(1 for host in run.hosts if isinstance(host, NotSelected)),
     )
     yield _one("hosts_void", "Audited hosts where a control failed.", sum(1 for h in audited if h.void))
     yield _one(

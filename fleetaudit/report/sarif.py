@@ -2,7 +2,8 @@
 
 Rules:
 - Every selected host is a logical location; one that was not audited is also a notification of the invocation, which
-  then was not successful: whoever reads this must not take a finding that is missing for one that is mended.
+  then was not successful: whoever reads this must not take a finding that is missing for one that is mended. A host
+  that no play matches has the status "not selected".
 - A rule's id is its finding's without the family, which SARIF calls a hierarchical id ("scenario:unread-close" is the
   rule of "scenario:unread-close/ipv4").
 - A waived finding is a result with an accepted suppression; all other results say that they have none.
@@ -17,8 +18,8 @@ from typing import TypedDict
 
 import msgspec
 
-from ..model import Audited, AuditRun, Finding, HostResult, NotAudited, RunInfo, ScenarioRow, Severity
-from .common import moment, plain
+from ..model import Audited, AuditRun, Finding, HostResult, NotAudited, NotSelected, RunInfo, ScenarioRow, Severity
+from .common import moment, plain, status_of
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 LEVELS: Mapping[Severity, str] = {"info": "note", "warning": "warning", "error": "error"}
@@ -35,6 +36,7 @@ def render(run: AuditRun) -> str:
     rules = _rules(run)
     places = {rule_id: index for index, rule_id in enumerate(rules)}
     missing = [(i, host) for i, host in enumerate(run.hosts) if isinstance(host, NotAudited)]
+    unmatched = sum(1 for host in run.hosts if isinstance(host, NotSelected))
     whole: Json = {
         "tool": {
             "driver": {
@@ -63,8 +65,9 @@ def render(run: AuditRun) -> str:
         ],
         "properties": {
             "selected": len(run.hosts),
-            "audited": len(run.hosts) - len(missing),
+            "audited": len(run.hosts) - len(missing) - unmatched,
             "notAudited": len(missing),
+            "notSelected": unmatched,
         },
     }
     log: Json = {"$schema": SCHEMA, "version": "2.1.0", "runs": [whole]}
@@ -123,7 +126,7 @@ def _finding_rule(id_: str, finding: Finding) -> Json:
 
 
 def _location(host: HostResult) -> Json:
-    said: Json = {"status": "audited" if isinstance(host, Audited) else "not audited"}
+    said: Json = {"status": status_of(host)}
     if host.groups:
         said["groups"] = [plain(group) for group in host.groups]
     if isinstance(host, Audited):

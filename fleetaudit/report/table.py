@@ -2,7 +2,7 @@
 
 Rules:
 - A row for each scenario and family that a host reported, one for each finding of anything else, and one for each host
-  that has neither, not audited ones among them: every selected host is in the table.
+  that has neither, audited or not: every selected host is in the table.
 - Safe in a spreadsheet: a cell that would be a formula begins with an apostrophe (OWASP, CSV injection), also where the
   spreadsheet takes the semicolon for the separator.
 - A record is one line: `plain` leaves no line break in a cell.
@@ -18,7 +18,7 @@ from functools import lru_cache
 
 from ..judge import relation
 from ..model import Audited, AuditRun, Finding, HostResult, Observation, ScenarioRow
-from .common import findings_by_id, gravest, plain
+from .common import findings_by_id, gravest, plain, status_of
 
 COLUMNS = (
     "host",
@@ -71,10 +71,10 @@ def _cell(value: str) -> str:
 
 def _about(host: HostResult) -> dict[str, str]:
     said = {"host": host.name, "groups": ",".join(host.groups)}
+    said["status"] = status_of(host)
     if not isinstance(host, Audited):
-        return said | {"status": "not audited", "stage": host.stage, "reason": host.reason, "hint": host.hint}
+        return said | {"stage": host.stage or "", "reason": host.reason, "hint": host.hint}
     return said | {
-        "status": "audited",
         "kernel_release": host.kernel.release,
         "kernel_version": host.kernel.version,
         "machine": host.kernel.machine,

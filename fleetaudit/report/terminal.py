@@ -7,7 +7,7 @@ always shown.
 from __future__ import annotations
 
 from ..compare.views import Build, Cause, Changes, Column, Comparison, FindingGroup, FindingRow
-from ..model import SEVERITIES, HostResult, NotAudited
+from ..model import SEVERITIES, HostResult, NotAudited, NotSelected
 from .changes import changes_lines
 from .lines import counted, hosts_in_words, safe, wrapped
 
@@ -29,13 +29,15 @@ def summary(comparison: Comparison, *, width: int = 80, problems_only: bool = Fa
         _findings(comparison.findings, width),
         [] if problems_only else _waived(comparison.findings, width),
         _causes(comparison.causes, comparison.coverage.not_audited, width),
-        [] if problems_only else [_coverage(comparison)],
+        [] if problems_only else _coverage(comparison, width),
     ]
     return "\n".join("".join(line + "\n" for line in block) for block in blocks if block)
 
 
 def progress(host: HostResult) -> str:
     """Returns the one line that tells of a host as it comes in."""
+    if isinstance(host, NotSelected):
+        return f"{safe(host.name)}: {host.reason}"
     if isinstance(host, NotAudited):
         return f"{safe(host.name)}: not audited: {host.stage}: {safe(host.reason, 300)}"
     grave = sum(f.waived is None and f.severity != "info" for f in host.findings)
@@ -81,9 +83,13 @@ def _releases(releases: list[str]) -> str:
     return ", ".join(distinct)
 
 
-def _coverage(comparison: Comparison) -> str:
+def _coverage(comparison: Comparison, width: int) -> list[str]:
     c = comparison.coverage
-    return f"{counted(c.selected, 'host')}: {c.audited:,} audited, {c.not_audited:,} not audited."
+    sentence = f"{counted(c.selected, 'host')}: {c.audited:,} audited, {c.not_audited:,} not audited"
+    if not c.not_selected:
+        return [f"{sentence}."]
+    names = hosts_in_words(comparison.not_selected)
+    return wrapped([f"{sentence}, {c.not_selected:,} not selected by any play ({names})."], width)
 
 
 # ---- what asks for attention ---------------------------------------------------------------------------------------

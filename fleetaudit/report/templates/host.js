@@ -7,6 +7,7 @@ page.states = {
   "untold": ["untold", "?", "could not be told"],
   "void": ["void", "∅", "void: a control failed"],
   "not audited": ["silent", "–", "not audited"],
+  "not selected": ["silent", "–", "not selected by any play"],
   "met": ["met", "✓", "as expected"],
 };
 
@@ -55,7 +56,7 @@ page.host = function (i) {
   }
   const explain = "fleetaudit explain " + page.quoted(data.run) + " " + page.quoted(name);
   const [next, typed] = at("hint", "hints").length ? at("hint", "hints") : [explain, true];
-  fact(state === "not audited" ? "Next" : "To see it again", typed ? make("code", "command", said(next)) : said(next));
+  if (state !== "not selected") fact(state === "not audited" ? "Next" : "To see it again", typed ? make("code", "command", said(next)) : said(next));
   box.append(make("p", "back", back), heading, facts);
   const profile = document.getElementById(anchor);
   const behaviour = profile && profile.querySelector(".behaviour");
