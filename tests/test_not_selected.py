@@ -192,6 +192,7 @@ def statuses(run: AuditRun) -> dict[str, str]:
 WANTED = {"web1": "audited", "web2": "audited", "db1": "not selected"}
 
 
+@pytest.mark.commands
 def test_a_play_for_one_group_does_not_fail_the_others(place: Place) -> None:
     done = place.run("run", "-p", "web.yml", "-v")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -205,12 +206,14 @@ def test_a_play_for_one_group_does_not_fail_the_others(place: Place) -> None:
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
+@pytest.mark.commands
 def test_a_check_names_it(place: Place) -> None:
     done = place.run("run", "-p", "web.yml", "--check")
     assert done.returncode == 0
     assert done.stdout.splitlines()[2] == f"db1  {REASON}"
 
 
+@pytest.mark.commands
 def test_where_no_host_matches_any_play_there_is_nothing_to_do(place: Place) -> None:
     done = place.run("run", "-p", "web.yml", "-l", "db")
     assert done.returncode == 66
@@ -219,11 +222,13 @@ def test_where_no_host_matches_any_play_there_is_nothing_to_do(place: Place) -> 
     assert not (place.path / "reports").exists()
 
 
+@pytest.mark.commands
 def test_the_check_of_the_connections_asks_no_play(place: Place) -> None:
     done = place.run("doctor", "-l", "db")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.commands
 def test_a_password_is_not_called_useless_because_of_it(place: Place) -> None:
     """Only the hosts that are asked something count: db1 would take the password, and nobody logs in there."""
     place.write("secret", "x\n").chmod(0o600)
@@ -233,6 +238,7 @@ def test_a_password_is_not_called_useless_because_of_it(place: Place) -> None:
     assert "no host takes a password" in done.stderr
 
 
+@pytest.mark.commands
 def test_a_resumed_and_a_merged_run_have_it_once(place: Place) -> None:
     assert place.run("run", "-p", "web.yml").returncode == 0
     (folder,) = place.runs()
