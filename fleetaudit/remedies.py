@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from .model import Observation, Scenario, Sysctl, SysctlRule
-from .rules import holds, number, one_space, part
+from .rules import holds, number, one_space, part, release_numbers
 
 SYSCTL_FILE = "/etc/sysctl.d/60-fleetaudit.conf"
 
@@ -24,11 +24,24 @@ CURE = (
 # tcp_close(): the branch that resets for unread data asks no sysctl.
 NO_SYSCTL = "No sysctl switches this RST off."
 
-# The first release of each series with 5f9238530970 ("tcp: fix __tcp_close() to only send RST when required"), as
-# read in each release's short log.
+# 5f9238530970 is "tcp: fix __tcp_close() to only send RST when required".
 REREAD_FIX = "5f9238530970"
-REREAD_FIXED = ("6.18", "6.17.3", "6.12.53", "6.6.112", "6.1.156", "5.15.195", "5.10.246", "5.4.301")
+REREAD_FIXED: Mapping[tuple[int, int], str] = {
+    (5, 4): "5.4.301",
+    (5, 10): "5.10.246",
+    (5, 15): "5.15.195",
+    (6, 1): "6.1.156",
+    (6, 6): "6.6.112",
+    (6, 12): "6.12.53",
+    (6, 17): "6.17.3",
+    (6, 18): "6.18",
+}
+"""The first release with REREAD_FIX by series, as read in each release's short log (6.6: in its review mails); the last
+is mainline's. Every other series before that ended without it."""
 ANY_NUMBER = "a distribution's kernel may carry it whatever its number says, so measure again after the change"
+# A series that a vendor froze: the third number stays 0 and a build number follows (RHEL, Ubuntu, SUSE, Debian), or the
+# release names the vendor.
+_VENDORS = re.compile(r"[0-9]+\.[0-9]+\.0-[0-9]|.*(?:[.-](?:el|amzn)[0-9]|[.-]uek|-default\Z|-generic\Z)", re.ASCII)
 
 # net/unix: a stream's urgent byte that was read with MSG_OOB no longer counts as unread.
 UNIX_FIX = "2a5a4841846b"
@@ -54,8 +67,11 @@ EXPOSURE: Mapping[str, str] = {
 """By the name of what production shows."""
 
 
-def for_scenario(scenario: Scenario, observation: Observation) -> str:
-    """Returns what to do where `scenario` ended otherwise than expected: the same on every kernel that ends it so."""
+def for_scenario(scenario: Scenario, observation: Observation, release: str) -> str:
+    """Returns what to do where `scenario` ended otherwise than expected on a host of this kernel release (uname -r).
+
+    Hosts of one series get the same words, so that they can be shown together.
+    """
     if observation.ending == "sent, not delivered":
         return _undelivered(observation)
     calls = [step.call for step in scenario.steps]
@@ -63,9 +79,7 @@ def for_scenario(scenario: Scenario, observation: Observation) -> str:
     mptcp = any(call[1:3] == ("connect", "mptcp") for call in calls)
     if reset and not {"RST", "FIN, then RST"} & {*scenario.expect}:
         if any(call[1] == "resend-fin" for call in calls):
-            return (
-                f"A kernel with {REREAD_FIX}: from these on in their series, {', '.join(REREAD_FIXED)}; {ANY_NUMBER}."
-            )
+            return f"{_reread_fixed(release)} {ANY_NUMBER[0].upper()}{ANY_NUMBER[1:]}."
         if observation.family == "unix":
             urgent = any(call[1] == "read-urgent" for call in calls)
             return f"A kernel with {UNIX_FIX} (2025, and stable kernels since); {ANY_NUMBER}." if urgent else ""
@@ -77,6 +91,32 @@ def for_scenario(scenario: Scenario, observation: Observation) -> str:
         fix, since = (MPTCP_LINGER_FIX, "7.1, and stable kernels") if lingers else (MPTCP_UNREAD_FIX, "6.1")
         return f"A kernel with {fix} ({since}); {ANY_NUMBER}."
     return ""
+
+
+def _reread_fixed(release: str) -> str:
+    """Returns which release of this kernel's own series has REREAD_FIX first, or that none has."""
+    series = release_numbers(release)[:2]
+    mainline = max(REREAD_FIXED)
+    if len(series) < 2:
+        words = f"A kernel with {REREAD_FIX}: mainline has it since {REREAD_FIXED[mainline]}."
+    elif fixed := REREAD_FIXED.get((series[0], series[1])):
+        words = f"A kernel with {REREAD_FIX}: upstream's {series[0]}.{series[1]} series has it from {fixed} on."
+    elif series > mainline:
+        words = (
+            f"Mainline has {REREAD_FIX} since {REREAD_FIXED[mainline]}, and so should this kernel: measure again, and "
+            "report it to whoever built this kernel if it resets again."
+        )
+    else:
+        newer = min(known for known in REREAD_FIXED if known > series)
+        words = (
+            f"A kernel of a newer series: no upstream release of {series[0]}.{series[1]} has {REREAD_FIX}; the next "
+            f"series that has it is {newer[0]}.{newer[1]}, from {REREAD_FIXED[newer]} on."
+        )
+    if _VENDORS.match(release):
+        words += (
+            " This looks like a vendor's own series, and then its vendor decides: install the vendor's newest kernel."
+        )
+    return words
 
 
 def _undelivered(observation: Observation) -> str:

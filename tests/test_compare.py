@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import random
 
 import msgspec
@@ -13,6 +14,7 @@ from fleetaudit.compare import Comparison, compare
 from fleetaudit.compare.views import Column
 from fleetaudit.folding import fold, release_key, series_of
 from fleetaudit.model import Audited, AuditRun, Evidence, Finding, Kernel, Sysctl
+from fleetaudit.report.html import render
 
 from .runs import K510, K612, K618, Fleet, by_name, missing, observe, run_of, small_fleet
 
@@ -316,6 +318,16 @@ def test_every_host_is_linked_to_what_is_told_of_it(fleet: Comparison) -> None:
 
 
 def test_only_what_can_be_typed_is_shown_as_a_command(fleet: Comparison) -> None:
-    fixes = {f.fix: f.typed for f in fleet.findings if f.fix}
-    assert {fix.split()[0] for fix, typed in fixes.items() if typed} == {"sysctl"}
-    assert {fix.split()[0] for fix, typed in fixes.items() if not typed} == {"Look", "A"}
+    remedies = [remedy for f in fleet.findings for remedy in f.remedies]
+    assert {r.text.split()[0] for r in remedies if r.typed} == {"sysctl"}
+    assert {r.text.split()[0] for r in remedies if not r.typed} == {"Look", "A"}
+
+
+def test_hosts_of_one_finding_that_need_different_remedies_each_have_their_own(fleet: Comparison) -> None:
+    (group,) = [f for f in fleet.findings if f.subject == "reread-fin-close"]
+    assert len(group.remedies) > 1
+    assert (group.fix, group.typed) == ("", False)
+    assert sum(remedy.hosts.count for remedy in group.remedies) == group.hosts + group.waived
+    page = render(fleet, generated="")
+    for remedy in group.remedies:
+        assert remedy.text in html.unescape(page)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fleetaudit.model import Evidence, Scenario, Sysctl, SysctlRule
 from fleetaudit.playbook import load_playbook
-from fleetaudit.remedies import ANY_NUMBER, EXPOSURE, for_scenario, for_sysctl
+from fleetaudit.remedies import EXPOSURE, REREAD_FIXED, for_scenario, for_sysctl
 from fleetaudit.rules import holds
 
 from .runs import observe
@@ -31,44 +31,103 @@ def catalogued(name: str, *expect: str) -> Scenario:
 @pytest.mark.parametrize("name", ["unread-close", "partly-read-close", "urgent-read-close", "unread-half-close"])
 def test_a_reset_for_unread_data_is_cured_in_the_application_and_by_no_sysctl(name: str) -> None:
     ending = CATALOGUE[name].expect[0]
-    said = for_scenario(catalogued(name, "FIN"), observe(CATALOGUE[name], "ipv4", ending))
+    said = for_scenario(catalogued(name, "FIN"), observe(CATALOGUE[name], "ipv4", ending), "6.12.0")
     assert all(word in said for word in ("shutdown(SHUT_WR)", "in bytes and in time", "No sysctl"))
 
 
 def test_a_reset_that_the_kernel_does_not_count_as_one_for_unread_data_has_no_such_cure() -> None:
     silent = msgspec.structs.replace(observe(CATALOGUE["unread-close"], "ipv4", "RST"), evidence=Evidence())
-    assert for_scenario(catalogued("unread-close", "FIN"), silent) == ""
+    assert for_scenario(catalogued("unread-close", "FIN"), silent, "6.12.0") == ""
 
 
-def test_a_reset_after_read_data_came_again_names_the_fixed_release_of_each_series_as_the_catalogue_does() -> None:
+def reread(release: str) -> str:
     scenario = CATALOGUE["reread-fin-close"]
-    words = for_scenario(scenario, observe(scenario, "ipv4", "RST"))
-    for release in ("6.18", "6.17.3", "6.12.53", "6.6.112", "6.1.156", "5.15.195", "5.10.246", "5.4.301"):
-        assert release in words
-        assert release in scenario.because
-    assert ANY_NUMBER in words, "a number proves nothing about a distribution's kernel"
+    return for_scenario(scenario, observe(scenario, "ipv4", "RST"), release)
+
+
+@pytest.mark.parametrize(
+    ("release", "fixed"),
+    [
+        ("5.4.300", "5.4.301"),
+        ("5.10.218", "5.10.246"),
+        ("5.15.3-custom", "5.15.195"),
+        ("6.1.20", "6.1.156"),
+        ("6.6.1", "6.6.112"),
+        ("6.12.43+deb13-amd64", "6.12.53"),
+        ("6.17.1", "6.17.3"),
+    ],
+)
+def test_a_reset_after_read_data_came_again_names_the_first_fixed_release_of_the_hosts_own_series(
+    release: str, fixed: str
+) -> None:
+    words = reread(release)
+    series = ".".join(release.split(".")[:2])
+    assert f"upstream's {series} series has it from {fixed} on" in words
+    assert [other for other in REREAD_FIXED.values() if other in words] == [fixed]
+    assert "whatever its number says" in words, "a number proves nothing about a distribution's kernel"
+    assert "vendor" not in words
+
+
+@pytest.mark.parametrize(
+    ("release", "next_fixed"), [("4.19.325", "5.4.301"), ("6.13.12", "6.17.3"), ("3.10.0", "5.4.301")]
+)
+def test_a_series_that_ended_without_the_fix_is_told_so_with_the_next_that_has_it(
+    release: str, next_fixed: str
+) -> None:
+    series = ".".join(release.split(".")[:2])
+    assert f"no upstream release of {series} has 5f9238530970" in reread(release)
+    assert f"from {next_fixed} on" in reread(release)
+
+
+def test_a_kernel_that_should_have_the_fix_is_measured_again_and_not_called_old() -> None:
+    for release in ("7.2.13", "6.19.0-rc1", "7.3-rc7"):
+        assert "so should this kernel: measure again" in reread(release)
+
+
+@pytest.mark.parametrize(
+    "release",
+    ["5.14.0-427.el9.x86_64", "6.1.0-30-amd64", "6.8.0-45-generic", "6.4.0-150600.23-default", "5.10.226-214.amzn2"],
+)
+def test_the_vendor_of_a_kernel_decides_whatever_its_number_says(release: str) -> None:
+    assert "its vendor decides: install the vendor's newest kernel" in reread(release)
+    assert "no upstream release of 5.14 has" in reread("5.14.0-427.el9.x86_64")
+    assert "6.1 series has it from 6.1.156 on" in reread("6.1.0-30-amd64")
+
+
+@given(st.text(max_size=40))
+def test_whatever_a_host_calls_its_kernel_there_is_a_short_advice_without_the_hosts_own_words(release: str) -> None:
+    words = reread(f"x{release}")
+    assert words == reread("")
+    assert "mainline has it since 6.18" in words
+
+
+def test_hosts_of_one_series_share_their_advice() -> None:
+    assert reread("6.12.1") == reread("6.12.43")
+    assert reread("6.12.1") != reread("6.6.1")
 
 
 def test_mptcp_and_af_unix_name_the_kernel_change_that_their_ending_waits_for() -> None:
     for name, commit in (("mptcp-unread-close", "d21f83485518"), ("mptcp-zero-linger-close", "f14d6e9c3678")):
-        assert commit in for_scenario(CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "FIN"))
+        assert commit in for_scenario(CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "FIN"), "6.0.1")
         assert commit in CATALOGUE[name].because
     urgent = CATALOGUE["unix-urgent-read-close"]
-    assert "2a5a4841846b" in for_scenario(urgent, observe(urgent, "unix", "RST"))
+    assert "2a5a4841846b" in for_scenario(urgent, observe(urgent, "unix", "RST"), "6.12.0")
     unread = catalogued("unix-unread-close", "FIN")
-    assert for_scenario(unread, observe(unread, "unix", "RST")) == ""
+    assert for_scenario(unread, observe(unread, "unix", "RST"), "6.12.0") == ""
 
 
 def test_what_did_not_arrive_points_to_the_firewalls_chain_that_the_counters_speak_for() -> None:
     scenario = CATALOGUE["unread-close"]
     left = observe(scenario, "ipv4", "sent, not delivered")
-    assert "chain OUTPUT" in for_scenario(scenario, left)
-    assert "chain INPUT" in for_scenario(scenario, msgspec.structs.replace(left, evidence=Evidence(kernel={})))
+    assert "chain OUTPUT" in for_scenario(scenario, left, "6.12.0")
+    assert "chain INPUT" in for_scenario(
+        scenario, msgspec.structs.replace(left, evidence=Evidence(kernel={})), "6.12.0"
+    )
 
 
 @pytest.mark.parametrize("name", ["unread-close", "drained-close", "unread-repair-close"])
 def test_an_ending_that_nothing_is_known_about_has_no_cure(name: str) -> None:
-    assert for_scenario(CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "nothing")) == ""
+    assert for_scenario(CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "nothing"), "6.12.0") == ""
 
 
 # ---- sysctls -------------------------------------------------------------------------------------------------------

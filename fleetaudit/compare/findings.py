@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from ..model import SEVERITIES, Audited, Finding, HostResult, Severity
 from .common import FAMILY_WORDS, Ground, build_key, grouped, names_of
-from .views import FindingGroup, FindingRow
+from .views import FindingGroup, FindingRow, Remedy
 
 KINDS = ("host-key", "control", "scenario", "kernel", "sysctl", "exposure")
 """What the ids of findings begin with, in the order that they are shown in."""
@@ -89,11 +89,24 @@ def _group(anchor: str, alike: Sequence[Pairs], ground: Ground, sysctls: Mapping
         severity=first.severity,
         expected=first.expected,
         because=first.because,
-        fix=first.fix,
-        typed=first.fix[:1].islower() and not first.fix.endswith("."),
+        remedies=_remedies(members),
         hosts=len(members) - waived,
         waived=waived,
         rows=_rows(members, ground),
+    )
+
+
+def _remedies(members: Pairs) -> tuple[Remedy, ...]:
+    """Returns what to do, with the hosts: it may differ by kernel series, or by the file that sets a sysctl."""
+    by_fix = grouped(members, lambda pair: pair[1].fix)
+    return tuple(
+        Remedy(
+            text=fix,
+            typed=fix[:1].islower() and not fix.endswith("."),
+            hosts=names_of(host for host, _ in pairs),
+        )
+        for fix, pairs in sorted(by_fix.items(), key=lambda item: -len(item[1]))
+        if fix
     )
 
 

@@ -96,10 +96,19 @@ class FindingRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """What to do on the hosts that share it; `typed` tells that it is a command to type, and no sentence."""
+
+    text: str
+    typed: bool
+    hosts: Folded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindingGroup:
     """One expectation that some hosts fall short of. `subject` is the scenario or the sysctl, `link` its anchor;
-    `ids` are the findings' stable ids; `hosts` are those without a waiver, `waived` those with one. `typed` tells that
-    `fix` is a command to type, and no sentence."""
+    `ids` are the findings' stable ids; `hosts` are those without a waiver, `waived` those with one. `remedies` are what
+    to do, each with its hosts, those of most hosts first; a host for which nothing is known is in none."""
 
     anchor: str
     ids: tuple[str, ...]
@@ -110,11 +119,24 @@ class FindingGroup:
     severity: Severity
     expected: str
     because: str
-    fix: str
-    typed: bool
+    remedies: tuple[Remedy, ...]
     hosts: int
     waived: int
     rows: tuple[FindingRow, ...]
+
+    @property
+    def fix(self) -> str:
+        """What to do, where it is the same on every host; else ""."""
+        return self.remedies[0].text if self._one_for_all else ""
+
+    @property
+    def typed(self) -> bool:
+        """Whether `fix` is a command to type."""
+        return self._one_for_all and self.remedies[0].typed
+
+    @property
+    def _one_for_all(self) -> bool:
+        return len(self.remedies) == 1 and self.remedies[0].hosts.count == self.hosts + self.waived
 
     @property
     def audited(self) -> bool:

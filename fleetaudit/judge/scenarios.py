@@ -58,7 +58,7 @@ def judged(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
                 words = f"could not be told: {words}"
             if observation.reason:
                 words = f"{words}; {observation.reason}"
-            cure = for_scenario(scenario, observation) if how == "not met" else ""
+            cure = for_scenario(scenario, observation, audited.kernel.release) if how == "not met" else ""
             yield _finding(scenario, family, words, told=how == "not met", cure=cure)
 
 

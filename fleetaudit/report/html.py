@@ -30,6 +30,7 @@ from .page_data import page_data
 from .svg import history, is_log, ladder, log_share
 
 NAMED = 6
+MOST_REMEDIES = 20
 """How many kernels, causes or findings an answer names before it links to the rest."""
 DRAWN = 6
 """How many scenarios are drawn as two kernels side by side."""
@@ -63,6 +64,7 @@ def render(comparison: Comparison, *, generated: str) -> str:
         script=script,
         data=Markup(page_data(comparison, visible)),  # noqa: S704 - JSON without <, > and &
         NAMED=NAMED,
+        MOST_REMEDIES=MOST_REMEDIES,
         DRAWN=DRAWN,
         WHOLE=WHOLE,
         WHOLE_MEMBERS=WHOLE_MEMBERS,
