@@ -331,6 +331,21 @@ def test_the_first_signal_saves_and_reports_what_was_gathered(
     assert not (folder.path / "reports/latest").is_symlink()  # it stays with the last finished run
 
 
+def test_a_terminal_that_closed_does_not_hide_an_interrupt(folder: Folder, dead_port: int, silent_port: int) -> None:
+    folder.write("inventory.yml", inventory_of(dead=dead_port, silent=silent_port))
+    command, environment = folder.command("run", "-p", "met.yml", "-T", "50", "--host-deadline", "50")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command, cwd=folder.path, env=environment, stdout=theirs, stderr=subprocess.PIPE)
+    os.close(theirs)
+    until(lambda: any(path.stat().st_size for path in journal_of(folder)), "the first host")
+    os.close(ours)  # writing to it gives EIO from now on
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    (run_folder,) = [path.parent for path in journal_of(folder)]
+    assert len(archive.read_run(run_folder).hosts) == 2
+
+
 def test_a_second_signal_ends_at_once(folder: Folder, dead_port: int, silent_port: int) -> None:
     process = running(folder, dead_port, silent_port)
     process.send_signal(signal.SIGINT)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import getpass
 import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.cli import passwords
+from fleetaudit.cli import passwords, status_of
 from fleetaudit.cli.connecting import extra_variables
 from fleetaudit.errors import ConfigError, FleetauditError, NothingToDoError, UsageError
 from fleetaudit.model import Secret
@@ -295,6 +297,48 @@ def test_an_interrupt_at_the_question_ends_it_all(place: Place) -> None:
     status, screen = on_a_terminal(place, "run", "web1,", "-K", answers=[b"\x03"])
     assert status == 130, screen
     assert not place.runs()
+
+
+@pytest.mark.parametrize("interrupt", [True, False])
+def test_a_terminal_that_closes_at_the_question_hides_no_interrupt(place: Place, interrupt: bool) -> None:
+    command, environment = place.command("run", "web1,", "-K")
+    ours, theirs = pty.openpty()
+
+    def lead() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup, so that the status is the command's own
+
+    process = subprocess.Popen(
+        command, cwd=place.path, env=environment, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, preexec_fn=lead
+    )
+    os.close(theirs)
+    seen = b""
+    while not seen.endswith(b": "):
+        seen += os.read(ours, 4096)
+    # Stopped meanwhile, so that it meets the interrupt and the closed terminal at once.
+    process.send_signal(signal.SIGSTOP)
+    if interrupt:
+        process.send_signal(signal.SIGINT)
+    os.close(ours)
+    process.send_signal(signal.SIGCONT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == (130 if interrupt else 64), errors
+    assert (b"fleetaudit: interrupted" in errors) == interrupt, errors
+    assert not place.runs()
+
+
+def test_what_is_raised_after_an_interrupt_ends_as_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))  # what restoring the terminal gives
+
+    monkeypatch.setattr("getpass.getpass", closed)
+    opened = os.open
+    monkeypatch.setattr("os.open", lambda path, *rest: os.dup(0) if path == "/dev/tty" else opened(path, *rest))
+    assert status_of(["run", "web1,", "-K"]) == 130
 
 
 @pytest.mark.parametrize("option", ["-k", "-K"])

@@ -78,25 +78,42 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status of a command line, after running it; what went wrong is told on stderr."""
     try:
         status = fleetaudit.main(arguments, prog_name="fleetaudit", standalone_mode=False)
-    except click.UsageError as e:
-        return _usage(e)
-    except screen.ReaderGoneError as e:
-        return e.exit_status
-    except FleetauditError as e:
-        screen.tell(f"fleetaudit: {e}")
-        return e.exit_status
     except (click.Abort, KeyboardInterrupt):
-        screen.tell("fleetaudit: interrupted")
-        return INTERRUPTED
+        return _interrupted()
     except Exception as e:
-        if isinstance(e, OSError) and e.filename is None and e.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO):
-            return OutputError.exit_status  # click's own help text, to a full disk or to nobody
-        if not logging.getLogger("fleetaudit").handlers:
-            screen.set_up_log(0)
-        logging.getLogger(__name__).exception("a bug in fleetaudit")
-        screen.tell("fleetaudit: this is a bug in fleetaudit, not in anything you did; its traceback is in the log")
-        return BUG
+        return _interrupted() if _after_interrupt(e) else _failed(e)
     return status if isinstance(status, int) else 0
+
+
+def _interrupted() -> int:
+    screen.tell("fleetaudit: interrupted")
+    return INTERRUPTED
+
+
+def _after_interrupt(e: BaseException | None) -> bool:
+    """Returns whether `e` was raised while an interrupt was dealt with: a terminal that closes after ^C gives EIO."""
+    while e is not None:
+        if isinstance(e, KeyboardInterrupt):
+            return True
+        e = e.__cause__ or e.__context__
+    return False
+
+
+def _failed(e: Exception) -> int:
+    """Tells of an error and returns the exit status that belongs to it."""
+    if isinstance(e, click.UsageError):
+        return _usage(e)
+    if isinstance(e, FleetauditError):
+        if not isinstance(e, screen.ReaderGoneError):
+            screen.tell(f"fleetaudit: {e}")
+        return e.exit_status
+    if isinstance(e, OSError) and e.filename is None and e.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO):
+        return OutputError.exit_status  # click's own help text, to a full disk or to nobody
+    if not logging.getLogger("fleetaudit").handlers:
+        screen.set_up_log(0)
+    logging.getLogger(__name__).error("a bug in fleetaudit", exc_info=e)
+    screen.tell("fleetaudit: this is a bug in fleetaudit, not in anything you did; its traceback is in the log")
+    return BUG
 
 
 def _usage(e: click.UsageError) -> int:

@@ -96,10 +96,11 @@ class _Doctor:
             limit=self.connecting.limit,
             hosts=tuple(visits[host.name] for host in plan.hosts),
         )
-        if format_ == "json":
-            screen.out_bytes(encode(examination))
-        else:
-            screen.out(self._text(examination))
+        with signals.reporting():
+            if format_ == "json":
+                screen.out_bytes(encode(examination))
+            else:
+                screen.out(self._text(examination))
         if outcome.bugs:
             screen.tell(f"{outcome.bugs} of the hosts met a bug in fleetaudit; its traceback is in the log")
             return BUG

@@ -9,6 +9,7 @@ import getpass
 import os
 import resource
 import stat
+import termios
 from pathlib import Path
 
 from ..errors import ConfigError, NothingToDoError, UsageError
@@ -38,6 +39,8 @@ def asked(prompt: str, option: str, instead: str, *, empty: Secret | None = None
         text = ""
     except UnicodeDecodeError:  # which has in it what was typed, so it is no cause that a log could show
         raise UsageError(f"{option}: what was typed is no text in this terminal's encoding") from None
+    except (OSError, termios.error) as e:
+        raise UsageError(f"{option} asks on a terminal, and it was closed:  {instead} FILE") from e
     if text:
         return _held(text)
     if empty is None:

@@ -189,10 +189,11 @@ class _Run:
                 if not outcome.interrupted:
                     folder.point_latest()
                 self._prune(whole, baseline)
-        if news_of_this := self._news(whole, baseline, comparison, reports[0], interrupted=outcome.interrupted):
-            self._spread(news_of_this)
-        if not self.options.cron:
-            _show(comparison, reports[0], self.options)
+        with signals.reporting():
+            if news_of_this := self._news(whole, baseline, comparison, reports[0], interrupted=outcome.interrupted):
+                self._spread(news_of_this)
+            if not self.options.cron:
+                _show(comparison, reports[0], self.options)
         if outcome.interrupted:
             screen.tell(f"to finish it:  fleetaudit run --resume {shlex.quote(str(folder.path))}")
         if outcome.bugs:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 from ..engine import Stop
+from ..errors import OutputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -30,6 +32,15 @@ class Signals:
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # as signal.signal gave it
+
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Ignores, once a signal came, that the output cannot be written: its terminal may be gone."""
+        try:
+            yield
+        except OutputError:
+            if not self.status:
+                raise
 
     def _came(self, number: int, frame: FrameType | None) -> None:
         if self.status:
