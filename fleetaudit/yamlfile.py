@@ -6,11 +6,13 @@ What SafeLoader passes over in silence is refused with file, line and column: du
 ones; so is what could run code or exhaust memory. No message repeats a value, because a value may be a secret.
 
 The events of libyaml's parser are read, not its nodes: composing nodes recurses in C, so that a file of nothing but
-"- - - -" ends the process, and it takes several times as long.
+"- - - -" ends the process, and it takes several times as long. What a scalar means and what a merge key does is left to
+the installed SafeLoader, through its documented API: releases of PyYAML differ in it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import functools
@@ -25,7 +27,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import yaml
-from yaml.constructor import SafeConstructor
 
 from .errors import InputError, NothingToDoError
 
@@ -48,8 +49,30 @@ T = TypeVar("T")
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PREFIX = "tag:yaml.org,2002:"
-_STR = _PREFIX + "str"
-_MERGE = _PREFIX + "merge"
+_STR, _MAP, _MERGE = _PREFIX + "str", _PREFIX + "map", _PREFIX + "merge"
+_NUMBERS = (_PREFIX + "int", _PREFIX + "float")
+_SCALARS = (*_NUMBERS, *(_PREFIX + name for name in ("null", "bool", "binary", "timestamp")))
+_CONSTRUCTED = "!constructed"
+
+
+class _Constructor(yaml.SafeLoader):
+    """Makes single values out of nodes, as the installed SafeLoader does."""
+
+
+class _Constructed(yaml.ScalarNode):
+    """A node whose value is there already; `text` is how it was written."""
+
+    def __init__(self, value: Any, text: str = "") -> None:
+        super().__init__(_CONSTRUCTED, text)
+        self.constructed = value
+
+
+def _constructed(_: _Constructor, node: _Constructed) -> Any:
+    return node.constructed
+
+
+_Constructor.add_constructor(_CONSTRUCTED, _constructed)
+_RESOLVER: Any = _Constructor("")
 
 
 class Position(NamedTuple):
@@ -181,10 +204,7 @@ def parse(
         name = "NUL" if odd[0] == "\0" else f"U+{ord(odd[0]):04X}"
         raise InputError(f"the character {name}, which YAML does not allow", source=source, line=line, column=column)
     builder = _Builder(source, tags or {}, repeated)
-    try:
-        builder.take_all(text)
-    except yaml.MarkedYAMLError as e:
-        raise _syntax_error(e, text, source) from e
+    builder.take_all(text)
     return builder.document(empty)
 
 
@@ -212,16 +232,23 @@ def shown(name: object, most: int = 80) -> str:
 
 
 class _Frame:
-    """A list or mapping that is still open. `key` is the pending key of a mapping, `_NO_KEY` where one is due."""
+    """A list or mapping that is still open. `key` is the pending key of a mapping, `_NO_KEY` where one is due.
 
-    __slots__ = ("anchor", "is_list", "items", "key", "key_place", "merges", "places", "size", "start")
+    `mergeable` says whether a merge key may name it or an item of it. `pairs` are the nodes of a mergeable mapping's
+    entries, and of any other mapping's merge keys.
+    """
 
-    def __init__(self, is_list: bool, start: _Where, anchor: str | None) -> None:
-        self.is_list, self.start, self.anchor = is_list, start, anchor
+    __slots__ = (
+        "anchor", "is_list", "items", "key", "key_node", "key_place", "mergeable", "pairs", "places", "size", "start",
+    )  # fmt: skip
+
+    def __init__(self, is_list: bool, start: _Where, anchor: str | None, mergeable: bool) -> None:
+        self.is_list, self.start, self.anchor, self.mergeable = is_list, start, anchor, mergeable
         self.items: Any = [] if is_list else {}
         self.places: dict[Any, _Place] = {}
-        self.merges: list[dict[Any, Any]] = []
+        self.pairs: list[tuple[yaml.Node, yaml.Node]] = []
         self.key: Any = _NO_KEY
+        self.key_node: yaml.Node | None = None
         self.key_place = start
         self.size = 1
 
@@ -236,11 +263,12 @@ class _Builder:
     def __init__(self, source: str, tags: Mapping[str, Callable[[str], Any]], repeated: Repeated | None = None) -> None:
         self._source, self._tags, self._repeated = source, tags, repeated
         self._frames: list[_Frame] = []
-        self._anchors: dict[str, tuple[Any, int]] = {}  # value and expanded size
+        self._anchors: dict[str, tuple[Any, int, Any]] = {}  # value, expanded size, the event of a scalar
         self._open_anchors: set[str] = set()
         self._places: dict[int, Mapping[Any, _Place]] = {}
         self._root: tuple[Any, _Where] | None = None
-        self._constructor = SafeConstructor()
+        self._nodes: dict[int, yaml.MappingNode] = {}  # by id() of each mapping that a merge key may name
+        self._constructor = _Constructor("")
         self._plain: dict[str, Any] = {}  # values of plain scalars already met: resolving takes regular expressions
         self._take = {
             yaml.ScalarEvent: self._scalar,
@@ -254,14 +282,34 @@ class _Builder:
 
     def take_all(self, text: str) -> None:
         loader = _Loader(text)
-        get, handlers = loader.get_event, self._take
+        get, handlers, event = loader.get_event, self._take, None
         try:
             while type(event := get()) is not yaml.StreamEndEvent:
                 handler = handlers.get(type(event))
                 if handler is not None:
                     handler(event)
+        except yaml.MarkedYAMLError as e:
+            raise self._depth_error(text, event) or _syntax_error(e, text, self._source) from e
         finally:
             loader.dispose()
+
+    def _depth_error(self, text: str, last: Any) -> InputError | None:
+        """Returns an error where what follows the `last` event nests too deeply, else None.
+
+        libyaml scans up to 1,024 characters ahead of its events, and since PyYAML 6.0.4 has a bound of its own there.
+        """
+        mark, depth = last.end_mark, len(self._frames)
+        with contextlib.suppress(yaml.YAMLError):
+            for token in yaml.scan(text[mark.index : mark.index + 4096], Loader=yaml.SafeLoader):
+                depth += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
+                depth -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+                if depth > MAX_DEPTH:
+                    line, column = _position(token)
+                    return self._too_deep((mark.line + line, column + (mark.column if line == 1 else 0)))
+        return None
+
+    def _too_deep(self, where: _Where) -> InputError:
+        return self._fail(f"nested deeper than {MAX_DEPTH}", where)
 
     def document(self, empty: Any) -> Document:
         if self._root is None or self._root[0] is None:
@@ -289,28 +337,47 @@ class _Builder:
         if event.tag not in (None, "!", _PREFIX + ("seq" if is_list else "map")):
             raise self._unknown_tag(event.tag, where)
         if len(self._frames) >= MAX_DEPTH:
-            raise self._fail(f"nested deeper than {MAX_DEPTH}", where)
+            raise self._too_deep(where)
         if event.anchor is not None:
+            self._new_anchor(event.anchor, where)
             self._open_anchors.add(event.anchor)
-        self._frames.append(_Frame(is_list, where, event.anchor))
+        self._frames.append(_Frame(is_list, where, event.anchor, self._is_mergeable(event)))
+
+    def _is_mergeable(self, event: Any) -> bool:
+        if event.anchor is not None or not self._frames:
+            return event.anchor is not None
+        parent = self._frames[-1]
+        return parent.key is _MERGE_KEY or (parent.is_list and parent.mergeable)
+
+    def _new_anchor(self, name: str, where: _Where) -> None:
+        if name in self._anchors or name in self._open_anchors:
+            raise self._fail(f"the anchor &{shown(name)} is here for the second time", where, "name it otherwise")
 
     def _end(self, event: Any) -> None:
         frame = self._frames.pop()
         value = frame.items
-        if frame.merges:
-            # What is merged comes first and yields to what is written here: SafeConstructor.flatten_mapping.
-            value, places = {}, dict[Any, _Place]()
-            for merged in frame.merges:
-                value.update(merged)
-                places.update(self._places[id(merged)])
-            value.update(frame.items)
-            places.update(frame.places)
-            frame.places = places
+        if frame.pairs and (merges := [pair for pair in frame.pairs if pair[0].tag == _MERGE]):
+            value = self._merge(frame, merges)
         self._places[id(value)] = frame.places
+        if frame.mergeable and not frame.is_list:
+            self._nodes[id(value)] = yaml.MappingNode(_MAP, frame.pairs)
         if frame.anchor is not None:
             self._open_anchors.discard(frame.anchor)
-            self._anchors[frame.anchor] = (value, frame.size)
+            self._anchors[frame.anchor] = (value, frame.size, None)
         self._add(value, frame.start, frame.size)
+
+    def _merge(self, frame: _Frame, merges: list[tuple[yaml.Node, yaml.Node]]) -> dict[Any, Any]:
+        """Returns a mapping with what its merge keys bring, and adds the places of that to the frame's.
+
+        Which of two merged entries wins differs between releases of PyYAML, so the installed one decides. All of them
+        come first, and yield to what is written in the mapping itself.
+        """
+        merged = self._constructor.construct_document(yaml.MappingNode(_MAP, merges))
+        value: dict[Any, Any] = {key: entry[0] for key, entry in merged.items()}
+        places: dict[Any, _Place] = {key: entry[1] for key, entry in merged.items()}
+        frame.places = places | frame.places
+        value.update(frame.items)
+        return value
 
     def _alias(self, event: Any) -> None:
         where = _position(event)
@@ -318,8 +385,8 @@ class _Builder:
             raise self._fail(f"the alias *{shown(event.anchor)} is inside of what it names", where)
         if event.anchor not in self._anchors:
             raise self._fail(f"the alias *{shown(event.anchor)} names nothing above", where)
-        value, size = self._anchors[event.anchor]
-        self._add(value, where, size)
+        value, size, scalar = self._anchors[event.anchor]
+        self._add(value, where, size, scalar)
 
     def _scalar(self, event: Any) -> None:
         where, size = _position(event), 1 + len(event.value) // 64
@@ -331,29 +398,29 @@ class _Builder:
             if plain:
                 self._plain[event.value] = value
         if event.anchor is not None:
-            self._anchors[event.anchor] = (value, size)
-        self._add(value, where, size)
+            self._new_anchor(event.anchor, where)
+            self._anchors[event.anchor] = (value, size, event)
+        self._add(value, where, size, event)
 
     def _value_of(self, event: Any, where: _Where) -> Any:
-        tag: str = event.tag if event.tag not in (None, "!") else _resolve(event)
+        tag = _tag_of(event)
         if tag == _STR:
             return event.value
         if tag == _MERGE:
             return _MERGE_KEY
-        if tag in self._tags:
-            return self._tags[tag](event.value)
-        construct = _CONSTRUCTORS.get(tag)
-        if construct is None:
+        if tag not in self._tags and tag not in _SCALARS:
             raise self._unknown_tag(tag, where)
         if tag in _NUMBERS and len(event.value) > MAX_NUMBER:
             raise self._fail(
                 f"a number of more than {MAX_NUMBER} characters", where, "quote it, if it is meant as text"
             )
         try:
-            return construct(self._constructor, yaml.ScalarNode(tag, event.value))
-        except (ValueError, LookupError, OverflowError, yaml.YAMLError) as e:
+            if tag in self._tags:
+                return self._tags[tag](event.value)
+            return self._constructor.construct_document(yaml.ScalarNode(tag, event.value))
+        except Exception as e:  # no two of PyYAML's constructors raise the same
             name = tag.removeprefix(_PREFIX)
-            raise self._fail(f"this looks like a {name} and is none", where, "quote it, if it is meant as text") from e
+            raise self._fail(f"not a valid {name}", where, "quote it, if it is meant as text") from e
 
     def _unknown_tag(self, tag: str, where: _Where) -> InputError:
         name = shown("!!" + tag.removeprefix(_PREFIX) if tag.startswith(_PREFIX) else tag)
@@ -367,8 +434,11 @@ class _Builder:
         }.get(name, "write the plain value, without the tag")
         return self._fail(f"the tag {name} is not supported yet", where, hint)
 
-    def _add(self, value: Any, where: _Where, size: int) -> None:
-        """Puts a finished value into the list or mapping around it, as a key or as a value."""
+    def _add(self, value: Any, where: _Where, size: int, scalar: Any = None) -> None:
+        """Puts a finished value into the list or mapping around it, as a key or as a value.
+
+        `scalar` is the event that a scalar was read from.
+        """
         frame = self._frames[-1] if self._frames else None
         if value is _MERGE_KEY and (frame is None or frame.is_list or frame.key is not _NO_KEY):
             raise self._fail("“<<” is a key, not a value", where, "quote it, if it is meant as text")
@@ -386,71 +456,67 @@ class _Builder:
             frame.places[len(frame.items)] = (*where, *where)
             frame.items.append(value)
         elif frame.key is _NO_KEY:
-            self._key(frame, value, where)
+            self._key(frame, value, where, scalar)
         elif frame.key is _MERGE_KEY:
             frame.key = _NO_KEY
-            frame.merges += self._merged(frame, value, where)
+            frame.pairs.append((yaml.ScalarNode(_MERGE, "<<"), self._merge_node(value, where)))
         else:
+            place = frame.places[frame.key] = (*frame.key_place, *where)
             frame.items[frame.key] = value
-            frame.places[frame.key] = (*frame.key_place, *where)
+            if frame.key_node is not None:
+                frame.pairs.append((frame.key_node, _Constructed((value, place))))
             frame.key = _NO_KEY
 
-    def _key(self, frame: _Frame, key: Any, where: _Where) -> None:
+    def _key(self, frame: _Frame, key: Any, where: _Where, scalar: Any) -> None:
         if isinstance(key, list | dict):
             raise self._fail(
                 "a list or mapping where a key belongs", where, "quote a value that begins with {{, [ or {"
             )
         if key in frame.places:
-            line, column = frame.places[key][:2]
-            if self._repeated:
-                self._repeated(shown(key), line, where[0])
-                frame.key, frame.key_place = key, where
-                return
-            raise self._fail(
-                f"the key “{shown(key)}” is here for the second time; the first is in line {line}, column {column}",
-                where,
-                "remove one, or join the two",
-            )
+            self._say_repeated(key, frame.places[key], where)
         frame.key, frame.key_place = key, where
+        if frame.mergeable:
+            tag = _tag_of(scalar)
+            custom = tag in self._tags
+            frame.key_node = _Constructed(key, scalar.value) if custom else yaml.ScalarNode(tag, scalar.value)
 
-    def _merged(self, frame: _Frame, value: Any, where: _Where) -> list[dict[Any, Any]]:
-        # The first of a list wins, so it must come last.
-        merged = list(reversed(value)) if isinstance(value, list) else [value]
-        for mapping in merged:
-            if not isinstance(mapping, dict):
-                raise self._fail("“<<” merges a mapping, or a list of mappings", where)
-        return merged
+    def _say_repeated(self, key: Any, first: _Place, where: _Where) -> None:
+        line, column = first[:2]
+        if self._repeated:
+            self._repeated(shown(key), line, where[0])
+            return
+        raise self._fail(
+            f"the key “{shown(key)}” is here for the second time; the first is in line {line}, column {column}",
+            where,
+            "remove one, or join the two",
+        )
 
-
-_CONSTRUCTORS: dict[str, Callable[[SafeConstructor, yaml.ScalarNode], Any]] = {
-    _PREFIX + "null": SafeConstructor.construct_yaml_null,
-    _PREFIX + "bool": SafeConstructor.construct_yaml_bool,
-    _PREFIX + "int": SafeConstructor.construct_yaml_int,
-    _PREFIX + "float": SafeConstructor.construct_yaml_float,
-    _PREFIX + "binary": SafeConstructor.construct_yaml_binary,
-    _PREFIX + "timestamp": SafeConstructor.construct_yaml_timestamp,
-}
-_NUMBERS = (_PREFIX + "int", _PREFIX + "float")
-_RESOLVERS: dict[str | None, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
-
-
-def _resolve(event: Any) -> str:
-    """Returns the tag that YAML 1.1 gives to an untagged scalar; only a plain one can be anything but text."""
-    return _tag_of(event.value) if event.implicit[0] else _STR
+    def _merge_node(self, value: Any, where: _Where) -> yaml.Node:
+        """Returns the node of what stands beside a merge key."""
+        mappings = value if isinstance(value, list) else [value]
+        if not all(isinstance(mapping, dict) for mapping in mappings):
+            raise self._fail("“<<” merges a mapping, or a list of mappings", where)
+        nodes = [self._nodes[id(mapping)] for mapping in mappings]
+        return yaml.SequenceNode(_PREFIX + "seq", nodes) if isinstance(value, list) else nodes[0]
 
 
-def _tag_of(text: str) -> str:
-    for tag, pattern in _RESOLVERS.get(text[:1], ()):
-        if pattern.match(text):
-            return tag
-    return _STR
+def _tag_of(scalar: Any) -> str:
+    """Returns the tag of a scalar's event; YAML 1.1 gives one to what is written without."""
+    if scalar.tag not in (None, "!"):
+        return str(scalar.tag)
+    return _resolve(scalar.value, scalar.implicit)
+
+
+def _resolve(text: str, implicit: tuple[bool, bool]) -> str:
+    return str(_RESOLVER.resolve(yaml.ScalarNode, text, implicit))
 
 
 def plain_value(text: str) -> Any:
     """Returns what YAML 1.1 makes of `text` where it stands unquoted and without a tag."""
-    tag = _tag_of(text)
-    construct = None if tag in _NUMBERS and len(text) > MAX_NUMBER else _CONSTRUCTORS.get(tag)
-    return text if construct is None else construct(SafeConstructor(), yaml.ScalarNode(tag, text))
+    tag = _resolve(text, (True, False))
+    if tag not in _SCALARS or (tag in _NUMBERS and len(text) > MAX_NUMBER):
+        return text
+    return _Constructor("").construct_document(yaml.ScalarNode(tag, text))
 
 
 def _position(event: Any) -> _Where:

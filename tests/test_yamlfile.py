@@ -49,6 +49,12 @@ def refusal(text: str) -> InputError:
         "a: &x {p: 1, q: 2}\ny: &y {p: 5, z: 6}\nb: {<<: [*x, *y], q: 3}",
         "a: &x {p: 1}\ny: &y {<<: *x, q: 2}\nb: {<<: *y}",
         "a: {<<: {p: 1}, <<: {p: 2, q: 3}}",
+        "a: {<<: {port: 1}, <<: {port: 2, q: 3}}",
+        "{<<: [&x {p: 1, q: 2}, &y {q: 5, z: 6}], k: [*x, *y]}",
+        "x: &x {p: 1}\ny: &y {p: 2}\na: {<<: [*x, *y]}\nb: {<<: [*y, *x], p: 3}",
+        "a: {<<: {1: a}, <<: {'1': b, yes: c}}",
+        "x: &x [{p: 1}, {p: 2}]\na: {<<: *x}",
+        "p: &k port\na: {<<: {*k : 1}, <<: {*k : 2}}",
         "a: [<<, '<<', \"<<\"]",
         "? a\n: b",
         "%YAML 1.1\n---\na: 1\n...\n",
@@ -65,6 +71,47 @@ def test_values_are_those_that_safe_loader_gives(text: str) -> None:
     value = parse(text, source="x").value
     assert value == wanted
     assert repr(value) == repr(wanted), "types and the order of keys too"
+
+
+_KEYS = ["p", "q", "port", "user", "1", "'1'", "!!int '1'", "yes", "1.0", "é", "''", "2001-01-01", "! p", "*k "]
+
+
+@st.composite
+def _merging(draw: st.DrawFn) -> str:
+    """Draws a document in which mappings merge others; each value in it is unlike all others."""
+    lines, numbers = ["k: &k port"], iter(range(1000, 3000))
+
+    def mapping(depth: int, anchors: int) -> str:
+        parts = []
+        for kind in draw(st.lists(st.sampled_from(["key", "merge", "list"]), min_size=1, max_size=4)):
+            sources = [f"*a{n}" for n in range(anchors)]
+            if kind == "key" or not (sources or depth):
+                parts.append(f"{draw(st.sampled_from(_KEYS))}: {next(numbers)}")
+                continue
+            count = 1 if kind == "merge" else draw(st.integers(0, 3))
+            inner = depth and draw(st.booleans())
+            merged = [
+                mapping(depth - 1, anchors) if inner or not sources else draw(st.sampled_from(sources))
+                for _ in range(count)
+            ]
+            parts.append(f"<<: {merged[0] if kind == 'merge' else '[' + ', '.join(merged) + ']'}")
+        return "{" + ", ".join(parts) + "}"
+
+    lines += [f"m{n}: &a{n} {mapping(2, n)}" for n in range(draw(st.integers(1, 4)))]
+    return "\n".join(lines)
+
+
+@given(_merging())
+def test_what_merge_keys_bring_is_what_the_installed_safe_loader_makes_of_them(text: str) -> None:
+    document = parse(text, source="x", repeated=lambda *_: None)
+    wanted = reference(text)
+    assert repr(document.value) == repr(wanted)
+    assert repr(list(document.value.values())) == repr(list(wanted.values()))
+    lines = text.splitlines()
+    for name, mapping in document.value.items():
+        for key, value in mapping.items() if isinstance(mapping, dict) else ():
+            line, column = document.at((name, key))
+            assert lines[line - 1][column - 1 :].startswith(str(value)), "an entry is where its value was written"
 
 
 @given(
@@ -174,9 +221,10 @@ def test_a_tab_is_called_a_tab(text: str) -> None:
         ("a: {<<: 5}\n", 1, "merges a mapping"),
         ("a: {<<: [5]}\n", 1, "merges a mapping"),
         ("%YAML 2.0\n---\na: 1\n", 1, "incompatible"),
-        ("[" * (MAX_DEPTH + 1), 1, "nested deeper"),
+        ("a: &x 1\nb: &x 2\n", 2, "&x is here for the second time"),
+        ("a: &x {b: &x 2}\n", 1, "&x is here for the second time"),
+        ("a: 1\nb: !!timestamp yesterday\n", 2, "not a valid timestamp"),
         ("- " * 200_000, 1, "nested deeper"),
-        ("{a: " * 5000, 1, "nested deeper"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_its_line(text: str, line: int, said: str) -> None:
@@ -184,6 +232,37 @@ def test_what_cannot_be_meant_is_refused_at_its_line(text: str, line: int, said:
     assert said in error.message
     assert error.line == line
     assert str(error).startswith("hosts.yml")
+
+
+@pytest.mark.parametrize("loader", [yaml.CSafeLoader, yaml.SafeLoader])
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("[" * (MAX_DEPTH + 1), 1, 101),
+        ("[" * 5000, 1, 101),
+        ("[" * 5000 + "]" * 5000, 1, 101),
+        ("{" * 5000, 1, 101),
+        ("a:\n  b: {c: " + "[{" * 5000, 2, 107),
+        ("[\n" * 5000, 101, 1),
+        ("{a: " * 5000, 1, 401),
+        ("- " * 5000, 1, 201),
+        ("? " * 5000, 1, 201),
+        ("".join(" " * n + "a:\n" for n in range(1500)), 101, 101),
+    ],
+    ids=range(10),
+)
+def test_what_is_nested_too_deeply_is_refused_alike_by_every_parser(
+    monkeypatch: pytest.MonkeyPatch, loader: type, text: str, line: int, column: int
+) -> None:
+    monkeypatch.setattr("fleetaudit.yamlfile._Loader", loader)
+    error = refusal(text)
+    assert (error.message, error.hint) == (f"nested deeper than {MAX_DEPTH}", "")
+    assert (error.line, error.column) == (line, column)
+
+
+def test_brackets_in_a_text_do_not_nest() -> None:
+    error = refusal("a: '" + "[" * 5000 + "' b")
+    assert "nested" not in error.message
 
 
 def test_no_error_repeats_a_value_because_it_may_be_a_secret() -> None:
