@@ -12,17 +12,18 @@ import os
 import queue
 import random
 import resource
-import shlex
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, get_args
 
+import msgspec
+
 from . import wire
-from .errors import FleetauditError, ReplyError, TransportError
+from .errors import FailureKind, FleetauditError, ReplyError, TransportError, options_to_repeat, repeat
 from .model import (
     Audited,
     Finding,
@@ -48,9 +49,19 @@ FILES_A_HOST = 6
 RESERVED_FILES = 64
 MOST_STUCK = 128
 """How many threads may be left behind before no new host is tried."""
+MOST_AT = 200
+"""How many characters of the name of a jump host are kept."""
 PROMPT_S = 0.5
 """How long a stop waits for an SSH connection to notice it, in seconds."""
 _STAGES: dict[str, Stage] = {stage: stage for stage in get_args(Stage)}
+
+
+class Again(Protocol):
+    """The command that the user typed; `cli.again.Typed.for_host` is the real one."""
+
+    def __call__(self, host: str, options: Sequence[str]) -> str:
+        """Returns the line for a shell that repeats the command for one host with these options."""
+        ...
 
 
 class Run(Protocol):
@@ -141,14 +152,16 @@ def audit(
     on_result: Callable[[HostResult], None],
     stop: Stop | None = None,
     run_of: Callable[[HostPlan], Run] | None = None,
+    again: Again | None = None,
 ) -> Outcome:
     """Audits every host of the plan and returns what became of each.
 
     `judge` adds the findings, in the host's own thread; `on_result` gets each result as it comes. What `on_result`
     raises ends the audit: a result that cannot be kept is worth no further host. `run_of` is for one who watches: it
-    is asked at each attempt, in the host's own thread, and what it gives takes the place of `run`.
+    is asked at each attempt, in the host's own thread, and what it gives takes the place of `run`. `again` completes
+    each hint that repeats the command.
     """
-    return _Audit(plan, run_of or (lambda _: run), settings, judge, stop or Stop()).conduct(on_result)
+    return _Audit(plan, run_of or (lambda _: run), settings, judge, stop or Stop(), again).conduct(on_result)
 
 
 class _Audit:
@@ -161,8 +174,10 @@ class _Audit:
         settings: Settings,
         judge: Callable[[Audited, HostPlan], Audited],
         stop: Stop,
+        again: Again | None,
     ) -> None:
         self.plan, self.run_of, self.settings, self.judge, self.stop = plan, run_of, settings, judge, stop
+        self.again = again
         self.closing = threading.Event()
         self.running = dict[int, float]()  # host's index: when its thread has overstayed
         self.stuck = set[int]()
@@ -182,6 +197,7 @@ class _Audit:
             )
 
         def done(index: int, result: HostResult) -> None:
+            result = self._with_whole_hint(result)
             results[index] = result
             on_result(result)
 
@@ -205,6 +221,12 @@ class _Audit:
             raise AssertionError(f"{len(hosts)} hosts and {len(whole)} results")
         return Outcome(results=whole, bugs=self.bugs, interrupted=self.stop.asked)
 
+    def _with_whole_hint(self, result: HostResult) -> HostResult:
+        """Returns the result with a hint that can be typed as it stands."""
+        if self.again is None or not (options := options_to_repeat(result.hint)):
+            return result
+        return msgspec.structs.replace(result, hint=_bounded(self.again(result.name, options)))
+
     def _next(self) -> int | None:
         """Takes the next host that may begin, in the plan's order.
 
@@ -224,13 +246,14 @@ class _Audit:
         if isinstance(host.target, NotAudited | NotSelected):
             return host.target
         if len(self.stuck) >= MOST_STUCK:
-            return _not_audited(host, "execute", f"{MOST_STUCK} connections of this run are stuck; no more are tried")
+            reason = f"{MOST_STUCK} connections of this run are stuck; no more are tried"
+            return _not_audited(host, "execute", reason, repeat("-l", host.name), kind="interrupted")
         # A daemon: a thread that is stuck in a library must not keep the process from ending.
         thread = threading.Thread(target=self._host, args=(index, host), name=f"host {host.name}", daemon=True)
         try:
             thread.start()
         except RuntimeError as e:
-            return _not_audited(host, "execute", f"no thread for it: {e}", "fleetaudit run … -f 8")
+            return _not_audited(host, "execute", f"no thread for it: {e}", repeat("-f", "8"))
         self.running[index] = time.monotonic() + self.settings.host_deadline_s + self.settings.grace_s
         return None
 
@@ -271,18 +294,14 @@ class _Audit:
             return self._interrupted(host)
         log.warning("%s: its connection did not end by its deadline and was left behind", host.name)
         reason = f"no answer within {self.settings.host_deadline_s:g} s, and the connection could not be closed"
-        return _not_audited(
-            host,
-            "execute",
-            reason,
-            f"fleetaudit run … -l {shlex.quote(host.name)} --host-deadline {2 * self.settings.host_deadline_s:g}",
-        )
+        longer = repeat("--host-deadline", f"{2 * self.settings.host_deadline_s:g}")
+        return _not_audited(host, "execute", reason, longer, kind="timed out")
 
     def _interrupted(self, host: HostPlan) -> NoTarget:
         if isinstance(host.target, NotAudited | NotSelected):
             return host.target  # no more time would have changed that
         reason = f"{self.stop.why} before this host answered"
-        return _not_audited(host, "interrupted", reason, f"fleetaudit run … -l {shlex.quote(host.name)}")
+        return _not_audited(host, "interrupted", reason, repeat("-l", host.name), kind="interrupted")
 
     # ---- one host, in its own thread -------------------------------------------------------------------------------
 
@@ -292,15 +311,16 @@ class _Audit:
         try:
             result = self._attempts(host)
         except TransportError as e:
-            result = _not_audited(host, e.stage, e.reason, e.hint, e.changed_key)
+            result = _not_audited(host, e.stage, e.reason, e.hint, kind=e.kind, at=e.at, changed_key=e.changed_key)
         except ReplyError as e:
-            result = _not_audited(host, e.stage, e.reason, e.hint or _by_hand(host.target))
+            result = _not_audited(host, e.stage, e.reason, e.hint or _by_hand(host.target), kind=e.kind)
         except FleetauditError as e:
             result = _not_audited(host, "execute", str(e))
         except BaseException as e:  # a bug of ours: this host is told, the others go on, the log has it whole
             log.exception("a bug in fleetaudit, met at host %s", host.name)
             bug = True
-            result = _not_audited(host, "execute", f"a bug in fleetaudit: {type(e).__name__}: {e}")
+            reason = f"a bug in fleetaudit: {type(e).__name__}: {e}"
+            result = _not_audited(host, "execute", reason, kind="bug in fleetaudit")
         self.stop.events.put((index, result, bug))
 
     def _attempts(self, host: HostPlan) -> Audited:
@@ -331,12 +351,21 @@ class _Audit:
 
 
 def _not_audited(
-    host: HostPlan, stage: str, reason: str, hint: str = "", changed_key: tuple[str, str] | None = None
+    host: HostPlan,
+    stage: str,
+    reason: str,
+    hint: str = "",
+    *,
+    kind: FailureKind = "",
+    at: str = "",
+    changed_key: tuple[str, str] | None = None,
 ) -> NotAudited:
     return NotAudited(
         name=host.name,
         groups=host.groups,
         stage=_STAGES.get(stage, "execute"),
+        kind=kind,
+        at=_bounded(at, MOST_AT),
         reason=_bounded(reason),
         hint=_bounded(hint),
         findings=(_changed(*changed_key, hint),) if changed_key else (),
@@ -366,6 +395,6 @@ def _changed(known: str, shown: str, hint: str) -> Finding:
     )
 
 
-def _bounded(text: str) -> str:
+def _bounded(text: str, limit: int = 4000) -> str:
     """A host may have had a hand in it: bounded, and encodable whatever it sent."""
-    return text[:4000].encode("utf-8", "replace").decode("utf-8")
+    return text[:limit].encode("utf-8", "replace").decode("utf-8")

@@ -6,6 +6,68 @@ class, so that the command line needs no table. A bug is not in here: it stays a
 
 from __future__ import annotations
 
+import shlex
+from typing import Literal
+
+FailureKind = Literal[
+    "",
+    "name not found",
+    "connection refused",
+    "no route to host",
+    "network unreachable",
+    "connection reset",
+    "hung up",
+    "timed out",
+    "not an SSH server",
+    "no common algorithm",
+    "ProxyCommand failed",
+    "jump host refused",
+    "ssh_config not usable",
+    "program not installed",
+    "host key unknown",
+    "host key changed",
+    "host key revoked",
+    "host key not trusted",
+    "known_hosts not usable",
+    "permission denied",
+    "no usable key",
+    "password not sent",
+    "password expired",
+    "account expired",
+    "become password wanted",
+    "become password refused",
+    "become not permitted",
+    "become not possible",
+    "guest did not boot",
+    "no python",
+    "no shell",
+    "command refused",
+    "command failed",
+    "connection lost",
+    "no scenario ran",
+    "no reply",
+    "reply not valid",
+    "interrupted",
+    "bug in fleetaudit",
+]
+"""Why a host could not be audited, in a short stable name; "" where a failure has none.
+
+Hosts that fail at one stage in one way are reported together, whatever their addresses are. Set where an error is
+raised. New kinds may be added; a kind that is in a release keeps its name.
+"""
+
+_REPEAT = "fleetaudit run "
+
+
+def repeat(*options: str) -> str:
+    """Returns the hint that repeats the command with these options; `completed` adds the words of the command."""
+    return _REPEAT + shlex.join(options)
+
+
+def options_to_repeat(hint: str) -> tuple[str, ...]:
+    """Returns the options of a hint that `repeat` made, () for any other hint."""
+    return tuple(shlex.split(hint.removeprefix(_REPEAT))) if hint.startswith(f"{_REPEAT}-") else ()
+
 
 class FleetauditError(Exception):
     """What a user can be told; `exit_status` is what the command then ends with (sysexits.h)."""
@@ -58,8 +120,9 @@ class TransportError(FleetauditError):
     """The way to one host failed; the engine turns it into that host's `NotAudited`.
 
     `stage` is one of `model.Stage`; `hint` is the next command to type; `transient` says that trying again may help
-    (never true for a refused authentication: accounts get locked). `changed_key` are the host key that was known, and
-    where, and the one that was shown, where these differ.
+    (never true for a refused authentication: accounts get locked). `kind` groups the hosts that fail in one way, and
+    `at` names whoever failed where that is not the host itself, such as "jump host gate". `changed_key` are the host
+    key that was known, and where, and the one that was shown, where these differ.
     """
 
     def __init__(
@@ -68,29 +131,39 @@ class TransportError(FleetauditError):
         reason: str,
         *,
         hint: str,
+        kind: FailureKind = "",
+        at: str = "",
         transient: bool = False,
         changed_key: tuple[str, str] | None = None,
     ) -> None:
         self.stage, self.reason, self.hint, self.transient = stage, reason, hint, transient
-        self.changed_key = changed_key
+        self.kind, self.at, self.changed_key = kind, at, changed_key
         super().__init__(f"{stage}: {reason}")
 
     def said_of(self, whom: str, hint: str = "") -> TransportError:
         """Returns the same error, told of another one on the way; `hint` is for one that has none."""
-        return self.told_as(f"{whom}: {self.reason}", hint)
+        return self.told_as(f"{whom}: {self.reason}", hint, at=whom)
 
-    def told_as(self, reason: str, hint: str = "") -> TransportError:
+    def told_as(self, reason: str, hint: str = "", *, at: str = "") -> TransportError:
         """Returns the same error in other words; `hint` is for one that has none."""
         if reason == self.reason and (self.hint or not hint):
             return self
         return TransportError(
-            self.stage, reason, hint=self.hint or hint, transient=self.transient, changed_key=self.changed_key
+            self.stage,
+            reason,
+            hint=self.hint or hint,
+            kind=self.kind,
+            at=self.at or at,
+            transient=self.transient,
+            changed_key=self.changed_key,
         )
 
 
 class ReplyError(FleetauditError):
     """What a host answered is no reply; the engine turns it into that host's `NotAudited` at `stage`."""
 
-    def __init__(self, reason: str, *, hint: str = "", stage: str = "decode") -> None:
-        self.reason, self.hint, self.stage = reason, hint, stage
+    def __init__(
+        self, reason: str, *, hint: str = "", stage: str = "decode", kind: FailureKind = "reply not valid"
+    ) -> None:
+        self.reason, self.hint, self.stage, self.kind = reason, hint, stage, kind
         super().__init__(reason)

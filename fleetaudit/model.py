@@ -310,12 +310,16 @@ class Playbook(Frozen, frozen=True, kw_only=True):
 class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not audited"):
     """A host that could not be audited: at which stage, why, and the next command to type.
 
-    Of findings it can have one, that its host key has changed.
+    `kind` is the reason without its addresses, ports and fingerprints (`errors.FailureKind`), and `at` whoever failed
+    where that was not the host itself, such as "jump host gate"; both are "" in runs of older releases. Of findings it
+    can have one, that its host key has changed.
     """
 
     name: str
     groups: tuple[str, ...] = ()
     stage: Stage
+    kind: Word = ""
+    at: Word = ""
     reason: str
     hint: str = ""
     # Present on every host of run.json, so that a script may ask any host for any key.
@@ -336,6 +340,8 @@ class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="no
     groups: tuple[str, ...] = ()
     # As in `NotAudited`: every key that a script may ask for.
     stage: None = None
+    kind: Literal[""] = ""
+    at: Literal[""] = ""
     reason: Literal["not selected by any play"] = "not selected by any play"
     hint: Literal[""] = ""
     kernel: None = None
@@ -530,6 +536,8 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     name: str
     groups: tuple[str, ...] = ()
     stage: None = None
+    kind: Literal[""] = ""
+    at: Literal[""] = ""
     reason: str = ""
     hint: str = ""
     kernel: Kernel

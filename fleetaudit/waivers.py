@@ -115,7 +115,7 @@ def json_schema() -> bytes:
 
 def _waivers(document: Document) -> tuple[Waiver, ...]:
     if not isinstance(document.value, list):
-        raise document.error("a file of waivers is a list", hint="begin each waiver with “- finding: …”")
+        raise document.error("a file of waivers is a list", hint="begin each waiver with “- finding:”")
     return tuple(_waiver(document, file, i) for i, file in enumerate(decode(document, list[WaiverFile])))
 
 

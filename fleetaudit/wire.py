@@ -237,7 +237,9 @@ def reply_of(stdout: bytes) -> Reply:
     """Returns the reply in what a host printed; raises `ReplyError` saying why there is none."""
     lines = [line for line in re.split(rb"\r?\n", stdout) if line.startswith(MARK)]
     if len(lines) != 1:
-        raise ReplyError("no result line" if not lines else f"{len(lines)} result lines where there must be one")
+        if not lines:
+            raise ReplyError("no result line", kind="no reply")
+        raise ReplyError(f"{len(lines)} result lines where there must be one")
     line = lines[0][len(MARK) :]
     if len(line) > MAX_LINE:
         raise ReplyError(f"the result line has {len(line)} bytes, more than the {MAX_LINE} allowed")
@@ -267,20 +269,26 @@ def _explained(error: ReplyError, stderr: bytes, exit_status: int | None, cut: s
     said = " ".join(stderr.decode("utf-8", "replace").split())[-400:]
     said = f": {said}" if said else ""
     if cut:
-        return ReplyError(f"the host sent more on {cut} than is read, and no result line came before that")
+        return ReplyError(
+            f"the host sent more on {cut} than is read, and no result line came before that", kind="no reply"
+        )
     if exit_status == NO_PYTHON:
         return ReplyError(
             "no Python from 2.7 on that works",
             hint="install python3 (python3-minimal will do) on the host, then run again",
             stage="execute",
+            kind="no python",
         )
     if exit_status in (126, 127):
         return ReplyError(
-            f"the host has no /bin/sh that it lets us run (exit status {exit_status}){said}", stage="execute"
+            f"the host has no /bin/sh that it lets us run (exit status {exit_status}){said}",
+            stage="execute",
+            kind="no shell",
         )
     if exit_status:
-        return ReplyError(f"the command ended with status {exit_status} and no result line{said}", stage="execute")
-    return ReplyError(f"no result line{said}")
+        reason = f"the command ended with status {exit_status} and no result line{said}"
+        return ReplyError(reason, stage="execute", kind="command failed")
+    return ReplyError(f"no result line{said}", kind="no reply")
 
 
 # ---- back: a reply to verdicts -------------------------------------------------------------------------------------
@@ -574,4 +582,4 @@ def _ran_nothing(plan: HostPlan, reply: Reply, first: Observation) -> ReplyError
     hint = "set become: true" if "namespace" in first.reason else ""
     if plan.isolation == "namespace" and reply.isolation == "host":
         hint = "set become: true, or isolation: auto in the playbook"
-    return ReplyError(f"no scenario ran: {first.reason}", hint=hint, stage="execute")
+    return ReplyError(f"no scenario ran: {first.reason}", hint=hint, stage="execute", kind="no scenario ran")

@@ -21,6 +21,7 @@ ROOMS = (
     "judge",
     "policy",
     "waivers",
+    "causes",
     "engine",
     "retention",
     "schedule",
@@ -68,6 +69,7 @@ PURE = {
     "remedies",
     "rules",
     "policy",
+    "causes",
 }
 SIDE_EFFECTS = {"os", "pathlib", "socket", "subprocess", "time", "random", "shutil", "tempfile", "threading"}
 

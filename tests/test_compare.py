@@ -212,7 +212,7 @@ def test_a_value_that_breaks_an_expectation_is_listed_however_many_values_there_
 
 def test_hosts_that_failed_alike_share_a_cause_and_keep_their_own_next_commands(fleet: Comparison) -> None:
     (cause,) = (c for c in fleet.causes if c.stage == "connect")
-    assert (cause.hosts.ranges, cause.reason) == (("cache[1-4]",), "no answer from ‹host›:22 within 10 s")
+    assert (cause.hosts.ranges, cause.title) == (("cache[1-4]",), "connect: no answer from ‹host›:22 within 10 s")
     assert cause.hints[2] == ("cache3", "nc -vz cache3 22")
     stages = [c.stage for c in fleet.causes]
     assert stages == ["inventory", "resolve", "connect", "host key", "authenticate", "execute"]

@@ -149,9 +149,9 @@ def test_a_fleet_is_a_table_with_each_host_once_in_order_and_the_cause_of_every_
     assert "12 hosts: 3 ready, 9 not ready." in causes
     told = "\n".join(line for line in causes if line.startswith("  "))
     assert re.search(
-        r"^  db\[1-2\]: connect: ‹host› port \d+: connection refused\n    next \(db1\):  ssh -p", told, re.M
+        r"^  connect: connection refused: 2 hosts db\[1-2\]\n.* port \d+: .*\n      next \(db1\):  ssh -p", told, re.M
     )
-    assert len(re.findall(r"^    next", told, re.M)) == 8
+    assert len(re.findall(r"^      next", told, re.M)) == 8
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", done.stdout)
 
 
@@ -244,7 +244,7 @@ def test_quiet_tells_only_of_what_fails(fleet: Fleet) -> None:
     ill = fleet.doctor("-q", "-l", "here:web01:windows")
     assert ill.returncode == 4
     assert "web01" not in ill.stdout
-    assert "windows: inventory: " in ill.stdout
+    assert "  inventory: ansible_connection “winrm”" in ill.stdout
 
 
 def test_verbose_tells_a_line_a_host_on_stderr_as_they_come(fleet: Fleet) -> None:

@@ -213,7 +213,7 @@ def test_a_deadline_that_has_come_before_a_turn_says_how_many_run_at_once() -> N
     finally:
         for _ in range(GUESTS):
             kernel._turns.release()
-    assert e.value.hint == f"fleetaudit run … -f {GUESTS}"
+    assert e.value.hint == f"fleetaudit run -f {GUESTS}"
 
 
 # ---- what a guest's words become -----------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_every_cause_of_not_being_audited_is_shown_with_a_command() -> None:
     for host in run.hosts:
         if isinstance(host, NotAudited):
             assert f"{host.stage}: " in text
-    assert "      ssh-keygen -R vpn1" in text
+    assert "      next:  ssh-keygen -R vpn1" in text
 
 
 def test_a_run_without_problems_says_nothing_when_only_problems_are_asked_for() -> None:

@@ -100,7 +100,7 @@ _OPTIONS = (
     click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted."),
 )
 
-_PAIRS = (("ask_pass", "connection_password_file"), ("ask_become_pass", "become_password_file"))
+PAIRS = (("ask_pass", "connection_password_file"), ("ask_become_pass", "become_password_file"))
 """What asks for a password, and what names the file with the same one."""
 
 
@@ -173,7 +173,7 @@ class Connecting:
 
     def refuse_questions(self, because: str) -> None:
         """Raises `UsageError` where a password would be asked for."""
-        for asks, file in _PAIRS:
+        for asks, file in PAIRS:
             if getattr(self, asks):
                 raise UsageError(f"{because} never asks for a password:  --{file.replace('_', '-')} FILE")
 
@@ -257,7 +257,7 @@ def one_source_each(options: Mapping[str, object]) -> dict[str, object]:
     Elsewhere is the environment, a configuration, or a run that is resumed. Raises `UsageError` where both are typed.
     """
     chosen = dict(options)
-    for asks, file in _PAIRS:
+    for asks, file in PAIRS:
         match _typed(asks), _typed(file):
             case ([one], [other]):
                 raise UsageError(f"{one} and {other}: either of them, not both")

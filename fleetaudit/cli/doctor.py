@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from .. import __version__
 from . import clock, screen, words
 from .connecting import Connecting, connection_options, one_source_each
+from .typed import Typed, typed
 
 if TYPE_CHECKING:
     from ..doctor import Examination, Visit, Watch
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from ..transport.dispatch import Transports
 
 NOT_READY, BUG = 4, 1
-_OTHER_WORDS = "fleetaudit run … "
-"""How a hint begins that is about the command which was typed, with another option."""
 _ACCEPTED = (
     "fleetaudit: note: host keys that are met for the first time were accepted for this check alone; none was written"
 )
@@ -51,32 +47,19 @@ def doctor(
     One host is told as a story, several as a table. Nothing is written, here or there. Options mean what they mean to
     `run`. Exit status: 0 every host is ready, 4 some host is not.
     """
-    typed = _Typed(words.sources(inventories), _words(context, options))
+    command = typed(context, words.sources(inventories), options)
     connecting = Connecting.taken_from(one_source_each(options))
     screen.set_up_log(verbose)
-    return _Doctor(typed, connecting, quiet=quiet, verbose=verbose > 0).conduct(format_)
-
-
-@dataclass(frozen=True, slots=True)
-class _Typed:
-    """The words of this command, to be typed again: the inventories, and the options but --limit."""
-
-    sources: tuple[str, ...]
-    options: tuple[str, ...]
-
-    def again(self, verb: str, limit: str | None, *more: str) -> str:
-        """Returns the line for a shell."""
-        named = ("-l", limit) if limit else ()
-        return shlex.join(("fleetaudit", verb, *self.sources, *self.options, *named, *more))
+    return _Doctor(command, connecting, quiet=quiet, verbose=verbose > 0).conduct(format_)
 
 
 class _Doctor:
     """One examination, from its words to its status."""
 
-    def __init__(self, typed: _Typed, connecting: Connecting, *, quiet: bool, verbose: bool) -> None:
+    def __init__(self, command: Typed, connecting: Connecting, *, quiet: bool, verbose: bool) -> None:
         from ..engine import Stop
 
-        self.typed, self.connecting, self.quiet, self.verbose = typed, connecting, quiet, verbose
+        self.typed, self.connecting, self.quiet, self.verbose = command, connecting, quiet, verbose
         self.stop = Stop()
 
     def conduct(self, format_: str) -> int:
@@ -131,7 +114,7 @@ class _Doctor:
 
             def came(result: HostResult) -> None:
                 visit = visit_of(hosts[result.name], result, watches[result.name].told())
-                visits[result.name] = self._with_whole_hint(visit)
+                visits[result.name] = visit
                 shown.came(result)
                 if self.verbose:
                     screen.tell(progress(visit))
@@ -148,23 +131,14 @@ class _Doctor:
                 on_result=came,
                 stop=self.stop,
                 run_of=lambda host: _watched(transports, watches[host.name]),
+                again=self.typed.for_host,
             )
         return outcome, visits
-
-    def _with_whole_hint(self, visit: Visit) -> Visit:
-        """Returns the visit with a hint that can be typed as it stands, where it was about this very command."""
-        from msgspec.structs import replace
-
-        if not visit.hint.startswith(_OTHER_WORDS):
-            return visit
-        more = shlex.split(visit.hint.removeprefix(_OTHER_WORDS))
-        limit = None if "-l" in more else visit.name
-        return replace(visit, hint=self.typed.again("doctor", limit, *more))
 
     def _text(self, examination: Examination) -> str:
         from ..report.doctor import story, table
 
-        next_ = self.typed.again("run", self.connecting.limit)
+        next_ = self.typed.line(self.connecting.limit, verb="run")
         match examination.hosts:
             case (visit,) if self.quiet and visit.ready:
                 return ""
@@ -210,22 +184,3 @@ def _watched(transports: Transports, watch: Watch) -> Run:
 def _unjudged(host: Audited, plan: HostPlan) -> Audited:
     """Nothing is expected of a host that was asked for nothing."""
     return host
-
-
-def _words(context: click.Context, options: Mapping[str, object]) -> tuple[str, ...]:
-    """Returns the connection options of the command line, as they are to be typed again."""
-    said = list[str]()
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if name not in options or name == "limit" or not typed:
-            continue
-        value = options[name]
-        option = max(parameter.opts, key=len)
-        if isinstance(value, bool):
-            said.append(option)
-            continue
-        values: Sequence[object] = value if isinstance(value, tuple) else (value,)
-        for one in values:
-            said += [option, f"{one:g}" if isinstance(one, float) else str(one)]
-    return tuple(said)

@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import NothingToDoError, OutputError
 from . import beginning, clock, news, outputs, screen, words
 from .connecting import Connecting, connection_options, one_source_each
+from .typed import Typed, typed
 
 if TYPE_CHECKING:
     from ..archive import RunFolder
@@ -88,7 +89,9 @@ def run(context: click.Context, /, inventories: tuple[str, ...], **options: obje
         output, inventories = left.path.parent, beginning.sources_of(left, inventories)
         options = beginning.words_of(left, context, options)
     options = one_source_each(options)
-    return _Run(words.sources(inventories), options, output, left).conduct()
+    sources = words.sources(inventories)
+    folder = str(Path.cwd()) if context.params["cron"] else ""  # where nobody types, and a mail is read anywhere
+    return _Run(sources, options, output, left, typed(context, sources, options, folder=folder)).conduct()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +121,17 @@ class _Run:
     """One run, from its words to its status. What can be refused is refused before the first connection."""
 
     def __init__(
-        self, sources: tuple[str, ...], options: Mapping[str, object], output: Path, left: beginning.Left | None
+        self,
+        sources: tuple[str, ...],
+        options: Mapping[str, object],
+        output: Path,
+        left: beginning.Left | None,
+        command: Typed,
     ) -> None:
         from ..engine import Stop
 
         self.sources, self.output, self.left, self.stop = sources, output, left, Stop()
+        self.typed = command
         self.words, self.connecting = options, Connecting.taken_from(options)
         own = {field.name: options[field.name] for field in fields(_Options)}
         self.options = _Options(**own)  # type: ignore[arg-type]  # click typed them
@@ -177,7 +186,13 @@ class _Run:
             folder, told = self._begin(plan)
             with folder:
                 outcome = _audit(
-                    asked.rest_of(plan, told), told.values(), folder, self.stop, self.connecting, self.options
+                    asked.rest_of(plan, told),
+                    told.values(),
+                    folder,
+                    self.stop,
+                    self.connecting,
+                    self.options,
+                    self.typed,
                 )
                 whole = self._whole(plan, asked.together(plan, told, outcome.results), folder.id)
                 whole = settled(whole, baseline, accepted)
@@ -324,7 +339,13 @@ def status_of(run: AuditRun, fail_on: tuple[str, ...]) -> int:
 
 
 def _audit(
-    plan: Plan, told: Iterable[HostResult], folder: RunFolder, stop: Stop, connecting: Connecting, options: _Options
+    plan: Plan,
+    told: Iterable[HostResult],
+    folder: RunFolder,
+    stop: Stop,
+    connecting: Connecting,
+    options: _Options,
+    command: Typed,
 ) -> Outcome:
     from ..engine import Settings, audit
     from ..judge import judge
@@ -340,7 +361,15 @@ def _audit(
             folder.append(result)
             progress.came(result)
 
-        return audit(plan, run=transports.run, settings=settings, judge=sparing(judge, told), on_result=came, stop=stop)
+        return audit(
+            plan,
+            run=transports.run,
+            settings=settings,
+            judge=sparing(judge, told),
+            on_result=came,
+            stop=stop,
+            again=command.for_host,
+        )
 
 
 def _show(comparison: Comparison, report: Path, options: _Options) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..causes import causes_of
 from ..model import Audited, AuditRun, Drift, NotAudited, NotSelected, Past, ScenarioRow
 from .alike import alike_of
 from .answers import answers_of
@@ -20,7 +21,7 @@ from .changes import changes_of
 from .common import Ground, names_of
 from .duels import duels_of
 from .findings import findings_of, short_of
-from .hosts import causes_of, production_of, profiles_of
+from .hosts import production_of, profiles_of
 from .index import hosts_of
 from .kernels import builds_of, classes_of, columns_of, scenarios_of, series_of_columns
 from .sysctls import sysctls_of

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..causes import Cause
 from ..model import Severity
 from .views import (
     NOT_SELECTED,
     Answer,
     Build,
-    Cause,
     Changes,
     Column,
     Coverage,

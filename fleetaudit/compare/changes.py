@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 
+from ..causes import HOST
 from ..folding import fold
 from ..model import Change, Drift, Effect, Rate
 from .common import grouped
 from .findings import family_words, parts_of
-from .hosts import HOST
 from .views import ChangeRow, Changes
 
 MOST_CHANGES = 200

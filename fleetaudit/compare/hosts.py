@@ -8,21 +8,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
-from ..folding import SHOWN, fold
+from ..folding import fold
 from ..judge import endings_in_words, relation
 from ..model import (
     Audited,
     Ending,
     Family,
     HostResult,
-    NotAudited,
     Observation,
     PeerWitness,
     ScenarioRow,
     Severity,
-    Stage,
 )
 from .alike import outcome
 from .common import (
@@ -37,41 +34,14 @@ from .common import (
     system_of,
     tone_of,
 )
-from .views import Cause, Column, Member, Production, Profile, Tone, Trace, TraceRow, Verdict
+from .views import Column, Member, Production, Profile, Tone, Trace, TraceRow, Verdict
 
-HOST = "‹host›"
-"""What stands for a host's name in a reason that several hosts share."""
 MOST_TRACES = 60
 """How many traces are shown; `fleetaudit explain` prints any other."""
 HostFinding = tuple[Severity, str, str, str, str | None, str]
 TraceKey = tuple[BuildKey, str, Family, Ending]
 STATES = {1: "ESTABLISHED", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE", 8: "CLOSE_WAIT", 9: "LAST_ACK"}
 """tcpi_state by number, from include/net/tcp_states.h; those that a peer can be in after an ending."""
-
-
-def is_typed(host: HostResult) -> bool:
-    """Returns whether the hint of a host is a command; about an inventory it mostly says what to write there."""
-    return host.stage != "inventory" or host.hint.startswith(("fleetaudit ", "ansible-inventory "))
-
-
-def causes_of(missing: Sequence[NotAudited]) -> tuple[tuple[Cause, ...], dict[str, str]]:
-    """Returns hosts that failed at one stage for one reason, a reason that names its host being the same reason; and
-    the anchor of each host's cause by its name."""
-    groups = grouped(missing, lambda h: (h.stage, h.reason.replace(h.name, HOST)))
-    stages = get_args(Stage)
-    order = sorted(groups, key=lambda key: stages.index(key[0]))
-    causes = tuple(
-        Cause(
-            anchor=f"cause-{i}",
-            stage=key[0],
-            reason=key[1] if len({h.reason for h in groups[key]}) > 1 else groups[key][0].reason,
-            hosts=names_of(groups[key]),
-            hints=tuple((h.name, h.hint) for h in groups[key][:SHOWN] if h.hint),
-            typed=all(map(is_typed, groups[key])),
-        )
-        for i, key in enumerate(order, 1)
-    )
-    return causes, {h.name: c.anchor for c, key in zip(causes, order, strict=True) for h in groups[key]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

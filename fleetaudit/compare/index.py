@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ..causes import is_command
 from ..model import SEVERITIES, Audited, Change, Drift, HostResult, NotAudited, NotSelected
 from .common import Alike, BuildKey, build_key, grouped, system_of
-from .hosts import findings_words, is_typed
+from .hosts import findings_words
 from .views import HostLine, HostState, Production
 
 
@@ -67,7 +68,7 @@ def _line(
         per_thousand=told.per_thousand if told else None,
         unread_sockets=told.unread_sockets if told else None,
         hint=host.hint,
-        typed=is_typed(host),
+        typed=is_command(host.hint),
     )
 
 

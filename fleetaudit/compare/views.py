@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..causes import Cause
 from ..folding import Folded
 from ..model import ChangeKind, Effect, Kernel, Past, Rate, RunInfo, ScenarioRow, Severity
 
@@ -166,19 +167,6 @@ class SysctlView:
     values: tuple[SysctlValue, ...]
     omitted: int
     omitted_hosts: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
-    """Hosts that were not audited for one reason. `hints` are (host, next command to type), at most a dozen; not
-    `typed` where they say what to write instead."""
-
-    anchor: str
-    stage: str
-    reason: str
-    hosts: Folded
-    hints: tuple[tuple[str, str], ...]
-    typed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,15 @@
 """The way to a host, looked over up to the experiment: what passed, how fast, where it stopped. Pure.
 
-`nouns` is what is told, `watch` takes down how far a host came, `visit` makes one of the other, `causes` groups hosts.
+`nouns` is what is told, `watch` takes down how far a host came, `visit` makes one of the other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from ..causes import Cause
+from ..causes import causes_of as group_failures
 from ..model import HostPlan, Plan
-from .causes import Cause, causes_of
 from .nouns import JUMP, POINTS, Examination, Point, State, Step, Visit, encode, json_schema
 from .visit import visit_of, way_to
 from .watch import Told, Watch
@@ -14,7 +17,6 @@ from .watch import Told, Watch
 __all__ = [
     "JUMP",
     "POINTS",
-    "Cause",
     "Examination",
     "Point",
     "State",
@@ -29,6 +31,16 @@ __all__ = [
     "way_to",
     "without_experiment",
 ]
+
+
+def causes_of(visits: Iterable[Visit]) -> tuple[Cause, ...]:
+    """Returns why hosts are not ready, as a run reports it."""
+    return group_failures((visit for visit in visits if not visit.ready), _names)[0]
+
+
+def _names(visit: Visit) -> tuple[str, ...]:
+    found = (step.found for step in visit.steps if step.stage == "resolve" and not step.found.startswith(JUMP))
+    return visit.name, visit.address, *(address for text in found for address in text.split(", "))
 
 
 def without_experiment(plan: Plan) -> Plan:

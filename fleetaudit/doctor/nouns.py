@@ -40,7 +40,8 @@ class Step(Frozen, frozen=True, kw_only=True):
 class Visit(Frozen, frozen=True, kw_only=True):
     """One host looked over. `ready`: a run would get as far as the experiment.
 
-    Where it is not ready, `stage`, `reason` and `hint` say where, why, and what to type next. `way` is how it is
+    Where it is not ready, `stage`, `reason` and `hint` say where, why, and what to type next; `kind` and `at` are as in
+    `model.NotAudited`. `way` is how it is
     reached; `steps` are in the order they were gone through, of the last of `tries` attempts; `ms` is all of it.
     `isolation` "host" says that no private namespace was to be had, and `notes` why.
     """
@@ -51,6 +52,8 @@ class Visit(Frozen, frozen=True, kw_only=True):
     way: str = ""
     ready: bool
     stage: Point | Literal["interrupted"] | None = None
+    kind: str = ""
+    at: str = ""
     reason: str = ""
     hint: str = ""
     steps: tuple[Step, ...] = ()

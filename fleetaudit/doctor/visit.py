@@ -46,6 +46,8 @@ def visit_of(host: HostPlan, result: HostResult, told: Told) -> Visit:
         way=way_to(host.target),
         ready=isinstance(result, Audited),
         stage=stage,
+        kind=result.kind,
+        at=result.at,
         reason=result.reason,
         hint=result.hint,
         steps=steps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..causes import title_of
 from ..model import Audited, Change, Effect, HostResult, NotAudited, NotSelected, RunInfo
 from .comparable import selected
 from .findings import other_findings, waivers
@@ -40,11 +41,17 @@ def _reached(before: HostResult, after: HostResult) -> Effect | None:
         case NotSelected(), Audited():
             return "newly selected"
         case NotAudited(), NotAudited():
-            return "changed" if before.stage != after.stage or _ids(before) != _ids(after) else None
+            other = before.stage != after.stage or _kind_changed(before, after) or _ids(before) != _ids(after)
+            return "changed" if other else None
         case _, NotAudited():
             return "newly not audited"
         case _:
             return "audited again"
+
+
+def _kind_changed(before: NotAudited, after: NotAudited) -> bool:
+    """Returns whether a host fails in another way; runs of older releases have no kinds."""
+    return bool(before.kind) and (before.kind, before.at) != (after.kind, after.at)
 
 
 def _ids(host: NotAudited) -> set[str]:
@@ -56,7 +63,7 @@ def _standing(host: HostResult) -> str:
         case Audited():
             return "audited"
         case NotAudited():
-            return f"not audited: {host.stage}: {host.reason}"
+            return f"not audited: {title_of(host)}"
         case NotSelected():
             return host.reason
 

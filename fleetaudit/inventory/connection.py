@@ -74,7 +74,7 @@ _TIMEOUT = ("ansible_timeout", "ansible_ssh_timeout")
 _PASSWORD = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
 _NO_ARGUMENTS = "paramiko cannot; write ansible_connection: ssh, or openssh for the system's own ssh"
 _UNFIT = "leave out what makes ssh do something else than run a command"
-_NO_PROXY = "write it for ssh: ansible_ssh_common_args: -o ProxyCommand=… or -J HOST"
+_NO_PROXY = "write it for ssh: ansible_ssh_common_args: -J HOST, or -o with a ProxyCommand"
 _NO_PROGRAM = "write ansible_connection: openssh for the system's own ssh, or the program that is named"
 _NO_PASSWORD = "write ansible_connection: paramiko, which takes one; or use a key, or an SSH agent"  # noqa: S105
 _UNCHECKED = "--host-key-policy accept-new, or strict: a password is never sent to a host whose key is not checked"

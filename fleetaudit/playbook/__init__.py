@@ -75,7 +75,7 @@ def _shipped(name: str) -> Playbook:
 
 def _playbook(document: Document) -> Playbook:
     if not isinstance(document.value, list):
-        raise document.error("a playbook is a list of plays", hint="begin it with “- name: …”")
+        raise document.error("a playbook is a list of plays", hint="begin it with “- name:”")
     files = decode(document, list[PlayFile])
     if not files:
         raise document.error("a playbook without a play")

@@ -129,7 +129,7 @@ def _taken(
         raise document.error(
             f"“{reference}” names no scenario",
             where,
-            hint=f"a scenario is a mapping (name:, title:, steps:, …) or a shipped one, such as {DEFAULT}/unread-close",
+            hint=f"a scenario is a mapping (name:, title:, steps:) or a shipped one, such as {DEFAULT}/unread-close",
         )
     if source not in shipped.names:
         raise document.error(f"no playbook “{source}” is shipped{near_miss(source, shipped.names)}", where)

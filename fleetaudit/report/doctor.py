@@ -10,9 +10,10 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ..doctor import POINTS, Cause, Examination, Point, Step, Visit, causes_of
+from ..causes import Cause
+from ..doctor import POINTS, Examination, Point, Step, Visit, causes_of
 from ..folding import fold
-from .lines import counted, hosts_in_words, joined, safe, wrapped
+from .lines import cause_lines, counted, hosts_in_words, joined, safe, wrapped
 
 FAIL = "✗ FAIL"
 _WORDS = {"passed": "ok", "failed": FAIL, "not needed": "–", "not reached": "not reached", "not told": "not told"}
@@ -199,11 +200,7 @@ def _causes(causes: Sequence[Cause], width: int) -> list[str]:
         return []
     lines = [f"Not ready: {counted(sum(cause.hosts.count for cause in causes), 'host')}", ""]
     for cause in causes:
-        lines += wrapped([f"{hosts_in_words(cause.hosts)}: {cause.stage}: {safe(cause.reason)}"], width, "  ")
-        if cause.hint:
-            whose = f" ({safe(cause.first)})" if cause.hosts.count > 1 else ""
-            lines.append(f"    next{whose}:  {safe(cause.hint)}")  # not wrapped: it is there to be copied
-        lines.append("")
+        lines += [*cause_lines(cause, width), ""]
     return lines
 
 

@@ -10,6 +10,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterable
 
+from ..causes import Cause
 from ..folding import Folded
 
 UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
@@ -32,6 +33,32 @@ def hosts_in_words(folded: Folded) -> str:
     """Returns folded hosts as one text, and how many are not named."""
     names = ", ".join(safe(name) for name in folded.ranges)
     return names + (f" and {folded.more:,} more" if folded.more else "")
+
+
+def cause_lines(cause: Cause, width: int, indent: str = "  ") -> list[str]:
+    """Returns a cause with its hosts, what one of them said, and on a line of its own the next command to type."""
+    more = indent + "    "
+    lines = wrapped([f"{safe(cause.title, 400)}: {counted_hosts(cause.hosts)}"], width, indent)
+    if cause.details:
+        lines += wrapped([_detail(cause)], width, more)
+    if cause.hints:
+        host, hint = cause.hints[0]
+        whose = f" ({safe(host)})" if cause.hosts.count > 1 else ""
+        lines.append(f"{more}next{whose}:  {safe(hint)}")  # not wrapped: it is there to be copied
+    return lines
+
+
+def _detail(cause: Cause) -> str:
+    first = cause.details[0]
+    if cause.hosts.count == first.hosts.count:
+        return safe(first.reason, 400)
+    return f"{safe(first.reason, 400)} ({hosts_in_words(first.hosts)})"
+
+
+def counted_hosts(folded: Folded) -> str:
+    """Returns "60 hosts srv[002-061]", and the name alone of one host."""
+    names = hosts_in_words(folded)
+    return names if folded.count == 1 else f"{counted(folded.count, 'host')} {names}"
 
 
 def wrapped(paragraphs: Iterable[str], width: int, indent: str = "") -> list[str]:

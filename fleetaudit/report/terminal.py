@@ -6,10 +6,11 @@ always shown.
 
 from __future__ import annotations
 
-from ..compare.views import Build, Cause, Changes, Column, Comparison, FindingGroup, FindingRow
+from ..causes import Cause
+from ..compare.views import Build, Changes, Column, Comparison, FindingGroup, FindingRow
 from ..model import SEVERITIES, HostResult, NotAudited, NotSelected
 from .changes import changes_lines
-from .lines import counted, hosts_in_words, safe, wrapped
+from .lines import cause_lines, counted, hosts_in_words, safe, wrapped
 
 __all__ = ["progress", "safe", "summary"]
 
@@ -160,9 +161,7 @@ def _causes(causes: tuple[Cause, ...], hosts: int, width: int) -> list[str]:
         return []
     lines = [f"Not audited: {counted(hosts, 'host')}"]
     for cause in causes[:MOST_ROWS]:
-        lines += wrapped([f"{hosts_in_words(cause.hosts)}: {cause.stage}: {safe(cause.reason, 400)}"], width, "  ")
-        if cause.hints:
-            lines.append(f"      {safe(cause.hints[0][1])}")  # not wrapped: it is there to be copied
+        lines += cause_lines(cause, width)
     if rest := causes[MOST_ROWS:]:
         left = sum(cause.hosts.count for cause in rest)
         lines.append(f"  and {counted(left, 'host')} for {counted(len(rest), 'other cause')}: see the report")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from ..errors import TransportError
+from ..errors import TransportError, repeat
 from ..model import Become
 from ..wire import READY
 from . import Deadline, Output, Passed
@@ -58,7 +58,9 @@ class Escalation:
             self._answer = become.password.reveal().encode("utf-8", "surrogateescape") + b"\n"
             if b"\n" in self._answer[:-1] or b"\0" in self._answer:
                 reason = "the password for sudo has a line break or a NUL in it, which sudo cannot be told"
-                raise TransportError("become", reason, hint="fleetaudit run … --become-password-file FILE")
+                raise TransportError(
+                    "become", reason, hint=repeat("--become-password-file", "FILE"), kind="become not possible"
+                )
         self.command = f"{self._words()} {command}"
         self.begin()
 
@@ -145,7 +147,11 @@ class Escalation:
             other = f"{self._become.user} is another name of that user (become_user: {name or f'“#{number}”'})"
             because = f"what answers is no sudo, a forced command goes another way, or {other}"
             raise self._error(
-                Refusal(f"{what} where {self._become.user} was asked for: {because}", f"{self._tool()} -n id")
+                Refusal(
+                    f"{what} where {self._become.user} was asked for: {because}",
+                    f"{self._tool()} -n id",
+                    kind="become not possible",
+                )
             )
         return replace(output, stderr=said)
 
@@ -154,7 +160,7 @@ class Escalation:
         if self._answered and self._runs_as is None and error.stage == "execute" and error.transient:
             # Never again by itself: the password was sent, and accounts get locked.
             what = f"the connection broke off after {self._become.method} was given the password"
-            return self._error(Refusal(what, ""))
+            return self._error(Refusal(what, "", kind="connection lost"))
         late = self._patience is not None and not self._patience.remaining()
         if error.stage != "execute" or error.transient or self._runs_as is not None or not late:
             return error.told_as(_OUR_PROMPT.sub("", error.reason))
@@ -164,7 +170,9 @@ class Escalation:
         else:
             what = f"{self._become.method} neither asked for a password nor ran the command in time"
         last = said.strip().rpartition(b"\n")[2]
-        return self._error(Refusal(what + quoted(last, "; it asked: " if last.endswith(b":") else "; it said "), ""))
+        return self._error(
+            Refusal(what + quoted(last, "; it asked: " if last.endswith(b":") else "; it said "), "", kind="timed out")
+        )
 
     def _refusal(self, said: bytes, output: Output) -> Refusal:
         return refusal(
@@ -178,7 +186,7 @@ class Escalation:
 
     def _error(self, refused: Refusal) -> TransportError:
         hint = refused.here or self._way(refused.there or f"{self._tool()} -l")
-        return TransportError("become", refused.reason, hint=hint)
+        return TransportError("become", refused.reason, hint=hint, kind=refused.kind)
 
     def _tool(self) -> str:
         return shlex.quote(self._become.program or self._become.method)

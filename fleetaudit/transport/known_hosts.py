@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import TransportError
+from ..errors import TransportError, repeat
 from ..model import SshTarget
 from .words import named, shell
 
@@ -172,12 +172,14 @@ class HostKeys:
                 "host key",
                 f"{authority.where} trusts a certificate authority for {name}, and host certificates are not supported"
                 f" by the built-in client: the host's own key ({shown}) is not known",
-                hint="fleetaudit run … --transport openssh",
+                hint=repeat("--transport", "openssh"),
+                kind="host key not trusted",
             )
         raise TransportError(
             "host key",
             f"unknown host key: {name} shows {shown}, and no key of it is in {', '.join(files)}",
             hint=f"{_learn(target, files)}  # after comparing the fingerprint; or --host-key-policy accept-new",
+            kind="host key unknown",
         )
 
     def _known(self, name: str, target: SshTarget, entries: Sequence[Entry], key_type: str, blob: bytes) -> bool:
@@ -205,6 +207,7 @@ class HostKeys:
             f"changed host key: {name} shows {shown}, but {e.where} says {known};"
             " someone may be in between, or the host was installed anew",
             hint=forgetting(name, e.source),
+            kind="host key changed",
             changed_key=(f"{known} ({e.where})", f"{shown} of {name}"),
         )
 
@@ -276,7 +279,7 @@ def _name(target: SshTarget) -> str:
 
 def _refused(target: SshTarget, shown: str, where: str) -> TransportError:
     reason = f"revoked host key: {_name(target)} shows {shown}, which {where} revokes"
-    return TransportError("host key", reason, hint=_show(target))
+    return TransportError("host key", reason, hint=_show(target), kind="host key revoked")
 
 
 def _revoked(path: str) -> frozenset[bytes]:
@@ -286,7 +289,8 @@ def _revoked(path: str) -> frozenset[bytes]:
         raise TransportError(
             "host key",
             f"{path} (RevokedHostKeys) is a binary list, which the built-in client cannot read",
-            hint="fleetaudit run … --transport openssh",
+            hint=repeat("--transport", "openssh"),
+            kind="known_hosts not usable",
         )
     words = (line.split() for line in data.decode("utf-8", "replace").split("\n"))
     return frozenset(_decoded(word) for line in words for word in line if word.startswith("AAAA"))
@@ -307,7 +311,9 @@ def _usable(path: str | Path) -> Iterator[None]:
         yield
     except OSError as e:
         reason = f"{path} cannot be used: {(e.strerror or str(e)).lower()}"
-        raise TransportError("host key", reason, hint=shell(["ls", "-ld", str(path)])) from e
+        raise TransportError(
+            "host key", reason, hint=shell(["ls", "-ld", str(path)]), kind="known_hosts not usable"
+        ) from e
 
 
 @contextlib.contextmanager

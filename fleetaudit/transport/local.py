@@ -20,12 +20,15 @@ def run_local(target: LocalTarget, command: str, talk: Talk, deadline: Deadline,
         ended = run_child(["/bin/sh", "-c", command], talk, deadline, limits)
     except OSError as e:
         reason = f"/bin/sh cannot be started: {(e.strerror or str(e)).lower()}"
-        raise TransportError("execute", reason, hint=hint, transient=isinstance(e, BlockingIOError)) from e
+        raise TransportError(
+            "execute", reason, hint=hint, kind="no shell", transient=isinstance(e, BlockingIOError)
+        ) from e
     if not ended.in_time:
         raise TransportError(
             "execute",
             f"the command did not end in time, after {len(ended.output.stdout)} bytes of output"
             + quoted(ended.output.stderr[-2000:], "; it said "),
             hint=hint,
+            kind="timed out",
         )
     return ended.output

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import TransportError
+from ..errors import FailureKind, TransportError, repeat
 from ..model import SshTarget, Stage
 from . import Deadline, Limits, Output, Passed, unnoticed
 from .child import Ended, LogPipe, run_child
@@ -44,26 +44,34 @@ _MARKS: tuple[tuple[Stage, re.Pattern[bytes]], ...] = (
 )
 
 # In this order: a jump host's own reason goes before what its end looks like from here. The log of ssh, line by line:
-# a pattern, the stage, whether trying again may help.
-_REASONS: tuple[tuple[str, str, bool], ...] = (
-    (r"Could not resolve hostname .*: Temporary failure in name resolution", "resolve", True),
-    (r"Could not resolve hostname .*", "resolve", False),
-    (r".*REMOTE HOST IDENTIFICATION HAS CHANGED.*", "host key", False),
-    (r".*revoked host key.*|.*marked as revoked.*", "host key", False),
-    (r"No .* host key is known for .*", "host key", False),
-    (r"Host key verification failed.*|.*[Hh]ost certificate.*|Certificate invalid: .*", "host key", False),
-    (r".*Too many authentication failures.*", "authenticate", False),
-    (r".*Permission denied.*|No more authentication methods.*", "authenticate", False),
+# a pattern, the stage, the kind, whether trying again may help.
+_REASONS: tuple[tuple[str, Stage, FailureKind, bool], ...] = (
+    (r"Could not resolve hostname .*: Temporary failure in name resolution", "resolve", "name not found", True),
+    (r"Could not resolve hostname .*", "resolve", "name not found", False),
+    (r".*REMOTE HOST IDENTIFICATION HAS CHANGED.*", "host key", "host key changed", False),
+    (r".*revoked host key.*|.*marked as revoked.*", "host key", "host key revoked", False),
+    (r"No .* host key is known for .*", "host key", "host key unknown", False),
+    (r"Host key verification failed.*|.*[Hh]ost certificate.*|Certificate invalid: .*", "host key",
+     "host key not trusted", False),
+    (r".*Too many authentication failures.*", "authenticate", "permission denied", False),
+    (r".*Permission denied.*|No more authentication methods.*", "authenticate", "permission denied", False),
     (r".*(?:Bad configuration option|[Bb]ad owner or permissions|terminating, \d+ bad|Can't open user config).*",
-     "connect", False),
+     "connect", "ssh_config not usable", False),
     (r".*(?:illegal option|unknown option|keyword .* extra arguments|missing argument|Bad .* specification).*",
-     "connect", False),
-    (r"connect to host .*: Connection reset by peer", "connect", True),
-    (r"connect to host .*", "connect", False),
-    (r".*Unable to negotiate .*", "connect", False),
-    (r".*timed out during banner exchange.*|.*banner exchange: .*timed out.*|.* timed out", "connect", False),
-    (r"kex_exchange_identification: .*|ssh_exchange_identification: .*|banner exchange: .*", "connect", True),
-    (r"Connection (?:closed|reset) by .*|Connection to .* closed by remote host\.?|.*Broken pipe.*", "connect", True),
+     "connect", "ssh_config not usable", False),
+    (r"connect to host .*: Connection reset by peer", "connect", "connection reset", True),
+    (r"connect to host .*: Connection refused", "connect", "connection refused", False),
+    (r"connect to host .*: No route to host", "connect", "no route to host", False),
+    (r"connect to host .*: Network is unreachable", "connect", "network unreachable", False),
+    (r"connect to host .*: Connection timed out", "connect", "timed out", False),
+    (r"connect to host .*", "connect", "", False),
+    (r".*Unable to negotiate .*", "connect", "no common algorithm", False),
+    (r".*timed out during banner exchange.*|.*banner exchange: .*timed out.*|.* timed out", "connect", "timed out",
+     False),
+    (r"kex_exchange_identification: .*|ssh_exchange_identification: .*|banner exchange: .*", "connect", "hung up",
+     True),
+    (r"Connection (?:closed|reset) by .*|Connection to .* closed by remote host\.?|.*Broken pipe.*", "connect",
+     "hung up", True),
 )  # fmt: skip
 # What ssh calls a key's type, where that leaves no doubt (an ECDSA key's curve it does not tell).
 _KEY_TYPES = {"ED25519": "ssh-ed25519", "RSA": "ssh-rsa"}
@@ -99,7 +107,7 @@ def run_openssh(
         while True:
             if not turn.wait(deadline):
                 reason = f"other connections to {turn.address[0]} took all of the time to log in"
-                raise TransportError("connect", reason, hint="fleetaudit run … --host-deadline 600")
+                raise TransportError("connect", reason, hint=repeat("--host-deadline", "600"), kind="timed out")
             try:
                 return _once(target, options, turn, command, talk, deadline, limits, passed)
             except TransportError as e:
@@ -136,7 +144,9 @@ def _once(
         ended = run_child(argv, talk, deadline, limits, environment=environment(), log=log, heard=heard)
     except OSError as e:
         reason = f"the program {target.program} cannot be started: {(e.strerror or str(e)).lower()}"
-        raise TransportError("connect", reason, hint="sudo apt-get install openssh-client") from e
+        raise TransportError(
+            "connect", reason, hint="sudo apt-get install openssh-client", kind="program not installed"
+        ) from e
     return _judged(ended, target, hint)
 
 
@@ -163,18 +173,20 @@ def _judged(ended: Ended, target: SshTarget, hint: str) -> Output:
     said = quoted(output.stderr[-2000:], "; it said ")
     so_far = f"after {len(output.stdout)} bytes of output"
     if not ended.in_time and logged_in:
-        raise TransportError("execute", f"the command did not end in time, {so_far}{said}", hint=hint)
+        raise TransportError("execute", f"the command did not end in time, {so_far}{said}", hint=hint, kind="timed out")
     if not ended.in_time:
         last = quoted((log.strip() or clean(output.stderr)).rpartition("\n")[2], "; ssh said ")
-        raise TransportError("connect", f"no login came about in time{last}", hint=hint)
+        raise TransportError("connect", f"no login came about in time{last}", hint=hint, kind="timed out")
     if output.exit_status != _FAILED or output.cut:
         return output
     if logged_in:
         if found := _NOT_RUN.search(log):
-            raise TransportError("execute", f"the host refuses to run a command: {clean(found[0])}", hint=hint)
+            raise TransportError(
+                "execute", f"the host refuses to run a command: {clean(found[0])}", hint=hint, kind="command refused"
+            )
         if end := _end_of_connection(ended, log):
             reason = f"the connection broke off {so_far} ({end}){said}"
-            raise TransportError("execute", reason, hint=hint, transient=True)
+            raise TransportError("execute", reason, hint=hint, kind="connection lost", transient=True)
         return output
     raise _reason(log, output.stderr.decode("utf-8", "replace"), target, hint)
 
@@ -191,12 +203,12 @@ def _reason(log: str, stderr: str, target: SshTarget, hint: str) -> TransportErr
     """Returns why there was no login, from what ssh logged, and the ssh to a jump host (which logs to stderr)."""
     lines = [line.strip().removeprefix("ssh: ") for line in (*log.split("\n"), *stderr.split("\n"))]
     lines = [line for line in lines if line.strip("@ \r")]
-    for pattern, stage, transient in _REASONS:
+    for pattern, stage, kind, transient in _REASONS:
         for line in lines:
             if re.fullmatch(pattern, line):
                 if stage == "host key":
                     return _of_host_key(" ".join(lines), lines, hint)
-                return TransportError(stage, clean(line), hint=hint, transient=transient)
+                return TransportError(stage, clean(line), hint=hint, kind=kind, transient=transient)
     last = quoted(lines[-1] if lines else "", ": ")
     return TransportError("connect", f"{target.program} ended with status {_FAILED}{last}", hint=hint)
 
@@ -205,14 +217,15 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
     """Returns ssh's words about a host key in one line: what was shown, what was known, and where."""
     shown = re.search(r"(\S+) key (?:sent by|fingerprint is|for .* fingerprint)[^.]*?\s*(SHA256:\S+)", text)
     where = re.search(r"Offending (\S+) key in (\S+)|Offending key in (\S+)", text)
+    kind: FailureKind
     if "IDENTIFICATION HAS CHANGED" in text:
-        kind = "changed host key"
+        kind, what = "host key changed", "changed host key"
     elif "revoked" in text.lower():
-        kind = "revoked host key"
+        kind, what = "host key revoked", "revoked host key"
     elif re.search(r"[Cc]ertificate", text):
-        kind = "host certificate not trusted"
+        kind, what = "host key not trusted", "host certificate not trusted"
     else:
-        kind = "unknown host key"
+        kind, what = "host key unknown", "unknown host key"
     new = f"{_KEY_TYPES.get(shown[1], shown[1])} {shown[2].rstrip('.')}" if shown else ""
     file = ((where[2] or where[3]) if where else "").rstrip(":")
     known = _known(file)
@@ -226,9 +239,10 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
     changed = (clean(f"{known or 'another key'} ({file})"), clean((new or "a key that ssh does not name") + whose))
     return TransportError(
         "host key",
-        f"{kind}: " + clean("; ".join(parts)),
+        f"{what}: " + clean("; ".join(parts)),
         hint=hint,
-        changed_key=changed if kind == "changed host key" else None,
+        kind=kind,
+        changed_key=changed if kind == "host key changed" else None,
     )
 
 

@@ -9,6 +9,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from ..errors import FailureKind, repeat
 from ..model import Become
 from .words import clean, quoted
 
@@ -22,43 +23,57 @@ class Refusal:
     reason: str
     there: str = ""
     here: str = ""
+    kind: FailureKind = "become not possible"
 
 
-_GIVE_ONE = "fleetaudit run … -b -K"
+_GIVE_ONE = repeat("-b", "-K")
 _SUDOERS_LINE = "fleetaudit probe --sudoers USER"
 _TRY = "sudo -k; sudo -v"
 _ACCOUNT = "chage -l $(id -un); faillock"
 
-# In this order, which is from the cause to what follows from it. A pattern, the reason, what to type there, or here.
-# As in the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas and Linux-PAM; {line} is the line that matched.
-_REASONS: tuple[tuple[str, str, str, str], ...] = (
-    (r"no new privileges", "sudo cannot become anybody: “no new privileges” is set (a container?)",
+# In this order, which is from the cause to what follows from it. The kind, a pattern, the reason, what to type there,
+# or here. As in the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas and Linux-PAM; {line} is the line that matched.
+_REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
+    ("become not possible",
+     r"no new privileges", "sudo cannot become anybody: “no new privileges” is set (a container?)",
      "grep NoNewPrivs /proc/self/status", ""),
-    (r"must be owned by uid 0 and have the setuid bit set|must be setuid root|effective uid is not 0"
+    ("become not possible",
+     r"must be owned by uid 0 and have the setuid bit set|must be setuid root|effective uid is not 0"
      r"|not installed setuid",
      "the program has no setuid bit, or its file system is mounted with nosuid: {line}",
      "ls -l /usr/bin/sudo /usr/bin/doas; findmnt -T /usr/bin", ""),
-    (r"you must have a tty to run sudo",
+    ("become not possible",
+     r"you must have a tty to run sudo",
      "sudo wants a terminal, and the probe has none: sudoers needs “Defaults:USER !requiretty”",
      "su -c 'visudo -f /etc/sudoers.d/fleetaudit'", ""),
-    (r"no valid sudoers sources found|unable to initialize policy plugin|should be mode 0|is world writable"
+    ("become not possible",
+     r"no valid sudoers sources found|unable to initialize policy plugin|should be mode 0|is world writable"
      r"|sudoers.* is owned by|can't open /etc/sudoers|unable to open /etc/sudoers",
      "sudoers cannot be used: {line}", "su -c 'visudo -c'", ""),
-    (r"unknown user|user '.*' not found", "the host has no user {user}", "getent passwd {user}", ""),
-    (r"[Aa]ccount or password is expired|[Pp]assword expired|required to change your password"
+    ("become not possible",
+     r"unknown user|user '.*' not found", "the host has no user {user}", "getent passwd {user}", ""),
+    ("password expired",
+     r"[Aa]ccount or password is expired|[Pp]assword expired|required to change your password"
      r"|[Pp]assword (?:is|has) expired|change your (?:expired )?password",
      "the password of the user who logs in has expired: {line}", "passwd", ""),
-    (r"[Aa]ccount (?:has )?expired|account has expired", "the account of the user who logs in has expired: {line}",
+    ("account expired",
+     r"[Aa]ccount (?:has )?expired|account has expired", "the account of the user who logs in has expired: {line}",
      _ACCOUNT, ""),
-    (r"account is locked|account .*temporarily locked|is your account locked",
+    ("account expired",
+     r"account is locked|account .*temporarily locked|is your account locked",
      "the account of the user who logs in is locked or has expired: {line}", _ACCOUNT, ""),
-    (r"not in the sudoers file", "the user who logs in is not in sudoers: {line}", "", _SUDOERS_LINE),
-    (r"not allowed to execute|not allowed to run sudo|may not run sudo|I'm afraid I can't do that",
+    ("become not permitted",
+     r"not in the sudoers file", "the user who logs in is not in sudoers: {line}", "", _SUDOERS_LINE),
+    ("become not permitted",
+     r"not allowed to execute|not allowed to run sudo|may not run sudo|I'm afraid I can't do that",
      "sudoers does not let the user who logs in run the probe as {user}: {line}", "", _SUDOERS_LINE),
-    (r"doas is not enabled", "doas is not set up: {line}", "su -c 'vi /etc/doas.conf'", ""),
-    (r"doas: Operation not permitted|doas: syntax error", "doas.conf does not let the user who logs in run the probe"
+    ("become not possible",
+     r"doas is not enabled", "doas is not set up: {line}", "su -c 'vi /etc/doas.conf'", ""),
+    ("become not permitted",
+     r"doas: Operation not permitted|doas: syntax error", "doas.conf does not let the user who logs in run the probe"
      " as {user}: {line}", "cat /etc/doas.conf", ""),
-    (r"doas: (?:Authentication|Authorization) required|doas: a tty is required",
+    ("become password wanted",
+     r"doas: (?:Authentication|Authorization) required|doas: a tty is required",
      "doas wants a password, and takes one from a terminal only: doas.conf needs “permit nopass” for the probe",
      "cat /etc/doas.conf", ""),
 )  # fmt: skip
@@ -83,21 +98,25 @@ def refusal(
     """
     text = said.decode("utf-8", "replace")
     tool = become.program or become.method
-    for pattern, reason, there, here in _REASONS:
+    for kind, pattern, reason, there, here in _REASONS:
         if line := _line(pattern, text):
             user = shlex.quote(become.user)
             return Refusal(
-                reason.format(line=f"“{line}”", user=clean(become.user, 100)), there.replace("{user}", user), here
+                reason.format(line=f"“{line}”", user=clean(become.user, 100)),
+                there.replace("{user}", user),
+                here,
+                kind,
             )
     broken = _line(_BROKEN, text)
     beside = f"; sudoers has an error, too: “{broken}”" if broken else ""
     if answered and (asked_again or re.search(_WRONG, text)):
-        return Refusal(f"sudo refuses the password, or the account is locked; it is not sent again{beside}", _TRY)
+        reason = f"sudo refuses the password, or the account is locked; it is not sent again{beside}"
+        return Refusal(reason, _TRY, kind="become password refused")
     if re.search(_ASKED, text):
         if answered or become.password:
-            return Refusal(f"sudo took no password{beside}{quoted(text, ': ')}", _TRY)
+            return Refusal(f"sudo took no password{beside}{quoted(text, ': ')}", _TRY, kind="become password refused")
         what = f"sudo wants a password, or does not let this user run the probe as {clean(become.user, 100)}"
-        return Refusal(f"{what}; no password was given{beside}", "", _GIVE_ONE)
+        return Refusal(f"{what}; no password was given{beside}", "", _GIVE_ONE, "become password wanted")
     if broken:
         return Refusal(f"sudoers cannot be read: “{broken}”", "su -c 'visudo -c'")
     missing = exit_status in (_NOT_FOUND, _NOT_EXECUTABLE)

@@ -100,12 +100,21 @@ class SshConfigs:
         except (OSError, ValueError) as e:
             why = "there is no ssh to read it" if isinstance(e, FileNotFoundError) else f"ssh cannot be started: {e}"
             reason = f"ssh_config or arguments for ssh say how hosts are reached, and {why}"
-            raise TransportError("connect", reason, hint="sudo apt-get install openssh-client") from e
+            raise TransportError(
+                "connect", reason, hint="sudo apt-get install openssh-client", kind="program not installed"
+            ) from e
         if not ended.in_time:
-            raise TransportError("connect", "ssh_config was not read in time (a Match exec that waits?)", hint=hint)
+            raise TransportError(
+                "connect", "ssh_config was not read in time (a Match exec that waits?)", hint=hint, kind="timed out"
+            )
         if ended.output.exit_status:
             said = quoted(_problem(ended.output.stderr), ": ")
-            raise TransportError("connect", f"ssh makes no sense of ssh_config for this host{said}", hint=hint)
+            raise TransportError(
+                "connect",
+                f"ssh makes no sense of ssh_config for this host{said}",
+                hint=hint,
+                kind="ssh_config not usable",
+            )
         return _parsed(ended.output.stdout.decode("utf-8", "replace"))
 
     def ask_once(self, program: str, words: Sequence[str], name: str, deadline: Deadline) -> Answer:

@@ -73,7 +73,7 @@ def where(name: str) -> list[str]:
 def shown(word: str) -> str:
     """Returns an option as it may be shown: a command of the user's, or what it sends along, can carry a secret."""
     name = re.match(r"(?i)\s*((?:-o\s*)?(?:ProxyCommand|SetEnv|LocalCommand|KnownHostsCommand))[\s=]", word)
-    return f"{name[1]}=…" if name else word
+    return f"{name[1]}=HIDDEN" if name else word
 
 
 def pairs(*options: str) -> list[str]:

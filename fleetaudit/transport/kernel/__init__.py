@@ -13,7 +13,7 @@ import re
 import threading
 from pathlib import Path
 
-from ...errors import TransportError
+from ...errors import TransportError, repeat
 from ...model import KernelTarget
 from .. import Deadline, Limits, Output
 from ..words import clean, quoted
@@ -73,7 +73,8 @@ def _take_turn(deadline: Deadline) -> None:
             raise TransportError(
                 "connect",
                 f"no turn before the deadline: at most {GUESTS} guests run at once, one for each core",
-                hint=f"fleetaudit run … -f {GUESTS}",
+                hint=repeat("-f", str(GUESTS)),
+                kind="timed out",
             )
 
 
@@ -127,10 +128,13 @@ def _outcome(ended: qemu.Ended, name: str, memory_mib: int) -> Output:
         raise TransportError(
             stage,
             f"{name} {state} at the deadline and was ended; {last}",
+            kind="timed out",
             hint="raise --host-deadline, or run fewer guests at once (-f 1)",
         )
     if known := console.explain(log, memory_mib):
-        raise TransportError(stage, f"{name}: {known[0]}", hint=known[1], transient=console.timer_lost(log))
+        raise TransportError(
+            stage, f"{name}: {known[0]}", hint=known[1], kind="guest did not boot", transient=console.timer_lost(log)
+        )
     if ended.status:
         raise TransportError(
             stage,

@@ -73,7 +73,7 @@ def load_image(path: str) -> Image:
             "resolve", f"the kernel image {path}: {words}", hint=f"ls -l {shlex.quote(path)}; correct kernel_image"
         ) from e
     except NoKernelError as e:
-        hint = e.hint or f"file {shlex.quote(path)}; give kernel_image a /boot/vmlinuz-… of an x86-64 machine"
+        hint = e.hint or f"file {shlex.quote(path)}  # wanted: the bzImage of an x86-64 machine"
         raise TransportError("resolve", f"the kernel image {path}: {e.found}", hint=hint) from e
 
 
@@ -110,7 +110,7 @@ def _something_else(head: bytes) -> NoKernelError:
             return NoKernelError(f"an ELF program for {name}; {other}")
         return NoKernelError(
             "an ELF program (a vmlinux, perhaps), which is not what a boot loader loads",
-            "give the bzImage: /boot/vmlinuz-…, or arch/x86/boot/bzImage of the tree that vmlinux is from",
+            "give the bzImage: the vmlinuz in /boot, or arch/x86/boot/bzImage of the tree that vmlinux is from",
         )
     if head[0x38:0x3C] == b"ARMd":
         return NoKernelError(f"an arm64 Image; {other}")

@@ -76,7 +76,9 @@ def machine(deadline: Deadline) -> Machine:
     """Returns the QEMU on PATH after a trial, once a process, of what works; raises `TransportError`."""
     program = shutil.which(PROGRAM)
     if program is None:
-        raise TransportError("resolve", f"no {PROGRAM} on PATH to boot the kernel with", hint=INSTALL)
+        raise TransportError(
+            "resolve", f"no {PROGRAM} on PATH to boot the kernel with", hint=INSTALL, kind="program not installed"
+        )
     with _trying:
         if program not in _machines:
             _machines[program] = _tried(program, deadline)

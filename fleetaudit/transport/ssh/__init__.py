@@ -14,7 +14,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 
-from ...errors import TransportError
+from ...errors import FailureKind, TransportError
 from ...model import Secret, SshTarget, Stage
 from .. import Deadline, Limits, Output, Passed
 from ..known_hosts import HostKeys
@@ -96,11 +96,12 @@ def _tunnel(
     try:
         link.open(target.address, target.port, deadline.within(target.connect_timeout_s))
     except NotForwarded as e:
-        raise TransportError("connect", f"jump host {jump}: {e}", hint=hint) from e
+        raise TransportError("connect", f"jump host {jump}: {e}", hint=hint, kind="jump host refused") from e
     except Broken as e:
         how = "no answer came in time" if e.kind == "late" else f"the connection to it broke off ({e.text})"
         reason = f"jump host {jump}: asked for {target.address} port {target.port}, {how}"
-        raise TransportError("connect", reason, hint=hint, transient=e.kind == "dropped") from e
+        kind: FailureKind = "timed out" if e.kind == "late" else "connection lost"
+        raise TransportError("connect", reason, hint=hint, kind=kind, transient=e.kind == "dropped") from e
     passed("resolve", f"{target.address}, by jump host {jump}")
     return link
 
@@ -147,6 +148,7 @@ def _told(channel: Channel, hint: str) -> Iterator[None]:
         yield
     except NotRun as e:
         reason, transient = str(e), False
+        kind: FailureKind = "command refused"
         cause: Exception = e
     except Broken as e:
         so_far = f"after {len(channel.stdout)} bytes of output"
@@ -155,8 +157,9 @@ def _told(channel: Channel, hint: str) -> Iterator[None]:
             "dropped": f"the connection broke off {so_far} ({e.text})",
             "disconnected": f"the host hung up {so_far}{quoted(e.text, ': ')}",
         }.get(e.kind, f"the session made no sense {so_far}: {e.text}")
+        kind = "timed out" if e.kind == "late" else "connection lost"
         transient, cause = e.kind == "dropped", e
     else:
         return
     said = quoted(bytes(channel.stderr[-2000:]), "; it said ")
-    raise TransportError("execute", reason + said, hint=hint, transient=transient) from cause
+    raise TransportError("execute", reason + said, hint=hint, kind=kind, transient=transient) from cause

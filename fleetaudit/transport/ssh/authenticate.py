@@ -5,7 +5,7 @@ Rules: a password goes to nobody whose host key was not checked, and neither to 
 
 from __future__ import annotations
 
-from ...errors import TransportError
+from ...errors import FailureKind, TransportError, repeat
 from ...model import SshTarget
 from .. import Deadline
 from ..words import quoted, ssh_line
@@ -25,34 +25,38 @@ def authenticate(session: Session, target: SshTarget, user: str, deadline: Deadl
     if not found.usable and target.private_keys and not target.password:
         raise _no_key(found.unusable)
     withheld = _withheld(target)
+    kind: FailureKind = "permission denied"
     login = Login(session, user, deadline)
     try:
         login.run(found.usable, None if withheld else target.password)
     except Refused as e:
         if withheld:
             reason, hint = withheld
+            kind = "password not sent"
         elif target.password:
             reason, hint = str(e), ssh_line(target, user, "-v", prompts=True)
             login.problems += [u.reason for u in found.unusable]
         else:
             reason, hint = _without_password(str(e), found, target, user)
+            kind = "permission denied" if found.usable else "no usable key"
         cause: Exception = e
     except Broken as e:
         reason, hint = _broken(e, login, target, user)
+        kind = "timed out" if e.kind == "late" else "hung up"
         cause = e
     else:
         return f"{user} by {' and '.join(login.proofs)}" if login.proofs else f"{user} without a key"
     story = login.story()
-    raise TransportError("authenticate", reason + (f"; {story}" if story else ""), hint=hint) from cause
+    raise TransportError("authenticate", reason + (f"; {story}" if story else ""), hint=hint, kind=kind) from cause
 
 
 def _withheld(target: SshTarget) -> tuple[str, str] | None:
     """Returns why a password that there is goes to nobody, and the next command to type."""
     if target.password and target.host_key_policy == "off":
         reason = "a password is never sent to a host whose key was not checked"
-        return reason, "fleetaudit run … --host-key-policy accept-new"
+        return reason, repeat("--host-key-policy", "accept-new")
     if target.password and not target.password.reveal():
-        return "the password that was given is empty, and an empty one is never sent", "fleetaudit run … -k"
+        return "the password that was given is empty, and an empty one is never sent", repeat("-k")
     return None
 
 
@@ -78,4 +82,5 @@ def _broken(e: Broken, login: Login, target: SshTarget, user: str) -> tuple[str,
 
 
 def _no_key(unusable: tuple[Unusable, ...]) -> TransportError:
-    return TransportError("authenticate", "; ".join(u.reason for u in unusable), hint=unusable[0].hint)
+    reason = "; ".join(u.reason for u in unusable)
+    return TransportError("authenticate", reason, hint=unusable[0].hint, kind="no usable key")

@@ -12,7 +12,7 @@ import socket
 import threading
 from typing import Any
 
-from ...errors import TransportError
+from ...errors import FailureKind, TransportError
 from ...model import SshTarget
 from .. import Deadline, Passed
 from ..words import shell
@@ -45,6 +45,7 @@ def dial(target: SshTarget, deadline: Deadline, hint: str, passed: Passed) -> so
         "connect",
         "; ".join(failures),
         hint=hint,
+        kind=_kind(codes),
         transient=codes <= {errno.ECONNRESET, errno.ECONNABORTED, errno.EAGAIN},
     )
 
@@ -77,6 +78,20 @@ def _connect(sock: socket.socket, address: tuple[Any, ...], until: Deadline) -> 
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
+_KINDS: dict[int, FailureKind] = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.ETIMEDOUT: "timed out",
+    errno.EHOSTUNREACH: "no route to host",
+    errno.ENETUNREACH: "network unreachable",
+}
+
+
+def _kind(codes: set[int]) -> FailureKind:
+    """Returns the kind of the attempt that came nearest to the host: `_KINDS` has the nearest first."""
+    return next((kind for code, kind in _KINDS.items() if code in codes), "")
+
+
 def _words(code: int, target: SshTarget) -> str:
     if code == errno.ETIMEDOUT:
         return f"no answer within {target.connect_timeout_s:g} s"
@@ -103,7 +118,9 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
         thread.join(min(deadline.remaining(), LOOK_S))
     hint = shell(["getent", "ahosts", target.address])
     if not answer:
-        raise TransportError("resolve", f"no answer about the name {target.address!r} in time", hint=hint)
+        raise TransportError(
+            "resolve", f"no answer about the name {target.address!r} in time", hint=hint, kind="timed out"
+        )
     match answer[0]:
         case list() as found:
             return found
@@ -112,10 +129,13 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
                 "resolve",
                 f"the name {target.address!r} has no address: {e.strerror}",
                 hint=hint,
+                kind="name not found",
                 transient=e.errno == socket.EAI_AGAIN,
             )
         case e:
-            raise TransportError("resolve", f"{target.address!r} is no name of a host: {e}", hint=hint)
+            raise TransportError(
+                "resolve", f"{target.address!r} is no name of a host: {e}", hint=hint, kind="name not found"
+            )
 
 
 _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}

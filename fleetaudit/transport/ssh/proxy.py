@@ -46,7 +46,9 @@ class ProxyLink(SocketLink):
                 )
         except (OSError, ValueError) as e:
             ours.close()
-            raise TransportError("connect", f"the ProxyCommand cannot be started: {e}", hint=hint) from e
+            raise TransportError(
+                "connect", f"the ProxyCommand cannot be started: {e}", hint=hint, kind="ProxyCommand failed"
+            ) from e
         assert self._process.stderr is not None  # noqa: S101  # as Popen was told
         self._stderr = self._process.stderr
         os.set_blocking(self._stderr.fileno(), False)

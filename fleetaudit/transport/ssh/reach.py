@@ -11,17 +11,19 @@ import getpass
 import logging
 from collections.abc import Callable
 
-from ...errors import TransportError
+from ...errors import FailureKind, TransportError, repeat
 from ...model import SshTarget
 from .. import Deadline, Passed
 from ..known_hosts import HostKeys, fingerprint
 from ..pacing import Turn
 from ..words import quoted, ssh_line
 from .authenticate import authenticate
-from .link import Broken, Link
+from .link import Broken, BrokenKind, Link
 from .session import Session
 
 log = logging.getLogger(__name__)
+
+_KINDS: dict[BrokenKind, FailureKind] = {"late": "timed out", "dropped": "hung up", "disconnected": "hung up"}
 
 Open = Callable[[str], Link]
 """Opens a link to the hop, given the command to type where that fails; raises `TransportError`."""
@@ -57,7 +59,7 @@ def own_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError) as e:  # which of them depends on the Python
         reason = "no user is named, and this process's own number has no name"
-        raise TransportError("authenticate", reason, hint="fleetaudit run -u USER") from e
+        raise TransportError("authenticate", reason, hint=repeat("-u", "USER")) from e
 
 
 def _greeted(
@@ -67,7 +69,7 @@ def _greeted(
     while True:
         if not turn.wait(deadline):
             reason = f"other connections to {target.address} port {target.port} took all of the time to log in"
-            raise TransportError("connect", reason, hint="fleetaudit run … --host-deadline 600")
+            raise TransportError("connect", reason, hint=repeat("--host-deadline", "600"), kind="timed out")
         with contextlib.ExitStack() as this_try:
             link = open_link(ssh_line(target, user))
             this_try.callback(link.close)
@@ -96,8 +98,9 @@ def _greet(session: Session, target: SshTarget, user: str, deadline: Deadline) -
             "dropped": f"the host hung up before its SSH greeting ({e.text}): it may have too many connections",
             "disconnected": f"the way there broke off before the SSH greeting ({e.text})",
         }.get(e.kind, f"what answers on port {target.port} does not speak SSH: {e.text}")
+        kind = _KINDS.get(e.kind, "not an SSH server")
         hint = ssh_line(target, user)
-        raise TransportError("connect", reason, hint=hint, transient=e.kind == "dropped") from e
+        raise TransportError("connect", reason, hint=hint, kind=kind, transient=e.kind == "dropped") from e
 
 
 def _agree_on_keys(session: Session, target: SshTarget, user: str, keys: HostKeys) -> tuple[str, bytes]:
@@ -109,5 +112,6 @@ def _agree_on_keys(session: Session, target: SshTarget, user: str, keys: HostKey
             "dropped": f"the host hung up in the key exchange ({e.text})",
             "disconnected": f"the host ended the key exchange{quoted(e.text, ': ')}",
         }.get(e.kind, f"no key exchange is possible: {e.text}")
+        kind = _KINDS.get(e.kind, "no common algorithm")
         hint = ssh_line(target, user, "-v")
-        raise TransportError("connect", reason, hint=hint, transient=e.kind == "dropped") from e
+        raise TransportError("connect", reason, hint=hint, kind=kind, transient=e.kind == "dropped") from e

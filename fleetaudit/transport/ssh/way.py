@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from ...errors import TransportError
+from ...errors import TransportError, repeat
 from ...model import HostKeyPolicy, Secret, SshConfig, SshTarget
 from .. import Deadline
 from ..ssh_config import HARMLESS, Answer, SshConfigs
@@ -25,7 +25,7 @@ from ..words import shell
 from .tokens import Tokens, Unknown
 
 MOST_HOPS = 8
-_OTHER_CLIENT = "fleetaudit run … --transport openssh"
+_OTHER_CLIENT = repeat("--transport", "openssh")
 _HONOURED = frozenset(
     """
     addressfamily bindaddress certificatefile ciphers connecttimeout globalknownhostsfile host hostkeyalgorithms
@@ -53,7 +53,12 @@ def way(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> tuple[Ssh
         name, words = _last_of(jumps, files_option(words))
         with _blamed_on(name):
             if len(hops) > MOST_HOPS:
-                raise TransportError("connect", f"the jump hosts lead in a circle, or are over {MOST_HOPS}", hint="")
+                raise TransportError(
+                    "connect",
+                    f"the jump hosts lead in a circle, or are over {MOST_HOPS}",
+                    hint="",
+                    kind="ssh_config not usable",
+                )
             answer = configs.ask_once(target.program, words, name, until)
             hops.insert(0, _hop(_stranger(target, name), name, words, answer, configs, until))
     return tuple(hops)
@@ -99,7 +104,9 @@ def _hop(
     tokens = Tokens(name=name, host=host, port=port, user=user, alias=alias, jumps=answer.one("proxyjump"))
     command = answer.one("proxycommand")
     if command and answer.one("proxyusefdpass") == "yes":
-        raise TransportError("connect", "ProxyUseFdpass needs the system's own ssh", hint=_OTHER_CLIENT)
+        raise TransportError(
+            "connect", "ProxyUseFdpass needs the system's own ssh", hint=_OTHER_CLIENT, kind="ssh_config not usable"
+        )
     configs.note(_not_honoured(answer, plain))
 
     def set_(keyword: str) -> tuple[str, ...]:
@@ -132,7 +139,7 @@ def _hop(
         )
         keys = tuple(path if path == "none" else tokens.path(path) for path in set_("identityfile"))
     except Unknown as e:
-        raise TransportError("connect", f"ssh_config has {e}", hint=_OTHER_CLIENT) from e
+        raise TransportError("connect", f"ssh_config has {e}", hint=_OTHER_CLIENT, kind="ssh_config not usable") from e
     seconds = answer.one("connecttimeout")
     return msgspec.structs.replace(
         asked,
