@@ -58,7 +58,7 @@ class Accounts:
     def enter(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Runs a command in the namespace, as root."""
         command = ["nsenter", "-t", str(self.server.pid), "-m", *argv]
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def hashed(password: str) -> str:

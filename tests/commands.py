@@ -50,14 +50,14 @@ class Place:
 
     def run(self, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         command, env = self.command(*arguments, **environment)
-        return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True, timeout=300)
 
     def runs(self) -> list[Path]:
         """The folders of the runs in reports/, oldest first."""
         return sorted((self.path / "reports").glob("2*"))
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
     """Waits for a condition, and fails where it does not come."""
     end = time.monotonic() + seconds
     while not condition():

@@ -198,7 +198,7 @@ def available() -> list[Package]:
 
 def _apt_cache(*words: str) -> str:
     command = ["apt-cache", *_private(), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 def _image(package: Package) -> bytes:
@@ -269,7 +269,7 @@ def _private() -> list[str]:
 def _archives() -> tuple[str, str]:
     """Returns the URIs of Debian's archive and of its security archive ("" where there is none) as apt has them."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(ORIGIN)", "Created-By: Packages"]
-    listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
     known = [line.split() for line in listed.splitlines()]
     debian = [(words[0], words[1]) for words in known if len(words) == 3 and words[2] == "Debian"]
     plain = next((uri for uri, suite in debian if not suite.endswith("-security")), "")

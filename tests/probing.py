@@ -80,7 +80,7 @@ def start(
     return process
 
 
-def run_text(text: str, *, seconds: float = 60, **how: Any) -> bytes:
+def run_text(text: str, *, seconds: float = 300, **how: Any) -> bytes:
     """Returns what a program on stdin prints; see `start` for `how`."""
     process = start(text, **how)
     try:
@@ -95,7 +95,7 @@ def run(call: dict[str, Any], **how: Any) -> wire.Reply:
     """Returns what the probe answers; see `start` for `how`."""
     process = start(call, **how)
     try:
-        stdout, stderr = process.communicate(timeout=call["deadline"] + 30)
+        stdout, stderr = process.communicate(timeout=call["deadline"] + 300)
     finally:
         process.kill()
     assert stderr == b"", stderr.decode(errors="replace")
@@ -193,7 +193,7 @@ def processes_with(mark: str) -> list[int]:
     return found
 
 
-def comes_true(test: Any, seconds: float = 5.0) -> bool:
+def comes_true(test: Any, seconds: float = 120.0) -> bool:
     """Returns whether `test()` comes true within `seconds`."""
     end = time.monotonic() + seconds
     while not test():

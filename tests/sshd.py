@@ -118,7 +118,7 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Returns once the condition holds; fails the test where it never does."""
     until = time.monotonic() + seconds
     while not condition():

@@ -228,7 +228,7 @@ try:
 except TransportError as e:
     print(e.stage)
 """
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, "become\n"), done.stderr
 
 

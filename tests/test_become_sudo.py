@@ -29,6 +29,7 @@ from .commands import Place as Folder
 from .sshd import Server, Start, program, require
 from .sudoers import BOB, Place
 from .terminal import typed
+from .timing import BUSY_S, patience
 
 pytestmark = [
     pytest.mark.ssh,
@@ -43,12 +44,12 @@ FREE = ("alice ALL=(ALL) NOPASSWD: ALL",)
 Target = SshTarget | LocalTarget
 
 
-def run(target: Target, stdin: bytes = WHOLE, seconds: float = 40, passed: Any = None) -> Output:
+def run(target: Target, stdin: bytes = WHOLE, seconds: float = 300, passed: Any = None) -> Output:
     more = (passed,) if passed else ()
     return Transports().run(target, wire.COMMAND, stdin, Deadline.after(seconds), Limits(), *more)
 
 
-def refused(target: Target, seconds: float = 40) -> TransportError:
+def refused(target: Target, seconds: float = 300) -> TransportError:
     with pytest.raises(TransportError) as e:
         run(target, seconds=seconds)
     assert (e.value.stage, e.value.transient) == ("become", False)
@@ -158,7 +159,7 @@ def test_each_refusal_has_its_own_words_and_the_next_command(privileged: Place, 
     privileged.sudoers(*rules)
     began = time.monotonic()
     e = refused(privileged.local(password, **changes))
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 15 + BUSY_S
     assert words in e.reason
     assert any(part in e.hint for part in hint.split("|"))
 
@@ -264,7 +265,7 @@ def test_what_has_expired_is_told_at_once(privileged: Place, fields: str, words:
         privileged.sudoers(*ASKED)
         began = time.monotonic()
         e = refused(privileged.local(PASSWORD))
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 10 + BUSY_S
         assert words in e.reason
         assert hint in e.hint
     finally:
@@ -310,12 +311,12 @@ def test_a_question_that_is_not_ours_is_never_answered_and_told_in_time(
 ) -> None:
     monkeypatch.setattr(become, "PATIENCE_S", 1.0)
     path = tmp_path / "sudo"
-    path.write_text(f"#!/bin/sh\n{script}\ncat >{tmp_path}/heard\nexec sleep 60\n")
+    path.write_text(f"#!/bin/sh\n{script}\ncat >{tmp_path}/heard\nexec sleep 600\n")
     path.chmod(0o755)
     began = time.monotonic()
     secret = Secret(password) if password else None
     e = refused(LocalTarget(become=Become(user="daemon", program=str(path), password=secret)))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 10 + BUSY_S
     assert words in e.reason
     if password:
         assert (tmp_path / "heard").read_bytes() == b""
@@ -461,11 +462,11 @@ def test_a_connection_that_is_cut_ends_what_runs_as_root(privileged: Place, clie
     privileged.sudoers(f"Defaults {pty}", *FREE)
     target: Target = over_ssh(privileged, client) if client else privileged.local()
     blocked = probing.scenario("slow", "closer duplicates its socket; closer closes", trials=50)
-    call = probing.request(*[{**blocked, "name": f"slow{n}"} for n in range(60)], deadline=25.0)
+    call = probing.request(*[{**blocked, "name": f"slow{n}"} for n in range(60)], deadline=600.0)
     with pytest.raises(TransportError) as e:
-        run(target, wire.script(call), seconds=4)
+        run(target, wire.script(call), seconds=patience(lambda: run(target, wire.script(probing.request()))))
     assert e.value.stage == "execute"
-    assert probing.comes_true(lambda: not privileged.pythons(), 35), privileged.pythons()
+    assert probing.comes_true(lambda: not privileged.pythons()), privileged.pythons()
 
 
 def test_what_became_another_users_and_cannot_be_killed_ends_since_nobody_listens(tmp_path: Path) -> None:
@@ -488,6 +489,6 @@ def test_what_became_another_users_and_cannot_be_killed_ends_since_nobody_listen
             os._exit(2)
     began = time.monotonic()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 5 + BUSY_S
     inner = int((tmp_path / "pid").read_text())
     assert probing.comes_true(lambda: not Path(f"/proc/{inner}").exists())

@@ -51,7 +51,7 @@ def plan() -> HostPlan:
 @pytest.fixture(scope="module")
 def host(plan: HostPlan) -> Audited:
     request = wire.request(plan, deadline_s=60)
-    done = subprocess.run(wire.COMMAND, shell=True, input=request, capture_output=True, timeout=90, check=True)
+    done = subprocess.run(wire.COMMAND, shell=True, input=request, capture_output=True, timeout=300, check=True)
     return wire.audited(plan, wire.reply_of(done.stdout))
 
 

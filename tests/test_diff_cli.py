@@ -59,13 +59,13 @@ class Folder:
         if day:
             env["SOURCE_DATE_EPOCH"] = str(1767232800 + (day - 1) * 86400)  # 2026-01-01T02:00:00Z
         command = [*self.enter, sys.executable, "-m", "fleetaudit", *map(str, arguments)]
-        return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True, timeout=300)
 
     def audit(self, *arguments: str, day: int) -> subprocess.CompletedProcess[str]:
         return self.run("run", "localhost,", "-p", "play.yml", "--format", "html", *arguments, day=day)
 
     def sysctl(self, name: str, value: str) -> None:
-        subprocess.run([*self.enter, "sysctl", "-qw", f"{name}={value}"], check=True, timeout=10)
+        subprocess.run([*self.enter, "sysctl", "-qw", f"{name}={value}"], check=True, timeout=300)
 
     def latest(self) -> AuditRun:
         return archive.read_run(self.path / "reports/latest")

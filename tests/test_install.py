@@ -36,7 +36,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv" / "bin"
 
 
-@pytest.mark.timeout(600)
 def test_installed_wheel_audits_this_machine_with_the_playbook_inside_it(installed: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [installed / "fleetaudit", "run", "localhost,"], cwd=tmp_path, capture_output=True, text=True, timeout=120
@@ -48,13 +47,12 @@ def test_installed_wheel_audits_this_machine_with_the_playbook_inside_it(install
     assert "<html" in (tmp_path / "reports/latest/report.html").read_text()
 
 
-@pytest.mark.timeout(600)
 def test_installed_wheel_knows_its_catalogue_and_its_version(installed: Path, tmp_path: Path) -> None:
     scenarios = subprocess.run(
-        [installed / "fleetaudit", "scenarios"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+        [installed / "fleetaudit", "scenarios"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
     )
     assert "unread-close" in scenarios.stdout
     version = subprocess.run(
-        [installed / "fleetaudit", "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+        [installed / "fleetaudit", "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
     )
     assert version.stdout.strip()

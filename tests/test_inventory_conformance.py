@@ -344,7 +344,6 @@ MANY = settings(
 
 
 @pytest.mark.conformance
-@pytest.mark.timeout(300)
 @MANY
 @given(text=INI_TEXTS, beside=BESIDE)
 def test_any_ini_that_is_read_is_what_it_is_to_ansible(
@@ -354,7 +353,6 @@ def test_any_ini_that_is_read_is_what_it_is_to_ansible(
 
 
 @pytest.mark.conformance
-@pytest.mark.timeout(300)
 @MANY
 @given(one=forests(), two=forests(), beside=BESIDE)
 def test_any_two_trees_that_are_read_are_what_they_are_to_ansible(

@@ -19,6 +19,8 @@ from fleetaudit.inventory.program import read_program
 from fleetaudit.inventory.vault import Vault, load_vault
 from fleetaudit.model import Inventory
 
+from .timing import BUSY_S
+
 VAULT = Path(__file__).parent / "data" / "inventories" / "vault"
 
 
@@ -240,10 +242,10 @@ def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) 
     began = time.monotonic()
     with pytest.raises(InputError, match=r"did not end within 0\.5 s"):
         read_program(program, "inv.sh", Draft(), deadline_s=0.5)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 60 + BUSY_S
     child = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
     while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z":
-        assert time.monotonic() - began < 60
+        assert time.monotonic() - began < 60 + BUSY_S
 
 
 def test_a_program_that_prints_without_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

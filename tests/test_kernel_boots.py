@@ -26,12 +26,14 @@ from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.kernel import GUESTS, qemu, run_kernel
 from tests.kernels import WANTED, Kernel, NoKernelsError, kernels, numbers
 
+from .timing import BUSY_S, patience
+
 MATRIX: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("data").joinpath("kernel_matrix.yml").read_text())
 IN_CI = bool(os.environ.get("CI"))
 
 pytestmark = [
     pytest.mark.kernels,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(shutil.which(qemu.PROGRAM) is None and not IN_CI, reason=f"no {qemu.PROGRAM}"),
 ]
 
@@ -74,7 +76,7 @@ def guests_of(parent: int) -> list[int]:
 
 
 def run(
-    kernel: Kernel | Path, program: str, *, seconds: float = 90, limits: Limits | None = None, **more: Any
+    kernel: Kernel | Path, program: str, *, seconds: float = 600, limits: Limits | None = None, **more: Any
 ) -> Output:
     image = kernel.image if isinstance(kernel, Kernel) else kernel
     target = KernelTarget(image=str(image), **more)
@@ -112,7 +114,7 @@ def seen_by_nobody(kernel: Kernel, **target: Any) -> Audited:
         sysctls_collect=(),
         sysctls_expect={},
     )
-    program = AS_NOBODY + wire.request(plan, deadline_s=80).decode("ascii")
+    program = AS_NOBODY + wire.request(plan, deadline_s=500).decode("ascii")
     output = run(kernel, program, **target)
     return wire.decode(plan, output.stdout, output.stderr, output.exit_status, output.cut)
 
@@ -183,7 +185,7 @@ def test_the_shipped_playbook_ends_on_a_real_kernel_as_the_matrix_says(name: str
     )
     began = time.monotonic()
     program = wire.request(plan, deadline_s=230).decode()
-    out = run(kernel, program, seconds=240)
+    out = run(kernel, program, seconds=900)
     audited = wire.decode(plan, out.stdout, out.stderr, out.exit_status, out.cut)
     print(f"{kernel.version}: {time.monotonic() - began:.1f} s, of which the probe {audited.elapsed_s:.1f} s")
 
@@ -233,7 +235,7 @@ for n in range(300):
 
 
 def test_a_program_that_leaves_a_process_behind_with_its_output_open_still_ends(quick: Kernel) -> None:
-    out = run(quick, "import os, signal\nprint('done', flush=True)\nif os.fork() == 0: signal.pause()\n", seconds=60)
+    out = run(quick, "import os, signal\nprint('done', flush=True)\nif os.fork() == 0: signal.pause()\n", seconds=600)
     assert (out.stdout, out.exit_status) == (b"done\n", 0)
 
 
@@ -247,7 +249,7 @@ def test_more_guests_than_cores_all_get_their_turn(quick: Kernel) -> None:
     most = 0
     results: list[Output] = []
     threads = [
-        threading.Thread(target=lambda n=n: results.append(run(quick, f"print({n})", seconds=200)))
+        threading.Thread(target=lambda n=n: results.append(run(quick, f"print({n})", seconds=900)))
         for n in range(GUESTS + 2)
     ]
     for thread in threads:
@@ -265,15 +267,17 @@ def test_more_guests_than_cores_all_get_their_turn(quick: Kernel) -> None:
 
 def test_a_guest_that_never_ends_is_ended_at_the_deadline_and_says_where_it_was(quick: Kernel) -> None:
     began = time.monotonic()
-    error = refused(quick, "import signal\nwhile True: signal.pause()\n", seconds=25)
-    assert time.monotonic() - began < 28
+    error = refused(
+        quick, "import signal\nwhile True: signal.pause()\n", seconds=patience(lambda: run(quick, "print(1)"))
+    )
+    assert time.monotonic() - began < 28 + BUSY_S
     assert error.stage == "execute"
     assert "was still running the program at the deadline" in error.reason
 
 
 def test_a_guest_that_does_not_come_up_is_ended_at_the_deadline(quick: Kernel) -> None:
     # Python itself as /init: it waits at the console for somebody to type
-    error = refused(quick, "", append="rdinit=/python", seconds=12)
+    error = refused(quick, "", append="rdinit=/python", seconds=patience(lambda: run(quick, "print(1)")))
     assert error.stage == "connect"
     assert "had not come up at the deadline" in error.reason
 
@@ -299,7 +303,7 @@ def test_a_guest_without_enough_memory_says_so_and_what_to_set(quick: Kernel) ->
 
 
 def test_a_guest_too_small_for_the_kernel_itself_is_no_hang(quick: Kernel) -> None:
-    error = refused(quick, "print(1)", memory_mib=16, seconds=60)
+    error = refused(quick, "print(1)", memory_mib=16, seconds=600)
     assert error.stage == "connect"
     assert "deadline" not in error.reason
     assert "kernel_memory" in error.hint
@@ -311,7 +315,7 @@ def test_memory_that_this_machine_does_not_have_ends_qemu_at_once_with_its_words
         pytest.skip("a machine with 64 GiB can give them to a guest")
     began = time.monotonic()
     error = refused(quick, "print(1)", memory_mib=65536)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 30 + BUSY_S
     assert error.stage == "connect"
     assert "memory" in error.reason
 
@@ -331,7 +335,7 @@ def test_a_flood_is_cut_at_the_limit_and_the_guest_ended(quick: Kernel) -> None:
 def test_a_truncated_image_is_refused_before_it_is_booted(quick: Kernel, tmp_path: Path) -> None:
     cut = tmp_path / "vmlinuz"
     cut.write_bytes(quick.image.read_bytes()[:1_000_000])
-    error = refused(cut, "print(1)", seconds=5)
+    error = refused(cut, "print(1)", seconds=300)
     assert error.stage == "resolve"
     assert "cut short: 1000000 bytes" in error.reason
 
@@ -346,7 +350,7 @@ def test_an_image_that_only_its_header_makes_a_kernel_is_an_error_and_no_hang(qu
 
 def test_a_machine_without_qemu_says_what_to_install(quick: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    error = refused(quick, "print(1)", seconds=5)
+    error = refused(quick, "print(1)", seconds=300)
     assert error.stage == "resolve"
     assert "no qemu-system-x86_64 on PATH" in error.reason
     assert error.hint.startswith("apt install qemu-system-x86")
@@ -361,7 +365,7 @@ def test_a_qemu_that_cannot_run_is_told_with_its_words(
     for folder in (tmp_path, *tmp_path.parents[:-1]):
         folder.chmod(folder.stat().st_mode | 0o055)  # QEMU runs as nobody
     monkeypatch.setenv("PATH", str(tmp_path))
-    error = refused(quick, "print(1)", seconds=20)
+    error = refused(quick, "print(1)", seconds=300)
     assert error.stage == "connect"
     assert "error while loading shared libraries" in error.reason
 
@@ -406,5 +410,5 @@ def test_a_deadline_that_is_called_off_ends_the_guest_within_a_second(quick: Ker
     target = KernelTarget(image=str(quick.image))
     with pytest.raises(TransportError, match="at the deadline"):
         run_kernel(target, "", b"import signal\nwhile 1: signal.pause()\n", CalledOff.after(60), Limits())
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 8 + BUSY_S
     timer.join()

@@ -252,7 +252,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     if npm is None:
         pytest.skip("npm is not installed: axe-core is fetched with it")
     folder = tmp_path_factory.mktemp("axe")
-    packed = subprocess.run([npm, "pack", "axe-core@4"], cwd=folder, capture_output=True, timeout=90, check=False)
+    packed = subprocess.run([npm, "pack", "axe-core@4"], cwd=folder, capture_output=True, timeout=300, check=False)
     if packed.returncode:
         pytest.skip("axe-core could not be fetched with npm")
     with tarfile.open(next(folder.glob("axe-core-*.tgz"))) as archive:

@@ -118,7 +118,7 @@ def test_how_a_program_is_to_be_piped_can_be_typed_wherever_it_was_named(
 
 def fed(place: Place, data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     command, environment = place.command(*arguments)
-    return subprocess.run(command, cwd=place.path, env=environment, input=data, capture_output=True, timeout=60)
+    return subprocess.run(command, cwd=place.path, env=environment, input=data, capture_output=True, timeout=300)
 
 
 @pytest.mark.parametrize("option", ["--become-password-file", "--connection-password-file"])
@@ -257,7 +257,7 @@ def on_a_terminal(place: Place, *arguments: str, answers: list[bytes]) -> tuple[
             if data.endswith(b": ") and waiting:
                 os.write(ours, waiting.pop(0))
     os.close(ours)
-    return process.wait(timeout=30), screen
+    return process.wait(timeout=300), screen
 
 
 def test_k_and_big_k_ask_on_the_terminal_and_show_nothing(place: Place, sshd: Server) -> None:
@@ -345,7 +345,7 @@ def test_what_is_raised_after_an_interrupt_ends_as_an_interrupt(monkeypatch: pyt
 def test_without_a_terminal_the_question_is_an_error_at_once(place: Place, option: str) -> None:
     command, environment = place.command("run", "web1,", option)
     done = subprocess.run(
-        command, cwd=place.path, env=environment, capture_output=True, text=True, timeout=20, start_new_session=True
+        command, cwd=place.path, env=environment, capture_output=True, text=True, timeout=300, start_new_session=True
     )
     assert done.returncode == 64
     assert f"{option} asks on a terminal, and there is none" in done.stderr

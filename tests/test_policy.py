@@ -293,7 +293,7 @@ def test_any_mixture_of_endings_makes_a_policy_that_its_host_meets(endings: dict
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     whole = [sys.executable, "-m", "fleetaudit", "policy", "make", *map(str, arguments)]
-    return subprocess.run(whole, capture_output=True, text=True, timeout=60)
+    return subprocess.run(whole, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import random
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,6 +19,7 @@ from fleetaudit import wire
 
 from . import probing
 from .probing import DRAINED, REREAD, UNREAD, in_own_network, kill, request, run, scenario, start, trial_of
+from .timing import BUSY_S
 
 pytestmark = pytest.mark.probe
 
@@ -54,24 +57,33 @@ def namespaces() -> set[str]:
     return found
 
 
-@pytest.mark.timeout(400)
+def killed_after(delay: float, mark: str, **how: Any) -> bool:
+    """Kills a probe after `delay` seconds; returns whether it had ended before, and holds that no process is left."""
+    name, value = mark.split("=")
+    process = start(request(*MANY), env={**os.environ, name: value}, **how)
+    try:
+        process.wait(delay)  # nothing is read: the reply waits in the pipe
+        ended = True
+    except subprocess.TimeoutExpired:
+        ended = False
+    kill(process)
+    assert probing.comes_true(lambda: not probing.processes_with(mark)), probing.processes_with(mark)
+    return ended
+
+
 def test_killed_at_any_moment_it_leaves_no_process_no_namespace_and_no_setting() -> None:
     chance, before = random.Random(20160101), settings()
-    spared = 0
-    for turn in range(200):
-        mark = f"{MARK}={os.getpid()}-{turn}"
-        way = {"before": probing.NO_CTYPES} if turn % 4 == 3 else {}
-        name, value = mark.split("=")
-        process = start(request(*MANY), env={**os.environ, name: value}, **way)
-        delay = chance.uniform(0.0, 0.6)
-        try:
-            process.wait(delay)  # nothing is read: the reply waits in the pipe
-            spared += 1
-        except subprocess.TimeoutExpired:
-            pass
-        kill(process)
-        assert probing.comes_true(lambda mark=mark: not probing.processes_with(mark)), probing.processes_with(mark)
-    assert spared < 150  # else the moments were not in its life
+    with ThreadPoolExecutor(4) as pool:  # most of the time goes into waiting
+        turns = [
+            pool.submit(
+                killed_after,
+                chance.uniform(0.0, 0.6),
+                f"{MARK}={os.getpid()}-{turn}-",
+                **({"before": probing.NO_CTYPES} if turn % 4 == 3 else {}),
+            )
+            for turn in range(200)
+        ]
+    assert sum(turn.result() for turn in turns) < 150  # else the moments were not in its life
     assert settings() == before
 
 
@@ -105,7 +117,7 @@ def test_a_polite_signal_ends_it_at_once_with_everything_it_started(number: int)
     assert probing.comes_true(lambda: len(probing.processes_with(mark)) > 1)
     began = time.monotonic()
     kill(process, number)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 1 + BUSY_S
     assert process.returncode == -number
     assert probing.comes_true(lambda: not probing.processes_with(mark))
 
@@ -115,18 +127,18 @@ def test_it_ends_soon_after_nobody_reads_its_output_any_more() -> None:
     process = start(request(*[blocked] * 20))
     assert process.stdout is not None
     process.stdout.close()
-    assert process.wait(5) == 1
+    assert process.wait(300) == 1
     kill(process)
 
 
 def test_the_namespace_is_gone_when_it_is() -> None:
     probing.need_root()
     before = namespaces()
-    process = start(request(*MANY))
+    process = start(request(*MANY * 5))  # long enough to be seen on a busy machine
     link = Path(f"/proc/{process.pid}/ns/net")
     assert probing.comes_true(lambda: str(link.readlink()) not in before)
     inside = str(link.readlink())
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert inside not in namespaces()
 
 
@@ -135,7 +147,7 @@ def test_a_hosts_own_counters_stay_clean() -> None:
     within = in_own_network()
     within[-2] = within[-2].replace('exec "$@"', '"$@"; "$@" </dev/null; cat /proc/net/netstat /proc/net/snmp')
     process = start(request(*MANY), within=within)
-    stdout, _ = process.communicate(timeout=60)
+    stdout, _ = process.communicate(timeout=300)
     assert trial_of(wire.reply_of(stdout), "unread-close").kernel
     lines = [line.split() for line in stdout.decode().splitlines() if line.startswith(("TcpExt:", "Tcp:"))]
     counted = dict(zip(lines[0] + lines[2], lines[1] + lines[3], strict=True))
@@ -153,7 +165,7 @@ def test_in_the_hosts_namespace_no_time_wait_is_left() -> None:
     within = in_own_network()
     within[-2] = within[-2].replace('exec "$@"', '"$@"; sed "s/^/left/" /proc/net/tcp /proc/net/tcp6')
     process = start(request(*[s for s in MANY if s["name"] != "setting"], isolation="host"), within=within)
-    stdout, _ = process.communicate(timeout=60)
+    stdout, _ = process.communicate(timeout=300)
     assert trial_of(wire.reply_of(stdout), "drained-close").peer is not None
     left = [line.split() for line in stdout.decode().splitlines() if line.startswith("left")]
     assert len([row for row in left if "sl" in row]) == 2

@@ -198,7 +198,7 @@ def test_the_command_that_shows_unread_sockets_is_one_that_runs() -> None:
     command = EXPOSURE["unread_sockets"].partition("“")[2].partition("”")[0]
     assert command.startswith("ss -Htnp")
     try:
-        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=300)
     except FileNotFoundError:  # pragma: no cover
         pytest.skip("no sh")
     if done.returncode == 127 or "not found" in done.stderr:

@@ -37,7 +37,7 @@ def answer(place: Place, *words: str) -> bytes:
     program = place.run("probe", *words)
     assert program.returncode == 0, program.stderr
     command = [sys.executable, "-E", "-s", "-"]
-    return subprocess.run(command, input=program.stdout.encode(), capture_output=True, timeout=120, check=True).stdout
+    return subprocess.run(command, input=program.stdout.encode(), capture_output=True, timeout=300, check=True).stdout
 
 
 def merged(place: Place, *words: str, status: int) -> dict[str, HostResult]:
@@ -136,7 +136,7 @@ def test_the_commands_of_a_hint_make_the_reply_that_is_missing(place: Place) -> 
     for tool in tools.iterdir():
         tool.chmod(0o755)
     _, env = place.command(PATH=f"{tools}:{os.environ['PATH']}")
-    subprocess.run(["sh", "-ec", hint], cwd=place.path, env=env, timeout=120, check=True)
+    subprocess.run(["sh", "-ec", hint], cwd=place.path, env=env, timeout=300, check=True)
     assert isinstance(merged(place, *words, "web8.reply", status=0)["web8"], Audited)
 
 

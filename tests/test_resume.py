@@ -56,7 +56,7 @@ def fake(place: Place, *arguments: str) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str], status: int = 0) -> str:
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == status, stdout + stderr
     return stdout + stderr
 
@@ -71,7 +71,6 @@ def like_any_other(run: AuditRun) -> AuditRun:
     return msgspec.structs.replace(run, run=info, hosts=tuple(hosts))
 
 
-@pytest.mark.timeout(180)
 def test_a_run_that_is_killed_twenty_times_at_random_moments_is_finished_as_if_undisturbed(place: Place) -> None:
     finished(fake(place, *RUN))
     (undisturbed,) = place.runs()
@@ -84,7 +83,7 @@ def test_a_run_that_is_killed_twenty_times_at_random_moments_is_finished_as_if_u
         if process.poll() is None:
             process.kill()
             kills += 1
-        process.communicate(timeout=30)
+        process.communicate(timeout=300)
         folders = place.runs()
         assert len(folders) <= 2  # a killed beginning leaves nothing, or a run that can be resumed
         if len(folders) == 2:
@@ -105,7 +104,7 @@ def test_a_resumed_run_audits_only_the_hosts_that_are_missing_or_were_interrupte
     process = place.start("run", "-p", "quick.yml", "--format", "text", "-f", "1")
     until(lambda: any(path.read_bytes().count(b"\n") >= 2 for path in journals(place)), "two hosts")
     process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 143, stdout + stderr
     (folder,) = place.runs()
     assert f"fleetaudit run --resume reports/{folder.name}" in stderr

@@ -141,7 +141,7 @@ def ran(*names: str) -> Audited:
     with tempfile.TemporaryDirectory() as folder:
         books = [word for name in names for word in ("-p", name)]
         command = [sys.executable, "-m", "fleetaudit", "run", "localhost,", *books, "-o", folder, "--format", "json"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode in (0, 2), done.stdout + done.stderr
         (host,) = archive.read_run(Path(folder) / "latest").hosts
     assert isinstance(host, Audited)

@@ -21,6 +21,7 @@ from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.dispatch import Transports
 
 from .sshd import Server, failure_of
+from .timing import BUSY_S
 
 pytestmark = pytest.mark.ssh
 
@@ -32,7 +33,7 @@ def failure(target: SshTarget, seconds: float = 10) -> TransportError:
     """Returns how it failed, and holds the call to its deadline and to plain words."""
     began = time.monotonic()
     e = failure_of(lambda: Transports().run(target, "true", b"", Deadline.after(seconds), Limits()))
-    assert time.monotonic() - began < seconds + 2  # a busy machine has its own
+    assert time.monotonic() - began < seconds + BUSY_S
     assert len(e.reason) < 2000
     return e
 
@@ -105,7 +106,7 @@ def test_a_host_that_never_accepts_is_given_up_after_the_connect_timeout() -> No
             waiting.connect_ex(full.getsockname())
         began = time.monotonic()
         e = failure(on(full.getsockname()[1], connect_timeout_s=1))
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 4 + BUSY_S
     assert (e.stage, e.transient) == ("connect", False)
     assert "no answer within 1 s" in e.reason
 
@@ -114,7 +115,7 @@ def test_a_host_that_accepts_and_is_silent_is_given_up_after_the_connect_timeout
     with playing(until_gone) as port:
         began = time.monotonic()
         e = failure(on(port, connect_timeout_s=1))
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 4 + BUSY_S
     assert e.stage == "connect"
     assert "no SSH greeting came within 1 s" in e.reason
 
@@ -320,7 +321,7 @@ def test_a_conversation_that_breaks_at_any_byte_ends_in_words_and_in_time(sshd: 
             target = sshd.target(port=port, host_key_policy="off", connect_timeout_s=1)
             began = time.monotonic()
             end = outcome(target)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 5 + BUSY_S
         if isinstance(end, TransportError):
             stages.add(end.stage)
             assert end.reason.isprintable()

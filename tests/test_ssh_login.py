@@ -21,17 +21,18 @@ from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.dispatch import Transports
 
 from .sshd import KEY_TYPES, Keys, Server, Start, failure_of, generate, require
+from .timing import BUSY_S
 
 pytestmark = pytest.mark.ssh
 
 AddKeys = Callable[..., None]
 
 
-def run(target: SshTarget, seconds: float = 20, accept_file: Path | None = None) -> Output:
+def run(target: SshTarget, seconds: float = 300, accept_file: Path | None = None) -> Output:
     return Transports(accept_file=accept_file).run(target, "echo in", b"", Deadline.after(seconds), Limits())
 
 
-def failure(target: SshTarget, seconds: float = 20) -> TransportError:
+def failure(target: SshTarget, seconds: float = 300) -> TransportError:
     return failure_of(lambda: run(target, seconds))
 
 
@@ -108,7 +109,7 @@ def test_a_refused_key_is_told_with_its_file_and_is_never_tried_twice(start_sshd
 def test_the_hint_of_a_refused_key_is_refused_for_the_same_reason(sshd: Server, tmp_path: Path) -> None:
     require("ssh")
     e = failure(sshd.target(private_keys=(str(generate(tmp_path / "strange key", "ed25519")),)))
-    done = subprocess.run(["/bin/sh", "-c", e.hint], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(["/bin/sh", "-c", e.hint], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 255
     assert "Permission denied (publickey)" in done.stderr
 
@@ -117,7 +118,7 @@ def test_the_hint_of_a_host_that_works_works(sshd: Server) -> None:
     require("ssh")
     e = failure(sshd.target(), seconds=0)
     assert e.hint
-    done = subprocess.run(["/bin/sh", "-c", e.hint], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(["/bin/sh", "-c", e.hint], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -255,8 +256,8 @@ def test_an_agent_that_never_answers_does_not_outlast_the_deadline(
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
         began = time.monotonic()
         assert failure(sshd.target(private_keys=(), use_agent=True), seconds=1).stage == "authenticate"
-        assert time.monotonic() - began < 3
-        assert run(sshd.target(use_agent=True), seconds=20).stdout == b"in\n"  # its named key needs no agent
+        assert time.monotonic() - began < 3 + BUSY_S
+        assert run(sshd.target(use_agent=True), seconds=300).stdout == b"in\n"  # its named key needs no agent
 
 
 @pytest.mark.parametrize(
@@ -315,7 +316,7 @@ def test_the_hint_for_an_unknown_host_makes_it_known(sshd: Server, tmp_path: Pat
     require("ssh-keyscan")
     target = sshd.target(known_hosts=(str(tmp_path / "my hosts"),))
     e = failure(target)
-    subprocess.run(["/bin/sh", "-c", e.hint], check=True, capture_output=True, timeout=30)
+    subprocess.run(["/bin/sh", "-c", e.hint], check=True, capture_output=True, timeout=300)
     assert run(target).stdout == b"in\n"
 
 
@@ -336,7 +337,7 @@ def test_accept_new_accepts_once_and_ssh_can_use_the_file(sshd: Server, tmp_path
     assert run(sshd.target(known_hosts=(str(ours),))).stdout == b"in\n"
     command = ["ssh", "-F", "none", "-p", str(sshd.port), "-o", f"UserKnownHostsFile={ours}", "-o", "BatchMode=yes"]
     command += ["-o", "IdentityAgent=none", "-i", str(sshd.keys.user()), "127.0.0.1", "true"]
-    subprocess.run(command, check=True, timeout=20, capture_output=True)
+    subprocess.run(command, check=True, timeout=300, capture_output=True)
 
 
 def test_off_connects_to_a_host_whose_key_changed(sshd: Server, keys: Keys, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from fleetaudit.transport.dispatch import Transports
 from fleetaudit.transport.pacing import AT_ONCE, Pacing
 
 from .sshd import Start
+from .timing import BUSY_S
 
 pytestmark = pytest.mark.ssh
 
@@ -66,7 +67,7 @@ def test_whoever_waits_begins_as_soon_as_another_is_done() -> None:
     threading.Timer(0.1, first[0].done).start()
     began = time.monotonic()
     assert pacing.turn("web", 22).wait(Deadline.after(20))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 5 + BUSY_S
 
 
 def test_a_turn_that_does_not_come_in_time_is_a_reason_of_its_own(start_sshd: Start) -> None:

@@ -57,11 +57,11 @@ def both(start_accounts: StartAccounts) -> Accounts:
     return start_accounts(*METHODS.values())
 
 
-def run(target: SshTarget, seconds: float = 30) -> Output:
+def run(target: SshTarget, seconds: float = 300) -> Output:
     return Transports().run(target, "echo in", b"", Deadline.after(seconds), Limits())
 
 
-def failure(target: SshTarget, seconds: float = 30) -> TransportError:
+def failure(target: SshTarget, seconds: float = 300) -> TransportError:
     """Returns how it failed, which is at the login, for good, in plain words, and without the password."""
     with pytest.raises(TransportError) as caught:
         run(target, seconds)

@@ -18,7 +18,7 @@ import pytest
 from .commands import Place
 from .sshd import Server, Start, require
 
-pytestmark = [pytest.mark.ssh, pytest.mark.timeout(450)]
+pytestmark = pytest.mark.ssh
 HOSTS = 200
 FORKS = 50
 SECONDS = 400

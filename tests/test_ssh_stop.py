@@ -17,6 +17,7 @@ from fleetaudit.transport.dispatch import Transports
 from fleetaudit.transport.pacing import AT_ONCE
 
 from .sshd import Server, require, wait_for
+from .timing import BUSY_S
 
 pytestmark = pytest.mark.ssh
 
@@ -30,7 +31,7 @@ def test_a_command_that_runs_is_left_soon_after_the_stop(sshd: Server, client: s
 
     def one() -> None:
         with pytest.raises(TransportError):
-            Transports().run(target, "echo here; sleep 62.5", b"", _deadline(60, closing), Limits())
+            Transports().run(target, "echo here; sleep 620.5", b"", _deadline(600, closing), Limits())
         ends.append(time.monotonic())
 
     before = sshd.log.read_text().count("Accepted publickey")
@@ -39,9 +40,9 @@ def test_a_command_that_runs_is_left_soon_after_the_stop(sshd: Server, client: s
     wait_for(lambda: sshd.log.read_text().count("Accepted publickey") > before, "the login")
     stopped = time.monotonic()
     closing.set()
-    thread.join(20)
+    thread.join(300)
     assert ends
-    assert ends[0] - stopped < 3  # 0.25 s where the machine is idle
+    assert ends[0] - stopped < BUSY_S
 
 
 @pytest.mark.parametrize("holds", ["greeting", "connection"])
@@ -52,7 +53,7 @@ def test_a_host_that_says_nothing_is_left_soon_after_the_stop(holds: str) -> Non
         address = silent.getsockname()
         if holds == "connection":  # the queue of those that nobody accepts is full: what comes now is dropped
             stack.enter_context(socket.create_connection(address))
-        target = SshTarget(address="127.0.0.1", port=address[1], user="nobody", connect_timeout_s=20.0)
+        target = SshTarget(address="127.0.0.1", port=address[1], user="nobody", connect_timeout_s=600.0)
         stops = list[float]()
 
         def stop() -> None:
@@ -62,14 +63,15 @@ def test_a_host_that_says_nothing_is_left_soon_after_the_stop(holds: str) -> Non
         timer = threading.Timer(2.0, stop)
         timer.start()
         with pytest.raises(TransportError):
-            transports.run(target, "true", b"", _deadline(60, closing), Limits())
+            transports.run(target, "true", b"", _deadline(600, closing), Limits())
         assert stops, "it did not wait until the stop"
-        assert time.monotonic() - stops[0] < 3  # 0.25 s where the machine is idle
+        assert time.monotonic() - stops[0] < 3 + BUSY_S
 
 
 def test_whoever_waits_for_a_turn_stops_waiting(sshd: Server) -> None:
     closing, transports = threading.Event(), Transports()
-    transports.run(sshd.target(), "true", b"", _deadline(60, closing), Limits())  # and the import of the client is done
+    # The first connection imports the client.
+    transports.run(sshd.target(), "true", b"", _deadline(600, closing), Limits())
     holders = [transports.pacing.turn("127.0.0.1", sshd.port) for _ in range(AT_ONCE)]
     assert all(turn.wait(_deadline(5, closing)) for turn in holders)
     stops = list[float]()
@@ -80,5 +82,5 @@ def test_whoever_waits_for_a_turn_stops_waiting(sshd: Server) -> None:
 
     threading.Timer(1.0, stop).start()
     with pytest.raises(TransportError, match="other connections"):
-        transports.run(sshd.target(), "true", b"", _deadline(60, closing), Limits())
-    assert time.monotonic() - stops[0] < 3  # 0.25 s where the machine is idle
+        transports.run(sshd.target(), "true", b"", _deadline(600, closing), Limits())
+    assert time.monotonic() - stops[0] < 3 + BUSY_S
