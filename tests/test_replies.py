@@ -14,10 +14,11 @@ import pytest
 
 from fleetaudit import archive, wire
 from fleetaudit.cli.replies import output_in
-from fleetaudit.model import Audited, HostResult, NotAudited
+from fleetaudit.model import Audited, HostResult, NotAudited, NotSelected
 
 from .commands import Place
 
+pytestmark = pytest.mark.commands
 DOCS = Path(__file__).parents[1] / "docs" / "replies.md"
 SYSCTLS = "- name: sysctls\n  hosts: {hosts}\n  sysctls: {{collect: [{key}]}}\n"
 
@@ -144,9 +145,8 @@ def test_a_second_reply_and_a_reply_of_nobody_are_errors_that_name_the_files(pla
     for name in ("web7.reply", "web7.txt", "web6.reply"):
         place.write(name, "x")
     assert "web7.reply is a reply of web7, too" in refused(place, "web7.reply", "web7.txt", status=65)
-    assert "web6.reply: no selected host is named web6" in refused(
-        place, "-i", "inventory.yml", "web6.reply", status=65
-    )
+    stranger = refused(place, "-i", "inventory.yml", "web6.reply", status=65)
+    assert "web6.reply: no selected host that a play matches is named web6" in stranger
     (place.path / "none").mkdir()
     assert "neither a run nor a reply" in refused(place, "none", status=66)
     place.write("two words.reply", "x")
@@ -176,6 +176,15 @@ def test_a_play_for_a_group_needs_the_inventory_and_says_so(place: Place) -> Non
     nobody = place.run("probe", "-p", "web.yml", "inventory.yml", "-l", "db1")
     assert nobody.returncode == 66
     assert "db1" in nobody.stderr
+
+
+def test_a_host_that_no_play_matches_is_not_selected_and_its_reply_is_an_error(place: Place) -> None:
+    place.write("web7.reply", answer(place, "-p", "web.yml", "inventory.yml", "-l", "web").decode())
+    hosts = merged(place, "-p", "web.yml", "-i", "inventory.yml", "web7.reply", status=4)
+    assert isinstance(hosts["db1"], NotSelected)
+    place.write("db1.reply", "x")
+    done = place.run("merge", "-p", "web.yml", "-i", "inventory.yml", "web7.reply", "db1.reply")
+    assert (done.returncode, "is named db1" in done.stderr) == (65, True)
 
 
 def test_one_program_asks_one_thing(place: Place) -> None:
@@ -218,6 +227,7 @@ def program_file(place: Place) -> None:
     (place.path / "replies").mkdir()
 
 
+@pytest.mark.conformance
 def test_the_playbook_of_the_documentation_fetches_replies(place: Place) -> None:
     program_file(place)
     block = DOCS.read_text().split("`fetch.yml`:\n\n", 1)[1]
@@ -227,6 +237,7 @@ def test_the_playbook_of_the_documentation_fetches_replies(place: Place) -> None
     assert isinstance(merged(place, "-p", "sysctls.yml", "replies", status=0)["web7"], Audited)
 
 
+@pytest.mark.conformance
 def test_the_ad_hoc_command_of_the_documentation_fetches_replies(place: Place) -> None:
     program_file(place)
     (arguments,) = re.findall(r"-m ansible\.builtin\.script -a '([^']+)' --tree replies", DOCS.read_text())

@@ -127,13 +127,15 @@ def _planned(
     vault_password_file: str | None,
 ) -> tuple[Plan, dict[str, Path]]:
     """Returns what the hosts were asked, and the file of each host that has one."""
+    from ..model import LocalTarget
     from . import replies
     from .planning import inventory_of, plan_by_hand
 
     if inventories:
         inventory = inventory_of(inventories, vault_password_file, tell=screen.tell).inventory
         plan = plan_by_hand(inventory, playbooks, limit)
-        return plan, replies.by_host(files, (host.name for host in plan.hosts))
+        asked = (host.name for host in plan.hosts if isinstance(host.target, LocalTarget))
+        return plan, replies.by_host(files, asked)
     found = replies.by_host(files, None)
     try:
         return plan_by_hand(replies.inventory_of_names(found), playbooks, None), found

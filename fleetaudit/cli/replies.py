@@ -63,7 +63,7 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def by_host(files: Iterable[Path], known: Iterable[str] | None) -> dict[str, Path]:
-    """Returns the file of each host. `known` are the names of the selected hosts, None where there is no inventory.
+    """Returns the file of each host. `known` are the selected hosts that a play matches, None without an inventory.
 
     Raises `InputError` for a second file of one host, and for a file that is named after no host.
     """
@@ -85,7 +85,7 @@ def _host_of(path: Path, known: frozenset[str] | None) -> str:
             if candidate in known:
                 return candidate
         raise InputError(
-            f"no selected host is named {bare}",
+            f"no selected host that a play matches is named {bare}",
             source=str(path),
             hint="name the file after its host as the inventory has it, or leave it out",
         )
