@@ -11,6 +11,11 @@ from pathlib import PurePath
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# On a busy machine an example may take any time.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 pytest_plugins = ("tests.sshd", "tests.accounts", "tests.sudoers", "tests.inventory_score")
 """sshd: sshd, dropbear, start_sshd, agent and keys, which are real SSH servers and agents on loopback.
