@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from fleetaudit.asked import hosts_of
+from fleetaudit.cli.planning import inventory_of, plan_of
 from fleetaudit.errors import InputError
 from fleetaudit.inventory.connection import ConnectionOptions
 from fleetaudit.inventory.settings import Settings, load_settings
@@ -151,13 +152,16 @@ def test_ansible_cfg_is_read_for_what_it_says_about_becoming(tmp_path: Path, mon
     assert (settings.connection_password_file, settings.become_password_file) == (str(tmp_path / "c"), "/b")
     assert settings.notes == ("ask_pass in ansible.cfg:3 is not followed: -k asks",)
     (tmp_path / "ansible.cfg").write_text("[privilege_escalation]\nbecome_flags = -i\n")
-    with pytest.raises(InputError, match="become_flags"):
-        load_settings(environment={}, system=tmp_path / "none")
+    (flags,) = load_settings(environment={}, system=tmp_path / "none").unfollowed
+    assert (flags.name, flags.origin) == ("become_flags", "ansible.cfg:2")
+    (tmp_path / "hosts.yml").write_text(
+        "all: {vars: {ansible_become: true}, hosts: {a: , b: {ansible_become_method: doas}}}\n"
+    )
     for method in ("sudo", "doas"):
         for key in ("user", "executable", "flags", "password"):
             (tmp_path / "ansible.cfg").write_text(f"[{method}_become_plugin]\n{key} = {SECRET}\n")
             with pytest.raises(InputError, match=key) as caught:
-                load_settings(environment={}, system=tmp_path / "none")
+                plan_of(inventory_of(("hosts.yml",), None), (), None, ConnectionOptions(), connects=False)
             assert SECRET not in str(caught.value)
 
 

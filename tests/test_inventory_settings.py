@@ -109,14 +109,6 @@ def test_the_environment_beats_the_file(here: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("[defaults]\nhash_behaviour = merge\n", 2),
-        ("[defaults]\n\ntransport = winrm\n", 3),
-        ("[defaults]\nprecedence = all_inventory\n", 2),
-        ("[defaults]\nvault_identity_list = a@b\n", 2),
-        ("[inventory]\nenable_plugins = toml\n", 2),
-        ("[inventory]\nignore_patterns = x\n", 2),
-        ("[ssh_connection]\nssh_executable = /opt/ssh\n", 2),
-        ("[paramiko_connection]\nproxy_command = x\n", 2),
         ("[defaults]\nremote_user = {{ hunter2 }}\n", 2),
         ("[defaults]\nforks = hunter2\n", 2),
         ("[defaults]\nremote_port = 0\n", 2),
@@ -125,7 +117,7 @@ def test_the_environment_beats_the_file(here: Path) -> None:
         ("[defaults]\nhunter2\n", 0),
     ],
 )
-def test_what_cannot_be_followed_or_makes_no_sense_is_refused_at_its_line(here: Path, text: str, line: int) -> None:
+def test_what_makes_no_sense_is_refused_at_its_line(here: Path, text: str, line: int) -> None:
     Path("ansible.cfg").write_text(text)
     with pytest.raises(InputError) as caught:
         loaded(here)
@@ -141,9 +133,18 @@ def test_what_asks_for_what_is_done_anyway_is_no_matter(here: Path, text: str) -
     assert loaded(here) == Settings()
 
 
-def test_a_variable_of_the_environment_that_changes_how_variables_merge_is_refused_too(here: Path) -> None:
-    with pytest.raises(InputError, match="hash_behaviour"):
-        loaded(here, ANSIBLE_HASH_BEHAVIOUR="merge")
+def test_what_changes_how_variables_merge_is_kept_with_its_place_also_from_the_environment(here: Path) -> None:
+    Path("ansible.cfg").write_text("[defaults]\n\nhash_behaviour = merge\n")
+    (one,) = loaded(here).unfollowed
+    (other,) = loaded(here, ANSIBLE_HASH_BEHAVIOUR="merge").unfollowed
+    assert (one.name, one.value, one.origin) == ("hash_behaviour", "merge", "ansible.cfg:3")
+    assert (other.name, other.value, other.origin) == ("hash_behaviour", "merge", "ANSIBLE_HASH_BEHAVIOUR")
+
+
+@pytest.mark.parametrize("value", ["replace", ""])
+def test_the_environment_beats_what_the_file_says_of_merging_also_where_it_sets_nothing(here: Path, value: str) -> None:
+    Path("ansible.cfg").write_text("[defaults]\nhash_behaviour = merge\n")
+    assert loaded(here, ANSIBLE_HASH_BEHAVIOUR=value).unfollowed == ()
 
 
 def test_host_keys_are_checked_whatever_ansible_cfg_says_and_that_is_said(here: Path) -> None:

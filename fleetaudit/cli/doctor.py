@@ -96,7 +96,7 @@ class _Doctor:
         connecting = self.connecting
         loaded = inventory_of(self.typed.sources, connecting.vault_password_file, connecting.extra(), tell=screen.tell)
         self.connecting = connecting.with_forks_of(loaded.settings)
-        plan = plan_of(loaded, (), connecting.limit, connecting.options())
+        plan = plan_of(loaded, (), connecting.limit, connecting.options(), tell=screen.tell)
         connecting.tell_unused(plan, screen.tell)
         return without_experiment(plan)
 

@@ -15,6 +15,7 @@ from ..inventory.connection import ConnectionOptions, target_of
 from ..inventory.layered import above
 from ..inventory.patterns import select
 from ..inventory.settings import Settings, load_settings
+from ..inventory.unfollowed_connecting import check_connecting
 from ..inventory.vault import Vault, load_vault
 from ..model import Inventory, LocalTarget, NotAudited, NotSelected, Plan, Playbook, ScenarioRow, Secret
 from ..plan import make_plan
@@ -55,7 +56,7 @@ def inventory_of(
     """
     settings = load_settings(sources)
     vault = load_vault(vault_password_file or settings.vault_password_file)
-    inventory = load_inventory(sources, vault=vault)
+    inventory = load_inventory(sources, vault=vault, unfollowed=settings.unfollowed)
     for note in (*settings.notes, *inventory.notes):
         tell(f"fleetaudit: note: {note}")
     return Loaded(_with_extra(inventory, extra) if extra else inventory, settings, vault)
@@ -81,11 +82,13 @@ def plan_of(
     skip_tags: Sequence[str] = (),
     *,
     connects: bool = True,
+    tell: Tell = _nobody,
 ) -> Plan:
     """Returns what is to be done: every host that `limit` selects (None: all), exactly once, in inventory order.
 
     `options` are the command line's; Ansible's settings and the vault are added here, and where somebody `connects`
-    the passwords in the files that ansible.cfg names.
+    the passwords in the files that ansible.cfg names. `tell` gets notes about settings that are not followed; one that
+    would change how a host is reached raises `InputError`.
     """
     inventory, settings, vault = loaded
     options = replace(options, settings=settings, vault=vault)
@@ -97,7 +100,10 @@ def plan_of(
         )
     selected = _selected(inventory, limit)
     chosen = set(selected)
-    targets = {host.name: target_of(host, options, inventory) for host in inventory.hosts if host.name in chosen}
+    hosts = [host for host in inventory.hosts if host.name in chosen]
+    targets = {host.name: target_of(host, options, inventory) for host in hosts}
+    for note in check_connecting(hosts, targets, options, inventory):
+        tell(f"fleetaudit: note: {note}")
     return make_plan(
         inventory,
         playbooks_of(playbooks),

@@ -169,6 +169,7 @@ class _Run:
             self.tags,
             self.skip_tags,
             connects=not self.options.check,
+            tell=self._note,
         )
         if self.options.cron:
             words.nobody_answers()  # not before: whatever wraps the job may pipe it a password

@@ -26,10 +26,8 @@ def become_of(variables: Variables, options: ConnectionOptions, user: str | None
 
     Raises `CannotReach`; `InputError` for a value of a wrong type.
     """
-    name = "ansible_become"
     settings = options.settings
-    wanted = variables.truth(name) if variables.is_set(name) else options.become or bool(settings.become)
-    if not wanted:
+    if not wants_become(variables, options):
         return None
     method = _method(variables, options)
     _refuse_others(variables, method)
@@ -39,7 +37,7 @@ def become_of(variables: Variables, options: ConnectionOptions, user: str | None
         or settings.become_user
         or "root"
     )
-    if become_user == user:
+    if become_user == user and not settings.become_allow_same_user:
         return None
     return Become(
         method=method,
@@ -49,6 +47,17 @@ def become_of(variables: Variables, options: ConnectionOptions, user: str | None
             ("ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass"), options.become_password
         ),
     )
+
+
+def wants_become(variables: Variables, options: ConnectionOptions) -> bool:
+    """Returns whether the probe is to run as another user than the one who logs in."""
+    name = "ansible_become"
+    return variables.truth(name) if variables.is_set(name) else options.become or bool(options.settings.become)
+
+
+def are_asked_anyway(flags: str, method: BecomeMethod) -> bool:
+    """Returns whether these flags ask a method for nothing but what it does for us anyway."""
+    return method in _ASKED_ANYWAY and not _first_flag(flags, method)
 
 
 def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:

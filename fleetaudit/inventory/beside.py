@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..yamlfile import Document, contents, decode_utf8, parse
 from .draft import Draft, Layer
 from .json_text import parse_json
+from .unfollowed_reading import Reading
 from .values import TAGS
 from .vault import Vault, decrypted_file
 
@@ -26,12 +27,12 @@ _REPEATED_SHOWN = 5
 Variables = tuple[Mapping[str, Any], Mapping[str, str]]
 
 
-def read_beside(folders: Iterable[Path], draft: Draft, vault: Vault) -> tuple[str, ...]:
+def read_beside(folders: Iterable[Path], draft: Draft, vault: Vault, reading: Reading) -> tuple[str, ...]:
     """Puts what group_vars and host_vars in each of `folders` set into `draft`, in that order; a later one wins.
 
-    Returns a note for each key that a file has twice.
+    Returns a note for each key that a file has twice. `reading` is told which files were read.
     """
-    reader = _Reader(vault)
+    reader = _Reader(vault, reading)
     known = dict[Path, Layer]()
     for folder in folders:
         if folder not in known:
@@ -73,8 +74,8 @@ def _same(one: Path, other: Path) -> bool:
 class _Reader:
     """Reads files of variables; `notes` are about keys that one of them has twice."""
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
+    def __init__(self, vault: Vault, reading: Reading) -> None:
+        self._vault, self._reading = vault, reading
         self.notes = list[str]()
 
     def variables_in(self, folder: Path, names: Iterable[str]) -> dict[str, Variables]:
@@ -91,6 +92,7 @@ class _Reader:
 
     def _document(self, file: Path) -> Document:
         source = str(file)
+        self._reading.variable_files.append(file)
         try:
             data = contents(file)
         except OSError as e:
@@ -99,9 +101,8 @@ class _Reader:
         twice = list[str]()
 
         def repeated(key: str, first: int, second: int) -> None:
-            twice.append(
-                f"{source}:{second}: the key “{key}” is here for the second time; the first is in line {first}"
-            )
+            self._reading.repeated = where = f"{source}:{second}"
+            twice.append(f"{where}: the key “{key}” is here for the second time; the first is in line {first}")
 
         document = parse_json(text, source=source, repeated=repeated) or parse(
             text, source=source, tags=TAGS, empty={}, repeated=repeated

@@ -87,6 +87,8 @@ class Draft:
         self._entries = 0
         self._place = "", self._groups["all"].origin  # of the variable that was set last: a range sets it often
         self._given_to_groups = dict[str, dict[str, Origin]]()
+        self.mapping_twice = ""
+        """A variable that a host gets as a mapping from two places, of which one is replaced; known in the end."""
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -97,6 +99,11 @@ class Draft:
     def host_names(self) -> tuple[str, ...]:
         """Every host that was mentioned."""
         return tuple(self._hosts)
+
+    @property
+    def groups_set(self) -> bool:
+        """Whether any group sets a variable."""
+        return any(group.variables for group in self._groups.values()) or any(layer.groups for layer in self._layers)
 
     def has_group(self, name: str) -> bool:
         """Returns whether a group was mentioned."""
@@ -157,18 +164,24 @@ class Draft:
         if at is not self._place[1]:
             self._place = str(at), at
         host = self._hosts[name]
+        self._note_replaced(host.variables, variable, value)
         host.variables[variable], host.origins[variable] = value, self._place[0]
 
     def set_group(self, name: str, variable: str, value: Any, at: Origin) -> None:
         """Sets a variable of a group; `ansible_group_priority` is none, but orders the groups of one depth."""
         group = self._groups[name]
         if variable != "ansible_group_priority":
+            self._note_replaced(group.variables, variable, value)
             group.variables[variable], group.origins[variable] = value, str(at)
             return
         try:
             group.priority = int(value)
         except (TypeError, ValueError) as e:
             raise at.error("ansible_group_priority is no whole number", "write for example 10") from e
+
+    def _note_replaced(self, before: Mapping[str, Any], variable: str, value: Any) -> None:
+        if isinstance(value, dict) and isinstance(before.get(variable), dict):
+            self.mapping_twice = variable
 
     def _count(self, at: Origin) -> None:
         self._entries += 1
@@ -184,6 +197,7 @@ class Draft:
         order = self._parents_first(shared)
         lineage = _Lineage(self._groups, order, self._layers)
         hosts = [self._finished(name, host, lineage) for name, host in self._hosts.items()]
+        self.mapping_twice = self.mapping_twice or lineage.mapping_twice
         tree = {name: Group(hosts=tuple(g.hosts), children=tuple(g.children)) for name, g in self._groups.items()}
         members = self._members()
         notes = (*notes, *self._notes_about(shared, members))
@@ -257,7 +271,9 @@ class Draft:
         for layer in self._layers:
             if name in layer.hosts:
                 more, here = layer.hosts[name]
+                self.mapping_twice = self.mapping_twice or replaced_mapping(own, more)
                 own, written = {**own, **more}, {**written, **here}
+        self.mapping_twice = self.mapping_twice or replaced_mapping(inherited, own)
         return Host(
             name=name,
             groups=groups,
@@ -302,6 +318,7 @@ class _Lineage:
             if count > MAX_ENTRIES:
                 raise at.error(f"groups with more than {MAX_ENTRIES} groups around them, all together", _SPLIT)
             self._line[name] = frozenset({name}).union(*(self._line[p] for p in parents))
+        self.mapping_twice = ""
         self._inherited = dict[tuple[str, ...], tuple[tuple[str, ...], dict[str, Any], dict[str, str]]]()
 
     def of(self, direct: tuple[str, ...]) -> frozenset[str]:
@@ -314,14 +331,27 @@ class _Lineage:
         if direct not in self._inherited:
             variables, origins = dict[str, Any](), dict[str, str]()
             line = sorted(self.of(direct), key=lambda g: (self._depth[g], self._groups[g].priority, g))
-            for name in line:
-                variables.update(self._groups[name].variables)
-                origins.update(self._groups[name].origins)
-            for names in (["all"], line[1:]):
-                for layer in self._layers:
-                    for name in names:
-                        set_here, written = layer.groups.get(name, ({}, {}))
-                        variables.update(set_here)
-                        origins.update(written)
+            for set_here, written in self._settings_of(line):
+                self.mapping_twice = self.mapping_twice or replaced_mapping(variables, set_here)
+                variables.update(set_here)
+                origins.update(written)
             self._inherited[direct] = tuple(g for g in line if g != "all"), variables, origins
         return self._inherited[direct]
+
+    def _settings_of(self, line: Sequence[str]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, str]]]:
+        """Yields what is set for these groups, lowest precedence first, and where."""
+        for name in line:
+            yield self._groups[name].variables, self._groups[name].origins
+        for names in (["all"], line[1:]):
+            for layer in self._layers:
+                for name in names:
+                    if name in layer.groups:
+                        yield layer.groups[name]
+
+
+def replaced_mapping(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Returns a variable that is a mapping before and after, "" where there is none: Ansible can merge such."""
+    for name, value in after.items():
+        if isinstance(value, dict) and isinstance(before.get(name), dict):
+            return name
+    return ""

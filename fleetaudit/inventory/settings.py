@@ -1,8 +1,9 @@
 """ansible.cfg and its environment variables: what they say about connections, and what of it cannot be followed.
 
 Rules: found where Ansible finds it: ANSIBLE_CONFIG, the current folder unless anybody may write there, the home folder,
-/etc/ansible. The environment beats the file. A setting that changes how inventories are read is refused, never passed
-over; one that is merely not followed is a note.
+/etc/ansible. The environment beats the file, also where it sets nothing. A setting that changes how inventories are
+read or how hosts are reached, and is not followed here, is never passed over: it is an error where it would change what
+this run sees, and a note where it would not (`unfollowed.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,15 @@ from pathlib import Path
 from ..errors import ConfigError, InputError
 from ..model import Frozen
 from ..yamlfile import contents, decode_utf8
+from .unfollowed import (
+    ENABLED_PLUGINS,
+    IGNORED_ENDINGS,
+    PRECEDENCE,
+    YAML_ENDINGS,
+    Unfollowed,
+    listed,
+    without_prefix,
+)
 from .values import FALSE, TRUE
 
 NAME = "ansible.cfg"
@@ -24,7 +34,7 @@ _SYSTEM = Path("/etc/ansible") / NAME
 
 class Settings(Frozen, frozen=True, kw_only=True):
     """What Ansible's own configuration sets about connections; None is "not set". `origins` tells where: file:line,
-    or the name of an environment variable."""
+    or the name of an environment variable. `unfollowed` is what it sets beside that and we do not do."""
 
     remote_user: str | None = None
     remote_port: int | None = None
@@ -39,11 +49,13 @@ class Settings(Frozen, frozen=True, kw_only=True):
     become_method: str | None = None
     become_user: str | None = None
     become_exe: str | None = None
+    become_allow_same_user: bool | None = None
     connection_password_file: str | None = None
     become_password_file: str | None = None
     vault_password_file: str | None = None
     origins: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    unfollowed: tuple[Unfollowed, ...] = ()
 
 
 # Field: its kind, its environment variables, and its places in the file; the first that is set counts.
@@ -69,6 +81,11 @@ _PLACES: dict[str, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     "become_method": ("text", ("ANSIBLE_BECOME_METHOD",), (("privilege_escalation", "become_method"),)),
     "become_user": ("text", ("ANSIBLE_BECOME_USER",), (("privilege_escalation", "become_user"),)),
     "become_exe": ("text", ("ANSIBLE_BECOME_EXE",), (("privilege_escalation", "become_exe"),)),
+    "become_allow_same_user": (
+        "truth",
+        ("ANSIBLE_BECOME_ALLOW_SAME_USER",),
+        (("privilege_escalation", "become_allow_same_user"),),
+    ),
     "connection_password_file": (
         "path",
         ("ANSIBLE_CONNECTION_PASSWORD_FILE",),
@@ -77,40 +94,61 @@ _PLACES: dict[str, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     "become_password_file": ("path", ("ANSIBLE_BECOME_PASSWORD_FILE",), (("defaults", "become_password_file"),)),
     "vault_password_file": ("path", ("ANSIBLE_VAULT_PASSWORD_FILE",), (("defaults", "vault_password_file"),)),
 }
-# Settings that change what an inventory means or how hosts are reached, with the values that change nothing.
-_REFUSED: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
-    ("defaults", "hash_behaviour"): ("ANSIBLE_HASH_BEHAVIOUR", ("replace",)),
-    ("defaults", "precedence"): ("ANSIBLE_PRECEDENCE", ()),
-    ("defaults", "duplicate_dict_key"): ("ANSIBLE_DUPLICATE_YAML_DICT_KEY", ("error", "warn", "ignore")),
-    ("defaults", "transport"): ("ANSIBLE_TRANSPORT", ("ssh", "smart", "paramiko")),
-    ("defaults", "vault_identity_list"): ("ANSIBLE_VAULT_IDENTITY_LIST", ()),
-    ("defaults", "ask_vault_pass"): ("ANSIBLE_ASK_VAULT_PASS", ("false", "no", "0")),
-    ("defaults", "yaml_valid_extensions"): ("ANSIBLE_YAML_FILENAME_EXT", ()),
-    ("defaults", "inventory_ignore_extensions"): ("ANSIBLE_INVENTORY_IGNORE", ()),
-    ("defaults", "inventory_ignore_patterns"): ("ANSIBLE_INVENTORY_IGNORE_REGEX", ()),
-    ("defaults", "vars_plugins_enabled"): ("ANSIBLE_VARS_ENABLED", ("host_group_vars",)),
-    ("inventory", "enable_plugins"): ("ANSIBLE_INVENTORY_ENABLED", ()),
-    ("inventory", "ignore_extensions"): ("", ()),
-    ("inventory", "ignore_patterns"): ("", ()),
-    ("ssh_connection", "ssh_executable"): ("ANSIBLE_SSH_EXECUTABLE", ("ssh", "/usr/bin/ssh")),
-    ("ssh_connection", "pkcs11_provider"): ("ANSIBLE_PKCS11_PROVIDER", ()),
-    ("ssh_connection", "private_key"): ("ANSIBLE_PRIVATE_KEY", ()),
-    ("paramiko_connection", "proxy_command"): ("ANSIBLE_PARAMIKO_PROXY_COMMAND", ()),
-    ("privilege_escalation", "become_flags"): ("ANSIBLE_BECOME_FLAGS", ("-h -s -n", "-h -s", "-n")),
-    ("privilege_escalation", "become_allow_same_user"): ("ANSIBLE_BECOME_ALLOW_SAME_USER", ("false", "no", "0")),
-    ("sudo_become_plugin", "user"): ("ANSIBLE_SUDO_USER", ()),
-    ("sudo_become_plugin", "executable"): ("ANSIBLE_SUDO_EXE", ()),
-    ("sudo_become_plugin", "flags"): ("ANSIBLE_SUDO_FLAGS", ("-h -s -n", "-h -s", "-n")),
-    ("sudo_become_plugin", "password"): ("ANSIBLE_SUDO_PASS", ()),
-    ("sudo_become_plugin", "chdir"): ("ANSIBLE_SUDO_CHDIR", ()),
-    ("doas_become_plugin", "user"): ("ANSIBLE_DOAS_USER", ()),
-    ("doas_become_plugin", "executable"): ("ANSIBLE_DOAS_EXE", ()),
-    ("doas_become_plugin", "flags"): ("ANSIBLE_DOAS_FLAGS", ("-n",)),
-    ("doas_become_plugin", "password"): ("ANSIBLE_DOAS_PASS", ()),
-    ("", "become_pass"): ("ANSIBLE_BECOME_PASS", ()),
-}  # fmt: skip
+_FLAGS = ("", "-h -s -n", "-h -s", "-n")
+# Settings that change what an inventory means or how hosts are reached: the environment variable, the places in the
+# file, and the values that change nothing, the first of which is the one to type.
+_UNFOLLOWED: dict[str, tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]] = {
+    "hash_behaviour": ("ANSIBLE_HASH_BEHAVIOUR", (("defaults", "hash_behaviour"),), ("replace",)),
+    "precedence": ("ANSIBLE_PRECEDENCE", (("defaults", "precedence"),), (",".join(PRECEDENCE),)),
+    "duplicate_dict_key": (
+        "ANSIBLE_DUPLICATE_YAML_DICT_KEY",
+        (("defaults", "duplicate_dict_key"),),
+        ("warn", "ignore"),
+    ),
+    "yaml_valid_extensions": (
+        "ANSIBLE_YAML_FILENAME_EXT",
+        (("defaults", "yaml_valid_extensions"),),
+        (",".join(YAML_ENDINGS),),
+    ),
+    "inventory_ignore_extensions": (
+        "ANSIBLE_INVENTORY_IGNORE",
+        (("defaults", "inventory_ignore_extensions"), ("inventory", "ignore_extensions")),
+        (",".join(IGNORED_ENDINGS),),
+    ),
+    "inventory_ignore_patterns": (
+        "ANSIBLE_INVENTORY_IGNORE_REGEX",
+        (("defaults", "inventory_ignore_patterns"), ("inventory", "ignore_patterns")),
+        ("",),
+    ),
+    "vars_plugins_enabled": ("ANSIBLE_VARS_ENABLED", (("defaults", "vars_plugins_enabled"),), ("host_group_vars",)),
+    "enable_plugins": (
+        "ANSIBLE_INVENTORY_ENABLED",
+        (("inventory", "enable_plugins"),),
+        (",".join(ENABLED_PLUGINS),),
+    ),
+    "transport": ("ANSIBLE_TRANSPORT", (("defaults", "transport"),), ("ssh", "smart", "paramiko")),
+    "ssh_executable": ("ANSIBLE_SSH_EXECUTABLE", (("ssh_connection", "ssh_executable"),), ("ssh", "/usr/bin/ssh")),
+    "pkcs11_provider": ("ANSIBLE_PKCS11_PROVIDER", (("ssh_connection", "pkcs11_provider"),), ("",)),
+    "private_key": ("ANSIBLE_PRIVATE_KEY", (("ssh_connection", "private_key"),), ("",)),
+    "proxy_command": ("ANSIBLE_PARAMIKO_PROXY_COMMAND", (("paramiko_connection", "proxy_command"),), ("",)),
+    "become_flags": ("ANSIBLE_BECOME_FLAGS", (("privilege_escalation", "become_flags"),), _FLAGS),
+    "become_pass": ("ANSIBLE_BECOME_PASS", (), ("",)),
+    **{
+        f"[{method}_become_plugin] {name}": (
+            f"ANSIBLE_{method.upper()}_{word}",
+            ((f"{method}_become_plugin", name),),
+            _FLAGS if name == "flags" else ("",),
+        )
+        for method in ("sudo", "doas", "su")
+        for name, word in (("user", "USER"), ("executable", "EXE"), ("flags", "FLAGS"), ("password", "PASS"))
+    },
+    "[sudo_become_plugin] chdir": ("ANSIBLE_SUDO_CHDIR", (("sudo_become_plugin", "chdir"),), ("",)),
+}
+_VAULT = "--vault-password-file opens what is encrypted"
 # Settings that are not followed, with who has the say instead.
 _NOTES: dict[tuple[str, str], tuple[str, str]] = {
+    ("defaults", "vault_identity_list"): ("ANSIBLE_VAULT_IDENTITY_LIST", _VAULT),
+    ("defaults", "ask_vault_pass"): ("ANSIBLE_ASK_VAULT_PASS", _VAULT),
     ("defaults", "ask_pass"): ("ANSIBLE_ASK_PASS", "-k asks"),
     ("privilege_escalation", "become_ask_pass"): ("ANSIBLE_BECOME_ASK_PASS", "-K asks"),
 }
@@ -122,15 +160,11 @@ def load_settings(
     """Returns the settings that Ansible would use if it were started here now.
 
     A note tells of an ansible.cfg beside one of the inventories `sources` that is not the one read. Raises
-    `ConfigError` where ANSIBLE_CONFIG names no file, `InputError` with file and line for what is refused.
+    `ConfigError` where ANSIBLE_CONFIG names no file, `InputError` with file and line for what makes no sense.
     """
     environment = os.environ if environment is None else environment
     file, notes = _found(environment, system)
     config = _File(file) if file else None
-    for place, (variable, harmless) in _REFUSED.items():
-        for value, origin in _said((variable,) if variable else (), (place,), environment, config):
-            if value.strip().lower() not in harmless:
-                raise _refused(place[1], origin)
     values: dict[str, str | int | bool] = {}
     origins = dict[str, str]()
     for name, (kind, variables, places) in _PLACES.items():
@@ -145,7 +179,8 @@ def load_settings(
             if value.strip().lower() not in FALSE:
                 notes.append(f"{place[1]} in {origin} is not followed: {why}")
     notes += _others_beside(sources, file)
-    return Settings(**values, origins=origins, notes=tuple(notes))  # type: ignore[arg-type]  # _typed made them fit
+    unfollowed = tuple(_unfollowed(environment, config))
+    return Settings(**values, origins=origins, notes=tuple(notes), unfollowed=unfollowed)  # type: ignore[arg-type]  # _typed made them fit
 
 
 def _found(environment: Mapping[str, str], system: Path) -> tuple[Path | None, list[str]]:
@@ -228,12 +263,14 @@ def _typed(kind: str, said: tuple[str, str], name: str, config: _File | None) ->
     return value.strip("\"'") if kind == "text" and value[:1] in "\"'" and value[:1] == value[-1:] else value
 
 
-def _refused(key: str, origin: str) -> InputError:
-    return _error(
-        f"“{key}” changes how inventories or hosts are read, and is not followed here",
-        origin,
-        "start without it:  ANSIBLE_CONFIG=FILE names another ansible.cfg, an empty one too",
-    )
+def _unfollowed(environment: Mapping[str, str], config: _File | None) -> Iterator[Unfollowed]:
+    """Yields the settings that are not followed and set to something else than what is done anyway."""
+    for name, (variable, places, usual) in _UNFOLLOWED.items():
+        # Also an empty variable of the environment takes the place of what the file says.
+        inside = () if variable in environment else places
+        for value, origin in _said((variable,), inside, environment, config):
+            if ",".join(map(without_prefix, listed(value))).lower() not in usual:
+                yield Unfollowed(name=name, value=value.strip(), origin=origin, variable=variable, usual=usual[0])
 
 
 def _error(message: str, origin: str, hint: str = "") -> InputError:

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace as replace_fields
+
 from ..errors import InputError, NothingToDoError
 from ..model import Inventory
 from ..yamlfile import Document, contents, decode_utf8, parse
@@ -23,34 +25,37 @@ from .ini_format import is_section, read_ini
 from .json_text import parse_json
 from .listing import is_listing, read_listing
 from .program import read_program
+from .unfollowed import IGNORED_ENDINGS, Unfollowed
+from .unfollowed_reading import Reading, check_folder, check_reading
 from .values import TAGS
 from .vault import Vault, decrypted_file
 from .way_out import way_out
 from .yaml_format import read_yaml
 
 _YAML_SUFFIXES = ("", ".yml", ".yaml", ".json")
-# What Ansible passes over in a folder: hidden files, variables, and what editors and packages leave.
-_IGNORED = re.compile(
-    r"^\.|^host_vars$|^group_vars$|^vars_plugins$|\.(?:pyc|pyo|swp|bak|rpm|md|txt|rst|orig|cfg|retry)$|~$"
-)
+# What Ansible passes over in a folder, beside what has one of IGNORED_ENDINGS: hidden files and variables.
+_NEVER_READ = re.compile(r"^\.|^host_vars$|^group_vars$|^vars_plugins$")
 _MAX_DEPTH = 20
 _SHOWN = 300
 
 
-def load_inventory(sources: Sequence[str], *, vault: Vault | None = None) -> Inventory:
+def load_inventory(
+    sources: Sequence[str], *, vault: Vault | None = None, unfollowed: Sequence[Unfollowed] = ()
+) -> Inventory:
     """Returns what `sources` say together: paths of inventories and `host,host,` lists, later ones winning.
 
-    `vault` decrypts whole files; values stay encrypted. Raises `NothingToDoError` for a source that is missing,
+    `vault` decrypts whole files; values stay encrypted. `unfollowed` are settings of ansible.cfg, an error where they
+    would change what is read. Raises `NothingToDoError` for a source that is missing,
     `InputError` with file and line for everything that is wrong or that is not read.
     """
     if not sources:
         raise NothingToDoError("no inventory: name a file, or hosts with a comma:  localhost,")
-    reader = _Sources(vault or Vault())
+    reader = _Sources(vault or Vault(), unfollowed)
     with _no_garbage_collection():
         for source in sources:
             path = Path(source)
             if "," in source and not _exists(path):
-                read_host_list(source, reader.draft)
+                reader.host_list(source)
             else:
                 reader.path(path, source)
         return reader.inventory(sources)
@@ -78,10 +83,15 @@ def _exists(path: Path) -> bool:
 class _Sources:
     """Reads the sources of one inventory into one draft."""
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, unfollowed: Sequence[Unfollowed]) -> None:
         self.draft = Draft()
-        self._vault = vault
+        self._vault, self._unfollowed, self._reading = vault, unfollowed, Reading()
         self._folders = list[Path]()
+
+    def host_list(self, source: str) -> None:
+        """Reads a source that is a list of hosts."""
+        self._reading.sources.append((source, "host_list"))
+        read_host_list(source, self.draft)
 
     def path(self, path: Path, source: str) -> None:
         """Reads a source that is a file, a program or a folder, and remembers where its group_vars are."""
@@ -97,17 +107,24 @@ class _Sources:
 
     def inventory(self, sources: Sequence[str]) -> Inventory:
         """Returns the finished inventory, with the variables beside its sources and the notes about what is unread."""
-        repeated = read_beside(self._folders, self.draft, self._vault)
+        repeated = read_beside(self._folders, self.draft, self._vault, self._reading)
         notes = (*repeated, *unread(Path(), self._folders, self.draft))
-        return self.draft.inventory(sources, notes)
+        inventory = self.draft.inventory(sources, notes)
+        self._reading.folders = self._folders
+        self._reading.groups_set = self.draft.groups_set
+        self._reading.mapping_twice = self.draft.mapping_twice
+        unfollowed = check_reading(self._unfollowed, self._reading)
+        return replace_fields(inventory, notes=(*unfollowed, *inventory.notes))
 
     def _folder(self, folder: Path, depth: int) -> int:
         if depth > _MAX_DEPTH:
             raise InputError(f"folders nested deeper than {_MAX_DEPTH}", source=str(folder), hint="a loop of links?")
         try:
-            entries = sorted(entry for entry in folder.iterdir() if not _IGNORED.search(entry.name))
+            entries = sorted(entry for entry in folder.iterdir() if not _NEVER_READ.search(entry.name))
         except OSError as e:
             raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
+        check_folder(self._unfollowed, folder, [entry.name for entry in entries])
+        entries = [entry for entry in entries if not entry.name.endswith(IGNORED_ENDINGS)]
         count = 0
         for entry in entries:
             if _is_folder(entry, str(entry)):
@@ -127,7 +144,7 @@ class _Sources:
         if suffix == ".toml":
             raise InputError("TOML inventories are not read", source=source, hint=way_out(source))
         if suffix not in _YAML_SUFFIXES or _begins_with_a_section(text):
-            read_ini(text, source, self.draft)
+            self._ini(text, source)
             return
         as_json = parse_json(text, source=source)
         try:
@@ -136,18 +153,24 @@ class _Sources:
             self._not_yaml(text, source, suffix, no_yaml)
             return
         if isinstance(document.value, str):  # names without a colon: one text to YAML, and so INI to Ansible
-            read_ini(text, source, self.draft)
+            self._ini(text, source)
         elif is_listing(document.value, json=as_json is not None) and not _is_plugin(document):
+            self._reading.sources.append((source, ""))
             read_listing(document, self.draft)
         else:
+            self._reading.sources.append((source, "yaml"))
             read_yaml(document, self.draft)
+
+    def _ini(self, text: str, source: str) -> None:
+        self._reading.sources.append((source, "ini"))
+        read_ini(text, source, self.draft)
 
     def _not_yaml(self, text: str, source: str, suffix: str, no_yaml: InputError) -> None:
         """Reads as INI what is no YAML, where no suffix says otherwise; raises the error of what it rather is."""
         if suffix or not text.strip():
             raise no_yaml
         try:
-            read_ini(text, source, self.draft)
+            self._ini(text, source)
         except InputError:
             if re.search(r":\s*$", text, re.MULTILINE):  # a key of a mapping; INI has no line like this
                 raise no_yaml from None
@@ -163,6 +186,7 @@ class _Sources:
             raise InputError(
                 "a program in a folder; only one that the command line names is run", source=source, hint=hint
             )
+        self._reading.sources.append((source, "script"))
         read_program(path, source, self.draft)
 
 

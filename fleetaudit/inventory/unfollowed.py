@@ -1,0 +1,69 @@
+"""A setting of ansible.cfg that is not followed: what is said of it, and what to type to do without it. Pure.
+
+Rules: a setting is an error only where it would change what this run sees; where it would not, it is a note. The way
+out leaves out this one setting and nothing else of the same file: the environment beats ansible.cfg.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import NamedTuple
+
+from ..errors import InputError
+
+ENABLED_PLUGINS = ("host_list", "script", "auto", "yaml", "ini", "toml")
+"""The inventory plug-ins that Ansible tries if nothing is set, in this order."""
+PRECEDENCE = (
+    "all_inventory",
+    "groups_inventory",
+    "all_plugins_inventory",
+    "all_plugins_play",
+    "groups_plugins_inventory",
+    "groups_plugins_play",
+)
+"""Where the variables of groups come from, a later one winning, if nothing is set."""
+YAML_ENDINGS = (".yml", ".yaml", ".json")
+"""The endings of YAML files in Ansible."""
+IGNORED_ENDINGS = (".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry")
+"""The endings of files that Ansible passes over in a folder."""
+
+
+class Unfollowed(NamedTuple):
+    """A setting that is set to something else than is done here. `origin` is file:line, or an environment variable.
+
+    With `variable` in the environment set to `usual` it is as if it were not set.
+    """
+
+    name: str
+    value: str
+    origin: str
+    variable: str
+    usual: str
+
+    @property
+    def values(self) -> list[str]:
+        """The parts of a value that is a list."""
+        return listed(self.value)
+
+    def error(self, what: str) -> InputError:
+        """Returns an error to raise where the setting would change `what`."""
+        message = f"“{self.name}” would change {what}, and is not followed here"
+        source, _, line = self.origin.rpartition(":")
+        if not line.isdecimal():
+            return InputError(message, source=self.origin, hint=f"without it:  unset {self.variable}")
+        hint = f"without this one setting:  export {self.variable}={shlex.quote(self.usual) if self.usual else ''}"
+        return InputError(message, source=source, line=int(line), hint=hint)
+
+    def note(self) -> str:
+        """Returns a note for where the setting changes nothing."""
+        return f"{self.name} in {self.origin} is not followed; it would change nothing here"
+
+
+def listed(value: str) -> list[str]:
+    """Returns the parts of a list as ansible.cfg has it, with commas between."""
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def without_prefix(plugin: str) -> str:
+    """Returns the short name of one of Ansible's own plug-ins."""
+    return plugin.removeprefix("ansible.builtin.").removeprefix("ansible.legacy.")
