@@ -59,6 +59,7 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fail_on: _Texts | None = None
     keep: Annotated[int, Meta(ge=1)] | _Text | None = None
     notify: _Text | None = None
+    report_url: _Text | None = None
 
 
 _FILES = (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shlex
 import shutil
 import signal
@@ -82,13 +84,59 @@ def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_other
     place.locals(2)
     changed = place.run(*arguments)
     assert changed.returncode == 2
-    assert "1 new host" in changed.stdout.splitlines()[0]
+    assert changed.stdout.count("1 host new") == 1
+    assert changed.stdout.count("new host  host") == 1
     assert "host01" in changed.stdout
-    assert changed.stdout.splitlines()[-1].startswith("Report: reports/2")
     assert told.read_text() == first.stdout + changed.stdout
     assert (place.path / "reports/latest").readlink().name == sorted(place.runs(), key=lambda p: archive.order(p.name))[
         -1
     ].name
+
+
+def test_the_message_names_controller_inventory_status_and_the_report_by_its_whole_path(place: Place) -> None:
+    show = place.write("show", "env | grep ^FLEETAUDIT_ | sort > told\n")
+    done = place.run(*NIGHTLY, "-l", "host00", "--notify", f"sh {show}", "inventory.yml")
+    (folder,) = place.runs()
+    first, second, *_, last = done.stdout.splitlines()
+    assert first == f"fleetaudit on {platform.node()}: status 2, expectations not met"
+    named = f"Inventory inventory.yml, limit host00 in {place.path}; run {folder.name}"
+    assert " ".join(done.stdout.split()).startswith(" ".join(f"{first} {named}".split()))
+    assert second.startswith("Inventory inventory.yml, limit host00")
+    assert last == f"Report: {folder}/report.txt"
+    told = dict(line.split("=", 1) for line in (place.path / "told").read_text().splitlines())
+    assert told == {
+        "FLEETAUDIT_RUN": folder.name,
+        "FLEETAUDIT_STATUS": "2",
+        "FLEETAUDIT_STATUS_WORDS": "expectations not met",
+        "FLEETAUDIT_REPORT": f"{folder}/report.txt",
+        "FLEETAUDIT_INVENTORY": "inventory.yml",
+        "FLEETAUDIT_LIMIT": "host00",
+        "FLEETAUDIT_JOB": archive.read_run(folder).run.job,
+        "FLEETAUDIT_CONTROLLER": platform.node(),
+    }
+    guide = (Path(__file__).parent.parent / "docs/unattended.md").read_text("utf-8")
+    assert set(told) <= set(re.findall(r"FLEETAUDIT_[A-Z_]+", guide))
+
+
+def test_the_report_is_linked_where_people_read_it(place: Place) -> None:
+    done = place.run(*NIGHTLY, "--report-url", "https://ops.example.org/fleet/")
+    (folder,) = place.runs()
+    assert done.stdout.splitlines()[-1] == f"Report: https://ops.example.org/fleet/{folder.name}/report.txt"
+    assert place.run(*NIGHTLY, "--report-url", "ops example").returncode == 64
+
+
+def test_the_message_says_each_change_once(place: Place) -> None:
+    place.run(*NIGHTLY)
+    place.locals(3)
+    lines = place.run(*NIGHTLY).stdout.splitlines()
+    assert len([line for line in lines if line.startswith("Changed since")]) == 1
+    assert len(lines) == len(set(lines) - {""}) + lines.count("")
+
+
+def test_an_exit_status_is_said_in_words() -> None:
+    assert news.status_words(0) == "all well"
+    assert news.status_words(14) == "expectations not met, some host not audited, changed since the baseline"
+    assert [news.status_words(s) for s in (1, 130, 143)] == ["a bug in fleetaudit", "interrupted", "interrupted"]
 
 
 def test_a_great_change_is_still_one_screen(place: Place) -> None:

@@ -115,7 +115,10 @@ def test_a_sysctl_that_changes_between_two_runs_is_a_regression_dated_and_fixed_
     private.sysctl("net.ipv4.tcp_rfc1337", "1")
     second = private.audit("--fail-on", "warning,drift", day=2)
     assert second.returncode == 2 + 8, second.stdout + second.stderr
-    assert "Changed since 2026-01-01T020000Z: 1 regression, 1 changed" in second.stdout
+    assert (
+        "Changed since 2026-01-01T020000Z: 1 host regressed (net.ipv4.tcp_fin_timeout on 1), 1 host changed"
+        in second.stdout
+    )
     run = private.latest()
     assert run.run.baseline == "2026-01-01T020000Z"
     assert changed(run) == [
@@ -273,7 +276,7 @@ def test_diff_of_runs_that_differ_ends_with_8_and_of_the_same_with_0(pair: tuple
     folder, one, two = pair
     told = folder.run("diff", one, two)
     assert told.returncode == 8, told.stderr
-    assert told.stdout.splitlines()[0] == "Changed since 2026-01-01T020000Z: 2 regressions"
+    assert told.stdout.splitlines()[0] == "Changed since 2026-01-01T020000Z: 1 host regressed (unread-close on 1)"
     assert "unread-close (IPv4 and IPv6): RST → FIN, first seen 2026-01-02: web002" in told.stdout
     same = folder.run("diff", one, one / "run.json")
     assert same.returncode == 0, same.stderr

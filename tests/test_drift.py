@@ -548,7 +548,10 @@ def test_rows_hold_every_change_on_every_host_exactly_once() -> None:
     changes = changes_of(found)
     families = [max(1, len(row.detail.split(" and "))) for row in changes.rows]
     assert sum(n * row.hosts.count for n, row in zip(families, changes.rows, strict=True)) == len(found.changes)
-    assert sum(n for n, _ in changes.counts) == len(found.changes)
+    counts = {words: n for n, words in changes.counts}
+    assert counts["regressed"] == len({c.host for c in found.changes if c.effect == "regression"})
+    assert set(counts.values()) == {len({c.host for c in found.changes if c.effect == e}) for e in
+                                    {c.effect for c in found.changes}}  # fmt: skip
     assert changes.rows[0].hosts.ranges == ("web[002-003]",)
     assert changes.rows[0].detail == "IPv4 and IPv6"
     (lost,) = [row for row in changes.rows if row.effect == "newly not audited"]
@@ -559,7 +562,7 @@ def test_text_and_page_show_regressions_first_with_the_date_first_seen() -> None
     run = mutated()[1]
     assert run.drift is not None
     lines = changes_text(changes_of(run.drift), width=200).splitlines()
-    assert lines[0].startswith("Changed since 2026-11-22T020000Z: 4 regressions, 2 fixes")
+    assert lines[0].startswith("Changed since 2026-11-22T020000Z: 2 hosts regressed (unread-close on 2), 1 host fixed")
     assert lines[1] == (
         "  regression (error)  unread-close (IPv4 and IPv6): RST → FIN, first seen 2026-11-23: web[002-003]"
     )

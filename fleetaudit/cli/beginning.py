@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from ..model import HostResult, Plan
 
 SESSION = frozenset(
-    ("resume", "quiet", "verbose", "cron", "notify", "keep", "output_dir", "forks", "run_deadline", "check")
+    (
+        "resume",
+        "quiet",
+        "verbose",
+        "cron",
+        "notify",
+        "report_url",
+        "keep",
+        "output_dir",
+        "forks",
+        "run_deadline",
+        "check",
+    )
 )
 """The options of `run` that are about this process, and not about what the run is."""
 

@@ -8,36 +8,102 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from ..errors import UsageError
 from . import screen
 
 if TYPE_CHECKING:
     from ..compare import Comparison
-    from ..model import Drift
+    from ..model import Drift, RunInfo
 
 LINES = 24
 NOTIFY_S = 30.0
 """How long the command of --notify may take, in seconds."""
 
 
-def one_screen(comparison: Comparison, drift: Drift | None, report: Path, *, width: int) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a message is about: the run, its exit status, and where its report is, as an absolute path or a URL.
+
+    `controller` is the name of the machine that ran it, in `folder`, which names of inventories are relative to.
+    """
+
+    run: RunInfo
+    status: int
+    controller: str
+    folder: Path
+    report: str
+
+    def head(self, width: int) -> list[str]:
+        """Returns the first lines of a message: whose it is, and how the run ended."""
+        from ..report.lines import safe, wrapped
+
+        limit = f", limit {safe(self.run.limit)}" if self.run.limit else ""
+        inventory = safe(", ".join(self.run.inventory))
+        ended = f"fleetaudit on {safe(self.controller)}: status {self.status}, {status_words(self.status)}"
+        what = f"Inventory {inventory}{limit} in {safe(str(self.folder))}; run {self.run.id}"
+        return wrapped([ended, what], width)
+
+    def environment(self) -> dict[str, str]:
+        """Returns the variables for the command of --notify."""
+        return {
+            "FLEETAUDIT_RUN": self.run.id,
+            "FLEETAUDIT_STATUS": str(self.status),
+            "FLEETAUDIT_STATUS_WORDS": status_words(self.status),
+            "FLEETAUDIT_REPORT": self.report,
+            "FLEETAUDIT_INVENTORY": " ".join(self.run.inventory),
+            "FLEETAUDIT_LIMIT": self.run.limit or "",
+            "FLEETAUDIT_JOB": self.run.job,
+            "FLEETAUDIT_CONTROLLER": self.controller,
+        }
+
+
+def status_words(status: int) -> str:
+    """Returns an exit status of a run in words."""
+    if status > 128:
+        return "interrupted"
+    if status == 1:
+        return "a bug in fleetaudit"
+    bits = {2: "expectations not met", 4: "some host not audited", 8: "changed since the baseline"}
+    return ", ".join(words for bit, words in bits.items() if status & bit) or "all well"
+
+
+def report_address(report: Path, base: str | None) -> str:
+    """Returns where a report is read: below the URL of the output folder, else its absolute path."""
+    if base is None:
+        return str(report.absolute())
+    return "/".join((base.rstrip("/"), quote(report.parent.name), quote(report.name)))
+
+
+def url(text: str, option: str = "--report-url") -> str:
+    """Returns the base of --report-url; raises `UsageError` for what is no URL that can be printed."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21-\x7e]+", text):
+        raise UsageError(f"{option} {text!r}: no URL; wanted: one such as https://ops.example.org/fleet")
+    return text
+
+
+def one_screen(comparison: Comparison, drift: Drift | None, about: About, *, width: int) -> str:
     """Returns what changed and what is wrong, in at most `LINES` lines, the last of which names the report."""
     from ..compare import changes_of
     from ..report.changes import changes_lines
     from ..report.terminal import summary
 
-    changed = changes_lines(changes_of(drift), width, LINES // 2) if drift else []
-    lines = [*changed, *summary(comparison, width=width, problems_only=bool(changed)).splitlines()]
+    head = about.head(width)
+    changed = [*changes_lines(changes_of(drift), width, LINES // 2), ""] if drift else []
+    rest = summary(comparison, width=width, problems_only=bool(changed), changes=False)
+    lines = [*head, "", *changed, *rest.splitlines()]
     if len(lines) > LINES - 1:
         lines = [*lines[: LINES - 2], f"and {len(lines) - LINES + 2} lines more: see the report"]
-    return "\n".join([*lines, f"Report: {report}"]) + "\n"
+    return "\n".join([*lines, f"Report: {about.report}"]) + "\n"
 
 
 def command_of(text: str, option: str = "--notify") -> tuple[str, ...]:
@@ -51,8 +117,10 @@ def command_of(text: str, option: str = "--notify") -> tuple[str, ...]:
     return words
 
 
-def notify(command: Sequence[str], text: str, *, seconds: float = NOTIFY_S) -> None:
-    """Runs the command with `text` on its stdin; what goes wrong is told on stderr."""
+def notify(
+    command: Sequence[str], text: str, environment: Mapping[str, str] | None = None, *, seconds: float = NOTIFY_S
+) -> None:
+    """Runs the command with `text` on its stdin and more variables in its environment; problems go to stderr."""
     name = shlex.join(command)
     try:
         process = subprocess.Popen(
@@ -61,6 +129,7 @@ def notify(command: Sequence[str], text: str, *, seconds: float = NOTIFY_S) -> N
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            env={**os.environ, **(environment or {})},
         )
     except (OSError, ValueError) as e:
         screen.tell(f"fleetaudit: warning: --notify {name}: {getattr(e, 'strerror', None) or e}")

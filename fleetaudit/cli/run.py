@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import shlex
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..archive import RunFolder
     from ..compare import Comparison
     from ..engine import Outcome, Stop
-    from ..model import AuditRun, HostResult, Plan, RunInfo
+    from ..model import AuditRun, Drift, HostResult, Plan, RunInfo
     from .baseline import Baseline
 
 NOT_MET, NOT_AUDITED, DRIFT, BUG = 2, 4, 8, 1
@@ -73,6 +74,9 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     "--cron", is_flag=True, help="Unattended: silent if nothing changed; as if --keep 30d --run-deadline 14400."
 )
 @click.option("--notify", metavar="COMMAND", help="If something changed, run this with the summary on its input.")
+@click.option(
+    "--report-url", metavar="BASE", help="Where the output folder is read, for the links of --cron and --notify."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only problems.")
 @click.option("-v", "--verbose", count=True, help="A line a host; twice: what is tried.")
 @click.pass_context
@@ -113,6 +117,7 @@ class _Options:
     run_deadline: float | None
     cron: bool
     notify: str | None
+    report_url: str | None
     quiet: bool
     verbose: int
 
@@ -141,6 +146,7 @@ class _Run:
         self.tags, self.skip_tags = words.tags(self.options.tags), words.tags(self.options.skip_tags)
         self.keep = words.keep(self.options.keep or (CRON_KEEP if self.options.cron else None))
         self.notify = news.command_of(self.options.notify) if self.options.notify else ()
+        self.report_url = news.url(self.options.report_url) if self.options.report_url else None
         self.notes = list[str]()
         self.started = left.asked.started if left else ""
 
@@ -205,17 +211,17 @@ class _Run:
                 if not outcome.interrupted:
                     folder.point_latest()
                 self._prune(whole, baseline)
+        status = BUG if outcome.bugs else signals.status or status_of(whole, self.fail_on)
         with signals.reporting():
-            if news_of_this := self._news(whole, baseline, comparison, reports[0], interrupted=outcome.interrupted):
-                self._spread(news_of_this)
+            if self._is_news(drift := self._since_last(whole, baseline), interrupted=outcome.interrupted):
+                self._send(comparison, drift, self._about(whole.run, reports[0], status))
             if not self.options.cron:
                 _show(comparison, reports[0], self.options)
         if outcome.interrupted:
             screen.tell(f"to finish it:  fleetaudit run --resume {shlex.quote(str(folder.path))}")
         if outcome.bugs:
             screen.tell(f"{outcome.bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")
-            return BUG
-        return signals.status or status_of(whole, self.fail_on)
+        return status
 
     def _note(self, note: str) -> None:
         """Tells a note about the inventory at once; from cron only where there is something to say anyway."""
@@ -306,25 +312,34 @@ class _Run:
         for name in pruned.left:
             screen.tell(f"fleetaudit: warning: an old run stays: {name}")
 
-    def _news(
-        self, run: AuditRun, baseline: Baseline, comparison: Comparison, report: Path, *, interrupted: bool
-    ) -> str:
-        """Returns one screen where something changed since the last run, or nobody can tell; else nothing."""
-        if not (self.options.cron or self.notify):
-            return ""
-        drift = baseline.since_last(run)
-        if drift is not None and drift.same and not interrupted:
-            return ""
-        return news.one_screen(comparison, drift, report, width=screen.width())
+    def _since_last(self, run: AuditRun, baseline: Baseline) -> Drift | None:
+        """Returns what changed since the last run, None where there is none or nobody wants to know."""
+        return baseline.since_last(run) if self.options.cron or self.notify else None
 
-    def _spread(self, text: str) -> None:
+    def _is_news(self, drift: Drift | None, *, interrupted: bool) -> bool:
+        """Returns whether something changed since the last run, or that is unknown, and somebody wants to know."""
+        if not (self.options.cron or self.notify):
+            return False
+        return drift is None or not drift.same or interrupted
+
+    def _about(self, run: RunInfo, report: Path, status: int) -> news.About:
+        return news.About(
+            run=run,
+            status=status,
+            controller=platform.node() or "localhost",
+            folder=Path.cwd(),
+            report=news.report_address(report, self.report_url),
+        )
+
+    def _send(self, comparison: Comparison, drift: Drift | None, about: news.About) -> None:
+        text = news.one_screen(comparison, drift, about, width=screen.width())
         if self.options.cron:
             for note in self.notes:
                 screen.tell(note)
             with contextlib.suppress(screen.ReaderGoneError):  # the run is done and on the disk all the same
                 screen.out(text)
         if self.notify:
-            news.notify(self.notify, text)
+            news.notify(self.notify, text, about.environment())
 
 
 def status_of(run: AuditRun, fail_on: tuple[str, ...]) -> int:

@@ -35,6 +35,7 @@ _OF_THIS_PROCESS = re.compile(r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)
 @click.option("--keep", metavar="30d|N", help="As in run.")
 @click.option("--fail-on", metavar="LIST", help="As in run.")
 @click.option("--notify", metavar="COMMAND", help="As in run.")
+@click.option("--report-url", metavar="BASE", help="As in run.")
 @click.option("--at", metavar="HH:MM", default="02:17", show_default=True, help="When, every day, in local time.")
 @click.option("--cron", "as_cron", is_flag=True, help="A crontab line (the default).")
 @click.option("--systemd", "as_systemd", is_flag=True, help="A service and a timer.")
@@ -60,6 +61,8 @@ def schedule(
         words.comma_list(fail_on, words.FAIL_ON, "--fail-on")
     if notify:
         news.command_of(notify)
+    if options["report_url"]:
+        news.url(str(options["report_url"]))
     for name in ("become_password_file", "connection_password_file", "vault_password_file"):
         if named := options[name]:
             _refuse_gone_by_then(str(named), "--" + name.replace("_", "-"))

@@ -23,6 +23,7 @@ CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
     ("fail_on", lambda text, name: words.comma_list(text, words.FAIL_ON, name)),
     ("keep", words.keep),
     ("notify", news.command_of),
+    ("report_url", news.url),
 )
 """Keys whose text the options would take as it stands, and what reads it."""
 

@@ -177,7 +177,7 @@ def _changed(changes: Changes | None) -> list[Say]:
         return [_say("That cannot be told: ", Part(text=changes.refused, said=True), ".")]
     if not changes.counts:
         return [_say(f"Nothing since {changes.since}.")]
-    parts = [f"{n:,} {words}" for n, words in changes.counts]
+    parts = [f"{counted(n, 'host')} {words}" for n, words in changes.counts]
     return [_say(f"Since {changes.since}: ", _link(", ".join(parts), "changes", strong=True), ".")]
 
 

@@ -5,8 +5,7 @@ Rules: nothing is compared here; drift.py did that, and its order stays. Rates s
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from ..causes import HOST
 from ..folding import fold
@@ -17,14 +16,15 @@ from .views import ChangeRow, Changes
 
 MOST_CHANGES = 200
 """How many rows are listed before the rest is counted."""
-PLURALS: dict[Effect, str] = {"regression": "regressions", "fix": "fixes", "new host": "new hosts"}
+WORDS: dict[Effect, str] = {"regression": "regressed", "fix": "fixed", "new host": "new"}
+"""Effects in words behind "2 hosts"; the others are such words already."""
 MOST_RATES = 10
 """How many hosts are named among those that aborted most in between."""
 
 
 def changes_of(drift: Drift, links: Mapping[str, str] | None = None) -> Changes:
     """Returns `drift` for a reader; `links` are the anchors of scenarios and sysctls by name, where there are any."""
-    counts = Counter(change.effect for change in drift.changes)
+    by_effect = grouped(drift.changes, lambda change: change.effect)
     rows = _rows(drift.changes, links or {})
     told = [rate for rate in drift.rates if rate.per_thousand is not None]
     untold = grouped((rate for rate in drift.rates if rate.per_thousand is None), lambda rate: rate.reason)
@@ -35,12 +35,24 @@ def changes_of(drift: Drift, links: Mapping[str, str] | None = None) -> Changes:
         notes=drift.notes,
         compared=drift.hosts,
         # As they come: drift.py has sorted them.
-        counts=tuple((n, PLURALS.get(effect, effect) if n > 1 else effect) for effect, n in counts.items()),
+        counts=tuple((_hosts(of), WORDS.get(effect, effect)) for effect, of in by_effect.items()),
+        regressed=_by_subject(by_effect.get("regression", ())),
         rows=rows[:MOST_CHANGES],
         omitted=len(rows) - len(rows[:MOST_CHANGES]),
         rates=tuple(sorted(told, key=_felt)[:MOST_RATES]),
         unrated=tuple((reason, fold(rate.host for rate in rates)) for reason, rates in untold.items()),
     )
+
+
+def _hosts(changes: Iterable[Change]) -> int:
+    return len({change.host for change in changes})
+
+
+def _by_subject(changes: Iterable[Change]) -> tuple[tuple[str, int], ...]:
+    """Returns scenarios and sysctls with the number of hosts, most hosts first."""
+    found = grouped(changes, lambda change: _subject(change)[0])
+    counts = ((subject, _hosts(of)) for subject, of in found.items())
+    return tuple(sorted(counts, key=lambda item: -item[1]))
 
 
 def _felt(rate: Rate) -> float:

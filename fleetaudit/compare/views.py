@@ -371,8 +371,8 @@ class ChangeRow:
 class Changes:
     """What changed since the run `before`, which began at `since`. `refused` says why that cannot be told.
 
-    `counts` are how many changes of which effect, in words, regressions first; `rows` the same folded, of which
-    `omitted` are not listed.
+    `counts` are how many hosts had which effect, in words, regressions first; `regressed` are the scenarios and sysctls
+    of the regressions with their hosts' number; `rows` are all changes folded, of which `omitted` are not listed.
     `rates` are the hosts that aborted most in between; `unrated` the hosts whose rate cannot be told, by reason.
     """
 
@@ -382,6 +382,7 @@ class Changes:
     notes: tuple[str, ...]
     compared: int
     counts: tuple[tuple[int, str], ...]
+    regressed: tuple[tuple[str, int], ...]
     rows: tuple[ChangeRow, ...]
     omitted: int
     rates: tuple[Rate, ...]

@@ -11,6 +11,9 @@ from ..compare.views import ChangeRow, Changes
 from ..model import Rate
 from .lines import counted, hosts_in_words, safe, wrapped
 
+MOST_SUBJECTS = 6
+"""How many scenarios and sysctls that regressed the first line names."""
+
 
 def changes_text(changes: Changes, *, width: int = 80, most: int = 200) -> str:
     """Returns the whole comparison as text, at most `most` rows of it, its sentences wrapped to `width`."""
@@ -25,13 +28,21 @@ def changes_lines(changes: Changes, width: int, most: int) -> list[str]:
         return wrapped([f"Not compared with {safe(changes.before)}: {safe(changes.refused)}."], width)
     if not changes.rows:
         return wrapped([f"Nothing changed {since} on {counted(changes.compared, 'host')}."], width)
-    counts = ", ".join(f"{n:,} {words}" for n, words in changes.counts)
-    lines = wrapped([f"Changed {since}: {counts}"], width)
+    counts = [f"{counted(n, 'host')} {words}" for n, words in changes.counts]
+    if changes.regressed:
+        counts[0] += f" ({_regressed(changes)})"
+    lines = wrapped([f"Changed {since}: {', '.join(counts)}"], width)
     for row in changes.rows[:most]:
         lines += wrapped([_row(row)], width, "  ")
     if rest := len(changes.rows[most:]) + changes.omitted:
         lines.append(f"  and {counted(rest, 'more change')}: see the report")
     return lines
+
+
+def _regressed(changes: Changes) -> str:
+    shown = [f"{safe(subject, 200)} on {n:,}" for subject, n in changes.regressed[:MOST_SUBJECTS]]
+    rest = len(changes.regressed) - len(shown)
+    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
 
 
 def _row(row: ChangeRow) -> str:

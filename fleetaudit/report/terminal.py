@@ -18,15 +18,16 @@ MOST_ROWS = 12
 """How many findings, causes and differing scenarios are shown each; the rest is counted."""
 
 
-def summary(comparison: Comparison, *, width: int = 80, problems_only: bool = False) -> str:
+def summary(comparison: Comparison, *, width: int = 80, problems_only: bool = False, changes: bool = True) -> str:
     """Returns the closing text of a run, its sentences wrapped to `width`; commands to type are left whole.
 
-    `problems_only` leaves out what asks nothing of anybody, so the text may be empty.
+    `problems_only` leaves out what asks nothing of anybody, so the text may be empty; `changes` may be left out by who
+    reports them.
     """
     blocks = [
         [] if problems_only else _verdict(comparison, width),
         _qualified(comparison, width),
-        _changes(comparison.changes, width, problems_only),
+        _changes(comparison.changes, width, problems_only) if changes else [],
         _findings(comparison.findings, width),
         [] if problems_only else _waived(comparison.findings, width),
         _causes(comparison.causes, comparison.coverage.not_audited, width),
