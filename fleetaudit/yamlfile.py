@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import errno
 import functools
 import operator
-import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +26,7 @@ import msgspec
 import yaml
 
 from .errors import InputError, NothingToDoError
+from .files import first_bytes
 
 MAX_FILE = 64 * 1024 * 1024
 """The most bytes that a file may have."""
@@ -142,25 +140,8 @@ def load(path: Path, *, tags: Mapping[str, Callable[[str], Any]] | None = None) 
 
 
 def contents(path: Path, most: int = MAX_FILE) -> bytes:
-    """Returns the bytes of a file, at most one more than `most`; raises OSError, also for a pipe or a device.
-
-    Opening a FIFO would wait for whoever writes to it, and opening a device may do something.
-    """
-    _refuse_special(path.stat())
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(fd, "rb") as file:
-        _refuse_special(os.fstat(fd))  # it may have become another file meanwhile
-        data: bytes | None = file.read(most + 1)
-    if data is None:  # /proc/kmsg calls itself a regular file, and has nothing to read until something happens
-        raise OSError(errno.EINVAL, "it is a special file of the kernel, and no file")
-    return data
-
-
-def _refuse_special(info: os.stat_result) -> None:
-    if stat.S_ISDIR(info.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(info.st_mode):
-        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, and no file")
+    """Returns the bytes of a file, at most one more than `most`; raises OSError, also for a pipe or a device."""
+    return first_bytes(path, most + 1)
 
 
 def decode_utf8(data: bytes, *, source: str) -> str:

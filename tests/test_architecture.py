@@ -40,6 +40,7 @@ ROOMS = (
     "inventory",
     "yamlfile",
     "folding",
+    "files",
     "published",
     "jobs",
     "model",

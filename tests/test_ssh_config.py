@@ -18,9 +18,9 @@ from fleetaudit.errors import TransportError
 from fleetaudit.model import SshTarget
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.dispatch import Transports
-from fleetaudit.transport.ssh.tokens import Tokens, Unknown
 from fleetaudit.transport.ssh.way import way
 from fleetaudit.transport.ssh_config import SshConfigs, speaks
+from fleetaudit.transport.tokens import Tokens, Unknown
 
 from .sshd import Server, Start, failure_of, generate, require
 from .timing import BUSY_S

@@ -141,6 +141,7 @@ def test_a_missing_key_file_is_told_before_anything_is_offered(start_sshd: Start
 def test_a_file_that_is_no_key_is_told_with_its_name(sshd: Server, tmp_path: Path, content: str) -> None:
     path = tmp_path / "no key"
     path.write_text(content)
+    path.chmod(0o600)
     e = failure(sshd.target(private_keys=(str(path),)))
     assert e.stage == "authenticate"
     assert f"the private key {path} cannot be used" in e.reason

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -63,11 +64,13 @@ def run_child(
     environment: Mapping[str, str] | None = None,
     log: LogPipe | None = None,
     heard: Callable[[bytes, bytes], None] | None = None,
+    memory: int = 0,
 ) -> Ended:
     """Runs a program that is told `talk`, and returns what it left; raises `OSError` where it cannot be started.
 
     `log` is closed here. `heard` is called with the first byte of stdout and all of the log so far, whenever more of
-    either came. `exit_status` is 128 and the signal's number where a signal ended the program, as a shell tells it.
+    either came. `memory` bounds the bytes of its data, unless it is 0. `exit_status` is 128 and the signal's number
+    where a signal ended the program, as a shell tells it.
     """
     with contextlib.ExitStack() as stack:
         if log:
@@ -82,6 +85,8 @@ def run_child(
             start_new_session=True,
             env=environment,
         )
+        if memory:
+            _bound_memory(process.pid, memory)
         talk.begin()
         streams = _Streams(process, talk, limits, log, heard)
         try:
@@ -96,6 +101,13 @@ def run_child(
         cut=streams.cut,
     )
     return Ended(output=output, in_time=in_time, log=bytes(streams.log))
+
+
+def _bound_memory(pid: int, most: int) -> None:
+    with contextlib.suppress(OSError, ValueError):  # it has ended, or may not be changed
+        _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
+        soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.prlimit(pid, resource.RLIMIT_DATA, (soft, hard))
 
 
 def end_wholly(process: subprocess.Popen[bytes], close: Callable[[], None]) -> None:

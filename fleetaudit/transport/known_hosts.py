@@ -1,6 +1,7 @@
 """Is the key that a host showed the one we know? known_hosts files, read once, into a dict of our own.
 
-Rules: no SSH library here; a key is its type and its raw blob. Files of the user are never written. Keys accepted under
+Rules: no SSH library here; a key is its type and its raw blob. Files of the user are never written; only regular files
+of a bounded size are read, each under the deadline of a host that uses it, and off the lock. Keys accepted under
 `accept-new` are appended to one file of our own, under a lock, so that many processes and a SIGKILL leave it valid.
 Hashed names cost one HMAC a line, so they are computed once a host. Format: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
 """
@@ -21,7 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import TransportError, repeat
+from ..files import refuse_special, whole_file
 from ..model import SshTarget
+from . import Deadline
+from .reading import reading
 from .words import named, shell
 
 USER_FILES = (
@@ -31,6 +35,8 @@ USER_FILES = (
     "/etc/ssh/ssh_known_hosts2",
 )
 """Where OpenSSH looks when no file is named."""
+
+_FILE_MAX = 64 * 1024 * 1024  # bytes of a file with keys of hosts
 
 # One known_hosts key type stands for these signature algorithms of a host key (RFC 8332), most preferred first.
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
@@ -137,11 +143,22 @@ class HostKeys:
     def __init__(self, accept_file: Path | None = None) -> None:
         self.accept_file = accept_file
         self._lock = threading.RLock()
-        self._files: dict[tuple[str, ...], KnownHosts] = {}
+        self._files: dict[str, KnownHosts] = {}
         self._accepted = KnownHosts()
         self._revoked: dict[str, frozenset[bytes]] = {}
         self._offset = 0
         self._lines = 0
+
+    def read(self, target: SshTarget, deadline: Deadline) -> None:
+        """Reads the files that say which keys of this host are trusted; raises `TransportError` (stage "host key").
+
+        A file is read once a run. A slow one costs at most the target's `connect_timeout_s`.
+        """
+        until = deadline.within(target.connect_timeout_s)
+        for path in self._paths(target):
+            self._known_hosts(path, until)
+        for path in _revoked_files(target):
+            self._revoked_keys(path, until)
 
     def algorithms(self, target: SshTarget) -> tuple[str, ...]:
         """Returns the host key algorithms to ask for first: those of the keys that are known for this host."""
@@ -213,11 +230,8 @@ class HostKeys:
 
     def _refuse_revoked(self, target: SshTarget, shown: str, blob: bytes) -> None:
         """Raises where ssh_config's RevokedHostKeys has the key, or cannot be read: as ssh, it then trusts none."""
-        for path in target.ssh_config.revoked_host_keys if target.ssh_config else ():
-            with self._lock, _usable(path):
-                if path not in self._revoked:
-                    self._revoked[path] = _revoked(path)
-            if blob in self._revoked[path]:
+        for path in _revoked_files(target):
+            if blob in self._revoked_keys(path, Deadline.after(target.connect_timeout_s)):
                 raise _refused(target, shown, path)
 
     # -- files -----------------------------------------------------------------------------------------------------
@@ -226,25 +240,37 @@ class HostKeys:
     def _paths(target: SshTarget) -> tuple[str, ...]:
         return target.known_hosts or USER_FILES
 
+    def _known_hosts(self, path: str, deadline: Deadline) -> KnownHosts:
+        if path not in self._files:
+            with _usable(path):
+                self._files[path] = reading.get(("known_hosts", path), lambda: _load(path), deadline)
+        return self._files[path]
+
+    def _revoked_keys(self, path: str, deadline: Deadline) -> frozenset[bytes]:
+        if path not in self._revoked:
+            with _usable(path):
+                self._revoked[path] = reading.get(("revoked", path), lambda: _revoked(path), deadline)
+        return self._revoked[path]
+
     def _entries(self, target: SshTarget, name: str | None = None) -> tuple[Entry, ...]:
         name = name or _name(target)
+        until = Deadline.after(target.connect_timeout_s)
+        files = [self._known_hosts(path, until) for path in self._paths(target)]
         with self._lock:
-            paths = self._paths(target)
-            if paths not in self._files:
-                self._files[paths] = _load(paths)
             if target.host_key_policy == "accept-new" and self.accept_file and not self._offset:
                 with _usable(self.accept_file):
                     self._read_accepted()
-            return self._files[paths].of(name) + self._accepted.of(name)
+            return tuple(entry for known in (*files, self._accepted) for entry in known.of(name))
 
     def _read_accepted(self) -> None:
         """Takes in what was appended to the file of ours since the last look. The caller holds the lock."""
         if self.accept_file is None or not self.accept_file.exists():
             return
+        refuse_special(self.accept_file.stat())
         with self.accept_file.open("rb") as f:
             f.seek(self._offset)
             # Up to the last whole line only: what follows may still be under way.
-            text, newline, _ = f.read().rpartition(b"\n")
+            text, newline, _ = f.read(_FILE_MAX).rpartition(b"\n")
         self._accepted.add(text.decode("utf-8", "replace"), source=str(self.accept_file), first_line=self._lines + 1)
         self._offset += len(text) + len(newline)
         self._lines += text.count(b"\n") + len(newline)
@@ -268,6 +294,17 @@ class HostKeys:
         return note
 
 
+def _load(path: str) -> KnownHosts:
+    known = KnownHosts()
+    with contextlib.suppress(FileNotFoundError):
+        known.add(whole_file(Path(path).expanduser(), _FILE_MAX).decode("utf-8", "replace"), source=path)
+    return known
+
+
+def _revoked_files(target: SshTarget) -> tuple[str, ...]:
+    return target.ssh_config.revoked_host_keys if target.ssh_config else ()
+
+
 def _alias(target: SshTarget) -> str:
     return target.ssh_config.host_key_alias if target.ssh_config else ""
 
@@ -284,7 +321,7 @@ def _refused(target: SshTarget, shown: str, where: str) -> TransportError:
 
 def _revoked(path: str) -> frozenset[bytes]:
     """Returns the keys in a file of public keys; raises where it is a list in OpenSSH's own binary form."""
-    data = Path(path).expanduser().read_bytes()
+    data = whole_file(Path(path).expanduser(), _FILE_MAX)
     if data.startswith(b"SSHKRL\n\0"):
         raise TransportError(
             "host key",
@@ -296,14 +333,6 @@ def _revoked(path: str) -> frozenset[bytes]:
     return frozenset(_decoded(word) for line in words for word in line if word.startswith("AAAA"))
 
 
-def _load(paths: Sequence[str]) -> KnownHosts:
-    known = KnownHosts()
-    for path in paths:
-        with _usable(path), contextlib.suppress(FileNotFoundError):
-            known.add(Path(path).expanduser().read_text("utf-8", "replace"), source=path)
-    return known
-
-
 @contextlib.contextmanager
 def _usable(path: str | Path) -> Iterator[None]:
     """Turns what the operating system has against a file into a reason."""
@@ -312,15 +341,16 @@ def _usable(path: str | Path) -> Iterator[None]:
     except OSError as e:
         reason = f"{path} cannot be used: {(e.strerror or str(e)).lower()}"
         raise TransportError(
-            "host key", reason, hint=shell(["ls", "-ld", str(path)]), kind="known_hosts not usable"
+            "host key", reason, hint=shell(["ls", "-ldL", str(path)]), kind="known_hosts not usable"
         ) from e
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Yields once a descriptor for appending to `path` while no other process has one."""
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     try:
+        refuse_special(os.fstat(fd))
         fcntl.flock(fd, fcntl.LOCK_EX)  # released by close, and by the kernel when the process dies
         yield fd
     finally:

@@ -18,10 +18,22 @@ from ..errors import FailureKind, TransportError, repeat
 from ..model import SshTarget, Stage
 from . import Deadline, Limits, Output, Passed, unnoticed
 from .child import Ended, LogPipe, run_child
+from .hops import Hop, hops
 from .known_hosts import USER_FILES, HostKeys, fingerprint, forgetting
 from .pacing import Pacing, Turn
-from .ssh_config import Answer, SshConfigs
-from .ssh_options import environment, known_hosts, named_files, pairs, quiet_options, shown, users_options, where
+from .ssh_config import SshConfigs
+from .ssh_files import check_files, check_ssh_config
+from .ssh_options import (
+    MEMORY_MAX,
+    environment,
+    known_hosts,
+    named_files,
+    pairs,
+    quiet_options,
+    shown,
+    users_options,
+    where,
+)
 from .talk import Talk
 from .words import clean, quoted, shell
 
@@ -100,9 +112,11 @@ def run_openssh(
     `connect_timeout_s` bounds, in whole seconds, the TCP connect and again the time until the keys are agreed on;
     `deadline` bounds all. Stages and reasons are those of the other SSH transport.
     """
-    answer = _answer(target, configs, deadline)
-    options = _options(target, answer, host_keys.accept_file)
-    turn = pacing.turn(*_first_hop(target, answer))
+    found = _hops(target, configs, deadline)
+    # Before a turn is taken: whoever waits for a file must not make other hosts wait.
+    check_files(target, found, deadline.within(target.connect_timeout_s))
+    options = _options(target, found, host_keys.accept_file)
+    turn = pacing.turn(*_first_hop(target, found))
     try:
         while True:
             if not turn.wait(deadline):
@@ -141,7 +155,9 @@ def _once(
     log = LogPipe()
     argv = [target.program, "-E", log.name, *_LOG_LEVEL, *options, *where(target.address), command]
     try:
-        ended = run_child(argv, talk, deadline, limits, environment=environment(), log=log, heard=heard)
+        ended = run_child(
+            argv, talk, deadline, limits, environment=environment(), log=log, heard=heard, memory=MEMORY_MAX
+        )
     except OSError as e:
         reason = f"the program {target.program} cannot be started: {(e.strerror or str(e)).lower()}"
         raise TransportError(
@@ -260,15 +276,15 @@ def _known(where: str) -> str:
 # ---- the command line ----------------------------------------------------------------------------------------------
 
 
-def _options(target: SshTarget, answer: Answer | None, accept_file: Path | None) -> list[str]:
+def _options(target: SshTarget, found: list[Hop], accept_file: Path | None) -> list[str]:
     """Returns every option, most important first: ours, then as Ansible orders the user's."""
-    ours = [*quiet_options(), *_host_key_options(target, answer, accept_file)]
+    ours = [*quiet_options(), *_host_key_options(target, found, accept_file)]
     # Of -S the last one counts, whatever ControlPath says.
     unshared = ("-S", "none") if target.become and target.become.password else ()
     return [*ours, *users_options(target), *unshared]
 
 
-def _host_key_options(target: SshTarget, answer: Answer | None, accept_file: Path | None) -> Iterator[str]:
+def _host_key_options(target: SshTarget, found: list[Hop], accept_file: Path | None) -> Iterator[str]:
     """Yields what says which host keys are trusted; nothing of the user's is ever written."""
     if target.host_key_policy == "off":
         yield from pairs("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null")
@@ -279,33 +295,37 @@ def _host_key_options(target: SshTarget, answer: Answer | None, accept_file: Pat
     if target.host_key_policy == "accept-new":
         # ssh appends to the first file; the user's own are only read.
         first = str(accept_file.resolve() if accept_file else "/dev/null")
-        yield from known_hosts([first, *(target.known_hosts or _users_files(answer))])
+        yield from known_hosts([first, *(target.known_hosts or _users_files(found))])
         if target.known_hosts:
             yield from pairs("GlobalKnownHostsFile=/dev/null")
     else:
         yield from named_files(target)
 
 
-def _users_files(answer: Answer | None) -> Sequence[str]:
+def _users_files(found: list[Hop]) -> Sequence[str]:
     """Returns the known_hosts files that ssh itself would read for this host."""
-    if answer is None:
+    if not found:
         return USER_FILES[:2]
-    return answer.paths("userknownhostsfile")
+    return found[0].answer.paths("userknownhostsfile")
 
 
-def _first_hop(target: SshTarget, answer: Answer | None) -> tuple[str, int]:
+def _first_hop(target: SshTarget, found: list[Hop]) -> tuple[str, int]:
     """Returns what the connection meets first and what must not be crowded: a jump host, or the host itself."""
-    if answer is None:
+    if not found:
         return target.address, target.port
-    if jumps := answer.one("proxyjump"):
-        return jumps.split(",")[0], 0
-    return answer.one("hostname") or target.address, int(answer.one("port") or target.port)
+    return found[-1].tokens.host, found[-1].tokens.port
 
 
-def _answer(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> Answer | None:
-    """Returns what ssh_config and the arguments say, None where that is nothing, or nothing that ssh understands."""
-    if target.arguments or target.late_arguments or configs.speak():
-        until = deadline.within(target.connect_timeout_s)
+def _hops(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> list[Hop]:
+    """Returns what ssh_config and the arguments say of the host and its jump hosts, as far as ssh understands it.
+
+    Nothing where they say nothing.
+    """
+    found: list[Hop] = []
+    until = deadline.within(target.connect_timeout_s)
+    if target.arguments or target.late_arguments or configs.speak(until):
+        words = users_options(target)
+        check_ssh_config(words, until)
         with contextlib.suppress(TransportError):  # which the ssh that connects tells as well
-            return configs.ask(target.program, users_options(target), target.address, until)
-    return None
+            found.extend(hops(configs, target.program, words, target.address, until))
+    return found

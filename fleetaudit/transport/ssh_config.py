@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TransportError
+from ..files import OddFileError, whole_file
 from . import Deadline, Limits
 from .child import run_child
-from .ssh_options import environment, pairs, shown, where
+from .reading import reading
+from .ssh_options import MEMORY_MAX, environment, pairs, shown, where
 from .talk import Monologue
 from .words import quoted, shell
 
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 SYSTEMS_FILE = "/etc/ssh/ssh_config"
 _LIMITS = Limits(stdout=1024 * 1024)
+_FILE_MAX = 16 * 1024 * 1024
 _DEPTH = 16  # of Includes: OpenSSH's own bound
 
 # What changes neither where, as whom, nor how safely one command is run.
@@ -81,12 +84,19 @@ class SshConfigs:
         self._kept: dict[tuple[str, ...], Answer] = {}
         self._noted = set[str]()
 
-    def speak(self) -> bool:
-        """Tells whether the files say anything that may matter; they are looked at once."""
-        with self._lock:
-            if self._speaks is None:
-                self._speaks = any(speaks(path) for path in self._files)
-            return self._speaks
+    def speak(self, deadline: Deadline) -> bool:
+        """Tells whether the files say anything that may matter; they are looked at once. Raises `TransportError`."""
+        if self._speaks is None:
+            try:
+                self._speaks = reading.get(("ssh_config", self._files), self._any_speaks, deadline)
+            except TimeoutError as e:
+                hint = shell(["ls", "-lL", *self._files])
+                reason = f"ssh_config cannot be read: {e.strerror}"
+                raise TransportError("connect", reason, hint=hint, kind="ssh_config not usable") from e
+        return self._speaks
+
+    def _any_speaks(self) -> bool:
+        return any(speaks(path) for path in self._files)
 
     def ask(self, program: str, words: Sequence[str], name: str, deadline: Deadline) -> Answer:
         """Returns what ssh makes of the options `words` and of ssh_config for the host `name`.
@@ -96,7 +106,7 @@ class SshConfigs:
         argv = [program, "-G", *pairs("BatchMode=yes"), *words, *where(name)]
         hint = shell(shown(word) for word in argv)
         try:
-            ended = run_child(argv, Monologue(b""), deadline, _LIMITS, environment=environment())
+            ended = run_child(argv, Monologue(b""), deadline, _LIMITS, environment=environment(), memory=MEMORY_MAX)
         except (OSError, ValueError) as e:
             why = "there is no ssh to read it" if isinstance(e, FileNotFoundError) else f"ssh cannot be started: {e}"
             reason = f"ssh_config or arguments for ssh say how hosts are reached, and {why}"
@@ -137,12 +147,17 @@ class SshConfigs:
 def speaks(path: str, depth: int = 0) -> bool:
     """Tells whether a file, or one that it includes, has a keyword that may matter; one that is missing says nothing.
 
-    A file that cannot be read or understood may say anything.
+    A file that cannot be read or understood may say anything. Raises `TransportError` for one that ssh itself would
+    read for ever.
     """
     try:
-        text = Path(path).read_text("utf-8", "replace")
+        text = whole_file(Path(path), _FILE_MAX).decode("utf-8", "replace")
     except FileNotFoundError:
         return False
+    except OddFileError as e:
+        hint = shell(["ls", "-lL", path])
+        reason = f"{path} cannot be read: {e.strerror}"
+        raise TransportError("connect", reason, hint=hint, kind="ssh_config not usable") from e
     except OSError:
         return True
     for line in text.split("\n"):

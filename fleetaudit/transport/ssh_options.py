@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..model import SshTarget
+
+MEMORY_MAX = 1024 * 1024 * 1024
+"""Bytes of memory that ssh, and each command that it starts, may ask for: a file without an end must not take all."""
 
 
 def quiet_options() -> list[str]:
@@ -63,6 +66,20 @@ def files_option(words: Iterable[str]) -> tuple[str, ...]:
         elif word == "-o":
             next(rest, "")
     return found
+
+
+def last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
+    """Returns the last host of a ProxyJump and the words to ask `ssh -G` with about it; the rest goes before it.
+
+    Each is written [user@]host[:port] or ssh://[user@]host[:port]. `files` are the words that name the ssh_config.
+    """
+    rest, _, last = jumps.rpartition(",")
+    user, at, place = last.removeprefix("ssh://").rstrip("/").rpartition("@")
+    found = re.fullmatch(r"\[(?P<numeric>[^]]*)\](?::(?P<p>\d+))?|(?P<name>[^:]*)(?::(?P<port>\d+))?", place)
+    name = (found["numeric"] or found["name"] or "") if found else place
+    port = (found["p"] or found["port"]) if found else None
+    words = [*files, *(("-l", user) if at else ()), *(("-p", port) if port else ()), *(("-J", rest) if rest else ())]
+    return name, words
 
 
 def where(name: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 Rules: only this package imports paramiko. No thread is started but one while a name is resolved, and neither a
 descriptor nor a process outlives the call. Every failure is a `TransportError` at the stage where it happened.
-Rooms: `way` (the hops, as ssh_config has them, with `tokens`), `reach` (one hop), `link` with `dial` (TCP), `proxy`
+Rooms: `way` (the hops, as ssh_config has them), `reach` (one hop), `link` with `dial` (TCP), `proxy`
 (ProxyCommand) and `tunnel` (through a jump host), `stream` (bytes), `session` (packets and keys), `identities` and
 `agent` (what to log in with), `login` (its messages), `password` (when it is told), `authenticate` (order and
 reasons), `channel` (the command).

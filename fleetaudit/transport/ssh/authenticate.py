@@ -9,19 +9,19 @@ from ...errors import FailureKind, TransportError, repeat
 from ...model import SshTarget
 from .. import Deadline
 from ..words import quoted, ssh_line
-from .identities import Identities, Unusable, identities
+from .identities import Identities, KeyFiles, Unusable, identities
 from .link import Broken
 from .login import Login
 from .password import Refused
 from .session import Session
 
 
-def authenticate(session: Session, target: SshTarget, user: str, deadline: Deadline) -> str:
+def authenticate(session: Session, target: SshTarget, user: str, files: KeyFiles, deadline: Deadline) -> str:
     """Returns with what the user was let in, in a few words; raises `TransportError` (stage "authenticate").
 
-    The session's host key was checked, as the target's `host_key_policy` says.
+    `files` are those of this target. The session's host key was checked, as its `host_key_policy` says.
     """
-    found = identities(target, deadline)
+    found = identities(target, files, deadline)
     if not found.usable and target.private_keys and not target.password:
         raise _no_key(found.unusable)
     withheld = _withheld(target)
@@ -35,10 +35,11 @@ def authenticate(session: Session, target: SshTarget, user: str, deadline: Deadl
             kind = "password not sent"
         elif target.password:
             reason, hint = str(e), ssh_line(target, user, "-v", prompts=True)
-            login.problems += [u.reason for u in found.unusable]
         else:
             reason, hint = _without_password(str(e), found, target, user)
             kind = "permission denied" if found.usable else "no usable key"
+        if not withheld and (target.password or found.usable):
+            login.problems += [u.reason for u in found.unusable]
         cause: Exception = e
     except Broken as e:
         reason, hint = _broken(e, login, target, user)

@@ -1,7 +1,8 @@
 """The keys that a user can log in with: from files, from the agent, each as something that signs.
 
-Rules: a key file is read once a process (an encrypted one costs a key derivation) and its passphrase is never asked
-for. Named keys are the only ones offered, as with IdentitiesOnly, unless ssh_config names them. Order is as in ssh(1),
+Rules: a key file is parsed once a process, and its passphrase is never asked for. Only regular files of a bounded size
+are read, each by hosts that use it and within their own limits. As in ssh(1), a private key that others may read is not
+used. Named keys are the only ones offered, as with IdentitiesOnly, unless ssh_config names them. Order is as in ssh(1),
 so that what works there works here with no more attempts.
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 import base64
 import functools
-import threading
+import io
+import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +20,17 @@ from pathlib import Path
 import paramiko
 from paramiko.ssh_exception import SSHException
 
+from ...files import whole_file, whole_file_and_status
 from ...model import SshConfig, SshTarget
 from .. import Deadline
+from ..reading import reading
+from ..ssh_files import DEFAULT_KEYS
 from ..words import clean, shell, ssh_line
 from .agent import Agent, AgentError, Reader, string
 
-DEFAULT_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk")
-"""The private keys that ssh(1) tries when none is named, in its order."""
-
 _AGENT_S = 5.0  # for listing keys; a signature may wait for a touch, and has the whole deadline
 _MAGIC = b"openssh-key-v1\0"
+_FILE_MAX = 1024 * 1024  # bytes of a file with a key or a certificate; OpenSSH's own bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,26 @@ class Identities:
     unusable: tuple[Unusable, ...]
 
 
-def identities(target: SshTarget, deadline: Deadline) -> Identities:
+@dataclass(frozen=True, slots=True)
+class KeyFiles:
+    """What the files of one target hold, by path: its private keys, in order, and its certificates."""
+
+    keys: dict[str, _KeyFile]
+    certificates: dict[str, bytes | Unusable]
+
+
+def read_key_files(target: SshTarget, deadline: Deadline) -> KeyFiles:
+    """Returns what the target's key files hold. A slow one costs at most the target's `connect_timeout_s`."""
+    until = deadline.within(target.connect_timeout_s)
+    certificates = target.ssh_config.certificates if target.ssh_config else ()
+    paths = target.private_keys or DEFAULT_KEYS
+    return KeyFiles(
+        {path: _key_file(path, until) for path in paths if path != "none"},
+        {path: _certificate(path, until) for path in certificates},
+    )
+
+
+def identities(target: SshTarget, files: KeyFiles, deadline: Deadline) -> Identities:
     """Returns the keys for one target: the named ones, else the agent's and the user's default ones."""
     config = target.ssh_config or SshConfig(identities_only=bool(target.private_keys))
     usable: dict[bytes, Identity] = {}
@@ -83,14 +106,14 @@ def identities(target: SshTarget, deadline: Deadline) -> Identities:
 
     named = target.private_keys
     of_files: dict[bytes, Identity] = {}
-    for path in (path for path in named or DEFAULT_KEYS if path != "none"):
-        for found in _of_file(path, held):
+    for path, file in files.keys.items():
+        for found in _of_file(path, file, held):
             if isinstance(found, Identity):
                 of_files.setdefault(found.blob, found)
             elif named or not found.reason.endswith(_ABSENT):
                 unusable.append(found)
-    for path in config.certificates:
-        certified = _certified(path, of_files, held)
+    for path, certificate in files.certificates.items():
+        certified = _certified(path, certificate, of_files, held)
         if isinstance(certified, Identity):
             usable.setdefault(certified.blob, certified)
         else:
@@ -107,18 +130,20 @@ def identities(target: SshTarget, deadline: Deadline) -> Identities:
 
 
 def _certified(
-    path: str, of_files: dict[bytes, Identity], held: Callable[[], dict[bytes, Identity]]
+    path: str,
+    blob: bytes | Unusable,
+    of_files: dict[bytes, Identity],
+    held: Callable[[], dict[bytes, Identity]],
 ) -> Identity | Unusable:
     """Returns what a CertificateFile makes of the key that it is about, or why it makes nothing."""
-    blob = _blob_of_line(_text(Path(path)))
-    look = shell(["ssh-keygen", "-L", "-f", path])
-    if not blob:
-        return Unusable(f"the certificate {path} cannot be read", look)
+    if isinstance(blob, Unusable):
+        return blob
     if agents := held().get(blob):
         return agents
     plain = _plain(blob)
     key = of_files.get(plain) or held().get(plain)
     if not key:
+        look = shell(["ssh-keygen", "-L", "-f", path])
         return Unusable(f"there is no private key for the certificate {path}", look)
     return Identity(path, blob, key.sign)
 
@@ -146,23 +171,52 @@ def _of_agent(agent: Agent, blob: bytes, comment: str) -> Identity:
 # ---- files ---------------------------------------------------------------------------------------------------------
 
 _ABSENT = "does not exist"
-_loading = threading.Lock()
 
 
-def _of_file(path: str, held: Callable[[], dict[bytes, Identity]]) -> Iterator[Identity | Unusable]:
+@dataclass(frozen=True, slots=True)
+class _KeyFile:
+    """What a private key's file and those beside it hold; `public` is looked for where `private` is unusable."""
+
+    private: paramiko.PKey | Unusable
+    certificate: bytes | None = None
+    public: bytes | None = None
+
+
+def _key_file(path: str, deadline: Deadline) -> _KeyFile:
+    def read() -> _KeyFile:
+        file = Path(path).expanduser()
+        private = _load(path, _changed(file))
+        certificate = _blob_of_line(_text_if_any(file.with_name(f"{file.name}-cert.pub")))
+        public = _public_blob(file) if isinstance(private, Unusable) else None
+        return _KeyFile(private, certificate, public)
+
+    try:
+        return reading.get(("key", path), read, deadline)
+    except OSError as e:
+        return _KeyFile(_unreadable(path, e))
+
+
+def _certificate(path: str, deadline: Deadline) -> bytes | Unusable:
+    try:
+        blob = reading.get(("certificate", path), lambda: _blob_of_line(_text(Path(path))), deadline)
+    except OSError as e:
+        return Unusable(f"the certificate {path} cannot be read: {_cause(e)}", shell(["ls", "-lL", path]))
+    look = shell(["ssh-keygen", "-L", "-f", path])
+    return blob or Unusable(f"the certificate {path} cannot be read: there is none in it", look)
+
+
+def _of_file(path: str, file: _KeyFile, held: Callable[[], dict[bytes, Identity]]) -> Iterator[Identity | Unusable]:
     """Yields what a file gives: its certificate first, then the key, or why there is none."""
-    certificate = _blob_of_line(_text(Path(path + "-cert.pub").expanduser()))
-    with _loading:  # once, also when a hundred threads want it at the same time
-        loaded = _load(path, _changed(path))
-    if isinstance(loaded, Unusable):
+    if isinstance(file.private, Unusable):
         # The agent may have what we cannot open: an encrypted key, one on hardware, or only the .pub is here.
-        blobs = (certificate, _public_blob(Path(path).expanduser()))
+        blobs = (file.certificate, file.public)
         kept = [held()[blob] for blob in blobs if blob and blob in held()]
-        yield from kept or (loaded,)
+        yield from kept or (file.private,)
         return
-    if certificate:
-        yield Identity(f"{path}-cert.pub", certificate, _signer(loaded))
-    yield Identity(path, loaded.asbytes(), _signer(loaded))
+    signer = _signer(file.private)
+    if file.certificate:
+        yield Identity(f"{path}-cert.pub", file.certificate, signer)
+    yield Identity(path, file.private.asbytes(), signer)
 
 
 def _signer(key: paramiko.PKey) -> Callable[[bytes, str, Deadline], bytes]:
@@ -172,24 +226,29 @@ def _signer(key: paramiko.PKey) -> Callable[[bytes, str, Deadline], bytes]:
     return sign
 
 
-def _changed(path: str) -> tuple[int, int]:
+def _changed(file: Path) -> tuple[int, int]:
     try:
-        stat = Path(path).expanduser().stat()
+        info = file.stat()
     except OSError:
         return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)
+    return (info.st_ctime_ns, info.st_size)
 
 
 @functools.lru_cache(maxsize=256)
 def _load(path: str, changed: tuple[int, int]) -> paramiko.PKey | Unusable:
     """Returns the private key in a file. `changed` keeps a replaced file from being taken for the old one."""
-    look = shell(["ls", "-l", path])
+    file = Path(path).expanduser()
     try:
-        return _parsed(Path(path).expanduser())
+        data, info = whole_file_and_status(file, _FILE_MAX)
+        if _too_open(info) and file.suffix != ".pub":
+            mode = stat.S_IMODE(info.st_mode)
+            reason = f"the private key {path} is not used, as ssh does not: permissions {mode:04o} are too open"
+            return Unusable(reason, shell(["chmod", "600", path]))
+        return _parsed(data.decode("ascii", "replace"), file)
     except FileNotFoundError:
-        return Unusable(f"the private key {path} {_ABSENT}", look)
+        return Unusable(f"the private key {path} {_ABSENT}", shell(["ls", "-l", path]))
     except OSError as e:
-        return Unusable(f"the private key {path} cannot be read: {(e.strerror or str(e)).lower()}", look)
+        return _unreadable(path, e)
     except paramiko.PasswordRequiredException:
         return Unusable(f"the private key {path} is encrypted and the agent does not have it", shell(["ssh-add", path]))
     except Exception as e:  # no two of the parsers beneath raise the same
@@ -198,19 +257,31 @@ def _load(path: str, changed: tuple[int, int]) -> paramiko.PKey | Unusable:
         )
 
 
-def _parsed(path: Path) -> paramiko.PKey:
-    text = path.read_text("ascii", "replace")
+def _too_open(info: os.stat_result) -> bool:
+    """Returns whether others may use a file of ours: OpenSSH's sshkey_perm_ok."""
+    return stat.S_ISREG(info.st_mode) and info.st_uid == os.getuid() and bool(info.st_mode & 0o077)
+
+
+def _unreadable(path: str, e: OSError) -> Unusable:
+    return Unusable(f"the private key {path} cannot be read: {_cause(e)}", shell(["ls", "-lL", path]))
+
+
+def _cause(e: OSError) -> str:
+    return (e.strerror or str(e)).lower()
+
+
+def _parsed(text: str, file: Path) -> paramiko.PKey:
     if _encrypted(text):
         raise paramiko.PasswordRequiredException
     reasons = list[str]()
     for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
         try:
-            return kind.from_private_key_file(str(path))
+            return kind.from_private_key(io.StringIO(text))
         except paramiko.PasswordRequiredException:
             raise
         except SSHException as e:
             reasons.append(str(e))
-    kind_of = Reader(_public_blob(path) or b"").string().decode("ascii", "replace")
+    kind_of = Reader(_public_blob(file) or b"").string().decode("ascii", "replace")
     raise SSHException(f"a key of the type {kind_of} needs the agent" if kind_of else reasons[-1])
 
 
@@ -234,10 +305,10 @@ def _encrypted(text: str) -> bool:
 def _public_blob(path: Path) -> bytes | None:
     """Returns the public half of a private key file without opening it: from FILE.pub, or from its own head."""
     if path.suffix == ".pub":
-        return _blob_of_line(_text(path))
-    if blob := _blob_of_line(_text(path.with_name(path.name + ".pub"))):
+        return _blob_of_line(_text_if_any(path))
+    if blob := _blob_of_line(_text_if_any(path.with_name(path.name + ".pub"))):
         return blob
-    reader = _openssh(_text(path))
+    reader = _openssh(_text_if_any(path))
     if not reader:
         return None
     for _ in range(3):  # cipher, key derivation, its options
@@ -246,8 +317,12 @@ def _public_blob(path: Path) -> bytes | None:
 
 
 def _text(path: Path) -> str:
+    return whole_file(path, _FILE_MAX).decode("ascii", "replace")
+
+
+def _text_if_any(path: Path) -> str:
     try:
-        return path.read_text("ascii", "replace")
+        return _text(path)
     except OSError:
         return ""
 

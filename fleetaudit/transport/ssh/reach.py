@@ -18,6 +18,7 @@ from ..known_hosts import HostKeys, fingerprint
 from ..pacing import Turn
 from ..words import quoted, ssh_line
 from .authenticate import authenticate
+from .identities import read_key_files
 from .link import Broken, BrokenKind, Link
 from .session import Session
 
@@ -40,6 +41,9 @@ def reach(
     passed: Passed,
 ) -> Session:
     """Returns a session that is logged in; raises `TransportError`."""
+    # Before a turn is taken: whoever waits for a file must not make other hosts wait.
+    keys.read(target, deadline)
+    files = read_key_files(target, deadline)
     stack.callback(turn.done)
     session = _greeted(stack, target, user, open_link, turn, deadline)
     key_type, blob = _agree_on_keys(session, target, user, keys)
@@ -48,7 +52,7 @@ def reach(
         log.info("%s", note)
     passed("host key", f"{key_type} {fingerprint(blob)}")
     session.stream.until = deadline
-    passed("authenticate", authenticate(session, target, user, deadline))
+    passed("authenticate", authenticate(session, target, user, files, deadline))
     turn.done()
     return session
 

@@ -1,17 +1,14 @@
 """The way to a host: its jump hosts, nearest first, then the host, each with what ssh_config says about it.
 
-Rules: OpenSSH reads ssh_config; here its answer becomes targets. Every hop is asked about as ssh asks about it for -J:
-with the same file, the user and port of the list, and the rest of the list before it. The command line alone loosens
-how host keys are checked, and a jump host's key must be known whatever it says of the hosts behind. A password is for
-the last of them alone.
+Rules: OpenSSH reads ssh_config; here its answer becomes targets. The command line alone loosens how host keys are
+checked, and a jump host's key must be known whatever it says of the hosts behind. A password is for the last of them
+alone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -19,12 +16,12 @@ import msgspec
 from ...errors import TransportError, repeat
 from ...model import HostKeyPolicy, Secret, SshConfig, SshTarget
 from .. import Deadline
+from ..hops import Hop, blamed_on, hops
 from ..ssh_config import HARMLESS, Answer, SshConfigs
-from ..ssh_options import files_option, named_files, shown, users_options
-from ..words import shell
-from .tokens import Tokens, Unknown
+from ..ssh_files import check_ssh_config
+from ..ssh_options import named_files, shown, users_options
+from ..tokens import Unknown
 
-MOST_HOPS = 8
 _OTHER_CLIENT = repeat("--transport", "openssh")
 _HONOURED = frozenset(
     """
@@ -42,35 +39,20 @@ def way(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> tuple[Ssh
 
     Where there is nothing to read (no arguments, and files that say nothing), that is the target as it stands.
     """
-    if not (target.arguments or target.late_arguments or configs.speak()):
-        return (target,)
     # A Match exec may wait for ever, and the rest of the time is for the host.
     until = deadline.within(target.connect_timeout_s)
+    if not (target.arguments or target.late_arguments or configs.speak(until)):
+        return (target,)
     words = [*named_files(target), *users_options(target)]
-    answer = configs.ask(target.program, words, target.address, until)
-    hops = [_hop(target, target.address, words, answer, configs, until)]
-    while jumps := answer.one("proxyjump"):
-        name, words = _last_of(jumps, files_option(words))
-        with _blamed_on(name):
-            if len(hops) > MOST_HOPS:
-                raise TransportError(
-                    "connect",
-                    f"the jump hosts lead in a circle, or are over {MOST_HOPS}",
-                    hint="",
-                    kind="ssh_config not usable",
-                )
-            answer = configs.ask_once(target.program, words, name, until)
-            hops.insert(0, _hop(_stranger(target, name), name, words, answer, configs, until))
-    return tuple(hops)
-
-
-@contextlib.contextmanager
-def _blamed_on(name: str) -> Iterator[None]:
-    """Says which jump host a failure is of."""
-    try:
-        yield
-    except TransportError as e:
-        raise e.said_of(f"jump host {name}", shell(["ssh", "-G", "--", name])) from e
+    check_ssh_config(words, until)
+    found: list[SshTarget] = []
+    for hop in hops(configs, target.program, words, target.address, until):
+        if not found:
+            found = [_completed(target, hop, configs, until)]
+            continue
+        with blamed_on(hop.name):
+            found.insert(0, _completed(_stranger(target, hop.name), hop, configs, until))
+    return tuple(found)
 
 
 def _stranger(target: SshTarget, name: str) -> SshTarget:
@@ -83,25 +65,10 @@ def _stranger(target: SshTarget, name: str) -> SshTarget:
     )
 
 
-def _last_of(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
-    """Returns the last host of a list and the words for it: [user@]host[:port] or ssh://…, the rest goes before it."""
-    rest, _, last = jumps.rpartition(",")
-    user, at, place = last.removeprefix("ssh://").rstrip("/").rpartition("@")
-    found = re.fullmatch(r"\[(?P<numeric>[^]]*)\](?::(?P<p>\d+))?|(?P<name>[^:]*)(?::(?P<port>\d+))?", place)
-    name = (found["numeric"] or found["name"] or "") if found else place
-    port = (found["p"] or found["port"]) if found else None
-    words = [*files, *(("-l", user) if at else ()), *(("-p", port) if port else ()), *(("-J", rest) if rest else ())]
-    return name, words
-
-
-def _hop(
-    asked: SshTarget, name: str, words: Sequence[str], answer: Answer, configs: SshConfigs, deadline: Deadline
-) -> SshTarget:
+def _completed(asked: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadline) -> SshTarget:
     """Returns the target that the answer makes of what was asked about; raises `TransportError`."""
     plain = configs.ask_once(asked.program, ("-F", "none"), "host", deadline)
-    host, port, user = answer.one("hostname") or name, int(answer.one("port") or 22), answer.one("user")
-    alias = answer.one("hostkeyalias")
-    tokens = Tokens(name=name, host=host, port=port, user=user, alias=alias, jumps=answer.one("proxyjump"))
+    answer, tokens = hop.answer, hop.tokens
     command = answer.one("proxycommand")
     if command and answer.one("proxyusefdpass") == "yes":
         raise TransportError(
@@ -119,10 +86,10 @@ def _hop(
     agent = next(iter(answer.all("identityagent")), "")
     try:
         config = SshConfig(
-            name=name,
-            words=tuple(map(shown, words)),
-            host_key_alias=alias,
-            revoked_host_keys=tuple(map(tokens.path, answer.paths("revokedhostkeys"))),
+            name=hop.name,
+            words=tuple(map(shown, hop.words)),
+            host_key_alias=tokens.alias,
+            revoked_host_keys=tuple(map(tokens.home, answer.paths("revokedhostkeys"))),
             proxy_command=Secret(tokens.command(command)) if command else None,
             identities_only=answer.one("identitiesonly") == "yes",
             certificates=tuple(map(tokens.path, answer.all("certificatefile"))),
@@ -143,9 +110,9 @@ def _hop(
     seconds = answer.one("connecttimeout")
     return msgspec.structs.replace(
         asked,
-        address=host,
-        port=port,
-        user=user or None,
+        address=tokens.host,
+        port=tokens.port,
+        user=tokens.user or None,
         private_keys=keys,
         known_hosts=answer.paths("userknownhostsfile", "globalknownhostsfile"),
         host_key_policy=_policy(asked.host_key_policy, answer),

@@ -1,7 +1,8 @@
 """The %-tokens, ~ and ${…} of ssh_config(5), where `ssh -G` prints them as they were written. No I/O of its own.
 
 Rules: exactly what TOKENS and ENVIRONMENT VARIABLES of ssh_config(5) say; what is not known there is an error, as it
-is to ssh.
+is to ssh. `ssh -G` expands HostName, ControlPath, IdentityAgent and UserKnownHostsFile itself, and leaves IdentityFile,
+CertificateFile, ProxyCommand and ProxyJump as they are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import pwd
 import re
 import socket
 from dataclasses import dataclass
+
+from .ssh_config import Answer
 
 
 class Unknown(ValueError):
@@ -29,13 +32,32 @@ class Tokens:
     alias: str = ""
     jumps: str = ""
 
+    @classmethod
+    def of(cls, name: str, answer: Answer) -> Tokens:
+        """Returns what the tokens stand for where `ssh -G name` printed this answer."""
+        return cls(
+            name=name,
+            host=answer.one("hostname") or name,
+            port=int(answer.one("port") or 22),
+            user=answer.one("user"),
+            alias=answer.one("hostkeyalias"),
+            jumps=answer.one("proxyjump"),
+        )
+
     def path(self, text: str) -> str:
         """Returns the path of a file: ~ and ~user, ${VARIABLE}, and all tokens."""
         return self._expanded(_tilde(text), r"%(.?)|\$\{([^}]*)\}", "CdhijklLnpru")
 
     def command(self, text: str) -> str:
-        """Returns a ProxyCommand, which knows only a few tokens; the rest is the shell's."""
-        return self._expanded(text, r"%(.?)", "hnpr")
+        """Returns a ProxyCommand or a ProxyJump, which know only a few tokens; the rest is the shell's.
+
+        ssh makes a ProxyCommand of a ProxyJump: the tokens of both are about the host behind.
+        """
+        return self._expanded(text, r"%(.?)", "hknpr")
+
+    def home(self, text: str) -> str:
+        """Returns the path of a file where nothing but ~ and ~user is expanded."""
+        return _tilde(text)
 
     def _expanded(self, text: str, pattern: str, known: str) -> str:
         """Returns the text in one pass: what a variable or a name holds is not looked at again."""

@@ -1,0 +1,94 @@
+"""Files whose paths come from users and inventories, read with a bound: a regular file and never a pipe or a device.
+
+Opening a FIFO would wait for whoever writes to it, and opening a device may do something; /dev/zero never ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+_CHUNK = 1024 * 1024
+_NULL = os.makedev(1, 3)  # /dev/null on Linux, whatever it is called
+
+
+class OddFileError(OSError):
+    """A pipe, a socket, a device, or a file of more bytes than are read."""
+
+
+def first_bytes(path: Path, most: int) -> bytes:
+    """Returns at most the first `most` bytes of a regular file; raises OSError, also for a pipe or a device."""
+    return _opened(path, most)[0]
+
+
+def whole_file(path: Path, most: int) -> bytes:
+    """Returns the bytes of a regular file, and b"" for /dev/null, which OpenSSH's users name to say "no file".
+
+    Raises OSError, also for a pipe, another device, or more than `most` bytes.
+    """
+    return whole_file_and_status(path, most)[0]
+
+
+def whole_file_and_status(path: Path, most: int) -> tuple[bytes, os.stat_result]:
+    """Returns what `whole_file` returns, and the status of the very file that was read."""
+    info = path.stat()
+    if is_null_device(info):
+        return b"", info
+    data, info = _opened(path, most + 1)
+    if len(data) > most:
+        raise _too_large(most)
+    return data, info
+
+
+def check_file(path: Path, most: int) -> None:
+    """Raises OSError where another program that reads a file would wait for it, or read more than `most` bytes.
+
+    A file system that does not answer makes this wait in its place.
+    """
+    info = path.stat()
+    if is_null_device(info) or stat.S_ISDIR(info.st_mode):
+        return  # which nobody can read
+    if info.st_size > most:
+        raise _too_large(most)
+    _opened(path, 1)
+
+
+def refuse_special(info: os.stat_result) -> None:
+    """Raises OSError where a status is that of anything but a regular file."""
+    if stat.S_ISDIR(info.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(info.st_mode):
+        raise OddFileError(errno.EINVAL, "it is a pipe, a socket or a device, and no file")
+
+
+def is_null_device(info: os.stat_result) -> bool:
+    """Returns whether a status is that of /dev/null."""
+    return stat.S_ISCHR(info.st_mode) and info.st_rdev == _NULL
+
+
+def _too_large(most: int) -> OddFileError:
+    return OddFileError(errno.EFBIG, f"it has more than {most} bytes")
+
+
+def _opened(path: Path, most: int) -> tuple[bytes, os.stat_result]:
+    refuse_special(path.stat())
+    # O_NONBLOCK: it may have become a FIFO meanwhile, and some files of /proc wait for news.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        info = os.fstat(fd)
+        refuse_special(info)
+        return _read(fd, most), info
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int, most: int) -> bytes:
+    data = bytearray()
+    try:
+        while len(data) < most and (part := os.read(fd, min(_CHUNK, most - len(data)))):
+            data += part
+    except BlockingIOError as e:  # /proc/kmsg calls itself a regular file, and has nothing until something happens
+        raise OddFileError(errno.EINVAL, "it is a special file of the kernel, and no file") from e
+    return bytes(data)

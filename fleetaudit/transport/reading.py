@@ -1,0 +1,79 @@
+"""Reads files that may never answer (a dead mount) in a thread of their own: off every lock, under a deadline.
+
+Rules: a read that hangs costs one thread, however many hosts want it, and costs each of them its own limit only. What
+was read is not kept here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from . import Deadline
+
+T = TypeVar("T")
+_LOOK_S = 0.25  # how often a wait looks at its deadline, which comes early where a run stops
+_LEAST_S = 0.1  # for a read that begins when its deadline is over: that is no fault of the file
+
+
+class Reading:
+    """The reads under way; safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[Hashable, Future[Any]] = {}
+
+    def get(self, key: Hashable, read: Callable[[], T], deadline: Deadline) -> T:
+        """Returns what `read` returns; callers with the same `key` at the same time share one call.
+
+        Raises what `read` raises, and `TimeoutError` where the deadline comes first.
+        """
+        with self._lock:
+            future = self._under_way.get(key)
+            if future is None:
+                future = self._under_way[key] = Future()
+                self._start(key, read, future)
+        _wait(future, _LEAST_S)
+        while not future.done():
+            if not deadline.remaining():
+                raise TimeoutError(errno.ETIMEDOUT, "it was not read in time (does its file system answer?)")
+            _wait(future, min(deadline.remaining(), _LOOK_S))
+        if error := future.exception():
+            raise error.with_traceback(None)  # several threads raise the same one
+        result: T = future.result()
+        return result
+
+    def _start(self, key: Hashable, read: Callable[[], T], future: Future[Any]) -> None:
+        thread = threading.Thread(target=self._run, args=(key, read, future), name=f"read {key}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as e:
+            del self._under_way[key]
+            raise OSError(errno.EAGAIN, f"no thread to read it: {e}") from e
+
+    def _run(self, key: Hashable, read: Callable[[], T], future: Future[Any]) -> None:
+        try:
+            result = read()
+        except BaseException as e:  # whoever waits for it raises it
+            self._end(key)
+            future.set_exception(e)
+        else:
+            self._end(key)
+            future.set_result(result)
+
+    def _end(self, key: Hashable) -> None:
+        with self._lock:
+            del self._under_way[key]
+
+
+def _wait(future: Future[Any], seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        future.exception(seconds)
+
+
+reading = Reading()
+"""The reads of this process."""

@@ -1,0 +1,92 @@
+"""The files that the system's ssh would open for a host: looked at before it starts, for it would read them for ever.
+
+Rules: what is missing or may not be read is ssh's to judge. A pipe, a device, a file without a bound, or one that does
+not answer in time costs the host that names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from ..errors import FailureKind, TransportError
+from ..files import OddFileError, check_file
+from ..model import SshTarget, Stage
+from . import Deadline
+from .hops import Hop, blamed_on
+from .known_hosts import USER_FILES
+from .reading import reading
+from .tokens import Unknown
+from .words import shell
+
+DEFAULT_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk")
+"""The private keys that ssh(1) tries when none is named, in its order."""
+
+_KINDS: dict[Stage, FailureKind] = {
+    "authenticate": "no usable key",
+    "host key": "known_hosts not usable",
+    "connect": "ssh_config not usable",
+}
+_FILE_MAX = 64 * 1024 * 1024
+_BESIDE_A_KEY = ("", ".pub", "-cert", "-cert.pub")
+
+
+def check_ssh_config(words: Iterable[str], deadline: Deadline) -> None:
+    """Raises `TransportError` where the file that -F names would be read for ever."""
+    given = iter(words)
+    for word in given:
+        if word == "-F" and (path := next(given, "none")) != "none":
+            _check("connect", "the ssh_config", path, deadline)
+
+
+def check_files(target: SshTarget, hops: list[Hop], deadline: Deadline) -> None:
+    """Raises `TransportError` where ssh would read a file of the host, or of one of its jump hosts, for ever.
+
+    `hops` are the host and its jump hosts, none where ssh_config says nothing.
+    """
+    if not hops:
+        keys = target.private_keys or DEFAULT_KEYS
+        _check_all(keys, (), target.known_hosts or USER_FILES, deadline)
+    for number, hop in enumerate(hops):
+        with blamed_on(hop.name) if number else contextlib.nullcontext():
+            known = hop.answer.paths("userknownhostsfile", "globalknownhostsfile")
+            if number == 0:
+                known = target.known_hosts or known
+            keys, certificates = _expanded(hop, "identityfile"), _expanded(hop, "certificatefile")
+            _check_all(keys, certificates, (*known, *hop.answer.paths("revokedhostkeys")), deadline)
+
+
+def _expanded(hop: Hop, keyword: str) -> tuple[str, ...]:
+    found = []
+    for path in hop.answer.all(keyword):
+        with contextlib.suppress(Unknown):  # ssh says so itself
+            found.append(hop.tokens.path(path))
+    return tuple(found)
+
+
+def _check_all(keys: Iterable[str], certificates: Iterable[str], hosts: Iterable[str], deadline: Deadline) -> None:
+    for path, what in _of_authentication(keys, certificates):
+        _check("authenticate", what, path, deadline)
+    for path in hosts:
+        _check("host key", "the file of host keys", path, deadline)
+
+
+def _of_authentication(keys: Iterable[str], certificates: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for key in keys:
+        yield from ((key + end, "the private key" if not end else "the file") for end in _BESIDE_A_KEY)
+    yield from ((path, "the certificate") for path in certificates)
+
+
+def _check(stage: Stage, what: str, path: str, deadline: Deadline) -> None:
+    file = Path(path)
+    with contextlib.suppress(RuntimeError):  # no such user
+        file = file.expanduser()
+    try:
+        reading.get(("check", str(file)), partial(check_file, file, _FILE_MAX), deadline)
+    except (OddFileError, TimeoutError) as e:
+        reason = f"{what} {path} cannot be read: {e.strerror}"
+        raise TransportError(stage, reason, hint=shell(["ls", "-lL", path]), kind=_KINDS[stage]) from e
+    except OSError:
+        return
