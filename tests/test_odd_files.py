@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,8 @@ from fleetaudit.transport.reading import Reading
 from fleetaudit.transport.ssh_config import SshConfigs
 
 from .sshd import Server, failure_of, generate, require
+
+pytestmark = pytest.mark.ssh
 
 GOOD = 12
 CLIENTS = ("paramiko", "openssh")
@@ -143,7 +146,7 @@ def test_a_file_of_more_bytes_than_are_read_is_told(sshd: Server, tmp_path: Path
         ({"known_hosts": (str(large),)}, "host key"),
     ):
         target = sshd.target(**{"client": client, "arguments": ("-F", "none"), **fields})
-        e = failure_of(lambda t=target: Transports().run(t, "true", b"", Deadline.after(60), Limits()))
+        e = failure_of(partial(Transports().run, target, "true", b"", Deadline.after(60), Limits()))
         assert (e.stage, "bytes" in e.reason, str(large) in e.reason) == (stage, True, True)
 
 
