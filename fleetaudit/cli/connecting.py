@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..inventory.connection import ConnectionOptions
     from ..inventory.settings import Settings
     from ..model import BecomeMethod, HostKeyPolicy, Plan, Secret, SshClient, Target
+    from .planning import Loaded
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -104,6 +105,14 @@ PAIRS = (("ask_pass", "connection_password_file"), ("ask_become_pass", "become_p
 """What asks for a password, and what names the file with the same one."""
 
 
+_OVERRULED = {
+    "password": ("ask_pass", "connection_password_file"),
+    "become_password": ("ask_become_pass", "become_password_file"),
+    "client": ("transport",),
+}
+"""Options of a connection that have other names on the command line."""
+
+
 def connection_options(verb: Verb) -> Verb:
     """Gives a verb every option of this file, in this order."""
     for option in reversed(_OPTIONS):
@@ -177,13 +186,15 @@ class Connecting:
             if getattr(self, asks):
                 raise UsageError(f"{because} never asks for a password:  --{file.replace('_', '-')} FILE")
 
-    def tell_unused(self, plan: Plan, tell: Callable[[str], None]) -> None:
-        """Tells of the typed options about passwords and becoming that no host of the plan has a use for.
+    def tell_unused(self, plan: Plan, loaded: Loaded, options: ConnectionOptions, tell: Callable[[str], None]) -> None:
+        """Tells of the typed options about passwords and becoming that no host of the plan has a use for, and of those
+        that variables of the inventory overrule.
 
         Raises `UsageError` where a password to log in with is given, and no host takes one.
         """
         from ..model import NotAudited, NotSelected
 
+        _tell_of_overruled(plan, loaded, options, tell)
         selected = [host.target for host in plan.hosts if not isinstance(host.target, NotSelected)]
         known = [target for target in selected if not isinstance(target, NotAudited)]
         if known:
@@ -273,6 +284,21 @@ def _typed(*names: str) -> list[str]:
     context = click.get_current_context()
     opts = {parameter.name: parameter.opts[0] for parameter in context.command.params}
     return [opts[name] for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+
+
+def _tell_of_overruled(plan: Plan, loaded: Loaded, options: ConnectionOptions, tell: Callable[[str], None]) -> None:
+    from ..inventory.overruled import overruled
+    from ..model import NoTarget
+
+    targets = {host.name: host.target for host in plan.hosts if not isinstance(host.target, NoTarget)}
+    for one in overruled(loaded.inventory, targets, replace(options, vault=loaded.vault)):
+        if typed := _typed(*_OVERRULED.get(one.option, (one.option,))):
+            first, *more = one.origins
+            where = f"{first} and {len(more)} more" if more else first
+            count = f"{one.hosts} of {len(targets)} hosts" if len(targets) > 1 else "the host"
+            tell(
+                f"fleetaudit: note: {', '.join(typed)}: not used for {count}: {one.variable} ({where}) takes precedence"
+            )
 
 
 def _tell_of_logging_in(targets: Sequence[Target], tell: Callable[[str], None], *, all_known: bool) -> None:

@@ -96,8 +96,9 @@ class _Doctor:
         connecting = self.connecting
         loaded = inventory_of(self.typed.sources, connecting.vault_password_file, connecting.extra(), tell=screen.tell)
         self.connecting = connecting.with_forks_of(loaded.settings)
-        plan = plan_of(loaded, (), connecting.limit, connecting.options(), tell=screen.tell)
-        connecting.tell_unused(plan, screen.tell)
+        options = connecting.options()
+        plan = plan_of(loaded, (), connecting.limit, options, tell=screen.tell)
+        connecting.tell_unused(plan, loaded, options, screen.tell)
         return without_experiment(plan)
 
     def _visit(self, plan: Plan) -> tuple[Outcome, dict[str, Visit]]:

@@ -100,11 +100,8 @@ def plan_of(
         )
     selected = _selected(inventory, limit)
     chosen = set(selected)
-    hosts = [host for host in inventory.hosts if host.name in chosen]
-    targets = {host.name: target_of(host, options, inventory) for host in hosts}
-    for note in check_connecting(hosts, targets, options, inventory):
-        tell(f"fleetaudit: note: {note}")
-    return make_plan(
+    targets = {host.name: target_of(host, options, inventory) for host in inventory.hosts if host.name in chosen}
+    plan = make_plan(
         inventory,
         playbooks_of(playbooks),
         targets=targets,
@@ -113,6 +110,9 @@ def plan_of(
         tags=tags,
         skip_tags=skip_tags,
     )
+    for note in check_connecting(inventory, {host.name: host.target for host in plan.hosts}, options):
+        tell(f"fleetaudit: note: {note}")
+    return plan
 
 
 def plan_by_hand(inventory: Inventory, playbooks: Sequence[str], limit: str | None) -> Plan:

@@ -167,11 +167,12 @@ class _Run:
             self.sources, self.connecting.vault_password_file, self.connecting.extra(), tell=self._note
         )
         self.connecting = self.connecting.with_forks_of(loaded.settings)
+        options = self.connecting.options(ask=not self.options.check)
         plan = plan_of(
             loaded,
             self.options.playbooks,
             self.connecting.limit,
-            self.connecting.options(ask=not self.options.check),
+            options,
             self.tags,
             self.skip_tags,
             connects=not self.options.check,
@@ -179,7 +180,7 @@ class _Run:
         )
         if self.options.cron:
             words.nobody_answers()  # not before: whatever wraps the job may pipe it a password
-        self.connecting.tell_unused(plan, self._note)
+        self.connecting.tell_unused(plan, loaded, options, self._note)
         plan = self._part(plan)
         if self.options.check:
             screen.out(plan_text(plan))

@@ -28,6 +28,7 @@ a host that is silently missing, or reached in another way than Ansible would, i
     variables.py     a host's variables, rendered, decrypted and typed
     connection.py    a host's variables become its target
     become.py        as whom the probe runs there
+    overruled.py     which options of the command line a host's variables overrule
     ssh_arguments.py which arguments for OpenSSH may be let be, and which only it can follow
     printing.py      an inventory as `ansible-inventory` prints it
 """

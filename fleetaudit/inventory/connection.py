@@ -68,10 +68,10 @@ _PREFIXES = ("ansible.builtin.", "ansible.legacy.")
 # Of each line the last that is set wins: Ansible's order.
 _ADDRESS = ("ansible_host", "ansible_ssh_host")
 _PORT = ("ansible_port", "ansible_ssh_port")
-_USER = ("ansible_user", "ansible_ssh_user")
-_KEY = ("ansible_private_key_file", "ansible_ssh_private_key_file")
-_TIMEOUT = ("ansible_timeout", "ansible_ssh_timeout")
-_PASSWORD = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
+USER = ("ansible_user", "ansible_ssh_user")
+KEY = ("ansible_private_key_file", "ansible_ssh_private_key_file")
+TIMEOUT = ("ansible_timeout", "ansible_ssh_timeout")
+PASSWORD = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
 _NO_ARGUMENTS = "paramiko cannot; write ansible_connection: ssh, or openssh for the system's own ssh"
 _UNFIT = "leave out what makes ssh do something else than run a command"
 _NO_PROXY = "write it for ssh: ansible_ssh_common_args: -J HOST, or -o with a ProxyCommand"
@@ -146,20 +146,20 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
                     f"{name} in {variables.origin(name)} is not honoured", f"write ansible_{name[17:]} instead"
                 )
     settings = options.settings
-    key = variables.text(_KEY) or options.private_key or settings.private_key_file
+    key = variables.text(KEY) or options.private_key or settings.private_key_file
     timeout_s = options.timeout_s or settings.timeout or DEFAULT_TIMEOUT_S
     port = variables.number(_PORT, range(1, 65_536), "a port, 1 to 65535") or settings.remote_port
-    user = variables.text(_USER) or options.user or settings.remote_user
+    user = variables.text(USER) or options.user or settings.remote_user
     target = SshTarget(
         address=variables.text(_ADDRESS) or variables.host.name,
         port=port or 22,
         port_named=port is not None,
         user=user,
-        private_keys=(_home(key),) if key else (),
-        known_hosts=tuple(map(_home, options.known_hosts)),
+        private_keys=(home(key),) if key else (),
+        known_hosts=tuple(map(home, options.known_hosts)),
         host_key_policy=options.host_key_policy,
-        connect_timeout_s=float(variables.number(_TIMEOUT, range(1, 86_401), "a number of seconds") or timeout_s),
-        password=variables.password(_PASSWORD),
+        connect_timeout_s=float(variables.number(TIMEOUT, range(1, 86_401), "a number of seconds") or timeout_s),
+        password=variables.password(PASSWORD),
         become=become_of(variables, options, user),
     )
     arguments = [_Arguments(variables, settings, name) for name in _ARGUMENTS]
@@ -176,7 +176,7 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
             target, arguments=early, late_arguments=tuple(word for words in late for word in words)
         )
     if client == "paramiko":
-        return msgspec.structs.replace(target, password=variables.password(_PASSWORD, options.password))
+        return msgspec.structs.replace(target, password=variables.password(PASSWORD, options.password))
     program = variables.text(("ansible_ssh_executable",)) if connection == "openssh" else None
     return msgspec.structs.replace(target, client="openssh", program=program or "ssh")
 
@@ -217,14 +217,15 @@ def _kernel(variables: Variables) -> KernelTarget:
         if not isinstance(key, str) or isinstance(value, bool) or not isinstance(value, str | int):
             raise variables.error("kernel_sysctls", "has a value that is neither text nor a number", "quote it")
     return KernelTarget(
-        image=str(variables.folder("kernel_image") / _home(image)),
+        image=str(variables.folder("kernel_image") / home(image)),
         memory_mib=variables.number(("kernel_memory",), _MEMORY_MIB, "a number of MiB, 64 to 65536") or 256,
         append=variables.text(("kernel_append",)) or "",
         sysctls={key: str(value) for key, value in sysctls.items()},
     )
 
 
-def _home(path: str) -> str:
+def home(path: str) -> str:
+    """Returns a path with the home folder in the place of `~`."""
     try:
         return str(Path(path).expanduser())
     except RuntimeError:  # no such user: the file will be missing under the name that was written

@@ -6,9 +6,9 @@ not touch this machine, and one for sudo no host where nobody becomes another us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from ..model import Host, Inventory, LocalTarget, NotAudited, SshTarget, Target
+from ..model import Inventory, LocalTarget, SshTarget
 from .become import are_asked_anyway, wants_become
 from .connection import ConnectionOptions
 from .templates import Renderer
@@ -19,20 +19,18 @@ Reached = SshTarget | LocalTarget
 _Touches = Callable[[Unfollowed, Variables, Reached, ConnectionOptions], bool]
 
 
-def check_connecting(
-    hosts: Iterable[Host], targets: Mapping[str, Target | NotAudited], options: ConnectionOptions, inventory: Inventory
-) -> Iterator[str]:
+def check_connecting(inventory: Inventory, targets: Mapping[str, object], options: ConnectionOptions) -> Iterator[str]:
     """Yields a note for each setting that changes nothing for these hosts; raises `InputError` for one that would.
 
-    `targets` says how each host is reached, by name.
+    `targets` says by name how each host is reached; those that are not reached at all do not count.
     """
     unfollowed = [setting for setting in options.settings.unfollowed if setting.name in _TOUCHES]
     if not unfollowed:
         return
     reached = [
         (Variables(host, Renderer(host, options.vault, inventory)), target)
-        for host in hosts
-        if isinstance(target := targets[host.name], Reached)
+        for host in inventory.hosts
+        if isinstance(target := targets.get(host.name), Reached)
     ]
     for setting in unfollowed:
         touched = [of.host.name for of, target in reached if _touched(setting, of, target, options)]

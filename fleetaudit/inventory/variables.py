@@ -69,7 +69,7 @@ class Variables:
 
     def text(self, names: tuple[str, ...]) -> str | None:
         """Returns the text of the last of `names` that is set. A number is text, as in Ansible; nothing else is."""
-        name = self._last(names)
+        name = self.last(names)
         value = self.get(name)
         if value is None or value == "":
             return None
@@ -83,11 +83,11 @@ class Variables:
         """Returns the password that one of `names` gives; an empty one says that `otherwise` is not for this host."""
         if text := self.text(names):
             return Secret(text)
-        return otherwise if self.host.variables.get(self._last(names)) is None else None
+        return otherwise if self.host.variables.get(self.last(names)) is None else None
 
     def number(self, names: tuple[str, ...], allowed: range, wanted: str) -> int | None:
         """Returns the number of the last of `names` that is set, also where it is written as text."""
-        name = self._last(names)
+        name = self.last(names)
         value = self.get(name)
         if value is None or value == "":
             return None
@@ -104,5 +104,6 @@ class Variables:
             return word in TRUE
         raise self.error(name, "is neither yes nor no", "write true or false")
 
-    def _last(self, names: tuple[str, ...]) -> str:
+    def last(self, names: tuple[str, ...]) -> str:
+        """Returns the one of several spellings that counts: the last that is set, else the first."""
         return next((n for n in reversed(names) if self.host.variables.get(n) is not None), names[0])
