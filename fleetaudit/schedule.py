@@ -13,11 +13,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is run: `command` and its arguments, in `folder`. `hour` and `minute` are when, in local time."""
+    """What is run: `command` and its arguments, in `folder`. `hour` and `minute` are when, in local time.
+
+    The default is a time that every day has in every time zone: clocks are put forward between 22:00 and 04:00.
+    """
 
     command: tuple[str, ...]
     folder: str
-    hour: int = 2
+    hour: int = 4
     minute: int = 17
 
 

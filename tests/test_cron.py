@@ -281,7 +281,7 @@ ODD = Job(
 
 def test_a_crontab_line_survives_cron_and_the_shell() -> None:
     line = crontab_line(ODD)
-    assert line.startswith("17 2 * * * cd '/srv/50\\% off' && ")
+    assert line.startswith("17 4 * * * cd '/srv/50\\% off' && ")
     # As crontab(5) has it: \% becomes %, and an unescaped % would end the command.
     command = line.split(" ", 5)[5].replace("\\%", "%").rstrip("\n")
     assert "%" not in line.replace("\\%", "")
@@ -336,6 +336,8 @@ cp "$1" /var/spool/cron/crontabs/root && chmod 600 /var/spool/cron/crontabs/root
 
 def test_every_option_of_a_schedule_is_one_of_the_run_that_it_prints(tmp_path: Path) -> None:
     place = Place(tmp_path)
+    place.write("hosts.yml", "all: {hosts: {web1: {}}}\n")
+    place.write("w.yml", "[]\n")
     said = ["--become", "--become-password-file", "sudo pw", "--format", "html,junit", "--waivers", "w.yml"]
     said += ["--baseline", "none", "--limit", "web*", "--keep", "30d", "--fail-on", "drift", "--playbook", "quick.yml"]
     done = place.run("schedule", *said, "hosts.yml")
@@ -362,7 +364,7 @@ def test_a_real_cron_runs_the_line(tmp_path: Path) -> None:
     place.write("all of us.yml", "all: {hosts: {here: {ansible_connection: local}}}\n")
     done = place.run("schedule", "all of us.yml", "-p", "quick.yml")
     assert done.returncode == 0, done.stderr
-    line = done.stdout.replace("17 2 * * *", "* * * * *")
+    line = done.stdout.replace("17 4 * * *", "* * * * *")
     table = place.write("table", f'MAILTO=""\n{line}')
     daemon = subprocess.Popen(
         ["unshare", "-m", "sh", "-c", CRON_ALONE, "sh", table, cron],

@@ -1,21 +1,28 @@
-"""`fleetaudit schedule`: prints a crontab line, or a systemd service and its timer, that audits every night."""
+"""`fleetaudit schedule`: a crontab line, or a systemd service and its timer, that audits every night.
+
+Rules: nothing is installed. What would fail in the first night fails now: inventories, playbooks and waivers are read.
+"""
 
 from __future__ import annotations
 
 import getpass
 import os
 import re
+import shlex
 import shutil
 import sys
+import time
+from datetime import date, timedelta
 from pathlib import Path
 
 import click
 
-from ..errors import UsageError
-from . import news, screen, words
+from ..errors import NothingToDoError, UsageError
+from . import clock, news, screen, words
 
 _OF_THIS_PROCESS = re.compile(r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)|proc(?:/.*)?)", re.DOTALL)
 """Names that mean something else, or nothing, to another process."""
+_UNITS = Path("/etc/systemd/system")
 
 
 @click.command(short_help="Print a crontab line, or systemd units.")
@@ -28,7 +35,7 @@ _OF_THIS_PROCESS = re.compile(r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)
 )
 @click.option("--connection-password-file", metavar="FILE", help="As in run; as above.")
 @click.option("--vault-password-file", metavar="FILE", help="As in run; as above.")
-@click.option("-o", "--output-dir", metavar="DIR", help="As in run; for --systemd the default is /var/lib/fleetaudit.")
+@click.option("--output-dir", metavar="DIR", help="As in run; for --systemd the default is /var/lib/fleetaudit.")
 @click.option("--format", "formats", metavar="LIST", help="As in run.")
 @click.option("--waivers", metavar="FILE", help="As in run.")
 @click.option("--baseline", metavar="last|RUN|FILE|none", help="As in run.")
@@ -36,21 +43,34 @@ _OF_THIS_PROCESS = re.compile(r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)
 @click.option("--fail-on", metavar="LIST", help="As in run.")
 @click.option("--notify", metavar="COMMAND", help="As in run.")
 @click.option("--report-url", metavar="BASE", help="As in run.")
-@click.option("--at", metavar="HH:MM", default="02:17", show_default=True, help="When, every day, in local time.")
+@click.option("--at", metavar="HH:MM", default="04:17", show_default=True, help="When, every day, in local time.")
 @click.option("--cron", "as_cron", is_flag=True, help="A crontab line (the default).")
 @click.option("--systemd", "as_systemd", is_flag=True, help="A service and a timer.")
+@click.option(
+    "-o",
+    "units",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Write the service and the timer of --systemd into this folder.",
+)
 def schedule(
     inventories: tuple[str, ...],
     at: str,
     as_cron: bool,
     as_systemd: bool,
+    units: Path | None,
     **options: str | bool | tuple[str, ...] | None,
 ) -> None:
-    """Prints what runs `fleetaudit run --cron` every night; it installs nothing."""
+    """Prints what runs `fleetaudit run --cron` every night; it installs nothing.
+
+    INVENTORY, playbooks and waivers are read first, as the run will read them.
+    """
     from .. import schedule as text
 
     if as_cron and as_systemd:
         raise UsageError("schedule: --cron or --systemd, not both")
+    if units and not as_systemd:
+        raise UsageError("schedule: -o takes the files of --systemd; --output-dir says where the job writes")
     hour, minute = _time(at)
     # What makes no sense is said now, and not in the first night.
     keep, fail_on, formats, notify = (str(options[name] or "") for name in ("keep", "fail_on", "formats", "notify"))
@@ -67,26 +87,86 @@ def schedule(
         if named := options[name]:
             _refuse_gone_by_then(str(named), "--" + name.replace("_", "-"))
     sources = words.sources(inventories)
+    _read(sources, options)
+    dashes = ("--",) if any(source.startswith("-") for source in sources) else ()
     try:
         job = text.Job(
-            command=(*_program(), "run", "--cron", *_words(options), *sources),
+            command=(*_program(), "run", "--cron", *_words(options), *dashes, *sources),
             folder=str(Path.cwd()),
             hour=hour,
             minute=minute,
         )
-        if as_systemd:
-            user = getpass.getuser()
-            screen.out(f"{text.service(job, user=user)}\n# ---- fleetaudit.timer\n{text.timer(job)}")
-        else:
-            screen.out(text.crontab_line(job))
+        user = getpass.getuser()
+        service, timer = text.service(job, user=user), text.timer(job)
+        line = text.crontab_line(job)
     except ValueError as e:
         raise UsageError(f"schedule: {e}") from e
+    _tell_of_a_missing_hour(hour, minute)
+    if not as_systemd:
+        screen.out(line)
+    elif units is None:
+        screen.out(f"{service}\n# ---- fleetaudit.timer\n{timer}")
+    else:
+        _write(units, service, timer)
+
+
+def _read(sources: tuple[str, ...], options: dict[str, str | bool | tuple[str, ...] | None]) -> None:
+    """Reads what the job will read; raises as the job would."""
+    from ..inventory.patterns import select
+    from .baseline import accepted_in
+    from .planning import inventory_of, playbooks_of
+
+    playbooks = options["playbooks"]
+    playbooks_of(playbooks if isinstance(playbooks, tuple) else ())
+    vault, limit, waivers = (options[name] for name in ("vault_password_file", "limit", "waivers"))
+    if vault and not Path(str(vault)).expanduser().exists():  # that was told already
+        return
+    inventory = inventory_of(sources, str(vault) if vault else None, tell=screen.tell).inventory
+    accepted_in(str(waivers) if waivers else None, inventory)
+    if limit is not None:
+        select(inventory, str(limit))
+
+
+def _write(folder: Path, service: str, timer: str) -> None:
+    """Writes the units, and tells how they are put to work."""
+    from .. import archive
+
+    if not folder.is_dir():
+        raise NothingToDoError(f"-o {folder}: no such folder")
+    files = [folder / "fleetaudit.service", folder / "fleetaudit.timer"]
+    for path, content in zip(files, (service, timer), strict=True):
+        archive.write_whole(path, content.encode(), mode=0o644)
+    names = " ".join(shlex.quote(str(path)) for path in files)
+    screen.tell(f"fleetaudit: wrote {names}; to start them:")
+    copy = "" if folder.resolve() == _UNITS else f"sudo cp {names} {_UNITS} && "
+    screen.tell(f"  {copy}sudo systemctl daemon-reload && sudo systemctl enable --now fleetaudit.timer")
+
+
+def _tell_of_a_missing_hour(hour: int, minute: int) -> None:
+    """Warns of a day that lacks this time, where clocks are put forward."""
+    if (day := _day_without(hour, minute)) is None:
+        return
+    other = next(h for h in (*range(hour + 1, 24), *range(hour)) if _day_without(h, minute) is None)
+    screen.tell(
+        f"fleetaudit: warning: --at {hour:02}:{minute:02}: {day} does not have this time here, since clocks are put "
+        f"forward, and may go without a run; every day has --at {other:02}:{minute:02}"
+    )
+
+
+def _day_without(hour: int, minute: int) -> date | None:
+    """Returns the first day within two years that lacks a time of day in the zone of this machine."""
+    today = clock.now().date()
+    for day in (today + timedelta(days=n) for n in range(731)):
+        wanted = (day.year, day.month, day.day, hour, minute)
+        if time.localtime(time.mktime((*wanted, 0, 0, 0, -1)))[:5] != wanted:
+            return day
+    return None
 
 
 def _time(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
     if not match:
-        raise UsageError(f"--at {text}: wanted is a time of day, such as 02:17")
+        raise UsageError(f"--at {text}: wanted is a time of day, such as 04:17")
     return int(match[1]), int(match[2])
 
 

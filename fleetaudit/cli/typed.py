@@ -45,8 +45,11 @@ class Typed:
         return self._line(self.verb, (*limit, *options), replaced)
 
     def _line(self, verb: str, more: Sequence[str], replaced: frozenset[str] | set[str]) -> str:
-        kept = (word for name, words in self.options if name not in replaced for word in words)
-        line = shlex.join(("fleetaudit", verb, *self.sources, *kept, *more))
+        options = [*(word for name, words in self.options if name not in replaced for word in words), *more]
+        first, last = self.sources, tuple[str, ...]()
+        if any(source.startswith("-") for source in self.sources):  # a name that looks like an option
+            first, last = (), ("--", *self.sources)
+        line = shlex.join(("fleetaudit", verb, *first, *options, *last))
         return f"cd {shlex.quote(self.folder)} && {line}" if self.folder else line
 
 
