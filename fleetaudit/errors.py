@@ -41,6 +41,7 @@ FailureKind = Literal[
     "guest did not boot",
     "no python",
     "no shell",
+    "command not started",
     "command refused",
     "command failed",
     "connection lost",

@@ -31,7 +31,7 @@ SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 Isolation = Literal["auto", "namespace", "host"]
 HostKeyPolicy = Literal["strict", "accept-new", "off"]
 SshClient = Literal["paramiko", "openssh"]
-BecomeMethod = Literal["sudo", "doas"]
+BecomeMethod = Literal["sudo", "doas", "su"]
 
 Word = Annotated[str, Meta(max_length=256)]
 Sentence = Annotated[str, Meta(max_length=4096)]
@@ -80,12 +80,13 @@ class Secret:
 
 
 class Become(Frozen, frozen=True, kw_only=True):
-    """As whom the probe runs where the user who logs in is not the one: by which `program` ("": the method's own name)
-    and with which password, None where none is given."""
+    """As whom the probe runs where the user who logs in is not the one: by which `program` ("": the method's own name),
+    with which `flags` (of su alone), and with which password, None where none is given."""
 
     method: BecomeMethod = "sudo"
     user: str = "root"
     program: str = ""
+    flags: tuple[str, ...] = ()
     password: Secret | None = None
 
 

@@ -116,7 +116,7 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET
 RestrictNamespaces=user net mnt
 """
 _MORE_PRIVILEGES = """\
-# The probe becomes another user: on this machine by sudo or doas, which NoNewPrivileges= would stop. So would every
+# The probe becomes another user: on this machine by sudo, doas or su, which NoNewPrivileges= would stop. So would every
 # setting that implies it: Restrict…=, ProtectKernel…=, ProtectClock=, ProtectHostname=, LockPersonality=, SystemCall…=.
 """
 

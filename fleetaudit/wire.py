@@ -207,13 +207,13 @@ def decode(
 ) -> Audited:
     """Returns what a host's output says of it, with a verdict on every scenario that was asked; raises `ReplyError`.
 
-    `cut` names the stream that was cut off at its limit. The line decides; `exit_status` and `stderr` only explain why
-    there is none.
+    `cut` names the stream that was cut off at its limit. The line decides; `exit_status` and what else was printed
+    only explain why there is none.
     """
     try:
         reply = reply_of(stdout)
     except ReplyError as e:
-        raise _explained(e, stderr, exit_status, cut) from e
+        raise _explained(e, stdout, stderr, exit_status, cut) from e
     _refuse_another_call(plan, reply)
     return audited(plan, reply)
 
@@ -262,12 +262,10 @@ def _depth(line: bytes) -> int:
     return deepest
 
 
-def _explained(error: ReplyError, stderr: bytes, exit_status: int | None, cut: str) -> ReplyError:
+def _explained(error: ReplyError, stdout: bytes, stderr: bytes, exit_status: int | None, cut: str) -> ReplyError:
     """Returns `error` with what else is known about why there is no result line."""
     if error.reason != "no result line":
         return error
-    said = " ".join(stderr.decode("utf-8", "replace").split())[-400:]
-    said = f": {said}" if said else ""
     if cut:
         return ReplyError(
             f"the host sent more on {cut} than is read, and no result line came before that", kind="no reply"
@@ -279,16 +277,20 @@ def _explained(error: ReplyError, stderr: bytes, exit_status: int | None, cut: s
             stage="execute",
             kind="no python",
         )
-    if exit_status in (126, 127):
-        return ReplyError(
-            f"the host has no /bin/sh that it lets us run (exit status {exit_status}){said}",
-            stage="execute",
-            kind="no shell",
-        )
+    words = [f"“{text}”" if text else "" for text in (_last_words(stdout), _last_words(stderr))]
+    said = " and on stderr ".join(words).removeprefix(" and ").removesuffix(" and on stderr ")
+    said = f"; it printed {said}" if said else ""
     if exit_status:
         reason = f"the command ended with status {exit_status} and no result line{said}"
         return ReplyError(reason, stage="execute", kind="command failed")
     return ReplyError(f"no result line{said}", kind="no reply")
+
+
+def _last_words(printed: bytes) -> str:
+    """Returns the end of what was printed beside our own lines, as printable text of one line."""
+    lines = printed[-4096:].decode("utf-8", "replace").splitlines()
+    text = " ".join(" ".join(line for line in lines if not line.startswith(READY)).split())
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)[-400:]
 
 
 # ---- back: a reply to verdicts -------------------------------------------------------------------------------------

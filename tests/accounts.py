@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -27,11 +27,16 @@ FIRST_UID = 4101
 
 @dataclass(frozen=True)
 class Account:
-    """A user. `shadow` are the fields of shadow(5) after the hash; "" as a password locks it to keys alone."""
+    """A user. `shadow` are the fields of shadow(5) after the hash; "" as a password locks it to keys alone.
+
+    `files` are put into the user's home, by name; without any the home is /tmp.
+    """
 
     name: str
     password: str = PASSWORD
     shadow: str = "19000:0:99999:7:::"
+    shell: str = "/bin/sh"
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 ACCOUNTS = (
@@ -130,10 +135,21 @@ def _make_etc(etc: Path, accounts: tuple[Account, ...], pam: dict[str, str]) -> 
     subprocess.run(["cp", "-a", "/etc", etc], check=True)
     with (etc / "passwd").open("a") as passwd, (etc / "shadow").open("a") as shadow:
         for uid, account in enumerate(accounts, FIRST_UID):
-            passwd.write(f"{account.name}:x:{uid}:{uid}::/tmp:/bin/sh\n")
+            home = _make_home(etc, account) if account.files else "/tmp"
+            passwd.write(f"{account.name}:x:{uid}:{uid}::{home}:{account.shell}\n")
             shadow.write(f"{account.name}:{hashed(account.password)}:{account.shadow}\n")
     for service, text in pam.items():
         (etc / "pam.d" / service).write_text(text)
+
+
+def _make_home(etc: Path, account: Account) -> str:
+    """Makes a home in /etc, which every account can reach and write to, and returns its path in there."""
+    home = etc / f"home-{account.name}"
+    home.mkdir()
+    home.chmod(0o777)
+    for name, text in account.files.items():
+        (home / name).write_text(text)
+    return f"/etc/{home.name}"
 
 
 def _sshd(folder: Path, port: int, keys: Keys, lines: tuple[str, ...]) -> list[str | Path]:
@@ -156,7 +172,8 @@ def _sshd(folder: Path, port: int, keys: Keys, lines: tuple[str, ...]) -> list[s
     given = {line.split()[0] for line in lines}
     text = (*lines, *(line for line in usual if line.split()[0] not in given))
     config = folder / "sshd_config"
-    config.write_text("".join(f"{line}\n" for line in text))
+    # A Match goes on to the end of the file.
+    config.write_text("".join(f"{line}\n" for line in sorted(text, key=lambda line: line.startswith("Match "))))
     return [program("sshd"), "-D", "-e", "-f", config]
 
 

@@ -42,14 +42,17 @@ def prompt(one: Escalation) -> bytes:
 
 
 def test_the_command_is_sudos_words_and_then_ours_as_it_is() -> None:
+    one = escalation()
     asks, never = (
-        shlex.split(escalation().command),
+        shlex.split(one.command),
         shlex.split(escalation(None, user="a b", program="/x/sudo").command),
     )
-    assert asks[:5] == ["env", "LC_ALL=C", "sudo", "-H", "-S"]
+    assert asks[0] == "echo"
+    assert asks[1].removesuffix(";") == prompt(one).decode()
+    assert asks[2:7] == ["env", "LC_ALL=C", "sudo", "-H", "-S"]
     assert asks[-2] == "-c"
-    assert never[:-3] == ["env", "LC_ALL=C", "/x/sudo", "-H", "-n", "-u", "a b"]
-    assert shlex.split(escalation(method="doas").command)[:-3] == ["env", "LC_ALL=C", "doas", "-n", "-u", "root"]
+    assert never[2:-3] == ["env", "LC_ALL=C", "/x/sudo", "-H", "-n", "-u", "a b"]
+    assert shlex.split(escalation(method="doas").command)[2:-3] == ["env", "LC_ALL=C", "doas", "-n", "-u", "root"]
     assert never[-3:] == shlex.split(wire.COMMAND)
     assert "sesame" not in escalation().command
 
@@ -58,10 +61,11 @@ def test_every_conversation_has_a_prompt_of_its_own() -> None:
     assert prompt(escalation()) != prompt(escalation())
 
 
-def test_without_a_password_everything_goes_at_once() -> None:
+def test_without_a_password_too_the_program_goes_after_the_ready_line() -> None:
     one = escalation(None)
-    assert (one.say(b"", b""), one.over) == (b"program", True)
-    assert one.say(READY, b"") == b""
+    assert (one.say(b"motd\n", b"warning\n"), one.over) == (b"", False)
+    assert (one.say(b"motd\n" + READY, b"warning\n"), one.over) == (b"program", True)
+    assert one.say(b"motd\n" + READY, b"warning\n") == b""
 
 
 def test_the_password_goes_once_after_our_prompt_and_the_program_after_the_ready_line() -> None:
@@ -123,6 +127,8 @@ def test_a_long_noise_before_the_ready_line_is_heard_piece_by_piece() -> None:
 
 def test_patience_ends_with_the_whole_and_lasts_as_long_once_the_command_runs() -> None:
     one, whole = escalation(), Deadline.after(500)
+    assert one.patience(whole) is whole  # as long as the login shell starts
+    one.say(prompt(one) + b"\n", b"")
     assert 25 < one.patience(whole).remaining() <= 30
     assert escalation().patience(Deadline.after(0)).remaining() == 0
     one.say(READY, b"")
@@ -137,12 +143,18 @@ def test_the_prompt_is_not_part_of_what_came_back() -> None:
 
 def test_a_failure_of_the_way_stays_one() -> None:
     one = escalation()
+    one.say(prompt(one), b"")
     one.patience(Deadline.after(0))
     refused = TransportError("authenticate", "no key", hint="x")
     broke = TransportError("execute", "broke off", hint="x", transient=True)
     assert one.blamed(refused) is refused
     assert one.blamed(broke) is broke
     assert one.blamed(TransportError("execute", "late", hint="x")).stage == "become"
+    shell = escalation()
+    shell.say(b"Ticket?", b"")
+    shell.patience(Deadline.after(0))
+    hung = shell.blamed(TransportError("execute", "late", hint="x"))
+    assert (hung.stage, "not started in time" in hung.reason, "“Ticket?”" in hung.reason) == ("execute", True, True)
     one.say(READY, b"")
     late = TransportError("execute", "late", hint="x")
     assert one.blamed(late) is late
@@ -229,7 +241,7 @@ except TransportError as e:
     print(e.stage)
 """
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stdout) == (0, "become\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "execute\n"), done.stderr
 
 
 def test_a_second_name_of_the_same_user_is_refused_with_the_name_to_write() -> None:

@@ -22,6 +22,7 @@ import pytest
 
 from fleetaudit import doctor
 from fleetaudit.report.doctor import FAIL
+from fleetaudit.wire import READY
 
 from .commands import Place
 from .kernels import NoKernelsError, kernels
@@ -89,7 +90,11 @@ class Fleet(Place):
 @pytest.fixture(scope="module")
 def fleet(start_sshd: Start, sshd: Server, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
-    no_keys, no_python, stranger = start_sshd(authorized=()), start_sshd("ForceCommand exit 86"), start_sshd()
+    no_keys, no_python, stranger = (
+        start_sshd(authorized=()),
+        start_sshd(f"ForceCommand echo '{READY}0 root'; exit 86"),
+        start_sshd(),
+    )
     known = folder / "known_hosts"
     known.write_text("".join(server.known_hosts.read_text() for server in (sshd, no_keys, no_python)))
 

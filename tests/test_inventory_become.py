@@ -110,13 +110,40 @@ def test_a_kernel_is_root_already() -> None:
 
 
 def test_a_method_that_is_none_of_ours_is_refused_where_it_was_written() -> None:
-    found = refused(ansible_become=True, ansible_become_method="su")
-    assert (found.stage, found.reason) == (
-        "become",
-        "ansible_become_method in inv/hosts.yml:11 is neither sudo nor doas",
+    for method in ("pbrun", "dzdo", "community.general.pbrun", "ksu", "runas"):
+        found = refused(ansible_become=True, ansible_become_method=method)
+        assert (found.stage, found.reason) == (
+            "become",
+            "ansible_become_method in inv/hosts.yml:11 is none of sudo, doas and su",
+        )
+    options = ConnectionOptions(settings=Settings(become=True, become_method="dzdo", origins={"become_method": "a:3"}))
+    assert refused(options).reason == "become_method in a:3 is none of sudo, doas and su"
+
+
+def test_su_takes_its_own_spellings_and_flags_of_the_environment_and_the_shell() -> None:
+    found = become(
+        ansible_become=True,
+        ansible_become_method="ansible.builtin.su",
+        ansible_become_user="common",
+        ansible_su_user="app",
+        ansible_su_exe="/opt/su",
+        ansible_su_pass=SECRET,
+        ansible_become_flags="-P",
+        ansible_su_flags="- -s '/bin/a shell' -mp --shell=/bin/sh",
     )
-    options = ConnectionOptions(settings=Settings(become=True, become_method="su", origins={"become_method": "a:3"}))
-    assert refused(options).reason == "become_method in a:3 is neither sudo nor doas"
+    flags = ("-", "-s", "/bin/a shell", "-mp", "--shell=/bin/sh")
+    assert found == Become(method="su", user="app", program="/opt/su", password=Secret(SECRET), flags=flags)
+    assert become(ansible_become=True, ansible_become_method="su") == Become(method="su")
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [("-P", "-P"), ("--pty", "--"), (f"-c {SECRET}", "-c"), ("- -G wheel", "-G"), (SECRET, "a word that is no flag"),
+     ("-s 'x", "a quotation that does not end"), ("- x", "a word that is no flag")],
+)  # fmt: skip
+def test_flags_of_su_that_change_what_it_runs_are_named_and_nothing_of_them_repeated(flags: str, named: str) -> None:
+    found = refused(ansible_become=True, ansible_become_method="su", ansible_become_flags=flags)
+    assert found.reason == f"ansible_become_flags in inv/hosts.yml:12 is not honoured: {named}"
 
 
 @pytest.mark.parametrize("name", ["ansible_become_usr", "ansible_becomeuser", "ansible_sudo_chdir"])

@@ -106,6 +106,14 @@ def test_a_sudo_that_tells_what_it_read_is_told_without_it(tmp_path: Path, then:
 def test_a_forced_command_that_tells_the_password_is_explained_without_it(start_sshd: Start) -> None:
     sshd = start_sshd("ForceCommand echo 'debug: hunter2 sesame' >&2")
     one = sshd.target(password=Secret("hunter2"), become=None)
-    output = Transports().run(one, wire.COMMAND, b"", Deadline.after(20), Limits())
+    with pytest.raises(TransportError, match="debug: … sesame"):
+        Transports().run(one, wire.COMMAND, b"", Deadline.after(20), Limits())
+
+
+@pytest.mark.parametrize("stream", ["", " >&2"])
+def test_a_program_that_tells_the_password_is_explained_without_it(start_sshd: Start, stream: str) -> None:
+    sshd = start_sshd(f"ForceCommand echo 'fleetaudit-shell/1 0 root'; echo 'debug: hunter2 sesame'{stream}")
+    one = sshd.target(password=Secret("hunter2"), become=None)
+    output = Transports().run(one, wire.COMMAND, b"", Deadline.after(60), Limits())
     with pytest.raises(ReplyError, match="debug: … sesame"):
         wire.decode(plan_of(one), output.stdout, output.stderr, output.exit_status)

@@ -268,7 +268,7 @@ def test_k_and_big_k_ask_on_the_terminal_and_show_nothing(place: Place, sshd: Se
     status, screen = on_a_terminal(place, *command, answers=[b"hunter 2\n", b"\n"])
     assert status == 0, screen
     assert screen.count(b"password to log in with: ") == 1
-    assert screen.count(b"password for sudo (empty: the one to log in with): ") == 1
+    assert screen.count(b"become password (empty: the one to log in with): ") == 1
     assert b"hunter" not in screen
 
 

@@ -157,13 +157,13 @@ def test_noise_around_the_command_comes_through_as_it_is(start_sshd: Start, tmp_
 
 
 def test_a_host_without_python_is_told_by_the_exit_status_of_the_command(start_sshd: Start) -> None:
-    server = start_sshd("SetEnv PATH=/nonexistent", f"ForceCommand exit {wire.NO_PYTHON}")
+    server = start_sshd("SetEnv PATH=/nonexistent", f"ForceCommand echo '{wire.READY}0 root'; exit {wire.NO_PYTHON}")
     assert run(server.target(), wire.COMMAND, b"ignored").exit_status == wire.NO_PYTHON
 
 
 def test_a_shell_that_is_none_is_told_in_its_own_words(start_sshd: Start) -> None:
     server = start_sshd("ForceCommand echo 'This account is currently not available.'; exit 1")
-    output = run(server.target(), wire.COMMAND)
+    output = run(server.target())
     assert ended(output) == ("the command ended with status 1; it said “This account is currently not available.”")
 
 
@@ -321,7 +321,7 @@ def test_the_probe_answers_through_both_servers(server: Server) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_probe_answers_on_every_interpreter_as_a_forced_command(start_sshd: Start, version: str) -> None:
-    server = start_sshd(f"ForceCommand exec {interpreter(version)} -E -s -")
+    server = start_sshd(f"ForceCommand echo '{wire.READY}0 root'; exec {interpreter(version)} -E -s -")
     output = run(server.target(), wire.COMMAND, wire.script(CALL), seconds=40)
     assert output.exit_status == 0, ended(output)
     assert wire.reply_of(output.stdout).python.startswith(f"{version}.")

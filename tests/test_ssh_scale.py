@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from fleetaudit import wire
+
 from .commands import Place
 from .sshd import Server, Start, require
 
@@ -36,7 +38,8 @@ def inventory(server: Server) -> str:
     return json.dumps({"all": {"hosts": {f"host{n:03}": None for n in range(HOSTS)}, "vars": variables}})
 
 
-ONCE = """#!/bin/sh
+ONCE = f"""#!/bin/sh
+echo '{wire.READY}0 root'
 exec 9>"$0.lock"
 flock 9
 if [ -s "$0.answer" ]; then

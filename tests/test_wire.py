@@ -147,8 +147,8 @@ def test_noise_around_the_result_line_is_ignored() -> None:
     [
         (line(reply(saw("unread-close", trial([[2**62, "closer", "R.", 1, 1, 0, 0, ""]])))), 0, "decode", "<="),
         (b"", 86, "execute", "no Python"),
-        (b"", 127, "execute", "/bin/sh"),
-        (b"This account is not available.\n", 1, "execute", "status 1"),
+        (b"", 127, "execute", "status 127"),
+        (b"fleetaudit-shell/1 0 root\nKilled\x1b[2J\n", 137, "execute", "it printed “Killed\ufffd[2J”"),
         (b"", 0, "decode", "no result line"),
         (line(reply()) + line(reply()), 0, "decode", "2 result lines"),
         (line(reply())[:-40], 0, "decode", "not what the probe sends"),

@@ -49,13 +49,13 @@ _OPTIONS = (
     click.option("--connection-password-file", metavar="FILE", help="The password to log in with."),
     click.option("-b", "--become", is_flag=True, help="Run as another user, where the inventory does not say."),
     click.option("--become-user", metavar="USER", help="Which one; default: root."),
-    click.option("--become-method", type=click.Choice(["sudo", "doas"]), help="Default: sudo."),
-    click.option("-K", "--ask-become-pass", is_flag=True, help="Ask for the password that sudo asks for."),
+    click.option("--become-method", type=click.Choice(["sudo", "doas", "su"]), help="Default: sudo."),
+    click.option("-K", "--ask-become-pass", is_flag=True, help="Ask for the password that sudo or su asks for."),
     click.option(
         "--become-password-file",
         metavar="FILE",
         envvar="FLEETAUDIT_BECOME_PASSWORD_FILE",
-        help="The password that sudo asks for.",
+        help="The password that sudo or su asks for.",
     ),
     click.option(
         "-T",
@@ -236,7 +236,7 @@ class Connecting:
 
         if self.ask_become_pass:
             more = " (empty: the one to log in with)" if login else ""
-            prompt = f"password for sudo{more}: "
+            prompt = f"become password{more}: "
             return passwords.asked(prompt, "-K", "--become-password-file", empty=login) if ask else None
         if self.become_password_file:
             return _in_file(self.become_password_file, "become_password_file")

@@ -6,6 +6,7 @@ user needs nothing. What would change how or as whom the probe runs and is not h
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, get_args
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 _METHODS: dict[str, BecomeMethod] = {method: method for method in get_args(BecomeMethod)}
 _PREFIXES = ("ansible.builtin.", "ansible.legacy.", "community.general.")
 _ASKED_ANYWAY = {"sudo": set("HSn"), "doas": set("n")}
+# What su(1) does with the environment and which shell it takes. Not -P: a terminal would change what the program reads.
+_FLAGS_OF_SU = re.compile(r"-|--login|--preserve-environment|--fast|-[lmpf]+|--shell=.+|-s.+")
+_SHELL_OF_SU = ("-s", "--shell")
 _COMMON = ("user", "exe", "flags", "password", "pass", "method")
 
 
@@ -43,6 +47,7 @@ def become_of(variables: Variables, options: ConnectionOptions, user: str | None
         method=method,
         user=become_user,
         program=variables.text(("ansible_become_exe", f"ansible_{method}_exe")) or settings.become_exe or "",
+        flags=_flags_of_su(variables) if method == "su" else (),
         password=variables.password(
             ("ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass"), options.become_password
         ),
@@ -70,7 +75,7 @@ def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:
     name = "ansible_become_method"
     in_settings = f"become_method in {options.settings.origins.get('become_method', 'ansible.cfg')}"
     where = f"{name} in {variables.origin(name)}" if variables.is_set(name) else in_settings
-    raise CannotReach(f"{where} is neither sudo nor doas", "use one of these for it", "become")
+    raise CannotReach(f"{where} is none of sudo, doas and su", "set ansible_become_method: sudo", "become")
 
 
 def _refuse_others(variables: Variables, method: BecomeMethod) -> None:
@@ -79,13 +84,37 @@ def _refuse_others(variables: Variables, method: BecomeMethod) -> None:
     for name in variables.host.variables:
         if name.startswith(("ansible_become", f"ansible_{method}_")) and name not in known and variables.is_set(name):
             raise CannotReach(f"{name} in {variables.origin(name)} is not honoured", "leave it out", "become")
-    for name in ("ansible_become_flags", f"ansible_{method}_flags"):
+    for name in _names_of_flags(method) if method != "su" else ():
         if variables.is_set(name) and (word := _first_flag(variables.text((name,)) or "", method)):
-            raise CannotReach(
-                f"{name} in {variables.origin(name)} is not honoured: {word}",
-                f"leave it out: the probe needs no more than {method} does by itself",
-                "become",
-            )
+            raise _not_honoured(variables, name, word, method)
+
+
+def _names_of_flags(method: str) -> tuple[str, str]:
+    return "ansible_become_flags", f"ansible_{method}_flags"
+
+
+def _flags_of_su(variables: Variables) -> tuple[str, ...]:
+    """Returns the words that go before the user's name; raises `CannotReach` for one that asks for something else."""
+    names = _names_of_flags("su")
+    name = next((name for name in reversed(names) if variables.is_set(name)), names[0])
+    try:
+        words = shlex.split(variables.text((name,)) or "")
+    except ValueError:
+        raise _not_honoured(variables, name, "a quotation that does not end", "su") from None
+    after_shell = False
+    for word in words:
+        if not after_shell and word not in _SHELL_OF_SU and not _FLAGS_OF_SU.fullmatch(word):
+            raise _not_honoured(variables, name, word[:2] if word.startswith("-") else "a word that is no flag", "su")
+        after_shell = not after_shell and word in _SHELL_OF_SU
+    return tuple(words)
+
+
+def _not_honoured(variables: Variables, name: str, word: str, method: str) -> CannotReach:
+    return CannotReach(
+        f"{name} in {variables.origin(name)} is not honoured: {word}",
+        f"leave it out: the probe needs no more than {method} does by itself",
+        "become",
+    )
 
 
 def _first_flag(flags: str, method: str) -> str:

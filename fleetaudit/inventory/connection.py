@@ -130,7 +130,9 @@ def _checked(target: SshTarget) -> SshTarget:
     if target.host_key_policy == "off" and target.password:
         raise CannotReach("a password is given, and its host key is not checked", _UNCHECKED, "authenticate")
     if target.host_key_policy == "off" and target.become and target.become.password:
-        raise CannotReach("a password for sudo is given, and its host key is not checked", _UNCHECKED, "become")
+        raise CannotReach(
+            f"a password for {target.become.method} is given, and its host key is not checked", _UNCHECKED, "become"
+        )
     return target
 
 

@@ -1,8 +1,9 @@
-"""Running a command as another user, by sudo or doas: what is typed and answered, and whether it came to run. No I/O.
+"""Running a command as another user, by sudo, doas or su: what is typed and answered, and whether it ran. No I/O.
 
-Rules: the password goes once, and only after our own random prompt was heard; a second prompt ends the conversation,
-because accounts get locked. Where a password is given, `stdin` goes only after the command itself said who runs it
-(`wire.READY`), so that neither reaches the wrong reader; where none is, nothing can ask, and all goes at once.
+Rules: the password goes once, and only after the program was heard to ask; a second question ends the conversation,
+because accounts get locked. `stdin` goes only after the command itself said who runs it (`wire.READY`), so that neither
+reaches the wrong reader. sudo asks with a random prompt of ours. su has a prompt of its own, so its question counts
+only behind a random mark, which is printed after the start-up files of the login shell ran and just before su does.
 A refusal is of the stage "become", never transient; `refusals` has the words.
 """
 
@@ -17,72 +18,72 @@ from typing import Literal
 
 from ..errors import TransportError, repeat
 from ..model import Become
-from ..wire import READY
 from . import Deadline, Output, Passed
-from .refusals import Refusal, hopeless, refusal
+from .refusals import Question, Refusal, hopeless, question, refusal
+from .start import NOT_STARTED, ReadyLine, not_started, not_started_in_time
 from .words import clean, quoted
 
 PATIENCE_S = 30.0
-"""How long sudo may take to ask or to run the command, and again after it was answered."""
+"""How long sudo or su may take to ask or to run the command, and again after it was answered."""
 
-# Bounded, and without a second mark in it: what a hostile host repeats must cost no more than it is long.
-_READY = re.compile(re.escape(READY.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,256})\r?\n")
-_OUR_PROMPT = re.compile(r"\[fleetaudit-[0-9a-f]*\]?")
-_READY_MAX = 600  # bytes of that line, at most, that a search must look back for
+_OUR_MARK = re.compile(r"\[?fleetaudit-[0-9a-f]+\]?")
+_QUESTION_MAX = 400  # bytes at the end of a stream that are looked at for su's question
 
 
 class Escalation:
     """One command run by another user; it is the `Talk` with sudo, and then with the command.
 
     `command` is what a shell is to run; `judged` and `blamed` tell what came of it. `way` returns the line that a
-    person types to run a command where this one runs, with a terminal; `on_the_way_s` are the seconds that may pass
-    between `begin` and the first moment at which sudo can run. Raises `TransportError` for a password that
+    person types to run a command where this one runs, with a terminal. Raises `TransportError` for a password that
     cannot be typed.
     """
 
     def __init__(
-        self,
-        become: Become,
-        command: str,
-        stdin: bytes,
-        passed: Passed,
-        way: Callable[[str], str] = str,
-        on_the_way_s: float = 0.0,
+        self, become: Become, command: str, stdin: bytes, passed: Passed, way: Callable[[str], str] = str
     ) -> None:
         self._become, self._stdin, self._passed, self._way = become, stdin, passed, way
-        self._on_the_way_s = on_the_way_s
-        self._prompt = f"[fleetaudit-{secrets.token_hex(12)}]"
+        self._mark = f"[fleetaudit-{secrets.token_hex(12)}]"
         # doas asks on a terminal only, so a password is of no use to it.
         self._answer = b""
-        if become.password and become.method == "sudo":
+        if become.password and become.method != "doas":
             self._answer = become.password.reveal().encode("utf-8", "surrogateescape") + b"\n"
             if b"\n" in self._answer[:-1] or b"\0" in self._answer:
-                reason = "the password for sudo has a line break or a NUL in it, which sudo cannot be told"
+                reason = f"the password for {become.method} has a line break or a NUL in it, which cannot be typed"
                 raise TransportError(
                     "become", reason, hint=repeat("--become-password-file", "FILE"), kind="become not possible"
                 )
-        self.command = f"{self._words()} {command}"
+        self.command = self._line(command)
         self.begin()
 
-    def _words(self) -> str:
-        """Returns how the command line begins. In C, because reasons are told apart by what sudo says."""
-        program, user = self._tool(), shlex.quote(self._become.user)
+    def _line(self, command: str) -> str:
+        """Returns the whole command line: it prints the mark, and then becomes the other user.
+
+        In C, because reasons are told apart by what sudo says. su runs within /bin/sh: a login shell may be csh, which
+        cannot print on stderr.
+        """
+        program, user, mark = self._tool(), shlex.quote(self._become.user), shlex.quote(self._mark)
+        if self._become.method == "su":
+            words = " ".join((program, *map(shlex.quote, self._become.flags), user, "-c", shlex.quote(command)))
+            script = f"echo {mark}; echo {mark} >&2; exec env LC_ALL=C {words}"
+            return f"/bin/sh -c {shlex.quote(script)}"
         if self._become.method == "doas":
-            return f"env LC_ALL=C {program} -n -u {user}"
-        if self._answer:
-            return f"env LC_ALL=C {program} -H -S -p {shlex.quote(self._prompt)} -u {user}"
-        return f"env LC_ALL=C {program} -H -n -u {user}"
+            return f"echo {mark}; env LC_ALL=C {program} -n -u {user} {command}"
+        asks = f"-S -p {mark}" if self._answer else "-n"
+        return f"echo {mark}; env LC_ALL=C {program} -H {asks} -u {user} {command}"
 
     # -- the talk --------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Starts from the beginning."""
         self.over = False
-        self._state: Literal["asking", "answered", "refused", "running"] = "asking"
-        self._answered = False
-        self._seen = 0  # bytes of stdout that hold no whole ready line
+        self._state: Literal["shell", "asking", "answered", "refused", "running"] = "shell"
+        self._asked = self._asked_again = self._answered = False
+        self._ready = ReadyLine()
         self._runs_as: tuple[str, str] | None = None
-        self._said = b""
+        self._printed = b"", b""
+        self._marks = _Mark(self._mark), _Mark(self._mark)  # in stdout and stderr
+        self._answered_at = 0, 0  # bytes of stdout and stderr that were there when it was answered
+        self._deadline: Deadline | None = None
         self._patience: Deadline | None = None
 
     def say(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
@@ -91,24 +92,41 @@ class Escalation:
             self._listen(stdout, stderr)
         if self.over:
             return b""
-        if not self._answer or (self._state == "running" and self._as_wanted()):
-            self.over = True
-            return self._stdin
         if self._state in ("running", "refused"):
             self.over = True
-            return b""
-        if self._state == "asking" and self._prompt.encode() in stderr:
+            return self._stdin if self._state == "running" and self._as_wanted() else b""
+        if self._state == "asking" and self._asked:
             self._state, self._answered, self._patience = "answered", True, None
+            self._answered_at = len(stdout), len(stderr)
             return self._answer
         return b""
 
     def _listen(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> None:
-        self._said = bytes(stderr[-4096:])
-        if found := _READY.search(stdout, max(0, self._seen - _READY_MAX)):
+        self._printed = bytes(stdout[-4096:]), bytes(stderr[-4096:])
+        if self._state == "shell" and self._marks[0].heard(stdout):
+            self._state = "asking"
+        if found := self._ready.search(stdout):
             self._hear(found)
-        self._seen = len(stdout)
-        if self._state != "running" and (hopeless(stderr) or stderr.count(self._prompt.encode()) > 1):
+            return
+        asks = self._question(stdout, stderr)
+        if asks:
+            self._asked, self._asked_again = True, self._answered
+            self._state = "asking" if self._state == "shell" else self._state
+        if hopeless(stderr) or asks == "another" or (asks and (self._answered or not self._answer)):
             self._state = "refused"
+
+    def _question(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> Question:
+        """Returns what is asked and was not answered yet."""
+        if self._become.method != "su":
+            return "password" if stderr.count(self._mark.encode()) > self._answered else ""
+        # su asks on stderr, that of busybox on stdout.
+        return self._question_of_su(0, stdout) or self._question_of_su(1, stderr)
+
+    def _question_of_su(self, number: int, stream: bytes | bytearray) -> Question:
+        if not self._marks[number].heard(stream):
+            return ""
+        begin = max(self._marks[number].end, self._answered_at[number], len(stream) - _QUESTION_MAX)
+        return question(bytes(stream[begin:]).rpartition(b"\n")[2])
 
     def _hear(self, ready: re.Match[bytes]) -> None:
         self._state = "running"
@@ -117,12 +135,12 @@ class Escalation:
             self._passed("become", f"{self._become.user} by {self._become.method}")
 
     def patience(self, deadline: Deadline) -> Deadline:
-        """Returns until when the next word is awaited: bounded until the command itself was heard."""
-        if self._state == "running":
+        """Returns until when the next word is awaited: bounded from when sudo runs until the command does."""
+        self._deadline = deadline
+        if self._state in ("shell", "running"):
             return deadline
         if self._patience is None:
-            on_the_way = 0.0 if self._answered else self._on_the_way_s
-            self._patience = deadline.within(PATIENCE_S + on_the_way)
+            self._patience = deadline.within(PATIENCE_S)
         return self._patience
 
     def _as_wanted(self) -> bool:
@@ -135,61 +153,92 @@ class Escalation:
     # -- what came of it -------------------------------------------------------------------------------------------
 
     def judged(self, output: Output) -> Output:
-        """Returns the command's own output; raises `TransportError` (stage "become") where it never ran."""
-        if self._runs_as is None and (found := _READY.search(output.stdout)):
+        """Returns the command's own output; raises `TransportError` where it never ran: stage "become", or "execute"
+        where not even sudo did."""
+        if self._runs_as is None and (found := ReadyLine().search(output.stdout)):
             self._hear(found)
-        said = self._without_prompts(output.stderr)
+        started = self._mark.encode() in output.stdout
+        asked_again = self._asked_again or output.stderr.count(self._mark.encode()) > 1
+        output = replace(output, stdout=self._unmarked(output.stdout), stderr=self._unmarked(output.stderr))
+        if self._runs_as is None and not started:
+            raise not_started(output, self._way("true"))
         if self._runs_as is None:
-            raise self._error(self._refusal(said, output))
+            raise self._error(self._refusal(output, asked_again=asked_again))
         if not self._as_wanted():
             number, name = self._runs_as
             what = f"the command ran as {name or 'a user without a name'} (uid {number or 'unknown'})"
             other = f"{self._become.user} is another name of that user (become_user: {name or f'“#{number}”'})"
-            because = f"what answers is no sudo, a forced command goes another way, or {other}"
-            raise self._error(
-                Refusal(
-                    f"{what} where {self._become.user} was asked for: {because}",
-                    f"{self._tool()} -n id",
-                    kind="become not possible",
-                )
-            )
-        return replace(output, stderr=said)
+            because = f"what answers is no {self._become.method}, a forced command goes another way, or {other}"
+            there = self._to_try() if self._become.method == "su" else f"{self._tool()} -n id"
+            raise self._error(Refusal(f"{what} where {self._become.user} was asked for: {because}", there))
+        return output
 
     def blamed(self, error: TransportError) -> TransportError:
-        """Returns the error of the transport, or one of the stage "become" where that was what it broke off in."""
-        if self._answered and self._runs_as is None and error.stage == "execute" and error.transient:
-            # Never again by itself: the password was sent, and accounts get locked.
-            what = f"the connection broke off after {self._become.method} was given the password"
-            return self._error(Refusal(what, "", kind="connection lost"))
-        late = self._patience is not None and not self._patience.remaining()
-        if error.stage != "execute" or error.transient or self._runs_as is not None or not late:
-            return error.told_as(_OUR_PROMPT.sub("", error.reason))
-        said = self._without_prompts(self._said)
+        """Returns the error of the transport, or one that says whether it was the login shell or sudo that hung."""
+        if error.stage == "execute" and self._runs_as is None:
+            if self._answered and error.transient:
+                # Never again by itself: the password was sent, and accounts get locked.
+                what = f"the connection broke off after {self._become.method} was given the password"
+                return self._error(Refusal(what, kind="connection lost"))
+            if not error.transient and self._late(self._deadline) and self._state == "shell":
+                reason = not_started_in_time(*map(self._unmarked, self._printed))
+                return TransportError("execute", reason, hint=self._way("true"), kind=NOT_STARTED)
+            if not error.transient and self._late(self._patience):
+                return self._error(Refusal(self._hung(), kind="timed out"))
+        return error.told_as(_OUR_MARK.sub("", error.reason))
+
+    @staticmethod
+    def _late(deadline: Deadline | None) -> bool:
+        return deadline is not None and not deadline.remaining()
+
+    def _hung(self) -> str:
         if self._answered:
             what = f"{self._become.method} did not go on in time after it was given the password"
         else:
             what = f"{self._become.method} neither asked for a password nor ran the command in time"
-        last = said.strip().rpartition(b"\n")[2]
-        return self._error(
-            Refusal(what + quoted(last, "; it asked: " if last.endswith(b":") else "; it said "), "", kind="timed out")
-        )
+        said = b"\n".join(map(self._unmarked, self._printed)).strip()
+        last = said.rpartition(b"\n")[2]
+        return what + quoted(last, "; it asked: " if last.endswith(b":") else "; it said ")
 
-    def _refusal(self, said: bytes, output: Output) -> Refusal:
+    def _refusal(self, output: Output, *, asked_again: bool) -> Refusal:
         return refusal(
-            said[-4096:] + b"\n" + output.stdout[-2048:],
+            output.stderr[-4096:] + b"\n" + output.stdout[-2048:],
             self._become,
             output.exit_status,
+            asked=self._asked,
             answered=self._answered,
-            asked_again=output.stderr.count(self._prompt.encode()) > 1,
+            asked_again=asked_again,
             cut=output.cut,
         )
 
     def _error(self, refused: Refusal) -> TransportError:
-        hint = refused.here or self._way(refused.there or f"{self._tool()} -l")
+        hint = refused.here or self._way(refused.there or self._to_try())
         return TransportError("become", refused.reason, hint=hint, kind=refused.kind)
+
+    def _to_try(self) -> str:
+        """Returns what a person types on the host to see what happens."""
+        if self._become.method == "su":
+            return f"{self._tool()} {shlex.quote(self._become.user)} -c id"
+        return f"{self._tool()} -l"
 
     def _tool(self) -> str:
         return shlex.quote(self._become.program or self._become.method)
 
-    def _without_prompts(self, stderr: bytes) -> bytes:
-        return stderr.replace(self._prompt.encode(), b"")
+    def _unmarked(self, printed: bytes) -> bytes:
+        mark = self._mark.encode()
+        return printed.replace(mark + b"\n", b"").replace(mark, b"")
+
+
+class _Mark:
+    """Finds a mark in a stream that grows: each byte is searched once. `end` is where the mark ends, 0 before that."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark, self._searched, self.end = mark.encode(), 0, 0
+
+    def heard(self, stream: bytes | bytearray) -> bool:
+        """Returns whether the mark is in the stream."""
+        if not self.end:
+            at = stream.find(self._mark, max(0, self._searched - len(self._mark)))
+            self._searched = len(stream)
+            self.end = at + len(self._mark) if at >= 0 else 0
+        return self.end > 0

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from ..errors import TransportError
 from ..model import KernelTarget, LocalTarget, SshTarget, Target
+from ..wire import READY
 from . import Deadline, Limits, Output, Passed, unnoticed
 from .become import Escalation
 from .known_hosts import HostKeys
 from .masking import Masking
 from .pacing import Pacing
 from .ssh_config import SshConfigs, account
+from .start import AfterReady
 from .talk import Monologue, Talk
 from .words import ssh_line
 
@@ -45,8 +47,9 @@ class Transports:
     ) -> Output:
         """Runs `command` on the target with `stdin`, and returns its output; raises `TransportError`.
 
-        Where the target says as whom, `command` is run by sudo or doas, and a refusal is of the stage "become".
-        Neither stderr nor a reason tells a password of the target.
+        Where `command` is one that says `wire.READY` when it runs, `stdin` goes only then. Where the target says as
+        whom, `command` is run by sudo, doas or su, and a refusal is of the stage "become". Neither what the host
+        printed, its result line apart, nor a reason tells a password of the target.
         """
         if isinstance(target, KernelTarget):
             from .kernel import run_kernel
@@ -69,15 +72,20 @@ class Transports:
         limits: Limits,
         passed: Passed,
     ) -> Output:
-        """Runs `command` as the one who logs in, or as the target says by sudo or doas."""
+        """Runs `command` as the one who logs in, or as the target says by sudo, doas or su."""
+        talk: AfterReady | Escalation
         if target.become is None or (isinstance(target, LocalTarget) and target.become.user == _own_name()):
-            return self._way(target, passed)(command, Monologue(stdin), deadline, limits)
-        escalation = Escalation(target.become, command, stdin, passed, partial(_typed, target), _on_the_way(target))
+            if READY not in command:
+                return self._way(target, passed)(command, Monologue(stdin), deadline, limits)
+            talk = AfterReady(stdin, deadline, _shown(target))
+        else:
+            talk = Escalation(target.become, command, stdin, passed, partial(_typed, target))
+            command = talk.command
         try:
-            output = self._way(target, passed)(escalation.command, escalation, deadline, limits)
+            output = self._way(target, passed)(command, talk, deadline, limits)
         except TransportError as e:
-            raise escalation.blamed(e) from e
-        return escalation.judged(output)
+            raise talk.blamed(e) from e
+        return talk.judged(output)
 
     def _way(self, target: SshTarget | LocalTarget, passed: Passed) -> Way:
         """Returns what runs a command on the target."""
@@ -95,9 +103,9 @@ class Transports:
         )
 
 
-def _on_the_way(target: SshTarget | LocalTarget) -> float:
-    """Returns how many seconds may pass before what was started runs on the host: ssh has yet to connect and log in."""
-    return 2 * target.connect_timeout_s if isinstance(target, SshTarget) and target.client == "openssh" else 0.0
+def _shown(target: SshTarget | LocalTarget) -> str:
+    """Returns the line that shows what a host prints before any command of ours runs."""
+    return "/bin/sh -c true" if isinstance(target, LocalTarget) else ssh_line(target, target.user or "", prompts=True)
 
 
 def _typed(target: SshTarget | LocalTarget, command: str) -> str:

@@ -13,6 +13,7 @@ from typing import AnyStr
 
 from ..errors import TransportError
 from ..model import LocalTarget, SshTarget
+from ..wire import MARK
 from . import Output
 from .words import SAID_MAX, clean
 
@@ -37,10 +38,13 @@ class Masking:
         self._text = re.compile("|".join(_pattern(t, r"(?<!\w)", r"(?!\w)") for t in self._shown)) if raw else None
 
     def output(self, output: Output) -> Output:
-        """Returns an output whose stderr tells no password."""
-        if self._raw is None or not self._raw.search(output.stderr):
+        """Returns an output that tells no password but in its result line."""
+        raw = self._raw
+        if raw is None or not (raw.search(output.stderr) or raw.search(output.stdout)):
             return output
-        return replace(output, stderr=self._raw.sub(_HIDDEN.encode(), output.stderr))
+        lines = output.stdout.split(b"\n")
+        masked = (line if line.startswith(MARK) else raw.sub(_HIDDEN.encode(), line) for line in lines)
+        return replace(output, stdout=b"\n".join(masked), stderr=raw.sub(_HIDDEN.encode(), output.stderr))
 
     def error(self, error: TransportError) -> TransportError:
         """Returns the same error, or one whose reason tells no password."""

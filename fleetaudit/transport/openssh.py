@@ -1,7 +1,7 @@
 """A remote host by the system's own `ssh`: for Kerberos, certificates of hosts, all that the other client cannot do.
 
 Rules: our options go first, because ssh takes the first value of each: no prompt, no terminal, host keys as the policy
-says. Everything else is the user's: ssh_config, ControlMaster, agents; but a password for sudo goes by no master
+says. Everything else is the user's: ssh_config, ControlMaster, agents; but a password for sudo or su goes by no master
 connection, for whoever made that may not have checked the host's key. ssh logs into a pipe of its own, so that what it
 says and what the host says cannot be confused; the child never outlives the call.
 """

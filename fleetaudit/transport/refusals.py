@@ -1,4 +1,4 @@
-"""Why sudo or doas did not run a command, from what they said in the C locale: in words, with what to type next. Pure.
+"""Why sudo, doas or su did not run a command, from what they printed in the C locale, and what to type next. Pure.
 
 Rules: the most telling line decides, not the last one. What is not recognised is quoted as it is, made harmless.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from typing import Literal
 
 from ..errors import FailureKind, repeat
 from ..model import Become
@@ -28,11 +29,12 @@ class Refusal:
 
 _GIVE_ONE = repeat("-b", "-K")
 _SUDOERS_LINE = "fleetaudit probe --sudoers USER"
-_TRY = "sudo -k; sudo -v"
-_ACCOUNT = "chage -l $(id -un); faillock"
+_ACCOUNT = "chage -l {account}; faillock"
+_WHEEL = "id; grep -n pam_ /etc/pam.d/su"
 
 # In this order, which is from the cause to what follows from it. The kind, a pattern, the reason, what to type there,
-# or here. As in the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas and Linux-PAM; {line} is the line that matched.
+# or here. As in the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas, su (util-linux, shadow, busybox, coreutils) and
+# Linux-PAM. {line} is the line that matched; {whose} account counts: su asks for the password of the user it becomes.
 _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
     ("become not possible",
      r"no new privileges", "sudo cannot become anybody: “no new privileges” is set (a container?)",
@@ -51,17 +53,30 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
      r"|sudoers.* is owned by|can't open /etc/sudoers|unable to open /etc/sudoers",
      "sudoers cannot be used: {line}", "su -c 'visudo -c'", ""),
     ("become not possible",
-     r"unknown user|user '.*' not found", "the host has no user {user}", "getent passwd {user}", ""),
+     r"must be run from a terminal|standard in must be a tty",
+     "su wants a terminal, and the probe has none: {line}", "su --version", ""),
+    ("become not possible",
+     r"unknown user|user '.*' not found|user .* does not exist|No passwd entry for user",
+     "the host has no user {user}", "getent passwd {user}", ""),
     ("password expired",
      r"[Aa]ccount or password is expired|[Pp]assword expired|required to change your password"
      r"|[Pp]assword (?:is|has) expired|change your (?:expired )?password",
-     "the password of the user who logs in has expired: {line}", "passwd", ""),
+     "the password of {whose} has expired: {line}", "{change}", ""),
     ("account expired",
-     r"[Aa]ccount (?:has )?expired|account has expired", "the account of the user who logs in has expired: {line}",
-     _ACCOUNT, ""),
+     r"[Aa]ccount (?:has )?expired|account has expired", "the account of {whose} has expired: {line}", _ACCOUNT, ""),
     ("account expired",
      r"account is locked|account .*temporarily locked|is your account locked",
-     "the account of the user who logs in is locked or has expired: {line}", _ACCOUNT, ""),
+     "the account of {whose} is locked or has expired: {line}", _ACCOUNT, ""),
+    ("become not permitted",
+     r"su: [Pp]ermission denied",
+     "PAM does not let the user who logs in become {user} by su (pam_wheel wants a group, for one): {line}",
+     _WHEEL, ""),
+    ("become not possible",
+     r"su: (?:cannot set (?:groups|user id)|must be suid)", "su has no setuid bit: {line}",
+     "ls -l $(command -v su)", ""),
+    ("become not possible",
+     r"account is (?:currently )?not available",
+     "the login shell of {user} is nologin, which runs no command: {line}", "getent passwd {user}", ""),
     ("become not permitted",
      r"not in the sudoers file", "the user who logs in is not in sudoers: {line}", "", _SUDOERS_LINE),
     ("become not permitted",
@@ -82,6 +97,24 @@ _WRONG = r"try again|incorrect password attempt|incorrect authentication attempt
 _BROKEN = r"(?:parse|syntax) error"
 # sudo's own line alone: a lecture may speak of expired passwords, too.
 _EXPIRED = re.compile(rb"sudo: Account or password is expired")
+# Ansible's list (plugins/become/su.py): a PAM module may ask in the host's language whatever LC_ALL is.
+_PROMPTS = (
+    "password|암호|パスワード|adgangskode|contraseña|contrasenya|hasło|heslo|jelszó|lösenord|mật khẩu|mot de passe"
+    "|parola|parool|pasahitza|passord|passwort|salasana|sandi|senha|wachtwoord|ססמה|лозинка|парола|пароль"
+    "|गुप्तशब्द|शब्दकूट|సంకేతపదము|හස්පදය|密码|密碼|口令"
+)
+_QUESTION = re.compile(rf"(?:{_PROMPTS})[^:：]{{0,100}}[:：]\s*$", re.IGNORECASE)
+_OF_A_CHANGE = re.compile(r"\b(?:new|current|old|again|retype)\b", re.IGNORECASE)
+
+Question = Literal["", "password", "another"]
+
+
+def question(line: bytes) -> Question:
+    """Returns what the last line of a stream asks for: the password, or another one where it is to be changed."""
+    text = line.decode("utf-8", "replace")
+    if not _QUESTION.search(text):
+        return ""
+    return "another" if _OF_A_CHANGE.search(text) else "password"
 
 
 def hopeless(stderr: bytes | bytearray) -> bool:
@@ -90,42 +123,59 @@ def hopeless(stderr: bytes | bytearray) -> bool:
 
 
 def refusal(
-    said: bytes, become: Become, exit_status: int | None, *, answered: bool, asked_again: bool, cut: str = ""
+    said: bytes,
+    become: Become,
+    exit_status: int | None,
+    *,
+    asked: bool = False,
+    answered: bool,
+    asked_again: bool,
+    cut: str = "",
 ) -> Refusal:
     """Returns why the command did not come to run, from what was `said` on stderr, and on stdout, where PAM speaks.
 
-    `answered`: the password was sent; `asked_again`: and asked for once more. `cut` names a stream that was cut off.
+    `asked`: a question for a password was heard; `answered`: the password was sent; `asked_again`: and asked for once
+    more. `cut` names a stream that was cut off.
     """
     text = said.decode("utf-8", "replace")
-    tool = become.program or become.method
+    tool, user = become.program or become.method, clean(become.user, 100)
+    of_target, account = become.method == "su", shlex.quote(become.user)
+    typed = {
+        "{user}": account,
+        "{account}": account if of_target else "$(id -un)",
+        "{change}": f"su {account} -c passwd" if of_target else "passwd",
+    }
     for kind, pattern, reason, there, here in _REASONS:
         if line := _line(pattern, text):
-            user = shlex.quote(become.user)
-            return Refusal(
-                reason.format(line=f"“{line}”", user=clean(become.user, 100)),
-                there.replace("{user}", user),
-                here,
-                kind,
-            )
+            whose = user if of_target else "the user who logs in"
+            for mark, word in typed.items():
+                there = there.replace(mark, word)
+            return Refusal(reason.format(line=f"“{line}”", user=user, whose=whose), there, here, kind)
     broken = _line(_BROKEN, text)
     beside = f"; sudoers has an error, too: “{broken}”" if broken else ""
+    try_it = f"su {account} -c true" if of_target else "sudo -k; sudo -v"
     if answered and (asked_again or re.search(_WRONG, text)):
-        reason = f"sudo refuses the password, or the account is locked; it is not sent again{beside}"
-        return Refusal(reason, _TRY, kind="become password refused")
+        of_whom = f" of {user}" if of_target else ""
+        refuses = f"{become.method} refuses the password{of_whom}, or the account is locked; it is not sent again"
+        return Refusal(f"{refuses}{beside}", try_it, kind="become password refused")
+    if of_target and asked and not become.password:
+        reason = f"su asks for the password of {user}; no password was given"
+        return Refusal(reason, "", _GIVE_ONE, "become password wanted")
     if re.search(_ASKED, text):
         if answered or become.password:
-            return Refusal(f"sudo took no password{beside}{quoted(text, ': ')}", _TRY, kind="become password refused")
-        what = f"sudo wants a password, or does not let this user run the probe as {clean(become.user, 100)}"
+            return Refusal(f"sudo took no password{beside}{quoted(text, ': ')}", try_it, kind="become password refused")
+        what = f"sudo wants a password, or does not let this user run the probe as {user}"
         return Refusal(f"{what}; no password was given{beside}", "", _GIVE_ONE, "become password wanted")
     if broken:
         return Refusal(f"sudoers cannot be read: “{broken}”", "su -c 'visudo -c'")
     missing = exit_status in (_NOT_FOUND, _NOT_EXECUTABLE)
     if missing or re.search(r"(?:not found|No such file or directory)\s*$", text):
-        if _line(r"sudo: .*/bin/sh|doas: .*/bin/sh", text):
+        if _line(r"(?:sudo|doas|su): .*/bin/sh", text):
             return Refusal(f"{tool} finds no /bin/sh to run{quoted(text, ': ')}", "ls -l /bin/sh")
+        found = f"command -v {shlex.quote(tool)}"
         return Refusal(
             f"{tool} is not installed, or not where the user who logs in finds it{quoted(text, ': ')}",
-            f"command -v {shlex.quote(tool)} || su -c {shlex.quote(f'apt-get install {become.method}')}",
+            found if of_target else f"{found} || su -c {shlex.quote(f'apt-get install {become.method}')}",
         )
     if cut:
         return Refusal(f"the host sent more on {cut} than is read, and {tool} did not come to run the command")

@@ -1,0 +1,200 @@
+"""Between the login and our command: real login shells, start-up files and forced commands that come in the way.
+
+Rules: no program is sent before the command ran, so that none of them can read it; and the reason says which it was.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fleetaudit import wire
+from fleetaudit.errors import TransportError
+from fleetaudit.model import LocalTarget, SshClient
+from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport.dispatch import Transports
+from fleetaudit.transport.start import AfterReady, not_started
+
+from .accounts import Account, Accounts, StartAccounts
+from .sshd import failure_of, require
+
+CLIENTS: tuple[SshClient, ...] = ("paramiko", "openssh")
+PROGRAM = b"print('the program ran whole')\n" + b"# padding, so that no buffer holds it all\n" * 8000
+READY = wire.READY.encode() + b"0 root\n"
+
+# A start-up file of bash; whatever the account's process does next, it has said `begun` by then.
+STARTUP = {
+    "asks": 'echo "Ticket number?"; read -t 1 TICKET; echo "got ($TICKET)"',
+    "asks for ever": 'echo "Ticket number?"; touch ~/begun; read TICKET',
+    "reads all": "echo 'loading' >&2; touch ~/begun; cat >/dev/null",
+    "becomes another shell": "touch ~/begun; exec cat",
+    "maintenance": 'echo "maintenance, come back later"; exit 3',
+    "set -e": "set -e; false",
+    "warns and ends": "echo 'no such project' >&2; exit 0",
+}
+FORCED = {
+    "forced read": 'touch ~/begun; read x; eval "$SSH_ORIGINAL_COMMAND"',
+    "forced sftp": "internal-sftp",
+    "forced other": "echo 'hello from the menu'",
+}
+SHELLS = {"nologin": "/usr/sbin/nologin", "false": "/bin/false", "restricted": "/bin/rbash"}
+
+
+@dataclass(frozen=True, slots=True)
+class Begun(Deadline):
+    """A deadline that comes a moment after the account's process has begun what it does instead of our command."""
+
+    mark: Path
+
+    def remaining(self) -> float:
+        if self.mark.exists():
+            return max(0.0, self.mark.stat().st_mtime + 1.0 - time.time())
+        return max(0.0, self.at - time.monotonic())
+
+
+def account(name: str) -> str:
+    return f"u-{name.replace(' ', '-')}"
+
+
+@pytest.fixture(scope="module")
+def host(start_accounts: StartAccounts) -> Accounts:
+    require("bash", "rbash")
+    accounts = [Account(account(name), shell="/bin/bash", files={".bashrc": text}) for name, text in STARTUP.items()]
+    accounts += [Account(account(name), shell="/bin/bash", files={"x": ""}) for name in FORCED]
+    accounts += [Account(account(name), shell=shell) for name, shell in SHELLS.items()]
+    matches = [f"Match User {account(name)}\nForceCommand {command}" for name, command in FORCED.items()]
+    return start_accounts("UsePAM no", *matches, accounts=tuple(accounts))
+
+
+def run(host: Accounts, name: str, client: SshClient, deadline: Deadline | None = None) -> Output:
+    target = host.server.target(user=account(name), client=client)
+    target = msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    return Transports().run(target, wire.COMMAND, PROGRAM, deadline or Deadline.after(100), Limits())
+
+
+def refused(host: Accounts, name: str, client: SshClient, deadline: Deadline | None = None) -> TransportError:
+    e = failure_of(lambda: run(host, name, client, deadline))
+    assert (e.stage, e.transient) == ("execute", False)
+    assert e.hint.startswith("ssh ")
+    assert e.hint.endswith(f"{account(name)}@127.0.0.1 true")
+    return e
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_question_of_a_start_up_file_never_eats_the_program(host: Accounts, client: SshClient) -> None:
+    output = run(host, "asks", client)
+    assert output.stdout.startswith(b"Ticket number?\ngot ()\n" + wire.READY.encode())
+    assert output.stdout.endswith(b"\nthe program ran whole\n")
+    assert b"Error" not in output.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("asks for ever", "; it printed “Ticket number?”"), ("reads all", "; it printed on stderr “loading”"),
+     ("becomes another shell", ""), ("forced read", "")],
+)  # fmt: skip
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_waits_for_input_is_said_at_the_deadline(host: Accounts, client: SshClient, name: str, said: str) -> None:
+    begun = host.etc / f"home-{account(name)}" / "begun"
+    begun.unlink(missing_ok=True)
+    e = refused(host, name, client, Begun(time.monotonic() + 100, begun))
+    assert e.reason == (
+        "our command was not started in time: the login shell, one of its start-up files (~/.bashrc) or a forced "
+        f"command waits for input, hangs or runs something else{said}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("maintenance", "a forced command ended with status 3; it printed “maintenance, come back later”"),
+        ("warns and ends", "ended with status 0; it printed on stderr “no such project”"),
+        ("set -e", "ended with status 1; nothing was printed (/bin/false does so, for one)"),
+        ("false", "ended with status 1; nothing was printed (/bin/false does so, for one)"),
+        ("nologin", "login shell of the account is nologin, which runs no command: “This account is currently not"),
+        (
+            "restricted",
+            "the host has no /bin/sh that it lets us run (exit status 1): “rbash: line 1: /bin/sh: restricted",
+        ),
+        ("forced sftp", "the account may use SFTP only, and run no command: “This service allows sftp connections"),
+        ("forced other", "ended with status 0; it printed “hello from the menu”"),
+    ],
+)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_runs_instead_of_our_command_is_told_apart(
+    host: Accounts, client: SshClient, name: str, words: str
+) -> None:
+    assert words in refused(host, name, client).reason
+
+
+def test_this_machine_runs_the_command_in_the_same_way() -> None:
+    output = Transports().run(LocalTarget(), wire.COMMAND, PROGRAM, Deadline.after(100), Limits())
+    assert output.stdout.endswith(b"\nthe program ran whole\n")
+
+
+# ---- in words only
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("bash: line 1: /bin/sh: No such file or directory", 127),
+        ("bash: line 1: /bin/sh: Permission denied", 126),
+        ("bash: line 1: /bin/sh: cannot execute: required file not found", 126),
+        ("zsh:1: no such file or directory: /bin/sh", 127),
+        ("fish: Unknown command: /bin/sh", 127),
+        ("/bin/sh: Command not found.", 1),
+    ],
+)
+def test_no_bin_sh_is_said_where_a_shell_says_so(said: str, status: int) -> None:
+    reason = not_started(Output(stdout=b"", stderr=said.encode(), exit_status=status), "").reason
+    assert reason == f"the host has no /bin/sh that it lets us run (exit status {status}): “{said}”"
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["fish: Unexpected ')' for unopened parenthesis", "python3: not found", "", "/bin/sh: 1: exec: fish: not found"],
+)
+def test_no_bin_sh_is_not_said_where_something_else_is_missing(said: str) -> None:
+    reason = not_started(Output(stdout=b"", stderr=said.encode(), exit_status=127), "").reason
+    assert "no /bin/sh" not in reason
+    assert "ended with status 127" in reason
+    assert said in reason
+
+
+def test_what_was_printed_is_the_end_of_it_bounded_and_printable() -> None:
+    output = Output(stdout=b"motd\n" * 5000 + b"come \x1b[31mback", stderr=b"\xff", exit_status=None)
+    reason = not_started(output, "").reason
+    assert reason.isprintable()
+    assert reason.endswith("motd come \ufffd[31mback” and on stderr “\ufffd”")
+    assert "with no exit status" in reason
+    assert len(reason) < 800
+    flood = not_started(Output(stdout=b"x" * 100, stderr=b"", exit_status=None, cut="stdout"), "").reason
+    assert flood == "the host sent more on stdout than is read, and did not start our command before that"
+
+
+def test_the_program_goes_once_after_the_whole_line_and_again_where_it_begins_anew() -> None:
+    talk = AfterReady(b"program", Deadline.after(100), "hint")
+    for heard in (b"", b"Welcome\n", b"Welcome\n" + READY[:-1]):
+        assert (talk.say(heard, b""), talk.over) == (b"", False)
+    assert (talk.say(b"Welcome\n" + READY, b""), talk.over) == (b"program", True)
+    assert talk.say(b"Welcome\n" + READY, b"") == b""
+    talk.begin()
+    assert (talk.say(b"", b""), talk.over) == (b"", False)
+
+
+def test_a_failure_of_the_way_stays_one_and_so_does_one_of_the_program() -> None:
+    talk = AfterReady(b"program", Deadline.after(0), "hint")
+    for stage, transient in (("connect", False), ("execute", True)):
+        failed = TransportError(stage, "broke off", hint="x", transient=transient)
+        assert talk.blamed(failed) is failed
+    late = TransportError("execute", "late", hint="x")
+    assert "not started in time" in talk.blamed(late).reason
+    talk.say(READY, b"")
+    assert talk.blamed(late) is late
+    in_time = AfterReady(b"program", Deadline.after(100), "hint")
+    assert in_time.blamed(late) is late
