@@ -47,7 +47,8 @@ _decoder = msgspec.json.Decoder(Asked)
 
 def hosts_of(plan: Plan) -> tuple[AskedHost, ...]:
     """Returns the plan's hosts as they are recorded."""
-    apart = ("name", "groups", "target", "scenarios", "sysctls_collect")
+    # Where a host is written is no part of what it is asked: lines move.
+    apart = ("name", "groups", "target", "scenarios", "sysctls_collect", "origin")
     rest = [field for field in HostPlan.__struct_fields__ if field not in apart]
     whats = dict[tuple[int, int], str]()  # hosts that are asked the same share one tuple of scenarios
 

@@ -302,10 +302,22 @@ class Play(Frozen, frozen=True, kw_only=True):
 
 
 class Playbook(Frozen, frozen=True, kw_only=True):
-    """A playbook file."""
+    """A playbook file. `lines` says where each expectation is written, by the id of its findings without a family
+    ("scenario:NAME", "sysctl:KEY", "exposure:NAME", "kernel:"); of several the first."""
 
     source: str
     plays: tuple[Play, ...]
+    lines: dict[str, int] = {}
+
+
+class Location(Frozen, frozen=True, kw_only=True):
+    """Where something is written: a file with "/" between its folders, and a line from 1.
+
+    The file is relative to the repository that the run was started in, or else to the folder; one outside is absolute.
+    """
+
+    file: Sentence
+    line: Annotated[int, Meta(ge=1, le=0x7FFFFFFF)] = 1
 
 
 class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not audited"):
@@ -332,6 +344,7 @@ class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not
     sysctls: dict[str, Any] = {}
     exposure: None = None
     findings: tuple[Finding, ...] = ()
+    location: Location | None = None
 
 
 class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not selected"):
@@ -353,6 +366,7 @@ class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="no
     sysctls: dict[str, Any] = {}
     exposure: None = None
     findings: tuple[()] = ()
+    location: Location | None = None
 
 
 NoTarget = NotAudited | NotSelected
@@ -363,7 +377,7 @@ class HostPlan(Frozen, frozen=True, kw_only=True):
     """What one host is asked.
 
     `target` is `NotAudited` where the inventory already tells that the host cannot be reached, and `NotSelected` where
-    no play matches it.
+    no play matches it. `origin` is file:line of the inventory.
     """
 
     name: str
@@ -376,13 +390,16 @@ class HostPlan(Frozen, frozen=True, kw_only=True):
     sysctls_expect: dict[str, tuple[SysctlRule, ...]]
     exposure_expect: dict[str, tuple[ExposureRule, ...]] = {}
     kernels_expect: dict[str, tuple[Rule, ...]] = {}
+    origin: str = ""
 
 
 class Plan(Frozen, frozen=True, kw_only=True):
-    """Every selected host exactly once, in inventory order."""
+    """Every selected host exactly once, in inventory order. `lines` says where each expectation is written: the
+    playbook and the line, by id as in `Playbook`."""
 
     playbooks: tuple[str, ...]
     hosts: tuple[HostPlan, ...]
+    lines: dict[str, tuple[str, int]] = {}
 
 
 # ---- what was seen -------------------------------------------------------------------------------------------------
@@ -532,7 +549,8 @@ class Finding(Frozen, frozen=True, kw_only=True):
 class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audited"):
     """A host whose probe answered. `notes` are sentences that qualify every verdict of this host (no namespace was to
     be had, a control failed, settings that could not be copied); `void` says that its verdicts prove nothing.
-    `expectations` are the ids of what the playbook wants of this host beside its scenarios, met or not."""
+    `expectations` are the ids of what the playbook wants of this host beside its scenarios, met or not. `location` is
+    where the inventory names it first."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -554,6 +572,7 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     expectations: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     elapsed_s: Seconds = 0.0
+    location: Location | None = None
 
 
 HostResult = Audited | NotAudited | NotSelected
@@ -699,6 +718,7 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
     """A whole run: every selected host exactly once, in inventory order.
 
     `drift` is against `run.baseline`; `history` has the runs before it that were asked the same, oldest first.
+    `locations` says where each expectation is written, by the id of its findings without a family.
     """
 
     format: Literal["fleetaudit-run/1"] = RUN_FORMAT
@@ -707,3 +727,4 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
     hosts: tuple[HostResult, ...]
     drift: Drift | None = None
     history: tuple[Past, ...] = ()
+    locations: dict[str, Location] = {}

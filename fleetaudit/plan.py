@@ -81,7 +81,8 @@ def make_plan(
             hosts.append(_host_plan(host, target, asked[matching]))
     if hosts and all(isinstance(host.target, NotSelected) for host in hosts):
         raise NothingToDoError(_nothing_matches(plays, hosts))
-    return Plan(playbooks=tuple(book.source for book in playbooks), hosts=tuple(hosts))
+    lines = {id_: (book.source, line) for book in reversed(playbooks) for id_, line in book.lines.items()}
+    return Plan(playbooks=tuple(book.source for book in playbooks), hosts=tuple(hosts), lines=lines)
 
 
 class _Placed(NamedTuple):
@@ -158,6 +159,7 @@ def _host_plan(
         sysctls_expect={**asked.sysctls_expect},
         exposure_expect={**asked.exposure_expect},
         kernels_expect={**asked.kernels_expect},
+        origin=host.origin,
     )
 
 

@@ -37,6 +37,7 @@ from fleetaudit.model import (
     Finding,
     HostResult,
     Kernel,
+    Location,
     NotAudited,
     Os,
     RunInfo,
@@ -118,8 +119,44 @@ def read_sarif(text: str) -> dict[str, Any]:
         (at,) = item["locations"][0]["logicalLocations"]
         assert places[at["index"]]["fullyQualifiedName"] == at["fullyQualifiedName"]
     assert len({rule["id"] for rule in rules}) == len(rules)
+    assert_code_scanning_takes(run)
     read: dict[str, Any] = run
     return read
+
+
+def assert_code_scanning_takes(run: dict[str, Any]) -> None:
+    """Holds a run to what GitHub's “SARIF support for code scanning” marks as required, and to its limits."""
+    driver = run["tool"]["driver"]
+    assert driver["name"]
+    assert len(driver["rules"]) <= 25_000
+    assert len(run["results"]) <= 25_000
+    for rule in driver["rules"]:
+        texts = (rule["id"], *(rule[name]["text"] for name in ("shortDescription", "fullDescription", "help")))
+        assert all(texts), rule
+        assert rule["defaultConfiguration"]["level"] in ("note", "warning", "error")
+    for result in run["results"]:
+        assert result["message"]["text"]
+        assert result["partialFingerprints"]["primaryLocationLineHash"]
+        assert len(result["locations"]) == 1
+        linked = set(re.findall(r"(?<!\\)\]\((\d+)\)", result["message"]["text"]))
+        assert linked == {str(location["id"]) for location in result.get("relatedLocations", ())}
+        for location in (*result["locations"], *result.get("relatedLocations", ())):
+            place = location["physicalLocation"]
+            assert_uri(place["artifactLocation"], run)
+            begin = place["region"]["startLine"], place["region"]["startColumn"]
+            assert (1, 1) <= begin < (place["region"]["endLine"], place["region"]["endColumn"])
+
+
+def assert_uri(artifact: dict[str, str], run: dict[str, Any]) -> None:
+    uri = artifact["uri"]
+    assert uri
+    assert re.fullmatch(r"[A-Za-z0-9/._~%-]+", uri.removeprefix("file://"))
+    if uri.startswith("file:///"):
+        assert "uriBaseId" not in artifact
+    else:
+        assert ":" not in uri
+        assert not uri.startswith("/")
+        assert artifact["uriBaseId"] in run["originalUriBaseIds"]
 
 
 def read_metrics(text: str) -> dict[str, Metric]:
@@ -348,6 +385,55 @@ def test_sarif_has_a_result_for_each_finding_at_its_host_with_a_rule_that_helps(
     assert all(rule["help"]["text"] for rule in rules.values())
     assert "RFC 2525" in rules["scenario:unread-close"]["help"]["text"]
     assert "sysctl -w" in rules["sysctl:net.ipv4.tcp_rfc1337"]["help"]["text"]
+
+
+PLACED = msgspec.structs.replace(
+    with_hosts(
+        tuple(
+            msgspec.structs.replace(host, location=Location(file="inventory/hosts 1.yml", line=n))
+            for n, host in enumerate(RUN.hosts, 1)
+        )
+    ),
+    locations={f"scenario:{row.name}": Location(file="audit.yml", line=n) for n, row in enumerate(RUN.scenarios, 1)},
+)
+
+
+def test_sarif_has_each_finding_in_the_line_of_its_host_and_beside_it_the_expectation() -> None:
+    log = read_sarif(sarif.render(PLACED))
+    names = [host.name for host in PLACED.hosts]
+    for result in log["results"]:
+        (location,) = result["locations"]
+        place = location["physicalLocation"]
+        assert place["artifactLocation"] == {"uri": "inventory/hosts%201.yml", "uriBaseId": "%SRCROOT%"}
+        assert names[place["region"]["startLine"] - 1] == location["logicalLocations"][0]["fullyQualifiedName"]
+        related = [r["physicalLocation"]["artifactLocation"]["uri"] for r in result.get("relatedLocations", ())]
+        assert related == (["audit.yml"] if result["ruleId"].startswith(("scenario:", "control:")) else [])
+    assert {result["ruleId"].partition(":")[0] for result in log["results"]} >= {"scenario", "sysctl"}
+    told = log["invocations"][0]["toolExecutionNotifications"]
+    assert all("physicalLocation" in note["locations"][0] for note in told)
+
+
+def test_sarif_has_a_location_also_where_a_host_or_a_whole_run_has_none() -> None:
+    def uris(run: AuditRun) -> set[str]:
+        results = read_sarif(sarif.render(run))["results"]
+        return {result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in results}
+
+    assert uris(RUN) == {"inventory.yml"}  # a run of an earlier version
+    listed = msgspec.structs.replace(RUN, run=msgspec.structs.replace(RUN.run, inventory=("web1,web2",)))
+    assert uris(listed) == {"playbooks/unread-close.yml"}
+    assert "audit.yml" in uris(msgspec.structs.replace(listed, locations=PLACED.locations))
+    outside = msgspec.structs.replace(RUN.hosts[0], location=Location(file="/etc/ansible/hosts", line=2))
+    assert uris(with_hosts((outside,))) == {"file:///etc/ansible/hosts"}
+
+
+def test_sarif_alerts_stay_the_same_where_lines_move_and_those_of_two_jobs_stay_apart() -> None:
+    moved = with_hosts(tuple(msgspec.structs.replace(host, location=Location(file="x", line=9)) for host in RUN.hosts))
+    one, two = (read_sarif(sarif.render(run))["results"] for run in (PLACED, moved))
+    assert [r["partialFingerprints"] for r in one] == [r["partialFingerprints"] for r in two]
+    other = msgspec.structs.replace(RUN, run=msgspec.structs.replace(RUN.run, limit="web", id="later", job=""))
+    ids = [read_sarif(sarif.render(run))["automationDetails"]["id"] for run in (RUN, other)]
+    assert len({id_.rpartition("/")[0] for id_ in ids}) == 2
+    assert ids[1].endswith("/later")
 
 
 def test_sarif_says_that_the_invocation_failed_where_a_host_was_not_audited() -> None:

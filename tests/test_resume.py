@@ -249,6 +249,8 @@ def test_a_hosts_digests_differ_exactly_where_it_is_reached_or_asked_otherwise()
     assert a == c == AskedHost("a", a.way, a.what)
     assert (b.way, b.what == d.what) == (d.way, False)
     assert a.way != b.way  # another address
+    moved = msgspec.structs.replace(host_plan("a"), origin="hosts.yml:99")
+    assert hosts_of(Plan(playbooks=("other.yml",), hosts=(moved,))) == (a,)
     for name, rule in (("exposure_expect", ExposureRule(at_most=5)), ("kernels_expect", Rule())):
         wanted = msgspec.structs.replace(host_plan("a"), **{name: {"some": (rule,)}})
         (other,) = hosts_of(Plan(playbooks=("other.yml",), hosts=(wanted,)))

@@ -35,7 +35,8 @@ def join(runs: Named) -> AuditRun:
     hosts = _together(
         [(path, run.hosts) for path, run in runs], "host", "leave one of the two runs out, or audit each host in one"
     )
-    return AuditRun(run=_info([run.run for _, run in runs]), scenarios=scenarios, hosts=hosts)
+    locations = {id_: place for _, run in reversed(runs) for id_, place in run.locations.items()}
+    return AuditRun(run=_info([run.run for _, run in runs]), scenarios=scenarios, hosts=hosts, locations=locations)
 
 
 def _together(parts: Sequence[tuple[Path, Sequence[T]]], kind: str, hint: str) -> tuple[T, ...]:

@@ -224,6 +224,7 @@ def run_of_replies(
     plan: Plan, hosts: tuple[HostResult, ...], *, inventory: Sequence[str], limit: str | None
 ) -> AuditRun:
     """Returns the run that replies make. When each was made is not known: the run begins and ends now."""
+    from .locations import located
     from .planning import controller, scenario_rows
 
     now = clock.rfc3339(clock.now())
@@ -237,4 +238,4 @@ def run_of_replies(
         inventory=tuple(inventory),
         limit=limit,
     )
-    return AuditRun(run=info, scenarios=scenario_rows(plan), hosts=hosts)
+    return located(AuditRun(run=info, scenarios=scenario_rows(plan), hosts=hosts), plan)

@@ -293,9 +293,11 @@ class _Run:
     def _whole(self, plan: Plan, hosts: tuple[HostResult, ...], id_: str) -> AuditRun:
         from ..judge import fleet
         from ..model import AuditRun
+        from .locations import located
         from .planning import scenario_rows
 
-        return AuditRun(run=self._info(plan, id_), scenarios=scenario_rows(plan), hosts=fleet(hosts, plan))
+        run = AuditRun(run=self._info(plan, id_), scenarios=scenario_rows(plan), hosts=fleet(hosts, plan))
+        return located(run, plan)
 
     def _prune(self, run: AuditRun, baseline: Baseline) -> None:
         if self.keep is None:

@@ -79,14 +79,16 @@ def _playbook(document: Document) -> Playbook:
     files = decode(document, list[PlayFile])
     if not files:
         raise document.error("a playbook without a play")
-    plays = tuple(_play(document, file, index) for index, file in enumerate(files))
+    lines = dict[str, int]()
+    plays = tuple(_play(document, file, index, lines) for index, file in enumerate(files))
     _same_everywhere(document, plays)
     _agreed(document, plays)
-    return Playbook(source=document.source, plays=plays)
+    return Playbook(source=document.source, plays=plays, lines=lines)
 
 
-def _play(document: Document, file: PlayFile, index: int) -> Play:
-    scenarios = scenarios_of(document, file, (index,), Shipped(shipped_names(), _shipped))
+def _play(document: Document, file: PlayFile, index: int, lines: dict[str, int]) -> Play:
+    """Returns the play at `index`; what it expects that is not in `lines` yet goes there, with its line."""
+    placed = scenarios_of(document, file, (index,), Shipped(shipped_names(), _shipped))
     hosts = file.hosts if isinstance(file.hosts, str) else ",".join(file.hosts)
     if not hosts.strip():
         raise document.error("no hosts; “all” means every host of the inventory", (index, "hosts"))
@@ -95,18 +97,25 @@ def _play(document: Document, file: PlayFile, index: int) -> Play:
     wanted = sysctl_rules(document, file.sysctls.expect, (index, "sysctls", "expect"))
     exposure = exposure_rules(document, file.exposure.expect, (index, "exposure", "expect"))
     kernels = kernel_rules(document, file.kernels.expect, (index, "kernels", "expect"))
-    if not (scenarios or file.sysctls.collect or wanted or exposure or kernels):
+    if not (placed or file.sysctls.collect or wanted or exposure or kernels):
         raise document.error(
             f"the play “{file.name}” asks for nothing: no scenarios, no sysctls, nothing of exposure or kernels",
             (index,),
         )
+    for one in placed:
+        lines.setdefault(f"scenario:{one.scenario.name}", document.key_at(one.where).line)
+    for kind, section, names in (("sysctl", "sysctls", wanted), ("exposure", "exposure", exposure)):
+        for name in names:
+            lines.setdefault(f"{kind}:{name}", document.key_at((index, section, "expect", name)).line)
+    for name in kernels:
+        lines.setdefault("kernel:", document.key_at((index, "kernels", "expect", name)).line)
     return Play(
         name=file.name,
         hosts=hosts,
         trials=file.trials,
         families=tuple(file.families),
         isolation=file.isolation,
-        scenarios=scenarios,
+        scenarios=tuple(one.scenario for one in placed),
         # What is wanted must be read, and an exact name is reported even where it is absent.
         sysctls_collect=tuple(dict.fromkeys([*file.sysctls.collect, *wanted])),
         sysctls_expect=wanted,

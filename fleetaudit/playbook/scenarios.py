@@ -34,25 +34,27 @@ class Shipped(NamedTuple):
     read: Callable[[str], Playbook]
 
 
-class _Placed(NamedTuple):
+class Placed(NamedTuple):
+    """A scenario, and where a file says what is expected of it."""
+
     scenario: Scenario
     where: ValuePath
 
 
-def scenarios_of(document: Document, file: PlayFile, where: ValuePath, shipped: Shipped) -> tuple[Scenario, ...]:
+def scenarios_of(document: Document, file: PlayFile, where: ValuePath, shipped: Shipped) -> tuple[Placed, ...]:
     """Returns the scenarios of the play at `where`; raises `InputError` at the line of what makes no sense."""
-    placed = list[_Placed]()
+    placed = list[Placed]()
     for number, item in enumerate(file.scenarios):
         at = (*where, "scenarios", number)
         if isinstance(item, str):
             taken = _taken(document, item, at, file.families, shipped)
-            placed += [_Placed(s, at) for s in taken if s.name not in {p.scenario.name for p in placed}]
+            placed += [Placed(s, at) for s in taken if s.name not in {p.scenario.name for p in placed}]
         else:
-            placed.append(_Placed(_scenario(document, item, at, file.families), at))
+            placed.append(Placed(_scenario(document, item, at, file.families), at))
     _check_names(document, placed)
     placed = _adjusted(document, placed, file.adjust, (*where, "adjust"))
     _check_controls(document, placed)
-    return tuple(p.scenario for p in placed)
+    return tuple(placed)
 
 
 def resets(scenario: Scenario) -> bool:
@@ -151,8 +153,8 @@ def _taken(
 
 
 def _adjusted(
-    document: Document, placed: Sequence[_Placed], files: Mapping[str, AdjustFile], where: ValuePath
-) -> list[_Placed]:
+    document: Document, placed: Sequence[Placed], files: Mapping[str, AdjustFile], where: ValuePath
+) -> list[Placed]:
     names = [p.scenario.name for p in placed]
     for name in files:
         if name not in names:
@@ -160,7 +162,7 @@ def _adjusted(
                 f"the scenario “{name}” is none of this play{near_miss(name, names)}", (*where, name), key=True
             )
     return [
-        _Placed(
+        Placed(
             _adjust(document, p.scenario, files[p.scenario.name], (*where, p.scenario.name)), (*where, p.scenario.name)
         )
         if p.scenario.name in files
@@ -191,7 +193,7 @@ def _adjust(document: Document, scenario: Scenario, file: AdjustFile, where: Val
 # ---- names and controls --------------------------------------------------------------------------------------------
 
 
-def _check_names(document: Document, scenarios: Sequence[_Placed]) -> None:
+def _check_names(document: Document, scenarios: Sequence[Placed]) -> None:
     lines = dict[str, int]()
     for scenario, where in scenarios:
         if scenario.name in lines:
@@ -205,7 +207,7 @@ def _check_names(document: Document, scenarios: Sequence[_Placed]) -> None:
         lines[scenario.name] = document.at(where).line
 
 
-def _check_controls(document: Document, scenarios: Sequence[_Placed]) -> None:
+def _check_controls(document: Document, scenarios: Sequence[Placed]) -> None:
     by_name = {p.scenario.name: p.scenario for p in scenarios}
     for scenario, where in scenarios:
         if scenario.control is None:

@@ -1,6 +1,11 @@
 """A run as SARIF 2.1.0 (OASIS, errata 01): findings as results, hosts as logical locations.
 
 Rules:
+- Every result has a physical location, without which code scanning takes no file: the line of the inventory that names
+  the host, because each host is an alert of its own. The line of the playbook that expects otherwise is a related
+  location; it is the first one where the host is in no file, such as that of the list “localhost,”.
+- A file is relative to the repository (%SRCROOT%), whose folder on the machine that made the run is not told.
+- A region has all four numbers that GitHub asks for. No column is known: it is the first character of the line.
 - Every selected host is a logical location; one that was not audited is also a notification of the invocation, which
   then was not successful: whoever reads this must not take a finding that is missing for one that is mended. A host
   that no play matches has the status "not selected".
@@ -13,15 +18,30 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
+from urllib.parse import quote
 
 import msgspec
 
-from ..model import Audited, AuditRun, Finding, HostResult, NotAudited, NotSelected, RunInfo, ScenarioRow, Severity
+from ..jobs import job_of
+from ..model import (
+    Audited,
+    AuditRun,
+    Finding,
+    HostResult,
+    Location,
+    NotAudited,
+    NotSelected,
+    RunInfo,
+    ScenarioRow,
+    Severity,
+)
 from .common import moment, plain, status_of
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+ROOT = "%SRCROOT%"
 LEVELS: Mapping[Severity, str] = {"info": "note", "warning": "warning", "error": "error"}
 
 Json = dict[str, object]
@@ -46,7 +66,9 @@ def render(run: AuditRun) -> str:
                 "notifications": _descriptors(missing),
             }
         },
-        "automationDetails": {"id": f"fleetaudit/{plain(run.run.id)}"},
+        # What is before the last “/” is the category: a job replaces its own alerts, and no other job's.
+        "automationDetails": {"id": f"fleetaudit/{plain(run.run.job or job_of(run.run))}/{plain(run.run.id)}"},
+        "originalUriBaseIds": {ROOT: {"description": {"text": "The repository, or the folder of the run."}}},
         "invocations": [
             {
                 "executionSuccessful": not missing,
@@ -59,7 +81,7 @@ def render(run: AuditRun) -> str:
         ],
         "logicalLocations": [_location(host) for host in run.hosts],
         "results": [
-            _result(i, host, finding, places[_rule_id(finding.id)])
+            _result(i, host, finding, places[_rule_id(finding.id)], run)
             for i, host in enumerate(run.hosts)
             for finding in host.findings
         ],
@@ -117,6 +139,7 @@ def _finding_rule(id_: str, finding: Finding) -> Json:
     return {
         "id": plain(id_),
         "shortDescription": message(f"{id_.partition(':')[2]}: {finding.expected}"),
+        "fullDescription": message(f"Expected: {finding.expected}. {finding.because}".strip()),
         "help": message(" ".join(part for part in parts if part)),
         "defaultConfiguration": {"level": LEVELS[finding.severity]},
     }
@@ -136,21 +159,50 @@ def _location(host: HostResult) -> Json:
     return {"name": name, "fullyQualifiedName": name, "kind": "host", "properties": said}
 
 
-def _at(index: int, host: HostResult) -> list[Json]:
-    return [{"logicalLocations": [{"index": index, "fullyQualifiedName": plain(host.name)}]}]
+def _at(index: int, host: HostResult, place: Location | None) -> list[Json]:
+    logical: Json = {"logicalLocations": [{"index": index, "fullyQualifiedName": plain(host.name)}]}
+    return [_physical(place) | logical if place else logical]
 
 
-def _result(index: int, host: HostResult, finding: Finding, rule_index: int) -> Json:
-    key = f"{host.name}\0{finding.id}".encode(errors="surrogatepass")
+def _physical(place: Location) -> Json:
+    path = quote(place.file.encode(errors="surrogatepass"))
+    artifact = {"uri": f"file://{path}"} if path.startswith("/") else {"uri": path, "uriBaseId": ROOT}
+    region = {"startLine": place.line, "startColumn": 1, "endLine": place.line, "endColumn": 2}
+    return {"physicalLocation": {"artifactLocation": artifact, "region": region}}
+
+
+def _expected_in(finding: Finding, run: AuditRun) -> Location | None:
+    """Returns where the playbook says what is expected; None for what no playbook does, such as a host key."""
+    kind, colon, _ = finding.id.partition(":")
+    id_ = "kernel:" if kind == "kernel" else _rule_id(finding.id).replace("control:", "scenario:", 1)
+    return run.locations.get(id_) if colon else None
+
+
+def _somewhere(run: AuditRun) -> Location:
+    """Returns a location for a result that has none of its own: of a run of an earlier version, of a list of hosts."""
+    files = (name for name in (*run.run.inventory, *run.run.playbooks) if name and "," not in name)
+    return Location(file=posixpath.normpath(next(files, "fleetaudit")))
+
+
+def _result(index: int, host: HostResult, finding: Finding, rule_index: int, run: AuditRun) -> Json:
+    fingerprint = hashlib.sha256(f"{host.name}\0{finding.id}".encode(errors="surrogatepass")).hexdigest()
     suppression = {"kind": "external", "status": "accepted", "justification": plain(finding.waived or "")}
+    text = message(f"{host.name}: wanted {finding.expected}, found {finding.observed}")
+    expected = _expected_in(finding, run)
+    related: Json = {}
+    if expected and host.location:
+        text["text"] += " ([the expectation](1))"
+        related = {"relatedLocations": [{"id": 1, **_physical(expected), "message": {"text": "The expectation."}}]}
     return {
         "ruleId": plain(finding.id),
         "ruleIndex": rule_index,
         "kind": "fail",
         "level": LEVELS[finding.severity],
-        "message": message(f"{host.name}: wanted {finding.expected}, found {finding.observed}"),
-        "locations": _at(index, host),
-        "partialFingerprints": {"hostAndFinding/v1": hashlib.sha256(key).hexdigest()},
+        "message": text,
+        "locations": _at(index, host, host.location or expected or _somewhere(run)),
+        **related,
+        # The second is the one that GitHub reads; a line that moves must not make a new alert.
+        "partialFingerprints": {"hostAndFinding/v1": fingerprint, "primaryLocationLineHash": f"{fingerprint[:16]}:1"},
         "suppressions": [suppression] if finding.waived is not None else [],
         **({"properties": {"firstSeen": plain(finding.since)}} if finding.since else {}),
     }
@@ -178,5 +230,5 @@ def _notification(index: int, host: NotAudited) -> Json:
         "descriptor": {"id": f"not-audited/{host.stage}"},
         "level": "error",
         "message": message(f"{host.name}: not audited: {host.stage}: {host.reason}{hint}"),
-        "locations": _at(index, host),
+        "locations": _at(index, host, host.location),
     }
