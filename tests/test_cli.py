@@ -530,4 +530,8 @@ def test_a_terminal_sees_progress_and_no_color_is_honoured(folder: Folder) -> No
     assert "\x1b[3" not in plain  # 30 to 39: colours
     colourful = on_a_terminal(folder, *arguments, NO_COLOR="")
     assert "\x1b[3" in colourful
+    forced = folder.run(*arguments, NO_COLOR="", FORCE_COLOR="1").stdout
+    assert "\x1b[32m1 of 1 scenario as expected\x1b[0m on 1 host" in forced
+    assert "\x1b" not in folder.run(*arguments, NO_COLOR="").stdout
+    assert "\x1b[3" not in on_a_terminal(folder, *arguments, NO_COLOR="", TERM="dumb")
     assert on_a_terminal(folder, *arguments, "-q") == ""

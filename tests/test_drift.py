@@ -219,6 +219,17 @@ def test_a_waiver_that_came_or_went_is_said() -> None:
     assert changed(waived, waived) == []
     found = drift.between(run_on("2026-01-01", web()), run_on("2026-01-02", waived))
     assert [(c.effect, c.waived) for c in found.changes] == [("regression", "ann until 2026-12-31: x")]
+    # What is accepted is what is so now: neither the word of a waiver that came or went, nor what is met again.
+    assert [row.waived for row in changes_of(found).rows] == ["ann until 2026-12-31: x"]
+    for before, after in ((waived, broken), (broken, waived), (waived, web())):
+        days = run_on("2026-01-01", before), run_on("2026-01-02", after)
+        run = msgspec.structs.replace(days[1], drift=drift.between(*days))
+        assert run.drift is not None
+        (row,) = changes_of(run.drift).rows
+        assert row.waived is None
+        section = render(compare(run), generated="").partition('<section id="changes"')[2].partition("</section>")[0]
+        assert "<s>" not in section
+        assert "; waived: " not in changes_text(changes_of(run.drift))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import unicodedata
 
 import msgspec
@@ -9,12 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetaudit.cli.colour import coloured, has_colour
 from fleetaudit.compare import compare
-from fleetaudit.model import Audited, AuditRun, Evidence, HostResult, NotAudited, Observation, PeerWitness
+from fleetaudit.model import (
+    Audited,
+    AuditRun,
+    Ending,
+    Evidence,
+    HostResult,
+    NotAudited,
+    Observation,
+    PeerWitness,
+    Scenario,
+)
 from fleetaudit.report.explain import host_text, verdict_text
+from fleetaudit.report.html import render
 from fleetaudit.report.terminal import progress, safe, summary
 
-from .runs import small_fleet
+from .runs import run_of, scenario, small_fleet
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\n\u202eevil\u2066\x9b31m\x00\u200b"
 
@@ -91,12 +105,14 @@ def test_an_explanation_says_since_when_a_finding_stands_and_who_accepted_it() -
     at = next(n for n, line in enumerate(lines) if finding.id in line)
     assert lines[at].endswith(", first seen 2026-03-01")
     assert lines[at + 1].strip() == "Waived: ops until 2027-01-31: old"
+    assert lines[at].startswith(f"waived {finding.severity}  {finding.id}")
 
 
 def test_the_verdict_comes_first_and_the_count_last() -> None:
     run = small_fleet()
     paragraphs = summary(compare(run), width=100).rstrip("\n").split("\n\n")
-    assert paragraphs[0].startswith("Close with unread data (unread-close")
+    assert paragraphs[0].startswith("4 of 7 scenarios as expected on 17 hosts; 0 of 3 other expectations met.\n")
+    assert "\nClose with unread data (unread-close" in paragraphs[0]
     assert "reread-fin-close" in paragraphs[0]
     assert "RST on 5.10.0-30" in paragraphs[0].replace("\n    ", " ")
     audited, missing = len(names(run, Audited)), len(names(run, NotAudited))
@@ -160,3 +176,106 @@ def test_a_witness_that_could_not_speak_is_told_as_silent() -> None:
     assert "could not be told" in text
     peer = msgspec.structs.replace(mute, evidence=Evidence(peer=PeerWitness(state=8, recv=("0",), so_error="0")))
     assert "state 8 CLOSE_WAIT; poll nothing; recv 0; SO_ERROR 0" in verdict_text(run, host, peer, width=100)
+
+
+# ---- the good news, and the user's own scenarios -------------------------------------------------------------------
+
+
+def scenarios_of_a_user(count: int) -> list[Scenario]:
+    """Returns the control that must reset, the one that must not, and `count` scenarios of the user's own."""
+    zero = scenario("zero-linger-close", "Close with zero linger", "closer closes", control=None)
+    drained = scenario("drained-close", "Close", "closer closes", "FIN", control=None)
+    return [zero, drained, *(scenario(f"own-{n}", f"Story {n}", "closer closes") for n in range(count))]
+
+
+def run_of_a_user(count: int, ending: Ending = "RST") -> AuditRun:
+    well = next(h for h in small_fleet().hosts if isinstance(h, Audited) and not h.findings and not h.void)
+    declared = scenarios_of_a_user(count)
+    seen = {s.name: s.expect[0] for s in declared} | {"own-0": ending}
+    observations = tuple(
+        Observation(scenario=name, family="ipv4", ending=seen[name], trials=1, endings={seen[name]: 1}) for name in seen
+    )
+    host = msgspec.structs.replace(well, observations=observations, expectations=("sysctl:net.x",))
+    return run_of([host], declared)
+
+
+def test_the_users_own_scenarios_are_the_headline_and_never_a_control() -> None:
+    text = summary(compare(run_of_a_user(8)), width=120)
+    assert text.startswith("8 of 8 scenarios as expected on 1 host; 1 of 1 other expectation met.\n")
+    assert text.count("\nStory ") == 8
+    assert "zero-linger-close" not in text
+    assert "drained-close" not in text
+    many = summary(compare(run_of_a_user(40)), width=120)
+    assert many.startswith("40 of 40 scenarios as expected")
+    assert many.count("\nStory ") == 1
+    assert "zero-linger-close" not in many
+
+
+def test_a_scenario_that_deviates_is_not_among_the_good_news() -> None:
+    assert summary(compare(run_of_a_user(3, "FIN"))).startswith("2 of 3 scenarios as expected on 1 host")
+
+
+def test_the_fix_stands_beside_its_finding() -> None:
+    text = summary(compare(small_fleet()), width=100)
+    findings = text[text.index("Findings: ") : text.index("Not audited: ")]
+    lines = findings.splitlines()
+    at = next(n for n, line in enumerate(lines) if "net.ipv4.tcp_fin_timeout" in line)
+    assert lines[at + 1].startswith("      fix:  ")
+    assert "tcp_fin_timeout" in lines[at + 1]
+
+
+def test_counts_of_one_are_in_the_singular_on_page_and_terminal() -> None:
+    plural = re.compile(
+        r"\b1 (?:\w+ )?(?:hosts|scenarios|kernels|builds|causes|columns|sysctls|expectations|changes|trials)\b"
+        r"|\b1 host (?:close|are|were|have|run|show|fall|reset)\b|\bthese 1\b|\b1 (?:scenario|sysctl)s? (?:are|were)\b"
+    )
+    fleet = small_fleet()
+    runs = [run_of([host]) for host in fleet.hosts] + [run_of_a_user(1), run_of_a_user(1, "FIN")]
+    for run in runs:
+        comparison = compare(run)
+        page = re.sub(r"<(script|style).*?</\1>", "", render(comparison, generated=""), flags=re.DOTALL)
+        words = " ".join(re.sub(r"<[^>]*>", " ", page).split()) + " ".join(re.findall(r'aria-label="([^"]*)"', page))
+        for text in (words, " ".join(summary(comparison).split())):
+            assert not plural.findall(text)
+
+
+# ---- colour --------------------------------------------------------------------------------------------------------
+
+
+class Screen(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environment", "on_a_terminal", "elsewhere"),
+    [
+        ({}, True, False),
+        ({"NO_COLOR": ""}, True, False),
+        ({"NO_COLOR": "1"}, False, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False, False),
+        ({"FORCE_COLOR": "1"}, True, True),
+        ({"FORCE_COLOR": "0"}, True, False),
+        ({"CLICOLOR_FORCE": "1"}, True, True),
+        ({"CLICOLOR": "0"}, False, False),
+        ({"TERM": "dumb"}, False, False),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, True, True),
+    ],
+)
+def test_colour_is_where_the_terminal_has_it(environment: dict[str, str], on_a_terminal: bool, elsewhere: bool) -> None:
+    assert has_colour(Screen(), environment) is on_a_terminal
+    assert has_colour(io.StringIO(), environment) is elsewhere
+
+
+def test_colour_is_on_words_that_say_it_and_changes_no_text() -> None:
+    for text in (summary(compare(hostile_run())), summary(compare(small_fleet())), summary(compare(run_of_a_user(2)))):
+        assert re.sub(r"\x1b\[[\d;]*m", "", coloured(text)) == text
+    seen = coloured(summary(compare(small_fleet())))
+    assert "  \x1b[1;31merror\x1b[0m  " in seen
+    assert "  \x1b[33mwarning\x1b[0m  " in seen
+    assert "\x1b[1mNot audited\x1b[0m: 9 hosts" in seen
+    assert coloured(summary(compare(run_of_a_user(2)))).startswith("\x1b[32m2 of 2 scenarios as expected\x1b[0m")
+    assert coloured("1 of 2 scenarios as expected on 1 host.") == "1 of 2 scenarios as expected on 1 host."
+    assert coloured("      error  said a host\n") == "      error  said a host\n"

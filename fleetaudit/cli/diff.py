@@ -46,5 +46,5 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
     elif format_ == "json":
         screen.out_bytes(rendered)
     else:
-        screen.out(rendered.decode())
+        screen.show(rendered.decode())
     return DRIFT if found.changes else 0

@@ -83,7 +83,7 @@ class _Doctor:
             if format_ == "json":
                 screen.out_bytes(encode(examination))
             else:
-                screen.out(self._text(examination))
+                screen.show(self._text(examination))
         if outcome.bugs:
             screen.tell(f"{outcome.bugs} of the hosts met a bug in fleetaudit; its traceback is in the log")
             return BUG

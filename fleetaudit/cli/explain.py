@@ -40,14 +40,14 @@ def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | 
     if trace and isinstance(host, Audited):
         archive.write_whole(trace, pcap.render(host, scenario or ""))
     if scenario is None or not isinstance(host, Audited):
-        screen.out(host_text(run, host, width=screen.width()))
+        screen.show(host_text(run, host, width=screen.width()))
         return
     name, _, family = scenario.partition("/")
     observations = [o for o in host.observations if o.scenario == name and family in ("", o.family)]
     if not observations:
         names = sorted({o.scenario for o in host.observations})
         raise NothingToDoError(f"{run_path}: “{scenario}” was not observed on {host_name}" + _near(name, names))
-    screen.out("\n".join(verdict_text(run, host, o, width=screen.width()) for o in observations))
+    screen.show("\n".join(verdict_text(run, host, o, width=screen.width()) for o in observations))
 
 
 def _near(word: str, known: Iterable[str]) -> str:

@@ -79,7 +79,7 @@ def merge(
         folder.point_latest()
     from ..report.terminal import summary
 
-    screen.out(f"{summary(comparison, width=screen.width())}\nReport: {reports[0]}\n")
+    screen.show(f"{summary(comparison, width=screen.width())}\nReport: {reports[0]}\n")
     if bugs:
         screen.tell(f"{bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")
         return BUG

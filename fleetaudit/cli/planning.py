@@ -168,7 +168,7 @@ def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
 def plan_text(plan: Plan) -> str:
     """Returns what would run where, a line a host: how it is reached, and how much it is asked."""
     from ..doctor import way_to
-    from ..report.lines import safe
+    from ..report.lines import counted, safe
 
     lines = list[str]()
     for host in plan.hosts:
@@ -179,7 +179,8 @@ def plan_text(plan: Plan) -> str:
             case NotAudited():
                 words = [f"cannot be audited: {host.target.stage}", host.target.reason]
             case target:
-                counts = f"{len(host.scenarios)} scenarios, {host.trials} trials"
-                words = [way_to(target), f"{counts}, {len(host.sysctls_collect)} sysctl patterns"]
+                patterns = counted(len(host.sysctls_collect), "sysctl pattern")
+                counts = f"{counted(len(host.scenarios), 'scenario')}, {counted(host.trials, 'trial')}"
+                words = [way_to(target), f"{counts}, {patterns}"]
         lines.append("  ".join(map(safe, (host.name, *words))) + "\n")
     return "".join(lines)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..model import HostResult
 from . import screen
+from .colour import has_colour
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -67,8 +68,7 @@ def _bar(missing: str) -> Bar:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        # An empty NO_COLOR counts as unset (no-color.org).
-        console=Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR"))),
+        console=Console(stderr=True, no_color=not has_colour(sys.stderr, os.environ)),
         transient=True,
         refresh_per_second=4,  # a redraw costs CPU that handshakes need
     )

@@ -30,7 +30,7 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> No
     if output is not None and not to_screen:
         _write(output, rendered)
     elif format_ == "text":
-        screen.out(rendered.decode())
+        screen.show(rendered.decode())
     else:
         screen.out_bytes(rendered)
 

@@ -234,11 +234,13 @@ class _Run:
     def _part(self, plan: Plan) -> Plan:
         if self.shard is None:
             return plan
+        from ..report.lines import counted
         from ..shard import shard_of
 
         part = shard_of(plan, *self.shard)
         if not part.hosts:
-            raise NothingToDoError(f"--shard {self.options.shard}: {len(plan.hosts)} hosts leave none for this part")
+            hosts = counted(len(plan.hosts), "host")
+            raise NothingToDoError(f"--shard {self.options.shard}: none of {hosts} is in this part")
         return part
 
     def _begin(self, plan: Plan) -> tuple[RunFolder, dict[str, HostResult]]:
@@ -397,4 +399,4 @@ def _show(comparison: Comparison, report: Path, options: _Options) -> None:
     text = summary(comparison, width=screen.width(), problems_only=options.quiet)
     if text or not options.quiet:
         with contextlib.suppress(screen.ReaderGoneError):  # `| head`: the run is done and on the disk all the same
-            screen.out(f"{text}\nReport: {report}\n" if text else f"Report: {report}\n")
+            screen.show(f"{text}\nReport: {report}\n" if text else f"Report: {report}\n")

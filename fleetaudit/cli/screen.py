@@ -41,6 +41,13 @@ def out(text: str) -> None:
         sys.stdout.flush()
 
 
+def show(text: str) -> None:
+    """Writes a report's text to stdout, in colour where the terminal has it; raises as `out` does."""
+    from .colour import coloured, has_colour
+
+    out(coloured(text) if sys.stdout is not None and has_colour(sys.stdout, os.environ) else text)
+
+
 def out_bytes(data: bytes) -> None:
     """Writes to stdout what another program reads, as it is in whatever locale; raises as `out` does."""
     if sys.stdout is None:

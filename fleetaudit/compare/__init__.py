@@ -24,6 +24,7 @@ from .findings import findings_of, short_of
 from .hosts import production_of, profiles_of
 from .index import hosts_of
 from .kernels import builds_of, classes_of, columns_of, scenarios_of, series_of_columns
+from .met import met_of
 from .sysctls import sysctls_of
 from .views import NOT_SELECTED, Comparison, Coverage
 
@@ -54,10 +55,11 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     places = {**shown.anchors, **of_missing, **{h.name: NOT_SELECTED for h in unmatched}}
     felt = production_of(ground, shown.anchors)
     changes = changes_of(drift, {**ground.anchors, **links}) if drift else None
-    builds = tuple(ground.builds.values())
+    builds, met = tuple(ground.builds.values()), met_of(columns, audited)
     return Comparison(
         run=run.run,
         coverage=coverage,
+        met=met,
         kernels=kernels,
         builds=builds,
         columns=columns,
@@ -73,6 +75,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
         production_hosts=len(felt),
         answers=answers_of(
             coverage=coverage,
+            met=met,
             kernels=kernels,
             builds=builds,
             columns=columns,

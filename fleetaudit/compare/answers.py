@@ -20,6 +20,7 @@ from .views import (
     FindingGroup,
     KernelClass,
     KernelKey,
+    Met,
     Part,
     Production,
     Say,
@@ -29,6 +30,7 @@ from .views import (
 def answers_of(
     *,
     coverage: Coverage,
+    met: Met,
     kernels: Sequence[KernelClass],
     builds: Sequence[Build],
     columns: Sequence[Column],
@@ -42,7 +44,7 @@ def answers_of(
     seen = coverage_words(coverage)
     return (
         _answer("kernels", "Which kernels reset?", _kernels(coverage, kernels, builds, columns), seen),
-        _answer("expectations", "Which hosts fall short?", _short(coverage, findings, short), seen),
+        _answer("expectations", "Which hosts fall short?", _short(coverage, met, findings, short), seen),
         _answer("changes", "What changed?", _changed(changes), _compared(changes, coverage)),
         _answer("not-audited", "Which hosts were not audited?", _missing(coverage, causes, findings), ""),
         _answer("production", "Where does production feel it?", _felt(coverage, felt), _told(felt, coverage)),
@@ -149,18 +151,37 @@ def _main(column: Column, builds: int) -> Say:
 # ---- 2: expectations -----------------------------------------------------------------------------------------------
 
 
-def _short(c: Coverage, findings: Sequence[FindingGroup], short: Sequence[tuple[Severity, int]]) -> list[Say]:
+def _short(c: Coverage, met: Met, findings: Sequence[FindingGroup], short: Sequence[tuple[Severity, int]]) -> list[Say]:
     if not c.audited:
         return [_say("No host was selected." if not c.selected else "No host was audited, so nobody can tell.")]
     waived = sum(f.waived for f in findings if f.audited)
     accepted = f" {counted(waived, 'finding is', 'findings are')} waived." if waived else ""
     if not short:
         whole = "The one audited host meets" if c.audited == 1 else f"None of {c.audited:,}: all meet"
-        return [_say(f"{whole} every expectation{', but for what is waived' if waived else ''}.{accepted}")]
+        every = _say(f"{whole} every expectation{', but for what is waived' if waived else ''}.{accepted}")
+        return [every, *_met(met)]
     n = sum(hosts for _, hosts in short)
     by = ", ".join(f"{hosts:,} {_gravity(severity)}" for severity, hosts in short)
     number = _link(f"{n:,} of {counted(c.audited, 'audited host')}", "expectations", strong=True)
-    return [_say(number, f" {'falls' if n == 1 else 'fall'} short of the playbook: {by}.{accepted}")]
+    short_ = _say(number, f" {'falls' if n == 1 else 'fall'} short of the playbook: {by}.{accepted}")
+    return [short_, *_met(met)]
+
+
+def _met(met: Met) -> list[Say]:
+    return [_say(words)] if (words := met_words(met)) else []
+
+
+def met_words(met: Met) -> str:
+    """Returns the good news as a sentence, "" where nothing ran."""
+    parts = list[str]()
+    if met.of_scenarios:
+        of = counted(met.of_scenarios, "scenario")
+        parts.append(f"{met.scenarios:,} of {of} as expected on {counted(met.hosts, 'host')}")
+    if met.of_expectations:
+        other = "other expectation" if parts else "expectation"
+        where = "" if parts else f" on {counted(met.hosts, 'host')}"
+        parts.append(f"{met.expectations:,} of {counted(met.of_expectations, other)} met{where}")
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 def _gravity(severity: Severity) -> str:

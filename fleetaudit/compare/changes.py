@@ -82,6 +82,11 @@ def _subject(change: Change) -> tuple[str, str]:
     return parts_of(change.what)[1:] if ":" in change.what else (change.what, "")
 
 
+def _accepted(change: Change) -> str | None:
+    """Returns the waiver of what is so now, None where nothing is to be accepted: it is met, or lost its waiver."""
+    return None if change.effect == "fix" or change.kind == "waiver" else change.waived
+
+
 def _row(groups: Sequence[Sequence[Change]], links: Mapping[str, str]) -> ChangeRow:
     first = groups[0][0]
     subject = _subject(first)[0]
@@ -97,6 +102,6 @@ def _row(groups: Sequence[Sequence[Change]], links: Mapping[str, str]) -> Change
         after=after,
         since=first.since,
         severity=first.severity,
-        waived=first.waived,
+        waived=_accepted(first),
         hosts=fold(change.host for change in groups[0]),
     )

@@ -67,7 +67,8 @@ def columns_of(ground: Ground) -> tuple[Column, ...]:
         for together in [families] if agree[name] else [[f] for f in families]:
             if together:
                 pairs = [pair for f in together for pair in seen[name][f]]
-                columns.append(_column(row, ground, together, pairs, name in controls))
+                positive = row.control is None and row.expect == ("RST",)
+                columns.append(_column(row, ground, together, pairs, positive or name in controls))
     return tuple(columns)
 
 

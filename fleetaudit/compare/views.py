@@ -59,7 +59,8 @@ class Column:
     """One scenario over the families that agree on every host; `cells` are in the order of the builds, `groups` are
     the builds by the word of their cells, each with the gravest tone among them.
 
-    `is_control`: others name it as their control; `control` is the one that it names. `all_read`: its steps leave the
+    `is_control`: others name it as their control, or it is the one that must reset; `control` is the one that it
+    names. `all_read`: its steps leave the
     closer nothing unread. `differs`: builds, or hosts of one build, end differently. `deviates`: somewhere not as
     expected, or not told.
     """
@@ -82,6 +83,18 @@ class Column:
     def notable(self) -> bool:
         """Whether a reader should see it first."""
         return self.differs or self.deviates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """How many scenarios ended as expected on each of the `hosts` that prove something, and how many expectations of
+    other kinds they meet."""
+
+    hosts: int
+    scenarios: int
+    of_scenarios: int
+    expectations: int
+    of_expectations: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,7 +365,8 @@ class KernelClass:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRow:
     """One change, on all hosts that it happened to. `subject` is the scenario, the sysctl or another noun, `detail` its
-    families; `link` is its anchor, "" where it has none; `since` is the date it was first seen."""
+    families; `link` is its anchor, "" where it has none; `since` is the date it was first seen. `waived` is the waiver
+    of what is so now."""
 
     effect: Effect
     kind: ChangeKind
@@ -452,6 +466,7 @@ class Comparison:
 
     run: RunInfo
     coverage: Coverage
+    met: Met
     kernels: tuple[KernelClass, ...]
     builds: tuple[Build, ...]
     columns: tuple[Column, ...]

@@ -29,7 +29,8 @@ def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
         lines += [f"  {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:{widths[2]}}  {row[3]}" for row in table]
     for finding in host.findings:
         beside = f"wanted {safe(finding.expected)}, found {safe(finding.observed)}"
-        text = f"{finding.severity}  {safe(finding.id)}: {beside}"
+        accepted = "waived " if finding.waived is not None else ""
+        text = f"{accepted}{finding.severity}  {safe(finding.id)}: {beside}"
         since = f", first seen {safe(finding.since)}" if finding.since else ""
         lines += ["", *wrapped([text + since], width)]
         lines += wrapped([f"Waived: {safe(finding.waived)}"] if finding.waived is not None else [], width, "  ")

@@ -7,6 +7,8 @@ always shown.
 from __future__ import annotations
 
 from ..causes import Cause
+from ..compare.answers import met_words
+from ..compare.met import has_run
 from ..compare.views import Build, Changes, Column, Comparison, FindingGroup, FindingRow
 from ..model import SEVERITIES, HostResult, NotAudited, NotSelected
 from .changes import changes_lines
@@ -58,15 +60,22 @@ def _verdict(comparison: Comparison, width: int) -> list[str]:
         return wrapped(
             ["No verdict: the controls failed on every audited host, so what was seen proves nothing."], width
         )
-    ran = [c for c in comparison.columns if any(cell.word not in ("not run", "not asked") for cell in c.cells)]
-    main = [c for c in ran if c.scenario == "unread-close"] or [c for c in ran if "RST" in c.expect][:1]
-    differing = [c for c in ran if c.differs and c not in main]
+    own = [c for c in comparison.columns if has_run(c) and not c.is_control]
+    main = _main(own)
+    differing = [c for c in own if c.differs and c not in main]
     sentences = [_sentence(column, comparison.builds) for column in [*main, *differing[:MOST_ROWS]]]
     if len(differing) > MOST_ROWS:
         sentences.append(f"Kernels differ in {counted(len(differing) - MOST_ROWS, 'more scenario')}: see the report.")
-    elif not differing and len(comparison.builds) > 1:
+    elif not differing and len(comparison.builds) > 1 and len(own) > len(main):
         sentences.append("In every other scenario all kernels end alike.")
-    return wrapped(sentences, width)
+    return wrapped([*filter(None, [met_words(comparison.met)]), *sentences], width)
+
+
+def _main(own: list[Column]) -> list[Column]:
+    """Returns the scenarios of the headline: all of a small playbook, else the one that the tool is about."""
+    if len({column.scenario for column in own}) <= MOST_ROWS:
+        return own
+    return [c for c in own if c.scenario == "unread-close"] or [c for c in own if "RST" in c.expect][:1] or own[:1]
 
 
 def _sentence(column: Column, builds: tuple[Build, ...]) -> str:
@@ -131,9 +140,18 @@ def _findings(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
         for row in group.rows:
             if row.waived is None:
                 lines += wrapped([f"{group.severity}  {_seen(group, row)}"], width, "  ")
+        lines += _fix(group, width)
     if len(open_) > MOST_ROWS:
         lines.append(f"  and {counted(len(open_) - MOST_ROWS, 'more expectation')} not met: see the report")
     return lines
+
+
+def _fix(group: FindingGroup, width: int) -> list[str]:
+    if not group.fix:
+        return []
+    if group.typed:
+        return [f"      fix:  {safe(group.fix)}"]  # not wrapped: it is there to be copied
+    return wrapped([f"fix: {safe(group.fix)}"], width, "      ")
 
 
 def _waived(groups: tuple[FindingGroup, ...], width: int) -> list[str]:

@@ -1,0 +1,68 @@
+"""Colour for the text of a terminal: the words that say it already are coloured, nothing is said by colour alone.
+
+Rules: the reports are plain text, and this file knows where their own words stand: at the beginning of a line, before
+two blanks or a colon. So no text of a host changes what is coloured elsewhere. Without a terminal that has colour the
+text stays as it is, byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TextIO
+
+RED, GREEN, YELLOW, MAGENTA, CYAN, BOLD = "1;31", "32", "33", "35", "36", "1"
+_TONES = {
+    "error": RED,
+    "warning": YELLOW,
+    "info": CYAN,
+    "regression": RED,
+    "fix": GREEN,
+    "changed": CYAN,
+    "newly not audited": MAGENTA,
+    "no longer told": MAGENTA,
+    "no longer selected": MAGENTA,
+    "told again": CYAN,
+    "newly selected": CYAN,
+    "audited again": GREEN,
+    "rebuilt": CYAN,
+    "renamed": CYAN,
+    "gone": CYAN,
+    "new host": CYAN,
+    "waived": CYAN,
+}
+_LEADING = re.compile(rf"^(  )?({'|'.join(_TONES)})(?=(?: \w+| \(\w+\))?  )", re.MULTILINE)
+_HEADINGS = re.compile(
+    r"^(?:Findings|Waived, not counted|Changed since|Not audited|Not ready|Void|VOID)\b", re.MULTILINE
+)
+_GOOD = re.compile(
+    r"^([\d,]+) of \1 scenarios? as expected|^Nothing changed|^(?:[\d,]+ hosts?): (?=[\d,]+ ready, 0 not)", re.MULTILINE
+)
+_BAD = re.compile(r"✗ FAIL|NOT ready|NOT as expected")
+
+
+def has_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Returns whether text for `stream` is coloured: NO_COLOR, then FORCE_COLOR, go before what the terminal is.
+
+    Sources: no-color.org, force-color.org, bixense.com/clicolors.
+    """
+    if environment.get("NO_COLOR"):
+        return False
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
+        if environment.get(name, "0") not in ("", "0"):
+            return True
+    if environment.get("TERM") == "dumb" or environment.get("CLICOLOR") == "0":
+        return False
+    return stream.isatty()
+
+
+def coloured(text: str) -> str:
+    """Returns a report's text with its words in colour; without the escapes it is the same text."""
+    text = _LEADING.sub(lambda found: f"{found[1] or ''}{_in(_TONES[found[2]], found[2])}", text)
+    text = _HEADINGS.sub(lambda found: _in(BOLD, found[0]), text)
+    text = _GOOD.sub(lambda found: _in(GREEN, found[0]), text)
+    return _BAD.sub(lambda found: _in(RED, found[0]), text)
+
+
+def _in(colour: str, words: str) -> str:
+    return f"\x1b[{colour}m{words}\x1b[0m"

@@ -1,0 +1,37 @@
+"""The good news: how many scenarios and expectations were met on every host. Pure.
+
+Rules: controls are not counted, for they prove the others and are nobody's question. A void host proves nothing, and a
+scenario that ran nowhere is neither met nor not. A waived finding is not met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..model import Audited
+from .views import Column, Met
+
+NOT_RUN = ("not run", "not asked", "void")
+"""Words of a cell that says nothing about its scenario."""
+
+
+def met_of(columns: Sequence[Column], audited: Iterable[Audited]) -> Met:
+    """Returns the number of scenarios, and of expectations beside them, that were met on every host, and of all."""
+    sound = [host for host in audited if not host.void]
+    ran = [column for column in columns if not column.is_control and has_run(column)]
+    deviating = {column.scenario for column in ran if column.deviates}
+    wanted = {id_ for host in sound for id_ in host.expectations}
+    missed = {finding.id for host in sound for finding in host.findings} & wanted
+    scenarios = {column.scenario for column in ran}
+    return Met(
+        hosts=len(sound),
+        scenarios=len(scenarios - deviating),
+        of_scenarios=len(scenarios),
+        expectations=len(wanted - missed),
+        of_expectations=len(wanted),
+    )
+
+
+def has_run(column: Column) -> bool:
+    """Returns whether a scenario ran on any host that proves something."""
+    return any(cell.word not in NOT_RUN for cell in column.cells)
