@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import hashlib
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -19,11 +20,12 @@ import pytest
 
 from fleetaudit import wire
 from fleetaudit.errors import TransportError
+from fleetaudit.inventory.ssh_arguments import for_openssh
 from fleetaudit.model import Become, Secret, SshTarget
 from fleetaudit.transport import Deadline, Limits, Output, become
 from fleetaudit.transport.dispatch import Transports
 
-from .sshd import Keys, Server, Start, failure_of, free_port, generate, require, running, wait_for
+from .sshd import Keys, Server, Start, failure_of, free_port, generate, require, running
 from .timing import BUSY_S, patience
 
 pytestmark = [
@@ -276,22 +278,6 @@ def test_a_proxy_command_is_gone_through(sshd: Server) -> None:
     assert run(target).stdout == b"in\n"
 
 
-def test_a_master_connection_of_the_users_is_used(start_sshd: Start, tmp_path: Path) -> None:
-    server = start_sshd("LogLevel VERBOSE")
-    master = ("-o", "ControlMaster=auto", "-o", f"ControlPath={tmp_path}/m", "-o", "ControlPersist=20")
-    try:
-        for _ in range(2):
-            assert run(through_openssh(server, *master), "echo in; exit 4") == Output(
-                stdout=b"in\n", stderr=b"", exit_status=4
-            )
-        assert server.log.read_text().count("Accepted publickey") == 1
-    finally:
-        subprocess.run(
-            ["ssh", "-F", "none", "-o", f"ControlPath={tmp_path}/m", "-O", "exit", "x"], check=True, capture_output=True
-        )
-    wait_for(lambda: not (tmp_path / "m").exists(), "the master to end")
-
-
 @contextlib.contextmanager
 def master(server: Server, path: Path) -> Iterator[tuple[str, str]]:
     """Yields the words that name a master connection of somebody's, which was there before."""
@@ -299,6 +285,80 @@ def master(server: Server, path: Path) -> Iterator[tuple[str, str]]:
     log = path.with_name("master.log")
     with running(["ssh", *own, "-p", str(server.port), "-M", "-S", path, "-N", "127.0.0.1"], log, path.exists):
         yield ("-S", str(path))
+
+
+def test_a_master_connection_of_the_users_is_used_and_none_is_made(start_sshd: Start, tmp_path: Path) -> None:
+    server = start_sshd("LogLevel VERBOSE")
+    asked = ("-M", "-o", "ControlMaster=auto", "-o", "ControlPersist=20")
+    words = for_openssh(shlex.join(asked))
+    with master(server, tmp_path / "m") as named:
+        for _ in range(2):
+            output = run(through_openssh(server, *words, *named), "echo in; exit 4")
+            assert output == Output(stdout=b"in\n", stderr=b"", exit_status=4)
+    assert server.log.read_text().count("Accepted publickey") == 1
+    assert run(through_openssh(server, *words, "-S", f"{tmp_path}/none")).stdout == b"in\n"
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("folder", ["missing", "read-only"])
+def test_where_no_master_connection_can_be_made_the_command_runs_all_the_same(
+    sshd: Server, tmp_path: Path, folder: str
+) -> None:
+    path = tmp_path / "missing" if folder == "missing" else Path("/proc/self")
+    file = config(tmp_path / "config", f"ControlMaster auto\nControlPersist 30\nControlPath {path}/x\n")
+    assert run(through_openssh(sshd, "-F", str(file))).stdout == b"in\n"
+
+
+def test_a_jump_hosts_ssh_that_cannot_make_a_master_connection_is_told_as_that(sshd: Server, tmp_path: Path) -> None:
+    file = config(
+        tmp_path / "config",
+        f"Host jump\n HostName 127.0.0.1\n Port {sshd.port}\n IdentityFile {sshd.keys.user()}\n"
+        f" UserKnownHostsFile {sshd.known_hosts}\n ControlMaster auto\n ControlPath {tmp_path}/missing/x\n",
+    )
+    e = failure(through_openssh(sshd, "-F", str(file), "-J", "jump"))
+    assert (e.stage, e.kind, e.transient) == ("connect", "ssh_config not usable", False)
+    assert f"cannot make {tmp_path}/missing/" in e.reason
+    assert "no such file or directory" in e.reason
+    assert e.hint == f"mkdir -p -m 700 {tmp_path}/missing"
+
+
+def test_an_ssh_that_ends_by_itself_after_the_login_is_quoted(sshd: Server, tmp_path: Path) -> None:
+    """As ssh does for what no option of ours prevents: it logs one line and ends with 255."""
+    fake = tmp_path / "ssh"
+    fake.write_text(
+        '#!/bin/sh\nlog=$2\nprintf "Authenticated to 127.0.0.1 ([127.0.0.1]:22) using \\"publickey\\".\\n" > $log\n'
+        'printf "debug1: something\\nmuxserver_listen: cannot do it\\n" >> $log\nexit 255\n'
+    )
+    fake.chmod(0o755)
+    e = failure(through_openssh(sshd, program=str(fake)))
+    assert (e.stage, e.transient) == ("execute", False)
+    assert "ssh ended by itself after 0 bytes of output: muxserver_listen: cannot do it" in e.reason
+
+
+@pytest.mark.parametrize("client", ["paramiko", "openssh"])
+@pytest.mark.parametrize("hop", ["host", "jump host"])
+def test_a_private_key_that_others_may_read_is_refused_with_the_command_that_mends_it(
+    sshd: Server, keys: Keys, tmp_path: Path, hop: str, client: str
+) -> None:
+    key = tmp_path / "a key"
+    shutil.copy(keys.user(), key)
+    key.chmod(0o644)
+    jump = (
+        f'Host jump\n HostName 127.0.0.1\n Port {sshd.port}\n IdentityFile "{key}"\n IdentityAgent none\n'
+        f" UserKnownHostsFile {sshd.known_hosts}\n"
+    )
+    file = config(tmp_path / "config", jump)
+    if hop == "host":
+        target = through_openssh(sshd, private_keys=(str(key),))
+    else:
+        target = through_openssh(sshd, "-F", str(file), "-J", "jump")
+    target = msgspec.structs.replace(target, client=client)
+    e = failure(target)
+    assert (e.stage, e.transient, e.kind) == ("authenticate", False, "no usable key")
+    assert f"the private key {key} is not used, as ssh does not: permissions 0644 are too open" in e.reason
+    assert e.hint == f"chmod 600 '{key}'"
+    subprocess.run(["/bin/sh", "-c", e.hint], check=True)
+    assert run(target).stdout == b"in\n"
 
 
 def test_a_command_by_a_master_connection_is_told_as_one_that_ran(start_sshd: Start, tmp_path: Path) -> None:

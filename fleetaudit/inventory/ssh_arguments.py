@@ -64,8 +64,10 @@ def _named(option: str) -> tuple[str, str]:
 # ---- for OpenSSH ---------------------------------------------------------------------------------------------------
 
 _WITH_VALUE = frozenset("bcDeFIiJLlmopRSw")
-_WITHOUT = frozenset("46AaCgKkMXxYy")
-_OURS = frozenset("qvtT")  # how much ssh tells and whether there is a terminal: the transport's own matter
+_WITHOUT = frozenset("46AaCgKkXxYy")
+# How much ssh tells, whether there is a terminal, and whether it makes a master connection (-M goes above
+# ControlMaster=no): the transport's own matter.
+_OURS = frozenset("qvtTM")
 _OTHER_USE = frozenset({"sessiontype", "stdinnull", "forkafterauthentication"})
 _KNOWN_HOSTS = frozenset({"userknownhostsfile", "globalknownhostsfile"})
 
@@ -78,8 +80,8 @@ class Unfit(ValueError):
 def for_openssh(arguments: str) -> tuple[str, ...]:
     """Returns `arguments` as words for ssh, each option apart from its value; raises `Unfit`.
 
-    Left out: how much ssh tells, terminals, and /dev/null as known hosts, for the command line alone says how host keys
-    are checked.
+    Left out: how much ssh tells, terminals, master connections (-M), and /dev/null as known hosts, for the command line
+    alone says how host keys are checked.
     """
     try:
         words = iter(shlex.split(arguments))

@@ -1,8 +1,9 @@
 """A remote host by the system's own `ssh`: for Kerberos, certificates of hosts, all that the other client cannot do.
 
 Rules: our options go first, because ssh takes the first value of each: no prompt, no terminal, host keys as the policy
-says. Everything else is the user's: ssh_config, ControlMaster, agents; but a password for sudo or su goes by no master
-connection, for whoever made that may not have checked the host's key. ssh logs into a pipe of its own, so that what it
+says. Everything else is the user's: ssh_config, agents, a master connection that is there. None is made: where its
+socket cannot be, ssh would end. A password for sudo or su goes by no master connection, for whoever made that may not
+have checked the host's key. ssh logs into a pipe of its own, so that what it
 says and what the host says cannot be confused; the child never outlives the call.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from ..errors import FailureKind, TransportError, repeat
 from ..model import SshTarget, Stage
 from . import Deadline, Limits, Output, Passed, unnoticed
-from .child import Ended, LogPipe, run_child
+from .child import LOG_MAX, Ended, LogPipe, run_child
 from .hops import Hop, hops
 from .known_hosts import USER_FILES, HostKeys, fingerprint, forgetting
 from .pacing import Pacing, Turn
@@ -35,13 +36,16 @@ from .ssh_options import (
     where,
 )
 from .talk import Talk
-from .words import clean, quoted, shell
+from .words import clean, dropped_before_login, quoted, shell, too_open
 
 _FAILED = 255  # ssh's own status; a command may end with it as well
 # The first level that tells a master connection that broke off from a command that ended with 255.
 _LOG_LEVEL = pairs("LogLevel=DEBUG2")
 # The latter once the host has opened a session in a connection of a master, who had logged in before.
 _LOGGED_IN = re.compile(rb"^(?:Authenticated to |debug1: mux_client_request_session: master session id:)", re.MULTILINE)
+_PROXIED = re.compile(rb"^debug1: Executing proxy command: .*ssh", re.MULTILINE)
+# What is sent from here on, a host judges: it is never sent twice.
+_LOGIN_BEGAN = re.compile(rb"^debug1: SSH2_MSG_SERVICE_ACCEPT received", re.MULTILINE)
 _DEBUG = re.compile(r"^debug\d: .*\n?", re.MULTILINE)
 _MASTER_GONE = re.compile(r"^debug2: (Control master terminated unexpectedly)", re.MULTILINE)
 # What the log says once a stage lies behind, in their order.
@@ -65,6 +69,7 @@ _REASONS: tuple[tuple[str, Stage, FailureKind, bool], ...] = (
     (r"No .* host key is known for .*", "host key", "host key unknown", False),
     (r"Host key verification failed.*|.*[Hh]ost certificate.*|Certificate invalid: .*", "host key",
      "host key not trusted", False),
+    (r"unix_listener: .*|ControlPath too long.*", "connect", "ssh_config not usable", False),
     (r".*Too many authentication failures.*", "authenticate", "permission denied", False),
     (r".*Permission denied.*|No more authentication methods.*", "authenticate", "permission denied", False),
     (r".*(?:Bad configuration option|[Bb]ad owner or permissions|terminating, \d+ bad|Can't open user config).*",
@@ -92,6 +97,12 @@ _BROKE_OFF = re.compile(
     r"|Connection (?:closed|reset) by .*|.*Broken pipe|.*Corrupted MAC.*)",
     re.MULTILINE,
 )
+_TOO_OPEN = re.compile(r"^Permissions (\d+) for '(.*)' are too open\.$", re.MULTILINE)
+# ssh adds a name of its own that is another one each time.
+_MASTER_SOCKET = re.compile(r"unix_listener: cannot bind to path (.+?)(?:\.\w{16})?: .*")
+_AFTER_GREETING = re.compile(r"Connection (?:closed|reset) by|Received disconnect")
+_COMMAND_ENDED = re.compile(rb"^debug1: Exit status \d", re.MULTILINE)
+_STATISTICS = ("Transferred: ", "Bytes per second: ")
 _NOT_RUN = re.compile(r"^(exec request failed on channel.*|.*open failed: .*)", re.MULTILINE)
 
 
@@ -190,6 +201,9 @@ def _judged(ended: Ended, target: SshTarget, hint: str) -> Output:
     so_far = f"after {len(output.stdout)} bytes of output"
     if not ended.in_time and logged_in:
         raise TransportError("execute", f"the command did not end in time, {so_far}{said}", hint=hint, kind="timed out")
+    if not ended.in_time and _LOGIN_BEGAN.search(ended.log):
+        reason = f"the host stalled while {target.user or 'the user'} was logging in"
+        raise TransportError("authenticate", reason, hint=hint, kind="timed out")
     if not ended.in_time:
         last = quoted((log.strip() or clean(output.stderr)).rpartition("\n")[2], "; ssh said ")
         raise TransportError("connect", f"no login came about in time{last}", hint=hint, kind="timed out")
@@ -203,8 +217,41 @@ def _judged(ended: Ended, target: SshTarget, hint: str) -> Output:
         if end := _end_of_connection(ended, log):
             reason = f"the connection broke off {so_far} ({end}){said}"
             raise TransportError("execute", reason, hint=hint, kind="connection lost", transient=True)
+        if last := _last_words(ended, log):
+            reason = f"ssh ended by itself {so_far}: {clean(last)}{said}"
+            raise TransportError("execute", reason, hint=hint, kind="connection lost")
         return output
-    raise _reason(log, output.stderr.decode("utf-8", "replace"), target, hint)
+    raise _of_login(_reason(log, output.stderr.decode("utf-8", "replace"), target, hint), ended)
+
+
+def _of_login(error: TransportError, ended: Ended) -> TransportError:
+    """Returns the reason why there was no login, at the right stage, and transient where nobody judged a login."""
+    if error.stage != "connect":
+        return error
+    if _LOGIN_BEGAN.search(ended.log):
+        reason = f"the connection ended while logging in: {error.reason}"
+        return TransportError("authenticate", reason, hint=error.hint, kind=error.kind or "hung up")
+    if not error.transient:
+        return error
+    if _PROXIED.search(ended.log) and not dropped_before_login(ended.output.stderr):
+        # The ssh of a jump host or a ProxyCommand says on stderr how far it came, or nothing at all.
+        said = quoted(ended.output.stderr[-2000:].strip().rpartition(b"\n")[2], ": ")
+        stage: Stage = (
+            "authenticate" if re.search(r"Connection (?:closed|reset) by|Received disconnect", said) else "connect"
+        )
+        return TransportError(stage, f"the ssh on the way ended{said}", hint=error.hint, kind=error.kind)
+    if len(ended.log) >= LOG_MAX:  # a login may have begun in what was not kept
+        return TransportError(error.stage, error.reason, hint=error.hint, kind=error.kind)
+    return error
+
+
+def _last_words(ended: Ended, log: str) -> str:
+    """Returns ssh's own last words after the login, "" where it was the command that ended with its status."""
+    if _COMMAND_ENDED.search(ended.log) or len(ended.log) >= LOG_MAX:
+        return ""
+    _, authenticated, after = log.rpartition("Authenticated to ")
+    lines = [line.strip() for line in after.split("\n")[1:] if authenticated]
+    return next((line for line in reversed(lines) if line and not line.startswith(_STATISTICS)), "")
 
 
 def _end_of_connection(ended: Ended, log: str) -> str:
@@ -224,9 +271,29 @@ def _reason(log: str, stderr: str, target: SshTarget, hint: str) -> TransportErr
             if re.fullmatch(pattern, line):
                 if stage == "host key":
                     return _of_host_key(" ".join(lines), lines, hint)
+                if kind == "permission denied" and (key := _TOO_OPEN.search("\n".join(lines))):
+                    return _of_open_key(key[1], key[2], line)
+                if socket := _MASTER_SOCKET.match(line):
+                    return _of_master_socket(socket[1], line)
                 return TransportError(stage, clean(line), hint=hint, kind=kind, transient=transient)
     last = quoted(lines[-1] if lines else "", ": ")
     return TransportError("connect", f"{target.program} ended with status {_FAILED}{last}", hint=hint)
+
+
+def _of_open_key(mode: str, path: str, line: str) -> TransportError:
+    """Returns why a private key was not used that others may read, as the other client says it."""
+    reason = f"{too_open(path, mode)}; {clean(line)}"
+    return TransportError("authenticate", reason, hint=shell(["chmod", "600", path]), kind="no usable key")
+
+
+def _of_master_socket(path: str, line: str) -> TransportError:
+    """Returns why a jump host's ssh could not make the connection that its ControlMaster asks for."""
+    folder = str(Path(path).parent)
+    missing = line.endswith("No such file or directory")
+    hint = shell(["mkdir", "-p", "-m", "700", folder] if missing else ["ls", "-ld", folder])
+    cause = line.rpartition(": ")[2]
+    reason = f"ControlPath of a jump host: cannot make {path}: {cause.lower()}"
+    return TransportError("connect", clean(reason), hint=hint, kind="ssh_config not usable")
 
 
 def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:

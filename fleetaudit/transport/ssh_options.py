@@ -21,7 +21,7 @@ def quiet_options() -> list[str]:
     """Returns what keeps ssh from asking, from doing more than one command, and from telling too little."""
     return pairs(
         "BatchMode=yes", "RequestTTY=no", "LogLevel=VERBOSE", "RemoteCommand=none", "UpdateHostKeys=no",
-        "ClearAllForwardings=yes", "PermitLocalCommand=no",
+        "ClearAllForwardings=yes", "PermitLocalCommand=no", "ControlMaster=no",
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Rules: pure. Whatever a host said goes through `clean` before it is part of a re
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 
@@ -80,3 +81,16 @@ def ended(output: Output) -> str:
     how = "without an exit status" if output.exit_status is None else f"with status {output.exit_status}"
     cut = f" after more {output.cut} than is allowed" if output.cut else ""
     return f"the command ended {how}{cut}" + quoted(output.stderr[-2000:] or output.stdout[-2000:], "; it said ")
+
+
+_NO_GREETING = re.compile(rb"(?:kex|ssh)_exchange_identification: |banner exchange: ")
+
+
+def dropped_before_login(said: bytes | bytearray) -> bool:
+    """Returns whether an ssh on the way said that its host hung up before anything was sent that a host judges."""
+    return _NO_GREETING.search(said) is not None
+
+
+def too_open(path: str, mode: str) -> str:
+    """Returns why a private key is not used that others may read."""
+    return f"the private key {path} is not used, as ssh does not: permissions {mode} are too open"

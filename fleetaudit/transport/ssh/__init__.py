@@ -155,10 +155,11 @@ def _told(channel: Channel, hint: str) -> Iterator[None]:
         reason = {
             "late": f"the command did not end in time, {so_far}",
             "dropped": f"the connection broke off {so_far} ({e.text})",
+            "proxy": f"the connection broke off {so_far} ({e.text})",
             "disconnected": f"the host hung up {so_far}{quoted(e.text, ': ')}",
         }.get(e.kind, f"the session made no sense {so_far}: {e.text}")
         kind = "timed out" if e.kind == "late" else "connection lost"
-        transient, cause = e.kind == "dropped", e
+        transient, cause = e.kind in ("dropped", "proxy"), e
     else:
         return
     said = quoted(bytes(channel.stderr[-2000:]), "; it said ")

@@ -74,6 +74,7 @@ def _broken(e: Broken, login: Login, target: SshTarget, user: str) -> tuple[str,
     reason = {
         "late": f"the host stalled while {user} was logging in",
         "dropped": f"the host hung up while {user} was logging in ({e.text})",
+        "proxy": f"the connection broke off while {user} was logging in ({e.text})",
         "disconnected": f"the host hung up while {user} was logging in{quoted(e.text, ': ')}",
     }.get(e.kind, f"the login made no sense: {e.text}")
     if e.kind in ("disconnected", "dropped") and len(login.offered) > 1:

@@ -25,7 +25,7 @@ from ...model import SshConfig, SshTarget
 from .. import Deadline
 from ..reading import reading
 from ..ssh_files import DEFAULT_KEYS
-from ..words import clean, shell, ssh_line
+from ..words import clean, shell, ssh_line, too_open
 from .agent import Agent, AgentError, Reader, string
 
 _AGENT_S = 5.0  # for listing keys; a signature may wait for a touch, and has the whole deadline
@@ -241,9 +241,8 @@ def _load(path: str, changed: tuple[int, int]) -> paramiko.PKey | Unusable:
     try:
         data, info = whole_file_and_status(file, _FILE_MAX)
         if _too_open(info) and file.suffix != ".pub":
-            mode = stat.S_IMODE(info.st_mode)
-            reason = f"the private key {path} is not used, as ssh does not: permissions {mode:04o} are too open"
-            return Unusable(reason, shell(["chmod", "600", path]))
+            mode = f"{stat.S_IMODE(info.st_mode):04o}"
+            return Unusable(too_open(path, mode), shell(["chmod", "600", path]))
         return _parsed(data.decode("ascii", "replace"), file)
     except FileNotFoundError:
         return Unusable(f"the private key {path} {_ABSENT}", shell(["ls", "-l", path]))

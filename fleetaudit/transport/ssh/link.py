@@ -19,7 +19,8 @@ _CHUNK = 64 * 1024
 LOOK_S = 0.25
 """How often a wait looks at its deadline, which comes early where a run stops, in seconds."""
 
-BrokenKind = Literal["late", "dropped", "garbled", "disconnected"]
+BrokenKind = Literal["late", "dropped", "garbled", "disconnected", "proxy"]
+"""How a conversation ends: "proxy" where a ProxyCommand failed by itself, and may have been refused a login."""
 
 
 class Broken(Exception):
@@ -98,14 +99,14 @@ class SocketLink:
         except BlockingIOError:
             return b""
         except OSError as e:
-            raise Broken("dropped", self._end(os.strerror(e.errno or 0).lower())) from e
+            raise self._end(os.strerror(e.errno or 0).lower()) from e
         if not data:
-            raise Broken("dropped", self._end("closed by the host"))
+            raise self._end("closed by the host")
         return data
 
     def _aside(self, number: int) -> None:
         """Deals with another descriptor that was polled."""
 
-    def _end(self, words: str) -> str:
-        """Returns the words that tell how the connection ended."""
-        return words
+    def _end(self, words: str) -> Broken:
+        """Returns how the connection ended, by the words of the operating system."""
+        return Broken("dropped", words)

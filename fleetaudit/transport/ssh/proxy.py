@@ -17,8 +17,8 @@ from ...errors import TransportError
 from .. import Deadline
 from ..child import end_wholly, how_ended
 from ..ssh_options import environment
-from ..words import quoted
-from .link import SocketLink
+from ..words import dropped_before_login, quoted
+from .link import Broken, SocketLink
 
 _KEPT = 2000  # bytes of stderr: the last ones
 _LAST_WORDS_S = 0.5
@@ -74,7 +74,7 @@ class ProxyLink(SocketLink):
         self._said = (self._said + data)[-_KEPT:]
         return bool(data)
 
-    def _end(self, words: str) -> str:
+    def _end(self, words: str) -> Broken:
         """Returns how the command ended and what it said: its own end is what a person can do something about."""
         until = Deadline.after(_LAST_WORDS_S)
         poll = select.poll()
@@ -87,4 +87,5 @@ class ProxyLink(SocketLink):
                 break
             time.sleep(_LOOK_AGAIN_S)
         how = f"the ProxyCommand ended with status {ended.si_status}" if ended else f"ProxyCommand: {words}"
-        return how + quoted(bytes(self._said), " and said ")
+        failed = ended and ended.si_status and not dropped_before_login(self._said)
+        return Broken("proxy" if failed else "dropped", how + quoted(bytes(self._said), " and said "))

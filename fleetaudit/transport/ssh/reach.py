@@ -24,7 +24,12 @@ from .session import Session
 
 log = logging.getLogger(__name__)
 
-_KINDS: dict[BrokenKind, FailureKind] = {"late": "timed out", "dropped": "hung up", "disconnected": "hung up"}
+_KINDS: dict[BrokenKind, FailureKind] = {
+    "late": "timed out",
+    "dropped": "hung up",
+    "disconnected": "hung up",
+    "proxy": "ProxyCommand failed",
+}
 
 Open = Callable[[str], Link]
 """Opens a link to the hop, given the command to type where that fails; raises `TransportError`."""
@@ -101,6 +106,7 @@ def _greet(session: Session, target: SshTarget, user: str, deadline: Deadline) -
             # sshd's MaxStartups and PerSourcePenalties, a full process table, tcp wrappers
             "dropped": f"the host hung up before its SSH greeting ({e.text}): it may have too many connections",
             "disconnected": f"the way there broke off before the SSH greeting ({e.text})",
+            "proxy": e.text,
         }.get(e.kind, f"what answers on port {target.port} does not speak SSH: {e.text}")
         kind = _KINDS.get(e.kind, "not an SSH server")
         hint = ssh_line(target, user)
@@ -115,6 +121,7 @@ def _agree_on_keys(session: Session, target: SshTarget, user: str, keys: HostKey
             "late": "the host stalled in the key exchange",
             "dropped": f"the host hung up in the key exchange ({e.text})",
             "disconnected": f"the host ended the key exchange{quoted(e.text, ': ')}",
+            "proxy": f"the way broke off in the key exchange: {e.text}",
         }.get(e.kind, f"no key exchange is possible: {e.text}")
         kind = _KINDS.get(e.kind, "no common algorithm")
         hint = ssh_line(target, user, "-v")

@@ -68,7 +68,7 @@ class TunnelLink:
                 if e.kind == "late":
                     raise
                 text = f"jump host {self._jump}: {e.text or 'it hung up'}"
-                raise Broken("dropped" if e.kind == "dropped" else "disconnected", text) from e
+                raise Broken("dropped" if e.kind in ("dropped", "proxy") else "disconnected", text) from e
         data = bytes(self._in)
         self._in.clear()
         return data
