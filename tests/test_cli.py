@@ -535,3 +535,19 @@ def test_a_terminal_sees_progress_and_no_color_is_honoured(folder: Folder) -> No
     assert "\x1b" not in folder.run(*arguments, NO_COLOR="").stdout
     assert "\x1b[3" not in on_a_terminal(folder, *arguments, NO_COLOR="", TERM="dumb")
     assert on_a_terminal(folder, *arguments, "-q") == ""
+
+
+# ---- help ----------------------------------------------------------------------------------------------------------
+
+
+def test_help_is_printed_as_it_is_where_it_is_asked_for_and_is_no_error(folder: Folder) -> None:
+    for words, same in (((), ("--help",)), (("policy",), ("policy", "--help")), (("help",), ("--help",)),
+                        (("help", "run"), ("run", "--help")),
+                        (("help", "policy", "make"), ("policy", "make", "--help"))):  # fmt: skip
+        done, asked = folder.run(*words), folder.run(*same)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == asked.stdout
+        assert done.stdout.startswith("Usage: fleetaudit")
+    for words in (("help", "nonsense"), ("help", "run", "more"), ("nonsense",), ("policy", "nonsense")):
+        done = folder.run(*words)
+        assert (done.returncode, done.stdout) == (64, "")

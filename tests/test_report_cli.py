@@ -246,3 +246,21 @@ def test_other_formats_import_no_template_engine(folder: Folder) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=folder.path, capture_output=True, text=True, timeout=300)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_an_explanation_that_fails_leaves_no_file_of_packets(folder: Folder) -> None:
+    well = next(host for host in RUN.hosts if isinstance(host, Audited))
+    lost = next(host for host in RUN.hosts if not isinstance(host, Audited))
+    trace = folder.path / "x.pcap"
+    for words_ in ((well.name, "nonsense"), ("nobody",), (lost.name,), (lost.name, "unread-close")):
+        done = folder.run("explain", "latest", *words_, "--pcap", "x.pcap")
+        assert (done.returncode, done.stdout) == (66, ""), done.stderr
+        assert not trace.exists()
+    assert folder.run("explain", "latest", well.name, "unread-close/ipv4", "--pcap", "x.pcap").returncode == 0
+    assert trace.read_bytes()[:4] in (
+        b"\xa1\xb2\xc3\xd4",
+        b"\xd4\xc3\xb2\xa1",
+        b"\x4d\x3c\xb2\xa1",
+        b"\xa1\xb2\x3c\x4d",
+    )
+    assert folder.run("explain", "latest", lost.name).returncode == 0

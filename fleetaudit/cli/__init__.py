@@ -11,7 +11,7 @@ import errno
 import logging
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
@@ -22,6 +22,7 @@ from . import (
     diff,
     doctor,
     explain,
+    help,
     inventory,
     merge,
     policy,
@@ -36,6 +37,8 @@ from . import (
 )
 
 BUG, BAD_CONFIGURATION, INTERRUPTED = 1, 78, 130
+_HELP_WANTED: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""A group without a command asks for help, and is no bad command line; click 8.1 prints it by itself."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -64,6 +67,7 @@ for verb in (
     probe.probe,
     schedule.schedule,
     prune.prune,
+    help.help_,
 ):
     fleetaudit.add_command(verb)
 
@@ -101,6 +105,8 @@ def _after_interrupt(e: BaseException | None) -> bool:
 
 def _failed(e: Exception) -> int:
     """Tells of an error and returns the exit status that belongs to it."""
+    if isinstance(e, _HELP_WANTED):
+        return _help(e)
     if isinstance(e, click.UsageError):
         return _usage(e)
     if isinstance(e, FleetauditError):
@@ -116,6 +122,15 @@ def _failed(e: Exception) -> int:
     return BUG
 
 
+def _help(e: click.UsageError) -> int:
+    """Prints the help of a group that was named without a command."""
+    try:
+        screen.out(f"{e.message}\n")
+    except OutputError as unwritable:
+        return unwritable.exit_status
+    return 0
+
+
 def _usage(e: click.UsageError) -> int:
     """Tells of a bad command line (click would end with 2), or of a bad variable of the environment."""
     name = e.param.name if isinstance(e, click.BadParameter) and e.param else None
@@ -128,6 +143,6 @@ def _usage(e: click.UsageError) -> int:
         screen.tell(f"fleetaudit: the configuration's {name}: {e.message}")
         return BAD_CONFIGURATION
     if e.ctx:
-        screen.tell(e.ctx.get_usage() if not isinstance(e, click.exceptions.NoArgsIsHelpError) else "")
+        screen.tell(e.ctx.get_usage())
     screen.tell(f"fleetaudit: {e.format_message()}")
     return UsageError.exit_status

@@ -13,6 +13,8 @@ from . import screen, words
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..model import Audited, Observation
+
 
 @click.command(short_help="Show one verdict with its packets.")
 @click.argument("run_path", metavar="RUN", type=words.RunPath())
@@ -37,17 +39,26 @@ def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | 
         raise NothingToDoError(
             f"{run_path}: no host “{host_name}” in this run" + _near(host_name, (h.name for h in run.hosts))
         )
-    if trace and isinstance(host, Audited):
-        archive.write_whole(trace, pcap.render(host, scenario or ""))
+    if trace and not isinstance(host, Audited):
+        raise NothingToDoError(f"{run_path}: {host_name} was not audited, so there are no packets for --pcap")
     if scenario is None or not isinstance(host, Audited):
-        screen.show(host_text(run, host, width=screen.width()))
-        return
+        text = host_text(run, host, width=screen.width())
+    else:
+        seen = _observations(host, scenario, run_path)
+        text = "\n".join(verdict_text(run, host, o, width=screen.width()) for o in seen)
+    if trace and isinstance(host, Audited):  # not before: an error leaves no file
+        archive.write_whole(trace, pcap.render(host, scenario or ""))
+    screen.show(text)
+
+
+def _observations(host: Audited, scenario: str, run_path: Path) -> list[Observation]:
+    """Returns what was seen of NAME or NAME/FAMILY; raises `NothingToDoError`."""
     name, _, family = scenario.partition("/")
-    observations = [o for o in host.observations if o.scenario == name and family in ("", o.family)]
-    if not observations:
+    seen = [o for o in host.observations if o.scenario == name and family in ("", o.family)]
+    if not seen:
         names = sorted({o.scenario for o in host.observations})
-        raise NothingToDoError(f"{run_path}: “{scenario}” was not observed on {host_name}" + _near(name, names))
-    screen.show("\n".join(verdict_text(run, host, o, width=screen.width()) for o in observations))
+        raise NothingToDoError(f"{run_path}: “{scenario}” was not observed on {host.name}" + _near(name, names))
+    return seen
 
 
 def _near(word: str, known: Iterable[str]) -> str:
