@@ -46,6 +46,8 @@ PROGRAMS = {
     "chromium": "browser",
     "ansible": "conformance",
     "ansible-inventory": "conformance",
+    "prometheus-node-exporter": "commands",
+    "node_exporter": "commands",
 }
 """The marker of a test that starts one of these programs."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
@@ -81,7 +82,8 @@ def test_a_changed_key_is_a_finding_of_the_host_that_was_not_audited(sshd: Serve
     assert [(row["status"], row["id"], row["severity"]) for row in rows] == [("not audited", ID, "error")]
     (result,) = json.loads((folder / "report.sarif").read_text())["runs"][0]["results"]
     assert (result["ruleId"], result["level"]) == (ID, "error")
-    assert 'fleetaudit_host_findings{host="moved",severity="error"} 1' in (folder / "metrics.prom").read_text()
+    metrics = (folder / "metrics.prom").read_text()
+    assert re.search(r'^fleetaudit_host_findings\{audit_job="[^"]+",host="moved",severity="error"\} 1$', metrics, re.M)
     for text in ((folder / "report.html").read_text(), done.stdout, place.run("explain", folder, "moved").stdout):
         words = " ".join(text.split())
         assert was in words

@@ -29,6 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fleetaudit.archive import encode_run, run_schema
 from fleetaudit.cli import outputs, words
 from fleetaudit.compare import compare
+from fleetaudit.jobs import job_of
 from fleetaudit.judge import judge
 from fleetaudit.model import (
     Audited,
@@ -174,6 +175,8 @@ def read_metrics(text: str) -> dict[str, Metric]:
         assert re.fullmatch(r"fleetaudit(_[a-z]+)+", metric.name)
         assert not metric.name.endswith(("_total", "_count", "_sum", "_bucket"))
         assert metric.samples
+        assert {len(sample.labels["audit_job"]) > 0 for sample in metric.samples} == {True}
+        assert len({sample.labels["audit_job"] for sample in metric.samples}) == 1
         series = Counter(tuple(sorted(sample.labels.items())) for sample in metric.samples)
         assert set(series.values()) == {1}, f"{metric.name}: a series twice"
         assert all(sample.timestamp is None for sample in metric.samples)  # the textfile collector refuses them
@@ -473,6 +476,8 @@ def test_metrics_tell_the_heartbeat_the_coverage_and_the_findings() -> None:
     metrics = read_metrics(prometheus.render(RUN))
     assert values(metrics["fleetaudit_run_finished_timestamp_seconds"]) == {(): 1795313021}
     assert values(metrics["fleetaudit_run_duration_seconds"]) == {(): 221}
+    asked = values(metrics["fleetaudit_run_info"], "audit_job", "version", "inventory", "playbooks", "limit")
+    assert asked == {(job_of(RUN.run), "0.1.0", "inventory.yml", "playbooks/unread-close.yml", ""): 1}
     stages = values(metrics["fleetaudit_hosts_not_audited"], "stage")
     assert (stages["connect",], stages["host key",], stages["become",]) == (4, 1, 0)
     found = values(metrics["fleetaudit_findings"], "severity", "waived")

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import OutputError
 from . import outputs, screen, words
+
+if TYPE_CHECKING:
+    from ..model import AuditRun
+
+_MOST_BESIDE, _HEAD = 100, 64 * 1024
 
 
 @click.command(short_help="Render a run again, or several as one.")
@@ -29,10 +35,30 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> No
     rendered = outputs.render(run, format_, width=screen.width() if to_screen else 100)
     if output is not None and not to_screen:
         _write(output, rendered)
+        if format_ == "prometheus":
+            _warn_of_the_same_job(output, run)
     elif format_ == "text":
         screen.show(rendered.decode())
     else:
         screen.out_bytes(rendered)
+
+
+def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:
+    """Warns of another file of metrics beside this one that has those of the same job."""
+    from ..files import first_bytes
+    from ..report.prometheus import beginning_of_info, job_name
+
+    begins = beginning_of_info(run).encode()
+    for other in sorted(path.parent.glob("*.prom"))[:_MOST_BESIDE] if path.suffix == ".prom" else ():
+        try:
+            same = other.name != path.name and begins in first_bytes(other, _HEAD)
+        except OSError:
+            continue
+        if same:
+            screen.tell(
+                f"fleetaudit: warning: {other} has metrics of the same job, {job_name(run)}: node_exporter takes only "
+                "one of the two; where two inventories have one name, give `run` the whole path of each"
+            )
 
 
 def _write(path: Path, data: bytes) -> None:

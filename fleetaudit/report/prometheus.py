@@ -5,6 +5,8 @@ Rules:
 - Bounded: releases are the MOST_RELEASES with most hosts, the rest is "other"; a series with a host's name is made only
   for hosts that deviate, and for MOST_HOSTS of them at most, with a gauge that counts those left out.
 - No series twice: what becomes alike when it is made `plain` or cut is added up.
+- Every series has the name of the run's job, so that node_exporter takes the files of several jobs from one folder. The
+  label is not “job”: that is Prometheus's own for what it scrapes, and it would rename ours.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ..folding import release_key
+from ..jobs import job_of
 from ..model import SEVERITIES, Audited, AuditRun, HostResult, NotAudited, NotSelected, Stage
 from .common import lasted, moment, plain
 
@@ -40,14 +43,34 @@ def render(run: AuditRun) -> str:
     audited = [host for host in run.hosts if isinstance(host, Audited)]
     missing = [host for host in run.hosts if isinstance(host, NotAudited)]
     metrics = (*_of_run(run), *_of_hosts(run, audited, missing), *_of_kernels(run, audited), *_of_findings(run.hosts))
-    return "".join(_text(metric) for metric in (*metrics, *_deviating(run.hosts, missing)) if metric.values)
+    job = _labels(audit_job=job_name(run))
+    return "".join(_text(metric, job) for metric in (*metrics, *_deviating(run.hosts, missing)) if metric.values)
+
+
+def job_name(run: AuditRun) -> str:
+    """Returns the name of the run's job, also of a run of an earlier version, which does not have it."""
+    return run.run.job or job_of(run.run)
+
+
+def beginning_of_info(run: AuditRun) -> str:
+    """Returns the text with which the line of `fleetaudit_run_info` begins in the metrics of this run's job."""
+    return f"fleetaudit_run_info{{{_inside(_labels(audit_job=job_name(run)))},"
 
 
 def _of_run(run: AuditRun) -> Iterator[_Metric]:
     info = run.run
     finished, seconds = moment(info.finished), lasted(info.started, info.finished)
-    version = {_labels(version=info.fleetaudit): 1}
-    yield _Metric(name="run_info", help="The version of fleetaudit that made the last run.", values=Counter(version))
+    about = _labels(
+        version=info.fleetaudit,
+        inventory=" ".join(info.inventory),
+        playbooks=" ".join(info.playbooks),
+        limit=info.limit or "",
+    )
+    yield _Metric(
+        name="run_info",
+        help="What the last run was asked, and the version of fleetaudit that made it.",
+        values=Counter({about: 1}),
+    )
     if finished:
         yield _one(
             "run_finished_timestamp_seconds",
@@ -146,13 +169,15 @@ def _value(text: str) -> str:
     return plain(text, MOST_CHARACTERS)
 
 
-def _text(metric: _Metric) -> str:
+def _text(metric: _Metric, job: Labels) -> str:
     name = f"fleetaudit_{metric.name}"
     lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} gauge"]
-    for labels, value in metric.values.items():
-        inside = ",".join(f'{label}="{_escape(text)}"' for label, text in labels)
-        lines.append(f"{name}{{{inside}}} {value}" if inside else f"{name} {value}")
+    lines += (f"{name}{{{_inside(job + labels)}}} {value}" for labels, value in metric.values.items())
     return "\n".join(lines) + "\n"
+
+
+def _inside(labels: Labels) -> str:
+    return ",".join(f'{label}="{_escape(text)}"' for label, text in labels)
 
 
 def _escape(text: str) -> str:
