@@ -313,6 +313,7 @@ class _Audit:
         except TransportError as e:
             result = _not_audited(host, e.stage, e.reason, e.hint, kind=e.kind, at=e.at, changed_key=e.changed_key)
         except ReplyError as e:
+            log.debug("%s: %s failed (%s): %s", host.name, e.stage, e.kind, e.reason)
             result = _not_audited(host, e.stage, e.reason, e.hint or _by_hand(host.target), kind=e.kind)
         except FleetauditError as e:
             result = _not_audited(host, "execute", str(e))
@@ -347,6 +348,7 @@ class _Audit:
         stdin = wire.request(host, deadline_s=alarm)
         output = self.run_of(host)(host.target, wire.COMMAND, stdin, deadline, Limits())
         audited = wire.decode(host, output.stdout, output.stderr, output.exit_status, output.cut)
+        log.debug("%s: decode passed: %d observations", host.name, len(audited.observations))
         return self.judge(audited, host)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..model import Audited, HostPlan, HostResult, Plan, Target
     from ..transport import Deadline, Limits, Output
     from ..transport.dispatch import Transports
+    from .activity import Activity
 
 NOT_READY, BUG = 4, 1
 _ACCEPTED = (
@@ -31,7 +32,7 @@ _ACCEPTED = (
 @connection_options
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Only the hosts that are not ready.")
-@click.option("-v", "--verbose", count=True, help="A line a host; twice: what is tried.")
+@click.option("-v", "--verbose", count=True, help="A line a host; twice: each stage of each attempt.")
 @click.pass_context
 def doctor(
     context: click.Context,
@@ -105,13 +106,15 @@ class _Doctor:
         from ..doctor import Visit, Watch, visit_of
         from ..engine import Settings, audit
         from ..report.doctor import progress
+        from .activity import Activity
         from .progress import Progress
 
         watches = {host.name: Watch(time.monotonic) for host in plan.hosts}
         hosts = {host.name: host for host in plan.hosts}
         visits = dict[str, Visit]()
         transports = _warm(plan)
-        with Progress(len(hosts), quiet=self.quiet, verbose=False, missing="not ready") as shown:
+        activity = Activity(transports)
+        with Progress(len(hosts), activity, quiet=self.quiet, verbose=False, missing="not ready") as shown:
 
             def came(result: HostResult) -> None:
                 visit = visit_of(hosts[result.name], result, watches[result.name].told())
@@ -131,7 +134,7 @@ class _Doctor:
                 judge=_unjudged,
                 on_result=came,
                 stop=self.stop,
-                run_of=lambda host: _watched(transports, watches[host.name]),
+                run_of=lambda host: _watched(activity, host, watches[host.name]),
                 again=self.typed.for_host,
             )
         return outcome, visits
@@ -169,13 +172,14 @@ def _warm(plan: Plan) -> Transports:
     return Transports()
 
 
-def _watched(transports: Transports, watch: Watch) -> Run:
+def _watched(activity: Activity, host: HostPlan, watch: Watch) -> Run:
     """Returns what runs a command on one host, and has `watch` take down how far it comes."""
+    inner = activity.run_of(host, watch.passed)
 
     def run(target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
         watch.begin()
         try:
-            return transports.run(target, command, stdin, deadline, limits, watch.passed)
+            return inner(target, command, stdin, deadline, limits)
         finally:
             watch.end()
 

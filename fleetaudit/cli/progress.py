@@ -1,6 +1,6 @@
-"""A run under way, on stderr: a bar on a terminal, a line a host with -v, nothing otherwise.
+"""A run under way, on stderr: a bar on a terminal with the hosts that take long, a line a host with -v.
 
-Rules: the bar is drawn by the thread that gathers the results; what a host said is made harmless first.
+Rules: what is printed while the bar is there goes above it; what a host said is made harmless first.
 """
 
 from __future__ import annotations
@@ -18,14 +18,18 @@ from .colour import has_colour
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from .activity import Activity
+
 
 class Progress:
     """Shows how far a run of `hosts` hosts is, and how many of them are `missing`; a context manager."""
 
-    def __init__(self, hosts: int, *, quiet: bool, verbose: bool, missing: str = "not audited") -> None:
+    def __init__(
+        self, hosts: int, activity: Activity, *, quiet: bool, verbose: bool, missing: str = "not audited"
+    ) -> None:
         self.missing = 0
-        self._verbose = verbose
-        self._bar = _bar(missing) if sys.stderr.isatty() and not quiet and not verbose else None
+        self._verbose, self._activity = verbose, activity
+        self._bar = _bar(missing, activity) if sys.stderr.isatty() and not quiet else None
         self._task = self._bar.add_task("", total=hosts, missing=0) if self._bar else None
 
     def __enter__(self) -> Progress:
@@ -41,17 +45,20 @@ class Progress:
         """Counts one host more."""
         from ..model import NotAudited
 
+        self._activity.ended(result.name)
         self.missing += isinstance(result, NotAudited)
         if self._bar and self._task is not None:
             self._bar.update(self._task, advance=1, missing=self.missing)
-        elif self._verbose:
+        if self._verbose:
             from ..report.terminal import progress
 
             screen.tell(progress(result))
 
 
-def _bar(missing: str) -> Bar:
-    from rich.console import Console
+def _bar(missing: str, activity: Activity) -> Bar:
+    from collections.abc import Iterable
+
+    from rich.console import Console, RenderableType
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -60,8 +67,17 @@ def _bar(missing: str) -> Bar:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
 
-    return Progress(
+    class WithWaiting(Progress):
+        """The bar, and below it the hosts that take long."""
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield from super().get_renderables()
+            if waiting := activity.waiting():
+                yield Text(waiting, no_wrap=True, overflow="ellipsis")
+
+    return WithWaiting(
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(f"hosts, {{task.fields[missing]}} {missing},"),

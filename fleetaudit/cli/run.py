@@ -78,7 +78,7 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     "--report-url", metavar="BASE", help="Where the output folder is read, for the links of --cron and --notify."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Only problems.")
-@click.option("-v", "--verbose", count=True, help="A line a host; twice: what is tried.")
+@click.option("-v", "--verbose", count=True, help="A line a host; twice: each stage of each attempt.")
 @click.pass_context
 def run(context: click.Context, /, inventories: tuple[str, ...], **options: object) -> int:
     """Audits every host and writes reports/TIME/report.html.
@@ -372,11 +372,13 @@ def _audit(
     from ..judge import judge
     from ..thrift import sparing
     from ..transport.dispatch import Transports
+    from .activity import Activity
     from .progress import Progress
 
     settings = Settings(forks=connecting.forks, host_deadline_s=connecting.host_deadline, retries=connecting.retries)
     transports = Transports(accept_file=folder.output / "known_hosts")
-    with Progress(len(plan.hosts), quiet=options.quiet, verbose=options.verbose > 0) as progress:
+    activity = Activity(transports)
+    with Progress(len(plan.hosts), activity, quiet=options.quiet, verbose=options.verbose > 0) as progress:
 
         def came(result: HostResult) -> None:
             folder.append(result)
@@ -389,6 +391,7 @@ def _audit(
             judge=sparing(judge, told),
             on_result=came,
             stop=stop,
+            run_of=activity.run_of,
             again=command.for_host,
         )
 

@@ -85,25 +85,47 @@ def width() -> int:
 
 
 def set_up_log(verbose: int) -> None:
-    """Sends the log to FLEETAUDIT_LOG_PATH, else to stderr; warnings, with -v what is tried, with -vv everything."""
+    """Sets up the log: warnings on stderr, with -v retries as well, with -vv each stage of each attempt.
+
+    FLEETAUDIT_LOG_PATH gets each stage in any case, and what else stderr would get without -vv.
+    """
     path = os.environ.get("FLEETAUDIT_LOG_PATH")
-    handler: logging.Handler
+    handlers = list[logging.Handler]()
     if path:
-        try:
-            # A FIFO blocks: without O_NONBLOCK while nobody reads, with it as soon as its reader is slow.
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
-            if stat.S_ISFIFO(os.fstat(fd).st_mode):
-                raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: a FIFO, which can hold a run up; wanted: a file")
-            handler = logging.StreamHandler(os.fdopen(fd, "a", encoding="utf-8"))
-        except OSError as e:
-            raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: {e.strerror}") from e
-    else:
-        handler = logging.StreamHandler()
-    handler.setFormatter(_Harmless("%(asctime)s %(levelname)s %(message)s" if path else "%(levelname)s %(message)s"))
+        handlers.append(_log_file(path))
+        handlers[0].setFormatter(_Harmless("%(asctime)s %(levelname)s %(message)s"))
+    if not path or verbose > 1:
+        handler = _Stderr()
+        handler.setFormatter(_Harmless("%(levelname)s %(message)s"))
+        handler.setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG))
+        handlers.append(handler)
     logger = logging.getLogger("fleetaudit")
-    logger.handlers[:] = [handler]
+    logger.handlers[:] = handlers
     logger.propagate = False
-    logger.setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG))
+    logger.setLevel(min(handler.level for handler in handlers) or logging.DEBUG)
+
+
+def _log_file(path: str) -> logging.Handler:
+    try:
+        # A FIFO blocks: without O_NONBLOCK while nobody reads, with it as soon as its reader is slow.
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: a FIFO, which can hold a run up; wanted: a file")
+    except OSError as e:
+        raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: {e.strerror}") from e
+    return logging.StreamHandler(os.fdopen(fd, "a", encoding="utf-8"))
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever stderr is at the moment: while a bar is there, that is what prints above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except OSError:
+            pass  # stderr is closed: the exit status still speaks
+        except Exception:
+            self.handleError(record)
 
 
 class _Harmless(logging.Formatter):

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import TransportError
-from ..model import KernelTarget, LocalTarget, SshTarget, Target
+from ..model import KernelTarget, LocalTarget, SshTarget, Stage, Target
 from ..wire import READY
 from . import Deadline, Limits, Output, Passed, unnoticed
 from .become import Escalation
@@ -49,15 +49,19 @@ class Transports:
 
         Where `command` is one that says `wire.READY` when it runs, `stdin` goes only then. Where the target says as
         whom, `command` is run by sudo, doas or su, and a refusal is of the stage "become". Neither what the host
-        printed, its result line apart, nor a reason tells a password of the target.
+        printed, its result line apart, nor a reason, nor what `passed` is told has a password of the target in it.
         """
         if isinstance(target, KernelTarget):
             from .kernel import run_kernel
 
             return run_kernel(target, command, stdin, deadline, limits)
         masking = Masking(target)
+
+        def masked_passed(stage: Stage, what: str) -> None:
+            passed(stage, masking.text(what))
+
         try:
-            return masking.output(self._as_whom(target, command, stdin, deadline, limits, passed))
+            return masking.output(self._as_whom(target, command, stdin, deadline, limits, masked_passed))
         except TransportError as e:
             if (masked := masking.error(e)) is e:
                 raise

@@ -48,9 +48,11 @@ class Masking:
 
     def error(self, error: TransportError) -> TransportError:
         """Returns the same error, or one whose reason tells no password."""
-        if self._text is None:
-            return error
-        return error.told_as(self._without_pieces(self._text.sub(_HIDDEN, error.reason)))
+        return error.told_as(self.text(error.reason))
+
+    def text(self, text: str) -> str:
+        """Returns a text without passwords, and without pieces of them beside a cut."""
+        return text if self._text is None else self._without_pieces(self._text.sub(_HIDDEN, text))
 
     def _without_pieces(self, reason: str) -> str:
         """Returns a reason without the beginning of a password before a cut, and the end of one after a quote opens."""
