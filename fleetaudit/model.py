@@ -106,6 +106,7 @@ class SshConfig(Frozen, frozen=True, kw_only=True):
     certificates: tuple[str, ...] = ()
     agent: str = ""
     public_keys: bool = True
+    password_methods: tuple[str, ...] = ("keyboard-interactive", "password")
     family: Literal["any", "inet", "inet6"] = "any"
     bind_address: str = ""
     alive_interval_s: int = 0

@@ -8,14 +8,16 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fleetaudit.errors import TransportError
-from fleetaudit.model import SshTarget
+from fleetaudit.model import Secret, SshTarget
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.dispatch import Transports
 from fleetaudit.transport.ssh.way import way
@@ -28,6 +30,13 @@ from .timing import BUSY_S
 pytestmark = pytest.mark.ssh
 
 ME = getpass.getuser()
+CANONICAL = (
+    "CanonicalDomains",
+    "CanonicalizeFallbackLocal",
+    "CanonicalizeHostname",
+    "CanonicalizeMaxDots",
+    "CanonicalizePermittedCNAMEs",
+)
 AddKeys = Callable[..., None]
 
 
@@ -77,6 +86,10 @@ def host(server: Server, *more: str) -> str:
         ("ControlMaster auto\nControlPath ~/x\nMatch all\n  LogLevel = VERBOSE\n", False),
         ("Host *\n  hostname x\n", True),
         ("Port=22\n", True),
+        *((f"{keyword} x\n", True) for keyword in CANONICAL),
+        ("PasswordAuthentication no\n", True),
+        ("KbdInteractiveAuthentication no\n", True),
+        ("CheckHostIP yes\n", True),
         ("  IdentitiesOnly\tyes\n", True),
         ("Something new\n", True),
         ("Include ${X}/c\n", True),
@@ -161,6 +174,94 @@ def test_the_order_of_arguments_is_ansibles(tmp_path: Path) -> None:
     )
     [found] = way(target, SshConfigs(), Deadline.after(20))
     assert (found.address, found.port, found.user) == ("late", 5, "named")
+
+
+# ---- canonical names -----------------------------------------------------------------------------------------------
+
+_IN_NAMESPACE = """
+mount --bind "$1" /etc/hosts
+mount --bind "$2" /etc/ssh/ssh_config
+shift 2
+exec "$@"
+"""
+_BOTH_CLIENTS = """
+import sys
+import msgspec
+from fleetaudit.errors import TransportError
+from fleetaudit.model import Secret, SshTarget
+from fleetaudit.transport import Deadline, Limits
+from fleetaudit.transport.dispatch import Transports
+for target in msgspec.json.decode(sys.argv[1], type=list[SshTarget]):
+    try:
+        print(Transports().run(target, "echo in", b"", Deadline.after(60), Limits()).stdout.decode().strip())
+    except TransportError as e:
+        print(f"{e.stage}: {e.reason}")
+"""
+
+
+def in_namespace(tmp_path: Path, server: Server, ssh_config: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command where web7.corp.test is this machine and the system's ssh_config is this text."""
+    if os.getuid() != 0 or not Path("/etc/ssh/ssh_config").exists():
+        pytest.skip("missing: root and /etc/ssh/ssh_config")
+    require("unshare")
+    hosts, file = tmp_path / "hosts", tmp_path / "system_config"
+    # ssh asks for the name with a dot at its end, which a file of hosts knows only where it has it so.
+    hosts.write_text("127.0.0.1 localhost\n127.0.0.1 web7.corp.test web7.corp.test.\n")
+    file.write_text(ssh_config)
+    known = tmp_path / "known"
+    known.write_text(server.known_hosts.read_text().replace("[127.0.0.1]", "[web7.corp.test]"))
+    command: list[str | Path] = ["unshare", "--mount", "sh", "-ec", _IN_NAMESPACE, "sh", hosts, file, *argv]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+
+
+def test_a_file_that_only_makes_names_canonical_leads_both_clients_where_ssh_goes(sshd: Server, tmp_path: Path) -> None:
+    text = "CanonicalizeHostname yes\nCanonicalDomains corp.test\nCanonicalizeFallbackLocal no\n"
+    known = str(tmp_path / "known")
+    ssh = ("ssh", "-F", "/etc/ssh/ssh_config", "-p", str(sshd.port), "-i", str(sshd.keys.user()),
+           "-o", f"UserKnownHostsFile={known}", "-o", "BatchMode=yes", "web7", "echo in")  # fmt: skip
+    assert in_namespace(tmp_path, sshd, text, *ssh).stdout == "in\n"
+    fields: dict[str, object] = {"address": "web7", "known_hosts": (known,)}
+    targets = [sshd.target(client=client, **fields) for client in ("paramiko", "openssh")]
+    nowhere = [sshd.target(client=client, **(fields | {"address": "web8"})) for client in ("paramiko", "openssh")]
+    words = msgspec.json.encode([*targets, *nowhere]).decode()
+    done = in_namespace(tmp_path, sshd, text, sys.executable, "-c", _BOTH_CLIENTS, words)
+    *right, built_in, openssh = done.stdout.splitlines()
+    assert right == ["in", "in"], done.stderr
+    assert built_in.startswith("resolve: the name 'web8' has no address in the domains of CanonicalDomains")
+    assert openssh == 'resolve: Could not resolve host "web8"'
+
+
+# ---- how one logs in -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "keys", "methods"),
+    [
+        ((), True, ("keyboard-interactive", "password")),
+        (("PasswordAuthentication no",), True, ("keyboard-interactive",)),
+        (("KbdInteractiveAuthentication no",), True, ("password",)),
+        (("NumberOfPasswordPrompts 0",), True, ()),
+        (("PreferredAuthentications password,keyboard-interactive",), False, ("password", "keyboard-interactive")),
+        (("PreferredAuthentications publickey",), True, ()),
+        (("PubkeyAuthentication no",), False, ("keyboard-interactive", "password")),
+    ],
+)
+def test_the_ways_to_log_in_are_those_that_ssh_config_allows(
+    tmp_path: Path, lines: tuple[str, ...], keys: bool, methods: tuple[str, ...]
+) -> None:
+    file = config(tmp_path / "config", "Host web\n  HostName 127.0.0.1\n" + "".join(f"  {line}\n" for line in lines))
+    [found] = way(through(file), SshConfigs(), Deadline.after(60))
+    assert found.ssh_config
+    assert (found.ssh_config.public_keys, found.ssh_config.password_methods) == (keys, methods)
+
+
+def test_a_password_goes_to_no_host_for_which_ssh_config_allows_none(start_sshd: Start, tmp_path: Path) -> None:
+    server = start_sshd("LogLevel VERBOSE", "PasswordAuthentication yes")
+    lines = ("PasswordAuthentication no", "KbdInteractiveAuthentication no", "IdentityFile none")
+    file = config(tmp_path / "config", "Host web\n" + host(server, *lines))
+    e = failure(through(file, password=Secret("sesame")))
+    assert (e.stage, "ssh_config allows none" in e.reason) == ("authenticate", True)
+    assert "Failed password" not in server.log.read_text()
 
 
 # ---- host keys -----------------------------------------------------------------------------------------------------
@@ -260,12 +361,43 @@ def test_tokens_are_expanded_as_ssh_expands_them(tmp_path: Path, monkeypatch: py
 
 def test_a_token_that_is_none_and_a_variable_that_is_not_set_are_named(tmp_path: Path) -> None:
     tokens = Tokens(name="n", host="h", port=1, user="u")
-    assert tokens.command("nc %h %p %% %r@%n ${X} ~") == "nc h 1 % u@n ${X} ~"
+    assert tokens.command("nc %h %p %% %r@%n %k ${X} ~") == "nc h 1 % u@n n ${X} ~"
     for text in ("%T", "a%", "${NOT_SET_AT_ALL}"):
         with pytest.raises(Unknown):
             tokens.path(text)
     e = failure(through(config(tmp_path / "config", "Host web\n  IdentityFile ${NOT_SET_AT_ALL}\n")))
     assert (e.stage, "NOT_SET_AT_ALL" in e.reason) == ("connect", True)
+
+
+@pytest.mark.parametrize("keyword", ["IdentityFile", "CertificateFile", "UserKnownHostsFile", "IdentityAgent"])
+def test_each_keyword_expands_what_it_expands_to_ssh(
+    sshd: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keyword: str
+) -> None:
+    monkeypatch.setenv("SOME_PART", "part")
+    path = f"{tmp_path}/%%-%h-%n-%p-%r-%k-${{SOME_PART}}"
+    expanded = f"{tmp_path}/%-127.0.0.1-web-{sshd.port}-{ME}-web-part"
+    file = config(tmp_path / "config", "Host web\n" + host(sshd, f"{keyword} {path}"))
+    [found] = way(through(file, use_agent=True), SshConfigs(), Deadline.after(60))
+    assert found.ssh_config
+    has = {
+        "IdentityFile": found.private_keys,
+        "CertificateFile": found.ssh_config.certificates,
+        "UserKnownHostsFile": found.known_hosts,
+        "IdentityAgent": (found.ssh_config.agent,),
+    }
+    assert expanded in has[keyword]
+
+
+def test_revoked_host_keys_are_read_under_the_name_that_ssh_reads(sshd: Server, tmp_path: Path) -> None:
+    """ssh 9.2 expands nothing but ~ there; newer ones do, and `ssh -G` then prints what it is."""
+    asked = subprocess.run(["ssh", "-G", "-F", "none", "-o", f"RevokedHostKeys={tmp_path}/%h", "web"],
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    printed = re.search(r"^revokedhostkeys (.*)$", asked.stdout, re.MULTILINE)
+    assert printed
+    file = config(tmp_path / "config", f"Host web\n  RevokedHostKeys {tmp_path}/%h\n")
+    [found] = way(through(file), SshConfigs(), Deadline.after(60))
+    assert found.ssh_config
+    assert found.ssh_config.revoked_host_keys == (printed[1],)
 
 
 # ---- algorithms and addresses --------------------------------------------------------------------------------------

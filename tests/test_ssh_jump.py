@@ -137,6 +137,28 @@ def test_a_jump_host_is_written_with_user_and_port_or_as_a_uri(start_sshd: Start
         assert run(target).stdout == b"in\n"
 
 
+@pytest.mark.parametrize("client", ["paramiko", "openssh"])
+@pytest.mark.parametrize("jumps", ["%r@first", "%r@fi%nst,second", "%%r@first,second"])
+def test_tokens_of_a_jump_host_are_about_the_host_behind_it_as_ssh_expands_them(
+    tmp_path: Path, chain: tuple[Server, Server, Server], jumps: str, client: str
+) -> None:
+    """ssh makes a ProxyCommand of them, in which tokens are expanded: at each jump host once more."""
+    first, second, far = chain
+    name = "far" if "%n" not in jumps else "r"
+    texts = [host("first", first), host("second", second, key="ecdsa")]
+    texts = [text.replace(f"  User {ME}\n", "") for text in texts]
+    file = config(tmp_path, *texts, host(name, far, f"ProxyJump {jumps}", key="rsa"))
+    assert run(through(file, name, client)).stdout == b"in\n"
+
+
+@pytest.mark.parametrize("client", ["paramiko", "openssh"])
+def test_a_token_that_no_jump_host_may_have_is_told(sshd: Server, tmp_path: Path, client: str) -> None:
+    file = config(tmp_path, host("far", sshd, "ProxyJump %L-gate"))
+    e = failure(through(file, client=client))
+    assert e.stage == "connect"
+    assert "%L" in e.reason
+
+
 def test_large_streams_come_through_two_jump_hosts_whole_also_while_keys_are_renewed(
     start_sshd: Start, tmp_path: Path
 ) -> None:

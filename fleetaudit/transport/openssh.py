@@ -63,13 +63,13 @@ _MARKS: tuple[tuple[Stage, re.Pattern[bytes]], ...] = (
 # a pattern, the stage, the kind, whether trying again may help.
 _REASONS: tuple[tuple[str, Stage, FailureKind, bool], ...] = (
     (r"Could not resolve hostname .*: Temporary failure in name resolution", "resolve", "name not found", True),
-    (r"Could not resolve hostname .*", "resolve", "name not found", False),
+    (r"Could not resolve host(?:name)? .*", "resolve", "name not found", False),
     (r".*REMOTE HOST IDENTIFICATION HAS CHANGED.*", "host key", "host key changed", False),
     (r".*revoked host key.*|.*marked as revoked.*", "host key", "host key revoked", False),
     (r"No .* host key is known for .*", "host key", "host key unknown", False),
     (r"Host key verification failed.*|.*[Hh]ost certificate.*|Certificate invalid: .*", "host key",
      "host key not trusted", False),
-    (r"unix_listener: .*|ControlPath too long.*", "connect", "ssh_config not usable", False),
+    (r"unix_listener: .*|ControlPath too long.*|.*_expand: unknown key .*", "connect", "ssh_config not usable", False),
     (r".*Too many authentication failures.*", "authenticate", "permission denied", False),
     (r".*Permission denied.*|No more authentication methods.*", "authenticate", "permission denied", False),
     (r".*(?:Bad configuration option|[Bb]ad owner or permissions|terminating, \d+ bad|Can't open user config).*",

@@ -34,22 +34,24 @@ _LIMITS = Limits(stdout=1024 * 1024)
 _FILE_MAX = 16 * 1024 * 1024
 _DEPTH = 16  # of Includes: OpenSSH's own bound
 
-# What changes neither where, as whom, nor how safely one command is run.
+# What changes neither where, as whom, nor how safely one command is run. Logins by GSSAPI and by hosts are here since
+# the built-in client has neither, and Debian's own ssh_config names one; master connections are the other client's.
 HARMLESS = frozenset(
     """
-    addkeystoagent batchmode canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots
-    canonicalizepermittedcnames channeltimeout checkhostip clearallforwardings compression connectionattempts
-    controlmaster controlpath controlpersist dynamicforward enableescapecommandline escapechar exitonforwardfailure
+    addkeystoagent batchmode channeltimeout clearallforwardings compression connectionattempts controlmaster controlpath
+    controlpersist dynamicforward enableescapecommandline enablesshkeysign escapechar exitonforwardfailure
     fingerprinthash forkafterauthentication forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports
     gssapiauthentication gssapiclientidentity gssapidelegatecredentials gssapikeyexchange gssapikexalgorithms
     gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns hashknownhosts hostbasedacceptedalgorithms
-    hostbasedauthentication ignoreunknown ipqos kbdinteractiveauthentication localcommand localforward loglevel
-    logverbose nohostauthenticationforlocalhost numberofpasswordprompts passwordauthentication permitlocalcommand
-    permitremoteopen remotecommand remoteforward requesttty sendenv serveralivecountmax sessiontype stdinnull
-    streamlocalbindmask streamlocalbindunlink syslogfacility tag tcpkeepalive tunnel tunneldevice updatehostkeys
-    visualhostkey xauthlocation
+    hostbasedauthentication ignoreunknown ipqos kbdinteractivedevices localcommand localforward loglevel logverbose
+    nohostauthenticationforlocalhost obscurekeystroketiming permitlocalcommand permitremoteopen rekeylimit remotecommand
+    remoteforward requesttty sendenv serveralivecountmax sessiontype stdinnull streamlocalbindmask
+    streamlocalbindunlink syslogfacility tag tcpkeepalive tunnel tunneldevice updatehostkeys visualhostkey
+    xauthlocation
     """.split()  # noqa: SIM905 — words are read more easily than a list
 )
+# Where CanonicalizeFallbackLocal is no, and no domain has the name.
+_NO_CANONICAL_NAME = re.compile(r"Could not resolve host \"")
 _SAYS_NOTHING = HARMLESS | {"host", "match"}
 
 
@@ -114,11 +116,14 @@ class SshConfigs:
                 "connect", reason, hint="sudo apt-get install openssh-client", kind="program not installed"
             ) from e
         if not ended.in_time:
-            raise TransportError(
-                "connect", "ssh_config was not read in time (a Match exec that waits?)", hint=hint, kind="timed out"
-            )
+            reason = "ssh_config was not read in time (a Match exec, or a name server, that does not answer?)"
+            raise TransportError("connect", reason, hint=hint, kind="timed out")
         if ended.output.exit_status:
-            said = quoted(_problem(ended.output.stderr), ": ")
+            problem = _problem(ended.output.stderr)
+            said = quoted(problem, ": ")
+            if _NO_CANONICAL_NAME.search(problem):
+                reason = f"the name {name!r} has no address in the domains of CanonicalDomains{said}"
+                raise TransportError("resolve", reason, hint=hint, kind="name not found")
             raise TransportError(
                 "connect",
                 f"ssh makes no sense of ssh_config for this host{said}",

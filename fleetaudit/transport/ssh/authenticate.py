@@ -6,7 +6,7 @@ Rules: a password goes to nobody whose host key was not checked, and neither to 
 from __future__ import annotations
 
 from ...errors import FailureKind, TransportError, repeat
-from ...model import SshTarget
+from ...model import SshConfig, SshTarget
 from .. import Deadline
 from ..words import quoted, ssh_line
 from .identities import Identities, KeyFiles, Unusable, identities
@@ -24,11 +24,12 @@ def authenticate(session: Session, target: SshTarget, user: str, files: KeyFiles
     found = identities(target, files, deadline)
     if not found.usable and target.private_keys and not target.password:
         raise _no_key(found.unusable)
-    withheld = _withheld(target)
+    withheld = _withheld(target, user)
+    config = target.ssh_config or SshConfig()
     kind: FailureKind = "permission denied"
     login = Login(session, user, deadline)
     try:
-        login.run(found.usable, None if withheld else target.password)
+        login.run(found.usable, None if withheld else target.password, config.password_methods)
     except Refused as e:
         if withheld:
             reason, hint = withheld
@@ -51,13 +52,16 @@ def authenticate(session: Session, target: SshTarget, user: str, files: KeyFiles
     raise TransportError("authenticate", reason + (f"; {story}" if story else ""), hint=hint, kind=kind) from cause
 
 
-def _withheld(target: SshTarget) -> tuple[str, str] | None:
+def _withheld(target: SshTarget, user: str) -> tuple[str, str] | None:
     """Returns why a password that there is goes to nobody, and the next command to type."""
     if target.password and target.host_key_policy == "off":
         reason = "a password is never sent to a host whose key was not checked"
         return reason, repeat("--host-key-policy", "accept-new")
     if target.password and not target.password.reveal():
         return "the password that was given is empty, and an empty one is never sent", repeat("-k")
+    if target.password and target.ssh_config and not target.ssh_config.password_methods:
+        reason = "a password was given, and ssh_config allows none for this host (PasswordAuthentication and the like)"
+        return reason, ssh_line(target, user, "-v", prompts=True)
     return None
 
 

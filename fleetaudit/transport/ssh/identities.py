@@ -88,7 +88,8 @@ def identities(target: SshTarget, files: KeyFiles, deadline: Deadline) -> Identi
     usable: dict[bytes, Identity] = {}
     unusable: list[Unusable] = []
     if not config.public_keys:
-        none = Unusable("ssh_config says PubkeyAuthentication no", ssh_line(target, target.user or ""))
+        reason = "ssh_config says PubkeyAuthentication no, or has no publickey in PreferredAuthentications"
+        none = Unusable(reason, ssh_line(target, target.user or ""))
         return Identities((), (none,))
 
     @functools.cache

@@ -56,7 +56,12 @@ class Login:
     _asked: bool = False
     _partly: bool = False
 
-    def run(self, keys: tuple[Identity, ...], password: Secret | None = None) -> None:
+    def run(
+        self,
+        keys: tuple[Identity, ...],
+        password: Secret | None = None,
+        password_methods: tuple[str, ...] = ("keyboard-interactive", "password"),
+    ) -> None:
         """Returns once the user is logged in; raises `Refused` or `Broken`."""
         if password:
             self._answers = Answers(self.user, password)
@@ -67,7 +72,7 @@ class Login:
         left = list(keys[:_BEFORE_PASSWORD] if password else keys)
         if len(left) < len(keys):
             self.problems.append(f"{len(keys) - len(left)} more were not, for the password to have its turn")
-        methods = ["keyboard-interactive", "password"] if password else []
+        methods = list(password_methods) if password else []
         alone = len(left) == 1 and not left[0].type.startswith("sk-")
         while True:
             before = len(self.proofs)

@@ -25,10 +25,12 @@ from ..tokens import Unknown
 _OTHER_CLIENT = repeat("--transport", "openssh")
 _HONOURED = frozenset(
     """
-    addressfamily bindaddress certificatefile ciphers connecttimeout globalknownhostsfile host hostkeyalgorithms
-    hostkeyalias hostname identitiesonly identityagent identityfile kexalgorithms macs port proxycommand proxyjump
-    proxyusefdpass pubkeyauthentication revokedhostkeys serveralivecountmax serveraliveinterval stricthostkeychecking
-    user userknownhostsfile
+    addressfamily bindaddress canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots
+    canonicalizepermittedcnames certificatefile ciphers connecttimeout globalknownhostsfile host hostkeyalgorithms
+    hostkeyalias hostname identitiesonly identityagent identityfile kbdinteractiveauthentication kexalgorithms macs
+    numberofpasswordprompts passwordauthentication port preferredauthentications proxycommand proxyjump proxyusefdpass
+    pubkeyauthentication revokedhostkeys serveralivecountmax serveraliveinterval stricthostkeychecking user
+    userknownhostsfile
     """.split()  # noqa: SIM905 — words are read more easily than a list
 )
 _NOT_TOLD = _HONOURED | HARMLESS
@@ -94,7 +96,8 @@ def _completed(asked: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadli
             identities_only=answer.one("identitiesonly") == "yes",
             certificates=tuple(map(tokens.path, answer.all("certificatefile"))),
             agent=_agent(agent),
-            public_keys=answer.one("pubkeyauthentication") not in ("no", "false"),
+            public_keys="publickey" in _methods(answer),
+            password_methods=tuple(method for method in _methods(answer) if method != "publickey"),
             family=_FAMILIES.get(answer.one("addressfamily"), "any"),
             bind_address=answer.one("bindaddress"),
             alive_interval_s=int(next(iter(set_("serveraliveinterval")), "0")),
@@ -120,6 +123,21 @@ def _completed(asked: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadli
         use_agent=asked.use_agent and agent != "none",
         ssh_config=config,
     )
+
+
+_METHODS = {
+    "publickey": "pubkeyauthentication",
+    "keyboard-interactive": "kbdinteractiveauthentication",
+    "password": "passwordauthentication",
+}
+
+
+def _methods(answer: Answer) -> list[str]:
+    """Returns the ways to log in that ssh_config allows, most preferred first."""
+    preferred = answer.one("preferredauthentications") or ",".join(_METHODS)
+    known = dict.fromkeys(method for method in preferred.split(",") if method in _METHODS)
+    allowed = [method for method in known if answer.one(_METHODS[method]) not in ("no", "false")]
+    return allowed if answer.one("numberofpasswordprompts") != "0" else [m for m in allowed if m == "publickey"]
 
 
 _FAMILIES: dict[str, Literal["inet", "inet6"]] = {"inet": "inet", "inet6": "inet6"}
