@@ -512,6 +512,11 @@ class Sysctl(Frozen, frozen=True, kw_only=True):
     used: Sentence | None = None
 
 
+Place = Annotated[str, Meta(pattern=r"^/[ -~]{1,220}:[0-9]{1,6}$(?!\n)", max_length=256)]
+"""Where a file of the host's says something: its path, a colon, and the line from 1."""
+Places = Annotated[tuple[Place, ...], Meta(min_length=1, max_length=2)]
+
+
 class UnreadSockets(Frozen, frozen=True, kw_only=True):
     """Sockets with a non-empty receive queue now; counts only, never addresses. `partial`: the scan hit its bound."""
 
@@ -551,7 +556,12 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     """A host whose probe answered. `notes` are sentences that qualify every verdict of this host (no namespace was to
     be had, a control failed, settings that could not be copied); `void` says that its verdicts prove nothing.
     `expectations` are the ids of what the playbook wants of this host beside its scenarios, met or not. `location` is
-    where the inventory names it first."""
+    where the inventory names it first.
+
+    `sysctl_places` has the line that sets a sysctl at boot, by key, for those that a file sets; two lines where
+    `sysctl --system` and systemd-sysctl obey different ones; null where the files could not be read. `sysctls_writable`
+    is false where /proc/sys is mounted read-only, as in most containers.
+    """
 
     name: str
     groups: tuple[str, ...] = ()
@@ -569,6 +579,8 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     void: Sentence = ""
     observations: tuple[Observation, ...] = ()
     sysctls: dict[Word, Sysctl] = {}
+    sysctl_places: dict[Word, Places] | None = None
+    sysctls_writable: bool = True
     exposure: Exposure | None = None
     expectations: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -10,10 +10,23 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from .model import Observation, Scenario, Sysctl, SysctlRule
+from .model import Audited, Observation, Scenario, SysctlRule
 from .rules import holds, number, one_space, part, release_numbers
 
-SYSCTL_FILE = "/etc/sysctl.d/60-fleetaudit.conf"
+# Measured with procps 4.0 and systemd 252: `sysctl --system` reads /etc/sysctl.conf after all folders, systemd-sysctl
+# reads it only as /etc/sysctl.d/99-sysctl.conf where that link is there; in the folders the last name wins. "_" sorts
+# after "-" and ".", so this name comes after zzz.conf and zzz-local.conf too.
+SYSCTL_CONF = "/etc/sysctl.conf"
+SYSCTL_FILE = "/etc/sysctl.d/zzz_fleetaudit.conf"
+MODULES_FILE = "/etc/modules-load.d/fleetaudit.conf"
+# Sysctls that are there only while a module is loaded, by how they begin (sysctl.d(5); the kernel's nf_conntrack-sysctl
+# and ipvs-sysctl).
+MODULES: Mapping[str, str] = {
+    "net.bridge.": "br_netfilter",
+    "net.netfilter.nf_conntrack_": "nf_conntrack",
+    "net.nf_conntrack_max": "nf_conntrack",
+    "net.ipv4.vs.": "ip_vs",
+}
 
 # RFC 9112 section 9.6 (a server that closes with input pending loses its response); nginx's lingering_close and
 # Tomcat's maxSwallowSize are this cure, with its two bounds.
@@ -125,12 +138,14 @@ def _undelivered(observation: Observation) -> str:
     return "Look for what drops the segment on its way in: “nft list ruleset”, “iptables-save”, chain INPUT."
 
 
-def for_sysctl(key: str, rules: Sequence[SysctlRule], sysctl: Sysctl | None) -> str:
-    """Returns the commands that set `key` now and at every boot, so that it meets all of `rules`.
-
-    "" where no value is known that does, and where the host has no such sysctl.
-    """
+def for_sysctl(key: str, rules: Sequence[SysctlRule], host: Audited) -> str:
+    """Returns what to type so that `key` meets all of `rules` now and after every boot, a sentence where typing there
+    does not help, "" where no value is known that does."""
+    sysctl = host.sysctls.get(key)
+    module = next((module for start, module in MODULES.items() if key.startswith(start)), "")
     if sysctl is None or sysctl.value is None:
+        if module and sysctl is not None and sysctl.state == "absent" and not any(r.present is False for r in rules):
+            return f"It appears when the module {module} is loaded: name that in {MODULES_FILE} if this host needs it."
         return ""  # what is absent or unreadable cannot be set
     value = one_space(sysctl.value)
     for rule in rules:
@@ -140,7 +155,46 @@ def for_sysctl(key: str, rules: Sequence[SysctlRule], sysctl: Sysctl | None) -> 
         value = wanted
     if not all(holds(value, rule) for rule in rules) or not re.fullmatch(r"[A-Za-z0-9_.,: -]+", value, re.ASCII):
         return ""
-    return f"sysctl -w {key}={shlex.quote(value)} && echo {shlex.quote(f'{key} = {value}')} >>{SYSCTL_FILE}"
+    if not host.sysctls_writable:
+        return (
+            f"Set {key} = {value} where this container is started (docker run --sysctl), or on its host if they share "
+            "the network: /proc/sys is mounted read-only here."
+        )
+    if module:  # it is loaded now; at boot its sysctls are set only if it is loaded before
+        return f"echo {module} >>{MODULES_FILE} && {_set_sysctl(key, value, host)}"
+    return _set_sysctl(key, value, host)
+
+
+def _set_sysctl(key: str, value: str, host: Audited) -> str:
+    """Returns the commands that set a sysctl now, and in the files that win at boot."""
+    now = f"sysctl -w {key}={shlex.quote(value)}"
+    # The file may not end in a newline.
+    line = f"printf '\\n%s\\n' {shlex.quote(f'{key} = {value}')}"
+    files = _winning_files(host.sysctl_places, key)
+    if len(files) == 1:
+        return f"{now} && {line} >>{shlex.quote(files[0])}"
+    return f"{now} && {line} | tee -a {shlex.join(files)}"
+
+
+def _winning_files(places: Mapping[str, Sequence[str]] | None, key: str) -> tuple[str, ...]:
+    """Returns the files whose last line wins over every other, for `sysctl --system` and for systemd-sysctl.
+
+    An administrator's file that sets the key already wins again; a package's loses to the name of SYSCTL_FILE.
+    """
+    if places is None:
+        return SYSCTL_CONF, SYSCTL_FILE
+    files = list[str]()
+    for place in places.get(key, ()):
+        file = place.rpartition(":")[0]
+        if file == SYSCTL_CONF:
+            files += [SYSCTL_CONF, SYSCTL_FILE]
+        else:
+            files.append(file if file.startswith("/etc/") or _name(file) > _name(SYSCTL_FILE) else SYSCTL_FILE)
+    return tuple(dict.fromkeys(files)) or (SYSCTL_FILE,)
+
+
+def _name(file: str) -> str:
+    return file.rpartition("/")[2]
 
 
 def _wanted(rule: SysctlRule, value: str, default: str | None) -> str | None:

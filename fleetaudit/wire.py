@@ -45,6 +45,7 @@ from .model import (
     Observation,
     Os,
     PeerWitness,
+    Places,
     Scenario,
     Seconds,
     Segment,
@@ -132,6 +133,8 @@ class Reply(Frozen, frozen=True, kw_only=True):
     notes: Annotated[tuple[Sentence, ...], Meta(max_length=50)] = ()
     observations: Annotated[tuple[RawObservation, ...], Meta(max_length=2000)]
     sysctls: Annotated[dict[Word, Sysctl], Meta(max_length=5000)]
+    sysctl_places: Annotated[dict[Word, Places], Meta(max_length=5000)] | None = None
+    sysctls_writable: bool = True
     exposure: Exposure | None
     elapsed_s: Seconds
     cpu_s: Seconds = 0.0
@@ -333,9 +336,18 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
         void=void[:4096],
         observations=tuple(seen.values()),
         sysctls=dict(sorted(reply.sysctls.items())),
+        sysctl_places=_places(reply),
+        sysctls_writable=reply.sysctls_writable,
         exposure=reply.exposure,
         elapsed_s=reply.elapsed_s,
     )
+
+
+def _places(reply: Reply) -> dict[str, tuple[str, ...]] | None:
+    """Returns where the sysctls of this reply are set; what a host says of any other is left out."""
+    if reply.sysctl_places is None:
+        return None
+    return {key: places for key, places in sorted(reply.sysctl_places.items()) if key in reply.sysctls}
 
 
 def _observation(

@@ -139,7 +139,7 @@ def test_a_rule_without_a_fix_of_its_own_gets_the_command_that_sets_the_value() 
     (finding,) = Fleet(rules={"net.x": SysctlRule(equals="1  2")}).host("a", K612).findings
     assert finding.fix == ""  # it is not there, so it cannot be set
     (finding,) = Fleet(rules={"net.x": SysctlRule(equals="1  2")}).host("a", K612, sysctls=one("0 2")).findings
-    assert finding.fix == "sysctl -w net.x='1 2' && echo 'net.x = 1 2' >>/etc/sysctl.d/60-fleetaudit.conf"
+    assert finding.fix.startswith("sysctl -w net.x='1 2' && printf '\\n%s\\n' 'net.x = 1 2' ")
     (finding,) = Fleet(rules={"net.x": SysctlRule(equals="1", fix="ask the net team")}).host("a", K612).findings
     assert finding.fix == "ask the net team"
 
@@ -212,6 +212,17 @@ def test_a_rule_about_a_default_a_presence_or_a_position_is_met_or_not(
 def test_a_default_that_no_namespace_told_is_a_warning_at_most() -> None:
     (finding,) = judged(SysctlRule(is_default=True, severity="error"), sysctl=Sysctl(value="2")).findings
     assert finding.severity == "warning"
+
+
+def test_the_line_that_sets_a_sysctl_at_boot_is_told_beside_its_value() -> None:
+    asked = Fleet(rules={"net.x": SysctlRule(equals="1")})
+    host = asked.host("a", K612, sysctls=one("0"))
+    for places, words in (
+        (("/etc/sysctl.conf:68",), "0 (set at boot by /etc/sysctl.conf:68)"),
+        (("/etc/sysctl.conf:68", "/etc/sysctl.d/zz.conf:1"), "or /etc/sysctl.d/zz.conf:1)"),
+    ):
+        (finding,) = judge(msgspec.structs.replace(host, sysctl_places={"net.x": places}), asked.plan("a")).findings
+        assert finding.observed.endswith(words)
 
 
 def test_several_rules_that_are_not_met_are_one_finding_as_grave_as_the_gravest() -> None:

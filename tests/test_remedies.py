@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.model import Evidence, Scenario, Sysctl, SysctlRule
+from fleetaudit.model import Audited, Evidence, Kernel, Scenario, Sysctl, SysctlRule
 from fleetaudit.playbook import load_playbook
 from fleetaudit.remedies import EXPOSURE, REREAD_FIXED, for_scenario, for_sysctl
 from fleetaudit.rules import holds
@@ -133,6 +134,17 @@ def test_an_ending_that_nothing_is_known_about_has_no_cure(name: str) -> None:
 # ---- sysctls -------------------------------------------------------------------------------------------------------
 
 
+def host(sysctl: Sysctl | None, *, key: str = "net.x", **more: Any) -> Audited:
+    """Returns a host of which one sysctl was read, and that no file sets it."""
+    return Audited(
+        name="a",
+        kernel=Kernel(release="6.12.0", version="#1", machine="x86_64"),
+        isolation="namespace",
+        sysctls={key: sysctl} if sysctl else {},
+        **{"sysctl_places": {}, **more},
+    )
+
+
 @pytest.mark.parametrize(
     ("rules", "sysctl", "wanted"),
     [
@@ -149,9 +161,9 @@ def test_an_ending_that_nothing_is_known_about_has_no_cure(name: str) -> None:
 def test_a_sysctl_is_set_to_the_nearest_value_that_meets_all_rules(
     rules: list[SysctlRule], sysctl: Sysctl, wanted: str
 ) -> None:
-    first, _, second = for_sysctl("net.x", rules, sysctl).partition(" && ")
+    first, _, second = for_sysctl("net.x", rules, host(sysctl)).partition(" && ")
     assert shlex.split(first) == ["sysctl", "-w", f"net.x={wanted}"]
-    assert shlex.split(second) == ["echo", f"net.x = {wanted}", ">>/etc/sysctl.d/60-fleetaudit.conf"]
+    assert shlex.split(second) == ["printf", r"\n%s\n", f"net.x = {wanted}", ">>/etc/sysctl.d/zzz_fleetaudit.conf"]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +183,54 @@ def test_a_sysctl_is_set_to_the_nearest_value_that_meets_all_rules(
 def test_where_no_value_is_known_or_a_host_said_something_odd_there_is_no_command(
     rule: SysctlRule, sysctl: Sysctl | None
 ) -> None:
-    assert for_sysctl("net.x", [rule], sysctl) == ""
+    assert for_sysctl("net.x", [rule], host(sysctl)) == ""
+
+
+LOW = [SysctlRule(at_most=60)]
+HIGH = Sysctl(value="300")
+
+
+@pytest.mark.parametrize(
+    ("places", "files"),
+    [
+        ((), ["/etc/sysctl.d/zzz_fleetaudit.conf"]),
+        (("/etc/sysctl.conf:68",), ["/etc/sysctl.conf", "/etc/sysctl.d/zzz_fleetaudit.conf"]),
+        (("/etc/sysctl.d/50-web.conf:1",), ["/etc/sysctl.d/50-web.conf"]),
+        (("/usr/lib/sysctl.d/50-default.conf:9",), ["/etc/sysctl.d/zzz_fleetaudit.conf"]),
+        (("/run/sysctl.d/zzzz.conf:9",), ["/run/sysctl.d/zzzz.conf"]),
+        (
+            ("/etc/sysctl.conf:1", "/etc/sysctl.d/zzz.conf:2"),
+            ["/etc/sysctl.conf", "/etc/sysctl.d/zzz_fleetaudit.conf", "/etc/sysctl.d/zzz.conf"],
+        ),
+        (("/etc/sysctl.d/my file.conf:1",), ["/etc/sysctl.d/my file.conf"]),
+    ],
+)
+def test_a_sysctl_is_set_in_the_file_that_wins_at_boot(places: tuple[str, ...], files: list[str]) -> None:
+    fix = for_sysctl("net.x", LOW, host(HIGH, sysctl_places={"net.x": places} if places else {}))
+    assert [word.removeprefix(">>") for word in shlex.split(fix) if "/" in word] == files
+
+
+def test_where_the_files_could_not_be_read_the_line_goes_where_it_wins_anyway() -> None:
+    fix = for_sysctl("net.x", LOW, host(HIGH, sysctl_places=None))
+    assert fix.endswith("| tee -a /etc/sysctl.conf /etc/sysctl.d/zzz_fleetaudit.conf")
+
+
+def test_where_proc_sys_is_read_only_there_is_a_sentence_and_no_command() -> None:
+    fix = for_sysctl("net.x", LOW, host(HIGH, sysctls_writable=False))
+    assert "sysctl -w" not in fix
+    assert fix.startswith("Set net.x = 60 where this container is started")
+    assert fix.endswith(".")  # so that the page offers no button to copy it
+
+
+def test_a_sysctl_of_a_module_is_set_after_the_module_is_loaded() -> None:
+    key = "net.bridge.bridge-nf-call-iptables"
+    present = host(Sysctl(value="1"), key=key)
+    assert for_sysctl(key, [SysctlRule(equals="0")], present).startswith(
+        "echo br_netfilter >>/etc/modules-load.d/fleetaudit.conf && sysctl -w net.bridge.bridge-nf-call-iptables=0 && "
+    )
+    absent = for_sysctl(key, [SysctlRule(equals="0")], host(Sysctl(state="absent"), key=key))
+    assert "appears when the module br_netfilter is loaded" in absent
+    assert for_sysctl(key, [SysctlRule(present=False)], host(Sysctl(state="absent"), key=key)) == ""
 
 
 _text = st.text(alphabet="09 $`'\";|&\n\\ab", max_size=8)
@@ -183,7 +242,7 @@ def test_whatever_a_host_said_the_command_is_one_argument_that_meets_the_rules(
 ) -> None:
     rules = [SysctlRule(position=position, at_least=bound), SysctlRule(is_default=True)]
     for asked in (rules, rules[:1], rules[1:]):
-        fix = for_sysctl("net.x", asked, Sysctl(value=value, default=default))
+        fix = for_sysctl("net.x", asked, host(Sysctl(value=value, default=default)))
         if fix:
             words = shlex.split(fix.partition(" && ")[0])
             assert words[:2] == ["sysctl", "-w"]

@@ -59,7 +59,7 @@ def sysctls(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
         here = _applying(rules, audited)
         unmet = [u for rule in here if (u := _unmet(rule, sysctl)) is not None]
         if unmet:
-            yield _finding(f"sysctl:{key}", unmet, _observed(sysctl), for_sysctl(key, here, sysctl))
+            yield _finding(f"sysctl:{key}", unmet, _observed(audited, key), for_sysctl(key, here, audited))
 
 
 def _unmet(rule: SysctlRule, sysctl: Sysctl | None) -> _Unmet | None:
@@ -78,10 +78,14 @@ def _unmet(rule: SysctlRule, sysctl: Sysctl | None) -> _Unmet | None:
     return unmet if rule.is_default and one_space(sysctl.value) != one_space(sysctl.default or "") else None
 
 
-def _observed(sysctl: Sysctl | None) -> str:
+def _observed(audited: Audited, key: str) -> str:
+    """Returns the value with the line that sets it at boot, or why there is none."""
+    sysctl = audited.sysctls.get(key)
     if sysctl is None or sysctl.value is None:
         return (sysctl.state if sysctl else "") or "not read"
-    return one_space(sysctl.value)
+    places = (audited.sysctl_places or {}).get(key)
+    at_boot = f" (set at boot by {' or '.join(places)})" if places else ""
+    return one_space(sysctl.value) + at_boot
 
 
 # ---- production ----------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ For whoever is asked to let this run:
   (thrown away at the end). There, and only there, it sets sysctls: to the host's own values, and to what a step says.
 - Without such a namespace it opens plain sockets on loopback, and does no more than an unprivileged program could,
   but for a packet capture as root whose filter passes only the connections that it made itself.
-- It reads: uname, os-release, a keyed hash of the machine id, the sysctls it was asked for (never a key), and
-  counters from /proc/net; of other people's sockets it reports how many have unread data, never who they are.
+- It reads: uname, os-release, a keyed hash of the machine id, the sysctls it was asked for (never a key) and which
+  line of sysctl.d sets them (only of files that everybody may read), and counters from /proc/net; of other people's
+  sockets it reports how many have unread data, never who they are.
 - It loads no kernel module, leaves no process, and ends by an alarm whatever happens.
 
 Rules: one file, standard library, ASCII; Python 2.7 and 3.6 onwards; no module that Debian's python3-minimal lacks
@@ -294,13 +295,16 @@ def look_at_host(call):
     implementation = getattr(getattr(sys, "implementation", None), "name", "cpython")
     name = {"cpython": "CPython", "pypy": "PyPy"}.get(implementation, implementation)
     notes = []
+    read_sysctls = guarded(notes, "/proc/sys", lambda: sysctls(call.get("sysctls", ())), {})
     return {
         "kernel": {"release": release[:256], "version": version[:256], "machine": machine[:256]},
         "os": guarded(notes, "os-release", lambda: os_release(notes), {}),
         "python": "%d.%d.%d %s" % (tuple(sys.version_info[:3]) + (name,)),
         "machine_id": guarded(notes, "/etc/machine-id", lambda: machine_id(notes), ""),
         "exposure": exposure(notes),
-        "sysctls": guarded(notes, "/proc/sys", lambda: sysctls(call.get("sysctls", ())), {}),
+        "sysctls": read_sysctls,
+        "sysctl_places": guarded(notes, "the files of sysctl.d", lambda: sysctl_places(read_sysctls), None),
+        "sysctls_writable": guarded(notes, "/proc/sys", sysctls_writable, True),
         "notes": notes,
     }
 
@@ -386,6 +390,128 @@ def sysctl_entry(key):
     """Returns what is reported of one sysctl."""
     value, state = read_sysctl(key)
     return {"value": value, "default": None, "state": state, "used": None}
+
+
+def sysctls_writable():
+    """Returns whether /proc/sys is mounted for writing; in most containers it is not."""
+    return not os.statvfs("/proc/sys/net").f_flag & 1  # ST_RDONLY
+
+
+def sysctl_places(keys):
+    """Returns the places ("FILE:LINE") that set a sysctl at boot, by key; None where not all files could be read.
+
+    There are two where `sysctl --system` of procps and systemd-sysctl obey different lines, that of procps first: it
+    reads /etc/sysctl.conf after all folders, and systemd-sysctl only by a link in one. A key that no file sets is left
+    out. Files are read up to a bound, and only those that everybody may read.
+    """
+    try:
+        folders = []
+        for path in sysctl_files():
+            folders += assignments(path)
+        tables = [assigned(folders + assignments(SYSCTL_CONF), False), assigned(folders, True)]
+        found = {}
+        for key in keys:
+            name = path_of(key)[len("/proc/sys/"):]
+            places = [place for place in [place_in(table, name) for table in tables] if place]
+            if places:
+                found[key] = sorted(set(places), key=places.index)
+        return found
+    except NotHere:
+        return None
+
+
+SYSCTL_FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
+SYSCTL_CONF = "/etc/sysctl.conf"
+
+
+def sysctl_files():
+    """Returns the files of the folders in the order in which they are applied (sysctl.d(5)): by name, whatever the
+    folder, and of one name only that in the first folder."""
+    found = {}
+    for folder in SYSCTL_FOLDERS:
+        if os.path.isdir(folder):
+            try:
+                names = os.listdir(folder)
+            except ERRORS as e:
+                raise NotHere(name_of(e))
+            for name in names:
+                if name.endswith(".conf") and not name.startswith("."):
+                    found.setdefault(name, folder + "/" + name)
+    if len(found) > 500:
+        raise NotHere("too many files")
+    return [found[name] for name in sorted(found)]
+
+
+def assignments(path):
+    """Returns what a file assigns as (name, place), in order: the name as a path below /proc/sys, perhaps with
+    wildcards; the place "" where the name is only kept from being set by wildcards. Raises NotHere."""
+    found = []
+    for number, line in enumerate(configuration(path).split("\n"), 1):
+        line = line.strip()
+        if not line or line[0] in "#;":
+            continue
+        key, equals, _ = line.partition("=")
+        if not equals and not line.startswith("-"):
+            continue
+        key = key.lstrip("-").strip()
+        separators = [c for c in key if c in "./"]
+        if separators[:1] == ["."]:
+            key = key.replace("/", "\0").replace(".", "/").replace("\0", ".")
+        found.append((key, "%s:%d" % (place_name(path), number) if equals else ""))
+    return found
+
+
+def configuration(path, limit=65536):
+    """Returns the text of a file that everybody may read, "" of one that is not there; raises NotHere."""
+    try:
+        mode = os.stat(path).st_mode
+        if mode & 0o170000 != 0o100000:  # a link to /dev/null hides the files of that name
+            return ""
+        if not mode & 0o004:
+            raise NotHere("not for everybody")
+        text = read(path, limit + 1)
+    except ERRORS as e:
+        if number_of(e) == errno.ENOENT:
+            return ""
+        raise NotHere(name_of(e))
+    if len(text) > limit:
+        raise NotHere("too long")
+    return text
+
+
+def place_name(path):
+    """Returns the name to show of a file: that of /etc/sysctl.conf for a link to it; raises NotHere for an odd one."""
+    if os.path.realpath(path) == os.path.realpath(SYSCTL_CONF):
+        path = SYSCTL_CONF
+    if len(path) > 200 or not all(" " <= c <= "~" for c in path):
+        raise NotHere("an odd name")
+    return path
+
+
+def assigned(lines, takes_back):
+    """Returns the last place of each name, and the patterns with wildcards, the last first. `takes_back`: a name that
+    is kept from wildcards loses its own line above, as with systemd-sysctl."""
+    exact, patterns = {}, []
+    for name, place in lines:
+        if any(c in name for c in "*?["):
+            patterns.insert(0, (name.split("/"), place))
+        elif place or takes_back or name not in exact:
+            exact[name] = place
+    if patterns and not fnmatch:
+        raise NotHere("needs Python's fnmatch")
+    return exact, patterns
+
+
+def place_in(table, name):
+    """Returns where a name is set, "" where it is not: its own line counts before any with wildcards."""
+    exact, patterns = table
+    if name in exact:
+        return exact[name]
+    parts = name.split("/")
+    for pattern, place in patterns:
+        if len(pattern) == len(parts) and all(fnmatch.fnmatchcase(*pair) for pair in zip(parts, pattern)):
+            return place
+    return ""
 
 
 def exposure(notes):
@@ -1956,8 +2082,8 @@ def main(call, program):
     started = carried["started"] if carried else time.time()
     reply = {"protocol": 1, "fleetaudit": call.get("fleetaudit", ""), "digest": call.get("digest", ""),
              "kernel": {"release": "", "version": "", "machine": ""}, "os": {}, "python": "", "machine_id": "",
-             "isolation": "host", "isolation_note": "", "notes": [], "sysctls": {}, "exposure": None,
-             "observations": []}
+             "isolation": "host", "isolation_note": "", "notes": [], "sysctls": {}, "sysctl_places": None,
+             "sysctls_writable": True, "exposure": None, "observations": []}
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, ring)
