@@ -96,9 +96,11 @@ def _interrupted() -> int:
 
 def _after_interrupt(e: BaseException | None) -> bool:
     """Returns whether `e` was raised while an interrupt was dealt with: a terminal that closes after ^C gives EIO."""
-    while e is not None:
+    seen = set[int]()  # an error may be its own cause
+    while e is not None and id(e) not in seen:
         if isinstance(e, KeyboardInterrupt):
             return True
+        seen.add(id(e))
         e = e.__cause__ or e.__context__
     return False
 

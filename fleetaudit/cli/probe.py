@@ -76,7 +76,9 @@ def _program(
     try:
         plan = plan_by_hand(loaded.inventory, playbooks, limit)
     except NothingToDoError as e:
-        raise e if sources else _without_inventory(str(e)) from e
+        if sources:
+            raise
+        raise _without_inventory(str(e)) from e
     hosts = [host for host in plan.hosts if isinstance(host.target, LocalTarget)]
     if not hosts:
         reason = f"{plan.hosts[0].name}: no play of {', '.join(plan.playbooks)} matches it"
