@@ -14,6 +14,7 @@ import pytest
 
 from fleetaudit import archive, wire
 from fleetaudit.cli.replies import output_in
+from fleetaudit.jobs import job_of
 from fleetaudit.model import Audited, HostResult, NotAudited, NotSelected
 
 from .commands import Place
@@ -66,7 +67,7 @@ def test_the_probe_run_by_hand_makes_a_run_with_no_option_at_all(place: Place) -
     assert list(hosts) == ["reply"]
     assert hosts["reply"].observations
     run = archive.read_run(place.path / "out/latest")
-    assert run.run.inventory == ()
+    assert (run.run.inventory, run.run.job) == ((), job_of(run.run))
     assert {row.name for row in run.scenarios} >= {"unread-close"}
 
 

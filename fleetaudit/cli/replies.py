@@ -224,6 +224,7 @@ def run_of_replies(
     plan: Plan, hosts: tuple[HostResult, ...], *, inventory: Sequence[str], limit: str | None
 ) -> AuditRun:
     """Returns the run that replies make. When each was made is not known: the run begins and ends now."""
+    from ..jobs import job_of
     from .locations import located
     from .planning import controller, scenario_rows
 
@@ -238,4 +239,5 @@ def run_of_replies(
         inventory=tuple(inventory),
         limit=limit,
     )
+    info = msgspec.structs.replace(info, job=job_of(info))
     return located(AuditRun(run=info, scenarios=scenario_rows(plan), hosts=hosts), plan)
