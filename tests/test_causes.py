@@ -205,6 +205,14 @@ def test_no_command_in_a_message_has_an_ellipsis_in_it(path: Path) -> None:
         assert not command.search(text), f"{path.name}: {text!r}"
 
 
+def test_no_command_on_the_page_or_in_the_documentation_has_an_ellipsis_in_it() -> None:
+    root = Path(fleetaudit.__file__).parent
+    pages = [*root.glob("report/templates/*"), root.parent / "README.md", *(root.parent / "docs").glob("*.md")]
+    for path in pages:
+        lines = path.read_text("utf-8").splitlines()
+        assert not [line for line in lines if re.search(r"fleetaudit [a-z]+ [^`#]*(?:…|\.\.\.)", line)], path.name
+
+
 def texts(path: Path) -> Iterator[str]:
     """Yields what a file may print: its strings but the docstrings, f-strings with X where a value goes."""
     tree = ast.parse(path.read_text("utf-8"))

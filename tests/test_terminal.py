@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fleetaudit.cli.colour import coloured, has_colour
 from fleetaudit.compare import compare
+from fleetaudit.drift import between
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -106,6 +107,20 @@ def test_an_explanation_says_since_when_a_finding_stands_and_who_accepted_it() -
     assert lines[at].endswith(", first seen 2026-03-01")
     assert lines[at + 1].strip() == "Waived: ops until 2027-01-31: old"
     assert lines[at].startswith(f"waived {finding.severity}  {finding.id}")
+
+
+def test_a_finding_whose_waiver_ended_is_explained_as_one_that_counts() -> None:
+    run = small_fleet()
+    host = next(host for host in run.hosts if isinstance(host, Audited) and host.findings)
+    (finding, *rest) = host.findings
+    accepted = msgspec.structs.replace(finding, waived="ops until 2026-11-21: old")
+    before = msgspec.structs.replace(host, findings=(accepted, *rest))
+    drift = between(run_of([before]), run_of([host]))
+    lines = host_text(msgspec.structs.replace(run, drift=drift), host, width=200).splitlines()
+    at = next(n for n, line in enumerate(lines) if finding.id in line)
+    assert lines[at].startswith(f"{finding.severity}  {finding.id}")
+    assert lines[at + 1].strip() == "No longer waived; it was: ops until 2026-11-21: old"
+    assert "  Waived: " not in "\n".join(lines)
 
 
 def test_the_verdict_comes_first_and_the_count_last() -> None:

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from ..compare.hosts import STATES
 from ..judge import endings_in_words, relation
-from ..model import Audited, AuditRun, Evidence, HostResult, NotAudited, NotSelected, Observation, ScenarioRow, Segment
+from ..model import (
+    Audited,
+    AuditRun,
+    Evidence,
+    Finding,
+    HostResult,
+    NotAudited,
+    NotSelected,
+    Observation,
+    ScenarioRow,
+    Segment,
+)
 from .lines import counted, joined, safe, wrapped
 
 _RELATION = {
@@ -34,8 +45,17 @@ def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
         since = f", first seen {safe(finding.since)}" if finding.since else ""
         lines += ["", *wrapped([text + since], width)]
         lines += wrapped([f"Waived: {safe(finding.waived)}"] if finding.waived is not None else [], width, "  ")
+        lines += wrapped(
+            [f"No longer waived; it was: {safe(w)}" for w in _ended_waivers(run, host, finding)], width, "  "
+        )
         lines += wrapped([safe(text) for text in (finding.because, finding.fix) if text], width, "  ")
     return joined(lines)
+
+
+def _ended_waivers(run: AuditRun, host: HostResult, finding: Finding) -> list[str]:
+    """Returns the waiver that the finding had in the run before and has no more."""
+    changes = run.drift.changes if run.drift and finding.waived is None else ()
+    return [c.before for c in changes if c.kind == "waiver" and (c.host, c.what) == (host.name, finding.id)]
 
 
 def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, width: int) -> str:
