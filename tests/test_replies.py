@@ -112,7 +112,7 @@ def test_a_file_without_a_reply_costs_its_own_host_only(place: Place) -> None:
     assert {name for name, host in hosts.items() if isinstance(host, Audited)} == {"good"}
     assert hosts.keys() == {*bodies, "pipe"}
     assert {missing(host).stage for name, host in hosts.items() if name != "good"} == {"decode"}
-    assert "replies/words.reply: no result line: bash: python3: command not found" in hosts["words"].reason
+    assert "replies/words.reply: no result line; it printed “bash: python3: command not found”" in hosts["words"].reason
     assert "not a regular file" in hosts["pipe"].reason
 
 

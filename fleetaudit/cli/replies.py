@@ -32,8 +32,6 @@ SUFFIXES = (".reply", ".txt", ".json")
 """What the name of a reply's file may have behind the name of its host."""
 MAX_FILE = 32 * 1024 * 1024
 """The largest file that is read, in bytes: Ansible's JSON holds the reply twice, with every quote escaped."""
-SAID = 2000
-"""How many bytes of a file without a result line are kept, to say what is in it instead."""
 
 
 def apart(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -198,7 +196,7 @@ _HEADING = re.compile(rb"\s*[^\n|]{1,1024} \| [A-Z!]+ => (?=\{)")
 def output_in(data: bytes) -> Output:
     """Returns the output of the probe in what a file holds: as it came, or in the JSON of one result of Ansible.
 
-    What else is known of a probe that failed goes to `stderr`, which only explains why there is no result line.
+    What Ansible says of a task that failed goes to `stderr`, which only explains why there is no result line.
     """
     heading = _HEADING.match(data)
     text = data[heading.end() :] if heading else data
@@ -208,9 +206,9 @@ def output_in(data: bytes) -> Output:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             pass
         else:
-            said = f"{result.msg} {result.stderr} {result.stdout[-SAID:]}"
+            said = f"{result.msg} {result.stderr}"
             return Output(stdout=_bytes(result.stdout), stderr=_bytes(said), exit_status=None)
-    return Output(stdout=data, stderr=data[-SAID:], exit_status=None)
+    return Output(stdout=data, stderr=b"", exit_status=None)
 
 
 def _bytes(text: str) -> bytes:
