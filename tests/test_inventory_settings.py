@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fleetaudit.errors import ConfigError, InputError
@@ -130,7 +131,7 @@ def test_what_makes_no_sense_is_refused_at_its_line(here: Path, text: str, line:
 )
 def test_what_asks_for_what_is_done_anyway_is_no_matter(here: Path, text: str) -> None:
     Path("ansible.cfg").write_text(f"[defaults]\n{text}\n[ssh_connection]\npipelining = True\n")
-    assert loaded(here) == Settings()
+    assert msgspec.structs.replace(loaded(here), transport=None, origins={}) == Settings()
 
 
 def test_what_changes_how_variables_merge_is_kept_with_its_place_also_from_the_environment(here: Path) -> None:

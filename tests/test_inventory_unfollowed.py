@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fleetaudit.cli import status_of
 from fleetaudit.cli.planning import inventory_of, plan_of
 from fleetaudit.errors import InputError
 from fleetaudit.inventory.connection import ConnectionOptions
@@ -115,6 +116,9 @@ CHANGES: dict[str, tuple[str, Files, str]] = {
     "a token": ("[ssh_connection]\npkcs11_provider = /opt/p.so\n", ONE, "(first: a)"),
     "a key that is no file": ("[ssh_connection]\nprivate_key = hunter2\n", ONE, "(first: a)"),
     "a proxy of paramiko": ("[paramiko_connection]\nproxy_command = hunter2\n", {"hosts.yml": PARAMIKO}, "(first: a)"),
+    "a proxy of the usual paramiko": (
+        "[defaults]\ntransport = paramiko\n[paramiko_connection]\nproxy_command = x\n", ONE, "(first: a)",
+    ),
     "flags": ("[privilege_escalation]\nbecome_flags = -i\n", {"hosts.yml": BECOMES}, "how 1 host of 2 would be"),
     "flags of sudo": ("[sudo_become_plugin]\nflags = -E\n", {"hosts.yml": BECOMES}, "(first: b)"),
     "a user of sudo": ("[sudo_become_plugin]\nuser = app\n", {"hosts.yml": BECOMES}, "(first: b)"),
@@ -222,7 +226,8 @@ def test_a_setting_that_would_change_something_is_an_error_at_its_line_with_a_wa
     with pytest.raises(InputError) as caught:
         planned(source_of(files))
     error = caught.value
-    assert (error.source, error.line) == ("ansible.cfg", 3 if text.startswith("[defaults]") else 4)
+    assert error.source == "ansible.cfg"
+    assert error.line == Path("ansible.cfg").read_text().count("\n")
     assert what in str(error)
     assert "hunter2" not in str(error)
     # What is printed does it, and leaves the rest of the file as it is.
@@ -248,6 +253,16 @@ def test_a_variable_of_the_environment_is_refused_with_its_own_way_out(monkeypat
     with pytest.raises(InputError, match="transport") as caught:
         planned("hosts.yml")
     assert (caught.value.source, caught.value.hint) == ("ANSIBLE_TRANSPORT", "without it:  unset ANSIBLE_TRANSPORT")
+
+
+def test_a_list_of_hosts_needs_no_plugin_and_the_program_for_this_machine_no_ansible_cfg(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write({"ansible.cfg": "[inventory]\nenable_plugins = yaml\n"})
+    assert len(planned("a,b")) == 1
+    write({"ansible.cfg": "[defaults]\nvars_plugins_enabled = community.sops.sops\n"})
+    assert status_of(["probe"]) == 0
+    assert "python" in capsys.readouterr().out
 
 
 def test_only_the_hosts_that_are_selected_count() -> None:

@@ -69,12 +69,16 @@ def _program(
     Raises `NothingToDoError` where no play matches a host, `UsageError` where the hosts are asked different things.
     """
     from .. import wire
+    from ..inventory import load_inventory
     from ..model import LocalTarget
     from .planning import inventory_of, plan_by_hand
 
-    loaded = inventory_of(sources or ("localhost,",), vault_password_file, tell=screen.tell)
+    if sources:
+        inventory = inventory_of(sources, vault_password_file, tell=screen.tell).inventory
+    else:
+        inventory = load_inventory(("localhost,",))
     try:
-        plan = plan_by_hand(loaded.inventory, playbooks, limit)
+        plan = plan_by_hand(inventory, playbooks, limit)
     except NothingToDoError as e:
         if sources:
             raise

@@ -36,6 +36,7 @@ class Settings(Frozen, frozen=True, kw_only=True):
     """What Ansible's own configuration sets about connections; None is "not set". `origins` tells where: file:line,
     or the name of an environment variable. `unfollowed` is what it sets beside that and we do not do."""
 
+    transport: str | None = None
     remote_user: str | None = None
     remote_port: int | None = None
     private_key_file: str | None = None
@@ -60,6 +61,7 @@ class Settings(Frozen, frozen=True, kw_only=True):
 
 # Field: its kind, its environment variables, and its places in the file; the first that is set counts.
 _PLACES: dict[str, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]] = {
+    "transport": ("text", ("ANSIBLE_TRANSPORT",), (("defaults", "transport"),)),
     "remote_user": ("text", ("ANSIBLE_REMOTE_USER",), (("defaults", "remote_user"),)),
     "remote_port": ("number", ("ANSIBLE_REMOTE_PORT",), (("defaults", "remote_port"),)),
     "private_key_file": ("path", ("ANSIBLE_PRIVATE_KEY_FILE",), (("defaults", "private_key_file"),)),

@@ -58,18 +58,21 @@ def _transport(_setting: Unfollowed, variables: Variables, _target: Reached, _op
 def _of_ssh(own: str) -> _Touches:
     """Returns whether a setting of Ansible's plug-in ssh is for a host that has no variable `own`."""
 
-    def touches(_setting: Unfollowed, variables: Variables, target: Reached, _options: ConnectionOptions) -> bool:
-        return isinstance(target, SshTarget) and not _by_paramiko(variables) and not variables.is_set(own)
+    def touches(_setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions) -> bool:
+        by_ssh = isinstance(target, SshTarget) and not _by_paramiko(variables, options)
+        return by_ssh and not variables.is_set(own)
 
     return touches
 
 
-def _by_paramiko(variables: Variables) -> bool:
-    return str(variables.get("ansible_connection") or "").rpartition(".")[2].startswith("paramiko")
+def _by_paramiko(variables: Variables, options: ConnectionOptions) -> bool:
+    """Returns whether Ansible would take its plug-in paramiko, and not ssh."""
+    connection = variables.get("ansible_connection") or options.settings.transport or ""
+    return str(connection).rpartition(".")[2].startswith("paramiko")
 
 
 def _proxy_of_paramiko(_setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions) -> bool:
-    return isinstance(target, SshTarget) and _by_paramiko(variables)
+    return isinstance(target, SshTarget) and _by_paramiko(variables, options)
 
 
 def _user(method: str) -> _Touches:

@@ -113,9 +113,11 @@ def _variable_plugins(setting: Unfollowed, reading: Reading) -> str:
 def _plugins(setting: Unfollowed, reading: Reading) -> str:
     enabled = [without_prefix(name) for name in setting.values]
     for source, plugin in reading.sources:
+        if plugin in ("", "host_list"):  # a list says itself what its hosts are
+            continue
         # The INI plug-in tries every file: before the YAML one it might make hosts of lines of YAML.
         first = next((name for name in enabled if name == plugin or (name == "ini" and plugin == "yaml")), None)
-        if plugin and first != plugin:
+        if first != plugin:
             return f"how {source} is read (by the plug-in {plugin})"
     return ""
 
