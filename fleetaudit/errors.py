@@ -38,6 +38,7 @@ FailureKind = Literal[
     "become password refused",
     "become not permitted",
     "become not possible",
+    "kernel image not usable",
     "guest did not boot",
     "no python",
     "no shell",

@@ -195,14 +195,35 @@ def test_a_hint_to_repeat_is_told_from_others() -> None:
     assert options_to_repeat("ssh web1 true") == ()
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=[str(p.relative_to(SOURCES[0].parent)) for p in SOURCES])
-def test_no_command_in_a_message_has_an_ellipsis_in_it(path: Path) -> None:
+def test_no_command_in_a_message_has_an_ellipsis_in_it() -> None:
     """Such a line cannot be pasted; `repeat` makes whole ones."""
     command = re.compile(
         r"\b(?:fleetaudit|ssh|sudo|ssh-[a-z]+|ansible-inventory|file|cat|ls)(?: |$)[^.;\n]*(?:…|\.\.\.)"
     )
-    for text in texts(path):
-        assert not command.search(text), f"{path.name}: {text!r}"
+    for path in SOURCES:
+        assert not [text for text in texts(path) if command.search(text)], path
+
+
+def test_a_hint_that_is_a_command_is_nothing_else() -> None:
+    """What follows a semicolon is run as well; advice stands behind a # or is a sentence of its own."""
+    for path in SOURCES:
+        for text in filter(is_command, hints(path)):
+            parts = re.split(r"; | && | \|\|? ", text.partition("  #")[0])
+            assert all(is_command(part) or part.startswith("X") for part in parts), (path, text)
+
+
+def hints(path: Path) -> Iterator[str]:
+    """Yields the next commands and sentences that a file gives to its errors."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.keyword) and node.arg in ("hint", "there", "here"):
+            yield from (shown(part) for part in ast.walk(node.value) if isinstance(part, ast.JoinedStr | ast.Constant))
+
+
+def shown(node: ast.expr) -> str:
+    """Returns a string of the source, with X where an f-string has a value."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
+    return str(node.value) if isinstance(node, ast.Constant) else ""
 
 
 def test_no_command_on_the_page_or_in_the_documentation_has_an_ellipsis_in_it() -> None:
@@ -222,10 +243,7 @@ def texts(path: Path) -> Iterator[str]:
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(
-                str(part.value) if isinstance(part, ast.Constant) else "X"  # a value
-                for part in node.values
-            )
+            yield shown(node)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent | inside:
             yield node.value
 

@@ -158,11 +158,12 @@ class _Reader:
     def __call__(self, target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
         """Returns what the file holds; raises `TransportError` where there is none."""
         if self.file is None:
-            raise TransportError("execute", "no reply file", hint="")
+            raise TransportError("execute", "no reply file", hint="", kind="no reply")
         try:
             data = _read(self.file)
         except OSError as e:
-            raise TransportError("decode", f"cannot be read: {e.strerror}", hint="") from e
+            reason = f"cannot be read: {e.strerror}"
+            raise TransportError("decode", reason, hint="", kind="reply not valid") from e
         return output_in(data)
 
 

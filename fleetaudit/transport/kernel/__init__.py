@@ -13,7 +13,7 @@ import re
 import threading
 from pathlib import Path
 
-from ...errors import TransportError, repeat
+from ...errors import FailureKind, TransportError, repeat
 from ...model import KernelTarget
 from .. import Deadline, Limits, Output
 from ..words import clean, quoted
@@ -135,11 +135,13 @@ def _outcome(ended: qemu.Ended, name: str, memory_mib: int) -> Output:
         raise TransportError(
             stage, f"{name}: {known[0]}", hint=known[1], kind="guest did not boot", transient=console.timer_lost(log)
         )
+    kind: FailureKind = "command failed" if spoken.began else "guest did not boot"
     if ended.status:
         raise TransportError(
             stage,
             f"QEMU ended with status {ended.status}{quoted(ended.said[-2000:], ': ')}; {last}",
             hint="correct kernel_memory and kernel_append, or free memory for the guest",
+            kind=kind,
         )
     if not spoken.began and not log.strip():
         raise TransportError(
@@ -147,6 +149,8 @@ def _outcome(ended: qemu.Ended, name: str, memory_mib: int) -> Output:
             f"{name} ended without a word on its serial console",
             hint=f"give it more memory (kernel_memory: 256; it had {memory_mib}), and a kernel with 8250 serial ports, "
             "devtmpfs, initramfs and #! scripts built in (docs/kernels.md)",
+            kind="guest did not boot",
         )
     how = "ended before the program did" if spoken.began else "ended before /init ran"
-    raise TransportError(stage, f"{name} {how}; {last}", hint="boot the image by hand: qemu-system-x86_64 -nographic")
+    by_hand = "boot the image by hand: qemu-system-x86_64 -nographic"
+    raise TransportError(stage, f"{name} {how}; {last}", hint=by_hand, kind=kind)

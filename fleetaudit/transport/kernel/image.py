@@ -70,11 +70,15 @@ def load_image(path: str) -> Image:
     except OSError as e:
         words = e.strerror or type(e).__name__
         raise TransportError(
-            "resolve", f"the kernel image {path}: {words}", hint=f"ls -l {shlex.quote(path)}; correct kernel_image"
+            "resolve",
+            f"the kernel image {path}: {words}",
+            hint=f"ls -l {shlex.quote(path)}  # then correct kernel_image",
+            kind="kernel image not usable",
         ) from e
     except NoKernelError as e:
         hint = e.hint or f"file {shlex.quote(path)}  # wanted: the bzImage of an x86-64 machine"
-        raise TransportError("resolve", f"the kernel image {path}: {e.found}", hint=hint) from e
+        reason = f"the kernel image {path}: {e.found}"
+        raise TransportError("resolve", reason, hint=hint, kind="kernel image not usable") from e
 
 
 def parse_image(data: bytes) -> str:
