@@ -16,7 +16,7 @@ import re
 import shlex
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ import msgspec
 from msgspec.structs import replace
 
 from .errors import InputError, LockedError, NothingToDoError, OutputError
-from .model import AuditRun, HostResult, RunInfo
+from .model import Audited, AuditRun, HostResult, RunInfo
 from .published import schema_of
 from .thrift import for_disk, owners_of, restored
 
@@ -354,20 +354,21 @@ def read_plan(path: Path) -> bytes:
     return _read(path / PLAN)
 
 
-def read_journal(path: Path) -> tuple[HostResult, ...]:
+def read_journal(path: Path, note: Callable[[str], None] = lambda _: None) -> tuple[HostResult, ...]:
     """Returns the hosts of a journal, in the order they came in, without a last line that was cut.
 
     A host whose evidence is that of another, of which the journal knows nothing, is as good as not audited: left out.
+    So is a host whose line is damaged, which `note` is told: one line never keeps a run from being finished.
     """
     text = _read(path)
     whole = text[: text.rfind(b"\n") + 1]
     hosts = list[HostResult]()
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
             hosts.append(_host_decoder.decode(line))
-        except (msgspec.DecodeError, RecursionError) as e:
-            raise InputError(f"not a line of a journal: {e}", source=str(path), line=number) from e
-    told = {host.name for host in hosts}
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            note(f"{path}:{number}: not a host's result, so that host is asked again: {e}")
+    told = {host.name for host in hosts if isinstance(host, Audited)}
     return restored(host for host in hosts if owners_of(host) <= told)
 
 

@@ -28,6 +28,7 @@ STAGES = (
     "namespaces",
     "execute",
     "decode",
+    "report",
     "interrupted",
 )
 """The stages of a run and of `doctor`, in the order in which causes are reported."""

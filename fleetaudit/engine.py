@@ -156,8 +156,9 @@ def audit(
 ) -> Outcome:
     """Audits every host of the plan and returns what became of each.
 
-    `judge` adds the findings, in the host's own thread; `on_result` gets each result as it comes. What `on_result`
-    raises ends the audit: a result that cannot be kept is worth no further host. `run_of` is for one who watches: it
+    `judge` adds the findings, in the host's own thread; `on_result` gets each result as it comes. A `FleetauditError`
+    that it raises ends the audit: where no result can be kept, no further host is worth it. Any other exception costs
+    the one host, and `on_result` gets what has become of it. `run_of` is for one who watches: it
     is asked at each attempt, in the host's own thread, and what it gives takes the place of `run`. `again` completes
     each hint that repeats the command.
     """
@@ -198,8 +199,15 @@ class _Audit:
 
         def done(index: int, result: HostResult) -> None:
             result = self._with_whole_hint(result)
+            try:
+                on_result(result)
+            except FleetauditError:  # the disk: no further result can be kept either
+                raise
+            except Exception as e:  # this result cannot be kept or shown: a bug, which costs this host alone
+                result = _bug(hosts[index], e)
+                self.bugs += 1
+                on_result(result)
             results[index] = result
-            on_result(result)
 
         try:
             while self.waiting or self.guests_waiting or self.running:
@@ -318,10 +326,8 @@ class _Audit:
         except FleetauditError as e:
             result = _not_audited(host, "execute", str(e))
         except BaseException as e:  # a bug of ours: this host is told, the others go on, the log has it whole
-            log.exception("a bug in fleetaudit, met at host %s", host.name)
             bug = True
-            reason = f"a bug in fleetaudit: {type(e).__name__}: {e}"
-            result = _not_audited(host, "execute", reason, kind="bug in fleetaudit")
+            result = _bug(host, e)
         self.stop.events.put((index, result, bug))
 
     def _attempts(self, host: HostPlan) -> Audited:
@@ -372,6 +378,13 @@ def _not_audited(
         hint=_bounded(hint),
         findings=(_changed(*changed_key, hint),) if changed_key else (),
     )
+
+
+def _bug(host: HostPlan, e: BaseException) -> NotAudited:
+    """Returns the result of a host that met a bug of ours; the traceback goes to the log."""
+    log.error("a bug in fleetaudit, met at host %s", host.name, exc_info=e)
+    reason = f"a bug in fleetaudit: {type(e).__name__}: {e}"
+    return _not_audited(host, "execute", reason, kind="bug in fleetaudit")
 
 
 def _by_hand(target: Target | NoTarget) -> str:

@@ -23,7 +23,16 @@ EXPECTABLE: tuple[Ending, ...] = ("FIN", "RST", "FIN, then RST", "nothing")
 """The endings that a playbook may expect; the others say that nothing could be told."""
 
 Stage = Literal[
-    "inventory", "resolve", "connect", "host key", "authenticate", "become", "execute", "decode", "interrupted"
+    "inventory",
+    "resolve",
+    "connect",
+    "host key",
+    "authenticate",
+    "become",
+    "execute",
+    "decode",
+    "report",
+    "interrupted",
 ]
 Family = Literal["ipv4", "ipv6", "unix"]
 Severity = Literal["info", "warning", "error"]

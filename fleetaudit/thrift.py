@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -36,10 +37,15 @@ class Thrift:
         self._shared = dict[bytes, Observation]()
 
     def spare(self, host: Audited) -> Audited:
-        """Returns the host with its evidence as the run keeps it."""
+        """Returns the host with its evidence as the run keeps it.
+
+        All of it is digested before any is kept: what is named after a host must be in the run with that host.
+        """
         build = msgspec.json.encode((host.kernel, host.isolation))
+        kinds = [_Kind.of(build, o) for o in host.observations]
         with self._lock:
-            return replace(host, observations=tuple(self._spare(host.name, build, o) for o in host.observations))
+            seen = zip(host.observations, kinds, strict=True)
+            return replace(host, observations=tuple(self._spare(host.name, o, kind) for o, kind in seen))
 
     def learn(self, hosts: Iterable[HostResult]) -> None:
         """Takes over what a run kept before it was interrupted, so that resuming it goes on as if it had not been."""
@@ -48,18 +54,16 @@ class Thrift:
                 own = (o for o in host.observations if not o.evidence.same_as and LEFT_OUT not in o.evidence.wire_note)
                 self.spare(replace(host, observations=tuple(own)))
 
-    def _spare(self, host: str, build: bytes, observation: Observation) -> Observation:
+    def _spare(self, host: str, observation: Observation, kind: _Kind) -> Observation:
         if not observation.trials:
             return self._one(observation)
-        whose = (build, observation.scenario, observation.family, observation.ending)
-        kind = _digest((*whose, observation.endings, _timeless(observation.evidence)))
-        if kind not in self._kept:
-            self._kinds[_digest(whose)] += 1
-            if self._kinds[_digest(whose)] > self.most:
+        if kind.whole not in self._kept:
+            self._kinds[kind.whose] += 1
+            if self._kinds[kind.whose] > self.most:
                 return self._one(replace(observation, evidence=self._without_packets(observation.evidence)))
-            self._kept[kind] = replace(observation.evidence, same_as=host)
+            self._kept[kind.whole] = replace(observation.evidence, same_as=host)
             return observation
-        return self._one(replace(observation, evidence=self._kept[kind]))
+        return self._one(replace(observation, evidence=self._kept[kind.whole]))
 
     def _without_packets(self, evidence: Evidence) -> Evidence:
         note = f"{LEFT_OUT}: {self.most} other kinds of this build are kept"
@@ -69,6 +73,18 @@ class Thrift:
 
     def _one(self, observation: Observation) -> Observation:
         return self._shared.setdefault(_digest(stripped(observation)), observation)
+
+
+class _Kind(NamedTuple):
+    """Digests of an observation: of its build, scenario, family and ending, and of these with all that was seen."""
+
+    whose: bytes
+    whole: bytes
+
+    @classmethod
+    def of(cls, build: bytes, o: Observation) -> _Kind:
+        whose = (build, o.scenario, o.family, o.ending)
+        return cls(_digest(whose), _digest((*whose, o.endings, _timeless(o.evidence))))
 
 
 def _timeless(evidence: Evidence) -> object:
@@ -96,6 +112,27 @@ def stripped(observation: Observation) -> Observation:
 def owners_of(host: HostResult) -> set[str]:
     """Returns the hosts whose evidence this one's is."""
     return {o.evidence.same_as for o in host.observations if o.evidence.same_as} if isinstance(host, Audited) else set()
+
+
+def rehomed(hosts: Sequence[HostResult]) -> tuple[HostResult, ...]:
+    """Returns the hosts with each evidence named after one that is audited and among them: where the one that had it is
+    not, since it met a bug later, the first that shares it has it now."""
+    audited = {host.name for host in hosts if isinstance(host, Audited)}
+    if all(owners_of(host) <= audited for host in hosts):
+        return tuple(hosts)
+    heirs = dict[tuple[str, str, Family], str]()
+
+    def moved(host: str, o: Observation) -> Observation:
+        gone = o.evidence.same_as
+        if not gone or gone in audited:
+            return o
+        heir = heirs.setdefault((gone, o.scenario, o.family), host)
+        return replace(o, evidence=replace(o.evidence, same_as="" if heir == host else heir))
+
+    return tuple(
+        replace(h, observations=tuple(moved(h.name, o) for o in h.observations)) if isinstance(h, Audited) else h
+        for h in hosts
+    )
 
 
 def for_disk(host: HostResult) -> HostResult:

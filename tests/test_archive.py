@@ -16,7 +16,7 @@ import pytest
 
 from fleetaudit import archive
 from fleetaudit.errors import InputError, LockedError, NothingToDoError, OutputError
-from fleetaudit.model import Audited, AuditRun, Kernel, NotAudited, RunInfo
+from fleetaudit.model import Audited, AuditRun, Evidence, Kernel, NotAudited, Observation, RunInfo
 
 STARTED = datetime(2026, 1, 31, 2, 0, 0, tzinfo=UTC)
 NOBODY = 65534
@@ -296,15 +296,28 @@ def test_a_journal_whose_last_line_was_cut_is_read_without_it(tmp_path: Path, cu
     assert [host.name for host in archive.read_journal(journal)] == ["a", "b"]
 
 
-def test_a_journal_that_is_broken_in_the_middle_is_refused_with_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", [b"{broken", b"", b"\0" * 50, b'{"status": "audited", "name": "\xff"}', b"[" * 5000])
+def test_a_line_of_a_journal_that_is_damaged_costs_its_host_alone_and_is_told(tmp_path: Path, line: bytes) -> None:
     with archive.create(tmp_path, STARTED) as folder:
         for name in "abc":
             folder.append(audited(name))
     journal = folder.path / "hosts.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(lines[0] + b"{broken\n" + lines[2])
-    with pytest.raises(InputError, match=r"hosts\.jsonl:2: not a line of a journal"):
-        archive.read_journal(journal)
+    journal.write_bytes(lines[0] + line + b"\n" + lines[2])
+    notes = list[str]()
+    assert [host.name for host in archive.read_journal(journal, notes.append)] == ["a", "c"]
+    (note,) = notes
+    assert note.startswith(f"{journal}:2: not a host's result, so that host is asked again")
+
+
+def test_a_host_whose_evidence_is_that_of_one_that_is_not_audited_is_asked_again(tmp_path: Path) -> None:
+    with archive.create(tmp_path, STARTED) as folder:
+        folder.append(NotAudited(name="a", stage="execute", reason="a bug in fleetaudit"))
+        seen = Observation(
+            scenario="s", family="ipv4", ending="RST", trials=1, endings={"RST": 1}, evidence=Evidence(same_as="a")
+        )
+        folder.append(msgspec.structs.replace(audited("b"), observations=(seen,)))
+    assert [host.name for host in archive.read_journal(folder.path / "hosts.jsonl")] == ["a"]
 
 
 def test_a_run_that_was_never_finished_is_told_as_such(tmp_path: Path) -> None:

@@ -182,6 +182,22 @@ def test_every_host_gets_one_result_in_the_order_of_the_plan() -> None:
     assert (outcome.bugs, outcome.interrupted) == (0, False)
 
 
+def test_a_result_that_cannot_be_kept_costs_its_host_alone(caplog: pytest.LogCaptureFixture) -> None:
+    kept = list[HostResult]()
+
+    def keep(result: HostResult) -> None:
+        if result.name == "b" and isinstance(result, Audited):
+            raise OverflowError("int too large")
+        kept.append(result)
+
+    outcome = audit(plan_of("a", "b", "c"), run=FakeTransport().run, settings=FAST, judge=unchanged, on_result=keep)
+    assert outcome.bugs == 1
+    assert [type(result) for result in outcome.results] == [Audited, NotAudited, Audited]
+    assert sorted(result.name for result in kept) == ["a", "b", "c"]
+    assert "OverflowError" in missing(outcome.results[1]).reason
+    assert "int too large" in caplog.text
+
+
 def test_no_more_hosts_run_at_once_than_forks() -> None:
     gate = threading.Barrier(4, timeout=300)  # passes only when four run at once
 

@@ -15,6 +15,8 @@ from fleetaudit.judge.values import NUMBERS
 from . import probing
 from .probing import DRAINED, UNREAD, request, run, scenario
 
+pytestmark = pytest.mark.probe
+
 CALL = request(
     scenario(*UNREAD, families=("ipv4",)),
     scenario(*DRAINED, families=("ipv4",)),

@@ -16,7 +16,7 @@ import pytest
 
 from fleetaudit import archive
 from fleetaudit.asked import AskedHost, decode_asked, gathered, hosts_of, rest_of, together
-from fleetaudit.model import AuditRun, ExposureRule, NotAudited, Plan, Rule
+from fleetaudit.model import Audited, AuditRun, ExposureRule, NotAudited, Plan, Rule
 from fleetaudit.shard import shard_of
 
 from .commands import Place, until
@@ -48,9 +48,9 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
-def fake(place: Place, *arguments: str) -> subprocess.Popen[str]:
+def fake(place: Place, *arguments: str, before: str = "") -> subprocess.Popen[str]:
     _, env = place.command()
-    command = [sys.executable, "-c", FAKE, *arguments]
+    command = [sys.executable, "-c", before + FAKE, *arguments]
     env = env | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=place.path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -160,6 +160,17 @@ def test_a_last_line_that_was_cut_is_audited_again(place: Place, left: Path) -> 
     assert len(archive.read_journal(left / "hosts.jsonl")) == 4
 
 
+def test_a_poisoned_line_is_asked_again_with_a_note_and_the_run_is_finished(place: Place, left: Path) -> None:
+    journal = left / "hosts.jsonl"
+    first, second = journal.read_bytes().split(b"\n")[:2]
+    journal.write_bytes(first.replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1) + b"\n" + second + b"\n")
+    said = finished(fake(place, "run", "--resume", left.name))
+    assert "hosts.jsonl:1: not a host's result, so that host is asked again: " in said
+    assert "$.elapsed_s" in said
+    assert [host.name for host in archive.read_run(left).hosts] == ["web1", "web2", "web3", "web4"]
+    assert all(isinstance(host, Audited) for host in archive.read_run(left).hosts)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -194,6 +205,44 @@ def test_a_password_file_that_is_typed_takes_the_place_of_the_recorded_question(
     (folder / "hosts.jsonl").write_bytes((folder / "hosts.jsonl").read_bytes().partition(b"\n")[0] + b"\n")
     finished(fake(place, "run", "--resume", folder.name, *files))
     assert [host.name for host in archive.read_run(folder).hosts] == ["web1", "web2", "web3", "web4"]
+
+
+def test_a_last_run_that_is_damaged_does_not_cost_the_next_one(place: Place, begun: Path) -> None:
+    earlier = place.path / "reports" / begun.name
+    shutil.copytree(begun, earlier)
+    file = earlier / "run.json"
+    file.write_bytes(file.read_bytes().replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1))
+    finished(fake(place, "run", "web[1:4],", "-p", "sysctls.yml", "--format", "json,text"))
+    _, folder = place.runs()
+    run = archive.read_run(folder)
+    assert len(run.hosts) == 4
+    assert run.drift is not None
+    assert "it cannot be read: " in run.drift.refused
+    assert "it cannot be read:" in finished(fake(place, "run", "--resume", folder.name, "--fail-on", "drift"), 8)
+
+
+BROKEN = """
+from fleetaudit.compare import hosts
+def production(host, anchor, honest=hosts._production):
+    if host.name == "web3":
+        raise IndexError("a bug of ours")
+    return honest(host, anchor)
+hosts._production = production
+"""
+
+
+def test_a_bug_while_hosts_are_compared_costs_the_one_host_and_the_status(place: Place) -> None:
+    said = finished(fake(place, "run", "web[1:20],", "-p", "sysctls.yml", "--format", "html,csv", before=BROKEN), 1)
+    (folder,) = place.runs()
+    hosts = {host.name: host for host in archive.read_run(folder).hosts}
+    assert [name for name, host in hosts.items() if not isinstance(host, Audited)] == ["web3"]
+    assert hosts["web3"].stage == "report"
+    assert "met at host web3" in said
+    assert "IndexError: a bug of ours" in said
+    assert "1 of the hosts not audited met a bug in fleetaudit" in said
+    assert "19 audited" in said or "19 of 20" in said
+    assert all((folder / name).exists() for name in ("report.html", "report.csv"))
+    assert (place.path / "reports/latest").readlink().name == folder.name
 
 
 def test_a_changed_playbook_is_refused(place: Place, left: Path) -> None:

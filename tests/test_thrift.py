@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 
 from fleetaudit import archive
-from fleetaudit.model import Audited, Evidence, Kernel, Observation, Segment
+from fleetaudit.model import Audited, Evidence, Kernel, NotAudited, Observation, Segment
 from fleetaudit.report.explain import verdict_text
-from fleetaudit.thrift import Thrift, for_disk, restored
+from fleetaudit.thrift import Thrift, for_disk, rehomed, restored
 
 from .runs import run_of, small_fleet
 
@@ -39,6 +40,26 @@ def test_the_first_host_keeps_its_own_and_the_others_say_whose_it_is() -> None:
     assert evidence(second).same_as == evidence(third).same_as == "a"
     assert evidence(second).wire == evidence(first).wire
     assert second.observations[0] is third.observations[0]
+
+
+def test_evidence_of_a_host_that_is_left_out_later_goes_to_the_first_that_shares_it() -> None:
+    thrift = Thrift()
+    hosts = [thrift.spare(host(name)) for name in "abcd"]
+    gone = NotAudited(name="a", stage="report", reason="a bug in fleetaudit")
+    _, second, third, fourth = rehomed([gone, *hosts[1:]])
+    assert isinstance(second, Audited)
+    assert evidence(second) == evidence(hosts[0])
+    assert [evidence(h).same_as for h in (third, fourth) if isinstance(h, Audited)] == ["b", "b"]
+    assert rehomed(hosts) == tuple(hosts)
+
+
+def test_of_a_host_that_cannot_be_digested_nothing_is_kept() -> None:
+    thrift, broken = Thrift(), host("a")
+    seen = broken.observations[0]
+    odd = replace(seen, scenario="odd", evidence=replace(seen.evidence, kernel={"OutRsts": 10**400}))
+    with pytest.raises(OverflowError):
+        thrift.spare(replace(broken, observations=(seen, odd)))
+    assert evidence(thrift.spare(host("b"))).same_as == ""
 
 
 def test_another_build_another_ending_and_other_segments_keep_their_own() -> None:

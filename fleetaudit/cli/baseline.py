@@ -46,7 +46,13 @@ class Baseline:
         """Returns what changed in `run` since the last run, None where there is none."""
         if self.last is None:
             return None
-        return run.drift if self.last == self.compared else drift.between(archive.read_run(self.last), run)
+        if self.last == self.compared:
+            return run.drift
+        try:
+            last = archive.read_run(self.last)
+        except FleetauditError as e:
+            return _unknown(self.last, run, str(e))
+        return drift.between(last, run)
 
 
 def choose(output: Path, word: str, asked: RunInfo) -> Baseline:
@@ -98,14 +104,26 @@ def settled(run: AuditRun, baseline: Baseline, accepted: Accepted) -> AuditRun:
     The day is that on which the run began.
     """
     today = run.run.started[:10]
-    compared, earlier = baseline.runs()
+    compared, earlier, unreadable = None, tuple[AuditRun, ...](), ""
+    try:
+        compared, earlier = baseline.runs()
+    except FleetauditError as e:  # an old run that is damaged does not cost this one
+        unreadable = str(e)
     applied = accepted.apply(run.hosts, date.fromisoformat(today))
     info = msgspec.structs.replace(
         run.run, baseline=compared.run.id if compared else None, notes=(*run.run.notes, *applied.notes())
     )
-    history = (*earlier[0].history, past_of(earlier[0]))[-MOST_PAST:] if baseline.last else ()
+    history = (*earlier[0].history, past_of(earlier[0]))[-MOST_PAST:] if baseline.last and earlier else ()
     run = msgspec.structs.replace(run, run=info, hosts=drift.dated(applied.hosts, earlier, today), history=history)
+    if unreadable and baseline.compared:
+        return msgspec.structs.replace(run, drift=_unknown(baseline.compared, run, unreadable))
     return msgspec.structs.replace(run, drift=drift.between(compared, run)) if compared else run
+
+
+def _unknown(before: Path, run: AuditRun, why: str) -> drift.Drift:
+    """Returns what is known to have changed since a run that cannot be read."""
+    now = run.run.started
+    return drift.Drift(before=before.name, after=run.run.id, since=now, until=now, refused=f"it cannot be read: {why}")
 
 
 def _last(output: Path, asked: RunInfo) -> Path | None:

@@ -16,6 +16,7 @@ from click.core import ParameterSource
 
 from .. import __version__
 from ..errors import InputError, NothingToDoError
+from . import screen
 
 if TYPE_CHECKING:
     from ..archive import RunFolder
@@ -53,7 +54,7 @@ class Left:
 
         folder = archive.reopen(self.path)
         try:
-            return folder, asked.gathered(archive.read_journal(self.path / archive.JOURNAL))
+            return folder, asked.gathered(archive.read_journal(self.path / archive.JOURNAL, screen.tell))
         except BaseException:
             folder.__exit__(None, None, None)
             raise

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import InputError, NothingToDoError, UsageError
-from . import clock, outputs, screen, words
+from . import clock, screen, words
 
 if TYPE_CHECKING:
     from ..model import AuditRun, HostResult, Plan
@@ -49,7 +49,8 @@ def merge(
     import msgspec
 
     from .. import archive
-    from ..compare import compare
+    from ..report.terminal import summary
+    from .concluding import write_run
     from .joined import join
     from .replies import apart
     from .run import status_of
@@ -60,7 +61,7 @@ def merge(
     )
     if limit is not None and not inventories:
         raise UsageError("-l selects hosts of an inventory: name it with -i")
-    output = words.output_folder(output_dir)
+    output, width = words.output_folder(output_dir), screen.width()
     run_paths, files = apart(paths)
     runs = [(path, archive.read_run(path)) for path in run_paths]
     bugs = 0
@@ -73,17 +74,13 @@ def merge(
         whole = msgspec.structs.replace(whole, run=msgspec.structs.replace(whole.run, id=folder.id))
         for host in whole.hosts:
             folder.append(host)
-        folder.finish(whole)
-        comparison = compare(whole)
-        reports = outputs.write_all(folder, whole, wanted, comparison) or [folder.path / archive.RUN]
+        done = write_run(folder, whole, formats=wanted, show=lambda comparison: summary(comparison, width=width))
         folder.point_latest()
-    from ..report.terminal import summary
-
-    screen.show(f"{summary(comparison, width=screen.width())}\nReport: {reports[0]}\n")
-    if bugs:
+    screen.show(f"{summary(done.comparison, width=width)}\nReport: {done.reports[0]}\n")
+    if bugs := bugs + done.bugs:
         screen.tell(f"{bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")
         return BUG
-    return status_of(whole, grave)
+    return status_of(done.run, grave)
 
 
 def _refuse_twice(runs: Iterable[tuple[Path, AuditRun]]) -> None:

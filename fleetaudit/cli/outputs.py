@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,18 +62,26 @@ def _renderer(format_: str) -> Callable[[AuditRun], str]:
     return render
 
 
+def render_all(run: AuditRun, formats: Collection[str], comparison: Comparison) -> None:
+    """Renders all that `write_all` writes, and keeps nothing of it."""
+    for _ in _traces(run) if "pcap" in formats else ():
+        pass
+    for format_ in FILES.keys() & formats:
+        render(run, format_, comparison=comparison)
+
+
 def write_all(folder: RunFolder, run: AuditRun, formats: Collection[str], comparison: Comparison) -> list[Path]:
     """Writes what `formats` asks for into the run's folder; returns the paths, the first the one to open."""
-    if "pcap" in formats:
-        _write_traces(folder, run)
+    for name, trace in _traces(run) if "pcap" in formats else ():
+        folder.write(name, trace)
     return [folder.write(FILES[f], render(run, f, comparison=comparison)) for f in formats if f in FILES]
 
 
-def _write_traces(folder: RunFolder, run: AuditRun) -> None:
-    """Writes a pcap file for every audited host into `traces/`."""
+def _traces(run: AuditRun) -> Iterator[tuple[str, bytes]]:
+    """Yields a pcap file for every audited host, in `traces/`: its name and its bytes."""
     from ..model import Audited
     from ..report import pcap
 
     for host in run.hosts:
         if isinstance(host, Audited):
-            folder.write(f"traces/{pcap.file_name(host.name)}", pcap.render(host))
+            yield f"traces/{pcap.file_name(host.name)}", pcap.render(host)

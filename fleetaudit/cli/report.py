@@ -12,8 +12,9 @@ from ..errors import OutputError
 from . import outputs, screen, words
 
 if TYPE_CHECKING:
-    from ..model import AuditRun
+    from ..model import AuditRun, HostResult
 
+BUG = 1
 _MOST_BESIDE, _HEAD = 100, 64 * 1024
 
 
@@ -21,18 +22,26 @@ _MOST_BESIDE, _HEAD = 100, 64 * 1024
 @click.argument("run_paths", metavar="RUN...", type=words.RunPath(), nargs=-1, required=True)
 @click.option("--format", "format_", type=click.Choice(words.FORMATS), default="text", show_default=True)
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Default, and “-”: stdout.")
-def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> None:
+def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> int:
     """Renders each RUN, a run's folder or its run.json, as one report; the same runs give the same bytes.
 
     A host in two runs is an error, unless both say the same of it. FILE is replaced in one step and keeps its
     permissions; a new one is for its owner alone.
     """
+    import msgspec
+
     from .. import archive
+    from .concluding import conclude
     from .joined import join
 
     run = join([(path, archive.read_run(path)) for path in run_paths])
     to_screen = output is None or str(output) == "-"
-    rendered = outputs.render(run, format_, width=screen.width() if to_screen else 100)
+    width = screen.width() if to_screen else 100
+
+    def rendering(hosts: tuple[HostResult, ...]) -> bytes:
+        return outputs.render(msgspec.structs.replace(run, hosts=hosts), format_, width=width)
+
+    rendered, bugs = conclude(run.hosts, rendering, rendering)
     if output is not None and not to_screen:
         _write(output, rendered)
         if format_ == "prometheus":
@@ -41,6 +50,10 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> No
         screen.show(rendered.decode())
     else:
         screen.out_bytes(rendered)
+    if bugs:
+        screen.tell(f"{bugs} of the hosts met a bug in fleetaudit and are left out; its traceback is in the log")
+        return BUG
+    return 0
 
 
 def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:

@@ -154,8 +154,8 @@ class _Run:
         """Audits, writes the run's folder, tells what is to be told, and returns the exit status."""
         screen.set_up_log(self.options.verbose)
         from .. import archive, asked
-        from ..compare import compare
         from .baseline import accepted_in, choose, settled
+        from .concluding import write_run
         from .planning import inventory_of, plan_of, plan_text
         from .signals import Signals
 
@@ -202,26 +202,28 @@ class _Run:
                     self.options,
                     self.typed,
                 )
-                whole = self._whole(plan, asked.together(plan, told, outcome.results), folder.id)
-                whole = settled(whole, baseline, accepted)
-                comparison = compare(whole)
-                # run.json comes last: a run whose reports the disk refused is not finished, and the next one does not
-                # take its news for old.
-                reports = outputs.write_all(folder, whole, self.formats, comparison) or [folder.path / archive.RUN]
-                folder.finish(whole)
+                done = write_run(
+                    folder,
+                    self._bare(plan, asked.together(plan, told, outcome.results), folder.id),
+                    formats=self.formats,
+                    settled=lambda run: settled(_with_fleet(run, plan), baseline, accepted),
+                    show=lambda comparison: _summary(comparison, self.options),
+                )
+                whole, comparison, reports = done.run, done.comparison, done.reports
                 if not outcome.interrupted:
                     folder.point_latest()
                 self._prune(whole, baseline)
-        status = BUG if outcome.bugs else signals.status or status_of(whole, self.fail_on)
+        bugs = outcome.bugs + done.bugs
+        status = BUG if bugs else signals.status or status_of(whole, self.fail_on)
         with signals.reporting():
             if self._is_news(drift := self._since_last(whole, baseline), interrupted=outcome.interrupted):
                 self._send(comparison, drift, self._about(whole.run, reports[0], status))
             if not self.options.cron:
-                _show(comparison, reports[0], self.options)
+                _show(_summary(comparison, self.options), reports[0], self.options)
         if outcome.interrupted:
             screen.tell(f"to finish it:  fleetaudit run --resume {shlex.quote(str(folder.path))}")
-        if outcome.bugs:
-            screen.tell(f"{outcome.bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")
+        if bugs:
+            screen.tell(f"{bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")
         return status
 
     def _note(self, note: str) -> None:
@@ -292,14 +294,12 @@ class _Run:
         )
         return replace(info, job=job_of(info))
 
-    def _whole(self, plan: Plan, hosts: tuple[HostResult, ...], id_: str) -> AuditRun:
-        from ..judge import fleet
+    def _bare(self, plan: Plan, hosts: tuple[HostResult, ...], id_: str) -> AuditRun:
+        """Returns the run with each host's own findings alone."""
         from ..model import AuditRun
-        from .locations import located
         from .planning import scenario_rows
 
-        run = AuditRun(run=self._info(plan, id_), scenarios=scenario_rows(plan), hosts=fleet(hosts, plan))
-        return located(run, plan)
+        return AuditRun(run=self._info(plan, id_), scenarios=scenario_rows(plan), hosts=hosts)
 
     def _prune(self, run: AuditRun, baseline: Baseline) -> None:
         if self.keep is None:
@@ -396,10 +396,23 @@ def _audit(
         )
 
 
-def _show(comparison: Comparison, report: Path, options: _Options) -> None:
+def _with_fleet(run: AuditRun, plan: Plan) -> AuditRun:
+    """Returns the run with the findings that only all its hosts together give rise to, and where all is written."""
+    from msgspec.structs import replace
+
+    from ..judge import fleet
+    from .locations import located
+
+    return located(replace(run, hosts=fleet(run.hosts, plan)), plan)
+
+
+def _summary(comparison: Comparison, options: _Options) -> str:
     from ..report.terminal import summary
 
-    text = summary(comparison, width=screen.width(), problems_only=options.quiet)
+    return summary(comparison, width=screen.width(), problems_only=options.quiet)
+
+
+def _show(text: str, report: Path, options: _Options) -> None:
     if text or not options.quiet:
         with contextlib.suppress(screen.ReaderGoneError):  # `| head`: the run is done and on the disk all the same
             screen.show(f"{text}\nReport: {report}\n" if text else f"Report: {report}\n")

@@ -99,7 +99,7 @@ def _needed(target: AnyTarget) -> tuple[Point, ...]:
 def _stage_of(target: AnyTarget, stage: Stage, told: Told) -> Point | Literal["interrupted"]:
     """Returns the stage that a failure is told at."""
     match stage:
-        case "execute" | "decode":
+        case "execute" | "decode" | "report":
             # A thread that was left behind may hang anywhere; the built-in client told how far it had come.
             own = {heard.stage for heard in told.heard if not heard.found.startswith(JUMP)}
             if isinstance(target, SshTarget) and target.client == "paramiko" and "authenticate" not in own:
