@@ -93,7 +93,10 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
      "cat /etc/doas.conf", ""),
 )  # fmt: skip
 _ASKED = r"a password is required|a terminal is required|no tty present|interactive authentication is required"
-_WRONG = r"try again|incorrect password attempt|incorrect authentication attempt|Authentication failed"
+_WRONG = (
+    r"try again|incorrect password attempt|incorrect authentication attempt|Authentication fail(?:ed|ure)"
+    r"|su: incorrect password"
+)
 _BROKEN = r"(?:parse|syntax) error"
 # sudo's own line alone: a lecture may speak of expired passwords, too.
 _EXPIRED = re.compile(rb"sudo: Account or password is expired")
@@ -104,6 +107,8 @@ _PROMPTS = (
     "|गुप्तशब्द|शब्दकूट|సంకేతపదము|හස්පදය|密码|密碼|口令"
 )
 _QUESTION = re.compile(rf"(?:{_PROMPTS})[^:：]{{0,100}}[:：]\s*$", re.IGNORECASE)
+# The question that a line begins with, because nobody's key ended it.
+_ASKED_BEFORE = re.compile(rf"^[^\n:：]{{0,100}}?(?:{_PROMPTS})[^\n:：]{{0,100}}[:：] *", re.IGNORECASE | re.MULTILINE)
 _OF_A_CHANGE = re.compile(r"\b(?:new|current|old|again|retype)\b", re.IGNORECASE)
 
 Question = Literal["", "password", "another"]
@@ -140,6 +145,7 @@ def refusal(
     text = said.decode("utf-8", "replace")
     tool, user = become.program or become.method, clean(become.user, 100)
     of_target, account = become.method == "su", shlex.quote(become.user)
+    text = _ASKED_BEFORE.sub("", text) if of_target else text
     typed = {
         "{user}": account,
         "{account}": account if of_target else "$(id -un)",
