@@ -14,7 +14,7 @@ import msgspec
 
 from .errors import InputError
 from .folding import fold
-from .model import Frozen, HostPlan, HostResult, NotAudited, Plan, Secret
+from .model import Frozen, HostPlan, HostResult, LocalTarget, NotAudited, Plan, Secret, SshTarget
 
 PLAN_FORMAT: Literal["fleetaudit-plan/1"] = "fleetaudit-plan/1"
 
@@ -58,7 +58,14 @@ def hosts_of(plan: Plan) -> tuple[AskedHost, ...]:
             whats[key] = _digest((host.scenarios, host.sysctls_collect))
         return _digest((whats[key], [getattr(host, field) for field in rest]))
 
-    return tuple(AskedHost(host.name, _digest((host.groups, host.target)), what(host)) for host in plan.hosts)
+    return tuple(AskedHost(host.name, _digest((host.groups, _way(host))), what(host)) for host in plan.hosts)
+
+
+def _way(host: HostPlan) -> tuple[object, ...]:
+    """Returns how a host is reached; not where its interpreter was written, which other lines of a file may move."""
+    if not isinstance(host.target, SshTarget | LocalTarget) or host.target.interpreter is None:
+        return (host.target,)
+    return msgspec.structs.replace(host.target, interpreter=None), host.target.interpreter.words
 
 
 def _digest(value: object) -> str:

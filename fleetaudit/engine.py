@@ -391,9 +391,9 @@ def _by_hand(target: Target | NoTarget) -> str:
     """Returns the line that shows what the host answers."""
     match target:
         case SshTarget():
-            return f"fleetaudit probe | {ssh_line(target, target.user or '', command='python3 -')}"
+            return f"fleetaudit probe | {ssh_line(target, target.user or '', command='python3 -E -s -')}"
         case LocalTarget():
-            return "fleetaudit probe | python3 -"
+            return "fleetaudit probe | python3 -E -s -"
         case _:
             return ""
 

@@ -99,6 +99,19 @@ class Become(Frozen, frozen=True, kw_only=True):
     password: Secret | None = None
 
 
+class Interpreter(Frozen, frozen=True, kw_only=True):
+    """The Python that Ansible would use on a host: `words` are its path and arguments, tried before any other.
+
+    `name` and `origin` say what set it, and where: file:line, "" where nobody did. `problem` is a sentence about a
+    value that cannot be used; then there are no words.
+    """
+
+    words: tuple[str, ...] = ()
+    name: str = "ansible_python_interpreter"
+    origin: str = ""
+    problem: str = ""
+
+
 class SshConfig(Frozen, frozen=True, kw_only=True):
     """What ssh_config(5) says about one host beyond the fields of an `SshTarget`; empty is "nothing".
 
@@ -151,12 +164,14 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
     ssh_config: SshConfig | None = None
     password: Secret | None = None
     become: Become | None = None
+    interpreter: Interpreter | None = None
 
 
 class LocalTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="local"):
     """This machine, without SSH."""
 
     become: Become | None = None
+    interpreter: Interpreter | None = None
 
 
 class KernelTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="kernel"):
@@ -582,6 +597,7 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     kernel: Kernel
     os: Os = Os()
     python: Word = ""
+    interpreter: Word = ""
     machine_id: Word = ""
     isolation: Literal["namespace", "host"]
     notes: tuple[Sentence, ...] = ()

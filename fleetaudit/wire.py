@@ -4,8 +4,11 @@ Rules: no I/O but reading the probe's own text out of the package. The command l
 forced command or one sudoers line. What comes back is hostile until `decode` returned: bounded in size and depth before
 it is parsed, typed by msgspec, and never trusted by exit status. A reply that was cut never called, so it has no line.
 
-What goes: `COMMAND` as the command; on stdin the program as a string, its execution, and as the last line the call:
+What goes: `COMMAND` as the command; on stdin comments with the Python to try first (a word a line, none is usual),
+the program as a string, its execution, and as the last line the call:
 
+    # /opt/bin/python
+    #
     PROGRAM = r'''…the text of remote/probe.py…'''
     exec(compile(PROGRAM, "fleetaudit-probe", "exec"))
     main({'protocol': 1, …}, PROGRAM)
@@ -13,7 +16,8 @@ What goes: `COMMAND` as the command; on stdin the program as a string, its execu
 The call carries a digest of itself, and the reply brings it back: so a reply answers one call and no other.
 
 What comes: anything, and among it first `fleetaudit-shell/1 UID NAME` of the shell that looks for an interpreter, which
-only tells that, and as whom, the command itself runs; and then exactly one line `fleetaudit-probe/1 {json of Reply}`.
+only tells that, and as whom, the command itself runs; `fleetaudit-python/1 STATUS` where the Python to try first does
+not work; and then exactly one line `fleetaudit-probe/1 {json of Reply}`.
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ from .model import (
     Family,
     Frozen,
     HostPlan,
+    Interpreter,
     Kernel,
+    LocalTarget,
     Marks,
     Moved,
     Observation,
@@ -50,6 +56,7 @@ from .model import (
     Seconds,
     Segment,
     Sentence,
+    SshTarget,
     Step,
     Sysctl,
     Word,
@@ -60,15 +67,20 @@ PROTOCOL = 1
 MARK = b"fleetaudit-probe/1 "
 READY = "fleetaudit-shell/1 "
 """How the line begins that `COMMAND` says before anything else: then its user's number, a blank, the user's name."""
+PYTHON = "fleetaudit-python/1 "
+"""How the line begins that `COMMAND` prints where the Python to try first does not work: then how trying it ended."""
 NO_PYTHON = 86
 """The exit status of `COMMAND` where no interpreter works."""
 
-# By trying, not by `command -v`: shims exist that fail. `cd /`, -E and -s keep stray modules out.
+# The same line for every host: which Python to try first is read from stdin, whose lines are comments to Python. By
+# trying, not by `command -v`: shims exist that fail. `cd /`, -E and -s keep stray modules and PYTHON* variables out.
 COMMAND = (
     f'/bin/sh -c \'cd /; echo "{READY}$(id -u) $(id -un)"; '
+    'while read -r m w && test -n "$w"; do case "$w" in "~/"*) w="$HOME/${w#??}";; esac; set -- "$@" "$w"; done; '
+    'run() { "$@" -E -s -c "" </dev/null >/dev/null 2>&1 && exec "$@" -E -s -; }; '
+    f'test -z "$1" || run "$@" || echo "{PYTHON}$?"; '
     "for p in python3 /usr/bin/python3 /usr/bin/python3.[0-9]* /usr/local/bin/python3.[0-9]* "
-    "python2.7 python2 python /usr/libexec/platform-python; do "
-    '"$p" -c "" </dev/null >/dev/null 2>&1 && exec "$p" -E -s -; done; '
+    'python2.7 python2 python /usr/libexec/platform-python; do run "$p"; done; '
     f"exit {NO_PYTHON}'"
 )
 
@@ -127,6 +139,7 @@ class Reply(Frozen, frozen=True, kw_only=True):
     kernel: Kernel
     os: Os
     python: Word
+    interpreter: Word = ""
     machine_id: Word = ""
     isolation: Literal["namespace", "host"]
     isolation_note: Sentence = ""
@@ -153,7 +166,16 @@ def request(plan: HostPlan, *, deadline_s: float) -> bytes:
     """Returns what goes to the interpreter's stdin for one host; `deadline_s` is when the probe's own alarm rings."""
     asked = _asked(plan)
     echoed = {"fleetaudit": __version__, "digest": _digest(asked)}
-    return script({**asked, **echoed, "deadline": round(deadline_s, 1)})
+    return script({**asked, **echoed, "deadline": round(deadline_s, 1)}, _words_of(plan))
+
+
+def _interpreter(plan: HostPlan) -> Interpreter | None:
+    return plan.target.interpreter if isinstance(plan.target, SshTarget | LocalTarget) else None
+
+
+def _words_of(plan: HostPlan) -> tuple[str, ...]:
+    interpreter = _interpreter(plan)
+    return interpreter.words if interpreter else ()
 
 
 def digest_of(plan: HostPlan) -> str:
@@ -190,14 +212,18 @@ def _program_digest() -> str:
     return hashlib.sha256(program().encode("ascii")).hexdigest()
 
 
-def script(call: dict[str, Any]) -> bytes:
-    """Returns the program with `call` as its last line. The call's strings are ASCII, so its repr reads alike in
-    Python 2.7 and 3."""
+def script(call: dict[str, Any], interpreter: Sequence[str] = ()) -> bytes:
+    """Returns the program with `call` as its last line, after the words of the `interpreter` to try first.
+
+    The call's strings are ASCII, so its repr reads alike in Python 2.7 and 3. The words are for `COMMAND`'s shell, and
+    are no part of the program: Python 2.7 would not read a comment that is no ASCII.
+    """
     text = program()
     if "'''" in text or text.endswith("\\"):
         raise ValueError("remote/probe.py must contain no ''' and not end in a backslash: it is sent inside r'''…'''")
     body = f"PROGRAM = r'''{text}'''\nexec(compile(PROGRAM, 'fleetaudit-probe', 'exec'))\nmain({call!r}, PROGRAM)\n"
-    return body.encode("ascii")
+    first = "".join(f"# {word}\n" for word in interpreter)
+    return f"{first}#\n{body}".encode("utf-8", "surrogateescape")
 
 
 # ---- back: bytes to a typed reply ----------------------------------------------------------------------------------
@@ -216,9 +242,29 @@ def decode(
     try:
         reply = reply_of(stdout)
     except ReplyError as e:
-        raise _explained(e, stdout, stderr, exit_status, cut) from e
+        raise _explained(e, stdout, stderr, exit_status, cut, _not_used(plan, stdout)) from e
     _refuse_another_call(plan, reply)
-    return audited(plan, reply)
+    host = audited(plan, reply)
+    if problem := _not_used(plan, stdout):
+        found = f"{problem}; {reply.interpreter or 'another Python'} was used instead"
+        return msgspec.structs.replace(host, notes=(*host.notes, found))
+    return host
+
+
+def _not_used(plan: HostPlan, stdout: bytes) -> str:
+    """Returns why the Python that the inventory names was not used, "" where it was, or where none is named."""
+    interpreter = _interpreter(plan)
+    if interpreter is None or not interpreter.origin:
+        return ""
+    if interpreter.problem:
+        return interpreter.problem
+    failed = re.search(rb"^" + re.escape(PYTHON.encode()) + rb"(\d{1,3})\r?$", stdout, re.MULTILINE)
+    if not failed:
+        return ""
+    why = {b"126": "it may not be run", b"127": "there is no such program"}.get(
+        failed[1], f"status {failed[1].decode()}"
+    )
+    return f"{interpreter.name} {' '.join(interpreter.words)} ({interpreter.origin}) does not work: {why}"
 
 
 def _refuse_another_call(plan: HostPlan, reply: Reply) -> None:
@@ -265,8 +311,10 @@ def _depth(line: bytes) -> int:
     return deepest
 
 
-def _explained(error: ReplyError, stdout: bytes, stderr: bytes, exit_status: int | None, cut: str) -> ReplyError:
-    """Returns `error` with what else is known about why there is no result line."""
+def _explained(
+    error: ReplyError, stdout: bytes, stderr: bytes, exit_status: int | None, cut: str, not_used: str
+) -> ReplyError:
+    """Returns `error` with what else is known about why there is no result line; `not_used` as of `_not_used`."""
     if error.reason != "no result line":
         return error
     if cut:
@@ -275,7 +323,7 @@ def _explained(error: ReplyError, stdout: bytes, stderr: bytes, exit_status: int
         )
     if exit_status == NO_PYTHON:
         return ReplyError(
-            "no Python from 2.7 on that works",
+            f"{not_used}; nor does any other Python from 2.7 on" if not_used else "no Python from 2.7 on that works",
             hint="install python3 (python3-minimal will do) on the host, then run again",
             stage="execute",
             kind="no python",
@@ -292,7 +340,7 @@ def _explained(error: ReplyError, stdout: bytes, stderr: bytes, exit_status: int
 def _last_words(printed: bytes) -> str:
     """Returns the end of what was printed beside our own lines, as printable text of one line."""
     lines = printed[-4096:].decode("utf-8", "replace").splitlines()
-    text = " ".join(" ".join(line for line in lines if not line.startswith(READY)).split())
+    text = " ".join(" ".join(line for line in lines if not line.startswith((READY, PYTHON))).split())
     return "".join(c if c.isprintable() else "\ufffd" for c in text)[-400:]
 
 
@@ -330,6 +378,7 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
         kernel=reply.kernel,
         os=reply.os,
         python=reply.python,
+        interpreter=reply.interpreter,
         machine_id=reply.machine_id,
         isolation=reply.isolation,
         notes=tuple(filter(None, (reply.isolation_note, *reply.notes, NO_COUNTERS if deaf else ""))),

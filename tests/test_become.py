@@ -209,7 +209,7 @@ def test_a_sudoers_line_escapes_every_special_and_takes_only_names() -> None:
 
 
 def test_the_command_says_first_as_whom_it_runs_and_no_result_line_is_mistaken_for_it() -> None:
-    done = subprocess.run(wire.COMMAND, shell=True, input=b"print('program')", capture_output=True, check=True)
+    done = subprocess.run(wire.COMMAND, shell=True, input=b"#\nprint('program')", capture_output=True, check=True)
     name = pwd.getpwuid(os.getuid()).pw_name
     assert done.stdout == f"{wire.READY}{os.getuid()} {name}\nprogram\n".encode()
     assert not wire.READY.encode().startswith(wire.MARK[:-3])

@@ -121,6 +121,29 @@ def fleet(start_sshd: Start, sshd: Server, keys: Keys, tmp_path_factory: pytest.
         yield Fleet(folder, hosts, options)
 
 
+@pytest.mark.commands
+def test_the_interpreter_that_answered_is_told_and_why_it_is_not_the_one_that_was_named(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.write(
+        "two.yml",
+        "all:\n  vars: {ansible_connection: local}\n  hosts:\n"
+        "    named: {ansible_python_interpreter: /usr/bin/env python3}\n"
+        "    gone: {ansible_python_interpreter: /opt/no/python}\n",
+    )
+    found = {}
+    for host in ("named", "gone"):
+        done = place.run("doctor", "two.yml", "-l", host, "--format", "json")
+        assert done.returncode == 0, done.stderr
+        [visit] = json.loads(done.stdout)["hosts"]
+        [found[host]] = [step["found"] for step in visit["steps"] if step["stage"] == "interpreter"]
+    assert re.fullmatch(r"Python \d\.[\d.]+ \w+, /\S+", found["named"])
+    assert re.fullmatch(
+        r"Python \d\.[\d.]+ \w+, (/\S+); ansible_python_interpreter /opt/no/python \(two\.yml:5\) does not work: "
+        r"there is no such program; \1 was used instead",
+        found["gone"],
+    )
+
+
 STOPS = {
     "db1": "connect",
     "db2": "connect",

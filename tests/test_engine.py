@@ -351,7 +351,7 @@ def test_noise_instead_of_a_reply_is_not_audited_rather_than_anything_else() -> 
     assert missing(outcome.results[0]).stage in ("decode", "execute")
     assert missing(outcome.results[0]).reason
     hint = missing(outcome.results[0]).hint
-    assert (hint.startswith("fleetaudit probe | ssh "), hint.endswith("'python3 -'")) == (True, True)
+    assert (hint.startswith("fleetaudit probe | ssh "), hint.endswith("'python3 -E -s -'")) == (True, True)
 
 
 def test_what_the_inventory_already_gave_up_is_passed_on_without_a_connection() -> None:

@@ -5,6 +5,8 @@ Rules: no program is sent before the command ran, so that none of them can read 
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from .accounts import Account, Accounts, StartAccounts
 from .sshd import failure_of, require
 
 CLIENTS: tuple[SshClient, ...] = ("paramiko", "openssh")
-PROGRAM = b"print('the program ran whole')\n" + b"# padding, so that no buffer holds it all\n" * 8000
+PROGRAM = b"#\nprint('the program ran whole')\n" + b"# padding, so that no buffer holds it all\n" * 8000
 READY = wire.READY.encode() + b"0 root\n"
 
 # A start-up file of bash; whatever the account's process does next, it has said `begun` by then.
@@ -34,6 +36,7 @@ STARTUP = {
     "becomes another shell": "touch ~/begun; exec cat",
     "maintenance": 'echo "maintenance, come back later"; exit 3',
     "set -e": "set -e; false",
+    "interpreters": "",
     "warns and ends": "echo 'no such project' >&2; exit 0",
 }
 FORCED = {
@@ -134,6 +137,73 @@ def test_what_runs_instead_of_our_command_is_told_apart(
 def test_this_machine_runs_the_command_in_the_same_way() -> None:
     output = Transports().run(LocalTarget(), wire.COMMAND, PROGRAM, Deadline.after(100), Limits())
     assert output.stdout.endswith(b"\nthe program ran whole\n")
+
+
+# ---- the interpreter
+
+
+def own_python(host: Accounts, folder: str, body: str = 'exec /usr/bin/python3 "$@"') -> Path:
+    """Makes a program in the home of an account that leaves a mark and then is a Python."""
+    path = host.etc / f"home-{account('interpreters')}" / folder
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\necho "$@" >>~/used\n{body}\n')
+    path.chmod(0o755)
+    return path
+
+
+def named(host: Accounts, client: SshClient, *words: str) -> tuple[Output, list[str]]:
+    """Returns what came of these words as the interpreter, and what our own Python was called with."""
+    used = host.etc / f"home-{account('interpreters')}" / "used"
+    used.unlink(missing_ok=True)
+    target = host.server.target(user=account("interpreters"), client=client)
+    target = msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    stdin = "".join(f"# {word}\n" for word in words).encode() + PROGRAM
+    output = Transports().run(target, wire.COMMAND, stdin, Deadline.after(100), Limits())
+    assert output.stdout.endswith(b"the program ran whole\n"), output
+    return output, used.read_text().splitlines() if used.exists() else []
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    "words",
+    [("HOME/bin/python",), ("~/bin/python",), ("/usr/bin/env", "HOME/bin/python"), ("HOME/my python/bin/$(python)",)],
+)
+def test_the_interpreter_of_the_inventory_is_tried_first(
+    host: Accounts, client: SshClient, words: tuple[str, ...]
+) -> None:
+    for folder in ("bin/python", "my python/bin/$(python)"):
+        own_python(host, folder)
+    home = f"/etc/home-{account('interpreters')}"
+    output, used = named(host, client, *(word.replace("HOME", home) for word in words))
+    assert used == ["-E -s -c ", "-E -s -"]
+    assert wire.PYTHON.encode() not in output.stdout
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [("/opt/bin/no-python", 127), ("HOME/bin", 126), ("HOME/broken", 3), ("/x; touch ~/pwned; $(touch ~/pwned)", 127)],
+)
+def test_one_that_does_not_work_is_said_and_another_is_used(host: Accounts, word: str, status: int) -> None:
+    home = own_python(host, "bin/python").parent.parent
+    own_python(host, "broken", "exit 3")
+    output, _ = named(host, "paramiko", word.replace("HOME", f"/etc/{home.name}"))
+    assert f"\n{wire.PYTHON}{status}\n".encode() in output.stdout
+    assert not (home / "pwned").exists()
+
+
+def test_a_relative_name_is_looked_up_in_the_path_and_a_search_finds_one_by_itself(host: Accounts) -> None:
+    output, used = named(host, "paramiko", "python3")
+    assert wire.PYTHON.encode() not in output.stdout
+    assert named(host, "paramiko")[1] == used == []
+
+
+def test_variables_of_python_in_the_environment_do_not_hide_it() -> None:
+    """PYTHONHOME and the like made the trial of every interpreter fail: it lacked -E."""
+    hostile = {"PYTHONHOME": "/nonexistent", "PYTHONHASHSEED": "x", "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        wire.COMMAND, shell=True, input=PROGRAM, capture_output=True, env=hostile, timeout=100, check=True
+    )
+    assert done.stdout.endswith(b"the program ran whole\n")
 
 
 # ---- in words only

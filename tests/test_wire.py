@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 
 from fleetaudit import __version__, wire
 from fleetaudit.errors import ReplyError
-from fleetaudit.model import Audited, Ending, Family, HostPlan, Isolation, LocalTarget, PeerWitness, Scenario, Step
+from fleetaudit.model import (
+    Audited,
+    Ending,
+    Family,
+    HostPlan,
+    Interpreter,
+    Isolation,
+    LocalTarget,
+    PeerWitness,
+    Scenario,
+    SshTarget,
+    Step,
+)
 from fleetaudit.steps import parse_step
 
 
@@ -120,6 +132,41 @@ def test_a_request_is_ascii_python_and_calls_on_its_last_line() -> None:
     last = sent.rstrip("\n").rsplit("\n", 1)[1]
     assert last.startswith("main({")
     assert "'unread-close'" in last
+
+
+def test_a_request_names_the_interpreter_to_try_first_in_comments() -> None:
+    def of(*words: str) -> HostPlan:
+        named = Interpreter(words=words, origin="hosts.yml:3")
+        return msgspec.structs.replace(plan(UNREAD), target=SshTarget(address="h", interpreter=named))
+
+    sent = wire.request(plan(UNREAD), deadline_s=20)
+    assert sent.startswith(b"#\nPROGRAM = ")
+    assert wire.request(of(), deadline_s=20) == sent
+    assert wire.request(of("/opt/bin/python", "-I"), deadline_s=20) == b"# /opt/bin/python\n# -I\n" + sent
+    assert wire.digest_of(of("/opt/bin/python")) == wire.digest_of(plan(UNREAD))
+
+
+def test_an_interpreter_that_does_not_work_is_a_note_and_part_of_the_reason() -> None:
+    named = Interpreter(words=("/opt/bin/python", "-I"), origin="hosts.yml:3")
+    asked = msgspec.structs.replace(plan(UNREAD), target=SshTarget(address="h", interpreter=named))
+    answer = line(reply(saw("unread-close", RESET), interpreter="/usr/bin/python3"))
+    failed = b"fleetaudit-shell/1 0 root\nfleetaudit-python/1 127\n"
+    why = "ansible_python_interpreter /opt/bin/python -I (hosts.yml:3) does not work: there is no such program"
+    host = decode(asked, failed + answer)
+    assert host.interpreter == "/usr/bin/python3"
+    assert host.notes[-1] == f"{why}; /usr/bin/python3 was used instead"
+    assert why not in " ".join(decode(asked, b"fleetaudit-shell/1 0 root\n" + answer).notes)
+    assert why not in " ".join(decode(plan(UNREAD), failed + answer).notes)
+    with pytest.raises(ReplyError) as e:
+        decode(asked, failed, b"", wire.NO_PYTHON)
+    assert e.value.reason == f"{why}; nor does any other Python from 2.7 on"
+
+
+def test_an_interpreter_that_cannot_be_read_is_a_note() -> None:
+    named = Interpreter(origin="hosts.yml:3", problem="ansible_python_interpreter in hosts.yml:3 has no end")
+    asked = msgspec.structs.replace(plan(UNREAD), target=SshTarget(address="h", interpreter=named))
+    host = decode(asked, line(reply(saw("unread-close", RESET))))
+    assert host.notes[-1] == f"{named.problem}; another Python was used instead"
 
 
 def test_a_request_cut_anywhere_never_calls() -> None:

@@ -93,7 +93,7 @@ def _program(
                 f"{hosts[0].name} and {host.name} are asked different things, and one program asks one thing: "
                 "select hosts with -l"
             )
-    return wire.request(hosts[0], deadline_s=DEADLINE_S).decode("ascii")
+    return wire.request(hosts[0], deadline_s=DEADLINE_S).decode("utf-8", "replace")
 
 
 def _without_inventory(reason: str) -> NothingToDoError:
@@ -110,6 +110,6 @@ def sudoers_line(user: str, command: str) -> str:
         raise click.UsageError(f"--sudoers takes the name of a user, as the host has it, not {user!r}")
     program, *arguments = shlex.split(command)
     # sudo matches the arguments joined by blanks, as one pattern of fnmatch(3).
-    pattern = re.sub(r"([\\,:=*?\[\]])", r"\\\1", " ".join(arguments))
+    pattern = re.sub(r"([\\,:=*?#\[\]])", r"\\\1", " ".join(arguments))
     name = re.sub(r"([\\@])", r"\\\1", user)
     return f"{name} ALL=(root) NOPASSWD: {program} {pattern}"

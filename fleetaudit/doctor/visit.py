@@ -143,15 +143,16 @@ def _through(target: AnyTarget, host: Audited, told: Told) -> tuple[Step, ...]:
     elapsed = min(max(0.0, host.elapsed_s), rest)  # the host's own word, and it cannot be longer than we waited
     on_host, before = _ms(elapsed), _ms(rest - elapsed)
     private = "a private network namespace"
+    python = _python(target, host)
     found: dict[Point, tuple[float | None, str]] = {
         "inventory": (None, way_to(target)),
-        "interpreter": (before, f"Python {host.python}"),
+        "interpreter": (before, python),
         "namespaces": (on_host, private if host.isolation == "namespace" else next(iter(host.notes), "the host's own")),
     }
     if isinstance(target, KernelTarget):  # the guest starts its Python as it comes up
         found |= {"connect": (before, "it booted"), "interpreter": (None, f"Python {host.python}, of this machine")}
     elif isinstance(target, SshTarget) and "authenticate" not in known:  # nobody told when the way was done
-        found["interpreter"] = (None, f"Python {host.python}")
+        found["interpreter"] = (None, python)
     needed = _needed(target)
     for point in POINTS:
         if point in known:
@@ -161,6 +162,14 @@ def _through(target: AnyTarget, host: Audited, told: Told) -> tuple[Step, ...]:
         state: State = "passed" if point in needed and not skipped else "not needed"
         _insert(steps, Step(stage=point, state=state, ms=ms, found=words))
     return tuple(steps)
+
+
+def _python(target: AnyTarget, host: Audited) -> str:
+    """Returns which Python answered, and why it is not the one that the inventory names."""
+    named = target.interpreter if isinstance(target, SshTarget | LocalTarget) else None
+    notes = [note for note in host.notes if named and named.origin and named.origin in note]
+    path = [host.interpreter] if host.interpreter else []
+    return "; ".join([", ".join([f"Python {host.python}", *path]), *notes])
 
 
 def _heard(target: AnyTarget, told: Told) -> list[Step]:

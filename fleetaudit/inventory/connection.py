@@ -3,11 +3,10 @@
 Rules: variables beat the command line, which beats ansible.cfg; an old spelling (ansible_ssh_user) beats the new one
 wherever either was set, as in Ansible. Variables are rendered and decrypted where they are needed, and only then; one
 that cannot be makes its host not audited. A variable that would change where or as whom we connect and that is not
-honoured makes the host not audited. ansible_python_interpreter is ignored: the probe finds an interpreter by trying.
-So is ansible_host_key_checking: the command line alone loosens the policy. Where arguments for OpenSSH ask for what
-only it can do, the system's own ssh is the client, as it is Ansible's, unless the inventory says paramiko. No password
-goes to a host whose key is not checked. No value but that of ansible_connection is repeated in a message, because a
-value may be a secret.
+honoured makes the host not audited. ansible_host_key_checking is ignored: the command line alone loosens the policy.
+Where arguments for OpenSSH ask for what only it can do, the system's own ssh is the client, as it is Ansible's, unless
+the inventory says paramiko. No password goes to a host whose key is not checked. No value but that of
+ansible_connection and ansible_python_interpreter is repeated in a message, because a value may be a secret.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from ..model import (
     SshTarget,
 )
 from .become import become_of
+from .interpreter import interpreter_of
 from .settings import Settings
 from .ssh_arguments import Unfit, beyond_paramiko, first_that_matters, for_openssh
 from .templates import Renderer
@@ -117,7 +117,9 @@ def target_of(
                 "ssh, openssh, paramiko, local and kernel are; limit the run to other hosts, or change the variable",
             )
         if connection == "local":
-            return LocalTarget(become=become_of(variables, options, None))
+            return LocalTarget(
+                become=become_of(variables, options, None), interpreter=interpreter_of(variables, options.settings)
+            )
         return _checked(_ssh(variables, options, connection))
     except CannotReach as e:
         return NotAudited(name=host.name, groups=host.groups, stage=e.stage, reason=e.reason, hint=e.hint)
@@ -163,6 +165,7 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
         connect_timeout_s=float(variables.number(TIMEOUT, range(1, 86_401), "a number of seconds") or timeout_s),
         password=variables.password(PASSWORD),
         become=become_of(variables, options, user),
+        interpreter=interpreter_of(variables, settings),
     )
     arguments = [_Arguments(variables, settings, name) for name in _ARGUMENTS]
     client = "openssh" if connection == "openssh" else options.client

@@ -54,6 +54,7 @@ class Settings(Frozen, frozen=True, kw_only=True):
     connection_password_file: str | None = None
     become_password_file: str | None = None
     vault_password_file: str | None = None
+    interpreter_python: str | None = None
     origins: dict[str, str] = {}
     notes: tuple[str, ...] = ()
     unfollowed: tuple[Unfollowed, ...] = ()
@@ -95,6 +96,7 @@ _PLACES: dict[str, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     ),
     "become_password_file": ("path", ("ANSIBLE_BECOME_PASSWORD_FILE",), (("defaults", "become_password_file"),)),
     "vault_password_file": ("path", ("ANSIBLE_VAULT_PASSWORD_FILE",), (("defaults", "vault_password_file"),)),
+    "interpreter_python": ("text", ("ANSIBLE_PYTHON_INTERPRETER",), (("defaults", "interpreter_python"),)),
 }
 _FLAGS = ("", "-h -s -n", "-h -s", "-n")
 # Settings that change what an inventory means or how hosts are reached: the environment variable, the places in the

@@ -7,6 +7,7 @@ a value. Work is bounded: how deep variables may refer to one another, and all t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,6 +102,8 @@ class Renderer:
                 return str(Path(self._host.origin.rpartition(":")[0]).absolute().parent)
             case "inventory_file":
                 return str(Path(self._host.origin.rpartition(":")[0]).absolute())
+            case "ansible_playbook_python":
+                return sys.executable
             case _:
                 if self._inventory is None:
                     raise TemplateProblem(f"“{name}” is not known here")
@@ -147,7 +150,7 @@ class Renderer:
 
 _MAGIC = frozenset(
     {"inventory_hostname", "inventory_hostname_short", "group_names", "groups", "hostvars", "inventory_dir"}
-    | {"inventory_file"}
+    | {"inventory_file", "ansible_playbook_python"}
 )
 
 

@@ -300,6 +300,7 @@ def look_at_host(call):
         "kernel": {"release": release[:256], "version": version[:256], "machine": machine[:256]},
         "os": guarded(notes, "os-release", lambda: os_release(notes), {}),
         "python": "%d.%d.%d %s" % (tuple(sys.version_info[:3]) + (name,)),
+        "interpreter": (sys.executable or "")[:256],
         "machine_id": guarded(notes, "/etc/machine-id", lambda: machine_id(notes), ""),
         "exposure": exposure(notes),
         "sysctls": read_sysctls,
