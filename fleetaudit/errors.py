@@ -49,6 +49,7 @@ FailureKind = Literal[
     "no scenario ran",
     "no reply",
     "reply not valid",
+    "reply to another call",
     "interrupted",
     "bug in fleetaudit",
 ]

@@ -272,14 +272,16 @@ def _refuse_another_call(plan: HostPlan, reply: Reply) -> None:
     if reply.digest == digest_of(plan):
         return
     if not reply.digest:
-        raise ReplyError("the reply does not say which call it answers")
-    if reply.fleetaudit != __version__:
+        reason = "the reply does not say which call it answers"
+    elif reply.fleetaudit != __version__:
         made_by = f"fleetaudit {reply.fleetaudit[:40]}" if reply.fleetaudit else "an unknown version of fleetaudit"
-        raise ReplyError(f"the reply answers a call of {made_by}, and this is fleetaudit {__version__}")
-    raise ReplyError(
-        "the reply answers another call: other scenarios, sysctls or isolation, or another text of the program; "
-        "was it made with other playbooks?"
-    )
+        reason = f"the reply answers a call of {made_by}, and this is fleetaudit {__version__}"
+    else:
+        reason = (
+            "the reply answers another call: other scenarios, sysctls or isolation, or another text of the program; "
+            "was it made with other playbooks?"
+        )
+    raise ReplyError(reason, kind="reply to another call")
 
 
 def reply_of(stdout: bytes) -> Reply:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fleetaudit.cli.colour import coloured, has_colour
 from fleetaudit.compare import compare
 from fleetaudit.drift import between
+from fleetaudit.judge import judge
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -24,12 +25,14 @@ from fleetaudit.model import (
     Observation,
     PeerWitness,
     Scenario,
+    Sysctl,
+    SysctlRule,
 )
 from fleetaudit.report.explain import host_text, verdict_text
 from fleetaudit.report.html import render
 from fleetaudit.report.terminal import progress, safe, summary
 
-from .runs import run_of, scenario, small_fleet
+from .runs import K612, Fleet, run_of, scenario, small_fleet
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\n\u202eevil\u2066\x9b31m\x00\u200b"
 
@@ -294,3 +297,21 @@ def test_colour_is_on_words_that_say_it_and_changes_no_text() -> None:
     assert coloured(summary(compare(run_of_a_user(2)))).startswith("\x1b[32m2 of 2 scenarios as expected\x1b[0m")
     assert coloured("1 of 2 scenarios as expected on 1 host.") == "1 of 2 scenarios as expected on 1 host."
     assert coloured("      error  said a host\n") == "      error  said a host\n"
+
+
+def test_a_remedy_is_one_line_to_copy_and_beside_its_hosts_where_hosts_need_different_ones() -> None:
+    asked = Fleet(scenarios=(), rules={"net.x": SysctlRule(equals="1")})
+    places = {"a": "/etc/sysctl.d/10-a.conf:3", "b": "/etc/sysctl.d/20-b.conf:4"}
+    hosts = []
+    for name, place in places.items():
+        host = asked.host(name, K612, sysctls={"net.x": Sysctl(value="0")})
+        hosts.append(judge(msgspec.structs.replace(host, sysctl_places={"net.x": (place,)}), asked.plan(name)))
+    run = run_of(hosts, ())
+    commands = {host.name: host.findings[0].fix for host in hosts}
+    lines = summary(compare(run), width=60).splitlines()
+    for name, command in commands.items():
+        assert f"      fix on {name}:  {command}" in lines
+    for host in hosts:
+        assert f"  {commands[host.name]}" in host_text(run, host, width=60).splitlines()
+    same = summary(compare(run_of(hosts[:1], ())), width=60).splitlines()
+    assert f"      fix:  {commands['a']}" in same

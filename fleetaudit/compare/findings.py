@@ -96,13 +96,18 @@ def _group(anchor: str, alike: Sequence[Pairs], ground: Ground, sysctls: Mapping
     )
 
 
+def is_command(fix: str) -> bool:
+    """Returns whether what to do about a finding is a command to type, and no sentence."""
+    return fix[:1].islower() and not fix.endswith(".")
+
+
 def _remedies(members: Pairs) -> tuple[Remedy, ...]:
     """Returns what to do, with the hosts: it may differ by kernel series, or by the file that sets a sysctl."""
     by_fix = grouped(members, lambda pair: pair[1].fix)
     return tuple(
         Remedy(
             text=fix,
-            typed=fix[:1].islower() and not fix.endswith("."),
+            typed=is_command(fix),
             hosts=names_of(host for host, _ in pairs),
         )
         for fix, pairs in sorted(by_fix.items(), key=lambda item: -len(item[1]))

@@ -5,6 +5,7 @@ Rules: pure, and plain text; what a host said passes `safe`. Observation first, 
 
 from __future__ import annotations
 
+from ..compare.findings import is_command
 from ..compare.hosts import STATES
 from ..judge import endings_in_words, relation
 from ..model import (
@@ -48,8 +49,16 @@ def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
         lines += wrapped(
             [f"No longer waived; it was: {safe(w)}" for w in _ended_waivers(run, host, finding)], width, "  "
         )
-        lines += wrapped([safe(text) for text in (finding.because, finding.fix) if text], width, "  ")
+        lines += wrapped([safe(finding.because)] if finding.because else [], width, "  ")
+        lines += _fix(finding.fix, width)
     return joined(lines)
+
+
+def _fix(fix: str, width: int) -> list[str]:
+    """Returns what to do; a command is not wrapped, because it is there to be copied."""
+    if is_command(fix):
+        return [f"  {safe(fix)}"]
+    return wrapped([safe(fix)] if fix else [], width, "  ")
 
 
 def _ended_waivers(run: AuditRun, host: HostResult, finding: Finding) -> list[str]:

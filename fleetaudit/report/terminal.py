@@ -18,6 +18,8 @@ __all__ = ["progress", "safe", "summary"]
 
 MOST_ROWS = 12
 """How many findings, causes and differing scenarios are shown each; the rest is counted."""
+MOST_REMEDIES = 4
+"""How many remedies of one finding are shown, where they differ from host to host."""
 
 
 def summary(comparison: Comparison, *, width: int = 80, problems_only: bool = False, changes: bool = True) -> str:
@@ -147,11 +149,16 @@ def _findings(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
 
 
 def _fix(group: FindingGroup, width: int) -> list[str]:
-    if not group.fix:
-        return []
-    if group.typed:
-        return [f"      fix:  {safe(group.fix)}"]  # not wrapped: it is there to be copied
-    return wrapped([f"fix: {safe(group.fix)}"], width, "      ")
+    lines = list[str]()
+    for remedy in group.remedies[:MOST_REMEDIES]:
+        where = "" if group.fix else f" on {hosts_in_words(remedy.hosts)}"
+        if remedy.typed:
+            lines.append(f"      fix{where}:  {safe(remedy.text)}")  # not wrapped: it is there to be copied
+        else:
+            lines += wrapped([f"fix{where}: {safe(remedy.text)}"], width, "      ")
+    if len(group.remedies) > MOST_REMEDIES:
+        lines.append("      on other hosts it is another: see the report")
+    return lines
 
 
 def _waived(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
