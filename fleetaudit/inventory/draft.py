@@ -164,14 +164,16 @@ class Draft:
         if at is not self._place[1]:
             self._place = str(at), at
         host = self._hosts[name]
-        self._note_replaced(host.variables, variable, value)
+        if isinstance(value, dict):
+            self._note_replaced(host.variables, variable)
         host.variables[variable], host.origins[variable] = value, self._place[0]
 
     def set_group(self, name: str, variable: str, value: Any, at: Origin) -> None:
         """Sets a variable of a group; `ansible_group_priority` is none, but orders the groups of one depth."""
         group = self._groups[name]
         if variable != "ansible_group_priority":
-            self._note_replaced(group.variables, variable, value)
+            if isinstance(value, dict):
+                self._note_replaced(group.variables, variable)
             group.variables[variable], group.origins[variable] = value, str(at)
             return
         try:
@@ -179,8 +181,8 @@ class Draft:
         except (TypeError, ValueError) as e:
             raise at.error("ansible_group_priority is no whole number", "write for example 10") from e
 
-    def _note_replaced(self, before: Mapping[str, Any], variable: str, value: Any) -> None:
-        if isinstance(value, dict) and isinstance(before.get(variable), dict):
+    def _note_replaced(self, before: Mapping[str, Any], variable: str) -> None:
+        if isinstance(before.get(variable), dict):
             self.mapping_twice = variable
 
     def _count(self, at: Origin) -> None:
