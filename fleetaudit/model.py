@@ -578,7 +578,7 @@ class Finding(Frozen, frozen=True, kw_only=True):
 
 class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audited"):
     """A host whose probe answered. `notes` are sentences that qualify every verdict of this host (no namespace was to
-    be had, a control failed, settings that could not be copied); `void` says that its verdicts prove nothing.
+    be had, a control told nothing, settings that could not be copied); `void` says that its verdicts prove nothing.
     `expectations` are the ids of what the playbook wants of this host beside its scenarios, met or not. `location` is
     where the inventory names it first.
 

@@ -27,7 +27,7 @@ import hashlib
 import importlib.resources
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -369,10 +369,7 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
     }
     if asked and not any(o.trials for o in seen.values()):
         raise _ran_nothing(plan, reply, next(iter(seen.values())))
-    failed = list(_failed_controls(plan, seen))
-    void = "; ".join([_in_words(o, asked[key]) for key, o in failed[:3]] + _and_more(len(failed) - 3))
-    culprit = " over ".join(failed[0][0]) if failed else ""
-    seen = {key: _beside_control(o, asked[key], seen, culprit) for key, o in seen.items()}
+    seen, void, doubts = _beside_controls(plan, seen)
     deaf = any(t.kernel is None for o in reply.observations for t in o.trials if o.family != "unix" and not t.error)
     return Audited(
         name=plan.name,
@@ -383,8 +380,8 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
         interpreter=reply.interpreter,
         machine_id=reply.machine_id,
         isolation=reply.isolation,
-        notes=tuple(filter(None, (reply.isolation_note, *reply.notes, NO_COUNTERS if deaf else ""))),
-        void=void[:4096],
+        notes=tuple(filter(None, (reply.isolation_note, *reply.notes, NO_COUNTERS if deaf else "", *doubts))),
+        void=void,
         observations=tuple(seen.values()),
         sysctls=dict(sorted(reply.sysctls.items())),
         sysctl_places=_places(reply),
@@ -599,17 +596,61 @@ def _kernel_disagrees(
 
 # ---- back: the controls --------------------------------------------------------------------------------------------
 
+Seen = Mapping[tuple[str, Family], Observation]
 
-def _failed_controls(
-    plan: HostPlan, seen: Mapping[tuple[str, Family], Observation]
-) -> Iterator[tuple[tuple[str, Family], Observation]]:
-    """Yields every control, a twin or the positive one, that ran and did not end as it must."""
-    twins = {s.control for s in plan.scenarios}
-    controls = {s.name: s.expect for s in plan.scenarios if s.name in twins or s.positive}
-    for key, observation in seen.items():
-        must = controls.get(key[0])
-        if must and observation.trials and observation.ending not in must:
-            yield key, observation
+
+def _beside_controls(plan: HostPlan, seen: Seen) -> tuple[dict[tuple[str, Family], Observation], str, list[str]]:
+    """Returns the observations as they may be believed beside their controls, why the host is void, and notes.
+
+    A control speaks for the scenarios that name it, over its own family, and for no other. Only the positive control
+    speaks for the host: where it fails, nobody would have seen a RST. Over AF_UNIX it speaks for AF_UNIX alone.
+    """
+    asked = {s.name: s for s in plan.scenarios}
+    positive = [key for key in seen if asked[key[0]].positive]
+    failed = [key for key in positive if _failed(seen[key], asked[key[0]])]
+    of_host = [key for key in failed if key[1] != "unix"]
+
+    def believed(key: tuple[str, Family]) -> Observation:
+        culprit = next(iter(of_host or (failed if key[1] == "unix" else ())), None)
+        why = f"void: control {' over '.join(culprit)} failed" if culprit else _why_not_believed(key, asked, seen)
+        return _doubted(seen[key], why) if why and seen[key].trials else seen[key]
+
+    words = [_in_words(seen[key], asked[key[0]]) for key in of_host]
+    void = "; ".join(words[:3] + ([f"and {len(words) - 3} more controls"] if words[3:] else []))
+    notes = [note for key in positive if (note := _untold_note(key, asked, seen))]
+    return {key: believed(key) for key in seen}, void[:4096], notes
+
+
+def _why_not_believed(key: tuple[str, Family], asked: Mapping[str, Scenario], seen: Seen) -> str:
+    """Returns why the control that a scenario names does not speak for it, "" where it does or there is none."""
+    control = seen.get((asked[key[0]].control or "", key[1]))
+    if control is None:
+        return ""
+    must = asked[control.scenario]
+    if _failed(control, must):
+        return f"void: its {_in_words(control, must)}"
+    return _not_told(f"its control {control.scenario}", control)
+
+
+def _failed(control: Observation, must: Scenario) -> bool:
+    """Returns whether a control ended, and otherwise than it must. What could not be told is no failure."""
+    return control.ending not in (*must.expect, "inconclusive", "not run")
+
+
+def _not_told(name: str, control: Observation) -> str:
+    """Returns why a control told nothing, "" where it did."""
+    if control.ending not in ("inconclusive", "not run"):
+        return ""
+    what = "could not be told" if control.trials else "was not run"
+    return f"{name} {what}: {control.reason[:300]}"
+
+
+def _untold_note(key: tuple[str, Family], asked: Mapping[str, Scenario], seen: Seen) -> str:
+    """Returns a note where the positive control tells nothing over a family over which other scenarios ran."""
+    if not any(o.trials for (_, family), o in seen.items() if family == key[1]):
+        return ""
+    told = _not_told(f"the positive control {' over '.join(key)}", seen[key])
+    return told and f"nothing shows that a RST would have been seen: {told}"
 
 
 def _in_words(observation: Observation, control: Scenario) -> str:
@@ -620,25 +661,9 @@ def _in_words(observation: Observation, control: Scenario) -> str:
     )
 
 
-def _and_more(n: int) -> list[str]:
-    return [f"and {n} more controls"] if n > 0 else []
-
-
-def _beside_control(
-    observation: Observation, scenario: Scenario, seen: Mapping[tuple[str, Family], Observation], culprit: str
-) -> Observation:
-    """Returns the observation as it may be believed beside its control: `endings` stays what was seen. `culprit` is the
-    first control that failed, "" where none did."""
-    if not observation.trials:
-        return observation
-    if culprit:
-        reason = f"void: control {culprit} failed"
-    else:
-        control = seen.get((scenario.control or "", observation.family))
-        if control is None or control.trials:
-            return observation
-        reason = f"its control {control.scenario} was not run: {control.reason}"
-    reason = "; ".join(filter(None, (reason, observation.reason)))
+def _doubted(observation: Observation, why: str) -> Observation:
+    """Returns the observation as one that proves nothing: `endings` stays what was seen."""
+    reason = "; ".join(filter(None, (why, observation.reason)))
     return msgspec.structs.replace(observation, ending="inconclusive", reason=reason)
 
 

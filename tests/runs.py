@@ -369,8 +369,8 @@ def small_fleet() -> AuditRun:
             "db2.example.net",
             K618,
             groups=("db",),
-            void="the control drained-close ended in RST, so no ending on this host proves anything",
-            instead=[observe(by_name("drained-close"), f, "RST") for f in by_name("drained-close").families],
+            void="the control zero-linger-close ended in FIN, so no ending on this host proves anything",
+            instead=[observe(by_name("zero-linger-close"), f, "FIN") for f in by_name("zero-linger-close").families],
         ),
         fleet.host(
             "db3.example.net",

@@ -140,7 +140,7 @@ def test_what_was_not_run_anywhere_is_not_called_as_expected() -> None:
 
 def test_findings_are_grouped_gravest_first_and_families_that_agree_share_a_group(fleet: Comparison) -> None:
     assert [(f.severity, f.subject, f.detail, f.hosts) for f in fleet.findings] == [
-        ("error", "drained-close", "IPv4", 1),
+        ("error", "zero-linger-close", "IPv4", 1),
         ("error", "unread-close", "IPv4", 1),
         ("error", "net.ipv4.tcp_abort_on_overflow", "", 1),
         ("warning", "urgent-read-close", "IPv6", 1),

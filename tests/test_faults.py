@@ -86,6 +86,22 @@ def test_a_host_that_gives_too_little_is_neither_void_nor_well(limit: str, words
         assert words in endings["unread-killed"].reason
 
 
+def test_without_a_namespace_an_ordinary_user_keeps_every_verdict_that_has_a_witness() -> None:
+    play = load_playbook(None).plays[0]
+    asked = plan(*(s.name for s in play.scenarios), isolation="host", trials=1)
+    seen = verdicts(asked, within=probing.as_nobody(), python=probing.public_python())
+    assert seen.isolation == "host"
+    assert seen.void == ""
+    told = {(o.scenario, o.family): o.ending for o in seen.observations if o.ending not in ("inconclusive", "not run")}
+    assert told["unread-close", "ipv4"] == "RST"
+    controls = {s.name: s.control for s in asked.scenarios}
+    for o in seen.observations:
+        if o.ending == "inconclusive" and o.evidence.peer is not None:
+            # The peer spoke, and what it said counts, but where the scenario's own control has no witness.
+            assert (controls[o.scenario], o.family) not in told, (o.scenario, o.family, o.reason)
+    assert len(told) > len(seen.observations) / 2
+
+
 def test_a_peer_that_shut_reading_itself_heard_no_fin() -> None:
     text = "peer shuts reading; closer duplicates its socket; closer closes"
     call = probing.request(probing.scenario("kept", text, families=("ipv4",)), isolation="host")

@@ -300,12 +300,12 @@ def test_junit_skips_what_is_waived_with_its_owner_and_what_did_not_run_with_the
 
 def test_junit_passes_no_verdict_of_a_void_host() -> None:
     found = cases(find("db2.example.net"))
-    assert found.pop("control:drained-close/ipv4").find("failure") is not None
+    assert found.pop("control:zero-linger-close/ipv4").find("failure") is not None
     for name, case in found.items():
         if name.startswith("scenario:"):
             skipped = case.find("skipped")
             assert skipped is not None, name
-            assert (skipped.get("message") or "").startswith("void: the control drained-close")
+            assert (skipped.get("message") or "").startswith("void: the control zero-linger-close")
 
 
 def test_a_scenario_that_was_asked_and_not_reported_is_shown_as_such() -> None:

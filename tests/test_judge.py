@@ -91,10 +91,10 @@ def test_a_void_host_has_one_finding_named_after_its_failed_control_and_keeps_it
         "a",
         K612,
         void="a control failed",
-        instead=[observe(by_name("drained-close"), "ipv6", "RST"), observe(by_name("unread-close"), "ipv4", "FIN")],
+        instead=[observe(by_name("zero-linger-close"), "ipv6", "FIN"), observe(by_name("unread-close"), "ipv4", "FIN")],
         sysctls={"net.ipv4.tcp_fin_timeout": Sysctl(value="99", default="60")},
     )
-    assert ids(host) == ["control:drained-close/ipv6", "sysctl:net.ipv4.tcp_fin_timeout"]
+    assert ids(host) == ["control:zero-linger-close/ipv6", "sysctl:net.ipv4.tcp_fin_timeout"]
     assert host.findings[0].severity == "error"
     assert "a control failed" in host.findings[0].observed
 

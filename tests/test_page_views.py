@@ -72,7 +72,7 @@ def test_where_all_kernels_do_alike_no_kernel_is_said_to_reset() -> None:
 
 def test_a_void_fleet_proves_nothing() -> None:
     found = said(run_of([Fleet().host("a", K612, void="a control failed")]))["kernels"]
-    assert found == "A control failed on every audited host, so nothing that was seen proves anything."
+    assert found == "The positive control failed on every audited host, so nothing that was seen proves anything."
 
 
 # ---- drawings ------------------------------------------------------------------------------------------------------

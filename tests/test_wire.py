@@ -442,28 +442,160 @@ def test_in_the_hosts_namespace_a_failed_reset_is_ours_only_where_the_counters_f
 # ---- back: controls
 
 
-def test_a_failed_control_voids_every_verdict_and_keeps_what_was_seen() -> None:
-    got = decode(plan(UNREAD, DRAINED), line(reply(saw("unread-close", RESET), saw("drained-close", RESET))))
-    assert "drained-close over ipv4 ended RST where it must end FIN" in got.void
-    assert {o.ending for o in got.observations} == {"inconclusive"}
-    assert got.observations[0].endings == {"RST": 3}
-    assert got.observations[0].reason == "void: control drained-close over ipv4 failed"
+ZERO = scenario("zero-linger-close", "RST", families=("ipv4", "ipv6"))
+UNREAD_6 = scenario("unread-close", "RST", control="drained-close", families=("ipv4", "ipv6"))
+DRAINED_6 = scenario("drained-close", "FIN", families=("ipv4", "ipv6"))
+OTHER = scenario("other-close", "RST", control="other-drained-close")
+OTHER_DRAINED = scenario("other-drained-close", "FIN")
+UNIX = scenario("unix-close", "RST", control="unix-drained-close", families=("unix",))
+UNIX_DRAINED = scenario("unix-drained-close", "FIN", families=("unix",))
+UNTOLD = trial(None, None, {}, wire_note="no right")
+UNIX_RESET = trial(None, {**SAW_RST, "state": None}, None)
+UNIX_FINISHED = trial(None, {**SAW_FIN, "state": None}, None)
 
 
-def test_however_many_controls_fail_the_words_stay_short_enough_to_be_read_back() -> None:
-    many = [scenario(f"s{i}", "RST", control=f"c{i}") for i in range(200)]
-    twins = [scenario(f"c{i}", "FIN") for i in range(200)]
-    failed = [saw(f"{kind}{i}", {**RESET, "error": "x" * 4000}) for i in range(200) for kind in "cs"]
-    got = decode(plan(*many, *twins), line(reply(*failed)))
+def endings(got: Audited) -> dict[str, str]:
+    return {f"{o.scenario}/{o.family}": o.ending for o in got.observations}
+
+
+def reason(got: Audited, name: str) -> str:
+    return next(o.reason for o in got.observations if f"{o.scenario}/{o.family}" == name)
+
+
+def test_a_control_that_ends_the_wrong_way_voids_what_names_it_over_its_family_and_nothing_else() -> None:
+    got = decode(
+        plan(ZERO, UNREAD_6, DRAINED_6, OTHER, OTHER_DRAINED),
+        line(
+            reply(
+                *(saw("zero-linger-close", RESET, family=family) for family in ("ipv4", "ipv6")),
+                *(saw("unread-close", RESET, family=family) for family in ("ipv4", "ipv6")),
+                saw("drained-close", RESET),
+                saw("drained-close", FINISHED, family="ipv6"),
+                saw("other-close", RESET),
+                saw("other-drained-close", FINISHED),
+            )
+        ),
+    )
+    assert got.void == ""
+    assert endings(got) == {
+        "zero-linger-close/ipv4": "RST",
+        "zero-linger-close/ipv6": "RST",
+        "unread-close/ipv4": "inconclusive",
+        "unread-close/ipv6": "RST",
+        "drained-close/ipv4": "RST",
+        "drained-close/ipv6": "FIN",
+        "other-close/ipv4": "RST",
+        "other-drained-close/ipv4": "FIN",
+    }
+    assert got.observations[2].endings == {"RST": 3}
+    words = "void: its control drained-close over ipv4 ended RST where it must end FIN"
+    assert reason(got, "unread-close/ipv4") == words
+
+
+@pytest.mark.parametrize(
+    ("control", "words"),
+    [
+        ({"trials": [UNTOLD]}, "its control drained-close could not be told: no witness"),
+        ({"trials": [], "not_run": "IPv4 is off"}, "its control drained-close was not run: IPv4 is off"),
+        ({"trials": [], "not_run": "time ran out", "failed": True}, "its control drained-close was not run: time ran"),
+        ({"trials": [{**RESET, "count": 1}, {**FINISHED, "count": 2}]}, "could not be told: trials disagree"),
+    ],
+)
+def test_a_control_that_tells_nothing_voids_what_names_it_and_says_so_there(control: Any, words: str) -> None:
+    got = decode(
+        plan(UNREAD, DRAINED, OTHER, OTHER_DRAINED),
+        line(
+            reply(
+                saw("unread-close", RESET),
+                {"scenario": "drained-close", "family": "ipv4", **control},
+                saw("other-close", RESET),
+                saw("other-drained-close", FINISHED),
+            )
+        ),
+    )
+    assert got.void == ""
+    assert (endings(got)["unread-close/ipv4"], endings(got)["other-close/ipv4"]) == ("inconclusive", "RST")
+    assert words in reason(got, "unread-close/ipv4")
+
+
+def test_a_control_over_af_unix_voids_no_segments() -> None:
+    for control in (UNIX_RESET, trial(None, None, None, wire_note="no right")):
+        got = decode(
+            plan(UNREAD, DRAINED, UNIX, UNIX_DRAINED),
+            line(
+                reply(
+                    saw("unread-close", RESET),
+                    saw("drained-close", FINISHED),
+                    saw("unix-close", UNIX_RESET, family="unix"),
+                    saw("unix-drained-close", control, family="unix"),
+                )
+            ),
+        )
+        assert got.void == ""
+        assert (endings(got)["unread-close/ipv4"], endings(got)["unix-close/unix"]) == ("RST", "inconclusive")
+
+
+def test_a_positive_control_over_af_unix_voids_af_unix_alone() -> None:
+    positive = scenario("unix-zero-close", "RST", families=("unix",))
+    got = decode(
+        plan(UNREAD, DRAINED, positive, UNIX_DRAINED),
+        line(
+            reply(
+                saw("unread-close", RESET),
+                saw("drained-close", FINISHED),
+                saw("unix-zero-close", UNIX_FINISHED, family="unix"),
+                saw("unix-drained-close", UNIX_FINISHED, family="unix"),
+            )
+        ),
+    )
+    assert got.void == ""
+    assert endings(got)["unread-close/ipv4"] == "RST"
+    assert reason(got, "unix-drained-close/unix") == "void: control unix-zero-close over unix failed"
+
+
+def test_however_many_positive_controls_fail_the_words_stay_short_enough_to_be_read_back() -> None:
+    many = [scenario(f"c{i}", "RST") for i in range(200)]
+    failed = [saw(s.name, {**FINISHED, "peer": SAW_BOTH, "wire": None, "kernel": None}) for s in many]
+    got = decode(plan(*many), line(reply(*failed)))
     assert "and 197 more controls" in got.void
     assert msgspec.json.decode(msgspec.json.encode(got), type=Audited) == got
 
 
-def test_a_failed_positive_control_voids_although_no_scenario_names_it() -> None:
+def test_a_failed_positive_control_voids_the_host_and_keeps_what_was_seen() -> None:
     linger = scenario("zero-linger-close", "RST")
     assert linger.positive
-    got = decode(plan(linger, DRAINED), line(reply(saw("zero-linger-close", FINISHED), saw("drained-close", FINISHED))))
+    got = decode(
+        plan(linger, UNREAD, DRAINED, UNIX_DRAINED),
+        line(
+            reply(
+                saw("zero-linger-close", FINISHED),
+                saw("unread-close", RESET),
+                saw("drained-close", FINISHED),
+                saw("unix-drained-close", UNIX_FINISHED, family="unix"),
+            )
+        ),
+    )
     assert "zero-linger-close over ipv4 ended FIN where it must end RST" in got.void
+    assert set(endings(got).values()) == {"inconclusive"}
+    assert got.observations[1].endings == {"RST": 3}
+    assert got.observations[1].reason == "void: control zero-linger-close over ipv4 failed"
+
+
+@pytest.mark.parametrize("control", [{"trials": [UNTOLD]}, {"trials": [], "not_run": "no SO_LINGER here"}])
+def test_a_positive_control_that_tells_nothing_leaves_every_verdict_with_a_note(control: Any) -> None:
+    got = decode(
+        plan(scenario("zero-linger-close", "RST"), UNREAD, DRAINED),
+        line(
+            reply(
+                {"scenario": "zero-linger-close", "family": "ipv4", **control},
+                saw("unread-close", RESET),
+                saw("drained-close", FINISHED),
+            )
+        ),
+    )
+    assert got.void == ""
+    assert (endings(got)["unread-close/ipv4"], endings(got)["drained-close/ipv4"]) == ("RST", "FIN")
+    assert any("the positive control zero-linger-close over ipv4" in note for note in got.notes)
 
 
 def test_over_mptcp_a_data_fin_is_the_fin() -> None:

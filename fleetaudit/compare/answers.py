@@ -89,7 +89,7 @@ def _nothing(c: Coverage) -> str:
         return "No host was selected, so nothing is known of any kernel."
     if not c.audited:
         return "No host was audited, so nothing is known of any kernel."
-    return "A control failed on every audited host, so nothing that was seen proves anything."
+    return "The positive control failed on every audited host, so nothing that was seen proves anything."
 
 
 # ---- 1: kernels ----------------------------------------------------------------------------------------------------
@@ -117,7 +117,11 @@ def _kernels(
         ("mixed", "is mixed: its hosts end differently", "are mixed: hosts of the same build end differently"),
         ("otherwise", "is otherwise not as expected", "are otherwise not as expected"),
         ("untold", "could in part not be told", "could in part not be told"),
-        ("void", "is void: a control failed on all its hosts", "are void: a control failed on all their hosts"),
+        (
+            "void",
+            "is void: the positive control failed on all its hosts",
+            "are void: the positive control failed on all their hosts",
+        ),
         ("met", "does as expected in every scenario", "do as expected in every scenario"),
     )
     for key, verb, verbs in rest:

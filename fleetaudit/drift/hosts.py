@@ -88,7 +88,7 @@ def _what_it_is(laid: Laid) -> Iterator[Change]:
         yield laid.change("changed", "isolation", "isolation", before.isolation, after.isolation)
     if bool(before.void) != bool(after.void):
         effect: Effect = "no longer told" if after.void else "told again"
-        words = tuple(f"void: {h.void}" if h.void else "the controls hold" for h in (before, after))
+        words = tuple(f"void: {h.void}" if h.void else "the positive control holds" for h in (before, after))
         yield laid.change(effect, "controls", "every scenario", *words)
 
 

@@ -1,4 +1,4 @@
-"""Endings against what is expected of them, and the one finding of a host whose controls failed. Pure.
+"""Endings against what is expected of them, and the one finding of a host whose positive control failed. Pure.
 
 Rules:
 - An ending that could not be told, trials that disagree and a scenario that the host was asked but did not report are
@@ -79,23 +79,19 @@ def at_most_warning(severity: Severity) -> Severity:
 
 
 def void(audited: Audited, plan: HostPlan) -> Finding:
-    """Returns the one finding of a void host, named after the first control that failed, in the playbook's order, so
-    that its id is stable."""
-    twins = {s.control for s in plan.scenarios}
-    controls = {s.name for s in plan.scenarios if s.positive or s.name in twins}
+    """Returns the one finding of a void host, named after the first positive control that failed, in the playbook's
+    order, so that its id is stable."""
     seen = {(o.scenario, o.family): o for o in audited.observations}
-    for scenario in plan.scenarios:
+    for scenario in (s for s in plan.scenarios if s.positive):
         for family in scenario.families:
             observation = seen.get((scenario.name, family))
-            if scenario.name not in controls or observation is None:
-                continue
             # By what its trials saw: on a void host every ending has become inconclusive.
-            if observation.endings.keys() - {*scenario.expect}:
+            if observation and observation.endings.keys() - {*scenario.expect, "inconclusive"}:
                 return Finding(
                     id=f"control:{scenario.name}/{family}",
                     severity="error",
                     expected=" or ".join(scenario.expect),
                     observed=audited.void,
-                    because="A control that fails makes every verdict of its host void.",
+                    because="Where the positive control fails, a RST would not be seen: no verdict of the host stands.",
                 )
-    return Finding(id="control:run", severity="error", expected="controls that hold", observed=audited.void)
+    return Finding(id="control:run", severity="error", expected="a positive control that holds", observed=audited.void)

@@ -99,7 +99,7 @@ def _of_hosts(run: AuditRun, audited: list[Audited], missing: list[NotAudited]) 
         "Hosts that no play matches.",
         sum(1 for host in run.hosts if isinstance(host, NotSelected)),
     )
-    yield _one("hosts_void", "Audited hosts where a control failed.", sum(1 for h in audited if h.void))
+    yield _one("hosts_void", "Audited hosts where the positive control failed.", sum(1 for h in audited if h.void))
     yield _one(
         "hosts_in_host_namespace",
         "Audited hosts that were measured in their own network namespace, firewall included.",

@@ -60,7 +60,7 @@ def _verdict(comparison: Comparison, width: int) -> list[str]:
         return ["No host was audited, so nothing can be said about any kernel."]
     if coverage.void == coverage.audited:
         return wrapped(
-            ["No verdict: the controls failed on every audited host, so what was seen proves nothing."], width
+            ["No verdict: the positive control failed on every audited host, so what was seen proves nothing."], width
         )
     own = [c for c in comparison.columns if has_run(c) and not c.is_control]
     main = _main(own)
@@ -112,7 +112,9 @@ def _qualified(comparison: Comparison, width: int) -> list[str]:
     c = comparison.coverage
     sentences = list[str]()
     if c.void:
-        sentences.append(f"Void: {counted(c.void, 'host')} where a control failed; their verdicts prove nothing.")
+        sentences.append(
+            f"Void: {counted(c.void, 'host')} where the positive control failed; their verdicts prove nothing."
+        )
     if c.on_host:
         sentences.append(
             f"No private namespace: {counted(c.on_host, 'host')} measured with its own firewall in the way."

@@ -5,7 +5,7 @@ page.states = {
   "warning": ["warning", "!", "falls short: warning"],
   "info": ["info", "!", "differs, for information"],
   "untold": ["untold", "?", "could not be told"],
-  "void": ["void", "∅", "void: a control failed"],
+  "void": ["void", "∅", "void: the positive control failed"],
   "not audited": ["silent", "–", "not audited"],
   "not selected": ["silent", "–", "not selected by any play"],
   "met": ["met", "✓", "as expected"],
