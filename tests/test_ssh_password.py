@@ -22,6 +22,7 @@ from fleetaudit.errors import TransportError
 from fleetaudit.model import Secret, SshTarget
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.dispatch import Transports
+from fleetaudit.wire import READY
 
 from .accounts import PASSWORD, Accounts, StartAccounts
 from .sshd import Keys, Server, generate, wait_for
@@ -135,12 +136,60 @@ def test_a_named_key_that_cannot_be_used_leaves_the_password(both: Accounts) -> 
 
 def test_an_expired_password_is_told_as_that_and_no_new_one_is_made_up(interactive: Accounts) -> None:
     before = (interactive.etc / "shadow").read_text()
-    assert "the password of dave has expired" in failure(interactive.target("dave")).reason
+    e = failure(interactive.target("dave"))
+    assert "the password of dave has expired" in e.reason
+    assert e.kind == "password expired"
+    assert f"ssh -p {interactive.server.port} " in e.hint
+    assert " -t dave@127.0.0.1 " in e.hint
     assert (interactive.etc / "shadow").read_text() == before
 
 
 def test_an_expired_account_is_told(interactive: Accounts) -> None:
-    assert "the account carol has expired" in failure(interactive.target("carol")).reason
+    e = failure(interactive.target("carol"))
+    assert "the account carol has expired" in e.reason
+    assert e.kind == "account expired"
+
+
+NEW_PASSWORD = "Zwölf-Boxkämpfer/jagen+Eva"
+
+
+@pytest.mark.parametrize("client", ["paramiko", "openssh"])
+@pytest.mark.parametrize("way", ["straight", "a jump host"])
+def test_the_next_command_mends_an_expired_password_of_a_user_with_a_key(
+    start_accounts: StartAccounts, sshd: Server, tmp_path: Path, client: str, way: str
+) -> None:
+    """sshd lets the key in, and then runs nothing but passwd, on a terminal."""
+    host = start_accounts(pam={"passwd": "password required pam_unix.so\n"})
+    own = tmp_path / "ssh_config"
+    own.write_text(
+        f"Host *\n  UserKnownHostsFile {sshd.known_hosts} {host.server.known_hosts}\n  GlobalKnownHostsFile /dev/null\n"
+        f"Host jump\n  HostName 127.0.0.1\n  Port {sshd.port}\n  IdentityFile {sshd.keys.user()}\n"
+    )
+    arguments = ("-F", str(own), *(("-J", "jump") if way == "a jump host" else ()))
+    key = (str(host.server.keys.user()),)
+    target = host.target("dave", None, client=client, arguments=arguments, private_keys=key, known_hosts=())
+
+    def tried() -> Output:
+        return Transports().run(target, f"echo '{READY}1 dave'; cat", b"in\n", Deadline.after(300), Limits())
+
+    with pytest.raises(TransportError) as caught:
+        tried()
+    e = caught.value
+    assert (e.stage, e.kind, e.transient) == ("execute", "password expired", False)
+    assert "Your password has expired" in e.reason
+    assert " -t " in e.hint
+    _, shown = typed(e.hint, ("assword:", PASSWORD), ("ew password:", NEW_PASSWORD), ("new password:", NEW_PASSWORD))
+    assert "updated successfully" in shown
+    assert tried().stdout.endswith(b"in\n")
+
+
+@pytest.mark.parametrize("client", ["paramiko", "openssh"])
+def test_an_expired_account_with_a_key_is_told(start_accounts: StartAccounts, client: str) -> None:
+    host = start_accounts()
+    key = (str(host.server.keys.user()),)
+    e = failure(host.target("carol", None, client=client, arguments=("-F", "none"), private_keys=key))
+    assert e.kind == "account expired"
+    assert "Your account has expired" in e.reason
 
 
 def test_a_locked_account_is_told(start_accounts: StartAccounts) -> None:

@@ -161,7 +161,7 @@ class Escalation:
         asked_again = self._asked_again or output.stderr.count(self._mark.encode()) > 1
         output = replace(output, stdout=self._unmarked(output.stdout), stderr=self._unmarked(output.stderr))
         if self._runs_as is None and not started:
-            raise not_started(output, self._way("true"))
+            raise not_started(output, self._way("true"), self._way("true"))
         if self._runs_as is None:
             raise self._error(self._refusal(output, asked_again=asked_again))
         if not self._as_wanted():

@@ -81,7 +81,7 @@ class Transports:
         if target.become is None or (isinstance(target, LocalTarget) and target.become.user == _own_name()):
             if READY not in command:
                 return self._way(target, passed)(command, Monologue(stdin), deadline, limits)
-            talk = AfterReady(stdin, deadline, _shown(target))
+            talk = AfterReady(stdin, deadline, _shown(target), _typed(target, "true"))
         else:
             talk = Escalation(target.become, command, stdin, passed, partial(_typed, target))
             command = talk.command

@@ -19,6 +19,7 @@ from ..errors import FailureKind, TransportError, repeat
 from ..model import SshTarget, Stage
 from . import Deadline, Limits, Output, Passed, unnoticed
 from .child import LOG_MAX, Ended, LogPipe, run_child
+from .expiry import expired
 from .hops import Hop, hops
 from .known_hosts import USER_FILES, HostKeys, fingerprint, forgetting
 from .pacing import Pacing, Turn
@@ -229,16 +230,16 @@ def _of_login(error: TransportError, ended: Ended) -> TransportError:
     if error.stage != "connect":
         return error
     if _LOGIN_BEGAN.search(ended.log):
-        reason = f"the connection ended while logging in: {error.reason}"
-        return TransportError("authenticate", reason, hint=error.hint, kind=error.kind or "hung up")
+        banner = ended.output.stderr[-2000:]
+        reason = f"the connection ended while logging in: {error.reason}{quoted(banner, '; it said ')}"
+        kind = expired(clean(banner, 2000)) or error.kind or "hung up"
+        return TransportError("authenticate", reason, hint=error.hint, kind=kind)
     if not error.transient:
         return error
     if _PROXIED.search(ended.log) and not dropped_before_login(ended.output.stderr):
         # The ssh of a jump host or a ProxyCommand says on stderr how far it came, or nothing at all.
         said = quoted(ended.output.stderr[-2000:].strip().rpartition(b"\n")[2], ": ")
-        stage: Stage = (
-            "authenticate" if re.search(r"Connection (?:closed|reset) by|Received disconnect", said) else "connect"
-        )
+        stage: Stage = "authenticate" if _AFTER_GREETING.search(said) else "connect"
         return TransportError(stage, f"the ssh on the way ended{said}", hint=error.hint, kind=error.kind)
     if len(ended.log) >= LOG_MAX:  # a login may have begun in what was not kept
         return TransportError(error.stage, error.reason, hint=error.hint, kind=error.kind)

@@ -30,6 +30,9 @@ _CAUSES: tuple[tuple[FailureKind, str, str], ...] = (
      r"/bin/sh: (?:not found|[Cc]ommand not found|[Nn]o such file|[Pp]ermission denied|restricted|cannot execute)"
      r"|[Uu]nknown command:? .?/bin/sh|(?:no such file or directory|permission denied): /bin/sh",
      "the host has no /bin/sh that it lets us run ({status}): {line}"),
+    # sshd's own words; the line before them is PAM's.
+    ("password expired", r"^WARNING: Your password has expired|^Password change required but no TTY available",
+     "the password of the account has expired, and the host runs no command before it is changed: {line}"),
 )  # fmt: skip
 NOT_STARTED: FailureKind = "command not started"
 _SOMEBODY = "the login shell, one of its start-up files (~/.bashrc) or a forced command"
@@ -51,11 +54,12 @@ class ReadyLine:
 class AfterReady:
     """The `Talk` with a command that runs as the one who logs in: `stdin` goes once the command said that it runs.
 
-    `deadline` is that of everything about the host; `hint` is the next command to type where the command never ran.
+    `deadline` is that of everything about the host; `hint` is the next command to type where the command never ran,
+    and `on_terminal` the one that asks for a new password where that has expired.
     """
 
-    def __init__(self, stdin: bytes, deadline: Deadline, hint: str) -> None:
-        self._stdin, self._deadline, self._hint = stdin, deadline, hint
+    def __init__(self, stdin: bytes, deadline: Deadline, hint: str, on_terminal: str = "") -> None:
+        self._stdin, self._deadline, self._hint, self._on_terminal = stdin, deadline, hint, on_terminal
         self.begin()
 
     def begin(self) -> None:
@@ -82,7 +86,7 @@ class AfterReady:
         """Returns the command's output; raises `TransportError` (stage "execute") where it never ran."""
         if self.over or ReadyLine().search(output.stdout):
             return output
-        raise not_started(output, self._hint)
+        raise not_started(output, self._hint, self._on_terminal)
 
     def blamed(self, error: TransportError) -> TransportError:
         """Returns the error of the transport, or a plainer one where the command was awaited until the deadline."""
@@ -92,9 +96,11 @@ class AfterReady:
         return TransportError("execute", reason, hint=self._hint, kind=NOT_STARTED)
 
 
-def not_started(output: Output, hint: str) -> TransportError:
+def not_started(output: Output, hint: str, on_terminal: str = "") -> TransportError:
     """Returns why our command never ran, from how what ran instead ended and what that printed."""
     kind, reason = _cause(output)
+    if kind == "password expired" and on_terminal:
+        hint = on_terminal
     return TransportError("execute", reason, hint=hint, kind=kind)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ...errors import FailureKind, TransportError, repeat
 from ...model import SshConfig, SshTarget
 from .. import Deadline
+from ..expiry import expired
 from ..words import quoted, ssh_line
 from .identities import Identities, KeyFiles, Unusable, identities
 from .link import Broken
@@ -35,7 +36,8 @@ def authenticate(session: Session, target: SshTarget, user: str, files: KeyFiles
             reason, hint = withheld
             kind = "password not sent"
         elif target.password:
-            reason, hint = str(e), ssh_line(target, user, "-v", prompts=True)
+            kind = e.kind
+            reason, hint = str(e), ssh_line(target, user, "-t" if kind == "password expired" else "-v", prompts=True)
         else:
             reason, hint = _without_password(str(e), found, target, user)
             kind = "permission denied" if found.usable else "no usable key"
@@ -44,7 +46,7 @@ def authenticate(session: Session, target: SshTarget, user: str, files: KeyFiles
         cause: Exception = e
     except Broken as e:
         reason, hint = _broken(e, login, target, user)
-        kind = "timed out" if e.kind == "late" else "hung up"
+        kind = expired(login.said) or ("timed out" if e.kind == "late" else "hung up")
         cause = e
     else:
         return f"{user} by {' and '.join(login.proofs)}" if login.proofs else f"{user} without a key"

@@ -162,14 +162,14 @@ class Login:
             if len(self.proofs) > parts:
                 return False
             if answers.sent:
-                raise Refused(answers.verdict())
+                raise answers.verdict()
         return False
 
     def _plain(self, answers: Answers) -> int:
         answers.sent = True
         answer = self._ask("password", b"\0" + Message().add_string(answers.encoded()).asbytes())
         if answer == _ASKS:
-            raise Refused(f"the password of {self.user} has expired: the host asks for a new one")
+            raise Refused(f"the password of {self.user} has expired: the host asks for a new one", "password expired")
         return answer
 
     def _interactive(self, answers: Answers) -> int:
@@ -234,9 +234,13 @@ class Login:
         parts = [f"keys offered: {', '.join(self.offered[:_SHOWN])}{more}"] if self.offered else []
         parts += self.problems
         parts += [f"it accepts {self.methods}"] if self.methods else []
-        said = self._answers.said if self._answers else self.banner
-        parts += [quoted(said, "it said ")] if said else []
+        parts += [quoted(self.said, "it said ")] if self.said else []
         return "; ".join(parts)
+
+    @property
+    def said(self) -> str:
+        """What the host said in passing, in one harmless line."""
+        return self._answers.said if self._answers else clean(self.banner, 2000)
 
 
 def _message(number: int) -> Message:

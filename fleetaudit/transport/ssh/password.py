@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from paramiko import Message
 
+from ...errors import FailureKind
 from ...model import Secret
+from ..expiry import expired
 from ..words import clean
 
 _ROUNDS = 10  # of a host that says things without asking any
@@ -19,16 +21,15 @@ _PROMPTS = 4  # that a reason names
 _SOMETHING_ELSE = re.compile(
     r"(?i)verification|one.?time|second.factor|new password|retype|\b(?:otp|totp|token|passcode|code|pin)\b"
 )
-_EXPIRED = re.compile(
-    r"(?i)password (?:has |is |change |was )*(?:expired|aged|required)|new password|current(?: unix)?\)? password"
-    r"|(?:change|choose|changing) (?:your|a|the) (?:\w+ )?password"
-)
-_ACCOUNT_EXPIRED = re.compile(r"(?i)account (?:has |is )?expired")
 _LOCKED = re.compile(r"(?i)account (?:is |has been |was |temporarily )*(?:locked|disabled|suspended)")
 
 
 class Refused(Exception):
     """The host does not let this user in; the text is the reason."""
+
+    def __init__(self, reason: str, kind: FailureKind = "permission denied") -> None:
+        self.kind: FailureKind = kind
+        super().__init__(reason)
 
 
 @dataclass(slots=True)
@@ -63,8 +64,8 @@ class Answers:
             return Message().add_int(0)
         asked = ", ".join(f"“{clean(prompt)}”" for prompt, _ in prompts)
         self._prompts = clean(f"{self._prompts} {asked}", 2000)
-        if self._asked and (_EXPIRED.search(f"{self.said} {asked}")):
-            raise Refused(f"the password of {self.user} has expired: the host asks {asked}")
+        if self._asked and expired(f"{self.said} {asked}") == "password expired":
+            raise Refused(f"the password of {self.user} has expired: the host asks {asked}", "password expired")
         if self._asked:
             raise Refused(f"after the password of {self.user} the host asks {asked}, which only a person can answer")
         if count > 1 or not prompts:
@@ -86,13 +87,12 @@ class Answers:
         """Takes in what the host said in passing."""
         self.said = clean(f"{self.said} {clean(words, 1000)}", 2000)
 
-    def verdict(self) -> str:
+    def verdict(self) -> Refused:
         """Returns why a password that was sent did not do, by what the host said."""
-        for pattern, reason in (
-            (_LOCKED, f"the account {self.user} is locked"),
-            (_ACCOUNT_EXPIRED, f"the account {self.user} has expired"),
-            (_EXPIRED, f"the password of {self.user} has expired"),
-        ):
-            if pattern.search(f"{self.said} {self._prompts}"):
-                return reason
-        return f"the host refuses the password of {self.user}; it was sent once and is not sent again"
+        said = f"{self.said} {self._prompts}"
+        if _LOCKED.search(said):
+            return Refused(f"the account {self.user} is locked")
+        if kind := expired(said):
+            what = "the account" if kind == "account expired" else "the password of"
+            return Refused(f"{what} {self.user} has expired", kind)
+        return Refused(f"the host refuses the password of {self.user}; it was sent once and is not sent again")
