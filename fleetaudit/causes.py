@@ -35,8 +35,8 @@ STAGES = (
 
 _COMMANDS = frozenset(
     """
-    ansible-inventory cat cd chage command doas file fleetaudit getent grep ls nc passwd ssh ssh-add ssh-keygen
-    ssh-keyscan su sudo
+    ansible-inventory cat cd chage chmod command doas file fleetaudit getent grep ls mkdir nc passwd ssh ssh-add
+    ssh-keygen ssh-keyscan su sudo
     """.split()  # noqa: SIM905 — words are read more easily than a list
 )
 

@@ -19,10 +19,10 @@ from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL
 from paramiko.server import InteractiveQuery
 
 from fleetaudit.errors import TransportError
-from fleetaudit.model import Secret, SshTarget
+from fleetaudit.model import Become, Secret, SshTarget
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.dispatch import Transports
-from fleetaudit.wire import READY
+from fleetaudit.wire import COMMAND, READY
 
 from .accounts import PASSWORD, Accounts, StartAccounts
 from .sshd import Keys, Server, generate, wait_for
@@ -180,6 +180,30 @@ def test_the_next_command_mends_an_expired_password_of_a_user_with_a_key(
     assert " -t " in e.hint
     _, shown = typed(e.hint, ("assword:", PASSWORD), ("ew password:", NEW_PASSWORD), ("new password:", NEW_PASSWORD))
     assert "updated successfully" in shown
+    assert tried().stdout.endswith(b"in\n")
+
+
+@pytest.mark.parametrize("client", ["paramiko", "openssh"])
+def test_the_next_command_mends_an_expired_password_of_the_user_that_su_becomes(
+    start_accounts: StartAccounts, client: str
+) -> None:
+    modules = ["auth", "account", "password"]
+    pam = "".join(f"{module} required pam_unix.so\n" for module in modules) + "session required pam_permit.so\n"
+    host = start_accounts(pam={"su": pam})
+    key, become = (str(host.server.keys.user()),), Become(method="su", user="dave", password=Secret(PASSWORD))
+    target = host.target("alice", None, client=client, arguments=("-F", "none"), private_keys=key, become=become)
+
+    def tried() -> Output:
+        return Transports().run(target, COMMAND, b"print('in')\n", Deadline.after(300), Limits())
+
+    with pytest.raises(TransportError) as caught:
+        tried()
+    e = caught.value
+    assert (e.stage, e.kind) == ("become", "password expired")
+    assert e.hint.endswith(" -t alice@127.0.0.1 'su dave -c true'")
+    answers = (PASSWORD, PASSWORD, NEW_PASSWORD, NEW_PASSWORD)
+    typed(e.hint, *(("assword:", answer) for answer in answers))
+    target = msgspec.structs.replace(target, become=msgspec.structs.replace(become, password=Secret(NEW_PASSWORD)))
     assert tried().stdout.endswith(b"in\n")
 
 

@@ -149,7 +149,8 @@ def refusal(
     typed = {
         "{user}": account,
         "{account}": account if of_target else "$(id -un)",
-        "{change}": f"su {account} -c passwd" if of_target else "passwd",
+        # su itself asks for the new password; passwd would ask for another one after it.
+        "{change}": f"su {account} -c true" if of_target else "passwd",
     }
     for kind, pattern, reason, there, here in _REASONS:
         if line := _line(pattern, text):
