@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from fleetaudit.jobs import job_of
 from fleetaudit.model import Audited, HostResult, NotAudited, NotSelected
 
 from .commands import Place
+from .sshd import Server
 
 pytestmark = pytest.mark.commands
 DOCS = Path(__file__).parents[1] / "docs" / "replies.md"
@@ -211,15 +214,28 @@ def test_what_ansible_prints_of_one_host_is_read(place: Place) -> None:
     assert output_in(b'{"stdout": 5}').stdout == b'{"stdout": 5}'
 
 
-def ansible(place: Place, program: str, *words: str) -> None:
+LOCAL = ("-c", "local")
+
+
+def over_ssh(server: Server, place: Place) -> tuple[str, ...]:
+    """Returns the options with which Ansible reaches a server of the tests' own, on a terminal as it does."""
+    settings = (
+        "ansible_host=127.0.0.1",
+        f"ansible_port={server.port}",
+        f"ansible_ssh_private_key_file={server.keys.user()}",
+        f"ansible_ssh_common_args='-F none -o UserKnownHostsFile={server.known_hosts}'",
+        f"ansible_remote_tmp={place.path}/remote",
+    )
+    return ("-u", getpass.getuser(), *(word for setting in settings for word in ("-e", setting)))
+
+
+def ansible(place: Place, program: str, *words: str, connection: Sequence[str]) -> None:
     found = shutil.which(program, path=str(Path(sys.executable).parent)) or shutil.which(program)
     if found is None:
         pytest.skip(f"needs {program}")
-    connection = ["-i", "web7,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
+    way = ["-i", "web7,", *connection, "-e", f"ansible_python_interpreter={sys.executable}"]
     _, env = place.command(ANSIBLE_NOCOLOR="1", LC_ALL="C.UTF-8")
-    done = subprocess.run(
-        [found, *connection, *words], cwd=place.path, env=env, capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run([found, *way, *words], cwd=place.path, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -229,12 +245,12 @@ def program_file(place: Place) -> None:
 
 
 @pytest.mark.conformance
-def test_the_playbook_of_the_documentation_fetches_replies(place: Place) -> None:
+def test_the_playbook_of_the_documentation_fetches_replies_over_ssh(place: Place, sshd: Server) -> None:
     program_file(place)
     block = DOCS.read_text().split("`fetch.yml`:\n\n", 1)[1]
     lines = [line.removeprefix("    ") for line in block.splitlines()]
     place.write("fetch.yml", "\n".join(lines[: lines.index("mkdir -p replies")]))
-    ansible(place, "ansible-playbook", "fetch.yml")
+    ansible(place, "ansible-playbook", "fetch.yml", connection=over_ssh(sshd, place))
     assert isinstance(merged(place, "-p", "sysctls.yml", "replies", status=0)["web7"], Audited)
 
 
@@ -242,5 +258,6 @@ def test_the_playbook_of_the_documentation_fetches_replies(place: Place) -> None
 def test_the_ad_hoc_command_of_the_documentation_fetches_replies(place: Place) -> None:
     program_file(place)
     (arguments,) = re.findall(r"-m ansible\.builtin\.script -a '([^']+)' --tree replies", DOCS.read_text())
-    ansible(place, "ansible", "all", "-m", "ansible.builtin.script", "-a", arguments, "--tree", "replies")
+    words = ("all", "-m", "ansible.builtin.script", "-a", arguments, "--tree", "replies")
+    ansible(place, "ansible", *words, connection=LOCAL)
     assert isinstance(merged(place, "-p", "sysctls.yml", "replies", status=0)["web7"], Audited)
