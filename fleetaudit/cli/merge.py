@@ -19,12 +19,19 @@ BUG = 1
 
 @click.command(short_help="Make one run of several, or of replies fetched by other means.")
 @click.argument("paths", metavar="RUN|REPLY...", type=words.RunPath(), nargs=-1, required=True)
-@click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Of the replies, as in probe.")
 @click.option(
-    "-i", "--inventory", "inventories", metavar="INVENTORY", multiple=True, help="The hosts that must have a reply."
+    "-p",
+    "--playbook",
+    "playbooks",
+    metavar="PLAYBOOK",
+    multiple=True,
+    help="The playbook that the replies answer. Default: unread-close.",
 )
-@click.option("-l", "--limit", metavar="PATTERN", help="Only these hosts of the inventory.")
-@click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted.")
+@click.option(
+    "-i", "--inventory", "inventories", metavar="INVENTORY", multiple=True, help="Every host of it must have a reply."
+)
+@click.option("-l", "--limit", metavar="PATTERN", help="Only these hosts of -i.")
+@click.option("--vault-password-file", metavar="FILE", help="File with the ansible-vault password.")
 @click.option("-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports.")
 @click.option("--format", "formats", metavar="LIST", default="html", show_default=True, help="As in run.")
 @click.option("--fail-on", metavar="LIST", default="warning", show_default=True, help="As in run.")
@@ -38,14 +45,19 @@ def merge(
     formats: str,
     fail_on: str,
 ) -> int:
-    """Writes one run with the hosts of all RUNs and all REPLYs.
+    """Writes one run with the hosts of every RUN and REPLY.
 
-    RUN is a run's folder or its run.json. REPLY is a file with the output of the program that `fleetaudit probe`
-    prints, named after its host (web7, web7.reply or web7.txt), or a folder of such files. The playbooks must be those
-    that the program was made with. With -i, a host without a reply is in the run as not audited.
+    RUN is the folder of a run or its run.json. REPLY is a file with the output of the program that `fleetaudit probe`
+    prints, named after its host (web7, web7.reply or web7.txt), or a folder of such files. For replies, give the same
+    -p as to `probe`. With -i, a host without a reply is in the run as not audited.
 
-    A host in two of them is an error that names it. The exit status is as of one run of them all.
-    """
+    \b
+    fleetaudit merge shard1/latest shard2/latest
+    fleetaudit merge web7.reply db1.reply
+    fleetaudit merge -p PLAYBOOK -i INVENTORY replies/
+
+    It is an error if a host is in two of them. The exit status is that of one run of all these hosts.
+    """  # noqa: D301 - \b is for click: it keeps these lines apart
     import msgspec
 
     from .. import archive

@@ -1,4 +1,4 @@
-"""`fleetaudit probe`: prints what is sent to a host, to read it or run it by hand, and the command that it goes to."""
+"""`fleetaudit probe`: prints the program that runs on a host, or the command line that starts it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ DEADLINE_S = 60.0
 @click.command(short_help="Print the program that runs on the hosts.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
 @click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
-@click.option("-l", "--limit", metavar="PATTERN", help="The hosts of the inventory that it is for. Default: all.")
-@click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted.")
-@click.option("--command", is_flag=True, help="Print the command line that a host runs instead, for authorized_keys.")
-@click.option("--sudoers", metavar="USER", help="Print the line of sudoers that lets USER run it as root instead.")
+@click.option("-l", "--limit", metavar="PATTERN", help="Hosts of the inventory that will run it. Default: all.")
+@click.option("--vault-password-file", metavar="FILE", help="File with the ansible-vault password.")
+@click.option("--command", is_flag=True, help="Print the command line of the SSH call instead, for authorized_keys.")
+@click.option(
+    "--sudoers", metavar="USER", help="Print the sudoers line that lets USER run that command as root instead."
+)
 def probe(
     inventories: tuple[str, ...],
     playbooks: tuple[str, ...],
@@ -29,14 +31,21 @@ def probe(
     command: bool,
     sudoers: str | None,
 ) -> None:
-    """Prints the program with the playbook's scenarios as its call, as a host gets it on standard input.
+    """Prints the program that runs on a host, with the scenarios of the playbook.
 
-    To run it on this machine, in a network namespace of its own:  fleetaudit probe | python3 -E -s -
+    Use it to review the program, to run it by hand, or for a host that fleetaudit cannot reach (docs/replies.md):
 
-    It prints one line. Saved in a file that is named after the host, that line is a reply, and
-    `fleetaudit merge web7.reply` makes a report of it: for hosts that fleetaudit cannot reach. Where the plays of the
-    playbook are for groups, name the inventory and the host:  fleetaudit probe -p PLAYBOOK INVENTORY -l web7
-    """
+    \b
+    fleetaudit probe | python3 -E -s -       run it on this machine; it prints one line
+    fleetaudit probe > call.py               save it, and run it on the host web7:
+    python3 -E -s - < call.py > web7.reply
+    fleetaudit merge web7.reply              make a report of what it printed
+
+    If the plays of the playbook are for groups, name the inventory and the host:
+
+    \b
+    fleetaudit probe -p PLAYBOOK INVENTORY -l web7
+    """  # noqa: D301 - \b is for click: it keeps these lines apart
     from .. import wire
 
     _refuse_two_outputs(("playbooks", "inventories", "limit"), ("command",), ("sudoers",))
