@@ -201,6 +201,14 @@ def test_one_program_asks_one_thing(place: Place) -> None:
     assert place.run("probe", "-p", "both.yml", "inventory.yml", "-l", "web").returncode == 0
 
 
+def test_a_configurations_limit_and_inventory_are_not_for_a_program_of_this_machine(place: Place) -> None:
+    place.write("fleetaudit.yml", "inventory: inventory.yml\nlimit: web\nplaybook: sysctls.yml\n")
+    place.write("here.reply", answer(place).decode())
+    assert list(merged(place, "here.reply", status=0)) == ["here"]
+    assert place.run("probe", "--command").returncode == 0
+    assert place.run("probe", "--command", "-p", "sysctls.yml").returncode == 64
+
+
 # ---- Ansible
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from ..errors import InputError, NothingToDoError, UsageError
 from . import clock, screen, words
@@ -71,8 +72,10 @@ def merge(
         words.comma_list(formats, words.RUN_FORMATS, "--format"),
         words.comma_list(fail_on, words.FAIL_ON, "--fail-on"),
     )
-    if limit is not None and not inventories:
-        raise UsageError("-l selects hosts of an inventory: name it with -i")
+    if not inventories:
+        if click.get_current_context().get_parameter_source("limit") is ParameterSource.COMMANDLINE:
+            raise UsageError("-l selects hosts of an inventory: name it with -i")
+        limit = None  # a configuration's is for its inventory
     output, width = words.output_folder(output_dir), screen.width()
     run_paths, files = apart(paths)
     runs = [(path, archive.read_run(path)) for path in run_paths]

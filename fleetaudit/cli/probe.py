@@ -54,20 +54,20 @@ def probe(
     elif sudoers is not None:
         screen.out(f"{sudoers_line(sudoers, wire.COMMAND)}\n")
     else:
-        sources = words.sources(inventories) if inventories or limit is not None else ()
-        screen.out(_program(sources, playbooks, limit, vault_password_file))
+        sources = words.sources(inventories) if inventories or _typed("limit") else ()
+        screen.out(_program(sources, playbooks, limit if sources else None, vault_password_file))
 
 
 def _refuse_two_outputs(*groups: tuple[str, ...]) -> None:
     """Raises `click.UsageError` where options of more than one group are typed: each group prints something else."""
-    context = click.get_current_context()
-
-    def typed(name: str) -> bool:
-        is_typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        return is_typed and bool(context.params[name])
-
-    if sum(any(map(typed, names)) for names in groups) > 1:
+    if sum(any(map(_typed, names)) for names in groups) > 1:
         raise click.UsageError("--playbook, --command and --sudoers each print something else: use one of them")
+
+
+def _typed(name: str) -> bool:
+    """Returns whether a parameter is on the command line; a configuration file may have a value for it, too."""
+    context = click.get_current_context()
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE and bool(context.params[name])
 
 
 def _program(
