@@ -9,9 +9,20 @@ PYTEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
 FAST_ARGS ?= -n auto --dist worksteal -m "not (browser or commands or conformance or kernels or probe or slow or ssh or sudo)"
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOWEST := .venv-lowest
+NEWEST := .venv-newest
+# The only thing that is installed without a lock: what writes the locks. LOCK_ARGS=--upgrade moves every version.
+UV := uv==0.13.9
+UV_VENV := .cache/uv
+LOCK_ARGS ?=
+COMPILE := $(UV_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --custom-compile-command 'make lock' $(LOCK_ARGS)
+LOCKED := -m pip install --quiet --disable-pip-version-check --require-hashes
+# The project itself, built by the locked build backend.
+ITSELF := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fast test check kernels-cache sample wheel clean
+.PHONY: help demo fast test test-lowest test-newest check lock kernels-cache sample wheel clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -26,10 +37,26 @@ test: $(STAMP) check  ## install what the tests need, lint, type-check and run e
 	tools/system-packages
 	$(RUN)/python -m pytest $(PYTEST_ARGS)
 
+test-lowest: $(LOWEST)/.installed  ## the fast tests with the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest -q $(FAST_ARGS)
+
+test-newest: $(NEWEST)/bin/python  ## the fast tests with the newest versions that pyproject.toml allows
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager \
+	  --editable '.[test]'
+	$(NEWEST)/bin/python tools/versions
+	$(NEWEST)/bin/python -m pytest -q $(FAST_ARGS)
+
 check: $(STAMP)  ## ruff (lint and format) and mypy --strict
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+
+lock: $(UV_VENV)/.installed  ## write requirements/*.txt again, from the bounds in pyproject.toml
+	$(COMPILE) pyproject.toml --extra test --group build --output-file requirements/test.txt
+	$(COMPILE) pyproject.toml --constraint requirements/test.txt --output-file requirements/run.txt
+	$(COMPILE) --group build --constraint requirements/test.txt --output-file requirements/build.txt
+	$(COMPILE) pyproject.toml --extra test --group build --resolution lowest-direct \
+	  --output-file requirements/lowest.txt
 
 kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which there are
 	$(RUN)/python -m tests.kernels
@@ -38,23 +65,34 @@ sample: $(STAMP)  ## make docs/sample again: boots the kernels of the tests (min
 	$(RUN)/python -m tests.sample
 
 wheel: $(STAMP)  ## build dist/*.whl
-	$(RUN)/python -m build --wheel --outdir dist .
+	$(RUN)/python -m build --wheel --no-isolation --outdir dist .
 
 clean:  ## remove the environment and caches, never reports/
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(VENV)/bin/python:
+$(VENV)/bin/python $(LOWEST)/bin/python $(NEWEST)/bin/python $(UV_VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "fleetaudit needs Python 3.11 or later as $(PYTHON); on Debian 12: apt-get install -y python3 python3-venv" >&2; exit 69; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv; \
 	       else echo "python3-venv is missing: sudo apt-get install -y python3-venv" >&2; exit 69; fi; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(patsubst %/bin/python,%,$@)
 
-$(VENV)/.ready: pyproject.toml $(VENV)/bin/python
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable .
+$(VENV)/.ready: pyproject.toml requirements/build.txt requirements/run.txt $(VENV)/bin/python
+	$(RUN)/python $(LOCKED) -r requirements/build.txt -r requirements/run.txt
+	$(RUN)/python $(ITSELF)
 	@touch $@
 
-$(STAMP): pyproject.toml $(VENV)/bin/python
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+$(STAMP): pyproject.toml requirements/test.txt $(VENV)/bin/python
+	$(RUN)/python $(LOCKED) -r requirements/test.txt
+	$(RUN)/python $(ITSELF)
 	@touch $(VENV)/.ready $@
+
+$(LOWEST)/.installed: pyproject.toml requirements/lowest.txt $(LOWEST)/bin/python
+	$(LOWEST)/bin/python $(LOCKED) -r requirements/lowest.txt
+	$(LOWEST)/bin/python $(ITSELF)
+	@touch $@
+
+$(UV_VENV)/.installed: Makefile $(UV_VENV)/bin/python
+	$(UV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+	@touch $@

@@ -17,23 +17,22 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the folder of programs of a fresh environment with nothing but the wheel and what it asks for."""
+    """Returns the folder of programs of a fresh environment with nothing but the wheel and the versions of the lock."""
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT],
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
+    done(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "venv", with_pip=True)
-    subprocess.run(
-        [folder / "venv/bin/python", "-m", "pip", "install", "--quiet", wheel],
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
+    pip = (folder / "venv/bin/python", "-m", "pip")
+    done(*pip, "install", "--quiet", "--require-hashes", "-r", ROOT / "requirements/run.txt")
+    done(*pip, "install", "--quiet", "--no-deps", wheel)
+    done(*pip, "check")  # what the wheel asks for is what the lock has
     return folder / "venv" / "bin"
+
+
+def done(*command: str | Path) -> None:
+    """Runs a command that must succeed."""
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_installed_wheel_audits_this_machine_with_the_playbook_inside_it(installed: Path, tmp_path: Path) -> None:
