@@ -536,8 +536,15 @@ class Sysctl(Frozen, frozen=True, kw_only=True):
     used: Sentence | None = None
 
 
-Place = Annotated[str, Meta(pattern=r"^/[ -~]{1,220}:[0-9]{1,6}$(?!\n)", max_length=256)]
-"""Where a file of the host's says something: its path, a colon, and the line from 1."""
+Place = Annotated[
+    str,
+    Meta(
+        pattern=r"^(/etc/sysctl\.conf|/(etc|run|usr/local/lib|usr/lib|lib)/sysctl\.d/[A-Za-z0-9_.@+-]{1,200}\.conf)"
+        r":[0-9]{1,6}$(?!\n)"
+    ),
+]
+"""A line of a file that sets sysctls at boot: the path, a colon, the line from 1. Of no other file: a host says it, and
+it becomes part of a command."""
 Places = Annotated[tuple[Place, ...], Meta(min_length=1, max_length=2)]
 
 

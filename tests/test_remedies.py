@@ -202,7 +202,6 @@ HIGH = Sysctl(value="300")
             ("/etc/sysctl.conf:1", "/etc/sysctl.d/zzz.conf:2"),
             ["/etc/sysctl.conf", "/etc/sysctl.d/zzz_fleetaudit.conf", "/etc/sysctl.d/zzz.conf"],
         ),
-        (("/etc/sysctl.d/my file.conf:1",), ["/etc/sysctl.d/my file.conf"]),
     ],
 )
 def test_a_sysctl_is_set_in_the_file_that_wins_at_boot(places: tuple[str, ...], files: list[str]) -> None:

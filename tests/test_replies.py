@@ -130,6 +130,18 @@ def test_with_an_inventory_no_host_is_lost(place: Place) -> None:
     assert list(only) == ["web7"]
 
 
+def test_a_host_of_the_inventory_that_is_in_a_run_needs_no_reply_as_well(place: Place) -> None:
+    place.write("web7.reply", answer(place, "-p", "sysctls.yml").decode())
+    place.run("run", "web8,db1,", "-p", "sysctls.yml", "-e", "ansible_connection=local")
+    words = ("-p", "sysctls.yml", "-i", "inventory.yml")
+    assert all(isinstance(h, Audited) for h in merged(place, *words, "reports/latest", "web7.reply", status=0).values())
+    without = merged(place, *words, "reports/latest", status=4)
+    assert {name for name, host in without.items() if isinstance(host, NotAudited)} == {"web7"}
+    place.write("db1.reply", "x")
+    done = place.run("merge", *words, "reports/latest", "web7.reply", "db1.reply")
+    assert (done.returncode, "also in reports/latest: db1" in done.stderr) == (65, True)
+
+
 def test_the_commands_of_a_hint_make_the_reply_that_is_missing(place: Place) -> None:
     place.write("web7.reply", answer(place, "-p", "web.yml", "inventory.yml", "-l", "web").decode())
     words = ("-p", "web.yml", "-i", "inventory.yml", "-l", "web", "web7.reply")

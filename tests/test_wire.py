@@ -239,6 +239,32 @@ def test_hostile_json_gives_a_reply_error_and_never_another_exception(body: Any)
         decode(plan(UNREAD), line({**reply(), "observations": body} if body != [] else body))
 
 
+# ---- back: where sysctls are set
+
+SET = {"net.ipv4.tcp_rfc1337": ["/etc/sysctl.d/9-a.conf:3"], "net.x": ["/etc/sysctl.conf:1"]}
+
+
+def test_where_a_sysctl_is_set_is_kept_of_those_that_were_read() -> None:
+    body = reply(saw("unread-close", RESET), sysctl_places=SET, sysctls_writable=False)
+    got = decode(plan(UNREAD), line(body))
+    assert got.sysctl_places == {"net.ipv4.tcp_rfc1337": ("/etc/sysctl.d/9-a.conf:3",)}
+    assert not got.sysctls_writable
+    of_before = decode(plan(UNREAD), line(reply(saw("unread-close", RESET))))
+    assert (of_before.sysctl_places, of_before.sysctls_writable) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/etc/cron.d/job.conf:1", "/etc/sysctl.d/../cron.d/a.conf:1", "/etc/sysctl.d/a b.conf:1", "/etc/sysctl.conf",
+        "/etc/sysctl.conf:1\n", "/etc/sysctl.d/$(reboot).conf:1", "x/etc/sysctl.conf:1", "/etc/sysctl.d/a.conf:1;id",
+    ],
+)  # fmt: skip
+def test_a_place_is_a_line_of_a_file_for_sysctls_since_it_becomes_part_of_a_command(place: str) -> None:
+    with pytest.raises(ReplyError, match="not what the probe sends"):
+        decode(plan(UNREAD), line(reply(saw("unread-close", RESET), sysctl_places={"net.ipv4.tcp_rfc1337": [place]})))
+
+
 # ---- back: which call a reply answers
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -13,7 +13,7 @@ from ..errors import InputError, NothingToDoError, UsageError
 from . import clock, screen, words
 
 if TYPE_CHECKING:
-    from ..model import AuditRun, HostResult, Plan
+    from ..model import AuditRun, Plan
 
 BUG = 1
 
@@ -59,7 +59,7 @@ def merge(
 
     It is an error if a host is in two of them. The exit status is that of one run of all these hosts.
     """  # noqa: D301 - \b is for click: it keeps these lines apart
-    import msgspec
+    from msgspec.structs import replace
 
     from .. import archive
     from ..report.terminal import summary
@@ -81,12 +81,14 @@ def merge(
     runs = [(path, archive.read_run(path)) for path in run_paths]
     bugs = 0
     if files or inventories:
-        from_replies, bugs = _run_of(files, playbooks, inventories, limit, vault_password_file)
+        asked = _Asked(playbooks, inventories, limit, vault_password_file)
+        elsewhere = frozenset(host.name for _, run in runs for host in run.hosts)
+        from_replies, bugs = _run_of(files, asked, elsewhere)
         runs.append((files[0].parent if files else Path(inventories[0]), from_replies))
     _refuse_twice(runs)
     whole = join(runs)
     with archive.locked(output), archive.create(output, clock.now()) as folder:
-        whole = msgspec.structs.replace(whole, run=msgspec.structs.replace(whole.run, id=folder.id))
+        whole = replace(whole, run=replace(whole.run, id=folder.id))
         for host in whole.hosts:
             folder.append(host)
         done = write_run(folder, whole, formats=wanted, show=lambda comparison: summary(comparison, width=width))
@@ -112,44 +114,46 @@ def _refuse_twice(runs: Iterable[tuple[Path, AuditRun]]) -> None:
         seen.update((host.name, path) for host in run.hosts)
 
 
-def _run_of(
-    files: list[Path],
-    playbooks: tuple[str, ...],
-    inventories: tuple[str, ...],
-    limit: str | None,
-    vault_password_file: str | None,
-) -> tuple[AuditRun, int]:
-    """Returns the run that the replies in `files` make, and how many of its hosts a bug of ours cost."""
+class _Asked(NamedTuple):
+    """The options that say what the hosts of replies were asked, and which hosts these are."""
+
+    playbooks: tuple[str, ...]
+    inventories: tuple[str, ...]
+    limit: str | None
+    vault_password_file: str | None
+
+
+def _run_of(files: list[Path], asked: _Asked, elsewhere: Collection[str]) -> tuple[AuditRun, int]:
+    """Returns the run that the replies in `files` make, and how many of its hosts a bug of ours cost.
+
+    A host without a reply that is `elsewhere`, in one of the runs, is not missing.
+    """
+    from msgspec.structs import replace
+
     from . import replies
 
-    plan, found = _planned(files, playbooks, inventories, limit, vault_password_file)
-    call = replies.Call(
-        playbooks=playbooks, inventories=inventories, folder=files[0].parent if files else Path("replies")
-    )
-    hosts: tuple[HostResult, ...]
+    plan, found = _planned(files, asked)
+    here = tuple(host for host in plan.hosts if host.name in found or host.name not in elsewhere)
+    plan = replace(plan, hosts=here)
+    folder = files[0].parent if files else Path("replies")
+    call = replies.Call(playbooks=asked.playbooks, inventories=asked.inventories, folder=folder)
     hosts, bugs = replies.audited(plan, found, call)
-    return replies.run_of_replies(plan, hosts, inventory=inventories, limit=limit), bugs
+    return replies.run_of_replies(plan, hosts, inventory=asked.inventories, limit=asked.limit), bugs
 
 
-def _planned(
-    files: list[Path],
-    playbooks: tuple[str, ...],
-    inventories: tuple[str, ...],
-    limit: str | None,
-    vault_password_file: str | None,
-) -> tuple[Plan, dict[str, Path]]:
+def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
     """Returns what the hosts were asked, and the file of each host that has one."""
     from ..model import LocalTarget
     from . import replies
     from .planning import inventory_of, plan_by_hand
 
-    if inventories:
-        inventory = inventory_of(inventories, vault_password_file, tell=screen.tell).inventory
-        plan = plan_by_hand(inventory, playbooks, limit)
-        asked = (host.name for host in plan.hosts if isinstance(host.target, LocalTarget))
-        return plan, replies.by_host(files, asked)
+    if asked.inventories:
+        inventory = inventory_of(asked.inventories, asked.vault_password_file, tell=screen.tell).inventory
+        plan = plan_by_hand(inventory, asked.playbooks, asked.limit)
+        matched = (host.name for host in plan.hosts if isinstance(host.target, LocalTarget))
+        return plan, replies.by_host(files, matched)
     found = replies.by_host(files, None)
     try:
-        return plan_by_hand(replies.inventory_of_names(found), playbooks, None), found
+        return plan_by_hand(replies.inventory_of_names(found), asked.playbooks, None), found
     except NothingToDoError as e:  # a play is for a group, and a file's name tells no group
         raise NothingToDoError(f"{e}\n  name the inventory that has it:  -i INVENTORY") from e

@@ -423,6 +423,7 @@ def sysctl_places(keys):
 
 SYSCTL_FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 SYSCTL_CONF = "/etc/sysctl.conf"
+PLAIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@+-/"
 
 
 def sysctl_files():
@@ -484,7 +485,7 @@ def place_name(path):
     """Returns the name to show of a file: that of /etc/sysctl.conf for a link to it; raises NotHere for an odd one."""
     if os.path.realpath(path) == os.path.realpath(SYSCTL_CONF):
         path = SYSCTL_CONF
-    if len(path) > 200 or not all(" " <= c <= "~" for c in path):
+    if len(path) > 200 or path.strip(PLAIN):
         raise NotHere("an odd name")
     return path
 
