@@ -57,7 +57,7 @@ _STAGES: dict[str, Stage] = {stage: stage for stage in get_args(Stage)}
 
 
 class Again(Protocol):
-    """The command that the user typed; `cli.again.Typed.for_host` is the real one."""
+    """The command that the user typed; `cli.typed.Typed.for_host` is the real one."""
 
     def __call__(self, host: str, options: Sequence[str]) -> str:
         """Returns the line for a shell that repeats the command for one host with these options."""

@@ -63,7 +63,7 @@ _REPEAT = "fleetaudit run "
 
 
 def repeat(*options: str) -> str:
-    """Returns the hint that repeats the command with these options; `completed` adds the words of the command."""
+    """Returns the hint that repeats the command with these options; `engine.audit` makes a whole line of it."""
     return _REPEAT + shlex.join(options)
 
 

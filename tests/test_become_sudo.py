@@ -442,8 +442,10 @@ def test_a_whole_run_leaves_the_password_nowhere(
     text = (result / "run.json").read_text()
     if password == right:
         assert '"status":"audited"' in text.replace(": ", ":"), done.stdout + done.stderr
+        assert "become passed after" in (tmp_path / "log").read_text()
     else:
         assert "refuses the password" in text, done.stdout + done.stderr
+        assert "become failed (become password refused)" in (tmp_path / "log").read_text()
     assert watch.looked > 5
     assert watch.found == []
     assert "sesame-4711" not in done.stdout + done.stderr

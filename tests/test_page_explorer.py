@@ -168,14 +168,19 @@ def test_rows_fill_a_tall_screen_again_after_a_filter_that_found_few(chromium: A
         visit.page.locator("table.hosts tbody tr").nth(100).wait_for(state="attached")
 
 
-@pytest.mark.parametrize(("stage", "offered"), [("inventory", 0), ("connect", 1)])
-def test_only_a_command_is_offered_to_be_copied(chromium: Any, tmp_path: Path, stage: Stage, offered: int) -> None:
+@pytest.mark.parametrize(
+    ("stage", "hint", "offered"),
+    [("inventory", "change it as this says", 0), ("connect", "ssh web1 true", 1), ("connect", "add memory", 0)],
+)
+def test_only_a_command_is_offered_to_be_copied(
+    chromium: Any, tmp_path: Path, stage: Stage, hint: str, offered: int
+) -> None:
     file = tmp_path / "one.html"
-    file.write_text(page_of(run_of([missing("web1", stage, "as it is", "change it as this says")])), "utf-8")
+    file.write_text(page_of(run_of([missing("web1", stage, "as it is", hint)])), "utf-8")
     with Visit(chromium, file, "#host?name=web1") as visit:
-        visit.page.locator("dd", has_text="change it as this says").wait_for()
+        visit.page.locator("dd", has_text=hint).wait_for()
         for place in ("#answers", "#not-audited", ".facts-list"):
-            assert visit.page.locator(place, has_text="change it as this says").count() == 1
+            assert visit.page.locator(place, has_text=hint).count() == 1
             assert visit.page.locator(f"{place} button.copy").count() == offered
 
 

@@ -52,11 +52,13 @@ def test_two_builds_that_reset_are_spoken_of_in_the_plural() -> None:
         (run_of([missing("a", "connect", "x", "y")]), "expectations", "No host was audited, so nobody can tell."),
         (run_of([missing("a", "connect", "x", "y")]), "not-audited",
          "1 of 1 selected host was not audited, for 1 cause."),
-        (run_of([Fleet().host("a", K618)]), "expectations", "The one audited host meets every expectation."),
+        (run_of([Fleet().host("a", K618)]), "expectations", "The one audited host meets every expectation. "
+         "7 of 7 scenarios as expected on 1 host; 3 of 3 other expectations met."),
         (run_of([Fleet().host("a", K618)]), "not-audited", "None: the one selected host was audited."),
         (run_of([Fleet().host("a", K618)]), "production", "No audited host told its own counters."),
         (run_of([Fleet().host("a", K612), Fleet().host("b", K618)]), "expectations",
-         "None of 2: all meet every expectation."),
+         "None of 2: all meet every expectation. "
+         "7 of 7 scenarios as expected on 2 hosts; 3 of 3 other expectations met."),
         (run_of([Fleet().host("a", K618)]), "changes", "There is no earlier run to compare with."),
     ],
 )  # fmt: skip

@@ -30,7 +30,7 @@ import sys, time
 from fleetaudit.cli import main
 from fleetaudit.transport import dispatch
 from tests.test_engine import reply, to_call
-def run(self, target, command, stdin, deadline, limits):
+def run(self, target, command, stdin, deadline, limits, passed=None):
     time.sleep(0.002)
     return to_call(stdin, reply())
 dispatch.Transports.run = run
