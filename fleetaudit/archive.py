@@ -4,6 +4,10 @@ Rules: a folder that is there has its plan and its journal, so that a process ki
 can be resumed. Folders are 0700 and files 0600. A file that is there is whole: each is written under another name,
 synced and renamed; only the journal grows in place, a line a host, and a last line that was cut does not count.
 Whatever the disk refuses is an `OutputError`; whatever is read back is bounded and typed before it is believed.
+
+The last run is the one that finished last, which its `sequence` tells: the number after the greatest one in the output
+folder, taken while the lock is held. No clock takes part: a run that was dated 2036 by mistake is followed by the next.
+Runs of earlier versions have no such number; they come before all others, in the order of their names.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import re
 import shlex
@@ -20,12 +25,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from .errors import InputError, LockedError, NothingToDoError, OutputError
-from .model import Audited, AuditRun, HostResult, RunInfo
+from .errors import FleetauditError, InputError, LockedError, NothingToDoError, OutputError
+from .model import Audited, AuditRun, HostResult, RunInfo, Severity
 from .published import schema_of
 from .thrift import for_disk, owners_of, restored
 
@@ -42,10 +48,24 @@ MAX_RUN = 1024 * 1024 * 1024
 _APPEND = os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-class HostHead(msgspec.Struct, frozen=True):
-    """Of one host: at which stage its audit ended, None where it was audited."""
+INFO_WITHIN = 256 * 1024
+"""How many bytes of a run.json are read for what it says of itself."""
+_BEGINNING = b'{"format":"fleetaudit-run/1","run":'
 
+
+class FindingHead(msgspec.Struct, frozen=True):
+    """Of one finding: how grave it is, and whether it is waived."""
+
+    severity: Severity
+    waived: str | None = None
+
+
+class HostHead(msgspec.Struct, frozen=True):
+    """Of one host: what became of it, at which stage its audit failed, and its findings."""
+
+    status: str
     stage: str | None = None
+    findings: tuple[FindingHead, ...] = ()
 
 
 class RunHead(msgspec.Struct, frozen=True):
@@ -53,6 +73,11 @@ class RunHead(msgspec.Struct, frozen=True):
 
     run: RunInfo
     hosts: tuple[HostHead, ...]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run ended before every host had its turn."""
+        return any(host.stage == "interrupted" for host in self.hosts)
 
 
 _head_decoder = msgspec.json.Decoder(RunHead)
@@ -157,22 +182,22 @@ class RunFolder:
         return self.write(RUN, encode_run(run))
 
     def point_latest(self) -> None:
-        """Makes `latest` point to this run, in one step: whoever looks sees the run before or this one.
+        """Makes `latest` point to this run; `jobs.takes_latest` tells whether it should."""
+        point_latest(self.output, self.id)
 
-        It stays where it is if that is a later run, which it is where an old one was resumed.
-        """
-        link, new = self.output / LATEST, self.output / f".{LATEST}.{os.getpid()}"
-        if link.is_symlink() and link.exists() and order(link.readlink().name) > order(self.id):
-            return
-        with _disk(link):
-            new.unlink(missing_ok=True)
-            new.symlink_to(self.id, target_is_directory=True)
-            try:
-                new.replace(link)
-            except OSError:
-                new.unlink()
-                raise
-            _sync_folder(self.output)
+
+def point_latest(output: Path, name: str) -> None:
+    """Makes `latest` point to a run, in one step: whoever looks sees the run before or this one."""
+    link, new = output / LATEST, output / f".{LATEST}.{os.getpid()}"
+    with _disk(link):
+        new.unlink(missing_ok=True)
+        new.symlink_to(name, target_is_directory=True)
+        try:
+            new.replace(link)
+        except OSError:
+            new.unlink()
+            raise
+        _sync_folder(output)
 
 
 def create(output: Path, started: datetime, plan: bytes = b"") -> RunFolder:
@@ -331,6 +356,85 @@ def read_head(path: Path) -> RunHead:
         raise InputError(f"not a run of fleetaudit: {e}", source=str(file), hint=f"wanted: the {RUN} of a run") from e
 
 
+def read_info(path: Path) -> RunInfo:
+    """Returns what a run says of itself, mostly from the beginning of the file alone; raises as `read_run`."""
+    file = _run_file(path)
+    return _info_at_the_beginning(_read(file, INFO_WITHIN)) or read_head(file).run
+
+
+def read_info_in(folder: int) -> RunInfo | None:
+    """Returns what the run in an open folder says of itself, None where that cannot be read; follows no link."""
+    try:
+        fd = os.open(RUN, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+        with os.fdopen(fd, "rb") as file:
+            return _info_at_the_beginning(file.read(INFO_WITHIN))
+    except OSError:
+        return None
+
+
+def _info_at_the_beginning(text: bytes) -> RunInfo | None:
+    """Returns what the first bytes of a run.json say, None where `encode_run` did not write them."""
+    if not text.startswith(_BEGINNING):
+        return None
+    try:
+        info, _ = json.JSONDecoder().raw_decode(text[len(_BEGINNING) :].decode(errors="ignore"))
+        return msgspec.convert(info, RunInfo)
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return None
+
+
+class Finished(NamedTuple):
+    """A finished run of an output folder."""
+
+    path: Path
+    info: RunInfo
+
+
+class Runs(NamedTuple):
+    """The runs of an output folder that have a run.json: the finished ones, the last finished first; those that were
+    interrupted; and why others cannot be read."""
+
+    finished: tuple[Finished, ...]
+    interrupted: tuple[Finished, ...]
+    unreadable: tuple[tuple[Path, FleetauditError], ...]
+
+
+def runs_in(output: Path) -> Runs:
+    """Returns the runs of an output folder that have a run.json, none where there is no folder.
+
+    A copy of a run under a name of its own, such as a golden run, is left out.
+    """
+    finished, interrupted, unreadable = list[Finished](), list[Finished](), list[tuple[Path, FleetauditError]]()
+    for name in run_names(output):
+        path = output / name
+        if path.is_symlink() or not (path / RUN).is_file():
+            continue
+        try:
+            run = Finished(path, read_info(path))
+            cut_short = not run.info.sequence and read_head(path).interrupted
+        except FleetauditError as e:
+            unreadable.append((path, e))
+            continue
+        if run.info.id == name:
+            (interrupted if cut_short else finished).append(run)
+    finished.sort(key=lambda run: finish_order(run.info), reverse=True)
+    interrupted.sort(key=lambda run: finish_order(run.info), reverse=True)
+    return Runs(tuple(finished), tuple(interrupted), tuple(unreadable))
+
+
+def finish_order(info: RunInfo) -> tuple[int, tuple[str, int]]:
+    """Returns what sorts runs by when they finished."""
+    return info.sequence, order(info.id)
+
+
+def read_latest(output: Path) -> RunInfo | None:
+    """Returns what the run says of itself that `latest` points to, None where there is none that can be read."""
+    try:
+        return read_info(output / LATEST)
+    except FleetauditError:
+        return None
+
+
 def _run_file(path: Path) -> Path:
     file = path / RUN if path.is_dir() else path
     if file != path and not file.exists() and (path / JOURNAL).exists():
@@ -372,7 +476,29 @@ def read_journal(path: Path, note: Callable[[str], None] = lambda _: None) -> tu
     return restored(host for host in hosts if owners_of(host) <= told)
 
 
-def _read(path: Path) -> bytes:
+class _JournalLine(msgspec.Struct, frozen=True):
+    """Of one line of a journal: which host it is about, and at which stage its audit failed."""
+
+    name: str
+    stage: str | None = None
+
+
+def count_done(journal: Path) -> int:
+    """Returns how many hosts of a journal have a result that resuming the run keeps; raises as `read_journal`."""
+    decoder = msgspec.json.Decoder(_JournalLine)
+    done = set[str]()
+    for number, line in enumerate(_read(journal).split(b"\n")[:-1], 1):
+        try:
+            host = decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError) as e:
+            raise InputError(f"not a line of a journal: {e}", source=str(journal), line=number) from e
+        if host.stage != "interrupted":
+            done.add(host.name)
+    return len(done)
+
+
+def _read(path: Path, most: int = MAX_RUN) -> bytes:
+    """Returns the file, or its first `most` bytes."""
     try:
         # Without O_NONBLOCK the opening of a pipe would wait for a writer.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -29,6 +29,7 @@ class AskedHost(NamedTuple):
 
 class Asked(Frozen, frozen=True, kw_only=True):
     """A run as it began. `started` is RFC 3339; `folder` is where relative names start; `inventory` as it was typed.
+    `job` is as in run.json, "" in a plan of an earlier version.
 
     `words` are the options that make the run what it is, by name, as plain JSON values.
     """
@@ -38,6 +39,7 @@ class Asked(Frozen, frozen=True, kw_only=True):
     fleetaudit: str
     folder: str
     inventory: tuple[str, ...]
+    job: str = ""
     words: dict[str, Any]
     hosts: tuple[AskedHost, ...]
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import posixpath
 import re
+import shlex
 
 from .model import RunInfo
 
@@ -33,6 +34,39 @@ def job_of(info: RunInfo) -> str:
     }
     digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
     return f"{_readable(info.inventory)}-{digest[:DIGITS]}"
+
+
+def describe(info: RunInfo) -> str:
+    """Returns what a run's job stands for, as the words of a command line: "fleet.yml -p unread-close.yml -l web"."""
+    words = [*info.inventory, *(word for name in info.playbooks for word in ("-p", name))]
+    options = (("-l", info.limit), ("--shard", info.shard))
+    tags = (("-t", info.tags), ("--skip-tags", info.skip_tags))
+    words += [word for option, value in options if value for word in (option, value)]
+    words += [word for option, values in tags if values for word in (option, ",".join(values))]
+    return shlex.join(words)
+
+
+def takes_latest(run: RunInfo, held: RunInfo | None, before: RunInfo | None) -> bool:
+    """Returns whether a finished run takes over `latest`.
+
+    `held` is the run that it points to, `before` the last finished run of this run's job; None where there is none.
+    Within its job `latest` moves on to what finished last. Another job takes it over only when it begins, or begins to
+    be scheduled, and then only from a job of less weight: one that is scheduled weighs more than one that a person
+    runs, and that one more where it is about the whole inventory than where it is about a part.
+    """
+    if held is None:
+        return True
+    if job_of(run) == job_of(held):
+        return run.sequence >= held.sequence
+    risen = before is None or _weight(before) < _weight(run)
+    return risen and _weight(held) < _weight(run)
+
+
+def _weight(info: RunInfo) -> int:
+    if info.scheduled:
+        return 2
+    part = info.limit or info.shard or info.tags or info.skip_tags
+    return 0 if part else 1
 
 
 def _normal(name: str) -> str:

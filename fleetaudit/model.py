@@ -640,7 +640,10 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
 
     `baseline` is the id of the run that this one was compared with. `notes` are sentences about the run as a whole,
     such as a waiver that has expired. `job` is the name of the inventory, playbooks, limit, shard and tags that runs
-    repeat, "" in a run of an earlier version (`jobs.job_of` names that one's as well).
+    repeat, "" in a run of an earlier version (`jobs.job_of` names that one's as well). `sequence` numbers the runs of
+    an output folder in the order in which they finished, from 1; it is 0 in a run that was interrupted and in one of
+    an earlier version. `scheduled`: this run, or an earlier one of its job, was begun with --cron. `status` is the exit
+    status of the command, null in a run of an earlier version.
     """
 
     id: str
@@ -656,6 +659,9 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     skip_tags: tuple[str, ...] = ()
     job: str = ""
+    sequence: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    scheduled: bool = False
+    status: Annotated[int, Meta(ge=0, le=255)] | None = None
     notes: tuple[str, ...] = ()
 
 

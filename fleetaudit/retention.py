@@ -1,6 +1,9 @@
 """Which old runs go, and how they go: only what we wrote ourselves, and never the run that somebody looks at.
 
-Rules: a run is a folder with our kind of name that holds nothing but our kinds of file. Nothing is followed: every
+Rules: a run is a folder with our kind of name that holds nothing but our kinds of file. What always stays: the run that
+`latest` points to, the last finished run of that job and of every scheduled job, and what these were compared with.
+The newest runs are those that finished last; one that is dated in the future is as old as the one that finished after
+it, so that a clock that was wrong once keeps no run for ever. Nothing is followed: every
 name is opened and removed relative to the open output folder, without symbolic links. A run is renamed before
 its files go, so that nobody reads half of it; one in which something foreign turns up gets its name back.
 The caller holds the lock of the output folder.
@@ -18,8 +21,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from .archive import JOURNAL, LATEST, PLAN, RUN, RUN_NAME, order
+from .archive import JOURNAL, LATEST, PLAN, RUN, RUN_NAME, order, read_info_in
 from .errors import OutputError
+from .jobs import job_of
+from .model import RunInfo
 
 _GONE = re.compile(r"\.(?:" + RUN_NAME.pattern + r")\.\d+\.(?:new|gone)")
 _PART = re.compile(r"\.(.+)\.\d+\.part")
@@ -28,7 +33,7 @@ _TRACES = "traces"
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """What stays: the newest `runs` finished runs, or those that began in the last `days`; the other one is None."""
+    """What stays: the `runs` that finished last, or those that began in the last `days`; the other one is None."""
 
     runs: int | None = None
     days: int | None = None
@@ -54,8 +59,8 @@ def parse_keep(text: str) -> Keep:
 def prune(output: Path, keep: Keep, *, now: datetime, files: Iterable[str], spare: Collection[str] = ()) -> Pruned:
     """Removes the runs in `output` that `keep` does not cover; returns what went and what stayed although it was due.
 
-    `files` are the names that a run of ours may hold beside its own; the runs in `spare`, and the one that `latest`
-    points to, always stay. Raises `OutputError`.
+    `files` are the names that a run of ours may hold beside its own; the runs in `spare` stay as well. Raises
+    `OutputError`.
     """
     known = frozenset({RUN, JOURNAL, PLAN, *files})
     try:
@@ -65,12 +70,13 @@ def prune(output: Path, keep: Keep, *, now: datetime, files: Iterable[str], spar
     except OSError as e:
         raise OutputError(f"{output}: cannot be read: {e.strerror}") from e
     try:
-        spared = {*spare, _latest(fd)}
+        runs = _runs(fd)
+        spared = {*spare, *_always(runs, _latest(fd))}
         for name in sorted(_entries(fd)):
             if _GONE.fullmatch(name):  # of a process that was killed in between
                 _remove(fd, name, name, known)
         gone, left = list[str](), list[str]()
-        for name in _due(fd, keep, now):
+        for name in _due(runs, keep, now):
             if name not in spared:
                 why = _remove(fd, name, f".{name}.{os.getpid()}.gone", known)
                 (left if why else gone).append(f"{name}: {why}" if why else name)
@@ -92,28 +98,85 @@ def _latest(output: int) -> str:
         return ""
 
 
-def _due(output: int, keep: Keep, now: datetime) -> Iterator[str]:
-    """Yields the names of the runs that go, oldest first."""
-    runs = sorted((name for name in _entries(output) if _is_run(output, name)), key=order)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run that may go; `info` is what its run.json says of it, None where that is missing or cannot be read."""
+
+    name: str
+    finished: bool
+    info: RunInfo | None
+
+    @property
+    def place(self) -> tuple[int, tuple[str, int]]:
+        """What sorts runs by when they finished."""
+        return self.info.sequence if self.info else 0, order(self.name)
+
+
+def _runs(output: int) -> list[_Run]:
+    """Returns the runs in the order in which they finished; those that did not come first."""
+    return sorted((_run(output, name) for name in _entries(output) if _is_run(output, name)), key=lambda run: run.place)
+
+
+def _run(output: int, name: str) -> _Run:
+    if not _is_file(output, f"{name}/{RUN}"):
+        return _Run(name, False, None)
+    info = None
+    with contextlib.suppress(OSError), _folder(output, name) as fd:
+        info = read_info_in(fd)
+    return _Run(name, True, info if info and info.id == name else None)
+
+
+def _always(runs: Iterable[_Run], latest: str) -> Iterator[str]:
+    """Yields the names of the runs that stay whatever their age."""
+    yield latest
+    last, jobs = dict[str, RunInfo](), set[str]()
+    for info in (run.info for run in runs if run.info):
+        last[job_of(info)] = info
+        if info.scheduled or info.id == latest:
+            jobs.add(job_of(info))
+        if info.id == latest:
+            yield info.baseline or ""
+    for job in jobs:
+        yield last[job].id
+        yield last[job].baseline or ""
+
+
+def _due(runs: list[_Run], keep: Keep, now: datetime) -> Iterator[str]:
+    """Yields the names of the runs that go, in the order in which they finished."""
     if keep.days is not None:
-        limit = now - timedelta(days=keep.days)
-        yield from (name for name in runs if _began(name) < limit)
+        limit, dates = now - timedelta(days=keep.days), _dates(runs, now)
+        yield from (run.name for run in runs if dates[run.name] < limit)
         return
     # What was never finished does not push out what was.
-    finished = [name for name in runs if _is_file(output, f"{name}/{RUN}")]
-    if len(finished) > (kept := keep.runs or 1):
-        yield from (name for name in runs if order(name) < order(finished[-kept]))
+    finished = [run for run in runs if run.finished]
+    kept = finished[-(keep.runs or 1) :]
+    oldest = min((order(run.name) for run in kept), default=("", 0))
+    going = {run.name for run in finished[: -len(kept)]} if len(finished) > len(kept) else set()
+    if going:
+        yield from (run.name for run in runs if run.name in going or (not run.finished and order(run.name) < oldest))
+
+
+def _dates(runs: list[_Run], now: datetime) -> dict[str, datetime]:
+    """Returns when each run began; one dated in the future counts as begun with the run that finished after it."""
+    dates, following = dict[str, datetime](), now
+    for run in reversed(runs):
+        began = _began(run.name)
+        following = began if began <= now else following
+        dates[run.name] = following
+    return dates
 
 
 def _began(name: str) -> datetime:
-    try:
-        return datetime.strptime(order(name)[0], "%Y-%m-%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:  # a month 13: none of ours
-        return datetime.max.replace(tzinfo=UTC)
+    """Returns when a run of that name began; raises `ValueError` for a month 13, which is no name of ours."""
+    return datetime.strptime(order(name)[0], "%Y-%m-%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def _is_run(output: int, name: str) -> bool:
     if not RUN_NAME.fullmatch(name) or not _is_folder(output, name):
+        return False
+    try:
+        _began(name)
+    except ValueError:
         return False
     return any(_is_file(output, f"{name}/{file}") for file in (RUN, JOURNAL))
 

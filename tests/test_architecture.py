@@ -23,6 +23,7 @@ ROOMS = (
     "waivers",
     "causes",
     "engine",
+    "runs",
     "retention",
     "schedule",
     "config",

@@ -136,13 +136,6 @@ def test_a_journal_that_is_a_link_is_not_gone_on_with(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "precious"
 
 
-def test_latest_does_not_go_back_to_an_older_run(tmp_path: Path) -> None:
-    with archive.create(tmp_path, STARTED) as old, archive.create(tmp_path, STARTED) as new:
-        new.point_latest()
-        old.point_latest()
-    assert (tmp_path / "latest").readlink() == Path(new.id)
-
-
 def test_a_folder_in_the_place_of_latest_is_told_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     (tmp_path / "latest/mine").touch()

@@ -65,8 +65,8 @@ RUN = ("run", HOSTS, "-p", "sysctls.yml", "--format", "json", "--baseline", "non
 
 
 def like_any_other(run: AuditRun) -> AuditRun:
-    """The run without what no two runs share: when it was, and what each host took."""
-    info = msgspec.structs.replace(run.run, id="", started="", finished="")
+    """The run without what no two runs share: when it was, its place among others, and what each host took."""
+    info = msgspec.structs.replace(run.run, id="", started="", finished="", sequence=0)
     hosts = [msgspec.structs.replace(h, elapsed_s=0) if not isinstance(h, NotAudited) else h for h in run.hosts]
     return msgspec.structs.replace(run, run=info, hosts=tuple(hosts))
 

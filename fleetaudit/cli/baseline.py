@@ -1,13 +1,13 @@
 """Which run a new one is compared with, and what becomes of a run before it is written: waivers, dates and drift.
 
-Rules: `last` is the newest finished run of the output folder that was asked the same; a run that was interrupted is
-none. What a user named is looked at before the audit begins, so that a misspelt name costs nothing.
+Rules: `last` is the run of the same job that finished last in the output folder (see archive.py); a run that was
+interrupted is none. What a user named is looked at before the audit begins, so that a misspelt name costs nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -18,6 +18,7 @@ from .. import archive, drift
 from .. import waivers as accepting
 from ..compare import past_of
 from ..errors import FleetauditError
+from ..jobs import job_of
 from ..model import AuditRun, HostResult, Inventory, RunInfo
 
 LAST, NONE = "last", "none"
@@ -127,30 +128,10 @@ def _unknown(before: Path, run: AuditRun, why: str) -> drift.Drift:
 
 
 def _last(output: Path, asked: RunInfo) -> Path | None:
-    for path in _newest_first(output):
-        if path.name == asked.id:
-            continue
-        try:
-            head = archive.read_head(path)
-        except FleetauditError as e:
+    runs, job = archive.runs_in(output), job_of(asked)
+    of_this_job = (run.path for run in runs.finished if job_of(run.info) == job and run.path.name != asked.id)
+    last = next(of_this_job, None)
+    for path, e in runs.unreadable:
+        if last is None or archive.order(path.name) > archive.order(last.name):  # it may be the last one
             _log.warning("passed over as a baseline: %s", e)
-            continue
-        interrupted = any(host.stage == "interrupted" for host in head.hosts)
-        kept = head.run.id != path.name  # a copy under a name of its own, such as a golden run
-        if not interrupted and not kept and drift.same_question(head.run, asked):
-            return path
-    return None
-
-
-def _newest_first(output: Path) -> Iterator[Path]:
-    """Yields the folders in `output` with a run.json; a second run of the same second has “-2” behind its name."""
-    try:
-        folders = [p for p in output.iterdir() if not p.is_symlink() and (p / archive.RUN).is_file()]
-    except OSError:  # not made yet
-        return
-
-    def moment(path: Path) -> tuple[str, int]:
-        stem, _, number = path.name.partition("Z-")
-        return stem.removesuffix("Z"), int(number) if number.isascii() and number.isdecimal() else 1
-
-    yield from sorted(folders, key=moment, reverse=True)
+    return last

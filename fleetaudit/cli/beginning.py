@@ -92,7 +92,7 @@ def sources_of(left: Left, typed: tuple[str, ...]) -> tuple[str, ...]:
     return typed or left.asked.inventory
 
 
-def record_of(plan: Plan, started: str, sources: tuple[str, ...], options: Mapping[str, object]) -> Asked:
+def record_of(plan: Plan, started: str, sources: tuple[str, ...], job: str, options: Mapping[str, object]) -> Asked:
     """Returns what plan.json of a new run holds."""
     from ..asked import Asked, hosts_of
 
@@ -101,6 +101,7 @@ def record_of(plan: Plan, started: str, sources: tuple[str, ...], options: Mappi
         fleetaudit=__version__,
         folder=str(Path.cwd()),
         inventory=sources,
+        job=job,
         words={name: value for name, value in options.items() if name not in SESSION},
         hosts=hosts_of(plan),
     )

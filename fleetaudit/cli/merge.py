@@ -62,11 +62,13 @@ def merge(
     from msgspec.structs import replace
 
     from .. import archive
+    from ..jobs import job_of
     from ..report.terminal import summary
+    from . import latest
     from .concluding import write_run
     from .joined import join
     from .replies import apart
-    from .run import status_of
+    from .run import has_bug, status_of
 
     wanted, grave = (
         words.comma_list(formats, words.RUN_FORMATS, "--format"),
@@ -88,11 +90,24 @@ def merge(
     _refuse_twice(runs)
     whole = join(runs)
     with archive.locked(output), archive.create(output, clock.now()) as folder:
-        whole = replace(whole, run=replace(whole.run, id=folder.id))
+        earlier = archive.runs_in(output).finished
+        info = replace(whole.run, id=folder.id, job=job_of(whole.run), scheduled=False, sequence=0)
+        whole = replace(whole, run=latest.numbered(earlier, info))
+
+        def with_status(run: AuditRun) -> AuditRun:
+            status = BUG if bugs or has_bug(run) else status_of(run, grave)
+            return replace(run, run=replace(run.run, status=status))
+
         for host in whole.hosts:
             folder.append(host)
-        done = write_run(folder, whole, formats=wanted, show=lambda comparison: summary(comparison, width=width))
-        folder.point_latest()
+        done = write_run(
+            folder,
+            whole,
+            formats=wanted,
+            settled=with_status,
+            show=lambda comparison: summary(comparison, width=width),
+        )
+        latest.publish(output, earlier, done.run.run, tell=screen.tell, remind=screen.tell)
     screen.show(f"{summary(done.comparison, width=width)}\nReport: {done.reports[0]}\n")
     if bugs := bugs + done.bugs:
         screen.tell(f"{bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")

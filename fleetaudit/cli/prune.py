@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import click
 
 from . import clock, outputs, screen, words
@@ -24,22 +22,21 @@ from . import clock, outputs, screen, words
 def prune(keep: str, baseline: str, output_dir: str | None) -> None:
     """Removes old runs, names each of them, and says of the rest that were due why they stay.
 
-    The last finished run and the run that it was compared with always stay; so does every folder that is no run of
-    fleetaudit, or that holds a file of somebody else's.
+    What always stays: the run that `latest` points to, the last finished run of its job and of every job that was run
+    with --cron, and the runs that these were compared with; every folder that is no run of fleetaudit, or that holds a
+    file of somebody else's.
     """
     from pathlib import Path
 
     from .. import archive, retention
-    from ..errors import FleetauditError
 
     wanted, output = words.keep(keep), words.output_folder(output_dir)
     if wanted is None or not output.exists():
         return
     with archive.locked(output):
-        spare = {Path(baseline).name}
-        with contextlib.suppress(FleetauditError):  # there is no last run, or none that can be read
-            spare.add(archive.read_head(output / archive.LATEST).run.baseline or "")
-        done = retention.prune(output, wanted, now=clock.now(), files=outputs.FILES.values(), spare=spare)
+        done = retention.prune(
+            output, wanted, now=clock.now(), files=outputs.FILES.values(), spare={Path(baseline).name}
+        )
     for name in done.left:
         screen.tell(f"fleetaudit: warning: an old run stays: {name}")
     screen.out("".join(f"removed {output / name}\n" for name in done.gone))

@@ -6,7 +6,7 @@ import contextlib
 import platform
 import shlex
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from .connecting import Connecting, connection_options, one_source_each
 from .typed import Typed, typed
 
 if TYPE_CHECKING:
-    from ..archive import RunFolder
+    from ..archive import Finished, RunFolder
     from ..compare import Comparison
     from ..engine import Outcome, Stop
     from ..model import AuditRun, Drift, HostResult, Plan, RunInfo
@@ -58,7 +58,7 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     metavar="last|RUN|FILE|none",
     default="last",
     show_default=True,
-    help="The run to compare with; last: the last finished one of the same inventory and playbooks.",
+    help="The run to compare with; last: the last finished one of the same job.",
 )
 @click.option("--resume", metavar="RUN", help="Finish this run, which was interrupted or killed.")
 @click.option("--shard", metavar="I/N", help="Only part I of N, by the order of the hosts' names.")
@@ -202,16 +202,22 @@ class _Run:
                     self.options,
                     self.typed,
                 )
+                earlier = archive.runs_in(self.output).finished
+
+                def settle(run: AuditRun) -> AuditRun:
+                    run = settled(_with_fleet(run, plan), baseline, accepted)
+                    return self._finished(run, outcome, earlier, signals.status)
+
                 done = write_run(
                     folder,
                     self._bare(plan, asked.together(plan, told, outcome.results), folder.id),
                     formats=self.formats,
-                    settled=lambda run: settled(_with_fleet(run, plan), baseline, accepted),
+                    settled=settle,
                     show=lambda comparison: _summary(comparison, self.options),
                 )
                 whole, comparison, reports = done.run, done.comparison, done.reports
                 if not outcome.interrupted:
-                    folder.point_latest()
+                    self._publish(whole.run, earlier)
                 self._prune(whole, baseline)
         bugs = outcome.bugs + done.bugs
         status = BUG if bugs else signals.status or status_of(whole, self.fail_on)
@@ -253,7 +259,7 @@ class _Run:
             return self.left.go_on()
         now = clock.now()
         self.started = clock.rfc3339(now)
-        record = beginning.record_of(plan, self.started, self.sources, self.words)
+        record = beginning.record_of(plan, self.started, self.sources, self._info(plan, "").job, self.words)
         return archive.create(self.output, now, asked.encode_asked(record)), {}
 
     @contextlib.contextmanager
@@ -301,6 +307,24 @@ class _Run:
 
         return AuditRun(run=self._info(plan, id_), scenarios=scenario_rows(plan), hosts=hosts)
 
+    def _finished(self, run: AuditRun, outcome: Outcome, earlier: Sequence[Finished], signal_status: int) -> AuditRun:
+        """Returns the run with its exit status and, unless it was interrupted, its place among the `earlier` ones."""
+        from msgspec.structs import replace
+
+        from . import latest
+
+        status = BUG if outcome.bugs or has_bug(run) else signal_status or status_of(run, self.fail_on)
+        info = replace(run.run, status=status)
+        if not outcome.interrupted:
+            info = latest.numbered(earlier, info, scheduled=self.options.cron)
+        return replace(run, run=info)
+
+    def _publish(self, info: RunInfo, earlier: Sequence[Finished]) -> None:
+        from . import latest
+
+        tell, remind = (_nobody, _nobody) if self.options.quiet else (screen.tell, self._note)
+        latest.publish(self.output, earlier, info, tell=tell, remind=remind)
+
     def _prune(self, run: AuditRun, baseline: Baseline) -> None:
         if self.keep is None:
             return
@@ -345,6 +369,15 @@ class _Run:
                 screen.out(text)
         if self.notify:
             news.notify(self.notify, text, about.environment())
+
+
+def _nobody(_note: str) -> None:
+    """Takes a note that nobody asked for."""
+
+
+def has_bug(run: AuditRun) -> bool:
+    """Returns whether a host is left out because a bug of ours is met when it is reported."""
+    return any(host.stage == "report" for host in run.hosts)
 
 
 def status_of(run: AuditRun, fail_on: tuple[str, ...]) -> int:

@@ -31,13 +31,13 @@ from ..model import (
     Rate,
 )
 from ..published import schema_of
-from .comparable import notes, refused, same_question
+from .comparable import notes, refused
 from .hosts import hosts_that_differ, on_host
 from .laid import Ground
 from .pairing import pair_up
 from .rates import rates
 
-__all__ = ["Change", "Drift", "Rate", "between", "dated", "encode", "json_schema", "same_question"]
+__all__ = ["Change", "Drift", "Rate", "between", "dated", "encode", "json_schema"]
 
 _EFFECTS: tuple[Effect, ...] = get_args(Effect)
 _KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)

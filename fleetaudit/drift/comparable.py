@@ -8,11 +8,6 @@ from ..model import AuditRun, RunInfo, ScenarioRow
 from .pairing import Pairs
 
 
-def same_question(one: RunInfo, other: RunInfo) -> bool:
-    """Returns whether two runs were asked the same: inventory, limit, shard and playbooks, by name."""
-    return (one.inventory, one.playbooks, selected(one)) == (other.inventory, other.playbooks, selected(other))
-
-
 def selected(run: RunInfo) -> tuple[str | None, str | None]:
     """Returns what tells which hosts of its inventory a run was about: the limit and the shard."""
     return run.limit, run.shard

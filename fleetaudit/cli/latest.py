@@ -1,0 +1,63 @@
+"""The order in which runs finish, and which of them `latest` points to.
+
+Rules: the caller holds the lock of the output folder. `jobs.takes_latest` decides; where a run does not take `latest`
+over, that is said, with the command that makes it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from .. import archive
+from ..jobs import describe, job_of, takes_latest
+from ..model import RunInfo
+
+Runs = Sequence[archive.Finished]
+Tell = Callable[[str], None]
+
+
+def numbered(runs: Runs, info: RunInfo, *, scheduled: bool = False) -> RunInfo:
+    """Returns `info` of a run that has just finished with its place among the `runs` that finished before it.
+
+    A run that had finished before, and was resumed all the same, keeps its place.
+    """
+    own = next((run.info for run in runs if run.info.id == info.id), None)
+    if own is not None and own.sequence:
+        return replace(info, sequence=own.sequence, scheduled=own.scheduled)
+    before = _last_of(runs, info)
+    last = max((run.info.sequence for run in runs), default=0)
+    return replace(info, sequence=last + 1, scheduled=scheduled or (before is not None and before.scheduled))
+
+
+def publish(output: Path, runs: Runs, info: RunInfo, *, tell: Tell, remind: Tell) -> None:
+    """Makes `latest` point to a finished run if it takes it over.
+
+    Where another job keeps it, that is told when the job of `info` begins, or begins to be scheduled; later it is only
+    a reminder.
+    """
+    held, before = archive.read_latest(output), _last_of(runs, info)
+    if takes_latest(info, held, before):
+        archive.point_latest(output, info.id)
+    elif held is not None and job_of(held) != job_of(info):
+        (tell if before is None or before.scheduled != info.scheduled else remind)(
+            f"fleetaudit: note: {output / archive.LATEST} still points to {held.id}, of the job {job_of(held)}:\n"
+            f"  {describe(held)}\n"
+            f"to make it point to this run, of the job {job_of(info)}, and follow that job:\n"
+            f"  {command(output, '--latest', info.id)}"
+        )
+
+
+def command(output: Path, *words: str) -> str:
+    """Returns the line for a shell that runs `fleetaudit runs` on an output folder."""
+    where = () if output == Path("reports") else ("-o", str(output))
+    return shlex.join(("fleetaudit", "runs", *where, *words))
+
+
+def _last_of(runs: Runs, info: RunInfo) -> RunInfo | None:
+    """Returns the last finished run of the job of `info`, itself apart."""
+    job = job_of(info)
+    return next((run.info for run in runs if run.info.id != info.id and job_of(run.info) == job), None)

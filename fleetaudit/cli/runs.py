@@ -1,0 +1,64 @@
+"""`fleetaudit runs`: lists the runs of an output folder, and makes `latest` point to another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import InputError, LockedError, NothingToDoError
+from . import screen, words
+
+
+@click.command(short_help="List the runs of an output folder.")
+@click.option("--latest", "new_latest", metavar="RUN", help="Make `latest` point to this run, and follow its job.")
+@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports.")
+def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
+    """Lists the runs, the last finished one first: job, hosts, exit status and findings; then how to finish the others.
+
+    A job is an inventory, playbooks, limit, shard and tags that runs repeat. `latest` (the run with a star) stays with
+    one job: runs of another one do not move it, unless that is scheduled (--cron) and this is not, or about the whole
+    inventory and this about a part. --latest gives it to the job of RUN.
+    """
+    from .. import archive
+    from ..report.runs import runs_text
+    from ..runs import encode, list_runs
+
+    output = words.output_folder(output_dir)
+    if not output.is_dir():
+        raise NothingToDoError(f"{output}: no such folder; `fleetaudit run` makes it, and -o names another one")
+    if new_latest is not None:
+        _point_latest(output, new_latest)
+        return
+    found = list_runs(output, Path.cwd())
+    if format_ == "json":
+        screen.out_bytes(encode(found))
+        return
+    screen.out(runs_text(found))
+    try:
+        archive.refuse_locked(output)
+    except LockedError as e:
+        if found.unfinished:
+            screen.tell(f"fleetaudit: note: one of those that are not finished is under way: {e}")
+
+
+def _point_latest(output: Path, name: str) -> None:
+    from .. import archive
+    from ..jobs import describe, job_of
+
+    name = Path(name).name  # a path is as good as a name
+    with archive.locked(output):
+        found = archive.runs_in(output)
+        run = next((run for run in found.finished if run.path.name == name), None)
+        if run is None:
+            archive.read_info(output / name)  # says what is wrong with it, where something is
+            raise InputError(
+                "not finished, so that `latest` cannot point to it",
+                source=str(output / name),
+                hint=f"fleetaudit run --resume {output / name}",
+            )
+        archive.point_latest(output, name)
+    screen.out(
+        f"{output / archive.LATEST} points to {name} and follows its job, {job_of(run.info)}:\n  {describe(run.info)}\n"
+    )
