@@ -49,7 +49,8 @@ def merged(place: Place, *words: str, status: int) -> dict[str, HostResult]:
     """Returns the hosts of the run that `fleetaudit merge WORDS` makes, by name."""
     done = place.run("merge", *words, "--format", "json", "-o", "out")
     assert done.returncode == status, done.stdout + done.stderr
-    return {host.name: host for host in archive.read_run(place.path / "out/latest").hosts}
+    last = archive.runs_in(place.path / "out").finished[0].path
+    return {host.name: host for host in archive.read_run(last).hosts}
 
 
 def refused(place: Place, *words: str, status: int) -> str:

@@ -74,9 +74,10 @@ def test_text_is_what_is_rendered_where_no_format_is_named(folder: Folder) -> No
 
 def test_run_writes_the_formats_it_is_asked_for_into_its_folder(folder: Folder) -> None:
     folder.write("met.yml", PLAYBOOK.replace("{SENTENCE}", MET))
-    done = folder.run("run", "localhost,", "-p", "met.yml", "--format", ",".join(words.FORMATS))
+    formats = ",".join(words.FORMATS)
+    done = folder.run("run", "localhost,", "-p", "met.yml", "--format", formats, "-o", "reports-of-it")
     assert done.returncode == 0, done.stdout + done.stderr
-    latest = folder.path / "reports/latest"
+    latest = folder.path / "reports-of-it/latest"
     made = {name: (latest / file).read_bytes() for name, file in outputs.FILES.items()}
     assert read_junit(made["junit"].decode()).get("failures") == "0"
     assert {row["host"] for row in read_csv(made["csv"].decode())} == {"localhost"}

@@ -93,9 +93,6 @@ def _program(
             raise
         raise _without_inventory(str(e)) from e
     hosts = [host for host in plan.hosts if isinstance(host.target, LocalTarget)]
-    if not hosts:
-        reason = f"{plan.hosts[0].name}: no play of {', '.join(plan.playbooks)} matches it"
-        raise NothingToDoError(reason) if sources else _without_inventory(reason)
     for host in hosts[1:]:
         if wire.digest_of(host) != wire.digest_of(hosts[0]):
             raise UsageError(
