@@ -179,7 +179,7 @@ CASES: dict[str, tuple[str | None, dict[str, Any], str, str, FailureKind]] = {
         PASSWORD, {"user": "carol"}, "the account of carol has expired: “", "chage -l carol", "account expired",
     ),
     "must change": (
-        PASSWORD, {"user": "dave"}, "the password of dave has expired: “You are required", "'su dave -c passwd'",
+        PASSWORD, {"user": "dave"}, "the password of dave has expired: “You are required", "'su dave -c true'",
         "password expired",
     ),
     "not installed": (

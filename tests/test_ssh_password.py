@@ -194,7 +194,7 @@ def test_the_next_command_mends_an_expired_password_of_the_user_that_su_becomes(
     target = host.target("alice", None, client=client, arguments=("-F", "none"), private_keys=key, become=become)
 
     def tried() -> Output:
-        return Transports().run(target, COMMAND, b"print('in')\n", Deadline.after(300), Limits())
+        return Transports().run(target, COMMAND, b"#\nprint('in')\n", Deadline.after(300), Limits())
 
     with pytest.raises(TransportError) as caught:
         tried()
