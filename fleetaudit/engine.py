@@ -14,6 +14,7 @@ import random
 import resource
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from .model import (
     Target,
 )
 from .transport import Deadline, Limits, Output
+from .transport.masking import Masking
 from .transport.words import ssh_line
 
 log = logging.getLogger(__name__)
@@ -353,7 +355,12 @@ class _Audit:
         alarm = max(1.0, remaining - min(self.settings.margin_s, remaining / 4))
         stdin = wire.request(host, deadline_s=alarm)
         output = self.run_of(host)(host.target, wire.COMMAND, stdin, deadline, Limits())
-        audited = wire.decode(host, output.stdout, output.stderr, output.exit_status, output.cut)
+        masking = Masking(host.target)
+        try:
+            decoded = wire.decode(host, output.stdout, output.stderr, output.exit_status, output.cut)
+        except ReplyError as e:  # before the log has it; without its cause, which has the words as they came
+            raise ReplyError(masking.text(e.reason), hint=e.hint, stage=e.stage, kind=e.kind) from None
+        audited = masking.audited(decoded)
         log.debug("%s: decode passed: %d observations", host.name, len(audited.observations))
         return self.judge(audited, host)
 
@@ -368,21 +375,24 @@ def _not_audited(
     at: str = "",
     changed_key: tuple[str, str] | None = None,
 ) -> NotAudited:
+    masking = Masking(host.target)  # here, for every reason there is: the host's own words may be in any of them
+    hint = masking.data(hint)
     return NotAudited(
         name=host.name,
         groups=host.groups,
         stage=_STAGES.get(stage, "execute"),
         kind=kind,
-        at=_bounded(at, MOST_AT),
-        reason=_bounded(reason),
+        at=_bounded(masking.data(at), MOST_AT),
+        reason=_bounded(masking.text(reason)),
         hint=_bounded(hint),
-        findings=(_changed(*changed_key, hint),) if changed_key else (),
+        findings=(_changed(masking.data(changed_key[0]), masking.data(changed_key[1]), hint),) if changed_key else (),
     )
 
 
 def _bug(host: HostPlan, e: BaseException) -> NotAudited:
     """Returns the result of a host that met a bug of ours; the traceback goes to the log."""
-    log.error("a bug in fleetaudit, met at host %s", host.name, exc_info=e)
+    told = Masking(host.target).text("".join(traceback.format_exception(e)))
+    log.error("a bug in fleetaudit, met at host %s\n%s", host.name, told.rstrip())
     reason = f"a bug in fleetaudit: {type(e).__name__}: {e}"
     return _not_audited(host, "execute", reason, kind="bug in fleetaudit")
 

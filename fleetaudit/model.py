@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from . import core_files
+
 RUN_FORMAT: Literal["fleetaudit-run/1"] = "fleetaudit-run/1"
 
 Ending = Literal["FIN", "RST", "FIN, then RST", "nothing", "sent, not delivered", "inconclusive", "not run"]
@@ -61,11 +63,15 @@ class Frozen(msgspec.Struct, frozen=True):
 
 
 class Secret:
-    """A password. Nothing that shows or stores values shows it (logs, tracebacks, JSON): `reveal` alone does."""
+    """A password. Nothing that shows or stores values shows it (logs, tracebacks, JSON): `reveal` alone does.
+
+    A process that holds one leaves no core file from then on.
+    """
 
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
+        core_files.forbid()
         self._text = text
 
     def reveal(self) -> str:

@@ -359,9 +359,8 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
     for raw in reply.observations:
         key = (raw.scenario, raw.family)
         if key not in asked or key in given:
-            raise ReplyError(
-                f"the reply has {'two answers to' if key in given else 'an answer to'} {key}, asked once at most"
-            )
+            what = "two answers to" if key in given else "an answer to"
+            raise ReplyError(f"the reply has {what} {raw.scenario} over {raw.family}, asked once at most")
         given[key] = raw
     seen = {
         key: _observation(key[1], s, given.get(key), s.trials or plan.trials, reply.isolation)

@@ -46,6 +46,7 @@ ROOMS = (
     "jobs",
     "model",
     "errors",
+    "core_files",
 )
 # Each library, and the only rooms that may import it.
 OWNERS = {

@@ -107,7 +107,7 @@ def test_a_forced_command_that_tells_the_password_is_explained_without_it(start_
     sshd = start_sshd("ForceCommand echo 'debug: hunter2 sesame' >&2")
     one = sshd.target(password=Secret("hunter2"), become=None)
     with pytest.raises(TransportError, match="debug: … sesame"):
-        Transports().run(one, wire.COMMAND, b"", Deadline.after(20), Limits())
+        Transports().run(one, wire.COMMAND, b"", Deadline.after(120), Limits())
 
 
 @pytest.mark.parametrize("stream", ["", " >&2"])

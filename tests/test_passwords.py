@@ -151,22 +151,28 @@ def test_a_file_that_is_typed_goes_before_one_of_the_environment(place: Place) -
 
 
 DUMPED = """
-import os, resource, sys
-from fleetaudit.cli import passwords
+import resource, sys
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
-passwords.in_file(sys.argv[1], "--x")
+{reads}
 print(*resource.getrlimit(resource.RLIMIT_CORE), hard)
 """
+READS = {
+    "a file": "from fleetaudit.cli import passwords; passwords.in_file(sys.argv[1], '--x')",
+    "a vault password": "from fleetaudit.inventory.vault import load_vault; load_vault(sys.argv[1])",
+    "any secret": "from fleetaudit.model import Secret; Secret('x')",
+    "nothing": "from fleetaudit.inventory.vault import load_vault; load_vault(None)",
+}
 
 
-def test_who_has_read_a_password_dumps_no_core(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", DUMPED, file(tmp_path, b"hunter 2")]
+@pytest.mark.parametrize("what", READS)
+def test_who_has_read_a_password_dumps_no_core(tmp_path: Path, what: str) -> None:
+    command = [sys.executable, "-c", DUMPED.format(reads=READS[what]), file(tmp_path, b"hunter 2")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     soft, hard, hard_before = map(int, done.stdout.split())
     if hard_before == 0:
         pytest.skip("no process dumps core here")
-    assert (soft, hard) == (0, hard_before)
+    assert (soft, hard) == (hard_before if what == "nothing" else 0, hard_before)
 
 
 # ---- passwords that nobody needs -----------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import resource
 import stat
 import termios
 from pathlib import Path
@@ -42,7 +41,7 @@ def asked(prompt: str, option: str, instead: str, *, empty: Secret | None = None
     except (OSError, termios.error) as e:
         raise UsageError(f"{option} asks on a terminal, and it was closed:  {instead} FILE") from e
     if text:
-        return _held(text)
+        return Secret(text)
     if empty is None:
         raise UsageError(f"{option}: no password was given")
     return empty
@@ -68,12 +67,6 @@ def in_file(named: str, option: str) -> Secret:
         raise ConfigError(f"{option} {named}: its first line is no UTF-8") from e
     if not text:
         raise ConfigError(f"{option} {named}: its first line is empty")
-    return _held(text)
-
-
-def _held(text: str) -> Secret:
-    """Returns the password as a secret; a crash of this process leaves no file with it from now on."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     return Secret(text)
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import core_files
 from ..errors import ConfigError, FleetauditError, InputError, NothingToDoError
 
 MARK = b"$ANSIBLE_VAULT;"
@@ -31,6 +32,8 @@ class Vault:
     """The passwords at hand, tried in turn; none by default."""
 
     def __init__(self, *passwords: bytes) -> None:
+        if passwords:
+            core_files.forbid()
         self._passwords = passwords
         self._plain = dict[bytes, bytes]()
 

@@ -2,38 +2,47 @@
 
 Rules: what a host printed is masked before anything is cut off or joined. A reason was cleaned and cut already, so what
 is left of a password beside the cut is masked, too. A password of a few characters is masked as a word of its own only:
-else it would be told by the holes that it leaves. A result line is data, and stays as it is.
+else it would be told by the holes that it leaves. A result line is data, and stays as it is until it is decoded: in its
+sentences every password is masked, in its values and in commands to type one that is no word by chance.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import AnyStr
 
+import msgspec
+
 from ..errors import TransportError
-from ..model import LocalTarget, SshTarget
+from ..model import Audited, LocalTarget, NoTarget, Observation, SshTarget, Target
 from ..wire import MARK
 from . import Output
 from .words import SAID_MAX, clean
 
 _HIDDEN = "…"
 _SHORT = 4  # a password of fewer characters is a word by chance
+_STRONG = 8  # characters of a password, not letters or digits alone, from which on it is in no value by chance
+_OF_THE_REPLY = ("kernel", "os", "python", "machine_id", "notes", "void", "sysctls", "exposure")
 _TELLING = 3  # characters of a password that is cut off which are worth hiding
 
 
 class Masking:
-    """Hides the passwords of one target."""
+    """Hides the passwords of one target; others have none."""
 
-    def __init__(self, target: SshTarget | LocalTarget) -> None:
+    def __init__(self, target: Target | NoTarget) -> None:
         given = (
-            target.become.password if target.become else None,
+            target.become.password if isinstance(target, SshTarget | LocalTarget) and target.become else None,
             target.password if isinstance(target, SshTarget) else None,
         )
         texts = {secret.reveal() for secret in given if secret and secret.reveal().strip()}
         # The longest first: one may begin with the other. A reason shows it as `clean` leaves it.
         raw = sorted((text.encode("utf-8", "surrogateescape") for text in texts), key=len, reverse=True)
-        self._shown = sorted({form for text in texts for form in (text, clean(text, len(text)))}, key=len, reverse=True)
+        self._shown = sorted({form for text in texts for form in _forms(text)}, key=len, reverse=True)
+        strong = [form for form in self._shown if len(form) >= _STRONG and not (form.isalpha() or form.isdecimal())]
+        self._data = re.compile("|".join(map(re.escape, strong))) if strong else None
         self._raw = re.compile(b"|".join(_pattern(r, rb"(?<!\w)", rb"(?!\w)") for r in raw)) if raw else None
         self._text = re.compile("|".join(_pattern(t, r"(?<!\w)", r"(?!\w)") for t in self._shown)) if raw else None
 
@@ -50,9 +59,32 @@ class Masking:
         """Returns the same error, or one whose reason tells no password."""
         return error.told_as(self.text(error.reason))
 
+    def audited(self, host: Audited) -> Audited:
+        """Returns the same host, or one in whose reply no password is."""
+        if self._text is None:
+            return host
+        if self._data is not None and self._data.search(msgspec.json.encode(host).decode()):
+            host = _mapped(host, self.data)
+        return msgspec.structs.replace(
+            host,
+            notes=tuple(map(self.text, host.notes)),
+            void=self.text(host.void),
+            observations=tuple(map(self._observation, host.observations)),
+        )
+
+    def _observation(self, o: Observation) -> Observation:
+        reason, note = self.text(o.reason), self.text(o.evidence.wire_note)
+        if (reason, note) == (o.reason, o.evidence.wire_note):
+            return o
+        return msgspec.structs.replace(o, reason=reason, evidence=msgspec.structs.replace(o.evidence, wire_note=note))
+
+    def data(self, text: str) -> str:
+        """Returns a value or a command without passwords, but for those that may be in it by chance."""
+        return text if self._data is None else self._data.sub(_HIDDEN, text)
+
     def text(self, text: str) -> str:
         """Returns a text without passwords, and without pieces of them beside a cut."""
-        return text if self._text is None else self._without_pieces(self._text.sub(_HIDDEN, text))
+        return self._without_pieces(self._text.sub(_HIDDEN, text)) if text and self._text else text
 
     def _without_pieces(self, reason: str) -> str:
         """Returns a reason without the beginning of a password before a cut, and the end of one after a quote opens."""
@@ -61,6 +93,33 @@ class Masking:
             for piece in range(min(len(form) - 1, SAID_MAX), _TELLING - 1, -1):
                 reason = reason.replace(f"{form[:piece]}…", "…").replace(f"“{form[-piece:]}", "“…")
         return reason
+
+
+def _mapped(host: Audited, masked: Callable[[str], str]) -> Audited:
+    """Returns the host with every text that its reply gave masked; names that were asked stay as they are."""
+
+    def inside(value: object) -> object:
+        match value:
+            case str():
+                return masked(value)
+            case dict():
+                return {inside(key): inside(inner) for key, inner in value.items()}
+            case list() | tuple():
+                return [inside(inner) for inner in value]
+            case _:
+                return value
+
+    body = msgspec.to_builtins(host)
+    for name in _OF_THE_REPLY:
+        body[name] = inside(body[name])
+    for observation in body["observations"]:
+        observation["evidence"], observation["reason"] = inside(observation["evidence"]), masked(observation["reason"])
+    return msgspec.convert(body, Audited)
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    """Returns a password as it stands, as a reason shows it, and as an error of Python or of JSON quotes it."""
+    return text, clean(text, len(text)), repr(text)[1:-1], ascii(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _pattern(secret: AnyStr, before: AnyStr, after: AnyStr) -> AnyStr:

@@ -1,0 +1,12 @@
+"""No core file of a process that holds a password: whoever reads one says so here."""
+
+from __future__ import annotations
+
+import functools
+import resource
+
+
+@functools.cache
+def forbid() -> None:
+    """Sets the limit of this process's core files to 0, and so that of the processes that it starts."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
