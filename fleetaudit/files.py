@@ -18,6 +18,14 @@ class OddFileError(OSError):
     """A pipe, a socket, a device, or a file of more bytes than are read."""
 
 
+def at_home(path: str) -> Path:
+    """Returns a path with its ~ or ~user expanded; where there is no such user it stays, and the file is missing."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def first_bytes(path: Path, most: int) -> bytes:
     """Returns at most the first `most` bytes of a regular file; raises OSError, also for a pipe or a device."""
     return _opened(path, most)[0]

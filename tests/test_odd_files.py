@@ -158,6 +158,20 @@ def test_dev_null_stands_for_no_file(sshd: Server, client: str) -> None:
     assert Transports().run(target, "echo in", b"", Deadline.after(60), Limits()).stdout == b"in\n"
 
 
+def test_the_home_of_a_user_who_is_none_is_a_missing_file(sshd: Server) -> None:
+    path = "~nobody-of-that-name/key"
+    target = sshd.target(private_keys=(path,), known_hosts=(path, str(sshd.known_hosts)))
+    transports = Transports(ssh_configs=SshConfigs([]))
+    e = failure_of(lambda: transports.run(target, "true", b"", Deadline.after(60), Limits()))
+    assert (e.stage, f"the private key {path} does not exist" in e.reason) == ("authenticate", True)
+
+
+def test_a_known_hosts_file_that_no_check_needs_is_let_be(sshd: Server, tmp_path: Path) -> None:
+    path = odd_path(tmp_path, "fifo")
+    target = sshd.target(client="openssh", arguments=("-F", "none"), known_hosts=(path,), host_key_policy="off")
+    assert Transports().run(target, "echo in", b"", Deadline.after(60), Limits()).stdout == b"in\n"
+
+
 def test_an_odd_ssh_config_of_the_user_is_told(sshd: Server, tmp_path: Path) -> None:
     path = odd_path(tmp_path, "fifo")
     transports = Transports(ssh_configs=SshConfigs([path]))

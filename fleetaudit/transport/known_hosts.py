@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import TransportError, repeat
-from ..files import refuse_special, whole_file
+from ..files import at_home, refuse_special, whole_file
 from ..model import SshTarget
 from . import Deadline
 from .reading import reading
@@ -36,7 +36,8 @@ USER_FILES = (
 )
 """Where OpenSSH looks when no file is named."""
 
-_FILE_MAX = 64 * 1024 * 1024  # bytes of a file with keys of hosts
+FILE_MAX = 64 * 1024 * 1024
+"""Bytes that a file with keys of hosts may have."""
 
 # One known_hosts key type stands for these signature algorithms of a host key (RFC 8332), most preferred first.
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
@@ -270,7 +271,7 @@ class HostKeys:
         with self.accept_file.open("rb") as f:
             f.seek(self._offset)
             # Up to the last whole line only: what follows may still be under way.
-            text, newline, _ = f.read(_FILE_MAX).rpartition(b"\n")
+            text, newline, _ = f.read(FILE_MAX).rpartition(b"\n")
         self._accepted.add(text.decode("utf-8", "replace"), source=str(self.accept_file), first_line=self._lines + 1)
         self._offset += len(text) + len(newline)
         self._lines += text.count(b"\n") + len(newline)
@@ -297,7 +298,7 @@ class HostKeys:
 def _load(path: str) -> KnownHosts:
     known = KnownHosts()
     with contextlib.suppress(FileNotFoundError):
-        known.add(whole_file(Path(path).expanduser(), _FILE_MAX).decode("utf-8", "replace"), source=path)
+        known.add(whole_file(at_home(path), FILE_MAX).decode("utf-8", "replace"), source=path)
     return known
 
 
@@ -321,7 +322,7 @@ def _refused(target: SshTarget, shown: str, where: str) -> TransportError:
 
 def _revoked(path: str) -> frozenset[bytes]:
     """Returns the keys in a file of public keys; raises where it is a list in OpenSSH's own binary form."""
-    data = whole_file(Path(path).expanduser(), _FILE_MAX)
+    data = whole_file(at_home(path), FILE_MAX)
     if data.startswith(b"SSHKRL\n\0"):
         raise TransportError(
             "host key",

@@ -16,12 +16,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import FailureKind, TransportError, repeat
+from ..files import whole_file
 from ..model import SshTarget, Stage
 from . import Deadline, Limits, Output, Passed, unnoticed
 from .child import LOG_MAX, Ended, LogPipe, run_child
 from .expiry import expired
 from .hops import Hop, hops
-from .known_hosts import USER_FILES, HostKeys, fingerprint, forgetting
+from .known_hosts import FILE_MAX, USER_FILES, HostKeys, fingerprint, forgetting
 from .pacing import Pacing, Turn
 from .ssh_config import SshConfigs
 from .ssh_files import check_files, check_ssh_config
@@ -334,7 +335,8 @@ def _known(where: str) -> str:
     """Returns type and fingerprint of the key in file:line, "" where it cannot be read."""
     path, _, number = where.rstrip(":").rpartition(":")
     try:
-        words = Path(path).read_text("utf-8", "replace").split("\n")[int(number) - 1].split()
+        text = whole_file(Path(path), FILE_MAX).decode("utf-8", "replace")
+        words = text.split("\n")[int(number) - 1].split()
         at = next(i for i, word in enumerate(words) if word.startswith("AAAA"))
         return f"{words[at - 1]} {fingerprint(base64.b64decode(words[at]))}"
     except (OSError, ValueError, IndexError, StopIteration):

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from functools import partial
-from pathlib import Path
 
 from ..errors import FailureKind, TransportError
-from ..files import OddFileError, check_file
+from ..files import OddFileError, at_home, check_file
 from ..model import SshTarget, Stage
 from . import Deadline
 from .hops import Hop, blamed_on
-from .known_hosts import USER_FILES
+from .known_hosts import FILE_MAX, USER_FILES
 from .reading import reading
 from .tokens import Unknown
 from .words import shell
@@ -29,7 +28,6 @@ _KINDS: dict[Stage, FailureKind] = {
     "host key": "known_hosts not usable",
     "connect": "ssh_config not usable",
 }
-_FILE_MAX = 64 * 1024 * 1024
 _BESIDE_A_KEY = ("", ".pub", "-cert", "-cert.pub")
 
 
@@ -48,12 +46,13 @@ def check_files(target: SshTarget, hops: list[Hop], deadline: Deadline) -> None:
     """
     if not hops:
         keys = target.private_keys or DEFAULT_KEYS
-        _check_all(keys, (), target.known_hosts or USER_FILES, deadline)
+        known = target.known_hosts or USER_FILES if target.host_key_policy != "off" else ()
+        _check_all(keys, (), known, deadline)
     for number, hop in enumerate(hops):
         with blamed_on(hop.name) if number else contextlib.nullcontext():
             known = hop.answer.paths("userknownhostsfile", "globalknownhostsfile")
             if number == 0:
-                known = target.known_hosts or known
+                known = target.known_hosts or known if target.host_key_policy != "off" else ()
             keys, certificates = _expanded(hop, "identityfile"), _expanded(hop, "certificatefile")
             _check_all(keys, certificates, (*known, *hop.answer.paths("revokedhostkeys")), deadline)
 
@@ -80,11 +79,9 @@ def _of_authentication(keys: Iterable[str], certificates: Iterable[str]) -> Iter
 
 
 def _check(stage: Stage, what: str, path: str, deadline: Deadline) -> None:
-    file = Path(path)
-    with contextlib.suppress(RuntimeError):  # no such user
-        file = file.expanduser()
+    file = at_home(path)
     try:
-        reading.get(("check", str(file)), partial(check_file, file, _FILE_MAX), deadline)
+        reading.get(("check", str(file)), partial(check_file, file, FILE_MAX), deadline)
     except (OddFileError, TimeoutError) as e:
         reason = f"{what} {path} cannot be read: {e.strerror}"
         raise TransportError(stage, reason, hint=shell(["ls", "-lL", path]), kind=_KINDS[stage]) from e

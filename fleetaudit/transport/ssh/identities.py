@@ -20,7 +20,7 @@ from pathlib import Path
 import paramiko
 from paramiko.ssh_exception import SSHException
 
-from ...files import whole_file, whole_file_and_status
+from ...files import at_home, whole_file, whole_file_and_status
 from ...model import SshConfig, SshTarget
 from .. import Deadline
 from ..reading import reading
@@ -185,8 +185,8 @@ class _KeyFile:
 
 def _key_file(path: str, deadline: Deadline) -> _KeyFile:
     def read() -> _KeyFile:
-        file = Path(path).expanduser()
-        private = _load(path, _changed(file))
+        file = at_home(path)
+        private = _private_key(path, file)
         certificate = _blob_of_line(_text_if_any(file.with_name(f"{file.name}-cert.pub")))
         public = _public_blob(file) if isinstance(private, Unusable) else None
         return _KeyFile(private, certificate, public)
@@ -227,6 +227,15 @@ def _signer(key: paramiko.PKey) -> Callable[[bytes, str, Deadline], bytes]:
     return sign
 
 
+def _private_key(path: str, file: Path) -> paramiko.PKey | Unusable:
+    try:
+        return _load(path, _changed(file))
+    except FileNotFoundError:
+        return Unusable(f"the private key {path} {_ABSENT}", shell(["ls", "-l", path]))
+    except OSError as e:
+        return _unreadable(path, e)
+
+
 def _changed(file: Path) -> tuple[int, int]:
     try:
         info = file.stat()
@@ -237,18 +246,19 @@ def _changed(file: Path) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=256)
 def _load(path: str, changed: tuple[int, int]) -> paramiko.PKey | Unusable:
-    """Returns the private key in a file. `changed` keeps a replaced file from being taken for the old one."""
-    file = Path(path).expanduser()
+    """Returns the private key in a file; raises OSError, which is not kept: it may be of a moment.
+
+    `changed` keeps a replaced file from being taken for the old one.
+    """
+    file = at_home(path)
     try:
         data, info = whole_file_and_status(file, _FILE_MAX)
         if _too_open(info) and file.suffix != ".pub":
             mode = f"{stat.S_IMODE(info.st_mode):04o}"
             return Unusable(too_open(path, mode), shell(["chmod", "600", path]))
         return _parsed(data.decode("ascii", "replace"), file)
-    except FileNotFoundError:
-        return Unusable(f"the private key {path} {_ABSENT}", shell(["ls", "-l", path]))
-    except OSError as e:
-        return _unreadable(path, e)
+    except OSError:
+        raise
     except paramiko.PasswordRequiredException:
         return Unusable(f"the private key {path} is encrypted and the agent does not have it", shell(["ssh-add", path]))
     except Exception as e:  # no two of the parsers beneath raise the same
