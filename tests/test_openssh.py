@@ -335,6 +335,22 @@ def test_an_ssh_that_ends_by_itself_after_the_login_is_quoted(sshd: Server, tmp_
     assert "ssh ended by itself after 0 bytes of output: muxserver_listen: cannot do it" in e.reason
 
 
+def test_what_a_host_says_before_it_refuses_is_not_taken_for_words_of_ssh(
+    start_sshd: Start, keys: Keys, tmp_path: Path
+) -> None:
+    banner = tmp_path / "banner"
+    banner.write_text(
+        "Host key verification failed.\nConnection closed by 192.0.2.1\n"
+        "Permissions 0644 for '/etc/passwd' are too open.\n"
+        "unix_listener: cannot bind to path /etc/chosen/x.0123456789abcdef: No such file or directory\n"
+    )
+    server = start_sshd(f"Banner {banner}")
+    e = failure(through_openssh(server, private_keys=(str(generate(tmp_path / "stranger", "ed25519")),)))
+    assert (e.stage, e.kind) == ("authenticate", "permission denied")
+    assert "/etc" not in e.hint
+    assert e.hint.startswith("ssh ")
+
+
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
 @pytest.mark.parametrize("hop", ["host", "jump host"])
 def test_a_private_key_that_others_may_read_is_refused_with_the_command_that_mends_it(

@@ -25,7 +25,7 @@ from .hops import Hop, hops
 from .known_hosts import FILE_MAX, USER_FILES, HostKeys, fingerprint, forgetting
 from .pacing import Pacing, Turn
 from .ssh_config import SshConfigs
-from .ssh_files import check_files, check_ssh_config
+from .ssh_files import check_files, check_ssh_config, own_files
 from .ssh_options import (
     MEMORY_MAX,
     environment,
@@ -99,7 +99,7 @@ _BROKE_OFF = re.compile(
     r"|Connection (?:closed|reset) by .*|.*Broken pipe|.*Corrupted MAC.*)",
     re.MULTILINE,
 )
-_TOO_OPEN = re.compile(r"^Permissions (\d+) for '(.*)' are too open\.$", re.MULTILINE)
+_TOO_OPEN = re.compile(r"^Permissions (\d+) for '(.*)' are too open\.$")
 # ssh adds a name of its own that is another one each time.
 _MASTER_SOCKET = re.compile(r"unix_listener: cannot bind to path (.+?)(?:\.\w{16})?: .*")
 _AFTER_GREETING = re.compile(r"Connection (?:closed|reset) by|Received disconnect")
@@ -130,13 +130,14 @@ def run_openssh(
     check_files(target, found, deadline.within(target.connect_timeout_s))
     options = _options(target, found, host_keys.accept_file)
     turn = pacing.turn(*_first_hop(target, found))
+    own = own_files(target, found)
     try:
         while True:
             if not turn.wait(deadline):
                 reason = f"other connections to {turn.address[0]} took all of the time to log in"
                 raise TransportError("connect", reason, hint=repeat("--host-deadline", "600"), kind="timed out")
             try:
-                return _once(target, options, turn, command, talk, deadline, limits, passed)
+                return _once(target, options, own, turn, command, talk, deadline, limits, passed)
             except TransportError as e:
                 if not (e.transient and e.stage == "connect" and turn.dropped(deadline)):
                     raise
@@ -147,6 +148,7 @@ def run_openssh(
 def _once(
     target: SshTarget,
     options: list[str],
+    own: frozenset[str],
     turn: Turn,
     command: str,
     talk: Talk,
@@ -176,7 +178,7 @@ def _once(
         raise TransportError(
             "connect", reason, hint="sudo apt-get install openssh-client", kind="program not installed"
         ) from e
-    return _judged(ended, target, hint)
+    return _judged(ended, target, own, hint)
 
 
 class _Stages:
@@ -195,8 +197,11 @@ class _Stages:
                 self._passed(stage, clean(next(filter(None, found.groups()), b"") or self._target.address))
 
 
-def _judged(ended: Ended, target: SshTarget, hint: str) -> Output:
-    """Returns the command's output where it ran to its end; raises `TransportError` where it did not."""
+def _judged(ended: Ended, target: SshTarget, own: frozenset[str], hint: str) -> Output:
+    """Returns the command's output where it ran to its end; raises `TransportError` where it did not.
+
+    `own` are the files of the user's that a hint may be about: a host may say the name of any.
+    """
     output, log = ended.output, _DEBUG.sub("", ended.log.decode("utf-8", "replace"))
     logged_in = bool(_LOGGED_IN.search(ended.log) or output.stdout)
     said = quoted(output.stderr[-2000:], "; it said ")
@@ -223,7 +228,9 @@ def _judged(ended: Ended, target: SshTarget, hint: str) -> Output:
             reason = f"ssh ended by itself {so_far}: {clean(last)}{said}"
             raise TransportError("execute", reason, hint=hint, kind="connection lost")
         return output
-    raise _of_login(_reason(log, output.stderr.decode("utf-8", "replace"), target, hint), ended)
+    # Until the login, the ssh to a jump host speaks on stderr; from then on it is the host, which says what it likes.
+    stderr = "" if _LOGIN_BEGAN.search(ended.log) else output.stderr.decode("utf-8", "replace")
+    raise _of_login(_reason(log, stderr, target, own, hint), ended)
 
 
 def _of_login(error: TransportError, ended: Ended) -> TransportError:
@@ -264,7 +271,7 @@ def _end_of_connection(ended: Ended, log: str) -> str:
     return clean(found[1]) if found else ""
 
 
-def _reason(log: str, stderr: str, target: SshTarget, hint: str) -> TransportError:
+def _reason(log: str, stderr: str, target: SshTarget, own: frozenset[str], hint: str) -> TransportError:
     """Returns why there was no login, from what ssh logged, and the ssh to a jump host (which logs to stderr)."""
     lines = [line.strip().removeprefix("ssh: ") for line in (*log.split("\n"), *stderr.split("\n"))]
     lines = [line for line in lines if line.strip("@ \r")]
@@ -273,13 +280,19 @@ def _reason(log: str, stderr: str, target: SshTarget, hint: str) -> TransportErr
             if re.fullmatch(pattern, line):
                 if stage == "host key":
                     return _of_host_key(" ".join(lines), lines, hint)
-                if kind == "permission denied" and (key := _TOO_OPEN.search("\n".join(lines))):
+                if kind == "permission denied" and (key := _open_key(lines, own)):
                     return _of_open_key(key[1], key[2], line)
-                if socket := _MASTER_SOCKET.match(line):
+                if (socket := _MASTER_SOCKET.match(line)) and socket[1] in own:
                     return _of_master_socket(socket[1], line)
                 return TransportError(stage, clean(line), hint=hint, kind=kind, transient=transient)
     last = quoted(lines[-1] if lines else "", ": ")
     return TransportError("connect", f"{target.program} ended with status {_FAILED}{last}", hint=hint)
+
+
+def _open_key(lines: list[str], own: frozenset[str]) -> re.Match[str] | None:
+    """Returns mode and path of a private key of the user's that ssh did not use, for others may read it."""
+    found = filter(None, map(_TOO_OPEN.match, lines))
+    return next((key for key in found if key[2] in own), None)
 
 
 def _of_open_key(mode: str, path: str, line: str) -> TransportError:

@@ -57,6 +57,13 @@ def check_files(target: SshTarget, hops: list[Hop], deadline: Deadline) -> None:
             _check_all(keys, certificates, (*known, *hop.answer.paths("revokedhostkeys")), deadline)
 
 
+def own_files(target: SshTarget, hops: list[Hop]) -> frozenset[str]:
+    """Returns the private keys and master sockets of the host and its jump hosts, as ssh names them."""
+    keys = [str(at_home(path)) for path in target.private_keys or DEFAULT_KEYS]
+    sockets = [hop.answer.one("controlpath") for hop in hops]
+    return frozenset((*keys, *sockets, *(path for hop in hops for path in _expanded(hop, "identityfile"))))
+
+
 def _expanded(hop: Hop, keyword: str) -> tuple[str, ...]:
     found = []
     for path in hop.answer.all(keyword):
