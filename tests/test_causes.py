@@ -163,11 +163,11 @@ def test_no_name_of_a_kind_holds_what_differs_from_host_to_host() -> None:
 @pytest.mark.commands
 def test_a_hint_that_repeats_the_command_is_the_whole_line(place: Place, silent_port: int) -> None:
     place.write("my inv.yml", f"all:\n  hosts:\n    web1: {{ansible_host: 127.0.0.1, ansible_port: {silent_port}}}\n")
-    options = ("-p", "quick.yml", "-f", "3", "-q", "--run-deadline", "1")
+    options = ("-p", "quick.yml", "-f", "3", "--retries", "0", "-q", "--run-deadline", "1")
     assert place.run("run", "my inv.yml", *options, FLEETAUDIT_TIMEOUT="50").returncode == 4
     host = json.loads((place.runs()[-1] / "run.json").read_text())["hosts"][0]
     assert shlex.split(host["hint"]) == [
-        "fleetaudit", "run", "my inv.yml", "--playbook", "quick.yml", "--forks", "3", "-l", "web1",
+        "fleetaudit", "run", "my inv.yml", "--playbook", "quick.yml", "--forks", "3", "--retries", "0", "-l", "web1",
     ]  # fmt: skip
 
 

@@ -66,7 +66,8 @@ def _repeated(context: click.Context, options: Mapping[str, object]) -> Iterator
             continue
         of_environment = context.get_parameter_source(name) is ParameterSource.ENVIRONMENT
         value = options[name]
-        if of_environment or value == parameter.get_default(context) or value in (None, (), False):
+        unset = value is None or value is False or value == ()  # and 0 is a number
+        if unset or of_environment or value == parameter.get_default(context):
             continue
         yield name, tuple(_words(max(parameter.opts, key=len), value))
 
