@@ -67,7 +67,7 @@ def test_a_host_key_that_is_unknown_is_refused_and_accepted_only_when_told(folde
     folder.write("empty", "")
     strict = folder.run("run", "-p", "met.yml", "--known-hosts", "empty", "-l", "web1", "--format", "json")
     assert strict.returncode == 4, strict.stdout + strict.stderr
-    assert "web1: host key: unknown host key" in strict.stdout
+    assert "host key: host key unknown: web1" in strict.stdout
     options = ("--known-hosts", "empty", "--host-key-policy", "accept-new", "-l", "web1", "--format", "json")
     accepted = folder.run("run", "-p", "met.yml", *options)
     assert accepted.returncode == 0, accepted.stdout + accepted.stderr
