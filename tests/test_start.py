@@ -16,7 +16,7 @@ import pytest
 
 from fleetaudit import wire
 from fleetaudit.errors import TransportError
-from fleetaudit.model import LocalTarget, SshClient
+from fleetaudit.model import Become, BecomeMethod, LocalTarget, Secret, SshClient
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.dispatch import Transports
 from fleetaudit.transport.start import AfterReady, not_started
@@ -137,6 +137,33 @@ def test_what_runs_instead_of_our_command_is_told_apart(
 def test_this_machine_runs_the_command_in_the_same_way() -> None:
     output = Transports().run(LocalTarget(), wire.COMMAND, PROGRAM, Deadline.after(100), Limits())
     assert output.stdout.endswith(b"\nthe program ran whole\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nologin", "the login shell of the account is nologin, which runs no command: “This account is currently not"),
+        ("maintenance", "our command was not started: the login shell, one of its start-up files (~/.bashrc) or a "
+         "forced command ended with status 3; it printed “maintenance, come back later”"),
+        ("asks for ever", "our command was not started in time: "),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["sudo", "su"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_where_not_even_sudo_ran_it_is_not_to_blame(
+    host: Accounts, client: SshClient, method: BecomeMethod, name: str, words: str
+) -> None:
+    begun = host.etc / f"home-{account(name)}" / "begun"
+    begun.unlink(missing_ok=True)
+    become = Become(method=method, password=Secret("never sent"))
+    target = host.server.target(user=account(name), client=client, become=become)
+    target = msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    deadline = Begun(time.monotonic() + 200, begun)
+    e = failure_of(lambda: Transports().run(target, wire.COMMAND, PROGRAM, deadline, Limits()))
+    assert e.stage == "execute"
+    assert e.reason.startswith(words)
+    assert e.hint.endswith(f" -t {account(name)}@127.0.0.1 true")
+    assert "[fleetaudit-" not in e.reason
 
 
 # ---- the interpreter

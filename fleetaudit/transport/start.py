@@ -1,8 +1,7 @@
 """Sends the program once the host's shell has said that it runs our command; else says why it did not. No I/O.
 
 Rules: between the login and our command stand the login shell, its start-up files and a forced command, and each of
-them may read standard input. So nothing is sent before `wire.READY` arrived: one round trip, during which the host
-looks for its Python.
+them may read standard input. So nothing is sent before `wire.READY` arrived, which costs one round trip.
 """
 
 from __future__ import annotations
