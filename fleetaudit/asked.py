@@ -31,7 +31,8 @@ class Asked(Frozen, frozen=True, kw_only=True):
     """A run as it began. `started` is RFC 3339; `folder` is where relative names start; `inventory` as it was typed.
     `job` is as in run.json, "" in a plan of an earlier version.
 
-    `words` are the options that make the run what it is, by name, as plain JSON values.
+    `words` are the options that make the run what it is, by name, as plain JSON values; `given` are the names of those
+    that somebody gave, on the command line or elsewhere, null in a plan of an earlier version.
     """
 
     format: Literal["fleetaudit-plan/1"] = PLAN_FORMAT
@@ -41,6 +42,7 @@ class Asked(Frozen, frozen=True, kw_only=True):
     inventory: tuple[str, ...]
     job: str = ""
     words: dict[str, Any]
+    given: tuple[str, ...] | None = None
     hosts: tuple[AskedHost, ...]
 
 

@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from .. import __version__
 from ..errors import InputError, NothingToDoError
 from . import screen
+from .connecting import was_said
 
 if TYPE_CHECKING:
     from ..archive import RunFolder
@@ -33,12 +34,14 @@ SESSION = frozenset(
         "report_url",
         "keep",
         "output_dir",
-        "forks",
-        "run_deadline",
         "check",
     )
 )
 """The options of `run` that are about this process, and not about what the run is."""
+
+RECORDED = ParameterSource.PROMPT
+"""The source of an option that a resumed run began with: given, and not typed now. click has no such source, and none
+of our options prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,29 @@ def left_by(named: str, output: Path) -> Left:
 
 
 def words_of(left: Left, context: click.Context, options: Mapping[str, object]) -> dict[str, object]:
-    """Returns the options of a resumed run: those typed now, else those it began with."""
-    recorded = {name: tuple(v) if isinstance(v, list) else v for name, v in left.asked.words.items() if name in options}
+    """Returns the options of a resumed run: those typed now, else those it began with.
+
+    The sources of the options in `context` become those of the first run, too: what was given then counts as given,
+    and what was not given then does not, whatever the environment and the configuration say now.
+    """
     typed = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    return {**options, **{name: v for name, v in recorded.items() if name not in typed and name not in SESSION}}
+    kept = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in left.asked.words.items()
+        if name in options and name not in typed and name not in SESSION
+    }
+    given = _given(left.asked, context)
+    for name in kept:
+        context.set_parameter_source(name, RECORDED if name in given else ParameterSource.DEFAULT)
+    return {**options, **kept}
+
+
+def _given(asked: Asked, context: click.Context) -> frozenset[str]:
+    """Returns the options that were given when a run began: of an earlier version's, those that are not the default."""
+    if asked.given is not None:
+        return frozenset(asked.given)
+    defaults = {parameter.name: parameter.get_default(context) for parameter in context.command.params}
+    return frozenset(name for name, value in asked.words.items() if value and value != defaults.get(name))
 
 
 def sources_of(left: Left, typed: tuple[str, ...]) -> tuple[str, ...]:
@@ -96,12 +118,14 @@ def record_of(plan: Plan, started: str, sources: tuple[str, ...], job: str, opti
     """Returns what plan.json of a new run holds."""
     from ..asked import Asked, hosts_of
 
+    words = {name: value for name, value in options.items() if name not in SESSION}
     return Asked(
         started=started,
         fleetaudit=__version__,
         folder=str(Path.cwd()),
         inventory=sources,
         job=job,
-        words={name: value for name, value in options.items() if name not in SESSION},
+        words=words,
+        given=tuple(name for name in words if was_said(name)),
         hosts=hosts_of(plan),
     )
