@@ -166,6 +166,8 @@ def test_a_second_reply_and_a_reply_of_nobody_are_errors_that_name_the_files(pla
     assert "web6.reply: no selected host that a play matches is named web6" in stranger
     (place.path / "none").mkdir()
     assert "neither a run nor a reply" in refused(place, "none", status=66)
+    (place.path / "reports/2026-11-22T020000Z").mkdir(parents=True)
+    assert "it has the folder 2026-11-22T020000Z in it" in refused(place, "reports", status=65)
     place.write("two words.reply", "x")
     assert "name the file after its host" in refused(place, "two words.reply", status=65)
     assert "name it with -i" in refused(place, "-l", "web", "web7.reply", status=64)

@@ -57,6 +57,12 @@ def _in_folder(folder: Path) -> list[Path]:
         raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
     if not found:
         raise NothingToDoError(f"{folder}: neither a run nor a reply in this folder")
+    if folders := [path.name for path in found if path.is_dir()]:
+        raise InputError(
+            f"neither a run nor a folder of replies: it has the folder {folders[0]} in it",
+            source=str(folder),
+            hint="name each run, and each folder of replies",
+        )
     return found
 
 
