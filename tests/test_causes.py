@@ -171,6 +171,17 @@ def test_a_hint_that_repeats_the_command_is_the_whole_line(place: Place, silent_
     ]  # fmt: skip
 
 
+def test_next_commands_that_differ_in_the_hosts_name_alone_are_kept_once_on_the_page() -> None:
+    line = (
+        "fleetaudit run /srv/fleet/inventory.yml --playbook /srv/fleet/quick.yml --output-dir /var/lib/fleetaudit -l "
+    )
+    hosts = [NotAudited(name=f"web{n:05}", stage="interrupted", kind="interrupted", reason="the run was interrupted",
+                        hint=f"{line}web{n:05}") for n in range(10_000)]  # fmt: skip
+    page = render(compare(run_of(hosts)), generated="")
+    assert len(page.encode()) < 1_500_000
+    assert page.count(line) < 50
+
+
 def test_a_repeated_option_takes_the_place_of_the_one_that_was_typed() -> None:
     from fleetaudit.cli.typed import Typed
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..compare import Comparison
+from ..compare.views import HostLine
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ def page_data(comparison: Comparison, visible: Callable[[str], str]) -> str:
         "about": [abouts.place(h.about) for h in hosts],
         "finding": [findings.place(h.findings) for h in hosts],
         "change": [changes.place(h.changes) for h in hosts],
-        "hint": [hints.place((h.hint, h.typed) if h.hint else ()) for h in hosts],
+        "hint": [hints.place(_hint(h)) for h in hosts],
         "rate": [None if h.per_thousand is None else round(h.per_thousand, 3) for h in hosts],
         "unread": [h.unread_sockets for h in hosts],
     }
@@ -54,6 +55,13 @@ def page_data(comparison: Comparison, visible: Callable[[str], str]) -> str:
 
 STATES = ("error", "warning", "info", "untold", "void", "not audited", "not selected", "met")
 """A host's state by its number, gravest first, as the page sorts by it."""
+
+
+def _hint(host: HostLine) -> tuple[tuple[str, ...], bool] | tuple[()]:
+    """Returns the next command in the pieces around the host's name, so that hosts share them; () without one."""
+    if not host.hint:
+        return ()
+    return tuple(host.hint.split(host.name) if host.name else [host.hint]), host.typed
 
 
 class _Once(dict[T, int]):

@@ -55,7 +55,8 @@ page.host = function (i) {
     fact(effect, make("span", "code", said(what)), ": ", said(before), " → ", said(after), since ? make("span", "quiet", " since " + since) : "");
   }
   const explain = "fleetaudit explain " + page.quoted(data.run) + " " + page.quoted(name);
-  const [next, typed] = at("hint", "hints").length ? at("hint", "hints") : [explain, true];
+  const [pieces, typed] = at("hint", "hints").length ? at("hint", "hints") : [[explain], true];
+  const next = pieces.join(name);
   if (state !== "not selected") fact(state === "not audited" ? "Next" : "To see it again", typed ? make("code", "command", said(next)) : said(next));
   box.append(make("p", "back", back), heading, facts);
   const profile = document.getElementById(anchor);
