@@ -181,13 +181,12 @@ class RunFolder:
             os.fsync(self._journal)
         return self.write(RUN, encode_run(run))
 
-    def point_latest(self) -> None:
-        """Makes `latest` point to this run; `jobs.takes_latest` tells whether it should."""
-        point_latest(self.output, self.id)
-
 
 def point_latest(output: Path, name: str) -> None:
-    """Makes `latest` point to a run, in one step: whoever looks sees the run before or this one."""
+    """Makes `latest` point to a run, in one step: whoever looks sees the run before or this one.
+
+    `jobs.takes_latest` tells whether a run should have it.
+    """
     link, new = output / LATEST, output / f".{LATEST}.{os.getpid()}"
     with _disk(link):
         new.unlink(missing_ok=True)
@@ -407,13 +406,15 @@ def runs_in(output: Path) -> Runs:
     finished, interrupted, unreadable = list[Finished](), list[Finished](), list[tuple[Path, FleetauditError]]()
     for name in run_names(output):
         path = output / name
-        if path.is_symlink() or not (path / RUN).is_file():
-            continue
         try:
+            if path.is_symlink() or not (path / RUN).is_file():
+                continue
             run = Finished(path, read_info(path))
             cut_short = not run.info.sequence and read_head(path).interrupted
         except FleetauditError as e:
             unreadable.append((path, e))
+            continue
+        except OSError:  # a folder that is not ours to look into
             continue
         if run.info.id == name:
             (interrupted if cut_short else finished).append(run)

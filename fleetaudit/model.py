@@ -387,8 +387,8 @@ class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="no
     stage: None = None
     kind: Literal[""] = ""
     at: Literal[""] = ""
-    reason: Literal["not selected by any play"] = "not selected by any play"
-    hint: Literal[""] = ""
+    reason: str = "not selected by any play"
+    hint: str = ""
     kernel: None = None
     os: None = None
     python: None = None
@@ -641,6 +641,10 @@ class ScenarioRow(Frozen, frozen=True, kw_only=True):
     because: str
 
 
+MAX_SEQUENCE = 2**53
+"""The greatest integer that every reader of JSON reads as it is."""
+
+
 class RunInfo(Frozen, frozen=True, kw_only=True):
     """About the run itself. Times are UTC, RFC 3339, whole seconds; `fleetaudit` and `controller` are versions.
 
@@ -665,7 +669,7 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     skip_tags: tuple[str, ...] = ()
     job: str = ""
-    sequence: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    sequence: Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)] = 0
     scheduled: bool = False
     status: Annotated[int, Meta(ge=0, le=255)] | None = None
     notes: tuple[str, ...] = ()

@@ -53,7 +53,7 @@ def test_a_run_goes_through_its_folder_unchanged(tmp_path: Path) -> None:
         folder.append(audited("a"))
         folder.append(NotAudited(name="b", stage="connect", reason="refused", hint="ssh b"))
         folder.finish(a_run("a", "b"))
-        folder.point_latest()
+        archive.point_latest(folder.output, folder.id)
     assert folder.path == tmp_path / "reports/2026-01-31T020000Z"
     assert archive.read_run(folder.path) == a_run("a", "b")
     assert archive.read_run(tmp_path / "reports/latest") == a_run("a", "b")
@@ -91,7 +91,7 @@ def test_latest_moves_on_to_the_run_that_was_finished_last(tmp_path: Path) -> No
     for _ in range(2):
         with archive.create(tmp_path, STARTED) as folder:
             folder.finish(a_run())
-            folder.point_latest()
+            archive.point_latest(folder.output, folder.id)
     with archive.create(tmp_path, STARTED):
         pass  # begun, never finished
     assert (tmp_path / "latest").readlink() == Path("2026-01-31T020000Z-2")
@@ -140,7 +140,7 @@ def test_a_folder_in_the_place_of_latest_is_told_and_left_alone(tmp_path: Path) 
     (tmp_path / "latest").mkdir()
     (tmp_path / "latest/mine").touch()
     with archive.create(tmp_path, STARTED) as folder, pytest.raises(OutputError, match="latest"):
-        folder.point_latest()
+        archive.point_latest(folder.output, folder.id)
     assert (tmp_path / "latest/mine").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

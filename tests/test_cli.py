@@ -424,7 +424,7 @@ def test_version_is_the_packages(folder: Folder) -> None:
 def fleet(folder: Folder) -> Folder:
     with archive.create(folder.path / "reports", datetime(2026, 1, 31, 2, tzinfo=UTC)) as run_folder:
         run_folder.finish(small_fleet())
-        run_folder.point_latest()
+        archive.point_latest(run_folder.output, run_folder.id)
     return folder
 
 

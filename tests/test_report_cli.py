@@ -41,7 +41,7 @@ def archived(folder: Folder, run: AuditRun, hour: int = 2) -> str:
     """Puts a run into reports/ and returns its folder, as a user would name it."""
     with archive.create(folder.path / "reports", datetime(2026, 1, 31, hour, tzinfo=UTC)) as made:
         made.finish(run)
-        made.point_latest()
+        archive.point_latest(made.output, made.id)
     return f"reports/{made.id}"
 
 

@@ -24,7 +24,7 @@ def add(output: Path, days: int, *, finished: bool = True) -> str:
         if finished:
             folder.finish(a_run("a"))
             folder.write("report.html", b"<html>")
-            folder.point_latest()
+            archive.point_latest(folder.output, folder.id)
     return folder.id
 
 

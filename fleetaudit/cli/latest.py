@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from .. import archive
 from ..jobs import describe, job_of, takes_latest
-from ..model import RunInfo
+from ..model import MAX_SEQUENCE, RunInfo
 
 Runs = Sequence[archive.Finished]
 Tell = Callable[[str], None]
@@ -30,7 +30,9 @@ def numbered(runs: Runs, info: RunInfo, *, scheduled: bool = False) -> RunInfo:
         return replace(info, sequence=own.sequence, scheduled=own.scheduled)
     before = _last_of(runs, info)
     last = max((run.info.sequence for run in runs), default=0)
-    return replace(info, sequence=last + 1, scheduled=scheduled or (before is not None and before.scheduled))
+    return replace(
+        info, sequence=min(last + 1, MAX_SEQUENCE), scheduled=scheduled or (before is not None and before.scheduled)
+    )
 
 
 def publish(output: Path, runs: Runs, info: RunInfo, *, tell: Tell, remind: Tell) -> None:

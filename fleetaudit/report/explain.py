@@ -89,7 +89,7 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
 
 def _head(host: HostResult, width: int) -> list[str]:
     if isinstance(host, NotSelected):
-        return [f"{safe(host.name)}: {host.reason}"]
+        return [f"{safe(host.name)}: {safe(host.reason)}"]
     if isinstance(host, NotAudited):
         lines = [f"{safe(host.name)}: not audited", *wrapped([f"{host.stage}: {safe(host.reason)}"], width, "  ")]
         return lines + ([f"  {safe(host.hint)}"] if host.hint else [])

@@ -43,7 +43,7 @@ def summary(comparison: Comparison, *, width: int = 80, problems_only: bool = Fa
 def progress(host: HostResult) -> str:
     """Returns the one line that tells of a host as it comes in."""
     if isinstance(host, NotSelected):
-        return f"{safe(host.name)}: {host.reason}"
+        return f"{safe(host.name)}: {safe(host.reason, 300)}"
     if isinstance(host, NotAudited):
         return f"{safe(host.name)}: not audited: {host.stage}: {safe(host.reason, 300)}"
     grave = sum(f.waived is None and f.severity != "info" for f in host.findings)
