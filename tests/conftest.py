@@ -6,6 +6,7 @@ the marker in its file, and fails without it. So `make fast` cannot come to need
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import PurePath
 from typing import Any
@@ -65,6 +66,9 @@ SLOWEST_FIRST = (
 others. A test with none of them is fast."""
 
 _running: pytest.Item | None = None
+
+# A shell starts what it puts in the background with ^C ignored, and every program that is tested would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

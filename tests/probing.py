@@ -112,9 +112,13 @@ def trial_of(reply: wire.Reply, name: str, family: Family = "ipv4") -> wire.RawT
 
 
 def marked(trial: wire.RawTrial) -> list[str]:
-    """Returns "sender flags" of the segments that are more than data and acknowledgments, but for the SYNs."""
+    """Returns "sender flags" of the segments that are more than data and acknowledgments, but for the SYNs.
+
+    A busy machine sends some of them again: each counts once.
+    """
     assert trial.wire is not None
-    return [f"{s.sender} {s.flags}" for s in trial.wire if set("FRU") & set(s.flags) or "FIN" in s.options]
+    of_interest = [s for s in trial.wire if set("FRU") & set(s.flags) or "FIN" in s.options]
+    return [f"{s.sender} {s.flags}" for s in {(s.sender, s.flags, s.seq, s.length): s for s in of_interest}.values()]
 
 
 def need_root() -> None:

@@ -326,7 +326,8 @@ def test_an_ssh_that_ends_by_itself_after_the_login_is_quoted(sshd: Server, tmp_
     """As ssh does for what no option of ours prevents: it logs one line and ends with 255."""
     fake = tmp_path / "ssh"
     fake.write_text(
-        '#!/bin/sh\nlog=$2\nprintf "Authenticated to 127.0.0.1 ([127.0.0.1]:22) using \\"publickey\\".\\n" > $log\n'
+        f'#!/bin/sh\n[ "$1" = -E ] || exec {program("ssh")} "$@"\nlog=$2\n'
+        'printf "Authenticated to 127.0.0.1 ([127.0.0.1]:22) using \\"publickey\\".\\n" > $log\n'
         'printf "debug1: something\\nmuxserver_listen: cannot do it\\n" >> $log\nexit 255\n'
     )
     fake.chmod(0o755)
