@@ -69,7 +69,7 @@ def _way(host: HostPlan) -> tuple[object, ...]:
     """Returns how a host is reached; not where its interpreter was written, which other lines of a file may move."""
     if not isinstance(host.target, SshTarget | LocalTarget) or host.target.interpreter is None:
         return (host.target,)
-    return msgspec.structs.replace(host.target, interpreter=None), host.target.interpreter.words
+    return msgspec.structs.replace(host.target, interpreter=None), host.target.interpreter.value
 
 
 def _digest(value: object) -> str:

@@ -106,13 +106,13 @@ class Become(Frozen, frozen=True, kw_only=True):
 
 
 class Interpreter(Frozen, frozen=True, kw_only=True):
-    """The Python that Ansible would use on a host: `words` are its path and arguments, tried before any other.
+    """The Python that Ansible would use on a host, tried before any other: `value` is its path, or words for a shell.
 
     `name` and `origin` say what set it, and where: file:line, "" where nobody did. `problem` is a sentence about a
-    value that cannot be used; then there are no words.
+    value that cannot be used; then `value` is "".
     """
 
-    words: tuple[str, ...] = ()
+    value: str = ""
     name: str = "ansible_python_interpreter"
     origin: str = ""
     problem: str = ""

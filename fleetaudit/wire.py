@@ -4,11 +4,10 @@ Rules: no I/O but reading the probe's own text out of the package. The command l
 forced command or one sudoers line. What comes back is hostile until `decode` returned: bounded in size and depth before
 it is parsed, typed by msgspec, and never trusted by exit status. A reply that was cut never called, so it has no line.
 
-What goes: `COMMAND` as the command; on stdin comments with the Python to try first (a word a line, none is usual),
-the program as a string, its execution, and as the last line the call:
+What goes: `COMMAND` as the command; on stdin a comment with the Python to try first (empty as a rule), the program as a
+string, its execution, and as the last line the call:
 
     # /opt/bin/python
-    #
     PROGRAM = r'''…the text of remote/probe.py…'''
     exec(compile(PROGRAM, "fleetaudit-probe", "exec"))
     main({'protocol': 1, …}, PROGRAM)
@@ -72,13 +71,14 @@ PYTHON = "fleetaudit-python/1 "
 NO_PYTHON = 86
 """The exit status of `COMMAND` where no interpreter works."""
 
-# The same line for every host: which Python to try first is read from stdin, whose lines are comments to Python. By
-# trying, not by `command -v`: shims exist that fail. `cd /`, -E and -s keep stray modules and PYTHON* variables out.
+# The same line for every host: which Python to try first is read from stdin, whose first line is a comment to Python.
+# Ansible 2.19 takes it as one path, older versions as words for a shell. By trying, not by `command -v`: shims exist
+# that fail. `cd /`, -E and -s keep stray modules and PYTHON* variables out.
 COMMAND = (
     f'/bin/sh -c \'cd /; echo "{READY}$(id -u) $(id -un)"; '
-    'while read -r m w && test -n "$w"; do case "$w" in "~/"*) w="$HOME/${w#??}";; esac; set -- "$@" "$w"; done; '
+    'read -r m w; case "$w" in "~/"*) w="$HOME/${w#??}";; esac; '
     'run() { "$@" -E -s -c "" </dev/null >/dev/null 2>&1 && exec "$@" -E -s -; }; '
-    f'test -z "$1" || run "$@" || echo "{PYTHON}$?"; '
+    f'test -z "$w" || run "$w" || {{ set -f; run $w; }} || echo "{PYTHON}$?"; set +f; '
     "for p in python3 /usr/bin/python3 /usr/bin/python3.[0-9]* /usr/local/bin/python3.[0-9]* "
     'python2.7 python2 python /usr/libexec/platform-python; do run "$p"; done; '
     f"exit {NO_PYTHON}'"
@@ -166,16 +166,12 @@ def request(plan: HostPlan, *, deadline_s: float) -> bytes:
     """Returns what goes to the interpreter's stdin for one host; `deadline_s` is when the probe's own alarm rings."""
     asked = _asked(plan)
     echoed = {"fleetaudit": __version__, "digest": _digest(asked)}
-    return script({**asked, **echoed, "deadline": round(deadline_s, 1)}, _words_of(plan))
+    interpreter = _interpreter(plan)
+    return script({**asked, **echoed, "deadline": round(deadline_s, 1)}, interpreter.value if interpreter else "")
 
 
 def _interpreter(plan: HostPlan) -> Interpreter | None:
     return plan.target.interpreter if isinstance(plan.target, SshTarget | LocalTarget) else None
-
-
-def _words_of(plan: HostPlan) -> tuple[str, ...]:
-    interpreter = _interpreter(plan)
-    return interpreter.words if interpreter else ()
 
 
 def digest_of(plan: HostPlan) -> str:
@@ -212,18 +208,16 @@ def _program_digest() -> str:
     return hashlib.sha256(program().encode("ascii")).hexdigest()
 
 
-def script(call: dict[str, Any], interpreter: Sequence[str] = ()) -> bytes:
-    """Returns the program with `call` as its last line, after the words of the `interpreter` to try first.
+def script(call: dict[str, Any], interpreter: str = "") -> bytes:
+    """Returns the program with `call` as its last line, after a line with the `interpreter` to try first.
 
-    The call's strings are ASCII, so its repr reads alike in Python 2.7 and 3. The words are for `COMMAND`'s shell, and
-    are no part of the program: Python 2.7 would not read a comment that is no ASCII.
+    The call's strings are ASCII, so its repr reads alike in Python 2.7 and 3. The first line is for `COMMAND`'s shell.
     """
     text = program()
     if "'''" in text or text.endswith("\\"):
         raise ValueError("remote/probe.py must contain no ''' and not end in a backslash: it is sent inside r'''…'''")
     body = f"PROGRAM = r'''{text}'''\nexec(compile(PROGRAM, 'fleetaudit-probe', 'exec'))\nmain({call!r}, PROGRAM)\n"
-    first = "".join(f"# {word}\n" for word in interpreter)
-    return f"{first}#\n{body}".encode("utf-8", "surrogateescape")
+    return f"# {interpreter}".rstrip().encode("utf-8", "surrogateescape") + b"\n" + body.encode("ascii")
 
 
 # ---- back: bytes to a typed reply ----------------------------------------------------------------------------------
@@ -264,7 +258,7 @@ def _not_used(plan: HostPlan, stdout: bytes) -> str:
     why = {b"126": "it may not be run", b"127": "there is no such program"}.get(
         failed[1], f"status {failed[1].decode()}"
     )
-    return f"{interpreter.name} {' '.join(interpreter.words)} ({interpreter.origin}) does not work: {why}"
+    return f"{interpreter.name} {interpreter.value} ({interpreter.origin}) does not work: {why}"
 
 
 def _refuse_another_call(plan: HostPlan, reply: Reply) -> None:

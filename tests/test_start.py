@@ -178,13 +178,13 @@ def own_python(host: Accounts, folder: str, body: str = 'exec /usr/bin/python3 "
     return path
 
 
-def named(host: Accounts, client: SshClient, *words: str) -> tuple[Output, list[str]]:
-    """Returns what came of these words as the interpreter, and what our own Python was called with."""
+def named(host: Accounts, client: SshClient, value: str = "") -> tuple[Output, list[str]]:
+    """Returns what came of this value as the interpreter, and what our own Python was called with."""
     used = host.etc / f"home-{account('interpreters')}" / "used"
     used.unlink(missing_ok=True)
     target = host.server.target(user=account("interpreters"), client=client)
     target = msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
-    stdin = "".join(f"# {word}\n" for word in words).encode() + PROGRAM
+    stdin = f"# {value}\n".encode() + PROGRAM.removeprefix(b"#\n")
     output = Transports().run(target, wire.COMMAND, stdin, Deadline.after(100), Limits())
     assert output.stdout.endswith(b"the program ran whole\n"), output
     return output, used.read_text().splitlines() if used.exists() else []
@@ -192,17 +192,16 @@ def named(host: Accounts, client: SshClient, *words: str) -> tuple[Output, list[
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize(
-    "words",
-    [("HOME/bin/python",), ("~/bin/python",), ("/usr/bin/env", "HOME/bin/python"), ("HOME/my python/bin/$(python)",)],
+    "value",
+    ["HOME/bin/python", "~/bin/python", "/usr/bin/env HOME/bin/python", "HOME/bin/python -B", "HOME/my python/$(id) *"],
 )
-def test_the_interpreter_of_the_inventory_is_tried_first(
-    host: Accounts, client: SshClient, words: tuple[str, ...]
-) -> None:
-    for folder in ("bin/python", "my python/bin/$(python)"):
+def test_the_interpreter_of_the_inventory_is_tried_first(host: Accounts, client: SshClient, value: str) -> None:
+    """One path, as Ansible 2.19 takes it, or words, as older versions do."""
+    for folder in ("bin/python", "my python/$(id) *"):
         own_python(host, folder)
-    home = f"/etc/home-{account('interpreters')}"
-    output, used = named(host, client, *(word.replace("HOME", home) for word in words))
-    assert used == ["-E -s -c ", "-E -s -"]
+    output, used = named(host, client, value.replace("HOME", f"/etc/home-{account('interpreters')}"))
+    more = "-B " if value.endswith("-B") else ""
+    assert used == [f"{more}-E -s -c ", f"{more}-E -s -"]
     assert wire.PYTHON.encode() not in output.stdout
 
 
