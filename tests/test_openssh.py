@@ -25,7 +25,7 @@ from fleetaudit.model import Become, Secret, SshTarget
 from fleetaudit.transport import Deadline, Limits, Output, become
 from fleetaudit.transport.dispatch import Transports
 
-from .sshd import Keys, Server, Start, failure_of, free_port, generate, require, running
+from .sshd import Keys, Server, Start, failure_of, free_port, generate, program, require, running
 from .timing import BUSY_S, patience
 
 pytestmark = [
