@@ -324,6 +324,16 @@ def test_arguments_that_only_tune_are_let_be_and_others_are_named(arguments: str
     assert first_that_matters(arguments) == matters
 
 
+def test_arguments_that_forbid_a_password_matter_where_there_is_one() -> None:
+    arguments = "-C -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no"
+    without = target(ansible_ssh_common_args=arguments)
+    assert isinstance(without, SshTarget)
+    assert without.late_arguments == ()
+    given = target(ansible_ssh_common_args=arguments, ansible_password=SECRET)
+    assert isinstance(given, SshTarget)
+    assert "PasswordAuthentication=no" in given.late_arguments
+
+
 @pytest.mark.parametrize("connection", ["winrm", "community.docker.docker", "network_cli", "psrp", "SSH"])
 def test_a_connection_that_is_none_of_ours_makes_the_host_not_audited(connection: str) -> None:
     found = target(ansible_connection=connection)

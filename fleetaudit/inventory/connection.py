@@ -176,12 +176,13 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
     elif any(beyond_paramiko(given.text) for given in arguments):
         client = "openssh"
     early, *late = (given.words() for given in arguments)
-    if client == "openssh" or any(first_that_matters(given.text) for given in arguments):
+    password = variables.password(PASSWORD, options.password) if client == "paramiko" else target.password
+    if client == "openssh" or any(first_that_matters(given.text, password=bool(password)) for given in arguments):
         target = msgspec.structs.replace(
             target, arguments=early, late_arguments=tuple(word for words in late for word in words)
         )
     if client == "paramiko":
-        return msgspec.structs.replace(target, password=variables.password(PASSWORD, options.password))
+        return msgspec.structs.replace(target, password=password)
     program = variables.text(("ansible_ssh_executable",)) if connection == "openssh" else None
     return msgspec.structs.replace(target, client="openssh", program=program or "ssh")
 

@@ -22,9 +22,6 @@ _OPTIONS = frozenset(
 # Options of which one value asks for what is done anyway.
 _AS_IT_IS = {
     ("gssapiauthentication", "no"),
-    ("kbdinteractiveauthentication", "no"),
-    ("passwordauthentication", "no"),
-    ("preferredauthentications", "publickey"),
     ("pubkeyauthentication", "yes"),
     ("proxycommand", "none"),
     ("proxyjump", "none"),
@@ -32,12 +29,20 @@ _AS_IT_IS = {
     *(("stricthostkeychecking", value) for value in ("no", "off", "false", "ask", "accept-new")),
 }
 
+# Without a password these do, too.
+_NO_PASSWORD = {
+    ("kbdinteractiveauthentication", "no"),
+    ("passwordauthentication", "no"),
+    ("preferredauthentications", "publickey"),
+}
+
 
 @functools.lru_cache(maxsize=1024)  # most hosts share theirs
-def first_that_matters(arguments: str) -> str | None:
+def first_that_matters(arguments: str, *, password: bool = False) -> str | None:
     """Returns the first of OpenSSH's `arguments` that must not be passed over, without its value; None: there is none.
 
-    An argument that is no option is told as such and not repeated, because it may be a secret.
+    `password` says whether there is one that could be sent. An argument that is no option is told as such and not
+    repeated, because it may be a secret.
     """
     try:
         words = shlex.split(arguments)
@@ -50,7 +55,9 @@ def first_that_matters(arguments: str) -> str | None:
         if not word.startswith("-o"):
             return word[:2] if word.startswith("-") else "a word that is no option"
         name, value = _named(word[2:] or next(rest, ""))
-        if name.lower() not in _OPTIONS and (name.lower(), value.lower()) not in _AS_IT_IS:
+        said = (name.lower(), value.lower())
+        as_it_is = said in _AS_IT_IS or (said in _NO_PASSWORD and not password)
+        if name.lower() not in _OPTIONS and not as_it_is:
             return f"-o {name}"[:40]
     return None
 
