@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from .errors import ConfigError, FleetauditError
+from .files import at_home
 from .model import BecomeMethod, HostKeyPolicy, SshClient
 from .yamlfile import decode, load
 
@@ -90,7 +91,7 @@ def load_config(environment: Mapping[str, str], here: Path) -> Configuration:
     """
     named = environment.get("FLEETAUDIT_CONFIG")
     if named:
-        path = Path(named).expanduser()
+        path = at_home(named)
         if not path.exists():
             raise ConfigError(f"FLEETAUDIT_CONFIG={named}: there is no such file")
         return Configuration(_read(path, here))
@@ -141,7 +142,7 @@ def _value(key: str, value: Any, folder: Path, here: Path) -> Any:
 
 def _file(name: str, folder: Path, here: Path) -> str:
     """Returns the name of a file as seen from `here`; a list of hosts is none."""
-    path = Path(name).expanduser()
+    path = at_home(name)
     if "," in name or path.is_absolute() or folder == here:
         return str(path) if name.startswith("~") else name
     return str(folder / path)

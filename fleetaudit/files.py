@@ -18,7 +18,7 @@ class OddFileError(OSError):
     """A pipe, a socket, a device, or a file of more bytes than are read."""
 
 
-def at_home(path: str) -> Path:
+def at_home(path: str | Path) -> Path:
     """Returns a path with its ~ or ~user expanded; where there is no such user it stays, and the file is missing."""
     try:
         return Path(path).expanduser()

@@ -393,6 +393,16 @@ def test_a_password_is_no_option() -> None:
     assert "hunter" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "option", ["--private-key", "--known-hosts", "--connection-password-file", "--become-password-file", "-p",
+               "--vault-password-file"],
+)  # fmt: skip
+def test_a_file_at_the_home_of_nobody_is_a_missing_file(place: Place, option: str) -> None:
+    done = place.run("run", "localhost,", option, "~nobody-of-that-name/file")
+    assert done.returncode == 66, done.stderr
+    assert "~nobody-of-that-name/file" in done.stderr
+
+
 def test_files_of_ansible_cfg_are_read_only_where_somebody_connects(place: Place) -> None:
     place.write("ansible.cfg", "[defaults]\nconnection_password_file = gone\n")
     for words in (("probe",), ("run", "localhost,", "--check")):

@@ -18,6 +18,7 @@ from .. import archive, drift
 from .. import waivers as accepting
 from ..compare import past_of
 from ..errors import FleetauditError
+from ..files import at_home
 from ..jobs import job_of
 from ..model import AuditRun, HostResult, Inventory, RunInfo
 
@@ -68,7 +69,7 @@ def choose(output: Path, word: str, asked: RunInfo) -> Baseline:
     if word == LAST:
         return Baseline(compared=last, last=last)
     inside = output / word
-    path = inside if len(Path(word).parts) == 1 and inside.exists() else Path(word).expanduser()
+    path = inside if len(Path(word).parts) == 1 and inside.exists() else at_home(word)
     archive.read_head(path)
     return Baseline(compared=path, last=last)
 
@@ -93,7 +94,7 @@ def accepted_in(named: str | None, inventory: Inventory) -> Accepted:
     """
     from ..inventory.patterns import select
 
-    found = accepting.load(Path(named).expanduser()) if named else ()
+    found = accepting.load(at_home(named)) if named else ()
     accepted = Accepted(waivers=found, select=lambda pattern: select(inventory, pattern))
     accepted.apply((), date.min)  # so that a pattern that is none is told before the audit, not after it
     return accepted

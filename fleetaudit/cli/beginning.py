@@ -16,6 +16,7 @@ from click.core import ParameterSource
 
 from .. import __version__
 from ..errors import InputError, NothingToDoError
+from ..files import at_home
 from . import screen
 from .connecting import was_said
 
@@ -67,7 +68,7 @@ def left_by(named: str, output: Path) -> Left:
     """Returns the run that --resume names, by its path or by its name in the output folder."""
     from .. import archive, asked
 
-    path = Path(named).expanduser()
+    path = at_home(named)
     if not path.exists() and "/" not in named:
         path = output / named
     if not path.is_dir():

@@ -11,13 +11,13 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from ..errors import ConfigError, NothingToDoError, UsageError
+from ..files import at_home
 from . import words
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Connecting:
         return ConnectionOptions(
             user=self.user,
             private_key=self.private_key,
-            known_hosts=(str(Path(self.known_hosts).expanduser()),) if self.known_hosts else (),
+            known_hosts=(str(at_home(self.known_hosts)),) if self.known_hosts else (),
             host_key_policy=self.host_key_policy,
             client=self.transport,
             timeout_s=self.timeout if was_said("timeout") else None,

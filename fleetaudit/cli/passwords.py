@@ -9,9 +9,9 @@ import getpass
 import os
 import stat
 import termios
-from pathlib import Path
 
 from ..errors import ConfigError, NothingToDoError, UsageError
+from ..files import at_home
 from ..inventory.vault import arriving
 from ..model import Secret
 from . import screen
@@ -49,7 +49,7 @@ def asked(prompt: str, option: str, instead: str, *, empty: Secret | None = None
 
 def in_file(named: str, option: str) -> Secret:
     """Returns the first line of a file, of a pipe too (/dev/fd/3), "-" for standard input; raises `FleetauditError`."""
-    path = Path("/dev/stdin" if named == "-" else named).expanduser()
+    path = at_home("/dev/stdin" if named == "-" else named)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:

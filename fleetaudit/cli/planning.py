@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace as replace_fields
 
+from ..files import at_home
 from ..inventory import load_inventory
 from ..inventory.connection import ConnectionOptions, target_of
 from ..inventory.layered import above
@@ -31,7 +31,7 @@ def _nobody(_note: str) -> None:
 
 def playbooks_of(named: Sequence[str]) -> tuple[Playbook, ...]:
     """Returns the playbooks: those named, else the default one."""
-    return tuple(load_playbook(Path(name).expanduser()) for name in named) or (load_playbook(None),)
+    return tuple(load_playbook(at_home(name)) for name in named) or (load_playbook(None),)
 
 
 class Loaded(NamedTuple):

@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 
 from ..errors import NothingToDoError, UsageError
+from ..files import at_home
 from . import clock, news, screen, words
 
 _OF_THIS_PROCESS = re.compile(r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)|proc(?:/.*)?)", re.DOTALL)
@@ -119,7 +120,7 @@ def _read(sources: tuple[str, ...], options: dict[str, str | bool | tuple[str, .
     playbooks = options["playbooks"]
     playbooks_of(playbooks if isinstance(playbooks, tuple) else ())
     vault, limit, waivers = (options[name] for name in ("vault_password_file", "limit", "waivers"))
-    if vault and not Path(str(vault)).expanduser().exists():  # that was told already
+    if vault and not at_home(str(vault)).exists():  # that was told already
         return
     inventory = inventory_of(sources, str(vault) if vault else None, tell=screen.tell).inventory
     accepted_in(str(waivers) if waivers else None, inventory)
@@ -172,7 +173,7 @@ def _time(text: str) -> tuple[int, int]:
 
 def _refuse_gone_by_then(named: str, option: str) -> None:
     """Raises `UsageError` for what is there for this process alone; a file may still come to be, so it is only told."""
-    path = Path(named).expanduser()
+    path = at_home(named)
     if named == "-" or named.startswith("<(") or _OF_THIS_PROCESS.fullmatch(os.path.abspath(path)):  # noqa: PTH100
         raise UsageError(f"{option} {named}: not there any more when the job runs; name a file")
     if not path.exists():

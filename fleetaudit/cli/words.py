@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import NothingToDoError, UsageError
+from ..files import at_home
 
 if TYPE_CHECKING:
     from ..retention import Keep
@@ -73,7 +74,7 @@ def sources(named: Sequence[str]) -> tuple[str, ...]:
 
 def output_folder(named: str | None) -> Path:
     """Returns where runs are kept: what the command line, the environment or the configuration names, else reports."""
-    return Path(named or "reports").expanduser()
+    return at_home(named or "reports")
 
 
 def comma_list(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...]:
@@ -114,7 +115,7 @@ def nobody_answers() -> None:
 
 def existing_file(named: str, option: str) -> Path:
     """Returns the file that an option names; raises `NothingToDoError` where it is missing."""
-    path = Path(named).expanduser()
+    path = at_home(named)
     if not path.exists():
         raise NothingToDoError(f"{option} {named}: no such file")
     return path

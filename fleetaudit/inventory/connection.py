@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
+from ..files import at_home
 from ..model import (
     BecomeMethod,
     Host,
@@ -232,7 +232,4 @@ def _kernel(variables: Variables) -> KernelTarget:
 
 def home(path: str) -> str:
     """Returns a path with the home folder in the place of `~`."""
-    try:
-        return str(Path(path).expanduser())
-    except RuntimeError:  # no such user: the file will be missing under the name that was written
-        return path
+    return str(at_home(path))

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..errors import ConfigError, InputError
+from ..files import at_home
 from ..model import Frozen
 from ..yamlfile import contents, decode_utf8
 from .unfollowed import (
@@ -189,7 +190,7 @@ def load_settings(
 
 def _found(environment: Mapping[str, str], system: Path) -> tuple[Path | None, list[str]]:
     if named := environment.get("ANSIBLE_CONFIG"):
-        path = Path(os.path.expandvars(named)).expanduser()
+        path = at_home(os.path.expandvars(named))
         path = path / NAME if path.is_dir() else path
         if not path.exists():
             raise ConfigError(f"ANSIBLE_CONFIG names {path}, and there is no such file")
@@ -262,7 +263,7 @@ def _typed(kind: str, said: tuple[str, str], name: str, config: _File | None) ->
             raise _error(f"{name} is neither yes nor no", origin, "write true or false")
         return value.lower() in TRUE
     if kind == "path":
-        path = Path(os.path.expandvars(value.strip("\"'"))).expanduser()
+        path = at_home(os.path.expandvars(value.strip("\"'")))
         return str(config.path.absolute().parent / path if config and ":" in origin else path)
     return value.strip("\"'") if kind == "text" and value[:1] in "\"'" and value[:1] == value[-1:] else value
 

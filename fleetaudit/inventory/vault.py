@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .. import core_files
 from ..errors import ConfigError, FleetauditError, InputError, NothingToDoError
+from ..files import at_home
 
 MARK = b"$ANSIBLE_VAULT;"
 """What every encrypted file or value begins with."""
@@ -90,7 +91,7 @@ def load_vault(password_file: str | Path | None) -> Vault:
     """
     if password_file is None:
         return Vault()
-    path = Path(password_file).expanduser()
+    path = at_home(password_file)
     try:
         password = _first_bytes(path).strip()
     except FileNotFoundError as e:
