@@ -65,7 +65,12 @@ FAULTS: dict[str, dict[str, Any]] = {
     "not-run": {
         "observations": [{**SEEN, "scenario": s} for s in ("zero-linger-close", "drained-close", "unread-close")]
     },
-    "words": {"notes": ["it said @secret@"], "kernel": {"release": "@secret@", "version": "", "machine": ""}},
+    "words": {
+        "notes": ["it said @secret@"],
+        "kernel": {"release": "@secret@", "version": "", "machine": ""},
+        "interpreter": "/@secret@",
+        "sysctls": {"@secret@": {"value": "@secret@"}},
+    },
 }
 
 

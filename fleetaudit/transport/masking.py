@@ -18,14 +18,14 @@ import msgspec
 
 from ..errors import TransportError
 from ..model import Audited, LocalTarget, NoTarget, Observation, SshTarget, Target
-from ..wire import MARK
+from ..wire import MARK, Reply
 from . import Output
 from .words import SAID_MAX, clean
 
 _HIDDEN = "…"
 _SHORT = 4  # a password of fewer characters is a word by chance
 _STRONG = 8  # characters of a password, not letters or digits alone, from which on it is in no value by chance
-_OF_THE_REPLY = ("kernel", "os", "python", "machine_id", "notes", "void", "sysctls", "exposure")
+_OF_THE_REPLY = {"void", *Reply.__struct_fields__} & {*Audited.__struct_fields__} - {"observations", "isolation"}
 _TELLING = 3  # characters of a password that is cut off which are worth hiding
 
 
