@@ -6,6 +6,7 @@ Rules: `RunList` is what `fleetaudit runs --format json` prints (format "fleetau
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections import Counter
 from collections.abc import Iterator
@@ -101,16 +102,28 @@ def list_runs(output: Path, here: Path) -> RunList:
     """Returns the runs of an output folder; `here` is where the commands that resume them will be typed."""
     latest = archive.read_latest(output)
     found = archive.runs_in(output)
-    without = [output / name for name in archive.run_names(output) if not (output / name / archive.RUN).exists()]
-    begun = [path for path in without if (path / archive.JOURNAL).is_file()]
-    left = sorted([*begun, *(run.path for run in found.interrupted)], key=lambda path: archive.order(path.name))
+    runs, unreadable = list[FinishedRun](), [UnreadableRun(id=path.name, reason=str(e)) for path, e in found.unreadable]
+    for run in found.finished:
+        try:
+            runs.append(_finished(run, latest.id if latest else ""))
+        except FleetauditError as e:
+            unreadable.append(UnreadableRun(id=run.info.id, reason=str(e)))
+    left = [*_begun(output), *(run.path for run in found.interrupted)]
     return RunList(
         output=str(output),
         latest=latest.id if latest else None,
-        runs=tuple(_finished(run, latest.id if latest else "") for run in found.finished),
-        unfinished=tuple(_unfinished(path, here) for path in left),
-        unreadable=tuple(UnreadableRun(id=path.name, reason=str(e)) for path, e in found.unreadable),
+        runs=tuple(runs),
+        unfinished=tuple(_unfinished(path, here) for path in sorted(left, key=lambda path: archive.order(path.name))),
+        unreadable=tuple(unreadable),
     )
+
+
+def _begun(output: Path) -> Iterator[Path]:
+    """Yields the runs without a run.json."""
+    for name in archive.run_names(output):
+        with contextlib.suppress(OSError):  # a folder that is not ours to look into
+            if not (output / name / archive.RUN).exists() and (output / name / archive.JOURNAL).is_file():
+                yield output / name
 
 
 def encode(runs: RunList) -> bytes:
@@ -167,13 +180,9 @@ def _unfinished(path: Path, here: Path) -> UnfinishedRun:
         done = archive.count_done(path / archive.JOURNAL)
     except FleetauditError as e:
         return UnfinishedRun(id=path.name, reason=str(e))
-    folder = Path(asked.folder)
-    if folder == here:
-        resume = shlex.join(("fleetaudit", "run", "--resume", str(path)))
-    else:  # the names of its files are relative to there
-        resume = f"{shlex.join(('cd', asked.folder))} && " + shlex.join(
-            ("fleetaudit", "run", "--resume", str(path.absolute()))
-        )
+    resume = f"fleetaudit run --resume {shlex.quote(str(path))}"
+    if Path(asked.folder) != here:  # the names of its files are relative to there
+        resume = f"cd {shlex.quote(asked.folder)} && fleetaudit run --resume {shlex.quote(str(path.absolute()))}"
     return UnfinishedRun(
         id=path.name, job=asked.job, started=asked.started, selected=len(asked.hosts), done=done, resume=resume
     )

@@ -45,18 +45,19 @@ def publish(output: Path, runs: Runs, info: RunInfo, *, tell: Tell, remind: Tell
     if takes_latest(info, held, before):
         archive.point_latest(output, info.id)
     elif held is not None and job_of(held) != job_of(info):
-        (tell if before is None or before.scheduled != info.scheduled else remind)(
-            f"fleetaudit: note: {output / archive.LATEST} still points to {held.id}, of the job {job_of(held)}:\n"
-            f"  {describe(held)}\n"
-            f"to make it point to this run, of the job {job_of(info)}, and follow that job:\n"
-            f"  {command(output, '--latest', info.id)}"
-        )
+        is_new = before is None or before.scheduled != info.scheduled
+        (tell if is_new else remind)(_stays(output.absolute() if info.scheduled else output, held, info))
 
 
-def command(output: Path, *words: str) -> str:
-    """Returns the line for a shell that runs `fleetaudit runs` on an output folder."""
+def _stays(output: Path, held: RunInfo, info: RunInfo) -> str:
+    """Returns the note that `latest` stays with the job of `held`; from cron it is read in any folder."""
     where = () if output == Path("reports") else ("-o", str(output))
-    return shlex.join(("fleetaudit", "runs", *where, *words))
+    return (
+        f"fleetaudit: note: {output / archive.LATEST} still points to {held.id}, of the job {job_of(held)}:\n"
+        f"  {describe(held)}\n"
+        f"to make it point to this run, of the job {job_of(info)}, and follow that job:\n"
+        f"  {shlex.join(('fleetaudit', 'runs', *where, '--latest', info.id))}"
+    )
 
 
 def _last_of(runs: Runs, info: RunInfo) -> RunInfo | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -17,9 +18,9 @@ from . import screen, words
 def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
     """Lists the runs, the last finished one first: job, hosts, exit status and findings; then how to finish the others.
 
-    A job is an inventory, playbooks, limit, shard and tags that runs repeat. `latest` (the run with a star) stays with
-    one job: runs of another one do not move it, unless that is scheduled (--cron) and this is not, or about the whole
-    inventory and this about a part. --latest gives it to the job of RUN.
+    A job is an inventory, playbooks, limit, shard and tags that runs repeat. `latest` (the run with a star) follows one
+    job; runs of other jobs do not move it. The first run of a job takes it from a job of less weight: --cron weighs
+    more than a run by hand, and the whole inventory more than a part. --latest gives it to the job of RUN.
     """
     from .. import archive
     from ..report.runs import runs_text
@@ -56,7 +57,7 @@ def _point_latest(output: Path, name: str) -> None:
             raise InputError(
                 "not finished, so that `latest` cannot point to it",
                 source=str(output / name),
-                hint=f"fleetaudit run --resume {output / name}",
+                hint=f"fleetaudit run --resume {shlex.quote(str(output / name))}",
             )
         archive.point_latest(output, name)
     screen.out(
