@@ -70,6 +70,9 @@ wheel: $(STAMP)  ## build dist/*.whl
 clean:  ## remove the environment and caches, never reports/
 	rm -rf $(VENV) $(LOWEST) $(NEWEST) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# The lowest Python, too: PyYAML 6.0.1 has no wheel for 3.13.
+$(LOWEST)/bin/python: PYTHON := $(shell python3.11 -c 'import sys; print(sys.executable)' 2>/dev/null || echo $(PYTHON))
+
 $(VENV)/bin/python $(LOWEST)/bin/python $(NEWEST)/bin/python $(UV_VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "fleetaudit needs Python 3.11 or later as $(PYTHON); on Debian 12: apt-get install -y python3 python3-venv" >&2; exit 69; }
