@@ -53,6 +53,14 @@ def test_a_run_that_is_nowhere_is_said_by_the_name_that_was_typed(saved: Path) -
     assert "latset" in done.stderr
 
 
+@pytest.mark.parametrize("words", ["run localhost, -vv", "run localhost, -q", "doctor localhost, -v"])
+def test_a_closed_stderr_costs_its_words_and_nothing_else(tmp_path: Path, words: str) -> None:
+    done = sh(f"{words} 2>&-", tmp_path)
+    assert done.returncode in (0, 2), done.stdout
+    assert "Traceback" not in done.stdout
+    assert "DEBUG" not in done.stdout
+
+
 @pytest.mark.parametrize("words", ["scenarios >&-", "--help >/dev/full", "scenarios >/dev/full"])
 def test_output_that_nobody_can_take_is_status_73_and_no_traceback(tmp_path: Path, words: str) -> None:
     done = sh(words, tmp_path)

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import sys
+from pathlib import Path
 
 from ..errors import ConfigError, OutputError
 
@@ -25,6 +26,8 @@ def hold_streams() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    if sys.stderr is None:  # Python found it closed; print() would take stdout instead
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 — as long as the process lives
 
 
 def out(text: str) -> None:
