@@ -309,6 +309,15 @@ def test_where_no_master_connection_can_be_made_the_command_runs_all_the_same(
     assert run(through_openssh(sshd, "-F", str(file))).stdout == b"in\n"
 
 
+@pytest.mark.parametrize("client", ["paramiko", "openssh"])
+@pytest.mark.parametrize("line", ["SessionType none", "StdinNull yes", "ForkAfterAuthentication yes"])
+def test_a_command_is_run_where_ssh_config_says_that_none_is(
+    sshd: Server, tmp_path: Path, line: str, client: str
+) -> None:
+    target = through_openssh(sshd, "-F", str(config(tmp_path / "config", f"{line}\n")))
+    assert run(msgspec.structs.replace(target, client=client), "cat", b"in\n").stdout == b"in\n"
+
+
 def test_a_jump_hosts_ssh_that_cannot_make_a_master_connection_is_told_as_that(sshd: Server, tmp_path: Path) -> None:
     file = config(
         tmp_path / "config",

@@ -361,10 +361,21 @@ def _known(where: str) -> str:
 
 def _options(target: SshTarget, found: list[Hop], accept_file: Path | None) -> list[str]:
     """Returns every option, most important first: ours, then as Ansible orders the user's."""
-    ours = [*quiet_options(), *_host_key_options(target, found, accept_file)]
+    ours = [*quiet_options(), *_to_run_a_command(found), *_host_key_options(target, found, accept_file)]
     # Of -S the last one counts, whatever ControlPath says.
     unshared = ("-S", "none") if target.become and target.become.password else ()
     return [*ours, *users_options(target), *unshared]
+
+
+# What ssh_config may say, and a run of one command needs. Older versions of ssh do not know the options.
+_RUNS_A_COMMAND = {"sessiontype": "default", "stdinnull": "no", "forkafterauthentication": "no"}
+
+
+def _to_run_a_command(found: list[Hop]) -> Iterator[str]:
+    """Yields what makes ssh run a command where ssh_config says otherwise."""
+    for keyword, needed in _RUNS_A_COMMAND.items():
+        if found and found[0].answer.all(keyword) not in ((), (needed,)):
+            yield from pairs(f"{keyword}={needed}")
 
 
 def _host_key_options(target: SshTarget, found: list[Hop], accept_file: Path | None) -> Iterator[str]:

@@ -40,14 +40,13 @@ HARMLESS = frozenset(
     """
     addkeystoagent batchmode channeltimeout clearallforwardings compression connectionattempts controlmaster controlpath
     controlpersist dynamicforward enableescapecommandline enablesshkeysign escapechar exitonforwardfailure
-    fingerprinthash forkafterauthentication forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports
+    fingerprinthash forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports
     gssapiauthentication gssapiclientidentity gssapidelegatecredentials gssapikeyexchange gssapikexalgorithms
     gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns hashknownhosts hostbasedacceptedalgorithms
     hostbasedauthentication ignoreunknown ipqos kbdinteractivedevices localcommand localforward loglevel logverbose
     nohostauthenticationforlocalhost obscurekeystroketiming permitlocalcommand permitremoteopen rekeylimit remotecommand
-    remoteforward requesttty sendenv serveralivecountmax sessiontype stdinnull streamlocalbindmask
-    streamlocalbindunlink syslogfacility tag tcpkeepalive tunnel tunneldevice updatehostkeys visualhostkey
-    xauthlocation
+    remoteforward requesttty sendenv serveralivecountmax streamlocalbindmask streamlocalbindunlink
+    syslogfacility tag tcpkeepalive tunnel tunneldevice updatehostkeys visualhostkey xauthlocation
     """.split()  # noqa: SIM905 — words are read more easily than a list
 )
 # Where CanonicalizeFallbackLocal is no, and no domain has the name.
@@ -105,7 +104,8 @@ class SshConfigs:
 
         Raises `TransportError` (stage "connect") where there is no ssh, where it finds a mistake, or takes too long.
         """
-        argv = [program, "-G", *pairs("BatchMode=yes"), *words, *where(name)]
+        # With a command, for without one ssh refuses a file that says ForkAfterAuthentication.
+        argv = [program, "-G", *pairs("BatchMode=yes", "RemoteCommand=none"), *words, *where(name), "true"]
         hint = shell(shown(word) for word in argv)
         try:
             ended = run_child(argv, Monologue(b""), deadline, _LIMITS, environment=environment(), memory=MEMORY_MAX)

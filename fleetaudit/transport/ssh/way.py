@@ -23,6 +23,7 @@ from ..ssh_options import named_files, shown, users_options
 from ..tokens import Unknown
 
 _OTHER_CLIENT = repeat("--transport", "openssh")
+# The last line is about how ssh runs a command: here it is run all the same.
 _HONOURED = frozenset(
     """
     addressfamily bindaddress canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots
@@ -31,6 +32,7 @@ _HONOURED = frozenset(
     numberofpasswordprompts passwordauthentication port preferredauthentications proxycommand proxyjump proxyusefdpass
     pubkeyauthentication revokedhostkeys serveralivecountmax serveraliveinterval stricthostkeychecking user
     userknownhostsfile
+    forkafterauthentication sessiontype stdinnull
     """.split()  # noqa: SIM905 — words are read more easily than a list
 )
 _NOT_TOLD = _HONOURED | HARMLESS
