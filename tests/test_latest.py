@@ -274,6 +274,15 @@ def test_the_list_on_a_terminal_marks_latest_and_tells_how_to_finish_what_was_le
 
 
 @pytest.mark.commands
+def test_a_name_in_a_run_json_moves_no_cursor(place: Place) -> None:
+    name = stored(place.path / "reports", NOW, inventory=("a\x1b[2Jb.yml",), sequence=1)
+    for words in (("runs",), ("runs", "--latest", name), ("run", "-p", "all.yml", *JSON)):
+        done = place.run(*words)
+        assert done.returncode == 0, done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.commands
 def test_what_latest_cannot_point_to_is_refused(place: Place) -> None:
     assert place.run("runs").returncode == 66
     place.run("run", "-p", "all.yml", *JSON)

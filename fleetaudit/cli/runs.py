@@ -47,6 +47,7 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
 def _point_latest(output: Path, name: str) -> None:
     from .. import archive
     from ..jobs import describe, job_of
+    from ..report.lines import safe
 
     name = Path(name).name  # a path is as good as a name
     with archive.locked(output):
@@ -60,6 +61,5 @@ def _point_latest(output: Path, name: str) -> None:
                 hint=f"fleetaudit run --resume {shlex.quote(str(output / name))}",
             )
         archive.point_latest(output, name)
-    screen.out(
-        f"{output / archive.LATEST} points to {name} and follows its job, {job_of(run.info)}:\n  {describe(run.info)}\n"
-    )
+    job = f"{job_of(run.info)}:\n  {safe(describe(run.info))}"
+    screen.out(f"{output / archive.LATEST} points to {name} and follows its job, {job}\n")
