@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 PLAYBOOK = """
 - name: A quick one
@@ -63,3 +66,20 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 240) -> Non
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
         time.sleep(0.02)
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """Returns a port that refuses connections: bound, so that nobody else listens on it, and not listening."""
+    with socket.socket() as s:
+        s.bind(("", 0))
+        yield s.getsockname()[1]
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Returns a port that accepts connections, by its backlog, and never sends a byte."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen(16)
+        yield s.getsockname()[1]

@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-pytest_plugins = ("tests.sshd", "tests.accounts", "tests.sudoers", "tests.inventory_score")
-"""sshd: sshd, dropbear, start_sshd, agent and keys, which are real SSH servers and agents on loopback.
+pytest_plugins = ("tests.commands", "tests.sshd", "tests.accounts", "tests.sudoers", "tests.inventory_score")
+"""commands: closed_port and silent_port.
+sshd: sshd, dropbear, start_sshd, agent and keys, which are real SSH servers and agents on loopback.
 accounts, sudoers: hosts of the tests' own with accounts, passwords, PAM and sudo, in mount namespaces.
 inventory_score: how many inventories are read as Ansible reads them, in one line at the end."""
 

@@ -137,6 +137,12 @@ def _has(path: Path, text: str) -> bool:
     return text in path.read_text("utf-8", "replace")
 
 
+def _accepts(path: Path) -> bool:
+    """Tells whether a socket has a listener: it has a path before that."""
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
+
+
 @contextlib.contextmanager
 def running(argv: list[str | Path], log: Path, ready: Callable[[], bool]) -> Iterator[int]:
     """Yields the pid of a program once it is ready, and ends its whole process group afterwards."""
@@ -242,7 +248,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     executable = program("ssh-agent")
     require("ssh-add")
     path = tmp_path / "agent"
-    with running([executable, "-D", "-a", path], tmp_path / "agent.log", path.exists):
+    with running([executable, "-D", "-a", path], tmp_path / "agent.log", lambda: _accepts(path)):
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
 
         def add(*files: Path, passphrase: str = "") -> None:

@@ -6,7 +6,6 @@ import ast
 import json
 import re
 import shlex
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -33,23 +32,6 @@ SOURCES = sorted(Path(fleetaudit.__file__).parent.rglob("*.py"))
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port that nobody listens on, and that nobody else is given."""
-    with socket.socket() as s:
-        s.bind(("", 0))
-        yield s.getsockname()[1]
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A port that accepts, by its backlog, and never says a word."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        s.listen(16)
-        yield s.getsockname()[1]
 
 
 def refusing(n: int, **more: str) -> NotAudited:

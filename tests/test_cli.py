@@ -6,11 +6,9 @@ import json
 import os
 import pty
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from fleetaudit import __version__, archive, wire
 from fleetaudit.errors import InputError
 from fleetaudit.model import NotAudited
 
+from .commands import Place, until
 from .runs import small_fleet
 from .timing import BUSY_S
 
@@ -40,61 +39,18 @@ MET = "{at_least: 1}"
 NOT_MET = "{at_most: 0, severity: warning}"
 
 
-class Folder:
-    """A folder of a user's, and the command run in it."""
+class Folder(Place):
+    """A folder of a user's with two playbooks, whose expectation this machine meets and does not meet."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self.write("met.yml", PLAYBOOK.replace("{SENTENCE}", MET))
         self.write("not-met.yml", PLAYBOOK.replace("{SENTENCE}", NOT_MET))
-
-    def write(self, name: str, text: str) -> Path:
-        (self.path / name).write_text(text)
-        return self.path / name
-
-    def command(self, *arguments: str | Path, **environment: str) -> tuple[list[str], dict[str, str]]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("FLEETAUDIT_")}
-        clean = {"HOME": str(self.path), "COLUMNS": "100", "NO_COLOR": "1", "TERM": "xterm"}
-        return [sys.executable, "-m", "fleetaudit", *map(str, arguments)], kept | clean | environment
-
-    def start(self, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
-        command, env = self.command(*arguments, **environment)
-        return subprocess.Popen(
-            command, cwd=self.path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def run(self, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        command, env = self.command(*arguments, **environment)
-        return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
-
-
-@pytest.fixture
-def dead_port() -> Iterator[int]:
-    """A port that refuses: bound by us, so that nobody else listens on it, and not listening."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        yield s.getsockname()[1]
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A port that accepts, by its backlog, and never says a word."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        s.listen(16)
-        yield s.getsockname()[1]
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 240) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
 
 
 def inventory_of(**ports: int) -> str:
@@ -133,20 +89,22 @@ def test_a_finding_below_fail_on_does_not_change_the_status(folder: Folder) -> N
     assert "Findings: 1 warning" in done.stdout
 
 
-def test_status_4_when_a_host_is_not_audited_and_it_is_named_with_what_to_type(folder: Folder, dead_port: int) -> None:
-    folder.write("inventory.yml", inventory_of(here=0, dead=dead_port))
+def test_status_4_when_a_host_is_not_audited_and_it_is_named_with_what_to_type(
+    folder: Folder, closed_port: int
+) -> None:
+    folder.write("inventory.yml", inventory_of(here=0, dead=closed_port))
     done = folder.run("run", "-p", "met.yml", "--format", "text", "-q")
     assert done.returncode == 4, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "Not audited: 1 host"
     assert lines[1] == "  connect: connection refused: dead"
-    assert f"{dead_port}" in done.stdout
+    assert f"{closed_port}" in done.stdout
     run = archive.read_run(folder.path / "reports/latest")
     assert [host.name for host in run.hosts] == ["here", "dead"]
 
 
-def test_status_6_when_both(folder: Folder, dead_port: int) -> None:
-    folder.write("inventory.yml", inventory_of(here=0, dead=dead_port))
+def test_status_6_when_both(folder: Folder, closed_port: int) -> None:
+    folder.write("inventory.yml", inventory_of(here=0, dead=closed_port))
     done = folder.run("run", "-p", "not-met.yml", "--format", "json")
     assert done.returncode == 6, done.stdout + done.stderr
 
@@ -306,9 +264,9 @@ def journal_of(folder: Folder) -> list[Path]:
     return list((folder.path / "reports").glob("2*/hosts.jsonl"))
 
 
-def running(folder: Folder, dead_port: int, silent_port: int) -> subprocess.Popen[str]:
+def running(folder: Folder, closed_port: int, silent_port: int) -> subprocess.Popen[str]:
     """A run that has told of one host and waits for the other."""
-    folder.write("inventory.yml", inventory_of(dead=dead_port, silent=silent_port))
+    folder.write("inventory.yml", inventory_of(dead=closed_port, silent=silent_port))
     process = folder.start("run", "-p", "met.yml", "--format", "text", "-T", "600", "--host-deadline", "600")
     until(lambda: any(path.stat().st_size for path in journal_of(folder)), "the first host")
     return process
@@ -316,9 +274,9 @@ def running(folder: Folder, dead_port: int, silent_port: int) -> subprocess.Pope
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_signal_saves_and_reports_what_was_gathered(
-    folder: Folder, dead_port: int, silent_port: int, number: int, status: int
+    folder: Folder, closed_port: int, silent_port: int, number: int, status: int
 ) -> None:
-    process = running(folder, dead_port, silent_port)
+    process = running(folder, closed_port, silent_port)
     sent = time.monotonic()
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=300)
@@ -333,8 +291,8 @@ def test_the_first_signal_saves_and_reports_what_was_gathered(
     assert not (folder.path / "reports/latest").is_symlink()  # it stays with the last finished run
 
 
-def test_a_terminal_that_closed_does_not_hide_an_interrupt(folder: Folder, dead_port: int, silent_port: int) -> None:
-    folder.write("inventory.yml", inventory_of(dead=dead_port, silent=silent_port))
+def test_a_terminal_that_closed_does_not_hide_an_interrupt(folder: Folder, closed_port: int, silent_port: int) -> None:
+    folder.write("inventory.yml", inventory_of(dead=closed_port, silent=silent_port))
     command, environment = folder.command("run", "-p", "met.yml", "-T", "50", "--host-deadline", "50")
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command, cwd=folder.path, env=environment, stdout=theirs, stderr=subprocess.PIPE)
@@ -348,8 +306,8 @@ def test_a_terminal_that_closed_does_not_hide_an_interrupt(folder: Folder, dead_
     assert len(archive.read_run(run_folder).hosts) == 2
 
 
-def test_a_second_signal_ends_at_once(folder: Folder, dead_port: int, silent_port: int) -> None:
-    process = running(folder, dead_port, silent_port)
+def test_a_second_signal_ends_at_once(folder: Folder, closed_port: int, silent_port: int) -> None:
+    process = running(folder, closed_port, silent_port)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
     assert "once more" in process.stderr.readline()
@@ -361,9 +319,9 @@ def test_a_second_signal_ends_at_once(folder: Folder, dead_port: int, silent_por
 
 
 def test_what_kill_9_leaves_is_a_journal_that_can_be_read_and_a_free_lock(
-    folder: Folder, dead_port: int, silent_port: int
+    folder: Folder, closed_port: int, silent_port: int
 ) -> None:
-    process = running(folder, dead_port, silent_port)
+    process = running(folder, closed_port, silent_port)
     process.kill()
     process.communicate(timeout=300)
     (journal,) = journal_of(folder)

@@ -8,11 +8,9 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,15 +43,6 @@ def place(tmp_path: Path) -> Place:
     place.locals(1)
     place.write("sysctls.yml", SYSCTLS)
     return place
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A port that accepts, by its backlog, and never says a word."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        s.listen(16)
-        yield s.getsockname()[1]
 
 
 def needs(program: str, package: str) -> str:

@@ -12,7 +12,6 @@ import re
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,15 +26,6 @@ from fleetaudit.transport.dispatch import Transports
 
 from .commands import Place
 from .sshd import Keys, Server
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A port that accepts, by its backlog, and never says a word."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        s.listen(16)
-        yield s.getsockname()[1]
 
 
 def fleet(place: Place, server: Server, keys: Keys) -> tuple[str, ...]:
