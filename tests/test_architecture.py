@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from . import sources
+
 PACKAGE = Path(__file__).parent.parent / "fleetaudit"
 
 # From the top of the house to its foundation: a room imports only rooms further down.
@@ -87,7 +89,7 @@ def rooms() -> Iterator[tuple[str, Path]]:
 def imports(path: Path) -> Iterator[str]:
     """Yields absolute module names that a file imports, those of the package as "fleetaudit.ROOM"."""
     package = ["fleetaudit", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(sources.tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -130,7 +132,7 @@ def test_the_probe_stands_alone_with_the_standard_library() -> None:
 
 def test_every_file_says_its_job_first() -> None:
     for _, path in rooms():
-        doc = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+        doc = ast.get_docstring(sources.tree(path))
         assert doc, f"{path} has no docstring that says its job"
 
 
@@ -138,7 +140,7 @@ def test_only_the_command_line_prints() -> None:
     for room, path in rooms():
         calls = [
             node
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            for node in ast.walk(sources.tree(path))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
         ]
         assert room == "cli" or not calls, f"{path} prints"

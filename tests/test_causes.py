@@ -23,6 +23,7 @@ from fleetaudit.model import NotAudited
 from fleetaudit.report.html import render
 from fleetaudit.report.terminal import summary
 
+from . import sources
 from .commands import Place
 from .runs import run_of, small_fleet
 
@@ -207,7 +208,7 @@ def test_a_hint_that_is_a_command_is_nothing_else() -> None:
 
 def hints(path: Path) -> Iterator[str]:
     """Yields the next commands and sentences that a file gives to its errors."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(sources.tree(path)):
         if isinstance(node, ast.keyword) and node.arg in ("hint", "there", "here"):
             yield from (shown(part) for part in ast.walk(node.value) if isinstance(part, ast.JoinedStr | ast.Constant))
 
@@ -229,7 +230,7 @@ def test_no_command_on_the_page_or_in_the_documentation_has_an_ellipsis_in_it() 
 
 def texts(path: Path) -> Iterator[str]:
     """Yields what a file may print: its strings but the docstrings, f-strings with X where a value goes."""
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = sources.tree(path)
     silent = {
         id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }

@@ -149,6 +149,7 @@ def let_in(tmp_path_factory: pytest.TempPathFactory) -> AuditRun:
     return run_of(fleet(read, Plan(playbooks=(), hosts=tuple(plans))), replies.SCENARIOS)
 
 
+@pytest.mark.slow
 def test_nothing_that_was_let_in_fails_later(let_in: AuditRun, tmp_path: Path) -> None:
     archive.write_whole(tmp_path / "run.json", archive.encode_run(let_in))
     again = archive.read_run(tmp_path / "run.json")
@@ -165,6 +166,7 @@ def test_nothing_that_was_let_in_fails_later(let_in: AuditRun, tmp_path: Path) -
         assert outputs.render(let_in, format_, comparison=comparison)
 
 
+@pytest.mark.slow
 def test_every_host_that_was_let_in_can_be_explained_and_written_as_packets(let_in: AuditRun) -> None:
     for host in let_in.hosts:
         assert isinstance(host, Audited)
