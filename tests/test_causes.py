@@ -195,7 +195,8 @@ def test_no_command_in_a_message_has_an_ellipsis_in_it() -> None:
         r"\b(?:fleetaudit|ssh|sudo|ssh-[a-z]+|ansible-inventory|file|cat|ls)(?: |$)[^.;\n]*(?:…|\.\.\.)"
     )
     for path in SOURCES:
-        assert not [text for text in texts(path) if command.search(text)], path
+        cut = [text for text in texts(path) if "…" in text or "..." in text]
+        assert not [text for text in cut if command.search(text)], path
 
 
 def test_a_hint_that_is_a_command_is_nothing_else() -> None:

@@ -109,6 +109,7 @@ def test_every_number_that_a_host_can_send_has_both_its_bounds_in_its_type(type_
     assert list(unbounded(msgspec.inspect.type_info(type_), type_.__name__)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", REFUSED)
 def test_a_number_out_of_range_is_refused_with_its_path(text: str) -> None:
     for name, at in PLACES:
