@@ -6,6 +6,7 @@ the marker in its file, and fails without it. So `make fast` cannot come to need
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import PurePath
@@ -67,6 +68,12 @@ SLOWEST_FIRST = (
 others. A test with none of them is fast."""
 
 _running: pytest.Item | None = None
+
+# Programs that are tested run as on a user's machine: output is buffered, and what was compiled once is kept, which
+# also saves most of the time that collecting the tests takes.
+for _name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
+    os.environ.pop(_name, None)
+sys.dont_write_bytecode = False
 
 # A shell starts what it puts in the background with ^C ignored, and every program that is tested would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

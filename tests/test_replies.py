@@ -247,6 +247,7 @@ def over_ssh(server: Server, place: Place) -> tuple[str, ...]:
         f"ansible_port={server.port}",
         f"ansible_ssh_private_key_file={server.keys.user()}",
         f"ansible_ssh_common_args='-F none -o UserKnownHostsFile={server.known_hosts}'",
+        "ansible_ssh_args='-o ControlMaster=no'",  # its socket's path may be too long in a temporary folder
         f"ansible_remote_tmp={place.path}/remote",
     )
     return ("-u", getpass.getuser(), *(word for setting in settings for word in ("-e", setting)))

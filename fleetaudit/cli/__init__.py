@@ -118,6 +118,7 @@ def _failed(e: Exception) -> int:
             screen.tell(f"fleetaudit: {e}")
         return e.exit_status
     if isinstance(e, OSError) and e.filename is None and e.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO):
+        screen.discard_output()
         return OutputError.exit_status  # click's own help text, to a full disk or to nobody
     if not logging.getLogger("fleetaudit").handlers:
         screen.set_up_log(0)

@@ -63,9 +63,14 @@ def out_bytes(data: bytes) -> None:
         raise _unwritable(e) from e
 
 
+def discard_output() -> None:
+    """Drops what stdout still buffers: writing it would fail again when Python closes the stream."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _unwritable(e: OSError) -> OutputError:
-    # What is left in the buffer would fail again when Python closes the stream.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard_output()
     kind = ReaderGoneError if isinstance(e, BrokenPipeError) else OutputError
     return kind(f"standard output cannot be written: {e.strerror}")
 
