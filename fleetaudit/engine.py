@@ -263,7 +263,7 @@ class _Audit:
         try:
             thread.start()
         except RuntimeError as e:
-            return _not_audited(host, "execute", f"no thread for it: {e}", repeat("-f", "8"))
+            return _not_audited(host, "execute", f"cannot start a thread for it: {e}", repeat("-f", "8"))
         self.running[index] = time.monotonic() + self.settings.host_deadline_s + self.settings.grace_s
         return None
 

@@ -116,8 +116,8 @@ def _reread_fixed(release: str) -> str:
         words = f"A kernel with {REREAD_FIX}: upstream's {series[0]}.{series[1]} series has it from {fixed} on."
     elif series > mainline:
         words = (
-            f"Mainline has {REREAD_FIX} since {REREAD_FIXED[mainline]}, and so should this kernel: measure again, and "
-            "report it to whoever built this kernel if it resets again."
+            f"Mainline has {REREAD_FIX} since {REREAD_FIXED[mainline]}, so this kernel should have it: measure again; "
+            "if it still resets, report it to whoever built this kernel."
         )
     else:
         newer = min(known for known in REREAD_FIXED if known > series)
@@ -127,7 +127,8 @@ def _reread_fixed(release: str) -> str:
         )
     if _VENDORS.match(release):
         words += (
-            " This looks like a vendor's own series, and then its vendor decides: install the vendor's newest kernel."
+            " This looks like a vendor's own series, so the vendor decides about the fix: "
+            "install the vendor's newest kernel."
         )
     return words
 
@@ -145,7 +146,9 @@ def for_sysctl(key: str, rules: Sequence[SysctlRule], host: Audited) -> str:
     module = next((module for start, module in MODULES.items() if key.startswith(start)), "")
     if sysctl is None or sysctl.value is None:
         if module and sysctl is not None and sysctl.state == "absent" and not any(r.present is False for r in rules):
-            return f"It appears when the module {module} is loaded: name that in {MODULES_FILE} if this host needs it."
+            return (
+                f"It exists only while the module {module} is loaded: add that to {MODULES_FILE} if this host needs it."
+            )
         return ""  # what is absent or unreadable cannot be set
     value = one_space(sysctl.value)
     for rule in rules:

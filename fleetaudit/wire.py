@@ -255,7 +255,7 @@ def _not_used(plan: HostPlan, stdout: bytes) -> str:
     failed = re.search(rb"^" + re.escape(PYTHON.encode()) + rb"(\d{1,3})\r?$", stdout, re.MULTILINE)
     if not failed:
         return ""
-    why = {b"126": "it may not be run", b"127": "there is no such program"}.get(
+    why = {b"126": "it is not executable", b"127": "there is no such program"}.get(
         failed[1], f"status {failed[1].decode()}"
     )
     return f"{interpreter.name} {interpreter.value} ({interpreter.origin}) does not work: {why}"
@@ -266,13 +266,13 @@ def _refuse_another_call(plan: HostPlan, reply: Reply) -> None:
     if reply.digest == digest_of(plan):
         return
     if not reply.digest:
-        reason = "the reply does not say which call it answers"
+        reason = "the reply has no digest of the call that it answers"
     elif reply.fleetaudit != __version__:
         made_by = f"fleetaudit {reply.fleetaudit[:40]}" if reply.fleetaudit else "an unknown version of fleetaudit"
         reason = f"the reply answers a call of {made_by}, and this is fleetaudit {__version__}"
     else:
         reason = (
-            "the reply answers another call: other scenarios, sysctls or isolation, or another text of the program; "
+            "the reply answers another call (other scenarios, sysctls, isolation or program text): "
             "was it made with other playbooks?"
         )
     raise ReplyError(reason, kind="reply to another call")
@@ -284,7 +284,7 @@ def reply_of(stdout: bytes) -> Reply:
     if len(lines) != 1:
         if not lines:
             raise ReplyError("no result line", kind="no reply")
-        raise ReplyError(f"{len(lines)} result lines where there must be one")
+        raise ReplyError(f"{len(lines)} result lines, expected exactly one")
     line = lines[0][len(MARK) :]
     if len(line) > MAX_LINE:
         raise ReplyError(f"the result line has {len(line)} bytes, more than the {MAX_LINE} allowed")
@@ -435,8 +435,7 @@ def _check_steps(trial: RawTrial, scenario: Scenario, family: Family) -> None:
     """Raises `ReplyError` where a trial went through steps that the scenario does not have, or in another order."""
     if [index for _, index in trial.steps] != [*range(min(len(trial.steps), len(scenario.steps)))]:
         raise ReplyError(
-            f"the reply numbers the steps of {scenario.name} over {family} otherwise than from 0 to "
-            f"{len(scenario.steps) - 1}, as it was asked"
+            f"the reply does not number the steps of {scenario.name} over {family} from 0 to {len(scenario.steps) - 1}"
         )
 
 
@@ -634,7 +633,7 @@ def _not_told(name: str, control: Observation) -> str:
     """Returns why a control told nothing, "" where it did."""
     if control.ending not in ("inconclusive", "not run"):
         return ""
-    what = "could not be told" if control.trials else "was not run"
+    what = "was inconclusive" if control.trials else "was not run"
     return f"{name} {what}: {control.reason[:300]}"
 
 

@@ -332,7 +332,7 @@ class _Builder:
 
     def _new_anchor(self, name: str, where: _Where) -> None:
         if name in self._anchors or name in self._open_anchors:
-            raise self._fail(f"the anchor &{shown(name)} is here for the second time", where, "name it otherwise")
+            raise self._fail(f"the anchor &{shown(name)} is defined twice", where, "rename one of the two")
 
     def _end(self, event: Any) -> None:
         frame = self._frames.pop()

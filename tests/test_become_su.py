@@ -218,7 +218,7 @@ def test_a_su_that_wants_a_terminal_is_told(tmp_path: Path) -> None:
         script.write_text(f"#!/bin/sh\necho '{said}' >&2; exit 1\n")
         script.chmod(0o755)
         e = refused(LocalTarget(become=Become(method="su", user="daemon", program=str(script), password=Secret("x"))))
-        assert e.reason == f"su wants a terminal, and the probe has none: “{said}”"
+        assert e.reason == f"su needs a terminal, and the probe has none: “{said}”"
 
 
 @pytest.mark.parametrize(

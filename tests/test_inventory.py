@@ -56,7 +56,7 @@ def test_variables_that_go_to_the_group_and_a_forgotten_children_are_told_of(tmp
     assert [dict(host.variables) for host in inventory.hosts] == [{"ansible_host": "192.0.2.1", "x": 1}, {}]
     (note,) = inventory.notes
     assert f"; ansible_host ({tmp_path}/hosts.ini:4) and 1 more, written for the host, is set for the group" in note
-    assert note.endswith(f"if the group is meant in {tmp_path}/hosts.ini:4, it belongs below “children”")
+    assert note.endswith(f"to name the group in {tmp_path}/hosts.ini:4, write it below “children”")
 
 
 def test_a_great_many_names_of_both_give_a_few_notes(tmp_path: Path) -> None:

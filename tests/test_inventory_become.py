@@ -114,10 +114,10 @@ def test_a_method_that_is_none_of_ours_is_refused_where_it_was_written() -> None
         found = refused(ansible_become=True, ansible_become_method=method)
         assert (found.stage, found.reason) == (
             "become",
-            "ansible_become_method in inv/hosts.yml:11 is none of sudo, doas and su",
+            "ansible_become_method in inv/hosts.yml:11 is not supported; expected sudo, doas or su",
         )
     options = ConnectionOptions(settings=Settings(become=True, become_method="dzdo", origins={"become_method": "a:3"}))
-    assert refused(options).reason == "become_method in a:3 is none of sudo, doas and su"
+    assert refused(options).reason == "become_method in a:3 is not supported; expected sudo, doas or su"
 
 
 def test_su_takes_its_own_spellings_and_flags_of_the_environment_and_the_shell() -> None:
@@ -138,8 +138,9 @@ def test_su_takes_its_own_spellings_and_flags_of_the_environment_and_the_shell()
 
 @pytest.mark.parametrize(
     ("flags", "named"),
-    [("-P", "-P"), ("--pty", "--"), (f"-c {SECRET}", "-c"), ("- -G wheel", "-G"), (SECRET, "a word that is no flag"),
-     ("-s 'x", "a quotation that does not end"), ("- x", "a word that is no flag")],
+    [("-P", "-P"), ("--pty", "--"), (f"-c {SECRET}", "-c"), ("- -G wheel", "-G"),
+     (SECRET, "a word that is not an option"), ("-s 'x", "an unclosed quotation"),
+     ("- x", "a word that is not an option")],
 )  # fmt: skip
 def test_flags_of_su_that_change_what_it_runs_are_named_and_nothing_of_them_repeated(flags: str, named: str) -> None:
     found = refused(ansible_become=True, ansible_become_method="su", ansible_become_flags=flags)
@@ -161,7 +162,7 @@ def test_flags_that_ask_for_what_is_done_anyway_are_let_be(flags: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "named"),
     [("-i", "-i"), ("-H -E", "-E"), ("--preserve-env=X", "a word that is no short flag"), (f"-u {SECRET}", "-u"),
-     (SECRET, "a word that is no short flag"), ("-H 'x", "a quotation that does not end")],
+     (SECRET, "a word that is no short flag"), ("-H 'x", "an unclosed quotation")],
 )  # fmt: skip
 def test_flags_that_ask_for_something_else_are_named_and_nothing_of_them_repeated(flags: str, named: str) -> None:
     found = refused(ansible_become=True, ansible_become_flags=flags)

@@ -288,7 +288,7 @@ def test_the_systems_ssh_is_the_client_where_the_inventory_or_the_command_line_s
         ("-p", "-p without its value"),
         (f"-J jump {SECRET}", "a word that is no option"),
         ("-o StdinNull=yes", "-o StdinNull"),
-        ("-o 'x", "a quotation that does not end"),
+        ("-o 'x", "an unclosed quotation"),
     ],
 )
 def test_arguments_that_make_ssh_another_program_are_refused_by_name(arguments: str, named: str) -> None:
@@ -316,7 +316,7 @@ def test_arguments_that_make_ssh_another_program_are_refused_by_name(arguments: 
         ("-o PreferredAuthentications=password", "-o PreferredAuthentications"),
         ("-F none", "-F"),
         (SECRET, "a word that is no option"),
-        ("-o 'x", "a quotation that does not end"),
+        ("-o 'x", "an unclosed quotation"),
         ("-o", "-o "),
     ],
 )

@@ -285,7 +285,7 @@ def test_an_empty_answer_is_no_password(place: Place) -> None:
 
 def test_a_byte_that_is_no_text_is_an_answer_that_is_refused(place: Place) -> None:
     status, screen = on_a_terminal(place, "run", "web1,", "-K", answers=[b"hunter\xff\n"])
-    assert (status, b"-K: what was typed is no text" in screen) == (64, True), screen
+    assert (status, b"-K: what was typed is not valid text" in screen) == (64, True), screen
     assert b"hunter" not in screen
     assert b"Traceback" not in screen
 
@@ -354,7 +354,7 @@ def test_without_a_terminal_the_question_is_an_error_at_once(place: Place, optio
         command, cwd=place.path, env=environment, capture_output=True, text=True, timeout=300, start_new_session=True
     )
     assert done.returncode == 64
-    assert f"{option} asks on a terminal, and there is none" in done.stderr
+    assert f"{option} needs a terminal, and there is none" in done.stderr
     assert not place.runs()
 
 

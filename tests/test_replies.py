@@ -161,13 +161,13 @@ def test_the_commands_of_a_hint_make_the_reply_that_is_missing(place: Place) -> 
 def test_a_second_reply_and_a_reply_of_nobody_are_errors_that_name_the_files(place: Place) -> None:
     for name in ("web7.reply", "web7.txt", "web6.reply"):
         place.write(name, "x")
-    assert "web7.reply is a reply of web7, too" in refused(place, "web7.reply", "web7.txt", status=65)
+    assert "a second reply of web7; the first is web7.reply" in refused(place, "web7.reply", "web7.txt", status=65)
     stranger = refused(place, "-i", "inventory.yml", "web6.reply", status=65)
-    assert "web6.reply: no selected host that a play matches is named web6" in stranger
+    assert "web6.reply: web6 is not a selected host that a play matches" in stranger
     (place.path / "none").mkdir()
-    assert "neither a run nor a reply" in refused(place, "none", status=66)
+    assert "has neither a run nor a reply" in refused(place, "none", status=66)
     (place.path / "reports/2026-11-22T020000Z").mkdir(parents=True)
-    assert "it has the folder 2026-11-22T020000Z in it" in refused(place, "reports", status=65)
+    assert "it contains the folder 2026-11-22T020000Z" in refused(place, "reports", status=65)
     place.write("two words.reply", "x")
     assert "name the file after its host" in refused(place, "two words.reply", status=65)
     assert "name it with -i" in refused(place, "-l", "web", "web7.reply", status=64)
@@ -203,7 +203,7 @@ def test_a_host_that_no_play_matches_is_not_selected_and_its_reply_is_an_error(p
     assert isinstance(hosts["db1"], NotSelected)
     place.write("db1.reply", "x")
     done = place.run("merge", "-p", "web.yml", "-i", "inventory.yml", "web7.reply", "db1.reply")
-    assert (done.returncode, "is named db1" in done.stderr) == (65, True)
+    assert (done.returncode, "db1 is not a selected host that a play matches" in done.stderr) == (65, True)
 
 
 def test_one_program_asks_one_thing(place: Place) -> None:
@@ -212,7 +212,7 @@ def test_one_program_asks_one_thing(place: Place) -> None:
         file.write(SYSCTLS.format(hosts="db", key="net.ipv4.tcp_rfc1337"))
     done = place.run("probe", "-p", "both.yml", "inventory.yml")
     assert done.returncode == 64
-    assert "web7 and db1 are asked different things" in done.stderr
+    assert "web7 and db1 need different programs" in done.stderr
     assert place.run("probe", "-p", "both.yml", "inventory.yml", "-l", "web").returncode == 0
 
 

@@ -153,7 +153,7 @@ def test_a_time_that_a_day_lacks_is_said(place: Place) -> None:
     clock = {"SOURCE_DATE_EPOCH": "1800000000"}  # 2027-01-15
     done = place.run("schedule", "--at", "02:30", TZ="Europe/Berlin", **clock)
     assert done.returncode == 0
-    assert "warning: --at 02:30: 2027-03-28 does not have this time here" in done.stderr
+    assert "warning: --at 02:30: the clocks are put forward on 2027-03-28, which has no such time" in done.stderr
     assert done.stderr.endswith("every day has --at 03:30\n")
     assert place.run("schedule", "--at", "02:30", TZ="Asia/Tokyo", **clock).stderr == ""
     assert place.run("schedule", TZ="Europe/Berlin", **clock).stderr == ""

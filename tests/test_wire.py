@@ -283,7 +283,7 @@ def test_a_reply_answers_its_own_call_and_no_other() -> None:
         with pytest.raises(ReplyError, match="answers another call") as caught:
             wire.decode(other, line({**body, "fleetaudit": __version__}))
         assert caught.value.stage == "decode"
-    with pytest.raises(ReplyError, match="does not say which call"):
+    with pytest.raises(ReplyError, match="has no digest of the call"):
         wire.decode(asked, line({**body, "digest": ""}))
 
 
@@ -522,10 +522,10 @@ def test_a_control_that_ends_the_wrong_way_voids_what_names_it_over_its_family_a
 @pytest.mark.parametrize(
     ("control", "words"),
     [
-        ({"trials": [UNTOLD]}, "its control drained-close could not be told: no witness"),
+        ({"trials": [UNTOLD]}, "its control drained-close was inconclusive: no witness"),
         ({"trials": [], "not_run": "IPv4 is off"}, "its control drained-close was not run: IPv4 is off"),
         ({"trials": [], "not_run": "time ran out", "failed": True}, "its control drained-close was not run: time ran"),
-        ({"trials": [{**RESET, "count": 1}, {**FINISHED, "count": 2}]}, "could not be told: trials disagree"),
+        ({"trials": [{**RESET, "count": 1}, {**FINISHED, "count": 2}]}, "was inconclusive: trials disagree"),
     ],
 )
 def test_a_control_that_tells_nothing_voids_what_names_it_and_says_so_there(control: Any, words: str) -> None:

@@ -65,7 +65,7 @@ _OPTIONS = (
         default=10.0,
         show_default=True,
         envvar="FLEETAUDIT_TIMEOUT",
-        help="Seconds for a connection to come about.",
+        help="Seconds to wait for a connection.",
     ),
     click.option(
         "--host-deadline",
@@ -332,7 +332,7 @@ def extra_variables(said: tuple[str, ...]) -> dict[str, str]:
         try:
             split = shlex.split(text)
         except ValueError as e:
-            raise UsageError("-e: a quotation that does not end") from e
+            raise UsageError("-e: an unclosed quotation") from e
         for word in split:
             key, equals, value = word.partition("=")
             if not equals or not key.isidentifier():

@@ -27,12 +27,12 @@ _ACCEPTED = (
 )
 
 
-@click.command(short_help="Check the way to every host.")
+@click.command(short_help="Check that every host can be audited.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
 @connection_options
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Only the hosts that are not ready.")
-@click.option("-v", "--verbose", count=True, help="A line a host; twice: each stage of each attempt.")
+@click.option("-v", "--verbose", count=True, help="Print one line per host; -vv: log each stage of each attempt.")
 @click.pass_context
 def doctor(
     context: click.Context,
@@ -43,10 +43,10 @@ def doctor(
     verbose: int,
     **options: object,
 ) -> int:
-    """Goes through every stage of a run but the experiment, and says what to type where one fails.
+    """Checks every stage of a run except the experiment; where one fails, prints the next command to type.
 
-    One host is told as a story, several as a table. Nothing is written, here or there. Options mean what they mean to
-    `run`. Exit status: 0 every host is ready, 4 some host is not.
+    Shows one host in detail, several hosts as a table. Writes nothing, neither here nor on the hosts. The options are
+    those of `run`. Exit status: 0 every host is ready, 4 some host is not.
     """
     command = typed(context, words.sources(inventories), options)
     connecting = Connecting.taken_from(one_source_each(options))

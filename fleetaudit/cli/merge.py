@@ -26,10 +26,15 @@ BUG = 1
     "playbooks",
     metavar="PLAYBOOK",
     multiple=True,
-    help="The playbook that the replies answer. Default: unread-close.",
+    help="The playbook that was given to `fleetaudit probe`. Default: unread-close.",
 )
 @click.option(
-    "-i", "--inventory", "inventories", metavar="INVENTORY", multiple=True, help="Every host of it must have a reply."
+    "-i",
+    "--inventory",
+    "inventories",
+    metavar="INVENTORY",
+    multiple=True,
+    help="Inventory of the replies; a host without a reply is reported as not audited.",
 )
 @click.option("-l", "--limit", metavar="PATTERN", help="Only these hosts of -i.")
 @click.option("--vault-password-file", metavar="FILE", help="File with the ansible-vault password.")
@@ -57,7 +62,7 @@ def merge(
     fleetaudit merge web7.reply db1.reply
     fleetaudit merge -p PLAYBOOK -i INVENTORY replies/
 
-    It is an error if a host is in two of them. The exit status is that of one run of all these hosts.
+    A host may be in one of them only. The exit status is that of one run of all these hosts.
     """  # noqa: D301 - \b is for click: it keeps these lines apart
     from msgspec.structs import replace
 
@@ -110,7 +115,9 @@ def merge(
         latest.publish(output, earlier, done.run.run, tell=screen.tell, remind=screen.tell)
     screen.show(f"{summary(done.comparison, width=width)}\nReport: {done.reports[0]}\n")
     if bugs := bugs + done.bugs:
-        screen.tell(f"{bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")
+        screen.tell(
+            f"{bugs} of the hosts not audited failed because of a bug in fleetaudit; its traceback is in the log"
+        )
         return BUG
     return status_of(done.run, grave)
 
@@ -171,4 +178,4 @@ def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
     try:
         return plan_by_hand(replies.inventory_of_names(found), asked.playbooks, None), found
     except NothingToDoError as e:  # a play is for a group, and a file's name tells no group
-        raise NothingToDoError(f"{e}\n  name the inventory that has it:  -i INVENTORY") from e
+        raise NothingToDoError(f"{e}\n  name the inventory with that group:  -i INVENTORY") from e

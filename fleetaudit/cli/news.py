@@ -87,7 +87,7 @@ def report_address(report: Path, base: str | None) -> str:
 def url(text: str, option: str = "--report-url") -> str:
     """Returns the base of --report-url; raises `UsageError` for what is no URL that can be printed."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21-\x7e]+", text):
-        raise UsageError(f"{option} {text!r}: no URL; wanted: one such as https://ops.example.org/fleet")
+        raise UsageError(f"{option} {text!r}: not a URL; expected one such as https://ops.example.org/fleet")
     return text
 
 

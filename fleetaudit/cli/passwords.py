@@ -31,15 +31,15 @@ def asked(prompt: str, option: str, instead: str, *, empty: Secret | None = None
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError as e:
-        raise UsageError(f"{option} asks on a terminal, and there is none:  {instead} FILE") from e
+        raise UsageError(f"{option} needs a terminal, and there is none:  {instead} FILE") from e
     try:
         text = getpass.getpass(prompt)
     except EOFError:
         text = ""
     except UnicodeDecodeError:  # which has in it what was typed, so it is no cause that a log could show
-        raise UsageError(f"{option}: what was typed is no text in this terminal's encoding") from None
+        raise UsageError(f"{option}: what was typed is not valid text in this terminal's encoding") from None
     except (OSError, termios.error) as e:
-        raise UsageError(f"{option} asks on a terminal, and it was closed:  {instead} FILE") from e
+        raise UsageError(f"{option} needs a terminal, and the terminal was closed:  {instead} FILE") from e
     if text:
         return Secret(text)
     if empty is None:

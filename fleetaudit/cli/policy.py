@@ -10,7 +10,7 @@ from ..errors import UsageError
 from . import screen, words
 
 
-@click.group(short_help="Make expectations out of a run.")
+@click.group(short_help="Make a playbook of expectations from a run.")
 def policy() -> None:
     """Makes a playbook of expectations out of a run."""
 

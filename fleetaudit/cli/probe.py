@@ -61,7 +61,7 @@ def probe(
 def _refuse_two_outputs(*groups: tuple[str, ...]) -> None:
     """Raises `click.UsageError` where options of more than one group are typed: each group prints something else."""
     if sum(any(map(_typed, names)) for names in groups) > 1:
-        raise click.UsageError("--playbook, --command and --sudoers each print something else: use one of them")
+        raise click.UsageError("use only one of --playbook, --command and --sudoers: each prints something else")
 
 
 def _typed(name: str) -> bool:
@@ -96,7 +96,7 @@ def _program(
     for host in hosts[1:]:
         if wire.digest_of(host) != wire.digest_of(hosts[0]):
             raise UsageError(
-                f"{hosts[0].name} and {host.name} are asked different things, and one program asks one thing: "
+                f"{hosts[0].name} and {host.name} need different programs (other scenarios or sysctls): "
                 "select hosts with -l"
             )
     return wire.request(hosts[0], deadline_s=DEADLINE_S).decode("utf-8", "replace")

@@ -13,18 +13,17 @@ from . import clock, outputs, screen, words
     metavar="30d|N",
     default="30d",
     show_default=True,
-    help="What stays: the runs of so many days, or the newest N.",
+    help="Keep the runs of so many days, or the newest N.",
 )
 @click.option(
-    "--baseline", metavar="RUN", default="last", help="A run that stays, too; default: that of the configuration."
+    "--baseline", metavar="RUN", default="last", help="Keep this run, too. Default: the baseline of the configuration."
 )
 @click.option("-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports.")
 def prune(keep: str, baseline: str, output_dir: str | None) -> None:
-    """Removes old runs, names each of them, and says of the rest that were due why they stay.
+    """Removes old runs and prints each of them; prints also which old runs stay, and why.
 
-    What always stays: the run that `latest` points to, the last finished run of its job and of every job that was run
-    with --cron, and the runs that these were compared with; every folder that is no run of fleetaudit, or that holds a
-    file of somebody else's.
+    These always stay: the run that `latest` points to; the last finished run of its job and of every job that ran with
+    --cron; the runs that these were compared with; folders that are not runs of fleetaudit, or hold other files.
     """
     from pathlib import Path
 

@@ -56,10 +56,10 @@ def _in_folder(folder: Path) -> list[Path]:
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
     if not found:
-        raise NothingToDoError(f"{folder}: neither a run nor a reply in this folder")
+        raise NothingToDoError(f"{folder}: this folder has neither a run nor a reply")
     if folders := [path.name for path in found if path.is_dir()]:
         raise InputError(
-            f"neither a run nor a folder of replies: it has the folder {folders[0]} in it",
+            f"neither a run nor a folder of replies: it contains the folder {folders[0]}",
             source=str(folder),
             hint="name each run, and each folder of replies",
         )
@@ -76,7 +76,9 @@ def by_host(files: Iterable[Path], known: Iterable[str] | None) -> dict[str, Pat
     for path in files:
         name = _host_of(path, names)
         if name in found:
-            raise InputError(f"{found[name]} is a reply of {name}, too", source=str(path), hint="leave one of them out")
+            raise InputError(
+                f"a second reply of {name}; the first is {found[name]}", source=str(path), hint="leave one of them out"
+            )
         found[name] = path
     return found
 
@@ -89,7 +91,7 @@ def _host_of(path: Path, known: frozenset[str] | None) -> str:
             if candidate in known:
                 return candidate
         raise InputError(
-            f"no selected host that a play matches is named {bare}",
+            f"{bare} is not a selected host that a play matches",
             source=str(path),
             hint="name the file after its host as the inventory has it, or leave it out",
         )

@@ -1,4 +1,4 @@
-"""`fleetaudit report`: renders a run again, or several runs as one, from their folders or their run.json."""
+"""`fleetaudit report`: writes a run, or several runs as one, in another format."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ BUG = 1
 _MOST_BESIDE, _HEAD = 100, 64 * 1024
 
 
-@click.command(short_help="Render a run again, or several as one.")
+@click.command(short_help="Write a run, or several runs, in another format.")
 @click.argument("run_paths", metavar="RUN...", type=words.RunPath(), nargs=-1, required=True)
 @click.option("--format", "format_", type=click.Choice(words.FORMATS), default="text", show_default=True)
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Default, and “-”: stdout.")
 def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> int:
-    """Renders each RUN, a run's folder or its run.json, as one report; the same runs give the same bytes.
+    """Renders one report of every RUN (a run's folder or its run.json); the same runs give the same bytes.
 
-    A host in two runs is an error, unless both say the same of it. FILE is replaced in one step and keeps its
-    permissions; a new one is for its owner alone.
+    A host may be in two runs only if both have the same result for it. FILE is replaced in one step and keeps its
+    permissions; only its owner can read a new one.
     """
     import msgspec
 
@@ -51,7 +51,7 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
     else:
         screen.out_bytes(rendered)
     if bugs:
-        screen.tell(f"{bugs} of the hosts met a bug in fleetaudit and are left out; its traceback is in the log")
+        screen.tell(f"{bugs} of the hosts are left out because of a bug in fleetaudit; its traceback is in the log")
         return BUG
     return 0
 
@@ -69,8 +69,8 @@ def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:
             continue
         if same:
             screen.tell(
-                f"fleetaudit: warning: {other} has metrics of the same job, {job_name(run)}: node_exporter takes only "
-                "one of the two; where two inventories have one name, give `run` the whole path of each"
+                f"fleetaudit: warning: {other} has metrics of the same job, {job_name(run)}: node_exporter reads only "
+                "one of the two; if two inventories have the same name, give `run` the full path of each"
             )
 
 

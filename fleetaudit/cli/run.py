@@ -75,10 +75,10 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
 )
 @click.option("--notify", metavar="COMMAND", help="If something changed, run this with the summary on its input.")
 @click.option(
-    "--report-url", metavar="BASE", help="Where the output folder is read, for the links of --cron and --notify."
+    "--report-url", metavar="BASE", help="URL of the output folder, for the links that --cron and --notify print."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Only problems.")
-@click.option("-v", "--verbose", count=True, help="A line a host; twice: each stage of each attempt.")
+@click.option("-v", "--verbose", count=True, help="Print one line per host; -vv: log each stage of each attempt.")
 @click.pass_context
 def run(context: click.Context, /, inventories: tuple[str, ...], **options: object) -> int:
     """Audits every host and writes reports/TIME/report.html.
@@ -229,7 +229,9 @@ class _Run:
         if outcome.interrupted:
             screen.tell(f"to finish it:  fleetaudit run --resume {shlex.quote(str(folder.path))}")
         if bugs:
-            screen.tell(f"{bugs} of the hosts not audited met a bug in fleetaudit; its traceback is in the log")
+            screen.tell(
+                f"{bugs} of the hosts not audited failed because of a bug in fleetaudit; its traceback is in the log"
+            )
         return status
 
     def _note(self, note: str) -> None:

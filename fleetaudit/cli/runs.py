@@ -16,11 +16,11 @@ from . import screen, words
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports.")
 def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
-    """Lists the runs, the last finished one first: job, hosts, exit status and findings; then how to finish the others.
+    """Lists the runs, the last finished one first: job, hosts, exit status and findings; then the unfinished ones.
 
-    A job is an inventory, playbooks, limit, shard and tags that runs repeat. `latest` (the run with a star) follows one
-    job; runs of other jobs do not move it. The first run of a job takes it from a job of less weight: --cron weighs
-    more than a run by hand, and the whole inventory more than a part. --latest gives it to the job of RUN.
+    A job is one combination of inventory, playbooks, limit, shard and tags. `latest` (the run with a star) follows one
+    job; runs of other jobs do not move it. The first run of a job takes it over from a job of lower rank: a job with
+    --cron ranks above one run by hand, the whole inventory above a part of it. --latest gives it to the job of RUN.
     """
     from .. import archive
     from ..report.runs import runs_text
@@ -28,7 +28,7 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
 
     output = words.output_folder(output_dir)
     if not output.is_dir():
-        raise NothingToDoError(f"{output}: no such folder; `fleetaudit run` makes it, and -o names another one")
+        raise NothingToDoError(f"{output}: no such folder; `fleetaudit run` creates it, -o names another one")
     if new_latest is not None:
         _point_latest(output, new_latest)
         return
@@ -41,7 +41,7 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
         archive.refuse_locked(output)
     except LockedError as e:
         if found.unfinished:
-            screen.tell(f"fleetaudit: note: one of those that are not finished is under way: {e}")
+            screen.tell(f"fleetaudit: note: one of the unfinished runs is still running: {e}")
 
 
 def _point_latest(output: Path, name: str) -> None:
@@ -56,7 +56,7 @@ def _point_latest(output: Path, name: str) -> None:
         if run is None:
             archive.read_info(output / name)  # says what is wrong with it, where something is
             raise InputError(
-                "not finished, so that `latest` cannot point to it",
+                "not finished, so `latest` cannot point to it",
                 source=str(output / name),
                 hint=f"fleetaudit run --resume {shlex.quote(str(output / name))}",
             )

@@ -62,16 +62,18 @@ def schedule(
     units: Path | None,
     **options: str | bool | tuple[str, ...] | None,
 ) -> None:
-    """Prints what runs `fleetaudit run --cron` every night; it installs nothing.
+    """Prints a crontab line or systemd units that run `fleetaudit run --cron` every night; installs nothing.
 
-    INVENTORY, playbooks and waivers are read first, as the run will read them.
+    The inventory, playbooks and waivers are checked now, so that the first night does not fail because of them.
     """
     from .. import schedule as text
 
     if as_cron and as_systemd:
         raise UsageError("schedule: --cron or --systemd, not both")
     if units and not as_systemd:
-        raise UsageError("schedule: -o takes the files of --systemd; --output-dir says where the job writes")
+        raise UsageError(
+            "schedule: -o needs --systemd, whose files it takes; use --output-dir for the folder that the job writes to"
+        )
     hour, minute = _time(at)
     # What makes no sense is said now, and not in the first night.
     keep, fail_on, formats, notify = (str(options[name] or "") for name in ("keep", "fail_on", "formats", "notify"))
@@ -149,8 +151,8 @@ def _tell_of_a_missing_hour(hour: int, minute: int) -> None:
         return
     other = next(h for h in (*range(hour + 1, 24), *range(hour)) if _day_without(h, minute) is None)
     screen.tell(
-        f"fleetaudit: warning: --at {hour:02}:{minute:02}: {day} does not have this time here, since clocks are put "
-        f"forward, and may go without a run; every day has --at {other:02}:{minute:02}"
+        f"fleetaudit: warning: --at {hour:02}:{minute:02}: the clocks are put forward on {day}, which has no such "
+        f"time here and may have no run; every day has --at {other:02}:{minute:02}"
     )
 
 
@@ -167,7 +169,7 @@ def _day_without(hour: int, minute: int) -> date | None:
 def _time(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
     if not match:
-        raise UsageError(f"--at {text}: wanted is a time of day, such as 04:17")
+        raise UsageError(f"--at {text}: not a time of day; expected one such as 04:17")
     return int(match[1]), int(match[2])
 
 

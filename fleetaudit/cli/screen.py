@@ -118,7 +118,7 @@ def _log_file(path: str) -> logging.Handler:
         # A FIFO blocks: without O_NONBLOCK while nobody reads, with it as soon as its reader is slow.
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
-            raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: a FIFO, which can hold a run up; wanted: a file")
+            raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: a FIFO can block a run; name a regular file")
     except OSError as e:
         raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: {e.strerror}") from e
     return logging.StreamHandler(os.fdopen(fd, "a", encoding="utf-8"))

@@ -75,7 +75,9 @@ def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:
     name = "ansible_become_method"
     in_settings = f"become_method in {options.settings.origins.get('become_method', 'ansible.cfg')}"
     where = f"{name} in {variables.origin(name)}" if variables.is_set(name) else in_settings
-    raise CannotReach(f"{where} is none of sudo, doas and su", "set ansible_become_method: sudo", "become")
+    raise CannotReach(
+        f"{where} is not supported; expected sudo, doas or su", "set ansible_become_method: sudo", "become"
+    )
 
 
 def _refuse_others(variables: Variables, method: BecomeMethod) -> None:
@@ -100,11 +102,13 @@ def _flags_of_su(variables: Variables) -> tuple[str, ...]:
     try:
         words = shlex.split(variables.text((name,)) or "")
     except ValueError:
-        raise _not_honoured(variables, name, "a quotation that does not end", "su") from None
+        raise _not_honoured(variables, name, "an unclosed quotation", "su") from None
     after_shell = False
     for word in words:
         if not after_shell and word not in _SHELL_OF_SU and not _FLAGS_OF_SU.fullmatch(word):
-            raise _not_honoured(variables, name, word[:2] if word.startswith("-") else "a word that is no flag", "su")
+            raise _not_honoured(
+                variables, name, word[:2] if word.startswith("-") else "a word that is not an option", "su"
+            )
         after_shell = not after_shell and word in _SHELL_OF_SU
     return tuple(words)
 
@@ -121,7 +125,7 @@ def _first_flag(flags: str, method: str) -> str:
     try:
         words = shlex.split(flags)
     except ValueError:
-        return "a quotation that does not end"
+        return "an unclosed quotation"
     for word in words:
         if not word.startswith("-") or word.startswith("--") or not set(word[1:]) <= _ASKED_ANYWAY[method]:
             return word[:2] if word.startswith("-") and not word.startswith("--") else "a word that is no short flag"

@@ -235,7 +235,7 @@ class Draft:
             more = f" and {len(given) - 1} more" if len(given) > 1 else ""
             note += f"; {shown(variable)} ({written}){more}, written for the host, is set for the group"
         if name not in members:
-            note += f"; if the group is meant in {at}, it belongs below “children”"
+            note += f"; to name the group in {at}, write it below “children”"
         return note
 
     def _parents_first(self, shared: Iterable[str]) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def first_that_matters(arguments: str, *, password: bool = False) -> str | None:
     try:
         words = shlex.split(arguments)
     except ValueError:
-        return "a quotation that does not end"
+        return "an unclosed quotation"
     rest = iter(words)
     for word in rest:
         if word in _FLAGS:
@@ -93,7 +93,7 @@ def for_openssh(arguments: str) -> tuple[str, ...]:
     try:
         words = iter(shlex.split(arguments))
     except ValueError as e:
-        raise Unfit("a quotation that does not end") from e
+        raise Unfit("an unclosed quotation") from e
     return tuple(word for given in words for word in _taken(given, words))
 
 

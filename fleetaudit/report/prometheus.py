@@ -68,7 +68,7 @@ def _of_run(run: AuditRun) -> Iterator[_Metric]:
     )
     yield _Metric(
         name="run_info",
-        help="What the last run was asked, and the version of fleetaudit that made it.",
+        help="Inventory, playbooks and limit of the last run, and the version of fleetaudit that made it.",
         values=Counter({about: 1}),
     )
     if finished:

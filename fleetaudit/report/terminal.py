@@ -159,7 +159,7 @@ def _fix(group: FindingGroup, width: int) -> list[str]:
         else:
             lines += wrapped([f"fix{where}: {safe(remedy.text)}"], width, "      ")
     if len(group.remedies) > MOST_REMEDIES:
-        lines.append("      on other hosts it is another: see the report")
+        lines.append("      other hosts need other fixes: see the report")
     return lines
 
 

@@ -168,7 +168,9 @@ class Escalation:
             number, name = self._runs_as
             what = f"the command ran as {name or 'a user without a name'} (uid {number or 'unknown'})"
             other = f"{self._become.user} is another name of that user (become_user: {name or f'“#{number}”'})"
-            because = f"what answers is no {self._become.method}, a forced command goes another way, or {other}"
+            because = (
+                f"the program that ran is not {self._become.method}, a forced command runs something else, or {other}"
+            )
             there = self._to_try() if self._become.method == "su" else f"{self._tool()} -n id"
             raise self._error(Refusal(f"{what} where {self._become.user} was asked for: {because}", there))
         return output

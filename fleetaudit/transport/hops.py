@@ -42,7 +42,7 @@ def hops(configs: SshConfigs, program: str, words: Sequence[str], name: str, dea
         name, words = last_jump(jumps, files_option(hop.words))
         with blamed_on(name):
             if number == MOST_HOPS:
-                reason = f"the jump hosts lead in a circle, or are over {MOST_HOPS}"
+                reason = f"the jump hosts form a loop, or are more than {MOST_HOPS}"
                 raise TransportError("connect", reason, hint="", kind="ssh_config not usable")
             answer = configs.ask_once(program, words, name, deadline)
         hop = Hop(name, words, answer, Tokens.of(name, answer))

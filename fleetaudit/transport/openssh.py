@@ -213,7 +213,7 @@ def _judged(ended: Ended, target: SshTarget, own: frozenset[str], hint: str) -> 
         raise TransportError("authenticate", reason, hint=hint, kind="timed out")
     if not ended.in_time:
         last = quoted((log.strip() or clean(output.stderr)).rpartition("\n")[2], "; ssh said ")
-        raise TransportError("connect", f"no login came about in time{last}", hint=hint, kind="timed out")
+        raise TransportError("connect", f"the login did not finish in time{last}", hint=hint, kind="timed out")
     if output.exit_status != _FAILED or output.cut:
         return output
     if logged_in:
@@ -248,7 +248,9 @@ def _of_login(error: TransportError, ended: Ended) -> TransportError:
         # The ssh of a jump host or a ProxyCommand says on stderr how far it came, or nothing at all.
         said = quoted(ended.output.stderr[-2000:].strip().rpartition(b"\n")[2], ": ")
         stage: Stage = "authenticate" if _AFTER_GREETING.search(said) else "connect"
-        return TransportError(stage, f"the ssh on the way ended{said}", hint=error.hint, kind=error.kind)
+        return TransportError(
+            stage, f"the ssh of a jump host or ProxyCommand ended{said}", hint=error.hint, kind=error.kind
+        )
     if len(ended.log) >= LOG_MAX:  # a login may have begun in what was not kept
         return TransportError(error.stage, error.reason, hint=error.hint, kind=error.kind)
     return error

@@ -37,7 +37,7 @@ _WHEEL = "id; grep -n pam_ /etc/pam.d/su"
 # Linux-PAM. {line} is the line that matched; {whose} account counts: su asks for the password of the user it becomes.
 _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
     ("become not possible",
-     r"no new privileges", "sudo cannot become anybody: “no new privileges” is set (a container?)",
+     r"no new privileges", "sudo cannot change the user: “no new privileges” is set (a container?)",
      "grep NoNewPrivs /proc/self/status", ""),
     ("become not possible",
      r"must be owned by uid 0 and have the setuid bit set|must be setuid root|effective uid is not 0"
@@ -46,7 +46,7 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
      "ls -l /usr/bin/sudo /usr/bin/doas; findmnt -T /usr/bin", ""),
     ("become not possible",
      r"you must have a tty to run sudo",
-     "sudo wants a terminal, and the probe has none: sudoers needs “Defaults:USER !requiretty”",
+     "sudo needs a terminal, and the probe has none: sudoers needs “Defaults:USER !requiretty”",
      "su -c 'visudo -f /etc/sudoers.d/fleetaudit'", ""),
     ("become not possible",
      r"no valid sudoers sources found|unable to initialize policy plugin|should be mode 0|is world writable"
@@ -54,7 +54,7 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
      "sudoers cannot be used: {line}", "su -c 'visudo -c'", ""),
     ("become not possible",
      r"must be run from a terminal|standard in must be a tty",
-     "su wants a terminal, and the probe has none: {line}", "su --version", ""),
+     "su needs a terminal, and the probe has none: {line}", "su --version", ""),
     ("become not possible",
      r"unknown user|user '.*' not found|user .* does not exist|No passwd entry for user",
      "the host has no user {user}", "getent passwd {user}", ""),
@@ -170,7 +170,9 @@ def refusal(
         return Refusal(reason, "", _GIVE_ONE, "become password wanted")
     if re.search(_ASKED, text):
         if answered or become.password:
-            return Refusal(f"sudo took no password{beside}{quoted(text, ': ')}", try_it, kind="become password refused")
+            return Refusal(
+                f"sudo did not take the password{beside}{quoted(text, ': ')}", try_it, kind="become password refused"
+            )
         what = f"sudo wants a password, or does not let this user run the probe as {user}"
         return Refusal(f"{what}; no password was given{beside}", "", _GIVE_ONE, "become password wanted")
     if broken:

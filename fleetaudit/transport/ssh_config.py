@@ -126,7 +126,7 @@ class SshConfigs:
                 raise TransportError("resolve", reason, hint=hint, kind="name not found")
             raise TransportError(
                 "connect",
-                f"ssh makes no sense of ssh_config for this host{said}",
+                f"ssh cannot parse ssh_config for this host{said}",
                 hint=hint,
                 kind="ssh_config not usable",
             )

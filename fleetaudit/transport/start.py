@@ -28,7 +28,7 @@ _CAUSES: tuple[tuple[FailureKind, str, str], ...] = (
     ("no shell",
      r"/bin/sh: (?:not found|[Cc]ommand not found|[Nn]o such file|[Pp]ermission denied|restricted|cannot execute)"
      r"|[Uu]nknown command:? .?/bin/sh|(?:no such file or directory|permission denied): /bin/sh",
-     "the host has no /bin/sh that it lets us run ({status}): {line}"),
+     "/bin/sh is missing or may not be run on this host ({status}): {line}"),
     # sshd's own words; the line before them is PAM's.
     ("password expired", r"^WARNING: Your password has expired|^Password change required but no TTY available",
      "the password of the account has expired, and the host runs no command before it is changed: {line}"),

@@ -76,7 +76,7 @@ def load_image(path: str) -> Image:
             kind="kernel image not usable",
         ) from e
     except NoKernelError as e:
-        hint = e.hint or f"file {shlex.quote(path)}  # wanted: the bzImage of an x86-64 machine"
+        hint = e.hint or f"file {shlex.quote(path)}  # expected: the bzImage of an x86-64 machine"
         reason = f"the kernel image {path}: {e.found}"
         raise TransportError("resolve", reason, hint=hint, kind="kernel image not usable") from e
 

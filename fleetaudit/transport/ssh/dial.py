@@ -119,7 +119,7 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
     hint = shell(["getent", "ahosts", target.address])
     if not answer:
         raise TransportError(
-            "resolve", f"no answer about the name {target.address!r} in time", hint=hint, kind="timed out"
+            "resolve", f"the name {target.address!r} was not resolved in time", hint=hint, kind="timed out"
         )
     match answer[0]:
         case list() as found:
@@ -134,7 +134,7 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
             )
         case e:
             raise TransportError(
-                "resolve", f"{target.address!r} is no name of a host: {e}", hint=hint, kind="name not found"
+                "resolve", f"{target.address!r} is not a host name: {e}", hint=hint, kind="name not found"
             )
 
 

@@ -203,7 +203,7 @@ def _certificate(path: str, deadline: Deadline) -> bytes | Unusable:
     except OSError as e:
         return Unusable(f"the certificate {path} cannot be read: {_cause(e)}", shell(["ls", "-lL", path]))
     look = shell(["ssh-keygen", "-L", "-f", path])
-    return blob or Unusable(f"the certificate {path} cannot be read: there is none in it", look)
+    return blob or Unusable(f"the certificate {path} has no certificate in it", look)
 
 
 def _of_file(path: str, file: _KeyFile, held: Callable[[], dict[bytes, Identity]]) -> Iterator[Identity | Unusable]:

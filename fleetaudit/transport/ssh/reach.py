@@ -121,7 +121,7 @@ def _agree_on_keys(session: Session, target: SshTarget, user: str, keys: HostKey
             "late": "the host stalled in the key exchange",
             "dropped": f"the host hung up in the key exchange ({e.text})",
             "disconnected": f"the host ended the key exchange{quoted(e.text, ': ')}",
-            "proxy": f"the way broke off in the key exchange: {e.text}",
+            "proxy": f"the connection broke off in the key exchange: {e.text}",
         }.get(e.kind, f"no key exchange is possible: {e.text}")
         kind = _KINDS.get(e.kind, "no common algorithm")
         hint = ssh_line(target, user, "-v")
