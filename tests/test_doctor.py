@@ -142,6 +142,9 @@ def test_the_interpreter_that_answered_is_told_and_why_it_is_not_the_one_that_wa
         r"there is no such program; \1 was used instead",
         found["gone"],
     )
+    table = place.run("doctor", "two.yml").stdout
+    notes = " ".join(table.partition("\nNotes:\n")[2].split())
+    assert notes.startswith("gone: ansible_python_interpreter /opt/no/python (two.yml:5) does not work"), table
 
 
 STOPS = {

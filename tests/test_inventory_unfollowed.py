@@ -244,6 +244,10 @@ def test_a_setting_that_changes_nothing_is_a_note_at_most(case: str) -> None:
     notes = planned(source_of(files))
     assert all("ansible.cfg:" in note and "is not followed" in note for note in notes)
     assert bool(notes) == noted
+    lines = text.splitlines()
+    for note in notes:
+        key, line = re.fullmatch(r"(.+) in ansible\.cfg:(\d+) is not .*", note).groups()  # type: ignore[union-attr]
+        assert lines[int(line) - 1].startswith(f"{key.split()[-1]} ="), "the name that is in that line"
     assert "hunter2" not in "".join(notes)
 
 

@@ -273,9 +273,17 @@ def _unfollowed(environment: Mapping[str, str], config: _File | None) -> Iterato
     for name, (variable, places, usual) in _UNFOLLOWED.items():
         # Also an empty variable of the environment takes the place of what the file says.
         inside = () if variable in environment else places
-        for value, origin in _said((variable,), inside, environment, config):
+        set_here = [(name, said) for said in _said((variable,), (), environment, config)]
+        set_here += [(_key(name, place), said) for place in inside for said in _said((), (place,), environment, config)]
+        for key, (value, origin) in set_here:
             if ",".join(map(without_prefix, listed(value))).lower() not in usual:
-                yield Unfollowed(name=name, value=value.strip(), origin=origin, variable=variable, usual=usual[0])
+                yield Unfollowed(name, key, value.strip(), origin, variable, usual[0])
+
+
+def _key(name: str, place: tuple[str, str]) -> str:
+    """Returns a setting's name as ansible.cfg has it in this place; with the section where the key is shorter."""
+    section, key = place
+    return f"[{section}] {key}" if name == f"{section}_{key}" else name
 
 
 def _error(message: str, origin: str, hint: str = "") -> InputError:

@@ -29,12 +29,14 @@ IGNORED_ENDINGS = (".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", "
 
 
 class Unfollowed(NamedTuple):
-    """A setting that is set to something else than is done here. `origin` is file:line, or an environment variable.
+    """A setting that is set to something else than is done here. `origin` is file:line, or an environment variable;
+    `key` is the setting's name there, which can be shorter than `name`.
 
     With `variable` in the environment set to `usual` it is as if it were not set.
     """
 
     name: str
+    key: str
     value: str
     origin: str
     variable: str
@@ -47,7 +49,7 @@ class Unfollowed(NamedTuple):
 
     def error(self, what: str) -> InputError:
         """Returns an error to raise where the setting would change `what`."""
-        message = f"“{self.name}” would change {what}, and is not followed here"
+        message = f"“{self.key}” would change {what}, and is not followed here"
         source, _, line = self.origin.rpartition(":")
         if not line.isdecimal():
             return InputError(message, source=self.origin, hint=f"without it:  unset {self.variable}")
@@ -56,7 +58,7 @@ class Unfollowed(NamedTuple):
 
     def note(self) -> str:
         """Returns a note for where the setting changes nothing."""
-        return f"{self.name} in {self.origin} is not followed; it would change nothing here"
+        return f"{self.key} in {self.origin} is not followed; it would change nothing here"
 
 
 def listed(value: str) -> list[str]:

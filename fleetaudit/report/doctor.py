@@ -107,6 +107,7 @@ def table(examination: Examination, *, width: int, next_: str, problems_only: bo
     lines += [*_causes(causes_of(visits), width)]
     if not problems_only:
         lines += _limited(visits, width)
+        lines += _noted(visits, width)
         ready = sum(visit.ready for visit in visits)
         lines += [f"{counted(len(visits), 'host')}: {ready:,} ready, {len(visits) - ready:,} not ready."]
         if ready == len(visits):
@@ -215,4 +216,19 @@ def _limited(visits: Sequence[Visit], width: int) -> list[str]:
     lines = ["Ready, but a run would measure in the host's own namespace, with its firewall in the way:"]
     for reason, names in reasons.items():
         lines += wrapped([f"{hosts_in_words(fold(names))}: {safe(reason)}"], width, "  ")
+    return [*lines, ""]
+
+
+def _noted(visits: Sequence[Visit], width: int) -> list[str]:
+    """Returns what else is known of hosts that are ready, such as a named interpreter that does not work."""
+    hosts = dict[str, list[str]]()
+    for visit in visits:
+        # The first note of a host without a namespace says why, and is said already.
+        for note in visit.notes[1:] if visit.isolation == "host" else visit.notes:
+            hosts.setdefault(note, []).append(visit.name)
+    if not hosts:
+        return []
+    lines = ["Notes:"]
+    for note, names in hosts.items():
+        lines += wrapped([f"{hosts_in_words(fold(names))}: {safe(note)}"], width, "  ")
     return [*lines, ""]
