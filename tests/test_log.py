@@ -178,6 +178,17 @@ def test_with_v_the_bar_stays_and_names_whom_it_waits_for(tmp_path: Path, silent
     assert b"slow: not audited: interrupted" in got
 
 
+@pytest.mark.commands
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
+def test_a_log_on_a_full_disk_is_told_once_and_costs_no_host(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.locals(2)
+    done = place.run("run", "-p", "quick.yml", "--format", "text", FLEETAUDIT_LOG_PATH="/dev/full")
+    assert done.returncode == 0, done.stderr
+    told = "fleetaudit: warning: FLEETAUDIT_LOG_PATH=/dev/full: cannot be written: No space left on device\n"
+    assert done.stderr == told
+
+
 def test_without_a_terminal_there_is_a_line_a_host_with_v_and_no_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

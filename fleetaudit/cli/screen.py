@@ -11,6 +11,7 @@ import shutil
 import stat
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from ..errors import ConfigError, OutputError
 
@@ -121,7 +122,23 @@ def _log_file(path: str) -> logging.Handler:
             raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: a FIFO can block a run; name a regular file")
     except OSError as e:
         raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: {e.strerror}") from e
-    return logging.StreamHandler(os.fdopen(fd, "a", encoding="utf-8"))
+    return _File(path, os.fdopen(fd, "a", encoding="utf-8"))
+
+
+class _File(logging.StreamHandler[TextIO]):
+    """Writes to the log file; where that fails (a full disk), says so once: a run goes on without its log."""
+
+    def __init__(self, path: str, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._path, self._told = path, False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            tell(f"fleetaudit: warning: FLEETAUDIT_LOG_PATH={self._path}: cannot be written: {error.strerror}")
 
 
 class _Stderr(logging.Handler):
