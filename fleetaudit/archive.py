@@ -31,8 +31,8 @@ import msgspec
 from msgspec.structs import replace
 
 from .errors import FleetauditError, InputError, LockedError, NothingToDoError, OutputError
-from .model import Audited, AuditRun, HostResult, RunInfo, Severity
-from .published import schema_of
+from .model import DAMAGED, Audited, AuditRun, HostResult, RunInfo, Severity
+from .published import encoded, schema_of
 from .thrift import for_disk, owners_of, restored
 
 JOURNAL = "hosts.jsonl"
@@ -159,7 +159,7 @@ class RunFolder:
 
     def append(self, result: HostResult) -> None:
         """Adds one host to the journal, so that a process killed now loses only what comes after it."""
-        line = memoryview(msgspec.json.encode(for_disk(result)) + b"\n")
+        line = memoryview(encoded(for_disk(result)) + b"\n")
         with _disk(self.path / JOURNAL):
             try:
                 _write(self._journal, line)
@@ -290,7 +290,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> Path:
 
 def encode_run(run: AuditRun) -> bytes:
     """Returns the bytes of run.json, in which evidence that several hosts share is written once."""
-    return msgspec.json.encode(replace(run, hosts=tuple(map(for_disk, run.hosts)))) + b"\n"
+    return encoded(replace(run, hosts=tuple(map(for_disk, run.hosts)))) + b"\n"
 
 
 def run_schema() -> bytes:
@@ -333,7 +333,7 @@ def read_run(path: Path) -> AuditRun:
     text = _read(file)
     try:
         run = _run_decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError) as e:
+    except DAMAGED as e:
         raise InputError(f"not a run of fleetaudit: {e}", source=str(file), hint=f"wanted: the {RUN} of a run") from e
     seen = set[str]()
     for host in run.hosts:
@@ -351,7 +351,7 @@ def read_head(path: Path) -> RunHead:
     file = _run_file(path)
     try:
         return _head_decoder.decode(_read(file))
-    except (msgspec.DecodeError, RecursionError) as e:
+    except DAMAGED as e:
         raise InputError(f"not a run of fleetaudit: {e}", source=str(file), hint=f"wanted: the {RUN} of a run") from e
 
 
@@ -471,7 +471,7 @@ def read_journal(path: Path, note: Callable[[str], None] = lambda _: None) -> tu
     for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
             hosts.append(_host_decoder.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        except DAMAGED as e:
             note(f"{path}:{number}: not a host's result, so that host is asked again: {e}")
     told = {host.name for host in hosts if isinstance(host, Audited)}
     return restored(host for host in hosts if owners_of(host) <= told)
@@ -489,7 +489,7 @@ def count_done(journal: Path) -> int:
     decoder = msgspec.json.Decoder(_JournalLine)
     done = set[str]()
     for line in _read(journal).split(b"\n")[:-1]:
-        with contextlib.suppress(msgspec.DecodeError, RecursionError):  # a damaged line is audited again
+        with contextlib.suppress(*DAMAGED):  # a damaged line is audited again
             host = decoder.decode(line)
             if host.stage != "interrupted":
                 done.add(host.name)

@@ -14,7 +14,8 @@ import msgspec
 
 from .errors import InputError
 from .folding import fold
-from .model import Frozen, HostPlan, HostResult, LocalTarget, NotAudited, Plan, Secret, SshTarget
+from .model import DAMAGED, Frozen, HostPlan, HostResult, LocalTarget, NotAudited, Plan, Secret, SshTarget
+from .published import encoded
 
 PLAN_FORMAT: Literal["fleetaudit-plan/1"] = "fleetaudit-plan/1"
 
@@ -85,14 +86,14 @@ def _no_secret(value: object) -> object:
 
 def encode_asked(asked: Asked) -> bytes:
     """Returns the bytes of plan.json."""
-    return msgspec.json.encode(asked, enc_hook=str) + b"\n"
+    return encoded(asked, enc_hook=str) + b"\n"
 
 
 def decode_asked(text: bytes, *, source: str) -> Asked:
     """Returns the record in the bytes of a plan.json; raises `InputError`."""
     try:
         return _decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError) as e:
+    except DAMAGED as e:
         raise InputError(f"not the plan of a run: {e}", source=source, hint="run it again from its beginning") from e
 
 

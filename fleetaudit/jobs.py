@@ -14,6 +14,7 @@ import re
 import shlex
 
 from .model import RunInfo
+from .published import text_of
 
 LONGEST_NAME = 32
 DIGITS = 8
@@ -27,7 +28,7 @@ def job_of(info: RunInfo) -> str:
     question = {
         "inventory": [_normal(name) for name in info.inventory],
         "playbooks": [_normal(name) for name in info.playbooks],
-        "limit": info.limit,
+        "limit": info.limit and text_of(info.limit),
         "shard": info.shard,
         "tags": sorted(info.tags),
         "skip_tags": sorted(info.skip_tags),
@@ -71,6 +72,7 @@ def _weight(info: RunInfo) -> int:
 
 def _normal(name: str) -> str:
     """Returns the name of a file without what does not matter in it; a list of hosts has a comma and stays."""
+    name = text_of(name)  # as it is read back
     return name if "," in name else posixpath.normpath(name)
 
 

@@ -58,6 +58,10 @@ TcpState = Annotated[int, Meta(ge=0, le=13)]
 """tcpi_state (include/net/tcp_states.h)."""
 
 
+DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes raises that are not what their type says; msgspec's own error is not all of it."""
+
+
 class Frozen(msgspec.Struct, frozen=True):
     """The base of every noun: immutable, fields by name, unknown keys of a newer format ignored."""
 

@@ -1,11 +1,34 @@
-"""The JSON Schemas that are published in `fleetaudit/schema/`, made of the types that read the same files. Pure."""
+"""JSON that others read: how a value is written, and the schemas in `fleetaudit/schema/`, made of the types that read
+the same files. Pure."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
+
+def encoded(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
+    """Returns a value as JSON. What is no text becomes U+FFFD: the name of a file may be any bytes."""
+    try:
+        return msgspec.json.encode(value, enc_hook=enc_hook)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_texts(msgspec.to_builtins(value, enc_hook=enc_hook)))
+
+
+def text_of(name: object) -> str:
+    """Returns the name of a file as text; see `encoded`."""
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, str):
+        return text_of(value)
+    if isinstance(value, dict):
+        return {_texts(key): _texts(of_key) for key, of_key in value.items()}
+    return [_texts(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def schema_of(type_: Any, title: str) -> bytes:

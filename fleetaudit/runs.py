@@ -13,14 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from . import archive
 from .asked import decode_asked
 from .errors import FleetauditError
 from .jobs import describe, job_of
 from .model import Frozen
-from .published import schema_of
+from .published import encoded, schema_of, text_of
 
 
 class HostCounts(Frozen, frozen=True, kw_only=True):
@@ -128,7 +126,7 @@ def _begun(output: Path) -> Iterator[Path]:
 
 def encode(runs: RunList) -> bytes:
     """Returns the list as JSON, with a line's end."""
-    return msgspec.json.encode(runs) + b"\n"
+    return encoded(runs) + b"\n"
 
 
 def json_schema() -> bytes:
@@ -181,7 +179,7 @@ def _unfinished(path: Path, here: Path) -> UnfinishedRun:
     except FleetauditError as e:
         return UnfinishedRun(id=path.name, reason=str(e))
     resume = f"fleetaudit run --resume {shlex.quote(str(path))}"
-    if Path(asked.folder) != here:  # the names of its files are relative to there
+    if asked.folder != text_of(here):  # the names of its files are relative to there
         resume = f"cd {shlex.quote(asked.folder)} && fleetaudit run --resume {shlex.quote(str(path.absolute()))}"
     return UnfinishedRun(
         id=path.name, job=asked.job, started=asked.started, selected=len(asked.hosts), done=done, resume=resume

@@ -27,7 +27,7 @@ class Job:
 def crontab_line(job: Job) -> str:
     """Returns one line for `crontab -e`; the shell of cron is /bin/sh."""
     line = f"cd {shlex.quote(job.folder)} && {shlex.join(job.command)}"
-    _refuse_lines(line)
+    _refuse_odd(line)
     # crontab(5): an unescaped % is a newline, and what follows it is the command's input, inside of quotes as well.
     return f"{job.minute} {job.hour} * * * " + line.replace("%", "\\%") + "\n"
 
@@ -55,19 +55,21 @@ def timer(job: Job) -> str:
 
 def _word(word: str) -> str:
     """Quotes one argument for ExecStart=: quotes and backslashes, % (specifiers) and $ (variables)."""
-    _refuse_lines(word)
+    _refuse_odd(word)
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"' if not word or any(c in " \t'\"\\;" for c in word) else escaped
 
 
 def _value(text: str) -> str:
-    _refuse_lines(text)
+    _refuse_odd(text)
     return text.replace("%", "%%")
 
 
-def _refuse_lines(text: str) -> None:
+def _refuse_odd(text: str) -> None:
     if any(c in text for c in "\n\r\0"):
         raise ValueError(f"{text!r}: a line break cannot be scheduled")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError(f"{text!r}: a name that is not UTF-8 cannot be scheduled")
 
 
 # Left out because the probe of this machine needs it: namespaces (RestrictNamespaces=yes, PrivateUsers), sysctls that

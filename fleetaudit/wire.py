@@ -35,6 +35,7 @@ from msgspec import Meta
 from . import __version__
 from .errors import ReplyError
 from .model import (
+    DAMAGED,
     Audited,
     Ending,
     Evidence,
@@ -292,7 +293,7 @@ def reply_of(stdout: bytes) -> Reply:
         raise ReplyError(f"the result line nests deeper than {MAX_DEPTH}")
     try:
         return _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+    except DAMAGED as e:
         raise ReplyError(f"the result line is not what the probe sends: {e}") from e
 
 
@@ -324,9 +325,8 @@ def _explained(
             stage="execute",
             kind="no python",
         )
-    words = [f"“{text}”" if text else "" for text in (_last_words(stdout), _last_words(stderr))]
-    said = " and on stderr ".join(words).removeprefix(" and ").removesuffix(" and on stderr ")
-    said = f"; it printed {said}" if said else ""
+    words = [f"{on}“{text}”" for on, text in (("", _last_words(stdout)), ("on stderr ", _last_words(stderr))) if text]
+    said = f"; it printed {' and '.join(words)}" if words else ""
     if exit_status:
         reason = f"the command ended with status {exit_status} and no result line{said}"
         return ReplyError(reason, stage="execute", kind="command failed")

@@ -299,6 +299,7 @@ def test_a_line_of_a_journal_that_is_damaged_costs_its_host_alone_and_is_told(tm
     journal.write_bytes(lines[0] + line + b"\n" + lines[2])
     notes = list[str]()
     assert [host.name for host in archive.read_journal(journal, notes.append)] == ["a", "c"]
+    assert archive.count_done(journal) == 2
     (note,) = notes
     assert note.startswith(f"{journal}:2: not a host's result, so that host is asked again")
 
@@ -348,6 +349,7 @@ _WHOLE = archive.encode_run(a_run("a"))
         _WHOLE.replace(b'"isolation":"namespace"', b'"isolation":["namespace"]'),
         _WHOLE.replace(b'"release":"6.12"', b'"release":"' + b"6" * 300 + b'"'),
         archive.encode_run(a_run("a", "a")),
+        _WHOLE.replace(b'"name":"a"', b'"name":"\xff"'),
     ],
     ids=lambda text: str(text[:20]) + str(len(text)),
 )
@@ -356,6 +358,16 @@ def test_a_file_that_is_no_run_of_ours_is_refused_with_its_name(tmp_path: Path, 
     with pytest.raises(InputError) as raised:
         archive.read_run(tmp_path)
     assert raised.value.source == str(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("text", [_WHOLE.replace(b'"controller":""', b'"controller":"\xff"'), b'{"run": {"id": "\xff'])
+def test_what_a_damaged_run_says_of_itself_is_refused_or_read_but_no_bug(tmp_path: Path, text: bytes) -> None:
+    folder = tmp_path / "2026-01-31T020000Z"
+    folder.mkdir()
+    (folder / "run.json").write_bytes(text)
+    found = archive.runs_in(tmp_path)
+    assert not found.finished
+    assert [path for path, _ in found.unreadable] == [folder]
 
 
 def test_a_pipe_or_a_device_in_the_place_of_a_run_is_refused_at_once(tmp_path: Path) -> None:

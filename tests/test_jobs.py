@@ -67,3 +67,9 @@ def test_the_readable_part_is_short_and_plain(inventory: tuple[str, ...], name: 
     job = job_of(replace(INFO, inventory=inventory))
     assert job.rpartition("-")[0] == name
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,41}", job)
+
+
+def test_a_name_that_is_no_utf_8_is_the_same_job_when_its_run_is_read_back() -> None:
+    typed = replace(INFO, inventory=("fleet\udcff.yml",), playbooks=("p\udcff.yml",), limit="all:!w\udcff")
+    read = replace(INFO, inventory=("fleet\ufffd.yml",), playbooks=("p\ufffd.yml",), limit="all:!w\ufffd")
+    assert job_of(typed) == job_of(read)

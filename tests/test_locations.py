@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fleetaudit.inventory.connection import ConnectionOptions
 from fleetaudit.model import AuditRun, Location, NotAudited
 from fleetaudit.playbook import parse_playbook
 
+from .commands import Place
 from .runs import run_of as made_of
 from .test_formats import read_sarif
 
@@ -155,3 +157,29 @@ def test_runs_put_together_keep_their_locations() -> None:
     joined = join([(Path("x"), run_of("one")), (Path("y"), run_of("two"))])
     assert places(joined) == {"a": ("site/one", 1), "b": ("site/two", 2)}
     assert joined.locations == run_of("one").locations
+
+
+@pytest.mark.commands
+def test_names_that_are_no_utf_8_cost_no_run(tmp_path: Path) -> None:
+    here = tmp_path / os.fsdecode(b"h\xff")
+    (here / "fleet").mkdir(parents=True)
+    inventory, playbook = os.fsdecode(b"fleet/i\xff.ini"), os.fsdecode(b"p\xff.yml")
+    place = Place(here)
+    place.write(inventory, "a1 ansible_connection=local\n")
+    place.write(playbook, (here / "quick.yml").read_text())
+    formats = ("--format", "html,json,junit,csv,sarif,prometheus,text")
+    for sources in ("fleet", inventory):
+        words = ("run", sources, "-p", playbook, "-e", os.fsdecode(b"x=\xff"), *formats)
+        for more in ((), ("--cron", "--notify", "cat")):
+            done = place.run(*words, *more)
+            assert done.returncode == 0, done.stderr
+    found = json.loads(place.run("runs", "--format", "json").stdout)
+    assert [run["hosts"]["audited"] for run in found["runs"]] == [1, 1, 1, 1]
+    assert len({run["job"] for run in found["runs"]}) == 2
+    assert place.run("schedule", inventory, "-p", playbook).returncode == 64
+    (run, *_) = place.runs()
+    (run / "run.json").unlink()
+    assert place.run("runs").returncode == 0
+    away = Place(tmp_path)
+    done = away.run("run", "--resume", run)
+    assert (done.returncode, "begun in " in done.stderr) == (65, True), done.stderr

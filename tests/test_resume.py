@@ -263,6 +263,9 @@ def test_from_another_folder_the_way_back_is_named(place: Place, left: Path) -> 
     there = Place(place.path / "elsewhere")
     said = finished(fake(there, "run", "--resume", str(left)), 65)
     assert f"cd {place.path} && fleetaudit run --resume {left}" in said
+    plan = json.loads((left / "plan.json").read_bytes())
+    (left / "plan.json").write_text(json.dumps(plan | {"folder": "/tmp/a b;id"}))
+    assert "cd '/tmp/a b;id' && fleetaudit run --resume" in finished(fake(there, "run", "--resume", str(left)), 65)
 
 
 def test_a_run_without_a_plan_cannot_be_resumed_and_says_so(place: Place, left: Path) -> None:
@@ -270,7 +273,9 @@ def test_a_run_without_a_plan_cannot_be_resumed_and_says_so(place: Place, left: 
     assert "it has no plan.json" in finished(fake(place, "run", "--resume", left.name), 65)
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b"[" * 100_000, b'{"format":"fleetaudit-plan/9"}'], ids=len)
+@pytest.mark.parametrize(
+    "text", [b"", b"{}", b'{"format":"\xff"}', b"[" * 100_000, b'{"format":"fleetaudit-plan/9"}'], ids=len
+)
 def test_a_plan_that_is_none_is_refused(place: Place, left: Path, text: bytes) -> None:
     (left / "plan.json").write_bytes(text)
     assert "not the plan of a run" in finished(fake(place, "run", "--resume", left.name), 65)

@@ -6,6 +6,7 @@ is refused by what follows from it, in `asked.refuse_other`.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from click.core import ParameterSource
 from .. import __version__
 from ..errors import InputError, NothingToDoError
 from ..files import at_home
+from ..published import text_of
 from . import screen
 from .connecting import was_said
 
@@ -105,12 +107,12 @@ def _given(asked: Asked, context: click.Context) -> frozenset[str]:
 
 def sources_of(left: Left, typed: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the inventories of a resumed run; raises `InputError` where their names mean another folder's."""
-    here = Path.cwd()
-    if not typed and Path(left.asked.folder) != here:
+    here = text_of(Path.cwd())
+    if not typed and left.asked.folder != here:
         raise InputError(
             f"begun in {left.asked.folder}, and this is {here}: the names of its files are relative to there",
             source=str(left.path),
-            hint=f"cd {left.asked.folder} && fleetaudit run --resume {left.path}",
+            hint=f"cd {shlex.quote(left.asked.folder)} && fleetaudit run --resume {shlex.quote(str(left.path))}",
         )
     return typed or left.asked.inventory
 
@@ -123,7 +125,7 @@ def record_of(plan: Plan, started: str, sources: tuple[str, ...], job: str, opti
     return Asked(
         started=started,
         fleetaudit=__version__,
-        folder=str(Path.cwd()),
+        folder=text_of(Path.cwd()),
         inventory=sources,
         job=job,
         words=words,

@@ -135,7 +135,7 @@ def notify(
         screen.tell(f"fleetaudit: warning: --notify {name}: {getattr(e, 'strerror', None) or e}")
         return
     try:
-        _, said = process.communicate(text.encode(), timeout=seconds)
+        _, said = process.communicate(text.encode(errors="replace"), timeout=seconds)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

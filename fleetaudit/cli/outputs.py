@@ -31,8 +31,8 @@ def render(run: AuditRun, format_: str, *, width: int = 100, comparison: Compari
     if format_ in ("html", "text"):
         from ..compare import compare
 
-        return _compared(comparison or compare(run), format_, width).encode()
-    return _renderer(format_)(run).encode()
+        return _compared(comparison or compare(run), format_, width).encode(errors="replace")
+    return _renderer(format_)(run).encode(errors="replace")
 
 
 def _compared(comparison: Comparison, format_: str, width: int) -> str:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-import msgspec
-
 from ..model import Frozen, Kernel, Os
-from ..published import schema_of
+from ..published import encoded, schema_of
 
 Point = Literal[
     "inventory", "resolve", "connect", "host key", "authenticate", "become", "interpreter", "namespaces"
@@ -84,7 +82,7 @@ class Examination(Frozen, frozen=True, kw_only=True):
 
 def encode(examination: Examination) -> bytes:
     """Returns it as JSON, with a line's end."""
-    return msgspec.json.encode(examination) + b"\n"
+    return encoded(examination) + b"\n"
 
 
 def json_schema() -> bytes:

@@ -30,7 +30,7 @@ from ..model import (
     NotAudited,
     Rate,
 )
-from ..published import schema_of
+from ..published import encoded, schema_of
 from .comparable import notes, refused
 from .hosts import hosts_that_differ, on_host
 from .laid import Ground
@@ -88,7 +88,7 @@ def dated(hosts: Iterable[HostResult], earlier: Sequence[AuditRun], today: str) 
 
 def encode(drift: Drift) -> bytes:
     """Returns a drift as JSON, with a line's end."""
-    return msgspec.json.encode(drift) + b"\n"
+    return encoded(drift) + b"\n"
 
 
 def json_schema() -> bytes:

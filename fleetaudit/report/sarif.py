@@ -38,6 +38,7 @@ from ..model import (
     ScenarioRow,
     Severity,
 )
+from ..published import encoded
 from .common import moment, plain, status_of
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -93,7 +94,7 @@ def render(run: AuditRun) -> str:
         },
     }
     log: Json = {"$schema": SCHEMA, "version": "2.1.0", "runs": [whole]}
-    return msgspec.json.format(msgspec.json.encode(log), indent=2).decode() + "\n"
+    return msgspec.json.format(encoded(log), indent=2).decode() + "\n"
 
 
 def message(text: str) -> _Message:
