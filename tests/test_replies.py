@@ -118,6 +118,23 @@ def test_a_file_without_a_reply_costs_its_own_host_only(place: Place) -> None:
     assert {missing(host).stage for name, host in hosts.items() if name != "good"} == {"decode"}
     assert "replies/words.reply: no result line; it printed “bash: python3: command not found”" in hosts["words"].reason
     assert "not a regular file" in hosts["pipe"].reason
+    assert missing(hosts["empty"]).reason == "replies/empty.reply: no result line"
+
+
+def test_a_file_named_like_an_option_of_ssh_is_a_host_in_the_hint(place: Place) -> None:
+    folder = place.path / "replies"
+    folder.mkdir()
+    (folder / "-oProxyCommand=id.reply").touch()
+    host = merged(place, "-p", "sysctls.yml", "replies", status=4)["-oProxyCommand=id"]
+    assert "ssh -- -oProxyCommand=id python3" in missing(host).hint
+
+
+def test_a_playbook_that_is_missing_is_no_group_that_is(place: Place) -> None:
+    place.write("web7.reply", "x")
+    for words in (("merge", "web7.reply", "-p", "gone.yml"), ("probe", "-p", "gone.yml")):
+        done = place.run(*words)
+        assert (done.returncode, "gone.yml: no such file" in done.stderr) == (66, True), done.stderr
+        assert "inventory" not in done.stderr
 
 
 def test_with_an_inventory_no_host_is_lost(place: Place) -> None:

@@ -167,15 +167,16 @@ def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
     """Returns what the hosts were asked, and the file of each host that has one."""
     from ..model import LocalTarget
     from . import replies
-    from .planning import inventory_of, plan_by_hand
+    from .planning import inventory_of, plan_by_hand, playbooks_of
 
+    playbooks = playbooks_of(asked.playbooks)
     if asked.inventories:
         inventory = inventory_of(asked.inventories, asked.vault_password_file, tell=screen.tell).inventory
-        plan = plan_by_hand(inventory, asked.playbooks, asked.limit)
+        plan = plan_by_hand(inventory, playbooks, asked.limit)
         matched = (host.name for host in plan.hosts if isinstance(host.target, LocalTarget))
         return plan, replies.by_host(files, matched)
     found = replies.by_host(files, None)
     try:
-        return plan_by_hand(replies.inventory_of_names(found), asked.playbooks, None), found
+        return plan_by_hand(replies.inventory_of_names(found), playbooks, None), found
     except NothingToDoError as e:  # a play is for a group, and a file's name tells no group
         raise NothingToDoError(f"{e}\n  name the inventory with that group:  -i INVENTORY") from e

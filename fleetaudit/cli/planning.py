@@ -115,7 +115,7 @@ def plan_of(
     return plan
 
 
-def plan_by_hand(inventory: Inventory, playbooks: Sequence[str], limit: str | None) -> Plan:
+def plan_by_hand(inventory: Inventory, playbooks: Sequence[Playbook], limit: str | None) -> Plan:
     """Returns what the hosts are asked whose probe is run by other means than a connection of ours.
 
     How a host is reached is not looked at: the target of each host that a play matches is a `LocalTarget`.
@@ -123,7 +123,7 @@ def plan_by_hand(inventory: Inventory, playbooks: Sequence[str], limit: str | No
     selected = _selected(inventory, limit)
     return make_plan(
         inventory,
-        playbooks_of(playbooks),
+        playbooks,
         targets=dict.fromkeys(selected, LocalTarget()),
         selected=selected,
         select=lambda pattern: select(inventory, pattern),

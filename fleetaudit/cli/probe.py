@@ -80,14 +80,15 @@ def _program(
     from .. import wire
     from ..inventory import load_inventory
     from ..model import LocalTarget
-    from .planning import inventory_of, plan_by_hand
+    from .planning import inventory_of, plan_by_hand, playbooks_of
 
     if sources:
         inventory = inventory_of(sources, vault_password_file, tell=screen.tell).inventory
     else:
         inventory = load_inventory(("localhost,",))
+    read = playbooks_of(playbooks)
     try:
-        plan = plan_by_hand(inventory, playbooks, limit)
+        plan = plan_by_hand(inventory, read, limit)
     except NothingToDoError as e:
         if sources:
             raise

@@ -21,8 +21,21 @@ import msgspec
 from .. import __version__, archive
 from ..errors import InputError, NothingToDoError, TransportError
 from ..inventory.names import NameProblem, check_name
-from ..model import AuditRun, Host, HostPlan, HostResult, Inventory, LocalTarget, NotAudited, Plan, RunInfo, Target
+from ..model import (
+    DAMAGED,
+    AuditRun,
+    Host,
+    HostPlan,
+    HostResult,
+    Inventory,
+    LocalTarget,
+    NotAudited,
+    Plan,
+    RunInfo,
+    Target,
+)
 from ..transport import Deadline, Limits, Output
+from ..transport.ssh_options import where
 from . import clock
 
 if TYPE_CHECKING:
@@ -122,8 +135,9 @@ class Call:
         words = ["fleetaudit", "probe", *(word for book in self.playbooks for word in ("-p", book))]
         if self.inventories:
             words += [*self.inventories, "-l", host]
+        address = where(host) if host.startswith("-") else [host]  # it must stay a name
         reply = file or self.folder / f"{host}.reply"
-        run_there = f"ssh {shlex.quote(host)} python3 -E -s -"
+        run_there = shlex.join(("ssh", *address, "python3", "-E", "-s", "-"))
         return f"{shlex.join(words)} > call.py && {run_there} < call.py > {shlex.quote(str(reply))}"
 
 
@@ -212,7 +226,7 @@ def output_in(data: bytes) -> Output:
     if text.lstrip()[:1] == b"{":
         try:
             result = _ansible.decode(text)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except DAMAGED:
             pass
         else:
             said = f"{result.msg} {result.stderr}"
