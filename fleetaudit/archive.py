@@ -511,7 +511,7 @@ def _read(path: Path, most: int = MAX_RUN) -> bytes:
             raise InputError("not a file", source=str(path), hint=f"wanted: a run's folder or its {RUN}")
         if info.st_size > MAX_RUN:
             raise InputError(f"{info.st_size} bytes, more than the {MAX_RUN} that are read", source=str(path))
-        data: bytes | None = file.read(MAX_RUN)
+        data: bytes | None = file.read(most)
     if data is None:  # a file of /proc that has nothing to read yet
         raise InputError("not a file", source=str(path), hint=f"wanted: a run's folder or its {RUN}")
     return data

@@ -315,9 +315,19 @@ def test_the_information_is_read_from_the_beginning_of_a_large_file(
     assert (found.id, found.sequence, found.notes) == (name, 7, ("\N{SNOWMAN}" * 10,))
 
 
-def test_information_that_is_longer_than_what_is_read_first_is_read_all_the_same(tmp_path: Path) -> None:
+def test_information_that_is_longer_than_the_first_read_is_read_from_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = stored(tmp_path, NOW, sequence=7, notes=("x" * archive.INFO_WITHIN,))
+    read_head, whole = archive.read_head, list[Path]()
+
+    def noted(path: Path) -> archive.RunHead:
+        whole.append(path)
+        return read_head(path)
+
+    monkeypatch.setattr(archive, "read_head", noted)
     assert archive.read_info(tmp_path / name).sequence == 7
+    assert len(whole) == 1  # so the first read was bounded
 
 
 # ---- what is never removed -----------------------------------------------------------------------------------------
