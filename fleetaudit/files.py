@@ -68,7 +68,7 @@ def refuse_special(info: os.stat_result) -> None:
     if stat.S_ISDIR(info.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(info.st_mode):
-        raise OddFileError(errno.EINVAL, "it is not a regular file, but a pipe, a socket or a device")
+        raise OddFileError(errno.EINVAL, "it is a pipe, a socket or a device, not a regular file")
 
 
 def is_null_device(info: os.stat_result) -> bool:
@@ -98,5 +98,5 @@ def _read(fd: int, most: int) -> bytes:
         while len(data) < most and (part := os.read(fd, min(_CHUNK, most - len(data)))):
             data += part
     except BlockingIOError as e:  # /proc/kmsg calls itself a regular file, and has nothing until something happens
-        raise OddFileError(errno.EINVAL, "it is not a regular file, but a special file of the kernel") from e
+        raise OddFileError(errno.EINVAL, "it is a special file of the kernel, not a regular file") from e
     return bytes(data)
