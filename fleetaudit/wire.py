@@ -609,7 +609,7 @@ def _beside_controls(plan: HostPlan, seen: Seen) -> tuple[dict[tuple[str, Family
 
     words = [_in_words(seen[key], asked[key[0]]) for key in of_host]
     void = "; ".join(words[:3] + ([f"and {len(words) - 3} more controls"] if words[3:] else []))
-    notes = [note for key in positive if (note := _untold_note(key, asked, seen))]
+    notes = [note for key in positive if (note := _untold_note(key, seen))]
     return {key: believed(key) for key in seen}, void[:4096], notes
 
 
@@ -637,7 +637,7 @@ def _not_told(name: str, control: Observation) -> str:
     return f"{name} {what}: {control.reason[:300]}"
 
 
-def _untold_note(key: tuple[str, Family], asked: Mapping[str, Scenario], seen: Seen) -> str:
+def _untold_note(key: tuple[str, Family], seen: Seen) -> str:
     """Returns a note where the positive control tells nothing over a family over which other scenarios ran."""
     if not any(o.trials for (_, family), o in seen.items() if family == key[1]):
         return ""
