@@ -56,8 +56,13 @@ def apart(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     for path in paths:
         if path.is_dir() and not any((path / name).exists() for name in (archive.RUN, archive.JOURNAL)):
             replies += _in_folder(path)
-        elif path.is_dir() or path.suffix == ".json" or not path.exists():
+        elif path.is_dir() or path.suffix == ".json":
             runs.append(path)
+        elif not path.exists():
+            raise NothingToDoError(
+                f"{path}: no such run, and no such file of a reply; "
+                f"`ls {shlex.quote(str(path.parent))}` shows what there is"
+            )
         else:
             replies.append(path)
     return runs, replies
