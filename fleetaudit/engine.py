@@ -11,7 +11,9 @@ import logging
 import os
 import queue
 import random
+import re
 import resource
+import shlex
 import threading
 import time
 import traceback
@@ -401,11 +403,20 @@ def _by_hand(target: Target | NoTarget) -> str:
     """Returns the line that shows what the host answers."""
     match target:
         case SshTarget():
-            return f"fleetaudit probe | {ssh_line(target, target.user or '', command='python3 -E -s -')}"
+            command = f"{_python(target)} -E -s -"
+            return f"fleetaudit probe | {ssh_line(target, target.user or '', command=command)}"
         case LocalTarget():
-            return "fleetaudit probe | python3 -E -s -"
+            return f"fleetaudit probe | {_python(target)} -E -s -"
         case _:
             return ""
+
+
+def _python(target: SshTarget | LocalTarget) -> str:
+    """Returns the Python of a host as words for a shell: the one that the inventory names, else the usual one."""
+    named = target.interpreter.value if target.interpreter else ""
+    # A path with a blank and words such as "/usr/bin/env python3" look alike; what a shell would take apart is quoted.
+    harmless = re.fullmatch(r"(~/)?[\w@%+=:,./ -]+", named, re.ASCII)
+    return (named if harmless else shlex.quote(named)) if named else "python3"
 
 
 def _changed(known: str, shown: str, hint: str) -> Finding:

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -25,6 +26,7 @@ from fleetaudit.model import (
     Audited,
     HostPlan,
     HostResult,
+    Interpreter,
     Kernel,
     KernelTarget,
     LocalTarget,
@@ -352,6 +354,21 @@ def test_noise_instead_of_a_reply_is_not_audited_rather_than_anything_else() -> 
     assert missing(outcome.results[0]).reason
     hint = missing(outcome.results[0]).hint
     assert (hint.startswith("fleetaudit probe | ssh "), hint.endswith("'python3 -E -s -'")) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("/opt/bin/python", "/opt/bin/python"), ("~/bin/python3", "~/bin/python3"), ("", "python3"),
+     ("/usr/bin/env python3", "/usr/bin/env python3"), ("/opt/x; touch y", "'/opt/x; touch y'")],
+)  # fmt: skip
+def test_the_line_that_shows_a_bad_reply_takes_the_python_of_the_inventory(value: str, words: str) -> None:
+    host = host_plan("a")
+    target = msgspec.structs.replace(host.target, interpreter=Interpreter(value=value))
+    plan = Plan(playbooks=(), hosts=(msgspec.structs.replace(host, target=target),))
+    bad = Output(stdout=b"fleetaudit-probe/1 {}\n", stderr=b"", exit_status=0)
+    outcome, _ = run_plan(plan, FakeTransport({"a": lambda *_: bad}).run)
+    *_, command = shlex.split(missing(outcome.results[0]).hint)
+    assert command == f"{words} -E -s -"
 
 
 def test_what_the_inventory_already_gave_up_is_passed_on_without_a_connection() -> None:
