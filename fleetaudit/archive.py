@@ -5,9 +5,9 @@ can be resumed. Folders are 0700 and files 0600. A file that is there is whole: 
 synced and renamed; only the journal grows in place, a line a host, and a last line that was cut does not count.
 Whatever the disk refuses is an `OutputError`; whatever is read back is bounded and typed before it is believed.
 
-The last run is the one that finished last, which its `sequence` tells: the number after the greatest one in the output
-folder, taken while the lock is held. No clock takes part: a run that was dated 2036 by mistake is followed by the next.
-Runs of earlier versions have no such number; they come before all others, in the order of their names.
+The last run is the one with the greatest `sequence`. A run gets the next number when it finishes, while the lock is
+held. No clock is involved, so a run that was dated 2036 by mistake does no harm. Runs of earlier versions have no
+number; they come before all others, in the order of their names.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ _APPEND = os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 INFO_WITHIN = 256 * 1024
-"""How many bytes of a run.json are read for what it says of itself."""
+"""Bytes at the beginning of a run.json that are read for its `RunInfo`."""
 _BEGINNING = b'{"format":"fleetaudit-run/1","run":'
 
 
 class FindingHead(msgspec.Struct, frozen=True):
-    """Of one finding: how grave it is, and whether it is waived."""
+    """The severity of one finding, and whether it is waived."""
 
     severity: Severity
     waived: str | None = None
 
 
 class HostHead(msgspec.Struct, frozen=True):
-    """Of one host: what became of it, at which stage its audit failed, and its findings."""
+    """The status of one host, the stage at which its audit failed, and its findings."""
 
     status: str
     stage: str | None = None
@@ -76,7 +76,7 @@ class RunHead(msgspec.Struct, frozen=True):
 
     @property
     def interrupted(self) -> bool:
-        """Whether the run ended before every host had its turn."""
+        """Whether the run ended before every host was audited."""
         return any(host.stage == "interrupted" for host in self.hosts)
 
 
@@ -183,9 +183,9 @@ class RunFolder:
 
 
 def point_latest(output: Path, name: str) -> None:
-    """Makes `latest` point to a run, in one step: whoever looks sees the run before or this one.
+    """Makes `latest` point to a run, in one step: a reader sees either the old run or this one.
 
-    `jobs.takes_latest` tells whether a run should have it.
+    `jobs.takes_latest` decides whether a run gets it.
     """
     link, new = output / LATEST, output / f".{LATEST}.{os.getpid()}"
     with _disk(link):
@@ -356,13 +356,13 @@ def read_head(path: Path) -> RunHead:
 
 
 def read_info(path: Path) -> RunInfo:
-    """Returns what a run says of itself, mostly from the beginning of the file alone; raises as `read_run`."""
+    """Returns the `RunInfo` of a run, if possible from the beginning of the file; raises as `read_run`."""
     file = _run_file(path)
     return _info_at_the_beginning(_read(file, INFO_WITHIN)) or read_head(file).run
 
 
 def read_info_in(folder: int) -> RunInfo | None:
-    """Returns what the run in an open folder says of itself, None where that cannot be read; follows no link."""
+    """Returns the `RunInfo` of the run in an open folder, None if it cannot be read; follows no link."""
     try:
         fd = os.open(RUN, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
         with os.fdopen(fd, "rb") as file:
@@ -372,7 +372,7 @@ def read_info_in(folder: int) -> RunInfo | None:
 
 
 def _info_at_the_beginning(text: bytes) -> RunInfo | None:
-    """Returns what the first bytes of a run.json say, None where `encode_run` did not write them."""
+    """Returns the `RunInfo` in the first bytes of a run.json, None if `encode_run` did not write them."""
     if not text.startswith(_BEGINNING):
         return None
     try:
@@ -401,7 +401,7 @@ class Runs(NamedTuple):
 def runs_in(output: Path) -> Runs:
     """Returns the runs of an output folder that have a run.json, none where there is no folder.
 
-    A copy of a run under a name of its own, such as a golden run, is left out.
+    A copy of a run under another name, such as a golden run, is left out.
     """
     finished, interrupted, unreadable = list[Finished](), list[Finished](), list[tuple[Path, FleetauditError]]()
     for name in run_names(output):
@@ -424,12 +424,12 @@ def runs_in(output: Path) -> Runs:
 
 
 def finish_order(info: RunInfo) -> tuple[int, tuple[str, int]]:
-    """Returns what sorts runs by when they finished."""
+    """Returns the sort key that orders runs by when they finished."""
     return info.sequence, order(info.id)
 
 
 def read_latest(output: Path) -> RunInfo | None:
-    """Returns what the run says of itself that `latest` points to, None where there is none that can be read."""
+    """Returns the `RunInfo` of the run that `latest` points to, None if no such run can be read."""
     try:
         return read_info(output / LATEST)
     except FleetauditError:
@@ -463,7 +463,7 @@ def read_journal(path: Path, note: Callable[[str], None] = lambda _: None) -> tu
     """Returns the hosts of a journal, in the order they came in, without a last line that was cut.
 
     A host whose evidence is that of another, of which the journal knows nothing, is as good as not audited: left out.
-    So is a host whose line is damaged, which `note` is told: one line never keeps a run from being finished.
+    So is a host whose line is damaged, with a call of `note`: one line never prevents a run from being finished.
     """
     text = _read(path)
     whole = text[: text.rfind(b"\n") + 1]
@@ -478,7 +478,7 @@ def read_journal(path: Path, note: Callable[[str], None] = lambda _: None) -> tu
 
 
 class _JournalLine(msgspec.Struct, frozen=True):
-    """Of one line of a journal: which host it is about, and at which stage its audit failed."""
+    """One line of a journal: the host, and the stage at which its audit failed."""
 
     name: str
     stage: str | None = None

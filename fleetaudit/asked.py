@@ -52,7 +52,7 @@ _decoder = msgspec.json.Decoder(Asked)
 
 def hosts_of(plan: Plan) -> tuple[AskedHost, ...]:
     """Returns the plan's hosts as they are recorded."""
-    # Where a host is written is no part of what it is asked: lines move.
+    # The line of a host in the inventory does not count: lines move.
     apart = ("name", "groups", "target", "scenarios", "sysctls_collect", "origin")
     rest = [field for field in HostPlan.__struct_fields__ if field not in apart]
     whats = dict[tuple[int, int], str]()  # hosts that are asked the same share one tuple of scenarios
@@ -67,7 +67,7 @@ def hosts_of(plan: Plan) -> tuple[AskedHost, ...]:
 
 
 def _way(host: HostPlan) -> tuple[object, ...]:
-    """Returns how a host is reached; not where its interpreter was written, which other lines of a file may move."""
+    """Returns how a host is reached, without the line that sets its interpreter: lines move."""
     if not isinstance(host.target, SshTarget | LocalTarget) or host.target.interpreter is None:
         return (host.target,)
     return msgspec.structs.replace(host.target, interpreter=None), host.target.interpreter.value

@@ -42,7 +42,7 @@ _COMMANDS = frozenset(
 
 
 class Failure(Protocol):
-    """A host that could not be audited; `model.NotAudited` and a visit of doctor are such."""
+    """A host that could not be audited: `model.NotAudited`, or a visit of doctor."""
 
     @property
     def name(self) -> str:
@@ -61,7 +61,7 @@ class Failure(Protocol):
 
     @property
     def at(self) -> str:
-        """Whoever failed where that is not the host itself."""
+        """What failed, if that was not the host itself: such as "jump host gate"."""
         ...
 
     @property
@@ -77,7 +77,7 @@ class Failure(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
-    """What hosts of one cause said alike, such as an address and a port."""
+    """A detail that hosts of one cause share, such as an address and a port."""
 
     reason: str
     hosts: Folded
@@ -87,8 +87,9 @@ class Detail:
 class Cause:
     """Hosts that could not be audited for one cause, `title` in words.
 
-    `details` are the reasons of its first dozen hosts, () where the title says it all; `undetailed` hosts are in none.
-    `hints` are (host, next command to type) of its first dozen hosts, and not `typed` where they are sentences.
+    `details` are the reasons of its first dozen hosts, () if the title says everything; `undetailed` counts the
+    hosts in none of them. `hints` are (host, next command to type) of its first dozen hosts; `typed` is false if
+    they are sentences.
     """
 
     anchor: str
@@ -122,7 +123,7 @@ def causes_of(
 
 
 def title_of(failure: Failure) -> str:
-    """Returns stage and kind in words, with the reason in place of a kind that there is none of."""
+    """Returns stage and kind in words; without a kind, stage and reason."""
     if not failure.kind:
         return f"{failure.stage}: {failure.reason}"
     at = f" ({failure.at})" if failure.at else ""
@@ -130,7 +131,7 @@ def title_of(failure: Failure) -> str:
 
 
 def is_command(hint: str) -> bool:
-    """Returns whether a hint is a command to type, and not a sentence."""
+    """Returns whether a hint is a command to type rather than a sentence."""
     first = hint.partition(" ")[0]
     return first in _COMMANDS or first.startswith("/")
 

@@ -39,7 +39,7 @@ from . import (
 
 BUG, BAD_CONFIGURATION, INTERRUPTED = 1, 78, 130
 _HELP_WANTED: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
-"""A group without a command asks for help, and is no bad command line; click 8.1 prints it by itself."""
+"""What click 8.2 and later raise for a group without a command, to print its help; click 8.1 prints it itself."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -97,7 +97,7 @@ def _interrupted() -> int:
 
 
 def _after_interrupt(e: BaseException | None) -> bool:
-    """Returns whether `e` was raised while an interrupt was dealt with: a terminal that closes after ^C gives EIO."""
+    """Returns whether `e` was raised while an interrupt was handled: a terminal that closes after ^C gives EIO."""
     seen = set[int]()  # an error may be its own cause
     while e is not None and id(e) not in seen:
         if isinstance(e, KeyboardInterrupt):
@@ -108,7 +108,7 @@ def _after_interrupt(e: BaseException | None) -> bool:
 
 
 def _failed(e: Exception) -> int:
-    """Tells of an error and returns the exit status that belongs to it."""
+    """Prints an error and returns its exit status."""
     if isinstance(e, _HELP_WANTED):
         return _help(e)
     if isinstance(e, click.UsageError):

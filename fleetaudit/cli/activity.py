@@ -1,7 +1,7 @@
 """What every host is doing: a line of the log for each stage of each attempt, and which hosts take long.
 
-Rules: threads of hosts write, the one that draws the progress reads. A log line holds what a transport made harmless
-and masked; the log makes it harmless once more. Times are of the monotonic clock.
+Rules: the threads of hosts write, the thread that draws the progress reads. The transport sanitizes and masks the text
+of a log line; the log sanitizes it once more. Times are of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from ..transport.dispatch import Transports
 
 LONG_S = 10.0
-"""After how many seconds a host is named as one that takes long."""
+"""Seconds after which a host is named as one that takes long."""
 MOST_NAMED = 3
 
 log = logging.getLogger(__name__)
 
 
 class Activity:
-    """The hosts that run, and since when. `run_of` gives what runs a command on one of them."""
+    """The hosts that are audited now, and since when. `run_of` returns the function that runs a command on a host."""
 
     def __init__(self, transports: Transports, clock: Callable[[], float] = time.monotonic) -> None:
         self._transports, self._clock = transports, clock
@@ -37,7 +37,7 @@ class Activity:
         self._tries = dict[str, int]()
 
     def run_of(self, host: HostPlan, also: Passed = unnoticed) -> Run:
-        """Returns what runs a command on this host, and logs it stage by stage; `also` is told of each stage."""
+        """Returns the function that runs a command on this host and logs each stage; it calls `also` for each stage."""
 
         def run(target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
             attempt = self._begin(host)
@@ -81,7 +81,7 @@ class Activity:
 
 
 class _Attempt:
-    """One attempt at one host, as the log tells it."""
+    """Logs one attempt at one host."""
 
     def __init__(self, host: str, number: int, clock: Callable[[], float]) -> None:
         self._name, self._clock = f"{host}: attempt {number}", clock

@@ -1,7 +1,7 @@
 """Which run a new one is compared with, and what becomes of a run before it is written: waivers, dates and drift.
 
 Rules: `last` is the run of the same job that finished last in the output folder (see archive.py); a run that was
-interrupted is none. What a user named is looked at before the audit begins, so that a misspelt name costs nothing.
+interrupted is none. A run that a user names is checked before the audit begins, so that a misspelt name costs no time.
 """
 
 from __future__ import annotations
@@ -133,6 +133,6 @@ def _last(output: Path, asked: RunInfo) -> Path | None:
     of_this_job = (run.path for run in runs.finished if job_of(run.info) == job and run.path.name != asked.id)
     last = next(of_this_job, None)
     for path, e in runs.unreadable:
-        if last is None or archive.order(path.name) > archive.order(last.name):  # it may be the last one
+        if last is None or archive.order(path.name) > archive.order(last.name):  # it may be the newest one
             _log.warning("passed over as a baseline: %s", e)
     return last

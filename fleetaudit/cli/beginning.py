@@ -43,8 +43,7 @@ SESSION = frozenset(
 """The options of `run` that are about this process, and not about what the run is."""
 
 RECORDED = ParameterSource.PROMPT
-"""The source of an option that a resumed run began with: given, and not typed now. click has no such source, and none
-of our options prompts."""
+"""The source of an option that a resumed run began with. click has no such source, and none of our options prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +81,8 @@ def left_by(named: str, output: Path) -> Left:
 def words_of(left: Left, context: click.Context, options: Mapping[str, object]) -> dict[str, object]:
     """Returns the options of a resumed run: those typed now, else those it began with.
 
-    The sources of the options in `context` become those of the first run, too: what was given then counts as given,
-    and what was not given then does not, whatever the environment and the configuration say now.
+    The sources of the options in `context` become those of the first run: an option counts as given if it was given
+    then, whatever the environment and the configuration say now.
     """
     typed = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     kept = {
@@ -98,7 +97,8 @@ def words_of(left: Left, context: click.Context, options: Mapping[str, object]) 
 
 
 def _given(asked: Asked, context: click.Context) -> frozenset[str]:
-    """Returns the options that were given when a run began: of an earlier version's, those that are not the default."""
+    """Returns the options that were given when a run began; for a run of an earlier version, those that differ from the
+    default."""
     if asked.given is not None:
         return frozenset(asked.given)
     defaults = {parameter.name: parameter.get_default(context) for parameter in context.command.params}

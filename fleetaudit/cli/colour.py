@@ -1,8 +1,8 @@
-"""Colour for the text of a terminal: the words that say it already are coloured, nothing is said by colour alone.
+"""Colours the text of a terminal: only words that have the same meaning without colour.
 
-Rules: the reports are plain text, and this file knows where their own words stand: at the beginning of a line, before
-two blanks or a colon. So no text of a host changes what is coloured elsewhere. Without a terminal that has colour the
-text stays as it is, byte for byte.
+Rules: the reports are plain text, and only their own words are coloured: those at the beginning of a line, before two
+blanks or a colon. So no text of a host changes the colours. Without a terminal that has colour, the text is unchanged,
+byte for byte.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _BAD = re.compile(r"✗ FAIL|NOT ready|NOT as expected")
 
 
 def has_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Returns whether text for `stream` is coloured: NO_COLOR, then FORCE_COLOR, go before what the terminal is.
+    """Returns whether text for `stream` is coloured: NO_COLOR, then FORCE_COLOR, take precedence over the terminal.
 
     Sources: no-color.org, force-color.org, bixense.com/clicolors.
     """

@@ -1,8 +1,8 @@
-"""From the results of all hosts to what is written of them; a host whose result makes that fail is left out.
+"""Compares, reports and writes the results of all hosts; leaves out a host whose result makes that fail.
 
-Rules: what fails here is a bug of ours, and its traceback goes to the log. The hosts at fault are found by trying parts
-of the fleet; each becomes "not audited" at stage "report", and the rest is concluded without them. Where no host is at
-fault, the error is raised as it came.
+Rules: a failure here is a bug in fleetaudit; its traceback goes to the log. Trying parts of the fleet finds the hosts
+that cause it; each becomes "not audited" at stage "report", and the rest is reported. If no host causes it, the error
+is raised unchanged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 Hosts = tuple[HostResult, ...]
 
 MOST = 100
-"""How many hosts are left out before the fault is taken for no host's."""
+"""Maximum number of hosts to leave out; a bug that needs more is not caused by single hosts."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +56,7 @@ def write_run(
 ) -> Concluded:
     """Settles and compares a run, renders `formats` and writes them into its folder, run.json last.
 
-    `show` is what else is made of the comparison. A bug that is no host's fault is raised, once all that can be written
-    without it is written.
+    `show` also uses the comparison. A bug that no single host causes is raised after everything else is written.
     """
 
     def whole(hosts: Hosts) -> tuple[AuditRun, Comparison]:
@@ -73,8 +72,8 @@ def write_run(
 
     def make(hosts: Hosts) -> tuple[AuditRun, Comparison, list[Path]]:
         run, comparison = whole(hosts)
-        # run.json comes last: a run whose reports the disk refused is not finished, and the next one does not take its
-        # news for old.
+        # run.json comes last: a run whose reports cannot be written is not finished, so the next run reports the same
+        # changes again.
         reports = outputs.write_all(folder, run, formats, comparison) or [folder.path / archive.RUN]
         folder.finish(run)
         return run, comparison, reports
@@ -90,7 +89,7 @@ def write_run(
 
 
 def _save(folder: RunFolder, run: AuditRun, settled: Callable[[AuditRun], AuditRun], formats: Collection[str]) -> None:
-    """Writes what can be written of a run that meets a bug on the way, run.json first."""
+    """Writes what can be written of a run despite a bug, run.json first."""
     with _passing_over_bugs():
         run = settled(run)
     folder.finish(run)
@@ -101,7 +100,7 @@ def _save(folder: RunFolder, run: AuditRun, settled: Callable[[AuditRun], AuditR
 
 @contextlib.contextmanager
 def _passing_over_bugs() -> Iterator[None]:
-    """Passes over a bug, which is told already."""
+    """Suppresses a bug that is logged already."""
     try:
         yield
     except FleetauditError:
@@ -113,9 +112,9 @@ def _passing_over_bugs() -> Iterator[None]:
 def conclude(
     hosts: Sequence[HostResult], make: Callable[[Hosts], T], trial: Callable[[Hosts], object]
 ) -> tuple[T, int]:
-    """Returns what `make` makes of the hosts, and how many of them it had to be made without.
+    """Returns `make` of the hosts, and how many of them had to be left out.
 
-    `trial` does the same and keeps nothing. A `FleetauditError`, such as a full disk, is nobody's fault and raised.
+    `trial` does the same and keeps nothing. A `FleetauditError`, such as a full disk, is raised: no host causes it.
     """
     left, bugs = rehomed(hosts), 0
     while True:
@@ -137,7 +136,7 @@ def _left_out(host: HostResult, found: dict[str, Exception]) -> HostResult:
     if error is None:
         return host
     if isinstance(host, NotAudited) and host.stage == "report":
-        raise error  # without its result it fails all the same
+        raise error  # it fails without that result as well
     _log.error("a bug in fleetaudit, met at host %s", host.name, exc_info=error)
     return NotAudited(
         name=host.name,
@@ -159,7 +158,7 @@ def _error(hosts: Hosts, trial: Callable[[Hosts], object]) -> Exception | None:
 
 
 def _at_fault(hosts: Hosts, trial: Callable[[Hosts], object]) -> dict[str, Exception]:
-    """Returns the hosts with which `trial` fails, and how; at most a few more than `MOST` are looked for."""
+    """Returns the hosts with which `trial` fails, with the error; stops a few hosts after `MOST`."""
     error = _error(hosts, trial)
     if error is None:
         return {}
@@ -173,7 +172,7 @@ def _at_fault(hosts: Hosts, trial: Callable[[Hosts], object]) -> dict[str, Excep
 
 
 def _last_straw(hosts: Hosts, trial: Callable[[Hosts], object]) -> str:
-    """Returns the first host with which `trial` fails, where it fails for several hosts together and for none alone."""
+    """Returns the first host after which `trial` fails, if it fails for several hosts together and for none alone."""
     works, fails = 0, len(hosts)
     while fails - works > 1:
         middle = (works + fails) // 2

@@ -187,8 +187,8 @@ class Connecting:
                 raise UsageError(f"{because} never asks for a password:  --{file.replace('_', '-')} FILE")
 
     def tell_unused(self, plan: Plan, loaded: Loaded, options: ConnectionOptions, tell: Callable[[str], None]) -> None:
-        """Tells of the typed options about passwords and becoming that no host of the plan has a use for, and of those
-        that variables of the inventory overrule.
+        """Notes each typed option about passwords and becoming that no host of the plan uses, and each option that
+        variables of the inventory overrule.
 
         Raises `UsageError` where a password to log in with is given, and no host takes one.
         """

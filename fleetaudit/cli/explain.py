@@ -46,13 +46,13 @@ def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | 
     else:
         seen = _observations(host, scenario, run_path)
         text = "\n".join(verdict_text(run, host, o, width=screen.width()) for o in seen)
-    if trace and isinstance(host, Audited):  # not before: an error leaves no file
+    if trace and isinstance(host, Audited):  # only now: an error must leave no file
         archive.write_whole(trace, pcap.render(host, scenario or ""))
     screen.show(text)
 
 
 def _observations(host: Audited, scenario: str, run_path: Path) -> list[Observation]:
-    """Returns what was seen of NAME or NAME/FAMILY; raises `NothingToDoError`."""
+    """Returns the observation of NAME or NAME/FAMILY; raises `NothingToDoError`."""
     name, _, family = scenario.partition("/")
     seen = [o for o in host.observations if o.scenario == name and family in ("", o.family)]
     if not seen:

@@ -78,7 +78,7 @@ def _info(infos: Sequence[RunInfo]) -> RunInfo:
 
 
 def _of_all(tags: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Returns the tags of all runs, none where one of the runs had none."""
+    """Returns the tags of all runs, () if one of the runs had none."""
     return _distinct(itertools.chain(*tags)) if all(tags) else ()
 
 

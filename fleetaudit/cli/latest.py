@@ -1,7 +1,7 @@
 """The order in which runs finish, and which of them `latest` points to.
 
-Rules: the caller holds the lock of the output folder. `jobs.takes_latest` decides; where a run does not take `latest`
-over, that is said, with the command that makes it.
+Rules: the caller holds the lock of the output folder. `jobs.takes_latest` decides; if a run does not take `latest`
+over, a note says so, with the command that does it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Tell = Callable[[str], None]
 
 
 def numbered(runs: Runs, info: RunInfo, *, scheduled: bool = False) -> RunInfo:
-    """Returns `info` of a run that has just finished with its place among the `runs` that finished before it.
+    """Returns `info` of a run that has just finished, with the sequence number that follows those of `runs`.
 
     A run that had finished before, and was resumed all the same, keeps its place.
     """
@@ -38,8 +38,8 @@ def numbered(runs: Runs, info: RunInfo, *, scheduled: bool = False) -> RunInfo:
 def publish(output: Path, runs: Runs, info: RunInfo, *, tell: Tell, remind: Tell) -> None:
     """Makes `latest` point to a finished run if it takes it over.
 
-    Where another job keeps it, that is told when the job of `info` begins, or begins to be scheduled; later it is only
-    a reminder.
+    If another job keeps it, `tell` gets a note at the first run of the job of `info` and at its first run with --cron;
+    later `remind` gets it.
     """
     held, before = archive.read_latest(output), _last_of(runs, info)
     if takes_latest(info, held, before):
@@ -50,7 +50,7 @@ def publish(output: Path, runs: Runs, info: RunInfo, *, tell: Tell, remind: Tell
 
 
 def _stays(output: Path, held: RunInfo, info: RunInfo) -> str:
-    """Returns the note that `latest` stays with the job of `held`; from cron it is read in any folder."""
+    """Returns the note that `latest` stays with the job of `held`. From cron its paths are absolute."""
     where = () if output == Path("reports") else ("-o", str(output))
     return (
         f"fleetaudit: note: {output / archive.LATEST} still points to {held.id}, of the job {job_of(held)}:\n"
@@ -61,6 +61,6 @@ def _stays(output: Path, held: RunInfo, info: RunInfo) -> str:
 
 
 def _last_of(runs: Runs, info: RunInfo) -> RunInfo | None:
-    """Returns the last finished run of the job of `info`, itself apart."""
+    """Returns the last finished run of the job of `info`, except itself."""
     job = job_of(info)
     return next((run.info for run in runs if run.info.id != info.id and job_of(run.info) == job), None)

@@ -1,7 +1,7 @@
 """Where the hosts of a run and its expectations are written, for run.json and for those who annotate files.
 
 Rules: a file is named relative to the repository (the nearest folder at or above the current one with a `.git`), or
-else to the current folder: what a run says of a file must not tell the folders of the machine that made it.
+else to the current folder: a run must not reveal the folders of the machine that made it.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def _refuse_twice(runs: Iterable[tuple[Path, AuditRun]]) -> None:
 
 
 class _Asked(NamedTuple):
-    """The options that say what the hosts of replies were asked, and which hosts these are."""
+    """The options that select the plan of the replies: playbook, inventory, limit."""
 
     playbooks: tuple[str, ...]
     inventories: tuple[str, ...]
@@ -146,9 +146,9 @@ class _Asked(NamedTuple):
 
 
 def _run_of(files: list[Path], asked: _Asked, elsewhere: Collection[str]) -> tuple[AuditRun, int]:
-    """Returns the run that the replies in `files` make, and how many of its hosts a bug of ours cost.
+    """Returns the run of the replies in `files`, and how many of its hosts a bug in fleetaudit cost.
 
-    A host without a reply that is `elsewhere`, in one of the runs, is not missing.
+    A host without a reply is not missing if it is `elsewhere`, in one of the runs.
     """
     from msgspec.structs import replace
 
@@ -164,7 +164,7 @@ def _run_of(files: list[Path], asked: _Asked, elsewhere: Collection[str]) -> tup
 
 
 def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
-    """Returns what the hosts were asked, and the file of each host that has one."""
+    """Returns the plan of the hosts, and the file of each host that has one."""
     from ..model import LocalTarget
     from . import replies
     from .planning import inventory_of, plan_by_hand, playbooks_of
@@ -178,5 +178,5 @@ def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
     found = replies.by_host(files, None)
     try:
         return plan_by_hand(replies.inventory_of_names(found), playbooks, None), found
-    except NothingToDoError as e:  # a play is for a group, and a file's name tells no group
+    except NothingToDoError as e:  # a play is for a group, and the name of a file has no group
         raise NothingToDoError(f"{e}\n  name the inventory with that group:  -i INVENTORY") from e
