@@ -414,7 +414,7 @@ def runs_in(output: Path) -> Runs:
         except FleetauditError as e:
             unreadable.append((path, e))
             continue
-        except OSError:  # a folder that is not ours to look into
+        except OSError:  # a folder that may not be read
             continue
         if run.info.id == name:
             (interrupted if cut_short else finished).append(run)

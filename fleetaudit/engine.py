@@ -61,7 +61,7 @@ _STAGES: dict[str, Stage] = {stage: stage for stage in get_args(Stage)}
 
 
 class Again(Protocol):
-    """The command that the user typed; `cli.typed.Typed.for_host` is the real one."""
+    """Returns the command that the user typed, for one host; implemented by `cli.typed.Typed.for_host`."""
 
     def __call__(self, host: str, options: Sequence[str]) -> str:
         """Returns the line for a shell that repeats the command for one host with these options."""
@@ -161,10 +161,10 @@ def audit(
     """Audits every host of the plan and returns what became of each.
 
     `judge` adds the findings, in the host's own thread; `on_result` gets each result as it comes. A `FleetauditError`
-    that it raises ends the audit: where no result can be kept, no further host is worth it. Any other exception costs
-    the one host, and `on_result` gets what has become of it. `run_of` is for one who watches: it
-    is asked at each attempt, in the host's own thread, and what it gives takes the place of `run`. `again` completes
-    each hint that repeats the command.
+    that it raises ends the audit, because no further result could be kept. Any other exception costs that host only,
+    and `on_result` gets the new result of the host. `run_of` is for observers: it is called at each attempt, in the
+    thread of the host, and returns the function that replaces `run`. `again` completes each hint that repeats the
+    command.
     """
     return _Audit(plan, run_of or (lambda _: run), settings, judge, stop or Stop(), again).conduct(on_result)
 
@@ -207,7 +207,7 @@ class _Audit:
                 on_result(result)
             except FleetauditError:  # the disk: no further result can be kept either
                 raise
-            except Exception as e:  # this result cannot be kept or shown: a bug, which costs this host alone
+            except Exception as e:  # a bug: this result cannot be kept or shown; only this host is lost
                 result = _bug(hosts[index], e)
                 self.bugs += 1
                 on_result(result)
@@ -360,7 +360,7 @@ class _Audit:
         masking = Masking(host.target)
         try:
             decoded = wire.decode(host, output.stdout, output.stderr, output.exit_status, output.cut)
-        except ReplyError as e:  # before the log has it; without its cause, which has the words as they came
+        except ReplyError as e:  # before it is logged; without its cause, which has the unmasked text
             raise ReplyError(masking.text(e.reason), hint=e.hint, stage=e.stage, kind=e.kind) from None
         audited = masking.audited(decoded)
         log.debug("%s: decode passed: %d observations", host.name, len(audited.observations))
@@ -377,7 +377,7 @@ def _not_audited(
     at: str = "",
     changed_key: tuple[str, str] | None = None,
 ) -> NotAudited:
-    masking = Masking(host.target)  # here, for every reason there is: the host's own words may be in any of them
+    masking = Masking(host.target)  # here, for every reason: each may contain text of the host
     hint = masking.data(hint)
     return NotAudited(
         name=host.name,
@@ -392,7 +392,7 @@ def _not_audited(
 
 
 def _bug(host: HostPlan, e: BaseException) -> NotAudited:
-    """Returns the result of a host that met a bug of ours; the traceback goes to the log."""
+    """Returns the result of a host for which fleetaudit failed; the traceback goes to the log."""
     told = Masking(host.target).text("".join(traceback.format_exception(e)))
     log.error("a bug in fleetaudit, met at host %s\n%s", host.name, told.rstrip())
     reason = f"a bug in fleetaudit: {type(e).__name__}: {e}"

@@ -53,9 +53,9 @@ FailureKind = Literal[
     "interrupted",
     "bug in fleetaudit",
 ]
-"""Why a host could not be audited, in a short stable name; "" where a failure has none.
+"""The cause of a failure as a short stable name; "" if a failure has none.
 
-Hosts that fail at one stage in one way are reported together, whatever their addresses are. Set where an error is
+Hosts with the same stage and kind are reported together, whatever their addresses are. It is set where an error is
 raised. New kinds may be added; a kind that is in a release keeps its name.
 """
 
@@ -123,9 +123,9 @@ class TransportError(FleetauditError):
     """The way to one host failed; the engine turns it into that host's `NotAudited`.
 
     `stage` is one of `model.Stage`; `hint` is the next command to type; `transient` says that trying again may help
-    (never true for a refused authentication: accounts get locked). `kind` groups the hosts that fail in one way, and
-    `at` names whoever failed where that is not the host itself, such as "jump host gate". `changed_key` are the host
-    key that was known, and where, and the one that was shown, where these differ.
+    (never true for a refused authentication: accounts get locked). `kind` groups the hosts that fail in the same
+    way, and `at` names what failed if that is not the host itself, such as "jump host gate". `changed_key` are the
+    host key that was known, and where, and the one that was shown, where these differ.
     """
 
     def __init__(

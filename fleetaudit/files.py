@@ -1,4 +1,4 @@
-"""Files whose paths come from users and inventories, read with a bound: a regular file and never a pipe or a device.
+"""Reads files whose paths come from users and inventories: regular files of a bounded size, no pipe and no device.
 
 Opening a FIFO would wait for whoever writes to it, and opening a device may do something; /dev/zero never ends.
 """
@@ -19,7 +19,7 @@ class OddFileError(OSError):
 
 
 def at_home(path: str | Path) -> Path:
-    """Returns a path with its ~ or ~user expanded; where there is no such user it stays, and the file is missing."""
+    """Returns a path with its ~ or ~user expanded; if there is no such user it stays, and the file is missing."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -32,7 +32,7 @@ def first_bytes(path: Path, most: int) -> bytes:
 
 
 def whole_file(path: Path, most: int) -> bytes:
-    """Returns the bytes of a regular file, and b"" for /dev/null, which OpenSSH's users name to say "no file".
+    """Returns the bytes of a regular file, and b"" for /dev/null, which means "no file" in OpenSSH.
 
     Raises OSError, also for a pipe, another device, or more than `most` bytes.
     """
@@ -40,7 +40,7 @@ def whole_file(path: Path, most: int) -> bytes:
 
 
 def whole_file_and_status(path: Path, most: int) -> tuple[bytes, os.stat_result]:
-    """Returns what `whole_file` returns, and the status of the very file that was read."""
+    """Returns what `whole_file` returns, and the status of the file that was read."""
     info = path.stat()
     if is_null_device(info):
         return b"", info
@@ -51,20 +51,20 @@ def whole_file_and_status(path: Path, most: int) -> tuple[bytes, os.stat_result]
 
 
 def check_file(path: Path, most: int) -> None:
-    """Raises OSError where another program that reads a file would wait for it, or read more than `most` bytes.
+    """Raises OSError if another program that reads the file would wait for it, or read more than `most` bytes.
 
-    A file system that does not answer makes this wait in its place.
+    If the file system does not answer, this call waits instead of that program.
     """
     info = path.stat()
     if is_null_device(info) or stat.S_ISDIR(info.st_mode):
-        return  # which nobody can read
+        return  # no program can read it
     if info.st_size > most:
         raise _too_large(most)
     _opened(path, 1)
 
 
 def refuse_special(info: os.stat_result) -> None:
-    """Raises OSError where a status is that of anything but a regular file."""
+    """Raises OSError if a status is not that of a regular file."""
     if stat.S_ISDIR(info.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(info.st_mode):
@@ -97,6 +97,6 @@ def _read(fd: int, most: int) -> bytes:
     try:
         while len(data) < most and (part := os.read(fd, min(_CHUNK, most - len(data)))):
             data += part
-    except BlockingIOError as e:  # /proc/kmsg calls itself a regular file, and has nothing until something happens
+    except BlockingIOError as e:  # /proc/kmsg looks like a regular file, and is empty until the kernel logs
         raise OddFileError(errno.EINVAL, "it is a special file of the kernel, not a regular file") from e
     return bytes(data)

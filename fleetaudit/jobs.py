@@ -23,7 +23,7 @@ DIGITS = 8
 def job_of(info: RunInfo) -> str:
     """Returns the name of a run's job: the inventory's base name and eight hexadecimal digits, "fleet-1c9e07b2".
 
-    It follows from the run alone, so that a run of an earlier version, which does not name its job, has one as well.
+    It depends on the run only, so that a run of an earlier version, without the key `job`, has a job as well.
     """
     question = {
         "inventory": [_normal(name) for name in info.inventory],
@@ -38,7 +38,7 @@ def job_of(info: RunInfo) -> str:
 
 
 def describe(info: RunInfo) -> str:
-    """Returns what a run's job stands for, as the words of a command line: "fleet.yml -p unread-close.yml -l web"."""
+    """Returns the job of a run as the words of a command line: "fleet.yml -p unread-close.yml -l web"."""
     words = [*info.inventory, *(word for name in info.playbooks for word in ("-p", name))]
     options = (("-l", info.limit), ("--shard", info.shard))
     tags = (("-t", info.tags), ("--skip-tags", info.skip_tags))
@@ -51,9 +51,9 @@ def takes_latest(run: RunInfo, held: RunInfo | None, before: RunInfo | None) -> 
     """Returns whether a finished run takes over `latest`.
 
     `held` is the run that it points to, `before` the last finished run of this run's job; None where there is none.
-    Within its job `latest` moves on to what finished last. Another job takes it over only when it begins, or begins to
-    be scheduled, and then only from a job of less weight: one that is scheduled weighs more than one that a person
-    runs, and that one more where it is about the whole inventory than where it is about a part.
+    Within a job `latest` moves to the run that finished last. Another job takes it over only with its first run, or
+    with its first scheduled run, and only from a job of lower rank: a scheduled job ranks above one that a person
+    runs, and a job of the whole inventory above one of a part.
     """
     if held is None:
         return True
@@ -71,7 +71,7 @@ def _weight(info: RunInfo) -> int:
 
 
 def _normal(name: str) -> str:
-    """Returns the name of a file without what does not matter in it; a list of hosts has a comma and stays."""
+    """Returns the normalized name of a file; a list of hosts (with a comma) is returned unchanged."""
     name = text_of(name)  # as it is read back
     return name if "," in name else posixpath.normpath(name)
 

@@ -67,9 +67,9 @@ class Frozen(msgspec.Struct, frozen=True):
 
 
 class Secret:
-    """A password. Nothing that shows or stores values shows it (logs, tracebacks, JSON): `reveal` alone does.
+    """A password. Logs, tracebacks and JSON never contain it; only `reveal` returns it.
 
-    A process that holds one leaves no core file from then on.
+    A process that creates one writes no core file from then on.
     """
 
     __slots__ = ("_text",)

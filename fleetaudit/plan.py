@@ -134,7 +134,7 @@ def _asks(play: Play) -> bool:
 
 
 def _nothing_matches(plays: Sequence[_Placed], hosts: Sequence[HostPlan]) -> str:
-    """Returns what to say where no play matches any of the `hosts`: the patterns that were tried."""
+    """Returns the message if no play matches any of the `hosts`: the patterns that were tried."""
     names = fold(host.name for host in hosts)
     more = f" and {names.more} more" if names.more else ""
     tried = dict.fromkeys(f"“hosts: {placed.play.hosts}” ({placed.source})" for placed in plays)

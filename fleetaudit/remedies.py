@@ -81,9 +81,9 @@ EXPOSURE: Mapping[str, str] = {
 
 
 def for_scenario(scenario: Scenario, observation: Observation, release: str) -> str:
-    """Returns what to do where `scenario` ended otherwise than expected on a host of this kernel release (uname -r).
+    """Returns the remedy if `scenario` did not end as expected on a host with this kernel release (uname -r).
 
-    Hosts of one series get the same words, so that they can be shown together.
+    Hosts of one series get the same text, so that they can be shown together.
     """
     if observation.ending == "sent, not delivered":
         return _undelivered(observation)
@@ -140,8 +140,8 @@ def _undelivered(observation: Observation) -> str:
 
 
 def for_sysctl(key: str, rules: Sequence[SysctlRule], host: Audited) -> str:
-    """Returns what to type so that `key` meets all of `rules` now and after every boot, a sentence where typing there
-    does not help, "" where no value is known that does."""
+    """Returns the command that makes `key` meet all of `rules` now and after every boot, a sentence if no command there
+    helps, "" if no value is known that does."""
     sysctl = host.sysctls.get(key)
     module = next((module for start, module in MODULES.items() if key.startswith(start)), "")
     if sysctl is None or sysctl.value is None:

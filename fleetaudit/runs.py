@@ -119,13 +119,13 @@ def list_runs(output: Path, here: Path) -> RunList:
 def _begun(output: Path) -> Iterator[Path]:
     """Yields the runs without a run.json."""
     for name in archive.run_names(output):
-        with contextlib.suppress(OSError):  # a folder that is not ours to look into
+        with contextlib.suppress(OSError):  # a folder that may not be read
             if not (output / name / archive.RUN).exists() and (output / name / archive.JOURNAL).is_file():
                 yield output / name
 
 
 def encode(runs: RunList) -> bytes:
-    """Returns the list as JSON, with a line's end."""
+    """Returns the list as JSON, with a newline at the end."""
     return encoded(runs) + b"\n"
 
 

@@ -76,7 +76,7 @@ class Thrift:
 
 
 class _Kind(NamedTuple):
-    """Digests of an observation: of its build, scenario, family and ending, and of these with all that was seen."""
+    """Two digests of an observation: of its build, scenario, family and ending; and of these with all its evidence."""
 
     whose: bytes
     whole: bytes
@@ -115,8 +115,9 @@ def owners_of(host: HostResult) -> set[str]:
 
 
 def rehomed(hosts: Sequence[HostResult]) -> tuple[HostResult, ...]:
-    """Returns the hosts with each evidence named after one that is audited and among them: where the one that had it is
-    not, since it met a bug later, the first that shares it has it now."""
+    """Returns the hosts with each evidence named after a host that is audited. If the host that had it is not,
+    because of a
+    bug, the first host that shares it has it now."""
     audited = {host.name for host in hosts if isinstance(host, Audited)}
     if all(owners_of(host) <= audited for host in hosts):
         return tuple(hosts)

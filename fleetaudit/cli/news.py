@@ -32,9 +32,9 @@ NOTIFY_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What a message is about: the run, its exit status, and where its report is, as an absolute path or a URL.
+    """The run that a message reports, its exit status, and its report as an absolute path or a URL.
 
-    `controller` is the name of the machine that ran it, in `folder`, which names of inventories are relative to.
+    `controller` is the name of the machine that ran it; names of inventories are relative to `folder`.
     """
 
     run: RunInfo
@@ -44,7 +44,7 @@ class About:
     report: str
 
     def head(self, width: int) -> list[str]:
-        """Returns the first lines of a message: whose it is, and how the run ended."""
+        """Returns the first lines of a message: the controller, the exit status, the inventory and the run."""
         from ..report.lines import safe, wrapped
 
         limit = f", limit {safe(self.run.limit)}" if self.run.limit else ""
@@ -78,14 +78,14 @@ def status_words(status: int) -> str:
 
 
 def report_address(report: Path, base: str | None) -> str:
-    """Returns where a report is read: below the URL of the output folder, else its absolute path."""
+    """Returns the address of a report: below the URL of the output folder, else its absolute path."""
     if base is None:
         return str(report.absolute())
     return "/".join((base.rstrip("/"), quote(report.parent.name), quote(report.name)))
 
 
 def url(text: str, option: str = "--report-url") -> str:
-    """Returns the base of --report-url; raises `UsageError` for what is no URL that can be printed."""
+    """Returns the base of --report-url; raises `UsageError` if it is not a URL that can be printed."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21-\x7e]+", text):
         raise UsageError(f"{option} {text!r}: not a URL; expected one such as https://ops.example.org/fleet")
     return text

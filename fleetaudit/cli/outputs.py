@@ -63,7 +63,7 @@ def _renderer(format_: str) -> Callable[[AuditRun], str]:
 
 
 def render_all(run: AuditRun, formats: Collection[str], comparison: Comparison) -> None:
-    """Renders all that `write_all` writes, and keeps nothing of it."""
+    """Renders everything that `write_all` writes, and keeps nothing."""
     for _ in _traces(run) if "pcap" in formats else ():
         pass
     for format_ in FILES.keys() & formats:

@@ -26,7 +26,7 @@ Tell = Callable[[str], None]
 
 
 def _nobody(_note: str) -> None:
-    """Takes a note that nobody asked for."""
+    """Ignores a note."""
 
 
 def playbooks_of(named: Sequence[str]) -> tuple[Playbook, ...]:
@@ -116,9 +116,9 @@ def plan_of(
 
 
 def plan_by_hand(inventory: Inventory, playbooks: Sequence[Playbook], limit: str | None) -> Plan:
-    """Returns what the hosts are asked whose probe is run by other means than a connection of ours.
+    """Returns the plan of hosts where others run the probe.
 
-    How a host is reached is not looked at: the target of each host that a play matches is a `LocalTarget`.
+    Connection variables are ignored: the target of each host that a play matches is a `LocalTarget`.
     """
     selected = _selected(inventory, limit)
     return make_plan(

@@ -59,13 +59,13 @@ def probe(
 
 
 def _refuse_two_outputs(*groups: tuple[str, ...]) -> None:
-    """Raises `click.UsageError` where options of more than one group are typed: each group prints something else."""
+    """Raises `click.UsageError` if options of more than one group are typed: each group prints something else."""
     if sum(any(map(_typed, names)) for names in groups) > 1:
         raise click.UsageError("use only one of --playbook, --command and --sudoers: each prints something else")
 
 
 def _typed(name: str) -> bool:
-    """Returns whether a parameter is on the command line; a configuration file may have a value for it, too."""
+    """Returns whether a parameter is on the command line rather than only in a configuration file."""
     context = click.get_current_context()
     return context.get_parameter_source(name) is ParameterSource.COMMANDLINE and bool(context.params[name])
 
@@ -73,9 +73,9 @@ def _typed(name: str) -> bool:
 def _program(
     sources: tuple[str, ...], playbooks: tuple[str, ...], limit: str | None, vault_password_file: str | None
 ) -> str:
-    """Returns the program with the call of the selected hosts; of this machine, where no inventory is named.
+    """Returns the program with the call of the selected hosts, or of this machine if no inventory is named.
 
-    Raises `NothingToDoError` where no play matches a host, `UsageError` where the hosts are asked different things.
+    Raises `NothingToDoError` if no play matches a host, `UsageError` if the hosts need different programs.
     """
     from .. import wire
     from ..inventory import load_inventory

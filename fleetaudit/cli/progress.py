@@ -1,6 +1,6 @@
 """A run under way, on stderr: a bar on a terminal with the hosts that take long, a line a host with -v.
 
-Rules: what is printed while the bar is there goes above it; what a host said is made harmless first.
+Rules: what is printed while the bar is shown goes above it; text of hosts is sanitized first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Replies that were fetched by other means than ours: files with a probe's output, each named after its host.
+"""Replies that were fetched by other means: files with a probe's output, each named after its host.
 
-Rules: nothing is lost and nothing is chosen. With an inventory every selected host is in the run, also the one without
-a reply; a reply of a host that is not selected, and a second reply of one host, are errors that name the files. What a
-file holds is as hostile as what a connection brings, and takes the same way: the engine, `wire.decode`, the judge.
+Rules: no host and no reply is lost. With an inventory every selected host is in the run, also one without a reply; a
+reply of a host that is not selected, and a second reply of one host, are errors that name the files. The content of
+a file is as hostile as the output of a connection, and is processed in the same way: the engine, `wire.decode`, the
+judge.
 """
 
 from __future__ import annotations
@@ -42,15 +43,15 @@ if TYPE_CHECKING:
     from ..engine import Run
 
 SUFFIXES = (".reply", ".txt", ".json")
-"""What the name of a reply's file may have behind the name of its host."""
+"""Suffixes that may follow the name of the host in the name of a reply's file."""
 MAX_FILE = 32 * 1024 * 1024
 """The largest file that is read, in bytes: Ansible's JSON holds the reply twice, with every quote escaped."""
 
 
 def apart(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Returns the runs and the files of replies among what a command line names.
+    """Returns the runs and the files of replies that a command line names.
 
-    A run is a run's folder or a file named *.json. Of any other folder every file is a reply that is not hidden.
+    A run is a run's folder or a file named *.json. In any other folder every file that is not hidden is a reply.
     """
     runs, replies = list[Path](), list[Path]()
     for path in paths:
@@ -121,7 +122,7 @@ def _host_of(path: Path, known: frozenset[str] | None) -> str:
 
 
 def inventory_of_names(names: Iterable[str]) -> Inventory:
-    """Returns an inventory of hosts that only their names are known of."""
+    """Returns an inventory of hosts of which only the names are known."""
     names = tuple(names)
     hosts = tuple(Host(name=name, groups=("ungrouped",)) for name in names)
     return Inventory(sources=(), hosts=hosts, groups={"all": names, "ungrouped": names})
@@ -129,14 +130,14 @@ def inventory_of_names(names: Iterable[str]) -> Inventory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What the hosts were asked, as a person types it, and where replies are kept: for the next command to type."""
+    """The options that made the call, and the folder of the replies: for the next command to type."""
 
     playbooks: tuple[str, ...]
     inventories: tuple[str, ...]
     folder: Path
 
     def again(self, host: str, file: Path | None) -> str:
-        """Returns the commands that make the reply of a host anew."""
+        """Returns the commands that make a new reply of a host."""
         words = ["fleetaudit", "probe", *(word for book in self.playbooks for word in ("-p", book))]
         if self.inventories:
             words += [*self.inventories, "-l", host]
@@ -147,7 +148,7 @@ class Call:
 
 
 def audited(plan: Plan, files: dict[str, Path], call: Call) -> tuple[tuple[HostResult, ...], int]:
-    """Returns a result for every host of the plan, in its order, and how many of them a bug of ours cost."""
+    """Returns a result for every host of the plan, in its order, and how many of them a bug in fleetaudit cost."""
     from ..engine import Settings, audit
     from ..judge import fleet, judge
     from ..thrift import sparing
@@ -177,13 +178,13 @@ def _with_hint(result: HostResult, planned: HostPlan, files: dict[str, Path], ca
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """The engine's way to one host's file."""
+    """A transport that reads the file of one host."""
 
     host: str
     file: Path | None
 
     def __call__(self, target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
-        """Returns what the file holds; raises `TransportError` where there is none."""
+        """Returns the output in the file; raises `TransportError` if there is none."""
         if self.file is None:
             raise TransportError("execute", "no reply file", hint="", kind="no reply")
         try:
@@ -205,7 +206,8 @@ def _read(path: Path) -> bytes:
         return file.read(MAX_FILE)
 
 
-# ---- what ansible makes of a command's output ----------------------------------------------------------------------
+# ---- the output of a command, as ansible writes it
+# ----------------------------------------------------------------------
 
 
 class _Ansible(msgspec.Struct):
@@ -222,9 +224,9 @@ _HEADING = re.compile(rb"\s*[^\n|]{1,1024} \| [A-Z!]+ => (?=\{)")
 
 
 def output_in(data: bytes) -> Output:
-    """Returns the output of the probe in what a file holds: as it came, or in the JSON of one result of Ansible.
+    """Returns the output of the probe in a file: plain, or in the JSON of one result of Ansible.
 
-    What Ansible says of a task that failed goes to `stderr`, which only explains why there is no result line.
+    Ansible's message about a failed task goes to `stderr`, which only explains why there is no result line.
     """
     heading = _HEADING.match(data)
     text = data[heading.end() :] if heading else data
@@ -243,13 +245,13 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-# ---- the run that they make ----------------------------------------------------------------------------------------
+# ---- the run of the replies ----------------------------------------------------------------------------------------
 
 
 def run_of_replies(
     plan: Plan, hosts: tuple[HostResult, ...], *, inventory: Sequence[str], limit: str | None
 ) -> AuditRun:
-    """Returns the run that replies make. When each was made is not known: the run begins and ends now."""
+    """Returns the run of the replies. When each reply was made is unknown: the run begins and ends now."""
     from ..jobs import job_of
     from .locations import located
     from .planning import controller, scenario_rows

@@ -57,7 +57,7 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
 
 
 def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:
-    """Warns of another file of metrics beside this one that has those of the same job."""
+    """Warns of another file of metrics in this folder that has the same job."""
     from ..files import first_bytes
     from ..report.prometheus import beginning_of_info, job_name
 

@@ -94,7 +94,7 @@ def run(context: click.Context, /, inventories: tuple[str, ...], **options: obje
         options = beginning.words_of(left, context, options)
     options = one_source_each(options)
     sources = words.sources(inventories)
-    folder = str(Path.cwd()) if context.params["cron"] else ""  # where nobody types, and a mail is read anywhere
+    folder = str(Path.cwd()) if context.params["cron"] else ""  # the reader of a mail is in another folder
     return _Run(sources, options, output, left, typed(context, sources, options, folder=folder)).conduct()
 
 
@@ -303,7 +303,7 @@ class _Run:
         return replace(info, job=job_of(info))
 
     def _bare(self, plan: Plan, hosts: tuple[HostResult, ...], id_: str) -> AuditRun:
-        """Returns the run with each host's own findings alone."""
+        """Returns the run with the findings of single hosts only."""
         from ..model import AuditRun
         from .planning import scenario_rows
 
@@ -344,11 +344,11 @@ class _Run:
             screen.tell(f"fleetaudit: warning: an old run stays: {name}")
 
     def _since_last(self, run: AuditRun, baseline: Baseline) -> Drift | None:
-        """Returns what changed since the last run, None where there is none or nobody wants to know."""
+        """Returns what changed since the last run, None if there is none or no option needs it."""
         return baseline.since_last(run) if self.options.cron or self.notify else None
 
     def _is_news(self, drift: Drift | None, *, interrupted: bool) -> bool:
-        """Returns whether something changed since the last run, or that is unknown, and somebody wants to know."""
+        """Returns whether something changed since the last run, or that is unknown, and an option needs it."""
         if not (self.options.cron or self.notify):
             return False
         return drift is None or not drift.same or interrupted
@@ -374,11 +374,11 @@ class _Run:
 
 
 def _nobody(_note: str) -> None:
-    """Takes a note that nobody asked for."""
+    """Ignores a note."""
 
 
 def has_bug(run: AuditRun) -> bool:
-    """Returns whether a host is left out because a bug of ours is met when it is reported."""
+    """Returns whether a host is left out because of a bug in fleetaudit."""
     return any(host.stage == "report" for host in run.hosts)
 
 
@@ -432,7 +432,7 @@ def _audit(
 
 
 def _with_fleet(run: AuditRun, plan: Plan) -> AuditRun:
-    """Returns the run with the findings that only all its hosts together give rise to, and where all is written."""
+    """Returns the run with the findings that depend on all its hosts, and with all locations."""
     from msgspec.structs import replace
 
     from ..judge import fleet

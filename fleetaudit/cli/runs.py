@@ -49,12 +49,12 @@ def _point_latest(output: Path, name: str) -> None:
     from ..jobs import describe, job_of
     from ..report.lines import safe
 
-    name = Path(name).name  # a path is as good as a name
+    name = Path(name).name  # a path is accepted, too
     with archive.locked(output):
         found = archive.runs_in(output)
         run = next((run for run in found.finished if run.path.name == name), None)
         if run is None:
-            archive.read_info(output / name)  # says what is wrong with it, where something is
+            archive.read_info(output / name)  # raises if something is wrong with it
             raise InputError(
                 "not finished, so `latest` cannot point to it",
                 source=str(output / name),

@@ -1,6 +1,6 @@
 """`fleetaudit schedule`: a crontab line, or a systemd service and its timer, that audits every night.
 
-Rules: nothing is installed. What would fail in the first night fails now: inventories, playbooks and waivers are read.
+Rules: nothing is installed. Inventories, playbooks and waivers are read now, so that errors do not wait for the night.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def schedule(
             "schedule: -o needs --systemd, whose files it takes; use --output-dir for the folder that the job writes to"
         )
     hour, minute = _time(at)
-    # What makes no sense is said now, and not in the first night.
+    # Errors must come now, and not in the first night.
     keep, fail_on, formats, notify = (str(options[name] or "") for name in ("keep", "fail_on", "formats", "notify"))
     words.keep(keep)
     if formats:
@@ -122,7 +122,7 @@ def _read(sources: tuple[str, ...], options: dict[str, str | bool | tuple[str, .
     playbooks = options["playbooks"]
     playbooks_of(playbooks if isinstance(playbooks, tuple) else ())
     vault, limit, waivers = (options[name] for name in ("vault_password_file", "limit", "waivers"))
-    if vault and not at_home(str(vault)).exists():  # that was told already
+    if vault and not at_home(str(vault)).exists():  # a warning says so already
         return
     inventory = inventory_of(sources, str(vault) if vault else None, tell=screen.tell).inventory
     accepted_in(str(waivers) if waivers else None, inventory)
@@ -131,7 +131,7 @@ def _read(sources: tuple[str, ...], options: dict[str, str | bool | tuple[str, .
 
 
 def _write(folder: Path, service: str, timer: str) -> None:
-    """Writes the units, and tells how they are put to work."""
+    """Writes the units, and prints the commands that install them."""
     from .. import archive
 
     if not folder.is_dir():
@@ -146,7 +146,7 @@ def _write(folder: Path, service: str, timer: str) -> None:
 
 
 def _tell_of_a_missing_hour(hour: int, minute: int) -> None:
-    """Warns of a day that lacks this time, where clocks are put forward."""
+    """Warns of a day without this time, because the clocks are put forward."""
     if (day := _day_without(hour, minute)) is None:
         return
     other = next(h for h in (*range(hour + 1, 24), *range(hour)) if _day_without(h, minute) is None)
@@ -157,7 +157,7 @@ def _tell_of_a_missing_hour(hour: int, minute: int) -> None:
 
 
 def _day_without(hour: int, minute: int) -> date | None:
-    """Returns the first day within two years that lacks a time of day in the zone of this machine."""
+    """Returns the first day within two years without this time of day in the time zone of this machine."""
     today = clock.now().date()
     for day in (today + timedelta(days=n) for n in range(731)):
         wanted = (day.year, day.month, day.day, hour, minute)

@@ -27,7 +27,7 @@ def hold_streams() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-    if sys.stderr is None:  # Python found it closed; print() would take stdout instead
+    if sys.stderr is None:  # it was closed at the start; print() would write to stdout instead
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 — as long as the process lives
 
 
@@ -85,7 +85,7 @@ def tell(text: str) -> None:
             blanks = line[: len(line) - len(line.lstrip(" "))]
             print(blanks + safe(line.lstrip(" ")), file=sys.stderr, flush=True)
     except OSError:
-        pass  # stderr is closed: the exit status still speaks
+        pass  # stderr is closed: the exit status still counts
 
 
 def width() -> int:
@@ -96,7 +96,7 @@ def width() -> int:
 def set_up_log(verbose: int) -> None:
     """Sets up the log: warnings on stderr, with -v retries as well, with -vv each stage of each attempt.
 
-    FLEETAUDIT_LOG_PATH gets each stage in any case, and what else stderr would get without -vv.
+    FLEETAUDIT_LOG_PATH always gets each stage, and what stderr would get without -vv.
     """
     path = os.environ.get("FLEETAUDIT_LOG_PATH")
     handlers = list[logging.Handler]()
@@ -142,13 +142,13 @@ class _File(logging.StreamHandler[TextIO]):
 
 
 class _Stderr(logging.Handler):
-    """Writes to whatever stderr is at the moment: while a bar is there, that is what prints above it."""
+    """Writes to the current stderr: while a bar is shown, that is the one that prints above it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             print(self.format(record), file=sys.stderr, flush=True)
         except OSError:
-            pass  # stderr is closed: the exit status still speaks
+            pass  # stderr is closed: the exit status still counts
         except Exception:
             self.handleError(record)
 

@@ -35,7 +35,7 @@ class Signals:
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
-        """Ignores, once a signal came, that the output cannot be written: its terminal may be gone."""
+        """Ignores, after a signal, that output cannot be written: the terminal may be gone."""
         try:
             yield
         except OutputError:

@@ -1,7 +1,7 @@
-"""The command that the user typed, to be typed again: the inventories and options, with others in their place.
+"""The command that the user typed, with some options replaced, to be typed again.
 
-Rules: every line that is printed can be pasted. What a configuration or the environment says is not repeated: it holds
-again.
+Rules: every line that is printed can be pasted. Options from a configuration or the environment are not repeated: they
+apply again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .connecting import PAIRS
 NOT_REPEATED = frozenset(
     ("limit", "resume", "shard", "quiet", "verbose", "cron", "notify", "report_url", "keep", "run_deadline", "check")
 )
-"""Options that are about one run and not about how a host is reached, or that name other hosts."""
+"""Options that concern one run rather than how a host is reached, or that name other hosts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """One command line: its `verb`, inventories, and options as (name, words). `folder` is where it has to be typed, ""
-    for the current folder; `names` are the names of the options by how they are written."""
+    """One command line: its `verb`, inventories, and options as (name, words). `folder` is the folder to type it in, ""
+    for the current one; `names` maps an option as written to its name."""
 
     verb: str
     sources: tuple[str, ...]
@@ -37,7 +37,7 @@ class Typed:
         return self._line(verb or self.verb, ("-l", limit) if limit else (), frozenset())
 
     def for_host(self, host: str, options: Sequence[str]) -> str:
-        """Returns the line for one host; `options` go before what was typed. It is an `engine.Again`."""
+        """Returns the line for one host, with `options` before the typed ones. It is an `engine.Again`."""
         limit = () if "-l" in options else ("-l", host)
         replaced = {self.names[word] for word in options if word in self.names}
         for pair in PAIRS:
@@ -54,7 +54,7 @@ class Typed:
 
 
 def typed(context: click.Context, sources: Sequence[str], options: Mapping[str, object], *, folder: str = "") -> Typed:
-    """Returns the command of the context, with its `options` as they are in force."""
+    """Returns the command of the context, with its `options` in force."""
     names = {opt: parameter.name or "" for parameter in context.command.params for opt in parameter.opts}
     return Typed(str(context.info_name), tuple(sources), tuple(_repeated(context, options)), names, folder)
 

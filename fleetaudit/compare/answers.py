@@ -176,7 +176,7 @@ def _met(met: Met) -> list[Say]:
 
 
 def met_words(met: Met) -> str:
-    """Returns the good news as a sentence, "" where nothing ran."""
+    """Returns what was met as a sentence, "" if nothing ran."""
     parts = list[str]()
     if met.of_scenarios:
         of = counted(met.of_scenarios, "scenario")

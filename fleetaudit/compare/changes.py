@@ -17,7 +17,7 @@ from .views import ChangeRow, Changes
 MOST_CHANGES = 200
 """How many rows are listed before the rest is counted."""
 WORDS: dict[Effect, str] = {"regression": "regressed", "fix": "fixed", "new host": "new"}
-"""Effects in words behind "2 hosts"; the others are such words already."""
+"""Effects as words after "2 hosts"; the other effects are such words already."""
 MOST_RATES = 10
 """How many hosts are named among those that aborted most in between."""
 
@@ -83,7 +83,7 @@ def _subject(change: Change) -> tuple[str, str]:
 
 
 def _accepted(change: Change) -> str | None:
-    """Returns the waiver of what is so now, None where nothing is to be accepted: it is met, or lost its waiver."""
+    """Returns the waiver of the present finding, None if there is no finding or no waiver any more."""
     return None if change.effect == "fix" or change.kind == "waiver" else change.waived
 
 

@@ -97,12 +97,12 @@ def _group(anchor: str, alike: Sequence[Pairs], ground: Ground, sysctls: Mapping
 
 
 def is_command(fix: str) -> bool:
-    """Returns whether what to do about a finding is a command to type, and no sentence."""
+    """Returns whether the remedy of a finding is a command to type rather than a sentence."""
     return fix[:1].islower() and not fix.endswith(".")
 
 
 def _remedies(members: Pairs) -> tuple[Remedy, ...]:
-    """Returns what to do, with the hosts: it may differ by kernel series, or by the file that sets a sysctl."""
+    """Returns the remedies, each with its hosts; they may differ by kernel series or by the file that sets a sysctl."""
     by_fix = grouped(members, lambda pair: pair[1].fix)
     return tuple(
         Remedy(

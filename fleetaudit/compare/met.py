@@ -1,7 +1,7 @@
-"""The good news: how many scenarios and expectations were met on every host. Pure.
+"""Counts the scenarios and expectations that were met on every host. Pure.
 
-Rules: controls are not counted, for they prove the others and are nobody's question. A void host proves nothing, and a
-scenario that ran nowhere is neither met nor not. A waived finding is not met.
+Rules: controls are not counted, because they only prove the other scenarios. A void host does not count, and a scenario
+that ran nowhere is not counted at all. A waived finding is not met.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from ..model import Audited
 from .views import Column, Met
 
 NOT_RUN = ("not run", "not asked", "void")
-"""Words of a cell that says nothing about its scenario."""
+"""Words of a cell without a verdict on its scenario."""
 
 
 def met_of(columns: Sequence[Column], audited: Iterable[Audited]) -> Met:
-    """Returns the number of scenarios, and of expectations beside them, that were met on every host, and of all."""
+    """Returns how many scenarios, and how many other expectations, were met on every host, and how many there are."""
     sound = [host for host in audited if not host.void]
     ran = [column for column in columns if not column.is_control and has_run(column)]
     deviating = {column.scenario for column in ran if column.deviates}
@@ -33,5 +33,5 @@ def met_of(columns: Sequence[Column], audited: Iterable[Audited]) -> Met:
 
 
 def has_run(column: Column) -> bool:
-    """Returns whether a scenario ran on any host that proves something."""
+    """Returns whether a scenario ran on any host that is not void."""
     return any(cell.word not in NOT_RUN for cell in column.cells)

@@ -87,8 +87,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met:
-    """How many scenarios ended as expected on each of the `hosts` that prove something, and how many expectations of
-    other kinds they meet."""
+    """How many scenarios ended as expected on all `hosts` that are not void, and how many expectations of other kinds
+    they meet."""
 
     hosts: int
     scenarios: int
@@ -111,7 +111,7 @@ class FindingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """What to do on the hosts that share it; `typed` tells that it is a command to type, and no sentence."""
+    """A remedy and its hosts; `typed` is true if it is a command to type rather than a sentence."""
 
     text: str
     typed: bool
@@ -140,7 +140,7 @@ class FindingGroup:
 
     @property
     def fix(self) -> str:
-        """What to do, where it is the same on every host; else ""."""
+        """The remedy, if it is the same on every host; else ""."""
         return self.remedies[0].text if self._one_for_all else ""
 
     @property

@@ -55,13 +55,13 @@ def become_of(variables: Variables, options: ConnectionOptions, user: str | None
 
 
 def wants_become(variables: Variables, options: ConnectionOptions) -> bool:
-    """Returns whether the probe is to run as another user than the one who logs in."""
+    """Returns whether the probe runs as another user than the login user."""
     name = "ansible_become"
     return variables.truth(name) if variables.is_set(name) else options.become or bool(options.settings.become)
 
 
 def are_asked_anyway(flags: str, method: BecomeMethod) -> bool:
-    """Returns whether these flags ask a method for nothing but what it does for us anyway."""
+    """Returns whether these flags only ask for what fleetaudit does anyway."""
     return method in _ASKED_ANYWAY and not _first_flag(flags, method)
 
 
@@ -96,7 +96,7 @@ def _names_of_flags(method: str) -> tuple[str, str]:
 
 
 def _flags_of_su(variables: Variables) -> tuple[str, ...]:
-    """Returns the words that go before the user's name; raises `CannotReach` for one that asks for something else."""
+    """Returns the flags before the user's name; raises `CannotReach` for a flag that is not supported."""
     names = _names_of_flags("su")
     name = next((name for name in reversed(names) if variables.is_set(name)), names[0])
     try:

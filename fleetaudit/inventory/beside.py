@@ -28,9 +28,9 @@ Variables = tuple[Mapping[str, Any], Mapping[str, str]]
 
 
 def read_beside(folders: Iterable[Path], draft: Draft, vault: Vault, reading: Reading) -> tuple[str, ...]:
-    """Puts what group_vars and host_vars in each of `folders` set into `draft`, in that order; a later one wins.
+    """Sets the variables of group_vars and host_vars in each of `folders` in `draft`, in that order; a later one wins.
 
-    Returns a note for each key that a file has twice. `reading` is told which files were read.
+    Returns a note for each key that a file has twice. Adds the files that were read to `reading`.
     """
     reader = _Reader(vault, reading)
     known = dict[Path, Layer]()

@@ -88,7 +88,7 @@ class Draft:
         self._place = "", self._groups["all"].origin  # of the variable that was set last: a range sets it often
         self._given_to_groups = dict[str, dict[str, Origin]]()
         self.mapping_twice = ""
-        """A variable that a host gets as a mapping from two places, of which one is replaced; known in the end."""
+        """A variable that a host gets as a mapping from two places, one of which is replaced; known after `inventory`."""
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -155,7 +155,7 @@ class Draft:
             self._groups[group].hosts[name] = None
 
     def set_host(self, name: str, variable: str, value: Any, at: Origin) -> None:
-        """Sets a variable of a host; of the group of that name where there is one by now, as in Ansible."""
+        """Sets a variable of a host; if a group of that name exists already, of that group, as in Ansible."""
         self._count(at)
         if name in self._groups:
             self._given_to_groups.setdefault(name, {})[variable] = at
@@ -206,7 +206,7 @@ class Draft:
         return Inventory(sources=sources, hosts=tuple(hosts), groups=members, tree=tree, notes=notes)
 
     def _shared_names(self) -> tuple[str, ...]:
-        """Returns the names that are a host's and a group's; raises where a host has the name of a built-in group."""
+        """Returns the names of both a host and a group; raises if a host has the name of a built-in group."""
         shared = tuple(name for name in self._hosts if name in self._groups)
         for name in ("all", "ungrouped"):
             if name in shared:
@@ -352,7 +352,7 @@ class _Lineage:
 
 
 def replaced_mapping(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Returns a variable that is a mapping before and after, "" where there is none: Ansible can merge such."""
+    """Returns a variable that is a mapping before and after, "" if there is none: Ansible may merge those."""
     for name, value in after.items():
         if isinstance(value, dict) and isinstance(before.get(name), dict):
             return name

@@ -2,7 +2,7 @@
 
 Rules: as in Ansible the value is one path (older versions take it as words for a shell, "/usr/bin/env python3"; the
 host tries both), `auto` and its kin mean to search, and an implicit localhost takes the Python that runs here. A value
-that cannot be used costs no host: the probe needs no more than any Python, so it is a note, and the search goes on.
+that cannot be used costs no host: the probe runs with any Python, so it is a note, and the search goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SEARCH = {"auto", "auto_silent", "auto_legacy", "auto_legacy_silent"}
 
 
 def interpreter_of(variables: Variables, settings: Settings) -> Interpreter | None:
-    """Returns the Python to try first on a host, None where nobody names one or where a search is asked for."""
+    """Returns the Python to try first on a host, None if none is set or if the value means to search."""
     try:
         value = variables.text((NAME,))
     except (CannotReach, InputError) as e:

@@ -20,9 +20,9 @@ _NO_KEY = object()
 
 
 def parse_json(text: str, *, source: str, repeated: Repeated | None = None) -> Document | None:
-    """Returns the document in `text`, or None where it is no JSON; raises `InputError` for JSON that is not taken.
+    """Returns the document in `text`, or None if it is not JSON; raises `InputError` for JSON that is not supported.
 
-    `repeated` is told of a key that comes again, whose last value then counts; None makes that an error.
+    `repeated` is called for a duplicate key, whose last value counts; None makes that an error.
     """
     if text.lstrip()[:1] not in ("{", "["):
         return None

@@ -1,7 +1,7 @@
 """Which options of the command line a host's variables overrule, as Ansible's precedence has it. No I/O.
 
-Rules: only what really differs counts: a variable that says what the option says overrules nothing. A host that cannot
-be reached at all says so by itself.
+Rules: only different values count: a variable with the value of the option overrules nothing. Hosts that cannot be
+reached at all are not counted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Overruled:
 
 
 class _Option(NamedTuple):
-    """What the option says, None where it says nothing, what the host has, and the variables that may have said so."""
+    """The value of the option (None if not given), the value of the host, and the variables that may have set it."""
 
     option: str
     said: object
@@ -37,7 +37,7 @@ class _Option(NamedTuple):
 
 
 def overruled(inventory: Inventory, targets: Mapping[str, Target], options: ConnectionOptions) -> list[Overruled]:
-    """Returns what variables overrule on the hosts in `targets`, which says how each is reached, by name."""
+    """Returns the options that variables overrule on the hosts in `targets` (how each is reached, by name)."""
     found = dict[tuple[str, str], Overruled]()
     for host in inventory.hosts:
         if host.name not in targets:

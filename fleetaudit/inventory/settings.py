@@ -35,7 +35,7 @@ _SYSTEM = Path("/etc/ansible") / NAME
 
 class Settings(Frozen, frozen=True, kw_only=True):
     """What Ansible's own configuration sets about connections; None is "not set". `origins` tells where: file:line,
-    or the name of an environment variable. `unfollowed` is what it sets beside that and we do not do."""
+    or the name of an environment variable. `unfollowed` are its settings that fleetaudit does not follow."""
 
     transport: str | None = None
     remote_user: str | None = None
@@ -269,7 +269,7 @@ def _typed(kind: str, said: tuple[str, str], name: str, config: _File | None) ->
 
 
 def _unfollowed(environment: Mapping[str, str], config: _File | None) -> Iterator[Unfollowed]:
-    """Yields the settings that are not followed and set to something else than what is done anyway."""
+    """Yields the settings that are not followed and whose value differs from what fleetaudit does."""
     for name, (variable, places, usual) in _UNFOLLOWED.items():
         # Also an empty variable of the environment takes the place of what the file says.
         inside = () if variable in environment else places

@@ -1,7 +1,7 @@
-"""A setting of ansible.cfg that is not followed: what is said of it, and what to type to do without it. Pure.
+"""A setting of ansible.cfg that is not followed: its error, its note, and the command that leaves it out. Pure.
 
-Rules: a setting is an error only where it would change what this run sees; where it would not, it is a note. The way
-out leaves out this one setting and nothing else of the same file: the environment beats ansible.cfg.
+Rules: a setting is an error only if it would change what this run sees; otherwise it is a note. The command leaves out
+this one setting and keeps the rest of the file: the environment takes precedence over ansible.cfg.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Unfollowed(NamedTuple):
         return listed(self.value)
 
     def error(self, what: str) -> InputError:
-        """Returns an error to raise where the setting would change `what`."""
+        """Returns the error for a setting that would change `what`."""
         message = f"“{self.key}” would change {what}, and is not followed here"
         source, _, line = self.origin.rpartition(":")
         if not line.isdecimal():
@@ -57,7 +57,7 @@ class Unfollowed(NamedTuple):
         return InputError(message, source=source, line=int(line), hint=hint)
 
     def note(self) -> str:
-        """Returns a note for where the setting changes nothing."""
+        """Returns the note for a setting that changes nothing."""
         return f"{self.key} in {self.origin} is not followed; it would change nothing here"
 
 

@@ -1,7 +1,7 @@
 """Which settings of ansible.cfg that are not followed would change how these hosts are reached. No I/O.
 
-Rules: a host's own variable beats ansible.cfg, so that a setting touches only hosts without one. A setting for SSH does
-not touch this machine, and one for sudo no host where nobody becomes another user.
+Rules: a variable of a host takes precedence over ansible.cfg, so a setting affects only hosts without that variable. A
+setting for SSH does not affect this machine, and one for sudo only hosts where the probe becomes another user.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _Touches = Callable[[Unfollowed, Variables, Reached, ConnectionOptions], bool]
 def check_connecting(inventory: Inventory, targets: Mapping[str, object], options: ConnectionOptions) -> Iterator[str]:
     """Yields a note for each setting that changes nothing for these hosts; raises `InputError` for one that would.
 
-    `targets` says by name how each host is reached; those that are not reached at all do not count.
+    `targets` is how each host is reached, by name; hosts that are not reached at all do not count.
     """
     unfollowed = [setting for setting in options.settings.unfollowed if setting.name in _TOUCHES]
     if not unfollowed:
@@ -66,7 +66,7 @@ def _of_ssh(own: str) -> _Touches:
 
 
 def _by_paramiko(variables: Variables, options: ConnectionOptions) -> bool:
-    """Returns whether Ansible would take its plug-in paramiko, and not ssh."""
+    """Returns whether Ansible would use its plug-in paramiko instead of ssh."""
     connection = variables.get("ansible_connection") or options.settings.transport or ""
     return str(connection).rpartition(".")[2].startswith("paramiko")
 
@@ -80,7 +80,7 @@ def _user(method: str) -> _Touches:
         if _any(variables, "ansible_become_user", f"ansible_{method}_user") or options.become_user:
             return False
         become = target.become
-        if become is None:  # maybe only because who logs in is whom one usually becomes
+        if become is None:  # perhaps only because the login user is the usual become_user
             return wants_become(variables, options)
         return become.method == method and become.user != setting.value
 

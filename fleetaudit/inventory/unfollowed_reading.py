@@ -1,7 +1,7 @@
 """Which settings of ansible.cfg that are not followed would change how these inventories are read.
 
-Rules: the answer follows from what was read; only for other endings of YAML files a folder is looked into. Where it
-cannot be known the setting counts as one that changes something.
+Rules: the answer follows from what was read; only for other YAML file extensions a folder is listed. If the answer is
+unknown, the setting counts as one that changes something.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _variable_plugins(setting: Unfollowed, reading: Reading) -> str:
 def _plugins(setting: Unfollowed, reading: Reading) -> str:
     enabled = [without_prefix(name) for name in setting.values]
     for source, plugin in reading.sources:
-        if plugin in ("", "host_list"):  # a list says itself what its hosts are
+        if plugin in ("", "host_list"):  # every plug-in reads a list alike
             continue
         # The INI plug-in tries every file: before the YAML one it might make hosts of lines of YAML.
         first = next((name for name in enabled if name == plugin or (name == "ini" and plugin == "yaml")), None)

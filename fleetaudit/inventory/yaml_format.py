@@ -49,7 +49,7 @@ class _Reader:
     def refuse_forgotten_group(self, name: str, body: Any) -> None:
         """Refuses “hosts”, “vars” or “children” at the top, unless it is a group of that name.
 
-        Ansible takes each for a group and drops what is no part of a group: the hosts below a forgotten “all:”.
+        Ansible takes each for a group and drops what is not part of a group: the hosts below a forgotten “all:”.
         """
         strange = [key for key in body if key not in _SECTIONS] if isinstance(body, Mapping) else [body]
         if body is None or not strange:

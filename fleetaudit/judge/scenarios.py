@@ -1,4 +1,4 @@
-"""Endings against what is expected of them, and the one finding of a host whose positive control failed. Pure.
+"""Compares endings with expectations; a host whose positive control failed has one finding. Pure.
 
 Rules:
 - An ending that could not be told, trials that disagree and a scenario that the host was asked but did not report are

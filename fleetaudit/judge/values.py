@@ -79,7 +79,7 @@ def _unmet(rule: SysctlRule, sysctl: Sysctl | None) -> _Unmet | None:
 
 
 def _observed(audited: Audited, key: str) -> str:
-    """Returns the value with the line that sets it at boot, or why there is none."""
+    """Returns the value with the line that sets it at boot, or why there is no value."""
     sysctl = audited.sysctls.get(key)
     if sysctl is None or sysctl.value is None:
         return (sysctl.state if sysctl else "") or "not read"

@@ -55,14 +55,14 @@ def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
 
 
 def _fix(fix: str, width: int) -> list[str]:
-    """Returns what to do; a command is not wrapped, because it is there to be copied."""
+    """Returns the remedy; a command is not wrapped, so that it can be copied."""
     if is_command(fix):
         return [f"  {safe(fix)}"]
     return wrapped([safe(fix)] if fix else [], width, "  ")
 
 
 def _ended_waivers(run: AuditRun, host: HostResult, finding: Finding) -> list[str]:
-    """Returns the waiver that the finding had in the run before and has no more."""
+    """Returns the waivers that the finding had in the run before and no longer has."""
     changes = run.drift.changes if run.drift and finding.waived is None else ()
     return [c.before for c in changes if c.kind == "waiver" and (c.host, c.what) == (host.name, finding.id)]
 

@@ -36,7 +36,7 @@ def hosts_in_words(folded: Folded) -> str:
 
 
 def cause_lines(cause: Cause, width: int, indent: str = "  ") -> list[str]:
-    """Returns a cause with its hosts, what one of them said, and on a line of its own the next command to type."""
+    """Returns a cause with its hosts, the reason of one of them, and the next command on a separate line."""
     more = indent + "    "
     lines = wrapped([f"{safe(cause.title, 400)}: {counted_hosts(cause.hosts)}"], width, indent)
     if cause.details:
@@ -44,7 +44,7 @@ def cause_lines(cause: Cause, width: int, indent: str = "  ") -> list[str]:
     if cause.hints:
         host, hint = cause.hints[0]
         whose = f" ({safe(host)})" if cause.hosts.count > 1 else ""
-        lines.append(f"{more}next{whose}:  {safe(hint)}")  # not wrapped: it is there to be copied
+        lines.append(f"{more}next{whose}:  {safe(hint)}")  # not wrapped, so that it can be copied
     return lines
 
 

@@ -58,7 +58,7 @@ STATES = ("error", "warning", "info", "untold", "void", "not audited", "not sele
 
 
 def _hint(host: HostLine) -> tuple[tuple[str, ...], bool] | tuple[()]:
-    """Returns the next command in the pieces around the host's name, so that hosts share them; () without one."""
+    """Returns the next command split at the host's name, so that hosts share the parts; () without one."""
     if not host.hint:
         return ()
     return tuple(host.hint.split(host.name) if host.name else [host.hint]), host.typed

@@ -1,6 +1,6 @@
 """The runs of an output folder for a terminal: a line a run, the jobs, and how to finish what was left.
 
-Rules: pure, and plain text; what a file said passes `safe`. A command to type is on a line of its own, never wrapped.
+Rules: pure, and plain text; text of files passes `safe`. A command to type is on a separate line, never wrapped.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def render(run: AuditRun) -> str:
                 "notifications": _descriptors(missing),
             }
         },
-        # What is before the last “/” is the category: a job replaces its own alerts, and no other job's.
+        # The part before the last “/” is the category: a job replaces only its own alerts.
         "automationDetails": {"id": f"fleetaudit/{plain(run.run.job or job_of(run.run))}/{plain(run.run.id)}"},
         "originalUriBaseIds": {ROOT: {"description": {"text": "The repository, or the folder of the run."}}},
         "invocations": [
@@ -173,14 +173,14 @@ def _physical(place: Location) -> Json:
 
 
 def _expected_in(finding: Finding, run: AuditRun) -> Location | None:
-    """Returns where the playbook says what is expected; None for what no playbook does, such as a host key."""
+    """Returns the location of the expectation in the playbook; None if it is in no playbook, such as a host key."""
     kind, colon, _ = finding.id.partition(":")
     id_ = "kernel:" if kind == "kernel" else _rule_id(finding.id).replace("control:", "scenario:", 1)
     return run.locations.get(id_) if colon else None
 
 
 def _somewhere(run: AuditRun) -> Location:
-    """Returns a location for a result that has none of its own: of a run of an earlier version, of a list of hosts."""
+    """Returns a location for a result without one: of a run of an earlier version, or of a list of hosts."""
     files = (name for name in (*run.run.inventory, *run.run.playbooks) if name and "," not in name)
     return Location(file=posixpath.normpath(next(files, "fleetaudit")))
 

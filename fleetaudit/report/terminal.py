@@ -25,8 +25,8 @@ MOST_REMEDIES = 4
 def summary(comparison: Comparison, *, width: int = 80, problems_only: bool = False, changes: bool = True) -> str:
     """Returns the closing text of a run, its sentences wrapped to `width`; commands to type are left whole.
 
-    `problems_only` leaves out what asks nothing of anybody, so the text may be empty; `changes` may be left out by who
-    reports them.
+    `problems_only` leaves out what needs no action, so the text may be empty; a caller that reports changes itself may
+    leave out `changes`.
     """
     blocks = [
         [] if problems_only else _verdict(comparison, width),
@@ -155,7 +155,7 @@ def _fix(group: FindingGroup, width: int) -> list[str]:
     for remedy in group.remedies[:MOST_REMEDIES]:
         where = "" if group.fix else f" on {hosts_in_words(remedy.hosts)}"
         if remedy.typed:
-            lines.append(f"      fix{where}:  {safe(remedy.text)}")  # not wrapped: it is there to be copied
+            lines.append(f"      fix{where}:  {safe(remedy.text)}")  # not wrapped, so that it can be copied
         else:
             lines += wrapped([f"fix{where}: {safe(remedy.text)}"], width, "      ")
     if len(group.remedies) > MOST_REMEDIES:
