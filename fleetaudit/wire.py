@@ -176,9 +176,9 @@ def _interpreter(plan: HostPlan) -> Interpreter | None:
 
 
 def digest_of(plan: HostPlan) -> str:
-    """Returns the digest of the call that a host of this plan gets: the program, and all that it is asked.
+    """Returns the digest of the call of a host: of the program, the scenarios, the sysctls and the isolation.
 
-    Names, groups and the deadline are not part of it, so hosts that are asked the same share one digest.
+    Names, groups and the deadline are not part of it, so hosts with the same plays share one digest.
     """
     return _digest(_asked(plan))
 
@@ -247,7 +247,7 @@ def decode(
 
 
 def _not_used(plan: HostPlan, stdout: bytes) -> str:
-    """Returns why the Python that the inventory names was not used, "" where it was, or where none is named."""
+    """Returns why the Python of the inventory was not used, "" if it was used or none is set."""
     interpreter = _interpreter(plan)
     if interpreter is None or not interpreter.origin:
         return ""
@@ -263,7 +263,7 @@ def _not_used(plan: HostPlan, stdout: bytes) -> str:
 
 
 def _refuse_another_call(plan: HostPlan, reply: Reply) -> None:
-    """Raises `ReplyError` where the reply answers another call than this plan's, such as an old reply sent again."""
+    """Raises `ReplyError` if the reply answers another call than this plan's, such as an old reply sent again."""
     if reply.digest == digest_of(plan):
         return
     if not reply.digest:
@@ -311,7 +311,7 @@ def _depth(line: bytes) -> int:
 def _explained(
     error: ReplyError, stdout: bytes, stderr: bytes, exit_status: int | None, cut: str, not_used: str
 ) -> ReplyError:
-    """Returns `error` with what else is known about why there is no result line; `not_used` as of `_not_used`."""
+    """Returns `error` with a better explanation why there is no result line; `not_used` is from `_not_used`."""
     if error.reason != "no result line":
         return error
     if cut:
@@ -334,7 +334,7 @@ def _explained(
 
 
 def _last_words(printed: bytes) -> str:
-    """Returns the end of what was printed beside our own lines, as printable text of one line."""
+    """Returns the end of the output without our own lines, as one line of printable text."""
     lines = printed[-4096:].decode("utf-8", "replace").splitlines()
     text = " ".join(" ".join(line for line in lines if not line.startswith((READY, PYTHON))).split())
     return "".join(c if c.isprintable() else "\ufffd" for c in text)[-400:]
@@ -385,7 +385,7 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
 
 
 def _places(reply: Reply) -> dict[str, tuple[str, ...]] | None:
-    """Returns where the sysctls of this reply are set; what a host says of any other is left out."""
+    """Returns where the sysctls of this reply are set; leaves out all other sysctls."""
     if reply.sysctl_places is None:
         return None
     return {key: places for key, places in sorted(reply.sysctl_places.items()) if key in reply.sysctls}
@@ -432,7 +432,7 @@ def _observation(
 
 
 def _check_steps(trial: RawTrial, scenario: Scenario, family: Family) -> None:
-    """Raises `ReplyError` where a trial went through steps that the scenario does not have, or in another order."""
+    """Raises `ReplyError` if a trial has steps that the scenario does not have, or in another order."""
     if [index for _, index in trial.steps] != [*range(min(len(trial.steps), len(scenario.steps)))]:
         raise ReplyError(
             f"the reply does not number the steps of {scenario.name} over {family} from 0 to {len(scenario.steps) - 1}"
@@ -592,10 +592,10 @@ Seen = Mapping[tuple[str, Family], Observation]
 
 
 def _beside_controls(plan: HostPlan, seen: Seen) -> tuple[dict[tuple[str, Family], Observation], str, list[str]]:
-    """Returns the observations as they may be believed beside their controls, why the host is void, and notes.
+    """Returns the observations after their controls are applied, why the host is void, and notes.
 
-    A control speaks for the scenarios that name it, over its own family, and for no other. Only the positive control
-    speaks for the host: where it fails, nobody would have seen a RST. Over AF_UNIX it speaks for AF_UNIX alone.
+    A control counts for the scenarios that name it, over its own family only. The positive control counts for the whole
+    host: if it fails, a RST would not have been seen. Over AF_UNIX it counts for AF_UNIX only.
     """
     asked = {s.name: s for s in plan.scenarios}
     positive = [key for key in seen if asked[key[0]].positive]
@@ -614,7 +614,7 @@ def _beside_controls(plan: HostPlan, seen: Seen) -> tuple[dict[tuple[str, Family
 
 
 def _why_not_believed(key: tuple[str, Family], asked: Mapping[str, Scenario], seen: Seen) -> str:
-    """Returns why the control that a scenario names does not speak for it, "" where it does or there is none."""
+    """Returns why the control of a scenario makes it inconclusive, "" if it does not or there is none."""
     control = seen.get((asked[key[0]].control or "", key[1]))
     if control is None:
         return ""
@@ -625,12 +625,12 @@ def _why_not_believed(key: tuple[str, Family], asked: Mapping[str, Scenario], se
 
 
 def _failed(control: Observation, must: Scenario) -> bool:
-    """Returns whether a control ended, and otherwise than it must. What could not be told is no failure."""
+    """Returns whether a control ended in another way than it must. An inconclusive control has not failed."""
     return control.ending not in (*must.expect, "inconclusive", "not run")
 
 
 def _not_told(name: str, control: Observation) -> str:
-    """Returns why a control told nothing, "" where it did."""
+    """Returns why a control has no verdict, "" if it has one."""
     if control.ending not in ("inconclusive", "not run"):
         return ""
     what = "was inconclusive" if control.trials else "was not run"
@@ -638,7 +638,7 @@ def _not_told(name: str, control: Observation) -> str:
 
 
 def _untold_note(key: tuple[str, Family], seen: Seen) -> str:
-    """Returns a note where the positive control tells nothing over a family over which other scenarios ran."""
+    """Returns a note if the positive control has no verdict over a family over which other scenarios ran."""
     if not any(o.trials for (_, family), o in seen.items() if family == key[1]):
         return ""
     told = _not_told(f"the positive control {' over '.join(key)}", seen[key])
@@ -654,7 +654,7 @@ def _in_words(observation: Observation, control: Scenario) -> str:
 
 
 def _doubted(observation: Observation, why: str) -> Observation:
-    """Returns the observation as one that proves nothing: `endings` stays what was seen."""
+    """Returns the observation as inconclusive; `endings` keeps what was seen."""
     reason = "; ".join(filter(None, (why, observation.reason)))
     return msgspec.structs.replace(observation, ending="inconclusive", reason=reason)
 

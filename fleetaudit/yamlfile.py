@@ -40,7 +40,7 @@ MAX_NUMBER = 1000
 ValuePath = Sequence[str | int]
 """Where a value is in a document: keys and indexes from the root."""
 Repeated = Callable[[str, int, int], None]
-"""Is told of a key that a mapping has twice: the key, the line of the first and that of the second."""
+"""Called for a duplicate key of a mapping: the key, the line of the first and of the second."""
 T = TypeVar("T")
 
 # libyaml's parser where PyYAML was built with it; the one in Python says the same, ten times slower.
@@ -175,8 +175,8 @@ def parse(
     """Returns the one YAML document in `text`; raises `InputError` at the first thing that is wrong.
 
     `tags` says what a scalar with a tag such as `!vault` becomes, given its text; any other tag is refused. `empty`
-    is the value of a document with nothing in it; None makes that an error. Where a key is `repeated`, that is told and
-    its last value counts; None makes that an error, too.
+    is the value of a document with nothing in it; None makes that an error. `repeated` is called for a
+    duplicate key, whose last value counts; None makes a duplicate an error.
     """
     text = text.removeprefix("\ufeff")
     odd = _NOT_TEXT.search(text)
@@ -275,7 +275,7 @@ class _Builder:
             loader.dispose()
 
     def _depth_error(self, text: str, last: Any) -> InputError | None:
-        """Returns an error where what follows the `last` event nests too deeply, else None.
+        """Returns an error if the text after the `last` event is nested too deeply, else None.
 
         libyaml scans up to 1,024 characters ahead of its events, and since PyYAML 6.0.4 has a bound of its own there.
         """
@@ -348,10 +348,10 @@ class _Builder:
         self._add(value, frame.start, frame.size)
 
     def _merge(self, frame: _Frame, merges: list[tuple[yaml.Node, yaml.Node]]) -> dict[Any, Any]:
-        """Returns a mapping with what its merge keys bring, and adds the places of that to the frame's.
+        """Returns a mapping with the entries of its merge keys, and adds their places to those of the frame.
 
-        Which of two merged entries wins differs between releases of PyYAML, so the installed one decides. All of them
-        come first, and yield to what is written in the mapping itself.
+        Which of two merged entries wins differs between releases of PyYAML, so the installed one decides. Merged
+        entries come first; entries that are written in the mapping itself replace them.
         """
         merged = self._constructor.construct_document(yaml.MappingNode(_MAP, merges))
         value: dict[Any, Any] = {key: entry[0] for key, entry in merged.items()}
@@ -473,7 +473,7 @@ class _Builder:
         )
 
     def _merge_node(self, value: Any, where: _Where) -> yaml.Node:
-        """Returns the node of what stands beside a merge key."""
+        """Returns the node of the value of a merge key."""
         mappings = value if isinstance(value, list) else [value]
         if not all(isinstance(mapping, dict) for mapping in mappings):
             raise self._fail("“<<” merges a mapping, or a list of mappings", where)

@@ -163,7 +163,7 @@ def test_no_header_however_broken_is_an_accident(data: bytes, at: int, patch: by
         ("/etc/passwd", "no x86 boot header"),
         ("/nonexistent/vmlinuz", "No such file or directory"),
         ("/etc", "Is a directory"),
-        ("/dev/zero", "no file"),
+        ("/dev/zero", "not a regular file"),
         ("/proc/kmsg", "a special one of the kernel"),
         ("/proc/self/mem", "a special one of the kernel"),
         (os.path.realpath(sys.executable), "an ELF program"),

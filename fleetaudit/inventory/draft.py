@@ -88,7 +88,8 @@ class Draft:
         self._place = "", self._groups["all"].origin  # of the variable that was set last: a range sets it often
         self._given_to_groups = dict[str, dict[str, Origin]]()
         self.mapping_twice = ""
-        """A variable that a host gets as a mapping from two places, one of which is replaced; known after `inventory`."""
+        """A variable that a host gets as a mapping from two places, one of which is replaced; known after
+        `inventory`."""
 
     @property
     def group_names(self) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""Running a command as another user, by sudo, doas or su: what is typed and answered, and whether it ran. No I/O.
+"""Runs a command as another user, by sudo, doas or su: the command line, the answer to its question, its result. No
+I/O.
 
-Rules: the password goes once, and only after the program was heard to ask; a second question ends the conversation,
-because accounts get locked. `stdin` goes only after the command itself said who runs it (`wire.READY`), so that neither
-reaches the wrong reader. sudo asks with a random prompt of ours. su has a prompt of its own, so its question counts
-only behind a random mark, which is printed after the start-up files of the login shell ran and just before su does.
+Rules: the password is sent once, and only after the program has asked for it; a second question ends the conversation,
+because accounts get locked. `stdin` is sent only after the command has printed who runs it (`wire.READY`), so that
+neither reaches the wrong reader. sudo asks with our random prompt. su has a fixed prompt, so its question counts only
+after a random mark, which is printed after the start-up files of the login shell and just before su.
 A refusal is of the stage "become", never transient; `refusals` has the words.
 """
 
@@ -58,8 +59,8 @@ class Escalation:
     def _line(self, command: str) -> str:
         """Returns the whole command line: it prints the mark, and then becomes the other user.
 
-        In C, because reasons are told apart by what sudo says. su runs within /bin/sh: a login shell may be csh, which
-        cannot print on stderr.
+        In the C locale, because the messages of sudo are parsed. su runs within /bin/sh: a login shell may be csh,
+        which cannot print on stderr.
         """
         program, user, mark = self._tool(), shlex.quote(self._become.user), shlex.quote(self._mark)
         if self._become.method == "su":
@@ -82,7 +83,7 @@ class Escalation:
         self._runs_as: tuple[str, str] | None = None
         self._printed = b"", b""
         self._marks = _Mark(self._mark), _Mark(self._mark)  # in stdout and stderr
-        self._answered_at = 0, 0  # bytes of stdout and stderr that were there when it was answered
+        self._answered_at = 0, 0  # bytes of stdout and stderr before the answer
         self._deadline: Deadline | None = None
         self._patience: Deadline | None = None
 
@@ -116,7 +117,7 @@ class Escalation:
             self._state = "refused"
 
     def _question(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> Question:
-        """Returns what is asked and was not answered yet."""
+        """Returns the question that is not answered yet."""
         if self._become.method != "su":
             return "password" if stderr.count(self._mark.encode()) > self._answered else ""
         # su asks on stderr, that of busybox on stdout.
@@ -135,7 +136,7 @@ class Escalation:
             self._passed("become", f"{self._become.user} by {self._become.method}")
 
     def patience(self, deadline: Deadline) -> Deadline:
-        """Returns until when the next word is awaited: bounded from when sudo runs until the command does."""
+        """Returns the deadline for the next output: bounded from the start of sudo until the command runs."""
         self._deadline = deadline
         if self._state in ("shell", "running"):
             return deadline
@@ -153,8 +154,9 @@ class Escalation:
     # -- what came of it -------------------------------------------------------------------------------------------
 
     def judged(self, output: Output) -> Output:
-        """Returns the command's own output; raises `TransportError` where it never ran: stage "become", or "execute"
-        where not even sudo did."""
+        """Returns the command's own output; raises `TransportError` if it never ran: stage "become", or "execute" if
+        not
+        even sudo ran."""
         if self._runs_as is None and (found := ReadyLine().search(output.stdout)):
             self._hear(found)
         started = self._mark.encode() in output.stdout
@@ -176,10 +178,10 @@ class Escalation:
         return output
 
     def blamed(self, error: TransportError) -> TransportError:
-        """Returns the error of the transport, or one that says whether it was the login shell or sudo that hung."""
+        """Returns the error of the transport, or one that says whether the login shell or sudo hung."""
         if error.stage == "execute" and self._runs_as is None:
             if self._answered and error.transient:
-                # Never again by itself: the password was sent, and accounts get locked.
+                # Not transient: the password was sent, and accounts get locked.
                 what = f"the connection broke off after {self._become.method} was given the password"
                 return self._error(Refusal(what, kind="connection lost"))
             if not error.transient and self._late(self._deadline) and self._state == "shell":
@@ -218,7 +220,7 @@ class Escalation:
         return TransportError("become", refused.reason, hint=hint, kind=refused.kind)
 
     def _to_try(self) -> str:
-        """Returns what a person types on the host to see what happens."""
+        """Returns the command to type on the host to see what happens."""
         if self._become.method == "su":
             return f"{self._tool()} {shlex.quote(self._become.user)} -c id"
         return f"{self._tool()} -l"
@@ -232,7 +234,7 @@ class Escalation:
 
 
 class _Mark:
-    """Finds a mark in a stream that grows: each byte is searched once. `end` is where the mark ends, 0 before that."""
+    """Finds a mark in a growing stream; searches each byte once. `end` is the end of the mark, 0 until it is found."""
 
     def __init__(self, mark: str) -> None:
         self._mark, self._searched, self.end = mark.encode(), 0, 0

@@ -69,8 +69,8 @@ def run_child(
     """Runs a program that is told `talk`, and returns what it left; raises `OSError` where it cannot be started.
 
     `log` is closed here. `heard` is called with the first byte of stdout and all of the log so far, whenever more of
-    either came. `memory` bounds the bytes of its data, unless it is 0. `exit_status` is 128 and the signal's number
-    where a signal ended the program, as a shell tells it.
+    either came. `memory` bounds the bytes of its data, unless it is 0. `exit_status` is 128 plus the signal's number
+    if a signal ended the program, as in a shell.
     """
     with contextlib.ExitStack() as stack:
         if log:

@@ -47,9 +47,9 @@ class Transports:
     ) -> Output:
         """Runs `command` on the target with `stdin`, and returns its output; raises `TransportError`.
 
-        Where `command` is one that says `wire.READY` when it runs, `stdin` goes only then. Where the target says as
-        whom, `command` is run by sudo, doas or su, and a refusal is of the stage "become". Neither what the host
-        printed, its result line apart, nor a reason, nor what `passed` is told has a password of the target in it.
+        If `command` prints `wire.READY` when it runs, `stdin` is sent only then. If the target has `become`,
+        `command` is run by sudo, doas or su, and a refusal is at the stage "become". No password of the target is in
+        the output (except its result line), in a reason, or in a call of `passed`.
         """
         if isinstance(target, KernelTarget):
             from .kernel import run_kernel
@@ -76,7 +76,7 @@ class Transports:
         limits: Limits,
         passed: Passed,
     ) -> Output:
-        """Runs `command` as the one who logs in, or as the target says by sudo, doas or su."""
+        """Runs `command` as the login user, or by sudo, doas or su if the target has `become`."""
         talk: AfterReady | Escalation
         if target.become is None or (isinstance(target, LocalTarget) and target.become.user == _own_name()):
             if READY not in command:
@@ -108,7 +108,7 @@ class Transports:
 
 
 def _shown(target: SshTarget | LocalTarget) -> str:
-    """Returns the line that shows what a host prints before any command of ours runs."""
+    """Returns the command that shows what a host prints before our command runs."""
     return "/bin/sh -c true" if isinstance(target, LocalTarget) else ssh_line(target, target.user or "", prompts=True)
 
 

@@ -1,4 +1,4 @@
-"""Whether a host says that a password or an account has expired. Pure."""
+"""Recognizes messages that a password or an account has expired. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PASSWORD = re.compile(
 
 
 def expired(said: str) -> FailureKind:
-    """Returns "account expired" or "password expired" where the host says so, else ""."""
+    """Returns "account expired" or "password expired" if the host says so, else ""."""
     if _ACCOUNT.search(said):
         return "account expired"
     return "password expired" if _PASSWORD.search(said) else ""

@@ -1,7 +1,7 @@
 """The hosts that a connection goes through, as ssh_config has them: what `ssh -G` says of the host and its jump hosts.
 
-Rules: every hop is asked about as ssh asks about it for -J: with the same file, the user and port of the list, and the
-rest of the list before it.
+Rules: `ssh -G` is called for every hop as ssh itself does for -J: with the same file, the user and port of the list,
+and the rest of the list before it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Hop:
 
 
 def hops(configs: SshConfigs, program: str, words: Sequence[str], name: str, deadline: Deadline) -> Iterator[Hop]:
-    """Yields the host itself, then its jump hosts, the one that it is reached from first; raises `TransportError`."""
+    """Yields the host itself, then its jump hosts, the nearest to the host first; raises `TransportError`."""
     answer = configs.ask(program, words, name, deadline)
     hop = Hop(name, words, answer, Tokens.of(name, answer))
     yield hop
@@ -61,7 +61,7 @@ def jump_hosts(hop: Hop) -> str:
 
 @contextlib.contextmanager
 def blamed_on(name: str) -> Iterator[None]:
-    """Says which jump host a failure is of."""
+    """Adds the name of the jump host to a failure."""
     try:
         yield
     except TransportError as e:

@@ -153,7 +153,7 @@ class HostKeys:
     def read(self, target: SshTarget, deadline: Deadline) -> None:
         """Reads the files that say which keys of this host are trusted; raises `TransportError` (stage "host key").
 
-        A file is read once a run. A slow one costs at most the target's `connect_timeout_s`.
+        A file is read once per run. A slow one costs at most the target's `connect_timeout_s`.
         """
         until = deadline.within(target.connect_timeout_s)
         for path in self._paths(target):

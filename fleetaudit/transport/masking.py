@@ -24,7 +24,7 @@ from .words import SAID_MAX, clean
 
 _HIDDEN = "…"
 _SHORT = 4  # a password of fewer characters is a word by chance
-_STRONG = 8  # characters of a password, not letters or digits alone, from which on it is in no value by chance
+_STRONG = 8  # characters: a password this long, not only of letters or digits, is in no value by chance
 _OF_THE_REPLY = {"void", *Reply.__struct_fields__} & {*Audited.__struct_fields__} - {"observations", "isolation"}
 _TELLING = 3  # characters of a password that is cut off which are worth hiding
 
@@ -47,7 +47,7 @@ class Masking:
         self._text = re.compile("|".join(_pattern(t, r"(?<!\w)", r"(?!\w)") for t in self._shown)) if raw else None
 
     def output(self, output: Output) -> Output:
-        """Returns an output that tells no password but in its result line."""
+        """Returns an output without passwords, except in its result line."""
         raw = self._raw
         if raw is None or not (raw.search(output.stderr) or raw.search(output.stdout)):
             return output
@@ -60,7 +60,7 @@ class Masking:
         return error.told_as(self.text(error.reason))
 
     def audited(self, host: Audited) -> Audited:
-        """Returns the same host, or one in whose reply no password is."""
+        """Returns the same host, or a copy without passwords in its reply."""
         if self._text is None:
             return host
         if self._data is not None and self._data.search(msgspec.json.encode(host).decode()):
@@ -79,11 +79,11 @@ class Masking:
         return msgspec.structs.replace(o, reason=reason, evidence=msgspec.structs.replace(o.evidence, wire_note=note))
 
     def data(self, text: str) -> str:
-        """Returns a value or a command without passwords, but for those that may be in it by chance."""
+        """Returns a value or a command without passwords, except those that may be in it by chance."""
         return text if self._data is None else self._data.sub(_HIDDEN, text)
 
     def text(self, text: str) -> str:
-        """Returns a text without passwords, and without pieces of them beside a cut."""
+        """Returns a text without passwords, and without parts of them at a cut."""
         return self._without_pieces(self._text.sub(_HIDDEN, text)) if text and self._text else text
 
     def _without_pieces(self, reason: str) -> str:
@@ -96,7 +96,7 @@ class Masking:
 
 
 def _mapped(host: Audited, masked: Callable[[str], str]) -> Audited:
-    """Returns the host with every text that its reply gave masked; names that were asked stay as they are."""
+    """Returns the host with every text of its reply masked; the names of its plan stay as they are."""
 
     def inside(value: object) -> object:
         match value:
@@ -118,7 +118,7 @@ def _mapped(host: Audited, masked: Callable[[str], str]) -> Audited:
 
 
 def _forms(text: str) -> tuple[str, ...]:
-    """Returns a password as it stands, as a reason shows it, and as an error of Python or of JSON quotes it."""
+    """Returns a password as it is, as a reason shows it, and as an error of Python or JSON quotes it."""
     return text, clean(text, len(text)), repr(text)[1:-1], ascii(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
 
 

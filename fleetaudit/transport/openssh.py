@@ -46,7 +46,7 @@ _LOG_LEVEL = pairs("LogLevel=DEBUG2")
 # The latter once the host has opened a session in a connection of a master, who had logged in before.
 _LOGGED_IN = re.compile(rb"^(?:Authenticated to |debug1: mux_client_request_session: master session id:)", re.MULTILINE)
 _PROXIED = re.compile(rb"^debug1: Executing proxy command: .*ssh", re.MULTILINE)
-# What is sent from here on, a host judges: it is never sent twice.
+# From here on the host judges a login: nothing is sent twice.
 _LOGIN_BEGAN = re.compile(rb"^debug1: SSH2_MSG_SERVICE_ACCEPT received", re.MULTILINE)
 _DEBUG = re.compile(r"^debug\d: .*\n?", re.MULTILINE)
 _MASTER_GONE = re.compile(r"^debug2: (Control master terminated unexpectedly)", re.MULTILINE)
@@ -100,7 +100,7 @@ _BROKE_OFF = re.compile(
     re.MULTILINE,
 )
 _TOO_OPEN = re.compile(r"^Permissions (\d+) for '(.*)' are too open\.$")
-# ssh adds a name of its own that is another one each time.
+# ssh adds a random suffix.
 _MASTER_SOCKET = re.compile(r"unix_listener: cannot bind to path (.+?)(?:\.\w{16})?: .*")
 _AFTER_GREETING = re.compile(r"Connection (?:closed|reset) by|Received disconnect")
 _COMMAND_ENDED = re.compile(rb"^debug1: Exit status \d", re.MULTILINE)
@@ -126,7 +126,7 @@ def run_openssh(
     `deadline` bounds all. Stages and reasons are those of the other SSH transport.
     """
     found = _hops(target, configs, deadline)
-    # Before a turn is taken: whoever waits for a file must not make other hosts wait.
+    # Before a turn is taken: waiting for a file must not make other hosts wait.
     check_files(target, found, deadline.within(target.connect_timeout_s))
     options = _options(target, found, host_keys.accept_file)
     turn = pacing.turn(*_first_hop(target, found))
@@ -198,9 +198,9 @@ class _Stages:
 
 
 def _judged(ended: Ended, target: SshTarget, own: frozenset[str], hint: str) -> Output:
-    """Returns the command's output where it ran to its end; raises `TransportError` where it did not.
+    """Returns the command's output if it ran to its end; raises `TransportError` if it did not.
 
-    `own` are the files of the user's that a hint may be about: a host may say the name of any.
+    `own` are the user's files that a hint may name: a host may print the name of any file.
     """
     output, log = ended.output, _DEBUG.sub("", ended.log.decode("utf-8", "replace"))
     logged_in = bool(_LOGGED_IN.search(ended.log) or output.stdout)
@@ -228,13 +228,13 @@ def _judged(ended: Ended, target: SshTarget, own: frozenset[str], hint: str) -> 
             reason = f"ssh ended by itself {so_far}: {clean(last)}{said}"
             raise TransportError("execute", reason, hint=hint, kind="connection lost")
         return output
-    # Until the login, the ssh to a jump host speaks on stderr; from then on it is the host, which says what it likes.
+    # Until the login, stderr is from the ssh to a jump host; after it, from the host, which may print anything.
     stderr = "" if _LOGIN_BEGAN.search(ended.log) else output.stderr.decode("utf-8", "replace")
     raise _of_login(_reason(log, stderr, target, own, hint), ended)
 
 
 def _of_login(error: TransportError, ended: Ended) -> TransportError:
-    """Returns the reason why there was no login, at the right stage, and transient where nobody judged a login."""
+    """Returns the reason why there was no login, at the right stage; transient if no host judged a login."""
     if error.stage != "connect":
         return error
     if _LOGIN_BEGAN.search(ended.log):
@@ -245,7 +245,7 @@ def _of_login(error: TransportError, ended: Ended) -> TransportError:
     if not error.transient:
         return error
     if _PROXIED.search(ended.log) and not dropped_before_login(ended.output.stderr):
-        # The ssh of a jump host or a ProxyCommand says on stderr how far it came, or nothing at all.
+        # The ssh of a jump host or a ProxyCommand prints on stderr how far it came, or nothing at all.
         said = quoted(ended.output.stderr[-2000:].strip().rpartition(b"\n")[2], ": ")
         stage: Stage = "authenticate" if _AFTER_GREETING.search(said) else "connect"
         return TransportError(
@@ -257,7 +257,7 @@ def _of_login(error: TransportError, ended: Ended) -> TransportError:
 
 
 def _last_words(ended: Ended, log: str) -> str:
-    """Returns ssh's own last words after the login, "" where it was the command that ended with its status."""
+    """Returns ssh's own last line after the login, "" if the command ended with its status."""
     if _COMMAND_ENDED.search(ended.log) or len(ended.log) >= LOG_MAX:
         return ""
     _, authenticated, after = log.rpartition("Authenticated to ")
@@ -292,13 +292,13 @@ def _reason(log: str, stderr: str, target: SshTarget, own: frozenset[str], hint:
 
 
 def _open_key(lines: list[str], own: frozenset[str]) -> re.Match[str] | None:
-    """Returns mode and path of a private key of the user's that ssh did not use, for others may read it."""
+    """Returns mode and path of a private key of the user that ssh did not use because others may read it."""
     found = filter(None, map(_TOO_OPEN.match, lines))
     return next((key for key in found if key[2] in own), None)
 
 
 def _of_open_key(mode: str, path: str, line: str) -> TransportError:
-    """Returns why a private key was not used that others may read, as the other client says it."""
+    """Returns why a private key was not used, in the words of the other client."""
     reason = f"{too_open(path, mode)}; {clean(line)}"
     return TransportError("authenticate", reason, hint=shell(["chmod", "600", path]), kind="no usable key")
 
@@ -369,12 +369,12 @@ def _options(target: SshTarget, found: list[Hop], accept_file: Path | None) -> l
     return [*ours, *users_options(target), *unshared]
 
 
-# What ssh_config may say, and a run of one command needs. Older versions of ssh do not know the options.
+# Options that one command needs, whatever ssh_config has. Older versions of ssh do not know them.
 _RUNS_A_COMMAND = {"sessiontype": "default", "stdinnull": "no", "forkafterauthentication": "no"}
 
 
 def _to_run_a_command(found: list[Hop]) -> Iterator[str]:
-    """Yields what makes ssh run a command where ssh_config says otherwise."""
+    """Yields the arguments that make ssh run a command if ssh_config would prevent it."""
     for keyword, needed in _RUNS_A_COMMAND.items():
         if found and found[0].answer.all(keyword) not in ((), (needed,)):
             yield from pairs(f"{keyword}={needed}")
@@ -413,9 +413,9 @@ def _first_hop(target: SshTarget, found: list[Hop]) -> tuple[str, int]:
 
 
 def _hops(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> list[Hop]:
-    """Returns what ssh_config and the arguments say of the host and its jump hosts, as far as ssh understands it.
+    """Returns the host and its jump hosts as ssh_config and the arguments have them, as far as ssh can parse them.
 
-    Nothing where they say nothing.
+    Returns none if they do not matter.
     """
     found: list[Hop] = []
     until = deadline.within(target.connect_timeout_s)

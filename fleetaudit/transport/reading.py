@@ -1,7 +1,7 @@
-"""Reads files that may never answer (a dead mount) in a thread of their own: off every lock, under a deadline.
+"""Reads files that may never answer (a dead mount) in a separate thread: without any lock, under a deadline.
 
-Rules: a read that hangs costs one thread, however many hosts want it, and costs each of them its own limit only. What
-was read is not kept here.
+Rules: a read that hangs costs one thread, however many hosts need the file, and each of them waits only until its own
+limit. The data is not kept here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from . import Deadline
 
 T = TypeVar("T")
-_LOOK_S = 0.25  # how often a wait looks at its deadline, which comes early where a run stops
-_LEAST_S = 0.1  # for a read that begins when its deadline is over: that is no fault of the file
+_LOOK_S = 0.25  # how often a wait checks its deadline, which comes earlier if a run stops
+_LEAST_S = 0.1  # for a read that begins after its deadline: the file is not to blame
 
 
 class Reading:
@@ -58,7 +58,7 @@ class Reading:
     def _run(self, key: Hashable, read: Callable[[], T], future: Future[Any]) -> None:
         try:
             result = read()
-        except BaseException as e:  # whoever waits for it raises it
+        except BaseException as e:  # the waiting threads raise it
             self._end(key)
             future.set_exception(e)
         else:

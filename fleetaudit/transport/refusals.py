@@ -115,7 +115,7 @@ Question = Literal["", "password", "another"]
 
 
 def question(line: bytes) -> Question:
-    """Returns what the last line of a stream asks for: the password, or another one where it is to be changed."""
+    """Returns what the last line of a stream asks for: the password, or a new one if it must be changed."""
     text = line.decode("utf-8", "replace")
     if not _QUESTION.search(text):
         return ""

@@ -49,7 +49,7 @@ HARMLESS = frozenset(
     syslogfacility tag tcpkeepalive tunnel tunneldevice updatehostkeys visualhostkey xauthlocation
     """.split()  # noqa: SIM905 — words are read more easily than a list
 )
-# Where CanonicalizeFallbackLocal is no, and no domain has the name.
+# CanonicalizeFallbackLocal is no, and no domain has the name.
 _NO_CANONICAL_NAME = re.compile(r"Could not resolve host \"")
 _SAYS_NOTHING = HARMLESS | {"host", "match"}
 
@@ -86,7 +86,7 @@ class SshConfigs:
         self._noted = set[str]()
 
     def speak(self, deadline: Deadline) -> bool:
-        """Tells whether the files say anything that may matter; they are looked at once. Raises `TransportError`."""
+        """Returns whether the files have anything that may matter; they are read once. Raises `TransportError`."""
         if self._speaks is None:
             try:
                 self._speaks = reading.get(("ssh_config", self._files), self._any_speaks, deadline)

@@ -1,6 +1,6 @@
-"""The files that the system's ssh would open for a host: looked at before it starts, for it would read them for ever.
+"""Checks the files that the system's ssh would open for a host, because ssh would read some of them for ever.
 
-Rules: what is missing or may not be read is ssh's to judge. A pipe, a device, a file without a bound, or one that does
+Rules: ssh itself reports a file that is missing or not readable. A pipe, a device, an endless file, or one that does
 not answer in time costs the host that names it.
 """
 
@@ -32,7 +32,7 @@ _BESIDE_A_KEY = ("", ".pub", "-cert", "-cert.pub")
 
 
 def check_ssh_config(words: Iterable[str], deadline: Deadline) -> None:
-    """Raises `TransportError` where the file that -F names would be read for ever."""
+    """Raises `TransportError` if ssh would read the file of -F for ever."""
     given = iter(words)
     for word in given:
         if word == "-F" and (path := next(given, "none")) != "none":
@@ -40,9 +40,9 @@ def check_ssh_config(words: Iterable[str], deadline: Deadline) -> None:
 
 
 def check_files(target: SshTarget, hops: list[Hop], deadline: Deadline) -> None:
-    """Raises `TransportError` where ssh would read a file of the host, or of one of its jump hosts, for ever.
+    """Raises `TransportError` if ssh would read a file of the host, or of one of its jump hosts, for ever.
 
-    `hops` are the host and its jump hosts, none where ssh_config says nothing.
+    `hops` are the host and its jump hosts, () if ssh_config does not matter.
     """
     if not hops:
         keys = target.private_keys or DEFAULT_KEYS
@@ -67,7 +67,7 @@ def own_files(target: SshTarget, hops: list[Hop]) -> frozenset[str]:
 def _expanded(hop: Hop, keyword: str) -> tuple[str, ...]:
     found = []
     for path in hop.answer.all(keyword):
-        with contextlib.suppress(Unknown):  # ssh says so itself
+        with contextlib.suppress(Unknown):  # ssh reports it itself
             found.append(hop.tokens.path(path))
     return tuple(found)
 

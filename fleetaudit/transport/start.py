@@ -1,7 +1,7 @@
-"""Sends the program once the host's shell has said that it runs our command; else says why it did not. No I/O.
+"""Sends the program after the host's shell has started our command; otherwise explains why it did not. No I/O.
 
-Rules: between the login and our command stand the login shell, its start-up files and a forced command, and each of
-them may read standard input. So nothing is sent before `wire.READY` arrived, which costs one round trip.
+Rules: before our command, the login shell, its start-up files and a forced command run, and each of them may read
+standard input. So nothing is sent before `wire.READY` has arrived, which costs one round trip.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from ..wire import READY
 from . import Deadline, Output
 from .words import SAID_MAX, clean, quoted
 
-# Bounded, and without a second mark in it: what a hostile host repeats must cost no more than it is long.
+# Bounded, and without a second mark in it: the search must stay linear for a hostile host that repeats the mark.
 _READY = re.compile(re.escape(READY.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,256})\r?\n")
-_READY_MAX = 600  # bytes of that line, at most, that a search must look back for
+_READY_MAX = 600  # maximum bytes of that line, so how far a search looks back
 _KEPT = 4096  # bytes of each stream that are kept for a reason
 
-# In this order: what the host printed, and the cause. {line} is the line that matched, {status} how it ended.
+# In order: a pattern of the output, and the reason. {line} is the line that matched, {status} how it ended.
 _CAUSES: tuple[tuple[FailureKind, str, str], ...] = (
     ("no shell", r"[Tt]his account is (?:currently )?not available",
      "the login shell of the account is nologin, which runs no command: {line}"),
     ("command refused", r"(?i)allows sftp connections only",
      "the account may use SFTP only, and run no command: {line}"),
-    # bash, rbash, dash, fish, csh; then zsh. A /bin/sh that runs cannot say so of itself.
+    # bash, rbash, dash, fish, csh; then zsh. A /bin/sh that runs does not print this about itself.
     ("no shell",
      r"/bin/sh: (?:not found|[Cc]ommand not found|[Nn]o such file|[Pp]ermission denied|restricted|cannot execute)"
      r"|[Uu]nknown command:? .?/bin/sh|(?:no such file or directory|permission denied): /bin/sh",
@@ -38,23 +38,23 @@ _SOMEBODY = "the login shell, one of its start-up files (~/.bashrc) or a forced 
 
 
 class ReadyLine:
-    """Finds the line that `COMMAND` prints first, in output that grows: each byte is searched once."""
+    """Finds the first line of `COMMAND` in growing output; searches each byte once."""
 
     def __init__(self) -> None:
         self._searched = 0
 
     def search(self, stdout: bytes | bytearray) -> re.Match[bytes] | None:
-        """Returns the line, with the user's number and name as its groups, or None as long as it is not whole."""
+        """Returns the match, with the user's number and name as groups, or None until the line is complete."""
         found = _READY.search(stdout, max(0, self._searched - _READY_MAX))
         self._searched = len(stdout)
         return found
 
 
 class AfterReady:
-    """The `Talk` with a command that runs as the one who logs in: `stdin` goes once the command said that it runs.
+    """The `Talk` with a command that runs as the login user: sends `stdin` after the command has printed that it runs.
 
-    `deadline` is that of everything about the host; `hint` is the next command to type where the command never ran,
-    and `on_terminal` the one that asks for a new password where that has expired.
+    `deadline` is the deadline of the host; `hint` is the next command to type if the command never ran, `on_terminal`
+    the one that asks for a new password if that has expired.
     """
 
     def __init__(self, stdin: bytes, deadline: Deadline, hint: str, on_terminal: str = "") -> None:
@@ -88,7 +88,7 @@ class AfterReady:
         raise not_started(output, self._hint, self._on_terminal)
 
     def blamed(self, error: TransportError) -> TransportError:
-        """Returns the error of the transport, or a plainer one where the command was awaited until the deadline."""
+        """Returns the error of the transport, or a clearer one if the command had not started by the deadline."""
         if self.over or error.stage != "execute" or error.transient or self._deadline.remaining():
             return error
         reason = not_started_in_time(*self._printed)
@@ -96,7 +96,7 @@ class AfterReady:
 
 
 def not_started(output: Output, hint: str, on_terminal: str = "") -> TransportError:
-    """Returns why our command never ran, from how what ran instead ended and what that printed."""
+    """Returns why our command never ran, from the exit status and the output of what ran instead."""
     kind, reason = _cause(output)
     if kind == "password expired" and on_terminal:
         hint = on_terminal
@@ -117,13 +117,13 @@ def _cause(output: Output) -> tuple[FailureKind, str]:
 
 
 def not_started_in_time(stdout: bytes, stderr: bytes) -> str:
-    """Returns why our command never ran where the time ended first."""
+    """Returns why our command never ran, if the deadline came first."""
     waits = f"{_SOMEBODY} waits for input, hangs or runs something else"
     return f"our command was not started in time: {waits}" + printed(stdout, stderr)
 
 
 def printed(stdout: bytes, stderr: bytes) -> str:
-    """Returns the last words of both streams as the end of a sentence, "" where there are none."""
+    """Returns the last lines of both streams as the end of a sentence, "" if there are none."""
     said = [quoted(_last(stdout)), quoted(_last(stderr), "on stderr ")]
     return "; it printed " + " and ".join(filter(None, said)) if any(said) else ""
 

@@ -34,7 +34,7 @@ class Tokens:
 
     @classmethod
     def of(cls, name: str, answer: Answer) -> Tokens:
-        """Returns what the tokens stand for where `ssh -G name` printed this answer."""
+        """Returns the values of the tokens if `ssh -G name` printed this answer."""
         return cls(
             name=name,
             host=answer.one("hostname") or name,
@@ -49,9 +49,9 @@ class Tokens:
         return self._expanded(_tilde(text), r"%(.?)|\$\{([^}]*)\}", "CdhijklLnpru")
 
     def command(self, text: str) -> str:
-        """Returns a ProxyCommand or a ProxyJump, which know only a few tokens; the rest is the shell's.
+        """Returns a ProxyCommand or a ProxyJump, which support only a few tokens; the rest is for the shell.
 
-        ssh makes a ProxyCommand of a ProxyJump: the tokens of both are about the host behind.
+        ssh makes a ProxyCommand of a ProxyJump: the tokens of both are those of the target host.
         """
         return self._expanded(text, r"%(.?)", "hknpr")
 

@@ -87,7 +87,7 @@ _NO_GREETING = re.compile(rb"(?:kex|ssh)_exchange_identification: |banner exchan
 
 
 def dropped_before_login(said: bytes | bytearray) -> bool:
-    """Returns whether an ssh on the way said that its host hung up before anything was sent that a host judges."""
+    """Returns whether the ssh of a jump host printed that its host hung up before the login began."""
     return _NO_GREETING.search(said) is not None
 
 

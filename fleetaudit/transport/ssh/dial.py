@@ -88,7 +88,7 @@ _KINDS: dict[int, FailureKind] = {
 
 
 def _kind(codes: set[int]) -> FailureKind:
-    """Returns the kind of the attempt that came nearest to the host: `_KINDS` has the nearest first."""
+    """Returns the kind of the attempt that came furthest: `_KINDS` has the furthest first."""
     return next((kind for code, kind in _KINDS.items() if code in codes), "")
 
 

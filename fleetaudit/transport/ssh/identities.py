@@ -65,14 +65,14 @@ class Identities:
 
 @dataclass(frozen=True, slots=True)
 class KeyFiles:
-    """What the files of one target hold, by path: its private keys, in order, and its certificates."""
+    """The files of one target by path: its private keys, in order, and its certificates."""
 
     keys: dict[str, _KeyFile]
     certificates: dict[str, bytes | Unusable]
 
 
 def read_key_files(target: SshTarget, deadline: Deadline) -> KeyFiles:
-    """Returns what the target's key files hold. A slow one costs at most the target's `connect_timeout_s`."""
+    """Reads the target's key files. A slow one costs at most the target's `connect_timeout_s`."""
     until = deadline.within(target.connect_timeout_s)
     certificates = target.ssh_config.certificates if target.ssh_config else ()
     paths = target.private_keys or DEFAULT_KEYS
@@ -176,7 +176,7 @@ _ABSENT = "does not exist"
 
 @dataclass(frozen=True, slots=True)
 class _KeyFile:
-    """What a private key's file and those beside it hold; `public` is looked for where `private` is unusable."""
+    """A private key's file and those beside it; `public` is read only if `private` is unusable."""
 
     private: paramiko.PKey | Unusable
     certificate: bytes | None = None
@@ -246,7 +246,7 @@ def _changed(file: Path) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=256)
 def _load(path: str, changed: tuple[int, int]) -> paramiko.PKey | Unusable:
-    """Returns the private key in a file; raises OSError, which is not kept: it may be of a moment.
+    """Returns the private key in a file; raises OSError, which is not cached because it may be temporary.
 
     `changed` keeps a replaced file from being taken for the old one.
     """

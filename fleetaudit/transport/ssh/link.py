@@ -108,5 +108,5 @@ class SocketLink:
         """Deals with another descriptor that was polled."""
 
     def _end(self, words: str) -> Broken:
-        """Returns how the connection ended, by the words of the operating system."""
+        """Returns how the connection ended, in the words of the operating system."""
         return Broken("dropped", words)

@@ -239,7 +239,7 @@ class Login:
 
     @property
     def said(self) -> str:
-        """What the host said in passing, in one harmless line."""
+        """The host's messages during the login, as one sanitized line."""
         return self._answers.said if self._answers else clean(self.banner, 2000)
 
 

@@ -46,7 +46,7 @@ def reach(
     passed: Passed,
 ) -> Session:
     """Returns a session that is logged in; raises `TransportError`."""
-    # Before a turn is taken: whoever waits for a file must not make other hosts wait.
+    # Before a turn is taken: waiting for a file must not make other hosts wait.
     keys.read(target, deadline)
     files = read_key_files(target, deadline)
     stack.callback(turn.done)

@@ -23,7 +23,7 @@ from ..ssh_options import named_files, shown, users_options
 from ..tokens import Unknown
 
 _OTHER_CLIENT = repeat("--transport", "openssh")
-# The last line is about how ssh runs a command: here it is run all the same.
+# The last line is about how ssh runs a command: we always run it.
 _HONOURED = frozenset(
     """
     addressfamily bindaddress canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots
@@ -135,7 +135,7 @@ _METHODS = {
 
 
 def _methods(answer: Answer) -> list[str]:
-    """Returns the ways to log in that ssh_config allows, most preferred first."""
+    """Returns the authentication methods that ssh_config allows, most preferred first."""
     preferred = answer.one("preferredauthentications") or ",".join(_METHODS)
     known = dict.fromkeys(method for method in preferred.split(",") if method in _METHODS)
     allowed = [method for method in known if answer.one(_METHODS[method]) not in ("no", "false")]
