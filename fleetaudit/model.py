@@ -99,8 +99,8 @@ class Secret:
 
 
 class Become(Frozen, frozen=True, kw_only=True):
-    """As whom the probe runs where the user who logs in is not the one: by which `program` ("": the method's own name),
-    with which `flags` (of su alone), and with which password, None where none is given."""
+    """The user that the probe runs as, if not the login user. `program` is "" for the method's own name; `flags` are
+    only for su; `password` is None if none is given."""
 
     method: BecomeMethod = "sudo"
     user: str = "root"
@@ -112,8 +112,8 @@ class Become(Frozen, frozen=True, kw_only=True):
 class Interpreter(Frozen, frozen=True, kw_only=True):
     """The Python that Ansible would use on a host, tried before any other: `value` is its path, or words for a shell.
 
-    `name` and `origin` say what set it, and where: file:line, "" where nobody did. `problem` is a sentence about a
-    value that cannot be used; then `value` is "".
+    `name` and `origin` are the variable or setting, and its file:line, "" if it is not set. `problem` says why a value
+    cannot be used; then `value` is "".
     """
 
     value: str = ""
@@ -337,8 +337,8 @@ class Play(Frozen, frozen=True, kw_only=True):
 
 
 class Playbook(Frozen, frozen=True, kw_only=True):
-    """A playbook file. `lines` says where each expectation is written, by the id of its findings without a family
-    ("scenario:NAME", "sysctl:KEY", "exposure:NAME", "kernel:"); of several the first."""
+    """A playbook file. `lines` has the line of each expectation, by the id of its findings without a family
+    ("scenario:NAME", "sysctl:KEY", "exposure:NAME", "kernel:"); the first of several lines."""
 
     source: str
     plays: tuple[Play, ...]
@@ -346,9 +346,10 @@ class Playbook(Frozen, frozen=True, kw_only=True):
 
 
 class Location(Frozen, frozen=True, kw_only=True):
-    """Where something is written: a file with "/" between its folders, and a line from 1.
+    """A line of a file: the path with "/" between its folders, and the line from 1.
 
-    The file is relative to the repository that the run was started in, or else to the folder; one outside is absolute.
+    The path is relative to the repository of the current folder, or else to that folder; a file outside has its
+    absolute path.
     """
 
     file: Sentence
@@ -358,9 +359,9 @@ class Location(Frozen, frozen=True, kw_only=True):
 class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not audited"):
     """A host that could not be audited: at which stage, why, and the next command to type.
 
-    `kind` is the reason without its addresses, ports and fingerprints (`errors.FailureKind`), and `at` whoever failed
-    where that was not the host itself, such as "jump host gate"; both are "" in runs of older releases. Of findings it
-    can have one, that its host key has changed.
+    `kind` is the reason without its addresses, ports and fingerprints (`errors.FailureKind`); `at` names what failed if
+    that was not the host itself, such as "jump host gate"; both are "" in runs of older releases. It has at most one
+    finding: that its host key has changed.
     """
 
     name: str
@@ -383,7 +384,7 @@ class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not
 
 
 class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not selected"):
-    """A host that --limit selects and that no play matches: nothing is asked of it, and nothing has failed."""
+    """A host that --limit selects and that no play matches: nothing runs there, and nothing has failed."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -405,14 +406,14 @@ class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="no
 
 
 NoTarget = NotAudited | NotSelected
-"""The result of a host that is known without a connection."""
+"""A result that is known before any connection."""
 
 
 class HostPlan(Frozen, frozen=True, kw_only=True):
     """What one host is asked.
 
-    `target` is `NotAudited` where the inventory already tells that the host cannot be reached, and `NotSelected` where
-    no play matches it. `origin` is file:line of the inventory.
+    `target` is `NotAudited` if the inventory already shows that the host cannot be reached, and `NotSelected` if no
+    play matches it. `origin` is file:line of the inventory.
     """
 
     name: str
@@ -429,8 +430,8 @@ class HostPlan(Frozen, frozen=True, kw_only=True):
 
 
 class Plan(Frozen, frozen=True, kw_only=True):
-    """Every selected host exactly once, in inventory order. `lines` says where each expectation is written: the
-    playbook and the line, by id as in `Playbook`."""
+    """Every selected host exactly once, in inventory order. `lines` has the playbook and the line of each
+    expectation, by id as in `Playbook`."""
 
     playbooks: tuple[str, ...]
     hosts: tuple[HostPlan, ...]
@@ -553,8 +554,8 @@ Place = Annotated[
         r":[0-9]{1,6}$(?!\n)"
     ),
 ]
-"""A line of a file that sets sysctls at boot: the path, a colon, the line from 1. Of no other file: a host says it, and
-it becomes part of a command."""
+"""A line of a file that sets sysctls at boot: the path, a colon, the line from 1. No other file is allowed, because
+a host sends it and it becomes part of a command."""
 Places = Annotated[tuple[Place, ...], Meta(min_length=1, max_length=2)]
 
 
@@ -594,14 +595,14 @@ class Finding(Frozen, frozen=True, kw_only=True):
 
 
 class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audited"):
-    """A host whose probe answered. `notes` are sentences that qualify every verdict of this host (no namespace was to
-    be had, a control told nothing, settings that could not be copied); `void` says that its verdicts prove nothing.
-    `expectations` are the ids of what the playbook wants of this host beside its scenarios, met or not. `location` is
-    where the inventory names it first.
+    """A host whose probe answered. `notes` are sentences that qualify every verdict of this host (no namespace, a
+    control without a verdict, settings that could not be copied); `void` says why its verdicts prove nothing.
+    `expectations` are the ids of the playbook's expectations of this host other than scenarios, met or not. `location`
+    is where the inventory names it first.
 
-    `sysctl_places` has the line that sets a sysctl at boot, by key, for those that a file sets; two lines where
-    `sysctl --system` and systemd-sysctl obey different ones; null where the files could not be read. `sysctls_writable`
-    is false where /proc/sys is mounted read-only, as in most containers.
+    `sysctl_places` has the line that sets a sysctl at boot, by key, for sysctls that a file sets; two lines if
+    `sysctl --system` and systemd-sysctl obey different ones; null if the files could not be read. `sysctls_writable` is
+    false if /proc/sys is mounted read-only, as in most containers.
     """
 
     name: str
@@ -646,15 +647,15 @@ class ScenarioRow(Frozen, frozen=True, kw_only=True):
 
 
 MAX_SEQUENCE = 2**53
-"""The greatest integer that every reader of JSON reads as it is."""
+"""The greatest integer that every JSON reader reads exactly."""
 
 
 class RunInfo(Frozen, frozen=True, kw_only=True):
     """About the run itself. Times are UTC, RFC 3339, whole seconds; `fleetaudit` and `controller` are versions.
 
     `baseline` is the id of the run that this one was compared with. `notes` are sentences about the run as a whole,
-    such as a waiver that has expired. `job` is the name of the inventory, playbooks, limit, shard and tags that runs
-    repeat, "" in a run of an earlier version (`jobs.job_of` names that one's as well). `sequence` numbers the runs of
+    such as a waiver that has expired. `job` names the combination of inventory, playbooks, limit, shard and
+    tags, "" in a run of an earlier version (`jobs.job_of` returns it for that one, too). `sequence` numbers the runs of
     an output folder in the order in which they finished, from 1; it is 0 in a run that was interrupted and in one of
     an earlier version. `scheduled`: this run, or an earlier one of its job, was begun with --cron. `status` is the exit
     status of the command, null in a run of an earlier version.
@@ -765,7 +766,7 @@ class Drift(Frozen, frozen=True, kw_only=True):
 
 
 class Past(Frozen, frozen=True, kw_only=True):
-    """A run in numbers: `selected` is `audited`, `not_audited` and `not_selected` (by any play) together.
+    """The counts of a run: `selected` is the sum of `audited`, `not_audited` and `not_selected` (by any play).
 
     `short` counts the hosts that fall short without a waiver, each once, by its gravest finding, gravest first.
     """
@@ -783,7 +784,7 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
     """A whole run: every selected host exactly once, in inventory order.
 
     `drift` is against `run.baseline`; `history` has the runs before it that were asked the same, oldest first.
-    `locations` says where each expectation is written, by the id of its findings without a family.
+    `locations` has the place of each expectation, by the id of its findings without a family.
     """
 
     format: Literal["fleetaudit-run/1"] = RUN_FORMAT

@@ -290,7 +290,7 @@ def test_a_journal_whose_last_line_was_cut_is_read_without_it(tmp_path: Path, cu
 
 
 @pytest.mark.parametrize("line", [b"{broken", b"", b"\0" * 50, b'{"status": "audited", "name": "\xff"}', b"[" * 5000])
-def test_a_line_of_a_journal_that_is_damaged_costs_its_host_alone_and_is_told(tmp_path: Path, line: bytes) -> None:
+def test_a_damaged_line_of_a_journal_costs_its_host_alone_with_a_note(tmp_path: Path, line: bytes) -> None:
     with archive.create(tmp_path, STARTED) as folder:
         for name in "abc":
             folder.append(audited(name))
@@ -304,7 +304,7 @@ def test_a_line_of_a_journal_that_is_damaged_costs_its_host_alone_and_is_told(tm
     assert note.startswith(f"{journal}:2: not a host's result, so that host is asked again")
 
 
-def test_a_host_whose_evidence_is_that_of_one_that_is_not_audited_is_asked_again(tmp_path: Path) -> None:
+def test_a_host_that_shares_evidence_with_one_not_audited_is_audited_again(tmp_path: Path) -> None:
     with archive.create(tmp_path, STARTED) as folder:
         folder.append(NotAudited(name="a", stage="execute", reason="a bug in fleetaudit"))
         seen = Observation(

@@ -94,7 +94,7 @@ def refused(target: SshTarget | LocalTarget) -> TransportError:
     ("user", "password", "uid"), [("bob", "bobs own", FIRST_UID + 1), ("root", PASSWORD, 0)], ids=["bob", "root"]
 )
 @pytest.mark.parametrize("client", CLIENTS)
-def test_the_program_arrives_whole_as_the_user_whose_password_su_asks_for(
+def test_the_program_arrives_whole_as_the_user_that_su_becomes(
     host: Accounts, client: SshClient, user: str, password: str, uid: int
 ) -> None:
     passed: list[tuple[str, str]] = []
@@ -106,7 +106,7 @@ def test_the_program_arrives_whole_as_the_user_whose_password_su_asks_for(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_login_that_su_does_not_ask_is_told_no_password(host: Accounts, pam: Path, client: SshClient) -> None:
+def test_su_that_does_not_ask_gets_no_password(host: Accounts, pam: Path, client: SshClient) -> None:
     pam.write_text(
         "auth sufficient pam_permit.so\naccount sufficient pam_permit.so\nsession sufficient pam_permit.so\n"
     )
@@ -199,7 +199,7 @@ def test_each_refusal_has_its_own_words_and_the_next_command(host: Accounts, cli
     assert e.kind == kind
 
 
-def test_a_group_that_pam_wheel_wants_is_told(host: Accounts, pam: Path) -> None:
+def test_a_group_that_pam_wheel_requires_is_in_the_reason(host: Accounts, pam: Path) -> None:
     pam.write_text("auth required pam_wheel.so\n" + pam.read_text())
     e = refused(over_ssh(host, "paramiko", "bobs own"))
     assert "PAM does not let the user who logs in become bob by su (pam_wheel" in e.reason
@@ -212,7 +212,7 @@ def test_the_line_to_type_after_a_wrong_password_asks_for_the_right_one(host: Ac
     assert status == 0, shown
 
 
-def test_a_su_that_wants_a_terminal_is_told(tmp_path: Path) -> None:
+def test_a_su_that_needs_a_terminal_is_refused_with_the_reason(tmp_path: Path) -> None:
     for said in ("su: must be run from a terminal", "standard in must be a tty"):
         script = tmp_path / "su"
         script.write_text(f"#!/bin/sh\necho '{said}' >&2; exit 1\n")

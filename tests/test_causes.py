@@ -71,7 +71,7 @@ def test_sixty_hosts_that_refuse_a_connection_are_one_line_in_run_doctor_and_mai
     assert len({h["reason"] for h in hosts[1:]}) == 60
 
 
-def test_addresses_are_details_beside_the_cause_on_page_and_terminal() -> None:
+def test_addresses_are_details_of_the_cause_on_page_and_terminal() -> None:
     comparison = compare(run_of([refusing(n) for n in range(2, 62)]))
     (cause,) = comparison.causes
     assert cause.title == "connect: connection refused"
@@ -183,7 +183,7 @@ def test_a_repeated_option_takes_the_place_of_the_one_that_was_typed() -> None:
     )
 
 
-def test_a_hint_to_repeat_is_told_from_others() -> None:
+def test_a_hint_to_repeat_differs_from_other_hints() -> None:
     assert options_to_repeat(repeat("-l", "a b")) == ("-l", "a b")
     assert options_to_repeat("fleetaudit run inventory.yml") == ()
     assert options_to_repeat("ssh web1 true") == ()

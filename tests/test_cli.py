@@ -499,7 +499,7 @@ def test_a_terminal_sees_progress_and_no_color_is_honoured(folder: Folder) -> No
 # ---- help ----------------------------------------------------------------------------------------------------------
 
 
-def test_help_is_printed_as_it_is_where_it_is_asked_for_and_is_no_error(folder: Folder) -> None:
+def test_help_is_printed_on_request_and_is_no_error(folder: Folder) -> None:
     for words, same in (((), ("--help",)), (("policy",), ("policy", "--help")), (("help",), ("--help",)),
                         (("help", "run"), ("run", "--help")),
                         (("help", "policy", "make"), ("policy", "make", "--help"))):  # fmt: skip

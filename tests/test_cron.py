@@ -122,7 +122,7 @@ def test_the_message_says_each_change_once(place: Place) -> None:
     assert len(lines) == len(set(lines) - {""}) + lines.count("")
 
 
-def test_an_exit_status_is_said_in_words() -> None:
+def test_an_exit_status_is_put_into_words() -> None:
     assert news.status_words(0) == "all well"
     assert news.status_words(14) == "expectations not met, some host not audited, changed since the baseline"
     assert [news.status_words(s) for s in (1, 130, 143)] == ["a bug in fleetaudit", "interrupted", "interrupted"]

@@ -122,7 +122,7 @@ def fleet(start_sshd: Start, sshd: Server, keys: Keys, tmp_path_factory: pytest.
 
 
 @pytest.mark.commands
-def test_the_interpreter_that_answered_is_told_and_why_it_is_not_the_one_that_was_named(tmp_path: Path) -> None:
+def test_the_interpreter_that_answered_is_shown_and_why_the_named_one_was_not_used(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.write(
         "two.yml",

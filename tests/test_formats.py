@@ -401,7 +401,7 @@ PLACED = msgspec.structs.replace(
 )
 
 
-def test_sarif_has_each_finding_in_the_line_of_its_host_and_beside_it_the_expectation() -> None:
+def test_sarif_has_each_finding_at_the_line_of_its_host_and_the_expectation_as_related() -> None:
     log = read_sarif(sarif.render(PLACED))
     names = [host.name for host in PLACED.hosts]
     for result in log["results"]:

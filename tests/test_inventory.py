@@ -50,7 +50,7 @@ def test_a_group_localhost_that_holds_localhost_is_read_with_a_note(tmp_path: Pa
     )
 
 
-def test_variables_that_go_to_the_group_and_a_forgotten_children_are_told_of(tmp_path: Path) -> None:
+def test_variables_set_for_the_group_and_a_forgotten_children_are_notes(tmp_path: Path) -> None:
     text = "[vpn]\nvpn1\n[servers]\nvpn ansible_host=192.0.2.1 x=1\n"
     inventory = read(tmp_path, text, "hosts.ini")
     assert [dict(host.variables) for host in inventory.hosts] == [{"ansible_host": "192.0.2.1", "x": 1}, {}]

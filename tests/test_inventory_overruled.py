@@ -97,7 +97,7 @@ def test_passwords_and_extra_variables_too(capsys: pytest.CaptureFixture[str]) -
         [],
     ],
 )
-def test_what_overrules_nothing_is_not_told(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_variable_that_overrules_nothing_is_no_note(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert notes(capsys, *options) == []
 
 

@@ -218,7 +218,7 @@ def source_of(files: Files) -> str:
 
 
 @pytest.mark.parametrize("case", CHANGES)
-def test_a_setting_that_would_change_something_is_an_error_at_its_line_with_a_way_out(
+def test_a_setting_that_would_change_something_is_an_error_at_its_line_with_a_command(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text, files, what = CHANGES[case]
@@ -251,7 +251,7 @@ def test_a_setting_that_changes_nothing_is_a_note_at_most(case: str) -> None:
     assert "hunter2" not in "".join(notes)
 
 
-def test_a_variable_of_the_environment_is_refused_with_its_own_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_of_the_environment_is_refused_with_its_own_command(monkeypatch: pytest.MonkeyPatch) -> None:
     write({"ansible.cfg": "[defaults]\ntransport = ssh\n", **ONE})
     monkeypatch.setenv("ANSIBLE_TRANSPORT", "winrm")
     with pytest.raises(InputError, match="transport") as caught:
@@ -295,7 +295,7 @@ def test_a_password_for_sudo_in_the_environment_is_refused_only_where_it_would_b
     assert "hunter2" not in str(caught.value)
 
 
-def test_who_logs_in_as_the_wanted_user_becomes_it_all_the_same_where_ansible_cfg_says_so() -> None:
+def test_become_allow_same_user_becomes_the_login_user() -> None:
     inventory = "all: {hosts: {a: {ansible_user: root, ansible_become: true}}}\n"
     write({"ansible.cfg": "[privilege_escalation]\nbecome_allow_same_user = true\n", "hosts.yml": inventory})
     loaded = inventory_of(("hosts.yml",), None)

@@ -214,7 +214,7 @@ def test_a_default_that_no_namespace_told_is_a_warning_at_most() -> None:
     assert finding.severity == "warning"
 
 
-def test_the_line_that_sets_a_sysctl_at_boot_is_told_beside_its_value() -> None:
+def test_the_line_that_sets_a_sysctl_at_boot_is_shown_with_its_value() -> None:
     asked = Fleet(rules={"net.x": SysctlRule(equals="1")})
     host = asked.host("a", K612, sysctls=one("0"))
     for places, words in (

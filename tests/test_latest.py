@@ -108,7 +108,7 @@ def test_a_run_with_a_limit_or_another_playbook_does_not_move_it_and_says_so(pla
 
 
 @pytest.mark.commands
-def test_the_command_that_is_told_gives_it_to_the_other_job_for_good(place: Place) -> None:
+def test_the_printed_command_gives_latest_to_the_other_job_for_good(place: Place) -> None:
     place.run("run", "-p", "all.yml", *JSON)
     told = place.run("run", "-p", "other.yml", *JSON).stderr.splitlines()[-1]
     _, *words = shlex.split(told)

@@ -68,7 +68,7 @@ def test_the_log_has_each_stage_of_each_host_with_its_time(
     assert "well: attempt 1: host key passed" in place.run("doctor", words[0], *words[5:], "-vv").stderr
 
 
-def test_an_attempt_is_numbered_and_what_it_met_is_masked_and_harmless(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(caplog: pytest.LogCaptureFixture) -> None:
     from fleetaudit.model import Secret
 
     class Fake(Transports):
@@ -180,7 +180,7 @@ def test_with_v_the_bar_stays_and_names_whom_it_waits_for(tmp_path: Path, silent
 
 @pytest.mark.commands
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
-def test_a_log_on_a_full_disk_is_told_once_and_costs_no_host(tmp_path: Path) -> None:
+def test_a_log_on_a_full_disk_is_reported_once_and_costs_no_host(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.locals(2)
     done = place.run("run", "-p", "quick.yml", "--format", "text", FLEETAUDIT_LOG_PATH="/dev/full")

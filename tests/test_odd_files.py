@@ -126,7 +126,7 @@ def test_a_pipe_or_a_device_costs_the_hosts_that_name_it(sshd: Server, tmp_path:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_jump_hosts_odd_key_is_told_of_the_jump_host(sshd: Server, tmp_path: Path, client: str) -> None:
+def test_the_reason_for_a_jump_hosts_odd_key_names_the_jump_host(sshd: Server, tmp_path: Path, client: str) -> None:
     path = odd_path(tmp_path, "/dev/urandom")
     target = sshd.target(client=client, **jump_host_key(sshd, path))
     e = failure_of(lambda: Transports().run(target, "true", b"", Deadline.after(60), Limits()))
@@ -134,7 +134,9 @@ def test_a_jump_hosts_odd_key_is_told_of_the_jump_host(sshd: Server, tmp_path: P
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_file_of_more_bytes_than_are_read_is_told(sshd: Server, tmp_path: Path, client: str) -> None:
+def test_a_file_of_more_bytes_than_are_read_is_refused_with_the_reason(
+    sshd: Server, tmp_path: Path, client: str
+) -> None:
     large = tmp_path / "large"
     with large.open("wb") as file:
         file.truncate(1 << 40)
@@ -170,7 +172,7 @@ def test_a_known_hosts_file_that_no_check_needs_is_let_be(sshd: Server, tmp_path
     assert Transports().run(target, "echo in", b"", Deadline.after(60), Limits()).stdout == b"in\n"
 
 
-def test_an_odd_ssh_config_of_the_user_is_told(sshd: Server, tmp_path: Path) -> None:
+def test_an_odd_ssh_config_of_the_user_is_refused_with_its_path(sshd: Server, tmp_path: Path) -> None:
     path = odd_path(tmp_path, "fifo")
     transports = Transports(ssh_configs=SshConfigs([path]))
     e = failure_of(lambda: transports.run(sshd.target(), "true", b"", Deadline.after(60), Limits()))
@@ -266,7 +268,7 @@ def test_a_dead_mount_costs_the_hosts_that_have_their_key_on_it(sshd: Server, tm
 # ---- the parts -----------------------------------------------------------------------------------------------------
 
 
-def test_a_read_under_way_is_shared_and_ends_for_each_who_waits_at_their_own_time() -> None:
+def test_a_pending_read_is_shared_and_each_waiter_has_its_own_deadline() -> None:
     reading, answered, calls = Reading(), threading.Event(), list[int]()
 
     def slow() -> str:
@@ -290,7 +292,7 @@ def test_what_a_read_raises_is_raised_to_all(tmp_path: Path) -> None:
         Reading().get("x", lambda: files.first_bytes(tmp_path / "none", 5), Deadline.after(60))
 
 
-def test_a_file_that_waits_for_news_is_not_waited_for() -> None:
+def test_a_file_that_blocks_until_an_event_is_not_waited_for() -> None:
     if os.getuid() != 0:
         pytest.skip("missing: root")
     done: list[object] = []

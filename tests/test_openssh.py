@@ -318,7 +318,7 @@ def test_a_command_is_run_where_ssh_config_says_that_none_is(
     assert run(msgspec.structs.replace(target, client=client), "cat", b"in\n").stdout == b"in\n"
 
 
-def test_a_jump_hosts_ssh_that_cannot_make_a_master_connection_is_told_as_that(sshd: Server, tmp_path: Path) -> None:
+def test_a_jump_hosts_ssh_that_cannot_make_a_master_connection_has_that_reason(sshd: Server, tmp_path: Path) -> None:
     file = config(
         tmp_path / "config",
         f"Host jump\n HostName 127.0.0.1\n Port {sshd.port}\n IdentityFile {sshd.keys.user()}\n"

@@ -115,7 +115,7 @@ def test_an_odd_file_loses_its_own_answer_alone(path: str, odd: dict[str, Path],
 
 
 @pytest.mark.parametrize("version", probing.VERSIONS)
-def test_where_everything_is_odd_the_endings_are_still_told(version: str, odd: dict[str, Path]) -> None:
+def test_with_odd_files_everywhere_the_endings_are_still_reported(version: str, odd: dict[str, Path]) -> None:
     python = probing.interpreter(version)
     for what in ("no values", "binary", "huge numbers", "one huge line"):
         files = dict.fromkeys(ANSWERS, odd[what])
@@ -152,7 +152,7 @@ def test_a_socket_table_that_ends_oddly_counts_as_cut_short(tmp_path: Path) -> N
     assert any("/proc/net/tcp" in note and "line 3" in note for note in reply.notes), reply.notes
 
 
-def test_a_setting_that_is_no_text_is_said_to_be_not_copied(odd: dict[str, Path]) -> None:
+def test_a_note_says_that_a_binary_setting_is_not_copied(odd: dict[str, Path]) -> None:
     probing.need_root()
     path = "/proc/sys/net/ipv4/tcp_fin_timeout"
     reply = run({**CALL, "isolation": "namespace"}, before=redirect(**{path: odd["binary"]}))
@@ -160,7 +160,7 @@ def test_a_setting_that_is_no_text_is_said_to_be_not_copied(odd: dict[str, Path]
     assert [o.trials[0].error for o in reply.observations] == ["", ""]
 
 
-def test_a_kernel_whose_version_is_no_utf_8_is_told() -> None:
+def test_a_kernel_version_that_is_not_utf_8_is_reported() -> None:
     before = "import os\nname = list(os.uname())\nname[3] = b'#1 \\xff SMP'.decode('utf-8', 'surrogateescape')\n"
     reply = run(CALL, before=before + "os.uname = lambda: name\n")
     assert reply.kernel.version == "#1 \ufffd SMP"

@@ -72,9 +72,7 @@ def test_a_reset_after_read_data_came_again_names_the_first_fixed_release_of_the
 @pytest.mark.parametrize(
     ("release", "next_fixed"), [("4.19.325", "5.4.301"), ("6.13.12", "6.17.3"), ("3.10.0", "5.4.301")]
 )
-def test_a_series_that_ended_without_the_fix_is_told_so_with_the_next_that_has_it(
-    release: str, next_fixed: str
-) -> None:
+def test_a_series_that_ended_without_the_fix_names_the_next_series_that_has_it(release: str, next_fixed: str) -> None:
     series = ".".join(release.split(".")[:2])
     assert f"no upstream release of {series} has 5f9238530970" in reread(release)
     assert f"from {next_fixed} on" in reread(release)

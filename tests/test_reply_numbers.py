@@ -79,7 +79,7 @@ def with_value(body: dict[str, Any], at: Place, text: str) -> bytes:
 PLACES = [(name, at) for name in replies.REPLIES for at in one_of_each(body_of(name))]
 
 
-def test_the_stored_replies_are_believed() -> None:
+def test_the_stored_replies_are_accepted() -> None:
     for name in replies.REPLIES:
         host = wire.decode(replies.plan(), replies.stored(name))
         assert {o.ending for o in host.observations} <= {"RST", "FIN", "FIN, then RST"}

@@ -160,7 +160,9 @@ def test_a_last_line_that_was_cut_is_audited_again(place: Place, left: Path) -> 
     assert len(archive.read_journal(left / "hosts.jsonl")) == 4
 
 
-def test_a_poisoned_line_is_asked_again_with_a_note_and_the_run_is_finished(place: Place, left: Path) -> None:
+def test_the_host_of_a_poisoned_line_is_audited_again_with_a_note_and_the_run_finishes(
+    place: Place, left: Path
+) -> None:
     journal = left / "hosts.jsonl"
     first, second = journal.read_bytes().split(b"\n")[:2]
     journal.write_bytes(first.replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1) + b"\n" + second + b"\n")

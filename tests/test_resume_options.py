@@ -229,7 +229,7 @@ def test_a_run_whose_password_was_asked_for_asks_for_it_again(tmp_path: Path, na
 # ---- given elsewhere, or not given ---------------------------------------------------------------------------------
 
 
-def test_what_the_environment_said_then_still_holds(found: dict[str, Any]) -> None:
+def test_the_environment_of_the_first_start_still_applies(found: dict[str, Any]) -> None:
     assert_resumed(found["environment then"])
     assert [force["timeout"] for force in found["environment then"]["in_force"]] == [33, 33]
 

@@ -148,7 +148,7 @@ def test_systemd_finds_the_default_time_on_the_day_when_clocks_are_put_forward(
         assert (elapse[1] == next_) is found, done.stdout
 
 
-def test_a_time_that_a_day_lacks_is_said(place: Place) -> None:
+def test_a_time_that_a_day_lacks_gives_a_warning(place: Place) -> None:
     place.write("inventory.yml", "all: {hosts: {web1: {}}}\n")
     clock = {"SOURCE_DATE_EPOCH": "1800000000"}  # 2027-01-15
     done = place.run("schedule", "--at", "02:30", TZ="Europe/Berlin", **clock)

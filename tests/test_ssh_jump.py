@@ -152,7 +152,7 @@ def test_tokens_of_a_jump_host_are_about_the_host_behind_it_as_ssh_expands_them(
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
-def test_a_token_that_no_jump_host_may_have_is_told(sshd: Server, tmp_path: Path, client: str) -> None:
+def test_a_token_that_no_jump_host_may_have_is_an_error(sshd: Server, tmp_path: Path, client: str) -> None:
     file = config(tmp_path, host("far", sshd, "ProxyJump %L-gate"))
     e = failure(through(file, client=client))
     assert e.stage == "connect"

@@ -208,7 +208,7 @@ def test_the_next_command_mends_an_expired_password_of_the_user_that_su_becomes(
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
-def test_an_expired_account_with_a_key_is_told(start_accounts: StartAccounts, client: str) -> None:
+def test_an_expired_account_with_a_key_has_its_kind(start_accounts: StartAccounts, client: str) -> None:
     host = start_accounts()
     key = (str(host.server.keys.user()),)
     e = failure(host.target("carol", None, client=client, arguments=("-F", "none"), private_keys=key))

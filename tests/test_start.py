@@ -101,7 +101,9 @@ def test_a_question_of_a_start_up_file_never_eats_the_program(host: Accounts, cl
      ("becomes another shell", ""), ("forced read", "")],
 )  # fmt: skip
 @pytest.mark.parametrize("client", CLIENTS)
-def test_what_waits_for_input_is_said_at_the_deadline(host: Accounts, client: SshClient, name: str, said: str) -> None:
+def test_a_shell_that_waits_for_input_is_reported_at_the_deadline(
+    host: Accounts, client: SshClient, name: str, said: str
+) -> None:
     begun = host.etc / f"home-{account(name)}" / "begun"
     begun.unlink(missing_ok=True)
     e = refused(host, name, client, Begun(time.monotonic() + 100, begun))
@@ -128,7 +130,7 @@ def test_what_waits_for_input_is_said_at_the_deadline(host: Accounts, client: Ss
     ],
 )
 @pytest.mark.parametrize("client", CLIENTS)
-def test_what_runs_instead_of_our_command_is_told_apart(
+def test_what_runs_instead_of_our_command_is_distinguished(
     host: Accounts, client: SshClient, name: str, words: str
 ) -> None:
     assert words in refused(host, name, client).reason
@@ -209,7 +211,9 @@ def test_the_interpreter_of_the_inventory_is_tried_first(host: Accounts, client:
     ("word", "status"),
     [("/opt/bin/no-python", 127), ("HOME/bin", 126), ("HOME/broken", 3), ("/x; touch ~/pwned; $(touch ~/pwned)", 127)],
 )
-def test_one_that_does_not_work_is_said_and_another_is_used(host: Accounts, word: str, status: int) -> None:
+def test_an_interpreter_that_does_not_work_is_a_note_and_another_is_used(
+    host: Accounts, word: str, status: int
+) -> None:
     home = own_python(host, "bin/python").parent.parent
     own_python(host, "broken", "exit 3")
     output, _ = named(host, "paramiko", word.replace("HOME", f"/etc/{home.name}"))
@@ -246,7 +250,7 @@ def test_variables_of_python_in_the_environment_do_not_hide_it() -> None:
         ("/bin/sh: Command not found.", 1),
     ],
 )
-def test_no_bin_sh_is_said_where_a_shell_says_so(said: str, status: int) -> None:
+def test_a_missing_bin_sh_is_recognized_in_every_shells_words(said: str, status: int) -> None:
     reason = not_started(Output(stdout=b"", stderr=said.encode(), exit_status=status), "").reason
     assert reason == f"/bin/sh is missing or may not be run on this host (exit status {status}): “{said}”"
 
@@ -255,7 +259,7 @@ def test_no_bin_sh_is_said_where_a_shell_says_so(said: str, status: int) -> None
     "said",
     ["fish: Unexpected ')' for unopened parenthesis", "python3: not found", "", "/bin/sh: 1: exec: fish: not found"],
 )
-def test_no_bin_sh_is_not_said_where_something_else_is_missing(said: str) -> None:
+def test_another_missing_file_is_not_taken_for_a_missing_bin_sh(said: str) -> None:
     reason = not_started(Output(stdout=b"", stderr=said.encode(), exit_status=127), "").reason
     assert "no /bin/sh" not in reason
     assert "ended with status 127" in reason
@@ -283,7 +287,7 @@ def test_the_program_goes_once_after_the_whole_line_and_again_where_it_begins_an
     assert (talk.say(b"", b""), talk.over) == (b"", False)
 
 
-def test_a_failure_of_the_way_stays_one_and_so_does_one_of_the_program() -> None:
+def test_failures_of_the_connection_and_of_the_program_stay_what_they_are() -> None:
     talk = AfterReady(b"program", Deadline.after(0), "hint")
     for stage, transient in (("connect", False), ("execute", True)):
         failed = TransportError(stage, "broke off", hint="x", transient=transient)

@@ -228,7 +228,7 @@ def test_what_is_no_file_is_passed_over() -> None:
     assert reply.sysctl_places == {FIN: ("/etc/sysctl.d/zz-mine.conf:1",)}
 
 
-def test_a_read_only_proc_sys_is_told() -> None:
+def test_a_read_only_proc_sys_is_reported() -> None:
     read_only = "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys"
     assert not probing.run(probing.request(sysctls=[FIN]), within=private_files(read_only)).sysctls_writable
 

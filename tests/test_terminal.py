@@ -229,11 +229,11 @@ def test_the_users_own_scenarios_are_the_headline_and_never_a_control() -> None:
     assert "zero-linger-close" not in many
 
 
-def test_a_scenario_that_deviates_is_not_among_the_good_news() -> None:
+def test_a_scenario_that_deviates_does_not_count_as_met() -> None:
     assert summary(compare(run_of_a_user(3, "FIN"))).startswith("2 of 3 scenarios as expected on 1 host")
 
 
-def test_the_fix_stands_beside_its_finding() -> None:
+def test_the_fix_is_shown_with_its_finding() -> None:
     text = summary(compare(small_fleet()), width=100)
     findings = text[text.index("Findings: ") : text.index("Not audited: ")]
     lines = findings.splitlines()
@@ -299,7 +299,7 @@ def test_colour_is_on_words_that_say_it_and_changes_no_text() -> None:
     assert coloured("      error  said a host\n") == "      error  said a host\n"
 
 
-def test_a_remedy_is_one_line_to_copy_and_beside_its_hosts_where_hosts_need_different_ones() -> None:
+def test_a_remedy_is_one_line_to_copy_with_its_hosts_if_hosts_need_different_ones() -> None:
     asked = Fleet(scenarios=(), rules={"net.x": SysctlRule(equals="1")})
     places = {"a": "/etc/sysctl.d/10-a.conf:3", "b": "/etc/sysctl.d/20-b.conf:4"}
     hosts = []

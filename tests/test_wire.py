@@ -295,7 +295,7 @@ def test_a_reply_to_another_version_names_it() -> None:
         wire.decode(plan(UNREAD), line(body))
 
 
-def test_hosts_that_are_asked_the_same_share_one_digest_whatever_their_names_and_deadlines() -> None:
+def test_hosts_with_the_same_plan_share_one_digest_whatever_their_names_and_deadlines() -> None:
     one = plan(UNREAD)
     other = msgspec.structs.replace(one, name="db-1", groups=("db",))
     assert wire.digest_of(one) == wire.digest_of(other)
@@ -489,7 +489,7 @@ def reason(got: Audited, name: str) -> str:
     return next(o.reason for o in got.observations if f"{o.scenario}/{o.family}" == name)
 
 
-def test_a_control_that_ends_the_wrong_way_voids_what_names_it_over_its_family_and_nothing_else() -> None:
+def test_a_control_that_ends_the_wrong_way_voids_only_its_scenarios_over_its_family() -> None:
     got = decode(
         plan(ZERO, UNREAD_6, DRAINED_6, OTHER, OTHER_DRAINED),
         line(

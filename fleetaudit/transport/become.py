@@ -155,8 +155,7 @@ class Escalation:
 
     def judged(self, output: Output) -> Output:
         """Returns the command's own output; raises `TransportError` if it never ran: stage "become", or "execute" if
-        not
-        even sudo ran."""
+        not even sudo ran."""
         if self._runs_as is None and (found := ReadyLine().search(output.stdout)):
             self._hear(found)
         started = self._mark.encode() in output.stdout
