@@ -193,9 +193,9 @@ def point_latest(output: Path, name: str) -> None:
         new.symlink_to(name, target_is_directory=True)
         try:
             new.replace(link)
-        except OSError:
+        except OSError as e:
             new.unlink()
-            raise
+            raise OSError(e.errno, e.strerror, str(link)) from e
         _sync_folder(output)
 
 
@@ -505,10 +505,12 @@ def _read(path: Path, most: int = MAX_RUN) -> bytes:
         raise NothingToDoError(f"{path}: no such run; `ls {path.parent}` shows what there is") from e
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", source=str(path)) from e
-    with os.fdopen(fd, "rb") as file:
+    with contextlib.ExitStack() as held:
+        held.callback(os.close, fd)  # Python's own files refuse a folder
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             raise InputError("not a file", source=str(path), hint=f"wanted: a run's folder or its {RUN}")
+        file = held.enter_context(os.fdopen(fd, "rb", closefd=False))
         if info.st_size > MAX_RUN:
             raise InputError(f"{info.st_size} bytes, more than the {MAX_RUN} that are read", source=str(path))
         data: bytes | None = file.read(most)

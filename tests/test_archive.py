@@ -10,6 +10,7 @@ import sys
 import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 import pytest
@@ -139,7 +140,7 @@ def test_a_journal_that_is_a_link_is_not_gone_on_with(tmp_path: Path) -> None:
 def test_a_folder_in_the_place_of_latest_is_told_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     (tmp_path / "latest/mine").touch()
-    with archive.create(tmp_path, STARTED) as folder, pytest.raises(OutputError, match="latest"):
+    with archive.create(tmp_path, STARTED) as folder, pytest.raises(OutputError, match=f"{tmp_path}/latest: "):
         archive.point_latest(folder.output, folder.id)
     assert (tmp_path / "latest/mine").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
@@ -372,9 +373,18 @@ def test_what_a_damaged_run_says_of_itself_is_refused_or_read_but_no_bug(tmp_pat
 
 def test_a_pipe_or_a_device_in_the_place_of_a_run_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", Path("/dev/zero")):
+    (tmp_path / "folder/run.json").mkdir(parents=True)
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path / "folder"):
         with pytest.raises(InputError, match="not a file"):
             archive.read_run(path)
+
+
+def test_no_more_is_read_than_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(_WHOLE)
+    decoding = mock.patch("json.JSONDecoder.raw_decode", side_effect=ValueError)
+    with decoding as seen, mock.patch.object(archive, "INFO_WITHIN", 60):
+        archive.read_info(tmp_path)
+    assert len(seen.call_args[0][0]) < 60
 
 
 def test_keys_of_a_newer_version_are_read_over(tmp_path: Path) -> None:
