@@ -233,6 +233,24 @@ def test_a_scenario_that_deviates_does_not_count_as_met() -> None:
     assert summary(compare(run_of_a_user(3, "FIN"))).startswith("2 of 3 scenarios as expected on 1 host")
 
 
+def test_a_host_on_which_nothing_ran_is_not_among_the_good_news() -> None:
+    run = run_of_a_user(3)
+    [well] = run.hosts
+    assert isinstance(well, Audited)
+    nothing = tuple(
+        msgspec.structs.replace(o, ending="not run", trials=0, endings={}) if o.scenario != "drained-close" else o
+        for o in well.observations
+    )
+    mute = msgspec.structs.replace(well, name="mute", observations=nothing)
+    text = summary(compare(run_of([well, mute], scenarios_of_a_user(3))), width=120)
+    assert text.startswith("3 of 3 scenarios as expected on 1 host;")
+    assert "\nNo verdict: 1 host on which no scenario ran; the report says why.\n" in text
+    alone = summary(compare(run_of([mute], scenarios_of_a_user(3))), width=120)
+    assert alone.startswith("1 of 1 expectation met on 1 host.\n")
+    assert "No verdict: 1 host" in alone
+    assert "No verdict" not in summary(compare(run), width=120)
+
+
 def test_the_fix_is_shown_with_its_finding() -> None:
     text = summary(compare(small_fleet()), width=100)
     findings = text[text.index("Findings: ") : text.index("Not audited: ")]

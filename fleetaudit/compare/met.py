@@ -1,12 +1,12 @@
 """Counts the scenarios and expectations that were met on every host. Pure.
 
-Rules: controls are not counted, because they only prove the other scenarios. A void host does not count, and a scenario
-that ran nowhere is not counted at all. A waived finding is not met.
+Rules: controls are not counted, because they only prove the other scenarios. A void host does not count, nor does a
+host on which no scenario ran; a scenario that ran nowhere is not counted at all. A waived finding is not met.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from ..model import Audited
 from .views import Column, Met
@@ -23,8 +23,11 @@ def met_of(columns: Sequence[Column], audited: Iterable[Audited]) -> Met:
     wanted = {id_ for host in sound for id_ in host.expectations}
     missed = {finding.id for host in sound for finding in host.findings} & wanted
     scenarios = {column.scenario for column in ran}
+    asked = {column.scenario for column in columns if not column.is_control}
+    silent = sum(_is_silent(host, asked) for host in sound)
     return Met(
-        hosts=len(sound),
+        hosts=len(sound) - silent if ran else len(sound),
+        silent=silent,
         scenarios=len(scenarios - deviating),
         of_scenarios=len(scenarios),
         expectations=len(wanted - missed),
@@ -35,3 +38,9 @@ def met_of(columns: Sequence[Column], audited: Iterable[Audited]) -> Met:
 def has_run(column: Column) -> bool:
     """Returns whether a scenario ran on any host that is not void."""
     return any(cell.word not in NOT_RUN for cell in column.cells)
+
+
+def _is_silent(host: Audited, asked: Container[str]) -> bool:
+    """Returns whether a host was asked scenarios that are no controls, and none of them ran."""
+    endings = {o.ending for o in host.observations if o.scenario in asked}
+    return endings == {"not run"}

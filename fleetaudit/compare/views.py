@@ -88,9 +88,10 @@ class Column:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met:
     """How many scenarios ended as expected on all `hosts` that are not void, and how many expectations of other kinds
-    they meet."""
+    they meet. On `silent` hosts no scenario ran except controls."""
 
     hosts: int
+    silent: int
     scenarios: int
     of_scenarios: int
     expectations: int

@@ -115,9 +115,11 @@ def _qualified(comparison: Comparison, width: int) -> list[str]:
         sentences.append(
             f"Void: {counted(c.void, 'host')} where the positive control failed; their verdicts prove nothing."
         )
+    if silent := comparison.met.silent:
+        sentences.append(f"No verdict: {counted(silent, 'host')} on which no scenario ran; the report says why.")
     if c.on_host:
         sentences.append(
-            f"No private namespace: {counted(c.on_host, 'host')} measured with its own firewall in the way."
+            f"No private namespace: {counted(c.on_host, 'host')} measured with the host's own firewall in the way."
         )
     sentences += [safe(note, 400) for note in comparison.run.notes]
     return wrapped(sentences, width)
