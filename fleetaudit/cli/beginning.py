@@ -18,7 +18,6 @@ from click.core import ParameterSource
 from .. import __version__
 from ..errors import InputError, NothingToDoError
 from ..files import at_home
-from ..published import text_of
 from . import screen
 from .connecting import was_said
 
@@ -107,6 +106,8 @@ def _given(asked: Asked, context: click.Context) -> frozenset[str]:
 
 def sources_of(left: Left, typed: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the inventories of a resumed run; raises `InputError` where their names mean another folder's."""
+    from ..published import text_of
+
     here = text_of(Path.cwd())
     if not typed and left.asked.folder != here:
         raise InputError(
@@ -120,6 +121,7 @@ def sources_of(left: Left, typed: tuple[str, ...]) -> tuple[str, ...]:
 def record_of(plan: Plan, started: str, sources: tuple[str, ...], job: str, options: Mapping[str, object]) -> Asked:
     """Returns what plan.json of a new run holds."""
     from ..asked import Asked, hosts_of
+    from ..published import text_of
 
     words = {name: value for name, value in options.items() if name not in SESSION}
     return Asked(
