@@ -4,10 +4,14 @@ the same files. Pure."""
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
+# Half of a pair that stands for no byte of a file's name: nothing encodes it.
+_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def encoded(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
@@ -20,7 +24,8 @@ def encoded(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
 
 def text_of(name: object) -> str:
     """Returns the name of a file as text; see `encoded`."""
-    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = _NO_BYTE.sub("\ufffd", str(name))
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _texts(value: Any) -> Any:
