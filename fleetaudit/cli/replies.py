@@ -8,10 +8,8 @@ judge.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ import msgspec
 
 from .. import __version__, archive
 from ..errors import InputError, NothingToDoError, TransportError
+from ..files import whole_file
 from ..inventory.names import NameProblem, check_name
 from ..model import (
     DAMAGED,
@@ -188,26 +187,14 @@ class _Reader:
         if self.file is None:
             raise TransportError("execute", "no reply file", hint="", kind="no reply")
         try:
-            data = _read(self.file)
+            data = whole_file(self.file, MAX_FILE)
         except OSError as e:
             reason = f"cannot be read: {e.strerror}"
             raise TransportError("decode", reason, hint="", kind="reply not valid") from e
         return output_in(data)
 
 
-def _read(path: Path) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe must not wait for its writer
-    with os.fdopen(fd, "rb") as file:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise OSError(0, "not a regular file")
-        if info.st_size > MAX_FILE:
-            raise OSError(0, f"{info.st_size} bytes, more than the {MAX_FILE} allowed")
-        return file.read(MAX_FILE)
-
-
-# ---- the output of a command, as ansible writes it
-# ----------------------------------------------------------------------
+# ---- the output of a command, as ansible writes it ------------------------------------------------------------------
 
 
 class _Ansible(msgspec.Struct):

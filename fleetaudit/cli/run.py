@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..engine import Outcome, Stop
     from ..model import AuditRun, Drift, HostResult, Plan, RunInfo
     from .baseline import Baseline
+    from .planning import Loaded
 
 NOT_MET, NOT_AUDITED, DRIFT, BUG = 2, 4, 8, 1
 CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
@@ -156,32 +157,14 @@ class _Run:
         from .. import archive, asked
         from .baseline import accepted_in, choose, settled
         from .concluding import write_run
-        from .planning import inventory_of, plan_of, plan_text
+        from .planning import plan_text
         from .signals import Signals
 
         if self.options.cron:
             self.connecting.refuse_questions("--cron")
         if not self.options.check:
             archive.refuse_locked(self.output)
-        loaded = inventory_of(
-            self.sources, self.connecting.vault_password_file, self.connecting.extra(), tell=self._note
-        )
-        self.connecting = self.connecting.with_forks_of(loaded.settings)
-        options = self.connecting.options(ask=not self.options.check)
-        plan = plan_of(
-            loaded,
-            self.options.playbooks,
-            self.connecting.limit,
-            options,
-            self.tags,
-            self.skip_tags,
-            connects=not self.options.check,
-            tell=self._note,
-        )
-        if self.options.cron:
-            words.nobody_answers()  # not before: whatever wraps the job may pipe it a password
-        self.connecting.tell_unused(plan, loaded, options, self._note)
-        plan = self._part(plan)
+        loaded, plan = self._planned()
         if self.options.check:
             screen.out(plan_text(plan))
             return 0
@@ -240,6 +223,30 @@ class _Run:
             self.notes.append(note)
         else:
             screen.tell(note)
+
+    def _planned(self) -> tuple[Loaded, Plan]:
+        """Returns the inventory and the plan of this part of the fleet; reads them, and asks for passwords."""
+        from .planning import inventory_of, plan_of
+
+        loaded = inventory_of(
+            self.sources, self.connecting.vault_password_file, self.connecting.extra(), tell=self._note
+        )
+        self.connecting = self.connecting.with_forks_of(loaded.settings)
+        options = self.connecting.options(ask=not self.options.check)
+        plan = plan_of(
+            loaded,
+            self.options.playbooks,
+            self.connecting.limit,
+            options,
+            self.tags,
+            self.skip_tags,
+            connects=not self.options.check,
+            tell=self._note,
+        )
+        if self.options.cron:
+            words.nobody_answers()  # not before: whatever wraps the job may pipe it a password
+        self.connecting.tell_unused(plan, loaded, options, self._note)
+        return loaded, self._part(plan)
 
     def _part(self, plan: Plan) -> Plan:
         if self.shard is None:

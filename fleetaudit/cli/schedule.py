@@ -75,20 +75,7 @@ def schedule(
             "schedule: -o needs --systemd, whose files it takes; use --output-dir for the folder that the job writes to"
         )
     hour, minute = _time(at)
-    # Errors must come now, and not in the first night.
-    keep, fail_on, formats, notify = (str(options[name] or "") for name in ("keep", "fail_on", "formats", "notify"))
-    words.keep(keep)
-    if formats:
-        words.comma_list(formats, words.RUN_FORMATS, "--format")
-    if fail_on:
-        words.comma_list(fail_on, words.FAIL_ON, "--fail-on")
-    if notify:
-        news.command_of(notify)
-    if options["report_url"]:
-        news.url(str(options["report_url"]))
-    for name in ("become_password_file", "connection_password_file", "vault_password_file"):
-        if named := options[name]:
-            _refuse_gone_by_then(str(named), "--" + name.replace("_", "-"))
+    _check(options)
     sources = words.sources(inventories)
     _read(sources, options)
     dashes = ("--",) if any(source.startswith("-") for source in sources) else ()
@@ -111,6 +98,23 @@ def schedule(
         screen.out(f"{service}\n# ---- fleetaudit.timer\n{timer}")
     else:
         _write(units, service, timer)
+
+
+def _check(options: dict[str, str | bool | tuple[str, ...] | None]) -> None:
+    """Raises `UsageError` for values that the job would refuse: errors must come now, not in the first night."""
+    keep, fail_on, formats, notify = (str(options[name] or "") for name in ("keep", "fail_on", "formats", "notify"))
+    words.keep(keep)
+    if formats:
+        words.comma_list(formats, words.RUN_FORMATS, "--format")
+    if fail_on:
+        words.comma_list(fail_on, words.FAIL_ON, "--fail-on")
+    if notify:
+        news.command_of(notify)
+    if options["report_url"]:
+        news.url(str(options["report_url"]))
+    for name in ("become_password_file", "connection_password_file", "vault_password_file"):
+        if named := options[name]:
+            _refuse_gone_by_then(str(named), "--" + name.replace("_", "-"))
 
 
 def _read(sources: tuple[str, ...], options: dict[str, str | bool | tuple[str, ...] | None]) -> None:
