@@ -259,3 +259,15 @@ def test_a_connection_that_drops_after_the_password_is_not_tried_again() -> None
     blamed = one.blamed(dropped)
     assert (blamed.stage, blamed.transient) == ("become", False)
     assert prompt(one).decode() not in blamed.reason
+
+
+@pytest.mark.parametrize(
+    ("become", "there"),
+    [
+        (Become(program="/opt/sudo", password=SECRET), "/opt/sudo -k; /opt/sudo -v"),
+        (Become(method="su", program="/opt/a b/su", password=SECRET), "'/opt/a b/su' root -c true"),
+    ],
+    ids=["sudo", "su"],
+)
+def test_the_next_command_is_of_the_program_that_the_inventory_names(become: Become, there: str) -> None:
+    assert refusal(b"", become, 1, answered=True, asked_again=True).there == there

@@ -144,13 +144,13 @@ def refusal(
     """
     text = said.decode("utf-8", "replace")
     tool, user = become.program or become.method, clean(become.user, 100)
-    of_target, account = become.method == "su", shlex.quote(become.user)
+    of_target, account, typed_tool = become.method == "su", shlex.quote(become.user), shlex.quote(tool)
     text = _ASKED_BEFORE.sub("", text) if of_target else text
     typed = {
         "{user}": account,
         "{account}": account if of_target else "$(id -un)",
         # su itself asks for the new password; passwd would ask for another one after it.
-        "{change}": f"su {account} -c true" if of_target else "passwd",
+        "{change}": f"{typed_tool} {account} -c true" if of_target else "passwd",
     }
     for kind, pattern, reason, there, here in _REASONS:
         if line := _line(pattern, text):
@@ -160,7 +160,7 @@ def refusal(
             return Refusal(reason.format(line=f"“{line}”", user=user, whose=whose), there, here, kind)
     broken = _line(_BROKEN, text)
     beside = f"; sudoers has an error, too: “{broken}”" if broken else ""
-    try_it = f"su {account} -c true" if of_target else "sudo -k; sudo -v"
+    try_it = f"{typed_tool} {account} -c true" if of_target else f"{typed_tool} -k; {typed_tool} -v"
     if answered and (asked_again or re.search(_WRONG, text)):
         of_whom = f" of {user}" if of_target else ""
         refuses = f"{become.method} refuses the password{of_whom}, or the account is locked; it is not sent again"
