@@ -356,7 +356,11 @@ class _Audit:
         remaining = deadline.remaining()
         alarm = max(1.0, remaining - min(self.settings.margin_s, remaining / 4))
         stdin = wire.request(host, deadline_s=alarm)
-        output = self.run_of(host)(host.target, wire.COMMAND, stdin, deadline, Limits())
+        try:
+            output = self.run_of(host)(host.target, wire.COMMAND, stdin, deadline, Limits())
+        except TransportError as e:
+            hung = (e.stage, e.kind) == ("execute", "timed out")
+            raise e.told_as(e.reason + wire.tried_first(host)) if hung else e from None
         masking = Masking(host.target)
         try:
             decoded = wire.decode(host, output.stdout, output.stderr, output.exit_status, output.cut)

@@ -237,7 +237,9 @@ def decode(
     try:
         reply = reply_of(stdout)
     except ReplyError as e:
-        raise _explained(e, stdout, stderr, exit_status, cut, _not_used(plan, stdout)) from e
+        not_used = _not_used(plan, stdout)
+        tried = "" if not_used else tried_first(plan)
+        raise _explained(e, stdout, stderr, exit_status, cut, not_used, tried) from e
     _refuse_another_call(plan, reply)
     host = audited(plan, reply)
     if problem := _not_used(plan, stdout):
@@ -259,7 +261,22 @@ def _not_used(plan: HostPlan, stdout: bytes) -> str:
     why = {b"126": "it is not executable", b"127": "there is no such program"}.get(
         failed[1], f"status {failed[1].decode()}"
     )
-    return f"{interpreter.name} {interpreter.value} ({interpreter.origin}) does not work: {why}"
+    return f"{_named(interpreter)} does not work: {why}"
+
+
+def tried_first(plan: HostPlan) -> str:
+    """Returns which Python of the inventory is tried first, as the end of a reason; "" if none is set.
+
+    What takes the options of Python need not be one: /bin/true does, too.
+    """
+    interpreter = _interpreter(plan)
+    if interpreter is None or not interpreter.origin or interpreter.problem:
+        return ""
+    return f"; {_named(interpreter)} is tried first, and may be no Python"
+
+
+def _named(interpreter: Interpreter) -> str:
+    return f"{interpreter.name} {interpreter.value} ({interpreter.origin})"
 
 
 def _refuse_another_call(plan: HostPlan, reply: Reply) -> None:
@@ -309,14 +326,14 @@ def _depth(line: bytes) -> int:
 
 
 def _explained(
-    error: ReplyError, stdout: bytes, stderr: bytes, exit_status: int | None, cut: str, not_used: str
+    error: ReplyError, stdout: bytes, stderr: bytes, exit_status: int | None, cut: str, not_used: str, tried: str
 ) -> ReplyError:
     """Returns `error` with a better explanation why there is no result line; `not_used` is from `_not_used`."""
     if error.reason != "no result line":
         return error
     if cut:
         return ReplyError(
-            f"the host sent more on {cut} than is read, and no result line came before that", kind="no reply"
+            f"the host sent more on {cut} than is read, and no result line came before that{tried}", kind="no reply"
         )
     if exit_status == NO_PYTHON:
         return ReplyError(
@@ -328,9 +345,9 @@ def _explained(
     words = [f"{on}“{text}”" for on, text in (("", _last_words(stdout)), ("on stderr ", _last_words(stderr))) if text]
     said = f"; it printed {' and '.join(words)}" if words else ""
     if exit_status:
-        reason = f"the command ended with status {exit_status} and no result line{said}"
+        reason = f"the command ended with status {exit_status} and no result line{said}{tried}"
         return ReplyError(reason, stage="execute", kind="command failed")
-    return ReplyError(f"no result line{said}", kind="no reply")
+    return ReplyError(f"no result line{said}{tried}", kind="no reply")
 
 
 def _last_words(printed: bytes) -> str:

@@ -163,6 +163,19 @@ def test_an_interpreter_that_does_not_work_is_a_note_and_part_of_the_reason() ->
     assert e.value.reason == f"{why}; nor does any other Python from 2.7 on"
 
 
+def test_what_is_no_python_and_takes_its_options_is_named_where_no_reply_comes() -> None:
+    named = Interpreter(value="/bin/true", origin="hosts.yml:3")
+    asked = msgspec.structs.replace(plan(UNREAD), target=SshTarget(address="h", interpreter=named))
+    words = "; ansible_python_interpreter /bin/true (hosts.yml:3) is tried first, and may be no Python"
+    for said, status in ((b"", 0), (b"usage", 1)):
+        with pytest.raises(ReplyError) as caught:
+            wire.decode(asked, said, exit_status=status)
+        assert caught.value.reason.endswith(words)
+    with pytest.raises(ReplyError) as caught:
+        wire.decode(plan(UNREAD), b"")
+    assert caught.value.reason == "no result line"
+
+
 def test_an_interpreter_that_cannot_be_read_is_a_note() -> None:
     named = Interpreter(origin="hosts.yml:3", problem="ansible_python_interpreter in hosts.yml:3 has no end")
     asked = msgspec.structs.replace(plan(UNREAD), target=SshTarget(address="h", interpreter=named))
