@@ -472,7 +472,7 @@ def read_journal(path: Path, note: Callable[[str], None] = lambda _: None) -> tu
         try:
             hosts.append(_host_decoder.decode(line))
         except DAMAGED as e:
-            note(f"{path}:{number}: not a host's result, so that host is asked again: {e}")
+            note(f"{path}:{number}: not a valid result; that host is audited again: {e}")
     told = {host.name for host in hosts if isinstance(host, Audited)}
     return restored(host for host in hosts if owners_of(host) <= told)
 

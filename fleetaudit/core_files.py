@@ -1,4 +1,4 @@
-"""No core file of a process that holds a password: whoever reads one says so here."""
+"""Prevents core files of a process that holds a password: code that reads a password calls this."""
 
 from __future__ import annotations
 

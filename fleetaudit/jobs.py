@@ -1,7 +1,7 @@
 """Which job a run belongs to: the same inventory and playbooks, limit, shard and tags, run again and again. Pure.
 
-Rules: whatever changes which hosts are selected, or what they are asked, makes another job. How hosts are reached, what
-is written and what counts as a failure do not. Names count as they were typed, but for `./` and the like, so that a job
+Rules: options that change the selected hosts or their scenarios make another job. How hosts are reached, what is
+written and what counts as a failure do not. Names count as they were typed, but for `./` and the like, so that a job
 keeps its name in every checkout of the same repository.
 """
 

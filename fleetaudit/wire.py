@@ -371,7 +371,7 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
         key = (raw.scenario, raw.family)
         if key not in asked or key in given:
             what = "two answers to" if key in given else "an answer to"
-            raise ReplyError(f"the reply has {what} {raw.scenario} over {raw.family}, asked once at most")
+            raise ReplyError(f"the reply has {what} {raw.scenario} over {raw.family}; expected at most one")
         given[key] = raw
     seen = {
         key: _observation(key[1], s, given.get(key), s.trials or plan.trials, reply.isolation)

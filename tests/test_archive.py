@@ -302,7 +302,7 @@ def test_a_damaged_line_of_a_journal_costs_its_host_alone_with_a_note(tmp_path: 
     assert [host.name for host in archive.read_journal(journal, notes.append)] == ["a", "c"]
     assert archive.count_done(journal) == 2
     (note,) = notes
-    assert note.startswith(f"{journal}:2: not a host's result, so that host is asked again")
+    assert note.startswith(f"{journal}:2: not a valid result; that host is audited again")
 
 
 def test_a_host_that_shares_evidence_with_one_not_audited_is_audited_again(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_the_host_of_a_poisoned_line_is_audited_again_with_a_note_and_the_run_fi
     first, second = journal.read_bytes().split(b"\n")[:2]
     journal.write_bytes(first.replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1) + b"\n" + second + b"\n")
     said = finished(fake(place, "run", "--resume", left.name))
-    assert "hosts.jsonl:1: not a host's result, so that host is asked again: " in said
+    assert "hosts.jsonl:1: not a valid result; that host is audited again: " in said
     assert "$.elapsed_s" in said
     assert [host.name for host in archive.read_run(left).hosts] == ["web1", "web2", "web3", "web4"]
     assert all(isinstance(host, Audited) for host in archive.read_run(left).hosts)

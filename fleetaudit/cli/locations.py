@@ -38,7 +38,7 @@ class _Places:
         self._relative = functools.cache(self._named)
 
     def of_origin(self, origin: str) -> Location | None:
-        """Returns the location of “file:line” or “file”, None where that is no file; of a program its own file."""
+        """Returns the location of “file:line” or “file”, None if that is not a file; of a program its file."""
         file, _, line = origin.rpartition(":")
         if not line.isdecimal():
             file, line = origin, "1"

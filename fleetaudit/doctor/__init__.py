@@ -1,6 +1,6 @@
 """The way to a host, looked over up to the experiment: what passed, how fast, where it stopped. Pure.
 
-`nouns` is what is told, `watch` takes down how far a host came, `visit` makes one of the other.
+`nouns` are the results, `watch` records how far a host came, `visit` makes the result from that.
 """
 
 from __future__ import annotations

@@ -92,6 +92,6 @@ def void(audited: Audited, plan: HostPlan) -> Finding:
                     severity="error",
                     expected=" or ".join(scenario.expect),
                     observed=audited.void,
-                    because="Where the positive control fails, a RST would not be seen: no verdict of the host stands.",
+                    because="If the positive control fails, a RST would not be seen: no verdict of the host counts.",
                 )
     return Finding(id="control:run", severity="error", expected="a positive control that holds", observed=audited.void)

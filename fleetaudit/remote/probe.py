@@ -151,7 +151,7 @@ def read_or(path, instead, limit=65536):
 
 
 def read_noted(path, notes, limit=65536):
-    """Returns the beginning of a file as text, "" where it cannot be read; `notes` are told unless it is absent."""
+    """Returns the beginning of a file as text, "" if it cannot be read; adds to `notes` unless it is absent."""
     try:
         return read(path, limit)
     except ERRORS as e:
@@ -180,7 +180,7 @@ def lines_of(path):
 
 
 def count_of(text, base=10, most=MAX_COUNT):
-    """Returns a number that a file has as text; raises ValueError where it is none from 0 to `most`."""
+    """Returns the number in a file's text; raises ValueError if it is not a number from 0 to `most`."""
     value = int(text, base)
     if not 0 <= value <= most:
         raise ValueError("%d is not from 0 to %d" % (value, most))
@@ -287,9 +287,9 @@ def escape(char):
 
 
 def look_at_host(call):
-    """Returns all that is told of the host but the experiments. Run in the host's own namespace, before any other.
+    """Returns everything about the host except the experiments. Runs first, in the host's own namespace.
 
-    Each answer stands for itself: where one cannot be told, a note says why and the others are whole.
+    The answers are independent: if one is unknown, a note says why, and the others are complete.
     """
     sysname, node, release, version, machine = tuple(os.uname())
     implementation = getattr(getattr(sys, "implementation", None), "name", "cpython")
@@ -577,7 +577,7 @@ def unread_sockets(notes, seconds=0.2, lines=100000):
 class Counters(object):
     """The kernel's TCP counters of the namespace that this was made in. Columns vary by kernel: parsed by name.
 
-    `notes` are told which file has no number for a counter that it names; such a counter is unknown, and not 0.
+    `notes` get a line for a file that names a counter and has no number for it; that counter is unknown, not 0.
     """
 
     def __init__(self, names, notes=None):

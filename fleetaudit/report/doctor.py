@@ -223,7 +223,7 @@ def _noted(visits: Sequence[Visit], width: int) -> list[str]:
     """Returns what else is known of hosts that are ready, such as a named interpreter that does not work."""
     hosts = dict[str, list[str]]()
     for visit in visits:
-        # The first note of a host without a namespace says why, and is said already.
+        # The first note of a host without a namespace says why; it is shown already.
         for note in visit.notes[1:] if visit.isolation == "host" else visit.notes:
             hosts.setdefault(note, []).append(visit.name)
     if not hosts:

@@ -56,7 +56,7 @@ def _findings(run: FinishedRun) -> str:
 
 
 def _jobs(runs: Sequence[FinishedRun]) -> list[str]:
-    """The jobs in the order of their last runs, each with what it stands for."""
+    """The jobs in the order of their last runs, each with its description."""
     jobs = dict[str, list[FinishedRun]]()
     for run in runs:
         jobs.setdefault(run.job, []).append(run)

@@ -4,7 +4,7 @@ Rules:
 - Every result has a physical location, without which code scanning takes no file: the line of the inventory that names
   the host, because each host is an alert of its own. The line of the playbook that expects otherwise is a related
   location; it is the first one where the host is in no file, such as that of the list “localhost,”.
-- A file is relative to the repository (%SRCROOT%), whose folder on the machine that made the run is not told.
+- A file is relative to the repository (%SRCROOT%), without its folder on the machine that made the run.
 - A region has all four numbers that GitHub asks for. No column is known: it is the first character of the line.
 - Every selected host is a logical location; one that was not audited is also a notification of the invocation, which
   then was not successful: whoever reads this must not take a finding that is missing for one that is mended. A host

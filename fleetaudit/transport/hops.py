@@ -22,7 +22,7 @@ MOST_HOPS = 8
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One host: its name in ssh_config, the words that `ssh -G` was asked with, and what that says."""
+    """One host: its name in ssh_config, the arguments of `ssh -G`, and its answer."""
 
     name: str
     words: Sequence[str]

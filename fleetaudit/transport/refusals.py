@@ -137,10 +137,10 @@ def refusal(
     asked_again: bool,
     cut: str = "",
 ) -> Refusal:
-    """Returns why the command did not come to run, from what was `said` on stderr, and on stdout, where PAM speaks.
+    """Returns why the command did not run, from `said`, the text on stderr and on stdout (where PAM writes).
 
-    `asked`: a question for a password was heard; `answered`: the password was sent; `asked_again`: and asked for once
-    more. `cut` names a stream that was cut off.
+    `asked`: it asked for a password; `answered`: the password was sent; `asked_again`: it asked again.
+    `cut` names a stream that was cut off.
     """
     text = said.decode("utf-8", "replace")
     tool, user = become.program or become.method, clean(become.user, 100)
