@@ -6,6 +6,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -372,3 +374,29 @@ def test_a_run_of_the_future_is_as_old_as_the_one_that_finished_after_it(tmp_pat
     archive.point_latest(tmp_path, future)
     assert pruned(tmp_path, retention.Keep(days=30)) == {*wrong, old, no_battery}
     assert set(archive.run_names(tmp_path)) == {young, future}
+
+
+@pytest.mark.commands
+def test_a_current_folder_that_is_gone_is_no_bug(place: Place) -> None:
+    there = place.path / "there"
+    there.mkdir()
+    command, env = place.command("runs", "-o", place.path)
+    gone = ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *command]
+    env["PYTHONPATH"] = str(Path(__file__).parents[1])
+    done = subprocess.run(gone, cwd=there, env=env, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, "the current folder is gone" in done.stderr) == (66, True), done.stderr
+
+
+@pytest.mark.commands
+def test_a_current_folder_that_goes_while_a_run_lasts_costs_nothing(place: Place) -> None:
+    there = place.path / "there"
+    there.mkdir()
+    python = place.write("python", f'#!/bin/sh\nrmdir {there} 2>/dev/null\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    host = {"ansible_connection": "local", "ansible_python_interpreter": str(python)}
+    fleet = place.write("fleet.json", json.dumps({"all": {"hosts": {"a": host}}}))
+    command, env = place.command("run", fleet, "-p", place.path / "all.yml", "-o", place.path / "reports", "--cron")
+    env["PYTHONPATH"] = str(Path(__file__).parents[1])
+    done = subprocess.run(command, cwd=there, env=env, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, there.exists()) == (0, False), done.stderr
+    assert latest(place) == place.runs()[0].name

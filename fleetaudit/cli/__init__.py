@@ -11,13 +11,14 @@ import errno
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
 from .. import __version__
-from ..errors import FleetauditError, OutputError, UsageError
+from ..errors import FleetauditError, NothingToDoError, OutputError, UsageError
 from . import (
     diff,
     doctor,
@@ -120,11 +121,23 @@ def _failed(e: Exception) -> int:
     if isinstance(e, OSError) and e.filename is None and e.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO):
         screen.discard_output()
         return OutputError.exit_status  # click's own help text, to a full disk or to nobody
+    if isinstance(e, FileNotFoundError) and e.filename is None and not _has_folder():
+        screen.tell("fleetaudit: the current folder is gone; go to one that is there:  cd /")
+        return NothingToDoError.exit_status
     if not logging.getLogger("fleetaudit").handlers:
         screen.set_up_log(0)
     logging.getLogger(__name__).error("a bug in fleetaudit", exc_info=e)
     screen.tell("fleetaudit: this is a bug in fleetaudit, not in anything you did; its traceback is in the log")
     return BUG
+
+
+def _has_folder() -> bool:
+    """Returns whether the current folder is still there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _help(e: click.UsageError) -> int:

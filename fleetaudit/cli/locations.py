@@ -17,12 +17,13 @@ from ..model import AuditRun, Location, Plan
 _LONGEST = 4096
 
 
-def located(run: AuditRun, plan: Plan) -> AuditRun:
+def located(run: AuditRun, plan: Plan, here: Path | None = None) -> AuditRun:
     """Returns the run with the locations of its hosts in the inventory, and of its expectations in the playbooks.
 
-    A host of a `host,host,` list has none.
+    A host of a `host,host,` list has none. `here` is the folder in which their files were named, by default the current
+    one.
     """
-    place = _Places(Path.cwd())
+    place = _Places(here or Path.cwd())
     origins = {host.name: host.origin for host in plan.hosts}
     hosts = tuple(replace(host, location=place.of_origin(origins.get(host.name, ""))) for host in run.hosts)
     expectations = {id_: place.of(source, line) for id_, (source, line) in plan.lines.items()}

@@ -138,6 +138,7 @@ class _Run:
 
         self.sources, self.output, self.left, self.stop = sources, output, left, Stop()
         self.typed = command
+        self.here = Path.cwd()  # it may be gone when the run ends
         self.words, self.connecting = options, Connecting.taken_from(options)
         own = {field.name: options[field.name] for field in fields(_Options)}
         self.options = _Options(**own)  # type: ignore[arg-type]  # click typed them
@@ -188,7 +189,7 @@ class _Run:
                 earlier = archive.runs_in(self.output).finished
 
                 def settle(run: AuditRun) -> AuditRun:
-                    run = settled(_with_fleet(run, plan), baseline, accepted)
+                    run = settled(_with_fleet(run, plan, self.here), baseline, accepted)
                     return self._finished(run, outcome, earlier, signals.status)
 
                 done = write_run(
@@ -365,7 +366,7 @@ class _Run:
             run=run,
             status=status,
             controller=platform.node() or "localhost",
-            folder=Path.cwd(),
+            folder=self.here,
             report=news.report_address(report, self.report_url),
         )
 
@@ -438,14 +439,14 @@ def _audit(
         )
 
 
-def _with_fleet(run: AuditRun, plan: Plan) -> AuditRun:
+def _with_fleet(run: AuditRun, plan: Plan, here: Path) -> AuditRun:
     """Returns the run with the findings that depend on all its hosts, and with all locations."""
     from msgspec.structs import replace
 
     from ..judge import fleet
     from .locations import located
 
-    return located(replace(run, hosts=fleet(run.hosts, plan)), plan)
+    return located(replace(run, hosts=fleet(run.hosts, plan)), plan, here)
 
 
 def _summary(comparison: Comparison, options: _Options) -> str:
