@@ -34,7 +34,7 @@ FailureKind = Literal[
     "password not sent",
     "password expired",
     "account expired",
-    "become password wanted",
+    "become password missing",
     "become password refused",
     "become not permitted",
     "become not possible",

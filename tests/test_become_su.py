@@ -162,7 +162,7 @@ def test_a_su_that_asks_in_another_language_or_on_the_other_stream_is_answered(t
 
 CASES: dict[str, tuple[str | None, dict[str, Any], str, str, FailureKind]] = {
     "no password given": (
-        None, {}, "su asks for the password of bob; no password was given", "-K", "become password wanted",
+        None, {}, "su asks for the password of bob; no password was given", "-K", "become password missing",
     ),
     "a wrong password": (
         "wrong", {}, "su refuses the password of bob, or the account is locked", "'su bob -c true'",

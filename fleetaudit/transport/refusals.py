@@ -87,7 +87,7 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
     ("become not permitted",
      r"doas: Operation not permitted|doas: syntax error", "doas.conf does not let the user who logs in run the probe"
      " as {user}: {line}", "cat /etc/doas.conf", ""),
-    ("become password wanted",
+    ("become password missing",
      r"doas: (?:Authentication|Authorization) required|doas: a tty is required",
      "doas wants a password, and takes one from a terminal only: doas.conf needs “permit nopass” for the probe",
      "cat /etc/doas.conf", ""),
@@ -167,14 +167,14 @@ def refusal(
         return Refusal(f"{refuses}{beside}", try_it, kind="become password refused")
     if of_target and asked and not become.password:
         reason = f"su asks for the password of {user}; no password was given"
-        return Refusal(reason, "", _GIVE_ONE, "become password wanted")
+        return Refusal(reason, "", _GIVE_ONE, "become password missing")
     if re.search(_ASKED, text):
         if answered or become.password:
             return Refusal(
                 f"sudo did not take the password{beside}{quoted(text, ': ')}", try_it, kind="become password refused"
             )
         what = f"sudo wants a password, or does not let this user run the probe as {user}"
-        return Refusal(f"{what}; no password was given{beside}", "", _GIVE_ONE, "become password wanted")
+        return Refusal(f"{what}; no password was given{beside}", "", _GIVE_ONE, "become password missing")
     if broken:
         return Refusal(f"sudoers cannot be read: “{broken}”", "su -c 'visudo -c'")
     missing = exit_status in (_NOT_FOUND, _NOT_EXECUTABLE)
