@@ -242,7 +242,7 @@ def test_a_key_that_another_process_accepted_meanwhile_is_not_accepted_twice(tmp
 def accept(ours: str, first: int, count: int) -> None:
     keys = HostKeys(Path(ours))
     for n in range(first, first + count):
-        t = SshTarget(address=f"host{n}", known_hosts=("/nonexistent",), host_key_policy="accept-new", user="u")
+        t = SshTarget(address=f"host{n}", known_hosts=(f"{ours}.none",), host_key_policy="accept-new", user="u")
         keys.check(t, "ssh-ed25519", blob_of(n))
 
 
