@@ -154,6 +154,7 @@ def test_a_hint_that_repeats_the_command_is_the_whole_line(place: Place, silent_
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_next_commands_that_differ_in_the_hosts_name_alone_are_kept_once_on_the_page() -> None:
     line = (
         "fleetaudit run /srv/fleet/inventory.yml --playbook /srv/fleet/quick.yml --output-dir /var/lib/fleetaudit -l "

@@ -231,6 +231,7 @@ def test_a_time_has_three_digits_at_most(ms: float | None, words: str) -> None:
     assert duration(ms) == words
 
 
+@pytest.mark.slow
 def test_ten_thousand_hosts_are_a_table_in_a_second() -> None:
     reason = failed("connect", "no answer within 10 s")
     visits = [visit(f"web{n:05}", answered() if n % 3 else reason) for n in range(10_000)]

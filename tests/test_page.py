@@ -96,6 +96,7 @@ def test_a_run_of_nothing_and_a_run_of_nobody_reached_have_a_page_that_says_so()
     assert "9 of 9 selected hosts were not audited" in re.sub(r"<[^>]+>", "", page_of(run_of(lost)))
 
 
+@pytest.mark.slow
 def test_ten_thousand_hosts_that_behave_alike_stay_one_small_file() -> None:
     fleet = Fleet()
     old, new = fleet.host("x", K510), fleet.host("x", K612)

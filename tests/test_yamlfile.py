@@ -281,6 +281,7 @@ def test_a_tag_that_the_caller_knows_becomes_what_it_says() -> None:
     assert document.at(("a",)) == (1, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["aliases", "merges"])
 def test_an_alias_bomb_is_refused_before_it_goes_off(how: str) -> None:
     if how == "aliases":
@@ -294,6 +295,7 @@ def test_an_alias_bomb_is_refused_before_it_goes_off(how: str) -> None:
     assert time.process_time() - begun < 10
 
 
+@pytest.mark.slow
 def test_fifty_thousand_hosts_are_read_in_a_few_seconds() -> None:
     def seconds(hosts: int) -> float:
         lines = ["all:", "  hosts:"]
