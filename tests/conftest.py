@@ -6,9 +6,11 @@ the marker in its file, and fails without it. So `make fast` cannot come to need
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
@@ -110,6 +112,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Any:
         return (yield)
     finally:
         _running = None
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """Gives each test the logger as it is before any command has set it up: what a command sets up stays set up."""
+    logger = logging.getLogger("fleetaudit")
+    before = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate = before[:2]
+    logger.setLevel(before[2])
 
 
 def _check_marker(event: str, arguments: tuple[Any, ...]) -> None:
