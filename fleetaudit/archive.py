@@ -473,8 +473,8 @@ def read_journal(path: Path, note: Callable[[str], None] = lambda _: None) -> tu
             hosts.append(_host_decoder.decode(line))
         except DAMAGED as e:
             note(f"{path}:{number}: not a valid result; that host is audited again: {e}")
-    told = {host.name for host in hosts if isinstance(host, Audited)}
-    return restored(host for host in hosts if owners_of(host) <= told)
+    audited = {host.name for host in hosts if isinstance(host, Audited)}
+    return restored(host for host in hosts if owners_of(host) <= audited)
 
 
 class _JournalLine(msgspec.Struct, frozen=True):

@@ -56,7 +56,7 @@ class Failure(Protocol):
 
     @property
     def kind(self) -> str:
-        """An `errors.FailureKind`, "" where there is none."""
+        """An `errors.FailureKind`; "" if the kind is unknown."""
         ...
 
     @property

@@ -1,7 +1,7 @@
 """Which run a new one is compared with, and what becomes of a run before it is written: waivers, dates and drift.
 
-Rules: `last` is the run of the same job that finished last in the output folder (see archive.py); a run that was
-interrupted is none. A run that a user names is checked before the audit begins, so that a misspelt name costs no time.
+Rules: `last` is the run of the same job that finished last in the output folder (see archive.py); an interrupted run
+does not count. A run that a user names is checked before the audit begins, so that a misspelt name costs no time.
 """
 
 from __future__ import annotations
