@@ -25,7 +25,7 @@ from typing import Protocol, get_args
 
 import msgspec
 
-from . import wire
+from . import verdict, wire
 from .errors import FailureKind, FleetauditError, ReplyError, TransportError, options_to_repeat, repeat
 from .model import (
     Audited,
@@ -363,7 +363,7 @@ class _Audit:
             raise e.told_as(e.reason + wire.tried_first(host)) if hung else e from None
         masking = Masking(host.target)
         try:
-            decoded = wire.decode(host, output.stdout, output.stderr, output.exit_status, output.cut)
+            decoded = verdict.of_output(host, output.stdout, output.stderr, output.exit_status, output.cut)
         except ReplyError as e:  # before it is logged; without its cause, which has the unmasked text
             raise ReplyError(masking.text(e.reason), hint=e.hint, stage=e.stage, kind=e.kind) from None
         audited = masking.audited(decoded)

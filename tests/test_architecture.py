@@ -34,6 +34,7 @@ ROOMS = (
     "asked",
     "shard",
     "transport",
+    "verdict",
     "wire",
     "plan",
     "playbook",

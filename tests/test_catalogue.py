@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fleetaudit import wire
+from fleetaudit import verdict, wire
 from fleetaudit.model import Audited, Host, HostPlan, Inventory, LocalTarget, Observation, Scenario
 from fleetaudit.plan import make_plan
 from fleetaudit.playbook import load_playbook
@@ -52,7 +52,7 @@ def plan() -> HostPlan:
 def host(plan: HostPlan) -> Audited:
     request = wire.request(plan, deadline_s=60)
     done = subprocess.run(wire.COMMAND, shell=True, input=request, capture_output=True, timeout=300, check=True)
-    return wire.audited(plan, wire.reply_of(done.stdout))
+    return verdict.audited(plan, wire.reply_of(done.stdout))
 
 
 @pytest.fixture(scope="module")

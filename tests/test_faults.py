@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleetaudit import wire
+from fleetaudit import verdict, wire
 from fleetaudit.model import Audited, HostPlan, Isolation, LocalTarget, Observation
 from fleetaudit.playbook import load_playbook
 from fleetaudit.steps import parse_step
@@ -40,7 +40,7 @@ def observed(asked: HostPlan, *, program: str = "", **how: Any) -> dict[str, Obs
     if program:
         sent = sent.replace(wire.program(), program)
     done = probing.run_text(sent, **how)
-    return {o.scenario: o for o in wire.decode(asked, done).observations if o.family == "ipv4"}
+    return {o.scenario: o for o in verdict.of_output(asked, done).observations if o.family == "ipv4"}
 
 
 @pytest.mark.parametrize(("hook", "words"), [("output", "TCPAbortFailed"), ("input", "did not arrive")])
@@ -70,7 +70,7 @@ def test_a_capture_that_overflows_is_said_and_the_peer_decides() -> None:
 
 
 def verdicts(asked: HostPlan, **how: Any) -> Audited:
-    return wire.decode(asked, probing.run_text(wire.request(asked, deadline_s=30).decode("ascii"), **how))
+    return verdict.of_output(asked, probing.run_text(wire.request(asked, deadline_s=30).decode("ascii"), **how))
 
 
 @pytest.mark.parametrize(("limit", "words"), [("-n 16", "too little to work with"), ("-u 0", "no process")])
@@ -107,7 +107,7 @@ def test_a_peer_that_shut_reading_itself_heard_no_fin() -> None:
     call = probing.request(probing.scenario("kept", text, families=("ipv4",)), isolation="host")
     reply = probing.run(call, within=probing.as_nobody(), python=probing.public_python())
     steps = [parse_step(line) for line in text.split(";")]
-    assert wire.verdict(probing.trial_of(reply, "kept"), steps, "ipv4", "host") == ("nothing", "")
+    assert verdict.verdict(probing.trial_of(reply, "kept"), steps, "ipv4", "host") == ("nothing", "")
 
 
 def test_without_proc_the_endings_are_told_and_the_missing_witness_too() -> None:

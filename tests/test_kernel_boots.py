@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fleetaudit import wire
+from fleetaudit import verdict, wire
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Audited, HostPlan, KernelTarget
 from fleetaudit.playbook import load_playbook
@@ -116,7 +116,7 @@ def seen_by_nobody(kernel: Kernel, **target: Any) -> Audited:
     )
     program = AS_NOBODY + wire.request(plan, deadline_s=500).decode("ascii")
     output = run(kernel, program, **target)
-    return wire.decode(plan, output.stdout, output.stderr, output.exit_status, output.cut)
+    return verdict.of_output(plan, output.stdout, output.stderr, output.exit_status, output.cut)
 
 
 def test_a_user_without_rights_sees_all_of_it_in_a_user_namespace(quick: Kernel) -> None:
@@ -186,7 +186,7 @@ def test_the_shipped_playbook_ends_on_a_real_kernel_as_the_matrix_says(name: str
     began = time.monotonic()
     program = wire.request(plan, deadline_s=230).decode()
     out = run(kernel, program, seconds=900)
-    audited = wire.decode(plan, out.stdout, out.stderr, out.exit_status, out.cut)
+    audited = verdict.of_output(plan, out.stdout, out.stderr, out.exit_status, out.cut)
     print(f"{kernel.version}: {time.monotonic() - began:.1f} s, of which the probe {audited.elapsed_s:.1f} s")
 
     assert kernel.version.split("-")[0] in audited.kernel.version

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fleetaudit import wire
+from fleetaudit import verdict
 from fleetaudit.model import Become, LocalTarget, Secret, SshTarget
 from fleetaudit.transport.masking import Masking
 
@@ -144,7 +144,7 @@ def check(place: Place, fault: str, password: str, *arguments: str) -> None:
 
 def test_a_value_is_not_masked_for_a_password_that_is_a_word() -> None:
     """Else the hole that is left would tell it."""
-    host = wire.decode(replies.plan(), replies.stored("namespace.txt"))
+    host = verdict.of_output(replies.plan(), replies.stored("namespace.txt"))
     for word in ("linux", "debian", "x86_64", "60", "SMP"):
         target = LocalTarget(become=Become(password=Secret(word)))
         masked = Masking(target).audited(host)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetaudit import archive, drift, wire
+from fleetaudit import archive, drift, verdict, wire
 from fleetaudit.cli import outputs
 from fleetaudit.compare import compare
 from fleetaudit.engine import audit
@@ -81,7 +81,7 @@ PLACES = [(name, at) for name in replies.REPLIES for at in one_of_each(body_of(n
 
 def test_the_stored_replies_are_accepted() -> None:
     for name in replies.REPLIES:
-        host = wire.decode(replies.plan(), replies.stored(name))
+        host = verdict.of_output(replies.plan(), replies.stored(name))
         assert {o.ending for o in host.observations} <= {"RST", "FIN", "FIN, then RST"}
     assert len(PLACES) > 80
 
@@ -114,7 +114,7 @@ def test_every_number_that_a_host_can_send_has_both_its_bounds_in_its_type(type_
 def test_a_number_out_of_range_is_refused_with_its_path(text: str) -> None:
     for name, at in PLACES:
         with pytest.raises(ReplyError) as caught:
-            wire.decode(replies.plan(), with_value(body_of(name), at, text))
+            verdict.of_output(replies.plan(), with_value(body_of(name), at, text))
         assert caught.value.stage == "decode"
         assert f"`$.{at[0]}" in caught.value.reason, (at, caught.value.reason)
         assert len(caught.value.reason) < 500
@@ -124,7 +124,7 @@ def test_a_number_out_of_range_is_refused_with_its_path(text: str) -> None:
 def test_what_is_no_json_is_refused(text: str) -> None:
     for name, at in PLACES[::7]:
         with pytest.raises(ReplyError, match="not what the probe sends") as caught:
-            wire.decode(replies.plan(), with_value(body_of(name), at, text))
+            verdict.of_output(replies.plan(), with_value(body_of(name), at, text))
         assert caught.value.stage == "decode"
 
 
@@ -137,7 +137,7 @@ def let_in(tmp_path_factory: pytest.TempPathFactory) -> AuditRun:
             for text in LET_IN:
                 asked = replies.plan(f"{'.'.join(map(str, at))}={text}@{name}")
                 try:
-                    host = wire.decode(asked, with_value(body_of(name), at, text))
+                    host = verdict.of_output(asked, with_value(body_of(name), at, text))
                 except ReplyError:
                     continue
                 host = judged(host, asked)
@@ -155,7 +155,7 @@ def test_nothing_that_was_let_in_fails_later(let_in: AuditRun, tmp_path: Path) -
     archive.write_whole(tmp_path / "run.json", archive.encode_run(let_in))
     again = archive.read_run(tmp_path / "run.json")
     assert [host.name for host in again.hosts] == [host.name for host in let_in.hosts]
-    usual = wire.decode(replies.plan(), replies.stored(replies.REPLIES[0]))
+    usual = verdict.of_output(replies.plan(), replies.stored(replies.REPLIES[0]))
     before = msgspec.structs.replace(
         let_in, hosts=tuple(msgspec.structs.replace(usual, name=host.name) for host in let_in.hosts)
     )

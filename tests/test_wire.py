@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit import __version__, wire
+from fleetaudit import __version__, verdict, wire
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import (
     Audited,
@@ -102,7 +102,7 @@ def line(body: Any) -> bytes:
 
 def decode(asked: HostPlan, stdout: bytes, *more: Any) -> Audited:
     """Returns what a host says that answers the call it got."""
-    return wire.decode(asked, stdout.replace(b"DIGEST", wire.digest_of(asked).encode()), *more)
+    return verdict.of_output(asked, stdout.replace(b"DIGEST", wire.digest_of(asked).encode()), *more)
 
 
 def decide(
@@ -113,7 +113,7 @@ def decide(
     steps: tuple[Step, ...] = UNREAD.steps,
 ) -> tuple[str, str]:
     raw = wire.reply_of(line(reply(saw("unread-close", one)))).observations[0].trials[0]
-    return wire.verdict(raw, steps, family, isolation)
+    return verdict.verdict(raw, steps, family, isolation)
 
 
 # ---- out
@@ -285,7 +285,7 @@ def test_a_place_is_a_line_of_a_file_for_sysctls_since_it_becomes_part_of_a_comm
 def test_a_reply_answers_its_own_call_and_no_other() -> None:
     asked = plan(UNREAD, DRAINED)
     body = reply(saw("unread-close", RESET), saw("drained-close", FINISHED), digest=wire.digest_of(asked))
-    assert wire.decode(asked, line(body)).observations[0].ending == "RST"
+    assert verdict.of_output(asked, line(body)).observations[0].ending == "RST"
     other_steps = msgspec.structs.replace(UNREAD, steps=(parse_step("peer sends 6 bytes"), parse_step("closer closes")))
     for other in (
         plan(other_steps, DRAINED),
@@ -384,7 +384,7 @@ def test_a_peer_that_was_reset_after_a_fin_is_not_taken_for_a_fin() -> None:
     raw = wire.RawTrial(
         count=1, wire=None, peer=PeerWitness(state=7, poll=("ERR", "HUP"), recv=("0",), so_error="EPIPE"), kernel=None
     )
-    assert wire.verdict(raw, UNREAD.steps, "ipv4", "namespace") == ("FIN, then RST", "")
+    assert verdict.verdict(raw, UNREAD.steps, "ipv4", "namespace") == ("FIN, then RST", "")
 
 
 def test_a_send_that_met_the_reset_is_the_peers_word_for_it() -> None:

@@ -1,0 +1,362 @@
+"""From a typed reply to verdicts: the ending of every trial, and what the controls make of them. Pure.
+
+The wire decides where there is one, else the peer's socket; the other witnesses must agree, or the ending is
+"inconclusive" with the disagreement spelled out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from . import wire
+from .errors import ReplyError
+from .model import (
+    Audited,
+    Ending,
+    Evidence,
+    Family,
+    HostPlan,
+    Observation,
+    PeerWitness,
+    Scenario,
+    Step,
+)
+from .wire import RawObservation, RawTrial, Reply
+
+NO_COUNTERS = "the kernel's counters could not be read: two witnesses at most speak for a verdict"
+
+
+def of_output(
+    plan: HostPlan, stdout: bytes, stderr: bytes = b"", exit_status: int | None = None, cut: str = ""
+) -> Audited:
+    """Returns what a host's output says of it, with a verdict on every scenario that was asked; raises `ReplyError`.
+
+    The arguments are those of `wire.decode`.
+    """
+    return audited(plan, wire.decode(plan, stdout, stderr, exit_status, cut))
+
+
+def audited(plan: HostPlan, reply: Reply) -> Audited:
+    """Returns the host as audited: a verdict on each scenario asked, in the order asked; raises `ReplyError` where the
+    reply answers what was not asked."""
+    asked = {(s.name, family): s for s in plan.scenarios for family in s.families}
+    given = dict[tuple[str, Family], RawObservation]()
+    for raw in reply.observations:
+        key = (raw.scenario, raw.family)
+        if key not in asked or key in given:
+            what = "two answers to" if key in given else "an answer to"
+            raise ReplyError(f"the reply has {what} {raw.scenario} over {raw.family}; expected at most one")
+        given[key] = raw
+    seen = {
+        key: _observation(key[1], s, given.get(key), s.trials or plan.trials, reply.isolation)
+        for key, s in asked.items()
+    }
+    if asked and not any(o.trials for o in seen.values()):
+        raise _ran_nothing(plan, reply, next(iter(seen.values())))
+    seen, void, doubts = _beside_controls(plan, seen)
+    deaf = any(t.kernel is None for o in reply.observations for t in o.trials if o.family != "unix" and not t.error)
+    return Audited(
+        name=plan.name,
+        groups=plan.groups,
+        kernel=reply.kernel,
+        os=reply.os,
+        python=reply.python,
+        interpreter=reply.interpreter,
+        machine_id=reply.machine_id,
+        isolation=reply.isolation,
+        notes=tuple(filter(None, (reply.isolation_note, *reply.notes, NO_COUNTERS if deaf else "", *doubts))),
+        void=void,
+        observations=tuple(seen.values()),
+        sysctls=dict(sorted(reply.sysctls.items())),
+        sysctl_places=_places(reply),
+        sysctls_writable=reply.sysctls_writable,
+        exposure=reply.exposure,
+        elapsed_s=reply.elapsed_s,
+    )
+
+
+def _places(reply: Reply) -> dict[str, tuple[str, ...]] | None:
+    """Returns where the sysctls of this reply are set; leaves out all other sysctls."""
+    if reply.sysctl_places is None:
+        return None
+    return {key: places for key, places in sorted(reply.sysctl_places.items()) if key in reply.sysctls}
+
+
+def _observation(
+    family: Family, scenario: Scenario, raw: RawObservation | None, wanted: int, isolation: Literal["namespace", "host"]
+) -> Observation:
+    if raw is None or raw.not_run or not raw.trials:
+        lacks = raw is not None and raw.not_run and not raw.failed
+        return Observation(
+            scenario=scenario.name,
+            family=family,
+            ending="not run" if lacks else "inconclusive",  # the host could, and yet nothing was told
+            trials=0,
+            reason=(raw.not_run if raw else "") or "the probe did not say why it was not run",
+        )
+    for trial in raw.trials:
+        _check_steps(trial, scenario, family)
+    verdicts = [verdict(trial, scenario.steps, family, isolation) for trial in raw.trials]
+    endings = Counter[str]()
+    for trial, (ending, _) in zip(raw.trials, verdicts, strict=True):
+        endings[ending] += trial.count
+    ran = sum(endings.values())
+    if ran > wanted:
+        raise ReplyError(f"the reply has {ran} trials of {scenario.name}, {wanted} were asked")
+    shown, (ending, reason) = raw.trials[0], verdicts[0]
+    if len(endings) > 1:  # show the trial that differs from the most
+        usual = endings.most_common(1)[0][0]
+        shown = next(t for t, (e, _) in zip(raw.trials, verdicts, strict=True) if e != usual)
+        why = "; ".join(dict.fromkeys(r for _, r in verdicts if r))
+        ending, reason = "inconclusive", f"trials disagree: {_counts(endings)}" + (f" ({why})" if why else "")
+    elif ran < wanted:
+        reason = "; ".join(filter(None, (reason, f"{ran} of {wanted} trials ran")))
+    return Observation(
+        scenario=scenario.name,
+        family=family,
+        ending=ending,
+        trials=ran,
+        endings=dict(sorted(endings.items())),
+        evidence=_evidence(shown),
+        reason=reason,
+    )
+
+
+def _check_steps(trial: RawTrial, scenario: Scenario, family: Family) -> None:
+    """Raises `ReplyError` if a trial has steps that the scenario does not have, or in another order."""
+    if [index for _, index in trial.steps] != [*range(min(len(trial.steps), len(scenario.steps)))]:
+        raise ReplyError(
+            f"the reply does not number the steps of {scenario.name} over {family} from 0 to {len(scenario.steps) - 1}"
+        )
+
+
+def _counts(endings: Counter[str]) -> str:
+    return ", ".join(f"{ending} \u00d7{n}" for ending, n in sorted(endings.items(), key=lambda kv: (-kv[1], kv[0])))
+
+
+def _evidence(trial: RawTrial) -> Evidence:
+    lost = f"the capture is no witness: {trial.wire_lost} packets found no room in it" if trial.wire_lost else ""
+    return Evidence(
+        wire=trial.wire,
+        wire_note="; ".join(filter(None, (lost, trial.wire_note)))[:4096],
+        wire_omitted=trial.wire_omitted,
+        peer=trial.peer,
+        kernel=trial.kernel,
+        steps=trial.steps,
+        queue=trial.queue,
+        bytes=trial.bytes,
+    )
+
+
+def verdict(
+    trial: RawTrial, steps: Sequence[Step], family: Family, isolation: Literal["namespace", "host"]
+) -> tuple[Ending, str]:
+    """Returns the ending of one trial, and why where it is not simply what was seen.
+
+    The wire decides where there is one, else the peer. The other witnesses must agree with it: an RST or a FIN that the
+    peer never got is "sent, not delivered"; any other disagreement is "inconclusive", spelled out, never a guess.
+    """
+    if trial.error:
+        return "inconclusive", trial.error
+    wire = _wire_ending(trial)
+    peer = _peer_ending(trial.peer, steps) if trial.peer else None
+    if wire and peer == "nothing" and any(step.call[1] == "resend-fin" for step in steps):
+        peer = None  # it never sent that FIN, so its kernel drops what acknowledges it: silence is no witness
+    said = [f"the {name} says {ending}" for name, ending in (("wire", wire), ("peer", peer)) if ending is not None]
+    if wire is None and peer is None:
+        gone = "the peer was gone" if trial.peer is None else f"the peer's socket said {_words(trial.peer)}"
+        return "inconclusive", f"no witness: {gone}, and {_evidence(trial).wire_note or 'the wire was not read'}"
+    if _made_and_dropped(trial, wire, peer, isolation):
+        return (
+            "sent, not delivered",
+            "the kernel made an RST and could not send it (TCPAbortFailed); is a firewall in OUTPUT?",
+        )
+    ending = wire or peer or "inconclusive"
+    if wire and peer and wire != peer:
+        arrived_less = (wire, peer) in {
+            ("RST", "nothing"),
+            ("FIN", "nothing"),
+            ("FIN, then RST", "FIN"),
+            ("FIN, then RST", "nothing"),
+        }
+        if arrived_less:
+            return "sent, not delivered", f"{' and '.join(said)}: it left and did not arrive; is a firewall in INPUT?"
+        return "inconclusive", f"the witnesses disagree: {' and '.join(said)} ({_words(trial.peer)})"
+    disagreement = _kernel_disagrees(trial, steps, ending, family, isolation)
+    if disagreement:
+        return "inconclusive", f"the witnesses disagree: {' and '.join(said)}, but {disagreement}"
+    return ending, ""
+
+
+def _made_and_dropped(
+    trial: RawTrial, wire: Ending | None, peer: Ending | None, isolation: Literal["namespace", "host"]
+) -> bool:
+    """Returns whether the counters tell of an RST that was made, and that nobody saw leave or arrive."""
+    counters = trial.kernel or {}
+    failed = counters.get("TCPAbortFailed", 0)
+    if isolation == "namespace":
+        return bool(failed) and {wire, peer} <= {None, "nothing", "FIN"}
+    # In the host's namespace others' RSTs count too: only where nothing was heard, and the counters fit one of ours.
+    aborts = sum(n for name, n in counters.items() if name.startswith("TCPAbortOn"))
+    return failed == aborts == 1 and {wire, peer} <= {None, "nothing"}
+
+
+def _wire_ending(trial: RawTrial) -> Ending | None:
+    """Returns what the closer's own segments were, or None where the capture cannot tell."""
+    if trial.wire is None or trial.wire_lost:
+        return None
+    closers = [segment for segment in trial.wire if segment.sender == "closer"]
+    if not any("S" in s.flags for s in closers):
+        return None  # a capture that missed the beginning may have missed the end
+    # RFC 8684, 3.3.3: DATA_FIN is to an MPTCP connection what FIN is to TCP; a subflow's own may come much later.
+    fin = next((i for i, s in enumerate(closers) if "F" in s.flags or "DATA_FIN" in s.options), None)
+    rst = next((i for i, s in enumerate(closers) if "R" in s.flags), None)
+    if rst is None:
+        return "nothing" if fin is None else "FIN"
+    return "RST" if fin is None or rst < fin else "FIN, then RST"
+
+
+def _peer_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
+    """Returns what the peer's socket shows, or None where it shows neither an end nor an open connection."""
+    failed = {word.removeprefix("send: ") for word in (*peer.recv, peer.so_error) if word != "send: EPIPE"}
+    shut = any(step.call[:2] == ("peer", "shutdown") and step.call[2] != "read" for step in steps)
+    if "send: EPIPE" in peer.recv and not shut:  # where the peer shut writing itself, a send must fail so
+        failed.add("EPIPE")
+    if "ECONNRESET" in failed:
+        return "RST"
+    if "EPIPE" in failed:  # tcp_reset() in CLOSE_WAIT: the FIN had come first; recv says 0 and yet it was reset
+        return "FIN, then RST"
+    if "ERR" in peer.poll:
+        return None
+    if peer.state in _NO_FIN_CAME and not _over_mptcp(steps):
+        return "nothing"  # an end of file that the peer made itself, by shutting reading
+    if "0" in peer.recv:
+        return "FIN"
+    if "EAGAIN" in failed and not {"HUP", "RDHUP"} & set(peer.poll):
+        return "nothing"
+    return None
+
+
+_NO_FIN_CAME = (1, 4, 5)
+"""ESTABLISHED, FIN_WAIT1, FIN_WAIT2 (include/net/tcp_states.h): no FIN of the other side was taken in."""
+
+
+def _over_mptcp(steps: Sequence[Step]) -> bool:
+    return any(step.call[1:3] == ("connect", "mptcp") for step in steps)
+
+
+def _words(peer: PeerWitness | None) -> str:
+    if peer is None:
+        return "the peer is gone"
+    poll = "|".join(peer.poll) or "none"
+    return f"state {peer.state}, poll {poll}, recv {', '.join(peer.recv)}, SO_ERROR {peer.so_error}"
+
+
+def _kernel_disagrees(
+    trial: RawTrial, steps: Sequence[Step], ending: Ending, family: Family, isolation: Literal["namespace", "host"]
+) -> str:
+    """Returns in words how the counters contradict `ending`, or "".
+
+    In a namespace of its own the probe is alone, so counters must match; in the host's, other traffic moves them too,
+    and a delta only has to be at least what the ending needs (kernel-behaviour: a delta is evidence only then).
+    """
+    if trial.kernel is None or family == "unix" or _over_mptcp(steps):  # MPTCP: other paths, other counters
+        return ""
+    resets = trial.kernel.get("OutRsts", 0)
+    aborts = trial.kernel.get("TCPAbortOnClose", 0)
+    if "RST" in ending and not resets:
+        return "OutRsts did not move"
+    if isolation == "host":
+        return ""
+    if "RST" not in ending and aborts:
+        return f"TCPAbortOnClose moved by {aborts}"
+    if trial.wire is not None and not trial.wire_lost:
+        seen = sum("R" in segment.flags for segment in trial.wire)
+        if resets != seen:
+            return f"OutRsts moved by {resets} and {seen} RST segments were seen"
+    return ""
+
+
+# ---- back: the controls --------------------------------------------------------------------------------------------
+
+Seen = Mapping[tuple[str, Family], Observation]
+
+
+def _beside_controls(plan: HostPlan, seen: Seen) -> tuple[dict[tuple[str, Family], Observation], str, list[str]]:
+    """Returns the observations after their controls are applied, why the host is void, and notes.
+
+    A control counts for the scenarios that name it, over its own family only. The positive control counts for the whole
+    host: if it fails, a RST would not have been seen. Over AF_UNIX it counts for AF_UNIX only.
+    """
+    asked = {s.name: s for s in plan.scenarios}
+    positive = [key for key in seen if asked[key[0]].positive]
+    failed = [key for key in positive if _failed(seen[key], asked[key[0]])]
+    of_host = [key for key in failed if key[1] != "unix"]
+
+    def believed(key: tuple[str, Family]) -> Observation:
+        culprit = next(iter(of_host or (failed if key[1] == "unix" else ())), None)
+        why = f"void: control {' over '.join(culprit)} failed" if culprit else _why_not_believed(key, asked, seen)
+        return _doubted(seen[key], why) if why and seen[key].trials else seen[key]
+
+    words = [_in_words(seen[key], asked[key[0]]) for key in of_host]
+    void = "; ".join(words[:3] + ([f"and {len(words) - 3} more controls"] if words[3:] else []))
+    notes = [note for key in positive if (note := _untold_note(key, seen))]
+    return {key: believed(key) for key in seen}, void[:4096], notes
+
+
+def _why_not_believed(key: tuple[str, Family], asked: Mapping[str, Scenario], seen: Seen) -> str:
+    """Returns why the control of a scenario makes it inconclusive, "" if it does not or there is none."""
+    control = seen.get((asked[key[0]].control or "", key[1]))
+    if control is None:
+        return ""
+    must = asked[control.scenario]
+    if _failed(control, must):
+        return f"void: its {_in_words(control, must)}"
+    return _not_told(f"its control {control.scenario}", control)
+
+
+def _failed(control: Observation, must: Scenario) -> bool:
+    """Returns whether a control ended in another way than it must. An inconclusive control has not failed."""
+    return control.ending not in (*must.expect, "inconclusive", "not run")
+
+
+def _not_told(name: str, control: Observation) -> str:
+    """Returns why a control has no verdict, "" if it has one."""
+    if control.ending not in ("inconclusive", "not run"):
+        return ""
+    what = "was inconclusive" if control.trials else "was not run"
+    return f"{name} {what}: {control.reason[:300]}"
+
+
+def _untold_note(key: tuple[str, Family], seen: Seen) -> str:
+    """Returns a note if the positive control has no verdict over a family over which other scenarios ran."""
+    if not any(o.trials for (_, family), o in seen.items() if family == key[1]):
+        return ""
+    told = _not_told(f"the positive control {' over '.join(key)}", seen[key])
+    return told and f"nothing shows that a RST would have been seen: {told}"
+
+
+def _in_words(observation: Observation, control: Scenario) -> str:
+    why = f" ({observation.reason[:300]})" if observation.reason else ""
+    return (
+        f"control {observation.scenario} over {observation.family} ended {observation.ending} "
+        f"where it must end {' or '.join(control.expect)}{why}"
+    )
+
+
+def _doubted(observation: Observation, why: str) -> Observation:
+    """Returns the observation as inconclusive; `endings` keeps what was seen."""
+    reason = "; ".join(filter(None, (why, observation.reason)))
+    return msgspec.structs.replace(observation, ending="inconclusive", reason=reason)
+
+
+def _ran_nothing(plan: HostPlan, reply: Reply, first: Observation) -> ReplyError:
+    """Returns the error for a host on which not one scenario ran: it was reached, and not audited."""
+    hint = "set become: true" if "namespace" in first.reason else ""
+    if plan.isolation == "namespace" and reply.isolation == "host":
+        hint = "set become: true, or isolation: auto in the playbook"
+    return ReplyError(f"no scenario ran: {first.reason}", hint=hint, stage="execute", kind="no scenario ran")
