@@ -446,7 +446,8 @@ class Segment(Frozen, frozen=True, kw_only=True, array_like=True):
 
     `at_us` counts in microseconds from when the trial began; `seq` and `ack` are relative to the initial sequence
     numbers, as tcpdump prints them; `flags` too ("S", "S.", "P.", "P.U", "R."); `length` is the payload's, in bytes;
-    `urgent` is the pointer, 0 without URG; `options` are those that matter ("TS", "MP_FASTCLOSE").
+    `urgent` is the pointer, 0 without URG; `options` are those that matter ("TS", "MP_FASTCLOSE"); `window` is the
+    field as it was sent, null in a run of an earlier version (`Connection.scales` says what to multiply it by).
     """
 
     at_us: Micros
@@ -457,6 +458,24 @@ class Segment(Frozen, frozen=True, kw_only=True, array_like=True):
     length: Annotated[int, Meta(ge=0, le=1 << 20)]
     urgent: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
     options: Word = ""
+    window: Annotated[int, Meta(ge=0, le=0xFFFF)] | None = None
+
+
+PortNumber = Annotated[int, Meta(ge=0, le=0xFFFF)]
+WindowScale = Annotated[int, Meta(ge=0, le=0xFF)]
+
+
+class Connection(Frozen, frozen=True, kw_only=True):
+    """What the segments of a trial have in common.
+
+    `began` is when the trial began, in seconds since 1970 by the host's clock. `ports` are the closer's and the peer's.
+    `scales` are the window scale options of the closer's and of the peer's SYN, null where it has none: windows are
+    scaled if both have one, and never that of a SYN (RFC 7323, section 2.2).
+    """
+
+    began: Seconds
+    ports: tuple[PortNumber, PortNumber]
+    scales: tuple[WindowScale | None, WindowScale | None] = (None, None)
 
 
 Moved = Annotated[dict[Word, Word32], Meta(max_length=64)]
@@ -488,9 +507,11 @@ class Evidence(Frozen, frozen=True, kw_only=True):
     began. `queue` is what the closer's receive queue held just before the close. `bytes` counts what each side handed
     to send() and got from recv(). `wire_omitted` segments were cut out of the middle of a long trace. `same_as` names
     the host whose evidence this is, where this host's was the same in all but time; run.json then has the name alone.
+    `connection` is null where no SYN was captured, and in runs of earlier versions.
     """
 
     wire: tuple[Segment, ...] | None = None
+    connection: Connection | None = None
     wire_note: Sentence = ""
     wire_omitted: Word32 = 0
     peer: PeerWitness | None = None

@@ -1,9 +1,9 @@
 """Ten thousand hosts mostly say the same: what witnesses said alike on one kernel build is kept once. Pure.
 
-Rules: no ending, count or reason is ever touched. Evidence is alike where all of it is, but for times; the first host
-of a build that shows it keeps its own, and the others' say whose it is (`Evidence.same_as`) and share one object in
-memory, one name on the disk. A build that shows ever new evidence keeps the packets of its first `MOST` kinds, and says
-so on the others: a fleet's size bounds a run's.
+Rules: no ending, count or reason is ever touched. Evidence is alike where all of it is, but for times, ports and
+windows (which time decides). The first host of a build that shows it keeps its own; the others' say whose it is
+(`Evidence.same_as`) and share one object in memory, one name on the disk. A build that shows ever new evidence keeps
+the packets of its first `MOST` kinds, and says so on the others: a fleet's size bounds a run's.
 """
 
 from __future__ import annotations

@@ -142,6 +142,7 @@ def _evidence(trial: RawTrial) -> Evidence:
     lost = f"the capture is no witness: {trial.wire_lost} packets found no room in it" if trial.wire_lost else ""
     return Evidence(
         wire=trial.wire,
+        connection=trial.connection,
         wire_note="; ".join(filter(None, (lost, trial.wire_note)))[:4096],
         wire_omitted=trial.wire_omitted,
         peer=trial.peer,

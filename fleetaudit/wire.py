@@ -34,6 +34,7 @@ from . import __version__
 from .errors import ReplyError
 from .model import (
     DAMAGED,
+    Connection,
     Exposure,
     Family,
     Frozen,
@@ -89,7 +90,8 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
 
     `wire`: each captured packet once, of this trial's connection only; null where it could not be read, and then
     `wire_note` says why. `wire_lost`: records that the packet socket dropped (PACKET_STATISTICS). `wire_omitted`:
-    segments left out of the middle of a long trace, never one with SYN, FIN, RST or URG. `peer`: null where its socket
+    segments left out of the middle of a long trace, never one with SYN, FIN, RST or URG. `connection`: what the
+    segments have in common, null without a SYN. `peer`: null where its socket
     was gone. `kernel`: the counters that moved, null where they could not be read. `steps`: [microseconds, index] when
     each step began. `queue`: just before the first ending step of the closer, what FIONREAD ("fionread") and
     /proc/net/tcp ("rx_queue", in a private namespace only) said of the closer's receive queue. `bytes`: "closer sent",
@@ -100,6 +102,7 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     count: Annotated[int, Meta(ge=1, le=1000)]
     wire: Annotated[tuple[Segment, ...], Meta(max_length=200)] | None
     wire_note: Sentence = ""
+    connection: Connection | None = None
     wire_lost: Word32 = 0
     wire_omitted: Word32 = 0
     peer: PeerWitness | None

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -139,6 +142,142 @@ def in_own_network(*commands: str) -> list[str]:
     need_root()
     need_program("unshare", "ip")
     return ["unshare", "--net", "--", "sh", "-ec", "; ".join(["ip link set lo up", *commands, 'exec "$@"']), "sh"]
+
+
+class Captured(NamedTuple):
+    """One TCP segment as tcpdump wrote it down: `at` in seconds since 1970, `options` and `headers` (IP and TCP) as
+    bytes, `seq` and `ack` absolute."""
+
+    at: float
+    source: int
+    target: int
+    seq: int
+    ack: int
+    bits: int
+    window: int
+    urgent: int
+    length: int
+    options: bytes
+    headers: bytes
+
+
+class Beside(NamedTuple):
+    """What the probe answered, and every TCP segment that tcpdump saw meanwhile, each once, in order. `lines` are the
+    segments in tcpdump's own words, one each."""
+
+    reply: wire.Reply
+    packets: tuple[Captured, ...]
+    lines: tuple[str, ...]
+
+    def of(self, trial: wire.RawTrial) -> tuple[Captured, ...]:
+        """Returns all segments of a trial's connection, with those that came after the probe had stopped to look and
+        those of its cleaning up. Those before: `at` up to that of the last row of the trial's own trace."""
+        assert trial.connection is not None, trial.error
+        ports, began = set(trial.connection.ports), trial.connection.began
+        own = [p for p in self.packets if {p.source, p.target} == ports and p.at > began - 0.001]
+        again = (i for i, p in enumerate(own) if p.bits == SYN and p.seq != own[0].seq)  # the ports' next connection
+        return tuple(own[: next(again, len(own))])
+
+
+SYN = 0x02
+
+
+def beside_tcpdump(call: dict[str, Any], *, commands: Sequence[str] = (), **how: Any) -> Beside:
+    """Returns what the probe answers in a network namespace of the test's own, and what tcpdump captures on its `lo`.
+
+    The call's isolation must be "host", so that the probe stays where tcpdump is. `commands` prepare the namespace;
+    see `start` for `how`.
+    """
+    assert call["isolation"] == "host"
+    need_program("tcpdump", "nsenter")
+    with tempfile.TemporaryDirectory() as folder, _network(*commands) as inside:
+        path = Path(folder) / "lo.pcap"
+        with _tcpdump(path, inside):
+            reply = run(call, within=inside, **how)
+        return Beside(reply, tuple(_packets_of(path.read_bytes())), tuple(tcpdump_reads(path)))
+
+
+def tcpdump_reads(path: Path) -> list[str]:
+    """Returns the TCP segments of a capture file as tcpdump prints them: numbers, not names, and absolute."""
+    need_program("tcpdump")
+    argv = ["tcpdump", "-nn", "-S", "-tt", "-r", str(path), "tcp"]
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+
+
+@contextmanager
+def _network(*commands: str) -> Iterator[list[str]]:
+    """Makes a network namespace, and gives the command that enters it."""
+    holder = subprocess.Popen(
+        [*in_own_network(*commands), "sh", "-c", "echo ready; read -r _"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"ready\n"
+        yield ["nsenter", f"--net=/proc/{holder.pid}/ns/net", "--"]
+        assert holder.stdin is not None
+        holder.stdin.close()  # it reads the end of the file, and ends
+
+
+FENCE = b"the last packet of this test"
+
+
+@contextmanager
+def _tcpdump(path: Path, inside: Sequence[str]) -> Iterator[None]:
+    """Captures what passes `lo` during the `with` block: all of it, and nothing that a full buffer dropped.
+
+    -Q in: each packet passes `lo` twice, on its way out and in.
+    """
+    argv = [*inside, "tcpdump", "-i", "lo", "-Q", "in", "-U", "--immediate-mode", "-s", "160", "-B", "65536"]
+    tcpdump = subprocess.Popen(
+        [*argv, "-n", "-Z", "root", "-w", path, "tcp or udp port 9"], stderr=subprocess.PIPE, text=True
+    )
+    assert tcpdump.stderr is not None
+    try:
+        assert any("listening on" in line for line in tcpdump.stderr), "tcpdump did not start"
+        yield
+        last = f"import socket; socket.socket(2, 2).sendto({FENCE!r}, ('127.0.0.1', 9))"
+        subprocess.run([*inside, sys.executable, "-c", last], check=True)
+        assert comes_true(lambda: FENCE in path.read_bytes()[-200:])
+    finally:
+        tcpdump.terminate()
+        said = tcpdump.stderr.read()
+        tcpdump.wait()
+        tcpdump.stderr.close()
+    assert "\n0 packets dropped by kernel" in said, said
+
+
+def _packets_of(data: bytes) -> Iterator[Captured]:
+    """Yields the TCP segments in a pcap file of an Ethernet device, of IPv4 without fragments and of IPv6 without
+    extension headers, which is what loopback has."""
+    order = {b"\xd4\xc3\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">"}[data[:4]]
+    assert struct.unpack_from(f"{order}I", data, 20)[0] == 1  # LINKTYPE_ETHERNET
+    place = 24
+    while place < len(data):
+        seconds, micros, size, _ = struct.unpack_from(f"{order}IIII", data, place)
+        frame, place = data[place + 16 : place + 16 + size], place + 16 + size
+        packet = frame[14:]
+        v4 = packet[0] >> 4 == 4
+        start = (packet[0] & 15) * 4 if v4 else 40
+        end = struct.unpack_from("!H", packet, 2 if v4 else 4)[0] + (0 if v4 else 40)
+        if packet[9 if v4 else 6] != 6:
+            continue
+        source, target, seq, ack, offset, bits, window, _, urgent = struct.unpack_from("!HHIIBBHHH", packet, start)
+        data_at = start + (offset >> 4) * 4
+        yield Captured(
+            at=seconds + micros / 1e6,
+            source=source,
+            target=target,
+            seq=seq,
+            ack=ack,
+            bits=bits,
+            window=window,
+            urgent=urgent,
+            length=end - data_at,
+            options=packet[start + 20 : data_at],
+            headers=packet[:data_at],
+        )
 
 
 def as_nobody() -> list[str]:

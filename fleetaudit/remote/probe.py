@@ -907,10 +907,11 @@ def attach(sock, program):
 
 
 class Packet(object):
-    """One captured TCP segment; `at` in seconds of the wall clock, `options` the words that are reported."""
+    """One captured TCP segment; `at` in seconds of the wall clock, `options` the words that are reported, `scale` the
+    window scale that a SYN offers or None, `headers` the bytes of the IP and the TCP header."""
 
     __slots__ = ("at", "source", "target", "seq", "ack", "bits", "window", "urgent", "length", "options", "stamp",
-                 "raw")
+                 "scale", "headers")
 
 
 def packet_of(data, at):
@@ -926,13 +927,14 @@ def packet_of(data, at):
     except struct.error:
         return None
     p = Packet()
-    p.at, p.raw = at, data[:start]
+    p.at = at
     p.source, p.target, p.seq, p.ack, offset, p.bits, p.window, _, p.urgent = fields
     header = (offset >> 4) * 4
     p.length = max(0, end - start - header)
     if not p.bits & 0x20:
         p.urgent = 0
-    p.options, p.stamp = options_of(data[start + 20:start + header], p.bits & 0x02)
+    p.headers = data[:start + header]
+    p.options, p.stamp, p.scale = options_of(data[start + 20:start + header], p.bits & 0x02)
     return p
 
 
@@ -940,8 +942,9 @@ MPTCP_WORDS = {0: "MP_CAPABLE", 1: "MP_JOIN", 6: "MP_FAIL", 7: "MP_FASTCLOSE", 8
 
 
 def options_of(data, syn):
-    """Returns (words, timestamps): the options that matter, and the timestamp option's two numbers or None."""
-    words, stamp, at = [], None, 0
+    """Returns (words, timestamps, scale): the options that matter, the timestamp option's two numbers or None, and a
+    SYN's window scale or None."""
+    words, stamp, scale, at = [], None, None, 0
     data = bytearray(data)
     while at < len(data) and data[at]:
         if data[at] == 1:  # NOP
@@ -954,6 +957,8 @@ def options_of(data, syn):
             stamp = struct.unpack("!II", bytes(data[at + 2:at + 10]))
             if syn:
                 words.append("TS")
+        elif data[at] == 3 and size == 3 and syn:
+            scale = data[at + 2]
         elif data[at] == 34 and syn:
             words.append("TFO")
         elif data[at] == 30:
@@ -963,7 +968,7 @@ def options_of(data, syn):
             elif kind == 2 and data[at + 3] & 0x10:  # DSS
                 words.append("DATA_FIN")
         at += size
-    return " ".join(words), stamp
+    return " ".join(words), stamp, scale
 
 
 def flags_of(bits):
@@ -1039,7 +1044,7 @@ def trace_of(packets, client, client_side, began):
         seq = 0 if syn else (p.seq - first.get(mine, p.seq)) & 0xFFFFFFFF
         ack = (p.ack - first.get(not mine, p.ack)) & 0xFFFFFFFF if p.bits & 0x10 else 0
         rows.append((micros(p.at - began), client_side if mine else other(client_side), flags_of(p.bits), seq, ack,
-                     p.length, p.urgent, p.options))
+                     p.length, p.urgent, p.options, p.window))
     omitted = len(rows) - MAX_TRACE
     if omitted <= 0:
         return rows, 0
@@ -1051,6 +1056,22 @@ def trace_of(packets, client, client_side, began):
     if len(rows) > MAX_TRACE:
         rows = rows[:MAX_TRACE // 2] + rows[-(MAX_TRACE // 2):]
     return rows, len(packets) - len(rows)
+
+
+def connection_of(packets, client, client_side, began):
+    """Returns what a trace leaves out of its connection: when the trial began, and each side's port and window scale
+    (the closer's first). None where no SYN was captured."""
+    ports, scales = {}, {}
+    for p in packets:
+        if p.bits & 0x02:
+            side = client_side if p.source == client else other(client_side)
+            ports[side], ports[other(side)] = p.source, p.target
+            scales.setdefault(side, p.scale)
+    if not ports:
+        return None
+    began = max(0.0, min(MAX_SECONDS, began))
+    return {"began": began, "ports": [ports[side] for side in SIDES],
+            "scales": [scales.get(side) for side in SIDES]}
 
 
 def micros(seconds):
@@ -1544,12 +1565,13 @@ class Trial(object):
 
     def report(self, error, peer, before, after):
         lab = self.lab
-        wire, note, lost, omitted = None, lab.wire_note, 0, 0
+        wire, note, lost, omitted, connection = None, lab.wire_note, 0, 0, None
         if self.kind == "unix":
             note = "AF_UNIX has no segments"
         elif lab.capture:
             lost = lab.capture.lost()
             wire, omitted = trace_of(self.packets, self.client, self.client_side, self.began)
+            connection = connection_of(self.packets, self.client, self.client_side, self.began)
         moved = None
         if before and after and all(n in before and n in after for n in NEEDED):
             grown = ((n, after[n] - before[n]) for n in after if n in before)
@@ -1558,6 +1580,7 @@ class Trial(object):
         for side in SIDES:
             amounts[side + " sent"], amounts[side + " received"] = self.sent[side], self.received[side]
         return {"count": 1, "wire": wire, "wire_note": note, "wire_lost": lost, "wire_omitted": omitted, "peer": peer,
+                "connection": connection,
                 "kernel": moved, "steps": self.marks, "queue": self.queue, "bytes": amounts, "error": error}
 
     def clean_up(self):
@@ -2035,7 +2058,8 @@ def observe(lab, scenario, family):
             if gone_away():
                 os._exit(1)
             trial = Trial(lab, family, scenario["steps"]).run()
-            same = dict(trial, steps=len(trial["steps"]), wire=essence(trial["wire"] or ()), wire_omitted=0)
+            same = dict(trial, steps=len(trial["steps"]), wire=essence(trial["wire"] or ()), wire_omitted=0,
+                        connection=None)
             key = repr(sorted(same.items()))
             if key in alike:
                 alike[key]["count"] += 1
@@ -2053,12 +2077,12 @@ def observe(lab, scenario, family):
 
 
 def essence(wire):
-    """Returns a trace without what only time decides: how data was cut into segments, and which ACKs went alone.
+    """Returns a trace without what only time decides: how data was cut into segments, which ACKs went alone, windows.
 
     What is left are the segments with SYN, FIN, RST, URG or an option, each with how far both sides had got.
     """
     reached, kept = {}, []
-    for _, sender, flags, seq, _, length, urgent, options in wire:
+    for _, sender, flags, seq, _, length, urgent, options, _ in wire:
         reached[sender] = max(reached.get(sender, 0), seq + length)
         if options or any(c in flags for c in "SFRU"):
             kept.append((sender, flags.replace("P", ""), urgent, options, sorted(reached.items())))
