@@ -33,12 +33,18 @@ OPTIONS: dict[str, int] = {  # name: how many values it takes
 }
 MAX_BYTES = 16 * 1024 * 1024
 """The most that one step may send; the probe's footprint on a production host is bounded."""
+MAX_WAIT_MS, MAX_WAITS_MS = 2000, 5000
+"""Longest wait of one step, and of one trial of a scenario, in milliseconds: a host's time is bounded too."""
+MAX_BACKLOG = 1024
+MAX_VALUES = 8
+"""The most numbers that one sysctl takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A sentence of the language. In `words`, SIDE is closer or peer, N a number of bytes, INT any integer, OPTION a
-    socket option with its values, SYSCTL a net.* name, VALUE one word. `call` is the tuple; "$1" is the first slot."""
+    """A sentence of the language. In `words`, SIDE is closer or peer, N a number of bytes, TIME a number of
+    milliseconds or seconds, BACKLOG a number of connections, OPTION a socket option with its values, SYSCTL a net.*
+    name, VALUES one word or several. `call` is the tuple; "$1" is the first slot."""
 
     words: str
     call: tuple[str | int, ...]
@@ -55,12 +61,18 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase("peer connects without being accepted", ("peer", "connect", "unaccepted"), "it waits in the accept queue"),
     Phrase("closer accepts", ("closer", "accept"), "takes a waiting connection from the accept queue"),
     Phrase("listener sets OPTION", ("listener", "set", "$1"), "setsockopt on the listening socket, before the connect"),
+    Phrase("listener has a backlog of BACKLOG", ("listener", "backlog", "$1"), "listen(2), before the connect"),
     Phrase("listener closes", ("listener", "close"), "with whatever was never accepted"),
     # Bytes.
     Phrase("SIDE sends N bytes", ("$1", "send", "$2"), "and waits until they are in the other receive queue"),
     Phrase("SIDE sends N urgent bytes", ("$1", "send-urgent", "$2"), "one send with MSG_OOB: the last byte is urgent"),
     Phrase("SIDE sends until blocked", ("$1", "send-until-blocked"), "until window and send queue are full"),
-    Phrase("SIDE reads N bytes", ("$1", "read", "$2"), "recv"),
+    Phrase("SIDE reads N bytes", ("$1", "read", "$2"), "recv, as often as that takes"),
+    Phrase(
+        "SIDE reads N bytes with MSG_WAITALL",
+        ("$1", "read-waitall", "$2"),
+        "one recv that waits for all of them; an urgent mark or the end of file ends it early",
+    ),
     Phrase("SIDE reads all", ("$1", "read-all"), "recv until the queue is empty, not waiting for the end"),
     Phrase("SIDE reads to the end", ("$1", "read-to-end"), "recv until end of file or an error"),
     Phrase("SIDE tries to read", ("$1", "try-read"), "one recv that does not wait, whatever it gives"),
@@ -70,15 +82,17 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase("SIDE splices N bytes", ("$1", "splice", "$2"), "splice(2) into a pipe"),
     Phrase("SIDE sets OPTION", ("$1", "set", "$2"), "setsockopt"),
     Phrase("both enable kTLS", ("both", "ktls"), "TLS 1.2 AES-128-GCM in the kernel, a key of the test's own"),
+    Phrase("wait TIME", ("both", "wait", "$1"), "nobody does anything"),
+    Phrase("SIDE waits TIME", ("both", "wait", "$2"), "the same"),
     # The ways to an end.
     Phrase("SIDE half-closes", ("$1", "shutdown", "write"), "shutdown(SHUT_WR)"),
     Phrase("SIDE shuts reading", ("$1", "shutdown", "read"), "shutdown(SHUT_RD)"),
     Phrase("SIDE shuts both ways", ("$1", "shutdown", "both"), "shutdown(SHUT_RDWR), and does not close"),
     Phrase("SIDE closes", ("$1", "close"), "close(2) of its own reference"),
-    Phrase("closer exits", ("closer", "end", "exit"), "the only process that holds the socket calls _exit"),
-    Phrase("closer is killed", ("closer", "end", "kill"), "the only process that holds the socket gets SIGKILL"),
-    Phrase("closer is terminated", ("closer", "end", "term"), "the only process that holds the socket gets SIGTERM"),
-    Phrase("closer execs", ("closer", "end", "exec"), "execve, the socket marked close-on-exec"),
+    Phrase("SIDE exits", ("$1", "end", "exit"), "the only process that holds the socket calls _exit"),
+    Phrase("SIDE is killed", ("$1", "end", "kill"), "the only process that holds the socket gets SIGKILL"),
+    Phrase("SIDE is terminated", ("$1", "end", "term"), "the only process that holds the socket gets SIGTERM"),
+    Phrase("SIDE execs", ("$1", "end", "exec"), "execve, the socket marked close-on-exec"),
     Phrase("closer disconnects", ("closer", "disconnect"), "connect(AF_UNSPEC)"),
     Phrase("closer is destroyed", ("closer", "destroy"), "SOCK_DESTROY over netlink, what `ss -K` does"),
     # Several references to one socket.
@@ -91,18 +105,20 @@ PHRASES: tuple[Phrase, ...] = (
     # What no socket call can do, and settings of the probe's own namespace (undone after the scenario).
     Phrase("peer resends N bytes with FIN", ("peer", "resend-fin", "$1"), "a raw segment: the last N bytes once more"),
     Phrase("peer resends N urgent bytes with FIN", ("peer", "resend-fin", "$1", "urgent"), "the same, with URG"),
-    Phrase("namespace sets SYSCTL VALUE", ("namespace", "sysctl", "$1", "$2"), "in a private namespace only"),
+    Phrase("namespace sets SYSCTL VALUES", ("namespace", "sysctl", "$1", "$2"), "in a private namespace only"),
 )
 
-_SLOTS = {
-    "SIDE": r"closer|peer",
-    "N": r"[0-9]{1,8}",
-    "INT": r"-?[0-9]{1,10}",
-    "OPTION": "|".join(OPTIONS),
-    "SYSCTL": r"net(\.[a-z0-9_]+)+",
-    "VALUE": r"[0-9A-Za-z_.-]{1,64}",
+_TIMES = {"ms": 1, "millisecond": 1, "milliseconds": 1, "s": 1000, "second": 1000, "seconds": 1000}
+_SLOTS = {  # what fits, and the words for it
+    "SIDE": (r"closer|peer", ("closer", "peer")),
+    "N": (r"[0-9]{1,8}", ("a number of bytes",)),
+    "BACKLOG": (r"[0-9]{1,4}", (f"a number up to {MAX_BACKLOG}",)),
+    "INT": (r"-?[0-9]{1,10}", ("an integer",)),
+    "OPTION": ("|".join(OPTIONS), tuple(OPTIONS)),
+    "SYSCTL": (r"net(\.[a-z0-9_]+)+", ("net.ipv4.…",)),
+    "VALUE": (r"[0-9A-Za-z_.-]{1,64}", ("a value",)),
 }
-_SLOT_WORDS = {"SIDE": "closer", "N": "a number of bytes", "SYSCTL": "net.ipv4.…", "VALUE": "a value"}
+_MOST = {"N": MAX_BYTES, "BACKLOG": MAX_BACKLOG}
 _SAME = {"byte": "bytes"}
 
 
@@ -121,51 +137,100 @@ def parse_step(text: str) -> Step:
     words = text.split()
     furthest, wanted = -1, list[str]()
     for phrase in PHRASES:
-        call, reached, want = _match(phrase, words)
-        if call is not None:
-            return Step(text=" ".join(words), call=call)
-        if reached > furthest:
-            furthest, wanted = reached, []
-        if reached == furthest:
-            wanted += [w for w in want if w not in wanted]
+        try:
+            return Step(text=" ".join(words), call=_match(phrase, words))
+        except _Misfit as misfit:
+            if misfit.at > furthest:
+                furthest, wanted = misfit.at, []
+            if misfit.at == furthest:
+                wanted += [w for w in misfit.wanted if w not in wanted]
     word = words[furthest] if furthest < len(words) else ""
     near = difflib.get_close_matches(word, wanted, 1)
     raise StepError(text, word, sorted(wanted), near[0] if near else "")
 
 
-def _match(phrase: Phrase, words: Sequence[str]) -> tuple[tuple[str | int, ...] | None, int, list[str]]:
-    """Returns the call, or None with the index of the first word that does not fit and the words that would."""
+class _Misfit(Exception):
+    """A word that does not fit: where it stands, and what would do in its place."""
+
+    def __init__(self, at: int, wanted: Sequence[str]) -> None:
+        self.at, self.wanted = at, list(wanted)
+
+
+def _match(phrase: Phrase, words: Sequence[str]) -> tuple[str | int, ...]:
+    """Returns the call; raises `_Misfit`."""
     slots = list[tuple[str | int, ...]]()
     at = 0
     for pattern in phrase.words.split():
-        word = _SAME.get(words[at], words[at]) if at < len(words) else ""
-        if pattern in _SLOTS:
-            if not re.fullmatch(_SLOTS[pattern], word) or (pattern == "N" and int(word) > MAX_BYTES):
-                return None, at, _would_do(pattern)
-            values: tuple[str | int, ...] = (int(word) if pattern == "N" else word,)
-            if pattern == "OPTION":
-                for _ in range(OPTIONS[word]):
-                    at += 1
-                    value = words[at] if at < len(words) else ""
-                    if not re.fullmatch(_SLOTS["INT"], value):
-                        return None, at, ["an integer"]
-                    values += (int(value),)
+        if pattern in _TAKERS:
+            values, at = _TAKERS[pattern](words, at)
             slots.append(values)
-        elif word != _SAME.get(pattern, pattern):
-            return None, at, [pattern]
-        at += 1
+        elif pattern in _SLOTS:
+            slots.append((_one(pattern, words, at),))
+            at += 1
+        elif _SAME.get(_word(words, at), _word(words, at)) != _SAME.get(pattern, pattern):
+            raise _Misfit(at, [pattern])
+        else:
+            at += 1
     if at < len(words):
-        return None, at, ["nothing more"]
+        raise _Misfit(at, ["nothing more"])
     call = list[str | int]()
     for part in phrase.call:
         call += slots[int(part[1:]) - 1] if isinstance(part, str) and part.startswith("$") else (part,)
-    return tuple(call), at, []
+    return tuple(call)
 
 
-def _would_do(slot: str) -> list[str]:
-    if slot == "SIDE":
-        return ["closer", "peer"]
-    return list(OPTIONS) if slot == "OPTION" else [_SLOT_WORDS[slot]]
+def _word(words: Sequence[str], at: int) -> str:
+    return words[at] if at < len(words) else ""
+
+
+def _one(slot: str, words: Sequence[str], at: int) -> str | int:
+    """Returns what stands in a slot of one word; raises `_Misfit`."""
+    pattern, would_do = _SLOTS[slot]
+    word = _word(words, at)
+    if not re.fullmatch(pattern, word):
+        raise _Misfit(at, would_do)
+    if slot not in ("INT", *_MOST):
+        return word
+    if int(word) > _MOST.get(slot, int(word)):
+        raise _Misfit(at, would_do)
+    return int(word)
+
+
+def _option(words: Sequence[str], at: int) -> tuple[tuple[str | int, ...], int]:
+    """Returns an option with its values, and the index after them; raises `_Misfit`."""
+    name = str(_one("OPTION", words, at))
+    end = at + 1 + OPTIONS[name]
+    return (name, *(_one("INT", words, i) for i in range(at + 1, end))), end
+
+
+def _time(words: Sequence[str], at: int) -> tuple[tuple[str | int, ...], int]:
+    """Returns a time in milliseconds, and the index after it; raises `_Misfit`.
+
+    "50 ms", "50ms", "50 milliseconds", "1 second" and "0.5 s" are times.
+    """
+    found = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)([a-z]*)", _word(words, at))
+    if found is None:
+        raise _Misfit(at, [_A_TIME])
+    end = at + 1 if found[2] else at + 2
+    unit = found[2] or _word(words, at + 1)
+    if unit not in _TIMES:
+        raise _Misfit(end - 1, [_A_TIME] if found[2] else ["ms", "seconds"])
+    time_ms = round(float(found[1]) * _TIMES[unit], 3)
+    if not (time_ms.is_integer() and 1 <= time_ms <= MAX_WAIT_MS):
+        raise _Misfit(at, [_A_TIME])
+    return (int(time_ms),), end
+
+
+_A_TIME = f"a time from 1 to {MAX_WAIT_MS} ms"
+
+
+def _values(words: Sequence[str], at: int) -> tuple[tuple[str | int, ...], int]:
+    """Returns the values of a sysctl as one text, and the index after them; raises `_Misfit`."""
+    end = max(at + 1, min(len(words), at + MAX_VALUES))
+    return (" ".join(str(_one("VALUE", words, i)) for i in range(at, end)),), end
+
+
+_TAKERS = {"OPTION": _option, "TIME": _time, "VALUES": _values}  # slots that may be several words
 
 
 def families_of(steps: Iterable[Step], offered: Sequence[Family]) -> tuple[Family, ...]:
@@ -191,6 +256,8 @@ def check_order(steps: Sequence[Step]) -> str:
         acted = acted or actor in ("closer", "peer", "both")
         if verb in ("close", "end", "destroy"):
             gone[actor] = step.text
+    if (waits := sum(int(s.call[2]) for s in steps if s.call[1] == "wait")) > MAX_WAITS_MS:
+        return f"the steps wait {waits} ms, a scenario may wait {MAX_WAITS_MS} ms"
     if not any(s.call[1] in ("close", "close-other", "end", "disconnect", "destroy", "shutdown") for s in steps):
         return "no step ends anything: a scenario needs a close, a half-close, an exit…"
     return ""

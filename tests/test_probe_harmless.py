@@ -32,6 +32,10 @@ MANY = (
     scenario("children", "closer shares its socket with a child; closer shares its socket with a child; closer closes"),
     scenario("setting", "namespace sets net.ipv4.tcp_fin_timeout 7; peer sends until blocked; closer closes"),
     scenario("exec", "peer sends 5 bytes; closer execs"),
+    scenario("peer killed", "wait 20 ms; peer sends 5 bytes; closer reads 4 bytes with MSG_WAITALL; peer is killed; "
+             "closer closes"),
+    scenario("settings", "namespace sets net.ipv4.tcp_rmem 4096 8192 16384; listener has a backlog of 0; "
+             "closer closes"),
 )  # fmt: skip
 
 
@@ -164,7 +168,8 @@ def test_a_hosts_own_settings_are_never_written() -> None:
 def test_in_the_hosts_namespace_no_time_wait_is_left() -> None:
     within = in_own_network()
     within[-2] = within[-2].replace('exec "$@"', '"$@"; sed "s/^/left/" /proc/net/tcp /proc/net/tcp6')
-    process = start(request(*[s for s in MANY if s["name"] != "setting"], isolation="host"), within=within)
+    some = [s for s in MANY if s["name"] not in ("setting", "settings")]
+    process = start(request(*some, isolation="host"), within=within)
     stdout, _ = process.communicate(timeout=300)
     assert trial_of(wire.reply_of(stdout), "drained-close").peer is not None
     left = [line.split() for line in stdout.decode().splitlines() if line.startswith("left")]

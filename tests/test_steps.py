@@ -12,7 +12,15 @@ from fleetaudit.model import Family, Step
 from fleetaudit.playbook import parse_playbook
 from fleetaudit.steps import MAX_BYTES, OPTIONS, PHRASES, Phrase, StepError, check_order, families_of, parse_step
 
-EXAMPLE = {"SIDE": "peer", "N": "7", "SYSCTL": "net.ipv4.tcp_stdurg", "VALUE": "1", "OPTION": "SO_LINGER 1 0"}
+EXAMPLE = {
+    "SIDE": "peer",
+    "N": "7",
+    "TIME": "50 ms",
+    "BACKLOG": "1",
+    "SYSCTL": "net.ipv4.tcp_rmem",
+    "VALUES": "4096 8192 16384",
+    "OPTION": "SO_LINGER 1 0",
+}
 
 
 def steps(*texts: str) -> list[Step]:
@@ -63,6 +71,19 @@ def test_no_two_phrases_read_alike() -> None:
         ("peer resends 10 urgent bytes with FIN", ("peer", "resend-fin", 10, "urgent")),
         ("peer connects with 5 bytes in the SYN", ("peer", "connect", "fastopen", 5)),
         ("namespace sets net.ipv4.tcp_fastopen 519", ("namespace", "sysctl", "net.ipv4.tcp_fastopen", "519")),
+        (
+            "namespace sets net.ipv4.tcp_rmem 4096  8192 16384",
+            ("namespace", "sysctl", "net.ipv4.tcp_rmem", "4096 8192 16384"),
+        ),
+        ("wait 50 ms", ("both", "wait", 50)),
+        ("wait 50ms", ("both", "wait", 50)),
+        ("wait 1 millisecond", ("both", "wait", 1)),
+        ("closer waits 1.001 seconds", ("both", "wait", 1001)),
+        ("peer waits 0.5 s", ("both", "wait", 500)),
+        ("peer is killed", ("peer", "end", "kill")),
+        ("peer exits", ("peer", "end", "exit")),
+        ("closer reads 5 bytes with MSG_WAITALL", ("closer", "read-waitall", 5)),
+        ("listener has a backlog of 0", ("listener", "backlog", 0)),
     ],
 )
 def test_a_step_becomes_the_tuple_that_the_probe_runs(text: str, call: tuple[str | int, ...]) -> None:
@@ -81,7 +102,16 @@ def test_a_step_becomes_the_tuple_that_the_probe_runs(text: str, call: tuple[str
         ("closer sets SO_LINGER 1", "", {"an integer"}),
         ("closer sets SO_LINGRE 1 0", "SO_LINGRE", {"SO_LINGER"}),
         ("namespace sets kernel.panic 1", "kernel.panic", {"net.ipv4.…"}),
-        ("peer is killed", "is", {"closes"}),
+        ("peer is destroyed", "destroyed", {"killed", "terminated"}),
+        ("wait 2001 ms", "2001", {"a time from 1 to 2000 ms"}),
+        ("wait 3 seconds", "3", {"a time from 1 to 2000 ms"}),
+        ("wait 0 ms", "0", {"a time from 1 to 2000 ms"}),
+        ("wait 1.5 ms", "1.5", {"a time from 1 to 2000 ms"}),
+        ("wait 5", "", {"ms", "seconds"}),
+        ("wait 5 minutes", "minutes", {"ms", "seconds"}),
+        ("listener has a backlog of 1025", "1025", {"a number up to 1024"}),
+        ("namespace sets net.ipv4.tcp_rmem", "", {"a value"}),
+        ("namespace sets net.ipv4.tcp_rmem 1 2 3 4 5 6 7 8 9", "9", {"nothing more"}),
         ("", "", {"closer", "peer"}),
     ],
 )
@@ -92,9 +122,20 @@ def test_a_wrong_step_names_the_word_and_what_would_do(text: str, word: str, wan
     assert wanted <= set(caught.value.wanted)
 
 
-def test_a_near_miss_is_offered() -> None:
-    with pytest.raises(StepError, match="did you mean “closes”"):
-        parse_step("closer closess")
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("closer closess", "closes"),
+        ("waits 50 ms", "wait"),
+        ("wait 50 msec", "ms"),
+        ("peer is kiled", "killed"),
+        ("closer reads 5 bytes with WAITALL", "MSG_WAITALL"),
+        ("listener has a backlogg of 1", "backlog"),
+    ],
+)
+def test_a_near_miss_is_offered(text: str, near: str) -> None:
+    with pytest.raises(StepError, match=f"did you mean “{near}”"):
+        parse_step(text)
 
 
 @given(st.lists(st.sampled_from(sorted({w for p in PHRASES for w in p.words.split()} | {"5", "1", "-1", *OPTIONS}))))
@@ -133,6 +174,8 @@ def test_families_follow_from_the_steps(texts: list[str], families: tuple[Family
         (["closer closes", "closer reads all"], "closer is gone since “closer closes”"),
         (["closer is killed", "closer closes"], "gone since “closer is killed”"),
         (["peer closes", "peer sends 5 bytes", "closer closes"], "peer is gone"),
+        (["peer is killed", "peer sends 5 bytes", "closer closes"], "peer is gone since “peer is killed”"),
+        (["wait 2 s", "wait 2 s", "wait 2 s", "closer closes"], "the steps wait 6000 ms"),
     ],
 )
 def test_an_order_that_cannot_run_is_told(texts: list[str], said: str) -> None:
@@ -146,6 +189,7 @@ def test_an_order_that_cannot_run_is_told(texts: list[str], said: str) -> None:
         ["listener sets TCP_FASTOPEN 5", "peer connects with 5 bytes in the SYN", "closer closes"],
         ["closer duplicates its socket", "closer closes", "closer closes the other reference"],
         ["closer half-closes", "peer sends 5 bytes", "closer closes", "peer reads to the end", "peer closes"],
+        ["closer closes", "closer waits 50 ms", "peer sends 5 bytes"],
     ],
 )
 def test_an_order_that_can_run_is_not_refused(texts: list[str]) -> None:

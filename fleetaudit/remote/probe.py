@@ -1209,7 +1209,7 @@ class Laboratory(object):
         return self.raw[family]
 
 
-def new_listener(family, kind="tcp"):
+def new_listener(family, kind="tcp", backlog=16):
     """Returns a socket that listens on a free port of this family's loopback address; raises OSError or NotHere."""
     protocol = IPPROTO_MPTCP if kind == "mptcp" else 0
     try:
@@ -1222,7 +1222,7 @@ def new_listener(family, kind="tcp"):
         if kind == "mapped":
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind((address_of(family, kind), 0))
-        sock.listen(16)
+        sock.listen(backlog)
     except ERRORS:
         sock.close()
         raise
@@ -1322,7 +1322,7 @@ class Trial(object):
         self.sent = {"closer": 0, "peer": 0}
         self.received = {"closer": 0, "peer": 0}
         self.gone = set()  # sides that ended
-        self.listener, self.own_listener, self.listener_options = None, False, []
+        self.listener, self.own_listener, self.listener_options, self.backlog = None, False, [], None
         self.client_side, self.client, self.waiting = None, 0, False
         self.references, self.children, self.restore = [], [], []
         self.packets, self.marks, self.peer_recv, self.queue = [], [], [], {}
@@ -1676,8 +1676,9 @@ def connect(t, actor, how, size=0):
         return
     t.kind = kind = how if how in ("mptcp", "mapped") else "tcp"
     put_off = how == "unaccepted"
-    if t.listener_options or how in ("fastopen", "unaccepted"):
-        t.listener, t.own_listener = new_listener(t.family, kind), True
+    # A listener hands on what was set when it was made, tcp_rmem for one: so a trial that sets a sysctl makes its own.
+    if t.listener_options or t.backlog is not None or t.restore or how in ("fastopen", "unaccepted"):
+        t.listener, t.own_listener = new_listener(t.family, kind, 16 if t.backlog is None else t.backlog), True
         names = [option[0] for option in t.listener_options]
         for option in t.listener_options:
             set_on(t.listener, *option)
@@ -1721,6 +1722,10 @@ def accept(t, actor):
     if not t.waiting:
         raise Failed("nothing waits to be accepted")
     t.accept()
+
+
+def set_backlog(t, actor, size):
+    t.backlog = size
 
 
 def set_option(t, actor, name, *values):
@@ -1787,6 +1792,25 @@ def send_until_blocked(t, actor):
 
 def read_some(t, actor, size):
     t.gather(actor, size)
+
+
+def read_waitall(t, actor, size):
+    """Receives in one call that waits for `size` bytes, at most PATIENCE: a timeout of the socket ends it."""
+    sock, began = t.sock(actor), now()
+    before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)  # its length is that of struct timeval here
+    timeout = struct.pack("=qq" if len(before) == 16 else "=ii", *divmod(int(PATIENCE * 1000000), 1000000))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+    try:
+        count = len(sock.recv(size, socket.MSG_WAITALL))
+    except ERRORS as e:
+        if not would_block(e):
+            t.took(actor, name_of(e))
+        raise Failed("%s, none of %d bytes" % (name_of(e), size))
+    finally:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, before)
+    t.took(actor, count)
+    if count < size and now() - began >= PATIENCE:
+        raise Failed("%d of %d bytes within %d s" % (count, size, PATIENCE))
 
 
 def read_all(t, actor):
@@ -1882,6 +1906,10 @@ def enable_ktls(t, actor):
             raise NotHere("this kernel refuses TLS on a socket (%s)" % name_of(e))
 
 
+def wait(t, actor, time_ms):
+    time.sleep(time_ms / 1000.0)
+
+
 def shut(t, actor, way):
     t.sock(actor).shutdown({"write": socket.SHUT_WR, "read": socket.SHUT_RD, "both": socket.SHUT_RDWR}[way])
 
@@ -1970,6 +1998,8 @@ def set_sysctl(t, actor, key, value):
     except ERRORS as e:
         raise NotHere("%s cannot be set in a network namespace (%s)" % (key, name_of(e)))
     t.restore.append((key, old))
+    if read_sysctl(key)[0] != value:
+        raise Failed("%s is %s after that" % (key, read_sysctl(key)[0]))
 
 
 def resend_fin(t, actor, size, urgent=""):
@@ -2036,11 +2066,12 @@ def segment(family, near, far, seq, ack, bits, pointer, stamp, data):
 
 
 VERBS = {
-    "accept": accept, "close": close, "close-other": close_other, "connect": connect, "destroy": destroy,
-    "discard": discard, "disconnect": disconnect, "end": end, "ktls": enable_ktls, "peek": peek, "read": read_some,
-    "read-all": read_all, "read-to-end": read_to_end, "read-urgent": read_urgent, "reference": refer,
-    "resend-fin": resend_fin, "send": send, "send-until-blocked": send_until_blocked, "send-urgent": send_urgent,
-    "set": set_option, "shutdown": shut, "splice": splice, "sysctl": set_sysctl, "try-read": try_read,
+    "accept": accept, "backlog": set_backlog, "close": close, "close-other": close_other, "connect": connect,
+    "destroy": destroy, "discard": discard, "disconnect": disconnect, "end": end, "ktls": enable_ktls, "peek": peek,
+    "read": read_some, "read-all": read_all, "read-to-end": read_to_end, "read-urgent": read_urgent,
+    "read-waitall": read_waitall, "reference": refer, "resend-fin": resend_fin, "send": send,
+    "send-until-blocked": send_until_blocked, "send-urgent": send_urgent, "set": set_option, "shutdown": shut,
+    "splice": splice, "sysctl": set_sysctl, "try-read": try_read, "wait": wait,
 }
 ENDS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")
 
