@@ -14,6 +14,7 @@ from fleetaudit.judge import judge
 from fleetaudit.model import (
     Audited,
     AuditRun,
+    Connection,
     Ending,
     Evidence,
     Exposure,
@@ -108,6 +109,10 @@ SYSTEMS = {
 PYTHONS = {K510: "3.9.2", K612: "3.13.5", K618: "3.14.2"}
 
 
+CONNECTION = Connection(began=1_795_312_800.25, ports=(35711, 47010), scales=(7, 7))
+"""What a capture on loopback shows: windows are scaled by 7 bits."""
+
+
 def segments(of: Scenario, ending: Ending) -> tuple[tuple[Segment, ...], tuple[tuple[int, int], ...]]:
     """Returns segments and [microseconds, step] as a capture of `of` would show them if it ended in `ending`."""
     wire: list[Segment] = []
@@ -120,7 +125,17 @@ def segments(of: Scenario, ending: Ending) -> tuple[tuple[Segment, ...], tuple[t
         if flags.startswith("S"):
             seq, ack = 0, int(flags != "S")
         wire.append(
-            Segment(at_us=now, sender=sender, flags=flags, seq=seq, ack=ack, length=length, urgent=urgent, options="TS")
+            Segment(
+                at_us=now,
+                sender=sender,
+                flags=flags,
+                seq=seq,
+                ack=ack,
+                length=length,
+                urgent=urgent,
+                options="TS",
+                window=65495 if flags.startswith("S") else 512,
+            )
         )
         now += 13
 
@@ -170,7 +185,15 @@ def evidence(of: Scenario, family: Family, ending: Ending) -> Evidence:
     if family == "unix":
         note = "AF_UNIX has no segments."
         return Evidence(wire_note=note, peer=PeerWitness(poll=peer.poll, recv=peer.recv), kernel={}, steps=marks)
-    return Evidence(wire=wire, peer=peer, kernel=counters, steps=marks, queue={"fionread": 5}, bytes={"peer sent": 5})
+    return Evidence(
+        wire=wire,
+        connection=CONNECTION,
+        peer=peer,
+        kernel=counters,
+        steps=marks,
+        queue={"fionread": 5},
+        bytes={"peer sent": 5},
+    )
 
 
 def observe(

@@ -21,6 +21,7 @@ from ..model import (
     ScenarioRow,
     Severity,
 )
+from ..windows import offered, syn_scale
 from .alike import outcome
 from .common import (
     FAMILY_WORDS,
@@ -186,6 +187,7 @@ def _moments(o: Observation, row: ScenarioRow) -> Iterator[TraceRow]:
     for at_us, index in o.evidence.steps:
         known = 0 <= index < len(row.steps)
         yield TraceRow(at_us=at_us, who="step", text=row.steps[index] if known else f"step {index + 1}")
+    connection = o.evidence.connection
     for s in o.evidence.wire or ():
         yield TraceRow(
             at_us=s.at_us,
@@ -197,6 +199,9 @@ def _moments(o: Observation, row: ScenarioRow) -> Iterator[TraceRow]:
             length=s.length,
             urgent=s.urgent,
             options=s.options,
+            window=s.window,
+            offered=offered(s, connection),
+            scale=syn_scale(s, connection),
         )
 
 

@@ -185,7 +185,11 @@ class SysctlView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceRow:
-    """A moment of a trial, in microseconds: a step ("step") or a segment sent by "closer" or "peer"."""
+    """A moment of a trial, in microseconds: a step ("step") or a segment sent by "closer" or "peer".
+
+    `window` is the segment's field, `offered` the same in bytes, `scale` the window scale option of a SYN; each None
+    where it is unknown or absent.
+    """
 
     at_us: int
     who: Literal["step", "closer", "peer"]
@@ -196,6 +200,9 @@ class TraceRow:
     length: int = 0
     urgent: int = 0
     options: str = ""
+    window: int | None = None
+    offered: int | None = None
+    scale: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from ..judge import endings_in_words, relation
 from ..model import (
     Audited,
     AuditRun,
+    Connection,
     Evidence,
     Finding,
     HostResult,
@@ -20,6 +21,7 @@ from ..model import (
     ScenarioRow,
     Segment,
 )
+from ..windows import offered, syn_scale
 from .lines import counted, joined, safe, wrapped
 
 _RELATION = {
@@ -114,7 +116,7 @@ def _expected(row: ScenarioRow | None, observation: Observation) -> str:
 def _packets(row: ScenarioRow | None, evidence: Evidence, width: int) -> list[str]:
     """The steps at their moments among the segments, as tcpdump prints them; a step comes before what it caused."""
     steps = [(at, 0, f"-- {_step(row, index)}") for at, index in evidence.steps]
-    segments = [(s.at_us, 1, _segment(s)) for s in evidence.wire or ()]
+    segments = [(s.at_us, 1, _segment(s, evidence.connection)) for s in evidence.wire or ()]
     lines = [f"{at / 1000:11.3f} ms  {text}" for at, _, text in sorted(steps + segments, key=lambda moment: moment[:2])]
     if evidence.wire_omitted:
         lines.append(f"  {counted(evidence.wire_omitted, 'segment')} of the middle left out")
@@ -129,13 +131,32 @@ def _step(row: ScenarioRow | None, index: int) -> str:
     return safe(row.steps[index]) if row and 0 <= index < len(row.steps) else f"step {index + 1}"
 
 
-def _segment(s: Segment) -> str:
+def _segment(s: Segment, connection: Connection | None) -> str:
     other = "peer" if s.sender == "closer" else "closer"
     seq = f"seq {s.seq}:{s.seq + s.length}" if s.length else f"seq {s.seq}"
     ack = f", ack {s.ack}" if "." in s.flags else ""
     urgent = f", urg {s.urgent}" if s.urgent else ""
-    options = f", options [{safe(s.options)}]" if s.options else ""
-    return f"   {s.sender:>6} > {other:6}  Flags [{safe(s.flags)}], {seq}{ack}{urgent}{options}, length {s.length}"
+    window, options = _window(s, connection), _options(s, connection)
+    return (
+        f"   {s.sender:>6} > {other:6}  Flags [{safe(s.flags)}], {seq}{ack}{window}{urgent}{options}, length {s.length}"
+    )
+
+
+def _window(s: Segment, connection: Connection | None) -> str:
+    """The field as tcpdump prints it, and in bytes if a scale makes these another number."""
+    if s.window is None:
+        return ""
+    size = offered(s, connection)
+    if size is None:
+        return f", win {s.window} (scale unknown)"
+    return f", win {s.window}" + (f" ({size} bytes)" if size != s.window else "")
+
+
+def _options(s: Segment, connection: Connection | None) -> str:
+    scale = syn_scale(s, connection)
+    words = [] if scale is None else [f"wscale {scale}"]
+    words += [safe(s.options)] if s.options else []
+    return f", options [{', '.join(words)}]" if words else ""
 
 
 def _witnesses(evidence: Evidence, width: int) -> list[str]:

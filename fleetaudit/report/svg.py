@@ -114,6 +114,8 @@ def _arrow(row: TraceRow, y: int) -> Arrow:
     said = [f"{row.length:,} byte{'' if row.length == 1 else 's'} {row.seq}"] if row.length else [f"seq {row.seq}"]
     said += [f"ack {row.ack}"] if "." in row.flags else []
     said += [f"urg {row.urgent}"] if row.urgent else []
+    said += [f"win {row.offered:,}"] if row.offered is not None else []
+    said += [f"wscale {row.scale}"] if row.scale is not None else []
     said += [option for option in row.options.split() if option != "TS"]
     return Arrow(
         y=y + 13,
