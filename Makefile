@@ -22,7 +22,7 @@ LOCKED := -m pip install --quiet --disable-pip-version-check --require-hashes
 ITSELF := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fast test test-lowest test-newest check lock kernels-cache sample wheel clean
+.PHONY: help demo fast test test-lowest test-newest check lock kernels-cache truth sample wheel clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -60,6 +60,9 @@ lock: $(UV_VENV)/.installed  ## write requirements/*.txt again, from the bounds 
 
 kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which there are
 	$(RUN)/python -m tests.kernels
+
+truth: $(STAMP)  ## hold every verdict against what it must be, on this kernel and in guests (40 minutes); ARGS=--help
+	$(RUN)/python -m tests.truth $(ARGS)
 
 sample: $(STAMP)  ## make docs/sample again: boots the kernels of the tests (minutes), and takes screenshots
 	$(RUN)/python -m tests.sample

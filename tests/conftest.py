@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.kernels import Kernel, NoKernelsError, kernels
+
 # On a busy machine an example may take any time.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
@@ -122,6 +124,17 @@ def _log_as_it_was() -> Iterator[None]:
     yield
     logger.handlers[:], logger.propagate = before[:2]
     logger.setLevel(before[2])
+
+
+@pytest.fixture(scope="session")
+def real() -> dict[str, Kernel]:
+    """Returns the real kernels that can be had, by name; without any the test is skipped, and in CI it fails."""
+    try:
+        return {kernel.name: kernel for kernel in kernels()}
+    except NoKernelsError as e:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no real kernels: {e}")
 
 
 def _check_marker(event: str, arguments: tuple[Any, ...]) -> None:

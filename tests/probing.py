@@ -287,6 +287,23 @@ def as_nobody() -> list[str]:
     return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
 
 
+def without_user_namespaces() -> list[str]:
+    """Returns a command that runs what follows as an unprivileged user who can make no namespace at all.
+
+    The limit is set in a user namespace of the test's own, so that it holds there alone; the network
+    namespace is the test's own, too, so that the counters move for nobody else.
+    """
+    need_program("setpriv")
+    limit = "echo 0 > /proc/sys/user/max_user_namespaces"
+    drop = "setpriv --ambient-caps=-all --inh-caps=-all"
+    return [
+        *in_own_network(),
+        *as_nobody(),
+        *("unshare", "--user", "--map-current-user", "--keep-caps", "--"),
+        *("sh", "-ec", f'{limit}; exec {drop} -- "$@"', "sh"),
+    ]
+
+
 def public_python() -> str:
     """Returns an interpreter that an unprivileged user may run."""
     path = "/usr/bin/python3"

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from fleetaudit import verdict, wire
 from fleetaudit.errors import TransportError
@@ -24,11 +23,12 @@ from fleetaudit.model import Audited, HostPlan, KernelTarget
 from fleetaudit.playbook import load_playbook
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.kernel import GUESTS, qemu, run_kernel
-from tests.kernels import WANTED, Kernel, NoKernelsError, kernels, numbers
+from tests import kernel_matrix
+from tests.kernel_matrix import MATRIX
+from tests.kernels import WANTED, Kernel, numbers
 
 from .timing import BUSY_S, patience
 
-MATRIX: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("data").joinpath("kernel_matrix.yml").read_text())
 IN_CI = bool(os.environ.get("CI"))
 
 pytestmark = [
@@ -36,17 +36,6 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(shutil.which(qemu.PROGRAM) is None and not IN_CI, reason=f"no {qemu.PROGRAM}"),
 ]
-
-
-@pytest.fixture(scope="session")
-def real() -> dict[str, Kernel]:
-    """Returns the real kernels that can be had, by name; without any the test is skipped, and in CI it fails."""
-    try:
-        return {kernel.name: kernel for kernel in kernels()}
-    except NoKernelsError as e:
-        if IN_CI:
-            raise
-        pytest.skip(f"no real kernels: {e}")
 
 
 @pytest.fixture
@@ -160,12 +149,7 @@ def test_the_matrix_names_every_scenario_of_the_shipped_playbook_once_and_no_oth
 
 def expected(scenario: str, kernel: Kernel) -> tuple[str, ...]:
     """Returns the endings that the matrix has for one scenario on one kernel."""
-    for deviation in MATRIX["deviations"]:
-        on_side = deviation.get("side") == kernel.side
-        older = "below" in deviation and numbers(kernel.version)[:2] < tuple(deviation["below"])
-        if scenario in deviation["scenarios"] and (on_side or older):
-            return tuple(deviation["ending"])
-    return tuple(ending for ending, names in MATRIX["endings"].items() if scenario in names)
+    return kernel_matrix.expected(scenario, kernel.side, numbers(kernel.version))
 
 
 @pytest.mark.parametrize("name", [wanted.name for wanted in WANTED])

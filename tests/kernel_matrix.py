@@ -1,0 +1,22 @@
+"""What the shipped playbook ends in on each kernel: data/kernel_matrix.yml, and the question that tests ask it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .kernels import Side
+
+MATRIX: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("data").joinpath("kernel_matrix.yml").read_text())
+
+
+def expected(scenario: str, side: Side, release: tuple[int, ...]) -> tuple[str, ...]:
+    """Returns the endings that are right for a shipped scenario on a kernel of this release and side of the fix."""
+    for deviation in MATRIX["deviations"]:
+        on_side = deviation.get("side") == side
+        older = "below" in deviation and release[:2] < tuple(deviation["below"])
+        if scenario in deviation["scenarios"] and (on_side or older):
+            return tuple(deviation["ending"])
+    return tuple(ending for ending, names in MATRIX["endings"].items() if scenario in names)

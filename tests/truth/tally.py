@@ -1,0 +1,189 @@
+"""Counts what the probe found in one world against what must be, and keeps each deviation with its evidence.
+
+Two comparisons that do not trust each other: the verdict of every trial against the endings that are right,
+and the same with the raw segments of the closer, read here once more and not by the product's code.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fleetaudit import verdict
+from fleetaudit.model import Audited, Family, HostPlan, Observation
+from fleetaudit.wire import RawObservation, RawTrial, Reply
+
+from .cases import Case
+from .worlds import World
+
+Kind = Literal["wrong", "inconclusive"]
+Key = tuple[str, Family]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One run of the probe: the scenarios in their order, and the round and the seed that this order is of."""
+
+    world: World
+    round: int
+    seed: int
+    cases: tuple[Case, ...]
+    plan: HostPlan
+
+
+@dataclass(slots=True)
+class Deviation:
+    """Trials of one scenario that deviate in one way: the first in full, the others counted."""
+
+    kind: Kind
+    scenario: str
+    said: str
+    seed: int
+    evidence: tuple[str, ...]
+    families: set[Family] = field(default_factory=set)
+    trials: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """All that one world has shown so far, in trials.
+
+    `not_run` counts observations by reason; `left_out` counts calls for which there was no time.
+    """
+
+    world: World
+    observations: int = 0
+    agree: int = 0
+    wrong: int = 0
+    inconclusive: int = 0
+    left_out: int = 0
+    not_run: Counter[str] = field(default_factory=Counter)
+    deviations: dict[tuple[Kind, str, str], Deviation] = field(default_factory=dict)
+    scenarios: set[str] = field(default_factory=set)
+    seen: dict[Key, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    """What each scenario came to, with the seed of the first order in which it did."""
+
+    @property
+    def trials(self) -> int:
+        """The trials that ran or should have."""
+        return self.agree + self.wrong + self.inconclusive
+
+    def take(self, call: Call, reply: Reply) -> None:
+        """Counts the reply to one call."""
+        audited = verdict.audited(call.plan, reply)
+        cases = {case.scenario.name: case for case in call.cases}
+        raw = {(o.scenario, o.family): o for o in reply.observations}
+        for seen in audited.observations:
+            key = (seen.scenario, seen.family)
+            self._take(call, audited, cases[seen.scenario], seen, raw[key])
+
+    def lose(self, call: Call, why: str) -> None:
+        """Counts a call that gave no reply: every trial of it is inconclusive."""
+        for case in call.cases:
+            for family in case.scenario.families:
+                self.observations += 1
+                key = (case.scenario.name, family)
+                self._keep("inconclusive", key, why, call, trials_of(call, case), ())
+
+    def differences(self) -> Iterator[str]:
+        """Yields each scenario that came to different ends in different orders."""
+        for (name, family), ends in sorted(self.seen.items()):
+            if len(ends) > 1:
+                words = ", ".join(f"{end} (seed {seed})" for end, seed in ends.items())
+                yield f"{name} over {family} differs between orders: {words}"
+
+    def _take(self, call: Call, audited: Audited, case: Case, seen: Observation, raw: RawObservation) -> None:
+        key = (seen.scenario, seen.family)
+        self.observations += 1
+        self.scenarios.add(seen.scenario)
+        if seen.ending == "not run":
+            self._not_run(call, case, key, seen.reason)
+            return
+        for ending in {*seen.endings} - {"inconclusive"}:
+            self.seen[key].setdefault(ending, call.seed)
+        if not seen.trials:
+            self._keep("inconclusive", key, seen.reason, call, trials_of(call, case), ())
+            return
+        right = case.right(self.world)
+        doubted = seen.ending == "inconclusive" and set(seen.endings) <= {*right}
+        for trial in raw.trials:
+            ending, why = verdict.verdict(trial, case.scenario.steps, seen.family, audited.isolation)
+            if doubted:
+                ending, why = seen.ending, seen.reason
+            self._judge(call, case, key, trial, ending, why, right)
+
+    def _judge(
+        self,
+        call: Call,
+        case: Case,
+        key: Key,
+        trial: RawTrial,
+        ending: str,
+        why: str,
+        right: Sequence[str],
+    ) -> None:
+        wire = ending_on_the_wire(trial, case)
+        if ending == "inconclusive":
+            kind: Kind | None = "inconclusive"
+        elif ending not in right:
+            kind = "wrong"
+        elif wire and wire != ending:
+            kind, why = "wrong", f"the segments of the closer are {wire}"
+        else:
+            kind = None
+        if kind is None:
+            self.agree += trial.count
+            return
+        said = f"{ending}, and right is {' or '.join(right)}" + (f": {why}" if why else "")
+        self._keep(kind, key, said, call, trial.count, tuple(trial_lines(case, trial)))
+
+    def _not_run(self, call: Call, case: Case, key: Key, reason: str) -> None:
+        self.not_run[reason] += 1
+        self.seen[key].setdefault(f"not run: {reason}", call.seed)
+        if case.may_lack or not self.world.privileged:
+            return
+        said = f"not run, and this kernel has all it needs: {reason}"
+        self._keep("wrong", key, said, call, trials_of(call, case), ())
+
+    def _keep(self, kind: Kind, key: Key, said: str, call: Call, trials: int, evidence: tuple[str, ...]) -> None:
+        if kind == "wrong":
+            self.wrong += trials
+        else:
+            self.inconclusive += trials
+        scenario, family = key
+        found = Deviation(kind, scenario, said, call.seed, evidence)
+        found = self.deviations.setdefault((kind, scenario, said), found)
+        found.families.add(family)
+        found.trials += trials
+
+
+def trials_of(call: Call, case: Case) -> int:
+    """Returns how many trials of a case one call asks for, over one family."""
+    return case.scenario.trials or call.plan.trials
+
+
+def ending_on_the_wire(trial: RawTrial, case: Case) -> str:
+    """Returns the ending by the closer's own segments, "" where there are none or they prove nothing."""
+    over_mptcp = any(step.call[1:3] == ("connect", "mptcp") for step in case.scenario.steps)
+    if trial.wire is None or trial.wire_lost or over_mptcp:
+        return ""
+    flags = "".join(s.flags for s in trial.wire if s.sender == "closer")
+    order = "".join(dict.fromkeys(c for c in flags if c in "FR"))
+    return {"": "nothing", "F": "FIN", "FR": "FIN, then RST"}.get(order, "RST")
+
+
+def trial_lines(case: Case, trial: RawTrial) -> Iterator[str]:
+    """Yields the evidence of one trial: its steps among its segments, the peer, the counters."""
+    steps = [(at, 0, f"-- {case.scenario.steps[i].text}") for at, i in trial.steps]
+    segments = [
+        (s.at_us, 1, f"   {s.sender:6} {s.flags:4} seq {s.seq} ack {s.ack} length {s.length} {s.options}".rstrip())
+        for s in trial.wire or ()
+    ]
+    for at, _, text in sorted(steps + segments):
+        yield f"{at / 1000:10.3f} ms  {text}"
+    if trial.wire is None:
+        yield f"no capture: {trial.wire_note}"
+    yield f"peer: {trial.peer}"
+    yield f"kernel: {trial.kernel}  queue: {trial.queue}  bytes: {trial.bytes}"
