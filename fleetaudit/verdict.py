@@ -1,7 +1,16 @@
 """From a typed reply to verdicts: the ending of every trial, and what the controls make of them. Pure.
 
-The wire decides where there is one, else the peer's socket; the other witnesses must agree, or the ending is
-"inconclusive" with the disagreement spelled out.
+Three witnesses speak of an ending, and no two of them may contradict each other:
+
+- The wire decides if it was captured: the closer's own FIN and RST (over MPTCP DATA_FIN for FIN, RFC 8684 3.3.3).
+- The peer's socket shows what arrived. Without a capture it decides. What it shows less than the wire was sent and not
+  delivered. tcp_reset() (net/ipv4/tcp_input.c) sets ECONNRESET, in CLOSE_WAIT EPIPE: then a FIN had come first.
+- The counters count for both sides: tcp_send_active_reset() and tcp_v4_send_reset() each count OutRsts, tcp_close()
+  TCPAbortOnClose. In a namespace of their own they must be what both sides sent by the wire.
+
+An ending must be final: that nothing more can come is decided on the host, where the kernel can be asked
+(remote/probe.py, "When an ending is final"). If it cannot, the trial says what is outstanding, and a FIN, or nothing,
+is "inconclusive: more may come". So is any ending whose witnesses disagree; the disagreement is spelled out.
 """
 
 from __future__ import annotations
@@ -87,7 +96,7 @@ def _places(reply: Reply) -> dict[str, tuple[str, ...]] | None:
 
 
 def _observation(
-    family: Family, scenario: Scenario, raw: RawObservation | None, wanted: int, isolation: Literal["namespace", "host"]
+    family: Family, scenario: Scenario, raw: RawObservation | None, wanted: int, isolation: Isolation
 ) -> Observation:
     if raw is None or raw.not_run or not raw.trials:
         lacks = raw is not None and raw.not_run and not raw.failed
@@ -153,49 +162,60 @@ def _evidence(trial: RawTrial) -> Evidence:
     )
 
 
-def verdict(
-    trial: RawTrial, steps: Sequence[Step], family: Family, isolation: Literal["namespace", "host"]
-) -> tuple[Ending, str]:
-    """Returns the ending of one trial, and why where it is not simply what was seen.
+Isolation = Literal["namespace", "host"]
 
-    The wire decides where there is one, else the peer. The other witnesses must agree with it: an RST or a FIN that the
-    peer never got is "sent, not delivered"; any other disagreement is "inconclusive", spelled out, never a guess.
-    """
+_LESS_THAN = {("RST", "nothing"), ("FIN", "nothing"), ("FIN, then RST", "FIN"), ("FIN, then RST", "nothing")}
+"""What the wire and the peer say if something left and did not arrive."""
+
+
+def verdict(trial: RawTrial, steps: Sequence[Step], family: Family, isolation: Isolation) -> tuple[Ending, str]:
+    """Returns the ending of one trial, and why if it is not simply what was seen."""
     if trial.error:
         return "inconclusive", trial.error
-    wire = _wire_ending(trial)
-    peer = _peer_ending(trial.peer, steps) if trial.peer else None
-    if wire and peer == "nothing" and any(step.call[1] == "resend-fin" for step in steps):
-        peer = None  # it never sent that FIN, so its kernel drops what acknowledges it: silence is no witness
-    said = [f"the {name} says {ending}" for name, ending in (("wire", wire), ("peer", peer)) if ending is not None]
+    wire, peer = _wire_ending(trial), _peer_ending(trial.peer, steps) if trial.peer else None
+    if wire and peer and _is_forged(steps) and ("RST" in wire or "RST" not in peer):
+        peer = None  # its kernel drops whatever acknowledges what it never sent, so it hears less than was sent
     if wire is None and peer is None:
         gone = "the peer was gone" if trial.peer is None else f"the peer's socket said {_words(trial.peer)}"
         return "inconclusive", f"no witness: {gone}, and {_evidence(trial).wire_note or 'the wire was not read'}"
     if _made_and_dropped(trial, wire, peer, isolation):
-        return (
-            "sent, not delivered",
-            "the kernel made an RST and could not send it (TCPAbortFailed); is a firewall in OUTPUT?",
-        )
+        reason = "the kernel made an RST and could not send it (TCPAbortFailed); is a firewall in OUTPUT?"
+        return "sent, not delivered", reason
+    return _together(trial, wire, peer, steps, family, isolation)
+
+
+def _together(
+    trial: RawTrial,
+    wire: Ending | None,
+    peer: Ending | None,
+    steps: Sequence[Step],
+    family: Family,
+    isolation: Isolation,
+) -> tuple[Ending, str]:
+    """Returns what the witnesses say together: what left and did not arrive, what may still come, what they agree
+    on."""
+    said = " and ".join(f"the {name} says {says}" for name, says in (("wire", wire), ("peer", peer)) if says)
+    differ = wire is not None and peer is not None and wire != peer
+    if trial.outstanding and _over_mptcp(steps):
+        return "inconclusive", f"more may come: {trial.outstanding}"
+    if differ and (wire, peer) in _LESS_THAN:
+        return "sent, not delivered", f"{said}: it left and did not arrive; is a firewall in INPUT?"
+    if differ:
+        return "inconclusive", f"the witnesses disagree: {said} ({_words(trial.peer)})"
     ending = wire or peer or "inconclusive"
-    if wire and peer and wire != peer:
-        arrived_less = (wire, peer) in {
-            ("RST", "nothing"),
-            ("FIN", "nothing"),
-            ("FIN, then RST", "FIN"),
-            ("FIN, then RST", "nothing"),
-        }
-        if arrived_less:
-            return "sent, not delivered", f"{' and '.join(said)}: it left and did not arrive; is a firewall in INPUT?"
-        return "inconclusive", f"the witnesses disagree: {' and '.join(said)} ({_words(trial.peer)})"
-    disagreement = _kernel_disagrees(trial, steps, ending, family, isolation)
-    if disagreement:
-        return "inconclusive", f"the witnesses disagree: {' and '.join(said)}, but {disagreement}"
+    if trial.outstanding and "RST" not in ending:
+        return "inconclusive", f"more may come: {trial.outstanding} ({said})"
+    if disagreement := _kernel_disagrees(trial, steps, ending, family, isolation):
+        return "inconclusive", f"the witnesses disagree: {said}, but {disagreement}"
     return ending, ""
 
 
-def _made_and_dropped(
-    trial: RawTrial, wire: Ending | None, peer: Ending | None, isolation: Literal["namespace", "host"]
-) -> bool:
+def _is_forged(steps: Sequence[Step]) -> bool:
+    """Returns whether a raw socket sent segments in the name of the peer, whose kernel knows nothing of them."""
+    return any(step.call[1] == "resend-fin" for step in steps)
+
+
+def _made_and_dropped(trial: RawTrial, wire: Ending | None, peer: Ending | None, isolation: Isolation) -> bool:
     """Returns whether the counters tell of an RST that was made, and that nobody saw leave or arrive."""
     counters = trial.kernel or {}
     failed = counters.get("TCPAbortFailed", 0)
@@ -258,27 +278,30 @@ def _words(peer: PeerWitness | None) -> str:
 
 
 def _kernel_disagrees(
-    trial: RawTrial, steps: Sequence[Step], ending: Ending, family: Family, isolation: Literal["namespace", "host"]
+    trial: RawTrial, steps: Sequence[Step], ending: Ending, family: Family, isolation: Isolation
 ) -> str:
     """Returns in words how the counters contradict `ending`, or "".
 
-    In a namespace of its own the probe is alone, so counters must match; in the host's, other traffic moves them too,
-    and a delta only has to be at least what the ending needs (kernel-behaviour: a delta is evidence only then).
+    They count what both sides did. In a namespace of its own the probe is alone, so they must match; in the host's,
+    other traffic moves them too, and a counter only has to move by at least what the ending needs.
     """
     if trial.kernel is None or family == "unix" or _over_mptcp(steps):  # MPTCP: other paths, other counters
         return ""
     resets = trial.kernel.get("OutRsts", 0)
-    aborts = trial.kernel.get("TCPAbortOnClose", 0)
     if "RST" in ending and not resets:
         return "OutRsts did not move"
     if isolation == "host":
         return ""
-    if "RST" not in ending and aborts:
-        return f"TCPAbortOnClose moved by {aborts}"
-    if trial.wire is not None and not trial.wire_lost:
-        seen = sum("R" in segment.flags for segment in trial.wire)
-        if resets != seen:
-            return f"OutRsts moved by {resets} and {seen} RST segments were seen"
+    aborts = trial.kernel.get("TCPAbortOnClose", 0)
+    if trial.wire is None or trial.wire_lost:  # the peer spoke, so its socket is open: only the closer closed one
+        return f"TCPAbortOnClose moved by {aborts}" if aborts and "RST" not in ending else ""
+    sent = {side: sum("R" in s.flags for s in trial.wire if s.sender == side) for side in ("closer", "peer")}
+    seen = f"the wire has {sent['closer']} RST of the closer and {sent['peer']} of the peer"
+    if resets != sum(sent.values()):
+        return f"OutRsts moved by {resets}, and {seen}"
+    # Each count of tcp_close() is one RST, or one that could not be made.
+    if aborts > sum(sent.values()) + trial.kernel.get("TCPAbortFailed", 0):
+        return f"TCPAbortOnClose moved by {aborts}, and {seen}"
     return ""
 
 

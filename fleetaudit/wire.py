@@ -96,7 +96,7 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     each step began. `queue`: just before the first ending step of the closer, what FIONREAD ("fionread") and
     /proc/net/tcp ("rx_queue", in a private namespace only) said of the closer's receive queue. `bytes`: "closer sent",
     "closer received", "peer sent", "peer received". `error`: why the trial could not be carried through ("step 3 “peer
-    sends 5 bytes”: EPIPE").
+    sends 5 bytes”: EPIPE"). `outstanding`: what may still come although the probe waited.
     """
 
     count: Annotated[int, Meta(ge=1, le=1000)]
@@ -111,6 +111,7 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     queue: Moved = {}
     bytes: Moved = {}
     error: Sentence = ""
+    outstanding: Sentence = ""
 
 
 class RawObservation(Frozen, frozen=True, kw_only=True):

@@ -349,7 +349,7 @@ def test_witnesses_that_agree_tell_the_ending(one: dict[str, Any], ending: str) 
         (trial(wired("F."), SAW_RST, {}), "inconclusive", "the wire says FIN and the peer says RST"),
         (trial(wired("R."), SAW_RST, {}), "inconclusive", "OutRsts did not move"),
         (trial(wired("F."), SAW_FIN, {"TCPAbortOnClose": 1}), "inconclusive", "TCPAbortOnClose moved"),
-        (trial(wired("R."), SAW_RST, {**ABORT, "OutRsts": 2}), "inconclusive", "1 RST segments were seen"),
+        (trial(wired("R."), SAW_RST, {**ABORT, "OutRsts": 2}), "inconclusive", "the wire has 1 RST of the closer"),
         (trial(None, None, {}, wire_note="no right"), "inconclusive", "no right"),
         (trial(wired("R."), SAW_RST, ABORT, error="step 2: EPIPE"), "inconclusive", "step 2: EPIPE"),
     ],

@@ -59,7 +59,10 @@ TCP_INFO, TCP_ULP, SOL_TLS = 11, 31, 282
 MSG_FASTOPEN, MSG_TRUNC, IPPROTO_MPTCP = 0x20000000, 0x20, 262
 POLLRDHUP = 0x2000
 QUIET, MSG_NOSIGNAL = 0x4040, 0x4000  # MSG_DONTWAIT and MSG_NOSIGNAL
-CLOSE, CLOSE_WAIT, MAX_STATE = 7, 8, 13  # tcpi_state
+FIN_WAIT1, FIN_WAIT2, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING, MAX_STATE = 4, 5, 7, 8, 9, 11, 13  # tcpi_state
+GONE = 0  # where there is no socket any more, or only a TIME_WAIT
+RESET = struct.pack("B", CLOSE)
+TIMER_TIME_WAIT = 3  # idiag_timer
 
 OPTIONS = {  # the step language's names: level and number (TCP_* by number: Python's names came one by one)
     "SO_KEEPALIVE": (socket.SOL_SOCKET, socket.SO_KEEPALIVE), "SO_LINGER": (socket.SOL_SOCKET, socket.SO_LINGER),
@@ -1101,7 +1104,7 @@ class Laboratory(object):
         self.capture_where_possible()
         self.fence = self.fence_socket()
         self.raw = {}
-        self.listing_cost = 0.0
+        self.listing_is_cheap = None  # not known yet
         try:
             self.diagnosis, self.no_diagnosis = Diagnosis(), ""
         except (NotHere,) + ERRORS as e:
@@ -1156,8 +1159,6 @@ class Laboratory(object):
             client.settimeout(PATIENCE)
             client.connect(listener.getsockname()[:2])
             server = accept_from(listener, client)
-            if self.private:
-                self.rx_queue(server, ())  # learns what that costs, before it matters
             safe_close(server, abort=True)
             return ""
         except ERRORS as e:
@@ -1185,20 +1186,37 @@ class Laboratory(object):
         if self.capture:
             self.capture.watch([s.getsockname()[1] for s in self.listeners.values()] + list(extra))
 
-    def rx_queue(self, sock, steps):
-        """Returns a closer's rx_queue by the cheapest way that tells it; None rather than at too high a price."""
+    def diagnosed(self, near, far):
+        """Returns what the kernel says of the socket with these addresses (see Diagnosis.look), None where it is not
+        asked. One socket that cannot be asked about says nothing of the next."""
         if self.diagnosis:
             try:
-                return self.diagnosis.rx_queue(sock)
-            except ERRORS as e:
-                self.diagnosis = None
-                self.no_diagnosis = "the kernel does not answer for TCP (%s)" % name_of(e)
-        if self.listing_cost > 0.002 and not any(step[1] in ("send-urgent", "resend-fin") for step in steps):
-            return None  # FIONREAD tells the same, but for urgent bytes and a FIN
-        began = now()
-        unread = rx_queue(sock)
-        self.listing_cost = now() - began
-        return unread
+                return self.diagnosis.look(near, far)
+            except ERRORS:
+                pass
+        return None
+
+    def listed(self, near, far):
+        """Returns the same from the tables of /proc/net, None where they cannot be read to their end in good time."""
+        try:
+            return listed(near, far)
+        except (IndexError, ValueError) + ERRORS:
+            return None
+
+    def rx_queue(self, near, far, steps):
+        """Returns a closer's rx_queue by the cheapest way that tells it; None rather than at too high a price."""
+        found = self.diagnosed(near, far)
+        if found is None and (self.is_listing_cheap() or any(s[1] in ("send-urgent", "resend-fin") for s in steps)):
+            found = self.listed(near, far)  # else FIONREAD tells the same, but for urgent bytes and a FIN
+        return found[2] if found else None
+
+    def is_listing_cheap(self):
+        """Returns whether /proc/net/tcp is listed within 2 ms here; measured once, so that all trials do alike."""
+        if self.listing_is_cheap is None:
+            began = now()
+            self.listed((socket.AF_INET, "127.0.0.1", 0), (socket.AF_INET, "127.0.0.1", 0))
+            self.listing_is_cheap = now() - began < 0.002
+        return self.listing_is_cheap
 
     def raw_socket(self, family):
         """Returns a raw TCP socket, for sending alone: its own filter lets nothing in."""
@@ -1227,6 +1245,11 @@ def new_listener(family, kind="tcp", backlog=16):
         sock.close()
         raise
     return sock
+
+
+def address_of_socket(sock):
+    """Returns the local address of a socket as (family, text, port)."""
+    return (sock.family,) + tuple(sock.getsockname()[:2])
 
 
 def address_of(family, kind):
@@ -1310,6 +1333,24 @@ class Child(object):
 
 
 # ---- one trial -----------------------------------------------------------------------------------------------------
+#
+# When an ending is final. A trial is over once the kernel has nothing more to send of its own accord that could change
+# what the closer sent; to be quiet for a while is not enough. The functions are those of net/ipv4.
+#
+# - The peer's socket is in CLOSE: tcp_reset() or the last ACK took it there, and it sends and takes nothing any more.
+# - The closer's FIN was sent and is not acknowledged (FIN_WAIT1, CLOSING, LAST_ACK): the ACK may be answered by a RST,
+#   since tcp_rcv_state_process() gives an orphan with TCP_LINGER2 below zero no FIN_WAIT2. The peer may put that ACK
+#   off by 40 ms; tcp_cleanup_rbuf() sends it when the FIN was read and TCP_QUICKACK is set, so both are done.
+# - The closer's FIN is queued behind data: it leaves when the peer reads. Where nothing moves although the kernel had
+#   the time to probe the window (tcp_probe_timer(), from the RTO on), and no step of the peer is left, it stays so.
+# - The closer is closed, or has sent FIN and shut reading, and the peer has bytes that are not acknowledged: they will
+#   be sent (tcp_write_xmit(), tcp_probe_timer()) and answered by a RST (tcp_v4_rcv(), tcp_rcv_state_process()).
+# - The closer is in FIN_WAIT2 or TIME_WAIT, or gone: tcp_close() and tcp_time_wait() leave no timer that sends.
+# - MPTCP: mptcp_worker() passes on to the socket what its subflows got (mptcp_check_fastclose(),
+#   mptcp_check_data_fin()), some milliseconds later.
+#
+# Who says so: TCP_INFO and SIOCOUTQ of a socket that is still open, sock_diag(7) or /proc/net/tcp for one that is not.
+# What is outstanding after two timeouts without any progress is reported, and the ending is then not known.
 
 
 class Trial(object):
@@ -1322,11 +1363,16 @@ class Trial(object):
         self.sent = {"closer": 0, "peer": 0}
         self.received = {"closer": 0, "peer": 0}
         self.gone = set()  # sides that ended
+        self.address = {}  # by side: what a socket that is gone cannot be asked for any more
         self.listener, self.own_listener, self.listener_options, self.backlog = None, False, [], None
         self.client_side, self.client, self.waiting = None, 0, False
         self.references, self.children, self.restore = [], [], []
         self.packets, self.marks, self.peer_recv, self.queue = [], [], [], {}
         self.ended = False  # the closer's first ending step was done
+        self.left = 0  # bytes of the closer that were not acknowledged before its last ending step
+        self.sent_before, self.heard_at, self.hastened = 0, 0.0, False  # segments of the peer when it heard a FIN
+        self.shut_reading, self.outstanding = False, ""
+        self.forged = False  # the peer's kernel did not send it all, and drops what acknowledges the rest
         self.cleanups = []
 
     def run(self):
@@ -1369,12 +1415,16 @@ class Trial(object):
             self.ended = True
         watcher = other(actor) if actor in SIDES and ends else "peer"
         before, sent = self.events(watcher), self.segments_out(watcher)
+        if actor == "closer":
+            self.left = max([0] + [self.number_of(s, SIOCOUTQ) for s in self.open_sockets("closer")])
         VERBS[verb](self, actor, *step[2:])
         if ends and actor == "peer":
             if not self.hear(watcher, before, PATIENCE) and self.socks["closer"] is not None:
                 raise Failed("the closer did not hear of it")
         else:
             self.hear(watcher, before, HEARING)
+            if watcher == "peer" and self.events("peer") & ~before & POLLRDHUP:
+                self.sent_before, self.heard_at = sent, now()
         if ends and i + 1 < len(self.steps):
             self.wait_for_ack(watcher, sent)
 
@@ -1420,7 +1470,10 @@ class Trial(object):
 
     def info(self, side):
         """Returns a side's struct tcp_info as bytes, b"" where there is none."""
-        sock = self.socks[side]
+        return self.info_of(self.socks[side])
+
+    def info_of(self, sock):
+        """Returns a socket's struct tcp_info as bytes, b"" where there is none."""
         if sock is None or self.kind == "unix":
             return b""
         try:
@@ -1435,13 +1488,18 @@ class Trial(object):
 
     def number(self, side, request):
         """Returns what FIONREAD or SIOCOUTQ says of a side, 0 where it cannot say."""
+        return self.number_of(self.socks[side], request)
+
+    def number_of(self, sock, request):
+        """Returns what FIONREAD or SIOCOUTQ says of a socket, 0 where there is none or it cannot say."""
         try:
-            return struct.unpack("i", fcntl.ioctl(self.socks[side], request, b"\0\0\0\0"))[0]
+            return 0 if sock is None else struct.unpack("i", fcntl.ioctl(sock, request, b"\0\0\0\0"))[0]
         except ERRORS:
             return 0
 
     def arrive(self, sender):
-        """Waits until what a side sent is in the other's receive queue, or that is full; raises Failed."""
+        """Waits until what a side sent is in the other's receive queue, or that is full, or the sender was reset for
+        it; raises Failed."""
         receiver = other(sender)
         if self.kind == "unix" or receiver in self.gone:
             return
@@ -1452,6 +1510,8 @@ class Trial(object):
         seen = [-1, now()]
 
         def arrived():
+            if self.info(sender)[0:1] == RESET:
+                return True
             got = self.received_by_kernel(receiver)
             if got is None:
                 return self.number(receiver, FIONREAD) > 0 or self.number(sender, SIOCOUTQ) == 0
@@ -1510,20 +1570,114 @@ class Trial(object):
             return
         self.queue["fionread"] = self.number("closer", FIONREAD)
         if self.lab.private and self.kind in ("tcp", "mapped"):
-            unread = self.lab.rx_queue(sock, self.steps)
+            unread = self.lab.rx_queue(self.address["closer"], self.address["peer"], self.steps)
             if unread is not None:
                 self.queue["rx_queue"] = unread
 
     # -- what the witnesses say --
 
     def hold(self):
-        """Takes in what was captured so far. Before the peer is asked: its recv opens a window that was shut, and what
-        comes through then is no part of the ending."""
+        """Waits until the ending is final, and takes in what was captured. Before the peer is asked: its recv opens a
+        window that was shut, and what comes through then is no part of the ending."""
+        self.outstanding = "" if self.kind == "unix" else self.wait_for_the_end()
         if self.kind == "mptcp":
             self.wait_for_quiet()
-        for _ in range(2):  # and once more for what answers to that: the counters are read next
+        self.drain()
+
+    def wait_for_the_end(self):
+        """Returns "" once nothing more can come, else what may still come; see the head of this section."""
+        amount, limit, pause = None, now() + 2 * PATIENCE, 0.0005
+        while True:
+            self.deliver()
+            what, left = self.may_come()
+            if not what:
+                return ""
+            if left != amount:
+                amount, end = left, now() + self.two_timeouts()
+            if now() > min(end, limit):
+                return "" if self.waits_for_a_reader() else what
+            time.sleep(pause)
+            pause = min(2 * pause, 0.008)
+
+    def deliver(self):
+        """Has everything delivered that is on its way, the peer's ACK of a FIN with it."""
+        self.lab.settle()
+        heard = self.events("peer")
+        if heard & POLLRDHUP and not heard & (select.POLLERR | select.POLLHUP) and not self.number("peer", FIONREAD):
+            try:
+                self.recv("peer", 1)
+                self.socks["peer"].setsockopt(*(OPTIONS["TCP_QUICKACK"] + (1,)))
+                self.hastened = True
+            except ERRORS:
+                pass
+        for _ in range(2):  # and once more for what answers to that
             self.lab.settle()
         self.drain()
+
+    def may_come(self):
+        """Returns (what may still come, an amount that shrinks on the way), or ("", 0)."""
+        peer = self.state_of("peer")
+        if self.kind == "mptcp" and self.is_worker_late(peer):
+            return "MPTCP has not told the peer's socket of it", 1
+        if peer[0] == CLOSE and self.socks["peer"] is not None:
+            return "", 0
+        closer = self.state_of("closer", peer[0])
+        if closer is None:
+            return "what the closer still has to send cannot be read", 1
+        if closer[0] in (FIN_WAIT1, CLOSING, LAST_ACK) and closer[1] and not self.forged:
+            return "the closer's FIN is not acknowledged", closer[1]
+        if peer[0] != GONE and peer[1] and self.is_deaf(closer[0]):
+            return "the peer still sends to a socket that was closed", peer[1]
+        return "", 0
+
+    def state_of(self, side, others=GONE):
+        """Returns (tcpi_state, bytes that are not acknowledged, FIN with them) of a side, GONE where its socket is no
+        more and None where that cannot be read; `others` is the state of the other side's socket."""
+        for sock in self.open_sockets(side):
+            info = self.info_of(sock)
+            if info:
+                return ord(info[0:1]), self.number_of(sock, SIOCOUTQ)
+        if side not in self.address:
+            return GONE, 0
+        ends = self.address[side], self.address[other(side)]
+        found = self.lab.diagnosed(*ends)
+        if found is None and others in (CLOSE_WAIT, LAST_ACK, CLOSING):  # its FIN came, and with it all before that
+            return (GONE, 0) if self.is_fin_acknowledged() else (FIN_WAIT1, 1)
+        if found is None and others != GONE and not self.left and not self.number("peer", FIONREAD):
+            return GONE, 0  # a FIN with nothing before it had left
+        return found or self.lab.listed(*ends)
+
+    def open_sockets(self, side):
+        """Returns the sockets of a side that this process still holds."""
+        kept = self.references if side == "closer" and self.socks["closer"] is None else ()
+        return [s for s in [self.socks[side]] + list(kept) if hasattr(s, "getsockopt")]
+
+    def is_fin_acknowledged(self):
+        """Returns whether the peer, which heard a FIN, has sent a segment since; all put off no longer than 0.2 s."""
+        sent = self.segments_out("peer")
+        return self.hastened or (sent > self.sent_before if sent else now() > self.heard_at + 0.25)
+
+    def is_deaf(self, state):
+        """Returns whether the closer answers new data with a RST: closed, or shut both ways."""
+        return "closer" in self.gone or (self.shut_reading and state in (FIN_WAIT1, FIN_WAIT2, CLOSING))
+
+    def is_worker_late(self, peer):
+        """Returns whether the peer's MPTCP socket has still to hear of what its subflow got."""
+        if self.socks["peer"] is None or self.events("peer") & (POLLRDHUP | select.POLLHUP | select.POLLERR):
+            return False
+        closers = [p for p in self.packets if (p.source == self.client) == (self.client_side == "closer")]
+        ended = any(p.bits & 0x01 or "DATA_FIN" in p.options for p in closers)
+        return peer[0] == CLOSE or (ended and not any(p.bits & 0x04 for p in closers))
+
+    def waits_for_a_reader(self):
+        """Returns whether the peer has data to read and no FIN: then the closer's FIN is behind what did not fit."""
+        return not self.events("peer") & POLLRDHUP and self.number("peer", FIONREAD) > 0
+
+    def two_timeouts(self):
+        """Returns twice the time after which the peer sends again or probes a window (tcpi_rto, tcpi_backoff)."""
+        info = self.info("peer")
+        timeout = struct.unpack_from("I", info, 8)[0] / 1e6 * 2 ** min(ord(info[4:5]), 4) if len(info) > 12 else 0.25
+        return min(max(0.1, 2 * timeout), 2 * PATIENCE)
 
     def witness(self):
         """Returns what the peer's socket says: state and poll first, which consume nothing, SO_ERROR last, which
@@ -1581,7 +1735,8 @@ class Trial(object):
             amounts[side + " sent"], amounts[side + " received"] = self.sent[side], self.received[side]
         return {"count": 1, "wire": wire, "wire_note": note, "wire_lost": lost, "wire_omitted": omitted, "peer": peer,
                 "connection": connection,
-                "kernel": moved, "steps": self.marks, "queue": self.queue, "bytes": amounts, "error": error}
+                "kernel": moved, "steps": self.marks, "queue": self.queue, "bytes": amounts, "error": error,
+                "outstanding": self.outstanding}
 
     def clean_up(self):
         """Leaves nothing behind: no process, no setting, no TIME_WAIT where an RST can prevent it."""
@@ -1608,19 +1763,31 @@ class Trial(object):
         self.lab.settle()
 
 
-def rx_queue(sock):
-    """Returns rx_queue of /proc/net/tcp for a connected socket, None where it is not listed."""
-    mine, far = sock.getsockname()[1], sock.getpeername()[1]
-    table = read_or("/proc/net/tcp" if sock.family == socket.AF_INET else "/proc/net/tcp6", "")
-    here, there = ":%04X" % mine, ":%04X" % far
-    for line in table.split("\n")[1:]:
-        fields = line.split(None, 5)
-        if len(fields) > 4 and fields[1].endswith(here) and fields[2].endswith(there):
-            try:
-                return count_of(fields[4].partition(":")[2], 16, 0xFFFFFFFF)
-            except ValueError:
-                return None
-    return None
+def listed(near, far, seconds=0.2):
+    """Returns (state, unsent or unacknowledged bytes, unread bytes) of the socket with these addresses from the tables
+    of /proc/net; the state is GONE where it is in none, or only in TIME_WAIT. None where the time runs out; raises
+    OSError, IndexError and ValueError. An address is (family, text, port)."""
+    here, there = listed_address(near), listed_address(far)
+    end, number = now() + seconds, 0
+    for line in lines_of("/proc/net/tcp" if near[0] == socket.AF_INET else "/proc/net/tcp6"):
+        number += 1
+        if number % 256 == 0 and now() > end:
+            return None
+        if here in line and there in line:
+            fields = line.split(None, 5)
+            if (fields[1], fields[2]) == (here, there):
+                if count_of(fields[5][:2], 16) == TIMER_TIME_WAIT:
+                    return GONE, 0, 0
+                out, _, into = fields[4].partition(b":")
+                return count_of(fields[3], 16, MAX_STATE), count_of(out, 16, 0xFFFFFFFF), count_of(into, 16, 0xFFFFFFFF)
+    return GONE, 0, 0
+
+
+def listed_address(address):
+    """Returns an address (family, text, port) as /proc/net/tcp writes it: words of 32 bits in the machine's order."""
+    packed = socket.inet_pton(address[0], address[1])
+    words = struct.unpack("=%dI" % (len(packed) // 4), packed)
+    return ("".join(["%08X" % word for word in words]) + ":%04X" % address[2]).encode("ascii")
 
 
 class Diagnosis(object):
@@ -1637,11 +1804,12 @@ class Diagnosis(object):
             raise NotHere("the kernel's tcp_diag module is not loaded, and the probe loads none")
         self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4)  # NETLINK_SOCK_DIAG
 
-    def request(self, kind, sock):
-        """Returns the kernel's answer about a connected TCP socket; raises OSError with what it refuses with."""
-        near, far = [(socket.inet_pton(sock.family, a[0]), a[1]) for a in (sock.getsockname(), sock.getpeername())]
-        body = struct.pack("=BBBxI", sock.family, socket.IPPROTO_TCP, 0, 0xFFFFFFFF)
-        body += struct.pack("!HH16s16s", near[1], far[1], near[0], far[0])
+    def request(self, kind, near, far):
+        """Returns the kernel's answer about the TCP socket with these addresses, each (family, text, port); raises
+        OSError with what it refuses with, ENOENT where there is no such socket."""
+        ends = [(socket.inet_pton(a[0], a[1]), a[2]) for a in (near, far)]
+        body = struct.pack("=BBBxI", near[0], socket.IPPROTO_TCP, 0, 0xFFFFFFFF)
+        body += struct.pack("!HH16s16s", ends[0][1], ends[1][1], ends[0][0], ends[1][0])
         body += struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
         flags = 5 if kind == self.DESTROY else 1  # NLM_F_REQUEST, and NLM_F_ACK where there is no other answer
         self.sock.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
@@ -1656,12 +1824,19 @@ class Diagnosis(object):
                 raise OSError(number, "sock_diag")
         return answer
 
-    def rx_queue(self, sock):
-        """Returns idiag_rqueue: what was received and not read, with a lone urgent byte."""
-        answer = self.request(self.ASK, sock)
-        if len(answer) < 76:
+    def look(self, near, far):
+        """Returns what `listed` does, out of struct inet_diag_msg; raises OSError."""
+        try:
+            answer = self.request(self.ASK, near, far)
+        except OSError as e:
+            if number_of(e) == errno.ENOENT:
+                return GONE, 0, 0
+            raise
+        if len(answer) < 80:
             raise OSError(errno.EBADMSG, "sock_diag")
-        return struct.unpack_from("=I", answer, 16 + 4 + 48 + 4)[0]
+        _, state, timer = struct.unpack_from("=BBB", answer, 16)
+        unread, unsent = struct.unpack_from("=II", answer, 16 + 4 + 48 + 4)
+        return (GONE, 0, 0) if timer == TIMER_TIME_WAIT else (state, unsent, unread)
 
 
 # ---- the verbs: one function each, called with the trial, the actor and the step's other words ---------------------
@@ -1691,6 +1866,7 @@ def connect(t, actor, how, size=0):
     t.socks[actor] = client
     client.bind((address_of(t.family, kind), 0))
     t.client = client.getsockname()[1]
+    t.address = {actor: address_of_socket(client), server: address_of_socket(t.listener)}
     if t.own_listener:
         lab.watch([t.client])  # not the listener's port: that may be somebody else's before the trial is over
     client.settimeout(PATIENCE)
@@ -1911,6 +2087,7 @@ def wait(t, actor, time_ms):
 
 
 def shut(t, actor, way):
+    t.shut_reading = t.shut_reading or (actor == "closer" and way != "write")
     t.sock(actor).shutdown({"write": socket.SHUT_WR, "read": socket.SHUT_RD, "both": socket.SHUT_RDWR}[way])
 
 
@@ -1953,7 +2130,8 @@ def destroy(t, actor):
     if not t.lab.diagnosis:
         raise NotHere("needs sock_diag(7): " + t.lab.no_diagnosis)
     try:
-        t.lab.diagnosis.request(Diagnosis.DESTROY, t.sock(actor))
+        t.sock(actor)
+        t.lab.diagnosis.request(Diagnosis.DESTROY, t.address[actor], t.address[other(actor)])
     except ERRORS as e:
         raise NotHere("this kernel does not let sockets be destroyed (%s)" % name_of(e))
     t.gone.add(actor)
@@ -2040,6 +2218,7 @@ def resend_fin(t, actor, size, urgent=""):
     def shoot(seq, bits, data, pointer):
         raw.sendto(segment(closer.family, near, far, seq, ack, bits, pointer, stamp, data), (far[0], 0))
 
+    t.forged = True
     # Whatever becomes of the closer, it is not left to retransmit into the next trial: an RST where it expects one.
     t.cleanups.append(lambda: shoot((seq + size + 1) & 0xFFFFFFFF, 0x04, b"", 0))
     shoot(seq, 0x11 | (0x28 if urgent else 0x08), data, size if urgent else 0)
