@@ -159,7 +159,7 @@ def unordered(steps: Sequence[Step]) -> bool:
 
 def fingerprint(names: tuple[str, ...]) -> str:
     """Returns all of the model's state after these steps, and what was seen until then."""
-    experiment = Experiment(fix=True)
+    experiment = Experiment(fix=True, challenges_unsent=True)
     experiment.step(("peer", "connect", "tcp"))
     experiment.run([STEP[name].call for name in names])
     return experiment.state()

@@ -130,6 +130,7 @@ class Sock:
     urginline: bool = False
     repair: bool = False
     rcvlowat: int = 1
+    oow_ack_sent: bool = False
 
 
 @dataclass(eq=False)
@@ -147,6 +148,7 @@ class Net:
     """struct net: the namespace of both sides, and its loopback device."""
 
     fix: bool
+    challenges_unsent: bool
     tcp_fin_timeout: int = 60
     tcp_stdurg: bool = False
     tcp_rfc1337: bool = False
@@ -352,7 +354,8 @@ def tcp_rcv_state_process(sk: Sock, skb: Skb) -> bool:
         return False
     # step 5: check the ACK field
     if tcp_ack(sk, skb) < 0:
-        tcp_send_challenge_ack(sk)
+        if not sk.net.challenges_unsent:
+            tcp_send_challenge_ack(sk)
         return False
     all_acked = sk.snd_una == sk.write_seq
     if sk.sk_state == "FIN_WAIT1" and all_acked:
@@ -371,12 +374,12 @@ def tcp_rcv_state_process(sk: Sock, skb: Skb) -> bool:
     # step 6: check the URG bit
     tcp_urg(sk, skb)
     # step 7: process the segment text
-    if sk.sk_state in ("FIN_WAIT1", "FIN_WAIT2") and sk.sk_shutdown & RCV_SHUTDOWN and carries_data(sk, skb):
-        # RFC 793 says to queue data in these states, RFC 1122 says we MUST send a reset.
-        inc_stats(sk.net, sk.side, "TCPAbortOnData")
-        tcp_reset(sk)
-        return True
     if sk.sk_state in ("FIN_WAIT1", "FIN_WAIT2") or skb.seq < sk.rcv_nxt:
+        if sk.sk_shutdown & RCV_SHUTDOWN and carries_data(sk, skb):
+            # RFC 793 says to queue data in these states, RFC 1122 says we MUST send a reset.
+            inc_stats(sk.net, sk.side, "TCPAbortOnData")
+            tcp_reset(sk)
+            return True
         tcp_data_queue(sk, skb)
     # tcp_data could move socket to TIME-WAIT
     if sk.sk_state != "CLOSE":
@@ -410,7 +413,7 @@ def tcp_validate_incoming(sk: Sock, skb: Skb) -> bool:
         elif in_window:
             tcp_send_challenge_ack(sk)
         return False
-    if not in_window:
+    if not in_window and (skb.end_seq != skb.seq or not tcp_oow_rate_limited(sk)):
         tcp_send_ack(sk)  # tcp_send_dupack()
     return in_window
 
@@ -421,13 +424,26 @@ def tcp_reset_check(sk: Sock, skb: Skb) -> bool:
 
 
 def tcp_send_challenge_ack(sk: Sock) -> None:
-    """net/ipv4/tcp_input.c (its limit is never reached here)."""
-    tcp_send_ack(sk)
+    """net/ipv4/tcp_input.c (the limit of the namespace is never reached here)."""
+    if not tcp_oow_rate_limited(sk):
+        tcp_send_ack(sk)
+
+
+def tcp_oow_rate_limited(sk: Sock) -> bool:
+    """net/ipv4/tcp_input.c, tcp_invalid_ratelimit: one in half a second, so here one for each socket."""
+    limited, sk.oow_ack_sent = sk.oow_ack_sent, True
+    return limited
 
 
 def tcp_ack(sk: Sock, skb: Skb) -> int:
-    """net/ipv4/tcp_input.c: 1 where it is news, 0 where it is old, -1 where it acknowledges what was not sent."""
+    """net/ipv4/tcp_input.c: 1 where it is news, 0 where it is old, -1 where it acknowledges what was not sent.
+
+    That last one is answered since 7.1 ("tcp: send a challenge ACK on SEG.ACK > SND.NXT"), in stable since 6.18.38 or
+    before; only what a raw socket sent in the peer's name leads there. No ending depends on it.
+    """
     if skb.ack_seq > sk.snd_nxt:
+        if sk.net.challenges_unsent:
+            tcp_send_challenge_ack(sk)
         return -1
     if skb.ack_seq < sk.snd_una:
         return 0
@@ -823,8 +839,8 @@ ENDS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")
 class Experiment:
     """The two programs at the ends of one connection, and what the peer's program learns of the end."""
 
-    def __init__(self, *, fix: bool) -> None:
-        self.net = Net(fix=fix)
+    def __init__(self, *, fix: bool, challenges_unsent: bool) -> None:
+        self.net = Net(fix=fix, challenges_unsent=challenges_unsent)
         self.socks: dict[Side, Sock | None] = {"closer": None, "peer": None}
         self.references = 0  # to the closer's socket, beside the first
         self.holds = True  # the closer's first reference
@@ -982,6 +998,9 @@ class Experiment:
                     raise
                 self.recv.append(f"send: {e}")  # no failure, but what the peer learns of the end
                 return
+        receiver = self.net.ehash.get(other(side))
+        if isinstance(receiver, Sock) and receiver.rcv_nxt < sk.snd_nxt and sk.sk_state != "CLOSE":
+            raise Refused("the bytes do not arrive")
 
     def took(self, side: Side, result: int | str) -> None:
         """Notes what a recv of the peer gave once the closer ended; numbers in a row are one."""
@@ -1087,8 +1106,11 @@ def tcp_sendmsg_blocks(sk: Sock) -> bool:
 
 def resend_fin(net: Net, peer: Sock, size: int, *, urgent: bool) -> None:
     """A raw socket sends the peer's last bytes once more, with FIN; the peer's own socket knows nothing of it."""
+    closer = net.ehash.get("closer")
     if size >= peer.snd_nxt or peer.sk_state != "ESTABLISHED":
         raise Refused("the peer has not sent as much, or has sent a FIN")
+    if not isinstance(closer, Sock) or closer.sk_state != "ESTABLISHED":
+        raise Refused("the closer does not take the segment")
     skb = Skb(peer.side, peer.snd_nxt - size, peer.snd_nxt + 1, fin=True, ack_seq=peer.rcv_nxt)
     skb.window, skb.urg_ptr = 65535, size if urgent else 0
     loopback_xmit(net, skb)
@@ -1110,12 +1132,14 @@ def ending(wire: Sequence[str]) -> Ending:
     return "RST" if fin is None or rst < fin else "FIN, then RST"
 
 
-def predict(steps: Sequence[Step | tuple[str | int, ...]], *, fix: bool) -> Prediction:
+def predict(
+    steps: Sequence[Step | tuple[str | int, ...]], *, fix: bool, challenges_unsent: bool | None = None
+) -> Prediction:
     """Returns what must be seen of a scenario, with or without 5f9238530970.
 
+    `challenges_unsent`: whether the kernel answers an ACK of what it never sent (see `tcp_ack`); as `fix`, if left out.
     Raises Refused where a step cannot be carried through, NotModelled where the model knows nothing of it.
     """
-    calls = [step.call if isinstance(step, Step) else step for step in steps]
-    experiment = Experiment(fix=fix)
-    experiment.run(calls)
+    experiment = Experiment(fix=fix, challenges_unsent=fix if challenges_unsent is None else challenges_unsent)
+    experiment.run([step.call if isinstance(step, Step) else step for step in steps])
     return experiment.prediction()
