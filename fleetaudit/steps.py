@@ -35,6 +35,8 @@ MAX_BYTES = 16 * 1024 * 1024
 """The most that one step may send; the probe's footprint on a production host is bounded."""
 MAX_WAIT_MS, MAX_WAITS_MS = 2000, 5000
 """Longest wait of one step, and of one trial of a scenario, in milliseconds: a host's time is bounded too."""
+MAX_SEGMENT = 32 * 1024
+"""The most bytes of a raw segment: it must fit into the MTU of `lo`."""
 MAX_BACKLOG = 1024
 MAX_VALUES = 8
 """The most numbers that one sysctl takes."""
@@ -105,6 +107,13 @@ PHRASES: tuple[Phrase, ...] = (
     # What no socket call can do, and settings of the probe's own namespace (undone after the scenario).
     Phrase("peer resends N bytes with FIN", ("peer", "resend-fin", "$1"), "a raw segment: the last N bytes once more"),
     Phrase("peer resends N urgent bytes with FIN", ("peer", "resend-fin", "$1", "urgent"), "the same, with URG"),
+    Phrase("peer resends N bytes", ("peer", "resend", "$1"), "the same without FIN: nothing new in it"),
+    Phrase("peer resends N urgent bytes", ("peer", "resend", "$1", "urgent"), "the same, with URG"),
+    Phrase(
+        "peer sends N bytes out of order",
+        ("peer", "send-out-of-order", "$1"),
+        "a raw segment that leaves out the byte before it; the peer's next byte fills the gap",
+    ),
     Phrase("namespace sets SYSCTL VALUES", ("namespace", "sysctl", "$1", "$2"), "in a private namespace only"),
 )
 
@@ -120,6 +129,7 @@ _SLOTS = {  # what fits, and the words for it
 }
 _MOST = {"N": MAX_BYTES, "BACKLOG": MAX_BACKLOG}
 _SAME = {"byte": "bytes"}
+_RAW = ("resend", "resend-fin", "send-out-of-order")
 
 
 class StepError(ValueError):
@@ -256,6 +266,9 @@ def check_order(steps: Sequence[Step]) -> str:
         acted = acted or actor in ("closer", "peer", "both")
         if verb in ("close", "end", "destroy"):
             gone[actor] = step.text
+    for step in steps:
+        if step.call[1] in _RAW and int(step.call[2]) > MAX_SEGMENT:
+            return f"“{step.text}”: a raw segment holds {MAX_SEGMENT} bytes at most"
     if (waits := sum(int(s.call[2]) for s in steps if s.call[1] == "wait")) > MAX_WAITS_MS:
         return f"the steps wait {waits} ms, a scenario may wait {MAX_WAITS_MS} ms"
     if not any(s.call[1] in ("close", "close-other", "end", "disconnect", "destroy", "shutdown") for s in steps):

@@ -211,8 +211,11 @@ def _together(
 
 
 def _is_forged(steps: Sequence[Step]) -> bool:
-    """Returns whether a raw socket sent segments in the name of the peer, whose kernel knows nothing of them."""
-    return any(step.call[1] == "resend-fin" for step in steps)
+    """Returns whether a raw socket sent in the peer's name what its kernel never sent: a FIN, or data behind a gap.
+
+    Data sent again is no such case: what acknowledges it acknowledges nothing new.
+    """
+    return any(step.call[1] in ("resend-fin", "send-out-of-order") for step in steps)
 
 
 def _made_and_dropped(trial: RawTrial, wire: Ending | None, peer: Ending | None, isolation: Isolation) -> bool:

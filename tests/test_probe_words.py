@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 from fleetaudit import wire
+from fleetaudit.model import Family
 
 from . import probing
-from .probing import marked, request, run, scenario, trial_of
+from .probing import STAY, SYN, Beside, beside_tcpdump, marked, request, run, scenario, trial_of
 from .timing import BUSY_S
 
 pytestmark = pytest.mark.probe
@@ -24,6 +26,14 @@ WAITALL_AT_THE_MARK = (
 THREE_VALUES = (
     "namespace sets net.ipv4.tcp_rmem 4096 8192 16384; peer sends until blocked; closer closes"
 )  # fmt: skip
+OUT_OF_ORDER = "peer sends 3 bytes; closer reads all; peer sends 5 bytes out of order; closer closes"
+FILLED = "peer sends 5 bytes out of order; peer sends 1 byte; closer closes"
+FILLED_AND_READ = "peer sends 5 bytes out of order; peer sends 1 byte; closer reads 6 bytes; closer closes"
+RESENT = "peer sends 10 bytes; closer reads all; peer resends 10 bytes; closer closes"
+RESENT_URGENT = (
+    "peer sends 10 urgent bytes; closer reads the urgent byte; closer reads all; peer resends 10 urgent bytes; "
+    "closer closes"
+)
 
 ENDINGS = {  # the steps, and the segments that end the connection
     WAIT: ["closer R."],
@@ -40,6 +50,16 @@ ENDINGS = {  # the steps, and the segments that end the connection
     "listener has a backlog of 0; peer sends 5 bytes; closer closes": ["closer R."],
     "listener has a backlog of 0; peer connects without being accepted; listener closes": ["closer R."],
     THREE_VALUES: ["closer R."],
+    OUT_OF_ORDER: ["closer F."],
+    FILLED: ["closer R."],
+    FILLED_AND_READ: ["closer F."],
+    "closer connects; peer sends 5 bytes out of order; closer is killed": ["closer F."],
+    "peer sends 5 bytes out of order; closer closes; peer sends 1 byte": ["closer F.", "closer R"],
+    "peer sends 5 bytes out of order; peer sends 5 bytes out of order; peer sends 1 byte; closer reads 6 bytes; "
+    "closer closes": ["closer F."],
+    RESENT: ["closer F."],
+    RESENT_URGENT: ["peer P.U", "closer F."],
+    "peer sends 10 bytes; peer resends 10 bytes; closer closes": ["closer R."],
 }
 
 
@@ -61,7 +81,8 @@ def test_the_segments_that_end_the_connection(here: wire.Reply, text: str) -> No
 def test_a_step_that_waits_takes_as_long_as_it_says(here: wire.Reply) -> None:
     trial = trial_of(here, WAIT)
     assert trial.wire is not None
-    sent, reset = [s.at_us for s in trial.wire if s.length or "R" in s.flags]
+    sent = next(s.at_us for s in trial.wire if s.length)
+    (reset,) = [s.at_us for s in trial.wire if "R" in s.flags]
     assert reset - sent >= 120_000
 
 
@@ -81,6 +102,71 @@ def test_a_receive_buffer_of_three_values_is_that_of_the_connection(here: wire.R
     assert trial.wire is not None
     (reset,) = [s for s in trial.wire if "R" in s.flags]
     assert 0 < reset.ack < 16384  # what the closer took before its buffer was full
+
+
+def test_data_behind_a_gap_is_not_in_the_receive_queue(here: wire.Reply) -> None:
+    assert trial_of(here, OUT_OF_ORDER).queue == {"fionread": 0, "rx_queue": 0}
+    assert trial_of(here, FILLED).queue == {"fionread": 6, "rx_queue": 6}
+
+
+def test_no_counter_tells_of_data_that_is_lost_behind_a_gap(here: wire.Reply) -> None:
+    assert trial_of(here, OUT_OF_ORDER).kernel == {}
+    assert trial_of(here, FILLED).kernel == {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2}
+
+
+def test_the_peer_takes_the_fin_that_acknowledges_nothing_it_did_not_send(here: wire.Reply) -> None:
+    peers = {text: trial_of(here, text).peer for text in (OUT_OF_ORDER, FILLED_AND_READ)}
+    assert [peer and peer.state for peer in peers.values()] == [8, 1]  # CLOSE_WAIT, ESTABLISHED
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.11"])
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_raw_segments_are_what_tcpdump_sees(family: Family, version: str) -> None:
+    texts = (OUT_OF_ORDER, FILLED, FILLED_AND_READ, RESENT)
+    call = request(*[scenario(text, text, families=[family]) for text in texts])
+    beside = beside_tcpdump(call, before=STAY, python=probing.interpreter(version))
+    told = {text: told_by_tcpdump(beside, trial_of(beside.reply, text, family)) for text in texts}
+    assert [line for line in told[OUT_OF_ORDER] if line.startswith("closer [F")] == [
+        "closer [F.], seq 1, ack 4, sack {5:10}"
+    ]
+    assert "peer [P.], seq 5:10, ack 1" in told[OUT_OF_ORDER]
+    assert "closer [R.], seq 1, ack 7" in told[FILLED]
+    assert "peer [P.], seq 2:7, ack 1" in told[FILLED]
+    assert "closer [.], ack 1, sack {2:7}" in told[FILLED]
+    assert "closer [F.], seq 1, ack 7" in told[FILLED_AND_READ]
+    assert told[RESENT].count("peer [P.], seq 1:11, ack 1") >= 2
+    assert "closer [.], ack 11, sack {1:11}" in told[RESENT]
+    assert "closer [F.], seq 1, ack 11" in told[RESENT]
+    for text in texts:  # nothing that was sent in the peer's name made its kernel reset the connection
+        assert not [line for line in told[text] if line.startswith("peer [R")]
+
+
+def told_by_tcpdump(beside: Beside, trial: wire.RawTrial) -> list[str]:
+    """Returns a trial's segments in tcpdump's words, with numbers counted from the SYNs: without those, and as
+    many as the trial's own trace has."""
+    assert trial.connection is not None
+    assert trial.wire is not None
+    side = dict(zip(trial.connection.ports, ("closer", "peer"), strict=True))
+    first = dict[int, int]()
+    told = list[str]()
+    for packet, line in zip(beside.packets, beside.lines, strict=True):
+        if {packet.source, packet.target} != {*side}:
+            continue
+        if packet.bits & SYN:
+            first[packet.source] = packet.seq
+            continue
+        own, others = first[packet.source], first[packet.target]
+        flags = re.findall(r"Flags (\[.*?\])", line)
+        seq = [f"seq {relative(n, own)}" for n in re.findall(r"seq ([0-9:]+)", line)]
+        ack = [f"ack {relative(n, others)}" for n in re.findall(r" ack ([0-9]+)", line)]
+        sack = [f"sack {{{relative(n, others)}}}" for n in re.findall(r"sack 1 {([0-9:]+)}", line)]
+        told.append(f"{side[packet.source]} {', '.join(flags + seq + ack + sack)}")
+    return told[: len(trial.wire) - len(first)]
+
+
+def relative(numbers: str, first: int) -> str:
+    """Returns sequence numbers ("4711:4714") counted from that of a SYN."""
+    return ":".join(str((int(number) - first) % 2**32) for number in numbers.split(":"))
 
 
 def error_of(text: str) -> str:

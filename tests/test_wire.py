@@ -392,11 +392,17 @@ def test_a_send_that_met_the_reset_is_the_peers_word_for_it() -> None:
     assert decide(trial(wired("R."), first, ABORT)) == ("RST", "")
 
 
-def test_silence_of_a_peer_whose_fin_was_forged_is_no_witness() -> None:
-    forged = (parse_step("peer resends 5 bytes with FIN"), parse_step("closer closes"))
-    assert decide(trial(wired("F."), SAW_NOTHING, {}), steps=forged) == ("FIN", "")
-    assert decide(trial(wired("R."), SAW_RST, ABORT), steps=forged) == ("RST", "")
-    assert decide(trial(wired("F."), SAW_RST, {}), steps=forged)[0] == "inconclusive"
+def test_silence_of_a_peer_in_whose_name_something_was_sent_is_no_witness() -> None:
+    for step in ("peer resends 5 bytes with FIN", "peer sends 5 bytes out of order"):
+        forged = (parse_step(step), parse_step("closer closes"))
+        assert decide(trial(wired("F."), SAW_NOTHING, {}), steps=forged) == ("FIN", "")
+        assert decide(trial(wired("R."), SAW_RST, ABORT), steps=forged) == ("RST", "")
+        assert decide(trial(wired("F."), SAW_RST, {}), steps=forged)[0] == "inconclusive"
+
+
+def test_silence_of_a_peer_whose_own_data_was_sent_again_is_a_witness() -> None:
+    again = (parse_step("peer resends 5 bytes"), parse_step("closer closes"))
+    assert decide(trial(wired("F."), SAW_NOTHING, {}), steps=again)[0] == "sent, not delivered"
 
 
 def test_over_af_unix_the_peer_alone_tells() -> None:

@@ -962,6 +962,8 @@ def options_of(data, syn):
                 words.append("TS")
         elif data[at] == 3 and size == 3 and syn:
             scale = data[at + 2]
+        elif data[at] == 5:
+            words.append("SACK")
         elif data[at] == 34 and syn:
             words.append("TFO")
         elif data[at] == 30:
@@ -1368,6 +1370,7 @@ class Trial(object):
         self.client_side, self.client, self.waiting = None, 0, False
         self.references, self.children, self.restore = [], [], []
         self.packets, self.marks, self.peer_recv, self.queue = [], [], [], {}
+        self.beyond = 0  # where the bytes end that were sent out of order
         self.ended = False  # the closer's first ending step was done
         self.left = 0  # bytes of the closer that were not acknowledged before its last ending step
         self.sent_before, self.heard_at, self.hastened = 0, 0.0, False  # segments of the peer when it heard a FIN
@@ -1513,6 +1516,8 @@ class Trial(object):
             if self.info(sender)[0:1] == RESET:
                 return True
             got = self.received_by_kernel(receiver)
+            if self.beyond and got > self.sent[sender]:
+                self.forged = True  # the gap was filled, see send_out_of_order
             if got is None:
                 return self.number(receiver, FIONREAD) > 0 or self.number(sender, SIOCOUTQ) == 0
             if got != seen[0]:
@@ -1659,6 +1664,8 @@ class Trial(object):
 
     def is_deaf(self, state):
         """Returns whether the closer answers new data with a RST: closed, or shut both ways."""
+        if self.forged and self.beyond > self.sent["peer"]:
+            return False  # nothing that the peer has left is new: the closer took it from behind a gap
         return "closer" in self.gone or (self.shut_reading and state in (FIN_WAIT1, FIN_WAIT2, CLOSING))
 
     def is_worker_late(self, peer):
@@ -2180,53 +2187,81 @@ def set_sysctl(t, actor, key, value):
         raise Failed("%s is %s after that" % (key, read_sysctl(key)[0]))
 
 
-def resend_fin(t, actor, size, urgent=""):
-    """Sends the last `size` bytes of the peer once more, now with FIN: what a retransmission after a lost ACK does.
-
-    No call on a socket makes such a segment, so a raw socket does, with the numbers that the capture has seen.
-    """
+def raw_sender(t, actor):
+    """Returns (send, answers): send(offset, size, bits, urgent) sends a segment in a side's name, with the bytes of its
+    stream from `offset` on, and answers() counts the segments of the other side. No call on a socket makes such a
+    segment, so a raw socket does, with the numbers that the capture has seen."""
     if not t.lab.private:
         raise NotHere(NEEDS_RAW if os.geteuid() else "a raw segment is sent in a private network namespace only")
     if t.lab.capture is None:
         raise NotHere(NEEDS_RAW)
-    if size > t.sent[actor]:
-        raise Failed("the peer sent %d bytes only" % t.sent[actor])
-    closer = t.sock("closer")
+    closer, mine = t.sock("closer"), t.sock(actor).getsockname()[:2]
     forth, back = [], []
 
-    def seen():
+    def answers():
         t.drain()
-        mine = t.client if actor == t.client_side else t.listener.getsockname()[1]
-        forth[:] = [p for p in t.packets if p.source == mine]
-        back[:] = [p for p in t.packets if p.source != mine]
-        return sum(p.length for p in forth) >= t.sent[actor] and back
+        forth[:] = [p for p in t.packets if p.source == mine[1]]
+        back[:] = [p for p in t.packets if p.source != mine[1]]
+        return len(back)
 
-    if not wait_until(seen):
+    if not wait_until(lambda: answers() and sum(p.length for p in forth) >= t.sent[actor]):
         raise Failed("the capture did not see the peer's bytes")
-    last = max(forth, key=lambda p: p.length and p.at)
-    seq = (last.seq + last.length - size) & 0xFFFFFFFF
-    first = t.sent[actor] - size
-    data = PATTERN[first % 16:first % 16 + size]
-    ack = (back[-1].seq + back[-1].length) & 0xFFFFFFFF
-    stamp = (last.stamp[0], back[-1].stamp[0]) if last.stamp and back[-1].stamp else None
+    if not forth[0].bits & 0x02:
+        raise Failed("the capture did not see the connection begin")
     try:
         raw = t.lab.raw_socket(closer.family)
     except (NotHere,) + ERRORS:
         raise NotHere(NEEDS_RAW)
-    near, far = t.sock(actor).getsockname()[:2], closer.getsockname()[:2]
+    start, far = forth[0].seq + 1, closer.getsockname()[:2]
+    ack = (back[-1].seq + back[-1].length + (back[-1].bits & 1) + (back[-1].bits >> 1 & 1)) & 0xFFFFFFFF
+    stamp = (forth[-1].stamp[0], back[-1].stamp[0]) if forth[-1].stamp and back[-1].stamp else None
 
-    def shoot(seq, bits, data, pointer):
-        raw.sendto(segment(closer.family, near, far, seq, ack, bits, pointer, stamp, data), (far[0], 0))
+    def send(offset, size, bits, urgent=False):
+        data = PATTERN[offset % 16:offset % 16 + size]
+        raw.sendto(segment(closer.family, mine, far, (start + offset) & 0xFFFFFFFF, ack, bits | (0x20 if urgent else 0),
+                           forth[-1].window, size if urgent else 0, stamp, data), (far[0], 0))
 
+    return send, answers
+
+
+def resend_fin(t, actor, size, urgent=""):
+    """Sends the last `size` bytes of the peer once more, now with FIN: what a retransmission after a lost ACK does."""
+    send, _ = raw_sender(t, actor)
+    if size > t.sent[actor]:
+        raise Failed("the peer sent %d bytes only" % t.sent[actor])
     t.forged = True
     # Whatever becomes of the closer, it is not left to retransmit into the next trial: an RST where it expects one.
-    t.cleanups.append(lambda: shoot((seq + size + 1) & 0xFFFFFFFF, 0x04, b"", 0))
-    shoot(seq, 0x11 | (0x28 if urgent else 0x08), data, size if urgent else 0)
+    t.cleanups.append(lambda: send(t.sent[actor] + 1, 0, 0x04))
+    send(t.sent[actor] - size, size, 0x19, bool(urgent))
     if not wait_until(lambda: t.info("closer")[0:1] == struct.pack("B", CLOSE_WAIT)):
         raise Failed("the closer did not take the segment")
 
 
-def segment(family, near, far, seq, ack, bits, pointer, stamp, data):
+def resend(t, actor, size, urgent=""):
+    """Sends the last `size` bytes of the peer once more."""
+    send, answers = raw_sender(t, actor)
+    if size > t.sent[actor]:
+        raise Failed("the peer sent %d bytes only" % t.sent[actor])
+    before = answers()
+    send(t.sent[actor] - size, size, 0x18, bool(urgent))
+    if not wait_until(lambda: answers() > before):
+        raise Failed("the closer did not answer")
+
+
+def send_out_of_order(t, actor, size):
+    """Sends `size` bytes and leaves out the byte before them, so that they wait in the closer's out-of-order queue."""
+    send, answers = raw_sender(t, actor)
+    first = max(t.sent[actor], t.beyond) + 1
+    t.beyond, before = first + size, answers()
+    # The peer's kernel knows nothing of these bytes: should the gap be filled, only this RST is what the closer expects
+    # (and tcp_validate_incoming() takes one that follows the highest SACK block).
+    t.cleanups.append(lambda: send(t.beyond, 0, 0x04))
+    send(first, size, 0x18)
+    if not wait_until(lambda: answers() > before):
+        raise Failed("the closer did not answer")
+
+
+def segment(family, near, far, seq, ack, bits, window, pointer, stamp, data):
     """Returns a TCP segment with its checksum (RFC 9293, section 3.1), for a raw socket that adds the IP header."""
     options = struct.pack("!BBBBII", 1, 1, 8, 10, *stamp) if stamp else b""
     length = 20 + len(options) + len(data)
@@ -2234,7 +2269,7 @@ def segment(family, near, far, seq, ack, bits, pointer, stamp, data):
     pseudo = ends + (struct.pack("!BBH", 0, 6, length) if family == socket.AF_INET else struct.pack("!II", length, 6))
 
     def with_checksum(value):
-        return struct.pack("!HHIIBBHHH", near[1], far[1], seq, ack, (5 + len(options) // 4) << 4, bits, 65535, value,
+        return struct.pack("!HHIIBBHHH", near[1], far[1], seq, ack, (5 + len(options) // 4) << 4, bits, window, value,
                            pointer) + options + data
 
     summed = pseudo + with_checksum(0) + b"\0" * (length % 2)
@@ -2248,7 +2283,8 @@ VERBS = {
     "accept": accept, "backlog": set_backlog, "close": close, "close-other": close_other, "connect": connect,
     "destroy": destroy, "discard": discard, "disconnect": disconnect, "end": end, "ktls": enable_ktls, "peek": peek,
     "read": read_some, "read-all": read_all, "read-to-end": read_to_end, "read-urgent": read_urgent,
-    "read-waitall": read_waitall, "reference": refer, "resend-fin": resend_fin, "send": send,
+    "read-waitall": read_waitall, "reference": refer, "resend": resend,
+    "resend-fin": resend_fin, "send": send, "send-out-of-order": send_out_of_order,
     "send-until-blocked": send_until_blocked, "send-urgent": send_urgent, "set": set_option, "shutdown": shut,
     "splice": splice, "sysctl": set_sysctl, "try-read": try_read, "wait": wait,
 }
@@ -2289,12 +2325,13 @@ def observe(lab, scenario, family):
 def essence(wire):
     """Returns a trace without what only time decides: how data was cut into segments, which ACKs went alone, windows.
 
-    What is left are the segments with SYN, FIN, RST, URG or an option, each with how far both sides had got.
+    What is left are the segments with SYN, FIN, RST, URG or an option, each with how far both sides had got; not those
+    with SACK alone, which a busy machine's retransmissions bring about too.
     """
     reached, kept = {}, []
     for _, sender, flags, seq, _, length, urgent, options, _ in wire:
         reached[sender] = max(reached.get(sender, 0), seq + length)
-        if options or any(c in flags for c in "SFRU"):
+        if options not in ("", "SACK") or any(c in flags for c in "SFRU"):
             kept.append((sender, flags.replace("P", ""), urgent, options, sorted(reached.items())))
     return kept + [sorted(reached.items())]
 
