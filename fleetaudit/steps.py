@@ -68,7 +68,11 @@ PHRASES: tuple[Phrase, ...] = (
     # Bytes.
     Phrase("SIDE sends N bytes", ("$1", "send", "$2"), "and waits until they are in the other receive queue"),
     Phrase("SIDE sends N urgent bytes", ("$1", "send-urgent", "$2"), "one send with MSG_OOB: the last byte is urgent"),
-    Phrase("SIDE sends until blocked", ("$1", "send-until-blocked"), "until window and send queue are full"),
+    Phrase(
+        "SIDE sends until blocked",
+        ("$1", "send-until-blocked"),
+        "until the other window is zero and the send queue full",
+    ),
     Phrase("SIDE reads N bytes", ("$1", "read", "$2"), "recv, as often as that takes"),
     Phrase(
         "SIDE reads N bytes with MSG_WAITALL",

@@ -116,7 +116,8 @@ def _observation(
     ran = sum(endings.values())
     if ran > wanted:
         raise ReplyError(f"the reply has {ran} trials of {scenario.name}, {wanted} were asked")
-    shown, (ending, reason) = raw.trials[0], verdicts[0]
+    at = next((at for at, (_, why) in enumerate(verdicts) if why), 0)
+    shown, (ending, reason) = raw.trials[at], verdicts[at]
     if len(endings) > 1:  # show the trial that differs from the most
         usual = endings.most_common(1)[0][0]
         shown = next(t for t, (e, _) in zip(raw.trials, verdicts, strict=True) if e != usual)
@@ -137,7 +138,9 @@ def _observation(
 
 def _check_steps(trial: RawTrial, scenario: Scenario, family: Family) -> None:
     """Raises `ReplyError` if a trial has steps that the scenario does not have, or in another order."""
-    if [index for _, index in trial.steps] != [*range(min(len(trial.steps), len(scenario.steps)))]:
+    began = [index for _, index in trial.steps]
+    in_order = began == [*range(min(len(began), len(scenario.steps)))]
+    if not in_order or (trial.failed_step or 0) >= len(scenario.steps):
         raise ReplyError(
             f"the reply does not number the steps of {scenario.name} over {family} from 0 to {len(scenario.steps) - 1}"
         )
@@ -171,7 +174,7 @@ _LESS_THAN = {("RST", "nothing"), ("FIN", "nothing"), ("FIN, then RST", "FIN"), 
 def verdict(trial: RawTrial, steps: Sequence[Step], family: Family, isolation: Isolation) -> tuple[Ending, str]:
     """Returns the ending of one trial, and why if it is not simply what was seen."""
     if trial.error:
-        return "inconclusive", trial.error
+        return "inconclusive", _error(trial, steps)
     wire, peer = _wire_ending(trial), _peer_ending(trial.peer, steps) if trial.peer else None
     if wire and peer and _is_forged(steps) and ("RST" in wire or "RST" not in peer):
         peer = None  # its kernel drops whatever acknowledges what it never sent, so it hears less than was sent
@@ -207,7 +210,23 @@ def _together(
         return "inconclusive", f"more may come: {trial.outstanding} ({said})"
     if disagreement := _kernel_disagrees(trial, steps, ending, family, isolation):
         return "inconclusive", f"the witnesses disagree: {said}, but {disagreement}"
-    return ending, ""
+    return ending, _window_left(trial, steps)
+
+
+def _error(trial: RawTrial, steps: Sequence[Step]) -> str:
+    """Returns why a trial failed, after the step as the playbook has it."""
+    at = trial.failed_step
+    return trial.error if at is None else f"step {at + 1} “{steps[at].text}”: {trial.error}"
+
+
+def _window_left(trial: RawTrial, steps: Sequence[Step]) -> str:
+    """Returns a sentence if a sender was blocked before the receiver's window was zero, else ""."""
+    for step in steps:
+        receiver = "peer" if step.call[0] == "closer" else "closer"
+        left = trial.queue.get(f"{receiver} window")
+        if step.call[1] == "send-until-blocked" and left:
+            return f"“{step.text}”: the window of the {receiver} did not reach zero, {left} bytes of it are left"
+    return ""
 
 
 def _is_forged(steps: Sequence[Step]) -> bool:

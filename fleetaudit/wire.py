@@ -94,9 +94,12 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     segments have in common, null without a SYN. `peer`: null where its socket
     was gone. `kernel`: the counters that moved, null where they could not be read. `steps`: [microseconds, index] when
     each step began. `queue`: just before the first ending step of the closer, what FIONREAD ("fionread") and
-    /proc/net/tcp ("rx_queue", in a private namespace only) said of the closer's receive queue. `bytes`: "closer sent",
-    "closer received", "peer sent", "peer received". `error`: why the trial could not be carried through ("step 3 “peer
-    sends 5 bytes”: EPIPE"). `outstanding`: what may still come although the probe waited.
+    /proc/net/tcp ("rx_queue", in a private namespace only) said of the closer's receive queue; and after "sends until
+    blocked" the bytes that are left of the receiver's window ("closer window", "peer window"). `bytes`: "closer sent",
+    "closer received", "peer sent", "peer received". `error`: why the trial could not be carried through ("Broken pipe
+    (EPIPE)"). `failed_step`: the index of the step that failed, null if none did. The probe does not know the step's
+    words; a program before this field named the step itself in `error`. `outstanding`: what may still come although the
+    probe waited.
     """
 
     count: Annotated[int, Meta(ge=1, le=1000)]
@@ -112,6 +115,7 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     bytes: Moved = {}
     error: Sentence = ""
     outstanding: Sentence = ""
+    failed_step: Annotated[int, Meta(ge=0, le=63)] | None = None
 
 
 class RawObservation(Frozen, frozen=True, kw_only=True):

@@ -426,10 +426,83 @@ def test_a_probe_that_fails_as_a_whole_still_tells_what_it_saw() -> None:
     assert len(reply.observations) == 2
 
 
-def test_a_step_that_cannot_be_carried_out_names_itself() -> None:
-    reply = run(request(scenario("wrong", "peer sends 5 bytes; closer reads 6 bytes; closer closes")))
+WRONG = {  # steps that cannot be carried out: which of them fails, and why
+    "peer sends 5 bytes; closer reads 6 bytes; closer closes": (1, "no more came after 5 of 6 bytes"),
+    "closer closes the other reference; closer closes": (0, "there is no other reference to the socket"),
+    "peer sends 5 bytes; peer half-closes; peer sends 5 bytes; closer closes": (2, "Broken pipe (EPIPE)"),
+    "peer sends 5 bytes; closer sets TCP_MAXSEG 1; closer closes": (1, "Invalid argument (EINVAL)"),
+}
+
+
+@pytest.mark.parametrize("steps", WRONG)
+def test_a_step_that_cannot_be_carried_out_is_told_by_its_index_and_why(steps: str) -> None:
+    reply = run(request(scenario("wrong", steps)))
     for observation in reply.observations:
-        assert observation.trials[0].error == 'step 2 "closer read 6": EAGAIN after 5 of 6 bytes'
+        trial = observation.trials[0]
+        assert (trial.failed_step, trial.error) == WRONG[steps]
+
+
+def test_no_message_of_the_probe_names_a_verb_of_its_own() -> None:
+    """The step's words are added by who has the playbook; `resend-fin` is a name that no user has ever seen."""
+    inner = {phrase.call[1] for phrase in steps.PHRASES if "-" in str(phrase.call[1])}
+    raised = [
+        node
+        for node in ast.walk(ast.parse(wire.program()))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args
+    ]
+    texts = [n.value for r in raised for n in ast.walk(r) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    assert len(texts) > 40
+    assert [text for text in texts if any(str(verb) in text for verb in inner) or "()" in text] == []
+
+
+ZERO = {  # who has to have a window of zero when the step is over
+    "peer sends until blocked; closer closes": "closer",
+    "peer sends until blocked; closer is killed": "closer",
+    "peer sends 100 bytes; closer sends until blocked; closer closes; peer reads to the end": "peer",
+    "peer sets SO_SNDBUF 4096; peer sends until blocked; closer closes": "closer",
+    "peer sets TCP_MAXSEG 500; peer sends until blocked; closer closes": "closer",
+    "closer sets SO_RCVBUF 100000; peer sends until blocked; closer closes": "closer",
+    "peer connects without being accepted; peer sends until blocked; listener closes": "closer",
+    "peer connects over MPTCP; peer sends until blocked; closer closes": "closer",
+}
+A_KERNEL_BEFORE_5_4 = ("TCP_INFO, 256", "TCP_INFO, 192")
+NO_CAPTURE = ("        self.capture_where_possible()\n", "")
+
+
+@pytest.mark.parametrize("poor", [(), (A_KERNEL_BEFORE_5_4,), (A_KERNEL_BEFORE_5_4, NO_CAPTURE)], ids=len)
+def test_a_sender_is_blocked_when_the_window_is_zero(poor: tuple[tuple[str, str], ...]) -> None:
+    text = wire.script(request(*[scenario(name, name, trials=2) for name in ZERO])).decode()
+    for old, new in poor:
+        assert old in text
+        text = text.replace(old, new, 1)
+    reply = wire.reply_of(probing.run_text(text))
+    for observation in reply.observations:
+        for trial in observation.trials:
+            assert trial.error == ""
+            window = {name: left for name, left in trial.queue.items() if "window" in name}
+            assert window == {f"{ZERO[observation.scenario]} window": 0}, observation.scenario
+
+
+def test_tcpdump_sees_a_window_of_zero_before_the_reset() -> None:
+    text = "peer sends until blocked; closer closes"
+    beside = probing.beside_tcpdump(request(scenario("zero", text, trials=2), isolation="host"))
+    for observation in beside.reply.observations:
+        for trial in observation.trials:
+            assert trial.connection is not None
+            port = trial.connection.ports[0]
+            closers = [(p.bits & 0x04, p.window) for p in beside.of(trial) if p.source == port]
+            assert [closers[-2], closers[-1][0]] == [(0, 0), 4]  # the queue is empty again when the RST is made
+            assert trial.wire is not None
+            assert [s.window for s in trial.wire if s.sender == "closer"][-2] == 0
+
+
+def test_who_sends_until_blocked_to_a_closed_connection_learns_of_it() -> None:
+    text = "peer sends 5 bytes; closer closes; peer sends until blocked"
+    reply = run(request(scenario("late", text)))
+    for family in ("ipv4", "ipv6"):
+        peer = trial_of(reply, "late", family).peer
+        assert peer is not None
+        assert peer.recv[0] == "send: ECONNRESET"
 
 
 def test_trials_that_are_alike_are_counted_rather_than_repeated() -> None:

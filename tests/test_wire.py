@@ -362,6 +362,39 @@ def test_witnesses_that_disagree_are_spelled_out_and_never_guessed(
     assert words in reason
 
 
+def test_a_trial_that_failed_names_the_step_as_the_playbook_has_it() -> None:
+    failed = trial(wired("R."), SAW_RST, ABORT, error="Broken pipe (EPIPE)", failed_step=1)
+    assert decide(failed) == ("inconclusive", "step 2 “closer closes”: Broken pipe (EPIPE)")
+    seen = decode(plan(UNREAD), line(reply(saw("unread-close", failed)))).observations[0]
+    assert seen.reason == "step 2 “closer closes”: Broken pipe (EPIPE)"
+
+
+@pytest.mark.parametrize(("index", "words"), [(2, "number the steps"), (64, "not what the probe sends"), (-1, "not")])
+def test_a_failed_step_that_the_scenario_does_not_have_is_refused(index: int, words: str) -> None:
+    failed = trial(wired("R."), SAW_RST, ABORT, error="EPIPE", failed_step=index)
+    with pytest.raises(ReplyError, match=words):
+        decode(plan(UNREAD), line(reply(saw("unread-close", failed))))
+
+
+def test_a_window_that_did_not_reach_zero_is_told_beside_the_ending() -> None:
+    blocked = (parse_step("peer sends until blocked"), parse_step("closer closes"))
+    assert decide(trial(wired("R."), SAW_RST, ABORT, queue={"closer window": 0}), steps=blocked) == ("RST", "")
+    ending, reason = decide(trial(wired("R."), SAW_RST, ABORT, queue={"closer window": 15360}), steps=blocked)
+    assert ending == "RST"
+    assert "“peer sends until blocked”: the window of the closer did not reach zero, 15360 bytes" in reason
+
+
+def test_one_trial_whose_window_did_not_reach_zero_is_the_one_that_is_shown() -> None:
+    steps = (parse_step("peer sends until blocked"), parse_step("closer closes"))
+    asked = plan(msgspec.structs.replace(UNREAD, steps=steps))
+    shut = trial(wired("R."), SAW_RST, ABORT, count=2, queue={"closer window": 0})
+    left = trial(wired("R."), SAW_RST, ABORT, count=1, queue={"closer window": 93})
+    (seen,) = decode(asked, line(reply(saw("unread-close", shut, left)))).observations
+    assert (seen.ending, seen.endings) == ("RST", {"RST": 3})
+    assert "93 bytes" in seen.reason
+    assert seen.evidence.queue == {"closer window": 93}
+
+
 def test_a_lossy_capture_is_no_witness() -> None:
     assert decide(trial(wired(), SAW_RST, ABORT, wire_lost=4)) == ("RST", "")
     ending, reason = decide(trial(wired("R."), None, ABORT, wire_lost=4))

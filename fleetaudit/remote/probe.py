@@ -55,10 +55,10 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 SIOCGSTAMPNS, FIONREAD, SIOCOUTQ, F_SETPIPE_SZ = 0x8907, 0x541B, 0x5411, 1031
 ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6
 SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
-TCP_INFO, TCP_ULP, SOL_TLS = 11, 31, 282
+TCP_INFO, TCP_QUICKACK, TCP_ULP, SOL_TLS = 11, 12, 31, 282
 MSG_FASTOPEN, MSG_TRUNC, IPPROTO_MPTCP = 0x20000000, 0x20, 262
 POLLRDHUP = 0x2000
-QUIET, MSG_NOSIGNAL = 0x4040, 0x4000  # MSG_DONTWAIT and MSG_NOSIGNAL
+QUIET, MSG_NOSIGNAL, MSG_EOR = 0x4040, 0x4000, 0x80  # QUIET: MSG_DONTWAIT and MSG_NOSIGNAL
 FIN_WAIT1, FIN_WAIT2, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING, MAX_STATE = 4, 5, 7, 8, 9, 11, 13  # tcpi_state
 GONE = 0  # where there is no socket any more, or only a TIME_WAIT
 RESET = struct.pack("B", CLOSE)
@@ -740,6 +740,13 @@ def reason_of(error):
     return str(error) or type(error).__name__
 
 
+def words_of(error):
+    """Returns why a step failed, in words and with the errno's name: "Broken pipe (EPIPE)"."""
+    if isinstance(error, Failed) or not number_of(error):
+        return reason_of(error)
+    return "%s (%s)" % (reason_of(error), name_of(error))
+
+
 # What the program `unshare` is made to run first, to see whether its namespace is of any use.
 TEST_LO = """
 import fcntl, os, socket, struct, sys
@@ -1264,13 +1271,13 @@ def accept_from(listener, client):
     wanted = client.getsockname()[:2]
     for _ in range(8):
         if not polled(listener, select.POLLIN, PATIENCE):
-            raise Failed("nothing to accept")
+            raise Failed("no connection came to be accepted")
         sock, address = listener.accept()
         sock.setblocking(True)
         if address[:2] == wanted:
             return sock
         sock.close()
-    raise Failed("strangers connect")
+    raise Failed("other programs connect to the port of this test")
 
 
 class Child(object):
@@ -1302,7 +1309,7 @@ class Child(object):
         os.close(wait)
         try:
             if not os.read(ready, 1):
-                raise Failed("the child did not start")
+                raise Failed("the child process did not start")
         finally:
             os.close(ready)
 
@@ -1386,7 +1393,7 @@ class Trial(object):
             lab.capture.lost()
         before = lab.counters.read()
         self.began = time.time()
-        error = ""
+        error, failed_step = "", None
         try:
             try:
                 for i, step in enumerate(self.steps):
@@ -1395,20 +1402,19 @@ class Trial(object):
             except (Failed,) + ERRORS as e:
                 if number_of(e) in SCARCE:
                     raise Scarce("this host gives the probe too little to work with (%s)" % name_of(e))
-                error = 'step %d "%s": %s' % (i + 1, " ".join(str(w) for w in step),
-                                              str(e) if isinstance(e, Failed) else name_of(e))
+                error, failed_step = words_of(e), i
             self.hold()
             after = lab.counters.read()
-            return self.report(error, self.witness(), before, after)
+            return dict(self.report(error, self.witness(), before, after), failed_step=failed_step)
         finally:
             self.clean_up()
 
     def step(self, i, step):
         actor, verb = step[0], step[1]
         if actor in ("closer", "peer", "both") and verb != "connect" and self.client_side is None:
-            VERBS["connect"](self, "peer", "tcp")
+            self.connect_first("tcp")
         if (actor, verb) == ("listener", "close") and self.client_side is None:
-            VERBS["connect"](self, "peer", "unaccepted")
+            self.connect_first("unaccepted")
         ends = verb in ENDS and tuple(step[1:3]) != ("shutdown", "read")
         if not (ends or (self.ended and verb.startswith("send"))):
             VERBS[verb](self, actor, *step[2:])
@@ -1430,6 +1436,15 @@ class Trial(object):
                 self.sent_before, self.heard_at = sent, now()
         if ends and i + 1 < len(self.steps):
             self.wait_for_ack(watcher, sent)
+
+    def connect_first(self, how):
+        """Connects the two where no step says how; raises Failed."""
+        try:
+            connect(self, "peer", how)
+        except (Failed,) + ERRORS as e:
+            if number_of(e) in SCARCE:
+                raise
+            raise Failed("they could not be connected: " + words_of(e))
 
     # -- what the verbs stand on --
 
@@ -1480,7 +1495,7 @@ class Trial(object):
         if sock is None or self.kind == "unix":
             return b""
         try:
-            return sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 192)
+            return sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 256)
         except ERRORS:
             return b""
 
@@ -1499,6 +1514,36 @@ class Trial(object):
             return 0 if sock is None else struct.unpack("i", fcntl.ioctl(sock, request, b"\0\0\0\0"))[0]
         except ERRORS:
             return 0
+
+    def window(self, side):
+        """Returns how many bytes wide the window is that a side announced last, as the other side's kernel has it
+        (tcpi_snd_wnd, since 5.4), None where it does not tell."""
+        info = self.info(other(side))
+        return struct.unpack_from("I", info, 228)[0] if len(info) >= 232 else None
+
+    def announces_zero(self, side):
+        """Returns whether a side's window is known to be zero without tcpi_snd_wnd: the last segment that was captured
+        of it says so, or the other side's kernel probes it, which it does only where not one more byte fits."""
+        self.drain()
+        sent = [p for p in self.packets if (p.source == self.client) == (side == self.client_side)]
+        if sent and sent[-1].window == 0:
+            return True
+        retransmits, probes, backoff = (bytearray(self.info(other(side))[2:5]) or (0, 0, 0))
+        return bool(probes or (backoff and not retransmits))
+
+    def persist_time(self, side):
+        """Returns after how many seconds without any progress a sender is blocked for good: its persist timer first
+        goes off after one RTO, and what answers to that may be put off by 40 ms."""
+        info = self.info(side)
+        rto = struct.unpack_from("I", info, 8)[0] / 1e6 if len(info) >= 12 else 0.0
+        return min(4 * max(rto, 0.2), 4.0)
+
+    def acknowledge(self, side):
+        """Has a side send now, where its kernel lets it, the acknowledgment that it may put off by 40 ms."""
+        try:
+            self.socks[side].setsockopt(socket.IPPROTO_TCP, TCP_QUICKACK, 1)
+        except (AttributeError,) + ERRORS:
+            pass
 
     def arrive(self, sender):
         """Waits until what a side sent is in the other's receive queue, or that is full, or the sender was reset for
@@ -1539,6 +1584,13 @@ class Trial(object):
             elif len(said) < 5 and not (result == 0 and said and said[-1] == "0"):
                 said.append(str(result))
 
+    def note_refused_send(self, side, error):
+        """Notes the error of a send by the peer after the end: what it learns of the end. Raises any other."""
+        if not self.ended or side != "peer":
+            raise error
+        if len(self.peer_recv) < 10:  # a reply has room for 16, and recv comes later
+            self.peer_recv.append("send: " + name_of(error))
+
     def recv(self, side, size, flags=0, seconds=0.0):
         """Returns what one recv gives that waits at most `seconds`: bytes; raises OSError, also EAGAIN."""
         sock = self.sock(side)
@@ -1563,7 +1615,8 @@ class Trial(object):
             except ERRORS as e:
                 if would_block(e) and now() < end:
                     continue
-                raise Failed("%s after %d of %d bytes" % (name_of(e), count - left, count))
+                why = "no more came" if would_block(e) else words_of(e)
+                raise Failed("%s after %d of %d bytes" % (why, count - left, count))
             if size == 0:
                 raise Failed("end of file after %d of %d bytes" % (count - left, count))
             left -= size
@@ -1939,13 +1992,10 @@ def send(t, actor, size, flags=0):
         except ERRORS as e:
             if would_block(e):
                 if not polled(sock, select.POLLOUT, PATIENCE) & select.POLLOUT:
-                    raise Failed("blocked after %d of %d bytes" % (size - left, size))
+                    raise Failed("the send blocked after %d of %d bytes" % (size - left, size))
                 continue
-            if t.ended and actor == "peer":  # not a failure of the trial but what the peer learns of the end
-                if len(t.peer_recv) < 10:  # a reply has room for 16, and recv comes later
-                    t.peer_recv.append("send: " + name_of(e))
-                return
-            raise
+            t.note_refused_send(actor, e)
+            return
         left -= done
         t.sent[actor] += done
     t.arrive(actor)
@@ -1961,16 +2011,50 @@ def send_urgent(t, actor, size):
 
 
 def send_until_blocked(t, actor):
-    sock, start = t.sock(actor), t.sent[actor]
-    while t.sent[actor] - start < MAX_BULK:
+    """Sends until the other side's window is zero and the send queue is full, and notes what is left of that window.
+
+    A segment that is longer than what is left of a window waits for the persist timer: 200 ms, and the window is not
+    zero until then. So while there is a window, one send fills it, and MSG_EOR (since 4.7) keeps the next from joining
+    its segment. The next waits for the acknowledgment, which rounds the rest of a window up to its scale. Where the
+    window is not known, the timer is waited for. It may never be zero: some kernels drop what finds no room in a buffer
+    that was made smaller, and announce the window that they announced before.
+    """
+    t.sock(actor)  # accepts it where that was put off
+    receiver, limit = other(actor), t.sent[actor] + MAX_BULK
+    patience, seen, since = t.persist_time(actor), None, now()
+    while t.sent[actor] < limit:
+        waited = now() - since
+        window, queued = t.window(receiver), t.number(actor, SIOCOUTQ)
+        if (window, queued) != seen:
+            seen, since, waited = (window, queued), now(), 0.0
         try:
-            t.sent[actor] += sock.send(PATTERN[:65536], QUIET)
+            if not window:
+                send_piece(t, actor, 65536, 0)
+                continue
+            if not queued or t.events(actor) & (select.POLLERR | select.POLLHUP):
+                send_piece(t, actor, min(window, 65536), MSG_EOR)
+                continue
         except ERRORS as e:
             if not would_block(e):
-                raise
-            if not polled(sock, select.POLLOUT, 0.02):
+                t.note_refused_send(actor, e)
                 return
-    raise Failed("not blocked after %d bytes" % MAX_BULK)
+            if t.kind == "unix" or window == 0 or t.announces_zero(receiver):
+                waited, window = patience, 0
+        if waited >= patience:
+            if window is not None and t.kind != "unix":
+                t.queue[receiver + " window"] = window
+            return
+        t.acknowledge(receiver)
+        time.sleep(0.0005)
+    raise Failed("the send did not block after %d bytes" % MAX_BULK)
+
+
+def send_piece(t, actor, size, flags):
+    """Sends at most `size` bytes, without waiting."""
+    start = t.sent[actor] % 16
+    if t.kind == "mptcp":
+        flags = 0
+    t.sent[actor] += t.sock(actor).send(PATTERN[start:start + size], QUIET | flags)
 
 
 def read_some(t, actor, size):
@@ -2014,7 +2098,7 @@ def read_to_end(t, actor):
         except ERRORS as e:
             if not would_block(e):
                 return
-    raise Failed("no end within %d s" % PATIENCE)
+    raise Failed("no end of file and no error within %d s" % PATIENCE)
 
 
 def try_read(t, actor):
@@ -2069,7 +2153,7 @@ def splice(t, actor, size):
             t.took(actor, done)
             left -= done
         if left:
-            raise Failed("%d of %d bytes spliced" % (size - left, size))
+            raise Failed("only %d of %d bytes were spliced" % (size - left, size))
     finally:
         os.close(out)
         os.close(into)
@@ -2162,7 +2246,7 @@ def refer(t, actor, how):
 
 def close_other(t, actor):
     if not t.references:
-        raise Failed("there is no other reference")
+        raise Failed("there is no other reference to the socket")
     reference = t.references.pop()
     if isinstance(reference, Child):
         reference.end("exit")
@@ -2306,6 +2390,8 @@ def observe(lab, scenario, family):
             trial = Trial(lab, family, scenario["steps"]).run()
             same = dict(trial, steps=len(trial["steps"]), wire=essence(trial["wire"] or ()), wire_omitted=0,
                         connection=None)
+            if any(step[1] == "send-until-blocked" for step in scenario["steps"]):
+                same = coarse(same)
             key = repr(sorted(same.items()))
             if key in alike:
                 alike[key]["count"] += 1
@@ -2334,6 +2420,18 @@ def essence(wire):
         if options not in ("", "SACK") or any(c in flags for c in "SFRU"):
             kept.append((sender, flags.replace("P", ""), urgent, options, sorted(reached.items())))
     return kept + [sorted(reached.items())]
+
+
+def coarse(value):
+    """Returns a value with every number above 9999 as 10000: how much is sent until a sender blocks depends on when
+    acknowledgments come."""
+    if isinstance(value, dict):
+        return dict((k, coarse(v)) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return [coarse(v) for v in value]
+    if isinstance(value, str) and value.isdigit():  # what a recv gave
+        value = int(value)
+    return min(value, 10000) if isinstance(value, int) else value
 
 
 def failure(error):
