@@ -130,8 +130,9 @@ class RawObservation(Frozen, frozen=True, kw_only=True):
 
 
 class Reply(Frozen, frozen=True, kw_only=True):
-    """All that a probe says. `isolation_note` says why it is "host" although a namespace was allowed. `notes` are
-    sentences about the whole run (settings that could not be copied into the namespace, the alarm that rang).
+    """All that a probe says. `isolation_note` says why it is "host" although a namespace was allowed, `capture_note`
+    why no packet is captured. `notes` are sentences about the whole run (settings that could not be copied into the
+    namespace, trials that were repeated, the alarm that rang).
     `fleetaudit` and `digest` are the call's own, echoed: the version that made it, and what it asked."""
 
     protocol: Literal[1]
@@ -144,6 +145,7 @@ class Reply(Frozen, frozen=True, kw_only=True):
     machine_id: Word = ""
     isolation: Literal["namespace", "host"]
     isolation_note: Sentence = ""
+    capture_note: Sentence = ""
     notes: Annotated[tuple[Sentence, ...], Meta(max_length=50)] = ()
     observations: Annotated[tuple[RawObservation, ...], Meta(max_length=2000)]
     sysctls: Annotated[dict[Word, Sysctl], Meta(max_length=5000)]

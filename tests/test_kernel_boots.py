@@ -128,7 +128,7 @@ def test_a_user_without_rights_or_namespaces_sees_what_sockets_show_and_is_told_
     refused = endings["reread-fin-close", "ipv4"]
     assert (refused.ending, refused.reason) == (
         "not run",
-        "needs CAP_NET_RAW or user namespaces; set become: true",
+        "needs a capture (needs CAP_NET_RAW or user namespaces; set become: true)",
     )
 
 

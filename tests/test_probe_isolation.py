@@ -24,6 +24,7 @@ NO_NAMESPACES = [
     'exec "$@"', "sh",
 ]  # fmt: skip
 """A machine on which nobody can make a namespace: root, but of a user namespace whose limits are zero."""
+NEEDS_CAPTURE = "needs a capture (needs CAP_NET_RAW or user namespaces; set become: true)"
 
 
 def experiments(isolation: str = "auto") -> dict[str, object]:
@@ -111,7 +112,7 @@ def test_a_plain_user_in_the_hosts_namespace_has_no_capture_and_hears_what_would
     assert "needs CAP_NET_RAW or user namespaces; set become: true" in trial.wire_note
     assert "rx_queue" not in trial.queue
     reasons = {o.scenario: o.not_run for o in reply.observations if o.not_run}
-    assert reasons["reread-fin-close"] == "needs CAP_NET_RAW or user namespaces; set become: true"
+    assert reasons["reread-fin-close"] == NEEDS_CAPTURE
 
 
 def test_root_in_the_hosts_namespace_captures_its_own_connections_and_shoots_nothing() -> None:

@@ -6,7 +6,7 @@ For whoever is asked to let this run:
 - It talks to nobody but itself, over 127.0.0.1, ::1 and AF_UNIX, in a private network namespace where it may make one
   (thrown away at the end). There, and only there, it sets sysctls: to the host's own values, and to what a step says.
 - Without such a namespace it opens plain sockets on loopback, and does no more than an unprivileged program could,
-  but for a packet capture as root whose filter passes only the connections that it made itself.
+  but for a packet capture, if it may make one, whose filter passes only the connections that it made itself.
 - It reads: uname, os-release, a keyed hash of the machine id, the sysctls it was asked for (never a key) and which
   line of sysctl.d sets them (only of files that everybody may read), and counters from /proc/net; of other people's
   sockets it reports how many have unread data, never who they are.
@@ -39,8 +39,10 @@ MARK = "fleetaudit-probe/1 "
 NEEDS_RAW = "needs CAP_NET_RAW or user namespaces; set become: true"
 OUT_OF_TIME = "the probe's time ran out"
 MERCY = 5.0  # seconds between the soft alarm and the hard one
-PATIENCE = 1.0  # seconds that a step waits for what must come
-HEARING = 0.05  # seconds that the peer is given to hear of an end that may not come
+PATIENCE = 1.0  # seconds that a step waits for what must come, at least: see AdaptiveTimeout
+HEARING = 0.05  # seconds that the peer is given to hear of an end that may not come, at least
+STALL = 0.01  # seconds of delay that a host shows when it is not idle; an idle one is late by 0.0001
+MAX_REPEATS = 2  # trials of one scenario over one family that are run again because the host was stalled
 MAX_BULK = 16 * 1024 * 1024  # bytes that one step sends at most
 MAX_TRACE = 200  # segments of one trial that are reported
 MAX_SYSCTLS = 4000
@@ -102,6 +104,10 @@ class Scarce(NotHere):
 
 class Failed(Exception):
     """Why a step could not be carried out."""
+
+
+class TimedOut(Failed):
+    """A step that waited in vain for what must come."""
 
 
 # ---- small tools ---------------------------------------------------------------------------------------------------
@@ -200,13 +206,71 @@ def guarded(notes, what, ask, instead):
         return instead
 
 
-def wait_until(test, seconds=PATIENCE):
-    """Returns whether `test()` came true within `seconds`; looks again after a quarter, then a half... millisecond."""
-    end, pause = now() + seconds, 0.00025
+class AdaptiveTimeout(object):
+    """How long to wait on this host, derived from how slow it shows itself.
+
+    Every wait measures the host: by how much a short sleep or poll(2) returned later than it was asked to, and how long
+    a connection and a datagram over loopback took. `slowest` is the longest of these delays in seconds; it shrinks by a
+    tenth with every trial, because a host that stalled once is not slow for ever.
+    """
+
+    def __init__(self):
+        self.slowest = self.in_trial = 0.0
+        self.deadline = now() + 60.0
+
+    def delayed(self, seconds):
+        """Takes down a delay, in seconds."""
+        self.slowest = max(self.slowest, seconds)
+        self.in_trial = max(self.in_trial, seconds)
+
+    def begin_trial(self):
+        self.slowest, self.in_trial = self.slowest * 0.9, 0.0
+
+    def stalled(self):
+        """Returns whether the host was delayed in this trial."""
+        return self.in_trial >= STALL
+
+    def left(self):
+        """Returns the seconds until the alarm rings."""
+        return max(0.0, self.deadline - now())
+
+    def seconds(self):
+        """Returns how long to wait for what must come: PATIENCE, or a hundred times the longest delay, but never more
+        than an eighth of the time that is left: one scenario that hangs must not use up the run."""
+        return max(min(PATIENCE, self.left() / 2), min(100 * self.slowest, self.left() / 8))
+
+    def stretched(self, seconds):
+        """Returns how long to wait for what may not come, `seconds` on an idle host."""
+        return max(seconds, min(4 * self.slowest, self.left() / 256))
+
+
+TIMEOUT = AdaptiveTimeout()
+
+
+class Wait(object):
+    """One wait that is over after `seconds`, or after TIMEOUT's, which grow while it lasts."""
+
+    def __init__(self, seconds=None):
+        self.fixed, self.began = seconds, now()
+
+    def is_over(self):
+        return now() - self.began >= (TIMEOUT.seconds() if self.fixed is None else self.fixed)
+
+    def restart(self):
+        """Begins again: something moved."""
+        self.began = now()
+
+
+def wait_until(test, seconds=None):
+    """Returns whether `test()` came true within `seconds`, or TIMEOUT's; looks again after a quarter, then a half...
+    millisecond."""
+    wait, pause = Wait(seconds), 0.00025
     while not test():
-        if now() >= end:
-            return False
+        if wait.is_over():
+            return bool(test())  # this process may have been stopped since it last looked
+        began = now()
         time.sleep(pause)
+        TIMEOUT.delayed(now() - began - pause)
         pause = min(pause * 2, 0.004)
     return True
 
@@ -215,8 +279,20 @@ def polled(sock, mask, seconds):
     """Returns the events that poll(2) tells of a socket within `seconds`; ERR and HUP are always told."""
     poller = select.poll()
     poller.register(sock, mask)
+    began = now()
     found = poller.poll(int(seconds * 1000))
+    if not found or not seconds:
+        TIMEOUT.delayed(now() - began - seconds)
     return found[0][1] if found else 0
+
+
+def awaited(sock, mask):
+    """Returns the events that poll(2) tells of a socket for which something must come, 0 where nothing came in time."""
+    wait = Wait()
+    found = polled(sock, mask, 0.1)
+    while not found and not wait.is_over():
+        found = polled(sock, mask, 0.1)
+    return found
 
 
 def safe_close(sock, abort=False):
@@ -1108,10 +1184,13 @@ class Laboratory(object):
         stay_on_this_cpu()
         self.counters = Counters(COUNTERS)
         self.listeners = {}
-        self.checked = {}
-        self.capture, self.wire_note = None, ""
+        self.checked = {}  # by family: why no connection could be made when this was last tried, "" where one could
+        self.failures, self.refused = {}, set()  # how often that failed; families that are tried no more
+        self.repeated = []
+        self.capture, self.no_capture, self.wire_note = None, "", ""
         self.capture_where_possible()
-        self.fence = self.fence_socket()
+        self.fence, self.fences_lost = self.fence_socket(), 0
+        self.fences = []  # when each datagram was sent; its number is its text
         self.raw = {}
         self.listing_is_cheap = None  # not known yet
         try:
@@ -1120,13 +1199,12 @@ class Laboratory(object):
             self.diagnosis, self.no_diagnosis = None, reason_of(e)
 
     def capture_where_possible(self):
-        if not self.private and os.geteuid() != 0:
-            self.wire_note = "a packet capture " + NEEDS_RAW
-            return
         try:
             self.capture = Capture()
         except (NotHere,) + ERRORS as e:
-            self.wire_note = "no packet socket: " + reason_of(e)
+            refused = number_of(e) in (errno.EPERM, errno.EACCES)
+            self.no_capture = needs_raw() if refused else "no packet socket: " + reason_of(e)
+            self.wire_note = "a packet capture " + self.no_capture if refused else self.no_capture
 
     def fence_socket(self):
         """Returns a UDP socket connected to itself: what it sends comes back after all that was sent before."""
@@ -1141,39 +1219,64 @@ class Laboratory(object):
     def settle(self):
         """Waits until loopback has delivered what is on its way: on one CPU it does so in order."""
         try:
-            if self.fence:
-                self.fence.send(b".")
-                if not polled(self.fence, select.POLLIN, PATIENCE):
-                    self.fence = None  # a firewall eats it: wait for it no more
-                else:
-                    self.fence.recv(16)
+            if self.fence and not (self.fence_returns() or self.fence_returns()):
+                self.fences_lost += 1
+                if self.fences_lost >= 2:
+                    self.fence = None  # a firewall drops it: wait for it no more
         except ERRORS:
             self.fence = None
 
+    def fence_returns(self):
+        """Returns whether a datagram came back in time. One that comes back late shows how slow the host is."""
+        self.fences.append(now())
+        number = len(self.fences)
+        self.fence.send(b"%d" % number)
+        while awaited(self.fence, select.POLLIN):
+            came = int(self.fence.recv(16))
+            TIMEOUT.delayed(now() - self.fences[came - 1])
+            if came == number:
+                self.fences_lost = 0
+                return True
+        return False
+
     def check(self, family):
-        """Raises NotHere where no connection can be made over a family at all; tried once."""
-        if family not in self.checked:
-            self.checked[family] = ""
-            if family != "unix":
+        """Raises NotHere where no connection can be made over a family at all.
+
+        What worked once is not tried again. What failed is tried again up to three times, and remembered only then: a
+        host may be stalled for a while.
+        """
+        if family == "unix" or self.checked.get(family) == "":
+            return
+        if family not in self.refused:
+            for _ in range(2):
                 self.checked[family] = self.try_family(family)
+                if not self.checked[family] or family in self.refused:
+                    break
+            else:
+                self.failures[family] = self.failures.get(family, 0) + 1
+                if self.failures[family] == 3:
+                    self.refused.add(family)
         if self.checked[family]:
             raise NotHere(self.checked[family])
 
     def try_family(self, family):
+        """Returns why no connection can be made over a family, "" where one can."""
         name = "IPv6" if family == "ipv6" else "IPv4"
-        client = None
+        client, began = None, now()
         try:
             listener = self.listener(family)
             client = socket.socket(listener.family, socket.SOCK_STREAM)
-            client.settimeout(PATIENCE)
+            client.settimeout(TIMEOUT.seconds())
             client.connect(listener.getsockname()[:2])
             server = accept_from(listener, client)
+            TIMEOUT.delayed(now() - began)
             safe_close(server, abort=True)
             return ""
         except ERRORS as e:
             if number_of(e) in SCARCE:
                 raise Scarce("this host gives the probe too little to work with (%s)" % name_of(e))
             if number_of(e) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                self.refused.add(family)
                 return "no %s loopback address: %s is switched off on this host" % (name, name)
             return "no connection over %s loopback: %s" % (name, reason_of(e))
         except Failed as e:
@@ -1270,14 +1373,19 @@ def accept_from(listener, client):
     """Returns the accepted end of `client`'s connection; whoever else found the port is hung up on. Raises Failed."""
     wanted = client.getsockname()[:2]
     for _ in range(8):
-        if not polled(listener, select.POLLIN, PATIENCE):
-            raise Failed("no connection came to be accepted")
+        if not awaited(listener, select.POLLIN):
+            raise TimedOut("no connection came to be accepted")
         sock, address = listener.accept()
         sock.setblocking(True)
         if address[:2] == wanted:
             return sock
         sock.close()
     raise Failed("other programs connect to the port of this test")
+
+
+def needs_raw():
+    """Returns in words what a packet socket needs that this process lacks."""
+    return NEEDS_RAW if os.geteuid() else "needs CAP_NET_RAW, which root lacks here"
 
 
 class Child(object):
@@ -1383,11 +1491,13 @@ class Trial(object):
         self.sent_before, self.heard_at, self.hastened = 0, 0.0, False  # segments of the peer when it heard a FIN
         self.shut_reading, self.outstanding = False, ""
         self.forged = False  # the peer's kernel did not send it all, and drops what acknowledges the rest
+        self.timed_out = False
         self.cleanups = []
 
     def run(self):
         """Runs the steps and returns the trial as it is reported; raises NotHere."""
         lab = self.lab
+        TIMEOUT.begin_trial()
         if lab.capture:
             lab.capture.drain(-1, [])
             lab.capture.lost()
@@ -1403,6 +1513,7 @@ class Trial(object):
                 if number_of(e) in SCARCE:
                     raise Scarce("this host gives the probe too little to work with (%s)" % name_of(e))
                 error, failed_step = words_of(e), i
+                self.timed_out = isinstance(e, (TimedOut, socket.timeout))
             self.hold()
             after = lab.counters.read()
             return dict(self.report(error, self.witness(), before, after), failed_step=failed_step)
@@ -1428,10 +1539,10 @@ class Trial(object):
             self.left = max([0] + [self.number_of(s, SIOCOUTQ) for s in self.open_sockets("closer")])
         VERBS[verb](self, actor, *step[2:])
         if ends and actor == "peer":
-            if not self.hear(watcher, before, PATIENCE) and self.socks["closer"] is not None:
-                raise Failed("the closer did not hear of it")
+            if not self.hear(watcher, before) and self.socks["closer"] is not None:
+                raise TimedOut("the closer did not hear of it")
         else:
-            self.hear(watcher, before, HEARING)
+            self.hear(watcher, before, TIMEOUT.stretched(HEARING))
             if watcher == "peer" and self.events("peer") & ~before & POLLRDHUP:
                 self.sent_before, self.heard_at = sent, now()
         if ends and i + 1 < len(self.steps):
@@ -1466,13 +1577,14 @@ class Trial(object):
         sock = self.socks[side]
         return polled(sock, POLLRDHUP, 0) if sock is not None else 0
 
-    def hear(self, side, before, seconds):
-        """Returns whether a side hears more of an end within `seconds` than the events `before` said."""
+    def hear(self, side, before, seconds=None):
+        """Returns whether a side hears more of an end within `seconds`, or TIMEOUT's, than the events `before` said."""
         sock = self.socks[side]
         if sock is None or before & (select.POLLERR | select.POLLHUP):
             return True
-        mask = 0 if before & POLLRDHUP else POLLRDHUP
-        return bool(polled(sock, mask, seconds if mask else min(seconds, HEARING / 2)))
+        if before & POLLRDHUP:
+            return bool(polled(sock, 0, TIMEOUT.stretched(HEARING / 2)))
+        return bool(awaited(sock, POLLRDHUP) if seconds is None else polled(sock, POLLRDHUP, seconds))
 
     def segments_out(self, side):
         """Returns how many segments this side's kernel sent (tcpi_segs_out, since 4.2), 0 where unknown."""
@@ -1483,7 +1595,7 @@ class Trial(object):
         """Waits until a side that heard a FIN has acknowledged it, which it may put off by 40 ms: a closer that is
         still in FIN_WAIT1 goes other ways in what follows. `before` is what segments_out was."""
         if before and self.events(side) & (POLLRDHUP | select.POLLHUP | select.POLLERR) == POLLRDHUP:
-            wait_until(lambda: self.segments_out(side) > before, 0.25)
+            wait_until(lambda: self.segments_out(side) > before, TIMEOUT.stretched(0.25))
             self.lab.settle()  # it was sent; it has to arrive
 
     def info(self, side):
@@ -1553,9 +1665,9 @@ class Trial(object):
             return
         if self.socks[receiver] is None:
             if not wait_until(lambda: self.number(sender, SIOCOUTQ) == 0):
-                raise Failed("the bytes were not acknowledged")
+                raise TimedOut("the bytes were not acknowledged")
             return
-        seen = [-1, now()]
+        seen = [-1, now()]  # how many bytes, and since when
 
         def arrived():
             if self.info(sender)[0:1] == RESET:
@@ -1567,11 +1679,13 @@ class Trial(object):
                 return self.number(receiver, FIONREAD) > 0 or self.number(sender, SIOCOUTQ) == 0
             if got != seen[0]:
                 seen[:] = [got, now()]
-            # Full: nothing moved for 10 ms though there is something to move.
-            return got >= self.sent[sender] or (got > 0 and now() - seen[1] > 0.01 and self.number(sender, SIOCOUTQ))
+            # Full: nothing moved for 10 ms or more though there is something to move.
+            quiet = now() - seen[1] > TIMEOUT.stretched(0.01)
+            return got >= self.sent[sender] or (got > 0 and quiet and self.number(sender, SIOCOUTQ))
 
-        if not wait_until(arrived):
-            raise Failed("the bytes did not arrive")
+        while not wait_until(arrived):
+            if now() - seen[1] >= TIMEOUT.seconds():
+                raise TimedOut("the bytes did not arrive")
 
     def took(self, side, result):
         """Notes what a recv gave; the peer's after the end are testimony. Consecutive numbers are one."""
@@ -1591,11 +1705,12 @@ class Trial(object):
         if len(self.peer_recv) < 10:  # a reply has room for 16, and recv comes later
             self.peer_recv.append("send: " + name_of(error))
 
-    def recv(self, side, size, flags=0, seconds=0.0):
-        """Returns what one recv gives that waits at most `seconds`: bytes; raises OSError, also EAGAIN."""
+    def recv(self, side, size, flags=0, wait=False):
+        """Returns the bytes that one recv gives, which waits for what must come where `wait` is true; raises OSError,
+        also EAGAIN."""
         sock = self.sock(side)
-        if seconds:
-            polled(sock, select.POLLIN | POLLRDHUP, seconds)
+        if wait:
+            awaited(sock, select.POLLIN | POLLRDHUP)
         try:
             data = sock.recv(size, QUIET | flags)
         except ERRORS as e:
@@ -1608,18 +1723,19 @@ class Trial(object):
 
     def gather(self, side, count, flags=0):
         """Receives exactly `count` bytes; raises Failed where they do not come."""
-        left, end = count, now() + PATIENCE
+        left, wait = count, Wait()
         while left > 0:
             try:
-                size = len(self.recv(side, min(left, 65536), flags, max(0.001, end - now())))
+                size = len(self.recv(side, min(left, 65536), flags, True))
             except ERRORS as e:
-                if would_block(e) and now() < end:
+                if would_block(e) and not wait.is_over():
                     continue
-                why = "no more came" if would_block(e) else words_of(e)
-                raise Failed("%s after %d of %d bytes" % (why, count - left, count))
+                kind, why = (TimedOut, "no more came") if would_block(e) else (Failed, words_of(e))
+                raise kind("%s after %d of %d bytes" % (why, count - left, count))
             if size == 0:
                 raise Failed("end of file after %d of %d bytes" % (count - left, count))
             left -= size
+            wait.restart()
 
     def look_at_queue(self):
         """Notes what the closer's receive queue holds; rx_queue tells more than FIONREAD, but lists a namespace."""
@@ -1644,7 +1760,7 @@ class Trial(object):
 
     def wait_for_the_end(self):
         """Returns "" once nothing more can come, else what may still come; see the head of this section."""
-        amount, limit, pause = None, now() + 2 * PATIENCE, 0.0005
+        amount, limit, pause = None, now() + 2 * TIMEOUT.seconds(), 0.0005
         while True:
             self.deliver()
             what, left = self.may_come()
@@ -1768,8 +1884,8 @@ class Trial(object):
     def wait_for_quiet(self):
         """Waits until nothing was captured for a while: MPTCP ends its subflows from a worker, a little later."""
         if self.lab.capture:
-            end = now() + HEARING
-            while now() < end and polled(self.lab.capture.sock, select.POLLIN, 0.005):
+            end = now() + TIMEOUT.stretched(HEARING)
+            while now() < end and polled(self.lab.capture.sock, select.POLLIN, TIMEOUT.stretched(0.005)):
                 self.drain()
 
     def drain(self):
@@ -1873,7 +1989,7 @@ class Diagnosis(object):
         body += struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
         flags = 5 if kind == self.DESTROY else 1  # NLM_F_REQUEST, and NLM_F_ACK where there is no other answer
         self.sock.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
-        if not polled(self.sock, select.POLLIN, PATIENCE):
+        if not awaited(self.sock, select.POLLIN):
             raise OSError(errno.ETIMEDOUT, "netlink")
         answer = self.sock.recv(4096)
         if len(answer) < 20:
@@ -1929,7 +2045,7 @@ def connect(t, actor, how, size=0):
     t.address = {actor: address_of_socket(client), server: address_of_socket(t.listener)}
     if t.own_listener:
         lab.watch([t.client])  # not the listener's port: that may be somebody else's before the trial is over
-    client.settimeout(PATIENCE)
+    client.settimeout(TIMEOUT.seconds())
     if how == "fastopen":
         connect_with_data(t, actor, client, size)
     else:
@@ -1991,8 +2107,8 @@ def send(t, actor, size, flags=0):
             done = sock.send(PATTERN[start:start + min(left, 65536)], QUIET | flags)
         except ERRORS as e:
             if would_block(e):
-                if not polled(sock, select.POLLOUT, PATIENCE) & select.POLLOUT:
-                    raise Failed("the send blocked after %d of %d bytes" % (size - left, size))
+                if not awaited(sock, select.POLLOUT) & select.POLLOUT:
+                    raise TimedOut("the send blocked after %d of %d bytes" % (size - left, size))
                 continue
             t.note_refused_send(actor, e)
             return
@@ -2062,22 +2178,22 @@ def read_some(t, actor, size):
 
 
 def read_waitall(t, actor, size):
-    """Receives in one call that waits for `size` bytes, at most PATIENCE: a timeout of the socket ends it."""
-    sock, began = t.sock(actor), now()
+    """Receives in one call that waits for `size` bytes: a timeout of the socket ends it."""
+    sock, began, seconds = t.sock(actor), now(), TIMEOUT.seconds()
     before = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)  # its length is that of struct timeval here
-    timeout = struct.pack("=qq" if len(before) == 16 else "=ii", *divmod(int(PATIENCE * 1000000), 1000000))
+    timeout = struct.pack("=qq" if len(before) == 16 else "=ii", *divmod(int(seconds * 1000000), 1000000))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
     try:
         count = len(sock.recv(size, socket.MSG_WAITALL))
     except ERRORS as e:
         if not would_block(e):
             t.took(actor, name_of(e))
-        raise Failed("%s, none of %d bytes" % (name_of(e), size))
+        raise (TimedOut if would_block(e) else Failed)("%s, none of %d bytes" % (name_of(e), size))
     finally:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, before)
     t.took(actor, count)
-    if count < size and now() - began >= PATIENCE:
-        raise Failed("%d of %d bytes within %d s" % (count, size, PATIENCE))
+    if count < size and now() - began >= seconds:
+        raise TimedOut("%d of %d bytes within %.1f s" % (count, size, seconds))
 
 
 def read_all(t, actor):
@@ -2090,15 +2206,17 @@ def read_all(t, actor):
 
 
 def read_to_end(t, actor):
-    end = now() + PATIENCE
-    while now() < end:
+    wait = Wait()
+    while True:
         try:
-            if not t.recv(actor, 65536, 0, max(0.001, end - now())):
+            if not t.recv(actor, 65536, 0, True):
                 return
+            wait.restart()
         except ERRORS as e:
             if not would_block(e):
                 return
-    raise Failed("no end of file and no error within %d s" % PATIENCE)
+            if wait.is_over():
+                raise TimedOut("no end of file and no error within %.1f s" % (now() - wait.began))
 
 
 def try_read(t, actor):
@@ -2122,8 +2240,16 @@ def read_urgent(t, actor):
 
 
 def peek(t, actor, size):
-    if not wait_until(lambda: len(t.recv(actor, size, socket.MSG_PEEK, PATIENCE)) >= size):
-        raise Failed("fewer than %d bytes to peek at" % size)
+    def peeked():
+        try:
+            return len(t.recv(actor, size, socket.MSG_PEEK)) >= size
+        except ERRORS as e:
+            if would_block(e):
+                return False
+            raise
+
+    if not wait_until(peeked):
+        raise TimedOut("fewer than %d bytes to peek at" % size)
 
 
 def discard(t, actor, size):
@@ -2136,9 +2262,8 @@ def splice(t, actor, size):
         ctypes, library = libc()
     out, into = os.pipe()
     try:
-        left, end = size, now() + PATIENCE
-        while left > 0 and now() < end:
-            polled(sock, select.POLLIN | POLLRDHUP, max(0.001, end - now()))
+        left = size
+        while left > 0 and awaited(sock, select.POLLIN | POLLRDHUP):
             some = min(left, 32768)
             if hasattr(os, "splice"):
                 done = os.splice(sock.fileno(), into, some)
@@ -2148,20 +2273,18 @@ def splice(t, actor, size):
                 if done < 0:
                     raise OSError(ctypes.get_errno(), "splice")
             if done == 0:
-                break
+                raise Failed("end of file after %d of %d bytes" % (size - left, size))
             os.read(out, done)
             t.took(actor, done)
             left -= done
         if left:
-            raise Failed("only %d of %d bytes were spliced" % (size - left, size))
+            raise TimedOut("only %d of %d bytes were spliced" % (size - left, size))
     finally:
         os.close(out)
         os.close(into)
 
 
 def enable_ktls(t, actor):
-    if "tls" not in t.lab.available_ulp:
-        raise NotHere("the kernel's tls module is not loaded, and the probe loads none")
     # struct tls12_crypto_info_aes_gcm_128: version 1.2, cipher 51, iv, key, salt, sequence. The key protects nothing.
     keys = struct.pack("HH8s16s4s8s", 0x0303, 51, b"\0" * 8, b"fleetaudit probe", b"salt", b"\0" * 8)
     for side in SIDES:
@@ -2216,8 +2339,6 @@ def disconnect(t, actor):
 
 def destroy(t, actor):
     """Destroys a socket from outside, as `ss -K` does (sock_diag(7)), in the private namespace only."""
-    if not t.lab.private:
-        raise NotHere("needs a private network namespace")
     if not t.lab.diagnosis:
         raise NotHere("needs sock_diag(7): " + t.lab.no_diagnosis)
     try:
@@ -2238,8 +2359,6 @@ def refer(t, actor, how):
         t.references.append(child)
     else:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        if not hasattr(near, "sendmsg"):
-            raise NotHere("needs sendmsg, which Python 2 lacks")
         t.references.append(far)  # what is in flight towards it goes with it
         near.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", sock.fileno()))])
 
@@ -2257,8 +2376,6 @@ def close_other(t, actor):
 
 
 def set_sysctl(t, actor, key, value):
-    if not t.lab.private or namespace_id() is None:
-        raise NotHere("needs a private network namespace: the probe changes no setting of the host")
     old, state = read_sysctl(key)
     if old is None:
         raise NotHere("%s cannot be read in a network namespace (%s)" % (key, state))
@@ -2275,10 +2392,6 @@ def raw_sender(t, actor):
     """Returns (send, answers): send(offset, size, bits, urgent) sends a segment in a side's name, with the bytes of its
     stream from `offset` on, and answers() counts the segments of the other side. No call on a socket makes such a
     segment, so a raw socket does, with the numbers that the capture has seen."""
-    if not t.lab.private:
-        raise NotHere(NEEDS_RAW if os.geteuid() else "a raw segment is sent in a private network namespace only")
-    if t.lab.capture is None:
-        raise NotHere(NEEDS_RAW)
     closer, mine = t.sock("closer"), t.sock(actor).getsockname()[:2]
     forth, back = [], []
 
@@ -2289,13 +2402,13 @@ def raw_sender(t, actor):
         return len(back)
 
     if not wait_until(lambda: answers() and sum(p.length for p in forth) >= t.sent[actor]):
-        raise Failed("the capture did not see the peer's bytes")
+        raise TimedOut("the capture did not see the peer's bytes")
     if not forth[0].bits & 0x02:
         raise Failed("the capture did not see the connection begin")
     try:
         raw = t.lab.raw_socket(closer.family)
     except (NotHere,) + ERRORS:
-        raise NotHere(NEEDS_RAW)
+        raise NotHere(needs_raw())
     start, far = forth[0].seq + 1, closer.getsockname()[:2]
     ack = (back[-1].seq + back[-1].length + (back[-1].bits & 1) + (back[-1].bits >> 1 & 1)) & 0xFFFFFFFF
     stamp = (forth[-1].stamp[0], back[-1].stamp[0]) if forth[-1].stamp and back[-1].stamp else None
@@ -2318,7 +2431,7 @@ def resend_fin(t, actor, size, urgent=""):
     t.cleanups.append(lambda: send(t.sent[actor] + 1, 0, 0x04))
     send(t.sent[actor] - size, size, 0x19, bool(urgent))
     if not wait_until(lambda: t.info("closer")[0:1] == struct.pack("B", CLOSE_WAIT)):
-        raise Failed("the closer did not take the segment")
+        raise TimedOut("the closer did not take the segment")
 
 
 def resend(t, actor, size, urgent=""):
@@ -2329,7 +2442,7 @@ def resend(t, actor, size, urgent=""):
     before = answers()
     send(t.sent[actor] - size, size, 0x18, bool(urgent))
     if not wait_until(lambda: answers() > before):
-        raise Failed("the closer did not answer")
+        raise TimedOut("the closer did not answer")
 
 
 def send_out_of_order(t, actor, size):
@@ -2342,7 +2455,7 @@ def send_out_of_order(t, actor, size):
     t.cleanups.append(lambda: send(t.beyond, 0, 0x04))
     send(first, size, 0x18)
     if not wait_until(lambda: answers() > before):
-        raise Failed("the closer did not answer")
+        raise TimedOut("the closer did not answer")
 
 
 def segment(family, near, far, seq, ack, bits, window, pointer, stamp, data):
@@ -2375,6 +2488,76 @@ VERBS = {
 ENDS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")
 
 
+# ---- what a scenario needs -----------------------------------------------------------------------------------------
+
+
+def check_needs(lab, family, steps):
+    """Raises NotHere where the host lacks what these steps need, or where nobody could see how they end. Nothing of
+    them has run by then."""
+    for step in steps:
+        if step[1] in NEEDS:
+            NEEDS[step[1]](lab, family, *step[2:])
+    if any(step[0] == "peer" and step[1] in ("close", "end") for step in steps):  # its socket is gone at the end
+        if family == "unix":
+            raise NotHere("nobody sees how it ends: over AF_UNIX only the peer's socket shows that, and it is closed")
+        need_capture(lab)
+
+
+def need_capture(lab):
+    if lab.capture is None:
+        raise NotHere("needs a capture (%s)" % lab.no_capture)
+
+
+def need_namespace(lab, family, *words):
+    if not lab.private:
+        raise NotHere("needs a private network namespace")
+
+
+def need_own_settings(lab, family, *words):
+    if not lab.private or namespace_id() is None:
+        raise NotHere("needs a private network namespace: the probe changes no setting of the host")
+
+
+def need_raw_segment(lab, family, *words):
+    if not lab.private and lab.capture:
+        raise NotHere("a raw segment is sent in a private network namespace only")
+    need_capture(lab)
+
+
+def need_option(lab, family, name, *values):
+    """Repair mode needs a right that a socket of its own shows; it has no peer, so nobody notices."""
+    if name == "TCP_REPAIR":
+        sock = socket.socket(socket.AF_INET6 if family == "ipv6" else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            set_on(sock, name, *values)
+        finally:
+            sock.close()
+
+
+def need_kind(lab, family, how, *words):
+    if how == "mptcp":
+        lab.listener(family, how)
+
+
+def need_tls(lab, family):
+    if "tls" not in lab.available_ulp:
+        raise NotHere("the kernel's tls module is not loaded, and the probe loads none")
+
+
+def need_passing(lab, family, how):
+    if how == "pass" and not hasattr(socket.socket, "sendmsg"):
+        raise NotHere("needs sendmsg, which Python 2 lacks")
+
+
+def need_libc(lab, family, *words):
+    libc()
+
+
+NEEDS = {"connect": need_kind, "destroy": need_namespace, "disconnect": need_libc, "ktls": need_tls,
+         "reference": need_passing, "resend": need_raw_segment, "resend-fin": need_raw_segment,
+         "send-out-of-order": need_raw_segment, "set": need_option, "sysctl": need_own_settings}
+
+
 # ---- the whole -----------------------------------------------------------------------------------------------------
 
 
@@ -2384,10 +2567,10 @@ def observe(lab, scenario, family):
     alike = {}
     try:
         lab.check(family)
+        check_needs(lab, family, scenario["steps"])
+        repeats = Repeats(lab, scenario["name"], family)
         for _ in range(scenario["trials"]):
-            if gone_away():
-                os._exit(1)
-            trial = Trial(lab, family, scenario["steps"]).run()
+            trial = repeats.run(scenario["steps"])
             same = dict(trial, steps=len(trial["steps"]), wire=essence(trial["wire"] or ()), wire_omitted=0,
                         connection=None)
             if any(step[1] == "send-until-blocked" for step in scenario["steps"]):
@@ -2406,6 +2589,41 @@ def observe(lab, scenario, family):
     except Exception as e:  # one odd scenario must not cost the others
         found["trials"].append(failure(e))
     return found
+
+
+class Repeats(object):
+    """Runs the trials of one scenario over one family; a trial that timed out while the host was stalled is repeated.
+
+    Only such a trial: one that came to an end is never run again, however it ended. Repeats are told in a note.
+    """
+
+    def __init__(self, lab, name, family):
+        self.lab, self.name, self.family, self.left = lab, name, family, MAX_REPEATS
+
+    def run(self, steps):
+        """Returns one trial as it is reported."""
+        while True:
+            if gone_away():
+                os._exit(1)
+            trial = Trial(self.lab, self.family, steps)
+            found = trial.run()
+            if not (trial.timed_out and TIMEOUT.stalled()):
+                return found
+            if not self.left:
+                found["error"] += "; the host stalled for %.2f s meanwhile" % TIMEOUT.in_trial
+                return found
+            self.left -= 1
+            words = (self.name, self.family, found["failed_step"] + 1, found["error"])
+            self.lab.repeated.append("%s over %s (step %d: %s)" % words)
+
+
+def note_of_repeats(repeated):
+    """Returns a note on the trials that were repeated, "" where none was."""
+    if not repeated:
+        return ""
+    more = " and %d more" % (len(repeated) - 10) if len(repeated) > 10 else ""
+    return ("the host stalled, so these trials timed out and were repeated: %s%s"
+            % ("; ".join(repeated[:10]), more))[:4000]
 
 
 def essence(wire):
@@ -2453,12 +2671,14 @@ def main(call, program):
     started = carried["started"] if carried else time.time()
     reply = {"protocol": 1, "fleetaudit": call.get("fleetaudit", ""), "digest": call.get("digest", ""),
              "kernel": {"release": "", "version": "", "machine": ""}, "os": {}, "python": "", "machine_id": "",
-             "isolation": "host", "isolation_note": "", "notes": [], "sysctls": {}, "sysctl_places": None,
-             "sysctls_writable": True, "exposure": None, "observations": []}
+             "isolation": "host", "isolation_note": "", "capture_note": "", "notes": [], "sysctls": {},
+             "sysctl_places": None, "sysctls_writable": True, "exposure": None, "observations": []}
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(0.1, started + call["deadline"] - time.time()))
+    left = max(0.1, started + call["deadline"] - time.time())
+    signal.setitimer(signal.ITIMER_REAL, left)
+    TIMEOUT.deadline = now() + left
     try:
         try:
             work(call, program, carried, started, reply)
@@ -2541,9 +2761,13 @@ def work(call, program, carried, started, reply):
             if note:
                 reply["notes"].append(note[:4000])
     lab = Laboratory(private, available_ulp)
-    for scenario in call["scenarios"]:
-        for family in scenario["families"]:
-            reply["observations"].append(observe(lab, scenario, family))
+    reply["capture_note"] = lab.no_capture
+    try:
+        for scenario in call["scenarios"]:
+            for family in scenario["families"]:
+                reply["observations"].append(observe(lab, scenario, family))
+    finally:
+        reply["notes"].extend([note for note in [note_of_repeats(lab.repeated)] if note])
 
 
 def isolate(call, program, carried):
