@@ -13,10 +13,16 @@ MATRIX: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("data").joinpat
 
 
 def expected(scenario: str, side: Side, release: tuple[int, ...]) -> tuple[str, ...]:
-    """Returns the endings that are right for a shipped scenario on a kernel of this release and side of the fix."""
+    """Returns the endings that are right for a shipped scenario on a kernel of this release and side of the fix.
+
+    Raises LookupError where the matrix does not name the scenario.
+    """
     for deviation in MATRIX["deviations"]:
         on_side = deviation.get("side") == side
         older = "below" in deviation and release[:2] < tuple(deviation["below"])
         if scenario in deviation["scenarios"] and (on_side or older):
             return tuple(deviation["ending"])
-    return tuple(ending for ending, names in MATRIX["endings"].items() if scenario in names)
+    endings = tuple(ending for ending, names in MATRIX["endings"].items() if scenario in names)
+    if not endings:
+        raise LookupError(f"tests/data/kernel_matrix.yml does not name {scenario}")
+    return endings

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fleetaudit import verdict
-from fleetaudit.model import Audited, Family, HostPlan, Observation
+from fleetaudit.model import Audited, Ending, Family, HostPlan, Observation
 from fleetaudit.wire import RawObservation, RawTrial, Reply
 
+from .agreement import disagreements
 from .cases import Case
 from .worlds import World
 
@@ -120,24 +121,28 @@ class Tally:
         case: Case,
         key: Key,
         trial: RawTrial,
-        ending: str,
+        ending: Ending,
         why: str,
         right: Sequence[str],
     ) -> None:
-        wire = ending_on_the_wire(trial, case)
         if ending == "inconclusive":
-            kind: Kind | None = "inconclusive"
-        elif ending not in right:
-            kind = "wrong"
-        elif wire and wire != ending:
-            kind, why = "wrong", f"the segments of the closer are {wire}"
+            kind: Kind = "inconclusive"
         else:
-            kind = None
-        if kind is None:
-            self.agree += trial.count
-            return
+            kind = "wrong"
+            why = "" if ending not in right else "; ".join(self._contradictions(case, trial, ending))
+            if ending in right and not why:
+                self.agree += trial.count
+                return
         said = f"{ending}, and right is {' or '.join(right)}" + (f": {why}" if why else "")
         self._keep(kind, key, said, call, trial.count, tuple(trial_lines(case, trial)))
+
+    def _contradictions(self, case: Case, trial: RawTrial, ending: Ending) -> Iterator[str]:
+        """Yields what contradicts a right ending: the segments as they are read here, and the model."""
+        wire = ending_on_the_wire(trial, case)
+        if wire and wire != ending:
+            yield f"the segments of the closer are {wire}"
+        if case.prediction is not None:
+            yield from disagreements(case.prediction(self.world), trial, ending)
 
     def _not_run(self, call: Call, case: Case, key: Key, reason: str) -> None:
         self.not_run[reason] += 1

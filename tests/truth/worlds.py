@@ -126,7 +126,7 @@ def guest(kernel: kernels.Kernel, *, user: bool = False, busy: bool = False) -> 
         release=kernels.numbers(kernel.version),
         ask=asking_guest(kernel, prelude, NO_USER_NAMESPACES if user else {}),
         privileged=not user,
-        trials=2,
+        trials=1,
         rounds=2,
     )
 
