@@ -93,7 +93,7 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
     segments left out of the middle of a long trace, never one with SYN, FIN, RST or URG. `connection`: what the
     segments have in common, null without a SYN. `peer`: null where its socket
     was gone. `kernel`: the counters that moved, null where they could not be read. `steps`: [microseconds, index] when
-    each step began. `queue`: just before the first ending step of the closer, what FIONREAD ("fionread") and
+    each step began. `queue`: just before the closer let go, what FIONREAD ("fionread") and
     /proc/net/tcp ("rx_queue", in a private namespace only) said of the closer's receive queue; and after "sends until
     blocked" the bytes that are left of the receiver's window ("closer window", "peer window"). `bytes`: "closer sent",
     "closer received", "peer sent", "peer received". `error`: why the trial could not be carried through ("Broken pipe

@@ -61,7 +61,7 @@ TCP_INFO, TCP_QUICKACK, TCP_ULP, SOL_TLS = 11, 12, 31, 282
 MSG_FASTOPEN, MSG_TRUNC, IPPROTO_MPTCP = 0x20000000, 0x20, 262
 POLLRDHUP = 0x2000
 QUIET, MSG_NOSIGNAL, MSG_EOR = 0x4040, 0x4000, 0x80  # QUIET: MSG_DONTWAIT and MSG_NOSIGNAL
-FIN_WAIT1, FIN_WAIT2, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING, MAX_STATE = 4, 5, 7, 8, 9, 11, 13  # tcpi_state
+FIN_WAIT1, FIN_WAIT2, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING, MAX_STATE = 4, 5, 7, 8, 9, 10, 11, 13  # tcpi_state
 GONE = 0  # where there is no socket any more, or only a TIME_WAIT
 RESET = struct.pack("B", CLOSE)
 TIMER_TIME_WAIT = 3  # idiag_timer
@@ -1316,11 +1316,12 @@ class Laboratory(object):
             return None
 
     def rx_queue(self, near, far, steps):
-        """Returns a closer's rx_queue by the cheapest way that tells it; None rather than at too high a price."""
+        """Returns a closer's rx_queue by the cheapest way that tells it; None rather than at too high a price, and
+        where the connection is over, which leaves data in a socket that no table lists."""
         found = self.diagnosed(near, far)
         if found is None and (self.is_listing_cheap() or any(s[1] in ("send-urgent", "resend-fin") for s in steps)):
             found = self.listed(near, far)  # else FIONREAD tells the same, but for urgent bytes and a FIN
-        return found[2] if found else None
+        return found[2] if found and found[0] != GONE else None
 
     def is_listing_cheap(self):
         """Returns whether /proc/net/tcp is listed within 2 ms here; measured once, so that all trials do alike."""
@@ -1530,8 +1531,9 @@ class Trial(object):
         if not (ends or (self.ended and verb.startswith("send"))):
             VERBS[verb](self, actor, *step[2:])
             return
-        if ends and actor in ("closer", "listener") and not self.ended:
-            self.look_at_queue()
+        if ends and actor in ("closer", "listener"):
+            if not self.ended or verb != "shutdown":  # after a half-close more may have come
+                self.look_at_queue()
             self.ended = True
         watcher = other(actor) if actor in SIDES and ends else "peer"
         before, sent = self.events(watcher), self.segments_out(watcher)
@@ -1743,6 +1745,7 @@ class Trial(object):
         if sock is None:
             return
         self.queue["fionread"] = self.number("closer", FIONREAD)
+        self.queue.pop("rx_queue", None)
         if self.lab.private and self.kind in ("tcp", "mapped"):
             unread = self.lab.rx_queue(self.address["closer"], self.address["peer"], self.steps)
             if unread is not None:
@@ -2012,7 +2015,8 @@ class Diagnosis(object):
             raise OSError(errno.EBADMSG, "sock_diag")
         _, state, timer = struct.unpack_from("=BBB", answer, 16)
         unread, unsent = struct.unpack_from("=II", answer, 16 + 4 + 48 + 4)
-        return (GONE, 0, 0) if timer == TIMER_TIME_WAIT else (state, unsent, unread)
+        # A listener answers for a connection of its port that is in no table any more.
+        return (GONE, 0, 0) if timer == TIMER_TIME_WAIT or state == LISTEN else (state, unsent, unread)
 
 
 # ---- the verbs: one function each, called with the trial, the actor and the step's other words ---------------------
@@ -2343,7 +2347,9 @@ def destroy(t, actor):
         raise NotHere("needs sock_diag(7): " + t.lab.no_diagnosis)
     try:
         t.sock(actor)
-        t.lab.diagnosis.request(Diagnosis.DESTROY, t.address[actor], t.address[other(actor)])
+        ends = t.address[actor], t.address[other(actor)]
+        if t.lab.diagnosis.look(*ends)[0] != GONE:  # else it would be the listener that is destroyed
+            t.lab.diagnosis.request(Diagnosis.DESTROY, *ends)
     except ERRORS as e:
         raise NotHere("this kernel does not let sockets be destroyed (%s)" % name_of(e))
     t.gone.add(actor)
