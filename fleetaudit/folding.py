@@ -95,6 +95,22 @@ def release_key(release: str) -> ReleaseKey:
     return padded, int(candidate[1]) if candidate else 1 << 62, words
 
 
+def fold_releases(releases: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    """Returns releases in numeric order, three and more that follow one another as "5.10.0-46 to 6.1.0-50".
+
+    `others` are the rest of the fleet's releases: no range has one of them inside. A release that is in both stands
+    alone.
+    """
+    wanted, others = {*releases}, {*others}
+    runs: list[list[str]] = [[]]
+    for release in sorted(wanted | others, key=lambda r: (release_key(r), r)):
+        if release in others:
+            runs += [[release], []] if release in wanted else [[]]
+        else:
+            runs[-1].append(release)
+    return tuple(part for run in runs for part in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else run))
+
+
 def series_of(release: str) -> str:
     """Returns the series that a release belongs to: "5.10" of "5.10.0-30-amd64"; "" where it has none."""
     found = re.match(r"[0-9]{1,18}\.[0-9]{1,18}", release)

@@ -18,8 +18,10 @@ pytestmark = pytest.mark.probe
 
 
 class Row(NamedTuple):
-    """What happens in one state: the steps, the ending, and the closer's segments with FIN or RST as tcpdump shows them.
-    The last step is the close; `closes` are the segments that it causes."""
+    """What happens in one state: the steps, the ending, and the closer's segments with FIN or RST by tcpdump.
+
+    The last step is the close; `closes` are the segments that it causes.
+    """
 
     steps: str
     ending: str

@@ -233,6 +233,43 @@ def test_a_scenario_that_deviates_does_not_count_as_met() -> None:
     assert summary(compare(run_of_a_user(3, "FIN"))).startswith("2 of 3 scenarios as expected on 1 host")
 
 
+def ended(endings: dict[tuple[str, str], Ending]) -> str:
+    """Returns the closing text of a fleet with one host a kernel, by release and version; the user's one scenario."""
+    [well] = run_of_a_user(1).hosts
+    assert isinstance(well, Audited)
+    hosts = list[HostResult]()
+    for (release, version), ending in endings.items():
+        own = [o for o in well.observations if o.scenario != "own-0"]
+        own.append(Observation(scenario="own-0", family="ipv4", ending=ending, trials=1, endings={ending: 1}))
+        kernel = msgspec.structs.replace(well.kernel, release=release, version=version)
+        hosts.append(msgspec.structs.replace(well, name=f"host-{len(hosts)}", kernel=kernel, observations=tuple(own)))
+    return summary(compare(run_of(hosts, scenarios_of_a_user(1))), width=1000)
+
+
+def test_kernels_are_never_folded_over_one_that_ends_otherwise() -> None:
+    fin = ["5.10.0-46", "6.12.117", "6.18.44", "7.0.1", "7.1.1", "7.2.13", "7.3.4"]
+    endings: dict[tuple[str, str], Ending] = {(release, "#1 SMP"): "FIN" for release in fin}
+    endings |= {("6.1.0-49", "#1 SMP"): "RST", ("5.10.218", "#1 SMP"): "RST"}
+    text = ended(dict(sorted(endings.items(), reverse=True)))
+    assert "FIN on 7 kernels (5.10.0-46, 6.12.117 to 7.3.4); RST on 5.10.218, 6.1.0-49." in text
+    parted = ended({**endings, ("7.0.1", "#1 SMP"): "RST", ("7.4.1", "#1 SMP"): "FIN"})
+    assert (
+        "FIN on 7 kernels (5.10.0-46, 6.12.117, 6.18.44, 7.1.1 to 7.4.1); RST on 5.10.218, 6.1.0-49, 7.0.1." in parted
+    )
+
+
+def test_builds_of_one_release_that_end_differently_are_told_apart() -> None:
+    text = ended({("6.12.43", "#1 SMP Debian"): "RST", ("6.12.43", "#2 SMP ours"): "FIN", ("6.18.44", "#1"): "FIN"})
+    assert "RST on 6.12.43 (#1 SMP Debian, x86_64); FIN on 6.12.43 (#2 SMP ours, x86_64), 6.18.44." in text
+
+
+def test_forty_kernels_that_differ_by_turns_are_counted_and_not_folded() -> None:
+    alternating: dict[tuple[str, str], Ending] = {(f"6.{n}", "#1"): "RST" if n % 2 else "FIN" for n in range(40)}
+    text = ended(alternating)
+    assert "FIN on 20 kernels (6.0, 6.2, 6.4, 6.6, 6.8, 6.10, 6.12, 6.14 and 12 more)" in text
+    assert " to 6." not in text
+
+
 def test_a_host_on_which_nothing_ran_is_not_among_the_good_news() -> None:
     run = run_of_a_user(3)
     [well] = run.hosts

@@ -10,6 +10,7 @@ from ..causes import Cause
 from ..compare.answers import met_words
 from ..compare.met import has_run
 from ..compare.views import Build, Changes, Column, Comparison, FindingGroup, FindingRow
+from ..folding import fold_releases
 from ..model import SEVERITIES, HostResult, NotAudited, NotSelected
 from .changes import changes_lines
 from .lines import cause_lines, counted, hosts_in_words, safe, wrapped
@@ -18,6 +19,8 @@ __all__ = ["progress", "safe", "summary"]
 
 MOST_ROWS = 12
 """How many findings, causes and differing scenarios are shown each; the rest is counted."""
+MOST_NAMES, MOST_PARTS = 6, 8
+"""How many kernels with one ending are named each; beyond that, how many ranges of them."""
 MOST_REMEDIES = 4
 """How many remedies of one finding are shown, where they differ from host to host."""
 
@@ -81,19 +84,31 @@ def _main(own: list[Column]) -> list[Column]:
 
 
 def _sentence(column: Column, builds: tuple[Build, ...]) -> str:
-    by = dict[str, list[str]]()
-    for build, cell in zip(builds, column.cells, strict=True):
-        by.setdefault(cell.word, []).append(safe(build.kernel.release))
-    parts = [f"{word} on {_releases(releases)}" for word, releases in by.items()]
+    endings = {name: cell.word for name, cell in zip(_names(builds, column), column.cells, strict=True)}
+    parts = [f"{word} on {_kernels(word, endings)}" for word in dict.fromkeys(endings.values())]
     families = f", {column.families}" if column.families else ""
     return f"{safe(column.title)} ({safe(column.scenario)}{families}): {'; '.join(parts)}."
 
 
-def _releases(releases: list[str]) -> str:
-    distinct = list(dict.fromkeys(releases))  # two builds may share a release
-    if len(distinct) > 6:
-        return f"{len(distinct)} kernels ({distinct[0]} to {distinct[-1]})"
-    return ", ".join(distinct)
+def _names(builds: tuple[Build, ...], column: Column) -> list[str]:
+    """Returns a name for each build: its release; also its version and machine if builds of that release differ."""
+    words = dict[str, set[str]]()
+    for build, cell in zip(builds, column.cells, strict=True):
+        words.setdefault(build.kernel.release, set()).add(cell.word)
+    kernels = (build.kernel for build in builds)
+    return [
+        safe(k.release if len(words[k.release]) == 1 else f"{k.release} ({k.version}, {k.machine})") for k in kernels
+    ]
+
+
+def _kernels(word: str, endings: dict[str, str]) -> str:
+    """Returns the kernels with one ending: each one, or how many and in which ranges without any other ending."""
+    names = [name for name, ending in endings.items() if ending == word]
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    parts = fold_releases(names, endings.keys() - {*names})
+    more = f" and {len(parts) - MOST_PARTS} more" if len(parts) > MOST_PARTS else ""
+    return f"{len(names)} kernels ({', '.join(parts[:MOST_PARTS])}{more})"
 
 
 def _coverage(comparison: Comparison, width: int) -> list[str]:
