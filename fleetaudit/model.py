@@ -480,8 +480,14 @@ class Connection(Frozen, frozen=True, kw_only=True):
 
 Moved = Annotated[dict[Word, Word32], Meta(max_length=64)]
 """Numbers of one trial by name."""
-Marks = Annotated[tuple[tuple[Micros, Annotated[int, Meta(ge=0, le=63)]], ...], Meta(max_length=64)]
+StepIndex = Annotated[int, Meta(ge=0, le=63)]
+"""Counts the steps of a scenario from 0."""
+Marks = Annotated[tuple[tuple[Micros, StepIndex], ...], Meta(max_length=64)]
 """[microseconds, index of the step]: when each step of a trial began."""
+
+
+PollEvents = Annotated[tuple[Word, ...], Meta(max_length=16)]
+"""Names of poll(2)'s events, without POLL."""
 
 
 class PeerWitness(Frozen, frozen=True, kw_only=True):
@@ -490,14 +496,15 @@ class PeerWitness(Frozen, frozen=True, kw_only=True):
     `state` is tcpi_state (1 ESTABLISHED, 7 CLOSE, 8 CLOSE_WAIT; null over AF_UNIX). `poll` are event names ("IN",
     "OUT", "ERR", "HUP", "RDHUP", "PRI"). `recv` is what recv gave in turn, errors that the steps themselves met first:
     a number of bytes, "0" for end of file, an errno's name ("ECONNRESET", "EAGAIN"), or what a send of the steps met
-    ("send: ECONNRESET"). `so_error` is SO_ERROR, read
-    last ("0", "EPIPE"…).
+    ("send: ECONNRESET"). `so_error` is SO_ERROR, read last ("0", "EPIPE"…). `poll_added`, over AF_UNIX only: for each
+    ending step of the closer its index, and the event names that it added to those of the peer.
     """
 
     state: TcpState | None = None
-    poll: Annotated[tuple[Word, ...], Meta(max_length=16)] = ()
+    poll: PollEvents = ()
     recv: Annotated[tuple[Word, ...], Meta(max_length=16)] = ()
     so_error: Word = ""
+    poll_added: Annotated[tuple[tuple[StepIndex, PollEvents], ...], Meta(max_length=64)] = ()
 
 
 class Evidence(Frozen, frozen=True, kw_only=True):

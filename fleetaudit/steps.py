@@ -58,6 +58,11 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase("SIDE connects", ("$1", "connect", "tcp"), "the other side listens and accepts"),
     Phrase("SIDE connects over MPTCP", ("$1", "connect", "mptcp"), "both ends are MPTCP sockets"),
     Phrase("SIDE connects over AF_UNIX", ("$1", "connect", "unix"), "a stream socket of this machine, no segments"),
+    Phrase(
+        "SIDE connects over AF_UNIX SOCK_SEQPACKET",
+        ("$1", "connect", "seqpacket"),
+        "the same with messages: each send is one, each recv takes one whole",
+    ),
     Phrase("SIDE connects over IPv4-mapped IPv6", ("$1", "connect", "mapped"), "::ffff:127.0.0.1 on both ends"),
     Phrase("peer connects with N bytes in the SYN", ("peer", "connect", "fastopen", "$1"), "TCP Fast Open"),
     Phrase("peer connects without being accepted", ("peer", "connect", "unaccepted"), "it waits in the accept queue"),
@@ -247,10 +252,19 @@ def _values(words: Sequence[str], at: int) -> tuple[tuple[str | int, ...], int]:
 _TAKERS = {"OPTION": _option, "TIME": _time, "VALUES": _values}  # slots that may be several words
 
 
+_UNIX = ("unix", "seqpacket")
+_NOT_OVER_UNIX = (*_RAW, "accept", "destroy", "disconnect", "ktls")
+
+
+def _how(steps: Iterable[Step]) -> str:
+    """Returns how closer and peer meet, the third word of a connect's call."""
+    return next((str(step.call[2]) for step in steps if step.call[1] == "connect"), "tcp")
+
+
 def families_of(steps: Iterable[Step], offered: Sequence[Family]) -> tuple[Family, ...]:
     """Returns the families that these steps make sense over, of those the play offers; AF_UNIX follows from a step."""
-    how = next((step.call[2] for step in steps if step.call[1] == "connect"), "tcp")
-    if how == "unix":
+    how = _how(steps)
+    if how in _UNIX:
         return ("unix",)
     return tuple(f for f in offered if f != "unix" and (how != "mapped" or f == "ipv6"))
 
@@ -277,4 +291,17 @@ def check_order(steps: Sequence[Step]) -> str:
         return f"the steps wait {waits} ms, a scenario may wait {MAX_WAITS_MS} ms"
     if not any(s.call[1] in ("close", "close-other", "end", "disconnect", "destroy", "shutdown") for s in steps):
         return "no step ends anything: a scenario needs a close, a half-close, an exit…"
+    return next(filter(None, (_wrong_over_unix(step, _how(steps)) for step in steps)), "")
+
+
+def _wrong_over_unix(step: Step, how: str) -> str:
+    """Returns why a step makes no sense where the sides met in this way; "" if it does, or if that is not AF_UNIX."""
+    if how not in _UNIX:
+        return ""
+    actor, verb = str(step.call[0]), str(step.call[1])
+    of_tcp = verb == "set" and str(step.call[2]).startswith("TCP_")
+    if actor == "listener" or verb in _NOT_OVER_UNIX or of_tcp:
+        return f"“{step.text}”: AF_UNIX has nothing of the kind"
+    if how == "seqpacket" and verb in ("send-urgent", "read-urgent"):
+        return f"“{step.text}”: AF_UNIX SOCK_SEQPACKET has no urgent data"
     return ""

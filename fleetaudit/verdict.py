@@ -5,6 +5,7 @@ Three witnesses speak of an ending, and no two of them may contradict each other
 - The wire decides if it was captured: the closer's own FIN and RST (over MPTCP DATA_FIN for FIN, RFC 8684 3.3.3).
 - The peer's socket shows what arrived. Without a capture it decides. What it shows less than the wire was sent and not
   delivered. tcp_reset() (net/ipv4/tcp_input.c) sets ECONNRESET, in CLOSE_WAIT EPIPE: then a FIN had come first.
+- Over AF_UNIX the peer's socket is the only witness, and has a function of its own: `_unix_ending`.
 - The counters count for both sides: tcp_send_active_reset() and tcp_v4_send_reset() each count OutRsts, tcp_close()
   TCPAbortOnClose. In a namespace of their own they must be what both sides sent by the wire.
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Literal
 
 import msgspec
@@ -138,6 +140,8 @@ def _observation(
 
 def _check_steps(trial: RawTrial, scenario: Scenario, family: Family) -> None:
     """Raises `ReplyError` if a trial has steps that the scenario does not have, or in another order."""
+    if trial.peer and any(index >= len(scenario.steps) for index, _ in trial.peer.poll_added):
+        raise ReplyError(f"the reply tells of a step that {scenario.name} does not have, over {family}")
     began = [index for _, index in trial.steps]
     in_order = began == [*range(min(len(began), len(scenario.steps)))]
     if not in_order or (trial.failed_step or 0) >= len(scenario.steps):
@@ -175,6 +179,8 @@ def verdict(trial: RawTrial, steps: Sequence[Step], family: Family, isolation: I
     """Returns the ending of one trial, and why if it is not simply what was seen."""
     if trial.error:
         return "inconclusive", _error(trial, steps)
+    if family == "unix":
+        return _verdict_over_unix(trial.peer, steps)
     wire, peer = _wire_ending(trial), _peer_ending(trial.peer, steps) if trial.peer else None
     if wire and peer and _is_forged(steps) and ("RST" in wire or "RST" not in peer):
         peer = None  # its kernel drops whatever acknowledges what it never sent, so it hears less than was sent
@@ -184,7 +190,7 @@ def verdict(trial: RawTrial, steps: Sequence[Step], family: Family, isolation: I
     if _made_and_dropped(trial, wire, peer, isolation):
         reason = "the kernel made an RST and could not send it (TCPAbortFailed); is a firewall in OUTPUT?"
         return "sent, not delivered", reason
-    return _together(trial, wire, peer, steps, family, isolation)
+    return _together(trial, wire, peer, steps, isolation)
 
 
 def _together(
@@ -192,7 +198,6 @@ def _together(
     wire: Ending | None,
     peer: Ending | None,
     steps: Sequence[Step],
-    family: Family,
     isolation: Isolation,
 ) -> tuple[Ending, str]:
     """Returns what the witnesses say together: what left and did not arrive, what may still come, what they agree
@@ -208,7 +213,7 @@ def _together(
     ending = wire or peer or "inconclusive"
     if trial.outstanding and "RST" not in ending:
         return "inconclusive", f"more may come: {trial.outstanding} ({said})"
-    if disagreement := _kernel_disagrees(trial, steps, ending, family, isolation):
+    if disagreement := _kernel_disagrees(trial, steps, ending, isolation):
         return "inconclusive", f"the witnesses disagree: {said}, but {disagreement}"
     return ending, _window_left(trial, steps)
 
@@ -299,15 +304,13 @@ def _words(peer: PeerWitness | None) -> str:
     return f"state {peer.state}, poll {poll}, recv {', '.join(peer.recv)}, SO_ERROR {peer.so_error}"
 
 
-def _kernel_disagrees(
-    trial: RawTrial, steps: Sequence[Step], ending: Ending, family: Family, isolation: Isolation
-) -> str:
+def _kernel_disagrees(trial: RawTrial, steps: Sequence[Step], ending: Ending, isolation: Isolation) -> str:
     """Returns in words how the counters contradict `ending`, or "".
 
     They count what both sides did. In a namespace of its own the probe is alone, so they must match; in the host's,
     other traffic moves them too, and a counter only has to move by at least what the ending needs.
     """
-    if trial.kernel is None or family == "unix" or _over_mptcp(steps):  # MPTCP: other paths, other counters
+    if trial.kernel is None or _over_mptcp(steps):  # MPTCP: other paths, other counters
         return ""
     resets = trial.kernel.get("OutRsts", 0)
     if "RST" in ending and not resets:
@@ -325,6 +328,44 @@ def _kernel_disagrees(
     if aborts > sum(sent.values()) + trial.kernel.get("TCPAbortFailed", 0):
         return f"TCPAbortOnClose moved by {aborts}, and {seen}"
     return ""
+
+
+# ---- AF_UNIX ------------------------------------------------------------------------------------------------------
+
+
+def _verdict_over_unix(peer: PeerWitness | None, steps: Sequence[Step]) -> tuple[Ending, str]:
+    """Returns the ending of a trial over AF_UNIX, where the peer's socket is the only witness, and why if none."""
+    if peer is None:
+        return "inconclusive", "no witness: AF_UNIX has no segments, and the peer was gone"
+    ending = _unix_ending(peer, steps)
+    if ending is None:
+        return "inconclusive", f"the peer's socket contradicts itself: {_words(peer)}"
+    return ending, ""
+
+
+def _unix_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
+    """Returns what the closer's steps changed at the peer, or None where the peer's answers contradict each other.
+
+    net/unix/af_unix.c: unix_release_sock() shuts the peer's socket both ways, and sets ECONNRESET where the closer's
+    receive queue is not empty. unix_shutdown() shuts the peer's reading where the closer shuts its writing (RDHUP), and
+    the peer's writing where the closer shuts its reading: alone that is no end of what the peer reads. A failed send
+    is no evidence: EPIPE only repeats what is shut. docs/scenarios.md has the table.
+    """
+    reset = "ECONNRESET" in (peer.so_error, *(word.removeprefix("send: ") for word in peer.recv))
+    changes = [{*events} for index, events in peer.poll_added if steps[index].call[1:] != ("shutdown", "read")]
+    fin = any("ERR" not in change and change & {"RDHUP", "HUP"} for change in changes)
+    if not _peer_shut_reading(steps):  # else it reads end of file whatever the closer does
+        fin = fin or "0" in takewhile(lambda word: not word.endswith("ECONNRESET"), peer.recv)
+    errors = "ERR" in peer.poll or any("ERR" in change for change in changes)
+    if (errors and not reset) or ((fin or reset) and peer.recv[-1:] == ("EAGAIN",)):
+        return None
+    if reset:
+        return "FIN, then RST" if fin else "RST"
+    return "FIN" if fin else "nothing"
+
+
+def _peer_shut_reading(steps: Sequence[Step]) -> bool:
+    return any(step.call[:2] == ("peer", "shutdown") and step.call[2] != "write" for step in steps)
 
 
 # ---- back: the controls --------------------------------------------------------------------------------------------

@@ -208,6 +208,12 @@ MATRIX = {
         (None, {"IN", "OUT", "HUP", "RDHUP"}, ("0",), "0"),
         {},
     ),
+    "AF_UNIX, messages unread": Row(
+        "peer connects over AF_UNIX SOCK_SEQPACKET; closer sends 7 bytes; peer sends 200000 bytes; closer closes",
+        [],
+        (None, {"IN", "OUT", "ERR", "HUP", "RDHUP"}, ("ECONNRESET", "7", "0"), "0"),
+        {},
+    ),
 }  # fmt: skip
 
 
@@ -275,6 +281,29 @@ def test_bytes_are_counted_as_they_were_handed_over(here: wire.Reply) -> None:
     }
 
 
+def test_over_seqpacket_one_send_is_one_message(here: wire.Reply) -> None:
+    trial = trial_of(here, "AF_UNIX, messages unread", "unix")
+    assert trial.queue == {"fionread": 200_000}
+    assert trial.peer is not None
+    assert trial.peer.poll_added == ((3, ("ERR", "HUP", "RDHUP")),)
+
+
+def test_a_message_larger_than_the_send_buffer_names_its_step() -> None:
+    text = "peer connects over AF_UNIX SOCK_SEQPACKET; peer sends 16000000 bytes; closer closes"
+    (observation,) = run(request(scenario("large", text)), python=probing.public_python()).observations
+    assert "EMSGSIZE" in observation.trials[0].error
+
+
+def test_what_the_peer_reads_last_is_told_however_often_it_tried_before() -> None:
+    """The evidence of a trial is bounded; what happened often must not keep out what decides."""
+    tries = "peer tries to read; " * 6 + "peer sends 5 bytes; " * 6
+    before = "peer connects over AF_UNIX; closer duplicates its socket; closer closes; "
+    text = before + tries + "closer closes the other reference"
+    trial = trial_of(run(request(scenario("often", text)), python=probing.public_python()), "often", "unix")
+    assert trial.peer is not None
+    assert trial.peer.recv == ("EAGAIN", "ECONNRESET", "0")
+
+
 def test_mptcp_segments_carry_the_names_of_their_options(here: wire.Reply) -> None:
     (observation,) = [o for o in here.observations if o.scenario == "MPTCP, unread" and o.family == "ipv4"]
     if observation.not_run:
@@ -331,7 +360,8 @@ def test_defaults_come_from_a_new_namespace_but_not_those_that_it_copies(here: w
 
 @pytest.mark.parametrize("version", probing.VERSIONS)
 def test_every_python_sees_the_same(here: wire.Reply, version: str) -> None:
-    names = ["unread", "all read", "chat, killed", "reread FIN", "fast open", "AF_UNIX, unread", "exec", "child left"]
+    names = ["unread", "all read", "chat, killed", "reread FIN", "fast open", "exec", "child left"]
+    names += ["AF_UNIX, unread", "AF_UNIX, messages unread"]
     call = request(*[scenario(name, MATRIX[name].text) for name in names], sysctls=["net.ipv4.tcp_fin_timeout"])
     reply = run(call, python=probing.interpreter(version))
     assert reply.python.startswith(version + ".")

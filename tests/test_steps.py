@@ -157,6 +157,7 @@ def test_any_words_give_a_step_that_says_the_same_or_an_error(words: list[str]) 
         (["closer closes"], ("ipv4", "ipv6")),
         (["peer connects over MPTCP", "closer closes"], ("ipv4", "ipv6")),
         (["peer connects over AF_UNIX", "closer closes"], ("unix",)),
+        (["closer connects over AF_UNIX SOCK_SEQPACKET", "closer closes"], ("unix",)),
         (["peer connects over IPv4-mapped IPv6", "closer closes"], ("ipv6",)),
     ],
 )
@@ -174,6 +175,14 @@ def test_families_follow_from_the_steps(texts: list[str], families: tuple[Family
         (["closer closes", "closer reads all"], "closer is gone since “closer closes”"),
         (["closer is killed", "closer closes"], "gone since “closer is killed”"),
         (["peer closes", "peer sends 5 bytes", "closer closes"], "peer is gone"),
+        (["peer connects over AF_UNIX", "closer disconnects"], "“closer disconnects”: AF_UNIX has nothing of the kind"),
+        (["peer connects over AF_UNIX", "closer is destroyed"], "AF_UNIX has nothing of the kind"),
+        (["peer connects over AF_UNIX", "closer sets TCP_NODELAY 1", "closer closes"], "nothing of the kind"),
+        (["listener closes", "peer connects over AF_UNIX", "closer closes"], "nothing of the kind"),
+        (
+            ["peer connects over AF_UNIX SOCK_SEQPACKET", "peer sends 1 urgent byte", "closer closes"],
+            "AF_UNIX SOCK_SEQPACKET has no urgent data",
+        ),
         (["peer is killed", "peer sends 5 bytes", "closer closes"], "peer is gone since “peer is killed”"),
         (["wait 2 s", "wait 2 s", "wait 2 s", "closer closes"], "the steps wait 6000 ms"),
     ],
@@ -189,6 +198,7 @@ def test_an_order_that_cannot_run_is_told(texts: list[str], said: str) -> None:
         ["listener sets TCP_FASTOPEN 5", "peer connects with 5 bytes in the SYN", "closer closes"],
         ["closer duplicates its socket", "closer closes", "closer closes the other reference"],
         ["closer half-closes", "peer sends 5 bytes", "closer closes", "peer reads to the end", "peer closes"],
+        ["peer connects over AF_UNIX", "closer sets SO_RCVBUF 4096", "peer sends 1 urgent byte", "closer closes"],
         ["closer closes", "closer waits 50 ms", "peer sends 5 bytes"],
     ],
 )

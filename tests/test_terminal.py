@@ -196,6 +196,19 @@ def test_a_witness_that_could_not_speak_is_told_as_silent() -> None:
     assert "state 8 CLOSE_WAIT; poll nothing; recv 0; SO_ERROR 0" in verdict_text(run, host, peer, width=100)
 
 
+def test_explain_says_what_each_step_added_to_the_polls_of_a_peer_over_af_unix() -> None:
+    run = small_fleet()
+    host = next(host for host in run.hosts if isinstance(host, Audited))
+    peer = PeerWitness(poll=("HUP",), recv=("0",), so_error="0", poll_added=((2, ()), (3, ("HUP", "RDH\x1bUP"))))
+    seen = Observation(
+        scenario="unread-unix-close", family="unix", ending="FIN", trials=1, evidence=Evidence(peer=peer)
+    )
+    text = verdict_text(run, host, seen, width=100)
+    assert "step 3 added to its poll nothing\n" in text
+    assert "step 4 added to its poll HUP|RDH" in text
+    assert "\x1b" not in text
+
+
 # ---- the good news, and the user's own scenarios -------------------------------------------------------------------
 
 

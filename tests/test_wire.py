@@ -441,6 +441,52 @@ def test_silence_of_a_peer_whose_own_data_was_sent_again_is_a_witness() -> None:
 def test_over_af_unix_the_peer_alone_tells() -> None:
     assert decide(trial(None, {**SAW_RST, "state": None}, None), family="unix") == ("RST", "")
     assert decide(trial(None, {**SAW_FIN, "state": None}, None), family="unix") == ("FIN", "")
+    assert decide(trial(None, None, None), family="unix")[0] == "inconclusive"
+
+
+UNIX_HUP = {"poll": ["IN", "OUT", "RDHUP", "HUP"], "recv": ["0"], "so_error": "0"}
+SHUT = (parse_step("peer shuts reading"), parse_step("closer closes"))
+
+
+@pytest.mark.parametrize(
+    ("added", "ending"), [([[1, ["HUP"]]], "FIN"), ([[1, []]], "nothing"), ([], "nothing"), ([[1, ["IN"]]], "nothing")]
+)
+def test_over_af_unix_only_what_the_closer_added_counts_at_a_peer_that_shut_reading(
+    added: list[Any], ending: str
+) -> None:
+    assert decide(trial(None, UNIX_HUP | {"poll_added": added}), family="unix", steps=SHUT) == (ending, "")
+
+
+def test_over_af_unix_a_failed_send_is_no_reset_and_counters_count_for_nothing() -> None:
+    late = UNIX_HUP | {"recv": ["send: EPIPE", "0"], "poll_added": [[1, ["HUP", "RDHUP"]]]}
+    others = {"OutRsts": 3, "TCPAbortOnClose": 1, "TCPAbortFailed": 1}
+    assert decide(trial(None, late, others), family="unix", isolation="host") == ("FIN", "")
+    silent = {"poll": ["OUT"], "recv": ["EAGAIN"], "so_error": "0", "poll_added": [[1, []]]}
+    assert decide(trial(None, silent, others), family="unix", isolation="host") == ("nothing", "")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"poll": ["ERR", "HUP"], "recv": ["0"], "so_error": "0"},
+        {"recv": ["0"], "so_error": "0", "poll_added": [[1, ["ERR", "HUP"]]]},
+        {"recv": ["EAGAIN"], "so_error": "0", "poll_added": [[1, ["RDHUP"]]]},
+        {"recv": ["ECONNRESET", "EAGAIN"], "so_error": "0", "poll_added": [[1, ["ERR"]]]},
+    ],
+)
+def test_over_af_unix_a_peer_that_contradicts_itself_gives_no_verdict(odd: dict[str, Any]) -> None:
+    ending, reason = decide(trial(None, odd), family="unix")
+    assert ending == "inconclusive"
+    assert "contradicts itself" in reason
+
+
+def test_a_change_by_a_step_that_the_scenario_does_not_have_is_refused() -> None:
+    peer = UNIX_HUP | {"poll_added": [[2, ["HUP"]]]}
+    with pytest.raises(ReplyError, match="tells of a step that unix-close does not have"):
+        decode(plan(UNIX), line(reply(saw("unix-close", trial(None, peer), family="unix"))))
+    for wrong in ([[64, ["HUP"]]], [[-1, []]], [[0, ["HUP"] * 17]], [[0, []]] * 65):
+        with pytest.raises(ReplyError, match="not what the probe sends"):
+            decode(plan(UNIX), line(reply(saw("unix-close", trial(None, UNIX_HUP | {"poll_added": wrong})))))
 
 
 def test_trials_that_disagree_are_shown_as_such_with_the_odd_one_as_evidence() -> None:

@@ -159,7 +159,7 @@ def _shape(o: Observation) -> Hashable:
     e = o.evidence
     wire = None if e.wire is None else tuple((s.sender, s.flags, s.seq, s.ack, s.length, s.urgent) for s in e.wire)
     counters = None if e.kernel is None else tuple(sorted(e.kernel.items()))
-    peer = None if e.peer is None else (e.peer.state, e.peer.poll, e.peer.recv, e.peer.so_error)
+    peer = None if e.peer is None else (e.peer.state, e.peer.poll, e.peer.recv, e.peer.so_error, e.peer.poll_added)
     return o.scenario, o.family, o.ending, wire, e.wire_note, peer, counters, tuple(sorted(e.queue.items()))
 
 
@@ -218,11 +218,16 @@ def _peer_words(peer: PeerWitness | None) -> tuple[tuple[str, str], ...]:
     state = "" if peer.state is None else f"{peer.state} {STATES.get(peer.state, '')}".strip()
     said = (
         ("tcpi_state", state),
-        ("poll", ", ".join(f"POLL{name}" for name in peer.poll) or "nothing"),
+        ("poll", _events(peer.poll)),
+        *((f"added by step {index + 1}", _events(events)) for index, events in peer.poll_added),
         ("recv", ", then ".join(peer.recv)),
         ("SO_ERROR", peer.so_error),
     )
     return tuple((name, words) for name, words in said if words)
+
+
+def _events(names: Sequence[str]) -> str:
+    return ", ".join(f"POLL{name}" for name in names) or "nothing"
 
 
 def production_of(ground: Ground, anchors: Mapping[str, str]) -> tuple[Production, ...]:

@@ -295,6 +295,13 @@ def awaited(sock, mask):
     return found
 
 
+def names_of(events):
+    """Returns the names of poll(2)'s events, without POLL."""
+    return [name for bit, name in ((select.POLLIN, "IN"), (select.POLLPRI, "PRI"), (select.POLLOUT, "OUT"),
+                                   (select.POLLERR, "ERR"), (select.POLLHUP, "HUP"), (POLLRDHUP, "RDHUP"))
+            if events & bit]
+
+
 def safe_close(sock, abort=False):
     """Closes a socket (an RST instead of a TIME_WAIT where `abort`), whatever state it is in."""
     try:
@@ -1487,6 +1494,7 @@ class Trial(object):
         self.references, self.children, self.restore = [], [], []
         self.packets, self.marks, self.peer_recv, self.queue = [], [], [], {}
         self.beyond = 0  # where the bytes end that were sent out of order
+        self.messages, self.poll_added = False, []
         self.ended = False  # the closer's first ending step was done
         self.left = 0  # bytes of the closer that were not acknowledged before its last ending step
         self.sent_before, self.heard_at, self.hastened = 0, 0.0, False  # segments of the peer when it heard a FIN
@@ -1527,6 +1535,9 @@ class Trial(object):
             self.connect_first("tcp")
         if (actor, verb) == ("listener", "close") and self.client_side is None:
             self.connect_first("unaccepted")
+        if self.kind == "unix":
+            self.step_over_unix(i, step)
+            return
         ends = verb in ENDS and tuple(step[1:3]) != ("shutdown", "read")
         if not (ends or (self.ended and verb.startswith("send"))):
             VERBS[verb](self, actor, *step[2:])
@@ -1558,6 +1569,23 @@ class Trial(object):
             if number_of(e) in SCARCE:
                 raise
             raise Failed("they could not be connected: " + words_of(e))
+
+    def step_over_unix(self, i, step):
+        """Carries out a step over AF_UNIX, where a call has done all that it does to the other side when it returns.
+
+        Notes which events each ending step of the closer adds to those that poll(2) reports of the peer: the peer can
+        bring about some of them itself. Shutting reading is one, since it shuts the other side's writing.
+        """
+        actor, verb = step[0], step[1]
+        if actor != "closer" or verb not in ENDS:
+            VERBS[verb](self, actor, *step[2:])
+            return
+        if not self.ended:
+            self.look_at_queue()
+            self.ended = True
+        before = self.events("peer")
+        VERBS[verb](self, actor, *step[2:])
+        self.poll_added.append((i, names_of(self.events("peer") & ~before)))
 
     # -- what the verbs stand on --
 
@@ -1697,7 +1725,7 @@ class Trial(object):
             said = self.peer_recv
             if count and said and said[-1].isdigit() and said[-1] != "0":
                 said[-1] = str(int(said[-1]) + count)
-            elif len(said) < 5 and not (result == 0 and said and said[-1] == "0"):
+            elif len(said) < 15 and said[-1:] != [str(result)]:  # a reply has room for 16
                 said.append(str(result))
 
     def note_refused_send(self, side, error):
@@ -1869,9 +1897,7 @@ class Trial(object):
         if state is not None and state > MAX_STATE:
             state = None
         bits = polled(sock, select.POLLIN | select.POLLPRI | select.POLLOUT | POLLRDHUP, 0)
-        poll = [name for bit, name in ((select.POLLIN, "IN"), (select.POLLPRI, "PRI"), (select.POLLOUT, "OUT"),
-                                       (select.POLLERR, "ERR"), (select.POLLHUP, "HUP"), (POLLRDHUP, "RDHUP"))
-                if bits & bit]
+        poll = names_of(bits)
         self.ended = True
         for _ in range(3):
             try:
@@ -1882,7 +1908,8 @@ class Trial(object):
                     self.took("peer", name_of(e))
                     break
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        return {"state": state, "poll": poll, "recv": self.peer_recv, "so_error": name_of(error) if error else "0"}
+        return {"state": state, "poll": poll, "recv": self.peer_recv, "so_error": name_of(error) if error else "0",
+                "poll_added": self.poll_added}
 
     def wait_for_quiet(self):
         """Waits until nothing was captured for a while: MPTCP ends its subflows from a worker, a little later."""
@@ -2025,9 +2052,9 @@ class Diagnosis(object):
 def connect(t, actor, how, size=0):
     lab, server = t.lab, other(actor)
     t.client_side = actor
-    if how == "unix":
-        t.kind = "unix"
-        t.socks[actor], t.socks[server] = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    if how in ("unix", "seqpacket"):
+        t.kind, t.messages = "unix", how == "seqpacket"
+        t.socks[actor], t.socks[server] = unix_pair(t.messages)
         return
     t.kind = kind = how if how in ("mptcp", "mapped") else "tcp"
     put_off = how == "unaccepted"
@@ -2060,6 +2087,17 @@ def connect(t, actor, how, size=0):
         t.accept()
         if how == "fastopen":
             t.arrive(actor)
+
+
+def unix_pair(messages):
+    """Returns two connected AF_UNIX sockets: SOCK_SEQPACKET where `messages`, else SOCK_STREAM."""
+    try:
+        return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET if messages else socket.SOCK_STREAM)
+    except ERRORS as e:
+        if number_of(e) in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPROTOTYPE):
+            kind = "SOCK_SEQPACKET over AF_UNIX" if messages else "AF_UNIX"
+            raise NotHere("this kernel has no %s (%s)" % (kind, name_of(e)))
+        raise
 
 
 def connect_with_data(t, actor, client, size):
@@ -2106,9 +2144,10 @@ def set_on(sock, name, *values):
 def send(t, actor, size, flags=0):
     sock, left = t.sock(actor), size
     while left > 0:
-        start = t.sent[actor] % 16
+        start, count = t.sent[actor] % 16, left if t.messages else min(left, 65536)
+        pattern = PATTERN * (1 + (start + count) // len(PATTERN))
         try:
-            done = sock.send(PATTERN[start:start + min(left, 65536)], QUIET | flags)
+            done = sock.send(pattern[start:start + count], QUIET | flags)
         except ERRORS as e:
             if would_block(e):
                 if not awaited(sock, select.POLLOUT) & select.POLLOUT:

@@ -167,6 +167,8 @@ def _witnesses(evidence: Evidence, width: int) -> list[str]:
         state = "" if peer.state is None else f"state {peer.state} {STATES.get(peer.state, '')}".rstrip() + "; "
         poll, recv = ("|".join(map(safe, peer.poll)) or "nothing"), (", then ".join(map(safe, peer.recv)) or "nothing")
         lines.append(f"The peer: {state}poll {poll}; recv {recv}; SO_ERROR {safe(peer.so_error) or 'not asked'}")
+        for index, events in peer.poll_added:
+            lines.append(f"          step {index + 1} added to its poll {'|'.join(map(safe, events)) or 'nothing'}")
     else:
         lines.append("The peer: its socket was gone, or it could not be asked")
     if evidence.kernel is None:
