@@ -181,7 +181,8 @@ def verdict(trial: RawTrial, steps: Sequence[Step], family: Family, isolation: I
         return "inconclusive", _error(trial, steps)
     if family == "unix":
         return _verdict_over_unix(trial.peer, steps)
-    wire, peer = _wire_ending(trial), _peer_ending(trial.peer, steps) if trial.peer else None
+    wire = _wire_ending(trial)
+    peer = _peer_ending(trial.peer, steps) if trial.peer and not _peer_resets(trial, steps) else None
     if wire and peer and _is_forged(steps) and ("RST" in wire or "RST" not in peer):
         peer = None  # its kernel drops whatever acknowledges what it never sent, so it hears less than was sent
     if wire is None and peer is None:
@@ -234,6 +235,27 @@ def _window_left(trial: RawTrial, steps: Sequence[Step]) -> str:
     return ""
 
 
+def _peer_resets(trial: RawTrial, steps: Sequence[Step]) -> bool:
+    """Returns whether the peer resets the connection itself: the error at its own socket tells nothing of the closer.
+
+    It does so with data for which it has shut both ways (tcp_rcv_state_process(), FIN_WAIT1 and FIN_WAIT2).
+    """
+    if _is_whole(trial):
+        return any(segment.sender == "peer" and "R" in segment.flags for segment in trial.wire or ())
+    shut = set[str | int]()
+    for actor, verb, *words in (step.call for step in steps):
+        if actor == "peer" and verb == "shutdown":
+            shut |= {"read", "write"} if words[0] == "both" else {words[0]}
+        if actor == "closer" and str(verb).startswith("send") and shut == {"read", "write"}:
+            return True
+    return False
+
+
+def _is_whole(trial: RawTrial) -> bool:
+    """Returns whether the capture saw every segment."""
+    return trial.wire is not None and not trial.wire_lost
+
+
 def _is_forged(steps: Sequence[Step]) -> bool:
     """Returns whether a raw socket sent in the peer's name what its kernel never sent: a FIN, or data behind a gap.
 
@@ -255,7 +277,7 @@ def _made_and_dropped(trial: RawTrial, wire: Ending | None, peer: Ending | None,
 
 def _wire_ending(trial: RawTrial) -> Ending | None:
     """Returns what the closer's own segments were, or None where the capture cannot tell."""
-    if trial.wire is None or trial.wire_lost:
+    if trial.wire is None or not _is_whole(trial):
         return None
     closers = [segment for segment in trial.wire if segment.sender == "closer"]
     if not any("S" in s.flags for s in closers):
@@ -318,7 +340,7 @@ def _kernel_disagrees(trial: RawTrial, steps: Sequence[Step], ending: Ending, is
     if isolation == "host":
         return ""
     aborts = trial.kernel.get("TCPAbortOnClose", 0)
-    if trial.wire is None or trial.wire_lost:  # the peer spoke, so its socket is open: only the closer closed one
+    if trial.wire is None or not _is_whole(trial):  # the peer spoke, so its socket is open: only the closer closed one
         return f"TCPAbortOnClose moved by {aborts}" if aborts and "RST" not in ending else ""
     sent = {side: sum("R" in s.flags for s in trial.wire if s.sender == side) for side in ("closer", "peer")}
     seen = f"the wire has {sent['closer']} RST of the closer and {sent['peer']} of the peer"

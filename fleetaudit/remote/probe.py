@@ -61,9 +61,11 @@ TCP_INFO, TCP_QUICKACK, TCP_ULP, SOL_TLS = 11, 12, 31, 282
 MSG_FASTOPEN, MSG_TRUNC, IPPROTO_MPTCP = 0x20000000, 0x20, 262
 POLLRDHUP = 0x2000
 QUIET, MSG_NOSIGNAL, MSG_EOR = 0x4040, 0x4000, 0x80  # QUIET: MSG_DONTWAIT and MSG_NOSIGNAL
-FIN_WAIT1, FIN_WAIT2, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING, MAX_STATE = 4, 5, 7, 8, 9, 10, 11, 13  # tcpi_state
+FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING = 4, 5, 6, 7, 8, 9, 10, 11
+MAX_STATE = 13
 GONE = 0  # where there is no socket any more, or only a TIME_WAIT
 RESET = struct.pack("B", CLOSE)
+TOOK_FIN = [struct.pack("B", state) for state in (TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING)]
 TIMER_TIME_WAIT = 3  # idiag_timer
 
 OPTIONS = {  # the step language's names: level and number (TCP_* by number: Python's names came one by one)
@@ -1466,8 +1468,9 @@ class Child(object):
 # - The closer's FIN was sent and is not acknowledged (FIN_WAIT1, CLOSING, LAST_ACK): the ACK may be answered by a RST,
 #   since tcp_rcv_state_process() gives an orphan with TCP_LINGER2 below zero no FIN_WAIT2. The peer may put that ACK
 #   off by 40 ms; tcp_cleanup_rbuf() sends it when the FIN was read and TCP_QUICKACK is set, so both are done.
-# - The closer's FIN is queued behind data: it leaves when the peer reads. Where nothing moves although the kernel had
-#   the time to probe the window (tcp_probe_timer(), from the RTO on), and no step of the peer is left, it stays so.
+# - The closer's FIN is queued behind data for which the peer has no room: it leaves when the peer reads. Where nothing
+#   moves although the kernel had the time to probe the window (tcp_probe_timer(), from the RTO on), it stays so, since
+#   no step is left. The same holds for what the peer still has for a closer that has not closed.
 # - The closer is closed, or has sent FIN and shut reading, and the peer has bytes that are not acknowledged: they will
 #   be sent (tcp_write_xmit(), tcp_probe_timer()) and answered by a RST (tcp_v4_rcv(), tcp_rcv_state_process()).
 # - The closer is in FIN_WAIT2 or TIME_WAIT, or gone: tcp_close() and tcp_time_wait() leave no timer that sends.
@@ -1548,11 +1551,12 @@ class Trial(object):
             self.ended = True
         watcher = other(actor) if actor in SIDES and ends else "peer"
         before, sent = self.events(watcher), self.segments_out(watcher)
+        stuck = actor == "peer" and (self.took_fin(watcher) or self.number(actor, SIOCOUTQ) > 0)  # hears nothing, yet
         if actor == "closer":
             self.left = max([0] + [self.number_of(s, SIOCOUTQ) for s in self.open_sockets("closer")])
         VERBS[verb](self, actor, *step[2:])
         if ends and actor == "peer":
-            if not self.hear(watcher, before) and self.socks["closer"] is not None:
+            if not stuck and not self.hear(watcher, before) and not self.took_fin(watcher):
                 raise TimedOut("the closer did not hear of it")
         else:
             self.hear(watcher, before, TIMEOUT.stretched(HEARING))
@@ -1615,6 +1619,10 @@ class Trial(object):
         if before & POLLRDHUP:
             return bool(polled(sock, 0, TIMEOUT.stretched(HEARING / 2)))
         return bool(awaited(sock, POLLRDHUP) if seconds is None else polled(sock, POLLRDHUP, seconds))
+
+    def took_fin(self, side):
+        """Returns whether a side has no socket, or its TCP has taken a FIN; shut reading itself, it hears of none."""
+        return self.socks[side] is None or self.info(side)[0:1] in TOOK_FIN
 
     def segments_out(self, side):
         """Returns how many segments this side's kernel sent (tcpi_segs_out, since 4.2), 0 where unknown."""
@@ -1877,8 +1885,9 @@ class Trial(object):
         return peer[0] == CLOSE or (ended and not any(p.bits & 0x04 for p in closers))
 
     def waits_for_a_reader(self):
-        """Returns whether the peer has data to read and no FIN: then the closer's FIN is behind what did not fit."""
-        return not self.events("peer") & POLLRDHUP and self.number("peer", FIONREAD) > 0
+        """Returns whether a side keeps what is outstanding out, with data in its queue that it does not read."""
+        peer_does = not self.events("peer") & POLLRDHUP and self.number("peer", FIONREAD) > 0
+        return peer_does or ("closer" not in self.gone and self.number("closer", FIONREAD) > 0)
 
     def two_timeouts(self):
         """Returns twice the time after which the peer sends again or probes a window (tcpi_rto, tcpi_backoff)."""
@@ -2437,30 +2446,32 @@ def raw_sender(t, actor):
     """Returns (send, answers): send(offset, size, bits, urgent) sends a segment in a side's name, with the bytes of its
     stream from `offset` on, and answers() counts the segments of the other side. No call on a socket makes such a
     segment, so a raw socket does, with the numbers that the capture has seen."""
-    closer, mine = t.sock("closer"), t.sock(actor).getsockname()[:2]
+    closer, mine = t.sock("closer"), t.address[actor][2]
     forth, back = [], []
 
     def answers():
         t.drain()
-        forth[:] = [p for p in t.packets if p.source == mine[1]]
-        back[:] = [p for p in t.packets if p.source != mine[1]]
+        forth[:] = [p for p in t.packets if p.source == mine]
+        back[:] = [p for p in t.packets if p.source != mine]
         return len(back)
 
     if not wait_until(lambda: answers() and sum(p.length for p in forth) >= t.sent[actor]):
         raise TimedOut("the capture did not see the peer's bytes")
     if not forth[0].bits & 0x02:
         raise Failed("the capture did not see the connection begin")
+    family = socket.AF_INET if t.kind == "mapped" else closer.family  # on the wire a mapped address is an IPv4 one
+    near, far = [(a.replace("::ffff:", ""), port) for _, a, port in (t.address[actor], t.address["closer"])]
     try:
-        raw = t.lab.raw_socket(closer.family)
+        raw = t.lab.raw_socket(family)
     except (NotHere,) + ERRORS:
         raise NotHere(needs_raw())
-    start, far = forth[0].seq + 1, closer.getsockname()[:2]
+    start = forth[0].seq + 1
     ack = (back[-1].seq + back[-1].length + (back[-1].bits & 1) + (back[-1].bits >> 1 & 1)) & 0xFFFFFFFF
     stamp = (forth[-1].stamp[0], back[-1].stamp[0]) if forth[-1].stamp and back[-1].stamp else None
 
     def send(offset, size, bits, urgent=False):
         data = PATTERN[offset % 16:offset % 16 + size]
-        raw.sendto(segment(closer.family, mine, far, (start + offset) & 0xFFFFFFFF, ack, bits | (0x20 if urgent else 0),
+        raw.sendto(segment(family, near, far, (start + offset) & 0xFFFFFFFF, ack, bits | (0x20 if urgent else 0),
                            forth[-1].window, size if urgent else 0, stamp, data), (far[0], 0))
 
     return send, answers
@@ -2475,7 +2486,7 @@ def resend_fin(t, actor, size, urgent=""):
     # Whatever becomes of the closer, it is not left to retransmit into the next trial: an RST where it expects one.
     t.cleanups.append(lambda: send(t.sent[actor] + 1, 0, 0x04))
     send(t.sent[actor] - size, size, 0x19, bool(urgent))
-    if not wait_until(lambda: t.info("closer")[0:1] == struct.pack("B", CLOSE_WAIT)):
+    if not wait_until(lambda: t.took_fin("closer")):
         raise TimedOut("the closer did not take the segment")
 
 
