@@ -29,6 +29,7 @@ def program() -> bytes:
             "steps": [step.call for step in s.steps],
             "families": list(s.families),
             "trials": s.trials or play.trials,
+            "expect": list(s.expect),
         }
         for s in play.scenarios
     ]

@@ -166,9 +166,15 @@ def program() -> str:
 
 
 def request(plan: HostPlan, *, deadline_s: float) -> bytes:
-    """Returns what goes to the interpreter's stdin for one host; `deadline_s` is when the probe's own alarm rings."""
+    """Returns what goes to the interpreter's stdin for one host; `deadline_s` is when the probe's own alarm rings.
+
+    What is expected is sent, so that the probe reports the captured headers of what deviates; as nothing is measured by
+    it, it is no part of the digest: a reply can be judged by other expectations.
+    """
     asked = _asked(plan)
     echoed = {"fleetaudit": __version__, "digest": _digest(asked)}
+    scenarios = zip(asked["scenarios"], plan.scenarios, strict=True)
+    asked["scenarios"] = [{**sent, "expect": list(scenario.expect)} for sent, scenario in scenarios]
     interpreter = _interpreter(plan)
     return script({**asked, **echoed, "deadline": round(deadline_s, 1)}, interpreter.value if interpreter else "")
 

@@ -44,7 +44,12 @@ REREAD = (
 
 
 def scenario(
-    name: str, text: str, *, families: Sequence[Family] = ("ipv4", "ipv6"), trials: int = 1
+    name: str,
+    text: str,
+    *,
+    families: Sequence[Family] = ("ipv4", "ipv6"),
+    trials: int = 1,
+    expect: Sequence[str] = (),
 ) -> dict[str, object]:
     """Returns one scenario as the probe is sent it; `text` has its steps, a semicolon between them."""
     steps = [parse_step(line) for line in text.split(";")]
@@ -53,6 +58,7 @@ def scenario(
         "steps": [step.call for step in steps],
         "families": list(families_of(steps, families)),
         "trials": trials,
+        "expect": list(expect),
     }
 
 

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from fleetaudit import wire
-from fleetaudit.model import Family
+from fleetaudit.model import Audited, Evidence, Family, Kernel, Observation
+from fleetaudit.report import pcap
+from fleetaudit.report.captured import captured_headers
 
-from .probing import DRAINED, UNREAD, Beside, Captured, beside_tcpdump, request, scenario, trial_of
+from .probing import (
+    DRAINED,
+    UNREAD,
+    VERSIONS,
+    Beside,
+    Captured,
+    beside_tcpdump,
+    interpreter,
+    request,
+    run,
+    scenario,
+    tcpdump_reads,
+    trial_of,
+)
 
 pytestmark = pytest.mark.probe
 
@@ -34,7 +51,7 @@ FLAGS = ((0x01, "F"), (0x02, "S"), (0x04, "R"), (0x08, "P"), (0x10, "."), (0x20,
 
 @pytest.fixture(scope="module")
 def beside() -> Beside:
-    scenarios = [scenario(name, steps, families=FAMILIES) for name, steps in SCENARIOS]
+    scenarios = [scenario(name, steps, families=FAMILIES, expect=["not seen"]) for name, steps in SCENARIOS]
     return beside_tcpdump(request(*scenarios, isolation="host"))
 
 
@@ -101,4 +118,127 @@ def test_a_trace_is_what_tcpdump_saw(beside: Beside, name: str, family: Family) 
     assert connection is not None
     assert connection.scales == tuple(scale_of(seen, port) for port in connection.ports)
     for segment, packet in zip(trial.wire or (), seen, strict=False):
-        assert abs(connection.began + segment.at_us / 1e6 - packet.at) < 1e-5
+        assert abs(connection.began + segment.at_us / 1e6 - packet.at) < 0.1
+
+
+# ---- the file of packets -------------------------------------------------------------------------------------------
+
+
+def audited(*trials: wire.RawTrial, family: Family = "ipv4") -> Audited:
+    return Audited(
+        name="web-1",
+        kernel=Kernel(release="6.12.43", version="#1", machine="x86_64"),
+        isolation="host",
+        observations=tuple(
+            Observation(
+                scenario=f"s{number}",
+                family=family,
+                ending="RST",
+                trials=1,
+                evidence=Evidence(wire=trial.wire, connection=trial.connection, steps=trial.steps),
+            )
+            for number, trial in enumerate(trials)
+        ),
+    )
+
+
+def lines_of(beside: Beside, trial: wire.RawTrial) -> list[str]:
+    """Returns tcpdump's own lines of what a trial reports."""
+    place = dict(zip(beside.packets, beside.lines, strict=True))
+    return [place[packet] for packet in beside.of(trial)][: len(trial.wire or ())]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", [name for name, _ in SCENARIOS])
+def test_headers_that_were_captured_are_the_capture(beside: Beside, name: str, family: Family, tmp_path: Path) -> None:
+    trial = trial_of(beside.reply, name, family)
+    host = audited(trial, family=family)
+    headers = captured_headers(host.observations[0].evidence)
+    assert headers == tuple(packet.headers for packet in beside.of(trial))[: len(headers or ())]
+    path = tmp_path / "trace.pcap"
+    path.write_bytes(pcap.render(host))
+    ours, theirs = (list(map(apart, lines)) for lines in (tcpdump_reads(path), lines_of(beside, trial)))
+    assert [line for _, line in ours] == [line for _, line in theirs]
+    assert all(abs(one - other) < 0.1 for (one, _), (other, _) in zip(ours, theirs, strict=True))
+
+
+def apart(line: str) -> tuple[float, str]:
+    """Returns the time of a line and the rest: tcpdump's own socket reads the clock once more."""
+    at, _, rest = line.partition(" ")
+    return float(at), rest
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", [name for name, _ in SCENARIOS])
+def test_headers_that_are_rebuilt_differ_only_in_what_the_file_says(
+    beside: Beside, name: str, family: Family, tmp_path: Path
+) -> None:
+    trial = trial_of(beside.reply, name, family)
+    assert trial.connection is not None
+    rebuilt = replace(trial, connection=replace(trial.connection, headers=""))
+    path = tmp_path / "trace.pcap"
+    path.write_bytes(pcap.render(audited(rebuilt, family=family)))
+    assert [without_what_is_made_up(line) for line in tcpdump_reads(path)] == [
+        without_what_is_made_up(line) for line in lines_of(beside, trial)
+    ]
+
+
+def without_what_is_made_up(line: str) -> str:
+    """Returns a line of tcpdump without its time and absolute numbers, and of the options those that a trace has."""
+    _, line = apart(line)
+    scale = re.search(r"wscale \d+", line)
+    line = re.sub(r"options \[.*\], ", f"options [{scale[0]}], " if scale else "", line)
+    line = re.sub(r"seq (\d+):(\d+)", lambda m: f"bytes {(int(m[2]) - int(m[1])) % 2**32}", line)
+    return re.sub(r"\b(seq|ack) \d+", r"\1", line)
+
+
+# ---- when headers are sent -----------------------------------------------------------------------------------------
+
+
+def headers_of(reply: wire.Reply) -> list[str]:
+    """Returns the headers of every trial, "" where there are none."""
+    return [t.connection.headers for o in reply.observations for t in o.trials if t.connection]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expect", "sent"),
+    [
+        (UNREAD[1], ["RST"], False),
+        (UNREAD[1], ["FIN"], True),
+        (UNREAD[1], [], False),  # nothing is expected, so nothing deviates
+        (DRAINED[1], ["FIN"], False),
+        (DRAINED[1], ["RST", "nothing"], True),
+        ("closer closes; peer sends 5 bytes", ["FIN, then RST"], False),
+        ("closer closes; peer sends 5 bytes", ["FIN"], True),
+        ("peer sends 5 bytes", ["nothing"], False),
+        ("closer reads 5 bytes; closer closes", ["FIN"], True),  # a step that fails
+    ],
+)
+def test_headers_are_sent_for_what_deviates(steps: str, expect: list[str], sent: bool) -> None:
+    reply = run(request(scenario("one", steps, families=["ipv4"], expect=expect)))
+    assert [bool(headers) for headers in headers_of(reply)] == [sent]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_python_sends_them(version: str) -> None:
+    call = request(scenario(*UNREAD, expect=["FIN"]))
+    reply = run(call, python=interpreter(version))
+    for observation in reply.observations:
+        (trial,) = observation.trials
+        seen = audited(trial, family=observation.family).observations[0].evidence
+        assert captured_headers(seen) is not None
+
+
+def test_a_python_without_zlib_sends_none() -> None:
+    call = request(scenario(*UNREAD, families=["ipv4"], expect=["FIN"]))
+    reply = run(call, before="import sys\nsys.modules['zlib'] = None\n")
+    assert headers_of(reply) == [""]
+
+
+def test_the_headers_of_a_reply_are_bounded() -> None:
+    many = [scenario(f"s{number}", UNREAD[1], families=["ipv4"], expect=["FIN"]) for number in range(200)]
+    sent = headers_of(run(request(*many, deadline=120.0)))
+    assert len(sent) == 200
+    assert 20_000 < sum(map(len, sent)) <= 32_768
+    assert sent[0]
+    assert not sent[-1]

@@ -316,6 +316,13 @@ def test_hosts_with_the_same_plan_share_one_digest_whatever_their_names_and_dead
         assert wire.digest_of(one).encode() in wire.request(other, deadline_s=deadline)
 
 
+def test_what_is_expected_is_sent_and_is_no_part_of_the_digest() -> None:
+    one = plan(UNREAD)
+    other = plan(msgspec.structs.replace(UNREAD, expect=("FIN", "FIN, then RST")))
+    assert wire.digest_of(one) == wire.digest_of(other)
+    assert b"'expect': ['FIN', 'FIN, then RST']" in wire.request(other, deadline_s=9.0)
+
+
 # ---- back: what three witnesses add up to
 
 

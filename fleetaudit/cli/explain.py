@@ -47,7 +47,7 @@ def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | 
         seen = _observations(host, scenario, run_path)
         text = "\n".join(verdict_text(run, host, o, width=screen.width()) for o in seen)
     if trace and isinstance(host, Audited):  # only now: an error must leave no file
-        archive.write_whole(trace, pcap.render(host, scenario or ""))
+        archive.write_whole(trace, pcap.render(host, scenario or "", run.scenarios))
     screen.show(text)
 
 

@@ -84,4 +84,4 @@ def _traces(run: AuditRun) -> Iterator[tuple[str, bytes]]:
 
     for host in run.hosts:
         if isinstance(host, Audited):
-            yield f"traces/{pcap.file_name(host.name)}", pcap.render(host)
+            yield f"traces/{pcap.file_name(host.name)}", pcap.render(host, rows=run.scenarios)

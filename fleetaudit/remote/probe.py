@@ -34,6 +34,11 @@ try:  # without it globs match nothing
     import fnmatch
 except Exception:
     fnmatch = None
+try:  # without them no captured headers are reported
+    import binascii
+    import zlib
+except Exception:
+    zlib = None
 
 MARK = "fleetaudit-probe/1 "
 NEEDS_RAW = "needs CAP_NET_RAW or user namespaces; set become: true"
@@ -45,6 +50,7 @@ STALL = 0.01  # seconds of delay that a host shows when it is not idle; an idle 
 MAX_REPEATS = 2  # trials of one scenario over one family that are run again because the host was stalled
 MAX_BULK = 16 * 1024 * 1024  # bytes that one step sends at most
 MAX_TRACE = 200  # segments of one trial that are reported
+MAX_HEADERS = 32768  # characters of captured headers in one reply
 MAX_SYSCTLS = 4000
 SNAP = 160  # bytes of a packet that are captured: every header, never more of the data than fits beside it
 PATTERN = b"0123456789abcdef" * 4112  # what is sent: the byte at offset n of a stream is the hex digit of n modulo 16
@@ -1104,10 +1110,11 @@ class Capture(object):
             self.ports = ports
 
     def stamp(self):
-        """Returns when the kernel saw the packet that was read last (the first call switches stamps on)."""
+        """Returns when the kernel saw the packet that was read last, in seconds without parts of a microsecond (the
+        first call switches stamps on)."""
         try:
             seconds, fraction = struct.unpack("ll", fcntl.ioctl(self.sock, SIOCGSTAMPNS, b"\0" * struct.calcsize("ll")))
-            return seconds + fraction / 1e9
+            return seconds + fraction // 1000 / 1e6
         except ERRORS:
             return time.time()
 
@@ -1130,7 +1137,8 @@ class Capture(object):
 
 
 def trace_of(packets, client, client_side, began):
-    """Returns (rows, omitted): the segments as they are reported, with relative numbers, cut in the middle."""
+    """Returns (rows, kept): the segments as they are reported, with relative numbers, cut in the middle, and the
+    packet of each."""
     first = {}
     rows = []
     for p in packets:
@@ -1140,19 +1148,18 @@ def trace_of(packets, client, client_side, began):
             first[mine] = p.seq
         seq = 0 if syn else (p.seq - first.get(mine, p.seq)) & 0xFFFFFFFF
         ack = (p.ack - first.get(not mine, p.ack)) & 0xFFFFFFFF if p.bits & 0x10 else 0
-        rows.append((micros(p.at - began), client_side if mine else other(client_side), flags_of(p.bits), seq, ack,
-                     p.length, p.urgent, p.options, p.window))
-    omitted = len(rows) - MAX_TRACE
-    if omitted <= 0:
-        return rows, 0
+        rows.append((micros(p.at - began + 5e-7), client_side if mine else other(client_side), flags_of(p.bits), seq,
+                     ack, p.length, p.urgent, p.options, p.window))
+    if len(rows) <= MAX_TRACE:
+        return rows, packets
     marked = [any(c in row[2] for c in "SFRU") for row in rows]
     room = max(0, MAX_TRACE - sum(marked))
     plain = [i for i, m in enumerate(marked) if not m]
-    kept = set(plain[:room // 2] + plain[len(plain) - (room - room // 2):])
-    rows = [row for i, row in enumerate(rows) if marked[i] or i in kept]
-    if len(rows) > MAX_TRACE:
-        rows = rows[:MAX_TRACE // 2] + rows[-(MAX_TRACE // 2):]
-    return rows, len(packets) - len(rows)
+    among = set(plain[:room // 2] + plain[len(plain) - (room - room // 2):])
+    kept = [i for i in range(len(rows)) if marked[i] or i in among]
+    if len(kept) > MAX_TRACE:
+        kept = kept[:MAX_TRACE // 2] + kept[-(MAX_TRACE // 2):]
+    return [rows[i] for i in kept], [packets[i] for i in kept]
 
 
 def connection_of(packets, client, client_side, began):
@@ -1169,6 +1176,31 @@ def connection_of(packets, client, client_side, began):
     began = max(0.0, min(MAX_SECONDS, began))
     return {"began": began, "ports": [ports[side] for side in SIDES],
             "scales": [scales.get(side) for side in SIDES]}
+
+
+def packed(packets):
+    """Returns the IP and TCP headers of packets, one after the other, compressed and in base64; "" without zlib."""
+    if not zlib:
+        return ""
+    data = zlib.compress(b"".join([p.headers for p in packets]), 9)
+    return binascii.b2a_base64(data).decode("ascii").strip()
+
+
+def deviates(trial, expect):
+    """Returns whether a trial needs more than its rows: a step failed, more may come, the closer's segments are no
+    ending that is expected, or the peer heard of another. This is no verdict: it chooses what is reported in full."""
+    ends = ["R" if "R" in row[2] else "F" for row in trial["wire"]
+            if row[1] == "closer" and ("R" in row[2] or "F" in row[2] or "DATA_FIN" in row[7])]
+    if "R" not in ends:
+        ending = "FIN" if ends else "nothing"
+    else:
+        ending = "RST" if ends[0] == "R" else "FIN, then RST"
+    if trial["error"] or trial["outstanding"] or (expect and ending not in expect):
+        return True
+    if not trial["peer"]:
+        return False
+    heard = " ".join(trial["peer"]["recv"] + [trial["peer"]["so_error"]])
+    return ("RST" in ending) != ("ECONNRESET" in heard or "EPIPE" in heard)
 
 
 def micros(seconds):
@@ -1201,6 +1233,7 @@ class Laboratory(object):
         self.fence, self.fences_lost = self.fence_socket(), 0
         self.fences = []  # when each datagram was sent; its number is its text
         self.raw = {}
+        self.room = MAX_HEADERS
         self.listing_is_cheap = None  # not known yet
         try:
             self.diagnosis, self.no_diagnosis = Diagnosis(), ""
@@ -1306,6 +1339,16 @@ class Laboratory(object):
         """Lets the capture see the shared listeners' connections and `extra` ports."""
         if self.capture:
             self.capture.watch([s.getsockname()[1] for s in self.listeners.values()] + list(extra))
+
+    def add_headers(self, trials, packets, expect):
+        """Adds the headers of a scenario's trials as they were captured, where trials differ or deviate."""
+        differ = len(trials) > 1
+        for trial, kept in zip(trials, packets):
+            if trial["connection"] and (differ or deviates(trial, expect)):
+                headers = packed(kept)
+                if len(headers) <= self.room:
+                    self.room -= len(headers)
+                    trial["connection"]["headers"] = headers
 
     def diagnosed(self, near, far):
         """Returns what the kernel says of the socket with these addresses (see Diagnosis.look), None where it is not
@@ -1498,6 +1541,7 @@ class Trial(object):
         self.packets, self.marks, self.peer_recv, self.queue = [], [], [], {}
         self.beyond = 0  # where the bytes end that were sent out of order
         self.messages, self.poll_added = False, []
+        self.kept = []  # those of `packets` that are reported
         self.ended = False  # the closer's first ending step was done
         self.left = 0  # bytes of the closer that were not acknowledged before its last ending step
         self.sent_before, self.heard_at, self.hastened = 0, 0.0, False  # segments of the peer when it heard a FIN
@@ -1514,7 +1558,7 @@ class Trial(object):
             lab.capture.drain(-1, [])
             lab.capture.lost()
         before = lab.counters.read()
-        self.began = time.time()
+        self.began = int(time.time() * 1e6) / 1e6
         error, failed_step = "", None
         try:
             try:
@@ -1939,7 +1983,8 @@ class Trial(object):
             note = "AF_UNIX has no segments"
         elif lab.capture:
             lost = lab.capture.lost()
-            wire, omitted = trace_of(self.packets, self.client, self.client_side, self.began)
+            wire, self.kept = trace_of(self.packets, self.client, self.client_side, self.began)
+            omitted = len(self.packets) - len(self.kept)
             connection = connection_of(self.packets, self.client, self.client_side, self.began)
         moved = None
         if before and after and all(n in before and n in after for n in NEEDED):
@@ -2620,7 +2665,7 @@ NEEDS = {"connect": need_kind, "destroy": need_namespace, "disconnect": need_lib
 def observe(lab, scenario, family):
     """Returns one scenario over one family: its trials, those that are alike as one, or why it was not run."""
     found = {"scenario": scenario["name"], "family": family, "trials": [], "not_run": ""}
-    alike = {}
+    alike, kept = {}, []
     try:
         lab.check(family)
         check_needs(lab, family, scenario["steps"])
@@ -2637,6 +2682,8 @@ def observe(lab, scenario, family):
             else:
                 alike[key] = trial
                 found["trials"].append(trial)
+                kept.append(repeats.kept)
+        lab.add_headers(found["trials"], kept, scenario.get("expect", ()))
     except NotHere as e:
         if found["trials"]:
             found["trials"].append(failure(e))
@@ -2644,6 +2691,7 @@ def observe(lab, scenario, family):
             found["not_run"], found["failed"] = str(e), isinstance(e, Scarce)
     except Exception as e:  # one odd scenario must not cost the others
         found["trials"].append(failure(e))
+    found["trials"] = [without_defaults(trial) for trial in found["trials"]]
     return found
 
 
@@ -2651,6 +2699,7 @@ class Repeats(object):
     """Runs the trials of one scenario over one family; a trial that timed out while the host was stalled is repeated.
 
     Only such a trial: one that came to an end is never run again, however it ended. Repeats are told in a note.
+    `kept` are the packets that the last trial reported.
     """
 
     def __init__(self, lab, name, family):
@@ -2662,7 +2711,7 @@ class Repeats(object):
             if gone_away():
                 os._exit(1)
             trial = Trial(self.lab, self.family, steps)
-            found = trial.run()
+            found, self.kept = trial.run(), trial.kept
             if not (trial.timed_out and TIMEOUT.stalled()):
                 return found
             if not self.left:
@@ -2680,6 +2729,12 @@ def note_of_repeats(repeated):
     more = " and %d more" % (len(repeated) - 10) if len(repeated) > 10 else ""
     return ("the host stalled, so these trials timed out and were repeated: %s%s"
             % ("; ".join(repeated[:10]), more))[:4000]
+
+
+def without_defaults(trial):
+    """Returns a trial without what is usual: it is true of most trials, and takes a tenth of a reply."""
+    usual = ("connection", "wire_note", "wire_lost", "wire_omitted", "error", "outstanding")
+    return dict((key, value) for key, value in trial.items() if value or key not in usual)
 
 
 def essence(wire):

@@ -79,7 +79,8 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
     if observation.reason:
         lines += wrapped([safe(observation.reason)], width, "  ")
     if same_as := observation.evidence.same_as:
-        lines += wrapped([f"Its witnesses said, but for times, what those of {safe(same_as)} said, which are:"], width)
+        whose = f"Its witnesses said what those of {safe(same_as)} said, but for times, ports and windows; these are:"
+        lines += wrapped([whose], width)
     if observation.ending != "not run":
         lines += ["", *_packets(row, observation.evidence, width), "", *_witnesses(observation.evidence, width)]
     if row and (row.because or row.control):

@@ -1,12 +1,16 @@
-"""A host's traces as a pcap file, for tcpdump and Wireshark. Pure: an audited host in, bytes out.
+"""A host's packets as a pcapng file, for tcpdump and Wireshark. Pure: an audited host in, bytes out.
 
-What the file holds is what the probe reported, no more: headers with the flags, lengths, urgent pointers and options
-that were seen, and relative sequence numbers. Payload was never kept, so packets are marked as cut off after their
-headers; keys, timestamps' values and checksums of TCP are zero. Each observation is a connection of its own: the
-closer's port is 10000 and its place in the run, the peer's is 30000 and that. Times count from 1970, an observation a
-second.
+Two interfaces tell apart where headers come from. "captured": the probe sent them as they were captured, which it does
+for trials that deviate from the expectation. "rebuilt": they are made of the trace: its moments, ports, flags, lengths,
+urgent pointers, windows and options are what was captured; the rest is made up, as the file says in a comment. Payload
+was never kept, so packets are marked as cut off after their headers. Comments of packets name the scenario and the
+steps that came before.
 
-Source of the formats: draft-ietf-opsawg-pcap (LINKTYPE_RAW), RFC 791, RFC 8200, RFC 9293, RFC 8684 (MPTCP's options).
+A run of an earlier version has no ports and no dates. There each observation is a connection of its own: the closer's
+port is 10000 and its place in the run, the peer's is 30000 and that; times count from 1970, an observation a second.
+
+Source of the formats: draft-ietf-opsawg-pcapng, RFC 791, RFC 8200, RFC 9293, RFC 7323, RFC 8684 (MPTCP's
+options).
 """
 
 from __future__ import annotations
@@ -15,15 +19,29 @@ import hashlib
 import ipaddress
 import struct
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ..model import Audited, Family, Segment
+from .. import __version__
+from ..model import Audited, Connection, Family, Observation, ScenarioRow, Segment
+from ..windows import syn_scale
+from .captured import FLAGS, captured_headers
+from .common import plain
 
-LINKTYPE_RAW = 101
+LINKTYPE_ETHERNET = 1
+"""As Linux has it for loopback; LINKTYPE_RAW is not read where a file has two interfaces (libpcap 1.10)."""
 SNAPLEN = 262_144
 CLOSER_PORT, PEER_PORT = 10_000, 30_000
+CAPTURED, REBUILT = 0, 1
+"""The numbers of the two interfaces."""
+SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
+COMMENT, APPLICATION, NAME, DESCRIPTION = 1, 4, 2, 3
+ABOUT = (
+    "Packets of the probe's own connections on loopback. Interface “captured”: the headers as they were captured. "
+    "Interface “rebuilt”: headers rebuilt from the trace; times, ports, flags, lengths, urgent pointers, windows and "
+    "window scales are what was captured; sequence numbers count from 0; the other fields of IP, the MSS, SACK, the "
+    "values of timestamps, MPTCP's keys and TCP checksums are made up or left out. Payload was not kept."
+)
 
-_BITS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, ".": 0x10, "U": 0x20}
 _NOP = b"\1"
 _OPTIONS = {  # the words of Segment.options, as far as a header can say them without what was not kept
     "TS": _NOP * 2 + struct.pack("!BBII", 8, 10, 0, 0),
@@ -45,28 +63,102 @@ def file_name(host: str) -> str:
     return f"{name}.pcap"
 
 
-def render(host: Audited, scenario: str = "") -> bytes:
-    """Returns a pcap file (microseconds, little-endian) with all traces of a host, or those of NAME or NAME/FAMILY."""
-    return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, SNAPLEN, LINKTYPE_RAW) + b"".join(_records(host, scenario))
+def render(host: Audited, scenario: str = "", rows: Sequence[ScenarioRow] = ()) -> bytes:
+    """Returns a pcapng file (microseconds, little-endian) with all traces of a host, or those of NAME or NAME/FAMILY.
+
+    `rows` are the run's scenarios, whose steps become comments.
+    """
+    steps = {row.name: row.steps for row in rows}
+    blocks = [_section(f"{ABOUT} Host: {plain(host.name)}.")]
+    blocks += [_interface("captured", "headers as they were captured"), _interface("rebuilt", "rebuilt from traces")]
+    for second, o in enumerate(host.observations):
+        if scenario in ("", o.scenario, f"{o.scenario}/{o.family}"):
+            blocks += _packets(o, second, steps.get(o.scenario, ()))
+    return b"".join(blocks)
 
 
-def _records(host: Audited, scenario: str) -> Iterator[bytes]:
-    for second, observation in enumerate(host.observations):
-        if scenario not in ("", observation.scenario, f"{observation.scenario}/{observation.family}"):
-            continue
-        for segment in observation.evidence.wire or ():
-            header = _packet(segment, observation.family, second)
-            at = max(0, second * 1_000_000 + segment.at_us)
-            yield struct.pack("<IIII", *divmod(at, 1_000_000), len(header), len(header) + segment.length) + header
+# ---- blocks --------------------------------------------------------------------------------------------------------
 
 
-def _packet(segment: Segment, family: Family, number: int) -> bytes:
-    """Returns the IP and TCP headers of a segment."""
-    ports = CLOSER_PORT + number % 20_000, PEER_PORT + number % 20_000
+def _block(kind: int, body: bytes) -> bytes:
+    length = struct.pack("<I", 12 + len(body))
+    return struct.pack("<I", kind) + length + body + length
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def _options(*options: tuple[int, str]) -> bytes:
+    """Returns the options of a block, and their end."""
+    texts = [(code, text.encode("utf-8", "replace")[:0xFFFF]) for code, text in options]
+    return b"".join(struct.pack("<HH", code, len(text)) + _padded(text) for code, text in texts) + bytes(4)
+
+
+def _section(comment: str) -> bytes:
+    head = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)
+    return _block(SECTION, head + _options((COMMENT, comment), (APPLICATION, f"fleetaudit {__version__}")))
+
+
+def _interface(name: str, description: str) -> bytes:
+    head = struct.pack("<HHI", LINKTYPE_ETHERNET, 0, SNAPLEN)
+    return _block(INTERFACE, head + _options((NAME, name), (DESCRIPTION, description)))
+
+
+def _packet(interface: int, at_us: int, headers: bytes, length: int, comments: Sequence[str]) -> bytes:
+    """Returns the block of one packet of IP, of whose `length` bytes the headers were kept."""
+    ethernet = bytes(12) + (b"\x86\xdd" if headers[0] >> 4 == 6 else b"\x08\x00")
+    frame, whole = ethernet + headers, len(ethernet) + length
+    head = struct.pack("<IIIII", interface, at_us >> 32, at_us & 0xFFFFFFFF, len(frame), whole)
+    return _block(PACKET, head + _padded(frame) + (_options(*((COMMENT, c) for c in comments)) if comments else b""))
+
+
+# ---- packets -------------------------------------------------------------------------------------------------------
+
+
+def _packets(o: Observation, second: int, steps: Sequence[str]) -> Iterator[bytes]:
+    """Yields the blocks of one observation; `second` is its place in the run."""
+    evidence = o.evidence
+    connection = evidence.connection or _made_up(second)
+    captured = captured_headers(evidence)
+    interface = REBUILT if captured is None else CAPTURED
+    began = round(connection.began * 1_000_000)
+    told = 0
+    for number, segment in enumerate(evidence.wire or ()):
+        headers = captured[number] if captured else _headers(segment, o.family, connection)
+        before = sum(at <= segment.at_us for at, _ in evidence.steps)
+        comments = [_about(o, interface)] if number == 0 else []
+        comments += [_step(steps, index) for _, index in evidence.steps[told:before]]
+        comments += ["rebuilt from the trace"] if captured is None and number else []
+        told = max(told, before)
+        yield _packet(interface, max(0, began + segment.at_us), headers, len(headers) + segment.length, comments)
+
+
+def _made_up(second: int) -> Connection:
+    return Connection(began=float(second), ports=(CLOSER_PORT + second % 20_000, PEER_PORT + second % 20_000))
+
+
+def _about(o: Observation, interface: int) -> str:
+    text = f"{plain(o.scenario)} over {o.family}: {'captured' if interface == CAPTURED else 'rebuilt from the trace'}"
+    if interface == REBUILT and o.evidence.connection and o.evidence.connection.headers:
+        text += "; the host also sent headers, which contradict its trace or cannot be read: the trace counts"
+    if o.evidence.same_as:
+        text += f"; on {plain(o.evidence.same_as)}, whose trace is alike but for times, ports and windows"
+    if o.evidence.wire_omitted:
+        text += f"; {o.evidence.wire_omitted} segments of the middle were left out"
+    return text
+
+
+def _step(steps: Sequence[str], index: int) -> str:
+    return f"step {index + 1}: {plain(steps[index])}" if 0 <= index < len(steps) else f"step {index + 1}"
+
+
+def _headers(segment: Segment, family: Family, connection: Connection) -> bytes:
+    """Returns IP and TCP headers that say what the trace says of a segment."""
+    ports = connection.ports
     source, target = ports if segment.sender == "closer" else ports[::-1]
-    options = b"".join(_OPTIONS.get(word, b"") for word in segment.options.split())[:40]
-    options += _NOP * (-len(options) % 4)
-    bits = sum(_BITS.get(flag, 0) for flag in set(segment.flags))
+    options = _tcp_options(segment, connection)
+    bits = sum(FLAGS.get(flag, 0) for flag in set(segment.flags))
     tcp = struct.pack(
         "!HHIIBBHHH",
         source,
@@ -75,7 +167,7 @@ def _packet(segment: Segment, family: Family, number: int) -> bytes:
         segment.ack & 0xFFFFFFFF,
         (5 + len(options) // 4) << 4,
         bits,
-        0xFFFF,
+        0xFFFF if segment.window is None else segment.window & 0xFFFF,
         0,
         segment.urgent & 0xFFFF,
     )
@@ -84,6 +176,13 @@ def _packet(segment: Segment, family: Family, number: int) -> bytes:
         loopback = ipaddress.IPv6Address("::1").packed
         return struct.pack("!IHBB", 6 << 28, length & 0xFFFF, 6, 64) + loopback * 2 + tcp + options
     return _ipv4(min(0xFFFF, 20 + length)) + tcp + options
+
+
+def _tcp_options(segment: Segment, connection: Connection) -> bytes:
+    options = b"".join(_OPTIONS.get(word, b"") for word in segment.options.split())[:36]
+    scale = syn_scale(segment, connection)
+    options += b"" if scale is None else _NOP + struct.pack("!BBB", 3, 3, scale & 0xFF)
+    return options + _NOP * (-len(options) % 4)
 
 
 def _ipv4(length: int) -> bytes:
