@@ -19,6 +19,7 @@ from fleetaudit.model import Audited, Host, HostPlan, Inventory, LocalTarget, Pl
 from fleetaudit.plan import make_plan
 from fleetaudit.playbook import load_playbook, parse_playbook, shipped_names
 
+from .kernel_matrix import MATRIX
 from .runs import K612, Fleet
 
 ROOT = Path(__file__).parents[1]
@@ -196,3 +197,10 @@ def test_every_example_of_the_documentation_is_a_playbook_that_reads(block: str)
             head += "  scenarios: [unread-close/*]\n"
         block = head + "".join(f"  {line}\n" for line in block.splitlines())
     assert parse_playbook(block, source="docs/playbooks.md").plays
+
+
+def test_the_matrix_names_every_scenario_of_the_shipped_playbook_once_and_no_other() -> None:
+    named = [name for names in MATRIX["endings"].values() for name in names]
+    assert sorted(named) == sorted(s.name for play in load_playbook(None).plays for s in play.scenarios)
+    others = {name for deviation in MATRIX["deviations"] for name in deviation["scenarios"]} | set(MATRIX["needs"])
+    assert others <= set(named)

@@ -124,7 +124,7 @@ def test_each_seed_has_an_order_of_its_own_and_always_the_same() -> None:
     world, cases = answers(b""), shipped()
 
     def names(seed: int) -> list[str]:
-        return [one.scenario.name for call in truth.calls_of(world, cases, seed, 1) for one in call.cases]
+        return [one.scenario.name for call in truth.calls_of(world, cases, seed) for one in call.cases]
 
     assert names(1) == names(1)
     assert names(1) != names(2)

@@ -144,31 +144,33 @@ def _trials(world: World, case: Case) -> int:
 def run_world(world: World, cases: Sequence[Case], seed: int, end: float) -> Tally:
     """Returns what a world has shown; calls that would begin after `end` are left out and named."""
     tally = Tally(world)
-    calls = [call for number in range(world.rounds) for call in calls_of(world, cases, seed + number, number + 1)]
+    calls = [call for number in range(world.rounds) for call in calls_of(world, cases, seed + number)]
+    began = time.monotonic()
     print(f"\n{world.name}: {world.about}; {world.rounds} rounds, {len(calls)} calls", flush=True)
     with load(busy_loops()) if world.load else contextlib.nullcontext(), ThreadPoolExecutor(world.at_once) as pool:
         results = deque(pool.submit(answer, call, end) for call in calls)
         for done in range(1, len(calls) + 1):
             take(tally, *results.popleft().result())  # a reply is large: it is kept no longer than this
-            print(f"  {done}/{len(calls)} calls, {counts(tally)}", flush=True)
+            took = time.monotonic() - began
+            print(f"  {done}/{len(calls)} calls, {took:.0f} s, {counts(tally)}", flush=True)
     return tally
 
 
-def calls_of(world: World, cases: Sequence[Case], seed: int, number: int) -> Iterator[Call]:
+def calls_of(world: World, cases: Sequence[Case], seed: int) -> Iterator[Call]:
     """Yields the calls of one round: all scenarios in the random order of this seed, cut where there are many."""
     order = list(cases)
     random.Random(seed).shuffle(order)
     part, size = list[Case](), 0
     for case in order:
         if part and size + _trials(world, case) > CALL_TRIALS:
-            yield call_of(world, part, seed, number)
+            yield call_of(world, part, seed)
             part, size = [], 0
         part.append(case)
         size += _trials(world, case)
-    yield call_of(world, part, seed, number)
+    yield call_of(world, part, seed)
 
 
-def call_of(world: World, cases: Sequence[Case], seed: int, number: int) -> Call:
+def call_of(world: World, cases: Sequence[Case], seed: int) -> Call:
     """Returns one call of the probe."""
     plan = HostPlan(
         name=world.name,
@@ -180,7 +182,7 @@ def call_of(world: World, cases: Sequence[Case], seed: int, number: int) -> Call
         sysctls_collect=(),
         sysctls_expect={},
     )
-    return Call(world, number, seed, tuple(cases), plan)
+    return Call(world, seed, tuple(cases), plan)
 
 
 def answer(call: Call, end: float) -> tuple[Call, wire.Reply | str | None]:

@@ -25,10 +25,9 @@ Key = tuple[str, Family]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One run of the probe: the scenarios in their order, and the round and the seed that this order is of."""
+    """One run of the probe: the scenarios in their order, and the seed of this order."""
 
     world: World
-    round: int
     seed: int
     cases: tuple[Case, ...]
     plan: HostPlan
@@ -109,6 +108,9 @@ class Tally:
             return
         right = case.right(self.world)
         doubted = seen.ending == "inconclusive" and set(seen.endings) <= {*right}
+        if doubted and lacks_control(seen):
+            self._not_run(call, case, key, seen.reason)
+            return
         for trial in raw.trials:
             ending, why = verdict.verdict(trial, case.scenario.steps, seen.family, audited.isolation)
             if doubted:
@@ -167,6 +169,11 @@ class Tally:
 def trials_of(call: Call, case: Case) -> int:
     """Returns how many trials of a case one call asks for, over one family."""
     return case.scenario.trials or call.plan.trials
+
+
+def lacks_control(seen: Observation) -> bool:
+    """Returns whether a verdict does not count because the host lacks what the control of the scenario needs."""
+    return seen.reason.startswith("its control ") and " was not run: " in seen.reason
 
 
 def ending_on_the_wire(trial: RawTrial, case: Case) -> str:
