@@ -69,6 +69,11 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase("closer accepts", ("closer", "accept"), "takes a waiting connection from the accept queue"),
     Phrase("listener sets OPTION", ("listener", "set", "$1"), "setsockopt on the listening socket, before the connect"),
     Phrase("listener has a backlog of BACKLOG", ("listener", "backlog", "$1"), "listen(2), before the connect"),
+    Phrase(
+        "both sign with TCP_MD5SIG",
+        ("both", "sign"),
+        "before the connect: every segment is signed, and one that is not is dropped (RFC 2385)",
+    ),
     Phrase("listener closes", ("listener", "close"), "with whatever was never accepted"),
     # Bytes.
     Phrase("SIDE sends N bytes", ("$1", "send", "$2"), "and waits until they are in the other receive queue"),
@@ -138,6 +143,7 @@ _SLOTS = {  # what fits, and the words for it
 }
 _MOST = {"N": MAX_BYTES, "BACKLOG": MAX_BACKLOG}
 _SAME = {"byte": "bytes"}
+_BEFORE_CONNECT = (("both", "sign"), ("listener", "backlog"), ("listener", "set"))
 _RAW = ("resend", "resend-fin", "send-out-of-order")
 
 
@@ -253,7 +259,7 @@ _TAKERS = {"OPTION": _option, "TIME": _time, "VALUES": _values}  # slots that ma
 
 
 _UNIX = ("unix", "seqpacket")
-_NOT_OVER_UNIX = (*_RAW, "accept", "destroy", "disconnect", "ktls")
+_NOT_OVER_UNIX = (*_RAW, "accept", "destroy", "disconnect", "ktls", "sign")
 
 
 def _how(steps: Iterable[Step]) -> str:
@@ -279,14 +285,15 @@ def check_order(steps: Sequence[Step]) -> str:
         actor, verb = str(step.call[0]), str(step.call[1])
         if verb == "connect" and acted:
             return f"“{step.text}” must come before every other step of closer and peer, and only once"
+        if (actor, verb) in _BEFORE_CONNECT and acted:
+            return f"“{step.text}” must come before every step of closer and peer"
         if actor in gone and verb != "close-other":
             return f"“{step.text}”: {actor} is gone since “{gone[actor]}”"
-        acted = acted or actor in ("closer", "peer", "both")
+        acted = acted or (actor in ("closer", "peer", "both") and verb != "sign")
         if verb in ("close", "end", "destroy"):
             gone[actor] = step.text
-    for step in steps:
-        if step.call[1] in _RAW and int(step.call[2]) > MAX_SEGMENT:
-            return f"“{step.text}”: a raw segment holds {MAX_SEGMENT} bytes at most"
+    if wrong := _wrong_together(steps):
+        return wrong
     if (waits := sum(int(s.call[2]) for s in steps if s.call[1] == "wait")) > MAX_WAITS_MS:
         return f"the steps wait {waits} ms, a scenario may wait {MAX_WAITS_MS} ms"
     if not any(s.call[1] in ("close", "close-other", "end", "disconnect", "destroy", "shutdown") for s in steps):
@@ -304,4 +311,16 @@ def _wrong_over_unix(step: Step, how: str) -> str:
         return f"“{step.text}”: AF_UNIX has nothing of the kind"
     if how == "seqpacket" and verb in ("send-urgent", "read-urgent"):
         return f"“{step.text}”: AF_UNIX SOCK_SEQPACKET has no urgent data"
+    return ""
+
+
+def _wrong_together(steps: Sequence[Step]) -> str:
+    """Returns which step no probe can carry out beside the others, in words, or ""."""
+    signed = next((s for s in steps if s.call[1] == "sign"), None)
+    for step in steps:
+        raw = step.call[1] in _RAW
+        if raw and signed:
+            return f"“{step.text}”: not after “{signed.text}”, a raw segment is not signed"
+        if raw and int(step.call[2]) > MAX_SEGMENT:
+            return f"“{step.text}”: a raw segment holds {MAX_SEGMENT} bytes at most"
     return ""

@@ -34,8 +34,11 @@ MANY = (
     scenario("exec", "peer sends 5 bytes; closer execs"),
     scenario("peer killed", "wait 20 ms; peer sends 5 bytes; closer reads 4 bytes with MSG_WAITALL; peer is killed; "
              "closer closes"),
+    scenario("signed", "both sign with TCP_MD5SIG; peer sends 5 bytes; closer closes"),
     scenario("settings", "namespace sets net.ipv4.tcp_rmem 4096 8192 16384; listener has a backlog of 0; "
              "closer closes"),
+    scenario("out of order", "peer sends 5 bytes out of order; peer sends 1 byte; closer closes"),
+    scenario("resent", "peer sends 5 bytes; closer reads all; peer resends 5 bytes; closer closes"),
 )  # fmt: skip
 
 
@@ -168,7 +171,7 @@ def test_a_hosts_own_settings_are_never_written() -> None:
 def test_in_the_hosts_namespace_no_time_wait_is_left() -> None:
     within = in_own_network()
     within[-2] = within[-2].replace('exec "$@"', '"$@"; sed "s/^/left/" /proc/net/tcp /proc/net/tcp6')
-    some = [s for s in MANY if s["name"] not in ("setting", "settings")]
+    some = [s for s in MANY if s["name"] not in ("setting", "settings", "out of order", "resent")]
     process = start(request(*some, isolation="host"), within=within)
     stdout, _ = process.communicate(timeout=300)
     assert trial_of(wire.reply_of(stdout), "drained-close").peer is not None

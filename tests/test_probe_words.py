@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -34,6 +32,9 @@ RESENT_URGENT = (
     "peer sends 10 urgent bytes; closer reads the urgent byte; closer reads all; peer resends 10 urgent bytes; "
     "closer closes"
 )
+SIGNED = "both sign with TCP_MD5SIG; peer sends 5 bytes; closer closes"
+SIGNED_READ = "both sign with TCP_MD5SIG; peer sends 5 bytes; closer reads all; closer closes"
+SIGNED_LATE = "both sign with TCP_MD5SIG; closer sets TCP_LINGER2 100; closer closes; peer sends 5 bytes"
 
 ENDINGS = {  # the steps, and the segments that end the connection
     WAIT: ["closer R."],
@@ -50,6 +51,9 @@ ENDINGS = {  # the steps, and the segments that end the connection
     "listener has a backlog of 0; peer sends 5 bytes; closer closes": ["closer R."],
     "listener has a backlog of 0; peer connects without being accepted; listener closes": ["closer R."],
     THREE_VALUES: ["closer R."],
+    SIGNED: ["closer R."],
+    SIGNED_READ: ["closer F."],
+    SIGNED_LATE: ["closer F.", "closer R"],
     OUT_OF_ORDER: ["closer F."],
     FILLED: ["closer R."],
     FILLED_AND_READ: ["closer F."],
@@ -75,6 +79,9 @@ def here(request: pytest.FixtureRequest) -> wire.Reply:
 
 @pytest.mark.parametrize("text", ENDINGS)
 def test_the_segments_that_end_the_connection(here: wire.Reply, text: str) -> None:
+    (observation,) = [o for o in here.observations if o.scenario == text]
+    if "TCP_MD5SIG" in observation.not_run:
+        pytest.skip(observation.not_run)
     assert marked(trial_of(here, text)) == ENDINGS[text]
 
 
@@ -169,6 +176,34 @@ def relative(numbers: str, first: int) -> str:
     return ":".join(str((int(number) - first) % 2**32) for number in numbers.split(":"))
 
 
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_every_segment_is_signed_and_the_peer_takes_the_reset(family: Family) -> None:
+    texts = [SIGNED, SIGNED_READ, "both sign with TCP_MD5SIG; closer connects; closer closes"]
+    beside = beside_tcpdump(request(*[scenario(text, text, families=[family]) for text in texts], isolation="host"))
+    if any("TCP_MD5SIG" in o.not_run for o in beside.reply.observations):
+        pytest.skip(beside.reply.observations[0].not_run)
+    for text in texts:
+        trial = trial_of(beside.reply, text, family)
+        assert trial.wire is not None
+        segments = beside.of(trial)[: len(trial.wire)]
+        assert len(segments) >= 4
+        assert all(b"\x13\x12" in segment.options for segment in segments)  # kind 19, length 18
+        assert {s.options for s in trial.wire if set("SFR") & set(s.flags)} == {"MD5"}
+    peer = trial_of(beside.reply, SIGNED, family).peer
+    assert peer is not None
+    assert "ECONNRESET" in peer.recv
+
+
+def test_where_the_kernel_has_no_signatures_that_is_said() -> None:
+    script = wire.script(request(scenario("signed", SIGNED), scenario("usual", WAITALL))).decode()
+    changed = script.replace("TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 14,", "TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 99,")
+    assert changed != script
+    reply = wire.reply_of(probing.run_text(changed))
+    told = {o.scenario: o.not_run for o in reply.observations}
+    assert told == {"signed": "this kernel refuses TCP_MD5SIG on a socket (ENOPROTOOPT)", "usual": ""}
+    assert not any(o.failed for o in reply.observations)
+
+
 def error_of(text: str) -> str:
     """Returns why a scenario cannot be carried through on this machine."""
     (observation,) = run(request(scenario("wrong", text, families=["ipv4"]))).observations
@@ -197,12 +232,10 @@ def test_a_sysctl_of_three_values_is_restored_byte_for_byte() -> None:
     key = "net.ipv4.tcp_rmem"
     note = f"reply['notes'].append(repr(open(path_of({key!r})).read()))"
     script = wire.script(request(scenario("three", THREE_VALUES), scenario("one", WAITALL))).decode()
-    loop = '    for scenario in call["scenarios"]:\n        for family in scenario["families"]:\n'
-    assert script.count(loop) == 2  # in fill_in and in work
-    head, tail = script.rsplit(loop, 1)
-    changed = head + loop + f"            {note}\n" + tail
-    done = subprocess.run([sys.executable, "-E", "-s", "-"], input=changed.encode(), capture_output=True, check=True)
-    reply = wire.reply_of(done.stdout)
+    line = 'reply["observations"].append(observe(lab, scenario, family))'
+    assert script.count(line) == 1
+    changed = script.replace(line, f"{note}; {line}")
+    reply = wire.reply_of(probing.run_text(changed))
     values = [n for n in reply.notes if "\\t" in n]
     assert len(values) == 4
     assert len(set(values)) == 1

@@ -84,6 +84,9 @@ def test_no_two_phrases_read_alike() -> None:
         ("peer exits", ("peer", "end", "exit")),
         ("closer reads 5 bytes with MSG_WAITALL", ("closer", "read-waitall", 5)),
         ("listener has a backlog of 0", ("listener", "backlog", 0)),
+        ("peer resends 10 bytes", ("peer", "resend", 10)),
+        ("peer sends 1 byte out of order", ("peer", "send-out-of-order", 1)),
+        ("both sign with TCP_MD5SIG", ("both", "sign")),
     ],
 )
 def test_a_step_becomes_the_tuple_that_the_probe_runs(text: str, call: tuple[str | int, ...]) -> None:
@@ -131,6 +134,9 @@ def test_a_wrong_step_names_the_word_and_what_would_do(text: str, word: str, wan
         ("peer is kiled", "killed"),
         ("closer reads 5 bytes with WAITALL", "MSG_WAITALL"),
         ("listener has a backlogg of 1", "backlog"),
+        ("peer resend 5 bytes", "resends"),
+        ("both sign with MD5SIG", "TCP_MD5SIG"),
+        ("both sign with TCP_MD5", "TCP_MD5SIG"),
     ],
 )
 def test_a_near_miss_is_offered(text: str, near: str) -> None:
@@ -184,6 +190,16 @@ def test_families_follow_from_the_steps(texts: list[str], families: tuple[Family
             "AF_UNIX SOCK_SEQPACKET has no urgent data",
         ),
         (["peer is killed", "peer sends 5 bytes", "closer closes"], "peer is gone since “peer is killed”"),
+        (["peer connects", "both sign with TCP_MD5SIG", "closer closes"], "must come before every step"),
+        (["peer sends 5 bytes", "listener has a backlog of 1", "closer closes"], "must come before every step"),
+        (["peer connects", "listener sets TCP_FASTOPEN 5", "closer closes"], "must come before every step"),
+        (
+            ["both sign with TCP_MD5SIG", "peer connects over AF_UNIX", "closer closes"],
+            "AF_UNIX has nothing of the kind",
+        ),
+        (["peer connects over AF_UNIX", "peer sends 5 bytes out of order", "closer closes"], "AF_UNIX has nothing"),
+        (["both sign with TCP_MD5SIG", "peer sends 5 bytes out of order", "closer closes"], "is not signed"),
+        (["peer sends 32769 bytes out of order", "closer closes"], "holds 32768 bytes at most"),
         (["wait 2 s", "wait 2 s", "wait 2 s", "closer closes"], "the steps wait 6000 ms"),
     ],
 )
@@ -200,6 +216,7 @@ def test_an_order_that_cannot_run_is_told(texts: list[str], said: str) -> None:
         ["closer half-closes", "peer sends 5 bytes", "closer closes", "peer reads to the end", "peer closes"],
         ["peer connects over AF_UNIX", "closer sets SO_RCVBUF 4096", "peer sends 1 urgent byte", "closer closes"],
         ["closer closes", "closer waits 50 ms", "peer sends 5 bytes"],
+        ["both sign with TCP_MD5SIG", "listener has a backlog of 1", "peer connects", "closer closes"],
     ],
 )
 def test_an_order_that_can_run_is_not_refused(texts: list[str]) -> None:

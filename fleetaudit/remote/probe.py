@@ -63,9 +63,10 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 SIOCGSTAMPNS, FIONREAD, SIOCOUTQ, F_SETPIPE_SZ = 0x8907, 0x541B, 0x5411, 1031
 ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS = 3, 263, 6
 SO_ATTACH_FILTER, SO_RCVBUFFORCE = 26, 33
-TCP_INFO, TCP_QUICKACK, TCP_ULP, SOL_TLS = 11, 12, 31, 282
+TCP_INFO, TCP_QUICKACK, TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 14, 31, 282
 MSG_FASTOPEN, MSG_TRUNC, IPPROTO_MPTCP = 0x20000000, 0x20, 262
 POLLRDHUP = 0x2000
+MD5_KEY = b"fleetaudit probe"  # it protects nothing
 QUIET, MSG_NOSIGNAL, MSG_EOR = 0x4040, 0x4000, 0x80  # QUIET: MSG_DONTWAIT and MSG_NOSIGNAL
 FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING = 4, 5, 6, 7, 8, 9, 10, 11
 MAX_STATE = 13
@@ -1035,18 +1036,18 @@ def packet_of(data, at):
     if not p.bits & 0x20:
         p.urgent = 0
     p.headers = data[:start + header]
-    p.options, p.stamp, p.scale = options_of(data[start + 20:start + header], p.bits & 0x02)
+    p.options, p.stamp, p.scale = options_of(data[start + 20:start + header], p.bits)
     return p
 
 
 MPTCP_WORDS = {0: "MP_CAPABLE", 1: "MP_JOIN", 6: "MP_FAIL", 7: "MP_FASTCLOSE", 8: "MP_RST"}
 
 
-def options_of(data, syn):
+def options_of(data, bits):
     """Returns (words, timestamps, scale): the options that matter, the timestamp option's two numbers or None, and a
     SYN's window scale or None."""
     words, stamp, scale, at = [], None, None, 0
-    data = bytearray(data)
+    data, syn = bytearray(data), bits & 0x02
     while at < len(data) and data[at]:
         if data[at] == 1:  # NOP
             at += 1
@@ -1062,6 +1063,8 @@ def options_of(data, syn):
             scale = data[at + 2]
         elif data[at] == 5:
             words.append("SACK")
+        elif data[at] == 19 and bits & 0x07:  # of SYN, FIN and RST alone: all others have it too
+            words.append("MD5")
         elif data[at] == 34 and syn:
             words.append("TFO")
         elif data[at] == 30:
@@ -1536,7 +1539,7 @@ class Trial(object):
         self.gone = set()  # sides that ended
         self.address = {}  # by side: what a socket that is gone cannot be asked for any more
         self.listener, self.own_listener, self.listener_options, self.backlog = None, False, [], None
-        self.client_side, self.client, self.waiting = None, 0, False
+        self.client_side, self.client, self.waiting, self.signed = None, 0, False, False
         self.references, self.children, self.restore = [], [], []
         self.packets, self.marks, self.peer_recv, self.queue = [], [], [], {}
         self.beyond = 0  # where the bytes end that were sent out of order
@@ -1578,7 +1581,7 @@ class Trial(object):
 
     def step(self, i, step):
         actor, verb = step[0], step[1]
-        if actor in ("closer", "peer", "both") and verb != "connect" and self.client_side is None:
+        if actor in ("closer", "peer", "both") and verb not in ("connect", "sign") and self.client_side is None:
             self.connect_first("tcp")
         if (actor, verb) == ("listener", "close") and self.client_side is None:
             self.connect_first("unaccepted")
@@ -2113,7 +2116,7 @@ def connect(t, actor, how, size=0):
     t.kind = kind = how if how in ("mptcp", "mapped") else "tcp"
     put_off = how == "unaccepted"
     # A listener hands on what was set when it was made, tcp_rmem for one: so a trial that sets a sysctl makes its own.
-    if t.listener_options or t.backlog is not None or t.restore or how in ("fastopen", "unaccepted"):
+    if t.listener_options or t.backlog is not None or t.restore or t.signed or how in ("fastopen", "unaccepted"):
         t.listener, t.own_listener = new_listener(t.family, kind, 16 if t.backlog is None else t.backlog), True
         names = [option[0] for option in t.listener_options]
         for option in t.listener_options:
@@ -2128,6 +2131,9 @@ def connect(t, actor, how, size=0):
     client.bind((address_of(t.family, kind), 0))
     t.client = client.getsockname()[1]
     t.address = {actor: address_of_socket(client), server: address_of_socket(t.listener)}
+    if t.signed:
+        for sock in (client, t.listener):
+            expect_signature(sock, address_of(t.family, kind))
     if t.own_listener:
         lab.watch([t.client])  # not the listener's port: that may be somebody else's before the trial is over
     client.settimeout(TIMEOUT.seconds())
@@ -2152,6 +2158,20 @@ def unix_pair(messages):
             kind = "SOCK_SEQPACKET over AF_UNIX" if messages else "AF_UNIX"
             raise NotHere("this kernel has no %s (%s)" % (kind, name_of(e)))
         raise
+
+
+def expect_signature(sock, address):
+    """Has a socket sign what it sends to an address, and drop what comes from there without a signature (RFC 2385).
+
+    No module is loaded for it: CONFIG_TCP_MD5SIG has CONFIG_CRYPTO_MD5 built in.
+    """
+    packed = socket.inet_pton(sock.family, address)
+    end = struct.pack("=HH", sock.family, 0) + (packed if sock.family == socket.AF_INET else b"\0" * 4 + packed)
+    value = struct.pack("=128sBBHI80s", end, 0, 0, len(MD5_KEY), 0, MD5_KEY)  # struct tcp_md5sig
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_MD5SIG, value)
+    except ERRORS as e:
+        raise NotHere("this kernel refuses TCP_MD5SIG on a socket (%s)" % name_of(e))
 
 
 def connect_with_data(t, actor, client, size):
@@ -2393,6 +2413,10 @@ def enable_ktls(t, actor):
             raise NotHere("this kernel refuses TLS on a socket (%s)" % name_of(e))
 
 
+def sign(t, actor):
+    t.signed = True
+
+
 def wait(t, actor, time_ms):
     time.sleep(time_ms / 1000.0)
 
@@ -2581,10 +2605,10 @@ VERBS = {
     "accept": accept, "backlog": set_backlog, "close": close, "close-other": close_other, "connect": connect,
     "destroy": destroy, "discard": discard, "disconnect": disconnect, "end": end, "ktls": enable_ktls, "peek": peek,
     "read": read_some, "read-all": read_all, "read-to-end": read_to_end, "read-urgent": read_urgent,
-    "read-waitall": read_waitall, "reference": refer, "resend": resend,
-    "resend-fin": resend_fin, "send": send, "send-out-of-order": send_out_of_order,
-    "send-until-blocked": send_until_blocked, "send-urgent": send_urgent, "set": set_option, "shutdown": shut,
-    "splice": splice, "sysctl": set_sysctl, "try-read": try_read, "wait": wait,
+    "read-waitall": read_waitall, "reference": refer, "resend": resend, "resend-fin": resend_fin, "send": send,
+    "send-out-of-order": send_out_of_order, "send-until-blocked": send_until_blocked, "send-urgent": send_urgent,
+    "set": set_option, "shutdown": shut, "sign": sign, "splice": splice, "sysctl": set_sysctl, "try-read": try_read,
+    "wait": wait,
 }
 ENDS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")
 
@@ -2650,13 +2674,22 @@ def need_passing(lab, family, how):
         raise NotHere("needs sendmsg, which Python 2 lacks")
 
 
+def need_signatures(lab, family):
+    sock = socket.socket(socket.AF_INET6 if family == "ipv6" else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        expect_signature(sock, address_of(family, "tcp"))
+    finally:
+        sock.close()
+
+
 def need_libc(lab, family, *words):
     libc()
 
 
 NEEDS = {"connect": need_kind, "destroy": need_namespace, "disconnect": need_libc, "ktls": need_tls,
          "reference": need_passing, "resend": need_raw_segment, "resend-fin": need_raw_segment,
-         "send-out-of-order": need_raw_segment, "set": need_option, "sysctl": need_own_settings}
+         "send-out-of-order": need_raw_segment, "set": need_option, "sign": need_signatures,
+         "sysctl": need_own_settings}
 
 
 # ---- the whole -----------------------------------------------------------------------------------------------------
