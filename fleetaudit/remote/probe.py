@@ -1313,7 +1313,7 @@ class Laboratory(object):
             client = socket.socket(listener.family, socket.SOCK_STREAM)
             client.settimeout(TIMEOUT.seconds())
             client.connect(listener.getsockname()[:2])
-            server = accept_from(listener, client)
+            server = accept_from(listener, client.getsockname()[:2])
             TIMEOUT.delayed(now() - began)
             safe_close(server, abort=True)
             return ""
@@ -1425,9 +1425,9 @@ def address_of(family, kind):
     return "127.0.0.1" if family == "ipv4" else "::ffff:127.0.0.1" if kind == "mapped" else "::1"
 
 
-def accept_from(listener, client):
-    """Returns the accepted end of `client`'s connection; whoever else found the port is hung up on. Raises Failed."""
-    wanted = client.getsockname()[:2]
+def accept_from(listener, wanted):
+    """Returns the accepted end of the connection from `wanted`, (text, port), whose socket may be gone by now; whoever
+    else found the port is hung up on. Raises Failed."""
     for _ in range(8):
         if not awaited(listener, select.POLLIN):
             raise TimedOut("no connection came to be accepted")
@@ -1650,13 +1650,13 @@ class Trial(object):
 
     def accept(self):
         side = other(self.client_side)
-        self.socks[side] = accept_from(self.listener, self.socks[self.client_side])
+        self.socks[side] = accept_from(self.listener, self.address[self.client_side][1:])
         self.waiting = False
 
-    def events(self, side):
+    def events(self, side, mask=POLLRDHUP):
         """Returns what poll(2) says of a side now, without waiting."""
         sock = self.socks[side]
-        return polled(sock, POLLRDHUP, 0) if sock is not None else 0
+        return polled(sock, mask, 0) if sock is not None else 0
 
     def hear(self, side, before, seconds=None):
         """Returns whether a side hears more of an end within `seconds`, or TIMEOUT's, than the events `before` said."""
@@ -1672,15 +1672,16 @@ class Trial(object):
         return self.socks[side] is None or self.info(side)[0:1] in TOOK_FIN
 
     def segments_out(self, side):
-        """Returns how many segments this side's kernel sent (tcpi_segs_out, since 4.2), 0 where unknown."""
+        """Returns how many segments this side's kernel sent (tcpi_segs_out, since 4.2), None where unknown. The SYN-ACK
+        does not count, so that it is 0 for a side that accepted and was only spoken to."""
         info = self.info(side)
-        return struct.unpack_from("I", info, 136)[0] if len(info) >= 140 else 0
+        return struct.unpack_from("I", info, 136)[0] if len(info) >= 140 else None
 
     def wait_for_ack(self, side, before):
         """Waits until a side that heard a FIN has acknowledged it, which it may put off by 40 ms: a closer that is
         still in FIN_WAIT1 goes other ways in what follows. `before` is what segments_out was."""
-        if before and self.events(side) & (POLLRDHUP | select.POLLHUP | select.POLLERR) == POLLRDHUP:
-            wait_until(lambda: self.segments_out(side) > before, TIMEOUT.stretched(0.25))
+        if before is not None and self.events(side) & (POLLRDHUP | select.POLLHUP | select.POLLERR) == POLLRDHUP:
+            wait_until(lambda: (self.segments_out(side) or 0) > before, TIMEOUT.stretched(0.25))
             self.lab.settle()  # it was sent; it has to arrive
 
     def info(self, side):
@@ -1862,8 +1863,9 @@ class Trial(object):
     def deliver(self):
         """Has everything delivered that is on its way, the peer's ACK of a FIN with it."""
         self.lab.settle()
-        heard = self.events("peer")
-        if heard & POLLRDHUP and not heard & (select.POLLERR | select.POLLHUP) and not self.number("peer", FIONREAD):
+        heard = self.events("peer", POLLRDHUP | select.POLLPRI)  # a recv would step over an urgent byte, unseen
+        of_interest = POLLRDHUP | select.POLLERR | select.POLLHUP | select.POLLPRI
+        if heard & of_interest == POLLRDHUP and not self.number("peer", FIONREAD):
             try:
                 self.recv("peer", 1)
                 self.socks["peer"].setsockopt(*(OPTIONS["TCP_QUICKACK"] + (1,)))
@@ -1915,7 +1917,9 @@ class Trial(object):
     def is_fin_acknowledged(self):
         """Returns whether the peer, which heard a FIN, has sent a segment since; all put off no longer than 0.2 s."""
         sent = self.segments_out("peer")
-        return self.hastened or (sent > self.sent_before if sent else now() > self.heard_at + 0.25)
+        if sent is None or self.sent_before is None:
+            return self.hastened or now() > self.heard_at + 0.25
+        return self.hastened or sent > self.sent_before
 
     def is_deaf(self, state):
         """Returns whether the closer answers new data with a RST: closed, or shut both ways."""
