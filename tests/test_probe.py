@@ -561,3 +561,32 @@ def test_what_a_resent_segment_holds_was_all_read_before(here: wire.Reply) -> No
     ((seq, length),) = [(s.seq, s.length) for s in trial.wire if "F" in s.flags and s.sender == "peer"]
     assert (seq, length) == (1, 10)
     assert REREAD[0] == "reread-fin-close"
+
+
+def test_the_next_step_waits_for_the_ack_of_a_side_that_has_sent_nothing_yet() -> None:
+    """In FIN_WAIT1 the closer would count the peer's bytes as TCPAbortOnData, in FIN_WAIT2 it does not."""
+    reply = run(
+        request(scenario("late", "closer connects; closer closes; peer sends 5 bytes", families=["ipv4"], trials=5))
+    )
+    (found,) = reply.observations
+    assert [(t.count, t.kernel) for t in found.trials] == [(5, LATE)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "closer connects; closer closes; peer closes",
+        "peer connects without being accepted; peer closes; closer closes",
+        "peer connects without being accepted; peer sends 5 bytes; peer closes; closer reads all; closer closes",
+    ],
+)
+def test_a_peer_that_is_gone_leaves_a_final_ending(text: str) -> None:
+    trial = trial_of(run(request(scenario("gone", text, families=["ipv4"]))), "gone")
+    assert trial.outstanding == ""
+    assert "closer F." in [word.replace("P", "") for word in marked(trial)]
+
+
+def test_an_urgent_byte_that_nobody_read_is_still_shown_after_a_fin() -> None:
+    trial = trial_of(run(request(scenario("urgent", "closer sends 1 urgent byte; closer closes"))), "urgent")
+    assert trial.peer is not None
+    assert {"PRI", "RDHUP"} <= {*trial.peer.poll}

@@ -203,6 +203,12 @@ def test_the_generator_gives_hundreds_of_distinct_scenarios_that_a_probe_can_run
         assert not case.scenario.positive
 
 
+def test_no_ending_depends_on_whether_a_kernel_answers_an_ack_of_what_it_never_sent() -> None:
+    for case in generated():
+        for prediction in (case.prediction, case.before_fix):
+            assert prediction.other is None or prediction.other.ending == prediction.ending
+
+
 def test_the_generated_set_has_every_ending_and_both_sides_of_the_fix() -> None:
     assert {case.prediction.ending for case in generated()} == {"FIN", "RST", "FIN, then RST", "nothing"}
     assert any(case.prediction.ending != case.before_fix.ending for case in generated())

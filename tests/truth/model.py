@@ -68,13 +68,15 @@ class Prediction:
 
     `ending` is that of the closer by the wire. `peer` is None where the peer's socket is gone. `counters`
     are those that must move, by side: a reset that is received moves EstabResets of the side that it
-    reaches. `wire` has the segments with FIN or RST, as "closer F.".
+    reaches. `wire` has the segments with FIN or RST, as "closer F.". `other` is what kernels show instead that
+    answer, or do not answer, an ACK of what was never sent (see `tcp_ack`), where that makes a difference.
     """
 
     ending: Ending
     peer: Witness | None
     counters: Mapping[Side, Mapping[str, int]]
     wire: tuple[str, ...]
+    other: Prediction | None = None
 
 
 # ---- struct sk_buff, struct tcp_sock, struct inet_timewait_sock, struct net ----------------------------
@@ -1132,14 +1134,18 @@ def ending(wire: Sequence[str]) -> Ending:
     return "RST" if fin is None or rst < fin else "FIN, then RST"
 
 
-def predict(
-    steps: Sequence[Step | tuple[str | int, ...]], *, fix: bool, challenges_unsent: bool | None = None
-) -> Prediction:
+def predict(steps: Sequence[Step | tuple[str | int, ...]], *, fix: bool) -> Prediction:
     """Returns what must be seen of a scenario, with or without 5f9238530970.
 
-    `challenges_unsent`: whether the kernel answers an ACK of what it never sent (see `tcp_ack`); as `fix`, if left out.
     Raises Refused where a step cannot be carried through, NotModelled where the model knows nothing of it.
     """
-    experiment = Experiment(fix=fix, challenges_unsent=fix if challenges_unsent is None else challenges_unsent)
-    experiment.run([step.call if isinstance(step, Step) else step for step in steps])
+    calls = [step.call if isinstance(step, Step) else step for step in steps]
+    seen, other = (predicted(calls, fix=fix, challenges_unsent=c) for c in (fix, not fix))
+    return seen if seen == other else replace(seen, other=other)
+
+
+def predicted(calls: Sequence[tuple[str | int, ...]], *, fix: bool, challenges_unsent: bool) -> Prediction:
+    """Returns what must be seen on one kind of kernel."""
+    experiment = Experiment(fix=fix, challenges_unsent=challenges_unsent)
+    experiment.run(calls)
     return experiment.prediction()

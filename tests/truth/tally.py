@@ -7,7 +7,7 @@ and the same with the raw segments of the closer, read here once more and not by
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -115,7 +115,7 @@ class Tally:
             ending, why = verdict.verdict(trial, case.scenario.steps, seen.family, audited.isolation)
             if doubted:
                 ending, why = seen.ending, seen.reason
-            self._judge(call, case, key, trial, ending, why, right)
+            self._judge(call, case, key, trial, ending, why, audited.isolation)
 
     def _judge(
         self,
@@ -125,26 +125,29 @@ class Tally:
         trial: RawTrial,
         ending: Ending,
         why: str,
-        right: Sequence[str],
+        isolation: Literal["namespace", "host"],
     ) -> None:
+        right = case.right(self.world)
         if ending == "inconclusive":
             kind: Kind = "inconclusive"
         else:
             kind = "wrong"
-            why = "" if ending not in right else "; ".join(self._contradictions(case, trial, ending))
+            why = "" if ending not in right else "; ".join(self._contradictions(case, trial, ending, isolation))
             if ending in right and not why:
                 self.agree += trial.count
                 return
         said = f"{ending}, and right is {' or '.join(right)}" + (f": {why}" if why else "")
         self._keep(kind, key, said, call, trial.count, tuple(trial_lines(case, trial)))
 
-    def _contradictions(self, case: Case, trial: RawTrial, ending: Ending) -> Iterator[str]:
+    def _contradictions(
+        self, case: Case, trial: RawTrial, ending: Ending, isolation: Literal["namespace", "host"]
+    ) -> Iterator[str]:
         """Yields what contradicts a right ending: the segments as they are read here, and the model."""
         wire = ending_on_the_wire(trial, case)
         if wire and wire != ending:
             yield f"the segments of the closer are {wire}"
         if case.prediction is not None:
-            yield from disagreements(case.prediction(self.world), trial, ending)
+            yield from disagreements(case.prediction(self.world), trial, ending, isolation)
 
     def _not_run(self, call: Call, case: Case, key: Key, reason: str) -> None:
         self.not_run[reason] += 1
