@@ -6,9 +6,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from fleetaudit.model import Ending
+from fleetaudit.model import Ending, Scenario
 from fleetaudit.steps import check_order, parse_step
+from fleetaudit.verdict import verdict
 
+from .probing import need_root, request, run
+from .truth.agreement import disagreements
 from .truth.generate import generated
 from .truth.model import Prediction, Refused, predict
 
@@ -212,3 +215,26 @@ def test_no_ending_depends_on_whether_a_kernel_answers_an_ack_of_what_it_never_s
 def test_the_generated_set_has_every_ending_and_both_sides_of_the_fix() -> None:
     assert {case.prediction.ending for case in generated()} == {"FIN", "RST", "FIN, then RST", "nothing"}
     assert any(case.prediction.ending != case.before_fix.ending for case in generated())
+
+
+@pytest.mark.probe
+def test_this_kernel_ends_generated_scenarios_as_the_model_predicts() -> None:
+    """A part of the set; `make truth` runs all of it, in random orders and on other kernels."""
+    cases = {case.scenario.name: case for case in generated()[::8]}
+    need_root()
+    call = request(*(as_asked(case.scenario) for case in cases.values()), isolation="namespace", deadline=300)
+    reply = run(call)
+    found = dict[str, list[str]]()
+    for observation in reply.observations:
+        case = cases[observation.scenario]
+        assert observation.not_run == ""
+        for trial in observation.trials:
+            ending, why = verdict(trial, case.scenario.steps, observation.family, reply.isolation)
+            if words := [*disagreements(case.prediction, trial, ending)]:
+                found[observation.scenario] = [why, *words]
+    assert found == {}
+
+
+def as_asked(scenario: Scenario) -> dict[str, object]:
+    steps = [step.call for step in scenario.steps]
+    return {"name": scenario.name, "steps": steps, "families": [*scenario.families], "trials": 1}
