@@ -253,7 +253,8 @@ class When(Frozen, frozen=True, kw_only=True):
 
 
 class Scenario(Frozen, frozen=True, kw_only=True):
-    """One experiment. `expect` is a tuple of the endings that are all right; `control` names the twin that must differ.
+    """One experiment. `expect` is a tuple of the endings that are all right, empty if the scenario is only observed:
+    no ending is a finding then. `control` names the twin that must differ.
 
     `trials` overrides the play's number. `because` is the reason with its source, `fix` what to do where it ends
     otherwise. `families` says where it makes sense; it follows from the steps and the play, and nobody declares it
@@ -666,7 +667,8 @@ HostResult = Audited | NotAudited | NotSelected
 
 
 class ScenarioRow(Frozen, frozen=True, kw_only=True):
-    """A scenario as run.json carries it: what the report prints is what ran. `control` null: it is a control."""
+    """A scenario as run.json carries it: what the report prints is what ran. `expect` is empty if no ending is
+    expected. `control` null: it names none."""
 
     name: str
     title: str

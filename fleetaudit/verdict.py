@@ -430,7 +430,7 @@ def _why_not_believed(key: tuple[str, Family], asked: Mapping[str, Scenario], se
 
 def _failed(control: Observation, must: Scenario) -> bool:
     """Returns whether a control ended in another way than it must. An inconclusive control has not failed."""
-    return control.ending not in (*must.expect, "inconclusive", "not run")
+    return bool(must.expect) and control.ending not in (*must.expect, "inconclusive", "not run")
 
 
 def _not_told(name: str, control: Observation) -> str:

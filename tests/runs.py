@@ -221,7 +221,7 @@ def ordinary(of: Scenario, family: Family, kernel: Kernel) -> Observation:
         return observe(of, family, "RST")
     if of.name == "unread-mptcp-close" and kernel == K510:
         return observe(of, family, "not run", reason="this kernel has no MPTCP (EPROTONOSUPPORT)")
-    return observe(of, family, of.expect[0])
+    return observe(of, family, of.expect[0] if of.expect else "FIN")
 
 
 @dataclass(frozen=True, kw_only=True)

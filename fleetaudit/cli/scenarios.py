@@ -22,6 +22,7 @@ def scenarios(playbooks: tuple[str, ...]) -> None:
                 lines += [f"{s.name}  ({', '.join(s.families)})", f"  {safe(s.title)}"]
                 lines += [f"    - {safe(step.text)}" for step in s.steps]
                 control = f"; control: {s.control}" if s.control else ""
-                lines.append(f"  expect: {' or '.join(s.expect)} ({s.severity}){control}")
+                expect = f"expect: {' or '.join(s.expect)} ({s.severity})" if s.expect else "no expectation"
+                lines.append(f"  {expect}{control}")
                 lines += [*wrapped([f"because: {safe(s.because)}"], width, "  "), ""] if s.because else [""]
     screen.out("".join(line + "\n" for line in lines))

@@ -122,6 +122,7 @@ def _kernels(
             "is void: the positive control failed on all its hosts",
             "are void: the positive control failed on all their hosts",
         ),
+        ("observed", "was observed without an expectation", "were observed without an expectation"),
         ("met", "does as expected in every scenario", "do as expected in every scenario"),
     )
     for key, verb, verbs in rest:

@@ -69,11 +69,13 @@ def system_of(host: Audited) -> str:
 
 def tone_of(observation: Observation, row: ScenarioRow) -> Tone:
     """Returns what an observation means to a reader, on a host that is not void."""
-    how: Relation = relation(observation, row.expect) if row.expect else "untold"
+    how: Relation = relation(observation, row.expect)
     match how:
         case "not met":
             return row.severity
         case "not run":
             return "silent"
+        case "no expectation":
+            return "observed"
         case _:
             return how

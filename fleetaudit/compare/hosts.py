@@ -1,6 +1,7 @@
 """Host by host: those that behave alike share one profile, each trace is kept once, and nobody is left out. Pure.
 
-Rules: packets are shown where something deviates, could not be told, or kernels differ; the rest is one line.
+Rules: packets are shown where something deviates, could not be told, has no expectation, or kernels differ; the rest is
+one line.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def profiles_of(ground: Ground, columns: Sequence[Column]) -> Shown:
         for name, row in ground.rows.items():
             for together in _alike(by_scenario.get(name, ())):
                 o, shown = together[0], None
-                if (name in differing or relation(o, row.expect) in ("not met", "untold")) and _has_evidence(o):
+                if (name in differing or relation(o, row.expect) not in ("met", "not run")) and _has_evidence(o):
                     key = (first.isolation, bool(first.void), _shape(o))
                     shown = once.get(key)
                     if shown is None and len(once) < MOST_TRACES:
@@ -111,7 +112,13 @@ def _verdict(
 ) -> Verdict:
     o = together[0]
     tone: Tone = "void" if host.void else tone_of(o, row)
-    words = {"met": "as expected", "untold": "could not be told", "silent": "not run", "void": "void"}
+    words = {
+        "met": "as expected",
+        "untold": "could not be told",
+        "observed": "no expectation",
+        "silent": "not run",
+        "void": "void",
+    }
     return Verdict(
         scenario=row.name,
         title=row.title,

@@ -6,7 +6,7 @@ Rules: a cell counts hosts. Void hosts are counted apart. Hosts of one build tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ..folding import SHOWN, release_key, series_of
 from ..model import SEVERITIES, Audited, Family, Observation, ScenarioRow
@@ -46,7 +46,7 @@ def builds_of(audited: Sequence[Audited]) -> dict[BuildKey, Build]:
 
 Seen = tuple[Alike, Observation]
 """Hosts, and what all of them saw: the observation of the first."""
-CLASSES: tuple[KernelKey, ...] = ("resets", "mixed", "otherwise", "untold", "void", "met")
+CLASSES: tuple[KernelKey, ...] = ("resets", "mixed", "otherwise", "untold", "void", "observed", "met")
 
 
 def columns_of(ground: Ground) -> tuple[Column, ...]:
@@ -129,7 +129,7 @@ def _cell(pairs: Iterable[Seen], row: ScenarioRow) -> Cell:
     )
 
 
-_GRAVITY: tuple[Tone, ...] = ("void", "silent", "met", "untold", "info", "warning", "error")
+_GRAVITY: tuple[Tone, ...] = ("void", "silent", "observed", "met", "untold", "info", "warning", "error")
 
 
 def _gravest(tones: Iterable[Tone]) -> Tone:
@@ -151,11 +151,19 @@ def classes_of(ground: Ground, columns: Sequence[Column]) -> tuple[KernelClass, 
             elif cell.tone == "untold":
                 of_build.setdefault("untold", []).append(column)
         if not of_build:
-            met = any(column.cells[i].tone == "met" for column in columns)
-            of_build["met" if met else "void" if build.void == build.hosts.count else "untold"] = []
+            of_build[_without_deviation(build, {column.cells[i].tone for column in columns})] = []
         for key, why in of_build.items():
             named.setdefault(key, []).append((build, tuple(why)))
     return tuple(KernelClass(key=key, builds=tuple(named[key])) for key in CLASSES if key in named)
+
+
+def _without_deviation(build: Build, tones: Collection[Tone]) -> KernelKey:
+    """Returns the class of a build of which no cell deviates; `tones` are those of its cells."""
+    if "met" in tones:
+        return "met"
+    if build.void == build.hosts.count:
+        return "void"
+    return "observed" if "observed" in tones else "untold"
 
 
 def series_of_columns(builds: Sequence[Build], columns: Sequence[Column]) -> tuple[SeriesChart, ...]:

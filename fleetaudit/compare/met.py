@@ -1,7 +1,8 @@
 """Counts the scenarios and expectations that were met on every host. Pure.
 
-Rules: controls are not counted, because they only prove the other scenarios. A void host does not count, nor does a
-host on which no scenario ran; a scenario that ran nowhere is not counted at all. A waived finding is not met.
+Rules: controls are not counted, because they only prove the other scenarios, nor are scenarios without an expectation.
+A void host does not count, nor does a host on which no scenario ran; a scenario that ran nowhere is not counted at all.
+A waived finding is not met.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ def met_of(columns: Sequence[Column], audited: Iterable[Audited]) -> Met:
     """Returns how many scenarios, and how many other expectations, were met on every host, and how many there are."""
     sound = [host for host in audited if not host.void]
     ran = [column for column in columns if not column.is_control and has_run(column)]
-    deviating = {column.scenario for column in ran if column.deviates}
+    with_expectation = [column for column in ran if column.expect]
+    deviating = {column.scenario for column in with_expectation if column.deviates}
     wanted = {id_ for host in sound for id_ in host.expectations}
     missed = {finding.id for host in sound for finding in host.findings} & wanted
-    scenarios = {column.scenario for column in ran}
+    scenarios = {column.scenario for column in with_expectation}
     asked = {column.scenario for column in columns if not column.is_control}
     silent = sum(_is_silent(host, asked) for host in sound)
     return Met(

@@ -12,8 +12,9 @@ from ..causes import Cause
 from ..folding import Folded
 from ..model import ChangeKind, Effect, Kernel, Past, Rate, RunInfo, ScenarioRow, Severity
 
-Tone = Literal["met", "info", "warning", "error", "untold", "silent", "void"]
-"""What a verdict means to a reader: as expected; not as expected, by severity; could not be told; not run; void."""
+Tone = Literal["met", "info", "warning", "error", "untold", "observed", "silent", "void"]
+"""What a verdict means to a reader: as expected; not as expected, by severity; could not be told; no expectation; not
+run; void."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,8 +359,9 @@ class Production:
     partial: bool
 
 
-KernelKey = Literal["resets", "mixed", "otherwise", "untold", "void", "met"]
-"""Reset where no RST was expected; the same build ends differently; otherwise not as expected; …; as expected."""
+KernelKey = Literal["resets", "mixed", "otherwise", "untold", "void", "observed", "met"]
+"""Reset where no RST was expected; the same build ends differently; otherwise not as expected; …; no scenario with an
+expectation ran; as expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,10 +41,7 @@ def notes(before: AuditRun, after: AuditRun, pairs: Pairs) -> Iterator[str]:
         if name not in earlier:
             yield f"“{name}” was not asked in the earlier run."
         elif earlier[name].expect != row.expect:
-            yield (
-                f"“{name}” is expected to end in {_wanted(row)} now, and was in {_wanted(earlier[name])}; "
-                "both runs are measured by what is wanted now."
-            )
+            yield f"“{name}” {_edited(row, earlier[name])}; both runs are measured by what is wanted now."
     for name in earlier:
         if name not in later:
             yield f"“{name}” was not asked in the later run."
@@ -63,5 +60,8 @@ def _limit_words(run: RunInfo) -> str:
     return ", ".join(filter(None, (run.limit, shard))) or "none"
 
 
-def _wanted(row: ScenarioRow) -> str:
-    return " or ".join(row.expect) or "anything"
+def _edited(now: ScenarioRow, before: ScenarioRow) -> str:
+    new, old = " or ".join(now.expect), " or ".join(before.expect)
+    if not now.expect:
+        return f"has no expectation now, and was expected to end in {old}"
+    return f"is expected to end in {new} now, and " + (f"was in {old}" if before.expect else "had no expectation")

@@ -4,6 +4,7 @@ Rules:
 - An ending that could not be told, trials that disagree and a scenario that the host was asked but did not report are
   findings of their own, a warning at most (info stays info: what could not be told is never graver than what would have
   been told). `not run` is none: the host lacks what the steps need.
+- A scenario without an expectation is observed: it is never a finding, however it ends.
 - “sent, not delivered” is never as expected: what close() sent did not arrive, so the peer learned nothing.
 - On a void host no ending proves anything: one finding says so in place of all its verdicts.
 """
@@ -17,15 +18,17 @@ from ..model import Audited, Ending, Finding, HostPlan, Observation, Scenario, S
 from ..remedies import for_scenario
 from ..rules import applies
 
-Relation = Literal["met", "not met", "untold", "not run"]
+Relation = Literal["met", "not met", "untold", "not run", "no expectation"]
 """How an observation stands to an expectation."""
 
 
 def relation(observation: Observation, expect: Iterable[Ending]) -> Relation:
-    """Returns how `observation` stands to the endings that are all right."""
+    """Returns how `observation` stands to the endings that are all right; without any there is no expectation."""
     wanted = set[str](expect)
     if observation.ending in ("not run", "inconclusive"):
         return "not run" if observation.ending == "not run" else "untold"
+    if not wanted:
+        return "no expectation"
     if observation.ending not in wanted:
         return "not met"
     return "met" if wanted.issuperset(observation.endings) else "untold"
@@ -43,7 +46,7 @@ def judged(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
     """Yields a finding for every scenario and family that did not end as expected, or could not be told."""
     seen = {(o.scenario, o.family): o for o in audited.observations}
     for scenario in plan.scenarios:
-        if not applies(scenario.when, audited):
+        if not scenario.expect or not applies(scenario.when, audited):
             continue
         for family in scenario.families:
             observation = seen.get((scenario.name, family))

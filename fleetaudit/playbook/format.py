@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ..model import Isolation, Severity
 from ..published import schema_of
@@ -179,9 +179,9 @@ class ScenarioFile(File, frozen=True, kw_only=True):
         Meta(min_length=1, max_length=64, description="What runs, to the letter: see `fleetaudit scenarios`."),
     ]
     expect: Annotated[
-        Expectable | Annotated[list[Expectable], Meta(min_length=1)],
-        Meta(description="The ending, or the endings, that are all right."),
-    ]
+        Expectable | Annotated[list[Expectable], Meta(min_length=1)] | UnsetType,
+        Meta(description="The ending, or the endings, that are all right. Left out: observed, and never a finding."),
+    ] = UNSET
     severity: Grave = "warning"
     control: Annotated[
         str | None, Meta(description="The scenario that must end the other way; positive: it is itself the one.")

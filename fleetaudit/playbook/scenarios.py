@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..model import Ending, Family, Playbook, Scenario, Step
 from ..rules import one_space
@@ -92,7 +93,9 @@ def _scenario(document: Document, file: ScenarioFile, where: ValuePath, offered:
     )
 
 
-def _endings(expect: Ending | Sequence[Ending]) -> tuple[Ending, ...]:
+def _endings(expect: Ending | Sequence[Ending] | UnsetType) -> tuple[Ending, ...]:
+    if expect is UNSET:
+        return ()
     return (expect,) if isinstance(expect, str) else tuple(dict.fromkeys(expect))
 
 
@@ -222,6 +225,12 @@ def _check_controls(document: Document, scenarios: Sequence[Placed]) -> None:
             )
         if control.control is not None:
             raise document.error(f"the control “{control.name}” names a control itself", at)
+        if not control.expect:
+            raise document.error(
+                f"the control “{control.name}” has no expectation, so it cannot fail",
+                at,
+                hint="say “expect:” in that scenario, or name another control",
+            )
         if {*control.expect} & {*scenario.expect}:
             raise document.error(f"the control “{control.name}” does not end the other way, but may end alike", at)
         if missing := [f for f in scenario.families if f not in control.families]:

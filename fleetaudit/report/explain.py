@@ -29,6 +29,7 @@ _RELATION = {
     "not met": "NOT as expected",
     "untold": "could not be told",
     "not run": "not run",
+    "no expectation": "no expectation",
 }
 
 
@@ -109,8 +110,8 @@ def _row(row: ScenarioRow | None, o: Observation) -> tuple[str, str, str, str]:
 
 
 def _expected(row: ScenarioRow | None, observation: Observation) -> str:
-    if row is None:
-        return "nothing was expected"
+    if row is None or not row.expect:
+        return "no expectation"
     return f"expected {' or '.join(row.expect)}: {_RELATION[relation(observation, row.expect)]}"
 
 

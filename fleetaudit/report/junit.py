@@ -80,7 +80,7 @@ def _observed(id_: str, o: Observation, row: ScenarioRow | None, void: str, find
     if o.ending == "not run":
         return _Case(name=id_, outcome="skipped", message=f"not run: {o.reason}")
     if row is None or not row.expect:
-        return _Case(name=id_, outcome="skipped", message=f"nothing was expected; seen: {endings_in_words(o)}")
+        return _Case(name=id_, outcome="skipped", message=f"no expectation; seen: {endings_in_words(o)}")
     return _Case(name=id_)
 
 

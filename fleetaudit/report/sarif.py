@@ -126,12 +126,13 @@ def _rules(run: AuditRun) -> dict[str, Json]:
 def _scenario_rule(row: ScenarioRow) -> Json:
     steps = "; ".join(row.steps)
     why = f" Why: {row.because}" if row.because else ""
+    must = f"must end in {' or '.join(row.expect)}" if row.expect else "no expectation, it is only observed"
     return {
         "id": plain(f"scenario:{row.name}"),
         "shortDescription": message(row.title),
-        "fullDescription": message(f"{row.title}: must end in {' or '.join(row.expect)}."),
-        "help": message(f"Steps: {steps}. Expected: {' or '.join(row.expect)}.{why}"),
-        "defaultConfiguration": {"level": LEVELS[row.severity]},
+        "fullDescription": message(f"{row.title}: {must}."),
+        "help": message(f"Steps: {steps}. Expected: {' or '.join(row.expect) or 'nothing, it is only observed'}.{why}"),
+        "defaultConfiguration": {"level": LEVELS[row.severity] if row.expect else "none"},
     }
 
 

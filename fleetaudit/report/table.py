@@ -108,7 +108,7 @@ def _subject(id_: str) -> dict[str, str]:
 
 def _observed(id_: str, o: Observation, row: ScenarioRow | None, void: str) -> dict[str, str]:
     expect = row.expect if row else ()
-    verdict = "void" if void else relation(o, expect) if expect else "nothing expected"
+    verdict = "void" if void else relation(o, expect)
     return {
         "reason": void or o.reason,
         "id": id_,
