@@ -414,7 +414,8 @@ class HostPlan(Frozen, frozen=True, kw_only=True):
     """What one host is asked.
 
     `target` is `NotAudited` if the inventory already shows that the host cannot be reached, and `NotSelected` if no
-    play matches it. `origin` is file:line of the inventory.
+    play matches it. `origin` is file:line of the inventory. Where `trials` is 0 nothing is run, and the probe says of
+    each scenario only whether it could be.
     """
 
     name: str
@@ -662,6 +663,9 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     elapsed_s: Seconds = 0.0
     location: Location | None = None
 
+
+NO_CAPTURE = "no packets are captured"
+"""How the note of a host begins that says so, and why."""
 
 HostResult = Audited | NotAudited | NotSelected
 

@@ -26,6 +26,7 @@ import msgspec
 from . import wire
 from .errors import ReplyError
 from .model import (
+    NO_CAPTURE,
     Audited,
     Ending,
     Evidence,
@@ -62,6 +63,9 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
             what = "two answers to" if key in given else "an answer to"
             raise ReplyError(f"the reply has {what} {raw.scenario} over {raw.family}; expected at most one")
         given[key] = raw
+    if not plan.trials:
+        seen = {key: _could_run(key, given.get(key)) for key in asked}
+        return _host(plan, reply, seen)
     seen = {
         key: _observation(key[1], s, given.get(key), s.trials or plan.trials, reply.isolation)
         for key, s in asked.items()
@@ -70,6 +74,17 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
         raise _ran_nothing(plan, reply, next(iter(seen.values())))
     seen, void, doubts = _beside_controls(plan, seen)
     deaf = any(t.kernel is None for o in reply.observations for t in o.trials if o.family != "unix" and not t.error)
+    return _host(plan, reply, seen, void, (NO_COUNTERS if deaf else "", *doubts))
+
+
+def _could_run(key: tuple[str, Family], raw: RawObservation | None) -> Observation:
+    """Returns a scenario of which no trial was asked: its reason says why it would not run, "" where it would."""
+    reason = raw.not_run if raw else "the probe did not say whether it would run"
+    return Observation(scenario=key[0], family=key[1], ending="not run", trials=0, reason=reason)
+
+
+def _host(plan: HostPlan, reply: Reply, seen: Seen, void: str = "", doubts: Sequence[str] = ()) -> Audited:
+    unseen = reply.capture_note and f"{NO_CAPTURE}: {reply.capture_note}"[:4096]
     return Audited(
         name=plan.name,
         groups=plan.groups,
@@ -79,7 +94,7 @@ def audited(plan: HostPlan, reply: Reply) -> Audited:
         interpreter=reply.interpreter,
         machine_id=reply.machine_id,
         isolation=reply.isolation,
-        notes=tuple(filter(None, (reply.isolation_note, *reply.notes, NO_COUNTERS if deaf else "", *doubts))),
+        notes=tuple(filter(None, (reply.isolation_note, unseen, *reply.notes, *doubts))),
         void=void,
         observations=tuple(seen.values()),
         sysctls=dict(sorted(reply.sysctls.items())),

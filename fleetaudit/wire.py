@@ -201,7 +201,7 @@ def _asked(plan: HostPlan) -> dict[str, Any]:
                 "name": s.name,
                 "steps": [s_.call for s_ in s.steps],
                 "families": list(s.families),
-                "trials": s.trials or plan.trials,
+                "trials": (s.trials or plan.trials) if plan.trials else 0,
             }
             for s in plan.scenarios
         ],

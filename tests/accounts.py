@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -79,7 +79,8 @@ def start_accounts(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Returns what starts one more host: start(*lines of sshd_config, accounts=(Account, …), pam={service: lines},
     sudoers="…", doas="…", ssh="sshd" or "dropbear").
 
-    All accounts may log in with the tests' ed25519 key. The lines replace the usual ones of the same keyword.
+    All accounts may log in with the tests' ed25519 key. The lines replace the usual ones of the same keyword. `within`
+    is a command that the server's is appended to, such as `probing.host_without_user_namespaces()`.
     """
     if os.getuid() != 0:
         pytest.skip("missing: root")
@@ -93,6 +94,7 @@ def start_accounts(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iter
             sudoers: str = "",
             doas: str = "",
             ssh: str = "sshd",
+            within: Sequence[str] = (),
         ) -> Accounts:
             folder = tmp_path_factory.mktemp("accounts")
             folder.chmod(0o711)
@@ -115,7 +117,17 @@ def start_accounts(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 f"mkdir -p /run/sshd /run/faillock /var/lib/sudo; mount --bind {folder}/lib /var/lib/sudo;"
                 'exec "$@"'
             )
-            command: list[str | Path] = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", inside, "sh"]
+            command: list[str | Path] = [
+                *within,
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-ec",
+                inside,
+                "sh",
+            ]
             ready = partial(listens, port) if ssh == "dropbear" else partial(_has, log, "Server listening on")
             pid = stack.enter_context(running([*command, *argv], log, ready))
             return Accounts(Server(port, pid, keys, log, known), etc)

@@ -316,6 +316,62 @@ def without_user_namespaces() -> list[str]:
     ]
 
 
+HOST_WITHOUT_USER_NAMESPACES = """
+import ctypes, os, sys
+ready, say_ready = os.pipe()
+process = os.getpid()
+if os.fork() == 0:
+    os.read(ready, 1)
+    for name in "uid", "gid":
+        with open(f"/proc/{process}/{name}_map", "w") as file:
+            file.write("0 0 65536")
+    os._exit(0)
+if ctypes.CDLL(None, use_errno=True).unshare(0x10000000):  # CLONE_NEWUSER
+    sys.exit(f"no user namespace: errno {ctypes.get_errno()}")
+os.write(say_ready, b".")
+if os.wait()[1]:
+    sys.exit("the users could not be mapped")
+with open("/proc/sys/user/max_user_namespaces", "w") as file:
+    file.write("0")
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def host_without_user_namespaces() -> list[str]:
+    """Returns a command that runs what follows where nobody may make a user namespace, with every user in place.
+
+    The limit (user_namespaces(7)) is that of a user namespace of the test's own, in which root is no root of the
+    machine's network: nothing of the machine's is changed.
+    """
+    need_root()
+    return [public_python(), "-c", HOST_WITHOUT_USER_NAMESPACES]
+
+
+HOST_WITHOUT_CAPABILITIES = """
+import ctypes, os, struct, sys
+number = {"x86_64": 16, "aarch64": 29}[os.uname().machine]  # ioctl
+# Classic BPF on struct seccomp_data: nr, arch, instruction pointer, args; 0x8914 is SIOCSIFFLAGS.
+lines = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 24), (0x15, 0, 1, 0x8914), (0x06, 0, 0, 0x00050001),
+         (0x06, 0, 0, 0x7FFF0000)]
+program = b"".join(struct.pack("HBBI", *line) for line in lines)
+held = ctypes.create_string_buffer(program)
+library = ctypes.CDLL(None, use_errno=True)
+filter = ctypes.create_string_buffer(struct.pack("HP", len(lines), ctypes.addressof(held)))
+if library.prctl(22, 2, filter, 0, 0):  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    sys.exit(f"no seccomp: errno {ctypes.get_errno()}")
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def host_without_capabilities() -> list[str]:
+    """Returns a command that runs what follows as Ubuntu 24.04's AppArmor lets ordinary users: unshare(2) succeeds, and
+    what the capabilities of the new namespace are for is denied (here by seccomp: `lo` cannot be brought up)."""
+    need_root()
+    if os.uname().machine not in ("x86_64", "aarch64"):
+        pytest.skip(f"needs the number of ioctl(2) on {os.uname().machine}")
+    return [public_python(), "-c", HOST_WITHOUT_CAPABILITIES]
+
+
 def public_python() -> str:
     """Returns an interpreter that an unprivileged user may run."""
     path = "/usr/bin/python3"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleetaudit import doctor
-from fleetaudit.doctor import Examination, Point, Step, Told, Visit, Watch, causes_of, visit_of
+from fleetaudit.doctor import Examination, Point, Step, Told, Visit, Watch, causes_of
 from fleetaudit.model import Audited, Become, HostPlan, HostResult, Kernel, LocalTarget, NotAudited, SshTarget, Stage
 from fleetaudit.report.doctor import duration, story, table
 
@@ -27,6 +27,10 @@ class Clock:
 def plan_for(target: SshTarget | LocalTarget, name: str = "web1") -> HostPlan:
     return HostPlan(name=name, groups=(), target=target, scenarios=(), trials=1, isolation="auto",
                     sysctls_collect=(), sysctls_expect={})  # fmt: skip
+
+
+def visit_of(host: HostPlan, result: HostResult, told: Told) -> Visit:
+    return doctor.visit_of(host, result, told, lambda option: f"fleetaudit doctor {option} -l {host.name}")
 
 
 def watched(*heard: tuple[Stage, str, float], rest: float = 0.0) -> Told:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -29,6 +30,7 @@ _ACCEPTED = (
 
 @click.command(short_help="Check that every host can be audited.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
+@click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
 @connection_options
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Only the hosts that are not ready.")
@@ -38,6 +40,7 @@ def doctor(
     context: click.Context,
     /,
     inventories: tuple[str, ...],
+    playbooks: tuple[str, ...],
     format_: str,
     quiet: bool,
     verbose: int,
@@ -45,22 +48,26 @@ def doctor(
 ) -> int:
     """Checks every stage of a run except the experiment; where one fails, prints the next command to type.
 
-    Shows one host in detail, several hosts as a table. Writes nothing, neither here nor on the hosts. The options are
-    those of `run`. Exit status: 0 every host is ready, 4 some host is not.
+    Shows one host in detail, several hosts as a table, and what a run would lack: scenarios that need a packet capture,
+    a private network namespace or more rights. Writes nothing, neither here nor on the hosts. The options are those of
+    `run`. Exit status: 0 every host is ready, 4 some host is not.
     """
-    command = typed(context, words.sources(inventories), options)
+    command = typed(context, words.sources(inventories), {**options, "playbooks": playbooks})
     connecting = Connecting.taken_from(one_source_each(options))
     screen.set_up_log(verbose)
-    return _Doctor(command, connecting, quiet=quiet, verbose=verbose > 0).conduct(format_)
+    return _Doctor(command, connecting, playbooks, quiet=quiet, verbose=verbose > 0).conduct(format_)
 
 
 class _Doctor:
     """One examination, from its words to its status."""
 
-    def __init__(self, command: Typed, connecting: Connecting, *, quiet: bool, verbose: bool) -> None:
+    def __init__(
+        self, command: Typed, connecting: Connecting, playbooks: tuple[str, ...], *, quiet: bool, verbose: bool
+    ) -> None:
         from ..engine import Stop
 
         self.typed, self.connecting, self.quiet, self.verbose = command, connecting, quiet, verbose
+        self.playbooks = playbooks
         self.stop = Stop()
 
     def conduct(self, format_: str) -> int:
@@ -100,7 +107,8 @@ class _Doctor:
         options = connecting.options()
         plan = plan_of(loaded, (), connecting.limit, options, tell=screen.tell)
         connecting.tell_unused(plan, loaded, options, screen.tell)
-        return without_experiment(plan)
+        asked = plan_of(loaded, self.playbooks, connecting.limit, options) if self.playbooks else plan
+        return without_experiment(plan, asked)
 
     def _visit(self, plan: Plan) -> tuple[Outcome, dict[str, Visit]]:
         from ..doctor import Visit, Watch, visit_of
@@ -117,7 +125,8 @@ class _Doctor:
         with Progress(len(hosts), activity, quiet=self.quiet, verbose=False, missing="not ready") as shown:
 
             def came(result: HostResult) -> None:
-                visit = visit_of(hosts[result.name], result, watches[result.name].told())
+                again = partial(self._again, result.name)
+                visit = visit_of(hosts[result.name], result, watches[result.name].told(), again)
                 visits[result.name] = visit
                 shown.came(result)
                 if self.verbose:
@@ -138,6 +147,9 @@ class _Doctor:
                 again=self.typed.for_host,
             )
         return outcome, visits
+
+    def _again(self, host: str, option: str) -> str:
+        return self.typed.for_host(host, (option,))
 
     def _text(self, examination: Examination) -> str:
         from ..report.doctor import story, table

@@ -1,6 +1,7 @@
 """The way to a host, looked over up to the experiment: what passed, how fast, where it stopped. Pure.
 
-`nouns` are the results, `watch` records how far a host came, `visit` makes the result from that.
+`nouns` are the results, `watch` records how far a host came, `visit` makes the result from that, `missing` says what a
+run would lack there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Iterable
 from ..causes import Cause
 from ..causes import causes_of as group_failures
 from ..model import HostPlan, Plan
-from .nouns import JUMP, POINTS, Examination, Point, State, Step, Visit, encode, json_schema
+from .missing import USER_NAMESPACES
+from .nouns import JUMP, POINTS, Examination, Missing, Point, State, Step, Visit, encode, json_schema
 from .visit import visit_of, way_to
 from .watch import Told, Watch
 
@@ -18,6 +20,7 @@ __all__ = [
     "JUMP",
     "POINTS",
     "Examination",
+    "Missing",
     "Point",
     "State",
     "Step",
@@ -43,17 +46,21 @@ def _names(visit: Visit) -> tuple[str, ...]:
     return visit.name, visit.address, *(address for text in found for address in text.split(", "))
 
 
-def without_experiment(plan: Plan) -> Plan:
-    """Returns the same hosts, asked for nothing: the very same program runs, and only says where it is."""
+def without_experiment(plan: Plan, asked: Plan) -> Plan:
+    """Returns the hosts of `plan`, asked for no trials of the scenarios that `asked` has for them.
+
+    The very same program runs, and only says where it is and what it could not run.
+    """
+    scenarios = {host.name: host for host in asked.hosts}
     hosts = (
         HostPlan(
             name=host.name,
             groups=host.groups,
             target=host.target,
-            scenarios=(),
-            trials=1,
-            isolation="auto",
-            sysctls_collect=(),
+            scenarios=scenarios[host.name].scenarios,
+            trials=0,
+            isolation=scenarios[host.name].isolation,
+            sysctls_collect=tuple(USER_NAMESPACES),
             sysctls_expect={},
         )
         for host in plan.hosts

@@ -35,6 +35,16 @@ class Step(Frozen, frozen=True, kw_only=True):
     found: str = ""
 
 
+class Missing(Frozen, frozen=True, kw_only=True):
+    """Verdicts that a run would not have on a host: what it would report instead, why, how many they are (a scenario
+    has one over each family), and of which scenarios. Those that are inconclusive would have no control."""
+
+    ending: Literal["not run", "inconclusive"]
+    reason: str
+    verdicts: int
+    scenarios: tuple[str, ...]
+
+
 class Visit(Frozen, frozen=True, kw_only=True):
     """One host looked over. `ready`: a run would get as far as the experiment.
 
@@ -42,6 +52,10 @@ class Visit(Frozen, frozen=True, kw_only=True):
     `model.NotAudited`. `way` is how it is
     reached; `steps` are in the order they were gone through, of the last of `tries` attempts; `ms` is all of it.
     `isolation` "host" says that no private namespace was to be had, and `notes` why.
+
+    Of a host that is ready: `no_capture` says why no packets would be captured, "" if they would; `sets_sysctls`
+    whether scenarios can set sysctls (in a namespace of their own); `verdicts` how many a run of the playbook asks for,
+    `missing` which it would not have, and `fixes` the commands that would bring them back.
     """
 
     name: str
@@ -62,6 +76,11 @@ class Visit(Frozen, frozen=True, kw_only=True):
     python: str | None = None
     isolation: Literal["namespace", "host"] | None = None
     notes: tuple[str, ...] = ()
+    no_capture: str = ""
+    sets_sysctls: bool | None = None
+    verdicts: int = 0
+    missing: tuple[Missing, ...] = ()
+    fixes: tuple[str, ...] = ()
 
 
 class Examination(Frozen, frozen=True, kw_only=True):

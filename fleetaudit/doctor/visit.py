@@ -6,9 +6,13 @@ about time is bounded by how long we waited.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
+from msgspec.structs import replace
+
 from ..model import (
+    NO_CAPTURE,
     Audited,
     Become,
     HostPlan,
@@ -22,20 +26,30 @@ from ..model import (
     Stage,
     Target,
 )
-from .nouns import JUMP, POINTS, Point, State, Step, Visit
+from .missing import fixes_of, missing_of
+from .nouns import JUMP, POINTS, Missing, Point, State, Step, Visit
 from .watch import Told
 
 AnyTarget = Target | NoTarget
 _POINT_OF: dict[str, Point] = {point: point for point in POINTS}
 
 
-def visit_of(host: HostPlan, result: HostResult, told: Told) -> Visit:
-    """Returns what became of one host: `result` of what the engine made of it, `told` of what was heard on the way."""
+def visit_of(host: HostPlan, result: HostResult, told: Told, again: Callable[[str], str]) -> Visit:
+    """Returns what became of one host: `result` of what the engine made of it, `told` of what was heard on the way.
+
+    `again` returns the command that checks this host once more, with one more option.
+    """
     stage: Point | Literal["interrupted"] | None
+    no_capture, missing, fixes = "", tuple[Missing, ...](), tuple[str, ...]()
     if isinstance(result, NotSelected):
         raise TypeError("the check has no plays of its own that could leave a host out")
     if isinstance(result, Audited):
-        stage, steps, notes = None, _through(host.target, result, told), result.notes
+        unseen = [note for note in result.notes if note.startswith(NO_CAPTURE)]
+        no_capture = unseen[0].removeprefix(f"{NO_CAPTURE}: ") if unseen else ""
+        notes = tuple(note for note in result.notes if note not in unseen)
+        stage, steps = None, _through(host.target, replace(result, notes=notes), told)
+        missing = missing_of(host, result)
+        fixes = fixes_of(result, missing, again)
     else:
         stage, notes = _stage_of(host.target, result.stage, told), ()
         steps = _until(host.target, stage, told)
@@ -58,7 +72,17 @@ def visit_of(host: HostPlan, result: HostResult, told: Told) -> Visit:
         python=result.python,
         isolation=result.isolation,
         notes=notes,
+        no_capture=no_capture,
+        sets_sysctls=_sets_sysctls(result) if isinstance(result, Audited) else None,
+        verdicts=sum(len(scenario.families) for scenario in host.scenarios),
+        missing=missing,
+        fixes=fixes,
     )
+
+
+def _sets_sysctls(host: Audited) -> bool:
+    """Returns whether scenarios can set sysctls: those of a private namespace, unless /proc/sys is read-only."""
+    return host.isolation == "namespace" and host.sysctls_writable
 
 
 def way_to(target: AnyTarget) -> str:

@@ -2503,9 +2503,7 @@ def close_other(t, actor):
 
 
 def set_sysctl(t, actor, key, value):
-    old, state = read_sysctl(key)
-    if old is None:
-        raise NotHere("%s cannot be read in a network namespace (%s)" % (key, state))
+    old = read_sysctl(key)[0]
     try:
         write(path_of(key), value)
     except ERRORS as e:
@@ -2642,9 +2640,16 @@ def need_namespace(lab, family, *words):
         raise NotHere("needs a private network namespace")
 
 
-def need_own_settings(lab, family, *words):
+def need_own_settings(lab, family, key, value):
     if not lab.private or namespace_id() is None:
         raise NotHere("needs a private network namespace: the probe changes no setting of the host")
+    found, state = read_sysctl(key)
+    if found is None:
+        raise NotHere("%s cannot be read in a network namespace (%s)" % (key, state))
+    try:
+        os.close(os.open(path_of(key), os.O_WRONLY))
+    except ERRORS as e:
+        raise NotHere("%s cannot be set in a network namespace (%s)" % (key, name_of(e)))
 
 
 def need_raw_segment(lab, family, *words):

@@ -70,10 +70,39 @@ def story(visit: Visit, *, width: int, next_: str) -> str:
         lines += wrapped(
             ["A run would measure in the host's own namespace, with its firewall in the way."], width, "  "
         )
+    if visit.ready:
+        lines += _lacks(visit, width)
     hint = next_ if visit.ready else visit.hint
     if hint:
         lines += ["", f"next:  {safe(hint)}"]
     return joined(lines)
+
+
+def _lacks(visit: Visit, width: int) -> list[str]:
+    """Returns what a run would lack on a host that is ready, and the commands that would bring it back."""
+    lines = list[str]()
+    if visit.no_capture:
+        lines += wrapped([f"No packet would be captured: {safe(visit.no_capture)}"], width, "  ")
+    if visit.sets_sysctls is False:
+        why = "that needs a private network namespace in which /proc/sys is not read-only"
+        lines += wrapped([f"No scenario could set a sysctl: {why}"], width, "  ")
+    if not visit.missing:
+        return lines
+    lines += ["", f"  {_counts(visit)}:"]
+    for lack in visit.missing:
+        names = ", ".join(map(safe, lack.scenarios))
+        lines += wrapped([f"{lack.verdicts:3} {lack.ending}: {safe(lack.reason)} ({names})"], width, "    ")
+    return [*lines, *_fixes(visit.fixes)]
+
+
+def _counts(visit: Visit) -> str:
+    lost = sum(lack.verdicts for lack in visit.missing)
+    return f"A run would lack {lost:,} of {counted(visit.verdicts, 'verdict')}"
+
+
+def _fixes(fixes: Sequence[str]) -> list[str]:
+    words = ("fix", *[" or"] * len(fixes))
+    return ["", *(f"  {word}:  {safe(fix)}" for word, fix in zip(words, fixes, strict=False))] if fixes else []
 
 
 def _step(step: Step, width: int) -> list[str]:
@@ -206,17 +235,30 @@ def _causes(causes: Sequence[Cause], width: int) -> list[str]:
 
 
 def _limited(visits: Sequence[Visit], width: int) -> list[str]:
-    """The hosts that are ready and would be measured in their own namespace, by why."""
-    reasons = dict[str, list[str]]()
+    """The hosts that are ready and would be measured in their own namespace, by why and by what a run would lack."""
+    alike = dict[tuple[object, ...], list[Visit]]()
     for visit in visits:
         if visit.isolation == "host":
-            reasons.setdefault(next(iter(visit.notes), ""), []).append(visit.name)
-    if not reasons:
+            alike.setdefault((visit.notes[:1], visit.missing, visit.fixes[1:]), []).append(visit)
+    if not alike:
         return []
     lines = ["Ready, but a run would measure in the host's own namespace, with its firewall in the way:"]
-    for reason, names in reasons.items():
-        lines += wrapped([f"{hosts_in_words(fold(names))}: {safe(reason)}"], width, "  ")
+    for hosts in alike.values():
+        names = hosts_in_words(fold(visit.name for visit in hosts))
+        lines += wrapped([f"{names}: {safe(next(iter(hosts[0].notes), ''))}"], width, "  ")
+        lines += _lost(hosts[0], width, f" ({safe(hosts[0].name)})" if len(hosts) > 1 else "")
     return [*lines, ""]
+
+
+def _lost(visit: Visit, width: int, where: str) -> list[str]:
+    """Returns how many verdicts a run would not have on a host, why, and the fixes."""
+    if not visit.missing:
+        return []
+    lines = [f"    {_counts(visit)}:"]
+    for lack in visit.missing:
+        lines += wrapped([f"{lack.verdicts} {lack.ending}: {safe(lack.reason)}"], width, "      ")
+    words = (f"fix{where}", "or") if visit.fixes else ()
+    return lines + [f"      {word}:  {safe(fix)}" for word, fix in zip(words, visit.fixes, strict=False)]
 
 
 def _noted(visits: Sequence[Visit], width: int) -> list[str]:
