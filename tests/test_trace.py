@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from fleetaudit import wire
 from fleetaudit.model import Audited, Evidence, Family, Kernel, Observation
+from fleetaudit.playbook import load_playbook
 from fleetaudit.report import pcap
 from fleetaudit.report.captured import captured_headers
 
@@ -119,6 +120,44 @@ def test_a_trace_is_what_tcpdump_saw(beside: Beside, name: str, family: Family) 
     assert connection.scales == tuple(scale_of(seen, port) for port in connection.ports)
     for segment, packet in zip(trial.wire or (), seen, strict=False):
         assert abs(connection.began + segment.at_us / 1e6 - packet.at) < 0.1
+
+
+WORDS = {  # Segment.options as tcpdump prints them; of MP_RST and a new TFO it says "unknown"
+    "TS": r"TS val",
+    "MD5": r"\bmd5\b",
+    "SACK": r"\bsack \d",
+    "MP_CAPABLE": r"mptcp \d+ capable",
+    "MP_FASTCLOSE": r"mptcp \d+ fast-close",
+    "DATA_FIN": r"mptcp \d+ dss fin",
+}
+ONLY_OF = {"TS": "S", "MD5": "SFR"}
+"""Options that all segments of a connection have are words of these alone."""
+
+
+def words_of(packet: Captured, line: str) -> set[str]:
+    found = {word for word, pattern in WORDS.items() if re.search(pattern, line)}
+    return {word for word in found if set(ONLY_OF.get(word, "SFRP.U")) & set(flags(packet.bits))}
+
+
+@pytest.mark.slow
+def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw() -> None:
+    (play,) = load_playbook(None).plays
+    scenarios = [
+        scenario(s.name, "; ".join(step.text for step in s.steps), families=s.families) for s in play.scenarios
+    ]
+    beside = beside_tcpdump(
+        request(*scenarios, isolation="host", deadline=300.0), commands=["sysctl -qw net.ipv4.tcp_fastopen=519"]
+    )
+    place = dict(zip(beside.packets, beside.lines, strict=True))
+    trials = [trial for o in beside.reply.observations for trial in o.trials if trial.wire is not None]
+    assert len(trials) > 100
+    for trial in trials:
+        seen, rows = beside.of(trial), trace(trial)
+        if trial.wire_omitted:  # what is left out is in the middle
+            rows = rows[:50]
+        assert rows == relative(seen)[: len(rows)]
+        for segment, packet in zip((trial.wire or ())[: len(rows)], seen, strict=False):
+            assert set(segment.options.split()) & WORDS.keys() == words_of(packet, place[packet])
 
 
 # ---- the file of packets -------------------------------------------------------------------------------------------

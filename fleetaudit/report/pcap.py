@@ -38,13 +38,15 @@ COMMENT, APPLICATION, NAME, DESCRIPTION = 1, 4, 2, 3
 ABOUT = (
     "Packets of the probe's own connections on loopback. Interface “captured”: the headers as they were captured. "
     "Interface “rebuilt”: headers rebuilt from the trace; times, ports, flags, lengths, urgent pointers, windows and "
-    "window scales are what was captured; sequence numbers count from 0; the other fields of IP, the MSS, SACK, the "
-    "values of timestamps, MPTCP's keys and TCP checksums are made up or left out. Payload was not kept."
+    "window scales are what was captured; sequence numbers count from 0; the other fields of IP, TCP checksums, and of "
+    "the options MSS, SACK, Fast Open and the values of timestamps, signatures and MPTCP are made up or left out. "
+    "Payload was not kept."
 )
 
 _NOP = b"\1"
 _OPTIONS = {  # the words of Segment.options, as far as a header can say them without what was not kept
     "TS": _NOP * 2 + struct.pack("!BBII", 8, 10, 0, 0),
+    "MD5": _NOP * 2 + struct.pack("!BB16x", 19, 18),
     "MP_CAPABLE": struct.pack("!BBBB", 30, 4, 0x01, 0),
     "MP_JOIN": struct.pack("!BBBBII", 30, 12, 0x10, 0, 0, 0),
     "DATA_FIN": struct.pack("!BBBBI", 30, 8, 0x20, 0x11, 0),
