@@ -311,6 +311,8 @@ def _peer_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
     shut = any(step.call[:2] == ("peer", "shutdown") and step.call[2] != "read" for step in steps)
     if "send: EPIPE" in peer.recv and not shut:  # where the peer shut writing itself, a send must fail so
         failed.add("EPIPE")
+    if peer.so_error == "ECONNRESET" and "0" in peer.recv and "ECONNRESET" not in peer.recv:
+        return "FIN, then RST"  # tcp_fin() set SOCK_DONE, by which recv tells the end of file before an error
     if "ECONNRESET" in failed:
         return "RST"
     if "EPIPE" in failed:  # tcp_reset() in CLOSE_WAIT: the FIN had come first; recv says 0 and yet it was reset

@@ -48,6 +48,13 @@ KNOWN = {
     "reset-by-peer-for-late-data": Known("peer shuts both ways; closer sends 5 bytes; closer closes", "nothing"),
     # tcp_rcv_state_process(): data for a socket that has shut both ways.
     "shut-both-ways-late-data": Known("closer shuts both ways; peer sends 5 bytes", "FIN, then RST"),
+    # tcp_reset(): ECONNRESET in LAST_ACK, although the FIN had come.
+    "reset-after-both-fins": Known(
+        "peer sends until blocked; closer shuts both ways; peer half-closes; closer closes", "FIN, then RST"
+    ),
+    # What the other side's reset makes of a shutdown is no failure of the experiment.
+    "half-close-after-reset": Known("peer sends 5 bytes; closer closes; peer half-closes", "RST"),
+    "closer-full-queue-peer-deaf": Known("peer shuts reading; closer sends until blocked; closer closes", "nothing"),
     # A FIN that the closer cannot tell of, since it shut reading, or that the peer had sent before.
     "fin-unheard": Known("closer shuts reading; peer half-closes; closer closes", "FIN"),
     "fin-sent-before": Known("peer half-closes; peer closes; closer closes", "FIN"),

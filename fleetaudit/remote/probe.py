@@ -1937,7 +1937,7 @@ class Trial(object):
 
     def waits_for_a_reader(self):
         """Returns whether a side keeps what is outstanding out, with data in its queue that it does not read."""
-        peer_does = not self.events("peer") & POLLRDHUP and self.number("peer", FIONREAD) > 0
+        peer_does = not self.took_fin("peer") and self.number("peer", FIONREAD) > 0
         return peer_does or ("closer" not in self.gone and self.number("closer", FIONREAD) > 0)
 
     def two_timeouts(self):
@@ -2427,7 +2427,11 @@ def wait(t, actor, time_ms):
 
 def shut(t, actor, way):
     t.shut_reading = t.shut_reading or (actor == "closer" and way != "write")
-    t.sock(actor).shutdown({"write": socket.SHUT_WR, "read": socket.SHUT_RD, "both": socket.SHUT_RDWR}[way])
+    try:
+        t.sock(actor).shutdown({"write": socket.SHUT_WR, "read": socket.SHUT_RD, "both": socket.SHUT_RDWR}[way])
+    except ERRORS as e:
+        if number_of(e) != errno.ENOTCONN or t.info(actor)[0:1] != RESET:
+            raise  # else the other side has reset it, and a program that shuts it down meets the same
 
 
 def close(t, actor):
@@ -2628,6 +2632,20 @@ def check_needs(lab, family, steps):
         if family == "unix":
             raise NotHere("nobody sees how it ends: over AF_UNIX only the peer's socket shows that, and it is closed")
         need_capture(lab)
+    if family != "unix" and peer_resets(steps):
+        need_capture(lab)
+
+
+def peer_resets(steps):
+    """Returns whether the peer resets the connection itself, with data for which it has shut both ways: what its socket
+    shows is then its own doing (tcp_rcv_state_process(), FIN_WAIT1 and FIN_WAIT2)."""
+    shut = set()
+    for step in steps:
+        if step[:2] == ("peer", "shutdown"):
+            shut.update(("read", "write") if step[2] == "both" else step[2:3])
+        if step[0] == "closer" and step[1].startswith("send") and len(shut) == 2:
+            return True
+    return False
 
 
 def need_capture(lab):
