@@ -472,7 +472,8 @@ class Connection(Frozen, frozen=True, kw_only=True):
 
     `began` is when the trial began, in seconds since 1970 by the host's clock. `ports` are the closer's and the peer's.
     `scales` are the window scale options of the closer's and of the peer's SYN, null where it has none: windows are
-    scaled if both have one, and never that of a SYN (RFC 7323, section 2.2). `headers` are the IP and TCP headers of
+    scaled if both have one, and never that of a SYN (RFC 7323, section 2.2). `mapped`: the sockets are of IPv6, and the
+    packets of IPv4. `headers` are the IP and TCP headers of
     the segments as they were captured, one after the other, compressed by zlib, in base64; "" unless the trial deviates
     from what is expected or differs from another trial, and where the host's Python has no zlib.
     """
@@ -480,6 +481,7 @@ class Connection(Frozen, frozen=True, kw_only=True):
     began: Seconds
     ports: tuple[PortNumber, PortNumber]
     scales: tuple[WindowScale | None, WindowScale | None] = (None, None)
+    mapped: bool = False
     headers: Annotated[str, Meta(max_length=32768)] = ""
 
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from fleetaudit import archive
-from fleetaudit.model import Audited, Evidence, Kernel, NotAudited, Observation, Segment
+from fleetaudit.model import Audited, Connection, Evidence, Kernel, NotAudited, Observation, Segment
 from fleetaudit.report.explain import verdict_text
 from fleetaudit.thrift import Thrift, for_disk, rehomed, restored
 
@@ -40,6 +40,21 @@ def test_the_first_host_keeps_its_own_and_the_others_say_whose_it_is() -> None:
     assert evidence(second).same_as == evidence(third).same_as == "a"
     assert evidence(second).wire == evidence(first).wire
     assert second.observations[0] is third.observations[0]
+
+
+def test_time_alone_makes_windows_ports_and_captured_headers_so_they_make_no_other_evidence() -> None:
+    def with_window(name: str, window: int) -> Audited:
+        seen = host(name).observations[0]
+        wire = tuple(replace(s, window=window) for s in seen.evidence.wire or ())
+        connection = Connection(began=float(window), ports=(window, 2), scales=(7, 7), headers=str(window))
+        return replace(
+            host(name),
+            observations=(replace(seen, evidence=replace(seen.evidence, wire=wire, connection=connection)),),
+        )
+
+    thrift = Thrift()
+    first, second = thrift.spare(with_window("a", 512)), thrift.spare(with_window("b", 511))
+    assert evidence(second) == replace(evidence(first), same_as="a")
 
 
 def test_evidence_of_a_host_that_is_left_out_later_goes_to_the_first_that_shares_it() -> None:

@@ -140,7 +140,7 @@ def words_of(packet: Captured, line: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw() -> None:
+def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw(tmp_path: Path) -> None:
     (play,) = load_playbook(None).plays
     scenarios = [
         scenario(s.name, "; ".join(step.text for step in s.steps), families=s.families) for s in play.scenarios
@@ -158,6 +158,9 @@ def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw() -> None:
         assert rows == relative(seen)[: len(rows)]
         for segment, packet in zip((trial.wire or ())[: len(rows)], seen, strict=False):
             assert set(segment.options.split()) & WORDS.keys() == words_of(packet, place[packet])
+        if not trial.wire_omitted:
+            family = next(o.family for o in beside.reply.observations if trial in o.trials)
+            assert rebuilt_lines(trial, family, tmp_path) == as_rebuilt(beside, trial)
 
 
 # ---- the file of packets -------------------------------------------------------------------------------------------
@@ -213,13 +216,21 @@ def test_headers_that_are_rebuilt_differ_only_in_what_the_file_says(
     beside: Beside, name: str, family: Family, tmp_path: Path
 ) -> None:
     trial = trial_of(beside.reply, name, family)
+    assert rebuilt_lines(trial, family, tmp_path) == as_rebuilt(beside, trial)
+
+
+def rebuilt_lines(trial: wire.RawTrial, family: Family, folder: Path) -> list[str]:
+    """Returns what tcpdump reads in the file of a trial whose headers are rebuilt."""
     assert trial.connection is not None
     rebuilt = replace(trial, connection=replace(trial.connection, headers=""))
-    path = tmp_path / "trace.pcap"
+    path = folder / "trace.pcap"
     path.write_bytes(pcap.render(audited(rebuilt, family=family)))
-    assert [without_what_is_made_up(line) for line in tcpdump_reads(path)] == [
-        without_what_is_made_up(line) for line in lines_of(beside, trial)
-    ]
+    return [without_what_is_made_up(line) for line in tcpdump_reads(path)]
+
+
+def as_rebuilt(beside: Beside, trial: wire.RawTrial) -> list[str]:
+    """Returns tcpdump's own lines of a trial without what a rebuilt file makes up."""
+    return [without_what_is_made_up(line) for line in lines_of(beside, trial)]
 
 
 def without_what_is_made_up(line: str) -> str:

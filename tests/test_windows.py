@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -68,6 +69,12 @@ def with_evidence(evidence: Evidence) -> tuple[AuditRun, Audited]:
     host = next(h for h in run.hosts if isinstance(h, Audited))
     host = replace(host, observations=tuple(replace(o, evidence=evidence) for o in host.observations))
     return run_of([host]), host
+
+
+def test_a_segment_of_an_earlier_version_is_still_read() -> None:
+    old = msgspec.json.decode(b'[7,"peer","S",0,0,0,0,"TS"]', type=Segment)
+    assert old == Segment(at_us=7, sender="peer", flags="S", seq=0, ack=0, length=0, options="TS")
+    assert old.window is None
 
 
 def explained(evidence: Evidence) -> list[str]:

@@ -1993,6 +1993,8 @@ class Trial(object):
             wire, self.kept = trace_of(self.packets, self.client, self.client_side, self.began)
             omitted = len(self.packets) - len(self.kept)
             connection = connection_of(self.packets, self.client, self.client_side, self.began)
+            if connection and self.kind == "mapped":
+                connection["mapped"] = True
         moved = None
         if before and after and all(n in before and n in after for n in NEEDED):
             grown = ((n, after[n] - before[n]) for n in after if n in before)

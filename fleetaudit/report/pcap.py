@@ -47,7 +47,6 @@ _NOP = b"\1"
 _OPTIONS = {  # the words of Segment.options, as far as a header can say them without what was not kept
     "TS": _NOP * 2 + struct.pack("!BBII", 8, 10, 0, 0),
     "MD5": _NOP * 2 + struct.pack("!BB16x", 19, 18),
-    "MP_CAPABLE": struct.pack("!BBBB", 30, 4, 0x01, 0),
     "MP_JOIN": struct.pack("!BBBBII", 30, 12, 0x10, 0, 0, 0),
     "DATA_FIN": struct.pack("!BBBBI", 30, 8, 0x20, 0x11, 0),
     "MP_FAIL": struct.pack("!BBBBQ", 30, 12, 0x60, 0, 0),
@@ -174,17 +173,27 @@ def _headers(segment: Segment, family: Family, connection: Connection) -> bytes:
         segment.urgent & 0xFFFF,
     )
     length = len(tcp) + len(options) + segment.length
-    if family == "ipv6":
+    if family == "ipv6" and not connection.mapped:
         loopback = ipaddress.IPv6Address("::1").packed
         return struct.pack("!IHBB", 6 << 28, length & 0xFFFF, 6, 64) + loopback * 2 + tcp + options
     return _ipv4(min(0xFFFF, 20 + length)) + tcp + options
 
 
 def _tcp_options(segment: Segment, connection: Connection) -> bytes:
-    options = b"".join(_OPTIONS.get(word, b"") for word in segment.options.split())[:36]
+    words = segment.options.split()
+    options = b"".join(_mp_capable(segment) if w == "MP_CAPABLE" else _OPTIONS.get(w, b"") for w in words)[:36]
     scale = syn_scale(segment, connection)
     options += b"" if scale is None else _NOP + struct.pack("!BBB", 3, 3, scale & 0xFF)
     return options + _NOP * (-len(options) % 4)
+
+
+def _mp_capable(segment: Segment) -> bytes:
+    """Returns the option with the keys, all zero, that this segment of the handshake has (RFC 8684, section 3.1)."""
+    if "S" in segment.flags:
+        length = 12 if "." in segment.flags else 4
+    else:
+        length = 22 if segment.length else 20
+    return struct.pack(f"!BBBB{length - 4}x", 30, length, 0x01, 0)
 
 
 def _ipv4(length: int) -> bytes:
