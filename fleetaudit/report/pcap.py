@@ -189,10 +189,8 @@ def _tcp_options(segment: Segment, connection: Connection) -> bytes:
 
 def _mp_capable(segment: Segment) -> bytes:
     """Returns the option with the keys, all zero, that this segment of the handshake has (RFC 8684, section 3.1)."""
-    if "S" in segment.flags:
-        length = 12 if "." in segment.flags else 4
-    else:
-        length = 22 if segment.length else 20
+    kinds = {"S": 4, "S.": 12}
+    length = kinds.get(segment.flags, 22 if segment.length else 20)
     return struct.pack(f"!BBBB{length - 4}x", 30, length, 0x01, 0)
 
 
