@@ -518,9 +518,11 @@ class Evidence(Frozen, frozen=True, kw_only=True):
     """Why an ending is believed: three witnesses, each null where it could not speak (`wire_note` says why).
 
     `kernel` holds the counters that moved, by name. `steps` are [microseconds, index of the step] at which each step
-    began. `queue` is what the closer's receive queue held just before the close. `bytes` counts what each side handed
-    to send() and got from recv(). `wire_omitted` segments were cut out of the middle of a long trace. `same_as` names
-    the host whose evidence this is, where this host's was the same in all but time; run.json then has the name alone.
+    began. `queue` is what the closer's receive queue held just before the close, and in a scenario that sends until
+    blocked how many bytes of the receiver's window were left then ("closer window", "peer window"). `bytes` counts what
+    each side handed to send() and got from recv(). `wire_omitted` segments were cut out of the middle of a long trace.
+    `same_as` names the host whose evidence this is, where this host's was the same in all but time; run.json then has
+    the name alone.
     `connection` is null where no SYN was captured, and in runs of earlier versions.
     """
 

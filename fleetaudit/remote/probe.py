@@ -1729,6 +1729,11 @@ class Trial(object):
         retransmits, probes, backoff = (bytearray(self.info(other(side))[2:5]) or (0, 0, 0))
         return bool(probes or (backoff and not retransmits))
 
+    def note_window(self, side, left):
+        """Notes how many bytes of a side's window are left, where that is known and there is a window."""
+        if left is not None and self.kind != "unix":
+            self.queue[side + " window"] = left
+
     def persist_time(self, side):
         """Returns after how many seconds without any progress a sender is blocked for good: its persist timer first
         goes off after one RTO, and what answers to that may be put off by 40 ms."""
@@ -2260,40 +2265,41 @@ def send_until_blocked(t, actor):
     """
     t.sock(actor)  # accepts it where that was put off
     receiver, limit = other(actor), t.sent[actor] + MAX_BULK
-    patience, seen, since = t.persist_time(actor), None, now()
     while t.sent[actor] < limit:
-        waited = now() - since
         window, queued = t.window(receiver), t.number(actor, SIOCOUTQ)
-        if (window, queued) != seen:
-            seen, since, waited = (window, queued), now(), 0.0
+        filled = window and queued and not t.events(actor) & (select.POLLERR | select.POLLHUP)
         try:
-            if not window:
-                send_piece(t, actor, 65536, 0)
-                continue
-            if not queued or t.events(actor) & (select.POLLERR | select.POLLHUP):
-                send_piece(t, actor, min(window, 65536), MSG_EOR)
+            if not filled and send_piece(t, actor, window):
                 continue
         except ERRORS as e:
-            if not would_block(e):
-                t.note_refused_send(actor, e)
-                return
-            if t.kind == "unix" or window == 0 or t.announces_zero(receiver):
-                waited, window = patience, 0
-        if waited >= patience:
-            if window is not None and t.kind != "unix":
-                t.queue[receiver + " window"] = window
+            t.note_refused_send(actor, e)
             return
-        t.acknowledge(receiver)
-        time.sleep(0.0005)
+        if t.kind == "unix" or window == 0 or (window is None and t.announces_zero(receiver)):
+            t.note_window(receiver, 0)
+            return
+
+        def has_moved():
+            t.acknowledge(receiver)
+            moved = (t.window(receiver), t.number(actor, SIOCOUTQ)) != (window, queued)
+            return moved or (window is None and t.announces_zero(receiver))
+
+        if not wait_until(has_moved, TIMEOUT.stretched(t.persist_time(actor))):
+            t.note_window(receiver, window)
+            return
     raise Failed("the send did not block after %d bytes" % MAX_BULK)
 
 
-def send_piece(t, actor, size, flags):
-    """Sends at most `size` bytes, without waiting."""
-    start = t.sent[actor] % 16
-    if t.kind == "mptcp":
-        flags = 0
-    t.sent[actor] += t.sock(actor).send(PATTERN[start:start + size], QUIET | flags)
+def send_piece(t, actor, window):
+    """Returns whether something could be sent: as much as fills the window, where that is known and not zero."""
+    start, size = t.sent[actor] % 16, min(window or 65536, 65536)
+    flags = QUIET | MSG_EOR if window and t.kind != "mptcp" else QUIET
+    try:
+        t.sent[actor] += t.sock(actor).send(PATTERN[start:start + size], flags)
+        return True
+    except ERRORS as e:
+        if not would_block(e):
+            raise
+        return False
 
 
 def read_some(t, actor, size):
