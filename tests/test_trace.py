@@ -195,7 +195,7 @@ def lines_of(beside: Beside, trial: wire.RawTrial) -> list[str]:
 def test_headers_that_were_captured_are_the_capture(beside: Beside, name: str, family: Family, tmp_path: Path) -> None:
     trial = trial_of(beside.reply, name, family)
     host = audited(trial, family=family)
-    headers = captured_headers(host.observations[0].evidence)
+    headers = captured_headers(host.observations[0].evidence, family)
     assert headers == tuple(packet.headers for packet in beside.of(trial))[: len(headers or ())]
     path = tmp_path / "trace.pcap"
     path.write_bytes(pcap.render(host))
@@ -276,7 +276,7 @@ def test_every_python_sends_them(version: str) -> None:
     for observation in reply.observations:
         (trial,) = observation.trials
         seen = audited(trial, family=observation.family).observations[0].evidence
-        assert captured_headers(seen) is not None
+        assert captured_headers(seen, observation.family) is not None
 
 
 def test_a_python_without_zlib_sends_none() -> None:

@@ -11,18 +11,22 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from ..model import Connection, Evidence, Segment
+from ..model import Connection, Evidence, Family, Segment
+from ..windows import syn_scale
 
 MAX_UNPACKED = 200 * 120
 """Bytes: an IPv6 and a TCP header with all options, for each segment of the longest trace."""
 FLAGS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, ".": 0x10, "U": 0x20}
+_END, _NOP, _WINDOW_SCALE = 0, 1, 3
+"""Kinds of TCP options."""
 _SIX_FLAGS = sum(FLAGS.values())
 _LOOPBACK = (bytes((127, 0, 0, 1)) * 2, (bytes(15) + b"\1") * 2)
 
 
 class Fields(NamedTuple):
-    """What a packet's headers say."""
+    """What a packet's headers say; `version` is IP's, `scale` the window scale option of a SYN."""
 
+    version: int
     source: int
     target: int
     seq: int
@@ -31,9 +35,10 @@ class Fields(NamedTuple):
     window: int
     urgent: int
     length: int
+    scale: int | None
 
 
-def captured_headers(evidence: Evidence) -> tuple[bytes, ...] | None:
+def captured_headers(evidence: Evidence, family: Family) -> tuple[bytes, ...] | None:
     """Returns the IP and TCP headers of each segment of the trace, None if there are none or they contradict it."""
     connection, wire = evidence.connection, evidence.wire or ()
     if connection is None or not connection.headers:
@@ -43,7 +48,9 @@ def captured_headers(evidence: Evidence) -> tuple[bytes, ...] | None:
         fields = [_fields(packet) for packet in packets]
     except (ValueError, struct.error, zlib.error):
         return None
-    return packets if _rows(fields, connection) == [_row(segment) for segment in wire] else None
+    version = 6 if family == "ipv6" and not connection.mapped else 4
+    trace = [_row(segment, version, connection) for segment in wire]
+    return packets if _rows(fields, connection) == trace else None
 
 
 def _unpacked(headers: str) -> bytes:
@@ -75,20 +82,38 @@ def _ip_length(first: int) -> int:
 
 def _fields(packet: bytes) -> Fields:
     """Returns what headers say; raises ValueError unless they are TCP's between loopback addresses, over IP."""
-    start = _ip_length(packet[0])
-    if packet[0] >> 4 == 4:
+    version, start = packet[0] >> 4, _ip_length(packet[0])
+    if version == 4:
         total, protocol, addresses = struct.unpack_from("!H", packet, 2)[0], packet[9], packet[12:20]
-    elif packet[0] >> 4 == 6:
+    elif version == 6:
         total, protocol, addresses = struct.unpack_from("!H", packet, 4)[0] + 40, packet[6], packet[8:40]
     else:
         raise ValueError("not IP")
     if protocol != 6 or addresses not in _LOOPBACK:
         raise ValueError("not TCP on loopback")
     source, target, seq, ack, _, bits, window, _, urgent = struct.unpack_from("!HHIIBBHHH", packet, start)
-    return Fields(source, target, seq, ack, bits, window, urgent if bits & FLAGS["U"] else 0, total - len(packet))
+    scale = _scale(packet[start + 20 :]) if bits & FLAGS["S"] else None
+    urgent *= bool(bits & FLAGS["U"])
+    return Fields(version, source, target, seq, ack, bits, window, urgent, total - len(packet), scale)
 
 
-Row = tuple[str, int, int, int, int, int, int | None]
+def _scale(options: bytes) -> int | None:
+    """Returns the window scale among the options of TCP, None if there is none."""
+    at = 0
+    while at < len(options) and options[at] != _END:
+        if options[at] == _NOP:
+            at += 1
+            continue
+        length = options[at + 1] if at + 1 < len(options) else 0
+        if length < 2 or at + length > len(options):
+            break
+        if options[at] == _WINDOW_SCALE and length == 3:
+            return options[at + 2]
+        at += length
+    return None
+
+
+Row = tuple[int, str, int, int, int, int, int, int | None, int | None]
 
 
 def _rows(packets: list[Fields], connection: Connection) -> list[Row] | None:
@@ -106,10 +131,10 @@ def _rows(packets: list[Fields], connection: Connection) -> list[Row] | None:
             first.setdefault(sender, p.seq)
         seq = 0 if p.bits & FLAGS["S"] else (p.seq - first.get(sender, p.seq)) & 0xFFFFFFFF
         ack = (p.ack - first.get(other, p.ack)) & 0xFFFFFFFF if p.bits & FLAGS["."] else 0
-        rows.append((sender, p.bits & _SIX_FLAGS, seq, ack, p.length, p.urgent, p.window))
+        rows.append((p.version, sender, p.bits & _SIX_FLAGS, seq, ack, p.length, p.urgent, p.window, p.scale))
     return rows
 
 
-def _row(s: Segment) -> Row:
+def _row(s: Segment, version: int, connection: Connection) -> Row:
     bits = sum(FLAGS.get(flag, 0) for flag in set(s.flags))
-    return s.sender, bits, s.seq, s.ack, s.length, s.urgent, s.window
+    return version, s.sender, bits, s.seq, s.ack, s.length, s.urgent, s.window, syn_scale(s, connection)

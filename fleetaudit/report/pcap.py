@@ -121,17 +121,17 @@ def _packets(o: Observation, second: int, steps: Sequence[str]) -> Iterator[byte
     """Yields the blocks of one observation; `second` is its place in the run."""
     evidence = o.evidence
     connection = evidence.connection or _made_up(second)
-    captured = captured_headers(evidence)
+    captured = captured_headers(evidence, o.family)
     interface = REBUILT if captured is None else CAPTURED
     began = round(connection.began * 1_000_000)
-    told = 0
+    shown = 0
     for number, segment in enumerate(evidence.wire or ()):
         headers = captured[number] if captured else _headers(segment, o.family, connection)
         before = sum(at <= segment.at_us for at, _ in evidence.steps)
         comments = [_about(o, interface)] if number == 0 else []
-        comments += [_step(steps, index) for _, index in evidence.steps[told:before]]
+        comments += [_step(steps, index) for _, index in evidence.steps[shown:before]]
         comments += ["rebuilt from the trace"] if captured is None and number else []
-        told = max(told, before)
+        shown = max(shown, before)
         yield _packet(interface, max(0, began + segment.at_us), headers, len(headers) + segment.length, comments)
 
 
