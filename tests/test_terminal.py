@@ -301,6 +301,19 @@ def test_a_host_on_which_nothing_ran_is_not_among_the_good_news() -> None:
     assert "No verdict" not in summary(compare(run), width=120)
 
 
+def test_verdicts_that_a_host_does_not_have_are_counted_beside_the_good_news() -> None:
+    run = run_of_a_user(3)
+    [well] = run.hosts
+    assert isinstance(well, Audited)
+    first, *others = well.observations
+    lacks = msgspec.structs.replace(first, ending="not run", trials=0, endings={}, reason="needs a capture")
+    hosts = [well, *(msgspec.structs.replace(well, name=f"bare{n}", observations=(lacks, *others)) for n in range(3))]
+    text = summary(compare(run_of(hosts, scenarios_of_a_user(3))), width=120)
+    total = 4 * len(well.observations)
+    assert f"Not run: 3 of {total} verdicts, on 3 hosts; the report says what they need." in " ".join(text.split())
+    assert "Not run" not in summary(compare(run), width=120)
+
+
 def test_the_fix_is_shown_with_its_finding() -> None:
     text = summary(compare(small_fleet()), width=100)
     findings = text[text.index("Findings: ") : text.index("Not audited: ")]

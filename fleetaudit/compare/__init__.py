@@ -55,7 +55,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     places = {**shown.anchors, **of_missing, **{h.name: NOT_SELECTED for h in unmatched}}
     felt = production_of(ground, shown.anchors)
     changes = changes_of(drift, {**ground.anchors, **links}) if drift else None
-    builds, met = tuple(ground.builds.values()), met_of(columns, audited)
+    builds, met = tuple(ground.builds.values()), met_of(columns, audited, ground.alike)
     return Comparison(
         run=run.run,
         coverage=coverage,

@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 
 from ..model import Audited
+from .common import Alike
 from .views import Column, Met
 
 NOT_RUN = ("not run", "not asked", "void")
 """Words of a cell without a verdict on its scenario."""
 
 
-def met_of(columns: Sequence[Column], audited: Iterable[Audited]) -> Met:
-    """Returns how many scenarios, and how many other expectations, were met on every host, and how many there are."""
+def met_of(columns: Sequence[Column], audited: Iterable[Audited], alike: Iterable[Alike]) -> Met:
+    """Returns how many scenarios, and how many other expectations, were met on every host, and how many there are.
+
+    `alike` are the same hosts by their behaviour.
+    """
     sound = [host for host in audited if not host.void]
     ran = [column for column in columns if not column.is_control and has_run(column)]
     with_expectation = [column for column in ran if column.expect]
@@ -27,9 +31,14 @@ def met_of(columns: Sequence[Column], audited: Iterable[Audited]) -> Met:
     scenarios = {column.scenario for column in with_expectation}
     asked = {column.scenario for column in columns if not column.is_control}
     silent = sum(_is_silent(host, asked) for host in sound)
+    told = [(hosts[0].observations, len(hosts)) for hosts in alike if not hosts[0].void]
+    not_run = [(sum(o.ending == "not run" for o in observations), n) for observations, n in told]
     return Met(
         hosts=len(sound) - silent if ran else len(sound),
         silent=silent,
+        verdicts=sum(len(observations) * n for observations, n in told),
+        not_run=sum(count * n for count, n in not_run),
+        lacking=sum(n for count, n in not_run if count),
         scenarios=len(scenarios - deviating),
         of_scenarios=len(scenarios),
         expectations=len(wanted - missed),

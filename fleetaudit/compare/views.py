@@ -89,10 +89,14 @@ class Column:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met:
     """How many scenarios ended as expected on all `hosts` that are not void, and how many expectations of other kinds
-    they meet. On `silent` hosts no scenario ran except controls."""
+    they meet. On `silent` hosts no scenario ran except controls. Of the `verdicts` asked of hosts that are not void,
+    `not_run` were not run, on `lacking` hosts."""
 
     hosts: int
     silent: int
+    verdicts: int
+    not_run: int
+    lacking: int
     scenarios: int
     of_scenarios: int
     expectations: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..causes import Cause
 from ..compare.answers import met_words
 from ..compare.met import has_run
-from ..compare.views import Build, Changes, Column, Comparison, FindingGroup, FindingRow
+from ..compare.views import Build, Changes, Column, Comparison, FindingGroup, FindingRow, Met
 from ..folding import fold_releases
 from ..model import SEVERITIES, HostResult, NotAudited, NotSelected
 from .changes import changes_lines
@@ -73,7 +73,15 @@ def _verdict(comparison: Comparison, width: int) -> list[str]:
         sentences.append(f"Kernels differ in {counted(len(differing) - MOST_ROWS, 'more scenario')}: see the report.")
     elif not differing and len(comparison.builds) > 1 and len(own) > len(main):
         sentences.append("In every other scenario all kernels end alike.")
-    return wrapped([*filter(None, [met_words(comparison.met)]), *sentences], width)
+    return wrapped([*filter(None, [met_words(comparison.met), _not_run(comparison.met)]), *sentences], width)
+
+
+def _not_run(met: Met) -> str:
+    """Returns how many verdicts there are not, because hosts lack what the scenarios need; "" if there are all."""
+    if not met.not_run or met.silent == met.lacking:
+        return ""
+    where = f"on {counted(met.lacking, 'host')}"
+    return f"Not run: {met.not_run:,} of {counted(met.verdicts, 'verdict')}, {where}; the report says what they need."
 
 
 def _main(own: list[Column]) -> list[Column]:
