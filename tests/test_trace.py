@@ -22,6 +22,7 @@ from .probing import (
     Captured,
     beside_tcpdump,
     interpreter,
+    need_program,
     request,
     run,
     scenario,
@@ -141,6 +142,7 @@ def words_of(packet: Captured, line: str) -> set[str]:
 
 @pytest.mark.slow
 def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw(tmp_path: Path) -> None:
+    need_program("sysctl")
     (play,) = load_playbook(None).plays
     scenarios = [
         scenario(s.name, "; ".join(step.text for step in s.steps), families=s.families) for s in play.scenarios
