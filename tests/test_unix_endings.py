@@ -1,325 +1,21 @@
-"""AF_UNIX on this machine's kernel: each ending that a connection can have there, and the evidence of the peer.
-
-What is right comes from a model of net/unix/af_unix.c, whose functions it names. It knows nothing of `verdict`: it
-holds the sockets' own state (sk_shutdown, sk_err, the receive queues), and an ending is what the closer's calls changed
-at the peer. Two rules are ours: ECONNRESET is RST, and a change that poll(2) shows is FIN where the call ended what the
-closer writes. docs/scenarios.md has the same as a table.
-"""
+"""AF_UNIX on this machine's kernel: each ending that a connection can have there, and the evidence of the peer, as the
+model of af_unix.c predicts them."""
 
 from __future__ import annotations
 
 import functools
-import itertools
 import socket
-from dataclasses import dataclass, field
-from typing import Literal
 
 import pytest
 
 from fleetaudit import verdict
-from fleetaudit.model import Step
-from fleetaudit.steps import check_order, parse_step
+from fleetaudit.steps import check_order
 
 from . import probing
+from .truth.cases import UNIX_SAMPLE, over_unix
+from .truth.unix import CONNECT, ENDINGS, Type, combinations, parsed, predict
 
 pytestmark = pytest.mark.probe
-
-# ---- the model: net/unix/af_unix.c --------------------------------------------------------------------------------
-
-RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK = 1, 2, 3
-EAGAIN, EPIPE, ECONNRESET = "EAGAIN", "EPIPE", "ECONNRESET"
-Type = Literal["stream", "seqpacket"]
-Result = int | str
-"""What a call returns: a number of bytes, or an errno."""
-
-
-@dataclass(eq=False)
-class Skb:
-    length: int
-
-
-@dataclass(eq=False)
-class Sock:
-    sk_type: Type
-    oob_is_skipped: bool
-    """Whether this kernel has 2a5a4841846b."""
-    queue: list[Skb] = field(default_factory=list)
-    sk_shutdown: int = 0
-    sk_err: str = ""
-    dead: bool = False
-    urginline: bool = False
-    oob_skb: Skb | None = None
-
-    @functools.cached_property
-    def peer(self) -> Sock:
-        """The other end; the one that is asked first makes it."""
-        other = Sock(self.sk_type, self.oob_is_skipped)
-        other.__dict__["peer"] = self
-        return other
-
-
-def sock_error(sk: Sock) -> str:
-    error, sk.sk_err = sk.sk_err, ""
-    return error
-
-
-def unix_release_sock(sk: Sock) -> None:
-    sk.dead, sk.sk_shutdown = True, SHUTDOWN_MASK
-    unread = sk.queue[:]
-    if unread and not unread[0].length and sk.oob_is_skipped:
-        del unread[0]
-    sk.peer.sk_shutdown = SHUTDOWN_MASK
-    if unread:
-        sk.peer.sk_err = ECONNRESET
-
-
-def unix_shutdown(sk: Sock, mode: int) -> None:
-    sk.sk_shutdown |= mode
-    if mode & RCV_SHUTDOWN:
-        sk.peer.sk_shutdown |= SEND_SHUTDOWN
-    if mode & SEND_SHUTDOWN:
-        sk.peer.sk_shutdown |= RCV_SHUTDOWN
-
-
-def unix_stream_sendmsg(sk: Sock, size: int, *, oob: bool = False) -> Result:
-    if sk.sk_shutdown & SEND_SHUTDOWN or sk.peer.dead or sk.peer.sk_shutdown & RCV_SHUTDOWN:
-        return EPIPE
-    parts = [Skb(size - 1), Skb(1)] if oob else [Skb(size)]
-    sk.peer.queue += [skb for skb in parts if skb.length]
-    if oob:
-        sk.peer.oob_skb = sk.peer.queue[-1]
-    return size
-
-
-def unix_seqpacket_sendmsg(sk: Sock, size: int) -> Result:
-    return sock_error(sk) or unix_stream_sendmsg(sk, size)  # unix_dgram_sendmsg() asks for the same
-
-
-def unix_stream_recv_urg(sk: Sock) -> Result:
-    assert sk.oob_skb is not None
-    sk.oob_skb.length, sk.oob_skb = 0, None  # it stays in the queue
-    return 1
-
-
-def unix_stream_read_generic(sk: Sock, size: int, *, peek: bool = False) -> Result:
-    copied = 0
-    for skb in sk.queue[:]:
-        if skb is sk.oob_skb and copied:
-            break
-        if skb is sk.oob_skb and not peek:  # manage_oob()
-            sk.oob_skb = None
-        chunk = min(skb.length, size - copied)
-        copied += chunk
-        if not peek:
-            skb.length -= chunk
-            if not skb.length:
-                sk.queue.remove(skb)
-        if copied == size:
-            break
-    return copied or sock_error(sk) or (0 if sk.sk_shutdown & RCV_SHUTDOWN else EAGAIN)
-
-
-def unix_seqpacket_recvmsg(sk: Sock, size: int, *, peek: bool = False, trunc: bool = False) -> Result:
-    if error := sock_error(sk):  # __skb_try_recv_datagram() asks before it looks at the queue
-        return error
-    if not sk.queue:
-        return 0 if sk.sk_shutdown & RCV_SHUTDOWN else EAGAIN
-    skb = sk.queue[0] if peek else sk.queue.pop(0)
-    return skb.length if trunc else min(size, skb.length)
-
-
-def unix_poll(sk: Sock) -> set[str]:
-    """Returns the events; POLLOUT is always there, since nobody here fills a buffer."""
-    events = {"OUT"}
-    if sk.sk_err:
-        events.add("ERR")
-    if sk.sk_shutdown == SHUTDOWN_MASK:
-        events.add("HUP")
-    if sk.sk_shutdown & RCV_SHUTDOWN:
-        events |= {"RDHUP", "IN"}
-    if sk.queue:
-        events.add("IN")
-    if sk.oob_skb:
-        events.add("PRI")
-    return events
-
-
-# ---- an experiment on the model: the steps, and what the probe reports of the peer ----------------------------------
-
-MODES: dict[str | int, int] = {"read": RCV_SHUTDOWN, "write": SEND_SHUTDOWN, "both": SHUTDOWN_MASK}
-ENDS = ("shutdown", "close", "end", "close-other")
-
-
-@dataclass(frozen=True)
-class Predicted:
-    ending: str
-    poll: set[str]
-    recv: tuple[str, ...]
-    so_error: str
-
-
-class Experiment:
-    """The two sockets, who refers to the closer's, and what its calls changed at the peer."""
-
-    def __init__(self, sk_type: Type, oob_is_skipped: bool) -> None:
-        self.closer = Sock(sk_type, oob_is_skipped)
-        self.peer = self.closer.peer
-        self.references = 1
-        self.ended = False
-        self.changes = list[str]()
-        self.recv_words = list[str]()
-
-    def run(self, steps: list[Step]) -> Predicted:
-        for step in steps:
-            actor, verb, *rest = step.call
-            self.step(self.closer if actor == "closer" else self.peer, str(verb), *rest)
-        poll = unix_poll(self.peer)
-        self.ended = True
-        for _ in range(3):  # data, an error, the end of file
-            if self.try_read(self.peer, 65536) in (0, EAGAIN):
-                break
-        return Predicted(self.ending(), poll, tuple(self.recv_words), sock_error(self.peer) or "0")
-
-    def ending(self) -> str:
-        endings = list(dict.fromkeys(self.changes))
-        return ", then ".join(endings) if endings else "nothing"
-
-    def step(self, sk: Sock, verb: str, *rest: str | int) -> None:
-        if sk is self.closer and verb in ENDS:
-            self.end(verb, *rest)
-        elif verb == "shutdown":
-            unix_shutdown(sk, MODES[rest[0]])
-        elif verb == "reference":
-            self.references += 1
-        elif verb == "set":
-            sk.urginline = True
-        elif verb in ("send", "send-urgent"):
-            self.send(sk, int(rest[0]), oob=verb == "send-urgent")
-        elif verb == "read-urgent":
-            unix_stream_recv_urg(sk)
-        elif verb != "connect":
-            self.read(sk, verb, int(rest[0]) if rest else 65536)
-
-    def end(self, verb: str, how: str | int = "") -> None:
-        """Carries out a step that ends something of the closer's, and notes what that changes at the peer."""
-        self.ended = True
-        before, error = unix_poll(self.peer), self.peer.sk_err
-        if verb == "shutdown":
-            unix_shutdown(self.closer, MODES[how])
-        else:
-            self.references -= 1
-            if not self.references:
-                unix_release_sock(self.closer)
-        if self.peer.sk_err != error:
-            self.changes.append("RST")
-        elif {"RDHUP", "HUP"} & (unix_poll(self.peer) - before) and how != "read":
-            self.changes.append("FIN")
-
-    def send(self, sk: Sock, size: int, *, oob: bool) -> None:
-        if sk.sk_type == "seqpacket":
-            result = unix_seqpacket_sendmsg(sk, size)
-        else:
-            result = unix_stream_sendmsg(sk, size, oob=oob)
-        if isinstance(result, str):
-            assert sk is self.peer, "no send of the closer may fail here"
-            assert self.ended, "no send may fail before the end"
-            self.recv_words.append(f"send: {result}")
-
-    def read(self, sk: Sock, verb: str, size: int) -> None:
-        """recv once, or until there is nothing more."""
-        if verb == "try-read":
-            self.try_read(sk, size)
-            return
-        result = self.recv(sk, size, peek=verb == "peek", trunc=verb == "discard")
-        while verb == "read-all" and isinstance(result, int) and result:
-            result = self.recv(sk, size)
-
-    def try_read(self, sk: Sock, size: int) -> Result:
-        result = self.recv(sk, size)
-        if result == EAGAIN and sk is self.peer and self.ended:
-            self.note(EAGAIN)
-        return result
-
-    def recv(self, sk: Sock, size: int, *, peek: bool = False, trunc: bool = False) -> Result:
-        if sk.sk_type == "seqpacket":
-            result = unix_seqpacket_recvmsg(sk, size, peek=peek, trunc=trunc)
-        else:
-            result = unix_stream_read_generic(sk, size, peek=peek)
-        if sk is self.peer and self.ended and result != EAGAIN:
-            self.note(str(result))
-        return result
-
-    def note(self, word: str) -> None:
-        """Adds what a recv gave; numbers in a row are one, and so are equal words."""
-        last = self.recv_words[-1] if self.recv_words else ""
-        if word.isdigit() and word != "0" and last.isdigit() and last != "0":
-            self.recv_words[-1] = str(int(last) + int(word))
-        elif word != last:
-            self.recv_words.append(word)
-
-
-# ---- the product -----------------------------------------------------------------------------------------------------
-
-QUEUES = {  # the closer's receive queue when it ends
-    "idle": "",
-    "drained": "peer sends 5 bytes; closer reads all",
-    "unread": "peer sends 5 bytes",
-    "partly read": "peer sends 10 bytes; closer reads 4 bytes",
-    "one of two read": "peer sends 5 bytes; peer sends 5 bytes; closer reads 5 bytes",
-    "peeked": "peer sends 5 bytes; closer peeks at 5 bytes",
-    "discarded": "peer sends 5 bytes; closer discards 5 bytes",
-}
-URGENT = {
-    "urgent unread": "peer sends 3 urgent bytes",
-    "urgent read": "peer sends 1 urgent byte; closer reads the urgent byte",
-    "urgent read, more unread": "peer sends 1 urgent byte; closer reads the urgent byte; peer sends 5 bytes",
-    "urgent in line, read": "closer sets SO_OOBINLINE 1; peer sends 1 urgent byte; closer reads all",
-}
-BEFORE = (
-    "",
-    "peer half-closes",
-    "peer shuts reading",
-    "peer shuts both ways",
-    "closer sends 7 bytes",
-    "closer sends 7 bytes; peer shuts reading",
-)
-ENDINGS = (
-    "closer closes",
-    "closer half-closes",
-    "closer shuts reading",
-    "closer shuts both ways",
-    "closer half-closes; closer closes",
-    "closer shuts reading; closer closes",
-    "closer shuts both ways; closer closes",
-    "closer half-closes; closer shuts reading; closer closes",
-    "closer half-closes; peer tries to read; closer closes",
-    "closer half-closes; peer half-closes; closer closes",
-    "closer half-closes; peer shuts both ways; closer closes",
-    "closer shuts reading; peer sends 5 bytes; closer closes",
-    "closer duplicates its socket; closer closes",
-    "closer duplicates its socket; closer closes; closer closes the other reference",
-    "closer duplicates its socket; closer half-closes; closer closes; closer closes the other reference",
-    "closer shares its socket with a child; closer closes",
-    "closer shares its socket with a child; closer closes; closer closes the other reference",
-    "closer passes its socket on; closer closes",
-    "closer passes its socket on; closer closes; closer closes the other reference",
-    "closer exits",
-    "closer is killed",
-    "closer is terminated",
-    "closer execs",
-    "closer half-closes; closer is killed",
-)
-AFTER = (
-    "",
-    "peer tries to read",
-    "peer sends 5 bytes",
-    "peer sends 5 bytes; peer reads all; peer sends 5 bytes",
-    "peer tries to read; peer sends 5 bytes; peer shuts both ways",
-)
-CONNECT: dict[Type, str] = {
-    "stream": "peer connects over AF_UNIX",
-    "seqpacket": "peer connects over AF_UNIX SOCK_SEQPACKET",
-}
 
 
 @functools.cache
@@ -340,21 +36,9 @@ def urgent_bytes() -> str:
             return "RST"
 
 
-def scenarios(sk_type: Type, ending: str) -> list[str]:
-    """Returns every combination with this ending, each as the text of its steps."""
-    queues = QUEUES | (URGENT if sk_type == "stream" and urgent_bytes() else {})
-    parts = itertools.product(queues.values(), BEFORE, AFTER)
-    texts = ["; ".join(filter(None, (CONNECT[sk_type], q, before, ending, after))) for q, before, after in parts]
-    return list(dict.fromkeys(texts))
-
-
-def parsed(text: str) -> list[Step]:
-    return [parse_step(line) for line in text.split(";")]
-
-
 def deviations(sk_type: Type, ending: str, python: str = "") -> dict[str, object]:
     """Returns by scenario what the kernel, or the verdict, made of it that the model did not predict."""
-    texts = scenarios(sk_type, ending)
+    texts = combinations(sk_type, ending, urgent=bool(urgent_bytes()))
     asked = [probing.scenario(str(n), text) for n, text in enumerate(texts)]
     call = probing.request(*asked, isolation="host", deadline=600)
     reply = probing.run(call, python=python or probing.public_python())
@@ -365,14 +49,10 @@ def deviations(sk_type: Type, ending: str, python: str = "") -> dict[str, object
         assert check_order(steps) == ""
         trial = probing.trial_of(reply, str(n), "unix")
         assert trial.peer is not None
-        right = Experiment(sk_type, urgent_bytes() == "FIN").run(steps)
-        seen = Predicted("", {*trial.peer.poll}, trial.peer.recv, trial.peer.so_error)
+        right = predict(steps, oob_is_skipped=urgent_bytes() == "FIN")
+        seen = ({*trial.peer.poll}, trial.peer.recv, trial.peer.so_error)
         decided = verdict.verdict(trial, steps, "unix", "host")
-        if decided != (right.ending, "") or (seen.poll, seen.recv, seen.so_error) != (
-            right.poll,
-            right.recv,
-            right.so_error,
-        ):
+        if decided != (right.ending, "") or seen != (right.poll, right.recv, right.so_error):
             found[text] = (decided, seen, right)
     return found
 
@@ -381,6 +61,14 @@ def deviations(sk_type: Type, ending: str, python: str = "") -> dict[str, object
 @pytest.mark.parametrize("sk_type", CONNECT)
 def test_every_ending_is_what_the_kernels_source_says(sk_type: Type, ending: str) -> None:
     assert deviations(sk_type, ending) == {}
+
+
+def test_make_truth_takes_a_sample_with_every_ending_of_both_types() -> None:
+    found = over_unix()
+    assert len({case.scenario.name for case in found}) == len(found) == 2 * len(ENDINGS) * UNIX_SAMPLE
+    for how in ("unix", "seqpacket"):
+        endings = {case.scenario.expect for case in found if case.scenario.steps[0].call[2] == how}
+        assert {("FIN",), ("RST",), ("FIN, then RST",), ("nothing",)} <= endings
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6"])
