@@ -590,3 +590,24 @@ def test_an_urgent_byte_that_nobody_read_is_still_shown_after_a_fin() -> None:
     trial = trial_of(run(request(scenario("urgent", "closer sends 1 urgent byte; closer closes"))), "urgent")
     assert trial.peer is not None
     assert {"PRI", "RDHUP"} <= {*trial.peer.poll}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "peer sends 5 bytes out of order; peer sends 1 byte; peer closes; closer half-closes",
+        "peer sends 5 bytes out of order; peer sends 1 byte; peer closes; closer reads all; closer closes",
+    ],
+)
+def test_what_a_raw_segment_left_behind_sends_nothing_into_the_next_trial(text: str) -> None:
+    """The peer's kernel drops what acknowledges bytes that it never sent, and sends its FIN again after 0.2 s."""
+    probing.need_root()
+    after = scenario("after", "closer disconnects; wait 400 ms", families=["ipv4"])
+    reply = run(request(scenario("before", text, families=["ipv4"]), after, isolation="namespace"))
+    assert trial_of(reply, "after").kernel == BROKEN_OFF
+
+
+def test_bytes_for_a_closer_that_resets_are_no_reason_to_wait() -> None:
+    text = "closer shuts both ways; closer duplicates its socket; closer closes; peer sends 5 bytes"
+    trial = trial_of(run(request(scenario("reset", text, families=["ipv4"]))), "reset")
+    assert marked(trial) == ["closer F.", "closer R"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from fleetaudit.model import Ending, PeerWitness
+from fleetaudit.model import Ending, PeerWitness, Segment
 from fleetaudit.wire import RawTrial
-from tests.probing import marked
 
 from .model import Prediction, Witness
 
@@ -71,9 +70,9 @@ def disagreements(
 
 def _disagreements(prediction: Prediction, trial: RawTrial, verdict: Ending, isolation: str) -> Iterator[str]:
     if trial.wire is not None and not trial.wire_lost:
-        seen = [w for w in without_push(marked(trial)) if set("FR") & set(w.split()[1])]
-        if seen != [*prediction.wire]:
-            yield f"the wire has {seen}, the model {[*prediction.wire]}"
+        seen = ends(trial.wire)
+        if seen != prediction.wire:
+            yield f"the wire has {seen}, the model {prediction.wire}"
     if shown(trial.peer) != prediction.peer:
         yield f"the peer shows {trial.peer}, the model {prediction.peer}"
     if trial.kernel is not None:
@@ -93,9 +92,16 @@ def together(prediction: Prediction) -> dict[str, int]:
     return {name: both[name] for name in COUNTERS}
 
 
-def without_push(segments: list[str]) -> list[str]:
-    """Returns "sender flags" without PSH and URG, which say nothing of an end."""
-    return [f"{s.split()[0]} {s.split()[1].replace('P', '').replace('U', '')}" for s in segments]
+def ends(wire: Sequence[Segment]) -> tuple[str, ...]:
+    """Returns "sender flags" of the segments with FIN or RST. A FIN that was sent again counts once; no RST ever is."""
+    found, fins = list[str](), set[tuple[str, int, int]]()
+    for s in wire:
+        fin = (s.sender, s.seq, s.length)
+        if "R" in s.flags or ("F" in s.flags and fin not in fins):
+            found.append(f"{s.sender} {''.join(c for c in s.flags if c in 'FR.')}")
+        if "F" in s.flags:
+            fins.add(fin)
+    return tuple(found)
 
 
 def shown(peer: PeerWitness | None) -> Witness | None:

@@ -109,6 +109,7 @@ class Sock:
     side: Side
     sk_state: State = "ESTABLISHED"
     sk_receive_queue: list[Skb] = field(default_factory=list)
+    out_of_order_queue: list[Skb] = field(default_factory=list)
     sk_write_queue: list[Skb] = field(default_factory=list)
     snd_una: int = 1
     snd_nxt: int = 1
@@ -133,6 +134,7 @@ class Sock:
     repair: bool = False
     rcvlowat: int = 1
     oow_ack_sent: bool = False
+    ack_scheduled: bool = False
 
 
 @dataclass(eq=False)
@@ -247,7 +249,7 @@ def tcp_time_wait(sk: Sock, substate: State) -> None:
 def tcp_timewait_state_process(net: Net, tw: TimeWait, skb: Skb) -> None:
     """net/ipv4/tcp_minisocks.c"""
     if tw.substate == "FIN_WAIT2":
-        if skb.end_seq < tw.rcv_nxt:
+        if not tcp_in_window(skb, tw.rcv_nxt):
             tw_send_ack(net, tw)
         elif skb.rst:
             net.ehash.pop(tw.side)
@@ -266,6 +268,11 @@ def tcp_timewait_state_process(net: Net, tw: TimeWait, skb: Skb) -> None:
         return
     if not skb.rst:
         tw_send_ack(net, tw)
+
+
+def tcp_in_window(skb: Skb, start: int) -> bool:
+    """net/ipv4/tcp_minisocks.c; nothing here is beyond the end of the window."""
+    return skb.seq == start or skb.end_seq > start
 
 
 def tw_send_ack(net: Net, tw: TimeWait) -> None:
@@ -289,7 +296,7 @@ def tcp_select_window(sk: Sock) -> int:
 
 def tcp_transmit_skb(sk: Sock, skb: Skb) -> None:
     """net/ipv4/tcp_output.c: what is sent carries the acknowledgment, the window and the urgent pointer."""
-    sk.rcv_wnd, sk.rcv_wup = tcp_select_window(sk), sk.rcv_nxt
+    sk.rcv_wnd, sk.rcv_wup, sk.ack_scheduled = tcp_select_window(sk), sk.rcv_nxt, False
     skb.ack_seq, skb.window = sk.rcv_nxt, sk.rcv_wnd
     if skb.seq < sk.snd_up:
         skb.urg_ptr = sk.snd_up - skb.seq
@@ -347,7 +354,7 @@ def tcp_rcv_established(sk: Sock, skb: Skb) -> None:
     tcp_urg(sk, skb)
     tcp_data_queue(sk, skb)
     tcp_data_snd_check(sk)
-    tcp_ack_snd_check(sk, skb)
+    tcp_ack_snd_check(sk)
 
 
 def tcp_rcv_state_process(sk: Sock, skb: Skb) -> bool:
@@ -386,7 +393,7 @@ def tcp_rcv_state_process(sk: Sock, skb: Skb) -> bool:
     # tcp_data could move socket to TIME-WAIT
     if sk.sk_state != "CLOSE":
         tcp_data_snd_check(sk)
-        tcp_ack_snd_check(sk, skb)
+        tcp_ack_snd_check(sk)
     return False
 
 
@@ -458,9 +465,9 @@ def tcp_data_snd_check(sk: Sock) -> None:
     tcp_write_xmit(sk)
 
 
-def tcp_ack_snd_check(sk: Sock, skb: Skb) -> None:
-    """net/ipv4/tcp_input.c: whatever takes up numbers is acknowledged."""
-    if skb.end_seq != skb.seq:
+def tcp_ack_snd_check(sk: Sock) -> None:
+    """net/ipv4/tcp_input.c"""
+    if sk.ack_scheduled:
         tcp_send_ack(sk)
 
 
@@ -485,20 +492,41 @@ def tcp_fin(sk: Sock) -> None:
     elif sk.sk_state == "FIN_WAIT2":
         tcp_send_ack(sk)
         tcp_time_wait(sk, "TIME_WAIT")
+    sk.out_of_order_queue.clear()  # it is possible that there is something after FIN
 
 
 def tcp_data_queue(sk: Sock, skb: Skb) -> None:
-    """net/ipv4/tcp_input.c"""
-    if skb.seq == skb.end_seq or skb.end_seq <= sk.rcv_nxt:  # nothing, or a retransmission
+    """net/ipv4/tcp_input.c: whatever takes up numbers is acknowledged, also where it is not taken."""
+    if skb.seq == skb.end_seq:
         return
+    sk.ack_scheduled = True  # inet_csk_schedule_ack()
+    if skb.end_seq <= sk.rcv_nxt:
+        return  # a retransmission
     if skb.len and not tcp_receive_window(sk):
         return  # out_of_window
     if skb.seq > sk.rcv_nxt:
-        raise NotModelled("data out of order")
+        tcp_data_queue_ofo(sk, skb)
+        return
     tcp_queue_rcv(sk, skb)
-    sk.rcv_nxt = skb.end_seq
     if skb.fin:
         tcp_fin(sk)
+    tcp_ofo_queue(sk)
+
+
+def tcp_data_queue_ofo(sk: Sock, skb: Skb) -> None:
+    """net/ipv4/tcp_input.c: what comes behind a gap waits; it is not in the receive queue."""
+    sk.out_of_order_queue.append(replace(skb))
+    sk.out_of_order_queue.sort(key=lambda waiting: waiting.seq)
+
+
+def tcp_ofo_queue(sk: Sock) -> None:
+    """net/ipv4/tcp_input.c: moves to the receive queue what is in order now."""
+    while sk.out_of_order_queue and sk.out_of_order_queue[0].seq <= sk.rcv_nxt:
+        skb = sk.out_of_order_queue.pop(0)
+        if skb.end_seq > sk.rcv_nxt:
+            tcp_queue_rcv(sk, skb)
+            if skb.fin:
+                tcp_fin(sk)
 
 
 def tcp_queue_rcv(sk: Sock, skb: Skb) -> None:
@@ -508,6 +536,7 @@ def tcp_queue_rcv(sk: Sock, skb: Skb) -> None:
         tail.end_seq, tail.fin = skb.end_seq, skb.fin
     else:
         sk.sk_receive_queue.append(replace(skb))
+    sk.rcv_nxt = skb.end_seq
 
 
 def tcp_urg(sk: Sock, skb: Skb) -> None:
@@ -649,6 +678,7 @@ def tcp_disconnect(sk: Sock) -> None:
     sk.copied_seq = sk.rcv_nxt
     sk.urg_data = ""
     sk.sk_write_queue.clear()
+    sk.out_of_order_queue.clear()
     sk.sk_shutdown = 0
     sk.sock_done = False
 
@@ -851,6 +881,8 @@ class Experiment:
         self.ended = False
         self.recv: list[str] = []
         self.defer = False
+        self.sent: dict[Side, int] = {"closer": 0, "peer": 0}
+        self.beyond = 0  # of the peer's bytes, those that a raw socket sent behind a gap
 
     def run(self, steps: Sequence[tuple[str | int, ...]]) -> None:
         """Runs the steps; raises Refused and NotModelled."""
@@ -883,6 +915,8 @@ class Experiment:
                 raise NotModelled(str(rest[0]))
         elif verb == "connect":
             self.connect(actor, *rest)
+        elif verb == "wait":
+            pass  # no timer is modelled: those that there are take longer, or change no ending
         else:
             if not self.connected:
                 self.connect("peer", "unaccepted" if actor == "listener" else "tcp")
@@ -956,6 +990,9 @@ class Experiment:
             case ("send-until-blocked",):
                 while tcp_sendmsg_blocks(sk):
                     pass
+            case "read-waitall", int(size):
+                if self.one_recv(side, sk, size) < size and "RDHUP" not in tcp_poll(sk):
+                    raise Refused("fewer bytes, and no end")
             case (("read" | "discard" | "splice"), int(size)):
                 self.read(side, sk, size)
             case "peek", int(size):
@@ -973,10 +1010,9 @@ class Experiment:
             case "shutdown", str(way):
                 inet_shutdown(sk, {"read": 1, "write": 2, "both": 3}[way])
             case ("close",):
-                self.close(side, sk)
+                self.close(side, sk, exiting=False)
             case "end", str(how):
-                self.holds = False
-                self.release(sk, exiting=how != "exec")
+                self.close(side, sk, exiting=how != "exec")
             case "reference", _:
                 self.references += 1
             case ("disconnect",):
@@ -984,7 +1020,13 @@ class Experiment:
             case ("destroy",):
                 tcp_abort(sk, "ECONNABORTED")
             case "resend-fin", int(size), *urgent:
-                resend_fin(self.net, sk, size, urgent=bool(urgent))
+                self.resend(sk, size, fin=True, urgent=bool(urgent))
+            case "resend", int(size), *urgent:
+                self.resend(sk, size, fin=False, urgent=bool(urgent))
+            case "send-out-of-order", int(size):
+                first = max(self.sent["peer"], self.beyond) + 1
+                self.beyond = first + size
+                self.raw(Skb("peer", 1 + first, 1 + self.beyond, ack_seq=sk.rcv_nxt, window=sk.rcvbuf))
             case _:
                 raise NotModelled(verb)
 
@@ -1000,18 +1042,39 @@ class Experiment:
                     raise
                 self.recv.append(f"send: {e}")  # no failure, but what the peer learns of the end
                 return
+        self.sent[side] += size
         receiver = self.net.ehash.get(other(side))
         if isinstance(receiver, Sock) and receiver.rcv_nxt < sk.snd_nxt and sk.sk_state != "CLOSE":
             raise Refused("the bytes do not arrive")
 
+    def resend(self, peer: Sock, size: int, *, fin: bool, urgent: bool) -> None:
+        """A raw socket sends the peer's last bytes once more; the peer's own socket knows nothing of it."""
+        end = 1 + self.sent["peer"]
+        closer = self.net.ehash.get("closer")
+        if size >= end:
+            raise Refused("the peer has not sent as much")
+        if fin and (not isinstance(closer, Sock) or closer.sk_state != "ESTABLISHED"):
+            raise Refused("the closer does not take the segment")
+        skb = Skb("peer", end - size, end + fin, fin=fin, ack_seq=peer.rcv_nxt, window=peer.rcvbuf)
+        skb.urg_ptr = size if urgent else 0
+        self.raw(skb)
+
+    def raw(self, skb: Skb) -> None:
+        self.sock("closer")  # a raw segment needs it, accepted
+        before = sum(sent.sender == "closer" for sent in self.net.sent)
+        loopback_xmit(self.net, skb)
+        softirq(self.net)
+        if not skb.fin and sum(sent.sender == "closer" for sent in self.net.sent) == before:
+            raise Refused("the closer does not answer")
+
     def took(self, side: Side, result: int | str) -> None:
-        """Notes what a recv of the peer gave once the closer ended; numbers in a row are one."""
+        """Notes what a recv of the peer gave once the closer ended; what repeats itself is one."""
         if side == "closer" or not self.ended:
             return
         last = self.recv[-1] if self.recv else ""
         if result and isinstance(result, int) and last.isdigit() and last != "0":
             self.recv[-1] = str(int(last) + result)
-        elif len(self.recv) < 5 and not (result == 0 and last == "0"):
+        elif last != str(result):
             self.recv.append(str(result))
 
     def one_recv(self, side: Side, sk: Sock, size: int = 65536) -> int:
@@ -1056,13 +1119,13 @@ class Experiment:
 
     # -- ends --
 
-    def close(self, side: Side, sk: Sock) -> None:
+    def close(self, side: Side, sk: Sock, *, exiting: bool) -> None:
         if side == "peer":
             self.socks["peer"] = None
-            inet_release(sk, exiting=False)
+            inet_release(sk, exiting=exiting)
         else:
             self.holds = False
-            self.release(sk, exiting=False)
+            self.release(sk, exiting=exiting)
 
     def drop_reference(self, *, exiting: bool) -> None:
         sk = self.socks["closer"]
@@ -1104,19 +1167,6 @@ def tcp_sendmsg_blocks(sk: Sock) -> bool:
             return False
         raise
     return True
-
-
-def resend_fin(net: Net, peer: Sock, size: int, *, urgent: bool) -> None:
-    """A raw socket sends the peer's last bytes once more, with FIN; the peer's own socket knows nothing of it."""
-    closer = net.ehash.get("closer")
-    if size >= peer.snd_nxt or peer.sk_state != "ESTABLISHED":
-        raise Refused("the peer has not sent as much, or has sent a FIN")
-    if not isinstance(closer, Sock) or closer.sk_state != "ESTABLISHED":
-        raise Refused("the closer does not take the segment")
-    skb = Skb(peer.side, peer.snd_nxt - size, peer.snd_nxt + 1, fin=True, ack_seq=peer.rcv_nxt)
-    skb.window, skb.urg_ptr = 65535, size if urgent else 0
-    loopback_xmit(net, skb)
-    softirq(net)
 
 
 def flags(skb: Skb) -> str:
