@@ -37,7 +37,8 @@ MAX_WAIT_MS, MAX_WAITS_MS = 2000, 5000
 """Longest wait of one step, and of one trial of a scenario, in milliseconds: a host's time is bounded too."""
 MAX_SEGMENT = 32 * 1024
 """The most bytes of a raw segment: it must fit into the MTU of `lo`."""
-MAX_BACKLOG = 1024
+MIN_BACKLOG, MAX_BACKLOG = 2, 1024
+"""Below 2 some kernels take two connections for a SYN flood, and log it (inet_csk_reqsk_queue_is_full())."""
 MAX_VALUES = 8
 """The most numbers that one sysctl takes."""
 
@@ -69,6 +70,11 @@ PHRASES: tuple[Phrase, ...] = (
     Phrase("closer accepts", ("closer", "accept"), "takes a waiting connection from the accept queue"),
     Phrase("listener sets OPTION", ("listener", "set", "$1"), "setsockopt on the listening socket, before the connect"),
     Phrase("listener has a backlog of BACKLOG", ("listener", "backlog", "$1"), "listen(2), before the connect"),
+    Phrase(
+        "others fill the accept queue",
+        ("others", "fill-queue"),
+        "connections of strangers: one more than the backlog, at most 17",
+    ),
     Phrase(
         "both sign with TCP_MD5SIG",
         ("both", "sign"),
@@ -135,14 +141,16 @@ _TIMES = {"ms": 1, "millisecond": 1, "milliseconds": 1, "s": 1000, "second": 100
 _SLOTS = {  # what fits, and the words for it
     "SIDE": (r"closer|peer", ("closer", "peer")),
     "N": (r"[0-9]{1,8}", ("a number of bytes",)),
-    "BACKLOG": (r"[0-9]{1,4}", (f"a number up to {MAX_BACKLOG}",)),
+    "BACKLOG": (r"[0-9]{1,4}", (f"a number from {MIN_BACKLOG} to {MAX_BACKLOG}",)),
     "INT": (r"-?[0-9]{1,10}", ("an integer",)),
     "OPTION": ("|".join(OPTIONS), tuple(OPTIONS)),
     "SYSCTL": (r"net(\.[a-z0-9_]+)+", ("net.ipv4.…",)),
     "VALUE": (r"[0-9A-Za-z_.-]{1,64}", ("a value",)),
 }
+_LEAST = {"BACKLOG": MIN_BACKLOG}
 _MOST = {"N": MAX_BYTES, "BACKLOG": MAX_BACKLOG}
 _SAME = {"byte": "bytes"}
+_ENDS = ("close", "close-other", "end", "disconnect", "destroy", "shutdown", "fill-queue")
 _BEFORE_CONNECT = (("both", "sign"), ("listener", "backlog"), ("listener", "set"))
 _RAW = ("resend", "resend-fin", "send-out-of-order")
 
@@ -216,7 +224,7 @@ def _one(slot: str, words: Sequence[str], at: int) -> str | int:
         raise _Misfit(at, would_do)
     if slot not in ("INT", *_MOST):
         return word
-    if int(word) > _MOST.get(slot, int(word)):
+    if not _LEAST.get(slot, int(word)) <= int(word) <= _MOST.get(slot, int(word)):
         raise _Misfit(at, would_do)
     return int(word)
 
@@ -259,7 +267,7 @@ _TAKERS = {"OPTION": _option, "TIME": _time, "VALUES": _values}  # slots that ma
 
 
 _UNIX = ("unix", "seqpacket")
-_NOT_OVER_UNIX = (*_RAW, "accept", "destroy", "disconnect", "ktls", "sign")
+_NOT_OVER_UNIX = (*_RAW, "accept", "destroy", "disconnect", "fill-queue", "ktls", "sign")
 
 
 def _how(steps: Iterable[Step]) -> str:
@@ -296,7 +304,7 @@ def check_order(steps: Sequence[Step]) -> str:
         return wrong
     if (waits := sum(int(s.call[2]) for s in steps if s.call[1] == "wait")) > MAX_WAITS_MS:
         return f"the steps wait {waits} ms, a scenario may wait {MAX_WAITS_MS} ms"
-    if not any(s.call[1] in ("close", "close-other", "end", "disconnect", "destroy", "shutdown") for s in steps):
+    if not any(s.call[1] in _ENDS for s in steps):
         return "no step ends anything: a scenario needs a close, a half-close, an exit…"
     return next(filter(None, (_wrong_over_unix(step, _how(steps)) for step in steps)), "")
 
@@ -316,9 +324,12 @@ def _wrong_over_unix(step: Step, how: str) -> str:
 
 def _wrong_together(steps: Sequence[Step]) -> str:
     """Returns which step no probe can carry out beside the others, in words, or ""."""
+    full = next((s for s in steps if s.call[1] == "fill-queue"), None)
     signed = next((s for s in steps if s.call[1] == "sign"), None)
     for step in steps:
         raw = step.call[1] in _RAW
+        if full and step.call == ("listener", "close"):
+            return f"“{step.text}”: not after “{full.text}”, the RST of each stranger would be counted, too"
         if raw and signed:
             return f"“{step.text}”: not after “{signed.text}”, a raw segment is not signed"
         if raw and int(step.call[2]) > MAX_SEGMENT:

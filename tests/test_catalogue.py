@@ -33,6 +33,7 @@ COUNTERS = {
     "unaccepted-listener-close": UNCOUNTED_ABORT,
     "unaccepted-unread-listener-close": UNCOUNTED_ABORT,
     "deferred-listener-close-late-data": AFTER_FIN,
+    "accept-queue-full-aborted": AFTER_FIN,
     "mptcp-unread-close": {"MPFastcloseTx": 1, "MPRstTx": 1, **UNCOUNTED_ABORT},
     "mptcp-zero-linger-close": {"MPFastcloseTx": 1, "MPRstTx": 1, **UNCOUNTED_ABORT},
 }

@@ -35,8 +35,9 @@ MANY = (
     scenario("peer killed", "wait 20 ms; peer sends 5 bytes; closer reads 4 bytes with MSG_WAITALL; peer is killed; "
              "closer closes"),
     scenario("signed", "both sign with TCP_MD5SIG; peer sends 5 bytes; closer closes"),
-    scenario("settings", "namespace sets net.ipv4.tcp_rmem 4096 8192 16384; listener has a backlog of 0; "
+    scenario("settings", "namespace sets net.ipv4.tcp_rmem 4096 8192 16384; listener has a backlog of 2; "
              "closer closes"),
+    scenario("strangers", "listener has a backlog of 2; others fill the accept queue; closer accepts; closer closes"),
     scenario("out of order", "peer sends 5 bytes out of order; peer sends 1 byte; closer closes"),
     scenario("resent", "peer sends 5 bytes; closer reads all; peer resends 5 bytes; closer closes"),
 )  # fmt: skip
@@ -158,6 +159,20 @@ def test_a_hosts_own_counters_stay_clean() -> None:
     assert trial_of(wire.reply_of(stdout), "unread-close").kernel
     lines = [line.split() for line in stdout.decode().splitlines() if line.startswith(("TcpExt:", "Tcp:"))]
     counted = dict(zip(lines[0] + lines[2], lines[1] + lines[3], strict=True))
+    assert {name: counted[name] for name in names} == dict.fromkeys(names, "0")
+
+
+def test_no_kernel_takes_its_connections_for_a_syn_flood_and_logs_that() -> None:
+    names = ["TCPReqQFullDoCookies", "TCPReqQFullDrop", "SyncookiesSent"]
+    within = in_own_network()
+    within[-2] = within[-2].replace('exec "$@"', '"$@"; cat /proc/net/netstat')
+    queue = "listener has a backlog of 2; listener sets TCP_DEFER_ACCEPT 5; peer connects without being accepted; "
+    full = scenario("full", queue + "others fill the accept queue; peer sends 5 bytes")
+    process = start(request(*MANY, full, isolation="host"), within=within)
+    stdout, _ = process.communicate(timeout=300)
+    assert trial_of(wire.reply_of(stdout), "full").peer is not None
+    heading, values = [line.split() for line in stdout.decode().splitlines() if line.startswith("TcpExt:")]
+    counted = dict(zip(heading, values, strict=True))
     assert {name: counted[name] for name in names} == dict.fromkeys(names, "0")
 
 

@@ -35,6 +35,12 @@ RESENT_URGENT = (
 SIGNED = "both sign with TCP_MD5SIG; peer sends 5 bytes; closer closes"
 SIGNED_READ = "both sign with TCP_MD5SIG; peer sends 5 bytes; closer reads all; closer closes"
 SIGNED_LATE = "both sign with TCP_MD5SIG; closer sets TCP_LINGER2 100; closer closes; peer sends 5 bytes"
+FULL = (
+    "listener has a backlog of 2; listener sets TCP_DEFER_ACCEPT 5; peer connects without being accepted; "
+    "others fill the accept queue; peer sends 5 bytes"
+)
+FULL_DROPPED = "namespace sets net.ipv4.tcp_abort_on_overflow 0; " + FULL
+FULL_ABORTED = "namespace sets net.ipv4.tcp_abort_on_overflow 1; " + FULL
 
 ENDINGS = {  # the steps, and the segments that end the connection
     WAIT: ["closer R."],
@@ -48,12 +54,15 @@ ENDINGS = {  # the steps, and the segments that end the connection
     "peer sends 5 bytes; peer is killed; closer closes": ["peer F.", "closer R."],
     "closer sends 5 bytes; peer reads all; peer is killed; closer half-closes": ["peer F.", "closer F."],
     "closer sends 5 bytes; closer half-closes; peer is killed": ["closer F.", "peer R."],
-    "listener has a backlog of 0; peer sends 5 bytes; closer closes": ["closer R."],
-    "listener has a backlog of 0; peer connects without being accepted; listener closes": ["closer R."],
+    "listener has a backlog of 2; peer sends 5 bytes; closer closes": ["closer R."],
+    "listener has a backlog of 2; peer connects without being accepted; listener closes": ["closer R."],
     THREE_VALUES: ["closer R."],
     SIGNED: ["closer R."],
     SIGNED_READ: ["closer F."],
     SIGNED_LATE: ["closer F.", "closer R"],
+    FULL_DROPPED: [],
+    FULL_ABORTED: ["closer R"],
+    "others fill the accept queue; closer accepts; peer sends 5 bytes; closer closes": ["closer R."],
     OUT_OF_ORDER: ["closer F."],
     FILLED: ["closer R."],
     FILLED_AND_READ: ["closer F."],
@@ -174,6 +183,20 @@ def told_by_tcpdump(beside: Beside, trial: wire.RawTrial) -> list[str]:
 def relative(numbers: str, first: int) -> str:
     """Returns sequence numbers ("4711:4714") counted from that of a SYN."""
     return ":".join(str((int(number) - first) % 2**32) for number in numbers.split(":"))
+
+
+def test_a_peer_for_whom_the_queue_has_no_room_believes_in_its_connection(here: wire.Reply) -> None:
+    dropped, aborted = trial_of(here, FULL_DROPPED), trial_of(here, FULL_ABORTED)
+    assert dropped.peer is not None
+    assert aborted.peer is not None
+    assert (dropped.peer.state, dropped.peer.recv, dropped.kernel) == (1, ("EAGAIN",), {})
+    assert (aborted.peer.state, aborted.peer.recv) == (7, ("ECONNRESET", "0"))
+    assert aborted.kernel == {"OutRsts": 1, "EstabResets": 1}
+
+
+def test_strangers_who_fill_the_queue_are_bounded() -> None:
+    error = error_of("listener has a backlog of 18; others fill the accept queue")
+    assert "18 connections do not fill the accept queue" in error
 
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])

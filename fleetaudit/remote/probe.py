@@ -49,6 +49,7 @@ HEARING = 0.05  # seconds that the peer is given to hear of an end that may not 
 STALL = 0.01  # seconds of delay that a host shows when it is not idle; an idle one is late by 0.0001
 MAX_REPEATS = 2  # trials of one scenario over one family that are run again because the host was stalled
 MAX_BULK = 16 * 1024 * 1024  # bytes that one step sends at most
+MAX_STRANGERS = 18  # connections that fill an accept queue at most
 MAX_TRACE = 200  # segments of one trial that are reported
 MAX_HEADERS = 32768  # characters of captured headers in one reply
 MAX_SYSCTLS = 4000
@@ -1539,6 +1540,7 @@ class Trial(object):
         self.gone = set()  # sides that ended
         self.address = {}  # by side: what a socket that is gone cannot be asked for any more
         self.listener, self.own_listener, self.listener_options, self.backlog = None, False, [], None
+        self.queue_is_full = False
         self.client_side, self.client, self.waiting, self.signed = None, 0, False, False
         self.references, self.children, self.restore = [], [], []
         self.packets, self.marks, self.peer_recv, self.queue = [], [], [], {}
@@ -1583,7 +1585,7 @@ class Trial(object):
         actor, verb = step[0], step[1]
         if actor in ("closer", "peer", "both") and verb not in ("connect", "sign") and self.client_side is None:
             self.connect_first("tcp")
-        if (actor, verb) == ("listener", "close") and self.client_side is None:
+        if (verb == "fill-queue" or (actor, verb) == ("listener", "close")) and self.client_side is None:
             self.connect_first("unaccepted")
         if self.kind == "unix":
             self.step_over_unix(i, step)
@@ -1753,7 +1755,7 @@ class Trial(object):
         """Waits until what a side sent is in the other's receive queue, or that is full, or the sender was reset for
         it; raises Failed."""
         receiver = other(sender)
-        if self.kind == "unix" or receiver in self.gone:
+        if self.kind == "unix" or receiver in self.gone or self.queue_is_full:
             return
         if self.socks[receiver] is None:
             if not wait_until(lambda: self.number(sender, SIOCOUTQ) == 0 or self.info(sender)[0:1] == RESET):
@@ -2128,7 +2130,8 @@ def connect(t, actor, how, size=0):
     t.kind = kind = how if how in ("mptcp", "mapped") else "tcp"
     put_off = how == "unaccepted"
     # A listener hands on what was set when it was made, tcp_rmem for one: so a trial that sets a sysctl makes its own.
-    if t.listener_options or t.backlog is not None or t.restore or t.signed or how in ("fastopen", "unaccepted"):
+    if (t.listener_options or t.backlog is not None or t.restore or t.signed or how in ("fastopen", "unaccepted")
+            or any(step[1] == "fill-queue" for step in t.steps)):
         t.listener, t.own_listener = new_listener(t.family, kind, 16 if t.backlog is None else t.backlog), True
         names = [option[0] for option in t.listener_options]
         for option in t.listener_options:
@@ -2206,6 +2209,23 @@ def accept(t, actor):
 
 def set_backlog(t, actor, size):
     t.backlog = size
+
+
+def fill_queue(t, actor):
+    """Connects strangers, which send a byte for TCP_DEFER_ACCEPT, until the accept queue holds more than the backlog:
+    sk_acceptq_is_full(). Of a listener tcpi_unacked and tcpi_sacked are the two."""
+    for _ in range(MAX_STRANGERS):
+        waiting, backlog = struct.unpack_from("II", t.info_of(t.listener), 24)
+        if waiting > backlog:
+            t.queue_is_full = t.ended = True
+            return
+        sock = socket.socket(t.listener.family, socket.SOCK_STREAM)
+        t.cleanups.append(lambda sock=sock: safe_close(sock, abort=True))
+        sock.settimeout(TIMEOUT.seconds())
+        sock.connect(t.listener.getsockname()[:2])
+        sock.send(b".")
+        t.lab.settle()
+    raise Failed("%d connections do not fill the accept queue" % MAX_STRANGERS)
 
 
 def set_option(t, actor, name, *values):
@@ -2597,8 +2617,7 @@ def send_out_of_order(t, actor, size):
     send, answers = raw_sender(t, actor)
     first = max(t.sent[actor], t.beyond) + 1
     t.beyond, before = first + size, answers()
-    # The peer's kernel knows nothing of these bytes: should the gap be filled, only this RST is what the closer expects
-    # (and tcp_validate_incoming() takes one that follows the highest SACK block).
+    # As above, gap or no gap: tcp_validate_incoming() takes a RST that follows the highest SACK block, too.
     t.cleanups.append(lambda: send(t.beyond, 0, 0x04))
     send(first, size, 0x18)
     if not wait_until(lambda: answers() > before):
@@ -2625,12 +2644,12 @@ def segment(family, near, far, seq, ack, bits, window, pointer, stamp, data):
 
 VERBS = {
     "accept": accept, "backlog": set_backlog, "close": close, "close-other": close_other, "connect": connect,
-    "destroy": destroy, "discard": discard, "disconnect": disconnect, "end": end, "ktls": enable_ktls, "peek": peek,
-    "read": read_some, "read-all": read_all, "read-to-end": read_to_end, "read-urgent": read_urgent,
-    "read-waitall": read_waitall, "reference": refer, "resend": resend, "resend-fin": resend_fin, "send": send,
-    "send-out-of-order": send_out_of_order, "send-until-blocked": send_until_blocked, "send-urgent": send_urgent,
-    "set": set_option, "shutdown": shut, "sign": sign, "splice": splice, "sysctl": set_sysctl, "try-read": try_read,
-    "wait": wait,
+    "destroy": destroy, "discard": discard, "disconnect": disconnect, "end": end, "fill-queue": fill_queue,
+    "ktls": enable_ktls, "peek": peek, "read": read_some, "read-all": read_all, "read-to-end": read_to_end,
+    "read-urgent": read_urgent, "read-waitall": read_waitall, "reference": refer, "resend": resend,
+    "resend-fin": resend_fin, "send": send, "send-out-of-order": send_out_of_order,
+    "send-until-blocked": send_until_blocked, "send-urgent": send_urgent, "set": set_option, "shutdown": shut,
+    "sign": sign, "splice": splice, "sysctl": set_sysctl, "try-read": try_read, "wait": wait,
 }
 ENDS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")
 
