@@ -2336,9 +2336,10 @@ def read_waitall(t, actor, size):
     try:
         count = len(sock.recv(size, socket.MSG_WAITALL))
     except ERRORS as e:
-        if not would_block(e):
-            t.took(actor, name_of(e))
-        raise (TimedOut if would_block(e) else Failed)("%s, none of %d bytes" % (name_of(e), size))
+        if would_block(e):
+            raise TimedOut("none of %d bytes came" % size)
+        t.took(actor, name_of(e))
+        raise Failed("%s, none of %d bytes came" % (words_of(e), size))
     finally:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, before)
     t.took(actor, count)
