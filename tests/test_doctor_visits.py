@@ -6,11 +6,24 @@ import os
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from fleetaudit import doctor
 from fleetaudit.doctor import Examination, Point, Step, Told, Visit, Watch, causes_of
-from fleetaudit.model import Audited, Become, HostPlan, HostResult, Kernel, LocalTarget, NotAudited, SshTarget, Stage
+from fleetaudit.model import (
+    Audited,
+    Become,
+    HostPlan,
+    HostResult,
+    Kernel,
+    LocalTarget,
+    NotAudited,
+    Observation,
+    SshTarget,
+    Stage,
+    Sysctl,
+)
 from fleetaudit.report.doctor import duration, story, table
 
 LONG = "edge-proxy-0017.rack-b.fra1.production.example.com"
@@ -186,6 +199,21 @@ def test_a_host_without_a_private_namespace_is_ready_and_says_what_it_lacks() ->
     both = table(examined(limited, visit("web2", answered())), width=100, next_="fleetaudit run x")
     assert f"  web1: {note}\n" in both
     assert "2 hosts: 2 ready, 0 not ready.\n\nnext:  fleetaudit run x\n" in both
+
+
+def test_the_fixes_are_to_become_root_and_the_setting_that_keeps_users_from_namespaces() -> None:
+    reason = "needs a capture (needs CAP_NET_RAW or user namespaces; set become: true)"
+    unseen = Observation(scenario="drained-and-fin-close", family="ipv4", ending="not run", trials=0, reason=reason)
+    limits = {"user.max_user_namespaces": "7", "kernel.unprivileged_userns_clone": "0"}
+    host = msgspec.structs.replace(
+        answered(isolation="host"), observations=(unseen,), sysctls={k: Sysctl(value=v) for k, v in limits.items()}
+    )
+    setting = "sysctl -w kernel.unprivileged_userns_clone=1 # as root, on the host"
+    assert visit("web1", host).fixes == ("fleetaudit doctor --become -l web1", setting)
+    becomes = plan_for(SshTarget(address="a", become=Become(user="deploy")))
+    assert visit_of(becomes, host, watched(rest=0.1)).fixes == (setting,)
+    without = msgspec.structs.replace(host, observations=())
+    assert visit("web1", without).fixes == ()
 
 
 def test_reasons_that_differ_in_their_hosts_name_alone_are_one_cause_and_numbers_are_left_alone() -> None:

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from fleetaudit import verdict, wire
+from fleetaudit.model import Ending
+from fleetaudit.steps import parse_step
 
 from . import probing
 from .probing import in_own_network, request, scenario
@@ -75,26 +77,34 @@ LARGE = (
     "peer sends 100 bytes; closer sends until blocked; closer half-closes; peer reads to the end; peer half-closes; "
     "closer reads to the end; closer closes"
 )
+BLOCKED = "closer sets SO_RCVBUF 4096; peer sends until blocked; closer reads all; closer closes"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("function", "steps"),
+    ("function", "steps", "ending"),
     [
-        ("read_to_end", LARGE),
-        ("splice", "peer sends 100000 bytes; closer splices 100000 bytes; closer closes"),
-        ("gather", "peer sends 100000 bytes; closer reads 100000 bytes; closer closes"),
-        ("arrive", "peer sends 5 bytes; closer reads 5 bytes; closer closes"),
-        ("accept_from", "peer sends 5 bytes; closer reads 5 bytes; closer closes"),
-        ("fence_returns", "peer sends 5 bytes; closer reads 5 bytes; closer closes"),
+        ("read_to_end", LARGE, "FIN"),
+        ("splice", "peer sends 100000 bytes; closer splices 100000 bytes; closer closes", "FIN"),
+        ("gather", "peer sends 100000 bytes; closer reads 100000 bytes; closer closes", "FIN"),
+        ("arrive", "peer sends 5 bytes; closer closes", "RST"),
+        ("accept_from", "peer sends 5 bytes; closer closes", "RST"),
+        ("fence_returns", "peer sends 5 bytes; closer reads 5 bytes; closer closes", "FIN"),
+        ("send_until_blocked", BLOCKED, "FIN, then RST"),
+        ("may_come", BLOCKED, "FIN, then RST"),
+        ("wait_for_the_end", "closer sets TCP_LINGER2 -1; closer closes", "FIN, then RST"),
     ],
 )
-def test_a_probe_that_is_stopped_in_the_middle_of_a_step_loses_no_verdict(function: str, steps: str) -> None:
+def test_a_probe_that_is_stopped_in_the_middle_of_a_step_loses_no_verdict(
+    function: str, steps: str, ending: Ending
+) -> None:
     reply, stops = run_with_stops(request(scenario("stopped", steps, families=("ipv4",), trials=2)), function)
     assert stops == STOPS
     trials = [trial for observation in reply.observations for trial in observation.trials]
-    assert [trial.error for trial in trials] == [""] * len(trials)
     assert sum(trial.count for trial in trials) == 2
+    parsed = [parse_step(line) for line in steps.split(";")]
+    verdicts = {verdict.verdict(trial, parsed, "ipv4", reply.isolation) for trial in trials}
+    assert verdicts == {(ending, "")}
 
 
 @contextlib.contextmanager
@@ -129,9 +139,8 @@ def test_a_starved_probe_loses_no_verdict() -> None:
 
 def result_of(code: str, *, within: tuple[str, ...] = ()) -> Any:
     """Returns what `code`, run after the program's text, prints as JSON."""
-    command = [*within, sys.executable, "-c", f"{wire.program()}\nimport json\n{code}"]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=300)
-    return json.loads(done.stdout)
+    text = f"{wire.program()}\nimport json\n{code}"
+    return json.loads(probing.run_text(text, within=within))
 
 
 TRIES = """
@@ -145,7 +154,7 @@ VERBS["try-read"] = fails
 lab = Laboratory(False, [])
 steps = [("closer", "try-read"), ("closer", "close")]
 found = observe(lab, {"name": "s", "steps": steps, "trials": 3}, "ipv4")
-print(json.dumps([len(tries), [[t["count"], t["error"]] for t in found["trials"]], note_of_repeats(lab.repeated)]))
+print(json.dumps([len(tries), [[t["count"], t.get("error", "")] for t in found["trials"]], note_of_repeats(lab.repeated)]))
 """
 
 

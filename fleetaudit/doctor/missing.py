@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
-from ..model import Audited, HostPlan
+from ..model import Audited, HostPlan, LocalTarget, SshTarget
 from .nouns import Missing
 
 BECOME = "set become: true"
@@ -47,14 +47,17 @@ def _grouped(lost: Iterable[_Lost]) -> Iterator[Missing]:
         yield Missing(ending=ending, reason=reason, verdicts=len(names), scenarios=scenarios)
 
 
-def fixes_of(audited: Audited, missing: Iterable[Missing], again: Callable[[str], str]) -> tuple[str, ...]:
+def fixes_of(
+    host: HostPlan, audited: Audited, missing: Iterable[Missing], again: Callable[[str], str]
+) -> tuple[str, ...]:
     """Returns the commands that would bring missing verdicts back: to become root, or to allow user namespaces.
 
-    `again` returns this check of this host once more with an option.
+    `again` returns this check of this host once more with an option. Who becomes somebody already is not told to.
     """
     if not any(BECOME in lack.reason for lack in missing):
         return ()
     values = {key: entry.value for key, entry in audited.sysctls.items()}
     settings = [f"{key}={better}" for key, (bad, better) in USER_NAMESPACES.items() if values.get(key) == bad]
     on_host = (f"sysctl -w {' '.join(settings)} # as root, on the host",) if settings else ()
-    return (again("--become"), *on_host)
+    becomes = isinstance(host.target, SshTarget | LocalTarget) and host.target.become is not None
+    return on_host if becomes else (again("--become"), *on_host)

@@ -49,7 +49,7 @@ def visit_of(host: HostPlan, result: HostResult, told: Told, again: Callable[[st
         notes = tuple(note for note in result.notes if note not in unseen)
         stage, steps = None, _through(host.target, replace(result, notes=notes), told)
         missing = missing_of(host, result)
-        fixes = fixes_of(result, missing, again)
+        fixes = fixes_of(host, result, missing, again)
     else:
         stage, notes = _stage_of(host.target, result.stage, told), ()
         steps = _until(host.target, stage, told)
