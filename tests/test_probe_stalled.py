@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -154,7 +153,8 @@ VERBS["try-read"] = fails
 lab = Laboratory(False, [])
 steps = [("closer", "try-read"), ("closer", "close")]
 found = observe(lab, {"name": "s", "steps": steps, "trials": 3}, "ipv4")
-print(json.dumps([len(tries), [[t["count"], t.get("error", "")] for t in found["trials"]], note_of_repeats(lab.repeated)]))
+trials = [[t["count"], t.get("error", "")] for t in found["trials"]]
+print(json.dumps([len(tries), trials, note_of_repeats(lab.repeated)]))
 """
 
 
