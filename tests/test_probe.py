@@ -469,7 +469,8 @@ def test_a_step_that_cannot_be_carried_out_is_told_by_its_index_and_why(steps: s
     reply = run(request(scenario("wrong", steps)))
     for observation in reply.observations:
         trial = observation.trials[0]
-        assert (trial.failed_step, trial.error) == WRONG[steps]
+        why = trial.error.partition("; the host stalled")[0]  # on a busy machine that is said, too
+        assert (trial.failed_step, why) == WRONG[steps]
 
 
 def test_no_message_of_the_probe_names_a_verb_of_its_own() -> None:
