@@ -200,6 +200,8 @@ def verdict(trial: RawTrial, steps: Sequence[Step], family: Family, isolation: I
     peer = _peer_ending(trial.peer, steps) if trial.peer and not _peer_resets(trial, steps) else None
     if wire and peer and _is_forged(steps) and ("RST" in wire or "RST" not in peer):
         peer = None  # its kernel drops whatever acknowledges what it never sent, so it hears less than was sent
+    if (wire, peer) == ("FIN, then RST", "FIN") and trial.peer and trial.peer.state == _CLOSE:
+        peer = None  # both FINs were acknowledged: a socket whose connection is over hears of no RST
     if wire is None and peer is None:
         gone = "the peer was gone" if trial.peer is None else f"the peer's socket said {_words(trial.peer)}"
         return "inconclusive", f"no witness: {gone}, and {_evidence(trial).wire_note or 'the wire was not read'}"
@@ -330,6 +332,8 @@ def _peer_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
 
 _NO_FIN_CAME = (1, 4, 5)
 """ESTABLISHED, FIN_WAIT1, FIN_WAIT2 (include/net/tcp_states.h): no FIN of the other side was taken in."""
+_CLOSE = 7
+"""TCP_CLOSE, which also stands for TIME_WAIT: without an error the connection ended with both FINs."""
 
 
 def _over_mptcp(steps: Sequence[Step]) -> bool:

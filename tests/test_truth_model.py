@@ -195,6 +195,7 @@ def test_a_step_that_cannot_be_carried_through_is_refused() -> None:
         told("peer sets SO_LINGER 1 0; peer closes; closer half-closes")
 
 
+@pytest.mark.slow
 def test_the_generator_gives_hundreds_of_distinct_scenarios_that_a_probe_can_run() -> None:
     cases = generated()
     assert len(cases) >= 200
@@ -206,18 +207,21 @@ def test_the_generator_gives_hundreds_of_distinct_scenarios_that_a_probe_can_run
         assert not case.scenario.positive
 
 
+@pytest.mark.slow
 def test_no_ending_depends_on_whether_a_kernel_answers_an_ack_of_what_it_never_sent() -> None:
     for case in generated():
         for prediction in (case.prediction, case.before_fix):
             assert prediction.other is None or prediction.other.ending == prediction.ending
 
 
+@pytest.mark.slow
 def test_the_generated_set_has_every_ending_and_both_sides_of_the_fix() -> None:
     assert {case.prediction.ending for case in generated()} == {"FIN", "RST", "FIN, then RST", "nothing"}
     assert any(case.prediction.ending != case.before_fix.ending for case in generated())
 
 
 @pytest.mark.probe
+@pytest.mark.slow
 def test_this_kernel_ends_generated_scenarios_as_the_model_predicts() -> None:
     """A part of the set; `make truth` runs all of it, in random orders and on other kernels."""
     cases = {case.scenario.name: case for case in generated()[::8]}

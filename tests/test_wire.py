@@ -445,6 +445,12 @@ def test_silence_of_a_peer_whose_own_data_was_sent_again_is_a_witness() -> None:
     assert decide(trial(wired("F."), SAW_NOTHING, {}), steps=again)[0] == "sent, not delivered"
 
 
+def test_a_peer_whose_connection_is_over_hears_of_no_reset() -> None:
+    over = {**SAW_FIN, "state": 7, "poll": ["IN", "OUT", "HUP", "RDHUP"]}
+    assert decide(trial(wired("F.", "R"), over, {"OutRsts": 1})) == ("FIN, then RST", "")
+    assert decide(trial(wired("F.", "R"), SAW_FIN, {"OutRsts": 1}))[0] == "sent, not delivered"
+
+
 def test_over_af_unix_the_peer_alone_tells() -> None:
     assert decide(trial(None, {**SAW_RST, "state": None}, None), family="unix") == ("RST", "")
     assert decide(trial(None, {**SAW_FIN, "state": None}, None), family="unix") == ("FIN", "")

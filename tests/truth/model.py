@@ -1190,8 +1190,15 @@ def predict(steps: Sequence[Step | tuple[str | int, ...]], *, fix: bool) -> Pred
     Raises Refused where a step cannot be carried through, NotModelled where the model knows nothing of it.
     """
     calls = [step.call if isinstance(step, Step) else step for step in steps]
-    seen, other = (predicted(calls, fix=fix, challenges_unsent=c) for c in (fix, not fix))
+    seen = predicted(calls, fix=fix, challenges_unsent=fix)
+    if not any(call[1] in RAW for call in calls):
+        return seen
+    other = predicted(calls, fix=fix, challenges_unsent=not fix)
     return seen if seen == other else replace(seen, other=other)
+
+
+RAW = ("resend", "resend-fin", "send-out-of-order")
+"""Steps after which one kernel may acknowledge what the other never sent."""
 
 
 def predicted(calls: Sequence[tuple[str | int, ...]], *, fix: bool, challenges_unsent: bool) -> Prediction:
