@@ -2548,8 +2548,8 @@ def set_sysctl(t, actor, key, value):
 
 
 def raw_sender(t, actor):
-    """Returns (send, answers): send(offset, size, bits, urgent) sends a segment in a side's name, with the bytes of its
-    stream from `offset` on, and answers() counts the segments of the other side. No call on a socket makes such a
+    """Returns send(offset, size, bits, urgent), which sends a segment in a side's name with the bytes of its stream from
+    `offset` on, and returns a test whether the other side sent anything since. No call on a socket makes such a
     segment, so a raw socket does, with the numbers that the capture has seen."""
     closer, mine = t.sock("closer"), t.address[actor][2]
     forth, back = [], []
@@ -2574,10 +2574,11 @@ def raw_sender(t, actor):
     ack = (back[-1].seq + back[-1].length + (back[-1].bits & 1) + (back[-1].bits >> 1 & 1)) & 0xFFFFFFFF
     stamp = (forth[-1].stamp[0], back[-1].stamp[0]) if forth[-1].stamp and back[-1].stamp else None
 
-    def send(offset, size, bits, urgent=False):
-        data = PATTERN[offset % 16:offset % 16 + size]
+    def send(offset, size, bits, urgent=""):
+        before, data = answers(), PATTERN[offset % 16:offset % 16 + size]
         raw.sendto(segment(family, near, far, (start + offset) & 0xFFFFFFFF, ack, bits | (0x20 if urgent else 0),
                            forth[-1].window, size if urgent else 0, stamp, data), (far[0], 0))
+        return lambda: answers() > before
 
     def break_off():
         """Resets the side that knows nothing of the segments, whose kernel drops what the other acknowledges: orphaned,
@@ -2586,43 +2587,36 @@ def raw_sender(t, actor):
         raw.sendto(segment(family, far, near, forth[-1].ack, 0, 0x04, 0, 0, None, b""), (near[0], 0))
 
     t.cleanups.append(break_off)
-    return send, answers
+    return send
 
 
-def resend_fin(t, actor, size, urgent=""):
-    """Sends the last `size` bytes of the peer once more, now with FIN: what a retransmission after a lost ACK does."""
-    send, _ = raw_sender(t, actor)
+def resend(t, actor, size, urgent="", fin=0):
+    """Sends the last `size` bytes of the peer once more; with FIN, as a retransmission after a lost ACK may be."""
+    send = raw_sender(t, actor)
     if size > t.sent[actor]:
         raise Failed("the peer sent %d bytes only" % t.sent[actor])
-    t.forged = True
-    # Whatever becomes of the closer, it is not left to retransmit into the next trial: an RST where it expects one.
-    t.cleanups.append(lambda: send(t.sent[actor] + 1, 0, 0x04))
-    send(t.sent[actor] - size, size, 0x19, bool(urgent))
-    if not wait_until(lambda: t.took_fin("closer")):
+    if fin:
+        t.forged = True
+        # Whatever becomes of the closer, it must not retransmit into the next trial: an RST where it expects one.
+        t.cleanups.append(lambda: send(t.sent[actor] + 1, 0, 0x04))
+    answered = send(t.sent[actor] - size, size, 0x18 | fin, urgent)
+    if not wait_until((lambda: t.took_fin("closer")) if fin else answered):
         raise TimedOut("the closer did not take the segment")
 
 
-def resend(t, actor, size, urgent=""):
-    """Sends the last `size` bytes of the peer once more."""
-    send, answers = raw_sender(t, actor)
-    if size > t.sent[actor]:
-        raise Failed("the peer sent %d bytes only" % t.sent[actor])
-    before = answers()
-    send(t.sent[actor] - size, size, 0x18, bool(urgent))
-    if not wait_until(lambda: answers() > before):
-        raise TimedOut("the closer did not answer")
+def resend_fin(t, actor, size, urgent=""):
+    resend(t, actor, size, urgent, 0x01)
 
 
 def send_out_of_order(t, actor, size):
     """Sends `size` bytes and leaves out the byte before them, so that they wait in the closer's out-of-order queue."""
-    send, answers = raw_sender(t, actor)
+    send = raw_sender(t, actor)
     first = max(t.sent[actor], t.beyond) + 1
-    t.beyond, before = first + size, answers()
+    t.beyond = first + size
     # As above, gap or no gap: tcp_validate_incoming() takes a RST that follows the highest SACK block, too.
     t.cleanups.append(lambda: send(t.beyond, 0, 0x04))
-    send(first, size, 0x18)
-    if not wait_until(lambda: answers() > before):
-        raise TimedOut("the closer did not answer")
+    if not wait_until(send(first, size, 0x18)):
+        raise TimedOut("the closer did not take the segment")
 
 
 def segment(family, near, far, seq, ack, bits, window, pointer, stamp, data):
