@@ -2548,7 +2548,7 @@ def set_sysctl(t, actor, key, value):
 
 
 def raw_sender(t, actor):
-    """Returns send(offset, size, bits, urgent), which sends a segment in a side's name with the bytes of its stream from
+    """Returns send(offset, size, bits, urgent), which sends a segment in a side's name, the bytes of its stream from
     `offset` on, and returns a test whether the other side sent anything since. No call on a socket makes such a
     segment, so a raw socket does, with the numbers that the capture has seen."""
     closer, mine = t.sock("closer"), t.address[actor][2]
