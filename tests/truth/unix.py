@@ -93,30 +93,50 @@ def unix_stream_recv_urg(sk: Sock) -> Result:
     return 1
 
 
-def unix_stream_read_generic(sk: Sock, size: int, *, peek: bool = False) -> Result:
+def first(queue: Sequence[Skb]) -> Skb | None:
+    """skb_peek()."""
+    return queue[0] if queue else None
+
+
+def manage_oob(sk: Sock, skb: Skb, copied: int) -> Skb | None:
+    """Returns what is read in place of `skb`: an urgent byte ends what one recv reads, and the next steps over it."""
+    if skb.length and skb is not sk.oob_skb:
+        return skb
+    if not skb.length:
+        if copied and skb is sk.oob_skb:
+            return None
+        sk.queue.remove(skb)
+        if not (following := first(sk.queue)):
+            return None
+        skb = following
+    if skb is not sk.oob_skb:
+        return skb
+    if copied:
+        return None
+    sk.oob_skb = None
+    if sk.urginline:
+        return skb
+    sk.queue.remove(skb)
+    return first(sk.queue)
+
+
+def unix_stream_read_generic(sk: Sock, size: int) -> Result:
     copied = 0
-    for skb in sk.queue[:]:
-        if skb is sk.oob_skb and copied:
-            break
-        if skb is sk.oob_skb and not peek:  # manage_oob()
-            sk.oob_skb = None
+    while copied < size and (skb := first(sk.queue)) and (skb := manage_oob(sk, skb, copied)):
         chunk = min(skb.length, size - copied)
         copied += chunk
-        if not peek:
-            skb.length -= chunk
-            if not skb.length:
-                sk.queue.remove(skb)
-        if copied == size:
-            break
+        skb.length -= chunk
+        if not skb.length:
+            sk.queue.remove(skb)
     return copied or sock_error(sk) or (0 if sk.sk_shutdown & RCV_SHUTDOWN else EAGAIN)
 
 
-def unix_seqpacket_recvmsg(sk: Sock, size: int, *, peek: bool = False, trunc: bool = False) -> Result:
+def unix_seqpacket_recvmsg(sk: Sock, size: int, *, trunc: bool = False) -> Result:
     if error := sock_error(sk):  # __skb_try_recv_datagram() asks before it looks at the queue
         return error
     if not sk.queue:
         return 0 if sk.sk_shutdown & RCV_SHUTDOWN else EAGAIN
-    skb = sk.queue[0] if peek else sk.queue.pop(0)
+    skb = sk.queue.pop(0)
     return skb.length if trunc else min(size, skb.length)
 
 
@@ -220,10 +240,12 @@ class Experiment:
 
     def read(self, sk: Sock, verb: str, size: int) -> None:
         """recv once, or until there is nothing more."""
+        if verb == "peek":
+            return  # it removes nothing
         if verb == "try-read":
             self.try_read(sk, size)
             return
-        result = self.recv(sk, size, peek=verb == "peek", trunc=verb == "discard")
+        result = self.recv(sk, size, trunc=verb == "discard")
         while verb == "read-all" and isinstance(result, int) and result:
             result = self.recv(sk, size)
 
@@ -233,11 +255,11 @@ class Experiment:
             self.note(EAGAIN)
         return result
 
-    def recv(self, sk: Sock, size: int, *, peek: bool = False, trunc: bool = False) -> Result:
+    def recv(self, sk: Sock, size: int, *, trunc: bool = False) -> Result:
         if sk.sk_type == "seqpacket":
-            result = unix_seqpacket_recvmsg(sk, size, peek=peek, trunc=trunc)
+            result = unix_seqpacket_recvmsg(sk, size, trunc=trunc)
         else:
-            result = unix_stream_read_generic(sk, size, peek=peek)
+            result = unix_stream_read_generic(sk, size)
         if sk is self.peer and self.ended and result != EAGAIN:
             self.note(str(result))
         return result
@@ -261,10 +283,13 @@ QUEUES = {  # the closer's receive queue when it ends
     "one of two read": "peer sends 5 bytes; peer sends 5 bytes; closer reads 5 bytes",
     "peeked": "peer sends 5 bytes; closer peeks at 5 bytes",
     "discarded": "peer sends 5 bytes; closer discards 5 bytes",
+    "spliced": "peer sends 5 bytes; closer splices 5 bytes",
 }
 URGENT = {
     "urgent unread": "peer sends 3 urgent bytes",
     "urgent read": "peer sends 1 urgent byte; closer reads the urgent byte",
+    "urgent read, then a recv": "peer sends 1 urgent byte; closer reads the urgent byte; closer tries to read",
+    "urgent stepped over": "peer sends 1 urgent byte; closer tries to read",
     "urgent read, more unread": "peer sends 1 urgent byte; closer reads the urgent byte; peer sends 5 bytes",
     "urgent in line, read": "closer sets SO_OOBINLINE 1; peer sends 1 urgent byte; closer reads all",
 }
@@ -276,6 +301,7 @@ BEFORE = (
     "closer sends 7 bytes",
     "closer sends 7 bytes; peer shuts reading",
 )
+BEFORE_URGENT = ("closer sends 3 urgent bytes", "closer sends 3 urgent bytes; closer sends 7 bytes")
 ENDINGS = (
     "closer closes",
     "closer half-closes",
@@ -317,9 +343,10 @@ CONNECT: dict[Type, str] = {
 
 def combinations(sk_type: Type, ending: str, *, urgent: bool = True) -> list[str]:
     """Returns every combination with this ending, each as the text of its steps; `urgent`: also with urgent bytes."""
-    queues = QUEUES | (URGENT if sk_type == "stream" and urgent else {})
-    parts = itertools.product(queues.values(), BEFORE, AFTER)
-    texts = ["; ".join(filter(None, (CONNECT[sk_type], q, before, ending, after))) for q, before, after in parts]
+    urgent = urgent and sk_type == "stream"
+    queues, before = (QUEUES | URGENT, BEFORE + BEFORE_URGENT) if urgent else (QUEUES, BEFORE)
+    parts = itertools.product(queues.values(), before, AFTER)
+    texts = ["; ".join(filter(None, (CONNECT[sk_type], q, b, ending, after))) for q, b, after in parts]
     return list(dict.fromkeys(texts))
 
 
