@@ -26,6 +26,11 @@ LATE = (
         "closer sets SO_RCVBUF 4096; peer sends until blocked; closer reads all; closer closes",
         "FIN, then RST",
     ),
+    case(
+        "unaccepted-linger2-close",
+        "peer connects without being accepted; closer sends 5 bytes; closer sets TCP_LINGER2 -1; closer closes",
+        "FIN, then RST",
+    ),
     case("peer-reset-close", "peer sets SO_LINGER 1 0; peer closes; closer closes", "nothing"),
 )
 """What came late, or after the peer's reset: the verdicts on these were once wrong."""

@@ -1316,6 +1316,7 @@ class Laboratory(object):
             client.connect(listener.getsockname()[:2])
             server = accept_from(listener, client.getsockname()[:2])
             TIMEOUT.delayed(now() - began)
+            self.check_diagnosis(address_of_socket(server), address_of_socket(client))
             safe_close(server, abort=True)
             return ""
         except ERRORS as e:
@@ -1363,6 +1364,13 @@ class Laboratory(object):
             except ERRORS:
                 pass
         return None
+
+    def check_diagnosis(self, near, far):
+        """Does without sock_diag(7) where it does not know of a connection that there is: a kernel whose inet_diag is
+        not loaded says ENOENT of every socket, which would mean that all are gone."""
+        found = self.diagnosed(near, far)
+        if found and found[0] == GONE:
+            self.diagnosis, self.no_diagnosis = None, "the kernel does not answer for TCP (ENOENT)"
 
     def listed(self, near, far):
         """Returns the same from the tables of /proc/net, None where they cannot be read to their end in good time."""
