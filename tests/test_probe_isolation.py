@@ -240,9 +240,8 @@ print(json.dumps([before, seen, ports]))
 
 
 def test_the_capture_reads_nobody_elses_traffic() -> None:
-    done = subprocess.run(
-        [*in_own_network(), sys.executable, "-c", wire.program() + CAPTURE], capture_output=True, check=True
-    )
+    program = (wire.program() + CAPTURE).encode()
+    done = subprocess.run([*in_own_network(), sys.executable, "-"], input=program, capture_output=True, check=True)
     before, seen, ((listener, client), _) = json.loads(done.stdout)
     assert before == []
     assert seen
