@@ -1617,7 +1617,9 @@ class Trial(object):
             if not stuck and not self.hear(watcher, before) and not self.took_fin(watcher):
                 raise TimedOut("the closer did not hear of it")
         else:
-            self.hear(watcher, before, TIMEOUT.stretched(HEARING))
+            self.lab.settle()  # what TCP sends at once has then arrived; MPTCP tells the socket later
+            at_once = self.kind != "mptcp" and self.lab.fence
+            self.hear(watcher, before, 0 if at_once else TIMEOUT.stretched(HEARING))
             if watcher == "peer" and self.events("peer") & ~before & POLLRDHUP:
                 self.sent_before, self.heard_at = sent, now()
         if ends and i + 1 < len(self.steps) and not took:
@@ -1675,7 +1677,7 @@ class Trial(object):
         if sock is None or before & (select.POLLERR | select.POLLHUP):
             return True
         if before & POLLRDHUP:
-            return bool(polled(sock, 0, TIMEOUT.stretched(HEARING / 2)))
+            return bool(polled(sock, 0, TIMEOUT.stretched(HEARING / 2) if seconds is None else seconds))
         return bool(awaited(sock, POLLRDHUP) if seconds is None else polled(sock, POLLRDHUP, seconds))
 
     def took_fin(self, side):
@@ -1692,6 +1694,8 @@ class Trial(object):
         """Waits until a side that heard a FIN has acknowledged it, which it may put off by 40 ms: a closer that is
         still in FIN_WAIT1 goes other ways in what follows. `before` is what segments_out was."""
         if before is not None and self.events(side) & (POLLRDHUP | select.POLLHUP | select.POLLERR) == POLLRDHUP:
+            if side == "peer":
+                self.hasten_ack()
             wait_until(lambda: (self.segments_out(side) or 0) > before, TIMEOUT.stretched(0.25))
             self.lab.settle()  # it was sent; it has to arrive
 
@@ -1879,6 +1883,13 @@ class Trial(object):
     def deliver(self):
         """Has everything delivered that is on its way, the peer's ACK of a FIN with it."""
         self.lab.settle()
+        self.hasten_ack()
+        for _ in range(2):  # and once more for what answers to that
+            self.lab.settle()
+        self.drain()
+
+    def hasten_ack(self):
+        """Has the peer acknowledge at once a FIN that it heard and before which nothing is left to read."""
         heard = self.events("peer", POLLRDHUP | select.POLLPRI)  # a recv would step over an urgent byte, unseen
         of_interest = POLLRDHUP | select.POLLERR | select.POLLHUP | select.POLLPRI
         if heard & of_interest == POLLRDHUP and not self.number("peer", FIONREAD):
@@ -1888,9 +1899,6 @@ class Trial(object):
                 self.hastened = True
             except ERRORS:
                 pass
-        for _ in range(2):  # and once more for what answers to that
-            self.lab.settle()
-        self.drain()
 
     def may_come(self):
         """Returns (what may still come, an amount that shrinks on the way), or ("", 0)."""
