@@ -120,7 +120,7 @@ class TimedOut(Failed):
     """A step that waited in vain for what must come."""
 
 
-# ---- small tools ---------------------------------------------------------------------------------------------------
+# ---- small tools ----
 
 
 def now():
@@ -379,7 +379,7 @@ def escape(char):
     return "\\u%04x" % code
 
 
-# ---- what the host is ----------------------------------------------------------------------------------------------
+# ---- what the host is ----
 
 
 def look_at_host(call):
@@ -727,7 +727,7 @@ class Counters(object):
         self.files = []
 
 
-# ---- a network namespace of one's own ------------------------------------------------------------------------------
+# ---- a network namespace of one's own ----
 
 
 def namespace_id():
@@ -949,7 +949,7 @@ def copy_settings(host_values, sysctls):
     return "these settings of the host could not be copied into the namespace: " + ", ".join(failed)
 
 
-# ---- the wire ------------------------------------------------------------------------------------------------------
+# ---- the wire ----
 
 
 def program_of(lines):
@@ -1217,7 +1217,7 @@ def other(side):
     return "peer" if side == "closer" else "closer"
 
 
-# ---- the laboratory: what all trials share -------------------------------------------------------------------------
+# ---- the laboratory: what all trials share ----
 
 
 class Laboratory(object):
@@ -1514,7 +1514,7 @@ class Child(object):
             self.end("kill")
 
 
-# ---- one trial -----------------------------------------------------------------------------------------------------
+# ---- one trial ----
 #
 # When an ending is final. A trial is over once the kernel has nothing more to send of its own accord that could change
 # what the closer sent; to be quiet for a while is not enough. The functions are those of net/ipv4.
@@ -2148,7 +2148,7 @@ class Diagnosis(object):
         return (GONE, 0, 0) if timer == TIMER_TIME_WAIT or state == LISTEN else (state, unsent, unread)
 
 
-# ---- the verbs: one function each, called with the trial, the actor and the step's other words ---------------------
+# ---- the verbs: one function each, called with the trial, the actor and the step's other words ----
 
 
 def connect(t, actor, how, size=0):
@@ -2680,7 +2680,7 @@ VERBS = {
 ENDS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")
 
 
-# ---- what a scenario needs -----------------------------------------------------------------------------------------
+# ---- what a scenario needs ----
 
 
 def check_needs(lab, family, steps):
@@ -2780,7 +2780,7 @@ NEEDS = {"connect": need_kind, "destroy": need_namespace, "disconnect": need_lib
          "sysctl": need_own_settings}
 
 
-# ---- the whole -----------------------------------------------------------------------------------------------------
+# ---- the whole ----
 
 
 def observe(lab, scenario, family):
