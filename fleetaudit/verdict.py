@@ -373,11 +373,11 @@ def _kernel_disagrees(trial: RawTrial, steps: Sequence[Step], ending: Ending, is
     return ""
 
 
-# ---- AF_UNIX ------------------------------------------------------------------------------------------------------
+# ---- AF_UNIX -------------------------------------------------------------------------------------------------------
 
 
 def _verdict_over_unix(peer: PeerWitness | None, steps: Sequence[Step]) -> tuple[Ending, str]:
-    """Returns the ending of a trial over AF_UNIX, where the peer's socket is the only witness, and why if none."""
+    """Returns the ending of a trial over AF_UNIX, and why if it is inconclusive: there the peer alone is a witness."""
     if peer is None:
         return "inconclusive", "no witness: AF_UNIX has no segments, and the peer was gone"
     ending = _unix_ending(peer, steps)

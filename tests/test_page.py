@@ -162,7 +162,8 @@ def hostile_run() -> tuple[AuditRun, Sequence[str]]:
     known = Fleet().host("known", K612)
     while len(spent) < 1000:
         wire = (Segment(at_us=3, sender="closer", flags="<b>R.", seq=1, ack=1, length=0, options=take()),)
-        peer = PeerWitness(state=7, poll=(take(),), recv=(take(),), so_error=take())
+        added = ((0, (SEEDS[0],)), (1, ()))
+        peer = PeerWitness(state=7, poll=(take(),), recv=(take(),), so_error=take(), poll_added=added)
         evidence = Evidence(
             wire=wire,
             wire_note=take(),
