@@ -227,6 +227,32 @@ def test_where_the_kernel_has_no_signatures_that_is_said() -> None:
     assert not any(o.failed for o in reply.observations)
 
 
+CAPTURE, NAMESPACE = "needs a capture", "needs a private network namespace"
+WITHOUT_RIGHTS = {  # why it is not run, "" if it is
+    WAIT: "",
+    WAITALL: "",
+    SIGNED: "",
+    FULL: "",
+    "listener has a backlog of 2; closer closes": "",
+    "peer is killed; closer closes": CAPTURE,
+    OUT_OF_ORDER: CAPTURE,
+    RESENT: CAPTURE,
+    THREE_VALUES: NAMESPACE,
+}
+
+
+def test_an_ordinary_user_without_namespaces_is_told_what_a_word_needs() -> None:
+    call = request(*[scenario(text, text, families=["ipv4"]) for text in WITHOUT_RIGHTS])
+    reply = run(call, within=probing.without_user_namespaces(), python=probing.public_python())
+    told = {o.scenario: o.not_run for o in reply.observations}
+    if "TCP_MD5SIG" in told[SIGNED]:
+        told[SIGNED] = ""
+    for text, why in WITHOUT_RIGHTS.items():
+        assert told[text].startswith(why)
+        assert bool(told[text]) == bool(why)
+    assert not any(o.failed for o in reply.observations)
+
+
 def error_of(text: str) -> str:
     """Returns why a scenario cannot be carried through on this machine."""
     (observation,) = run(request(scenario("wrong", text, families=["ipv4"]))).observations
