@@ -1114,8 +1114,8 @@ class Capture(object):
             self.ports = ports
 
     def stamp(self):
-        """Returns when the kernel saw the packet that was read last, in seconds without parts of a microsecond (the
-        first call switches stamps on)."""
+        """Returns when the kernel saw the packet that was read last, to the microsecond (the first call switches
+        stamps on)."""
         try:
             seconds, fraction = struct.unpack("ll", fcntl.ioctl(self.sock, SIOCGSTAMPNS, b"\0" * struct.calcsize("ll")))
             return seconds + fraction // 1000 / 1e6
@@ -1167,8 +1167,7 @@ def trace_of(packets, client, client_side, began):
 
 
 def connection_of(packets, client, client_side, began):
-    """Returns what a trace leaves out of its connection: when the trial began, and each side's port and window scale
-    (the closer's first). None where no SYN was captured."""
+    """Returns when the trial began and each side's port and window scale, the closer's first; None without a SYN."""
     ports, scales = {}, {}
     for p in packets:
         if p.bits & 0x02:
@@ -1192,13 +1191,10 @@ def packed(packets):
 
 def deviates(trial, expect):
     """Returns whether a trial needs more than its rows: a step failed, more may come, the closer's segments are no
-    ending that is expected, or the peer heard of another. This is no verdict: it chooses what is reported in full."""
-    ends = ["R" if "R" in row[2] else "F" for row in trial["wire"]
-            if row[1] == "closer" and ("R" in row[2] or "F" in row[2] or "DATA_FIN" in row[7])]
-    if "R" not in ends:
-        ending = "FIN" if ends else "nothing"
-    else:
-        ending = "RST" if ends[0] == "R" else "FIN, then RST"
+    ending that is expected, or the peer heard of another. It only chooses what is reported in full."""
+    flags = [row[2] + ("F" if "DATA_FIN" in row[7] else "") for row in trial["wire"] if row[1] == "closer"]
+    ends = ["RST" if "R" in f else "FIN" for f in flags if "R" in f or "F" in f]
+    ending = "FIN, then RST" if ends[:1] == ["FIN"] and "RST" in ends else (ends or ["nothing"])[0]
     if trial["error"] or trial["outstanding"] or (expect and ending not in expect):
         return True
     if not trial["peer"]:
@@ -2838,7 +2834,7 @@ def note_of_repeats(repeated):
 
 
 def without_defaults(trial):
-    """Returns a trial without what is usual: it is true of most trials, and takes a tenth of a reply."""
+    """Returns a trial without what is usual, a tenth of a reply."""
     usual = ("connection", "wire_note", "wire_lost", "wire_omitted", "error", "outstanding")
     return dict((key, value) for key, value in trial.items() if value or key not in usual)
 
