@@ -219,9 +219,8 @@ def guarded(notes, what, ask, instead):
 class AdaptiveTimeout(object):
     """How long to wait on this host, derived from how slow it shows itself.
 
-    Every wait measures the host: by how much a short sleep or poll(2) returned later than it was asked to, and how long
-    a connection and a datagram over loopback took. `slowest` is the longest of these delays in seconds; it shrinks by a
-    tenth with every trial, because a host that stalled once is not slow for ever.
+    Every wait measures it: how much later than asked a sleep or poll(2) returned, how long a connection and a datagram
+    took. `slowest` is the longest such delay in seconds; it shrinks with every trial, since a stall passes.
     """
 
     def __init__(self):
@@ -498,8 +497,7 @@ def sysctl_places(keys):
     """Returns the places ("FILE:LINE") that set a sysctl at boot, by key; None where not all files could be read.
 
     There are two where `sysctl --system` of procps and systemd-sysctl obey different lines, that of procps first: it
-    reads /etc/sysctl.conf after all folders, and systemd-sysctl only by a link in one. A key that no file sets is left
-    out. Files are read up to a bound, and only those that everybody may read.
+    reads /etc/sysctl.conf last, and systemd-sysctl only by a link. Only files that everybody may read, up to a bound.
     """
     try:
         folders = []
@@ -864,10 +862,9 @@ def test_program(write_to):
 
 
 def start_over_inside(call, program, carried):
-    """Becomes `unshare` with this same program in it, sent through a pipe as it was sent here; raises OSError.
+    """Becomes `unshare` with this same program in it, sent through a pipe that holds it all; raises OSError.
 
-    The process keeps its number, its alarm (which exec does not clear) and its output. What was seen of the host
-    travels in the call. The pipe is made big enough to hold all, so that nobody is needed to feed it.
+    The process keeps its number, its alarm (which exec does not clear) and its output; what was seen is in the call.
     """
     spell = ascii if sys.version_info[0] > 2 else repr
     quotes = "'" * 3
@@ -907,8 +904,7 @@ NO_DEFAULT = ("net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "net.ipv4.tcp_congestion
 def read_defaults(sysctls):
     """Fills in this kernel's own defaults, as a namespace that nobody touched yet tells them.
 
-    Not what a new namespace copies from the first one (the three above; conf.* of interfaces), and not what it shows
-    read-only because it is one value for the whole machine.
+    Not what a new namespace copies from the first one, nor what is one value for the whole machine (read-only here).
     """
     for key, entry in sysctls.items():
         if key not in NO_DEFAULT and ".conf." not in key and ".neigh." not in key and is_writable(key):
@@ -1312,7 +1308,6 @@ class Laboratory(object):
             client.connect(listener.getsockname()[:2])
             server = accept_from(listener, client.getsockname()[:2])
             TIMEOUT.delayed(now() - began)
-            self.check_diagnosis(address_of_socket(server), address_of_socket(client))
             safe_close(server, abort=True)
             return ""
         except ERRORS as e:
@@ -1360,13 +1355,6 @@ class Laboratory(object):
             except ERRORS:
                 pass
         return None
-
-    def check_diagnosis(self, near, far):
-        """Does without sock_diag(7) where it does not know of a connection that there is: a kernel whose inet_diag is
-        not loaded says ENOENT of every socket, which would mean that all are gone."""
-        found = self.diagnosed(near, far)
-        if found and found[0] == GONE:
-            self.diagnosis, self.no_diagnosis = None, "the kernel does not answer for TCP (ENOENT)"
 
     def listed(self, near, far):
         """Returns the same from the tables of /proc/net, None where they cannot be read to their end in good time."""
@@ -1512,8 +1500,8 @@ class Child(object):
 
 # ---- one trial ----
 #
-# When an ending is final. A trial is over once the kernel has nothing more to send of its own accord that could change
-# what the closer sent; to be quiet for a while is not enough. The functions are those of net/ipv4.
+# When an ending is final: once the kernel has nothing more to send of its own accord that could change what the closer
+# sent. To be quiet for a while is not enough. The functions are those of net/ipv4.
 #
 # - The peer's socket is in CLOSE: tcp_reset() or the last ACK took it there, and it sends and takes nothing any more.
 # - The closer's FIN was sent and is not acknowledged (FIN_WAIT1, CLOSING, LAST_ACK): the ACK may be answered by a RST,
@@ -1529,7 +1517,7 @@ class Child(object):
 #   mptcp_check_data_fin()), some milliseconds later.
 #
 # Who says so: TCP_INFO and SIOCOUTQ of a socket that is still open, sock_diag(7) or /proc/net/tcp for one that is not.
-# What is outstanding after two timeouts without any progress is reported, and the ending is then not known.
+# What is outstanding after two timeouts without progress is reported: the ending is not known.
 
 
 class Trial(object):
@@ -1631,10 +1619,9 @@ class Trial(object):
             raise Failed("they could not be connected: " + words_of(e))
 
     def step_over_unix(self, i, step):
-        """Carries out a step over AF_UNIX, where a call has done all that it does to the other side when it returns.
+        """Carries out a step over AF_UNIX, where a call has done all that it does when it returns.
 
-        Notes which events each ending step of the closer adds to those that poll(2) reports of the peer: the peer can
-        bring about some of them itself. Shutting reading is one, since it shuts the other side's writing.
+        Notes which of the peer's events each ending step of the closer adds; the peer can bring about some itself.
         """
         actor, verb = step[0], step[1]
         if actor != "closer" or verb not in ENDS:
@@ -2092,6 +2079,20 @@ class Diagnosis(object):
                 or "tcp_diag.ko" in read_or(folder + "/modules.builtin", "", 1 << 20)):
             raise NotHere("the kernel's tcp_diag module is not loaded, and the probe loads none")
         self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4)  # NETLINK_SOCK_DIAG
+        self.check()
+
+    def check(self):
+        """Raises NotHere unless the kernel knows a socket that is there: without tcp_diag it says ENOENT of all."""
+        known = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            known.bind(("127.0.0.1", 0))
+            known.listen(1)
+            near = (socket.AF_INET,) + known.getsockname()
+            self.request(self.ASK, near, (socket.AF_INET, "127.0.0.1", 1))
+        except ERRORS as e:
+            raise NotHere("the kernel does not answer for TCP (%s)" % name_of(e))
+        finally:
+            known.close()
 
     def request(self, kind, near, far):
         """Returns the kernel's answer about the TCP socket with these addresses, each (family, text, port); raises
@@ -2290,11 +2291,9 @@ def send_urgent(t, actor, size):
 def send_until_blocked(t, actor):
     """Sends until the other side's window is zero and the send queue is full, and notes what is left of that window.
 
-    A segment that is longer than what is left of a window waits for the persist timer: 200 ms, and the window is not
-    zero until then. So while there is a window, one send fills it, and MSG_EOR (since 4.7) keeps the next from joining
-    its segment. The next waits for the acknowledgment, which rounds the rest of a window up to its scale. Where the
-    window is not known, the timer is waited for. It may never be zero: some kernels drop what finds no room in a buffer
-    that was made smaller, and announce the window that they announced before.
+    A segment longer than what is left of a window waits 200 ms for the persist timer, and until then the window is not
+    zero. So one send fills the window, and MSG_EOR (since 4.7) keeps the next from joining its segment; an unknown
+    window is waited for. It may never be zero: some kernels drop what finds no room, and announce the old window.
     """
     t.sock(actor)  # accepts it where that was put off
     receiver, limit = other(actor), t.sent[actor] + MAX_BULK
