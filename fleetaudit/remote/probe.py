@@ -1931,7 +1931,7 @@ class Trial(object):
     def is_deaf(self, state):
         """Returns whether the closer answers new data with a RST: closed, or shut both ways."""
         if self.forged and self.beyond > self.sent["peer"]:
-            return False  # nothing that the peer has left is new: the closer took it from behind a gap
+            return False  # nothing new is left: the closer took it from behind a gap
         return "closer" in self.gone or (self.shut_reading and state in (FIN_WAIT1, FIN_WAIT2, CLOSING))
 
     def is_worker_late(self, peer):
@@ -2142,7 +2142,7 @@ def connect(t, actor, how, size=0):
         return
     t.kind = kind = how if how in ("mptcp", "mapped") else "tcp"
     put_off = how == "unaccepted"
-    # A listener hands on what was set when it was made, tcp_rmem for one: so a trial that sets a sysctl makes its own.
+    # A listener hands on the sysctls of when it was made (tcp_rmem), so a trial that sets one has its own.
     if (t.listener_options or t.backlog is not None or t.restore or t.signed or how in ("fastopen", "unaccepted")
             or any(step[1] == "fill-queue" for step in t.steps)):
         t.listener, t.own_listener = new_listener(t.family, kind, 16 if t.backlog is None else t.backlog), True
@@ -2189,10 +2189,8 @@ def unix_pair(messages):
 
 
 def expect_signature(sock, address):
-    """Has a socket sign what it sends to an address, and drop what comes from there without a signature (RFC 2385).
-
-    No module is loaded for it: CONFIG_TCP_MD5SIG has CONFIG_CRYPTO_MD5 built in.
-    """
+    """Has a socket sign what it sends to an address, and drop what comes from there unsigned (RFC 2385). No module is
+    loaded: CONFIG_TCP_MD5SIG has CONFIG_CRYPTO_MD5 built in."""
     packed = socket.inet_pton(sock.family, address)
     end = struct.pack("=HH", sock.family, 0) + (packed if sock.family == socket.AF_INET else b"\0" * 4 + packed)
     value = struct.pack("=128sBBHI80s", end, 0, 0, len(MD5_KEY), 0, MD5_KEY)  # struct tcp_md5sig
@@ -2225,8 +2223,8 @@ def set_backlog(t, actor, size):
 
 
 def fill_queue(t, actor):
-    """Connects strangers, which send a byte for TCP_DEFER_ACCEPT, until the accept queue holds more than the backlog:
-    sk_acceptq_is_full(). Of a listener tcpi_unacked and tcpi_sacked are the two."""
+    """Connects strangers, which send a byte for TCP_DEFER_ACCEPT, until the accept queue is full: tcpi_unacked of a
+    listener is its length, tcpi_sacked the backlog (sk_acceptq_is_full())."""
     for _ in range(MAX_STRANGERS):
         waiting, backlog = struct.unpack_from("II", t.info_of(t.listener), 24)
         if waiting > backlog:
@@ -2559,9 +2557,8 @@ def set_sysctl(t, actor, key, value):
 
 
 def raw_sender(t, actor):
-    """Returns send(offset, size, bits, urgent), which sends a segment in a side's name, the bytes of its stream from
-    `offset` on, and returns a test whether the other side sent anything since. No call on a socket makes such a
-    segment, so a raw socket does, with the numbers that the capture has seen."""
+    """Returns send(offset, size, bits, urgent), which sends a raw segment with the bytes of a side's stream at `offset`
+    and returns a test whether the other side answered. The capture has seen the numbers."""
     closer, mine = t.sock("closer"), t.address[actor][2]
     forth, back = [], []
 
@@ -2608,7 +2605,7 @@ def resend(t, actor, size, urgent="", fin=0):
         raise Failed("the peer sent %d bytes only" % t.sent[actor])
     if fin:
         t.forged = True
-        # Whatever becomes of the closer, it must not retransmit into the next trial: an RST where it expects one.
+        # Whatever becomes of the closer, it must not retransmit into the next trial.
         t.cleanups.append(lambda: send(t.sent[actor] + 1, 0, 0x04))
     answered = send(t.sent[actor] - size, size, 0x18 | fin, urgent)
     if not wait_until((lambda: t.took_fin("closer")) if fin else answered):
@@ -2620,11 +2617,11 @@ def resend_fin(t, actor, size, urgent=""):
 
 
 def send_out_of_order(t, actor, size):
-    """Sends `size` bytes and leaves out the byte before them, so that they wait in the closer's out-of-order queue."""
+    """Sends `size` bytes without the byte before them, so that they wait in the closer's out-of-order queue."""
     send = raw_sender(t, actor)
     first = max(t.sent[actor], t.beyond) + 1
     t.beyond = first + size
-    # As above, gap or no gap: tcp_validate_incoming() takes a RST that follows the highest SACK block, too.
+    # As above: a RST that follows the highest SACK block is taken, too (tcp_validate_incoming()).
     t.cleanups.append(lambda: send(t.beyond, 0, 0x04))
     if not wait_until(send(first, size, 0x18)):
         raise TimedOut("the closer did not take the segment")
@@ -2742,22 +2739,13 @@ def need_passing(lab, family, how):
         raise NotHere("needs sendmsg, which Python 2 lacks")
 
 
-def need_signatures(lab, family):
-    sock = socket.socket(socket.AF_INET6 if family == "ipv6" else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        expect_signature(sock, address_of(family, "tcp"))
-    finally:
-        sock.close()
-
-
 def need_libc(lab, family, *words):
     libc()
 
 
 NEEDS = {"connect": need_kind, "destroy": need_namespace, "disconnect": need_libc, "ktls": need_tls,
          "reference": need_passing, "resend": need_raw_segment, "resend-fin": need_raw_segment,
-         "send-out-of-order": need_raw_segment, "set": need_option, "sign": need_signatures,
-         "sysctl": need_own_settings}
+         "send-out-of-order": need_raw_segment, "set": need_option, "sysctl": need_own_settings}
 
 
 # ---- the whole ----
@@ -2841,8 +2829,7 @@ def without_defaults(trial):
 def essence(wire):
     """Returns a trace without what only time decides: how data was cut into segments, which ACKs went alone, windows.
 
-    What is left are the segments with SYN, FIN, RST, URG or an option, each with how far both sides had got; not those
-    with SACK alone, which a busy machine's retransmissions bring about too.
+    What is left are the segments with SYN, FIN, RST, URG or an option but SACK, each with how far both sides had got.
     """
     reached, kept = {}, []
     for _, sender, flags, seq, _, length, urgent, options, _ in wire:
