@@ -78,6 +78,17 @@ def test_a_scenario_that_is_not_run_although_the_kernel_has_all_it_needs_is_wron
     assert (tally.agree, tally.wrong) == (6, 6)
 
 
+@pytest.mark.probe
+def test_a_scenario_whose_control_cannot_run_is_not_run(here: dict[str, World]) -> None:
+    cases = truth.chosen_cases("shipped", "mptcp-unread-close")
+    assert [one.scenario.name for one in cases] == ["mptcp-unread-close", "mptcp-drained-close"]
+    tally = proof(here["here-user"], *cases)
+    assert (tally.wrong, tally.inconclusive, [*tally.differences()]) == (0, 0, [])
+    if any("no MPTCP" in reason for reason in tally.not_run):
+        pytest.skip("this kernel has no MPTCP")
+    assert any(reason.startswith("its control mptcp-drained-close was not run") for reason in tally.not_run)
+
+
 def answers(*outputs: bytes) -> World:
     """Returns a world whose probe prints these, one call after the other."""
     left: Iterator[bytes] = iter(outputs)
@@ -118,6 +129,15 @@ def test_a_result_that_changes_with_the_order_is_named_with_both_seeds() -> None
 def test_one_inconclusive_trial_in_a_thousand_is_allowed_and_two_are_not() -> None:
     assert truth.holds([Tally(answers(), agree=999, inconclusive=1)], [])
     assert not truth.holds([Tally(answers(), agree=998, inconclusive=2)], [])
+
+
+def test_a_call_has_the_controls_of_its_scenarios_also_where_a_round_is_cut() -> None:
+    world = replace(answers(b""), trials=100)
+    calls = [*truth.calls_of(world, shipped(), 1)]
+    assert len(calls) > 5
+    for call in calls:
+        names = {one.scenario.name for one in call.cases}
+        assert {one.scenario.control for one in call.cases} <= {*names, None}
 
 
 def test_each_seed_has_an_order_of_its_own_and_always_the_same() -> None:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -61,11 +61,12 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"seed {options.seed}: {len(cases)} scenarios in {len(worlds)} worlds", flush=True)
     end = time.monotonic() + 60 * options.minutes
     tallies = list[Tally]()
-    for world in worlds:
+    for number, world in enumerate(worlds):
         if time.monotonic() > end:
             missing.append(Missing(world.name, f"not begun after {options.minutes:g} minutes"))
             continue
-        tallies.append(run_world(adjusted(world, cases, options), cases, options.seed, end))
+        seed = options.seed + 1000 * number  # other orders in each world
+        tallies.append(run_world(adjusted(world, cases, options), cases, seed, end))
     print("\n".join(report(tallies, missing)))
     return 0 if holds(tallies, missing) else 1
 
@@ -111,12 +112,19 @@ def chosen_worlds(names: str) -> tuple[list[World], list[Missing]]:
 
 
 def chosen_cases(sets: str, only: str) -> list[Case]:
-    """Returns the scenarios of these sets whose names match."""
-    found = [case for name in sets.split(",") for case in SETS[name]()]
-    cases = [case for case in found if fnmatch.fnmatchcase(case.scenario.name, only)]
+    """Returns the scenarios of these sets whose names match, and their controls."""
+    found = {case.scenario.name: case for name in sets.split(",") for case in SETS[name]()}
+    cases = [case for name, case in found.items() if fnmatch.fnmatchcase(name, only)]
     if not cases:
         raise SystemExit(f"no scenario matches {only}")
-    return cases
+    return with_controls(cases, found)
+
+
+def with_controls(cases: Sequence[Case], known: Mapping[str, Case]) -> list[Case]:
+    """Returns the scenarios and those of their controls that are known and not among them."""
+    names = {case.scenario.name for case in cases}
+    controls = {case.scenario.control for case in cases} - names
+    return [*cases, *(known[name] for name in sorted(filter(None, controls)) if name in known)]
 
 
 def adjusted(world: World, cases: Sequence[Case], options: argparse.Namespace) -> World:
@@ -158,16 +166,26 @@ def run_world(world: World, cases: Sequence[Case], seed: int, end: float) -> Tal
 
 def calls_of(world: World, cases: Sequence[Case], seed: int) -> Iterator[Call]:
     """Yields the calls of one round: all scenarios in the random order of this seed, cut where there are many."""
+    known = {case.scenario.name: case for case in cases}
     order = list(cases)
-    random.Random(seed).shuffle(order)
+    shuffled = random.Random(seed)
+    shuffled.shuffle(order)
+    for part in cut(order, world):
+        part = with_controls(part, known)
+        shuffled.shuffle(part)
+        yield call_of(world, part, seed)
+
+
+def cut(cases: Sequence[Case], world: World) -> Iterator[list[Case]]:
+    """Yields the cases in parts that one call of the probe each can take."""
     part, size = list[Case](), 0
-    for case in order:
+    for case in cases:
         if part and size + _trials(world, case) > CALL_TRIALS:
-            yield call_of(world, part, seed)
+            yield part
             part, size = [], 0
         part.append(case)
         size += _trials(world, case)
-    yield call_of(world, part, seed)
+    yield part
 
 
 def call_of(world: World, cases: Sequence[Case], seed: int) -> Call:

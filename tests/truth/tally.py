@@ -7,13 +7,13 @@ and the same with the raw segments of the closer, read here once more and not by
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from fleetaudit import verdict
 from fleetaudit.model import Audited, Ending, Family, HostPlan, Observation
-from fleetaudit.wire import RawObservation, RawTrial, Reply
+from fleetaudit.wire import RawTrial, Reply
 
 from .agreement import disagreements
 from .cases import Case
@@ -74,10 +74,10 @@ class Tally:
         """Counts the reply to one call."""
         audited = verdict.audited(call.plan, reply)
         cases = {case.scenario.name: case for case in call.cases}
-        raw = {(o.scenario, o.family): o for o in reply.observations}
+        trials = {(o.scenario, o.family): o.trials for o in reply.observations}
         for seen in audited.observations:
-            key = (seen.scenario, seen.family)
-            self._take(call, audited, cases[seen.scenario], seen, raw[key])
+            raw = trials.get((seen.scenario, seen.family), ())
+            self._take(call, audited, cases[seen.scenario], seen, raw)
 
     def lose(self, call: Call, why: str) -> None:
         """Counts a call that gave no reply: every trial of it is inconclusive."""
@@ -94,15 +94,13 @@ class Tally:
                 words = ", ".join(f"{end} (seed {seed})" for end, seed in ends.items())
                 yield f"{name} over {family} differs between orders: {words}"
 
-    def _take(self, call: Call, audited: Audited, case: Case, seen: Observation, raw: RawObservation) -> None:
+    def _take(self, call: Call, audited: Audited, case: Case, seen: Observation, trials: Sequence[RawTrial]) -> None:
         key = (seen.scenario, seen.family)
         self.observations += 1
         self.scenarios.add(seen.scenario)
         if seen.ending == "not run":
             self._not_run(call, case, key, seen.reason)
             return
-        for ending in {*seen.endings} - {"inconclusive"}:
-            self.seen[key].setdefault(ending, call.seed)
         if not seen.trials:
             self._keep("inconclusive", key, seen.reason, call, trials_of(call, case), ())
             return
@@ -111,7 +109,9 @@ class Tally:
         if doubted and lacks_control(seen):
             self._not_run(call, case, key, seen.reason)
             return
-        for trial in raw.trials:
+        for ending in {*seen.endings} - {"inconclusive"}:
+            self.seen[key].setdefault(ending, call.seed)
+        for trial in trials:
             ending, why = verdict.verdict(trial, case.scenario.steps, seen.family, audited.isolation)
             if doubted:
                 ending, why = seen.ending, seen.reason
