@@ -332,6 +332,8 @@ def _wrong_together(steps: Sequence[Step]) -> str:
             return f"“{step.text}”: not after “{full.text}”, the RST of each stranger would be counted, too"
         if raw and signed:
             return f"“{step.text}”: not after “{signed.text}”, a raw segment is not signed"
+        if raw and _how(steps) == "mptcp":
+            return f"“{step.text}”: not over MPTCP, whose options a raw segment lacks"
         if raw and int(step.call[2]) > MAX_SEGMENT:
             return f"“{step.text}”: a raw segment holds {MAX_SEGMENT} bytes at most"
     return ""

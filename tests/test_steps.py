@@ -201,6 +201,7 @@ def test_families_follow_from_the_steps(texts: list[str], families: tuple[Family
         (["peer connects over AF_UNIX", "peer sends 5 bytes out of order", "closer closes"], "AF_UNIX has nothing"),
         (["both sign with TCP_MD5SIG", "peer sends 5 bytes out of order", "closer closes"], "is not signed"),
         (["others fill the accept queue", "listener closes"], "the RST of each stranger would be counted"),
+        (["peer connects over MPTCP", "peer sends 5 bytes out of order", "closer closes"], "not over MPTCP"),
         (["peer sends 32769 bytes out of order", "closer closes"], "holds 32768 bytes at most"),
         (["wait 2 s", "wait 2 s", "wait 2 s", "closer closes"], "the steps wait 6000 ms"),
     ],
