@@ -1604,7 +1604,7 @@ class Trial(object):
             self.lab.settle()  # what TCP sends at once has then arrived; MPTCP tells the socket later
             at_once = self.kind != "mptcp" and self.lab.fence
             self.hear(watcher, before, 0 if at_once else TIMEOUT.stretched(HEARING))
-            if watcher == "peer" and self.events("peer") & ~before & POLLRDHUP:
+            if ends and watcher == "peer" and not took:  # also where it hears of it later
                 self.sent_before, self.heard_at = sent, now()
         if ends and i + 1 < len(self.steps) and not took:
             self.wait_for_ack(watcher, sent)
@@ -1846,6 +1846,8 @@ class Trial(object):
         self.outstanding = "" if self.kind == "unix" else self.wait_for_the_end()
         if self.kind == "mptcp":
             self.wait_for_quiet()
+        for _ in range(2):  # an ACK that left just now, and a RST that answers to it
+            self.lab.settle()
         self.drain()
 
     def wait_for_the_end(self):
