@@ -73,7 +73,7 @@ def _disagreements(prediction: Prediction, trial: RawTrial, verdict: Ending, iso
         seen = ends(trial.wire)
         if seen != prediction.wire:
             yield f"the wire has {seen}, the model {prediction.wire}"
-    if shown(trial.peer) != prediction.peer:
+    if not alike(shown(trial.peer), prediction.peer):
         yield f"the peer shows {trial.peer}, the model {prediction.peer}"
     if trial.kernel is not None:
         moved = {name: trial.kernel.get(name, 0) for name in COUNTERS}
@@ -109,3 +109,15 @@ def shown(peer: PeerWitness | None) -> Witness | None:
     if peer is None:
         return None
     return Witness(peer.state or 0, tuple(peer.poll), tuple(peer.recv), peer.so_error)
+
+
+def alike(one: Witness | None, other: Witness | None) -> bool:
+    """Returns whether two witnesses are the same but for when end of file was read: the probe reads it early, so that
+    the ACK of a FIN goes at once."""
+    return _end_read_last(one) == _end_read_last(other)
+
+
+def _end_read_last(peer: Witness | None) -> Witness | None:
+    if peer is None or "0" not in peer.recv:
+        return peer
+    return replace(peer, recv=(*(word for word in peer.recv if word != "0"), "0"))
