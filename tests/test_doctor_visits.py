@@ -212,6 +212,9 @@ def test_the_fixes_are_to_become_root_and_the_setting_that_keeps_users_from_name
     assert visit("web1", host).fixes == ("fleetaudit doctor --become -l web1", setting)
     becomes = plan_for(SshTarget(address="a", become=Become(user="deploy")))
     assert visit_of(becomes, host, watched(rest=0.1)).fixes == (setting,)
+    many = [msgspec.structs.replace(unseen, scenario=f"s{n}", reason="no IPv6 here") for n in range(20)]
+    text = story(visit("web1", msgspec.structs.replace(host, observations=tuple(many))), width=200, next_="")
+    assert " 20 not run: no IPv6 here (s0, s1, s2, s3, s4, s5, s6, s7 and 12 more)\n" in text
     without = msgspec.structs.replace(host, observations=())
     assert visit("web1", without).fixes == ()
 

@@ -1,7 +1,9 @@
-"""What a run would lack on a host that is ready: verdicts by reason, and the commands that would bring them back. Pure.
+"""What a run would lack on a host that is ready: verdicts by reason, and the commands that would
+bring them back. Pure.
 
-Rules: the probe itself says what it could not run, by the rule that a run uses (it is asked for no trials). The
-scenarios whose control is among them follow from the plan. A value that a host reported enters no command.
+Rules: the probe itself says what it could not run, by the rule that a run uses (it is asked for no
+trials). The scenarios whose control is among them follow from the plan. A value that a host
+reported enters no command.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ USER_NAMESPACES = {
     "kernel.unprivileged_userns_clone": ("0", "1"),
     "kernel.apparmor_restrict_unprivileged_userns": ("1", "0"),
 }
-"""The settings that keep ordinary users from user namespaces: the value that does (RHEL 7 and containers, Debian,
-Ubuntu 24.04), and one that does not."""
+"""The settings that keep ordinary users from user namespaces: the value that does (RHEL 7 and
+containers, Debian, Ubuntu 24.04), and one that does not."""
 
 _Lost = tuple[Literal["not run", "inconclusive"], str, str]
 """The ending, the reason and the scenario of a verdict that a run would not have."""
@@ -50,9 +52,11 @@ def _grouped(lost: Iterable[_Lost]) -> Iterator[Missing]:
 def fixes_of(
     host: HostPlan, audited: Audited, missing: Iterable[Missing], again: Callable[[str], str]
 ) -> tuple[str, ...]:
-    """Returns the commands that would bring missing verdicts back: to become root, or to allow user namespaces.
+    """Returns the commands that would bring missing verdicts back: to become root, or to allow user
+    namespaces.
 
-    `again` returns this check of this host once more with an option. Who becomes somebody already is not told to.
+    `again` returns the command that checks this host again, with one more option. It is left out
+    where the host's user becomes another user already.
     """
     if not any(BECOME in lack.reason for lack in missing):
         return ()

@@ -1256,13 +1256,16 @@ class Laboratory(object):
 
     def settle(self):
         """Waits until loopback has delivered what is on its way: on one CPU it does so in order."""
+        if self.fence is None:
+            return
         try:
-            if self.fence and not (self.fence_returns() or self.fence_returns()):
-                self.fences_lost += 1
-                if self.fences_lost >= 2:
-                    self.fence = None  # a firewall drops it: wait for it no more
-        except ERRORS:
-            self.fence = None
+            if self.fence_returns() or self.fence_returns():
+                return
+            self.fences_lost += 1
+        except ERRORS as e:
+            self.fences_lost += 1 if number_of(e) in SCARCE else 2
+        if self.fences_lost >= 2:
+            self.fence = None  # a firewall drops it: wait for it no more
 
     def fence_returns(self):
         """Returns whether a datagram came back in time. One that comes back late shows how slow the host is."""
@@ -1927,7 +1930,7 @@ class Trial(object):
         """Returns whether the peer, which heard a FIN, has sent a segment since; all put off no longer than 0.2 s."""
         sent = self.segments_out("peer")
         if sent is None or self.sent_before is None:
-            return self.hastened or now() > self.heard_at + 0.25
+            return self.hastened or now() > self.heard_at + TIMEOUT.stretched(0.25)
         return self.hastened or sent > self.sent_before
 
     def is_deaf(self, state):

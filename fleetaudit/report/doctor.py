@@ -26,6 +26,7 @@ _SHORT: dict[str, str] = {
 }
 _LEGEND = "A time, version or ok: passed.  –: not needed.  ?: not told.  Empty: not reached."
 _LEAST_NAME = 12
+_MOST_NAMES = 8
 
 
 def duration(ms: float | None) -> str:
@@ -90,9 +91,14 @@ def _lacks(visit: Visit, width: int) -> list[str]:
         return lines
     lines += ["", f"  {_counts(visit)}:"]
     for lack in visit.missing:
-        names = ", ".join(map(safe, lack.scenarios))
-        lines += wrapped([f"{lack.verdicts:3} {lack.ending}: {safe(lack.reason)} ({names})"], width, "    ")
+        words = f"{lack.verdicts:3} {lack.ending}: {safe(lack.reason)} ({_names(lack.scenarios)})"
+        lines += wrapped([words], width, "    ")
     return [*lines, *_fixes(visit.fixes)]
+
+
+def _names(scenarios: Sequence[str]) -> str:
+    more = len(scenarios) - _MOST_NAMES
+    return ", ".join(map(safe, scenarios[:_MOST_NAMES])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _counts(visit: Visit) -> str:
@@ -239,7 +245,8 @@ def _limited(visits: Sequence[Visit], width: int) -> list[str]:
     alike = dict[tuple[object, ...], list[Visit]]()
     for visit in visits:
         if visit.isolation == "host":
-            alike.setdefault((visit.notes[:1], visit.missing, visit.fixes[1:]), []).append(visit)
+            settings = tuple(fix for fix in visit.fixes if fix.startswith("sysctl "))
+            alike.setdefault((visit.notes[:1], visit.missing, settings), []).append(visit)
     if not alike:
         return []
     lines = ["Ready, but a run would measure in the host's own namespace, with its firewall in the way:"]
