@@ -169,7 +169,7 @@ def test_a_trial_that_timed_out_while_the_host_stalled_is_repeated_and_the_note_
     assert [(n, error) for n, error in trials if error] == []
     assert sum(n for n, _ in trials) == 3
     step = "s over ipv4 (step 1: nothing came)"
-    assert note == f"the host stalled, so these trials timed out and were repeated: {step}; {step}"
+    assert note == f"the host stalled, so 2 trials timed out and were repeated: {step}; {step}"
 
 
 def test_repeats_are_bounded_and_the_last_failure_is_told_with_the_stall() -> None:

@@ -46,8 +46,8 @@ OUT_OF_TIME = "the probe's time ran out"
 MERCY = 5.0  # seconds between the soft alarm and the hard one
 PATIENCE = 1.0  # seconds that a step waits for what must come, at least: see AdaptiveTimeout
 HEARING = 0.05  # seconds that the peer is given to hear of an end that may not come, at least
-STALL = 0.01  # seconds of delay that a host shows when it is not idle; an idle one is late by 0.0001
-MAX_REPEATS = 2  # trials of one scenario over one family that are run again because the host was stalled
+STALL = 0.01  # seconds of delay in a trial that make it one of a host that stalled; an idle one is late by 0.0001
+MAX_REPEATS = 2  # trials of one scenario over one family that are run again because the host stalled
 MAX_BULK = 16 * 1024 * 1024  # bytes that one step sends at most
 MAX_STRANGERS = 18  # connections that fill an accept queue at most
 MAX_TRACE = 200  # segments of one trial that are reported
@@ -234,10 +234,6 @@ class AdaptiveTimeout(object):
 
     def begin_trial(self):
         self.slowest, self.in_trial = self.slowest * 0.9, 0.0
-
-    def stalled(self):
-        """Returns whether the host was delayed in this trial."""
-        return self.in_trial >= STALL
 
     def left(self):
         """Returns the seconds until the alarm rings."""
@@ -1221,8 +1217,7 @@ class Laboratory(object):
         stay_on_this_cpu()
         self.counters = Counters(COUNTERS)
         self.listeners = {}
-        self.checked = {}  # by family: why no connection could be made when this was last tried, "" where one could
-        self.failures, self.refused = {}, set()  # how often that failed; families that are tried no more
+        self.checked, self.tries = {}, {}  # by family: why no connection could be made, "" where one could; how often
         self.repeated = []
         self.capture, self.no_capture, self.wire_note = None, "", ""
         self.capture_where_possible()
@@ -1283,20 +1278,14 @@ class Laboratory(object):
     def check(self, family):
         """Raises NotHere where no connection can be made over a family at all.
 
-        What worked once is not tried again. What failed is tried again up to three times, and remembered only then: a
-        host may be stalled for a while.
+        What failed is tried twice for each scenario, six times at most: a host may be stalled for a while.
         """
-        if family == "unix" or self.checked.get(family) == "":
-            return
-        if family not in self.refused:
-            for _ in range(2):
+        for _ in range(2):
+            if family == "unix" or self.checked.get(family) == "":
+                return
+            if self.tries.get(family, 0) < 6:
+                self.tries[family] = self.tries.get(family, 0) + 1
                 self.checked[family] = self.try_family(family)
-                if not self.checked[family] or family in self.refused:
-                    break
-            else:
-                self.failures[family] = self.failures.get(family, 0) + 1
-                if self.failures[family] == 3:
-                    self.refused.add(family)
         if self.checked[family]:
             raise NotHere(self.checked[family])
 
@@ -1317,7 +1306,7 @@ class Laboratory(object):
             if number_of(e) in SCARCE:
                 raise Scarce("this host gives the probe too little to work with (%s)" % name_of(e))
             if number_of(e) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                self.refused.add(family)
+                self.tries[family] = 6
                 return "no %s loopback address: %s is switched off on this host" % (name, name)
             return "no connection over %s loopback: %s" % (name, reason_of(e))
         except Failed as e:
@@ -2744,11 +2733,7 @@ def need_passing(lab, family, how):
         raise NotHere("needs sendmsg, which Python 2 lacks")
 
 
-def need_libc(lab, family, *words):
-    libc()
-
-
-NEEDS = {"connect": need_kind, "destroy": need_namespace, "disconnect": need_libc, "ktls": need_tls,
+NEEDS = {"connect": need_kind, "destroy": need_namespace, "disconnect": lambda *words: libc(), "ktls": need_tls,
          "reference": need_passing, "resend": need_raw_segment, "resend-fin": need_raw_segment,
          "send-out-of-order": need_raw_segment, "set": need_option, "sysctl": need_own_settings}
 
@@ -2806,7 +2791,7 @@ class Repeats(object):
                 os._exit(1)
             trial = Trial(self.lab, self.family, steps)
             found, self.kept = trial.run(), trial.kept
-            if not (trial.timed_out and TIMEOUT.stalled()):
+            if not trial.timed_out or TIMEOUT.in_trial < STALL:
                 return found
             if not self.left:
                 found["error"] += "; the host stalled for %.2f s meanwhile" % TIMEOUT.in_trial
@@ -2820,9 +2805,8 @@ def note_of_repeats(repeated):
     """Returns a note on the trials that were repeated, "" where none was."""
     if not repeated:
         return ""
-    more = " and %d more" % (len(repeated) - 10) if len(repeated) > 10 else ""
-    return ("the host stalled, so these trials timed out and were repeated: %s%s"
-            % ("; ".join(repeated[:10]), more))[:4000]
+    words = "the host stalled, so %d trials timed out and were repeated: %s" % (len(repeated), "; ".join(repeated))
+    return words[:4000]
 
 
 def without_defaults(trial):
