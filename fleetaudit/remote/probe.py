@@ -1250,17 +1250,18 @@ class Laboratory(object):
             return None
 
     def settle(self):
-        """Waits until loopback has delivered what is on its way: on one CPU it does so in order."""
+        """Waits until loopback has delivered what is on its way, in order on one CPU; returns whether it has."""
         if self.fence is None:
-            return
+            return False
         try:
             if self.fence_returns() or self.fence_returns():
-                return
+                return True
             self.fences_lost += 1
         except ERRORS as e:
             self.fences_lost += 1 if number_of(e) in SCARCE else 2
         if self.fences_lost >= 2:
             self.fence = None  # a firewall drops it: wait for it no more
+        return False
 
     def fence_returns(self):
         """Returns whether a datagram came back in time. One that comes back late shows how slow the host is."""
@@ -1593,8 +1594,7 @@ class Trial(object):
             if not stuck and not self.hear(watcher, before) and not self.took_fin(watcher):
                 raise TimedOut("the closer did not hear of it")
         else:
-            self.lab.settle()  # what TCP sends at once has then arrived; MPTCP tells the socket later
-            at_once = self.kind != "mptcp" and self.lab.fence
+            at_once = self.lab.settle() and self.kind != "mptcp"  # TCP has sent it then; MPTCP tells the socket later
             self.hear(watcher, before, 0 if at_once else TIMEOUT.stretched(HEARING))
             if ends and watcher == "peer" and not took:  # also where it hears of it later
                 self.sent_before, self.heard_at = sent, now()
