@@ -591,6 +591,9 @@ def test_an_urgent_byte_that_nobody_read_is_still_shown_after_a_fin() -> None:
     trial = trial_of(run(request(scenario("urgent", "closer sends 1 urgent byte; closer closes"))), "urgent")
     assert trial.peer is not None
     assert {"PRI", "RDHUP"} <= {*trial.peer.poll}
+    text = "closer sends 1 urgent byte; peer reads the urgent byte; closer closes; peer closes"
+    trial = trial_of(run(request(scenario("urgent", text, families=["ipv4"]))), "urgent")
+    assert marked(trial)[1:] == ["closer F.", "peer R."]  # the byte is unread, so the peer's own close resets
 
 
 @pytest.mark.parametrize(

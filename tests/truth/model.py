@@ -1053,11 +1053,12 @@ class Experiment:
         closer = self.net.ehash.get("closer")
         if size >= end:
             raise Refused("the peer has not sent as much")
-        if fin and (not isinstance(closer, Sock) or closer.sk_state != "ESTABLISHED"):
-            raise Refused("the closer does not take the segment")
+        established = isinstance(closer, Sock) and closer.sk_state == "ESTABLISHED"
         skb = Skb("peer", end - size, end + fin, fin=fin, ack_seq=peer.rcv_nxt, window=peer.rcvbuf)
         skb.urg_ptr = size if urgent else 0
         self.raw(skb)
+        if fin and not (established and isinstance(closer, Sock) and closer.sk_state == "CLOSE_WAIT"):
+            raise Refused("the closer does not take the segment")
 
     def raw(self, skb: Skb) -> None:
         self.sock("closer")  # a raw segment needs it, accepted
