@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from fleetaudit import verdict, wire
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Audited, HostPlan, KernelTarget
 from fleetaudit.playbook import load_playbook
+from fleetaudit.report.captured import captured_headers
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.kernel import GUESTS, qemu, run_kernel
 from tests import kernel_matrix
@@ -176,6 +177,15 @@ def test_the_shipped_playbook_ends_on_a_real_kernel_as_the_matrix_says(name: str
         and not (seen.ending == "not run" and seen.scenario in MATRIX["needs"])
     ]
     assert not wrong, "\n".join(wrong)
+    _check_packets(audited, {s.name: s.expect for s in play.scenarios})
+
+
+def _check_packets(audited: Audited, expect: Mapping[str, Collection[str]]) -> None:
+    """Every segment has its window, and what ends otherwise than expected has its headers as they were captured."""
+    for o in audited.observations:
+        assert all(segment.window is not None for segment in o.evidence.wire or ())
+        if o.evidence.wire and expect[o.scenario] and o.ending not in expect[o.scenario]:
+            assert captured_headers(o.evidence, o.family), (o.scenario, o.family)
 
 
 # ---- a guest -------------------------------------------------------------------------------------------------------

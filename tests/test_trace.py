@@ -16,6 +16,7 @@ from fleetaudit.report.captured import captured_headers
 
 from .probing import (
     DRAINED,
+    REREAD,
     UNREAD,
     VERSIONS,
     Beside,
@@ -264,11 +265,14 @@ def headers_of(reply: wire.Reply) -> list[str]:
         ("closer closes; peer sends 5 bytes", ["FIN"], True),
         ("peer sends 5 bytes", ["nothing"], False),
         ("closer reads 5 bytes; closer closes", ["FIN"], True),  # a step that fails
+        (REREAD[1], ["nothing"], True),  # and segments follow while the probe cleans up
     ],
 )
 def test_headers_are_sent_for_what_deviates(steps: str, expect: list[str], sent: bool) -> None:
     reply = run(request(scenario("one", steps, families=["ipv4"], expect=expect)))
-    assert [bool(headers) for headers in headers_of(reply)] == [sent]
+    (trial,) = reply.observations[0].trials
+    assert bool(headers_of(reply)[0]) == sent
+    assert bool(captured_headers(audited(trial).observations[0].evidence, "ipv4")) == sent
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -1147,7 +1147,7 @@ def trace_of(packets, client, client_side, began):
         rows.append((micros(p.at - began + 5e-7), client_side if mine else other(client_side), flags_of(p.bits), seq,
                      ack, p.length, p.urgent, p.options, p.window))
     if len(rows) <= MAX_TRACE:
-        return rows, packets
+        return rows, packets[:]
     marked = [any(c in row[2] for c in "SFRU") for row in rows]
     room = max(0, MAX_TRACE - sum(marked))
     plain = [i for i, m in enumerate(marked) if not m]
