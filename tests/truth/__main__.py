@@ -39,6 +39,7 @@ TRIAL_S = 0.5
 """Seconds that the probe's deadline allows for one trial; on an idle host one takes 0.02 s."""
 MINUTES = 40.0
 INCONCLUSIVE = 0.001
+NO_TIME = "interrupted, or the time was up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ def main(words: Sequence[str] | None = None) -> int:
     end = time.monotonic() + 60 * options.minutes
     tallies = list[Tally]()
     for number, world in enumerate(worlds):
-        if time.monotonic() > end:
-            missing.append(Missing(world.name, f"not begun after {options.minutes:g} minutes"))
+        if time.monotonic() > end or any(tally.left_out for tally in tallies):
+            missing.append(Missing(world.name, NO_TIME))
             continue
         seed = options.seed + 1000 * number  # other orders in each world
         tallies.append(run_world(adjusted(world, cases, options), cases, seed, end))
@@ -157,10 +158,14 @@ def run_world(world: World, cases: Sequence[Case], seed: int, end: float) -> Tal
     print(f"\n{world.name}: {world.about}; {world.rounds} rounds, {len(calls)} calls", flush=True)
     with load(busy_loops()) if world.load else contextlib.nullcontext(), ThreadPoolExecutor(world.at_once) as pool:
         results = deque(pool.submit(answer, call, end) for call in calls)
-        for done in range(1, len(calls) + 1):
-            take(tally, *results.popleft().result())  # a reply is large: it is kept no longer than this
-            took = time.monotonic() - began
-            print(f"  {done}/{len(calls)} calls, {took:.0f} s, {counts(tally)}", flush=True)
+        try:
+            for done in range(1, len(calls) + 1):
+                take(tally, *results.popleft().result())  # a reply is large: it is kept no longer than this
+                took = time.monotonic() - began
+                print(f"  {done}/{len(calls)} calls, {took:.0f} s, {counts(tally)}", flush=True)
+        except KeyboardInterrupt:
+            tally.left_out += 1 + len(results)
+            pool.shutdown(cancel_futures=True)
     return tally
 
 
@@ -276,7 +281,7 @@ def deviations(tally: Tally) -> Iterator[str]:
     """Yields why scenarios were not run in a world, and what was wrong or inconclusive."""
     name = tally.world.name
     if tally.left_out:
-        yield f"{name}: {tally.left_out} calls NOT RUN: the time was up"
+        yield f"{name}: {tally.left_out} calls NOT RUN: {NO_TIME}"
     for reason, number in tally.not_run.most_common():
         yield f"{name}: not run, {number} observations: {reason}"
     for difference in tally.differences():
