@@ -1939,8 +1939,14 @@ class Trial(object):
 
     def waits_for_a_reader(self):
         """Returns whether a side keeps what is outstanding out, with data in its queue that it does not read."""
-        peer_does = not self.took_fin("peer") and self.number("peer", FIONREAD) > 0
-        return peer_does or ("closer" not in self.gone and self.number("closer", FIONREAD) > 0)
+        peer_does = not self.took_fin("peer") and self.has_unread("peer")
+        return peer_does or ("closer" not in self.gone and self.has_unread("closer"))
+
+    def has_unread(self, side):
+        """Returns whether a side has data to read; FIONREAD ends before an urgent byte, rx_queue does not."""
+        ends = self.address[side], self.address[other(side)]
+        found = self.lab.diagnosed(*ends) or self.lab.listed(*ends)
+        return bool(found and found[2]) or self.number(side, FIONREAD) > 0
 
     def two_timeouts(self):
         """Returns twice the time after which the peer sends again or probes a window (tcpi_rto, tcpi_backoff)."""

@@ -112,12 +112,19 @@ def shown(peer: PeerWitness | None) -> Witness | None:
 
 
 def alike(one: Witness | None, other: Witness | None) -> bool:
-    """Returns whether two witnesses are the same but for when end of file was read: the probe reads it early, so that
-    the ACK of a FIN goes at once."""
-    return _end_read_last(one) == _end_read_last(other)
+    """Returns whether two witnesses are the same but for when end of file was read (the probe reads it early, so that
+    the ACK of a FIN goes at once), and how many bytes a full queue holds."""
+    return _rounded(one) == _rounded(other)
 
 
-def _end_read_last(peer: Witness | None) -> Witness | None:
-    if peer is None or "0" not in peer.recv:
-        return peer
-    return replace(peer, recv=(*(word for word in peer.recv if word != "0"), "0"))
+def _rounded(peer: Witness | None) -> Witness | None:
+    if peer is None:
+        return None
+    many = any(word.isdigit() and int(word) >= MANY for word in peer.recv)
+    words = ["many" if word.isdigit() and int(word) >= MANY else word for word in peer.recv]
+    without = {"0", "EAGAIN"} if many else {"0"}  # what a blocked sender still has may come in time, or not
+    return replace(peer, recv=(*(word for word in words if word not in without), *["0"][: "0" in words]))
+
+
+MANY = 1024
+"""Bytes: more than steps of these scenarios send, but for those that send until they are blocked."""

@@ -33,7 +33,9 @@ from .model import Experiment, NotModelled, Prediction, Refused, predict
 ALPHABET: tuple[tuple[str, str], ...] = (  # a word for names, and the step
     ("p-sends", "peer sends 5 bytes"),
     ("p-sends-urgent", "peer sends 1 urgent byte"),
+    ("p-fills", "peer sends until blocked"),
     ("p-reads", "peer reads all"),
+    ("p-reads-to-end", "peer reads to the end"),
     ("p-reads-urgent", "peer reads the urgent byte"),
     ("p-half-closes", "peer half-closes"),
     ("p-shuts-reading", "peer shuts reading"),
@@ -45,6 +47,7 @@ ALPHABET: tuple[tuple[str, str], ...] = (  # a word for names, and the step
     ("p-sends-ahead", "peer sends 5 bytes out of order"),
     ("c-sends", "closer sends 5 bytes"),
     ("c-sends-urgent", "closer sends 1 urgent byte"),
+    ("c-fills", "closer sends until blocked"),
     ("c-reads", "closer reads all"),
     ("c-reads-part", "closer reads 2 bytes"),
     ("c-tries", "closer tries to read"),

@@ -36,7 +36,7 @@ RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK = 1, 2, 3
 TCP_URG_VALID, TCP_URG_NOTYET, TCP_URG_READ = "valid", "not yet", "read"
 TCP_TIMEWAIT_LEN = 60
 TCP_FIN_TIMEOUT_MAX = 120
-RCVBUF, SNDBUF = 1 << 20, 1 << 18
+RCVBUF, SNDBUF = 100_000, 1 << 18
 """Bytes that a receive queue and a send queue hold. What fills them is "until blocked", whatever the size."""
 
 
@@ -988,8 +988,8 @@ class Experiment:
             case "send-urgent", int(size):
                 self.send(side, sk, size, oob=True)
             case ("send-until-blocked",):
-                while tcp_sendmsg_blocks(sk):
-                    pass
+                while sent := tcp_sendmsg_or_block(sk):
+                    self.sent[side] += sent
             case "read-waitall", int(size):
                 if self.one_recv(side, sk, size) < size and "RDHUP" not in tcp_poll(sk):
                     raise Refused("fewer bytes, and no end")
@@ -1026,7 +1026,7 @@ class Experiment:
             case "send-out-of-order", int(size):
                 first = max(self.sent["peer"], self.beyond) + 1
                 self.beyond = first + size
-                self.raw(Skb("peer", 1 + first, 1 + self.beyond, ack_seq=sk.rcv_nxt, window=sk.rcvbuf))
+                self.raw(Skb("peer", 1 + first, 1 + self.beyond, ack_seq=sk.rcv_nxt, window=tcp_receive_window(sk)))
             case _:
                 raise NotModelled(verb)
 
@@ -1054,14 +1054,17 @@ class Experiment:
         if size >= end:
             raise Refused("the peer has not sent as much")
         established = isinstance(closer, Sock) and closer.sk_state == "ESTABLISHED"
-        skb = Skb("peer", end - size, end + fin, fin=fin, ack_seq=peer.rcv_nxt, window=peer.rcvbuf)
-        skb.urg_ptr = size if urgent else 0
+        skb = Skb("peer", end - size, end + fin, fin=fin, ack_seq=peer.rcv_nxt)
+        skb.window, skb.urg_ptr = tcp_receive_window(peer), size if urgent else 0
         self.raw(skb)
         if fin and not (established and isinstance(closer, Sock) and closer.sk_state == "CLOSE_WAIT"):
             raise Refused("the closer does not take the segment")
 
     def raw(self, skb: Skb) -> None:
-        self.sock("closer")  # a raw segment needs it, accepted
+        if self.sock("closer").sk_write_queue:  # a raw segment needs that socket, accepted
+            raise Refused("the closer is blocked, and would take the segment for an answer")
+        if self.sock("peer").snd_nxt <= self.sent["peer"]:
+            raise Refused("the peer's bytes were not all sent")
         before = sum(sent.sender == "closer" for sent in self.net.sent)
         loopback_xmit(self.net, skb)
         softirq(self.net)
@@ -1088,6 +1091,12 @@ class Experiment:
         self.took(side, got)
         return got
 
+    def refuse_a_race(self, side: Side) -> None:
+        """Refuses to read where the sender is blocked: how much comes through meanwhile is a matter of time."""
+        sender = self.net.ehash.get(other(side))
+        if isinstance(sender, Sock) and sender.sk_write_queue:
+            raise Refused("the sender is blocked")
+
     def read(self, side: Side, sk: Sock, size: int) -> None:
         while size:
             got = self.one_recv(side, sk, size)
@@ -1096,6 +1105,7 @@ class Experiment:
             size -= got
 
     def read_all(self, side: Side, sk: Sock) -> None:
+        self.refuse_a_race(side)
         try:
             while self.one_recv(side, sk):
                 pass
@@ -1112,6 +1122,7 @@ class Experiment:
                 raise
 
     def try_read(self, side: Side, sk: Sock) -> None:
+        self.refuse_a_race(side)
         try:
             self.one_recv(side, sk)
         except Errno as e:
@@ -1159,15 +1170,14 @@ class Experiment:
         return Witness(NUMBERS[state], poll, tuple(self.recv), sock_error(sk) or "0")
 
 
-def tcp_sendmsg_blocks(sk: Sock) -> bool:
-    """One send of "until blocked". Returns whether there may be room for more."""
+def tcp_sendmsg_or_block(sk: Sock) -> int:
+    """Returns what one send took of "until blocked", 0 where it would block."""
     try:
-        tcp_sendmsg(sk, 65536)
+        return tcp_sendmsg(sk, 65536)
     except Errno as e:
         if str(e) == "EAGAIN":
-            return False
+            return 0
         raise
-    return True
 
 
 def flags(skb: Skb) -> str:
