@@ -903,7 +903,8 @@ class Experiment:
 
     def state(self) -> str:
         """Returns all that a later step may depend on, and all that was seen until now."""
-        return repr((self.socks, self.net.ehash, self.wire(), self.net.counters, self.recv, self.ended))
+        held = (self.holds, self.references, self.beyond)
+        return repr((self.socks, held, self.net.ehash, self.wire(), self.net.counters, self.recv, self.ended))
 
     def step(self, step: tuple[str | int, ...]) -> None:
         actor, verb, *rest = step
