@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from fleetaudit.model import Ending, Scenario
+from fleetaudit.model import Ending, PeerWitness, Scenario
 from fleetaudit.steps import check_order, parse_step
 from fleetaudit.verdict import verdict
 from fleetaudit.wire import RawTrial
@@ -277,3 +277,12 @@ def seen_by_tcpdump(beside: Beside, trial: RawTrial, scenario: Scenario) -> list
 def as_asked(scenario: Scenario) -> dict[str, object]:
     steps = [step.call for step in scenario.steps]
     return {"name": scenario.name, "steps": steps, "families": [*scenario.families], "trials": 1}
+
+
+def test_a_reset_from_a_whole_socket_in_fin_wait2_is_explained_and_any_other_counter_is_not() -> None:
+    prediction = told("closer closes; peer sends 5 bytes")
+    peer = PeerWitness(state=7, poll=("IN", "OUT", "ERR", "HUP", "RDHUP"), recv=("0",), so_error="EPIPE")
+    for times, agrees in ((0, True), (1, True), (2, False)):
+        moved = {"OutRsts": 1, "EstabResets": 1, "TCPAbortOnData": times}
+        trial = RawTrial(count=1, wire=None, peer=peer, kernel=moved)
+        assert (not [*disagreements(prediction, trial, "FIN, then RST")]) is agrees
