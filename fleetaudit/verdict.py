@@ -222,10 +222,10 @@ def _together(
     on."""
     said = " and ".join(f"the {name} says {says}" for name, says in (("wire", wire), ("peer", peer)) if says)
     differ = wire is not None and peer is not None and wire != peer
-    if trial.outstanding and _over_mptcp(steps):
-        return "inconclusive", f"more may come: {trial.outstanding}"
+    if differ and trial.outstanding and _over_mptcp(steps):
+        return "inconclusive", f"more may come: {trial.outstanding} ({said})"
     if differ and (wire, peer) in _LESS_THAN:
-        return "sent, not delivered", f"{said}: it left and did not arrive; is a firewall in INPUT?"
+        return "sent, not delivered", f"{said}: it left and did not arrive; {_what_drops(trial)}"
     if differ:
         return "inconclusive", f"the witnesses disagree: {said} ({_words(trial.peer)})"
     ending = wire or peer or "inconclusive"
@@ -234,6 +234,12 @@ def _together(
     if disagreement := _kernel_disagrees(trial, steps, ending, isolation):
         return "inconclusive", f"the witnesses disagree: {said}, but {disagreement}"
     return ending, _window_left(trial, steps)
+
+
+def _what_drops(trial: RawTrial) -> str:
+    """Returns what may have dropped a segment on its way."""
+    wrong = (trial.kernel or {}).get("InCsumErrors", 0)
+    return f"{wrong} segments had a wrong checksum (InCsumErrors)" if wrong else "is a firewall in INPUT?"
 
 
 def _error(trial: RawTrial, steps: Sequence[Step]) -> str:

@@ -369,6 +369,40 @@ def test_witnesses_that_disagree_are_spelled_out_and_never_guessed(
     assert words in reason
 
 
+LATE = "MPTCP has not told the peer's socket of it"
+OVER_MPTCP = (parse_step("peer connects over MPTCP"), *UNREAD.steps)
+
+
+@pytest.mark.parametrize(
+    ("one", "steps", "ending", "words"),
+    [
+        (trial(wired("F."), SAW_FIN, {}, outstanding="x"), UNREAD.steps, "inconclusive", "more may come: x"),
+        (trial(wired(), SAW_NOTHING, {}, outstanding="x"), UNREAD.steps, "inconclusive", "more may come: x"),
+        (trial(wired("R."), SAW_RST, ABORT, outstanding="x"), UNREAD.steps, "RST", ""),
+        # A FIN that a firewall drops is not acknowledged either.
+        (trial(wired("F."), SAW_NOTHING, {}, outstanding="x"), UNREAD.steps, "sent, not delivered", "INPUT"),
+        # mptcp_worker() may be later than the probe waits, and earlier than the peer's socket is asked.
+        (trial(wired("R."), SAW_RST, {}, outstanding=LATE), OVER_MPTCP, "RST", ""),
+        (trial(wired("R."), SAW_NOTHING, {}, outstanding=LATE), OVER_MPTCP, "inconclusive", "more may come"),
+    ],
+)
+def test_an_ending_that_may_not_be_the_last_word_is_no_verdict(
+    one: dict[str, Any], steps: tuple[Step, ...], ending: str, words: str
+) -> None:
+    got, reason = decide(one, steps=steps)
+    assert got == ending
+    assert words in reason
+
+
+def test_segments_with_a_wrong_checksum_are_no_firewall() -> None:
+    one = trial(wired("R."), SAW_NOTHING, {**ABORT, "InCsumErrors": 3})
+    assert decide(one) == (
+        "sent, not delivered",
+        "the wire says RST and the peer says nothing: it left and did not arrive; "
+        "3 segments had a wrong checksum (InCsumErrors)",
+    )
+
+
 def test_a_trial_that_failed_names_the_step_as_the_playbook_has_it() -> None:
     failed = trial(wired("R."), SAW_RST, ABORT, error="Broken pipe (EPIPE)", failed_step=1)
     assert decide(failed) == ("inconclusive", "step 2 “closer closes”: Broken pipe (EPIPE)")
