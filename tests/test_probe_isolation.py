@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +140,40 @@ def test_a_copied_setting_changes_what_the_experiment_sees() -> None:
         {"OutRsts": 1, "EstabResets": 1},
         {"OutRsts": 1, "EstabResets": 1, "TCPAbortOnData": 1},
     ]
+
+
+def test_a_host_whose_sockets_answer_each_other_without_end_is_not_imitated() -> None:
+    """With tcp_invalid_ratelimit 0, sockets at odds after a forged segment acknowledge each other for ever."""
+    within = in_own_network("echo 0 > /proc/sys/net/ipv4/tcp_invalid_ratelimit")
+    urgent = "peer sends 1 urgent byte"
+    ahead = scenario("ahead", f"peer sends 5 bytes out of order; {urgent}; closer half-closes; {urgent}")
+    reply = run(request(ahead, sysctls=["net.ipv4.tcp_invalid_ratelimit"], deadline=60.0), within=within)
+    assert "closer F." in marked(trial_of(reply, "ahead"))
+    (limit,) = reply.sysctls.values()
+    assert (limit.value, limit.used) == ("0", "500")
+
+
+def test_a_mapped_address_is_connected_where_ipv6_sockets_are_for_ipv6_alone() -> None:
+    mapped = scenario("mapped", "peer connects over IPv4-mapped IPv6; peer sends 5 bytes; closer closes")
+    reply = run(request(mapped), within=in_own_network("echo 1 > /proc/sys/net/ipv6/bindv6only"))
+    assert marked(trial_of(reply, "mapped", "ipv6")) == ["closer R."]
+
+
+def test_where_loopback_is_steered_to_other_cpus_no_step_overtakes_the_one_before() -> None:
+    """Receive packet steering gives each flow a CPU of its own: a datagram may overtake a segment."""
+    probing.need_program("mount")
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two CPUs")
+    mask = "/sys/class/net/lo/queues/rx-0/rps_cpus"
+    steered = f'mount -t sysfs sysfs /sys; echo 3 > {mask}; exec "$@"'
+    within = [*in_own_network(), "unshare", "--mount", "--", "sh", "-ec", steered, "sh"]
+    late = scenario("late", "peer closes; closer sends 5 bytes; closer closes", trials=20)
+    both = scenario("both", "peer half-closes; closer half-closes; closer disconnects", trials=20)
+    reply = run(request(late, both, isolation="host"), within=within)
+    assert len(reply.observations) == 4
+    for found in reply.observations:
+        flags = [{mark for mark in marked(trial) if mark.startswith("closer")} for trial in found.trials]
+        assert flags == [set() if found.scenario == "late" else {"closer F."}] * len(found.trials)
 
 
 def test_where_proc_sys_is_read_only_the_reply_says_under_what_it_ran() -> None:

@@ -892,7 +892,9 @@ def copied_settings():
     return [k for k in keys if os.access(path_of(k), os.F_OK)]
 
 
-NOT_COPIED = ("tcp_available_", "tcp_allowed_", "tcp_fastopen_key", "tcp_ehash_entries", "tcp_child_ehash_entries")
+# With tcp_invalid_ratelimit 0, two sockets that a forged segment has set at odds send ACKs to each other without end.
+NOT_COPIED = ("tcp_available_", "tcp_allowed_", "tcp_fastopen_key", "tcp_ehash_entries", "tcp_child_ehash_entries",
+              "tcp_invalid_ratelimit")
 NO_DEFAULT = ("net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "net.ipv4.tcp_congestion_control",
               "net.ipv4.tcp_available_congestion_control", "net.ipv4.tcp_allowed_congestion_control",
               "net.ipv4.tcp_available_ulp")
@@ -1224,6 +1226,8 @@ class Laboratory(object):
         self.capture_where_possible()
         self.fence, self.fences_lost = self.fence_socket(), 0
         self.fences = []  # when each datagram was sent; its number is its text
+        # With receive packet steering each flow has a CPU of its own, and the fence may come before what it follows.
+        self.steered = not private and read_or("/sys/class/net/lo/queues/rx-0/rps_cpus", "").strip("0,\n")
         self.raw = {}
         self.room = MAX_HEADERS
         self.listing_is_cheap = None  # not known yet
@@ -1274,6 +1278,8 @@ class Laboratory(object):
             TIMEOUT.delayed(now() - self.fences[came - 1])
             if came == number:
                 self.fences_lost = 0
+                if self.steered:
+                    time.sleep(TIMEOUT.stretched(0.002))
                 return True
         return False
 
@@ -1743,7 +1749,10 @@ class Trial(object):
         """Waits until what a side sent is in the other's receive queue, or that is full, or the sender was reset for
         it; raises Failed."""
         receiver = other(sender)
-        if self.kind == "unix" or receiver in self.gone or self.queue_is_full:
+        if self.kind == "unix":
+            return
+        if receiver in self.gone or self.queue_is_full:
+            self.lab.settle()  # what is sent to nobody is reset
             return
         if self.socks[receiver] is None:
             if not wait_until(lambda: self.number(sender, SIOCOUTQ) == 0 or self.info(sender)[0:1] == RESET):
@@ -2160,6 +2169,8 @@ def connect(t, actor, how, size=0):
         t.listener = lab.listener(t.family, kind)
     client = socket.socket(t.listener.family, socket.SOCK_STREAM, IPPROTO_MPTCP if kind == "mptcp" else 0)
     t.socks[actor] = client
+    if kind == "mapped":
+        client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     client.bind((address_of(t.family, kind), 0))
     t.client = client.getsockname()[1]
     t.address = {actor: address_of_socket(client), server: address_of_socket(t.listener)}
