@@ -319,6 +319,8 @@ def _peer_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
     shut = any(step.call[:2] == ("peer", "shutdown") and step.call[2] != "read" for step in steps)
     if "send: EPIPE" in peer.recv and not shut:  # where the peer shut writing itself, a send must fail so
         failed.add("EPIPE")
+    if {"ECONNRESET", "EPIPE"} & failed and peer.state in _OPEN and not {"ERR", "HUP"} & {*peer.poll}:
+        return None  # poll came first, and knew of no reset: this one answers to the window that recv opened
     if peer.so_error == "ECONNRESET" and "0" in peer.recv and "ECONNRESET" not in peer.recv:
         return "FIN, then RST"  # tcp_fin() set SOCK_DONE, by which recv tells the end of file before an error
     if "ECONNRESET" in failed:
@@ -338,6 +340,8 @@ def _peer_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
 
 _NO_FIN_CAME = (1, 4, 5)
 """ESTABLISHED, FIN_WAIT1, FIN_WAIT2 (include/net/tcp_states.h): no FIN of the other side was taken in."""
+_OPEN = (*_NO_FIN_CAME, 8)
+"""The same and CLOSE_WAIT: not reset."""
 _CLOSE = 7
 """TCP_CLOSE, which also stands for TIME_WAIT: without an error the connection ended with both FINs."""
 

@@ -149,6 +149,13 @@ def ends_in_flags(ending: str) -> list[str]:
 
 
 @pytest.mark.slow
+def test_a_reset_that_answers_the_witness_is_no_ending() -> None:
+    """tcp_write_err() tells nobody that the closer gave up: only what the peer's recv sends is answered by a RST."""
+    steps = "closer sets TCP_USER_TIMEOUT 100; closer sends until blocked; wait 800 ms; closer closes"
+    reply = probing.run(call({"closer-timed-out": Known(steps, "nothing")}, "auto", 1))
+    assert endings(reply, steps, "closer-timed-out") == [("nothing", "", 1)]
+
+
 def test_no_order_of_the_scenarios_changes_what_one_of_them_sees() -> None:
     probing.need_root()
     (play,) = load_playbook(None).plays
