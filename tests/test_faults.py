@@ -136,3 +136,20 @@ def test_loopback_that_is_down_leaves_af_unix_as_it_is() -> None:
     assert endings["unix-drained-close", "unix"] == "FIN"
     assert endings["unread-close", "ipv4"] == "not run"
     assert seen.void == ""
+
+
+@pytest.mark.parametrize("descriptors", [10, 11, 12, 13, 14])
+def test_a_scenario_that_lacks_a_descriptor_costs_the_next_one_nothing(descriptors: int) -> None:
+    texts = ["closer is killed", "closer duplicates its socket; closer closes", "closer closes"]
+    scenarios = [probing.scenario(text, f"peer sends 5 bytes; {text}", trials=2) for text in texts * 4]
+    within = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
+    reply = probing.run(probing.request(*_numbered(scenarios)), within=within)
+    assert [t.error for o in reply.observations for t in o.trials if t.error] == []
+    assert {o.not_run for o in reply.observations if o.not_run} == {SCARCE}
+
+
+SCARCE = "this host gives the probe too little to work with (EMFILE)"
+
+
+def _numbered(scenarios: list[dict[str, object]]) -> list[dict[str, object]]:
+    return [{**scenario, "name": f"{scenario['name']} {i}"} for i, scenario in enumerate(scenarios)]

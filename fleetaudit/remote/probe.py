@@ -885,7 +885,7 @@ def copied_settings():
     except ERRORS:
         names = []
     keys = ["net.ipv4." + n for n in names if n.startswith("tcp_") and not n.startswith(NOT_COPIED)]
-    keys += ["net.ipv4.ip_default_ttl", "net.ipv4.ip_local_port_range", "net.ipv4.ip_no_pmtu_disc",
+    keys += ["net.ipv4.ip_default_ttl", "net.ipv4.ip_no_pmtu_disc",
              "net.core.somaxconn", "net.ipv6.bindv6only", "net.ipv6.conf.all.disable_ipv6",
              "net.ipv6.conf.lo.disable_ipv6"]
     keys += asked_for(["net.mptcp.*"])
@@ -1292,8 +1292,8 @@ class Laboratory(object):
             if family == "unix" or self.checked.get(family) == "":
                 return
             if self.tries.get(family, 0) < 6:
-                self.tries[family] = self.tries.get(family, 0) + 1
                 self.checked[family] = self.try_family(family)
+                self.tries[family] = self.tries.get(family, 0) + 1
         if self.checked[family]:
             raise NotHere(self.checked[family])
 
@@ -2035,6 +2035,8 @@ class Trial(object):
             safe_close(reference, abort=True)
         if self.own_listener:
             self.lab.watch()
+        elif self.waiting:  # accept failed: the next trial must not find this connection in the queue
+            safe_close(self.lab.listeners.pop((self.family, self.kind)))
         for side in SIDES:
             if self.socks[side] is not None:
                 safe_close(self.socks[side], abort=True)
