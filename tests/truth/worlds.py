@@ -77,10 +77,10 @@ def worlds_here() -> list[World]:
         about=f"Linux {os.uname().release}, an ordinary user without user namespaces",
         ask=asking_here([*probing.without_user_namespaces(), probing.public_python()]),
         privileged=False,
-        rounds=4,
+        rounds=3,
     )
     load = replace(here, name="here-load", about=f"{here.about}, {busy_loops()} busy loops", load=True)
-    return [here, user, replace(load, rounds=4)]
+    return [here, user, replace(load, rounds=3)]
 
 
 def side_here() -> kernels.Side:
@@ -127,7 +127,6 @@ def guest(kernel: kernels.Kernel, *, user: bool = False, busy: bool = False) -> 
         ask=asking_guest(kernel, prelude, NO_USER_NAMESPACES if user else {}),
         privileged=not user,
         trials=1,
-        rounds=2,
     )
 
 
