@@ -54,7 +54,7 @@ def test_what_comes_late_is_waited_for_in_ten_of_ten_runs(here: dict[str, World]
 @needs_qemu
 @pytest.mark.timeout(1800)
 def test_an_ordinary_user_without_user_namespaces_gets_the_right_endings(real: dict[str, Kernel]) -> None:
-    world = guest(real["6.12-before"], user=True)
+    world = replace(guest(real["6.12-before"], user=True), rounds=2)
     tally = proof(world, *LATE, *shipped())
     assert (tally.wrong, tally.inconclusive) == (0, 0)
     assert tally.agree > 200
@@ -64,6 +64,7 @@ def test_an_ordinary_user_without_user_namespaces_gets_the_right_endings(real: d
 @pytest.mark.timeout(1800)
 def test_one_slow_cpu_gets_the_right_endings_of_what_comes_late(real: dict[str, Kernel]) -> None:
     slow = [found for found in shipped() if found.scenario.name in SLOW_WORKER]
-    tally = proof(guest(real["6.12-after"], busy=True), *LATE, *slow)
+    world = replace(guest(real["6.12-after"], busy=True), rounds=2)
+    tally = proof(world, *LATE, *slow)
     assert (tally.wrong, tally.inconclusive) == (0, 0)
     assert tally.agree == tally.trials
