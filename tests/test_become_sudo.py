@@ -463,7 +463,7 @@ def test_a_whole_run_leaves_the_password_nowhere(
 def test_a_connection_that_is_cut_ends_what_runs_as_root(privileged: Place, client: SshClient | None, pty: str) -> None:
     privileged.sudoers(f"Defaults {pty}", *FREE)
     target: Target = over_ssh(privileged, client) if client else privileged.local()
-    blocked = probing.scenario("slow", "closer duplicates its socket; closer closes", trials=50)
+    blocked = probing.scenario("slow", "closer duplicates its socket; wait 100 ms; closer closes", trials=50)
     call = probing.request(*[{**blocked, "name": f"slow{n}"} for n in range(60)], deadline=600.0)
     with pytest.raises(TransportError) as e:
         run(target, wire.script(call), seconds=patience(lambda: run(target, wire.script(probing.request()))))

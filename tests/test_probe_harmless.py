@@ -131,7 +131,7 @@ def test_a_polite_signal_ends_it_at_once_with_everything_it_started(number: int)
 
 
 def test_it_ends_soon_after_nobody_reads_its_output_any_more() -> None:
-    blocked = scenario("nothing", "closer duplicates its socket; closer closes", trials=20)
+    blocked = scenario("nothing", "closer duplicates its socket; wait 50 ms; closer closes", trials=20)
     process = start(request(*[blocked] * 20))
     assert process.stdout is not None
     process.stdout.close()

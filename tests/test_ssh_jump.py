@@ -23,6 +23,7 @@ from fleetaudit.transport.dispatch import Transports
 from fleetaudit.transport.ssh.session import Session
 from fleetaudit.transport.ssh.tunnel import TunnelLink
 
+from . import probing
 from .sshd import Keys, Server, Start, failure_of, free_port, generate, require
 from .timing import BUSY_S, patience
 
@@ -301,8 +302,8 @@ def test_a_proxy_command_is_gone_through_and_ended_with_all_it_started(sshd: Ser
     before = len(list(Path("/proc/self/fd").iterdir()))
     data = os.urandom(500_000)
     assert run(target, "cat", data).stdout == data
-    assert processes(str(relay)) == []
-    assert processes("sleep 650.25") == []
+    # Killed by then; on a busy machine the kernel may still be taking them away.
+    assert probing.comes_true(lambda: processes(str(relay)) == processes("sleep 650.25") == [])
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
