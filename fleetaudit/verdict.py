@@ -35,6 +35,7 @@ from .model import (
     Observation,
     PeerWitness,
     Scenario,
+    Segment,
     Step,
 )
 from .wire import RawObservation, RawTrial, Reply
@@ -263,8 +264,9 @@ def _peer_resets(trial: RawTrial, steps: Sequence[Step]) -> bool:
 
     It does so with data for which it has shut both ways (tcp_rcv_state_process(), FIN_WAIT1 and FIN_WAIT2).
     """
-    if _is_whole(trial):
-        return any(segment.sender == "peer" and "R" in segment.flags for segment in trial.wire or ())
+    wire = _whole_wire(trial)
+    if wire is not None:
+        return any(segment.sender == "peer" and "R" in segment.flags for segment in wire)
     shut = set[str | int]()
     for actor, verb, *words in (step.call for step in steps):
         if actor == "peer" and verb == "shutdown":
@@ -274,9 +276,9 @@ def _peer_resets(trial: RawTrial, steps: Sequence[Step]) -> bool:
     return False
 
 
-def _is_whole(trial: RawTrial) -> bool:
-    """Returns whether the capture saw every segment."""
-    return trial.wire is not None and not trial.wire_lost
+def _whole_wire(trial: RawTrial) -> tuple[Segment, ...] | None:
+    """Returns the trace if the capture saw every segment, else None."""
+    return None if trial.wire_lost else trial.wire
 
 
 def _is_forged(steps: Sequence[Step]) -> bool:
@@ -300,9 +302,7 @@ def _made_and_dropped(trial: RawTrial, wire: Ending | None, peer: Ending | None,
 
 def _wire_ending(trial: RawTrial) -> Ending | None:
     """Returns what the closer's own segments were, or None where the capture cannot tell."""
-    if trial.wire is None or not _is_whole(trial):
-        return None
-    closers = [segment for segment in trial.wire if segment.sender == "closer"]
+    closers = [segment for segment in _whole_wire(trial) or () if segment.sender == "closer"]
     if not any("S" in s.flags for s in closers):
         return None  # a capture that missed the beginning may have missed the end
     # RFC 8684, 3.3.3: DATA_FIN is to an MPTCP connection what FIN is to TCP; a subflow's own may come much later.
@@ -371,9 +371,10 @@ def _kernel_disagrees(trial: RawTrial, steps: Sequence[Step], ending: Ending, is
     if isolation == "host":
         return ""
     aborts = trial.kernel.get("TCPAbortOnClose", 0)
-    if trial.wire is None or not _is_whole(trial):  # the peer spoke, so its socket is open: only the closer closed one
+    wire = _whole_wire(trial)
+    if wire is None:  # the peer spoke, so its socket is open: only the closer closed one
         return f"TCPAbortOnClose moved by {aborts}" if aborts and "RST" not in ending else ""
-    sent = {side: sum("R" in s.flags for s in trial.wire if s.sender == side) for side in ("closer", "peer")}
+    sent = {side: sum("R" in s.flags for s in wire if s.sender == side) for side in ("closer", "peer")}
     seen = f"the wire has {sent['closer']} RST of the closer and {sent['peer']} of the peer"
     if resets != sum(sent.values()):
         return f"OutRsts moved by {resets}, and {seen}"

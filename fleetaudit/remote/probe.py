@@ -1720,7 +1720,7 @@ class Trial(object):
         """Returns whether a side's window is known to be zero without tcpi_snd_wnd: the last segment that was captured
         of it says so, or the other side's kernel probes it, which it does only where not one more byte fits."""
         self.drain()
-        sent = [p for p in self.packets if (p.source == self.client) == (side == self.client_side)]
+        sent = self.packets_of(side)
         if sent and sent[-1].window == 0:
             return True
         retransmits, probes, backoff = (bytearray(self.info(other(side))[2:5]) or (0, 0, 0))
@@ -1731,19 +1731,23 @@ class Trial(object):
         if left is not None and self.kind != "unix":
             self.queue[side + " window"] = left
 
+    def rto(self, side):
+        """Returns a side's retransmission timeout in seconds (tcpi_rto), 0 where unknown."""
+        info = self.info(side)
+        return struct.unpack_from("I", info, 8)[0] / 1e6 if len(info) >= 12 else 0.0
+
     def persist_time(self, side):
         """Returns after how many seconds without any progress a sender is blocked for good: its persist timer first
         goes off after one RTO, and what answers to that may be put off by 40 ms."""
-        info = self.info(side)
-        rto = struct.unpack_from("I", info, 8)[0] / 1e6 if len(info) >= 12 else 0.0
-        return min(4 * max(rto, 0.2), 4.0)
+        return min(4 * max(self.rto(side), 0.2), 4.0)
 
     def acknowledge(self, side):
-        """Has a side send now, where its kernel lets it, the acknowledgment that it may put off by 40 ms."""
+        """Has a side send now the acknowledgment that it may put off by 40 ms; returns whether its kernel lets it."""
         try:
             self.socks[side].setsockopt(socket.IPPROTO_TCP, TCP_QUICKACK, 1)
+            return True
         except (AttributeError,) + ERRORS:
-            pass
+            return False
 
     def arrive(self, sender):
         """Waits until what a side sent is in the other's receive queue, or that is full, or the sender was reset for
@@ -1879,14 +1883,13 @@ class Trial(object):
 
     def hasten_ack(self):
         """Has the peer acknowledge at once a FIN that it heard and before which nothing is left to read."""
-        if any(step[:2] == ["closer", "send-urgent"] for step in map(list, self.steps)):
+        if any(tuple(step[:2]) == ("closer", "send-urgent") for step in self.steps):
             return  # a recv would step over the urgent byte, which FIONREAD does not count
         heard = self.events("peer") & (POLLRDHUP | select.POLLERR | select.POLLHUP)
         if heard == POLLRDHUP and not self.number("peer", FIONREAD):
             try:
                 self.recv("peer", 1)
-                self.socks["peer"].setsockopt(*(OPTIONS["TCP_QUICKACK"] + (1,)))
-                self.hastened = True
+                self.hastened = self.acknowledge("peer") or self.hastened
             except ERRORS:
                 pass
 
@@ -1945,7 +1948,7 @@ class Trial(object):
         """Returns whether the peer's MPTCP socket has still to hear of what its subflow got."""
         if self.socks["peer"] is None or self.events("peer") & (POLLRDHUP | select.POLLHUP | select.POLLERR):
             return False
-        closers = [p for p in self.packets if (p.source == self.client) == (self.client_side == "closer")]
+        closers = self.packets_of("closer")
         ended = any(p.bits & 0x01 or "DATA_FIN" in p.options for p in closers)
         return peer[0] == CLOSE or (ended and not any(p.bits & 0x04 for p in closers))
 
@@ -1962,9 +1965,8 @@ class Trial(object):
 
     def two_timeouts(self):
         """Returns twice the time after which the peer sends again or probes a window (tcpi_rto, tcpi_backoff)."""
-        info = self.info("peer")
-        timeout = struct.unpack_from("I", info, 8)[0] / 1e6 * 2 ** min(ord(info[4:5]), 4) if len(info) > 12 else 0.25
-        return min(max(0.1, 2 * timeout), 2 * PATIENCE)
+        backoff = ord(self.info("peer")[4:5] or b"\0")
+        return min(max(0.1, 2 * (self.rto("peer") or 0.25) * 2 ** min(backoff, 4)), 2 * PATIENCE)
 
     def witness(self):
         """Returns what the peer's socket says: state and poll first, which consume nothing, SO_ERROR last, which
@@ -2002,6 +2004,10 @@ class Trial(object):
         """Moves what was captured of this connection into `packets`."""
         if self.lab.capture and self.client:
             self.lab.capture.drain(self.client, self.packets)
+
+    def packets_of(self, side):
+        """Returns those of `packets` that a side sent."""
+        return [p for p in self.packets if (p.source == self.client) == (side == self.client_side)]
 
     def report(self, error, peer, before, after):
         lab = self.lab
@@ -2576,13 +2582,12 @@ def set_sysctl(t, actor, key, value):
 def raw_sender(t, actor):
     """Returns send(offset, size, bits, urgent), which sends a raw segment with the bytes of a side's stream at `offset`
     and returns a test whether the other side answered. The capture has seen the numbers."""
-    closer, mine = t.sock("closer"), t.address[actor][2]
+    closer = t.sock("closer")
     forth, back = [], []
 
     def answers():
         t.drain()
-        forth[:] = [p for p in t.packets if p.source == mine]
-        back[:] = [p for p in t.packets if p.source != mine]
+        forth[:], back[:] = t.packets_of(actor), t.packets_of(other(actor))
         return len(back)
 
     if not wait_until(lambda: answers() and sum(p.length for p in forth) >= t.sent[actor]):
