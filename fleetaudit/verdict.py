@@ -23,7 +23,6 @@ from typing import Literal
 
 import msgspec
 
-from . import wire
 from .errors import ReplyError
 from .model import (
     NO_CAPTURE,
@@ -38,7 +37,7 @@ from .model import (
     Segment,
     Step,
 )
-from .wire import RawObservation, RawTrial, Reply
+from .wire import RawObservation, RawTrial, Reply, decode
 
 NO_COUNTERS = "the kernel's counters could not be read: two witnesses at most speak for a verdict"
 
@@ -50,7 +49,7 @@ def of_output(
 
     The arguments are those of `wire.decode`.
     """
-    return audited(plan, wire.decode(plan, stdout, stderr, exit_status, cut))
+    return audited(plan, decode(plan, stdout, stderr, exit_status, cut))
 
 
 def audited(plan: HostPlan, reply: Reply) -> Audited:
