@@ -59,13 +59,13 @@ lock: $(UV_VENV)/.installed  ## write requirements/*.txt again, from the bounds 
 	  --output-file requirements/lowest.txt
 
 kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which there are
-	$(RUN)/python -m tests.kernels
+	$(RUN)/python -m tests.support.kernels
 
 truth: $(STAMP)  ## hold every verdict against what it must be, on this kernel and in guests (40 minutes); ARGS=--help
 	$(RUN)/python -m tests.truth $(ARGS)
 
 sample: $(STAMP)  ## make docs/sample again: boots the kernels of the tests (minutes), and takes screenshots
-	$(RUN)/python -m tests.sample
+	$(RUN)/python -m tests.support.sample
 
 wheel: $(STAMP)  ## build dist/*.whl
 	$(RUN)/python -m build --wheel --no-isolation --outdir dist .

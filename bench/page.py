@@ -21,12 +21,24 @@ from typing import Any
 
 import msgspec
 
-from fleetaudit.compare import compare
-from fleetaudit.model import Audited, AuditRun, HostResult, Kernel, Sysctl
+from fleetaudit.analysis.compare import compare
+from fleetaudit.model import (
+    Audited,
+    AuditRun,
+    HostResult,
+    Kernel,
+    Sysctl,
+)
 from fleetaudit.playbook import load_playbook
 from fleetaudit.report.html import render
-from tests.browser import ARGUMENTS, GENERATED
-from tests.runs import Fleet, felt, missing, observe, run_of
+from tests.support.browser import ARGUMENTS, GENERATED
+from tests.support.runs import (
+    Fleet,
+    felt,
+    missing,
+    observe,
+    run_of,
+)
 
 MEGABYTES, SECONDS, MEMORY_MB, READY_S, FILTER_S = 1.5, 10.0, 500.0, 2.0, 0.1
 SERIES = ("5.4", "5.10", "5.15", "6.1", "6.6", "6.12", "6.17", "6.18")

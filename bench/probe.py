@@ -14,8 +14,8 @@ import subprocess
 import sys
 import time
 
-from fleetaudit import wire
 from fleetaudit.playbook import load_playbook
+from fleetaudit.probe import protocol
 
 BOUNDS = {"cpu s": 1.0, "wall s": 10.0}
 
@@ -34,7 +34,7 @@ def program() -> bytes:
         for s in play.scenarios
     ]
     call = {"protocol": 1, "deadline": 60.0, "isolation": "auto", "sysctls": list(play.sysctls_collect)}
-    return wire.script({**call, "scenarios": scenarios})
+    return protocol.script({**call, "scenarios": scenarios})
 
 
 def cost(interpreter: str, stdin: bytes) -> tuple[float, float, bytes]:
@@ -50,7 +50,7 @@ def main(runs: int = 5, interpreter: str = sys.executable) -> None:
     sent = program()
     found = [cost(interpreter, sent) for _ in range(runs)]
     bare = statistics.median(cost(interpreter, b"pass\n")[0] for _ in range(runs))
-    reply = wire.reply_of(found[0][2])
+    reply = protocol.reply_of(found[0][2])
     trials = sum(t.count for o in reply.observations for t in o.trials)
     print(
         f"{interpreter}: {len(reply.observations)} observations, {trials} trials, {len(found[0][2]):,} bytes of reply"

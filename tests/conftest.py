@@ -17,13 +17,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.kernels import Kernel, NoKernelsError, kernels
+from .support.kernels import Kernel, NoKernelsError, kernels
 
 # On a busy machine an example may take any time.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-pytest_plugins = ("tests.commands", "tests.sshd", "tests.accounts", "tests.sudoers", "tests.inventory_score")
+pytest_plugins = (
+    "tests.support.commands",
+    "tests.support.sshd",
+    "tests.support.accounts",
+    "tests.support.sudoers",
+    "tests.support.inventory_score",
+)
 """commands: closed_port and silent_port.
 sshd: sshd, dropbear, start_sshd, agent and keys, which are real SSH servers and agents on loopback.
 accounts, sudoers: hosts of the tests' own with accounts, passwords, PAM and sudo, in mount namespaces.

@@ -17,9 +17,17 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from .. import __version__
-from ..errors import FleetauditError, NothingToDoError, OutputError, UsageError
+from fleetaudit import __version__
+from fleetaudit.errors import (
+    FleetauditError,
+    NothingToDoError,
+    OutputError,
+    UsageError,
+)
+
 from . import (
+    configuration,
+    console,
     diff,
     doctor,
     explain,
@@ -34,8 +42,6 @@ from . import (
     runs,
     scenarios,
     schedule,
-    screen,
-    settings,
 )
 
 BUG, BAD_CONFIGURATION, INTERRUPTED = 1, 78, 130
@@ -53,7 +59,7 @@ def fleetaudit(context: click.Context) -> None:
     fleetaudit run localhost,          this machine
     fleetaudit run inventory.yml       every host of an Ansible inventory
     """  # noqa: D301 — \b is for click: it keeps these lines apart
-    settings.apply(context, fleetaudit.commands)
+    configuration.apply(context, fleetaudit.commands)
 
 
 for verb in (
@@ -77,7 +83,7 @@ for verb in (
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with its exit status."""
-    screen.hold_streams()
+    console.hold_streams()
     sys.exit(status_of(arguments))
 
 
@@ -93,7 +99,7 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupted() -> int:
-    screen.tell("fleetaudit: interrupted")
+    console.tell("fleetaudit: interrupted")
     return INTERRUPTED
 
 
@@ -115,19 +121,19 @@ def _failed(e: Exception) -> int:
     if isinstance(e, click.UsageError):
         return _usage(e)
     if isinstance(e, FleetauditError):
-        if not isinstance(e, screen.ReaderGoneError):
-            screen.tell(f"fleetaudit: {e}")
+        if not isinstance(e, console.ReaderGoneError):
+            console.tell(f"fleetaudit: {e}")
         return e.exit_status
     if isinstance(e, OSError) and e.filename is None and e.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO):
-        screen.discard_output()
+        console.discard_output()
         return OutputError.exit_status  # click's own help text, to a full disk or to nobody
     if isinstance(e, FileNotFoundError) and e.filename is None and not _has_folder():
-        screen.tell("fleetaudit: the current folder is gone; go to one that is there:  cd /")
+        console.tell("fleetaudit: the current folder is gone; go to one that is there:  cd /")
         return NothingToDoError.exit_status
     if not logging.getLogger("fleetaudit").handlers:
-        screen.set_up_log(0)
+        console.set_up_log(0)
     logging.getLogger(__name__).error("a bug in fleetaudit", exc_info=e)
-    screen.tell("fleetaudit: this is a bug in fleetaudit, not in anything you did; its traceback is in the log")
+    console.tell("fleetaudit: this is a bug in fleetaudit, not in anything you did; its traceback is in the log")
     return BUG
 
 
@@ -143,7 +149,7 @@ def _has_folder() -> bool:
 def _help(e: click.UsageError) -> int:
     """Prints the help of a group that was named without a command."""
     try:
-        screen.out(f"{e.message}\n")
+        console.out(f"{e.message}\n")
     except OutputError as unwritable:
         return unwritable.exit_status
     return 0
@@ -155,12 +161,12 @@ def _usage(e: click.UsageError) -> int:
     of_environment = e.ctx and name and e.ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT
     variable = e.param.envvar if of_environment and isinstance(e, click.BadParameter) and e.param else None
     if isinstance(variable, str):
-        screen.tell(f"fleetaudit: {variable}: {e.message}")
+        console.tell(f"fleetaudit: {variable}: {e.message}")
         return BAD_CONFIGURATION
     if e.ctx and name and e.ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
-        screen.tell(f"fleetaudit: the configuration's {name}: {e.message}")
+        console.tell(f"fleetaudit: the configuration's {name}: {e.message}")
         return BAD_CONFIGURATION
     if e.ctx:
-        screen.tell(e.ctx.get_usage())
-    screen.tell(f"fleetaudit: {e.format_message()}")
+        console.tell(e.ctx.get_usage())
+    console.tell(f"fleetaudit: {e.format_message()}")
     return UsageError.exit_status

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
-from ..errors import InputError
-from . import screen, words
+from fleetaudit.errors import InputError
+
+from . import console, params
 
 DRIFT = 8
 """The exit status where something changed; on `run` it is added with --fail-on drift."""
 
 
 @click.command(short_help="Show what changed between two runs.")
-@click.argument("before_path", metavar="RUN", type=words.RunPath())
-@click.argument("after_path", metavar="RUN", type=words.RunPath())
+@click.argument("before_path", metavar="RUN", type=params.RunPath())
+@click.argument("after_path", metavar="RUN", type=params.RunPath())
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Default: standard output.")
 def diff(before_path: Path, after_path: Path, format_: str, output: Path | None) -> int:
@@ -24,7 +25,8 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
     RUN is a run's folder or its run.json. What could not be told in one of the two is no regression.
     Exit status: 0 nothing changed, 8 something did, 65 the two cannot be compared.
     """
-    from .. import archive, drift
+    from fleetaudit.analysis import drift
+    from fleetaudit.store import archive
 
     found = drift.between(archive.read_run(before_path), archive.read_run(after_path))
     if found.refused:
@@ -36,15 +38,15 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
     if format_ == "json":
         rendered = drift.encode(found)
     else:
-        from ..compare import changes_of
-        from ..report.changes import changes_text
+        from fleetaudit.analysis.compare import changes_of
+        from fleetaudit.report.changes import changes_text
 
-        width = screen.width() if output is None else 100
+        width = console.width() if output is None else 100
         rendered = changes_text(changes_of(found), width=width).encode()
     if output is not None:
         archive.write_whole(output, rendered)
     elif format_ == "json":
-        screen.out_bytes(rendered)
+        console.out_bytes(rendered)
     else:
-        screen.show(rendered.decode())
+        console.show(rendered.decode())
     return DRIFT if found.changes else 0

@@ -9,18 +9,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import __version__
-from . import clock, screen, words
-from .connecting import Connecting, connection_options, one_source_each
-from .typed import Typed, typed
+from fleetaudit import __version__
+from fleetaudit.app import clock
+
+from . import console, params
+from .command_line import Typed, typed
+from .connection_options import Connecting, connection_options, one_source_each
 
 if TYPE_CHECKING:
-    from ..doctor import Examination, Visit, Watch
-    from ..engine import Outcome, Run
-    from ..model import Audited, HostPlan, HostResult, Plan, Target
-    from ..transport import Deadline, Limits, Output
-    from ..transport.dispatch import Transports
-    from .activity import Activity
+    from fleetaudit.analysis.doctor import Examination, Visit, Watch
+    from fleetaudit.app.activity import Activity
+    from fleetaudit.engine.scheduler import Outcome, Run
+    from fleetaudit.model import (
+        Audited,
+        HostPlan,
+        HostResult,
+        Plan,
+        Target,
+    )
+    from fleetaudit.transport import Deadline, Limits, Output
+    from fleetaudit.transport.registry import Transports
 
 NOT_READY, BUG = 4, 1
 _ACCEPTED = (
@@ -52,9 +60,9 @@ def doctor(
     a private network namespace or more rights. Writes nothing, neither here nor on the hosts. The options are those of
     `run`. Exit status: 0 every host is ready, 4 some host is not.
     """
-    command = typed(context, words.sources(inventories), {**options, "playbooks": playbooks})
+    command = typed(context, params.sources(inventories), {**options, "playbooks": playbooks})
     connecting = Connecting.taken_from(one_source_each(options))
-    screen.set_up_log(verbose)
+    console.set_up_log(verbose)
     return _Doctor(command, connecting, playbooks, quiet=quiet, verbose=verbose > 0).conduct(format_)
 
 
@@ -64,7 +72,7 @@ class _Doctor:
     def __init__(
         self, command: Typed, connecting: Connecting, playbooks: tuple[str, ...], *, quiet: bool, verbose: bool
     ) -> None:
-        from ..engine import Stop
+        from fleetaudit.engine.scheduler import Stop
 
         self.typed, self.connecting, self.quiet, self.verbose = command, connecting, quiet, verbose
         self.playbooks = playbooks
@@ -72,7 +80,8 @@ class _Doctor:
 
     def conduct(self, format_: str) -> int:
         """Visits every host, tells what is to be told, and returns the exit status."""
-        from ..doctor import Examination, encode
+        from fleetaudit.analysis.doctor import Examination, encode
+
         from .signals import Signals
 
         started = clock.rfc3339(clock.now())
@@ -89,32 +98,34 @@ class _Doctor:
         )
         with signals.reporting():
             if format_ == "json":
-                screen.out_bytes(encode(examination))
+                console.out_bytes(encode(examination))
             else:
-                screen.show(self._text(examination))
+                console.show(self._text(examination))
         if outcome.bugs:
-            screen.tell(f"{outcome.bugs} of the hosts met a bug in fleetaudit; its traceback is in the log")
+            console.tell(f"{outcome.bugs} of the hosts met a bug in fleetaudit; its traceback is in the log")
             return BUG
         return signals.status or (0 if examination.ready else NOT_READY)
 
     def _plan(self) -> Plan:
-        from ..doctor import without_experiment
+        from fleetaudit.analysis.doctor import without_experiment
+
         from .planning import inventory_of, plan_of
 
         connecting = self.connecting
-        loaded = inventory_of(self.typed.sources, connecting.vault_password_file, connecting.extra(), tell=screen.tell)
+        loaded = inventory_of(self.typed.sources, connecting.vault_password_file, connecting.extra(), tell=console.tell)
         self.connecting = connecting.with_forks_of(loaded.settings)
         options = connecting.options()
-        plan = plan_of(loaded, (), connecting.limit, options, tell=screen.tell)
-        connecting.tell_unused(plan, loaded, options, screen.tell)
+        plan = plan_of(loaded, (), connecting.limit, options, tell=console.tell)
+        connecting.tell_unused(plan, loaded, options, console.tell)
         asked = plan_of(loaded, self.playbooks, connecting.limit, options) if self.playbooks else plan
         return without_experiment(plan, asked)
 
     def _visit(self, plan: Plan) -> tuple[Outcome, dict[str, Visit]]:
-        from ..doctor import Visit, Watch, visit_of
-        from ..engine import Settings, audit
-        from ..report.doctor import progress
-        from .activity import Activity
+        from fleetaudit.analysis.doctor import Visit, Watch, visit_of
+        from fleetaudit.app.activity import Activity
+        from fleetaudit.engine.scheduler import Settings, audit
+        from fleetaudit.report.doctor import progress
+
         from .progress import Progress
 
         watches = {host.name: Watch(time.monotonic) for host in plan.hosts}
@@ -130,7 +141,7 @@ class _Doctor:
                 visits[result.name] = visit
                 shown.came(result)
                 if self.verbose:
-                    screen.tell(progress(visit))
+                    console.tell(progress(visit))
 
             outcome = audit(
                 plan,
@@ -152,35 +163,35 @@ class _Doctor:
         return self.typed.for_host(host, (option,))
 
     def _text(self, examination: Examination) -> str:
-        from ..report.doctor import story, table
+        from fleetaudit.report.doctor import story, table
 
         next_ = self.typed.line(self.connecting.limit, verb="run")
         match examination.hosts:
             case (visit,) if self.quiet and visit.ready:
                 return ""
             case (visit,):
-                return story(visit, width=screen.width(), next_=next_)
+                return story(visit, width=console.width(), next_=next_)
             case _:
-                return table(examination, width=screen.width(), next_=next_, problems_only=self.quiet)
+                return table(examination, width=console.width(), next_=next_, problems_only=self.quiet)
 
     def _say_what_was_accepted(self, plan: Plan, visits: Mapping[str, Visit]) -> None:
-        from ..model import SshTarget
+        from fleetaudit.model import SshTarget
 
         for host in plan.hosts:
             if isinstance(host.target, SshTarget) and host.target.host_key_policy == "accept-new":
                 steps = visits[host.name].steps
                 if any(step.stage == "host key" and step.state == "passed" for step in steps):
-                    screen.tell(_ACCEPTED)
+                    console.tell(_ACCEPTED)
                     return
 
 
 def _warm(plan: Plan) -> Transports:
     """Returns the transports, with what is slow to import imported: no host's time is to have it in it."""
-    from ..model import SshTarget
-    from ..transport.dispatch import Transports
+    from fleetaudit.model import SshTarget
+    from fleetaudit.transport.registry import Transports
 
     if any(isinstance(host.target, SshTarget) and host.target.client == "paramiko" for host in plan.hosts):
-        from ..transport import ssh  # noqa: F401
+        from fleetaudit.transport import ssh  # noqa: F401
     return Transports()
 
 

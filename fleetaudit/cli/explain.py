@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import NothingToDoError
-from . import screen, words
+from fleetaudit.errors import NothingToDoError
+
+from . import console, params
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..model import Audited, Observation
+    from fleetaudit.model import Audited, Observation
 
 
 @click.command(short_help="Show one verdict with its packets.")
-@click.argument("run_path", metavar="RUN", type=words.RunPath())
+@click.argument("run_path", metavar="RUN", type=params.RunPath())
 @click.argument("host_name", metavar="HOST")
 @click.argument("scenario", metavar="[SCENARIO]", required=False)
 @click.option(
@@ -28,10 +29,10 @@ def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | 
 
     SCENARIO is a name, as `fleetaudit scenarios` lists them, or NAME/FAMILY (unread-close/ipv6).
     """
-    from .. import archive
-    from ..model import Audited
-    from ..report import pcap
-    from ..report.explain import host_text, verdict_text
+    from fleetaudit.model import Audited
+    from fleetaudit.report import pcap
+    from fleetaudit.report.explain import host_text, verdict_text
+    from fleetaudit.store import archive
 
     run = archive.read_run(run_path)
     host = next((host for host in run.hosts if host.name == host_name), None)
@@ -42,13 +43,13 @@ def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | 
     if trace and not isinstance(host, Audited):
         raise NothingToDoError(f"{run_path}: {host_name} was not audited, so there are no packets for --pcap")
     if scenario is None or not isinstance(host, Audited):
-        text = host_text(run, host, width=screen.width())
+        text = host_text(run, host, width=console.width())
     else:
         seen = _observations(host, scenario, run_path)
-        text = "\n".join(verdict_text(run, host, o, width=screen.width()) for o in seen)
+        text = "\n".join(verdict_text(run, host, o, width=console.width()) for o in seen)
     if trace and isinstance(host, Audited):  # only now: an error must leave no file
         archive.write_whole(trace, pcap.render(host, scenario or "", run.scenarios))
-    screen.show(text)
+    console.show(text)
 
 
 def _observations(host: Audited, scenario: str, run_path: Path) -> list[Observation]:

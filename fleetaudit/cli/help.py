@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from ..errors import UsageError
-from . import screen
+from fleetaudit.errors import UsageError
+
+from . import console
 
 
 @click.command(name="help", short_help="Show the help of a command.")
@@ -20,4 +21,4 @@ def help_(context: click.Context, names: tuple[str, ...]) -> None:
         if command is None:
             raise UsageError(f"help {' '.join(names)}: no such command; `fleetaudit help` lists them")
         shown = click.Context(command, info_name=name, parent=shown)
-    screen.out(shown.get_help() + "\n")
+    console.out(shown.get_help() + "\n")

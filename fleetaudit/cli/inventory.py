@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from ..errors import UsageError
-from . import screen, words
+from fleetaudit.errors import UsageError
+
+from . import console, params
 
 
 @click.command(short_help="List the hosts of an inventory.")
@@ -31,16 +32,17 @@ def inventory(
     """
     if sum((list_all, graph, host is not None, list_hosts)) != 1:
         raise UsageError("inventory: say one of --list, --graph, --host NAME and --list-hosts")
-    from ..inventory.patterns import select
-    from ..inventory.printing import as_graph, as_host, as_list
+    from fleetaudit.inventory.patterns import select
+    from fleetaudit.inventory.printing import as_graph, as_host, as_list
+
     from .planning import inventory_of
 
-    loaded, _, _ = inventory_of(words.sources(inventories), vault_password_file, tell=screen.tell)
+    loaded, _, _ = inventory_of(params.sources(inventories), vault_password_file, tell=console.tell)
     if host is not None:
-        screen.out(as_host(loaded, host))
+        console.out(as_host(loaded, host))
         return
     if graph:
-        screen.out(as_graph(loaded))
+        console.out(as_graph(loaded))
         return
     names = select(loaded, limit) if limit is not None else tuple(host.name for host in loaded.hosts)
-    screen.out(as_list(loaded, names) if list_all else "".join(name + "\n" for name in names))
+    console.out(as_list(loaded, names) if list_all else "".join(name + "\n" for name in names))

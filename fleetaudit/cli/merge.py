@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 from click.core import ParameterSource
 
-from ..errors import InputError, NothingToDoError, UsageError
-from . import clock, screen, words
+from fleetaudit.app import clock
+from fleetaudit.errors import InputError, NothingToDoError, UsageError
+
+from . import console, params
 
 if TYPE_CHECKING:
-    from ..model import AuditRun, Plan
+    from fleetaudit.model import AuditRun, Plan
 
 BUG = 1
 
 
 @click.command(short_help="Make one run of several, or of replies fetched by other means.")
-@click.argument("paths", metavar="RUN|REPLY...", type=words.RunPath(), nargs=-1, required=True)
+@click.argument("paths", metavar="RUN|REPLY...", type=params.RunPath(), nargs=-1, required=True)
 @click.option(
     "-p",
     "--playbook",
@@ -66,24 +68,24 @@ def merge(
     """  # noqa: D301 - \b is for click: it keeps these lines apart
     from msgspec.structs import replace
 
-    from .. import archive
-    from ..jobs import job_of
-    from ..report.terminal import summary
-    from . import latest
-    from .concluding import write_run
-    from .joined import join
+    from fleetaudit.app.merge import join
+    from fleetaudit.app.reports import write_run
+    from fleetaudit.report.terminal import summary
+    from fleetaudit.store import archive, latest
+    from fleetaudit.store.jobs import job_of
+
     from .replies import apart
     from .run import has_bug, status_of
 
     wanted, grave = (
-        words.comma_list(formats, words.RUN_FORMATS, "--format"),
-        words.comma_list(fail_on, words.FAIL_ON, "--fail-on"),
+        params.comma_list(formats, params.RUN_FORMATS, "--format"),
+        params.comma_list(fail_on, params.FAIL_ON, "--fail-on"),
     )
     if not inventories:
         if click.get_current_context().get_parameter_source("limit") is ParameterSource.COMMANDLINE:
             raise UsageError("-l selects hosts of an inventory: name it with -i")
         limit = None  # a configuration's is for its inventory
-    output, width = words.output_folder(output_dir), screen.width()
+    output, width = params.output_folder(output_dir), console.width()
     run_paths, files = apart(paths)
     runs = [(path, archive.read_run(path)) for path in run_paths]
     bugs = 0
@@ -112,10 +114,10 @@ def merge(
             settled=with_status,
             show=lambda comparison: summary(comparison, width=width),
         )
-        latest.publish(output, earlier, done.run.run, tell=screen.tell, remind=screen.tell)
-    screen.show(f"{summary(done.comparison, width=width)}\nReport: {done.reports[0]}\n")
+        latest.publish(output, earlier, done.run.run, tell=console.tell, remind=console.tell)
+    console.show(f"{summary(done.comparison, width=width)}\nReport: {done.reports[0]}\n")
     if bugs := bugs + done.bugs:
-        screen.tell(
+        console.tell(
             f"{bugs} of the hosts not audited failed because of a bug in fleetaudit; its traceback is in the log"
         )
         return BUG
@@ -123,7 +125,7 @@ def merge(
 
 
 def _refuse_twice(runs: Iterable[tuple[Path, AuditRun]]) -> None:
-    from ..folding import fold
+    from fleetaudit.text.host_ranges import fold
 
     seen = dict[str, Path]()
     for path, run in runs:
@@ -165,13 +167,14 @@ def _run_of(files: list[Path], asked: _Asked, elsewhere: Collection[str]) -> tup
 
 def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
     """Returns the plan of the hosts, and the file of each host that has one."""
-    from ..model import LocalTarget
+    from fleetaudit.model import LocalTarget
+
     from . import replies
     from .planning import inventory_of, plan_by_hand, playbooks_of
 
     playbooks = playbooks_of(asked.playbooks)
     if asked.inventories:
-        inventory = inventory_of(asked.inventories, asked.vault_password_file, tell=screen.tell).inventory
+        inventory = inventory_of(asked.inventories, asked.vault_password_file, tell=console.tell).inventory
         plan = plan_by_hand(inventory, playbooks, asked.limit)
         matched = (host.name for host in plan.hosts if isinstance(host.target, LocalTarget))
         return plan, replies.by_host(files, matched)

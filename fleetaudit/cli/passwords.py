@@ -10,11 +10,12 @@ import os
 import stat
 import termios
 
-from ..errors import ConfigError, NothingToDoError, UsageError
-from ..files import at_home
-from ..inventory.vault import arriving
-from ..model import Secret
-from . import screen
+from fleetaudit.errors import ConfigError, NothingToDoError, UsageError
+from fleetaudit.inventory.vault import arriving
+from fleetaudit.model import Secret
+from fleetaudit.text.files import at_home
+
+from . import console
 
 LONGEST = 4096
 """Bytes of a password that are read."""
@@ -88,7 +89,7 @@ def _look_at(fd: int, option: str, named: str) -> None:
         typed = _on_the_command_line(option)
         raise ConfigError(f"{option} {named}: a program is not run; pipe its output:  {typed} <(PROGRAM)")
     if info.st_mode & stat.S_IROTH:
-        screen.tell(f"fleetaudit: warning: everybody on this machine can read {named}:  chmod 600 {named}")
+        console.tell(f"fleetaudit: warning: everybody on this machine can read {named}:  chmod 600 {named}")
 
 
 def _first_line(fd: int, option: str, named: str) -> bytes:

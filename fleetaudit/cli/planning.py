@@ -9,17 +9,27 @@ from typing import NamedTuple
 
 from msgspec.structs import replace as replace_fields
 
-from ..files import at_home
-from ..inventory import load_inventory
-from ..inventory.connection import ConnectionOptions, target_of
-from ..inventory.layered import above
-from ..inventory.patterns import select
-from ..inventory.settings import Settings, load_settings
-from ..inventory.unfollowed_connecting import check_connecting
-from ..inventory.vault import Vault, load_vault
-from ..model import Inventory, LocalTarget, NotAudited, NotSelected, Plan, Playbook, ScenarioRow, Secret
-from ..plan import make_plan
-from ..playbook import load_playbook
+from fleetaudit.connection.ansible_cfg import Settings, load_settings
+from fleetaudit.connection.target import ConnectionOptions, target_of
+from fleetaudit.connection.unsupported_settings import check_connecting
+from fleetaudit.inventory import load_inventory
+from fleetaudit.inventory.layered_mapping import above
+from fleetaudit.inventory.patterns import select
+from fleetaudit.inventory.vault import Vault, load_vault
+from fleetaudit.model import (
+    Inventory,
+    LocalTarget,
+    NotAudited,
+    NotSelected,
+    Plan,
+    Playbook,
+    ScenarioRow,
+    Secret,
+)
+from fleetaudit.playbook import load_playbook
+from fleetaudit.playbook.plan import make_plan
+from fleetaudit.text.files import at_home
+
 from .passwords import in_file
 
 Tell = Callable[[str], None]
@@ -167,8 +177,8 @@ def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
 
 def plan_text(plan: Plan) -> str:
     """Returns what would run where, a line a host: how it is reached, and how much it is asked."""
-    from ..doctor import way_to
-    from ..report.lines import counted, safe
+    from fleetaudit.analysis.doctor import way_to
+    from fleetaudit.report.text_lines import counted, safe
 
     lines = list[str]()
     for host in plan.hosts:

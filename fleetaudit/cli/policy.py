@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from ..errors import UsageError
-from . import screen, words
+from fleetaudit.errors import UsageError
+
+from . import console, params
 
 
 @click.group(short_help="Make a playbook of expectations from a run.")
@@ -16,7 +17,7 @@ def policy() -> None:
 
 
 @policy.command(short_help="Expect of all hosts what one host did.")
-@click.argument("run_path", metavar="RUN", type=words.RunPath())
+@click.argument("run_path", metavar="RUN", type=params.RunPath())
 @click.argument("host_name", metavar="[HOST]", required=False)
 @click.option("--majority", is_flag=True, help="What more than half of the hosts did, in place of HOST.")
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Default: standard output.")
@@ -25,14 +26,14 @@ def make(run_path: Path, host_name: str | None, majority: bool, output: Path | N
 
     What could not be told and what depends on one host (its memory, its modules) is left out, with the reason.
     """
-    from .. import archive
-    from ..policy import of_host, of_most, playbook_of
+    from fleetaudit.analysis.policy import of_host, of_most, playbook_of
+    from fleetaudit.store import archive
 
     if majority == (host_name is not None):
         raise UsageError("policy make: name a host of the run, or say --majority")
     run = archive.read_run(run_path)
     text = playbook_of(run, of_most(run) if host_name is None else of_host(run, host_name))
     if output is None:
-        screen.out(text)
+        console.out(text)
     else:
         archive.write_whole(output, text.encode())

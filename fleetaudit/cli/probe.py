@@ -8,8 +8,9 @@ import shlex
 import click
 from click.core import ParameterSource
 
-from ..errors import NothingToDoError, UsageError
-from . import screen, words
+from fleetaudit.errors import NothingToDoError, UsageError
+
+from . import console, params
 
 DEADLINE_S = 60.0
 
@@ -46,16 +47,16 @@ def probe(
     \b
     fleetaudit probe -p PLAYBOOK INVENTORY -l web7
     """  # noqa: D301 - \b is for click: it keeps these lines apart
-    from .. import wire
+    from fleetaudit.probe import protocol
 
     _refuse_two_outputs(("playbooks", "inventories", "limit"), ("command",), ("sudoers",))
     if command:
-        screen.out(f"{wire.COMMAND}\n")
+        console.out(f"{protocol.COMMAND}\n")
     elif sudoers is not None:
-        screen.out(f"{sudoers_line(sudoers, wire.COMMAND)}\n")
+        console.out(f"{sudoers_line(sudoers, protocol.COMMAND)}\n")
     else:
-        sources = words.sources(inventories) if inventories or _typed("limit") else ()
-        screen.out(_program(sources, playbooks, limit if sources else None, vault_password_file))
+        sources = params.sources(inventories) if inventories or _typed("limit") else ()
+        console.out(_program(sources, playbooks, limit if sources else None, vault_password_file))
 
 
 def _refuse_two_outputs(*groups: tuple[str, ...]) -> None:
@@ -77,13 +78,14 @@ def _program(
 
     Raises `NothingToDoError` if no play matches a host, `UsageError` if the hosts need different programs.
     """
-    from .. import wire
-    from ..inventory import load_inventory
-    from ..model import LocalTarget
+    from fleetaudit.inventory import load_inventory
+    from fleetaudit.model import LocalTarget
+    from fleetaudit.probe import protocol
+
     from .planning import inventory_of, plan_by_hand, playbooks_of
 
     if sources:
-        inventory = inventory_of(sources, vault_password_file, tell=screen.tell).inventory
+        inventory = inventory_of(sources, vault_password_file, tell=console.tell).inventory
     else:
         inventory = load_inventory(("localhost,",))
     read = playbooks_of(playbooks)
@@ -95,12 +97,12 @@ def _program(
         raise _without_inventory(str(e)) from e
     hosts = [host for host in plan.hosts if isinstance(host.target, LocalTarget)]
     for host in hosts[1:]:
-        if wire.digest_of(host) != wire.digest_of(hosts[0]):
+        if protocol.digest_of(host) != protocol.digest_of(hosts[0]):
             raise UsageError(
                 f"{hosts[0].name} and {host.name} need different programs (other scenarios or sysctls): "
                 "select hosts with -l"
             )
-    return wire.request(hosts[0], deadline_s=DEADLINE_S).decode("utf-8", "replace")
+    return protocol.request(hosts[0], deadline_s=DEADLINE_S).decode("utf-8", "replace")
 
 
 def _without_inventory(reason: str) -> NothingToDoError:

@@ -11,14 +11,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..model import HostResult
-from . import screen
+    from fleetaudit.model import HostResult
+from . import console
 from .colour import has_colour
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from .activity import Activity
+    from fleetaudit.app.activity import Activity
 
 
 class Progress:
@@ -43,16 +43,16 @@ class Progress:
 
     def came(self, result: HostResult) -> None:
         """Counts one host more."""
-        from ..model import NotAudited
+        from fleetaudit.model import NotAudited
 
         self._activity.ended(result.name)
         self.missing += isinstance(result, NotAudited)
         if self._bar and self._task is not None:
             self._bar.update(self._task, advance=1, missing=self.missing)
         if self._verbose:
-            from ..report.terminal import progress
+            from fleetaudit.report.terminal import progress
 
-            screen.tell(progress(result))
+            console.tell(progress(result))
 
 
 def _bar(missing: str, activity: Activity) -> Bar:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import click
 
-from . import clock, outputs, screen, words
+from fleetaudit.app import clock
+from fleetaudit.report import registry
+
+from . import console, params
 
 
 @click.command(short_help="Remove old runs.")
@@ -27,15 +30,15 @@ def prune(keep: str, baseline: str, output_dir: str | None) -> None:
     """
     from pathlib import Path
 
-    from .. import archive, retention
+    from fleetaudit.store import archive, retention
 
-    wanted, output = words.keep(keep), words.output_folder(output_dir)
+    wanted, output = params.keep(keep), params.output_folder(output_dir)
     if wanted is None or not output.exists():
         return
     with archive.locked(output):
         done = retention.prune(
-            output, wanted, now=clock.now(), files=outputs.FILES.values(), spare={Path(baseline).name}
+            output, wanted, now=clock.now(), files=registry.FILES.values(), spare={Path(baseline).name}
         )
     for name in done.left:
-        screen.tell(f"fleetaudit: warning: an old run stays: {name}")
-    screen.out("".join(f"removed {output / name}\n" for name in done.gone))
+        console.tell(f"fleetaudit: warning: an old run stays: {name}")
+    console.out("".join(f"removed {output / name}\n" for name in done.gone))

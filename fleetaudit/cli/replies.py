@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .. import __version__, archive
-from ..errors import InputError, NothingToDoError, TransportError
-from ..files import whole_file
-from ..inventory.names import NameProblem, check_name
-from ..model import (
+from fleetaudit import __version__
+from fleetaudit.app import clock
+from fleetaudit.errors import InputError, NothingToDoError, TransportError
+from fleetaudit.inventory.host_names import NameProblem, check_name
+from fleetaudit.model import (
     DAMAGED,
     AuditRun,
     Host,
@@ -34,12 +34,13 @@ from ..model import (
     RunInfo,
     Target,
 )
-from ..transport import Deadline, Limits, Output
-from ..transport.ssh_options import where
-from . import clock
+from fleetaudit.store import archive
+from fleetaudit.text.files import whole_file
+from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport.ssh_options import where
 
 if TYPE_CHECKING:
-    from ..engine import Run
+    from fleetaudit.engine.scheduler import Run
 
 SUFFIXES = (".reply", ".txt", ".json")
 """Suffixes that may follow the name of the host in the name of a reply's file."""
@@ -148,9 +149,9 @@ class Call:
 
 def audited(plan: Plan, files: dict[str, Path], call: Call) -> tuple[tuple[HostResult, ...], int]:
     """Returns a result for every host of the plan, in its order, and how many of them a bug in fleetaudit cost."""
-    from ..engine import Settings, audit
-    from ..judge import fleet, judge
-    from ..thrift import sparing
+    from fleetaudit.analysis.judge import fleet, judge
+    from fleetaudit.engine.scheduler import Settings, audit
+    from fleetaudit.store.deduplication import sparing
 
     def run_of(host: HostPlan) -> Run:
         return _Reader(host.name, files.get(host.name))
@@ -239,8 +240,9 @@ def run_of_replies(
     plan: Plan, hosts: tuple[HostResult, ...], *, inventory: Sequence[str], limit: str | None
 ) -> AuditRun:
     """Returns the run of the replies. When each reply was made is unknown: the run begins and ends now."""
-    from ..jobs import job_of
-    from .locations import located
+    from fleetaudit.app.source_locations import located
+    from fleetaudit.store.jobs import job_of
+
     from .planning import controller, scenario_rows
 
     now = clock.rfc3339(clock.now())

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import OutputError
-from . import outputs, screen, words
+from fleetaudit.errors import OutputError
+from fleetaudit.report import registry
+
+from . import console, params
 
 if TYPE_CHECKING:
-    from ..model import AuditRun, HostResult
+    from fleetaudit.model import AuditRun, HostResult
 
 BUG = 1
 _MOST_BESIDE, _HEAD = 100, 64 * 1024
 
 
 @click.command(short_help="Write a run, or several runs, in another format.")
-@click.argument("run_paths", metavar="RUN...", type=words.RunPath(), nargs=-1, required=True)
-@click.option("--format", "format_", type=click.Choice(words.FORMATS), default="text", show_default=True)
+@click.argument("run_paths", metavar="RUN...", type=params.RunPath(), nargs=-1, required=True)
+@click.option("--format", "format_", type=click.Choice(params.FORMATS), default="text", show_default=True)
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Default, and “-”: stdout.")
 def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> int:
     """Renders one report of every RUN (a run's folder or its run.json); the same runs give the same bytes.
@@ -30,16 +32,16 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
     """
     import msgspec
 
-    from .. import archive
-    from .concluding import conclude
-    from .joined import join
+    from fleetaudit.app.merge import join
+    from fleetaudit.app.reports import conclude
+    from fleetaudit.store import archive
 
     run = join([(path, archive.read_run(path)) for path in run_paths])
     to_screen = output is None or str(output) == "-"
-    width = screen.width() if to_screen else 100
+    width = console.width() if to_screen else 100
 
     def rendering(hosts: tuple[HostResult, ...]) -> bytes:
-        return outputs.render(msgspec.structs.replace(run, hosts=hosts), format_, width=width)
+        return registry.render(msgspec.structs.replace(run, hosts=hosts), format_, width=width)
 
     rendered, bugs = conclude(run.hosts, rendering, rendering)
     if output is not None and not to_screen:
@@ -47,19 +49,19 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
         if format_ == "prometheus":
             _warn_of_the_same_job(output, run)
     elif format_ == "text":
-        screen.show(rendered.decode())
+        console.show(rendered.decode())
     else:
-        screen.out_bytes(rendered)
+        console.out_bytes(rendered)
     if bugs:
-        screen.tell(f"{bugs} of the hosts are left out because of a bug in fleetaudit; its traceback is in the log")
+        console.tell(f"{bugs} of the hosts are left out because of a bug in fleetaudit; its traceback is in the log")
         return BUG
     return 0
 
 
 def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:
     """Warns of another file of metrics in this folder that has the same job."""
-    from ..files import first_bytes
-    from ..report.prometheus import beginning_of_info, job_name
+    from fleetaudit.report.prometheus import beginning_of_info, job_name
+    from fleetaudit.text.files import first_bytes
 
     begins = beginning_of_info(run).encode()
     for other in sorted(path.parent.glob("*.prom"))[:_MOST_BESIDE] if path.suffix == ".prom" else ():
@@ -68,7 +70,7 @@ def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:
         except OSError:
             continue
         if same:
-            screen.tell(
+            console.tell(
                 f"fleetaudit: warning: {other} has metrics of the same job, {job_name(run)}: node_exporter reads only "
                 "one of the two; if two inventories have the same name, give `run` the full path of each"
             )
@@ -76,7 +78,7 @@ def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     """Replaces a file in one step; what is there and is no file (a pipe, /dev/stdout) is written into instead."""
-    from .. import archive
+    from fleetaudit.store import archive
 
     try:
         there = path.stat()

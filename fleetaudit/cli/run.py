@@ -13,18 +13,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import __version__
-from ..errors import NothingToDoError, OutputError
-from . import beginning, clock, news, outputs, screen, words
-from .connecting import Connecting, connection_options, one_source_each
-from .typed import Typed, typed
+from fleetaudit import __version__
+from fleetaudit.app import clock
+from fleetaudit.errors import NothingToDoError, OutputError
+from fleetaudit.report import registry
+
+from . import console, params
+from . import notify as news
+from . import resume as beginning
+from .command_line import Typed, typed
+from .connection_options import Connecting, connection_options, one_source_each
 
 if TYPE_CHECKING:
-    from ..archive import Finished, RunFolder
-    from ..compare import Comparison
-    from ..engine import Outcome, Stop
-    from ..model import AuditRun, Drift, HostResult, Plan, RunInfo
-    from .baseline import Baseline
+    from fleetaudit.analysis.compare import Comparison
+    from fleetaudit.app.baseline import Baseline
+    from fleetaudit.engine.scheduler import Outcome, Stop
+    from fleetaudit.model import (
+        AuditRun,
+        Drift,
+        HostResult,
+        Plan,
+        RunInfo,
+    )
+    from fleetaudit.store.archive import Finished, RunFolder
+
     from .planning import Loaded
 
 NOT_MET, NOT_AUDITED, DRIFT, BUG = 2, 4, 8, 1
@@ -44,7 +56,7 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     metavar="LIST",
     default="html",
     show_default=True,
-    help=f"What to write beside run.json, of {', '.join(words.RUN_FORMATS)}.",
+    help=f"What to write beside run.json, of {', '.join(params.RUN_FORMATS)}.",
 )
 @click.option(
     "--fail-on",
@@ -67,7 +79,7 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
 @click.option("--keep", metavar="30d|N", help="Remove runs older than that many days, or all but the newest N.")
 @click.option(
     "--run-deadline",
-    type=words.Seconds(1, 7 * 86400),
+    type=params.Seconds(1, 7 * 86400),
     metavar="SECONDS",
     help="Seconds for the whole run; hosts that did not answer by then are not audited.",
 )
@@ -87,14 +99,14 @@ def run(context: click.Context, /, inventories: tuple[str, ...], **options: obje
     INVENTORY is an Ansible inventory, or a list of hosts with a comma in it; without one it is inventory.yml.
     Exit status: 0 all well, 2 expectations not met, 4 some host not audited, 6 both.
     """
-    output = words.output_folder(context.params["output_dir"])
+    output = params.output_folder(context.params["output_dir"])
     left = None
     if resume := context.params["resume"]:
         left = beginning.left_by(resume, output)
         output, inventories = left.path.parent, beginning.sources_of(left, inventories)
         options = beginning.words_of(left, context, options)
     options = one_source_each(options)
-    sources = words.sources(inventories)
+    sources = params.sources(inventories)
     folder = str(Path.cwd()) if context.params["cron"] else ""  # the reader of a mail is in another folder
     return _Run(sources, options, output, left, typed(context, sources, options, folder=folder)).conduct()
 
@@ -134,7 +146,7 @@ class _Run:
         left: beginning.Left | None,
         command: Typed,
     ) -> None:
-        from ..engine import Stop
+        from fleetaudit.engine.scheduler import Stop
 
         self.sources, self.output, self.left, self.stop = sources, output, left, Stop()
         self.typed = command
@@ -142,22 +154,23 @@ class _Run:
         self.words, self.connecting = options, Connecting.taken_from(options)
         own = {field.name: options[field.name] for field in fields(_Options)}
         self.options = _Options(**own)  # type: ignore[arg-type]  # click typed them
-        self.formats = words.comma_list(self.options.formats, words.RUN_FORMATS, "--format")
-        self.fail_on = words.comma_list(self.options.fail_on, words.FAIL_ON, "--fail-on")
-        self.shard = words.shard(self.options.shard)
-        self.tags, self.skip_tags = words.tags(self.options.tags), words.tags(self.options.skip_tags)
-        self.keep = words.keep(self.options.keep or (CRON_KEEP if self.options.cron else None))
+        self.formats = params.comma_list(self.options.formats, params.RUN_FORMATS, "--format")
+        self.fail_on = params.comma_list(self.options.fail_on, params.FAIL_ON, "--fail-on")
+        self.shard = params.shard(self.options.shard)
+        self.tags, self.skip_tags = params.tags(self.options.tags), params.tags(self.options.skip_tags)
+        self.keep = params.keep(self.options.keep or (CRON_KEEP if self.options.cron else None))
         self.notify = news.command_of(self.options.notify) if self.options.notify else ()
         self.report_url = news.url(self.options.report_url) if self.options.report_url else None
         self.notes = list[str]()
-        self.started = left.asked.started if left else ""
+        self.started = left.manifest.started if left else ""
 
     def conduct(self) -> int:
         """Audits, writes the run's folder, tells what is to be told, and returns the exit status."""
-        screen.set_up_log(self.options.verbose)
-        from .. import archive, asked
-        from .baseline import accepted_in, choose, settled
-        from .concluding import write_run
+        console.set_up_log(self.options.verbose)
+        from fleetaudit.app.baseline import accepted_in, choose, settled
+        from fleetaudit.app.reports import write_run
+        from fleetaudit.store import archive, manifest
+
         from .planning import plan_text
         from .signals import Signals
 
@@ -167,10 +180,10 @@ class _Run:
             archive.refuse_locked(self.output)
         loaded, plan = self._planned()
         if self.options.check:
-            screen.out(plan_text(plan))
+            console.out(plan_text(plan))
             return 0
         if self.left:
-            asked.refuse_other(self.left.asked, plan, __version__, source=str(self.left.path))
+            manifest.refuse_other(self.left.manifest, plan, __version__, source=str(self.left.path))
         accepted = accepted_in(self.options.waivers, loaded.inventory)
         id_ = self.left.path.name if self.left else ""
         baseline = choose(self.output, self.options.baseline, self._info(plan, id_))
@@ -178,7 +191,7 @@ class _Run:
             folder, told = self._begin(plan)
             with folder:
                 outcome = _audit(
-                    asked.rest_of(plan, told),
+                    manifest.rest_of(plan, told),
                     told.values(),
                     folder,
                     self.stop,
@@ -194,7 +207,7 @@ class _Run:
 
                 done = write_run(
                     folder,
-                    self._bare(plan, asked.together(plan, told, outcome.results), folder.id),
+                    self._bare(plan, manifest.together(plan, told, outcome.results), folder.id),
                     formats=self.formats,
                     settled=settle,
                     show=lambda comparison: _summary(comparison, self.options),
@@ -211,9 +224,9 @@ class _Run:
             if not self.options.cron:
                 _show(_summary(comparison, self.options), reports[0], self.options)
         if outcome.interrupted:
-            screen.tell(f"to finish it:  fleetaudit run --resume {shlex.quote(str(folder.path))}")
+            console.tell(f"to finish it:  fleetaudit run --resume {shlex.quote(str(folder.path))}")
         if bugs:
-            screen.tell(
+            console.tell(
                 f"{bugs} of the hosts not audited failed because of a bug in fleetaudit; its traceback is in the log"
             )
         return status
@@ -223,7 +236,7 @@ class _Run:
         if self.options.cron:
             self.notes.append(note)
         else:
-            screen.tell(note)
+            console.tell(note)
 
     def _planned(self) -> tuple[Loaded, Plan]:
         """Returns the inventory and the plan of this part of the fleet; reads them, and asks for passwords."""
@@ -245,15 +258,15 @@ class _Run:
             tell=self._note,
         )
         if self.options.cron:
-            words.nobody_answers()  # not before: whatever wraps the job may pipe it a password
+            params.nobody_answers()  # not before: whatever wraps the job may pipe it a password
         self.connecting.tell_unused(plan, loaded, options, self._note)
         return loaded, self._part(plan)
 
     def _part(self, plan: Plan) -> Plan:
         if self.shard is None:
             return plan
-        from ..report.lines import counted
-        from ..shard import shard_of
+        from fleetaudit.playbook.shards import shard_of
+        from fleetaudit.report.text_lines import counted
 
         part = shard_of(plan, *self.shard)
         if not part.hosts:
@@ -263,14 +276,14 @@ class _Run:
 
     def _begin(self, plan: Plan) -> tuple[RunFolder, dict[str, HostResult]]:
         """Returns the open folder of the run, and what it tells already."""
-        from .. import archive, asked
+        from fleetaudit.store import archive, manifest
 
         if self.left:
             return self.left.go_on()
         now = clock.now()
         self.started = clock.rfc3339(now)
         record = beginning.record_of(plan, self.started, self.sources, self._info(plan, "").job, self.words)
-        return archive.create(self.output, now, asked.encode_asked(record)), {}
+        return archive.create(self.output, now, manifest.encode_asked(record)), {}
 
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[None]:
@@ -290,8 +303,9 @@ class _Run:
     def _info(self, plan: Plan, id_: str) -> RunInfo:
         from msgspec.structs import replace
 
-        from ..jobs import job_of
-        from ..model import RunInfo
+        from fleetaudit.model import RunInfo
+        from fleetaudit.store.jobs import job_of
+
         from .planning import controller
 
         now = clock.rfc3339(clock.now())
@@ -312,7 +326,8 @@ class _Run:
 
     def _bare(self, plan: Plan, hosts: tuple[HostResult, ...], id_: str) -> AuditRun:
         """Returns the run with the findings of single hosts only."""
-        from ..model import AuditRun
+        from fleetaudit.model import AuditRun
+
         from .planning import scenario_rows
 
         return AuditRun(run=self._info(plan, id_), scenarios=scenario_rows(plan), hosts=hosts)
@@ -321,7 +336,7 @@ class _Run:
         """Returns the run with its exit status and, unless it was interrupted, its place among the `earlier` ones."""
         from msgspec.structs import replace
 
-        from . import latest
+        from fleetaudit.store import latest
 
         status = BUG if outcome.bugs or has_bug(run) else signal_status or status_of(run, self.fail_on)
         info = replace(run.run, status=status)
@@ -330,26 +345,26 @@ class _Run:
         return replace(run, run=info)
 
     def _publish(self, info: RunInfo, earlier: Sequence[Finished]) -> None:
-        from . import latest
+        from fleetaudit.store import latest
 
-        tell, remind = (_nobody, _nobody) if self.options.quiet else (screen.tell, self._note)
+        tell, remind = (_nobody, _nobody) if self.options.quiet else (console.tell, self._note)
         latest.publish(self.output, earlier, info, tell=tell, remind=remind)
 
     def _prune(self, run: AuditRun, baseline: Baseline) -> None:
         if self.keep is None:
             return
-        from ..retention import prune
+        from fleetaudit.store.retention import prune
 
         # The last run is still to be read, for what is new since then.
         used = {path.name for path in (baseline.compared, baseline.last) if path}
         spare = {run.run.id, run.run.baseline or "", Path(self.options.baseline).name} | used
         try:
-            pruned = prune(self.output, self.keep, now=clock.now(), files=outputs.FILES.values(), spare=spare)
+            pruned = prune(self.output, self.keep, now=clock.now(), files=registry.FILES.values(), spare=spare)
         except OutputError as e:  # the run itself is done and on the disk
-            screen.tell(f"fleetaudit: warning: old runs stay: {e}")
+            console.tell(f"fleetaudit: warning: old runs stay: {e}")
             return
         for name in pruned.left:
-            screen.tell(f"fleetaudit: warning: an old run stays: {name}")
+            console.tell(f"fleetaudit: warning: an old run stays: {name}")
 
     def _since_last(self, run: AuditRun, baseline: Baseline) -> Drift | None:
         """Returns what changed since the last run, None if there is none or no option needs it."""
@@ -371,12 +386,12 @@ class _Run:
         )
 
     def _send(self, comparison: Comparison, drift: Drift | None, about: news.About) -> None:
-        text = news.one_screen(comparison, drift, about, width=screen.width())
+        text = news.one_screen(comparison, drift, about, width=console.width())
         if self.options.cron:
             for note in self.notes:
-                screen.tell(note)
-            with contextlib.suppress(screen.ReaderGoneError):  # the run is done and on the disk all the same
-                screen.out(text)
+                console.tell(note)
+            with contextlib.suppress(console.ReaderGoneError):  # the run is done and on the disk all the same
+                console.out(text)
         if self.notify:
             news.notify(self.notify, text, about.environment())
 
@@ -393,7 +408,7 @@ def has_bug(run: AuditRun) -> bool:
 def status_of(run: AuditRun, fail_on: tuple[str, ...]) -> int:
     """Returns 0, 2 (an unwaived finding at or above the least severity in `fail_on`), 4 (some host not audited) or 6
     (both); 8 on top where "drift" is in `fail_on` and something changed since the baseline, or nobody can tell."""
-    from ..model import SEVERITIES, NotAudited
+    from fleetaudit.model import SEVERITIES, NotAudited
 
     least = min((n for n, severity in enumerate(SEVERITIES) if severity in fail_on), default=len(SEVERITIES))
     short = any(f.waived is None and f.severity in SEVERITIES[least:] for host in run.hosts for f in host.findings)
@@ -411,11 +426,12 @@ def _audit(
     options: _Options,
     command: Typed,
 ) -> Outcome:
-    from ..engine import Settings, audit
-    from ..judge import judge
-    from ..thrift import sparing
-    from ..transport.dispatch import Transports
-    from .activity import Activity
+    from fleetaudit.analysis.judge import judge
+    from fleetaudit.app.activity import Activity
+    from fleetaudit.engine.scheduler import Settings, audit
+    from fleetaudit.store.deduplication import sparing
+    from fleetaudit.transport.registry import Transports
+
     from .progress import Progress
 
     settings = Settings(forks=connecting.forks, host_deadline_s=connecting.host_deadline, retries=connecting.retries)
@@ -443,19 +459,19 @@ def _with_fleet(run: AuditRun, plan: Plan, here: Path) -> AuditRun:
     """Returns the run with the findings that depend on all its hosts, and with all locations."""
     from msgspec.structs import replace
 
-    from ..judge import fleet
-    from .locations import located
+    from fleetaudit.analysis.judge import fleet
+    from fleetaudit.app.source_locations import located
 
     return located(replace(run, hosts=fleet(run.hosts, plan)), plan, here)
 
 
 def _summary(comparison: Comparison, options: _Options) -> str:
-    from ..report.terminal import summary
+    from fleetaudit.report.terminal import summary
 
-    return summary(comparison, width=screen.width(), problems_only=options.quiet)
+    return summary(comparison, width=console.width(), problems_only=options.quiet)
 
 
 def _show(text: str, report: Path, options: _Options) -> None:
     if text or not options.quiet:
-        with contextlib.suppress(screen.ReaderGoneError):  # `| head`: the run is done and on the disk all the same
-            screen.show(f"{text}\nReport: {report}\n" if text else f"Report: {report}\n")
+        with contextlib.suppress(console.ReaderGoneError):  # `| head`: the run is done and on the disk all the same
+            console.show(f"{text}\nReport: {report}\n" if text else f"Report: {report}\n")

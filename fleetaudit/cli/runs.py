@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from ..errors import InputError, LockedError, NothingToDoError
-from . import screen, words
+from fleetaudit.errors import InputError, LockedError, NothingToDoError
+
+from . import console, params
 
 
 @click.command(short_help="List the runs of an output folder.")
@@ -22,11 +23,11 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
     job; runs of other jobs do not move it. The first run of a job takes it over from a job of lower rank: a job with
     --cron ranks above one run by hand, the whole inventory above a part of it. --latest gives it to the job of RUN.
     """
-    from .. import archive
-    from ..report.runs import runs_text
-    from ..runs import encode, list_runs
+    from fleetaudit.report.runs import runs_text
+    from fleetaudit.store import archive
+    from fleetaudit.store.runs import encode, list_runs
 
-    output = words.output_folder(output_dir)
+    output = params.output_folder(output_dir)
     if not output.is_dir():
         raise NothingToDoError(f"{output}: no such folder; `fleetaudit run` creates it, -o names another one")
     if new_latest is not None:
@@ -34,20 +35,20 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
         return
     found = list_runs(output, Path.cwd())
     if format_ == "json":
-        screen.out_bytes(encode(found))
+        console.out_bytes(encode(found))
         return
-    screen.out(runs_text(found))
+    console.out(runs_text(found))
     try:
         archive.refuse_locked(output)
     except LockedError as e:
         if found.unfinished:
-            screen.tell(f"fleetaudit: note: one of the unfinished runs is still running: {e}")
+            console.tell(f"fleetaudit: note: one of the unfinished runs is still running: {e}")
 
 
 def _point_latest(output: Path, name: str) -> None:
-    from .. import archive
-    from ..jobs import describe, job_of
-    from ..report.lines import safe
+    from fleetaudit.report.text_lines import safe
+    from fleetaudit.store import archive
+    from fleetaudit.store.jobs import describe, job_of
 
     name = Path(name).name  # a path is accepted, too
     with archive.locked(output):
@@ -62,4 +63,4 @@ def _point_latest(output: Path, name: str) -> None:
             )
         archive.point_latest(output, name)
     job = f"{job_of(run.info)}:\n  {safe(describe(run.info))}"
-    screen.out(f"{output / archive.LATEST} points to {name} and follows its job, {job}\n")
+    console.out(f"{output / archive.LATEST} points to {name} and follows its job, {job}\n")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import click
 
-from . import screen
+from . import console
 
 
 @click.command(short_help="List the scenarios, with their steps.")
 @click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
 def scenarios(playbooks: tuple[str, ...]) -> None:
     """Prints every scenario of the playbooks: its steps, what is expected, and why."""
-    from ..report.lines import safe, wrapped
+    from fleetaudit.report.text_lines import safe, wrapped
+
     from .planning import playbooks_of
 
-    width = screen.width()
+    width = console.width()
     lines = list[str]()
     for playbook in playbooks_of(playbooks):
         for play in playbook.plays:
@@ -25,4 +26,4 @@ def scenarios(playbooks: tuple[str, ...]) -> None:
                 expect = f"expect: {' or '.join(s.expect)} ({s.severity})" if s.expect else "no expectation"
                 lines.append(f"  {expect}{control}")
                 lines += [*wrapped([f"because: {safe(s.because)}"], width, "  "), ""] if s.because else [""]
-    screen.out("".join(line + "\n" for line in lines))
+    console.out("".join(line + "\n" for line in lines))

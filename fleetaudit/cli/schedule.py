@@ -17,9 +17,12 @@ from pathlib import Path
 
 import click
 
-from ..errors import NothingToDoError, UsageError
-from ..files import at_home
-from . import clock, news, screen, words
+from fleetaudit.app import clock
+from fleetaudit.errors import NothingToDoError, UsageError
+from fleetaudit.text.files import at_home
+
+from . import console, params
+from . import notify as news
 
 _OF_THIS_PROCESS = re.compile(r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)|proc(?:/.*)?)", re.DOTALL)
 """Names that mean something else, or nothing, to another process."""
@@ -66,7 +69,7 @@ def schedule(
 
     The inventory, playbooks and waivers are checked now, so that the first night does not fail because of them.
     """
-    from .. import schedule as text
+    from fleetaudit.app import schedule as text
 
     if as_cron and as_systemd:
         raise UsageError("schedule: --cron or --systemd, not both")
@@ -76,7 +79,7 @@ def schedule(
         )
     hour, minute = _time(at)
     _check(options)
-    sources = words.sources(inventories)
+    sources = params.sources(inventories)
     _read(sources, options)
     dashes = ("--",) if any(source.startswith("-") for source in sources) else ()
     try:
@@ -93,9 +96,9 @@ def schedule(
         raise UsageError(f"schedule: {e}") from e
     _tell_of_a_missing_hour(hour, minute)
     if not as_systemd:
-        screen.out(line)
+        console.out(line)
     elif units is None:
-        screen.out(f"{service}\n# ---- fleetaudit.timer\n{timer}")
+        console.out(f"{service}\n# ---- fleetaudit.timer\n{timer}")
     else:
         _write(units, service, timer)
 
@@ -103,11 +106,11 @@ def schedule(
 def _check(options: dict[str, str | bool | tuple[str, ...] | None]) -> None:
     """Raises `UsageError` for values that the job would refuse: errors must come now, not in the first night."""
     keep, fail_on, formats, notify = (str(options[name] or "") for name in ("keep", "fail_on", "formats", "notify"))
-    words.keep(keep)
+    params.keep(keep)
     if formats:
-        words.comma_list(formats, words.RUN_FORMATS, "--format")
+        params.comma_list(formats, params.RUN_FORMATS, "--format")
     if fail_on:
-        words.comma_list(fail_on, words.FAIL_ON, "--fail-on")
+        params.comma_list(fail_on, params.FAIL_ON, "--fail-on")
     if notify:
         news.command_of(notify)
     if options["report_url"]:
@@ -119,8 +122,9 @@ def _check(options: dict[str, str | bool | tuple[str, ...] | None]) -> None:
 
 def _read(sources: tuple[str, ...], options: dict[str, str | bool | tuple[str, ...] | None]) -> None:
     """Reads what the job will read; raises as the job would."""
-    from ..inventory.patterns import select
-    from .baseline import accepted_in
+    from fleetaudit.app.baseline import accepted_in
+    from fleetaudit.inventory.patterns import select
+
     from .planning import inventory_of, playbooks_of
 
     playbooks = options["playbooks"]
@@ -128,7 +132,7 @@ def _read(sources: tuple[str, ...], options: dict[str, str | bool | tuple[str, .
     vault, limit, waivers = (options[name] for name in ("vault_password_file", "limit", "waivers"))
     if vault and not at_home(str(vault)).exists():  # a warning says so already
         return
-    inventory = inventory_of(sources, str(vault) if vault else None, tell=screen.tell).inventory
+    inventory = inventory_of(sources, str(vault) if vault else None, tell=console.tell).inventory
     accepted_in(str(waivers) if waivers else None, inventory)
     if limit is not None:
         select(inventory, str(limit))
@@ -136,7 +140,7 @@ def _read(sources: tuple[str, ...], options: dict[str, str | bool | tuple[str, .
 
 def _write(folder: Path, service: str, timer: str) -> None:
     """Writes the units, and prints the commands that install them."""
-    from .. import archive
+    from fleetaudit.store import archive
 
     if not folder.is_dir():
         raise NothingToDoError(f"-o {folder}: no such folder")
@@ -144,9 +148,9 @@ def _write(folder: Path, service: str, timer: str) -> None:
     for path, content in zip(files, (service, timer), strict=True):
         archive.write_whole(path, content.encode(), mode=0o644)
     names = " ".join(shlex.quote(str(path)) for path in files)
-    screen.tell(f"fleetaudit: wrote {names}; to start them:")
+    console.tell(f"fleetaudit: wrote {names}; to start them:")
     copy = "" if folder.resolve() == _UNITS else f"sudo cp {names} {_UNITS} && "
-    screen.tell(f"  {copy}sudo systemctl daemon-reload && sudo systemctl enable --now fleetaudit.timer")
+    console.tell(f"  {copy}sudo systemctl daemon-reload && sudo systemctl enable --now fleetaudit.timer")
 
 
 def _tell_of_a_missing_hour(hour: int, minute: int) -> None:
@@ -154,7 +158,7 @@ def _tell_of_a_missing_hour(hour: int, minute: int) -> None:
     if (day := _day_without(hour, minute)) is None:
         return
     other = next(h for h in (*range(hour + 1, 24), *range(hour)) if _day_without(h, minute) is None)
-    screen.tell(
+    console.tell(
         f"fleetaudit: warning: --at {hour:02}:{minute:02}: the clocks are put forward on {day}, which has no such "
         f"time here and may have no run; every day has --at {other:02}:{minute:02}"
     )
@@ -183,7 +187,7 @@ def _refuse_gone_by_then(named: str, option: str) -> None:
     if named == "-" or named.startswith("<(") or _OF_THIS_PROCESS.fullmatch(os.path.abspath(path)):  # noqa: PTH100
         raise UsageError(f"{option} {named}: not there any more when the job runs; name a file")
     if not path.exists():
-        screen.tell(f"fleetaudit: warning: {option} {named}: no such file yet; the job needs it")
+        console.tell(f"fleetaudit: warning: {option} {named}: no such file yet; the job needs it")
 
 
 def _program() -> tuple[str, ...]:

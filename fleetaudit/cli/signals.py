@@ -11,8 +11,8 @@ import signal
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
-from ..engine import Stop
-from ..errors import OutputError
+from fleetaudit.engine.scheduler import Stop
+from fleetaudit.errors import OutputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

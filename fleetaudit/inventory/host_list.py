@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .draft import Draft, Origin
-from .names import NameProblem, parse_name
+from .builder import Draft, Origin
+from .host_names import NameProblem, parse_name
 
 ORIGIN = Origin("host list")
 

@@ -12,10 +12,11 @@ import re
 import warnings
 from typing import Any, Literal, NamedTuple
 
-from ..errors import InputError
-from ..yamlfile import MAX_NUMBER, shown
-from .draft import Draft, Origin
-from .names import NameProblem, check_seen, parse_name
+from fleetaudit.errors import InputError
+from fleetaudit.text.yaml_lines import MAX_NUMBER, shown
+
+from .builder import Draft, Origin
+from .host_names import NameProblem, check_seen, parse_name
 from .values import Unsafe
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")

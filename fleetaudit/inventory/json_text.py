@@ -10,8 +10,16 @@ import json
 import re
 from typing import Any
 
-from ..errors import InputError
-from ..yamlfile import MAX_DEPTH, MAX_NODES, Document, Position, Repeated, shown
+from fleetaudit.errors import InputError
+from fleetaudit.text.yaml_lines import (
+    MAX_DEPTH,
+    MAX_NODES,
+    Document,
+    Position,
+    Repeated,
+    shown,
+)
+
 from .values import from_json
 
 # Commas and colons say nothing that is not known already: the text was found to be JSON.

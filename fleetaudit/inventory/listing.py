@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import InputError
-from ..yamlfile import Document, shown
-from .draft import Draft, Origin
-from .names import NameProblem, check_name
+from fleetaudit.errors import InputError
+from fleetaudit.text.yaml_lines import Document, shown
+
+from .builder import Draft, Origin
+from .host_names import NameProblem, check_name
 
 META = "_meta"
 _SECTIONS = ("hosts", "children", "vars")

@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import InputError, NothingToDoError
-from ..model import Inventory
-from ..yamlfile import contents, decode_utf8
-from .names import is_address
+from fleetaudit.errors import InputError, NothingToDoError
+from fleetaudit.model import Inventory
+from fleetaudit.text.yaml_lines import contents, decode_utf8
+
+from .host_names import is_address
 
 _WORD = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 _SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]")

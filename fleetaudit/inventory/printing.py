@@ -14,10 +14,16 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from ..errors import InputError, NothingToDoError
-from ..model import Inventory
-from ..yamlfile import shown
-from .values import UNSAFE_KEY, VAULT_KEY, Unsafe, Vaulted
+from fleetaudit.errors import InputError, NothingToDoError
+from fleetaudit.model import Inventory
+from fleetaudit.text.yaml_lines import shown
+
+from .values import (
+    UNSAFE_KEY,
+    VAULT_KEY,
+    Unsafe,
+    Vaulted,
+)
 
 MAX_TWIGS = 1_000_000
 """The most lines of a graph: groups that share groups at every level double them with each."""

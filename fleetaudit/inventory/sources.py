@@ -15,21 +15,27 @@ from pathlib import Path
 
 from msgspec.structs import replace as replace_fields
 
-from ..errors import InputError, NothingToDoError
-from ..model import Inventory
-from ..yamlfile import Document, contents, decode_utf8, parse
-from .beside import read_beside, unread
-from .draft import Draft
+from fleetaudit.errors import InputError, NothingToDoError
+from fleetaudit.model import Inventory
+from fleetaudit.text.yaml_lines import (
+    Document,
+    contents,
+    decode_utf8,
+    parse,
+)
+
+from .builder import Draft
 from .host_list import read_host_list
 from .ini_format import is_section, read_ini
 from .json_text import parse_json
 from .listing import is_listing, read_listing
-from .program import read_program
-from .unfollowed import IGNORED_ENDINGS, Unfollowed
-from .unfollowed_reading import Reading, check_folder, check_reading
+from .listing_command import way_out
+from .script import read_program
+from .unsupported_reading_settings import Reading, check_folder, check_reading
+from .unsupported_settings import IGNORED_ENDINGS, Unfollowed
 from .values import TAGS
+from .vars_files import read_beside, unread
 from .vault import Vault, decrypted_file
-from .way_out import way_out
 from .yaml_format import read_yaml
 
 _YAML_SUFFIXES = ("", ".yml", ".yaml", ".json")

@@ -12,9 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import FleetauditError
-from ..model import Host, Inventory
-from .bounds import TooMuch, Work, bounded, plain, spend, working
+from fleetaudit.errors import FleetauditError
+from fleetaudit.model import Host, Inventory
+
+from .template_limits import (
+    TooMuch,
+    Work,
+    bounded,
+    plain,
+    spend,
+    working,
+)
 from .values import Unsafe, Vaulted
 from .vault import Vault, VaultError
 
@@ -123,7 +131,7 @@ class Renderer:
         from jinja2 import TemplateError
         from jinja2.exceptions import SecurityError, UndefinedError
 
-        from .sandbox import compiled, joined
+        from .template_sandbox import compiled, joined
 
         try:
             spend(_A_TEMPLATE)

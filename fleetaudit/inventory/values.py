@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..yamlfile import plain_value
+from fleetaudit.text.yaml_lines import plain_value
 
 VAULT_KEY, UNSAFE_KEY = "__ansible_vault", "__ansible_unsafe"
 """The lone keys under which Ansible writes such values as JSON."""

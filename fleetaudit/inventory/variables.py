@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..model import Host, Secret, Stage
+from fleetaudit.errors import InputError
+from fleetaudit.model import Host, Secret, Stage
+
 from .templates import Renderer, TemplateProblem, is_template
 from .values import FALSE, TRUE, Vaulted
 

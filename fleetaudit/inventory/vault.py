@@ -14,9 +14,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import core_files
-from ..errors import ConfigError, FleetauditError, InputError, NothingToDoError
-from ..files import at_home
+from fleetaudit.errors import (
+    ConfigError,
+    FleetauditError,
+    InputError,
+    NothingToDoError,
+)
+from fleetaudit.model import core_files
+from fleetaudit.text.files import at_home
 
 MARK = b"$ANSIBLE_VAULT;"
 """What every encrypted file or value begins with."""

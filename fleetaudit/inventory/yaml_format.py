@@ -12,11 +12,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InputError
-from ..yamlfile import Document, shown
-from .draft import Draft, Origin
-from .names import NameProblem, check_seen, parse_name
-from .way_out import way_out
+from fleetaudit.errors import InputError
+from fleetaudit.text.yaml_lines import Document, shown
+
+from .builder import Draft, Origin
+from .host_names import NameProblem, check_seen, parse_name
+from .listing_command import way_out
 
 _SECTIONS = ("hosts", "children", "vars")
 _VARIABLE = re.compile(r"[^\W\d]\w*")

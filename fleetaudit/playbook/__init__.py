@@ -13,12 +13,29 @@ from pathlib import Path
 
 import msgspec
 
-from ..errors import NothingToDoError
-from ..model import Play, Playbook, Scenario
-from ..yamlfile import Document, decode, load, parse
-from .expectations import check_sysctl, contradictory, exposure_rules, kernel_rules, sysctl_rules
+from fleetaudit.errors import NothingToDoError
+from fleetaudit.model import Play, Playbook, Scenario
+from fleetaudit.text.yaml_lines import (
+    Document,
+    decode,
+    load,
+    parse,
+)
+
+from .expectations import (
+    check_sysctl,
+    contradictory,
+    exposure_rules,
+    kernel_rules,
+    sysctl_rules,
+)
 from .format import PlayFile, json_schema, write_schema
-from .scenarios import DEFAULT, POSITIVE, Shipped, scenarios_of
+from .scenarios import (
+    DEFAULT,
+    POSITIVE,
+    Shipped,
+    scenarios_of,
+)
 
 __all__ = [
     "DEFAULT",

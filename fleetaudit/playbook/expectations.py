@@ -8,10 +8,31 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from ..model import ExposureRule, Rule, Severity, SysctlRule, When
-from ..rules import comparisons, contradiction, disjoint, holds, one_space, pattern_fault
-from ..yamlfile import Document, ValuePath
-from .format import ExposureExpectFile, ExposureRuleFile, KernelRuleFile, KernelsExpectFile, RuleFile, WhenFile
+from fleetaudit.model import (
+    ExposureRule,
+    Rule,
+    Severity,
+    SysctlRule,
+    When,
+)
+from fleetaudit.text.yaml_lines import Document, ValuePath
+
+from .expectation_tests import (
+    comparisons,
+    contradiction,
+    disjoint,
+    holds,
+    one_space,
+    pattern_fault,
+)
+from .format import (
+    ExposureExpectFile,
+    ExposureRuleFile,
+    KernelRuleFile,
+    KernelsExpectFile,
+    RuleFile,
+    WhenFile,
+)
 
 NOT_A_VALUE = "no value can meet all of this"
 

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ..model import Isolation, Severity
-from ..published import schema_of
+from fleetaudit.model import Isolation, Severity
+from fleetaudit.text.json_schema import schema_of
 
 SCHEMA = Path(__file__).parents[1] / "schema" / "playbook.schema.json"
 

@@ -13,12 +13,24 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ..model import Ending, Family, Playbook, Scenario, Step
-from ..rules import one_space
-from ..steps import StepError, check_order, families_of, parse_step
-from ..yamlfile import Document, ValuePath, near_miss
+from fleetaudit.model import (
+    Ending,
+    Family,
+    Playbook,
+    Scenario,
+    Step,
+)
+from fleetaudit.text.yaml_lines import Document, ValuePath, near_miss
+
+from .expectation_tests import one_space
 from .expectations import when_of
 from .format import AdjustFile, PlayFile, ScenarioFile
+from .steps import (
+    StepError,
+    check_order,
+    families_of,
+    parse_step,
+)
 
 DEFAULT = "unread-close"
 """The shipped playbook that runs where none is named."""

@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..compare.views import ChangeRow, Changes
-from ..model import Rate
-from .lines import counted, hosts_in_words, safe, wrapped
+from fleetaudit.analysis.compare.view_model import ChangeRow, Changes
+from fleetaudit.model import Rate
+
+from .text_lines import (
+    counted,
+    hosts_in_words,
+    safe,
+    wrapped,
+)
 
 MOST_SUBJECTS = 6
 """How many scenarios and sysctls that regressed the first line names."""

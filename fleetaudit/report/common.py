@@ -8,9 +8,15 @@ from __future__ import annotations
 import unicodedata
 from datetime import datetime
 
-from ..compare.common import grouped
-from ..model import SEVERITIES, Finding, HostResult, Severity
-from .lines import UNSEEN
+from fleetaudit.analysis.compare.common import grouped
+from fleetaudit.model import (
+    SEVERITIES,
+    Finding,
+    HostResult,
+    Severity,
+)
+
+from .text_lines import UNSEEN
 
 
 def plain(text: str, limit: int = 4096) -> str:

@@ -10,10 +10,25 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ..causes import Cause
-from ..doctor import POINTS, Examination, Point, Step, Visit, causes_of
-from ..folding import fold
-from .lines import cause_lines, counted, hosts_in_words, joined, safe, wrapped
+from fleetaudit.analysis.causes import Cause
+from fleetaudit.analysis.doctor import (
+    POINTS,
+    Examination,
+    Point,
+    Step,
+    Visit,
+    causes_of,
+)
+from fleetaudit.text.host_ranges import fold
+
+from .text_lines import (
+    cause_lines,
+    counted,
+    hosts_in_words,
+    joined,
+    safe,
+    wrapped,
+)
 
 FAIL = "✗ FAIL"
 _WORDS = {"passed": "ok", "failed": FAIL, "not needed": "–", "not reached": "not reached", "not told": "not told"}

@@ -5,10 +5,10 @@ Rules: pure, and plain text; what a host said passes `safe`. Observation first, 
 
 from __future__ import annotations
 
-from ..compare.findings import is_command
-from ..compare.hosts import STATES
-from ..judge import endings_in_words, relation
-from ..model import (
+from fleetaudit.analysis.compare.findings import is_command
+from fleetaudit.analysis.compare.hosts import STATES
+from fleetaudit.analysis.judge import endings_in_words, relation
+from fleetaudit.model import (
     Audited,
     AuditRun,
     Connection,
@@ -21,8 +21,14 @@ from ..model import (
     ScenarioRow,
     Segment,
 )
-from ..windows import offered, syn_scale
-from .lines import counted, joined, safe, wrapped
+from fleetaudit.probe.windows import offered, syn_scale
+
+from .text_lines import (
+    counted,
+    joined,
+    safe,
+    wrapped,
+)
 
 _RELATION = {
     "met": "as expected",

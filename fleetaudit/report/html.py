@@ -22,12 +22,18 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from ..compare import Comparison
-from ..compare.views import NOT_SELECTED
-from ..folding import Folded
+from fleetaudit.analysis.compare import Comparison
+from fleetaudit.analysis.compare.view_model import NOT_SELECTED
+from fleetaudit.text.host_ranges import Folded
+
 from .common import escaped
 from .page_data import page_data
-from .svg import history, is_log, ladder, log_share
+from .svg import (
+    history,
+    is_log,
+    ladder,
+    log_share,
+)
 
 NAMED = 6
 MOST_REMEDIES = 20

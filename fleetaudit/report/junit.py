@@ -18,9 +18,27 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
-from ..judge import endings_in_words
-from ..model import Audited, AuditRun, Finding, HostResult, NotAudited, NotSelected, Observation, RunInfo, ScenarioRow
-from .common import findings_by_id, gravest, lasted, moment, plain, status_of
+from fleetaudit.analysis.judge import endings_in_words
+from fleetaudit.model import (
+    Audited,
+    AuditRun,
+    Finding,
+    HostResult,
+    NotAudited,
+    NotSelected,
+    Observation,
+    RunInfo,
+    ScenarioRow,
+)
+
+from .common import (
+    findings_by_id,
+    gravest,
+    lasted,
+    moment,
+    plain,
+    status_of,
+)
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
 

@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..compare import Comparison
-from ..compare.views import HostLine
+from fleetaudit.analysis.compare import Comparison
+from fleetaudit.analysis.compare.view_model import HostLine
 
 T = TypeVar("T")
 

@@ -21,10 +21,18 @@ import struct
 import urllib.parse
 from collections.abc import Iterator, Sequence
 
-from .. import __version__
-from ..model import Audited, Connection, Family, Observation, ScenarioRow, Segment
-from ..windows import syn_scale
-from .captured import FLAGS, captured_headers
+from fleetaudit import __version__
+from fleetaudit.model import (
+    Audited,
+    Connection,
+    Family,
+    Observation,
+    ScenarioRow,
+    Segment,
+)
+from fleetaudit.probe.windows import syn_scale
+
+from .captured_headers import FLAGS, captured_headers
 from .common import plain
 
 LINKTYPE_ETHERNET = 1

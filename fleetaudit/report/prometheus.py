@@ -16,9 +16,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
-from ..folding import release_key
-from ..jobs import job_of
-from ..model import SEVERITIES, Audited, AuditRun, HostResult, NotAudited, NotSelected, Stage
+from fleetaudit.model import (
+    SEVERITIES,
+    Audited,
+    AuditRun,
+    HostResult,
+    NotAudited,
+    NotSelected,
+    Stage,
+)
+from fleetaudit.store.jobs import job_of
+from fleetaudit.text.host_ranges import release_key
+
 from .common import lasted, moment, plain
 
 MOST_RELEASES = 50

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..archive import encode_run
-from ..model import AuditRun
+from fleetaudit.model import AuditRun
+from fleetaudit.store.archive import encode_run
 
 
 def render(run: AuditRun) -> str:

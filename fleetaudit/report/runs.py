@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..runs import FinishedRun, RunList, UnfinishedRun
+from fleetaudit.store.runs import FinishedRun, RunList, UnfinishedRun
+
 from .common import lasted
-from .lines import counted, joined, safe
+from .text_lines import counted, joined, safe
 
 _HEADING = ("", "RUN", "TOOK", "JOB", "HOSTS", "STATUS")
 

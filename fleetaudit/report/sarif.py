@@ -25,8 +25,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from ..jobs import job_of
-from ..model import (
+from fleetaudit.model import (
     Audited,
     AuditRun,
     Finding,
@@ -38,7 +37,9 @@ from ..model import (
     ScenarioRow,
     Severity,
 )
-from ..published import encoded
+from fleetaudit.store.jobs import job_of
+from fleetaudit.text.json_schema import encoded
+
 from .common import moment, plain, status_of
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..compare.views import Trace, TraceRow
-from ..model import Past
+from fleetaudit.analysis.compare.view_model import Trace, TraceRow
+from fleetaudit.model import Past
 
 CLOSER_X, PEER_X, WIDTH = 88, 408, 432
 """The two lifelines and the drawing's width; time stands left of the closer."""

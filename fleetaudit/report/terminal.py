@@ -6,14 +6,34 @@ always shown.
 
 from __future__ import annotations
 
-from ..causes import Cause
-from ..compare.answers import met_words
-from ..compare.met import has_run
-from ..compare.views import Build, Changes, Column, Comparison, FindingGroup, FindingRow, Met
-from ..folding import fold_releases
-from ..model import SEVERITIES, HostResult, NotAudited, NotSelected
+from fleetaudit.analysis.causes import Cause
+from fleetaudit.analysis.compare.met_expectations import has_run
+from fleetaudit.analysis.compare.summary import met_words
+from fleetaudit.analysis.compare.view_model import (
+    Build,
+    Changes,
+    Column,
+    Comparison,
+    FindingGroup,
+    FindingRow,
+    Met,
+)
+from fleetaudit.model import (
+    SEVERITIES,
+    HostResult,
+    NotAudited,
+    NotSelected,
+)
+from fleetaudit.text.host_ranges import fold_releases
+
 from .changes import changes_lines
-from .lines import cause_lines, counted, hosts_in_words, safe, wrapped
+from .text_lines import (
+    cause_lines,
+    counted,
+    hosts_in_words,
+    safe,
+    wrapped,
+)
 
 __all__ = ["progress", "safe", "summary"]
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..model import Stage
+from fleetaudit.model import Stage
 
 Passed = Callable[[Stage, str], None]
 """Is told, at the moment when it is so, that a stage lies behind, and in a few words by what: an address, a key."""

@@ -17,12 +17,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from ..errors import TransportError, repeat
-from ..model import Become
+from fleetaudit.errors import TransportError, repeat
+from fleetaudit.model import Become
+
 from . import Deadline, Output, Passed
-from .refusals import Question, Refusal, hopeless, question, refusal
-from .start import NOT_STARTED, ReadyLine, not_started, not_started_in_time
-from .words import clean, quoted
+from .program_start import (
+    NOT_STARTED,
+    ReadyLine,
+    not_started,
+    not_started_in_time,
+)
+from .ssh_command import clean, quoted
+from .sudo_errors import (
+    Question,
+    Refusal,
+    hopeless,
+    question,
+    refusal,
+)
 
 PATIENCE_S = 30.0
 """How long sudo or su may take to ask or to run the command, and again after it was answered."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import Deadline, Limits, Output
-from .talk import Talk
+from .stdin_dialogue import Talk
 
 LOG_MAX = 64 * 1024
 """Bytes of a log that are kept."""

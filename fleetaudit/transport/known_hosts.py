@@ -21,12 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import TransportError, repeat
-from ..files import at_home, refuse_special, whole_file
-from ..model import SshTarget
+from fleetaudit.errors import TransportError, repeat
+from fleetaudit.model import SshTarget
+from fleetaudit.text.files import at_home, refuse_special, whole_file
+
 from . import Deadline
-from .reading import reading
-from .words import named, shell
+from .file_reader import reading
+from .ssh_command import named, shell
 
 USER_FILES = (
     "~/.ssh/known_hosts",

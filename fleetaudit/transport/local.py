@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ..errors import TransportError
-from ..model import LocalTarget
+from fleetaudit.errors import TransportError
+from fleetaudit.model import LocalTarget
+
 from . import Deadline, Limits, Output
 from .child import run_child
-from .talk import Talk
-from .words import quoted, shell
+from .ssh_command import quoted, shell
+from .stdin_dialogue import Talk
 
 
 def run_local(target: LocalTarget, command: str, talk: Talk, deadline: Deadline, limits: Limits) -> Output:

@@ -16,11 +16,19 @@ from typing import AnyStr
 
 import msgspec
 
-from ..errors import TransportError
-from ..model import Audited, LocalTarget, NoTarget, Observation, SshTarget, Target
-from ..wire import MARK, Reply
+from fleetaudit.errors import TransportError
+from fleetaudit.model import (
+    Audited,
+    LocalTarget,
+    NoTarget,
+    Observation,
+    SshTarget,
+    Target,
+)
+from fleetaudit.probe.protocol import MARK, Reply
+
 from . import Output
-from .words import SAID_MAX, clean
+from .ssh_command import SAID_MAX, clean
 
 _HIDDEN = "…"
 _SHORT = 4  # a password of fewer characters is a word by chance

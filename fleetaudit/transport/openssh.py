@@ -15,15 +15,40 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import FailureKind, TransportError, repeat
-from ..files import whole_file
-from ..model import SshTarget, Stage
-from . import Deadline, Limits, Output, Passed, unnoticed
-from .child import LOG_MAX, Ended, LogPipe, run_child
-from .expiry import expired
-from .hops import Hop, hops
-from .known_hosts import FILE_MAX, USER_FILES, HostKeys, fingerprint, forgetting
-from .pacing import Pacing, Turn
+from fleetaudit.errors import FailureKind, TransportError, repeat
+from fleetaudit.model import SshTarget, Stage
+from fleetaudit.text.files import whole_file
+
+from . import (
+    Deadline,
+    Limits,
+    Output,
+    Passed,
+    unnoticed,
+)
+from .child import (
+    LOG_MAX,
+    Ended,
+    LogPipe,
+    run_child,
+)
+from .jump_hosts import Hop, hops
+from .known_hosts import (
+    FILE_MAX,
+    USER_FILES,
+    HostKeys,
+    fingerprint,
+    forgetting,
+)
+from .login_limiter import Pacing, Turn
+from .password_expiry import expired
+from .ssh_command import (
+    clean,
+    dropped_before_login,
+    quoted,
+    shell,
+    too_open,
+)
 from .ssh_config import SshConfigs
 from .ssh_files import check_files, check_ssh_config, own_files
 from .ssh_options import (
@@ -37,8 +62,7 @@ from .ssh_options import (
     users_options,
     where,
 )
-from .talk import Talk
-from .words import clean, dropped_before_login, quoted, shell, too_open
+from .stdin_dialogue import Talk
 
 _FAILED = 255  # ssh's own status; a command may end with it as well
 # The first level that tells a master connection that broke off from a command that ended with 255.

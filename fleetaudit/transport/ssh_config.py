@@ -18,14 +18,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import TransportError
-from ..files import OddFileError, whole_file
+from fleetaudit.errors import TransportError
+from fleetaudit.text.files import OddFileError, whole_file
+
 from . import Deadline, Limits
 from .child import run_child
-from .reading import reading
-from .ssh_options import MEMORY_MAX, environment, pairs, shown, where
-from .talk import Monologue
-from .words import quoted, shell
+from .file_reader import reading
+from .ssh_command import quoted, shell
+from .ssh_options import (
+    MEMORY_MAX,
+    environment,
+    pairs,
+    shown,
+    where,
+)
+from .stdin_dialogue import Monologue
 
 log = logging.getLogger(__name__)
 

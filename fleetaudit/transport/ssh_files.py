@@ -10,15 +10,16 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from ..errors import FailureKind, TransportError
-from ..files import OddFileError, at_home, check_file
-from ..model import SshTarget, Stage
+from fleetaudit.errors import FailureKind, TransportError
+from fleetaudit.model import SshTarget, Stage
+from fleetaudit.text.files import OddFileError, at_home, check_file
+
 from . import Deadline
-from .hops import Hop, blamed_on
+from .file_reader import reading
+from .jump_hosts import Hop, blamed_on
 from .known_hosts import FILE_MAX, USER_FILES
-from .reading import reading
-from .tokens import Unknown
-from .words import shell
+from .ssh_command import shell
+from .ssh_tokens import Unknown
 
 DEFAULT_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk")
 """The private keys that ssh(1) tries when none is named, in its order."""

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..model import SshTarget
+from fleetaudit.model import SshTarget
 
 MEMORY_MAX = 1024 * 1024 * 1024
 """Bytes of memory that ssh, and each command that it starts, may ask for: a file without an end must not take all."""

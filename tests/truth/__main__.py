@@ -24,14 +24,20 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from fleetaudit import wire
 from fleetaudit.errors import ReplyError, TransportError
 from fleetaudit.model import HostPlan, LocalTarget
-from tests import kernels
+from fleetaudit.probe import protocol
+from tests.support import kernels
 
 from .cases import SETS, Case
 from .tally import Call, Deviation, Tally
-from .worlds import World, busy_loops, load, worlds_here, worlds_of_guests
+from .worlds import (
+    World,
+    busy_loops,
+    load,
+    worlds_here,
+    worlds_of_guests,
+)
 
 CALL_TRIALS = 1500
 """The most trials that one call of the probe is asked for, so that progress is seen and a reply stays small."""
@@ -208,21 +214,21 @@ def call_of(world: World, cases: Sequence[Case], seed: int) -> Call:
     return Call(world, seed, tuple(cases), plan)
 
 
-def answer(call: Call, end: float) -> tuple[Call, wire.Reply | str | None]:
+def answer(call: Call, end: float) -> tuple[Call, protocol.Reply | str | None]:
     """Returns the reply to a call, or why there is none; None where it would begin after `end`."""
     if time.monotonic() > end:
         return call, None
     deadline_s = 60 + TRIAL_S * sum(_trials(call.world, case) for case in call.cases)
     try:
         out = call.world.ask(call.plan, deadline_s)
-        return call, wire.decode(call.plan, out.stdout, out.stderr, out.exit_status, out.cut)
+        return call, protocol.decode(call.plan, out.stdout, out.stderr, out.exit_status, out.cut)
     except (ReplyError, TransportError) as e:
         return call, f"no reply: {e.reason}"
     except subprocess.TimeoutExpired as e:
         return call, f"no reply: the probe ran for more than {e.timeout:g} s"
 
 
-def take(tally: Tally, call: Call, reply: wire.Reply | str | None) -> None:
+def take(tally: Tally, call: Call, reply: protocol.Reply | str | None) -> None:
     """Counts what came of one call."""
     if reply is None:
         tally.left_out += 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fleetaudit.model import Ending, PeerWitness, Segment
-from fleetaudit.wire import RawTrial
+from fleetaudit.probe.protocol import RawTrial
 
 from .model import Prediction, Witness
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fleetaudit.model import Scenario
 from fleetaudit.playbook import load_playbook
-from tests.kernel_matrix import MATRIX, expected
+from tests.support.kernel_matrix import MATRIX, expected
 
 from . import generate, unix
 from .model import Prediction

@@ -26,9 +26,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetaudit.model import Family, Scenario, Step
-from fleetaudit.steps import check_order, parse_step
+from fleetaudit.playbook.steps import check_order, parse_step
 
-from .model import Experiment, NotModelled, Prediction, Refused, predict
+from .model import (
+    Experiment,
+    NotModelled,
+    Prediction,
+    Refused,
+    predict,
+)
 
 ALPHABET: tuple[tuple[str, str], ...] = (  # a word for names, and the step
     ("p-sends", "peer sends 5 bytes"),

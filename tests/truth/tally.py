@@ -11,9 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fleetaudit import verdict
-from fleetaudit.model import Audited, Ending, Family, HostPlan, Observation
-from fleetaudit.wire import RawTrial, Reply
+from fleetaudit.model import (
+    Audited,
+    Ending,
+    Family,
+    HostPlan,
+    Observation,
+)
+from fleetaudit.probe import verdict
+from fleetaudit.probe.protocol import RawTrial, Reply
 
 from .agreement import disagreements
 from .cases import Case

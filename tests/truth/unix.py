@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fleetaudit.model import Ending, Step
-from fleetaudit.steps import parse_step
+from fleetaudit.playbook.steps import parse_step
 
 # ---- the model: net/unix/af_unix.c --------------------------------------------------------------------------------
 

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from fleetaudit import wire
 from fleetaudit.model import HostPlan, KernelTarget
+from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.kernel import run_kernel
-from tests import kernels, probing
+from tests.support import kernels, probing
 
 Ask = Callable[[HostPlan, float], Output]
 """Runs the probe on a plan and returns its output; the number is the deadline of the probe, in seconds."""
@@ -96,7 +96,7 @@ def asking_here(python: Sequence[str]) -> Ask:
     def ask(plan: HostPlan, deadline_s: float) -> Output:
         done = subprocess.run(
             [*python, "-E", "-s", "-"],
-            input=wire.request(plan, deadline_s=deadline_s),
+            input=protocol.request(plan, deadline_s=deadline_s),
             capture_output=True,
             timeout=deadline_s + GRACE_S,
             cwd="/",
@@ -135,8 +135,8 @@ def asking_guest(kernel: kernels.Kernel, prelude: str, sysctls: dict[str, str]) 
     target = KernelTarget(image=str(kernel.image), sysctls=sysctls)
 
     def ask(plan: HostPlan, deadline_s: float) -> Output:
-        program = prelude.encode() + wire.request(plan, deadline_s=deadline_s)
-        return run_kernel(target, wire.COMMAND, program, Deadline.after(deadline_s + GRACE_S), Limits())
+        program = prelude.encode() + protocol.request(plan, deadline_s=deadline_s)
+        return run_kernel(target, protocol.COMMAND, program, Deadline.after(deadline_s + GRACE_S), Limits())
 
     return ask
 

@@ -13,10 +13,11 @@ import re
 import threading
 from pathlib import Path
 
-from ...errors import FailureKind, TransportError, repeat
-from ...model import KernelTarget
-from .. import Deadline, Limits, Output
-from ..words import clean, quoted
+from fleetaudit.errors import FailureKind, TransportError, repeat
+from fleetaudit.model import KernelTarget
+from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport.ssh_command import clean, quoted
+
 from . import console, initramfs, qemu
 from .image import load_image
 

@@ -15,8 +15,8 @@ import re
 import zlib
 from dataclasses import dataclass, field
 
-from .. import Limits, Output
-from ..words import clean
+from fleetaudit.transport import Limits, Output
+from fleetaudit.transport.ssh_command import clean
 
 LONGEST_LINE = 256 * 1024
 KEPT_LOG = 64 * 1024

@@ -12,9 +12,9 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import TransportError
-from ...yamlfile import contents
-from ..words import clean
+from fleetaudit.errors import TransportError
+from fleetaudit.text.yaml_lines import contents
+from fleetaudit.transport.ssh_command import clean
 
 HEADER = 4096
 MOST = 256 * 1024 * 1024

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import TransportError
-from ..words import quoted
+from fleetaudit.errors import TransportError
+from fleetaudit.transport.ssh_command import quoted
+
 from . import cpio
 
 SYSTEM_PYTHON = "/usr/bin/python3"

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ...errors import TransportError
-from .. import Deadline, Limits
-from ..words import quoted
+from fleetaudit.errors import TransportError
+from fleetaudit.transport import Deadline, Limits
+from fleetaudit.transport.ssh_command import quoted
+
 from .console import KEPT_LOG, Spoken
 
 PROGRAM = "qemu-system-x86_64"

@@ -14,22 +14,28 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 
-from ...errors import FailureKind, TransportError
-from ...model import Secret, SshTarget, Stage
-from .. import Deadline, Limits, Output, Passed
-from ..known_hosts import HostKeys
-from ..pacing import Pacing
-from ..ssh_config import SshConfigs
-from ..talk import Talk
-from ..words import quoted, ssh_line
+from fleetaudit.errors import FailureKind, TransportError
+from fleetaudit.model import Secret, SshTarget, Stage
+from fleetaudit.transport import (
+    Deadline,
+    Limits,
+    Output,
+    Passed,
+)
+from fleetaudit.transport.known_hosts import HostKeys
+from fleetaudit.transport.login_limiter import Pacing
+from fleetaudit.transport.ssh_command import quoted, ssh_line
+from fleetaudit.transport.ssh_config import SshConfigs
+from fleetaudit.transport.stdin_dialogue import Talk
+
 from .channel import Channel, NotRun
-from .dial import dial
+from .hops import way
 from .link import Broken, SocketLink
+from .open_session import Open, own_name, reach
 from .proxy import ProxyLink
-from .reach import Open, own_name, reach
 from .session import Session
+from .tcp_connect import dial
 from .tunnel import NotForwarded, TunnelLink
-from .way import way
 
 _OVERHEAD = 4
 """How many bytes a connection may carry for each byte of the one inside of it."""

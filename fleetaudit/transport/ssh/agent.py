@@ -10,7 +10,7 @@ import os
 import socket
 from dataclasses import dataclass
 
-from .. import Deadline
+from fleetaudit.transport import Deadline
 
 _IDENTITIES, _IDENTITIES_ANSWER, _SIGN, _SIGN_RESPONSE = 11, 12, 13, 14
 _ANSWER_MAX = 256 * 1024  # bytes; OpenSSH's own bound

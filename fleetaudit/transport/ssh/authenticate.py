@@ -5,16 +5,22 @@ Rules: a password goes to nobody whose host key was not checked, and neither to 
 
 from __future__ import annotations
 
-from ...errors import FailureKind, TransportError, repeat
-from ...model import SshConfig, SshTarget
-from .. import Deadline
-from ..expiry import expired
-from ..words import quoted, ssh_line
-from .identities import Identities, KeyFiles, Unusable, identities
+from fleetaudit.errors import FailureKind, TransportError, repeat
+from fleetaudit.model import SshConfig, SshTarget
+from fleetaudit.transport import Deadline
+from fleetaudit.transport.password_expiry import expired
+from fleetaudit.transport.ssh_command import quoted, ssh_line
+
+from .identities import (
+    Identities,
+    KeyFiles,
+    Unusable,
+    identities,
+)
+from .keyboard_interactive import Refused
 from .link import Broken
-from .login import Login
-from .password import Refused
 from .session import Session
+from .userauth import Login
 
 
 def authenticate(session: Session, target: SshTarget, user: str, files: KeyFiles, deadline: Deadline) -> str:

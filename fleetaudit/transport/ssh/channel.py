@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from paramiko import Message, common
 
-from .. import Deadline, Limits, Output
-from ..talk import Talk
-from ..words import clean
+from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport.ssh_command import clean
+from fleetaudit.transport.stdin_dialogue import Talk
+
 from .link import Broken
 from .session import Session
 

@@ -20,13 +20,24 @@ from pathlib import Path
 import paramiko
 from paramiko.ssh_exception import SSHException
 
-from ...files import at_home, whole_file, whole_file_and_status
-from ...model import SshConfig, SshTarget
-from .. import Deadline
-from ..reading import reading
-from ..ssh_files import DEFAULT_KEYS
-from ..words import clean, shell, ssh_line, too_open
-from .agent import Agent, AgentError, Reader, string
+from fleetaudit.model import SshConfig, SshTarget
+from fleetaudit.text.files import at_home, whole_file, whole_file_and_status
+from fleetaudit.transport import Deadline
+from fleetaudit.transport.file_reader import reading
+from fleetaudit.transport.ssh_command import (
+    clean,
+    shell,
+    ssh_line,
+    too_open,
+)
+from fleetaudit.transport.ssh_files import DEFAULT_KEYS
+
+from .agent import (
+    Agent,
+    AgentError,
+    Reader,
+    string,
+)
 
 _AGENT_S = 5.0  # for listing keys; a signature may wait for a touch, and has the whole deadline
 _MAGIC = b"openssh-key-v1\0"

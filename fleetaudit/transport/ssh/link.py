@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from .. import Deadline
+from fleetaudit.transport import Deadline
 
 _CHUNK = 64 * 1024
 LOOK_S = 0.25

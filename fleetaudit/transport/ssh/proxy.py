@@ -13,11 +13,12 @@ import socket
 import subprocess
 import time
 
-from ...errors import TransportError
-from .. import Deadline
-from ..child import end_wholly, how_ended
-from ..ssh_options import environment
-from ..words import dropped_before_login, quoted
+from fleetaudit.errors import TransportError
+from fleetaudit.transport import Deadline
+from fleetaudit.transport.child import end_wholly, how_ended
+from fleetaudit.transport.ssh_command import dropped_before_login, quoted
+from fleetaudit.transport.ssh_options import environment
+
 from .link import Broken, SocketLink
 
 _KEPT = 2000  # bytes of stderr: the last ones

@@ -29,10 +29,11 @@ from paramiko.common import (
     MSG_UNIMPLEMENTED,
 )
 
-from ...model import SshConfig
-from ..words import clean, quoted
+from fleetaudit.model import SshConfig
+from fleetaudit.transport.ssh_command import clean, quoted
+
 from .link import Broken, Link
-from .stream import Stream
+from .packet_stream import Stream
 
 # Hosts can make paramiko log tracebacks; what a person needs to know is in the reason.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())

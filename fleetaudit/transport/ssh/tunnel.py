@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from paramiko import Message, common
 
-from .. import Deadline
-from ..words import clean
+from fleetaudit.transport import Deadline
+from fleetaudit.transport.ssh_command import clean
+
 from .channel import PACKET, WINDOW
 from .link import Broken
 from .session import Session, nothing

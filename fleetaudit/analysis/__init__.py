@@ -1,0 +1,1 @@
+"""Pure analysis of audited hosts: findings, comparison, drift, policy and remediation."""

@@ -1,0 +1,24 @@
+"""The time of day, the only place that asks for it, so that a run can be repeated to the byte (SOURCE_DATE_EPOCH)."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+from fleetaudit.errors import ConfigError
+
+
+def now() -> datetime:
+    """Returns the time in UTC, whole seconds; SOURCE_DATE_EPOCH (reproducible-builds.org) stops the clock."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    if not fixed:
+        return datetime.now(UTC).replace(microsecond=0)
+    try:
+        return datetime.fromtimestamp(int(fixed), UTC)
+    except (ValueError, OverflowError, OSError) as e:
+        raise ConfigError(f"SOURCE_DATE_EPOCH={fixed!r}: not a number of seconds since 1970") from e
+
+
+def rfc3339(moment: datetime) -> str:
+    """Returns "2026-01-31T02:00:00Z"."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

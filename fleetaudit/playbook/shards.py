@@ -1,0 +1,31 @@
+"""A fleet in N parts, for N controllers: every host of a plan is in exactly one of them. Pure.
+
+Rules: the order of the names decides, not that of the inventory, so that two controllers whose inventories list the
+same hosts in another order still agree; hosts with neighbouring names go to different parts.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from fleetaudit.model import Plan
+
+MOST = 10_000
+"""The largest number of parts."""
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Returns (2, 4) for "2/4", the second of four parts; raises `ValueError`."""
+    match = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text.strip())
+    number, parts = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= parts <= MOST:
+        raise ValueError(f"{text!r} is no part of a whole, such as 1/4 (of 4 parts the first)")
+    return number, parts
+
+
+def shard_of(plan: Plan, number: int, parts: int) -> Plan:
+    """Returns the plan with the hosts of part `number` (from 1) of `parts`, in the plan's order."""
+    mine = frozenset(sorted(host.name for host in plan.hosts)[number - 1 :: parts])
+    return msgspec.structs.replace(plan, hosts=tuple(host for host in plan.hosts if host.name in mine))

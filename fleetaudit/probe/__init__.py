@@ -1,0 +1,1 @@
+"""What runs on a host, the conversation with it, and the verdict on what it observed."""

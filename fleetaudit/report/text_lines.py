@@ -1,0 +1,82 @@
+"""Lines of plain text for a terminal: harmless, counted, wrapped. Pure.
+
+Rules: what a host or an inventory said passes `safe` before it becomes part of a line.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterable
+
+from fleetaudit.analysis.causes import Cause
+from fleetaudit.text.host_ranges import Folded
+
+UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+"""Control, format (bidi overrides among them), surrogate, private use, unassigned, line and paragraph separators."""
+
+
+def safe(text: str, limit: int = 2000) -> str:
+    """Returns `text` on one line with nothing in it that a terminal would obey; other white space becomes a blank."""
+    plain = re.sub(r"[ \t\r\n]+", " ", text[: limit + 1])
+    plain = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in UNSEEN else c for c in plain)
+    return plain if len(plain) <= limit else plain[:limit] + "…"
+
+
+def counted(n: int, noun: str) -> str:
+    """Returns "1 host", "2 hosts"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def hosts_in_words(folded: Folded) -> str:
+    """Returns folded hosts as one text, and how many are not named."""
+    names = ", ".join(safe(name) for name in folded.ranges)
+    return names + (f" and {folded.more:,} more" if folded.more else "")
+
+
+def cause_lines(cause: Cause, width: int, indent: str = "  ") -> list[str]:
+    """Returns a cause with its hosts, the reason of one of them, and the next command on a separate line."""
+    more = indent + "    "
+    lines = wrapped([f"{safe(cause.title, 400)}: {counted_hosts(cause.hosts)}"], width, indent)
+    if cause.details:
+        lines += wrapped([_detail(cause)], width, more)
+    if cause.hints:
+        host, hint = cause.hints[0]
+        whose = f" ({safe(host)})" if cause.hosts.count > 1 else ""
+        lines.append(f"{more}next{whose}:  {safe(hint)}")  # not wrapped, so that it can be copied
+    return lines
+
+
+def _detail(cause: Cause) -> str:
+    first = cause.details[0]
+    if cause.hosts.count == first.hosts.count:
+        return safe(first.reason, 400)
+    return f"{safe(first.reason, 400)} ({hosts_in_words(first.hosts)})"
+
+
+def counted_hosts(folded: Folded) -> str:
+    """Returns "60 hosts srv[002-061]", and the name alone of one host."""
+    names = hosts_in_words(folded)
+    return names if folded.count == 1 else f"{counted(folded.count, 'host')} {names}"
+
+
+def wrapped(paragraphs: Iterable[str], width: int, indent: str = "") -> list[str]:
+    """Returns the lines of the paragraphs; further lines of one hang by two blanks, and no word is broken."""
+    return [
+        line
+        for text in paragraphs
+        for line in textwrap.wrap(
+            text,
+            max(width, 40),
+            initial_indent=indent,
+            subsequent_indent=indent + "    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]
+
+
+def joined(lines: Iterable[str]) -> str:
+    """Returns lines as one text, without blanks at their ends."""
+    return "".join(line.rstrip() + "\n" for line in lines)

@@ -1,0 +1,1 @@
+"""The folder of a run: manifest, journal, run.json, lock, retention and evidence deduplication."""

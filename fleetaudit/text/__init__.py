@@ -1,0 +1,1 @@
+"""Text that others wrote: YAML with line numbers, bounded files, host ranges, JSON Schemas."""

@@ -1,0 +1,69 @@
+"""The hosts that a connection goes through, as ssh_config has them: what `ssh -G` says of the host and its jump hosts.
+
+Rules: `ssh -G` is called for every hop as ssh itself does for -J: with the same file, the user and port of the list,
+and the rest of the list before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fleetaudit.errors import TransportError
+
+from . import Deadline
+from .ssh_command import shell
+from .ssh_config import Answer, SshConfigs
+from .ssh_options import files_option, last_jump
+from .ssh_tokens import Tokens, Unknown
+
+MOST_HOPS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One host: its name in ssh_config, the arguments of `ssh -G`, and its answer."""
+
+    name: str
+    words: Sequence[str]
+    answer: Answer
+    tokens: Tokens
+
+
+def hops(configs: SshConfigs, program: str, words: Sequence[str], name: str, deadline: Deadline) -> Iterator[Hop]:
+    """Yields the host itself, then its jump hosts, the nearest to the host first; raises `TransportError`."""
+    answer = configs.ask(program, words, name, deadline)
+    hop = Hop(name, words, answer, Tokens.of(name, answer))
+    yield hop
+    for number in range(MOST_HOPS + 1):
+        jumps = jump_hosts(hop)
+        if not jumps:
+            return
+        name, words = last_jump(jumps, files_option(hop.words))
+        with blamed_on(name):
+            if number == MOST_HOPS:
+                reason = f"the jump hosts form a loop, or are more than {MOST_HOPS}"
+                raise TransportError("connect", reason, hint="", kind="ssh_config not usable")
+            answer = configs.ask_once(program, words, name, deadline)
+        hop = Hop(name, words, answer, Tokens.of(name, answer))
+        yield hop
+
+
+def jump_hosts(hop: Hop) -> str:
+    """Returns the jump hosts before a hop as -J takes them, "" where there are none; raises `TransportError`."""
+    try:
+        return hop.tokens.command(hop.answer.one("proxyjump"))
+    except Unknown as e:
+        hint = shell(["ssh", "-G", "--", hop.name])
+        reason = f"ssh_config has {e} in ProxyJump"
+        raise TransportError("connect", reason, hint=hint, kind="ssh_config not usable") from e
+
+
+@contextlib.contextmanager
+def blamed_on(name: str) -> Iterator[None]:
+    """Adds the name of the jump host to a failure."""
+    try:
+        yield
+    except TransportError as e:
+        raise e.said_of(f"jump host {name}", shell(["ssh", "-G", "--", name])) from e

@@ -1,0 +1,20 @@
+"""Recognizes messages that a password or an account has expired. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from fleetaudit.errors import FailureKind
+
+_ACCOUNT = re.compile(r"(?i)account (?:has |is )?expired")
+_PASSWORD = re.compile(
+    r"(?i)password (?:has |is |change |was )*(?:expired|aged|required)|new password|current(?: unix)?\)? password"
+    r"|(?:change|choose|changing) (?:your|a|the) (?:\w+ )?password"
+)
+
+
+def expired(said: str) -> FailureKind:
+    """Returns "account expired" or "password expired" if the host says so, else ""."""
+    if _ACCOUNT.search(said):
+        return "account expired"
+    return "password expired" if _PASSWORD.search(said) else ""

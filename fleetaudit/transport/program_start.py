@@ -1,0 +1,133 @@
+"""Sends the program after the host's shell has started our command; otherwise explains why it did not. No I/O.
+
+Rules: before our command, the login shell, its start-up files and a forced command run, and each of them may read
+standard input. So nothing is sent before `wire.READY` has arrived, which costs one round trip.
+"""
+
+from __future__ import annotations
+
+import re
+
+from fleetaudit.errors import FailureKind, TransportError
+from fleetaudit.probe.protocol import READY
+
+from . import Deadline, Output
+from .ssh_command import SAID_MAX, clean, quoted
+
+# Bounded, and without a second mark in it: the search must stay linear for a hostile host that repeats the mark.
+_READY = re.compile(re.escape(READY.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,256})\r?\n")
+_READY_MAX = 600  # maximum bytes of that line, so how far a search looks back
+_KEPT = 4096  # bytes of each stream that are kept for a reason
+
+# In order: a pattern of the output, and the reason. {line} is the line that matched, {status} how it ended.
+_CAUSES: tuple[tuple[FailureKind, str, str], ...] = (
+    ("no shell", r"[Tt]his account is (?:currently )?not available",
+     "the login shell of the account is nologin, which runs no command: {line}"),
+    ("command refused", r"(?i)allows sftp connections only",
+     "the account may use SFTP only, and run no command: {line}"),
+    # bash, rbash, dash, fish, csh; then zsh. A /bin/sh that runs does not print this about itself.
+    ("no shell",
+     r"/bin/sh: (?:not found|[Cc]ommand not found|[Nn]o such file|[Pp]ermission denied|restricted|cannot execute)"
+     r"|[Uu]nknown command:? .?/bin/sh|(?:no such file or directory|permission denied): /bin/sh",
+     "/bin/sh is missing or may not be run on this host ({status}): {line}"),
+    # sshd's own words; the line before them is PAM's.
+    ("password expired", r"^WARNING: Your password has expired|^Password change required but no TTY available",
+     "the password of the account has expired, and the host runs no command before it is changed: {line}"),
+)  # fmt: skip
+NOT_STARTED: FailureKind = "command not started"
+_SOMEBODY = "the login shell, one of its start-up files (~/.bashrc) or a forced command"
+
+
+class ReadyLine:
+    """Finds the first line of `COMMAND` in growing output; searches each byte once."""
+
+    def __init__(self) -> None:
+        self._searched = 0
+
+    def search(self, stdout: bytes | bytearray) -> re.Match[bytes] | None:
+        """Returns the match, with the user's number and name as groups, or None until the line is complete."""
+        found = _READY.search(stdout, max(0, self._searched - _READY_MAX))
+        self._searched = len(stdout)
+        return found
+
+
+class AfterReady:
+    """The `Talk` with a command that runs as the login user: sends `stdin` after the command has printed that it runs.
+
+    `deadline` is the deadline of the host; `hint` is the next command to type if the command never ran, `on_terminal`
+    the one that asks for a new password if that has expired.
+    """
+
+    def __init__(self, stdin: bytes, deadline: Deadline, hint: str, on_terminal: str = "") -> None:
+        self._stdin, self._deadline, self._hint, self._on_terminal = stdin, deadline, hint, on_terminal
+        self.begin()
+
+    def begin(self) -> None:
+        """Starts from the beginning."""
+        self.over = False
+        self._ready = ReadyLine()
+        self._printed = b"", b""
+
+    def say(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
+        """Returns `stdin` once the command is ready."""
+        if self.over:
+            return b""
+        self._printed = bytes(stdout[-_KEPT:]), bytes(stderr[-_KEPT:])
+        if not self._ready.search(stdout):
+            return b""
+        self.over = True
+        return self._stdin
+
+    def patience(self, deadline: Deadline) -> Deadline:
+        """Returns the deadline itself."""
+        return deadline
+
+    def judged(self, output: Output) -> Output:
+        """Returns the command's output; raises `TransportError` (stage "execute") where it never ran."""
+        if self.over or ReadyLine().search(output.stdout):
+            return output
+        raise not_started(output, self._hint, self._on_terminal)
+
+    def blamed(self, error: TransportError) -> TransportError:
+        """Returns the error of the transport, or a clearer one if the command had not started by the deadline."""
+        if self.over or error.stage != "execute" or error.transient or self._deadline.remaining():
+            return error
+        reason = not_started_in_time(*self._printed)
+        return TransportError("execute", reason, hint=self._hint, kind=NOT_STARTED)
+
+
+def not_started(output: Output, hint: str, on_terminal: str = "") -> TransportError:
+    """Returns why our command never ran, from the exit status and the output of what ran instead."""
+    kind, reason = _cause(output)
+    if kind == "password expired" and on_terminal:
+        hint = on_terminal
+    return TransportError("execute", reason, hint=hint, kind=kind)
+
+
+def _cause(output: Output) -> tuple[FailureKind, str]:
+    text = b"\n".join((output.stderr[-_KEPT:], output.stdout[-_KEPT:])).decode("utf-8", "replace")
+    status = "no exit status" if output.exit_status is None else f"status {output.exit_status}"
+    for kind, pattern, cause in _CAUSES:
+        if line := next((line for line in text.splitlines() if re.search(pattern, line)), ""):
+            return kind, cause.format(line=quoted(line), status=f"exit {status}")
+    if output.cut:
+        what = f"the host sent more on {output.cut} than is read, and did not start our command before that"
+        return NOT_STARTED, what
+    said = printed(output.stdout, output.stderr) or "; nothing was printed (/bin/false does so, for one)"
+    return NOT_STARTED, f"our command was not started: {_SOMEBODY} ended with {status}{said}"
+
+
+def not_started_in_time(stdout: bytes, stderr: bytes) -> str:
+    """Returns why our command never ran, if the deadline came first."""
+    waits = f"{_SOMEBODY} waits for input, hangs or runs something else"
+    return f"our command was not started in time: {waits}" + printed(stdout, stderr)
+
+
+def printed(stdout: bytes, stderr: bytes) -> str:
+    """Returns the last lines of both streams as the end of a sentence, "" if there are none."""
+    said = [quoted(_last(stdout)), quoted(_last(stderr), "on stderr ")]
+    return "; it printed " + " and ".join(filter(None, said)) if any(said) else ""
+
+
+def _last(said: bytes) -> str:
+    return clean(said[-_KEPT:], _KEPT)[-SAID_MAX:]

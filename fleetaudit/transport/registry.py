@@ -1,0 +1,138 @@
+"""Which transport a target takes, and as whom it runs. Each is imported when the first target needs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from fleetaudit.errors import TransportError
+from fleetaudit.model import (
+    KernelTarget,
+    LocalTarget,
+    SshTarget,
+    Stage,
+    Target,
+)
+from fleetaudit.probe.protocol import READY
+
+from . import (
+    Deadline,
+    Limits,
+    Output,
+    Passed,
+    unnoticed,
+)
+from .become import Escalation
+from .known_hosts import HostKeys
+from .login_limiter import Pacing
+from .masking import Masking
+from .program_start import AfterReady
+from .ssh_command import ssh_line
+from .ssh_config import SshConfigs, account
+from .stdin_dialogue import Monologue, Talk
+
+Way = Callable[[str, Talk, Deadline, Limits], Output]
+"""Runs a command, told by a talk, on one target; raises `TransportError`."""
+
+
+class Transports:
+    """All ways to a host, with what they share in one run; `run` may be called from many threads.
+
+    `accept_file` is where host keys go that `accept-new` accepts; without one they are remembered by this process only.
+    `ssh_configs` reads other files than the user's and the system's.
+    """
+
+    def __init__(self, *, accept_file: Path | None = None, ssh_configs: SshConfigs | None = None) -> None:
+        self.host_keys = HostKeys(accept_file)
+        self.pacing = Pacing()
+        self.ssh_configs = SshConfigs() if ssh_configs is None else ssh_configs
+
+    def run(
+        self,
+        target: Target,
+        command: str,
+        stdin: bytes,
+        deadline: Deadline,
+        limits: Limits,
+        passed: Passed = unnoticed,
+    ) -> Output:
+        """Runs `command` on the target with `stdin`, and returns its output; raises `TransportError`.
+
+        If `command` prints `wire.READY` when it runs, `stdin` is sent only then. If the target has `become`,
+        `command` is run by sudo, doas or su, and a refusal is at the stage "become". No password of the target is in
+        the output (except its result line), in a reason, or in a call of `passed`.
+        """
+        if isinstance(target, KernelTarget):
+            from .kernel import run_kernel
+
+            return run_kernel(target, command, stdin, deadline, limits)
+        masking = Masking(target)
+
+        def masked_passed(stage: Stage, what: str) -> None:
+            passed(stage, masking.text(what))
+
+        try:
+            return masking.output(self._as_whom(target, command, stdin, deadline, limits, masked_passed))
+        except TransportError as e:
+            if (masked := masking.error(e)) is e:
+                raise
+            raise masked from None
+
+    def _as_whom(
+        self,
+        target: SshTarget | LocalTarget,
+        command: str,
+        stdin: bytes,
+        deadline: Deadline,
+        limits: Limits,
+        passed: Passed,
+    ) -> Output:
+        """Runs `command` as the login user, or by sudo, doas or su if the target has `become`."""
+        talk: AfterReady | Escalation
+        if target.become is None or (isinstance(target, LocalTarget) and target.become.user == _own_name()):
+            if READY not in command:
+                return self._way(target, passed)(command, Monologue(stdin), deadline, limits)
+            talk = AfterReady(stdin, deadline, _shown(target), _typed(target, "true"))
+        else:
+            talk = Escalation(target.become, command, stdin, passed, partial(_typed, target))
+            command = talk.command
+        try:
+            output = self._way(target, passed)(command, talk, deadline, limits)
+        except TransportError as e:
+            raise talk.blamed(e) from e
+        return talk.judged(output)
+
+    def _way(self, target: SshTarget | LocalTarget, passed: Passed) -> Way:
+        """Returns what runs a command on the target."""
+        match target:
+            case LocalTarget():
+                from .local import run_local
+
+                return partial(run_local, target)
+            case SshTarget(client="openssh"):
+                from .openssh import run_openssh as run
+            case _:
+                from .ssh import run_ssh as run  # paramiko costs 0.2 s to import
+        return partial(
+            run, target, host_keys=self.host_keys, pacing=self.pacing, configs=self.ssh_configs, passed=passed
+        )
+
+
+def _shown(target: SshTarget | LocalTarget) -> str:
+    """Returns the command that shows what a host prints before our command runs."""
+    return "/bin/sh -c true" if isinstance(target, LocalTarget) else ssh_line(target, target.user or "", prompts=True)
+
+
+def _typed(target: SshTarget | LocalTarget, command: str) -> str:
+    """Returns the line that a person types to run `command` where the target is, on a terminal."""
+    if isinstance(target, LocalTarget):
+        return command
+    return ssh_line(target, target.user or "", "-t", command=command, prompts=True)
+
+
+def _own_name() -> str:
+    """Returns the name of the user that this process acts as, "" where its number has none."""
+    own = account(os.geteuid())
+    return own.pw_name if own else ""

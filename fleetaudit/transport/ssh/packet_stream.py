@@ -1,0 +1,81 @@
+"""The bytes under SSH's packets, in and out of one link, under a deadline.
+
+Rules: it never waits past `until`, never holds more than one packet's worth of unasked bytes, and fails only with
+`Broken`. Writes are gathered until the next read, so that what belongs together leaves in one segment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from paramiko.packet import Packetizer
+
+from fleetaudit.transport import Deadline
+
+from .link import Broken, Link
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
+
+PACKET_MAX = 256 * 1024
+"""The longest packet that is read, in bytes; OpenSSH's own bound. A length is hostile until its MAC was verified."""
+
+
+class Stream(Packetizer):
+    """paramiko's packet layer over our own reading and writing.
+
+    `allowance` is how many bytes the host may still send before it is taken for a flood. `meanwhile` is called from
+    time to time while it waits; `heard` is when bytes came in last, on the monotonic clock.
+    """
+
+    def __init__(self, link: Link, meanwhile: Callable[[], None]) -> None:
+        super().__init__(cast(Any, link))  # which it keeps and, all of its reading and writing being ours, never uses
+        self.until = Deadline(0.0)
+        self.allowance = 4 * 1024 * 1024
+        self.heard = time.monotonic()
+        self._link, self._meanwhile = link, meanwhile
+        self._in = bytearray()
+        self._out = bytearray()
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        """Returns exactly `n` bytes; what is to be written goes out meanwhile."""
+        if n > PACKET_MAX:
+            raise Broken("garbled", f"a packet of {n} bytes was announced")
+        while len(self._in) < n:
+            self._exchange()
+        data = bytes(self._in[: max(n, 0)])
+        del self._in[: max(n, 0)]
+        return data
+
+    def read_line(self, limit: int) -> bytes:
+        """Returns the next line without its end; raises `Broken` where it is longer than `limit` bytes."""
+        while (end := self._in.find(b"\n", 0, limit + 1)) < 0:
+            if len(self._in) > limit:
+                raise Broken("garbled", "a line without an end")
+            self._exchange()
+        line = bytes(self._in[:end])
+        del self._in[: end + 1]
+        return line.removesuffix(b"\r")
+
+    def write_all(self, out: Buffer) -> None:
+        """Keeps the bytes for the next read."""
+        self._out += memoryview(out)
+
+    def said(self) -> bytes:
+        """Returns what arrived and was not read yet."""
+        return bytes(self._in)
+
+    def part(self) -> None:
+        """Writes what can be written at once, and no more: the connection is about to be closed."""
+        self._link.part(self._out)
+
+    def _exchange(self) -> None:
+        """Waits until bytes came in, and writes what it can in the meantime."""
+        data = self._link.exchange(self._out, self.until, self._meanwhile)
+        self.heard = time.monotonic()
+        self.allowance -= len(data)
+        if self.allowance < 0:
+            raise Broken("garbled", "far more bytes than were asked for")
+        self._in += data

@@ -1,0 +1,103 @@
+"""What a person reads about a way that failed: hostile text made harmless, and the next command to type.
+
+Rules: pure. Whatever a host said goes through `clean` before it is part of a reason. A hint is one shell line, quoted.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+
+from fleetaudit.model import SshTarget
+
+from . import Output
+from .ssh_options import (
+    known_hosts,
+    pairs,
+    shown,
+    value,
+    where,
+)
+
+SAID_MAX = 300
+"""Characters of a host's own words that a reason carries."""
+
+
+def clean(said: bytes | str, limit: int = SAID_MAX) -> str:
+    """Returns a host's words as one printable line of at most `limit` characters.
+
+    Blanks are joined; every other character that does not print (escape sequences, bidirectional marks) becomes U+FFFD.
+    """
+    # Four bytes a character at most, so nothing that could be shown is lost by cutting before decoding.
+    text = said[: limit * 8].decode("utf-8", "replace") if isinstance(said, bytes) else said[: limit * 8]
+    line = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def quoted(said: bytes | str, before: str = "", limit: int = SAID_MAX) -> str:
+    """Returns `before` and the host's words in quotation marks, or "" where it said nothing."""
+    line = clean(said, limit)
+    return f"{before}“{line}”" if line else ""
+
+
+def named(host: str, port: int) -> str:
+    """Returns the name that known_hosts files use: the host alone on port 22, else [host]:port."""
+    return host if port == 22 else f"[{host}]:{port}"
+
+
+def shell(words: Iterable[str]) -> str:
+    """Returns the words as one line for a POSIX shell. A leading ~/ stays, for the shell to expand."""
+    return " ".join(f"~/{shlex.quote(w[2:])}" if w.startswith("~/") and w != "~/" else shlex.quote(w) for w in words)
+
+
+def ssh_line(target: SshTarget, user: str, *options: str, command: str = "true", prompts: bool = False) -> str:
+    """Returns the line that runs `command` by the same way to the host, for one to type who is asked with `prompts`.
+
+    Without a user, ssh and its ssh_config say as whom.
+    """
+    quiet = [] if prompts else pairs("BatchMode=yes")
+    if config := target.ssh_config:  # it says the rest
+        return shell([target.program, *quiet, *config.words, *options, *where(config.name), command])
+    name = f"{user}@{target.address}" if user else target.address
+    # A name that looks like an option must stay a name.
+    destination = where(name) if name.startswith("-") else [name]
+    return shell([target.program, *_way(target, quiet), *options, *destination, command])
+
+
+def _way(target: SshTarget, quiet: Iterable[str]) -> Iterator[str]:
+    """Yields the options of `users_options`, in their order, as short as a person types them."""
+    yield from map(shown, target.arguments)
+    if target.port != 22 or target.port_named:
+        yield from ("-p", str(target.port))
+    yield from quiet
+    for key in target.private_keys:
+        # Of -i it looks for the very file, and then expands its % all the same.
+        yield from ("-i", key) if "%" not in key else pairs(f"IdentityFile={value(key)}")
+    if target.private_keys:
+        yield from pairs("IdentitiesOnly=yes")
+    if not target.use_agent:
+        yield from pairs("IdentityAgent=none")
+    if target.known_hosts:
+        yield from known_hosts(target.known_hosts)
+    yield from map(shown, target.late_arguments)
+
+
+def ended(output: Output) -> str:
+    """Returns how a command ended that gave no useful output: its status, and what it said."""
+    how = "without an exit status" if output.exit_status is None else f"with status {output.exit_status}"
+    cut = f" after more {output.cut} than is allowed" if output.cut else ""
+    return f"the command ended {how}{cut}" + quoted(output.stderr[-2000:] or output.stdout[-2000:], "; it said ")
+
+
+_NO_GREETING = re.compile(rb"(?:kex|ssh)_exchange_identification: |banner exchange: ")
+
+
+def dropped_before_login(said: bytes | bytearray) -> bool:
+    """Returns whether the ssh of a jump host printed that its host hung up before the login began."""
+    return _NO_GREETING.search(said) is not None
+
+
+def too_open(path: str, mode: str) -> str:
+    """Returns why a private key is not used that others may read."""
+    return f"the private key {path} is not used, as ssh does not: permissions {mode} are too open"

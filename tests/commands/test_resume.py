@@ -1,0 +1,370 @@
+"""A run that was interrupted or killed at any moment is finished, and is then what it would have been."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fleetaudit.model import (
+    Audited,
+    AuditRun,
+    ExposureRule,
+    NotAudited,
+    Plan,
+    Rule,
+)
+from fleetaudit.playbook.shards import shard_of
+from fleetaudit.store import archive
+from fleetaudit.store.manifest import (
+    AskedHost,
+    decode_asked,
+    gathered,
+    hosts_of,
+    rest_of,
+    together,
+)
+from tests import ROOT
+from tests.support.commands import Place, until
+from tests.unit.engine.test_scheduler import host_plan, plan_of
+
+pytestmark = pytest.mark.commands
+
+# The command, with a transport that answers at once: what is tested is the folder, at 20 kills a test.
+FAKE = """
+import sys, time
+from fleetaudit.cli import main
+from fleetaudit.transport import dispatch
+from tests.unit.engine.test_scheduler import reply, to_call
+def run(self, target, command, stdin, deadline, limits, passed=None):
+    time.sleep(0.002)
+    return to_call(stdin, reply())
+dispatch.Transports.run = run
+main(sys.argv[1:])
+"""
+HOSTS = "web[001:200],"
+SYSCTLS = "- name: sysctls\n  hosts: all\n  sysctls: {collect: [net.ipv4.tcp_fin_timeout]}\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(tmp_path)
+    place.write("sysctls.yml", SYSCTLS)
+    return place
+
+
+def fake(place: Place, *arguments: str, before: str = "") -> subprocess.Popen[str]:
+    _, env = place.command()
+    command = [sys.executable, "-c", before + FAKE, *arguments]
+    env = env | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, cwd=place.path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(process: subprocess.Popen[str], status: int = 0) -> str:
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == status, stdout + stderr
+    return stdout + stderr
+
+
+RUN = ("run", HOSTS, "-p", "sysctls.yml", "--format", "json", "--baseline", "none", "-f", "8")
+
+
+def like_any_other(run: AuditRun) -> AuditRun:
+    """The run without what no two runs share: when it was, its place among others, and what each host took."""
+    info = msgspec.structs.replace(run.run, id="", started="", finished="", sequence=0)
+    hosts = [msgspec.structs.replace(h, elapsed_s=0) if not isinstance(h, NotAudited) else h for h in run.hosts]
+    return msgspec.structs.replace(run, run=info, hosts=tuple(hosts))
+
+
+def test_a_run_that_is_killed_twenty_times_at_random_moments_is_finished_as_if_undisturbed(place: Place) -> None:
+    finished(fake(place, *RUN))
+    (undisturbed,) = place.runs()
+    chance, kills = random.Random(20), 0
+    arguments: tuple[str, ...] = RUN
+    while kills < 20:
+        process = fake(place, *arguments)
+        # From before it has read its own modules to after it has written its last file.
+        time.sleep(chance.uniform(0.1, 1.4))
+        if process.poll() is None:
+            process.kill()
+            kills += 1
+        process.communicate(timeout=300)
+        folders = place.runs()
+        assert len(folders) <= 2  # a killed beginning leaves nothing, or a run that can be resumed
+        if len(folders) == 2:
+            arguments = ("run", "--resume", str(folders[1].name), "-f", "8", "--baseline", "none")
+            assert decode_asked((folders[1] / "plan.json").read_bytes(), source="").inventory == (HOSTS,)
+            archive.read_journal(folders[1] / "hosts.jsonl")
+    finished(fake(place, *arguments))
+    _, disturbed = place.runs()
+    one, other = archive.read_run(undisturbed), archive.read_run(disturbed)
+    assert len(other.hosts) == 200
+    assert like_any_other(one) == like_any_other(other)
+    assert (place.path / "reports/latest").readlink().name == disturbed.name
+    assert not [path for path in disturbed.iterdir() if path.name.endswith(".part")] or kills
+
+
+def test_a_resumed_run_audits_only_the_hosts_that_are_missing_or_were_interrupted(place: Place) -> None:
+    place.locals(6)
+    process = place.start("run", "-p", "quick.yml", "--format", "text", "-f", "1")
+    until(lambda: any(path.read_bytes().count(b"\n") >= 2 for path in journals(place)), "two hosts")
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 143, stdout + stderr
+    (folder,) = place.runs()
+    assert f"fleetaudit run --resume reports/{folder.name}" in stderr
+    before = archive.read_run(folder)
+    done = {host.name for host in before.hosts if host.stage != "interrupted"}
+    assert 2 <= len(done) < 6
+    assert not (place.path / "reports/latest").exists()
+    lines = (folder / "hosts.jsonl").read_bytes()
+
+    resumed = place.run("run", "--resume", "reports/" + folder.name)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    after = archive.read_run(place.path / "reports/latest")
+    assert (after.run.id, after.run.started) == (before.run.id, before.run.started)
+    assert [host.name for host in after.hosts] == [f"host{n:02}" for n in range(6)]
+    assert not any(isinstance(host, NotAudited) for host in after.hosts)
+    journal = (folder / "hosts.jsonl").read_bytes()
+    assert journal.startswith(lines)
+    new = [host.name for host in archive.read_journal(folder / "hosts.jsonl")][6:]
+    assert set(new) == {host.name for host in after.hosts} - done
+    assert (folder / "report.txt").exists()  # --format is remembered
+
+
+def journals(place: Place) -> list[Path]:
+    return list((place.path / "reports").glob("2*/hosts.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four hosts."""
+    place = Place(tmp_path_factory.mktemp("begun"))
+    place.write("sysctls.yml", SYSCTLS)
+    finished(fake(place, "run", "web[1:4],", "-p", "sysctls.yml", "--format", "json"))
+    (folder,) = place.runs()
+    return folder
+
+
+@pytest.fixture
+def left(place: Place, begun: Path) -> Path:
+    """A run of two of four hosts, as kill -9 leaves it."""
+    folder = place.path / "reports" / begun.name
+    shutil.copytree(begun, folder)
+    plan = json.loads((folder / "plan.json").read_bytes())
+    (folder / "plan.json").write_text(json.dumps(plan | {"folder": str(place.path)}))
+    (folder / "run.json").unlink()
+    lines = (folder / "hosts.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "hosts.jsonl").write_bytes(lines[0] + lines[1] + lines[2][:-9])
+    return folder
+
+
+def test_a_last_line_that_was_cut_is_audited_again(place: Place, left: Path) -> None:
+    finished(fake(place, "run", "--resume", left.name))
+    assert [host.name for host in archive.read_run(left).hosts] == ["web1", "web2", "web3", "web4"]
+    assert len(archive.read_journal(left / "hosts.jsonl")) == 4
+
+
+def test_the_host_of_a_poisoned_line_is_audited_again_with_a_note_and_the_run_finishes(
+    place: Place, left: Path
+) -> None:
+    journal = left / "hosts.jsonl"
+    first, second = journal.read_bytes().split(b"\n")[:2]
+    journal.write_bytes(first.replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1) + b"\n" + second + b"\n")
+    said = finished(fake(place, "run", "--resume", left.name))
+    assert "hosts.jsonl:1: not a valid result; that host is audited again: " in said
+    assert "$.elapsed_s" in said
+    assert [host.name for host in archive.read_run(left).hosts] == ["web1", "web2", "web3", "web4"]
+    assert all(isinstance(host, Audited) for host in archive.read_run(left).hosts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("web[1:5],",), "not there before: web5"),
+        (("web[1:3],",), "no longer there: web4"),
+        (("web4,web[1:3],",), "in another order"),
+        (("-u", "somebody"), "reached otherwise: web[1-4]"),
+        (("-l", "web1:web2"), "no longer there: web[3-4]"),
+    ],
+)
+def test_another_inventory_is_refused_with_the_hosts_that_differ(
+    place: Place, left: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    before = {path.name: path.read_bytes() for path in left.iterdir()}
+    said = finished(fake(place, "run", "--resume", left.name, *arguments), 65)
+    assert words in said
+    assert "Traceback" not in said
+    assert {path.name: path.read_bytes() for path in left.iterdir()} == before
+
+
+def test_a_password_file_that_is_typed_takes_the_place_of_the_recorded_question(place: Place) -> None:
+    place.write("secret", "x\n").chmod(0o600)
+    files = ("--become-password-file", "secret", "--connection-password-file", "secret")
+    finished(fake(place, "run", "web[1:4],", "-p", "sysctls.yml", "--format", "json", "-b", *files))
+    (folder,) = place.runs()
+    # As -b -k -K would have begun it, and kill -9 left it.
+    plan = json.loads((folder / "plan.json").read_bytes())
+    plan["words"] |= {"ask_pass": True, "ask_become_pass": True}
+    plan["words"] |= {"connection_password_file": None, "become_password_file": None}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    (folder / "run.json").unlink()
+    (folder / "hosts.jsonl").write_bytes((folder / "hosts.jsonl").read_bytes().partition(b"\n")[0] + b"\n")
+    finished(fake(place, "run", "--resume", folder.name, *files))
+    assert [host.name for host in archive.read_run(folder).hosts] == ["web1", "web2", "web3", "web4"]
+
+
+def test_a_last_run_that_is_damaged_does_not_cost_the_next_one(place: Place, begun: Path) -> None:
+    earlier = place.path / "reports" / begun.name
+    shutil.copytree(begun, earlier)
+    file = earlier / "run.json"
+    file.write_bytes(file.read_bytes().replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1))
+    finished(fake(place, "run", "web[1:4],", "-p", "sysctls.yml", "--format", "json,text"))
+    _, folder = place.runs()
+    run = archive.read_run(folder)
+    assert len(run.hosts) == 4
+    assert run.drift is not None
+    assert "it cannot be read: " in run.drift.refused
+    assert "it cannot be read:" in finished(fake(place, "run", "--resume", folder.name, "--fail-on", "drift"), 8)
+
+
+BROKEN = """
+from fleetaudit.analysis.compare import hosts
+def production(host, anchor, honest=hosts._production):
+    if host.name == "web3":
+        raise IndexError("a bug of ours")
+    return honest(host, anchor)
+hosts._production = production
+"""
+
+
+def test_a_bug_while_hosts_are_compared_costs_the_one_host_and_the_status(place: Place) -> None:
+    said = finished(fake(place, "run", "web[1:20],", "-p", "sysctls.yml", "--format", "html,csv", before=BROKEN), 1)
+    (folder,) = place.runs()
+    hosts = {host.name: host for host in archive.read_run(folder).hosts}
+    assert [name for name, host in hosts.items() if not isinstance(host, Audited)] == ["web3"]
+    assert hosts["web3"].stage == "report"
+    assert "met at host web3" in said
+    assert "IndexError: a bug of ours" in said
+    assert "1 of the hosts not audited failed because of a bug in fleetaudit" in said
+    assert "19 audited" in said or "19 of 20" in said
+    assert all((folder / name).exists() for name in ("report.html", "report.csv"))
+    assert (place.path / "reports/latest").readlink().name == folder.name
+
+
+def test_a_changed_playbook_is_refused(place: Place, left: Path) -> None:
+    place.write("sysctls.yml", SYSCTLS.replace("fin_timeout", "rfc1337"))
+    assert "the playbook has changed: asked something else: web[1-4]" in finished(
+        fake(place, "run", "--resume", left.name), 65
+    )
+
+
+def test_another_version_is_refused(place: Place, left: Path) -> None:
+    plan = json.loads((left / "plan.json").read_bytes())
+    (left / "plan.json").write_text(json.dumps(plan | {"fleetaudit": "0.0.1"}))
+    assert "begun by fleetaudit 0.0.1" in finished(fake(place, "run", "--resume", left.name), 65)
+
+
+def test_from_another_folder_the_way_back_is_named(place: Place, left: Path) -> None:
+    (place.path / "elsewhere").mkdir()
+    there = Place(place.path / "elsewhere")
+    said = finished(fake(there, "run", "--resume", str(left)), 65)
+    assert f"cd {place.path} && fleetaudit run --resume {left}" in said
+    plan = json.loads((left / "plan.json").read_bytes())
+    (left / "plan.json").write_text(json.dumps(plan | {"folder": "/tmp/a b;id"}))
+    assert "cd '/tmp/a b;id' && fleetaudit run --resume" in finished(fake(there, "run", "--resume", str(left)), 65)
+
+
+def test_a_run_without_a_plan_cannot_be_resumed_and_says_so(place: Place, left: Path) -> None:
+    (left / "plan.json").unlink()
+    assert "it has no plan.json" in finished(fake(place, "run", "--resume", left.name), 65)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{}", b'{"format":"\xff"}', b"[" * 100_000, b'{"format":"fleetaudit-plan/9"}'], ids=len
+)
+def test_a_plan_that_is_none_is_refused(place: Place, left: Path, text: bytes) -> None:
+    (left / "plan.json").write_bytes(text)
+    assert "not the plan of a run" in finished(fake(place, "run", "--resume", left.name), 65)
+
+
+def test_a_finished_run_that_is_resumed_stays_what_it_is_and_latest_does_not_go_back(place: Place) -> None:
+    for _ in range(2):
+        finished(fake(place, "run", "web[1:3],", "-p", "sysctls.yml", "--format", "text"))
+    first, second = sorted(place.runs(), key=lambda path: archive.order(path.name))
+    (first / "report.txt").unlink()  # as if it had been killed before it wrote this
+    before = archive.read_run(first)
+    finished(fake(place, "run", "--resume", first.name))
+    assert (first / "report.txt").exists()
+    assert like_any_other(archive.read_run(first)).hosts == like_any_other(before).hosts
+    assert (place.path / "reports/latest").readlink().name == second.name
+
+
+# ---- pure ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_hosts_digests_differ_exactly_where_it_is_reached_or_asked_otherwise() -> None:
+    plan = plan_of("a", "b")
+    same = Plan(playbooks=("other.yml",), hosts=(host_plan("a"), msgspec.structs.replace(host_plan("b"), trials=2)))
+    (a, b), (c, d) = hosts_of(plan), hosts_of(same)
+    assert a == c == AskedHost("a", a.way, a.what)
+    assert (b.way, b.what == d.what) == (d.way, False)
+    assert a.way != b.way  # another address
+    moved = msgspec.structs.replace(host_plan("a"), origin="hosts.yml:99")
+    assert hosts_of(Plan(playbooks=("other.yml",), hosts=(moved,))) == (a,)
+    for name, rule in (("exposure_expect", ExposureRule(at_most=5)), ("kernels_expect", Rule())):
+        wanted = msgspec.structs.replace(host_plan("a"), **{name: {"some": (rule,)}})
+        (other,) = hosts_of(Plan(playbooks=("other.yml",), hosts=(wanted,)))
+        assert (other.way, other.what == a.what) == (a.way, False), name
+
+
+def test_a_later_answer_replaces_an_interruption_and_never_the_other_way_round() -> None:
+    gone = NotAudited(name="a", stage="interrupted", reason="stopped")
+    refused = NotAudited(name="a", stage="connect", reason="refused")
+    assert gathered([gone]) == {}
+    assert gathered([gone, refused]) == gathered([refused, gone]) == {"a": refused}
+    plan = plan_of("a", "b")
+    assert [host.name for host in rest_of(plan, {"a": refused}).hosts] == ["b"]
+    other = NotAudited(name="b", stage="connect", reason="refused")
+    assert together(plan, {"a": refused}, [other]) == (refused, other)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7, 50])
+def test_every_host_is_in_exactly_one_shard_whatever_the_order_of_the_inventory(parts: int) -> None:
+    names = [f"web{n}" for n in range(40)]
+    shuffled = random.Random(1).sample(names, len(names))
+    shards = [[h.name for h in shard_of(plan_of(*names), n, parts).hosts] for n in range(1, parts + 1)]
+    assert sorted(name for shard in shards for name in shard) == sorted(names)
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+    for n, shard in enumerate(shards, 1):
+        assert set(shard) == {h.name for h in shard_of(plan_of(*shuffled), n, parts).hosts}
+
+
+def test_shards_that_ran_apart_merge_into_the_run_of_the_whole(place: Place) -> None:
+    for part in ("1/2", "2/2"):
+        finished(fake(place, "run", "web[1:5],", "-p", "sysctls.yml", "--shard", part, "-o", part[0]))
+    merged = place.run("merge", "1/latest", "2/latest", "--format", "json,pcap")
+    assert merged.returncode == 0, merged.stderr
+    run = archive.read_run(place.path / "reports/latest")
+    assert sorted(host.name for host in run.hosts) == [f"web{n}" for n in range(1, 6)]
+    assert len(list((place.path / "reports/latest/traces").glob("*.pcap"))) == 5
+    twice = place.run("merge", "1/latest", "2/latest", "reports/latest")
+    assert twice.returncode == 65
+    assert "also in 1/latest: web" in twice.stderr
+
+
+def test_a_check_says_what_would_run_where_and_connects_and_writes_nothing(place: Place) -> None:
+    place.locals(1)
+    done = place.run("run", "-C", "inventory.yml", "gone.invalid,", "-p", "quick.yml")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].startswith("host00  this machine  ")
+    assert done.stdout.splitlines()[1].startswith("gone.invalid  ssh gone.invalid  ")  # the port is ssh_config's to say
+    assert not (place.path / "reports").exists()

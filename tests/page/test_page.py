@@ -1,0 +1,328 @@
+"""The page in a real browser: it fetches nothing, runs nothing that a host said, and reads well without a mouse."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from fleetaudit.model import (
+    Audited,
+    AuditRun,
+    Evidence,
+    Finding,
+    Kernel,
+    NotAudited,
+    Observation,
+    Os,
+    PeerWitness,
+    ScenarioRow,
+    Segment,
+    Sysctl,
+)
+from fleetaudit.report.html import visible
+from tests import ROOT
+from tests.support.browser import Visit, chromium, page_of
+from tests.support.runs import (
+    K510,
+    K612,
+    Fleet,
+    run_of,
+    small_fleet,
+)
+
+__all__ = ["chromium"]
+
+
+# ---- the text of it ------------------------------------------------------------------------------------------------
+
+
+def test_the_same_run_gives_the_same_bytes() -> None:
+    again = msgspec.json.decode(msgspec.json.encode(small_fleet()), type=AuditRun)
+    assert page_of(again) == page_of(small_fleet())
+
+
+@pytest.mark.commands
+def test_the_page_does_not_depend_on_the_order_of_hashes() -> None:
+    program = (
+        "import hashlib\n"
+        "from tests.support.browser import page_of\n"
+        "from tests.support.runs import small_fleet\n"
+        "print(hashlib.sha256(page_of(small_fleet()).encode()).hexdigest())"
+    )
+    digests = set[bytes]()
+    for seed in ("1", "2"):
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, check=True)
+        digests.add(ran.stdout)
+    assert len(digests) == 1
+
+
+def test_the_policy_names_the_style_and_the_script_by_their_own_hashes_and_allows_nothing_else() -> None:
+    text = page_of(small_fleet())
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
+    rules = dict(rule.split(" ", 1) for rule in policy.replace("&#39;", "'").split("; "))
+    assert rules["default-src"] == "'none'"
+    for tag, rule in (("style", "style-src"), ("script", "script-src")):
+        (body,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)  # the data is none: it has a type
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert rules[rule] == f"'sha256-{digest}'"
+    assert not re.search(r"\sstyle=|\son[a-z]+=", re.sub(r"<(style|script)\b.*?</\1>", "", text, flags=re.DOTALL))
+
+
+def test_every_link_leads_somewhere_on_the_page_and_no_anchor_is_there_twice() -> None:
+    text = page_of(small_fleet())
+    anchors = re.findall(r'\sid="([^"]+)"', text)
+    assert len(anchors) == len(set(anchors))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(anchors)
+
+
+def test_every_selected_host_is_named_on_the_page_and_the_numbers_at_the_top_add_up() -> None:
+    run = small_fleet()
+    words = " ".join(re.sub(r"<[^>]+>", "", page_of(run)).split())
+    assert "27 hosts selected: 18 audited on 3 kernel builds, 9 not audited." in words
+    for host in run.hosts:
+        assert host.name in words or host.name.startswith("cache")
+    assert "cache[1-4]" in words
+
+
+def test_a_run_of_nothing_and_a_run_of_nobody_reached_have_a_page_that_says_so() -> None:
+    assert "No host was audited" in page_of(run_of([]))
+    lost = [h for h in small_fleet().hosts if isinstance(h, NotAudited)]
+    assert "9 of 9 selected hosts were not audited" in re.sub(r"<[^>]+>", "", page_of(run_of(lost)))
+
+
+@pytest.mark.slow
+def test_ten_thousand_hosts_that_behave_alike_stay_one_small_file() -> None:
+    fleet = Fleet()
+    old, new = fleet.host("x", K510), fleet.host("x", K612)
+    hosts = [
+        msgspec.structs.replace(old if i % 4 else new, name=f"web{i:05}", machine_id=str(i)) for i in range(10_000)
+    ]
+    assert len(page_of(run_of(hosts)).encode()) < 1_500_000
+
+
+def test_characters_that_one_cannot_see_are_written_out() -> None:
+    assert visible("web\u202etxt\x1b[0m\u200b\ud800") == "web\\u202etxt\\x1b[0m\\u200b\\ud800"
+    assert visible("größer 日本") == "größer 日本"
+
+
+# ---- hostile hosts -------------------------------------------------------------------------------------------------
+
+HEARD = "globalThis.heard=1"
+SEEDS = (
+    f"<script>{HEARD}</script>",
+    f"<img src=x onerror={HEARD}>",
+    f"<svg onload={HEARD}>",
+    f'"><svg/onload={HEARD}>',
+    f"' autofocus onfocus={HEARD} x='",
+    f"</title><script>{HEARD}</script>",
+    f"</style><script>{HEARD}</script>",
+    f"</script><script>{HEARD}</script>",
+    f"--><script>{HEARD}</script>",
+    f"javascript:{HEARD}",
+    "<iframe src=http://127.0.0.1:9/x></iframe>",
+    "<link rel=stylesheet href=http://127.0.0.1:9/x>",
+    "<meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>",
+    "<base href=http://127.0.0.1:9/>",
+    "<style>*{display:none}</style>",
+    "<details open ontoggle=globalThis.heard=1>",
+    "{{ 7*7 }}{% raw %}",
+    "{{ ''.__class__.__mro__ }}",
+    "&lt;script&gt;&#x3c;",
+    "\u202e\u2066evil\u2069",
+)
+WRAPS = ("{}", "{}{}", "a{}b", " {} ", "\x00{}", "\x1b[31m{}", "\u2028{}", "‘{}’", "<!--{}", "]]>{}")
+
+
+def payloads() -> Iterator[str]:
+    """1,000 of them, each unlike the others."""
+    for n in range(5):
+        for wrap in WRAPS:
+            for seed in SEEDS:
+                yield f"{wrap.replace('{}', seed, 1).replace('{}', '')}~{n}{WRAPS.index(wrap)}{SEEDS.index(seed)}~"
+
+
+def hostile_run() -> tuple[AuditRun, Sequence[str]]:
+    """Returns a run whose every host-controlled string is a payload, and the payloads."""
+    said = list(payloads())
+    left = iter(said)
+    spent = list[str]()
+
+    def take() -> str:
+        text = next(left, None) or f"{SEEDS[len(spent) % len(SEEDS)]}~more{len(spent)}~"
+        spent.append(text)
+        return text
+
+    hosts: list[Audited | NotAudited] = []
+    known = Fleet().host("known", K612)
+    while len(spent) < 1000:
+        wire = (Segment(at_us=3, sender="closer", flags="<b>R.", seq=1, ack=1, length=0, options=take()),)
+        added = ((0, (SEEDS[0],)), (1, ()))
+        peer = PeerWitness(state=7, poll=(take(),), recv=(take(),), so_error=take(), poll_added=added)
+        evidence = Evidence(
+            wire=wire,
+            wire_note=take(),
+            peer=peer,
+            kernel={take(): 1},
+            queue={take(): 2},
+            bytes={take(): 3},
+            steps=((1, 99),),
+        )
+        seen = Observation(
+            scenario="unread-close", family="ipv4", ending="FIN", trials=3, endings={"FIN": 2, take(): 1},
+            evidence=evidence, reason=take(),
+        )  # fmt: skip
+        key = take()
+        findings = tuple(
+            Finding(
+                id=f"sysctl:{of}", severity="error", expected=take(), observed=take(), because=take(), fix=take(),
+                waived=take(),
+            )
+            for of in (key, take())
+        )  # fmt: skip
+        hosts.append(
+            msgspec.structs.replace(
+                known,
+                name=take(),
+                groups=(take(), take()),
+                kernel=Kernel(release=take(), version=take(), machine=take()),
+                os=Os(pretty_name=take()),
+                python=take(),
+                notes=(take(), take()),
+                void=take() if len(hosts) % 2 else "",
+                isolation="host" if len(hosts) % 3 else "namespace",
+                observations=(seen,),
+                sysctls={take(): Sysctl(value=take(), default=take(), used=take()), key: Sysctl(state=take())},
+                findings=findings,
+            )
+        )
+        hosts.append(NotAudited(name=take(), groups=(), stage="decode", reason=take(), hint=take()))
+    return run_of(hosts), spent
+
+
+# ---- in a browser --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("page") / "report.html"
+    file.write_text(page_of(small_fleet()), "utf-8")
+    return file
+
+
+@pytest.mark.browser
+def test_the_page_says_nothing_on_the_console_and_asks_for_nothing(chromium: Any, path: Path) -> None:
+    with Visit(chromium, path) as visit:
+        visit.open_all()
+        assert visit.console == []
+        assert visit.requests == [visit.url]
+
+
+@pytest.mark.browser
+def test_nothing_that_a_host_says_runs_and_all_of_it_can_be_read(chromium: Any, tmp_path: Path) -> None:
+    run, spent = hostile_run()
+    assert len(set(spent)) == len(spent) >= 1000
+    file = tmp_path / "hostile.html"
+    file.write_text(page_of(run), "utf-8")
+    with Visit(chromium, file) as visit:
+        visit.open_all()
+        visit.page.fill("#filter", SEEDS[0])
+        visit.page.fill("#filter", "")
+        assert visit.page.evaluate("globalThis.heard") is None
+        assert (visit.console, visit.dialogs, visit.requests) == ([], [], [visit.url])
+        heard = (
+            "Array.from(document.body.querySelectorAll('script')).forEach(s => s.remove()), document.body.textContent"
+        )
+        text = " ".join(visit.page.evaluate(heard).split())
+        unread = [p for p in spent if " ".join(visible(p).split()) not in text]
+        assert not unread, f"{len(unread)} cannot be read, the first is {unread[0]!r}"
+        assert (
+            visit.page.evaluate("document.querySelectorAll('main img, iframe, main script, base, main style').length")
+            == 0
+        )
+
+
+@pytest.mark.browser
+def test_without_javascript_every_section_and_every_detail_is_there(chromium: Any, path: Path) -> None:
+    with Visit(chromium, path, java_script_enabled=False) as visit:
+        assert not visit.page.is_visible("form.filter")
+        assert visit.page.is_visible("text=Which kernels reset?")
+        summary = visit.page.locator("#profile-1 > summary")
+        assert not visit.page.is_visible("#profile-1 table.verdicts")
+        summary.click()
+        assert visit.page.is_visible("#profile-1 table.verdicts")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [320, 768, 1280, 2560])
+def test_the_page_itself_never_scrolls_sideways(chromium: Any, path: Path, width: int) -> None:
+    with Visit(chromium, path, viewport={"width": width, "height": 800}) as visit:
+        visit.open_all()
+        assert visit.width() <= width
+
+
+@pytest.mark.browser
+def test_a_long_word_from_a_host_does_not_widen_a_phone_page(chromium: Any, tmp_path: Path) -> None:
+    host = Fleet().host("h" * 250, Kernel(release="r" * 250, version="v" * 250, machine="m" * 250), notes=("n" * 999,))
+    file = tmp_path / "long.html"
+    file.write_text(
+        page_of(run_of([host, NotAudited(name="x" * 250, stage="connect", reason="y" * 999, hint="z" * 999)]))
+    )
+    with Visit(chromium, file, viewport={"width": 320, "height": 800}) as visit:
+        visit.open_all()
+        assert visit.width() <= 320
+
+
+@pytest.mark.browser
+def test_dark_is_dark_and_light_is_light(chromium: Any, path: Path) -> None:
+    for scheme, dark in (("dark", True), ("light", False)):
+        with Visit(chromium, path, color_scheme=scheme) as visit:
+            colour = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (max(map(int, re.findall(r"\d+", colour))) < 100) is dark
+
+
+@pytest.mark.browser
+def test_the_first_tab_stop_skips_to_the_answers(chromium: Any, path: Path) -> None:
+    with Visit(chromium, path) as visit:
+        visit.page.keyboard.press("Tab")
+        assert visit.page.evaluate("document.activeElement.textContent") == "Skip to the answers"
+        visit.page.keyboard.press("Enter")
+        assert visit.page.evaluate("document.activeElement.id") == "answers"
+
+
+@pytest.mark.browser
+def test_on_paper_the_answers_and_their_detail_are_unfolded_and_nothing_is_offered_to_click(
+    chromium: Any, path: Path
+) -> None:
+    with Visit(chromium, path) as visit:
+        visit.page.emulate_media(media="print")
+        assert visit.page.evaluate("document.querySelector('#agreed table').getBoundingClientRect().height") > 50
+        for hidden in ("nav", "#explorer", "button.copy"):
+            assert not visit.page.is_visible(hidden)
+        pdf = visit.page.pdf(format="A4")
+        assert 3 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 20
+
+
+@pytest.mark.browser
+def test_what_is_void_or_was_measured_in_the_hosts_namespace_says_so_in_words(chromium: Any, path: Path) -> None:
+    with Visit(chromium, path) as visit:
+        visit.open_all()
+        void = visit.page.locator("details.profile", has_text="db2.example.net").first
+        assert "proves nothing" in void.inner_text()
+        assert void.locator("td s .ending").count() == void.locator("td .ending").count() > 0
+        assert "host’s namespace" in visit.page.locator("details.profile", has_text="app07").first.inner_text()
+
+
+def test_a_scenario_that_no_host_ran_still_has_its_place() -> None:
+    row = ScenarioRow(name="only", title="", steps=(), expect=("FIN",), severity="info", control=None, because="")
+    assert "only" in page_of(msgspec.structs.replace(run_of([]), scenarios=(row,)))

@@ -1,0 +1,81 @@
+"""A headless Chromium that notes all that a page says and asks for, and the page of a run as a file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetaudit.analysis.compare import compare
+from fleetaudit.model import AuditRun, Drift
+from fleetaudit.report.html import render
+
+GENERATED = "2026-11-22T02:03:41Z"
+ARGUMENTS = [
+    "--no-sandbox", "--headless=new", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+def page_of(run: AuditRun, drift: Drift | None = None) -> str:
+    """Returns the page of a run."""
+    return render(compare(run, drift), generated=GENERATED)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """The system's Chromium; without one the test is skipped, in CI it fails."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        if os.environ.get("CI"):
+            pytest.fail("chromium is not installed")
+        pytest.skip("chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page that was opened from its file, and all that it said and asked for meanwhile."""
+
+    def __init__(self, chromium: Any, path: Path, fragment: str = "", **options: Any) -> None:
+        self.console: list[str] = []
+        self.requests: list[str] = []
+        self.dialogs: list[str] = []
+        self.context = chromium.new_context(**options)
+        self.page = self.context.new_page()
+        self.page.on("console", lambda message: self.console.append(message.text))
+        self.page.on("pageerror", lambda error: self.console.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("dialog", self._dialog)
+        self.url = path.as_uri()
+        self.page.goto(self.url + fragment, wait_until="load")
+
+    def _dialog(self, dialog: Any) -> None:
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+
+    def width(self) -> int:
+        """Returns how wide the page is, in CSS pixels."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth"))
+
+    def open_all(self) -> None:
+        """Unfolds everything."""
+        self.page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
+
+    def hosts(self) -> list[str]:
+        """Returns the names in the table of hosts, in its order."""
+        return list(self.page.locator("table.hosts tbody th").all_inner_texts())

@@ -1,0 +1,101 @@
+"""Replies that the probe once gave, as bytes, and the plan that they answer.
+
+`python -m tests.support.replies` records them again.
+
+`namespace.txt` is of root, who has every witness; `host.txt` of an ordinary user without namespaces, who has the peer
+and the counters.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fleetaudit.model import (
+    Ending,
+    ExposureRule,
+    Family,
+    HostPlan,
+    Isolation,
+    LocalTarget,
+    Rule,
+    Scenario,
+    SysctlRule,
+)
+from fleetaudit.playbook.steps import families_of, parse_step
+from fleetaudit.probe import protocol
+from tests import DATA
+
+FOLDER = DATA / "replies"
+REPLIES = ("namespace.txt", "host.txt")
+
+
+def _scenario(name: str, expect: Ending, steps: str, control: str | None = None) -> Scenario:
+    parsed = tuple(parse_step(text) for text in steps.split(";"))
+    families: tuple[Family, ...] = ("ipv4", "ipv6")
+    return Scenario(
+        name=name,
+        title=name,
+        steps=parsed,
+        expect=(expect,),
+        control=control,
+        families=families_of(parsed, families),
+    )
+
+
+SCENARIOS = (
+    _scenario(
+        "zero-linger-close", "RST", "peer sends 5 bytes;closer reads all;closer sets SO_LINGER 1 0;closer closes"
+    ),
+    _scenario("drained-close", "FIN", "peer sends 5 bytes;closer reads all;closer closes"),
+    _scenario("unread-close", "RST", "peer sends 5 bytes;closer closes", "drained-close"),
+    _scenario("urgent-close", "RST", "peer sends 1 urgent byte;closer closes", "drained-close"),
+    _scenario("window-zero-close", "RST", "peer sends until blocked;closer closes", "drained-close"),
+    _scenario("late-data", "FIN, then RST", "peer sends 5 bytes;closer reads all;closer closes;peer sends 5 bytes"),
+    _scenario("mptcp-close", "RST", "peer connects over MPTCP;peer sends 5 bytes;closer closes", "drained-close"),
+    _scenario("unix-drained-close", "FIN", "peer connects over AF_UNIX;closer closes"),
+    _scenario("unix-close", "RST", "peer connects over AF_UNIX;peer sends 5 bytes;closer closes", "unix-drained-close"),
+)
+
+
+def plan(name: str = "web1", isolation: Isolation = "auto") -> HostPlan:
+    """Returns what the stored replies answer."""
+    return HostPlan(
+        name=name,
+        groups=("web",),
+        target=LocalTarget(),
+        scenarios=SCENARIOS,
+        trials=2,
+        isolation=isolation,
+        sysctls_collect=("net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_rmem"),
+        sysctls_expect={"net.ipv4.tcp_fin_timeout": (SysctlRule(at_most=30),)},
+        exposure_expect={
+            name: (ExposureRule(at_most=0.5),)
+            for name in ("aborts_on_close_per_thousand", "aborts_failed", "unread_sockets", "unread_bytes")
+        },
+        kernels_expect={"same_ending_within_build": (Rule(),)},
+    )
+
+
+def stored(name: str) -> bytes:
+    """Returns what a probe once printed, as the answer to the call of today's `plan`."""
+    digest = protocol.digest_of(plan()).encode()
+    return (FOLDER / name).read_bytes().replace(protocol.MARK + b"{", protocol.MARK + b'{"digest":"%s",' % digest)
+
+
+def _ask_anew() -> None:
+    from . import probing
+
+    def keep(name: str, isolation: Isolation, **how: Any) -> None:
+        call = protocol.request(plan(isolation=isolation), deadline_s=30).decode("ascii")
+        # The program's text is part of the digest, and a stored reply outlives it.
+        said = re.sub(rb'"digest":"[0-9a-f]*",', b"", probing.run_text(call, **how))
+        (FOLDER / name).write_bytes(said)
+
+    FOLDER.mkdir(exist_ok=True)
+    keep("namespace.txt", "namespace")
+    keep("host.txt", "host", python=probing.public_python(), within=probing.as_nobody())
+
+
+if __name__ == "__main__":
+    _ask_anew()

@@ -1,0 +1,347 @@
+"""Host keys: what known_hosts says of a host, by OpenSSH's own reading of the same files where it can be asked."""
+
+from __future__ import annotations
+
+import base64
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from fleetaudit.errors import TransportError
+from fleetaudit.model import HostKeyPolicy, SshTarget
+from fleetaudit.transport.known_hosts import HostKeys, KnownHosts, fingerprint
+from tests import ROOT
+from tests.support.sshd import Keys, require, wait_for
+
+pytestmark = pytest.mark.ssh
+
+
+def blob_of(number: int, kind: bytes = b"ssh-ed25519") -> bytes:
+    """Returns a well-formed public key, a different one for each number."""
+    key = number.to_bytes(32, "big")
+    return len(kind).to_bytes(4, "big") + kind + len(key).to_bytes(4, "big") + key
+
+
+def text_of(number: int, kind: str = "ssh-ed25519") -> str:
+    return f"{kind} {base64.b64encode(blob_of(number, kind.encode())).decode()}"
+
+
+def target(
+    *files: Path, address: str = "web1.example.com", port: int = 22, policy: HostKeyPolicy = "strict"
+) -> SshTarget:
+    return SshTarget(
+        address=address, port=port, known_hosts=tuple(str(f) for f in files), host_key_policy=policy, user="u"
+    )
+
+
+def write(folder: Path, *lines: str) -> Path:
+    path = folder / "known_hosts"
+    path.write_text("".join(line + "\n" for line in lines))
+    return path
+
+
+def check(t: SshTarget, number: int = 1, kind: str = "ssh-ed25519", keys: HostKeys | None = None) -> str:
+    return (keys or HostKeys()).check(t, kind, blob_of(number, kind.encode()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"web1.example.com {text_of(1)} a comment",
+        f"WEB1.example.com {text_of(1)}",
+        f"other,web1.example.com,10.0.0.1 {text_of(1)}",
+        f"*.example.com {text_of(1)}",
+        f"web?.example.com,!web2.example.com {text_of(1)}",
+        f"web1.example.com {text_of(2, 'ssh-rsa')}\nweb1.example.com {text_of(1)}",
+        f"\n# {text_of(3)}\nnonsense\nweb1.example.com ssh-ed25519 %%%\nweb1.example.com {text_of(1)}",
+    ],
+)
+def test_a_known_key_is_trusted_without_a_word(tmp_path: Path, line: str) -> None:
+    assert check(target(write(tmp_path, line))) == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"web2.example.com {text_of(1)}",
+        f"*.example.com,!web1.* {text_of(1)}",
+        f"[web1.example.com]:2222 {text_of(1)}",
+        f"web1xexample.com {text_of(1)}",
+        f"# web1.example.com {text_of(1)}",
+        f"@unknown-marker web1.example.com {text_of(1)}",
+        f"web1.example.com ssh-ed25519 {text_of(1)[12:40]}",
+    ],
+)
+def test_a_key_that_no_line_gives_the_host_is_unknown(tmp_path: Path, line: str) -> None:
+    with pytest.raises(TransportError) as e:
+        check(target(write(tmp_path, line)))
+    assert e.value.stage == "host key"
+    assert "unknown host key" in e.value.reason
+    assert fingerprint(blob_of(1)) in e.value.reason
+    assert "ssh-keyscan -p 22 web1.example.com" in e.value.hint
+    assert "accept-new" in e.value.hint
+    assert not e.value.transient
+
+
+def test_a_fingerprint_is_what_ssh_keygen_prints(keys: Keys) -> None:
+    printed = subprocess.run(
+        ["ssh-keygen", "-lf", str(keys.host("ed25519")) + ".pub"], check=True, capture_output=True, text=True
+    )
+    blob = base64.b64decode(keys.public(keys.host("ed25519")).split()[1])
+    assert fingerprint(blob) == printed.stdout.split()[1]
+
+
+def test_a_changed_key_is_told_with_both_fingerprints_and_the_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "# first line", f"[web1.example.com]:2222 {text_of(1)}")
+    with pytest.raises(TransportError) as e:
+        check(target(path, port=2222), 2)
+    assert "changed host key" in e.value.reason
+    assert fingerprint(blob_of(1)) in e.value.reason
+    assert fingerprint(blob_of(2)) in e.value.reason
+    assert f"{path}:2" in e.value.reason
+    assert e.value.hint == (
+        f"ssh-keygen -R '[web1.example.com]:2222' -f {path}  # only once you know why it has changed"
+    )
+
+
+def test_the_hint_of_a_changed_key_removes_exactly_that_key(tmp_path: Path) -> None:
+    require("ssh-keygen")
+    # ssh-keygen checks keys, so these lines need real ones; the point is which line goes.
+    path = write(tmp_path, f"[web1.example.com]:2222 {text_of(1)}", f"web2 {text_of(3)}")
+    with pytest.raises(TransportError) as e:
+        check(target(path, port=2222), 2)
+    subprocess.run(["/bin/sh", "-c", e.value.hint], check=True, capture_output=True)
+    assert path.read_text() == f"web2 {text_of(3)}\n"
+
+
+def test_a_host_known_by_another_type_of_key_only_counts_as_changed_even_under_accept_new(tmp_path: Path) -> None:
+    path = write(tmp_path, f"web1.example.com {text_of(1, 'ecdsa-sha2-nistp256')}")
+    with pytest.raises(TransportError, match="changed host key"):
+        check(target(path, policy="accept-new"))
+
+
+def test_a_revoked_key_is_refused_although_another_line_knows_it(tmp_path: Path) -> None:
+    path = write(tmp_path, f"web1.example.com {text_of(1)}", f"@revoked * {text_of(1)}")
+    with pytest.raises(TransportError, match=f"revoked host key.*{path}:2"):
+        check(target(path))
+    with pytest.raises(TransportError, match="revoked"):
+        check(target(path, policy="accept-new"))
+
+
+def test_a_revoked_key_of_the_host_leaves_its_other_key_trusted(tmp_path: Path) -> None:
+    path = write(tmp_path, f"web1.example.com {text_of(1)}", f"@revoked web1.example.com {text_of(2)}")
+    assert check(target(path)) == ""
+
+
+def test_a_certificate_authority_as_the_only_match_is_said_to_be_unsupported(tmp_path: Path) -> None:
+    path = write(tmp_path, f"@cert-authority *.example.com {text_of(9)}")
+    with pytest.raises(TransportError, match=f"{path}:1 trusts a certificate authority.*not supported") as e:
+        check(target(path))
+    assert "--transport openssh" in e.value.hint
+
+
+def test_a_certificate_authority_does_not_hide_the_hosts_own_line(tmp_path: Path) -> None:
+    path = write(tmp_path, f"@cert-authority *.example.com {text_of(9)}", f"web1.example.com {text_of(1)}")
+    assert check(target(path)) == ""
+
+
+def test_hashed_names_are_found_as_ssh_keygen_hashes_them(tmp_path: Path) -> None:
+    require("ssh-keygen")
+    path = write(tmp_path, f"web1.example.com {text_of(1)}", f"[web1.example.com]:2222 {text_of(2)}")
+    subprocess.run(["ssh-keygen", "-H", "-f", path], check=True, capture_output=True)
+    assert "web1" not in path.read_text()
+    keys = HostKeys()
+    assert check(target(path), 1, keys=keys) == ""
+    assert check(target(path, port=2222), 2, keys=keys) == ""
+    with pytest.raises(TransportError, match=f"changed host key.*{path}:2"):
+        check(target(path, port=2222), 3, keys=keys)
+
+
+def test_a_host_known_without_a_port_is_trusted_on_another_port_with_the_same_key_only(tmp_path: Path) -> None:
+    path = write(tmp_path, f"web1.example.com {text_of(1)}")
+    assert check(target(path, port=2222)) == ""
+    with pytest.raises(TransportError, match="unknown host key"):
+        check(target(path, port=2222), 2)
+
+
+def test_several_files_are_read_and_missing_ones_are_empty(tmp_path: Path) -> None:
+    path = write(tmp_path, f"web1.example.com {text_of(1)}")
+    assert check(target(tmp_path / "missing", path)) == ""
+
+
+def test_a_file_that_cannot_be_read_is_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(TransportError, match=f"{tmp_path} cannot be used: is a directory"):
+        check(target(tmp_path))
+
+
+def test_an_accept_file_that_cannot_be_written_is_the_reason(tmp_path: Path) -> None:
+    t = target(tmp_path / "none", policy="accept-new")
+    with pytest.raises(TransportError, match="no such file or directory"):
+        check(t, keys=HostKeys(tmp_path / "no folder/accepted"))
+    with pytest.raises(TransportError, match="is a directory"):
+        check(t, keys=HostKeys(tmp_path))
+
+
+def test_the_algorithms_asked_for_are_those_of_the_known_keys(tmp_path: Path) -> None:
+    path = write(tmp_path, f"web1.example.com {text_of(1, 'ssh-rsa')}", f"web1.example.com {text_of(1)}")
+    assert HostKeys().algorithms(target(path)) == ("rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519")
+    assert HostKeys().algorithms(target(path, port=2222)) == ("rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519")
+    assert HostKeys().algorithms(target(path, address="other")) == ()
+
+
+def test_off_trusts_even_a_changed_key_and_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path, f"web1.example.com {text_of(1)}")
+    note = check(target(path, policy="off"), 2)
+    assert "not checked" in note
+    assert fingerprint(blob_of(2)) in note
+
+
+def test_accept_new_writes_to_our_file_only_and_notices_a_change_afterwards(tmp_path: Path) -> None:
+    path, ours = write(tmp_path, f"other {text_of(5)}"), tmp_path / "accepted"
+    before = path.read_bytes()
+    t = target(path, port=2222, policy="accept-new")
+    assert "accepted" in check(t, 1, keys=HostKeys(ours))
+    assert ours.read_text() == f"[web1.example.com]:2222 {text_of(1)}\n"
+    assert ours.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes() == before
+    again = HostKeys(ours)
+    assert check(t, 1, keys=again) == ""
+    with pytest.raises(TransportError, match=f"changed host key.*{ours}:1"):
+        check(t, 2, keys=again)
+
+
+def test_accept_new_without_a_file_remembers_within_the_process(tmp_path: Path) -> None:
+    keys, t = HostKeys(), target(tmp_path / "none", policy="accept-new")
+    assert "accepted" in check(t, 1, keys=keys)
+    assert check(t, 1, keys=keys) == ""
+    with pytest.raises(TransportError, match="changed host key"):
+        check(t, 2, keys=keys)
+
+
+def test_a_key_that_another_process_accepted_meanwhile_is_not_accepted_twice(tmp_path: Path) -> None:
+    ours = tmp_path / "accepted"
+    t = target(tmp_path / "none", policy="accept-new")
+    here, there = HostKeys(ours), HostKeys(ours)
+    check(target(tmp_path / "none", address="first", policy="accept-new"), 7, keys=here)
+    check(t, 1, keys=there)
+    assert check(t, 1, keys=here) == ""
+    with pytest.raises(TransportError, match=f"changed host key.*{ours}:2"):
+        check(t, 2, keys=here)
+    assert ours.read_text().count("web1") == 1
+
+
+def accept(ours: str, first: int, count: int) -> None:
+    keys = HostKeys(Path(ours))
+    for n in range(first, first + count):
+        t = SshTarget(address=f"host{n}", known_hosts=(f"{ours}.none",), host_key_policy="accept-new", user="u")
+        keys.check(t, "ssh-ed25519", blob_of(n))
+
+
+def test_fifty_writers_at_once_leave_every_line_whole(tmp_path: Path) -> None:
+    ours = tmp_path / "accepted"
+    spawn = multiprocessing.get_context("fork")
+    writers = [spawn.Process(target=accept, args=(str(ours), n * 20, 20)) for n in range(50)]
+    for w in writers:
+        w.start()
+    for w in writers:
+        w.join(60)
+    assert [w.exitcode for w in writers] == [0] * 50
+    assert sorted(ours.read_text().split("\n")) == sorted([f"host{n} {text_of(n)}" for n in range(1000)] + [""])
+
+
+def test_writers_that_are_killed_leave_a_file_that_the_next_one_can_use(tmp_path: Path) -> None:
+    ours = tmp_path / "accepted"
+    program = (
+        "import sys; from tests.transport.test_known_hosts import accept; accept(sys.argv[1], int(sys.argv[2]), 10**6)"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(ours), str(n * 10**6)], cwd=ROOT) for n in range(3)]
+    try:
+        wait_for(lambda: ours.exists() and ours.stat().st_size > 50_000, "the writers to be at it")
+    finally:
+        for w in writers:
+            w.send_signal(signal.SIGKILL)
+            w.wait()
+    accept(str(ours), 9 * 10**6, 1)
+    lines = ours.read_text().split("\n")
+    assert lines[-2:] == [f"host9000000 {text_of(9 * 10**6)}", ""]
+    whole = [line for line in lines if line]
+    assert all(line == f"{line.split()[0]} {text_of(int(line.split()[0][4:]))}" for line in whole)
+
+
+def test_of_fifty_writers_those_who_are_killed_at_any_moment_cost_no_other_a_line(tmp_path: Path) -> None:
+    ours, each = tmp_path / "accepted", 40
+    moments = random.Random(20160)
+    fork = multiprocessing.get_context("fork")
+    numbers = range(50)
+    chosen = moments.sample(numbers, 25)
+    # Those who are killed have more to write than there is time for: none of them ends before.
+    amounts = [10**9 if n in chosen else each for n in numbers]
+    writers = [fork.Process(target=accept, args=(str(ours), n * 10**9, amount)) for n, amount in enumerate(amounts)]
+    doomed = [writers[n] for n in chosen]
+    sizes = sorted(moments.randrange(1, 60_000) for _ in doomed)
+
+    def grown(size: int) -> bool:
+        return ours.exists() and ours.stat().st_size >= size
+
+    for w in writers:
+        w.start()
+    try:
+        for w, size in zip(doomed, sizes, strict=True):
+            wait_for(partial(grown, size), "the writers to be at it")
+            w.kill()
+        for w in writers:
+            w.join(300)
+    finally:
+        for w in writers:
+            w.kill()
+    assert all(w.exitcode == 0 for w in writers if w not in doomed)
+    assert all(w.exitcode == -signal.SIGKILL for w in doomed)
+    lines = ours.read_text().split("\n")
+    assert lines.pop() == ""
+    assert all(line == f"{line.split()[0]} {text_of(int(line.split()[0][4:]))}" for line in lines)
+    written = Counter(line.split()[0] for line in lines)
+    kept = [f"host{n * 10**9 + i}" for n, w in enumerate(writers) if w not in doomed for i in range(each)]
+    assert [written[name] for name in kept] == [1] * len(kept)
+    assert max(written.values()) == 1
+
+
+def test_half_a_line_is_passed_over_and_the_next_one_begins_anew(tmp_path: Path) -> None:
+    ours = tmp_path / "accepted"
+    ours.write_text(f"a {text_of(1)}\nb {text_of(2)[:40]}")
+    t = target(tmp_path / "none", address="b", policy="accept-new")
+    assert "accepted" in check(t, 3, keys=HostKeys(ours))
+    assert ours.read_text() == f"a {text_of(1)}\nb {text_of(2)[:40]}\nb {text_of(3)}\n"
+    assert check(t, 3, keys=HostKeys(ours)) == ""
+
+
+def test_a_lookup_among_fifty_thousand_names_is_no_scan() -> None:
+    known = KnownHosts()
+    known.add(
+        "".join(f"host{n},10.{n >> 16}.{n >> 8 & 255}.{n & 255} {text_of(n)}\n" for n in range(50_000)), source="k"
+    )
+    # A host in each hundred, so that a scan would look at 25 million lines: minutes, not milliseconds.
+    began = time.process_time()
+    assert all(known.of(f"host{n}")[0].line == n + 1 for n in range(0, 50_000, 50))
+    assert time.process_time() - began < 1
+
+
+def test_hashed_names_are_computed_once_a_host() -> None:
+    known = KnownHosts()
+    salt = base64.b64encode(os.urandom(20)).decode()
+    known.add("".join(f"|1|{salt}|{salt} {text_of(n)}\n" for n in range(20_000)), source="k")
+    began = time.process_time()
+    known.of("host")
+    once = time.process_time() - began
+    began = time.process_time()
+    for _ in range(1000):
+        known.of("host")
+    assert time.process_time() - began < max(once * 10, 0.05)

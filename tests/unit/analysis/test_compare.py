@@ -1,0 +1,400 @@
+"""The run laid side by side: it adds up, it orders by number, and it says who differs."""
+
+from __future__ import annotations
+
+import html
+import random
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetaudit.analysis.compare import Comparison, compare
+from fleetaudit.analysis.compare.view_model import Column
+from fleetaudit.model import (
+    Audited,
+    AuditRun,
+    Evidence,
+    Finding,
+    Kernel,
+    Sysctl,
+)
+from fleetaudit.report.html import render
+from fleetaudit.text.host_ranges import (
+    fold,
+    fold_releases,
+    release_key,
+    series_of,
+)
+from tests.support.runs import (
+    K510,
+    K612,
+    K618,
+    Fleet,
+    by_name,
+    missing,
+    observe,
+    run_of,
+    small_fleet,
+)
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Comparison:
+    return compare(small_fleet())
+
+
+def column(comparison: Comparison, scenario: str, families: str) -> Column:
+    (found,) = (c for c in comparison.columns if (c.scenario, c.families) == (scenario, families))
+    return found
+
+
+# ---- adding up -----------------------------------------------------------------------------------------------------
+
+
+def test_every_selected_host_is_counted_exactly_once(fleet: Comparison) -> None:
+    c = fleet.coverage
+    assert (c.selected, c.audited, c.not_audited, c.void, c.on_host) == (27, 18, 9, 1, 1)
+    assert c.audited + c.not_audited == c.selected
+    assert sum(b.hosts.count for b in fleet.builds) == c.audited
+    assert sum(p.hosts.count for p in fleet.profiles) == c.audited
+    assert sum(m.hosts.count for p in fleet.profiles for m in p.members) == c.audited
+    assert [h.name for h in fleet.hosts] == [h.name for h in small_fleet().hosts]
+    assert sum(cause.hosts.count for cause in fleet.causes) == c.not_audited
+
+
+def test_a_cell_counts_every_host_of_its_build_that_ran_the_scenario(fleet: Comparison) -> None:
+    for c in fleet.columns:
+        for build, cell in zip(fleet.builds, c.cells, strict=True):
+            assert cell.hosts + cell.void == build.hosts.count
+            assert sum(n for _, n in cell.counts) == cell.hosts
+
+
+def test_hosts_whose_trials_ended_alike_are_alike_whatever_their_order_and_evidence() -> None:
+    fleet = Fleet()
+    reset = fleet.scenarios[0]
+    one, other, third = (
+        observe(reset, "ipv4", "inconclusive", seen=seen)
+        for seen in ({"FIN": 1, "RST": 2}, {"RST": 2, "FIN": 1}, {"RST": 1, "FIN": 2})
+    )
+    silent = msgspec.structs.replace(other, evidence=Evidence())
+    hosts = [fleet.host(name, K612, instead=[o]) for name, o in (("a", one), ("b", third), ("c", silent))]
+    assert [p.hosts.ranges for p in compare(run_of(hosts)).profiles] == [("a", "c"), ("b",)]
+
+
+def test_a_run_without_hosts_or_without_an_audited_one_is_compared_too() -> None:
+    assert compare(run_of([])).coverage.selected == 0
+    alone = compare(run_of([missing("a", "connect", "refused", "nc -vz a 22")]))
+    assert (alone.coverage.not_audited, alone.builds, alone.columns) == (1, (), ())
+
+
+# ---- kernels by scenarios ------------------------------------------------------------------------------------------
+
+
+def test_builds_stand_in_the_order_of_their_numbers() -> None:
+    releases = ["6.12.1", "6.12.0-rc3", "5.10.0-10-amd64", "5.10.0-9-amd64", "6.1.0", "7.3-rc7", "7.2.13", "7.3.0"]
+    hosts = [Fleet().host(f"h{i}", Kernel(release=r, version="#1", machine="x86_64")) for i, r in enumerate(releases)]
+    found = [b.kernel.release for b in compare(run_of(hosts)).builds]
+    assert found == [
+        "5.10.0-9-amd64", "5.10.0-10-amd64", "6.1.0", "6.12.0-rc3", "6.12.1", "7.2.13", "7.3-rc7", "7.3.0"
+    ]  # fmt: skip
+
+
+def test_one_release_built_twice_is_two_builds() -> None:
+    again = msgspec.structs.replace(K612, version="#1 SMP built elsewhere")
+    found = compare(run_of([Fleet().host("a", K612), Fleet().host("b", again)])).builds
+    assert [b.hosts.ranges for b in found] == [("a",), ("b",)]
+    assert {b.series for b in found} == {"6.12"}
+
+
+def test_the_kernels_that_differ_are_seen_and_the_build_that_is_mixed_is_called_so(fleet: Comparison) -> None:
+    c = column(fleet, "reread-fin-close", "IPv4 and IPv6")
+    assert [cell.word for cell in c.cells] == ["RST", "mixed", "FIN"]
+    assert c.cells[1].counts == (("FIN", 6), ("RST", 1), ("not run", 1))
+    assert [(word, [b.kernel for b in builds]) for word, _, builds in c.groups] == [
+        ("RST", [K510]), ("mixed", [K612]), ("FIN", [K618])
+    ]  # fmt: skip
+    assert c.differs
+    assert {k.key: [b.kernel for b, _ in k.builds] for k in fleet.kernels} == {"resets": [K510], "mixed": [K612, K618]}
+
+
+def test_a_scenario_that_all_kernels_end_alike_neither_differs_nor_deviates(fleet: Comparison) -> None:
+    c = column(fleet, "zero-linger-close", "IPv4 and IPv6")
+    assert (c.differs, c.deviates) == (False, False)
+
+
+def test_families_stand_apart_only_where_some_host_ends_them_differently(fleet: Comparison) -> None:
+    apart = {c.scenario for c in fleet.columns if c.families in ("IPv4", "IPv6")}
+    assert apart == {"unread-close", "urgent-read-close"}
+    assert column(fleet, "unread-unix-close", "AF_UNIX").cells[0].word == "RST"
+
+
+def test_a_void_host_takes_no_part_in_the_comparison_and_is_counted_apart(fleet: Comparison) -> None:
+    c = column(fleet, "drained-close", "IPv4 and IPv6")
+    assert (c.differs, c.deviates) == (False, False)
+    assert [(cell.word, cell.hosts, cell.void) for cell in c.cells] == [("FIN", 6, 0), ("FIN", 8, 0), ("FIN", 3, 1)]
+
+
+def test_a_build_with_void_hosts_only_is_not_called_as_expected() -> None:
+    comparison = compare(run_of([Fleet().host("a", K612, void="a control failed")]))
+    assert [k.key for k in comparison.kernels] == ["void"]
+    assert {cell.word for c in comparison.columns for cell in c.cells} == {"void"}
+
+
+def test_one_host_whose_trials_disagree_makes_its_build_mixed(fleet: Comparison) -> None:
+    cell = column(fleet, "urgent-read-close", "IPv6").cells[1]
+    assert (cell.word, cell.tone, cell.counts) == ("mixed", "untold", (("RST", 7), ("mixed", 1)))
+
+
+def test_hosts_measured_in_the_hosts_namespace_are_counted_in_their_cells(fleet: Comparison) -> None:
+    assert [cell.on_host for cell in column(fleet, "drained-close", "IPv4 and IPv6").cells] == [0, 1, 0]
+
+
+def test_what_was_not_run_anywhere_is_not_called_as_expected() -> None:
+    seen = [observe(s, f, "not run") for s in Fleet().scenarios for f in s.families]
+    assert [k.key for k in compare(run_of([Fleet().host("a", K612, instead=seen)])).kernels] == ["untold"]
+
+
+# ---- findings, sysctls, causes -------------------------------------------------------------------------------------
+
+
+def test_findings_are_grouped_gravest_first_and_families_that_agree_share_a_group(fleet: Comparison) -> None:
+    assert [(f.severity, f.subject, f.detail, f.hosts) for f in fleet.findings] == [
+        ("error", "zero-linger-close", "IPv4", 1),
+        ("error", "unread-close", "IPv4", 1),
+        ("error", "net.ipv4.tcp_abort_on_overflow", "", 1),
+        ("warning", "urgent-read-close", "IPv6", 1),
+        ("warning", "net.ipv4.tcp_fin_timeout", "", 1),
+        ("warning", "net.ipv4.tcp_rfc1337", "", 1),
+        ("info", "reread-fin-close", "IPv4 and IPv6", 7),
+    ]
+    assert fleet.findings[-1].rows[0].hosts.ranges == ("web[001-006]", "app06")
+    assert fleet.short == (("error", 2), ("warning", 2), ("info", 6))
+
+
+def test_findings_of_the_fleet_and_of_production_have_their_place_and_their_subject() -> None:
+    def found(id_: str) -> Finding:
+        return Finding(id=id_, severity="warning", expected="this", observed="that")
+
+    ids = (
+        "exposure:aborts_on_close_per_thousand",
+        "sysctl:net.ipv4.tcp_rfc1337",
+        "kernel:same-ending:unread-close/ipv6",
+        "kernel:same-ending:drained-close/ipv4",
+        "scenario:reread-fin-close/ipv4",
+    )
+    host = msgspec.structs.replace(Fleet().host("a", K612), findings=tuple(map(found, ids)))
+    groups = compare(run_of([host])).findings
+    assert [(g.kind, g.subject, g.detail) for g in groups] == [
+        ("scenario", "reread-fin-close", "IPv4"),
+        ("kernel", "drained-close", "IPv4"),
+        ("kernel", "unread-close", "IPv6"),
+        ("sysctl", "net.ipv4.tcp_rfc1337", ""),
+        ("exposure", "aborts_on_close_per_thousand", ""),
+    ]
+    assert [bool(g.link) for g in groups[:3]] == [True, True, True]
+
+
+def test_a_waived_finding_is_shown_with_its_reason_and_not_counted() -> None:
+    host = Fleet().host("a", K510)
+    waived = tuple(msgspec.structs.replace(f, waived="until the upgrade (ops)") for f in host.findings)
+    comparison = compare(run_of([msgspec.structs.replace(host, findings=waived)]))
+    (group,) = comparison.findings
+    assert (group.hosts, group.waived, group.rows[0].waived) == (0, 1, "until the upgrade (ops)")
+    assert comparison.short == ()
+
+
+def test_only_sysctls_that_vary_break_an_expectation_or_left_their_default_are_shown(fleet: Comparison) -> None:
+    assert {s.key: s.why for s in fleet.sysctls} == {
+        "net.ipv4.tcp_abort_on_overflow": "not as expected, varies",
+        "net.ipv4.tcp_fin_timeout": "not as expected, varies, changed from the default",
+        "net.ipv4.tcp_limit_output_bytes": "varies",
+        "net.ipv4.tcp_rfc1337": "not as expected, varies, changed from the default",
+    }
+    assert fleet.sysctls_read == 6
+
+
+def test_a_sysctl_that_differs_only_in_white_space_does_not_vary() -> None:
+    hosts = [Fleet().host(n, K612, sysctls={"net.x": Sysctl(value=v, default="1 2")}) for n, v in
+             (("a", "1 2"), ("b", "1\t2\n"))]  # fmt: skip
+    assert "net.x" not in {s.key for s in compare(run_of(hosts)).sysctls}
+
+
+def test_a_value_that_breaks_an_expectation_is_listed_however_many_values_there_are() -> None:
+    key = "net.ipv4.tcp_fin_timeout"
+    hosts = [Fleet().host(f"h{i}", K612, sysctls={key: Sysctl(value=str(i), default="60")}) for i in range(1, 61)]
+    hosts.append(Fleet().host("late", K612, sysctls={key: Sysctl(value="999", default="60")}))
+    (view,) = (s for s in compare(run_of(hosts)).sysctls if s.key == key)
+    assert view.values[0].hosts.ranges == ("late",)
+    assert sum(v.hosts.count for v in view.values) + view.omitted_hosts == 61
+    assert len(view.values) + view.omitted == 61
+
+
+def test_hosts_that_failed_alike_share_a_cause_and_keep_their_own_next_commands(fleet: Comparison) -> None:
+    (cause,) = (c for c in fleet.causes if c.stage == "connect")
+    assert (cause.hosts.ranges, cause.title) == (("cache[1-4]",), "connect: no answer from ‹host›:22 within 10 s")
+    assert cause.hints[2] == ("cache3", "nc -vz cache3 22")
+    stages = [c.stage for c in fleet.causes]
+    assert stages == ["inventory", "resolve", "connect", "host key", "authenticate", "execute"]
+
+
+# ---- host by host --------------------------------------------------------------------------------------------------
+
+
+def test_hosts_that_behave_alike_share_a_profile_and_their_traces() -> None:
+    hosts = [Fleet().host(f"web{i:05}", K510, exposure=None) for i in range(1, 2001)]
+    comparison = compare(run_of(hosts))
+    (profile,) = comparison.profiles
+    assert profile.hosts.ranges == ("web[00001-02000]",)
+    assert [t.title for t in profile.traces] == ["reread-fin-close over IPv4"]
+
+
+def test_a_trace_is_shown_once_for_each_build_and_linked_from_wherever_it_was_seen_again(fleet: Comparison) -> None:
+    anchors = {t.anchor for p in fleet.profiles for t in p.traces}
+    linked = [(v.trace, v.trace_host) for p in fleet.profiles for v in p.verdicts if v.trace]
+    assert {anchor for anchor, _ in linked} == anchors
+    assert len(linked) > len(anchors)
+    assert "app01" in {host for _, host in linked}
+
+
+def test_steps_stand_among_the_packets_at_their_moments(fleet: Comparison) -> None:
+    trace = fleet.profiles[0].traces[-1]
+    assert trace.title == "reread-fin-close over IPv4"
+    assert [row.at_us for row in trace.rows] == sorted(row.at_us for row in trace.rows)
+    assert [row.text for row in trace.rows if row.who == "step"] == [s.text for s in by_name("reread-fin-close").steps]
+    assert (trace.rows[-1].who, trace.rows[-1].flags, trace.rows[-1].text) == ("closer", "R.", "RST ACK")
+
+
+def test_a_host_may_name_a_step_or_a_scenario_that_there_is_not() -> None:
+    odd = observe(by_name("unread-close"), "ipv4", "FIN")
+    steps = msgspec.structs.replace(odd.evidence, steps=((5, 99), (6, -1)))
+    host = Fleet().host("a", K612, instead=[msgspec.structs.replace(odd, evidence=steps)])
+    extra = msgspec.structs.replace(odd, scenario="made-up")
+    comparison = compare(run_of([msgspec.structs.replace(host, observations=(*host.observations, extra))]))
+    assert comparison.scenarios[-1].row.name == "made-up"
+    rows = [r.text for t in comparison.profiles[0].traces for r in t.rows if r.who == "step"]
+    assert "step 100" in rows
+
+
+# ---- the same run, the same comparison -----------------------------------------------------------------------------
+
+
+def test_the_same_run_read_again_compares_the_same(fleet: Comparison) -> None:
+    again = msgspec.json.decode(msgspec.json.encode(small_fleet()), type=AuditRun)
+    assert compare(again) == fleet
+
+
+def test_the_order_of_hosts_changes_no_count() -> None:
+    run = small_fleet()
+    hosts = list(run.hosts)
+    random.Random(7).shuffle(hosts)
+    shuffled = compare(msgspec.structs.replace(run, hosts=tuple(hosts)))
+    plain = compare(run)
+    assert [b.kernel for b in shuffled.builds] == [b.kernel for b in plain.builds] == [K510, K612, K618]
+    assert [(c.scenario, c.families, c.cells) for c in shuffled.columns] == [
+        (c.scenario, c.families, c.cells) for c in plain.columns
+    ]
+    assert [(f.ids, f.hosts) for f in shuffled.findings] == [(f.ids, f.hosts) for f in plain.findings]
+
+
+# ---- folding -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "ranges"),
+    [
+        ([f"web{i:03}" for i in range(1, 241)], ("web[001-240]",)),
+        (["web09", "web10", "web12"], ("web[09-10,12]",)),
+        (["db1", "db2", "db10"], ("db[1-2,10]",)),
+        (["web01.dc1", "web02.dc1", "web01.dc2"], ("web[01-02].dc1", "web01.dc2")),
+        (["10.0.0.9", "10.0.0.10", "10.0.1.9"], ("10.0.0.[9-10]", "10.0.1.9")),
+        (["bastion", "a-b"], ("bastion", "a-b")),
+        ([], ()),
+    ],
+)
+def test_hosts_fold_into_ranges(names: list[str], ranges: tuple[str, ...]) -> None:
+    folded = fold(names)
+    assert (folded.ranges, folded.count, folded.more) == (ranges, len(names), 0)
+
+
+@given(st.lists(st.text(max_size=12), max_size=60, unique=True))
+def test_folding_never_loses_a_host(names: list[str]) -> None:
+    folded = fold(names, shown=5)
+    assert folded.count == len(names)
+    assert 0 <= folded.more <= max(0, len(names) - 1) or not names
+
+
+FORTY = [f"{major}.{minor}.{patch}" for major in (5, 6) for minor in (4, 10) for patch in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("releases", "others", "parts"),
+    [
+        ([], [], ()),
+        (["6.1.0-49"], [], ("6.1.0-49",)),
+        (["6.1.9", "6.1.10"], [], ("6.1.9", "6.1.10")),
+        (["6.12.117", "5.10.0-46", "7.3.4", "6.18.44"], ["6.12.43"], ("5.10.0-46", "6.12.117 to 7.3.4")),
+        (["5.10.0-10", "5.10.0-9", "5.10.0-11"], [], ("5.10.0-9 to 5.10.0-11",)),  # by number, in whatever order
+        (["6.1", "6.2", "6.3", "6.4"], ["6.2.1"], ("6.1", "6.2", "6.3", "6.4")),
+        # Distribution kernels of one base number: another flavour, another build, the vanilla one.
+        (
+            ["6.1.0-49-amd64", "6.1.0-50-amd64", "6.1.0-51-amd64"],
+            ["6.1.0-50-cloud-amd64"],
+            ("6.1.0-49-amd64", "6.1.0-50-amd64", "6.1.0-51-amd64"),
+        ),
+        (["4.18.0-553.el8", "4.18.0-80.el8", "4.18.0-193.el8"], [], ("4.18.0-80.el8 to 4.18.0-553.el8",)),
+        (["6.12-rc1", "6.12-rc2", "6.12"], ["6.12-rc3"], ("6.12-rc1", "6.12-rc2", "6.12")),
+        # The same release in two builds, which end differently.
+        (["6.1", "6.2", "6.3"], ["6.2"], ("6.1", "6.2", "6.3")),
+        (["6.1", "6.2", "6.3", "custom"], [], ("custom to 6.3",)),  # a release without a number comes first
+        (FORTY, [], ("5.4.0 to 6.10.9",)),
+        (FORTY[:17] + FORTY[18:], FORTY[17:18], ("5.4.0 to 5.10.6", "5.10.8 to 6.10.9")),
+        (FORTY[::2], FORTY[1::2], tuple(FORTY[::2])),
+    ],
+)
+def test_releases_fold_and_never_over_one_that_ends_otherwise(
+    releases: list[str], others: list[str], parts: tuple[str, ...]
+) -> None:
+    assert fold_releases(releases, others) == parts
+    assert fold_releases(reversed(releases), reversed(others)) == parts
+
+
+@given(st.lists(st.tuples(st.from_regex(r"[56]\.[0-9]\.[0-9]{1,2}", fullmatch=True), st.booleans()), max_size=40))
+def test_a_range_of_releases_holds_the_releases_that_it_is_of_and_no_other(fleet: list[tuple[str, bool]]) -> None:
+    mine, others = {r for r, own in fleet if own}, {r for r, own in fleet if not own}
+    ordered = sorted(mine | others, key=lambda r: (release_key(r), r))
+    held = list[str]()
+    for part in fold_releases(mine, others):
+        first, _, last = part.partition(" to ")
+        held += ordered[ordered.index(first) : ordered.index(last or first) + 1]
+    assert held == [r for r in ordered if r in mine]
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_any_two_releases_can_be_ordered(a: str, b: str) -> None:
+    assert (release_key(a) < release_key(b)) or (release_key(a) >= release_key(b))
+    assert series_of(a) == "" or a.startswith(series_of(a))
+
+
+def test_every_host_is_linked_to_what_is_told_of_it(fleet: Comparison) -> None:
+    anchors = {p.anchor for p in fleet.profiles} | {cause.anchor for cause in fleet.causes}
+    assert {h.anchor for h in fleet.hosts} == anchors
+    assert all((h.build is not None) == isinstance(r, Audited)
+               for h, r in zip(fleet.hosts, small_fleet().hosts, strict=True))  # fmt: skip
+
+
+def test_only_what_can_be_typed_is_shown_as_a_command(fleet: Comparison) -> None:
+    remedies = [remedy for f in fleet.findings for remedy in f.remedies]
+    assert {r.text.split()[0] for r in remedies if r.typed} == {"sysctl"}
+    assert {r.text.split()[0] for r in remedies if not r.typed} == {"Look", "A"}
+
+
+def test_hosts_of_one_finding_that_need_different_remedies_each_have_their_own(fleet: Comparison) -> None:
+    (group,) = [f for f in fleet.findings if f.subject == "reread-fin-close"]
+    assert len(group.remedies) > 1
+    assert (group.fix, group.typed) == ("", False)
+    assert sum(remedy.hosts.count for remedy in group.remedies) == group.hosts + group.waived
+    page = render(fleet, generated="")
+    for remedy in group.remedies:
+        assert remedy.text in html.unescape(page)

@@ -1,0 +1,272 @@
+"""A host that no play matches: listed and counted apart in every output, and never a failure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+from prometheus_client.parser import text_string_to_metric_families
+
+from fleetaudit.analysis import drift
+from fleetaudit.analysis.compare import compare, past_of
+from fleetaudit.analysis.policy import of_host
+from fleetaudit.cli.run import status_of
+from fleetaudit.errors import NothingToDoError
+from fleetaudit.model import (
+    AuditRun,
+    HostResult,
+    NotAudited,
+    NotSelected,
+    Past,
+)
+from fleetaudit.report import csv as table
+from fleetaudit.report import (
+    explain,
+    junit,
+    prometheus,
+    sarif,
+)
+from fleetaudit.report.changes import changes_text
+from fleetaudit.report.terminal import progress, summary
+from fleetaudit.store import archive
+from tests.support.browser import Visit, chromium, page_of
+from tests.support.commands import Place
+from tests.support.runs import (
+    K612,
+    Fleet,
+    missing,
+    run_of,
+)
+
+__all__ = ["chromium"]
+
+REASON = "not selected by any play"
+AUDITED = Fleet().host("web1", K612, groups=("web",))
+GONE = missing("web2", "connect", "refused", "nc -vz web2 22", "web")
+UNMATCHED = (NotSelected(name="db1", groups=("db",)), NotSelected(name="db2", groups=("db",)))
+RUN = run_of([AUDITED, GONE, *UNMATCHED])
+
+
+def test_it_is_no_failure() -> None:
+    assert status_of(run_of([AUDITED, *UNMATCHED]), ("warning",)) == 0
+    assert status_of(RUN, ("warning",)) == 4, "web2"
+
+
+def test_run_json_keeps_it_with_every_key_that_a_script_may_ask_for(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(archive.encode_run(RUN))
+    assert archive.read_run(tmp_path) == RUN
+    host = json.loads(archive.encode_run(RUN))["hosts"][2]
+    assert (host["status"], host["stage"], host["reason"], host["hint"]) == ("not selected", None, REASON, "")
+    assert host.keys() == json.loads(archive.encode_run(RUN))["hosts"][1].keys()
+
+
+def test_a_run_of_an_earlier_version_is_still_read(tmp_path: Path) -> None:
+    """It had such a host as "not audited", and no such count in its history."""
+    old = missing("db1", "inventory", "no play of unread-close.yml matches it", "name it in a play's “hosts:”")
+    past = {"run": "2026-01-01T020000Z", "started": "2026-01-01T02:00:00Z", "selected": 2, "audited": 1}
+    run = json.loads(archive.encode_run(run_of([AUDITED, old]))) | {"history": [past | {"not_audited": 1}]}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    read = archive.read_run(tmp_path)
+    assert read.hosts[1] == old
+    assert read.history == (
+        Past(run=past["run"], started=past["started"], selected=2, audited=1, not_audited=1),  # type: ignore[arg-type]
+    )
+
+
+def test_the_counts_add_up_to_the_selected_hosts() -> None:
+    coverage = compare(RUN).coverage
+    assert (coverage.selected, coverage.audited, coverage.not_audited, coverage.not_selected) == (4, 1, 1, 2)
+    past = past_of(RUN)
+    assert (past.selected, past.audited, past.not_audited, past.not_selected) == (4, 1, 1, 2)
+
+
+def test_the_terminal_counts_and_names_it() -> None:
+    assert "4 hosts: 1 audited, 1 not audited, 2 not selected by any play (db[1-2])." in summary(
+        compare(RUN), width=100
+    )
+    assert REASON not in summary(compare(run_of([AUDITED, GONE])), width=100)
+    assert progress(UNMATCHED[0]) == f"db1: {REASON}"
+
+
+def test_junit_skips_it() -> None:
+    root = ET.fromstring(junit.render(RUN))
+    suite = next(suite for suite in root if suite.get("name") == "db1")
+    assert [suite.get(key) for key in ("tests", "failures", "errors", "skipped")] == ["1", "0", "0", "1"]
+    (skipped,) = suite.findall("testcase/skipped")
+    assert skipped.get("message") == REASON
+    assert suite.find("properties/property[@name='status']").get("value") == "not selected"  # type: ignore[union-attr]
+
+
+def test_csv_has_one_row_for_it() -> None:
+    rows = [row for row in csv.DictReader(io.StringIO(table.render(RUN))) if row["host"] == "db1"]
+    assert [(row["status"], row["stage"], row["reason"], row["hint"]) for row in rows] == [
+        ("not selected", "", REASON, "")
+    ]
+
+
+def test_sarif_has_it_as_a_location_and_the_invocation_stays_successful() -> None:
+    (whole,) = json.loads(sarif.render(run_of([AUDITED, *UNMATCHED])))["runs"]
+    assert [place["properties"]["status"] for place in whole["logicalLocations"]] == [
+        "audited",
+        "not selected",
+        "not selected",
+    ]
+    assert whole["invocations"][0]["executionSuccessful"] is True
+    assert not whole["invocations"][0]["toolExecutionNotifications"]
+    assert whole["properties"] == {"selected": 3, "audited": 1, "notAudited": 0, "notSelected": 2}
+
+
+def test_prometheus_counts_it_apart() -> None:
+    metrics = {metric.name: metric for metric in text_string_to_metric_families(prometheus.render(RUN))}
+
+    def total(name: str) -> float:
+        return sum(sample.value for sample in metrics[f"fleetaudit_hosts_{name}"].samples)
+
+    assert (total("selected"), total("audited"), total("not_audited"), total("not_selected")) == (4, 1, 1, 2)
+
+
+def test_explain_and_policy_say_so() -> None:
+    assert explain.host_text(RUN, UNMATCHED[0], width=80) == f"db1: {REASON}\n"
+    with pytest.raises(NothingToDoError, match=REASON):
+        of_host(RUN, "db1")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "effect"),
+    [
+        (AUDITED, NotSelected(name="web1"), "no longer selected"),
+        (GONE, NotSelected(name="web2"), "no longer selected"),
+        (NotSelected(name="web1"), AUDITED, "newly selected"),
+        (NotSelected(name="web2"), GONE, "newly not audited"),
+        (NotSelected(name="web1"), NotSelected(name="web1"), None),
+    ],
+)
+def test_a_change_of_what_the_plays_match_is_a_change(
+    before: HostResult, after: HostResult, effect: str | None
+) -> None:
+    earlier, later = run_of([before, *UNMATCHED]), run_of([after, *UNMATCHED])
+    found = drift.between(earlier, later)
+    assert [change.effect for change in found.changes] == [effect] * (effect is not None)
+    shown = compare(later, found)
+    assert shown.changes is not None
+    assert (effect or "nothing changed") in changes_text(shown.changes, width=100).lower()
+    assert not effect or effect in page_of(later, found)
+
+
+def test_the_page_lists_and_counts_it() -> None:
+    page = page_of(msgspec.structs.replace(RUN, history=(past_of(RUN),)))
+    assert "1 not audited, 2 not selected by any play." in page
+    assert 'id="not-selected"' in page
+    assert "db[1-2]" in page
+    assert '<th scope="col" class="num">Not selected</th>' in page
+    assert "Every host that a play matches was audited." in page_of(run_of([AUDITED, *UNMATCHED]))
+
+
+@pytest.mark.browser
+def test_the_page_shows_its_state_in_the_list_of_hosts_and_on_its_own_page(chromium: Any, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page_of(RUN), "utf-8")
+    with Visit(chromium, path, "#hosts?state=not%20selected") as visit:
+        assert visit.hosts() == ["db1", "db2"]
+        visit.page.click("table.hosts tbody tr:first-child a")
+        shown = visit.page.inner_text("#host")
+        assert REASON in shown
+        assert "To see it again" not in shown
+        assert not visit.console
+
+
+# ---- the command ---------------------------------------------------------------------------------------------------
+
+INVENTORY = """
+all:
+  vars: {ansible_connection: local}
+  children:
+    web: {hosts: {web1: , web2: }}
+    db: {hosts: {db1: }}
+"""
+WEB = "- name: Web\n  hosts: web\n  sysctls: {collect: [net.ipv4.tcp_fin_timeout]}\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(tmp_path)
+    place.write("inventory.yml", INVENTORY)
+    place.write("web.yml", WEB)
+    return place
+
+
+def statuses(run: AuditRun) -> dict[str, str]:
+    return {host.name: str(host.__struct_config__.tag) for host in run.hosts}
+
+
+WANTED = {"web1": "audited", "web2": "audited", "db1": "not selected"}
+
+
+@pytest.mark.commands
+def test_a_play_for_one_group_does_not_fail_the_others(place: Place) -> None:
+    done = place.run("run", "-p", "web.yml", "-v")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"3 hosts: 2 audited, 0 not audited, 1 {REASON} (db1)." in done.stdout
+    assert f"db1: {REASON}" in done.stderr
+    assert statuses(archive.read_run(place.path / "reports/latest")) == WANTED
+    (folder,) = place.runs()
+    assert {host.name for host in archive.read_journal(folder / "hosts.jsonl")} == set(WANTED)
+    assert place.run("explain", "latest", "db1").stdout == f"db1: {REASON}\n"
+    again = place.run("run", "-p", "web.yml", "--cron")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+@pytest.mark.commands
+def test_a_check_names_it(place: Place) -> None:
+    done = place.run("run", "-p", "web.yml", "--check")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[2] == f"db1  {REASON}"
+
+
+@pytest.mark.commands
+def test_where_no_host_matches_any_play_there_is_nothing_to_do(place: Place) -> None:
+    done = place.run("run", "-p", "web.yml", "-l", "db")
+    assert done.returncode == 66
+    assert "no play matches any selected host (db1)" in done.stderr
+    assert "tried: “hosts: web” (web.yml)" in done.stderr
+    assert not (place.path / "reports").exists()
+
+
+@pytest.mark.commands
+def test_the_check_of_the_connections_asks_no_play(place: Place) -> None:
+    done = place.run("doctor", "-l", "db")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.commands
+def test_a_password_is_not_called_useless_because_of_it(place: Place) -> None:
+    """Only the hosts that are asked something count: db1 would take the password, and nobody logs in there."""
+    place.write("secret", "x\n").chmod(0o600)
+    place.write("inventory.yml", INVENTORY.replace("db1: ", "db1: {ansible_connection: ssh}"))
+    done = place.run("run", "-p", "web.yml", "--connection-password-file", "secret")
+    assert done.returncode == 64
+    assert "no host takes a password" in done.stderr
+
+
+@pytest.mark.commands
+def test_a_resumed_and_a_merged_run_have_it_once(place: Place) -> None:
+    assert place.run("run", "-p", "web.yml").returncode == 0
+    (folder,) = place.runs()
+    (folder / "run.json").unlink()
+    lines = (folder / "hosts.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "hosts.jsonl").write_bytes(next(line for line in lines if b'"db1"' in line))
+    assert place.run("run", "--resume", folder.name).returncode == 0
+    assert statuses(archive.read_run(folder)) == WANTED
+    other = replace(archive.read_run(folder), hosts=(NotAudited(name="x", stage="connect", reason="refused"),))
+    (place.path / "other.json").write_bytes(archive.encode_run(other))
+    merged = place.run("merge", f"reports/{folder.name}", "other.json", "-o", "merged")
+    assert merged.returncode == 4
+    assert "4 hosts: 2 audited, 1 not audited, 1 not selected by any play (db1)." in merged.stdout
+    assert statuses(archive.read_run(place.path / "merged/latest")) == {**WANTED, "x": "not audited"}

@@ -1,0 +1,503 @@
+"""The engine: whatever a transport does, every host of the plan gets exactly one result, in time."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import msgspec
+import pytest
+
+from fleetaudit.engine.scheduler import (
+    Outcome,
+    Run,
+    Settings,
+    Stop,
+    audit,
+)
+from fleetaudit.errors import OutputError, TransportError
+from fleetaudit.model import (
+    Audited,
+    HostPlan,
+    HostResult,
+    Interpreter,
+    Kernel,
+    KernelTarget,
+    LocalTarget,
+    NotAudited,
+    Os,
+    Plan,
+    SshTarget,
+)
+from fleetaudit.probe import protocol
+from fleetaudit.transport import Deadline, Limits, Output
+from tests import ROOT
+from tests.support.timing import BUSY_S
+
+AnyTarget = SshTarget | LocalTarget | KernelTarget
+Behaviour = Callable[[SshTarget, int, Deadline], Output]
+
+
+def reply(release: str = "6.12.0") -> Output:
+    """What a probe that was asked no scenario answers; `to_call` makes it the answer to a call."""
+    said = protocol.Reply(
+        protocol=1,
+        kernel=Kernel(release=release, version="#1", machine="x86_64"),
+        os=Os(),
+        python="3.11",
+        isolation="namespace",
+        observations=(),
+        sysctls={},
+        exposure=None,
+        elapsed_s=0.1,
+    )
+    return Output(stdout=b"motd\n" + protocol.MARK + msgspec.json.encode(said) + b"\n", stderr=b"", exit_status=0)
+
+
+def to_call(stdin: bytes, output: Output) -> Output:
+    """Returns a reply as the answer to the call in `stdin`, whose digest it brings back."""
+    (digest,) = re.findall(rb"'digest': '([0-9a-f]{32})'", stdin[stdin.rindex(b"\nmain(") :])
+    return dataclasses.replace(output, stdout=output.stdout.replace(b'"digest":""', b'"digest":"%s"' % digest))
+
+
+class FakeTransport:
+    """A transport with a behaviour a host; it counts attempts and how many run at once."""
+
+    def __init__(self, behaviours: Mapping[str, Behaviour] | None = None) -> None:
+        self.behaviours = behaviours or {}
+        self.attempts: Counter[str] = Counter()
+        self.most_at_once = 0
+        self._at_once = 0
+        self._lock = threading.Lock()
+
+    def run(self, target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
+        if isinstance(target, KernelTarget):  # told apart by its image as others are by their address
+            target = SshTarget(address=target.image)
+        assert isinstance(target, SshTarget)
+        assert command == protocol.COMMAND
+        with self._lock:
+            self.attempts[target.address] += 1
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            behaviour = self.behaviours.get(target.address)
+            output = behaviour(target, self.attempts[target.address], deadline) if behaviour else reply()
+            return to_call(stdin, output)
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+
+def plan_of(*names: str) -> Plan:
+    return Plan(playbooks=("test.yml",), hosts=tuple(host_plan(name) for name in names))
+
+
+def host_plan(name: str) -> HostPlan:
+    return HostPlan(
+        name=name,
+        groups=("web",),
+        target=SshTarget(address=name),
+        scenarios=(),
+        trials=1,
+        isolation="auto",
+        sysctls_collect=(),
+        sysctls_expect={},
+    )
+
+
+def unchanged(audited: Audited, plan: HostPlan) -> Audited:
+    return audited
+
+
+FAST = Settings(forks=4, host_deadline_s=5, retries=2, backoff_s=0.01, grace_s=0.2)
+
+
+def run_plan(plan: Plan, run: Run, settings: Settings = FAST, stop: Stop | None = None) -> tuple[Outcome, list[str]]:
+    came = list[str]()
+    outcome = audit(
+        plan,
+        run=run,
+        settings=settings,
+        judge=unchanged,
+        on_result=lambda result: came.append(result.name),
+        stop=stop,
+    )
+    return outcome, came
+
+
+def missing(result: HostResult) -> NotAudited:
+    assert isinstance(result, NotAudited), result
+    return result
+
+
+def fails(stage: str, reason: str, *, transient: bool = False) -> Behaviour:
+    def behave(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        raise TransportError(stage, reason, hint=f"ssh {target.address}", transient=transient)
+
+    return behave
+
+
+def test_who_watches_is_asked_at_each_attempt_for_what_runs_it() -> None:
+    def broken(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        if attempt == 1:
+            raise TransportError("connect", "dropped", hint="ssh a", transient=True)
+        return reply()
+
+    fake, asked = FakeTransport({"a": broken}), list[str]()
+
+    def run_of(host: HostPlan) -> Run:
+        asked.append(host.name)
+        return fake.run
+
+    unused = FakeTransport()
+    outcome = audit(
+        plan_of("a", "b"),
+        run=unused.run,
+        settings=FAST,
+        judge=unchanged,
+        on_result=lambda result: None,
+        run_of=run_of,
+    )
+    assert [type(result) for result in outcome.results] == [Audited, Audited]
+    assert sorted(asked) == ["a", "a", "b"]
+    assert fake.attempts == {"a": 2, "b": 1}
+    assert not unused.attempts
+
+
+def test_every_host_gets_one_result_in_the_order_of_the_plan() -> None:
+    names = [f"web{n}" for n in range(50)]
+
+    def slower_first(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        time.sleep(0.02 if target.address.endswith("0") else 0)
+        return reply()
+
+    outcome, came = run_plan(plan_of(*names), FakeTransport(dict.fromkeys(names, slower_first)).run)
+    assert came != names
+    assert [result.name for result in outcome.results] == names
+    assert sorted(came) == sorted(names)
+    assert all(isinstance(result, Audited) and result.kernel.release == "6.12.0" for result in outcome.results)
+    assert (outcome.bugs, outcome.interrupted) == (0, False)
+
+
+def test_a_result_that_cannot_be_kept_costs_its_host_alone(caplog: pytest.LogCaptureFixture) -> None:
+    kept = list[HostResult]()
+
+    def keep(result: HostResult) -> None:
+        if result.name == "b" and isinstance(result, Audited):
+            raise OverflowError("int too large")
+        kept.append(result)
+
+    outcome = audit(plan_of("a", "b", "c"), run=FakeTransport().run, settings=FAST, judge=unchanged, on_result=keep)
+    assert outcome.bugs == 1
+    assert [type(result) for result in outcome.results] == [Audited, NotAudited, Audited]
+    assert sorted(result.name for result in kept) == ["a", "b", "c"]
+    assert "OverflowError" in missing(outcome.results[1]).reason
+    assert "int too large" in caplog.text
+
+
+def test_no_more_hosts_run_at_once_than_forks() -> None:
+    gate = threading.Barrier(4, timeout=300)  # passes only when four run at once
+
+    def together(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        gate.wait()
+        return reply()
+
+    names = [f"web{n}" for n in range(12)]
+    fake = FakeTransport(dict.fromkeys(names, together))
+    outcome, _ = run_plan(plan_of(*names), fake.run)
+    assert fake.most_at_once == 4
+    assert all(isinstance(result, Audited) for result in outcome.results)
+
+
+def test_guests_wait_for_a_core_before_their_deadline_begins_and_hold_up_no_other_host() -> None:
+    cores = os.cpu_count() or 1
+    images = [f"vmlinuz-{n}" for n in range(3 * cores)]
+    guests = [msgspec.structs.replace(host_plan(image), target=KernelTarget(image=image)) for image in images]
+    left, others_done = list[float](), threading.Event()
+
+    def boots(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        left.append(deadline.remaining())
+        assert others_done.wait(10)
+        time.sleep(0.1)
+        return reply()
+
+    def last(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        others_done.set()
+        return reply()
+
+    fake = FakeTransport(dict.fromkeys(images, boots) | {"web2": last})
+    plan = Plan(playbooks=(), hosts=(*guests, host_plan("web1"), host_plan("web2")))
+    outcome, came = run_plan(plan, fake.run, Settings(forks=cores + 2, host_deadline_s=20))
+    assert all(isinstance(result, Audited) for result in outcome.results)
+    assert fake.most_at_once <= cores + 2
+    assert set(came[:2]) == {"web1", "web2"}
+    assert min(left) > 19.9  # the last of them waited longer than that
+
+
+def test_an_error_on_the_way_is_told_with_its_stage_and_the_next_command() -> None:
+    fake = FakeTransport({"b": fails("authenticate", "the key was refused")})
+    outcome, _ = run_plan(plan_of("a", "b", "c"), fake.run)
+    b = missing(outcome.results[1])
+    assert (b.stage, b.reason, b.hint, b.groups) == ("authenticate", "the key was refused", "ssh b", ("web",))
+    assert isinstance(outcome.results[0], Audited)
+    assert isinstance(outcome.results[2], Audited)
+
+
+def test_a_refused_key_is_never_tried_again() -> None:
+    fake = FakeTransport({"a": fails("authenticate", "refused")})
+    run_plan(plan_of("a"), fake.run)
+    assert fake.attempts["a"] == 1
+
+
+def test_a_transient_failure_is_tried_again_and_may_succeed() -> None:
+    def at_third(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        if attempt < 3:
+            raise TransportError("connect", "dropped before the banner", hint="", transient=True)
+        return reply()
+
+    fake = FakeTransport({"a": at_third})
+    outcome, _ = run_plan(plan_of("a"), fake.run)
+    assert fake.attempts["a"] == 3
+    assert isinstance(outcome.results[0], Audited)
+
+
+def test_retries_end_after_their_number() -> None:
+    fake = FakeTransport({"a": fails("connect", "dropped", transient=True)})
+    outcome, _ = run_plan(plan_of("a"), fake.run)
+    assert fake.attempts["a"] == 3  # once, and two retries
+    assert missing(outcome.results[0]).reason == "dropped"
+
+
+def test_retries_end_with_the_one_deadline_of_their_host() -> None:
+    fake = FakeTransport({"a": fails("connect", "dropped", transient=True)})
+    started = time.monotonic()
+    run_plan(plan_of("a"), fake.run, Settings(host_deadline_s=0.5, retries=10, backoff_s=0.2, grace_s=0.2))
+    assert time.monotonic() - started < 2 + BUSY_S
+    assert fake.attempts["a"] < 10
+
+
+def test_a_transport_that_overstays_its_deadline_does_not_hang_the_run() -> None:
+    release = threading.Event()
+
+    def stuck(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        release.wait(600)
+        return reply()
+
+    settings = Settings(forks=2, host_deadline_s=0.3, grace_s=0.1)
+    started = time.monotonic()
+    try:
+        outcome, came = run_plan(plan_of("a", "b", "c", "d"), FakeTransport({"a": stuck, "b": stuck}).run, settings)
+    finally:
+        release.set()
+    assert time.monotonic() - started < 10 + BUSY_S
+    assert missing(outcome.results[0]).stage == "execute"
+    assert "no answer within 0.3 s" in missing(outcome.results[0]).reason
+    assert [type(result) for result in outcome.results] == [NotAudited, NotAudited, Audited, Audited]
+    assert sorted(came) == ["a", "b", "c", "d"]
+
+
+def test_an_answer_that_comes_after_its_host_was_given_up_is_not_a_second_result() -> None:
+    given_up = threading.Event()
+
+    def late(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        given_up.wait(60)
+        return reply()
+
+    def until_late(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        given_up.set()
+        return reply()
+
+    settings = Settings(forks=1, host_deadline_s=0.2, grace_s=0.1)
+    outcome, came = run_plan(plan_of("a", "b", "c", "d"), FakeTransport({"a": late, "b": until_late}).run, settings)
+    assert isinstance(outcome.results[0], NotAudited)
+    assert came == ["a", "b", "c", "d"]
+
+
+def test_a_bug_in_one_hosts_path_loses_that_host_only_and_is_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
+    def bug(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        raise ZeroDivisionError("a bug of ours")
+
+    with caplog.at_level(logging.ERROR, logger="fleetaudit"):
+        outcome, _ = run_plan(plan_of("a", "b", "c"), FakeTransport({"b": bug}).run)
+    assert outcome.bugs == 1
+    assert missing(outcome.results[1]).reason == "a bug in fleetaudit: ZeroDivisionError: a bug of ours"
+    assert isinstance(outcome.results[0], Audited)
+    assert isinstance(outcome.results[2], Audited)
+    assert "Traceback" in caplog.text
+    assert "test_scheduler.py" in caplog.text
+
+
+def test_a_bug_in_the_judge_loses_that_host_only(caplog: pytest.LogCaptureFixture) -> None:
+    def judge(audited: Audited, plan: HostPlan) -> Audited:
+        if audited.name == "a":
+            raise KeyError("sysctl")
+        return audited
+
+    outcome = audit(
+        plan_of("a", "b"), run=FakeTransport().run, settings=FAST, judge=judge, on_result=lambda result: None
+    )
+    assert outcome.bugs == 1
+    assert [type(result) for result in outcome.results] == [NotAudited, Audited]
+
+
+def test_noise_instead_of_a_reply_is_not_audited_rather_than_anything_else() -> None:
+    def noise(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        return Output(stdout=b"Welcome!\n", stderr=b"python3: not found\n", exit_status=127)
+
+    outcome, _ = run_plan(plan_of("a"), FakeTransport({"a": noise}).run)
+    assert missing(outcome.results[0]).stage in ("decode", "execute")
+    assert missing(outcome.results[0]).reason
+    hint = missing(outcome.results[0]).hint
+    assert (hint.startswith("fleetaudit probe | ssh "), hint.endswith("'python3 -E -s -'")) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("/opt/bin/python", "/opt/bin/python"), ("~/bin/python3", "~/bin/python3"), ("", "python3"),
+     ("/usr/bin/env python3", "/usr/bin/env python3"), ("/opt/x; touch y", "'/opt/x; touch y'")],
+)  # fmt: skip
+def test_the_line_that_shows_a_bad_reply_takes_the_python_of_the_inventory(value: str, words: str) -> None:
+    host = host_plan("a")
+    target = msgspec.structs.replace(host.target, interpreter=Interpreter(value=value))
+    plan = Plan(playbooks=(), hosts=(msgspec.structs.replace(host, target=target),))
+    bad = Output(stdout=b"fleetaudit-probe/1 {}\n", stderr=b"", exit_status=0)
+    outcome, _ = run_plan(plan, FakeTransport({"a": lambda *_: bad}).run)
+    *_, command = shlex.split(missing(outcome.results[0]).hint)
+    assert command == f"{words} -E -s -"
+
+
+def test_what_the_inventory_already_gave_up_is_passed_on_without_a_connection() -> None:
+    gone = NotAudited(name="b", stage="inventory", reason="ansible_connection: docker is none of ours")
+    plan = Plan(playbooks=(), hosts=(host_plan("a"), msgspec.structs.replace(host_plan("b"), target=gone)))
+    fake = FakeTransport()
+    outcome, came = run_plan(plan, fake.run)
+    assert outcome.results[1] == gone
+    assert fake.attempts["b"] == 0
+    assert sorted(came) == ["a", "b"]
+
+
+def test_a_result_that_cannot_be_kept_ends_the_audit() -> None:
+    def full(result: HostResult) -> None:
+        raise OutputError("the disk is full")
+
+    fake = FakeTransport()
+    with pytest.raises(OutputError):
+        audit(plan_of(*(f"web{n}" for n in range(100))), run=fake.run, settings=FAST, judge=unchanged, on_result=full)
+    assert sum(fake.attempts.values()) <= 2 * FAST.forks
+
+
+def test_a_stop_closes_what_runs_and_tells_the_rest_as_interrupted() -> None:
+    stop = Stop()
+
+    def until_closed(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        stop.ask()
+        while deadline.remaining():  # as a transport that looks at its deadline between two reads
+            time.sleep(0.01)
+        raise TransportError("execute", "the deadline came", hint="")
+
+    names = ["a", "b", "c", "d", "e"]
+    settings = Settings(forks=1, host_deadline_s=600, grace_s=600)
+    started = time.monotonic()
+    outcome, came = run_plan(plan_of(*names), FakeTransport({"b": until_closed}).run, settings, stop)
+    assert time.monotonic() - started < 4 + BUSY_S
+    assert outcome.interrupted
+    assert isinstance(outcome.results[0], Audited)
+    assert [missing(result).stage for result in outcome.results[1:]] == ["interrupted"] * 4
+    assert sorted(came) == names
+
+
+def test_a_stop_does_not_hide_why_the_inventory_gave_a_host_up() -> None:
+    gone = NotAudited(name="b", stage="inventory", reason="ansible_connection: docker is none of ours")
+    hosts = (host_plan("a"), msgspec.structs.replace(host_plan("b"), target=gone), host_plan("c"))
+    stop = Stop()
+
+    def stopping(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        stop.ask()
+        return reply()
+
+    settings = Settings(forks=1, host_deadline_s=600, grace_s=600)
+    outcome, _ = run_plan(Plan(playbooks=(), hosts=hosts), FakeTransport({"a": stopping}).run, settings, stop)
+    assert outcome.results[1] == gone
+    assert missing(outcome.results[2]).stage == "interrupted"
+
+
+def test_a_stop_does_not_wait_for_a_transport_that_ignores_it() -> None:
+    stop, release = Stop(), threading.Event()
+
+    def stuck(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
+        stop.ask()
+        release.wait(600)
+        return reply()
+
+    started = time.monotonic()
+    try:
+        outcome, _ = run_plan(plan_of("a", "b"), FakeTransport({"a": stuck, "b": stuck}).run, FAST, stop)
+    finally:
+        release.set()
+    assert time.monotonic() - started < 5 + BUSY_S
+    assert [missing(result).stage for result in outcome.results] == ["interrupted"] * 2
+
+
+def test_the_probes_alarm_rings_before_the_hosts_deadline() -> None:
+    asked = list[bytes]()
+
+    def run(target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
+        asked.append(stdin)
+        assert 59 < deadline.remaining() <= 60
+        return reply()
+
+    run_plan(plan_of("a"), run, Settings(host_deadline_s=60, margin_s=5))
+    call = asked[0].rstrip().rpartition(b"\n")[2]
+    assert b"'deadline': 55.0" in call
+
+
+@pytest.mark.commands
+def test_forks_are_capped_by_the_limit_of_open_files() -> None:
+    program = textwrap.dedent("""
+        import resource
+        from fleetaudit.engine.scheduler import most_forks
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+        print(most_forks(1000), most_forks(2))
+    """)
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert 1 <= int(out[0]) < 64
+    assert out[1] == "2"
+
+
+@pytest.mark.slow
+def test_ten_thousand_hosts_pass_in_bounded_memory_and_threads() -> None:
+    """In a process of its own, whose peak memory is its own."""
+    program = textwrap.dedent("""
+        import resource, threading
+        from tests.unit.engine.test_scheduler import FakeTransport, host_plan, plan_of, reply, unchanged
+        from fleetaudit.engine.scheduler import Settings, audit
+        big = reply()
+        behave = lambda target, attempt, deadline: big
+        names = [f"web{n:05d}" for n in range(10_000)]
+        plan = plan_of(*names)
+        most_threads = 0
+        def came(result):
+            global most_threads
+            most_threads = max(most_threads, threading.active_count())
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        outcome = audit(plan, run=FakeTransport(dict.fromkeys(names, behave)).run, settings=Settings(forks=64),
+                        judge=unchanged, on_result=came)
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert [result.name for result in outcome.results] == names
+        print(after - before, most_threads)
+    """)
+    root = ROOT
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root).stdout
+    grown_kib, most_threads = map(int, out.split())
+    assert grown_kib < 100 * 1024
+    assert most_threads <= 66

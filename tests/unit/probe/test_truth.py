@@ -1,0 +1,151 @@
+"""The standing proof: that random orders change nothing on this kernel, and that the proof can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from fleetaudit.model import HostPlan, Scenario
+from fleetaudit.playbook.steps import families_of, parse_step
+from fleetaudit.transport import Output
+from tests.support import probing
+from tests.truth import __main__ as truth
+from tests.truth.cases import Case, shipped
+from tests.truth.tally import Tally
+from tests.truth.worlds import World, worlds_here
+
+FOREVER = float("inf")
+
+
+def case(name: str, steps: str, *right: str) -> Case:
+    """Returns a case; `steps` has a semicolon between two steps, `right` the endings that are right everywhere."""
+    parsed = tuple(parse_step(step) for step in steps.split(";"))
+    families = families_of(parsed, ("ipv4", "ipv6"))
+    scenario = Scenario(name=name, title=name, steps=parsed, expect=(), families=families)
+    return Case(scenario, lambda world: right)
+
+
+@pytest.fixture(scope="module")
+def here() -> dict[str, World]:
+    """Returns the conditions of this machine's kernel, by name."""
+    return {world.name: world for world in worlds_here()}
+
+
+def proof(world: World, *cases: Case) -> Tally:
+    """Returns what a world has shown, printed."""
+    tally = truth.run_world(world, cases, 1, FOREVER)
+    print("\n".join(truth.report([tally], [])))
+    return tally
+
+
+# ---- this kernel ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.probe
+def test_the_shipped_playbook_ends_the_same_in_one_order_as_in_another(here: dict[str, World]) -> None:
+    tally = proof(replace(here["here"], rounds=2, trials=1, at_once=1), *shipped())
+    assert (tally.wrong, [*tally.differences()]) == (0, [])
+    assert tally.agree > 200
+
+
+# ---- the proof can fail --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.probe
+def test_a_wrong_verdict_is_counted_and_shown_with_its_segments_and_how_to_see_it_again(
+    here: dict[str, World],
+) -> None:
+    world = replace(here["here"], rounds=1)
+    tally = proof(world, case("drained", probing.DRAINED[1], "RST"), case("unread", probing.UNREAD[1], "RST"))
+    assert (tally.agree, tally.wrong, truth.holds([tally], [])) == (6, 6, False)
+    text = "\n".join(truth.report([tally], []))
+    assert "WRONG in here: drained over ipv4 and ipv6, 6 trials: FIN, and right is RST" in text
+    assert "closer F." in text
+    assert "python -m tests.truth --worlds here --rounds 1 --seed 1\n" in text
+
+
+@pytest.mark.probe
+def test_a_scenario_that_is_not_run_although_the_kernel_has_all_it_needs_is_wrong(here: dict[str, World]) -> None:
+    tally = proof(replace(here["here"], rounds=1), case("no-namespace", "closer closes", "FIN"))
+    assert truth.holds([tally], [])
+    tally = proof(
+        replace(here["here-user"], rounds=1, privileged=True),
+        case("no-capture", probing.REREAD[1], "FIN", "RST"),
+        case("closed", "closer closes", "FIN"),
+    )
+    assert (tally.agree, tally.wrong) == (6, 6)
+
+
+@pytest.mark.probe
+def test_a_scenario_whose_control_cannot_run_is_not_run(here: dict[str, World]) -> None:
+    cases = truth.chosen_cases("shipped", "mptcp-unread-close")
+    assert [one.scenario.name for one in cases] == ["mptcp-unread-close", "mptcp-drained-close"]
+    tally = proof(here["here-user"], *cases)
+    assert (tally.wrong, tally.inconclusive, [*tally.differences()]) == (0, 0, [])
+    if any("no MPTCP" in reason for reason in tally.not_run):
+        pytest.skip("this kernel has no MPTCP")
+    assert any(reason.startswith("its control mptcp-drained-close was not run") for reason in tally.not_run)
+
+
+def answers(*outputs: bytes) -> World:
+    """Returns a world whose probe prints these, one call after the other."""
+    left: Iterator[bytes] = iter(outputs)
+
+    def ask(plan: HostPlan, deadline_s: float) -> Output:
+        return Output(stdout=next(left), stderr=b"", exit_status=0, cut="")
+
+    return World(name="fake", about="a fake", side="after", release=(6, 18), ask=ask, rounds=len(outputs))
+
+
+def test_a_call_without_a_reply_makes_every_trial_of_it_inconclusive() -> None:
+    tally = proof(answers(b"sh: no python\n"), case("closed", "closer closes", "FIN"))
+    assert (tally.trials, tally.inconclusive, truth.holds([tally], [])) == (6, 6, False)
+
+
+def test_calls_for_which_there_was_no_time_are_named_and_the_proof_does_not_hold() -> None:
+    tally = truth.run_world(answers(b"", b""), [case("closed", "closer closes", "FIN")], 1, end=0.0)
+    assert tally.left_out == 2
+    assert not truth.holds([tally], [])
+    assert "fake: 2 calls NOT RUN: interrupted, or the time was up" in truth.report([tally], [])
+
+
+def test_a_world_that_is_missing_is_named_and_the_proof_does_not_hold() -> None:
+    tally = Tally(answers(), agree=1)
+    assert truth.holds([tally], [])
+    gap = truth.Missing("guests", "the archive has none")
+    assert not truth.holds([tally], [gap])
+    assert "guests: NOT RUN: the archive has none" in truth.report([tally], [gap])
+
+
+def test_a_result_that_changes_with_the_order_is_named_with_both_seeds() -> None:
+    tally = Tally(answers(), agree=1)
+    tally.seen["zero", "ipv4"] |= {"RST": 4, "FIN": 7}
+    assert [*tally.differences()] == ["zero over ipv4 differs between orders: RST (seed 4), FIN (seed 7)"]
+    assert not truth.holds([tally], [])
+
+
+def test_one_inconclusive_trial_in_a_thousand_is_allowed_and_two_are_not() -> None:
+    assert truth.holds([Tally(answers(), agree=999, inconclusive=1)], [])
+    assert not truth.holds([Tally(answers(), agree=998, inconclusive=2)], [])
+
+
+def test_a_call_has_the_controls_of_its_scenarios_also_where_a_round_is_cut() -> None:
+    world = replace(answers(b""), trials=100)
+    calls = [*truth.calls_of(world, shipped(), 1)]
+    assert len(calls) > 5
+    for call in calls:
+        names = {one.scenario.name for one in call.cases}
+        assert {one.scenario.control for one in call.cases} <= {*names, None}
+
+
+def test_each_seed_has_an_order_of_its_own_and_always_the_same() -> None:
+    world, cases = answers(b""), shipped()
+
+    def names(seed: int) -> list[str]:
+        return [one.scenario.name for call in truth.calls_of(world, cases, seed) for one in call.cases]
+
+    assert names(1) == names(1)
+    assert names(1) != names(2)
+    assert sorted(names(1)) == sorted(one.scenario.name for one in cases)

@@ -1,0 +1,180 @@
+"""What the page is made of before it is a page: its sentences, its drawings, its data, without a browser."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetaudit.analysis.compare import compare, past_of
+from fleetaudit.analysis.compare.view_model import Trace
+from fleetaudit.model import Audited, AuditRun
+from fleetaudit.report.html import render, visible
+from fleetaudit.report.page_data import page_data
+from fleetaudit.report.svg import (
+    MOST_ROWS,
+    ladder,
+    log_share,
+    shape_of,
+)
+from tests.support.browser import GENERATED
+from tests.support.runs import (
+    K510,
+    K612,
+    K618,
+    Fleet,
+    missing,
+    run_of,
+    small_fleet,
+)
+
+
+def said(run: AuditRun) -> dict[str, str]:
+    return {a.key: " ".join("".join(p.text for p in say) for say in a.says) for a in compare(run).answers}
+
+
+# ---- the five answers ----------------------------------------------------------------------------------------------
+
+
+def test_the_five_answers_stand_in_their_order_and_have_numbers() -> None:
+    found = said(small_fleet())
+    assert list(found) == ["kernels", "expectations", "changes", "not-audited", "production"]
+    assert "1 of 3 kernel builds resets a connection whose data had all been read; 6 hosts run it." in found["kernels"]
+    assert found["expectations"].startswith("10 of 18 audited hosts fall short of the playbook: 2 by an error")
+    assert found["not-audited"] == "9 of 27 selected hosts were not audited, for 6 causes."
+    assert "45 sockets on 5 hosts hold unread data now." in found["production"]
+
+
+def test_two_builds_that_reset_are_spoken_of_in_the_plural() -> None:
+    again = msgspec.structs.replace(K510, version="#2")
+    hosts = [Fleet().host("a", K510), Fleet().host("c", K618)]
+    twin = Fleet().host("b", K510)
+    found = said(run_of([*hosts, msgspec.structs.replace(twin, kernel=again)]))
+    assert "2 of 3 kernel builds reset a connection whose data had all been read; 2 hosts run them." in found["kernels"]
+
+
+@pytest.mark.parametrize(
+    ("run", "key", "words"),
+    [
+        (run_of([]), "kernels", "No host was selected, so nothing is known of any kernel."),
+        (run_of([]), "not-audited", "No host was selected."),
+        (run_of([missing("a", "connect", "x", "y")]), "expectations", "No host was audited, so nobody can tell."),
+        (run_of([missing("a", "connect", "x", "y")]), "not-audited",
+         "1 of 1 selected host was not audited, for 1 cause."),
+        (run_of([Fleet().host("a", K618)]), "expectations", "The one audited host meets every expectation. "
+         "7 of 7 scenarios as expected on 1 host; 3 of 3 other expectations met."),
+        (run_of([Fleet().host("a", K618)]), "not-audited", "None: the one selected host was audited."),
+        (run_of([Fleet().host("a", K618)]), "production", "No audited host told its own counters."),
+        (run_of([Fleet().host("a", K612), Fleet().host("b", K618)]), "expectations",
+         "None of 2: all meet every expectation. "
+         "7 of 7 scenarios as expected on 2 hosts; 3 of 3 other expectations met."),
+        (run_of([Fleet().host("a", K618)]), "changes", "There is no earlier run to compare with."),
+    ],
+)  # fmt: skip
+def test_an_answer_is_true_of_few_hosts_too(run: AuditRun, key: str, words: str) -> None:
+    assert words == said(run)[key]
+
+
+def test_where_all_kernels_do_alike_no_kernel_is_said_to_reset() -> None:
+    found = said(run_of([Fleet().host("a", K612), Fleet().host("b", K618)]))["kernels"]
+    assert found.startswith("None of 2 kernel builds resets where no RST is expected.")
+    assert "Close with unread data: RST on all 2 kernel builds." in found
+
+
+def test_a_void_fleet_proves_nothing() -> None:
+    found = said(run_of([Fleet().host("a", K612, void="a control failed")]))["kernels"]
+    assert found == "The positive control failed on every audited host, so nothing that was seen proves anything."
+
+
+# ---- drawings ------------------------------------------------------------------------------------------------------
+
+
+def trace(name: str) -> Trace:
+    return next(t for p in compare(small_fleet()).profiles for t in p.traces if t.title.startswith(name))
+
+
+def test_two_kernels_part_where_their_segments_do() -> None:
+    duel = compare(small_fleet()).duels[0]
+    assert duel.scenario == "reread-fin-close"
+    one, two = duel.sides
+    assert (one.word, two.word) == ("RST", "FIN")
+    assert (one.trace.rows[one.parts_at].text, two.trace.rows[two.parts_at].text) == ("RST ACK", "FIN ACK")
+
+
+def test_a_ladder_has_an_arrow_a_segment_and_a_band_a_step_from_top_to_bottom() -> None:
+    of = trace("reread-fin-close")
+    drawn = ladder(of, parts_at=len(of.rows) - 1)
+    assert len(drawn.arrows) + len(drawn.notes) == len(of.rows)
+    tops = sorted([a.y for a in drawn.arrows] + [n.y for n in drawn.notes])
+    assert len(set(tops)) == len(tops)
+    assert all(0 <= y < drawn.height for y in tops)
+    assert [a.shape for a in drawn.arrows][-1] == "rst"
+    assert drawn.marked is not None
+    assert drawn.arrows[-2].y1 < drawn.marked <= drawn.arrows[-1].y
+    for arrow in drawn.arrows:
+        assert (arrow.x1 < arrow.x2) == (arrow.x1 < 200)  # from its sender to the other
+
+
+def test_a_long_ladder_says_what_it_leaves_out() -> None:
+    of = trace("reread-fin-close")
+    long = ladder(with_(of, rows=of.rows * 10, omitted=7))
+    notes = " ".join(n.text for n in long.notes)
+    assert len(long.arrows) + len(long.notes) == MOST_ROWS + 1
+    assert "moments are only in the table" in notes
+
+
+def with_(of: Trace, **changed: object) -> Trace:
+    from dataclasses import replace
+
+    return replace(of, **changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("flags", "length", "shape"),
+    [("S", 0, "syn"), ("P.", 5, "data"), (".", 0, "ack"), ("FP.", 5, "fin"), ("R.", 0, "rst"), ("R", 0, "rst")],
+)
+def test_a_segment_has_the_shape_of_what_it_ends_or_carries(flags: str, length: int, shape: str) -> None:
+    assert shape_of(flags, length) == shape
+
+
+@given(st.lists(st.floats(min_value=0, max_value=1e12), min_size=1, max_size=20))
+def test_bars_keep_the_order_of_their_numbers_and_fit(values: list[float]) -> None:
+    bars = [log_share(v, values) for v in sorted(values)]
+    assert bars == sorted(bars)
+    assert all(0 <= bar <= 1.0000001 for bar in bars)
+
+
+def test_runs_before_are_drawn_with_their_numbers() -> None:
+    run = small_fleet()
+    after = msgspec.structs.replace(run, history=(past_of(run_of([])),))
+    text = render(compare(after), generated=GENERATED)
+    assert "The last 2 runs" in text
+    assert "The last" not in render(compare(run), generated=GENERATED)
+
+
+# ---- data ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_data_has_every_host_and_nothing_that_could_end_its_element() -> None:
+    name = "</script><!--\u2028&" + "x" * 20
+    host = msgspec.structs.replace(Fleet().host("a", K612), name=name)
+    text = page_data(compare(run_of([host, *small_fleet().hosts])), visible)
+    assert text.isascii()
+    assert not set("<>&") & set(text)
+    data = json.loads(text)
+    assert data["names"][0] == visible(name)
+    assert len(data["names"]) == 28
+    assert {len(data[c]) for c in ("names", "state", "anchor", "kernel", "group", "about", "finding", "rate")} == {28}
+
+
+def test_a_hosts_line_tells_its_state_by_its_gravest_open_finding() -> None:
+    states = {h.name: h.state for h in compare(small_fleet()).hosts}
+    assert (states["db3.example.net"], states["db2.example.net"], states["app01"]) == ("error", "void", "met")
+    assert (states["web006"], states["web001"], states["vpn1"]) == ("warning", "info", "not audited")
+    host = next(h for h in small_fleet().hosts if isinstance(h, Audited) and h.name == "web001")
+    waived = tuple(msgspec.structs.replace(f, waived="ops until 2027-01-31: upgrade") for f in host.findings)
+    (line,) = compare(run_of([msgspec.structs.replace(host, findings=waived)])).hosts
+    assert line.state == "met"

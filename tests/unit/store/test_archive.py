@@ -1,0 +1,409 @@
+"""A run's folder on real disks: whole files, one writer, and nothing believed that was not checked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime
+from pathlib import Path
+from unittest import mock
+
+import msgspec
+import pytest
+
+from fleetaudit.errors import (
+    InputError,
+    LockedError,
+    NothingToDoError,
+    OutputError,
+)
+from fleetaudit.model import (
+    Audited,
+    AuditRun,
+    Evidence,
+    Kernel,
+    NotAudited,
+    Observation,
+    RunInfo,
+)
+from fleetaudit.store import archive
+from tests import ROOT
+
+STARTED = datetime(2026, 1, 31, 2, 0, 0, tzinfo=UTC)
+NOBODY = 65534
+
+
+def audited(name: str) -> Audited:
+    return Audited(name=name, kernel=Kernel(release="6.12", version="#1", machine="x86_64"), isolation="namespace")
+
+
+def a_run(*names: str) -> AuditRun:
+    return AuditRun(
+        run=RunInfo(
+            id="2026-01-31T020000Z",
+            started="2026-01-31T02:00:00Z",
+            finished="2026-01-31T02:01:00Z",
+            fleetaudit="0.1.0",
+            playbooks=(),
+            controller="",
+        ),
+        scenarios=(),
+        hosts=tuple(audited(name) for name in names),
+    )
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# ---- writing -------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_through_its_folder_unchanged(tmp_path: Path) -> None:
+    with archive.create(tmp_path / "reports", STARTED) as folder:
+        folder.append(audited("a"))
+        folder.append(NotAudited(name="b", stage="connect", reason="refused", hint="ssh b"))
+        folder.finish(a_run("a", "b"))
+        archive.point_latest(folder.output, folder.id)
+    assert folder.path == tmp_path / "reports/2026-01-31T020000Z"
+    assert archive.read_run(folder.path) == a_run("a", "b")
+    assert archive.read_run(tmp_path / "reports/latest") == a_run("a", "b")
+    assert archive.read_run(folder.path / "run.json") == a_run("a", "b")
+    assert [host.name for host in archive.read_journal(folder.path / "hosts.jsonl")] == ["a", "b"]
+
+
+def test_folders_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with archive.locked(tmp_path / "reports"), archive.create(tmp_path / "reports", STARTED) as folder:
+            folder.append(audited("a"))
+            folder.finish(a_run("a"))
+            folder.write("report.html", b"<html>")
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "reports") == mode(folder.path) == 0o700
+    assert {path.name: mode(path) for path in folder.path.iterdir()} == {
+        "hosts.jsonl": 0o600,
+        "run.json": 0o600,
+        "report.html": 0o600,
+    }
+    assert mode(tmp_path / "reports/lock") == 0o600
+
+
+def test_a_second_run_of_the_same_second_gets_a_suffix(tmp_path: Path) -> None:
+    names = list[str]()
+    for _ in range(3):
+        with archive.create(tmp_path, STARTED) as folder:
+            names.append(folder.id)
+    assert names == ["2026-01-31T020000Z", "2026-01-31T020000Z-2", "2026-01-31T020000Z-3"]
+
+
+def test_latest_moves_on_to_the_run_that_was_finished_last(tmp_path: Path) -> None:
+    for _ in range(2):
+        with archive.create(tmp_path, STARTED) as folder:
+            folder.finish(a_run())
+            archive.point_latest(folder.output, folder.id)
+    with archive.create(tmp_path, STARTED):
+        pass  # begun, never finished
+    assert (tmp_path / "latest").readlink() == Path("2026-01-31T020000Z-2")
+
+
+def test_a_run_is_there_with_its_plan_or_not_at_all(tmp_path: Path) -> None:
+    with archive.create(tmp_path / "reports", STARTED, b"{}") as folder:
+        folder.append(audited("a"))
+    assert {path.name for path in folder.path.iterdir()} == {"plan.json", "hosts.jsonl"}
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == [folder.id]
+    assert mode(folder.path / "plan.json") == 0o600
+    assert archive.read_plan(folder.path) == b"{}"
+
+
+def test_an_empty_folder_of_somebody_elses_is_not_taken_for_a_new_run(tmp_path: Path) -> None:
+    (tmp_path / "2026-01-31T020000Z").mkdir()
+    with archive.create(tmp_path, STARTED) as folder:
+        assert folder.id == "2026-01-31T020000Z-2"
+
+
+@pytest.mark.parametrize("cut", [0, 1, 150])
+def test_a_journal_that_is_gone_on_with_loses_only_a_line_that_was_cut(tmp_path: Path, cut: int) -> None:
+    with archive.create(tmp_path, STARTED, b"{}") as folder:
+        for name in ("a", "b" * 100_000, "c"):
+            folder.append(audited(name))
+    journal = folder.path / "hosts.jsonl"
+    os.truncate(journal, journal.stat().st_size - cut)
+    with archive.reopen(folder.path) as again:
+        again.append(audited("d"))
+    names = [host.name[0] for host in archive.read_journal(journal)]
+    assert names == (["a", "b", "d"] if cut else ["a", "b", "c", "d"])
+
+
+def test_a_journal_that_is_a_link_is_not_gone_on_with(tmp_path: Path) -> None:
+    with archive.create(tmp_path, STARTED, b"{}") as folder:
+        pass
+    (tmp_path / "mine").write_text("precious")
+    (folder.path / "hosts.jsonl").unlink()
+    (folder.path / "hosts.jsonl").symlink_to(tmp_path / "mine")
+    with pytest.raises(OutputError):
+        archive.reopen(folder.path)
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+def test_a_folder_in_the_place_of_latest_is_told_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    (tmp_path / "latest/mine").touch()
+    with archive.create(tmp_path, STARTED) as folder, pytest.raises(OutputError, match=f"{tmp_path}/latest: "):
+        archive.point_latest(folder.output, folder.id)
+    assert (tmp_path / "latest/mine").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_file_of_an_earlier_run_is_replaced_whole(tmp_path: Path) -> None:
+    archive.write_whole(tmp_path / "report.txt", b"long " * 1000)
+    archive.write_whole(tmp_path / "report.txt", b"short")
+    assert (tmp_path / "report.txt").read_bytes() == b"short"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.txt"]
+
+
+@pytest.mark.commands
+def test_a_read_only_folder_is_an_output_error_for_an_unprivileged_user(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become a user who may not write")
+    tmp_path.chmod(0o755)
+    output = tmp_path / "reports"
+    output.mkdir(mode=0o755)
+    program = textwrap.dedent(f"""
+        import os, sys
+        from datetime import datetime, timezone
+        from pathlib import Path
+        from fleetaudit.store import archive
+        from fleetaudit.errors import OutputError
+        os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+        for attempt in (lambda: archive.create(Path("reports"), datetime.now(timezone.utc)),
+                        lambda: archive.locked(Path("reports")).__enter__(),
+                        lambda: archive.write_whole(Path("reports/report.txt"), b"x")):
+            try:
+                attempt()
+            except OutputError as e:
+                print(e)
+    """)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.count("Permission denied") == 3, done.stdout
+    assert list(output.iterdir()) == []
+
+
+def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_name(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("needs root and unshare, for a tiny disk of its own")
+    program = textwrap.dedent("""
+        from datetime import datetime, timezone
+        from pathlib import Path
+        from fleetaudit.store import archive
+        from fleetaudit.errors import OutputError
+        from tests.unit.store.test_archive import audited, a_run
+        disk = Path(__import__("sys").argv[1])
+        with archive.create(disk, datetime(2026, 1, 31, 2, tzinfo=timezone.utc)) as folder:
+            kept = 0
+            try:
+                while True:
+                    folder.append(audited("h" * 200))
+                    kept += 1
+            except OutputError as e:
+                print(e)
+            assert len(archive.read_journal(folder.path / "hosts.jsonl")) == kept
+            for attempt in (lambda: folder.finish(a_run("h")), lambda: folder.write("report.html", b"x" * 100_000)):
+                try:
+                    attempt()
+                except OutputError as e:
+                    print(e)
+            try:
+                archive.create(disk, datetime(2026, 2, 1, 2, tzinfo=timezone.utc), b"x" * 100_000)
+            except OutputError as e:
+                print(e)
+            print(sorted(path.name for path in disk.iterdir()))
+            print(sorted(path.name for path in folder.path.iterdir()))
+    """)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount_and_run = 'mount -t tmpfs -o size=64k none "$1" && exec "$2" -c "$3" "$1"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", mount_and_run, "sh", disk, sys.executable, program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("No space left on device") == 4, done.stdout
+    assert done.stdout.splitlines()[-2:] == ["['2026-01-31T020000Z']", "['hosts.jsonl']"]
+
+
+# ---- the lock ------------------------------------------------------------------------------------------------------
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from fleetaudit.store import archive
+with archive.locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(output: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, output], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+@pytest.mark.commands
+def test_a_second_process_is_refused_at_once_and_told_who_holds_the_lock(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    try:
+        with pytest.raises(LockedError, match=f"process {process.pid}"), archive.locked(tmp_path):
+            pass
+    finally:
+        process.communicate()
+    with archive.locked(tmp_path):
+        pass
+
+
+@pytest.mark.commands
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    process = holder(tmp_path)
+    process.kill()
+    process.communicate()
+    with archive.locked(tmp_path):
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_lock_that_is_a_link_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(OutputError), archive.locked(tmp_path / "reports"):
+        pass
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20, 150])
+def test_a_journal_whose_last_line_was_cut_is_read_without_it(tmp_path: Path, cut: int) -> None:
+    with archive.create(tmp_path, STARTED) as folder:
+        for name in "abc":
+            folder.append(audited(name))
+    journal = folder.path / "hosts.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    assert [host.name for host in archive.read_journal(journal)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("line", [b"{broken", b"", b"\0" * 50, b'{"status": "audited", "name": "\xff"}', b"[" * 5000])
+def test_a_damaged_line_of_a_journal_costs_its_host_alone_with_a_note(tmp_path: Path, line: bytes) -> None:
+    with archive.create(tmp_path, STARTED) as folder:
+        for name in "abc":
+            folder.append(audited(name))
+    journal = folder.path / "hosts.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(lines[0] + line + b"\n" + lines[2])
+    notes = list[str]()
+    assert [host.name for host in archive.read_journal(journal, notes.append)] == ["a", "c"]
+    assert archive.count_done(journal) == 2
+    (note,) = notes
+    assert note.startswith(f"{journal}:2: not a valid result; that host is audited again")
+
+
+def test_a_host_that_shares_evidence_with_one_not_audited_is_audited_again(tmp_path: Path) -> None:
+    with archive.create(tmp_path, STARTED) as folder:
+        folder.append(NotAudited(name="a", stage="execute", reason="a bug in fleetaudit"))
+        seen = Observation(
+            scenario="s", family="ipv4", ending="RST", trials=1, endings={"RST": 1}, evidence=Evidence(same_as="a")
+        )
+        folder.append(msgspec.structs.replace(audited("b"), observations=(seen,)))
+    assert [host.name for host in archive.read_journal(folder.path / "hosts.jsonl")] == ["a"]
+
+
+def test_a_run_that_was_never_finished_is_told_as_such(tmp_path: Path) -> None:
+    with archive.create(tmp_path, STARTED) as folder:
+        folder.append(audited("a"))
+    with pytest.raises(InputError, match="never finished: its journal holds 1 host,"):
+        archive.read_run(folder.path)
+
+
+def test_a_run_that_is_not_there_is_told_as_missing(tmp_path: Path) -> None:
+    with pytest.raises(NothingToDoError, match="no such run"):
+        archive.read_run(tmp_path / "2026")
+    with pytest.raises(NothingToDoError, match="no such run"):
+        archive.read_run(tmp_path)
+
+
+_WHOLE = archive.encode_run(a_run("a"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\x00" * 100,
+        b"\xff\xfe",
+        b"[" * 200_000,
+        b'{"x":' * 200_000,
+        _WHOLE[:-20],
+        _WHOLE + b"{}",
+        _WHOLE.replace(b"fleetaudit-run/1", b"fleetaudit-run/2"),
+        _WHOLE.replace(b'"status":"audited"', b'"status":"perfect"'),
+        _WHOLE.replace(b'"isolation":"namespace"', b'"isolation":["namespace"]'),
+        _WHOLE.replace(b'"release":"6.12"', b'"release":"' + b"6" * 300 + b'"'),
+        archive.encode_run(a_run("a", "a")),
+        _WHOLE.replace(b'"name":"a"', b'"name":"\xff"'),
+    ],
+    ids=lambda text: str(text[:20]) + str(len(text)),
+)
+def test_a_file_that_is_no_run_of_ours_is_refused_with_its_name(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(text)
+    with pytest.raises(InputError) as raised:
+        archive.read_run(tmp_path)
+    assert raised.value.source == str(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("text", [_WHOLE.replace(b'"controller":""', b'"controller":"\xff"'), b'{"run": {"id": "\xff'])
+def test_what_a_damaged_run_says_of_itself_is_refused_or_read_but_no_bug(tmp_path: Path, text: bytes) -> None:
+    folder = tmp_path / "2026-01-31T020000Z"
+    folder.mkdir()
+    (folder / "run.json").write_bytes(text)
+    found = archive.runs_in(tmp_path)
+    assert not found.finished
+    assert [path for path, _ in found.unreadable] == [folder]
+
+
+def test_a_pipe_or_a_device_in_the_place_of_a_run_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder/run.json").mkdir(parents=True)
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path / "folder"):
+        with pytest.raises(InputError, match="not a file"):
+            archive.read_run(path)
+
+
+def test_no_more_is_read_than_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(_WHOLE)
+    decoding = mock.patch("json.JSONDecoder.raw_decode", side_effect=ValueError)
+    with decoding as seen, mock.patch.object(archive, "INFO_WITHIN", 60):
+        archive.read_info(tmp_path)
+    assert len(seen.call_args[0][0]) < 60
+
+
+def test_keys_of_a_newer_version_are_read_over(tmp_path: Path) -> None:
+    run = msgspec.json.decode(_WHOLE)
+    run["run"]["colour"] = "blue"
+    run["hosts"][0]["shape"] = {"deep": [1, 2]}
+    (tmp_path / "run.json").write_bytes(msgspec.json.encode(run))
+    assert archive.read_run(tmp_path) == a_run("a")

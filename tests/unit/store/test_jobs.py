@@ -1,0 +1,75 @@
+"""Which runs are of one job: what changes the hosts or the questions makes another one, and nothing else does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from msgspec.structs import replace
+
+from fleetaudit.model import RunInfo
+from fleetaudit.store.jobs import job_of
+
+INFO = RunInfo(
+    id="2026-01-31T020000Z",
+    started="2026-01-31T02:00:00Z",
+    finished="2026-01-31T02:00:09Z",
+    fleetaudit="0.1.0",
+    playbooks=("unread-close.yml",),
+    controller="Python 3.11.2",
+    inventory=("inventories/fleet.yml",),
+)
+
+
+def test_a_job_is_named_after_its_inventory_and_its_name_never_changes() -> None:
+    """A changed name would break the history, and every dashboard that selects it."""
+    assert job_of(INFO) == "fleet-6fd63c10"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"inventory": ("inventories/other.yml",)},
+        {"inventory": ("inventories/fleet.yml", "more.yml")},
+        {"playbooks": ("unread-close.yml", "ours.yml")},
+        {"limit": "web"},
+        {"shard": "1/2"},
+        {"tags": ("slow",)},
+        {"skip_tags": ("slow",)},
+    ],
+    ids=str,
+)
+def test_other_hosts_or_other_questions_are_another_job(changes: dict[str, object]) -> None:
+    assert job_of(replace(INFO, **changes)) != job_of(INFO)
+
+
+def test_when_it_ran_by_what_and_how_names_were_typed_is_the_same_job() -> None:
+    later = {"id": "x", "started": "2027", "finished": "2027", "fleetaudit": "9", "controller": "x", "notes": ("x",)}
+    assert job_of(replace(INFO, **later, baseline="y", job="z")) == job_of(INFO)
+    typed = replace(INFO, inventory=("./inventories//fleet.yml",), playbooks=("./unread-close.yml",))
+    assert job_of(typed) == job_of(INFO)
+    assert job_of(replace(INFO, tags=("a", "b"))) == job_of(replace(INFO, tags=("b", "a")))
+
+
+@pytest.mark.parametrize(
+    ("inventory", "name"),
+    [
+        (("localhost,",), "localhost"),
+        (("web[001:240],",), "web-001-240"),
+        (("/srv/prod/",), "prod"),
+        (("a/b.yml", "c.yml"), "b"),
+        (("\N{SNOWMAN}",), "fleet"),
+        ((), "fleet"),
+        (("x" * 300,), "x" * 32),
+    ],
+)
+def test_the_readable_part_is_short_and_plain(inventory: tuple[str, ...], name: str) -> None:
+    job = job_of(replace(INFO, inventory=inventory))
+    assert job.rpartition("-")[0] == name
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,41}", job)
+
+
+def test_a_name_that_is_no_utf_8_is_the_same_job_when_its_run_is_read_back() -> None:
+    typed = replace(INFO, inventory=("fleet\udcff.yml",), playbooks=("p\udcff.yml",), limit="all:!w\udcff")
+    read = replace(INFO, inventory=("fleet\ufffd.yml",), playbooks=("p\ufffd.yml",), limit="all:!w\ufffd")
+    assert job_of(typed) == job_of(read)

@@ -1,0 +1,134 @@
+"""Old runs go, and nothing else does: on real folders, with what people and attackers leave in them."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fleetaudit.store import archive
+from fleetaudit.store.retention import Keep, parse_keep, prune
+
+from .test_archive import a_run, audited
+
+NOW = datetime(2026, 3, 1, 2, tzinfo=UTC)
+FILES = ("report.html",)
+
+
+def add(output: Path, days: int, *, finished: bool = True) -> str:
+    """Makes a run that began so many days before NOW."""
+    with archive.create(output, NOW - timedelta(days=days), b"{}") as folder:
+        folder.append(audited("a"))
+        if finished:
+            folder.finish(a_run("a"))
+            folder.write("report.html", b"<html>")
+            archive.point_latest(folder.output, folder.id)
+    return folder.id
+
+
+def names(output: Path) -> set[str]:
+    return {path.name for path in output.iterdir()}
+
+
+@pytest.mark.parametrize(("text", "keep"), [("30d", Keep(days=30)), ("1", Keep(runs=1)), (" 7d ", Keep(days=7))])
+def test_keep_is_a_number_of_days_or_of_runs(text: str, keep: Keep) -> None:
+    assert parse_keep(text) == keep
+
+
+@pytest.mark.parametrize("text", ["", "0", "0d", "-1", "30", "x", "1w", "1.5d", "999999", "٣d"])
+def test_keep_that_makes_no_sense_is_refused(text: str) -> None:
+    if text == "30":
+        assert parse_keep(text) == Keep(runs=30)
+        return
+    with pytest.raises(ValueError, match="neither"):
+        parse_keep(text)
+
+
+def test_runs_older_than_so_many_days_go_finished_or_not(tmp_path: Path) -> None:
+    old, unfinished = add(tmp_path, 31), add(tmp_path, 40, finished=False)
+    young, edge = add(tmp_path, 5), add(tmp_path, 30)
+    done = prune(tmp_path, Keep(days=30), now=NOW, files=FILES)
+    assert set(done.gone) == {old, unfinished}
+    assert names(tmp_path) == {young, edge, "latest"}
+
+
+def test_the_newest_runs_stay_and_what_was_never_finished_pushes_none_of_them_out(tmp_path: Path) -> None:
+    runs = [add(tmp_path, days) for days in (50, 40, 30)]
+    begun = [add(tmp_path, days, finished=False) for days in (45, 3, 2, 1)]
+    done = prune(tmp_path, Keep(runs=2), now=NOW, files=FILES)
+    assert set(done.gone) == {runs[0], begun[0]} - ({begun[0]} if begun[0] > runs[1] else set())
+    assert {*runs[1:], *begun[1:]} <= names(tmp_path)
+    assert prune(tmp_path, Keep(runs=2), now=NOW, files=FILES).gone == ()
+
+
+def test_the_last_finished_run_and_the_baseline_stay_however_old(tmp_path: Path) -> None:
+    baseline, old, latest = add(tmp_path, 400), add(tmp_path, 300), add(tmp_path, 200)
+    assert prune(tmp_path, Keep(days=30), now=NOW, files=FILES, spare={baseline}).gone == (old,)
+    assert names(tmp_path) == {baseline, latest, "latest"}
+
+
+def test_what_is_none_of_ours_stays_and_is_told(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "run.json").write_text("{}")
+    output = tmp_path / "reports"
+    noted, linked, nested, traced = (add(output, days) for days in (90, 80, 70, 60))
+    traces = add(output, 55)
+    (output / noted / "notes.txt").write_text("mine")
+    (output / linked / "report.txt").symlink_to(elsewhere / "run.json")
+    (output / nested / "report.html").unlink()
+    (output / nested / "report.html").mkdir()
+    (output / traced / "traces").symlink_to(elsewhere)
+    (output / traces / "traces").mkdir()
+    (output / traces / "traces/web1.pcap").touch()
+    add(output, 1)
+    (output / "2025-01-01T000000Z").symlink_to(elsewhere)
+    (output / "2025-01-02T000000Z").mkdir()  # empty: whose it is cannot be told
+    (output / "2025-13-01T000000Z").mkdir()
+    (output / "2025-13-01T000000Z/run.json").touch()
+    (output / "2025-01-03").mkdir()
+    (output / "known_hosts").touch()
+    before = names(output)
+    done = prune(output, Keep(days=30), now=NOW, files=FILES)
+    assert done.gone == (traces,)
+    assert [left.partition(":")[0] for left in done.left] == [noted, linked, nested, traced]
+    assert names(output) == before - {traces}
+    assert (output / noted / "notes.txt").read_text() == "mine"
+    assert (output / noted / "run.json").exists()
+    assert (elsewhere / "run.json").exists()
+
+
+def test_an_output_folder_that_is_missing_has_no_old_runs(tmp_path: Path) -> None:
+    assert prune(tmp_path / "reports", Keep(runs=1), now=NOW, files=FILES).gone == ()
+
+
+def test_what_a_killed_process_left_goes_with_the_next_cleaning(tmp_path: Path) -> None:
+    old = add(tmp_path, 90)
+    add(tmp_path, 1)
+    (tmp_path / old).rename(tmp_path / f".{old}.4242.gone")
+    (tmp_path / f".{old}.77.new").mkdir()
+    (tmp_path / f".{old}.77.new/hosts.jsonl").touch()
+    (tmp_path / ".mine").mkdir()
+    prune(tmp_path, Keep(days=30), now=NOW, files=FILES)
+    assert {name for name in names(tmp_path) if name.startswith(".")} == {".mine"}
+
+
+def test_a_folder_that_cannot_be_removed_keeps_its_name_and_its_run(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for a file that may not be removed")
+    old = add(tmp_path, 90)
+    add(tmp_path, 1)
+    import subprocess
+
+    report = tmp_path / old / "report.html"
+    if subprocess.run(["chattr", "+i", report], capture_output=True, check=False).returncode:
+        pytest.skip("needs a file system with immutable files (chattr +i)")
+    try:
+        done = prune(tmp_path, Keep(days=30), now=NOW, files=FILES)
+    finally:
+        subprocess.run(["chattr", "-i", report], check=True)
+    assert done.gone == ()
+    assert done.left[0].startswith(f"{old}: it cannot be removed")
+    assert archive.read_run(tmp_path / old) == a_run("a")

@@ -1,0 +1,143 @@
+"""Holds the picture in `fleetaudit/__init__.py`: who may import whom, and who owns which library."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+from tests.support import sources
+
+PACKAGE = ROOT / "fleetaudit"
+
+# From the top to the foundation: a package imports only packages further down.
+PACKAGES = (
+    "__main__",
+    "cli",
+    "app",
+    "report",
+    "analysis",
+    "store",
+    "engine",
+    "transport",
+    "probe",
+    "playbook",
+    "connection",
+    "inventory",
+    "model",
+    "text",
+    "errors",
+)
+# Each library, and the only packages that may import it.
+OWNERS = {
+    "click": {"cli"},
+    "rich": {"cli"},
+    "jinja2": {"report", "inventory"},
+    "markupsafe": {"report"},
+    "paramiko": {"transport"},
+    "cryptography": {"inventory"},
+    "yaml": {"text"},
+}
+# Packages and modules that neither read nor write anything but their arguments.
+PURE = (
+    "analysis.causes",
+    "analysis.compare",
+    "analysis.doctor",
+    "analysis.drift",
+    "analysis.judge",
+    "analysis.policy",
+    "analysis.remediation",
+    "errors",
+    "model",
+    "playbook.steps",
+    "playbook.expectation_tests",
+    "probe.windows",
+    "store.jobs",
+    "text.host_ranges",
+    "text.json_schema",
+)
+SIDE_EFFECTS = {"os", "pathlib", "socket", "subprocess", "time", "random", "shutil", "tempfile", "threading"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Yields the package and the path of every module but those of the probe, which run elsewhere."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        relative = path.relative_to(PACKAGE)
+        if relative.parts[0] != "__init__.py" and relative.parts[:2] != ("probe", "remote"):
+            yield relative.parts[0].removesuffix(".py"), path
+
+
+def name_of(path: Path) -> str:
+    """Returns the name of a module without the project's own, such as "store.jobs"."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yields absolute module names that a file imports, those of the package as "fleetaudit.PACKAGE"."""
+    package = ["fleetaudit", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(sources.tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(("package", "path"), [pytest.param(n, p, id=name_of(p)) for n, p in modules()])
+def test_imports_go_down_the_list_of_packages_and_libraries_have_one_owner(package: str, path: Path) -> None:
+    assert package in PACKAGES, f"{path.name} is in no package: add it to PACKAGES where it belongs"
+    for name in imports(path):
+        top, *rest = name.split(".")
+        if top == "fleetaudit" and rest:
+            other = rest[0]
+            if other in PACKAGES and other != package:
+                assert PACKAGES.index(other) > PACKAGES.index(package), (
+                    f"{package} imports {other}, which stands above it"
+                )
+        if top in OWNERS:
+            assert package in OWNERS[top], f"{top} belongs to {OWNERS[top]}, and {path} imports it"
+
+
+def is_pure(path: Path) -> bool:
+    return any(name_of(path) == pure or name_of(path).startswith(f"{pure}.") for pure in PURE)
+
+
+def test_pure_modules_import_nothing_that_acts_on_the_world() -> None:
+    for _, path in modules():
+        if is_pure(path):
+            acts = {name.split(".")[0] for name in imports(path)} & SIDE_EFFECTS
+            assert not acts, f"{name_of(path)} is pure and imports {acts}"
+
+
+def test_the_probe_is_sent_and_never_imported() -> None:
+    for _, path in modules():
+        assert not [name for name in imports(path) if name.startswith("fleetaudit.probe.remote")], path
+
+
+def test_the_probe_stands_alone_with_the_standard_library() -> None:
+    import sys
+
+    foreign = {name.split(".")[0] for name in imports(PACKAGE / "probe" / "remote" / "probe.py")} - set(
+        sys.stdlib_module_names
+    )
+    assert foreign <= {"__builtin__"}
+
+
+def test_every_file_says_its_job_first() -> None:
+    for _, path in modules():
+        doc = ast.get_docstring(sources.tree(path))
+        assert doc, f"{path} has no docstring that says its job"
+
+
+def test_only_the_command_line_prints() -> None:
+    for package, path in modules():
+        calls = [
+            node
+            for node in ast.walk(sources.tree(path))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+        ]
+        assert package == "cli" or not calls, f"{path} prints"

@@ -1,0 +1,73 @@
+"""Reasons and hints: what a host said is made harmless, and what is to be typed is quoted."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetaudit.model import SshTarget
+from fleetaudit.transport import Output
+from fleetaudit.transport.ssh_command import (
+    clean,
+    ended,
+    named,
+    quoted,
+    shell,
+    ssh_line,
+)
+
+
+@given(st.one_of(st.binary(max_size=3000), st.text(max_size=3000)), st.integers(1, 400))
+def test_a_hosts_words_become_one_bounded_printable_line(said: bytes | str, limit: int) -> None:
+    line = clean(said, limit)
+    assert line.isprintable()
+    assert len(line) <= limit
+
+
+def test_what_is_harmless_stays_as_it_was() -> None:
+    assert clean("Ça va, 東京?\r\n  yes") == "Ça va, 東京? yes"
+    assert clean(b"\033[2Jx\x00\xff\xe2\x80\xae") == "\ufffd[2Jx\ufffd\ufffd\ufffd"
+    assert quoted(b" \n") == ""
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1))
+def test_a_shell_reads_back_the_words_that_were_given(words: list[str]) -> None:
+    words = [w for w in words if not w.startswith("~/")]
+    assert shlex.split(shell(words)) == words
+
+
+def test_a_home_stays_for_the_shell_to_expand_and_the_rest_is_quoted() -> None:
+    line = shell(["printf", "%s|", "~/a b", "$(x)", "~"])
+    home = subprocess.run(["/bin/sh", "-c", line], env={"HOME": "/h"}, capture_output=True, text=True, check=True)
+    assert home.stdout == "/h/a b|$(x)|~|"
+
+
+@pytest.mark.parametrize("address", ["web1", "-oProxyCommand=x", "a;b", "$(x)", "::1", "fe80::1%eth0"])
+@pytest.mark.parametrize("user", ["me", "-l", "a b"])
+def test_no_name_of_an_inventory_can_become_an_option_or_a_command(address: str, user: str) -> None:
+    words = shlex.split(ssh_line(SshTarget(address=address, port=2222), user))
+    assert words[:5] == ["ssh", "-p", "2222", "-o", "BatchMode=yes"]
+    assert words[-2:] == [f"{user}@{address}", "true"]
+    assert words[5:-2] == (["--"] if user.startswith("-") else [])
+
+
+def test_the_ssh_line_takes_the_same_keys_and_files() -> None:
+    target = SshTarget(address="h", private_keys=("~/my key",), known_hosts=("/a", "/b"))
+    assert ssh_line(target, "u", "-v") == (
+        "ssh -o BatchMode=yes -i ~/'my key' -o IdentitiesOnly=yes -o 'UserKnownHostsFile=/a /b' -v u@h true"
+    )
+
+
+def test_known_hosts_names_carry_a_port_that_is_not_22() -> None:
+    assert (named("h", 22), named("::1", 22), named("::1", 23)) == ("h", "::1", "[::1]:23")
+
+
+def test_how_a_command_ended_is_told_in_its_own_words() -> None:
+    assert ended(Output(stdout=b"", stderr=b"no\n", exit_status=1)) == "the command ended with status 1; it said “no”"
+    assert ended(Output(stdout=b"", stderr=b"", exit_status=None)) == "the command ended without an exit status"
+    cut = Output(stdout=b"x", stderr=b"", exit_status=None, cut="stdout")
+    assert ended(cut) == "the command ended without an exit status after more stdout than is allowed; it said “x”"
