@@ -22,7 +22,7 @@ LOCKED := -m pip install --quiet --disable-pip-version-check --require-hashes
 ITSELF := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fast test test-lowest test-newest check lock kernels-cache truth sample wheel clean
+.PHONY: help demo fast test test-lowest test-newest check lock kernels-cache truth schemas sample wheel clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -63,6 +63,9 @@ kernels-cache: $(STAMP)  ## fetch the kernels that the tests boot, and say which
 
 truth: $(STAMP)  ## hold every verdict against what it must be, on this kernel and in guests (40 minutes); ARGS=--help
 	$(RUN)/python -m tests.truth $(ARGS)
+
+schemas: $(STAMP)  ## write fleetaudit/schema/ again, from the types
+	$(RUN)/python -m tests.support.schemas
 
 sample: $(STAMP)  ## make docs/sample again: boots the kernels of the tests (minutes), and takes screenshots
 	$(RUN)/python -m tests.support.sample

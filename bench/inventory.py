@@ -1,10 +1,11 @@
-"""How long 50,000 hosts take to read and to group, in how much memory, and that both grow no faster than the hosts.
+"""How long 50,000 hosts take to read and to group, in how much memory, and that both grow no faster
+than the hosts.
 
     python -m bench.inventory [--hosts N]
 
-Prints a line for each format and size: CPU seconds, peak memory of a fresh process, and the ratio to half the size
-(2.0 is linear). Ends with status 1 where the YAML file of N hosts takes 5 s or 500 MB, or four times the hosts take
-more than six times as long.
+Prints a line for each format and size: CPU seconds, peak memory of a fresh process, and the ratio
+to half the size (2.0 is linear). Ends with status 1 where the YAML file of N hosts takes 5 s or 500
+MB, or four times the hosts take more than six times as long.
 """
 
 from __future__ import annotations
@@ -54,15 +55,24 @@ def write_json(path: Path, count: int) -> None:
     for group, name, address in hosts(count):
         groups.setdefault(f"g{group}", []).append(name)
         variables[name] = {"ansible_host": address, "ansible_user": "audit"}
-    listing = {"_meta": {"hostvars": variables}, **{g: {"hosts": names} for g, names in groups.items()}}
+    listing = {
+        "_meta": {"hostvars": variables},
+        **{g: {"hosts": names} for g, names in groups.items()},
+    }
     path.write_text(json.dumps(listing, indent=4))
 
 
-FORMATS = {"yaml": ("hosts.yml", write_yaml), "ini": ("hosts.ini", write_ini), "json": ("hosts.json", write_json)}
+FORMATS = {
+    "yaml": ("hosts.yml", write_yaml),
+    "ini": ("hosts.ini", write_ini),
+    "json": ("hosts.json", write_json),
+}
 
 
 def measure(path: str, count: int) -> tuple[float, float]:
-    """Returns the CPU seconds and the peak megabytes of this process after reading `path` and choosing a third."""
+    """Returns the CPU seconds and the peak megabytes of this process after reading `path` and
+    choosing a third.
+    """
     from fleetaudit.inventory import load_inventory
     from fleetaudit.inventory.patterns import select
 
@@ -76,7 +86,9 @@ def measure(path: str, count: int) -> tuple[float, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--hosts", type=int, default=50_000)
     most: int = parser.parse_args().hosts
     too_much = False

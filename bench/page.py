@@ -1,9 +1,11 @@
-"""How large the page of 10,000 hosts on 40 kernels is, what it costs to make, and how soon a browser answers.
+"""How large the page of 10,000 hosts on 40 kernels is, what it costs to make, and how soon a
+browser answers.
 
     python -m bench.page [--hosts N] [--no-browser]
 
-Prints a line for a fleet as fleets are (many hosts alike) and one for a fleet where no two hosts are. Ends with status
-1 where the first takes more than 1.5 MB, 10 s or 500 MB to render, 2 s until it can be used or 100 ms for a filter.
+Prints a line for a fleet as fleets are (many hosts alike) and one for a fleet where no two hosts
+are. Ends with status 1 where the first takes more than 1.5 MB, 10 s or 500 MB to render, 2 s until
+it can be used or 100 ms for a filter.
 """
 
 from __future__ import annotations
@@ -58,8 +60,9 @@ def kernels(count: int = 40) -> list[Kernel]:
 
 
 def hosts(count: int, *, alike: bool) -> Iterator[HostResult]:
-    """Yields hosts: old series reset on reread-fin-close, some sysctls are astray, one in a hundred is not reached;
-    unless `alike`, every host has a value and an ending of its own."""
+    """Yields hosts: old series reset on reread-fin-close, some sysctls are astray, one in a hundred
+    is not reached; unless `alike`, every host has a value and an ending of its own.
+    """
     fleet = Fleet(scenarios=load_playbook(Path("playbooks/unread-close.yml")).plays[0].scenarios)
     reread = next(s for s in fleet.scenarios if s.name == "reread-fin-close")
     rows = list(fleet.scenarios)
@@ -68,7 +71,9 @@ def hosts(count: int, *, alike: bool) -> Iterator[HostResult]:
         group = GROUPS[n * len(GROUPS) // count]
         name = f"{group}{n % (count // len(GROUPS) or 1):04}.dc{1 + n % 3}.example.net"
         if n % 100 == 99:
-            yield missing(name, "connect", f"no answer from {name}:22 within 10 s", f"nc -vz {name} 22", group)
+            yield missing(
+                name, "connect", f"no answer from {name}:22 within 10 s", f"nc -vz {name} 22", group
+            )
             continue
         at, kind = n % 40, (n // 40) % 10
         if (at, kind) not in models:
@@ -82,21 +87,34 @@ def hosts(count: int, *, alike: bool) -> Iterator[HostResult]:
         host = models[at, kind]
         if not alike:
             odd = rows[n % len(rows)]
-            seen = {(odd.name, f): observe(odd, f, "inconclusive", reason=f"trial {n} disagrees") for f in odd.families}
+            seen = {
+                (odd.name, f): observe(odd, f, "inconclusive", reason=f"trial {n} disagrees")
+                for f in odd.families
+            }
             host = msgspec.structs.replace(
                 host,
                 observations=tuple(seen.get((o.scenario, o.family), o) for o in host.observations),
-                sysctls={**host.sysctls, "net.ipv4.tcp_max_orphans": Sysctl(value=str(n), default="8192")},
+                sysctls={
+                    **host.sysctls,
+                    "net.ipv4.tcp_max_orphans": Sysctl(value=str(n), default="8192"),
+                },
             )
         yield msgspec.structs.replace(
-            host, name=name, groups=(group,), machine_id=str(n), exposure=felt(n * 7919 % 5000, 4_000_000, n % 3)
+            host,
+            name=name,
+            groups=(group,),
+            machine_id=str(n),
+            exposure=felt(n * 7919 % 5000, 4_000_000, n % 3),
         )
 
 
 def make(count: int, alike: bool, path: Path) -> tuple[float, float, float]:
-    """Returns size in MB, CPU seconds and peak memory in MB beyond that of the run itself; run in a fresh process."""
+    """Returns size in MB, CPU seconds and peak memory in MB beyond that of the run itself; run in a
+    fresh process.
+    """
     run: AuditRun = run_of(
-        hosts(count, alike=alike), load_playbook(Path("playbooks/unread-close.yml")).plays[0].scenarios
+        hosts(count, alike=alike),
+        load_playbook(Path("playbooks/unread-close.yml")).plays[0].scenarios,
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     began = time.process_time()
@@ -108,7 +126,9 @@ def make(count: int, alike: bool, path: Path) -> tuple[float, float, float]:
 
 
 def browse(path: Path) -> tuple[float, float]:
-    """Returns the seconds until the page can be used, and those that a filter takes until its rows are drawn."""
+    """Returns the seconds until the page can be used, and those that a filter takes until its rows
+    are drawn.
+    """
     from playwright.sync_api import sync_playwright
 
     drawn = """(text) => new Promise((done) => {
@@ -119,7 +139,9 @@ def browse(path: Path) -> tuple[float, float]:
         requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
     })"""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=ARGUMENTS
+        )
         page: Any = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(path.as_uri(), wait_until="load")
         ready = page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive")
@@ -143,12 +165,14 @@ def main() -> int:
             ready, filtered = (0.0, 0.0) if options.no_browser else browse(path)
             words = "many hosts alike" if alike else "no two hosts alike"
             print(
-                f"{options.hosts:,} hosts, {words}: {size:.2f} MB, rendered in {took:.1f} s CPU, {memory:.0f} MB; "
-                f"usable after {ready:.2f} s, a filter takes {filtered * 1000:.0f} ms"
+                f"{options.hosts:,} hosts, {words}: {size:.2f} MB, rendered in {took:.1f} s CPU,"
+                f" {memory:.0f} MB; usable after {ready:.2f} s, a filter takes"
+                f" {filtered * 1000:.0f} ms"
             )
             limits = (MEGABYTES, SECONDS, MEMORY_MB, READY_S, FILTER_S)
             failed |= alike and any(
-                v > most for v, most in zip((size, took, memory, ready, filtered), limits, strict=True)
+                v > most
+                for v, most in zip((size, took, memory, ready, filtered), limits, strict=True)
             )
     return int(failed)
 

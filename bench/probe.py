@@ -1,9 +1,10 @@
-"""What the probe costs a host: the shipped playbook's processor and wall time, beside an interpreter that does nothing.
+"""What the probe costs a host: the shipped playbook's processor and wall time, beside an
+interpreter that does nothing.
 
     python -m bench.probe [RUNS] [INTERPRETER]
 
-Bounds that we hold ourselves to on an idle host: one second of CPU, ten of wall time. Machines are noisy: quote the
-median, and the ratio to the bare interpreter of the same run.
+Bounds that we hold ourselves to on an idle host: one second of CPU, ten of wall time. Machines are
+noisy: quote the median, and the ratio to the bare interpreter of the same run.
 """
 
 from __future__ import annotations
@@ -33,16 +34,25 @@ def program() -> bytes:
         }
         for s in play.scenarios
     ]
-    call = {"protocol": 1, "deadline": 60.0, "isolation": "auto", "sysctls": list(play.sysctls_collect)}
+    call = {
+        "protocol": 1,
+        "deadline": 60.0,
+        "isolation": "auto",
+        "sysctls": list(play.sysctls_collect),
+    }
     return protocol.script({**call, "scenarios": scenarios})
 
 
 def cost(interpreter: str, stdin: bytes) -> tuple[float, float, bytes]:
     """Returns CPU seconds (children's too), wall seconds, and what was printed."""
     before, began = os.times(), time.monotonic()
-    done = subprocess.run([interpreter, "-E", "-s", "-"], input=stdin, stdout=subprocess.PIPE, check=True, cwd="/")
+    done = subprocess.run(
+        [interpreter, "-E", "-s", "-"], input=stdin, stdout=subprocess.PIPE, check=True, cwd="/"
+    )
     after = os.times()
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    cpu = (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
     return cpu, time.monotonic() - began, done.stdout
 
 
@@ -53,12 +63,21 @@ def main(runs: int = 5, interpreter: str = sys.executable) -> None:
     reply = protocol.reply_of(found[0][2])
     trials = sum(t.count for o in reply.observations for t in o.trials)
     print(
-        f"{interpreter}: {len(reply.observations)} observations, {trials} trials, {len(found[0][2]):,} bytes of reply"
+        f"{interpreter}: {len(reply.observations)} observations, {trials} trials,"
+        f" {len(found[0][2]):,} bytes of reply"
     )
-    for (name, bound), column in zip(BOUNDS.items(), zip(*(f[:2] for f in found), strict=True), strict=True):
+    for (name, bound), column in zip(
+        BOUNDS.items(), zip(*(f[:2] for f in found), strict=True), strict=True
+    ):
         low, middle, high = min(column), statistics.median(column), max(column)
-        print(f"  {name:6}  min {low:.2f}  median {middle:.2f}  max {high:.2f}  (bound on an idle host: {bound:g})")
-    print(f"  cpu to that of a bare interpreter: {statistics.median(f[0] for f in found) / bare:.0f} to 1")
+        print(
+            f"  {name:6}  min {low:.2f}  median {middle:.2f}  max {high:.2f}  (bound on an idle"
+            f" host: {bound:g})"
+        )
+    print(
+        f"  cpu to that of a bare interpreter: {statistics.median(f[0] for f in found) / bare:.0f}"
+        " to 1"
+    )
 
 
 if __name__ == "__main__":

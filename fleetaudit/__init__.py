@@ -1,4 +1,5 @@
-"""fleetaudit audits how the hosts of a fleet close a TCP connection with unread data: FIN or RST, on each kernel.
+"""fleetaudit audits how the hosts of a fleet close a TCP connection with unread data: FIN or RST,
+on each kernel.
 
 The corridor; data goes one way, and touches the network once:
 
@@ -11,10 +12,10 @@ The corridor; data goes one way, and touches the network once:
                                            ▲                    (engine: many at once)
                                          judge (expectations → findings), waivers, drift (against the run before)
 
-To follow one RST from close() to its cell in the page:
-probe/remote/probe.py, wire.py, verdict.py, compare/kernels.py, report/templates/kernels.html, model.py.
-`fleetaudit doctor` goes down the same corridor with nothing to do, and doctor/ tells how far it came.
-Imports go down the list of rooms in tests/unit/test_architecture.py, which holds them.
+To follow one RST from close() to its cell in the page: probe/remote/probe.py, wire.py, verdict.py,
+compare/kernels.py, report/templates/kernels.html, model.py. `fleetaudit doctor` goes down the same
+corridor with nothing to do, and doctor/ tells how far it came. Imports go down the list of rooms in
+tests/unit/test_architecture.py, which holds them.
 """
 
 __version__ = "0.1.0"

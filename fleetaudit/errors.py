@@ -1,7 +1,9 @@
-"""Everything that can go wrong and is not a bug: one root, and a child for each party whose matter it is.
+"""Everything that can go wrong and is not a bug: one root, and a child for each party whose matter
+it is.
 
-Rules: a message says where, what was found, what was wanted and what to do next. The exit status belongs to the
-class, so that the command line needs no table. A bug is not in here: it stays a traceback and status 1.
+Rules: a message says where, what was found, what was wanted and what to do next. The exit status
+belongs to the class, so that the command line needs no table. A bug is not in here: it stays a
+traceback and status 1.
 """
 
 from __future__ import annotations
@@ -55,15 +57,17 @@ FailureKind = Literal[
 ]
 """The cause of a failure as a short stable name; "" if a failure has none.
 
-Hosts with the same stage and kind are reported together, whatever their addresses are. It is set where an error is
-raised. New kinds may be added; a kind that is in a release keeps its name.
+Hosts with the same stage and kind are reported together, whatever their addresses are. It is set
+where an error is raised. New kinds may be added; a kind that is in a release keeps its name.
 """
 
 _REPEAT = "fleetaudit run "
 
 
 def repeat(*options: str) -> str:
-    """Returns the hint that repeats the command with these options; `engine.audit` makes a whole line of it."""
+    """Returns the hint that repeats the command with these options; `engine.audit` makes a whole
+    line of it.
+    """
     return _REPEAT + shlex.join(options)
 
 
@@ -85,12 +89,22 @@ class UsageError(FleetauditError):
 
 
 class InputError(FleetauditError):
-    """A file of the user's does not parse or makes no sense; `line` and `column` count from 1, 0 is "unknown"."""
+    """A file of the user's does not parse or makes no sense; `line` and `column` count from 1, 0 is
+    "unknown".
+    """
 
     exit_status = 65
 
-    def __init__(self, message: str, *, source: str, line: int = 0, column: int = 0, hint: str = "") -> None:
-        self.message, self.source, self.line, self.column, self.hint = message, source, line, column, hint
+    def __init__(
+        self, message: str, *, source: str, line: int = 0, column: int = 0, hint: str = ""
+    ) -> None:
+        self.message, self.source, self.line, self.column, self.hint = (
+            message,
+            source,
+            line,
+            column,
+            hint,
+        )
         where = ":".join([source, *(str(n) for n in (line, column) if n)])
         super().__init__(f"{where}: {message}" + (f"\n  {hint}" if hint else ""))
 
@@ -122,10 +136,11 @@ class ConfigError(FleetauditError):
 class TransportError(FleetauditError):
     """The way to one host failed; the engine turns it into that host's `NotAudited`.
 
-    `stage` is one of `model.Stage`; `hint` is the next command to type; `transient` says that trying again may help
-    (never true for a refused authentication: accounts get locked). `kind` groups the hosts that fail in the same
-    way, and `at` names what failed if that is not the host itself, such as "jump host gate". `changed_key` are the
-    host key that was known, and where, and the one that was shown, where these differ.
+    `stage` is one of `model.Stage`; `hint` is the next command to type; `transient` says that
+    trying again may help (never true for a refused authentication: accounts get locked). `kind`
+    groups the hosts that fail in the same way, and `at` names what failed if that is not the host
+    itself, such as "jump host gate". `changed_key` are the host key that was known, and where, and
+    the one that was shown, where these differ.
     """
 
     def __init__(
@@ -163,10 +178,17 @@ class TransportError(FleetauditError):
 
 
 class ReplyError(FleetauditError):
-    """What a host answered is no reply; the engine turns it into that host's `NotAudited` at `stage`."""
+    """What a host answered is no reply; the engine turns it into that host's `NotAudited` at
+    `stage`.
+    """
 
     def __init__(
-        self, reason: str, *, hint: str = "", stage: str = "decode", kind: FailureKind = "reply not valid"
+        self,
+        reason: str,
+        *,
+        hint: str = "",
+        stage: str = "decode",
+        kind: FailureKind = "reply not valid",
     ) -> None:
         self.reason, self.hint, self.stage, self.kind = reason, hint, stage, kind
         super().__init__(reason)

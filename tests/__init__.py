@@ -1,4 +1,6 @@
-"""The tests, in folders by what they need; `unit/` needs nothing but Python and mirrors the packages."""
+"""The tests, in folders by what they need; `unit/` needs nothing but Python and mirrors the
+packages.
+"""
 
 from pathlib import Path
 

@@ -1,7 +1,9 @@
-"""Fixtures that more than one test file uses, and the markers that divide the tests by what they need.
+"""Fixtures that more than one test file uses, and the markers that divide the tests by what they
+need.
 
-A test that uses one of the fixtures of `NEEDS` is marked by it; one that starts a program of `PROGRAMS` itself carries
-the marker in its file, and fails without it. So `make fast` cannot come to need a server, a kernel or a browser.
+A test that uses one of the fixtures of `NEEDS` is marked by it; one that starts a program of
+`PROGRAMS` itself carries the marker in its file, and fails without it. So `make fast` cannot come
+to need a server, a kernel or a browser.
 """
 
 from __future__ import annotations
@@ -30,10 +32,11 @@ pytest_plugins = (
     "tests.support.sudoers",
     "tests.support.inventory_score",
 )
-"""commands: closed_port and silent_port.
-sshd: sshd, dropbear, start_sshd, agent and keys, which are real SSH servers and agents on loopback.
-accounts, sudoers: hosts of the tests' own with accounts, passwords, PAM and sudo, in mount namespaces.
-inventory_score: how many inventories are read as Ansible reads them, in one line at the end."""
+"""commands: closed_port and silent_port. sshd: sshd, dropbear, start_sshd, agent and keys, which
+are real SSH servers and agents on loopback. accounts, sudoers: hosts of the tests' own with
+accounts, passwords, PAM and sudo, in mount namespaces. inventory_score: how many inventories are
+read as Ansible reads them, in one line at the end.
+"""
 
 NEEDS = {
     "keys": "ssh",
@@ -74,18 +77,20 @@ SLOWEST_FIRST = (
     "conformance",
     "browser",
 )
-"""Every marker, in the order of the files: what takes minutes begins first, so that no worker ends long after the
-others. A test with none of them is fast."""
+"""Every marker, in the order of the files: what takes minutes begins first, so that no worker ends
+long after the others. A test with none of them is fast.
+"""
 
 _running: pytest.Item | None = None
 
-# Programs that are tested run as on a user's machine: output is buffered, and what was compiled once is kept, which
-# also saves most of the time that collecting the tests takes.
+# Programs that are tested run as on a user's machine: output is buffered, and what was compiled
+# once is kept, which also saves most of the time that collecting the tests takes.
 for _name in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
     os.environ.pop(_name, None)
 sys.dont_write_bytecode = False
 
-# A shell starts what it puts in the background with ^C ignored, and every program that is tested would inherit that.
+# A shell starts what it puts in the background with ^C ignored, and every program that is tested
+# would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -124,7 +129,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Any:
 
 @pytest.fixture(autouse=True)
 def _log_as_it_was() -> Iterator[None]:
-    """Gives each test the logger as it is before any command has set it up: what a command sets up stays set up."""
+    """Gives each test the logger as it is before any command has set it up: what a command sets up
+    stays set up.
+    """
     logger = logging.getLogger("fleetaudit")
     before = logger.handlers[:], logger.propagate, logger.level
     yield
@@ -134,7 +141,9 @@ def _log_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def real() -> dict[str, Kernel]:
-    """Returns the real kernels that can be had, by name; without any the test is skipped, and in CI it fails."""
+    """Returns the real kernels that can be had, by name; without any the test is skipped, and in CI
+    it fails.
+    """
     try:
         return {kernel.name: kernel for kernel in kernels()}
     except NoKernelsError as e:
@@ -147,7 +156,10 @@ def _check_marker(event: str, arguments: tuple[Any, ...]) -> None:
     """Refuses to start a program of `PROGRAMS`, or Python, for a test that is not marked for it."""
     if event != "subprocess.Popen" or _running is None:
         return
-    argv = [arguments[0], *arguments[1][:1]]  # the executable where it is named apart, and the first word
+    argv = [
+        arguments[0],
+        *arguments[1][:1],
+    ]  # the executable where it is named apart, and the first word
     marked = {marker.name for marker in _running.iter_markers()}
     for name in {PurePath(str(word)).name for word in argv if word}:
         if name in PROGRAMS and PROGRAMS[name] not in marked:

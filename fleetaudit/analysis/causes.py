@@ -1,8 +1,9 @@
-"""Groups hosts that could not be audited by cause, for the page, the terminal, doctor and mail alike. Pure.
+"""Groups hosts that could not be audited by cause, for the page, the terminal, doctor and mail
+alike. Pure.
 
-Rules: a cause is a stage and a kind (`errors.FailureKind`), and the jump host where that failed. Address, port
-and fingerprint are details of it. A failure without a kind, as runs of older releases have them, is grouped by its
-text, in which the host's names are masked.
+Rules: a cause is a stage and a kind (`errors.FailureKind`), and the jump host where that failed.
+Address, port and fingerprint are details of it. A failure without a kind, as runs of older releases
+have them, is grouped by its text, in which the host's names are masked.
 """
 
 from __future__ import annotations
@@ -34,10 +35,29 @@ STAGES = (
 """The stages of a run and of `doctor`, in the order in which causes are reported."""
 
 _COMMANDS = frozenset(
-    """
-    ansible-inventory cat cd chage chmod command doas file fleetaudit getent grep ls mkdir nc passwd ssh ssh-add
-    ssh-keygen ssh-keyscan su sudo
-    """.split()  # noqa: SIM905 — words are read more easily than a list
+    [
+        "ansible-inventory",
+        "cat",
+        "cd",
+        "chage",
+        "chmod",
+        "command",
+        "doas",
+        "file",
+        "fleetaudit",
+        "getent",
+        "grep",
+        "ls",
+        "mkdir",
+        "nc",
+        "passwd",
+        "ssh",
+        "ssh-add",
+        "ssh-keygen",
+        "ssh-keyscan",
+        "su",
+        "sudo",
+    ]
 )
 
 
@@ -87,9 +107,9 @@ class Detail:
 class Cause:
     """Hosts that could not be audited for one cause, `title` in words.
 
-    `details` are the reasons of its first dozen hosts, () if the title says everything; `undetailed` counts the
-    hosts in none of them. `hints` are (host, next command to type) of its first dozen hosts; `typed` is false if
-    they are sentences.
+    `details` are the reasons of its first dozen hosts, () if the title says everything;
+    `undetailed` counts the hosts in none of them. `hints` are (host, next command to type) of its
+    first dozen hosts; `typed` is false if they are sentences.
     """
 
     anchor: str
@@ -108,17 +128,29 @@ F = TypeVar("F", bound=Failure)
 def causes_of(
     failures: Iterable[F], names: Callable[[F], Iterable[str]] = lambda failure: (failure.name,)
 ) -> tuple[tuple[Cause, ...], dict[str, str]]:
-    """Returns the causes in the order of their stages, and the anchor of each host's cause by its name.
+    """Returns the causes in the order of their stages, and the anchor of each host's cause by its
+    name.
 
     `names` are the names and addresses of a host that may be in its reason.
     """
     groups = dict[tuple[str, str], list[F]]()
     for failure in failures:
-        title = title_of(failure) if failure.kind else f"{failure.stage}: {_masked(failure.reason, names(failure))}"
+        title = (
+            title_of(failure)
+            if failure.kind
+            else f"{failure.stage}: {_masked(failure.reason, names(failure))}"
+        )
         groups.setdefault((failure.stage or "", title), []).append(failure)
-    order = sorted(groups, key=lambda key: STAGES.index(key[0]) if key[0] in STAGES else len(STAGES))
-    causes = tuple(_cause(f"cause-{i}", title, groups[stage, title]) for i, (stage, title) in enumerate(order, 1))
-    anchors = {f.name: cause.anchor for cause, key in zip(causes, order, strict=True) for f in groups[key]}
+    order = sorted(
+        groups, key=lambda key: STAGES.index(key[0]) if key[0] in STAGES else len(STAGES)
+    )
+    causes = tuple(
+        _cause(f"cause-{i}", title, groups[stage, title])
+        for i, (stage, title) in enumerate(order, 1)
+    )
+    anchors = {
+        f.name: cause.anchor for cause, key in zip(causes, order, strict=True) for f in groups[key]
+    }
     return causes, anchors
 
 
@@ -159,7 +191,9 @@ def _cause(anchor: str, title: str, failures: Sequence[F]) -> Cause:
 
 def _masked(reason: str, names: Iterable[str]) -> str:
     """Returns the reason with a mark where the host is named."""
-    longest_first = "|".join(re.escape(name) for name in sorted(set(names) - {""}, key=len, reverse=True))
+    longest_first = "|".join(
+        re.escape(name) for name in sorted(set(names) - {""}, key=len, reverse=True)
+    )
     if not longest_first:
         return reason
     return re.sub(rf"(?<![\w.:-])(?:{longest_first})(?![\w-]|\.\w|:(?!\d+\b)\w)", HOST, reason)

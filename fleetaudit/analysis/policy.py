@@ -1,8 +1,10 @@
-"""A playbook of expectations out of a run: what one host did, or most hosts did, is what all are held to. Pure.
+"""A playbook of expectations out of a run: what one host did, or most hosts did, is what all are
+held to. Pure.
 
-Rules: nothing is wanted that was not seen. What could not be told, what depends on one host's memory or modules and
-what the hosts do not agree on is left out, with the reason in a comment. Every string of a host is quoted so that it
-is one inert value, in a comment too; the text that comes out is read back by the parser before anyone gets it.
+Rules: nothing is wanted that was not seen. What could not be told, what depends on one host's
+memory or modules and what the hosts do not agree on is left out, with the reason in a comment.
+Every string of a host is quoted so that it is one inert value, in a comment too; the text that
+comes out is read back by the parser before anyone gets it.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from fleetaudit.model import (
 from fleetaudit.playbook import POSITIVE, parse_playbook
 from fleetaudit.playbook.expectation_tests import one_space, ordinal
 
-# Why a sysctl is no expectation for other hosts. Source: Documentation/networking/ip-sysctl of Linux 6.18.
+# Why a sysctl is no expectation for other hosts. Source: Documentation/networking/ip-sysctl of
+# Linux 6.18.
 _BY_MEMORY = "its default follows from the memory of the host"
 _BY_MODULES = "it lists the modules that happen to be loaded"
 LEFT_OUT: Mapping[str, str] = {
@@ -58,22 +61,30 @@ class Seen(NamedTuple):
 
 
 def of_host(run: AuditRun, name: str) -> Seen:
-    """Returns what one host did; raises `NothingToDoError` where it is not in the run, or proves nothing."""
+    """Returns what one host did; raises `NothingToDoError` where it is not in the run, or proves
+    nothing.
+    """
     host = next((host for host in run.hosts if host.name == name), None)
     if host is None:
         raise NothingToDoError(f"no host “{name}” in the run {run.run.id}")
     if not isinstance(host, Audited):
         raise NothingToDoError(f"{name} was not audited in the run {run.run.id}: {host.reason}")
     if host.void:
-        raise NothingToDoError(f"what {name} did in the run {run.run.id} proves nothing: {host.void}")
+        raise NothingToDoError(
+            f"what {name} did in the run {run.run.id} proves nothing: {host.void}"
+        )
     return _agreed([host], f"{name} (kernel {host.kernel.release})")
 
 
 def of_most(run: AuditRun) -> Seen:
-    """Returns what more than half of the hosts did that told; raises `NothingToDoError` where none was audited."""
+    """Returns what more than half of the hosts did that told; raises `NothingToDoError` where none
+    was audited.
+    """
     hosts = [host for host in run.hosts if isinstance(host, Audited) and not host.void]
     if not hosts:
-        raise NothingToDoError(f"no host of the run {run.run.id} was audited with controls that held")
+        raise NothingToDoError(
+            f"no host of the run {run.run.id} was audited with controls that held"
+        )
     return _agreed(hosts, f"most of {len(hosts)} host{'' if len(hosts) == 1 else 's'}")
 
 
@@ -84,12 +95,14 @@ def playbook_of(run: AuditRun, seen: Seen) -> str:
         parse_playbook(text, source="policy")
     except InputError as e:
         raise InputError(
-            f"its scenarios and sysctls make no playbook: {e.message}", source=f"the run {run.run.id}"
+            f"its scenarios and sysctls make no playbook: {e.message}",
+            source=f"the run {run.run.id}",
         ) from e
     return text
 
 
-# ---- what the hosts agree on ---------------------------------------------------------------------------------------
+# ---- what the hosts agree on
+# ---------------------------------------------------------------------------------------
 
 
 def _agreed(hosts: Sequence[Audited], whose: str) -> Seen:
@@ -112,7 +125,9 @@ def _agreed(hosts: Sequence[Audited], whose: str) -> Seen:
 
 
 def _ending(observations: Sequence[Observation]) -> Ending | str:
-    told = [o.ending for o in observations if o.ending in EXPECTABLE and set(o.endings) <= {o.ending}]
+    told = [
+        o.ending for o in observations if o.ending in EXPECTABLE and set(o.endings) <= {o.ending}
+    ]
     if not told:
         first = observations[0]
         return f"{first.ending}: {first.reason}" if first.reason else first.ending
@@ -145,7 +160,8 @@ def _counted(values: Iterable[str]) -> str:
     return ", ".join(f"“{value}” on {n}" for value, n in ordered[:5])
 
 
-# ---- the text ------------------------------------------------------------------------------------------------------
+# ---- the text
+# ------------------------------------------------------------------------------------------------------
 
 
 class _Item(NamedTuple):
@@ -169,9 +185,17 @@ def _lines(run: AuditRun, seen: Seen) -> Iterator[str]:
     controls, more = _controls(items)
     notes += more
     items = [item for item in items if item.row.name in controls]
-    families = [f for f in ("ipv4", "ipv6") if any(f in item.families for item in items)] or ["ipv4", "ipv6"]
-    trials = Counter(seen.trials[item.row.name] for item in items).most_common(1)[0][0] if items else 3
-    yield f"# What {_inert(seen.whose)} did in the run {_inert(run.run.id)}, as expectations for others."
+    families = [f for f in ("ipv4", "ipv6") if any(f in item.families for item in items)] or [
+        "ipv4",
+        "ipv6",
+    ]
+    trials = (
+        Counter(seen.trials[item.row.name] for item in items).most_common(1)[0][0] if items else 3
+    )
+    yield (
+        f"# What {_inert(seen.whose)} did in the run {_inert(run.run.id)}, as expectations for"
+        " others."
+    )
     yield "# Made by `fleetaudit policy make`; change what is meant otherwise, and say why."
     yield ""
     yield f"- name: {_quoted(f'As {seen.whose}'[:200])}"
@@ -192,9 +216,13 @@ def _items(rows: Iterable[ScenarioRow], seen: Seen) -> tuple[list[_Item], list[s
     """Returns the scenarios that ended in one way, and why the others are left out."""
     items, notes = list[_Item](), list[str]()
     for row in rows:
-        here = {family: ending for (name, family), ending in seen.endings.items() if name == row.name}
+        here = {
+            family: ending for (name, family), ending in seen.endings.items() if name == row.name
+        }
         told = {family: ending for family, ending in here.items() if ending in EXPECTABLE}
-        notes += [f"{row.name} over {family}: {why}" for family, why in here.items() if family not in told]
+        notes += [
+            f"{row.name} over {family}: {why}" for family, why in here.items() if family not in told
+        ]
         endings = [ending for ending in EXPECTABLE if ending in told.values()]
         if len(endings) > 1:
             words = ", ".join(f"{ending} over {family}" for family, ending in told.items())
@@ -205,7 +233,9 @@ def _items(rows: Iterable[ScenarioRow], seen: Seen) -> tuple[list[_Item], list[s
 
 
 def _controls(items: Sequence[_Item]) -> tuple[dict[str, str | None], list[str]]:
-    """Returns the control of each scenario that can have the one it needs, and why the others are left out."""
+    """Returns the control of each scenario that can have the one it needs, and why the others are
+    left out.
+    """
     controls, notes = dict[str, str | None](), list[str]()
     positive = {family for item in items if item.positive for family in item.families} | {"unix"}
     orderly = {item.row.name: item for item in items if item.ending == "FIN"}
@@ -214,21 +244,33 @@ def _controls(items: Sequence[_Item]) -> tuple[dict[str, str | None], list[str]]
             controls[item.row.name] = None
             continue
         if not positive.issuperset(item.families):
-            notes.append(f"{item.row.name}: it ends in {item.ending}, and the run has no positive control beside it")
+            notes.append(
+                f"{item.row.name}: it ends in {item.ending}, and the run has no positive control"
+                " beside it"
+            )
             continue
         if item.positive:
             controls[item.row.name] = POSITIVE
             continue
-        preferred = [orderly[name] for name in (item.row.control, "drained-close") if name in orderly]
-        twin = next((t for t in (*preferred, *orderly.values()) if set(item.families) <= set(t.families)), None)
+        preferred = [
+            orderly[name] for name in (item.row.control, "drained-close") if name in orderly
+        ]
+        twin = next(
+            (t for t in (*preferred, *orderly.values()) if set(item.families) <= set(t.families)),
+            None,
+        )
         if twin is None:
-            notes.append(f"{item.row.name}: it ends in {item.ending}, and no scenario beside it ends in FIN")
+            notes.append(
+                f"{item.row.name}: it ends in {item.ending}, and no scenario beside it ends in FIN"
+            )
         else:
             controls[item.row.name] = twin.row.name
     return controls, notes
 
 
-def _scenario(item: _Item, control: str | None, seen: Seen, families: Sequence[str], trials: int) -> Iterator[str]:
+def _scenario(
+    item: _Item, control: str | None, seen: Seen, families: Sequence[str], trials: int
+) -> Iterator[str]:
     row = item.row
     yield f"    - name: {_quoted(row.name)}"
     yield f"      title: {_quoted(row.title)}"
@@ -270,16 +312,22 @@ def _rule(key: str, sysctl: Sysctl, notes: list[str]) -> list[str]:
     words = sysctl.value.split()
     if key in FIRST_TWO and len(words) == 3:
         notes.append(f"{key}, {ordinal(3)} number ({words[2]}): {_BY_MEMORY}")
-        rules = [f"        - {{position: {n}, equals: {_quoted(word)}}}" for n, word in enumerate(words[:2], 1)]
+        rules = [
+            f"        - {{position: {n}, equals: {_quoted(word)}}}"
+            for n, word in enumerate(words[:2], 1)
+        ]
         return [f"      {key}:", *rules]
     return [f"      {key}: {{equals: {_quoted(one_space(sysctl.value))}}}"]
 
 
-# ---- what a host said, made harmless -------------------------------------------------------------------------------
+# ---- what a host said, made harmless
+# -------------------------------------------------------------------------------
 
 
 def _quoted(text: str) -> str:
-    """Returns `text` as a double-quoted scalar of YAML, in ASCII: whatever it holds, it is one value on one line."""
+    """Returns `text` as a double-quoted scalar of YAML, in ASCII: whatever it holds, it is one
+    value on one line.
+    """
     return '"' + "".join(map(_escaped, text)) + '"'
 
 
@@ -289,11 +337,19 @@ def _escaped(character: str) -> str:
         return "\\" + character
     if 0x20 <= code < 0x7F:
         return character
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return (
+        f"\\x{code:02x}"
+        if code < 0x100
+        else f"\\u{code:04x}"
+        if code < 0x10000
+        else f"\\U{code:08x}"
+    )
 
 
 def _inert(text: str) -> str:
-    """Returns `text` for a comment: one line of bounded length, without a character that ends it or moves a cursor."""
+    """Returns `text` for a comment: one line of bounded length, without a character that ends it or
+    moves a cursor.
+    """
     line = one_space(text)
     line = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
     return line if len(line) <= 300 else f"{line[:299]}…"

@@ -1,9 +1,12 @@
-"""Findings that somebody has accepted: a file of waivers, and which findings of a run they excuse. Pure but for `load`.
+"""Findings that somebody has accepted: a file of waivers, and which findings of a run they excuse.
+Pure but for `load`.
 
 Rules:
 - A waiver names its finding, hosts, owner, reason and expiry; without one of them it is refused.
-- It holds until the end of the day of its expiry, in UTC. After that it excuses nothing, and that is said.
-- One that excuses nothing although its hosts were audited is said too: it may be misspelt, or done with.
+- It holds until the end of the day of its expiry, in UTC. After that it excuses nothing, and that
+  is said.
+- One that excuses nothing although its hosts were audited is said too: it may be misspelt, or done
+  with.
 - A waived finding stays in the run with what was seen; it only stops to count.
 """
 
@@ -37,13 +40,18 @@ KINDS = ("control", "exposure", "host-key", "kernel", "scenario", "sysctl")
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000)]
 Select = Callable[[str], Sequence[str]]
-"""From an Ansible pattern to the names of the hosts that it selects, as `inventory.patterns.select` does."""
+"""From an Ansible pattern to the names of the hosts that it selects, as `inventory.patterns.select`
+does.
+"""
 
 
 class WaiverFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One accepted finding."""
 
-    finding: Annotated[str, Meta(min_length=1, max_length=400, description="A finding's id; * stands for any text.")]
+    finding: Annotated[
+        str,
+        Meta(min_length=1, max_length=400, description="A finding's id; * stands for any text."),
+    ]
     hosts: Annotated[
         Text | Annotated[list[Text], Meta(min_length=1)],
         Meta(description="Hosts or groups: a pattern, as in Ansible."),
@@ -55,8 +63,9 @@ class WaiverFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiver:
-    """One accepted finding; `finding` is an id in which * stands for any text, `hosts` an Ansible pattern, `expiry` the
-    last day on which it holds, `source` and `line` where it is written."""
+    """One accepted finding; `finding` is an id in which * stands for any text, `hosts` an Ansible
+    pattern, `expiry` the last day on which it holds, `source` and `line` where it is written.
+    """
 
     finding: str
     hosts: str
@@ -98,30 +107,43 @@ class Applied:
     def notes(self) -> tuple[str, ...]:
         """Returns a sentence for each waiver that excuses nothing, expired ones first."""
         return (
-            *(f"Waiver expired on {w.expiry.isoformat()}, excuses nothing: {w}" for w in self.expired),
+            *(
+                f"Waiver expired on {w.expiry.isoformat()}, excuses nothing: {w}"
+                for w in self.expired
+            ),
             *(f"Waiver unused, {u.why}: {u.waiver}" for u in self.unused),
         )
 
 
 def load(path: Path) -> tuple[Waiver, ...]:
-    """Returns the waivers of a file, as `parse_waivers` does; raises `NothingToDoError` where there is no such file."""
+    """Returns the waivers of a file, as `parse_waivers` does; raises `NothingToDoError` where there
+    is no such file.
+    """
     return _waivers(load_yaml(path))
 
 
 def parse_waivers(text: str, *, source: str) -> tuple[Waiver, ...]:
-    """Returns the waivers in `text`; raises `InputError` with the line of `source` that makes no sense."""
+    """Returns the waivers in `text`; raises `InputError` with the line of `source` that makes no
+    sense.
+    """
     return _waivers(parse(text, source=source))
 
 
 def json_schema() -> bytes:
-    """Returns the JSON Schema of a file of waivers, as `fleetaudit/schema/waivers.schema.json` has it."""
+    """Returns the JSON Schema of a file of waivers, as `fleetaudit/schema/waivers.schema.json` has
+    it.
+    """
     return schema_of(list[WaiverFile], "fleetaudit waivers")
 
 
 def _waivers(document: Document) -> tuple[Waiver, ...]:
     if not isinstance(document.value, list):
-        raise document.error("a file of waivers is a list", hint="begin each waiver with “- finding:”")
-    return tuple(_waiver(document, file, i) for i, file in enumerate(decode(document, list[WaiverFile])))
+        raise document.error(
+            "a file of waivers is a list", hint="begin each waiver with “- finding:”"
+        )
+    return tuple(
+        _waiver(document, file, i) for i, file in enumerate(decode(document, list[WaiverFile]))
+    )
 
 
 def _waiver(document: Document, file: WaiverFile, index: int) -> Waiver:
@@ -130,7 +152,10 @@ def _waiver(document: Document, file: WaiverFile, index: int) -> Waiver:
         raise document.error(
             f"“{file.finding}” is no id of a finding{near_miss(kind, KINDS)}",
             (index, "finding"),
-            hint="as run.json has them: scenario:unread-close/ipv4, sysctl:net.ipv4.tcp_rfc1337; * stands for any text",
+            hint=(
+                "as run.json has them: scenario:unread-close/ipv4, sysctl:net.ipv4.tcp_rfc1337; *"
+                " stands for any text"
+            ),
         )
     hosts = file.hosts if isinstance(file.hosts, str) else ",".join(file.hosts)
     said = {"hosts": hosts, "owner": _one_line(file.owner), "reason": _one_line(file.reason)}
@@ -151,14 +176,18 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-# ---- to a run ------------------------------------------------------------------------------------------------------
+# ---- to a run
+# ------------------------------------------------------------------------------------------------------
 
 
-def apply(hosts: Iterable[HostResult], waivers: Sequence[Waiver], today: date, select: Select) -> Applied:
-    """Returns `hosts` with every finding's `waived` set from `waivers` alone, and the waivers that excuse nothing.
+def apply(
+    hosts: Iterable[HostResult], waivers: Sequence[Waiver], today: date, select: Select
+) -> Applied:
+    """Returns `hosts` with every finding's `waived` set from `waivers` alone, and the waivers that
+    excuse nothing.
 
-    Where several excuse one finding, the first of the file is named. Raises `InputError` for an expression that is no
-    pattern; a pattern that matches nobody makes its waiver unused.
+    Where several excuse one finding, the first of the file is named. Raises `InputError` for an
+    expression that is no pattern; a pattern that matches nobody makes its waiver unused.
     """
     hosts = tuple(hosts)
     valid = [w for w in waivers if w.expiry >= today]
@@ -171,19 +200,27 @@ def apply(hosts: Iterable[HostResult], waivers: Sequence[Waiver], today: date, s
         holding = [i for i, w in enumerate(valid) if host in selected[i] and w.excuses(finding)]
         used.update(holding)
         waived = valid[holding[0]].words() if holding else None
-        return finding if finding.waived == waived else msgspec.structs.replace(finding, waived=waived)
+        return (
+            finding if finding.waived == waived else msgspec.structs.replace(finding, waived=waived)
+        )
 
     done = list[HostResult]()
     for host in hosts:
         if host.findings:
-            host = msgspec.structs.replace(host, findings=tuple(judged(host.name, f) for f in host.findings))
+            host = msgspec.structs.replace(
+                host, findings=tuple(judged(host.name, f) for f in host.findings)
+            )
         done.append(host)
     unused = [
         Unused(waiver=waiver, why=why[i] or "no such finding there")
         for i, waiver in enumerate(valid)
         if i not in used and (why[i] or _would_have_shown(selected[i], hosts))
     ]
-    return Applied(hosts=tuple(done), expired=tuple(w for w in waivers if w.expiry < today), unused=tuple(unused))
+    return Applied(
+        hosts=tuple(done),
+        expired=tuple(w for w in waivers if w.expiry < today),
+        unused=tuple(unused),
+    )
 
 
 def _select(waiver: Waiver, select: Select) -> tuple[frozenset[str], str]:
@@ -196,6 +233,8 @@ def _select(waiver: Waiver, select: Select) -> tuple[frozenset[str], str]:
 
 
 def _would_have_shown(selected: frozenset[str], hosts: Iterable[HostResult]) -> bool:
-    """Whether every host of the waiver was in the run, audited and not void: elsewhere its finding may still be."""
+    """Whether every host of the waiver was in the run, audited and not void: elsewhere its finding
+    may still be.
+    """
     sound = {host.name for host in hosts if isinstance(host, Audited) and not host.void}
     return selected <= sound

@@ -1,7 +1,8 @@
-"""What every host is doing: a line of the log for each stage of each attempt, and which hosts take long.
+"""What every host is doing: a line of the log for each stage of each attempt, and which hosts take
+long.
 
-Rules: the threads of hosts write, the thread that draws the progress reads. The transport sanitizes and masks the text
-of a log line; the log sanitizes it once more. Times are of the monotonic clock.
+Rules: the threads of hosts write, the thread that draws the progress reads. The transport sanitizes
+and masks the text of a log line; the log sanitizes it once more. Times are of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ log = logging.getLogger(__name__)
 
 
 class Activity:
-    """The hosts that are audited now, and since when. `run_of` returns the function that runs a command on a host."""
+    """The hosts that are audited now, and since when. `run_of` returns the function that runs a
+    command on a host.
+    """
 
     def __init__(self, transports: Transports, clock: Callable[[], float] = time.monotonic) -> None:
         self._transports, self._clock = transports, clock
@@ -42,9 +45,13 @@ class Activity:
         self._tries = dict[str, int]()
 
     def run_of(self, host: HostPlan, also: Passed = unnoticed) -> Run:
-        """Returns the function that runs a command on this host and logs each stage; it calls `also` for each stage."""
+        """Returns the function that runs a command on this host and logs each stage; it calls
+        `also` for each stage.
+        """
 
-        def run(target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
+        def run(
+            target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+        ) -> Output:
             attempt = self._begin(host)
 
             def passed(stage: Stage, what: str) -> None:
@@ -66,14 +73,20 @@ class Activity:
         self._since.pop(name, None)
 
     def waiting(self) -> str:
-        """Returns the hosts that take long in words, "" where there are none: "waiting for web7 (38 s), db2 (31 s)"."""
+        """Returns the hosts that take long in words, "" where there are none: "waiting for web7 (38
+        s), db2 (31 s)".
+        """
         from fleetaudit.report.text_lines import safe
 
         now = self._clock()
-        since = sorted((began, name) for name, began in dict(self._since).items() if now - began >= LONG_S)
+        since = sorted(
+            (began, name) for name, began in dict(self._since).items() if now - began >= LONG_S
+        )
         if not since:
             return ""
-        named = ", ".join(f"{safe(name, 60)} ({now - began:.0f} s)" for began, name in since[:MOST_NAMED])
+        named = ", ".join(
+            f"{safe(name, 60)} ({now - began:.0f} s)" for began, name in since[:MOST_NAMED]
+        )
         more = len(since) - MOST_NAMED
         return f"waiting for {named}" + (f" and {more:,} more" if more > 0 else "")
 
@@ -100,7 +113,9 @@ class _Attempt:
         self._log(f"{error.stage} failed{kind}", error.reason)
 
     def executed(self, output: Output) -> None:
-        status = "no exit status" if output.exit_status is None else f"exit status {output.exit_status}"
+        status = (
+            "no exit status" if output.exit_status is None else f"exit status {output.exit_status}"
+        )
         self._log("execute passed", f"{status}, {len(output.stdout)} bytes of output")
 
     def _log(self, event: str, what: str) -> None:

@@ -1,7 +1,9 @@
-"""Which run a new one is compared with, and what becomes of a run before it is written: waivers, dates and drift.
+"""Which run a new one is compared with, and what becomes of a run before it is written: waivers,
+dates and drift.
 
-Rules: `last` is the run of the same job that finished last in the output folder (see archive.py); an interrupted run
-does not count. A run that a user names is checked before the audit begins, so that a misspelt name costs no time.
+Rules: `last` is the run of the same job that finished last in the output folder (see archive.py);
+an interrupted run does not count. A run that a user names is checked before the audit begins, so
+that a misspelt name costs no time.
 """
 
 from __future__ import annotations
@@ -37,13 +39,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The folder or file of the run to compare with, and that of the last run, whose dates are carried on."""
+    """The folder or file of the run to compare with, and that of the last run, whose dates are
+    carried on.
+    """
 
     compared: Path | None = None
     last: Path | None = None
 
     def runs(self) -> tuple[AuditRun | None, tuple[AuditRun, ...]]:
-        """Returns the run to compare with, and the runs that know since when a finding stands, newest first."""
+        """Returns the run to compare with, and the runs that know since when a finding stands,
+        newest first.
+        """
         compared = archive.read_run(self.compared) if self.compared else None
         if self.last is None or self.last == self.compared:
             return compared, (compared,) if compared else ()
@@ -64,10 +70,11 @@ class Baseline:
 
 
 def choose(output: Path, word: str, asked: RunInfo) -> Baseline:
-    """Returns what `--baseline` names: `last`, `none`, a run of `output` by its id, or a folder or file elsewhere.
+    """Returns what `--baseline` names: `last`, `none`, a run of `output` by its id, or a folder or
+    file elsewhere.
 
-    Raises `NothingToDoError` for a run that is missing and `InputError` for one that is none. That there is no last
-    run is no error.
+    Raises `NothingToDoError` for a run that is missing and `InputError` for one that is none. That
+    there is no last run is no error.
     """
     if word == NONE:
         return Baseline()
@@ -95,19 +102,22 @@ class Accepted:
 def accepted_in(named: str | None, inventory: Inventory) -> Accepted:
     """Returns the waivers of the file that `--waivers` names, none without one.
 
-    Raises `InputError` for what makes no sense in it, host patterns included, and `NothingToDoError` where it is
-    missing.
+    Raises `InputError` for what makes no sense in it, host patterns included, and
+    `NothingToDoError` where it is missing.
     """
     from fleetaudit.inventory.patterns import select
 
     found = accepting.load(at_home(named)) if named else ()
     accepted = Accepted(waivers=found, select=lambda pattern: select(inventory, pattern))
-    accepted.apply((), date.min)  # so that a pattern that is none is told before the audit, not after it
+    accepted.apply(
+        (), date.min
+    )  # so that a pattern that is none is told before the audit, not after it
     return accepted
 
 
 def settled(run: AuditRun, baseline: Baseline, accepted: Accepted) -> AuditRun:
-    """Returns `run` with its waivers applied, its findings dated, what changed since the baseline, and the runs before.
+    """Returns `run` with its waivers applied, its findings dated, what changed since the baseline,
+    and the runs before.
 
     The day is that on which the run began.
     """
@@ -119,10 +129,16 @@ def settled(run: AuditRun, baseline: Baseline, accepted: Accepted) -> AuditRun:
         unreadable = str(e)
     applied = accepted.apply(run.hosts, date.fromisoformat(today))
     info = msgspec.structs.replace(
-        run.run, baseline=compared.run.id if compared else None, notes=(*run.run.notes, *applied.notes())
+        run.run,
+        baseline=compared.run.id if compared else None,
+        notes=(*run.run.notes, *applied.notes()),
     )
-    history = (*earlier[0].history, past_of(earlier[0]))[-MOST_PAST:] if baseline.last and earlier else ()
-    run = msgspec.structs.replace(run, run=info, hosts=drift.dated(applied.hosts, earlier, today), history=history)
+    history = (
+        (*earlier[0].history, past_of(earlier[0]))[-MOST_PAST:] if baseline.last and earlier else ()
+    )
+    run = msgspec.structs.replace(
+        run, run=info, hosts=drift.dated(applied.hosts, earlier, today), history=history
+    )
     if unreadable and baseline.compared:
         return msgspec.structs.replace(run, drift=_unknown(baseline.compared, run, unreadable))
     return msgspec.structs.replace(run, drift=drift.between(compared, run)) if compared else run
@@ -131,14 +147,24 @@ def settled(run: AuditRun, baseline: Baseline, accepted: Accepted) -> AuditRun:
 def _unknown(before: Path, run: AuditRun, why: str) -> drift.Drift:
     """Returns what is known to have changed since a run that cannot be read."""
     now = run.run.started
-    return drift.Drift(before=before.name, after=run.run.id, since=now, until=now, refused=f"it cannot be read: {why}")
+    return drift.Drift(
+        before=before.name,
+        after=run.run.id,
+        since=now,
+        until=now,
+        refused=f"it cannot be read: {why}",
+    )
 
 
 def _last(output: Path, asked: RunInfo) -> Path | None:
     runs, job = archive.runs_in(output), job_of(asked)
-    of_this_job = (run.path for run in runs.finished if job_of(run.info) == job and run.path.name != asked.id)
+    of_this_job = (
+        run.path for run in runs.finished if job_of(run.info) == job and run.path.name != asked.id
+    )
     last = next(of_this_job, None)
     for path, e in runs.unreadable:
-        if last is None or archive.order(path.name) > archive.order(last.name):  # it may be the newest one
+        if last is None or archive.order(path.name) > archive.order(
+            last.name
+        ):  # it may be the newest one
             _log.warning("passed over as a baseline: %s", e)
     return last

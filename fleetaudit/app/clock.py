@@ -1,4 +1,6 @@
-"""The time of day, the only place that asks for it, so that a run can be repeated to the byte (SOURCE_DATE_EPOCH)."""
+"""The time of day, the only place that asks for it, so that a run can be repeated to the byte
+(SOURCE_DATE_EPOCH).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from fleetaudit.errors import ConfigError
 
 
 def now() -> datetime:
-    """Returns the time in UTC, whole seconds; SOURCE_DATE_EPOCH (reproducible-builds.org) stops the clock."""
+    """Returns the time in UTC, whole seconds; SOURCE_DATE_EPOCH (reproducible-builds.org) stops the
+    clock.
+    """
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     if not fixed:
         return datetime.now(UTC).replace(microsecond=0)

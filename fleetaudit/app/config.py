@@ -1,8 +1,9 @@
 """Configuration files: which are read, in which order, and what may be in them.
 
-Rules: /etc/fleetaudit/config.yml, then the user's own, then fleetaudit.yml of the current folder; each key of a later
-file replaces that of an earlier one. A folder that everybody may write into gives no configuration. FLEETAUDIT_CONFIG
-names one file instead of them all. What is in no table here is an error with file and line, never passed over.
+Rules: /etc/fleetaudit/config.yml, then the user's own, then fleetaudit.yml of the current folder;
+each key of a later file replaces that of an earlier one. A folder that everybody may write into
+gives no configuration. FLEETAUDIT_CONFIG names one file instead of them all. What is in no table
+here is an error with file and line, never passed over.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _Seconds = Annotated[float, Meta(gt=0, le=7 * 86400)]
 
 
 class ConfigFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a configuration file may say: the long options of `run`, with _ for -; lists where an option takes several.
+    """What a configuration file may say: the long options of `run`, with _ for -; lists where an
+    option takes several.
 
     A name of a file is relative to the folder of the configuration file.
     """
@@ -78,14 +80,17 @@ _LISTS = ("inventory", "playbook")
 
 
 class Configuration(NamedTuple):
-    """What the files say together, by key, as text, numbers and lists of text; `notes` are warnings for people."""
+    """What the files say together, by key, as text, numbers and lists of text; `notes` are warnings
+    for people.
+    """
 
     values: dict[str, Any]
     notes: tuple[str, ...] = ()
 
 
 def load_config(environment: Mapping[str, str], here: Path) -> Configuration:
-    """Returns what the configuration files say, for a process with this environment in the folder `here`.
+    """Returns what the configuration files say, for a process with this environment in the folder
+    `here`.
 
     Raises `ConfigError` for a file that is named and missing, cannot be read, or makes no sense.
     """
@@ -100,7 +105,10 @@ def load_config(environment: Mapping[str, str], here: Path) -> Configuration:
         if not path.exists():
             continue
         if path.parent == here and (why := _open_to_all(path)):
-            notes.append(f"{path}: passed over, because {why}; FLEETAUDIT_CONFIG={HERE} reads it all the same")
+            notes.append(
+                f"{path}: passed over, because {why}; FLEETAUDIT_CONFIG={HERE} reads it all the"
+                " same"
+            )
             continue
         values |= _read(path, here)
     return Configuration(values, tuple(notes))
@@ -128,7 +136,9 @@ def _read(path: Path, here: Path) -> dict[str, Any]:
         found = decode(document, ConfigFile)
     except FleetauditError as e:
         raise ConfigError(str(e)) from e
-    values = {key: value for key in found.__struct_fields__ if (value := getattr(found, key)) is not None}
+    values = {
+        key: value for key in found.__struct_fields__ if (value := getattr(found, key)) is not None
+    }
     return {key: _value(key, value, path.parent, here) for key, value in values.items()}
 
 
@@ -137,7 +147,11 @@ def _value(key: str, value: Any, folder: Path, here: Path) -> Any:
         value = [value]
     if key not in _FILES:
         return ",".join(value) if isinstance(value, list) else value
-    return [_file(name, folder, here) for name in value] if isinstance(value, list) else _file(value, folder, here)
+    return (
+        [_file(name, folder, here) for name in value]
+        if isinstance(value, list)
+        else _file(value, folder, here)
+    )
 
 
 def _file(name: str, folder: Path, here: Path) -> str:

@@ -1,8 +1,9 @@
-"""Compares, reports and writes the results of all hosts; leaves out a host whose result makes that fail.
+"""Compares, reports and writes the results of all hosts; leaves out a host whose result makes that
+fail.
 
-Rules: a failure here is a bug in fleetaudit; its traceback goes to the log. Trying parts of the fleet finds the hosts
-that cause it; each becomes "not audited" at stage "report", and the rest is reported. If no host causes it, the error
-is raised unchanged.
+Rules: a failure here is a bug in fleetaudit; its traceback goes to the log. Trying parts of the
+fleet finds the hosts that cause it; each becomes "not audited" at stage "report", and the rest is
+reported. If no host causes it, the error is raised unchanged.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concluded:
-    """A finished run: `reports` are its files, the first the one to open; `bugs` counts the hosts left out."""
+    """A finished run: `reports` are its files, the first the one to open; `bugs` counts the hosts
+    left out.
+    """
 
     run: AuditRun
     comparison: Comparison
@@ -56,7 +59,8 @@ def write_run(
 ) -> Concluded:
     """Settles and compares a run, renders `formats` and writes them into its folder, run.json last.
 
-    `show` also uses the comparison. A bug that no single host causes is raised after everything else is written.
+    `show` also uses the comparison. A bug that no single host causes is raised after everything
+    else is written.
     """
 
     def whole(hosts: Hosts) -> tuple[AuditRun, Comparison]:
@@ -72,9 +76,11 @@ def write_run(
 
     def make(hosts: Hosts) -> tuple[AuditRun, Comparison, list[Path]]:
         run, comparison = whole(hosts)
-        # run.json comes last: a run whose reports cannot be written is not finished, so the next run reports the same
-        # changes again.
-        reports = registry.write_all(folder, run, formats, comparison) or [folder.path / archive.RUN]
+        # run.json comes last: a run whose reports cannot be written is not finished, so the next
+        # run reports the same changes again.
+        reports = registry.write_all(folder, run, formats, comparison) or [
+            folder.path / archive.RUN
+        ]
         folder.finish(run)
         return run, comparison, reports
 
@@ -88,7 +94,12 @@ def write_run(
     return Concluded(run=run, comparison=comparison, reports=reports, bugs=bugs)
 
 
-def _save(folder: RunFolder, run: AuditRun, settled: Callable[[AuditRun], AuditRun], formats: Collection[str]) -> None:
+def _save(
+    folder: RunFolder,
+    run: AuditRun,
+    settled: Callable[[AuditRun], AuditRun],
+    formats: Collection[str],
+) -> None:
     """Writes what can be written of a run despite a bug, run.json first."""
     with _passing_over_bugs():
         run = settled(run)
@@ -114,7 +125,8 @@ def conclude(
 ) -> tuple[T, int]:
     """Returns `make` of the hosts, and how many of them had to be left out.
 
-    `trial` does the same and keeps nothing. A `FleetauditError`, such as a full disk, is raised: no host causes it.
+    `trial` does the same and keeps nothing. A `FleetauditError`, such as a full disk, is raised: no
+    host causes it.
     """
     left, bugs = rehomed(hosts), 0
     while True:
@@ -123,7 +135,11 @@ def conclude(
         except FleetauditError:
             raise
         except Exception as e:
-            _log.error("a bug in fleetaudit, met while %d hosts were compared and reported", len(left), exc_info=e)
+            _log.error(
+                "a bug in fleetaudit, met while %d hosts were compared and reported",
+                len(left),
+                exc_info=e,
+            )
             found = _at_fault(left, trial) if _error((), trial) is None else {}
             if not found or len(found) > MOST:
                 raise
@@ -143,7 +159,9 @@ def _left_out(host: HostResult, found: dict[str, Exception]) -> HostResult:
         groups=host.groups,
         stage="report",
         kind="bug in fleetaudit",
-        reason=f"a bug in fleetaudit: what it answered could not be reported ({type(error).__name__})",
+        reason=(
+            f"a bug in fleetaudit: what it answered could not be reported ({type(error).__name__})"
+        ),
     )
 
 
@@ -172,7 +190,9 @@ def _at_fault(hosts: Hosts, trial: Callable[[Hosts], object]) -> dict[str, Excep
 
 
 def _last_straw(hosts: Hosts, trial: Callable[[Hosts], object]) -> str:
-    """Returns the first host after which `trial` fails, if it fails for several hosts together and for none alone."""
+    """Returns the first host after which `trial` fails, if it fails for several hosts together and
+    for none alone.
+    """
     works, fails = 0, len(hosts)
     while fails - works > 1:
         middle = (works + fails) // 2

@@ -1,8 +1,10 @@
-"""A run that comes back every night: the text of a crontab line, or of a systemd service and its timer. Pure.
+"""A run that comes back every night: the text of a crontab line, or of a systemd service and its
+timer. Pure.
 
-Rules: nothing is installed here. Every word is quoted for the one that reads it: cron's shell and its “%”, systemd's
-own quoting and its “%” and “$”. The service may do what an audit needs, namespaces and sudo included, and little else.
-Sources: crontab(5), systemd.service(5), systemd.exec(5), systemd.timer(5).
+Rules: nothing is installed here. Every word is quoted for the one that reads it: cron's shell and
+its “%”, systemd's own quoting and its “%” and “$”. The service may do what an audit needs,
+namespaces and sudo included, and little else. Sources: crontab(5), systemd.service(5),
+systemd.exec(5), systemd.timer(5).
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is run: `command` and its arguments, in `folder`. `hour` and `minute` are when, in local time.
+    """What is run: `command` and its arguments, in `folder`. `hour` and `minute` are when, in local
+    time.
 
-    The default is a time that every day has in every time zone: clocks are put forward between 22:00 and 04:00.
+    The default is a time that every day has in every time zone: clocks are put forward between
+    22:00 and 04:00.
     """
 
     command: tuple[str, ...]
@@ -28,12 +32,15 @@ def crontab_line(job: Job) -> str:
     """Returns one line for `crontab -e`; the shell of cron is /bin/sh."""
     line = f"cd {shlex.quote(job.folder)} && {shlex.join(job.command)}"
     _refuse_odd(line)
-    # crontab(5): an unescaped % is a newline, and what follows it is the command's input, inside of quotes as well.
+    # crontab(5): an unescaped % is a newline, and what follows it is the command's input, inside of
+    # quotes as well.
     return f"{job.minute} {job.hour} * * * " + line.replace("%", "\\%") + "\n"
 
 
 def service(job: Job, *, user: str, name: str = "fleetaudit") -> str:
-    """Returns the text of a systemd service that runs the job once, as `user`, with as little power as it needs."""
+    """Returns the text of a systemd service that runs the job once, as `user`, with as little power
+    as it needs.
+    """
     return _SERVICE.format(
         name=name,
         user=_value(user),
@@ -44,12 +51,16 @@ def service(job: Job, *, user: str, name: str = "fleetaudit") -> str:
 
 
 def _becomes(job: Job) -> bool:
-    """Returns whether the probe runs as another user, on this machine as well where it is one of the hosts."""
+    """Returns whether the probe runs as another user, on this machine as well where it is one of
+    the hosts.
+    """
     return not {"-b", "--become"}.isdisjoint(job.command)
 
 
 def timer(job: Job) -> str:
-    """Returns the text of the timer that goes with `service`: every night, spread over half an hour."""
+    """Returns the text of the timer that goes with `service`: every night, spread over half an
+    hour.
+    """
     return _TIMER.format(hour=job.hour, minute=job.minute)
 
 
@@ -72,8 +83,9 @@ def _refuse_odd(text: str) -> None:
         raise ValueError(f"{text!r}: a name that is not UTF-8 cannot be scheduled")
 
 
-# Left out because the probe of this machine needs it: namespaces (RestrictNamespaces=yes, PrivateUsers), sysctls that
-# are copied into them (ProtectKernelTunables), packets (RestrictAddressFamilies without AF_PACKET and AF_NETLINK).
+# Left out because the probe of this machine needs it: namespaces (RestrictNamespaces=yes,
+# PrivateUsers), sysctls that are copied into them (ProtectKernelTunables), packets
+# (RestrictAddressFamilies without AF_PACKET and AF_NETLINK).
 _SERVICE = """\
 # Put this into /etc/systemd/system/{name}.service and the timer beside it, then:
 #   systemctl daemon-reload && systemctl enable --now {name}.timer
@@ -103,7 +115,8 @@ ProtectControlGroups=yes
 TasksMax=2048
 {privileges}"""
 
-# Each of these settings implies the first one where the service is not root's: systemd.exec(5), NoNewPrivileges=.
+# Each of these settings implies the first one where the service is not root's: systemd.exec(5),
+# NoNewPrivileges=.
 _NO_MORE_PRIVILEGES = """\
 NoNewPrivileges=yes
 ProtectKernelModules=yes

@@ -1,7 +1,9 @@
-"""Where the hosts of a run and its expectations are written, for run.json and for those who annotate files.
+"""Where the hosts of a run and its expectations are written, for run.json and for those who
+annotate files.
 
-Rules: a file is named relative to the repository (the nearest folder at or above the current one with a `.git`), or
-else to the current folder: a run must not reveal the folders of the machine that made it.
+Rules: a file is named relative to the repository (the nearest folder at or above the current one
+with a `.git`), or else to the current folder: a run must not reveal the folders of the machine that
+made it.
 """
 
 from __future__ import annotations
@@ -18,14 +20,17 @@ _LONGEST = 4096
 
 
 def located(run: AuditRun, plan: Plan, here: Path | None = None) -> AuditRun:
-    """Returns the run with the locations of its hosts in the inventory, and of its expectations in the playbooks.
+    """Returns the run with the locations of its hosts in the inventory, and of its expectations in
+    the playbooks.
 
-    A host of a `host,host,` list has none. `here` is the folder in which their files were named, by default the current
-    one.
+    A host of a `host,host,` list has none. `here` is the folder in which their files were named, by
+    default the current one.
     """
     place = _Places(here or Path.cwd())
     origins = {host.name: host.origin for host in plan.hosts}
-    hosts = tuple(replace(host, location=place.of_origin(origins.get(host.name, ""))) for host in run.hosts)
+    hosts = tuple(
+        replace(host, location=place.of_origin(origins.get(host.name, ""))) for host in run.hosts
+    )
     expectations = {id_: place.of(source, line) for id_, (source, line) in plan.lines.items()}
     return replace(run, hosts=hosts, locations=expectations)
 
@@ -35,11 +40,15 @@ class _Places:
 
     def __init__(self, here: Path) -> None:
         self._here = here
-        self._top = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
+        self._top = next(
+            (folder for folder in (here, *here.parents) if (folder / ".git").exists()), here
+        )
         self._relative = functools.cache(self._named)
 
     def of_origin(self, origin: str) -> Location | None:
-        """Returns the location of “file:line” or “file”, None if that is not a file; of a program its file."""
+        """Returns the location of “file:line” or “file”, None if that is not a file; of a program
+        its file.
+        """
         file, _, line = origin.rpartition(":")
         if not line.isdecimal():
             file, line = origin, "1"

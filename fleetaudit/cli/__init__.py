@@ -1,8 +1,8 @@
 """Words in, an exit status out: the command `fleetaudit`, a file a verb. The only room that prints.
 
-Rules: results go to stdout, everything else to stderr; what a host said passes `screen.safe` first. An error's class
-knows its exit status (errors.py); a bug is status 1, its traceback in the log. Heavy imports happen inside the verbs,
-so that --version, --help and usage errors are quick.
+Rules: results go to stdout, everything else to stderr; what a host said passes `screen.safe` first.
+An error's class knows its exit status (errors.py); a bug is status 1, its traceback in the log.
+Heavy imports happen inside the verbs, so that --version, --help and usage errors are quick.
 """
 
 from __future__ import annotations
@@ -46,11 +46,15 @@ from . import (
 
 BUG, BAD_CONFIGURATION, INTERRUPTED = 1, 78, 130
 _HELP_WANTED: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
-"""What click 8.2 and later raise for a group without a command, to print its help; click 8.1 prints it itself."""
+"""What click 8.2 and later raise for a group without a command, to print its help; click 8.1 prints
+it itself.
+"""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, "-V", "--version", prog_name="fleetaudit", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__, "-V", "--version", prog_name="fleetaudit", message="%(prog)s %(version)s"
+)
 @click.pass_context
 def fleetaudit(context: click.Context) -> None:
     """Audits how the hosts of a fleet close a TCP connection with unread data: FIN or RST, on each kernel.
@@ -88,7 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def status_of(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status of a command line, after running it; what went wrong is told on stderr."""
+    """Returns the exit status of a command line, after running it; what went wrong is told on
+    stderr.
+    """
     try:
         status = fleetaudit.main(arguments, prog_name="fleetaudit", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
@@ -104,7 +110,9 @@ def _interrupted() -> int:
 
 
 def _after_interrupt(e: BaseException | None) -> bool:
-    """Returns whether `e` was raised while an interrupt was handled: a terminal that closes after ^C gives EIO."""
+    """Returns whether `e` was raised while an interrupt was handled: a terminal that closes after
+    ^C gives EIO.
+    """
     seen = set[int]()  # an error may be its own cause
     while e is not None and id(e) not in seen:
         if isinstance(e, KeyboardInterrupt):
@@ -124,7 +132,11 @@ def _failed(e: Exception) -> int:
         if not isinstance(e, console.ReaderGoneError):
             console.tell(f"fleetaudit: {e}")
         return e.exit_status
-    if isinstance(e, OSError) and e.filename is None and e.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO):
+    if (
+        isinstance(e, OSError)
+        and e.filename is None
+        and e.errno in (errno.ENOSPC, errno.EPIPE, errno.EIO)
+    ):
         console.discard_output()
         return OutputError.exit_status  # click's own help text, to a full disk or to nobody
     if isinstance(e, FileNotFoundError) and e.filename is None and not _has_folder():
@@ -133,7 +145,10 @@ def _failed(e: Exception) -> int:
     if not logging.getLogger("fleetaudit").handlers:
         console.set_up_log(0)
     logging.getLogger(__name__).error("a bug in fleetaudit", exc_info=e)
-    console.tell("fleetaudit: this is a bug in fleetaudit, not in anything you did; its traceback is in the log")
+    console.tell(
+        "fleetaudit: this is a bug in fleetaudit, not in anything you did; its traceback is in"
+        " the log"
+    )
     return BUG
 
 
@@ -156,10 +171,16 @@ def _help(e: click.UsageError) -> int:
 
 
 def _usage(e: click.UsageError) -> int:
-    """Tells of a bad command line (click would end with 2), or of a bad variable of the environment."""
+    """Tells of a bad command line (click would end with 2), or of a bad variable of the
+    environment.
+    """
     name = e.param.name if isinstance(e, click.BadParameter) and e.param else None
-    of_environment = e.ctx and name and e.ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT
-    variable = e.param.envvar if of_environment and isinstance(e, click.BadParameter) and e.param else None
+    of_environment = (
+        e.ctx and name and e.ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT
+    )
+    variable = (
+        e.param.envvar if of_environment and isinstance(e, click.BadParameter) and e.param else None
+    )
     if isinstance(variable, str):
         console.tell(f"fleetaudit: {variable}: {e.message}")
         return BAD_CONFIGURATION

@@ -1,8 +1,8 @@
 """Colours the text of a terminal: only words that have the same meaning without colour.
 
-Rules: the reports are plain text, and only their own words are coloured: those at the beginning of a line, before two
-blanks or a colon. So no text of a host changes the colours. Without a terminal that has colour, the text is unchanged,
-byte for byte.
+Rules: the reports are plain text, and only their own words are coloured: those at the beginning of
+a line, before two blanks or a colon. So no text of a host changes the colours. Without a terminal
+that has colour, the text is unchanged, byte for byte.
 """
 
 from __future__ import annotations
@@ -33,16 +33,20 @@ _TONES = {
 }
 _LEADING = re.compile(rf"^(  )?({'|'.join(_TONES)})(?=(?: \w+| \(\w+\))?  )", re.MULTILINE)
 _HEADINGS = re.compile(
-    r"^(?:Findings|Waived, not counted|Changed since|Not audited|Not ready|Void|VOID)\b", re.MULTILINE
+    r"^(?:Findings|Waived, not counted|Changed since|Not audited|Not ready|Void|VOID)\b",
+    re.MULTILINE,
 )
 _GOOD = re.compile(
-    r"^([\d,]+) of \1 scenarios? as expected|^Nothing changed|^(?:[\d,]+ hosts?): (?=[\d,]+ ready, 0 not)", re.MULTILINE
+    r"^([\d,]+) of \1 scenarios? as expected|^Nothing changed|^(?:[\d,]+ hosts?): (?=[\d,]+ ready,"
+    r" 0 not)",
+    re.MULTILINE,
 )
 _BAD = re.compile(r"✗ FAIL|NOT ready|NOT as expected")
 
 
 def has_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Returns whether text for `stream` is coloured: NO_COLOR, then FORCE_COLOR, take precedence over the terminal.
+    """Returns whether text for `stream` is coloured: NO_COLOR, then FORCE_COLOR, take precedence
+    over the terminal.
 
     Sources: no-color.org, force-color.org, bixense.com/clicolors.
     """

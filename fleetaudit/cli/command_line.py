@@ -1,7 +1,7 @@
 """The command that the user typed, with some options replaced, to be typed again.
 
-Rules: every line that is printed can be pasted. Options from a configuration or the environment are not repeated: they
-apply again.
+Rules: every line that is printed can be pasted. Options from a configuration or the environment are
+not repeated: they apply again.
 """
 
 from __future__ import annotations
@@ -16,15 +16,28 @@ from click.core import ParameterSource
 from .connection_options import PAIRS
 
 NOT_REPEATED = frozenset(
-    ("limit", "resume", "shard", "quiet", "verbose", "cron", "notify", "report_url", "keep", "run_deadline", "check")
+    (
+        "limit",
+        "resume",
+        "shard",
+        "quiet",
+        "verbose",
+        "cron",
+        "notify",
+        "report_url",
+        "keep",
+        "run_deadline",
+        "check",
+    )
 )
 """Options that concern one run rather than how a host is reached, or that name other hosts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """One command line: its `verb`, inventories, and options as (name, words). `folder` is the folder to type it in, ""
-    for the current one; `names` maps an option as written to its name."""
+    """One command line: its `verb`, inventories, and options as (name, words). `folder` is the
+    folder to type it in, "" for the current one; `names` maps an option as written to its name.
+    """
 
     verb: str
     sources: tuple[str, ...]
@@ -37,7 +50,9 @@ class Typed:
         return self._line(verb or self.verb, ("-l", limit) if limit else (), frozenset())
 
     def for_host(self, host: str, options: Sequence[str]) -> str:
-        """Returns the line for one host, with `options` before the typed ones. It is an `engine.Again`."""
+        """Returns the line for one host, with `options` before the typed ones. It is an
+        `engine.Again`.
+        """
         limit = () if "-l" in options else ("-l", host)
         replaced = {self.names[word] for word in options if word in self.names}
         for pair in PAIRS:
@@ -45,21 +60,38 @@ class Typed:
         return self._line(self.verb, (*limit, *options), replaced)
 
     def _line(self, verb: str, more: Sequence[str], replaced: frozenset[str] | set[str]) -> str:
-        options = [*(word for name, words in self.options if name not in replaced for word in words), *more]
+        options = [
+            *(word for name, words in self.options if name not in replaced for word in words),
+            *more,
+        ]
         first, last = self.sources, tuple[str, ...]()
-        if any(source.startswith("-") for source in self.sources):  # a name that looks like an option
+        if any(
+            source.startswith("-") for source in self.sources
+        ):  # a name that looks like an option
             first, last = (), ("--", *self.sources)
         line = shlex.join(("fleetaudit", verb, *first, *options, *last))
         return f"cd {shlex.quote(self.folder)} && {line}" if self.folder else line
 
 
-def typed(context: click.Context, sources: Sequence[str], options: Mapping[str, object], *, folder: str = "") -> Typed:
+def typed(
+    context: click.Context,
+    sources: Sequence[str],
+    options: Mapping[str, object],
+    *,
+    folder: str = "",
+) -> Typed:
     """Returns the command of the context, with its `options` in force."""
-    names = {opt: parameter.name or "" for parameter in context.command.params for opt in parameter.opts}
-    return Typed(str(context.info_name), tuple(sources), tuple(_repeated(context, options)), names, folder)
+    names = {
+        opt: parameter.name or "" for parameter in context.command.params for opt in parameter.opts
+    }
+    return Typed(
+        str(context.info_name), tuple(sources), tuple(_repeated(context, options)), names, folder
+    )
 
 
-def _repeated(context: click.Context, options: Mapping[str, object]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _repeated(
+    context: click.Context, options: Mapping[str, object]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     for parameter in context.command.params:
         name = parameter.name or ""
         if name not in options or name in NOT_REPEATED or not isinstance(parameter, click.Option):

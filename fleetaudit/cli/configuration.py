@@ -30,7 +30,8 @@ CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
 
 
 def apply(context: click.Context, verbs: Mapping[str, click.Command]) -> None:
-    """Makes what the configuration files say the defaults of every verb that has an option of that name.
+    """Makes what the configuration files say the defaults of every verb that has an option of that
+    name.
 
     Only `schedule` prints what was typed: what it prints reads the same files when its time comes.
 
@@ -59,7 +60,9 @@ def apply(context: click.Context, verbs: Mapping[str, click.Command]) -> None:
 
 
 def any_file() -> bool:
-    """Returns whether there may be a configuration; where there is none, nothing that reads YAML is imported."""
+    """Returns whether there may be a configuration; where there is none, nothing that reads YAML is
+    imported.
+    """
     home, base = os.environ.get("HOME") or "/", os.environ.get("XDG_CONFIG_HOME") or "/"
     places = (
         Path("fleetaudit.yml"),

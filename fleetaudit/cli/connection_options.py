@@ -1,8 +1,8 @@
 """The options that say how hosts are reached and as whom, for every verb that connects.
 
-Rules: a verb takes them by `connection_options` and hands what click made of them to `Connecting`. Passwords are asked
-for once, before the first connection, and only where somebody can answer; each has one source, and what is typed goes
-before what was said elsewhere.
+Rules: a verb takes them by `connection_options` and hands what click made of them to `Connecting`.
+Passwords are asked for once, before the first connection, and only where somebody can answer; each
+has one source, and what is typed goes before what was said elsewhere.
 """
 
 from __future__ import annotations
@@ -38,9 +38,15 @@ if TYPE_CHECKING:
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option("-l", "--limit", metavar="PATTERN", help="Only the hosts of this pattern, as in Ansible."),
     click.option(
-        "-e", "--extra-vars", metavar="KEY=VALUE", multiple=True, help="A variable of every host, above all others."
+        "-l", "--limit", metavar="PATTERN", help="Only the hosts of this pattern, as in Ansible."
+    ),
+    click.option(
+        "-e",
+        "--extra-vars",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="A variable of every host, above all others.",
     ),
     click.option(
         "-f",
@@ -52,14 +58,32 @@ _OPTIONS = (
         envvar="FLEETAUDIT_FORKS",
         help="How many hosts at once.",
     ),
-    click.option("-u", "--user", metavar="USER", help="Log in as this user, where the inventory names none."),
-    click.option("--private-key", metavar="FILE", help="Log in with this key, where the inventory names none."),
+    click.option(
+        "-u", "--user", metavar="USER", help="Log in as this user, where the inventory names none."
+    ),
+    click.option(
+        "--private-key",
+        metavar="FILE",
+        help="Log in with this key, where the inventory names none.",
+    ),
     click.option("-k", "--ask-pass", is_flag=True, help="Ask for the password to log in with."),
     click.option("--connection-password-file", metavar="FILE", help="The password to log in with."),
-    click.option("-b", "--become", is_flag=True, help="Run as another user, where the inventory does not say."),
+    click.option(
+        "-b",
+        "--become",
+        is_flag=True,
+        help="Run as another user, where the inventory does not say.",
+    ),
     click.option("--become-user", metavar="USER", help="Which one; default: root."),
-    click.option("--become-method", type=click.Choice(["sudo", "doas", "su"]), help="Default: sudo."),
-    click.option("-K", "--ask-become-pass", is_flag=True, help="Ask for the password that sudo or su asks for."),
+    click.option(
+        "--become-method", type=click.Choice(["sudo", "doas", "su"]), help="Default: sudo."
+    ),
+    click.option(
+        "-K",
+        "--ask-become-pass",
+        is_flag=True,
+        help="Ask for the password that sudo or su asks for.",
+    ),
     click.option(
         "--become-password-file",
         metavar="FILE",
@@ -107,7 +131,11 @@ _OPTIONS = (
         show_default=True,
         help="openssh: the system's own ssh.",
     ),
-    click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted."),
+    click.option(
+        "--vault-password-file",
+        metavar="FILE",
+        help="The password of what ansible-vault encrypted.",
+    ),
 )
 
 PAIRS = (("ask_pass", "connection_password_file"), ("ask_become_pass", "become_password_file"))
@@ -159,9 +187,11 @@ class Connecting:
         return cls(**{field.name: options[field.name] for field in fields(cls)})  # type: ignore[arg-type]  # click typed
 
     def options(self, *, ask: bool = True) -> ConnectionOptions:
-        """Returns what the inventory's variables are weighed against; passwords are read, and asked for if `ask`.
+        """Returns what the inventory's variables are weighed against; passwords are read, and asked
+        for if `ask`.
 
-        Raises `UsageError` where nobody can be asked, `NothingToDoError` or `ConfigError` for a file.
+        Raises `UsageError` where nobody can be asked, `NothingToDoError` or `ConfigError` for a
+        file.
         """
         from fleetaudit.connection.target import ConnectionOptions
 
@@ -187,17 +217,25 @@ class Connecting:
 
     def with_forks_of(self, settings: Settings) -> Connecting:
         """Returns these options with the forks that ansible.cfg says, where nobody said how many."""
-        return replace(self, forks=settings.forks) if settings.forks and not was_said("forks") else self
+        return (
+            replace(self, forks=settings.forks)
+            if settings.forks and not was_said("forks")
+            else self
+        )
 
     def refuse_questions(self, because: str) -> None:
         """Raises `UsageError` where a password would be asked for."""
         for asks, file in PAIRS:
             if getattr(self, asks):
-                raise UsageError(f"{because} never asks for a password:  --{file.replace('_', '-')} FILE")
+                raise UsageError(
+                    f"{because} never asks for a password:  --{file.replace('_', '-')} FILE"
+                )
 
-    def tell_unused(self, plan: Plan, loaded: Loaded, options: ConnectionOptions, tell: Callable[[str], None]) -> None:
-        """Notes each typed option about passwords and becoming that no host of the plan uses, and each option that
-        variables of the inventory overrule.
+    def tell_unused(
+        self, plan: Plan, loaded: Loaded, options: ConnectionOptions, tell: Callable[[str], None]
+    ) -> None:
+        """Notes each typed option about passwords and becoming that no host of the plan uses, and
+        each option that variables of the inventory overrule.
 
         Raises `UsageError` where a password to log in with is given, and no host takes one.
         """
@@ -215,16 +253,21 @@ class Connecting:
 
         said = _typed("ask_become_pass", "become_user", "become_method", "become_password_file")
         becomes = any(not isinstance(target, KernelTarget) and target.become for target in targets)
-        if said and not becomes and not self.become:  # an inventory may say ansible_become, so it is no error
-            tell(f"fleetaudit: note: {', '.join(said)}: not used, for no host becomes another user; -b says so for all")
+        if (
+            said and not becomes and not self.become
+        ):  # an inventory may say ansible_become, so it is no error
+            tell(
+                f"fleetaudit: note: {', '.join(said)}: not used, for no host becomes another user;"
+                " -b says so for all"
+            )
 
     def _refuse_one_input_for_two(self) -> None:
         from .passwords import STANDARD_INPUT
 
         if {self.connection_password_file, self.become_password_file} <= STANDARD_INPUT:
             raise UsageError(
-                "--connection-password-file and --become-password-file: standard input is read for one password; "
-                "name another file for the other"
+                "--connection-password-file and --become-password-file: standard input is read for"
+                " one password; name another file for the other"
             )
 
     def extra(self) -> dict[str, str]:
@@ -235,7 +278,11 @@ class Connecting:
         from . import passwords
 
         if self.ask_pass:
-            return passwords.asked("password to log in with: ", "-k", "--connection-password-file") if ask else None
+            return (
+                passwords.asked("password to log in with: ", "-k", "--connection-password-file")
+                if ask
+                else None
+            )
         if self.connection_password_file:
             return _in_file(self.connection_password_file, "connection_password_file")
         return None
@@ -246,14 +293,19 @@ class Connecting:
         if self.ask_become_pass:
             more = " (empty: the one to log in with)" if login else ""
             prompt = f"become password{more}: "
-            return passwords.asked(prompt, "-K", "--become-password-file", empty=login) if ask else None
+            return (
+                passwords.asked(prompt, "-K", "--become-password-file", empty=login)
+                if ask
+                else None
+            )
         if self.become_password_file:
             return _in_file(self.become_password_file, "become_password_file")
         return None
 
 
 def _in_file(named: str, option: str) -> Secret:
-    """Returns the password in a file; what is wrong with one that the environment or a configuration names is theirs.
+    """Returns the password in a file; what is wrong with one that the environment or a
+    configuration names is theirs.
 
     A resumed run's file was typed when that began.
     """
@@ -265,16 +317,19 @@ def _in_file(named: str, option: str) -> Secret:
     of_environment = source is ParameterSource.ENVIRONMENT
     try:
         return passwords.in_file(
-            named, f"FLEETAUDIT_{option.upper()}" if of_environment else f"the configuration's {option}"
+            named,
+            f"FLEETAUDIT_{option.upper()}" if of_environment else f"the configuration's {option}",
         )
     except NothingToDoError as e:
         raise ConfigError(str(e)) from e
 
 
 def one_source_each(options: Mapping[str, object]) -> dict[str, object]:
-    """Returns the options with one source of each password: where one is typed, the other, said elsewhere, is dropped.
+    """Returns the options with one source of each password: where one is typed, the other, said
+    elsewhere, is dropped.
 
-    Elsewhere is the environment, a configuration, or a run that is resumed. Raises `UsageError` where both are typed.
+    Elsewhere is the environment, a configuration, or a run that is resumed. Raises `UsageError`
+    where both are typed.
     """
     chosen = dict(options)
     for asks, file in PAIRS:
@@ -289,28 +344,41 @@ def one_source_each(options: Mapping[str, object]) -> dict[str, object]:
 
 
 def _typed(*names: str) -> list[str]:
-    """Returns those of the options that are on the command line, as it has them: by a letter where they have one."""
+    """Returns those of the options that are on the command line, as it has them: by a letter where
+    they have one.
+    """
     context = click.get_current_context()
     opts = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    return [opts[name] for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    return [
+        opts[name]
+        for name in names
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
 
 
-def _tell_of_overruled(plan: Plan, loaded: Loaded, options: ConnectionOptions, tell: Callable[[str], None]) -> None:
+def _tell_of_overruled(
+    plan: Plan, loaded: Loaded, options: ConnectionOptions, tell: Callable[[str], None]
+) -> None:
     from fleetaudit.connection.option_precedence import overruled
     from fleetaudit.model import NoTarget
 
-    targets = {host.name: host.target for host in plan.hosts if not isinstance(host.target, NoTarget)}
+    targets = {
+        host.name: host.target for host in plan.hosts if not isinstance(host.target, NoTarget)
+    }
     for one in overruled(loaded.inventory, targets, replace(options, vault=loaded.vault)):
         if typed := _typed(*_OVERRULED.get(one.option, (one.option,))):
             first, *more = one.origins
             where = f"{first} and {len(more)} more" if more else first
             count = f"{one.hosts} of {len(targets)} hosts" if len(targets) > 1 else "the host"
             tell(
-                f"fleetaudit: note: {', '.join(typed)}: not used for {count}: {one.variable} ({where}) takes precedence"
+                f"fleetaudit: note: {', '.join(typed)}: not used for {count}: {one.variable}"
+                f" ({where}) takes precedence"
             )
 
 
-def _tell_of_logging_in(targets: Sequence[Target], tell: Callable[[str], None], *, all_known: bool) -> None:
+def _tell_of_logging_in(
+    targets: Sequence[Target], tell: Callable[[str], None], *, all_known: bool
+) -> None:
     from fleetaudit.model import SshTarget
 
     said = ", ".join(_typed("ask_pass", "connection_password_file"))
@@ -323,7 +391,8 @@ def _tell_of_logging_in(targets: Sequence[Target], tell: Callable[[str], None], 
     if said and (count := clients.count("openssh")):
         hosts = "1 host" if count == 1 else f"{count} hosts"
         tell(
-            f"fleetaudit: note: {said}: not used for {hosts}: the system's own ssh has no terminal to ask on (openssh)"
+            f"fleetaudit: note: {said}: not used for {hosts}: the system's own ssh has no terminal"
+            " to ask on (openssh)"
         )
 
 
@@ -333,11 +402,16 @@ def was_said(option: str) -> bool:
 
 
 def extra_variables(said: tuple[str, ...]) -> dict[str, str]:
-    """Returns KEY=VALUE words by key, the last of each; raises `UsageError`. No message repeats a value."""
+    """Returns KEY=VALUE words by key, the last of each; raises `UsageError`. No message repeats a
+    value.
+    """
     found = dict[str, str]()
     for text in said:
         if text.startswith(("@", "{", "[")):
-            raise UsageError("-e takes KEY=VALUE; write other variables into an inventory: it may be a second file")
+            raise UsageError(
+                "-e takes KEY=VALUE; write other variables into an inventory: it may be a second"
+                " file"
+            )
         try:
             split = shlex.split(text)
         except ValueError as e:
@@ -345,8 +419,13 @@ def extra_variables(said: tuple[str, ...]) -> dict[str, str]:
         for word in split:
             key, equals, value = word.partition("=")
             if not equals or not key.isidentifier():
-                raise UsageError("-e takes KEY=VALUE, each value with blanks in quotes:  -e 'key=\"a b\"'")
+                raise UsageError(
+                    "-e takes KEY=VALUE, each value with blanks in quotes:  -e 'key=\"a b\"'"
+                )
             if re.search(r"(?:^|_)pass(?:word|wd)?$|^ansible_.*pass", key):
-                raise UsageError(f"-e {key}: everybody on this machine could read it; -k and -K ask, or name a file")
+                raise UsageError(
+                    f"-e {key}: everybody on this machine could read it; -k and -K ask, or name a"
+                    " file"
+                )
             found[key] = value
     return found

@@ -1,4 +1,5 @@
-"""What reaches the screen and the log: results on stdout, everything else on stderr, nothing that a terminal obeys.
+"""What reaches the screen and the log: results on stdout, everything else on stderr, nothing that a
+terminal obeys.
 
 Rules: only this file and progress.py write to the streams. A reader that went away is no bug.
 """
@@ -21,7 +22,9 @@ class ReaderGoneError(OutputError):
 
 
 def hold_streams() -> None:
-    """Opens what of the three standard streams is closed, so that no file of ours becomes one of them."""
+    """Opens what of the three standard streams is closed, so that no file of ours becomes one of
+    them.
+    """
     for fd in range(3):
         try:
             os.fstat(fd)
@@ -53,7 +56,9 @@ def show(text: str) -> None:
 
 
 def out_bytes(data: bytes) -> None:
-    """Writes to stdout what another program reads, as it is in whatever locale; raises as `out` does."""
+    """Writes to stdout what another program reads, as it is in whatever locale; raises as `out`
+    does.
+    """
     if sys.stdout is None:
         raise ReaderGoneError("standard output is closed")
     try:
@@ -89,12 +94,15 @@ def tell(text: str) -> None:
 
 
 def width() -> int:
-    """Returns how wide a line may be: COLUMNS, else the terminal, else 80; never so narrow that words break."""
+    """Returns how wide a line may be: COLUMNS, else the terminal, else 80; never so narrow that
+    words break.
+    """
     return max(60, min(shutil.get_terminal_size((80, 24)).columns, 160))
 
 
 def set_up_log(verbose: int) -> None:
-    """Sets up the log: warnings on stderr, with -v retries as well, with -vv each stage of each attempt.
+    """Sets up the log: warnings on stderr, with -v retries as well, with -vv each stage of each
+    attempt.
 
     FLEETAUDIT_LOG_PATH always gets each stage, and what stderr would get without -vv.
     """
@@ -116,17 +124,24 @@ def set_up_log(verbose: int) -> None:
 
 def _log_file(path: str) -> logging.Handler:
     try:
-        # A FIFO blocks: without O_NONBLOCK while nobody reads, with it as soon as its reader is slow.
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        # A FIFO blocks: without O_NONBLOCK while nobody reads, with it as soon as its reader is
+        # slow.
+        fd = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600
+        )
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
-            raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: a FIFO can block a run; name a regular file")
+            raise ConfigError(
+                f"FLEETAUDIT_LOG_PATH={path}: a FIFO can block a run; name a regular file"
+            )
     except OSError as e:
         raise ConfigError(f"FLEETAUDIT_LOG_PATH={path}: {e.strerror}") from e
     return _File(path, os.fdopen(fd, "a", encoding="utf-8"))
 
 
 class _File(logging.StreamHandler[TextIO]):
-    """Writes to the log file; where that fails (a full disk), says so once: a run goes on without its log."""
+    """Writes to the log file; where that fails (a full disk), says so once: a run goes on without
+    its log.
+    """
 
     def __init__(self, path: str, stream: TextIO) -> None:
         super().__init__(stream)
@@ -138,7 +153,10 @@ class _File(logging.StreamHandler[TextIO]):
             super().handleError(record)
         elif not self._told:
             self._told = True
-            tell(f"fleetaudit: warning: FLEETAUDIT_LOG_PATH={self._path}: cannot be written: {error.strerror}")
+            tell(
+                f"fleetaudit: warning: FLEETAUDIT_LOG_PATH={self._path}: cannot be written:"
+                f" {error.strerror}"
+            )
 
 
 class _Stderr(logging.Handler):
@@ -154,7 +172,9 @@ class _Stderr(logging.Handler):
 
 
 class _Harmless(logging.Formatter):
-    """Keeps what a host said from forging a line of the log, or moving the cursor where the log is a terminal."""
+    """Keeps what a host said from forging a line of the log, or moving the cursor where the log is
+    a terminal.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         from fleetaudit.report.text_lines import safe
@@ -163,7 +183,12 @@ class _Harmless(logging.Formatter):
         if not record.exc_info:
             return message
         trace = self.formatException(record.exc_info).splitlines()
-        return "\n".join([message, *(" " * (len(line) - len(line.lstrip())) + safe(line.lstrip()) for line in trace)])
+        return "\n".join(
+            [
+                message,
+                *(" " * (len(line) - len(line.lstrip())) + safe(line.lstrip()) for line in trace),
+            ]
+        )
 
     def _filled(self, record: logging.LogRecord) -> logging.LogRecord:
         record.message = record.getMessage()

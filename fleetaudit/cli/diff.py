@@ -17,13 +17,22 @@ DRIFT = 8
 @click.command(short_help="Show what changed between two runs.")
 @click.argument("before_path", metavar="RUN", type=params.RunPath())
 @click.argument("after_path", metavar="RUN", type=params.RunPath())
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Default: standard output.")
+@click.option(
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Default: standard output.",
+)
 def diff(before_path: Path, after_path: Path, format_: str, output: Path | None) -> int:
-    """Shows what changed from the first RUN to the second: regressions first, then fixes, then the rest.
+    """Shows what changed from the first RUN to the second: regressions first, then fixes, then the
+    rest.
 
-    RUN is a run's folder or its run.json. What could not be told in one of the two is no regression.
-    Exit status: 0 nothing changed, 8 something did, 65 the two cannot be compared.
+    RUN is a run's folder or its run.json. What could not be told in one of the two is no
+    regression. Exit status: 0 nothing changed, 8 something did, 65 the two cannot be compared.
     """
     from fleetaudit.analysis import drift
     from fleetaudit.store import archive

@@ -1,4 +1,6 @@
-"""`fleetaudit doctor`: goes the way to every host, up to the experiment, and says where it stops and what to type."""
+"""`fleetaudit doctor`: goes the way to every host, up to the experiment, and says where it stops
+and what to type.
+"""
 
 from __future__ import annotations
 
@@ -32,17 +34,32 @@ if TYPE_CHECKING:
 
 NOT_READY, BUG = 4, 1
 _ACCEPTED = (
-    "fleetaudit: note: host keys that are met for the first time were accepted for this check alone; none was written"
+    "fleetaudit: note: host keys that are met for the first time were accepted for this check"
+    " alone; none was written"
 )
 
 
 @click.command(short_help="Check that every host can be audited.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
-@click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
+@click.option(
+    "-p",
+    "--playbook",
+    "playbooks",
+    metavar="PLAYBOOK",
+    multiple=True,
+    help="Default: unread-close.",
+)
 @connection_options
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only the hosts that are not ready.")
-@click.option("-v", "--verbose", count=True, help="Print one line per host; -vv: log each stage of each attempt.")
+@click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    help="Print one line per host; -vv: log each stage of each attempt.",
+)
 @click.pass_context
 def doctor(
     context: click.Context,
@@ -54,23 +71,33 @@ def doctor(
     verbose: int,
     **options: object,
 ) -> int:
-    """Checks every stage of a run except the experiment; where one fails, prints the next command to type.
+    """Checks every stage of a run except the experiment; where one fails, prints the next command
+    to type.
 
-    Shows one host in detail, several hosts as a table, and what a run would lack: scenarios that need a packet capture,
-    a private network namespace or more rights. Writes nothing, neither here nor on the hosts. The options are those of
-    `run`. Exit status: 0 every host is ready, 4 some host is not.
+    Shows one host in detail, several hosts as a table, and what a run would lack: scenarios that
+    need a packet capture, a private network namespace or more rights. Writes nothing, neither here
+    nor on the hosts. The options are those of `run`. Exit status: 0 every host is ready, 4 some
+    host is not.
     """
     command = typed(context, params.sources(inventories), {**options, "playbooks": playbooks})
     connecting = Connecting.taken_from(one_source_each(options))
     console.set_up_log(verbose)
-    return _Doctor(command, connecting, playbooks, quiet=quiet, verbose=verbose > 0).conduct(format_)
+    return _Doctor(command, connecting, playbooks, quiet=quiet, verbose=verbose > 0).conduct(
+        format_
+    )
 
 
 class _Doctor:
     """One examination, from its words to its status."""
 
     def __init__(
-        self, command: Typed, connecting: Connecting, playbooks: tuple[str, ...], *, quiet: bool, verbose: bool
+        self,
+        command: Typed,
+        connecting: Connecting,
+        playbooks: tuple[str, ...],
+        *,
+        quiet: bool,
+        verbose: bool,
     ) -> None:
         from fleetaudit.engine.scheduler import Stop
 
@@ -102,7 +129,9 @@ class _Doctor:
             else:
                 console.show(self._text(examination))
         if outcome.bugs:
-            console.tell(f"{outcome.bugs} of the hosts met a bug in fleetaudit; its traceback is in the log")
+            console.tell(
+                f"{outcome.bugs} of the hosts met a bug in fleetaudit; its traceback is in the log"
+            )
             return BUG
         return signals.status or (0 if examination.ready else NOT_READY)
 
@@ -112,12 +141,19 @@ class _Doctor:
         from .planning import inventory_of, plan_of
 
         connecting = self.connecting
-        loaded = inventory_of(self.typed.sources, connecting.vault_password_file, connecting.extra(), tell=console.tell)
+        loaded = inventory_of(
+            self.typed.sources,
+            connecting.vault_password_file,
+            connecting.extra(),
+            tell=console.tell,
+        )
         self.connecting = connecting.with_forks_of(loaded.settings)
         options = connecting.options()
         plan = plan_of(loaded, (), connecting.limit, options, tell=console.tell)
         connecting.tell_unused(plan, loaded, options, console.tell)
-        asked = plan_of(loaded, self.playbooks, connecting.limit, options) if self.playbooks else plan
+        asked = (
+            plan_of(loaded, self.playbooks, connecting.limit, options) if self.playbooks else plan
+        )
         return without_experiment(plan, asked)
 
     def _visit(self, plan: Plan) -> tuple[Outcome, dict[str, Visit]]:
@@ -133,7 +169,9 @@ class _Doctor:
         visits = dict[str, Visit]()
         transports = _warm(plan)
         activity = Activity(transports)
-        with Progress(len(hosts), activity, quiet=self.quiet, verbose=False, missing="not ready") as shown:
+        with Progress(
+            len(hosts), activity, quiet=self.quiet, verbose=False, missing="not ready"
+        ) as shown:
 
             def came(result: HostResult) -> None:
                 again = partial(self._again, result.name)
@@ -172,7 +210,9 @@ class _Doctor:
             case (visit,):
                 return story(visit, width=console.width(), next_=next_)
             case _:
-                return table(examination, width=console.width(), next_=next_, problems_only=self.quiet)
+                return table(
+                    examination, width=console.width(), next_=next_, problems_only=self.quiet
+                )
 
     def _say_what_was_accepted(self, plan: Plan, visits: Mapping[str, Visit]) -> None:
         from fleetaudit.model import SshTarget
@@ -186,11 +226,16 @@ class _Doctor:
 
 
 def _warm(plan: Plan) -> Transports:
-    """Returns the transports, with what is slow to import imported: no host's time is to have it in it."""
+    """Returns the transports, with what is slow to import imported: no host's time is to have it in
+    it.
+    """
     from fleetaudit.model import SshTarget
     from fleetaudit.transport.registry import Transports
 
-    if any(isinstance(host.target, SshTarget) and host.target.client == "paramiko" for host in plan.hosts):
+    if any(
+        isinstance(host.target, SshTarget) and host.target.client == "paramiko"
+        for host in plan.hosts
+    ):
         from fleetaudit.transport import ssh  # noqa: F401
     return Transports()
 
@@ -199,7 +244,9 @@ def _watched(activity: Activity, host: HostPlan, watch: Watch) -> Run:
     """Returns what runs a command on one host, and has `watch` take down how far it comes."""
     inner = activity.run_of(host, watch.passed)
 
-    def run(target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
+    def run(
+        target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+    ) -> Output:
         watch.begin()
         try:
             return inner(target, command, stdin, deadline, limits)

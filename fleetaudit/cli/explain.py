@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 @click.argument("host_name", metavar="HOST")
 @click.argument("scenario", metavar="[SCENARIO]", required=False)
 @click.option(
-    "--pcap", "trace", metavar="FILE", type=click.Path(path_type=Path), help="Write the packets, for tcpdump."
+    "--pcap",
+    "trace",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the packets, for tcpdump.",
 )
 def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | None) -> None:
-    """Shows what was seen on HOST in RUN: every verdict on a line, or all the evidence of one SCENARIO.
+    """Shows what was seen on HOST in RUN: every verdict on a line, or all the evidence of one
+    SCENARIO.
 
     SCENARIO is a name, as `fleetaudit scenarios` lists them, or NAME/FAMILY (unread-close/ipv6).
     """
@@ -38,10 +43,13 @@ def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | 
     host = next((host for host in run.hosts if host.name == host_name), None)
     if host is None:
         raise NothingToDoError(
-            f"{run_path}: no host “{host_name}” in this run" + _near(host_name, (h.name for h in run.hosts))
+            f"{run_path}: no host “{host_name}” in this run"
+            + _near(host_name, (h.name for h in run.hosts))
         )
     if trace and not isinstance(host, Audited):
-        raise NothingToDoError(f"{run_path}: {host_name} was not audited, so there are no packets for --pcap")
+        raise NothingToDoError(
+            f"{run_path}: {host_name} was not audited, so there are no packets for --pcap"
+        )
     if scenario is None or not isinstance(host, Audited):
         text = host_text(run, host, width=console.width())
     else:
@@ -58,7 +66,9 @@ def _observations(host: Audited, scenario: str, run_path: Path) -> list[Observat
     seen = [o for o in host.observations if o.scenario == name and family in ("", o.family)]
     if not seen:
         names = sorted({o.scenario for o in host.observations})
-        raise NothingToDoError(f"{run_path}: “{scenario}” was not observed on {host.name}" + _near(name, names))
+        raise NothingToDoError(
+            f"{run_path}: “{scenario}” was not observed on {host.name}" + _near(name, names)
+        )
     return seen
 
 

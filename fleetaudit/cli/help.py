@@ -19,6 +19,8 @@ def help_(context: click.Context, names: tuple[str, ...]) -> None:
         group = shown.command
         command = group.get_command(shown, name) if isinstance(group, click.Group) else None
         if command is None:
-            raise UsageError(f"help {' '.join(names)}: no such command; `fleetaudit help` lists them")
+            raise UsageError(
+                f"help {' '.join(names)}: no such command; `fleetaudit help` lists them"
+            )
         shown = click.Context(command, info_name=name, parent=shown)
     console.out(shown.get_help() + "\n")

@@ -1,4 +1,6 @@
-"""`fleetaudit inventory`: prints what an inventory says, as `ansible-inventory` does, read as `run` reads it."""
+"""`fleetaudit inventory`: prints what an inventory says, as `ansible-inventory` does, read as `run`
+reads it.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,18 @@ from . import console, params
 
 @click.command(short_help="List the hosts of an inventory.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
-@click.option("--list", "list_all", is_flag=True, help="Groups, hosts and their variables, as JSON.")
+@click.option(
+    "--list", "list_all", is_flag=True, help="Groups, hosts and their variables, as JSON."
+)
 @click.option("--graph", is_flag=True, help="Groups and hosts, as a tree.")
 @click.option("--host", metavar="NAME", help="One host's variables, as JSON.")
 @click.option("--list-hosts", is_flag=True, help="One name a line, in the inventory's order.")
-@click.option("-l", "--limit", metavar="PATTERN", help="Only the hosts of this pattern, as in Ansible.")
-@click.option("--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted.")
+@click.option(
+    "-l", "--limit", metavar="PATTERN", help="Only the hosts of this pattern, as in Ansible."
+)
+@click.option(
+    "--vault-password-file", metavar="FILE", help="The password of what ansible-vault encrypted."
+)
 def inventory(
     inventories: tuple[str, ...],
     list_all: bool,
@@ -28,7 +36,8 @@ def inventory(
 ) -> None:
     """Prints what is read from inventories, one of --list, --graph, --host and --list-hosts.
 
-    The JSON is that of ansible-inventory. Values that are encrypted stay so. --graph and --host ignore --limit.
+    The JSON is that of ansible-inventory. Values that are encrypted stay so. --graph and --host
+    ignore --limit.
     """
     if sum((list_all, graph, host is not None, list_hosts)) != 1:
         raise UsageError("inventory: say one of --list, --graph, --host NAME and --list-hosts")
@@ -44,5 +53,7 @@ def inventory(
     if graph:
         console.out(as_graph(loaded))
         return
-    names = select(loaded, limit) if limit is not None else tuple(host.name for host in loaded.hosts)
+    names = (
+        select(loaded, limit) if limit is not None else tuple(host.name for host in loaded.hosts)
+    )
     console.out(as_list(loaded, names) if list_all else "".join(name + "\n" for name in names))

@@ -40,8 +40,12 @@ BUG = 1
 )
 @click.option("-l", "--limit", metavar="PATTERN", help="Only these hosts of -i.")
 @click.option("--vault-password-file", metavar="FILE", help="File with the ansible-vault password.")
-@click.option("-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports.")
-@click.option("--format", "formats", metavar="LIST", default="html", show_default=True, help="As in run.")
+@click.option(
+    "-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports."
+)
+@click.option(
+    "--format", "formats", metavar="LIST", default="html", show_default=True, help="As in run."
+)
 @click.option("--fail-on", metavar="LIST", default="warning", show_default=True, help="As in run.")
 def merge(
     paths: tuple[Path, ...],
@@ -118,7 +122,8 @@ def merge(
     console.show(f"{summary(done.comparison, width=width)}\nReport: {done.reports[0]}\n")
     if bugs := bugs + done.bugs:
         console.tell(
-            f"{bugs} of the hosts not audited failed because of a bug in fleetaudit; its traceback is in the log"
+            f"{bugs} of the hosts not audited failed because of a bug in fleetaudit; its traceback"
+            " is in the log"
         )
         return BUG
     return status_of(done.run, grave)
@@ -148,7 +153,8 @@ class _Asked(NamedTuple):
 
 
 def _run_of(files: list[Path], asked: _Asked, elsewhere: Collection[str]) -> tuple[AuditRun, int]:
-    """Returns the run of the replies in `files`, and how many of its hosts a bug in fleetaudit cost.
+    """Returns the run of the replies in `files`, and how many of its hosts a bug in fleetaudit
+    cost.
 
     A host without a reply is not missing if it is `elsewhere`, in one of the runs.
     """
@@ -174,7 +180,9 @@ def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
 
     playbooks = playbooks_of(asked.playbooks)
     if asked.inventories:
-        inventory = inventory_of(asked.inventories, asked.vault_password_file, tell=console.tell).inventory
+        inventory = inventory_of(
+            asked.inventories, asked.vault_password_file, tell=console.tell
+        ).inventory
         plan = plan_by_hand(inventory, playbooks, asked.limit)
         matched = (host.name for host in plan.hosts if isinstance(host.target, LocalTarget))
         return plan, replies.by_host(files, matched)

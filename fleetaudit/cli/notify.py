@@ -1,7 +1,8 @@
-"""What an unattended run has to say: one screen when something changed, nothing otherwise; and who else is told.
+"""What an unattended run has to say: one screen when something changed, nothing otherwise; and who
+else is told.
 
-Rules: a command that is told runs without a shell, under a deadline, and its failure is a warning: it never changes
-the exit status.
+Rules: a command that is told runs without a shell, under a deadline, and its failure is a warning:
+it never changes the exit status.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ NOTIFY_S = 30.0
 class About:
     """The run that a message reports, its exit status, and its report as an absolute path or a URL.
 
-    `controller` is the name of the machine that ran it; names of inventories are relative to `folder`.
+    `controller` is the name of the machine that ran it; names of inventories are relative to
+    `folder`.
     """
 
     run: RunInfo
@@ -45,12 +47,17 @@ class About:
     report: str
 
     def head(self, width: int) -> list[str]:
-        """Returns the first lines of a message: the controller, the exit status, the inventory and the run."""
+        """Returns the first lines of a message: the controller, the exit status, the inventory and
+        the run.
+        """
         from fleetaudit.report.text_lines import safe, wrapped
 
         limit = f", limit {safe(self.run.limit)}" if self.run.limit else ""
         inventory = safe(", ".join(self.run.inventory))
-        ended = f"fleetaudit on {safe(self.controller)}: status {self.status}, {status_words(self.status)}"
+        ended = (
+            f"fleetaudit on {safe(self.controller)}: status {self.status},"
+            f" {status_words(self.status)}"
+        )
         what = f"Inventory {inventory}{limit} in {safe(str(self.folder))}; run {self.run.id}"
         return wrapped([ended, what], width)
 
@@ -88,12 +95,16 @@ def report_address(report: Path, base: str | None) -> str:
 def url(text: str, option: str = "--report-url") -> str:
     """Returns the base of --report-url; raises `UsageError` if it is not a URL that can be printed."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21-\x7e]+", text):
-        raise UsageError(f"{option} {text!r}: not a URL; expected one such as https://ops.example.org/fleet")
+        raise UsageError(
+            f"{option} {text!r}: not a URL; expected one such as https://ops.example.org/fleet"
+        )
     return text
 
 
 def one_screen(comparison: Comparison, drift: Drift | None, about: About, *, width: int) -> str:
-    """Returns what changed and what is wrong, in at most `LINES` lines, the last of which names the report."""
+    """Returns what changed and what is wrong, in at most `LINES` lines, the last of which names the
+    report.
+    """
     from fleetaudit.analysis.compare import changes_of
     from fleetaudit.report.changes import changes_lines
     from fleetaudit.report.terminal import summary
@@ -108,7 +119,9 @@ def one_screen(comparison: Comparison, drift: Drift | None, about: About, *, wid
 
 
 def command_of(text: str, option: str = "--notify") -> tuple[str, ...]:
-    """Returns the words of --notify; raises `UsageError` for a quote that is not closed, or nothing at all."""
+    """Returns the words of --notify; raises `UsageError` for a quote that is not closed, or nothing
+    at all.
+    """
     try:
         words = tuple(shlex.split(text))
     except ValueError as e:
@@ -119,9 +132,15 @@ def command_of(text: str, option: str = "--notify") -> tuple[str, ...]:
 
 
 def notify(
-    command: Sequence[str], text: str, environment: Mapping[str, str] | None = None, *, seconds: float = NOTIFY_S
+    command: Sequence[str],
+    text: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    seconds: float = NOTIFY_S,
 ) -> None:
-    """Runs the command with `text` on its stdin and more variables in its environment; problems go to stderr."""
+    """Runs the command with `text` on its stdin and more variables in its environment; problems go
+    to stderr.
+    """
     name = shlex.join(command)
     try:
         process = subprocess.Popen(
@@ -145,10 +164,13 @@ def notify(
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
-        console.tell(f"fleetaudit: warning: --notify {name}: did not end within {seconds:g} s, and was ended")
+        console.tell(
+            f"fleetaudit: warning: --notify {name}: did not end within {seconds:g} s, and was ended"
+        )
         return
     if process.returncode:
         last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
         console.tell(
-            f"fleetaudit: warning: --notify {name}: status {process.returncode}" + "".join(f": {x}" for x in last)
+            f"fleetaudit: warning: --notify {name}: status {process.returncode}"
+            + "".join(f": {x}" for x in last)
         )

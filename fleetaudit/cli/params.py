@@ -46,7 +46,9 @@ class Seconds(click.FloatRange):
 
     name = "seconds"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """Returns the seconds; fails as click's own types do."""
         seconds: float = super().convert(value, param, ctx)
         if seconds != seconds:
@@ -55,7 +57,9 @@ class Seconds(click.FloatRange):
 
 
 def sources(named: Sequence[str]) -> tuple[str, ...]:
-    """Returns the inventories: those named, else FLEETAUDIT_INVENTORY, else the configuration's, else inventory.yml."""
+    """Returns the inventories: those named, else FLEETAUDIT_INVENTORY, else the configuration's,
+    else inventory.yml.
+    """
     if named:
         return tuple(named)
     if of_environment := os.environ.get("FLEETAUDIT_INVENTORY"):
@@ -73,7 +77,9 @@ def sources(named: Sequence[str]) -> tuple[str, ...]:
 
 
 def output_folder(named: str | None) -> Path:
-    """Returns where runs are kept: what the command line, the environment or the configuration names, else reports."""
+    """Returns where runs are kept: what the command line, the environment or the configuration
+    names, else reports.
+    """
     return at_home(named or "reports")
 
 

@@ -1,4 +1,6 @@
-"""From the words of a command line to a plan: inventories, playbooks, patterns and connections, read in that order."""
+"""From the words of a command line to a plan: inventories, playbooks, patterns and connections,
+read in that order.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +63,8 @@ def inventory_of(
 ) -> Loaded:
     """Returns what the inventories say, Ansible's own settings, and the vault that both read with.
 
-    `extra` are variables that every host has, above its own. `tell` gets the notes: what Ansible would read or follow,
-    and was not read or followed.
+    `extra` are variables that every host has, above its own. `tell` gets the notes: what Ansible
+    would read or follow, and was not read or followed.
     """
     settings = load_settings(sources)
     vault = load_vault(vault_password_file or settings.vault_password_file)
@@ -76,7 +78,9 @@ def _with_extra(inventory: Inventory, extra: Mapping[str, str]) -> Inventory:
     origins = dict.fromkeys(extra, "-e")
     hosts = (
         replace_fields(
-            host, variables=above(extra, host.variables), variable_origins=above(origins, host.variable_origins)
+            host,
+            variables=above(extra, host.variables),
+            variable_origins=above(origins, host.variable_origins),
         )
         for host in inventory.hosts
     )
@@ -94,11 +98,12 @@ def plan_of(
     connects: bool = True,
     tell: Tell = _nobody,
 ) -> Plan:
-    """Returns what is to be done: every host that `limit` selects (None: all), exactly once, in inventory order.
+    """Returns what is to be done: every host that `limit` selects (None: all), exactly once, in
+    inventory order.
 
-    `options` are the command line's; Ansible's settings and the vault are added here, and where somebody `connects`
-    the passwords in the files that ansible.cfg names. `tell` gets notes about settings that are not followed; one that
-    would change how a host is reached raises `InputError`.
+    `options` are the command line's; Ansible's settings and the vault are added here, and where
+    somebody `connects` the passwords in the files that ansible.cfg names. `tell` gets notes about
+    settings that are not followed; one that would change how a host is reached raises `InputError`.
     """
     inventory, settings, vault = loaded
     options = replace(options, settings=settings, vault=vault)
@@ -110,7 +115,11 @@ def plan_of(
         )
     selected = _selected(inventory, limit)
     chosen = set(selected)
-    targets = {host.name: target_of(host, options, inventory) for host in inventory.hosts if host.name in chosen}
+    targets = {
+        host.name: target_of(host, options, inventory)
+        for host in inventory.hosts
+        if host.name in chosen
+    }
     plan = make_plan(
         inventory,
         playbooks_of(playbooks),
@@ -120,7 +129,9 @@ def plan_of(
         tags=tags,
         skip_tags=skip_tags,
     )
-    for note in check_connecting(inventory, {host.name: host.target for host in plan.hosts}, options):
+    for note in check_connecting(
+        inventory, {host.name: host.target for host in plan.hosts}, options
+    ):
         tell(f"fleetaudit: note: {note}")
     return plan
 
@@ -128,7 +139,8 @@ def plan_of(
 def plan_by_hand(inventory: Inventory, playbooks: Sequence[Playbook], limit: str | None) -> Plan:
     """Returns the plan of hosts where others run the probe.
 
-    Connection variables are ignored: the target of each host that a play matches is a `LocalTarget`.
+    Connection variables are ignored: the target of each host that a play matches is a
+    `LocalTarget`.
     """
     selected = _selected(inventory, limit)
     return make_plan(
@@ -158,7 +170,9 @@ def _in_file(settings: Settings, name: str) -> Secret | None:
 
 
 def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
-    """Returns the scenarios of a plan as run.json carries them, each once, in the order they were declared."""
+    """Returns the scenarios of a plan as run.json carries them, each once, in the order they were
+    declared.
+    """
     rows = dict[str, ScenarioRow]()
     for host in plan.hosts:
         for s in host.scenarios:
@@ -190,7 +204,9 @@ def plan_text(plan: Plan) -> str:
                 words = [f"cannot be audited: {host.target.stage}", host.target.reason]
             case target:
                 patterns = counted(len(host.sysctls_collect), "sysctl pattern")
-                counts = f"{counted(len(host.scenarios), 'scenario')}, {counted(host.trials, 'trial')}"
+                counts = (
+                    f"{counted(len(host.scenarios), 'scenario')}, {counted(host.trials, 'trial')}"
+                )
                 words = [way_to(target), f"{counts}, {patterns}"]
         lines.append("  ".join(map(safe, (host.name, *words))) + "\n")
     return "".join(lines)

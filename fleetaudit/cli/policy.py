@@ -1,4 +1,6 @@
-"""`fleetaudit policy make`: a playbook of expectations out of what a golden host, or most hosts, did."""
+"""`fleetaudit policy make`: a playbook of expectations out of what a golden host, or most hosts,
+did.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,21 @@ def policy() -> None:
 @policy.command(short_help="Expect of all hosts what one host did.")
 @click.argument("run_path", metavar="RUN", type=params.RunPath())
 @click.argument("host_name", metavar="[HOST]", required=False)
-@click.option("--majority", is_flag=True, help="What more than half of the hosts did, in place of HOST.")
-@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Default: standard output.")
+@click.option(
+    "--majority", is_flag=True, help="What more than half of the hosts did, in place of HOST."
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Default: standard output.",
+)
 def make(run_path: Path, host_name: str | None, majority: bool, output: Path | None) -> None:
     """Writes a playbook: every ending and every sysctl of HOST in RUN, as expectations.
 
-    What could not be told and what depends on one host (its memory, its modules) is left out, with the reason.
+    What could not be told and what depends on one host (its memory, its modules) is left out, with
+    the reason.
     """
     from fleetaudit.analysis.policy import of_host, of_most, playbook_of
     from fleetaudit.store import archive

@@ -17,12 +17,30 @@ DEADLINE_S = 60.0
 
 @click.command(short_help="Print the program that runs on the hosts.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
-@click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
-@click.option("-l", "--limit", metavar="PATTERN", help="Hosts of the inventory that will run it. Default: all.")
-@click.option("--vault-password-file", metavar="FILE", help="File with the ansible-vault password.")
-@click.option("--command", is_flag=True, help="Print the command line of the SSH call instead, for authorized_keys.")
 @click.option(
-    "--sudoers", metavar="USER", help="Print the sudoers line that lets USER run that command as root instead."
+    "-p",
+    "--playbook",
+    "playbooks",
+    metavar="PLAYBOOK",
+    multiple=True,
+    help="Default: unread-close.",
+)
+@click.option(
+    "-l",
+    "--limit",
+    metavar="PATTERN",
+    help="Hosts of the inventory that will run it. Default: all.",
+)
+@click.option("--vault-password-file", metavar="FILE", help="File with the ansible-vault password.")
+@click.option(
+    "--command",
+    is_flag=True,
+    help="Print the command line of the SSH call instead, for authorized_keys.",
+)
+@click.option(
+    "--sudoers",
+    metavar="USER",
+    help="Print the sudoers line that lets USER run that command as root instead.",
 )
 def probe(
     inventories: tuple[str, ...],
@@ -60,23 +78,34 @@ def probe(
 
 
 def _refuse_two_outputs(*groups: tuple[str, ...]) -> None:
-    """Raises `click.UsageError` if options of more than one group are typed: each group prints something else."""
+    """Raises `click.UsageError` if options of more than one group are typed: each group prints
+    something else.
+    """
     if sum(any(map(_typed, names)) for names in groups) > 1:
-        raise click.UsageError("use only one of --playbook, --command and --sudoers: each prints something else")
+        raise click.UsageError(
+            "use only one of --playbook, --command and --sudoers: each prints something else"
+        )
 
 
 def _typed(name: str) -> bool:
     """Returns whether a parameter is on the command line rather than only in a configuration file."""
     context = click.get_current_context()
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE and bool(context.params[name])
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE and bool(
+        context.params[name]
+    )
 
 
 def _program(
-    sources: tuple[str, ...], playbooks: tuple[str, ...], limit: str | None, vault_password_file: str | None
+    sources: tuple[str, ...],
+    playbooks: tuple[str, ...],
+    limit: str | None,
+    vault_password_file: str | None,
 ) -> str:
-    """Returns the program with the call of the selected hosts, or of this machine if no inventory is named.
+    """Returns the program with the call of the selected hosts, or of this machine if no inventory
+    is named.
 
-    Raises `NothingToDoError` if no play matches a host, `UsageError` if the hosts need different programs.
+    Raises `NothingToDoError` if no play matches a host, `UsageError` if the hosts need different
+    programs.
     """
     from fleetaudit.inventory import load_inventory
     from fleetaudit.model import LocalTarget
@@ -99,8 +128,8 @@ def _program(
     for host in hosts[1:]:
         if protocol.digest_of(host) != protocol.digest_of(hosts[0]):
             raise UsageError(
-                f"{hosts[0].name} and {host.name} need different programs (other scenarios or sysctls): "
-                "select hosts with -l"
+                f"{hosts[0].name} and {host.name} need different programs (other scenarios or"
+                " sysctls): select hosts with -l"
             )
     return protocol.request(hosts[0], deadline_s=DEADLINE_S).decode("utf-8", "replace")
 
@@ -111,12 +140,15 @@ def _without_inventory(reason: str) -> NothingToDoError:
 
 
 def sudoers_line(user: str, command: str) -> str:
-    """Returns the line of sudoers(5) that lets `user` run exactly this shell line as root, without a password.
+    """Returns the line of sudoers(5) that lets `user` run exactly this shell line as root, without
+    a password.
 
     Raises `click.UsageError` for what is no name of a user.
     """
     if not re.fullmatch(r"[%+#]?[A-Za-z0-9_.@\\-]+\$?", user) or user == "ALL":
-        raise click.UsageError(f"--sudoers takes the name of a user, as the host has it, not {user!r}")
+        raise click.UsageError(
+            f"--sudoers takes the name of a user, as the host has it, not {user!r}"
+        )
     program, *arguments = shlex.split(command)
     # sudo matches the arguments joined by blanks, as one pattern of fnmatch(3).
     pattern = re.sub(r"([\\,:=*?#\[\]])", r"\\\1", " ".join(arguments))

@@ -1,4 +1,5 @@
-"""A run under way, on stderr: a bar on a terminal with the hosts that take long, a line a host with -v.
+"""A run under way, on stderr: a bar on a terminal with the hosts that take long, a line a host with
+-v.
 
 Rules: what is printed while the bar is shown goes above it; text of hosts is sanitized first.
 """
@@ -22,10 +23,18 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Shows how far a run of `hosts` hosts is, and how many of them are `missing`; a context manager."""
+    """Shows how far a run of `hosts` hosts is, and how many of them are `missing`; a context
+    manager.
+    """
 
     def __init__(
-        self, hosts: int, activity: Activity, *, quiet: bool, verbose: bool, missing: str = "not audited"
+        self,
+        hosts: int,
+        activity: Activity,
+        *,
+        quiet: bool,
+        verbose: bool,
+        missing: str = "not audited",
     ) -> None:
         self.missing = 0
         self._verbose, self._activity = verbose, activity
@@ -37,7 +46,9 @@ class Progress:
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar:
             self._bar.stop()
 

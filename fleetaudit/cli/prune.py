@@ -19,14 +19,20 @@ from . import console, params
     help="Keep the runs of so many days, or the newest N.",
 )
 @click.option(
-    "--baseline", metavar="RUN", default="last", help="Keep this run, too. Default: the baseline of the configuration."
+    "--baseline",
+    metavar="RUN",
+    default="last",
+    help="Keep this run, too. Default: the baseline of the configuration.",
 )
-@click.option("-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports.")
+@click.option(
+    "-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports."
+)
 def prune(keep: str, baseline: str, output_dir: str | None) -> None:
     """Removes old runs and prints each of them; prints also which old runs stay, and why.
 
-    These always stay: the run that `latest` points to; the last finished run of its job and of every job that ran with
-    --cron; the runs that these were compared with; folders that are not runs of fleetaudit, or hold other files.
+    These always stay: the run that `latest` points to; the last finished run of its job and of
+    every job that ran with --cron; the runs that these were compared with; folders that are not
+    runs of fleetaudit, or hold other files.
     """
     from pathlib import Path
 
@@ -37,7 +43,11 @@ def prune(keep: str, baseline: str, output_dir: str | None) -> None:
         return
     with archive.locked(output):
         done = retention.prune(
-            output, wanted, now=clock.now(), files=registry.FILES.values(), spare={Path(baseline).name}
+            output,
+            wanted,
+            now=clock.now(),
+            files=registry.FILES.values(),
+            spare={Path(baseline).name},
         )
     for name in done.left:
         console.tell(f"fleetaudit: warning: an old run stays: {name}")

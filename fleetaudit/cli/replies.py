@@ -1,9 +1,9 @@
 """Replies that were fetched by other means: files with a probe's output, each named after its host.
 
-Rules: no host and no reply is lost. With an inventory every selected host is in the run, also one without a reply; a
-reply of a host that is not selected, and a second reply of one host, are errors that name the files. The content of
-a file is as hostile as the output of a connection, and is processed in the same way: the engine, `wire.decode`, the
-judge.
+Rules: no host and no reply is lost. With an inventory every selected host is in the run, also one
+without a reply; a reply of a host that is not selected, and a second reply of one host, are errors
+that name the files. The content of a file is as hostile as the output of a connection, and is
+processed in the same way: the engine, `wire.decode`, the judge.
 """
 
 from __future__ import annotations
@@ -45,17 +45,22 @@ if TYPE_CHECKING:
 SUFFIXES = (".reply", ".txt", ".json")
 """Suffixes that may follow the name of the host in the name of a reply's file."""
 MAX_FILE = 32 * 1024 * 1024
-"""The largest file that is read, in bytes: Ansible's JSON holds the reply twice, with every quote escaped."""
+"""The largest file that is read, in bytes: Ansible's JSON holds the reply twice, with every quote
+escaped.
+"""
 
 
 def apart(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """Returns the runs and the files of replies that a command line names.
 
-    A run is a run's folder or a file named *.json. In any other folder every file that is not hidden is a reply.
+    A run is a run's folder or a file named *.json. In any other folder every file that is not
+    hidden is a reply.
     """
     runs, replies = list[Path](), list[Path]()
     for path in paths:
-        if path.is_dir() and not any((path / name).exists() for name in (archive.RUN, archive.JOURNAL)):
+        if path.is_dir() and not any(
+            (path / name).exists() for name in (archive.RUN, archive.JOURNAL)
+        ):
             replies += _in_folder(path)
         elif path.is_dir() or path.suffix == ".json":
             runs.append(path)
@@ -86,7 +91,8 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def by_host(files: Iterable[Path], known: Iterable[str] | None) -> dict[str, Path]:
-    """Returns the file of each host. `known` are the selected hosts that a play matches, None without an inventory.
+    """Returns the file of each host. `known` are the selected hosts that a play matches, None
+    without an inventory.
 
     Raises `InputError` for a second file of one host, and for a file that is named after no host.
     """
@@ -96,7 +102,9 @@ def by_host(files: Iterable[Path], known: Iterable[str] | None) -> dict[str, Pat
         name = _host_of(path, names)
         if name in found:
             raise InputError(
-                f"a second reply of {name}; the first is {found[name]}", source=str(path), hint="leave one of them out"
+                f"a second reply of {name}; the first is {found[name]}",
+                source=str(path),
+                hint="leave one of them out",
             )
         found[name] = path
     return found
@@ -117,7 +125,9 @@ def _host_of(path: Path, known: frozenset[str] | None) -> str:
     try:
         check_name(bare)
     except NameProblem as e:
-        raise InputError(e.message, source=str(path), hint="name the file after its host, such as web7.reply") from e
+        raise InputError(
+            e.message, source=str(path), hint="name the file after its host, such as web7.reply"
+        ) from e
     return bare
 
 
@@ -148,7 +158,9 @@ class Call:
 
 
 def audited(plan: Plan, files: dict[str, Path], call: Call) -> tuple[tuple[HostResult, ...], int]:
-    """Returns a result for every host of the plan, in its order, and how many of them a bug in fleetaudit cost."""
+    """Returns a result for every host of the plan, in its order, and how many of them a bug in
+    fleetaudit cost.
+    """
     from fleetaudit.analysis.judge import fleet, judge
     from fleetaudit.engine.scheduler import Settings, audit
     from fleetaudit.store.deduplication import sparing
@@ -164,11 +176,16 @@ def audited(plan: Plan, files: dict[str, Path], call: Call) -> tuple[tuple[HostR
         judge=sparing(judge),
         on_result=lambda _: None,
     )
-    hosts = [_with_hint(host, planned, files, call) for host, planned in zip(outcome.results, plan.hosts, strict=True)]
+    hosts = [
+        _with_hint(host, planned, files, call)
+        for host, planned in zip(outcome.results, plan.hosts, strict=True)
+    ]
     return fleet(hosts, plan), outcome.bugs
 
 
-def _with_hint(result: HostResult, planned: HostPlan, files: dict[str, Path], call: Call) -> HostResult:
+def _with_hint(
+    result: HostResult, planned: HostPlan, files: dict[str, Path], call: Call
+) -> HostResult:
     if not isinstance(result, NotAudited) or not isinstance(planned.target, LocalTarget):
         return result
     file = files.get(result.name)
@@ -183,7 +200,9 @@ class _Reader:
     host: str
     file: Path | None
 
-    def __call__(self, target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
+    def __call__(
+        self, target: Target, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+    ) -> Output:
         """Returns the output in the file; raises `TransportError` if there is none."""
         if self.file is None:
             raise TransportError("execute", "no reply file", hint="", kind="no reply")
@@ -195,7 +214,8 @@ class _Reader:
         return output_in(data)
 
 
-# ---- the output of a command, as ansible writes it ------------------------------------------------------------------
+# ---- the output of a command, as ansible writes it
+# ------------------------------------------------------------------
 
 
 class _Ansible(msgspec.Struct):
@@ -214,7 +234,8 @@ _HEADING = re.compile(rb"\s*[^\n|]{1,1024} \| [A-Z!]+ => (?=\{)")
 def output_in(data: bytes) -> Output:
     """Returns the output of the probe in a file: plain, or in the JSON of one result of Ansible.
 
-    Ansible's message about a failed task goes to `stderr`, which only explains why there is no result line.
+    Ansible's message about a failed task goes to `stderr`, which only explains why there is no
+    result line.
     """
     heading = _HEADING.match(data)
     text = data[heading.end() :] if heading else data
@@ -233,13 +254,16 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-# ---- the run of the replies ----------------------------------------------------------------------------------------
+# ---- the run of the replies
+# ----------------------------------------------------------------------------------------
 
 
 def run_of_replies(
     plan: Plan, hosts: tuple[HostResult, ...], *, inventory: Sequence[str], limit: str | None
 ) -> AuditRun:
-    """Returns the run of the replies. When each reply was made is unknown: the run begins and ends now."""
+    """Returns the run of the replies. When each reply was made is unknown: the run begins and ends
+    now.
+    """
     from fleetaudit.app.source_locations import located
     from fleetaudit.store.jobs import job_of
 

@@ -22,13 +22,22 @@ _MOST_BESIDE, _HEAD = 100, 64 * 1024
 
 @click.command(short_help="Write a run, or several runs, in another format.")
 @click.argument("run_paths", metavar="RUN...", type=params.RunPath(), nargs=-1, required=True)
-@click.option("--format", "format_", type=click.Choice(params.FORMATS), default="text", show_default=True)
-@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Default, and “-”: stdout.")
+@click.option(
+    "--format", "format_", type=click.Choice(params.FORMATS), default="text", show_default=True
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Default, and “-”: stdout.",
+)
 def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> int:
-    """Renders one report of every RUN (a run's folder or its run.json); the same runs give the same bytes.
+    """Renders one report of every RUN (a run's folder or its run.json); the same runs give the same
+    bytes.
 
-    A host may be in two runs only if both have the same result for it. FILE is replaced in one step and keeps its
-    permissions; only its owner can read a new one.
+    A host may be in two runs only if both have the same result for it. FILE is replaced in one step
+    and keeps its permissions; only its owner can read a new one.
     """
     import msgspec
 
@@ -53,7 +62,10 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
     else:
         console.out_bytes(rendered)
     if bugs:
-        console.tell(f"{bugs} of the hosts are left out because of a bug in fleetaudit; its traceback is in the log")
+        console.tell(
+            f"{bugs} of the hosts are left out because of a bug in fleetaudit; its traceback is in"
+            " the log"
+        )
         return BUG
     return 0
 
@@ -64,20 +76,25 @@ def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:
     from fleetaudit.text.files import first_bytes
 
     begins = beginning_of_info(run).encode()
-    for other in sorted(path.parent.glob("*.prom"))[:_MOST_BESIDE] if path.suffix == ".prom" else ():
+    for other in (
+        sorted(path.parent.glob("*.prom"))[:_MOST_BESIDE] if path.suffix == ".prom" else ()
+    ):
         try:
             same = other.name != path.name and begins in first_bytes(other, _HEAD)
         except OSError:
             continue
         if same:
             console.tell(
-                f"fleetaudit: warning: {other} has metrics of the same job, {job_name(run)}: node_exporter reads only "
-                "one of the two; if two inventories have the same name, give `run` the full path of each"
+                f"fleetaudit: warning: {other} has metrics of the same job, {job_name(run)}:"
+                " node_exporter reads only one of the two; if two inventories have the same name,"
+                " give `run` the full path of each"
             )
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Replaces a file in one step; what is there and is no file (a pipe, /dev/stdout) is written into instead."""
+    """Replaces a file in one step; what is there and is no file (a pipe, /dev/stdout) is written
+    into instead.
+    """
     from fleetaudit.store import archive
 
     try:
@@ -85,9 +102,11 @@ def _write(path: Path, data: bytes) -> None:
     except OSError:
         there = None  # a new file, or a way that does not exist: `write_whole` tells
     if there is None or stat.S_ISREG(there.st_mode):
-        # A link (/dev/stdout is one) is followed, not replaced. A metric file that a collector of another user reads
-        # stays readable for it.
-        archive.write_whole(path.resolve(), data, mode=stat.S_IMODE(there.st_mode) if there else 0o600)
+        # A link (/dev/stdout is one) is followed, not replaced. A metric file that a collector of
+        # another user reads stays readable for it.
+        archive.write_whole(
+            path.resolve(), data, mode=stat.S_IMODE(there.st_mode) if there else 0o600
+        )
         return
     try:
         with path.open("wb") as file:

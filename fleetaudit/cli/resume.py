@@ -1,7 +1,8 @@
-"""How a run begins: with a new folder that records what is asked, or in one that was left and is now gone on with.
+"""How a run begins: with a new folder that records what is asked, or in one that was left and is
+now gone on with.
 
-Rules: a resumed run asks what it asked when it began; an option on the command line that would make another run of it
-is refused by what follows from it, in `asked.refuse_other`.
+Rules: a resumed run asks what it asked when it began; an option on the command line that would make
+another run of it is refused by what follows from it, in `asked.refuse_other`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ SESSION = frozenset(
 """The options of `run` that are about this process, and not about what the run is."""
 
 RECORDED = ParameterSource.PROMPT
-"""The source of an option that a resumed run began with. click has no such source, and none of our options prompts."""
+"""The source of an option that a resumed run began with. click has no such source, and none of our
+options prompts.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,16 @@ class Left:
     manifest: Asked
 
     def go_on(self) -> tuple[RunFolder, dict[str, HostResult]]:
-        """Returns the open folder and what it tells already; the caller holds its lock. Raises `InputError`."""
+        """Returns the open folder and what it tells already; the caller holds its lock. Raises
+        `InputError`.
+        """
         from fleetaudit.store import archive, manifest
 
         folder = archive.reopen(self.path)
         try:
-            return folder, manifest.gathered(archive.read_journal(self.path / archive.JOURNAL, console.tell))
+            return folder, manifest.gathered(
+                archive.read_journal(self.path / archive.JOURNAL, console.tell)
+            )
         except BaseException:
             folder.__exit__(None, None, None)
             raise
@@ -75,16 +82,24 @@ def left_by(named: str, output: Path) -> Left:
     if not path.is_dir():
         raise NothingToDoError(f"--resume {named}: no such run; `ls {output}` shows what there is")
     path = path.resolve()
-    return Left(path, manifest.decode_asked(archive.read_plan(path), source=str(path / archive.PLAN)))
+    return Left(
+        path, manifest.decode_asked(archive.read_plan(path), source=str(path / archive.PLAN))
+    )
 
 
-def words_of(left: Left, context: click.Context, options: Mapping[str, object]) -> dict[str, object]:
+def words_of(
+    left: Left, context: click.Context, options: Mapping[str, object]
+) -> dict[str, object]:
     """Returns the options of a resumed run: those typed now, else those it began with.
 
-    The sources of the options in `context` become those of the first run: an option counts as given if it was given
-    then, whatever the environment and the configuration say now.
+    The sources of the options in `context` become those of the first run: an option counts as given
+    if it was given then, whatever the environment and the configuration say now.
     """
-    typed = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    typed = {
+        name
+        for name in options
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
     kept = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in left.manifest.words.items()
@@ -97,29 +112,42 @@ def words_of(left: Left, context: click.Context, options: Mapping[str, object]) 
 
 
 def _given(manifest: Asked, context: click.Context) -> frozenset[str]:
-    """Returns the options that were given when a run began; for a run of an earlier version, those that differ from the
-    default."""
+    """Returns the options that were given when a run began; for a run of an earlier version, those
+    that differ from the default.
+    """
     if manifest.given is not None:
         return frozenset(manifest.given)
-    defaults = {parameter.name: parameter.get_default(context) for parameter in context.command.params}
-    return frozenset(name for name, value in manifest.words.items() if value and value != defaults.get(name))
+    defaults = {
+        parameter.name: parameter.get_default(context) for parameter in context.command.params
+    }
+    return frozenset(
+        name for name, value in manifest.words.items() if value and value != defaults.get(name)
+    )
 
 
 def sources_of(left: Left, typed: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the inventories of a resumed run; raises `InputError` where their names mean another folder's."""
+    """Returns the inventories of a resumed run; raises `InputError` where their names mean another
+    folder's.
+    """
     from fleetaudit.text.json_schema import text_of
 
     here = text_of(Path.cwd())
     if not typed and left.manifest.folder != here:
         raise InputError(
-            f"begun in {left.manifest.folder}, and this is {here}: the names of its files are relative to there",
+            f"begun in {left.manifest.folder}, and this is {here}: the names of its files are"
+            " relative to there",
             source=str(left.path),
-            hint=f"cd {shlex.quote(left.manifest.folder)} && fleetaudit run --resume {shlex.quote(str(left.path))}",
+            hint=(
+                f"cd {shlex.quote(left.manifest.folder)} && fleetaudit run --resume"
+                f" {shlex.quote(str(left.path))}"
+            ),
         )
     return typed or left.manifest.inventory
 
 
-def record_of(plan: Plan, started: str, sources: tuple[str, ...], job: str, options: Mapping[str, object]) -> Asked:
+def record_of(
+    plan: Plan, started: str, sources: tuple[str, ...], job: str, options: Mapping[str, object]
+) -> Asked:
     """Returns what plan.json of a new run holds."""
     from fleetaudit.store.manifest import Asked, hosts_of
     from fleetaudit.text.json_schema import text_of

@@ -45,11 +45,26 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
 
 @click.command(short_help="Audit the hosts of an inventory.")
 @click.argument("inventories", metavar="[INVENTORY]...", nargs=-1)
-@click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
-@click.option("-t", "--tags", metavar="LIST", default="", help="Only what has one of these tags, as in Ansible.")
+@click.option(
+    "-p",
+    "--playbook",
+    "playbooks",
+    metavar="PLAYBOOK",
+    multiple=True,
+    help="Default: unread-close.",
+)
+@click.option(
+    "-t",
+    "--tags",
+    metavar="LIST",
+    default="",
+    help="Only what has one of these tags, as in Ansible.",
+)
 @click.option("--skip-tags", metavar="LIST", default="", help="Not what has one of these tags.")
 @connection_options
-@click.option("-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports.")
+@click.option(
+    "-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports."
+)
 @click.option(
     "--format",
     "formats",
@@ -63,9 +78,16 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     metavar="LIST",
     default="warning",
     show_default=True,
-    help="Of info, warning, error (a finding as severe makes the status 2) and drift (a change adds 8).",
+    help=(
+        "Of info, warning, error (a finding as severe makes the status 2) and drift (a change"
+        " adds 8)."
+    ),
 )
-@click.option("--waivers", metavar="FILE", help="Findings that somebody has accepted, with owner, reason and expiry.")
+@click.option(
+    "--waivers",
+    metavar="FILE",
+    help="Findings that somebody has accepted, with owner, reason and expiry.",
+)
 @click.option(
     "--baseline",
     metavar="last|RUN|FILE|none",
@@ -76,7 +98,11 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
 @click.option("--resume", metavar="RUN", help="Finish this run, which was interrupted or killed.")
 @click.option("--shard", metavar="I/N", help="Only part I of N, by the order of the hosts' names.")
 @click.option("-C", "--check", is_flag=True, help="Only say what would run where; connect nowhere.")
-@click.option("--keep", metavar="30d|N", help="Remove runs older than that many days, or all but the newest N.")
+@click.option(
+    "--keep",
+    metavar="30d|N",
+    help="Remove runs older than that many days, or all but the newest N.",
+)
 @click.option(
     "--run-deadline",
     type=params.Seconds(1, 7 * 86400),
@@ -84,20 +110,33 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
     help="Seconds for the whole run; hosts that did not answer by then are not audited.",
 )
 @click.option(
-    "--cron", is_flag=True, help="Unattended: silent if nothing changed; as if --keep 30d --run-deadline 14400."
+    "--cron",
+    is_flag=True,
+    help="Unattended: silent if nothing changed; as if --keep 30d --run-deadline 14400.",
 )
-@click.option("--notify", metavar="COMMAND", help="If something changed, run this with the summary on its input.")
 @click.option(
-    "--report-url", metavar="BASE", help="URL of the output folder, for the links that --cron and --notify print."
+    "--notify",
+    metavar="COMMAND",
+    help="If something changed, run this with the summary on its input.",
+)
+@click.option(
+    "--report-url",
+    metavar="BASE",
+    help="URL of the output folder, for the links that --cron and --notify print.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Only problems.")
-@click.option("-v", "--verbose", count=True, help="Print one line per host; -vv: log each stage of each attempt.")
+@click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    help="Print one line per host; -vv: log each stage of each attempt.",
+)
 @click.pass_context
 def run(context: click.Context, /, inventories: tuple[str, ...], **options: object) -> int:
     """Audits every host and writes reports/TIME/report.html.
 
-    INVENTORY is an Ansible inventory, or a list of hosts with a comma in it; without one it is inventory.yml.
-    Exit status: 0 all well, 2 expectations not met, 4 some host not audited, 6 both.
+    INVENTORY is an Ansible inventory, or a list of hosts with a comma in it; without one it is
+    inventory.yml. Exit status: 0 all well, 2 expectations not met, 4 some host not audited, 6 both.
     """
     output = params.output_folder(context.params["output_dir"])
     left = None
@@ -107,8 +146,12 @@ def run(context: click.Context, /, inventories: tuple[str, ...], **options: obje
         options = beginning.words_of(left, context, options)
     options = one_source_each(options)
     sources = params.sources(inventories)
-    folder = str(Path.cwd()) if context.params["cron"] else ""  # the reader of a mail is in another folder
-    return _Run(sources, options, output, left, typed(context, sources, options, folder=folder)).conduct()
+    folder = (
+        str(Path.cwd()) if context.params["cron"] else ""
+    )  # the reader of a mail is in another folder
+    return _Run(
+        sources, options, output, left, typed(context, sources, options, folder=folder)
+    ).conduct()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +179,9 @@ class _Options:
 
 
 class _Run:
-    """One run, from its words to its status. What can be refused is refused before the first connection."""
+    """One run, from its words to its status. What can be refused is refused before the first
+    connection.
+    """
 
     def __init__(
         self,
@@ -157,7 +202,10 @@ class _Run:
         self.formats = params.comma_list(self.options.formats, params.RUN_FORMATS, "--format")
         self.fail_on = params.comma_list(self.options.fail_on, params.FAIL_ON, "--fail-on")
         self.shard = params.shard(self.options.shard)
-        self.tags, self.skip_tags = params.tags(self.options.tags), params.tags(self.options.skip_tags)
+        self.tags, self.skip_tags = (
+            params.tags(self.options.tags),
+            params.tags(self.options.skip_tags),
+        )
         self.keep = params.keep(self.options.keep or (CRON_KEEP if self.options.cron else None))
         self.notify = news.command_of(self.options.notify) if self.options.notify else ()
         self.report_url = news.url(self.options.report_url) if self.options.report_url else None
@@ -219,7 +267,9 @@ class _Run:
         bugs = outcome.bugs + done.bugs
         status = BUG if bugs else signals.status or status_of(whole, self.fail_on)
         with signals.reporting():
-            if self._is_news(drift := self._since_last(whole, baseline), interrupted=outcome.interrupted):
+            if self._is_news(
+                drift := self._since_last(whole, baseline), interrupted=outcome.interrupted
+            ):
                 self._send(comparison, drift, self._about(whole.run, reports[0], status))
             if not self.options.cron:
                 _show(_summary(comparison, self.options), reports[0], self.options)
@@ -227,23 +277,31 @@ class _Run:
             console.tell(f"to finish it:  fleetaudit run --resume {shlex.quote(str(folder.path))}")
         if bugs:
             console.tell(
-                f"{bugs} of the hosts not audited failed because of a bug in fleetaudit; its traceback is in the log"
+                f"{bugs} of the hosts not audited failed because of a bug in fleetaudit; its"
+                " traceback is in the log"
             )
         return status
 
     def _note(self, note: str) -> None:
-        """Tells a note about the inventory at once; from cron only where there is something to say anyway."""
+        """Tells a note about the inventory at once; from cron only where there is something to say
+        anyway.
+        """
         if self.options.cron:
             self.notes.append(note)
         else:
             console.tell(note)
 
     def _planned(self) -> tuple[Loaded, Plan]:
-        """Returns the inventory and the plan of this part of the fleet; reads them, and asks for passwords."""
+        """Returns the inventory and the plan of this part of the fleet; reads them, and asks for
+        passwords.
+        """
         from .planning import inventory_of, plan_of
 
         loaded = inventory_of(
-            self.sources, self.connecting.vault_password_file, self.connecting.extra(), tell=self._note
+            self.sources,
+            self.connecting.vault_password_file,
+            self.connecting.extra(),
+            tell=self._note,
         )
         self.connecting = self.connecting.with_forks_of(loaded.settings)
         options = self.connecting.options(ask=not self.options.check)
@@ -282,7 +340,9 @@ class _Run:
             return self.left.go_on()
         now = clock.now()
         self.started = clock.rfc3339(now)
-        record = beginning.record_of(plan, self.started, self.sources, self._info(plan, "").job, self.words)
+        record = beginning.record_of(
+            plan, self.started, self.sources, self._info(plan, "").job, self.words
+        )
         return archive.create(self.output, now, manifest.encode_asked(record)), {}
 
     @contextlib.contextmanager
@@ -292,7 +352,9 @@ class _Run:
         if seconds is None:
             yield
             return
-        timer = threading.Timer(seconds, self.stop.ask, (f"the run's deadline of {seconds:g} s came",))
+        timer = threading.Timer(
+            seconds, self.stop.ask, (f"the run's deadline of {seconds:g} s came",)
+        )
         timer.daemon = True
         timer.start()
         try:
@@ -332,13 +394,19 @@ class _Run:
 
         return AuditRun(run=self._info(plan, id_), scenarios=scenario_rows(plan), hosts=hosts)
 
-    def _finished(self, run: AuditRun, outcome: Outcome, earlier: Sequence[Finished], signal_status: int) -> AuditRun:
-        """Returns the run with its exit status and, unless it was interrupted, its place among the `earlier` ones."""
+    def _finished(
+        self, run: AuditRun, outcome: Outcome, earlier: Sequence[Finished], signal_status: int
+    ) -> AuditRun:
+        """Returns the run with its exit status and, unless it was interrupted, its place among the
+        `earlier` ones.
+        """
         from msgspec.structs import replace
 
         from fleetaudit.store import latest
 
-        status = BUG if outcome.bugs or has_bug(run) else signal_status or status_of(run, self.fail_on)
+        status = (
+            BUG if outcome.bugs or has_bug(run) else signal_status or status_of(run, self.fail_on)
+        )
         info = replace(run.run, status=status)
         if not outcome.interrupted:
             info = latest.numbered(earlier, info, scheduled=self.options.cron)
@@ -359,7 +427,9 @@ class _Run:
         used = {path.name for path in (baseline.compared, baseline.last) if path}
         spare = {run.run.id, run.run.baseline or "", Path(self.options.baseline).name} | used
         try:
-            pruned = prune(self.output, self.keep, now=clock.now(), files=registry.FILES.values(), spare=spare)
+            pruned = prune(
+                self.output, self.keep, now=clock.now(), files=registry.FILES.values(), spare=spare
+            )
         except OutputError as e:  # the run itself is done and on the disk
             console.tell(f"fleetaudit: warning: old runs stay: {e}")
             return
@@ -371,7 +441,9 @@ class _Run:
         return baseline.since_last(run) if self.options.cron or self.notify else None
 
     def _is_news(self, drift: Drift | None, *, interrupted: bool) -> bool:
-        """Returns whether something changed since the last run, or that is unknown, and an option needs it."""
+        """Returns whether something changed since the last run, or that is unknown, and an option
+        needs it.
+        """
         if not (self.options.cron or self.notify):
             return False
         return drift is None or not drift.same or interrupted
@@ -390,7 +462,9 @@ class _Run:
         if self.options.cron:
             for note in self.notes:
                 console.tell(note)
-            with contextlib.suppress(console.ReaderGoneError):  # the run is done and on the disk all the same
+            with contextlib.suppress(
+                console.ReaderGoneError
+            ):  # the run is done and on the disk all the same
                 console.out(text)
         if self.notify:
             news.notify(self.notify, text, about.environment())
@@ -406,12 +480,20 @@ def has_bug(run: AuditRun) -> bool:
 
 
 def status_of(run: AuditRun, fail_on: tuple[str, ...]) -> int:
-    """Returns 0, 2 (an unwaived finding at or above the least severity in `fail_on`), 4 (some host not audited) or 6
-    (both); 8 on top where "drift" is in `fail_on` and something changed since the baseline, or nobody can tell."""
+    """Returns 0, 2 (an unwaived finding at or above the least severity in `fail_on`), 4 (some host
+    not audited) or 6 (both); 8 on top where "drift" is in `fail_on` and something changed since the
+    baseline, or nobody can tell.
+    """
     from fleetaudit.model import SEVERITIES, NotAudited
 
-    least = min((n for n, severity in enumerate(SEVERITIES) if severity in fail_on), default=len(SEVERITIES))
-    short = any(f.waived is None and f.severity in SEVERITIES[least:] for host in run.hosts for f in host.findings)
+    least = min(
+        (n for n, severity in enumerate(SEVERITIES) if severity in fail_on), default=len(SEVERITIES)
+    )
+    short = any(
+        f.waived is None and f.severity in SEVERITIES[least:]
+        for host in run.hosts
+        for f in host.findings
+    )
     missing = any(isinstance(host, NotAudited) for host in run.hosts)
     drifted = "drift" in fail_on and run.drift is not None and not run.drift.same
     return (NOT_MET if short else 0) | (NOT_AUDITED if missing else 0) | (DRIFT if drifted else 0)
@@ -434,10 +516,14 @@ def _audit(
 
     from .progress import Progress
 
-    settings = Settings(forks=connecting.forks, host_deadline_s=connecting.host_deadline, retries=connecting.retries)
+    settings = Settings(
+        forks=connecting.forks, host_deadline_s=connecting.host_deadline, retries=connecting.retries
+    )
     transports = Transports(accept_file=folder.output / "known_hosts")
     activity = Activity(transports)
-    with Progress(len(plan.hosts), activity, quiet=options.quiet, verbose=options.verbose > 0) as progress:
+    with Progress(
+        len(plan.hosts), activity, quiet=options.quiet, verbose=options.verbose > 0
+    ) as progress:
 
         def came(result: HostResult) -> None:
             folder.append(result)
@@ -473,5 +559,7 @@ def _summary(comparison: Comparison, options: _Options) -> str:
 
 def _show(text: str, report: Path, options: _Options) -> None:
     if text or not options.quiet:
-        with contextlib.suppress(console.ReaderGoneError):  # `| head`: the run is done and on the disk all the same
+        with contextlib.suppress(
+            console.ReaderGoneError
+        ):  # `| head`: the run is done and on the disk all the same
             console.show(f"{text}\nReport: {report}\n" if text else f"Report: {report}\n")

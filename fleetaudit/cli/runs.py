@@ -13,15 +13,26 @@ from . import console, params
 
 
 @click.command(short_help="List the runs of an output folder.")
-@click.option("--latest", "new_latest", metavar="RUN", help="Make `latest` point to this run, and follow its job.")
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports.")
+@click.option(
+    "--latest",
+    "new_latest",
+    metavar="RUN",
+    help="Make `latest` point to this run, and follow its job.",
+)
+@click.option(
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@click.option(
+    "-o", "--output-dir", metavar="DIR", envvar="FLEETAUDIT_OUTPUT_DIR", help="Default: reports."
+)
 def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
-    """Lists the runs, the last finished one first: job, hosts, exit status and findings; then the unfinished ones.
+    """Lists the runs, the last finished one first: job, hosts, exit status and findings; then the
+    unfinished ones.
 
-    A job is one combination of inventory, playbooks, limit, shard and tags. `latest` (the run with a star) follows one
-    job; runs of other jobs do not move it. The first run of a job takes it over from a job of lower rank: a job with
-    --cron ranks above one run by hand, the whole inventory above a part of it. --latest gives it to the job of RUN.
+    A job is one combination of inventory, playbooks, limit, shard and tags. `latest` (the run with
+    a star) follows one job; runs of other jobs do not move it. The first run of a job takes it over
+    from a job of lower rank: a job with --cron ranks above one run by hand, the whole inventory
+    above a part of it. --latest gives it to the job of RUN.
     """
     from fleetaudit.report.runs import runs_text
     from fleetaudit.store import archive
@@ -29,7 +40,9 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
 
     output = params.output_folder(output_dir)
     if not output.is_dir():
-        raise NothingToDoError(f"{output}: no such folder; `fleetaudit run` creates it, -o names another one")
+        raise NothingToDoError(
+            f"{output}: no such folder; `fleetaudit run` creates it, -o names another one"
+        )
     if new_latest is not None:
         _point_latest(output, new_latest)
         return

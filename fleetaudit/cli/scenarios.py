@@ -8,7 +8,14 @@ from . import console
 
 
 @click.command(short_help="List the scenarios, with their steps.")
-@click.option("-p", "--playbook", "playbooks", metavar="PLAYBOOK", multiple=True, help="Default: unread-close.")
+@click.option(
+    "-p",
+    "--playbook",
+    "playbooks",
+    metavar="PLAYBOOK",
+    multiple=True,
+    help="Default: unread-close.",
+)
 def scenarios(playbooks: tuple[str, ...]) -> None:
     """Prints every scenario of the playbooks: its steps, what is expected, and why."""
     from fleetaudit.report.text_lines import safe, wrapped
@@ -23,7 +30,15 @@ def scenarios(playbooks: tuple[str, ...]) -> None:
                 lines += [f"{s.name}  ({', '.join(s.families)})", f"  {safe(s.title)}"]
                 lines += [f"    - {safe(step.text)}" for step in s.steps]
                 control = f"; control: {s.control}" if s.control else ""
-                expect = f"expect: {' or '.join(s.expect)} ({s.severity})" if s.expect else "no expectation"
+                expect = (
+                    f"expect: {' or '.join(s.expect)} ({s.severity})"
+                    if s.expect
+                    else "no expectation"
+                )
                 lines.append(f"  {expect}{control}")
-                lines += [*wrapped([f"because: {safe(s.because)}"], width, "  "), ""] if s.because else [""]
+                lines += (
+                    [*wrapped([f"because: {safe(s.because)}"], width, "  "), ""]
+                    if s.because
+                    else [""]
+                )
     console.out("".join(line + "\n" for line in lines))

@@ -1,6 +1,8 @@
-"""`fleetaudit schedule`: a crontab line, or a systemd service and its timer, that audits every night.
+"""`fleetaudit schedule`: a crontab line, or a systemd service and its timer, that audits every
+night.
 
-Rules: nothing is installed. Inventories, playbooks and waivers are read now, so that errors do not wait for the night.
+Rules: nothing is installed. Inventories, playbooks and waivers are read now, so that errors do not
+wait for the night.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from fleetaudit.text.files import at_home
 from . import console, params
 from . import notify as news
 
-_OF_THIS_PROCESS = re.compile(r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)|proc(?:/.*)?)", re.DOTALL)
+_OF_THIS_PROCESS = re.compile(
+    r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)|proc(?:/.*)?)", re.DOTALL
+)
 """Names that mean something else, or nothing, to another process."""
 _UNITS = Path("/etc/systemd/system")
 
@@ -35,11 +39,17 @@ _UNITS = Path("/etc/systemd/system")
 @click.option("-l", "--limit", metavar="PATTERN", help="As in run.")
 @click.option("-b", "--become", is_flag=True, help="As in run.")
 @click.option(
-    "--become-password-file", metavar="FILE", help="As in run; whoever the job runs as must be able to read it."
+    "--become-password-file",
+    metavar="FILE",
+    help="As in run; whoever the job runs as must be able to read it.",
 )
 @click.option("--connection-password-file", metavar="FILE", help="As in run; as above.")
 @click.option("--vault-password-file", metavar="FILE", help="As in run; as above.")
-@click.option("--output-dir", metavar="DIR", help="As in run; for --systemd the default is /var/lib/fleetaudit.")
+@click.option(
+    "--output-dir",
+    metavar="DIR",
+    help="As in run; for --systemd the default is /var/lib/fleetaudit.",
+)
 @click.option("--format", "formats", metavar="LIST", help="As in run.")
 @click.option("--waivers", metavar="FILE", help="As in run.")
 @click.option("--baseline", metavar="last|RUN|FILE|none", help="As in run.")
@@ -47,7 +57,13 @@ _UNITS = Path("/etc/systemd/system")
 @click.option("--fail-on", metavar="LIST", help="As in run.")
 @click.option("--notify", metavar="COMMAND", help="As in run.")
 @click.option("--report-url", metavar="BASE", help="As in run.")
-@click.option("--at", metavar="HH:MM", default="04:17", show_default=True, help="When, every day, in local time.")
+@click.option(
+    "--at",
+    metavar="HH:MM",
+    default="04:17",
+    show_default=True,
+    help="When, every day, in local time.",
+)
 @click.option("--cron", "as_cron", is_flag=True, help="A crontab line (the default).")
 @click.option("--systemd", "as_systemd", is_flag=True, help="A service and a timer.")
 @click.option(
@@ -65,9 +81,11 @@ def schedule(
     units: Path | None,
     **options: str | bool | tuple[str, ...] | None,
 ) -> None:
-    """Prints a crontab line or systemd units that run `fleetaudit run --cron` every night; installs nothing.
+    """Prints a crontab line or systemd units that run `fleetaudit run --cron` every night; installs
+    nothing.
 
-    The inventory, playbooks and waivers are checked now, so that the first night does not fail because of them.
+    The inventory, playbooks and waivers are checked now, so that the first night does not fail
+    because of them.
     """
     from fleetaudit.app import schedule as text
 
@@ -75,7 +93,8 @@ def schedule(
         raise UsageError("schedule: --cron or --systemd, not both")
     if units and not as_systemd:
         raise UsageError(
-            "schedule: -o needs --systemd, whose files it takes; use --output-dir for the folder that the job writes to"
+            "schedule: -o needs --systemd, whose files it takes; use --output-dir for the folder"
+            " that the job writes to"
         )
     hour, minute = _time(at)
     _check(options)
@@ -104,8 +123,12 @@ def schedule(
 
 
 def _check(options: dict[str, str | bool | tuple[str, ...] | None]) -> None:
-    """Raises `UsageError` for values that the job would refuse: errors must come now, not in the first night."""
-    keep, fail_on, formats, notify = (str(options[name] or "") for name in ("keep", "fail_on", "formats", "notify"))
+    """Raises `UsageError` for values that the job would refuse: errors must come now, not in the
+    first night.
+    """
+    keep, fail_on, formats, notify = (
+        str(options[name] or "") for name in ("keep", "fail_on", "formats", "notify")
+    )
     params.keep(keep)
     if formats:
         params.comma_list(formats, params.RUN_FORMATS, "--format")
@@ -120,7 +143,9 @@ def _check(options: dict[str, str | bool | tuple[str, ...] | None]) -> None:
             _refuse_gone_by_then(str(named), "--" + name.replace("_", "-"))
 
 
-def _read(sources: tuple[str, ...], options: dict[str, str | bool | tuple[str, ...] | None]) -> None:
+def _read(
+    sources: tuple[str, ...], options: dict[str, str | bool | tuple[str, ...] | None]
+) -> None:
     """Reads what the job will read; raises as the job would."""
     from fleetaudit.app.baseline import accepted_in
     from fleetaudit.inventory.patterns import select
@@ -150,7 +175,9 @@ def _write(folder: Path, service: str, timer: str) -> None:
     names = " ".join(shlex.quote(str(path)) for path in files)
     console.tell(f"fleetaudit: wrote {names}; to start them:")
     copy = "" if folder.resolve() == _UNITS else f"sudo cp {names} {_UNITS} && "
-    console.tell(f"  {copy}sudo systemctl daemon-reload && sudo systemctl enable --now fleetaudit.timer")
+    console.tell(
+        f"  {copy}sudo systemctl daemon-reload && sudo systemctl enable --now fleetaudit.timer"
+    )
 
 
 def _tell_of_a_missing_hour(hour: int, minute: int) -> None:
@@ -159,13 +186,16 @@ def _tell_of_a_missing_hour(hour: int, minute: int) -> None:
         return
     other = next(h for h in (*range(hour + 1, 24), *range(hour)) if _day_without(h, minute) is None)
     console.tell(
-        f"fleetaudit: warning: --at {hour:02}:{minute:02}: the clocks are put forward on {day}, which has no such "
-        f"time here and may have no run; every day has --at {other:02}:{minute:02}"
+        f"fleetaudit: warning: --at {hour:02}:{minute:02}: the clocks are put forward on {day},"
+        " which has no such time here and may have no run; every day has --at"
+        f" {other:02}:{minute:02}"
     )
 
 
 def _day_without(hour: int, minute: int) -> date | None:
-    """Returns the first day within two years without this time of day in the time zone of this machine."""
+    """Returns the first day within two years without this time of day in the time zone of this
+    machine.
+    """
     today = clock.now().date()
     for day in (today + timedelta(days=n) for n in range(731)):
         wanted = (day.year, day.month, day.day, hour, minute)
@@ -182,7 +212,9 @@ def _time(text: str) -> tuple[int, int]:
 
 
 def _refuse_gone_by_then(named: str, option: str) -> None:
-    """Raises `UsageError` for what is there for this process alone; a file may still come to be, so it is only told."""
+    """Raises `UsageError` for what is there for this process alone; a file may still come to be, so
+    it is only told.
+    """
     path = at_home(named)
     if named == "-" or named.startswith("<(") or _OF_THIS_PROCESS.fullmatch(os.path.abspath(path)):  # noqa: PTH100
         raise UsageError(f"{option} {named}: not there any more when the job runs; name a file")
@@ -191,7 +223,9 @@ def _refuse_gone_by_then(named: str, option: str) -> None:
 
 
 def _program() -> tuple[str, ...]:
-    """Returns the command of this very installation: neither cron nor systemd knows the user's PATH."""
+    """Returns the command of this very installation: neither cron nor systemd knows the user's
+    PATH.
+    """
     started = Path(sys.argv[0])
     if started.name == "fleetaudit" and (found := shutil.which(str(started))):
         return (os.path.abspath(found),)  # noqa: PTH100 — not resolved: a link may be what an upgrade moves
@@ -202,7 +236,9 @@ def _words(options: dict[str, str | bool | tuple[str, ...] | None]) -> list[str]
     """Returns the options as words again."""
     said = list[str]()
     for name, value in options.items():
-        option = {"playbooks": "--playbook", "formats": "--format"}.get(name, "--" + name.replace("_", "-"))
+        option = {"playbooks": "--playbook", "formats": "--format"}.get(
+            name, "--" + name.replace("_", "-")
+        )
         if isinstance(value, bool):
             said += [option] if value else []
             continue

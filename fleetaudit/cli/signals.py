@@ -1,6 +1,8 @@
-"""SIGINT and SIGTERM during a run: the first asks for an early end with a report, the second ends at once.
+"""SIGINT and SIGTERM during a run: the first asks for an early end with a report, the second ends
+at once.
 
-Rules: a handler only sets a flag and wakes the audit; it runs between any two bytecodes of the main thread.
+Rules: a handler only sets a flag and wakes the audit; it runs between any two bytecodes of the main
+thread.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """While it lasts, `stop` is asked by the first signal; `status` is then 128 and the signal's number, else 0."""
+    """While it lasts, `stop` is asked by the first signal; `status` is then 128 and the signal's
+    number, else 0.
+    """
 
     def __init__(self, stop: Stop) -> None:
         self.stop, self.status = stop, 0
@@ -29,7 +33,9 @@ class Signals:
             self._before[number] = signal.signal(number, self._came)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # as signal.signal gave it
 
@@ -44,8 +50,12 @@ class Signals:
 
     def _came(self, number: int, frame: FrameType | None) -> None:
         if self.status:
-            os._exit(128 + number)  # no clean-up: that is what was just asked twice; the journal is on the disk
+            os._exit(
+                128 + number
+            )  # no clean-up: that is what was just asked twice; the journal is on the disk
         self.status = 128 + number
         with contextlib.suppress(OSError):  # stderr may be gone with the terminal
-            os.write(2, b"interrupted: closing what runs, then the report; once more ends at once\n")
+            os.write(
+                2, b"interrupted: closing what runs, then the report; once more ends at once\n"
+            )
         self.stop.ask()

@@ -1,9 +1,11 @@
-"""ansible.cfg and its environment variables: what they say about connections, and what of it cannot be followed.
+"""ansible.cfg and its environment variables: what they say about connections, and what of it cannot
+be followed.
 
-Rules: found where Ansible finds it: ANSIBLE_CONFIG, the current folder unless anybody may write there, the home folder,
-/etc/ansible. The environment beats the file, also where it sets nothing. A setting that changes how inventories are
-read or how hosts are reached, and is not followed here, is never passed over: it is an error where it would change what
-this run sees, and a note where it would not (`unfollowed.py`).
+Rules: found where Ansible finds it: ANSIBLE_CONFIG, the current folder unless anybody may write
+there, the home folder, /etc/ansible. The environment beats the file, also where it sets nothing. A
+setting that changes how inventories are read or how hosts are reached, and is not followed here, is
+never passed over: it is an error where it would change what this run sees, and a note where it
+would not (`unfollowed.py`).
 """
 
 from __future__ import annotations
@@ -34,8 +36,10 @@ _SYSTEM = Path("/etc/ansible") / NAME
 
 
 class Settings(Frozen, frozen=True, kw_only=True):
-    """What Ansible's own configuration sets about connections; None is "not set". `origins` tells where: file:line,
-    or the name of an environment variable. `unfollowed` are its settings that fleetaudit does not follow."""
+    """What Ansible's own configuration sets about connections; None is "not set". `origins` tells
+    where: file:line, or the name of an environment variable. `unfollowed` are its settings that
+    fleetaudit does not follow.
+    """
 
     transport: str | None = None
     remote_user: str | None = None
@@ -61,12 +65,17 @@ class Settings(Frozen, frozen=True, kw_only=True):
     unfollowed: tuple[Unfollowed, ...] = ()
 
 
-# Field: its kind, its environment variables, and its places in the file; the first that is set counts.
+# Field: its kind, its environment variables, and its places in the file; the first that is set
+# counts.
 _PLACES: dict[str, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     "transport": ("text", ("ANSIBLE_TRANSPORT",), (("defaults", "transport"),)),
     "remote_user": ("text", ("ANSIBLE_REMOTE_USER",), (("defaults", "remote_user"),)),
     "remote_port": ("number", ("ANSIBLE_REMOTE_PORT",), (("defaults", "remote_port"),)),
-    "private_key_file": ("path", ("ANSIBLE_PRIVATE_KEY_FILE",), (("defaults", "private_key_file"),)),
+    "private_key_file": (
+        "path",
+        ("ANSIBLE_PRIVATE_KEY_FILE",),
+        (("defaults", "private_key_file"),),
+    ),
     "timeout": (
         "number",
         ("ANSIBLE_SSH_TIMEOUT", "ANSIBLE_TIMEOUT"),
@@ -79,10 +88,22 @@ _PLACES: dict[str, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]] = {
         (("ssh_connection", "host_key_checking"), ("defaults", "host_key_checking")),
     ),
     "ssh_args": ("text", ("ANSIBLE_SSH_ARGS",), (("ssh_connection", "ssh_args"),)),
-    "ssh_common_args": ("text", ("ANSIBLE_SSH_COMMON_ARGS",), (("ssh_connection", "ssh_common_args"),)),
-    "ssh_extra_args": ("text", ("ANSIBLE_SSH_EXTRA_ARGS",), (("ssh_connection", "ssh_extra_args"),)),
+    "ssh_common_args": (
+        "text",
+        ("ANSIBLE_SSH_COMMON_ARGS",),
+        (("ssh_connection", "ssh_common_args"),),
+    ),
+    "ssh_extra_args": (
+        "text",
+        ("ANSIBLE_SSH_EXTRA_ARGS",),
+        (("ssh_connection", "ssh_extra_args"),),
+    ),
     "become": ("truth", ("ANSIBLE_BECOME",), (("privilege_escalation", "become"),)),
-    "become_method": ("text", ("ANSIBLE_BECOME_METHOD",), (("privilege_escalation", "become_method"),)),
+    "become_method": (
+        "text",
+        ("ANSIBLE_BECOME_METHOD",),
+        (("privilege_escalation", "become_method"),),
+    ),
     "become_user": ("text", ("ANSIBLE_BECOME_USER",), (("privilege_escalation", "become_user"),)),
     "become_exe": ("text", ("ANSIBLE_BECOME_EXE",), (("privilege_escalation", "become_exe"),)),
     "become_allow_same_user": (
@@ -95,13 +116,25 @@ _PLACES: dict[str, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]] = {
         ("ANSIBLE_CONNECTION_PASSWORD_FILE",),
         (("defaults", "connection_password_file"),),
     ),
-    "become_password_file": ("path", ("ANSIBLE_BECOME_PASSWORD_FILE",), (("defaults", "become_password_file"),)),
-    "vault_password_file": ("path", ("ANSIBLE_VAULT_PASSWORD_FILE",), (("defaults", "vault_password_file"),)),
-    "interpreter_python": ("text", ("ANSIBLE_PYTHON_INTERPRETER",), (("defaults", "interpreter_python"),)),
+    "become_password_file": (
+        "path",
+        ("ANSIBLE_BECOME_PASSWORD_FILE",),
+        (("defaults", "become_password_file"),),
+    ),
+    "vault_password_file": (
+        "path",
+        ("ANSIBLE_VAULT_PASSWORD_FILE",),
+        (("defaults", "vault_password_file"),),
+    ),
+    "interpreter_python": (
+        "text",
+        ("ANSIBLE_PYTHON_INTERPRETER",),
+        (("defaults", "interpreter_python"),),
+    ),
 }
 _FLAGS = ("", "-h -s -n", "-h -s", "-n")
-# Settings that change what an inventory means or how hosts are reached: the environment variable, the places in the
-# file, and the values that change nothing, the first of which is the one to type.
+# Settings that change what an inventory means or how hosts are reached: the environment variable,
+# the places in the file, and the values that change nothing, the first of which is the one to type.
 _UNFOLLOWED: dict[str, tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]] = {
     "hash_behaviour": ("ANSIBLE_HASH_BEHAVIOUR", (("defaults", "hash_behaviour"),), ("replace",)),
     "precedence": ("ANSIBLE_PRECEDENCE", (("defaults", "precedence"),), (",".join(PRECEDENCE),)),
@@ -125,17 +158,29 @@ _UNFOLLOWED: dict[str, tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]]
         (("defaults", "inventory_ignore_patterns"), ("inventory", "ignore_patterns")),
         ("",),
     ),
-    "vars_plugins_enabled": ("ANSIBLE_VARS_ENABLED", (("defaults", "vars_plugins_enabled"),), ("host_group_vars",)),
+    "vars_plugins_enabled": (
+        "ANSIBLE_VARS_ENABLED",
+        (("defaults", "vars_plugins_enabled"),),
+        ("host_group_vars",),
+    ),
     "enable_plugins": (
         "ANSIBLE_INVENTORY_ENABLED",
         (("inventory", "enable_plugins"),),
         (",".join(ENABLED_PLUGINS),),
     ),
     "transport": ("ANSIBLE_TRANSPORT", (("defaults", "transport"),), ("ssh", "smart", "paramiko")),
-    "ssh_executable": ("ANSIBLE_SSH_EXECUTABLE", (("ssh_connection", "ssh_executable"),), ("ssh", "/usr/bin/ssh")),
+    "ssh_executable": (
+        "ANSIBLE_SSH_EXECUTABLE",
+        (("ssh_connection", "ssh_executable"),),
+        ("ssh", "/usr/bin/ssh"),
+    ),
     "pkcs11_provider": ("ANSIBLE_PKCS11_PROVIDER", (("ssh_connection", "pkcs11_provider"),), ("",)),
     "private_key": ("ANSIBLE_PRIVATE_KEY", (("ssh_connection", "private_key"),), ("",)),
-    "proxy_command": ("ANSIBLE_PARAMIKO_PROXY_COMMAND", (("paramiko_connection", "proxy_command"),), ("",)),
+    "proxy_command": (
+        "ANSIBLE_PARAMIKO_PROXY_COMMAND",
+        (("paramiko_connection", "proxy_command"),),
+        ("",),
+    ),
     "become_flags": ("ANSIBLE_BECOME_FLAGS", (("privilege_escalation", "become_flags"),), _FLAGS),
     "become_pass": ("ANSIBLE_BECOME_PASS", (), ("",)),
     **{
@@ -145,7 +190,12 @@ _UNFOLLOWED: dict[str, tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]]
             _FLAGS if name == "flags" else ("",),
         )
         for method in ("sudo", "doas", "su")
-        for name, word in (("user", "USER"), ("executable", "EXE"), ("flags", "FLAGS"), ("password", "PASS"))
+        for name, word in (
+            ("user", "USER"),
+            ("executable", "EXE"),
+            ("flags", "FLAGS"),
+            ("password", "PASS"),
+        )
     },
     "[sudo_become_plugin] chdir": ("ANSIBLE_SUDO_CHDIR", (("sudo_become_plugin", "chdir"),), ("",)),
 }
@@ -160,12 +210,16 @@ _NOTES: dict[tuple[str, str], tuple[str, str]] = {
 
 
 def load_settings(
-    sources: Iterable[str] = (), *, environment: Mapping[str, str] | None = None, system: Path = _SYSTEM
+    sources: Iterable[str] = (),
+    *,
+    environment: Mapping[str, str] | None = None,
+    system: Path = _SYSTEM,
 ) -> Settings:
     """Returns the settings that Ansible would use if it were started here now.
 
-    A note tells of an ansible.cfg beside one of the inventories `sources` that is not the one read. Raises
-    `ConfigError` where ANSIBLE_CONFIG names no file, `InputError` with file and line for what makes no sense.
+    A note tells of an ansible.cfg beside one of the inventories `sources` that is not the one read.
+    Raises `ConfigError` where ANSIBLE_CONFIG names no file, `InputError` with file and line for
+    what makes no sense.
     """
     environment = os.environ if environment is None else environment
     file, notes = _found(environment, system)
@@ -178,7 +232,10 @@ def load_settings(
             values[name], origins[name] = _typed(kind, said, name, config), said[1]
     if values.get("host_key_checking") is False:
         at = origins["host_key_checking"]
-        notes.append(f"host_key_checking in {at} is not followed: host keys are checked; --host-key-policy says how")
+        notes.append(
+            f"host_key_checking in {at} is not followed: host keys are checked; --host-key-policy"
+            " says how"
+        )
     for place, (variable, why) in _NOTES.items():
         for value, origin in _said((variable,), (place,), environment, config):
             if value.strip().lower() not in FALSE:
@@ -210,7 +267,9 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._parser = configparser.ConfigParser(interpolation=None, strict=False, inline_comment_prefixes=(";",))
+        self._parser = configparser.ConfigParser(
+            interpolation=None, strict=False, inline_comment_prefixes=(";",)
+        )
         try:
             text = decode_utf8(contents(path), source=str(path))
             self._parser.read_string(text, source=str(path))
@@ -218,7 +277,9 @@ class _File:
             raise InputError("cannot be read", source=str(path)) from e
         except configparser.Error as e:
             line = getattr(e, "lineno", 0) or 0
-            raise InputError("is no ansible.cfg: neither a section nor a setting", source=str(path), line=line) from e
+            raise InputError(
+                "is no ansible.cfg: neither a section nor a setting", source=str(path), line=line
+            ) from e
         self._lines = text.splitlines()
 
     def get(self, section: str, key: str) -> str | None:
@@ -231,13 +292,19 @@ class _File:
             stripped = line.strip()
             if stripped.startswith("["):
                 inside = stripped[1:].partition("]")[0]
-            elif inside == section and stripped.lower().replace(":", "=").partition("=")[0].strip() == key:
+            elif (
+                inside == section
+                and stripped.lower().replace(":", "=").partition("=")[0].strip() == key
+            ):
                 return f"{self.path}:{number}"
         return str(self.path)
 
 
 def _said(
-    variables: Iterable[str], places: Iterable[tuple[str, str]], environment: Mapping[str, str], config: _File | None
+    variables: Iterable[str],
+    places: Iterable[tuple[str, str]],
+    environment: Mapping[str, str],
+    config: _File | None,
 ) -> Iterator[tuple[str, str]]:
     """Yields what is set, the one that counts first, each with its origin."""
     for variable in variables:
@@ -252,7 +319,9 @@ def _typed(kind: str, said: tuple[str, str], name: str, config: _File | None) ->
     value, origin = said[0].strip(), said[1]
     if "{{" in value:
         raise _error(
-            f"{name} is a template, and templates in {NAME} are not rendered", origin, "write the value itself"
+            f"{name} is a template, and templates in {NAME} are not rendered",
+            origin,
+            "write the value itself",
         )
     if kind == "number":
         if not (value.isascii() and value.isdecimal() and int(value[:9]) > 0):
@@ -265,7 +334,11 @@ def _typed(kind: str, said: tuple[str, str], name: str, config: _File | None) ->
     if kind == "path":
         path = at_home(os.path.expandvars(value.strip("\"'")))
         return str(config.path.absolute().parent / path if config and ":" in origin else path)
-    return value.strip("\"'") if kind == "text" and value[:1] in "\"'" and value[:1] == value[-1:] else value
+    return (
+        value.strip("\"'")
+        if kind == "text" and value[:1] in "\"'" and value[:1] == value[-1:]
+        else value
+    )
 
 
 def _unfollowed(environment: Mapping[str, str], config: _File | None) -> Iterator[Unfollowed]:
@@ -274,14 +347,20 @@ def _unfollowed(environment: Mapping[str, str], config: _File | None) -> Iterato
         # Also an empty variable of the environment takes the place of what the file says.
         inside = () if variable in environment else places
         set_here = [(name, said) for said in _said((variable,), (), environment, config)]
-        set_here += [(_key(name, place), said) for place in inside for said in _said((), (place,), environment, config)]
+        set_here += [
+            (_key(name, place), said)
+            for place in inside
+            for said in _said((), (place,), environment, config)
+        ]
         for key, (value, origin) in set_here:
             if ",".join(map(without_prefix, listed(value))).lower() not in usual:
                 yield Unfollowed(name, key, value.strip(), origin, variable, usual[0])
 
 
 def _key(name: str, place: tuple[str, str]) -> str:
-    """Returns a setting's name as ansible.cfg has it in this place; with the section where the key is shorter."""
+    """Returns a setting's name as ansible.cfg has it in this place; with the section where the key
+    is shorter.
+    """
     section, key = place
     return f"[{section}] {key}" if name == f"{section}_{key}" else name
 
@@ -306,4 +385,7 @@ def _others_beside(sources: Iterable[str], file: Path | None) -> Iterator[str]:
         except (OSError, ValueError):
             continue
         seen.add(other)
-        yield f"{other} is not read, nor would Ansible from here: start in that folder, or set ANSIBLE_CONFIG={other}"
+        yield (
+            f"{other} is not read, nor would Ansible from here: start in that folder, or set"
+            f" ANSIBLE_CONFIG={other}"
+        )

@@ -1,8 +1,9 @@
 """Which Python runs the probe on a host: Ansible's ansible_python_interpreter. No I/O.
 
-Rules: as in Ansible the value is one path (older versions take it as words for a shell, "/usr/bin/env python3"; the
-host tries both), `auto` and its kin mean to search, and an implicit localhost takes the Python that runs here. A value
-that cannot be used costs no host: the probe runs with any Python, so it is a note, and the search goes on.
+Rules: as in Ansible the value is one path (older versions take it as words for a shell,
+"/usr/bin/env python3"; the host tries both), `auto` and its kin mean to search, and an implicit
+localhost takes the Python that runs here. A value that cannot be used costs no host: the probe runs
+with any Python, so it is a note, and the search goes on.
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ _SEARCH = {"auto", "auto_silent", "auto_legacy", "auto_legacy_silent"}
 
 
 def interpreter_of(variables: Variables, settings: Settings) -> Interpreter | None:
-    """Returns the Python to try first on a host, None if none is set or if the value means to search."""
+    """Returns the Python to try first on a host, None if none is set or if the value means to
+    search.
+    """
     try:
         value = variables.text((NAME,))
     except (CannotReach, InputError) as e:
-        problem = e.reason if isinstance(e, CannotReach) else f"{variables.origin(NAME)}: {e.message}"
+        problem = (
+            e.reason if isinstance(e, CannotReach) else f"{variables.origin(NAME)}: {e.message}"
+        )
         return Interpreter(origin=variables.origin(NAME), problem=problem)
     if value:
         return _named(value, NAME, variables.origin(NAME))
@@ -39,4 +44,8 @@ def interpreter_of(variables: Variables, settings: Settings) -> Interpreter | No
 
 def _named(value: str, name: str, origin: str) -> Interpreter | None:
     value = value.strip()
-    return None if value in _SEARCH or not value else Interpreter(value=value, name=name, origin=origin)
+    return (
+        None
+        if value in _SEARCH or not value
+        else Interpreter(value=value, name=name, origin=origin)
+    )

@@ -1,7 +1,8 @@
-"""Which options of the command line a host's variables overrule, as Ansible's precedence has it. No I/O.
+"""Which options of the command line a host's variables overrule, as Ansible's precedence has it. No
+I/O.
 
-Rules: only different values count: a variable with the value of the option overrules nothing. Hosts that cannot be
-reached at all are not counted.
+Rules: only different values count: a variable with the value of the option overrules nothing. Hosts
+that cannot be reached at all are not counted.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from .target import (
 
 @dataclass(slots=True)
 class Overruled:
-    """An option, by its name among the options, the variable that wins, on how many hosts, and where it is written."""
+    """An option, by its name among the options, the variable that wins, on how many hosts, and
+    where it is written.
+    """
 
     option: str
     variable: str
@@ -41,7 +44,9 @@ class Overruled:
 
 
 class _Option(NamedTuple):
-    """The value of the option (None if not given), the value of the host, and the variables that may have set it."""
+    """The value of the option (None if not given), the value of the host, and the variables that
+    may have set it.
+    """
 
     option: str
     said: object
@@ -49,8 +54,12 @@ class _Option(NamedTuple):
     variables: tuple[str, ...]
 
 
-def overruled(inventory: Inventory, targets: Mapping[str, Target], options: ConnectionOptions) -> list[Overruled]:
-    """Returns the options that variables overrule on the hosts in `targets` (how each is reached, by name)."""
+def overruled(
+    inventory: Inventory, targets: Mapping[str, Target], options: ConnectionOptions
+) -> list[Overruled]:
+    """Returns the options that variables overrule on the hosts in `targets` (how each is reached,
+    by name).
+    """
     found = dict[tuple[str, str], Overruled]()
     for host in inventory.hosts:
         if host.name not in targets:
@@ -78,7 +87,9 @@ def _options(target: Target, options: ConnectionOptions, variables: Variables) -
     become = getattr(target, "become", None)
     if isinstance(become, Become):
         yield _Option("become_user", options.become_user, become.user, _of(become, "user"))
-        yield _Option("become_method", options.become_method, become.method, ("ansible_become_method",))
+        yield _Option(
+            "become_method", options.become_method, become.method, ("ansible_become_method",)
+        )
         names = ("ansible_become_password", *_of(become, "pass"))
         yield _Option("become_password", options.become_password, become.password, names)
     elif not wants_become(variables, options):

@@ -1,8 +1,9 @@
-"""Arguments for OpenSSH that inventories carry: which of them matter to a transport that is not OpenSSH, what OpenSSH
-itself is given of them, and what only it can follow. Pure.
+"""Arguments for OpenSSH that inventories carry: which of them matter to a transport that is not
+OpenSSH, what OpenSSH itself is given of them, and what only it can follow. Pure.
 
-Rules: what only tunes, keeps connections open, or loosens the check of host keys is let be: the command line alone
-loosens that policy. Everything else might change where or as whom we connect, and is named.
+Rules: what only tunes, keeps connections open, or loosens the check of host keys is let be: the
+command line alone loosens that policy. Everything else might change where or as whom we connect,
+and is named.
 """
 
 from __future__ import annotations
@@ -11,13 +12,32 @@ import functools
 import shlex
 from collections.abc import Iterator
 
-_FLAGS = frozenset(["-C", "-q", "-v", "-vv", "-vvv", "-T", "-t", "-tt", "-x", "-X", "-Y", "-A", "-a", "-n"])
+_FLAGS = frozenset(
+    ["-C", "-q", "-v", "-vv", "-vvv", "-T", "-t", "-tt", "-x", "-X", "-Y", "-A", "-a", "-n"]
+)
 _OPTIONS = frozenset(
-    """
-    addkeystoagent batchmode checkhostip compression connectionattempts controlmaster controlpath controlpersist
-    escapechar forwardagent forwardx11 forwardx11trusted hashknownhosts ipqos loglevel rekeylimit requesttty
-    tcpkeepalive updatehostkeys visualhostkey
-    """.split()  # noqa: SIM905 — words are read more easily than a list
+    [
+        "addkeystoagent",
+        "batchmode",
+        "checkhostip",
+        "compression",
+        "connectionattempts",
+        "controlmaster",
+        "controlpath",
+        "controlpersist",
+        "escapechar",
+        "forwardagent",
+        "forwardx11",
+        "forwardx11trusted",
+        "hashknownhosts",
+        "ipqos",
+        "loglevel",
+        "rekeylimit",
+        "requesttty",
+        "tcpkeepalive",
+        "updatehostkeys",
+        "visualhostkey",
+    ]
 )
 # Options of which one value asks for what is done anyway.
 _AS_IT_IS = {
@@ -25,7 +45,11 @@ _AS_IT_IS = {
     ("pubkeyauthentication", "yes"),
     ("proxycommand", "none"),
     ("proxyjump", "none"),
-    *((name, value) for name in ("userknownhostsfile", "globalknownhostsfile") for value in ("/dev/null", "none")),
+    *(
+        (name, value)
+        for name in ("userknownhostsfile", "globalknownhostsfile")
+        for value in ("/dev/null", "none")
+    ),
     *(("stricthostkeychecking", value) for value in ("no", "off", "false", "ask", "accept-new")),
 }
 
@@ -39,10 +63,11 @@ _NO_PASSWORD = {
 
 @functools.lru_cache(maxsize=1024)  # most hosts share theirs
 def first_that_matters(arguments: str, *, password: bool = False) -> str | None:
-    """Returns the first of OpenSSH's `arguments` that must not be passed over, without its value; None: there is none.
+    """Returns the first of OpenSSH's `arguments` that must not be passed over, without its value;
+    None: there is none.
 
-    `password` says whether there is one that could be sent. An argument that is no option is told as such and not
-    repeated, because it may be a secret.
+    `password` says whether there is one that could be sent. An argument that is no option is told
+    as such and not repeated, because it may be a secret.
     """
     try:
         words = shlex.split(arguments)
@@ -68,27 +93,30 @@ def _named(option: str) -> tuple[str, str]:
     return name, value.strip()
 
 
-# ---- for OpenSSH ---------------------------------------------------------------------------------------------------
+# ---- for OpenSSH
+# ---------------------------------------------------------------------------------------------------
 
 _WITH_VALUE = frozenset("bcDeFIiJLlmopRSw")
 _WITHOUT = frozenset("46AaCgKkXxYy")
-# How much ssh tells, whether there is a terminal, and whether it makes a master connection (-M goes above
-# ControlMaster=no): the transport's own matter.
+# How much ssh tells, whether there is a terminal, and whether it makes a master connection (-M goes
+# above ControlMaster=no): the transport's own matter.
 _OURS = frozenset("qvtTM")
 _OTHER_USE = frozenset({"sessiontype", "stdinnull", "forkafterauthentication"})
 _KNOWN_HOSTS = frozenset({"userknownhostsfile", "globalknownhostsfile"})
 
 
 class Unfit(ValueError):
-    """An argument that would make ssh do something else than run a command; the text never repeats a value."""
+    """An argument that would make ssh do something else than run a command; the text never repeats
+    a value.
+    """
 
 
 @functools.lru_cache(maxsize=1024)
 def for_openssh(arguments: str) -> tuple[str, ...]:
     """Returns `arguments` as words for ssh, each option apart from its value; raises `Unfit`.
 
-    Left out: how much ssh tells, terminals, master connections (-M), and /dev/null as known hosts, for the command line
-    alone says how host keys are checked.
+    Left out: how much ssh tells, terminals, master connections (-M), and /dev/null as known hosts,
+    for the command line alone says how host keys are checked.
     """
     try:
         words = iter(shlex.split(arguments))
@@ -115,34 +143,94 @@ def _taken(word: str, rest: Iterator[str]) -> Iterator[str]:
 
 
 def _fit(option: str) -> bool:
-    """Returns whether an option is to be given to ssh; raises `Unfit` where it would make ssh another program."""
+    """Returns whether an option is to be given to ssh; raises `Unfit` where it would make ssh
+    another program.
+    """
     name, value = _named(option)
     if name.lower() in _OTHER_USE:
         raise Unfit(f"-o {name}")
     return not (name.lower() in _KNOWN_HOSTS and value in ("/dev/null", "none"))
 
 
-# ---- for the built-in client ---------------------------------------------------------------------------------------
+# ---- for the built-in client
+# ---------------------------------------------------------------------------------------
 
-# What it follows, and what there is nothing to follow of: forwards and terminals are never asked for.
+# What it follows, and what there is nothing to follow of: forwards and terminals are never asked
+# for.
 _FOLLOWED = _OPTIONS | frozenset(
-    """
-    connecttimeout globalknownhostsfile serveralivecountmax serveraliveinterval stricthostkeychecking userknownhostsfile
-    addressfamily bindaddress canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots
-    canonicalizepermittedcnames certificatefile challengeresponseauthentication channeltimeout ciphers
-    clearallforwardings dynamicforward enableescapecommandline exitonforwardfailure fingerprinthash forwardx11timeout
-    gatewayports hostkeyalgorithms hostkeyalias hostname identitiesonly identityagent identityfile ignoreunknown
-    kbdinteractiveauthentication kexalgorithms localcommand localforward logverbose macs
-    nohostauthenticationforlocalhost numberofpasswordprompts passwordauthentication permitlocalcommand
-    permitremoteopen port proxycommand proxyjump pubkeyauthentication remotecommand remoteforward revokedhostkeys
-    sendenv streamlocalbindmask streamlocalbindunlink syslogfacility tag tunnel tunneldevice user xauthlocation
-    """.split()  # noqa: SIM905
+    [
+        "connecttimeout",
+        "globalknownhostsfile",
+        "serveralivecountmax",
+        "serveraliveinterval",
+        "stricthostkeychecking",
+        "userknownhostsfile",
+        "addressfamily",
+        "bindaddress",
+        "canonicaldomains",
+        "canonicalizefallbacklocal",
+        "canonicalizehostname",
+        "canonicalizemaxdots",
+        "canonicalizepermittedcnames",
+        "certificatefile",
+        "challengeresponseauthentication",
+        "channeltimeout",
+        "ciphers",
+        "clearallforwardings",
+        "dynamicforward",
+        "enableescapecommandline",
+        "exitonforwardfailure",
+        "fingerprinthash",
+        "forwardx11timeout",
+        "gatewayports",
+        "hostkeyalgorithms",
+        "hostkeyalias",
+        "hostname",
+        "identitiesonly",
+        "identityagent",
+        "identityfile",
+        "ignoreunknown",
+        "kbdinteractiveauthentication",
+        "kexalgorithms",
+        "localcommand",
+        "localforward",
+        "logverbose",
+        "macs",
+        "nohostauthenticationforlocalhost",
+        "numberofpasswordprompts",
+        "passwordauthentication",
+        "permitlocalcommand",
+        "permitremoteopen",
+        "port",
+        "proxycommand",
+        "proxyjump",
+        "pubkeyauthentication",
+        "remotecommand",
+        "remoteforward",
+        "revokedhostkeys",
+        "sendenv",
+        "streamlocalbindmask",
+        "streamlocalbindunlink",
+        "syslogfacility",
+        "tag",
+        "tunnel",
+        "tunneldevice",
+        "user",
+        "xauthlocation",
+    ]
 )
 _NEVER = frozenset(
-    """
-    gssapiauthentication gssapidelegatecredentials gssapikeyexchange gssapitrustdns hostbasedauthentication
-    pkcs11provider proxyusefdpass verifyhostkeydns knownhostscommand
-    """.split()  # noqa: SIM905
+    [
+        "gssapiauthentication",
+        "gssapidelegatecredentials",
+        "gssapikeyexchange",
+        "gssapitrustdns",
+        "hostbasedauthentication",
+        "pkcs11provider",
+        "proxyusefdpass",
+        "verifyhostkeydns",
+        "knownhostscommand",
+    ]
 )
 """Options that only OpenSSH can do, unless their value says that it is not to be done."""
 _LETTERS = frozenset("IK")  # a PKCS#11 library, Kerberos
@@ -151,7 +239,8 @@ _METHODS = frozenset({"publickey", "password", "keyboard-interactive"})
 
 @functools.lru_cache(maxsize=1024)
 def beyond_paramiko(arguments: str) -> str | None:
-    """Returns the first of OpenSSH's `arguments` that only ssh itself can follow, None where there is none.
+    """Returns the first of OpenSSH's `arguments` that only ssh itself can follow, None where there
+    is none.
 
     What `for_openssh` refuses is not judged here.
     """

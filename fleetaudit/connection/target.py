@@ -1,12 +1,14 @@
 """From a host's variables to where and as whom it is reached. No I/O.
 
-Rules: variables beat the command line, which beats ansible.cfg; an old spelling (ansible_ssh_user) beats the new one
-wherever either was set, as in Ansible. Variables are rendered and decrypted where they are needed, and only then; one
-that cannot be makes its host not audited. A variable that would change where or as whom we connect and that is not
-honoured makes the host not audited. ansible_host_key_checking is ignored: the command line alone loosens the policy.
-Where arguments for OpenSSH ask for what only it can do, the system's own ssh is the client, as it is Ansible's, unless
-the inventory says paramiko. No password goes to a host whose key is not checked. No value but that of
-ansible_connection and ansible_python_interpreter is repeated in a message, because a value may be a secret.
+Rules: variables beat the command line, which beats ansible.cfg; an old spelling (ansible_ssh_user)
+beats the new one wherever either was set, as in Ansible. Variables are rendered and decrypted where
+they are needed, and only then; one that cannot be makes its host not audited. A variable that would
+change where or as whom we connect and that is not honoured makes the host not audited.
+ansible_host_key_checking is ignored: the command line alone loosens the policy. Where arguments for
+OpenSSH ask for what only it can do, the system's own ssh is the client, as it is Ansible's, unless
+the inventory says paramiko. No password goes to a host whose key is not checked. No value but that
+of ansible_connection and ansible_python_interpreter is repeated in a message, because a value may
+be a secret.
 """
 
 from __future__ import annotations
@@ -46,10 +48,12 @@ from .ssh_arguments import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """What the command line said about connections; a host's variables beat all but what concerns host keys.
+    """What the command line said about connections; a host's variables beat all but what concerns
+    host keys.
 
-    `client` is for hosts whose connection is "ssh" or not named; those that say "paramiko" or "openssh" mean it.
-    `settings` are Ansible's own, which all of these beat; `vault` decrypts a value where a host needs it.
+    `client` is for hosts whose connection is "ssh" or not named; those that say "paramiko" or
+    "openssh" mean it. `settings` are Ansible's own, which all of these beat; `vault` decrypts a
+    value where a host needs it.
     """
 
     user: str | None = None
@@ -78,12 +82,19 @@ USER = ("ansible_user", "ansible_ssh_user")
 KEY = ("ansible_private_key_file", "ansible_ssh_private_key_file")
 TIMEOUT = ("ansible_timeout", "ansible_ssh_timeout")
 PASSWORD = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
-_NO_ARGUMENTS = "paramiko cannot; write ansible_connection: ssh, or openssh for the system's own ssh"
+_NO_ARGUMENTS = (
+    "paramiko cannot; write ansible_connection: ssh, or openssh for the system's own ssh"
+)
 _UNFIT = "leave out what makes ssh do something else than run a command"
 _NO_PROXY = "write it for ssh: ansible_ssh_common_args: -J HOST, or -o with a ProxyCommand"
-_NO_PROGRAM = "write ansible_connection: openssh for the system's own ssh, or the program that is named"
+_NO_PROGRAM = (
+    "write ansible_connection: openssh for the system's own ssh, or the program that is named"
+)
 _NO_PASSWORD = "write ansible_connection: paramiko, which takes one; or use a key, or an SSH agent"  # noqa: S105
-_UNCHECKED = "--host-key-policy accept-new, or strict: a password is never sent to a host whose key is not checked"
+_UNCHECKED = (
+    "--host-key-policy accept-new, or strict: a password is never sent to a host whose key is not"
+    " checked"
+)
 _NO_KEY = "name a key file (ansible_ssh_private_key_file) or use an SSH agent"
 _REFUSED = {
     "ansible_paramiko_proxy_command": _NO_PROXY,
@@ -104,11 +115,13 @@ _MEMORY_MIB = range(64, 65_537)
 def target_of(
     host: Host, options: ConnectionOptions, inventory: Inventory | None = None
 ) -> SshTarget | LocalTarget | KernelTarget | NotAudited:
-    """Returns how `host` is reached, or `NotAudited` at stage `inventory` where a variable asks for what is not done.
+    """Returns how `host` is reached, or `NotAudited` at stage `inventory` where a variable asks for
+    what is not done.
 
-    Paths: a key's `~` is expanded and it is relative to the current folder, as in Ansible; `kernel_image` is relative
-    to the folder of the inventory file that sets it. `inventory` is what templates mean by `groups` and `hostvars`.
-    Raises `InputError` with the origin of a value of a wrong type.
+    Paths: a key's `~` is expanded and it is relative to the current folder, as in Ansible;
+    `kernel_image` is relative to the folder of the inventory file that sets it. `inventory` is what
+    templates mean by `groups` and `hostvars`. Raises `InputError` with the origin of a value of a
+    wrong type.
     """
     variables = Variables(host, Renderer(host, options.vault, inventory))
     try:
@@ -119,41 +132,59 @@ def target_of(
             return _kernel(variables)
         if connection != "local" and connection not in _SSH:
             raise CannotReach(
-                f"ansible_connection “{connection[:64]}” in {variables.origin('ansible_connection')} is none of ours",
-                "ssh, openssh, paramiko, local and kernel are; limit the run to other hosts, or change the variable",
+                f"ansible_connection “{connection[:64]}” in"
+                f" {variables.origin('ansible_connection')} is none of ours",
+                "ssh, openssh, paramiko, local and kernel are; limit the run to other hosts, or"
+                " change the variable",
             )
         if connection == "local":
             return LocalTarget(
-                become=become_of(variables, options, None), interpreter=interpreter_of(variables, options.settings)
+                become=become_of(variables, options, None),
+                interpreter=interpreter_of(variables, options.settings),
             )
         return _checked(_ssh(variables, options, connection))
     except CannotReach as e:
-        return NotAudited(name=host.name, groups=host.groups, stage=e.stage, reason=e.reason, hint=e.hint)
+        return NotAudited(
+            name=host.name, groups=host.groups, stage=e.stage, reason=e.reason, hint=e.hint
+        )
 
 
 def _checked(target: SshTarget) -> SshTarget:
-    """Returns the target; raises where a password would go to an unknown host, or to a client that takes none."""
+    """Returns the target; raises where a password would go to an unknown host, or to a client that
+    takes none.
+    """
     if target.client == "openssh" and target.password:
-        raise CannotReach("the system's own ssh takes no password without a terminal", _NO_PASSWORD, "authenticate")
+        raise CannotReach(
+            "the system's own ssh takes no password without a terminal",
+            _NO_PASSWORD,
+            "authenticate",
+        )
     if target.host_key_policy == "off" and target.password:
-        raise CannotReach("a password is given, and its host key is not checked", _UNCHECKED, "authenticate")
+        raise CannotReach(
+            "a password is given, and its host key is not checked", _UNCHECKED, "authenticate"
+        )
     if target.host_key_policy == "off" and target.become and target.become.password:
         raise CannotReach(
-            f"a password for {target.become.method} is given, and its host key is not checked", _UNCHECKED, "become"
+            f"a password for {target.become.method} is given, and its host key is not checked",
+            _UNCHECKED,
+            "become",
         )
     return target
 
 
 def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> SshTarget:
     for name, hint in _REFUSED.items():
-        ours = name == "ansible_ssh_executable" and (connection == "openssh" or variables.get(name) == "ssh")
+        ours = name == "ansible_ssh_executable" and (
+            connection == "openssh" or variables.get(name) == "ssh"
+        )
         if variables.is_set(name) and not ours:
             raise CannotReach(f"{name} in {variables.origin(name)} is not honoured", hint)
     if connection.startswith("paramiko"):
         for name in (f"ansible_paramiko_{n}" for n in _PARAMIKO_ONLY):
             if variables.is_set(name):
                 raise CannotReach(
-                    f"{name} in {variables.origin(name)} is not honoured", f"write ansible_{name[17:]} instead"
+                    f"{name} in {variables.origin(name)} is not honoured",
+                    f"write ansible_{name[17:]} instead",
                 )
     settings = options.settings
     key = variables.text(KEY) or options.private_key or settings.private_key_file
@@ -168,7 +199,9 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
         private_keys=(home(key),) if key else (),
         known_hosts=tuple(map(home, options.known_hosts)),
         host_key_policy=options.host_key_policy,
-        connect_timeout_s=float(variables.number(TIMEOUT, range(1, 86_401), "a number of seconds") or timeout_s),
+        connect_timeout_s=float(
+            variables.number(TIMEOUT, range(1, 86_401), "a number of seconds") or timeout_s
+        ),
         password=variables.password(PASSWORD),
         become=become_of(variables, options, user),
         interpreter=interpreter_of(variables, settings),
@@ -182,8 +215,12 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
     elif any(beyond_paramiko(given.text) for given in arguments):
         client = "openssh"
     early, *late = (given.words() for given in arguments)
-    password = variables.password(PASSWORD, options.password) if client == "paramiko" else target.password
-    if client == "openssh" or any(first_that_matters(given.text, password=bool(password)) for given in arguments):
+    password = (
+        variables.password(PASSWORD, options.password) if client == "paramiko" else target.password
+    )
+    if client == "openssh" or any(
+        first_that_matters(given.text, password=bool(password)) for given in arguments
+    ):
         target = msgspec.structs.replace(
             target, arguments=early, late_arguments=tuple(word for words in late for word in words)
         )
@@ -194,19 +231,31 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
 
 
 class _Arguments:
-    """One of Ansible's three settings with arguments for ssh: a host's variable takes the place of ansible.cfg's."""
+    """One of Ansible's three settings with arguments for ssh: a host's variable takes the place of
+    ansible.cfg's.
+    """
 
     def __init__(self, variables: Variables, settings: Settings, name: str) -> None:
         variable = f"ansible_{name}"
         if variables.host.variables.get(variable) is not None:
-            said, self.shown, self.origin = variables.get(variable), variable, variables.origin(variable)
+            said, self.shown, self.origin = (
+                variables.get(variable),
+                variable,
+                variables.origin(variable),
+            )
         else:
-            said, self.shown, self.origin = getattr(settings, name), name, settings.origins.get(name, "")
+            said, self.shown, self.origin = (
+                getattr(settings, name),
+                name,
+                settings.origins.get(name, ""),
+            )
         self.text = str(said) if said else ""
 
     def refuse_beyond_paramiko(self) -> None:
         if word := beyond_paramiko(self.text):
-            raise CannotReach(f"{self.shown} in {self.origin} is not honoured: {word}", _NO_ARGUMENTS)
+            raise CannotReach(
+                f"{self.shown} in {self.origin} is not honoured: {word}", _NO_ARGUMENTS
+            )
 
     def words(self) -> tuple[str, ...]:
         try:
@@ -224,13 +273,18 @@ def _kernel(variables: Variables) -> KernelTarget:
         )  # fmt: skip
     sysctls = variables.get("kernel_sysctls") or {}
     if not isinstance(sysctls, Mapping):
-        raise variables.error("kernel_sysctls", "is no mapping", "write  kernel_sysctls: {net.ipv4.tcp_rfc1337: 1}")
+        raise variables.error(
+            "kernel_sysctls", "is no mapping", "write  kernel_sysctls: {net.ipv4.tcp_rfc1337: 1}"
+        )
     for key, value in sysctls.items():
         if not isinstance(key, str) or isinstance(value, bool) or not isinstance(value, str | int):
-            raise variables.error("kernel_sysctls", "has a value that is neither text nor a number", "quote it")
+            raise variables.error(
+                "kernel_sysctls", "has a value that is neither text nor a number", "quote it"
+            )
     return KernelTarget(
         image=str(variables.folder("kernel_image") / home(image)),
-        memory_mib=variables.number(("kernel_memory",), _MEMORY_MIB, "a number of MiB, 64 to 65536") or 256,
+        memory_mib=variables.number(("kernel_memory",), _MEMORY_MIB, "a number of MiB, 64 to 65536")
+        or 256,
         append=variables.text(("kernel_append",)) or "",
         sysctls={key: str(value) for key, value in sysctls.items()},
     )

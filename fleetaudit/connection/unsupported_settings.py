@@ -1,7 +1,9 @@
-"""Which settings of ansible.cfg that are not followed would change how these hosts are reached. No I/O.
+"""Which settings of ansible.cfg that are not followed would change how these hosts are reached. No
+I/O.
 
-Rules: a variable of a host takes precedence over ansible.cfg, so a setting affects only hosts without that variable. A
-setting for SSH does not affect this machine, and one for sudo only hosts where the probe becomes another user.
+Rules: a variable of a host takes precedence over ansible.cfg, so a setting affects only hosts
+without that variable. A setting for SSH does not affect this machine, and one for sudo only hosts
+where the probe becomes another user.
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ Reached = SshTarget | LocalTarget
 _Touches = Callable[[Unfollowed, Variables, Reached, ConnectionOptions], bool]
 
 
-def check_connecting(inventory: Inventory, targets: Mapping[str, object], options: ConnectionOptions) -> Iterator[str]:
-    """Yields a note for each setting that changes nothing for these hosts; raises `InputError` for one that would.
+def check_connecting(
+    inventory: Inventory, targets: Mapping[str, object], options: ConnectionOptions
+) -> Iterator[str]:
+    """Yields a note for each setting that changes nothing for these hosts; raises `InputError` for
+    one that would.
 
     `targets` is how each host is reached, by name; hosts that are not reached at all do not count.
     """
@@ -37,11 +42,15 @@ def check_connecting(inventory: Inventory, targets: Mapping[str, object], option
         touched = [of.host.name for of, target in reached if _touched(setting, of, target, options)]
         if touched:
             hosts_of = "1 host" if len(touched) == 1 else f"{len(touched)} hosts"
-            raise setting.error(f"how {hosts_of} of {len(reached)} would be reached (first: {touched[0]})")
+            raise setting.error(
+                f"how {hosts_of} of {len(reached)} would be reached (first: {touched[0]})"
+            )
         yield setting.note()
 
 
-def _touched(setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions) -> bool:
+def _touched(
+    setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions
+) -> bool:
     try:
         return _TOUCHES[setting.name](setting, variables, target, options)
     except CannotReach:  # a variable of the host's own, which cannot be rendered
@@ -52,14 +61,18 @@ def _any(variables: Variables, *names: str) -> bool:
     return any(variables.is_set(name) for name in names)
 
 
-def _transport(_setting: Unfollowed, variables: Variables, _target: Reached, _options: ConnectionOptions) -> bool:
+def _transport(
+    _setting: Unfollowed, variables: Variables, _target: Reached, _options: ConnectionOptions
+) -> bool:
     return not variables.is_set("ansible_connection")
 
 
 def _of_ssh(own: str) -> _Touches:
     """Returns whether a setting of Ansible's plug-in ssh is for a host that has no variable `own`."""
 
-    def touches(_setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions) -> bool:
+    def touches(
+        _setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions
+    ) -> bool:
         by_ssh = isinstance(target, SshTarget) and not _by_paramiko(variables, options)
         return by_ssh and not variables.is_set(own)
 
@@ -72,12 +85,16 @@ def _by_paramiko(variables: Variables, options: ConnectionOptions) -> bool:
     return str(connection).rpartition(".")[2].startswith("paramiko")
 
 
-def _proxy_of_paramiko(_setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions) -> bool:
+def _proxy_of_paramiko(
+    _setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions
+) -> bool:
     return isinstance(target, SshTarget) and _by_paramiko(variables, options)
 
 
 def _user(method: str) -> _Touches:
-    def touches(setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions) -> bool:
+    def touches(
+        setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions
+    ) -> bool:
         if _any(variables, "ansible_become_user", f"ansible_{method}_user") or options.become_user:
             return False
         become = target.become
@@ -89,7 +106,9 @@ def _user(method: str) -> _Touches:
 
 
 def _program(method: str) -> _Touches:
-    def touches(setting: Unfollowed, variables: Variables, target: Reached, _options: ConnectionOptions) -> bool:
+    def touches(
+        setting: Unfollowed, variables: Variables, target: Reached, _options: ConnectionOptions
+    ) -> bool:
         if _any(variables, "ansible_become_exe", f"ansible_{method}_exe"):
             return False
         become = target.become
@@ -99,7 +118,9 @@ def _program(method: str) -> _Touches:
 
 
 def _flags(*methods: str) -> _Touches:
-    def touches(setting: Unfollowed, variables: Variables, target: Reached, _options: ConnectionOptions) -> bool:
+    def touches(
+        setting: Unfollowed, variables: Variables, target: Reached, _options: ConnectionOptions
+    ) -> bool:
         if target.become is None or (methods and target.become.method not in methods):
             return False
         method = target.become.method
@@ -110,15 +131,23 @@ def _flags(*methods: str) -> _Touches:
 
 
 def _password(*methods: str) -> _Touches:
-    def touches(_setting: Unfollowed, _variables: Variables, target: Reached, _options: ConnectionOptions) -> bool:
+    def touches(
+        _setting: Unfollowed, _variables: Variables, target: Reached, _options: ConnectionOptions
+    ) -> bool:
         become = target.become
-        return become is not None and become.password is None and (not methods or become.method in methods)
+        return (
+            become is not None
+            and become.password is None
+            and (not methods or become.method in methods)
+        )
 
     return touches
 
 
 def _folder(method: str) -> _Touches:
-    def touches(_setting: Unfollowed, _variables: Variables, target: Reached, _options: ConnectionOptions) -> bool:
+    def touches(
+        _setting: Unfollowed, _variables: Variables, target: Reached, _options: ConnectionOptions
+    ) -> bool:
         return target.become is not None and target.become.method == method
 
     return touches

@@ -1,8 +1,10 @@
-"""Many hosts at once: a thread each, one deadline a host, retries; exactly one result for every host of the plan.
+"""Many hosts at once: a thread each, one deadline a host, retries; exactly one result for every
+host of the plan.
 
-Rules: only here does an error of a transport become a value. Nothing waits without a limit: a thread that overstays its
-deadline is left behind and its host is told as not audited. A bug in one host's path loses that host only, and is not
-hidden: its traceback goes to the log and `Outcome.bugs` counts it. `on_result` is called by the caller's thread only.
+Rules: only here does an error of a transport become a value. Nothing waits without a limit: a
+thread that overstays its deadline is left behind and its host is told as not audited. A bug in one
+host's path loses that host only, and is not hidden: its traceback goes to the log and
+`Outcome.bugs` counts it. `on_result` is called by the caller's thread only.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ from fleetaudit.transport.ssh_command import ssh_line
 log = logging.getLogger(__name__)
 
 FILES_A_HOST = 6
-"""The most file descriptors that one running host needs: three pipes with both ends (local); SSH needs fewer."""
+"""The most file descriptors that one running host needs: three pipes with both ends (local); SSH
+needs fewer.
+"""
 RESERVED_FILES = 64
 MOST_STUCK = 128
 """How many threads may be left behind before no new host is tried."""
@@ -68,7 +72,9 @@ _STAGES: dict[str, Stage] = {stage: stage for stage in get_args(Stage)}
 
 
 class Again(Protocol):
-    """Returns the command that the user typed, for one host; implemented by `cli.typed.Typed.for_host`."""
+    """Returns the command that the user typed, for one host; implemented by
+    `cli.typed.Typed.for_host`.
+    """
 
     def __call__(self, host: str, options: Sequence[str]) -> str:
         """Returns the line for a shell that repeats the command for one host with these options."""
@@ -92,9 +98,10 @@ class Run(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How many hosts at once, and for how long. `host_deadline_s` covers everything about one host, retries included;
-    the probe's own alarm rings `margin_s` before it. `grace_s` is what a thread gets beyond that before it is left
-    behind, and what running hosts get to close after a stop."""
+    """How many hosts at once, and for how long. `host_deadline_s` covers everything about one host,
+    retries included; the probe's own alarm rings `margin_s` before it. `grace_s` is what a thread
+    gets beyond that before it is left behind, and what running hosts get to close after a stop.
+    """
 
     forks: int = 32
     host_deadline_s: float = 120.0
@@ -106,7 +113,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of the plan: a result a host in the plan's order; how many of them a bug of ours cost."""
+    """What became of the plan: a result a host in the plan's order; how many of them a bug of ours
+    cost.
+    """
 
     results: tuple[HostResult, ...]
     bugs: int
@@ -114,7 +123,9 @@ class Outcome:
 
 
 class Stop:
-    """Asks a running audit to end early; `ask` may be called from a signal handler (it takes no lock)."""
+    """Asks a running audit to end early; `ask` may be called from a signal handler (it takes no
+    lock).
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -122,7 +133,9 @@ class Stop:
         self.events: queue.SimpleQueue[tuple[int, HostResult, bool] | None] = queue.SimpleQueue()
 
     def ask(self, why: str = "the run was interrupted") -> None:
-        """Lets no new host begin and closes those that run; `why` is what each host that misses out is told with."""
+        """Lets no new host begin and closes those that run; `why` is what each host that misses out
+        is told with.
+        """
         if not self.asked:
             self.why = why
         self.asked = True
@@ -130,7 +143,9 @@ class Stop:
 
 
 class _HostDeadline(Deadline):
-    """A deadline that has also come once the run is closing, so that a transport that looks at it ends soon."""
+    """A deadline that has also come once the run is closing, so that a transport that looks at it
+    ends soon.
+    """
 
     __slots__ = ("closing",)
     closing: threading.Event
@@ -167,13 +182,15 @@ def audit(
 ) -> Outcome:
     """Audits every host of the plan and returns what became of each.
 
-    `judge` adds the findings, in the host's own thread; `on_result` gets each result as it comes. A `FleetauditError`
-    that it raises ends the audit, because no further result could be kept. Any other exception costs that host only,
-    and `on_result` gets the new result of the host. `run_of` is for observers: it is called at each attempt, in the
-    thread of the host, and returns the function that replaces `run`. `again` completes each hint that repeats the
-    command.
+    `judge` adds the findings, in the host's own thread; `on_result` gets each result as it comes. A
+    `FleetauditError` that it raises ends the audit, because no further result could be kept. Any
+    other exception costs that host only, and `on_result` gets the new result of the host. `run_of`
+    is for observers: it is called at each attempt, in the thread of the host, and returns the
+    function that replaces `run`. `again` completes each hint that repeats the command.
     """
-    return _Audit(plan, run_of or (lambda _: run), settings, judge, stop or Stop(), again).conduct(on_result)
+    return _Audit(plan, run_of or (lambda _: run), settings, judge, stop or Stop(), again).conduct(
+        on_result
+    )
 
 
 class _Audit:
@@ -188,7 +205,13 @@ class _Audit:
         stop: Stop,
         again: Again | None,
     ) -> None:
-        self.plan, self.run_of, self.settings, self.judge, self.stop = plan, run_of, settings, judge, stop
+        self.plan, self.run_of, self.settings, self.judge, self.stop = (
+            plan,
+            run_of,
+            settings,
+            judge,
+            stop,
+        )
         self.again = again
         self.closing = threading.Event()
         self.running = dict[int, float]()  # host's index: when its thread has overstayed
@@ -205,7 +228,9 @@ class _Audit:
         forks = most_forks(self.settings.forks)
         if forks < min(self.settings.forks, len(hosts)):
             log.warning(
-                "%d hosts at once instead of %d: the limit of open files (ulimit -n)", forks, self.settings.forks
+                "%d hosts at once instead of %d: the limit of open files (ulimit -n)",
+                forks,
+                self.settings.forks,
             )
 
         def done(index: int, result: HostResult) -> None:
@@ -214,7 +239,9 @@ class _Audit:
                 on_result(result)
             except FleetauditError:  # the disk: no further result can be kept either
                 raise
-            except Exception as e:  # a bug: this result cannot be kept or shown; only this host is lost
+            except (
+                Exception
+            ) as e:  # a bug: this result cannot be kept or shown; only this host is lost
                 result = _bug(hosts[index], e)
                 self.bugs += 1
                 on_result(result)
@@ -228,13 +255,18 @@ class _Audit:
                         done(rest, self._interrupted(hosts[rest]))
                     self.waiting.clear()
                     self.guests_waiting.clear()
-                while len(self.running) < forks and not self.stop.asked and (index := self._next()) is not None:
+                while (
+                    len(self.running) < forks
+                    and not self.stop.asked
+                    and (index := self._next()) is not None
+                ):
                     if (refused := self._begin(index)) is not None:
                         done(index, refused)
                 for came, result in self._events():
                     done(came, result)
         finally:
-            self.closing.set()  # also where on_result raised: nobody waits for the threads that still run
+            # also where on_result raised: nobody waits for the threads that still run
+            self.closing.set()
         whole = tuple(result for result in results if result is not None)
         if len(whole) != len(hosts):
             raise AssertionError(f"{len(hosts)} hosts and {len(whole)} results")
@@ -249,10 +281,15 @@ class _Audit:
     def _next(self) -> int | None:
         """Takes the next host that may begin, in the plan's order.
 
-        A guest needs a core: more at once than there are cores would only wait, and their deadlines with them.
+        A guest needs a core: more at once than there are cores would only wait, and their deadlines
+        with them.
         """
         self.guests &= self.running.keys()
-        guest = self.guests_waiting[0] if len(self.guests) < (os.cpu_count() or 1) and self.guests_waiting else None
+        guest = (
+            self.guests_waiting[0]
+            if len(self.guests) < (os.cpu_count() or 1) and self.guests_waiting
+            else None
+        )
         other = self.waiting[0] if self.waiting else None
         if guest is None or (other is not None and other < guest):
             return self.waiting.popleft() if self.waiting else None
@@ -266,34 +303,49 @@ class _Audit:
             return host.target
         if len(self.stuck) >= MOST_STUCK:
             reason = f"{MOST_STUCK} connections of this run are stuck; no more are tried"
-            return _not_audited(host, "execute", reason, repeat("-l", host.name), kind="interrupted")
+            return _not_audited(
+                host, "execute", reason, repeat("-l", host.name), kind="interrupted"
+            )
         # A daemon: a thread that is stuck in a library must not keep the process from ending.
-        thread = threading.Thread(target=self._host, args=(index, host), name=f"host {host.name}", daemon=True)
+        thread = threading.Thread(
+            target=self._host, args=(index, host), name=f"host {host.name}", daemon=True
+        )
         try:
             thread.start()
         except RuntimeError as e:
-            return _not_audited(host, "execute", f"cannot start a thread for it: {e}", repeat("-f", "8"))
-        self.running[index] = time.monotonic() + self.settings.host_deadline_s + self.settings.grace_s
+            return _not_audited(
+                host, "execute", f"cannot start a thread for it: {e}", repeat("-f", "8")
+            )
+        self.running[index] = (
+            time.monotonic() + self.settings.host_deadline_s + self.settings.grace_s
+        )
         return None
 
     def _close(self) -> None:
         self.closing.set()
         now = time.monotonic()
         for index, overstayed in self.running.items():
-            # A connection ends with this process, and with it the probe at its other end; a child would live on.
+            # A connection ends with this process, and with it the probe at its other end; a child
+            # would live on.
             remote = isinstance(self.plan.hosts[index].target, SshTarget)
             grace = min(PROMPT_S, self.settings.grace_s) if remote else self.settings.grace_s
             self.running[index] = min(overstayed, now + grace)
 
     def _events(self) -> list[tuple[int, HostResult]]:
-        """Returns the next result, or those of the hosts whose threads have overstayed; waits for either."""
+        """Returns the next result, or those of the hosts whose threads have overstayed; waits for
+        either.
+        """
         if not self.running:
             return []
         wait = min(self.running.values()) - time.monotonic()
         try:
             event = self.stop.events.get(timeout=max(0.0, wait))
         except queue.Empty:
-            return [(index, self._leave(index)) for index, at in list(self.running.items()) if at <= time.monotonic()]
+            return [
+                (index, self._leave(index))
+                for index, at in list(self.running.items())
+                if at <= time.monotonic()
+            ]
         if event is None:
             return []
         index, result, bug = event
@@ -312,7 +364,10 @@ class _Audit:
         if self.closing.is_set():
             return self._interrupted(host)
         log.warning("%s: its connection did not end by its deadline and was left behind", host.name)
-        reason = f"no answer within {self.settings.host_deadline_s:g} s, and the connection could not be closed"
+        reason = (
+            f"no answer within {self.settings.host_deadline_s:g} s, and the connection could not be"
+            " closed"
+        )
         longer = repeat("--host-deadline", f"{2 * self.settings.host_deadline_s:g}")
         return _not_audited(host, "execute", reason, longer, kind="timed out")
 
@@ -320,9 +375,12 @@ class _Audit:
         if isinstance(host.target, NotAudited | NotSelected):
             return host.target  # no more time would have changed that
         reason = f"{self.stop.why} before this host answered"
-        return _not_audited(host, "interrupted", reason, repeat("-l", host.name), kind="interrupted")
+        return _not_audited(
+            host, "interrupted", reason, repeat("-l", host.name), kind="interrupted"
+        )
 
-    # ---- one host, in its own thread -------------------------------------------------------------------------------
+    # ---- one host, in its own thread
+    # -------------------------------------------------------------------------------
 
     def _host(self, index: int, host: HostPlan) -> None:
         result: HostResult
@@ -330,13 +388,19 @@ class _Audit:
         try:
             result = self._attempts(host)
         except TransportError as e:
-            result = _not_audited(host, e.stage, e.reason, e.hint, kind=e.kind, at=e.at, changed_key=e.changed_key)
+            result = _not_audited(
+                host, e.stage, e.reason, e.hint, kind=e.kind, at=e.at, changed_key=e.changed_key
+            )
         except ReplyError as e:
             log.debug("%s: %s failed (%s): %s", host.name, e.stage, e.kind, e.reason)
-            result = _not_audited(host, e.stage, e.reason, e.hint or _by_hand(host.target), kind=e.kind)
+            result = _not_audited(
+                host, e.stage, e.reason, e.hint or _by_hand(host.target), kind=e.kind
+            )
         except FleetauditError as e:
             result = _not_audited(host, "execute", str(e))
-        except BaseException as e:  # a bug of ours: this host is told, the others go on, the log has it whole
+        except (
+            BaseException
+        ) as e:  # a bug of ours: this host is told, the others go on, the log has it whole
             bug = True
             result = _bug(host, e)
         self.stop.events.put((index, result, bug))
@@ -351,7 +415,11 @@ class _Audit:
                 attempt += 1
                 # Full jitter, so that what was dropped together does not come back together.
                 pause = min(8.0, self.settings.backoff_s * 2**attempt) * random.uniform(0.25, 1.0)  # noqa: S311
-                if not e.transient or attempt > self.settings.retries or pause >= deadline.remaining():
+                if (
+                    not e.transient
+                    or attempt > self.settings.retries
+                    or pause >= deadline.remaining()
+                ):
                     raise
                 log.info("%s: %s; trying again in %.1f s", host.name, e.reason, pause)
                 if self.closing.wait(pause):
@@ -370,9 +438,15 @@ class _Audit:
             raise e.told_as(e.reason + protocol.tried_first(host)) if hung else e from None
         masking = Masking(host.target)
         try:
-            decoded = verdict.of_output(host, output.stdout, output.stderr, output.exit_status, output.cut)
-        except ReplyError as e:  # before it is logged; without its cause, which has the unmasked text
-            raise ReplyError(masking.text(e.reason), hint=e.hint, stage=e.stage, kind=e.kind) from None
+            decoded = verdict.of_output(
+                host, output.stdout, output.stderr, output.exit_status, output.cut
+            )
+        except (
+            ReplyError
+        ) as e:  # before it is logged; without its cause, which has the unmasked text
+            raise ReplyError(
+                masking.text(e.reason), hint=e.hint, stage=e.stage, kind=e.kind
+            ) from None
         audited = masking.audited(decoded)
         log.debug("%s: decode passed: %d observations", host.name, len(audited.observations))
         return self.judge(audited, host)
@@ -398,7 +472,11 @@ def _not_audited(
         at=_bounded(masking.data(at), MOST_AT),
         reason=_bounded(masking.text(reason)),
         hint=_bounded(hint),
-        findings=(_changed(masking.data(changed_key[0]), masking.data(changed_key[1]), hint),) if changed_key else (),
+        findings=(
+            (_changed(masking.data(changed_key[0]), masking.data(changed_key[1]), hint),)
+            if changed_key
+            else ()
+        ),
     )
 
 
@@ -423,21 +501,28 @@ def _by_hand(target: Target | NoTarget) -> str:
 
 
 def _python(target: SshTarget | LocalTarget) -> str:
-    """Returns the Python of a host as words for a shell: the one that the inventory names, else the usual one."""
+    """Returns the Python of a host as words for a shell: the one that the inventory names, else the
+    usual one.
+    """
     named = target.interpreter.value if target.interpreter else ""
-    # A path with a blank and words such as "/usr/bin/env python3" look alike; what a shell would take apart is quoted.
+    # A path with a blank and words such as "/usr/bin/env python3" look alike; what a shell would
+    # take apart is quoted.
     harmless = re.fullmatch(r"(~/)?[\w@%+=:,./ -]+", named, re.ASCII)
     return (named if harmless else shlex.quote(named)) if named else "python3"
 
 
 def _changed(known: str, shown: str, hint: str) -> Finding:
-    """Returns what a changed host key is beside a reason: it must not go unseen among hosts that are down."""
+    """Returns what a changed host key is beside a reason: it must not go unseen among hosts that
+    are down.
+    """
     return Finding(
         id="host-key:changed",
         severity="error",
         expected=_bounded(known),
         observed=_bounded(shown),
-        because="Someone may be in between, or the host was installed anew: nothing was sent to it.",
+        because=(
+            "Someone may be in between, or the host was installed anew: nothing was sent to it."
+        ),
         fix=_bounded(hint),
     )
 

@@ -1,8 +1,9 @@
 """Ansible's inventories: from what the command line names to an `Inventory`, patterns and targets.
 
-Rules: `load_inventory` is the only door to files. Every format has a reader that fills a `Draft`; the draft alone knows
-membership and precedence. What means something to Ansible and is not read here is refused, never passed over:
-a host that is silently missing, or reached in another way than Ansible would, is the worst bug of an audit.
+Rules: `load_inventory` is the only door to files. Every format has a reader that fills a `Draft`;
+the draft alone knows membership and precedence. What means something to Ansible and is not read
+here is refused, never passed over: a host that is silently missing, or reached in another way than
+Ansible would, is the worst bug of an audit.
 
     sources.py       what a source is; each goes to its reader
     yaml_format.py   YAML, and JSON in YAML's form, into a draft

@@ -1,10 +1,12 @@
-"""What the readers of all formats fill in, and how it becomes an `Inventory`: membership and precedence. No I/O.
+"""What the readers of all formats fill in, and how it becomes an `Inventory`: membership and
+precedence. No I/O.
 
-Rules: hosts and groups keep the order in which they are first mentioned. Variables of a higher place replace those of
-a lower one whole, mappings too. From low to high: `all`, the groups by (depth, ansible_group_priority, name),
-group_vars/all, group_vars of those groups in that order, the host, host_vars. Of several folders with group_vars the
-later one wins, whatever the group. A name of a host and of a group means what it means in Ansible, with a note: what is
-written for the host after the group was named is set for the group.
+Rules: hosts and groups keep the order in which they are first mentioned. Variables of a higher
+place replace those of a lower one whole, mappings too. From low to high: `all`, the groups by
+(depth, ansible_group_priority, name), group_vars/all, group_vars of those groups in that order, the
+host, host_vars. Of several folders with group_vars the later one wins, whatever the group. A name
+of a host and of a group means what it means in Ansible, with a note: what is written for the host
+after the group was named is set for the group.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from .layered_mapping import above
 MAX_HOSTS = 250_000
 """How many hosts an inventory may have."""
 MAX_ENTRIES = 5_000_000
-"""How many hosts in groups, groups in groups and variables of hosts may be written, ranges written out."""
+"""How many hosts in groups, groups in groups and variables of hosts may be written, ranges written
+out.
+"""
 MAX_DEPTH = 100
 """How deep groups may be in one another."""
 _LOOP_SHOWN = 10
@@ -44,7 +48,9 @@ class Origin(NamedTuple):
 
     def error(self, message: str, hint: str = "") -> InputError:
         """Returns an error to raise about what was written here."""
-        return InputError(message, source=self.source, line=self.line, column=self.column, hint=hint)
+        return InputError(
+            message, source=self.source, line=self.line, column=self.column, hint=hint
+        )
 
 
 @dataclass(slots=True)
@@ -69,14 +75,18 @@ class _Host:
 
 
 class Layer(NamedTuple):
-    """What the files beside one source set: for each group and each host its variables and where they were written."""
+    """What the files beside one source set: for each group and each host its variables and where
+    they were written.
+    """
 
     groups: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]]
     hosts: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]]
 
 
 class Draft:
-    """An inventory in the making. The methods take names that are already plain: no ranges, no ports."""
+    """An inventory in the making. The methods take names that are already plain: no ranges, no
+    ports.
+    """
 
     def __init__(self) -> None:
         built_in = Origin("built in")
@@ -86,11 +96,15 @@ class Draft:
         self._hosts = dict[str, _Host]()
         self._layers = list[Layer]()
         self._entries = 0
-        self._place = "", self._groups["all"].origin  # of the variable that was set last: a range sets it often
+        self._place = (
+            "",
+            self._groups["all"].origin,
+        )  # of the variable that was set last: a range sets it often
         self._given_to_groups = dict[str, dict[str, Origin]]()
         self.mapping_twice = ""
-        """A variable that a host gets as a mapping from two places, one of which is replaced; known after
-        `inventory`."""
+        """A variable that a host gets as a mapping from two places, one of which is replaced; known
+        after `inventory`.
+        """
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -105,7 +119,9 @@ class Draft:
     @property
     def groups_set(self) -> bool:
         """Whether any group sets a variable."""
-        return any(group.variables for group in self._groups.values()) or any(layer.groups for layer in self._layers)
+        return any(group.variables for group in self._groups.values()) or any(
+            layer.groups for layer in self._layers
+        )
 
     def has_group(self, name: str) -> bool:
         """Returns whether a group was mentioned."""
@@ -123,18 +139,26 @@ class Draft:
     def child(self, parent: str, child: str, at: Origin) -> None:
         """Puts the group `child` into the group `parent`; both were mentioned."""
         if child == "all":
-            raise at.error("“all” cannot be in another group: every group is in it", f"remove it from “{parent}”")
+            raise at.error(
+                "“all” cannot be in another group: every group is in it",
+                f"remove it from “{parent}”",
+            )
         if parent == "ungrouped" or (child == "ungrouped" and parent != "all"):
             # Ansible loses hosts of such groups, even from “all”.
             raise at.error(
-                "“ungrouped” is for hosts in no group: it has no children and is in none", "use another name"
+                "“ungrouped” is for hosts in no group: it has no children and is in none",
+                "use another name",
             )
         self._count(at)
         self._groups[parent].children.setdefault(child, at)
         self._groups[child].parents[parent] = None
 
-    def host(self, name: str, group: str, port: int | None, at: Origin, *, listed: bool = False) -> None:
-        """Puts a host into a group; `listed` says that it comes from a `host,host,` list and not from a file."""
+    def host(
+        self, name: str, group: str, port: int | None, at: Origin, *, listed: bool = False
+    ) -> None:
+        """Puts a host into a group; `listed` says that it comes from a `host,host,` list and not
+        from a file.
+        """
         self._count(at)
         host = self._hosts.get(name)
         if host is None:
@@ -157,7 +181,9 @@ class Draft:
             self._groups[group].hosts[name] = None
 
     def set_host(self, name: str, variable: str, value: Any, at: Origin) -> None:
-        """Sets a variable of a host; if a group of that name exists already, of that group, as in Ansible."""
+        """Sets a variable of a host; if a group of that name exists already, of that group, as in
+        Ansible.
+        """
         self._count(at)
         if name in self._groups:
             self._given_to_groups.setdefault(name, {})[variable] = at
@@ -171,7 +197,9 @@ class Draft:
         host.variables[variable], host.origins[variable] = value, self._place[0]
 
     def set_group(self, name: str, variable: str, value: Any, at: Origin) -> None:
-        """Sets a variable of a group; `ansible_group_priority` is none, but orders the groups of one depth."""
+        """Sets a variable of a group; `ansible_group_priority` is none, but orders the groups of
+        one depth.
+        """
         group = self._groups[name]
         if variable != "ansible_group_priority":
             if isinstance(value, dict):
@@ -181,7 +209,9 @@ class Draft:
         try:
             group.priority = int(value)
         except (TypeError, ValueError) as e:
-            raise at.error("ansible_group_priority is no whole number", "write for example 10") from e
+            raise at.error(
+                "ansible_group_priority is no whole number", "write for example 10"
+            ) from e
 
     def _note_replaced(self, before: Mapping[str, Any], variable: str) -> None:
         if isinstance(before.get(variable), dict):
@@ -193,33 +223,48 @@ class Draft:
             raise at.error(f"more than {MAX_ENTRIES} entries, once ranges are written out", _SPLIT)
 
     def inventory(self, sources: Iterable[str], notes: tuple[str, ...] = ()) -> Inventory:
-        """Returns the finished inventory; raises `InputError` for loops, hosts named “all”, and where no host is."""
+        """Returns the finished inventory; raises `InputError` for loops, hosts named “all”, and
+        where no host is.
+        """
         sources = tuple(sources)
         if not self._hosts:
-            raise InputError("no host in it", source=", ".join(sources), hint="name at least one, below “hosts:”")
+            raise InputError(
+                "no host in it", source=", ".join(sources), hint="name at least one, below “hosts:”"
+            )
         shared = self._shared_names()
         order = self._parents_first(shared)
         lineage = _Lineage(self._groups, order, self._layers)
         hosts = [self._finished(name, host, lineage) for name, host in self._hosts.items()]
         self.mapping_twice = self.mapping_twice or lineage.mapping_twice
-        tree = {name: Group(hosts=tuple(g.hosts), children=tuple(g.children)) for name, g in self._groups.items()}
+        tree = {
+            name: Group(hosts=tuple(g.hosts), children=tuple(g.children))
+            for name, g in self._groups.items()
+        }
         members = self._members()
         notes = (*notes, *self._notes_about(shared, members))
-        return Inventory(sources=sources, hosts=tuple(hosts), groups=members, tree=tree, notes=notes)
+        return Inventory(
+            sources=sources, hosts=tuple(hosts), groups=members, tree=tree, notes=notes
+        )
 
     def _shared_names(self) -> tuple[str, ...]:
-        """Returns the names of both a host and a group; raises if a host has the name of a built-in group."""
+        """Returns the names of both a host and a group; raises if a host has the name of a built-in
+        group.
+        """
         shared = tuple(name for name in self._hosts if name in self._groups)
         for name in ("all", "ungrouped"):
             if name in shared:
-                # In Ansible the pattern “all” then selects this one host, and every other host is lost.
+                # In Ansible the pattern “all” then selects this one host, and every other host is
+                # lost.
                 raise self._hosts[name].origin.error(
                     f"a host with the name “{name}”, which is the name of a built-in group",
-                    "if its hosts are meant, write them in its place; otherwise give the host another name",
+                    "if its hosts are meant, write them in its place; otherwise give the host"
+                    " another name",
                 )
         return shared
 
-    def _notes_about(self, shared: Sequence[str], members: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    def _notes_about(
+        self, shared: Sequence[str], members: Mapping[str, Sequence[str]]
+    ) -> Iterator[str]:
         for name in shared[:_NAMES_SHOWN]:
             yield self._note_about(name, members[name])
         if len(shared) > _NAMES_SHOWN:
@@ -235,7 +280,9 @@ class Draft:
         if given and tuple(members) != (name,):
             variable, written = next(iter(given.items()))
             more = f" and {len(given) - 1} more" if len(given) > 1 else ""
-            note += f"; {shown(variable)} ({written}){more}, written for the host, is set for the group"
+            note += (
+                f"; {shown(variable)} ({written}){more}, written for the host, is set for the group"
+            )
         if name not in members:
             note += f"; to name the group in {at}, write it below “children”"
         return note
@@ -257,7 +304,9 @@ class Draft:
         except graphlib.CycleError as e:
             loop: list[str] = e.args[1]
             at = self._groups[loop[0]].children[loop[1]]
-            named = " > ".join(map(shown, loop if len(loop) <= _LOOP_SHOWN else [*loop[:_LOOP_SHOWN], "…"]))
+            named = " > ".join(
+                map(shown, loop if len(loop) <= _LOOP_SHOWN else [*loop[:_LOOP_SHOWN], "…"])
+            )
             raise at.error(f"a loop of groups: {named}", "take one of them out of the other") from e
 
     def _finished(self, name: str, host: _Host, lineage: _Lineage) -> Host:
@@ -269,7 +318,10 @@ class Draft:
             host.groups["ungrouped"] = None
             self._groups["ungrouped"].hosts[name] = None
         if name == "localhost" and host.only_listed and host.port is None:
-            host.variables["ansible_connection"], host.origins["ansible_connection"] = "local", str(host.origin)
+            host.variables["ansible_connection"], host.origins["ansible_connection"] = (
+                "local",
+                str(host.origin),
+            )
         groups, inherited, written_there = lineage.inherited(tuple(host.groups))
         own, written = host.variables, host.origins
         for layer in self._layers:
@@ -287,7 +339,9 @@ class Draft:
         )
 
     def _members(self) -> dict[str, tuple[str, ...]]:
-        """A group's own hosts, then those of the groups in it, level by level, as Ansible orders them."""
+        """A group's own hosts, then those of the groups in it, level by level, as Ansible orders
+        them.
+        """
         members, count = dict[str, tuple[str, ...]](), 0
         for name in self._groups:
             found, seen, queue = dict[str, None](), {name}, deque([name])
@@ -300,15 +354,23 @@ class Draft:
             members[name] = tuple(found)
             count += len(found)
             if count > MAX_ENTRIES:
-                raise self._groups[name].origin.error(f"groups of more than {MAX_ENTRIES} hosts, all together", _SPLIT)
-        members["all"] = tuple(self._hosts)  # the order of the file; Ansible's depends on where groups are nested
+                raise self._groups[name].origin.error(
+                    f"groups of more than {MAX_ENTRIES} hosts, all together", _SPLIT
+                )
+        members["all"] = tuple(
+            self._hosts
+        )  # the order of the file; Ansible's depends on where groups are nested
         return members
 
 
 class _Lineage:
-    """What groups inherit from one another, worked out once for each combination of groups that a host is in."""
+    """What groups inherit from one another, worked out once for each combination of groups that a
+    host is in.
+    """
 
-    def __init__(self, groups: dict[str, _Group], parents_first: Iterable[str], layers: Iterable[Layer]) -> None:
+    def __init__(
+        self, groups: dict[str, _Group], parents_first: Iterable[str], layers: Iterable[Layer]
+    ) -> None:
         self._groups, self._layers = groups, tuple(layers)
         self._depth = dict[str, int]()
         self._line = dict[str, frozenset[str]]()
@@ -317,24 +379,40 @@ class _Lineage:
             parents, at = groups[name].parents, groups[name].origin
             self._depth[name] = max((self._depth[p] + 1 for p in parents), default=0)
             if self._depth[name] > MAX_DEPTH:
-                raise at.error(f"groups nested deeper than {MAX_DEPTH}", "put them into fewer others")
+                raise at.error(
+                    f"groups nested deeper than {MAX_DEPTH}", "put them into fewer others"
+                )
             count += sum(len(self._line[p]) for p in parents)
             if count > MAX_ENTRIES:
-                raise at.error(f"groups with more than {MAX_ENTRIES} groups around them, all together", _SPLIT)
+                raise at.error(
+                    f"groups with more than {MAX_ENTRIES} groups around them, all together", _SPLIT
+                )
             self._line[name] = frozenset({name}).union(*(self._line[p] for p in parents))
         self.mapping_twice = ""
-        self._inherited = dict[tuple[str, ...], tuple[tuple[str, ...], dict[str, Any], dict[str, str]]]()
+        self._inherited = dict[
+            tuple[str, ...], tuple[tuple[str, ...], dict[str, Any], dict[str, str]]
+        ]()
 
     def of(self, direct: tuple[str, ...]) -> frozenset[str]:
         """Returns these groups and every group that they are in."""
-        return self._line[direct[0]] if len(direct) == 1 else frozenset().union(*(self._line[g] for g in direct))
+        return (
+            self._line[direct[0]]
+            if len(direct) == 1
+            else frozenset().union(*(self._line[g] for g in direct))
+        )
 
-    def inherited(self, direct: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, Any], dict[str, str]]:
-        """Returns the groups of a host that is in `direct`, lowest precedence first and without `all`, and what they
-        set, with its origins. The mappings are shared between hosts: not to be changed."""
+    def inherited(
+        self, direct: tuple[str, ...]
+    ) -> tuple[tuple[str, ...], dict[str, Any], dict[str, str]]:
+        """Returns the groups of a host that is in `direct`, lowest precedence first and without
+        `all`, and what they set, with its origins. The mappings are shared between hosts: not to be
+        changed.
+        """
         if direct not in self._inherited:
             variables, origins = dict[str, Any](), dict[str, str]()
-            line = sorted(self.of(direct), key=lambda g: (self._depth[g], self._groups[g].priority, g))
+            line = sorted(
+                self.of(direct), key=lambda g: (self._depth[g], self._groups[g].priority, g)
+            )
             for set_here, written in self._settings_of(line):
                 self.mapping_twice = self.mapping_twice or replaced_mapping(variables, set_here)
                 variables.update(set_here)
@@ -342,7 +420,9 @@ class _Lineage:
             self._inherited[direct] = tuple(g for g in line if g != "all"), variables, origins
         return self._inherited[direct]
 
-    def _settings_of(self, line: Sequence[str]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, str]]]:
+    def _settings_of(
+        self, line: Sequence[str]
+    ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, str]]]:
         """Yields what is set for these groups, lowest precedence first, and where."""
         for name in line:
             yield self._groups[name].variables, self._groups[name].origins
@@ -354,7 +434,9 @@ class _Lineage:
 
 
 def replaced_mapping(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Returns a variable that is a mapping before and after, "" if there is none: Ansible may merge those."""
+    """Returns a variable that is a mapping before and after, "" if there is none: Ansible may merge
+    those.
+    """
     for name, value in after.items():
         if isinstance(value, dict) and isinstance(before.get(name), dict):
             return name

@@ -9,9 +9,11 @@ ORIGIN = Origin("host list")
 
 
 def read_host_list(text: str, draft: Draft) -> None:
-    """Puts every host of `text` into `draft`, ungrouped unless a file says otherwise; raises `InputError`.
+    """Puts every host of `text` into `draft`, ungrouped unless a file says otherwise; raises
+    `InputError`.
 
-    A bare `localhost` that no file mentions is this machine without SSH, as Ansible's implicit localhost is.
+    A bare `localhost` that no file mentions is this machine without SSH, as Ansible's implicit
+    localhost is.
     """
     for word in map(str.strip, text.split(",")):
         if not word:

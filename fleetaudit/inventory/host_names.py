@@ -1,7 +1,9 @@
-"""Host names as inventories write them: `web[01:10:2]`, `db:2222`, `[::1]:22` become plain names and a port. Pure.
+"""Host names as inventories write them: `web[01:10:2]`, `db:2222`, `[::1]:22` become plain names
+and a port. Pure.
 
-Rules: what Ansible accepts means the same here. What Ansible turns into a name that can be no host's (`web:ssh`,
-`web1 web2`) or into no host at all (`web[5:1]`) is refused, because such a host would silently be missing.
+Rules: what Ansible accepts means the same here. What Ansible turns into a name that can be no
+host's (`web:ssh`, `web1 web2`) or into no host at all (`web[5:1]`) is refused, because such a host
+would silently be missing.
 """
 
 from __future__ import annotations
@@ -38,42 +40,58 @@ class NameProblem(ValueError):
 
 
 def parse_name(text: str) -> tuple[Sequence[str], int | None]:
-    """Returns the names that `text` stands for, in order, and the port they share; raises `NameProblem`."""
+    """Returns the names that `text` stands for, in order, and the port they share; raises
+    `NameProblem`.
+    """
     check_name(text)
     pattern, port = _split_port(text)
     return _expand(pattern), None if port is None else _port(text, port)
 
 
 def check_name(text: str) -> None:
-    """Raises `NameProblem` for a text that can be no name, range or port: empty, with blanks in it, a template."""
+    """Raises `NameProblem` for a text that can be no name, range or port: empty, with blanks in it,
+    a template.
+    """
     odd = _NO_NAME.search(text)
     if not text or odd:
         raise _no_name(text, odd[0] if odd else "")
     if len(text) > MAX_NAME:
-        raise NameProblem(f"“{shown(text)}” is longer than {MAX_NAME} characters", "is a line's end missing?")
+        raise NameProblem(
+            f"“{shown(text)}” is longer than {MAX_NAME} characters", "is a line's end missing?"
+        )
     check_seen(text)
     if "{{" in text:
         raise NameProblem(
-            f"“{shown(text)}” is a template; a host's name cannot be one", "put the template in ansible_host"
+            f"“{shown(text)}” is a template; a host's name cannot be one",
+            "put the template in ansible_host",
         )
 
 
 def check_seen(text: str) -> None:
-    """Raises `NameProblem` for a name with a character in it that one cannot see: it would be taken for another one.
+    """Raises `NameProblem` for a name with a character in it that one cannot see: it would be taken
+    for another one.
 
-    Among them are escape sequences, marks that reverse the direction of what follows, and halves of characters.
+    Among them are escape sequences, marks that reverse the direction of what follows, and halves of
+    characters.
     """
     if not text.isprintable():
         odd = next(character for character in text if not character.isprintable())
         raise NameProblem(
-            f"a character that one cannot see, U+{ord(odd):04X}, in the name “{shown(text)}”", "retype it"
+            f"a character that one cannot see, U+{ord(odd):04X}, in the name “{shown(text)}”",
+            "retype it",
         )
 
 
 def is_address(text: str) -> bool:
-    """Returns whether `text` is one name, IPv4 or IPv6 address, with ranges or a port or without, and no list."""
+    """Returns whether `text` is one name, IPv4 or IPv6 address, with ranges or a port or without,
+    and no list.
+    """
     bracketed = _BRACKETED.fullmatch(text)
-    if bracketed and bracketed[2].isdecimal() and (_is_ipv6(bracketed[1]) or _is_name(bracketed[1])):
+    if (
+        bracketed
+        and bracketed[2].isdecimal()
+        and (_is_ipv6(bracketed[1]) or _is_name(bracketed[1]))
+    ):
         return True
     with_port = _WITH_PORT.fullmatch(text)
     if with_port and with_port[2].isdecimal() and _is_name(with_port[1]):
@@ -87,12 +105,15 @@ def _no_name(text: str, odd: str) -> NameProblem:
         return NameProblem("an empty host name", "write the name, or remove the entry")
     if "=" in words and odd.isspace():
         return NameProblem(
-            f"“{shown(words.split()[0])} …” has a variable in its name, as INI inventories write them",
-            "in YAML a host is a key and its variables are below it:  web1: {ansible_host: 192.0.2.1}",
+            f"“{shown(words.split()[0])} …” has a variable in its name, as INI inventories write"
+            " them",
+            "in YAML a host is a key and its variables are below it:  web1: {ansible_host:"
+            " 192.0.2.1}",
         )
     if odd.isspace() or odd == ",":
         return NameProblem(
-            f"“{shown(words)}” is no host name: several names in one, folded from several lines or from a list?",
+            f"“{shown(words)}” is no host name: several names in one, folded from several lines or"
+            " from a list?",
             "one host a line, each with a colon at its end:  web1:",
         )
     return NameProblem(f"a control character, U+{ord(odd):04X}, in a host name", "retype the name")
@@ -110,11 +131,13 @@ def _split_port(text: str) -> tuple[str, str | None]:
     name, port = with_port.groups()
     if bracketed:  # Ansible reads [1:3]:22 as the host 1 at port 3
         raise NameProblem(
-            f"“{shown(text)}”: what is in brackets is no IPv6 address", "write [2001:db8::1]:22, or name:22"
+            f"“{shown(text)}”: what is in brackets is no IPv6 address",
+            "write [2001:db8::1]:22, or name:22",
         )
     if not _is_name(name):
         raise NameProblem(
-            f"“{shown(name)}” in “{shown(text)}” is no host name that can have a port", "use ansible_port instead"
+            f"“{shown(name)}” in “{shown(text)}” is no host name that can have a port",
+            "use ansible_port instead",
         )
     return name, port
 
@@ -127,7 +150,9 @@ def _port(text: str, port: str) -> int:
 
 
 def _is_name(text: str) -> bool:
-    """Whether Ansible takes `text` for a host name (or IPv4 address), ranges included, and so a port may follow."""
+    """Whether Ansible takes `text` for a host name (or IPv4 address), ranges included, and so a
+    port may follow.
+    """
     return all(_LABEL.fullmatch(label) for label in _RANGE.sub("0", text).split("."))
 
 
@@ -145,15 +170,20 @@ def _expand(pattern: str) -> Sequence[str]:
     pieces = re.split(r"\[([^\[\]]*)\]", pattern)
     if any("[" in literal or "]" in literal for literal in pieces[::2]):
         raise NameProblem(
-            f"a bracket in “{shown(pattern)}” has no partner", "a range is written web[01:10] or db-[a:f]"
+            f"a bracket in “{shown(pattern)}” has no partner",
+            "a range is written web[01:10] or db-[a:f]",
         )
     ranges = [_range(pattern, piece) for piece in pieces[1::2]]
     count = math.prod(len(r) for _, r in ranges)
     if count > MAX_NAMES:
         hint = f"write ranges of at most {MAX_NAMES} names"
-        raise NameProblem(f"“{shown(pattern)}” stands for {count} names, more than the {MAX_NAMES} allowed", hint)
+        raise NameProblem(
+            f"“{shown(pattern)}” stands for {count} names, more than the {MAX_NAMES} allowed", hint
+        )
     choices = list[Sequence[str]]()
-    for literal, (width, numbers) in itertools.zip_longest(pieces[::2], ranges, fillvalue=(0, None)):
+    for literal, (width, numbers) in itertools.zip_longest(
+        pieces[::2], ranges, fillvalue=(0, None)
+    ):
         choices.append((str(literal),))
         if isinstance(numbers, str):
             choices.append(numbers)
@@ -163,17 +193,23 @@ def _expand(pattern: str) -> Sequence[str]:
 
 
 def _range(pattern: str, piece: str) -> tuple[int, str | range]:
-    """Returns the width to fill with zeros and the numbers, or 0 and the letters, of one range without its brackets."""
+    """Returns the width to fill with zeros and the numbers, or 0 and the letters, of one range
+    without its brackets.
+    """
     if _is_ipv6(piece):
         hint = f"write {piece}, or [{piece}]:22 for another port"
-        raise NameProblem(f"“{shown(pattern)}”: an IPv6 address is in brackets only where a port follows", hint)
+        raise NameProblem(
+            f"“{shown(pattern)}”: an IPv6 address is in brackets only where a port follows", hint
+        )
     hint = "a range is written [begin:end] or [begin:end:step], as in web[01:10] or db-[a:f]"
     bounds = piece.split(":")
     if not 2 <= len(bounds) <= 3 or not bounds[1]:
         raise NameProblem(f"“[{shown(piece)}]” in “{shown(pattern)}” is no range", hint)
     begin, end, step = bounds[0] or "0", bounds[1], bounds[2] if len(bounds) == 3 else "1"
     if not re.fullmatch(r"[0-9]{1,9}", step) or int(step) == 0:
-        raise NameProblem(f"“[{shown(piece)}]” in “{shown(pattern)}”: the step must be a number above 0", hint)
+        raise NameProblem(
+            f"“[{shown(piece)}]” in “{shown(pattern)}”: the step must be a number above 0", hint
+        )
     members: str | range
     width = 0
     if re.fullmatch(r"[A-Za-z]:[A-Za-z]", f"{begin}:{end}"):
@@ -185,11 +221,16 @@ def _range(pattern: str, piece: str) -> tuple[int, str | range]:
             if len(end) != width:
                 wanted = f"[{begin}:{end.zfill(width)}]"
                 raise NameProblem(
-                    f"“[{shown(piece)}]” in “{shown(pattern)}”: begin and end differ in length", f"write {wanted}"
+                    f"“[{shown(piece)}]” in “{shown(pattern)}”: begin and end differ in length",
+                    f"write {wanted}",
                 )
         members = range(int(begin), int(end) + 1, int(step))
     else:
-        raise NameProblem(f"“[{shown(piece)}]” in “{shown(pattern)}” is no range of numbers or of letters", hint)
+        raise NameProblem(
+            f"“[{shown(piece)}]” in “{shown(pattern)}” is no range of numbers or of letters", hint
+        )
     if not members:
-        raise NameProblem(f"“[{shown(piece)}]” in “{shown(pattern)}” is empty: it ends before it begins", hint)
+        raise NameProblem(
+            f"“[{shown(piece)}]” in “{shown(pattern)}” is empty: it ends before it begins", hint
+        )
     return width, members

@@ -1,7 +1,8 @@
 """JSON into a document whose values know their lines. No I/O.
 
-Rules: Ansible tries JSON before YAML in every file, and the two differ (`1e3` is a number in JSON only). The standard
-library decides what is JSON; the walk here adds places, and refuses duplicate keys and what nests too deep.
+Rules: Ansible tries JSON before YAML in every file, and the two differ (`1e3` is a number in JSON
+only). The standard library decides what is JSON; the walk here adds places, and refuses duplicate
+keys and what nests too deep.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _NO_KEY = object()
 
 
 def parse_json(text: str, *, source: str, repeated: Repeated | None = None) -> Document | None:
-    """Returns the document in `text`, or None if it is not JSON; raises `InputError` for JSON that is not supported.
+    """Returns the document in `text`, or None if it is not JSON; raises `InputError` for JSON that
+    is not supported.
 
     `repeated` is called for a duplicate key, whose last value counts; None makes that an error.
     """
@@ -94,7 +96,11 @@ class _Walk:
             self._add(word[1:-1], at)
         else:
             value = json.loads(word)
-            if isinstance(value, str) and not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            if (
+                isinstance(value, str)
+                and not value.isascii()
+                and any("\ud800" <= c <= "\udfff" for c in value)
+            ):
                 raise self._fail("half a character (a lone surrogate)", at)
             self._add(value, at)
 

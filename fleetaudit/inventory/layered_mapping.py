@@ -1,4 +1,6 @@
-"""A few entries of one's own above many that are shared: what a group sets is not copied for each host. Pure."""
+"""A few entries of one's own above many that are shared: what a group sets is not copied for each
+host. Pure.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class _Layered(Mapping[str, V]):
         return self._shared[name] if value is _MISSING else value
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Returns the entry, `default` where there is none. Mapping's own way there, an exception, is slow."""
+        """Returns the entry, `default` where there is none. Mapping's own way there, an exception,
+        is slow.
+        """
         value: Any = self._own.get(name, _MISSING)
         return self._shared.get(name, default) if value is _MISSING else value
 

@@ -1,7 +1,9 @@
-"""What `ansible-inventory --list` or an inventory program prints, as JSON or YAML, goes into a draft. No I/O.
+"""What `ansible-inventory --list` or an inventory program prints, as JSON or YAML, goes into a
+draft. No I/O.
 
-Rules: names are taken as they are, without ranges and ports. What Ansible guesses (a group with neither hosts nor
-children nor vars is a host) or drops (a host that only has variables) is an error here.
+Rules: names are taken as they are, without ranges and ports. What Ansible guesses (a group with
+neither hosts nor children nor vars is a host) or drops (a host that only has variables) is an error
+here.
 """
 
 from __future__ import annotations
@@ -33,13 +35,17 @@ def is_listing(top: Any, *, json: bool) -> bool:
 
 
 def read_listing(document: Document, draft: Draft, *, ask: HostVariables | None = None) -> None:
-    """Puts every group and host of `document` into `draft`; raises `InputError` at what does not belong there.
+    """Puts every group and host of `document` into `draft`; raises `InputError` at what does not
+    belong there.
 
-    `ask` gives the variables of a host where the listing has no `_meta`; without it such a listing is refused.
+    `ask` gives the variables of a host where the listing has no `_meta`; without it such a listing
+    is refused.
     """
     top = document.value
     if not isinstance(top, Mapping):
-        raise document.error("no mapping of groups", hint='a listing looks like this:  {"web": {"hosts": ["web1"]}}')
+        raise document.error(
+            "no mapping of groups", hint='a listing looks like this:  {"web": {"hosts": ["web1"]}}'
+        )
     reader = _Reader(document, draft)
     for name, body in top.items():
         if name != META:
@@ -59,7 +65,11 @@ class _Reader:
             hosts, children, variables = body, [], {}
             at_hosts = where
         elif isinstance(body, Mapping) and set(body) & set(_SECTIONS):
-            hosts, children, variables = body.get("hosts", []), body.get("children", []), body.get("vars", {})
+            hosts, children, variables = (
+                body.get("hosts", []),
+                body.get("children", []),
+                body.get("vars", {}),
+            )
             at_hosts = [*where, "hosts"]
             for section, value, kind in (
                 ("hosts", hosts, list),
@@ -68,7 +78,9 @@ class _Reader:
             ):
                 if not isinstance(value, kind):
                     wanted = "a mapping" if kind is dict else "a list of names"
-                    raise self._document.error(f"the {section} of “{shown(name)}” are not {wanted}", [*where, section])
+                    raise self._document.error(
+                        f"the {section} of “{shown(name)}” are not {wanted}", [*where, section]
+                    )
             for key in body:
                 if key not in _SECTIONS:
                     raise self._document.error(
@@ -81,7 +93,10 @@ class _Reader:
             raise self._document.error(
                 f"the group “{shown(name)}” has neither hosts nor children nor vars",
                 where,
-                hint='Ansible takes such a group for a host of that name; an empty one is written {"hosts": []}',
+                hint=(
+                    "Ansible takes such a group for a host of that name; an empty one is written"
+                    ' {"hosts": []}'
+                ),
             )
         self._draft.group(name, self._origin(where))
         for n, host in enumerate(hosts):
@@ -103,7 +118,10 @@ class _Reader:
             if ask is None:
                 raise self._document.error(
                     f"a listing without “{META}”: the variables of its hosts are missing",
-                    hint="save what  ansible-inventory -i SOURCE --list  prints, or name the program itself",
+                    hint=(
+                        "save what  ansible-inventory -i SOURCE --list  prints, or name the program"
+                        " itself"
+                    ),
                 )
             for host in self._hosts:
                 variables, origin = ask(host)
@@ -123,7 +141,9 @@ class _Reader:
                     hint="Ansible would drop it; put it into the hosts of a group, or remove it",
                 )
             if not isinstance(variables, Mapping):
-                raise self._document.error(f"the variables of “{shown(host)}” are no mapping", where)
+                raise self._document.error(
+                    f"the variables of “{shown(host)}” are no mapping", where
+                )
             for variable, value in variables.items():
                 self._check_variable(variable, [*where, variable])
                 self._draft.set_host(host, variable, value, self._origin([*where, variable]))
@@ -138,14 +158,18 @@ class _Reader:
 
     def _check_variable(self, name: Any, where: list[Any]) -> None:
         if not isinstance(name, str) or not name:
-            raise self._document.error("a variable's name that is no text", where, key=True, hint="put it in quotes")
+            raise self._document.error(
+                "a variable's name that is no text", where, key=True, hint="put it in quotes"
+            )
 
     def _origin(self, path: list[Any]) -> Origin:
         return Origin(self._document.source, *self._document.key_at(path))
 
 
 def variables_of(document: Document) -> tuple[Mapping[Any, Any], Origin]:
-    """Returns what a program printed for `--host NAME`; raises `InputError` where that is no mapping of names."""
+    """Returns what a program printed for `--host NAME`; raises `InputError` where that is no
+    mapping of names.
+    """
     if not isinstance(document.value, Mapping):
         raise InputError("printed no mapping of variables", source=document.source)
     return document.value, Origin(document.source)

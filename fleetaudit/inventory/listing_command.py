@@ -6,7 +6,8 @@ import shlex
 
 
 def way_out(source: str) -> str:
-    """Returns, for a hint, the command that makes an inventory of `source` that is read; in a folder of its own,
-    because group_vars beside it are folded in already."""
+    """Returns, for a hint, the command that makes an inventory of `source` that is read; in a
+    folder of its own, because group_vars beside it are folded in already.
+    """
     command = f"mkdir -p new && ansible-inventory -i {shlex.quote(source)} --list > new/hosts.json"
     return f"convert it:  {command}  and name new/hosts.json"

@@ -1,8 +1,9 @@
 """Ansible's host patterns, for --limit and `hosts:`: which hosts of an inventory they select.
 
-Rules: the order is Ansible's: every plain part first, then the “&” parts, then the “!” parts. Unlike in Ansible, a
-pattern or a part that matches nothing is an error: a misspelt exclusion would exclude nobody. A name of a host and of a
-group is the host, but after “&” and “!” the group. Only `@file` reads.
+Rules: the order is Ansible's: every plain part first, then the “&” parts, then the “!” parts.
+Unlike in Ansible, a pattern or a part that matches nothing is an error: a misspelt exclusion would
+exclude nobody. A name of a host and of a group is the host, but after “&” and “!” the group. Only
+`@file` reads.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _NEAR_MISSES_AMONG = 5_000
 def select(inventory: Inventory, pattern: str) -> tuple[str, ...]:
     """Returns the names of the hosts that `pattern` selects, in inventory order and never none.
 
-    Raises `NothingToDoError` where the pattern is empty, selects nobody or has a part that matches nothing (naming
-    near misses), and `InputError` for an expression that is none.
+    Raises `NothingToDoError` where the pattern is empty, selects nobody or has a part that matches
+    nothing (naming near misses), and `InputError` for an expression that is none.
     """
     parts = [part for word in _split(pattern) for part in _read(word)]
     if not parts:
@@ -67,7 +68,9 @@ def _read(word: str) -> list[str]:
         return [word]
     file = Path(word[1:])
     try:
-        lines = [line.strip() for line in decode_utf8(contents(file), source=str(file)).splitlines()]
+        lines = [
+            line.strip() for line in decode_utf8(contents(file), source=str(file)).splitlines()
+        ]
     except FileNotFoundError as e:
         raise NothingToDoError(f"{file}: there is no such file of patterns (“{word}”)") from e
     except (OSError, ValueError) as e:
@@ -86,7 +89,9 @@ class _Matcher:
         """Returns the hosts that one part matches."""
         expression = part[1:] if part[0] in "&!" else part
         if expression in self._names and (expression == part or expression not in self._groups):
-            return (expression,)  # of a host and a group of one name the host; after “&” and “!” the group
+            return (
+                expression,
+            )  # of a host and a group of one name the host; after “&” and “!” the group
         if not expression:
             raise _invalid(part, f"nothing follows “{part}”")
         subscript = None if expression[0] == "~" else _SUBSCRIPT.fullmatch(expression)
@@ -99,15 +104,19 @@ class _Matcher:
         return hosts
 
     def _enumerate(self, expression: str) -> tuple[Sequence[str], bool]:
-        """Returns the hosts of every group that matches and, where hosts are looked at, those that match; and whether
-        anything of that name is there. A host comes as often as it matched, as Ansible's subscripts count."""
+        """Returns the hosts of every group that matches and, where hosts are looked at, those that
+        match; and whether anything of that name is there. A host comes as often as it matched, as
+        Ansible's subscripts count.
+        """
         groups = self._matching(expression, self._groups)
         hosts = [host for group in groups for host in self._groups[group]]
         if not groups or expression[0] == "~" or any(c in expression for c in ".?*["):
             hosts += self._matching(expression, self._names)
         return hosts, bool(groups or hosts)
 
-    def _matching(self, expression: str, names: dict[str, tuple[str, ...]] | dict[str, None]) -> list[str]:
+    def _matching(
+        self, expression: str, names: dict[str, tuple[str, ...]] | dict[str, None]
+    ) -> list[str]:
         if expression[0] == "~":
             try:
                 match = re.compile(expression[1:]).match

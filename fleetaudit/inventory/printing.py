@@ -1,7 +1,9 @@
-"""An inventory as `ansible-inventory` prints it: the listing, one host's variables, the graph. Pure.
+"""An inventory as `ansible-inventory` prints it: the listing, one host's variables, the graph.
+Pure.
 
-Rules: the same bytes as Ansible's, but that a character of a value which one cannot see, such as one that a terminal
-obeys, is written as JSON's escape for it. What was encrypted in the inventory stays encrypted here.
+Rules: the same bytes as Ansible's, but that a character of a value which one cannot see, such as
+one that a terminal obeys, is written as JSON's escape for it. What was encrypted in the inventory
+stays encrypted here.
 """
 
 from __future__ import annotations
@@ -48,10 +50,16 @@ def as_list(inventory: Inventory, selected: Collection[str]) -> str:
     for name, group in inventory.tree.items():
         # The hosts of “all” are those of its children: “ungrouped” has what no other group has.
         hosts = [host for host in group.hosts if host in chosen] if name != "all" else []
-        body = {key: value for key, value in (("hosts", hosts), ("children", list(group.children))) if value}
+        body = {
+            key: value
+            for key, value in (("hosts", hosts), ("children", list(group.children)))
+            if value
+        }
         if body:
             listing[name] = body
-    variables = {host.name: _shown(host.variables) for host in inventory.hosts if host.name in chosen}
+    variables = {
+        host.name: _shown(host.variables) for host in inventory.hosts if host.name in chosen
+    }
     hostvars = {name: shown for name, shown in variables.items() if shown}
     return _dumped({**listing, "_meta": {"hostvars": hostvars, "profile": "inventory_legacy"}})
 
@@ -67,11 +75,17 @@ def as_host(inventory: Inventory, name: str) -> str:
 
 
 def as_graph(inventory: Inventory) -> str:
-    """Returns what `--graph` prints: groups and hosts as an indented tree; raises `InputError` for a huge one."""
+    """Returns what `--graph` prints: groups and hosts as an indented tree; raises `InputError` for
+    a huge one.
+    """
     twigs = list(itertools.islice(_branches(inventory, "all", 0), MAX_TWIGS + 1))
     if len(twigs) > MAX_TWIGS:
         hint = "its groups share groups at many levels: use --list"
-        raise InputError(f"a graph of more than {MAX_TWIGS} lines", source=", ".join(inventory.sources), hint=hint)
+        raise InputError(
+            f"a graph of more than {MAX_TWIGS} lines",
+            source=", ".join(inventory.sources),
+            hint=hint,
+        )
     return "\n".join(twigs) + "\n"
 
 
@@ -95,7 +109,8 @@ def _shown(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def _dumped(value: Any) -> str:
     text = json.dumps(_encoded(value), indent=4, sort_keys=True, ensure_ascii=False)
-    # Only texts have characters beyond ASCII, and json.dumps has escaped those of ASCII that cannot be seen, but DEL.
+    # Only texts have characters beyond ASCII, and json.dumps has escaped those of ASCII that cannot
+    # be seen, but DEL.
     return _BEYOND.sub(lambda found: "".join(map(_seen, found[0])), text) + "\n"
 
 
@@ -103,8 +118,14 @@ _BEYOND = re.compile("[^\n -~]+")
 
 
 def _seen(character: str) -> str:
-    """Returns a character that one can see as it is, and any other as JSON writes it where it must be ASCII."""
-    return character if character.isprintable() else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
+    """Returns a character that one can see as it is, and any other as JSON writes it where it must
+    be ASCII.
+    """
+    return (
+        character
+        if character.isprintable()
+        else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
+    )
 
 
 def _encoded(value: Any) -> Any:
@@ -120,7 +141,9 @@ def _encoded(value: Any) -> Any:
         case dict():
             return {_key(key): _encoded(inner) for key, inner in value.items()}
         case bytes():
-            raise InputError("binary data (!!binary), which JSON has no word for", source="inventory")
+            raise InputError(
+                "binary data (!!binary), which JSON has no word for", source="inventory"
+            )
         case _:
             return value
 

@@ -1,8 +1,8 @@
 """An inventory that is a program: runs it and reads what it prints.
 
-Rules: only a program that was named on the command line; no shell, no terminal, one deadline for everything, a
-bounded output. When the deadline passes, the whole process group ends; and what a program that has ended left behind
-does not hold us up for longer than a moment.
+Rules: only a program that was named on the command line; no shell, no terminal, one deadline for
+everything, a bounded output. When the deadline passes, the whole process group ends; and what a
+program that has ended left behind does not hold us up for longer than a moment.
 """
 
 from __future__ import annotations
@@ -32,20 +32,26 @@ _LINGER_S = 1.0
 
 
 def read_program(path: Path, source: str, draft: Draft, *, deadline_s: float = DEADLINE_S) -> None:
-    """Runs the program at `path` with --list and, where that prints no `_meta`, with --host NAME for each host.
+    """Runs the program at `path` with --list and, where that prints no `_meta`, with --host NAME
+    for each host.
 
-    What it prints goes into `draft`. Raises `InputError` where it fails, is too slow or too long, or prints no JSON.
+    What it prints goes into `draft`. Raises `InputError` where it fails, is too slow or too long,
+    or prints no JSON.
     """
     until = time.monotonic() + deadline_s
 
     def printed(*arguments: str) -> Document:
         words = f"{source} {' '.join(arguments)}"
-        text = decode_utf8(_run([str(path.absolute()), *arguments], words, until, deadline_s), source=words)
+        text = decode_utf8(
+            _run([str(path.absolute()), *arguments], words, until, deadline_s), source=words
+        )
         if arguments[0] == "--host" and not text.strip():
             text = "{}"
         document = parse_json(text, source=words)
         if document is None:
-            raise InputError("printed no JSON", source=words, hint="run it by hand and look at what it prints")
+            raise InputError(
+                "printed no JSON", source=words, hint="run it by hand and look at what it prints"
+            )
         return document
 
     def ask(host: str) -> tuple[Mapping[Any, Any], Origin]:
@@ -76,12 +82,18 @@ def _run(command: list[str], words: str, until: float, deadline_s: float) -> byt
                 os.killpg(process.pid, signal.SIGKILL)
     if status:
         last = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2].strip()
-        raise InputError(f"ended with status {status}" + (f": {last[:512]}" if last else ""), source=words)
+        raise InputError(
+            f"ended with status {status}" + (f": {last[:512]}" if last else ""), source=words
+        )
     return out
 
 
-def _drained(process: subprocess.Popen[bytes], words: str, until: float, deadline_s: float) -> tuple[bytes, bytes]:
-    """Returns all of stdout and the end of stderr; reads both at once, so that neither fills up and blocks."""
+def _drained(
+    process: subprocess.Popen[bytes], words: str, until: float, deadline_s: float
+) -> tuple[bytes, bytes]:
+    """Returns all of stdout and the end of stderr; reads both at once, so that neither fills up and
+    blocks.
+    """
     assert process.stdout is not None  # noqa: S101 — both are pipes
     assert process.stderr is not None  # noqa: S101
     out, complaint = bytearray(), bytearray()
@@ -107,7 +119,9 @@ def _drained(process: subprocess.Popen[bytes], words: str, until: float, deadlin
                     selector.unregister(key.fileobj)
             del complaint[:-_MAX_COMPLAINT]
             if len(out) > MAX_FILE:
-                raise InputError(f"printed more than the {MAX_FILE} bytes that are read", source=words)
+                raise InputError(
+                    f"printed more than the {MAX_FILE} bytes that are read", source=words
+                )
     return bytes(out), bytes(complaint)
 
 

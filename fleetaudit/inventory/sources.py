@@ -1,7 +1,9 @@
-"""What an inventory source is: a list of hosts, a file, a program or a folder of them; each goes to its reader.
+"""What an inventory source is: a list of hosts, a file, a program or a folder of them; each goes to
+its reader.
 
-Rules: only a program that the command line names is run. A source that is broken, empty or of a kind that is not read
-is an error with a way out; nothing of it is used. Hosts come in the order in which they are first mentioned.
+Rules: only a program that the command line names is run. A source that is broken, empty or of a
+kind that is not read is an error with a way out; nothing of it is used. Hosts come in the order in
+which they are first mentioned.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ from .vault import Vault, decrypted_file
 from .yaml_format import read_yaml
 
 _YAML_SUFFIXES = ("", ".yml", ".yaml", ".json")
-# What Ansible passes over in a folder, beside what has one of IGNORED_ENDINGS: hidden files and variables.
+# What Ansible passes over in a folder, beside what has one of IGNORED_ENDINGS: hidden files and
+# variables.
 _NEVER_READ = re.compile(r"^\.|^host_vars$|^group_vars$|^vars_plugins$")
 _MAX_DEPTH = 20
 _SHOWN = 300
@@ -48,11 +51,12 @@ _SHOWN = 300
 def load_inventory(
     sources: Sequence[str], *, vault: Vault | None = None, unfollowed: Sequence[Unfollowed] = ()
 ) -> Inventory:
-    """Returns what `sources` say together: paths of inventories and `host,host,` lists, later ones winning.
+    """Returns what `sources` say together: paths of inventories and `host,host,` lists, later ones
+    winning.
 
-    `vault` decrypts whole files; values stay encrypted. `unfollowed` are settings of ansible.cfg, an error where they
-    would change what is read. Raises `NothingToDoError` for a source that is missing,
-    `InputError` with file and line for everything that is wrong or that is not read.
+    `vault` decrypts whole files; values stay encrypted. `unfollowed` are settings of ansible.cfg,
+    an error where they would change what is read. Raises `NothingToDoError` for a source that is
+    missing, `InputError` with file and line for everything that is wrong or that is not read.
     """
     if not sources:
         raise NothingToDoError("no inventory: name a file, or hosts with a comma:  localhost,")
@@ -69,7 +73,9 @@ def load_inventory(
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Spares the collector: millions of objects come, none of them goes, and looking at them again takes time."""
+    """Spares the collector: millions of objects come, none of them goes, and looking at them again
+    takes time.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -100,19 +106,25 @@ class _Sources:
         read_host_list(source, self.draft)
 
     def path(self, path: Path, source: str) -> None:
-        """Reads a source that is a file, a program or a folder, and remembers where its group_vars are."""
+        """Reads a source that is a file, a program or a folder, and remembers where its group_vars
+        are.
+        """
         if _is_folder(path, source):
             self._folders.append(path)
             if not self._folder(path, 0):
                 raise InputError(
-                    "a folder without an inventory in it", source=source, hint="name the file that is meant"
+                    "a folder without an inventory in it",
+                    source=source,
+                    hint="name the file that is meant",
                 )
         else:
             self._folders.append(path.parent)
             self._file(path, source, named=True)
 
     def inventory(self, sources: Sequence[str]) -> Inventory:
-        """Returns the finished inventory, with the variables beside its sources and the notes about what is unread."""
+        """Returns the finished inventory, with the variables beside its sources and the notes about
+        what is unread.
+        """
         repeated = read_beside(self._folders, self.draft, self._vault, self._reading)
         notes = (*repeated, *unread(Path(), self._folders, self.draft))
         inventory = self.draft.inventory(sources, notes)
@@ -124,9 +136,15 @@ class _Sources:
 
     def _folder(self, folder: Path, depth: int) -> int:
         if depth > _MAX_DEPTH:
-            raise InputError(f"folders nested deeper than {_MAX_DEPTH}", source=str(folder), hint="a loop of links?")
+            raise InputError(
+                f"folders nested deeper than {_MAX_DEPTH}",
+                source=str(folder),
+                hint="a loop of links?",
+            )
         try:
-            entries = sorted(entry for entry in folder.iterdir() if not _NEVER_READ.search(entry.name))
+            entries = sorted(
+                entry for entry in folder.iterdir() if not _NEVER_READ.search(entry.name)
+            )
         except OSError as e:
             raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
         check_folder(self._unfollowed, folder, [entry.name for entry in entries])
@@ -158,7 +176,9 @@ class _Sources:
         except InputError as no_yaml:
             self._not_yaml(text, source, suffix, no_yaml)
             return
-        if isinstance(document.value, str):  # names without a colon: one text to YAML, and so INI to Ansible
+        if isinstance(
+            document.value, str
+        ):  # names without a colon: one text to YAML, and so INI to Ansible
             self._ini(text, source)
         elif is_listing(document.value, json=as_json is not None) and not _is_plugin(document):
             self._reading.sources.append((source, ""))
@@ -172,25 +192,36 @@ class _Sources:
         read_ini(text, source, self.draft)
 
     def _not_yaml(self, text: str, source: str, suffix: str, no_yaml: InputError) -> None:
-        """Reads as INI what is no YAML, where no suffix says otherwise; raises the error of what it rather is."""
+        """Reads as INI what is no YAML, where no suffix says otherwise; raises the error of what it
+        rather is.
+        """
         if suffix or not text.strip():
             raise no_yaml
         try:
             self._ini(text, source)
         except InputError:
-            if re.search(r":\s*$", text, re.MULTILINE):  # a key of a mapping; INI has no line like this
+            if re.search(
+                r":\s*$", text, re.MULTILINE
+            ):  # a key of a mapping; INI has no line like this
                 raise no_yaml from None
             raise
 
     def _program(self, path: Path, source: str, *, named: bool) -> None:
         if not os.access(path, os.X_OK):
             raise InputError(
-                "a program that may not be run", source=source, hint=f"chmod +x {path}, or {way_out(source)}"
+                "a program that may not be run",
+                source=source,
+                hint=f"chmod +x {path}, or {way_out(source)}",
             )
         if not named:
-            hint = f"name it as an inventory of its own, beside the folder:  fleetaudit run {path.parent} {path}"
+            hint = (
+                "name it as an inventory of its own, beside the folder:  fleetaudit run"
+                f" {path.parent} {path}"
+            )
             raise InputError(
-                "a program in a folder; only one that the command line names is run", source=source, hint=hint
+                "a program in a folder; only one that the command line names is run",
+                source=source,
+                hint=hint,
             )
         self._reading.sources.append((source, "script"))
         read_program(path, source, self.draft)

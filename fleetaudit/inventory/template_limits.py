@@ -1,7 +1,9 @@
-"""How much a template may do: what one value may hold, and what all the work for one host may come to. No I/O.
+"""How much a template may do: what one value may hold, and what all the work for one host may come
+to. No I/O.
 
-Rules: a value is weighed as if every list and mapping in it were written out, because whoever prints, copies or
-compares it does just that. A unit of work is about a twentieth of a microsecond: a host costs a fraction of a second.
+Rules: a value is weighed as if every list and mapping in it were written out, because whoever
+prints, copies or compares it does just that. A unit of work is about a twentieth of a microsecond:
+a host costs a fraction of a second.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ def spend(units: int) -> None:
 
 
 def weighed(value: Any) -> Any:
-    """Returns the value itself; raises `TooMuch` where it is longer, larger or deeper than is worked with."""
+    """Returns the value itself; raises `TooMuch` where it is longer, larger or deeper than is
+    worked with.
+    """
     spend(weight(value))
     return value
 

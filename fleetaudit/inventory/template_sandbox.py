@@ -1,8 +1,9 @@
-"""The sandbox that templates run in: what of Jinja2 there is in it, and a meter on all that can grow. No I/O.
+"""The sandbox that templates run in: what of Jinja2 there is in it, and a meter on all that can
+grow. No I/O.
 
-Rules: expressions and `{% if %}`, methods and filters that are known to compute and do nothing else. Whatever can make
-a large value of a small one (operators, filters, joining, comparing) is weighed, before and after. jinja2 is imported
-where a template is met, because that takes its time.
+Rules: expressions and `{% if %}`, methods and filters that are known to compute and do nothing
+else. Whatever can make a large value of a small one (operators, filters, joining, comparing) is
+weighed, before and after. jinja2 is imported where a template is met, because that takes its time.
 """
 
 from __future__ import annotations
@@ -33,25 +34,78 @@ MAX_PARTS = 300
 _CACHED = 1024
 
 _METHODS = frozenset(
-    """
-    split rsplit lower upper strip lstrip rstrip startswith endswith get keys values items title capitalize
-    partition rpartition find rfind index count removeprefix removesuffix splitlines isdigit
-    """.split()  # noqa: SIM905 — words are read more easily than a list
+    [
+        "split",
+        "rsplit",
+        "lower",
+        "upper",
+        "strip",
+        "lstrip",
+        "rstrip",
+        "startswith",
+        "endswith",
+        "get",
+        "keys",
+        "values",
+        "items",
+        "title",
+        "capitalize",
+        "partition",
+        "rpartition",
+        "find",
+        "rfind",
+        "index",
+        "count",
+        "removeprefix",
+        "removesuffix",
+        "splitlines",
+        "isdigit",
+    ]
 )
 _FILTERS = frozenset(
-    """
-    abs capitalize d default dictsort first float int items last length list lower map max min reject rejectattr
-    reverse select selectattr sort string title trim unique upper urlencode count
-    """.split()  # noqa: SIM905 — words are read more easily than a list
+    [
+        "abs",
+        "capitalize",
+        "d",
+        "default",
+        "dictsort",
+        "first",
+        "float",
+        "int",
+        "items",
+        "last",
+        "length",
+        "list",
+        "lower",
+        "map",
+        "max",
+        "min",
+        "reject",
+        "rejectattr",
+        "reverse",
+        "select",
+        "selectattr",
+        "sort",
+        "string",
+        "title",
+        "trim",
+        "unique",
+        "upper",
+        "urlencode",
+        "count",
+    ]
 )
-# These look at one item, or at none: groups with all hosts of a fleet may go through them, for every host.
+# These look at one item, or at none: groups with all hosts of a fleet may go through them, for
+# every host.
 _CHEAP = frozenset({"count", "d", "default", "first", "last", "length"})
 _MOST_DIGITS = 64
 _WEIGHED, _JOINED = "_weighed", "_joined"  # filters of our own, which no template may name
 
 
 class Compiled(NamedTuple):
-    """A template that can be run; `alone` says that it is one expression, whose value it leaves in `result`."""
+    """A template that can be run; `alone` says that it is one expression, whose value it leaves in
+    `result`.
+    """
 
     template: Template
     alone: bool
@@ -59,7 +113,9 @@ class Compiled(NamedTuple):
 
 @functools.lru_cache(_CACHED)
 def compiled(text: str) -> Compiled:
-    """Returns a template that can be run; raises jinja2's errors, and SyntaxError where it nests too deep."""
+    """Returns a template that can be run; raises jinja2's errors, and SyntaxError where it nests
+    too deep.
+    """
     environment = _environment()
     tree = environment.parse(text)
     _check(tree, environment)
@@ -83,7 +139,11 @@ def _environment() -> Environment:
             left, right = bounded(left), bounded(right)
             if operator == "*":
                 for one, times in ((left, right), (right, left)):
-                    if isinstance(one, Sequence) and isinstance(times, int) and len(one) * times > MAX_RESULT:
+                    if (
+                        isinstance(one, Sequence)
+                        and isinstance(times, int)
+                        and len(one) * times > MAX_RESULT
+                    ):
                         raise TooMuch("a product that is too long")
             if operator == "**" and not (abs(left) <= 1_000_000 and abs(right) <= 64):
                 raise TooMuch("a power that is too large")
@@ -109,13 +169,16 @@ def _environment() -> Environment:
         _JOINED: joined,
     }
     environment.filters.clear()
-    environment.filters.update({name: one if name in _CHEAP else _careful(one) for name, one in allowed.items()})
+    environment.filters.update(
+        {name: one if name in _CHEAP else _careful(one) for name, one in allowed.items()}
+    )
     tests: dict[str, Any] = dict(environment.tests)
     environment.tests.update({name: _careful(one) for name, one in tests.items()})
     return environment
 
 
-# ---- filters -------------------------------------------------------------------------------------------------------
+# ---- filters
+# -------------------------------------------------------------------------------------------------------
 
 
 def _careful(one: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,7 +188,9 @@ def _careful(one: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(one)
     def careful(*given: Any, **named: Any) -> Any:
         values = (_ready(value) for value in given[own:])
-        result = one(*given[:own], *values, **{name: _ready(value) for name, value in named.items()})
+        result = one(
+            *given[:own], *values, **{name: _ready(value) for name, value in named.items()}
+        )
         return metered(result) if isinstance(result, Iterator) else weighed(result)
 
     return careful
@@ -169,7 +234,9 @@ def _round(value: float, precision: int = 0, method: str = "common") -> float:
     return float(do_round(value, precision, method))  # type: ignore[arg-type]  # it looks at the method itself
 
 
-def _sum(environment: Environment, values: Iterable[Any], attribute: Any = None, start: float = 0) -> float:
+def _sum(
+    environment: Environment, values: Iterable[Any], attribute: Any = None, start: float = 0
+) -> float:
     total = start
     for value in values:
         number = value if attribute is None else environment.getitem(value, attribute)
@@ -179,11 +246,14 @@ def _sum(environment: Environment, values: Iterable[Any], attribute: Any = None,
     return total
 
 
-# ---- syntax trees --------------------------------------------------------------------------------------------------
+# ---- syntax trees
+# --------------------------------------------------------------------------------------------------
 
 
 def _check(tree: Node, environment: Environment) -> None:
-    """Raises `SecurityError` for a template that does more than compute one value, `TooMuch` for a huge one."""
+    """Raises `SecurityError` for a template that does more than compute one value, `TooMuch` for a
+    huge one.
+    """
     from jinja2 import nodes
     from jinja2.exceptions import SecurityError
 
@@ -193,15 +263,23 @@ def _check(tree: Node, environment: Environment) -> None:
         if isinstance(node, nodes.Call):
             inner = node.node
             if isinstance(inner, nodes.Name):
-                raise SecurityError(f"it calls “{inner.name}”, and no lookup or function is run here")
+                raise SecurityError(
+                    f"it calls “{inner.name}”, and no lookup or function is run here"
+                )
             if not (isinstance(inner, nodes.Getattr) and inner.attr in _METHODS):
                 raise SecurityError("it calls a method that is not known to be harmless")
         elif isinstance(node, nodes.Name) and node.name in ("self", "super", "caller", "loop"):
             raise SecurityError(f"“{node.name}” is no variable of the inventory")
-        elif isinstance(node, nodes.Filter) and (node.name not in environment.filters or node.name[0] == "_"):
+        elif isinstance(node, nodes.Filter) and (
+            node.name not in environment.filters or node.name[0] == "_"
+        ):
             raise SecurityError(f"the filter “{node.name}” is not run here")
-        elif isinstance(node, nodes.Stmt) and not isinstance(node, nodes.Output | nodes.If | nodes.Template):
-            raise SecurityError(f"only expressions and “if” are, no “{type(node).__name__.lower()}”")
+        elif isinstance(node, nodes.Stmt) and not isinstance(
+            node, nodes.Output | nodes.If | nodes.Template
+        ):
+            raise SecurityError(
+                f"only expressions and “if” are, no “{type(node).__name__.lower()}”"
+            )
 
 
 def _metered(tree: Tree, environment: Environment) -> None:
@@ -229,7 +307,9 @@ def _metered(tree: Tree, environment: Environment) -> None:
 
 
 def _lone_expression(tree: Tree) -> Tree | None:
-    """Returns a template that keeps the value of the one expression that `tree` is, or None where it is more."""
+    """Returns a template that keeps the value of the one expression that `tree` is, or None where
+    it is more.
+    """
     from jinja2 import nodes
 
     match tree.body:

@@ -1,8 +1,10 @@
-"""Values with templates in them, rendered for one host: Jinja2 in a sandbox, over the inventory's variables alone.
+"""Values with templates in them, rendered for one host: Jinja2 in a sandbox, over the inventory's
+variables alone.
 
-Rules: expressions and `{% if %}` only, with filters that compute and do nothing else: no lookup, no loop, no macro, no
-file (sandbox.py). What a host once said is never in reach. A problem names the variable and where it was written, never
-a value. Work is bounded: how deep variables may refer to one another, and all that is done for one host (bounds.py).
+Rules: expressions and `{% if %}` only, with filters that compute and do nothing else: no lookup, no
+loop, no macro, no file (sandbox.py). What a host once said is never in reach. A problem names the
+variable and where it was written, never a value. Work is bounded: how deep variables may refer to
+one another, and all that is done for one host (bounds.py).
 """
 
 from __future__ import annotations
@@ -41,7 +43,11 @@ class TemplateProblem(FleetauditError):
 
 def is_template(value: Any) -> bool:
     """Returns whether a value is to be rendered before it is used."""
-    return isinstance(value, str) and not isinstance(value, Unsafe) and any(mark in value for mark in _MARKS)
+    return (
+        isinstance(value, str)
+        and not isinstance(value, Unsafe)
+        and any(mark in value for mark in _MARKS)
+    )
 
 
 class Renderer:
@@ -54,14 +60,20 @@ class Renderer:
         self._doing = list[str]()
 
     def value(self, name: str) -> Any:
-        """Returns the variable `name` in its own type; raises `TemplateProblem`, and KeyError where it is not set."""
+        """Returns the variable `name` in its own type; raises `TemplateProblem`, and KeyError where
+        it is not set.
+        """
         if name in self._done:
             return self._done[name]
         raw = self._host.variables[name]
         if name in self._doing:
-            raise TemplateProblem(f"{self._named(name)} refers to itself: {' > '.join([*self._doing, name])}")
+            raise TemplateProblem(
+                f"{self._named(name)} refers to itself: {' > '.join([*self._doing, name])}"
+            )
         if len(self._doing) >= MAX_DEPTH:
-            raise TemplateProblem(f"{self._named(name)} is reached through more than {MAX_DEPTH} variables")
+            raise TemplateProblem(
+                f"{self._named(name)} is reached through more than {MAX_DEPTH} variables"
+            )
         self._doing.append(name)
         try:
             with working(self._work):
@@ -73,7 +85,9 @@ class Renderer:
         return self._done[name]
 
     def rendered(self, raw: Any, name: str) -> Any:
-        """Returns a value of the variable `name`, or a part of it, decrypted and rendered; mappings are so lazily."""
+        """Returns a value of the variable `name`, or a part of it, decrypted and rendered; mappings
+        are so lazily.
+        """
         if isinstance(raw, Vaulted):
             try:
                 raw = self._vault.decrypt(raw.ciphertext.encode()).decode()
@@ -91,7 +105,9 @@ class Renderer:
         return name in self._host.variables or name in _MAGIC
 
     def lookup(self, name: str) -> Any:
-        """Returns what a template means by `name`: Ansible's own names first, then a variable of the host."""
+        """Returns what a template means by `name`: Ansible's own names first, then a variable of
+        the host.
+        """
         if name in _MAGIC:
             return self._magic(name)
         if isinstance(self._host.variables[name], Mapping):
@@ -120,7 +136,9 @@ class Renderer:
                 return _HostVars(self._inventory, self)
 
     def nested(self, host: Host) -> Renderer:
-        """Returns a renderer for another host that this one's templates speak of: as deep, and at this one's cost."""
+        """Returns a renderer for another host that this one's templates speak of: as deep, and at
+        this one's cost.
+        """
         other = Renderer(host, self._vault, self._inventory)
         other._doing, other._work = [""] * len(self._doing), self._work
         return other
@@ -147,23 +165,41 @@ class Renderer:
             raise TemplateProblem(f"{self._named(name)} is not rendered here: {e}") from e
         except TemplateError as e:
             raise TemplateProblem(f"{self._named(name)} is no template: {_syntax(e)}") from e
-        except (SyntaxError, RecursionError, MemoryError) as e:  # of the code that Jinja2 makes of it
+        except (
+            SyntaxError,
+            RecursionError,
+            MemoryError,
+        ) as e:  # of the code that Jinja2 makes of it
             raise TemplateProblem(f"{self._named(name)} is no template: nested too deep") from e
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as e:
-            raise TemplateProblem(f"{self._named(name)} cannot be worked out: {type(e).__name__}") from e
+            raise TemplateProblem(
+                f"{self._named(name)} cannot be worked out: {type(e).__name__}"
+            ) from e
 
     def _named(self, name: str) -> str:
-        return f"{name} in {self._host.variable_origins.get(name) or self._host.origin} of “{self._host.name}”"
+        return (
+            f"{name} in {self._host.variable_origins.get(name) or self._host.origin} of"
+            f" “{self._host.name}”"
+        )
 
 
 _MAGIC = frozenset(
-    {"inventory_hostname", "inventory_hostname_short", "group_names", "groups", "hostvars", "inventory_dir"}
+    {
+        "inventory_hostname",
+        "inventory_hostname_short",
+        "group_names",
+        "groups",
+        "hostvars",
+        "inventory_dir",
+    }
     | {"inventory_file", "ansible_playbook_python"}
 )
 
 
 class _Mapping(Mapping[Any, Any]):
-    """A mapping whose values are worked out when they are asked for, so that one bad one spoils no other."""
+    """A mapping whose values are worked out when they are asked for, so that one bad one spoils no
+    other.
+    """
 
     def __init__(self, raw: Mapping[Any, Any], renderer: Renderer, name: str) -> None:
         self._raw, self._renderer, self._name = raw, renderer, name
@@ -249,7 +285,9 @@ class _HostNames(_Names):
 
 
 def _undefined(e: Exception) -> str:
-    """Returns in our words what jinja2's “'x' is undefined” says; it names variables and keys, never values."""
+    """Returns in our words what jinja2's “'x' is undefined” says; it names variables and keys,
+    never values.
+    """
     quoted = str(e).split("'")
     return f"“{quoted[-2]}”, which is not set" if len(quoted) >= 3 else "something that is not set"
 

@@ -1,7 +1,7 @@
 """Which settings of ansible.cfg that are not followed would change how these inventories are read.
 
-Rules: the answer follows from what was read; only for other YAML file extensions a folder is listed. If the answer is
-unknown, the setting counts as one that changes something.
+Rules: the answer follows from what was read; only for other YAML file extensions a folder is
+listed. If the answer is unknown, the setting counts as one that changes something.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ _SIMPLE = re.compile(r"[\w .^$/\\~-]*")
 class Reading:
     """What was read, as far as settings could change it.
 
-    `sources` are files and lists with the plug-in of Ansible that would read them; "" for what it has none for.
-    `folders` are where group_vars and host_vars may be, `variable_files` those that were read; `repeated` is the place
-    where one of them has a key again. `mapping_twice` names a variable that one host gets as a mapping from two places.
-    `groups_set` says whether a group sets anything.
+    `sources` are files and lists with the plug-in of Ansible that would read them; "" for what it
+    has none for. `folders` are where group_vars and host_vars may be, `variable_files` those that
+    were read; `repeated` is the place where one of them has a key again. `mapping_twice` names a
+    variable that one host gets as a mapping from two places. `groups_set` says whether a group sets
+    anything.
     """
 
     sources: list[tuple[str, str]] = field(default_factory=list)
@@ -43,7 +44,9 @@ class Reading:
 
 
 def check_folder(unfollowed: Iterable[Unfollowed], folder: Path, names: Sequence[str]) -> None:
-    """Raises `InputError` where a setting would make Ansible pass over other files in a folder that is a source."""
+    """Raises `InputError` where a setting would make Ansible pass over other files in a folder that
+    is a source.
+    """
     for setting in unfollowed:
         differs = _FOLDERS.get(setting.name)
         name = next((name for name in names if differs(setting, name)), None) if differs else None
@@ -52,7 +55,9 @@ def check_folder(unfollowed: Iterable[Unfollowed], folder: Path, names: Sequence
 
 
 def check_reading(unfollowed: Iterable[Unfollowed], reading: Reading) -> Iterator[str]:
-    """Yields a note for each setting that changes nothing; raises `InputError` for one that would change something."""
+    """Yields a note for each setting that changes nothing; raises `InputError` for one that would
+    change something.
+    """
     for setting in unfollowed:
         touches = _READING.get(setting.name)
         if touches and (what := touches(setting, reading)):
@@ -82,7 +87,11 @@ _FOLDERS: dict[str, Callable[[Unfollowed, str], bool]] = {
 
 
 def _merging(_setting: Unfollowed, reading: Reading) -> str:
-    return f"{reading.mapping_twice}, a mapping that is set in two places" if reading.mapping_twice else ""
+    return (
+        f"{reading.mapping_twice}, a mapping that is set in two places"
+        if reading.mapping_twice
+        else ""
+    )
 
 
 def _order(_setting: Unfollowed, reading: Reading) -> str:
@@ -90,13 +99,22 @@ def _order(_setting: Unfollowed, reading: Reading) -> str:
 
 
 def _repeated(_setting: Unfollowed, reading: Reading) -> str:
-    return f"what a key means that a file has twice ({reading.repeated})" if reading.repeated else ""
+    return (
+        f"what a key means that a file has twice ({reading.repeated})" if reading.repeated else ""
+    )
 
 
 def _yaml_endings(setting: Unfollowed, reading: Reading) -> str:
     differing = set(YAML_ENDINGS) ^ set(setting.values)
     files = (Path(source) for source, plugin in reading.sources if plugin != "host_list")
-    file = next((file for file in itertools.chain(files, _beside(reading.folders)) if file.suffix in differing), None)
+    file = next(
+        (
+            file
+            for file in itertools.chain(files, _beside(reading.folders))
+            if file.suffix in differing
+        ),
+        None,
+    )
     return f"whether or how {file} is read" if file else ""
 
 
@@ -120,8 +138,12 @@ def _plugins(setting: Unfollowed, reading: Reading) -> str:
     for source, plugin in reading.sources:
         if plugin in ("", "host_list"):  # every plug-in reads a list alike
             continue
-        # The INI plug-in tries every file: before the YAML one it might make hosts of lines of YAML.
-        first = next((name for name in enabled if name == plugin or (name == "ini" and plugin == "yaml")), None)
+        # The INI plug-in tries every file: before the YAML one it might make hosts of lines of
+        # YAML.
+        first = next(
+            (name for name in enabled if name == plugin or (name == "ini" and plugin == "yaml")),
+            None,
+        )
         if first != plugin:
             return f"how {source} is read (by the plug-in {plugin})"
     return ""

@@ -1,7 +1,9 @@
-"""A setting of ansible.cfg that is not followed: its error, its note, and the command that leaves it out. Pure.
+"""A setting of ansible.cfg that is not followed: its error, its note, and the command that leaves
+it out. Pure.
 
-Rules: a setting is an error only if it would change what this run sees; otherwise it is a note. The command leaves out
-this one setting and keeps the rest of the file: the environment takes precedence over ansible.cfg.
+Rules: a setting is an error only if it would change what this run sees; otherwise it is a note. The
+command leaves out this one setting and keeps the rest of the file: the environment takes precedence
+over ansible.cfg.
 """
 
 from __future__ import annotations
@@ -24,13 +26,26 @@ PRECEDENCE = (
 """Where the variables of groups come from, a later one winning, if nothing is set."""
 YAML_ENDINGS = (".yml", ".yaml", ".json")
 """The endings of YAML files in Ansible."""
-IGNORED_ENDINGS = (".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry")
+IGNORED_ENDINGS = (
+    ".pyc",
+    ".pyo",
+    ".swp",
+    ".bak",
+    "~",
+    ".rpm",
+    ".md",
+    ".txt",
+    ".rst",
+    ".orig",
+    ".cfg",
+    ".retry",
+)
 """The endings of files that Ansible passes over in a folder."""
 
 
 class Unfollowed(NamedTuple):
-    """A setting that is set to something else than is done here. `origin` is file:line, or an environment variable;
-    `key` is the setting's name there, which can be shorter than `name`.
+    """A setting that is set to something else than is done here. `origin` is file:line, or an
+    environment variable; `key` is the setting's name there, which can be shorter than `name`.
 
     With `variable` in the environment set to `usual` it is as if it were not set.
     """
@@ -52,8 +67,13 @@ class Unfollowed(NamedTuple):
         message = f"“{self.key}” would change {what}, and is not followed here"
         source, _, line = self.origin.rpartition(":")
         if not line.isdecimal():
-            return InputError(message, source=self.origin, hint=f"without it:  unset {self.variable}")
-        hint = f"without this one setting:  export {self.variable}={shlex.quote(self.usual) if self.usual else ''}"
+            return InputError(
+                message, source=self.origin, hint=f"without it:  unset {self.variable}"
+            )
+        hint = (
+            "without this one setting:  export"
+            f" {self.variable}={shlex.quote(self.usual) if self.usual else ''}"
+        )
         return InputError(message, source=source, line=int(line), hint=hint)
 
     def note(self) -> str:

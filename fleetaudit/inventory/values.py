@@ -1,8 +1,8 @@
-"""Values of variables that are more than text: what `!vault` and `!unsafe` make, and their form in JSON; and
-what is yes and no. No I/O.
+"""Values of variables that are more than text: what `!vault` and `!unsafe` make, and their form in
+JSON; and what is yes and no. No I/O.
 
-Rules: a secret stays encrypted until the one host that needs it is worked out, and neither repr nor JSON shows more
-of it than its file does.
+Rules: a secret stays encrypted until the one host that needs it is worked out, and neither repr nor
+JSON shows more of it than its file does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from fleetaudit.text.yaml_lines import plain_value
 
 VAULT_KEY, UNSAFE_KEY = "__ansible_vault", "__ansible_unsafe"
 """The lone keys under which Ansible writes such values as JSON."""
-TRUE, FALSE = frozenset({"yes", "true", "on", "1", "y", "t"}), frozenset({"no", "false", "off", "0", "n", "f"})
+TRUE, FALSE = (
+    frozenset({"yes", "true", "on", "1", "y", "t"}),
+    frozenset({"no", "false", "off", "0", "n", "f"}),
+)
 """What Ansible takes for yes and for no, in lower case."""
 
 
@@ -37,12 +40,18 @@ def _unsafe(text: str) -> Any:
     return Unsafe(value) if isinstance(value, str) else value
 
 
-TAGS: Mapping[str, Callable[[str], Any]] = {"!vault": Vaulted, "!vault-encrypted": Vaulted, "!unsafe": _unsafe}
+TAGS: Mapping[str, Callable[[str], Any]] = {
+    "!vault": Vaulted,
+    "!vault-encrypted": Vaulted,
+    "!unsafe": _unsafe,
+}
 """What the tags of YAML inventories become; for `yamlfile.parse`."""
 
 
 def from_json(mapping: dict[str, Any]) -> Any:
-    """Returns the value that a JSON object stands for: itself, or what its key `__ansible_vault` or `…_unsafe` says."""
+    """Returns the value that a JSON object stands for: itself, or what its key `__ansible_vault` or
+    `…_unsafe` says.
+    """
     for key, kind in ((UNSAFE_KEY, Unsafe), (VAULT_KEY, Vaulted)):
         if isinstance(text := mapping.get(key), str):
             return kind(text)

@@ -1,7 +1,8 @@
-"""The variables of one host, rendered, decrypted and typed where they are needed, and only then. No I/O.
+"""The variables of one host, rendered, decrypted and typed where they are needed, and only then. No
+I/O.
 
-Rules: of several spellings the last that is set counts; None and the empty text count as not set. No message repeats a
-value, because a value may be a secret.
+Rules: of several spellings the last that is set counts; None and the empty text count as not set.
+No message repeats a value, because a value may be a secret.
 """
 
 from __future__ import annotations
@@ -39,11 +40,17 @@ class Variables:
         try:
             return self._renderer.value(name)
         except TemplateProblem as e:
-            hint = "--vault-password-file FILE" if isinstance(value, Vaulted) else "write the value itself"
+            hint = (
+                "--vault-password-file FILE"
+                if isinstance(value, Vaulted)
+                else "write the value itself"
+            )
             raise CannotReach(str(e), f"{hint}, for “{self.host.name}”") from e
 
     def is_set(self, name: str) -> bool:
-        """Returns whether a variable has a value; one that is encrypted has, and is not decrypted for the question."""
+        """Returns whether a variable has a value; one that is encrypted has, and is not decrypted
+        for the question.
+        """
         value = self.host.variables.get(name)
         return (self.get(name) if is_template(value) else value) not in (None, "")
 
@@ -69,7 +76,9 @@ class Variables:
         return InputError(text, source=source, line=int(line), hint=hint)
 
     def text(self, names: tuple[str, ...]) -> str | None:
-        """Returns the text of the last of `names` that is set. A number is text, as in Ansible; nothing else is."""
+        """Returns the text of the last of `names` that is set. A number is text, as in Ansible;
+        nothing else is.
+        """
         name = self.last(names)
         value = self.get(name)
         if value is None or value == "":
@@ -81,7 +90,9 @@ class Variables:
         return str(value)
 
     def password(self, names: tuple[str, ...], otherwise: Secret | None = None) -> Secret | None:
-        """Returns the password that one of `names` gives; an empty one says that `otherwise` is not for this host."""
+        """Returns the password that one of `names` gives; an empty one says that `otherwise` is not
+        for this host.
+        """
         if text := self.text(names):
             return Secret(text)
         return otherwise if self.host.variables.get(self.last(names)) is None else None
@@ -95,7 +106,9 @@ class Variables:
         if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal():
             value = int(value.strip()[:9])
         if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
-            raise self.error(name, f"is not {wanted}", "mind that YAML reads 12:30 as 750 and 0022 as 18")
+            raise self.error(
+                name, f"is not {wanted}", "mind that YAML reads 12:30 as 750 and 0022 as 18"
+            )
         return value
 
     def truth(self, name: str) -> bool:
@@ -107,4 +120,6 @@ class Variables:
 
     def last(self, names: tuple[str, ...]) -> str:
         """Returns the one of several spellings that counts: the last that is set, else the first."""
-        return next((n for n in reversed(names) if self.host.variables.get(n) is not None), names[0])
+        return next(
+            (n for n in reversed(names) if self.host.variables.get(n) is not None), names[0]
+        )

@@ -1,9 +1,11 @@
-"""group_vars and host_vars beside a source: which files belong to which group or host, and what they set.
+"""group_vars and host_vars beside a source: which files belong to which group or host, and what
+they set.
 
-Rules: Ansible's search: `web`, `web.yml`, `web.yaml`, `web.json`, each a file or a folder of files. Ansible takes the
-first and passes over the others; here two with something in them are an error. Of a key that a file has twice the last
-value counts, as in Ansible, with a note: no host can be lost by that. The current folder is no place beside a source:
-what a run sees must not depend on where it was started.
+Rules: Ansible's search: `web`, `web.yml`, `web.yaml`, `web.json`, each a file or a folder of files.
+Ansible takes the first and passes over the others; here two with something in them are an error. Of
+a key that a file has twice the last value counts, as in Ansible, with a note: no host can be lost
+by that. The current folder is no place beside a source: what a run sees must not depend on where it
+was started.
 """
 
 from __future__ import annotations
@@ -33,8 +35,11 @@ _REPEATED_SHOWN = 5
 Variables = tuple[Mapping[str, Any], Mapping[str, str]]
 
 
-def read_beside(folders: Iterable[Path], draft: Draft, vault: Vault, reading: Reading) -> tuple[str, ...]:
-    """Sets the variables of group_vars and host_vars in each of `folders` in `draft`, in that order; a later one wins.
+def read_beside(
+    folders: Iterable[Path], draft: Draft, vault: Vault, reading: Reading
+) -> tuple[str, ...]:
+    """Sets the variables of group_vars and host_vars in each of `folders` in `draft`, in that
+    order; a later one wins.
 
     Returns a note for each key that a file has twice. Adds the files that were read to `reading`.
     """
@@ -51,19 +56,23 @@ def read_beside(folders: Iterable[Path], draft: Draft, vault: Vault, reading: Re
 
 
 def unread(here: Path, folders: Iterable[Path], draft: Draft) -> Iterator[str]:
-    """Yields a note for each folder of variables in the current folder `here` that Ansible might read and we do not."""
+    """Yields a note for each folder of variables in the current folder `here` that Ansible might
+    read and we do not.
+    """
     if any(_same(here, folder) for folder in folders):
         return
     for name, names in zip(_FOLDERS, (draft.group_names, draft.host_names), strict=True):
         if _has_some(here / name, names):
             yield (
-                f"{name} in the current folder is not read: what a run sees does not depend on where it starts; "
-                "put it beside the inventory"
+                f"{name} in the current folder is not read: what a run sees does not depend on"
+                " where it starts; put it beside the inventory"
             )
 
 
 def _has_some(folder: Path, names: Iterable[str]) -> bool:
-    """Tells whether the folder has variables of one of `names`; of one that cannot be looked into nobody knows."""
+    """Tells whether the folder has variables of one of `names`; of one that cannot be looked into
+    nobody knows.
+    """
     try:
         return any(True for _ in _entries(folder, names))
     except InputError:
@@ -108,14 +117,21 @@ class _Reader:
 
         def repeated(key: str, first: int, second: int) -> None:
             self._reading.repeated = where = f"{source}:{second}"
-            twice.append(f"{where}: the key “{key}” is here for the second time; the first is in line {first}")
+            twice.append(
+                f"{where}: the key “{key}” is here for the second time; the first is in line"
+                f" {first}"
+            )
 
         document = parse_json(text, source=source, repeated=repeated) or parse(
             text, source=source, tags=TAGS, empty={}, repeated=repeated
         )
-        self.notes += (f"{note}. The last value counts, as in Ansible" for note in twice[:_REPEATED_SHOWN])
+        self.notes += (
+            f"{note}. The last value counts, as in Ansible" for note in twice[:_REPEATED_SHOWN]
+        )
         if len(twice) > _REPEATED_SHOWN:
-            self.notes.append(f"{source}: {len(twice) - _REPEATED_SHOWN} more keys are here for the second time")
+            self.notes.append(
+                f"{source}: {len(twice) - _REPEATED_SHOWN} more keys are here for the second time"
+            )
         return document
 
 
@@ -176,7 +192,11 @@ def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
         yield entry
         return
     if depth > _MAX_DEPTH:
-        raise InputError(f"folders nested deeper than {_MAX_DEPTH}", source=str(entry), hint="look for a loop of links")
+        raise InputError(
+            f"folders nested deeper than {_MAX_DEPTH}",
+            source=str(entry),
+            hint="look for a loop of links",
+        )
     for inner in inside:
         if inner.name.startswith(".") or inner.name.endswith("~"):
             continue
@@ -189,8 +209,12 @@ def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
 
 def _mapping(document: Document) -> Mapping[str, Any]:
     if not isinstance(document.value, Mapping):
-        raise document.error("no mapping of variables", hint="write one variable a line:  ansible_user: audit")
+        raise document.error(
+            "no mapping of variables", hint="write one variable a line:  ansible_user: audit"
+        )
     for name in document.value:
         if not isinstance(name, str) or not name:
-            raise document.error("a variable's name that is no text", [name], key=True, hint="put the name in quotes")
+            raise document.error(
+                "a variable's name that is no text", [name], key=True, hint="put the name in quotes"
+            )
     return document.value

@@ -1,7 +1,7 @@
 """Files and values encrypted by ansible-vault: AES256, formats 1.1 and 1.2.
 
-Rules: the password comes from a file, never from a prompt, an option's value or a program. No message repeats a
-password or a plain text. `cryptography` is imported where something is decrypted.
+Rules: the password comes from a file, never from a prompt, an option's value or a program. No
+message repeats a password or a plain text. `cryptography` is imported where something is decrypted.
 """
 
 from __future__ import annotations
@@ -54,9 +54,14 @@ class Vault:
     def _decrypted(self, envelope: bytes) -> bytes:
         header, _, body = envelope.strip().partition(b"\n")
         if not _HEADER.fullmatch(header):
-            raise VaultError("it is encrypted in a format of ansible-vault that is not read (1.1 and 1.2 AES256 are)")
+            raise VaultError(
+                "it is encrypted in a format of ansible-vault that is not read (1.1 and 1.2 AES256"
+                " are)"
+            )
         try:
-            salt, digest, text = map(binascii.unhexlify, binascii.unhexlify(b"".join(body.split())).split(b"\n", 2))
+            salt, digest, text = map(
+                binascii.unhexlify, binascii.unhexlify(b"".join(body.split())).split(b"\n", 2)
+            )
         except ValueError as e:
             raise VaultError("it is damaged: no text of ansible-vault") from e
         for password in self._passwords:
@@ -73,7 +78,9 @@ def _open(password: bytes, salt: bytes, digest: bytes, text: bytes) -> bytes | N
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
-    kdf = PBKDF2HMAC(algorithm=hashes.SHA256(), length=2 * _KEY + _IV, salt=salt, iterations=_ITERATIONS)
+    kdf = PBKDF2HMAC(
+        algorithm=hashes.SHA256(), length=2 * _KEY + _IV, salt=salt, iterations=_ITERATIONS
+    )
     keys = kdf.derive(password)
     signature = hmac.HMAC(keys[_KEY : 2 * _KEY], hashes.SHA256())
     signature.update(text)
@@ -92,7 +99,8 @@ def _open(password: bytes, salt: bytes, digest: bytes, text: bytes) -> bytes | N
 def load_vault(password_file: str | Path | None) -> Vault:
     """Returns the vault that the password in `password_file` opens; None opens nothing.
 
-    Raises `NothingToDoError` where the file is missing and `ConfigError` where it has no password in it.
+    Raises `NothingToDoError` where the file is missing and `ConfigError` where it has no password
+    in it.
     """
     if password_file is None:
         return Vault()
@@ -104,15 +112,20 @@ def load_vault(password_file: str | Path | None) -> Vault:
     except OSError as e:
         raise ConfigError(f"{path}: the vault password cannot be read: {e.strerror}") from e
     if os.access(path, os.X_OK):
-        # Ansible would run it; run on a file that holds the password itself, that would look for it as a command.
-        raise ConfigError(f"{path}: a vault password program is not run: write its output into a file, mode 0600")
+        # Ansible would run it; run on a file that holds the password itself, that would look for it
+        # as a command.
+        raise ConfigError(
+            f"{path}: a vault password program is not run: write its output into a file, mode 0600"
+        )
     if not password or password.startswith(MARK):
         raise ConfigError(f"{path}: no vault password in it")
     return Vault(password)
 
 
 def _first_bytes(path: Path) -> bytes:
-    """Returns what a file or a pipe, such as a shell's <(PROGRAM), has to say; raises OSError where it is silent."""
+    """Returns what a file or a pipe, such as a shell's <(PROGRAM), has to say; raises OSError where
+    it is silent.
+    """
     fd, data = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), b""
     try:
         for part in arriving(fd, _WAIT_S):
@@ -125,7 +138,9 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def arriving(fd: int, wait_s: float) -> Iterator[bytes]:
-    """Yields what a file or a pipe gives as it comes; raises `TimeoutError` where all of it takes longer than that."""
+    """Yields what a file or a pipe gives as it comes; raises `TimeoutError` where all of it takes
+    longer than that.
+    """
     until = time.monotonic() + wait_s
     poll = select.poll()
     poll.register(fd, select.POLLIN)
@@ -146,5 +161,8 @@ def decrypted_file(data: bytes, vault: Vault, *, source: str) -> bytes:
     except VaultError as e:
         message = str(e).removeprefix("it is ")
         raise InputError(
-            message, source=source, line=1, hint="name its password with  --vault-password-file FILE"
+            message,
+            source=source,
+            line=1,
+            hint="name its password with  --vault-password-file FILE",
         ) from e

@@ -1,8 +1,8 @@
 """YAML inventories: the tree of groups in a parsed document goes into a draft. No I/O.
 
-Rules: what Ansible warns about and skips (keys it does not know, groups that are scalars) is an error here: with
-it a host or its address would silently be missing. A group at the top may have the name of a section (“hosts”), as in
-Ansible.
+Rules: what Ansible warns about and skips (keys it does not know, groups that are scalars) is an
+error here: with it a host or its address would silently be missing. A group at the top may have the
+name of a section (“hosts”), as in Ansible.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _SHAPE = "a group looks like this:  web: {hosts: {web1: , web2: }, vars: {ansibl
 
 
 def read_yaml(document: Document, draft: Draft) -> None:
-    """Puts every group and host of `document` into `draft`; raises `InputError` at what does not belong there."""
+    """Puts every group and host of `document` into `draft`; raises `InputError` at what does not
+    belong there.
+    """
     top = document.value
     if not isinstance(top, Mapping):
         raise document.error(f"{_kind(top)} where a mapping of groups belongs", hint=_SHAPE)
@@ -50,9 +52,12 @@ class _Reader:
     def refuse_forgotten_group(self, name: str, body: Any) -> None:
         """Refuses “hosts”, “vars” or “children” at the top, unless it is a group of that name.
 
-        Ansible takes each for a group and drops what is not part of a group: the hosts below a forgotten “all:”.
+        Ansible takes each for a group and drops what is not part of a group: the hosts below a
+        forgotten “all:”.
         """
-        strange = [key for key in body if key not in _SECTIONS] if isinstance(body, Mapping) else [body]
+        strange = (
+            [key for key in body if key not in _SECTIONS] if isinstance(body, Mapping) else [body]
+        )
         if body is None or not strange:
             return
         lost = f"“{shown(strange[0])}”" if isinstance(body, Mapping) else f"{_kind(body)} in it"
@@ -60,18 +65,23 @@ class _Reader:
             f"“{name}” is at the top, where groups are named, and Ansible would drop {lost}",
             [name],
             key=True,
-            hint=f"indent it below the line “all:”, or below the group whose {name} these are; a group with the name "
-            f"“{name}” has hosts, children and vars, and nothing else",
+            hint=(
+                f"indent it below the line “all:”, or below the group whose {name} these are; a"
+                f" group with the name “{name}” has hosts, children and vars, and nothing else"
+            ),
         )
 
     def group(self, path: list[Any], name: Any, body: Any) -> None:
         if not isinstance(name, str) or not name:
             raise self._no_text(path, name, "group")
         if body is not None and not isinstance(body, Mapping):
-            raise self._document.error(f"{_kind(body)} where the group “{shown(name)}” belongs", path, hint=_SHAPE)
+            raise self._document.error(
+                f"{_kind(body)} where the group “{shown(name)}” belongs", path, hint=_SHAPE
+            )
         if any(c.isspace() or c == "," for c in name):
             raise self._document.error(
-                f"“{shown(' '.join(name.split()))}” is no group name: several names in one, folded from several lines?",
+                f"“{shown(' '.join(name.split()))}” is no group name: several names in one, folded"
+                " from several lines?",
                 path,
                 key=True,
                 hint=_hint_for("children"),
@@ -85,13 +95,15 @@ class _Reader:
             where = [*path, key]
             if key not in _SECTIONS:
                 raise self._unknown(where, name, key, section)
-            # A lone name stands for a mapping with nothing in it, as in Ansible; a lone variable would be nothing.
+            # A lone name stands for a mapping with nothing in it, as in Ansible; a lone variable
+            # would be nothing.
             entries = {section: None} if isinstance(section, str) and key != "vars" else section
             if entries is None:
                 continue
             if not isinstance(entries, Mapping):
                 raise self._document.error(
-                    f"{_kind(entries)} where the {shown(key)} of “{shown(name)}” belong, as a mapping",
+                    f"{_kind(entries)} where the {shown(key)} of “{shown(name)}” belong, as a"
+                    " mapping",
                     where,
                     hint=_hint_for(key),
                 )
@@ -126,7 +138,9 @@ class _Reader:
             )
         self._refuse_groups(path, text, variables)
         written = self._document.written(variables)
-        places = [(v, value, self._origin_in(written, [*path, v])) for v, value in variables.items()]
+        places = [
+            (v, value, self._origin_in(written, [*path, v])) for v, value in variables.items()
+        ]
         for name in names:
             self._draft.host(name, group, port, at)
             for variable, value, origin in places:
@@ -139,10 +153,14 @@ class _Reader:
             is_body = value is None or isinstance(value, Mapping)
             if is_body and (variable in _SECTIONS or not _VARIABLE.fullmatch(variable)):
                 raise self._document.error(
-                    f"“{shown(text)}” is written as a host, and “{shown(variable)}” in it as if it were a group",
+                    f"“{shown(text)}” is written as a host, and “{shown(variable)}” in it as if it"
+                    " were a group",
                     [*path, variable],
                     key=True,
-                    hint=f"if “{shown(text)}” is a group, put it below “children:” instead of “hosts:”",
+                    hint=(
+                        f"if “{shown(text)}” is a group, put it below “children:” instead of"
+                        " “hosts:”"
+                    ),
                 )
 
     def _check_variable(self, path: list[Any], variable: Any) -> None:
@@ -164,21 +182,34 @@ class _Reader:
             message,
             path,
             key=True,
-            hint=f"if “{shown(key)}” is a group, put it below “children:”"
-            if inside
-            else "a host belongs below “hosts:”, a group below “children:”, a variable below “vars:” of "
-            f"“{shown(group)}”",
+            hint=(
+                f"if “{shown(key)}” is a group, put it below “children:”"
+                if inside
+                else (
+                    "a host belongs below “hosts:”, a group below “children:”, a variable below"
+                    f" “vars:” of “{shown(group)}”"
+                )
+            ),
         )
 
     def _no_text(self, path: list[Any], name: Any, what: str) -> InputError:
         if name is None or name == "":
-            return self._document.error(f"a {what} without a name", path, key=True, hint="write its name")
+            return self._document.error(
+                f"a {what} without a name", path, key=True, hint="write its name"
+            )
         return self._document.error(
-            f"a {what}'s name that YAML reads as {_kind(name)}", path, key=True, hint="put the name in quotes"
+            f"a {what}'s name that YAML reads as {_kind(name)}",
+            path,
+            key=True,
+            hint="put the name in quotes",
         )
 
-    def _origin_in(self, written: Mapping[Any, tuple[int, int, int, int]], path: list[Any]) -> Origin:
-        """Returns where the key that ends `path` is; `written` are the places in its mapping, for most are there."""
+    def _origin_in(
+        self, written: Mapping[Any, tuple[int, int, int, int]], path: list[Any]
+    ) -> Origin:
+        """Returns where the key that ends `path` is; `written` are the places in its mapping, for
+        most are there.
+        """
         place = written.get(path[-1])
         return Origin(self._document.source, place[0], place[1]) if place else self._origin(path)
 

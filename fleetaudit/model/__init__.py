@@ -1,9 +1,10 @@
-"""The nouns: what is planned, what was seen, what became of each host. Frozen, and the same on disk as in memory.
+"""The nouns: what is planned, what was seen, what became of each host. Frozen, and the same on disk
+as in memory.
 
-Rules: no I/O and no decisions here. A field that a host can fill is bounded, a text in its length and a number in its
-range, because a host may be hostile: what was decoded can be calculated with, stored and shown.
-`run.json` is `AuditRun` as it stands (format "fleetaudit-run/1", schema in `fleetaudit/schema/`); other programs read
-its keys, so renaming one is a breaking change.
+Rules: no I/O and no decisions here. A field that a host can fill is bounded, a text in its length
+and a number in its range, because a host may be hostile: what was decoded can be calculated with,
+stored and shown. `run.json` is `AuditRun` as it stands (format "fleetaudit-run/1", schema in
+`fleetaudit/schema/`); other programs read its keys, so renaming one is a breaking change.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from . import core_files
 
 RUN_FORMAT: Literal["fleetaudit-run/1"] = "fleetaudit-run/1"
 
-Ending = Literal["FIN", "RST", "FIN, then RST", "nothing", "sent, not delivered", "inconclusive", "not run"]
-"""What close() put on the wire. Over AF_UNIX, which has no segments: RST is ECONNRESET at the peer, FIN end of file."""
+Ending = Literal[
+    "FIN", "RST", "FIN, then RST", "nothing", "sent, not delivered", "inconclusive", "not run"
+]
+"""What close() put on the wire. Over AF_UNIX, which has no segments: RST is ECONNRESET at the peer,
+FIN end of file.
+"""
 
 EXPECTABLE: tuple[Ending, ...] = ("FIN", "RST", "FIN, then RST", "nothing")
 """The endings that a playbook may expect; the others say that nothing could be told."""
@@ -59,7 +64,9 @@ TcpState = Annotated[int, Meta(ge=0, le=13)]
 
 
 DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding bytes raises that are not what their type says; msgspec's own error is not all of it."""
+"""What decoding bytes raises that are not what their type says; msgspec's own error is not all of
+it.
+"""
 
 
 class Frozen(msgspec.Struct, frozen=True):
@@ -95,12 +102,14 @@ class Secret:
         raise TypeError("a secret is not stored")
 
 
-# ---- where a host is and how it is reached -------------------------------------------------------------------------
+# ---- where a host is and how it is reached
+# -------------------------------------------------------------------------
 
 
 class Become(Frozen, frozen=True, kw_only=True):
-    """The user that the probe runs as, if not the login user. `program` is "" for the method's own name; `flags` are
-    only for su; `password` is None if none is given."""
+    """The user that the probe runs as, if not the login user. `program` is "" for the method's own
+    name; `flags` are only for su; `password` is None if none is given.
+    """
 
     method: BecomeMethod = "sudo"
     user: str = "root"
@@ -110,10 +119,11 @@ class Become(Frozen, frozen=True, kw_only=True):
 
 
 class Interpreter(Frozen, frozen=True, kw_only=True):
-    """The Python that Ansible would use on a host, tried before any other: `value` is its path, or words for a shell.
+    """The Python that Ansible would use on a host, tried before any other: `value` is its path, or
+    words for a shell.
 
-    `name` and `origin` are the variable or setting, and its file:line, "" if it is not set. `problem` says why a value
-    cannot be used; then `value` is "".
+    `name` and `origin` are the variable or setting, and its file:line, "" if it is not set.
+    `problem` says why a value cannot be used; then `value` is "".
     """
 
     value: str = ""
@@ -123,10 +133,11 @@ class Interpreter(Frozen, frozen=True, kw_only=True):
 
 
 class SshConfig(Frozen, frozen=True, kw_only=True):
-    """What ssh_config(5) says about one host beyond the fields of an `SshTarget`; empty is "nothing".
+    """What ssh_config(5) says about one host beyond the fields of an `SshTarget`; empty is
+    "nothing".
 
-    `name` is what the host is called there and `words` are the options that were asked with. Paths and commands are
-    expanded; lists of algorithms are whole, None where they are the client's own.
+    `name` is what the host is called there and `words` are the options that were asked with. Paths
+    and commands are expanded; lists of algorithms are whole, None where they are the client's own.
     """
 
     name: str = ""
@@ -150,12 +161,13 @@ class SshConfig(Frozen, frozen=True, kw_only=True):
 
 
 class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="ssh"):
-    """A host reached by SSH. `known_hosts` and `private_keys` are paths, most preferred first; empty means the user's
-    own. `password` is for logging in.
+    """A host reached by SSH. `known_hosts` and `private_keys` are paths, most preferred first;
+    empty means the user's own. `password` is for logging in.
 
-    `program` is the system's ssh, `arguments` and `late_arguments` are words for it, before and after what the other
-    fields say; `port_named` tells whether somebody named the port (where nobody did, ssh_config may say another).
-    `ssh_config` is what that says, None where it was not asked or has nothing to say.
+    `program` is the system's ssh, `arguments` and `late_arguments` are words for it, before and
+    after what the other fields say; `port_named` tells whether somebody named the port (where
+    nobody did, ssh_config may say another). `ssh_config` is what that says, None where it was not
+    asked or has nothing to say.
     """
 
     address: str
@@ -185,7 +197,9 @@ class LocalTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag
 
 
 class KernelTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="kernel"):
-    """A kernel image, booted for the occasion; `sysctls` are set in the guest before the probe runs."""
+    """A kernel image, booted for the occasion; `sysctls` are set in the guest before the probe
+    runs.
+    """
 
     image: str
     memory_mib: int = 256
@@ -197,10 +211,11 @@ Target = SshTarget | LocalTarget | KernelTarget
 
 
 class Host(Frozen, frozen=True, kw_only=True):
-    """One host of an inventory. `groups` are all groups it is in, nearest last, without `all`; `origin` is file:line.
+    """One host of an inventory. `groups` are all groups it is in, nearest last, without `all`;
+    `origin` is file:line.
 
-    `variables` are merged by Ansible's precedence and are not rendered yet; `variable_origins` tells where each was
-    written. Hosts share these mappings.
+    `variables` are merged by Ansible's precedence and are not rendered yet; `variable_origins`
+    tells where each was written. Hosts share these mappings.
     """
 
     name: str
@@ -218,10 +233,11 @@ class Group(Frozen, frozen=True, kw_only=True):
 
 
 class Inventory(Frozen, frozen=True, kw_only=True):
-    """Hosts in the order of the file; `groups` maps every group (also `all`, `ungrouped`) to its hosts' names.
+    """Hosts in the order of the file; `groups` maps every group (also `all`, `ungrouped`) to its
+    hosts' names.
 
-    `tree` holds the same groups as they are nested. `notes` are sentences for people: what Ansible would read and
-    was not read here.
+    `tree` holds the same groups as they are nested. `notes` are sentences for people: what Ansible
+    would read and was not read here.
     """
 
     sources: tuple[str, ...]
@@ -231,11 +247,14 @@ class Inventory(Frozen, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-# ---- what is to be done --------------------------------------------------------------------------------------------
+# ---- what is to be done
+# --------------------------------------------------------------------------------------------
 
 
 class Step(Frozen, frozen=True, kw_only=True):
-    """One step: the words as the playbook has them, and the tuple (actor, verb, arguments…) that the probe is sent."""
+    """One step: the words as the playbook has them, and the tuple (actor, verb, arguments…) that
+    the probe is sent.
+    """
 
     text: str
     call: tuple[str | int, ...]
@@ -244,8 +263,8 @@ class Step(Frozen, frozen=True, kw_only=True):
 class When(Frozen, frozen=True, kw_only=True):
     """Where an expectation applies; it guards judging, never running.
 
-    `groups`: on hosts of any of them, none named is everywhere. `kernel`: comparisons of the kernel release, such as
-    ">=6.1, <6.12"; "" is every kernel.
+    `groups`: on hosts of any of them, none named is everywhere. `kernel`: comparisons of the kernel
+    release, such as ">=6.1, <6.12"; "" is every kernel.
     """
 
     groups: tuple[str, ...] = ()
@@ -253,12 +272,12 @@ class When(Frozen, frozen=True, kw_only=True):
 
 
 class Scenario(Frozen, frozen=True, kw_only=True):
-    """One experiment. `expect` is a tuple of the endings that are all right, empty if the scenario is only observed:
-    no ending is a finding then. `control` names the twin that must differ.
+    """One experiment. `expect` is a tuple of the endings that are all right, empty if the scenario
+    is only observed: no ending is a finding then. `control` names the twin that must differ.
 
-    `trials` overrides the play's number. `because` is the reason with its source, `fix` what to do where it ends
-    otherwise. `families` says where it makes sense; it follows from the steps and the play, and nobody declares it
-    twice.
+    `trials` overrides the play's number. `because` is the reason with its source, `fix` what to do
+    where it ends otherwise. `families` says where it makes sense; it follows from the steps and the
+    play, and nobody declares it twice.
     """
 
     name: str
@@ -281,9 +300,11 @@ class Scenario(Frozen, frozen=True, kw_only=True):
 
 
 class Rule(Frozen, frozen=True, kw_only=True):
-    """What every expectation carries: its weight, its reason, what to do, when it applies, by which tags it is named.
+    """What every expectation carries: its weight, its reason, what to do, when it applies, by which
+    tags it is named.
 
-    By itself it is what is wanted of a fleet's kernels, where the name of the expectation says it all.
+    By itself it is what is wanted of a fleet's kernels, where the name of the expectation says it
+    all.
     """
 
     severity: Severity = "warning"
@@ -296,8 +317,9 @@ class Rule(Frozen, frozen=True, kw_only=True):
 class SysctlRule(Rule, frozen=True, kw_only=True):
     """What a playbook wants of one sysctl; exactly the given tests apply.
 
-    `position`, from 1, takes one of several numbers, as in tcp_rmem. `matches` is a regular expression for the whole.
-    `is_default`: as this kernel has it in a new namespace. `present` is about there being such a sysctl at all.
+    `position`, from 1, takes one of several numbers, as in tcp_rmem. `matches` is a regular
+    expression for the whole. `is_default`: as this kernel has it in a new namespace. `present` is
+    about there being such a sysctl at all.
     """
 
     equals: str | None = None
@@ -318,10 +340,11 @@ class ExposureRule(Rule, frozen=True, kw_only=True):
 
 
 class Play(Frozen, frozen=True, kw_only=True):
-    """One play of a playbook: which hosts (a pattern) run which scenarios, and which sysctls are read and wanted.
+    """One play of a playbook: which hosts (a pattern) run which scenarios, and which sysctls are
+    read and wanted.
 
-    Every sysctl, number of production or property of the kernels may have several rules, and all of them count.
-    `tags` belong to all that is in the play.
+    Every sysctl, number of production or property of the kernels may have several rules, and all of
+    them count. `tags` belong to all that is in the play.
     """
 
     name: str
@@ -338,8 +361,10 @@ class Play(Frozen, frozen=True, kw_only=True):
 
 
 class Playbook(Frozen, frozen=True, kw_only=True):
-    """A playbook file. `lines` has the line of each expectation, by the id of its findings without a family
-    ("scenario:NAME", "sysctl:KEY", "exposure:NAME", "kernel:"); the first of several lines."""
+    """A playbook file. `lines` has the line of each expectation, by the id of its findings without
+    a family ("scenario:NAME", "sysctl:KEY", "exposure:NAME", "kernel:"); the first of several
+    lines.
+    """
 
     source: str
     plays: tuple[Play, ...]
@@ -349,8 +374,8 @@ class Playbook(Frozen, frozen=True, kw_only=True):
 class Location(Frozen, frozen=True, kw_only=True):
     """A line of a file: the path with "/" between its folders, and the line from 1.
 
-    The path is relative to the repository of the current folder, or else to that folder; a file outside has its
-    absolute path.
+    The path is relative to the repository of the current folder, or else to that folder; a file
+    outside has its absolute path.
     """
 
     file: Sentence
@@ -360,9 +385,9 @@ class Location(Frozen, frozen=True, kw_only=True):
 class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not audited"):
     """A host that could not be audited: at which stage, why, and the next command to type.
 
-    `kind` is the reason without its addresses, ports and fingerprints (`errors.FailureKind`); `at` names what failed if
-    that was not the host itself, such as "jump host gate"; both are "" in runs of older releases. It has at most one
-    finding: that its host key has changed.
+    `kind` is the reason without its addresses, ports and fingerprints (`errors.FailureKind`); `at`
+    names what failed if that was not the host itself, such as "jump host gate"; both are "" in runs
+    of older releases. It has at most one finding: that its host key has changed.
     """
 
     name: str
@@ -385,7 +410,9 @@ class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not
 
 
 class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not selected"):
-    """A host that --limit selects and that no play matches: nothing runs there, and nothing has failed."""
+    """A host that --limit selects and that no play matches: nothing runs there, and nothing has
+    failed.
+    """
 
     name: str
     groups: tuple[str, ...] = ()
@@ -413,9 +440,9 @@ NoTarget = NotAudited | NotSelected
 class HostPlan(Frozen, frozen=True, kw_only=True):
     """What one host is asked.
 
-    `target` is `NotAudited` if the inventory already shows that the host cannot be reached, and `NotSelected` if no
-    play matches it. `origin` is file:line of the inventory. Where `trials` is 0 nothing is run, and the probe says of
-    each scenario only whether it could be.
+    `target` is `NotAudited` if the inventory already shows that the host cannot be reached, and
+    `NotSelected` if no play matches it. `origin` is file:line of the inventory. Where `trials` is 0
+    nothing is run, and the probe says of each scenario only whether it could be.
     """
 
     name: str
@@ -432,24 +459,27 @@ class HostPlan(Frozen, frozen=True, kw_only=True):
 
 
 class Plan(Frozen, frozen=True, kw_only=True):
-    """Every selected host exactly once, in inventory order. `lines` has the playbook and the line of each
-    expectation, by id as in `Playbook`."""
+    """Every selected host exactly once, in inventory order. `lines` has the playbook and the line
+    of each expectation, by id as in `Playbook`.
+    """
 
     playbooks: tuple[str, ...]
     hosts: tuple[HostPlan, ...]
     lines: dict[str, tuple[str, int]] = {}
 
 
-# ---- what was seen -------------------------------------------------------------------------------------------------
+# ---- what was seen
+# -------------------------------------------------------------------------------------------------
 
 
 class Segment(Frozen, frozen=True, kw_only=True, array_like=True):
     """One captured segment; in JSON an array in this order, since a run has a great many.
 
-    `at_us` counts in microseconds from when the trial began; `seq` and `ack` are relative to the initial sequence
-    numbers, as tcpdump prints them; `flags` too ("S", "S.", "P.", "P.U", "R."); `length` is the payload's, in bytes;
-    `urgent` is the pointer, 0 without URG; `options` are those that matter ("TS", "MP_FASTCLOSE"); `window` is the
-    field as it was sent, null in a run of an earlier version (`Connection.scales` says what to multiply it by).
+    `at_us` counts in microseconds from when the trial began; `seq` and `ack` are relative to the
+    initial sequence numbers, as tcpdump prints them; `flags` too ("S", "S.", "P.", "P.U", "R.");
+    `length` is the payload's, in bytes; `urgent` is the pointer, 0 without URG; `options` are those
+    that matter ("TS", "MP_FASTCLOSE"); `window` is the field as it was sent, null in a run of an
+    earlier version (`Connection.scales` says what to multiply it by).
     """
 
     at_us: Micros
@@ -470,12 +500,13 @@ WindowScale = Annotated[int, Meta(ge=0, le=0xFF)]
 class Connection(Frozen, frozen=True, kw_only=True):
     """What the segments of a trial have in common.
 
-    `began` is when the trial began, in seconds since 1970 by the host's clock. `ports` are the closer's and the peer's.
-    `scales` are the window scale options of the closer's and of the peer's SYN, null where it has none: windows are
-    scaled if both have one, and never that of a SYN (RFC 7323, section 2.2). `mapped`: the sockets are of IPv6, and the
-    packets of IPv4. `headers` are the IP and TCP headers of
-    the segments as they were captured, one after the other, compressed by zlib, in base64; "" unless the trial deviates
-    from what is expected or differs from another trial, and where the host's Python has no zlib.
+    `began` is when the trial began, in seconds since 1970 by the host's clock. `ports` are the
+    closer's and the peer's. `scales` are the window scale options of the closer's and of the peer's
+    SYN, null where it has none: windows are scaled if both have one, and never that of a SYN (RFC
+    7323, section 2.2). `mapped`: the sockets are of IPv6, and the packets of IPv4. `headers` are
+    the IP and TCP headers of the segments as they were captured, one after the other, compressed by
+    zlib, in base64; "" unless the trial deviates from what is expected or differs from another
+    trial, and where the host's Python has no zlib.
     """
 
     began: Seconds
@@ -500,11 +531,12 @@ PollEvents = Annotated[tuple[Word, ...], Meta(max_length=16)]
 class PeerWitness(Frozen, frozen=True, kw_only=True):
     """What the peer's socket said after the close, asked in the order that consumes nothing first.
 
-    `state` is tcpi_state (1 ESTABLISHED, 7 CLOSE, 8 CLOSE_WAIT; null over AF_UNIX). `poll` are event names ("IN",
-    "OUT", "ERR", "HUP", "RDHUP", "PRI"). `recv` is what recv gave in turn, errors that the steps themselves met first:
-    a number of bytes, "0" for end of file, an errno's name ("ECONNRESET", "EAGAIN"), or what a send of the steps met
-    ("send: ECONNRESET"). `so_error` is SO_ERROR, read last ("0", "EPIPE"…). `poll_added`, over AF_UNIX only: for each
-    ending step of the closer its index, and the event names that it added to those of the peer.
+    `state` is tcpi_state (1 ESTABLISHED, 7 CLOSE, 8 CLOSE_WAIT; null over AF_UNIX). `poll` are
+    event names ("IN", "OUT", "ERR", "HUP", "RDHUP", "PRI"). `recv` is what recv gave in turn,
+    errors that the steps themselves met first: a number of bytes, "0" for end of file, an errno's
+    name ("ECONNRESET", "EAGAIN"), or what a send of the steps met ("send: ECONNRESET"). `so_error`
+    is SO_ERROR, read last ("0", "EPIPE"…). `poll_added`, over AF_UNIX only: for each ending step of
+    the closer its index, and the event names that it added to those of the peer.
     """
 
     state: TcpState | None = None
@@ -515,15 +547,17 @@ class PeerWitness(Frozen, frozen=True, kw_only=True):
 
 
 class Evidence(Frozen, frozen=True, kw_only=True):
-    """Why an ending is believed: three witnesses, each null where it could not speak (`wire_note` says why).
+    """Why an ending is believed: three witnesses, each null where it could not speak (`wire_note`
+    says why).
 
-    `kernel` holds the counters that moved, by name. `steps` are [microseconds, index of the step] at which each step
-    began. `queue` is what the closer's receive queue held just before the close, and in a scenario that sends until
-    blocked how many bytes of the receiver's window were left then ("closer window", "peer window"). `bytes` counts what
-    each side handed to send() and got from recv(). `wire_omitted` segments were cut out of the middle of a long trace.
-    `same_as` names the host whose evidence this is, where this host's was the same in all but time; run.json then has
-    the name alone.
-    `connection` is null where no SYN was captured, and in runs of earlier versions.
+    `kernel` holds the counters that moved, by name. `steps` are [microseconds, index of the step]
+    at which each step began. `queue` is what the closer's receive queue held just before the close,
+    and in a scenario that sends until blocked how many bytes of the receiver's window were left
+    then ("closer window", "peer window"). `bytes` counts what each side handed to send() and got
+    from recv(). `wire_omitted` segments were cut out of the middle of a long trace. `same_as` names
+    the host whose evidence this is, where this host's was the same in all but time; run.json then
+    has the name alone. `connection` is null where no SYN was captured, and in runs of earlier
+    versions.
     """
 
     wire: tuple[Segment, ...] | None = None
@@ -541,9 +575,10 @@ class Evidence(Frozen, frozen=True, kw_only=True):
 class Observation(Frozen, frozen=True, kw_only=True):
     """One scenario over one family on one host.
 
-    `ending` is the verdict on all trials together; `endings` counts what each trial saw and is never rewritten.
-    `reason` is empty where ending and endings agree; it says why a verdict is inconclusive, void or not run.
-    `evidence` is that of the first trial that has the ending (the first that differs, where trials disagree).
+    `ending` is the verdict on all trials together; `endings` counts what each trial saw and is
+    never rewritten. `reason` is empty where ending and endings agree; it says why a verdict is
+    inconclusive, void or not run. `evidence` is that of the first trial that has the ending (the
+    first that differs, where trials disagree).
     """
 
     scenario: str
@@ -572,10 +607,11 @@ class Os(Frozen, frozen=True, kw_only=True):
 
 
 class Sysctl(Frozen, frozen=True, kw_only=True):
-    """One sysctl: `value` as read on the host; `default` this kernel's own where a new namespace told it.
+    """One sysctl: `value` as read on the host; `default` this kernel's own where a new namespace
+    told it.
 
-    `state` tells apart what an empty value cannot: "" it was read, "absent", or "unreadable: ERRNO".
-    `used` is what the experiment ran under, where that differs from `value`.
+    `state` tells apart what an empty value cannot: "" it was read, "absent", or "unreadable:
+    ERRNO". `used` is what the experiment ran under, where that differs from `value`.
     """
 
     value: Sentence | None = None
@@ -591,13 +627,16 @@ Place = Annotated[
         r":[0-9]{1,6}$(?!\n)"
     ),
 ]
-"""A line of a file that sets sysctls at boot: the path, a colon, the line from 1. No other file is allowed, because
-a host sends it and it becomes part of a command."""
+"""A line of a file that sets sysctls at boot: the path, a colon, the line from 1. No other file is
+allowed, because a host sends it and it becomes part of a command.
+"""
 Places = Annotated[tuple[Place, ...], Meta(min_length=1, max_length=2)]
 
 
 class UnreadSockets(Frozen, frozen=True, kw_only=True):
-    """Sockets with a non-empty receive queue now; counts only, never addresses. `partial`: the scan hit its bound."""
+    """Sockets with a non-empty receive queue now; counts only, never addresses. `partial`: the scan
+    hit its bound.
+    """
 
     sockets: Count
     bytes: Count
@@ -615,10 +654,12 @@ class Exposure(Frozen, frozen=True, kw_only=True):
 
 
 class Finding(Frozen, frozen=True, kw_only=True):
-    """Where an observation and an expectation differ. `id` is stable: "scenario:NAME/FAMILY", "sysctl:KEY", ….
+    """Where an observation and an expectation differ. `id` is stable: "scenario:NAME/FAMILY",
+    "sysctl:KEY", ….
 
-    `waived` is "OWNER until DATE: REASON" of the waiver that accepts it. `since` is the date (RFC 3339 full-date) of
-    the run that saw it first, as far as the runs before know; "" where nobody asked them.
+    `waived` is "OWNER until DATE: REASON" of the waiver that accepts it. `since` is the date (RFC
+    3339 full-date) of the run that saw it first, as far as the runs before know; "" where nobody
+    asked them.
     """
 
     id: str
@@ -632,14 +673,15 @@ class Finding(Frozen, frozen=True, kw_only=True):
 
 
 class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audited"):
-    """A host whose probe answered. `notes` are sentences that qualify every verdict of this host (no namespace, a
-    control without a verdict, settings that could not be copied); `void` says why its verdicts prove nothing.
-    `expectations` are the ids of the playbook's expectations of this host other than scenarios, met or not. `location`
-    is where the inventory names it first.
+    """A host whose probe answered. `notes` are sentences that qualify every verdict of this host
+    (no namespace, a control without a verdict, settings that could not be copied); `void` says why
+    its verdicts prove nothing. `expectations` are the ids of the playbook's expectations of this
+    host other than scenarios, met or not. `location` is where the inventory names it first.
 
-    `sysctl_places` has the line that sets a sysctl at boot, by key, for sysctls that a file sets; two lines if
-    `sysctl --system` and systemd-sysctl obey different ones; null if the files could not be read. `sysctls_writable` is
-    false if /proc/sys is mounted read-only, as in most containers.
+    `sysctl_places` has the line that sets a sysctl at boot, by key, for sysctls that a file sets;
+    two lines if `sysctl --system` and systemd-sysctl obey different ones; null if the files could
+    not be read. `sysctls_writable` is false if /proc/sys is mounted read-only, as in most
+    containers.
     """
 
     name: str
@@ -675,8 +717,9 @@ HostResult = Audited | NotAudited | NotSelected
 
 
 class ScenarioRow(Frozen, frozen=True, kw_only=True):
-    """A scenario as run.json carries it: what the report prints is what ran. `expect` is empty if no ending is
-    expected. `control` null: it names none."""
+    """A scenario as run.json carries it: what the report prints is what ran. `expect` is empty if
+    no ending is expected. `control` null: it names none.
+    """
 
     name: str
     title: str
@@ -692,13 +735,15 @@ MAX_SEQUENCE = 2**53
 
 
 class RunInfo(Frozen, frozen=True, kw_only=True):
-    """About the run itself. Times are UTC, RFC 3339, whole seconds; `fleetaudit` and `controller` are versions.
+    """About the run itself. Times are UTC, RFC 3339, whole seconds; `fleetaudit` and `controller`
+    are versions.
 
-    `baseline` is the id of the run that this one was compared with. `notes` are sentences about the run as a whole,
-    such as a waiver that has expired. `job` names the combination of inventory, playbooks, limit, shard and
-    tags, "" in a run of an earlier version (`jobs.job_of` returns it for that one, too). `sequence` numbers the runs of
-    an output folder in the order in which they finished, from 1; it is 0 in a run that was interrupted and in one of
-    an earlier version. `scheduled`: this run, or an earlier one of its job, was begun with --cron. `status` is the exit
+    `baseline` is the id of the run that this one was compared with. `notes` are sentences about the
+    run as a whole, such as a waiver that has expired. `job` names the combination of inventory,
+    playbooks, limit, shard and tags, "" in a run of an earlier version (`jobs.job_of` returns it
+    for that one, too). `sequence` numbers the runs of an output folder in the order in which they
+    finished, from 1; it is 0 in a run that was interrupted and in one of an earlier version.
+    `scheduled`: this run, or an earlier one of its job, was begun with --cron. `status` is the exit
     status of the command, null in a run of an earlier version.
     """
 
@@ -721,7 +766,8 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-# ---- what changed --------------------------------------------------------------------------------------------------
+# ---- what changed
+# --------------------------------------------------------------------------------------------------
 
 Effect = Literal[
     "regression",
@@ -738,20 +784,32 @@ Effect = Literal[
     "gone",
     "new host",
 ]
-"""What a change means. Regression: met before, not met now; fix: the reverse; told again: could not be told before.
-Rebuilt: another machine under the same name; renamed: the same machine under another name. No longer selected: plays
-matched the host before, and none does now."""
+"""What a change means. Regression: met before, not met now; fix: the reverse; told again: could not
+be told before. Rebuilt: another machine under the same name; renamed: the same machine under
+another name. No longer selected: plays matched the host before, and none does now.
+"""
 
 ChangeKind = Literal[
-    "scenario", "sysctl", "expectation", "waiver", "controls", "kernel", "system", "isolation", "host", "finding"
+    "scenario",
+    "sysctl",
+    "expectation",
+    "waiver",
+    "controls",
+    "kernel",
+    "system",
+    "isolation",
+    "host",
+    "finding",
 ]
 
 
 class Change(Frozen, frozen=True, kw_only=True):
-    """One thing that differs on one host between two runs; `before` and `after` are words for a reader.
+    """One thing that differs on one host between two runs; `before` and `after` are words for a
+    reader.
 
-    `what` is a finding's id for scenarios, sysctls and findings. `host` is the later run's name. `since` is the date
-    (RFC 3339) it was first seen; for a fix, since when it had not been met. `severity` and `waived` are its finding's.
+    `what` is a finding's id for scenarios, sysctls and findings. `host` is the later run's name.
+    `since` is the date (RFC 3339) it was first seen; for a fix, since when it had not been met.
+    `severity` and `waived` are its finding's.
     """
 
     effect: Effect
@@ -766,10 +824,12 @@ class Change(Frozen, frozen=True, kw_only=True):
 
 
 class Rate(Frozen, frozen=True, kw_only=True):
-    """What one host felt between two runs: its counters' growth, and TCPAbortOnClose per 1,000 connections.
+    """What one host felt between two runs: its counters' growth, and TCPAbortOnClose per 1,000
+    connections.
 
-    `seconds` is the time between the two runs' beginnings; `before_per_thousand` is the earlier run's rate since that
-    boot. Where no rate can be told, `reason` says why and the numbers are null.
+    `seconds` is the time between the two runs' beginnings; `before_per_thousand` is the earlier
+    run's rate since that boot. Where no rate can be told, `reason` says why and the numbers are
+    null.
     """
 
     host: str
@@ -782,11 +842,12 @@ class Rate(Frozen, frozen=True, kw_only=True):
 
 
 class Drift(Frozen, frozen=True, kw_only=True):
-    """What changed between two runs, regressions first; `before` and `after` are their ids, `since` and `until` when
-    they began.
+    """What changed between two runs, regressions first; `before` and `after` are their ids, `since`
+    and `until` when they began.
 
-    `refused` says why the two cannot be compared, "" where they can. `hosts` counts those that were laid side by side.
-    `notes` qualify the comparison. Rates differ at every run and so are no changes.
+    `refused` says why the two cannot be compared, "" where they can. `hosts` counts those that were
+    laid side by side. `notes` qualify the comparison. Rates differ at every run and so are no
+    changes.
     """
 
     format: Literal["fleetaudit-drift/1"] = "fleetaudit-drift/1"
@@ -802,14 +863,18 @@ class Drift(Frozen, frozen=True, kw_only=True):
 
     @property
     def same(self) -> bool:
-        """Whether the two were compared and nothing changed; what was refused is not known to be the same."""
+        """Whether the two were compared and nothing changed; what was refused is not known to be
+        the same.
+        """
         return not self.refused and not self.changes
 
 
 class Past(Frozen, frozen=True, kw_only=True):
-    """The counts of a run: `selected` is the sum of `audited`, `not_audited` and `not_selected` (by any play).
+    """The counts of a run: `selected` is the sum of `audited`, `not_audited` and `not_selected` (by
+    any play).
 
-    `short` counts the hosts that fall short without a waiver, each once, by its gravest finding, gravest first.
+    `short` counts the hosts that fall short without a waiver, each once, by its gravest finding,
+    gravest first.
     """
 
     run: str
@@ -824,8 +889,9 @@ class Past(Frozen, frozen=True, kw_only=True):
 class AuditRun(Frozen, frozen=True, kw_only=True):
     """A whole run: every selected host exactly once, in inventory order.
 
-    `drift` is against `run.baseline`; `history` has the runs before it that were asked the same, oldest first.
-    `locations` has the place of each expectation, by the id of its findings without a family.
+    `drift` is against `run.baseline`; `history` has the runs before it that were asked the same,
+    oldest first. `locations` has the place of each expectation, by the id of its findings without a
+    family.
     """
 
     format: Literal["fleetaudit-run/1"] = RUN_FORMAT

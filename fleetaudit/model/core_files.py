@@ -8,5 +8,7 @@ import resource
 
 @functools.cache
 def forbid() -> None:
-    """Sets the limit of this process's core files to 0, and so that of the processes that it starts."""
+    """Sets the limit of this process's core files to 0, and so that of the processes that it
+    starts.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

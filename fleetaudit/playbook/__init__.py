@@ -1,7 +1,8 @@
 """A playbook file into its plays: what is to be run, on which hosts, and what is wanted of them.
 
-Rules: a file says everything once, and whatever makes no sense is refused with its line, before any host is touched.
-`format.py` is the format, `scenarios.py` the experiments and their controls, `expectations.py` what else is wanted.
+Rules: a file says everything once, and whatever makes no sense is refused with its line, before any
+host is touched. `format.py` is the format, `scenarios.py` the experiments and their controls,
+`expectations.py` what else is wanted.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def shipped_names() -> tuple[str, ...]:
 
 
 def load_playbook(path: Path | None) -> Playbook:
-    """Returns the playbook at `path`: None is the default one, and a bare name that is no file a shipped one.
+    """Returns the playbook at `path`: None is the default one, and a bare name that is no file a
+    shipped one.
 
     Raises `InputError` for what makes no sense in it, `NothingToDoError` where it is missing.
     """
@@ -69,19 +71,28 @@ def load_playbook(path: Path | None) -> Playbook:
     name = path.name.removesuffix(".yml")
     if len(path.parts) == 1 and not path.exists():
         if name not in shipped_names():
-            raise NothingToDoError(f"{path}: no such file; shipped are: {', '.join(shipped_names())}")
+            raise NothingToDoError(
+                f"{path}: no such file; shipped are: {', '.join(shipped_names())}"
+            )
         return _shipped(name)
     return _playbook(load(path))
 
 
 def parse_playbook(text: str, *, source: str) -> Playbook:
-    """Returns the playbook in `text`; raises `InputError` with the line of `source` that makes no sense."""
+    """Returns the playbook in `text`; raises `InputError` with the line of `source` that makes no
+    sense.
+    """
     return _playbook(parse(text, source=source))
 
 
 def same_experiment(one: Scenario, other: Scenario) -> bool:
-    """Returns whether two scenarios of one name are alike in all but how often, over what and under which tags."""
-    return msgspec.structs.replace(one, families=other.families, trials=other.trials, tags=other.tags) == other
+    """Returns whether two scenarios of one name are alike in all but how often, over what and under
+    which tags.
+    """
+    return (
+        msgspec.structs.replace(one, families=other.families, trials=other.trials, tags=other.tags)
+        == other
+    )
 
 
 @functools.cache
@@ -104,26 +115,33 @@ def _playbook(document: Document) -> Playbook:
 
 
 def _play(document: Document, file: PlayFile, index: int, lines: dict[str, int]) -> Play:
-    """Returns the play at `index`; what it expects that is not in `lines` yet goes there, with its line."""
+    """Returns the play at `index`; what it expects that is not in `lines` yet goes there, with its
+    line.
+    """
     placed = scenarios_of(document, file, (index,), Shipped(shipped_names(), _shipped))
     hosts = file.hosts if isinstance(file.hosts, str) else ",".join(file.hosts)
     if not hosts.strip():
         raise document.error("no hosts; “all” means every host of the inventory", (index, "hosts"))
     for number, glob in enumerate(file.sysctls.collect):
-        check_sysctl(document, glob, (index, "sysctls", "collect", number), r"net\.[A-Za-z0-9_.*?\[\]-]+")
+        check_sysctl(
+            document, glob, (index, "sysctls", "collect", number), r"net\.[A-Za-z0-9_.*?\[\]-]+"
+        )
     wanted = sysctl_rules(document, file.sysctls.expect, (index, "sysctls", "expect"))
     exposure = exposure_rules(document, file.exposure.expect, (index, "exposure", "expect"))
     kernels = kernel_rules(document, file.kernels.expect, (index, "kernels", "expect"))
     if not (placed or file.sysctls.collect or wanted or exposure or kernels):
         raise document.error(
-            f"the play “{file.name}” asks for nothing: no scenarios, no sysctls, nothing of exposure or kernels",
+            f"the play “{file.name}” asks for nothing: no scenarios, no sysctls, nothing of"
+            " exposure or kernels",
             (index,),
         )
     for one in placed:
         lines.setdefault(f"scenario:{one.scenario.name}", document.key_at(one.where).line)
     for kind, section, names in (("sysctl", "sysctls", wanted), ("exposure", "exposure", exposure)):
         for name in names:
-            lines.setdefault(f"{kind}:{name}", document.key_at((index, section, "expect", name)).line)
+            lines.setdefault(
+                f"{kind}:{name}", document.key_at((index, section, "expect", name)).line
+            )
     for name in kernels:
         lines.setdefault("kernel:", document.key_at((index, "kernels", "expect", name)).line)
     return Play(
@@ -149,21 +167,24 @@ def _same_everywhere(document: Document, plays: Sequence[Play]) -> None:
             first, name = seen.setdefault(scenario.name, (scenario, play.name))
             if not same_experiment(first, scenario):
                 raise document.error(
-                    f"the play “{play.name}” says something else by “{scenario.name}” than the play “{name}”",
+                    f"the play “{play.name}” says something else by “{scenario.name}” than the play"
+                    f" “{name}”",
                     (index, "scenarios"),
                     hint="give one of the two scenarios another name",
                 )
 
 
 def _agreed(document: Document, plays: Sequence[Play]) -> None:
-    """Refuses plays that surely meet on a host and want what no value can meet; the plan finds those that may meet."""
+    """Refuses plays that surely meet on a host and want what no value can meet; the plan finds
+    those that may meet.
+    """
     for (_, one), (index, other) in combinations(enumerate(plays), 2):
         meet = one.hosts == other.hosts or {"all", "*"} & {one.hosts, other.hosts}
         if meet and (what := contradictory(one, other)):
             kind = "sysctls" if what in other.sysctls_expect else "exposure"
             raise document.error(
-                f"the play “{other.name}” and the play “{one.name}” expect different things of {what} "
-                "on the same hosts",
+                f"the play “{other.name}” and the play “{one.name}” expect different things of"
+                f" {what} on the same hosts",
                 (index, kind, "expect", what),
                 key=True,
                 hint="make the two agree, or let their “hosts:” not overlap",

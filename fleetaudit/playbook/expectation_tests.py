@@ -1,8 +1,10 @@
-"""What an expectation means: whether a value meets it, where it applies, in words, and which contradict. Pure.
+"""What an expectation means: whether a value meets it, where it applies, in words, and which
+contradict. Pure.
 
-Rules: reading a playbook and judging a host ask the same functions, so that what was accepted is what is judged.
-A sysctl's value is compared with one space between its numbers, as the probe reports some and a playbook writes them.
-A kernel release is compared by as many numbers as the comparison names: "==6.1" and "<=6.1" take in 6.1.156.
+Rules: reading a playbook and judging a host ask the same functions, so that what was accepted is
+what is judged. A sysctl's value is compared with one space between its numbers, as the probe
+reports some and a playbook writes them. A kernel release is compared by as many numbers as the
+comparison names: "==6.1" and "<=6.1" take in 6.1.156.
 """
 
 from __future__ import annotations
@@ -18,15 +20,20 @@ from fleetaudit.model import Audited, SysctlRule, When
 MAX_PATTERN = 200
 """The longest regular expression, in characters."""
 MAX_MATCHED = 128
-"""The longest value that a regular expression is tried on, in characters; a longer one matches nothing."""
+"""The longest value that a regular expression is tried on, in characters; a longer one matches
+nothing.
+"""
 MAX_REPEATS = 4
-"""How many repetitions, and how many groups, a regular expression may have: more can take for ever to fail."""
+"""How many repetitions, and how many groups, a regular expression may have: more can take for ever
+to fail.
+"""
 
 _COMPARISON = re.compile(r"(>=|<=|==|!=|>|<)\s*([0-9]{1,6}(?:\.[0-9]{1,6}){0,3})", re.ASCII)
 _ORDINALS = ("first", "second", "third")
 
 
-# ---- values --------------------------------------------------------------------------------------------------------
+# ---- values
+# --------------------------------------------------------------------------------------------------------
 
 
 def one_space(text: str) -> str:
@@ -35,7 +42,9 @@ def one_space(text: str) -> str:
 
 
 def holds(value: str, rule: SysctlRule) -> bool:
-    """Returns whether a value as read meets all that `rule` asks of it; its default and its presence are not asked."""
+    """Returns whether a value as read meets all that `rule` asks of it; its default and its
+    presence are not asked.
+    """
     taken = part(value, rule.position)
     if taken is None:
         return False
@@ -43,13 +52,17 @@ def holds(value: str, rule: SysctlRule) -> bool:
         return False
     if rule.one_of is not None and taken not in map(one_space, rule.one_of):
         return False
-    if rule.matches is not None and not (len(taken) <= MAX_MATCHED and re.fullmatch(rule.matches, taken)):
+    if rule.matches is not None and not (
+        len(taken) <= MAX_MATCHED and re.fullmatch(rule.matches, taken)
+    ):
         return False
     return within(number(taken), rule.at_least, rule.at_most)
 
 
 def part(value: str, position: int | None) -> str | None:
-    """Returns the word of `value` at `position` (from 1), the whole where None is given, None where it is too short."""
+    """Returns the word of `value` at `position` (from 1), the whole where None is given, None where
+    it is too short.
+    """
     if position is None:
         return one_space(value)
     words = value.split()
@@ -57,7 +70,9 @@ def part(value: str, position: int | None) -> str | None:
 
 
 def number(text: str) -> int | None:
-    """Returns a whole number; "4096 131072" has no place on one axis, and Python's "1_0" is no number of a kernel's."""
+    """Returns a whole number; "4096 131072" has no place on one axis, and Python's "1_0" is no
+    number of a kernel's.
+    """
     return int(text) if re.fullmatch(r"-?[0-9]{1,40}", text, re.ASCII) else None
 
 
@@ -93,23 +108,32 @@ def ordinal(position: int) -> str:
 
 def bounds_in_words(low: float | None, high: float | None) -> list[str]:
     """Returns "at least 10" and "at most 60", those that are asked."""
-    given = [(word, bound) for word, bound in (("at least", low), ("at most", high)) if bound is not None]
-    return [f"{word} {bound:g}" if isinstance(bound, float) else f"{word} {bound}" for word, bound in given]
+    given = [
+        (word, bound) for word, bound in (("at least", low), ("at most", high)) if bound is not None
+    ]
+    return [
+        f"{word} {bound:g}" if isinstance(bound, float) else f"{word} {bound}"
+        for word, bound in given
+    ]
 
 
-# ---- contradictions ------------------------------------------------------------------------------------------------
+# ---- contradictions
+# ------------------------------------------------------------------------------------------------
 
 
 def contradiction(rules: Sequence[SysctlRule]) -> bool:
     """Returns whether no value can meet all of `rules`, of one sysctl, where they apply together.
 
-    What depends on the host (its default, overlapping conditions) is not foreseen: only what can never be met counts.
+    What depends on the host (its default, overlapping conditions) is not foreseen: only what can
+    never be met counts.
     """
     return any(_never(group) for group in _together(rules))
 
 
 def _together(rules: Sequence[SysctlRule]) -> Iterable[list[SysctlRule]]:
-    """Yields the rules that surely apply together: the unconditional ones, with those of each one condition."""
+    """Yields the rules that surely apply together: the unconditional ones, with those of each one
+    condition.
+    """
     for when in {rule.when for rule in rules} | {When()}:
         yield [rule for rule in rules if rule.when in (When(), when)]
 
@@ -124,24 +148,34 @@ def _never(rules: Sequence[SysctlRule]) -> bool:
         if lows and highs and max(lows) > min(highs):
             return True
         # What a rule names word by word must pass every other rule for the same words.
-        named = [[rule.equals] if rule.equals is not None else [*(rule.one_of or ())] for rule in here]
+        named = [
+            [rule.equals] if rule.equals is not None else [*(rule.one_of or ())] for rule in here
+        ]
         for candidates in filter(None, named):
             if not any(all(_passes(value, rule) for rule in here) for value in candidates):
                 return True
     wholes = [rule.equals for rule in rules if rule.position is None and rule.equals is not None]
-    return any(not holds(whole, rule) for whole in wholes for rule in rules if rule.position is not None)
+    return any(
+        not holds(whole, rule) for whole in wholes for rule in rules if rule.position is not None
+    )
 
 
 def _passes(value: str, rule: SysctlRule) -> bool:
     # `value` is the word itself already, whatever its position.
     alone = SysctlRule(
-        equals=rule.equals, one_of=rule.one_of, at_least=rule.at_least, at_most=rule.at_most, matches=rule.matches
+        equals=rule.equals,
+        one_of=rule.one_of,
+        at_least=rule.at_least,
+        at_most=rule.at_most,
+        matches=rule.matches,
     )
     return holds(value, alone)
 
 
 def disjoint(rules: Iterable[tuple[float | None, float | None, When]]) -> bool:
-    """Returns whether two of these (low, high, when) apply together and leave no number between them."""
+    """Returns whether two of these (low, high, when) apply together and leave no number between
+    them.
+    """
     for (low, high, when), (other_low, other_high, other_when) in combinations(rules, 2):
         low, high = max(low or 0, other_low or 0), min(_or_endless(high), _or_endless(other_high))
         if low > high and (when == other_when or When() in (when, other_when)):
@@ -153,7 +187,8 @@ def _or_endless(bound: float | None) -> float:
     return float("inf") if bound is None else bound
 
 
-# ---- where an expectation applies ----------------------------------------------------------------------------------
+# ---- where an expectation applies
+# ----------------------------------------------------------------------------------
 
 
 class Comparison(NamedTuple):
@@ -177,7 +212,8 @@ def comparisons(text: str) -> tuple[Comparison, ...]:
 def applies(when: When, host: Audited) -> bool:
     """Returns whether an expectation applies to a host.
 
-    A release that begins with no number is held to every expectation: what cannot be compared excuses nothing.
+    A release that begins with no number is held to every expectation: what cannot be compared
+    excuses nothing.
     """
     if when.groups and "all" not in when.groups and not set(when.groups).intersection(host.groups):
         return False
@@ -209,19 +245,24 @@ def _compares(release: tuple[int, ...], comparison: Comparison) -> bool:
             return here != wanted
 
 
-# ---- regular expressions -------------------------------------------------------------------------------------------
+# ---- regular expressions
+# -------------------------------------------------------------------------------------------
 
 
 def pattern_fault(pattern: str) -> str:
-    """Returns why `pattern` is refused, "" where it is not: it must compile, and fail as quickly as it matches.
+    """Returns why `pattern` is refused, "" where it is not: it must compile, and fail as quickly as
+    it matches.
 
-    A repeated group that repeats or chooses inside, or many repetitions in a row, take time that grows without bound.
+    A repeated group that repeats or chooses inside, or many repetitions in a row, take time that
+    grows without bound.
     """
     if len(pattern) > MAX_PATTERN:
         return f"longer than {MAX_PATTERN} characters"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what a later Python may read otherwise is no expectation to rely on
+            warnings.simplefilter(
+                "error"
+            )  # what a later Python may read otherwise is no expectation to rely on
             re.compile(pattern)
     except (re.error, Warning, OverflowError, RecursionError) as e:
         return f"no regular expression: {e}"
@@ -266,22 +307,30 @@ def _slow(pattern: str) -> str:
     return ""
 
 
-# ---- tags ----------------------------------------------------------------------------------------------------------
+# ---- tags
+# ----------------------------------------------------------------------------------------------------------
 
 
 def chosen(tags: Collection[str], only: Collection[str], skip: Collection[str]) -> bool:
-    """Returns whether what has these tags is chosen by --tags `only` and --skip-tags `skip`, as Ansible chooses.
+    """Returns whether what has these tags is chosen by --tags `only` and --skip-tags `skip`, as
+    Ansible chooses.
 
-    Nothing in `only` means all. `always` is chosen unless it is skipped by name, `never` only by one of its tags.
-    Source: Ansible's documentation, "Tags", "Special tags".
+    Nothing in `only` means all. `always` is chosen unless it is skipped by name, `never` only by
+    one of its tags. Source: Ansible's documentation, "Tags", "Special tags".
     """
     own = set(tags)
     wanted, unwanted = set(only) or {"all"}, set(skip)
     tagged = bool(own)
     named = bool(own & wanted)
-    by_kind = "all" in wanted or ("tagged" in wanted and tagged) or ("untagged" in wanted and not tagged)
+    by_kind = (
+        "all" in wanted or ("tagged" in wanted and tagged) or ("untagged" in wanted and not tagged)
+    )
     if not (named or "always" in own or (by_kind and "never" not in own)):
         return False
     if "all" in unwanted:
         return "always" in own and "always" not in unwanted
-    return not (own & unwanted or ("tagged" in unwanted and tagged) or ("untagged" in unwanted and not tagged))
+    return not (
+        own & unwanted
+        or ("tagged" in unwanted and tagged)
+        or ("untagged" in unwanted and not tagged)
+    )

@@ -1,4 +1,6 @@
-"""Expectations of sysctls, of production and of kernels, as a play says them, into rules; nonsense is refused. Pure."""
+"""Expectations of sysctls, of production and of kernels, as a play says them, into rules; nonsense
+is refused. Pure.
+"""
 
 from __future__ import annotations
 
@@ -46,19 +48,25 @@ class _Common(TypedDict):
 
 
 def when_of(document: Document, file: WhenFile, where: ValuePath) -> When:
-    """Returns where an expectation applies; raises `InputError` for what is no comparison of a kernel release."""
+    """Returns where an expectation applies; raises `InputError` for what is no comparison of a
+    kernel release.
+    """
     groups = (file.groups,) if isinstance(file.groups, str) else tuple(file.groups)
     try:
         comparisons(file.kernel)
     except ValueError as e:
-        raise document.error(str(e), (*where, "when", "kernel"), hint="write it as “>=6.1, <6.12” or “==6.1”") from e
+        raise document.error(
+            str(e), (*where, "when", "kernel"), hint="write it as “>=6.1, <6.12” or “==6.1”"
+        ) from e
     return When(groups=tuple(filter(None, groups)), kernel=one_space(file.kernel))
 
 
 def sysctl_rules(
     document: Document, files: Mapping[str, RuleFile | list[RuleFile]], where: ValuePath
 ) -> dict[str, tuple[SysctlRule, ...]]:
-    """Returns the rules of each sysctl; raises `InputError` where no value can meet all that is wanted of one."""
+    """Returns the rules of each sysctl; raises `InputError` where no value can meet all that is
+    wanted of one.
+    """
     rules = dict[str, tuple[SysctlRule, ...]]()
     for key, file in files.items():
         at = (*where, key)
@@ -74,11 +82,18 @@ def sysctl_rules(
     return rules
 
 
-def check_sysctl(document: Document, name: str, where: ValuePath, allowed: str, *, key: bool = False) -> None:
-    """Raises `InputError` where `name` is no sysctl that is read (`allowed` is the pattern of those that are)."""
+def check_sysctl(
+    document: Document, name: str, where: ValuePath, allowed: str, *, key: bool = False
+) -> None:
+    """Raises `InputError` where `name` is no sysctl that is read (`allowed` is the pattern of those
+    that are).
+    """
     if not re.fullmatch(allowed, name, re.ASCII):
         raise document.error(
-            f"“{name}” is no sysctl that is read", where, key=key, hint="names begin with net. and are ASCII"
+            f"“{name}” is no sysctl that is read",
+            where,
+            key=key,
+            hint="names begin with net. and are ASCII",
         )
 
 
@@ -89,9 +104,13 @@ def _sysctl_rule(document: Document, file: RuleFile, where: ValuePath) -> Sysctl
     if file.is_default is False:
         raise document.error("only “is_default: true” is an expectation", (*where, "is_default"))
     if file.position is not None and (not valued or file.is_default or file.present is not None):
-        raise document.error("a position is for equals, one_of, at_least, at_most and matches alone", where)
+        raise document.error(
+            "a position is for equals, one_of, at_least, at_most and matches alone", where
+        )
     if not (valued or file.is_default or file.present is not None):
-        raise document.error("no test; say equals, one_of, at_least, at_most, matches, is_default or present", where)
+        raise document.error(
+            "no test; say equals, one_of, at_least, at_most, matches, is_default or present", where
+        )
     if file.present is False and (valued or file.is_default):
         raise document.error(NOT_A_VALUE, where)
     if file.matches is not None and (fault := pattern_fault(file.matches)):
@@ -107,7 +126,8 @@ def _sysctl_rule(document: Document, file: RuleFile, where: ValuePath) -> Sysctl
         position=file.position,
         **_common(document, file, where),
     )
-    # One rule is held to more than several are: each of its candidates is one that was written here.
+    # One rule is held to more than several are: each of its candidates is one that was written
+    # here.
     if equals is not None and not holds(equals, msgspec.structs.replace(rule, position=None)):
         raise document.error(NOT_A_VALUE, where)
     return rule
@@ -124,17 +144,25 @@ def exposure_rules(
             raise document.error("no test; say at_most or at_least", at)
         if one.at_least is not None and one.at_most is not None and one.at_least > one.at_most:
             raise document.error(NOT_A_VALUE, at)
-        rules[name] = (ExposureRule(at_least=one.at_least, at_most=one.at_most, **_common(document, one, at)),)
+        rules[name] = (
+            ExposureRule(at_least=one.at_least, at_most=one.at_most, **_common(document, one, at)),
+        )
     return rules
 
 
-def kernel_rules(document: Document, file: KernelsExpectFile, where: ValuePath) -> dict[str, tuple[Rule, ...]]:
+def kernel_rules(
+    document: Document, file: KernelsExpectFile, where: ValuePath
+) -> dict[str, tuple[Rule, ...]]:
     """Returns what is wanted of the fleet's kernels, by name."""
     rules = dict[str, tuple[Rule, ...]]()
     for name, one in _given(file):
         if one is False:
-            raise document.error("only “true”, or a mapping with its severity, is an expectation", (*where, name))
-        rules[name] = (Rule(**_common(document, KernelRuleFile() if one is True else one, (*where, name))),)
+            raise document.error(
+                "only “true”, or a mapping with its severity, is an expectation", (*where, name)
+            )
+        rules[name] = (
+            Rule(**_common(document, KernelRuleFile() if one is True else one, (*where, name))),
+        )
     return rules
 
 
@@ -143,7 +171,9 @@ def _given(file: Any) -> list[tuple[str, Any]]:
     return [(name, one) for name in names if (one := getattr(file, name)) is not None]
 
 
-def _common(document: Document, file: RuleFile | ExposureRuleFile | KernelRuleFile, where: ValuePath) -> _Common:
+def _common(
+    document: Document, file: RuleFile | ExposureRuleFile | KernelRuleFile, where: ValuePath
+) -> _Common:
     return _Common(
         severity=file.severity,
         because=one_space(file.because),
@@ -154,7 +184,9 @@ def _common(document: Document, file: RuleFile | ExposureRuleFile | KernelRuleFi
 
 
 def contradictory(one: Any, other: Any) -> str:
-    """Returns the first sysctl or number of which two plays, on one host, want what no value can meet; "" for none."""
+    """Returns the first sysctl or number of which two plays, on one host, want what no value can
+    meet; "" for none.
+    """
     for key in one.sysctls_expect.keys() & other.sysctls_expect.keys():
         if contradiction((*one.sysctls_expect[key], *other.sysctls_expect[key])):
             return str(key)

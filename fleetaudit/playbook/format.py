@@ -1,7 +1,9 @@
-"""The format of a playbook file: types that decode it, and that the published JSON Schema is made from.
+"""The format of a playbook file: types that decode it, and that the published JSON Schema is made
+from.
 
-Rules: an unknown key is a mistake. What a type cannot say (contradictions, names that must exist) is checked by the
-files beside this one. Every description is there for whoever writes a playbook in an editor that reads the schema.
+Rules: an unknown key is a mistake. What a type cannot say (contradictions, names that must exist)
+is checked by the files beside this one. Every description is there for whoever writes a playbook in
+an editor that reads the schema.
 """
 
 from __future__ import annotations
@@ -19,20 +21,36 @@ SCHEMA = Path(__file__).parents[1] / "schema" / "playbook.schema.json"
 
 Expectable = Literal["FIN", "RST", "FIN, then RST", "nothing"]
 IpFamily = Literal["ipv4", "ipv6"]
-Trials = Annotated[int, Meta(ge=1, le=20, description="How often each scenario is repeated over each family.")]
+Trials = Annotated[
+    int, Meta(ge=1, le=20, description="How often each scenario is repeated over each family.")
+]
 Text = Annotated[str, Meta(min_length=1, max_length=4000)]
 Bound = Annotated[float, Meta(ge=0)]
 Value = Annotated[str, Meta(max_length=4000)]
-Families = Annotated[list[IpFamily], Meta(min_length=1, max_length=2, description="Over which IP families it runs.")]
+Families = Annotated[
+    list[IpFamily], Meta(min_length=1, max_length=2, description="Over which IP families it runs.")
+]
 Tag = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]+$", max_length=64)]
 Tags = Annotated[
     list[Tag],
-    Meta(max_length=64, description="For --tags and --skip-tags, as in Ansible; “always” and “never” are special."),
+    Meta(
+        max_length=64,
+        description="For --tags and --skip-tags, as in Ansible; “always” and “never” are special.",
+    ),
 ]
-Grave = Annotated[Severity, Meta(description="Of the finding, where this is not met: info, warning (usual) or error.")]
-Because = Annotated[str, Meta(max_length=4000, description="Why this is wanted, and by which source.")]
+Grave = Annotated[
+    Severity,
+    Meta(description="Of the finding, where this is not met: info, warning (usual) or error."),
+]
+Because = Annotated[
+    str, Meta(max_length=4000, description="Why this is wanted, and by which source.")
+]
 Fix = Annotated[
-    str, Meta(max_length=4000, description="What to do where it is not met; it replaces what fleetaudit would say.")
+    str,
+    Meta(
+        max_length=4000,
+        description="What to do where it is not met; it replaces what fleetaudit would say.",
+    ),
 ]
 
 
@@ -41,17 +59,22 @@ class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class WhenFile(File, frozen=True, kw_only=True):
-    """Where an expectation applies; elsewhere nothing is judged, and what is asked of the host stays the same."""
+    """Where an expectation applies; elsewhere nothing is judged, and what is asked of the host
+    stays the same.
+    """
 
     groups: Annotated[
-        str | list[Text], Meta(description="On hosts of one of these groups of the inventory, or of this one.")
+        str | list[Text],
+        Meta(description="On hosts of one of these groups of the inventory, or of this one."),
     ] = []
     kernel: Annotated[
         str,
         Meta(
             max_length=200,
-            description="On these kernel releases: comparisons joined by commas, such as “>=6.1, <6.12”. As many"
-            " numbers count as are written, so “==6.1” is the whole series.",
+            description=(
+                "On these kernel releases: comparisons joined by commas, such as “>=6.1, <6.12”. As"
+                " many numbers count as are written, so “==6.1” is the whole series."
+            ),
         ),
     ] = ""
 
@@ -59,25 +82,42 @@ class WhenFile(File, frozen=True, kw_only=True):
 class RuleFile(File, frozen=True, kw_only=True):
     """What is wanted of one sysctl; all tests that are given must hold."""
 
-    equals: Annotated[int | Value | None, Meta(description="This value; several numbers with spaces between.")] = None
+    equals: Annotated[
+        int | Value | None, Meta(description="This value; several numbers with spaces between.")
+    ] = None
     one_of: Annotated[
-        Annotated[list[int | Value], Meta(min_length=1)] | None, Meta(description="One of these values.")
+        Annotated[list[int | Value], Meta(min_length=1)] | None,
+        Meta(description="One of these values."),
     ] = None
     at_least: Annotated[int | None, Meta(description="A number, and not less.")] = None
     at_most: Annotated[int | None, Meta(description="A number, and not more.")] = None
     matches: Annotated[
         str | None,
-        Meta(description="A regular expression (Python's) for the whole value; at most four repetitions and groups."),
+        Meta(
+            description=(
+                "A regular expression (Python's) for the whole value; at most four repetitions and"
+                " groups."
+            )
+        ),
     ] = None
-    is_default: Annotated[bool | None, Meta(description="As this very kernel has it in a new network namespace.")] = (
-        None
-    )
+    is_default: Annotated[
+        bool | None, Meta(description="As this very kernel has it in a new network namespace.")
+    ] = None
     present: Annotated[
-        bool | None, Meta(description="Whether the kernel has such a sysctl. Without it, an absent one is a finding.")
+        bool | None,
+        Meta(
+            description=(
+                "Whether the kernel has such a sysctl. Without it, an absent one is a finding."
+            )
+        ),
     ] = None
     position: Annotated[
         Annotated[int, Meta(ge=1, le=16)] | None,
-        Meta(description="Which of several numbers the tests are for, from 1: 3 is tcp_rmem's maximum."),
+        Meta(
+            description=(
+                "Which of several numbers the tests are for, from 1: 3 is tcp_rmem's maximum."
+            )
+        ),
     ] = None
     severity: Grave = "warning"
     because: Because = ""
@@ -91,7 +131,8 @@ class SysctlsFile(File, frozen=True, kw_only=True):
 
     collect: Annotated[list[str], Meta(description="Names or globs, such as net.ipv4.tcp_*.")] = []
     expect: Annotated[
-        dict[str, RuleFile | list[RuleFile]], Meta(description="A rule, or a list of rules, by sysctl.")
+        dict[str, RuleFile | list[RuleFile]],
+        Meta(description="A rule, or a list of rules, by sysctl."),
     ] = {}
 
 
@@ -112,22 +153,31 @@ class ExposureExpectFile(File, frozen=True, kw_only=True):
 
     aborts_on_close_per_thousand: Annotated[
         ExposureRuleFile | None,
-        Meta(description="Connections reset because of unread data (TCPAbortOnClose), of 1,000 opened or accepted."),
+        Meta(
+            description=(
+                "Connections reset because of unread data (TCPAbortOnClose), of 1,000 opened or"
+                " accepted."
+            )
+        ),
     ] = None
     aborts_failed: Annotated[
         ExposureRuleFile | None, Meta(description="RSTs that could not be sent (TCPAbortFailed).")
     ] = None
     aborts_on_memory: Annotated[
-        ExposureRuleFile | None, Meta(description="Orphans reset for want of memory or places (TCPAbortOnMemory).")
+        ExposureRuleFile | None,
+        Meta(description="Orphans reset for want of memory or places (TCPAbortOnMemory)."),
     ] = None
     listen_overflows: Annotated[
         ExposureRuleFile | None,
         Meta(description="Connections that a full accept queue did not take (ListenOverflows)."),
     ] = None
     unread_sockets: Annotated[
-        ExposureRuleFile | None, Meta(description="Sockets with unread data now: a restart of their owner would reset.")
+        ExposureRuleFile | None,
+        Meta(description="Sockets with unread data now: a restart of their owner would reset."),
     ] = None
-    unread_bytes: Annotated[ExposureRuleFile | None, Meta(description="Bytes in those sockets now.")] = None
+    unread_bytes: Annotated[
+        ExposureRuleFile | None, Meta(description="Bytes in those sockets now.")
+    ] = None
 
 
 class ExposureFile(File, frozen=True, kw_only=True):
@@ -151,7 +201,11 @@ class KernelsExpectFile(File, frozen=True, kw_only=True):
 
     same_ending_within_build: Annotated[
         bool | KernelRuleFile | None,
-        Meta(description="Hosts of one kernel build (release, version and machine) end every scenario alike."),
+        Meta(
+            description=(
+                "Hosts of one kernel build (release, version and machine) end every scenario alike."
+            )
+        ),
     ] = None
 
 
@@ -169,22 +223,36 @@ class ScenarioFile(File, frozen=True, kw_only=True):
         Meta(
             pattern="^[a-z0-9]+(-[a-z0-9]+)*$",
             max_length=64,
-            description="<what the receive queue holds>-<what the closer does>, such as unread-close.",
+            description=(
+                "<what the receive queue holds>-<what the closer does>, such as unread-close."
+            ),
         ),
     ]
     title: Annotated[str, Meta(min_length=1, max_length=200, description="One line for people.")]
     # 64: as many as the probe's reply has places for.
     steps: Annotated[
         list[Text],
-        Meta(min_length=1, max_length=64, description="What runs, to the letter: see `fleetaudit scenarios`."),
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="What runs, to the letter: see `fleetaudit scenarios`.",
+        ),
     ]
     expect: Annotated[
         Expectable | Annotated[list[Expectable], Meta(min_length=1)] | UnsetType,
-        Meta(description="The ending, or the endings, that are all right. Left out: observed, and never a finding."),
+        Meta(
+            description=(
+                "The ending, or the endings, that are all right. Left out: observed, and never a"
+                " finding."
+            )
+        ),
     ] = UNSET
     severity: Grave = "warning"
     control: Annotated[
-        str | None, Meta(description="The scenario that must end the other way; positive: it is itself the one.")
+        str | None,
+        Meta(
+            description="The scenario that must end the other way; positive: it is itself the one."
+        ),
     ] = None
     because: Because = ""
     fix: Fix = ""
@@ -195,7 +263,9 @@ class ScenarioFile(File, frozen=True, kw_only=True):
 
 
 class AdjustFile(File, frozen=True, kw_only=True):
-    """What this play wants otherwise of a scenario that it took by name; what is not said stays as it is."""
+    """What this play wants otherwise of a scenario that it took by name; what is not said stays as
+    it is.
+    """
 
     expect: Annotated[
         Expectable | Annotated[list[Expectable], Meta(min_length=1)] | None,
@@ -204,7 +274,11 @@ class AdjustFile(File, frozen=True, kw_only=True):
     severity: Grave | None = None
     control: Annotated[
         str | None,
-        Meta(description="Its twin in this play, which must end the other way, where a RST is now expected."),
+        Meta(
+            description=(
+                "Its twin in this play, which must end the other way, where a RST is now expected."
+            )
+        ),
     ] = None
     because: Because | None = None
     fix: Fix | None = None
@@ -223,15 +297,19 @@ class PlayFile(File, frozen=True, kw_only=True):
     isolation: Annotated[
         Isolation,
         Meta(
-            description="auto: a private network namespace where one is to be had; namespace: nothing else will do;"
-            " host: the host's own namespace, firewall included."
+            description=(
+                "auto: a private network namespace where one is to be had; namespace: nothing else"
+                " will do; host: the host's own namespace, firewall included."
+            )
         ),
     ] = "auto"
     scenarios: Annotated[
-        list[str | ScenarioFile], Meta(description="Scenarios, or shipped ones by name: unread-close/urgent-*.")
+        list[str | ScenarioFile],
+        Meta(description="Scenarios, or shipped ones by name: unread-close/urgent-*."),
     ] = []
     adjust: Annotated[
-        dict[str, AdjustFile], Meta(description="By a scenario's name: what this play wants otherwise of it.")
+        dict[str, AdjustFile],
+        Meta(description="By a scenario's name: what this play wants otherwise of it."),
     ] = {}
     sysctls: SysctlsFile = SysctlsFile()
     exposure: ExposureFile = ExposureFile()

@@ -1,10 +1,11 @@
 """Which host is asked what: every selected host exactly once, however many plays match it. Pure.
 
-Rules: a host is probed once, with the union of what its plays ask. Where two plays want of one host what cannot both
-be met, that is an error before anything is connected, never a choice made in silence. A host that no play matches stays
-in the plan as `NotSelected`; where no play matches any host, that is an error. Hosts that are asked the same share one
-tuple, so ten thousand hosts cost little.
-Tags choose scenarios and rules as Ansible's choose tasks; the controls of a chosen scenario are chosen with it.
+Rules: a host is probed once, with the union of what its plays ask. Where two plays want of one host
+what cannot both be met, that is an error before anything is connected, never a choice made in
+silence. A host that no play matches stays in the plan as `NotSelected`; where no play matches any
+host, that is an error. Hosts that are asked the same share one tuple, so ten thousand hosts cost
+little. Tags choose scenarios and rules as Ansible's choose tasks; the controls of a chosen scenario
+are chosen with it.
 """
 
 from __future__ import annotations
@@ -54,19 +55,22 @@ def make_plan(
 ) -> Plan:
     """Returns what each of the `selected` hosts is asked, in inventory order.
 
-    `targets` says how each selected host is reached; `select` gives the names that a play's pattern matches. `tags`
-    and `skip_tags` are those of the command line. Raises `InputError` where plays contradict each other on a host,
-    `NothingToDoError` where the tags leave nothing or no play matches any selected host; what `select` raises passes
-    through.
+    `targets` says how each selected host is reached; `select` gives the names that a play's pattern
+    matches. `tags` and `skip_tags` are those of the command line. Raises `InputError` where plays
+    contradict each other on a host, `NothingToDoError` where the tags leave nothing or no play
+    matches any selected host; what `select` raises passes through.
     """
     wanted = frozenset(selected)
     strangers = wanted - {host.name for host in inventory.hosts}
     if strangers:
         raise ValueError(f"selected and not in the inventory: {', '.join(sorted(strangers))}")
-    kept = [(book.source, _tagged(play, tags, skip_tags)) for book in playbooks for play in book.plays]
+    kept = [
+        (book.source, _tagged(play, tags, skip_tags)) for book in playbooks for play in book.plays
+    ]
     if not any(map(_asks, (play for _, play in kept))):
         raise NothingToDoError(
-            f"no scenario and no rule has the tags that are asked for (--tags {','.join(sorted(tags)) or 'all'}"
+            "no scenario and no rule has the tags that are asked for (--tags"
+            f" {','.join(sorted(tags)) or 'all'}"
             + (f" --skip-tags {','.join(sorted(skip_tags))})" if skip_tags else ")")
         )
     # A play that the tags left empty still matches its hosts: they were not forgotten.
@@ -78,11 +82,15 @@ def make_plan(
             matching = tuple(n for n, placed in enumerate(plays) if host.name in placed.hosts)
             if matching not in asked:
                 asked[matching] = _union([plays[n] for n in matching], host.name)
-            target = targets[host.name] if matching else NotSelected(name=host.name, groups=host.groups)
+            target = (
+                targets[host.name] if matching else NotSelected(name=host.name, groups=host.groups)
+            )
             hosts.append(_host_plan(host, target, asked[matching]))
     if hosts and all(isinstance(host.target, NotSelected) for host in hosts):
         raise NothingToDoError(_nothing_matches(plays, hosts))
-    lines = {id_: (book.source, line) for book in reversed(playbooks) for id_, line in book.lines.items()}
+    lines = {
+        id_: (book.source, line) for book in reversed(playbooks) for id_, line in book.lines.items()
+    }
     return Plan(playbooks=tuple(book.source for book in playbooks), hosts=tuple(hosts), lines=lines)
 
 
@@ -109,7 +117,9 @@ def _tagged(play: Play, only: Collection[str], skip: Collection[str]) -> Play:
         return chosen({*play.tags, *own}, only, skip)
 
     def those(rules: Mapping[str, tuple[R, ...]]) -> dict[str, tuple[R, ...]]:
-        taken = {key: tuple(rule for rule in some if takes(rule.tags)) for key, some in rules.items()}
+        taken = {
+            key: tuple(rule for rule in some if takes(rule.tags)) for key, some in rules.items()
+        }
         return {key: some for key, some in taken.items() if some}
 
     names = {s.name for s in play.scenarios if takes(s.tags)}
@@ -118,7 +128,11 @@ def _tagged(play: Play, only: Collection[str], skip: Collection[str]) -> Play:
     if any("RST" in ending for s in wanted for ending in s.expect):
         names |= {s.name for s in play.scenarios if s.positive}
     sysctls = those(play.sysctls_expect)
-    read = (key for key in play.sysctls_collect if key in sysctls or (takes(()) and key not in play.sysctls_expect))
+    read = (
+        key
+        for key in play.sysctls_collect
+        if key in sysctls or (takes(()) and key not in play.sysctls_expect)
+    )
     return msgspec.structs.replace(
         play,
         scenarios=tuple(s for s in play.scenarios if s.name in names),
@@ -130,7 +144,13 @@ def _tagged(play: Play, only: Collection[str], skip: Collection[str]) -> Play:
 
 
 def _asks(play: Play) -> bool:
-    asked = (play.scenarios, play.sysctls_collect, play.sysctls_expect, play.exposure_expect, play.kernels_expect)
+    asked = (
+        play.scenarios,
+        play.sysctls_collect,
+        play.sysctls_expect,
+        play.exposure_expect,
+        play.kernels_expect,
+    )
     return any(asked)
 
 
@@ -147,7 +167,9 @@ def _nothing_matches(plays: Sequence[_Placed], hosts: Sequence[HostPlan]) -> str
 
 
 def _host_plan(
-    host: Host, target: SshTarget | LocalTarget | KernelTarget | NotAudited | NotSelected, asked: _Asked
+    host: Host,
+    target: SshTarget | LocalTarget | KernelTarget | NotAudited | NotSelected,
+    asked: _Asked,
 ) -> HostPlan:
     return HostPlan(
         name=host.name,
@@ -176,7 +198,9 @@ def _union(plays: Sequence[_Placed], host: str) -> _Asked:
         scenarios=_scenarios(plays, trials, host),
         trials=trials,
         isolation=_isolation(plays, host),
-        sysctls_collect=tuple(dict.fromkeys(glob for placed in plays for glob in placed.play.sysctls_collect)),
+        sysctls_collect=tuple(
+            dict.fromkeys(glob for placed in plays for glob in placed.play.sysctls_collect)
+        ),
         sysctls_expect=_rules(placed.play.sysctls_expect for placed in plays),
         exposure_expect=_rules(placed.play.exposure_expect for placed in plays),
         kernels_expect=_rules(placed.play.kernels_expect for placed in plays),
@@ -187,13 +211,19 @@ def _scenarios(plays: Sequence[_Placed], trials: int, host: str) -> tuple[Scenar
     union = dict[str, tuple[Scenario, _Placed]]()
     for placed in plays:
         for scenario in placed.play.scenarios:
-            # Its own number, or its play's: another play that matches the host must not multiply it.
+            # Its own number, or its play's: another play that matches the host must not multiply
+            # it.
             here = msgspec.structs.replace(scenario, trials=scenario.trials or placed.play.trials)
             before, first = union.setdefault(scenario.name, (here, placed))
             if not same_experiment(before, here):
-                raise _contradiction(first, placed, f"say different things by the scenario “{scenario.name}”", host)
+                raise _contradiction(
+                    first, placed, f"say different things by the scenario “{scenario.name}”", host
+                )
             union[scenario.name] = (_both(before, here), first)
-    return tuple(msgspec.structs.replace(s, trials=None if s.trials == trials else s.trials) for s, _ in union.values())
+    return tuple(
+        msgspec.structs.replace(s, trials=None if s.trials == trials else s.trials)
+        for s, _ in union.values()
+    )
 
 
 def _both(one: Scenario, other: Scenario) -> Scenario:
@@ -224,7 +254,8 @@ def _rules(wanted: Iterable[Mapping[str, tuple[R, ...]]]) -> dict[str, tuple[R, 
 
 def _contradiction(one: _Placed, other: _Placed, what: str, host: str) -> InputError:
     return InputError(
-        f"the play “{other.play.name}” and the play “{one.play.name}” ({one.source}) {what}, and both match {host}",
+        f"the play “{other.play.name}” and the play “{one.play.name}” ({one.source}) {what}, and"
+        f" both match {host}",
         source=other.source,
         hint="make the two agree, or let their “hosts:” not overlap",
     )

@@ -1,7 +1,9 @@
-"""The scenarios of a play: those that it spells out, those that it takes from a shipped playbook, and their controls.
+"""The scenarios of a play: those that it spells out, those that it takes from a shipped playbook,
+and their controls.
 
-Rules: a scenario that expects a RST names its `control`, the twin that must end the other way; and a play with such
-scenarios has one that says `control: positive`, which must end in the RST that no kernel withholds (zero linger).
+Rules: a scenario that expects a RST names its `control`, the twin that must end the other way; and
+a play with such scenarios has one that says `control: positive`, which must end in the RST that no
+kernel withholds (zero linger).
 """
 
 from __future__ import annotations
@@ -54,14 +56,20 @@ class Placed(NamedTuple):
     where: ValuePath
 
 
-def scenarios_of(document: Document, file: PlayFile, where: ValuePath, shipped: Shipped) -> tuple[Placed, ...]:
-    """Returns the scenarios of the play at `where`; raises `InputError` at the line of what makes no sense."""
+def scenarios_of(
+    document: Document, file: PlayFile, where: ValuePath, shipped: Shipped
+) -> tuple[Placed, ...]:
+    """Returns the scenarios of the play at `where`; raises `InputError` at the line of what makes
+    no sense.
+    """
     placed = list[Placed]()
     for number, item in enumerate(file.scenarios):
         at = (*where, "scenarios", number)
         if isinstance(item, str):
             taken = _taken(document, item, at, file.families, shipped)
-            placed += [Placed(s, at) for s in taken if s.name not in {p.scenario.name for p in placed}]
+            placed += [
+                Placed(s, at) for s in taken if s.name not in {p.scenario.name for p in placed}
+            ]
         else:
             placed.append(Placed(_scenario(document, item, at, file.families), at))
     _check_names(document, placed)
@@ -75,17 +83,22 @@ def resets(scenario: Scenario) -> bool:
     return bool(_RESETS & {*scenario.expect})
 
 
-# ---- one scenario --------------------------------------------------------------------------------------------------
+# ---- one scenario
+# --------------------------------------------------------------------------------------------------
 
 
-def _scenario(document: Document, file: ScenarioFile, where: ValuePath, offered: Sequence[Family]) -> Scenario:
+def _scenario(
+    document: Document, file: ScenarioFile, where: ValuePath, offered: Sequence[Family]
+) -> Scenario:
     steps = tuple(_step(document, text, (*where, "steps", n)) for n, text in enumerate(file.steps))
     wrong = check_order(steps)
     if wrong:
         # The message quotes the step that is out of order, where it is one step's fault.
         guilty = [n for n, step in enumerate(steps) if wrong.startswith(f"“{step.text}”")]
         raise document.error(wrong, (*where, "steps", *guilty[-1:]))
-    families = families_of(steps, [f for f in offered if file.families is None or f in file.families])
+    families = families_of(
+        steps, [f for f in offered if file.families is None or f in file.families]
+    )
     if not families:
         raise document.error(f"“{file.name}” runs over none of the play's families", where)
     expect = _endings(file.expect)
@@ -116,13 +129,18 @@ def _control(
 ) -> str | None:
     if control == POSITIVE:
         if expect != ("RST",):
-            raise document.error("a positive control expects RST, and nothing else", (*where, "expect"))
+            raise document.error(
+                "a positive control expects RST, and nothing else", (*where, "expect")
+            )
         return None
     if control is None and _RESETS & {*expect}:
         raise document.error(
             f"“{name}” expects a RST and names no control",
             (*where, "expect"),
-            hint="say “control: drained-close” (the twin that must end in FIN), or “control: positive”",
+            hint=(
+                "say “control: drained-close” (the twin that must end in FIN), or “control:"
+                " positive”"
+            ),
         )
     return control
 
@@ -131,35 +149,53 @@ def _step(document: Document, text: str, where: ValuePath) -> Step:
     try:
         return parse_step(text)
     except StepError as e:
-        raise document.error(str(e), where, hint="“fleetaudit scenarios” prints steps that work") from e
+        raise document.error(
+            str(e), where, hint="“fleetaudit scenarios” prints steps that work"
+        ) from e
 
 
-# ---- shipped ones --------------------------------------------------------------------------------------------------
+# ---- shipped ones
+# --------------------------------------------------------------------------------------------------
 
 
 def _taken(
-    document: Document, reference: str, where: ValuePath, families: Sequence[Family], shipped: Shipped
+    document: Document,
+    reference: str,
+    where: ValuePath,
+    families: Sequence[Family],
+    shipped: Shipped,
 ) -> list[Scenario]:
-    """Returns the shipped scenarios that `reference` (playbook/name, globs allowed) names, with their controls."""
+    """Returns the shipped scenarios that `reference` (playbook/name, globs allowed) names, with
+    their controls.
+    """
     source, slash, glob = reference.partition("/")
     if not slash or not glob:
         raise document.error(
             f"“{reference}” names no scenario",
             where,
-            hint=f"a scenario is a mapping (name:, title:, steps:) or a shipped one, such as {DEFAULT}/unread-close",
+            hint=(
+                "a scenario is a mapping (name:, title:, steps:) or a shipped one, such as"
+                f" {DEFAULT}/unread-close"
+            ),
         )
     if source not in shipped.names:
-        raise document.error(f"no playbook “{source}” is shipped{near_miss(source, shipped.names)}", where)
+        raise document.error(
+            f"no playbook “{source}” is shipped{near_miss(source, shipped.names)}", where
+        )
     if f"playbooks/{source}.yml" == document.source:
         raise document.error(f"“{reference}” is of this very playbook", where)
     offered = {s.name: s for play in shipped.read(source).plays for s in play.scenarios}
     wanted = [s for name, s in offered.items() if fnmatch.fnmatchcase(name, glob)]
     if not wanted:
-        raise document.error(f"no scenario of {source} is called “{glob}”{near_miss(glob, offered)}", where)
+        raise document.error(
+            f"no scenario of {source} is called “{glob}”{near_miss(glob, offered)}", where
+        )
     names = {s.name for s in wanted} | {s.control for s in wanted}
     names |= {name for name, s in offered.items() if s.positive and any(resets(w) for w in wanted)}
     narrowed = [
-        msgspec.structs.replace(s, families=tuple(f for f in s.families if f == "unix" or f in families))
+        msgspec.structs.replace(
+            s, families=tuple(f for f in s.families if f == "unix" or f in families)
+        )
         for name, s in offered.items()
         if name in names
     ]
@@ -174,14 +210,19 @@ def _adjusted(
     for name in files:
         if name not in names:
             raise document.error(
-                f"the scenario “{name}” is none of this play{near_miss(name, names)}", (*where, name), key=True
+                f"the scenario “{name}” is none of this play{near_miss(name, names)}",
+                (*where, name),
+                key=True,
             )
     return [
-        Placed(
-            _adjust(document, p.scenario, files[p.scenario.name], (*where, p.scenario.name)), (*where, p.scenario.name)
+        (
+            Placed(
+                _adjust(document, p.scenario, files[p.scenario.name], (*where, p.scenario.name)),
+                (*where, p.scenario.name),
+            )
+            if p.scenario.name in files
+            else p
         )
-        if p.scenario.name in files
-        else p
         for p in placed
     ]
 
@@ -205,7 +246,8 @@ def _adjust(document: Document, scenario: Scenario, file: AdjustFile, where: Val
     )
 
 
-# ---- names and controls --------------------------------------------------------------------------------------------
+# ---- names and controls
+# --------------------------------------------------------------------------------------------
 
 
 def _check_names(document: Document, scenarios: Sequence[Placed]) -> None:
@@ -218,7 +260,9 @@ def _check_names(document: Document, scenarios: Sequence[Placed]) -> None:
                 where,
             )
         if scenario.name == POSITIVE:
-            raise document.error(f"“{POSITIVE}” is no name: it is what a positive control says", where)
+            raise document.error(
+                f"“{POSITIVE}” is no name: it is what a positive control says", where
+            )
         lines[scenario.name] = document.at(where).line
 
 
@@ -231,7 +275,8 @@ def _check_controls(document: Document, scenarios: Sequence[Placed]) -> None:
         at = (*where, "control")
         if control is None:
             raise document.error(
-                f"the control “{scenario.control}” is no scenario of this play{near_miss(scenario.control, by_name)}",
+                f"the control “{scenario.control}” is no scenario of this"
+                f" play{near_miss(scenario.control, by_name)}",
                 at,
                 hint=f"if the shipped one is meant, add “- {DEFAULT}/{scenario.control}”",
             )
@@ -244,15 +289,25 @@ def _check_controls(document: Document, scenarios: Sequence[Placed]) -> None:
                 hint="say “expect:” in that scenario, or name another control",
             )
         if {*control.expect} & {*scenario.expect}:
-            raise document.error(f"the control “{control.name}” does not end the other way, but may end alike", at)
+            raise document.error(
+                f"the control “{control.name}” does not end the other way, but may end alike", at
+            )
         if missing := [f for f in scenario.families if f not in control.families]:
-            raise document.error(f"the control “{control.name}” does not run over {', '.join(missing)}", at)
+            raise document.error(
+                f"the control “{control.name}” does not run over {', '.join(missing)}", at
+            )
     positive = {f for p in scenarios if p.scenario.positive for f in p.scenario.families}
     for scenario, where in scenarios:
         # AF_UNIX knows no zero linger.
-        if resets(scenario) and (missing := [f for f in scenario.families if f not in positive and f != "unix"]):
+        if resets(scenario) and (
+            missing := [f for f in scenario.families if f not in positive and f != "unix"]
+        ):
             raise document.error(
-                f"“{scenario.name}” expects a RST over {missing[0]}, and the play has no positive control for it",
+                f"“{scenario.name}” expects a RST over {missing[0]}, and the play has no positive"
+                " control for it",
                 where,
-                hint=f"add “- {DEFAULT}/zero-linger-close”, or “control: positive” to a scenario that must reset",
+                hint=(
+                    f"add “- {DEFAULT}/zero-linger-close”, or “control: positive” to a scenario"
+                    " that must reset"
+                ),
             )

@@ -1,7 +1,8 @@
 """A fleet in N parts, for N controllers: every host of a plan is in exactly one of them. Pure.
 
-Rules: the order of the names decides, not that of the inventory, so that two controllers whose inventories list the
-same hosts in another order still agree; hosts with neighbouring names go to different parts.
+Rules: the order of the names decides, not that of the inventory, so that two controllers whose
+inventories list the same hosts in another order still agree; hosts with neighbouring names go to
+different parts.
 """
 
 from __future__ import annotations
@@ -28,4 +29,6 @@ def parse_shard(text: str) -> tuple[int, int]:
 def shard_of(plan: Plan, number: int, parts: int) -> Plan:
     """Returns the plan with the hosts of part `number` (from 1) of `parts`, in the plan's order."""
     mine = frozenset(sorted(host.name for host in plan.hosts)[number - 1 :: parts])
-    return msgspec.structs.replace(plan, hosts=tuple(host for host in plan.hosts if host.name in mine))
+    return msgspec.structs.replace(
+        plan, hosts=tuple(host for host in plan.hosts if host.name in mine)
+    )

@@ -1,7 +1,9 @@
-"""The step language: one English line to one small tuple, checked here so that the probe needs only a table of verbs.
+"""The step language: one English line to one small tuple, checked here so that the probe needs only
+a table of verbs.
 
-Rules: pure. `PHRASES` is the language; the parser, the error messages and the documentation are read off it. What the
-report prints is the line as it was written, and the probe runs the tuple that this line became.
+Rules: pure. `PHRASES` is the language; the parser, the error messages and the documentation are
+read off it. What the report prints is the line as it was written, and the probe runs the tuple that
+this line became.
 """
 
 from __future__ import annotations
@@ -34,20 +36,26 @@ OPTIONS: dict[str, int] = {  # name: how many values it takes
 MAX_BYTES = 16 * 1024 * 1024
 """The most that one step may send; the probe's footprint on a production host is bounded."""
 MAX_WAIT_MS, MAX_WAITS_MS = 2000, 5000
-"""Longest wait of one step, and of one trial of a scenario, in milliseconds: a host's time is bounded too."""
+"""Longest wait of one step, and of one trial of a scenario, in milliseconds: a host's time is
+bounded too.
+"""
 MAX_SEGMENT = 32 * 1024
 """The most bytes of a raw segment: it must fit into the MTU of `lo`."""
 MIN_BACKLOG, MAX_BACKLOG = 2, 1024
-"""Below 2 some kernels take two connections for a SYN flood, and log it (inet_csk_reqsk_queue_is_full())."""
+"""Below 2 some kernels take two connections for a SYN flood, and log it
+(inet_csk_reqsk_queue_is_full()).
+"""
 MAX_VALUES = 8
 """The most numbers that one sysctl takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A sentence of the language. In `words`, SIDE is closer or peer, N a number of bytes, TIME a number of
-    milliseconds or seconds, BACKLOG a number of connections, OPTION a socket option with its values, SYSCTL a net.*
-    name, VALUES one word or several. `call` is the tuple; "$1" is the first slot."""
+    """A sentence of the language. In `words`, SIDE is closer or peer, N a number of bytes, TIME a
+    number of milliseconds or seconds, BACKLOG a number of connections, OPTION a socket option with
+    its values, SYSCTL a net.* name, VALUES one word or several. `call` is the tuple; "$1" is the
+    first slot.
+    """
 
     words: str
     call: tuple[str | int, ...]
@@ -55,21 +63,48 @@ class Phrase:
 
 
 PHRASES: tuple[Phrase, ...] = (
-    # How they meet: at most one, first among the steps of closer and peer; left out it is "peer connects".
+    # How they meet: at most one, first among the steps of closer and peer; left out it is "peer
+    # connects".
     Phrase("SIDE connects", ("$1", "connect", "tcp"), "the other side listens and accepts"),
     Phrase("SIDE connects over MPTCP", ("$1", "connect", "mptcp"), "both ends are MPTCP sockets"),
-    Phrase("SIDE connects over AF_UNIX", ("$1", "connect", "unix"), "a stream socket of this machine, no segments"),
+    Phrase(
+        "SIDE connects over AF_UNIX",
+        ("$1", "connect", "unix"),
+        "a stream socket of this machine, no segments",
+    ),
     Phrase(
         "SIDE connects over AF_UNIX SOCK_SEQPACKET",
         ("$1", "connect", "seqpacket"),
         "the same with messages: each send is one, each recv takes one whole",
     ),
-    Phrase("SIDE connects over IPv4-mapped IPv6", ("$1", "connect", "mapped"), "::ffff:127.0.0.1 on both ends"),
-    Phrase("peer connects with N bytes in the SYN", ("peer", "connect", "fastopen", "$1"), "TCP Fast Open"),
-    Phrase("peer connects without being accepted", ("peer", "connect", "unaccepted"), "it waits in the accept queue"),
-    Phrase("closer accepts", ("closer", "accept"), "takes a waiting connection from the accept queue"),
-    Phrase("listener sets OPTION", ("listener", "set", "$1"), "setsockopt on the listening socket, before the connect"),
-    Phrase("listener has a backlog of BACKLOG", ("listener", "backlog", "$1"), "listen(2), before the connect"),
+    Phrase(
+        "SIDE connects over IPv4-mapped IPv6",
+        ("$1", "connect", "mapped"),
+        "::ffff:127.0.0.1 on both ends",
+    ),
+    Phrase(
+        "peer connects with N bytes in the SYN",
+        ("peer", "connect", "fastopen", "$1"),
+        "TCP Fast Open",
+    ),
+    Phrase(
+        "peer connects without being accepted",
+        ("peer", "connect", "unaccepted"),
+        "it waits in the accept queue",
+    ),
+    Phrase(
+        "closer accepts", ("closer", "accept"), "takes a waiting connection from the accept queue"
+    ),
+    Phrase(
+        "listener sets OPTION",
+        ("listener", "set", "$1"),
+        "setsockopt on the listening socket, before the connect",
+    ),
+    Phrase(
+        "listener has a backlog of BACKLOG",
+        ("listener", "backlog", "$1"),
+        "listen(2), before the connect",
+    ),
     Phrase(
         "others fill the accept queue",
         ("others", "fill-queue"),
@@ -82,8 +117,16 @@ PHRASES: tuple[Phrase, ...] = (
     ),
     Phrase("listener closes", ("listener", "close"), "with whatever was never accepted"),
     # Bytes.
-    Phrase("SIDE sends N bytes", ("$1", "send", "$2"), "and waits until they are in the other receive queue"),
-    Phrase("SIDE sends N urgent bytes", ("$1", "send-urgent", "$2"), "one send with MSG_OOB: the last byte is urgent"),
+    Phrase(
+        "SIDE sends N bytes",
+        ("$1", "send", "$2"),
+        "and waits until they are in the other receive queue",
+    ),
+    Phrase(
+        "SIDE sends N urgent bytes",
+        ("$1", "send-urgent", "$2"),
+        "one send with MSG_OOB: the last byte is urgent",
+    ),
     Phrase(
         "SIDE sends until blocked",
         ("$1", "send-until-blocked"),
@@ -95,46 +138,97 @@ PHRASES: tuple[Phrase, ...] = (
         ("$1", "read-waitall", "$2"),
         "one recv that waits for all of them; an urgent mark or the end of file ends it early",
     ),
-    Phrase("SIDE reads all", ("$1", "read-all"), "recv until the queue is empty, not waiting for the end"),
+    Phrase(
+        "SIDE reads all",
+        ("$1", "read-all"),
+        "recv until the queue is empty, not waiting for the end",
+    ),
     Phrase("SIDE reads to the end", ("$1", "read-to-end"), "recv until end of file or an error"),
-    Phrase("SIDE tries to read", ("$1", "try-read"), "one recv that does not wait, whatever it gives"),
+    Phrase(
+        "SIDE tries to read", ("$1", "try-read"), "one recv that does not wait, whatever it gives"
+    ),
     Phrase("SIDE reads the urgent byte", ("$1", "read-urgent"), "recv(1, MSG_OOB)"),
     Phrase("SIDE peeks at N bytes", ("$1", "peek", "$2"), "recv with MSG_PEEK"),
     Phrase("SIDE discards N bytes", ("$1", "discard", "$2"), "recv with MSG_TRUNC"),
     Phrase("SIDE splices N bytes", ("$1", "splice", "$2"), "splice(2) into a pipe"),
     Phrase("SIDE sets OPTION", ("$1", "set", "$2"), "setsockopt"),
-    Phrase("both enable kTLS", ("both", "ktls"), "TLS 1.2 AES-128-GCM in the kernel, a key of the test's own"),
+    Phrase(
+        "both enable kTLS",
+        ("both", "ktls"),
+        "TLS 1.2 AES-128-GCM in the kernel, a key of the test's own",
+    ),
     Phrase("wait TIME", ("both", "wait", "$1"), "nobody does anything"),
     Phrase("SIDE waits TIME", ("both", "wait", "$2"), "the same"),
     # The ways to an end.
     Phrase("SIDE half-closes", ("$1", "shutdown", "write"), "shutdown(SHUT_WR)"),
     Phrase("SIDE shuts reading", ("$1", "shutdown", "read"), "shutdown(SHUT_RD)"),
-    Phrase("SIDE shuts both ways", ("$1", "shutdown", "both"), "shutdown(SHUT_RDWR), and does not close"),
+    Phrase(
+        "SIDE shuts both ways",
+        ("$1", "shutdown", "both"),
+        "shutdown(SHUT_RDWR), and does not close",
+    ),
     Phrase("SIDE closes", ("$1", "close"), "close(2) of its own reference"),
-    Phrase("SIDE exits", ("$1", "end", "exit"), "the only process that holds the socket calls _exit"),
-    Phrase("SIDE is killed", ("$1", "end", "kill"), "the only process that holds the socket gets SIGKILL"),
-    Phrase("SIDE is terminated", ("$1", "end", "term"), "the only process that holds the socket gets SIGTERM"),
+    Phrase(
+        "SIDE exits", ("$1", "end", "exit"), "the only process that holds the socket calls _exit"
+    ),
+    Phrase(
+        "SIDE is killed",
+        ("$1", "end", "kill"),
+        "the only process that holds the socket gets SIGKILL",
+    ),
+    Phrase(
+        "SIDE is terminated",
+        ("$1", "end", "term"),
+        "the only process that holds the socket gets SIGTERM",
+    ),
     Phrase("SIDE execs", ("$1", "end", "exec"), "execve, the socket marked close-on-exec"),
     Phrase("closer disconnects", ("closer", "disconnect"), "connect(AF_UNSPEC)"),
-    Phrase("closer is destroyed", ("closer", "destroy"), "SOCK_DESTROY over netlink, what `ss -K` does"),
+    Phrase(
+        "closer is destroyed", ("closer", "destroy"), "SOCK_DESTROY over netlink, what `ss -K` does"
+    ),
     # Several references to one socket.
     Phrase("closer duplicates its socket", ("closer", "reference", "dup"), "dup(2)"),
-    Phrase("closer shares its socket with a child", ("closer", "reference", "fork"), "fork(2); the child holds it"),
-    Phrase("closer passes its socket on", ("closer", "reference", "pass"), "SCM_RIGHTS; it stays in flight"),
     Phrase(
-        "closer closes the other reference", ("closer", "close-other"), "the duplicate, the child's, the one passed"
+        "closer shares its socket with a child",
+        ("closer", "reference", "fork"),
+        "fork(2); the child holds it",
     ),
-    # What no socket call can do, and settings of the probe's own namespace (undone after the scenario).
-    Phrase("peer resends N bytes with FIN", ("peer", "resend-fin", "$1"), "a raw segment: the last N bytes once more"),
-    Phrase("peer resends N urgent bytes with FIN", ("peer", "resend-fin", "$1", "urgent"), "the same, with URG"),
-    Phrase("peer resends N bytes", ("peer", "resend", "$1"), "the same without FIN: nothing new in it"),
+    Phrase(
+        "closer passes its socket on",
+        ("closer", "reference", "pass"),
+        "SCM_RIGHTS; it stays in flight",
+    ),
+    Phrase(
+        "closer closes the other reference",
+        ("closer", "close-other"),
+        "the duplicate, the child's, the one passed",
+    ),
+    # What no socket call can do, and settings of the probe's own namespace (undone after the
+    # scenario).
+    Phrase(
+        "peer resends N bytes with FIN",
+        ("peer", "resend-fin", "$1"),
+        "a raw segment: the last N bytes once more",
+    ),
+    Phrase(
+        "peer resends N urgent bytes with FIN",
+        ("peer", "resend-fin", "$1", "urgent"),
+        "the same, with URG",
+    ),
+    Phrase(
+        "peer resends N bytes", ("peer", "resend", "$1"), "the same without FIN: nothing new in it"
+    ),
     Phrase("peer resends N urgent bytes", ("peer", "resend", "$1", "urgent"), "the same, with URG"),
     Phrase(
         "peer sends N bytes out of order",
         ("peer", "send-out-of-order", "$1"),
         "a raw segment that leaves out the byte before it; the peer's next byte fills the gap",
     ),
-    Phrase("namespace sets SYSCTL VALUES", ("namespace", "sysctl", "$1", "$2"), "in a private namespace only"),
+    Phrase(
+        "namespace sets SYSCTL VALUES",
+        ("namespace", "sysctl", "$1", "$2"),
+        "in a private namespace only",
+    ),
 )
 
 _TIMES = {"ms": 1, "millisecond": 1, "milliseconds": 1, "s": 1000, "second": 1000, "seconds": 1000}
@@ -156,17 +250,25 @@ _RAW = ("resend", "resend-fin", "send-out-of-order")
 
 
 class StepError(ValueError):
-    """A step that is none; `word` is the one that does not fit, `wanted` what would do in its place."""
+    """A step that is none; `word` is the one that does not fit, `wanted` what would do in its
+    place.
+    """
 
     def __init__(self, text: str, word: str, wanted: Sequence[str], near: str = "") -> None:
         self.text, self.word, self.wanted = text, word, tuple(wanted)
-        found = f"“{word}” does not fit in the step “{text}”" if word else f"the step “{text}” ends too early"
+        found = (
+            f"“{word}” does not fit in the step “{text}”"
+            if word
+            else f"the step “{text}” ends too early"
+        )
         would = f"; here would do: {', '.join(wanted)}" if wanted else ""
         super().__init__(found + would + (f" (did you mean “{near}”?)" if near else ""))
 
 
 def parse_step(text: str) -> Step:
-    """Returns the step that `text` says; raises `StepError` naming the word that does not fit and what would."""
+    """Returns the step that `text` says; raises `StepError` naming the word that does not fit and
+    what would.
+    """
     words = text.split()
     furthest, wanted = -1, list[str]()
     for phrase in PHRASES:
@@ -208,7 +310,9 @@ def _match(phrase: Phrase, words: Sequence[str]) -> tuple[str | int, ...]:
         raise _Misfit(at, ["nothing more"])
     call = list[str | int]()
     for part in phrase.call:
-        call += slots[int(part[1:]) - 1] if isinstance(part, str) and part.startswith("$") else (part,)
+        call += (
+            slots[int(part[1:]) - 1] if isinstance(part, str) and part.startswith("$") else (part,)
+        )
     return tuple(call)
 
 
@@ -276,7 +380,9 @@ def _how(steps: Iterable[Step]) -> str:
 
 
 def families_of(steps: Iterable[Step], offered: Sequence[Family]) -> tuple[Family, ...]:
-    """Returns the families that these steps make sense over, of those the play offers; AF_UNIX follows from a step."""
+    """Returns the families that these steps make sense over, of those the play offers; AF_UNIX
+    follows from a step.
+    """
     how = _how(steps)
     if how in _UNIX:
         return ("unix",)
@@ -284,7 +390,9 @@ def families_of(steps: Iterable[Step], offered: Sequence[Family]) -> tuple[Famil
 
 
 def check_order(steps: Sequence[Step]) -> str:
-    """Returns what is wrong with the order of the steps, in words, or "" where a probe can run them."""
+    """Returns what is wrong with the order of the steps, in words, or "" where a probe can run
+    them.
+    """
     if not steps:
         return "a scenario needs at least one step"
     gone = dict[str, str]()
@@ -292,7 +400,9 @@ def check_order(steps: Sequence[Step]) -> str:
     for step in steps:
         actor, verb = str(step.call[0]), str(step.call[1])
         if verb == "connect" and acted:
-            return f"“{step.text}” must come before every other step of closer and peer, and only once"
+            return (
+                f"“{step.text}” must come before every other step of closer and peer, and only once"
+            )
         if (actor, verb) in _BEFORE_CONNECT and acted:
             return f"“{step.text}” must come before every step of closer and peer"
         if actor in gone and verb != "close-other":
@@ -310,7 +420,9 @@ def check_order(steps: Sequence[Step]) -> str:
 
 
 def _wrong_over_unix(step: Step, how: str) -> str:
-    """Returns why a step makes no sense where the sides met in this way; "" if it does, or if that is not AF_UNIX."""
+    """Returns why a step makes no sense where the sides met in this way; "" if it does, or if that
+    is not AF_UNIX.
+    """
     if how not in _UNIX:
         return ""
     actor, verb = str(step.call[0]), str(step.call[1])
@@ -329,7 +441,10 @@ def _wrong_together(steps: Sequence[Step]) -> str:
     for step in steps:
         raw = step.call[1] in _RAW
         if full and step.call == ("listener", "close"):
-            return f"“{step.text}”: not after “{full.text}”, the RST of each stranger would be counted, too"
+            return (
+                f"“{step.text}”: not after “{full.text}”, the RST of each stranger would be"
+                " counted, too"
+            )
         if raw and signed:
             return f"“{step.text}”: not after “{signed.text}”, a raw segment is not signed"
         if raw and _how(steps) == "mptcp":

@@ -1,22 +1,26 @@
-"""The conversation with the probe: a request out of a host's plan, a typed reply out of its one line. Pure.
+"""The conversation with the probe: a request out of a host's plan, a typed reply out of its one
+line. Pure.
 
-Rules: no I/O but reading the probe's own text out of the package. The command line is a constant, so that it can be a
-forced command or one sudoers line. What comes back is hostile until `decode` returned: bounded in size and depth before
-it is parsed, typed by msgspec, and never trusted by exit status. A reply that was cut never called, so it has no line.
+Rules: no I/O but reading the probe's own text out of the package. The command line is a constant,
+so that it can be a forced command or one sudoers line. What comes back is hostile until `decode`
+returned: bounded in size and depth before it is parsed, typed by msgspec, and never trusted by exit
+status. A reply that was cut never called, so it has no line.
 
-What goes: `COMMAND` as the command; on stdin a comment with the Python to try first (empty as a rule), the program as a
-string, its execution, and as the last line the call:
+What goes: `COMMAND` as the command; on stdin a comment with the Python to try first (empty as a
+rule), the program as a string, its execution, and as the last line the call:
 
     # /opt/bin/python
     PROGRAM = r'''…the text of remote/probe.py…'''
     exec(compile(PROGRAM, "fleetaudit-probe", "exec"))
     main({'protocol': 1, …}, PROGRAM)
 
-The call carries a digest of itself, and the reply brings it back: so a reply answers one call and no other.
+The call carries a digest of itself, and the reply brings it back: so a reply answers one call and
+no other.
 
-What comes: anything, and among it first `fleetaudit-shell/1 UID NAME` of the shell that looks for an interpreter, which
-only tells that, and as whom, the command itself runs; `fleetaudit-python/1 STATUS` where the Python to try first does
-not work; and then exactly one line `fleetaudit-probe/1 {json of Reply}`.
+What comes: anything, and among it first `fleetaudit-shell/1 UID NAME` of the shell that looks for
+an interpreter, which only tells that, and as whom, the command itself runs; `fleetaudit-python/1
+STATUS` where the Python to try first does not work; and then exactly one line `fleetaudit-probe/1
+{json of Reply}`.
 """
 
 from __future__ import annotations
@@ -59,15 +63,20 @@ from fleetaudit.model import (
 PROTOCOL = 1
 MARK = b"fleetaudit-probe/1 "
 READY = "fleetaudit-shell/1 "
-"""How the line begins that `COMMAND` says before anything else: then its user's number, a blank, the user's name."""
+"""How the line begins that `COMMAND` says before anything else: then its user's number, a blank,
+the user's name.
+"""
 PYTHON = "fleetaudit-python/1 "
-"""How the line begins that `COMMAND` prints where the Python to try first does not work: then how trying it ended."""
+"""How the line begins that `COMMAND` prints where the Python to try first does not work: then how
+trying it ended.
+"""
 NO_PYTHON = 86
 """The exit status of `COMMAND` where no interpreter works."""
 
-# The same line for every host: which Python to try first is read from stdin, whose first line is a comment to Python.
-# Ansible 2.19 takes it as one path, older versions as words for a shell. By trying, not by `command -v`: shims exist
-# that fail. `cd /`, -E and -s keep stray modules and PYTHON* variables out.
+# The same line for every host: which Python to try first is read from stdin, whose first line is a
+# comment to Python. Ansible 2.19 takes it as one path, older versions as words for a shell. By
+# trying, not by `command -v`: shims exist that fail. `cd /`, -E and -s keep stray modules and
+# PYTHON* variables out.
 COMMAND = (
     f'/bin/sh -c \'cd /; echo "{READY}$(id -u) $(id -un)"; '
     'read -r m w; case "$w" in "~/"*) w="$HOME/${w#??}";; esac; '
@@ -82,24 +91,26 @@ MAX_LINE = 6 * 1024 * 1024
 MAX_DEPTH = 12
 
 
-# ---- the reply, as the probe sends it ------------------------------------------------------------------------------
+# ---- the reply, as the probe sends it
+# ------------------------------------------------------------------------------
 
 
 class RawTrial(Frozen, frozen=True, kw_only=True):
     """One trial, or `count` trials that were alike in everything but time.
 
-    `wire`: each captured packet once, of this trial's connection only; null where it could not be read, and then
-    `wire_note` says why. `wire_lost`: records that the packet socket dropped (PACKET_STATISTICS). `wire_omitted`:
-    segments left out of the middle of a long trace, never one with SYN, FIN, RST or URG. `connection`: what the
-    segments have in common, null without a SYN. `peer`: null where its socket
-    was gone. `kernel`: the counters that moved, null where they could not be read. `steps`: [microseconds, index] when
-    each step began. `queue`: just before the closer let go, what FIONREAD ("fionread") and
-    /proc/net/tcp ("rx_queue", in a private namespace only) said of the closer's receive queue; and after "sends until
-    blocked" the bytes that are left of the receiver's window ("closer window", "peer window"). `bytes`: "closer sent",
-    "closer received", "peer sent", "peer received". `error`: why the trial could not be carried through ("Broken pipe
-    (EPIPE)"). `failed_step`: the index of the step that failed, null if none did. The probe does not know the step's
-    words; a program before this field named the step itself in `error`. `outstanding`: what may still come although the
-    probe waited.
+    `wire`: each captured packet once, of this trial's connection only; null where it could not be
+    read, and then `wire_note` says why. `wire_lost`: records that the packet socket dropped
+    (PACKET_STATISTICS). `wire_omitted`: segments left out of the middle of a long trace, never one
+    with SYN, FIN, RST or URG. `connection`: what the segments have in common, null without a SYN.
+    `peer`: null where its socket was gone. `kernel`: the counters that moved, null where they could
+    not be read. `steps`: [microseconds, index] when each step began. `queue`: just before the
+    closer let go, what FIONREAD ("fionread") and /proc/net/tcp ("rx_queue", in a private namespace
+    only) said of the closer's receive queue; and after "sends until blocked" the bytes that are
+    left of the receiver's window ("closer window", "peer window"). `bytes`: "closer sent", "closer
+    received", "peer sent", "peer received". `error`: why the trial could not be carried through
+    ("Broken pipe (EPIPE)"). `failed_step`: the index of the step that failed, null if none did. The
+    probe does not know the step's words; a program before this field named the step itself in
+    `error`. `outstanding`: what may still come although the probe waited.
     """
 
     count: Annotated[int, Meta(ge=1, le=1000)]
@@ -119,8 +130,9 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
 
 
 class RawObservation(Frozen, frozen=True, kw_only=True):
-    """One scenario over one family. Without trials `not_run` says why: what the host lacks, or, where `failed`, what
-    came in the way of the probe on a host that has it."""
+    """One scenario over one family. Without trials `not_run` says why: what the host lacks, or,
+    where `failed`, what came in the way of the probe on a host that has it.
+    """
 
     scenario: Word
     family: Family
@@ -130,10 +142,12 @@ class RawObservation(Frozen, frozen=True, kw_only=True):
 
 
 class Reply(Frozen, frozen=True, kw_only=True):
-    """All that a probe says. `isolation_note` says why it is "host" although a namespace was allowed, `capture_note`
-    why no packet is captured. `notes` are sentences about the whole run (settings that could not be copied into the
-    namespace, trials that were repeated, the alarm that rang).
-    `fleetaudit` and `digest` are the call's own, echoed: the version that made it, and what it asked."""
+    """All that a probe says. `isolation_note` says why it is "host" although a namespace was
+    allowed, `capture_note` why no packet is captured. `notes` are sentences about the whole run
+    (settings that could not be copied into the namespace, trials that were repeated, the alarm that
+    rang). `fleetaudit` and `digest` are the call's own, echoed: the version that made it, and what
+    it asked.
+    """
 
     protocol: Literal[1]
     fleetaudit: Word = ""
@@ -156,7 +170,8 @@ class Reply(Frozen, frozen=True, kw_only=True):
     cpu_s: Seconds = 0.0
 
 
-# ---- out -----------------------------------------------------------------------------------------------------------
+# ---- out
+# -----------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -166,17 +181,22 @@ def program() -> str:
 
 
 def request(plan: HostPlan, *, deadline_s: float) -> bytes:
-    """Returns what goes to the interpreter's stdin for one host; `deadline_s` is when the probe's own alarm rings.
+    """Returns what goes to the interpreter's stdin for one host; `deadline_s` is when the probe's
+    own alarm rings.
 
-    What is expected is sent, so that the probe reports the captured headers of what deviates; as nothing is measured by
-    it, it is no part of the digest: a reply can be judged by other expectations.
+    What is expected is sent, so that the probe reports the captured headers of what deviates; as
+    nothing is measured by it, it is no part of the digest: a reply can be judged by other
+    expectations.
     """
     asked = _asked(plan)
     echoed = {"fleetaudit": __version__, "digest": _digest(asked)}
     scenarios = zip(asked["scenarios"], plan.scenarios, strict=True)
     asked["scenarios"] = [{**sent, "expect": list(scenario.expect)} for sent, scenario in scenarios]
     interpreter = _interpreter(plan)
-    return script({**asked, **echoed, "deadline": round(deadline_s, 1)}, interpreter.value if interpreter else "")
+    return script(
+        {**asked, **echoed, "deadline": round(deadline_s, 1)},
+        interpreter.value if interpreter else "",
+    )
 
 
 def _interpreter(plan: HostPlan) -> Interpreter | None:
@@ -184,9 +204,11 @@ def _interpreter(plan: HostPlan) -> Interpreter | None:
 
 
 def digest_of(plan: HostPlan) -> str:
-    """Returns the digest of the call of a host: of the program, the scenarios, the sysctls and the isolation.
+    """Returns the digest of the call of a host: of the program, the scenarios, the sysctls and the
+    isolation.
 
-    Names, groups and the deadline are not part of it, so hosts with the same plays share one digest.
+    Names, groups and the deadline are not part of it, so hosts with the same plays share one
+    digest.
     """
     return _digest(_asked(plan))
 
@@ -218,27 +240,47 @@ def _program_digest() -> str:
 
 
 def script(call: dict[str, Any], interpreter: str = "") -> bytes:
-    """Returns the program with `call` as its last line, after a line with the `interpreter` to try first.
+    """Returns the program with `call` as its last line, after a line with the `interpreter` to try
+    first.
 
-    The call's strings are ASCII, so its repr reads alike in Python 2.7 and 3. The first line is for `COMMAND`'s shell.
+    The call's strings are ASCII, so its repr reads alike in Python 2.7 and 3. The first line is for
+    `COMMAND`'s shell.
     """
     text = program()
     if "'''" in text or text.endswith("\\"):
-        raise ValueError("remote/probe.py must contain no ''' and not end in a backslash: it is sent inside r'''…'''")
-    body = f"PROGRAM = r'''{text}'''\nexec(compile(PROGRAM, 'fleetaudit-probe', 'exec'))\nmain({call!r}, PROGRAM)\n"
-    return f"# {interpreter}".rstrip().encode("utf-8", "surrogateescape") + b"\n" + body.encode("ascii")
+        raise ValueError(
+            "remote/probe.py must contain no ''' and not end in a backslash: it is sent inside"
+            " r'''…'''"
+        )
+    body = (
+        f"PROGRAM = r'''{text}'''\nexec(compile(PROGRAM, 'fleetaudit-probe',"
+        f" 'exec'))\nmain({call!r}, PROGRAM)\n"
+    )
+    return (
+        f"# {interpreter}".rstrip().encode("utf-8", "surrogateescape")
+        + b"\n"
+        + body.encode("ascii")
+    )
 
 
-# ---- back: bytes to a typed reply ----------------------------------------------------------------------------------
+# ---- back: bytes to a typed reply
+# ----------------------------------------------------------------------------------
 
 _decoder = msgspec.json.Decoder(Reply)
 
 
-def decode(plan: HostPlan, stdout: bytes, stderr: bytes = b"", exit_status: int | None = None, cut: str = "") -> Reply:
-    """Returns the reply in a host's output, checked to answer this plan's call; raises `ReplyError`.
+def decode(
+    plan: HostPlan,
+    stdout: bytes,
+    stderr: bytes = b"",
+    exit_status: int | None = None,
+    cut: str = "",
+) -> Reply:
+    """Returns the reply in a host's output, checked to answer this plan's call; raises
+    `ReplyError`.
 
-    `cut` names the stream that was cut off at its limit. The line decides; `exit_status` and what else was printed
-    only explain why there is none.
+    `cut` names the stream that was cut off at its limit. The line decides; `exit_status` and what
+    else was printed only explain why there is none.
     """
     try:
         reply = reply_of(stdout)
@@ -270,7 +312,8 @@ def _not_used(plan: HostPlan, stdout: bytes) -> str:
 
 
 def tried_first(plan: HostPlan) -> str:
-    """Returns which Python of the inventory is tried first, as the end of a reason; "" if none is set.
+    """Returns which Python of the inventory is tried first, as the end of a reason; "" if none is
+    set.
 
     What takes the options of Python need not be one: /bin/true does, too.
     """
@@ -285,13 +328,19 @@ def _named(interpreter: Interpreter) -> str:
 
 
 def _refuse_another_call(plan: HostPlan, reply: Reply) -> None:
-    """Raises `ReplyError` if the reply answers another call than this plan's, such as an old reply sent again."""
+    """Raises `ReplyError` if the reply answers another call than this plan's, such as an old reply
+    sent again.
+    """
     if reply.digest == digest_of(plan):
         return
     if not reply.digest:
         reason = "the reply has no digest of the call that it answers"
     elif reply.fleetaudit != __version__:
-        made_by = f"fleetaudit {reply.fleetaudit[:40]}" if reply.fleetaudit else "an unknown version of fleetaudit"
+        made_by = (
+            f"fleetaudit {reply.fleetaudit[:40]}"
+            if reply.fleetaudit
+            else "an unknown version of fleetaudit"
+        )
         reason = f"the reply answers a call of {made_by}, and this is fleetaudit {__version__}"
     else:
         reason = (
@@ -331,23 +380,40 @@ def _depth(line: bytes) -> int:
 
 
 def _explained(
-    error: ReplyError, stdout: bytes, stderr: bytes, exit_status: int | None, cut: str, not_used: str, tried: str
+    error: ReplyError,
+    stdout: bytes,
+    stderr: bytes,
+    exit_status: int | None,
+    cut: str,
+    not_used: str,
+    tried: str,
 ) -> ReplyError:
-    """Returns `error` with a better explanation why there is no result line; `not_used` is from `_not_used`."""
+    """Returns `error` with a better explanation why there is no result line; `not_used` is from
+    `_not_used`.
+    """
     if error.reason != "no result line":
         return error
     if cut:
         return ReplyError(
-            f"the host sent more on {cut} than is read, and no result line came before that{tried}", kind="no reply"
+            f"the host sent more on {cut} than is read, and no result line came before that{tried}",
+            kind="no reply",
         )
     if exit_status == NO_PYTHON:
         return ReplyError(
-            f"{not_used}; nor does any other Python from 2.7 on" if not_used else "no Python from 2.7 on that works",
+            (
+                f"{not_used}; nor does any other Python from 2.7 on"
+                if not_used
+                else "no Python from 2.7 on that works"
+            ),
             hint="install python3 (python3-minimal will do) on the host, then run again",
             stage="execute",
             kind="no python",
         )
-    words = [f"{on}“{text}”" for on, text in (("", _last_words(stdout)), ("on stderr ", _last_words(stderr))) if text]
+    words = [
+        f"{on}“{text}”"
+        for on, text in (("", _last_words(stdout)), ("on stderr ", _last_words(stderr)))
+        if text
+    ]
     said = f"; it printed {' and '.join(words)}" if words else ""
     if exit_status:
         reason = f"the command ended with status {exit_status} and no result line{said}{tried}"
@@ -358,5 +424,7 @@ def _explained(
 def _last_words(printed: bytes) -> str:
     """Returns the end of the output without our own lines, as one line of printable text."""
     lines = printed[-4096:].decode("utf-8", "replace").splitlines()
-    text = " ".join(" ".join(line for line in lines if not line.startswith((READY, PYTHON))).split())
+    text = " ".join(
+        " ".join(line for line in lines if not line.startswith((READY, PYTHON))).split()
+    )
     return "".join(c if c.isprintable() else "\ufffd" for c in text)[-400:]

@@ -1,4 +1,6 @@
-"""TCP windows in bytes (RFC 7323, section 2): the field of a segment, scaled as its sender announced. Pure."""
+"""TCP windows in bytes (RFC 7323, section 2): the field of a segment, scaled as its sender
+announced. Pure.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ MAX_SCALE = 14
 
 
 def scale_of(segment: Segment, connection: Connection | None) -> int | None:
-    """Returns by how many bits the sender of a segment shifts its windows, 0 if it does not; None if unknown.
+    """Returns by how many bits the sender of a segment shifts its windows, 0 if it does not; None
+    if unknown.
 
     The window of a SYN is never scaled; the others' are if both SYNs have the option (section 2.2).
     """

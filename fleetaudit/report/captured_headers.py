@@ -1,7 +1,8 @@
 """The headers that a host says it captured: unpacked, and held against its trace. Pure.
 
-Rules: they are bytes of a host. Unpacking is bounded, and they are used only where each of them is what the trace says
-of its segment, between loopback addresses. Where they are not, the trace counts.
+Rules: they are bytes of a host. Unpacking is bounded, and they are used only where each of them is
+what the trace says of its segment, between loopback addresses. Where they are not, the trace
+counts.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Fields(NamedTuple):
 
 
 def captured_headers(evidence: Evidence, family: Family) -> tuple[bytes, ...] | None:
-    """Returns the IP and TCP headers of each segment of the trace, None if there are none or they contradict it."""
+    """Returns the IP and TCP headers of each segment of the trace, None if there are none or they
+    contradict it.
+    """
     connection, wire = evidence.connection, evidence.wire or ()
     if connection is None or not connection.headers:
         return None
@@ -86,20 +89,34 @@ def _ip_length(first: int) -> int:
 
 
 def _fields(packet: bytes) -> Fields:
-    """Returns what headers say; raises ValueError unless they are TCP's between loopback addresses, over IP."""
+    """Returns what headers say; raises ValueError unless they are TCP's between loopback addresses,
+    over IP.
+    """
     version, start = packet[0] >> 4, _ip_length(packet[0])
     if version == 4:
-        total, protocol, addresses = struct.unpack_from("!H", packet, 2)[0], packet[9], packet[12:20]
+        total, protocol, addresses = (
+            struct.unpack_from("!H", packet, 2)[0],
+            packet[9],
+            packet[12:20],
+        )
     elif version == 6:
-        total, protocol, addresses = struct.unpack_from("!H", packet, 4)[0] + 40, packet[6], packet[8:40]
+        total, protocol, addresses = (
+            struct.unpack_from("!H", packet, 4)[0] + 40,
+            packet[6],
+            packet[8:40],
+        )
     else:
         raise ValueError("not IP")
     if protocol != 6 or addresses not in _LOOPBACK:
         raise ValueError("not TCP on loopback")
-    source, target, seq, ack, _, bits, window, _, urgent = struct.unpack_from("!HHIIBBHHH", packet, start)
+    source, target, seq, ack, _, bits, window, _, urgent = struct.unpack_from(
+        "!HHIIBBHHH", packet, start
+    )
     scale = _scale(packet[start + 20 :]) if bits & FLAGS["S"] else None
     urgent *= bool(bits & FLAGS["U"])
-    return Fields(version, source, target, seq, ack, bits, window, urgent, total - len(packet), scale)
+    return Fields(
+        version, source, target, seq, ack, bits, window, urgent, total - len(packet), scale
+    )
 
 
 def _scale(options: bytes) -> int | None:
@@ -136,10 +153,32 @@ def _rows(packets: list[Fields], connection: Connection) -> list[Row] | None:
             first.setdefault(sender, p.seq)
         seq = 0 if p.bits & FLAGS["S"] else (p.seq - first.get(sender, p.seq)) & 0xFFFFFFFF
         ack = (p.ack - first.get(other, p.ack)) & 0xFFFFFFFF if p.bits & FLAGS["."] else 0
-        rows.append((p.version, sender, p.bits & _SIX_FLAGS, seq, ack, p.length, p.urgent, p.window, p.scale))
+        rows.append(
+            (
+                p.version,
+                sender,
+                p.bits & _SIX_FLAGS,
+                seq,
+                ack,
+                p.length,
+                p.urgent,
+                p.window,
+                p.scale,
+            )
+        )
     return rows
 
 
 def _row(s: Segment, version: int, connection: Connection) -> Row:
     bits = sum(FLAGS.get(flag, 0) for flag in set(s.flags))
-    return version, s.sender, bits, s.seq, s.ack, s.length, s.urgent, s.window, syn_scale(s, connection)
+    return (
+        version,
+        s.sender,
+        bits,
+        s.seq,
+        s.ack,
+        s.length,
+        s.urgent,
+        s.window,
+        syn_scale(s, connection),
+    )

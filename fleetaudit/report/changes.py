@@ -1,4 +1,5 @@
-"""What changed between two runs, as text for people: regressions first, each with its hosts and the date first seen.
+"""What changed between two runs, as text for people: regressions first, each with its hosts and the
+date first seen.
 
 Rules: pure, and plain text. What a host said passes `safe`; what does not fit is counted.
 """
@@ -22,8 +23,14 @@ MOST_SUBJECTS = 6
 
 
 def changes_text(changes: Changes, *, width: int = 80, most: int = 200) -> str:
-    """Returns the whole comparison as text, at most `most` rows of it, its sentences wrapped to `width`."""
-    lines = [*changes_lines(changes, width, most), *wrapped(map(safe, changes.notes), width), *_rates(changes, width)]
+    """Returns the whole comparison as text, at most `most` rows of it, its sentences wrapped to
+    `width`.
+    """
+    lines = [
+        *changes_lines(changes, width, most),
+        *wrapped(map(safe, changes.notes), width),
+        *_rates(changes, width),
+    ]
     return "".join(line + "\n" for line in lines)
 
 
@@ -31,7 +38,9 @@ def changes_lines(changes: Changes, width: int, most: int) -> list[str]:
     """Returns what changed, without what production felt: a headline and a row a change."""
     since = f"since {safe(changes.before)}"
     if changes.refused:
-        return wrapped([f"Not compared with {safe(changes.before)}: {safe(changes.refused)}."], width)
+        return wrapped(
+            [f"Not compared with {safe(changes.before)}: {safe(changes.refused)}."], width
+        )
     if not changes.rows:
         return wrapped([f"Nothing changed {since} on {counted(changes.compared, 'host')}."], width)
     counts = [f"{counted(n, 'host')} {words}" for n, words in changes.counts]
@@ -57,7 +66,10 @@ def _row(row: ChangeRow) -> str:
     first = "not met since" if row.effect == "fix" else "first seen"
     waived = f"; waived: {safe(row.waived, 200)}" if row.waived is not None else ""
     what = f"{safe(row.subject)}{detail}: {safe(row.before, 200)} → {safe(row.after, 200)}"
-    return f"{row.effect}{grave}  {what}, {first} {safe(row.since)}: {hosts_in_words(row.hosts)}{waived}"
+    return (
+        f"{row.effect}{grave}  {what}, {first} {safe(row.since)}:"
+        f" {hosts_in_words(row.hosts)}{waived}"
+    )
 
 
 def _rates(changes: Changes, width: int) -> Iterator[str]:
@@ -68,10 +80,21 @@ def _rates(changes: Changes, width: int) -> Iterator[str]:
             yield from wrapped([_rate(rate)], width, "  ")
     for reason, hosts in changes.unrated:
         yield from wrapped(
-            [f"No rate of {counted(hosts.count, 'host')} ({hosts_in_words(hosts)}): {safe(reason)}."], width
+            [
+                f"No rate of {counted(hosts.count, 'host')} ({hosts_in_words(hosts)}):"
+                f" {safe(reason)}."
+            ],
+            width,
         )
 
 
 def _rate(rate: Rate) -> str:
-    before = "" if rate.before_per_thousand is None else f"; before, since boot: {rate.before_per_thousand:,.2f}"
-    return f"{safe(rate.host)}: {rate.per_thousand or 0:,.2f} ({rate.aborts:,} of {rate.connections:,}){before}"
+    before = (
+        ""
+        if rate.before_per_thousand is None
+        else f"; before, since boot: {rate.before_per_thousand:,.2f}"
+    )
+    return (
+        f"{safe(rate.host)}: {rate.per_thousand or 0:,.2f} ({rate.aborts:,} of"
+        f" {rate.connections:,}){before}"
+    )

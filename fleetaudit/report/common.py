@@ -1,6 +1,8 @@
-"""What the outputs for other tools share: text made harmless, findings by their id, and moments as seconds.
+"""What the outputs for other tools share: text made harmless, findings by their id, and moments as
+seconds.
 
-Rules: pure. A text that a host or an inventory said goes through `plain` before it goes into a file.
+Rules: pure. A text that a host or an inventory said goes through `plain` before it goes into a
+file.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from .text_lines import UNSEEN
 
 
 def plain(text: str, limit: int = 4096) -> str:
-    """Returns `text` on one line: white space as a blank, and every other character that one cannot see as its escape.
+    """Returns `text` on one line: white space as a blank, and every other character that one cannot
+    see as its escape.
 
-    So it can be encoded as UTF-8, has no character that XML 1.0 forbids, and nothing in it that a terminal obeys.
+    So it can be encoded as UTF-8, has no character that XML 1.0 forbids, and nothing in it that a
+    terminal obeys.
     """
     if len(text) > limit:
         text = text[:limit] + "…"
@@ -42,11 +46,19 @@ def escaped(character: str) -> str:
     if unicodedata.category(character) not in UNSEEN:
         return character
     code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return (
+        f"\\x{code:02x}"
+        if code < 0x100
+        else f"\\u{code:04x}"
+        if code < 0x10000
+        else f"\\U{code:08x}"
+    )
 
 
 def status_of(host: HostResult) -> str:
-    """Returns the status of a host in the word of run.json: "audited", "not audited" or "not selected"."""
+    """Returns the status of a host in the word of run.json: "audited", "not audited" or "not
+    selected".
+    """
     return str(host.__struct_config__.tag)
 
 
@@ -70,6 +82,8 @@ def moment(text: str) -> datetime | None:
 
 
 def lasted(started: str, finished: str) -> int | None:
-    """Returns the whole seconds between two moments, None where either is none or they are the wrong way round."""
+    """Returns the whole seconds between two moments, None where either is none or they are the
+    wrong way round.
+    """
     begin, end = moment(started), moment(finished)
     return int((end - begin).total_seconds()) if begin and end and end >= begin else None

@@ -1,10 +1,11 @@
-"""A run as CSV (RFC 4180, UTF-8, with a header): a row for whatever a host was seen to do or falls short of.
+"""A run as CSV (RFC 4180, UTF-8, with a header): a row for whatever a host was seen to do or falls
+short of.
 
 Rules:
-- A row for each scenario and family that a host reported, one for each finding of anything else, and one for each host
-  that has neither, audited or not: every selected host is in the table.
-- Safe in a spreadsheet: a cell that would be a formula begins with an apostrophe (OWASP, CSV injection), also where the
-  spreadsheet takes the semicolon for the separator.
+- A row for each scenario and family that a host reported, one for each finding of anything else,
+  and one for each host that has neither, audited or not: every selected host is in the table.
+- Safe in a spreadsheet: a cell that would be a formula begins with an apostrophe (OWASP, CSV
+  injection), also where the spreadsheet takes the semicolon for the separator.
 - A record is one line: `plain` leaves no line break in a cell.
 """
 
@@ -100,7 +101,9 @@ def _rows(host: HostResult, scenarios: Mapping[str, ScenarioRow]) -> Iterator[di
     """The rows of a host, without what they all say; at least one."""
     found = findings_by_id(host)
     if not isinstance(host, Audited):
-        yield from [{"id": id_, **_subject(id_)} | _judged(findings) for id_, findings in found.items()] or [{}]
+        yield from [
+            {"id": id_, **_subject(id_)} | _judged(findings) for id_, findings in found.items()
+        ] or [{}]
         return
     for o in host.observations:
         id_ = f"scenario:{o.scenario}/{o.family}"
@@ -116,7 +119,11 @@ def _subject(id_: str) -> dict[str, str]:
     if not id_.startswith("scenario:"):
         return {"verdict": "not met"}
     scenario, _, family = id_.removeprefix("scenario:").rpartition("/")
-    return {"scenario": scenario, "family": family, "verdict": "untold"}  # asked, and the host reported nothing
+    return {
+        "scenario": scenario,
+        "family": family,
+        "verdict": "untold",
+    }  # asked, and the host reported nothing
 
 
 def _observed(id_: str, o: Observation, row: ScenarioRow | None, void: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""Hosts that were looked over, for a terminal: one host as a story, several as a table and the causes below it.
+"""Hosts that were looked over, for a terminal: one host as a story, several as a table and the
+causes below it.
 
-Rules: pure, and plain text; every state is a word. What a host or an inventory said passes `safe`. A command to type
-is on a line of its own and is never wrapped.
+Rules: pure, and plain text; every state is a word. What a host or an inventory said passes `safe`.
+A command to type is on a line of its own and is never wrapped.
 """
 
 from __future__ import annotations
@@ -31,7 +32,13 @@ from .text_lines import (
 )
 
 FAIL = "✗ FAIL"
-_WORDS = {"passed": "ok", "failed": FAIL, "not needed": "–", "not reached": "not reached", "not told": "not told"}
+_WORDS = {
+    "passed": "ok",
+    "failed": FAIL,
+    "not needed": "–",
+    "not reached": "not reached",
+    "not told": "not told",
+}
 _STOPPED = {"inventory": "and cannot be tried", "interrupted": "the check was interrupted"}
 _SHORT: dict[str, str] = {
     "host key": "host\nkey",
@@ -62,15 +69,23 @@ def progress(visit: Visit) -> str:
     return f"{safe(visit.name)}: NOT ready: {visit.stage}: {safe(visit.reason, 300)}"
 
 
-# ---- one host ------------------------------------------------------------------------------------------------------
+# ---- one host
+# ------------------------------------------------------------------------------------------------------
 
 
 def story(visit: Visit, *, width: int, next_: str) -> str:
-    """Returns one host's stages, a line each, and the next command to type: the host's hint, or `next_` where it is
-    ready."""
-    took = f" {'in' if visit.ready else 'after'} {duration(visit.ms)}" if visit.ms is not None else ""
+    """Returns one host's stages, a line each, and the next command to type: the host's hint, or
+    `next_` where it is ready.
+    """
+    took = (
+        f" {'in' if visit.ready else 'after'} {duration(visit.ms)}" if visit.ms is not None else ""
+    )
     tries = f", at attempt {visit.tries}" if visit.tries > 1 else ""
-    verdict = "ready" if visit.ready else f"NOT ready, {_STOPPED.get(visit.stage or '', f'stopped at {visit.stage}')}"
+    verdict = (
+        "ready"
+        if visit.ready
+        else f"NOT ready, {_STOPPED.get(visit.stage or '', f'stopped at {visit.stage}')}"
+    )
     lines = [f"{safe(visit.name)}: {verdict}{took}{tries}", ""]
     for step in visit.steps:
         lines += _step(step, width)
@@ -79,12 +94,17 @@ def story(visit: Visit, *, width: int, next_: str) -> str:
     if visit.stage == "interrupted":
         lines += ["", *wrapped([safe(visit.reason)], width)]
     if visit.kernel:
-        kernel = f"kernel {safe(visit.kernel.release)} ({safe(visit.kernel.version)}) {safe(visit.kernel.machine)}"
+        kernel = (
+            f"kernel {safe(visit.kernel.release)} ({safe(visit.kernel.version)})"
+            f" {safe(visit.kernel.machine)}"
+        )
         system = f", {safe(visit.os.pretty_name)}" if visit.os and visit.os.pretty_name else ""
         lines += ["", *wrapped([kernel + system], width, "  ")]
     if visit.isolation == "host":
         lines += wrapped(
-            ["A run would measure in the host's own namespace, with its firewall in the way."], width, "  "
+            ["A run would measure in the host's own namespace, with its firewall in the way."],
+            width,
+            "  ",
         )
     if visit.ready:
         lines += _lacks(visit, width)
@@ -95,7 +115,9 @@ def story(visit: Visit, *, width: int, next_: str) -> str:
 
 
 def _lacks(visit: Visit, width: int) -> list[str]:
-    """Returns what a run would lack on a host that is ready, and the commands that would bring it back."""
+    """Returns what a run would lack on a host that is ready, and the commands that would bring it
+    back.
+    """
     lines = list[str]()
     if visit.no_capture:
         lines += wrapped([f"No packet would be captured: {safe(visit.no_capture)}"], width, "  ")
@@ -113,7 +135,9 @@ def _lacks(visit: Visit, width: int) -> list[str]:
 
 def _names(scenarios: Sequence[str]) -> str:
     more = len(scenarios) - _MOST_NAMES
-    return ", ".join(map(safe, scenarios[:_MOST_NAMES])) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(map(safe, scenarios[:_MOST_NAMES])) + (
+        f" and {more:,} more" if more > 0 else ""
+    )
 
 
 def _counts(visit: Visit) -> str:
@@ -123,7 +147,11 @@ def _counts(visit: Visit) -> str:
 
 def _fixes(fixes: Sequence[str]) -> list[str]:
     words = ("fix", *[" or"] * len(fixes))
-    return ["", *(f"  {word}:  {safe(fix)}" for word, fix in zip(words, fixes, strict=False))] if fixes else []
+    return (
+        ["", *(f"  {word}:  {safe(fix)}" for word, fix in zip(words, fixes, strict=False))]
+        if fixes
+        else []
+    )
 
 
 def _step(step: Step, width: int) -> list[str]:
@@ -140,11 +168,13 @@ def _step(step: Step, width: int) -> list[str]:
     )
 
 
-# ---- several -------------------------------------------------------------------------------------------------------
+# ---- several
+# -------------------------------------------------------------------------------------------------------
 
 
 def table(examination: Examination, *, width: int, next_: str, problems_only: bool = False) -> str:
-    """Returns a row a host, then why hosts are not ready, each cause with its next command; `next_` where all are.
+    """Returns a row a host, then why hosts are not ready, each cause with its next command; `next_`
+    where all are.
 
     `problems_only` leaves out what is ready, so the text may be empty.
     """
@@ -159,7 +189,9 @@ def table(examination: Examination, *, width: int, next_: str, problems_only: bo
         lines += _limited(visits, width)
         lines += _noted(visits, width)
         ready = sum(visit.ready for visit in visits)
-        lines += [f"{counted(len(visits), 'host')}: {ready:,} ready, {len(visits) - ready:,} not ready."]
+        lines += [
+            f"{counted(len(visits), 'host')}: {ready:,} ready, {len(visits) - ready:,} not ready."
+        ]
         if ready == len(visits):
             lines += ["", f"next:  {safe(next_)}"]
     return joined(lines)
@@ -178,24 +210,41 @@ class _Column(NamedTuple):
 
 
 def _rows(visits: Sequence[Visit], width: int) -> list[str]:
-    """The table in the widest form that fits: with totals and kernels, with whole headings, with folded ones."""
+    """The table in the widest form that fits: with totals and kernels, with whole headings, with
+    folded ones.
+    """
     names = [safe(visit.name) for visit in visits]
     stages = [(point, [_cell(visit, point) for visit in visits]) for point in POINTS[1:]]
     whole = [_Column.of(point, cells) for point, cells in stages]
     folded = [_Column.of(_SHORT.get(point, point), cells) for point, cells in stages]
     total = _Column.of("total", [duration(visit.ms) for visit in visits])
     kernel = _Column.of(
-        "kernel", [safe(visit.kernel.release, 40) if visit.kernel else "" for visit in visits], left=True
+        "kernel",
+        [safe(visit.kernel.release, 40) if visit.kernel else "" for visit in visits],
+        left=True,
     )
     longest = max(map(len, names))
-    layouts = ([*whole, total, kernel], [*folded, total, kernel], [*whole, total], [*folded, total], whole, folded)
+    layouts = (
+        [*whole, total, kernel],
+        [*folded, total, kernel],
+        [*whole, total],
+        [*folded, total],
+        whole,
+        folded,
+    )
     columns = next((layout for layout in layouts if _breadth(layout) + longest <= width), folded)
     room = min(longest, max(_LEAST_NAME, width - _breadth(columns)))
     lines = _heading(columns, room)
     for i, (visit, name) in enumerate(zip(visits, names, strict=True)):
         unplaced = visit.stage in _STOPPED
-        cells = f"  {FAIL}: {visit.stage}" if unplaced else "".join(_padded(c, c.cells[i]) for c in columns)
-        if len(name) > room:  # on a line of its own: two long names often differ in their last letters alone
+        cells = (
+            f"  {FAIL}: {visit.stage}"
+            if unplaced
+            else "".join(_padded(c, c.cells[i]) for c in columns)
+        )
+        if (
+            len(name) > room
+        ):  # on a line of its own: two long names often differ in their last letters alone
             lines.append(name)
             name = ""
         lines.append(f"{name:{room}}{cells}")
@@ -256,7 +305,9 @@ def _causes(causes: Sequence[Cause], width: int) -> list[str]:
 
 
 def _limited(visits: Sequence[Visit], width: int) -> list[str]:
-    """The hosts that are ready and would be measured in their own namespace, by why and by what a run would lack."""
+    """The hosts that are ready and would be measured in their own namespace, by why and by what a
+    run would lack.
+    """
     alike = dict[tuple[object, ...], list[Visit]]()
     for visit in visits:
         if visit.isolation == "host":
@@ -264,7 +315,9 @@ def _limited(visits: Sequence[Visit], width: int) -> list[str]:
             alike.setdefault((visit.notes[:1], visit.missing, settings), []).append(visit)
     if not alike:
         return []
-    lines = ["Ready, but a run would measure in the host's own namespace, with its firewall in the way:"]
+    lines = [
+        "Ready, but a run would measure in the host's own namespace, with its firewall in the way:"
+    ]
     for hosts in alike.values():
         names = hosts_in_words(fold(visit.name for visit in hosts))
         lines += wrapped([f"{names}: {safe(next(iter(hosts[0].notes), ''))}"], width, "  ")
@@ -280,11 +333,15 @@ def _lost(visit: Visit, width: int, where: str) -> list[str]:
     for lack in visit.missing:
         lines += wrapped([f"{lack.verdicts} {lack.ending}: {safe(lack.reason)}"], width, "      ")
     words = (f"fix{where}", "or") if visit.fixes else ()
-    return lines + [f"      {word}:  {safe(fix)}" for word, fix in zip(words, visit.fixes, strict=False)]
+    return lines + [
+        f"      {word}:  {safe(fix)}" for word, fix in zip(words, visit.fixes, strict=False)
+    ]
 
 
 def _noted(visits: Sequence[Visit], width: int) -> list[str]:
-    """Returns what else is known of hosts that are ready, such as a named interpreter that does not work."""
+    """Returns what else is known of hosts that are ready, such as a named interpreter that does not
+    work.
+    """
     hosts = dict[str, list[str]]()
     for visit in visits:
         # The first note of a host without a namespace says why; it is shown already.

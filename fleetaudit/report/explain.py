@@ -1,6 +1,7 @@
 """One host's verdicts, or one verdict with its packets and witnesses, as text for a screen.
 
-Rules: pure, and plain text; what a host said passes `safe`. Observation first, the expectation beside it.
+Rules: pure, and plain text; what a host said passes `safe`. Observation first, the expectation
+beside it.
 """
 
 from __future__ import annotations
@@ -40,23 +41,32 @@ _RELATION = {
 
 
 def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
-    """Returns everything about one host: a line a scenario, then what it falls short of and what to do about it."""
+    """Returns everything about one host: a line a scenario, then what it falls short of and what to
+    do about it.
+    """
     lines = _head(host, width)
     if isinstance(host, Audited):
         rows = {row.name: row for row in run.scenarios}
         table = [_row(rows.get(o.scenario), o) for o in host.observations]
         widths = [max((len(row[i]) for row in table), default=0) for i in range(3)]
         lines.append("")
-        lines += [f"  {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:{widths[2]}}  {row[3]}" for row in table]
+        lines += [
+            f"  {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:{widths[2]}}  {row[3]}"
+            for row in table
+        ]
     for finding in host.findings:
         beside = f"wanted {safe(finding.expected)}, found {safe(finding.observed)}"
         accepted = "waived " if finding.waived is not None else ""
         text = f"{accepted}{finding.severity}  {safe(finding.id)}: {beside}"
         since = f", first seen {safe(finding.since)}" if finding.since else ""
         lines += ["", *wrapped([text + since], width)]
-        lines += wrapped([f"Waived: {safe(finding.waived)}"] if finding.waived is not None else [], width, "  ")
         lines += wrapped(
-            [f"No longer waived; it was: {safe(w)}" for w in _ended_waivers(run, host, finding)], width, "  "
+            [f"Waived: {safe(finding.waived)}"] if finding.waived is not None else [], width, "  "
+        )
+        lines += wrapped(
+            [f"No longer waived; it was: {safe(w)}" for w in _ended_waivers(run, host, finding)],
+            width,
+            "  ",
         )
         lines += wrapped([safe(finding.because)] if finding.because else [], width, "  ")
         lines += _fix(finding.fix, width)
@@ -73,27 +83,48 @@ def _fix(fix: str, width: int) -> list[str]:
 def _ended_waivers(run: AuditRun, host: HostResult, finding: Finding) -> list[str]:
     """Returns the waivers that the finding had in the run before and no longer has."""
     changes = run.drift.changes if run.drift and finding.waived is None else ()
-    return [c.before for c in changes if c.kind == "waiver" and (c.host, c.what) == (host.name, finding.id)]
+    return [
+        c.before
+        for c in changes
+        if c.kind == "waiver" and (c.host, c.what) == (host.name, finding.id)
+    ]
 
 
 def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, width: int) -> str:
-    """Returns one verdict: the ending beside the expectation, the steps among the packets, and the other witnesses."""
+    """Returns one verdict: the ending beside the expectation, the steps among the packets, and the
+    other witnesses.
+    """
     row = next((row for row in run.scenarios if row.name == observation.scenario), None)
     title = f": {safe(row.title)}" if row else ""
-    lines = [*_head(host, width), "", f"{safe(observation.scenario)} over {observation.family}{title}"]
+    lines = [
+        *_head(host, width),
+        "",
+        f"{safe(observation.scenario)} over {observation.family}{title}",
+    ]
     seen = f"{safe(endings_in_words(observation))} in {counted(observation.trials, 'trial')}"
     lines.append(f"  {seen}; {_expected(row, observation)}")
     if observation.reason:
         lines += wrapped([safe(observation.reason)], width, "  ")
     if same_as := observation.evidence.same_as:
-        whose = f"Its witnesses said what those of {safe(same_as)} said, but for times, ports and windows; these are:"
+        whose = (
+            f"Its witnesses said what those of {safe(same_as)} said, but for times, ports and"
+            " windows; these are:"
+        )
         lines += wrapped([whose], width)
     if observation.ending != "not run":
-        lines += ["", *_packets(row, observation.evidence, width), "", *_witnesses(observation.evidence, width)]
+        lines += [
+            "",
+            *_packets(row, observation.evidence, width),
+            "",
+            *_witnesses(observation.evidence, width),
+        ]
     if row and (row.because or row.control):
         lines.append("")
         lines += wrapped([f"Why: {safe(row.because)}"] if row.because else [], width)
-        lines += wrapped([f"Control: {safe(row.control)}, which must end otherwise"] if row.control else [], width)
+        lines += wrapped(
+            [f"Control: {safe(row.control)}, which must end otherwise"] if row.control else [],
+            width,
+        )
     return joined(lines)
 
 
@@ -101,11 +132,24 @@ def _head(host: HostResult, width: int) -> list[str]:
     if isinstance(host, NotSelected):
         return [f"{safe(host.name)}: {safe(host.reason)}"]
     if isinstance(host, NotAudited):
-        lines = [f"{safe(host.name)}: not audited", *wrapped([f"{host.stage}: {safe(host.reason)}"], width, "  ")]
+        lines = [
+            f"{safe(host.name)}: not audited",
+            *wrapped([f"{host.stage}: {safe(host.reason)}"], width, "  "),
+        ]
         return lines + ([f"  {safe(host.hint)}"] if host.hint else [])
-    where = "a private network namespace" if host.isolation == "namespace" else "the host's own namespace"
-    kernel = f"kernel {safe(host.kernel.release)} ({safe(host.kernel.version)}) {safe(host.kernel.machine)}"
-    lines = [f"{safe(host.name)}: {kernel}", f"  measured in {where}, by Python {safe(host.python)}"]
+    where = (
+        "a private network namespace"
+        if host.isolation == "namespace"
+        else "the host's own namespace"
+    )
+    kernel = (
+        f"kernel {safe(host.kernel.release)} ({safe(host.kernel.version)})"
+        f" {safe(host.kernel.machine)}"
+    )
+    lines = [
+        f"{safe(host.name)}: {kernel}",
+        f"  measured in {where}, by Python {safe(host.python)}",
+    ]
     lines += wrapped([f"VOID: {safe(host.void)}"] if host.void else [], width, "  ")
     return lines + wrapped([safe(note) for note in host.notes], width, "  ")
 
@@ -122,14 +166,21 @@ def _expected(row: ScenarioRow | None, observation: Observation) -> str:
 
 
 def _packets(row: ScenarioRow | None, evidence: Evidence, width: int) -> list[str]:
-    """The steps at their moments among the segments, as tcpdump prints them; a step comes before what it caused."""
+    """The steps at their moments among the segments, as tcpdump prints them; a step comes before
+    what it caused.
+    """
     steps = [(at, 0, f"-- {_step(row, index)}") for at, index in evidence.steps]
     segments = [(s.at_us, 1, _segment(s, evidence.connection)) for s in evidence.wire or ()]
-    lines = [f"{at / 1000:11.3f} ms  {text}" for at, _, text in sorted(steps + segments, key=lambda moment: moment[:2])]
+    lines = [
+        f"{at / 1000:11.3f} ms  {text}"
+        for at, _, text in sorted(steps + segments, key=lambda moment: moment[:2])
+    ]
     if evidence.wire_omitted:
         lines.append(f"  {counted(evidence.wire_omitted, 'segment')} of the middle left out")
     if evidence.wire is None:
-        lines += wrapped([f"No packets: {safe(evidence.wire_note) or 'they could not be read'}"], width)
+        lines += wrapped(
+            [f"No packets: {safe(evidence.wire_note) or 'they could not be read'}"], width
+        )
     elif evidence.wire_note:
         lines += wrapped([safe(evidence.wire_note)], width)
     return lines
@@ -146,7 +197,8 @@ def _segment(s: Segment, connection: Connection | None) -> str:
     urgent = f", urg {s.urgent}" if s.urgent else ""
     window, options = _window(s, connection), _options(s, connection)
     return (
-        f"   {s.sender:>6} > {other:6}  Flags [{safe(s.flags)}], {seq}{ack}{window}{urgent}{options}, length {s.length}"
+        f"   {s.sender:>6} > {other:6}  Flags [{safe(s.flags)}],"
+        f" {seq}{ack}{window}{urgent}{options}, length {s.length}"
     )
 
 
@@ -172,11 +224,24 @@ def _witnesses(evidence: Evidence, width: int) -> list[str]:
     if evidence.queue:
         lines.append("Receive queue before the close: " + _pairs(evidence.queue))
     if peer := evidence.peer:
-        state = "" if peer.state is None else f"state {peer.state} {STATES.get(peer.state, '')}".rstrip() + "; "
-        poll, recv = ("|".join(map(safe, peer.poll)) or "nothing"), (", then ".join(map(safe, peer.recv)) or "nothing")
-        lines.append(f"The peer: {state}poll {poll}; recv {recv}; SO_ERROR {safe(peer.so_error) or 'not asked'}")
+        state = (
+            ""
+            if peer.state is None
+            else f"state {peer.state} {STATES.get(peer.state, '')}".rstrip() + "; "
+        )
+        poll, recv = (
+            ("|".join(map(safe, peer.poll)) or "nothing"),
+            (", then ".join(map(safe, peer.recv)) or "nothing"),
+        )
+        lines.append(
+            f"The peer: {state}poll {poll}; recv {recv}; SO_ERROR"
+            f" {safe(peer.so_error) or 'not asked'}"
+        )
         for index, events in peer.poll_added:
-            lines.append(f"          step {index + 1} added to its poll {'|'.join(map(safe, events)) or 'nothing'}")
+            lines.append(
+                f"          step {index + 1} added to its poll"
+                f" {'|'.join(map(safe, events)) or 'nothing'}"
+            )
     else:
         lines.append("The peer: its socket was gone, or it could not be asked")
     if evidence.kernel is None:

@@ -1,12 +1,13 @@
 """Lays a comparison out as one self-contained HTML page.
 
 Rules:
-- Nothing is decided here or in the templates, nothing is fetched, and the clock comes in as an argument: same run, same
-  bytes.
-- Every text is escaped, and what a host or an inventory said goes through `said`: isolated from the text around it
-  (<bdi>), with every character that one cannot see made visible.
-- The Content-Security-Policy names the one style sheet and the one script by their hashes; so there are no inline
-  handlers and no style attributes, and a text that escaped all this would still not run.
+- Nothing is decided here or in the templates, nothing is fetched, and the clock comes in as an
+  argument: same run, same bytes.
+- Every text is escaped, and what a host or an inventory said goes through `said`: isolated from the
+  text around it (<bdi>), with every character that one cannot see made visible.
+- The Content-Security-Policy names the one style sheet and the one script by their hashes; so there
+  are no inline handlers and no style attributes, and a text that escaped all this would still not
+  run.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ MOST_REMEDIES = 20
 DRAWN = 6
 """How many scenarios are drawn as two kernels side by side."""
 WHOLE, WHOLE_MEMBERS = 300, 40
-"""How many behaviours, and kinds of hosts in one, are shown whole; of any more there is a line each."""
+"""How many behaviours, and kinds of hosts in one, are shown whole; of any more there is a line
+each.
+"""
 SCRIPTS = ("page.js", "host.js", "explorer.js")
 """The page's script, in the order of its parts; each stands in a function of its own."""
 
@@ -115,7 +118,9 @@ def _hash(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Returns `text` with its control, format and surrogate characters written as escapes; Markup stays as it is."""
+    """Returns `text` with its control, format and surrogate characters written as escapes; Markup
+    stays as it is.
+    """
     if isinstance(text, Markup) or (text.isascii() and text.isprintable()):
         return text
     return "".join(c if c in "\n\t" else escaped(c) for c in text)
@@ -129,7 +134,9 @@ def said(text: str) -> Markup:
 def hosts(folded: Folded) -> Markup:
     """Returns folded hosts as isolated texts, and how many are not named."""
     named = Markup(", ").join(said(r) for r in folded.ranges)
-    return named + (Markup(" and {} more").format(number(folded.more)) if folded.more else Markup(""))
+    return named + (
+        Markup(" and {} more").format(number(folded.more)) if folded.more else Markup("")
+    )
 
 
 def number(value: float, digits: int = 0) -> str:
@@ -152,4 +159,7 @@ def parts(name: str) -> Markup:
 
 def runs_of(items: Iterable[Any], attribute: str) -> list[tuple[Any, list[tuple[int, Any]]]]:
     """Returns numbered items in runs that share an attribute, in their order."""
-    return [(k, list(run)) for k, run in groupby(enumerate(items), key=lambda pair: getattr(pair[1], attribute))]
+    return [
+        (k, list(run))
+        for k, run in groupby(enumerate(items), key=lambda pair: getattr(pair[1], attribute))
+    ]

@@ -1,13 +1,15 @@
-"""A run as JUnit XML: a test suite a host, a test case an expectation, in the shape that Jenkins and GitLab read.
+"""A run as JUnit XML: a test suite a host, a test case an expectation, in the shape that Jenkins
+and GitLab read.
 
 Rules:
-- Every selected host is a suite with a case "audited"; where it was not audited that case is an error, and where no
-  play matches it, it is skipped; it is never absent.
+- Every selected host is a suite with a case "audited"; where it was not audited that case is an
+  error, and where no play matches it, it is skipped; it is never absent.
 - Cases are named by the ids of findings, so that a case has one name whether it passes or fails.
-- A finding is a failure whose type is its severity. A waived finding, a scenario that did not run and every verdict of
-  a void host are skipped, with the reason.
+- A finding is a failure whose type is its severity. A waived finding, a scenario that did not run
+  and every verdict of a void host are skipped, with the reason.
 - What is said of the whole run (waivers that excuse nothing) is a property of the first suite.
-- `plain` takes away what XML 1.0 forbids; the order of elements is that of the JUnit schema of Jenkins.
+- `plain` takes away what XML 1.0 forbids; the order of elements is that of the JUnit schema of
+  Jenkins.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ def render(run: AuditRun) -> str:
     return head + "".join(suites) + "</testsuites>\n"
 
 
-# ---- what is a case ------------------------------------------------------------------------------------------------
+# ---- what is a case
+# ------------------------------------------------------------------------------------------------
 
 
 def _cases(host: HostResult, rows: Mapping[str, ScenarioRow]) -> Iterator[_Case]:
@@ -78,7 +81,9 @@ def _cases(host: HostResult, rows: Mapping[str, ScenarioRow]) -> Iterator[_Case]
         yield _Case(name="audited", outcome="skipped", message=host.reason)
         return
     if isinstance(host, NotAudited):
-        yield _Case(name="audited", outcome="error", type=host.stage, message=host.reason, text=host.hint)
+        yield _Case(
+            name="audited", outcome="error", type=host.stage, message=host.reason, text=host.hint
+        )
         yield from (_judged(id_, findings) for id_, findings in findings_by_id(host).items())
         return
     yield _Case(name="audited")
@@ -90,15 +95,24 @@ def _cases(host: HostResult, rows: Mapping[str, ScenarioRow]) -> Iterator[_Case]
         yield _judged(id_, found[id_]) if id_ in found else _Case(name=id_)
 
 
-def _observed(id_: str, o: Observation, row: ScenarioRow | None, void: str, findings: list[Finding] | None) -> _Case:
+def _observed(
+    id_: str, o: Observation, row: ScenarioRow | None, void: str, findings: list[Finding] | None
+) -> _Case:
     if findings:
         return _judged(id_, findings)
     if void:
-        return _Case(name=id_, outcome="skipped", message=f"void: {void}", text=f"seen: {endings_in_words(o)}")
+        return _Case(
+            name=id_,
+            outcome="skipped",
+            message=f"void: {void}",
+            text=f"seen: {endings_in_words(o)}",
+        )
     if o.ending == "not run":
         return _Case(name=id_, outcome="skipped", message=f"not run: {o.reason}")
     if row is None or not row.expect:
-        return _Case(name=id_, outcome="skipped", message=f"no expectation; seen: {endings_in_words(o)}")
+        return _Case(
+            name=id_, outcome="skipped", message=f"no expectation; seen: {endings_in_words(o)}"
+        )
     return _Case(name=id_)
 
 
@@ -108,23 +122,36 @@ def _judged(id_: str, findings: list[Finding]) -> _Case:
         waived = "; ".join(dict.fromkeys(f.waived or "" for f in findings))
         return _Case(name=id_, outcome="skipped", message=f"waived: {waived}", text=_text(findings))
     message = "; ".join(f"wanted {f.expected}, found {f.observed}" for f in open_)
-    return _Case(name=id_, outcome="failure", type=gravest(open_), message=message, text=_text(open_))
+    return _Case(
+        name=id_, outcome="failure", type=gravest(open_), message=message, text=_text(open_)
+    )
 
 
 def _text(findings: Iterable[Finding]) -> str:
     lines = list[str]()
     for f in findings:
-        lines += [f"severity: {f.severity}", f"expected: {plain(f.expected)}", f"observed: {plain(f.observed)}"]
+        lines += [
+            f"severity: {f.severity}",
+            f"expected: {plain(f.expected)}",
+            f"observed: {plain(f.observed)}",
+        ]
         lines += [f"why: {plain(f.because)}"] if f.because else []
         lines += [f"what to do: {plain(f.fix)}"] if f.fix else []
         lines += [f"first seen: {plain(f.since)}"] if f.since else []
     return "\n".join(lines)
 
 
-# ---- layout --------------------------------------------------------------------------------------------------------
+# ---- layout
+# --------------------------------------------------------------------------------------------------------
 
 
-def _suite(host: HostResult, cases: list[_Case], outcomes: Counter[Outcome], info: RunInfo, said: Sequence[str]) -> str:
+def _suite(
+    host: HostResult,
+    cases: list[_Case],
+    outcomes: Counter[Outcome],
+    info: RunInfo,
+    said: Sequence[str],
+) -> str:
     name = plain(host.name)
     begun = moment(info.started)
     head = {
@@ -152,7 +179,11 @@ def _properties(host: HostResult, notes: Sequence[str]) -> Iterator[str]:
     said = {"status": status_of(host), "groups": ",".join(host.groups)}
     if isinstance(host, Audited):
         kernel = host.kernel
-        said |= {"kernel.release": kernel.release, "kernel.version": kernel.version, "kernel.machine": kernel.machine}
+        said |= {
+            "kernel.release": kernel.release,
+            "kernel.version": kernel.version,
+            "kernel.machine": kernel.machine,
+        }
         said |= {"os": host.os.pretty_name, "isolation": host.isolation, "void": host.void}
         said["notes"] = " ".join(host.notes)
     said["run.notes"] = "; ".join(notes)
@@ -170,7 +201,10 @@ def _case(host: str, case: _Case) -> str:
     said = {"type": plain(case.type)} if case.type else {}
     said["message"] = plain(case.message)
     body = escape("\n".join(plain(line) for line in case.text.split("\n")))
-    return f"{head}>\n      <{case.outcome} {_attributes(said)}>{body}</{case.outcome}>\n    </testcase>\n"
+    return (
+        f"{head}>\n      <{case.outcome} {_attributes(said)}>{body}</{case.outcome}>\n   "
+        " </testcase>\n"
+    )
 
 
 def _attributes(values: Mapping[str, str]) -> str:

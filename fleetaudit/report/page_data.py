@@ -1,7 +1,7 @@
 """The hosts of a page as data for its script: every host once, what many share kept once. Pure.
 
-Rules: nothing in it can end the element that it stands in, whatever a host said: no <, > or & is left, and nothing
-beyond ASCII. The script shows all of it as text.
+Rules: nothing in it can end the element that it stands in, whatever a host said: no <, > or & is
+left, and nothing beyond ASCII. The script shows all of it as text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 
 def page_data(comparison: Comparison, visible: Callable[[str], str]) -> str:
-    """Returns the data as JSON, a column a property, each as long as `names`; `visible` writes out what one cannot see.
+    """Returns the data as JSON, a column a property, each as long as `names`; `visible` writes out
+    what one cannot see.
 
     Columns of numbers point into the lists beside them; -1 points nowhere.
     """
@@ -58,7 +59,9 @@ STATES = ("error", "warning", "info", "untold", "void", "not audited", "not sele
 
 
 def _hint(host: HostLine) -> tuple[tuple[str, ...], bool] | tuple[()]:
-    """Returns the next command split at the host's name, so that hosts share the parts; () without one."""
+    """Returns the next command split at the host's name, so that hosts share the parts; () without
+    one.
+    """
     if not host.hint:
         return ()
     return tuple(host.hint.split(host.name) if host.name else [host.hint]), host.typed

@@ -1,4 +1,6 @@
-"""A run as the formats that --format names: the one table from a format's word to its file and its renderer."""
+"""A run as the formats that --format names: the one table from a format's word to its file and its
+renderer.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ FILES = {
 """Format: the file's name in a run's folder. The format "json" is run.json, which every run has."""
 
 
-def render(run: AuditRun, format_: str, *, width: int = 100, comparison: Comparison | None = None) -> bytes:
+def render(
+    run: AuditRun, format_: str, *, width: int = 100, comparison: Comparison | None = None
+) -> bytes:
     """Returns the run in one of `words.FORMATS`, in UTF-8; the same run gives the same bytes.
 
     `comparison` is that of `run`, where the caller has it already.
@@ -70,11 +74,17 @@ def render_all(run: AuditRun, formats: Collection[str], comparison: Comparison) 
         render(run, format_, comparison=comparison)
 
 
-def write_all(folder: RunFolder, run: AuditRun, formats: Collection[str], comparison: Comparison) -> list[Path]:
-    """Writes what `formats` asks for into the run's folder; returns the paths, the first the one to open."""
+def write_all(
+    folder: RunFolder, run: AuditRun, formats: Collection[str], comparison: Comparison
+) -> list[Path]:
+    """Writes what `formats` asks for into the run's folder; returns the paths, the first the one to
+    open.
+    """
     for name, trace in _traces(run) if "pcap" in formats else ():
         folder.write(name, trace)
-    return [folder.write(FILES[f], render(run, f, comparison=comparison)) for f in formats if f in FILES]
+    return [
+        folder.write(FILES[f], render(run, f, comparison=comparison)) for f in formats if f in FILES
+    ]
 
 
 def _traces(run: AuditRun) -> Iterator[tuple[str, bytes]]:

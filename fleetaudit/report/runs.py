@@ -1,6 +1,8 @@
-"""The runs of an output folder for a terminal: a line a run, the jobs, and how to finish what was left.
+"""The runs of an output folder for a terminal: a line a run, the jobs, and how to finish what was
+left.
 
-Rules: pure, and plain text; text of files passes `safe`. A command to type is on a separate line, never wrapped.
+Rules: pure, and plain text; text of files passes `safe`. A command to type is on a separate line,
+never wrapped.
 """
 
 from __future__ import annotations
@@ -29,14 +31,24 @@ def runs_text(runs: RunList) -> str:
 def _table(runs: Sequence[FinishedRun]) -> list[str]:
     rows = [_HEADING, *map(_row, runs)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADING))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
 
 
 def _row(run: FinishedRun) -> tuple[str, ...]:
     seconds = lasted(run.started, run.finished)
     took = "?" if seconds is None else f"{seconds} s"
     status = "?" if run.status is None else str(run.status)
-    return "*" * run.latest, safe(run.id), took, safe(run.job), _hosts(run), f"{status}: {_findings(run)}"
+    return (
+        "*" * run.latest,
+        safe(run.id),
+        took,
+        safe(run.job),
+        _hosts(run),
+        f"{status}: {_findings(run)}",
+    )
 
 
 def _hosts(run: FinishedRun) -> str:
@@ -46,12 +58,16 @@ def _hosts(run: FinishedRun) -> str:
         (hosts.not_audited, "not audited"),
         (hosts.not_selected, "not selected by any play"),
     )
-    return f"{hosts.selected:,}: " + (", ".join(f"{n:,} {word}" for n, word in parts if n) or "none")
+    return f"{hosts.selected:,}: " + (
+        ", ".join(f"{n:,} {word}" for n, word in parts if n) or "none"
+    )
 
 
 def _findings(run: FinishedRun) -> str:
     found = run.findings
-    words = [counted(n, noun) for n, noun in ((found.error, "error"), (found.warning, "warning")) if n]
+    words = [
+        counted(n, noun) for n, noun in ((found.error, "error"), (found.warning, "warning")) if n
+    ]
     words += [f"{n:,} {word}" for n, word in ((found.info, "info"), (found.waived, "waived")) if n]
     return ", ".join(words) or "no findings"
 

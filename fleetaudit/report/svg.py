@@ -1,8 +1,9 @@
-"""Where the lines of a drawing go: the ladder of a trace, and how long bars are. Pure geometry, in CSS pixels.
+"""Where the lines of a drawing go: the ladder of a trace, and how long bars are. Pure geometry, in
+CSS pixels.
 
-Rules: no markup and no colour here; a template draws what these say. Time runs down, the closer stands left. A row has
-its place by its order, not by its clock: microseconds and seconds are read beside it. What is data, FIN or RST is told
-by a word and by the arrow's shape.
+Rules: no markup and no colour here; a template draws what these say. Time runs down, the closer
+stands left. A row has its place by its order, not by its clock: microseconds and seconds are read
+beside it. What is data, FIN or RST is told by a word and by the arrow's shape.
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ CLOSER_X, PEER_X, WIDTH = 88, 408, 432
 """The two lifelines and the drawing's width; time stands left of the closer."""
 TOP, ROW, STEP_ROW, SLOPE = 36, 34, 26, 6
 MOST_ROWS = 48
-"""How many moments a ladder draws before it leaves out the middle; the table beside it has them all."""
+"""How many moments a ladder draws before it leaves out the middle; the table beside it has them
+all.
+"""
 
 Shape = Literal["syn", "data", "ack", "fin", "rst"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrow:
-    """A segment: from (x1, y1) to (x2, y2), its word and what it carries above the line, its moment left of it."""
+    """A segment: from (x1, y1) to (x2, y2), its word and what it carries above the line, its moment
+    left of it.
+    """
 
     y: int
     x1: int
@@ -41,7 +46,9 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A step, or how much was left out (`at_us` is None): a band across both lifelines, `y` its top."""
+    """A step, or how much was left out (`at_us` is None): a band across both lifelines, `y` its
+    top.
+    """
 
     y: int
     text: str
@@ -51,7 +58,9 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ladder:
-    """A trace as a time-sequence diagram; `marked` is the top of what another trace does not have, None without one."""
+    """A trace as a time-sequence diagram; `marked` is the top of what another trace does not have,
+    None without one.
+    """
 
     width: int
     height: int
@@ -80,7 +89,9 @@ def ladder(trace: Trace, parts_at: int | None = None) -> Ladder:
             notes.append(Note(y=y + 3, text=row, at_us=None, actor_x=None))
             y += STEP_ROW
         elif row.who == "step":
-            notes.append(Note(y=y + 3, text=_cut(row.text, 46), at_us=row.at_us, actor_x=_actor(row.text)))
+            notes.append(
+                Note(y=y + 3, text=_cut(row.text, 46), at_us=row.at_us, actor_x=_actor(row.text))
+            )
             y += STEP_ROW
         else:
             arrows.append(_arrow(row, y))
@@ -111,7 +122,11 @@ def _arrow(row: TraceRow, y: int) -> Arrow:
     right = row.who == "closer"
     x1, x2 = (CLOSER_X, PEER_X) if right else (PEER_X, CLOSER_X)
     inset = 4 if right else -4
-    said = [f"{row.length:,} byte{'' if row.length == 1 else 's'} {row.seq}"] if row.length else [f"seq {row.seq}"]
+    said = (
+        [f"{row.length:,} byte{'' if row.length == 1 else 's'} {row.seq}"]
+        if row.length
+        else [f"seq {row.seq}"]
+    )
     said += [f"ack {row.ack}"] if "." in row.flags else []
     said += [f"urg {row.urgent}"] if row.urgent else []
     said += [f"win {row.offered:,}"] if row.offered is not None else []
@@ -139,8 +154,9 @@ def _cut(text: str, most: int) -> str:
 
 
 def log_share(value: float, values: Sequence[float]) -> float:
-    """Returns how long a bar is for `value` among `values`, from 0 to 1: linear, or by decades where they span more
-    than two of them."""
+    """Returns how long a bar is for `value` among `values`, from 0 to 1: linear, or by decades
+    where they span more than two of them.
+    """
     positive = [v for v in values if v > 0]
     if value <= 0 or not positive:
         return 0.0
@@ -169,15 +185,18 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Coverage and shortfall over runs, oldest first; 100 is the most hosts that any of them selected."""
+    """Coverage and shortfall over runs, oldest first; 100 is the most hosts that any of them
+    selected.
+    """
 
     most: int
     bars: tuple[Bar, ...]
 
 
 def history(runs: Sequence[Past]) -> History:
-    """Returns a bar a run: audited hosts, those not audited behind them, and those that fall short of more than what is
-    for information."""
+    """Returns a bar a run: audited hosts, those not audited behind them, and those that fall short
+    of more than what is for information.
+    """
     most = max((run.selected for run in runs), default=0)
 
     def share(n: int) -> float:

@@ -1,7 +1,8 @@
-"""A comparison as the closing text of a command: the verdict, then findings, then who was not audited and what to type.
+"""A comparison as the closing text of a command: the verdict, then findings, then who was not
+audited and what to type.
 
-Rules: pure, and plain text. What a host said passes `safe`. A host that was not audited is always counted, its cause
-always shown.
+Rules: pure, and plain text. What a host said passes `safe`. A host that was not audited is always
+counted, its cause always shown.
 """
 
 from __future__ import annotations
@@ -45,11 +46,14 @@ MOST_REMEDIES = 4
 """How many remedies of one finding are shown, where they differ from host to host."""
 
 
-def summary(comparison: Comparison, *, width: int = 80, problems_only: bool = False, changes: bool = True) -> str:
-    """Returns the closing text of a run, its sentences wrapped to `width`; commands to type are left whole.
+def summary(
+    comparison: Comparison, *, width: int = 80, problems_only: bool = False, changes: bool = True
+) -> str:
+    """Returns the closing text of a run, its sentences wrapped to `width`; commands to type are
+    left whole.
 
-    `problems_only` leaves out what needs no action, so the text may be empty; a caller that reports changes itself may
-    leave out `changes`.
+    `problems_only` leaves out what needs no action, so the text may be empty; a caller that reports
+    changes itself may leave out `changes`.
     """
     blocks = [
         [] if problems_only else _verdict(comparison, width),
@@ -74,7 +78,8 @@ def progress(host: HostResult) -> str:
     return f"{safe(host.name)}: audited, kernel {safe(host.kernel.release)}{found}"
 
 
-# ---- the verdict ---------------------------------------------------------------------------------------------------
+# ---- the verdict
+# ---------------------------------------------------------------------------------------------------
 
 
 def _verdict(comparison: Comparison, width: int) -> list[str]:
@@ -83,54 +88,81 @@ def _verdict(comparison: Comparison, width: int) -> list[str]:
         return ["No host was audited, so nothing can be said about any kernel."]
     if coverage.void == coverage.audited:
         return wrapped(
-            ["No verdict: the positive control failed on every audited host, so what was seen proves nothing."], width
+            [
+                "No verdict: the positive control failed on every audited host, so what was seen"
+                " proves nothing."
+            ],
+            width,
         )
     own = [c for c in comparison.columns if has_run(c) and not c.is_control]
     main = _main(own)
     differing = [c for c in own if c.differs and c not in main]
     sentences = [_sentence(column, comparison.builds) for column in [*main, *differing[:MOST_ROWS]]]
     if len(differing) > MOST_ROWS:
-        sentences.append(f"Kernels differ in {counted(len(differing) - MOST_ROWS, 'more scenario')}: see the report.")
+        sentences.append(
+            f"Kernels differ in {counted(len(differing) - MOST_ROWS, 'more scenario')}: see the"
+            " report."
+        )
     elif not differing and len(comparison.builds) > 1 and len(own) > len(main):
         sentences.append("In every other scenario all kernels end alike.")
-    return wrapped([*filter(None, [met_words(comparison.met), _not_run(comparison.met)]), *sentences], width)
+    return wrapped(
+        [*filter(None, [met_words(comparison.met), _not_run(comparison.met)]), *sentences], width
+    )
 
 
 def _not_run(met: Met) -> str:
-    """Returns how many verdicts there are not, because hosts lack what the scenarios need; "" if there are all."""
+    """Returns how many verdicts there are not, because hosts lack what the scenarios need; "" if
+    there are all.
+    """
     if not met.not_run or met.silent == met.lacking:
         return ""
     where = f"on {counted(met.lacking, 'host')}"
-    return f"Not run: {met.not_run:,} of {counted(met.verdicts, 'verdict')}, {where}; the report says what they need."
+    return (
+        f"Not run: {met.not_run:,} of {counted(met.verdicts, 'verdict')}, {where}; the report says"
+        " what they need."
+    )
 
 
 def _main(own: list[Column]) -> list[Column]:
-    """Returns the scenarios of the headline: all of a small playbook, else the one that the tool is about."""
+    """Returns the scenarios of the headline: all of a small playbook, else the one that the tool is
+    about.
+    """
     if len({column.scenario for column in own}) <= MOST_ROWS:
         return own
-    return [c for c in own if c.scenario == "unread-close"] or [c for c in own if "RST" in c.expect][:1] or own[:1]
+    return (
+        [c for c in own if c.scenario == "unread-close"]
+        or [c for c in own if "RST" in c.expect][:1]
+        or own[:1]
+    )
 
 
 def _sentence(column: Column, builds: tuple[Build, ...]) -> str:
-    endings = {name: cell.word for name, cell in zip(_names(builds, column), column.cells, strict=True)}
+    endings = {
+        name: cell.word for name, cell in zip(_names(builds, column), column.cells, strict=True)
+    }
     parts = [f"{word} on {_kernels(word, endings)}" for word in dict.fromkeys(endings.values())]
     families = f", {column.families}" if column.families else ""
     return f"{safe(column.title)} ({safe(column.scenario)}{families}): {'; '.join(parts)}."
 
 
 def _names(builds: tuple[Build, ...], column: Column) -> list[str]:
-    """Returns a name for each build: its release; also its version and machine if builds of that release differ."""
+    """Returns a name for each build: its release; also its version and machine if builds of that
+    release differ.
+    """
     words = dict[str, set[str]]()
     for build, cell in zip(builds, column.cells, strict=True):
         words.setdefault(build.kernel.release, set()).add(cell.word)
     kernels = (build.kernel for build in builds)
     return [
-        safe(k.release if len(words[k.release]) == 1 else f"{k.release} ({k.version}, {k.machine})") for k in kernels
+        safe(k.release if len(words[k.release]) == 1 else f"{k.release} ({k.version}, {k.machine})")
+        for k in kernels
     ]
 
 
 def _kernels(word: str, endings: dict[str, str]) -> str:
-    """Returns the kernels with one ending: each one, or how many and in which ranges without any other ending."""
+    """Returns the kernels with one ending: each one, or how many and in which ranges without any
+    other ending.
+    """
     names = [name for name, ending in endings.items() if ending == word]
     if len(names) <= MOST_NAMES:
         return ", ".join(names)
@@ -141,14 +173,17 @@ def _kernels(word: str, endings: dict[str, str]) -> str:
 
 def _coverage(comparison: Comparison, width: int) -> list[str]:
     c = comparison.coverage
-    sentence = f"{counted(c.selected, 'host')}: {c.audited:,} audited, {c.not_audited:,} not audited"
+    sentence = (
+        f"{counted(c.selected, 'host')}: {c.audited:,} audited, {c.not_audited:,} not audited"
+    )
     if not c.not_selected:
         return [f"{sentence}."]
     names = hosts_in_words(comparison.not_selected)
     return wrapped([f"{sentence}, {c.not_selected:,} not selected by any play ({names})."], width)
 
 
-# ---- what asks for attention ---------------------------------------------------------------------------------------
+# ---- what asks for attention
+# ---------------------------------------------------------------------------------------
 
 
 def _qualified(comparison: Comparison, width: int) -> list[str]:
@@ -156,13 +191,17 @@ def _qualified(comparison: Comparison, width: int) -> list[str]:
     sentences = list[str]()
     if c.void:
         sentences.append(
-            f"Void: {counted(c.void, 'host')} where the positive control failed; their verdicts prove nothing."
+            f"Void: {counted(c.void, 'host')} where the positive control failed; their verdicts"
+            " prove nothing."
         )
     if silent := comparison.met.silent:
-        sentences.append(f"No verdict: {counted(silent, 'host')} on which no scenario ran; the report says why.")
+        sentences.append(
+            f"No verdict: {counted(silent, 'host')} on which no scenario ran; the report says why."
+        )
     if c.on_host:
         sentences.append(
-            f"No private namespace: {counted(c.on_host, 'host')} measured with the host's own firewall in the way."
+            f"No private namespace: {counted(c.on_host, 'host')} measured with the host's own"
+            " firewall in the way."
         )
     sentences += [safe(note, 400) for note in comparison.run.notes]
     return wrapped(sentences, width)
@@ -191,7 +230,9 @@ def _findings(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
                 lines += wrapped([f"{group.severity}  {_seen(group, row)}"], width, "  ")
         lines += _fix(group, width)
     if len(open_) > MOST_ROWS:
-        lines.append(f"  and {counted(len(open_) - MOST_ROWS, 'more expectation')} not met: see the report")
+        lines.append(
+            f"  and {counted(len(open_) - MOST_ROWS, 'more expectation')} not met: see the report"
+        )
     return lines
 
 
@@ -200,7 +241,9 @@ def _fix(group: FindingGroup, width: int) -> list[str]:
     for remedy in group.remedies[:MOST_REMEDIES]:
         where = "" if group.fix else f" on {hosts_in_words(remedy.hosts)}"
         if remedy.typed:
-            lines.append(f"      fix{where}:  {safe(remedy.text)}")  # not wrapped, so that it can be copied
+            lines.append(
+                f"      fix{where}:  {safe(remedy.text)}"
+            )  # not wrapped, so that it can be copied
         else:
             lines += wrapped([f"fix{where}: {safe(remedy.text)}"], width, "      ")
     if len(group.remedies) > MOST_REMEDIES:
@@ -209,12 +252,16 @@ def _fix(group: FindingGroup, width: int) -> list[str]:
 
 
 def _waived(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
-    rows = [(group, row, row.waived) for group in groups for row in group.rows if row.waived is not None]
+    rows = [
+        (group, row, row.waived) for group in groups for row in group.rows if row.waived is not None
+    ]
     if not rows:
         return []
     lines = ["Waived, not counted:"]
     for group, row, waived in rows[:MOST_ROWS]:
-        lines += wrapped([f"{group.severity}  {_seen(group, row)}; {safe(waived, 300)}"], width, "  ")
+        lines += wrapped(
+            [f"{group.severity}  {_seen(group, row)}; {safe(waived, 300)}"], width, "  "
+        )
     if len(rows) > MOST_ROWS:
         lines.append(f"  and {len(rows) - MOST_ROWS:,} more: see the report")
     return lines
@@ -237,5 +284,7 @@ def _causes(causes: tuple[Cause, ...], hosts: int, width: int) -> list[str]:
         lines += cause_lines(cause, width)
     if rest := causes[MOST_ROWS:]:
         left = sum(cause.hosts.count for cause in rest)
-        lines.append(f"  and {counted(left, 'host')} for {counted(len(rest), 'other cause')}: see the report")
+        lines.append(
+            f"  and {counted(left, 'host')} for {counted(len(rest), 'other cause')}: see the report"
+        )
     return lines

@@ -14,13 +14,19 @@ from fleetaudit.analysis.causes import Cause
 from fleetaudit.text.host_ranges import Folded
 
 UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-"""Control, format (bidi overrides among them), surrogate, private use, unassigned, line and paragraph separators."""
+"""Control, format (bidi overrides among them), surrogate, private use, unassigned, line and
+paragraph separators.
+"""
 
 
 def safe(text: str, limit: int = 2000) -> str:
-    """Returns `text` on one line with nothing in it that a terminal would obey; other white space becomes a blank."""
+    """Returns `text` on one line with nothing in it that a terminal would obey; other white space
+    becomes a blank.
+    """
     plain = re.sub(r"[ \t\r\n]+", " ", text[: limit + 1])
-    plain = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in UNSEEN else c for c in plain)
+    plain = "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in UNSEEN else c for c in plain
+    )
     return plain if len(plain) <= limit else plain[:limit] + "…"
 
 
@@ -36,7 +42,9 @@ def hosts_in_words(folded: Folded) -> str:
 
 
 def cause_lines(cause: Cause, width: int, indent: str = "  ") -> list[str]:
-    """Returns a cause with its hosts, the reason of one of them, and the next command on a separate line."""
+    """Returns a cause with its hosts, the reason of one of them, and the next command on a separate
+    line.
+    """
     more = indent + "    "
     lines = wrapped([f"{safe(cause.title, 400)}: {counted_hosts(cause.hosts)}"], width, indent)
     if cause.details:
@@ -62,7 +70,9 @@ def counted_hosts(folded: Folded) -> str:
 
 
 def wrapped(paragraphs: Iterable[str], width: int, indent: str = "") -> list[str]:
-    """Returns the lines of the paragraphs; further lines of one hang by two blanks, and no word is broken."""
+    """Returns the lines of the paragraphs; further lines of one hang by two blanks, and no word is
+    broken.
+    """
     return [
         line
         for text in paragraphs

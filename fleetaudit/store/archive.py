@@ -1,13 +1,15 @@
-"""A run's folder: plan and journal while it runs, run.json when it is done, the lock beside it, and reading it back.
+"""A run's folder: plan and journal while it runs, run.json when it is done, the lock beside it, and
+reading it back.
 
-Rules: a folder that is there has its plan and its journal, so that a process killed at any moment leaves a run that
-can be resumed. Folders are 0700 and files 0600. A file that is there is whole: each is written under another name,
-synced and renamed; only the journal grows in place, a line a host, and a last line that was cut does not count.
-Whatever the disk refuses is an `OutputError`; whatever is read back is bounded and typed before it is believed.
+Rules: a folder that is there has its plan and its journal, so that a process killed at any moment
+leaves a run that can be resumed. Folders are 0700 and files 0600. A file that is there is whole:
+each is written under another name, synced and renamed; only the journal grows in place, a line a
+host, and a last line that was cut does not count. Whatever the disk refuses is an `OutputError`;
+whatever is read back is bounded and typed before it is believed.
 
-The last run is the one with the greatest `sequence`. A run gets the next number when it finishes, while the lock is
-held. No clock is involved, so a run that was dated 2036 by mistake does no harm. Runs of earlier versions have no
-number; they come before all others, in the order of their names.
+The last run is the one with the greatest `sequence`. A run gets the next number when it finishes,
+while the lock is held. No clock is involved, so a run that was dated 2036 by mistake does no harm.
+Runs of earlier versions have no number; they come before all others, in the order of their names.
 """
 
 from __future__ import annotations
@@ -55,9 +57,13 @@ PLAN = "plan.json"
 LATEST = "latest"
 LOCK = "lock"
 RUN_NAME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}Z)(?:-([1-9][0-9]{0,3}))?")
-"""The name of a run's folder: when it began, and which of that second it is where it is not the first."""
+"""The name of a run's folder: when it began, and which of that second it is where it is not the
+first.
+"""
 MAX_RUN = 1024 * 1024 * 1024
-"""The largest run.json or journal that is read, in bytes; 10,000 hosts with all their evidence are a third of it."""
+"""The largest run.json or journal that is read, in bytes; 10,000 hosts with all their evidence are
+a third of it.
+"""
 
 _APPEND = os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -99,7 +105,8 @@ _run_decoder = msgspec.json.Decoder(AuditRun)
 _host_decoder: msgspec.json.Decoder[HostResult] = msgspec.json.Decoder(HostResult)
 
 
-# ---- writing -------------------------------------------------------------------------------------------------------
+# ---- writing
+# -------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -122,7 +129,9 @@ def locked(output: Path) -> Iterator[None]:
 
 
 def refuse_locked(output: Path) -> None:
-    """Raises `LockedError` where a living process has the lock of an output folder; makes and holds nothing."""
+    """Raises `LockedError` where a living process has the lock of an output folder; makes and holds
+    nothing.
+    """
     try:
         fd = os.open(output / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -140,18 +149,23 @@ def _lock(fd: int, output: Path) -> None:
         holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
         by = f"process {holder}" if holder.isdecimal() else "another process"
         raise LockedError(
-            f"{output}: another run holds this folder ({by}); wait for it, or write elsewhere with -o"
+            f"{output}: another run holds this folder ({by}); wait for it, or write elsewhere"
+            " with -o"
         ) from None
 
 
 def order(name: str) -> tuple[str, int]:
-    """Returns what sorts runs' names by when they began: the time, then the number within that second."""
+    """Returns what sorts runs' names by when they began: the time, then the number within that
+    second.
+    """
     match = RUN_NAME.fullmatch(name)
     return (match[1], int(match[2] or 1)) if match else ("", 0)
 
 
 def run_names(output: Path) -> tuple[str, ...]:
-    """Returns the names in an output folder that a run of ours can have, in no order; none where there is no folder."""
+    """Returns the names in an output folder that a run of ours can have, in no order; none where
+    there is no folder.
+    """
     try:
         return tuple(path.name for path in output.iterdir() if RUN_NAME.fullmatch(path.name))
     except OSError:
@@ -168,11 +182,15 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None
+    ) -> None:
         os.close(self._journal)
 
     def append(self, result: HostResult) -> None:
-        """Adds one host to the journal, so that a process killed now loses only what comes after it."""
+        """Adds one host to the journal, so that a process killed now loses only what comes after
+        it.
+        """
         line = memoryview(encoded(for_disk(result)) + b"\n")
         with _disk(self.path / JOURNAL):
             try:
@@ -183,7 +201,9 @@ class RunFolder:
         self._length += len(line)
 
     def write(self, name: str, data: bytes) -> Path:
-        """Writes one whole file of the run, in a folder of its own where `name` has one, and returns its path."""
+        """Writes one whole file of the run, in a folder of its own where `name` has one, and
+        returns its path.
+        """
         path = self.path / name
         with _disk(path.parent):
             path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -214,10 +234,11 @@ def point_latest(output: Path, name: str) -> None:
 
 
 def create(output: Path, started: datetime, plan: bytes = b"") -> RunFolder:
-    """Makes a new run's folder, named after the moment it began, in `output`; the caller holds that folder's lock.
+    """Makes a new run's folder, named after the moment it began, in `output`; the caller holds that
+    folder's lock.
 
-    `plan` is what plan.json holds, the record of what is asked. The folder appears under its name with its plan and
-    an empty journal, in one step.
+    `plan` is what plan.json holds, the record of what is asked. The folder appears under its name
+    with its plan and an empty journal, in one step.
     """
     stem = started.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     with _disk(output):
@@ -254,7 +275,8 @@ def _name(new: Path, output: Path, stem: str) -> Path:
 
 
 def reopen(path: Path) -> RunFolder:
-    """Opens the folder of a run that was begun, to go on with it; the caller holds the lock of the folder around it.
+    """Opens the folder of a run that was begun, to go on with it; the caller holds the lock of the
+    folder around it.
 
     A last line of the journal that was cut is taken off. Raises `OutputError`.
     """
@@ -282,7 +304,9 @@ def _whole_lines(fd: int) -> int:
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> Path:
-    """Writes a file so that its name never shows a part of it; returns `path`, raises `OutputError`."""
+    """Writes a file so that its name never shows a part of it; returns `path`, raises
+    `OutputError`.
+    """
     new = path.parent / f".{path.name}.{os.getpid()}.part"
     with _disk(path):
         new.unlink(missing_ok=True)  # of an earlier process that had this number
@@ -334,49 +358,64 @@ def _disk(path: Path) -> Iterator[None]:
         raise OutputError(f"{name}: cannot be written: {e.strerror or e}") from e
 
 
-# ---- reading -------------------------------------------------------------------------------------------------------
+# ---- reading
+# -------------------------------------------------------------------------------------------------------
 
 
 def read_run(path: Path) -> AuditRun:
     """Returns the run in a folder or in a run.json.
 
-    Raises `NothingToDoError` where there is none, and `InputError` for a file that is no run of ours or for a run that
-    was never finished.
+    Raises `NothingToDoError` where there is none, and `InputError` for a file that is no run of
+    ours or for a run that was never finished.
     """
     file = _run_file(path)
     text = _read(file)
     try:
         run = _run_decoder.decode(text)
     except DAMAGED as e:
-        raise InputError(f"not a run of fleetaudit: {e}", source=str(file), hint=f"wanted: the {RUN} of a run") from e
+        raise InputError(
+            f"not a run of fleetaudit: {e}", source=str(file), hint=f"wanted: the {RUN} of a run"
+        ) from e
     seen = set[str]()
     for host in run.hosts:
         if host.name in seen:
             raise InputError(f"the host {host.name!r} is in it twice", source=str(file))
         seen.add(host.name)
-    unknown = {o.scenario for host in run.hosts for o in host.observations} - {s.name for s in run.scenarios}
+    unknown = {o.scenario for host in run.hosts for o in host.observations} - {
+        s.name for s in run.scenarios
+    }
     if unknown:
-        raise InputError(f"it has observations of {min(unknown)!r} and no such scenario", source=str(file))
+        raise InputError(
+            f"it has observations of {min(unknown)!r} and no such scenario", source=str(file)
+        )
     return replace(run, hosts=restored(run.hosts))
 
 
 def read_head(path: Path) -> RunHead:
-    """Returns what a run says of itself, and how far it came, without most of what was seen; raises as `read_run`."""
+    """Returns what a run says of itself, and how far it came, without most of what was seen; raises
+    as `read_run`.
+    """
     file = _run_file(path)
     try:
         return _head_decoder.decode(_read(file))
     except DAMAGED as e:
-        raise InputError(f"not a run of fleetaudit: {e}", source=str(file), hint=f"wanted: the {RUN} of a run") from e
+        raise InputError(
+            f"not a run of fleetaudit: {e}", source=str(file), hint=f"wanted: the {RUN} of a run"
+        ) from e
 
 
 def read_info(path: Path) -> RunInfo:
-    """Returns the `RunInfo` of a run, if possible from the beginning of the file; raises as `read_run`."""
+    """Returns the `RunInfo` of a run, if possible from the beginning of the file; raises as
+    `read_run`.
+    """
     file = _run_file(path)
     return _info_at_the_beginning(_read(file, INFO_WITHIN)) or read_head(file).run
 
 
 def read_info_in(folder: int) -> RunInfo | None:
-    """Returns the `RunInfo` of the run in an open folder, None if it cannot be read; follows no link."""
+    """Returns the `RunInfo` of the run in an open folder, None if it cannot be read; follows no
+    link.
+    """
     try:
         fd = os.open(RUN, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
         with os.fdopen(fd, "rb") as file:
@@ -386,7 +425,9 @@ def read_info_in(folder: int) -> RunInfo | None:
 
 
 def _info_at_the_beginning(text: bytes) -> RunInfo | None:
-    """Returns the `RunInfo` in the first bytes of a run.json, None if `encode_run` did not write them."""
+    """Returns the `RunInfo` in the first bytes of a run.json, None if `encode_run` did not write
+    them.
+    """
     if not text.startswith(_BEGINNING):
         return None
     try:
@@ -404,8 +445,9 @@ class Finished(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """The runs of an output folder that have a run.json: the finished ones, the last finished first; those that were
-    interrupted; and why others cannot be read."""
+    """The runs of an output folder that have a run.json: the finished ones, the last finished
+    first; those that were interrupted; and why others cannot be read.
+    """
 
     finished: tuple[Finished, ...]
     interrupted: tuple[Finished, ...]
@@ -417,7 +459,11 @@ def runs_in(output: Path) -> Runs:
 
     A copy of a run under another name, such as a golden run, is left out.
     """
-    finished, interrupted, unreadable = list[Finished](), list[Finished](), list[tuple[Path, FleetauditError]]()
+    finished, interrupted, unreadable = (
+        list[Finished](),
+        list[Finished](),
+        list[tuple[Path, FleetauditError]](),
+    )
     for name in run_names(output):
         path = output / name
         try:
@@ -455,7 +501,8 @@ def _run_file(path: Path) -> Path:
     if file != path and not file.exists() and (path / JOURNAL).exists():
         hosts = len(read_journal(path / JOURNAL))
         raise InputError(
-            f"never finished: its journal holds {hosts} host{'' if hosts == 1 else 's'}, and there is no {RUN}",
+            f"never finished: its journal holds {hosts} host{'' if hosts == 1 else 's'}, and there"
+            f" is no {RUN}",
             source=str(path),
             hint=f"finish it:  fleetaudit run --resume {shlex.quote(str(path))}",
         )
@@ -463,7 +510,9 @@ def _run_file(path: Path) -> Path:
 
 
 def read_plan(path: Path) -> bytes:
-    """Returns what plan.json of a run's folder holds; raises `NothingToDoError` where there is no run."""
+    """Returns what plan.json of a run's folder holds; raises `NothingToDoError` where there is no
+    run.
+    """
     if not (path / PLAN).exists() and (path / JOURNAL).exists():
         raise InputError(
             f"it has no {PLAN}, which says what it was asked, and so cannot be resumed",
@@ -473,11 +522,14 @@ def read_plan(path: Path) -> bytes:
     return _read(path / PLAN)
 
 
-def read_journal(path: Path, note: Callable[[str], None] = lambda _: None) -> tuple[HostResult, ...]:
+def read_journal(
+    path: Path, note: Callable[[str], None] = lambda _: None
+) -> tuple[HostResult, ...]:
     """Returns the hosts of a journal, in the order they came in, without a last line that was cut.
 
-    A host whose evidence is that of another, of which the journal knows nothing, is as good as not audited: left out.
-    So is a host whose line is damaged, with a call of `note`: one line never prevents a run from being finished.
+    A host whose evidence is that of another, of which the journal knows nothing, is as good as not
+    audited: left out. So is a host whose line is damaged, with a call of `note`: one line never
+    prevents a run from being finished.
     """
     text = _read(path)
     whole = text[: text.rfind(b"\n") + 1]
@@ -499,7 +551,9 @@ class _JournalLine(msgspec.Struct, frozen=True):
 
 
 def count_done(journal: Path) -> int:
-    """Returns how many hosts of a journal have a result that resuming the run keeps; raises as `read_journal`."""
+    """Returns how many hosts of a journal have a result that resuming the run keeps; raises as
+    `read_journal`.
+    """
     decoder = msgspec.json.Decoder(_JournalLine)
     done = set[str]()
     for line in _read(journal).split(b"\n")[:-1]:
@@ -516,18 +570,26 @@ def _read(path: Path, most: int = MAX_RUN) -> bytes:
         # Without O_NONBLOCK the opening of a pipe would wait for a writer.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as e:
-        raise NothingToDoError(f"{path}: no such run; `ls {path.parent}` shows what there is") from e
+        raise NothingToDoError(
+            f"{path}: no such run; `ls {path.parent}` shows what there is"
+        ) from e
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", source=str(path)) from e
     with contextlib.ExitStack() as held:
         held.callback(os.close, fd)  # Python's own files refuse a folder
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
-            raise InputError("not a file", source=str(path), hint=f"wanted: a run's folder or its {RUN}")
+            raise InputError(
+                "not a file", source=str(path), hint=f"wanted: a run's folder or its {RUN}"
+            )
         file = held.enter_context(os.fdopen(fd, "rb", closefd=False))
         if info.st_size > MAX_RUN:
-            raise InputError(f"{info.st_size} bytes, more than the {MAX_RUN} that are read", source=str(path))
+            raise InputError(
+                f"{info.st_size} bytes, more than the {MAX_RUN} that are read", source=str(path)
+            )
         data: bytes | None = file.read(most)
     if data is None:  # a file of /proc that has nothing to read yet
-        raise InputError("not a file", source=str(path), hint=f"wanted: a run's folder or its {RUN}")
+        raise InputError(
+            "not a file", source=str(path), hint=f"wanted: a run's folder or its {RUN}"
+        )
     return data

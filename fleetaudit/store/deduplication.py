@@ -1,9 +1,11 @@
-"""Ten thousand hosts mostly say the same: what witnesses said alike on one kernel build is kept once. Pure.
+"""Ten thousand hosts mostly say the same: what witnesses said alike on one kernel build is kept
+once. Pure.
 
-Rules: no ending, count or reason is ever touched. Evidence is alike where all of it is, but for times, ports and
-windows (which time decides). The first host of a build that shows it keeps its own; the others' say whose it is
-(`Evidence.same_as`) and share one object in memory, one name on the disk. A build that shows ever new evidence keeps
-the packets of its first `MOST` kinds, and says so on the others: a fleet's size bounds a run's.
+Rules: no ending, count or reason is ever touched. Evidence is alike where all of it is, but for
+times, ports and windows (which time decides). The first host of a build that shows it keeps its
+own; the others' say whose it is (`Evidence.same_as`) and share one object in memory, one name on
+the disk. A build that shows ever new evidence keeps the packets of its first `MOST` kinds, and says
+so on the others: a fleet's size bounds a run's.
 """
 
 from __future__ import annotations
@@ -45,19 +47,28 @@ class Thrift:
     def spare(self, host: Audited) -> Audited:
         """Returns the host with its evidence as the run keeps it.
 
-        All of it is digested before any is kept: what is named after a host must be in the run with that host.
+        All of it is digested before any is kept: what is named after a host must be in the run with
+        that host.
         """
         build = msgspec.json.encode((host.kernel, host.isolation))
         kinds = [_Kind.of(build, o) for o in host.observations]
         with self._lock:
             seen = zip(host.observations, kinds, strict=True)
-            return replace(host, observations=tuple(self._spare(host.name, o, kind) for o, kind in seen))
+            return replace(
+                host, observations=tuple(self._spare(host.name, o, kind) for o, kind in seen)
+            )
 
     def learn(self, hosts: Iterable[HostResult]) -> None:
-        """Takes over what a run kept before it was interrupted, so that resuming it goes on as if it had not been."""
+        """Takes over what a run kept before it was interrupted, so that resuming it goes on as if
+        it had not been.
+        """
         for host in hosts:
             if isinstance(host, Audited):
-                own = (o for o in host.observations if not o.evidence.same_as and LEFT_OUT not in o.evidence.wire_note)
+                own = (
+                    o
+                    for o in host.observations
+                    if not o.evidence.same_as and LEFT_OUT not in o.evidence.wire_note
+                )
                 self.spare(replace(host, observations=tuple(own)))
 
     def _spare(self, host: str, observation: Observation, kind: _Kind) -> Observation:
@@ -66,7 +77,9 @@ class Thrift:
         if kind.whole not in self._kept:
             self._kinds[kind.whose] += 1
             if self._kinds[kind.whose] > self.most:
-                return self._one(replace(observation, evidence=self._without_packets(observation.evidence)))
+                return self._one(
+                    replace(observation, evidence=self._without_packets(observation.evidence))
+                )
             self._kept[kind.whole] = replace(observation.evidence, same_as=host)
             return observation
         return self._one(replace(observation, evidence=self._kept[kind.whole]))
@@ -74,7 +87,10 @@ class Thrift:
     def _without_packets(self, evidence: Evidence) -> Evidence:
         note = f"{LEFT_OUT}: {self.most} other kinds of this build are kept"
         return replace(
-            evidence, wire=None, steps=(), wire_note="; ".join(filter(None, (note, evidence.wire_note)))[:4096]
+            evidence,
+            wire=None,
+            steps=(),
+            wire_note="; ".join(filter(None, (note, evidence.wire_note)))[:4096],
         )
 
     def _one(self, observation: Observation) -> Observation:
@@ -82,7 +98,9 @@ class Thrift:
 
 
 class _Kind(NamedTuple):
-    """Two digests of an observation: of its build, scenario, family and ending; and of these with all its evidence."""
+    """Two digests of an observation: of its build, scenario, family and ending; and of these with
+    all its evidence.
+    """
 
     whose: bytes
     whole: bytes
@@ -95,13 +113,26 @@ class _Kind(NamedTuple):
 
 def _timeless(evidence: Evidence) -> object:
     wire = evidence.wire
-    rows = None if wire is None else [(s.sender, s.flags, s.seq, s.ack, s.length, s.urgent, s.options) for s in wire]
-    rest = (evidence.wire_note, evidence.wire_omitted, evidence.peer, evidence.kernel, evidence.queue, evidence.bytes)
+    rows = (
+        None
+        if wire is None
+        else [(s.sender, s.flags, s.seq, s.ack, s.length, s.urgent, s.options) for s in wire]
+    )
+    rest = (
+        evidence.wire_note,
+        evidence.wire_omitted,
+        evidence.peer,
+        evidence.kernel,
+        evidence.queue,
+        evidence.bytes,
+    )
     return rows, rest, len(evidence.steps)
 
 
 def _digest(value: object) -> bytes:
-    return hashlib.blake2b(msgspec.msgpack.encode(value, order="deterministic"), digest_size=16).digest()
+    return hashlib.blake2b(
+        msgspec.msgpack.encode(value, order="deterministic"), digest_size=16
+    ).digest()
 
 
 @cache
@@ -117,13 +148,17 @@ def stripped(observation: Observation) -> Observation:
 
 def owners_of(host: HostResult) -> set[str]:
     """Returns the hosts whose evidence this one's is."""
-    return {o.evidence.same_as for o in host.observations if o.evidence.same_as} if isinstance(host, Audited) else set()
+    return (
+        {o.evidence.same_as for o in host.observations if o.evidence.same_as}
+        if isinstance(host, Audited)
+        else set()
+    )
 
 
 def rehomed(hosts: Sequence[HostResult]) -> tuple[HostResult, ...]:
-    """Returns the hosts with each evidence named after a host that is audited. If the host that had it is not,
-    because of a
-    bug, the first host that shares it has it now."""
+    """Returns the hosts with each evidence named after a host that is audited. If the host that had
+    it is not, because of a bug, the first host that shares it has it now.
+    """
     audited = {host.name for host in hosts if isinstance(host, Audited)}
     if all(owners_of(host) <= audited for host in hosts):
         return tuple(hosts)
@@ -137,7 +172,11 @@ def rehomed(hosts: Sequence[HostResult]) -> tuple[HostResult, ...]:
         return replace(o, evidence=replace(o.evidence, same_as="" if heir == host else heir))
 
     return tuple(
-        replace(h, observations=tuple(moved(h.name, o) for o in h.observations)) if isinstance(h, Audited) else h
+        (
+            replace(h, observations=tuple(moved(h.name, o) for o in h.observations))
+            if isinstance(h, Audited)
+            else h
+        )
         for h in hosts
     )
 
@@ -150,8 +189,9 @@ def for_disk(host: HostResult) -> HostResult:
 
 
 def restored(hosts: Iterable[HostResult]) -> tuple[HostResult, ...]:
-    """Returns hosts that were read as they were before they were written; where the named host is missing (a run whose
-    journal was cut), the evidence stays a name."""
+    """Returns hosts that were read as they were before they were written; where the named host is
+    missing (a run whose journal was cut), the evidence stays a name.
+    """
     hosts = tuple(hosts)
     own = {
         (host.name, o.scenario, o.family): o.evidence
@@ -166,15 +206,24 @@ def restored(hosts: Iterable[HostResult]) -> tuple[HostResult, ...]:
         return replace(own.get((same_as, scenario, family), Evidence()), same_as=same_as)
 
     def filled(o: Observation) -> Observation:
-        return replace(o, evidence=whole(o.evidence.same_as, o.scenario, o.family)) if o.evidence.same_as else o
+        return (
+            replace(o, evidence=whole(o.evidence.same_as, o.scenario, o.family))
+            if o.evidence.same_as
+            else o
+        )
 
     return tuple(
-        replace(h, observations=tuple(map(filled, h.observations))) if isinstance(h, Audited) else h for h in hosts
+        replace(h, observations=tuple(map(filled, h.observations))) if isinstance(h, Audited) else h
+        for h in hosts
     )
 
 
-def sparing(judge: Callable[..., Audited], told: Iterable[HostResult] = ()) -> Callable[..., Audited]:
-    """Returns `judge` with a `Thrift` behind it, for one run, of which the hosts `told` are known already."""
+def sparing(
+    judge: Callable[..., Audited], told: Iterable[HostResult] = ()
+) -> Callable[..., Audited]:
+    """Returns `judge` with a `Thrift` behind it, for one run, of which the hosts `told` are known
+    already.
+    """
     thrift = Thrift()
     thrift.learn(told)
     return lambda *arguments: thrift.spare(judge(*arguments))

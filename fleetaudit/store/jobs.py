@@ -1,8 +1,9 @@
-"""Which job a run belongs to: the same inventory and playbooks, limit, shard and tags, run again and again. Pure.
+"""Which job a run belongs to: the same inventory and playbooks, limit, shard and tags, run again
+and again. Pure.
 
-Rules: options that change the selected hosts or their scenarios make another job. How hosts are reached, what is
-written and what counts as a failure do not. Names count as they were typed, but for `./` and the like, so that a job
-keeps its name in every checkout of the same repository.
+Rules: options that change the selected hosts or their scenarios make another job. How hosts are
+reached, what is written and what counts as a failure do not. Names count as they were typed, but
+for `./` and the like, so that a job keeps its name in every checkout of the same repository.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ DIGITS = 8
 
 
 def job_of(info: RunInfo) -> str:
-    """Returns the name of a run's job: the inventory's base name and eight hexadecimal digits, "fleet-1c9e07b2".
+    """Returns the name of a run's job: the inventory's base name and eight hexadecimal digits,
+    "fleet-1c9e07b2".
 
-    It depends on the run only, so that a run of an earlier version, without the key `job`, has a job as well.
+    It depends on the run only, so that a run of an earlier version, without the key `job`, has a
+    job as well.
     """
     question = {
         "inventory": [_normal(name) for name in info.inventory],
@@ -38,7 +41,9 @@ def job_of(info: RunInfo) -> str:
 
 
 def describe(info: RunInfo) -> str:
-    """Returns the job of a run as the words of a command line: "fleet.yml -p unread-close.yml -l web"."""
+    """Returns the job of a run as the words of a command line: "fleet.yml -p unread-close.yml -l
+    web".
+    """
     words = [*info.inventory, *(word for name in info.playbooks for word in ("-p", name))]
     options = (("-l", info.limit), ("--shard", info.shard))
     tags = (("-t", info.tags), ("--skip-tags", info.skip_tags))
@@ -50,10 +55,11 @@ def describe(info: RunInfo) -> str:
 def takes_latest(run: RunInfo, held: RunInfo | None, before: RunInfo | None) -> bool:
     """Returns whether a finished run takes over `latest`.
 
-    `held` is the run that it points to, `before` the last finished run of this run's job; None where there is none.
-    Within a job `latest` moves to the run that finished last. Another job takes it over only with its first run, or
-    with its first scheduled run, and only from a job of lower rank: a scheduled job ranks above one that a person
-    runs, and a job of the whole inventory above one of a part.
+    `held` is the run that it points to, `before` the last finished run of this run's job; None
+    where there is none. Within a job `latest` moves to the run that finished last. Another job
+    takes it over only with its first run, or with its first scheduled run, and only from a job of
+    lower rank: a scheduled job ranks above one that a person runs, and a job of the whole inventory
+    above one of a part.
     """
     if held is None:
         return True

@@ -1,7 +1,8 @@
 """What a run was asked, recorded when it begins, so that it can be resumed: plan.json. Pure.
 
-Rules: resuming finishes the very same run, so a host, a way to it or an experiment that differs from the record is
-refused in words, never mixed in. The record has no host's variables: only digests of what follows from them.
+Rules: resuming finishes the very same run, so a host, a way to it or an experiment that differs
+from the record is refused in words, never mixed in. The record has no host's variables: only
+digests of what follows from them.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ class AskedHost(NamedTuple):
 
 
 class Asked(Frozen, frozen=True, kw_only=True):
-    """A run as it began. `started` is RFC 3339; `folder` is where relative names start; `inventory` as it was typed.
-    `job` is as in run.json, "" in a plan of an earlier version.
+    """A run as it began. `started` is RFC 3339; `folder` is where relative names start; `inventory`
+    as it was typed. `job` is as in run.json, "" in a plan of an earlier version.
 
-    `words` are the options that make the run what it is, by name, as plain JSON values; `given` are the names of those
-    that somebody gave, on the command line or elsewhere, null in a plan of an earlier version.
+    `words` are the options that make the run what it is, by name, as plain JSON values; `given` are
+    the names of those that somebody gave, on the command line or elsewhere, null in a plan of an
+    earlier version.
     """
 
     format: Literal["fleetaudit-plan/1"] = PLAN_FORMAT
@@ -65,7 +67,9 @@ def hosts_of(plan: Plan) -> tuple[AskedHost, ...]:
     # The line of a host in the inventory does not count: lines move.
     apart = ("name", "groups", "target", "scenarios", "sysctls_collect", "origin")
     rest = [field for field in HostPlan.__struct_fields__ if field not in apart]
-    whats = dict[tuple[int, int], str]()  # hosts that are asked the same share one tuple of scenarios
+    whats = dict[
+        tuple[int, int], str
+    ]()  # hosts that are asked the same share one tuple of scenarios
 
     def what(host: HostPlan) -> str:
         key = (id(host.scenarios), id(host.sysctls_collect))
@@ -73,7 +77,9 @@ def hosts_of(plan: Plan) -> tuple[AskedHost, ...]:
             whats[key] = _digest((host.scenarios, host.sysctls_collect))
         return _digest((whats[key], [getattr(host, field) for field in rest]))
 
-    return tuple(AskedHost(host.name, _digest((host.groups, _way(host))), what(host)) for host in plan.hosts)
+    return tuple(
+        AskedHost(host.name, _digest((host.groups, _way(host))), what(host)) for host in plan.hosts
+    )
 
 
 def _way(host: HostPlan) -> tuple[object, ...]:
@@ -84,7 +90,9 @@ def _way(host: HostPlan) -> tuple[object, ...]:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(value, enc_hook=_no_secret, order="deterministic")).hexdigest()[:16]
+    return hashlib.sha256(
+        msgspec.json.encode(value, enc_hook=_no_secret, order="deterministic")
+    ).hexdigest()[:16]
 
 
 def _no_secret(value: object) -> object:
@@ -104,18 +112,32 @@ def decode_asked(text: bytes, *, source: str) -> Asked:
     try:
         return _decoder.decode(text)
     except DAMAGED as e:
-        raise InputError(f"not the plan of a run: {e}", source=source, hint="run it again from its beginning") from e
+        raise InputError(
+            f"not the plan of a run: {e}", source=source, hint="run it again from its beginning"
+        ) from e
 
 
 def refuse_other(asked: Asked, plan: Plan, version: str, *, source: str) -> None:
-    """Raises `InputError` where the plan of now is not the recorded one: by whom, what, or which fleetaudit."""
+    """Raises `InputError` where the plan of now is not the recorded one: by whom, what, or which
+    fleetaudit.
+    """
     hint = "run it again from its beginning; the folder keeps what was gathered"
     if asked.fleetaudit != version:
-        raise InputError(f"begun by fleetaudit {asked.fleetaudit}, and this is {version}", source=source, hint=hint)
+        raise InputError(
+            f"begun by fleetaudit {asked.fleetaudit}, and this is {version}",
+            source=source,
+            hint=hint,
+        )
     then, now = ({host.name: host for host in hosts} for hosts in (asked.hosts, hosts_of(plan)))
     for names, words in (
-        ([name for name in then if name not in now], "the inventory or the limit has changed: no longer there"),
-        ([name for name in now if name not in then], "the inventory or the limit has changed: not there before"),
+        (
+            [name for name in then if name not in now],
+            "the inventory or the limit has changed: no longer there",
+        ),
+        (
+            [name for name in now if name not in then],
+            "the inventory or the limit has changed: not there before",
+        ),
         (
             _differing(then, now, "way"),
             "the inventory or the options of the connection have changed: reached otherwise",
@@ -127,24 +149,42 @@ def refuse_other(asked: Asked, plan: Plan, version: str, *, source: str) -> None
             more = f" and {folded.more} more" if folded.more else ""
             raise InputError(f"{words}: {', '.join(folded.ranges)}{more}", source=source, hint=hint)
     if list(then) != list(now):
-        raise InputError("the inventory has changed: its hosts are in another order", source=source, hint=hint)
+        raise InputError(
+            "the inventory has changed: its hosts are in another order", source=source, hint=hint
+        )
 
 
-def _differing(then: Mapping[str, AskedHost], now: Mapping[str, AskedHost], field: str) -> list[str]:
-    return [name for name in then if name in now and getattr(then[name], field) != getattr(now[name], field)]
+def _differing(
+    then: Mapping[str, AskedHost], now: Mapping[str, AskedHost], field: str
+) -> list[str]:
+    return [
+        name
+        for name in then
+        if name in now and getattr(then[name], field) != getattr(now[name], field)
+    ]
 
 
 def gathered(journal: Iterable[HostResult]) -> dict[str, HostResult]:
-    """Returns what a journal has told of each host; one that was only interrupted is still to be audited."""
-    return {host.name: host for host in journal if not (isinstance(host, NotAudited) and host.stage == "interrupted")}
+    """Returns what a journal has told of each host; one that was only interrupted is still to be
+    audited.
+    """
+    return {
+        host.name: host
+        for host in journal
+        if not (isinstance(host, NotAudited) and host.stage == "interrupted")
+    }
 
 
 def rest_of(plan: Plan, told: Mapping[str, HostResult]) -> Plan:
     """Returns the plan without the hosts that are told already."""
-    return msgspec.structs.replace(plan, hosts=tuple(host for host in plan.hosts if host.name not in told))
+    return msgspec.structs.replace(
+        plan, hosts=tuple(host for host in plan.hosts if host.name not in told)
+    )
 
 
-def together(plan: Plan, told: Mapping[str, HostResult], new: Iterable[HostResult]) -> tuple[HostResult, ...]:
+def together(
+    plan: Plan, told: Mapping[str, HostResult], new: Iterable[HostResult]
+) -> tuple[HostResult, ...]:
     """Returns every host of the plan once, in its order: those `told` before and the `new` ones."""
     every = {**told, **{host.name: host for host in new}}
     return tuple(every[host.name] for host in plan.hosts)

@@ -1,12 +1,14 @@
-"""Which old runs go, and how they go: only what we wrote ourselves, and never the run that somebody looks at.
+"""Which old runs go, and how they go: only what we wrote ourselves, and never the run that somebody
+looks at.
 
-Rules: a run is a folder with our kind of name that holds nothing but our kinds of file. What always stays: the run that
-`latest` points to, the last finished run of that job and of every scheduled job, and what these were compared with.
-The newest runs are those that finished last; one that is dated in the future is as old as the one that finished after
-it, so that a clock that was wrong once keeps no run for ever. Nothing is followed: every
-name is opened and removed relative to the open output folder, without symbolic links. A run is renamed before
-its files go, so that nobody reads half of it; one in which something foreign turns up gets its name back.
-The caller holds the lock of the output folder.
+Rules: a run is a folder with our kind of name that holds nothing but our kinds of file. What always
+stays: the run that `latest` points to, the last finished run of that job and of every scheduled
+job, and what these were compared with. The newest runs are those that finished last; one that is
+dated in the future is as old as the one that finished after it, so that a clock that was wrong once
+keeps no run for ever. Nothing is followed: every name is opened and removed relative to the open
+output folder, without symbolic links. A run is renamed before its files go, so that nobody reads
+half of it; one in which something foreign turns up gets its name back. The caller holds the lock of
+the output folder.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ _TRACES = "traces"
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """What stays: the `runs` that finished last, or those that began in the last `days`; the other one is None."""
+    """What stays: the `runs` that finished last, or those that began in the last `days`; the other
+    one is None.
+    """
 
     runs: int | None = None
     days: int | None = None
@@ -50,7 +54,9 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What became of the runs that were due: names of those `gone`, and why each of the `left` stayed."""
+    """What became of the runs that were due: names of those `gone`, and why each of the `left`
+    stayed.
+    """
 
     gone: tuple[str, ...]
     left: tuple[str, ...]
@@ -65,11 +71,14 @@ def parse_keep(text: str) -> Keep:
     return Keep(days=number) if match[2] else Keep(runs=number)
 
 
-def prune(output: Path, keep: Keep, *, now: datetime, files: Iterable[str], spare: Collection[str] = ()) -> Pruned:
-    """Removes the runs in `output` that `keep` does not cover; returns what went and what stayed although it was due.
+def prune(
+    output: Path, keep: Keep, *, now: datetime, files: Iterable[str], spare: Collection[str] = ()
+) -> Pruned:
+    """Removes the runs in `output` that `keep` does not cover; returns what went and what stayed
+    although it was due.
 
-    `files` are the names that a run of ours may hold beside its own; the runs in `spare` stay as well. Raises
-    `OutputError`.
+    `files` are the names that a run of ours may hold beside its own; the runs in `spare` stay as
+    well. Raises `OutputError`.
     """
     known = frozenset({RUN, JOURNAL, PLAN, *files})
     try:
@@ -109,7 +118,9 @@ def _latest(output: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run that may go; `info` is what its run.json says of it, None where that is missing or cannot be read."""
+    """A run that may go; `info` is what its run.json says of it, None where that is missing or
+    cannot be read.
+    """
 
     name: str
     finished: bool
@@ -123,7 +134,10 @@ class _Run:
 
 def _runs(output: int) -> list[_Run]:
     """Returns the runs in the order in which they finished; those that did not come first."""
-    return sorted((_run(output, name) for name in _entries(output) if _is_run(output, name)), key=lambda run: run.place)
+    return sorted(
+        (_run(output, name) for name in _entries(output) if _is_run(output, name)),
+        key=lambda run: run.place,
+    )
 
 
 def _run(output: int, name: str) -> _Run:
@@ -162,11 +176,17 @@ def _due(runs: list[_Run], keep: Keep, now: datetime) -> Iterator[str]:
     oldest = min((order(run.name) for run in kept), default=("", 0))
     going = {run.name for run in finished[: -len(kept)]} if len(finished) > len(kept) else set()
     if going:
-        yield from (run.name for run in runs if run.name in going or (not run.finished and order(run.name) < oldest))
+        yield from (
+            run.name
+            for run in runs
+            if run.name in going or (not run.finished and order(run.name) < oldest)
+        )
 
 
 def _dates(runs: list[_Run], now: datetime) -> dict[str, datetime]:
-    """Returns when each run began; one dated in the future counts as begun with the run that finished after it."""
+    """Returns when each run began; one dated in the future counts as begun with the run that
+    finished after it.
+    """
     dates, following = dict[str, datetime](), now
     for run in reversed(runs):
         began = _began(run.name)
@@ -176,7 +196,9 @@ def _dates(runs: list[_Run], now: datetime) -> dict[str, datetime]:
 
 
 def _began(name: str) -> datetime:
-    """Returns when a run of that name began; raises `ValueError` for a month 13, which is no name of ours."""
+    """Returns when a run of that name began; raises `ValueError` for a month 13, which is no name
+    of ours.
+    """
     return datetime.strptime(order(name)[0], "%Y-%m-%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
@@ -227,7 +249,11 @@ def _foreign(output: int, name: str, known: Collection[str]) -> str | None:
             for entry in _entries(fd):
                 if entry == _TRACES and _is_folder(fd, entry):
                     with _folder(fd, entry) as traces:
-                        strange = [e for e in _entries(traces) if not (e.endswith(".pcap") and _is_file(traces, e))]
+                        strange = [
+                            e
+                            for e in _entries(traces)
+                            if not (e.endswith(".pcap") and _is_file(traces, e))
+                        ]
                     if strange:
                         return f"{_TRACES}/{strange[0]} is none of ours"
                 elif not (_ours(entry, known) and _is_file(fd, entry)):

@@ -1,7 +1,9 @@
-"""The runs of an output folder as a list: job, time, hosts and result of each, and how to finish what was left.
+"""The runs of an output folder as a list: job, time, hosts and result of each, and how to finish
+what was left.
 
-Rules: `RunList` is what `fleetaudit runs --format json` prints (format "fleetaudit-runs/1", schema in
-`fleetaudit/schema/`), so renaming a field is a breaking change. A run that cannot be read is listed with the reason.
+Rules: `RunList` is what `fleetaudit runs --format json` prints (format "fleetaudit-runs/1", schema
+in `fleetaudit/schema/`), so renaming a field is a breaking change. A run that cannot be read is
+listed with the reason.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ class FindingCounts(Frozen, frozen=True, kw_only=True):
 
 
 class FinishedRun(Frozen, frozen=True, kw_only=True):
-    """A finished run. `description` is what its job stands for, as words of a command line. `latest`: the link `latest`
-    points to it. Every other field is as in run.json."""
+    """A finished run. `description` is what its job stands for, as words of a command line.
+    `latest`: the link `latest` points to it. Every other field is as in run.json.
+    """
 
     id: str
     job: str
@@ -64,10 +67,11 @@ class FinishedRun(Frozen, frozen=True, kw_only=True):
 
 
 class UnfinishedRun(Frozen, frozen=True, kw_only=True):
-    """A run that was interrupted or killed, or is under way: `done` of its `selected` hosts have a result.
+    """A run that was interrupted or killed, or is under way: `done` of its `selected` hosts have a
+    result.
 
-    `resume` is the command that finishes it. Where `reason` says why it cannot be resumed, that is "", and the numbers
-    are 0. `job` is "" in a run of an earlier version.
+    `resume` is the command that finishes it. Where `reason` says why it cannot be resumed, that is
+    "", and the numbers are 0. `job` is "" in a run of an earlier version.
     """
 
     id: str
@@ -87,7 +91,9 @@ class UnreadableRun(Frozen, frozen=True, kw_only=True):
 
 
 class RunList(Frozen, frozen=True, kw_only=True):
-    """The runs of the folder `output`: those that finished, the last one first; those that did not, by name."""
+    """The runs of the folder `output`: those that finished, the last one first; those that did not,
+    by name.
+    """
 
     format: Literal["fleetaudit-runs/1"] = "fleetaudit-runs/1"
     output: str
@@ -98,10 +104,15 @@ class RunList(Frozen, frozen=True, kw_only=True):
 
 
 def list_runs(output: Path, here: Path) -> RunList:
-    """Returns the runs of an output folder; `here` is where the commands that resume them will be typed."""
+    """Returns the runs of an output folder; `here` is where the commands that resume them will be
+    typed.
+    """
     latest = archive.read_latest(output)
     found = archive.runs_in(output)
-    runs, unreadable = list[FinishedRun](), [UnreadableRun(id=path.name, reason=str(e)) for path, e in found.unreadable]
+    runs, unreadable = (
+        list[FinishedRun](),
+        [UnreadableRun(id=path.name, reason=str(e)) for path, e in found.unreadable],
+    )
     for run in found.finished:
         try:
             runs.append(_finished(run, latest.id if latest else ""))
@@ -112,7 +123,10 @@ def list_runs(output: Path, here: Path) -> RunList:
         output=str(output),
         latest=latest.id if latest else None,
         runs=tuple(runs),
-        unfinished=tuple(_unfinished(path, here) for path in sorted(left, key=lambda path: archive.order(path.name))),
+        unfinished=tuple(
+            _unfinished(path, here)
+            for path in sorted(left, key=lambda path: archive.order(path.name))
+        ),
         unreadable=tuple(unreadable),
     )
 
@@ -121,7 +135,10 @@ def _begun(output: Path) -> Iterator[Path]:
     """Yields the runs without a run.json."""
     for name in archive.run_names(output):
         with contextlib.suppress(OSError):  # a folder that may not be read
-            if not (output / name / archive.RUN).exists() and (output / name / archive.JOURNAL).is_file():
+            if (
+                not (output / name / archive.RUN).exists()
+                and (output / name / archive.JOURNAL).is_file()
+            ):
                 yield output / name
 
 
@@ -162,7 +179,10 @@ def _finished(run: archive.Finished, latest: str) -> FinishedRun:
             not_selected=hosts["not selected"],
         ),
         findings=FindingCounts(
-            error=findings["error"], warning=findings["warning"], info=findings["info"], waived=findings["waived"]
+            error=findings["error"],
+            warning=findings["warning"],
+            info=findings["info"],
+            waived=findings["waived"],
         ),
     )
 
@@ -181,7 +201,15 @@ def _unfinished(path: Path, here: Path) -> UnfinishedRun:
         return UnfinishedRun(id=path.name, reason=str(e))
     resume = f"fleetaudit run --resume {shlex.quote(str(path))}"
     if asked.folder != text_of(here):  # the names of its files are relative to there
-        resume = f"cd {shlex.quote(asked.folder)} && fleetaudit run --resume {shlex.quote(str(path.absolute()))}"
+        resume = (
+            f"cd {shlex.quote(asked.folder)} && fleetaudit run --resume"
+            f" {shlex.quote(str(path.absolute()))}"
+        )
     return UnfinishedRun(
-        id=path.name, job=asked.job, started=asked.started, selected=len(asked.hosts), done=done, resume=resume
+        id=path.name,
+        job=asked.job,
+        started=asked.started,
+        selected=len(asked.hosts),
+        done=done,
+        resume=resume,
     )

@@ -1,6 +1,8 @@
-"""Reads files whose paths come from users and inventories: regular files of a bounded size, no pipe and no device.
+"""Reads files whose paths come from users and inventories: regular files of a bounded size, no pipe
+and no device.
 
-Opening a FIFO would wait for whoever writes to it, and opening a device may do something; /dev/zero never ends.
+Opening a FIFO would wait for whoever writes to it, and opening a device may do something; /dev/zero
+never ends.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ class OddFileError(OSError):
 
 
 def at_home(path: str | Path) -> Path:
-    """Returns a path with its ~ or ~user expanded; if there is no such user it stays, and the file is missing."""
+    """Returns a path with its ~ or ~user expanded; if there is no such user it stays, and the file
+    is missing.
+    """
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -27,7 +31,9 @@ def at_home(path: str | Path) -> Path:
 
 
 def first_bytes(path: Path, most: int) -> bytes:
-    """Returns at most the first `most` bytes of a regular file; raises OSError, also for a pipe or a device."""
+    """Returns at most the first `most` bytes of a regular file; raises OSError, also for a pipe or
+    a device.
+    """
     return _opened(path, most)[0]
 
 
@@ -51,7 +57,8 @@ def whole_file_and_status(path: Path, most: int) -> tuple[bytes, os.stat_result]
 
 
 def check_file(path: Path, most: int) -> None:
-    """Raises OSError if another program that reads the file would wait for it, or read more than `most` bytes.
+    """Raises OSError if another program that reads the file would wait for it, or read more than
+    `most` bytes.
 
     If the file system does not answer, this call waits instead of that program.
     """
@@ -97,6 +104,10 @@ def _read(fd: int, most: int) -> bytes:
     try:
         while len(data) < most and (part := os.read(fd, min(_CHUNK, most - len(data)))):
             data += part
-    except BlockingIOError as e:  # /proc/kmsg looks like a regular file, and is empty until the kernel logs
-        raise OddFileError(errno.EINVAL, "it is a special file of the kernel, not a regular file") from e
+    except (
+        BlockingIOError
+    ) as e:  # /proc/kmsg looks like a regular file, and is empty until the kernel logs
+        raise OddFileError(
+            errno.EINVAL, "it is a special file of the kernel, not a regular file"
+        ) from e
     return bytes(data)

@@ -1,6 +1,7 @@
 """Many hosts in few words, and kernel releases in the order of their numbers. Pure.
 
-Rules: every text here may come from a host or an inventory and is treated as text only; what is not named is counted.
+Rules: every text here may come from a host or an inventory and is treated as text only; what is not
+named is counted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ SHOWN = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folded:
-    """Hosts in few words: `ranges` like "web[001-240]", in order; `more` hosts of `count` are in none of them."""
+    """Hosts in few words: `ranges` like "web[001-240]", in order; `more` hosts of `count` are in
+    none of them.
+    """
 
     count: int
     ranges: tuple[str, ...]
@@ -23,7 +26,9 @@ class Folded:
 
 
 def fold(names: Iterable[str], *, shown: int = SHOWN) -> Folded:
-    """Returns `names` as ranges, each where its first name stood; numbers that are padded fold with their own width."""
+    """Returns `names` as ranges, each where its first name stood; numbers that are padded fold with
+    their own width.
+    """
     count = 0
     series = dict[tuple[str, str, int], list[int]]()
     padded = set[tuple[str, str]]()
@@ -49,7 +54,9 @@ def fold(names: Iterable[str], *, shown: int = SHOWN) -> Folded:
 
 
 def _split(name: str) -> tuple[str, str, str]:
-    """The number that counts hosts: the last in the first label (web01.dc1), the last of all in an address."""
+    """The number that counts hosts: the last in the first label (web01.dc1), the last of all in an
+    address.
+    """
     label = name if re.fullmatch(r"[0-9.]+", name) else name.split(".", 1)[0]
     found = re.match(r"(.*?)([0-9]{1,18})([^0-9]*)\Z", label, re.DOTALL)
     if not found:
@@ -75,14 +82,20 @@ def _range(head: str, runs: list[tuple[int, int, int]], width: int, tail: str) -
     pad = max(width, 0)
     parts = [f"{a:0{pad}d}" if a == b else f"{a:0{pad}d}-{b:0{pad}d}" for a, b, _ in runs]
     inside = ",".join(parts)
-    return f"{head}{inside}{tail}" if len(runs) == 1 and runs[0][0] == runs[0][1] else f"{head}[{inside}]{tail}"
+    return (
+        f"{head}{inside}{tail}"
+        if len(runs) == 1 and runs[0][0] == runs[0][1]
+        else f"{head}[{inside}]{tail}"
+    )
 
 
 ReleaseKey = tuple[tuple[int, ...], int, tuple[tuple[int, int, str], ...]]
 
 
 def release_key(release: str) -> ReleaseKey:
-    """Returns what sorts releases by number: 5.10.0-9, 5.10.0-10, 6.1, 6.12-rc3, 6.12; no number comes first."""
+    """Returns what sorts releases by number: 5.10.0-9, 5.10.0-10, 6.1, 6.12-rc3, 6.12; no number
+    comes first.
+    """
     base = re.match(r"[0-9]{1,18}(?:\.[0-9]{1,18}){0,2}", release)
     numbers = [int(n) for n in base[0].split(".")] if base else []
     rest = release[base.end() :] if base else release
@@ -96,10 +109,11 @@ def release_key(release: str) -> ReleaseKey:
 
 
 def fold_releases(releases: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
-    """Returns releases in numeric order, three and more that follow one another as "5.10.0-46 to 6.1.0-50".
+    """Returns releases in numeric order, three and more that follow one another as "5.10.0-46 to
+    6.1.0-50".
 
-    `others` are the rest of the fleet's releases: no range has one of them inside. A release that is in both stands
-    alone.
+    `others` are the rest of the fleet's releases: no range has one of them inside. A release that
+    is in both stands alone.
     """
     wanted, others = {*releases}, {*others}
     runs: list[list[str]] = [[]]
@@ -108,10 +122,14 @@ def fold_releases(releases: Iterable[str], others: Iterable[str]) -> tuple[str, 
             runs += [[release], []] if release in wanted else [[]]
         else:
             runs[-1].append(release)
-    return tuple(part for run in runs for part in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else run))
+    return tuple(
+        part for run in runs for part in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else run)
+    )
 
 
 def series_of(release: str) -> str:
-    """Returns the series that a release belongs to: "5.10" of "5.10.0-30-amd64"; "" where it has none."""
+    """Returns the series that a release belongs to: "5.10" of "5.10.0-30-amd64"; "" where it has
+    none.
+    """
     found = re.match(r"[0-9]{1,18}\.[0-9]{1,18}", release)
     return found[0] if found else ""

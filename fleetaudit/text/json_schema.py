@@ -1,5 +1,6 @@
-"""JSON that others read: how a value is written, and the schemas in `fleetaudit/schema/`, made of the types that read
-the same files. Pure."""
+"""JSON that others read: how a value is written, and the schemas in `fleetaudit/schema/`, made of
+the types that read the same files. Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,16 @@
-"""Text in, plain values out, each of which knows its line: YAML as PyYAML's SafeLoader means it, but stricter.
+"""Text in, plain values out, each of which knows its line: YAML as PyYAML's SafeLoader means it,
+but stricter.
 
-Rules: only `load` and `contents` touch a file, and never one that could make them wait. Values are YAML 1.1's, exactly
-as SafeLoader gives them (0022 is 18, yes is True).
-What SafeLoader passes over in silence is refused with file, line and column: duplicate keys, several documents, empty
-ones; so is what could run code or exhaust memory. No message repeats a value, because a value may be a secret.
+Rules: only `load` and `contents` touch a file, and never one that could make them wait. Values are
+YAML 1.1's, exactly as SafeLoader gives them (0022 is 18, yes is True). What SafeLoader passes over
+in silence is refused with file, line and column: duplicate keys, several documents, empty ones; so
+is what could run code or exhaust memory. No message repeats a value, because a value may be a
+secret.
 
-The events of libyaml's parser are read, not its nodes: composing nodes recurses in C, so that a file of nothing but
-"- - - -" ends the process, and it takes several times as long. What a scalar means and what a merge key does is left to
-the installed SafeLoader, through its documented API: releases of PyYAML differ in it.
+The events of libyaml's parser are read, not its nodes: composing nodes recurses in C, so that a
+file of nothing but "- - - -" ends the process, and it takes several times as long. What a scalar
+means and what a merge key does is left to the installed SafeLoader, through its documented API:
+releases of PyYAML differ in it.
 """
 
 from __future__ import annotations
@@ -34,9 +37,13 @@ MAX_FILE = 64 * 1024 * 1024
 MAX_DEPTH = 100
 """How deep lists and mappings may nest."""
 MAX_NODES = 5_000_000
-"""How many values a document may have once every alias and merge key is written out; a long text counts as several."""
+"""How many values a document may have once every alias and merge key is written out; a long text
+counts as several.
+"""
 MAX_NUMBER = 1000
-"""How many characters a number may have: Python takes quadratic time for longer ones, and refuses to print them."""
+"""How many characters a number may have: Python takes quadratic time for longer ones, and refuses
+to print them.
+"""
 
 ValuePath = Sequence[str | int]
 """Where a value is in a document: keys and indexes from the root."""
@@ -44,7 +51,8 @@ Repeated = Callable[[str, int, int], None]
 """Called for a duplicate key of a mapping: the key, the line of the first and of the second."""
 T = TypeVar("T")
 
-# libyaml's parser where PyYAML was built with it; the one in Python says the same, ten times slower.
+# libyaml's parser where PyYAML was built with it; the one in Python says the same, ten times
+# slower.
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PREFIX = "tag:yaml.org,2002:"
@@ -81,14 +89,17 @@ class Position(NamedTuple):
     column: int
 
 
-# Of an entry: line and column of its key, then of its value. Bare integers, because a large file has millions.
+# Of an entry: line and column of its key, then of its value. Bare integers, because a large file
+# has millions.
 _Place = tuple[int, int, int, int]
 _Where = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed file: `value` is plain Python; `at` and `key_at` tell where in `source` each part of it was written."""
+    """A parsed file: `value` is plain Python; `at` and `key_at` tell where in `source` each part of
+    it was written.
+    """
 
     source: str
     value: Any
@@ -99,24 +110,31 @@ class Document:
     def at(self, path: ValuePath = ()) -> Position:
         """Returns where the value at `path` (keys and indexes from the root) begins.
 
-        A path that leads nowhere gives the place of the deepest part that is there. What came by an alias or a merge
-        key is where it was written.
+        A path that leads nowhere gives the place of the deepest part that is there. What came by an
+        alias or a merge key is where it was written.
         """
         return Position(*self._walk(path)[2:])
 
     def key_at(self, path: ValuePath) -> Position:
-        """Returns where the key that ends `path` is written; an item of a list gives its value's place."""
+        """Returns where the key that ends `path` is written; an item of a list gives its value's
+        place.
+        """
         return Position(*self._walk(path)[:2])
 
     def written(self, container: Any) -> Mapping[Any, _Place]:
-        """Returns where the entries of a list or mapping inside `value` are written: line and column of each key, then
-        of its value. Empty for what was not written in the file."""
+        """Returns where the entries of a list or mapping inside `value` are written: line and
+        column of each key, then of its value. Empty for what was not written in the file.
+        """
         return self._places.get(id(container), {})
 
-    def error(self, message: str, path: ValuePath = (), *, key: bool = False, hint: str = "") -> InputError:
+    def error(
+        self, message: str, path: ValuePath = (), *, key: bool = False, hint: str = ""
+    ) -> InputError:
         """Returns an error to raise about the value at `path`, or about its key."""
         where = self.key_at(path) if key else self.at(path)
-        return InputError(message, source=self.source, line=where.line, column=where.column, hint=hint)
+        return InputError(
+            message, source=self.source, line=where.line, column=where.column, hint=hint
+        )
 
     def _walk(self, path: ValuePath) -> _Place:
         place, value = (*self._root, *self._root), self.value
@@ -141,16 +159,22 @@ def load(path: Path, *, tags: Mapping[str, Callable[[str], Any]] | None = None) 
 
 
 def contents(path: Path, most: int = MAX_FILE) -> bytes:
-    """Returns the bytes of a file, at most one more than `most`; raises OSError, also for a pipe or a device."""
+    """Returns the bytes of a file, at most one more than `most`; raises OSError, also for a pipe or
+    a device.
+    """
     return first_bytes(path, most + 1)
 
 
 def decode_utf8(data: bytes, *, source: str) -> str:
-    """Returns `data` as text; raises `InputError` naming the line of the first byte that is no UTF-8."""
+    """Returns `data` as text; raises `InputError` naming the line of the first byte that is no
+    UTF-8.
+    """
     if len(data) > MAX_FILE:
         raise InputError(f"larger than the {MAX_FILE} bytes that are read", source=source)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError("UTF-16; only UTF-8 is read", source=source, hint="convert it: iconv -f UTF-16 -t UTF-8")
+        raise InputError(
+            "UTF-16; only UTF-8 is read", source=source, hint="convert it: iconv -f UTF-16 -t UTF-8"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
@@ -173,18 +197,28 @@ def parse(
     empty: Any = None,
     repeated: Repeated | None = None,
 ) -> Document:
-    """Returns the one YAML document in `text`; raises `InputError` at the first thing that is wrong.
+    """Returns the one YAML document in `text`; raises `InputError` at the first thing that is
+    wrong.
 
-    `tags` says what a scalar with a tag such as `!vault` becomes, given its text; any other tag is refused. `empty`
-    is the value of a document with nothing in it; None makes that an error. `repeated` is called for a
-    duplicate key, whose last value counts; None makes a duplicate an error.
+    `tags` says what a scalar with a tag such as `!vault` becomes, given its text; any other tag is
+    refused. `empty` is the value of a document with nothing in it; None makes that an error.
+    `repeated` is called for a duplicate key, whose last value counts; None makes a duplicate an
+    error.
     """
     text = text.removeprefix("\ufeff")
     odd = _NOT_TEXT.search(text)
     if odd:
-        line, column = text.count("\n", 0, odd.start()) + 1, odd.start() - text.rfind("\n", 0, odd.start())
+        line, column = (
+            text.count("\n", 0, odd.start()) + 1,
+            odd.start() - text.rfind("\n", 0, odd.start()),
+        )
         name = "NUL" if odd[0] == "\0" else f"U+{ord(odd[0]):04X}"
-        raise InputError(f"the character {name}, which YAML does not allow", source=source, line=line, column=column)
+        raise InputError(
+            f"the character {name}, which YAML does not allow",
+            source=source,
+            line=line,
+            column=column,
+        )
     builder = _Builder(source, tags or {}, repeated)
     builder.take_all(text)
     return builder.document(empty)
@@ -200,7 +234,9 @@ def _syntax_error(e: yaml.MarkedYAMLError, text: str, source: str) -> InputError
     if "\t" in blank or written[column - 1 : column] == "\t":
         problem, hint = "a tab; YAML wants spaces", "indent with spaces"
         column = written.index("\t") + 1
-    elif "{{" in written and ("mapping" in problem or "flow" in (e.context or "") or "hashable" in problem):
+    elif "{{" in written and (
+        "mapping" in problem or "flow" in (e.context or "") or "hashable" in problem
+    ):
         hint = "quote a value that begins with {{"
     elif "mapping values are not allowed" in problem:
         hint = "quote a value that contains “: ”, or look at the indentation"
@@ -208,16 +244,19 @@ def _syntax_error(e: yaml.MarkedYAMLError, text: str, source: str) -> InputError
 
 
 def shown(name: object, most: int = 80) -> str:
-    """Returns a key or a name for a message: one of a megabyte is cut, so that the message can be read."""
+    """Returns a key or a name for a message: one of a megabyte is cut, so that the message can be
+    read.
+    """
     text = str(name)
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 class _Frame:
-    """A list or mapping that is still open. `key` is the pending key of a mapping, `_NO_KEY` where one is due.
+    """A list or mapping that is still open. `key` is the pending key of a mapping, `_NO_KEY` where
+    one is due.
 
-    `mergeable` says whether a merge key may name it or an item of it. `pairs` are the nodes of a mergeable mapping's
-    entries, and of any other mapping's merge keys.
+    `mergeable` says whether a merge key may name it or an item of it. `pairs` are the nodes of a
+    mergeable mapping's entries, and of any other mapping's merge keys.
     """
 
     __slots__ = (
@@ -242,16 +281,27 @@ _MERGE_KEY = object()
 class _Builder:
     """Turns events into values, one at a time and without recursion."""
 
-    def __init__(self, source: str, tags: Mapping[str, Callable[[str], Any]], repeated: Repeated | None = None) -> None:
+    def __init__(
+        self,
+        source: str,
+        tags: Mapping[str, Callable[[str], Any]],
+        repeated: Repeated | None = None,
+    ) -> None:
         self._source, self._tags, self._repeated = source, tags, repeated
         self._frames: list[_Frame] = []
-        self._anchors: dict[str, tuple[Any, int, Any]] = {}  # value, expanded size, the event of a scalar
+        self._anchors: dict[
+            str, tuple[Any, int, Any]
+        ] = {}  # value, expanded size, the event of a scalar
         self._open_anchors: set[str] = set()
         self._places: dict[int, Mapping[Any, _Place]] = {}
         self._root: tuple[Any, _Where] | None = None
-        self._nodes: dict[int, yaml.MappingNode] = {}  # by id() of each mapping that a merge key may name
+        self._nodes: dict[
+            int, yaml.MappingNode
+        ] = {}  # by id() of each mapping that a merge key may name
         self._constructor = _Constructor("")
-        self._plain: dict[str, Any] = {}  # values of plain scalars already met: resolving takes regular expressions
+        self._plain: dict[
+            str, Any
+        ] = {}  # values of plain scalars already met: resolving takes regular expressions
         self._take = {
             yaml.ScalarEvent: self._scalar,
             yaml.AliasEvent: self._alias,
@@ -278,7 +328,8 @@ class _Builder:
     def _depth_error(self, text: str, last: Any) -> InputError | None:
         """Returns an error if the text after the `last` event is nested too deeply, else None.
 
-        libyaml scans up to 1,024 characters ahead of its events, and since PyYAML 6.0.4 has a bound of its own there.
+        libyaml scans up to 1,024 characters ahead of its events, and since PyYAML 6.0.4 has a bound
+        of its own there.
         """
         mark, depth = last.end_mark, len(self._frames)
         with contextlib.suppress(yaml.YAMLError):
@@ -287,7 +338,9 @@ class _Builder:
                 depth -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
                 if depth > MAX_DEPTH:
                     line, column = _position(token)
-                    return self._too_deep((mark.line + line, column + (mark.column if line == 1 else 0)))
+                    return self._too_deep(
+                        (mark.line + line, column + (mark.column if line == 1 else 0))
+                    )
         return None
 
     def _too_deep(self, where: _Where) -> InputError:
@@ -333,7 +386,9 @@ class _Builder:
 
     def _new_anchor(self, name: str, where: _Where) -> None:
         if name in self._anchors or name in self._open_anchors:
-            raise self._fail(f"the anchor &{shown(name)} is defined twice", where, "rename one of the two")
+            raise self._fail(
+                f"the anchor &{shown(name)} is defined twice", where, "rename one of the two"
+            )
 
     def _end(self, event: Any) -> None:
         frame = self._frames.pop()
@@ -349,10 +404,12 @@ class _Builder:
         self._add(value, frame.start, frame.size)
 
     def _merge(self, frame: _Frame, merges: list[tuple[yaml.Node, yaml.Node]]) -> dict[Any, Any]:
-        """Returns a mapping with the entries of its merge keys, and adds their places to those of the frame.
+        """Returns a mapping with the entries of its merge keys, and adds their places to those of
+        the frame.
 
-        Which of two merged entries wins differs between releases of PyYAML, so the installed one decides. Merged
-        entries come first; entries that are written in the mapping itself replace them.
+        Which of two merged entries wins differs between releases of PyYAML, so the installed one
+        decides. Merged entries come first; entries that are written in the mapping itself replace
+        them.
         """
         merged = self._constructor.construct_document(yaml.MappingNode(_MAP, merges))
         value: dict[Any, Any] = {key: entry[0] for key, entry in merged.items()}
@@ -394,7 +451,9 @@ class _Builder:
             raise self._unknown_tag(tag, where)
         if tag in _NUMBERS and len(event.value) > MAX_NUMBER:
             raise self._fail(
-                f"a number of more than {MAX_NUMBER} characters", where, "quote it, if it is meant as text"
+                f"a number of more than {MAX_NUMBER} characters",
+                where,
+                "quote it, if it is meant as text",
             )
         try:
             if tag in self._tags:
@@ -402,16 +461,24 @@ class _Builder:
             return self._constructor.construct_document(yaml.ScalarNode(tag, event.value))
         except Exception as e:  # no two of PyYAML's constructors raise the same
             name = tag.removeprefix(_PREFIX)
-            raise self._fail(f"not a valid {name}", where, "quote it, if it is meant as text") from e
+            raise self._fail(
+                f"not a valid {name}", where, "quote it, if it is meant as text"
+            ) from e
 
     def _unknown_tag(self, tag: str, where: _Where) -> InputError:
         name = shown("!!" + tag.removeprefix(_PREFIX) if tag.startswith(_PREFIX) else tag)
         if name == "!!value":
             return self._fail("a lone “=” is no value in YAML 1.1", where, "quote it")
         if name.startswith("!!python/"):
-            return self._fail(f"the tag {name}: a file that is read must not run code", where, "write the plain value")
+            return self._fail(
+                f"the tag {name}: a file that is read must not run code",
+                where,
+                "write the plain value",
+            )
         hint = {
-            "!vault": "leave the value out of this file; keys and an SSH agent need no password here",
+            "!vault": (
+                "leave the value out of this file; keys and an SSH agent need no password here"
+            ),
             "!unsafe": "it belongs to a lone value, not to a list or mapping",
         }.get(name, "write the plain value, without the tag")
         return self._fail(f"the tag {name} is not supported yet", where, hint)
@@ -423,7 +490,9 @@ class _Builder:
         """
         frame = self._frames[-1] if self._frames else None
         if value is _MERGE_KEY and (frame is None or frame.is_list or frame.key is not _NO_KEY):
-            raise self._fail("“<<” is a key, not a value", where, "quote it, if it is meant as text")
+            raise self._fail(
+                "“<<” is a key, not a value", where, "quote it, if it is meant as text"
+            )
         if frame is None:
             self._root = (value, where)
             return
@@ -452,7 +521,9 @@ class _Builder:
     def _key(self, frame: _Frame, key: Any, where: _Where, scalar: Any) -> None:
         if isinstance(key, list | dict):
             raise self._fail(
-                "a list or mapping where a key belongs", where, "quote a value that begins with {{, [ or {"
+                "a list or mapping where a key belongs",
+                where,
+                "quote a value that begins with {{, [ or {",
             )
         if key in frame.places:
             self._say_repeated(key, frame.places[key], where)
@@ -460,7 +531,9 @@ class _Builder:
         if frame.mergeable:
             tag = _tag_of(scalar)
             custom = tag in self._tags
-            frame.key_node = _Constructed(key, scalar.value) if custom else yaml.ScalarNode(tag, scalar.value)
+            frame.key_node = (
+                _Constructed(key, scalar.value) if custom else yaml.ScalarNode(tag, scalar.value)
+            )
 
     def _say_repeated(self, key: Any, first: _Place, where: _Where) -> None:
         line, column = first[:2]
@@ -468,7 +541,8 @@ class _Builder:
             self._repeated(shown(key), line, where[0])
             return
         raise self._fail(
-            f"the key “{shown(key)}” is here for the second time; the first is in line {line}, column {column}",
+            f"the key “{shown(key)}” is here for the second time; the first is in line {line},"
+            f" column {column}",
             where,
             "remove one, or join the two",
         )
@@ -506,7 +580,8 @@ def _position(event: Any) -> _Where:
     return mark.line + 1, mark.column + 1
 
 
-# ---- into the project's own types ----------------------------------------------------------------------------------
+# ---- into the project's own types
+# ----------------------------------------------------------------------------------
 
 _KINDS = {
     "int": "a whole number",
@@ -523,8 +598,9 @@ _KINDS = {
 
 
 def decode(document: Document, wanted: type[T], path: ValuePath = ()) -> T:
-    """Returns the part of `document` at `path` as a `wanted` (a msgspec type); raises `InputError` at the line of what
-    does not fit, with the key that an unknown one may have been meant as."""
+    """Returns the part of `document` at `path` as a `wanted` (a msgspec type); raises `InputError`
+    at the line of what does not fit, with the key that an unknown one may have been meant as.
+    """
     value = document.value
     for step in path:
         value = value[step]
@@ -537,14 +613,20 @@ def decode(document: Document, wanted: type[T], path: ValuePath = ()) -> T:
 
 
 def _path_of(tail: str, value: Any, wanted: Any) -> list[str | int]:
-    """Returns msgspec's `$.plays[0].sysctls[...].name` as a path; it does not say which key `[...]` is, so try them."""
+    """Returns msgspec's `$.plays[0].sysctls[...].name` as a path; it does not say which key `[...]`
+    is, so try them.
+    """
     steps = list[str | int]()
-    for name, index, unsaid in re.findall(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]|(\[\.\.\.\])", tail):
+    for name, index, unsaid in re.findall(
+        r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]|(\[\.\.\.\])", tail
+    ):
         if not unsaid:
             steps.append(name or int(index))
             continue
         mapping = functools.reduce(operator.getitem, steps, value)
-        wrong = [key for key in mapping if not _fits(_with(value, steps, {key: mapping[key]}), wanted)]
+        wrong = [
+            key for key in mapping if not _fits(_with(value, steps, {key: mapping[key]}), wanted)
+        ]
         if not wrong:
             break
         steps.append(wrong[0])
@@ -573,7 +655,12 @@ def _explained(
 ) -> InputError:
     alternatives = _types_at(wanted, inner)
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", text):
-        known = [f.encode_name for t in alternatives if isinstance(t, msgspec.inspect.StructType) for f in t.fields]
+        known = [
+            f.encode_name
+            for t in alternatives
+            if isinstance(t, msgspec.inspect.StructType)
+            for f in t.fields
+        ]
         return document.error(
             f"unknown key “{match[1]}”{near_miss(match[1], known)}",
             [*path, match[1]],
@@ -581,18 +668,29 @@ def _explained(
             hint=f"known here: {', '.join(known)}",
         )
     if match := re.fullmatch(r"Invalid enum value '(.*)'", text):
-        words = [str(v) for t in alternatives if isinstance(t, msgspec.inspect.LiteralType) for v in t.values]
-        return document.error(f"“{match[1]}” is none of “{'”, “'.join(words)}”{near_miss(match[1], words)}", path)
+        words = [
+            str(v)
+            for t in alternatives
+            if isinstance(t, msgspec.inspect.LiteralType)
+            for v in t.values
+        ]
+        return document.error(
+            f"“{match[1]}” is none of “{'”, “'.join(words)}”{near_miss(match[1], words)}", path
+        )
     if match := re.fullmatch(r"Object missing required field `(.*)`", text):
         return document.error(f"the key “{match[1]}” is missing", path)
     if match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", text):
         kinds = [_KINDS.get(kind, kind) for kind in match[1].split(" | ") if kind != "null"]
-        return document.error(f"{_KINDS.get(match[2], match[2])} where {' or '.join(kinds)} belongs", path)
+        return document.error(
+            f"{_KINDS.get(match[2], match[2])} where {' or '.join(kinds)} belongs", path
+        )
     return document.error(text[:1].lower() + text[1:], path)
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:
-    """Returns "; did you mean “…”?" where one of the `known` words is close to `word`, else nothing."""
+    """Returns "; did you mean “…”?" where one of the `known` words is close to `word`, else
+    nothing.
+    """
     near = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean “{near[0]}”?" if near else ""
 
@@ -608,7 +706,11 @@ def _types_at(wanted: Any, path: ValuePath) -> list[msgspec.inspect.Type]:
 def _inner(info: Any, step: str | int) -> Any:
     if isinstance(info, msgspec.inspect.StructType):
         return next((f.type for f in info.fields if f.encode_name == step), None)
-    return info.value_type if isinstance(info, msgspec.inspect.DictType) else getattr(info, "item_type", None)
+    return (
+        info.value_type
+        if isinstance(info, msgspec.inspect.DictType)
+        else getattr(info, "item_type", None)
+    )
 
 
 def _alternatives(info: Any) -> list[msgspec.inspect.Type]:

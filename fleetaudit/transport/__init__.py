@@ -1,8 +1,9 @@
-"""Moving bytes: a command and its stdin go to a target, stdout and stderr come back, under one deadline.
+"""Moving bytes: a command and its stdin go to a target, stdout and stderr come back, under one
+deadline.
 
-Rules: a transport knows neither JSON nor scenarios. It never waits without a limit, never returns more than
-`Limits` allows, and fails only with `TransportError` (stage, reason, next command to type). Only its own module
-imports its library, and imports it late.
+Rules: a transport knows neither JSON nor scenarios. It never waits without a limit, never returns
+more than `Limits` allows, and fails only with `TransportError` (stage, reason, next command to
+type). Only its own module imports its library, and imports it late.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from fleetaudit.model import Stage
 
 Passed = Callable[[Stage, str], None]
-"""Is told, at the moment when it is so, that a stage lies behind, and in a few words by what: an address, a key."""
+"""Is told, at the moment when it is so, that a stage lies behind, and in a few words by what: an
+address, a key.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What came back. `exit_status` is None where none was given; `cut` names the stream that hit its limit, or ""."""
+    """What came back. `exit_status` is None where none was given; `cut` names the stream that hit
+    its limit, or "".
+    """
 
     stdout: bytes
     stderr: bytes

@@ -1,11 +1,12 @@
-"""Runs a command as another user, by sudo, doas or su: the command line, the answer to its question, its result. No
-I/O.
+"""Runs a command as another user, by sudo, doas or su: the command line, the answer to its
+question, its result. No I/O.
 
-Rules: the password is sent once, and only after the program has asked for it; a second question ends the conversation,
-because accounts get locked. `stdin` is sent only after the command has printed who runs it (`wire.READY`), so that
-neither reaches the wrong reader. sudo asks with our random prompt. su has a fixed prompt, so its question counts only
-after a random mark, which is printed after the start-up files of the login shell and just before su.
-A refusal is of the stage "become", never transient; `refusals` has the words.
+Rules: the password is sent once, and only after the program has asked for it; a second question
+ends the conversation, because accounts get locked. `stdin` is sent only after the command has
+printed who runs it (`wire.READY`), so that neither reaches the wrong reader. sudo asks with our
+random prompt. su has a fixed prompt, so its question counts only after a random mark, which is
+printed after the start-up files of the login shell and just before su. A refusal is of the stage
+"become", never transient; `refusals` has the words.
 """
 
 from __future__ import annotations
@@ -46,13 +47,18 @@ _QUESTION_MAX = 400  # bytes at the end of a stream that are looked at for su's 
 class Escalation:
     """One command run by another user; it is the `Talk` with sudo, and then with the command.
 
-    `command` is what a shell is to run; `judged` and `blamed` tell what came of it. `way` returns the line that a
-    person types to run a command where this one runs, with a terminal. Raises `TransportError` for a password that
-    cannot be typed.
+    `command` is what a shell is to run; `judged` and `blamed` tell what came of it. `way` returns
+    the line that a person types to run a command where this one runs, with a terminal. Raises
+    `TransportError` for a password that cannot be typed.
     """
 
     def __init__(
-        self, become: Become, command: str, stdin: bytes, passed: Passed, way: Callable[[str], str] = str
+        self,
+        become: Become,
+        command: str,
+        stdin: bytes,
+        passed: Passed,
+        way: Callable[[str], str] = str,
     ) -> None:
         self._become, self._stdin, self._passed, self._way = become, stdin, passed, way
         self._mark = f"[fleetaudit-{secrets.token_hex(12)}]"
@@ -61,9 +67,15 @@ class Escalation:
         if become.password and become.method != "doas":
             self._answer = become.password.reveal().encode("utf-8", "surrogateescape") + b"\n"
             if b"\n" in self._answer[:-1] or b"\0" in self._answer:
-                reason = f"the password for {become.method} has a line break or a NUL in it, which cannot be typed"
+                reason = (
+                    f"the password for {become.method} has a line break or a NUL in it, which"
+                    " cannot be typed"
+                )
                 raise TransportError(
-                    "become", reason, hint=repeat("--become-password-file", "FILE"), kind="become not possible"
+                    "become",
+                    reason,
+                    hint=repeat("--become-password-file", "FILE"),
+                    kind="become not possible",
                 )
         self.command = self._line(command)
         self.begin()
@@ -71,12 +83,14 @@ class Escalation:
     def _line(self, command: str) -> str:
         """Returns the whole command line: it prints the mark, and then becomes the other user.
 
-        In the C locale, because the messages of sudo are parsed. su runs within /bin/sh: a login shell may be csh,
-        which cannot print on stderr.
+        In the C locale, because the messages of sudo are parsed. su runs within /bin/sh: a login
+        shell may be csh, which cannot print on stderr.
         """
         program, user, mark = self._tool(), shlex.quote(self._become.user), shlex.quote(self._mark)
         if self._become.method == "su":
-            words = " ".join((program, *map(shlex.quote, self._become.flags), user, "-c", shlex.quote(command)))
+            words = " ".join(
+                (program, *map(shlex.quote, self._become.flags), user, "-c", shlex.quote(command))
+            )
             script = f"echo {mark}; echo {mark} >&2; exec env LC_ALL=C {words}"
             return f"/bin/sh -c {shlex.quote(script)}"
         if self._become.method == "doas":
@@ -84,7 +98,8 @@ class Escalation:
         asks = f"-S -p {mark}" if self._answer else "-n"
         return f"echo {mark}; env LC_ALL=C {program} -H {asks} -u {user} {command}"
 
-    # -- the talk --------------------------------------------------------------------------------------------------
+    # -- the talk
+    # --------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Starts from the beginning."""
@@ -148,7 +163,9 @@ class Escalation:
             self._passed("become", f"{self._become.user} by {self._become.method}")
 
     def patience(self, deadline: Deadline) -> Deadline:
-        """Returns the deadline for the next output: bounded from the start of sudo until the command runs."""
+        """Returns the deadline for the next output: bounded from the start of sudo until the
+        command runs.
+        """
         self._deadline = deadline
         if self._state in ("shell", "running"):
             return deadline
@@ -163,37 +180,53 @@ class Escalation:
             return number == user[1:]
         return number == "0" if user == "root" else name == user
 
-    # -- what came of it -------------------------------------------------------------------------------------------
+    # -- what came of it
+    # -------------------------------------------------------------------------------------------
 
     def judged(self, output: Output) -> Output:
-        """Returns the command's own output; raises `TransportError` if it never ran: stage "become", or "execute" if
-        not even sudo ran."""
+        """Returns the command's own output; raises `TransportError` if it never ran: stage
+        "become", or "execute" if not even sudo ran.
+        """
         if self._runs_as is None and (found := ReadyLine().search(output.stdout)):
             self._hear(found)
         started = self._mark.encode() in output.stdout
         asked_again = self._asked_again or output.stderr.count(self._mark.encode()) > 1
-        output = replace(output, stdout=self._unmarked(output.stdout), stderr=self._unmarked(output.stderr))
+        output = replace(
+            output, stdout=self._unmarked(output.stdout), stderr=self._unmarked(output.stderr)
+        )
         if self._runs_as is None and not started:
             raise not_started(output, self._way("true"), self._way("true"))
         if self._runs_as is None:
             raise self._error(self._refusal(output, asked_again=asked_again))
         if not self._as_wanted():
             number, name = self._runs_as
-            what = f"the command ran as {name or 'a user without a name'} (uid {number or 'unknown'})"
-            other = f"{self._become.user} is another name of that user (become_user: {name or f'“#{number}”'})"
+            what = (
+                f"the command ran as {name or 'a user without a name'} (uid {number or 'unknown'})"
+            )
+            other = (
+                f"{self._become.user} is another name of that user (become_user:"
+                f" {name or f'“#{number}”'})"
+            )
             because = (
-                f"the program that ran is not {self._become.method}, a forced command runs something else, or {other}"
+                f"the program that ran is not {self._become.method}, a forced command runs"
+                f" something else, or {other}"
             )
             there = self._to_try() if self._become.method == "su" else f"{self._tool()} -n id"
-            raise self._error(Refusal(f"{what} where {self._become.user} was asked for: {because}", there))
+            raise self._error(
+                Refusal(f"{what} where {self._become.user} was asked for: {because}", there)
+            )
         return output
 
     def blamed(self, error: TransportError) -> TransportError:
-        """Returns the error of the transport, or one that says whether the login shell or sudo hung."""
+        """Returns the error of the transport, or one that says whether the login shell or sudo
+        hung.
+        """
         if error.stage == "execute" and self._runs_as is None:
             if self._answered and error.transient:
                 # Not transient: the password was sent, and accounts get locked.
-                what = f"the connection broke off after {self._become.method} was given the password"
+                what = (
+                    f"the connection broke off after {self._become.method} was given the password"
+                )
                 return self._error(Refusal(what, kind="connection lost"))
             if not error.transient and self._late(self._deadline) and self._state == "shell":
                 reason = not_started_in_time(*map(self._unmarked, self._printed))
@@ -245,7 +278,9 @@ class Escalation:
 
 
 class _Mark:
-    """Finds a mark in a growing stream; searches each byte once. `end` is the end of the mark, 0 until it is found."""
+    """Finds a mark in a growing stream; searches each byte once. `end` is the end of the mark, 0
+    until it is found.
+    """
 
     def __init__(self, mark: str) -> None:
         self._mark, self._searched, self.end = mark.encode(), 0, 0

@@ -1,8 +1,10 @@
-"""A child process: started in a session of its own, its streams drained together, under a deadline, and ended wholly.
+"""A child process: started in a session of its own, its streams drained together, under a deadline,
+and ended wholly.
 
-Rules: whatever happens, the whole group is killed and the child is reaped; one that became another user's, who cannot
-be killed, ends since its streams are closed. No other process is touched. A stream that passes its limit ends the
-child; the log, which no limit of the host's covers, is kept up to a bound and read on.
+Rules: whatever happens, the whole group is killed and the child is reaped; one that became another
+user's, who cannot be killed, ends since its streams are closed. No other process is touched. A
+stream that passes its limit ends the child; the log, which no limit of the host's covers, is kept
+up to a bound and read on.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ _REAP_S = 5.0  # for a child to end that is of another user
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What a child left. `in_time` is False where the deadline came first; `log` is what it wrote there."""
+    """What a child left. `in_time` is False where the deadline came first; `log` is what it wrote
+    there.
+    """
 
     output: Output
     in_time: bool
@@ -66,11 +70,12 @@ def run_child(
     heard: Callable[[bytes, bytes], None] | None = None,
     memory: int = 0,
 ) -> Ended:
-    """Runs a program that is told `talk`, and returns what it left; raises `OSError` where it cannot be started.
+    """Runs a program that is told `talk`, and returns what it left; raises `OSError` where it
+    cannot be started.
 
-    `log` is closed here. `heard` is called with the first byte of stdout and all of the log so far, whenever more of
-    either came. `memory` bounds the bytes of its data, unless it is 0. `exit_status` is 128 plus the signal's number
-    if a signal ended the program, as in a shell.
+    `log` is closed here. `heard` is called with the first byte of stdout and all of the log so far,
+    whenever more of either came. `memory` bounds the bytes of its data, unless it is 0.
+    `exit_status` is 128 plus the signal's number if a signal ended the program, as in a shell.
     """
     with contextlib.ExitStack() as stack:
         if log:
@@ -112,11 +117,13 @@ def _bound_memory(pid: int, most: int) -> None:
 
 def end_wholly(process: subprocess.Popen[bytes], close: Callable[[], None]) -> None:
     """Kills the group that a child leads, closes with `close` what leads to it, and reaps it."""
-    # Before the child is reaped: until then its number, which is the group's, cannot be anyone else's.
+    # Before the child is reaped: until then its number, which is the group's, cannot be anyone
+    # else's.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     close()
-    # What sudo runs belongs to another, who cannot be killed: it ends since nobody talks to it any more.
+    # What sudo runs belongs to another, who cannot be killed: it ends since nobody talks to it any
+    # more.
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_REAP_S)
 
@@ -155,7 +162,9 @@ class _Streams:
         os.set_blocking(process.stdin.fileno(), False)
 
     def drain(self, deadline: Deadline) -> bool:
-        """Moves bytes until the child ended or a stream hit its limit; returns False where the deadline came first."""
+        """Moves bytes until the child ended or a stream hit its limit; returns False where the
+        deadline came first.
+        """
         until, pause, ended = deadline, 0.001, False
         while not self.cut:
             if not ended and how_ended(self._process):
@@ -167,7 +176,8 @@ class _Streams:
             self._say()
             if not until.remaining() or not (ended or self._talk.patience(until).remaining()):
                 return ended
-            # The end of a child wakes no selector, and a grandchild may keep the pipes open: look from time to time.
+            # The end of a child wakes no selector, and a grandchild may keep the pipes open: look
+            # from time to time.
             pause = min(pause * 2, 0.1)
             for key, _ in self._selector.select(min(pause, until.remaining())):
                 pause = 0.001
@@ -176,7 +186,9 @@ class _Streams:
 
     def _say(self) -> None:
         """Takes in what is to be said next; closes the child's stdin where that was all."""
-        said = self._talk.say(self.stdout, self.stderr)  # it also listens: asked whether or not anything can be said
+        said = self._talk.say(
+            self.stdout, self.stderr
+        )  # it also listens: asked whether or not anything can be said
         if self._stdin.closed:
             return
         writing = bool(self._waiting)

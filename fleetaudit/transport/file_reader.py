@@ -1,7 +1,8 @@
-"""Reads files that may never answer (a dead mount) in a separate thread: without any lock, under a deadline.
+"""Reads files that may never answer (a dead mount) in a separate thread: without any lock, under a
+deadline.
 
-Rules: a read that hangs costs one thread, however many hosts need the file, and each of them waits only until its own
-limit. The data is not kept here.
+Rules: a read that hangs costs one thread, however many hosts need the file, and each of them waits
+only until its own limit. The data is not kept here.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class Reading:
         _wait(future, _LEAST_S)
         while not future.done():
             if not deadline.remaining():
-                raise TimeoutError(errno.ETIMEDOUT, "it was not read in time (does its file system answer?)")
+                raise TimeoutError(
+                    errno.ETIMEDOUT, "it was not read in time (does its file system answer?)"
+                )
             _wait(future, min(deadline.remaining(), _LOOK_S))
         if error := future.exception():
             raise error.with_traceback(None)  # several threads raise the same one
@@ -48,7 +51,9 @@ class Reading:
         return result
 
     def _start(self, key: Hashable, read: Callable[[], T], future: Future[Any]) -> None:
-        thread = threading.Thread(target=self._run, args=(key, read, future), name=f"read {key}", daemon=True)
+        thread = threading.Thread(
+            target=self._run, args=(key, read, future), name=f"read {key}", daemon=True
+        )
         try:
             thread.start()
         except RuntimeError as e:

@@ -1,7 +1,8 @@
-"""The hosts that a connection goes through, as ssh_config has them: what `ssh -G` says of the host and its jump hosts.
+"""The hosts that a connection goes through, as ssh_config has them: what `ssh -G` says of the host
+and its jump hosts.
 
-Rules: `ssh -G` is called for every hop as ssh itself does for -J: with the same file, the user and port of the list,
-and the rest of the list before it.
+Rules: `ssh -G` is called for every hop as ssh itself does for -J: with the same file, the user and
+port of the list, and the rest of the list before it.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ class Hop:
     tokens: Tokens
 
 
-def hops(configs: SshConfigs, program: str, words: Sequence[str], name: str, deadline: Deadline) -> Iterator[Hop]:
-    """Yields the host itself, then its jump hosts, the nearest to the host first; raises `TransportError`."""
+def hops(
+    configs: SshConfigs, program: str, words: Sequence[str], name: str, deadline: Deadline
+) -> Iterator[Hop]:
+    """Yields the host itself, then its jump hosts, the nearest to the host first; raises
+    `TransportError`.
+    """
     answer = configs.ask(program, words, name, deadline)
     hop = Hop(name, words, answer, Tokens.of(name, answer))
     yield hop
@@ -51,7 +56,9 @@ def hops(configs: SshConfigs, program: str, words: Sequence[str], name: str, dea
 
 
 def jump_hosts(hop: Hop) -> str:
-    """Returns the jump hosts before a hop as -J takes them, "" where there are none; raises `TransportError`."""
+    """Returns the jump hosts before a hop as -J takes them, "" where there are none; raises
+    `TransportError`.
+    """
     try:
         return hop.tokens.command(hop.answer.one("proxyjump"))
     except Unknown as e:

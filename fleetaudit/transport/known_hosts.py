@@ -1,9 +1,11 @@
-"""Is the key that a host showed the one we know? known_hosts files, read once, into a dict of our own.
+"""Is the key that a host showed the one we know? known_hosts files, read once, into a dict of our
+own.
 
-Rules: no SSH library here; a key is its type and its raw blob. Files of the user are never written; only regular files
-of a bounded size are read, each under the deadline of a host that uses it, and off the lock. Keys accepted under
-`accept-new` are appended to one file of our own, under a lock, so that many processes and a SIGKILL leave it valid.
-Hashed names cost one HMAC a line, so they are computed once a host. Format: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
+Rules: no SSH library here; a key is its type and its raw blob. Files of the user are never written;
+only regular files of a bounded size are read, each under the deadline of a host that uses it, and
+off the lock. Keys accepted under `accept-new` are appended to one file of our own, under a lock, so
+that many processes and a SIGKILL leave it valid. Hashed names cost one HMAC a line, so they are
+computed once a host. Format: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
 """
 
 from __future__ import annotations
@@ -40,13 +42,16 @@ USER_FILES = (
 FILE_MAX = 64 * 1024 * 1024
 """Bytes that a file with keys of hosts may have."""
 
-# One known_hosts key type stands for these signature algorithms of a host key (RFC 8332), most preferred first.
+# One known_hosts key type stands for these signature algorithms of a host key (RFC 8332), most
+# preferred first.
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line for one host: `marker` is "", "@revoked" or "@cert-authority", `text` the key in base64."""
+    """One line for one host: `marker` is "", "@revoked" or "@cert-authority", `text` the key in
+    base64.
+    """
 
     marker: str
     key_type: str
@@ -70,11 +75,17 @@ class KnownHosts:
     _found: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     def add(self, text: str, *, source: str, first_line: int = 1) -> None:
-        """Adds the lines of `text`; what is no entry (comments, half a line, an unknown marker) is passed over."""
+        """Adds the lines of `text`; what is no entry (comments, half a line, an unknown marker) is
+        passed over.
+        """
         for number, line in enumerate(text.split("\n"), first_line):
             words = line.split(None, 4)
             marker = words.pop(0) if words and words[0].startswith("@") else ""
-            if len(words) < 3 or words[0].startswith("#") or marker not in ("", "@revoked", "@cert-authority"):
+            if (
+                len(words) < 3
+                or words[0].startswith("#")
+                or marker not in ("", "@revoked", "@cert-authority")
+            ):
                 continue
             self._add(words[0], Entry(marker, words[1], words[2], source, number))
         self._found.clear()
@@ -82,7 +93,9 @@ class KnownHosts:
     def _add(self, names: str, entry: Entry) -> None:
         if names.startswith("|1|"):
             try:
-                salt, digest = (base64.b64decode(part, validate=True) for part in names[3:].split("|"))
+                salt, digest = (
+                    base64.b64decode(part, validate=True) for part in names[3:].split("|")
+                )
             except ValueError:  # binascii.Error is a child of it
                 return
             self.hashed.append((salt, digest, entry))
@@ -93,7 +106,9 @@ class KnownHosts:
                 self.plain.setdefault(name, []).append(entry)
 
     def of(self, name: str) -> tuple[Entry, ...]:
-        """Returns the entries for `name` (a host, or [host]:port), in the order: named, hashed, patterns."""
+        """Returns the entries for `name` (a host, or [host]:port), in the order: named, hashed,
+        patterns.
+        """
         name = name.lower()
         if name not in self._found:
             raw = name.encode()
@@ -106,7 +121,9 @@ class KnownHosts:
 
 
 def _matcher(names: str) -> Callable[[str], bool]:
-    """Returns the test for a list with * ? and !; one negated match refuses the whole line, as in OpenSSH."""
+    """Returns the test for a list with * ? and !; one negated match refuses the whole line, as in
+    OpenSSH.
+    """
     wanted, refused = list[str](), list[str]()
     for name in names.lower().split(","):
         (refused if name.startswith("!") else wanted).append(
@@ -129,7 +146,9 @@ def _decoded(text: str) -> bytes:
 
 
 def _whole(blob: bytes) -> bool:
-    """Tells whether the blob is a sequence of SSH strings to its last byte: half a line after a crash is not."""
+    """Tells whether the blob is a sequence of SSH strings to its last byte: half a line after a
+    crash is not.
+    """
     at = 0
     while at < len(blob):
         at += 4 + int.from_bytes(blob[at : at + 4], "big")
@@ -137,9 +156,11 @@ def _whole(blob: bytes) -> bool:
 
 
 class HostKeys:
-    """The host keys that one run trusts; safe to use from many threads, and its file from many processes.
+    """The host keys that one run trusts; safe to use from many threads, and its file from many
+    processes.
 
-    `accept_file` is where `accept-new` appends; without one an accepted key is only remembered by this process.
+    `accept_file` is where `accept-new` appends; without one an accepted key is only remembered by
+    this process.
     """
 
     def __init__(self, accept_file: Path | None = None) -> None:
@@ -152,7 +173,8 @@ class HostKeys:
         self._lines = 0
 
     def read(self, target: SshTarget, deadline: Deadline) -> None:
-        """Reads the files that say which keys of this host are trusted; raises `TransportError` (stage "host key").
+        """Reads the files that say which keys of this host are trusted; raises `TransportError`
+        (stage "host key").
 
         A file is read once per run. A slow one costs at most the target's `connect_timeout_s`.
         """
@@ -163,7 +185,9 @@ class HostKeys:
             self._revoked_keys(path, until)
 
     def algorithms(self, target: SshTarget) -> tuple[str, ...]:
-        """Returns the host key algorithms to ask for first: those of the keys that are known for this host."""
+        """Returns the host key algorithms to ask for first: those of the keys that are known for
+        this host.
+        """
         entries = self._entries(target)
         if not entries and not _alias(target):
             entries = self._entries(target, target.address)
@@ -171,7 +195,8 @@ class HostKeys:
         return tuple(a for t in types for a in _ALGORITHMS.get(t, (t,)))
 
     def check(self, target: SshTarget, key_type: str, blob: bytes) -> str:
-        """Returns "" for a known key, else a note about why it is trusted; raises `TransportError` (stage "host key").
+        """Returns "" for a known key, else a note about why it is trusted; raises `TransportError`
+        (stage "host key").
 
         `key_type` is the type in the blob ("ssh-rsa", "ssh-ed25519", …).
         """
@@ -189,20 +214,28 @@ class HostKeys:
         if authority:
             raise TransportError(
                 "host key",
-                f"{authority.where} trusts a certificate authority for {name}, and host certificates are not supported"
-                f" by the built-in client: the host's own key ({shown}) is not known",
+                f"{authority.where} trusts a certificate authority for {name}, and host"
+                " certificates are not supported by the built-in client: the host's own key"
+                f" ({shown}) is not known",
                 hint=repeat("--transport", "openssh"),
                 kind="host key not trusted",
             )
         raise TransportError(
             "host key",
             f"unknown host key: {name} shows {shown}, and no key of it is in {', '.join(files)}",
-            hint=f"{_learn(target, files)}  # after comparing the fingerprint; or --host-key-policy accept-new",
+            hint=(
+                f"{_learn(target, files)}  # after comparing the fingerprint; or --host-key-policy"
+                " accept-new"
+            ),
             kind="host key unknown",
         )
 
-    def _known(self, name: str, target: SshTarget, entries: Sequence[Entry], key_type: str, blob: bytes) -> bool:
-        """Tells known (True) from unknown (False); raises where the key is revoked, or is not the one that is known."""
+    def _known(
+        self, name: str, target: SshTarget, entries: Sequence[Entry], key_type: str, blob: bytes
+    ) -> bool:
+        """Tells known (True) from unknown (False); raises where the key is revoked, or is not the
+        one that is known.
+        """
         text, shown = base64.b64encode(blob).decode(), f"{key_type} {fingerprint(blob)}"
         for e in entries:
             if e.marker == "@revoked" and e.text == text:
@@ -210,11 +243,16 @@ class HostKeys:
         plain = [e for e in entries if not e.marker and _whole(_decoded(e.text))]
         if any(e.text == text for e in plain):
             return True
-        # As OpenSSH does: a host known without its port is trusted on another port with the same key.
+        # As OpenSSH does: a host known without its port is trusted on another port with the same
+        # key.
         if (
             target.port != 22
             and not _alias(target)
-            and any(e.text == text and not e.marker for e in self._entries(target, target.address) if not plain)
+            and any(
+                e.text == text and not e.marker
+                for e in self._entries(target, target.address)
+                if not plain
+            )
         ):
             return True
         if not plain:
@@ -231,12 +269,15 @@ class HostKeys:
         )
 
     def _refuse_revoked(self, target: SshTarget, shown: str, blob: bytes) -> None:
-        """Raises where ssh_config's RevokedHostKeys has the key, or cannot be read: as ssh, it then trusts none."""
+        """Raises where ssh_config's RevokedHostKeys has the key, or cannot be read: as ssh, it then
+        trusts none.
+        """
         for path in _revoked_files(target):
             if blob in self._revoked_keys(path, Deadline.after(target.connect_timeout_s)):
                 raise _refused(target, shown, path)
 
-    # -- files -----------------------------------------------------------------------------------------------------
+    # -- files
+    # -----------------------------------------------------------------------------------------------------
 
     @staticmethod
     def _paths(target: SshTarget) -> tuple[str, ...]:
@@ -245,13 +286,17 @@ class HostKeys:
     def _known_hosts(self, path: str, deadline: Deadline) -> KnownHosts:
         if path not in self._files:
             with _usable(path):
-                self._files[path] = reading.get(("known_hosts", path), lambda: _load(path), deadline)
+                self._files[path] = reading.get(
+                    ("known_hosts", path), lambda: _load(path), deadline
+                )
         return self._files[path]
 
     def _revoked_keys(self, path: str, deadline: Deadline) -> frozenset[bytes]:
         if path not in self._revoked:
             with _usable(path):
-                self._revoked[path] = reading.get(("revoked", path), lambda: _revoked(path), deadline)
+                self._revoked[path] = reading.get(
+                    ("revoked", path), lambda: _revoked(path), deadline
+                )
         return self._revoked[path]
 
     def _entries(self, target: SshTarget, name: str | None = None) -> tuple[Entry, ...]:
@@ -265,7 +310,9 @@ class HostKeys:
             return tuple(entry for known in (*files, self._accepted) for entry in known.of(name))
 
     def _read_accepted(self) -> None:
-        """Takes in what was appended to the file of ours since the last look. The caller holds the lock."""
+        """Takes in what was appended to the file of ours since the last look. The caller holds the
+        lock.
+        """
         if self.accept_file is None or not self.accept_file.exists():
             return
         refuse_special(self.accept_file.stat())
@@ -273,7 +320,11 @@ class HostKeys:
             f.seek(self._offset)
             # Up to the last whole line only: what follows may still be under way.
             text, newline, _ = f.read(FILE_MAX).rpartition(b"\n")
-        self._accepted.add(text.decode("utf-8", "replace"), source=str(self.accept_file), first_line=self._lines + 1)
+        self._accepted.add(
+            text.decode("utf-8", "replace"),
+            source=str(self.accept_file),
+            first_line=self._lines + 1,
+        )
         self._offset += len(text) + len(newline)
         self._lines += text.count(b"\n") + len(newline)
 
@@ -289,7 +340,8 @@ class HostKeys:
                 self._read_accepted()  # another process may have met the host in the meantime
                 if self._known(name, target, self._accepted.of(name), key_type, blob):
                     return ""
-                # One write, so that a SIGKILL leaves all of it or a part that ends in no newline; then begin a new one.
+                # One write, so that a SIGKILL leaves all of it or a part that ends in no newline;
+                # then begin a new one.
                 torn = os.fstat(stream).st_size > self._offset
                 os.write(stream, ("\n" * torn + line + "\n").encode())
                 self._read_accepted()
@@ -312,7 +364,9 @@ def _alias(target: SshTarget) -> str:
 
 
 def _name(target: SshTarget) -> str:
-    """Returns the name that known_hosts files have for a target; an alias of ssh_config is for every port."""
+    """Returns the name that known_hosts files have for a target; an alias of ssh_config is for
+    every port.
+    """
     return _alias(target) or named(target.address, target.port)
 
 
@@ -322,7 +376,9 @@ def _refused(target: SshTarget, shown: str, where: str) -> TransportError:
 
 
 def _revoked(path: str) -> frozenset[bytes]:
-    """Returns the keys in a file of public keys; raises where it is a list in OpenSSH's own binary form."""
+    """Returns the keys in a file of public keys; raises where it is a list in OpenSSH's own binary
+    form.
+    """
     data = whole_file(at_home(path), FILE_MAX)
     if data.startswith(b"SSHKRL\n\0"):
         raise TransportError(
@@ -360,13 +416,17 @@ def _locked(path: Path) -> Iterator[int]:
 
 
 def _scan(target: SshTarget) -> str:
-    dashes = ["--"] if target.address.startswith("-") else []  # a name that looks like an option must stay a name
+    dashes = (
+        ["--"] if target.address.startswith("-") else []
+    )  # a name that looks like an option must stay a name
     return shell(["ssh-keyscan", "-p", str(target.port), *dashes, target.address])
 
 
 def forgetting(name: str, file: str) -> str:
     """Returns the command that makes a host's key unknown again, with a word of warning."""
-    return f"{shell(['ssh-keygen', '-R', name, '-f', file])}  # only once you know why it has changed"
+    return (
+        f"{shell(['ssh-keygen', '-R', name, '-f', file])}  # only once you know why it has changed"
+    )
 
 
 def _show(target: SshTarget) -> str:

@@ -11,10 +11,14 @@ from .ssh_command import quoted, shell
 from .stdin_dialogue import Talk
 
 
-def run_local(target: LocalTarget, command: str, talk: Talk, deadline: Deadline, limits: Limits) -> Output:
-    """Runs `command` with /bin/sh here, telling it `talk`, and returns its output; raises `TransportError` ("execute").
+def run_local(
+    target: LocalTarget, command: str, talk: Talk, deadline: Deadline, limits: Limits
+) -> Output:
+    """Runs `command` with /bin/sh here, telling it `talk`, and returns its output; raises
+    `TransportError` ("execute").
 
-    `exit_status` is 128 and the signal's number where a signal ended the shell, as a shell tells it.
+    `exit_status` is 128 and the signal's number where a signal ended the shell, as a shell tells
+    it.
     """
     hint = shell(["/bin/sh", "-c", command])
     try:

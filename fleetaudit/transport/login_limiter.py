@@ -1,8 +1,10 @@
-"""How many connections to one address may be logging in at once, so that sshd's MaxStartups drops none of ours.
+"""How many connections to one address may be logging in at once, so that sshd's MaxStartups drops
+none of ours.
 
-Rules: MaxStartups counts connections that are not logged in yet, so those are what is counted here, not connections a
-second. A drop that may be our own crowd's doing halves what the address is given; nothing raises it again in one run.
-Nobody waits past their deadline, and a deadline that comes early (a run that stops) is noticed within `_LOOK_S`.
+Rules: MaxStartups counts connections that are not logged in yet, so those are what is counted here,
+not connections a second. A drop that may be our own crowd's doing halves what the address is given;
+nothing raises it again in one run. Nobody waits past their deadline, and a deadline that comes
+early (a run that stops) is noticed within `_LOOK_S`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from dataclasses import dataclass, field
 from . import Deadline
 
 AT_ONCE = 8
-"""Connections that one address gets at first: OpenSSH's own default lets 10 log in before it drops any."""
+"""Connections that one address gets at first: OpenSSH's own default lets 10 log in before it drops
+any.
+"""
 
 _LOOK_S = 0.25
 _PAUSE_S = (0.05, 0.3)
@@ -29,7 +33,9 @@ class _Address:
 
 @dataclass(slots=True)
 class Turn:
-    """One connection's right to log in. `wait` takes it and `done` gives it back, as often as it was taken."""
+    """One connection's right to log in. `wait` takes it and `done` gives it back, as often as it
+    was taken.
+    """
 
     pacing: Pacing
     address: tuple[str, int]
@@ -48,8 +54,8 @@ class Turn:
     def dropped(self, deadline: Deadline) -> bool:
         """Takes note that the host hung up before its greeting, and gives the turn back.
 
-        Returns True, after a short random pause, where our own crowd may be why and another try is in order; False
-        where this connection was alone.
+        Returns True, after a short random pause, where our own crowd may be why and another try is
+        in order; False where this connection was alone.
         """
         return self.pacing._dropped(self, deadline)
 

@@ -1,9 +1,11 @@
-"""What came from a host, without the passwords that it was told: it may print them back, on purpose or not. Pure.
+"""What came from a host, without the passwords that it was told: it may print them back, on purpose
+or not. Pure.
 
-Rules: what a host printed is masked before anything is cut off or joined. A reason was cleaned and cut already, so what
-is left of a password beside the cut is masked, too. A password of a few characters is masked as a word of its own only:
-else it would be told by the holes that it leaves. A result line is data, and stays as it is until it is decoded: in its
-sentences every password is masked, in its values and in commands to type one that is no word by chance.
+Rules: what a host printed is masked before anything is cut off or joined. A reason was cleaned and
+cut already, so what is left of a password beside the cut is masked, too. A password of a few
+characters is masked as a word of its own only: else it would be told by the holes that it leaves. A
+result line is data, and stays as it is until it is decoded: in its sentences every password is
+masked, in its values and in commands to type one that is no word by chance.
 """
 
 from __future__ import annotations
@@ -32,8 +34,13 @@ from .ssh_command import SAID_MAX, clean
 
 _HIDDEN = "…"
 _SHORT = 4  # a password of fewer characters is a word by chance
-_STRONG = 8  # characters: a password this long, not only of letters or digits, is in no value by chance
-_OF_THE_REPLY = {"void", *Reply.__struct_fields__} & {*Audited.__struct_fields__} - {"observations", "isolation"}
+_STRONG = (
+    8  # characters: a password this long, not only of letters or digits, is in no value by chance
+)
+_OF_THE_REPLY = {"void", *Reply.__struct_fields__} & {*Audited.__struct_fields__} - {
+    "observations",
+    "isolation",
+}
 _TELLING = 3  # characters of a password that is cut off which are worth hiding
 
 
@@ -42,17 +49,37 @@ class Masking:
 
     def __init__(self, target: Target | NoTarget) -> None:
         given = (
-            target.become.password if isinstance(target, SshTarget | LocalTarget) and target.become else None,
+            (
+                target.become.password
+                if isinstance(target, SshTarget | LocalTarget) and target.become
+                else None
+            ),
             target.password if isinstance(target, SshTarget) else None,
         )
         texts = {secret.reveal() for secret in given if secret and secret.reveal().strip()}
         # The longest first: one may begin with the other. A reason shows it as `clean` leaves it.
-        raw = sorted((text.encode("utf-8", "surrogateescape") for text in texts), key=len, reverse=True)
-        self._shown = sorted({form for text in texts for form in _forms(text)}, key=len, reverse=True)
-        strong = [form for form in self._shown if len(form) >= _STRONG and not (form.isalpha() or form.isdecimal())]
+        raw = sorted(
+            (text.encode("utf-8", "surrogateescape") for text in texts), key=len, reverse=True
+        )
+        self._shown = sorted(
+            {form for text in texts for form in _forms(text)}, key=len, reverse=True
+        )
+        strong = [
+            form
+            for form in self._shown
+            if len(form) >= _STRONG and not (form.isalpha() or form.isdecimal())
+        ]
         self._data = re.compile("|".join(map(re.escape, strong))) if strong else None
-        self._raw = re.compile(b"|".join(_pattern(r, rb"(?<!\w)", rb"(?!\w)") for r in raw)) if raw else None
-        self._text = re.compile("|".join(_pattern(t, r"(?<!\w)", r"(?!\w)") for t in self._shown)) if raw else None
+        self._raw = (
+            re.compile(b"|".join(_pattern(r, rb"(?<!\w)", rb"(?!\w)") for r in raw))
+            if raw
+            else None
+        )
+        self._text = (
+            re.compile("|".join(_pattern(t, r"(?<!\w)", r"(?!\w)") for t in self._shown))
+            if raw
+            else None
+        )
 
     def output(self, output: Output) -> Output:
         """Returns an output without passwords, except in its result line."""
@@ -60,8 +87,12 @@ class Masking:
         if raw is None or not (raw.search(output.stderr) or raw.search(output.stdout)):
             return output
         lines = output.stdout.split(b"\n")
-        masked = (line if line.startswith(MARK) else raw.sub(_HIDDEN.encode(), line) for line in lines)
-        return replace(output, stdout=b"\n".join(masked), stderr=raw.sub(_HIDDEN.encode(), output.stderr))
+        masked = (
+            line if line.startswith(MARK) else raw.sub(_HIDDEN.encode(), line) for line in lines
+        )
+        return replace(
+            output, stdout=b"\n".join(masked), stderr=raw.sub(_HIDDEN.encode(), output.stderr)
+        )
 
     def error(self, error: TransportError) -> TransportError:
         """Returns the same error, or one whose reason tells no password."""
@@ -84,7 +115,9 @@ class Masking:
         reason, note = self.text(o.reason), self.text(o.evidence.wire_note)
         if (reason, note) == (o.reason, o.evidence.wire_note):
             return o
-        return msgspec.structs.replace(o, reason=reason, evidence=msgspec.structs.replace(o.evidence, wire_note=note))
+        return msgspec.structs.replace(
+            o, reason=reason, evidence=msgspec.structs.replace(o.evidence, wire_note=note)
+        )
 
     def data(self, text: str) -> str:
         """Returns a value or a command without passwords, except those that may be in it by chance."""
@@ -95,7 +128,9 @@ class Masking:
         return self._without_pieces(self._text.sub(_HIDDEN, text)) if text and self._text else text
 
     def _without_pieces(self, reason: str) -> str:
-        """Returns a reason without the beginning of a password before a cut, and the end of one after a quote opens."""
+        """Returns a reason without the beginning of a password before a cut, and the end of one
+        after a quote opens.
+        """
         for form in self._shown:
             # The longest first. No reason shows more of what a host said.
             for piece in range(min(len(form) - 1, SAID_MAX), _TELLING - 1, -1):
@@ -121,13 +156,24 @@ def _mapped(host: Audited, masked: Callable[[str], str]) -> Audited:
     for name in _OF_THE_REPLY:
         body[name] = inside(body[name])
     for observation in body["observations"]:
-        observation["evidence"], observation["reason"] = inside(observation["evidence"]), masked(observation["reason"])
+        observation["evidence"], observation["reason"] = (
+            inside(observation["evidence"]),
+            masked(observation["reason"]),
+        )
     return msgspec.convert(body, Audited)
 
 
 def _forms(text: str) -> tuple[str, ...]:
-    """Returns a password as it is, as a reason shows it, and as an error of Python or JSON quotes it."""
-    return text, clean(text, len(text)), repr(text)[1:-1], ascii(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
+    """Returns a password as it is, as a reason shows it, and as an error of Python or JSON quotes
+    it.
+    """
+    return (
+        text,
+        clean(text, len(text)),
+        repr(text)[1:-1],
+        ascii(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
+    )
 
 
 def _pattern(secret: AnyStr, before: AnyStr, after: AnyStr) -> AnyStr:

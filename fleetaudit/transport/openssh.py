@@ -1,10 +1,12 @@
-"""A remote host by the system's own `ssh`: for Kerberos, certificates of hosts, all that the other client cannot do.
+"""A remote host by the system's own `ssh`: for Kerberos, certificates of hosts, all that the other
+client cannot do.
 
-Rules: our options go first, because ssh takes the first value of each: no prompt, no terminal, host keys as the policy
-says. Everything else is the user's: ssh_config, agents, a master connection that is there. None is made: where its
-socket cannot be, ssh would end. A password for sudo or su goes by no master connection, for whoever made that may not
-have checked the host's key. ssh logs into a pipe of its own, so that what it
-says and what the host says cannot be confused; the child never outlives the call.
+Rules: our options go first, because ssh takes the first value of each: no prompt, no terminal, host
+keys as the policy says. Everything else is the user's: ssh_config, agents, a master connection that
+is there. None is made: where its socket cannot be, ssh would end. A password for sudo or su goes by
+no master connection, for whoever made that may not have checked the host's key. ssh logs into a
+pipe of its own, so that what it says and what the host says cannot be confused; the child never
+outlives the call.
 """
 
 from __future__ import annotations
@@ -67,8 +69,11 @@ from .stdin_dialogue import Talk
 _FAILED = 255  # ssh's own status; a command may end with it as well
 # The first level that tells a master connection that broke off from a command that ended with 255.
 _LOG_LEVEL = pairs("LogLevel=DEBUG2")
-# The latter once the host has opened a session in a connection of a master, who had logged in before.
-_LOGGED_IN = re.compile(rb"^(?:Authenticated to |debug1: mux_client_request_session: master session id:)", re.MULTILINE)
+# The latter once the host has opened a session in a connection of a master, who had logged in
+# before.
+_LOGGED_IN = re.compile(
+    rb"^(?:Authenticated to |debug1: mux_client_request_session: master session id:)", re.MULTILINE
+)
 _PROXIED = re.compile(rb"^debug1: Executing proxy command: .*ssh", re.MULTILINE)
 # From here on the host judges a login: nothing is sent twice.
 _LOGIN_BEGAN = re.compile(rb"^debug1: SSH2_MSG_SERVICE_ACCEPT received", re.MULTILINE)
@@ -76,17 +81,26 @@ _DEBUG = re.compile(r"^debug\d: .*\n?", re.MULTILINE)
 _MASTER_GONE = re.compile(r"^debug2: (Control master terminated unexpectedly)", re.MULTILINE)
 # What the log says once a stage lies behind, in their order.
 _MARKS: tuple[tuple[Stage, re.Pattern[bytes]], ...] = (
-    ("resolve", re.compile(rb"^debug1: (?:Connecting to \S+ \[(\S+)\] port|Executing (proxy command):)", re.MULTILINE)),
+    (
+        "resolve",
+        re.compile(
+            rb"^debug1: (?:Connecting to \S+ \[(\S+)\] port|Executing (proxy command):)",
+            re.MULTILINE,
+        ),
+    ),
     ("connect", re.compile(rb"^debug1: Authenticating to (\S+) as ", re.MULTILINE)),
     (
         "host key",
-        re.compile(rb"^debug1: Server host key: (.*?)\r?\n(?:.*\n)*?debug1: SSH2_MSG_NEWKEYS sent", re.MULTILINE),
+        re.compile(
+            rb"^debug1: Server host key: (.*?)\r?\n(?:.*\n)*?debug1: SSH2_MSG_NEWKEYS sent",
+            re.MULTILINE,
+        ),
     ),
     ("authenticate", re.compile(rb"^Authenticated to (.*?)\.?\r?$", re.MULTILINE)),
 )
 
-# In this order: a jump host's own reason goes before what its end looks like from here. The log of ssh, line by line:
-# a pattern, the stage, the kind, whether trying again may help.
+# In this order: a jump host's own reason goes before what its end looks like from here. The log of
+# ssh, line by line: a pattern, the stage, the kind, whether trying again may help.
 _REASONS: tuple[tuple[str, Stage, FailureKind, bool], ...] = (
     (r"Could not resolve hostname .*: Temporary failure in name resolution", "resolve", "name not found", True),
     (r"Could not resolve host(?:name)? .*", "resolve", "name not found", False),
@@ -144,10 +158,11 @@ def run_openssh(
     configs: SshConfigs,
     passed: Passed,
 ) -> Output:
-    """Runs `command` on the target, telling it `talk`, and returns its output; raises `TransportError`.
+    """Runs `command` on the target, telling it `talk`, and returns its output; raises
+    `TransportError`.
 
-    `connect_timeout_s` bounds, in whole seconds, the TCP connect and again the time until the keys are agreed on;
-    `deadline` bounds all. Stages and reasons are those of the other SSH transport.
+    `connect_timeout_s` bounds, in whole seconds, the TCP connect and again the time until the keys
+    are agreed on; `deadline` bounds all. Stages and reasons are those of the other SSH transport.
     """
     found = _hops(target, configs, deadline)
     # Before a turn is taken: waiting for a file must not make other hosts wait.
@@ -159,7 +174,9 @@ def run_openssh(
         while True:
             if not turn.wait(deadline):
                 reason = f"other connections to {turn.address[0]} took all of the time to log in"
-                raise TransportError("connect", reason, hint=repeat("--host-deadline", "600"), kind="timed out")
+                raise TransportError(
+                    "connect", reason, hint=repeat("--host-deadline", "600"), kind="timed out"
+                )
             try:
                 return _once(target, options, own, turn, command, talk, deadline, limits, passed)
             except TransportError as e:
@@ -195,12 +212,22 @@ def _once(
     argv = [target.program, "-E", log.name, *_LOG_LEVEL, *options, *where(target.address), command]
     try:
         ended = run_child(
-            argv, talk, deadline, limits, environment=environment(), log=log, heard=heard, memory=MEMORY_MAX
+            argv,
+            talk,
+            deadline,
+            limits,
+            environment=environment(),
+            log=log,
+            heard=heard,
+            memory=MEMORY_MAX,
         )
     except OSError as e:
         reason = f"the program {target.program} cannot be started: {(e.strerror or str(e)).lower()}"
         raise TransportError(
-            "connect", reason, hint="sudo apt-get install openssh-client", kind="program not installed"
+            "connect",
+            reason,
+            hint="sudo apt-get install openssh-client",
+            kind="program not installed",
         ) from e
     return _judged(ended, target, own, hint)
 
@@ -218,7 +245,9 @@ class _Stages:
         for stage, pattern in _MARKS:
             if stage not in self._done and (found := pattern.search(log)):
                 self._done.add(stage)
-                self._passed(stage, clean(next(filter(None, found.groups()), b"") or self._target.address))
+                self._passed(
+                    stage, clean(next(filter(None, found.groups()), b"") or self._target.address)
+                )
 
 
 def _judged(ended: Ended, target: SshTarget, own: frozenset[str], hint: str) -> Output:
@@ -231,49 +260,70 @@ def _judged(ended: Ended, target: SshTarget, own: frozenset[str], hint: str) -> 
     said = quoted(output.stderr[-2000:], "; it said ")
     so_far = f"after {len(output.stdout)} bytes of output"
     if not ended.in_time and logged_in:
-        raise TransportError("execute", f"the command did not end in time, {so_far}{said}", hint=hint, kind="timed out")
+        raise TransportError(
+            "execute",
+            f"the command did not end in time, {so_far}{said}",
+            hint=hint,
+            kind="timed out",
+        )
     if not ended.in_time and _LOGIN_BEGAN.search(ended.log):
         reason = f"the host stalled while {target.user or 'the user'} was logging in"
         raise TransportError("authenticate", reason, hint=hint, kind="timed out")
     if not ended.in_time:
         last = quoted((log.strip() or clean(output.stderr)).rpartition("\n")[2], "; ssh said ")
-        raise TransportError("connect", f"the login did not finish in time{last}", hint=hint, kind="timed out")
+        raise TransportError(
+            "connect", f"the login did not finish in time{last}", hint=hint, kind="timed out"
+        )
     if output.exit_status != _FAILED or output.cut:
         return output
     if logged_in:
         if found := _NOT_RUN.search(log):
             raise TransportError(
-                "execute", f"the host refuses to run a command: {clean(found[0])}", hint=hint, kind="command refused"
+                "execute",
+                f"the host refuses to run a command: {clean(found[0])}",
+                hint=hint,
+                kind="command refused",
             )
         if end := _end_of_connection(ended, log):
             reason = f"the connection broke off {so_far} ({end}){said}"
-            raise TransportError("execute", reason, hint=hint, kind="connection lost", transient=True)
+            raise TransportError(
+                "execute", reason, hint=hint, kind="connection lost", transient=True
+            )
         if last := _last_words(ended, log):
             reason = f"ssh ended by itself {so_far}: {clean(last)}{said}"
             raise TransportError("execute", reason, hint=hint, kind="connection lost")
         return output
-    # Until the login, stderr is from the ssh to a jump host; after it, from the host, which may print anything.
+    # Until the login, stderr is from the ssh to a jump host; after it, from the host, which may
+    # print anything.
     stderr = "" if _LOGIN_BEGAN.search(ended.log) else output.stderr.decode("utf-8", "replace")
     raise _of_login(_reason(log, stderr, target, own, hint), ended)
 
 
 def _of_login(error: TransportError, ended: Ended) -> TransportError:
-    """Returns the reason why there was no login, at the right stage; transient if no host judged a login."""
+    """Returns the reason why there was no login, at the right stage; transient if no host judged a
+    login.
+    """
     if error.stage != "connect":
         return error
     if _LOGIN_BEGAN.search(ended.log):
         banner = ended.output.stderr[-2000:]
-        reason = f"the connection ended while logging in: {error.reason}{quoted(banner, '; it said ')}"
+        reason = (
+            f"the connection ended while logging in: {error.reason}{quoted(banner, '; it said ')}"
+        )
         kind = expired(clean(banner, 2000)) or error.kind or "hung up"
         return TransportError("authenticate", reason, hint=error.hint, kind=kind)
     if not error.transient:
         return error
     if _PROXIED.search(ended.log) and not dropped_before_login(ended.output.stderr):
-        # The ssh of a jump host or a ProxyCommand prints on stderr how far it came, or nothing at all.
+        # The ssh of a jump host or a ProxyCommand prints on stderr how far it came, or nothing at
+        # all.
         said = quoted(ended.output.stderr[-2000:].strip().rpartition(b"\n")[2], ": ")
         stage: Stage = "authenticate" if _AFTER_GREETING.search(said) else "connect"
         return TransportError(
-            stage, f"the ssh of a jump host or ProxyCommand ended{said}", hint=error.hint, kind=error.kind
+            stage,
+            f"the ssh of a jump host or ProxyCommand ended{said}",
+            hint=error.hint,
+            kind=error.kind,
         )
     if len(ended.log) >= LOG_MAX:  # a login may have begun in what was not kept
         return TransportError(error.stage, error.reason, hint=error.hint, kind=error.kind)
@@ -297,8 +347,12 @@ def _end_of_connection(ended: Ended, log: str) -> str:
     return clean(found[1]) if found else ""
 
 
-def _reason(log: str, stderr: str, target: SshTarget, own: frozenset[str], hint: str) -> TransportError:
-    """Returns why there was no login, from what ssh logged, and the ssh to a jump host (which logs to stderr)."""
+def _reason(
+    log: str, stderr: str, target: SshTarget, own: frozenset[str], hint: str
+) -> TransportError:
+    """Returns why there was no login, from what ssh logged, and the ssh to a jump host (which logs
+    to stderr).
+    """
     lines = [line.strip().removeprefix("ssh: ") for line in (*log.split("\n"), *stderr.split("\n"))]
     lines = [line for line in lines if line.strip("@ \r")]
     for pattern, stage, kind, transient in _REASONS:
@@ -312,11 +366,15 @@ def _reason(log: str, stderr: str, target: SshTarget, own: frozenset[str], hint:
                     return _of_master_socket(socket[1], line)
                 return TransportError(stage, clean(line), hint=hint, kind=kind, transient=transient)
     last = quoted(lines[-1] if lines else "", ": ")
-    return TransportError("connect", f"{target.program} ended with status {_FAILED}{last}", hint=hint)
+    return TransportError(
+        "connect", f"{target.program} ended with status {_FAILED}{last}", hint=hint
+    )
 
 
 def _open_key(lines: list[str], own: frozenset[str]) -> re.Match[str] | None:
-    """Returns mode and path of a private key of the user that ssh did not use because others may read it."""
+    """Returns mode and path of a private key of the user that ssh did not use because others may
+    read it.
+    """
     found = filter(None, map(_TOO_OPEN.match, lines))
     return next((key for key in found if key[2] in own), None)
 
@@ -324,7 +382,9 @@ def _open_key(lines: list[str], own: frozenset[str]) -> re.Match[str] | None:
 def _of_open_key(mode: str, path: str, line: str) -> TransportError:
     """Returns why a private key was not used, in the words of the other client."""
     reason = f"{too_open(path, mode)}; {clean(line)}"
-    return TransportError("authenticate", reason, hint=shell(["chmod", "600", path]), kind="no usable key")
+    return TransportError(
+        "authenticate", reason, hint=shell(["chmod", "600", path]), kind="no usable key"
+    )
 
 
 def _of_master_socket(path: str, line: str) -> TransportError:
@@ -339,7 +399,9 @@ def _of_master_socket(path: str, line: str) -> TransportError:
 
 def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
     """Returns ssh's words about a host key in one line: what was shown, what was known, and where."""
-    shown = re.search(r"(\S+) key (?:sent by|fingerprint is|for .* fingerprint)[^.]*?\s*(SHA256:\S+)", text)
+    shown = re.search(
+        r"(\S+) key (?:sent by|fingerprint is|for .* fingerprint)[^.]*?\s*(SHA256:\S+)", text
+    )
     where = re.search(r"Offending (\S+) key in (\S+)|Offending key in (\S+)", text)
     kind: FailureKind
     if "IDENTIFICATION HAS CHANGED" in text:
@@ -360,7 +422,10 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
     whose = ""
     if remedy := re.search(r"ssh-keygen -f [\"']?([^\"']+?)[\"']? -R [\"']?([^\"'\s]+)", text):
         hint, whose = forgetting(remedy[2], remedy[1]), f" of {remedy[2]}"  # it may be a jump host
-    changed = (clean(f"{known or 'another key'} ({file})"), clean((new or "a key that ssh does not name") + whose))
+    changed = (
+        clean(f"{known or 'another key'} ({file})"),
+        clean((new or "a key that ssh does not name") + whose),
+    )
     return TransportError(
         "host key",
         f"{what}: " + clean("; ".join(parts)),
@@ -382,12 +447,17 @@ def _known(where: str) -> str:
         return ""
 
 
-# ---- the command line ----------------------------------------------------------------------------------------------
+# ---- the command line
+# ----------------------------------------------------------------------------------------------
 
 
 def _options(target: SshTarget, found: list[Hop], accept_file: Path | None) -> list[str]:
     """Returns every option, most important first: ours, then as Ansible orders the user's."""
-    ours = [*quiet_options(), *_to_run_a_command(found), *_host_key_options(target, found, accept_file)]
+    ours = [
+        *quiet_options(),
+        *_to_run_a_command(found),
+        *_host_key_options(target, found, accept_file),
+    ]
     # Of -S the last one counts, whatever ControlPath says.
     unshared = ("-S", "none") if target.become and target.become.password else ()
     return [*ours, *users_options(target), *unshared]
@@ -404,14 +474,22 @@ def _to_run_a_command(found: list[Hop]) -> Iterator[str]:
             yield from pairs(f"{keyword}={needed}")
 
 
-def _host_key_options(target: SshTarget, found: list[Hop], accept_file: Path | None) -> Iterator[str]:
+def _host_key_options(
+    target: SshTarget, found: list[Hop], accept_file: Path | None
+) -> Iterator[str]:
     """Yields what says which host keys are trusted; nothing of the user's is ever written."""
     if target.host_key_policy == "off":
-        yield from pairs("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null")
+        yield from pairs(
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "GlobalKnownHostsFile=/dev/null",
+        )
         return
     # Else ssh checks nothing on loopback, where tunnels to other hosts end.
     yield from pairs("NoHostAuthenticationForLocalhost=no")
-    yield from pairs("StrictHostKeyChecking=" + ("yes" if target.host_key_policy == "strict" else "accept-new"))
+    yield from pairs(
+        "StrictHostKeyChecking=" + ("yes" if target.host_key_policy == "strict" else "accept-new")
+    )
     if target.host_key_policy == "accept-new":
         # ssh appends to the first file; the user's own are only read.
         first = str(accept_file.resolve() if accept_file else "/dev/null")
@@ -430,14 +508,17 @@ def _users_files(found: list[Hop]) -> Sequence[str]:
 
 
 def _first_hop(target: SshTarget, found: list[Hop]) -> tuple[str, int]:
-    """Returns what the connection meets first and what must not be crowded: a jump host, or the host itself."""
+    """Returns what the connection meets first and what must not be crowded: a jump host, or the
+    host itself.
+    """
     if not found:
         return target.address, target.port
     return found[-1].tokens.host, found[-1].tokens.port
 
 
 def _hops(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> list[Hop]:
-    """Returns the host and its jump hosts as ssh_config and the arguments have them, as far as ssh can parse them.
+    """Returns the host and its jump hosts as ssh_config and the arguments have them, as far as ssh
+    can parse them.
 
     Returns none if they do not matter.
     """

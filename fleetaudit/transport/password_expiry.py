@@ -8,7 +8,8 @@ from fleetaudit.errors import FailureKind
 
 _ACCOUNT = re.compile(r"(?i)account (?:has |is )?expired")
 _PASSWORD = re.compile(
-    r"(?i)password (?:has |is |change |was )*(?:expired|aged|required)|new password|current(?: unix)?\)? password"
+    r"(?i)password (?:has |is |change |was )*(?:expired|aged|required)|new password|current(?:"
+    r" unix)?\)? password"
     r"|(?:change|choose|changing) (?:your|a|the) (?:\w+ )?password"
 )
 

@@ -1,7 +1,9 @@
-"""Sends the program after the host's shell has started our command; otherwise explains why it did not. No I/O.
+"""Sends the program after the host's shell has started our command; otherwise explains why it did
+not. No I/O.
 
-Rules: before our command, the login shell, its start-up files and a forced command run, and each of them may read
-standard input. So nothing is sent before `wire.READY` has arrived, which costs one round trip.
+Rules: before our command, the login shell, its start-up files and a forced command run, and each of
+them may read standard input. So nothing is sent before `wire.READY` has arrived, which costs one
+round trip.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from fleetaudit.probe.protocol import READY
 from . import Deadline, Output
 from .ssh_command import SAID_MAX, clean, quoted
 
-# Bounded, and without a second mark in it: the search must stay linear for a hostile host that repeats the mark.
+# Bounded, and without a second mark in it: the search must stay linear for a hostile host that
+# repeats the mark.
 _READY = re.compile(re.escape(READY.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,256})\r?\n")
 _READY_MAX = 600  # maximum bytes of that line, so how far a search looks back
 _KEPT = 4096  # bytes of each stream that are kept for a reason
 
-# In order: a pattern of the output, and the reason. {line} is the line that matched, {status} how it ended.
+# In order: a pattern of the output, and the reason. {line} is the line that matched, {status} how
+# it ended.
 _CAUSES: tuple[tuple[FailureKind, str, str], ...] = (
     ("no shell", r"[Tt]his account is (?:currently )?not available",
      "the login shell of the account is nologin, which runs no command: {line}"),
@@ -45,21 +49,29 @@ class ReadyLine:
         self._searched = 0
 
     def search(self, stdout: bytes | bytearray) -> re.Match[bytes] | None:
-        """Returns the match, with the user's number and name as groups, or None until the line is complete."""
+        """Returns the match, with the user's number and name as groups, or None until the line is
+        complete.
+        """
         found = _READY.search(stdout, max(0, self._searched - _READY_MAX))
         self._searched = len(stdout)
         return found
 
 
 class AfterReady:
-    """The `Talk` with a command that runs as the login user: sends `stdin` after the command has printed that it runs.
+    """The `Talk` with a command that runs as the login user: sends `stdin` after the command has
+    printed that it runs.
 
-    `deadline` is the deadline of the host; `hint` is the next command to type if the command never ran, `on_terminal`
-    the one that asks for a new password if that has expired.
+    `deadline` is the deadline of the host; `hint` is the next command to type if the command never
+    ran, `on_terminal` the one that asks for a new password if that has expired.
     """
 
     def __init__(self, stdin: bytes, deadline: Deadline, hint: str, on_terminal: str = "") -> None:
-        self._stdin, self._deadline, self._hint, self._on_terminal = stdin, deadline, hint, on_terminal
+        self._stdin, self._deadline, self._hint, self._on_terminal = (
+            stdin,
+            deadline,
+            hint,
+            on_terminal,
+        )
         self.begin()
 
     def begin(self) -> None:
@@ -83,13 +95,17 @@ class AfterReady:
         return deadline
 
     def judged(self, output: Output) -> Output:
-        """Returns the command's output; raises `TransportError` (stage "execute") where it never ran."""
+        """Returns the command's output; raises `TransportError` (stage "execute") where it never
+        ran.
+        """
         if self.over or ReadyLine().search(output.stdout):
             return output
         raise not_started(output, self._hint, self._on_terminal)
 
     def blamed(self, error: TransportError) -> TransportError:
-        """Returns the error of the transport, or a clearer one if the command had not started by the deadline."""
+        """Returns the error of the transport, or a clearer one if the command had not started by
+        the deadline.
+        """
         if self.over or error.stage != "execute" or error.transient or self._deadline.remaining():
             return error
         reason = not_started_in_time(*self._printed)
@@ -111,9 +127,15 @@ def _cause(output: Output) -> tuple[FailureKind, str]:
         if line := next((line for line in text.splitlines() if re.search(pattern, line)), ""):
             return kind, cause.format(line=quoted(line), status=f"exit {status}")
     if output.cut:
-        what = f"the host sent more on {output.cut} than is read, and did not start our command before that"
+        what = (
+            f"the host sent more on {output.cut} than is read, and did not start our command before"
+            " that"
+        )
         return NOT_STARTED, what
-    said = printed(output.stdout, output.stderr) or "; nothing was printed (/bin/false does so, for one)"
+    said = (
+        printed(output.stdout, output.stderr)
+        or "; nothing was printed (/bin/false does so, for one)"
+    )
     return NOT_STARTED, f"our command was not started: {_SOMEBODY} ended with {status}{said}"
 
 

@@ -1,4 +1,6 @@
-"""Which transport a target takes, and as whom it runs. Each is imported when the first target needs it."""
+"""Which transport a target takes, and as whom it runs. Each is imported when the first target needs
+it.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +42,13 @@ Way = Callable[[str, Talk, Deadline, Limits], Output]
 class Transports:
     """All ways to a host, with what they share in one run; `run` may be called from many threads.
 
-    `accept_file` is where host keys go that `accept-new` accepts; without one they are remembered by this process only.
-    `ssh_configs` reads other files than the user's and the system's.
+    `accept_file` is where host keys go that `accept-new` accepts; without one they are remembered
+    by this process only. `ssh_configs` reads other files than the user's and the system's.
     """
 
-    def __init__(self, *, accept_file: Path | None = None, ssh_configs: SshConfigs | None = None) -> None:
+    def __init__(
+        self, *, accept_file: Path | None = None, ssh_configs: SshConfigs | None = None
+    ) -> None:
         self.host_keys = HostKeys(accept_file)
         self.pacing = Pacing()
         self.ssh_configs = SshConfigs() if ssh_configs is None else ssh_configs
@@ -58,11 +62,13 @@ class Transports:
         limits: Limits,
         passed: Passed = unnoticed,
     ) -> Output:
-        """Runs `command` on the target with `stdin`, and returns its output; raises `TransportError`.
+        """Runs `command` on the target with `stdin`, and returns its output; raises
+        `TransportError`.
 
-        If `command` prints `wire.READY` when it runs, `stdin` is sent only then. If the target has `become`,
-        `command` is run by sudo, doas or su, and a refusal is at the stage "become". No password of the target is in
-        the output (except its result line), in a reason, or in a call of `passed`.
+        If `command` prints `wire.READY` when it runs, `stdin` is sent only then. If the target has
+        `become`, `command` is run by sudo, doas or su, and a refusal is at the stage "become". No
+        password of the target is in the output (except its result line), in a reason, or in a call
+        of `passed`.
         """
         if isinstance(target, KernelTarget):
             from .kernel import run_kernel
@@ -74,7 +80,9 @@ class Transports:
             passed(stage, masking.text(what))
 
         try:
-            return masking.output(self._as_whom(target, command, stdin, deadline, limits, masked_passed))
+            return masking.output(
+                self._as_whom(target, command, stdin, deadline, limits, masked_passed)
+            )
         except TransportError as e:
             if (masked := masking.error(e)) is e:
                 raise
@@ -91,7 +99,9 @@ class Transports:
     ) -> Output:
         """Runs `command` as the login user, or by sudo, doas or su if the target has `become`."""
         talk: AfterReady | Escalation
-        if target.become is None or (isinstance(target, LocalTarget) and target.become.user == _own_name()):
+        if target.become is None or (
+            isinstance(target, LocalTarget) and target.become.user == _own_name()
+        ):
             if READY not in command:
                 return self._way(target, passed)(command, Monologue(stdin), deadline, limits)
             talk = AfterReady(stdin, deadline, _shown(target), _typed(target, "true"))
@@ -116,13 +126,22 @@ class Transports:
             case _:
                 from .ssh import run_ssh as run  # paramiko costs 0.2 s to import
         return partial(
-            run, target, host_keys=self.host_keys, pacing=self.pacing, configs=self.ssh_configs, passed=passed
+            run,
+            target,
+            host_keys=self.host_keys,
+            pacing=self.pacing,
+            configs=self.ssh_configs,
+            passed=passed,
         )
 
 
 def _shown(target: SshTarget | LocalTarget) -> str:
     """Returns the command that shows what a host prints before our command runs."""
-    return "/bin/sh -c true" if isinstance(target, LocalTarget) else ssh_line(target, target.user or "", prompts=True)
+    return (
+        "/bin/sh -c true"
+        if isinstance(target, LocalTarget)
+        else ssh_line(target, target.user or "", prompts=True)
+    )
 
 
 def _typed(target: SshTarget | LocalTarget, command: str) -> str:

@@ -1,6 +1,8 @@
-"""What a person reads about a way that failed: hostile text made harmless, and the next command to type.
+"""What a person reads about a way that failed: hostile text made harmless, and the next command to
+type.
 
-Rules: pure. Whatever a host said goes through `clean` before it is part of a reason. A hint is one shell line, quoted.
+Rules: pure. Whatever a host said goes through `clean` before it is part of a reason. A hint is one
+shell line, quoted.
 """
 
 from __future__ import annotations
@@ -27,10 +29,16 @@ SAID_MAX = 300
 def clean(said: bytes | str, limit: int = SAID_MAX) -> str:
     """Returns a host's words as one printable line of at most `limit` characters.
 
-    Blanks are joined; every other character that does not print (escape sequences, bidirectional marks) becomes U+FFFD.
+    Blanks are joined; every other character that does not print (escape sequences, bidirectional
+    marks) becomes U+FFFD.
     """
-    # Four bytes a character at most, so nothing that could be shown is lost by cutting before decoding.
-    text = said[: limit * 8].decode("utf-8", "replace") if isinstance(said, bytes) else said[: limit * 8]
+    # Four bytes a character at most, so nothing that could be shown is lost by cutting before
+    # decoding.
+    text = (
+        said[: limit * 8].decode("utf-8", "replace")
+        if isinstance(said, bytes)
+        else said[: limit * 8]
+    )
     line = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
@@ -48,17 +56,25 @@ def named(host: str, port: int) -> str:
 
 def shell(words: Iterable[str]) -> str:
     """Returns the words as one line for a POSIX shell. A leading ~/ stays, for the shell to expand."""
-    return " ".join(f"~/{shlex.quote(w[2:])}" if w.startswith("~/") and w != "~/" else shlex.quote(w) for w in words)
+    return " ".join(
+        f"~/{shlex.quote(w[2:])}" if w.startswith("~/") and w != "~/" else shlex.quote(w)
+        for w in words
+    )
 
 
-def ssh_line(target: SshTarget, user: str, *options: str, command: str = "true", prompts: bool = False) -> str:
-    """Returns the line that runs `command` by the same way to the host, for one to type who is asked with `prompts`.
+def ssh_line(
+    target: SshTarget, user: str, *options: str, command: str = "true", prompts: bool = False
+) -> str:
+    """Returns the line that runs `command` by the same way to the host, for one to type who is
+    asked with `prompts`.
 
     Without a user, ssh and its ssh_config say as whom.
     """
     quiet = [] if prompts else pairs("BatchMode=yes")
     if config := target.ssh_config:  # it says the rest
-        return shell([target.program, *quiet, *config.words, *options, *where(config.name), command])
+        return shell(
+            [target.program, *quiet, *config.words, *options, *where(config.name), command]
+        )
     name = f"{user}@{target.address}" if user else target.address
     # A name that looks like an option must stay a name.
     destination = where(name) if name.startswith("-") else [name]
@@ -85,9 +101,15 @@ def _way(target: SshTarget, quiet: Iterable[str]) -> Iterator[str]:
 
 def ended(output: Output) -> str:
     """Returns how a command ended that gave no useful output: its status, and what it said."""
-    how = "without an exit status" if output.exit_status is None else f"with status {output.exit_status}"
+    how = (
+        "without an exit status"
+        if output.exit_status is None
+        else f"with status {output.exit_status}"
+    )
     cut = f" after more {output.cut} than is allowed" if output.cut else ""
-    return f"the command ended {how}{cut}" + quoted(output.stderr[-2000:] or output.stdout[-2000:], "; it said ")
+    return f"the command ended {how}{cut}" + quoted(
+        output.stderr[-2000:] or output.stdout[-2000:], "; it said "
+    )
 
 
 _NO_GREETING = re.compile(rb"(?:kex|ssh)_exchange_identification: |banner exchange: ")

@@ -1,8 +1,9 @@
-"""What ssh_config(5) says about a host, in OpenSSH's own reading: `ssh -G`. And whether it says anything at all.
+"""What ssh_config(5) says about a host, in OpenSSH's own reading: `ssh -G`. And whether it says
+anything at all.
 
-Rules: nothing of the format is read here but its keywords, to know whether the 8 ms of an `ssh -G` a host are needed.
-Wherever a file says more than a few harmless words, or cannot be understood, ssh is asked. It never asks a person and
-never outlives its deadline; nothing is written.
+Rules: nothing of the format is read here but its keywords, to know whether the 8 ms of an `ssh -G`
+a host are needed. Wherever a file says more than a few harmless words, or cannot be understood, ssh
+is asked. It never asks a person and never outlives its deadline; nothing is written.
 """
 
 from __future__ import annotations
@@ -41,20 +42,70 @@ _LIMITS = Limits(stdout=1024 * 1024)
 _FILE_MAX = 16 * 1024 * 1024
 _DEPTH = 16  # of Includes: OpenSSH's own bound
 
-# What changes neither where, as whom, nor how safely one command is run. Logins by GSSAPI and by hosts are here since
-# the built-in client has neither, and Debian's own ssh_config names one; master connections are the other client's.
+# What changes neither where, as whom, nor how safely one command is run. Logins by GSSAPI and by
+# hosts are here since the built-in client has neither, and Debian's own ssh_config names one;
+# master connections are the other client's.
 HARMLESS = frozenset(
-    """
-    addkeystoagent batchmode channeltimeout clearallforwardings compression connectionattempts controlmaster controlpath
-    controlpersist dynamicforward enableescapecommandline enablesshkeysign escapechar exitonforwardfailure
-    fingerprinthash forwardagent forwardx11 forwardx11timeout forwardx11trusted gatewayports
-    gssapiauthentication gssapiclientidentity gssapidelegatecredentials gssapikeyexchange gssapikexalgorithms
-    gssapirenewalforcesrekey gssapiserveridentity gssapitrustdns hashknownhosts hostbasedacceptedalgorithms
-    hostbasedauthentication ignoreunknown ipqos kbdinteractivedevices localcommand localforward loglevel logverbose
-    nohostauthenticationforlocalhost obscurekeystroketiming permitlocalcommand permitremoteopen rekeylimit remotecommand
-    remoteforward requesttty sendenv serveralivecountmax streamlocalbindmask streamlocalbindunlink
-    syslogfacility tag tcpkeepalive tunnel tunneldevice updatehostkeys visualhostkey xauthlocation
-    """.split()  # noqa: SIM905 — words are read more easily than a list
+    [
+        "addkeystoagent",
+        "batchmode",
+        "channeltimeout",
+        "clearallforwardings",
+        "compression",
+        "connectionattempts",
+        "controlmaster",
+        "controlpath",
+        "controlpersist",
+        "dynamicforward",
+        "enableescapecommandline",
+        "enablesshkeysign",
+        "escapechar",
+        "exitonforwardfailure",
+        "fingerprinthash",
+        "forwardagent",
+        "forwardx11",
+        "forwardx11timeout",
+        "forwardx11trusted",
+        "gatewayports",
+        "gssapiauthentication",
+        "gssapiclientidentity",
+        "gssapidelegatecredentials",
+        "gssapikeyexchange",
+        "gssapikexalgorithms",
+        "gssapirenewalforcesrekey",
+        "gssapiserveridentity",
+        "gssapitrustdns",
+        "hashknownhosts",
+        "hostbasedacceptedalgorithms",
+        "hostbasedauthentication",
+        "ignoreunknown",
+        "ipqos",
+        "kbdinteractivedevices",
+        "localcommand",
+        "localforward",
+        "loglevel",
+        "logverbose",
+        "nohostauthenticationforlocalhost",
+        "obscurekeystroketiming",
+        "permitlocalcommand",
+        "permitremoteopen",
+        "rekeylimit",
+        "remotecommand",
+        "remoteforward",
+        "requesttty",
+        "sendenv",
+        "serveralivecountmax",
+        "streamlocalbindmask",
+        "streamlocalbindunlink",
+        "syslogfacility",
+        "tag",
+        "tcpkeepalive",
+        "tunnel",
+        "tunneldevice",
+        "updatehostkeys",
+        "visualhostkey",
+        "xauthlocation",
+    ]
 )
 # CanonicalizeFallbackLocal is no, and no domain has the name.
 _NO_CANONICAL_NAME = re.compile(r"Could not resolve host \"")
@@ -77,13 +128,22 @@ class Answer:
         return "" if value.lower() == "none" else value
 
     def paths(self, *keywords: str) -> tuple[str, ...]:
-        """Returns the files of keywords whose values name several, which ssh prints without their quotation marks."""
-        values = [value for keyword in keywords for value in self.all(keyword) if value.lower() not in ("", "none")]
+        """Returns the files of keywords whose values name several, which ssh prints without their
+        quotation marks.
+        """
+        values = [
+            value
+            for keyword in keywords
+            for value in self.all(keyword)
+            if value.lower() not in ("", "none")
+        ]
         return tuple(path for value in values for path in re.split(r"\s+(?=[/~])", value))
 
 
 class SshConfigs:
-    """The ssh_config of one run; safe to use from many threads. `files` are those that ssh reads unless told others."""
+    """The ssh_config of one run; safe to use from many threads. `files` are those that ssh reads
+    unless told others.
+    """
 
     def __init__(self, files: Sequence[str] | None = None) -> None:
         self._files = (*_users(), SYSTEMS_FILE) if files is None else tuple(files)
@@ -93,14 +153,18 @@ class SshConfigs:
         self._noted = set[str]()
 
     def speak(self, deadline: Deadline) -> bool:
-        """Returns whether the files have anything that may matter; they are read once. Raises `TransportError`."""
+        """Returns whether the files have anything that may matter; they are read once. Raises
+        `TransportError`.
+        """
         if self._speaks is None:
             try:
                 self._speaks = reading.get(("ssh_config", self._files), self._any_speaks, deadline)
             except TimeoutError as e:
                 hint = shell(["ls", "-lL", *self._files])
                 reason = f"ssh_config cannot be read: {e.strerror}"
-                raise TransportError("connect", reason, hint=hint, kind="ssh_config not usable") from e
+                raise TransportError(
+                    "connect", reason, hint=hint, kind="ssh_config not usable"
+                ) from e
         return self._speaks
 
     def _any_speaks(self) -> bool:
@@ -109,27 +173,54 @@ class SshConfigs:
     def ask(self, program: str, words: Sequence[str], name: str, deadline: Deadline) -> Answer:
         """Returns what ssh makes of the options `words` and of ssh_config for the host `name`.
 
-        Raises `TransportError` (stage "connect") where there is no ssh, where it finds a mistake, or takes too long.
+        Raises `TransportError` (stage "connect") where there is no ssh, where it finds a mistake,
+        or takes too long.
         """
         # With a command, for without one ssh refuses a file that says ForkAfterAuthentication.
-        argv = [program, "-G", *pairs("BatchMode=yes", "RemoteCommand=none"), *words, *where(name), "true"]
+        argv = [
+            program,
+            "-G",
+            *pairs("BatchMode=yes", "RemoteCommand=none"),
+            *words,
+            *where(name),
+            "true",
+        ]
         hint = shell(shown(word) for word in argv)
         try:
-            ended = run_child(argv, Monologue(b""), deadline, _LIMITS, environment=environment(), memory=MEMORY_MAX)
+            ended = run_child(
+                argv,
+                Monologue(b""),
+                deadline,
+                _LIMITS,
+                environment=environment(),
+                memory=MEMORY_MAX,
+            )
         except (OSError, ValueError) as e:
-            why = "there is no ssh to read it" if isinstance(e, FileNotFoundError) else f"ssh cannot be started: {e}"
+            why = (
+                "there is no ssh to read it"
+                if isinstance(e, FileNotFoundError)
+                else f"ssh cannot be started: {e}"
+            )
             reason = f"ssh_config or arguments for ssh say how hosts are reached, and {why}"
             raise TransportError(
-                "connect", reason, hint="sudo apt-get install openssh-client", kind="program not installed"
+                "connect",
+                reason,
+                hint="sudo apt-get install openssh-client",
+                kind="program not installed",
             ) from e
         if not ended.in_time:
-            reason = "ssh_config was not read in time (a Match exec, or a name server, that does not answer?)"
+            reason = (
+                "ssh_config was not read in time (a Match exec, or a name server, that does not"
+                " answer?)"
+            )
             raise TransportError("connect", reason, hint=hint, kind="timed out")
         if ended.output.exit_status:
             problem = _problem(ended.output.stderr)
             said = quoted(problem, ": ")
             if _NO_CANONICAL_NAME.search(problem):
-                reason = f"the name {name!r} has no address in the domains of CanonicalDomains{said}"
+                reason = (
+                    f"the name {name!r} has no address in the domains of CanonicalDomains{said}"
+                )
                 raise TransportError("resolve", reason, hint=hint, kind="name not found")
             raise TransportError(
                 "connect",
@@ -147,20 +238,27 @@ class SshConfigs:
         return self._kept[key]
 
     def note(self, words: Iterable[str]) -> None:
-        """Tells people, once a run each, what ssh_config says and the built-in client does not honour."""
+        """Tells people, once a run each, what ssh_config says and the built-in client does not
+        honour.
+        """
         with self._lock:
             new = sorted(set(words) - self._noted)
             self._noted.update(new)
         if new:
             told = ", ".join(new)
-            log.info("ssh_config: not honoured by the built-in client: %s; --transport openssh honours them", told)
+            log.info(
+                "ssh_config: not honoured by the built-in client: %s; --transport openssh honours"
+                " them",
+                told,
+            )
 
 
 def speaks(path: str, depth: int = 0) -> bool:
-    """Tells whether a file, or one that it includes, has a keyword that may matter; one that is missing says nothing.
+    """Tells whether a file, or one that it includes, has a keyword that may matter; one that is
+    missing says nothing.
 
-    A file that cannot be read or understood may say anything. Raises `TransportError` for one that ssh itself would
-    read for ever.
+    A file that cannot be read or understood may say anything. Raises `TransportError` for one that
+    ssh itself would read for ever.
     """
     try:
         text = whole_file(Path(path), _FILE_MAX).decode("utf-8", "replace")
@@ -190,11 +288,14 @@ def _included(path: str, patterns: str) -> Iterator[str]:
         words = [patterns]
     for word in words:
         if "${" in word or "%" in word:
-            yield "/"  # which one cannot be told here: a folder cannot be read as a file, so ssh is asked
+            # which one cannot be told here: a folder cannot be read as a file, so ssh is asked
+            yield "/"
         elif word.startswith("~/"):
             yield from glob.glob(_home() + word[1:])  # noqa: PTH207 — the pattern is absolute
         else:
-            beside = Path(SYSTEMS_FILE).parent if path.startswith("/etc/") else Path(_home()) / ".ssh"
+            beside = (
+                Path(SYSTEMS_FILE).parent if path.startswith("/etc/") else Path(_home()) / ".ssh"
+            )
             yield from glob.glob(str(beside / word))  # noqa: PTH207
 
 
@@ -209,7 +310,9 @@ def _parsed(text: str) -> Answer:
 
 def _problem(stderr: bytes) -> str:
     lines = [line for line in stderr.decode("utf-8", "replace").split("\n") if line.strip()]
-    telling = [line for line in lines if not line.startswith(("Pseudo-terminal", "Warning: Identity file"))]
+    telling = [
+        line for line in lines if not line.startswith(("Pseudo-terminal", "Warning: Identity file"))
+    ]
     return " ".join(telling[-3:])
 
 
@@ -219,7 +322,9 @@ def _users() -> Iterator[str]:
 
 
 def _home() -> str:
-    """Returns the home of the password database, where ssh looks whatever $HOME says; "" where there is none."""
+    """Returns the home of the password database, where ssh looks whatever $HOME says; "" where
+    there is none.
+    """
     own = account(os.getuid())
     return own.pw_dir if own else ""
 

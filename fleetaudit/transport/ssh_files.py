@@ -1,7 +1,8 @@
-"""Checks the files that the system's ssh would open for a host, because ssh would read some of them for ever.
+"""Checks the files that the system's ssh would open for a host, because ssh would read some of them
+for ever.
 
-Rules: ssh itself reports a file that is missing or not readable. A pipe, a device, an endless file, or one that does
-not answer in time costs the host that names it.
+Rules: ssh itself reports a file that is missing or not readable. A pipe, a device, an endless file,
+or one that does not answer in time costs the host that names it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from .known_hosts import FILE_MAX, USER_FILES
 from .ssh_command import shell
 from .ssh_tokens import Unknown
 
-DEFAULT_KEYS = ("~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk")
+DEFAULT_KEYS = (
+    "~/.ssh/id_rsa",
+    "~/.ssh/id_ecdsa",
+    "~/.ssh/id_ecdsa_sk",
+    "~/.ssh/id_ed25519",
+    "~/.ssh/id_ed25519_sk",
+)
 """The private keys that ssh(1) tries when none is named, in its order."""
 
 _KINDS: dict[Stage, FailureKind] = {
@@ -41,7 +48,8 @@ def check_ssh_config(words: Iterable[str], deadline: Deadline) -> None:
 
 
 def check_files(target: SshTarget, hops: list[Hop], deadline: Deadline) -> None:
-    """Raises `TransportError` if ssh would read a file of the host, or of one of its jump hosts, for ever.
+    """Raises `TransportError` if ssh would read a file of the host, or of one of its jump hosts,
+    for ever.
 
     `hops` are the host and its jump hosts, () if ssh_config does not matter.
     """
@@ -59,10 +67,14 @@ def check_files(target: SshTarget, hops: list[Hop], deadline: Deadline) -> None:
 
 
 def own_files(target: SshTarget, hops: list[Hop]) -> frozenset[str]:
-    """Returns the private keys and master sockets of the host and its jump hosts, as ssh names them."""
+    """Returns the private keys and master sockets of the host and its jump hosts, as ssh names
+    them.
+    """
     keys = [str(at_home(path)) for path in target.private_keys or DEFAULT_KEYS]
     sockets = [hop.answer.one("controlpath") for hop in hops]
-    return frozenset((*keys, *sockets, *(path for hop in hops for path in _expanded(hop, "identityfile"))))
+    return frozenset(
+        (*keys, *sockets, *(path for hop in hops for path in _expanded(hop, "identityfile")))
+    )
 
 
 def _expanded(hop: Hop, keyword: str) -> tuple[str, ...]:
@@ -73,16 +85,22 @@ def _expanded(hop: Hop, keyword: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _check_all(keys: Iterable[str], certificates: Iterable[str], hosts: Iterable[str], deadline: Deadline) -> None:
+def _check_all(
+    keys: Iterable[str], certificates: Iterable[str], hosts: Iterable[str], deadline: Deadline
+) -> None:
     for path, what in _of_authentication(keys, certificates):
         _check("authenticate", what, path, deadline)
     for path in hosts:
         _check("host key", "the file of host keys", path, deadline)
 
 
-def _of_authentication(keys: Iterable[str], certificates: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _of_authentication(
+    keys: Iterable[str], certificates: Iterable[str]
+) -> Iterator[tuple[str, str]]:
     for key in keys:
-        yield from ((key + end, "the private key" if not end else "the file") for end in _BESIDE_A_KEY)
+        yield from (
+            (key + end, "the private key" if not end else "the file") for end in _BESIDE_A_KEY
+        )
     yield from ((path, "the certificate") for path in certificates)
 
 
@@ -92,6 +110,8 @@ def _check(stage: Stage, what: str, path: str, deadline: Deadline) -> None:
         reading.get(("check", str(file)), partial(check_file, file, FILE_MAX), deadline)
     except (OddFileError, TimeoutError) as e:
         reason = f"{what} {path} cannot be read: {e.strerror}"
-        raise TransportError(stage, reason, hint=shell(["ls", "-lL", path]), kind=_KINDS[stage]) from e
+        raise TransportError(
+            stage, reason, hint=shell(["ls", "-lL", path]), kind=_KINDS[stage]
+        ) from e
     except OSError:
         return

@@ -1,7 +1,9 @@
-"""The words that OpenSSH's `ssh` is given for a target, the same to connect and to read ssh_config. No I/O.
+"""The words that OpenSSH's `ssh` is given for a target, the same to connect and to read ssh_config.
+No I/O.
 
-Rules: ssh takes the first value of each option, so ours go first (no prompt, no terminal), then the user's as Ansible
-orders them: ssh_args; port, key, user and timeout; common_args; extra_args; and after all of them ssh_config.
+Rules: ssh takes the first value of each option, so ours go first (no prompt, no terminal), then the
+user's as Ansible orders them: ssh_args; port, key, user and timeout; common_args; extra_args; and
+after all of them ssh_config.
 """
 
 from __future__ import annotations
@@ -14,11 +16,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from fleetaudit.model import SshTarget
 
 MEMORY_MAX = 1024 * 1024 * 1024
-"""Bytes of memory that ssh, and each command that it starts, may ask for: a file without an end must not take all."""
+"""Bytes of memory that ssh, and each command that it starts, may ask for: a file without an end
+must not take all.
+"""
 
 
 def quiet_options() -> list[str]:
-    """Returns what keeps ssh from asking, from doing more than one command, and from telling too little."""
+    """Returns what keeps ssh from asking, from doing more than one command, and from telling too
+    little.
+    """
     return pairs(
         "BatchMode=yes", "RequestTTY=no", "LogLevel=VERBOSE", "RemoteCommand=none", "UpdateHostKeys=no",
         "ClearAllForwardings=yes", "PermitLocalCommand=no", "ControlMaster=no",
@@ -55,7 +61,9 @@ def users_options(target: SshTarget) -> list[str]:
 
 
 def files_option(words: Iterable[str]) -> tuple[str, ...]:
-    """Returns the `-F FILE` among the words, which ssh hands on to its jump hosts; () where there is none."""
+    """Returns the `-F FILE` among the words, which ssh hands on to its jump hosts; () where there
+    is none.
+    """
     found: tuple[str, ...] = ()
     rest = iter(words)
     for word in rest:
@@ -69,16 +77,25 @@ def files_option(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
-    """Returns the last host of a ProxyJump and the words to ask `ssh -G` with about it; the rest goes before it.
+    """Returns the last host of a ProxyJump and the words to ask `ssh -G` with about it; the rest
+    goes before it.
 
-    Each is written [user@]host[:port] or ssh://[user@]host[:port]. `files` are the words that name the ssh_config.
+    Each is written [user@]host[:port] or ssh://[user@]host[:port]. `files` are the words that name
+    the ssh_config.
     """
     rest, _, last = jumps.rpartition(",")
     user, at, place = last.removeprefix("ssh://").rstrip("/").rpartition("@")
-    found = re.fullmatch(r"\[(?P<numeric>[^]]*)\](?::(?P<p>\d+))?|(?P<name>[^:]*)(?::(?P<port>\d+))?", place)
+    found = re.fullmatch(
+        r"\[(?P<numeric>[^]]*)\](?::(?P<p>\d+))?|(?P<name>[^:]*)(?::(?P<port>\d+))?", place
+    )
     name = (found["numeric"] or found["name"] or "") if found else place
     port = (found["p"] or found["port"]) if found else None
-    words = [*files, *(("-l", user) if at else ()), *(("-p", port) if port else ()), *(("-J", rest) if rest else ())]
+    words = [
+        *files,
+        *(("-l", user) if at else ()),
+        *(("-p", port) if port else ()),
+        *(("-J", rest) if rest else ()),
+    ]
     return name, words
 
 
@@ -88,8 +105,12 @@ def where(name: str) -> list[str]:
 
 
 def shown(word: str) -> str:
-    """Returns an option as it may be shown: a command of the user's, or what it sends along, can carry a secret."""
-    name = re.match(r"(?i)\s*((?:-o\s*)?(?:ProxyCommand|SetEnv|LocalCommand|KnownHostsCommand))[\s=]", word)
+    """Returns an option as it may be shown: a command of the user's, or what it sends along, can
+    carry a secret.
+    """
+    name = re.match(
+        r"(?i)\s*((?:-o\s*)?(?:ProxyCommand|SetEnv|LocalCommand|KnownHostsCommand))[\s=]", word
+    )
     return f"{name[1]}=HIDDEN" if name else word
 
 
@@ -106,5 +127,7 @@ def value(text: str) -> str:
 
 def environment() -> dict[str, str]:
     """Returns the environment without what would ask a person."""
-    kept = {name: text for name, text in os.environ.items() if name not in ("SSH_ASKPASS", "DISPLAY")}
+    kept = {
+        name: text for name, text in os.environ.items() if name not in ("SSH_ASKPASS", "DISPLAY")
+    }
     return {**kept, "SSH_ASKPASS_REQUIRE": "never"}

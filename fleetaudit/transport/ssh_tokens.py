@@ -1,8 +1,10 @@
-"""The %-tokens, ~ and ${…} of ssh_config(5), where `ssh -G` prints them as they were written. No I/O of its own.
+"""The %-tokens, ~ and ${…} of ssh_config(5), where `ssh -G` prints them as they were written. No
+I/O of its own.
 
-Rules: exactly what TOKENS and ENVIRONMENT VARIABLES of ssh_config(5) say; what is not known there is an error, as it
-is to ssh. `ssh -G` expands HostName, ControlPath, IdentityAgent and UserKnownHostsFile itself, and leaves IdentityFile,
-CertificateFile, ProxyCommand and ProxyJump as they are.
+Rules: exactly what TOKENS and ENVIRONMENT VARIABLES of ssh_config(5) say; what is not known there
+is an error, as it is to ssh. `ssh -G` expands HostName, ControlPath, IdentityAgent and
+UserKnownHostsFile itself, and leaves IdentityFile, CertificateFile, ProxyCommand and ProxyJump as
+they are.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ class Unknown(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """What the tokens stand for: the name as it was given, where it leads, as whom, by which jump hosts."""
+    """What the tokens stand for: the name as it was given, where it leads, as whom, by which jump
+    hosts.
+    """
 
     name: str
     host: str
@@ -49,7 +53,8 @@ class Tokens:
         return self._expanded(_tilde(text), r"%(.?)|\$\{([^}]*)\}", "CdhijklLnpru")
 
     def command(self, text: str) -> str:
-        """Returns a ProxyCommand or a ProxyJump, which support only a few tokens; the rest is for the shell.
+        """Returns a ProxyCommand or a ProxyJump, which support only a few tokens; the rest is for
+        the shell.
 
         ssh makes a ProxyCommand of a ProxyJump: the tokens of both are those of the target host.
         """

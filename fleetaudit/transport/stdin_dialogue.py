@@ -1,7 +1,9 @@
-"""What a command is told on its standard input: all at once, or piece by piece as it answers. No I/O.
+"""What a command is told on its standard input: all at once, or piece by piece as it answers. No
+I/O.
 
-Rules: whoever runs the command calls `begin` when it starts, `say` with all that was heard so far before each wait, and
-closes the command's standard input once everything was said and the talk is `over`.
+Rules: whoever runs the command calls `begin` when it starts, `say` with all that was heard so far
+before each wait, and closes the command's standard input once everything was said and the talk is
+`over`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ class Talk(Protocol):
     """One side of a conversation with one command."""
 
     def begin(self) -> None:
-        """Starts from the beginning: a command is about to run, or once more where it never came to run."""
+        """Starts from the beginning: a command is about to run, or once more where it never came to
+        run.
+        """
         ...
 
     @property
@@ -24,11 +28,15 @@ class Talk(Protocol):
         ...
 
     def say(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
-        """Returns what is to be said next by one who heard this much, b"" where it is the command's turn."""
+        """Returns what is to be said next by one who heard this much, b"" where it is the command's
+        turn.
+        """
         ...
 
     def patience(self, deadline: Deadline) -> Deadline:
-        """Returns until when the next word of the command is awaited, at most the `deadline` of everything."""
+        """Returns until when the next word of the command is awaited, at most the `deadline` of
+        everything.
+        """
         ...
 
 

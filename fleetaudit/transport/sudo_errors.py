@@ -1,6 +1,8 @@
-"""Why sudo, doas or su did not run a command, from what they printed in the C locale, and what to type next. Pure.
+"""Why sudo, doas or su did not run a command, from what they printed in the C locale, and what to
+type next. Pure.
 
-Rules: the most telling line decides, not the last one. What is not recognised is quoted as it is, made harmless.
+Rules: the most telling line decides, not the last one. What is not recognised is quoted as it is,
+made harmless.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A reason; what to type next, `there` as a command on the host, or else `here` as a whole line."""
+    """A reason; what to type next, `there` as a command on the host, or else `here` as a whole
+    line.
+    """
 
     reason: str
     there: str = ""
@@ -33,9 +37,10 @@ _SUDOERS_LINE = "fleetaudit probe --sudoers USER"
 _ACCOUNT = "chage -l {account}; faillock"
 _WHEEL = "id; grep -n pam_ /etc/pam.d/su"
 
-# In this order, which is from the cause to what follows from it. The kind, a pattern, the reason, what to type there,
-# or here. As in the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas, su (util-linux, shadow, busybox, coreutils) and
-# Linux-PAM. {line} is the line that matched; {whose} account counts: su asks for the password of the user it becomes.
+# In this order, which is from the cause to what follows from it. The kind, a pattern, the reason,
+# what to type there, or here. As in the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas, su
+# (util-linux, shadow, busybox, coreutils) and Linux-PAM. {line} is the line that matched; {whose}
+# account counts: su asks for the password of the user it becomes.
 _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
     ("become not possible",
      r"no new privileges", "sudo cannot change the user: “no new privileges” is set (a container?)",
@@ -93,30 +98,40 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
      "doas wants a password, and takes one from a terminal only: doas.conf needs “permit nopass” for the probe",
      "cat /etc/doas.conf", ""),
 )  # fmt: skip
-_ASKED = r"a password is required|a terminal is required|no tty present|interactive authentication is required"
+_ASKED = (
+    r"a password is required|a terminal is required|no tty present|interactive authentication is"
+    r" required"
+)
 _WRONG = (
-    r"try again|incorrect password attempt|incorrect authentication attempt|Authentication fail(?:ed|ure)"
+    r"try again|incorrect password attempt|incorrect authentication attempt|Authentication"
+    r" fail(?:ed|ure)"
     r"|su: incorrect password"
 )
 _BROKEN = r"(?:parse|syntax) error"
 # sudo's own line alone: a lecture may speak of expired passwords, too.
 _EXPIRED = re.compile(rb"sudo: Account or password is expired")
-# Ansible's list (plugins/become/su.py): a PAM module may ask in the host's language whatever LC_ALL is.
+# Ansible's list (plugins/become/su.py): a PAM module may ask in the host's language whatever LC_ALL
+# is.
 _PROMPTS = (
-    "password|암호|パスワード|adgangskode|contraseña|contrasenya|hasło|heslo|jelszó|lösenord|mật khẩu|mot de passe"
+    "password|암호|パスワード|adgangskode|contraseña|contrasenya|hasło|heslo|jelszó|lösenord|mật"
+    " khẩu|mot de passe"
     "|parola|parool|pasahitza|passord|passwort|salasana|sandi|senha|wachtwoord|ססמה|лозинка|парола|пароль"
     "|गुप्तशब्द|शब्दकूट|సంకేతపదము|හස්පදය|密码|密碼|口令"
 )
 _QUESTION = re.compile(rf"(?:{_PROMPTS})[^:：]{{0,100}}[:：]\s*$", re.IGNORECASE)
 # The question that a line begins with, because nobody's key ended it.
-_ASKED_BEFORE = re.compile(rf"^[^\n:：]{{0,100}}?(?:{_PROMPTS})[^\n:：]{{0,100}}[:：] *", re.IGNORECASE | re.MULTILINE)
+_ASKED_BEFORE = re.compile(
+    rf"^[^\n:：]{{0,100}}?(?:{_PROMPTS})[^\n:：]{{0,100}}[:：] *", re.IGNORECASE | re.MULTILINE
+)
 _OF_A_CHANGE = re.compile(r"\b(?:new|current|old|again|retype)\b", re.IGNORECASE)
 
 Question = Literal["", "password", "another"]
 
 
 def question(line: bytes) -> Question:
-    """Returns what the last line of a stream asks for: the password, or a new one if it must be changed."""
+    """Returns what the last line of a stream asks for: the password, or a new one if it must be
+    changed.
+    """
     text = line.decode("utf-8", "replace")
     if not _QUESTION.search(text):
         return ""
@@ -138,14 +153,19 @@ def refusal(
     asked_again: bool,
     cut: str = "",
 ) -> Refusal:
-    """Returns why the command did not run, from `said`, the text on stderr and on stdout (where PAM writes).
+    """Returns why the command did not run, from `said`, the text on stderr and on stdout (where PAM
+    writes).
 
-    `asked`: it asked for a password; `answered`: the password was sent; `asked_again`: it asked again.
-    `cut` names a stream that was cut off.
+    `asked`: it asked for a password; `answered`: the password was sent; `asked_again`: it asked
+    again. `cut` names a stream that was cut off.
     """
     text = said.decode("utf-8", "replace")
     tool, user = become.program or become.method, clean(become.user, 100)
-    of_target, account, typed_tool = become.method == "su", shlex.quote(become.user), shlex.quote(tool)
+    of_target, account, typed_tool = (
+        become.method == "su",
+        shlex.quote(become.user),
+        shlex.quote(tool),
+    )
     text = _ASKED_BEFORE.sub("", text) if of_target else text
     typed = {
         "{user}": account,
@@ -158,13 +178,18 @@ def refusal(
             whose = user if of_target else "the user who logs in"
             for mark, word in typed.items():
                 there = there.replace(mark, word)
-            return Refusal(reason.format(line=f"“{line}”", user=user, whose=whose), there, here, kind)
+            return Refusal(
+                reason.format(line=f"“{line}”", user=user, whose=whose), there, here, kind
+            )
     broken = _line(_BROKEN, text)
     beside = f"; sudoers has an error, too: “{broken}”" if broken else ""
     try_it = f"{typed_tool} {account} -c true" if of_target else f"{typed_tool} -k; {typed_tool} -v"
     if answered and (asked_again or re.search(_WRONG, text)):
         of_whom = f" of {user}" if of_target else ""
-        refuses = f"{become.method} refuses the password{of_whom}, or the account is locked; it is not sent again"
+        refuses = (
+            f"{become.method} refuses the password{of_whom}, or the account is locked; it is not"
+            " sent again"
+        )
         return Refusal(f"{refuses}{beside}", try_it, kind="become password refused")
     if of_target and asked and not become.password:
         reason = f"su asks for the password of {user}; no password was given"
@@ -172,10 +197,14 @@ def refusal(
     if re.search(_ASKED, text):
         if answered or become.password:
             return Refusal(
-                f"sudo did not take the password{beside}{quoted(text, ': ')}", try_it, kind="become password refused"
+                f"sudo did not take the password{beside}{quoted(text, ': ')}",
+                try_it,
+                kind="become password refused",
             )
         what = f"sudo wants a password, or does not let this user run the probe as {user}"
-        return Refusal(f"{what}; no password was given{beside}", "", _GIVE_ONE, "become password missing")
+        return Refusal(
+            f"{what}; no password was given{beside}", "", _GIVE_ONE, "become password missing"
+        )
     if broken:
         return Refusal(f"sudoers cannot be read: “{broken}”", "su -c 'visudo -c'")
     missing = exit_status in (_NOT_FOUND, _NOT_EXECUTABLE)
@@ -184,16 +213,25 @@ def refusal(
             return Refusal(f"{tool} finds no /bin/sh to run{quoted(text, ': ')}", "ls -l /bin/sh")
         found = f"command -v {shlex.quote(tool)}"
         return Refusal(
-            f"{tool} is not installed, or not where the user who logs in finds it{quoted(text, ': ')}",
-            found if of_target else f"{found} || su -c {shlex.quote(f'apt-get install {become.method}')}",
+            f"{tool} is not installed, or not where the user who logs in finds"
+            f" it{quoted(text, ': ')}",
+            (
+                found
+                if of_target
+                else f"{found} || su -c {shlex.quote(f'apt-get install {become.method}')}"
+            ),
         )
     if cut:
-        return Refusal(f"the host sent more on {cut} than is read, and {tool} did not come to run the command")
+        return Refusal(
+            f"the host sent more on {cut} than is read, and {tool} did not come to run the command"
+        )
     how = "without an exit status" if exit_status is None else f"with status {exit_status}"
     return Refusal(f"{tool} ended {how} and did not run the command{quoted(text, '; it said ')}")
 
 
 def _line(pattern: str, text: str) -> str:
-    """Returns the first line that the pattern is found in, harmless and without our own command, or ""."""
+    """Returns the first line that the pattern is found in, harmless and without our own command, or
+    "".
+    """
     found = next((line for line in text.splitlines() if re.search(pattern, line)), "")
     return clean(re.sub(r"'/bin/sh -c .*' as", "the command as", found))

@@ -26,7 +26,9 @@ from tests.support.sshd import Server
 pytestmark = pytest.mark.commands
 
 ID = "host-key:changed"
-FINDING = Finding(id=ID, severity="error", expected="ssh-ed25519 SHA256:old", observed="ssh-ed25519 SHA256:new")
+FINDING = Finding(
+    id=ID, severity="error", expected="ssh-ed25519 SHA256:old", observed="ssh-ed25519 SHA256:new"
+)
 
 
 def fingerprint(public: Path) -> str:
@@ -45,14 +47,19 @@ def fleet() -> AuditRun:
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
-def test_a_changed_key_is_a_finding_of_the_host_that_was_not_audited(sshd: Server, tmp_path: Path, client: str) -> None:
+def test_a_changed_key_is_a_finding_of_the_host_that_was_not_audited(
+    sshd: Server, tmp_path: Path, client: str
+) -> None:
     place = Place(tmp_path)
     other = sshd.keys.user("ed25519").with_suffix(".pub")
-    known = place.write("known", f"[127.0.0.1]:{sshd.port} {' '.join(other.read_text().split()[:2])}\n")
+    known = place.write(
+        "known", f"[127.0.0.1]:{sshd.port} {' '.join(other.read_text().split()[:2])}\n"
+    )
     place.write(
         "hosts.yml",
-        f"all: {{hosts: {{moved: {{ansible_host: 127.0.0.1, ansible_port: {sshd.port}, ansible_connection: {client},"
-        f" ansible_ssh_private_key_file: {sshd.keys.user()}}}, here: {{ansible_connection: local}}}}}}\n",
+        f"all: {{hosts: {{moved: {{ansible_host: 127.0.0.1, ansible_port: {sshd.port},"
+        f" ansible_connection: {client}, ansible_ssh_private_key_file: {sshd.keys.user()}}}, here:"
+        " {ansible_connection: local}}}\n",
     )
     formats = ("--format", "html,junit,csv,sarif,prometheus,text")
     done = place.run("run", "hosts.yml", "-p", "quick.yml", "--known-hosts", known, *formats)
@@ -79,12 +86,22 @@ def test_a_changed_key_is_a_finding_of_the_host_that_was_not_audited(sshd: Serve
         "1",
     )
     rows = [row for row in csv.DictReader((folder / "report.csv").open()) if row["host"] == "moved"]
-    assert [(row["status"], row["id"], row["severity"]) for row in rows] == [("not audited", ID, "error")]
+    assert [(row["status"], row["id"], row["severity"]) for row in rows] == [
+        ("not audited", ID, "error")
+    ]
     (result,) = json.loads((folder / "report.sarif").read_text())["runs"][0]["results"]
     assert (result["ruleId"], result["level"]) == (ID, "error")
     metrics = (folder / "metrics.prom").read_text()
-    assert re.search(r'^fleetaudit_host_findings\{audit_job="[^"]+",host="moved",severity="error"\} 1$', metrics, re.M)
-    for text in ((folder / "report.html").read_text(), done.stdout, place.run("explain", folder, "moved").stdout):
+    assert re.search(
+        r'^fleetaudit_host_findings\{audit_job="[^"]+",host="moved",severity="error"\} 1$',
+        metrics,
+        re.M,
+    )
+    for text in (
+        (folder / "report.html").read_text(),
+        done.stdout,
+        place.run("explain", folder, "moved").stdout,
+    ):
         words = " ".join(text.split())
         assert was in words
         assert is_ in words
@@ -110,12 +127,18 @@ def test_the_host_is_counted_once_and_its_finding_stands_beside_it(fleet: AuditR
     assert comparison.findings[0].subject == "changed host key"
     assert (comparison.findings[0].hosts, comparison.findings[0].rows[0].builds) == (1, ())
     (answer,) = (answer for answer in comparison.answers if answer.key == "not-audited")
-    assert "".join(part.text for part in answer.says[1]) == "1 host shows another host key than the known one."
+    assert (
+        "".join(part.text for part in answer.says[1])
+        == "1 host shows another host key than the known one."
+    )
     assert answer.says[1][0].link == comparison.findings[0].anchor
     line = next(line for line in comparison.hosts if line.name == "moved")
     assert (line.state, [finding[1] for finding in line.findings]) == ("not audited", [ID])
     text = " ".join(summary(comparison).split())
-    assert "error changed host key: wanted ssh-ed25519 SHA256:old, found ssh-ed25519 SHA256:new: moved" in text
+    assert (
+        "error changed host key: wanted ssh-ed25519 SHA256:old, found ssh-ed25519 SHA256:new: moved"
+        in text
+    )
 
 
 def test_only_it_waived_leaves_what_is_said_of_the_audited_hosts_alone(fleet: AuditRun) -> None:
@@ -130,8 +153,14 @@ def test_only_it_waived_leaves_what_is_said_of_the_audited_hosts_alone(fleet: Au
     assert short(msgspec.structs.replace(fleet, hosts=hosts)) == short(small_fleet())
 
 
-def test_the_page_names_it_where_hosts_were_not_audited_and_not_among_those_that_fall_short(fleet: AuditRun) -> None:
-    articles = render(compare(fleet), generated="2026-01-01T00:00:00Z").replace("<wbr>", "").split("<article")
+def test_the_page_names_it_where_hosts_were_not_audited_and_not_among_those_that_fall_short(
+    fleet: AuditRun,
+) -> None:
+    articles = (
+        render(compare(fleet), generated="2026-01-01T00:00:00Z")
+        .replace("<wbr>", "")
+        .split("<article")
+    )
     (short,) = (article for article in articles if "Which hosts fall short?" in article)
     (missed,) = (article for article in articles if "Which hosts were not audited?" in article)
     assert ("changed host key" in short, "unread-close" in short) == (False, True)
@@ -142,7 +171,9 @@ def test_it_can_be_waived_and_keeps_the_date_it_was_first_seen_on(fleet: AuditRu
     from datetime import date
 
     (waiver,) = waivers.parse_waivers(
-        "- {finding: 'host-key:*', hosts: moved, owner: me, reason: new disk, expiry: 2099-01-31}\n", source="w.yml"
+        "- {finding: 'host-key:*', hosts: moved, owner: me, reason: new disk, expiry:"
+        " 2099-01-31}\n",
+        source="w.yml",
     )
     applied = waivers.apply(fleet.hosts, [waiver], date(2026, 1, 1), lambda pattern: [pattern])
     assert applied.hosts[-1].findings[0].waived == "me until 2099-01-31: new disk"
@@ -152,6 +183,8 @@ def test_it_can_be_waived_and_keeps_the_date_it_was_first_seen_on(fleet: AuditRu
     earlier = msgspec.structs.replace(fleet, hosts=(first,))
     (later,) = dated(fleet.hosts[-1:], [earlier], "2026-01-02")
     assert later.findings[0].since == "2026-01-01"
-    gone = msgspec.structs.replace(fleet, hosts=(msgspec.structs.replace(fleet.hosts[-1], findings=()),))
+    gone = msgspec.structs.replace(
+        fleet, hosts=(msgspec.structs.replace(fleet.hosts[-1], findings=()),)
+    )
     (again,) = dated(fleet.hosts[-1:], [gone, earlier], "2026-01-03")
     assert again.findings[0].since == "2026-01-03"

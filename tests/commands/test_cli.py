@@ -1,4 +1,6 @@
-"""The command line as a user meets it: real processes, their exit statuses, their words, and what they leave behind."""
+"""The command line as a user meets it: real processes, their exit statuses, their words, and what
+they leave behind.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ NOT_MET = "{at_most: 0, severity: warning}"
 
 
 class Folder(Place):
-    """A folder of a user's with two playbooks, whose expectation this machine meets and does not meet."""
+    """A folder of a user's with two playbooks, whose expectation this machine meets and does not
+    meet.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -63,7 +67,8 @@ def inventory_of(**ports: int) -> str:
     return json.dumps({"all": {"hosts": hosts}})
 
 
-# ---- exit statuses -------------------------------------------------------------------------------------------------
+# ---- exit statuses
+# -------------------------------------------------------------------------------------------------
 
 
 def test_status_0_when_all_hosts_are_audited_and_expectations_met(folder: Folder) -> None:
@@ -85,7 +90,9 @@ def test_status_2_when_an_expectation_is_not_met(folder: Folder) -> None:
 
 
 def test_a_finding_below_fail_on_does_not_change_the_status(folder: Folder) -> None:
-    done = folder.run("run", "localhost,", "-p", "not-met.yml", "--format", "json", "--fail-on", "error")
+    done = folder.run(
+        "run", "localhost,", "-p", "not-met.yml", "--format", "json", "--fail-on", "error"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Findings: 1 warning" in done.stdout
 
@@ -178,7 +185,9 @@ def test_status_65_for_files_that_make_no_sense_with_file_and_line(
     ],
     ids=" ".join,
 )
-def test_status_66_for_what_is_missing_or_matches_nothing(folder: Folder, arguments: list[str]) -> None:
+def test_status_66_for_what_is_missing_or_matches_nothing(
+    folder: Folder, arguments: list[str]
+) -> None:
     done = folder.run(*arguments)
     assert done.returncode == 66, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -192,9 +201,13 @@ def test_status_73_where_the_output_cannot_be_written(folder: Folder) -> None:
     assert "file/reports: cannot be written" in done.stderr
     command, env = folder.command("scenarios")
     with Path("/dev/full").open("w") as full:
-        written = subprocess.run(command, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
+        written = subprocess.run(
+            command, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300
+        )
     assert written.returncode == 73
-    assert written.stderr.strip().endswith("standard output cannot be written: No space left on device")
+    assert written.stderr.strip().endswith(
+        "standard output cannot be written: No space left on device"
+    )
 
 
 def test_a_reader_that_goes_away_is_no_bug(folder: Folder) -> None:
@@ -227,7 +240,9 @@ def test_status_75_at_once_where_another_run_holds_the_folder(folder: Folder) ->
     ],
     ids=lambda variable: next(iter(variable)),
 )
-def test_status_78_for_an_environment_that_makes_no_sense(folder: Folder, variable: dict[str, str]) -> None:
+def test_status_78_for_an_environment_that_makes_no_sense(
+    folder: Folder, variable: dict[str, str]
+) -> None:
     done = folder.run("run", "localhost,", "-p", "met.yml", **variable)
     assert done.returncode == 78, done.stdout + done.stderr
     assert next(iter(variable)) in done.stderr
@@ -258,7 +273,8 @@ def test_status_1_for_a_bug_with_a_traceback_in_the_log_and_the_host_told(folder
     assert host.reason.startswith("a bug in fleetaudit: ZeroDivisionError")
 
 
-# ---- signals -------------------------------------------------------------------------------------------------------
+# ---- signals
+# -------------------------------------------------------------------------------------------------------
 
 
 def journal_of(folder: Folder) -> list[Path]:
@@ -268,7 +284,9 @@ def journal_of(folder: Folder) -> list[Path]:
 def running(folder: Folder, closed_port: int, silent_port: int) -> subprocess.Popen[str]:
     """A run that has told of one host and waits for the other."""
     folder.write("inventory.yml", inventory_of(dead=closed_port, silent=silent_port))
-    process = folder.start("run", "-p", "met.yml", "--format", "text", "-T", "600", "--host-deadline", "600")
+    process = folder.start(
+        "run", "-p", "met.yml", "--format", "text", "-T", "600", "--host-deadline", "600"
+    )
     until(lambda: any(path.stat().st_size for path in journal_of(folder)), "the first host")
     return process
 
@@ -287,16 +305,25 @@ def test_the_first_signal_saves_and_reports_what_was_gathered(
     assert "Traceback" not in stderr
     (run_folder,) = [path.parent for path in journal_of(folder)]
     hosts = archive.read_run(run_folder).hosts
-    assert [(host.name, host.stage) for host in hosts] == [("dead", "connect"), ("silent", "interrupted")]
+    assert [(host.name, host.stage) for host in hosts] == [
+        ("dead", "connect"),
+        ("silent", "interrupted"),
+    ]
     assert (run_folder / "report.txt").exists()
     assert not (folder.path / "reports/latest").is_symlink()  # it stays with the last finished run
 
 
-def test_a_terminal_that_closed_does_not_hide_an_interrupt(folder: Folder, closed_port: int, silent_port: int) -> None:
+def test_a_terminal_that_closed_does_not_hide_an_interrupt(
+    folder: Folder, closed_port: int, silent_port: int
+) -> None:
     folder.write("inventory.yml", inventory_of(dead=closed_port, silent=silent_port))
-    command, environment = folder.command("run", "-p", "met.yml", "-T", "50", "--host-deadline", "50")
+    command, environment = folder.command(
+        "run", "-p", "met.yml", "-T", "50", "--host-deadline", "50"
+    )
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(command, cwd=folder.path, env=environment, stdout=theirs, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, cwd=folder.path, env=environment, stdout=theirs, stderr=subprocess.PIPE
+    )
     os.close(theirs)
     until(lambda: any(path.stat().st_size for path in journal_of(folder)), "the first host")
     os.close(ours)  # writing to it gives EIO from now on
@@ -335,37 +362,56 @@ def test_what_kill_9_leaves_is_a_journal_that_can_be_read_and_a_free_lock(
     assert folder.run("run", "localhost,", "-p", "met.yml", "--format", "json").returncode == 0
 
 
-# ---- where words come from -----------------------------------------------------------------------------------------
+# ---- where words come from
+# -----------------------------------------------------------------------------------------
 
 
 def test_options_beat_the_environment_and_the_environment_beats_defaults(folder: Folder) -> None:
     folder.write("inventory.yml", inventory_of(default=0))
     folder.write("other.yml", inventory_of(other=0))
-    environment = {"FLEETAUDIT_INVENTORY": "other.yml", "FLEETAUDIT_OUTPUT_DIR": "out", "FLEETAUDIT_FORKS": "2"}
+    environment = {
+        "FLEETAUDIT_INVENTORY": "other.yml",
+        "FLEETAUDIT_OUTPUT_DIR": "out",
+        "FLEETAUDIT_FORKS": "2",
+    }
     run = ("run", "-p", "met.yml", "--format", "json")
     assert folder.run(*run, **environment).returncode == 0
     assert [host.name for host in archive.read_run(folder.path / "out/latest").hosts] == ["other"]
     assert folder.run(*run, "inventory.yml", "-o", "mine", **environment).returncode == 0
-    assert [host.name for host in archive.read_run(folder.path / "mine/latest").hosts] == ["default"]
+    assert [host.name for host in archive.read_run(folder.path / "mine/latest").hosts] == [
+        "default"
+    ]
 
 
 def test_source_date_epoch_stops_the_clock(folder: Folder) -> None:
     done = folder.run(
-        "run", "localhost,", "-p", "met.yml", "--format", "json", "-o", "out", SOURCE_DATE_EPOCH="1769824800"
+        "run",
+        "localhost,",
+        "-p",
+        "met.yml",
+        "--format",
+        "json",
+        "-o",
+        "out",
+        SOURCE_DATE_EPOCH="1769824800",
     )
     assert done.returncode == 0, done.stderr
     run = archive.read_run(folder.path / "out/2026-01-31T020000Z").run
     assert run.started == run.finished == "2026-01-31T02:00:00Z"
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["run", "--help"], ["run", "--nonsense"]])
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["run", "--help"], ["run", "--nonsense"]]
+)
 def test_quick_answers_import_nothing_heavy(folder: Folder, arguments: list[str]) -> None:
     program = (
         "import sys; from fleetaudit.cli import status_of; status_of(sys.argv[1:]); "
         "print([m for m in ('paramiko', 'jinja2', 'yaml', 'rich', 'msgspec') if m in sys.modules])"
     )
     _, env = folder.command()
-    done = subprocess.run([sys.executable, "-c", program, *arguments], env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], env=env, capture_output=True, text=True
+    )
     assert done.stdout.splitlines()[-1] in ("[]", "['msgspec']"), done.stderr
     if "--nonsense" not in arguments:
         assert done.stdout.splitlines()[-1] == "[]"
@@ -376,12 +422,15 @@ def test_version_is_the_packages(folder: Folder) -> None:
     assert (done.returncode, done.stdout) == (0, f"fleetaudit {__version__}\n")
 
 
-# ---- the other verbs -----------------------------------------------------------------------------------------------
+# ---- the other verbs
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def fleet(folder: Folder) -> Folder:
-    with archive.create(folder.path / "reports", datetime(2026, 1, 31, 2, tzinfo=UTC)) as run_folder:
+    with archive.create(
+        folder.path / "reports", datetime(2026, 1, 31, 2, tzinfo=UTC)
+    ) as run_folder:
         run_folder.finish(small_fleet())
         archive.point_latest(run_folder.output, run_folder.id)
     return folder
@@ -396,14 +445,18 @@ def test_report_as_json_gives_the_bytes_of_run_json(fleet: Folder) -> None:
 @pytest.mark.parametrize("format_", ["text", "html", "json"])
 def test_the_same_run_gives_the_same_bytes_whatever_the_day(fleet: Folder, format_: str) -> None:
     for name, seed in (("one", "1"), ("two", "2")):
-        done = fleet.run("report", "reports/latest", "--format", format_, "-o", name, PYTHONHASHSEED=seed)
+        done = fleet.run(
+            "report", "reports/latest", "--format", format_, "-o", name, PYTHONHASHSEED=seed
+        )
         assert done.returncode == 0, done.stderr
     assert (fleet.path / "one").read_bytes() == (fleet.path / "two").read_bytes() != b""
 
 
 def test_report_as_text_fits_the_width_it_is_told(fleet: Folder) -> None:
     done = fleet.run("report", "reports/latest", COLUMNS="70")
-    wrapped = [line for line in done.stdout.splitlines() if not line.startswith("      ")]  # commands stay whole
+    wrapped = [
+        line for line in done.stdout.splitlines() if not line.startswith("      ")
+    ]  # commands stay whole
     assert max(map(len, wrapped)) <= 70
     assert "not audited" in done.stdout
 
@@ -451,7 +504,9 @@ def test_scenarios_prints_each_with_its_steps(folder: Folder) -> None:
 def test_the_probe_that_is_printed_runs_by_hand(folder: Folder) -> None:
     program = folder.run("probe", "-p", "met.yml")
     assert program.returncode == 0, program.stderr
-    done = subprocess.run([sys.executable, "-"], input=program.stdout.encode(), capture_output=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-"], input=program.stdout.encode(), capture_output=True, timeout=300
+    )
     reply = protocol.reply_of(done.stdout)
     assert {observation.scenario for observation in reply.observations} >= {"unread-close"}
 
@@ -461,14 +516,17 @@ def test_inventory_lists_the_hosts_that_a_run_would_audit(folder: Folder) -> Non
     assert (done.returncode, done.stdout) == (0, "web1\nweb3\n")
 
 
-# ---- on a terminal -------------------------------------------------------------------------------------------------
+# ---- on a terminal
+# -------------------------------------------------------------------------------------------------
 
 
 def on_a_terminal(folder: Folder, *arguments: str, **environment: str) -> str:
     """Runs the command with stderr on a terminal and returns what that terminal got."""
     ours, theirs = pty.openpty()
     command, env = folder.command(*arguments, **environment)
-    process = subprocess.Popen(command, cwd=folder.path, env=env, stdout=subprocess.DEVNULL, stderr=theirs)
+    process = subprocess.Popen(
+        command, cwd=folder.path, env=env, stdout=subprocess.DEVNULL, stderr=theirs
+    )
     os.close(theirs)
     got = b""
     try:
@@ -497,7 +555,8 @@ def test_a_terminal_sees_progress_and_no_color_is_honoured(folder: Folder) -> No
     assert on_a_terminal(folder, *arguments, "-q") == ""
 
 
-# ---- help ----------------------------------------------------------------------------------------------------------
+# ---- help
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_help_is_printed_on_request_and_is_no_error(folder: Folder) -> None:
@@ -508,6 +567,11 @@ def test_help_is_printed_on_request_and_is_no_error(folder: Folder) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == asked.stdout
         assert done.stdout.startswith("Usage: fleetaudit")
-    for words in (("help", "nonsense"), ("help", "run", "more"), ("nonsense",), ("policy", "nonsense")):
+    for words in (
+        ("help", "nonsense"),
+        ("help", "run", "more"),
+        ("nonsense",),
+        ("policy", "nonsense"),
+    ):
         done = folder.run(*words)
         assert (done.returncode, done.stdout) == (64, "")

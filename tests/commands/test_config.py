@@ -41,7 +41,9 @@ def test_each_key_of_a_later_file_replaces_that_of_an_earlier_one(tmp_path: Path
     assert values(here, HOME=str(home)) == {"forks": 3, "retries": 1, "user": "mine"}
     write(tmp_path / "xdg/fleetaudit/config.yml", "{user: other}")
     assert values(here, HOME=str(home), XDG_CONFIG_HOME=str(tmp_path / "xdg"))["user"] == "other"
-    assert values(here, HOME=str(home), XDG_CONFIG_HOME="xdg")["user"] == "mine"  # relative: invalid, ignored
+    assert (
+        values(here, HOME=str(home), XDG_CONFIG_HOME="xdg")["user"] == "mine"
+    )  # relative: invalid, ignored
     one = write(tmp_path / "one.yml", "{retries: 5}")
     assert values(here, HOME=str(home), FLEETAUDIT_CONFIG=str(one)) == {"retries": 5}
     assert values(here, HOME=str(home), FLEETAUDIT_CONFIG="")["forks"] == 3
@@ -56,7 +58,9 @@ def test_what_everybody_may_write_is_passed_over_with_a_warning_unless_it_is_nam
     tmp_path: Path, open_one: str
 ) -> None:
     file = write(tmp_path / "here/fleetaudit.yml", "{notify: evil}")
-    (file if open_one == "file" else file.parent).chmod(0o777 | (0o1000 if open_one == "folder" else 0))
+    (file if open_one == "file" else file.parent).chmod(
+        0o777 | (0o1000 if open_one == "folder" else 0)
+    )
     found = load_config({}, file.parent)
     assert found.values == {}
     assert "everybody may write" in found.notes[0]
@@ -65,7 +69,10 @@ def test_what_everybody_may_write_is_passed_over_with_a_warning_unless_it_is_nam
 
 def test_names_of_files_are_relative_to_the_file_that_has_them(tmp_path: Path) -> None:
     here = tmp_path / "here"
-    text = "{inventory: [hosts.yml, 'web1,'], playbook: p.yml, known_hosts: ~/kh, waivers: /w.yml, output_dir: out}"
+    text = (
+        "{inventory: [hosts.yml, 'web1,'], playbook: p.yml, known_hosts: ~/kh, waivers: /w.yml,"
+        " output_dir: out}"
+    )
     write(tmp_path / "etc/fleetaudit/config.yml", text)
     folder = tmp_path / "etc/fleetaudit"
     assert values(here) == {
@@ -98,7 +105,9 @@ def test_a_list_may_be_written_as_one_and_a_number_of_runs_as_a_number(tmp_path:
     ],
     ids=str.strip,
 )
-def test_what_makes_no_sense_is_told_with_file_and_line(tmp_path: Path, text: str, words: str) -> None:
+def test_what_makes_no_sense_is_told_with_file_and_line(
+    tmp_path: Path, text: str, words: str
+) -> None:
     file = write(tmp_path / "fleetaudit.yml", text)
     with pytest.raises(ConfigError) as raised:
         load_config({}, tmp_path)
@@ -117,17 +126,23 @@ def test_every_key_is_an_option_of_run() -> None:
         assert key == "inventory" or RENAMED.get(key, key) in options
 
 
-# ---- through the command -------------------------------------------------------------------------------------------
+# ---- through the command
+# -------------------------------------------------------------------------------------------
 
 
 def test_configuration_yields_to_the_environment_and_that_to_options(tmp_path: Path) -> None:
     place = Place(tmp_path)
     place.locals(1)
     (tmp_path / "inventory.yml").rename(tmp_path / "mine.yml")
-    place.write("fleetaudit.yml", "inventory: mine.yml\nplaybook: quick.yml\nformat: json\noutput_dir: configured\n")
+    place.write(
+        "fleetaudit.yml",
+        "inventory: mine.yml\nplaybook: quick.yml\nformat: json\noutput_dir: configured\n",
+    )
     command = ("run", "--baseline", "none")
     assert place.run(*command).returncode == 0
-    assert [host.name for host in archive.read_run(tmp_path / "configured/latest").hosts] == ["host00"]
+    assert [host.name for host in archive.read_run(tmp_path / "configured/latest").hosts] == [
+        "host00"
+    ]
     assert not (tmp_path / "configured/latest/report.html").exists()
     assert place.run(*command, FLEETAUDIT_OUTPUT_DIR="environment").returncode == 0
     assert (tmp_path / "environment/latest").exists()
@@ -140,13 +155,18 @@ def test_configuration_yields_to_the_environment_and_that_to_options(tmp_path: P
     [
         ("fork: 2\n", "fleetaudit.yml:1:1: unknown key “fork”"),
         ("timeout: 7200\n", "timeout"),
-        ("fail_on: [error, often]\n", "the configuration's fail_on: “often” is none of info, warning"),
+        (
+            "fail_on: [error, often]\n",
+            "the configuration's fail_on: “often” is none of info, warning",
+        ),
         ("format: []\n", "the configuration's format: “” is none of html"),
         ("keep: 30 days\n", "the configuration's keep: '30 days' is neither"),
         ("notify: mail 'ops\n", "the configuration's notify \"mail 'ops\": No closing quotation"),
     ],
 )
-def test_status_78_for_a_configuration_that_makes_no_sense(tmp_path: Path, text: str, words: str) -> None:
+def test_status_78_for_a_configuration_that_makes_no_sense(
+    tmp_path: Path, text: str, words: str
+) -> None:
     place = Place(tmp_path)
     place.write("fleetaudit.yml", text)
     done = place.run("run", "localhost,", "-p", "quick.yml")

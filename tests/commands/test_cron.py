@@ -59,10 +59,13 @@ def needs(program: str, package: str) -> str:
     return found
 
 
-# ---- what a run says -----------------------------------------------------------------------------------------------
+# ---- what a run says
+# -----------------------------------------------------------------------------------------------
 
 
-def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_otherwise(place: Place) -> None:
+def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_otherwise(
+    place: Place,
+) -> None:
     told = place.path / "told"
     arguments = (*NIGHTLY, "--notify", f"tee -a {shlex.quote(str(told))}")
     first = place.run(*arguments)
@@ -72,7 +75,11 @@ def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_other
     assert len(first.stdout.splitlines()) <= news.LINES
 
     same = place.run(*arguments)
-    assert (same.returncode, same.stdout, same.stderr) == (2, "", "")  # the status still says that there is a finding
+    assert (same.returncode, same.stdout, same.stderr) == (
+        2,
+        "",
+        "",
+    )  # the status still says that there is a finding
     assert told.read_text() == first.stdout
 
     place.locals(2)
@@ -82,12 +89,14 @@ def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_other
     assert changed.stdout.count("new host  host") == 1
     assert "host01" in changed.stdout
     assert told.read_text() == first.stdout + changed.stdout
-    assert (place.path / "reports/latest").readlink().name == sorted(place.runs(), key=lambda p: archive.order(p.name))[
-        -1
-    ].name
+    assert (place.path / "reports/latest").readlink().name == sorted(
+        place.runs(), key=lambda p: archive.order(p.name)
+    )[-1].name
 
 
-def test_the_message_names_controller_inventory_status_and_the_report_by_its_whole_path(place: Place) -> None:
+def test_the_message_names_controller_inventory_status_and_the_report_by_its_whole_path(
+    place: Place,
+) -> None:
     show = place.write("show", "env | grep ^FLEETAUDIT_ | sort > told\n")
     done = place.run(*NIGHTLY, "-l", "host00", "--notify", f"sh {show}", "inventory.yml")
     (folder,) = place.runs()
@@ -115,7 +124,10 @@ def test_the_message_names_controller_inventory_status_and_the_report_by_its_who
 def test_the_report_is_linked_where_people_read_it(place: Place) -> None:
     done = place.run(*NIGHTLY, "--report-url", "https://ops.example.org/fleet/")
     (folder,) = place.runs()
-    assert done.stdout.splitlines()[-1] == f"Report: https://ops.example.org/fleet/{folder.name}/report.txt"
+    assert (
+        done.stdout.splitlines()[-1]
+        == f"Report: https://ops.example.org/fleet/{folder.name}/report.txt"
+    )
     assert place.run(*NIGHTLY, "--report-url", "ops example").returncode == 64
 
 
@@ -129,15 +141,26 @@ def test_the_message_says_each_change_once(place: Place) -> None:
 
 def test_an_exit_status_is_put_into_words() -> None:
     assert news.status_words(0) == "all well"
-    assert news.status_words(14) == "expectations not met, some host not audited, changed since the baseline"
-    assert [news.status_words(s) for s in (1, 130, 143)] == ["a bug in fleetaudit", "interrupted", "interrupted"]
+    assert (
+        news.status_words(14)
+        == "expectations not met, some host not audited, changed since the baseline"
+    )
+    assert [news.status_words(s) for s in (1, 130, 143)] == [
+        "a bug in fleetaudit",
+        "interrupted",
+        "interrupted",
+    ]
 
 
 def test_a_great_change_is_still_one_screen(place: Place) -> None:
     place.run(*NIGHTLY)
     place.locals(0)
-    hosts = "".join(f"    {'x' * n}.example: {{ansible_connection: docker}}\n" for n in range(1, 40))
-    place.write("inventory.yml", "all:\n  hosts:\n    host00: {ansible_connection: local}\n" + hosts)
+    hosts = "".join(
+        f"    {'x' * n}.example: {{ansible_connection: docker}}\n" for n in range(1, 40)
+    )
+    place.write(
+        "inventory.yml", "all:\n  hosts:\n    host00: {ansible_connection: local}\n" + hosts
+    )
     done = place.run(*NIGHTLY)
     assert done.returncode in (4, 6), done.stdout + done.stderr
     assert len(done.stdout.splitlines()) <= news.LINES
@@ -155,7 +178,10 @@ def test_a_change_adds_8_where_drift_is_to_fail(place: Place) -> None:
 
 def test_the_time_of_the_whole_run_is_bounded_and_says_so(place: Place, silent_port: int) -> None:
     target = f"{{ansible_host: 127.0.0.1, ansible_port: {silent_port}}}"
-    place.write("inventory.yml", f"all: {{hosts: {{here: {{ansible_connection: local}}, silent: {target}}}}}\n")
+    place.write(
+        "inventory.yml",
+        f"all: {{hosts: {{here: {{ansible_connection: local}}, silent: {target}}}}}\n",
+    )
     started = time.monotonic()
     done = place.run(*NIGHTLY, "--run-deadline", "4", "-T", "600", "--host-deadline", "600")
     assert time.monotonic() - started < 20 + BUSY_S
@@ -165,13 +191,19 @@ def test_the_time_of_the_whole_run_is_bounded_and_says_so(place: Place, silent_p
     assert not isinstance(here, NotAudited)
     assert silent.stage == "interrupted"
     assert silent.reason == "the run's deadline of 4 s came before this host answered"
-    assert not (place.path / "reports/latest").exists()  # a run that was cut short is no finished one
+    assert not (
+        place.path / "reports/latest"
+    ).exists()  # a run that was cut short is no finished one
 
 
-def test_a_second_run_is_refused_within_a_second_and_a_killed_one_is_taken_over(place: Place, silent_port: int) -> None:
+def test_a_second_run_is_refused_within_a_second_and_a_killed_one_is_taken_over(
+    place: Place, silent_port: int
+) -> None:
     target = f"{{ansible_host: 127.0.0.1, ansible_port: {silent_port}}}"
     place.write("silent.yml", f"all: {{hosts: {{silent: {target}}}}}\n")
-    holder = place.start("run", "silent.yml", "-p", "sysctls.yml", "-T", "600", "--host-deadline", "600")
+    holder = place.start(
+        "run", "silent.yml", "-p", "sysctls.yml", "-T", "600", "--host-deadline", "600"
+    )
     try:
         until(lambda: len(place.runs()) == 1, "the run to begin")
         before = os.times().children_user + os.times().children_system
@@ -187,7 +219,9 @@ def test_a_second_run_is_refused_within_a_second_and_a_killed_one_is_taken_over(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_ssh_connections_promptly(place: Place, silent_port: int, number: int) -> None:
+def test_a_signal_ends_ssh_connections_promptly(
+    place: Place, silent_port: int, number: int
+) -> None:
     target = f"{{ansible_host: 127.0.0.1, ansible_port: {silent_port}}}"
     place.write("silent.yml", f"all: {{hosts: {{silent: {target}}}}}\n")
     log = place.path / "times"
@@ -211,13 +245,27 @@ def test_a_signal_ends_ssh_connections_promptly(place: Place, silent_port: int, 
     assert float(log.read_text()) < 1
 
 
-# ---- old runs ------------------------------------------------------------------------------------------------------
+# ---- old runs
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_old_runs_go_with_a_run_and_by_hand(place: Place) -> None:
     for day in (1, 2, 3):
-        arguments = ("run", "-p", "quick.yml", "--format", "html", "--baseline", "none", "--keep", "2")
-        assert place.run(*arguments, SOURCE_DATE_EPOCH=str(1_769_824_800 + day * 86400)).returncode == 0
+        arguments = (
+            "run",
+            "-p",
+            "quick.yml",
+            "--format",
+            "html",
+            "--baseline",
+            "none",
+            "--keep",
+            "2",
+        )
+        assert (
+            place.run(*arguments, SOURCE_DATE_EPOCH=str(1_769_824_800 + day * 86400)).returncode
+            == 0
+        )
     assert [path.name for path in place.runs()] == ["2026-02-02T020000Z", "2026-02-03T020000Z"]
     (place.path / "reports/2026-02-02T020000Z/notes").touch()
     kept = place.run("prune", "--keep", "1")
@@ -226,12 +274,15 @@ def test_old_runs_go_with_a_run_and_by_hand(place: Place) -> None:
     assert "2026-02-02T020000Z: notes is none of ours" in kept.stderr
     (place.path / "reports/2026-02-02T020000Z/notes").unlink()
     assert place.run("prune", "--keep", "1").stdout == "removed reports/2026-02-02T020000Z\n"
-    assert place.run("prune", "--keep", "1d").stdout == ""  # the last finished run stays, however old
+    assert (
+        place.run("prune", "--keep", "1d").stdout == ""
+    )  # the last finished run stays, however old
     assert [path.name for path in place.runs()] == ["2026-02-03T020000Z"]
     assert place.run("prune", "--keep", "often").returncode == 64
 
 
-# ---- who else is told ----------------------------------------------------------------------------------------------
+# ---- who else is told
+# ----------------------------------------------------------------------------------------------
 
 
 def test_a_notification_runs_without_a_shell_and_its_failure_is_a_warning(
@@ -252,7 +303,9 @@ def test_a_notification_runs_without_a_shell_and_its_failure_is_a_warning(
     assert capsys.readouterr().err == ""
 
 
-def test_a_notification_that_hangs_is_ended_with_its_children(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_notification_that_hangs_is_ended_with_its_children(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     started = time.monotonic()
     news.notify(["sh", "-c", "sleep 610 & sleep 620"], "x", seconds=0.3)
     assert time.monotonic() - started < 10 + BUSY_S
@@ -265,10 +318,16 @@ def test_a_notification_that_is_no_command_is_a_bad_command_line(text: str) -> N
         news.command_of(text)
 
 
-# ---- schedules -----------------------------------------------------------------------------------------------------
+# ---- schedules
+# -----------------------------------------------------------------------------------------------------
 
 ODD = Job(
-    command=("/opt/fleet audit/bin/fleetaudit", "run", "--notify", "mail -s '100% \"$HOME\"' me\\you"),
+    command=(
+        "/opt/fleet audit/bin/fleetaudit",
+        "run",
+        "--notify",
+        "mail -s '100% \"$HOME\"' me\\you",
+    ),
     folder="/srv/50% off",
 )
 
@@ -311,7 +370,12 @@ def test_systemd_takes_the_units_without_a_word(place: Place) -> None:
 
 def test_the_service_is_hardened_and_may_still_unshare_a_network() -> None:
     lines = service(ODD, user="audit").splitlines()
-    hardened = {"NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=read-only", "PrivateTmp=yes"}
+    hardened = {
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "ProtectHome=read-only",
+        "PrivateTmp=yes",
+    }
     assert hardened | {"User=audit"} <= set(lines)
     assert "RestrictNamespaces=user net mnt" in lines
     assert "WorkingDirectory=/srv/50%% off" in lines
@@ -332,15 +396,38 @@ def test_every_option_of_a_schedule_is_one_of_the_run_that_it_prints(tmp_path: P
     place = Place(tmp_path)
     place.write("hosts.yml", "all: {hosts: {web1: {}}}\n")
     place.write("w.yml", "[]\n")
-    said = ["--become", "--become-password-file", "sudo pw", "--format", "html,junit", "--waivers", "w.yml"]
-    said += ["--baseline", "none", "--limit", "web*", "--keep", "30d", "--fail-on", "drift", "--playbook", "quick.yml"]
+    said = [
+        "--become",
+        "--become-password-file",
+        "sudo pw",
+        "--format",
+        "html,junit",
+        "--waivers",
+        "w.yml",
+    ]
+    said += [
+        "--baseline",
+        "none",
+        "--limit",
+        "web*",
+        "--keep",
+        "30d",
+        "--fail-on",
+        "drift",
+        "--playbook",
+        "quick.yml",
+    ]
     done = place.run("schedule", *said, "hosts.yml")
     assert done.returncode == 0, done.stderr
     words = shlex.split(done.stdout.partition("&&")[2])
     assert words[-1] == "hosts.yml"
     context = run.make_context("run", words[words.index("run") + 1 :])
     assert context.params["become_password_file"] == "sudo pw"
-    assert {name for name, value in context.params.items() if name in ("become", "cron") and value is True} == {
+    assert {
+        name
+        for name, value in context.params.items()
+        if name in ("become", "cron") and value is True
+    } == {
         "become",
         "cron",
     }

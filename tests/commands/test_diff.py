@@ -1,4 +1,6 @@
-"""`fleetaudit diff`, --baseline and --waivers through the real command; a sysctl that drifts in a namespace."""
+"""`fleetaudit diff`, --baseline and --waivers through the real command; a sysctl that drifts in a
+namespace.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ FINDING = "sysctl:net.ipv4.tcp_fin_timeout"
 
 
 class Folder:
-    """A folder of a user's, and the command run in it, in whatever network namespace `enter` enters."""
+    """A folder of a user's, and the command run in it, in whatever network namespace `enter`
+    enters.
+    """
 
     def __init__(self, path: Path, enter: tuple[str, ...] = ()) -> None:
         self.path, self.enter = path, enter
@@ -59,15 +63,21 @@ class Folder:
 
     def run(self, *arguments: str | Path, day: int = 0) -> subprocess.CompletedProcess[str]:
         """Runs the command; `day` stops its clock at that day of January 2026."""
-        env = {name: value for name, value in os.environ.items() if not name.startswith("FLEETAUDIT_")}
+        env = {
+            name: value for name, value in os.environ.items() if not name.startswith("FLEETAUDIT_")
+        }
         env |= {"HOME": str(self.path), "COLUMNS": "150", "NO_COLOR": "1"}
         if day:
             env["SOURCE_DATE_EPOCH"] = str(1767232800 + (day - 1) * 86400)  # 2026-01-01T02:00:00Z
         command = [*self.enter, sys.executable, "-m", "fleetaudit", *map(str, arguments)]
-        return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True, timeout=300)
+        return subprocess.run(
+            command, cwd=self.path, env=env, capture_output=True, text=True, timeout=300
+        )
 
     def audit(self, *arguments: str, day: int) -> subprocess.CompletedProcess[str]:
-        return self.run("run", "localhost,", "-p", "play.yml", "--format", "html", *arguments, day=day)
+        return self.run(
+            "run", "localhost,", "-p", "play.yml", "--format", "html", *arguments, day=day
+        )
 
     def sysctl(self, name: str, value: str) -> None:
         subprocess.run([*self.enter, "sysctl", "-qw", f"{name}={value}"], check=True, timeout=300)
@@ -84,7 +94,9 @@ def changed(run: AuditRun) -> list[tuple[str, str, str, str]]:
 @pytest.fixture
 def private(tmp_path: Path) -> Iterator[Folder]:
     """Runs in a network namespace of its own, so that the machine's settings stay as they are."""
-    missing = [tool for tool in ("unshare", "nsenter", "ip", "sysctl") if shutil.which(tool) is None]
+    missing = [
+        tool for tool in ("unshare", "nsenter", "ip", "sysctl") if shutil.which(tool) is None
+    ]
     if missing:
         if os.environ.get("CI"):
             pytest.fail(f"not installed: {', '.join(missing)}")
@@ -92,7 +104,10 @@ def private(tmp_path: Path) -> Iterator[Folder]:
     script = "ip link set lo up && echo ready && exec cat"
     as_root = [] if os.geteuid() == 0 else ["-r"]
     holder = subprocess.Popen(
-        ["unshare", *as_root, "-n", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ["unshare", *as_root, "-n", "sh", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert holder.stdin is not None
     assert holder.stdout is not None
@@ -107,10 +122,13 @@ def private(tmp_path: Path) -> Iterator[Folder]:
         holder.stdout.close()
 
 
-# ---- two real runs -------------------------------------------------------------------------------------------------
+# ---- two real runs
+# -------------------------------------------------------------------------------------------------
 
 
-def test_a_sysctl_that_changes_between_two_runs_is_a_regression_dated_and_fixed_again(private: Folder) -> None:
+def test_a_sysctl_that_changes_between_two_runs_is_a_regression_dated_and_fixed_again(
+    private: Folder,
+) -> None:
     first = private.audit(day=1)
     assert first.returncode == 0, first.stdout + first.stderr
     assert private.latest().run.baseline is None
@@ -121,8 +139,8 @@ def test_a_sysctl_that_changes_between_two_runs_is_a_regression_dated_and_fixed_
     second = private.audit("--fail-on", "warning,drift", day=2)
     assert second.returncode == 2 + 8, second.stdout + second.stderr
     assert (
-        "Changed since 2026-01-01T020000Z: 1 host regressed (net.ipv4.tcp_fin_timeout on 1), 1 host changed"
-        in second.stdout
+        "Changed since 2026-01-01T020000Z: 1 host regressed (net.ipv4.tcp_fin_timeout on 1), 1 host"
+        " changed" in second.stdout
     )
     run = private.latest()
     assert run.run.baseline == "2026-01-01T020000Z"
@@ -143,7 +161,10 @@ def test_a_sysctl_that_changes_between_two_runs_is_a_regression_dated_and_fixed_
     run = private.latest()
     assert run.run.baseline == "2026-01-01T020000Z"
     assert run.drift is not None
-    assert [c.since for c in run.drift.changes] == ["2026-01-02", "2026-01-04"]  # a finding knows its first day
+    assert [c.since for c in run.drift.changes] == [
+        "2026-01-02",
+        "2026-01-04",
+    ]  # a finding knows its first day
 
     private.sysctl("net.ipv4.tcp_fin_timeout", "60")
     fifth = private.audit("-q", day=5)
@@ -153,12 +174,23 @@ def test_a_sysctl_that_changes_between_two_runs_is_a_regression_dated_and_fixed_
 
     told = private.run("diff", "reports/2026-01-01T020000Z", "reports/2026-01-02T020000Z")
     assert told.returncode == 8, told.stderr
-    assert "regression (warning)  net.ipv4.tcp_fin_timeout: 60 → 120, first seen 2026-01-02: localhost" in told.stdout
-    assert private.run("diff", "reports/2026-01-01T020000Z", "reports/2026-01-05T020000Z").returncode == 8
-    assert private.run("diff", "reports/2026-01-02T020000Z", "reports/2026-01-03T020000Z").returncode == 0
+    assert (
+        "regression (warning)  net.ipv4.tcp_fin_timeout: 60 → 120, first seen 2026-01-02: localhost"
+        in told.stdout
+    )
+    assert (
+        private.run("diff", "reports/2026-01-01T020000Z", "reports/2026-01-05T020000Z").returncode
+        == 8
+    )
+    assert (
+        private.run("diff", "reports/2026-01-02T020000Z", "reports/2026-01-03T020000Z").returncode
+        == 0
+    )
 
 
-def test_a_waiver_excuses_until_its_day_and_the_day_after_it_is_said_to_be_expired(private: Folder) -> None:
+def test_a_waiver_excuses_until_its_day_and_the_day_after_it_is_said_to_be_expired(
+    private: Folder,
+) -> None:
     private.sysctl("net.ipv4.tcp_fin_timeout", "120")
     unused = WAIVER.replace("EXPIRY", "2026-01-09").replace(FINDING, "sysctl:net.ipv4.tcp_sack")
     private.write("waivers.yml", WAIVER.replace("EXPIRY", "2026-01-02") + unused)
@@ -167,7 +199,9 @@ def test_a_waiver_excuses_until_its_day_and_the_day_after_it_is_said_to_be_expir
     assert "1 waived" in held.stdout
     assert "ann until 2026-01-02: The balancer wants it." in held.stdout
     run = private.latest()
-    assert [f.waived for f in run.hosts[0].findings] == ["ann until 2026-01-02: The balancer wants it."]
+    assert [f.waived for f in run.hosts[0].findings] == [
+        "ann until 2026-01-02: The balancer wants it."
+    ]
     assert len(run.run.notes) == 1
     assert "unused" in run.run.notes[0]
     assert "tcp_sack" in run.run.notes[0]
@@ -183,7 +217,8 @@ def test_a_waiver_excuses_until_its_day_and_the_day_after_it_is_said_to_be_expir
     ]
 
 
-# ---- what was named ------------------------------------------------------------------------------------------------
+# ---- what was named
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -195,7 +230,11 @@ def folder(tmp_path: Path) -> Folder:
     ("arguments", "status", "words"),
     [
         (["--waivers", "none.yml"], 66, "none.yml"),
-        (["--waivers", "bad.yml"], 65, "bad.yml:5:3: unknown key “expires”; did you mean “expiry”?"),
+        (
+            ["--waivers", "bad.yml"],
+            65,
+            "bad.yml:5:3: unknown key “expires”; did you mean “expiry”?",
+        ),
         (["--waivers", "pattern.yml"], 65, "pattern.yml:1: "),
         (["--baseline", "2025-01-01T000000Z"], 66, "no such run"),
         (["--baseline", "play.yml"], 65, "not a run of fleetaudit"),
@@ -205,7 +244,9 @@ def test_what_cannot_be_used_is_refused_before_any_host_is_audited(
     folder: Folder, arguments: list[str], status: int, words: str
 ) -> None:
     folder.write("bad.yml", WAIVER.replace("expiry: EXPIRY", "expires: 2027-01-01"))
-    folder.write("pattern.yml", WAIVER.replace("localhost", '"web["').replace("EXPIRY", "2027-01-01"))
+    folder.write(
+        "pattern.yml", WAIVER.replace("localhost", '"web["').replace("EXPIRY", "2027-01-01")
+    )
     done = folder.audit(*arguments, day=1)
     assert done.returncode == status, done.stdout + done.stderr
     assert words in done.stderr
@@ -217,7 +258,11 @@ def stored(folder: Folder, day: int, **about: Any) -> Path:
     moment = f"2026-01-{day:02}T02:00:00Z"
     run = small_fleet()
     info = msgspec.structs.replace(
-        run.run, id=moment.replace(":", ""), started=moment, inventory=("localhost,",), playbooks=("play.yml",)
+        run.run,
+        id=moment.replace(":", ""),
+        started=moment,
+        inventory=("localhost,",),
+        playbooks=("play.yml",),
     )
     run = msgspec.structs.replace(run, run=msgspec.structs.replace(info, **about))
     path = folder.path / "reports" / run.run.id
@@ -235,8 +280,12 @@ def test_last_is_the_newest_finished_run_that_was_asked_the_same(folder: Folder)
     interrupted = stored(folder, 6)
     run = archive.read_run(interrupted)
     rest = NotAudited(name="later", stage="interrupted", reason="interrupted")
-    (interrupted / archive.RUN).write_bytes(archive.encode_run(msgspec.structs.replace(run, hosts=(*run.hosts, rest))))
-    golden = shutil.copytree(folder.path / "reports/2026-01-01T020000Z", folder.path / "reports/golden")
+    (interrupted / archive.RUN).write_bytes(
+        archive.encode_run(msgspec.structs.replace(run, hosts=(*run.hosts, rest)))
+    )
+    golden = shutil.copytree(
+        folder.path / "reports/2026-01-01T020000Z", folder.path / "reports/golden"
+    )
     broken = folder.path / "reports/2026-01-07T020000Z"
     broken.mkdir()
     (broken / archive.RUN).write_text("{}")
@@ -262,7 +311,8 @@ def test_a_baseline_that_cannot_be_compared_is_said_and_the_run_is_whole(folder:
     assert "That cannot be told" in (folder.path / "reports/latest/report.html").read_text()
 
 
-# ---- diff ----------------------------------------------------------------------------------------------------------
+# ---- diff
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -271,24 +321,36 @@ def pair(folder: Folder) -> tuple[Folder, Path, Path]:
     one, two = stored(folder, 1), stored(folder, 2)
     run = archive.read_run(two)
     unread = by_name("unread-close")
-    worse = Fleet().host("web002", K510, groups=("web",), instead=[observe(unread, f, "FIN") for f in unread.families])
+    worse = Fleet().host(
+        "web002",
+        K510,
+        groups=("web",),
+        instead=[observe(unread, f, "FIN") for f in unread.families],
+    )
     hosts = tuple(worse if h.name == "web002" else h for h in run.hosts)
     (two / archive.RUN).write_bytes(archive.encode_run(msgspec.structs.replace(run, hosts=hosts)))
     return folder, one, two
 
 
-def test_diff_of_runs_that_differ_ends_with_8_and_of_the_same_with_0(pair: tuple[Folder, Path, Path]) -> None:
+def test_diff_of_runs_that_differ_ends_with_8_and_of_the_same_with_0(
+    pair: tuple[Folder, Path, Path],
+) -> None:
     folder, one, two = pair
     told = folder.run("diff", one, two)
     assert told.returncode == 8, told.stderr
-    assert told.stdout.splitlines()[0] == "Changed since 2026-01-01T020000Z: 1 host regressed (unread-close on 1)"
+    assert (
+        told.stdout.splitlines()[0]
+        == "Changed since 2026-01-01T020000Z: 1 host regressed (unread-close on 1)"
+    )
     assert "unread-close (IPv4 and IPv6): RST → FIN, first seen 2026-01-02: web002" in told.stdout
     same = folder.run("diff", one, one / "run.json")
     assert same.returncode == 0, same.stderr
     assert same.stdout.startswith("Nothing changed")
 
 
-def test_diff_as_json_is_the_same_to_the_byte_on_the_screen_and_in_a_file(pair: tuple[Folder, Path, Path]) -> None:
+def test_diff_as_json_is_the_same_to_the_byte_on_the_screen_and_in_a_file(
+    pair: tuple[Folder, Path, Path],
+) -> None:
     folder, one, two = pair
     told = folder.run("diff", one, two, "--format", "json")
     assert told.returncode == 8, told.stderr
@@ -299,11 +361,17 @@ def test_diff_as_json_is_the_same_to_the_byte_on_the_screen_and_in_a_file(pair: 
     assert {(c["effect"], c["host"]) for c in found["changes"]} == {("regression", "web002")}
 
 
-def test_diff_of_runs_that_cannot_be_compared_ends_with_65_and_says_why(pair: tuple[Folder, Path, Path]) -> None:
+def test_diff_of_runs_that_cannot_be_compared_ends_with_65_and_says_why(
+    pair: tuple[Folder, Path, Path],
+) -> None:
     folder, one, two = pair
     run = archive.read_run(two)
-    scenarios = tuple(msgspec.structs.replace(s, steps=(*s.steps, "closer closes")) for s in run.scenarios)
-    (two / archive.RUN).write_bytes(archive.encode_run(msgspec.structs.replace(run, scenarios=scenarios)))
+    scenarios = tuple(
+        msgspec.structs.replace(s, steps=(*s.steps, "closer closes")) for s in run.scenarios
+    )
+    (two / archive.RUN).write_bytes(
+        archive.encode_run(msgspec.structs.replace(run, scenarios=scenarios))
+    )
     told = folder.run("diff", one, two)
     assert told.returncode == 65, told.stdout
     assert told.stdout == ""
@@ -314,7 +382,9 @@ def test_diff_of_runs_that_cannot_be_compared_ends_with_65_and_says_why(pair: tu
 def test_the_help_of_diff_says_what_its_exit_status_means(folder: Folder) -> None:
     told = folder.run("diff", "--help")
     assert told.returncode == 0
-    assert "0 nothing changed, 8 something did, 65 the two cannot be compared" in " ".join(told.stdout.split())
+    assert "0 nothing changed, 8 something did, 65 the two cannot be compared" in " ".join(
+        told.stdout.split()
+    )
 
 
 def test_a_page_that_is_rendered_again_still_says_what_changed(folder: Folder) -> None:

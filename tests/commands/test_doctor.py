@@ -1,4 +1,6 @@
-"""`fleetaudit doctor`: where the way to a host stops and what to type next, one host as a story, several as a table."""
+"""`fleetaudit doctor`: where the way to a host stops and what to type next, one host as a story,
+several as a table.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +41,15 @@ EVIL = b"\x1b[2J\x1b]0;owned\x07 <script>alert(1)</script> \xe2\x80\xae HTTP/1.0
 LONG = "edge-proxy-0017.rack-b.fra1.production.example.com"
 
 
-# ---- a fleet in which everything is wrong with somebody -------------------------------------------------------------
+# ---- a fleet in which everything is wrong with somebody
+# -------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def saying(text: bytes, *, hang_up: bool) -> Iterator[int]:
-    """Yields the port of a server that says `text` to whoever connects, and hangs up or never says more."""
+    """Yields the port of a server that says `text` to whoever connects, and hangs up or never says
+    more.
+    """
     held = list[socket.socket]()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -84,9 +89,15 @@ class Fleet(Place):
         """The story of one host: what follows each stage's name, and the line to type by "next:"."""
         done = self.doctor("-l", name)
         assert done.stderr == ""
-        assert done.returncode == (0 if done.stdout.startswith(f"{name}: ready") else 4), done.stdout
+        assert done.returncode == (0 if done.stdout.startswith(f"{name}: ready") else 4), (
+            done.stdout
+        )
         lines = done.stdout.splitlines()
-        stages = {line[2:14].rstrip(): line[14:].strip() for line in lines if line[2:3].isalpha() and line[:2] == "  "}
+        stages = {
+            line[2:14].rstrip(): line[14:].strip()
+            for line in lines
+            if line[2:3].isalpha() and line[:2] == "  "
+        }
         stages["next:"] = next(line[5:].strip() for line in lines if line.startswith("next:"))
         stages["head"] = lines[0]
         stages["all"] = done.stdout
@@ -94,7 +105,9 @@ class Fleet(Place):
 
 
 @pytest.fixture(scope="module")
-def fleet(start_sshd: Start, sshd: Server, keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def fleet(
+    start_sshd: Start, sshd: Server, keys: Keys, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
     no_keys, no_python, stranger = (
         start_sshd(authorized=()),
@@ -102,13 +115,23 @@ def fleet(start_sshd: Start, sshd: Server, keys: Keys, tmp_path_factory: pytest.
         start_sshd(),
     )
     known = folder / "known_hosts"
-    known.write_text("".join(server.known_hosts.read_text() for server in (sshd, no_keys, no_python)))
+    known.write_text(
+        "".join(server.known_hosts.read_text() for server in (sshd, no_keys, no_python))
+    )
 
     def ssh(port: int, **more: object) -> dict[str, object]:
-        return {"ansible_host": "127.0.0.1", "ansible_port": port, "ansible_user": getpass.getuser(), **more}
+        return {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": port,
+            "ansible_user": getpass.getuser(),
+            **more,
+        }
 
     dead = free_port()
-    with saying(b"SSH-2.0-OpenSSH_9.2p1\r\n", hang_up=False) as stalls, saying(EVIL, hang_up=True) as evil:
+    with (
+        saying(b"SSH-2.0-OpenSSH_9.2p1\r\n", hang_up=False) as stalls,
+        saying(EVIL, hang_up=True) as evil,
+    ):
         hosts = {
             "here": {"ansible_connection": "local"},
             "web01": ssh(sshd.port),
@@ -128,7 +151,9 @@ def fleet(start_sshd: Start, sshd: Server, keys: Keys, tmp_path_factory: pytest.
 
 
 @pytest.mark.commands
-def test_the_interpreter_that_answered_is_shown_and_why_the_named_one_was_not_used(tmp_path: Path) -> None:
+def test_the_interpreter_that_answered_is_shown_and_why_the_named_one_was_not_used(
+    tmp_path: Path,
+) -> None:
     place = Place(tmp_path)
     place.write(
         "two.yml",
@@ -144,13 +169,16 @@ def test_the_interpreter_that_answered_is_shown_and_why_the_named_one_was_not_us
         [found[host]] = [step["found"] for step in visit["steps"] if step["stage"] == "interpreter"]
     assert re.fullmatch(r"Python \d\.[\d.]+ \w+, /\S+", found["named"])
     assert re.fullmatch(
-        r"Python \d\.[\d.]+ \w+, (/\S+); ansible_python_interpreter /opt/no/python \(two\.yml:5\) does not work: "
+        r"Python \d\.[\d.]+ \w+, (/\S+); ansible_python_interpreter /opt/no/python \(two\.yml:5\)"
+        r" does not work: "
         r"there is no such program; \1 was used instead",
         found["gone"],
     )
     table = place.run("doctor", "two.yml").stdout
     notes = " ".join(table.partition("\nNotes:\n")[2].split())
-    assert notes.startswith("gone: ansible_python_interpreter /opt/no/python (two.yml:5) does not work"), table
+    assert notes.startswith(
+        "gone: ansible_python_interpreter /opt/no/python (two.yml:5) does not work"
+    ), table
 
 
 STOPS = {
@@ -186,13 +214,18 @@ def test_a_fleet_is_a_table_with_each_host_once_in_order_and_the_cause_of_every_
     assert "12 hosts: 3 ready, 9 not ready." in causes
     told = "\n".join(line for line in causes if line.startswith("  "))
     assert re.search(
-        r"^  connect: connection refused: 2 hosts db\[1-2\]\n.* port \d+: .*\n      next \(db1\):  ssh -p", told, re.M
+        r"^  connect: connection refused: 2 hosts db\[1-2\]\n.* port \d+: .*\n      next \(db1\): "
+        r" ssh -p",
+        told,
+        re.M,
     )
     assert len(re.findall(r"^      next", told, re.M)) == 8
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", done.stdout)
 
 
-def test_a_healthy_host_is_told_stage_by_stage_with_times_its_kernel_and_the_run_to_type(fleet: Fleet) -> None:
+def test_a_healthy_host_is_told_stage_by_stage_with_times_its_kernel_and_the_run_to_type(
+    fleet: Fleet,
+) -> None:
     told = fleet.story("web01")
     assert re.fullmatch(r"web01: ready in [\d.]+ m?s", told["head"])
     assert re.fullmatch(r"ok +[\d.]+ m?s +127\.0\.0\.1", told["resolve"])
@@ -226,7 +259,7 @@ def test_a_jump_host_is_told_stage_by_stage_before_the_host_behind_it(
     config.write_text(
         f"Host *\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {getpass.getuser()}\n"
         f"  IdentityFile {keys.user()}\n  UserKnownHostsFile {sshd.known_hosts}\n"
-        f"Match originalhost inner\n  ProxyJump bastion\n"
+        "Match originalhost inner\n  ProxyJump bastion\n"
     )
     behind = {"ansible_connection": "paramiko", "ansible_ssh_common_args": f"-F {config}"}
     done = Fleet(tmp_path, {"inner": behind}, ()).doctor()
@@ -244,11 +277,15 @@ def test_becoming_somebody_is_a_stage_that_passes_or_says_why_not(fleet: Fleet) 
     assert re.search(r"^  become +ok +[\d.]+ m?s  nobody by sudo$", well.stdout, re.M), well.stdout
     ill = fleet.doctor("-l", "here", "--become", "--become-user", "no-such-user")
     assert ill.returncode == 4
-    assert re.search(rf"^  become +{FAIL} +[\d.]+ m?s\n      .*no-such-user", ill.stdout, re.M), ill.stdout
+    assert re.search(rf"^  become +{FAIL} +[\d.]+ m?s\n      .*no-such-user", ill.stdout, re.M), (
+        ill.stdout
+    )
 
 
 @pytest.mark.parametrize(("name", "stage"), STOPS.items())
-def test_a_host_that_is_not_ready_says_where_it_stopped_and_what_to_type(fleet: Fleet, name: str, stage: str) -> None:
+def test_a_host_that_is_not_ready_says_where_it_stopped_and_what_to_type(
+    fleet: Fleet, name: str, stage: str
+) -> None:
     told = fleet.story(name)
     order: list[str] = list(doctor.POINTS)
     assert told[stage].startswith(FAIL)
@@ -261,7 +298,9 @@ def test_a_host_that_is_not_ready_says_where_it_stopped_and_what_to_type(fleet: 
 
 def test_what_to_type_next_is_a_line_that_a_shell_takes_and_that_fails_alike(fleet: Fleet) -> None:
     line = fleet.story("db1")["next:"]
-    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     assert done.returncode == 255
     assert "Connection refused" in done.stderr
 
@@ -291,7 +330,9 @@ def test_verbose_tells_a_line_a_host_on_stderr_as_they_come(fleet: Fleet) -> Non
     assert told[1].startswith("windows: NOT ready: inventory: ansible_connection")
 
 
-def test_nothing_is_written_not_even_the_key_of_a_host_that_is_met_for_the_first_time(fleet: Fleet) -> None:
+def test_nothing_is_written_not_even_the_key_of_a_host_that_is_met_for_the_first_time(
+    fleet: Fleet,
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in fleet.path.rglob("*")}
     done = fleet.doctor("-l", "stranger", "--host-key-policy", "accept-new")
     assert done.returncode == 0, done.stdout
@@ -322,7 +363,9 @@ def test_an_interrupted_examination_tells_of_every_host_and_ends_with_130(fleet:
     try:
         assert process.stderr
         told = ""
-        while "here: ready" not in told:  # one at a time, in order: then it is with the one that stalls
+        while (
+            "here: ready" not in told
+        ):  # one at a time, in order: then it is with the one that stalls
             line = process.stderr.readline()
             assert line, told
             told += line
@@ -362,7 +405,9 @@ def test_what_cannot_be_done_has_the_status_it_has_everywhere(
     assert done.stdout == ""
 
 
-def test_json_satisfies_its_published_schema_and_names_every_stage_of_every_host(fleet: Fleet) -> None:
+def test_json_satisfies_its_published_schema_and_names_every_stage_of_every_host(
+    fleet: Fleet,
+) -> None:
     done = fleet.doctor("--format", "json", "-q", "-l", "all:!stalls")
     assert (done.returncode, done.stderr) == (4, "")
     as_json: dict[str, Any] = json.loads(done.stdout)
@@ -377,7 +422,9 @@ def test_json_satisfies_its_published_schema_and_names_every_stage_of_every_host
         assert host["stage"] == STOPS.get(host["name"])
         assert host["ready"] == (host["name"] not in STOPS)
     assert hosts["web01"]["kernel"]["release"] == os.uname().release
-    assert sum(step["ms"] or 0 for step in hosts["web01"]["steps"]) == pytest.approx(hosts["web01"]["ms"], abs=1)
+    assert sum(step["ms"] or 0 for step in hosts["web01"]["steps"]) == pytest.approx(
+        hosts["web01"]["ms"], abs=1
+    )
     hosts["web01"]["steps"][0]["state"] = "perhaps"
     assert not validator.is_valid(as_json)
 
@@ -390,7 +437,9 @@ def test_the_published_schema_is_what_the_nouns_say() -> None:
 def test_a_terminal_gets_a_bar_that_leaves_nothing_behind(fleet: Fleet) -> None:
     ours, theirs = pty.openpty()
     command, environment = fleet.command("doctor", "inventory.json", "-l", "here:windows")
-    process = subprocess.Popen(command, cwd=fleet.path, env=environment, stdout=subprocess.PIPE, stderr=theirs)
+    process = subprocess.Popen(
+        command, cwd=fleet.path, env=environment, stdout=subprocess.PIPE, stderr=theirs
+    )
     os.close(theirs)
     drawn = bytearray()
     with contextlib.suppress(OSError):  # EIO: the other side is closed

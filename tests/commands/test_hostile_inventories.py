@@ -1,6 +1,8 @@
-"""Inventories that are mistaken, or mean harm: the real command ends in time and in bounds, at a file and a line.
+"""Inventories that are mistaken, or mean harm: the real command ends in time and in bounds, at a
+file and a line.
 
-Each command runs under limits of memory and CPU that its bug would hit. Nothing here may end with a traceback.
+Each command runs under limits of memory and CPU that its bug would hit. Nothing here may end with a
+traceback.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ def limit() -> None:
 def run(place: Place, *words: str, unprivileged: bool = False) -> tuple[int, str, str]:
     """Returns the exit status, stdout and stderr of the real command under limits.
 
-    Unprivileged means as somebody whom the modes of files hold back, which root only is without two capabilities.
+    Unprivileged means as somebody whom the modes of files hold back, which root only is without two
+    capabilities.
     """
     command, environment = place.command(*words)
     if unprivileged and os.getuid() == 0:
@@ -78,12 +81,15 @@ def refused(place: Place, *words: str, unprivileged: bool = False) -> str:
     return err
 
 
-# ---- files ---------------------------------------------------------------------------------------------------------
+# ---- files
+# ---------------------------------------------------------------------------------------------------------
 
 
 def aliases(deep: int) -> str:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    return "\n".join(lines + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, deep)])
+    return "\n".join(
+        lines + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, deep)]
+    )
 
 
 def groups(count: int) -> str:
@@ -95,12 +101,16 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "a billion laughs": ("hosts.yml", aliases(12), r"hosts\.yml:7:\d+: more than 5000000 values"),
     "a quadratic bomb of a long text": (
         "hosts.yml",
-        f"s: &s {'x' * 1_000_000}\nall: {{vars: {{l: [{', '.join(['*s'] * 100_000)}]}}, hosts: {{a: }}}}\n",
+        (
+            f"s: &s {'x' * 1_000_000}\nall: {{vars: {{l: [{', '.join(['*s'] * 100_000)}]}}, hosts:"
+            " {a: }}\n"
+        ),
         r"hosts\.yml:2:\d+: more than 5000000 values",
     ),
     "a quadratic bomb of mappings": (
         "hosts.yml",
-        f"b: &b {{{', '.join(f'k{n}: 0' for n in range(5000))}}}\n" + "".join(f"m{n}: *b\n" for n in range(2000)),
+        f"b: &b {{{', '.join(f'k{n}: 0' for n in range(5000))}}}\n"
+        + "".join(f"m{n}: *b\n" for n in range(2000)),
         r"hosts\.yml:\d+:\d+: more than 5000000 values",
     ),
     "a bomb of merge keys": (
@@ -109,77 +119,221 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         + "".join(f"m{n}: {{<<: [{', '.join(['*b'] * 100)}]}}\n" for n in range(50)),
         r"hosts\.yml:\d+:\d+: more than 5000000 values",
     ),
-    "a number of sixties": ("hosts.yml", YAML.format(f"a: {{x: 1{':00' * 300_000}}}"), r"hosts\.yml:3:\d+: a number"),
-    "a number in hex": ("hosts.yml", YAML.format(f"a: {{x: 0x{'f' * 10_000}}}"), r"hosts\.yml:3:\d+: a number"),
-    "a number of digits": ("hosts.yml", YAML.format(f"a: {{x: {'9' * 10_000}}}"), r"hosts\.yml:3:\d+: a number"),
-    "a number in an INI": ("hosts", f"a\nb x=0x{'f' * 10_000}\n", r"hosts:2: the value of “x” has too long a number"),
-    "a number in a list in an INI": ("hosts", f"a x=[0x{'f' * 10_000}]\n", r"hosts:1: the value of “x” has too long"),
-    "a tag of Python": ("hosts.yml", YAML.format("a: !!python/object/apply:os.system [id]"), r":3:\d+: .*not run code"),
-    "an unknown tag": ("hosts.yml", YAML.format("a: {x: !reference [b]}"), r"hosts\.yml:3:\d+: the tag !reference"),
-    "a tag of a megabyte": ("hosts.yml", YAML.format(f"a: {{x: !{'t' * 900} y}}"), r"hosts\.yml:3:\d+: the tag !t+…"),
-    "a loop of groups": ("hosts", "[a:children]\nb\n[b:children]\na\n[a]\nh\n", r"hosts:\d: a loop of groups: "),
+    "a number of sixties": (
+        "hosts.yml",
+        YAML.format(f"a: {{x: 1{':00' * 300_000}}}"),
+        r"hosts\.yml:3:\d+: a number",
+    ),
+    "a number in hex": (
+        "hosts.yml",
+        YAML.format(f"a: {{x: 0x{'f' * 10_000}}}"),
+        r"hosts\.yml:3:\d+: a number",
+    ),
+    "a number of digits": (
+        "hosts.yml",
+        YAML.format(f"a: {{x: {'9' * 10_000}}}"),
+        r"hosts\.yml:3:\d+: a number",
+    ),
+    "a number in an INI": (
+        "hosts",
+        f"a\nb x=0x{'f' * 10_000}\n",
+        r"hosts:2: the value of “x” has too long a number",
+    ),
+    "a number in a list in an INI": (
+        "hosts",
+        f"a x=[0x{'f' * 10_000}]\n",
+        r"hosts:1: the value of “x” has too long",
+    ),
+    "a tag of Python": (
+        "hosts.yml",
+        YAML.format("a: !!python/object/apply:os.system [id]"),
+        r":3:\d+: .*not run code",
+    ),
+    "an unknown tag": (
+        "hosts.yml",
+        YAML.format("a: {x: !reference [b]}"),
+        r"hosts\.yml:3:\d+: the tag !reference",
+    ),
+    "a tag of a megabyte": (
+        "hosts.yml",
+        YAML.format(f"a: {{x: !{'t' * 900} y}}"),
+        r"hosts\.yml:3:\d+: the tag !t+…",
+    ),
+    "a loop of groups": (
+        "hosts",
+        "[a:children]\nb\n[b:children]\na\n[a]\nh\n",
+        r"hosts:\d: a loop of groups: ",
+    ),
     "a loop of a thousand groups": (
         "hosts",
         "".join(f"[g{n}:children]\ng{(n + 1) % 1000}\n" for n in range(1000)) + "[g0]\nh\n",
         r"hosts:\d+: a loop of groups: .*…",
     ),
-    "a group in itself": ("hosts", "[a]\nh\n[a:children]\na\n", r"hosts:4: a loop of groups: a > a"),
+    "a group in itself": (
+        "hosts",
+        "[a]\nh\n[a:children]\na\n",
+        r"hosts:4: a loop of groups: a > a",
+    ),
     "groups 5,000 deep": ("hosts", groups(5000), r"hosts:\d+: groups nested deeper than 100"),
-    "a name of a megabyte": ("hosts", f"a\n{'b' * 1_000_000}\n", r"hosts:2: “b+…” is longer than 1024"),
-    "a line of a megabyte": ("hosts", "a\n" + "b " * 500_000 + "\n", r"hosts:2: a word without “=”"),
-    "a port of a megabyte": ("hosts", "a:" + "1" * 900 + "\n", r"hosts:1: “1+…” in “a:1+…” is no port"),
+    "a name of a megabyte": (
+        "hosts",
+        f"a\n{'b' * 1_000_000}\n",
+        r"hosts:2: “b+…” is longer than 1024",
+    ),
+    "a line of a megabyte": (
+        "hosts",
+        "a\n" + "b " * 500_000 + "\n",
+        r"hosts:2: a word without “=”",
+    ),
+    "a port of a megabyte": (
+        "hosts",
+        "a:" + "1" * 900 + "\n",
+        r"hosts:1: “1+…” in “a:1+…” is no port",
+    ),
     "a key of a megabyte twice": (
         "hosts.json",
         '{"%s": 1, "%s": 2}' % (("k" * 1_000_000,) * 2),
         r"hosts\.json:1:\d+: ",
     ),
-    "200,000 hosts in a range": ("hosts", "a\nh[1:200000]\n", r"hosts:2: “h\[1:200000\]” stands for 200000 names"),
-    "a range of ranges": ("hosts", "h[1:9999][1:9999][1:9999]\n", r"hosts:1: .*more than the 100000 allowed"),
+    "200,000 hosts in a range": (
+        "hosts",
+        "a\nh[1:200000]\n",
+        r"hosts:2: “h\[1:200000\]” stands for 200000 names",
+    ),
+    "a range of ranges": (
+        "hosts",
+        "h[1:9999][1:9999][1:9999]\n",
+        r"hosts:1: .*more than the 100000 allowed",
+    ),
     "a hundred large ranges": (
         "hosts",
         "".join(f"h{n}-[1:100000]\n" for n in range(100)),
         r"hosts:3: more than 250000 hosts",
     ),
-    "one large range a thousand times": ("hosts", "h[1:100000]\n" * 1000, r"hosts:51: more than 5000000 entries"),
-    "flow lists 10,000 deep": ("hosts.yml", "a:\n " + "[" * 10_000 + "]" * 10_000, r"hosts\.yml:2:\d+: nested deeper"),
-    "flow mappings 10,000 deep": ("hosts.yml", "{a: " * 10_000, r"hosts\.yml:1:\d+: nested deeper than 100"),
-    "blocks 10,000 deep": ("hosts.yml", "- " * 10_000 + "a", r"hosts\.yml:1:\d+: nested deeper than 100"),
-    "JSON 100,000 deep": ("hosts.json", "\n" + "[" * 100_000 + "]" * 100_000, r"hosts\.json:2:101: nested deeper"),
-    "JSON objects 10,000 deep": ("hosts", '{"a":' * 10_000 + "1" + "}" * 10_000, r"hosts:1:\d+: nested deeper"),
+    "one large range a thousand times": (
+        "hosts",
+        "h[1:100000]\n" * 1000,
+        r"hosts:51: more than 5000000 entries",
+    ),
+    "flow lists 10,000 deep": (
+        "hosts.yml",
+        "a:\n " + "[" * 10_000 + "]" * 10_000,
+        r"hosts\.yml:2:\d+: nested deeper",
+    ),
+    "flow mappings 10,000 deep": (
+        "hosts.yml",
+        "{a: " * 10_000,
+        r"hosts\.yml:1:\d+: nested deeper than 100",
+    ),
+    "blocks 10,000 deep": (
+        "hosts.yml",
+        "- " * 10_000 + "a",
+        r"hosts\.yml:1:\d+: nested deeper than 100",
+    ),
+    "JSON 100,000 deep": (
+        "hosts.json",
+        "\n" + "[" * 100_000 + "]" * 100_000,
+        r"hosts\.json:2:101: nested deeper",
+    ),
+    "JSON objects 10,000 deep": (
+        "hosts",
+        '{"a":' * 10_000 + "1" + "}" * 10_000,
+        r"hosts:1:\d+: nested deeper",
+    ),
     "JSON of 20 million values": (
         "hosts.json",
         '{"a": [' + "1," * 20_000_000 + "1]}",
         r"hosts\.json: more than 5000000",
     ),
     "a tab": ("hosts.yml", "all:\n\thosts:\n", r"hosts\.yml:2:1: a tab"),
-    "NUL in YAML": ("hosts.yml", YAML.format("a: {x: b\0}"), r"hosts\.yml:3:\d+: the character NUL"),
+    "NUL in YAML": (
+        "hosts.yml",
+        YAML.format("a: {x: b\0}"),
+        r"hosts\.yml:3:\d+: the character NUL",
+    ),
     "NUL in a name in an INI": ("hosts", "a\nb\0c\n", r"hosts:2: a control character, U\+0000"),
-    "an escape sequence in a name": ("hosts", "a\x1b[2Jb\n", r"hosts:1: a control character, U\+001B"),
+    "an escape sequence in a name": (
+        "hosts",
+        "a\x1b[2Jb\n",
+        r"hosts:1: a control character, U\+001B",
+    ),
     "an escape sequence in a name, escaped": (
         "hosts.yml",
         YAML.format(r'"a\x1b[2J": '),
         r":3:\d+: a control character",
     ),
-    "an escape sequence of one character": ("hosts.yml", YAML.format(r'"a\x9b2J": '), r":3:\d+: .*see, U\+009B"),
-    "a right-to-left mark in a name": ("hosts", "a\u202eb\n", r"hosts:1: a character that one cannot see, U\+202E"),
-    "a right-to-left mark in a group": ("hosts", "[a\u202eb]\nh\n", r"hosts:1: a character that one cannot see"),
-    "a right-to-left mark in a key": ("hosts.yml", "web: {hosts: {a: }, h\u202ests: }\n", r":1:\d+: unknown key"),
-    "an escape sequence in a group": ("hosts.yml", '"a\\x1b[2J": {hosts: {h: }}\n', r"hosts\.yml:1:1: a character"),
-    "a newline in a name": ("hosts.yml", YAML.format(r'"a\nb": '), r"hosts\.yml:3:\d+: “a b” is no host name"),
-    "a newline in JSON": ("hosts.json", '{"web": {"hosts": {"a\\nb": null}}}', r"hosts\.json:1:\d+: “a b” is no host"),
-    "blanks in a name": ("hosts.yml", YAML.format("a b: "), r"hosts\.yml:3:\d+: “a b” is no host name"),
-    "invalid UTF-8": ("hosts.yml", b"all:\n  hosts:\n    caf\xe9: \n", r"hosts\.yml:3:8: byte 0xe9"),
+    "an escape sequence of one character": (
+        "hosts.yml",
+        YAML.format(r'"a\x9b2J": '),
+        r":3:\d+: .*see, U\+009B",
+    ),
+    "a right-to-left mark in a name": (
+        "hosts",
+        "a\u202eb\n",
+        r"hosts:1: a character that one cannot see, U\+202E",
+    ),
+    "a right-to-left mark in a group": (
+        "hosts",
+        "[a\u202eb]\nh\n",
+        r"hosts:1: a character that one cannot see",
+    ),
+    "a right-to-left mark in a key": (
+        "hosts.yml",
+        "web: {hosts: {a: }, h\u202ests: }\n",
+        r":1:\d+: unknown key",
+    ),
+    "an escape sequence in a group": (
+        "hosts.yml",
+        '"a\\x1b[2J": {hosts: {h: }}\n',
+        r"hosts\.yml:1:1: a character",
+    ),
+    "a newline in a name": (
+        "hosts.yml",
+        YAML.format(r'"a\nb": '),
+        r"hosts\.yml:3:\d+: “a b” is no host name",
+    ),
+    "a newline in JSON": (
+        "hosts.json",
+        '{"web": {"hosts": {"a\\nb": null}}}',
+        r"hosts\.json:1:\d+: “a b” is no host",
+    ),
+    "blanks in a name": (
+        "hosts.yml",
+        YAML.format("a b: "),
+        r"hosts\.yml:3:\d+: “a b” is no host name",
+    ),
+    "invalid UTF-8": (
+        "hosts.yml",
+        b"all:\n  hosts:\n    caf\xe9: \n",
+        r"hosts\.yml:3:8: byte 0xe9",
+    ),
     "invalid UTF-8 in an INI": ("hosts", b"a\ncaf\xe9\n", r"hosts:2:4: byte 0xe9"),
-    "UTF-16": ("hosts.yml", YAML.format("a: ").encode("utf-16"), r"hosts\.yml: UTF-16; only UTF-8 is read"),
-    "half a character": ("hosts.json", '{"web": {"hosts": {"\\ud800": null}}}', r"hosts\.json:1:\d+: half a character"),
+    "UTF-16": (
+        "hosts.yml",
+        YAML.format("a: ").encode("utf-16"),
+        r"hosts\.yml: UTF-16; only UTF-8 is read",
+    ),
+    "half a character": (
+        "hosts.json",
+        '{"web": {"hosts": {"\\ud800": null}}}',
+        r"hosts\.json:1:\d+: half a character",
+    ),
     "a duplicate key": (
         "hosts.yml",
         "all:\n  hosts:\n    a: \n    b: \n    a: \n",
         r"hosts\.yml:5:5: the key “a” is here for the second time; the first is in line 3",
     ),
-    "a duplicate key in JSON": ("hosts.json", '{"web":\n{}, "web": {}}', r"hosts\.json:2:5: .*first is in line 1"),
+    "a duplicate key in JSON": (
+        "hosts.json",
+        '{"web":\n{}, "web": {}}',
+        r"hosts\.json:2:5: .*first is in line 1",
+    ),
     "a port of 65536": ("hosts", "a:65536\n", r"hosts:1: “65536” in “a:65536” is no port"),
-    "a port of 0": ("hosts.yml", YAML.format("'a:0': "), r"hosts\.yml:3:\d+: “0” in “a:0” is no port"),
+    "a port of 0": (
+        "hosts.yml",
+        YAML.format("'a:0': "),
+        r"hosts\.yml:3:\d+: “0” in “a:0” is no port",
+    ),
     "a port below 0": ("hosts", "a:-1\n", r"hosts:1: “-1” in “a:-1” is no port"),
     "a name that is no text": (
         "hosts.yml",
@@ -196,12 +350,18 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         r"group_vars/all\.yml:7:\d+: more than",
     ),
     "a garbled vault": ("hosts", "$ANSIBLE_VAULT;9.9;ROT13\nzz\n", r"hosts:1: "),
-    "a script that may not be run": ("hosts", "#!/bin/sh\n", r"hosts: a program that may not be run"),
+    "a script that may not be run": (
+        "hosts",
+        "#!/bin/sh\n",
+        r"hosts: a program that may not be run",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_is_refused_in_bounded_time_and_memory_with_its_line(name: str, place: Place) -> None:
+def test_a_file_is_refused_in_bounded_time_and_memory_with_its_line(
+    name: str, place: Place
+) -> None:
     file, content, words = FILES[name]
     (place.path / file).parent.mkdir(exist_ok=True)
     (place.path / file).write_bytes(content.encode() if isinstance(content, str) else content)
@@ -223,7 +383,9 @@ def test_a_file_is_refused_in_bounded_time_and_memory_with_its_line(name: str, p
         (b"../../etc/passwd x=1\n..\n[../..]\nb\n", "../../etc/passwd", '"x": 1'),
     ],
 )
-def test_what_only_looks_odd_is_read(place: Place, content: bytes, host: str, variables: str) -> None:
+def test_what_only_looks_odd_is_read(
+    place: Place, content: bytes, host: str, variables: str
+) -> None:
     (place.path / "hosts").write_bytes(content)
     status, out, err = run(place, "inventory", "hosts", "--list")
     assert (status, err) == (0, "")
@@ -239,7 +401,8 @@ def test_a_hundred_thousand_hosts_of_a_range_are_read(place: Place) -> None:
 
 def test_a_graph_that_doubles_at_every_level_is_refused(place: Place) -> None:
     levels = "".join(
-        f"[g{n}:children]\na{n}\nb{n}\n[a{n}:children]\ng{n + 1}\n[b{n}:children]\ng{n + 1}\n" for n in range(40)
+        f"[g{n}:children]\na{n}\nb{n}\n[a{n}:children]\ng{n + 1}\n[b{n}:children]\ng{n + 1}\n"
+        for n in range(40)
     )
     place.write("hosts", f"{levels}[g40]\nh\n")
     status, out, err = run(place, "inventory", "hosts", "--graph")
@@ -278,7 +441,8 @@ def test_a_line_of_an_ini_splits_as_a_shell_would(line: str) -> None:
     assert split(lambda: _words(line)) == split(lambda: shlex.split(line, comments=True))
 
 
-# ---- what is no file -----------------------------------------------------------------------------------------------
+# ---- what is no file
+# -----------------------------------------------------------------------------------------------
 
 
 def test_a_pipe_or_a_device_or_a_socket_is_refused_and_never_waited_for(place: Place) -> None:
@@ -356,7 +520,9 @@ def test_a_file_in_a_folder_that_may_not_be_entered_is_refused(place: Place) -> 
     assert "closed/hosts: cannot be read: Permission denied" in err
 
 
-def test_variables_of_the_current_folder_that_nobody_may_read_are_no_error_for_they_are_not_read(place: Place) -> None:
+def test_variables_of_the_current_folder_that_nobody_may_read_are_no_error_for_they_are_not_read(
+    place: Place,
+) -> None:
     (place.path / "inv").mkdir()
     place.write("inv/hosts", "a\n")
     (place.path / "group_vars").mkdir(0o000)
@@ -380,7 +546,8 @@ def test_loops_of_links_and_names_that_are_too_long_end(place: Place) -> None:
     assert "File name too long" in refused(place, "a/" * 3000)
 
 
-# ---- programs ------------------------------------------------------------------------------------------------------
+# ---- programs
+# ------------------------------------------------------------------------------------------------------
 
 GOOD = """{"web": {"hosts": ["h"]}, "_meta": {"hostvars": {}}}"""
 
@@ -393,7 +560,10 @@ GOOD = """{"web": {"hosts": ["h"]}, "_meta": {"hostvars": {}}}"""
         (":", "printed no JSON"),
         ("head -c 1000000000 /dev/zero", "printed more than"),
         ("echo '{\"web\": ['; yes '\"h\",'", "printed more than"),
-        (f"echo '{GOOD}'; printf 'no\\033[31m \\342\\200\\256way\\n' >&2; exit 1", "ended with status 1: no"),
+        (
+            f"echo '{GOOD}'; printf 'no\\033[31m \\342\\200\\256way\\n' >&2; exit 1",
+            "ended with status 1: no",
+        ),
         ('echo \'{"web": {"hosts": {"h": 5}}}\'', "the hosts of “web” are not a list of names"),
         ('echo \'{"web": {"hosts": [5, null]}}\'', "a host's name that is no text"),
         ('echo \'{"web": {"vars": []}}\'', "the vars of “web” are not a mapping"),
@@ -408,7 +578,9 @@ def test_a_program_that_answers_badly_is_refused(place: Place, script: str, word
     assert words in err
 
 
-def test_a_program_that_leaves_a_child_with_its_output_open_does_not_hold_us_up(place: Place) -> None:
+def test_a_program_that_leaves_a_child_with_its_output_open_does_not_hold_us_up(
+    place: Place,
+) -> None:
     place.write("hosts", f"#!/bin/sh\nsleep 300 &\necho $! >child\necho '{GOOD}'\n").chmod(0o700)
     began = time.monotonic()
     assert run(place, "inventory", "hosts", "--list-hosts")[:2] == (0, "h\n")
@@ -418,27 +590,37 @@ def test_a_program_that_leaves_a_child_with_its_output_open_does_not_hold_us_up(
         assert time.monotonic() - began < 90 + BUSY_S
 
 
-# ---- hosts that would become options -------------------------------------------------------------------------------
+# ---- hosts that would become options
+# -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
 @pytest.mark.parametrize("what", ["name", "address", "user"])
-def test_what_looks_like_an_option_of_ssh_never_becomes_one(place: Place, client: str, what: str) -> None:
+def test_what_looks_like_an_option_of_ssh_never_becomes_one(
+    place: Place, client: str, what: str
+) -> None:
     option = "-oProxyCommand=touch${IFS}owned"
-    name, variables = ("host", {"ansible_host": option}) if what == "address" else ("host", {"ansible_user": option})
+    name, variables = (
+        ("host", {"ansible_host": option})
+        if what == "address"
+        else ("host", {"ansible_user": option})
+    )
     if what == "name":
         name, variables = option, {}
     if what == "user":
         variables |= {"ansible_host": "127.0.0.1", "ansible_port": "1"}
     settings = "".join(f", {key}: '{value}'" for key, value in variables.items())
     place.write("hosts.yml", YAML.format(f"'{name}': {{ansible_connection: {client}{settings}}}"))
-    status, out, err = run(place, "run", "hosts.yml", "-p", "quick.yml", "--retries", "0", "-T", "3")
+    status, out, err = run(
+        place, "run", "hosts.yml", "-p", "quick.yml", "--retries", "0", "-T", "3"
+    )
     assert status == 4, out + err
     assert not (place.path / "owned").exists()
     assert len(place.runs()) == 1
 
 
-# ---- templates -----------------------------------------------------------------------------------------------------
+# ---- templates
+# -----------------------------------------------------------------------------------------------------
 
 
 def twenty_times(value: str) -> str:
@@ -463,16 +645,21 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     ),
     "mappings of mappings of mappings": (
         "{{ m0 }}",
-        ", ".join(f"m{n}: {{{twenty_times(f'{{{{ m{n + 1} }}}}')}}}" for n in range(12)) + ", m12: 1",
+        ", ".join(f"m{n}: {{{twenty_times(f'{{{{ m{n + 1} }}}}')}}}" for n in range(12))
+        + ", m12: 1",
     ),
     "other hosts' variables, doubled at every step": (
         "{{ hostvars.bad.v0 }}",
-        ", ".join(f"v{n}: '{{{{ hostvars.bad.v{n + 1} }}}}{{{{ hostvars.bad.v{n + 1} }}}}'" for n in range(18))
+        ", ".join(
+            f"v{n}: '{{{{ hostvars.bad.v{n + 1} }}}}{{{{ hostvars.bad.v{n + 1} }}}}'"
+            for n in range(18)
+        )
         + ", v18: 1",
     ),
     "numbers that are squared": (
         "{{ v0 }}",
-        ", ".join(f"v{n}: '{{{{ v{n + 1} * v{n + 1} * v{n + 1} }}}}'" for n in range(18)) + ", v18: 99999999",
+        ", ".join(f"v{n}: '{{{{ v{n + 1} * v{n + 1} * v{n + 1} }}}}'" for n in range(18))
+        + ", v18: 99999999",
     ),
     "a search in a list, for each of it": (
         "{{ big | list | select('in', big | list) | list | length }}",
@@ -501,7 +688,9 @@ def test_a_template_costs_its_own_host_and_no_other(name: str, place: Place) -> 
     text, more = TEMPLATES[name]
     quoted = text.replace("'", "''")
     bad = f"bad: {{ansible_host: '{quoted}'{', ' if more else ''}{more}}}"
-    place.write("hosts.yml", YAML.format(f"good: {{ansible_connection: local}}\n    {bad}\n    fine: "))
+    place.write(
+        "hosts.yml", YAML.format(f"good: {{ansible_connection: local}}\n    {bad}\n    fine: ")
+    )
     status, out, err = run(place, "run", "-C", "hosts.yml", "-p", "quick.yml")
     assert (status, err) == (0, "")
     good, lost, fine = out.splitlines()
@@ -512,7 +701,9 @@ def test_a_template_costs_its_own_host_and_no_other(name: str, place: Place) -> 
     assert not (place.path / "owned").exists()
 
 
-def test_a_template_that_asks_for_the_groups_takes_no_longer_among_more_hosts(tmp_path: Path) -> None:
+def test_a_template_that_asks_for_the_groups_takes_no_longer_among_more_hosts(
+    tmp_path: Path,
+) -> None:
     from fleetaudit.connection.target import ConnectionOptions, target_of
 
     (tmp_path / "hosts").write_text(
@@ -528,8 +719,12 @@ def test_a_template_that_asks_for_the_groups_takes_no_longer_among_more_hosts(tm
 
 def test_two_hundred_names_that_are_all_this_machine_are_each_there_once(place: Place) -> None:
     names = [f"localhost{n}" for n in range(199)]
-    lines = "".join(f"    {name}: {{ansible_host: localhost, ansible_connection: local}}\n" for name in names)
-    place.write("hosts.yml", f"all:\n  hosts:\n    localhost: {{ansible_connection: local}}\n{lines}")
+    lines = "".join(
+        f"    {name}: {{ansible_host: localhost, ansible_connection: local}}\n" for name in names
+    )
+    place.write(
+        "hosts.yml", f"all:\n  hosts:\n    localhost: {{ansible_connection: local}}\n{lines}"
+    )
     status, out, _ = run(place, "run", "-C", "hosts.yml", "-p", "quick.yml")
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()] == ["localhost", *names]

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns the folder of programs of a fresh environment with nothing but the wheel and the versions of the lock."""
+    """Returns the folder of programs of a fresh environment with nothing but the wheel and the
+    versions of the lock.
+    """
     folder = tmp_path_factory.mktemp("wheel")
     done(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
     (wheel,) = folder.glob("*.whl")
@@ -35,9 +37,15 @@ def done(*command: str | Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_installed_wheel_audits_this_machine_with_the_playbook_inside_it(installed: Path, tmp_path: Path) -> None:
+def test_installed_wheel_audits_this_machine_with_the_playbook_inside_it(
+    installed: Path, tmp_path: Path
+) -> None:
     done = subprocess.run(
-        [installed / "fleetaudit", "run", "localhost,"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [installed / "fleetaudit", "run", "localhost,"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     run = json.loads((tmp_path / "reports/latest/run.json").read_text())
@@ -46,12 +54,24 @@ def test_installed_wheel_audits_this_machine_with_the_playbook_inside_it(install
     assert "<html" in (tmp_path / "reports/latest/report.html").read_text()
 
 
-def test_installed_wheel_knows_its_catalogue_and_its_version(installed: Path, tmp_path: Path) -> None:
+def test_installed_wheel_knows_its_catalogue_and_its_version(
+    installed: Path, tmp_path: Path
+) -> None:
     scenarios = subprocess.run(
-        [installed / "fleetaudit", "scenarios"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
+        [installed / "fleetaudit", "scenarios"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
     )
     assert "unread-close" in scenarios.stdout
     version = subprocess.run(
-        [installed / "fleetaudit", "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True
+        [installed / "fleetaudit", "--version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
     )
     assert version.stdout.strip()

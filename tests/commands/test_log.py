@@ -1,4 +1,6 @@
-"""What is tried, in the log: each stage of each attempt, for each host; and which hosts take long, beside the bar."""
+"""What is tried, in the log: each stage of each attempt, for each host; and which hosts take long,
+beside the bar.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,17 @@ from tests.support.sshd import Keys, Server
 
 
 def fleet(place: Place, server: Server, keys: Keys) -> tuple[str, ...]:
-    """Writes an inventory of a host that answers and one that is not there; returns the options for it."""
+    """Writes an inventory of a host that answers and one that is not there; returns the options for
+    it.
+    """
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         closed = s.getsockname()[1]
-    there = {"ansible_host": "127.0.0.1", "ansible_port": server.port, "ansible_user": getpass.getuser()}
+    there = {
+        "ansible_host": "127.0.0.1",
+        "ansible_port": server.port,
+        "ansible_user": getpass.getuser(),
+    }
     gone = {"ansible_host": "127.0.0.1", "ansible_port": closed}
     place.write("inventory.json", json.dumps({"all": {"hosts": {"well": there, "gone": gone}}}))
     options = ("--private-key", str(keys.user()), "--known-hosts", str(server.known_hosts))
@@ -61,19 +69,32 @@ def test_the_log_has_each_stage_of_each_host_with_its_time(
     log = (tmp_path / "log").read_text()
     stamp = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} DEBUG "
     passed = re.findall(
-        stamp + r"well: attempt 1: ([a-z ]+) passed after \d+\.\d{3} s \(\d+\.\d{3} s in all\): \S", log, re.MULTILINE
+        stamp + r"well: attempt 1: ([a-z ]+) passed after \d+\.\d{3} s \(\d+\.\d{3} s in all\): \S",
+        log,
+        re.MULTILINE,
     )
     assert passed == STAGES
     assert re.search(stamp + r"well: attempt 1: ssh \S+@127\.0\.0\.1 port \d+", log, re.MULTILINE)
     assert re.search(stamp + r"well: decode passed", log, re.MULTILINE)
-    assert re.search(stamp + r"gone: attempt 1: connect failed \(connection refused\) after", log, re.MULTILINE)
+    assert re.search(
+        stamp + r"gone: attempt 1: connect failed \(connection refused\) after", log, re.MULTILINE
+    )
     told = place.run("run", *words, "-vv", "-l", "well", "--transport", transport)
-    assert [stage for stage in STAGES if f"DEBUG well: attempt 1: {stage} passed after" in told.stderr] == STAGES
-    assert "DEBUG" not in place.run("run", *words, "-v", "-l", "well", "--transport", transport).stderr
-    assert "well: attempt 1: host key passed" in place.run("doctor", words[0], *words[5:], "-vv").stderr
+    assert [
+        stage for stage in STAGES if f"DEBUG well: attempt 1: {stage} passed after" in told.stderr
+    ] == STAGES
+    assert (
+        "DEBUG" not in place.run("run", *words, "-v", "-l", "well", "--transport", transport).stderr
+    )
+    assert (
+        "well: attempt 1: host key passed"
+        in place.run("doctor", words[0], *words[5:], "-vv").stderr
+    )
 
 
-def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     from fleetaudit.model import Secret
 
     class Fake(Transports):
@@ -81,7 +102,9 @@ def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(caplog: pyt
             *_, passed = arguments
             assert callable(passed)
             passed("connect", "hello hunter22\x1b[31m")
-            raise TransportError("authenticate", "it said hunter22", hint="", kind="permission denied")
+            raise TransportError(
+                "authenticate", "it said hunter22", hint="", kind="permission denied"
+            )
 
     target = SshTarget(address="192.0.2.1", password=Secret("hunter22"))
     host = HostPlan(name="w\x1b[2J", groups=(), target=target, scenarios=(), trials=1, isolation="auto",
@@ -96,10 +119,16 @@ def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(caplog: pyt
     assert [line.partition(": ")[2] for line in lines] == [
         "attempt 1: ssh 192.0.2.1",
         "attempt 1: connect passed after 1.000 s (1.000 s in all): hello …�[31m",
-        "attempt 1: authenticate failed (permission denied) after 1.000 s (2.000 s in all): it said …",
+        (
+            "attempt 1: authenticate failed (permission denied) after 1.000 s (2.000 s in all): it"
+            " said …"
+        ),
         "attempt 2: ssh 192.0.2.1",
         "attempt 2: connect passed after 1.000 s (1.000 s in all): hello …�[31m",
-        "attempt 2: authenticate failed (permission denied) after 1.000 s (2.000 s in all): it said …",
+        (
+            "attempt 2: authenticate failed (permission denied) after 1.000 s (2.000 s in all): it"
+            " said …"
+        ),
     ]
 
 
@@ -147,7 +176,10 @@ def test_the_hosts_that_take_long_are_named_longest_first() -> None:
     clock.now = LONG_S - 0.1
     assert activity.waiting() == ""
     clock.now = 45.0
-    assert activity.waiting() == "waiting for web7 (45 s), db2\N{REPLACEMENT CHARACTER}[2J (38 s), a (37 s) and 1 more"
+    assert (
+        activity.waiting()
+        == "waiting for web7 (45 s), db2\N{REPLACEMENT CHARACTER}[2J (38 s), a (37 s) and 1 more"
+    )
     activity.ended("web7")
     assert "web7" not in activity.waiting()
     held.free.set()
@@ -161,9 +193,13 @@ def test_with_v_the_bar_stays_and_names_whom_it_waits_for(tmp_path: Path, silent
     hosts = {"here": {"ansible_connection": "local"},
              "slow": {"ansible_host": "127.0.0.1", "ansible_port": silent_port, "ansible_timeout": 100}}  # fmt: skip
     place.write("inventory.json", json.dumps({"all": {"hosts": hosts}}))
-    command, env = place.command("run", "inventory.json", "-p", "quick.yml", "-v", TERM="xterm", COLUMNS="120")
+    command, env = place.command(
+        "run", "inventory.json", "-p", "quick.yml", "-v", TERM="xterm", COLUMNS="120"
+    )
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=theirs)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=theirs
+    )
     os.close(theirs)
     got = b""
     try:
@@ -190,7 +226,10 @@ def test_a_log_on_a_full_disk_is_reported_once_and_costs_no_host(tmp_path: Path)
     place.locals(2)
     done = place.run("run", "-p", "quick.yml", "--format", "text", FLEETAUDIT_LOG_PATH="/dev/full")
     assert done.returncode == 0, done.stderr
-    told = "fleetaudit: warning: FLEETAUDIT_LOG_PATH=/dev/full: cannot be written: No space left on device\n"
+    told = (
+        "fleetaudit: warning: FLEETAUDIT_LOG_PATH=/dev/full: cannot be written: No space left on"
+        " device\n"
+    )
     assert done.stderr == told
 
 

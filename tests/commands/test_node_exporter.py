@@ -27,29 +27,44 @@ PROGRAM = "prometheus-node-exporter"
 
 @contextmanager
 def exporter(folder: Path) -> Iterator[str]:
-    """Runs node_exporter on a port of loopback with nothing but the files of a folder; yields its address."""
+    """Runs node_exporter on a port of loopback with nothing but the files of a folder; yields its
+    address.
+    """
     executable = shutil.which(PROGRAM) or shutil.which("node_exporter")
     if executable is None:
         if os.environ.get("CI"):
             pytest.fail(f"{PROGRAM} is not installed")
         pytest.skip(f"{PROGRAM} is not installed")
-    options = ("--web.listen-address=127.0.0.1:0", "--collector.disable-defaults", "--collector.textfile")
+    options = (
+        "--web.listen-address=127.0.0.1:0",
+        "--collector.disable-defaults",
+        "--collector.textfile",
+    )
     command = [executable, *options, f"--collector.textfile.directory={folder}"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr
         try:
-            listening = (re.search(r"Listening on.*address=(127\.0\.0\.1:\d+)", line) for line in process.stderr)
+            listening = (
+                re.search(r"Listening on.*address=(127\.0\.0\.1:\d+)", line)
+                for line in process.stderr
+            )
             yield next(found[1] for found in listening if found)
         finally:
             process.terminate()
 
 
 def scraped(folder: Path) -> dict[str, list[tuple[str, float]]]:
-    """Returns each metric of ours that node_exporter shows: the job and the value of each of its series."""
+    """Returns each metric of ours that node_exporter shows: the job and the value of each of its
+    series.
+    """
     with exporter(folder) as address, urlopen(f"http://{address}/metrics", timeout=300) as answer:
         text = answer.read().decode()
     return {
-        family.name: [(sample.labels.get("audit_job", ""), sample.value) for sample in family.samples]
+        family.name: [
+            (sample.labels.get("audit_job", ""), sample.value) for sample in family.samples
+        ]
         for family in text_string_to_metric_families(text)
         if family.name.startswith(("fleetaudit_", "node_textfile_scrape_error"))
     }
@@ -57,7 +72,9 @@ def scraped(folder: Path) -> dict[str, list[tuple[str, float]]]:
 
 def run_of(inventory: str, hosts: int, finished: str) -> AuditRun:
     fleet = small_fleet()
-    info = msgspec.structs.replace(fleet.run, id=finished, inventory=(inventory,), finished=finished)
+    info = msgspec.structs.replace(
+        fleet.run, id=finished, inventory=(inventory,), finished=finished
+    )
     return msgspec.structs.replace(fleet, run=info, hosts=fleet.hosts[:hosts])
 
 
@@ -74,7 +91,19 @@ def textfiles(tmp_path: Path) -> Path:
     for name, run in SITES.items():
         (tmp_path / f"{name}.json").write_bytes(archive.encode_run(run))
         file = tmp_path / "textfiles" / f"{name}.prom"
-        assert status_of(["report", str(tmp_path / f"{name}.json"), "--format", "prometheus", "-o", str(file)]) == 0
+        assert (
+            status_of(
+                [
+                    "report",
+                    str(tmp_path / f"{name}.json"),
+                    "--format",
+                    "prometheus",
+                    "-o",
+                    str(file),
+                ]
+            )
+            == 0
+        )
     return tmp_path / "textfiles"
 
 
@@ -87,7 +116,11 @@ def test_node_exporter_takes_the_metrics_of_two_sites_from_one_folder(textfiles:
     assert dict(found["fleetaudit_run_finished_timestamp_seconds"]) == dict(
         zip(jobs, (1795313021, 1795313081), strict=True)
     )
-    named = {line.split("{")[0] for line in (textfiles / "site-b.prom").read_text().splitlines() if line[0] != "#"}
+    named = {
+        line.split("{")[0]
+        for line in (textfiles / "site-b.prom").read_text().splitlines()
+        if line[0] != "#"
+    }
     assert named <= found.keys()
 
 
@@ -111,6 +144,7 @@ def test_two_files_of_one_job_in_one_folder_are_warned_of(
     capsys.readouterr()
     assert status_of([*report, str(textfiles / "site-c.prom")]) == 0
     assert re.match(
-        rf"fleetaudit: warning: {textfiles}/site-a.prom has metrics of the same job, site-a-[0-9a-f]{{8}}: ",
+        rf"fleetaudit: warning: {textfiles}/site-a.prom has metrics of the same job,"
+        r" site-a-[0-9a-f]{8}: ",
         capsys.readouterr().err,
     )

@@ -1,4 +1,6 @@
-"""Where passwords come from: a terminal, a file, a pipe; never an option's value, and never waited for for ever."""
+"""Where passwords come from: a terminal, a file, a pipe; never an option's value, and never waited
+for for ever.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def file(folder: Path, data: bytes, mode: int = 0o600) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("data", [b"hunter 2", b"hunter 2\n", b"hunter 2\r\n", b"hunter 2\nand more\n"])
+@pytest.mark.parametrize(
+    "data", [b"hunter 2", b"hunter 2\n", b"hunter 2\r\n", b"hunter 2\nand more\n"]
+)
 def test_a_password_is_the_first_line_of_its_file(tmp_path: Path, data: bytes) -> None:
     assert passwords.in_file(file(tmp_path, data), "--x") == Secret(SECRET)
 
@@ -87,7 +91,9 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         passwords.in_file(str(tmp_path), "--x")
 
 
-def test_a_pipe_that_says_nothing_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_that_says_nothing_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(passwords, "WAIT_S", 0.2)
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ConfigError, match=r"nothing came of it within 0\.2 s"):
@@ -123,7 +129,9 @@ def test_how_a_program_is_to_be_piped_can_be_typed_wherever_it_was_named(
 
 def fed(place: Place, data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     command, environment = place.command(*arguments)
-    return subprocess.run(command, cwd=place.path, env=environment, input=data, capture_output=True, timeout=300)
+    return subprocess.run(
+        command, cwd=place.path, env=environment, input=data, capture_output=True, timeout=300
+    )
 
 
 @pytest.mark.parametrize("option", ["--become-password-file", "--connection-password-file"])
@@ -142,8 +150,12 @@ def test_standard_input_is_not_read_for_two_passwords(place: Place) -> None:
 
 
 @pytest.mark.parametrize("verb", ["run", "doctor"])
-@pytest.mark.parametrize(("asks", "option"), [("-K", "--become-password-file"), ("-k", "--connection-password-file")])
-def test_to_be_asked_and_to_name_a_file_are_refused_together(place: Place, verb: str, asks: str, option: str) -> None:
+@pytest.mark.parametrize(
+    ("asks", "option"), [("-K", "--become-password-file"), ("-k", "--connection-password-file")]
+)
+def test_to_be_asked_and_to_name_a_file_are_refused_together(
+    place: Place, verb: str, asks: str, option: str
+) -> None:
     done = place.run(verb, "web1,", asks, option, file(place.path, b"x"))
     assert (done.returncode, done.stdout) == (64, "")
     assert done.stderr == f"fleetaudit: {asks} and {option}: either of them, not both\n"
@@ -164,7 +176,9 @@ print(*resource.getrlimit(resource.RLIMIT_CORE), hard)
 """
 READS = {
     "a file": "from fleetaudit.cli import passwords; passwords.in_file(sys.argv[1], '--x')",
-    "a vault password": "from fleetaudit.inventory.vault import load_vault; load_vault(sys.argv[1])",
+    "a vault password": (
+        "from fleetaudit.inventory.vault import load_vault; load_vault(sys.argv[1])"
+    ),
     "any secret": "from fleetaudit.model import Secret; Secret('x')",
     "nothing": "from fleetaudit.inventory.vault import load_vault; load_vault(None)",
 }
@@ -180,7 +194,8 @@ def test_who_has_read_a_password_dumps_no_core(tmp_path: Path, what: str) -> Non
     assert (soft, hard) == (hard_before if what == "nothing" else 0, hard_before)
 
 
-# ---- passwords that nobody needs -----------------------------------------------------------------------------------
+# ---- passwords that nobody needs
+# -----------------------------------------------------------------------------------
 
 MIXED = """
 all:
@@ -192,7 +207,9 @@ all:
 """
 
 
-@pytest.mark.parametrize("words", [("-K",), ("--become-user", "app"), ("--become-method", "doas", "-K")])
+@pytest.mark.parametrize(
+    "words", [("-K",), ("--become-user", "app"), ("--become-method", "doas", "-K")]
+)
 def test_what_is_about_becoming_is_told_of_once_where_nobody_becomes_anybody(
     place: Place, words: tuple[str, ...]
 ) -> None:
@@ -210,7 +227,10 @@ def test_what_is_about_becoming_is_used_where_anybody_becomes_somebody(place: Pl
     assert place.run(*PLAN, *words, "-b").stderr == ""
     place.write("one.yml", "all: {hosts: {a: {ansible_become: true}, b: }}\n")
     assert place.run("run", "one.yml", "-C", *words).stderr == ""
-    assert "not used" not in place.run(*PLAN, FLEETAUDIT_BECOME_PASSWORD_FILE=file(place.path, b"x")).stderr
+    assert (
+        "not used"
+        not in place.run(*PLAN, FLEETAUDIT_BECOME_PASSWORD_FILE=file(place.path, b"x")).stderr
+    )
 
 
 @pytest.mark.parametrize("limit", ["b", "d", "b:d"])
@@ -219,9 +239,13 @@ def test_a_password_to_log_in_with_is_refused_where_no_host_takes_one(
     place: Place, limit: str, verb: tuple[str, ...]
 ) -> None:
     place.write("mixed.yml", MIXED)
-    done = place.run(*verb, "mixed.yml", "-l", limit, "--connection-password-file", file(place.path, b"x"))
+    done = place.run(
+        *verb, "mixed.yml", "-l", limit, "--connection-password-file", file(place.path, b"x")
+    )
     assert (done.returncode, done.stdout) == (64, "")
-    assert done.stderr.startswith("fleetaudit: --connection-password-file: no host takes a password: ")
+    assert done.stderr.startswith(
+        "fleetaudit: --connection-password-file: no host takes a password: "
+    )
 
 
 def test_hosts_that_take_no_password_are_counted_where_others_take_it(place: Place) -> None:
@@ -231,7 +255,10 @@ def test_hosts_that_take_no_password_are_counted_where_others_take_it(place: Pla
     assert place.run("run", "mixed.yml", "-C", "-k", "-l", "a:d").stderr == ""
     off = place.run("run", "mixed.yml", "-C", "--host-key-policy", "off", "--connection-password-file",
                     file(place.path, b"x"), "-l", "a:d")  # fmt: skip
-    assert (off.returncode, "its host key is not checked" in off.stdout) == (0, True)  # a takes one, and says why not
+    assert (off.returncode, "its host key is not checked" in off.stdout) == (
+        0,
+        True,
+    )  # a takes one, and says why not
 
 
 def test_a_file_that_everybody_can_read_is_told_of(place: Place) -> None:
@@ -241,11 +268,14 @@ def test_a_file_that_everybody_can_read_is_told_of(place: Place) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-# ---- on a terminal -------------------------------------------------------------------------------------------------
+# ---- on a terminal
+# -------------------------------------------------------------------------------------------------
 
 
 def on_a_terminal(place: Place, *arguments: str, answers: list[bytes]) -> tuple[int, bytes]:
-    """Runs the command with a terminal of its own, answers what it asks in order; returns its status and the screen."""
+    """Runs the command with a terminal of its own, answers what it asks in order; returns its
+    status and the screen.
+    """
     command, environment = place.command(*arguments)
     ours, theirs = pty.openpty()
 
@@ -254,7 +284,13 @@ def on_a_terminal(place: Place, *arguments: str, answers: list[bytes]) -> tuple[
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
     process = subprocess.Popen(
-        command, cwd=place.path, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=lead
+        command,
+        cwd=place.path,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        preexec_fn=lead,
     )
     os.close(theirs)
     screen, until, waiting = b"", time.monotonic() + 60, list(answers)
@@ -272,10 +308,23 @@ def on_a_terminal(place: Place, *arguments: str, answers: list[bytes]) -> tuple[
 
 
 def test_k_and_big_k_ask_on_the_terminal_and_show_nothing(place: Place, sshd: Server) -> None:
-    here = {"ansible_host": "127.0.0.1", "ansible_port": sshd.port, "ansible_user": getpass.getuser()}
+    here = {
+        "ansible_host": "127.0.0.1",
+        "ansible_port": sshd.port,
+        "ansible_user": getpass.getuser(),
+    }
     here["ansible_ssh_private_key_file"] = str(sshd.keys.user())
     place.write("hosts.yml", json.dumps({"all": {"hosts": {"here": here}}}))
-    command = ("run", "hosts.yml", "-p", "quick.yml", "-k", "-K", "--known-hosts", str(sshd.known_hosts))
+    command = (
+        "run",
+        "hosts.yml",
+        "-p",
+        "quick.yml",
+        "-k",
+        "-K",
+        "--known-hosts",
+        str(sshd.known_hosts),
+    )
     status, screen = on_a_terminal(place, *command, answers=[b"hunter 2\n", b"\n"])
     assert status == 0, screen
     assert screen.count(b"password to log in with: ") == 1
@@ -296,7 +345,9 @@ def test_a_byte_that_is_no_text_is_an_answer_that_is_refused(place: Place) -> No
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/tty"])
-@pytest.mark.parametrize(("asks", "option"), [(b"-K", "--become-password-file"), (b"-k", "--connection-password-file")])
+@pytest.mark.parametrize(
+    ("asks", "option"), [(b"-K", "--become-password-file"), (b"-k", "--connection-password-file")]
+)
 def test_a_password_is_not_read_from_a_terminal_that_shows_it(
     place: Place, name: str, asks: bytes, option: str
 ) -> None:
@@ -311,17 +362,27 @@ def test_an_interrupt_at_the_question_ends_it_all(place: Place) -> None:
 
 
 @pytest.mark.parametrize("interrupt", [True, False])
-def test_a_terminal_that_closes_at_the_question_hides_no_interrupt(place: Place, interrupt: bool) -> None:
+def test_a_terminal_that_closes_at_the_question_hides_no_interrupt(
+    place: Place, interrupt: bool
+) -> None:
     command, environment = place.command("run", "web1,", "-K")
     ours, theirs = pty.openpty()
 
     def lead() -> None:
         os.setsid()
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup, so that the status is the command's own
+        signal.signal(
+            signal.SIGHUP, signal.SIG_IGN
+        )  # as under nohup, so that the status is the command's own
 
     process = subprocess.Popen(
-        command, cwd=place.path, env=environment, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, preexec_fn=lead
+        command,
+        cwd=place.path,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        preexec_fn=lead,
     )
     os.close(theirs)
     seen = b""
@@ -339,7 +400,9 @@ def test_a_terminal_that_closes_at_the_question_hides_no_interrupt(place: Place,
     assert not place.runs()
 
 
-def test_what_is_raised_after_an_interrupt_ends_as_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_raised_after_an_interrupt_ends_as_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def closed(*_: object, **__: object) -> None:
         try:
             raise KeyboardInterrupt
@@ -348,7 +411,9 @@ def test_what_is_raised_after_an_interrupt_ends_as_an_interrupt(monkeypatch: pyt
 
     monkeypatch.setattr("getpass.getpass", closed)
     opened = os.open
-    monkeypatch.setattr("os.open", lambda path, *rest: os.dup(0) if path == "/dev/tty" else opened(path, *rest))
+    monkeypatch.setattr(
+        "os.open", lambda path, *rest: os.dup(0) if path == "/dev/tty" else opened(path, *rest)
+    )
     assert status_of(["run", "web1,", "-K"]) == 130
 
 
@@ -356,7 +421,13 @@ def test_what_is_raised_after_an_interrupt_ends_as_an_interrupt(monkeypatch: pyt
 def test_without_a_terminal_the_question_is_an_error_at_once(place: Place, option: str) -> None:
     command, environment = place.command("run", "web1,", option)
     done = subprocess.run(
-        command, cwd=place.path, env=environment, capture_output=True, text=True, timeout=300, start_new_session=True
+        command,
+        cwd=place.path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        start_new_session=True,
     )
     assert done.returncode == 64
     assert f"{option} needs a terminal, and there is none" in done.stderr
@@ -372,13 +443,26 @@ def test_a_dry_run_asks_nothing(place: Place) -> None:
     assert place.run(*PLAN, "-k", "-K").returncode == 0
 
 
-# ---- extra variables -----------------------------------------------------------------------------------------------
+# ---- extra variables
+# -----------------------------------------------------------------------------------------------
 
 
 def test_extra_variables_beat_every_other(place: Place) -> None:
-    place.write("hosts.yml", "all: {hosts: {a: {ansible_host: old}, b: }, vars: {ansible_port: 1}}\n")
-    done = place.run("run", "hosts.yml", "-C", "-e", "ansible_host=new ansible_port=2222", "-e", "ansible_user=me")
-    assert [line.split("  ")[1] for line in done.stdout.splitlines()] == ["ssh me@new port 2222"] * 2
+    place.write(
+        "hosts.yml", "all: {hosts: {a: {ansible_host: old}, b: }, vars: {ansible_port: 1}}\n"
+    )
+    done = place.run(
+        "run",
+        "hosts.yml",
+        "-C",
+        "-e",
+        "ansible_host=new ansible_port=2222",
+        "-e",
+        "ansible_user=me",
+    )
+    assert [line.split("  ")[1] for line in done.stdout.splitlines()] == [
+        "ssh me@new port 2222"
+    ] * 2
 
 
 def test_extra_variables_are_split_as_ansible_splits_them() -> None:
@@ -417,8 +501,13 @@ def test_files_of_ansible_cfg_are_read_only_where_somebody_connects(place: Place
     assert (done.returncode, "gone: no such file" in done.stderr) == (66, True), done.stderr
 
 
-@pytest.mark.parametrize("key", ["ansible_password", "ansible_ssh_passphrase", "become_pass", "db_passwd"])
+@pytest.mark.parametrize(
+    "key", ["ansible_password", "ansible_ssh_passphrase", "become_pass", "db_passwd"]
+)
 def test_a_variable_of_the_command_line_is_no_password(key: str) -> None:
     with pytest.raises(UsageError, match=f"-e {key}: everybody"):
         extra_variables((f"{key}=hunter2",))
-    assert extra_variables(("compass=north bypass_proxy=1",)) == {"compass": "north", "bypass_proxy": "1"}
+    assert extra_variables(("compass=north bypass_proxy=1",)) == {
+        "compass": "north",
+        "bypass_proxy": "1",
+    }

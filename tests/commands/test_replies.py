@@ -1,4 +1,6 @@
-"""Replies fetched by other means: the probe run by hand or by Ansible, and `merge` that makes a run of them."""
+"""Replies fetched by other means: the probe run by hand or by Ansible, and `merge` that makes a run
+of them.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def answer(place: Place, *words: str) -> bytes:
     program = place.run("probe", *words)
     assert program.returncode == 0, program.stderr
     command = [sys.executable, "-E", "-s", "-"]
-    return subprocess.run(command, input=program.stdout.encode(), capture_output=True, timeout=300, check=True).stdout
+    return subprocess.run(
+        command, input=program.stdout.encode(), capture_output=True, timeout=300, check=True
+    ).stdout
 
 
 def merged(place: Place, *words: str, status: int) -> dict[str, HostResult]:
@@ -82,7 +86,10 @@ def test_the_probe_run_by_hand_makes_a_run_with_no_option_at_all(place: Place) -
 
 
 def test_verdicts_and_findings_are_those_of_a_run(place: Place) -> None:
-    place.write("low.yml", "- {name: a, hosts: all, sysctls: {expect: {net.ipv4.tcp_fin_timeout: {at_most: 1}}}}\n")
+    place.write(
+        "low.yml",
+        "- {name: a, hosts: all, sysctls: {expect: {net.ipv4.tcp_fin_timeout: {at_most: 1}}}}\n",
+    )
     place.write("web7.reply", answer(place, "-p", "low.yml").decode())
     hosts = merged(place, "-p", "low.yml", "web7.reply", status=2)
     assert [finding.id for finding in hosts["web7"].findings] == ["sysctl:net.ipv4.tcp_fin_timeout"]
@@ -93,7 +100,9 @@ def test_a_folder_holds_many_and_text_around_the_line_does_no_harm(place: Place)
     folder = place.path / "replies"
     folder.mkdir()
     (folder / ".gitkeep").touch()
-    (folder / "web7.example.com").write_bytes(b"Welcome to web7\r\n" + line.replace(b"\n", b"\r\n") + b"logout\r\n")
+    (folder / "web7.example.com").write_bytes(
+        b"Welcome to web7\r\n" + line.replace(b"\n", b"\r\n") + b"logout\r\n"
+    )
     (folder / "web8.txt").write_bytes(b"web8 | CHANGED | rc=0 >>\n" + line)
     (folder / "web9.json").write_bytes(json.dumps({"rc": 0, "stdout": line.decode()}).encode())
     place.run("run", "db1,", "-p", "sysctls.yml", "-e", "ansible_connection=local")
@@ -122,7 +131,10 @@ def test_a_file_without_a_reply_costs_its_own_host_only(place: Place) -> None:
     assert {name for name, host in hosts.items() if isinstance(host, Audited)} == {"good"}
     assert hosts.keys() == {*bodies, "pipe"}
     assert {missing(host).stage for name, host in hosts.items() if name != "good"} == {"decode"}
-    assert "replies/words.reply: no result line; it printed “bash: python3: command not found”" in hosts["words"].reason
+    assert (
+        "replies/words.reply: no result line; it printed “bash: python3: command not found”"
+        in hosts["words"].reason
+    )
     assert "not a regular file" in hosts["pipe"].reason
     assert missing(hosts["empty"]).reason == "replies/empty.reply: no result line"
 
@@ -150,7 +162,9 @@ def test_with_an_inventory_no_host_is_lost(place: Place) -> None:
     assert isinstance(hosts["web7"], Audited)
     assert hosts["web7"].groups == ("web",)
     assert missing(hosts["web8"]).reason == "no reply file"
-    only = merged(place, "-p", "sysctls.yml", "-i", "inventory.yml", "-l", "web7", "web7.reply", status=0)
+    only = merged(
+        place, "-p", "sysctls.yml", "-i", "inventory.yml", "-l", "web7", "web7.reply", status=0
+    )
     assert list(only) == ["web7"]
 
 
@@ -158,7 +172,10 @@ def test_a_host_of_the_inventory_that_is_in_a_run_needs_no_reply_as_well(place: 
     place.write("web7.reply", answer(place, "-p", "sysctls.yml").decode())
     place.run("run", "web8,db1,", "-p", "sysctls.yml", "-e", "ansible_connection=local")
     words = ("-p", "sysctls.yml", "-i", "inventory.yml")
-    assert all(isinstance(h, Audited) for h in merged(place, *words, "reports/latest", "web7.reply", status=0).values())
+    assert all(
+        isinstance(h, Audited)
+        for h in merged(place, *words, "reports/latest", "web7.reply", status=0).values()
+    )
     without = merged(place, *words, "reports/latest", status=4)
     assert {name for name, host in without.items() if isinstance(host, NotAudited)} == {"web7"}
     place.write("db1.reply", "x")
@@ -184,7 +201,9 @@ def test_the_commands_of_a_hint_make_the_reply_that_is_missing(place: Place) -> 
 def test_a_second_reply_and_a_reply_of_nobody_are_errors_that_name_the_files(place: Place) -> None:
     for name in ("web7.reply", "web7.txt", "web6.reply"):
         place.write(name, "x")
-    assert "a second reply of web7; the first is web7.reply" in refused(place, "web7.reply", "web7.txt", status=65)
+    assert "a second reply of web7; the first is web7.reply" in refused(
+        place, "web7.reply", "web7.txt", status=65
+    )
     stranger = refused(place, "-i", "inventory.yml", "web6.reply", status=65)
     assert "web6.reply: web6 is not a selected host that a play matches" in stranger
     missing = refused(place, "web5.reply", status=66)
@@ -222,13 +241,18 @@ def test_a_play_for_a_group_needs_the_inventory_and_says_so(place: Place) -> Non
     assert "db1" in nobody.stderr
 
 
-def test_a_host_that_no_play_matches_is_not_selected_and_its_reply_is_an_error(place: Place) -> None:
+def test_a_host_that_no_play_matches_is_not_selected_and_its_reply_is_an_error(
+    place: Place,
+) -> None:
     place.write("web7.reply", answer(place, "-p", "web.yml", "inventory.yml", "-l", "web").decode())
     hosts = merged(place, "-p", "web.yml", "-i", "inventory.yml", "web7.reply", status=4)
     assert isinstance(hosts["db1"], NotSelected)
     place.write("db1.reply", "x")
     done = place.run("merge", "-p", "web.yml", "-i", "inventory.yml", "web7.reply", "db1.reply")
-    assert (done.returncode, "db1 is not a selected host that a play matches" in done.stderr) == (65, True)
+    assert (done.returncode, "db1 is not a selected host that a play matches" in done.stderr) == (
+        65,
+        True,
+    )
 
 
 def test_one_program_asks_one_thing(place: Place) -> None:
@@ -241,7 +265,9 @@ def test_one_program_asks_one_thing(place: Place) -> None:
     assert place.run("probe", "-p", "both.yml", "inventory.yml", "-l", "web").returncode == 0
 
 
-def test_a_configurations_limit_and_inventory_are_not_for_a_program_of_this_machine(place: Place) -> None:
+def test_a_configurations_limit_and_inventory_are_not_for_a_program_of_this_machine(
+    place: Place,
+) -> None:
     place.write("fleetaudit.yml", "inventory: inventory.yml\nlimit: web\nplaybook: sysctls.yml\n")
     place.write("here.reply", answer(place).decode())
     assert list(merged(place, "here.reply", status=0)) == ["here"]
@@ -257,7 +283,10 @@ def test_what_ansible_prints_of_one_host_is_read(place: Place) -> None:
     result = json.dumps({"changed": True, "rc": 0, "stderr": "", "stdout": line}, indent=4)
     for text in (result, f"web7 | CHANGED => {result}\n"):
         assert output_in(text.encode()).stdout == line.encode()
-    gone = output_in(b'web7 | UNREACHABLE! => {"changed": false, "msg": "Permission denied", "unreachable": true}')
+    gone = output_in(
+        b'web7 | UNREACHABLE! => {"changed": false, "msg": "Permission denied", "unreachable":'
+        b" true}"
+    )
     assert (gone.stdout, gone.stderr.strip()) == (b"", b"Permission denied")
     assert output_in(b'{"stdout": 5}').stdout == b'{"stdout": 5}'
 
@@ -266,13 +295,16 @@ LOCAL = ("-c", "local")
 
 
 def over_ssh(server: Server, place: Place) -> tuple[str, ...]:
-    """Returns the options with which Ansible reaches a server of the tests' own, on a terminal as it does."""
+    """Returns the options with which Ansible reaches a server of the tests' own, on a terminal as
+    it does.
+    """
     settings = (
         "ansible_host=127.0.0.1",
         f"ansible_port={server.port}",
         f"ansible_ssh_private_key_file={server.keys.user()}",
         f"ansible_ssh_common_args='-F none -o UserKnownHostsFile={server.known_hosts}'",
-        "ansible_ssh_args='-o ControlMaster=no'",  # its socket's path may be too long in a temporary folder
+        # its socket's path may be too long in a temporary folder
+        "ansible_ssh_args='-o ControlMaster=no'",
         f"ansible_remote_tmp={place.path}/remote",
     )
     return ("-u", getpass.getuser(), *(word for setting in settings for word in ("-e", setting)))
@@ -284,7 +316,9 @@ def ansible(place: Place, program: str, *words: str, connection: Sequence[str]) 
         pytest.skip(f"needs {program}")
     way = ["-i", "web7,", *connection, "-e", f"ansible_python_interpreter={sys.executable}"]
     _, env = place.command(ANSIBLE_NOCOLOR="1", LC_ALL="C.UTF-8")
-    done = subprocess.run([found, *way, *words], cwd=place.path, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [found, *way, *words], cwd=place.path, env=env, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -294,7 +328,9 @@ def program_file(place: Place) -> None:
 
 
 @pytest.mark.conformance
-def test_the_playbook_of_the_documentation_fetches_replies_over_ssh(place: Place, sshd: Server) -> None:
+def test_the_playbook_of_the_documentation_fetches_replies_over_ssh(
+    place: Place, sshd: Server
+) -> None:
     program_file(place)
     block = DOCS.read_text().split("`fetch.yml`:\n\n", 1)[1]
     lines = [line.removeprefix("    ") for line in block.splitlines()]
@@ -306,7 +342,9 @@ def test_the_playbook_of_the_documentation_fetches_replies_over_ssh(place: Place
 @pytest.mark.conformance
 def test_the_ad_hoc_command_of_the_documentation_fetches_replies(place: Place) -> None:
     program_file(place)
-    (arguments,) = re.findall(r"-m ansible\.builtin\.script -a '([^']+)' --tree replies", DOCS.read_text())
+    (arguments,) = re.findall(
+        r"-m ansible\.builtin\.script -a '([^']+)' --tree replies", DOCS.read_text()
+    )
     words = ("all", "-m", "ansible.builtin.script", "-a", arguments, "--tree", "replies")
     ansible(place, "ansible", *words, connection=LOCAL)
     assert isinstance(merged(place, "-p", "sysctls.yml", "replies", status=0)["web7"], Audited)

@@ -1,4 +1,6 @@
-"""`fleetaudit report` as a user meets it: real processes, every format, files and pipes, several runs as one."""
+"""`fleetaudit report` as a user meets it: real processes, every format, files and pipes, several
+runs as one.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,8 @@ def archived(folder: Folder, run: AuditRun, hour: int = 2) -> str:
 def part(hosts: tuple[HostResult, ...], id_: str, minutes: int = 0) -> AuditRun:
     """Returns a run of some hosts that began so many minutes after the others."""
     begun, done = (
-        datetime.fromisoformat(moment) + timedelta(minutes=minutes) for moment in (RUN.run.started, RUN.run.finished)
+        datetime.fromisoformat(moment) + timedelta(minutes=minutes)
+        for moment in (RUN.run.started, RUN.run.finished)
     )
     info = msgspec.structs.replace(
         RUN.run, id=id_, started=begun.isoformat()[:19] + "Z", finished=done.isoformat()[:19] + "Z"
@@ -62,14 +65,26 @@ def part(hosts: tuple[HostResult, ...], id_: str, minutes: int = 0) -> AuditRun:
     return msgspec.structs.replace(RUN, run=info, hosts=hosts)
 
 
-# ---- formats ---------------------------------------------------------------------------------------------------------
+# ---- formats
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format_", [f for f in params.FORMATS if f != "text"])
-def test_every_format_is_the_same_bytes_whatever_the_day_the_place_and_the_locale(folder: Folder, format_: str) -> None:
-    strange = {"PYTHONHASHSEED": "1", "TZ": "Pacific/Auckland", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    command, environment = folder.command("report", "reports/latest", "--format", format_, **strange)
-    done = subprocess.run(command, cwd=folder.path, env=environment, capture_output=True, timeout=300)
+def test_every_format_is_the_same_bytes_whatever_the_day_the_place_and_the_locale(
+    folder: Folder, format_: str
+) -> None:
+    strange = {
+        "PYTHONHASHSEED": "1",
+        "TZ": "Pacific/Auckland",
+        "LC_ALL": "C",
+        "PYTHONIOENCODING": "ascii",
+    }
+    command, environment = folder.command(
+        "report", "reports/latest", "--format", format_, **strange
+    )
+    done = subprocess.run(
+        command, cwd=folder.path, env=environment, capture_output=True, timeout=300
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == registry.render(RUN, format_) != b""
 
@@ -81,7 +96,9 @@ def test_text_is_what_is_rendered_where_no_format_is_named(folder: Folder) -> No
 def test_run_writes_the_formats_it_is_asked_for_into_its_folder(folder: Folder) -> None:
     folder.write("met.yml", PLAYBOOK.replace("{SENTENCE}", MET))
     formats = ",".join(params.FORMATS)
-    done = folder.run("run", "localhost,", "-p", "met.yml", "--format", formats, "-o", "reports-of-it")
+    done = folder.run(
+        "run", "localhost,", "-p", "met.yml", "--format", formats, "-o", "reports-of-it"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     latest = folder.path / "reports-of-it/latest"
     made = {name: (latest / file).read_bytes() for name, file in registry.FILES.items()}
@@ -90,10 +107,14 @@ def test_run_writes_the_formats_it_is_asked_for_into_its_folder(folder: Folder) 
     assert read_sarif(made["sarif"].decode())["results"] == []
     (selected,) = read_metrics(made["prometheus"].decode())["fleetaudit_hosts_selected"].samples
     assert selected.value == 1
-    assert made["html"].startswith(b"<!doctype html>") or made["html"].startswith(b"<!DOCTYPE html>")
+    assert made["html"].startswith(b"<!doctype html>") or made["html"].startswith(
+        b"<!DOCTYPE html>"
+    )
     run = archive.read_run(latest)
     assert made["junit"] == registry.render(run, "junit")
-    assert b'name="sysctl:net.ipv4.tcp_fin_timeout"/>' in made["junit"]  # an expectation that is met is there
+    assert (
+        b'name="sysctl:net.ipv4.tcp_fin_timeout"/>' in made["junit"]
+    )  # an expectation that is met is there
     assert {stat.S_IMODE(path.stat().st_mode) for path in latest.iterdir()} == {0o600}
 
 
@@ -103,10 +124,13 @@ def test_an_unknown_format_is_a_bad_command_line_that_names_the_known_ones(folde
     assert all(format_ in done.stderr for format_ in params.FORMATS)
 
 
-# ---- where it goes ---------------------------------------------------------------------------------------------------
+# ---- where it goes
+# ---------------------------------------------------------------------------------------------------
 
 
-def test_a_new_file_is_for_its_owner_and_an_existing_one_keeps_its_permissions(folder: Folder) -> None:
+def test_a_new_file_is_for_its_owner_and_an_existing_one_keeps_its_permissions(
+    folder: Folder,
+) -> None:
     new, metrics = folder.path / "new.metrics", folder.write("fleetaudit.prom", "old")
     metrics.chmod(0o644)
     before = metrics.stat().st_ino
@@ -117,7 +141,11 @@ def test_a_new_file_is_for_its_owner_and_an_existing_one_keeps_its_permissions(f
     assert stat.S_IMODE(metrics.stat().st_mode) == 0o644
     assert metrics.stat().st_ino != before, "it was replaced in one step, not written into"
     assert metrics.read_bytes() == new.read_bytes() == registry.render(RUN, "prometheus")
-    left = {path.name for path in folder.path.iterdir() if ".metrics" in path.name or ".prom" in path.name}
+    left = {
+        path.name
+        for path in folder.path.iterdir()
+        if ".metrics" in path.name or ".prom" in path.name
+    }
     assert left == {"new.metrics", "fleetaudit.prom"}
 
 
@@ -144,7 +172,9 @@ def test_a_pipe_is_written_into_and_stays_a_pipe(folder: Folder) -> None:
 
 def test_a_dash_is_standard_output(folder: Folder) -> None:
     done = folder.run("report", "reports/latest", "--format", "csv", "-o", "-")
-    assert len(read_csv(done.stdout.replace("\n", "\r\n"))) == len(read_csv(registry.render(RUN, "csv").decode()))
+    assert len(read_csv(done.stdout.replace("\n", "\r\n"))) == len(
+        read_csv(registry.render(RUN, "csv").decode())
+    )
     assert not (folder.path / "-").exists()
 
 
@@ -160,10 +190,18 @@ def test_status_73_where_standard_output_is_full(folder: Folder) -> None:
     command, environment = folder.command("report", "reports/latest", "--format", "sarif")
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            command, cwd=folder.path, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30
+            command,
+            cwd=folder.path,
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
         )
     assert done.returncode == 73
-    assert done.stderr.strip().endswith("standard output cannot be written: No space left on device")
+    assert done.stderr.strip().endswith(
+        "standard output cannot be written: No space left on device"
+    )
 
 
 def test_a_reader_that_goes_away_is_no_bug(folder: Folder) -> None:
@@ -172,14 +210,20 @@ def test_a_reader_that_goes_away_is_no_bug(folder: Folder) -> None:
     os.close(there)
     try:
         done = subprocess.run(
-            command, cwd=folder.path, env=environment, stdout=here, stderr=subprocess.PIPE, timeout=30
+            command,
+            cwd=folder.path,
+            env=environment,
+            stdout=here,
+            stderr=subprocess.PIPE,
+            timeout=30,
         )
     finally:
         os.close(here)
     assert (done.returncode, done.stderr) == (73, b"")
 
 
-# ---- several runs as one ---------------------------------------------------------------------------------------------
+# ---- several runs as one
+# ---------------------------------------------------------------------------------------------
 
 
 def test_several_runs_are_rendered_as_one_in_every_format(folder: Folder) -> None:
@@ -199,16 +243,25 @@ def test_several_runs_are_rendered_as_one_in_every_format(folder: Folder) -> Non
 
 
 def test_a_host_that_two_runs_tell_alike_is_in_the_report_once(folder: Folder) -> None:
-    first, second = archived(folder, part(RUN.hosts[:10], "one"), 3), archived(folder, part(RUN.hosts[5:], "two"), 4)
+    first, second = (
+        archived(folder, part(RUN.hosts[:10], "one"), 3),
+        archived(folder, part(RUN.hosts[5:], "two"), 4),
+    )
     done = folder.run("report", first, second, "--format", "json")
-    assert [host["name"] for host in json.loads(done.stdout)["hosts"]] == [host.name for host in RUN.hosts]
+    assert [host["name"] for host in json.loads(done.stdout)["hosts"]] == [
+        host.name for host in RUN.hosts
+    ]
 
 
 def test_hosts_that_two_runs_tell_differently_are_named_with_the_runs(folder: Folder) -> None:
     slower = tuple(
-        msgspec.structs.replace(host, elapsed_s=9.0) if isinstance(host, Audited) else host for host in RUN.hosts[:5]
+        msgspec.structs.replace(host, elapsed_s=9.0) if isinstance(host, Audited) else host
+        for host in RUN.hosts[:5]
     )
-    first, second = archived(folder, part(RUN.hosts, "one"), 3), archived(folder, part(slower, "two"), 4)
+    first, second = (
+        archived(folder, part(RUN.hosts, "one"), 3),
+        archived(folder, part(slower, "two"), 4),
+    )
     done = folder.run("report", first, second)
     assert (done.returncode, done.stdout) == (65, "")
     assert f"{second}: hosts web[001-005]: also in {first}, which says otherwise" in done.stderr
@@ -217,7 +270,9 @@ def test_hosts_that_two_runs_tell_differently_are_named_with_the_runs(folder: Fo
 def test_a_scenario_with_two_meanings_joins_no_runs() -> None:
     row = msgspec.structs.replace(RUN.scenarios[0], steps=("closer closes",))
     other = msgspec.structs.replace(part((), "two"), scenarios=(row, *RUN.scenarios[1:]))
-    with pytest.raises(InputError, match=rf"^b: scenario {row.name}: also in a, which says otherwise") as e:
+    with pytest.raises(
+        InputError, match=rf"^b: scenario {row.name}: also in a, which says otherwise"
+    ) as e:
         join([(Path("a"), RUN), (Path("b"), other)])
     assert e.value.exit_status == 65
 
@@ -229,17 +284,26 @@ def test_one_run_joined_with_itself_stays_as_it_is() -> None:
 
 def test_limits_and_inventories_of_joined_runs_are_kept_and_no_baseline_is_claimed() -> None:
     def limited(run: AuditRun, limit: str | None, baseline: str) -> AuditRun:
-        info = msgspec.structs.replace(run.run, limit=limit, baseline=baseline, inventory=(f"{run.run.id}.yml",))
+        info = msgspec.structs.replace(
+            run.run, limit=limit, baseline=baseline, inventory=(f"{run.run.id}.yml",)
+        )
         return msgspec.structs.replace(run, run=info)
 
     one, two = part(RUN.hosts[:3], "one"), part(RUN.hosts[3:], "two")
     both = join([(Path("a"), limited(one, "web", "x")), (Path("b"), limited(two, "db", "y"))]).run
     assert (both.limit, both.inventory, both.baseline) == ("web:db", ("one.yml", "two.yml"), None)
-    assert join([(Path("a"), limited(one, "web", "x")), (Path("b"), limited(two, None, "x"))]).run.limit is None
+    assert (
+        join(
+            [(Path("a"), limited(one, "web", "x")), (Path("b"), limited(two, None, "x"))]
+        ).run.limit
+        is None
+    )
 
 
 def test_a_run_that_is_missing_among_others_is_told_and_nothing_is_rendered(folder: Folder) -> None:
-    done = folder.run("report", "reports/latest", "reports/nowhere", "--format", "csv", "-o", "all.csv")
+    done = folder.run(
+        "report", "reports/latest", "reports/nowhere", "--format", "csv", "-o", "all.csv"
+    )
     assert done.returncode == 66
     assert "reports/nowhere: no such run" in done.stderr
     assert not (folder.path / "all.csv").exists()
@@ -247,12 +311,18 @@ def test_a_run_that_is_missing_among_others_is_told_and_nothing_is_rendered(fold
 
 def test_other_formats_import_no_template_engine(folder: Folder) -> None:
     program = (
-        "import sys; from pathlib import Path; from fleetaudit import archive; from fleetaudit.cli import outputs\n"
-        "run = archive.read_run(Path('reports/latest'))\n"
-        "for f in ('json', 'junit', 'csv', 'sarif', 'prometheus'): outputs.render(run, f)\n"
-        "print(sorted({'jinja2', 'paramiko', 'yaml', 'rich'} & sys.modules.keys()))"
+        "import sys; from pathlib import Path; from fleetaudit import archive; from fleetaudit.cli"
+        " import outputs\nrun = archive.read_run(Path('reports/latest'))\nfor f in ('json',"
+        " 'junit', 'csv', 'sarif', 'prometheus'): outputs.render(run, f)\nprint(sorted({'jinja2',"
+        " 'paramiko', 'yaml', 'rich'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder.path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder.path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
@@ -264,6 +334,11 @@ def test_an_explanation_that_fails_leaves_no_file_of_packets(folder: Folder) -> 
         done = folder.run("explain", "latest", *words_, "--pcap", "x.pcap")
         assert (done.returncode, done.stdout) == (66, ""), done.stderr
         assert not trace.exists()
-    assert folder.run("explain", "latest", well.name, "unread-close/ipv4", "--pcap", "x.pcap").returncode == 0
+    assert (
+        folder.run(
+            "explain", "latest", well.name, "unread-close/ipv4", "--pcap", "x.pcap"
+        ).returncode
+        == 0
+    )
     assert trace.read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"  # pcapng
     assert folder.run("explain", "latest", lost.name).returncode == 0

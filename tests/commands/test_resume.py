@@ -1,4 +1,6 @@
-"""A run that was interrupted or killed at any moment is finished, and is then what it would have been."""
+"""A run that was interrupted or killed at any moment is finished, and is then what it would have
+been.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ from tests.unit.engine.test_scheduler import host_plan, plan_of
 
 pytestmark = pytest.mark.commands
 
-# The command, with a transport that answers at once: what is tested is the folder, at 20 kills a test.
+# The command, with a transport that answers at once: what is tested is the folder, at 20 kills a
+# test.
 FAKE = """
 import sys, time
 from fleetaudit.cli import main
@@ -65,7 +68,9 @@ def fake(place: Place, *arguments: str, before: str = "") -> subprocess.Popen[st
     _, env = place.command()
     command = [sys.executable, "-c", before + FAKE, *arguments]
     env = env | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=place.path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=place.path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finished(process: subprocess.Popen[str], status: int = 0) -> str:
@@ -78,13 +83,20 @@ RUN = ("run", HOSTS, "-p", "sysctls.yml", "--format", "json", "--baseline", "non
 
 
 def like_any_other(run: AuditRun) -> AuditRun:
-    """The run without what no two runs share: when it was, its place among others, and what each host took."""
+    """The run without what no two runs share: when it was, its place among others, and what each
+    host took.
+    """
     info = msgspec.structs.replace(run.run, id="", started="", finished="", sequence=0)
-    hosts = [msgspec.structs.replace(h, elapsed_s=0) if not isinstance(h, NotAudited) else h for h in run.hosts]
+    hosts = [
+        msgspec.structs.replace(h, elapsed_s=0) if not isinstance(h, NotAudited) else h
+        for h in run.hosts
+    ]
     return msgspec.structs.replace(run, run=info, hosts=tuple(hosts))
 
 
-def test_a_run_that_is_killed_twenty_times_at_random_moments_is_finished_as_if_undisturbed(place: Place) -> None:
+def test_a_run_that_is_killed_twenty_times_at_random_moments_is_finished_as_if_undisturbed(
+    place: Place,
+) -> None:
     finished(fake(place, *RUN))
     (undisturbed,) = place.runs()
     chance, kills = random.Random(20), 0
@@ -101,7 +113,9 @@ def test_a_run_that_is_killed_twenty_times_at_random_moments_is_finished_as_if_u
         assert len(folders) <= 2  # a killed beginning leaves nothing, or a run that can be resumed
         if len(folders) == 2:
             arguments = ("run", "--resume", str(folders[1].name), "-f", "8", "--baseline", "none")
-            assert decode_asked((folders[1] / "plan.json").read_bytes(), source="").inventory == (HOSTS,)
+            assert decode_asked((folders[1] / "plan.json").read_bytes(), source="").inventory == (
+                HOSTS,
+            )
             archive.read_journal(folders[1] / "hosts.jsonl")
     finished(fake(place, *arguments))
     _, disturbed = place.runs()
@@ -112,7 +126,9 @@ def test_a_run_that_is_killed_twenty_times_at_random_moments_is_finished_as_if_u
     assert not [path for path in disturbed.iterdir() if path.name.endswith(".part")] or kills
 
 
-def test_a_resumed_run_audits_only_the_hosts_that_are_missing_or_were_interrupted(place: Place) -> None:
+def test_a_resumed_run_audits_only_the_hosts_that_are_missing_or_were_interrupted(
+    place: Place,
+) -> None:
     place.locals(6)
     process = place.start("run", "-p", "quick.yml", "--format", "text", "-f", "1")
     until(lambda: any(path.read_bytes().count(b"\n") >= 2 for path in journals(place)), "two hosts")
@@ -178,7 +194,9 @@ def test_the_host_of_a_poisoned_line_is_audited_again_with_a_note_and_the_run_fi
 ) -> None:
     journal = left / "hosts.jsonl"
     first, second = journal.read_bytes().split(b"\n")[:2]
-    journal.write_bytes(first.replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1) + b"\n" + second + b"\n")
+    journal.write_bytes(
+        first.replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1) + b"\n" + second + b"\n"
+    )
     said = finished(fake(place, "run", "--resume", left.name))
     assert "hosts.jsonl:1: not a valid result; that host is audited again: " in said
     assert "$.elapsed_s" in said
@@ -206,7 +224,9 @@ def test_another_inventory_is_refused_with_the_hosts_that_differ(
     assert {path.name: path.read_bytes() for path in left.iterdir()} == before
 
 
-def test_a_password_file_that_is_typed_takes_the_place_of_the_recorded_question(place: Place) -> None:
+def test_a_password_file_that_is_typed_takes_the_place_of_the_recorded_question(
+    place: Place,
+) -> None:
     place.write("secret", "x\n").chmod(0o600)
     files = ("--become-password-file", "secret", "--connection-password-file", "secret")
     finished(fake(place, "run", "web[1:4],", "-p", "sysctls.yml", "--format", "json", "-b", *files))
@@ -217,9 +237,16 @@ def test_a_password_file_that_is_typed_takes_the_place_of_the_recorded_question(
     plan["words"] |= {"connection_password_file": None, "become_password_file": None}
     (folder / "plan.json").write_text(json.dumps(plan))
     (folder / "run.json").unlink()
-    (folder / "hosts.jsonl").write_bytes((folder / "hosts.jsonl").read_bytes().partition(b"\n")[0] + b"\n")
+    (folder / "hosts.jsonl").write_bytes(
+        (folder / "hosts.jsonl").read_bytes().partition(b"\n")[0] + b"\n"
+    )
     finished(fake(place, "run", "--resume", folder.name, *files))
-    assert [host.name for host in archive.read_run(folder).hosts] == ["web1", "web2", "web3", "web4"]
+    assert [host.name for host in archive.read_run(folder).hosts] == [
+        "web1",
+        "web2",
+        "web3",
+        "web4",
+    ]
 
 
 def test_a_last_run_that_is_damaged_does_not_cost_the_next_one(place: Place, begun: Path) -> None:
@@ -233,7 +260,9 @@ def test_a_last_run_that_is_damaged_does_not_cost_the_next_one(place: Place, beg
     assert len(run.hosts) == 4
     assert run.drift is not None
     assert "it cannot be read: " in run.drift.refused
-    assert "it cannot be read:" in finished(fake(place, "run", "--resume", folder.name, "--fail-on", "drift"), 8)
+    assert "it cannot be read:" in finished(
+        fake(place, "run", "--resume", folder.name, "--fail-on", "drift"), 8
+    )
 
 
 BROKEN = """
@@ -247,7 +276,12 @@ hosts._production = production
 
 
 def test_a_bug_while_hosts_are_compared_costs_the_one_host_and_the_status(place: Place) -> None:
-    said = finished(fake(place, "run", "web[1:20],", "-p", "sysctls.yml", "--format", "html,csv", before=BROKEN), 1)
+    said = finished(
+        fake(
+            place, "run", "web[1:20],", "-p", "sysctls.yml", "--format", "html,csv", before=BROKEN
+        ),
+        1,
+    )
     (folder,) = place.runs()
     hosts = {host.name: host for host in archive.read_run(folder).hosts}
     assert [name for name, host in hosts.items() if not isinstance(host, Audited)] == ["web3"]
@@ -280,7 +314,9 @@ def test_from_another_folder_the_way_back_is_named(place: Place, left: Path) -> 
     assert f"cd {place.path} && fleetaudit run --resume {left}" in said
     plan = json.loads((left / "plan.json").read_bytes())
     (left / "plan.json").write_text(json.dumps(plan | {"folder": "/tmp/a b;id"}))
-    assert "cd '/tmp/a b;id' && fleetaudit run --resume" in finished(fake(there, "run", "--resume", str(left)), 65)
+    assert "cd '/tmp/a b;id' && fleetaudit run --resume" in finished(
+        fake(there, "run", "--resume", str(left)), 65
+    )
 
 
 def test_a_run_without_a_plan_cannot_be_resumed_and_says_so(place: Place, left: Path) -> None:
@@ -289,14 +325,18 @@ def test_a_run_without_a_plan_cannot_be_resumed_and_says_so(place: Place, left: 
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{}", b'{"format":"\xff"}', b"[" * 100_000, b'{"format":"fleetaudit-plan/9"}'], ids=len
+    "text",
+    [b"", b"{}", b'{"format":"\xff"}', b"[" * 100_000, b'{"format":"fleetaudit-plan/9"}'],
+    ids=len,
 )
 def test_a_plan_that_is_none_is_refused(place: Place, left: Path, text: bytes) -> None:
     (left / "plan.json").write_bytes(text)
     assert "not the plan of a run" in finished(fake(place, "run", "--resume", left.name), 65)
 
 
-def test_a_finished_run_that_is_resumed_stays_what_it_is_and_latest_does_not_go_back(place: Place) -> None:
+def test_a_finished_run_that_is_resumed_stays_what_it_is_and_latest_does_not_go_back(
+    place: Place,
+) -> None:
     for _ in range(2):
         finished(fake(place, "run", "web[1:3],", "-p", "sysctls.yml", "--format", "text"))
     first, second = sorted(place.runs(), key=lambda path: archive.order(path.name))
@@ -308,12 +348,16 @@ def test_a_finished_run_that_is_resumed_stays_what_it_is_and_latest_does_not_go_
     assert (place.path / "reports/latest").readlink().name == second.name
 
 
-# ---- pure ----------------------------------------------------------------------------------------------------------
+# ---- pure
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_hosts_digests_differ_exactly_where_it_is_reached_or_asked_otherwise() -> None:
     plan = plan_of("a", "b")
-    same = Plan(playbooks=("other.yml",), hosts=(host_plan("a"), msgspec.structs.replace(host_plan("b"), trials=2)))
+    same = Plan(
+        playbooks=("other.yml",),
+        hosts=(host_plan("a"), msgspec.structs.replace(host_plan("b"), trials=2)),
+    )
     (a, b), (c, d) = hosts_of(plan), hosts_of(same)
     assert a == c == AskedHost("a", a.way, a.what)
     assert (b.way, b.what == d.what) == (d.way, False)
@@ -341,7 +385,9 @@ def test_a_later_answer_replaces_an_interruption_and_never_the_other_way_round()
 def test_every_host_is_in_exactly_one_shard_whatever_the_order_of_the_inventory(parts: int) -> None:
     names = [f"web{n}" for n in range(40)]
     shuffled = random.Random(1).sample(names, len(names))
-    shards = [[h.name for h in shard_of(plan_of(*names), n, parts).hosts] for n in range(1, parts + 1)]
+    shards = [
+        [h.name for h in shard_of(plan_of(*names), n, parts).hosts] for n in range(1, parts + 1)
+    ]
     assert sorted(name for shard in shards for name in shard) == sorted(names)
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
     for n, shard in enumerate(shards, 1):
@@ -350,7 +396,9 @@ def test_every_host_is_in_exactly_one_shard_whatever_the_order_of_the_inventory(
 
 def test_shards_that_ran_apart_merge_into_the_run_of_the_whole(place: Place) -> None:
     for part in ("1/2", "2/2"):
-        finished(fake(place, "run", "web[1:5],", "-p", "sysctls.yml", "--shard", part, "-o", part[0]))
+        finished(
+            fake(place, "run", "web[1:5],", "-p", "sysctls.yml", "--shard", part, "-o", part[0])
+        )
     merged = place.run("merge", "1/latest", "2/latest", "--format", "json,pcap")
     assert merged.returncode == 0, merged.stderr
     run = archive.read_run(place.path / "reports/latest")
@@ -366,5 +414,7 @@ def test_a_check_says_what_would_run_where_and_connects_and_writes_nothing(place
     done = place.run("run", "-C", "inventory.yml", "gone.invalid,", "-p", "quick.yml")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0].startswith("host00  this machine  ")
-    assert done.stdout.splitlines()[1].startswith("gone.invalid  ssh gone.invalid  ")  # the port is ssh_config's to say
+    assert done.stdout.splitlines()[1].startswith(
+        "gone.invalid  ssh gone.invalid  "
+    )  # the port is ssh_config's to say
     assert not (place.path / "reports").exists()

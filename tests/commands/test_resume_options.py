@@ -1,4 +1,6 @@
-"""A run begun with any option at all is resumed by its name alone, with the options that it began with."""
+"""A run begun with any option at all is resumed by its name alone, with the options that it began
+with.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ from tests.support.terminal import typed
 
 pytestmark = [pytest.mark.commands, pytest.mark.timeout(660)]
 
-# Begins a run for each case, leaves it as kill -9 does after one host, and resumes it; tells what was in force each
-# time. The options are tested, so that a transport takes the hosts' place. One process, since there are many cases.
+# Begins a run for each case, leaves it as kill -9 does after one host, and resumes it; tells what
+# was in force each time. The options are tested, so that a transport takes the hosts' place. One
+# process, since there are many cases.
 TWICE = """
 import json, os, pathlib, sys
 from fleetaudit.cli import status_of
@@ -71,7 +74,10 @@ for name, case in json.loads(pathlib.Path(sys.argv[1]).read_text()).items():
     found[name] = {"statuses": statuses, "in_force": list(in_force), "runs": [before, after]}
 pathlib.Path("told.json").write_text(json.dumps(found))
 """
-SYSCTLS = "- name: sysctls\n  hosts: all\n  tags: [some]\n  sysctls: {collect: [net.ipv4.tcp_fin_timeout]}\n"
+SYSCTLS = (
+    "- name: sysctls\n  hosts: all\n  tags: [some]\n  sysctls: {collect:"
+    " [net.ipv4.tcp_fin_timeout]}\n"
+)
 
 SAMPLES: dict[str, tuple[str, ...]] = {
     "inventories": ("web[1:4],", "db1,"),
@@ -98,11 +104,15 @@ SAMPLES: dict[str, tuple[str, ...]] = {
     "report_url": ("https://example.org/fleet",),
 }
 """Values of the options that take any text; of the others the type tells one."""
-WITH = dict.fromkeys(("become_user", "become_method", "become_password_file", "ask_become_pass"), ("-b",))
+WITH = dict.fromkeys(
+    ("become_user", "become_method", "become_password_file", "ask_become_pass"), ("-b",)
+)
 """What an option is of no use without."""
 NO_RUN = {"resume", "check", "help"}
 """Options with which no run begins."""
-PARAMETERS = {parameter.name or "": parameter for parameter in run.params if parameter.name not in NO_RUN}
+PARAMETERS = {
+    parameter.name or "": parameter for parameter in run.params if parameter.name not in NO_RUN
+}
 ASKED = ("ask_pass", "ask_become_pass")
 """Options that ask at a terminal."""
 TOGETHER = [name for name in PARAMETERS if name not in ASKED]
@@ -135,8 +145,9 @@ def values_for(parameter: click.Option) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A run begun with the words `first`, in an environment, and resumed with `resume` in that of `later`. `unknown`
-    are the keys that plan.json lacks, as in an earlier version."""
+    """A run begun with the words `first`, in an environment, and resumed with `resume` in that of
+    `later`. `unknown` are the keys that plan.json lacks, as in an earlier version.
+    """
 
     first: list[str]
     output: str
@@ -157,7 +168,9 @@ def case(name: str, words: list[str], **more: Any) -> Case:
 
 OTHERS = {
     "environment then": case("e1", [], environment={"FLEETAUDIT_TIMEOUT": "33"}),
-    "environment now": case("e2", [], later={"FLEETAUDIT_TIMEOUT": "33", "FLEETAUDIT_HOST_KEY_POLICY": "off"}),
+    "environment now": case(
+        "e2", [], later={"FLEETAUDIT_TIMEOUT": "33", "FLEETAUDIT_HOST_KEY_POLICY": "off"}
+    ),
     "typed now, refused": case("t1", ["-T", "20"], resume=("-T", "30")),
     "typed now, taken": case("t2", ["-f", "5", "--run-deadline", "100"], resume=("-f", "2")),
     "earlier version": case("v1", ["-T", "20"], unknown=("given", "job")),
@@ -166,9 +179,13 @@ OTHERS = {
 
 
 def cases() -> dict[str, Case]:
-    alone = {name: case(name, [*words_for(PARAMETERS[name]), *WITH.get(name, ())]) for name in TOGETHER}
+    alone = {
+        name: case(name, [*words_for(PARAMETERS[name]), *WITH.get(name, ())]) for name in TOGETHER
+    }
     left_out = {"inventories", "quiet", "cron", "transport", "output_dir", "extra_vars"}
-    every = [word for name in TOGETHER if name not in left_out for word in words_for(PARAMETERS[name])]
+    every = [
+        word for name in TOGETHER if name not in left_out for word in words_for(PARAMETERS[name])
+    ]
     everything = {"every option at once": case("all", ["web[1:4],", *every])}
     # The last one: whatever reads standard input after --cron finds nothing there.
     cron = alone.pop("cron")
@@ -204,7 +221,9 @@ def assert_resumed(found: dict[str, Any], said: str = "") -> None:
     """Asserts that the second run went as the first, under the same options, to the same result."""
     assert found["statuses"] == [0, 0], said
     (first, then), (one, other) = found["in_force"], found["runs"]
-    assert {k: v for k, v in first.items() if k not in SESSION} == {k: v for k, v in then.items() if k not in SESSION}
+    assert {k: v for k, v in first.items() if k not in SESSION} == {
+        k: v for k, v in then.items() if k not in SESSION
+    }
     assert [host["name"] for host in one["hosts"]] == [host["name"] for host in other["hosts"]]
     for key in ("job", "limit", "shard", "tags", "skip_tags", "playbooks", "inventory"):
         assert one["run"][key] == other["run"][key], key
@@ -220,12 +239,15 @@ def test_a_run_whose_password_was_asked_for_asks_for_it_again(tmp_path: Path, na
     only = {name: case(name, [*words_for(PARAMETERS[name]), *WITH.get(name, ())])}
     place, command = prepared(tmp_path, only)
     line = shlex.join(["env", f"PYTHONPATH={ROOT}", f"HOME={tmp_path}", *command])
-    status, shown = typed(f"cd {shlex.quote(str(place.path))} && {line}", ("password", "x"), ("password", "x"))
+    status, shown = typed(
+        f"cd {shlex.quote(str(place.path))} && {line}", ("password", "x"), ("password", "x")
+    )
     assert status == 0, shown
     assert_resumed(json.loads((tmp_path / "told.json").read_text())[name], shown)
 
 
-# ---- given elsewhere, or not given ---------------------------------------------------------------------------------
+# ---- given elsewhere, or not given
+# ---------------------------------------------------------------------------------
 
 
 def test_the_environment_of_the_first_start_still_applies(found: dict[str, Any]) -> None:
@@ -237,7 +259,9 @@ def test_what_the_environment_says_only_now_does_not_count(found: dict[str, Any]
     assert_resumed(found["environment now"])
 
 
-def test_an_option_that_is_typed_now_and_changes_how_hosts_are_reached_is_refused(found: dict[str, Any]) -> None:
+def test_an_option_that_is_typed_now_and_changes_how_hosts_are_reached_is_refused(
+    found: dict[str, Any],
+) -> None:
     assert found["typed now, refused"]["statuses"] == [0, 65]
     assert "web[1-4]" in found["said"]
 
@@ -249,14 +273,18 @@ def test_how_many_hosts_at_once_may_be_typed_anew(found: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("name", ["earlier version", "earlier version, default"])
-def test_a_plan_of_an_earlier_version_does_not_say_what_was_given(found: dict[str, Any], name: str) -> None:
+def test_a_plan_of_an_earlier_version_does_not_say_what_was_given(
+    found: dict[str, Any], name: str
+) -> None:
     """There, what differs from the default was."""
     assert_resumed(found[name])
 
 
 def test_what_ansible_cfg_says_holds_where_no_option_was_given(tmp_path: Path) -> None:
     (tmp_path / "ansible.cfg").write_text("[defaults]\ntimeout = 44\nforks = 7\n")
-    found = gone_through(tmp_path, {"none": case("none", []), "given": case("given", ["-T", "10", "-f", "32"])})
+    found = gone_through(
+        tmp_path, {"none": case("none", []), "given": case("given", ["-T", "10", "-f", "32"])}
+    )
     for name, forks in (("none", 7), ("given", 32)):
         assert_resumed(found[name])
         assert [force["forks in the end"] for force in found[name]["in_force"]] == [forks, forks]

@@ -42,16 +42,32 @@ def systemd_analyze() -> str:
 
 @pytest.mark.parametrize("option", FILES)
 @pytest.mark.parametrize(
-    "name", ["-", "/dev/stdin", "/dev/fd/63", "//dev/./fd/3", "/dev/tty", "/proc/self/fd/0", "<(pass show it)"]
+    "name",
+    [
+        "-",
+        "/dev/stdin",
+        "/dev/fd/63",
+        "//dev/./fd/3",
+        "/dev/tty",
+        "/proc/self/fd/0",
+        "<(pass show it)",
+    ],
 )
-def test_a_name_that_means_nothing_to_the_job_is_refused(place: Place, option: str, name: str) -> None:
+def test_a_name_that_means_nothing_to_the_job_is_refused(
+    place: Place, option: str, name: str
+) -> None:
     done = place.run("schedule", option, name, "web1,")
     assert (done.returncode, done.stdout) == (64, "")
-    assert done.stderr == f"fleetaudit: {option} {name}: not there any more when the job runs; name a file\n"
+    assert (
+        done.stderr
+        == f"fleetaudit: {option} {name}: not there any more when the job runs; name a file\n"
+    )
 
 
 @pytest.mark.parametrize("option", FILES)
-def test_a_file_that_is_not_there_yet_is_told_of_and_one_that_is_there_is_not(place: Place, option: str) -> None:
+def test_a_file_that_is_not_there_yet_is_told_of_and_one_that_is_there_is_not(
+    place: Place, option: str
+) -> None:
     done = place.run("schedule", option, "my secret", "web1,")
     assert done.returncode == 0
     assert f"warning: {option} my secret: no such file yet" in done.stderr
@@ -83,7 +99,9 @@ def test_what_the_job_cannot_read_is_an_error_when_it_is_scheduled(place: Place)
 
 def test_an_inventory_that_looks_like_an_option_stays_one(place: Place) -> None:
     place.write("-x.yml", "all: {hosts: {web1: {ansible_connection: local}}}\n")
-    line = shlex.split(place.run("schedule", "-p", "quick.yml", "--", "-x.yml").stdout.partition("&&")[2])
+    line = shlex.split(
+        place.run("schedule", "-p", "quick.yml", "--", "-x.yml").stdout.partition("&&")[2]
+    )
     assert line[-2:] == ["--", "-x.yml"]
     assert place.run(*line[line.index("run") :]).returncode == 0
     unit = place.run("schedule", "--systemd", "-p", "quick.yml", "--", "-x.yml").stdout
@@ -96,11 +114,15 @@ def test_the_units_are_two_files_with_what_to_type_next(place: Place) -> None:
     done = place.run("schedule", "--systemd", "-o", "my units")
     assert (done.returncode, done.stdout) == (0, "")
     printed = place.run("schedule", "--systemd").stdout
-    service, timer = (place.path / "my units" / name for name in ("fleetaudit.service", "fleetaudit.timer"))
+    service, timer = (
+        place.path / "my units" / name for name in ("fleetaudit.service", "fleetaudit.timer")
+    )
     assert f"{service.read_text()}\n# ---- fleetaudit.timer\n{timer.read_text()}" == printed
     assert service.stat().st_mode & 0o777 == 0o644
     assert "'my units/fleetaudit.service' 'my units/fleetaudit.timer'" in done.stderr
-    assert done.stderr.endswith("sudo systemctl daemon-reload && sudo systemctl enable --now fleetaudit.timer\n")
+    assert done.stderr.endswith(
+        "sudo systemctl daemon-reload && sudo systemctl enable --now fleetaudit.timer\n"
+    )
     assert place.run("schedule", "--systemd", "-o", "nowhere").returncode == 66
     assert place.run("schedule", "-o", "my units").returncode == 64
 
@@ -112,7 +134,9 @@ def test_the_default_time_exists_on_every_day_in_every_zone() -> None:
         zone = zoneinfo.ZoneInfo(name)
         for n in range(366 * 4):
             moment = (day + timedelta(days=n)).replace(tzinfo=zone)
-            assert moment.astimezone(UTC).astimezone(zone).time() == moment.time(), f"{moment} in {name}"
+            assert moment.astimezone(UTC).astimezone(zone).time() == moment.time(), (
+                f"{moment} in {name}"
+            )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +155,9 @@ def test_systemd_finds_the_default_time_on_the_day_when_clocks_are_put_forward(
     zone: str, base: str, next_: str
 ) -> None:
     analyze = systemd_analyze()
-    (when,) = re.findall(r"^OnCalendar=(.*)$", timer(Job(command=("fleetaudit",), folder="/")), re.MULTILINE)
+    (when,) = re.findall(
+        r"^OnCalendar=(.*)$", timer(Job(command=("fleetaudit",), folder="/")), re.MULTILINE
+    )
     early = when.replace("04:", "02:")
     lacks = zone in ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe")
     for calendar, found in ((when, True), (early, not lacks)):
@@ -152,14 +178,19 @@ def test_a_time_that_a_day_lacks_gives_a_warning(place: Place) -> None:
     clock = {"SOURCE_DATE_EPOCH": "1800000000"}  # 2027-01-15
     done = place.run("schedule", "--at", "02:30", TZ="Europe/Berlin", **clock)
     assert done.returncode == 0
-    assert "warning: --at 02:30: the clocks are put forward on 2027-03-28, which has no such time" in done.stderr
+    assert (
+        "warning: --at 02:30: the clocks are put forward on 2027-03-28, which has no such time"
+        in done.stderr
+    )
     assert done.stderr.endswith("every day has --at 03:30\n")
     assert place.run("schedule", "--at", "02:30", TZ="Asia/Tokyo", **clock).stderr == ""
     assert place.run("schedule", TZ="Europe/Berlin", **clock).stderr == ""
 
 
 def settings(text: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return dict(
+        line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#")
+    )
 
 
 @pytest.mark.parametrize("word", ["-b", "--become"])
@@ -167,7 +198,9 @@ def test_a_service_that_becomes_another_user_may_gain_privileges(word: str) -> N
     job = Job(command=("fleetaudit", "run", "--cron", word, "inventory.yml"), folder="/srv")
     text = service(job, user="audit")
     found = settings(text)
-    assert {name for name, value in found.items() if IMPLY.fullmatch(name) and value != "no"} == set()
+    assert {
+        name for name, value in found.items() if IMPLY.fullmatch(name) and value != "no"
+    } == set()
     assert found["ProtectSystem"] == "strict"
     assert "# The probe becomes another user" in text
 
@@ -181,5 +214,7 @@ def test_systemd_takes_a_service_that_becomes_another_user_without_a_word(place:
     verify = systemd_analyze()
     done = place.run("schedule", "--systemd", "-b", "web1,")
     unit = place.write("fleetaudit.service", done.stdout.partition("# ---- fleetaudit.timer\n")[0])
-    checked = subprocess.run([verify, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    checked = subprocess.run(
+        [verify, "verify", "--man=no", unit], capture_output=True, text=True, check=False
+    )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")

@@ -1,4 +1,6 @@
-"""Streams that are closed or full, a log that would block, and runs that are named as people name them."""
+"""Streams that are closed or full, a log that would block, and runs that are named as people name
+them.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("verb", ["report latest", "explain latest {host}", "diff latest latest", "report {id}"])
+@pytest.mark.parametrize(
+    "verb", ["report latest", "explain latest {host}", "diff latest latest", "report {id}"]
+)
 def test_a_run_is_found_by_its_name_in_the_output_folder(saved: Path, verb: str) -> None:
     run = small_fleet()
     done = sh(verb.format(host=run.hosts[0].name, id=run.run.id), saved)
@@ -52,7 +56,9 @@ def test_a_run_that_is_nowhere_is_said_by_the_name_that_was_typed(saved: Path) -
     assert "latset" in done.stderr
 
 
-@pytest.mark.parametrize("words", ["run localhost, -vv", "run localhost, -q", "doctor localhost, -v"])
+@pytest.mark.parametrize(
+    "words", ["run localhost, -vv", "run localhost, -q", "doctor localhost, -v"]
+)
 def test_a_closed_stderr_costs_its_words_and_nothing_else(tmp_path: Path, words: str) -> None:
     done = sh(f"{words} 2>&-", tmp_path)
     assert done.returncode in (0, 2), done.stdout
@@ -61,7 +67,9 @@ def test_a_closed_stderr_costs_its_words_and_nothing_else(tmp_path: Path, words:
 
 
 @pytest.mark.parametrize("words", ["scenarios >&-", "--help >/dev/full", "scenarios >/dev/full"])
-def test_output_that_nobody_can_take_is_status_73_and_no_traceback(tmp_path: Path, words: str) -> None:
+def test_output_that_nobody_can_take_is_status_73_and_no_traceback(
+    tmp_path: Path, words: str
+) -> None:
     done = sh(words, tmp_path)
     assert done.returncode == 73, done.stderr
     assert "Traceback" not in done.stderr
@@ -76,7 +84,9 @@ def test_a_log_that_would_block_is_refused_before_anything_waits_for_it(tmp_path
 
 
 def test_with_stdout_closed_no_file_of_a_run_becomes_stdout(tmp_path: Path) -> None:
-    (tmp_path / "one.yml").write_text("- name: x\n  hosts: all\n  scenarios: [unread-close/drained-close]\n")
+    (tmp_path / "one.yml").write_text(
+        "- name: x\n  hosts: all\n  scenarios: [unread-close/drained-close]\n"
+    )
     done = sh("run localhost, -q -p one.yml >&-", tmp_path)
     assert done.returncode == 0, done.stderr
     assert archive.read_run(tmp_path / "reports/latest").hosts

@@ -1,4 +1,6 @@
-"""Which Python a host runs: where the real Ansible gets an answer from the one that is named, we ask the same one."""
+"""Which Python a host runs: where the real Ansible gets an answer from the one that is named, we
+ask the same one.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,15 @@ ONLY_OURS = {"words": "/usr/bin/env FOLDER/python"}
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """Returns a folder with Pythons that say in a file that they were called, and an inventory that names them."""
+    """Returns a folder with Pythons that say in a file that they were called, and an inventory that
+    names them.
+    """
     place = Place(tmp_path)
     (tmp_path / "my python").mkdir()
     for name in ("python", "my python/python", "our-own-python"):
-        place.write(name, f'#!/bin/sh\necho "$0" >>"{tmp_path}/used"\nexec {sys.executable} "$@"\n').chmod(0o755)
+        place.write(
+            name, f'#!/bin/sh\necho "$0" >>"{tmp_path}/used"\nexec {sys.executable} "$@"\n'
+        ).chmod(0o755)
     place.write("broken", "#!/bin/sh\nexit 3\n").chmod(0o755)
     hosts = {
         name: {"ansible_python_interpreter": value.replace("FOLDER", str(tmp_path))}
@@ -56,16 +62,37 @@ def used(place: Place) -> set[str]:
 def test_the_python_that_ansible_uses_is_the_one_that_answers(place: Place) -> None:
     python = os.environ.get("FLEETAUDIT_ANSIBLE_PYTHON") or sys.executable
     if python == sys.executable and not importlib.util.find_spec("ansible"):
-        pytest.skip("ansible-core is not installed (or name a Python that has it in FLEETAUDIT_ANSIBLE_PYTHON)")
+        pytest.skip(
+            "ansible-core is not installed (or name a Python that has it in"
+            " FLEETAUDIT_ANSIBLE_PYTHON)"
+        )
     place.write("empty.cfg", "")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")}
-    environment |= {"ANSIBLE_CONFIG": str(place.path / "empty.cfg"), "HOME": str(place.path), "LC_ALL": "C.UTF-8"}
+    environment |= {
+        "ANSIBLE_CONFIG": str(place.path / "empty.cfg"),
+        "HOME": str(place.path),
+        "LC_ALL": "C.UTF-8",
+    }
     environment["PATH"] = f"{place.path}:{environment['PATH']}"
     for name in (*NAMED, *ONLY_OURS):
-        words = [python, "-m", "ansible", "adhoc", "-i", "inventory.json", name, "-m", "ansible.builtin.ping"]
-        theirs = subprocess.run(words, cwd=place.path, env=environment, capture_output=True, text=True, timeout=300)
+        words = [
+            python,
+            "-m",
+            "ansible",
+            "adhoc",
+            "-i",
+            "inventory.json",
+            name,
+            "-m",
+            "ansible.builtin.ping",
+        ]
+        theirs = subprocess.run(
+            words, cwd=place.path, env=environment, capture_output=True, text=True, timeout=300
+        )
         by_ansible = used(place) if theirs.returncode == 0 else set()
-        ours = place.run("doctor", "inventory.json", "-l", name, "--format", "json", PATH=environment["PATH"])
+        ours = place.run(
+            "doctor", "inventory.json", "-l", name, "--format", "json", PATH=environment["PATH"]
+        )
         assert ours.returncode == 0, ours.stdout + ours.stderr
         by_us = used(place)
         if name in ONLY_OURS:

@@ -1,4 +1,6 @@
-"""Holds inventories against what Ansible itself makes of them, byte for byte: recorded, and live where it is."""
+"""Holds inventories against what Ansible itself makes of them, byte for byte: recorded, and live
+where it is.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,11 @@ class Ansible:
         """Returns what ansible-inventory prints when it is run in `folder`; "" where it fails."""
         assert self._process.stdin
         assert self._process.stdout
-        print(json.dumps({"arguments": arguments, "cwd": str(folder)}), file=self._process.stdin, flush=True)
+        print(
+            json.dumps({"arguments": arguments, "cwd": str(folder)}),
+            file=self._process.stdin,
+            flush=True,
+        )
         answer = json.loads(self._process.stdout.readline())
         return str(answer["stdout"]) if answer["status"] == 0 else ""
 
@@ -59,11 +65,18 @@ class Ansible:
 def ansible(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansible]:
     python = os.environ.get("FLEETAUDIT_ANSIBLE_PYTHON") or sys.executable
     if python == sys.executable and not importlib.util.find_spec("ansible"):
-        pytest.skip("ansible-core is not installed (or name a Python that has it in FLEETAUDIT_ANSIBLE_PYTHON)")
+        pytest.skip(
+            "ansible-core is not installed (or name a Python that has it in"
+            " FLEETAUDIT_ANSIBLE_PYTHON)"
+        )
     home = tmp_path_factory.mktemp("home")
     (home / "empty.cfg").write_text("")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")}
-    environment |= {"ANSIBLE_CONFIG": str(home / "empty.cfg"), "HOME": str(home), "LC_ALL": "C.UTF-8"}
+    environment |= {
+        "ANSIBLE_CONFIG": str(home / "empty.cfg"),
+        "HOME": str(home),
+        "LC_ALL": "C.UTF-8",
+    }
     with subprocess.Popen(
         [python, str(ROOT / "tests" / "support" / "ansible_side.py")],
         env=environment,
@@ -105,7 +118,8 @@ def everybody(inventory: Inventory) -> list[str]:
     return [host.name for host in inventory.hosts]
 
 
-# ---- recorded ------------------------------------------------------------------------------------------------------
+# ---- recorded
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_the_corpus_is_there_and_each_of_it_has_what_ansible_printed() -> None:
@@ -127,13 +141,18 @@ def test_a_listing_is_an_inventory_that_says_the_same(path: Path) -> None:
     assert as_list(again, everybody(again)) == as_list(inventory, everybody(inventory))
 
 
-# ---- live ----------------------------------------------------------------------------------------------------------
+# ---- live
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.conformance
 @pytest.mark.parametrize("name", CASES)
 def test_an_inventory_is_what_it_is_to_ansible(
-    name: str, tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch, record_property: Say
+    name: str,
+    tmp_path: Path,
+    ansible: Ansible,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Say,
 ) -> None:
     files, sources = CASES[name], sources_of(CASES[name])
     write(files, tmp_path)
@@ -238,7 +257,9 @@ def test_a_key_that_an_encrypted_file_has_twice_counts_as_in_ansible(
     write({"@hosts": "[web]\na\n"}, tmp_path)
     (tmp_path / "group_vars").mkdir()
     # k: 1, m: {a: 1, a: 2}, k: 2, a line each
-    (tmp_path / "group_vars" / "web.yml").write_bytes((INVENTORIES / "vault" / "twice.yml").read_bytes())
+    (tmp_path / "group_vars" / "web.yml").write_bytes(
+        (INVENTORIES / "vault" / "twice.yml").read_bytes()
+    )
     (tmp_path / "password").write_bytes((INVENTORIES / "vault" / "password").read_bytes())
     monkeypatch.chdir(tmp_path)
     inventory = load_inventory(["hosts"], vault=load_vault("password"))
@@ -259,28 +280,37 @@ def test_encrypted_files_are_read_and_encrypted_values_stay_so(
         (tmp_path / name).write_bytes((INVENTORIES / "vault" / name).read_bytes())
     monkeypatch.chdir(tmp_path)
     inventory = load_inventory(["hosts.ini"], vault=load_vault("password"))
-    theirs = ansible.says(tmp_path, "-i", "hosts.ini", "--list", "--vault-password-file", "password")
+    theirs = ansible.says(
+        tmp_path, "-i", "hosts.ini", "--list", "--vault-password-file", "password"
+    )
     assert as_list(inventory, everybody(inventory)) == theirs
     assert '"from_file": "opened"' in theirs
     assert "__ansible_vault" in theirs
 
 
-# ---- made up -------------------------------------------------------------------------------------------------------
+# ---- made up
+# -------------------------------------------------------------------------------------------------------
 
 LETTERS = "abcd"
 GROUPS = st.sampled_from(["all", "a", "b", "c", "d"])
-HOSTS = st.sampled_from(["h1", "h2", "h3:22", "h[4:5]", "h6", "b", "c"])  # two of them are groups, too
-SCALARS = st.sampled_from(["1", "1.", "0022", "True", "yes", "x", "'x y'", "1,2", "[1, 'a']", "{'k': 1}", "12:30", "~"])
+HOSTS = st.sampled_from(
+    ["h1", "h2", "h3:22", "h[4:5]", "h6", "b", "c"]
+)  # two of them are groups, too
+SCALARS = st.sampled_from(
+    ["1", "1.", "0022", "True", "yes", "x", "'x y'", "1,2", "[1, 'a']", "{'k': 1}", "12:30", "~"]
+)
 NAMES = st.sampled_from(["v", "w", "ansible_group_priority", "ansible_user"])
 SETTINGS = st.tuples(NAMES, SCALARS).map(
     lambda pair: (pair[0], str(len(pair[1])) if pair[0] == "ansible_group_priority" else pair[1])
 )
 
 
-def section(kind: str, lines: st.SearchStrategy[str], names: st.SearchStrategy[str] = GROUPS) -> st.SearchStrategy[str]:
-    return st.tuples(names, st.lists(lines, max_size=4, unique_by=lambda line: line.split(" =")[0].split("=")[0])).map(
-        lambda found: f"[{found[0]}{kind}]\n" + "".join(f"{line}\n" for line in found[1])
-    )
+def section(
+    kind: str, lines: st.SearchStrategy[str], names: st.SearchStrategy[str] = GROUPS
+) -> st.SearchStrategy[str]:
+    return st.tuples(
+        names, st.lists(lines, max_size=4, unique_by=lambda line: line.split(" =")[0].split("=")[0])
+    ).map(lambda found: f"[{found[0]}{kind}]\n" + "".join(f"{line}\n" for line in found[1]))
 
 
 def quoted(text: str) -> str:
@@ -290,9 +320,12 @@ def quoted(text: str) -> str:
 HOST_LINES = st.tuples(HOSTS, st.lists(SETTINGS, max_size=2, unique_by=lambda s: s[0])).map(
     lambda found: " ".join([found[0], *(f"{name}={quoted(value)}" for name, value in found[1])])
 )
-# A group has only later ones in it, and each has a section: loops and forgotten sections are refused, and not compared.
+# A group has only later ones in it, and each has a section: loops and forgotten sections are
+# refused, and not compared.
 CHILDREN = st.sampled_from(["all", "a", "b", "c"]).flatmap(
-    lambda parent: section(":children", st.sampled_from(LETTERS[LETTERS.find(parent) + 1 :]), st.just(parent))
+    lambda parent: section(
+        ":children", st.sampled_from(LETTERS[LETTERS.find(parent) + 1 :]), st.just(parent)
+    )
 )
 INI_TEXTS = st.lists(
     section("", HOST_LINES) | CHILDREN | section(":vars", SETTINGS.map(" = ".join)),
@@ -300,8 +333,15 @@ INI_TEXTS = st.lists(
     max_size=8,
 ).map(lambda sections: "".join(["h0\n", *sections, *(f"[{letter}]\n" for letter in LETTERS)]))
 
-VALUES = st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["x", "0022", "yes", "12:30", "", "1e3", "ü"])
-MAPPINGS = st.dictionaries(st.sampled_from(["v", "w", "x"]), VALUES | st.lists(VALUES, max_size=2), max_size=3)
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.sampled_from(["x", "0022", "yes", "12:30", "", "1e3", "ü"])
+)
+MAPPINGS = st.dictionaries(
+    st.sampled_from(["v", "w", "x"]), VALUES | st.lists(VALUES, max_size=2), max_size=3
+)
 
 
 @st.composite
@@ -310,7 +350,11 @@ def trees(draw: st.DrawFn, name: str) -> dict[str, Any] | None:
     later = LETTERS[LETTERS.find(name) + 1 :]
     hosts = draw(st.none() | st.dictionaries(HOSTS, st.none() | MAPPINGS, max_size=3))
     below = draw(st.lists(st.sampled_from(later), unique=True, max_size=2)) if later else []
-    body = {"hosts": hosts, "vars": draw(MAPPINGS), "children": {child: draw(trees(child)) for child in below}}
+    body = {
+        "hosts": hosts,
+        "vars": draw(MAPPINGS),
+        "children": {child: draw(trees(child)) for child in below},
+    }
     kept = draw(st.sets(st.sampled_from(sorted(body))))
     return {key: body[key] for key in sorted(kept)} or None
 
@@ -323,14 +367,20 @@ def forests(draw: st.DrawFn) -> str:
 
 
 BESIDE = st.dictionaries(
-    st.sampled_from([f"group_vars/{g}" for g in ("all", "a", "b", "c")] + ["host_vars/h1", "host_vars/h4.yml"]),
+    st.sampled_from(
+        [f"group_vars/{g}" for g in ("all", "a", "b", "c")] + ["host_vars/h1", "host_vars/h4.yml"]
+    ),
     MAPPINGS.map(json.dumps),
     max_size=3,
 )
 
 
 def assert_alike(
-    files: dict[str, str], folder: Path, ansible: Ansible, sources: Sequence[str], record_property: Say
+    files: dict[str, str],
+    folder: Path,
+    ansible: Ansible,
+    sources: Sequence[str],
+    record_property: Say,
 ) -> None:
     write(files, folder)
     try:
@@ -338,13 +388,18 @@ def assert_alike(
     except FleetauditError:
         record_property(MADE_UP_REFUSED, 1)
         return  # stricter than Ansible, on purpose; what is refused is held in test_inventory
-    ours, theirs = as_list(inventory, everybody(inventory)), ansible.says(folder, *words(sources, "--list"))
+    ours, theirs = (
+        as_list(inventory, everybody(inventory)),
+        ansible.says(folder, *words(sources, "--list")),
+    )
     record_property(MADE_UP, (int(ours == theirs), 1))
     assert ours == theirs
 
 
 MANY = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
@@ -352,9 +407,19 @@ MANY = settings(
 @MANY
 @given(text=INI_TEXTS, beside=BESIDE)
 def test_any_ini_that_is_read_is_what_it_is_to_ansible(
-    text: str, beside: dict[str, str], ansible: Ansible, tmp_path_factory: pytest.TempPathFactory, record_property: Say
+    text: str,
+    beside: dict[str, str],
+    ansible: Ansible,
+    tmp_path_factory: pytest.TempPathFactory,
+    record_property: Say,
 ) -> None:
-    assert_alike({"@hosts": text, **beside}, tmp_path_factory.mktemp("ini"), ansible, ["hosts"], record_property)
+    assert_alike(
+        {"@hosts": text, **beside},
+        tmp_path_factory.mktemp("ini"),
+        ansible,
+        ["hosts"],
+        record_property,
+    )
 
 
 @pytest.mark.conformance
@@ -369,7 +434,9 @@ def test_any_two_trees_that_are_read_are_what_they_are_to_ansible(
     record_property: Say,
 ) -> None:
     files = {"@one.json": one, "@two.yml": two, **beside}
-    assert_alike(files, tmp_path_factory.mktemp("trees"), ansible, ["one.json", "two.yml"], record_property)
+    assert_alike(
+        files, tmp_path_factory.mktemp("trees"), ansible, ["one.json", "two.yml"], record_property
+    )
 
 
 def facts(inventory: Inventory) -> dict[str, Any]:
@@ -377,11 +444,18 @@ def facts(inventory: Inventory) -> dict[str, Any]:
 
 
 @pytest.mark.conformance
-def test_the_way_out_that_errors_name_gives_an_inventory_that_is_read(tmp_path: Path, ansible: Ansible) -> None:
-    files = {"@hosts.ini": "[web]\nweb[1:3] ansible_port=2222\n", "group_vars/web.yml": "ansible_host: 192.0.2.1\n"}
+def test_the_way_out_that_errors_name_gives_an_inventory_that_is_read(
+    tmp_path: Path, ansible: Ansible
+) -> None:
+    files = {
+        "@hosts.ini": "[web]\nweb[1:3] ansible_port=2222\n",
+        "group_vars/web.yml": "ansible_host: 192.0.2.1\n",
+    }
     write(files, tmp_path)
     (tmp_path / "new").mkdir()
-    (tmp_path / "new" / "hosts.json").write_text(ansible.says(tmp_path, "-i", "hosts.ini", "--list"))
+    (tmp_path / "new" / "hosts.json").write_text(
+        ansible.says(tmp_path, "-i", "hosts.ini", "--list")
+    )
     inventory = load_inventory([str(tmp_path / "new" / "hosts.json")])
     assert inventory.groups["web"] == ("web1", "web2", "web3")
     assert facts(inventory) == facts(load_inventory([str(tmp_path / "hosts.ini")]))

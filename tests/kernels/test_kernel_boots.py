@@ -34,7 +34,9 @@ IN_CI = bool(os.environ.get("CI"))
 pytestmark = [
     pytest.mark.kernels,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(shutil.which(qemu.PROGRAM) is None and not IN_CI, reason=f"no {qemu.PROGRAM}"),
+    pytest.mark.skipif(
+        shutil.which(qemu.PROGRAM) is None and not IN_CI, reason=f"no {qemu.PROGRAM}"
+    ),
 ]
 
 
@@ -54,7 +56,9 @@ def nothing_left() -> Iterator[None]:
 
 
 def guests_of(parent: int) -> list[int]:
-    """Returns the pids of the QEMU processes that this process started, ended ones that were not waited for too."""
+    """Returns the pids of the QEMU processes that this process started, ended ones that were not
+    waited for too.
+    """
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -65,11 +69,18 @@ def guests_of(parent: int) -> list[int]:
 
 
 def run(
-    kernel: Kernel | Path, program: str, *, seconds: float = 600, limits: Limits | None = None, **more: Any
+    kernel: Kernel | Path,
+    program: str,
+    *,
+    seconds: float = 600,
+    limits: Limits | None = None,
+    **more: Any,
 ) -> Output:
     image = kernel.image if isinstance(kernel, Kernel) else kernel
     target = KernelTarget(image=str(image), **more)
-    return run_kernel(target, protocol.COMMAND, program.encode(), Deadline.after(seconds), limits or Limits())
+    return run_kernel(
+        target, protocol.COMMAND, program.encode(), Deadline.after(seconds), limits or Limits()
+    )
 
 
 def refused(kernel: Kernel | Path, program: str, **more: Any) -> TransportError:
@@ -81,9 +92,11 @@ def refused(kernel: Kernel | Path, program: str, **more: Any) -> TransportError:
     return e.value
 
 
-# ---- whom a host lets in --------------------------------------------------------------------------------------------
+# ---- whom a host lets in
+# --------------------------------------------------------------------------------------------
 
-# A login ends in an exec, which makes the process its user's own again; here PR_SET_DUMPABLE (4) stands for it.
+# A login ends in an exec, which makes the process its user's own again; here PR_SET_DUMPABLE (4)
+# stands for it.
 AS_NOBODY = """import ctypes, os
 os.setgroups([]); os.setgid(65534); os.setuid(65534); ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
 """
@@ -117,7 +130,9 @@ def test_a_user_without_rights_sees_all_of_it_in_a_user_namespace(quick: Kernel)
         assert o.evidence.wire
 
 
-def test_a_user_without_rights_or_namespaces_sees_what_sockets_show_and_is_told_what_would_help(quick: Kernel) -> None:
+def test_a_user_without_rights_or_namespaces_sees_what_sockets_show_and_is_told_what_would_help(
+    quick: Kernel,
+) -> None:
     seen = seen_by_nobody(quick, sysctls={"user.max_user_namespaces": "0"})
     assert seen.isolation == "host"
     assert any("no private network namespace" in note for note in seen.notes)
@@ -132,7 +147,8 @@ def test_a_user_without_rights_or_namespaces_sees_what_sockets_show_and_is_told_
     )
 
 
-# ---- the matrix ----------------------------------------------------------------------------------------------------
+# ---- the matrix
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not IN_CI, reason="only CI must have kernels of both sides")
@@ -146,7 +162,9 @@ def expected(scenario: str, kernel: Kernel) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("name", [wanted.name for wanted in WANTED])
-def test_the_shipped_playbook_ends_on_a_real_kernel_as_the_matrix_says(name: str, real: dict[str, Kernel]) -> None:
+def test_the_shipped_playbook_ends_on_a_real_kernel_as_the_matrix_says(
+    name: str, real: dict[str, Kernel]
+) -> None:
     if name not in real:
         pytest.skip(f"the archive has no kernel {name} today")
     kernel, (play,) = real[name], load_playbook(None).plays
@@ -164,13 +182,17 @@ def test_the_shipped_playbook_ends_on_a_real_kernel_as_the_matrix_says(name: str
     program = protocol.request(plan, deadline_s=230).decode()
     out = run(kernel, program, seconds=900)
     audited = verdict.of_output(plan, out.stdout, out.stderr, out.exit_status, out.cut)
-    print(f"{kernel.version}: {time.monotonic() - began:.1f} s, of which the probe {audited.elapsed_s:.1f} s")
+    print(
+        f"{kernel.version}: {time.monotonic() - began:.1f} s, of which the probe"
+        f" {audited.elapsed_s:.1f} s"
+    )
 
     assert kernel.version.split("-")[0] in audited.kernel.version
     assert audited.isolation == "namespace"
     assert not audited.void
     wrong = [
-        f"{seen.scenario} over {seen.family}: {seen.ending} ({seen.reason}) and not {expected(seen.scenario, kernel)}"
+        f"{seen.scenario} over {seen.family}: {seen.ending} ({seen.reason}) and not"
+        f" {expected(seen.scenario, kernel)}"
         for seen in audited.observations
         if seen.ending not in expected(seen.scenario, kernel)
         and not (seen.ending == "not run" and seen.scenario in MATRIX["needs"])
@@ -180,17 +202,22 @@ def test_the_shipped_playbook_ends_on_a_real_kernel_as_the_matrix_says(name: str
 
 
 def _check_packets(audited: Audited, expect: Mapping[str, Collection[str]]) -> None:
-    """Every segment has its window, and what ends otherwise than expected has its headers as they were captured."""
+    """Every segment has its window, and what ends otherwise than expected has its headers as they
+    were captured.
+    """
     for o in audited.observations:
         assert all(segment.window is not None for segment in o.evidence.wire or ())
         if o.evidence.wire and expect[o.scenario] and o.ending not in expect[o.scenario]:
             assert captured_headers(o.evidence, o.family), (o.scenario, o.family)
 
 
-# ---- a guest -------------------------------------------------------------------------------------------------------
+# ---- a guest
+# -------------------------------------------------------------------------------------------------------
 
 
-def test_a_program_runs_with_its_sysctls_and_finds_no_disk_no_card_and_none_of_this_machine(quick: Kernel) -> None:
+def test_a_program_runs_with_its_sysctls_and_finds_no_disk_no_card_and_none_of_this_machine(
+    quick: Kernel,
+) -> None:
     program = """
 import os, sys
 print(os.uname().release)
@@ -220,8 +247,14 @@ for n in range(300):
     assert out.exit_status == 0
 
 
-def test_a_program_that_leaves_a_process_behind_with_its_output_open_still_ends(quick: Kernel) -> None:
-    out = run(quick, "import os, signal\nprint('done', flush=True)\nif os.fork() == 0: signal.pause()\n", seconds=600)
+def test_a_program_that_leaves_a_process_behind_with_its_output_open_still_ends(
+    quick: Kernel,
+) -> None:
+    out = run(
+        quick,
+        "import os, signal\nprint('done', flush=True)\nif os.fork() == 0: signal.pause()\n",
+        seconds=600,
+    )
     assert (out.stdout, out.exit_status) == (b"done\n", 0)
 
 
@@ -248,13 +281,18 @@ def test_more_guests_than_cores_all_get_their_turn(quick: Kernel) -> None:
     assert 1 <= most <= GUESTS
 
 
-# ---- what goes wrong -----------------------------------------------------------------------------------------------
+# ---- what goes wrong
+# -----------------------------------------------------------------------------------------------
 
 
-def test_a_guest_that_never_ends_is_ended_at_the_deadline_and_says_where_it_was(quick: Kernel) -> None:
+def test_a_guest_that_never_ends_is_ended_at_the_deadline_and_says_where_it_was(
+    quick: Kernel,
+) -> None:
     began = time.monotonic()
     error = refused(
-        quick, "import signal\nwhile True: signal.pause()\n", seconds=patience(lambda: run(quick, "print(1)"))
+        quick,
+        "import signal\nwhile True: signal.pause()\n",
+        seconds=patience(lambda: run(quick, "print(1)")),
     )
     assert time.monotonic() - began < 28 + BUSY_S
     assert error.stage == "execute"
@@ -263,7 +301,9 @@ def test_a_guest_that_never_ends_is_ended_at_the_deadline_and_says_where_it_was(
 
 def test_a_guest_that_does_not_come_up_is_ended_at_the_deadline(quick: Kernel) -> None:
     # Python itself as /init: it waits at the console for somebody to type
-    error = refused(quick, "", append="rdinit=/python", seconds=patience(lambda: run(quick, "print(1)")))
+    error = refused(
+        quick, "", append="rdinit=/python", seconds=patience(lambda: run(quick, "print(1)"))
+    )
     assert error.stage == "connect"
     assert "had not come up at the deadline" in error.reason
 
@@ -295,7 +335,9 @@ def test_a_guest_too_small_for_the_kernel_itself_is_no_hang(quick: Kernel) -> No
     assert "kernel_memory" in error.hint
 
 
-def test_memory_that_this_machine_does_not_have_ends_qemu_at_once_with_its_words(quick: Kernel) -> None:
+def test_memory_that_this_machine_does_not_have_ends_qemu_at_once_with_its_words(
+    quick: Kernel,
+) -> None:
     total = int(Path("/proc/meminfo").read_text().split()[1]) // 1024
     if total >= 65536:
         pytest.skip("a machine with 64 GiB can give them to a guest")
@@ -307,7 +349,9 @@ def test_memory_that_this_machine_does_not_have_ends_qemu_at_once_with_its_words
 
 
 def test_a_sysctl_that_the_kernel_does_not_have_is_named(quick: Kernel) -> None:
-    error = refused(quick, "print(1)", sysctls={"net.ipv4.tcp_nonesuch": "1", "net.ipv4.tcp_rfc1337": "1"})
+    error = refused(
+        quick, "print(1)", sysctls={"net.ipv4.tcp_nonesuch": "1", "net.ipv4.tcp_rfc1337": "1"}
+    )
     assert error.stage == "execute"
     assert "net.ipv4.tcp_nonesuch=No such file or directory" in error.reason
     assert "rfc1337" not in error.reason
@@ -326,7 +370,9 @@ def test_a_truncated_image_is_refused_before_it_is_booted(quick: Kernel, tmp_pat
     assert "cut short: 1000000 bytes" in error.reason
 
 
-def test_an_image_that_only_its_header_makes_a_kernel_is_an_error_and_no_hang(quick: Kernel, tmp_path: Path) -> None:
+def test_an_image_that_only_its_header_makes_a_kernel_is_an_error_and_no_hang(
+    quick: Kernel, tmp_path: Path
+) -> None:
     hollow = tmp_path / "vmlinuz"
     data = quick.image.read_bytes()
     hollow.write_bytes(data[:65536] + bytes(len(data) - 65536))
@@ -334,7 +380,9 @@ def test_an_image_that_only_its_header_makes_a_kernel_is_an_error_and_no_hang(qu
     assert error.stage == "connect"
 
 
-def test_a_machine_without_qemu_says_what_to_install(quick: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_qemu_says_what_to_install(
+    quick: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     error = refused(quick, "print(1)", seconds=300)
     assert error.stage == "resolve"
@@ -375,9 +423,13 @@ run_kernel(KernelTarget(image={str(quick.image)!r}), "", endless, Deadline.after
             select.select([], [], [], 0.05)
         watch = os.pidfd_open(guest)
         try:
-            assert Path(f"/proc/{guest}").stat().st_uid == (65534 if os.geteuid() == 0 else os.geteuid())
+            assert Path(f"/proc/{guest}").stat().st_uid == (
+                65534 if os.geteuid() == 0 else os.geteuid()
+            )
             controller.send_signal(signal.SIGKILL)
-            assert select.select([watch], [], [], 10)[0], "the guest outlived the process that wanted it"
+            assert select.select([watch], [], [], 10)[0], (
+                "the guest outlived the process that wanted it"
+            )
         finally:
             os.close(watch)
 
@@ -395,6 +447,8 @@ def test_a_deadline_that_is_called_off_ends_the_guest_within_a_second(quick: Ker
     began = time.monotonic()
     target = KernelTarget(image=str(quick.image))
     with pytest.raises(TransportError, match="at the deadline"):
-        run_kernel(target, "", b"import signal\nwhile 1: signal.pause()\n", CalledOff.after(60), Limits())
+        run_kernel(
+            target, "", b"import signal\nwhile 1: signal.pause()\n", CalledOff.after(60), Limits()
+        )
     assert time.monotonic() - began < 8 + BUSY_S
     timer.join()

@@ -1,4 +1,6 @@
-"""Verdicts on what comes late: on this kernel in three conditions, in a guest without rights, in a slow one."""
+"""Verdicts on what comes late: on this kernel in three conditions, in a guest without rights, in a
+slow one.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,19 @@ LATE = (
     ),
     case(
         "unaccepted-linger2-close",
-        "peer connects without being accepted; closer sends 5 bytes; closer sets TCP_LINGER2 -1; closer closes",
+        "peer connects without being accepted; closer sends 5 bytes; closer sets TCP_LINGER2 -1;"
+        " closer closes",
         "FIN, then RST",
     ),
     case("peer-reset-close", "peer sets SO_LINGER 1 0; peer closes; closer closes", "nothing"),
 )
 """What came late, or after the peer's reset: the verdicts on these were once wrong."""
-SLOW_WORKER = ("mptcp-unread-close", "mptcp-drained-close", "unaccepted-unread-listener-close", "deferred-unread-close")
+SLOW_WORKER = (
+    "mptcp-unread-close",
+    "mptcp-drained-close",
+    "unaccepted-unread-listener-close",
+    "deferred-unread-close",
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,9 @@ def here() -> dict[str, World]:
 
 @pytest.mark.probe
 @pytest.mark.parametrize("name", ["here", "here-user", "here-load"])
-def test_what_comes_late_is_waited_for_in_ten_of_ten_runs(here: dict[str, World], name: str) -> None:
+def test_what_comes_late_is_waited_for_in_ten_of_ten_runs(
+    here: dict[str, World], name: str
+) -> None:
     tally = proof(replace(here[name], rounds=1, trials=10), *LATE)
     assert (tally.wrong, tally.inconclusive) == (0, 0)
     assert tally.agree >= 40
@@ -52,7 +62,9 @@ def test_what_comes_late_is_waited_for_in_ten_of_ten_runs(here: dict[str, World]
 
 @needs_qemu
 @pytest.mark.timeout(1800)
-def test_an_ordinary_user_without_user_namespaces_gets_the_right_endings(real: dict[str, Kernel]) -> None:
+def test_an_ordinary_user_without_user_namespaces_gets_the_right_endings(
+    real: dict[str, Kernel],
+) -> None:
     world = replace(guest(real["6.12-before"], user=True), rounds=2)
     tally = proof(world, *LATE, *shipped())
     assert (tally.wrong, tally.inconclusive) == (0, 0)

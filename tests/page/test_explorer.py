@@ -1,4 +1,6 @@
-"""The page under hand: filters, order, addresses, one host, keyboard, and what a screen reader is told."""
+"""The page under hand: filters, order, addresses, one host, keyboard, and what a screen reader is
+told.
+"""
 
 from __future__ import annotations
 
@@ -36,21 +38,30 @@ pytestmark = pytest.mark.browser
 
 
 def two_runs() -> tuple[AuditRun, Drift]:
-    """Returns the small fleet of today, and what changed since a day on which db1 and web001 did otherwise."""
+    """Returns the small fleet of today, and what changed since a day on which db1 and web001 did
+    otherwise.
+    """
     after, fleet = small_fleet(), Fleet()
     unread = by_name("unread-close")
     old = {
         "db1.example.net": [observe(unread, f, "FIN") for f in unread.families],
         "db3.example.net": [],
-        "web001": [observe(by_name("reread-fin-close"), f, "FIN") for f in by_name("reread-fin-close").families],
+        "web001": [
+            observe(by_name("reread-fin-close"), f, "FIN")
+            for f in by_name("reread-fin-close").families
+        ],
     }
     hosts = [
-        fleet.host(h.name, h.kernel, groups=h.groups, instead=old[h.name])
-        if isinstance(h, Audited) and h.name in old
-        else h
+        (
+            fleet.host(h.name, h.kernel, groups=h.groups, instead=old[h.name])
+            if isinstance(h, Audited) and h.name in old
+            else h
+        )
         for h in after.hosts
     ]
-    info = msgspec.structs.replace(after.run, id="2026-11-21T020000Z", started="2026-11-21T02:00:00Z")
+    info = msgspec.structs.replace(
+        after.run, id="2026-11-21T020000Z", started="2026-11-21T02:00:00Z"
+    )
     before = msgspec.structs.replace(after, run=info, hosts=tuple(hosts))
     return after, between(before, after)
 
@@ -63,10 +74,13 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-# ---- filters and the address ---------------------------------------------------------------------------------------
+# ---- filters and the address
+# ---------------------------------------------------------------------------------------
 
 
-def test_what_is_typed_filters_by_name_or_group_and_lives_in_the_address(chromium: Any, path: Path) -> None:
+def test_what_is_typed_filters_by_name_or_group_and_lives_in_the_address(
+    chromium: Any, path: Path
+) -> None:
     with Visit(chromium, path) as visit:
         visit.page.fill("#filter", "APP0")
         assert visit.hosts() == [f"app{i:02}" for i in range(1, 9)]
@@ -78,7 +92,9 @@ def test_what_is_typed_filters_by_name_or_group_and_lives_in_the_address(chromiu
         assert len(visit.hosts()) == 27
 
 
-def test_a_link_to_all_hosts_of_a_group_whose_ending_changed_works_from_a_file(chromium: Any, path: Path) -> None:
+def test_a_link_to_all_hosts_of_a_group_whose_ending_changed_works_from_a_file(
+    chromium: Any, path: Path
+) -> None:
     with Visit(chromium, path, "#hosts?group=db&changed=ending") as visit:
         assert visit.hosts() == ["db1.example.net", "db3.example.net"]
         assert visit.page.input_value("#by-group") == "db"
@@ -124,7 +140,9 @@ def test_the_back_button_goes_back_from_a_host_to_the_same_hosts(chromium: Any, 
         assert visit.hosts() == [f"web{i:03}" for i in range(1, 7)]
 
 
-def test_one_host_has_a_page_with_its_verdicts_packets_changes_and_the_command(chromium: Any, path: Path) -> None:
+def test_one_host_has_a_page_with_its_verdicts_packets_changes_and_the_command(
+    chromium: Any, path: Path
+) -> None:
     with Visit(chromium, path, "#host?name=web001") as visit:
         assert visit.page.evaluate("document.activeElement.textContent") == "web001"
         text = visit.page.inner_text("#host")
@@ -155,7 +173,9 @@ def test_a_link_to_packets_opens_what_they_are_in(chromium: Any, path: Path) -> 
 def many(tmp_path: Path) -> Path:
     """Returns the page of 1,200 hosts that differ in their names."""
     old = Fleet().host("x", K510)
-    hosts = [msgspec.structs.replace(old, name=f"web{i:04}", machine_id=str(i)) for i in range(1200)]
+    hosts = [
+        msgspec.structs.replace(old, name=f"web{i:04}", machine_id=str(i)) for i in range(1200)
+    ]
     file = tmp_path / "many.html"
     file.write_text(page_of(run_of(hosts)), "utf-8")
     return file
@@ -172,18 +192,26 @@ def test_rows_are_built_as_they_come_into_view(chromium: Any, many: Path) -> Non
         assert visit.hosts() == ["web0199"]
 
 
-def test_rows_fill_a_tall_screen_again_after_a_filter_that_found_few(chromium: Any, many: Path) -> None:
+def test_rows_fill_a_tall_screen_again_after_a_filter_that_found_few(
+    chromium: Any, many: Path
+) -> None:
     with Visit(chromium, many) as visit:
         visit.page.set_viewport_size({"width": 1280, "height": 4000})
         for text in ("web0199", ""):
             visit.page.fill("#filter", text)
-            visit.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            visit.page.evaluate(
+                "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+            )
         visit.page.locator("table.hosts tbody tr").nth(100).wait_for(state="attached")
 
 
 @pytest.mark.parametrize(
     ("stage", "hint", "offered"),
-    [("inventory", "change it as this says", 0), ("connect", "ssh web1 true", 1), ("connect", "add memory", 0)],
+    [
+        ("inventory", "change it as this says", 0),
+        ("connect", "ssh web1 true", 1),
+        ("connect", "add memory", 0),
+    ],
 )
 def test_only_a_command_is_offered_to_be_copied(
     chromium: Any, tmp_path: Path, stage: Stage, hint: str, offered: int
@@ -197,10 +225,13 @@ def test_only_a_command_is_offered_to_be_copied(
             assert visit.page.locator(f"{place} button.copy").count() == offered
 
 
-# ---- by keyboard, on paper, in other conditions --------------------------------------------------------------------
+# ---- by keyboard, on paper, in other conditions
+# --------------------------------------------------------------------
 
 
-def test_the_arrow_keys_walk_the_matrix_and_light_its_row_and_column(chromium: Any, path: Path) -> None:
+def test_the_arrow_keys_walk_the_matrix_and_light_its_row_and_column(
+    chromium: Any, path: Path
+) -> None:
     with Visit(chromium, path) as visit:
         visit.page.locator("table.matrix td.cell").first.focus()
         visit.page.keyboard.press("ArrowDown")
@@ -220,12 +251,16 @@ def test_the_keyboard_reaches_everything_that_the_mouse_does(chromium: Any, path
             )
         )
         visit.page.evaluate("globalThis.seen = new Map()")
-        home = "e = document.activeElement; seen.has(e) || seen.set(e, seen.size); e === document.body"
+        home = (
+            "e = document.activeElement; seen.has(e) || seen.set(e, seen.size); e === document.body"
+        )
         for _ in range(wanted + 200):
             visit.page.keyboard.press("Tab")
             if visit.page.evaluate(home):
                 break
-        got = visit.page.evaluate("[...seen.keys()].filter(e => e.matches('a, button, input, select, summary')).length")
+        got = visit.page.evaluate(
+            "[...seen.keys()].filter(e => e.matches('a, button, input, select, summary')).length"
+        )
         assert got == wanted
 
 
@@ -233,12 +268,18 @@ def test_a_command_is_copied_whole(chromium: Any, path: Path) -> None:
     with Visit(chromium, path, permissions=["clipboard-read", "clipboard-write"]) as visit:
         visit.page.locator("#not-audited button.copy").first.click()
         visit.page.locator("#spoken", has_text="Copied").wait_for(state="attached")
-        assert visit.page.evaluate("navigator.clipboard.readText()") == "ansible-inventory --host win1"
+        assert (
+            visit.page.evaluate("navigator.clipboard.readText()") == "ansible-inventory --host win1"
+        )
 
 
-def test_at_400_percent_and_with_forced_colours_nothing_is_cut_off(chromium: Any, path: Path) -> None:
+def test_at_400_percent_and_with_forced_colours_nothing_is_cut_off(
+    chromium: Any, path: Path
+) -> None:
     # 1280 pixels at 400% are 320 CSS pixels (WCAG 2.2, 1.4.10).
-    with Visit(chromium, path, viewport={"width": 320, "height": 256}, forced_colors="active") as visit:
+    with Visit(
+        chromium, path, viewport={"width": 320, "height": 256}, forced_colors="active"
+    ) as visit:
         visit.open_all()
         assert visit.width() <= 320
 
@@ -254,7 +295,9 @@ def test_headings_go_down_one_step_at_a_time(chromium: Any, path: Path) -> None:
         assert all(b <= a + 1 for a, b in pairwise(levels))
 
 
-def test_a_host_named_from_right_to_left_leaves_its_neighbours_alone(chromium: Any, tmp_path: Path) -> None:
+def test_a_host_named_from_right_to_left_leaves_its_neighbours_alone(
+    chromium: Any, tmp_path: Path
+) -> None:
     hosts = [Fleet().host("שרת-01", K510), Fleet().host("خادم", K612)]
     file = tmp_path / "rtl.html"
     file.write_text(page_of(run_of(hosts)), "utf-8")
@@ -270,7 +313,9 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     if npm is None:
         pytest.skip("npm is not installed: axe-core is fetched with it")
     folder = tmp_path_factory.mktemp("axe")
-    packed = subprocess.run([npm, "pack", "axe-core@4"], cwd=folder, capture_output=True, timeout=300, check=False)
+    packed = subprocess.run(
+        [npm, "pack", "axe-core@4"], cwd=folder, capture_output=True, timeout=300, check=False
+    )
     if packed.returncode:
         pytest.skip("axe-core could not be fetched with npm")
     with tarfile.open(next(folder.glob("axe-core-*.tgz"))) as archive:
@@ -281,15 +326,26 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize(
     ("scheme", "width", "fragment"),
-    [("dark", 320, ""), ("light", 1280, ""), ("light", 1280, "#host?name=web001"), ("dark", 1280, "#hosts?q=db")],
+    [
+        ("dark", 320, ""),
+        ("light", 1280, ""),
+        ("light", 1280, "#host?name=web001"),
+        ("dark", 1280, "#hosts?q=db"),
+    ],
 )
 def test_axe_finds_nothing_to_complain_about(
     chromium: Any, path: Path, axe: str, scheme: str, width: int, fragment: str
 ) -> None:
-    options: dict[str, Any] = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}, "bypass_csp": True}
+    options: dict[str, Any] = {
+        "color_scheme": scheme,
+        "viewport": {"width": width, "height": 900},
+        "bypass_csp": True,
+    }
     with Visit(chromium, path, fragment, **options) as visit:
         visit.open_all()
         visit.page.evaluate(axe)
-        found = visit.page.evaluate("axe.run({resultTypes: ['violations']}).then(r => r.violations)")
+        found = visit.page.evaluate(
+            "axe.run({resultTypes: ['violations']}).then(r => r.violations)"
+        )
         assert [(v["id"], [n["html"][:200] for n in v["nodes"][:3]]) for v in found] == []
         assert (visit.console, visit.requests) == ([], [visit.url])

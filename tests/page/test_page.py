@@ -1,4 +1,6 @@
-"""The page in a real browser: it fetches nothing, runs nothing that a host said, and reads well without a mouse."""
+"""The page in a real browser: it fetches nothing, runs nothing that a host said, and reads well
+without a mouse.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ from tests.support.runs import (
 __all__ = ["chromium"]
 
 
-# ---- the text of it ------------------------------------------------------------------------------------------------
+# ---- the text of it
+# ------------------------------------------------------------------------------------------------
 
 
 def test_the_same_run_gives_the_same_bytes() -> None:
@@ -62,21 +65,29 @@ def test_the_page_does_not_depend_on_the_order_of_hashes() -> None:
     digests = set[bytes]()
     for seed in ("1", "2"):
         env = {**os.environ, "PYTHONHASHSEED": seed}
-        ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, check=True)
+        ran = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, check=True
+        )
         digests.add(ran.stdout)
     assert len(digests) == 1
 
 
-def test_the_policy_names_the_style_and_the_script_by_their_own_hashes_and_allows_nothing_else() -> None:
+def test_the_policy_names_the_style_and_the_script_by_their_own_hashes_and_allows_nothing_else() -> (
+    None
+):
     text = page_of(small_fleet())
     (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
     rules = dict(rule.split(" ", 1) for rule in policy.replace("&#39;", "'").split("; "))
     assert rules["default-src"] == "'none'"
     for tag, rule in (("style", "style-src"), ("script", "script-src")):
-        (body,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)  # the data is none: it has a type
+        (body,) = re.findall(
+            rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL
+        )  # the data is none: it has a type
         digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
         assert rules[rule] == f"'sha256-{digest}'"
-    assert not re.search(r"\sstyle=|\son[a-z]+=", re.sub(r"<(style|script)\b.*?</\1>", "", text, flags=re.DOTALL))
+    assert not re.search(
+        r"\sstyle=|\son[a-z]+=", re.sub(r"<(style|script)\b.*?</\1>", "", text, flags=re.DOTALL)
+    )
 
 
 def test_every_link_leads_somewhere_on_the_page_and_no_anchor_is_there_twice() -> None:
@@ -106,7 +117,8 @@ def test_ten_thousand_hosts_that_behave_alike_stay_one_small_file() -> None:
     fleet = Fleet()
     old, new = fleet.host("x", K510), fleet.host("x", K612)
     hosts = [
-        msgspec.structs.replace(old if i % 4 else new, name=f"web{i:05}", machine_id=str(i)) for i in range(10_000)
+        msgspec.structs.replace(old if i % 4 else new, name=f"web{i:05}", machine_id=str(i))
+        for i in range(10_000)
     ]
     assert len(page_of(run_of(hosts)).encode()) < 1_500_000
 
@@ -116,7 +128,8 @@ def test_characters_that_one_cannot_see_are_written_out() -> None:
     assert visible("größer 日本") == "größer 日本"
 
 
-# ---- hostile hosts -------------------------------------------------------------------------------------------------
+# ---- hostile hosts
+# -------------------------------------------------------------------------------------------------
 
 HEARD = "globalThis.heard=1"
 SEEDS = (
@@ -141,7 +154,18 @@ SEEDS = (
     "&lt;script&gt;&#x3c;",
     "\u202e\u2066evil\u2069",
 )
-WRAPS = ("{}", "{}{}", "a{}b", " {} ", "\x00{}", "\x1b[31m{}", "\u2028{}", "‘{}’", "<!--{}", "]]>{}")
+WRAPS = (
+    "{}",
+    "{}{}",
+    "a{}b",
+    " {} ",
+    "\x00{}",
+    "\x1b[31m{}",
+    "\u2028{}",
+    "‘{}’",
+    "<!--{}",
+    "]]>{}",
+)
 
 
 def payloads() -> Iterator[str]:
@@ -149,7 +173,9 @@ def payloads() -> Iterator[str]:
     for n in range(5):
         for wrap in WRAPS:
             for seed in SEEDS:
-                yield f"{wrap.replace('{}', seed, 1).replace('{}', '')}~{n}{WRAPS.index(wrap)}{SEEDS.index(seed)}~"
+                yield (
+                    f"{wrap.replace('{}', seed, 1).replace('{}', '')}~{n}{WRAPS.index(wrap)}{SEEDS.index(seed)}~"
+                )
 
 
 def hostile_run() -> tuple[AuditRun, Sequence[str]]:
@@ -166,9 +192,15 @@ def hostile_run() -> tuple[AuditRun, Sequence[str]]:
     hosts: list[Audited | NotAudited] = []
     known = Fleet().host("known", K612)
     while len(spent) < 1000:
-        wire = (Segment(at_us=3, sender="closer", flags="<b>R.", seq=1, ack=1, length=0, options=take()),)
+        wire = (
+            Segment(
+                at_us=3, sender="closer", flags="<b>R.", seq=1, ack=1, length=0, options=take()
+            ),
+        )
         added = ((0, (SEEDS[0],)), (1, ()))
-        peer = PeerWitness(state=7, poll=(take(),), recv=(take(),), so_error=take(), poll_added=added)
+        peer = PeerWitness(
+            state=7, poll=(take(),), recv=(take(),), so_error=take(), poll_added=added
+        )
         evidence = Evidence(
             wire=wire,
             wire_note=take(),
@@ -202,7 +234,10 @@ def hostile_run() -> tuple[AuditRun, Sequence[str]]:
                 void=take() if len(hosts) % 2 else "",
                 isolation="host" if len(hosts) % 3 else "namespace",
                 observations=(seen,),
-                sysctls={take(): Sysctl(value=take(), default=take(), used=take()), key: Sysctl(state=take())},
+                sysctls={
+                    take(): Sysctl(value=take(), default=take(), used=take()),
+                    key: Sysctl(state=take()),
+                },
                 findings=findings,
             )
         )
@@ -210,7 +245,8 @@ def hostile_run() -> tuple[AuditRun, Sequence[str]]:
     return run_of(hosts), spent
 
 
-# ---- in a browser --------------------------------------------------------------------------------------------------
+# ---- in a browser
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +257,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.browser
-def test_the_page_says_nothing_on_the_console_and_asks_for_nothing(chromium: Any, path: Path) -> None:
+def test_the_page_says_nothing_on_the_console_and_asks_for_nothing(
+    chromium: Any, path: Path
+) -> None:
     with Visit(chromium, path) as visit:
         visit.open_all()
         assert visit.console == []
@@ -229,7 +267,9 @@ def test_the_page_says_nothing_on_the_console_and_asks_for_nothing(chromium: Any
 
 
 @pytest.mark.browser
-def test_nothing_that_a_host_says_runs_and_all_of_it_can_be_read(chromium: Any, tmp_path: Path) -> None:
+def test_nothing_that_a_host_says_runs_and_all_of_it_can_be_read(
+    chromium: Any, tmp_path: Path
+) -> None:
     run, spent = hostile_run()
     assert len(set(spent)) == len(spent) >= 1000
     file = tmp_path / "hostile.html"
@@ -241,19 +281,25 @@ def test_nothing_that_a_host_says_runs_and_all_of_it_can_be_read(chromium: Any, 
         assert visit.page.evaluate("globalThis.heard") is None
         assert (visit.console, visit.dialogs, visit.requests) == ([], [], [visit.url])
         heard = (
-            "Array.from(document.body.querySelectorAll('script')).forEach(s => s.remove()), document.body.textContent"
+            "Array.from(document.body.querySelectorAll('script')).forEach(s => s.remove()),"
+            " document.body.textContent"
         )
         text = " ".join(visit.page.evaluate(heard).split())
         unread = [p for p in spent if " ".join(visible(p).split()) not in text]
         assert not unread, f"{len(unread)} cannot be read, the first is {unread[0]!r}"
         assert (
-            visit.page.evaluate("document.querySelectorAll('main img, iframe, main script, base, main style').length")
+            visit.page.evaluate(
+                "document.querySelectorAll('main img, iframe, main script, base, main"
+                " style').length"
+            )
             == 0
         )
 
 
 @pytest.mark.browser
-def test_without_javascript_every_section_and_every_detail_is_there(chromium: Any, path: Path) -> None:
+def test_without_javascript_every_section_and_every_detail_is_there(
+    chromium: Any, path: Path
+) -> None:
     with Visit(chromium, path, java_script_enabled=False) as visit:
         assert not visit.page.is_visible("form.filter")
         assert visit.page.is_visible("text=Which kernels reset?")
@@ -273,10 +319,21 @@ def test_the_page_itself_never_scrolls_sideways(chromium: Any, path: Path, width
 
 @pytest.mark.browser
 def test_a_long_word_from_a_host_does_not_widen_a_phone_page(chromium: Any, tmp_path: Path) -> None:
-    host = Fleet().host("h" * 250, Kernel(release="r" * 250, version="v" * 250, machine="m" * 250), notes=("n" * 999,))
+    host = Fleet().host(
+        "h" * 250,
+        Kernel(release="r" * 250, version="v" * 250, machine="m" * 250),
+        notes=("n" * 999,),
+    )
     file = tmp_path / "long.html"
     file.write_text(
-        page_of(run_of([host, NotAudited(name="x" * 250, stage="connect", reason="y" * 999, hint="z" * 999)]))
+        page_of(
+            run_of(
+                [
+                    host,
+                    NotAudited(name="x" * 250, stage="connect", reason="y" * 999, hint="z" * 999),
+                ]
+            )
+        )
     )
     with Visit(chromium, file, viewport={"width": 320, "height": 800}) as visit:
         visit.open_all()
@@ -306,7 +363,12 @@ def test_on_paper_the_answers_and_their_detail_are_unfolded_and_nothing_is_offer
 ) -> None:
     with Visit(chromium, path) as visit:
         visit.page.emulate_media(media="print")
-        assert visit.page.evaluate("document.querySelector('#agreed table').getBoundingClientRect().height") > 50
+        assert (
+            visit.page.evaluate(
+                "document.querySelector('#agreed table').getBoundingClientRect().height"
+            )
+            > 50
+        )
         for hidden in ("nav", "#explorer", "button.copy"):
             assert not visit.page.is_visible(hidden)
         pdf = visit.page.pdf(format="A4")
@@ -314,15 +376,22 @@ def test_on_paper_the_answers_and_their_detail_are_unfolded_and_nothing_is_offer
 
 
 @pytest.mark.browser
-def test_what_is_void_or_was_measured_in_the_hosts_namespace_says_so_in_words(chromium: Any, path: Path) -> None:
+def test_what_is_void_or_was_measured_in_the_hosts_namespace_says_so_in_words(
+    chromium: Any, path: Path
+) -> None:
     with Visit(chromium, path) as visit:
         visit.open_all()
         void = visit.page.locator("details.profile", has_text="db2.example.net").first
         assert "proves nothing" in void.inner_text()
         assert void.locator("td s .ending").count() == void.locator("td .ending").count() > 0
-        assert "host’s namespace" in visit.page.locator("details.profile", has_text="app07").first.inner_text()
+        assert (
+            "host’s namespace"
+            in visit.page.locator("details.profile", has_text="app07").first.inner_text()
+        )
 
 
 def test_a_scenario_that_no_host_ran_still_has_its_place() -> None:
-    row = ScenarioRow(name="only", title="", steps=(), expect=("FIN",), severity="info", control=None, because="")
+    row = ScenarioRow(
+        name="only", title="", steps=(), expect=("FIN",), severity="info", control=None, because=""
+    )
     assert "only" in page_of(msgspec.structs.replace(run_of([]), scenarios=(row,)))

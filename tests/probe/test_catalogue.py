@@ -1,4 +1,6 @@
-"""The shipped catalogue, run by the real probe on this machine's kernel: endings, counters, bytes and flags."""
+"""The shipped catalogue, run by the real probe on this machine's kernel: endings, counters, bytes
+and flags.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,13 @@ from fleetaudit.playbook import load_playbook
 from fleetaudit.playbook.plan import make_plan
 from fleetaudit.probe import protocol, verdict
 
-pytestmark = [pytest.mark.probe, pytest.mark.skipif(sys.platform != "linux", reason="the probe runs on Linux")]
+pytestmark = [
+    pytest.mark.probe,
+    pytest.mark.skipif(sys.platform != "linux", reason="the probe runs on Linux"),
+]
 
-# Both ends live in one namespace, so EstabResets counts both, but for one that had left ESTABLISHED and CLOSE_WAIT.
+# Both ends live in one namespace, so EstabResets counts both, but for one that had left ESTABLISHED
+# and CLOSE_WAIT.
 ABORT_ON_CLOSE = {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2}
 UNCOUNTED_ABORT = {"OutRsts": 1, "EstabResets": 2}
 AFTER_FIN = {"OutRsts": 1, "EstabResets": 1}
@@ -52,7 +58,11 @@ def plan() -> HostPlan:
     inventory = Inventory(sources=("here",), hosts=(Host(name="here"),), groups={"all": ("here",)})
     targets = {"here": LocalTarget()}
     made = make_plan(
-        inventory, [load_playbook(None)], targets=targets, selected=["here"], select=lambda pattern: ["here"]
+        inventory,
+        [load_playbook(None)],
+        targets=targets,
+        selected=["here"],
+        select=lambda pattern: ["here"],
     )
     return made.hosts[0]
 
@@ -60,13 +70,17 @@ def plan() -> HostPlan:
 @pytest.fixture(scope="module")
 def host(plan: HostPlan) -> Audited:
     request = protocol.request(plan, deadline_s=60)
-    done = subprocess.run(protocol.COMMAND, shell=True, input=request, capture_output=True, timeout=300, check=True)
+    done = subprocess.run(
+        protocol.COMMAND, shell=True, input=request, capture_output=True, timeout=300, check=True
+    )
     return verdict.audited(plan, protocol.reply_of(done.stdout))
 
 
 @pytest.fixture(scope="module")
 def told(host: Audited, plan: HostPlan) -> list[tuple[Scenario, Observation]]:
-    """All that ran; a scenario that kernels in service end differently (info) says nothing about the catalogue."""
+    """All that ran; a scenario that kernels in service end differently (info) says nothing about
+    the catalogue.
+    """
     scenarios = {s.name: s for s in plan.scenarios}
     pairs = [(scenarios[o.scenario], o) for o in host.observations if o.ending != "not run"]
     return [(s, o) for s, o in pairs if s.severity != "info" or o.ending in s.expect]
@@ -79,9 +93,15 @@ def seen(host: Audited, name: str) -> list[Observation]:
     return found
 
 
-def test_every_scenario_ends_as_the_catalogue_says(host: Audited, told: list[tuple[Scenario, Observation]]) -> None:
+def test_every_scenario_ends_as_the_catalogue_says(
+    host: Audited, told: list[tuple[Scenario, Observation]]
+) -> None:
     assert not host.void
-    surprising = {f"{o.scenario}/{o.family}": (o.ending, o.reason) for s, o in told if o.ending not in s.expect}
+    surprising = {
+        f"{o.scenario}/{o.family}": (o.ending, o.reason)
+        for s, o in told
+        if o.ending not in s.expect
+    }
     assert surprising == {}
     assert len(told) > 50, "hardly anything ran"
 
@@ -142,7 +162,9 @@ def test_a_large_response_is_cut_by_the_close_and_whole_with_the_cure(host: Audi
         assert amounts["peer received"] == amounts["closer sent"] > 0
 
 
-def test_a_peer_that_reads_first_gets_the_small_response_and_one_that_writes_first_an_error(host: Audited) -> None:
+def test_a_peer_that_reads_first_gets_the_small_response_and_one_that_writes_first_an_error(
+    host: Audited,
+) -> None:
     for observation in seen(host, "early-response-read-first"):
         assert observation.evidence.peer is not None
         assert observation.evidence.peer.recv[:2] == ("11", "ECONNRESET")

@@ -21,7 +21,9 @@ TRIALS = 10
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Steps whose ending is known from the kernel's source; `raw` if a raw segment is sent, which needs a namespace."""
+    """Steps whose ending is known from the kernel's source; `raw` if a raw segment is sent, which
+    needs a namespace.
+    """
 
     steps: str
     ending: str
@@ -37,10 +39,13 @@ KNOWN = {
     ),
     # The peer goes on sending to a socket that is gone, some time after the close.
     "peer-full-queue": Known(
-        "closer sets SO_RCVBUF 4096; peer sends until blocked; closer reads all; closer closes", "FIN, then RST"
+        "closer sets SO_RCVBUF 4096; peer sends until blocked; closer reads all; closer closes",
+        "FIN, then RST",
     ),
     # Nothing moves until somebody reads, and nobody does.
-    "peer-full-queue-shut-both-ways": Known("peer sends until blocked; closer shuts both ways", "FIN"),
+    "peer-full-queue-shut-both-ways": Known(
+        "peer sends until blocked; closer shuts both ways", "FIN"
+    ),
     "closer-full-queue": Known("closer sends until blocked; closer closes", "nothing"),
     # FIONREAD ends before an urgent byte, and says 0 of a queue that begins with one.
     "closer-full-queue-urgent": Known(
@@ -52,20 +57,29 @@ KNOWN = {
     # The peer resets first, and no call on the closer's socket can change that.
     "reset-by-peer": Known("peer sets SO_LINGER 1 0; peer closes; closer closes", "nothing"),
     "reset-by-peer-unread": Known("closer sends 5 bytes; peer closes; closer closes", "nothing"),
-    "reset-by-peer-for-late-data": Known("peer shuts both ways; closer sends 5 bytes; closer closes", "nothing"),
+    "reset-by-peer-for-late-data": Known(
+        "peer shuts both ways; closer sends 5 bytes; closer closes", "nothing"
+    ),
     # tcp_rcv_state_process(): data for a socket that has shut both ways.
-    "shut-both-ways-late-data": Known("closer shuts both ways; peer sends 5 bytes", "FIN, then RST"),
+    "shut-both-ways-late-data": Known(
+        "closer shuts both ways; peer sends 5 bytes", "FIN, then RST"
+    ),
     # tcp_reset(): ECONNRESET in LAST_ACK, although the FIN had come.
     "reset-after-both-fins": Known(
-        "peer sends until blocked; closer shuts both ways; peer half-closes; closer closes", "FIN, then RST"
+        "peer sends until blocked; closer shuts both ways; peer half-closes; closer closes",
+        "FIN, then RST",
     ),
     # What the other side's reset makes of a shutdown is no failure of the experiment.
     "half-close-after-reset": Known("peer sends 5 bytes; closer closes; peer half-closes", "RST"),
-    "closer-full-queue-peer-deaf": Known("peer shuts reading; closer sends until blocked; closer closes", "nothing"),
+    "closer-full-queue-peer-deaf": Known(
+        "peer shuts reading; closer sends until blocked; closer closes", "nothing"
+    ),
     # A FIN that the closer cannot tell of, since it shut reading, or that the peer had sent before.
     "fin-unheard": Known("closer shuts reading; peer half-closes; closer closes", "FIN"),
     "fin-sent-before": Known("peer half-closes; peer closes; closer closes", "FIN"),
-    "fin-sent-before-unread": Known("peer sends 5 bytes; peer half-closes; peer closes; closer closes", "RST"),
+    "fin-sent-before-unread": Known(
+        "peer sends 5 bytes; peer half-closes; peer closes; closer closes", "RST"
+    ),
     "mptcp-unread": Known("peer connects over MPTCP; peer sends 5 bytes; closer closes", "RST"),
     "mapped-resend": Known(
         "peer connects over IPv4-mapped IPv6; peer sends 10 bytes; closer reads all; "
@@ -75,7 +89,8 @@ KNOWN = {
         raw=True,
     ),
     "resend-half-close": Known(
-        "peer sends 10 bytes; closer reads all; peer resends 10 bytes with FIN; closer half-closes; closer closes",
+        "peer sends 10 bytes; closer reads all; peer resends 10 bytes with FIN; closer half-closes;"
+        " closer closes",
         "FIN",
         raw=True,
     ),
@@ -83,7 +98,10 @@ KNOWN = {
 
 
 def call(known: dict[str, Known], isolation: str, trials: int = TRIALS) -> dict[str, object]:
-    scenarios = [probing.scenario(name, k.steps, families=(k.family,), trials=trials) for name, k in known.items()]
+    scenarios = [
+        probing.scenario(name, k.steps, families=(k.family,), trials=trials)
+        for name, k in known.items()
+    ]
     return probing.request(*scenarios, isolation=isolation, deadline=600.0)
 
 
@@ -92,7 +110,9 @@ def endings(reply: protocol.Reply, steps: str, name: str) -> list[tuple[str, str
     (seen,) = [o for o in reply.observations if o.scenario == name]
     assert seen.not_run == ""
     parsed = [parse_step(step) for step in steps.split(";")]
-    return [(*verdict.verdict(t, parsed, seen.family, reply.isolation), t.count) for t in seen.trials]
+    return [
+        (*verdict.verdict(t, parsed, seen.family, reply.isolation), t.count) for t in seen.trials
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +130,10 @@ def test_every_trial_ends_as_the_kernels_source_says(private: protocol.Reply, na
     assert sum(count for _, _, count in ends) == TRIALS
 
 
-OPEN_AT_THE_END = ("peer-full-queue-shut-both-ways", "peer-full-queue-urgent")  # the probe's cleaning up resets them
+OPEN_AT_THE_END = (
+    "peer-full-queue-shut-both-ways",
+    "peer-full-queue-urgent",
+)  # the probe's cleaning up resets them
 WITHOUT_RAW = {
     name: known
     for name, known in KNOWN.items()
@@ -127,16 +150,23 @@ def beside() -> probing.Beside:
 def test_tcpdump_beside_the_probe_sees_that_ending(beside: probing.Beside, name: str) -> None:
     known = WITHOUT_RAW[name]
     assert [e[:2] for e in endings(beside.reply, known.steps, name)] == [(known.ending, "")]
-    assert closers_marks(beside, probing.trial_of(beside.reply, name)) == ends_in_flags(known.ending)
+    assert closers_marks(beside, probing.trial_of(beside.reply, name)) == ends_in_flags(
+        known.ending
+    )
 
 
 def closers_marks(beside: probing.Beside, trial: protocol.RawTrial) -> list[str]:
-    """Returns F and R of the closer in the order in which tcpdump saw them, to the end of the connection and after the
-    probe had stopped to look; a segment that was sent again counts once."""
+    """Returns F and R of the closer in the order in which tcpdump saw them, to the end of the
+    connection and after the probe had stopped to look; a segment that was sent again counts once.
+    """
     assert trial.connection is not None
     packets = beside.of(trial)
-    client = next(p.source for p in packets if p.bits == probing.SYN)  # in all of these the peer connects
-    marks = {(p.seq, flag): flag for p in packets if p.source != client for flag in flags_of(p.bits)}
+    client = next(
+        p.source for p in packets if p.bits == probing.SYN
+    )  # in all of these the peer connects
+    marks = {
+        (p.seq, flag): flag for p in packets if p.source != client for flag in flags_of(p.bits)
+    }
     return list(marks.values())
 
 
@@ -150,8 +180,12 @@ def ends_in_flags(ending: str) -> list[str]:
 
 @pytest.mark.slow
 def test_a_reset_that_answers_the_witness_is_no_ending() -> None:
-    """tcp_write_err() tells nobody that the closer gave up: only what the peer's recv sends is answered by a RST."""
-    steps = "closer sets TCP_USER_TIMEOUT 100; closer sends until blocked; wait 800 ms; closer closes"
+    """tcp_write_err() tells nobody that the closer gave up: only what the peer's recv sends is
+    answered by a RST.
+    """
+    steps = (
+        "closer sets TCP_USER_TIMEOUT 100; closer sends until blocked; wait 800 ms; closer closes"
+    )
     reply = probing.run(call({"closer-timed-out": Known(steps, "nothing")}, "auto", 1))
     assert endings(reply, steps, "closer-timed-out") == [("nothing", "", 1)]
 
@@ -169,16 +203,25 @@ def test_no_order_of_the_scenarios_changes_what_one_of_them_sees() -> None:
 
 
 def seen_in_order(scenarios: Sequence[Scenario]) -> dict[str, tuple[str, str]]:
-    """Returns what each scenario ends with, or why it is not run; one trial each, in the given order."""
+    """Returns what each scenario ends with, or why it is not run; one trial each, in the given
+    order.
+    """
     sent = [
-        {"name": s.name, "steps": [step.call for step in s.steps], "families": list(s.families), "trials": 1}
+        {
+            "name": s.name,
+            "steps": [step.call for step in s.steps],
+            "families": list(s.families),
+            "trials": 1,
+        }
         for s in scenarios
     ]
     steps = {s.name: s.steps for s in scenarios}
     reply = probing.run(probing.request(*sent, deadline=600.0))
     return {
-        f"{o.scenario}/{o.family}": verdict.verdict(o.trials[0], steps[o.scenario], o.family, reply.isolation)
-        if o.trials
-        else ("not run", o.not_run)
+        f"{o.scenario}/{o.family}": (
+            verdict.verdict(o.trials[0], steps[o.scenario], o.family, reply.isolation)
+            if o.trials
+            else ("not run", o.not_run)
+        )
         for o in reply.observations
     }

@@ -46,21 +46,28 @@ def observed(asked: HostPlan, *, program: str = "", **how: Any) -> dict[str, Obs
     if program:
         sent = sent.replace(protocol.program(), program)
     done = probing.run_text(sent, **how)
-    return {o.scenario: o for o in verdict.of_output(asked, done).observations if o.family == "ipv4"}
+    return {
+        o.scenario: o for o in verdict.of_output(asked, done).observations if o.family == "ipv4"
+    }
 
 
-@pytest.mark.parametrize(("hook", "words"), [("output", "TCPAbortFailed"), ("input", "did not arrive")])
+@pytest.mark.parametrize(
+    ("hook", "words"), [("output", "TCPAbortFailed"), ("input", "did not arrive")]
+)
 def test_a_reset_that_a_firewall_eats_is_sent_and_not_delivered(hook: str, words: str) -> None:
-    seen = observed(plan("unread-close", isolation="host"), within=dropping_resets(hook))["unread-close"]
+    seen = observed(plan("unread-close", isolation="host"), within=dropping_resets(hook))[
+        "unread-close"
+    ]
     assert seen.ending == "sent, not delivered"
     assert seen.endings == {"sent, not delivered": 2}
     assert words in seen.reason
 
 
 def test_where_a_firewall_eats_resets_the_positive_control_voids_the_host() -> None:
-    seen = observed(plan("drained-close", "zero-linger-close", isolation="host"), within=dropping_resets("output"))[
-        "drained-close"
-    ]
+    seen = observed(
+        plan("drained-close", "zero-linger-close", isolation="host"),
+        within=dropping_resets("output"),
+    )["drained-close"]
     assert seen.ending == "inconclusive"
     assert seen.endings == {"FIN": 2}
     assert "zero-linger-close" in seen.reason
@@ -68,7 +75,9 @@ def test_where_a_firewall_eats_resets_the_positive_control_voids_the_host() -> N
 
 def test_a_capture_that_overflows_is_said_and_the_peer_decides() -> None:
     probing.need_root()
-    small = protocol.program().replace("32 * 1024 * 1024", "1")  # the kernel makes it its least, a few packets
+    small = protocol.program().replace(
+        "32 * 1024 * 1024", "1"
+    )  # the kernel makes it its least, a few packets
     assert small != protocol.program()
     seen = observed(plan("window-zero-close"), program=small)["window-zero-close"]
     assert "found no room" in seen.evidence.wire_note
@@ -76,13 +85,23 @@ def test_a_capture_that_overflows_is_said_and_the_peer_decides() -> None:
 
 
 def verdicts(asked: HostPlan, **how: Any) -> Audited:
-    return verdict.of_output(asked, probing.run_text(protocol.request(asked, deadline_s=30).decode("ascii"), **how))
+    return verdict.of_output(
+        asked, probing.run_text(protocol.request(asked, deadline_s=30).decode("ascii"), **how)
+    )
 
 
-@pytest.mark.parametrize(("limit", "words"), [("-n 16", "too little to work with"), ("-u 0", "no process")])
+@pytest.mark.parametrize(
+    ("limit", "words"), [("-n 16", "too little to work with"), ("-u 0", "no process")]
+)
 def test_a_host_that_gives_too_little_is_neither_void_nor_well(limit: str, words: str) -> None:
     within = [*probing.as_nobody(), "bash", "-c", f'ulimit {limit}; exec "$0" "$@"']
-    names = ("drained-close", "zero-linger-close", "unread-close", "drained-killed", "unread-killed")
+    names = (
+        "drained-close",
+        "zero-linger-close",
+        "unread-close",
+        "drained-killed",
+        "unread-killed",
+    )
     seen = verdicts(plan(*names), within=within, python=probing.public_python())
     assert seen.void == ""
     endings = {o.scenario: o for o in seen.observations if o.family == "ipv4"}
@@ -98,12 +117,17 @@ def test_without_a_namespace_an_ordinary_user_keeps_every_verdict_that_has_a_wit
     seen = verdicts(asked, within=probing.as_nobody(), python=probing.public_python())
     assert seen.isolation == "host"
     assert seen.void == ""
-    told = {(o.scenario, o.family): o.ending for o in seen.observations if o.ending not in ("inconclusive", "not run")}
+    told = {
+        (o.scenario, o.family): o.ending
+        for o in seen.observations
+        if o.ending not in ("inconclusive", "not run")
+    }
     assert told["unread-close", "ipv4"] == "RST"
     controls = {s.name: s.control for s in asked.scenarios}
     for o in seen.observations:
         if o.ending == "inconclusive" and o.evidence.peer is not None:
-            # The peer spoke, and what it said counts, but where the scenario's own control has no witness.
+            # The peer spoke, and what it said counts, but where the scenario's own control has no
+            # witness.
             assert (controls[o.scenario], o.family) not in told, (o.scenario, o.family, o.reason)
     assert len(told) > len(seen.observations) / 2
 
@@ -113,14 +137,19 @@ def test_a_peer_that_shut_reading_itself_heard_no_fin() -> None:
     call = probing.request(probing.scenario("kept", text, families=("ipv4",)), isolation="host")
     reply = probing.run(call, within=probing.as_nobody(), python=probing.public_python())
     steps = [parse_step(line) for line in text.split(";")]
-    assert verdict.verdict(probing.trial_of(reply, "kept"), steps, "ipv4", "host") == ("nothing", "")
+    assert verdict.verdict(probing.trial_of(reply, "kept"), steps, "ipv4", "host") == (
+        "nothing",
+        "",
+    )
 
 
 def test_without_proc_the_endings_are_told_and_the_missing_witness_too() -> None:
     probing.need_root()
     probing.need_program("unshare")
     within = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0" "$@"']
-    seen = verdicts(plan("unread-close", "drained-close"), within=within, python=probing.public_python())
+    seen = verdicts(
+        plan("unread-close", "drained-close"), within=within, python=probing.public_python()
+    )
     assert {(o.scenario, o.family): o.ending for o in seen.observations} == {
         ("drained-close", "ipv4"): "FIN",
         ("drained-close", "ipv6"): "FIN",
@@ -134,7 +163,13 @@ def test_loopback_that_is_down_leaves_af_unix_as_it_is() -> None:
     probing.need_root()
     probing.need_program("unshare")
     seen = verdicts(
-        plan("unix-unread-close", "unix-drained-close", "unread-close", "drained-close", isolation="host"),
+        plan(
+            "unix-unread-close",
+            "unix-drained-close",
+            "unread-close",
+            "drained-close",
+            isolation="host",
+        ),
         within=["unshare", "--net", "--"],
     )
     endings = {(o.scenario, o.family): o.ending for o in seen.observations}
@@ -147,7 +182,9 @@ def test_loopback_that_is_down_leaves_af_unix_as_it_is() -> None:
 @pytest.mark.parametrize("descriptors", [10, 11, 12, 13, 14])
 def test_a_scenario_that_lacks_a_descriptor_costs_the_next_one_nothing(descriptors: int) -> None:
     texts = ["closer is killed", "closer duplicates its socket; closer closes", "closer closes"]
-    scenarios = [probing.scenario(text, f"peer sends 5 bytes; {text}", trials=2) for text in texts * 4]
+    scenarios = [
+        probing.scenario(text, f"peer sends 5 bytes; {text}", trials=2) for text in texts * 4
+    ]
     within = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
     reply = probing.run(probing.request(*_numbered(scenarios)), within=within)
     assert [t.error for o in reply.observations for t in o.trials if t.error] == []

@@ -76,7 +76,9 @@ def namespaces() -> set[str]:
 
 
 def killed_after(delay: float, mark: str, **how: Any) -> bool:
-    """Kills a probe after `delay` seconds; returns whether it had ended before, and holds that no process is left."""
+    """Kills a probe after `delay` seconds; returns whether it had ended before, and holds that no
+    process is left.
+    """
     name, value = mark.split("=")
     process = start(request(*MANY), env={**os.environ, name: value}, **how)
     try:
@@ -85,7 +87,9 @@ def killed_after(delay: float, mark: str, **how: Any) -> bool:
     except subprocess.TimeoutExpired:
         ended = False
     kill(process)
-    assert probing.comes_true(lambda: not probing.processes_with(mark)), probing.processes_with(mark)
+    assert probing.comes_true(lambda: not probing.processes_with(mark)), probing.processes_with(
+        mark
+    )
     return ended
 
 
@@ -141,7 +145,9 @@ def test_a_polite_signal_ends_it_at_once_with_everything_it_started(number: int)
 
 
 def test_it_ends_soon_after_nobody_reads_its_output_any_more() -> None:
-    blocked = scenario("nothing", "closer duplicates its socket; wait 50 ms; closer closes", trials=20)
+    blocked = scenario(
+        "nothing", "closer duplicates its socket; wait 50 ms; closer closes", trials=20
+    )
     process = start(request(*[blocked] * 20))
     assert process.stdout is not None
     process.stdout.close()
@@ -163,11 +169,17 @@ def test_the_namespace_is_gone_when_it_is() -> None:
 def test_a_hosts_own_counters_stay_clean() -> None:
     names = ["TCPAbortOnClose", "TCPAbortOnData", "EstabResets", "OutRsts", "ActiveOpens"]
     within = in_own_network()
-    within[-2] = within[-2].replace('exec "$@"', '"$@"; "$@" </dev/null; cat /proc/net/netstat /proc/net/snmp')
+    within[-2] = within[-2].replace(
+        'exec "$@"', '"$@"; "$@" </dev/null; cat /proc/net/netstat /proc/net/snmp'
+    )
     process = start(request(*MANY), within=within)
     stdout, _ = process.communicate(timeout=300)
     assert trial_of(protocol.reply_of(stdout), "unread-close").kernel
-    lines = [line.split() for line in stdout.decode().splitlines() if line.startswith(("TcpExt:", "Tcp:"))]
+    lines = [
+        line.split()
+        for line in stdout.decode().splitlines()
+        if line.startswith(("TcpExt:", "Tcp:"))
+    ]
     counted = dict(zip(lines[0] + lines[2], lines[1] + lines[3], strict=True))
     assert {name: counted[name] for name in names} == dict.fromkeys(names, "0")
 
@@ -176,12 +188,17 @@ def test_no_kernel_takes_its_connections_for_a_syn_flood_and_logs_that() -> None
     names = ["TCPReqQFullDoCookies", "TCPReqQFullDrop", "SyncookiesSent"]
     within = in_own_network()
     within[-2] = within[-2].replace('exec "$@"', '"$@"; cat /proc/net/netstat')
-    queue = "listener has a backlog of 2; listener sets TCP_DEFER_ACCEPT 5; peer connects without being accepted; "
+    queue = (
+        "listener has a backlog of 2; listener sets TCP_DEFER_ACCEPT 5; peer connects without being"
+        " accepted; "
+    )
     full = scenario("full", queue + "others fill the accept queue; peer sends 5 bytes")
     process = start(request(*MANY, full, isolation="host"), within=within)
     stdout, _ = process.communicate(timeout=300)
     assert trial_of(protocol.reply_of(stdout), "full").peer is not None
-    heading, values = [line.split() for line in stdout.decode().splitlines() if line.startswith("TcpExt:")]
+    heading, values = [
+        line.split() for line in stdout.decode().splitlines() if line.startswith("TcpExt:")
+    ]
     counted = dict(zip(heading, values, strict=True))
     assert {name: counted[name] for name in names} == dict.fromkeys(names, "0")
 
@@ -195,7 +212,9 @@ def test_a_hosts_own_settings_are_never_written() -> None:
 
 def test_in_the_hosts_namespace_no_time_wait_is_left() -> None:
     within = in_own_network()
-    within[-2] = within[-2].replace('exec "$@"', '"$@"; sed "s/^/left/" /proc/net/tcp /proc/net/tcp6')
+    within[-2] = within[-2].replace(
+        'exec "$@"', '"$@"; sed "s/^/left/" /proc/net/tcp /proc/net/tcp6'
+    )
     some = [s for s in MANY if s["name"] not in ("setting", "settings", "out of order", "resent")]
     process = start(request(*some, isolation="host"), within=within)
     stdout, _ = process.communicate(timeout=300)

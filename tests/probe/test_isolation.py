@@ -1,4 +1,6 @@
-"""Where the probe runs: the ways into a private network namespace, what is copied into it, and what is done without."""
+"""Where the probe runs: the ways into a private network namespace, what is copied into it, and what
+is done without.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ NO_NAMESPACES = [
     "ip link set lo up; for k in net user; do echo 0 > /proc/sys/user/max_${k}_namespaces; done; "
     'exec "$@"', "sh",
 ]  # fmt: skip
-"""A machine on which nobody can make a namespace: root, but of a user namespace whose limits are zero."""
+"""A machine on which nobody can make a namespace: root, but of a user namespace whose limits are
+zero.
+"""
 NEEDS_CAPTURE = "needs a capture (needs CAP_NET_RAW or user namespaces; set become: true)"
 
 
@@ -48,7 +52,9 @@ def experiments(isolation: str = "auto") -> dict[str, object]:
 def check_endings(reply: protocol.Reply) -> None:
     families: tuple[Family, ...] = ("ipv4", "ipv6")
     for family in families:
-        unread, drained = (trial_of(reply, name, family).peer for name in ("unread-close", "drained-close"))
+        unread, drained = (
+            trial_of(reply, name, family).peer for name in ("unread-close", "drained-close")
+        )
         assert unread is not None
         assert drained is not None
         assert (unread.state, unread.recv, unread.so_error) == (7, ("ECONNRESET", "0"), "0")
@@ -60,7 +66,10 @@ def test_root_gets_a_namespace_with_everything_in_it() -> None:
     reply = run(experiments("namespace"), python=probing.public_python())
     assert (reply.isolation, reply.isolation_note, reply.notes) == ("namespace", "", ())
     check_endings(reply)
-    assert marked(trial_of(reply, "reread-fin-close")) in (["peer FP.", "closer F."], ["peer FP.", "closer R."])
+    assert marked(trial_of(reply, "reread-fin-close")) in (
+        ["peer FP.", "closer F."],
+        ["peer FP.", "closer R."],
+    )
     assert trial_of(reply, "setting").peer is not None
 
 
@@ -69,7 +78,10 @@ def test_an_unprivileged_user_gets_the_same_by_a_user_namespace() -> None:
     if reply.isolation == "host":
         pytest.skip(reply.isolation_note)
     check_endings(reply)
-    assert marked(trial_of(reply, "reread-fin-close")) in (["peer FP.", "closer F."], ["peer FP.", "closer R."])
+    assert marked(trial_of(reply, "reread-fin-close")) in (
+        ["peer FP.", "closer F."],
+        ["peer FP.", "closer R."],
+    )
 
 
 @pytest.mark.parametrize("who", ["root", "nobody"])
@@ -143,7 +155,10 @@ def test_a_copied_setting_changes_what_the_experiment_sees() -> None:
     late = "closer closes; peer sends 5 bytes"
     call = request(scenario("late", late), sysctls=["net.ipv4.tcp_fin_timeout"])
     counted = [
-        trial_of(run(call, within=in_own_network(f"echo {n} > /proc/sys/net/ipv4/tcp_fin_timeout")), "late").kernel
+        trial_of(
+            run(call, within=in_own_network(f"echo {n} > /proc/sys/net/ipv4/tcp_fin_timeout")),
+            "late",
+        ).kernel
         for n in (60, 120)
     ]
     assert counted == [
@@ -153,18 +168,26 @@ def test_a_copied_setting_changes_what_the_experiment_sees() -> None:
 
 
 def test_a_host_whose_sockets_answer_each_other_without_end_is_not_imitated() -> None:
-    """With tcp_invalid_ratelimit 0, sockets at odds after a forged segment acknowledge each other for ever."""
+    """With tcp_invalid_ratelimit 0, sockets at odds after a forged segment acknowledge each other
+    for ever.
+    """
     within = in_own_network("echo 0 > /proc/sys/net/ipv4/tcp_invalid_ratelimit")
     urgent = "peer sends 1 urgent byte"
-    ahead = scenario("ahead", f"peer sends 5 bytes out of order; {urgent}; closer half-closes; {urgent}")
-    reply = run(request(ahead, sysctls=["net.ipv4.tcp_invalid_ratelimit"], deadline=60.0), within=within)
+    ahead = scenario(
+        "ahead", f"peer sends 5 bytes out of order; {urgent}; closer half-closes; {urgent}"
+    )
+    reply = run(
+        request(ahead, sysctls=["net.ipv4.tcp_invalid_ratelimit"], deadline=60.0), within=within
+    )
     assert "closer F." in marked(trial_of(reply, "ahead"))
     (limit,) = reply.sysctls.values()
     assert (limit.value, limit.used) == ("0", "500")
 
 
 def test_a_mapped_address_is_connected_where_ipv6_sockets_are_for_ipv6_alone() -> None:
-    mapped = scenario("mapped", "peer connects over IPv4-mapped IPv6; peer sends 5 bytes; closer closes")
+    mapped = scenario(
+        "mapped", "peer connects over IPv4-mapped IPv6; peer sends 5 bytes; closer closes"
+    )
     reply = run(request(mapped), within=in_own_network("echo 1 > /proc/sys/net/ipv6/bindv6only"))
     assert marked(trial_of(reply, "mapped", "ipv6")) == ["closer R."]
 
@@ -182,7 +205,9 @@ def test_where_loopback_is_steered_to_other_cpus_no_step_overtakes_the_one_befor
     reply = run(request(late, both, isolation="host"), within=within)
     assert len(reply.observations) == 4
     for found in reply.observations:
-        flags = [{mark for mark in marked(trial) if mark.startswith("closer")} for trial in found.trials]
+        flags = [
+            {mark for mark in marked(trial) if mark.startswith("closer")} for trial in found.trials
+        ]
         assert flags == [set() if found.scenario == "late" else {"closer F."}] * len(found.trials)
 
 
@@ -222,13 +247,20 @@ def test_mptcp_that_the_host_has_switched_off_is_not_run_with_the_reason() -> No
 
 def dropping_resets(hook: str) -> list[str]:
     probing.need_program("nft")
-    rules = f"table inet t {{ chain c {{ type filter hook {hook} priority 0; tcp flags & rst == rst drop; }}; }}"
+    rules = (
+        f"table inet t {{ chain c {{ type filter hook {hook} priority 0; tcp flags & rst == rst"
+        " drop; }; }"
+    )
     return in_own_network(f"nft '{rules}'")
 
 
-def test_a_reset_that_a_firewall_drops_on_its_way_out_is_counted_as_failed_and_not_captured() -> None:
+def test_a_reset_that_a_firewall_drops_on_its_way_out_is_counted_as_failed_and_not_captured() -> (
+    None
+):
     within = dropping_resets("output")
-    trial = trial_of(run(request(scenario(*UNREAD), isolation="host"), within=within), "unread-close")
+    trial = trial_of(
+        run(request(scenario(*UNREAD), isolation="host"), within=within), "unread-close"
+    )
     assert marked(trial) == []
     assert trial.peer is not None
     assert (trial.peer.state, trial.peer.recv) == (1, ("EAGAIN",))
@@ -239,7 +271,9 @@ def test_a_reset_that_a_firewall_drops_on_its_way_out_is_counted_as_failed_and_n
 
 def test_a_reset_that_a_firewall_drops_on_its_way_in_is_captured_and_not_heard() -> None:
     within = dropping_resets("input")
-    trial = trial_of(run(request(scenario(*UNREAD), isolation="host"), within=within), "unread-close")
+    trial = trial_of(
+        run(request(scenario(*UNREAD), isolation="host"), within=within), "unread-close"
+    )
     assert marked(trial) == ["closer R."]
     assert trial.peer is not None
     assert (trial.peer.state, trial.peer.recv) == (1, ("EAGAIN",))
@@ -286,7 +320,9 @@ print(json.dumps([before, seen, ports]))
 
 def test_the_capture_reads_nobody_elses_traffic() -> None:
     program = (protocol.program() + CAPTURE).encode()
-    done = subprocess.run([*in_own_network(), sys.executable, "-"], input=program, capture_output=True, check=True)
+    done = subprocess.run(
+        [*in_own_network(), sys.executable, "-"], input=program, capture_output=True, check=True
+    )
     before, seen, ((listener, client), _) = json.loads(done.stdout)
     assert before == []
     assert seen

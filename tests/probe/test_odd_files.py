@@ -1,4 +1,6 @@
-"""One odd file in /proc or /etc loses one answer of the probe, never another answer and never the host."""
+"""One odd file in /proc or /etc loses one answer of the probe, never another answer and never the
+host.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def redirected(path, *rest, **more):
 opened, os.open, files = os.open, redirected, {files!r}
 """
 # gVisor's: https://github.com/google/gvisor/issues/13151
-NO_VALUES = b"TcpExt: SyncookiesSent TCPAbortOnClose TCPAbortFailed\nIpExt: InNoRoutes InOctets\nTcp: OutRsts\n"
+NO_VALUES = (
+    b"TcpExt: SyncookiesSent TCPAbortOnClose TCPAbortFailed\nIpExt: InNoRoutes InOctets\nTcp:"
+    b" OutRsts\n"
+)
 ANSWERS = {
     "/proc/uptime": "uptime",
     "/proc/net/netstat": "netstat",
@@ -50,7 +55,9 @@ ANSWERS = {
 
 def redirect(**files: Path) -> str:
     """Returns lines before the program that make os.open find other files."""
-    return REDIRECT.replace("{files!r}", repr({path: str(instead) for path, instead in files.items()}))
+    return REDIRECT.replace(
+        "{files!r}", repr({path: str(instead) for path, instead in files.items()})
+    )
 
 
 def answers(reply: protocol.Reply) -> dict[str, Any]:
@@ -67,7 +74,10 @@ def answers(reply: protocol.Reply) -> dict[str, Any]:
         "netstat": counters - of_snmp,
         "snmp": counters & of_snmp,
         # On a busy machine the list is cut off by time, without a note.
-        "sockets": sockets is not None and not (sockets.partial and any("/proc/net/tcp" in n for n in reply.notes)),
+        "sockets": (
+            sockets is not None
+            and not (sockets.partial and any("/proc/net/tcp" in n for n in reply.notes))
+        ),
         "sysctl": reply.sysctls["net.ipv4.tcp_fin_timeout"],
         "other sysctl": reply.sysctls["net.ipv4.tcp_rfc1337"],
         "endings": [(o.scenario, o.trials[0].peer) for o in reply.observations],
@@ -107,21 +117,30 @@ def whole() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", ANSWERS)
-def test_an_odd_file_loses_its_own_answer_alone(path: str, odd: dict[str, Path], whole: dict[str, Any]) -> None:
+def test_an_odd_file_loses_its_own_answer_alone(
+    path: str, odd: dict[str, Path], whole: dict[str, Any]
+) -> None:
     for what, instead in odd.items():
         reply = run(CALL, before=redirect(**{path: instead}))
         found = answers(reply)
         lost = {name for name, answer in whole.items() if found[name] != answer}
         assert lost <= {ANSWERS[path]}, (what, lost, reply.notes)
-        # A sysctl has a state of its own; a host may have no os-release, machine-id or IPv6, and a pipe reads as empty.
+        # A sysctl has a state of its own; a host may have no os-release, machine-id or IPv6, and a
+        # pipe reads as empty.
         nothing = ("absent", "empty", "a pipe") if path.startswith("/etc/") else ("absent",)
         may_lack = path == "/proc/net/tcp6" or path.startswith("/etc/")
         if lost and not path.startswith("/proc/sys/") and not (may_lack and what in nothing):
-            assert any(path in note or Path(path).name in note for note in reply.notes), (what, lost, reply.notes)
+            assert any(path in note or Path(path).name in note for note in reply.notes), (
+                what,
+                lost,
+                reply.notes,
+            )
 
 
 @pytest.mark.parametrize("version", probing.VERSIONS)
-def test_with_odd_files_everywhere_the_endings_are_still_reported(version: str, odd: dict[str, Path]) -> None:
+def test_with_odd_files_everywhere_the_endings_are_still_reported(
+    version: str, odd: dict[str, Path]
+) -> None:
     python = probing.interpreter(version)
     for what in ("no values", "binary", "huge numbers", "one huge line"):
         files = dict.fromkeys(ANSWERS, odd[what])
@@ -138,16 +157,26 @@ def test_a_counter_without_a_value_is_unknown_and_not_zero(odd: dict[str, Path])
     assert reply.exposure is not None
     assert "TCPAbortOnClose" not in reply.exposure.counters
     assert "OutRsts" in reply.exposure.counters
-    assert any(n.startswith("/proc/net/netstat has no number for: TCPAbortOnClose") for n in reply.notes), reply.notes
+    assert any(
+        n.startswith("/proc/net/netstat has no number for: TCPAbortOnClose") for n in reply.notes
+    ), reply.notes
     assert NUMBERS["aborts_on_close_per_thousand"](reply.exposure).value is None
     # A trial's counters are no witness where one of the two that a verdict stands on is unknown.
     assert [trial.kernel for o in reply.observations for trial in o.trials] == [None, None]
 
 
 def test_a_socket_table_that_ends_oddly_counts_as_cut_short(tmp_path: Path) -> None:
-    heading = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
-    unread = b"   0: 0100007F:0016 0100007F:D431 01 00000000:00000005 00:00000000 00000000     0        0 1\n"
-    (tmp_path / "tcp").write_bytes(heading + unread + b"   1: 0100007F:0016 0100007F:D431 01 00000000:" + b"F" * 99)
+    heading = (
+        b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid "
+        b" timeout inode\n"
+    )
+    unread = (
+        b"   0: 0100007F:0016 0100007F:D431 01 00000000:00000005 00:00000000 00000000     0       "
+        b" 0 1\n"
+    )
+    (tmp_path / "tcp").write_bytes(
+        heading + unread + b"   1: 0100007F:0016 0100007F:D431 01 00000000:" + b"F" * 99
+    )
     (tmp_path / "tcp6").write_bytes(heading + unread)
     files = {"/proc/net/tcp": tmp_path / "tcp", "/proc/net/tcp6": tmp_path / "tcp6"}
     reply = run(CALL, before=redirect(**files))
@@ -167,6 +196,9 @@ def test_a_note_says_that_a_binary_setting_is_not_copied(odd: dict[str, Path]) -
 
 
 def test_a_kernel_version_that_is_not_utf_8_is_reported() -> None:
-    before = "import os\nname = list(os.uname())\nname[3] = b'#1 \\xff SMP'.decode('utf-8', 'surrogateescape')\n"
+    before = (
+        "import os\nname = list(os.uname())\nname[3] = b'#1 \\xff SMP'.decode('utf-8',"
+        " 'surrogateescape')\n"
+    )
     reply = run(CALL, before=before + "os.uname = lambda: name\n")
     assert reply.kernel.version == "#1 \ufffd SMP"

@@ -1,4 +1,6 @@
-"""The probe on this machine's kernel: what each way to close puts on the wire, and every Python that it must run on."""
+"""The probe on this machine's kernel: what each way to close puts on the wire, and every Python
+that it must run on.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ LATE = {"OutRsts": 1, "EstabResets": 1}
 
 
 class Row(NamedTuple):
-    """A row of the matrix: the steps, the segments that end the connection, the peer's signature, the counters."""
+    """A row of the matrix: the steps, the segments that end the connection, the peer's signature,
+    the counters.
+    """
 
     text: str
     wire: list[str]
@@ -231,7 +235,12 @@ def here() -> protocol.Reply:
     """What the probe answers on this machine to the whole matrix, run once."""
     call = request(
         *[scenario(name, row.text, trials=2) for name, row in MATRIX.items()],
-        sysctls=["net.ipv4.tcp_*", "net.core.somaxconn", "net.ipv4.no_such_thing", "net.ipv4.conf.l*.rp_filter"],
+        sysctls=[
+            "net.ipv4.tcp_*",
+            "net.core.somaxconn",
+            "net.ipv4.no_such_thing",
+            "net.ipv4.conf.l*.rp_filter",
+        ],
     )
     return run(call, python=probing.public_python())
 
@@ -276,7 +285,9 @@ def test_the_reset_lies_between_the_marks_of_the_step_that_caused_it(here: proto
     assert began[3] <= reset <= began[3] + 50_000
 
 
-def test_an_unread_urgent_byte_is_seen_by_rx_queue_and_not_by_fionread(here: protocol.Reply) -> None:
+def test_an_unread_urgent_byte_is_seen_by_rx_queue_and_not_by_fionread(
+    here: protocol.Reply,
+) -> None:
     assert trial_of(here, "urgent unread").queue == {"fionread": 0, "rx_queue": 1}
     assert trial_of(here, "partly read").queue == {"fionread": 6, "rx_queue": 6}
 
@@ -299,7 +310,9 @@ def test_over_seqpacket_one_send_is_one_message(here: protocol.Reply) -> None:
 
 def test_a_message_larger_than_the_send_buffer_names_its_step() -> None:
     text = "peer connects over AF_UNIX SOCK_SEQPACKET; peer sends 16000000 bytes; closer closes"
-    (observation,) = run(request(scenario("large", text)), python=probing.public_python()).observations
+    (observation,) = run(
+        request(scenario("large", text)), python=probing.public_python()
+    ).observations
     assert "EMSGSIZE" in observation.trials[0].error
 
 
@@ -308,13 +321,17 @@ def test_what_the_peer_reads_last_is_told_however_often_it_tried_before() -> Non
     tries = "peer tries to read; " * 6 + "peer sends 5 bytes; " * 6
     before = "peer connects over AF_UNIX; closer duplicates its socket; closer closes; "
     text = before + tries + "closer closes the other reference"
-    trial = trial_of(run(request(scenario("often", text)), python=probing.public_python()), "often", "unix")
+    trial = trial_of(
+        run(request(scenario("often", text)), python=probing.public_python()), "often", "unix"
+    )
     assert trial.peer is not None
     assert trial.peer.recv == ("EAGAIN", "ECONNRESET", "0")
 
 
 def test_mptcp_segments_carry_the_names_of_their_options(here: protocol.Reply) -> None:
-    (observation,) = [o for o in here.observations if o.scenario == "MPTCP, unread" and o.family == "ipv4"]
+    (observation,) = [
+        o for o in here.observations if o.scenario == "MPTCP, unread" and o.family == "ipv4"
+    ]
     if observation.not_run:
         pytest.skip(observation.not_run)
     rows = observation.trials[0].wire
@@ -325,7 +342,11 @@ def test_mptcp_segments_carry_the_names_of_their_options(here: protocol.Reply) -
 
 def test_the_host_is_told_as_it_is(here: protocol.Reply) -> None:
     told = os.uname()
-    assert (here.kernel.release, here.kernel.version, here.kernel.machine) == (told[2], told[3], told[4])
+    assert (here.kernel.release, here.kernel.version, here.kernel.machine) == (
+        told[2],
+        told[3],
+        told[4],
+    )
     assert here.python.endswith(" CPython")
     assert here.cpu_s > 0
     assert here.elapsed_s > 0
@@ -342,7 +363,9 @@ def test_the_machine_id_never_leaves_the_host_as_it_is(here: protocol.Reply) -> 
     assert path.read_text().strip() not in (here.machine_id, "")
 
 
-def test_sysctls_are_read_by_name_and_by_glob_and_what_is_absent_is_said_to_be(here: protocol.Reply) -> None:
+def test_sysctls_are_read_by_name_and_by_glob_and_what_is_absent_is_said_to_be(
+    here: protocol.Reply,
+) -> None:
     timeout = here.sysctls["net.ipv4.tcp_fin_timeout"]
     assert timeout.value == Path("/proc/sys/net/ipv4/tcp_fin_timeout").read_text().strip()
     assert here.sysctls["net.ipv4.no_such_thing"].state == "absent"
@@ -359,7 +382,9 @@ def test_the_key_of_fast_open_is_never_read(here: protocol.Reply) -> None:
     assert key.state.startswith("unreadable")
 
 
-def test_defaults_come_from_a_new_namespace_but_not_those_that_it_copies(here: protocol.Reply) -> None:
+def test_defaults_come_from_a_new_namespace_but_not_those_that_it_copies(
+    here: protocol.Reply,
+) -> None:
     if here.isolation != "namespace":
         pytest.skip(here.isolation_note)
     assert here.sysctls["net.ipv4.tcp_fin_timeout"].default == "60"
@@ -371,7 +396,9 @@ def test_defaults_come_from_a_new_namespace_but_not_those_that_it_copies(here: p
 def test_every_python_sees_the_same(here: protocol.Reply, version: str) -> None:
     names = ["unread", "all read", "chat, killed", "reread FIN", "fast open", "exec", "child left"]
     names += ["AF_UNIX, unread", "AF_UNIX, messages unread"]
-    call = request(*[scenario(name, MATRIX[name].text) for name in names], sysctls=["net.ipv4.tcp_fin_timeout"])
+    call = request(
+        *[scenario(name, MATRIX[name].text) for name in names], sysctls=["net.ipv4.tcp_fin_timeout"]
+    )
     reply = run(call, python=probing.interpreter(version))
     assert reply.python.startswith(version + ".")
     for observation in reply.observations:
@@ -383,7 +410,9 @@ def test_every_python_sees_the_same(here: protocol.Reply, version: str) -> None:
 
 
 def test_python_2_says_that_it_cannot_pass_sockets_on() -> None:
-    reply = run(request(scenario("pass", MATRIX["last in flight"].text)), python=probing.interpreter("2.7"))
+    reply = run(
+        request(scenario("pass", MATRIX["last in flight"].text)), python=probing.interpreter("2.7")
+    )
     assert {o.not_run for o in reply.observations} == {"needs sendmsg, which Python 2 lacks"}
 
 
@@ -416,7 +445,10 @@ def test_nothing_but_the_core_is_imported_without_a_guard() -> None:
 def test_a_transfer_that_is_cut_gives_no_result_line(share: float) -> None:
     script = protocol.script(request(scenario(*UNREAD)))
     done = subprocess.run(
-        [sys.executable, "-E", "-s", "-"], input=script[: int(len(script) * share)], capture_output=True, check=False
+        [sys.executable, "-E", "-s", "-"],
+        input=script[: int(len(script) * share)],
+        capture_output=True,
+        check=False,
     )
     assert protocol.MARK not in done.stdout
 
@@ -429,7 +461,10 @@ def test_the_alarm_leaves_what_was_seen_and_names_what_was_not() -> None:
     reply = run(call)
     assert trial_of(reply, "unread-close").peer is not None
     missing = {o.scenario: o.not_run for o in reply.observations if not o.trials}
-    assert missing == {"slow": "the probe's time ran out", "drained-close": "the probe's time ran out"}
+    assert missing == {
+        "slow": "the probe's time ran out",
+        "drained-close": "the probe's time ran out",
+    }
     assert any("alarm" in note for note in reply.notes)
     assert reply.elapsed_s < 4 + BUSY_S
 
@@ -440,14 +475,23 @@ def test_a_probe_that_is_stuck_after_its_alarm_is_ended_by_the_next() -> None:
     cut = script.replace("    fill_in(call, reply,", "    " + stuck + "fill_in(call, reply,", 1)
     assert cut != script
     done = subprocess.run(
-        [sys.executable, "-E", "-s", "-"], input=cut.encode(), capture_output=True, check=False, timeout=30
+        [sys.executable, "-E", "-s", "-"],
+        input=cut.encode(),
+        capture_output=True,
+        check=False,
+        timeout=30,
     )
     assert done.returncode == -signal.SIGALRM
     assert protocol.MARK not in done.stdout
 
 
 def test_one_scenario_that_breaks_the_probe_does_not_cost_the_others() -> None:
-    broken = {"name": "broken", "steps": [("peer", "no-such-verb")], "families": ["ipv4"], "trials": 3}
+    broken = {
+        "name": "broken",
+        "steps": [("peer", "no-such-verb")],
+        "families": ["ipv4"],
+        "trials": 3,
+    }
     reply = run(request(scenario(*UNREAD), broken, scenario(*DRAINED)))
     assert trial_of(reply, "unread-close").kernel == BASE
     assert marked(trial_of(reply, "drained-close", "ipv6")) == ["closer F."]
@@ -458,7 +502,9 @@ def test_one_scenario_that_breaks_the_probe_does_not_cost_the_others() -> None:
 def test_a_probe_that_fails_as_a_whole_still_tells_what_it_saw() -> None:
     call = request(scenario(*UNREAD))
     script = protocol.script(call).replace(b"    lab = Laboratory(", b"    lab = NoLaboratory(", 1)
-    done = subprocess.run([sys.executable, "-E", "-s", "-"], input=script, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-E", "-s", "-"], input=script, capture_output=True, check=True
+    )
     reply = protocol.reply_of(done.stdout)
     assert reply.kernel.release == os.uname().release
     assert all(o.not_run.startswith("the probe failed: NameError") for o in reply.observations)
@@ -466,9 +512,18 @@ def test_a_probe_that_fails_as_a_whole_still_tells_what_it_saw() -> None:
 
 
 WRONG = {  # steps that cannot be carried out: which of them fails, and why
-    "peer sends 5 bytes; closer reads 6 bytes; closer closes": (1, "no more came after 5 of 6 bytes"),
-    "closer closes the other reference; closer closes": (0, "there is no other reference to the socket"),
-    "peer sends 5 bytes; peer half-closes; peer sends 5 bytes; closer closes": (2, "Broken pipe (EPIPE)"),
+    "peer sends 5 bytes; closer reads 6 bytes; closer closes": (
+        1,
+        "no more came after 5 of 6 bytes",
+    ),
+    "closer closes the other reference; closer closes": (
+        0,
+        "there is no other reference to the socket",
+    ),
+    "peer sends 5 bytes; peer half-closes; peer sends 5 bytes; closer closes": (
+        2,
+        "Broken pipe (EPIPE)",
+    ),
     "peer sends 5 bytes; closer sets TCP_MAXSEG 1; closer closes": (1, "Invalid argument (EINVAL)"),
 }
 
@@ -483,22 +538,33 @@ def test_a_step_that_cannot_be_carried_out_is_told_by_its_index_and_why(steps: s
 
 
 def test_no_message_of_the_probe_names_a_verb_of_its_own() -> None:
-    """The step's words are added by who has the playbook; `resend-fin` is a name that no user has ever seen."""
+    """The step's words are added by who has the playbook; `resend-fin` is a name that no user has
+    ever seen.
+    """
     inner = {phrase.call[1] for phrase in steps.PHRASES if "-" in str(phrase.call[1])}
     raised = [
         node
         for node in ast.walk(ast.parse(protocol.program()))
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args
     ]
-    texts = [n.value for r in raised for n in ast.walk(r) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    texts = [
+        n.value
+        for r in raised
+        for n in ast.walk(r)
+        if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    ]
     assert len(texts) > 40
-    assert [text for text in texts if any(str(verb) in text for verb in inner) or "()" in text] == []
+    assert [
+        text for text in texts if any(str(verb) in text for verb in inner) or "()" in text
+    ] == []
 
 
 ZERO = {  # who has to have a window of zero when the step is over
     "peer sends until blocked; closer closes": "closer",
     "peer sends until blocked; closer is killed": "closer",
-    "peer sends 100 bytes; closer sends until blocked; closer closes; peer reads to the end": "peer",
+    "peer sends 100 bytes; closer sends until blocked; closer closes; peer reads to the end": (
+        "peer"
+    ),
     "peer sets SO_SNDBUF 4096; peer sends until blocked; closer closes": "closer",
     "peer sets TCP_MAXSEG 500; peer sends until blocked; closer closes": "closer",
     "closer sets SO_RCVBUF 100000; peer sends until blocked; closer closes": "closer",
@@ -509,7 +575,9 @@ A_KERNEL_BEFORE_5_4 = ("TCP_INFO, 256", "TCP_INFO, 192")
 NO_CAPTURE = ("        self.capture_where_possible()\n", "")
 
 
-@pytest.mark.parametrize("poor", [(), (A_KERNEL_BEFORE_5_4,), (A_KERNEL_BEFORE_5_4, NO_CAPTURE)], ids=len)
+@pytest.mark.parametrize(
+    "poor", [(), (A_KERNEL_BEFORE_5_4,), (A_KERNEL_BEFORE_5_4, NO_CAPTURE)], ids=len
+)
 def test_a_sender_is_blocked_when_the_window_is_zero(poor: tuple[tuple[str, str], ...]) -> None:
     text = protocol.script(request(*[scenario(name, name, trials=2) for name in ZERO])).decode()
     for old, new in poor:
@@ -531,7 +599,10 @@ def test_tcpdump_sees_a_window_of_zero_before_the_reset() -> None:
             assert trial.connection is not None
             port = trial.connection.ports[0]
             closers = [(p.bits & 0x04, p.window) for p in beside.of(trial) if p.source == port]
-            assert [closers[-2], closers[-1][0]] == [(0, 0), 4]  # the queue is empty again when the RST is made
+            assert [closers[-2], closers[-1][0]] == [
+                (0, 0),
+                4,
+            ]  # the queue is empty again when the RST is made
             assert trial.wire is not None
             assert [s.window for s in trial.wire if s.sender == "closer"][-2] == 0
 
@@ -552,7 +623,9 @@ def test_trials_that_are_alike_are_counted_rather_than_repeated() -> None:
 
 def test_a_bulk_transfer_keeps_a_bounded_trace_with_every_segment_that_matters() -> None:
     bulk = "closer sends 2000000 bytes; peer reads 2000000 bytes; " * 4
-    reply = run(request(scenario("bulk", "closer sets SO_SNDBUF 8000000; " + bulk + "closer closes")))
+    reply = run(
+        request(scenario("bulk", "closer sets SO_SNDBUF 8000000; " + bulk + "closer closes"))
+    )
     for family in ("ipv4", "ipv6"):
         (observation,) = [o for o in reply.observations if o.family == family]
         trial = observation.trials[0]
@@ -568,15 +641,26 @@ def test_a_bulk_transfer_keeps_a_bounded_trace_with_every_segment_that_matters()
 def test_what_a_resent_segment_holds_was_all_read_before(here: protocol.Reply) -> None:
     trial = trial_of(here, "reread FIN")
     assert trial.wire is not None
-    ((seq, length),) = [(s.seq, s.length) for s in trial.wire if "F" in s.flags and s.sender == "peer"]
+    ((seq, length),) = [
+        (s.seq, s.length) for s in trial.wire if "F" in s.flags and s.sender == "peer"
+    ]
     assert (seq, length) == (1, 10)
     assert REREAD[0] == "reread-fin-close"
 
 
 def test_the_next_step_waits_for_the_ack_of_a_side_that_has_sent_nothing_yet() -> None:
-    """In FIN_WAIT1 the closer would count the peer's bytes as TCPAbortOnData, in FIN_WAIT2 it does not."""
+    """In FIN_WAIT1 the closer would count the peer's bytes as TCPAbortOnData, in FIN_WAIT2 it does
+    not.
+    """
     reply = run(
-        request(scenario("late", "closer connects; closer closes; peer sends 5 bytes", families=["ipv4"], trials=5))
+        request(
+            scenario(
+                "late",
+                "closer connects; closer closes; peer sends 5 bytes",
+                families=["ipv4"],
+                trials=5,
+            )
+        )
     )
     (found,) = reply.observations
     assert [(t.count, t.kernel) for t in found.trials] == [(5, LATE)]
@@ -587,7 +671,10 @@ def test_the_next_step_waits_for_the_ack_of_a_side_that_has_sent_nothing_yet() -
     [
         "closer connects; closer closes; peer closes",
         "peer connects without being accepted; peer closes; closer closes",
-        "peer connects without being accepted; peer sends 5 bytes; peer closes; closer reads all; closer closes",
+        (
+            "peer connects without being accepted; peer sends 5 bytes; peer closes; closer reads"
+            " all; closer closes"
+        ),
     ],
 )
 def test_a_peer_that_is_gone_leaves_a_final_ending(text: str) -> None:
@@ -597,23 +684,33 @@ def test_a_peer_that_is_gone_leaves_a_final_ending(text: str) -> None:
 
 
 def test_an_urgent_byte_that_nobody_read_is_still_shown_after_a_fin() -> None:
-    trial = trial_of(run(request(scenario("urgent", "closer sends 1 urgent byte; closer closes"))), "urgent")
+    trial = trial_of(
+        run(request(scenario("urgent", "closer sends 1 urgent byte; closer closes"))), "urgent"
+    )
     assert trial.peer is not None
     assert {"PRI", "RDHUP"} <= {*trial.peer.poll}
     text = "closer sends 1 urgent byte; peer reads the urgent byte; closer closes; peer closes"
     trial = trial_of(run(request(scenario("urgent", text, families=["ipv4"]))), "urgent")
-    assert marked(trial)[1:] == ["closer F.", "peer R."]  # the byte is unread, so the peer's own close resets
+    assert marked(trial)[1:] == [
+        "closer F.",
+        "peer R.",
+    ]  # the byte is unread, so the peer's own close resets
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "peer sends 5 bytes out of order; peer sends 1 byte; peer closes; closer half-closes",
-        "peer sends 5 bytes out of order; peer sends 1 byte; peer closes; closer reads all; closer closes",
+        (
+            "peer sends 5 bytes out of order; peer sends 1 byte; peer closes; closer reads all;"
+            " closer closes"
+        ),
     ],
 )
 def test_what_a_raw_segment_left_behind_sends_nothing_into_the_next_trial(text: str) -> None:
-    """The peer's kernel drops what acknowledges bytes that it never sent, and sends its FIN again after 0.2 s."""
+    """The peer's kernel drops what acknowledges bytes that it never sent, and sends its FIN again
+    after 0.2 s.
+    """
     probing.need_root()
     after = scenario("after", "closer disconnects; wait 400 ms", families=["ipv4"])
     reply = run(request(scenario("before", text, families=["ipv4"]), after, isolation="namespace"))

@@ -1,4 +1,6 @@
-"""A host that stalls: processes stopped in the middle of a step, a starved CPU, a loopback that loses packets."""
+"""A host that stalls: processes stopped in the middle of a step, a starved CPU, a loopback that
+loses packets.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +75,8 @@ def run_with_stops(call: dict[str, Any], function: str) -> tuple[protocol.Reply,
 
 
 LARGE = (
-    "peer sends 100 bytes; closer sends until blocked; closer half-closes; peer reads to the end; peer half-closes; "
-    "closer reads to the end; closer closes"
+    "peer sends 100 bytes; closer sends until blocked; closer half-closes; peer reads to the end;"
+    " peer half-closes; closer reads to the end; closer closes"
 )
 BLOCKED = "closer sets SO_RCVBUF 4096; peer sends until blocked; closer reads all; closer closes"
 
@@ -97,7 +99,9 @@ BLOCKED = "closer sets SO_RCVBUF 4096; peer sends until blocked; closer reads al
 def test_a_probe_that_is_stopped_in_the_middle_of_a_step_loses_no_verdict(
     function: str, steps: str, ending: Ending
 ) -> None:
-    reply, stops = run_with_stops(request(scenario("stopped", steps, families=("ipv4",), trials=2)), function)
+    reply, stops = run_with_stops(
+        request(scenario("stopped", steps, families=("ipv4",), trials=2)), function
+    )
     assert stops == STOPS
     trials = [trial for observation in reply.observations for trial in observation.trials]
     assert sum(trial.count for trial in trials) == 2
@@ -121,13 +125,22 @@ def busy(cpu: int, loops: int) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_starved_probe_loses_no_verdict() -> None:
-    """A probe of the lowest priority among busy loops on one CPU: each of its turns may be a second after the last."""
+    """A probe of the lowest priority among busy loops on one CPU: each of its turns may be a second
+    after the last.
+    """
     probing.need_program("taskset", "nice")
-    asked = plan("zero-linger-close", "drained-close", "large-response-close", "large-response-lingering-close")
+    asked = plan(
+        "zero-linger-close",
+        "drained-close",
+        "large-response-close",
+        "large-response-lingering-close",
+    )
     cpu = max(os.sched_getaffinity(0))
     sent = protocol.request(asked, deadline_s=280).decode("ascii")
     with busy(cpu, 6):
-        printed = probing.run_text(sent, seconds=900, within=["taskset", "-c", str(cpu), "nice", "-n", "19"])
+        printed = probing.run_text(
+            sent, seconds=900, within=["taskset", "-c", str(cpu), "nice", "-n", "19"]
+        )
     seen = verdict.of_output(asked, printed)
     endings = {(o.scenario, o.family): o.ending for o in seen.observations}
     assert endings == {(s.name, f): s.expect[0] for s in asked.scenarios for f in s.families}, seen
@@ -159,7 +172,9 @@ print(json.dumps([len(tries), trials, note_of_repeats(lab.repeated)]))
 
 
 def tries(failed: tuple[int, ...], delay: float = 0.5) -> tuple[int, list[tuple[int, str]], str]:
-    count, trials, note = result_of(TRIES.replace("FAILED", repr(failed)).replace("DELAY", repr(delay)))
+    count, trials, note = result_of(
+        TRIES.replace("FAILED", repr(failed)).replace("DELAY", repr(delay))
+    )
     return count, [tuple(trial) for trial in trials], note
 
 
@@ -211,7 +226,9 @@ def test_a_timeout_grows_with_the_hosts_delays_up_to_a_share_of_the_time_that_is
 
 
 def dropping_first(packets: str, size: int) -> tuple[str, ...]:
-    """Returns a command that runs what follows where the first `size` bytes of such packets are lost on `lo`."""
+    """Returns a command that runs what follows where the first `size` bytes of such packets are
+    lost on `lo`.
+    """
     probing.need_program("nft")
     rule = f"{packets} quota until {size} bytes drop"
     table = f"table inet t {{ chain c {{ type filter hook input priority 0; {rule}; }}; }}"
@@ -245,4 +262,6 @@ def test_a_family_over_which_no_connection_is_made_is_given_up_after_some_scenar
     many = [scenario(f"s{i}", "closer closes", families=("ipv4",)) for i in range(40)]
     within = dropping_first("tcp flags & (syn | ack) == syn", 1000000)
     reply = probing.run(request(*many, isolation="host", deadline=100), within=within)
-    assert {o.not_run for o in reply.observations} == {"no connection over IPv4 loopback: timed out"}
+    assert {o.not_run for o in reply.observations} == {
+        "no connection over IPv4 loopback: timed out"
+    }

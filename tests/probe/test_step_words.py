@@ -1,4 +1,6 @@
-"""The later words of the step language on this machine's kernel: what each does, by the wire, in three Pythons."""
+"""The later words of the step language on this machine's kernel: what each does, by the wire, in
+three Pythons.
+"""
 
 from __future__ import annotations
 
@@ -26,27 +28,36 @@ pytestmark = pytest.mark.probe
 
 WAIT = "peer sends 5 bytes; wait 120 ms; closer closes"
 WAITALL = "peer sends 10 bytes; closer reads 10 bytes with MSG_WAITALL; closer closes"
-WAITALL_AT_THE_END = "peer sends 5 bytes; peer half-closes; closer reads 10 bytes with MSG_WAITALL; closer closes"
+WAITALL_AT_THE_END = (
+    "peer sends 5 bytes; peer half-closes; closer reads 10 bytes with MSG_WAITALL; closer closes"
+)
 WAITALL_AT_THE_MARK = (
-    "peer sends 5 bytes; peer sends 1 urgent byte; closer reads 10 bytes with MSG_WAITALL; closer closes"
+    "peer sends 5 bytes; peer sends 1 urgent byte; closer reads 10 bytes with MSG_WAITALL; closer"
+    " closes"
 )
 THREE_VALUES = (
     "namespace sets net.ipv4.tcp_rmem 4096 8192 16384; peer sends until blocked; closer closes"
 )  # fmt: skip
-OUT_OF_ORDER = "peer sends 3 bytes; closer reads all; peer sends 5 bytes out of order; closer closes"
+OUT_OF_ORDER = (
+    "peer sends 3 bytes; closer reads all; peer sends 5 bytes out of order; closer closes"
+)
 FILLED = "peer sends 5 bytes out of order; peer sends 1 byte; closer closes"
-FILLED_AND_READ = "peer sends 5 bytes out of order; peer sends 1 byte; closer reads 6 bytes; closer closes"
+FILLED_AND_READ = (
+    "peer sends 5 bytes out of order; peer sends 1 byte; closer reads 6 bytes; closer closes"
+)
 RESENT = "peer sends 10 bytes; closer reads all; peer resends 10 bytes; closer closes"
 RESENT_URGENT = (
-    "peer sends 10 urgent bytes; closer reads the urgent byte; closer reads all; peer resends 10 urgent bytes; "
-    "closer closes"
+    "peer sends 10 urgent bytes; closer reads the urgent byte; closer reads all; peer resends 10"
+    " urgent bytes; closer closes"
 )
 SIGNED = "both sign with TCP_MD5SIG; peer sends 5 bytes; closer closes"
 SIGNED_READ = "both sign with TCP_MD5SIG; peer sends 5 bytes; closer reads all; closer closes"
-SIGNED_LATE = "both sign with TCP_MD5SIG; closer sets TCP_LINGER2 100; closer closes; peer sends 5 bytes"
+SIGNED_LATE = (
+    "both sign with TCP_MD5SIG; closer sets TCP_LINGER2 100; closer closes; peer sends 5 bytes"
+)
 FULL = (
-    "listener has a backlog of 2; listener sets TCP_DEFER_ACCEPT 5; peer connects without being accepted; "
-    "others fill the accept queue; peer sends 5 bytes"
+    "listener has a backlog of 2; listener sets TCP_DEFER_ACCEPT 5; peer connects without being"
+    " accepted; others fill the accept queue; peer sends 5 bytes"
 )
 FULL_DROPPED = "namespace sets net.ipv4.tcp_abort_on_overflow 0; " + FULL
 FULL_ABORTED = "namespace sets net.ipv4.tcp_abort_on_overflow 1; " + FULL
@@ -61,24 +72,31 @@ ENDINGS = {  # the steps, and the segments that end the connection
     "peer is terminated; closer closes": ["peer F.", "closer F."],
     "peer execs; closer closes": ["peer F.", "closer F."],
     "peer sends 5 bytes; peer is killed; closer closes": ["peer F.", "closer R."],
-    "closer sends 5 bytes; peer reads all; peer is killed; closer half-closes": ["peer F.", "closer F."],
+    "closer sends 5 bytes; peer reads all; peer is killed; closer half-closes": [
+        "peer F.",
+        "closer F.",
+    ],
     "closer sends 5 bytes; closer half-closes; peer is killed": ["closer F.", "peer R."],
     "listener has a backlog of 2; peer sends 5 bytes; closer closes": ["closer R."],
-    "listener has a backlog of 2; peer connects without being accepted; listener closes": ["closer R."],
+    "listener has a backlog of 2; peer connects without being accepted; listener closes": [
+        "closer R."
+    ],
     THREE_VALUES: ["closer R."],
     SIGNED: ["closer R."],
     SIGNED_READ: ["closer F."],
     SIGNED_LATE: ["closer F.", "closer R"],
     FULL_DROPPED: [],
     FULL_ABORTED: ["closer R"],
-    "others fill the accept queue; closer accepts; peer sends 5 bytes; closer closes": ["closer R."],
+    "others fill the accept queue; closer accepts; peer sends 5 bytes; closer closes": [
+        "closer R."
+    ],
     OUT_OF_ORDER: ["closer F."],
     FILLED: ["closer R."],
     FILLED_AND_READ: ["closer F."],
     "closer connects; peer sends 5 bytes out of order; closer is killed": ["closer F."],
     "peer sends 5 bytes out of order; closer closes; peer sends 1 byte": ["closer F.", "closer R"],
-    "peer sends 5 bytes out of order; peer sends 5 bytes out of order; peer sends 1 byte; closer reads 6 bytes; "
-    "closer closes": ["closer F."],
+    "peer sends 5 bytes out of order; peer sends 5 bytes out of order; peer sends 1 byte;"
+    " closer reads 6 bytes; closer closes": ["closer F."],
     RESENT: ["closer F."],
     RESENT_URGENT: ["peer P.U", "closer F."],
     "peer sends 10 bytes; peer resends 10 bytes; closer closes": ["closer R."],
@@ -139,7 +157,9 @@ def test_no_counter_tells_of_data_that_is_lost_behind_a_gap(here: protocol.Reply
     assert trial_of(here, FILLED).kernel == {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2}
 
 
-def test_the_peer_takes_the_fin_that_acknowledges_nothing_it_did_not_send(here: protocol.Reply) -> None:
+def test_the_peer_takes_the_fin_that_acknowledges_nothing_it_did_not_send(
+    here: protocol.Reply,
+) -> None:
     peers = {text: trial_of(here, text).peer for text in (OUT_OF_ORDER, FILLED_AND_READ)}
     assert [peer and peer.state for peer in peers.values()] == [8, 1]  # CLOSE_WAIT, ESTABLISHED
 
@@ -162,13 +182,16 @@ def test_raw_segments_are_what_tcpdump_sees(family: Family, version: str) -> Non
     assert told[RESENT].count("peer [P.], seq 1:11, ack 1") >= 2
     assert "closer [.], ack 11, sack {1:11}" in told[RESENT]
     assert "closer [F.], seq 1, ack 11" in told[RESENT]
-    for text in texts:  # nothing that was sent in the peer's name made its kernel reset the connection
+    for (
+        text
+    ) in texts:  # nothing that was sent in the peer's name made its kernel reset the connection
         assert not [line for line in told[text] if line.startswith("peer [R")]
 
 
 def told_by_tcpdump(beside: Beside, trial: protocol.RawTrial) -> list[str]:
-    """Returns a trial's segments in tcpdump's words, with numbers counted from the SYNs: without those, and as
-    many as the trial's own trace has."""
+    """Returns a trial's segments in tcpdump's words, with numbers counted from the SYNs: without
+    those, and as many as the trial's own trace has.
+    """
     assert trial.connection is not None
     assert trial.wire is not None
     side = dict(zip(trial.connection.ports, ("closer", "peer"), strict=True))
@@ -194,7 +217,9 @@ def relative(numbers: str, first: int) -> str:
     return ":".join(str((int(number) - first) % 2**32) for number in numbers.split(":"))
 
 
-def test_a_peer_for_whom_the_queue_has_no_room_believes_in_its_connection(here: protocol.Reply) -> None:
+def test_a_peer_for_whom_the_queue_has_no_room_believes_in_its_connection(
+    here: protocol.Reply,
+) -> None:
     dropped, aborted = trial_of(here, FULL_DROPPED), trial_of(here, FULL_ABORTED)
     assert dropped.peer is not None
     assert aborted.peer is not None
@@ -211,7 +236,9 @@ def test_strangers_who_fill_the_queue_are_bounded() -> None:
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_every_segment_is_signed_and_the_peer_takes_the_reset(family: Family) -> None:
     texts = [SIGNED, SIGNED_READ, "both sign with TCP_MD5SIG; closer connects; closer closes"]
-    beside = beside_tcpdump(request(*[scenario(text, text, families=[family]) for text in texts], isolation="host"))
+    beside = beside_tcpdump(
+        request(*[scenario(text, text, families=[family]) for text in texts], isolation="host")
+    )
     if any("TCP_MD5SIG" in o.not_run for o in beside.reply.observations):
         pytest.skip(beside.reply.observations[0].not_run)
     for text in texts:
@@ -227,12 +254,19 @@ def test_every_segment_is_signed_and_the_peer_takes_the_reset(family: Family) ->
 
 
 def test_where_the_kernel_has_no_signatures_that_is_said() -> None:
-    script = protocol.script(request(scenario("signed", SIGNED), scenario("usual", WAITALL))).decode()
-    changed = script.replace("TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 14,", "TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 99,")
+    script = protocol.script(
+        request(scenario("signed", SIGNED), scenario("usual", WAITALL))
+    ).decode()
+    changed = script.replace(
+        "TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 14,", "TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 99,"
+    )
     assert changed != script
     reply = protocol.reply_of(probing.run_text(changed))
     told = {o.scenario: o.not_run for o in reply.observations}
-    assert told == {"signed": "this kernel refuses TCP_MD5SIG on a socket (ENOPROTOOPT)", "usual": ""}
+    assert told == {
+        "signed": "this kernel refuses TCP_MD5SIG on a socket (ENOPROTOOPT)",
+        "usual": "",
+    }
     assert not any(o.failed for o in reply.observations)
 
 
@@ -271,16 +305,22 @@ def error_of(text: str) -> str:
 def test_waitall_does_not_wait_for_ever() -> None:
     error = error_of("peer sends 5 bytes; closer reads 10 bytes with MSG_WAITALL; closer closes")
     assert "5 of 10 bytes within" in error
-    assert "none of 10 bytes came" in error_of("closer reads 10 bytes with MSG_WAITALL; closer closes")
+    assert "none of 10 bytes came" in error_of(
+        "closer reads 10 bytes with MSG_WAITALL; closer closes"
+    )
 
 
 def test_waitall_reads_over_af_unix() -> None:
-    (observation,) = run(request(scenario("unix", "peer connects over AF_UNIX; " + WAITALL))).observations
+    (observation,) = run(
+        request(scenario("unix", "peer connects over AF_UNIX; " + WAITALL))
+    ).observations
     assert observation.trials[0].bytes["closer received"] == 10
 
 
 def test_a_sysctl_that_is_not_what_was_written_is_an_error() -> None:
-    assert "net.ipv4.tcp_rmem is 4096 8192 " in error_of("namespace sets net.ipv4.tcp_rmem 4096 8192; closer closes")
+    assert "net.ipv4.tcp_rmem is 4096 8192 " in error_of(
+        "namespace sets net.ipv4.tcp_rmem 4096 8192; closer closes"
+    )
     assert "cannot be set in a network namespace (EINVAL)" in error_of(
         "namespace sets net.ipv4.tcp_rmem 4096 8192 0; closer closes"
     )
@@ -289,7 +329,9 @@ def test_a_sysctl_that_is_not_what_was_written_is_an_error() -> None:
 def test_a_sysctl_of_three_values_is_restored_byte_for_byte() -> None:
     key = "net.ipv4.tcp_rmem"
     note = f"reply['notes'].append(repr(open(path_of({key!r})).read()))"
-    script = protocol.script(request(scenario("three", THREE_VALUES), scenario("one", WAITALL))).decode()
+    script = protocol.script(
+        request(scenario("three", THREE_VALUES), scenario("one", WAITALL))
+    ).decode()
     line = 'reply["observations"].append(observe(lab, scenario, family))'
     assert script.count(line) == 1
     changed = script.replace(line, f"{note}; {line}")
@@ -301,7 +343,11 @@ def test_a_sysctl_of_three_values_is_restored_byte_for_byte() -> None:
 
 
 def test_a_wait_ends_with_the_probes_time() -> None:
-    reply = run(request(scenario("slow", "wait 2 s; wait 2 s; closer closes", families=["ipv4"]), deadline=1.0))
+    reply = run(
+        request(
+            scenario("slow", "wait 2 s; wait 2 s; closer closes", families=["ipv4"]), deadline=1.0
+        )
+    )
     (observation,) = reply.observations
     assert observation.not_run == "the probe's time ran out"
     assert reply.elapsed_s < 1 + BUSY_S

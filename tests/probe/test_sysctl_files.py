@@ -1,4 +1,6 @@
-"""Which line of which file sets a sysctl at boot: what the probe says of it, held against the real programs."""
+"""Which line of which file sets a sysctl at boot: what the probe says of it, held against the real
+programs.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,9 @@ KEYS = ("net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp
 SYSTEMD = next((path for path in ("/usr/lib/systemd/systemd-sysctl", "/lib/systemd/systemd-sysctl")
                 if Path(path).exists()), "")  # fmt: skip
 
-# A private copy of every folder that the programs read. `files` are written into it; then both programs run, each after
-# the sysctls were set to 11, and the functions of the probe say what they found.
+# A private copy of every folder that the programs read. `files` are written into it; then both
+# programs run, each after the sysctls were set to 11, and the functions of the probe say what they
+# found.
 INSIDE = r"""
 import json, os, shutil, subprocess, sys
 call = json.load(sys.stdin)
@@ -75,23 +78,37 @@ for files, remedy in zip(call["configurations"], call["remedies"]):
     }))
 """
 WITHIN = (
-    "mount --make-rprivate /; mkdir /tmp/copy-$$ && mount -t tmpfs none /tmp/copy-$$; cp -a /etc /tmp/copy-$$/; "
-    "mkdir -p /tmp/copy-$$/etc/sysctl.d; mount --bind /tmp/copy-$$/etc /etc; mount -t tmpfs none /run; "
-    "mount -t tmpfs none /usr/lib/sysctl.d; umount /tmp/copy-$$ && rmdir /tmp/copy-$$; "
+    "mount --make-rprivate /; mkdir /tmp/copy-$$ && mount -t tmpfs none /tmp/copy-$$; cp -a /etc"
+    " /tmp/copy-$$/; mkdir -p /tmp/copy-$$/etc/sysctl.d; mount --bind /tmp/copy-$$/etc /etc; mount"
+    " -t tmpfs none /run; mount -t tmpfs none /usr/lib/sysctl.d; umount /tmp/copy-$$ && rmdir"
+    " /tmp/copy-$$; "
 )
 
 
 def private_files(*more: str) -> list[str]:
-    """Returns a command that runs what follows with a network and files of its own, so that it may change both."""
+    """Returns a command that runs what follows with a network and files of its own, so that it may
+    change both.
+    """
     probing.need_root()
     probing.need_program("unshare", "sysctl", "mount")
     if not SYSTEMD:
         pytest.skip("needs systemd-sysctl")
-    return ["unshare", "--mount", "--net", "--", "sh", "-ec", WITHIN + "; ".join([*more, 'exec "$@"']), "sh"]
+    return [
+        "unshare",
+        "--mount",
+        "--net",
+        "--",
+        "sh",
+        "-ec",
+        WITHIN + "; ".join([*more, 'exec "$@"']),
+        "sh",
+    ]
 
 
 def told(*configurations: dict[str, str], remedies: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Returns what both programs and the probe make of each set of files, by path, each after its remedy was typed."""
+    """Returns what both programs and the probe make of each set of files, by path, each after its
+    remedy was typed.
+    """
     call = {
         "program": protocol.program(),
         "keys": KEYS,
@@ -100,7 +117,9 @@ def told(*configurations: dict[str, str], remedies: Sequence[str] = ()) -> list[
         "remedies": remedies or [""] * len(configurations),
     }
     command = [*private_files(), probing.public_python(), "-c", INSIDE]
-    done = subprocess.run(command, input=json.dumps(call), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, input=json.dumps(call), capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -118,7 +137,8 @@ def check(files: dict[str, str], answer: dict[str, Any]) -> None:
         found = answer["procps"][key], answer["systemd"][key]
         kept = "-net.ipv4.tcp_keepalive_intvl" in files.get("/etc/sysctl.conf", "").splitlines()
         assert found[0] == expected[0] or (kept and found[0] == "11"), (key, files, answer)
-        # systemd-sysctl may find nothing where sysctl finds a line: it does not read /etc/sysctl.conf by itself.
+        # systemd-sysctl may find nothing where sysctl finds a line: it does not read
+        # /etc/sysctl.conf by itself.
         assert found[1] in (expected[-1], "11"), (key, files, answer)
 
 
@@ -136,11 +156,15 @@ PATHS = (
 
 
 def made_up(chance: random.Random) -> dict[str, str]:
-    """Returns files with lines of every kind, each value once, so that a value tells the line that it is from."""
+    """Returns files with lines of every kind, each value once, so that a value tells the line that
+    it is from.
+    """
     values = iter(range(100, 10_000))
     files = {}
     for path in chance.sample(PATHS, chance.randint(1, 6)):
-        lines = [line.format(v=next(values)) for line in chance.choices(LINES, k=chance.randint(0, 5))]
+        lines = [
+            line.format(v=next(values)) for line in chance.choices(LINES, k=chance.randint(0, 5))
+        ]
         files[path] = "\n".join(lines) + chance.choice(["", "\n"])
     if chance.random() < 0.7:
         files["/etc/sysctl.d/99-sysctl.conf"] = "-> ../sysctl.conf"
@@ -177,7 +201,9 @@ def remedy(places: dict[str, list[str]] | None) -> str:
 
 
 @pytest.mark.parametrize("read", [True, False], ids=["files read", "files not read"])
-def test_the_remedy_as_it_is_printed_holds_after_a_boot_whichever_program_sets_sysctls(read: bool) -> None:
+def test_the_remedy_as_it_is_printed_holds_after_a_boot_whichever_program_sets_sysctls(
+    read: bool,
+) -> None:
     chance = random.Random(12)
     configurations = [made_up(chance) for _ in range(40)]
     before = told(*configurations)
@@ -186,12 +212,17 @@ def test_the_remedy_as_it_is_printed_holds_after_a_boot_whichever_program_sets_s
     for files, typed, answer in zip(configurations, remedies, after, strict=True):
         found = answer["procps"][FIN], answer["systemd"][FIN]
         assert found == (WANTED, WANTED), (typed, files)
-    assert any(answer["procps"][FIN] not in ("11", WANTED) for answer in before), "no file ever set it"
+    assert any(answer["procps"][FIN] not in ("11", WANTED) for answer in before), (
+        "no file ever set it"
+    )
 
 
 def test_the_remedy_of_before_lost_against_sysctl_conf() -> None:
     """The case that this is about: 60-… is read before 99-sysctl.conf and /etc/sysctl.conf."""
-    files = {"/etc/sysctl.conf": f"{FIN} = 300\n", "/etc/sysctl.d/99-sysctl.conf": "-> ../sysctl.conf"}
+    files = {
+        "/etc/sysctl.conf": f"{FIN} = 300\n",
+        "/etc/sysctl.d/99-sysctl.conf": "-> ../sysctl.conf",
+    }
     old = f"sysctl -w {FIN}=60 && echo '{FIN} = 60' >>/etc/sysctl.d/60-fleetaudit.conf"
     before, after = told(files, files, remedies=[old, remedy({FIN: ["/etc/sysctl.conf:1"]})])
     assert before["places"][FIN] == ["/etc/sysctl.conf:1"]
@@ -205,7 +236,9 @@ SETTING = f"echo '{FIN} = 300' >/etc/sysctl.d/zz-mine.conf"
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.14"])
 def test_every_python_tells_the_same_place(version: str) -> None:
     python = probing.interpreter(version)
-    reply = probing.run(probing.request(sysctls=[FIN]), python=python, within=private_files(SETTING))
+    reply = probing.run(
+        probing.request(sysctls=[FIN]), python=python, within=private_files(SETTING)
+    )
     assert reply.sysctl_places == {FIN: ("/etc/sysctl.d/zz-mine.conf:1",)}
     assert reply.sysctls_writable
 
@@ -216,7 +249,10 @@ def test_every_python_tells_the_same_place(version: str) -> None:
         "chmod 600 /etc/sysctl.d/zz-mine.conf",
         "head -c 70000 /dev/zero | tr '\\0' x >>/etc/sysctl.d/10-long.conf",
         "for n in $(seq 600); do : >/etc/sysctl.d/$n.conf; done",
-        "printf 'net.ipv4.tcp_fin_timeout = 1\\n' >\"/etc/sysctl.d/$(printf '\\303\\251\\033').conf\"",
+        (
+            "printf 'net.ipv4.tcp_fin_timeout = 1\\n' >\"/etc/sysctl.d/$(printf"
+            " '\\303\\251\\033').conf\""
+        ),
     ],
 )
 def test_files_that_are_not_for_everybody_or_too_much_leave_it_unknown(odd: str) -> None:
@@ -227,19 +263,28 @@ def test_files_that_are_not_for_everybody_or_too_much_leave_it_unknown(odd: str)
 
 
 def test_what_is_no_file_is_passed_over() -> None:
-    odd = "cd /etc/sysctl.d; mkfifo 10.conf; mkdir 11.conf; ln -s /dev/zero 12.conf; ln -s nowhere 13.conf; cd /"
+    odd = (
+        "cd /etc/sysctl.d; mkfifo 10.conf; mkdir 11.conf; ln -s /dev/zero 12.conf; ln -s nowhere"
+        " 13.conf; cd /"
+    )
     reply = probing.run(probing.request(sysctls=[FIN]), within=private_files(SETTING, odd))
     assert reply.sysctl_places == {FIN: ("/etc/sysctl.d/zz-mine.conf:1",)}
 
 
 def test_a_read_only_proc_sys_is_reported() -> None:
     read_only = "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys"
-    assert not probing.run(probing.request(sysctls=[FIN]), within=private_files(read_only)).sysctls_writable
+    assert not probing.run(
+        probing.request(sysctls=[FIN]), within=private_files(read_only)
+    ).sysctls_writable
 
 
 def test_a_run_shows_the_line_and_a_remedy_that_survives_a_boot(tmp_path: Path) -> None:
-    (tmp_path / "fin.yml").write_text(f"- {{name: a, hosts: all, sysctls: {{expect: {{{FIN}: {{at_most: 60}}}}}}}}\n")
-    setting = f"echo '{FIN} = 300' >/etc/sysctl.conf; ln -sf ../sysctl.conf /etc/sysctl.d/99-sysctl.conf"
+    (tmp_path / "fin.yml").write_text(
+        f"- {{name: a, hosts: all, sysctls: {{expect: {{{FIN}: {{at_most: 60}}}}}}}}\n"
+    )
+    setting = (
+        f"echo '{FIN} = 300' >/etc/sysctl.conf; ln -sf ../sysctl.conf /etc/sysctl.d/99-sysctl.conf"
+    )
     script = f"""
         sysctl --system >/dev/null 2>&1
         {sys.executable} -m fleetaudit run localhost, -p fin.yml -o out --format json || [ $? = 2 ]
@@ -250,10 +295,15 @@ def test_a_run_shows_the_line_and_a_remedy_that_survives_a_boot(tmp_path: Path) 
             echo "after $program: $(cat /proc/sys/net/ipv4/tcp_fin_timeout)"
         done
     """
-    fix = "import json; print(json.load(open('out/latest/run.json'))['hosts'][0]['findings'][0]['fix'])"
+    fix = (
+        "import json;"
+        " print(json.load(open('out/latest/run.json'))['hosts'][0]['findings'][0]['fix'])"
+    )
     command = [*private_files("rm -f /etc/sysctl.d/*.conf", setting), "sh", "-ec", script]
     env = {**os.environ, "FIX": fix}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "found 300 (set at boot by /etc/sysctl.conf:1)" in " ".join(done.stdout.split())
     assert f"after sysctl --system: 60\nafter {SYSTEMD}: 60" in done.stdout

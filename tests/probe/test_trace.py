@@ -43,15 +43,20 @@ SCENARIOS = (
     DRAINED,
     (
         "chat",
-        "closer connects; closer sends 1 urgent byte; peer reads the urgent byte; peer sends 1 urgent byte; "
-        "closer reads the urgent byte; closer closes",
+        (
+            "closer connects; closer sends 1 urgent byte; peer reads the urgent byte; peer sends 1"
+            " urgent byte; closer reads the urgent byte; closer closes"
+        ),
     ),
     ("window-zero", "peer sends until blocked; closer closes"),
     ("linger", "peer sends 5 bytes; closer reads all; closer sets SO_LINGER 1 0; closer closes"),
     ("half-close", "peer half-closes; closer closes"),
     ("late data", "closer closes; peer sends 5 bytes"),
     ("reset by the peer", "peer sets SO_LINGER 1 0; peer closes; closer closes"),
-    ("no scaling", "peer sets SO_RCVBUF 4096; closer sends 10 bytes; peer reads all; closer closes"),
+    (
+        "no scaling",
+        "peer sets SO_RCVBUF 4096; closer sends 10 bytes; peer reads all; closer closes",
+    ),
 )
 FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 FLAGS = ((0x01, "F"), (0x02, "S"), (0x04, "R"), (0x08, "P"), (0x10, "."), (0x20, "U"))
@@ -59,7 +64,9 @@ FLAGS = ((0x01, "F"), (0x02, "S"), (0x04, "R"), (0x08, "P"), (0x10, "."), (0x20,
 
 @pytest.fixture(scope="module")
 def beside() -> Beside:
-    scenarios = [scenario(name, steps, families=FAMILIES, expect=["not seen"]) for name, steps in SCENARIOS]
+    scenarios = [
+        scenario(name, steps, families=FAMILIES, expect=["not seen"]) for name, steps in SCENARIOS
+    ]
     return beside_tcpdump(request(*scenarios, isolation="host"))
 
 
@@ -72,7 +79,10 @@ def test_the_packets_of_the_file_are_read_as_tcpdump_reads_them(beside: Beside) 
     for packet, line in zip(beside.packets, beside.lines, strict=True):
         assert line.startswith(f"{packet.at:.6f} IP")
         assert re.search(rf"\.{packet.source} > \S+\.{packet.target}: ", line)
-        words = {word: int(number) for word, number in re.findall(r"\b(seq|ack|win|urg|length) (\d+)", line)}
+        words = {
+            word: int(number)
+            for word, number in re.findall(r"\b(seq|ack|win|urg|length) (\d+)", line)
+        }
         assert words == {
             "win": packet.window,
             "length": packet.length,
@@ -104,7 +114,9 @@ def trace(trial: protocol.RawTrial) -> list[tuple[object, ...]]:
     assert trial.wire is not None
     assert trial.connection is not None
     port = dict(zip(("closer", "peer"), trial.connection.ports, strict=True))
-    return [(port[s.sender], s.flags, s.seq, s.ack, s.length, s.urgent, s.window) for s in trial.wire]
+    return [
+        (port[s.sender], s.flags, s.seq, s.ack, s.length, s.urgent, s.window) for s in trial.wire
+    ]
 
 
 def scale_of(packets: tuple[Captured, ...], port: int) -> int | None:
@@ -151,13 +163,17 @@ def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw(tmp_path: Path)
     need_program("sysctl")
     (play,) = load_playbook(None).plays
     scenarios = [
-        scenario(s.name, "; ".join(step.text for step in s.steps), families=s.families) for s in play.scenarios
+        scenario(s.name, "; ".join(step.text for step in s.steps), families=s.families)
+        for s in play.scenarios
     ]
     beside = beside_tcpdump(
-        request(*scenarios, isolation="host", deadline=300.0), commands=["sysctl -qw net.ipv4.tcp_fastopen=519"]
+        request(*scenarios, isolation="host", deadline=300.0),
+        commands=["sysctl -qw net.ipv4.tcp_fastopen=519"],
     )
     place = dict(zip(beside.packets, beside.lines, strict=True))
-    trials = [trial for o in beside.reply.observations for trial in o.trials if trial.wire is not None]
+    trials = [
+        trial for o in beside.reply.observations for trial in o.trials if trial.wire is not None
+    ]
     assert len(trials) > 100
     for trial in trials:
         seen, rows = beside.of(trial), trace(trial)
@@ -171,7 +187,8 @@ def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw(tmp_path: Path)
             assert rebuilt_lines(trial, family, tmp_path) == as_rebuilt(beside, trial)
 
 
-# ---- the file of packets -------------------------------------------------------------------------------------------
+# ---- the file of packets
+# -------------------------------------------------------------------------------------------
 
 
 def audited(*trials: protocol.RawTrial, family: Family = "ipv4") -> Audited:
@@ -200,14 +217,18 @@ def lines_of(beside: Beside, trial: protocol.RawTrial) -> list[str]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", [name for name, _ in SCENARIOS])
-def test_headers_that_were_captured_are_the_capture(beside: Beside, name: str, family: Family, tmp_path: Path) -> None:
+def test_headers_that_were_captured_are_the_capture(
+    beside: Beside, name: str, family: Family, tmp_path: Path
+) -> None:
     trial = trial_of(beside.reply, name, family)
     host = audited(trial, family=family)
     headers = captured_headers(host.observations[0].evidence, family)
     assert headers == tuple(packet.headers for packet in beside.of(trial))[: len(headers or ())]
     path = tmp_path / "trace.pcap"
     path.write_bytes(pcap.render(host))
-    ours, theirs = (list(map(apart, lines)) for lines in (tcpdump_reads(path), lines_of(beside, trial)))
+    ours, theirs = (
+        list(map(apart, lines)) for lines in (tcpdump_reads(path), lines_of(beside, trial))
+    )
     assert [line for _, line in ours] == [line for _, line in theirs]
     assert all(abs(one - other) < 0.1 for (one, _), (other, _) in zip(ours, theirs, strict=True))
 
@@ -242,7 +263,9 @@ def as_rebuilt(beside: Beside, trial: protocol.RawTrial) -> list[str]:
 
 
 def without_what_is_made_up(line: str) -> str:
-    """Returns a line of tcpdump without its time and absolute numbers, and of the options those that a trace has."""
+    """Returns a line of tcpdump without its time and absolute numbers, and of the options those
+    that a trace has.
+    """
     _, line = apart(line)
     scale = re.search(r"wscale \d+", line)
     line = re.sub(r"options \[.*\], ", f"options [{scale[0]}], " if scale else "", line)
@@ -250,7 +273,8 @@ def without_what_is_made_up(line: str) -> str:
     return re.sub(r"\b(seq|ack) \d+", r"\1", line)
 
 
-# ---- when headers are sent -----------------------------------------------------------------------------------------
+# ---- when headers are sent
+# -----------------------------------------------------------------------------------------
 
 
 def headers_of(reply: protocol.Reply) -> list[str]:
@@ -297,7 +321,10 @@ def test_a_python_without_zlib_sends_none() -> None:
 
 
 def test_the_headers_of_a_reply_are_bounded() -> None:
-    many = [scenario(f"s{number}", UNREAD[1], families=["ipv4"], expect=["FIN"]) for number in range(200)]
+    many = [
+        scenario(f"s{number}", UNREAD[1], families=["ipv4"], expect=["FIN"])
+        for number in range(200)
+    ]
     sent = headers_of(run(request(*many, deadline=120.0)))
     assert len(sent) == 200
     assert 20_000 < sum(map(len, sent)) <= 32_768

@@ -1,5 +1,6 @@
-"""AF_UNIX on this machine's kernel: each ending that a connection can have there, and the evidence of the peer, as the
-model of af_unix.c predicts them."""
+"""AF_UNIX on this machine's kernel: each ending that a connection can have there, and the evidence
+of the peer, as the model of af_unix.c predicts them.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +27,9 @@ pytestmark = pytest.mark.probe
 
 @functools.cache
 def urgent_bytes() -> str:
-    """Returns how this kernel closes an AF_UNIX stream whose urgent byte was read: "FIN", "RST" (before 2a5a4841846b),
-    or "" where it has no urgent data there."""
+    """Returns how this kernel closes an AF_UNIX stream whose urgent byte was read: "FIN", "RST"
+    (before 2a5a4841846b), or "" where it has no urgent data there.
+    """
     closer, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with peer:
         with closer:
@@ -43,7 +45,9 @@ def urgent_bytes() -> str:
 
 
 def deviations(sk_type: Type, ending: str, python: str = "") -> dict[str, object]:
-    """Returns by scenario what the kernel, or the verdict, made of it that the model did not predict."""
+    """Returns by scenario what the kernel, or the verdict, made of it that the model did not
+    predict.
+    """
     texts = combinations(sk_type, ending, urgent=bool(urgent_bytes()))
     asked = [probing.scenario(str(n), text) for n, text in enumerate(texts)]
     call = probing.request(*asked, isolation="host", deadline=600)
@@ -71,7 +75,9 @@ def test_every_ending_is_what_the_kernels_source_says(sk_type: Type, ending: str
 
 def test_make_truth_takes_a_sample_with_every_ending_of_both_types() -> None:
     found = over_unix()
-    assert len({case.scenario.name for case in found}) == len(found) == 2 * len(ENDINGS) * UNIX_SAMPLE
+    assert (
+        len({case.scenario.name for case in found}) == len(found) == 2 * len(ENDINGS) * UNIX_SAMPLE
+    )
     for how in ("unix", "seqpacket"):
         endings = {case.scenario.expect for case in found if case.scenario.steps[0].call[2] == how}
         assert {("FIN",), ("RST",), ("FIN, then RST",), ("nothing",)} <= endings

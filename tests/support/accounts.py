@@ -1,8 +1,10 @@
-"""Accounts of the tests' own on this machine: sshd with PAM, or dropbear, in a mount namespace with its own /etc.
+"""Accounts of the tests' own on this machine: sshd with PAM, or dropbear, in a mount namespace with
+its own /etc.
 
-Rules: nothing of the machine's is changed. The namespace has a copy of /etc, which is written from outside and counts
-at once; its /run, /var/log and /var/lib/sudo are empty. Needs root. `Accounts.enter` runs a command in there, for sudo
-and doas as `enter("setpriv", "--reuid", …)`. Passwords go through nothing but shadow, as hashes.
+Rules: nothing of the machine's is changed. The namespace has a copy of /etc, which is written from
+outside and counts at once; its /run, /var/log and /var/lib/sudo are empty. Needs root.
+`Accounts.enter` runs a command in there, for sudo and doas as `enter("setpriv", "--reuid", …)`.
+Passwords go through nothing but shadow, as hashes.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ FIRST_UID = 4101
 
 @dataclass(frozen=True)
 class Account:
-    """A user. `shadow` are the fields of shadow(5) after the hash; "" as a password locks it to keys alone.
+    """A user. `shadow` are the fields of shadow(5) after the hash; "" as a password locks it to
+    keys alone.
 
     `files` are put into the user's home, by name; without any the home is /tmp.
     """
@@ -59,7 +62,9 @@ StartAccounts = Callable[..., "Accounts"]
 
 @dataclass(frozen=True)
 class Accounts:
-    """A host with accounts. `server` is its SSH server, whose pid is in the namespace; `etc` is its /etc."""
+    """A host with accounts. `server` is its SSH server, whose pid is in the namespace; `etc` is its
+    /etc.
+    """
 
     server: Server
     etc: Path
@@ -67,7 +72,9 @@ class Accounts:
     def target(self, user: str, password: str | None = PASSWORD, **changes: object) -> SshTarget:
         """Returns the target for a user who has a password and no key, unless `changes` says so."""
         secret = None if password is None else Secret(password)
-        return self.server.target(**{"user": user, "password": secret, "private_keys": (), **changes})
+        return self.server.target(
+            **{"user": user, "password": secret, "private_keys": (), **changes}
+        )
 
     def enter(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Runs a command in the namespace, as root."""
@@ -80,16 +87,19 @@ def hashed(password: str) -> str:
     if not password:
         return "*"
     command = [program("openssl"), "passwd", "-6", "-stdin"]
-    return subprocess.run(command, input=password, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        command, input=password, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @pytest.fixture(scope="session")
 def start_accounts(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartAccounts]:
-    """Returns what starts one more host: start(*lines of sshd_config, accounts=(Account, …), pam={service: lines},
-    sudoers="…", doas="…", ssh="sshd" or "dropbear").
+    """Returns what starts one more host: start(*lines of sshd_config, accounts=(Account, …),
+    pam={service: lines}, sudoers="…", doas="…", ssh="sshd" or "dropbear").
 
-    All accounts may log in with the tests' ed25519 key. The lines replace the usual ones of the same keyword. `within`
-    is a command that the server's is appended to, such as `probing.host_without_user_namespaces()`.
+    All accounts may log in with the tests' ed25519 key. The lines replace the usual ones of the
+    same keyword. `within` is a command that the server's is appended to, such as
+    `probing.host_without_user_namespaces()`.
     """
     if os.getuid() != 0:
         pytest.skip("missing: root")
@@ -122,9 +132,9 @@ def start_accounts(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iter
             known = folder / "known_hosts"
             known.write_text(f"[127.0.0.1]:{port} {public}\n")
             inside = (
-                f"mount --bind {etc} /etc; mount --bind {folder}/log /var/log; mount -t tmpfs none /run;"
-                f"mkdir -p /run/sshd /run/faillock /var/lib/sudo; mount --bind {folder}/lib /var/lib/sudo;"
-                'exec "$@"'
+                f"mount --bind {etc} /etc; mount --bind {folder}/log /var/log; mount -t tmpfs none"
+                f" /run;mkdir -p /run/sshd /run/faillock /var/lib/sudo; mount --bind {folder}/lib"
+                ' /var/lib/sudo;exec "$@"'
             )
             command: list[str | Path] = [
                 *within,
@@ -137,7 +147,11 @@ def start_accounts(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 inside,
                 "sh",
             ]
-            ready = partial(listens, port) if ssh == "dropbear" else partial(_has, log, "Server listening on")
+            ready = (
+                partial(listens, port)
+                if ssh == "dropbear"
+                else partial(_has, log, "Server listening on")
+            )
             pid = stack.enter_context(running([*command, *argv], log, ready))
             return Accounts(Server(port, pid, keys, log, known), etc)
 
@@ -164,7 +178,9 @@ def _make_etc(etc: Path, accounts: tuple[Account, ...], pam: dict[str, str]) -> 
 
 
 def _make_home(etc: Path, account: Account) -> str:
-    """Makes a home in /etc, which every account can reach and write to, and returns its path in there."""
+    """Makes a home in /etc, which every account can reach and write to, and returns its path in
+    there.
+    """
     home = etc / f"home-{account.name}"
     home.mkdir()
     home.chmod(0o777)
@@ -194,15 +210,29 @@ def _sshd(folder: Path, port: int, keys: Keys, lines: tuple[str, ...]) -> list[s
     text = (*lines, *(line for line in usual if line.split()[0] not in given))
     config = folder / "sshd_config"
     # A Match goes on to the end of the file.
-    config.write_text("".join(f"{line}\n" for line in sorted(text, key=lambda line: line.startswith("Match "))))
+    config.write_text(
+        "".join(f"{line}\n" for line in sorted(text, key=lambda line: line.startswith("Match ")))
+    )
     return [program("sshd"), "-D", "-e", "-f", config]
 
 
 def _dropbear(folder: Path, port: int) -> tuple[list[str | Path], str]:
     key = folder / "host"
     made = subprocess.run(
-        [program("dropbearkey"), "-t", "ed25519", "-f", key], check=True, capture_output=True, text=True
+        [program("dropbearkey"), "-t", "ed25519", "-f", key],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     public = next(line for line in made.stdout.split("\n") if line.startswith("ssh-"))
-    options: list[str | Path] = ["-F", "-E", "-p", f"127.0.0.1:{port}", "-P", folder / "pid", "-r", key]
+    options: list[str | Path] = [
+        "-F",
+        "-E",
+        "-p",
+        f"127.0.0.1:{port}",
+        "-P",
+        folder / "pid",
+        "-r",
+        key,
+    ]
     return [program("dropbear"), *options], " ".join(public.split()[:2])

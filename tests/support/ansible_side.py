@@ -1,7 +1,9 @@
-"""Run as a program by a Python that has ansible-core: prints what ansible-inventory prints, one call after another.
+"""Run as a program by a Python that has ansible-core: prints what ansible-inventory prints, one
+call after another.
 
-It imports Ansible once and forks for each command line, so that none sees the caches of another. Each line of stdin is
-JSON, {"arguments": [...], "cwd": "..."}; each line of stdout too, {"status": 0, "stdout": "...", "stderr": "..."}.
+It imports Ansible once and forks for each command line, so that none sees the caches of another.
+Each line of stdin is JSON, {"arguments": [...], "cwd": "..."}; each line of stdout too, {"status":
+0, "stdout": "...", "stderr": "..."}.
 """
 
 from __future__ import annotations
@@ -36,13 +38,19 @@ def answer(command: type[Any], arguments: list[str], cwd: str) -> dict[str, Any]
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         out.seek(0)
         err.seek(0)
-        return {"status": status, "stdout": out.read().decode(), "stderr": err.read().decode("utf-8", "replace")}
+        return {
+            "status": status,
+            "stdout": out.read().decode(),
+            "stderr": err.read().decode("utf-8", "replace"),
+        }
 
 
 def main() -> None:
     command = importlib.import_module("ansible.cli.inventory").InventoryCLI  # it has no types
     for name in ("host_list", "script", "auto", "yaml", "ini", "toml"):
-        importlib.import_module(f"ansible.plugins.inventory.{name}")  # once, and not again in every fork
+        importlib.import_module(
+            f"ansible.plugins.inventory.{name}"
+        )  # once, and not again in every fork
     for line in sys.stdin:
         case = json.loads(line)
         print(json.dumps(answer(command, case["arguments"], case["cwd"])), flush=True)

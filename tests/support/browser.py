@@ -1,4 +1,6 @@
-"""A headless Chromium that notes all that a page says and asks for, and the page of a run as a file."""
+"""A headless Chromium that notes all that a page says and asks for, and the page of a run as a
+file.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ def page_of(run: AuditRun, drift: Drift | None = None) -> str:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """The system's Chromium; without one the test is skipped, in CI it fails."""
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    executable = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if executable is None:
         if os.environ.get("CI"):
             pytest.fail("chromium is not installed")

@@ -41,19 +41,34 @@ class Place:
         lines = [f"    host{n:02}: {{ansible_connection: local}}\n" for n in range(count)]
         self.write("inventory.yml", "all:\n  hosts:\n" + "".join(lines))
 
-    def command(self, *arguments: str | Path, **environment: str) -> tuple[list[str], dict[str, str]]:
-        kept = {name: v for name, v in os.environ.items() if not name.startswith(("FLEETAUDIT_", "XDG_"))}
+    def command(
+        self, *arguments: str | Path, **environment: str
+    ) -> tuple[list[str], dict[str, str]]:
+        kept = {
+            name: v
+            for name, v in os.environ.items()
+            if not name.startswith(("FLEETAUDIT_", "XDG_"))
+        }
         clean = {"HOME": str(self.path), "COLUMNS": "100", "NO_COLOR": "1"}
-        return [sys.executable, "-m", "fleetaudit", *map(str, arguments)], kept | clean | environment
+        return [
+            sys.executable,
+            "-m",
+            "fleetaudit",
+            *map(str, arguments),
+        ], kept | clean | environment
 
     def start(self, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
         command, env = self.command(*arguments, **environment)
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.path, env=env, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            command, cwd=self.path, env=env, stdout=pipe, stderr=pipe, text=True
+        )
 
     def run(self, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         command, env = self.command(*arguments, **environment)
-        return subprocess.run(command, cwd=self.path, env=env, capture_output=True, text=True, timeout=300)
+        return subprocess.run(
+            command, cwd=self.path, env=env, capture_output=True, text=True, timeout=300
+        )
 
     def runs(self) -> list[Path]:
         """The folders of the runs in reports/, oldest first."""
@@ -70,7 +85,9 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 240) -> Non
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """Returns a port that refuses connections: bound, so that nobody else listens on it, and not listening."""
+    """Returns a port that refuses connections: bound, so that nobody else listens on it, and not
+    listening.
+    """
     with socket.socket() as s:
         s.bind(("", 0))
         yield s.getsockname()[1]

@@ -1,7 +1,9 @@
-"""Counts what the conformance tests really compared, and prints it in one line when the tests are over.
+"""Counts what the conformance tests really compared, and prints it in one line when the tests are
+over.
 
-Rules: a test says what it found by `record_property`, which goes with its report, so that the count is right in one
-process and in several (xdist sends the reports to the one that prints). What did not run is not counted.
+Rules: a test says what it found by `record_property`, which goes with its report, so that the count
+is right in one process and in several (xdist sends the reports to the one that prints). What did
+not run is not counted.
 """
 
 from __future__ import annotations
@@ -11,9 +13,17 @@ from typing import Any
 
 import pytest
 
-VERSION, SAME, REFUSED, MADE_UP, MADE_UP_REFUSED = "ansible-core", "same", "refused", "made up", "made up, refused"
-"""What a test may say: the version of Ansible; of an inventory whether it is read alike (1 or 0), or why it is refused;
-of the made-up ones how many are read alike and how many were compared, and how many were refused."""
+VERSION, SAME, REFUSED, MADE_UP, MADE_UP_REFUSED = (
+    "ansible-core",
+    "same",
+    "refused",
+    "made up",
+    "made up, refused",
+)
+"""What a test may say: the version of Ansible; of an inventory whether it is read alike (1 or 0),
+or why it is refused; of the made-up ones how many are read alike and how many were compared, and
+how many were refused.
+"""
 
 
 class Score:
@@ -47,7 +57,8 @@ class Score:
     def line(self) -> str:
         """Returns the sentence, made of nothing but what was counted."""
         text = (
-            f"inventory conformance: {sum(self.same)} of {len(self.same)} supported inventories equal to ansible-core"
+            f"inventory conformance: {sum(self.same)} of {len(self.same)} supported inventories"
+            " equal to ansible-core"
         )
         text += f" {self.version}"
         if self.made_up[1]:

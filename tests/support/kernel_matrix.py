@@ -1,4 +1,6 @@
-"""What the shipped playbook ends in on each kernel: data/kernel_matrix.yml, and the question that tests ask it."""
+"""What the shipped playbook ends in on each kernel: data/kernel_matrix.yml, and the question that
+tests ask it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ MATRIX: dict[str, Any] = yaml.safe_load(DATA.joinpath("kernel_matrix.yml").read_
 
 
 def expected(scenario: str, side: Side, release: tuple[int, ...]) -> tuple[str, ...]:
-    """Returns the endings that are right for a shipped scenario on a kernel of this release and side of the fix.
+    """Returns the endings that are right for a shipped scenario on a kernel of this release and
+    side of the fix.
 
     Raises LookupError where the matrix does not name the scenario.
     """

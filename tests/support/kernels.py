@@ -1,9 +1,10 @@
 """Real kernels for the tests, out of the archive of Debian that this machine's own apt reads.
 
-Rules: apt is asked with a configuration and lists of our own, in a cache folder: nothing of the machine's changes, and
-nothing is installed. Which archive that is follows from the machine's sources. Archives move, so a kernel is wanted by
-its series and the side of the 2025 fix that its number lies on, never by a package's name; what a kernel really does
-is measured. `python -m tests.support.kernels` fetches what is missing and prints what there is.
+Rules: apt is asked with a configuration and lists of our own, in a cache folder: nothing of the
+machine's changes, and nothing is installed. Which archive that is follows from the machine's
+sources. Archives move, so a kernel is wanted by its series and the side of the 2025 fix that its
+number lies on, never by a package's name; what a kernel really does is measured. `python -m
+tests.support.kernels` fetches what is missing and prints what there is.
 """
 
 from __future__ import annotations
@@ -32,8 +33,18 @@ SUITES = {
 SECURITY_SUITES = ("bullseye-security", "bookworm-security", "trixie-security")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
-FIRST_FIXED = {(5, 4): 301, (5, 10): 246, (5, 15): 195, (6, 1): 156, (6, 6): 112, (6, 12): 53, (6, 17): 3}
-"""The first release of each stable series that has 5f9238530970 (RST only when required); 6.18 is the first of all."""
+FIRST_FIXED = {
+    (5, 4): 301,
+    (5, 10): 246,
+    (5, 15): 195,
+    (6, 1): 156,
+    (6, 6): 112,
+    (6, 12): 53,
+    (6, 17): 3,
+}
+"""The first release of each stable series that has 5f9238530970 (RST only when required); 6.18 is
+the first of all.
+"""
 
 # Debian's plain build, and the one for virtual machines, which is the smaller download.
 _PACKAGE = re.compile(r"linux-(?:image|binary)-\d[\w.+~]*(?:-[\w.]*\d)*-(?P<cloud>cloud-)?amd64")
@@ -46,7 +57,9 @@ class NoKernelsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A kernel that the tests would like to have: the newest of `series` (None: of all) on its side of the fix."""
+    """A kernel that the tests would like to have: the newest of `series` (None: of all) on its side
+    of the fix.
+    """
 
     name: str
     series: tuple[int, int] | None
@@ -89,7 +102,9 @@ class Kernel:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Returns the numbers of an upstream release: 6.12.43-1~bpo12+1 is (6, 12, 43), a release candidate is below it."""
+    """Returns the numbers of an upstream release: 6.12.43-1~bpo12+1 is (6, 12, 43), a release
+    candidate is below it.
+    """
     upstream = version.split("-")[0].split("~")[0]
     found = tuple(int(n) for n in re.findall(r"\d+", upstream))
     return (*found, -1) if "~rc" in version else found
@@ -118,13 +133,17 @@ def present() -> tuple[Kernel, ...]:
         folder = cache() / wanted.name
         if (folder / "vmlinuz").is_file() and (folder / "package").is_file():
             package, version = (folder / "package").read_text().split()
-            found.append(Kernel(wanted.name, side_of(numbers(version)), package, version, folder / "vmlinuz"))
+            found.append(
+                Kernel(wanted.name, side_of(numbers(version)), package, version, folder / "vmlinuz")
+            )
     return tuple(found)
 
 
 @functools.cache
 def kernels() -> tuple[Kernel, ...]:
-    """Returns the wanted kernels that can be had, fetching what the cache lacks, or raises `NoKernelsError`."""
+    """Returns the wanted kernels that can be had, fetching what the cache lacks, or raises
+    `NoKernelsError`.
+    """
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes start together
@@ -159,23 +178,32 @@ def _fetch(lacking: Iterable[Wanted]) -> None:
 
 
 def choices(packages: Iterable[Package], wanted: Wanted) -> list[Package]:
-    """Returns the packages that would do, the best first: the newest, of the wanted build rather than the other."""
+    """Returns the packages that would do, the best first: the newest, of the wanted build rather
+    than the other.
+    """
     fit = [
         p
         for p in packages
-        if side_of(p.numbers) == wanted.side and (wanted.series is None or p.numbers[:2] == wanted.series)
+        if side_of(p.numbers) == wanted.side
+        and (wanted.series is None or p.numbers[:2] == wanted.series)
     ]
     return sorted(fit, key=lambda p: (p.numbers, p.cloud == wanted.cloud), reverse=True)
 
 
 def available() -> list[Package]:
-    """Returns the packages of the archive that have a kernel image in them; raises `NoKernelsError`."""
+    """Returns the packages of the archive that have a kernel image in them; raises
+    `NoKernelsError`.
+    """
     for tool in ("apt-get", "apt-cache", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise NoKernelsError(f"no {tool}: real kernels come out of Debian's archive, by Debian's own tools")
+            raise NoKernelsError(
+                f"no {tool}: real kernels come out of Debian's archive, by Debian's own tools"
+            )
     _configure()
     # Suites come and go: what can be read of them is enough, and none at all shows as no package.
-    updated = subprocess.run(["apt-get", *_private(), "update"], capture_output=True, timeout=_FETCH_S, check=False)
+    updated = subprocess.run(
+        ["apt-get", *_private(), "update"], capture_output=True, timeout=_FETCH_S, check=False
+    )
     names = [
         name
         for prefix in ("linux-image-", "linux-binary-")
@@ -188,12 +216,22 @@ def available() -> list[Package]:
     binaries = {n.removeprefix("linux-binary-") for n in names if n.startswith("linux-binary-")}
     found = []
     for stanza in _apt_cache("show", *names).split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in stanza.splitlines() if re.match(r"(Package|Version): ", line))
+        fields = dict(
+            line.split(": ", 1)
+            for line in stanza.splitlines()
+            if re.match(r"(Package|Version): ", line)
+        )
         name = fields.get("Package", "")
         # Newer packages are split: where there is a linux-binary-X, linux-image-X only pulls it in.
-        if (known := _PACKAGE.fullmatch(name)) and name.removeprefix("linux-image-") not in binaries:
+        if (known := _PACKAGE.fullmatch(name)) and name.removeprefix(
+            "linux-image-"
+        ) not in binaries:
             found.append(Package(name, fields["Version"], known["cloud"] is not None))
-    return [p for p in found if len(p.numbers) >= 2 and p.name not in {"linux-image-amd64", "linux-image-cloud-amd64"}]
+    return [
+        p
+        for p in found
+        if len(p.numbers) >= 2 and p.name not in {"linux-image-amd64", "linux-image-cloud-amd64"}
+    ]
 
 
 def _apt_cache(*words: str) -> str:
@@ -208,7 +246,9 @@ def _image(package: Package) -> bytes:
     folder.mkdir()
     try:
         fetch = ["apt-get", *_private(), "download", f"{package.name}={package.version}"]
-        done = subprocess.run(fetch, cwd=folder, capture_output=True, text=True, timeout=_FETCH_S, check=False)
+        done = subprocess.run(
+            fetch, cwd=folder, capture_output=True, text=True, timeout=_FETCH_S, check=False
+        )
         files = list(folder.glob("*.deb"))
         if done.returncode or not files:
             raise NoKernelsError(f"apt-get download: {done.stderr.strip()[-300:]}")
@@ -218,7 +258,10 @@ def _image(package: Package) -> bytes:
             tarfile.open(fileobj=unpacking.stdout, mode="r|") as archive,
         ):
             for member in archive:
-                if re.search(r"/(boot/vmlinuz-[^/]+|lib/modules/[^/]+/vmlinuz)$", member.name) and member.isfile():
+                if (
+                    re.search(r"/(boot/vmlinuz-[^/]+|lib/modules/[^/]+/vmlinuz)$", member.name)
+                    and member.isfile()
+                ):
                     taken = archive.extractfile(member)
                     assert taken is not None
                     image = taken.read()
@@ -233,7 +276,11 @@ def _configure() -> None:
     """Writes the sources: every suite that may have kernels, of the archive that this machine uses."""
     plain, security = _archives()
     option = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
-    lines = [f"deb {option}{plain} {name}{ending} main" for ending, names in SUITES.items() for name in names]
+    lines = [
+        f"deb {option}{plain} {name}{ending} main"
+        for ending, names in SUITES.items()
+        for name in names
+    ]
     lines += [f"deb {option}{security} {name} main" for name in SECURITY_SUITES if security]
     apt = cache() / "apt"
     for folder in ("lists/partial", "cache/archives/partial"):
@@ -253,7 +300,8 @@ def _private() -> list[str]:
         "Dir::State::Lists": apt / "lists",
         "Dir::State::status": apt / "status",
         "Dir::Cache": apt / "cache",
-        "Dir::Cache::pkgcache": "pkgcache.bin",  # container images switch it off, and then every call reads all lists
+        # container images switch it off, and then every call reads all lists
+        "Dir::Cache::pkgcache": "pkgcache.bin",
         "Dir::Cache::srcpkgcache": "srcpkgcache.bin",
         "APT::Architecture": "amd64",
         "APT::Architectures": "amd64",
@@ -267,19 +315,31 @@ def _private() -> list[str]:
 
 
 def _archives() -> tuple[str, str]:
-    """Returns the URIs of Debian's archive and of its security archive ("" where there is none) as apt has them."""
-    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(ORIGIN)", "Created-By: Packages"]
+    """Returns the URIs of Debian's archive and of its security archive ("" where there is none) as
+    apt has them.
+    """
+    command = [
+        "apt-get",
+        "indextargets",
+        "--format",
+        "$(REPO_URI) $(RELEASE) $(ORIGIN)",
+        "Created-By: Packages",
+    ]
     listed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
     known = [line.split() for line in listed.splitlines()]
     debian = [(words[0], words[1]) for words in known if len(words) == 3 and words[2] == "Debian"]
     plain = next((uri for uri, suite in debian if not suite.endswith("-security")), "")
     if not plain:
-        raise NoKernelsError("apt has no archive of Debian among its sources (or apt-get update was never run)")
+        raise NoKernelsError(
+            "apt has no archive of Debian among its sources (or apt-get update was never run)"
+        )
     return plain, next((uri for uri, suite in debian if suite.endswith("-security")), "")
 
 
 def main() -> int:
-    """Fetches what is missing, prints what there is, and says by its status whether there is one of each side."""
+    """Fetches what is missing, prints what there is, and says by its status whether there is one of
+    each side.
+    """
     try:
         found = kernels()
     except NoKernelsError as e:

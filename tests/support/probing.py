@@ -1,7 +1,8 @@
-"""What the probe's tests share: scenarios in the step language, interpreters, and a run of the real program.
+"""What the probe's tests share: scenarios in the step language, interpreters, and a run of the real
+program.
 
-Rules: the program runs as it runs on a host, from stdin, by a real interpreter; nothing in it is replaced but where a
-test says so in a line of its own before it.
+Rules: the program runs as it runs on a host, from stdin, by a real interpreter; nothing in it is
+replaced but where a test says so in a line of its own before it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ NET, count, readlink = "/proc/self/ns/net", itertools.count(), os.readlink
 os.unshare = lambda flags: None
 os.readlink = lambda path, **how: "net:%d" % next(count) if path == NET else readlink(path, **how)
 """
-"""Lines before the program with which it takes the network namespace that a test made for one of its own."""
+"""Lines before the program with which it takes the network namespace that a test made for one of
+its own.
+"""
 
 UNREAD = ("unread-close", "peer sends 5 bytes; closer closes")
 DRAINED = ("drained-close", "peer sends 5 bytes; closer reads all; closer closes")
@@ -63,7 +66,10 @@ def scenario(
 
 
 def request(
-    *scenarios: Mapping[str, object], isolation: str = "auto", sysctls: Sequence[str] = (), deadline: float = 30.0
+    *scenarios: Mapping[str, object],
+    isolation: str = "auto",
+    sysctls: Sequence[str] = (),
+    deadline: float = 30.0,
 ) -> dict[str, Any]:
     """Returns a call of the probe."""
     return {
@@ -76,10 +82,16 @@ def request(
 
 
 def start(
-    call: dict[str, Any] | str, *, python: str = "", before: str = "", within: Sequence[str] = (), **popen: Any
+    call: dict[str, Any] | str,
+    *,
+    python: str = "",
+    before: str = "",
+    within: Sequence[str] = (),
+    **popen: Any,
 ) -> subprocess.Popen[bytes]:
-    """Starts the probe and hands it its program; `within` is a command that the interpreter's is appended to, and a
-    `call` that is text is sent as it stands."""
+    """Starts the probe and hands it its program; `within` is a command that the interpreter's is
+    appended to, and a `call` that is text is sent as it stands.
+    """
     process = subprocess.Popen(
         [*within, python or sys.executable, "-E", "-s", "-"],
         stdin=subprocess.PIPE,
@@ -90,7 +102,8 @@ def start(
     )
     assert process.stdin is not None
     process.stdin.write(
-        before.encode("ascii") + (call.encode("ascii") if isinstance(call, str) else protocol.script(call))
+        before.encode("ascii")
+        + (call.encode("ascii") if isinstance(call, str) else protocol.script(call))
     )
     process.stdin.close()
     process.stdin = None
@@ -120,7 +133,9 @@ def run(call: dict[str, Any], **how: Any) -> protocol.Reply:
 
 
 def trial_of(reply: protocol.Reply, name: str, family: Family = "ipv4") -> protocol.RawTrial:
-    """Returns the one trial that stands for all trials of a scenario; where they differ, that is a failure."""
+    """Returns the one trial that stands for all trials of a scenario; where they differ, that is a
+    failure.
+    """
     (found,) = [o for o in reply.observations if (o.scenario, o.family) == (name, family)]
     assert found.not_run == ""
     (trial,) = found.trials
@@ -129,13 +144,17 @@ def trial_of(reply: protocol.Reply, name: str, family: Family = "ipv4") -> proto
 
 
 def marked(trial: protocol.RawTrial) -> list[str]:
-    """Returns "sender flags" of the segments that are more than data and acknowledgments, but for the SYNs.
+    """Returns "sender flags" of the segments that are more than data and acknowledgments, but for
+    the SYNs.
 
     A busy machine sends some of them again: each counts once.
     """
     assert trial.wire is not None
     of_interest = [s for s in trial.wire if set("FRU") & set(s.flags) or "FIN" in s.options]
-    return [f"{s.sender} {s.flags}" for s in {(s.sender, s.flags, s.seq, s.length): s for s in of_interest}.values()]
+    return [
+        f"{s.sender} {s.flags}"
+        for s in {(s.sender, s.flags, s.seq, s.length): s for s in of_interest}.values()
+    ]
 
 
 def need_root() -> None:
@@ -152,15 +171,26 @@ def need_program(*names: str) -> None:
 
 
 def in_own_network(*commands: str) -> list[str]:
-    """Returns a command that runs what follows in a network namespace of the test's own, `lo` up, after `commands`."""
+    """Returns a command that runs what follows in a network namespace of the test's own, `lo` up,
+    after `commands`.
+    """
     need_root()
     need_program("unshare", "ip")
-    return ["unshare", "--net", "--", "sh", "-ec", "; ".join(["ip link set lo up", *commands, 'exec "$@"']), "sh"]
+    return [
+        "unshare",
+        "--net",
+        "--",
+        "sh",
+        "-ec",
+        "; ".join(["ip link set lo up", *commands, 'exec "$@"']),
+        "sh",
+    ]
 
 
 class Captured(NamedTuple):
-    """One TCP segment as tcpdump wrote it down: `at` in seconds since 1970, `options` and `headers` (IP and TCP) as
-    bytes, `seq` and `ack` absolute."""
+    """One TCP segment as tcpdump wrote it down: `at` in seconds since 1970, `options` and `headers`
+    (IP and TCP) as bytes, `seq` and `ack` absolute.
+    """
 
     at: float
     source: int
@@ -176,20 +206,25 @@ class Captured(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """What the probe answered, and every TCP segment that tcpdump saw meanwhile, each once, in order. `lines` are the
-    segments in tcpdump's own words, one each."""
+    """What the probe answered, and every TCP segment that tcpdump saw meanwhile, each once, in
+    order. `lines` are the segments in tcpdump's own words, one each.
+    """
 
     reply: protocol.Reply
     packets: tuple[Captured, ...]
     lines: tuple[str, ...]
 
     def of(self, trial: protocol.RawTrial) -> tuple[Captured, ...]:
-        """Returns all segments of a trial's connection, with those that came after the probe had stopped to look and
-        those of its cleaning up. Those before: `at` up to that of the last row of the trial's own trace."""
+        """Returns all segments of a trial's connection, with those that came after the probe had
+        stopped to look and those of its cleaning up. Those before: `at` up to that of the last row
+        of the trial's own trace.
+        """
         assert trial.connection is not None, trial.error
         ports, began = set(trial.connection.ports), trial.connection.began
         own = [p for p in self.packets if {p.source, p.target} == ports and p.at > began - 0.001]
-        again = (i for i, p in enumerate(own) if p.bits == SYN and p.seq != own[0].seq)  # the ports' next connection
+        again = (
+            i for i, p in enumerate(own) if p.bits == SYN and p.seq != own[0].seq
+        )  # the ports' next connection
         return tuple(own[: next(again, len(own))])
 
 
@@ -197,10 +232,11 @@ SYN = 0x02
 
 
 def beside_tcpdump(call: dict[str, Any], *, commands: Sequence[str] = (), **how: Any) -> Beside:
-    """Returns what the probe answers in a network namespace of the test's own, and what tcpdump captures on its `lo`.
+    """Returns what the probe answers in a network namespace of the test's own, and what tcpdump
+    captures on its `lo`.
 
-    The call's isolation must be "host", or `before` must be `STAY`, so that the probe stays where tcpdump is.
-    `commands` prepare the namespace; see `start` for `how`.
+    The call's isolation must be "host", or `before` must be `STAY`, so that the probe stays where
+    tcpdump is. `commands` prepare the namespace; see `start` for `how`.
     """
     assert call["isolation"] == "host" or how.get("before") == STAY
     need_program("tcpdump", "nsenter")
@@ -212,10 +248,14 @@ def beside_tcpdump(call: dict[str, Any], *, commands: Sequence[str] = (), **how:
 
 
 def tcpdump_reads(path: Path) -> list[str]:
-    """Returns the TCP segments of a capture file as tcpdump prints them: numbers, not names, and absolute."""
+    """Returns the TCP segments of a capture file as tcpdump prints them: numbers, not names, and
+    absolute.
+    """
     need_program("tcpdump")
     argv = ["tcpdump", "-nn", "-S", "-tt", "-r", str(path), "tcp"]
-    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    return subprocess.run(
+        argv, capture_output=True, text=True, check=True, timeout=60
+    ).stdout.splitlines()
 
 
 @contextmanager
@@ -239,13 +279,29 @@ FENCE = b"the last packet of this test"
 
 @contextmanager
 def _tcpdump(path: Path, inside: Sequence[str]) -> Iterator[None]:
-    """Captures what passes `lo` during the `with` block: all of it, and nothing that a full buffer dropped.
+    """Captures what passes `lo` during the `with` block: all of it, and nothing that a full buffer
+    dropped.
 
     -Q in: each packet passes `lo` twice, on its way out and in.
     """
-    argv = [*inside, "tcpdump", "-i", "lo", "-Q", "in", "-U", "--immediate-mode", "-s", "160", "-B", "65536"]
+    argv = [
+        *inside,
+        "tcpdump",
+        "-i",
+        "lo",
+        "-Q",
+        "in",
+        "-U",
+        "--immediate-mode",
+        "-s",
+        "160",
+        "-B",
+        "65536",
+    ]
     tcpdump = subprocess.Popen(
-        [*argv, "-n", "-Z", "root", "-w", path, "tcp or udp port 9"], stderr=subprocess.PIPE, text=True
+        [*argv, "-n", "-Z", "root", "-w", path, "tcp or udp port 9"],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert tcpdump.stderr is not None
     try:
@@ -263,8 +319,9 @@ def _tcpdump(path: Path, inside: Sequence[str]) -> Iterator[None]:
 
 
 def _packets_of(data: bytes) -> Iterator[Captured]:
-    """Yields the TCP segments in a pcap file of an Ethernet device, of IPv4 without fragments and of IPv6 without
-    extension headers, which is what loopback has."""
+    """Yields the TCP segments in a pcap file of an Ethernet device, of IPv4 without fragments and
+    of IPv6 without extension headers, which is what loopback has.
+    """
     order = {b"\xd4\xc3\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">"}[data[:4]]
     assert struct.unpack_from(f"{order}I", data, 20)[0] == 1  # LINKTYPE_ETHERNET
     place = 24
@@ -277,7 +334,9 @@ def _packets_of(data: bytes) -> Iterator[Captured]:
         end = struct.unpack_from("!H", packet, 2 if v4 else 4)[0] + (0 if v4 else 40)
         if packet[9 if v4 else 6] != 6:
             continue
-        source, target, seq, ack, offset, bits, window, _, urgent = struct.unpack_from("!HHIIBBHHH", packet, start)
+        source, target, seq, ack, offset, bits, window, _, urgent = struct.unpack_from(
+            "!HHIIBBHHH", packet, start
+        )
         data_at = start + (offset >> 4) * 4
         yield Captured(
             at=seconds + micros / 1e6,
@@ -302,10 +361,11 @@ def as_nobody() -> list[str]:
 
 
 def without_user_namespaces() -> list[str]:
-    """Returns a command that runs what follows as an unprivileged user who can make no namespace at all.
+    """Returns a command that runs what follows as an unprivileged user who can make no namespace at
+    all.
 
-    The limit is set in a user namespace of the test's own, so that it holds there alone; the network
-    namespace is the test's own, too, so that the counters move for nobody else.
+    The limit is set in a user namespace of the test's own, so that it holds there alone; the
+    network namespace is the test's own, too, so that the counters move for nobody else.
     """
     need_program("setpriv")
     limit = "echo 0 > /proc/sys/user/max_user_namespaces"
@@ -340,10 +400,11 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 def host_without_user_namespaces() -> list[str]:
-    """Returns a command that runs what follows where nobody may make a user namespace, with every user in place.
+    """Returns a command that runs what follows where nobody may make a user namespace, with every
+    user in place.
 
-    The limit (user_namespaces(7)) is that of a user namespace of the test's own, in which root is no root of the
-    machine's network: nothing of the machine's is changed.
+    The limit (user_namespaces(7)) is that of a user namespace of the test's own, in which root is
+    no root of the machine's network: nothing of the machine's is changed.
     """
     need_root()
     return [public_python(), "-c", HOST_WITHOUT_USER_NAMESPACES]
@@ -366,8 +427,10 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 def host_without_capabilities() -> list[str]:
-    """Returns a command that runs what follows as Ubuntu 24.04's AppArmor lets ordinary users: unshare(2) succeeds, and
-    what the capabilities of the new namespace are for is denied (here by seccomp: `lo` cannot be brought up)."""
+    """Returns a command that runs what follows as Ubuntu 24.04's AppArmor lets ordinary users:
+    unshare(2) succeeds, and what the capabilities of the new namespace are for is denied (here by
+    seccomp: `lo` cannot be brought up).
+    """
     need_root()
     if os.uname().machine not in ("x86_64", "aarch64"):
         pytest.skip(f"needs the number of ioctl(2) on {os.uname().machine}")
@@ -385,17 +448,21 @@ def public_python() -> str:
 def interpreter(version: str) -> str:
     """Returns a working interpreter of a version ("3.9"), skipping the test where there is none.
 
-    Looked for on PATH, in pyenv's folder, and in the folders of FLEETAUDIT_TEST_PYTHONS (each with python3.9 or
-    3.9.x/bin/python in it).
+    Looked for on PATH, in pyenv's folder, and in the folders of FLEETAUDIT_TEST_PYTHONS (each with
+    python3.9 or 3.9.x/bin/python in it).
     """
     candidates = [path] if (path := shutil.which(f"python{version}")) else []
-    folders = [Path(p) for p in os.environ.get("FLEETAUDIT_TEST_PYTHONS", "").split(os.pathsep) if p]
+    folders = [
+        Path(p) for p in os.environ.get("FLEETAUDIT_TEST_PYTHONS", "").split(os.pathsep) if p
+    ]
     for folder in [Path.home() / ".pyenv" / "versions", *folders]:
         candidates += map(str, sorted(folder.glob(f"{version}.*/bin/python")))
         candidates += map(str, sorted(folder.glob(f"python{version}")))
     for candidate in candidates:
         told = subprocess.run(
-            [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, check=False
+            [candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+            capture_output=True,
+            check=False,
         )
         if told.stdout.strip().decode() == version:
             return candidate

@@ -2,8 +2,8 @@
 
 `python -m tests.support.replies` records them again.
 
-`namespace.txt` is of root, who has every witness; `host.txt` of an ordinary user without namespaces, who has the peer
-and the counters.
+`namespace.txt` is of root, who has every witness; `host.txt` of an ordinary user without
+namespaces, who has the peer and the counters.
 """
 
 from __future__ import annotations
@@ -45,16 +45,34 @@ def _scenario(name: str, expect: Ending, steps: str, control: str | None = None)
 
 SCENARIOS = (
     _scenario(
-        "zero-linger-close", "RST", "peer sends 5 bytes;closer reads all;closer sets SO_LINGER 1 0;closer closes"
+        "zero-linger-close",
+        "RST",
+        "peer sends 5 bytes;closer reads all;closer sets SO_LINGER 1 0;closer closes",
     ),
     _scenario("drained-close", "FIN", "peer sends 5 bytes;closer reads all;closer closes"),
     _scenario("unread-close", "RST", "peer sends 5 bytes;closer closes", "drained-close"),
     _scenario("urgent-close", "RST", "peer sends 1 urgent byte;closer closes", "drained-close"),
-    _scenario("window-zero-close", "RST", "peer sends until blocked;closer closes", "drained-close"),
-    _scenario("late-data", "FIN, then RST", "peer sends 5 bytes;closer reads all;closer closes;peer sends 5 bytes"),
-    _scenario("mptcp-close", "RST", "peer connects over MPTCP;peer sends 5 bytes;closer closes", "drained-close"),
+    _scenario(
+        "window-zero-close", "RST", "peer sends until blocked;closer closes", "drained-close"
+    ),
+    _scenario(
+        "late-data",
+        "FIN, then RST",
+        "peer sends 5 bytes;closer reads all;closer closes;peer sends 5 bytes",
+    ),
+    _scenario(
+        "mptcp-close",
+        "RST",
+        "peer connects over MPTCP;peer sends 5 bytes;closer closes",
+        "drained-close",
+    ),
     _scenario("unix-drained-close", "FIN", "peer connects over AF_UNIX;closer closes"),
-    _scenario("unix-close", "RST", "peer connects over AF_UNIX;peer sends 5 bytes;closer closes", "unix-drained-close"),
+    _scenario(
+        "unix-close",
+        "RST",
+        "peer connects over AF_UNIX;peer sends 5 bytes;closer closes",
+        "unix-drained-close",
+    ),
 )
 
 
@@ -71,7 +89,12 @@ def plan(name: str = "web1", isolation: Isolation = "auto") -> HostPlan:
         sysctls_expect={"net.ipv4.tcp_fin_timeout": (SysctlRule(at_most=30),)},
         exposure_expect={
             name: (ExposureRule(at_most=0.5),)
-            for name in ("aborts_on_close_per_thousand", "aborts_failed", "unread_sockets", "unread_bytes")
+            for name in (
+                "aborts_on_close_per_thousand",
+                "aborts_failed",
+                "unread_sockets",
+                "unread_bytes",
+            )
         },
         kernels_expect={"same_ending_within_build": (Rule(),)},
     )
@@ -80,7 +103,11 @@ def plan(name: str = "web1", isolation: Isolation = "auto") -> HostPlan:
 def stored(name: str) -> bytes:
     """Returns what a probe once printed, as the answer to the call of today's `plan`."""
     digest = protocol.digest_of(plan()).encode()
-    return (FOLDER / name).read_bytes().replace(protocol.MARK + b"{", protocol.MARK + b'{"digest":"%s",' % digest)
+    return (
+        (FOLDER / name)
+        .read_bytes()
+        .replace(protocol.MARK + b"{", protocol.MARK + b'{"digest":"%s",' % digest)
+    )
 
 
 def _ask_anew() -> None:

@@ -1,7 +1,7 @@
 """Makes runs as they look in practice, for tests of everything that comes after the wire.
 
-Rules: endings follow what kernels do (5.10.0-30 resets on reread-fin-close, kernels with the 2025 fix send FIN);
-findings come from the real judge; nothing here knows what a test expects of them.
+Rules: endings follow what kernels do (5.10.0-30 resets on reread-fin-close, kernels with the 2025
+fix send FIN); findings come from the real judge; nothing here knows what a test expects of them.
 """
 
 from __future__ import annotations
@@ -93,14 +93,24 @@ SCENARIOS = (
 RULES = {
     "net.ipv4.tcp_fin_timeout": SysctlRule(at_most=60, because="Orphans are held for this long."),
     "net.ipv4.tcp_rfc1337": SysctlRule(equals="1", because="RFC 1337: TIME_WAIT assassination."),
-    "net.ipv4.tcp_abort_on_overflow": SysctlRule(equals="0", severity="error", because="tcp(7): last resort only."),
+    "net.ipv4.tcp_abort_on_overflow": SysctlRule(
+        equals="0", severity="error", because="tcp(7): last resort only."
+    ),
 }
 
-K510 = Kernel(release="5.10.0-30-amd64", version="#1 SMP Debian 5.10.218-1 (2024-06-01)", machine="x86_64")
-K612 = Kernel(
-    release="6.12.117+deb13-amd64", version="#1 SMP PREEMPT_DYNAMIC Debian 6.12.117-1 (2026-09-20)", machine="x86_64"
+K510 = Kernel(
+    release="5.10.0-30-amd64", version="#1 SMP Debian 5.10.218-1 (2024-06-01)", machine="x86_64"
 )
-K618 = Kernel(release="6.18.44-amd64", version="#1 SMP PREEMPT_DYNAMIC Debian 6.18.44-1 (2026-10-30)", machine="x86_64")
+K612 = Kernel(
+    release="6.12.117+deb13-amd64",
+    version="#1 SMP PREEMPT_DYNAMIC Debian 6.12.117-1 (2026-09-20)",
+    machine="x86_64",
+)
+K618 = Kernel(
+    release="6.18.44-amd64",
+    version="#1 SMP PREEMPT_DYNAMIC Debian 6.18.44-1 (2026-10-30)",
+    machine="x86_64",
+)
 SYSTEMS = {
     K510: Os(id="debian", version_id="11", pretty_name="Debian GNU/Linux 11 (bullseye)"),
     K612: Os(id="debian", version_id="13", pretty_name="Debian GNU/Linux 13 (trixie)"),
@@ -113,13 +123,23 @@ CONNECTION = Connection(began=1_795_312_800.25, ports=(35711, 47010), scales=(7,
 """What a capture on loopback shows: windows are scaled by 7 bits."""
 
 
-def segments(of: Scenario, ending: Ending) -> tuple[tuple[Segment, ...], tuple[tuple[int, int], ...]]:
-    """Returns segments and [microseconds, step] as a capture of `of` would show them if it ended in `ending`."""
+def segments(
+    of: Scenario, ending: Ending
+) -> tuple[tuple[Segment, ...], tuple[tuple[int, int], ...]]:
+    """Returns segments and [microseconds, step] as a capture of `of` would show them if it ended in
+    `ending`.
+    """
     wire: list[Segment] = []
     marks: list[tuple[int, int]] = []
     now, peer_seq, closer_seq = 0, 1, 1
 
-    def put(sender: Literal["closer", "peer"], flags: str, length: int = 0, urgent: int = 0, back: int = 0) -> None:
+    def put(
+        sender: Literal["closer", "peer"],
+        flags: str,
+        length: int = 0,
+        urgent: int = 0,
+        back: int = 0,
+    ) -> None:
         nonlocal now
         seq, ack = (peer_seq - back, closer_seq) if sender == "peer" else (closer_seq, peer_seq)
         if flags.startswith("S"):
@@ -177,14 +197,18 @@ def evidence(of: Scenario, family: Family, ending: Ending) -> Evidence:
     peer = {
         "RST": PeerWitness(state=7, poll=("ERR", "HUP"), recv=("ECONNRESET", "0"), so_error="0"),
         "FIN": PeerWitness(state=8, poll=("IN", "OUT", "RDHUP"), recv=("0",), so_error="0"),
-        "FIN, then RST": PeerWitness(state=7, poll=("IN", "ERR", "HUP"), recv=("0",), so_error="EPIPE"),
+        "FIN, then RST": PeerWitness(
+            state=7, poll=("IN", "ERR", "HUP"), recv=("0",), so_error="EPIPE"
+        ),
     }.get(ending, PeerWitness(state=1, poll=("OUT",), recv=("EAGAIN",), so_error="0"))
     counters = {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2} if "RST" in ending else {}
     if ending == "sent, not delivered":
         counters = {"TCPAbortOnClose": 1, "TCPAbortFailed": 1}
     if family == "unix":
         note = "AF_UNIX has no segments."
-        return Evidence(wire_note=note, peer=PeerWitness(poll=peer.poll, recv=peer.recv), kernel={}, steps=marks)
+        return Evidence(
+            wire_note=note, peer=PeerWitness(poll=peer.poll, recv=peer.recv), kernel={}, steps=marks
+        )
     return Evidence(
         wire=wire,
         connection=CONNECTION,
@@ -197,7 +221,12 @@ def evidence(of: Scenario, family: Family, ending: Ending) -> Evidence:
 
 
 def observe(
-    of: Scenario, family: Family, ending: Ending, *, reason: str = "", seen: Mapping[str, int] | None = None
+    of: Scenario,
+    family: Family,
+    ending: Ending,
+    *,
+    reason: str = "",
+    seen: Mapping[str, int] | None = None,
 ) -> Observation:
     """Returns an observation of three trials, with the evidence that goes with its ending."""
     ran = ending != "not run"
@@ -270,7 +299,9 @@ class Fleet:
             notes=notes,
             void=void,
             observations=tuple(
-                other.get((s.name, f), ordinary(s, f, kernel)) for s in self.scenarios for f in s.families
+                other.get((s.name, f), ordinary(s, f, kernel))
+                for s in self.scenarios
+                for f in s.families
             ),
             sysctls=values,
             exposure=exposure,
@@ -282,7 +313,11 @@ class Fleet:
 def default_sysctls(kernel: Kernel) -> dict[str, Sysctl]:
     """Returns sysctls as a host of that kernel has them that follows the playbook."""
     limit = "1048576" if kernel == K510 else "4194304"
-    same = {"net.ipv4.tcp_fin_timeout": "60", "net.ipv4.tcp_abort_on_overflow": "0", "net.ipv4.tcp_timestamps": "1"}
+    same = {
+        "net.ipv4.tcp_fin_timeout": "60",
+        "net.ipv4.tcp_abort_on_overflow": "0",
+        "net.ipv4.tcp_timestamps": "1",
+    }
     return {
         **{key: Sysctl(value=value, default=value) for key, value in same.items()},
         "net.ipv4.tcp_rfc1337": Sysctl(value="1", default="0"),
@@ -343,23 +378,36 @@ def felt(aborts: int, connections: int, sockets: int = 0) -> Exposure:
 
 
 def small_fleet() -> AuditRun:
-    """Returns three kernels on 18 hosts: one void, one in the host's namespace, one build that is mixed, and 9 hosts
-    that were not audited, at six stages."""
+    """Returns three kernels on 18 hosts: one void, one in the host's namespace, one build that is
+    mixed, and 9 hosts that were not audited, at six stages.
+    """
     fleet = Fleet()
     fin_timeout, half = "net.ipv4.tcp_fin_timeout", by_name("urgent-read-close")
     web: list[HostResult] = [
-        fleet.host(f"web{i:03}", K510, groups=("web",), exposure=felt(1200 * i, 4_000_000)) for i in range(1, 6)
+        fleet.host(f"web{i:03}", K510, groups=("web",), exposure=felt(1200 * i, 4_000_000))
+        for i in range(1, 6)
     ]
-    web.append(fleet.host("web006", K510, groups=("web",), sysctls={fin_timeout: Sysctl(value="120", default="60")}))
+    web.append(
+        fleet.host(
+            "web006",
+            K510,
+            groups=("web",),
+            sysctls={fin_timeout: Sysctl(value="120", default="60")},
+        )
+    )
     app: list[HostResult] = [
-        fleet.host(f"app{i:02}", K612, groups=("app", "blue"), exposure=felt(90, 1_000_000, 3 * i)) for i in range(1, 6)
+        fleet.host(f"app{i:02}", K612, groups=("app", "blue"), exposure=felt(90, 1_000_000, 3 * i))
+        for i in range(1, 6)
     ]
     app.append(
         fleet.host(
             "app06",
             K612,
             groups=("app", "green"),
-            instead=[observe(by_name("reread-fin-close"), f, "RST") for f in by_name("reread-fin-close").families],
+            instead=[
+                observe(by_name("reread-fin-close"), f, "RST")
+                for f in by_name("reread-fin-close").families
+            ],
         )
     )
     app.append(
@@ -368,10 +416,20 @@ def small_fleet() -> AuditRun:
             K612,
             groups=("app", "green"),
             isolation="host",
-            notes=("No private namespace could be had (EPERM from unshare); measured in the host's namespace.",),
+            notes=(
+                (
+                    "No private namespace could be had (EPERM from unshare); measured in the host's"
+                    " namespace."
+                ),
+            ),
             sysctls={fin_timeout: Sysctl(value="60", default=None)},
             instead=[
-                observe(by_name("reread-fin-close"), f, "not run", reason="a raw socket needs CAP_NET_RAW")
+                observe(
+                    by_name("reread-fin-close"),
+                    f,
+                    "not run",
+                    reason="a raw socket needs CAP_NET_RAW",
+                )
                 for f in by_name("reread-fin-close").families
             ],
         )
@@ -382,7 +440,13 @@ def small_fleet() -> AuditRun:
             K612,
             groups=("app", "green"),
             instead=[
-                observe(half, "ipv6", "inconclusive", seen={"RST": 2, "FIN": 1}, reason="the trials disagree"),
+                observe(
+                    half,
+                    "ipv6",
+                    "inconclusive",
+                    seen={"RST": 2, "FIN": 1},
+                    reason="the trials disagree",
+                ),
             ],
         )
     )
@@ -392,14 +456,27 @@ def small_fleet() -> AuditRun:
             "db2.example.net",
             K618,
             groups=("db",),
-            void="the control zero-linger-close ended in FIN, so no ending on this host proves anything",
-            instead=[observe(by_name("zero-linger-close"), f, "FIN") for f in by_name("zero-linger-close").families],
+            void=(
+                "the control zero-linger-close ended in FIN, so no ending on this host proves"
+                " anything"
+            ),
+            instead=[
+                observe(by_name("zero-linger-close"), f, "FIN")
+                for f in by_name("zero-linger-close").families
+            ],
         ),
         fleet.host(
             "db3.example.net",
             K618,
             groups=("db",),
-            instead=[observe(by_name("unread-close"), "ipv4", "sent, not delivered", reason="TCPAbortFailed moved")],
+            instead=[
+                observe(
+                    by_name("unread-close"),
+                    "ipv4",
+                    "sent, not delivered",
+                    reason="TCPAbortFailed moved",
+                )
+            ],
             sysctls={
                 "net.ipv4.tcp_rfc1337": Sysctl(value="0", default="0"),
                 "net.ipv4.tcp_abort_on_overflow": Sysctl(state="unreadable: EACCES"),
@@ -409,13 +486,35 @@ def small_fleet() -> AuditRun:
     ]
     gone: list[HostResult] = [
         *(
-            missing(f"cache{i}", "connect", f"no answer from cache{i}:22 within 10 s", f"nc -vz cache{i} 22", "cache")
+            missing(
+                f"cache{i}",
+                "connect",
+                f"no answer from cache{i}:22 within 10 s",
+                f"nc -vz cache{i} 22",
+                "cache",
+            )
             for i in range(1, 5)
         ),
         missing("vpn1", "host key", "the host key changed", "ssh-keygen -R vpn1; ssh-keyscan vpn1"),
         missing("bastion", "authenticate", "no key was accepted", "ssh -v audit@bastion true"),
-        missing("router9", "execute", "no Python interpreter works there", "ssh router9 'ls /usr/bin/python*'"),
-        missing("win1", "inventory", "connection winrm is none that fleetaudit has", "ansible-inventory --host win1"),
-        missing("db9.example.net", "resolve", "the name does not resolve", "getent hosts db9.example.net", "db"),
+        missing(
+            "router9",
+            "execute",
+            "no Python interpreter works there",
+            "ssh router9 'ls /usr/bin/python*'",
+        ),
+        missing(
+            "win1",
+            "inventory",
+            "connection winrm is none that fleetaudit has",
+            "ansible-inventory --host win1",
+        ),
+        missing(
+            "db9.example.net",
+            "resolve",
+            "the name does not resolve",
+            "getent hosts db9.example.net",
+            "db",
+        ),
     ]
     return run_of([*web, *app, *db, *gone])

@@ -2,8 +2,8 @@
 
     python -m tests.support.sample
 
-Boots the kernels that `tests.support.kernels` has, those before the fix of 2025 beside those after it,
-under QEMU: minutes.
+Boots the kernels that `tests.support.kernels` has, those before the fix of 2025 beside those after
+it, under QEMU: minutes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def report_of_kernels(folder: Path) -> Path:
         image.symlink_to(kernel.image)
         hosts[f"linux-{kernel.name}"] = {"ansible_connection": "kernel", "kernel_image": image.name}
     (folder / "kernels.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
-    subprocess.run([sys.executable, "-m", "fleetaudit", "run", "kernels.yml"], cwd=folder, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "fleetaudit", "run", "kernels.yml"], cwd=folder, check=True
+    )
     return folder / "reports" / "latest" / "report.html"
 
 
@@ -45,7 +47,11 @@ def main() -> None:
     """Writes the report, then its screenshots where there is a Chromium."""
     from playwright.sync_api import sync_playwright
 
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    executable = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if executable is None:
         raise SystemExit("chromium is not installed, so there could be no screenshots")
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -55,7 +61,9 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         for name, scheme, width, height in SHOTS:
-            context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
+            context = browser.new_context(
+                color_scheme=scheme, viewport={"width": width, "height": height}
+            )
             tab = context.new_page()
             tab.goto(report.as_uri())
             tab.screenshot(path=FOLDER / f"{name}.png")

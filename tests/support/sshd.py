@@ -1,7 +1,8 @@
-"""Real SSH servers on loopback: OpenSSH's sshd and dropbear, each with its own configuration, keys and port.
+"""Real SSH servers on loopback: OpenSSH's sshd and dropbear, each with its own configuration, keys
+and port.
 
-Rules: nothing of the user's is read or written; each server and agent is ended by the number of its own process. Where
-a program is missing the test skips with its name, and fails in CI.
+Rules: nothing of the user's is read or written; each server and agent is ended by the number of its
+own process. Where a program is missing the test skips with its name, and fails in CI.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ Start = Callable[..., "Server"]
 
 def require(*programs: str) -> None:
     """Skips the test where a program is missing; fails it where CI says that all are there."""
-    missing = [p for p in programs if not shutil.which(p, path=os.environ["PATH"] + ":/usr/sbin:/sbin")]
+    missing = [
+        p for p in programs if not shutil.which(p, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    ]
     if missing and os.environ.get("CI"):
         pytest.fail(f"missing on this CI machine: {', '.join(missing)}")
     if missing:
@@ -97,7 +100,10 @@ def generate(path: Path, kind: str, passphrase: str = "") -> Path:
     """Makes a key pair with ssh-keygen."""
     require("ssh-keygen")
     bits = ["-b", "2048"] if kind == "rsa" else []
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, *bits, "-N", passphrase, "-C", path.name, "-f", path], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", kind, *bits, "-N", passphrase, "-C", path.name, "-f", path],
+        check=True,
+    )
     return path
 
 
@@ -128,7 +134,9 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120) -> 
 
 
 def listens(port: int) -> bool:
-    """Tells whether 127.0.0.1 has a listener, without connecting to it: MaxStartups would count that."""
+    """Tells whether 127.0.0.1 has a listener, without connecting to it: MaxStartups would count
+    that.
+    """
     rows = Path("/proc/net/tcp").read_text().split("\n")[1:]
     return any(f":{port:04X} 00000000:0000 0A" in row for row in rows)
 
@@ -147,9 +155,13 @@ def _accepts(path: Path) -> bool:
 def running(argv: list[str | Path], log: Path, ready: Callable[[], bool]) -> Iterator[int]:
     """Yields the pid of a program once it is ready, and ends its whole process group afterwards."""
     with log.open("wb") as out:
-        process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
+        )
     try:
-        wait_for(lambda: ready() or process.poll() is not None, f"{argv[0]}; log: {log.read_text()}")
+        wait_for(
+            lambda: ready() or process.poll() is not None, f"{argv[0]}; log: {log.read_text()}"
+        )
         if process.poll() is not None:
             pytest.fail(f"{argv[0]} ended with {process.returncode}: {log.read_text()}")
         yield process.pid
@@ -161,12 +173,16 @@ def running(argv: list[str | Path], log: Path, ready: Callable[[], bool]) -> Ite
 
 @pytest.fixture(scope="session")
 def start_sshd(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Returns what starts one more sshd: start(*lines of sshd_config, host_keys=(types), authorized=(key files)).
+    """Returns what starts one more sshd: start(*lines of sshd_config, host_keys=(types),
+    authorized=(key files)).
 
-    The lines replace the usual ones of the same keyword; PORT in them is the server's port."""
+    The lines replace the usual ones of the same keyword; PORT in them is the server's port.
+    """
     executable = program("sshd")
     if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # privilege separation wants it, and only a boot makes it
+        Path("/run/sshd").mkdir(
+            exist_ok=True
+        )  # privilege separation wants it, and only a boot makes it
     with contextlib.ExitStack() as stack:
 
         def start(
@@ -177,7 +193,9 @@ def start_sshd(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             folder = tmp_path_factory.mktemp("sshd")
             port, log = free_port(), folder / "log"
             known = folder / "known_hosts"
-            known.write_text("".join(f"[127.0.0.1]:{port} {keys.public(keys.host(k))}\n" for k in host_keys))
+            known.write_text(
+                "".join(f"[127.0.0.1]:{port} {keys.public(keys.host(k))}\n" for k in host_keys)
+            )
             users = authorized if authorized is not None else tuple(keys.user(k) for k in KEY_TYPES)
             (folder / "authorized_keys").write_text("".join(f"{keys.public(u)}\n" for u in users))
             config = folder / "sshd_config"
@@ -212,7 +230,9 @@ def sshd(start_sshd: Start) -> Server:
 
 @pytest.fixture(scope="session")
 def dropbear(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Returns a dropbear, in a mount namespace where the user's home is a folder of ours with our authorized_keys."""
+    """Returns a dropbear, in a mount namespace where the user's home is a folder of ours with our
+    authorized_keys.
+    """
     executable = program("dropbear")
     require("unshare")
     folder = tmp_path_factory.mktemp("dropbear")
@@ -228,16 +248,44 @@ def dropbear(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         for kind in KEY_TYPES:
             key = folder / f"dropbear_{kind}"
             made = subprocess.run(
-                [program("dropbearkey"), "-t", kind, "-f", key], check=True, capture_output=True, text=True
+                [program("dropbearkey"), "-t", kind, "-f", key],
+                check=True,
+                capture_output=True,
+                text=True,
             )
-            public = next(line for line in made.stdout.split("\n") if line.startswith(("ssh-", "ecdsa-")))
+            public = next(
+                line for line in made.stdout.split("\n") if line.startswith(("ssh-", "ecdsa-"))
+            )
             f.write(f"[127.0.0.1]:{port} {' '.join(public.split()[:2])}\n")
             options += ["-r", str(key)]
     # Dropbear reads the authorized_keys of the home in the password database, and no other.
-    namespace = ["--mount"] if os.getuid() == 0 else ["--mount", "--user", "--map-current-user", "--keep-caps"]
+    namespace = (
+        ["--mount"]
+        if os.getuid() == 0
+        else ["--mount", "--user", "--map-current-user", "--keep-caps"]
+    )
     inside = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
-    argv: list[str | Path] = ["unshare", *namespace, "sh", "-c", inside, "sh", home, pwd.getpwuid(os.getuid()).pw_dir]
-    argv += [executable, "-F", "-E", "-s", "-p", f"127.0.0.1:{port}", "-P", folder / "pid", *options]
+    argv: list[str | Path] = [
+        "unshare",
+        *namespace,
+        "sh",
+        "-c",
+        inside,
+        "sh",
+        home,
+        pwd.getpwuid(os.getuid()).pw_dir,
+    ]
+    argv += [
+        executable,
+        "-F",
+        "-E",
+        "-s",
+        "-p",
+        f"127.0.0.1:{port}",
+        "-P",
+        folder / "pid",
+        *options,
+    ]
     with running(argv, log, lambda: listens(port)) as pid:
         yield Server(port, pid, keys, log, known)
 

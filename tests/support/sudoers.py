@@ -1,4 +1,6 @@
-"""A host of the tests' own (accounts.py) on which alice may do what the sudoers or the doas.conf of a test say."""
+"""A host of the tests' own (accounts.py) on which alice may do what the sudoers or the doas.conf of
+a test say.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ ALICE, BOB = FIRST_UID, FIRST_UID + 1
 
 @dataclass(frozen=True)
 class Place:
-    """The host. `server` is its sshd, and its pid is in the namespace; `etc` is its /etc, `log` its /var/log."""
+    """The host. `server` is its sshd, and its pid is in the namespace; `etc` is its /etc, `log` its
+    /var/log.
+    """
 
     server: Server
     etc: Path
@@ -38,7 +42,8 @@ class Place:
         path.chmod(0o600)
 
     def local(self, password: str | None = None, **changes: object) -> LocalTarget:
-        """Returns this host as if one sat at it as alice, to become bob: a script enters its namespace, for its sudo.
+        """Returns this host as if one sat at it as alice, to become bob: a script enters its
+        namespace, for its sudo.
 
         Not root: who runs the tests is root already, and then needs no sudo.
         """
@@ -51,7 +56,9 @@ class Place:
         here, found = Path(f"/proc/{self.server.pid}/ns/mnt").readlink(), set()
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                if (process / "ns/mnt").readlink() == here and "python" in (process / "comm").read_text():
+                if (process / "ns/mnt").readlink() == here and "python" in (
+                    process / "comm"
+                ).read_text():
                     found.add(int(process.name))
             except OSError:
                 continue
@@ -66,7 +73,9 @@ def privileged(start_accounts: StartAccounts) -> Place:
     folder = host.etc.parent
     sudo, doas = folder / "sudo", folder / "doas"
     alice = f"setpriv --reuid {ALICE} --regid {ALICE} --clear-groups"
-    sudo.write_text(f'#!/bin/sh\nexec nsenter -t {host.server.pid} -m {alice} ${{TOOL-sudo}} "$@"\n')
+    sudo.write_text(
+        f'#!/bin/sh\nexec nsenter -t {host.server.pid} -m {alice} ${{TOOL-sudo}} "$@"\n'
+    )
     doas.write_text(f'#!/bin/sh\nTOOL=doas exec {sudo} "$@"\n')
     for program in (sudo, doas):
         program.chmod(0o755)

@@ -11,5 +11,11 @@ from fleetaudit.model import Host, NotAudited, Target
 def target(options: ConnectionOptions | None = None, /, **variables: Any) -> Target | NotAudited:
     """Returns the target of a host in line 3 of an inventory whose variables begin at line 10."""
     origins = {name: f"inv/hosts.yml:{line}" for line, name in enumerate(variables, 10)}
-    host = Host(name="web1", groups=("web",), variables=variables, variable_origins=origins, origin="inv/hosts.yml:3")
+    host = Host(
+        name="web1",
+        groups=("web",),
+        variables=variables,
+        variable_origins=origins,
+        origin="inv/hosts.yml:3",
+    )
     return target_of(host, options or ConnectionOptions())

@@ -1,6 +1,7 @@
 """A person at a terminal: types one line, answers what is asked, and reads the rest.
 
-Rules: the terminal is a real one (pty(7)), and the line's controlling one, so that ssh and sudo ask there.
+Rules: the terminal is a real one (pty(7)), and the line's controlling one, so that ssh and sudo ask
+there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from .sshd import require
 def typed(line: str, *answers: tuple[str, str], seconds: float = 240) -> tuple[int, str]:
     """Returns the exit status of a shell line and all that it showed.
 
-    Each answer is given once, in their order, when its question is seen; what stays unasked is no failure here.
+    Each answer is given once, in their order, when its question is seen; what stays unasked is no
+    failure here.
     """
     require("setsid")
     ours, theirs = pty.openpty()
@@ -44,7 +46,9 @@ def typed(line: str, *answers: tuple[str, str], seconds: float = 240) -> tuple[i
 
 
 def _next(terminal: int, until: float) -> bytes:
-    """Returns what is shown next, b"" once nobody can show anything any more; raises `TimeoutError`."""
+    """Returns what is shown next, b"" once nobody can show anything any more; raises
+    `TimeoutError`.
+    """
     if not select.select([terminal], [], [], max(0.0, until - time.monotonic()))[0]:
         raise TimeoutError
     try:

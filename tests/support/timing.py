@@ -1,8 +1,8 @@
 """Bounds on waiting that hold on a busy machine.
 
-A test may wait for the product's own deadlines, and hold that a call ends by one of them rather than by what it waits
-for, which lasts ten minutes. It must not measure how fast the machine is: with a load of 20 on two cores everything
-takes many times longer.
+A test may wait for the product's own deadlines, and hold that a call ends by one of them rather
+than by what it waits for, which lasts ten minutes. It must not measure how fast the machine is:
+with a load of 20 on two cores everything takes many times longer.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ BUSY_S = 60.0
 
 
 def patience(call: Callable[[], object]) -> float:
-    """Returns a deadline in seconds, at least 1, that leaves a command time to start on this machine as busy as it is
-    now: `call` is a command of the same kind that just starts and ends."""
+    """Returns a deadline in seconds, at least 1, that leaves a command time to start on this
+    machine as busy as it is now: `call` is a command of the same kind that just starts and ends.
+    """
     began = time.monotonic()
     call()
     return 1 + 5 * (time.monotonic() - began)

@@ -1,4 +1,6 @@
-"""The conversation with sudo, word by word and in every order: when the password goes, when the program, when none."""
+"""The conversation with sudo, word by word and in every order: when the password goes, when the
+program, when none.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,14 @@ def test_the_command_is_sudos_words_and_then_ours_as_it_is() -> None:
     assert asks[2:7] == ["env", "LC_ALL=C", "sudo", "-H", "-S"]
     assert asks[-2] == "-c"
     assert never[2:-3] == ["env", "LC_ALL=C", "/x/sudo", "-H", "-n", "-u", "a b"]
-    assert shlex.split(escalation(method="doas").command)[2:-3] == ["env", "LC_ALL=C", "doas", "-n", "-u", "root"]
+    assert shlex.split(escalation(method="doas").command)[2:-3] == [
+        "env",
+        "LC_ALL=C",
+        "doas",
+        "-n",
+        "-u",
+        "root",
+    ]
     assert never[-3:] == shlex.split(protocol.COMMAND)
     assert "sesame" not in escalation().command
 
@@ -73,7 +82,10 @@ def test_the_password_goes_once_after_our_prompt_and_the_program_after_the_ready
     asked = b"Password:" + prompt(one)
     assert (one.say(b"motd\n", asked), one.over) == (b"sesame\n", False)
     assert (one.say(b"motd\n", asked), one.over) == (b"", False)
-    assert (one.say(b"motd\n" + READY[:-1], asked), one.over) == (b"", False)  # half of it may be of another user
+    assert (one.say(b"motd\n" + READY[:-1], asked), one.over) == (
+        b"",
+        False,
+    )  # half of it may be of another user
     assert (one.say(b"motd\n" + READY, asked), one.over) == (b"program", True)
     assert one.say(b"motd\n" + READY, asked + prompt(one)) == b""
 
@@ -95,7 +107,12 @@ def test_a_conversation_that_begins_anew_has_forgotten_the_old_one() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.booleans(), st.sampled_from([b"x", READY[:9], READY[9:], READY, b"\n", b"PROMPT", b"PRO"])))
+    st.lists(
+        st.tuples(
+            st.booleans(),
+            st.sampled_from([b"x", READY[:9], READY[9:], READY, b"\n", b"PROMPT", b"PRO"]),
+        )
+    )
 )
 def test_whatever_is_heard_in_whatever_pieces_nothing_is_said_twice_or_too_early(
     pieces: list[tuple[bool, bytes]],
@@ -137,7 +154,9 @@ def test_patience_ends_with_the_whole_and_lasts_as_long_once_the_command_runs() 
 def test_the_prompt_is_not_part_of_what_came_back() -> None:
     one = escalation()
     output = Output(stdout=READY + b"line\n", stderr=prompt(one) + b"warning\n", exit_status=0)
-    assert one.judged(output) == Output(stdout=READY + b"line\n", stderr=b"warning\n", exit_status=0)
+    assert one.judged(output) == Output(
+        stdout=READY + b"line\n", stderr=b"warning\n", exit_status=0
+    )
 
 
 def test_a_failure_of_the_way_stays_one() -> None:
@@ -153,7 +172,11 @@ def test_a_failure_of_the_way_stays_one() -> None:
     shell.say(b"Ticket?", b"")
     shell.patience(Deadline.after(0))
     hung = shell.blamed(TransportError("execute", "late", hint="x"))
-    assert (hung.stage, "not started in time" in hung.reason, "“Ticket?”" in hung.reason) == ("execute", True, True)
+    assert (hung.stage, "not started in time" in hung.reason, "“Ticket?”" in hung.reason) == (
+        "execute",
+        True,
+        True,
+    )
     one.say(READY, b"")
     late = TransportError("execute", "late", hint="x")
     assert one.blamed(late) is late
@@ -171,16 +194,49 @@ def test_a_password_that_cannot_be_typed_is_refused_and_not_shown(password: str)
     ("said", "status", "words"),
     [
         ("sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set", 1, "setuid"),
-        ("sudo: effective uid is not 0, is /usr/bin/sudo on a file system with the 'nosuid' option set?", 1, "nosuid"),
-        ("alice is not in the sudoers file.  This incident will be reported.", 1, "is not in sudoers"),
+        (
+            (
+                "sudo: effective uid is not 0, is /usr/bin/sudo on a file system with the 'nosuid'"
+                " option set?"
+            ),
+            1,
+            "nosuid",
+        ),
+        (
+            "alice is not in the sudoers file.  This incident will be reported.",
+            1,
+            "is not in sudoers",
+        ),
         ("Sorry, user alice may not run sudo on web1.", 1, "may not run sudo on web1"),
         ("sudo: no tty present and no askpass program specified", 1, "wants a password"),
         ("sudo: interactive authentication is required", 1, "wants a password"),
         ("sudo: I'm sorry alice. I'm afraid I can't do that", 1, "does not let"),
-        ("sudo: /etc/sudoers is world writable\nsudo: no valid sudoers sources found, quitting", 1, "cannot be used"),
-        (">>> /etc/sudoers: syntax error near line 3 <<<\nsudo: parse error in /etc/sudoers near line 3", 1, "line 3"),
-        ("sudo: You are required to change your password immediately", 1, "password of the user who logs in"),
-        ("sudo: unable to resolve host web1: Name or service not known\nsudo: a password is required", 1, "wants a"),
+        (
+            "sudo: /etc/sudoers is world writable\nsudo: no valid sudoers sources found, quitting",
+            1,
+            "cannot be used",
+        ),
+        (
+            (
+                ">>> /etc/sudoers: syntax error near line 3 <<<\nsudo: parse error in /etc/sudoers"
+                " near line 3"
+            ),
+            1,
+            "line 3",
+        ),
+        (
+            "sudo: You are required to change your password immediately",
+            1,
+            "password of the user who logs in",
+        ),
+        (
+            (
+                "sudo: unable to resolve host web1: Name or service not known\nsudo: a password is"
+                " required"
+            ),
+            1,
+            "wants a",
+        ),
         ("sh: 1: sudo: not found", 127, "not installed"),
         ("env: can't execute 'sudo': No such file or directory", 127, "not installed"),
         ("sudo: /bin/sh: command not found", 1, "finds no /bin/sh"),
@@ -192,7 +248,9 @@ def test_a_password_that_cannot_be_typed_is_refused_and_not_shown(password: str)
         ("", None, "without an exit status"),
     ],
 )
-def test_what_other_sudos_say_is_understood_or_quoted(said: str, status: int | None, words: str) -> None:
+def test_what_other_sudos_say_is_understood_or_quoted(
+    said: str, status: int | None, words: str
+) -> None:
     found = refusal(said.encode(), Become(), status, answered=False, asked_again=False)
     assert words in found.reason
     assert found.reason.isprintable()
@@ -208,17 +266,28 @@ def test_a_sudoers_line_escapes_every_special_and_takes_only_names() -> None:
 
 
 def test_the_command_says_first_as_whom_it_runs_and_no_result_line_is_mistaken_for_it() -> None:
-    done = subprocess.run(protocol.COMMAND, shell=True, input=b"#\nprint('program')", capture_output=True, check=True)
+    done = subprocess.run(
+        protocol.COMMAND, shell=True, input=b"#\nprint('program')", capture_output=True, check=True
+    )
     name = pwd.getpwuid(os.getuid()).pw_name
     assert done.stdout == f"{protocol.READY}{os.getuid()} {name}\nprogram\n".encode()
     assert not protocol.READY.encode().startswith(protocol.MARK[:-3])
 
 
-def test_the_verb_prints_the_command_and_the_sudoers_line_and_one_thing_at_a_time(tmp_path: Path) -> None:
+def test_the_verb_prints_the_command_and_the_sudoers_line_and_one_thing_at_a_time(
+    tmp_path: Path,
+) -> None:
     place = Place(tmp_path)
     assert place.run("probe", "--command").stdout == protocol.COMMAND + "\n"
-    assert place.run("probe", "--sudoers", "alice").stdout == sudoers_line("alice", protocol.COMMAND) + "\n"
-    for words in (("--command", "--sudoers", "alice"), ("--sudoers", "ALL"), ("--command", "-p", "quick.yml")):
+    assert (
+        place.run("probe", "--sudoers", "alice").stdout
+        == sudoers_line("alice", protocol.COMMAND) + "\n"
+    )
+    for words in (
+        ("--command", "--sudoers", "alice"),
+        ("--sudoers", "ALL"),
+        ("--command", "-p", "quick.yml"),
+    ):
         done = place.run("probe", *words)
         assert (done.returncode, done.stdout) == (64, ""), done.stderr
 
@@ -245,7 +314,9 @@ except TransportError as e:
 
 def test_a_second_name_of_the_same_user_is_refused_with_the_name_to_write() -> None:
     one = escalation(None, user="toor2")
-    with pytest.raises(TransportError, match=r"toor2 is another name of that user .become_user: toor.") as caught:
+    with pytest.raises(
+        TransportError, match=r"toor2 is another name of that user .become_user: toor."
+    ) as caught:
         one.judged(Output(stdout=b"fleetaudit-shell/1 7 toor\n", stderr=b"", exit_status=0))
     assert caught.value.stage == "become"
 
@@ -268,5 +339,7 @@ def test_a_connection_that_drops_after_the_password_is_not_tried_again() -> None
     ],
     ids=["sudo", "su"],
 )
-def test_the_next_command_is_of_the_program_that_the_inventory_names(become: Become, there: str) -> None:
+def test_the_next_command_is_of_the_program_that_the_inventory_names(
+    become: Become, there: str
+) -> None:
     assert refusal(b"", become, 1, answered=True, asked_again=True).there == there

@@ -1,4 +1,6 @@
-"""The real su of util-linux with PAM, over the real sshd: what runs, what is refused, and when the password goes."""
+"""The real su of util-linux with PAM, over the real sshd: what runs, what is refused, and when the
+password goes.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,10 @@ pytestmark = [
     pytest.mark.sudo,
     pytest.mark.skipif(os.getuid() != 0 and not os.environ.get("CI"), reason="missing: root"),
 ]
-WHOLE = b"#\nimport sys; print('the program ran whole')\n" + b"# padding, so that no buffer holds it all\n" * 8000
+WHOLE = (
+    b"#\nimport sys; print('the program ran whole')\n"
+    + b"# padding, so that no buffer holds it all\n" * 8000
+)
 RAN = b"the program ran whole\n"
 CLIENTS: tuple[SshClient, ...] = ("paramiko", "openssh")
 TARGETS = (
@@ -51,7 +56,11 @@ TARGETS = (
     Account("carol", shadow="19000:0:99999:7::1:"),  # the account expired in 1970
     Account("dave", shadow="0:0:99999:7:::"),  # must choose a new password
     # Its start-up file asks like su, and says what it was answered.
-    Account("erin", shell="/bin/bash", files={".bashrc": 'printf "Password: " >&2; read -t 1 x; echo "heard ($x)"'}),
+    Account(
+        "erin",
+        shell="/bin/bash",
+        files={".bashrc": 'printf "Password: " >&2; read -t 1 x; echo "heard ($x)"'},
+    ),
 )
 
 
@@ -81,7 +90,9 @@ def over_ssh(
     secret = None if password is None else Secret(password)
     become = Become(**{"method": "su", "user": "bob", "password": secret, **changes})
     target = host.server.target(user=login, client=client, become=become)
-    return msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    return (
+        msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    )
 
 
 def run(target: SshTarget | LocalTarget, stdin: bytes = WHOLE, *more: Any) -> Output:
@@ -99,18 +110,25 @@ def refused(target: SshTarget | LocalTarget) -> TransportError:
     return e.value
 
 
-# ---- what runs -----------------------------------------------------------------------------------------------------
+# ---- what runs
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("user", "password", "uid"), [("bob", "bobs own", FIRST_UID + 1), ("root", PASSWORD, 0)], ids=["bob", "root"]
+    ("user", "password", "uid"),
+    [("bob", "bobs own", FIRST_UID + 1), ("root", PASSWORD, 0)],
+    ids=["bob", "root"],
 )
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_program_arrives_whole_as_the_user_that_su_becomes(
     host: Accounts, client: SshClient, user: str, password: str, uid: int
 ) -> None:
     passed: list[tuple[str, str]] = []
-    output = run(over_ssh(host, client, password, user=user), WHOLE, lambda stage, what: passed.append((stage, what)))
+    output = run(
+        over_ssh(host, client, password, user=user),
+        WHOLE,
+        lambda stage, what: passed.append((stage, what)),
+    )
     assert output.exit_status == 0
     assert output.stdout == f"{protocol.READY}{uid} {user}\n".encode() + RAN
     assert output.stderr == b"Password: "
@@ -118,9 +136,12 @@ def test_the_program_arrives_whole_as_the_user_that_su_becomes(
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_su_that_does_not_ask_gets_no_password(host: Accounts, pam: Path, client: SshClient) -> None:
+def test_su_that_does_not_ask_gets_no_password(
+    host: Accounts, pam: Path, client: SshClient
+) -> None:
     pam.write_text(
-        "auth sufficient pam_permit.so\naccount sufficient pam_permit.so\nsession sufficient pam_permit.so\n"
+        "auth sufficient pam_permit.so\naccount sufficient pam_permit.so\nsession sufficient"
+        " pam_permit.so\n"
     )
     for password in (None, "never asked for"):
         output = run(over_ssh(host, client, password))
@@ -145,7 +166,9 @@ def test_the_probe_answers_as_root_of_a_user_who_is_not(host: Accounts) -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_start_up_file_that_asks_like_su_is_not_answered(host: Accounts, client: SshClient) -> None:
+def test_a_start_up_file_that_asks_like_su_is_not_answered(
+    host: Accounts, client: SshClient
+) -> None:
     output = run(over_ssh(host, client, "bobs own", login="erin"))
     assert output.stdout.startswith(b"heard ()\n")
     assert output.stdout.endswith(RAN)
@@ -160,17 +183,23 @@ def test_a_start_up_file_that_asks_like_su_is_not_answered(host: Accounts, clien
         "echo hello; printf 'Parola: ' >&2",
     ],
 )
-def test_a_su_that_asks_in_another_language_or_on_the_other_stream_is_answered(tmp_path: Path, asks: str) -> None:
+def test_a_su_that_asks_in_another_language_or_on_the_other_stream_is_answered(
+    tmp_path: Path, asks: str
+) -> None:
     script = tmp_path / "su"
     script.write_text(
-        f'#!/bin/sh\n{asks}; read x; [ "$x" = sesame ] && exec setpriv --reuid 1 --clear-groups sh -c "$3"\n'
+        f'#!/bin/sh\n{asks}; read x; [ "$x" = sesame ] && exec setpriv --reuid 1 --clear-groups sh'
+        ' -c "$3"\n'
     )
     script.chmod(0o755)
     become = Become(method="su", user="daemon", program=str(script), password=Secret("sesame"))
-    assert run(LocalTarget(become=become)).stdout.endswith(f"{protocol.READY}1 daemon\n".encode() + RAN)
+    assert run(LocalTarget(become=become)).stdout.endswith(
+        f"{protocol.READY}1 daemon\n".encode() + RAN
+    )
 
 
-# ---- what is refused -----------------------------------------------------------------------------------------------
+# ---- what is refused
+# -----------------------------------------------------------------------------------------------
 
 CASES: dict[str, tuple[str | None, dict[str, Any], str, str, FailureKind]] = {
     "no password given": (
@@ -203,7 +232,9 @@ CASES: dict[str, tuple[str | None, dict[str, Any], str, str, FailureKind]] = {
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("client", CLIENTS)
-def test_each_refusal_has_its_own_words_and_the_next_command(host: Accounts, client: SshClient, name: str) -> None:
+def test_each_refusal_has_its_own_words_and_the_next_command(
+    host: Accounts, client: SshClient, name: str
+) -> None:
     password, changes, words, hint, kind = CASES[name]
     e = refused(over_ssh(host, client, password, **changes))
     assert words in e.reason
@@ -220,7 +251,9 @@ def test_a_group_that_pam_wheel_requires_is_in_the_reason(host: Accounts, pam: P
 
 
 def test_the_line_to_type_after_a_wrong_password_asks_for_the_right_one(host: Accounts) -> None:
-    status, shown = typed(refused(over_ssh(host, "paramiko", "wrong")).hint, ("Password: ", "bobs own"))
+    status, shown = typed(
+        refused(over_ssh(host, "paramiko", "wrong")).hint, ("Password: ", "bobs own")
+    )
     assert status == 0, shown
 
 
@@ -229,7 +262,11 @@ def test_a_su_that_needs_a_terminal_is_refused_with_the_reason(tmp_path: Path) -
         script = tmp_path / "su"
         script.write_text(f"#!/bin/sh\necho '{said}' >&2; exit 1\n")
         script.chmod(0o755)
-        e = refused(LocalTarget(become=Become(method="su", user="daemon", program=str(script), password=Secret("x"))))
+        e = refused(
+            LocalTarget(
+                become=Become(method="su", user="daemon", program=str(script), password=Secret("x"))
+            )
+        )
         assert e.reason == f"su needs a terminal, and the probe has none: “{said}”"
 
 
@@ -254,21 +291,26 @@ def test_a_su_that_needs_a_terminal_is_refused_with_the_reason(tmp_path: Path) -
         (b"\xff\xfe", ""),
     ],
 )
-def test_a_question_is_an_unfinished_line_that_names_a_password(line: bytes, asks: Question) -> None:
+def test_a_question_is_an_unfinished_line_that_names_a_password(
+    line: bytes, asks: Question
+) -> None:
     assert question(line) == asks
 
 
-# ---- by the command line -------------------------------------------------------------------------------------------
+# ---- by the command line
+# -------------------------------------------------------------------------------------------
 
 
-def test_doctor_becomes_root_by_su_with_the_password_of_a_file(host: Accounts, tmp_path: Path) -> None:
+def test_doctor_becomes_root_by_su_with_the_password_of_a_file(
+    host: Accounts, tmp_path: Path
+) -> None:
     place = Place(tmp_path)
     place.write("secret", f"{PASSWORD}\n").chmod(0o600)
     server = host.server
     place.write(
         "inventory.yml",
-        f"all:\n  hosts:\n    web1: {{ansible_host: 127.0.0.1, ansible_port: {server.port}, ansible_user: alice,\n"
-        f"      ansible_ssh_private_key_file: {server.keys.user()}}}\n",
+        f"all:\n  hosts:\n    web1: {{ansible_host: 127.0.0.1, ansible_port: {server.port},"
+        f" ansible_user: alice,\n      ansible_ssh_private_key_file: {server.keys.user()}}}\n",
     )
     done = place.run(
         "doctor", "inventory.yml", "-b", "--become-method", "su", "--become-password-file", "secret", "--known-hosts",

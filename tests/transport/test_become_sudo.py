@@ -1,4 +1,6 @@
-"""The real sudo and doas, here and over the real sshd: what runs, what is refused, and where the password is not."""
+"""The real sudo and doas, here and over the real sshd: what runs, what is refused, and where the
+password is not.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +52,14 @@ pytestmark = [
     pytest.mark.ssh,
     pytest.mark.sudo,
     pytest.mark.skipif(os.getuid() != 0 and not os.environ.get("CI"), reason="missing: root"),
-    pytest.mark.skipif(not shutil.which("sudo") and not os.environ.get("CI"), reason="missing: sudo"),
+    pytest.mark.skipif(
+        not shutil.which("sudo") and not os.environ.get("CI"), reason="missing: sudo"
+    ),
 ]
-WHOLE = b"#\nimport sys; print('the program ran whole')\n" + b"# padding, so that no buffer holds it all\n" * 8000
+WHOLE = (
+    b"#\nimport sys; print('the program ran whole')\n"
+    + b"# padding, so that no buffer holds it all\n" * 8000
+)
 CLIENTS: tuple[SshClient, ...] = ("paramiko", "openssh")
 ASKED = ("alice ALL=(ALL) ALL",)
 FREE = ("alice ALL=(ALL) NOPASSWD: ALL",)
@@ -61,7 +68,9 @@ Target = SshTarget | LocalTarget
 
 def run(target: Target, stdin: bytes = WHOLE, seconds: float = 300, passed: Any = None) -> Output:
     more = (passed,) if passed else ()
-    return Transports().run(target, protocol.COMMAND, stdin, Deadline.after(seconds), Limits(), *more)
+    return Transports().run(
+        target, protocol.COMMAND, stdin, Deadline.after(seconds), Limits(), *more
+    )
 
 
 def refused(target: Target, seconds: float = 300) -> TransportError:
@@ -75,13 +84,20 @@ def refused(target: Target, seconds: float = 300) -> TransportError:
     return e.value
 
 
-def over_ssh(place: Place, client: SshClient, password: str | None = None, **changes: Any) -> SshTarget:
+def over_ssh(
+    place: Place, client: SshClient, password: str | None = None, **changes: Any
+) -> SshTarget:
     secret = None if password is None else Secret(password)
-    target = place.server.target(user="alice", client=client, become=Become(password=secret, **changes))
-    return msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    target = place.server.target(
+        user="alice", client=client, become=Become(password=secret, **changes)
+    )
+    return (
+        msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    )
 
 
-# ---- what runs -----------------------------------------------------------------------------------------------------
+# ---- what runs
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pty", ["use_pty", "!use_pty"])
@@ -115,22 +131,30 @@ def test_here_it_runs_as_another_user_too(privileged: Place, rules: tuple[str, .
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_the_probe_answers_as_root_of_a_user_who_is_not(privileged: Place, client: SshClient) -> None:
+def test_the_probe_answers_as_root_of_a_user_who_is_not(
+    privileged: Place, client: SshClient
+) -> None:
     privileged.sudoers("Defaults use_pty", *ASKED)
     call = probing.request(probing.scenario("unread", "peer sends 5 bytes; closer closes"))
     output = run(over_ssh(privileged, client, PASSWORD), protocol.script(call))
     assert protocol.reply_of(output.stdout).isolation == "namespace"
 
 
-@pytest.mark.parametrize("sort", ["a lecture", "a host that does not resolve", "a motd and a noisy shell"])
+@pytest.mark.parametrize(
+    "sort", ["a lecture", "a host that does not resolve", "a motd and a noisy shell"]
+)
 def test_what_is_printed_beside_is_harmless(privileged: Place, tmp_path: Path, sort: str) -> None:
     lecture = privileged.etc / "lecture"
     lecture.write_text("We trust you have received the usual lecture.\nPassword:\n")
-    privileged.sudoers("Defaults lecture=always, lecture_file=/etc/lecture, badpass_message=no", *ASKED)
+    privileged.sudoers(
+        "Defaults lecture=always, lecture_file=/etc/lecture, badpass_message=no", *ASKED
+    )
     target = over_ssh(privileged, "paramiko", PASSWORD)
     if sort == "a motd and a noisy shell":
         noisy = tmp_path / "noisy"
-        noisy.write_text(f'#!/bin/sh\necho "Welcome"; printf Password: >&2; exec {privileged.sudo} "$@"\n')
+        noisy.write_text(
+            f'#!/bin/sh\necho "Welcome"; printf Password: >&2; exec {privileged.sudo} "$@"\n'
+        )
         noisy.chmod(0o755)
         output = run(privileged.local(PASSWORD, program=str(noisy)))
         assert output.stderr.startswith(b"Password:")
@@ -149,7 +173,8 @@ def test_what_is_printed_beside_is_harmless(privileged: Place, tmp_path: Path, s
     assert b"[fleetaudit-" not in output.stderr
 
 
-# ---- what is refused -----------------------------------------------------------------------------------------------
+# ---- what is refused
+# -----------------------------------------------------------------------------------------------
 
 CASES: dict[str, tuple[tuple[str, ...], str | None, dict[str, str], str, str]] = {
     "no password given": (ASKED, None, {}, "wants a password", "--sudoers|-K"),
@@ -180,7 +205,9 @@ def test_each_refusal_has_its_own_words_and_the_next_command(privileged: Place, 
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_over_ssh_a_refusal_tells_the_ssh_line_to_type(privileged: Place, client: SshClient) -> None:
+def test_over_ssh_a_refusal_tells_the_ssh_line_to_type(
+    privileged: Place, client: SshClient
+) -> None:
     privileged.sudoers(*ASKED)
     e = refused(over_ssh(privileged, client, "wrong"))
     assert "refuses the password" in e.reason
@@ -197,7 +224,13 @@ def assert_works_when_typed(line: str, *answers: tuple[str, str]) -> None:
 
 def settings(name: str, server: Server, user: str) -> str:
     """Returns what a ssh_config says about a server."""
-    lines = (f"Host {name}", "HostName 127.0.0.1", f"Port {server.port}", f"User {user}", "IdentitiesOnly yes")
+    lines = (
+        f"Host {name}",
+        "HostName 127.0.0.1",
+        f"Port {server.port}",
+        f"User {user}",
+        "IdentitiesOnly yes",
+    )
     files = (f"IdentityFile {server.keys.user()}", f"UserKnownHostsFile {server.known_hosts}")
     return "\n".join((*lines, *files, "GlobalKnownHostsFile /dev/null", ""))
 
@@ -222,7 +255,9 @@ def test_the_line_to_type_leaves_ssh_config_its_user_and_goes_through_the_jump_h
 ) -> None:
     privileged.sudoers(*ASKED)
     jump, file = start_sshd("LogLevel VERBOSE"), tmp_path / "config"
-    file.write_text(settings("web", privileged.server, "alice") + settings("jump", jump, getpass.getuser()))
+    file.write_text(
+        settings("web", privileged.server, "alice") + settings("jump", jump, getpass.getuser())
+    )
     file.chmod(0o600)
     target = SshTarget(
         address="web",
@@ -244,22 +279,29 @@ def test_the_line_to_type_asks_for_the_password_of_a_host_that_is_logged_in_to_b
     assert_works_when_typed(e.hint, ("alice@127.0.0.1's password: ", PASSWORD))
 
 
-def test_an_account_that_faillock_locked_is_told_and_a_wrong_password_counts_little(privileged: Place) -> None:
+def test_an_account_that_faillock_locked_is_told_and_a_wrong_password_counts_little(
+    privileged: Place,
+) -> None:
     pam = privileged.etc / "pam.d/sudo"
     kept = pam.read_text()
     lock = "pam_faillock.so {} deny=3 unlock_time=600 dir=/run/faillock"
     try:
         pam.write_text(
-            f"auth required {lock.format('preauth')}\nauth [success=1 default=ignore] pam_unix.so\n"
-            f"auth [default=die] {lock.format('authfail')}\nauth required pam_permit.so\naccount required pam_unix.so\n"
+            f"auth required {lock.format('preauth')}\nauth [success=1 default=ignore]"
+            f" pam_unix.so\nauth [default=die] {lock.format('authfail')}\nauth required"
+            " pam_permit.so\naccount required pam_unix.so\n"
         )
         privileged.sudoers("Defaults passwd_tries=3", *ASKED)
         refused(privileged.local("wrong"))
-        assert b"the program ran whole" in run(privileged.local(PASSWORD)).stdout  # once wrong: not locked
+        assert (
+            b"the program ran whole" in run(privileged.local(PASSWORD)).stdout
+        )  # once wrong: not locked
         for _ in range(3):
             refused(privileged.local("wrong"))
         e = refused(privileged.local(PASSWORD))
-        assert "or the account is locked" in e.reason  # sudo does not tell these apart to one without a terminal
+        assert (
+            "or the account is locked" in e.reason
+        )  # sudo does not tell these apart to one without a terminal
     finally:
         pam.write_text(kept)
 
@@ -269,12 +311,15 @@ def test_an_account_that_faillock_locked_is_told_and_a_wrong_password_counts_lit
     [("0:0:99999:7:::", "password of the user who logs in has expired", "passwd"),
      ("19000:0:99999:7::1:", "is locked or has expired", "chage")],
 )  # fmt: skip
-def test_what_has_expired_is_told_at_once(privileged: Place, fields: str, words: str, hint: str) -> None:
+def test_what_has_expired_is_told_at_once(
+    privileged: Place, fields: str, words: str, hint: str
+) -> None:
     shadow = privileged.etc / "shadow"
     kept = shadow.read_text()
     try:
         lines = [
-            ":".join([*line.split(":")[:2], fields]) if line.startswith("alice:") else line for line in kept.split("\n")
+            ":".join([*line.split(":")[:2], fields]) if line.startswith("alice:") else line
+            for line in kept.split("\n")
         ]
         shadow.write_text("\n".join(lines))
         privileged.sudoers(*ASKED)
@@ -289,7 +334,9 @@ def test_what_has_expired_is_told_at_once(privileged: Place, fields: str, words:
 
 def test_a_container_without_new_privileges_is_told(privileged: Place, tmp_path: Path) -> None:
     script = tmp_path / "sudo"
-    script.write_text(f'#!/bin/sh\nTOOL="setpriv --no-new-privs sudo" exec {privileged.sudo} "$@"\n')
+    script.write_text(
+        f'#!/bin/sh\nTOOL="setpriv --no-new-privs sudo" exec {privileged.sudo} "$@"\n'
+    )
     script.chmod(0o755)
     privileged.sudoers(*FREE)
     assert "no new privileges" in refused(privileged.local(program=str(script))).reason
@@ -306,7 +353,9 @@ def test_a_sudo_without_its_setuid_bit_is_told(privileged: Place) -> None:
 
 def test_a_sudo_that_is_none_is_found_out_by_the_user_it_runs_as(tmp_path: Path) -> None:
     script = tmp_path / "sudo"
-    script.write_text('#!/bin/sh\nwhile [ "$1" != /bin/sh ]; do shift; done\nexec setpriv --reuid 65534 "$@"\n')
+    script.write_text(
+        '#!/bin/sh\nwhile [ "$1" != /bin/sh ]; do shift; done\nexec setpriv --reuid 65534 "$@"\n'
+    )
     script.chmod(0o755)
     for password in (None, Secret(PASSWORD)):
         e = refused(LocalTarget(become=Become(program=str(script), user="#1", password=password)))
@@ -337,7 +386,8 @@ def test_a_question_that_is_not_ours_is_never_answered_and_told_in_time(
         assert (tmp_path / "heard").read_bytes() == b""
 
 
-# ---- doas ----------------------------------------------------------------------------------------------------------
+# ---- doas
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_doas_runs_what_it_permits_and_tells_apart_what_it_does_not(privileged: Place) -> None:
@@ -359,12 +409,15 @@ def test_doas_runs_what_it_permits_and_tells_apart_what_it_does_not(privileged: 
     assert "not installed" in gone.reason
 
 
-# ---- one exact command ---------------------------------------------------------------------------------------------
+# ---- one exact command
+# ---------------------------------------------------------------------------------------------
 
 
 def test_the_one_sudoers_line_allows_exactly_the_command(privileged: Place) -> None:
     line = sudoers_line("alice", protocol.COMMAND)
-    checked = subprocess.run([program("visudo"), "-cf", "-"], input=line + "\n", capture_output=True, text=True)
+    checked = subprocess.run(
+        [program("visudo"), "-cf", "-"], input=line + "\n", capture_output=True, text=True
+    )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     privileged.sudoers(line)
     assert b"ran whole" in run(over_ssh(privileged, "paramiko")).stdout
@@ -378,11 +431,14 @@ def test_the_one_sudoers_line_allows_exactly_the_command(privileged: Place) -> N
         protocol.COMMAND.replace("/bin/sh", "/bin/bash"),
     ):
         with pytest.raises(TransportError) as e:
-            Transports().run(over_ssh(privileged, "paramiko"), other, b"", Deadline.after(30), Limits())
+            Transports().run(
+                over_ssh(privileged, "paramiko"), other, b"", Deadline.after(30), Limits()
+            )
         assert e.value.stage == "become", other
 
 
-# ---- where the password is not -------------------------------------------------------------------------------------
+# ---- where the password is not
+# -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rules", [ASKED, FREE], ids=["asked", "free"])
@@ -396,7 +452,9 @@ def test_the_interpreter_never_hears_the_password_and_hears_the_program_whole(
     privileged.sudoers(f"Defaults secure_path={python.parent}:/usr/bin:/bin", *rules)
     for client in CLIENTS:
         run(over_ssh(privileged, client, PASSWORD))
-        assert (tmp_path / "heard").read_bytes() == WHOLE.removeprefix(b"#\n")  # which is the shell's
+        assert (tmp_path / "heard").read_bytes() == WHOLE.removeprefix(
+            b"#\n"
+        )  # which is the shell's
         (tmp_path / "heard").unlink()
 
 
@@ -405,7 +463,12 @@ class _Watch(threading.Thread):
 
     def __init__(self, secret: str) -> None:
         super().__init__()
-        self.secret, self.found, self.looked, self.ending = secret.encode(), list[str](), 0, threading.Event()
+        self.secret, self.found, self.looked, self.ending = (
+            secret.encode(),
+            list[str](),
+            0,
+            threading.Event(),
+        )
 
     def run(self) -> None:
         while not self.ending.wait(0.02):
@@ -428,20 +491,27 @@ def test_a_whole_run_leaves_the_password_nowhere(
     right, password = "sesame-4711-right", f"sesame-4711-{answer}"
     shadow = privileged.etc / "shadow"
     kept = shadow.read_text()
-    privileged.sudoers("Defaults logfile=/var/log/sudo.log, log_host, log_year, syslog=authpriv", *ASKED)
+    privileged.sudoers(
+        "Defaults logfile=/var/log/sudo.log, log_host, log_year, syslog=authpriv", *ASKED
+    )
     server = privileged.server
     folder.write("secret", f"{password}\n").chmod(0o600)
     folder.write(
         "inventory.yml",
-        f"all:\n  hosts:\n    web1: {{ansible_host: 127.0.0.1, ansible_port: {server.port}, ansible_user: alice,\n"
-        f"      ansible_ssh_private_key_file: {server.keys.user()}, ansible_become: true}}\n",
+        f"all:\n  hosts:\n    web1: {{ansible_host: 127.0.0.1, ansible_port: {server.port},"
+        f" ansible_user: alice,\n      ansible_ssh_private_key_file: {server.keys.user()},"
+        " ansible_become: true}\n",
     )
     watch = _Watch("sesame-4711")
     watch.start()
     try:
         shadow.write_text(
             "\n".join(
-                ":".join(["alice", hashed(right), *line.split(":")[2:]]) if line.startswith("alice:") else line
+                (
+                    ":".join(["alice", hashed(right), *line.split(":")[2:]])
+                    if line.startswith("alice:")
+                    else line
+                )
                 for line in kept.split("\n")
             )
         )
@@ -470,23 +540,34 @@ def test_a_whole_run_leaves_the_password_nowhere(
     assert (privileged.log / "sudo.log").read_text()
 
 
-# ---- harmless ------------------------------------------------------------------------------------------------------
+# ---- harmless
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pty", ["use_pty", "!use_pty"])
 @pytest.mark.parametrize("client", [*CLIENTS, None])
-def test_a_connection_that_is_cut_ends_what_runs_as_root(privileged: Place, client: SshClient | None, pty: str) -> None:
+def test_a_connection_that_is_cut_ends_what_runs_as_root(
+    privileged: Place, client: SshClient | None, pty: str
+) -> None:
     privileged.sudoers(f"Defaults {pty}", *FREE)
     target: Target = over_ssh(privileged, client) if client else privileged.local()
-    blocked = probing.scenario("slow", "closer duplicates its socket; wait 100 ms; closer closes", trials=50)
+    blocked = probing.scenario(
+        "slow", "closer duplicates its socket; wait 100 ms; closer closes", trials=50
+    )
     call = probing.request(*[{**blocked, "name": f"slow{n}"} for n in range(60)], deadline=600.0)
     with pytest.raises(TransportError) as e:
-        run(target, protocol.script(call), seconds=patience(lambda: run(target, protocol.script(probing.request()))))
+        run(
+            target,
+            protocol.script(call),
+            seconds=patience(lambda: run(target, protocol.script(probing.request()))),
+        )
     assert e.value.stage == "execute"
     assert probing.comes_true(lambda: not privileged.pythons()), privileged.pythons()
 
 
-def test_what_became_another_users_and_cannot_be_killed_ends_since_nobody_listens(tmp_path: Path) -> None:
+def test_what_became_another_users_and_cannot_be_killed_ends_since_nobody_listens(
+    tmp_path: Path,
+) -> None:
     copy = Path(shutil.copy(program("setpriv"), tmp_path / "setpriv"))
     copy.chmod(0o4755)  # with it nobody's child becomes root's, real user and all, as with sudo
     tmp_path.chmod(0o755)

@@ -27,7 +27,11 @@ def folder(tmp_path: Path, sshd: Server) -> Folder:
         "ansible_user": target.user,
         "ansible_ssh_private_key_file": target.private_keys[0],
     }
-    hosts = {"web1": reached, "web2": reached, "stranger": {**reached, "ansible_user": "nobody-of-that-name"}}
+    hosts = {
+        "web1": reached,
+        "web2": reached,
+        "stranger": {**reached, "ansible_user": "nobody-of-that-name"},
+    }
     made.write("inventory.yml", json.dumps({"all": {"children": {"web": {"hosts": hosts}}}}))
     made.write("met.yml", PLAYBOOK.replace("{SENTENCE}", MET))
     return made
@@ -50,7 +54,14 @@ def test_hosts_are_audited_by_ssh_and_a_refused_login_is_told(folder: Folder, ss
 
 def test_the_systems_ssh_gives_the_same_verdicts(folder: Folder, sshd: Server) -> None:
     require("ssh")
-    options = ("--known-hosts", sshd.target().known_hosts[0], "--transport", "openssh", "--format", "json")
+    options = (
+        "--known-hosts",
+        sshd.target().known_hosts[0],
+        "--transport",
+        "openssh",
+        "--format",
+        "json",
+    )
     done = folder.run("run", "-p", "met.yml", *options)
     assert done.returncode == 4, done.stdout + done.stderr
     web1, web2, stranger = archive.read_run(folder.path / "reports/latest").hosts
@@ -64,10 +75,21 @@ def test_the_systems_ssh_gives_the_same_verdicts(folder: Folder, sshd: Server) -
 
 def test_a_host_key_that_is_unknown_is_refused_and_accepted_only_when_told(folder: Folder) -> None:
     folder.write("empty", "")
-    strict = folder.run("run", "-p", "met.yml", "--known-hosts", "empty", "-l", "web1", "--format", "json")
+    strict = folder.run(
+        "run", "-p", "met.yml", "--known-hosts", "empty", "-l", "web1", "--format", "json"
+    )
     assert strict.returncode == 4, strict.stdout + strict.stderr
     assert "host key: host key unknown: web1" in strict.stdout
-    options = ("--known-hosts", "empty", "--host-key-policy", "accept-new", "-l", "web1", "--format", "json")
+    options = (
+        "--known-hosts",
+        "empty",
+        "--host-key-policy",
+        "accept-new",
+        "-l",
+        "web1",
+        "--format",
+        "json",
+    )
     accepted = folder.run("run", "-p", "met.yml", *options)
     assert accepted.returncode == 0, accepted.stdout + accepted.stderr
     assert (folder.path / "reports/known_hosts").read_text("utf-8").strip()
@@ -77,7 +99,9 @@ def test_a_host_key_that_is_unknown_is_refused_and_accepted_only_when_told(folde
 def test_two_kinds_of_server_and_a_dead_port_give_status_4_and_three_hosts_on_the_page(
     tmp_path: Path, sshd: Server, dropbear: Server
 ) -> None:
-    with socket.socket() as bound:  # bound and not listening: whoever connects is refused, as on a dead port
+    with (
+        socket.socket() as bound
+    ):  # bound and not listening: whoever connects is refused, as on a dead port
         bound.bind(("127.0.0.1", 0))
         folder = Folder(tmp_path)
         hosts = {
@@ -94,7 +118,9 @@ def test_two_kinds_of_server_and_a_dead_port_give_status_4_and_three_hosts_on_th
             )
         }
         folder.write("inventory.yml", json.dumps({"all": {"hosts": hosts}}))
-        folder.write("known", "".join(Path(s.target().known_hosts[0]).read_text() for s in (sshd, dropbear)))
+        folder.write(
+            "known", "".join(Path(s.target().known_hosts[0]).read_text() for s in (sshd, dropbear))
+        )
         done = folder.run("run", "inventory.yml", "--known-hosts", "known", "--retries", "0")
     assert done.returncode == 4, done.stdout + done.stderr
     run = json.loads((tmp_path / "reports/latest/run.json").read_text())

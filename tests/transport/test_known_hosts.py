@@ -1,4 +1,6 @@
-"""Host keys: what known_hosts says of a host, by OpenSSH's own reading of the same files where it can be asked."""
+"""Host keys: what known_hosts says of a host, by OpenSSH's own reading of the same files where it
+can be asked.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,17 @@ def text_of(number: int, kind: str = "ssh-ed25519") -> str:
 
 
 def target(
-    *files: Path, address: str = "web1.example.com", port: int = 22, policy: HostKeyPolicy = "strict"
+    *files: Path,
+    address: str = "web1.example.com",
+    port: int = 22,
+    policy: HostKeyPolicy = "strict",
 ) -> SshTarget:
     return SshTarget(
-        address=address, port=port, known_hosts=tuple(str(f) for f in files), host_key_policy=policy, user="u"
+        address=address,
+        port=port,
+        known_hosts=tuple(str(f) for f in files),
+        host_key_policy=policy,
+        user="u",
     )
 
 
@@ -49,7 +58,9 @@ def write(folder: Path, *lines: str) -> Path:
     return path
 
 
-def check(t: SshTarget, number: int = 1, kind: str = "ssh-ed25519", keys: HostKeys | None = None) -> str:
+def check(
+    t: SshTarget, number: int = 1, kind: str = "ssh-ed25519", keys: HostKeys | None = None
+) -> str:
     return (keys or HostKeys()).check(t, kind, blob_of(number, kind.encode()))
 
 
@@ -62,7 +73,10 @@ def check(t: SshTarget, number: int = 1, kind: str = "ssh-ed25519", keys: HostKe
         f"*.example.com {text_of(1)}",
         f"web?.example.com,!web2.example.com {text_of(1)}",
         f"web1.example.com {text_of(2, 'ssh-rsa')}\nweb1.example.com {text_of(1)}",
-        f"\n# {text_of(3)}\nnonsense\nweb1.example.com ssh-ed25519 %%%\nweb1.example.com {text_of(1)}",
+        (
+            f"\n# {text_of(3)}\nnonsense\nweb1.example.com ssh-ed25519 %%%\nweb1.example.com"
+            f" {text_of(1)}"
+        ),
     ],
 )
 def test_a_known_key_is_trusted_without_a_word(tmp_path: Path, line: str) -> None:
@@ -94,7 +108,10 @@ def test_a_key_that_no_line_gives_the_host_is_unknown(tmp_path: Path, line: str)
 
 def test_a_fingerprint_is_what_ssh_keygen_prints(keys: Keys) -> None:
     printed = subprocess.run(
-        ["ssh-keygen", "-lf", str(keys.host("ed25519")) + ".pub"], check=True, capture_output=True, text=True
+        ["ssh-keygen", "-lf", str(keys.host("ed25519")) + ".pub"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     blob = base64.b64decode(keys.public(keys.host("ed25519")).split()[1])
     assert fingerprint(blob) == printed.stdout.split()[1]
@@ -108,8 +125,10 @@ def test_a_changed_key_is_told_with_both_fingerprints_and_the_line(tmp_path: Pat
     assert fingerprint(blob_of(1)) in e.value.reason
     assert fingerprint(blob_of(2)) in e.value.reason
     assert f"{path}:2" in e.value.reason
-    assert e.value.hint == (
-        f"ssh-keygen -R '[web1.example.com]:2222' -f {path}  # only once you know why it has changed"
+    assert (
+        e.value.hint
+        == f"ssh-keygen -R '[web1.example.com]:2222' -f {path}  # only once you know why it has"
+        " changed"
     )
 
 
@@ -123,7 +142,9 @@ def test_the_hint_of_a_changed_key_removes_exactly_that_key(tmp_path: Path) -> N
     assert path.read_text() == f"web2 {text_of(3)}\n"
 
 
-def test_a_host_known_by_another_type_of_key_only_counts_as_changed_even_under_accept_new(tmp_path: Path) -> None:
+def test_a_host_known_by_another_type_of_key_only_counts_as_changed_even_under_accept_new(
+    tmp_path: Path,
+) -> None:
     path = write(tmp_path, f"web1.example.com {text_of(1, 'ecdsa-sha2-nistp256')}")
     with pytest.raises(TransportError, match="changed host key"):
         check(target(path, policy="accept-new"))
@@ -138,25 +159,35 @@ def test_a_revoked_key_is_refused_although_another_line_knows_it(tmp_path: Path)
 
 
 def test_a_revoked_key_of_the_host_leaves_its_other_key_trusted(tmp_path: Path) -> None:
-    path = write(tmp_path, f"web1.example.com {text_of(1)}", f"@revoked web1.example.com {text_of(2)}")
+    path = write(
+        tmp_path, f"web1.example.com {text_of(1)}", f"@revoked web1.example.com {text_of(2)}"
+    )
     assert check(target(path)) == ""
 
 
-def test_a_certificate_authority_as_the_only_match_is_said_to_be_unsupported(tmp_path: Path) -> None:
+def test_a_certificate_authority_as_the_only_match_is_said_to_be_unsupported(
+    tmp_path: Path,
+) -> None:
     path = write(tmp_path, f"@cert-authority *.example.com {text_of(9)}")
-    with pytest.raises(TransportError, match=f"{path}:1 trusts a certificate authority.*not supported") as e:
+    with pytest.raises(
+        TransportError, match=f"{path}:1 trusts a certificate authority.*not supported"
+    ) as e:
         check(target(path))
     assert "--transport openssh" in e.value.hint
 
 
 def test_a_certificate_authority_does_not_hide_the_hosts_own_line(tmp_path: Path) -> None:
-    path = write(tmp_path, f"@cert-authority *.example.com {text_of(9)}", f"web1.example.com {text_of(1)}")
+    path = write(
+        tmp_path, f"@cert-authority *.example.com {text_of(9)}", f"web1.example.com {text_of(1)}"
+    )
     assert check(target(path)) == ""
 
 
 def test_hashed_names_are_found_as_ssh_keygen_hashes_them(tmp_path: Path) -> None:
     require("ssh-keygen")
-    path = write(tmp_path, f"web1.example.com {text_of(1)}", f"[web1.example.com]:2222 {text_of(2)}")
+    path = write(
+        tmp_path, f"web1.example.com {text_of(1)}", f"[web1.example.com]:2222 {text_of(2)}"
+    )
     subprocess.run(["ssh-keygen", "-H", "-f", path], check=True, capture_output=True)
     assert "web1" not in path.read_text()
     keys = HostKeys()
@@ -166,7 +197,9 @@ def test_hashed_names_are_found_as_ssh_keygen_hashes_them(tmp_path: Path) -> Non
         check(target(path, port=2222), 3, keys=keys)
 
 
-def test_a_host_known_without_a_port_is_trusted_on_another_port_with_the_same_key_only(tmp_path: Path) -> None:
+def test_a_host_known_without_a_port_is_trusted_on_another_port_with_the_same_key_only(
+    tmp_path: Path,
+) -> None:
     path = write(tmp_path, f"web1.example.com {text_of(1)}")
     assert check(target(path, port=2222)) == ""
     with pytest.raises(TransportError, match="unknown host key"):
@@ -192,9 +225,15 @@ def test_an_accept_file_that_cannot_be_written_is_the_reason(tmp_path: Path) -> 
 
 
 def test_the_algorithms_asked_for_are_those_of_the_known_keys(tmp_path: Path) -> None:
-    path = write(tmp_path, f"web1.example.com {text_of(1, 'ssh-rsa')}", f"web1.example.com {text_of(1)}")
+    path = write(
+        tmp_path, f"web1.example.com {text_of(1, 'ssh-rsa')}", f"web1.example.com {text_of(1)}"
+    )
     assert HostKeys().algorithms(target(path)) == ("rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519")
-    assert HostKeys().algorithms(target(path, port=2222)) == ("rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519")
+    assert HostKeys().algorithms(target(path, port=2222)) == (
+        "rsa-sha2-512",
+        "rsa-sha2-256",
+        "ssh-ed25519",
+    )
     assert HostKeys().algorithms(target(path, address="other")) == ()
 
 
@@ -227,7 +266,9 @@ def test_accept_new_without_a_file_remembers_within_the_process(tmp_path: Path) 
         check(t, 2, keys=keys)
 
 
-def test_a_key_that_another_process_accepted_meanwhile_is_not_accepted_twice(tmp_path: Path) -> None:
+def test_a_key_that_another_process_accepted_meanwhile_is_not_accepted_twice(
+    tmp_path: Path,
+) -> None:
     ours = tmp_path / "accepted"
     t = target(tmp_path / "none", policy="accept-new")
     here, there = HostKeys(ours), HostKeys(ours)
@@ -242,7 +283,12 @@ def test_a_key_that_another_process_accepted_meanwhile_is_not_accepted_twice(tmp
 def accept(ours: str, first: int, count: int) -> None:
     keys = HostKeys(Path(ours))
     for n in range(first, first + count):
-        t = SshTarget(address=f"host{n}", known_hosts=(f"{ours}.none",), host_key_policy="accept-new", user="u")
+        t = SshTarget(
+            address=f"host{n}",
+            known_hosts=(f"{ours}.none",),
+            host_key_policy="accept-new",
+            user="u",
+        )
         keys.check(t, "ssh-ed25519", blob_of(n))
 
 
@@ -255,15 +301,21 @@ def test_fifty_writers_at_once_leave_every_line_whole(tmp_path: Path) -> None:
     for w in writers:
         w.join(60)
     assert [w.exitcode for w in writers] == [0] * 50
-    assert sorted(ours.read_text().split("\n")) == sorted([f"host{n} {text_of(n)}" for n in range(1000)] + [""])
+    assert sorted(ours.read_text().split("\n")) == sorted(
+        [f"host{n} {text_of(n)}" for n in range(1000)] + [""]
+    )
 
 
 def test_writers_that_are_killed_leave_a_file_that_the_next_one_can_use(tmp_path: Path) -> None:
     ours = tmp_path / "accepted"
     program = (
-        "import sys; from tests.transport.test_known_hosts import accept; accept(sys.argv[1], int(sys.argv[2]), 10**6)"
+        "import sys; from tests.transport.test_known_hosts import accept; accept(sys.argv[1],"
+        " int(sys.argv[2]), 10**6)"
     )
-    writers = [subprocess.Popen([sys.executable, "-c", program, str(ours), str(n * 10**6)], cwd=ROOT) for n in range(3)]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, str(ours), str(n * 10**6)], cwd=ROOT)
+        for n in range(3)
+    ]
     try:
         wait_for(lambda: ours.exists() and ours.stat().st_size > 50_000, "the writers to be at it")
     finally:
@@ -277,7 +329,9 @@ def test_writers_that_are_killed_leave_a_file_that_the_next_one_can_use(tmp_path
     assert all(line == f"{line.split()[0]} {text_of(int(line.split()[0][4:]))}" for line in whole)
 
 
-def test_of_fifty_writers_those_who_are_killed_at_any_moment_cost_no_other_a_line(tmp_path: Path) -> None:
+def test_of_fifty_writers_those_who_are_killed_at_any_moment_cost_no_other_a_line(
+    tmp_path: Path,
+) -> None:
     ours, each = tmp_path / "accepted", 40
     moments = random.Random(20160)
     fork = multiprocessing.get_context("fork")
@@ -285,7 +339,10 @@ def test_of_fifty_writers_those_who_are_killed_at_any_moment_cost_no_other_a_lin
     chosen = moments.sample(numbers, 25)
     # Those who are killed have more to write than there is time for: none of them ends before.
     amounts = [10**9 if n in chosen else each for n in numbers]
-    writers = [fork.Process(target=accept, args=(str(ours), n * 10**9, amount)) for n, amount in enumerate(amounts)]
+    writers = [
+        fork.Process(target=accept, args=(str(ours), n * 10**9, amount))
+        for n, amount in enumerate(amounts)
+    ]
     doomed = [writers[n] for n in chosen]
     sizes = sorted(moments.randrange(1, 60_000) for _ in doomed)
 
@@ -309,7 +366,12 @@ def test_of_fifty_writers_those_who_are_killed_at_any_moment_cost_no_other_a_lin
     assert lines.pop() == ""
     assert all(line == f"{line.split()[0]} {text_of(int(line.split()[0][4:]))}" for line in lines)
     written = Counter(line.split()[0] for line in lines)
-    kept = [f"host{n * 10**9 + i}" for n, w in enumerate(writers) if w not in doomed for i in range(each)]
+    kept = [
+        f"host{n * 10**9 + i}"
+        for n, w in enumerate(writers)
+        if w not in doomed
+        for i in range(each)
+    ]
     assert [written[name] for name in kept] == [1] * len(kept)
     assert max(written.values()) == 1
 
@@ -326,9 +388,13 @@ def test_half_a_line_is_passed_over_and_the_next_one_begins_anew(tmp_path: Path)
 def test_a_lookup_among_fifty_thousand_names_is_no_scan() -> None:
     known = KnownHosts()
     known.add(
-        "".join(f"host{n},10.{n >> 16}.{n >> 8 & 255}.{n & 255} {text_of(n)}\n" for n in range(50_000)), source="k"
+        "".join(
+            f"host{n},10.{n >> 16}.{n >> 8 & 255}.{n & 255} {text_of(n)}\n" for n in range(50_000)
+        ),
+        source="k",
     )
-    # A host in each hundred, so that a scan would look at 25 million lines: minutes, not milliseconds.
+    # A host in each hundred, so that a scan would look at 25 million lines: minutes, not
+    # milliseconds.
     began = time.process_time()
     assert all(known.of(f"host{n}")[0].line == n + 1 for n in range(0, 50_000, 50))
     assert time.process_time() - began < 1

@@ -22,8 +22,12 @@ from tests.support.sshd import wait_for
 from tests.support.timing import BUSY_S, patience
 
 
-def run(command: str, stdin: bytes = b"", seconds: float = 300, limits: Limits | None = None) -> Output:
-    return Transports().run(LocalTarget(), command, stdin, Deadline.after(seconds), limits or Limits())
+def run(
+    command: str, stdin: bytes = b"", seconds: float = 300, limits: Limits | None = None
+) -> Output:
+    return Transports().run(
+        LocalTarget(), command, stdin, Deadline.after(seconds), limits or Limits()
+    )
 
 
 def alive(pid: int) -> bool:
@@ -57,7 +61,9 @@ def test_a_signal_is_told_as_a_shell_tells_it() -> None:
     assert run("kill -TERM $$").exit_status == 128 + 15
 
 
-@pytest.mark.parametrize(("stream", "command"), [("stdout", "cat /dev/zero"), ("stderr", "cat /dev/zero >&2")])
+@pytest.mark.parametrize(
+    ("stream", "command"), [("stdout", "cat /dev/zero"), ("stderr", "cat /dev/zero >&2")]
+)
 def test_a_flood_is_cut_at_its_limit(stream: str, command: str) -> None:
     output = run(command, limits=Limits(stdout=100_000, stderr=100_000))
     assert output.cut == stream
@@ -72,14 +78,19 @@ def test_exactly_as_much_as_is_allowed_is_no_flood() -> None:
 
 def test_the_deadline_kills_the_whole_group_and_only_it(tmp_path: Path) -> None:
     bystander = threading.Thread(
-        target=run, args=(f"echo $$ > {tmp_path}/other; until test -e {tmp_path}/stop; do sleep 0.05; done",)
+        target=run,
+        args=(f"echo $$ > {tmp_path}/other; until test -e {tmp_path}/stop; do sleep 0.05; done",),
     )
     bystander.start()
-    wait_for(lambda: (tmp_path / "other").exists() and (tmp_path / "other").read_text().endswith("\n"), "bystander")
+    wait_for(
+        lambda: (tmp_path / "other").exists() and (tmp_path / "other").read_text().endswith("\n"),
+        "bystander",
+    )
     began = time.monotonic()
     with pytest.raises(TransportError) as e:
         run(
-            f"trap '' TERM HUP; sleep 500 & echo $! > {tmp_path}/child; echo hello; echo oops >&2; sleep 400",
+            f"trap '' TERM HUP; sleep 500 & echo $! > {tmp_path}/child; echo hello; echo oops >&2;"
+            " sleep 400",
             seconds=patience(lambda: run("sleep 0 & wait")),
         )
     assert time.monotonic() - began < 3 + BUSY_S
@@ -93,7 +104,9 @@ def test_the_deadline_kills_the_whole_group_and_only_it(tmp_path: Path) -> None:
     bystander.join()
 
 
-def test_a_child_left_behind_that_holds_the_pipes_costs_a_short_while_and_is_killed(tmp_path: Path) -> None:
+def test_a_child_left_behind_that_holds_the_pipes_costs_a_short_while_and_is_killed(
+    tmp_path: Path,
+) -> None:
     began = time.monotonic()
     output = run(f"sleep 600 & echo $! > {tmp_path}/child; echo done")
     assert output == Output(stdout=b"done\n", stderr=b"", exit_status=0)
@@ -110,10 +123,16 @@ def test_nothing_is_left_behind() -> None:
     for _ in range(3):
         with pytest.raises(TransportError):
             run("sleep 600", seconds=0.05)
-    assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count(), children()) == before
+    assert (
+        len(list(Path("/proc/self/fd").iterdir())),
+        threading.active_count(),
+        children(),
+    ) == before
 
 
-def test_a_short_command_is_not_waited_for_longer_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_command_is_not_waited_for_longer_than_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(child, "_AFTERWARDS_S", 600.0)
     began = time.monotonic()
     run("true")

@@ -1,4 +1,6 @@
-"""Many hosts behind one server: connections that are not logged in yet are counted, and none is lost to MaxStartups."""
+"""Many hosts behind one server: connections that are not logged in yet are counted, and none is
+lost to MaxStartups.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,16 @@ from tests.support.timing import BUSY_S
 pytestmark = pytest.mark.ssh
 
 
-def test_sixty_hosts_behind_one_server_that_drops_connections_are_all_reached(start_sshd: Start) -> None:
+def test_sixty_hosts_behind_one_server_that_drops_connections_are_all_reached(
+    start_sshd: Start,
+) -> None:
     server = start_sshd("MaxStartups 3:50:10")
     transports = Transports()
 
     def one(number: int) -> bytes:
-        return transports.run(server.target(), f"echo {number}", b"", Deadline.after(60), Limits()).stdout
+        return transports.run(
+            server.target(), f"echo {number}", b"", Deadline.after(60), Limits()
+        ).stdout
 
     with ThreadPoolExecutor(32) as pool:
         assert list(pool.map(one, range(60))) == [f"{n}\n".encode() for n in range(60)]

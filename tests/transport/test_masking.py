@@ -27,7 +27,8 @@ from tests.support.sshd import Start
 
 pytestmark = pytest.mark.ssh
 
-# A sudo that asks with the prompt it is given, and then tells what it read, on the stream that is named.
+# A sudo that asks with the prompt it is given, and then tells what it read, on the stream that is
+# named.
 TALKATIVE = """#!/bin/sh
 while [ $# -gt 0 ]; do case $1 in -p) prompt=$2; shift 2;; *) shift;; esac; done
 printf %s "$prompt" >&2
@@ -48,12 +49,21 @@ def target(login: str | None = None, become: str | None = None) -> SshTarget:
 
 def plan_of(one: SshTarget | LocalTarget) -> HostPlan:
     return HostPlan(
-        name="h", groups=(), target=one, scenarios=(), trials=1, isolation="auto", sysctls_collect=(), sysctls_expect={}
+        name="h",
+        groups=(),
+        target=one,
+        scenarios=(),
+        trials=1,
+        isolation="auto",
+        sysctls_collect=(),
+        sysctls_expect={},
     )
 
 
 def error(reason: str) -> TransportError:
-    return TransportError("execute", reason, hint="ssh hunter2@h", transient=True, changed_key=("a", "b"))
+    return TransportError(
+        "execute", reason, hint="ssh hunter2@h", transient=True, changed_key=("a", "b")
+    )
 
 
 def test_both_passwords_are_masked_and_the_rest_of_an_error_stays() -> None:
@@ -67,7 +77,9 @@ def test_an_error_without_a_password_is_the_same_one() -> None:
         assert Masking(one).error(said := error("nothing of that kind")) is said
 
 
-@pytest.mark.parametrize("secret", ["two  blanks", "tab\tand\x1bescape", "hunter2" * 60, "öäü€", "“quote”", "a.*b("])
+@pytest.mark.parametrize(
+    "secret", ["two  blanks", "tab\tand\x1bescape", "hunter2" * 60, "öäü€", "“quote”", "a.*b("]
+)
 def test_it_is_masked_as_it_is_shown_whole_and_where_it_was_cut(secret: str) -> None:
     masking = Masking(target(secret, "hunter2"))
     for before in range(250, 301, 3):  # the end of what a reason carries comes anywhere in it
@@ -85,11 +97,15 @@ def test_a_short_password_is_masked_as_a_word_and_leaves_no_holes() -> None:
 
 def test_what_a_command_said_is_masked_before_anything_is_cut_and_a_result_line_stays() -> None:
     line = protocol.MARK + b'{"a": "hunter2"}\n'
-    masked = Masking(target("hunter2")).output(Output(stdout=line, stderr=b"x\nhunter2\xff\n", exit_status=0))
+    masked = Masking(target("hunter2")).output(
+        Output(stdout=line, stderr=b"x\nhunter2\xff\n", exit_status=0)
+    )
     assert (masked.stdout, masked.stderr) == (line, b"x\n\xe2\x80\xa6\xff\n")
 
 
-@pytest.mark.parametrize("then", ["exit 1", "exec sleep 30", "echo 'fleetaudit-shell/1 65534 nobody'", "kill -9 $$"])
+@pytest.mark.parametrize(
+    "then", ["exit 1", "exec sleep 30", "echo 'fleetaudit-shell/1 65534 nobody'", "kill -9 $$"]
+)
 def test_a_sudo_that_tells_what_it_read_is_told_without_it(tmp_path: Path, then: str) -> None:
     program = tmp_path / "sudo"
     program.write_text(TALKATIVE.replace("{then}", then))
@@ -110,7 +126,9 @@ def test_a_sudo_that_tells_what_it_read_is_told_without_it(tmp_path: Path, then:
     assert "[fleetaudit-" not in result.reason
 
 
-def test_a_forced_command_that_tells_the_password_is_explained_without_it(start_sshd: Start) -> None:
+def test_a_forced_command_that_tells_the_password_is_explained_without_it(
+    start_sshd: Start,
+) -> None:
     sshd = start_sshd("ForceCommand echo 'debug: hunter2 sesame' >&2")
     one = sshd.target(password=Secret("hunter2"), become=None)
     with pytest.raises(TransportError, match="debug: … sesame"):
@@ -118,8 +136,12 @@ def test_a_forced_command_that_tells_the_password_is_explained_without_it(start_
 
 
 @pytest.mark.parametrize("stream", ["", " >&2"])
-def test_a_program_that_tells_the_password_is_explained_without_it(start_sshd: Start, stream: str) -> None:
-    sshd = start_sshd(f"ForceCommand echo 'fleetaudit-shell/1 0 root'; echo 'debug: hunter2 sesame'{stream}")
+def test_a_program_that_tells_the_password_is_explained_without_it(
+    start_sshd: Start, stream: str
+) -> None:
+    sshd = start_sshd(
+        f"ForceCommand echo 'fleetaudit-shell/1 0 root'; echo 'debug: hunter2 sesame'{stream}"
+    )
     one = sshd.target(password=Secret("hunter2"), become=None)
     output = Transports().run(one, protocol.COMMAND, b"", Deadline.after(60), Limits())
     with pytest.raises(ReplyError, match="debug: … sesame"):

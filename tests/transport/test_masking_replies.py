@@ -1,4 +1,6 @@
-"""A password that a host puts into its reply is in no output, no journal and no log, whatever becomes of the reply."""
+"""A password that a host puts into its reply is in no output, no journal and no log, whatever
+becomes of the reply.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ pytestmark = [pytest.mark.ssh, pytest.mark.commands]
 
 PASSWORD = "it's \\ “hunter2”"
 LOGIN = "Tr0ub4dor&3"
-# What asks with the prompt that it is given and answers with a reply, in which the password is; or only answers.
+# What asks with the prompt that it is given and answers with a reply, in which the password is; or
+# only answers.
 TALKATIVE = r"""#!@python@ -IS
 import re, sys, os
 secret, who = @secret@, @who@
@@ -61,13 +64,20 @@ BODY: dict[str, Any] = {
     "exposure": None,
     "elapsed_s": 0.1,
 }
-SEEN: dict[str, Any] = {"scenario": "unread-close", "family": "ipv4", "trials": [], "not_run": "@secret@"}
+SEEN: dict[str, Any] = {
+    "scenario": "unread-close",
+    "family": "ipv4",
+    "trials": [],
+    "not_run": "@secret@",
+}
 FAULTS: dict[str, dict[str, Any]] = {
     "isolation": {"isolation": "@secret@"},
     "scenario": {"observations": [{**SEEN, "scenario": "@secret@"}]},
     "family": {"observations": [{**SEEN, "family": "@secret@"}]},
     "not-run": {
-        "observations": [{**SEEN, "scenario": s} for s in ("zero-linger-close", "drained-close", "unread-close")]
+        "observations": [
+            {**SEEN, "scenario": s} for s in ("zero-linger-close", "drained-close", "unread-close")
+        ]
     },
     "words": {
         "notes": ["it said @secret@"],
@@ -81,7 +91,9 @@ FAULTS: dict[str, dict[str, Any]] = {
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     place = Place(tmp_path)
-    place.write("sysctls.yml", "- name: s\n  hosts: all\n  sysctls: {collect: [net.ipv4.tcp_fin_timeout]}\n")
+    place.write(
+        "sysctls.yml", "- name: s\n  hosts: all\n  sysctls: {collect: [net.ipv4.tcp_fin_timeout]}\n"
+    )
     return place
 
 
@@ -89,7 +101,9 @@ def program(folder: Path, name: str, secret: str = "") -> Path:
     """Writes a program that answers with the fault of its name."""
     (folder / "bin").mkdir(exist_ok=True)
     who = b"0 root" if secret else b"65534 nobody"
-    text = TALKATIVE.replace("@python@", os.path.realpath(sys.executable)).replace("@who@", repr(who))
+    text = TALKATIVE.replace("@python@", os.path.realpath(sys.executable)).replace(
+        "@who@", repr(who)
+    )
     body = json.dumps({**BODY, **FAULTS[name]})
     path = folder / "bin" / name
     path.write_text(text.replace("@body@", repr(body)).replace("@secret@", repr(secret), 1))
@@ -98,7 +112,11 @@ def program(folder: Path, name: str, secret: str = "") -> Path:
 
 
 def all_text(place: Place, *more: str) -> str:
-    files = [path for path in (place.path / "reports").rglob("*") if path.is_file() and not path.is_symlink()]
+    files = [
+        path
+        for path in (place.path / "reports").rglob("*")
+        if path.is_file() and not path.is_symlink()
+    ]
     assert {"run.json", "hosts.jsonl", "report.html"} <= {path.name for path in files}
     return "\n".join([*(path.read_text("utf-8", "replace") for path in files), *more])
 
@@ -108,8 +126,8 @@ def test_a_sudo_password_in_a_reply_is_in_no_output(place: Place, fault: str) ->
     place.write("secret", PASSWORD + "\n").chmod(0o600)
     place.write(
         "inventory.yml",
-        "all: {hosts: {h: {ansible_connection: local, ansible_become: true, ansible_become_user: nobody, "
-        f"ansible_become_exe: {program(place.path, fault)}}}}}}}\n",
+        "all: {hosts: {h: {ansible_connection: local, ansible_become: true,"
+        f" ansible_become_user: nobody, ansible_become_exe: {program(place.path, fault)}}}}}}}\n",
     )
     check(place, fault, PASSWORD, "--become-password-file", "secret")
 
@@ -139,7 +157,14 @@ def check(place: Place, fault: str, password: str, *arguments: str) -> None:
     log = (place.path / "log").read_text()
     text = all_text(place, done.stdout, done.stderr, log)
     assert "Traceback" not in text
-    for form in (password, repr(password)[1:-1], ascii(password)[1:-1], json.dumps(password)[1:-1], "hunter2", "Tr0ub"):
+    for form in (
+        password,
+        repr(password)[1:-1],
+        ascii(password)[1:-1],
+        json.dumps(password)[1:-1],
+        "hunter2",
+        "Tr0ub",
+    ):
         assert form not in text, form
     assert "…" in text
     explained = place.run("explain", "latest", "h")

@@ -1,4 +1,6 @@
-"""One odd path costs one host: a pipe, a device or a dead mount as a key or a list of host keys, with either client."""
+"""One odd path costs one host: a pipe, a device or a dead mount as a key or a list of host keys,
+with either client.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,9 @@ CASES: dict[str, tuple[Callable[[Server, str], dict[str, object]], str]] = {
 }
 
 
-def fleet(server: Server, client: str, odd: list[SshTarget]) -> tuple[list[bytes], list[TransportError]]:
+def fleet(
+    server: Server, client: str, odd: list[SshTarget]
+) -> tuple[list[bytes], list[TransportError]]:
     """Returns what the good hosts answered, and how the odd ones failed, all at once."""
     transports = Transports(ssh_configs=SshConfigs([]))
     good = server.target(client=client, arguments=("-F", "none"))
@@ -116,13 +120,17 @@ def fleet(server: Server, client: str, odd: list[SshTarget]) -> tuple[list[bytes
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("kind", ODD)
-def test_a_pipe_or_a_device_costs_the_hosts_that_name_it(sshd: Server, tmp_path: Path, kind: str, client: str) -> None:
+def test_a_pipe_or_a_device_costs_the_hosts_that_name_it(
+    sshd: Server, tmp_path: Path, kind: str, client: str
+) -> None:
     path = odd_path(tmp_path, kind)
     usual = {"client": client, "arguments": ("-F", "none")}
     odd = [sshd.target(**{**usual, **fields(sshd, path)}) for fields, _ in CASES.values()]
     answers, failures = fleet(sshd, client, odd)
     assert answers == [b"in\n"] * GOOD
-    assert [(e.stage, e.transient) for e in failures] == [(stage, False) for _, stage in CASES.values()]
+    assert [(e.stage, e.transient) for e in failures] == [
+        (stage, False) for _, stage in CASES.values()
+    ]
     for e in failures:
         assert path in e.reason
         assert "it is a pipe, a socket or a device" in e.reason
@@ -130,11 +138,17 @@ def test_a_pipe_or_a_device_costs_the_hosts_that_name_it(sshd: Server, tmp_path:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_the_reason_for_a_jump_hosts_odd_key_names_the_jump_host(sshd: Server, tmp_path: Path, client: str) -> None:
+def test_the_reason_for_a_jump_hosts_odd_key_names_the_jump_host(
+    sshd: Server, tmp_path: Path, client: str
+) -> None:
     path = odd_path(tmp_path, "/dev/urandom")
     target = sshd.target(client=client, **jump_host_key(sshd, path))
     e = failure_of(lambda: Transports().run(target, "true", b"", Deadline.after(60), Limits()))
-    assert (e.stage, "jump host jump: " in e.reason, path in e.reason) == ("authenticate", True, True)
+    assert (e.stage, "jump host jump: " in e.reason, path in e.reason) == (
+        "authenticate",
+        True,
+        True,
+    )
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -157,7 +171,10 @@ def test_a_file_of_more_bytes_than_are_read_is_refused_with_the_reason(
 @pytest.mark.parametrize("client", CLIENTS)
 def test_dev_null_stands_for_no_file(sshd: Server, client: str) -> None:
     target = sshd.target(
-        client=client, arguments=("-F", "/dev/null"), known_hosts=("/dev/null",), host_key_policy="accept-new"
+        client=client,
+        arguments=("-F", "/dev/null"),
+        known_hosts=("/dev/null",),
+        host_key_policy="accept-new",
     )
     assert Transports().run(target, "echo in", b"", Deadline.after(60), Limits()).stdout == b"in\n"
 
@@ -172,11 +189,15 @@ def test_the_home_of_a_user_who_is_none_is_a_missing_file(sshd: Server) -> None:
 
 def test_a_known_hosts_file_that_no_check_needs_is_let_be(sshd: Server, tmp_path: Path) -> None:
     path = odd_path(tmp_path, "fifo")
-    target = sshd.target(client="openssh", arguments=("-F", "none"), known_hosts=(path,), host_key_policy="off")
+    target = sshd.target(
+        client="openssh", arguments=("-F", "none"), known_hosts=(path,), host_key_policy="off"
+    )
     assert Transports().run(target, "echo in", b"", Deadline.after(60), Limits()).stdout == b"in\n"
 
 
-def test_an_odd_ssh_config_of_the_user_is_refused_with_its_path(sshd: Server, tmp_path: Path) -> None:
+def test_an_odd_ssh_config_of_the_user_is_refused_with_its_path(
+    sshd: Server, tmp_path: Path
+) -> None:
     path = odd_path(tmp_path, "fifo")
     transports = Transports(ssh_configs=SshConfigs([path]))
     e = failure_of(lambda: transports.run(sshd.target(), "true", b"", Deadline.after(60), Limits()))
@@ -210,7 +231,8 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
-# ---- a file system that does not answer ----------------------------------------------------------------------------
+# ---- a file system that does not answer
+# ----------------------------------------------------------------------------
 
 _DEAD_MOUNT = """
 import ctypes, os, sys
@@ -247,7 +269,9 @@ os._exit(0)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_dead_mount_costs_the_hosts_that_have_their_key_on_it(sshd: Server, tmp_path: Path, client: str) -> None:
+def test_a_dead_mount_costs_the_hosts_that_have_their_key_on_it(
+    sshd: Server, tmp_path: Path, client: str
+) -> None:
     if os.getuid() != 0 or not Path("/dev/fuse").exists():
         pytest.skip("missing: root and /dev/fuse")
     mount = tmp_path / "mount"
@@ -269,7 +293,8 @@ def test_a_dead_mount_costs_the_hosts_that_have_their_key_on_it(sshd: Server, tm
         assert f"{mount}/key cannot be read: it was not read in time" in line
 
 
-# ---- the parts -----------------------------------------------------------------------------------------------------
+# ---- the parts
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_a_pending_read_is_shared_and_each_waiter_has_its_own_deadline() -> None:

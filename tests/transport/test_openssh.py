@@ -1,4 +1,6 @@
-"""The system's ssh as the transport, against sshd and dropbear: the same bytes, stages and reasons as the other one."""
+"""The system's ssh as the transport, against sshd and dropbear: the same bytes, stages and reasons
+as the other one.
+"""
 
 from __future__ import annotations
 
@@ -77,10 +79,13 @@ def server(request: pytest.FixtureRequest) -> Server:
     return found
 
 
-# ---- streams -------------------------------------------------------------------------------------------------------
+# ---- streams
+# -------------------------------------------------------------------------------------------------------
 
 
-def test_all_three_streams_and_the_exit_status_come_through_and_nothing_of_sshs_own(server: Server) -> None:
+def test_all_three_streams_and_the_exit_status_come_through_and_nothing_of_sshs_own(
+    server: Server,
+) -> None:
     output = run(through_openssh(server), "cat; echo problem >&2; exit 3", b"input\n")
     assert output == Output(stdout=b"input\n", stderr=b"problem\n", exit_status=3)
 
@@ -103,24 +108,32 @@ def test_the_probe_answers_through_it(server: Server) -> None:
     assert protocol.reply_of(output.stdout).kernel.release == os.uname().release
 
 
-# ---- failures at their stages --------------------------------------------------------------------------------------
+# ---- failures at their stages
+# --------------------------------------------------------------------------------------
 
 
 def test_silence_ends_at_the_deadline_and_leaves_no_child(sshd: Server) -> None:
     began = time.monotonic()
     e = failure(
-        through_openssh(sshd), "echo half; exec sleep 610.5", seconds=patience(lambda: run(through_openssh(sshd)))
+        through_openssh(sshd),
+        "echo half; exec sleep 610.5",
+        seconds=patience(lambda: run(through_openssh(sshd))),
     )
     assert time.monotonic() - began < 12 + BUSY_S
     assert e.stage == "execute"
     assert "did not end in time, after 5 bytes of output" in e.reason
     children = subprocess.run(
-        ["ps", "--ppid", str(os.getpid()), "-o", "comm="], capture_output=True, text=True, check=False
+        ["ps", "--ppid", str(os.getpid()), "-o", "comm="],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "ssh" not in children.stdout.split()
 
 
-def test_a_dead_port_and_a_name_that_is_none_are_told_at_their_stages(sshd: Server, keys: Keys) -> None:
+def test_a_dead_port_and_a_name_that_is_none_are_told_at_their_stages(
+    sshd: Server, keys: Keys
+) -> None:
     dead = failure(through_openssh(sshd, port=free_port()))
     assert (dead.stage, dead.transient) == ("connect", False)
     assert "Connection refused" in dead.reason
@@ -129,7 +142,9 @@ def test_a_dead_port_and_a_name_that_is_none_are_told_at_their_stages(sshd: Serv
     assert "no-such-host.invalid" in nowhere.reason
 
 
-def test_a_host_that_hangs_up_before_its_greeting_is_transient_and_one_that_is_silent_is_late(sshd: Server) -> None:
+def test_a_host_that_hangs_up_before_its_greeting_is_transient_and_one_that_is_silent_is_late(
+    sshd: Server,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
         answered = pool.submit(lambda: listener.accept()[0].close())
         gone = failure(through_openssh(sshd, port=listener.getsockname()[1]))
@@ -142,7 +157,9 @@ def test_a_host_that_hangs_up_before_its_greeting_is_transient_and_one_that_is_s
         assert time.monotonic() - began < 10 + BUSY_S
 
 
-def test_a_refused_key_is_told_at_authenticate_and_never_tried_again(start_sshd: Start, tmp_path: Path) -> None:
+def test_a_refused_key_is_told_at_authenticate_and_never_tried_again(
+    start_sshd: Start, tmp_path: Path
+) -> None:
     server = start_sshd("LogLevel VERBOSE")
     stranger = generate(tmp_path / "a stranger", "ed25519")
     e = failure(through_openssh(server, private_keys=(str(stranger),)))
@@ -165,12 +182,15 @@ def test_a_name_that_looks_like_an_option_stays_a_name(sshd: Server, tmp_path: P
 
 
 def test_a_connection_that_breaks_off_tells_how_far_it_came(start_sshd: Start) -> None:
-    e = failure(through_openssh(start_sshd()), "echo half a line; sleep 0.3; kill -9 $PPID; sleep 5")
+    e = failure(
+        through_openssh(start_sshd()), "echo half a line; sleep 0.3; kill -9 $PPID; sleep 5"
+    )
     assert (e.stage, e.transient) == ("execute", True)
     assert "broke off after 12 bytes of output" in e.reason
 
 
-# ---- host keys -----------------------------------------------------------------------------------------------------
+# ---- host keys
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_an_unknown_host_is_refused_and_a_changed_key_is_told_with_both_fingerprints(
@@ -185,14 +205,18 @@ def test_an_unknown_host_is_refused_and_a_changed_key_is_told_with_both_fingerpr
     e = failure(through_openssh(server, known_hosts=(str(changed),)))
     assert (e.stage, e.transient) == ("host key", False)
     for path in (keys.user(), keys.host("ed25519")):
-        shown = subprocess.run(["ssh-keygen", "-lf", f"{path}.pub"], capture_output=True, text=True, check=True)
+        shown = subprocess.run(
+            ["ssh-keygen", "-lf", f"{path}.pub"], capture_output=True, text=True, check=True
+        )
         assert shown.stdout.split()[1] in e.reason
     assert f"{changed}:1" in e.reason
     assert "publickey" not in server.log.read_text()
 
 
 @pytest.mark.parametrize("client", ["openssh", "paramiko"])
-def test_a_key_is_checked_on_loopback_too_whatever_ssh_config_says(sshd: Server, tmp_path: Path, client: str) -> None:
+def test_a_key_is_checked_on_loopback_too_whatever_ssh_config_says(
+    sshd: Server, tmp_path: Path, client: str
+) -> None:
     (tmp_path / "nobodys").touch()
     target = through_openssh(
         sshd, "-o", "NoHostAuthenticationForLocalhost=yes", known_hosts=(str(tmp_path / "nobodys"),)
@@ -202,10 +226,15 @@ def test_a_key_is_checked_on_loopback_too_whatever_ssh_config_says(sshd: Server,
 
 def test_the_inventory_cannot_loosen_the_policy(sshd: Server, tmp_path: Path) -> None:
     loose = ("-o", "StrictHostKeyChecking=no", "-o", "BatchMode=no")
-    assert failure(through_openssh(sshd, *loose, known_hosts=(str(tmp_path / "none"),))).stage == "host key"
+    assert (
+        failure(through_openssh(sshd, *loose, known_hosts=(str(tmp_path / "none"),))).stage
+        == "host key"
+    )
 
 
-def test_accept_new_writes_to_the_file_of_ours_alone_and_off_to_none(sshd: Server, tmp_path: Path) -> None:
+def test_accept_new_writes_to_the_file_of_ours_alone_and_off_to_none(
+    sshd: Server, tmp_path: Path
+) -> None:
     ours, users = tmp_path / "accepted", tmp_path / "users"
     users.write_text("")
     target = through_openssh(sshd, known_hosts=(str(users),), host_key_policy="accept-new")
@@ -236,7 +265,10 @@ def test_a_certificate_of_a_host_is_trusted_where_its_authority_is(
 ) -> None:
     ca, host = generate(tmp_path / "ca", "ed25519"), tmp_path / "host"
     generate(host, "ed25519")
-    subprocess.run(["ssh-keygen", "-q", "-s", ca, "-I", "h", "-h", "-n", "127.0.0.1", f"{host}.pub"], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-s", ca, "-I", "h", "-h", "-n", "127.0.0.1", f"{host}.pub"],
+        check=True,
+    )
     server = start_sshd(f"HostKey {host}", f"HostCertificate {host}-cert.pub")
     known = tmp_path / "known_hosts"
     known.write_text(f"@cert-authority [127.0.0.1]:{server.port} {keys.public(ca)}\n")
@@ -245,7 +277,8 @@ def test_a_certificate_of_a_host_is_trusted_where_its_authority_is(
     assert failure(through_openssh(server, known_hosts=(str(known),))).stage == "host key"
 
 
-# ---- what is the user's own ----------------------------------------------------------------------------------------
+# ---- what is the user's own
+# ----------------------------------------------------------------------------------------
 
 
 def config(path: Path, text: str) -> Path:
@@ -259,9 +292,12 @@ def test_ssh_config_says_the_port_the_user_and_the_key_where_the_inventory_does_
 ) -> None:
     file = config(
         tmp_path / "config",
-        f"Host web\n HostName 127.0.0.1\n Port {sshd.port}\n User {getpass.getuser()}\n IdentityFile {keys.user()}\n",
+        f"Host web\n HostName 127.0.0.1\n Port {sshd.port}\n User {getpass.getuser()}\n"
+        f" IdentityFile {keys.user()}\n",
     )
-    target = through_openssh(sshd, "-F", str(file), address="web", port=22, user=None, private_keys=())
+    target = through_openssh(
+        sshd, "-F", str(file), address="web", port=22, user=None, private_keys=()
+    )
     assert run(target).stdout == b"in\n"
     named = through_openssh(sshd, "-F", str(file), address="web", port=22, port_named=True)
     assert "port 22: Connection refused" in failure(named).reason
@@ -272,9 +308,9 @@ def test_a_jump_host_is_gone_through_with_its_own_settings_and_its_own_check(
 ) -> None:
     jump, far = start_sshd("LogLevel VERBOSE"), start_sshd()
     text = (
-        f"Host jump\n HostName 127.0.0.1\n Port {jump.port}\n User {getpass.getuser()}\n IdentityFile {keys.user()}\n"
-        f" UserKnownHostsFile {{known}}\n GlobalKnownHostsFile /dev/null\nHost far\n HostName 127.0.0.1\n"
-        f" Port {far.port}\n ProxyJump jump\n"
+        f"Host jump\n HostName 127.0.0.1\n Port {jump.port}\n User {getpass.getuser()}\n"
+        f" IdentityFile {keys.user()}\n UserKnownHostsFile {{known}}\n GlobalKnownHostsFile"
+        f" /dev/null\nHost far\n HostName 127.0.0.1\n Port {far.port}\n ProxyJump jump\n"
     )
     good = config(tmp_path / "good", text.format(known=jump.known_hosts))
     target = through_openssh(far, "-F", str(good), address="far", port=22)
@@ -287,7 +323,10 @@ def test_a_jump_host_is_gone_through_with_its_own_settings_and_its_own_check(
 
 def test_a_proxy_command_is_gone_through(sshd: Server) -> None:
     require("dbclient")
-    proxy = f"ProxyCommand=ssh -F none -o UserKnownHostsFile={sshd.known_hosts} -i {sshd.keys.user()} -W %h:%p"
+    proxy = (
+        f"ProxyCommand=ssh -F none -o UserKnownHostsFile={sshd.known_hosts} -i {sshd.keys.user()}"
+        " -W %h:%p"
+    )
     target = through_openssh(sshd, "-o", f"{proxy} -p {sshd.port} 127.0.0.1")
     assert run(target).stdout == b"in\n"
 
@@ -295,13 +334,24 @@ def test_a_proxy_command_is_gone_through(sshd: Server) -> None:
 @contextlib.contextmanager
 def master(server: Server, path: Path) -> Iterator[tuple[str, str]]:
     """Yields the words that name a master connection of somebody's, which was there before."""
-    own = ("-F", "none", "-i", str(server.keys.user()), "-o", f"UserKnownHostsFile={server.known_hosts}")
+    own = (
+        "-F",
+        "none",
+        "-i",
+        str(server.keys.user()),
+        "-o",
+        f"UserKnownHostsFile={server.known_hosts}",
+    )
     log = path.with_name("master.log")
-    with running(["ssh", *own, "-p", str(server.port), "-M", "-S", path, "-N", "127.0.0.1"], log, path.exists):
+    with running(
+        ["ssh", *own, "-p", str(server.port), "-M", "-S", path, "-N", "127.0.0.1"], log, path.exists
+    ):
         yield ("-S", str(path))
 
 
-def test_a_master_connection_of_the_users_is_used_and_none_is_made(start_sshd: Start, tmp_path: Path) -> None:
+def test_a_master_connection_of_the_users_is_used_and_none_is_made(
+    start_sshd: Start, tmp_path: Path
+) -> None:
     server = start_sshd("LogLevel VERBOSE")
     asked = ("-M", "-o", "ControlMaster=auto", "-o", "ControlPersist=20")
     words = for_openssh(shlex.join(asked))
@@ -319,12 +369,16 @@ def test_where_no_master_connection_can_be_made_the_command_runs_all_the_same(
     sshd: Server, tmp_path: Path, folder: str
 ) -> None:
     path = tmp_path / "missing" if folder == "missing" else Path("/proc/self")
-    file = config(tmp_path / "config", f"ControlMaster auto\nControlPersist 30\nControlPath {path}/x\n")
+    file = config(
+        tmp_path / "config", f"ControlMaster auto\nControlPersist 30\nControlPath {path}/x\n"
+    )
     assert run(through_openssh(sshd, "-F", str(file))).stdout == b"in\n"
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
-@pytest.mark.parametrize("line", ["SessionType none", "StdinNull yes", "ForkAfterAuthentication yes"])
+@pytest.mark.parametrize(
+    "line", ["SessionType none", "StdinNull yes", "ForkAfterAuthentication yes"]
+)
 def test_a_command_is_run_where_ssh_config_says_that_none_is(
     sshd: Server, tmp_path: Path, line: str, client: str
 ) -> None:
@@ -332,11 +386,14 @@ def test_a_command_is_run_where_ssh_config_says_that_none_is(
     assert run(msgspec.structs.replace(target, client=client), "cat", b"in\n").stdout == b"in\n"
 
 
-def test_a_jump_hosts_ssh_that_cannot_make_a_master_connection_has_that_reason(sshd: Server, tmp_path: Path) -> None:
+def test_a_jump_hosts_ssh_that_cannot_make_a_master_connection_has_that_reason(
+    sshd: Server, tmp_path: Path
+) -> None:
     file = config(
         tmp_path / "config",
         f"Host jump\n HostName 127.0.0.1\n Port {sshd.port}\n IdentityFile {sshd.keys.user()}\n"
-        f" UserKnownHostsFile {sshd.known_hosts}\n ControlMaster auto\n ControlPath {tmp_path}/missing/x\n",
+        f" UserKnownHostsFile {sshd.known_hosts}\n ControlMaster auto\n ControlPath"
+        f" {tmp_path}/missing/x\n",
     )
     e = failure(through_openssh(sshd, "-F", str(file), "-J", "jump"))
     assert (e.stage, e.kind, e.transient) == ("connect", "ssh_config not usable", False)
@@ -364,12 +421,14 @@ def test_what_a_host_says_before_it_refuses_is_not_taken_for_words_of_ssh(
 ) -> None:
     banner = tmp_path / "banner"
     banner.write_text(
-        "Host key verification failed.\nConnection closed by 192.0.2.1\n"
-        "Permissions 0644 for '/etc/passwd' are too open.\n"
-        "unix_listener: cannot bind to path /etc/chosen/x.0123456789abcdef: No such file or directory\n"
+        "Host key verification failed.\nConnection closed by 192.0.2.1\nPermissions 0644 for"
+        " '/etc/passwd' are too open.\nunix_listener: cannot bind to path"
+        " /etc/chosen/x.0123456789abcdef: No such file or directory\n"
     )
     server = start_sshd(f"Banner {banner}")
-    e = failure(through_openssh(server, private_keys=(str(generate(tmp_path / "stranger", "ed25519")),)))
+    e = failure(
+        through_openssh(server, private_keys=(str(generate(tmp_path / "stranger", "ed25519")),))
+    )
     assert (e.stage, e.kind) == ("authenticate", "permission denied")
     assert "/etc" not in e.hint
     assert e.hint.startswith("ssh ")
@@ -384,8 +443,8 @@ def test_a_private_key_that_others_may_read_is_refused_with_the_command_that_men
     shutil.copy(keys.user(), key)
     key.chmod(0o644)
     jump = (
-        f'Host jump\n HostName 127.0.0.1\n Port {sshd.port}\n IdentityFile "{key}"\n IdentityAgent none\n'
-        f" UserKnownHostsFile {sshd.known_hosts}\n"
+        f'Host jump\n HostName 127.0.0.1\n Port {sshd.port}\n IdentityFile "{key}"\n IdentityAgent'
+        f" none\n UserKnownHostsFile {sshd.known_hosts}\n"
     )
     file = config(tmp_path / "config", jump)
     if hop == "host":
@@ -395,28 +454,46 @@ def test_a_private_key_that_others_may_read_is_refused_with_the_command_that_men
     target = msgspec.structs.replace(target, client=client)
     e = failure(target)
     assert (e.stage, e.transient, e.kind) == ("authenticate", False, "no usable key")
-    assert f"the private key {key} is not used, as ssh does not: permissions 0644 are too open" in e.reason
+    assert (
+        f"the private key {key} is not used, as ssh does not: permissions 0644 are too open"
+        in e.reason
+    )
     assert e.hint == f"chmod 600 '{key}'"
     subprocess.run(["/bin/sh", "-c", e.hint], check=True)
     assert run(target).stdout == b"in\n"
 
 
-def test_a_command_by_a_master_connection_is_told_as_one_that_ran(start_sshd: Start, tmp_path: Path) -> None:
+def test_a_command_by_a_master_connection_is_told_as_one_that_ran(
+    start_sshd: Start, tmp_path: Path
+) -> None:
     server = start_sshd("LogLevel VERBOSE")
     with master(server, tmp_path / "m") as words:
         target = through_openssh(server, *words)
-        late = failure(target, "echo why >&2; exec sleep 610.5", seconds=patience(lambda: run(target)))
-        assert (late.stage, "did not end in time" in late.reason, "why" in late.reason) == ("execute", True, True)
+        late = failure(
+            target, "echo why >&2; exec sleep 610.5", seconds=patience(lambda: run(target))
+        )
+        assert (late.stage, "did not end in time" in late.reason, "why" in late.reason) == (
+            "execute",
+            True,
+            True,
+        )
         assert run(target, "exit 255") == Output(stdout=b"", stderr=b"", exit_status=255)
         broke = failure(target, "kill -9 $PPID; sleep 5")
         assert (broke.stage, broke.transient) == ("execute", True)
-        assert "broke off after 0 bytes of output (Control master terminated unexpectedly)" in broke.reason
+        assert (
+            "broke off after 0 bytes of output (Control master terminated unexpectedly)"
+            in broke.reason
+        )
     assert server.log.read_text().count("Accepted publickey") == 1
 
 
 @pytest.mark.parametrize(("password", "logins"), [(None, 1), (Secret("sesame"), 2)])
 def test_a_silent_sudo_is_told_as_that_and_no_password_for_it_goes_by_somebodys_master_connection(
-    start_sshd: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: Secret | None, logins: int
+    start_sshd: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    password: Secret | None,
+    logins: int,
 ) -> None:
     monkeypatch.setattr(become, "PATIENCE_S", 1.0)
     server, silent = start_sshd("LogLevel VERBOSE"), tmp_path / "sudo"
@@ -429,7 +506,9 @@ def test_a_silent_sudo_is_told_as_that_and_no_password_for_it_goes_by_somebodys_
     assert server.log.read_text().count("Accepted publickey") == logins
 
 
-def test_forty_hosts_behind_one_server_that_drops_connections_are_all_reached(start_sshd: Start) -> None:
+def test_forty_hosts_behind_one_server_that_drops_connections_are_all_reached(
+    start_sshd: Start,
+) -> None:
     server, transports = start_sshd("MaxStartups 3:50:10"), Transports()
 
     def one(number: int) -> bytes:
@@ -448,14 +527,18 @@ def test_many_hosts_behind_one_jump_host_that_drops_connections_are_all_reached(
     far = start_sshd(*(f"ListenAddress {address}:PORT" for address in addresses))
     file = config(
         tmp_path / "config",
-        f"Host jump\n HostName 127.0.0.1\n Port {jump.port}\n User {getpass.getuser()}\n IdentityFile {keys.user()}\n"
-        f" UserKnownHostsFile {jump.known_hosts}\n",
+        f"Host jump\n HostName 127.0.0.1\n Port {jump.port}\n User {getpass.getuser()}\n"
+        f" IdentityFile {keys.user()}\n UserKnownHostsFile {jump.known_hosts}\n",
     )
     transports = Transports()
 
     def one(address: str) -> bytes:
-        target = through_openssh(far, "-F", str(file), "-J", "jump", address=address, host_key_policy="off")
+        target = through_openssh(
+            far, "-F", str(file), "-J", "jump", address=address, host_key_policy="off"
+        )
         return transports.run(target, f"echo {address}", b"", Deadline.after(90), Limits()).stdout
 
     with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(one, addresses * 2)) == [f"{address}\n".encode() for address in addresses * 2]
+        assert list(pool.map(one, addresses * 2)) == [
+            f"{address}\n".encode() for address in addresses * 2
+        ]

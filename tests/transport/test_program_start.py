@@ -1,6 +1,8 @@
-"""Between the login and our command: real login shells, start-up files and forced commands that come in the way.
+"""Between the login and our command: real login shells, start-up files and forced commands that
+come in the way.
 
-Rules: no program is sent before the command ran, so that none of them can read it; and the reason says which it was.
+Rules: no program is sent before the command ran, so that none of them can read it; and the reason
+says which it was.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ from tests.support.accounts import Account, Accounts, StartAccounts
 from tests.support.sshd import failure_of, require
 
 CLIENTS: tuple[SshClient, ...] = ("paramiko", "openssh")
-PROGRAM = b"#\nprint('the program ran whole')\n" + b"# padding, so that no buffer holds it all\n" * 8000
+PROGRAM = (
+    b"#\nprint('the program ran whole')\n" + b"# padding, so that no buffer holds it all\n" * 8000
+)
 READY = protocol.READY.encode() + b"0 root\n"
 
 # A start-up file of bash; whatever the account's process does next, it has said `begun` by then.
@@ -54,7 +58,9 @@ SHELLS = {"nologin": "/usr/sbin/nologin", "false": "/bin/false", "restricted": "
 
 @dataclass(frozen=True, slots=True)
 class Begun(Deadline):
-    """A deadline that comes a moment after the account's process has begun what it does instead of our command."""
+    """A deadline that comes a moment after the account's process has begun what it does instead of
+    our command.
+    """
 
     mark: Path
 
@@ -71,20 +77,31 @@ def account(name: str) -> str:
 @pytest.fixture(scope="module")
 def host(start_accounts: StartAccounts) -> Accounts:
     require("bash", "rbash")
-    accounts = [Account(account(name), shell="/bin/bash", files={".bashrc": text}) for name, text in STARTUP.items()]
+    accounts = [
+        Account(account(name), shell="/bin/bash", files={".bashrc": text})
+        for name, text in STARTUP.items()
+    ]
     accounts += [Account(account(name), shell="/bin/bash", files={"x": ""}) for name in FORCED]
     accounts += [Account(account(name), shell=shell) for name, shell in SHELLS.items()]
-    matches = [f"Match User {account(name)}\nForceCommand {command}" for name, command in FORCED.items()]
+    matches = [
+        f"Match User {account(name)}\nForceCommand {command}" for name, command in FORCED.items()
+    ]
     return start_accounts("UsePAM no", *matches, accounts=tuple(accounts))
 
 
 def run(host: Accounts, name: str, client: SshClient, deadline: Deadline | None = None) -> Output:
     target = host.server.target(user=account(name), client=client)
-    target = msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
-    return Transports().run(target, protocol.COMMAND, PROGRAM, deadline or Deadline.after(100), Limits())
+    target = (
+        msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    )
+    return Transports().run(
+        target, protocol.COMMAND, PROGRAM, deadline or Deadline.after(100), Limits()
+    )
 
 
-def refused(host: Accounts, name: str, client: SshClient, deadline: Deadline | None = None) -> TransportError:
+def refused(
+    host: Accounts, name: str, client: SshClient, deadline: Deadline | None = None
+) -> TransportError:
     e = failure_of(lambda: run(host, name, client, deadline))
     assert (e.stage, e.transient) == ("execute", False)
     assert e.hint.startswith("ssh ")
@@ -93,7 +110,9 @@ def refused(host: Accounts, name: str, client: SshClient, deadline: Deadline | N
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_question_of_a_start_up_file_never_eats_the_program(host: Accounts, client: SshClient) -> None:
+def test_a_question_of_a_start_up_file_never_eats_the_program(
+    host: Accounts, client: SshClient
+) -> None:
     output = run(host, "asks", client)
     assert output.stdout.startswith(b"Ticket number?\ngot ()\n" + protocol.READY.encode())
     assert output.stdout.endswith(b"\nthe program ran whole\n")
@@ -112,25 +131,44 @@ def test_a_shell_that_waits_for_input_is_reported_at_the_deadline(
     begun = host.etc / f"home-{account(name)}" / "begun"
     begun.unlink(missing_ok=True)
     e = refused(host, name, client, Begun(time.monotonic() + 100, begun))
-    assert e.reason == (
-        "our command was not started in time: the login shell, one of its start-up files (~/.bashrc) or a forced "
-        f"command waits for input, hangs or runs something else{said}"
+    assert (
+        e.reason
+        == "our command was not started in time: the login shell, one of its start-up files"
+        f" (~/.bashrc) or a forced command waits for input, hangs or runs something else{said}"
     )
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("maintenance", "a forced command ended with status 3; it printed “maintenance, come back later”"),
+        (
+            "maintenance",
+            "a forced command ended with status 3; it printed “maintenance, come back later”",
+        ),
         ("warns and ends", "ended with status 0; it printed on stderr “no such project”"),
         ("set -e", "ended with status 1; nothing was printed (/bin/false does so, for one)"),
         ("false", "ended with status 1; nothing was printed (/bin/false does so, for one)"),
-        ("nologin", "login shell of the account is nologin, which runs no command: “This account is currently not"),
+        (
+            "nologin",
+            (
+                "login shell of the account is nologin, which runs no command: “This account is"
+                " currently not"
+            ),
+        ),
         (
             "restricted",
-            "/bin/sh is missing or may not be run on this host (exit status 1): “rbash: line 1: /bin/sh: restricted",
+            (
+                "/bin/sh is missing or may not be run on this host (exit status 1): “rbash: line 1:"
+                " /bin/sh: restricted"
+            ),
         ),
-        ("forced sftp", "the account may use SFTP only, and run no command: “This service allows sftp connections"),
+        (
+            "forced sftp",
+            (
+                "the account may use SFTP only, and run no command: “This service allows sftp"
+                " connections"
+            ),
+        ),
         ("forced other", "ended with status 0; it printed “hello from the menu”"),
     ],
 )
@@ -142,7 +180,9 @@ def test_what_runs_instead_of_our_command_is_distinguished(
 
 
 def test_this_machine_runs_the_command_in_the_same_way() -> None:
-    output = Transports().run(LocalTarget(), protocol.COMMAND, PROGRAM, Deadline.after(100), Limits())
+    output = Transports().run(
+        LocalTarget(), protocol.COMMAND, PROGRAM, Deadline.after(100), Limits()
+    )
     assert output.stdout.endswith(b"\nthe program ran whole\n")
 
 
@@ -164,7 +204,9 @@ def test_where_not_even_sudo_ran_it_is_not_to_blame(
     begun.unlink(missing_ok=True)
     become = Become(method=method, password=Secret("never sent"))
     target = host.server.target(user=account(name), client=client, become=become)
-    target = msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    target = (
+        msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    )
     deadline = Begun(time.monotonic() + 200, begun)
     e = failure_of(lambda: Transports().run(target, protocol.COMMAND, PROGRAM, deadline, Limits()))
     assert e.stage == "execute"
@@ -190,7 +232,9 @@ def named(host: Accounts, client: SshClient, value: str = "") -> tuple[Output, l
     used = host.etc / f"home-{account('interpreters')}" / "used"
     used.unlink(missing_ok=True)
     target = host.server.target(user=account("interpreters"), client=client)
-    target = msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    target = (
+        msgspec.structs.replace(target, arguments=("-F", "none")) if client == "openssh" else target
+    )
     stdin = f"# {value}\n".encode() + PROGRAM.removeprefix(b"#\n")
     output = Transports().run(target, protocol.COMMAND, stdin, Deadline.after(100), Limits())
     assert output.stdout.endswith(b"the program ran whole\n"), output
@@ -200,13 +244,23 @@ def named(host: Accounts, client: SshClient, value: str = "") -> tuple[Output, l
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize(
     "value",
-    ["HOME/bin/python", "~/bin/python", "/usr/bin/env HOME/bin/python", "HOME/bin/python -B", "HOME/my python/$(id) *"],
+    [
+        "HOME/bin/python",
+        "~/bin/python",
+        "/usr/bin/env HOME/bin/python",
+        "HOME/bin/python -B",
+        "HOME/my python/$(id) *",
+    ],
 )
-def test_the_interpreter_of_the_inventory_is_tried_first(host: Accounts, client: SshClient, value: str) -> None:
+def test_the_interpreter_of_the_inventory_is_tried_first(
+    host: Accounts, client: SshClient, value: str
+) -> None:
     """One path, as Ansible 2.19 takes it, or words, as older versions do."""
     for folder in ("bin/python", "my python/$(id) *"):
         own_python(host, folder)
-    output, used = named(host, client, value.replace("HOME", f"/etc/home-{account('interpreters')}"))
+    output, used = named(
+        host, client, value.replace("HOME", f"/etc/home-{account('interpreters')}")
+    )
     more = "-B " if value.endswith("-B") else ""
     assert used == [f"{more}-E -s -c ", f"{more}-E -s -"]
     assert protocol.PYTHON.encode() not in output.stdout
@@ -214,7 +268,12 @@ def test_the_interpreter_of_the_inventory_is_tried_first(host: Accounts, client:
 
 @pytest.mark.parametrize(
     ("word", "status"),
-    [("/opt/bin/no-python", 127), ("HOME/bin", 126), ("HOME/broken", 3), ("/x; touch ~/pwned; $(touch ~/pwned)", 127)],
+    [
+        ("/opt/bin/no-python", 127),
+        ("HOME/bin", 126),
+        ("HOME/broken", 3),
+        ("/x; touch ~/pwned; $(touch ~/pwned)", 127),
+    ],
 )
 def test_an_interpreter_that_does_not_work_is_a_note_and_another_is_used(
     host: Accounts, word: str, status: int
@@ -226,7 +285,9 @@ def test_an_interpreter_that_does_not_work_is_a_note_and_another_is_used(
     assert not (home / "pwned").exists()
 
 
-def test_a_relative_name_is_looked_up_in_the_path_and_a_search_finds_one_by_itself(host: Accounts) -> None:
+def test_a_relative_name_is_looked_up_in_the_path_and_a_search_finds_one_by_itself(
+    host: Accounts,
+) -> None:
     output, used = named(host, "paramiko", "python3")
     assert protocol.PYTHON.encode() not in output.stdout
     assert named(host, "paramiko")[1] == used == []
@@ -236,7 +297,13 @@ def test_variables_of_python_in_the_environment_do_not_hide_it() -> None:
     """PYTHONHOME and the like made the trial of every interpreter fail: it lacked -E."""
     hostile = {"PYTHONHOME": "/nonexistent", "PYTHONHASHSEED": "x", "PATH": os.environ["PATH"]}
     done = subprocess.run(
-        protocol.COMMAND, shell=True, input=PROGRAM, capture_output=True, env=hostile, timeout=100, check=True
+        protocol.COMMAND,
+        shell=True,
+        input=PROGRAM,
+        capture_output=True,
+        env=hostile,
+        timeout=100,
+        check=True,
     )
     assert done.stdout.endswith(b"the program ran whole\n")
 
@@ -257,12 +324,20 @@ def test_variables_of_python_in_the_environment_do_not_hide_it() -> None:
 )
 def test_a_missing_bin_sh_is_recognized_in_every_shells_words(said: str, status: int) -> None:
     reason = not_started(Output(stdout=b"", stderr=said.encode(), exit_status=status), "").reason
-    assert reason == f"/bin/sh is missing or may not be run on this host (exit status {status}): “{said}”"
+    assert (
+        reason
+        == f"/bin/sh is missing or may not be run on this host (exit status {status}): “{said}”"
+    )
 
 
 @pytest.mark.parametrize(
     "said",
-    ["fish: Unexpected ')' for unopened parenthesis", "python3: not found", "", "/bin/sh: 1: exec: fish: not found"],
+    [
+        "fish: Unexpected ')' for unopened parenthesis",
+        "python3: not found",
+        "",
+        "/bin/sh: 1: exec: fish: not found",
+    ],
 )
 def test_another_missing_file_is_not_taken_for_a_missing_bin_sh(said: str) -> None:
     reason = not_started(Output(stdout=b"", stderr=said.encode(), exit_status=127), "").reason
@@ -272,14 +347,21 @@ def test_another_missing_file_is_not_taken_for_a_missing_bin_sh(said: str) -> No
 
 
 def test_what_was_printed_is_the_end_of_it_bounded_and_printable() -> None:
-    output = Output(stdout=b"motd\n" * 5000 + b"come \x1b[31mback", stderr=b"\xff", exit_status=None)
+    output = Output(
+        stdout=b"motd\n" * 5000 + b"come \x1b[31mback", stderr=b"\xff", exit_status=None
+    )
     reason = not_started(output, "").reason
     assert reason.isprintable()
     assert reason.endswith("motd come \ufffd[31mback” and on stderr “\ufffd”")
     assert "with no exit status" in reason
     assert len(reason) < 800
-    flood = not_started(Output(stdout=b"x" * 100, stderr=b"", exit_status=None, cut="stdout"), "").reason
-    assert flood == "the host sent more on stdout than is read, and did not start our command before that"
+    flood = not_started(
+        Output(stdout=b"x" * 100, stderr=b"", exit_status=None, cut="stdout"), ""
+    ).reason
+    assert (
+        flood
+        == "the host sent more on stdout than is read, and did not start our command before that"
+    )
 
 
 def test_the_program_goes_once_after_the_whole_line_and_again_where_it_begins_anew() -> None:

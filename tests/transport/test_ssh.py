@@ -1,4 +1,6 @@
-"""One command over SSH, against OpenSSH's sshd and dropbear: what goes, what comes, what a failure is told as."""
+"""One command over SSH, against OpenSSH's sshd and dropbear: what goes, what comes, what a failure
+is told as.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +41,18 @@ NOISE = "echo 'Welcome, today is Tuesday'; printf 'fleetaudit' ; echo 'motd on s
 
 
 def run(
-    target: SshTarget, command: str = "true", stdin: bytes = b"", seconds: float = 300, limits: Limits | None = None
+    target: SshTarget,
+    command: str = "true",
+    stdin: bytes = b"",
+    seconds: float = 300,
+    limits: Limits | None = None,
 ) -> Output:
     return Transports().run(target, command, stdin, Deadline.after(seconds), limits or Limits())
 
 
-def failure(target: SshTarget, command: str = "true", seconds: float = 300, stdin: bytes = b"") -> TransportError:
+def failure(
+    target: SshTarget, command: str = "true", seconds: float = 300, stdin: bytes = b""
+) -> TransportError:
     return failure_of(lambda: run(target, command, stdin, seconds))
 
 
@@ -55,7 +63,8 @@ def server(request: pytest.FixtureRequest) -> Server:
     return found
 
 
-# ---- streams -------------------------------------------------------------------------------------------------------
+# ---- streams
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_all_three_streams_and_the_exit_status_come_through(server: Server) -> None:
@@ -65,12 +74,16 @@ def test_all_three_streams_and_the_exit_status_come_through(server: Server) -> N
 
 def test_streams_larger_than_any_window_do_not_block_one_another(server: Server) -> None:
     data = os.urandom(5_000_000)
-    output = run(server.target(), "tee /dev/stderr", data, limits=Limits(stdout=6_000_000, stderr=6_000_000))
+    output = run(
+        server.target(), "tee /dev/stderr", data, limits=Limits(stdout=6_000_000, stderr=6_000_000)
+    )
     assert hashlib.sha256(output.stdout).digest() == hashlib.sha256(data).digest()
     assert hashlib.sha256(output.stderr).digest() == hashlib.sha256(data).digest()
 
 
-def test_stderr_first_and_far_more_than_a_window_of_it_does_not_block_stdout(server: Server) -> None:
+def test_stderr_first_and_far_more_than_a_window_of_it_does_not_block_stdout(
+    server: Server,
+) -> None:
     command = "head -c 3000000 /dev/zero >&2; echo end"
     output = run(server.target(), command, limits=Limits(stderr=4_000_000))
     assert (output.stdout, len(output.stderr), output.exit_status) == (b"end\n", 3_000_000, 0)
@@ -109,7 +122,9 @@ def test_new_keys_in_the_middle_of_the_transfer_change_nothing(start_sshd: Start
     assert server.log.read_text().count("SSH2_MSG_NEWKEYS received") > 5
 
 
-def test_a_child_left_behind_that_holds_the_streams_costs_a_short_while_only(server: Server) -> None:
+def test_a_child_left_behind_that_holds_the_streams_costs_a_short_while_only(
+    server: Server,
+) -> None:
     began = time.monotonic()
     output = run(server.target(), "sleep 600 & echo $!; exit 4")
     os.kill(int(output.stdout), signal.SIGKILL)
@@ -117,7 +132,8 @@ def test_a_child_left_behind_that_holds_the_streams_costs_a_short_while_only(ser
     assert time.monotonic() - began < 12 + BUSY_S
 
 
-# ---- deadlines -----------------------------------------------------------------------------------------------------
+# ---- deadlines
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_silence_ends_at_the_deadline_with_what_the_command_said(server: Server) -> None:
@@ -136,7 +152,11 @@ def test_silence_ends_at_the_deadline_with_what_the_command_said(server: Server)
 
 def test_a_command_that_trickles_for_ever_ends_at_the_deadline(sshd: Server) -> None:
     began = time.monotonic()
-    e = failure(sshd.target(), "while sleep 0.01; do echo x; done", seconds=patience(lambda: run(sshd.target())))
+    e = failure(
+        sshd.target(),
+        "while sleep 0.01; do echo x; done",
+        seconds=patience(lambda: run(sshd.target())),
+    )
     assert time.monotonic() - began < 3 + BUSY_S
     assert e.stage == "execute"
 
@@ -151,7 +171,8 @@ def test_a_stdin_that_is_never_read_ends_at_the_deadline(server: Server) -> None
     assert e.stage == "execute"
 
 
-# ---- what a host may do instead of running it ----------------------------------------------------------------------
+# ---- what a host may do instead of running it
+# ----------------------------------------------------------------------
 
 
 def test_noise_around_the_command_comes_through_as_it_is(start_sshd: Start, tmp_path: Path) -> None:
@@ -165,7 +186,8 @@ def test_noise_around_the_command_comes_through_as_it_is(start_sshd: Start, tmp_
 
 def test_a_host_without_python_is_told_by_the_exit_status_of_the_command(start_sshd: Start) -> None:
     server = start_sshd(
-        "SetEnv PATH=/nonexistent", f"ForceCommand echo '{protocol.READY}0 root'; exit {protocol.NO_PYTHON}"
+        "SetEnv PATH=/nonexistent",
+        f"ForceCommand echo '{protocol.READY}0 root'; exit {protocol.NO_PYTHON}",
     )
     assert run(server.target(), protocol.COMMAND, b"ignored").exit_status == protocol.NO_PYTHON
 
@@ -173,7 +195,10 @@ def test_a_host_without_python_is_told_by_the_exit_status_of_the_command(start_s
 def test_a_shell_that_is_none_is_told_in_its_own_words(start_sshd: Start) -> None:
     server = start_sshd("ForceCommand echo 'This account is currently not available.'; exit 1")
     output = run(server.target())
-    assert ended(output) == ("the command ended with status 1; it said “This account is currently not available.”")
+    assert (
+        ended(output)
+        == "the command ended with status 1; it said “This account is currently not available.”"
+    )
 
 
 def test_a_host_that_opens_no_session_is_not_executing(start_sshd: Start) -> None:
@@ -184,17 +209,22 @@ def test_a_host_that_opens_no_session_is_not_executing(start_sshd: Start) -> Non
 
 def test_a_transfer_that_is_cut_tells_how_far_it_came(start_sshd: Start, tmp_path: Path) -> None:
     # The command ends the very process that serves its connection, as a crash or a firewall would.
-    e = failure(start_sshd().target(), "echo half a line; sleep 0.3; kill -9 $PPID; sleep 5", seconds=10)
+    e = failure(
+        start_sshd().target(), "echo half a line; sleep 0.3; kill -9 $PPID; sleep 5", seconds=10
+    )
     assert e.stage == "execute"
     assert "broke off after 12 bytes of output" in e.reason
     assert e.transient
 
 
-# ---- the way there -------------------------------------------------------------------------------------------------
+# ---- the way there
+# -------------------------------------------------------------------------------------------------
 
 
 def test_a_dead_port_is_refused_at_the_stage_connect(keys: Keys) -> None:
-    e = failure(SshTarget(address="127.0.0.1", port=free_port(), user="u", private_keys=(str(keys.user()),)))
+    e = failure(
+        SshTarget(address="127.0.0.1", port=free_port(), user="u", private_keys=(str(keys.user()),))
+    )
     assert e.stage == "connect"
     assert "connection refused" in e.reason
     assert e.hint.startswith("ssh -p ")
@@ -229,7 +259,9 @@ def test_an_ipv6_address_keeps_its_scope() -> None:
 def test_a_process_without_a_name_is_asked_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # as a container's user without a line in /etc/passwd
+    monkeypatch.setattr(
+        os, "getuid", lambda: 2**31 - 7
+    )  # as a container's user without a line in /etc/passwd
     e = failure(SshTarget(address="127.0.0.1", port=free_port()))
     assert (e.stage, e.hint) == ("authenticate", "fleetaudit run -u USER")
 
@@ -259,7 +291,8 @@ def run_works(server: Server) -> bool:
         return False
 
 
-# ---- many ----------------------------------------------------------------------------------------------------------
+# ---- many
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_leaks_over_two_hundred_connections_that_fail_and_some_that_do_not(
@@ -282,7 +315,9 @@ def test_many_at_once_each_get_their_own_answer(sshd: Server) -> None:
     transports, answers = Transports(), dict[int, bytes]()
 
     def one(n: int) -> None:
-        output = transports.run(sshd.target(), f"cat; echo {n}", b"in ", Deadline.after(60), Limits())
+        output = transports.run(
+            sshd.target(), f"cat; echo {n}", b"in ", Deadline.after(60), Limits()
+        )
         answers[n] = output.stdout
 
     threads = [threading.Thread(target=one, args=(n,)) for n in range(20)]
@@ -295,21 +330,24 @@ def test_many_at_once_each_get_their_own_answer(sshd: Server) -> None:
 
 def test_paramiko_logs_nothing_where_a_user_would_see_it(sshd: Server, tmp_path: Path) -> None:
     program = (
-        "import sys, logging; from fleetaudit.transport import Deadline, Limits;"
-        "from fleetaudit.transport.registry import Transports; from fleetaudit.model import SshTarget;"
-        "from fleetaudit.errors import TransportError\n"
-        "logging.basicConfig(level=logging.DEBUG)\n"
-        "try: Transports().run(SshTarget(address='127.0.0.1', port=int(sys.argv[1]), user='u', known_hosts=('/none',)),"
-        " 'true', b'', Deadline.after(5), Limits())\n"
-        "except TransportError as e: print(e.stage)\n"
+        "import sys, logging; from fleetaudit.transport import Deadline, Limits;from"
+        " fleetaudit.transport.registry import Transports; from fleetaudit.model import"
+        " SshTarget;from fleetaudit.errors import"
+        " TransportError\nlogging.basicConfig(level=logging.DEBUG)\ntry:"
+        " Transports().run(SshTarget(address='127.0.0.1', port=int(sys.argv[1]), user='u',"
+        " known_hosts=('/none',)), 'true', b'', Deadline.after(5), Limits())\nexcept TransportError"
+        " as e: print(e.stage)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(sshd.port)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(sshd.port)], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "host key\n"
     assert "paramiko" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
-# ---- the probe -----------------------------------------------------------------------------------------------------
+# ---- the probe
+# -----------------------------------------------------------------------------------------------------
 
 CALL: dict[str, object] = {
     "protocol": 1,
@@ -329,8 +367,12 @@ def test_the_probe_answers_through_both_servers(server: Server) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_probe_answers_on_every_interpreter_as_a_forced_command(start_sshd: Start, version: str) -> None:
-    server = start_sshd(f"ForceCommand echo '{protocol.READY}0 root'; exec {interpreter(version)} -E -s -")
+def test_the_probe_answers_on_every_interpreter_as_a_forced_command(
+    start_sshd: Start, version: str
+) -> None:
+    server = start_sshd(
+        f"ForceCommand echo '{protocol.READY}0 root'; exec {interpreter(version)} -E -s -"
+    )
     output = run(server.target(), protocol.COMMAND, protocol.script(CALL), seconds=40)
     assert output.exit_status == 0, ended(output)
     assert protocol.reply_of(output.stdout).python.startswith(f"{version}.")

@@ -1,6 +1,8 @@
-"""Hosts that stall, lie, flood or vanish at every step: the deadline holds, and the reason says where.
+"""Hosts that stall, lie, flood or vanish at every step: the deadline holds, and the reason says
+where.
 
-The servers here are a few lines of socket code, or sshd behind a relay that breaks the conversation at a chosen byte.
+The servers here are a few lines of socket code, or sshd behind a relay that breaks the conversation
+at a chosen byte.
 """
 
 from __future__ import annotations
@@ -38,12 +40,20 @@ def failure(target: SshTarget, seconds: float = 10) -> TransportError:
 
 
 def on(port: int, connect_timeout_s: float = 10) -> SshTarget:
-    return SshTarget(address="127.0.0.1", port=port, user="u", use_agent=False, connect_timeout_s=connect_timeout_s)
+    return SshTarget(
+        address="127.0.0.1",
+        port=port,
+        user="u",
+        use_agent=False,
+        connect_timeout_s=connect_timeout_s,
+    )
 
 
 @contextlib.contextmanager
 def playing(play: Play) -> Iterator[int]:
-    """Yields the port of a server that does `play` with its first connection, until that one is gone."""
+    """Yields the port of a server that does `play` with its first connection, until that one is
+    gone.
+    """
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -88,17 +98,21 @@ def packet(payload: bytes) -> bytes:
 
 def kexinit(kex: bytes = b"curve25519-sha256@libssh.org", key: bytes = b"ssh-ed25519") -> bytes:
     lists = [kex, key, *[b"aes128-ctr"] * 2, *[b"hmac-sha2-256"] * 2, *[b"none"] * 2, b"", b""]
-    return packet(b"\x14" + os.urandom(16) + b"".join(struct.pack(">I", len(x)) + x for x in lists) + bytes(5))
+    return packet(
+        b"\x14" + os.urandom(16) + b"".join(struct.pack(">I", len(x)) + x for x in lists) + bytes(5)
+    )
 
 
-# ---- before the greeting -------------------------------------------------------------------------------------------
+# ---- before the greeting
+# -------------------------------------------------------------------------------------------
 
 
 def test_a_host_that_never_accepts_is_given_up_after_the_connect_timeout() -> None:
     with socket.socket() as full, contextlib.ExitStack() as stack:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        # Its queue holds one connection; from then on the kernel drops every SYN, as a firewall would.
+        # Its queue holds one connection; from then on the kernel drops every SYN, as a firewall
+        # would.
         for _ in range(3):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
@@ -143,7 +157,9 @@ def test_a_host_that_trickles_bytes_is_given_up_at_the_limit() -> None:
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-Open", b"Exceeded MaxStartups\r\n"])
-def test_a_host_that_hangs_up_before_its_greeting_is_worth_another_try(said: bytes, reset: bool) -> None:
+def test_a_host_that_hangs_up_before_its_greeting_is_worth_another_try(
+    said: bytes, reset: bool
+) -> None:
     def play(connection: socket.socket) -> None:
         connection.recv(1)  # ours comes first, so that the reset cannot overtake the connection
         connection.sendall(said)
@@ -171,7 +187,17 @@ def test_a_host_that_hangs_up_before_its_greeting_is_worth_another_try(said: byt
         (b"\033[2J\033[1;31m\007" * 200, "does not speak SSH"),
         (os.urandom(5000).replace(b"\n", b"") + b"\n", "does not speak SSH"),
     ],
-    ids=["http", "no newline", "newlines", "version 1", "huge version", "not ASCII", "empty", "escapes", "noise"],
+    ids=[
+        "http",
+        "no newline",
+        "newlines",
+        "version 1",
+        "huge version",
+        "not ASCII",
+        "empty",
+        "escapes",
+        "noise",
+    ],
 )
 def test_what_is_no_ssh_server_is_told_so(said: bytes, reason: str) -> None:
     with playing(saying(said)) as port:
@@ -180,7 +206,8 @@ def test_what_is_no_ssh_server_is_told_so(said: bytes, reason: str) -> None:
     assert reason in e.reason
 
 
-# ---- in the key exchange -------------------------------------------------------------------------------------------
+# ---- in the key exchange
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -202,8 +229,19 @@ def test_what_is_no_ssh_server_is_told_so(said: bytes, reason: str) -> None:
         ((kexinit(), packet(b"\x15")), ""),
         ((packet(b"\x15"),), ""),
         ((kexinit(), packet(b"\x1f")), ""),
-        ((kexinit(), packet(b"\x1f" + struct.pack(">I", 51) + b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32))), ""),
-        ((kexinit(), packet(b"\x1f" + bytes(4) + struct.pack(">I", 32) + bytes(32) + bytes(4))), ""),
+        (
+            (
+                kexinit(),
+                packet(
+                    b"\x1f" + struct.pack(">I", 51) + b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)
+                ),
+            ),
+            "",
+        ),
+        (
+            (kexinit(), packet(b"\x1f" + bytes(4) + struct.pack(">I", 32) + bytes(32) + bytes(4))),
+            "",
+        ),
         ((packet(b"\x33" + bytes(8)),), ""),
         ((packet(b"\x34"),), ""),
         ((packet(b"\x5a\0\0\0\x07session"),), ""),
@@ -244,13 +282,15 @@ def test_a_host_that_hangs_up_in_the_key_exchange_is_worth_another_try() -> None
     assert (e.stage, e.transient) == ("connect", True)
 
 
-# ---- sshd behind a relay that breaks -------------------------------------------------------------------------------
+# ---- sshd behind a relay that breaks
+# -------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def relaying(server: Server, after: int, then: str) -> Iterator[tuple[int, list[int]]]:
-    """Yields the port of a relay to the server, and where it counts what the server sent; after so many bytes from the
-    server it closes, resets, stalls, or flips one bit of all that follows."""
+    """Yields the port of a relay to the server, and where it counts what the server sent; after so
+    many bytes from the server it closes, resets, stalls, or flips one bit of all that follows.
+    """
     passed = [0]
 
     def play(connection: socket.socket) -> None:
@@ -276,7 +316,9 @@ def relaying(server: Server, after: int, then: str) -> Iterator[tuple[int, list[
                             connection.sendall(bytes(b ^ 1 for b in data[left:]))
                             continue
                         if then == "reset":
-                            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                            connection.setsockopt(
+                                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                            )
                         connection.shutdown(socket.SHUT_RD)
                         connection.close()
                         break
@@ -298,7 +340,10 @@ def whole(server: Server) -> int:
     """Returns how many bytes the server sends in a conversation that nothing disturbs."""
     with relaying(server, 0, "relay") as (port, passed):
         target = server.target(port=port, host_key_policy="off")
-        assert Transports().run(target, "echo hello", b"", Deadline.after(20), Limits()).stdout == b"hello\n"
+        assert (
+            Transports().run(target, "echo hello", b"", Deadline.after(20), Limits()).stdout
+            == b"hello\n"
+        )
     return passed[0]
 
 
@@ -311,7 +356,9 @@ def outcome(target: SshTarget) -> TransportError | Output:
 
 
 @pytest.mark.parametrize("then", ["close", "reset", "stall", "flip"])
-def test_a_conversation_that_breaks_at_any_byte_ends_in_words_and_in_time(sshd: Server, then: str) -> None:
+def test_a_conversation_that_breaks_at_any_byte_ends_in_words_and_in_time(
+    sshd: Server, then: str
+) -> None:
     total = whole(sshd)
     assert total > 1500
     stages = set[str]()

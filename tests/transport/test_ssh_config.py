@@ -80,14 +80,21 @@ def host(server: Server, *more: str) -> str:
     return "".join(f"  {line}\n" for line in lines if line.split()[1:])
 
 
-# ---- whether there is anything to read -----------------------------------------------------------------------------
+# ---- whether there is anything to read
+# -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("", False),
-        ("# HostName x\n\nHost *\n  SendEnv LANG\n  HashKnownHosts yes\n\tGSSAPIAuthentication=yes\n", False),
+        (
+            (
+                "# HostName x\n\nHost *\n  SendEnv LANG\n  HashKnownHosts"
+                " yes\n\tGSSAPIAuthentication=yes\n"
+            ),
+            False,
+        ),
         ("ControlMaster auto\nControlPath ~/x\nMatch all\n  LogLevel = VERBOSE\n", False),
         ("Host *\n  hostname x\n", True),
         ("Port=22\n", True),
@@ -100,11 +107,15 @@ def host(server: Server, *more: str) -> str:
         ("Include ${X}/c\n", True),
     ],
 )
-def test_files_of_harmless_words_say_nothing_and_all_others_do(tmp_path: Path, text: str, says: bool) -> None:
+def test_files_of_harmless_words_say_nothing_and_all_others_do(
+    tmp_path: Path, text: str, says: bool
+) -> None:
     assert speaks(str(config(tmp_path / "c", text))) is says
 
 
-def test_what_is_included_speaks_as_well_also_by_a_pattern_and_a_circle_ends(tmp_path: Path) -> None:
+def test_what_is_included_speaks_as_well_also_by_a_pattern_and_a_circle_ends(
+    tmp_path: Path,
+) -> None:
     quiet = config(tmp_path / "quiet", f'Include "{tmp_path}/conf.d/*.conf"\n')
     assert not speaks(str(quiet))
     (tmp_path / "conf.d").mkdir()
@@ -118,25 +129,34 @@ def test_what_is_included_speaks_as_well_also_by_a_pattern_and_a_circle_ends(tmp
 def test_where_nothing_is_said_no_ssh_is_needed_and_where_something_is_its_absence_is_told(
     sshd: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quiet, loud = config(tmp_path / "quiet", "SendEnv LANG\n"), config(tmp_path / "loud", "Host x\n Port 3\n")
+    quiet, loud = (
+        config(tmp_path / "quiet", "SendEnv LANG\n"),
+        config(tmp_path / "loud", "Host x\n Port 3\n"),
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
     done = Transports(ssh_configs=SshConfigs([str(quiet)])).run(
         sshd.target(), "echo in", b"", Deadline.after(20), Limits()
     )
     assert done.stdout == b"in\n"
     with pytest.raises(TransportError, match="there is no ssh to read it") as e:
-        Transports(ssh_configs=SshConfigs([str(loud)])).run(sshd.target(), "true", b"", Deadline.after(20), Limits())
+        Transports(ssh_configs=SshConfigs([str(loud)])).run(
+            sshd.target(), "true", b"", Deadline.after(20), Limits()
+        )
     assert (e.value.stage, "openssh-client" in e.value.hint) == ("connect", True)
 
 
-# ---- what is said is what is done ----------------------------------------------------------------------------------
+# ---- what is said is what is done
+# ----------------------------------------------------------------------------------
 
 
-def test_host_match_include_and_canonical_names_mean_what_they_mean_to_ssh(sshd: Server, tmp_path: Path) -> None:
+def test_host_match_include_and_canonical_names_mean_what_they_mean_to_ssh(
+    sshd: Server, tmp_path: Path
+) -> None:
     more = config(tmp_path / "more", f"Match host 127.0.0.1 exec true\n  Port {sshd.port}\n")
     file = config(
         tmp_path / "config",
-        f"Include {more}\nHost web*\n  HostName 127.0.0.1\nMatch final host 127.0.0.1\n{host(sshd, 'HostName')}",
+        f"Include {more}\nHost web*\n  HostName 127.0.0.1\nMatch final host"
+        f" 127.0.0.1\n{host(sshd, 'HostName')}",
     )
     assert run(through(file, "web7")).stdout == b"in\n"
     assert failure(through(file, "db7")).stage == "resolve"
@@ -148,7 +168,10 @@ def test_the_targets_own_fields_beat_ssh_config_and_a_port_that_nobody_named_doe
     file = config(tmp_path / "config", "Host web\n" + host(sshd))
     assert run(through(file)).stdout == b"in\n"
     named = failure(through(file, port=22, port_named=True))
-    assert (named.stage, "127.0.0.1 port 22: connection refused" in named.reason) == ("connect", True)
+    assert (named.stage, "127.0.0.1 port 22: connection refused" in named.reason) == (
+        "connect",
+        True,
+    )
     assert failure(through(file, user="nobody-at-all")).stage == "authenticate"
 
 
@@ -159,13 +182,19 @@ def test_mistakes_in_a_file_are_told_in_sshs_words(tmp_path: Path) -> None:
     assert e.hint.startswith("ssh -G ")
 
 
-def test_a_match_exec_that_never_ends_costs_the_connect_timeout_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_match_exec_that_never_ends_costs_the_connect_timeout_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
     file = config(tmp_path / "config", 'Match exec "sleep 680.25"\n  Port 1\n')
     began = time.monotonic()
     e = failure(through(file, connect_timeout_s=1.0))
     assert time.monotonic() - began < 5 + BUSY_S
     assert (e.stage, "not read in time" in e.reason) == ("connect", True)
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.name != "self"]
+    lines = [
+        path.read_bytes()
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if path.parent.name != "self"
+    ]
     assert not [line for line in lines if b"680.25" in line]
 
 
@@ -181,7 +210,8 @@ def test_the_order_of_arguments_is_ansibles(tmp_path: Path) -> None:
     assert (found.address, found.port, found.user) == ("late", 5, "named")
 
 
-# ---- canonical names -----------------------------------------------------------------------------------------------
+# ---- canonical names
+# -----------------------------------------------------------------------------------------------
 
 _IN_NAMESPACE = """
 mount --bind "$1" /etc/hosts
@@ -204,22 +234,37 @@ for target in msgspec.json.decode(sys.argv[1], type=list[SshTarget]):
 """
 
 
-def in_namespace(tmp_path: Path, server: Server, ssh_config: str, *argv: str) -> subprocess.CompletedProcess[str]:
+def in_namespace(
+    tmp_path: Path, server: Server, ssh_config: str, *argv: str
+) -> subprocess.CompletedProcess[str]:
     """Runs a command where web7.corp.test is this machine and the system's ssh_config is this text."""
     if os.getuid() != 0 or not Path("/etc/ssh/ssh_config").exists():
         pytest.skip("missing: root and /etc/ssh/ssh_config")
     require("unshare")
     hosts, file = tmp_path / "hosts", tmp_path / "system_config"
-    # ssh asks for the name with a dot at its end, which a file of hosts knows only where it has it so.
+    # ssh asks for the name with a dot at its end, which a file of hosts knows only where it has it
+    # so.
     hosts.write_text("127.0.0.1 localhost\n127.0.0.1 web7.corp.test web7.corp.test.\n")
     file.write_text(ssh_config)
     known = tmp_path / "known"
     known.write_text(server.known_hosts.read_text().replace("[127.0.0.1]", "[web7.corp.test]"))
-    command: list[str | Path] = ["unshare", "--mount", "sh", "-ec", _IN_NAMESPACE, "sh", hosts, file, *argv]
+    command: list[str | Path] = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-ec",
+        _IN_NAMESPACE,
+        "sh",
+        hosts,
+        file,
+        *argv,
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
 
 
-def test_a_file_that_only_makes_names_canonical_leads_both_clients_where_ssh_goes(sshd: Server, tmp_path: Path) -> None:
+def test_a_file_that_only_makes_names_canonical_leads_both_clients_where_ssh_goes(
+    sshd: Server, tmp_path: Path
+) -> None:
     text = "CanonicalizeHostname yes\nCanonicalDomains corp.test\nCanonicalizeFallbackLocal no\n"
     known = str(tmp_path / "known")
     ssh = ("ssh", "-F", "/etc/ssh/ssh_config", "-p", str(sshd.port), "-i", str(sshd.keys.user()),
@@ -227,16 +272,22 @@ def test_a_file_that_only_makes_names_canonical_leads_both_clients_where_ssh_goe
     assert in_namespace(tmp_path, sshd, text, *ssh).stdout == "in\n"
     fields: dict[str, object] = {"address": "web7", "known_hosts": (known,)}
     targets = [sshd.target(client=client, **fields) for client in ("paramiko", "openssh")]
-    nowhere = [sshd.target(client=client, **(fields | {"address": "web8"})) for client in ("paramiko", "openssh")]
+    nowhere = [
+        sshd.target(client=client, **(fields | {"address": "web8"}))
+        for client in ("paramiko", "openssh")
+    ]
     words = msgspec.json.encode([*targets, *nowhere]).decode()
     done = in_namespace(tmp_path, sshd, text, sys.executable, "-c", _BOTH_CLIENTS, words)
     *right, built_in, openssh = done.stdout.splitlines()
     assert right == ["in", "in"], done.stderr
-    assert built_in.startswith("resolve: the name 'web8' has no address in the domains of CanonicalDomains")
+    assert built_in.startswith(
+        "resolve: the name 'web8' has no address in the domains of CanonicalDomains"
+    )
     assert openssh == 'resolve: Could not resolve host "web8"'
 
 
-# ---- how one logs in -----------------------------------------------------------------------------------------------
+# ---- how one logs in
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -246,7 +297,11 @@ def test_a_file_that_only_makes_names_canonical_leads_both_clients_where_ssh_goe
         (("PasswordAuthentication no",), True, ("keyboard-interactive",)),
         (("KbdInteractiveAuthentication no",), True, ("password",)),
         (("NumberOfPasswordPrompts 0",), True, ()),
-        (("PreferredAuthentications password,keyboard-interactive",), False, ("password", "keyboard-interactive")),
+        (
+            ("PreferredAuthentications password,keyboard-interactive",),
+            False,
+            ("password", "keyboard-interactive"),
+        ),
         (("PreferredAuthentications publickey",), True, ()),
         (("PubkeyAuthentication no",), False, ("keyboard-interactive", "password")),
     ],
@@ -254,13 +309,18 @@ def test_a_file_that_only_makes_names_canonical_leads_both_clients_where_ssh_goe
 def test_the_ways_to_log_in_are_those_that_ssh_config_allows(
     tmp_path: Path, lines: tuple[str, ...], keys: bool, methods: tuple[str, ...]
 ) -> None:
-    file = config(tmp_path / "config", "Host web\n  HostName 127.0.0.1\n" + "".join(f"  {line}\n" for line in lines))
+    file = config(
+        tmp_path / "config",
+        "Host web\n  HostName 127.0.0.1\n" + "".join(f"  {line}\n" for line in lines),
+    )
     [found] = way(through(file), SshConfigs(), Deadline.after(60))
     assert found.ssh_config
     assert (found.ssh_config.public_keys, found.ssh_config.password_methods) == (keys, methods)
 
 
-def test_a_password_goes_to_no_host_for_which_ssh_config_allows_none(start_sshd: Start, tmp_path: Path) -> None:
+def test_a_password_goes_to_no_host_for_which_ssh_config_allows_none(
+    start_sshd: Start, tmp_path: Path
+) -> None:
     server = start_sshd("LogLevel VERBOSE", "PasswordAuthentication yes")
     lines = ("PasswordAuthentication no", "KbdInteractiveAuthentication no", "IdentityFile none")
     file = config(tmp_path / "config", "Host web\n" + host(server, *lines))
@@ -269,10 +329,13 @@ def test_a_password_goes_to_no_host_for_which_ssh_config_allows_none(start_sshd:
     assert "Failed password" not in server.log.read_text()
 
 
-# ---- host keys -----------------------------------------------------------------------------------------------------
+# ---- host keys
+# -----------------------------------------------------------------------------------------------------
 
 
-def test_hashed_names_and_an_alias_are_found_in_the_files_that_ssh_config_names(sshd: Server, tmp_path: Path) -> None:
+def test_hashed_names_and_an_alias_are_found_in_the_files_that_ssh_config_names(
+    sshd: Server, tmp_path: Path
+) -> None:
     hashed = tmp_path / "hashed"
     shutil.copy(sshd.known_hosts, hashed)
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", hashed], check=True, capture_output=True)
@@ -295,15 +358,21 @@ def test_ssh_config_makes_the_check_stricter_and_never_looser(
     file = config(tmp_path / "config", "Host web\n" + host(sshd, *lines))
     assert failure(through(file)).stage == "host key"
     assert "stricthostkeychecking" in caplog.text
-    config(file, "Host web\n" + host(sshd, "UserKnownHostsFile /dev/null", "StrictHostKeyChecking yes"))
+    config(
+        file, "Host web\n" + host(sshd, "UserKnownHostsFile /dev/null", "StrictHostKeyChecking yes")
+    )
     assert failure(through(file, host_key_policy="accept-new")).stage == "host key"
     config(file, "Host web\n" + host(sshd, "UserKnownHostsFile /dev/null"))
     assert run(through(file, host_key_policy="accept-new")).stdout == b"in\n"
 
 
-def test_a_revoked_key_is_refused_and_a_list_that_cannot_be_read_trusts_none(sshd: Server, tmp_path: Path) -> None:
+def test_a_revoked_key_is_refused_and_a_list_that_cannot_be_read_trusts_none(
+    sshd: Server, tmp_path: Path
+) -> None:
     revoked = tmp_path / "revoked"
-    revoked.write_text("".join(f"{sshd.keys.public(sshd.keys.host(k))}\n" for k in ("ed25519", "ecdsa", "rsa")))
+    revoked.write_text(
+        "".join(f"{sshd.keys.public(sshd.keys.host(k))}\n" for k in ("ed25519", "ecdsa", "rsa"))
+    )
     file = config(tmp_path / "config", "Host web\n" + host(sshd, f"RevokedHostKeys {revoked}"))
     assert "revoked host key" in failure(through(file)).reason
     revoked.write_text(sshd.keys.public(sshd.keys.user()) + "\n")
@@ -314,7 +383,8 @@ def test_a_revoked_key_is_refused_and_a_list_that_cannot_be_read_trusts_none(ssh
     assert failure(through(file)).stage == "host key"
 
 
-# ---- keys ----------------------------------------------------------------------------------------------------------
+# ---- keys
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_identity_files_agents_and_identities_only_are_as_ssh_config_says(
@@ -323,7 +393,10 @@ def test_identity_files_agents_and_identities_only_are_as_ssh_config_says(
     server = start_sshd("LogLevel VERBOSE")
     stranger = generate(tmp_path / "stranger", "ed25519")
     agent(server.keys.user("ecdsa"))
-    of_agent = through(config(tmp_path / "c", "Host web\n" + host(server, f"IdentityFile {stranger}")), use_agent=True)
+    of_agent = through(
+        config(tmp_path / "c", "Host web\n" + host(server, f"IdentityFile {stranger}")),
+        use_agent=True,
+    )
     assert run(of_agent).stdout == b"in\n"
     only = "Host web\n" + host(server, f"IdentityFile {stranger}", "IdentitiesOnly yes")
     assert failure(through(config(tmp_path / "c", only), use_agent=True)).stage == "authenticate"
@@ -335,12 +408,16 @@ def test_identity_files_agents_and_identities_only_are_as_ssh_config_says(
     assert run(through(config(tmp_path / "c", named), use_agent=True)).stdout == b"in\n"
     no_key = "Host web\n" + host(server, "IdentityFile none")
     assert "IdentityFile none" in failure(through(config(tmp_path / "c", no_key))).reason
-    refused = failure(through(config(tmp_path / "c", "Host web\n" + host(server, "PubkeyAuthentication no"))))
+    refused = failure(
+        through(config(tmp_path / "c", "Host web\n" + host(server, "PubkeyAuthentication no")))
+    )
     assert (refused.stage, "PubkeyAuthentication no" in refused.reason) == ("authenticate", True)
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
-def test_a_certificate_file_logs_in_with_the_key_it_is_about(start_sshd: Start, tmp_path: Path, kind: str) -> None:
+def test_a_certificate_file_logs_in_with_the_key_it_is_about(
+    start_sshd: Start, tmp_path: Path, kind: str
+) -> None:
     ca, user = generate(tmp_path / "ca", "ed25519"), generate(tmp_path / "me", kind)
     subprocess.run(["ssh-keygen", "-q", "-s", ca, "-I", "me", "-n", ME, f"{user}.pub"], check=True)
     elsewhere = (tmp_path / "me-cert.pub").rename(tmp_path / "certificate")
@@ -352,10 +429,15 @@ def test_a_certificate_file_logs_in_with_the_key_it_is_about(start_sshd: Start, 
     assert failure(through(file)).stage == "authenticate"
 
 
-def test_tokens_are_expanded_as_ssh_expands_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_are_expanded_as_ssh_expands_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SOME_VALUE", "v%h")
     text = "~/a-%%-%C-%d-%h-%i-%k-%l-%L-%n-%p-%r-%u-${SOME_VALUE}"
-    file = config(tmp_path / "config", f"Host web\n  HostName 127.0.0.1\n  Port 9\n  User me\n  IdentityFile {text}\n")
+    file = config(
+        tmp_path / "config",
+        f"Host web\n  HostName 127.0.0.1\n  Port 9\n  User me\n  IdentityFile {text}\n",
+    )
     done = subprocess.run(["ssh", "-vvv", "-F", file, "-o", "ProxyCommand=false", "--", "web", "true"],
                           capture_output=True, text=True, check=False)  # fmt: skip
     said = re.search(r"identity file (\S+) type", done.stderr)
@@ -370,11 +452,15 @@ def test_a_token_that_is_none_and_a_variable_that_is_not_set_are_named(tmp_path:
     for text in ("%T", "a%", "${NOT_SET_AT_ALL}"):
         with pytest.raises(Unknown):
             tokens.path(text)
-    e = failure(through(config(tmp_path / "config", "Host web\n  IdentityFile ${NOT_SET_AT_ALL}\n")))
+    e = failure(
+        through(config(tmp_path / "config", "Host web\n  IdentityFile ${NOT_SET_AT_ALL}\n"))
+    )
     assert (e.stage, "NOT_SET_AT_ALL" in e.reason) == ("connect", True)
 
 
-@pytest.mark.parametrize("keyword", ["IdentityFile", "CertificateFile", "UserKnownHostsFile", "IdentityAgent"])
+@pytest.mark.parametrize(
+    "keyword", ["IdentityFile", "CertificateFile", "UserKnownHostsFile", "IdentityAgent"]
+)
 def test_each_keyword_expands_what_it_expands_to_ssh(
     sshd: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keyword: str
 ) -> None:
@@ -393,7 +479,9 @@ def test_each_keyword_expands_what_it_expands_to_ssh(
     assert expanded in has[keyword]
 
 
-def test_revoked_host_keys_are_read_under_the_name_that_ssh_reads(sshd: Server, tmp_path: Path) -> None:
+def test_revoked_host_keys_are_read_under_the_name_that_ssh_reads(
+    sshd: Server, tmp_path: Path
+) -> None:
     """ssh 9.2 expands nothing but ~ there; newer ones do, and `ssh -G` then prints what it is."""
     asked = subprocess.run(["ssh", "-G", "-F", "none", "-o", f"RevokedHostKeys={tmp_path}/%h", "web"],
                            capture_output=True, text=True, check=True)  # fmt: skip
@@ -405,7 +493,8 @@ def test_revoked_host_keys_are_read_under_the_name_that_ssh_reads(sshd: Server, 
     assert found.ssh_config.revoked_host_keys == (printed[1],)
 
 
-# ---- algorithms and addresses --------------------------------------------------------------------------------------
+# ---- algorithms and addresses
+# --------------------------------------------------------------------------------------
 
 
 def test_algorithms_are_those_that_ssh_config_lists(start_sshd: Start, tmp_path: Path) -> None:
@@ -422,18 +511,27 @@ def test_algorithms_are_those_that_ssh_config_lists(start_sshd: Start, tmp_path:
     assert "kex: algorithm: ecdh-sha2-nistp384" in log
     assert "kex: host key algorithm: rsa-sha2-256" in log
     assert "cipher: aes256-ctr MAC: hmac-sha2-512" in log
-    foreign = failure(through(config(file, "Host web\n" + host(strict, "Ciphers chacha20-poly1305@openssh.com"))))
+    foreign = failure(
+        through(config(file, "Host web\n" + host(strict, "Ciphers chacha20-poly1305@openssh.com")))
+    )
     assert foreign.stage == "connect"
-    assert "ssh_config says chacha20-poly1305@openssh.com, the built-in client knows aes128-ctr" in foreign.reason
+    assert (
+        "ssh_config says chacha20-poly1305@openssh.com, the built-in client knows aes128-ctr"
+        in foreign.reason
+    )
 
 
-def test_an_algorithm_that_the_host_does_not_have_is_told(start_sshd: Start, tmp_path: Path) -> None:
+def test_an_algorithm_that_the_host_does_not_have_is_told(
+    start_sshd: Start, tmp_path: Path
+) -> None:
     server = start_sshd("Ciphers aes128-ctr")
     file = config(tmp_path / "config", "Host web\n" + host(server, "Ciphers aes256-ctr"))
     assert failure(through(file)).stage == "connect"
 
 
-def test_the_family_and_the_own_address_are_as_ssh_config_says(start_sshd: Start, tmp_path: Path) -> None:
+def test_the_family_and_the_own_address_are_as_ssh_config_says(
+    start_sshd: Start, tmp_path: Path
+) -> None:
     server = start_sshd("LogLevel VERBOSE")
     file = config(tmp_path / "config", "Host web\n" + host(server, "BindAddress 127.0.0.9"))
     assert run(through(file)).stdout == b"in\n"
@@ -448,10 +546,17 @@ def test_what_is_not_honoured_is_named_once_and_what_is_dangerous_to_pass_over_i
     sshd: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "fleetaudit")
-    file = config(tmp_path / "config", "Host web\n" + host(sshd, "VerifyHostKeyDNS yes", "Compression yes"))
+    file = config(
+        tmp_path / "config", "Host web\n" + host(sshd, "VerifyHostKeyDNS yes", "Compression yes")
+    )
     transports = Transports()
     for _ in range(2):
         transports.run(through(file), "true", b"", Deadline.after(20), Limits())
-    assert caplog.text.count("not honoured by the built-in client: verifyhostkeydns; --transport openssh") == 1
+    assert (
+        caplog.text.count(
+            "not honoured by the built-in client: verifyhostkeydns; --transport openssh"
+        )
+        == 1
+    )
     e = failure(through(config(file, "Host web\n  ProxyUseFdpass yes\n  ProxyCommand false\n")))
     assert (e.stage, "--transport openssh" in e.hint) == ("connect", True)

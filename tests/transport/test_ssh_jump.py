@@ -1,4 +1,6 @@
-"""Jump hosts and ProxyCommands: a chain is gone through as ssh goes through it, and whoever fails is named."""
+"""Jump hosts and ProxyCommands: a chain is gone through as ssh goes through it, and whoever fails
+is named.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,13 @@ def _ssh() -> None:
 
 def host(name: str, server: Server, *more: str, key: str = "ed25519") -> str:
     """Returns what a ssh_config says about a server: where it is, the key for it, its host keys."""
-    lines = (*more, "HostName 127.0.0.1", f"Port {server.port}", f"User {ME}", f"IdentityFile {server.keys.user(key)}")
+    lines = (
+        *more,
+        "HostName 127.0.0.1",
+        f"Port {server.port}",
+        f"User {ME}",
+        f"IdentityFile {server.keys.user(key)}",
+    )
     lines = (*lines, f"UserKnownHostsFile {server.known_hosts}", "GlobalKnownHostsFile /dev/null")
     return f"Host {name}\n" + "".join(f"  {line}\n" for line in lines)
 
@@ -64,7 +72,9 @@ def config(tmp_path: Path, *texts: str) -> Path:
     return path
 
 
-def through(file: Path, name: str = "far", client: str = "paramiko", **changes: object) -> SshTarget:
+def through(
+    file: Path, name: str = "far", client: str = "paramiko", **changes: object
+) -> SshTarget:
     fields: dict[str, object] = {"arguments": ("-F", str(file)), "use_agent": False, **changes}
     return SshTarget(address=name, client=client, **fields)  # type: ignore[arg-type]
 
@@ -101,7 +111,9 @@ def chain(start_sshd: Start, keys: Keys) -> tuple[Server, Server, Server]:
     )
 
 
-def of_chain(tmp_path: Path, chain: tuple[Server, Server, Server], jumps: str = "first,second") -> Path:
+def of_chain(
+    tmp_path: Path, chain: tuple[Server, Server, Server], jumps: str = "first,second"
+) -> Path:
     first, second, far = chain
     return config(
         tmp_path,
@@ -111,7 +123,8 @@ def of_chain(tmp_path: Path, chain: tuple[Server, Server, Server], jumps: str = 
     )
 
 
-# ---- chains --------------------------------------------------------------------------------------------------------
+# ---- chains
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
@@ -121,14 +134,20 @@ def test_a_chain_of_two_is_gone_through_with_each_ones_own_keys(
     before = [server.log.read_text().count("Accepted publickey") for server in chain]
     stages: list[tuple[Stage, str]] = []
     target = through(of_chain(tmp_path, chain), client=client)
-    output = run(target, "cat; exit 3", b"input\n", passed=lambda stage, what: stages.append((stage, what)))
+    output = run(
+        target, "cat; exit 3", b"input\n", passed=lambda stage, what: stages.append((stage, what))
+    )
     assert output == Output(stdout=b"input\n", stderr=b"", exit_status=3)
-    assert [server.log.read_text().count("Accepted publickey") for server in chain] == [n + 1 for n in before]
+    assert [server.log.read_text().count("Accepted publickey") for server in chain] == [
+        n + 1 for n in before
+    ]
     order = ["resolve", "connect", "host key", "authenticate"]
     assert [stage for stage, what in stages if not what.startswith("jump host ")] == order
     if client == "paramiko":
         for name in ("first", "second"):
-            assert [stage for stage, what in stages if what.startswith(f"jump host {name}: ")] == order
+            assert [
+                stage for stage, what in stages if what.startswith(f"jump host {name}: ")
+            ] == order
 
 
 def test_the_arguments_name_a_jump_host_as_well_and_a_jump_host_may_have_its_own(
@@ -142,12 +161,23 @@ def test_the_arguments_name_a_jump_host_as_well_and_a_jump_host_may_have_its_own
     assert first.log.read_text().count("Accepted publickey") == before + 1
 
 
-def test_a_jump_host_is_written_with_user_and_port_or_as_a_uri(start_sshd: Start, keys: Keys, tmp_path: Path) -> None:
+def test_a_jump_host_is_written_with_user_and_port_or_as_a_uri(
+    start_sshd: Start, keys: Keys, tmp_path: Path
+) -> None:
     first, far = start_sshd(), start_sshd()
-    everywhere = f"Host *\n  IdentityFile {keys.user()}\n  UserKnownHostsFile {first.known_hosts} {far.known_hosts}\n"
-    for jump in (f"{ME}@127.0.0.1:{first.port}", f"ssh://{ME}@127.0.0.1:{first.port}", f"[127.0.0.1]:{first.port}"):
+    everywhere = (
+        f"Host *\n  IdentityFile {keys.user()}\n  UserKnownHostsFile {first.known_hosts}"
+        f" {far.known_hosts}\n"
+    )
+    for jump in (
+        f"{ME}@127.0.0.1:{first.port}",
+        f"ssh://{ME}@127.0.0.1:{first.port}",
+        f"[127.0.0.1]:{first.port}",
+    ):
         file = config(tmp_path, everywhere)
-        target = through(file, "127.0.0.1", port=far.port, user=ME, arguments=("-F", str(file), "-J", jump))
+        target = through(
+            file, "127.0.0.1", port=far.port, user=ME, arguments=("-F", str(file), "-J", jump)
+        )
         assert run(target).stdout == b"in\n"
 
 
@@ -166,7 +196,9 @@ def test_tokens_of_a_jump_host_are_about_the_host_behind_it_as_ssh_expands_them(
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
-def test_a_token_that_no_jump_host_may_have_is_an_error(sshd: Server, tmp_path: Path, client: str) -> None:
+def test_a_token_that_no_jump_host_may_have_is_an_error(
+    sshd: Server, tmp_path: Path, client: str
+) -> None:
     file = config(tmp_path, host("far", sshd, "ProxyJump %L-gate"))
     e = failure(through(file, client=client))
     assert e.stage == "connect"
@@ -178,16 +210,28 @@ def test_large_streams_come_through_two_jump_hosts_whole_also_while_keys_are_ren
 ) -> None:
     servers = [start_sshd("RekeyLimit 128K", "LogLevel DEBUG") for _ in range(3)]
     first, second, far = servers
-    file = config(tmp_path, host("first", first), host("second", second), host("far", far, "ProxyJump first,second"))
+    file = config(
+        tmp_path,
+        host("first", first),
+        host("second", second),
+        host("far", far, "ProxyJump first,second"),
+    )
     data = os.urandom(600_000)
     output = run(through(file), "cat", data, seconds=100)
     assert (len(output.stdout), data.startswith(output.stdout)) == (len(data), True)
     assert all(server.log.read_text().count("SSH2_MSG_NEWKEYS received") > 3 for server in servers)
 
 
-def test_the_probe_answers_through_a_jump_host(tmp_path: Path, chain: tuple[Server, Server, Server]) -> None:
+def test_the_probe_answers_through_a_jump_host(
+    tmp_path: Path, chain: tuple[Server, Server, Server]
+) -> None:
     call = {"protocol": 1, "deadline": 20.0, "isolation": "auto", "sysctls": [], "scenarios": []}
-    output = run(through(of_chain(tmp_path, chain, "first")), protocol.COMMAND, protocol.script(call), seconds=60)
+    output = run(
+        through(of_chain(tmp_path, chain, "first")),
+        protocol.COMMAND,
+        protocol.script(call),
+        seconds=60,
+    )
     assert protocol.reply_of(output.stdout).kernel.release == os.uname().release
 
 
@@ -195,7 +239,9 @@ def test_a_flood_and_a_silence_behind_a_jump_host_end_as_they_do_without_one(
     tmp_path: Path, chain: tuple[Server, Server, Server]
 ) -> None:
     target = through(of_chain(tmp_path, chain, "first"))
-    flood = Transports().run(target, "cat /dev/zero", b"", Deadline.after(60), Limits(stdout=100_000))
+    flood = Transports().run(
+        target, "cat /dev/zero", b"", Deadline.after(60), Limits(stdout=100_000)
+    )
     assert (len(flood.stdout), flood.cut) == (100_000, "stdout")
     began = time.monotonic()
     e = failure(target, "echo half; exec sleep 640.5", seconds=patience(lambda: run(target)))
@@ -217,7 +263,10 @@ def test_a_password_is_for_the_host_alone_and_the_jump_host_is_never_told(
     start_sshd: Start, tmp_path: Path, keys: Keys
 ) -> None:
     jump = start_sshd(
-        "LogLevel DEBUG1", "PasswordAuthentication yes", "KbdInteractiveAuthentication yes", authorized=()
+        "LogLevel DEBUG1",
+        "PasswordAuthentication yes",
+        "KbdInteractiveAuthentication yes",
+        authorized=(),
     )
     far = start_sshd()
     file = config(tmp_path, host("first", jump), host("far", far, "ProxyJump first"))
@@ -227,7 +276,8 @@ def test_a_password_is_for_the_host_alone_and_the_jump_host_is_never_told(
     assert "method keyboard-interactive" not in jump.log.read_text()
 
 
-# ---- who fails, where ----------------------------------------------------------------------------------------------
+# ---- who fails, where
+# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
@@ -239,7 +289,8 @@ def test_a_jump_hosts_failure_is_told_at_its_stage_with_its_name(
     text = host("second", second)
     if broken == "key":
         text = text.replace(
-            str(keys.user()), str(generate(tmp_path / "stranger", "ed25519")) + "\n  IdentitiesOnly yes"
+            str(keys.user()),
+            str(generate(tmp_path / "stranger", "ed25519")) + "\n  IdentitiesOnly yes",
         )
     elif broken == "host key":
         text = text.replace(str(second.known_hosts), str(first.known_hosts))
@@ -273,9 +324,14 @@ def test_a_jump_host_that_forwards_nothing_and_one_that_cannot_reach_the_host_ar
     file = config(tmp_path, host("closed", closed), host("good", good), host("far", far))
     refused = failure(through(file, arguments=("-F", str(file), "-J", "closed")))
     assert (refused.stage, refused.transient) == ("connect", False)
-    assert refused.reason.startswith(f"jump host closed: it refuses to forward to 127.0.0.1 port {far.port}")
+    assert refused.reason.startswith(
+        f"jump host closed: it refuses to forward to 127.0.0.1 port {far.port}"
+    )
     away = failure(through(file, port=free_port(), arguments=("-F", str(file), "-J", "good")))
-    assert (away.stage, away.reason.startswith("jump host good: it cannot reach 127.0.0.1 port")) == ("connect", True)
+    assert (
+        away.stage,
+        away.reason.startswith("jump host good: it cannot reach 127.0.0.1 port"),
+    ) == ("connect", True)
     assert "Connection refused" in away.reason
 
 
@@ -284,16 +340,21 @@ def test_a_jump_host_that_forwards_nothing_and_one_that_cannot_reach_the_host_ar
     "Host *\n  ProxyJump far\n",
     "Host far\n  ProxyJump " + ",".join(f"h{n}" for n in range(12)) + "\n",
 ])  # fmt: skip
-def test_jump_hosts_in_a_circle_and_too_many_of_them_end_in_an_error(tmp_path: Path, text: str) -> None:
+def test_jump_hosts_in_a_circle_and_too_many_of_them_end_in_an_error(
+    tmp_path: Path, text: str
+) -> None:
     e = failure(through(config(tmp_path, text)))
     assert e.stage == "connect"
     assert "circle" in e.reason or "loop" in e.reason
 
 
-# ---- ProxyCommand --------------------------------------------------------------------------------------------------
+# ---- ProxyCommand
+# --------------------------------------------------------------------------------------------------
 
 
-def proxied(tmp_path: Path, server: Server, command: str, connect_timeout_s: float = 10.0) -> SshTarget:
+def proxied(
+    tmp_path: Path, server: Server, command: str, connect_timeout_s: float = 10.0
+) -> SshTarget:
     file = config(tmp_path, host("far", server, f"ProxyCommand {command}"))
     return through(file, connect_timeout_s=connect_timeout_s)
 
@@ -308,7 +369,9 @@ while True:
 """
 
 
-def test_a_proxy_command_is_gone_through_and_ended_with_all_it_started(sshd: Server, tmp_path: Path) -> None:
+def test_a_proxy_command_is_gone_through_and_ended_with_all_it_started(
+    sshd: Server, tmp_path: Path
+) -> None:
     relay = tmp_path / "relay.py"
     relay.write_text(RELAY)
     target = proxied(tmp_path, sshd, f"sleep 650.25 & exec python3 {relay} %h %p")
@@ -355,7 +418,9 @@ def test_what_a_jump_host_says_beside_the_data_counts_for_the_window_and_is_no_d
         def __init__(self) -> None:
             noise = Message().add_int(0).add_int(1).add_string(b"x" * 32768).asbytes()
             self.says = [(common.MSG_CHANNEL_EXTENDED_DATA, noise)] * 40
-            self.says.append((common.MSG_CHANNEL_DATA, Message().add_int(0).add_string(b"data").asbytes()))
+            self.says.append(
+                (common.MSG_CHANNEL_DATA, Message().add_int(0).add_string(b"data").asbytes())
+            )
             self.heard = list[Message]()
 
         def receive(self) -> tuple[int, Message]:
@@ -370,10 +435,14 @@ def test_what_a_jump_host_says_beside_the_data_counts_for_the_window_and_is_no_d
     assert link.exchange(bytearray(), Deadline.after(5), lambda: None) == b"data"
     (adjusted,) = jump.heard
     assert adjusted.get_byte() == bytes([common.MSG_CHANNEL_WINDOW_ADJUST])
-    assert (adjusted.get_int(), adjusted.get_int()) == (0, 33 * 32768)  # more than half of the window was used up
+    assert (adjusted.get_int(), adjusted.get_int()) == (
+        0,
+        33 * 32768,
+    )  # more than half of the window was used up
 
 
-# ---- many ----------------------------------------------------------------------------------------------------------
+# ---- many
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_thirty_hosts_at_once_behind_a_jump_host_that_drops_connections_are_all_reached(
@@ -384,7 +453,9 @@ def test_thirty_hosts_at_once_behind_a_jump_host_that_drops_connections_are_all_
     transports = Transports()
 
     def one(number: int) -> bytes:
-        return transports.run(through(file), f"echo {number}", b"", Deadline.after(100), Limits()).stdout
+        return transports.run(
+            through(file), f"echo {number}", b"", Deadline.after(100), Limits()
+        ).stdout
 
     with ThreadPoolExecutor(30) as pool:
         assert list(pool.map(one, range(30))) == [f"{n}\n".encode() for n in range(30)]
@@ -394,7 +465,9 @@ def test_no_thread_and_no_descriptor_is_left_behind_by_chains_that_work_and_that
     start_sshd: Start, tmp_path: Path
 ) -> None:
     first, far = start_sshd(), start_sshd()
-    file = config(tmp_path, host("first", first), host("far", far, "ProxyJump first"), host("gone", far))
+    file = config(
+        tmp_path, host("first", first), host("far", far, "ProxyJump first"), host("gone", far)
+    )
     run(through(file))
     before = (threading.active_count(), len(list(Path("/proc/self/fd").iterdir())))
     for _ in range(5):
@@ -404,15 +477,22 @@ def test_no_thread_and_no_descriptor_is_left_behind_by_chains_that_work_and_that
     assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before
 
 
-def test_a_silent_connection_ends_where_ssh_config_asks_for_signs_of_life(sshd: Server, tmp_path: Path) -> None:
+def test_a_silent_connection_ends_where_ssh_config_asks_for_signs_of_life(
+    sshd: Server, tmp_path: Path
+) -> None:
     relay = tmp_path / "relay.py"
     # It forwards nothing any more once the file is there, as a firewall that forgot the connection.
     stop = tmp_path / "stop"
     relay.write_text(
-        RELAY.replace("        if not data", f"        if os.path.exists({str(stop)!r}): continue\n        if not data")
+        RELAY.replace(
+            "        if not data",
+            f"        if os.path.exists({str(stop)!r}): continue\n        if not data",
+        )
     )
     proxy = f"ProxyCommand python3 {relay} %h %p"
-    file = config(tmp_path, host("far", sshd, proxy, "ServerAliveInterval 1", "ServerAliveCountMax 2"))
+    file = config(
+        tmp_path, host("far", sshd, proxy, "ServerAliveInterval 1", "ServerAliveCountMax 2")
+    )
     began = time.monotonic()
     e = failure(through(file), f"touch {shlex.quote(str(stop))}; exec sleep 670.25", seconds=300)
     assert time.monotonic() - began < 20 + BUSY_S

@@ -36,7 +36,9 @@ AddKeys = Callable[..., None]
 
 
 def run(target: SshTarget, seconds: float = 300, accept_file: Path | None = None) -> Output:
-    return Transports(accept_file=accept_file).run(target, "echo in", b"", Deadline.after(seconds), Limits())
+    return Transports(accept_file=accept_file).run(
+        target, "echo in", b"", Deadline.after(seconds), Limits()
+    )
 
 
 def failure(target: SshTarget, seconds: float = 300) -> TransportError:
@@ -58,7 +60,8 @@ def attempts(server: Server) -> int:
     return len(re.findall(r"Failed publickey", server.log.read_text()))
 
 
-# ---- keys from files -----------------------------------------------------------------------------------------------
+# ---- keys from files
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("server", ["sshd", "dropbear"])
@@ -69,8 +72,11 @@ def test_every_type_of_key_logs_in(request: pytest.FixtureRequest, server: str, 
 
 
 @pytest.mark.parametrize("algorithm", ["rsa-sha2-256", "rsa-sha2-512"])
-def test_an_rsa_key_signs_as_the_server_wants_it(start_sshd: Start, keys: Keys, algorithm: str) -> None:
-    # sshd's own list of what it accepts is not what it announces, so only the better of the two can be forced here.
+def test_an_rsa_key_signs_as_the_server_wants_it(
+    start_sshd: Start, keys: Keys, algorithm: str
+) -> None:
+    # sshd's own list of what it accepts is not what it announces, so only the better of the two can
+    # be forced here.
     accepted = "PubkeyAcceptedAlgorithms rsa-sha2-512"
     server = start_sshd(accepted, f"HostKeyAlgorithms {algorithm}", host_keys=("rsa",))
     assert run(server.target(private_keys=(str(keys.user("rsa")),))).stdout == b"in\n"
@@ -79,7 +85,11 @@ def test_an_rsa_key_signs_as_the_server_wants_it(start_sshd: Start, keys: Keys, 
 def test_an_older_key_file_in_pem_logs_in(sshd: Server, keys: Keys, tmp_path: Path) -> None:
     old = tmp_path / "old"
     shutil.copy(keys.user("rsa"), old)
-    subprocess.run(["ssh-keygen", "-p", "-q", "-m", "PEM", "-N", "", "-f", old], check=True, capture_output=True)
+    subprocess.run(
+        ["ssh-keygen", "-p", "-q", "-m", "PEM", "-N", "", "-f", old],
+        check=True,
+        capture_output=True,
+    )
     assert "BEGIN RSA PRIVATE KEY" in old.read_text()
     assert run(sshd.target(private_keys=(str(old),))).stdout == b"in\n"
 
@@ -97,12 +107,16 @@ def test_a_users_certificate_logs_in_where_only_the_authority_is_known(
         assert run(server.target(private_keys=(str(user.with_name(kind)),))).stdout == b"in\n"
 
 
-def test_the_default_keys_are_tried_where_none_is_named(sshd: Server, keys: Keys, home: Path) -> None:
+def test_the_default_keys_are_tried_where_none_is_named(
+    sshd: Server, keys: Keys, home: Path
+) -> None:
     shutil.copy(keys.user("ecdsa"), home / ".ssh/id_ecdsa")
     assert run(sshd.target(private_keys=())).stdout == b"in\n"
 
 
-def test_a_refused_key_is_told_with_its_file_and_is_never_tried_twice(start_sshd: Start, tmp_path: Path) -> None:
+def test_a_refused_key_is_told_with_its_file_and_is_never_tried_twice(
+    start_sshd: Start, tmp_path: Path
+) -> None:
     server, stranger = start_sshd("LogLevel VERBOSE"), generate(tmp_path / "stranger", "ed25519")
     e = failure(server.target(private_keys=(str(stranger),)))
     assert (e.stage, e.transient) == ("authenticate", False)
@@ -113,10 +127,14 @@ def test_a_refused_key_is_told_with_its_file_and_is_never_tried_twice(start_sshd
     assert attempts(server) == 1
 
 
-def test_the_hint_of_a_refused_key_is_refused_for_the_same_reason(sshd: Server, tmp_path: Path) -> None:
+def test_the_hint_of_a_refused_key_is_refused_for_the_same_reason(
+    sshd: Server, tmp_path: Path
+) -> None:
     require("ssh")
     e = failure(sshd.target(private_keys=(str(generate(tmp_path / "strange key", "ed25519")),)))
-    done = subprocess.run(["/bin/sh", "-c", e.hint], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        ["/bin/sh", "-c", e.hint], capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 255
     assert "Permission denied (publickey)" in done.stderr
 
@@ -125,7 +143,9 @@ def test_the_hint_of_a_host_that_works_works(sshd: Server) -> None:
     require("ssh")
     e = failure(sshd.target(), seconds=0)
     assert e.hint
-    done = subprocess.run(["/bin/sh", "-c", e.hint], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        ["/bin/sh", "-c", e.hint], capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -144,8 +164,12 @@ def test_a_missing_key_file_is_told_before_anything_is_offered(start_sshd: Start
     assert attempts(server) == 0
 
 
-@pytest.mark.parametrize("content", ["", "garbage", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n"])
-def test_a_file_that_is_no_key_is_told_with_its_name(sshd: Server, tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    "content", ["", "garbage", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n"]
+)
+def test_a_file_that_is_no_key_is_told_with_its_name(
+    sshd: Server, tmp_path: Path, content: str
+) -> None:
     path = tmp_path / "no key"
     path.write_text(content)
     path.chmod(0o600)
@@ -177,7 +201,9 @@ def test_a_server_that_wants_more_than_the_key_says_so(start_sshd: Start) -> Non
     assert "the key is right, but the host also wants password" in e.reason
 
 
-def test_what_the_host_says_before_it_refuses_is_told_harmlessly(start_sshd: Start, tmp_path: Path) -> None:
+def test_what_the_host_says_before_it_refuses_is_told_harmlessly(
+    start_sshd: Start, tmp_path: Path
+) -> None:
     banner = tmp_path / "banner"
     banner.write_text("\033]0;owned\007Call the \u202edesk\n" + "x" * 100_000)
     e = failure(start_sshd(f"Banner {banner}", authorized=()).target())
@@ -185,7 +211,8 @@ def test_what_the_host_says_before_it_refuses_is_told_harmlessly(start_sshd: Sta
     assert len(e.reason) < 1500
 
 
-# ---- the agent -----------------------------------------------------------------------------------------------------
+# ---- the agent
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KEY_TYPES)
@@ -194,12 +221,16 @@ def test_a_key_of_the_agent_logs_in(sshd: Server, keys: Keys, agent: AddKeys, ki
     assert run(sshd.target(private_keys=(), use_agent=True)).stdout == b"in\n"
 
 
-def test_a_key_of_the_agent_logs_in_to_dropbear(dropbear: Server, keys: Keys, agent: AddKeys) -> None:
+def test_a_key_of_the_agent_logs_in_to_dropbear(
+    dropbear: Server, keys: Keys, agent: AddKeys
+) -> None:
     agent(keys.user("rsa"))
     assert run(dropbear.target(private_keys=(), use_agent=True)).stdout == b"in\n"
 
 
-def test_an_encrypted_key_logs_in_by_way_of_the_agent(start_sshd: Start, tmp_path: Path, agent: AddKeys) -> None:
+def test_an_encrypted_key_logs_in_by_way_of_the_agent(
+    start_sshd: Start, tmp_path: Path, agent: AddKeys
+) -> None:
     path = generate(tmp_path / "locked", "ed25519", "secret")
     agent(path, passphrase="secret")
     server = start_sshd(authorized=(path,))
@@ -263,13 +294,18 @@ def test_an_agent_that_never_answers_does_not_outlast_the_deadline(
         mute.listen()
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
         began = time.monotonic()
-        assert failure(sshd.target(private_keys=(), use_agent=True), seconds=1).stage == "authenticate"
+        assert (
+            failure(sshd.target(private_keys=(), use_agent=True), seconds=1).stage == "authenticate"
+        )
         assert time.monotonic() - began < 3 + BUSY_S
-        assert run(sshd.target(use_agent=True), seconds=300).stdout == b"in\n"  # its named key needs no agent
+        assert (
+            run(sshd.target(use_agent=True), seconds=300).stdout == b"in\n"
+        )  # its named key needs no agent
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\x01\x05", b"\0\0\0\x05\x0c\xff\xff\xff\xff"]
+    "answer",
+    [b"", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\0\0\0\x01\x05", b"\0\0\0\x05\x0c\xff\xff\xff\xff"],
 )
 def test_an_agent_that_talks_nonsense_is_as_good_as_none(
     sshd: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
@@ -292,17 +328,22 @@ def test_an_agent_that_talks_nonsense_is_as_good_as_none(
         thread.join()
 
 
-# ---- host keys, on the wire ----------------------------------------------------------------------------------------
+# ---- host keys, on the wire
+# ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KEY_TYPES)
-def test_the_type_of_host_key_that_is_known_is_the_one_asked_for(sshd: Server, keys: Keys, kind: str) -> None:
+def test_the_type_of_host_key_that_is_known_is_the_one_asked_for(
+    sshd: Server, keys: Keys, kind: str
+) -> None:
     known = sshd.known_hosts.with_name(f"only_{kind}")
     known.write_text(f"[127.0.0.1]:{sshd.port} {keys.public(keys.host(kind))}\n")
     assert run(sshd.target(known_hosts=(str(known),))).stdout == b"in\n"
 
 
-def test_a_changed_host_key_is_told_before_any_key_of_ours_is_shown(start_sshd: Start, keys: Keys) -> None:
+def test_a_changed_host_key_is_told_before_any_key_of_ours_is_shown(
+    start_sshd: Start, keys: Keys
+) -> None:
     server = start_sshd("LogLevel VERBOSE", host_keys=("ed25519",))
     known = server.known_hosts.with_name("changed")
     known.write_text(f"[127.0.0.1]:{server.port} {keys.public(keys.user())}\n")
@@ -343,7 +384,17 @@ def test_accept_new_accepts_once_and_ssh_can_use_the_file(sshd: Server, tmp_path
         assert run(target, accept_file=ours).stdout == b"in\n"
     assert len(ours.read_text().splitlines()) == 1
     assert run(sshd.target(known_hosts=(str(ours),))).stdout == b"in\n"
-    command = ["ssh", "-F", "none", "-p", str(sshd.port), "-o", f"UserKnownHostsFile={ours}", "-o", "BatchMode=yes"]
+    command = [
+        "ssh",
+        "-F",
+        "none",
+        "-p",
+        str(sshd.port),
+        "-o",
+        f"UserKnownHostsFile={ours}",
+        "-o",
+        "BatchMode=yes",
+    ]
     command += ["-o", "IdentityAgent=none", "-i", str(sshd.keys.user()), "127.0.0.1", "true"]
     subprocess.run(command, check=True, timeout=300, capture_output=True)
 

@@ -58,17 +58,20 @@ def audited(target: SshTarget) -> NotAudited:
         return host
 
     settings = Settings(retries=3, backoff_s=0.01, host_deadline_s=90)
-    outcome: Outcome = audit(plan, run=transports.run, settings=settings, judge=unchanged, on_result=lambda _: None)
+    outcome: Outcome = audit(
+        plan, run=transports.run, settings=settings, judge=unchanged, on_result=lambda _: None
+    )
     [result] = outcome.results
     assert isinstance(result, NotAudited)
     return result
 
 
 def hanging_up(start_sshd: Start, tmp_path: Path, calls: int) -> tuple[Server, Path]:
-    """Returns a server that kills the process of a login when it is asked about a key for the `calls`th time.
+    """Returns a server that kills the process of a login when it is asked about a key for the
+    `calls`th time.
 
-    A client that signs at once asks once; one that shows its key first asks again with the signature. Also returns
-    the file with a line for each login.
+    A client that signs at once asks once; one that shows its key first asks again with the
+    signature. Also returns the file with a line for each login.
     """
     if os.getuid() != 0:
         pytest.skip("missing: root")
@@ -78,9 +81,8 @@ def hanging_up(start_sshd: Start, tmp_path: Path, calls: int) -> tuple[Server, P
         "AuthorizedKeysFile none",
     )  # fmt: skip
     script.write_text(
-        f"echo x >> {tmp_path}/calls.$PPID\n"
-        f"test $(wc -l < {tmp_path}/calls.$PPID) -lt {calls} || {{ echo judged >> {logins}; kill -9 $PPID; }}\n"
-        f"cat {server.keys.user()}.pub\n"
+        f"echo x >> {tmp_path}/calls.$PPID\ntest $(wc -l < {tmp_path}/calls.$PPID) -lt {calls} ||"
+        f" {{ echo judged >> {logins}; kill -9 $PPID; }}\ncat {server.keys.user()}.pub\n"
     )
     return server, logins
 
@@ -103,8 +105,9 @@ def test_a_jump_host_that_hangs_up_after_the_signature_is_met_once(
 ) -> None:
     jump, logins = hanging_up(start_sshd, tmp_path, 2 if way == "ProxyCommand" else calls)
     own = (
-        f"  HostName 127.0.0.1\n  Port {jump.port}\n  User {ME}\n  IdentityFile {jump.keys.user()}\n"
-        f"  IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile {jump.known_hosts}\n"
+        f"  HostName 127.0.0.1\n  Port {jump.port}\n  User {ME}\n  IdentityFile"
+        f" {jump.keys.user()}\n  IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile"
+        f" {jump.known_hosts}\n"
     )
     config = tmp_path / "ssh_config"
     over = "jump" if way == "ProxyJump" else f"ssh -q -F {config} -o BatchMode=yes -W %h:%p jump"
@@ -127,10 +130,15 @@ def test_a_refused_key_is_shown_once(start_sshd: Start, tmp_path: Path, client: 
 
 
 @pytest.mark.sudo
-def test_a_host_that_hangs_up_after_the_password_is_met_once(start_accounts: StartAccounts, tmp_path: Path) -> None:
+def test_a_host_that_hangs_up_after_the_password_is_met_once(
+    start_accounts: StartAccounts, tmp_path: Path
+) -> None:
     script = tmp_path / "kill.sh"
     script.write_text("kill -9 $PPID\n")
-    pam = f"auth optional pam_exec.so quiet /bin/sh {script}\nauth required pam_unix.so\naccount required pam_unix.so\n"
+    pam = (
+        f"auth optional pam_exec.so quiet /bin/sh {script}\nauth required pam_unix.so\naccount"
+        " required pam_unix.so\n"
+    )
     host = start_accounts("PasswordAuthentication yes", pam={"sshd": pam})
     result = audited(host.target("alice", PASSWORD, use_agent=False))
     assert result.stage == "authenticate"
@@ -138,7 +146,9 @@ def test_a_host_that_hangs_up_after_the_password_is_met_once(start_accounts: Sta
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_host_that_drops_connections_before_its_greeting_is_tried_again(start_sshd: Start, client: str) -> None:
+def test_a_host_that_drops_connections_before_its_greeting_is_tried_again(
+    start_sshd: Start, client: str
+) -> None:
     server = start_sshd("LogLevel VERBOSE", "MaxStartups 1:100:1")
     target = server.target(client=client, arguments=("-F", "none"))
     transports = Transports(ssh_configs=SshConfigs([]))

@@ -1,4 +1,6 @@
-"""Logging in with a password: by which method, how often, to whom not, and what a refusal is told as."""
+"""Logging in with a password: by which method, how often, to whom not, and what a refusal is told
+as.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ from tests.support.terminal import typed
 pytestmark = [pytest.mark.ssh, pytest.mark.sudo]
 
 AddKeys = Callable[..., None]
-METHODS = {"keyboard-interactive": "KbdInteractiveAuthentication yes", "password": "PasswordAuthentication yes"}
+METHODS = {
+    "keyboard-interactive": "KbdInteractiveAuthentication yes",
+    "password": "PasswordAuthentication yes",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +72,9 @@ def run(target: SshTarget, seconds: float = 300) -> Output:
 
 
 def failure(target: SshTarget, seconds: float = 300) -> TransportError:
-    """Returns how it failed, which is at the login, for good, in plain words, and without the password."""
+    """Returns how it failed, which is at the login, for good, in plain words, and without the
+    password.
+    """
     with pytest.raises(TransportError) as caught:
         run(target, seconds)
     e = caught.value
@@ -75,7 +82,9 @@ def failure(target: SshTarget, seconds: float = 300) -> TransportError:
     assert e.reason.isprintable()
     assert e.hint
     if target.password and target.password.reveal():
-        told = "".join(traceback.TracebackException.from_exception(e, capture_locals=False).format())
+        told = "".join(
+            traceback.TracebackException.from_exception(e, capture_locals=False).format()
+        )
         assert target.password.reveal() not in told + e.hint
     return e
 
@@ -84,15 +93,23 @@ def refusals(server: Server, method: str) -> int:
     return len(re.findall(rf"Failed {method}", server.log.read_text()))
 
 
-# ---- a real host ---------------------------------------------------------------------------------------------------
+# ---- a real host
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["interactive", "plain", "both"])
-def test_the_right_password_logs_in_by_what_the_host_takes(request: pytest.FixtureRequest, host: str) -> None:
+def test_the_right_password_logs_in_by_what_the_host_takes(
+    request: pytest.FixtureRequest, host: str
+) -> None:
     found: Accounts = request.getfixturevalue(host)
     passed: list[tuple[str, str]] = []
     output = Transports().run(
-        found.target("alice"), "id -un", b"", Deadline.after(30), Limits(), lambda *stage: passed.append(stage)
+        found.target("alice"),
+        "id -un",
+        b"",
+        Deadline.after(30),
+        Limits(),
+        lambda *stage: passed.append(stage),
     )
     assert output.stdout == b"alice\n"
     assert ("authenticate", "alice by password") in passed
@@ -101,7 +118,9 @@ def test_the_right_password_logs_in_by_what_the_host_takes(request: pytest.Fixtu
 
 
 @pytest.mark.parametrize("host", ["interactive", "plain", "both"])
-def test_a_wrong_password_is_sent_once_and_told_as_that(request: pytest.FixtureRequest, host: str) -> None:
+def test_a_wrong_password_is_sent_once_and_told_as_that(
+    request: pytest.FixtureRequest, host: str
+) -> None:
     found: Accounts = request.getfixturevalue(host)
     before = refusals(found.server, "(password|keyboard-interactive)")
     e = failure(found.target("alice", "not this one"))
@@ -110,7 +129,10 @@ def test_a_wrong_password_is_sent_once_and_told_as_that(request: pytest.FixtureR
     assert "BatchMode" not in e.hint
     typed_in = typed(e.hint, ("assword: ", PASSWORD))
     assert typed_in[0] == 0, typed_in[1]
-    wait_for(lambda: refusals(found.server, "(password|keyboard-interactive)") > before, "a line of its log")
+    wait_for(
+        lambda: refusals(found.server, "(password|keyboard-interactive)") > before,
+        "a line of its log",
+    )
     assert refusals(found.server, "(password|keyboard-interactive)") == before + 1
 
 
@@ -138,7 +160,9 @@ def test_a_named_key_that_cannot_be_used_leaves_the_password(both: Accounts) -> 
     assert "/nonexistent/key does not exist" in e.reason
 
 
-def test_an_expired_password_is_told_as_that_and_no_new_one_is_made_up(interactive: Accounts) -> None:
+def test_an_expired_password_is_told_as_that_and_no_new_one_is_made_up(
+    interactive: Accounts,
+) -> None:
     before = (interactive.etc / "shadow").read_text()
     e = failure(interactive.target("dave"))
     assert "the password of dave has expired" in e.reason
@@ -166,15 +190,20 @@ def test_the_next_command_mends_an_expired_password_of_a_user_with_a_key(
     host = start_accounts(pam={"passwd": "password required pam_unix.so\n"})
     own = tmp_path / "ssh_config"
     own.write_text(
-        f"Host *\n  UserKnownHostsFile {sshd.known_hosts} {host.server.known_hosts}\n  GlobalKnownHostsFile /dev/null\n"
-        f"Host jump\n  HostName 127.0.0.1\n  Port {sshd.port}\n  IdentityFile {sshd.keys.user()}\n"
+        f"Host *\n  UserKnownHostsFile {sshd.known_hosts} {host.server.known_hosts}\n "
+        f" GlobalKnownHostsFile /dev/null\nHost jump\n  HostName 127.0.0.1\n  Port {sshd.port}\n "
+        f" IdentityFile {sshd.keys.user()}\n"
     )
     arguments = ("-F", str(own), *(("-J", "jump") if way == "a jump host" else ()))
     key = (str(host.server.keys.user()),)
-    target = host.target("dave", None, client=client, arguments=arguments, private_keys=key, known_hosts=())
+    target = host.target(
+        "dave", None, client=client, arguments=arguments, private_keys=key, known_hosts=()
+    )
 
     def tried() -> Output:
-        return Transports().run(target, f"echo '{READY}1 dave'; cat", b"in\n", Deadline.after(300), Limits())
+        return Transports().run(
+            target, f"echo '{READY}1 dave'; cat", b"in\n", Deadline.after(300), Limits()
+        )
 
     with pytest.raises(TransportError) as caught:
         tried()
@@ -182,7 +211,12 @@ def test_the_next_command_mends_an_expired_password_of_a_user_with_a_key(
     assert (e.stage, e.kind, e.transient) == ("execute", "password expired", False)
     assert "Your password has expired" in e.reason
     assert " -t " in e.hint
-    _, shown = typed(e.hint, ("assword:", PASSWORD), ("ew password:", NEW_PASSWORD), ("new password:", NEW_PASSWORD))
+    _, shown = typed(
+        e.hint,
+        ("assword:", PASSWORD),
+        ("ew password:", NEW_PASSWORD),
+        ("new password:", NEW_PASSWORD),
+    )
     assert "updated successfully" in shown
     assert tried().stdout.endswith(b"in\n")
 
@@ -192,10 +226,18 @@ def test_the_next_command_mends_an_expired_password_of_the_user_that_su_becomes(
     start_accounts: StartAccounts, client: str
 ) -> None:
     modules = ["auth", "account", "password"]
-    pam = "".join(f"{module} required pam_unix.so\n" for module in modules) + "session required pam_permit.so\n"
+    pam = (
+        "".join(f"{module} required pam_unix.so\n" for module in modules)
+        + "session required pam_permit.so\n"
+    )
     host = start_accounts(pam={"su": pam})
-    key, become = (str(host.server.keys.user()),), Become(method="su", user="dave", password=Secret(PASSWORD))
-    target = host.target("alice", None, client=client, arguments=("-F", "none"), private_keys=key, become=become)
+    key, become = (
+        (str(host.server.keys.user()),),
+        Become(method="su", user="dave", password=Secret(PASSWORD)),
+    )
+    target = host.target(
+        "alice", None, client=client, arguments=("-F", "none"), private_keys=key, become=become
+    )
 
     def tried() -> Output:
         return Transports().run(target, COMMAND, b"#\nprint('in')\n", Deadline.after(300), Limits())
@@ -207,21 +249,30 @@ def test_the_next_command_mends_an_expired_password_of_the_user_that_su_becomes(
     assert e.hint.endswith(" -t alice@127.0.0.1 'su dave -c true'")
     answers = (PASSWORD, PASSWORD, NEW_PASSWORD, NEW_PASSWORD)
     typed(e.hint, *(("assword:", answer) for answer in answers))
-    target = msgspec.structs.replace(target, become=msgspec.structs.replace(become, password=Secret(NEW_PASSWORD)))
+    target = msgspec.structs.replace(
+        target, become=msgspec.structs.replace(become, password=Secret(NEW_PASSWORD))
+    )
     assert tried().stdout.endswith(b"in\n")
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
-def test_an_expired_account_with_a_key_has_its_kind(start_accounts: StartAccounts, client: str) -> None:
+def test_an_expired_account_with_a_key_has_its_kind(
+    start_accounts: StartAccounts, client: str
+) -> None:
     host = start_accounts()
     key = (str(host.server.keys.user()),)
-    e = failure(host.target("carol", None, client=client, arguments=("-F", "none"), private_keys=key))
+    e = failure(
+        host.target("carol", None, client=client, arguments=("-F", "none"), private_keys=key)
+    )
     assert e.kind == "account expired"
     assert "Your account has expired" in e.reason
 
 
 def test_a_locked_account_is_told(start_accounts: StartAccounts) -> None:
-    locking = "auth required pam_faillock.so preauth deny=1\nauth [success=1 default=ignore] pam_unix.so nodelay\n"
+    locking = (
+        "auth required pam_faillock.so preauth deny=1\nauth [success=1 default=ignore] pam_unix.so"
+        " nodelay\n"
+    )
     locking += "auth [default=die] pam_faillock.so authfail deny=1\nauth required pam_permit.so\n"
     locking += "account required pam_unix.so\nsession required pam_permit.so\n"
     host = start_accounts(METHODS["keyboard-interactive"], pam={"sshd": locking})
@@ -229,7 +280,8 @@ def test_a_locked_account_is_told(start_accounts: StartAccounts) -> None:
     assert "the account alice is locked" in failure(host.target("alice")).reason
 
 
-# ---- more than one proof -------------------------------------------------------------------------------------------
+# ---- more than one proof
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -241,13 +293,22 @@ def test_a_locked_account_is_told(start_accounts: StartAccounts) -> None:
         ("keyboard-interactive,password", "password and password"),
     ],
 )
-def test_a_host_that_wants_two_proofs_gets_both(start_accounts: StartAccounts, methods: str, by: str) -> None:
+def test_a_host_that_wants_two_proofs_gets_both(
+    start_accounts: StartAccounts, methods: str, by: str
+) -> None:
     host = start_accounts(*METHODS.values(), f"AuthenticationMethods {methods}")
     passed: list[tuple[str, str]] = []
     target = host.target("alice", private_keys=(str(host.server.keys.user()),))
     assert (
         Transports()
-        .run(target, "echo in", b"", Deadline.after(30), Limits(), lambda *stage: passed.append(stage))
+        .run(
+            target,
+            "echo in",
+            b"",
+            Deadline.after(30),
+            Limits(),
+            lambda *stage: passed.append(stage),
+        )
         .stdout
         == b"in\n"
     )
@@ -262,10 +323,13 @@ def test_a_key_that_is_half_of_what_the_host_wants_is_told_where_there_is_no_pas
     assert "the key is right, but the host also wants password" in e.reason
 
 
-# ---- keys before the password --------------------------------------------------------------------------------------
+# ---- keys before the password
+# --------------------------------------------------------------------------------------
 
 
-def test_many_keys_of_the_agent_leave_the_password_its_turn(both: Accounts, tmp_path: Path, agent: AddKeys) -> None:
+def test_many_keys_of_the_agent_leave_the_password_its_turn(
+    both: Accounts, tmp_path: Path, agent: AddKeys
+) -> None:
     agent(*(generate(tmp_path / f"other{n}", "ed25519") for n in range(8)))
     assert run(both.target("alice", use_agent=True)).stdout == b"in\n"
     e = failure(both.target("alice", "not this one", use_agent=True))
@@ -273,10 +337,13 @@ def test_many_keys_of_the_agent_leave_the_password_its_turn(both: Accounts, tmp_
     assert "5 more were not" in e.reason
 
 
-# ---- to whom it never goes -----------------------------------------------------------------------------------------
+# ---- to whom it never goes
+# -----------------------------------------------------------------------------------------
 
 
-def test_a_host_whose_key_is_not_checked_never_gets_the_password(keys: Keys, tmp_path: Path) -> None:
+def test_a_host_whose_key_is_not_checked_never_gets_the_password(
+    keys: Keys, tmp_path: Path
+) -> None:
     host = Asking(HIDDEN)
     e = met(keys, tmp_path, host, host_key_policy="off")
     assert "a password is never sent to a host whose key was not checked" in e.reason
@@ -285,10 +352,14 @@ def test_a_host_whose_key_is_not_checked_never_gets_the_password(keys: Keys, tmp
 
 
 @pytest.mark.parametrize("known", ["another key", "nothing"])
-def test_a_host_whose_key_is_not_the_known_one_sees_no_login_at_all(keys: Keys, tmp_path: Path, known: str) -> None:
+def test_a_host_whose_key_is_not_the_known_one_sees_no_login_at_all(
+    keys: Keys, tmp_path: Path, known: str
+) -> None:
     hosts = tmp_path / "known_hosts"
     with hostile(keys, Asking(())) as (port, host):
-        hosts.write_text(f"[127.0.0.1]:{port} {keys.public(keys.user())}\n" if known == "another key" else "")
+        hosts.write_text(
+            f"[127.0.0.1]:{port} {keys.public(keys.user())}\n" if known == "another key" else ""
+        )
         target = aimed(port, hosts)
         with pytest.raises(TransportError) as e:
             run(target)
@@ -303,16 +374,21 @@ def test_an_empty_password_is_never_sent(plain: Accounts) -> None:
     assert refusals(plain.server, "password") == before
 
 
-# ---- dropbear ------------------------------------------------------------------------------------------------------
+# ---- dropbear
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_dropbear_takes_the_password_and_refuses_a_wrong_one(start_accounts: StartAccounts) -> None:
     host = start_accounts(ssh="dropbear")
     assert run(host.target("alice")).stdout == b"in\n"
-    assert "the host refuses the password of alice" in failure(host.target("alice", "not this one")).reason
+    assert (
+        "the host refuses the password of alice"
+        in failure(host.target("alice", "not this one")).reason
+    )
 
 
-# ---- hosts that ask in odd ways ------------------------------------------------------------------------------------
+# ---- hosts that ask in odd ways
+# ------------------------------------------------------------------------------------
 
 Prompts = tuple[tuple[str, bool], ...]
 
@@ -321,7 +397,11 @@ class Asking(paramiko.ServerInterface):
     """A host that asks these rounds of prompts, one after the other, and then lets nobody in."""
 
     def __init__(
-        self, *rounds: Prompts, methods: str = "keyboard-interactive,password", says: str = "", ends: int = AUTH_FAILED
+        self,
+        *rounds: Prompts,
+        methods: str = "keyboard-interactive,password",
+        says: str = "",
+        ends: int = AUTH_FAILED,
     ) -> None:
         self.rounds, self.methods, self.says, self.ends = list(rounds), methods, says, ends
         self.heard: list[str] = []
@@ -365,7 +445,9 @@ def hostile(keys: Keys, host: Asking) -> Iterator[tuple[int, Asking]]:
             with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
                 connection, _ = server.accept()
                 host.transport = paramiko.Transport(connection)
-                host.transport.add_server_key(paramiko.Ed25519Key.from_private_key_file(str(keys.host("ed25519"))))
+                host.transport.add_server_key(
+                    paramiko.Ed25519Key.from_private_key_file(str(keys.host("ed25519")))
+                )
                 host.transport.start_server(server=host, event=threading.Event())
 
         thread = threading.Thread(target=serve)
@@ -407,7 +489,10 @@ HIDDEN: Prompts = (("Password: ", False),)
     ("rounds", "reason"),
     [
         (((("Password: ", True),),), "asks “Password:”, which is not answered with a password"),
-        (((("Password: ", False), ("Verification code: ", True)),), "“Password:”, “Verification code:” at once"),
+        (
+            ((("Password: ", False), ("Verification code: ", True)),),
+            "“Password:”, “Verification code:” at once",
+        ),
         (((("Verification code: ", False),),), "asks “Verification code:”, which is not"),
         (((("One-time password (OATH) for `alice': ", False),),), "One-time password"),
         (((("New password: ", False),),), "“New password:”"),
@@ -430,8 +515,14 @@ def test_a_question_that_is_not_for_the_password_alone_is_told_and_not_answered(
     [
         ((HIDDEN,), "the host refuses the password of alice"),
         ((HIDDEN, HIDDEN), "after the password of alice the host asks “Password:”"),
-        ((HIDDEN, (("Verification code: ", False),)), "the host asks “Verification code:”, which only a person"),
-        ((HIDDEN, (("New password: ", False), ("Retype new password: ", False))), "password of alice has expired"),
+        (
+            (HIDDEN, (("Verification code: ", False),)),
+            "the host asks “Verification code:”, which only a person",
+        ),
+        (
+            (HIDDEN, (("New password: ", False), ("Retype new password: ", False))),
+            "password of alice has expired",
+        ),
         (((), HIDDEN), "the host refuses the password of alice"),
         (((("alice@token-code's password: ", False),),), "the host refuses the password of alice"),
         ((), "the host refuses the password of alice"),
@@ -446,7 +537,9 @@ def test_a_host_gets_the_password_once_whatever_it_asks(
     assert host.heard == [PASSWORD]
 
 
-def test_a_host_that_calls_it_right_in_part_for_ever_gets_it_once_by_each_method(keys: Keys, tmp_path: Path) -> None:
+def test_a_host_that_calls_it_right_in_part_for_ever_gets_it_once_by_each_method(
+    keys: Keys, tmp_path: Path
+) -> None:
     host = Asking(HIDDEN, HIDDEN, HIDDEN, ends=AUTH_PARTIALLY_SUCCESSFUL)
     host.rounds = [HIDDEN]
     e = met(keys, tmp_path, host)

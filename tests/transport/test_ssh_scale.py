@@ -1,7 +1,8 @@
-"""Two hundred names of one server that drops connections: every one of them is audited, none is lost, none twice.
+"""Two hundred names of one server that drops connections: every one of them is audited, none is
+lost, none twice.
 
-The connections are what is tested here, so the server runs the probe for the first of them only; the others, which are
-the same machine, get its answer again. Two hundred probes take minutes.
+The connections are what is tested here, so the server runs the probe for the first of them only;
+the others, which are the same machine, get its answer again. Two hundred probes take minutes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def inventory(server: Server) -> str:
         "ansible_user": getpass.getuser(),
         "ansible_ssh_private_key_file": str(server.keys.user()),
     }
-    return json.dumps({"all": {"hosts": {f"host{n:03}": None for n in range(HOSTS)}, "vars": variables}})
+    return json.dumps(
+        {"all": {"hosts": {f"host{n:03}": None for n in range(HOSTS)}, "vars": variables}}
+    )
 
 
 ONCE = f"""#!/bin/sh
@@ -54,7 +57,9 @@ cat "$0.answer"
 
 @pytest.fixture
 def once(tmp_path: Path) -> str:
-    """Returns the line for sshd_config that answers every connection with what the first one's command says."""
+    """Returns the line for sshd_config that answers every connection with what the first one's
+    command says.
+    """
     require("flock")
     script = tmp_path / "once"
     script.write_text(ONCE)
@@ -70,7 +75,16 @@ def place(tmp_path: Path) -> Place:
 def audit(place: Place, server: Server, *options: str) -> tuple[int, list[dict[str, str]], str]:
     """Returns the exit status of a run over all of them, its rows and what it said."""
     place.write("hosts.json", inventory(server))
-    words = ("run", "hosts.json", "-p", "quick.yml", "-f", str(FORKS), "--known-hosts", str(server.known_hosts))
+    words = (
+        "run",
+        "hosts.json",
+        "-p",
+        "quick.yml",
+        "-f",
+        str(FORKS),
+        "--known-hosts",
+        str(server.known_hosts),
+    )
     process = place.start(*words, "--format", "json,csv", *options)
     _, said = process.communicate(timeout=SECONDS)
     run = json.loads((place.path / "reports" / "latest" / "run.json").read_text("utf-8"))
@@ -87,7 +101,11 @@ def test_two_hundred_names_of_a_server_that_drops_connections_are_all_audited(
 ) -> None:
     server = start_sshd("MaxStartups 5:50:20", once)
     status, hosts, said = audit(place, server)
-    lost = [(host["name"], host["stage"], host["reason"]) for host in hosts if host["status"] != "audited"]
+    lost = [
+        (host["name"], host["stage"], host["reason"])
+        for host in hosts
+        if host["status"] != "audited"
+    ]
     assert (status, lost) == (0, []), said
     assert Counter(host["name"] for host in hosts) == {f"host{n:03}": 1 for n in range(HOSTS)}
     # The server did drop some: without that the test would show nothing.
@@ -103,5 +121,7 @@ def test_without_a_second_try_each_of_two_hundred_names_is_still_told_exactly_on
     lost = [host for host in hosts if host["status"] != "audited"]
     assert status == (4 if lost else 0), said
     assert all(host["stage"] == "connect" and host["reason"] and host["hint"] for host in lost)
-    with (place.path / "reports" / "latest" / "report.csv").open(newline="", encoding="utf-8") as file:
+    with (place.path / "reports" / "latest" / "report.csv").open(
+        newline="", encoding="utf-8"
+    ) as file:
         assert {row["host"] for row in csv.DictReader(file)} == {host["name"] for host in hosts}

@@ -30,7 +30,9 @@ def test_a_command_that_runs_is_left_soon_after_the_stop(sshd: Server, client: s
 
     def one() -> None:
         with pytest.raises(TransportError):
-            Transports().run(target, "echo here; sleep 620.5", b"", _deadline(600, closing), Limits())
+            Transports().run(
+                target, "echo here; sleep 620.5", b"", _deadline(600, closing), Limits()
+            )
         ends.append(time.monotonic())
 
     before = sshd.log.read_text().count("Accepted publickey")
@@ -50,9 +52,13 @@ def test_a_host_that_says_nothing_is_left_soon_after_the_stop(holds: str) -> Non
     with contextlib.ExitStack() as stack:
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         address = silent.getsockname()
-        if holds == "connection":  # the queue of those that nobody accepts is full: what comes now is dropped
+        if (
+            holds == "connection"
+        ):  # the queue of those that nobody accepts is full: what comes now is dropped
             stack.enter_context(socket.create_connection(address))
-        target = SshTarget(address="127.0.0.1", port=address[1], user="nobody", connect_timeout_s=600.0)
+        target = SshTarget(
+            address="127.0.0.1", port=address[1], user="nobody", connect_timeout_s=600.0
+        )
         stops = list[float]()
 
         def stop() -> None:

@@ -1,10 +1,11 @@
-"""Runs every scenario in every world, in random orders, and holds each verdict against what it must be.
+"""Runs every scenario in every world, in random orders, and holds each verdict against what it must
+be.
 
     python -m tests.truth [--worlds NAME,NAME] [--sets NAME,NAME] [--only GLOB] [--rounds N | --trials N]
                           [--load] [--seed N] [--at-once N] [--minutes N] [--list]
 
-Exit status 0 only if no trial was wrong, no result changed with the order, every world was run, and at most one
-trial in a thousand was inconclusive.
+Exit status 0 only if no trial was wrong, no result changed with the order, every world was run, and
+at most one trial in a thousand was inconclusive.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ from .worlds import (
 )
 
 CALL_TRIALS = 1500
-"""The most trials that one call of the probe is asked for, so that progress is seen and a reply stays small."""
+"""The most trials that one call of the probe is asked for, so that progress is seen and a reply
+stays small.
+"""
 TRIAL_S = 0.5
 """Seconds that the probe's deadline allows for one trial; on an idle host one takes 0.02 s."""
 MINUTES = 40.0
@@ -81,15 +84,25 @@ def main(words: Sequence[str] | None = None) -> int:
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """Returns the options."""
     parser = argparse.ArgumentParser(prog="python -m tests.truth")
-    parser.add_argument("--worlds", default="", help="names of --list, with commas; all if left out")
+    parser.add_argument(
+        "--worlds", default="", help="names of --list, with commas; all if left out"
+    )
     parser.add_argument("--sets", default=",".join(SETS), help=f"of {', '.join(SETS)}")
     parser.add_argument("--only", default="*", help="scenarios by name, with wildcards")
     parser.add_argument("--rounds", type=int, help="random orders in each world")
-    parser.add_argument("--trials", type=int, help="trials in each world, at least: as many rounds as it takes")
-    parser.add_argument("--load", action="store_true", help=f"run {busy_loops()} busy loops beside every world")
+    parser.add_argument(
+        "--trials", type=int, help="trials in each world, at least: as many rounds as it takes"
+    )
+    parser.add_argument(
+        "--load", action="store_true", help=f"run {busy_loops()} busy loops beside every world"
+    )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--at-once", type=int, help="calls of the probe that run together on this kernel")
-    parser.add_argument("--minutes", type=float, help=f"begin no call after that; {MINUTES:g} unless --trials")
+    parser.add_argument(
+        "--at-once", type=int, help="calls of the probe that run together on this kernel"
+    )
+    parser.add_argument(
+        "--minutes", type=float, help=f"begin no call after that; {MINUTES:g} unless --trials"
+    )
     parser.add_argument("--list", action="store_true", help="print the worlds and end")
     options = parser.parse_args(words)
     if options.minutes is None:
@@ -114,7 +127,9 @@ def chosen_worlds(names: str) -> tuple[list[World], list[Missing]]:
     if not wanted:
         return worlds, missing
     known = {world.name: world for world in worlds}
-    missing += [Missing(name, "no world of this name: see --list") for name in wanted if name not in known]
+    missing += [
+        Missing(name, "no world of this name: see --list") for name in wanted if name not in known
+    ]
     return [known[name] for name in wanted if name in known], missing
 
 
@@ -159,14 +174,21 @@ def _trials(world: World, case: Case) -> int:
 def run_world(world: World, cases: Sequence[Case], seed: int, end: float) -> Tally:
     """Returns what a world has shown; calls that would begin after `end` are left out and named."""
     tally = Tally(world)
-    calls = [call for number in range(world.rounds) for call in calls_of(world, cases, seed + number)]
+    calls = [
+        call for number in range(world.rounds) for call in calls_of(world, cases, seed + number)
+    ]
     began = time.monotonic()
     print(f"\n{world.name}: {world.about}; {world.rounds} rounds, {len(calls)} calls", flush=True)
-    with load(busy_loops()) if world.load else contextlib.nullcontext(), ThreadPoolExecutor(world.at_once) as pool:
+    with (
+        load(busy_loops()) if world.load else contextlib.nullcontext(),
+        ThreadPoolExecutor(world.at_once) as pool,
+    ):
         results = deque(pool.submit(answer, call, end) for call in calls)
         try:
             for done in range(1, len(calls) + 1):
-                take(tally, *results.popleft().result())  # a reply is large: it is kept no longer than this
+                take(
+                    tally, *results.popleft().result()
+                )  # a reply is large: it is kept no longer than this
                 took = time.monotonic() - began
                 print(f"  {done}/{len(calls)} calls, {took:.0f} s, {counts(tally)}", flush=True)
         except KeyboardInterrupt:
@@ -176,7 +198,9 @@ def run_world(world: World, cases: Sequence[Case], seed: int, end: float) -> Tal
 
 
 def calls_of(world: World, cases: Sequence[Case], seed: int) -> Iterator[Call]:
-    """Yields the calls of one round: all scenarios in the random order of this seed, cut where there are many."""
+    """Yields the calls of one round: all scenarios in the random order of this seed, cut where
+    there are many.
+    """
     known = {case.scenario.name: case for case in cases}
     order = list(cases)
     shuffled = random.Random(seed)
@@ -255,9 +279,19 @@ def holds(tallies: Sequence[Tally], missing: Sequence[Missing]) -> bool:
     return whole and right and inconclusive <= INCONCLUSIVE * trials
 
 
-# ---- the table -----------------------------------------------------------------------------------------------------
+# ---- the table
+# -----------------------------------------------------------------------------------------------------
 
-HEADINGS = ("world", "scenarios", "observations", "trials", "agree", "not run", "inconclusive", "wrong")
+HEADINGS = (
+    "world",
+    "scenarios",
+    "observations",
+    "trials",
+    "agree",
+    "not run",
+    "inconclusive",
+    "wrong",
+)
 
 
 def report(tallies: Sequence[Tally], missing: Sequence[Missing]) -> Iterator[str]:
@@ -278,7 +312,13 @@ def report(tallies: Sequence[Tally], missing: Sequence[Missing]) -> Iterator[str
 def row(tally: Tally) -> tuple[str, ...]:
     """Returns the row of one world."""
     percent = 100 * tally.inconclusive / tally.trials if tally.trials else 100.0
-    numbers = (len(tally.scenarios), tally.observations, tally.trials, tally.agree, tally.not_run.total())
+    numbers = (
+        len(tally.scenarios),
+        tally.observations,
+        tally.trials,
+        tally.agree,
+        tally.not_run.total(),
+    )
     inconclusive = f"{tally.inconclusive} ({percent:.3f} %)"
     return (tally.world.name, *map(str, numbers), inconclusive, str(tally.wrong))
 
@@ -300,7 +340,10 @@ def deviations(tally: Tally) -> Iterator[str]:
 def deviation(world: World, found: Deviation) -> Iterator[str]:
     """Yields one deviation: what, the evidence of its first trial, and how to see it again."""
     scenario, over = found.scenario, " and ".join(sorted(found.families))
-    yield f"{found.kind.upper()} in {world.name}: {scenario} over {over}, {found.trials} trials: {found.said}"
+    yield (
+        f"{found.kind.upper()} in {world.name}: {scenario} over {over}, {found.trials} trials:"
+        f" {found.said}"
+    )
     yield from (f"    {line}" for line in found.evidence)
     again = f"python -m tests.truth --worlds {world.name} --rounds 1"
     loaded = " --load" if world.load and not world.name.endswith("-load") else ""

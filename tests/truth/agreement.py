@@ -1,4 +1,6 @@
-"""Holds one trial of the probe against the model: the wire, the peer's socket, the counters, and the verdict."""
+"""Holds one trial of the probe against the model: the wire, the peer's socket, the counters, and
+the verdict.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ FIN_WAIT1, FIN_WAIT2 = 4, 5
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What may be seen instead of a prediction, None where that is none of these cases, and why it is right, too."""
+    """What may be seen instead of a prediction, None where that is none of these cases, and why it
+    is right, too.
+    """
 
     instead: Callable[[Prediction], Prediction | None]
     why: str
@@ -35,7 +39,9 @@ def _reset_from_fin_wait1(prediction: Prediction) -> Prediction | None:
     counters = prediction.counters
     if prediction.peer is not None or "peer R" not in prediction.wire:
         return None
-    return replace(prediction, counters={**counters, "peer": {**counters["peer"], "TCPAbortOnData": 1}})
+    return replace(
+        prediction, counters={**counters, "peer": {**counters["peer"], "TCPAbortOnData": 1}}
+    )
 
 
 def _reset_from_fin_wait2(prediction: Prediction) -> Prediction | None:
@@ -43,35 +49,43 @@ def _reset_from_fin_wait2(prediction: Prediction) -> Prediction | None:
     sent = [segment for segment in prediction.wire if segment.startswith("closer ")]
     if sent[:2] != ["closer F.", "closer R"] or counters["closer"].get("TCPAbortOnData"):
         return None
-    return replace(prediction, counters={**counters, "closer": {**counters["closer"], "TCPAbortOnData": 1}})
+    return replace(
+        prediction, counters={**counters, "closer": {**counters["closer"], "TCPAbortOnData": 1}}
+    )
 
 
 EXPLAINED = (
     Explained(
         _fin_wait1,
-        "The closer may put the ACK of the peer's FIN off by 40 ms. After the last step nobody waits for it, since it "
-        "changes nothing that the closer sent: the peer shows FIN_WAIT1.",
+        "The closer may put the ACK of the peer's FIN off by 40 ms. After the last step nobody"
+        " waits for it, since it changes nothing that the closer sent: the peer shows FIN_WAIT1.",
     ),
     Explained(
         _reset_from_fin_wait1,
-        "The same, and the closer sends before that ACK: a socket that nobody accepted cannot be asked whether it "
-        "acknowledged anything. The peer resets either way; from FIN_WAIT1 TCPAbortOnData counts it "
-        "(tcp_rcv_state_process()), from what FIN_WAIT2 leaves it does not (tcp_timewait_state_process()).",
+        "The same, and the closer sends before that ACK: a socket that nobody accepted cannot be"
+        " asked whether it acknowledged anything. The peer resets either way; from FIN_WAIT1"
+        " TCPAbortOnData counts it (tcp_rcv_state_process()), from what FIN_WAIT2 leaves it does"
+        " not (tcp_timewait_state_process()).",
     ),
     Explained(
         _reset_from_fin_wait2,
-        "The ACK of the closer's FIN comes while close() still owns the socket: tcp_rcv_state_process() then keeps the "
-        "whole socket in FIN_WAIT2 instead of a small entry (sock_owned_by_user(), “Bad case. We could lose such FIN "
-        "otherwise.”). What the peer sends is reset either way, and TCPAbortOnData counts it. Two in 130,000 trials.",
+        "The ACK of the closer's FIN comes while close() still owns the socket:"
+        " tcp_rcv_state_process() then keeps the whole socket in FIN_WAIT2 instead of a small entry"
+        " (sock_owned_by_user(), “Bad case. We could lose such FIN otherwise.”). What the peer"
+        " sends is reset either way, and TCPAbortOnData counts it. Two in 130,000 trials.",
     ),
 )
 
 
 def disagreements(
-    prediction: Prediction, trial: RawTrial, verdict: Ending, isolation: Literal["namespace", "host"] = "namespace"
+    prediction: Prediction,
+    trial: RawTrial,
+    verdict: Ending,
+    isolation: Literal["namespace", "host"] = "namespace",
 ) -> Iterator[str]:
-    """Yields in words where a trial is not what the model predicts. In the host's own namespace the counters have
-    others' resets in them, too, and need only have moved far enough."""
+    """Yields in words where a trial is not what the model predicts. In the host's own namespace the
+    counters have others' resets in them, too, and need only have moved far enough.
+    """
     if trial.error:
         yield f"the probe failed: {trial.error}"
         return
@@ -82,7 +96,9 @@ def disagreements(
         yield from found[0]
 
 
-def _disagreements(prediction: Prediction, trial: RawTrial, verdict: Ending, isolation: str) -> Iterator[str]:
+def _disagreements(
+    prediction: Prediction, trial: RawTrial, verdict: Ending, isolation: str
+) -> Iterator[str]:
     if trial.wire is not None and not trial.wire_lost:
         seen = ends(trial.wire)
         if seen != prediction.wire:
@@ -92,7 +108,11 @@ def _disagreements(prediction: Prediction, trial: RawTrial, verdict: Ending, iso
     if trial.kernel is not None:
         moved = {name: trial.kernel.get(name, 0) for name in COUNTERS}
         must = together(prediction)
-        if moved != must if isolation == "namespace" else any(moved[name] < must[name] for name in COUNTERS):
+        if (
+            moved != must
+            if isolation == "namespace"
+            else any(moved[name] < must[name] for name in COUNTERS)
+        ):
             yield f"the counters moved by {moved}, in the model by {must}"
     if verdict != prediction.ending:
         yield f"the verdict is {verdict}, the model's {prediction.ending}"
@@ -107,7 +127,9 @@ def together(prediction: Prediction) -> dict[str, int]:
 
 
 def ends(wire: Sequence[Segment]) -> tuple[str, ...]:
-    """Returns "sender flags" of the segments with FIN or RST. A FIN that was sent again counts once; no RST ever is."""
+    """Returns "sender flags" of the segments with FIN or RST. A FIN that was sent again counts
+    once; no RST ever is.
+    """
     found, fins = list[str](), set[tuple[str, int, int]]()
     for s in wire:
         fin = (s.sender, s.seq, s.length)
@@ -126,8 +148,9 @@ def shown(peer: PeerWitness | None) -> Witness | None:
 
 
 def alike(one: Witness | None, other: Witness | None) -> bool:
-    """Returns whether two witnesses are the same but for when end of file was read (the probe reads it early, so that
-    the ACK of a FIN goes at once), and how many bytes a full queue holds."""
+    """Returns whether two witnesses are the same but for when end of file was read (the probe reads
+    it early, so that the ACK of a FIN goes at once), and how many bytes a full queue holds.
+    """
     return _rounded(one) == _rounded(other)
 
 
@@ -136,8 +159,12 @@ def _rounded(peer: Witness | None) -> Witness | None:
         return None
     many = any(word.isdigit() and int(word) >= MANY for word in peer.recv)
     words = ["many" if word.isdigit() and int(word) >= MANY else word for word in peer.recv]
-    without = {"0", "EAGAIN"} if many else {"0"}  # what a blocked sender still has may come in time, or not
-    return replace(peer, recv=(*(word for word in words if word not in without), *["0"][: "0" in words]))
+    without = (
+        {"0", "EAGAIN"} if many else {"0"}
+    )  # what a blocked sender still has may come in time, or not
+    return replace(
+        peer, recv=(*(word for word in words if word not in without), *["0"][: "0" in words])
+    )
 
 
 MANY = 1024

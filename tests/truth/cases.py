@@ -1,4 +1,6 @@
-"""What is run and what must come of it: the shipped playbook by its matrix, the generated sets by the models."""
+"""What is run and what must come of it: the shipped playbook by its matrix, the generated sets by
+the models.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,11 @@ UNIX_SAMPLE = 5
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A scenario, the endings that are right for it in a world, and whether a kernel may lack what it needs.
+    """A scenario, the endings that are right for it in a world, and whether a kernel may lack what
+    it needs.
 
-    `prediction`, where there is one, is what the model says of the wire, the peer and the counters in that world.
+    `prediction`, where there is one, is what the model says of the wire, the peer and the counters
+    in that world.
     """
 
     scenario: Scenario
@@ -31,7 +35,9 @@ class Case:
 
 
 def shipped() -> list[Case]:
-    """Returns the scenarios of the shipped playbook; what is right is what the matrix of kernels says."""
+    """Returns the scenarios of the shipped playbook; what is right is what the matrix of kernels
+    says.
+    """
     (play,) = load_playbook(None).plays
     return [_shipped(scenario) for scenario in play.scenarios]
 
@@ -59,10 +65,15 @@ def _generated(case: generate.Case) -> Case:
 
 
 def over_unix() -> list[Case]:
-    """Returns `UNIX_SAMPLE` combinations of each type with each ending; what is right is what the model of af_unix.c
-    predicts."""
-    of_each = (unix.combinations(sk_type, ending) for sk_type in unix.CONNECT for ending in unix.ENDINGS)
-    return [_over_unix(text) for texts in of_each for text in sorted(texts, key=_digest)[:UNIX_SAMPLE]]
+    """Returns `UNIX_SAMPLE` combinations of each type with each ending; what is right is what the
+    model of af_unix.c predicts.
+    """
+    of_each = (
+        unix.combinations(sk_type, ending) for sk_type in unix.CONNECT for ending in unix.ENDINGS
+    )
+    return [
+        _over_unix(text) for texts in of_each for text in sorted(texts, key=_digest)[:UNIX_SAMPLE]
+    ]
 
 
 def _digest(text: str) -> str:
@@ -71,8 +82,13 @@ def _digest(text: str) -> str:
 
 def _over_unix(text: str) -> Case:
     steps = unix.parsed(text)
-    # Which stable kernels have 2a5a4841846b nobody listed for us: where it matters, either ending is right.
-    right = tuple(dict.fromkeys(unix.predict(steps, oob_is_skipped=skipped).ending for skipped in (True, False)))
+    # Which stable kernels have 2a5a4841846b nobody listed for us: where it matters, either ending
+    # is right.
+    right = tuple(
+        dict.fromkeys(
+            unix.predict(steps, oob_is_skipped=skipped).ending for skipped in (True, False)
+        )
+    )
     scenario = Scenario(
         name=f"unix-{_digest(text)[:10]}",
         title=text,
@@ -84,4 +100,8 @@ def _over_unix(text: str) -> Case:
     return Case(scenario, lambda world: right, may_lack="urgent" in text)
 
 
-SETS: dict[str, Callable[[], list[Case]]] = {"shipped": shipped, "generated": generated, "unix": over_unix}
+SETS: dict[str, Callable[[], list[Case]]] = {
+    "shipped": shipped,
+    "generated": generated,
+    "unix": over_unix,
+}

@@ -1,20 +1,22 @@
-"""Scenarios that nobody wrote: short sequences over a small alphabet, each with the ending that the model predicts.
+"""Scenarios that nobody wrote: short sequences over a small alphabet, each with the ending that the
+model predicts.
 
 Rules: pure and deterministic. A sequence of up to four steps is kept where
 
-- the closer ends something (a close, a half-close, both ways shut, a disconnect), and the last step is no mere
-  preparation, such as a socket option;
+- the closer ends something (a close, a half-close, both ways shut, a disconnect), and the last step
+  is no mere preparation, such as a socket option;
 - `steps.check_order` takes it, and the model can carry every step through;
-- each step changes something in the model: without a step that changes nothing it would be a shorter sequence;
+- each step changes something in the model: without a step that changes nothing it would be a
+  shorter sequence;
 - of more than two steps: something else is seen without any one of the socket options that are set;
 - no other order of the same steps, kept already, ends in the same state by the same segments.
 
-Of one, two and three steps all are kept. Of four steps there are thousands: those whose ending the fix of 2025
-changes, and `SAMPLE` others. The sample is the names with the smallest SHA-256, so that a new word in the alphabet
-does not exchange the others.
+Of one, two and three steps all are kept. Of four steps there are thousands: those whose ending the
+fix of 2025 changes, and `SAMPLE` others. The sample is the names with the smallest SHA-256, so that
+a new word in the alphabet does not exchange the others.
 
-The model does not ask who connects, when that is accepted, or over which family. A kernel and a probe may: so these
-are drawn by the same digest, and how they meet is a step more, in front.
+The model does not ask who connects, when that is accepted, or over which family. A kernel and a
+probe may: so these are drawn by the same digest, and how they meet is a step more, in front.
 """
 
 from __future__ import annotations
@@ -81,7 +83,9 @@ ENDS = ("close", "disconnect", "shutdown")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A generated scenario, with what the model predicts on a kernel with the fix of 2025 and on one without."""
+    """A generated scenario, with what the model predicts on a kernel with the fix of 2025 and on
+    one without.
+    """
 
     scenario: Scenario
     prediction: Prediction
@@ -124,7 +128,11 @@ def options_matter(names: Sequence[str]) -> bool:
 def case_of(names: Sequence[str]) -> Case:
     """Returns the case of a sequence of words of the alphabet."""
     drawn = digest(names)
-    steps = tuple(parse_step(text) for text in [MEETS[meet(names)], *(dict(ALPHABET)[n] for n in names)] if text)
+    steps = tuple(
+        parse_step(text)
+        for text in [MEETS[meet(names)], *(dict(ALPHABET)[n] for n in names)]
+        if text
+    )
     prediction = predict(steps, fix=True)
     scenario = Scenario(
         name=name_of(names),
@@ -172,20 +180,27 @@ def kept(candidates: Iterable[Candidate]) -> Iterator[tuple[str, ...]]:
             continue
         reached = fingerprint(names)
         same = (tuple(sorted(names)), reached)
-        if reached not in ("", before) and same not in known and (len(names) < 3 or options_matter(names)):
+        if (
+            reached not in ("", before)
+            and same not in known
+            and (len(names) < 3 or options_matter(names))
+        ):
             known.add(same)
             yield names
 
 
 def is_complete(steps: Sequence[Step]) -> bool:
     """Returns whether the closer ends something, and the last step is more than a preparation."""
-    ends = any(s.call[0] == "closer" and s.call[1] in ENDS and s.call[2:] != ("read",) for s in steps)
+    ends = any(
+        s.call[0] == "closer" and s.call[1] in ENDS and s.call[2:] != ("read",) for s in steps
+    )
     return ends and steps[-1].call[1] not in PREPARES and not check_order(steps)
 
 
 def longer(length: int) -> Iterator[Candidate]:
-    """Yields every sequence of this length with one step more than can be carried through, each step so far having
-    changed something."""
+    """Yields every sequence of this length with one step more than can be carried through, each
+    step so far having changed something.
+    """
     for names, reached in walk(length - 1):
         for name in STEP:
             yield (*names, name), reached
@@ -193,8 +208,9 @@ def longer(length: int) -> Iterator[Candidate]:
 
 @functools.cache
 def walk(length: int) -> tuple[Candidate, ...]:
-    """Returns every sequence of this length that can be carried through and in which each step changes something, with
-    the state that it reaches."""
+    """Returns every sequence of this length that can be carried through and in which each step
+    changes something, with the state that it reaches.
+    """
     if length == 0:
         return (((), fingerprint(())),)
     reached = ((names, before, fingerprint(names)) for names, before in longer(length))
@@ -208,8 +224,9 @@ def unordered(steps: Sequence[Step]) -> bool:
 
 
 def fingerprint(names: tuple[str, ...]) -> str:
-    """Returns all of the model's state after these steps, and what was seen until then; "" for what cannot be carried
-    through."""
+    """Returns all of the model's state after these steps, and what was seen until then; "" for what
+    cannot be carried through.
+    """
     steps = [STEP[name] for name in names]
     experiment = Experiment(fix=True, challenges_unsent=True)
     experiment.step(("peer", "connect", "tcp"))

@@ -1,12 +1,14 @@
-"""How Linux ends a TCP connection: a model that reads like the kernel's source, and predicts every ending.
+"""How Linux ends a TCP connection: a model that reads like the kernel's source, and predicts every
+ending.
 
-Rules: pure, and independent of the verdict and the probe. A function that has a name of net/ipv4 does
-what that function does, in its order, as far as an ending depends on it; the file is named in its
-docstring. Left out: congestion control, timers (but for a linger time), memory pressure, options of the
-header. Loopback is perfect: it delivers in order, and every acknowledgment comes before the next system
-call (the probe waits for it; the kernel may delay it by 40 ms).
+Rules: pure, and independent of the verdict and the probe. A function that has a name of net/ipv4
+does what that function does, in its order, as far as an ending depends on it; the file is named in
+its docstring. Left out: congestion control, timers (but for a linger time), memory pressure,
+options of the header. Loopback is perfect: it delivers in order, and every acknowledgment comes
+before the next system call (the probe waits for it; the kernel may delay it by 40 ms).
 
-Sequence numbers begin at 1 after the SYN, and do not wrap. `predict` runs the tuples of the step language.
+Sequence numbers begin at 1 after the SYN, and do not wrap. `predict` runs the tuples of the step
+language.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ TCP_URG_VALID, TCP_URG_NOTYET, TCP_URG_READ = "valid", "not yet", "read"
 TCP_TIMEWAIT_LEN = 60
 TCP_FIN_TIMEOUT_MAX = 120
 RCVBUF, SNDBUF = 100_000, 1 << 18
-"""Bytes that a receive queue and a send queue hold. What fills them is "until blocked", whatever the size."""
+"""Bytes that a receive queue and a send queue hold. What fills them is "until blocked", whatever
+the size.
+"""
 
 
 class Errno(Exception):
@@ -66,10 +70,11 @@ class Witness:
 class Prediction:
     """What must be seen of one scenario.
 
-    `ending` is that of the closer by the wire. `peer` is None where the peer's socket is gone. `counters`
-    are those that must move, by side: a reset that is received moves EstabResets of the side that it
-    reaches. `wire` has the segments with FIN or RST, as "closer F.". `other` is what kernels show instead that
-    answer, or do not answer, an ACK of what was never sent (see `tcp_ack`), where that makes a difference.
+    `ending` is that of the closer by the wire. `peer` is None where the peer's socket is gone.
+    `counters` are those that must move, by side: a reset that is received moves EstabResets of the
+    side that it reaches. `wire` has the segments with FIN or RST, as "closer F.". `other` is what
+    kernels show instead that answer, or do not answer, an ACK of what was never sent (see
+    `tcp_ack`), where that makes a difference.
     """
 
     ending: Ending
@@ -79,7 +84,8 @@ class Prediction:
     other: Prediction | None = None
 
 
-# ---- struct sk_buff, struct tcp_sock, struct inet_timewait_sock, struct net ----------------------------
+# ---- struct sk_buff, struct tcp_sock, struct inet_timewait_sock, struct net
+# ----------------------------
 
 
 @dataclass(slots=True)
@@ -139,7 +145,9 @@ class Sock:
 
 @dataclass(eq=False)
 class TimeWait:
-    """struct inet_timewait_sock: what is left of a socket in FIN_WAIT2 or TIME_WAIT that nobody holds."""
+    """struct inet_timewait_sock: what is left of a socket in FIN_WAIT2 or TIME_WAIT that nobody
+    holds.
+    """
 
     side: Side
     substate: State
@@ -159,7 +167,9 @@ class Net:
     ehash: dict[Side, Sock | TimeWait] = field(default_factory=dict)
     lo: deque[Skb] = field(default_factory=deque)
     sent: list[Skb] = field(default_factory=list)
-    counters: dict[Side, Counter[str]] = field(default_factory=lambda: {"closer": Counter(), "peer": Counter()})
+    counters: dict[Side, Counter[str]] = field(
+        default_factory=lambda: {"closer": Counter(), "peer": Counter()}
+    )
 
 
 def other(side: Side) -> Side:
@@ -172,7 +182,8 @@ def inc_stats(net: Net, side: Side, name: str) -> None:
     net.counters[side][name] += 1
 
 
-# ---- net/core, drivers/net/loopback.c ------------------------------------------------------------------
+# ---- net/core, drivers/net/loopback.c
+# ------------------------------------------------------------------
 
 
 def loopback_xmit(net: Net, skb: Skb) -> None:
@@ -182,18 +193,23 @@ def loopback_xmit(net: Net, skb: Skb) -> None:
 
 
 def softirq(net: Net) -> None:
-    """net_rx_action(), also for what waited in a socket's backlog while a system call owned the socket."""
+    """net_rx_action(), also for what waited in a socket's backlog while a system call owned the
+    socket.
+    """
     while net.lo:
         tcp_v4_rcv(net, net.lo.popleft())
 
 
 def sock_error(sk: Sock) -> str:
-    """include/net/sock.h: takes the pending error, which there is one of for recv, send and SO_ERROR."""
+    """include/net/sock.h: takes the pending error, which there is one of for recv, send and
+    SO_ERROR.
+    """
     error, sk.sk_err = sk.sk_err, ""
     return error
 
 
-# ---- net/ipv4/tcp_ipv4.c -------------------------------------------------------------------------------
+# ---- net/ipv4/tcp_ipv4.c
+# -------------------------------------------------------------------------------
 
 
 def tcp_v4_rcv(net: Net, skb: Skb) -> None:
@@ -219,18 +235,23 @@ def tcp_v4_do_rcv(sk: Sock, skb: Skb) -> None:
 
 
 def tcp_v4_send_reset(net: Net, side: Side, skb: Skb) -> None:
-    """net/ipv4/tcp_ipv4.c: a bare RST with the number that the segment acknowledges; never against an RST."""
+    """net/ipv4/tcp_ipv4.c: a bare RST with the number that the segment acknowledges; never against
+    an RST.
+    """
     if skb.rst:
         return
     inc_stats(net, side, "OutRsts")
     loopback_xmit(net, Skb(side, skb.ack_seq, skb.ack_seq, rst=True, ack=False))
 
 
-# ---- net/ipv4/tcp_minisocks.c --------------------------------------------------------------------------
+# ---- net/ipv4/tcp_minisocks.c
+# --------------------------------------------------------------------------
 
 
 def tcp_check_req(sk: Sock, skb: Skb) -> bool:
-    """net/ipv4/tcp_minisocks.c, TCP_DEFER_ACCEPT: a bare ACK makes no connection, data and a FIN do."""
+    """net/ipv4/tcp_minisocks.c, TCP_DEFER_ACCEPT: a bare ACK makes no connection, data and a FIN
+    do.
+    """
     if skb.rst:
         tcp_unhash(sk)
         return False
@@ -280,7 +301,8 @@ def tw_send_ack(net: Net, tw: TimeWait) -> None:
     loopback_xmit(net, Skb(tw.side, tw.snd_nxt, tw.snd_nxt, ack_seq=tw.rcv_nxt))
 
 
-# ---- net/ipv4/tcp_output.c -----------------------------------------------------------------------------
+# ---- net/ipv4/tcp_output.c
+# -----------------------------------------------------------------------------
 
 
 def tcp_receive_window(sk: Sock) -> int:
@@ -289,13 +311,17 @@ def tcp_receive_window(sk: Sock) -> int:
 
 
 def tcp_select_window(sk: Sock) -> int:
-    """net/ipv4/tcp_output.c, without silly windows: the room in the receive queue. Never takes back."""
+    """net/ipv4/tcp_output.c, without silly windows: the room in the receive queue. Never takes
+    back.
+    """
     room = sk.rcvbuf - sum(skb.len for skb in sk.sk_receive_queue)
     return max(0, room, tcp_receive_window(sk))
 
 
 def tcp_transmit_skb(sk: Sock, skb: Skb) -> None:
-    """net/ipv4/tcp_output.c: what is sent carries the acknowledgment, the window and the urgent pointer."""
+    """net/ipv4/tcp_output.c: what is sent carries the acknowledgment, the window and the urgent
+    pointer.
+    """
     sk.rcv_wnd, sk.rcv_wup, sk.ack_scheduled = tcp_select_window(sk), sk.rcv_nxt, False
     skb.ack_seq, skb.window = sk.rcv_nxt, sk.rcv_wnd
     if skb.seq < sk.snd_up:
@@ -339,12 +365,15 @@ def tcp_send_fin(sk: Sock) -> None:
 
 
 def tcp_send_active_reset(sk: Sock) -> None:
-    """net/ipv4/tcp_output.c: an RST with ACK. (What it counts: OutRsts, and TCPAbortFailed where it fails.)"""
+    """net/ipv4/tcp_output.c: an RST with ACK. (What it counts: OutRsts, and TCPAbortFailed where it
+    fails.)
+    """
     inc_stats(sk.net, sk.side, "OutRsts")
     tcp_transmit_skb(sk, Skb(sk.side, sk.snd_nxt, sk.snd_nxt, rst=True))
 
 
-# ---- net/ipv4/tcp_input.c ------------------------------------------------------------------------------
+# ---- net/ipv4/tcp_input.c
+# ------------------------------------------------------------------------------
 
 
 def tcp_rcv_established(sk: Sock, skb: Skb) -> None:
@@ -358,7 +387,9 @@ def tcp_rcv_established(sk: Sock, skb: Skb) -> None:
 
 
 def tcp_rcv_state_process(sk: Sock, skb: Skb) -> bool:
-    """net/ipv4/tcp_input.c: every state but ESTABLISHED. Returns whether the segment is answered with an RST."""
+    """net/ipv4/tcp_input.c: every state but ESTABLISHED. Returns whether the segment is answered
+    with an RST.
+    """
     if sk.sk_state == "CLOSE" or not tcp_validate_incoming(sk, skb) or not skb.ack:
         return False
     # step 5: check the ACK field
@@ -398,7 +429,9 @@ def tcp_rcv_state_process(sk: Sock, skb: Skb) -> bool:
 
 
 def tcp_rcv_fin_wait2_orphan(sk: Sock, skb: Skb) -> bool:
-    """The part of tcp_rcv_state_process(), case TCP_FIN_WAIT1, for a socket that nobody holds (SOCK_DEAD)."""
+    """The part of tcp_rcv_state_process(), case TCP_FIN_WAIT1, for a socket that nobody holds
+    (SOCK_DEAD).
+    """
     if sk.linger2 < 0 or carries_data(sk, skb):
         tcp_done(sk)
         inc_stats(sk.net, sk.side, "TCPAbortOnData")
@@ -414,7 +447,9 @@ def carries_data(sk: Sock, skb: Skb) -> bool:
 
 
 def tcp_validate_incoming(sk: Sock, skb: Skb) -> bool:
-    """net/ipv4/tcp_input.c: sequence numbers first, then RST (RFC 5961, section 3.2). True: goes on."""
+    """net/ipv4/tcp_input.c: sequence numbers first, then RST (RFC 5961, section 3.2). True: goes
+    on.
+    """
     in_window = skb.end_seq >= sk.rcv_wup and skb.seq <= sk.rcv_nxt + tcp_receive_window(sk)
     if skb.rst:
         if (in_window and skb.seq == sk.rcv_nxt) or tcp_reset_check(sk, skb):
@@ -439,16 +474,20 @@ def tcp_send_challenge_ack(sk: Sock) -> None:
 
 
 def tcp_oow_rate_limited(sk: Sock) -> bool:
-    """net/ipv4/tcp_input.c, tcp_invalid_ratelimit: one in half a second, so here one for each socket."""
+    """net/ipv4/tcp_input.c, tcp_invalid_ratelimit: one in half a second, so here one for each
+    socket.
+    """
     limited, sk.oow_ack_sent = sk.oow_ack_sent, True
     return limited
 
 
 def tcp_ack(sk: Sock, skb: Skb) -> int:
-    """net/ipv4/tcp_input.c: 1 where it is news, 0 where it is old, -1 where it acknowledges what was not sent.
+    """net/ipv4/tcp_input.c: 1 where it is news, 0 where it is old, -1 where it acknowledges what
+    was not sent.
 
-    That last one is answered since 7.1 ("tcp: send a challenge ACK on SEG.ACK > SND.NXT"), in stable since 6.18.38 or
-    before; only what a raw socket sent in the peer's name leads there. No ending depends on it.
+    That last one is answered since 7.1 ("tcp: send a challenge ACK on SEG.ACK > SND.NXT"), in
+    stable since 6.18.38 or before; only what a raw socket sent in the peer's name leads there. No
+    ending depends on it.
     """
     if skb.ack_seq > sk.snd_nxt:
         if sk.net.challenges_unsent:
@@ -530,7 +569,9 @@ def tcp_ofo_queue(sk: Sock) -> None:
 
 
 def tcp_queue_rcv(sk: Sock, skb: Skb) -> None:
-    """net/ipv4/tcp_input.c: joins the last segment where it begins at that one's end (tcp_try_coalesce())."""
+    """net/ipv4/tcp_input.c: joins the last segment where it begins at that one's end
+    (tcp_try_coalesce()).
+    """
     tail = sk.sk_receive_queue[-1] if sk.sk_receive_queue else None
     if tail is not None and tail.end_seq == skb.seq:
         tail.end_seq, tail.fin = skb.end_seq, skb.fin
@@ -548,7 +589,9 @@ def tcp_urg(sk: Sock, skb: Skb) -> None:
 
 
 def tcp_check_urg(sk: Sock, skb: Skb) -> None:
-    """net/ipv4/tcp_input.c: a new urgent byte, right after one that nobody read, takes that one away."""
+    """net/ipv4/tcp_input.c: a new urgent byte, right after one that nobody read, takes that one
+    away.
+    """
     ptr = skb.seq + skb.urg_ptr - (not sk.net.tcp_stdurg)
     if sk.copied_seq > ptr or ptr < sk.rcv_nxt or (sk.urg_data and ptr <= sk.urg_seq):
         return
@@ -560,7 +603,8 @@ def tcp_check_urg(sk: Sock, skb: Skb) -> None:
     sk.urg_data, sk.urg_seq = TCP_URG_NOTYET, ptr
 
 
-# ---- net/ipv4/tcp.c ------------------------------------------------------------------------------------
+# ---- net/ipv4/tcp.c
+# ------------------------------------------------------------------------------------
 
 
 def tcp_set_state(sk: Sock, state: State) -> None:
@@ -697,7 +741,11 @@ def tcp_abort(sk: Sock, error: str) -> None:
 
 def tcp_sendmsg(sk: Sock, size: int, *, oob: bool = False) -> int:
     """net/ipv4/tcp.c: takes what the send queue has room for, without waiting."""
-    if sk.sk_state not in ("ESTABLISHED", "CLOSE_WAIT") or sk.sk_err or sk.sk_shutdown & SEND_SHUTDOWN:
+    if (
+        sk.sk_state not in ("ESTABLISHED", "CLOSE_WAIT")
+        or sk.sk_err
+        or sk.sk_shutdown & SEND_SHUTDOWN
+    ):
         raise Errno(sock_error(sk) or "EPIPE")
     if sk.repair:
         raise Errno("EINVAL")
@@ -714,10 +762,11 @@ def tcp_sendmsg(sk: Sock, size: int, *, oob: bool = False) -> int:
 
 
 def tcp_recvmsg(sk: Sock, size: int, *, peek: bool = False) -> int:
-    """net/ipv4/tcp.c, tcp_recvmsg_locked(): one recv that does not wait. Returns 0 at the end of file.
+    """net/ipv4/tcp.c, tcp_recvmsg_locked(): one recv that does not wait. Returns 0 at the end of
+    file.
 
-    An ordinary recv steps over the urgent mark, also one that then has nothing to give: that byte of the
-    stream is lost, and no longer unread.
+    An ordinary recv steps over the urgent mark, also one that then has nothing to give: that byte
+    of the stream is lost, and no longer unread.
     """
     if sk.repair:
         raise Errno("EPERM")
@@ -777,7 +826,9 @@ def tcp_cleanup_rbuf(sk: Sock) -> None:
 
 
 def tcp_recv_urg(sk: Sock) -> int:
-    """net/ipv4/tcp.c: recv(MSG_OOB). Moves neither copied_seq nor the segment: the byte still counts as unread."""
+    """net/ipv4/tcp.c: recv(MSG_OOB). Moves neither copied_seq nor the segment: the byte still
+    counts as unread.
+    """
     if sk.urginline or not sk.urg_data or sk.urg_data == TCP_URG_READ:
         raise Errno("EINVAL")
     if sk.sk_state == "CLOSE" and not sk.sock_done:
@@ -809,11 +860,14 @@ def tcp_poll(sk: Sock) -> set[str]:
     return mask
 
 
-# ---- net/ipv4/inet_connection_sock.c, net/ipv4/af_inet.c -----------------------------------------------
+# ---- net/ipv4/inet_connection_sock.c, net/ipv4/af_inet.c
+# -----------------------------------------------
 
 
 def inet_csk_listen_stop(child: Sock) -> None:
-    """net/ipv4/inet_connection_sock.c: a connection that nobody accepted is disconnected; a request is dropped."""
+    """net/ipv4/inet_connection_sock.c: a connection that nobody accepted is disconnected; a request
+    is dropped.
+    """
     if child.sk_state == "NEW_SYN_RECV":
         tcp_unhash(child)
         return
@@ -823,7 +877,9 @@ def inet_csk_listen_stop(child: Sock) -> None:
 
 
 def inet_shutdown(sk: Sock, how: int) -> None:
-    """net/ipv4/af_inet.c: the flags are set whatever the state; the sender is told nothing of SHUT_RD."""
+    """net/ipv4/af_inet.c: the flags are set whatever the state; the sender is told nothing of
+    SHUT_RD.
+    """
     closed = sk.sk_state == "CLOSE"
     sk.sk_shutdown |= how
     tcp_shutdown(sk, how)
@@ -862,14 +918,17 @@ def setsockopt(sk: Sock, name: str, *values: int) -> None:
 WITHOUT_EFFECT = ("SO_KEEPALIVE", "TCP_NODELAY", "TCP_QUICKACK", "TCP_USER_TIMEOUT")
 
 
-# ---- the program that runs: one step, one system call --------------------------------------------------
+# ---- the program that runs: one step, one system call
+# --------------------------------------------------
 
 
 ENDS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")
 
 
 class Experiment:
-    """The two programs at the ends of one connection, and what the peer's program learns of the end."""
+    """The two programs at the ends of one connection, and what the peer's program learns of the
+    end.
+    """
 
     def __init__(self, *, fix: bool, challenges_unsent: bool) -> None:
         self.net = Net(fix=fix, challenges_unsent=challenges_unsent)
@@ -904,7 +963,17 @@ class Experiment:
     def state(self) -> str:
         """Returns all that a later step may depend on, and all that was seen until now."""
         held = (self.holds, self.references, self.beyond)
-        return repr((self.socks, held, self.net.ehash, self.wire(), self.net.counters, self.recv, self.ended))
+        return repr(
+            (
+                self.socks,
+                held,
+                self.net.ehash,
+                self.wire(),
+                self.net.counters,
+                self.recv,
+                self.ended,
+            )
+        )
 
     def step(self, step: tuple[str | int, ...]) -> None:
         actor, verb, *rest = step
@@ -1027,7 +1096,15 @@ class Experiment:
             case "send-out-of-order", int(size):
                 first = max(self.sent["peer"], self.beyond) + 1
                 self.beyond = first + size
-                self.raw(Skb("peer", 1 + first, 1 + self.beyond, ack_seq=sk.rcv_nxt, window=tcp_receive_window(sk)))
+                self.raw(
+                    Skb(
+                        "peer",
+                        1 + first,
+                        1 + self.beyond,
+                        ack_seq=sk.rcv_nxt,
+                        window=tcp_receive_window(sk),
+                    )
+                )
             case _:
                 raise NotModelled(verb)
 
@@ -1049,7 +1126,9 @@ class Experiment:
             raise Refused("the bytes do not arrive")
 
     def resend(self, peer: Sock, size: int, *, fin: bool, urgent: bool) -> None:
-        """A raw socket sends the peer's last bytes once more; the peer's own socket knows nothing of it."""
+        """A raw socket sends the peer's last bytes once more; the peer's own socket knows nothing
+        of it.
+        """
         end = 1 + self.sent["peer"]
         closer = self.net.ehash.get("closer")
         if size >= end:
@@ -1058,7 +1137,9 @@ class Experiment:
         skb = Skb("peer", end - size, end + fin, fin=fin, ack_seq=peer.rcv_nxt)
         skb.window, skb.urg_ptr = tcp_receive_window(peer), size if urgent else 0
         self.raw(skb)
-        if fin and not (established and isinstance(closer, Sock) and closer.sk_state == "CLOSE_WAIT"):
+        if fin and not (
+            established and isinstance(closer, Sock) and closer.sk_state == "CLOSE_WAIT"
+        ):
             raise Refused("the closer does not take the segment")
 
     def raw(self, skb: Skb) -> None:
@@ -1093,7 +1174,9 @@ class Experiment:
         return got
 
     def refuse_a_race(self, side: Side) -> None:
-        """Refuses to read where the sender is blocked: how much comes through meanwhile is a matter of time."""
+        """Refuses to read where the sender is blocked: how much comes through meanwhile is a matter
+        of time.
+        """
         sender = self.net.ehash.get(other(side))
         if isinstance(sender, Sock) and sender.sk_write_queue:
             raise Refused("the sender is blocked")
@@ -1199,7 +1282,8 @@ def ending(wire: Sequence[str]) -> Ending:
 def predict(steps: Sequence[Step | tuple[str | int, ...]], *, fix: bool) -> Prediction:
     """Returns what must be seen of a scenario, with or without 5f9238530970.
 
-    Raises Refused where a step cannot be carried through, NotModelled where the model knows nothing of it.
+    Raises Refused where a step cannot be carried through, NotModelled where the model knows nothing
+    of it.
     """
     calls = [step.call if isinstance(step, Step) else step for step in steps]
     seen = predicted(calls, fix=fix, challenges_unsent=fix)
@@ -1213,7 +1297,9 @@ RAW = ("resend", "resend-fin", "send-out-of-order")
 """Steps after which one kernel may acknowledge what the other never sent."""
 
 
-def predicted(calls: Sequence[tuple[str | int, ...]], *, fix: bool, challenges_unsent: bool) -> Prediction:
+def predicted(
+    calls: Sequence[tuple[str | int, ...]], *, fix: bool, challenges_unsent: bool
+) -> Prediction:
     """Returns what must be seen on one kind of kernel."""
     experiment = Experiment(fix=fix, challenges_unsent=challenges_unsent)
     experiment.run(calls)

@@ -1,7 +1,9 @@
-"""Counts what the probe found in one world against what must be, and keeps each deviation with its evidence.
+"""Counts what the probe found in one world against what must be, and keeps each deviation with its
+evidence.
 
-Two comparisons that do not trust each other: the verdict of every trial against the endings that are right,
-and the same with the raw segments of the closer, read here once more and not by the product's code.
+Two comparisons that do not trust each other: the verdict of every trial against the endings that
+are right, and the same with the raw segments of the closer, read here once more and not by the
+product's code.
 """
 
 from __future__ import annotations
@@ -100,7 +102,14 @@ class Tally:
                 words = ", ".join(f"{end} (seed {seed})" for end, seed in ends.items())
                 yield f"{name} over {family} differs between orders: {words}"
 
-    def _take(self, call: Call, audited: Audited, case: Case, seen: Observation, trials: Sequence[RawTrial]) -> None:
+    def _take(
+        self,
+        call: Call,
+        audited: Audited,
+        case: Case,
+        seen: Observation,
+        trials: Sequence[RawTrial],
+    ) -> None:
         key = (seen.scenario, seen.family)
         self.observations += 1
         self.scenarios.add(seen.scenario)
@@ -118,7 +127,9 @@ class Tally:
         for ending in {*seen.endings} - {"inconclusive"}:
             self.seen[key].setdefault(ending, call.seed)
         for trial in trials:
-            ending, why = verdict.verdict(trial, case.scenario.steps, seen.family, audited.isolation)
+            ending, why = verdict.verdict(
+                trial, case.scenario.steps, seen.family, audited.isolation
+            )
             if doubted:
                 ending, why = seen.ending, seen.reason
             self._judge(call, case, key, trial, ending, why, audited.isolation)
@@ -138,7 +149,11 @@ class Tally:
             kind: Kind = "inconclusive"
         else:
             kind = "wrong"
-            why = "" if ending not in right else "; ".join(self._contradictions(case, trial, ending, isolation))
+            why = (
+                ""
+                if ending not in right
+                else "; ".join(self._contradictions(case, trial, ending, isolation))
+            )
             if ending in right and not why:
                 self.agree += trial.count
                 return
@@ -148,7 +163,9 @@ class Tally:
     def _contradictions(
         self, case: Case, trial: RawTrial, ending: Ending, isolation: Literal["namespace", "host"]
     ) -> Iterator[str]:
-        """Yields what contradicts a right ending: the segments as they are read here, and the model."""
+        """Yields what contradicts a right ending: the segments as they are read here, and the
+        model.
+        """
         wire = ending_on_the_wire(trial, case)
         if wire and wire != ending:
             yield f"the segments of the closer are {wire}"
@@ -163,7 +180,9 @@ class Tally:
         said = f"not run, and this kernel has all it needs: {reason}"
         self._keep("wrong", key, said, call, trials_of(call, case), ())
 
-    def _keep(self, kind: Kind, key: Key, said: str, call: Call, trials: int, evidence: tuple[str, ...]) -> None:
+    def _keep(
+        self, kind: Kind, key: Key, said: str, call: Call, trials: int, evidence: tuple[str, ...]
+    ) -> None:
         if kind == "wrong":
             self.wrong += trials
         else:
@@ -181,12 +200,16 @@ def trials_of(call: Call, case: Case) -> int:
 
 
 def lacks_control(seen: Observation) -> bool:
-    """Returns whether a verdict does not count because the host lacks what the control of the scenario needs."""
+    """Returns whether a verdict does not count because the host lacks what the control of the
+    scenario needs.
+    """
     return seen.reason.startswith("its control ") and " was not run: " in seen.reason
 
 
 def ending_on_the_wire(trial: RawTrial, case: Case) -> str:
-    """Returns the ending by the closer's own segments, "" where there are none or they prove nothing."""
+    """Returns the ending by the closer's own segments, "" where there are none or they prove
+    nothing.
+    """
     over_mptcp = any(step.call[1:3] == ("connect", "mptcp") for step in case.scenario.steps)
     if trial.wire is None or trial.wire_lost or over_mptcp:
         return ""
@@ -199,7 +222,11 @@ def trial_lines(case: Case, trial: RawTrial) -> Iterator[str]:
     """Yields the evidence of one trial: its steps among its segments, the peer, the counters."""
     steps = [(at, 0, f"-- {case.scenario.steps[i].text}") for at, i in trial.steps]
     segments = [
-        (s.at_us, 1, f"   {s.sender:6} {s.flags:4} seq {s.seq} ack {s.ack} length {s.length} {s.options}".rstrip())
+        (
+            s.at_us,
+            1,
+            f"   {s.sender:6} {s.flags:4} seq {s.seq} ack {s.ack} length {s.length} {s.options}".rstrip(),
+        )
         for s in trial.wire or ()
     ]
     for at, _, text in sorted(steps + segments):

@@ -1,8 +1,10 @@
-"""AF_UNIX: a model of net/unix/af_unix.c whose functions it names, and the combinations whose endings it predicts.
+"""AF_UNIX: a model of net/unix/af_unix.c whose functions it names, and the combinations whose
+endings it predicts.
 
-It knows nothing of `verdict`. It holds the sockets' own state (sk_shutdown, sk_err, the receive queues), and an ending
-is what the closer's calls changed at the peer. Two rules are ours: ECONNRESET is RST, and a change that poll(2) shows
-is FIN where the call ended what the closer writes. docs/scenarios.md has the same as a table.
+It knows nothing of `verdict`. It holds the sockets' own state (sk_shutdown, sk_err, the receive
+queues), and an ending is what the closer's calls changed at the peer. Two rules are ours:
+ECONNRESET is RST, and a change that poll(2) shows is FIN where the call ended what the closer
+writes. docs/scenarios.md has the same as a table.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from typing import Literal
 from fleetaudit.model import Ending, Step
 from fleetaudit.playbook.steps import parse_step
 
-# ---- the model: net/unix/af_unix.c --------------------------------------------------------------------------------
+# ---- the model: net/unix/af_unix.c
+# --------------------------------------------------------------------------------
 
 RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK = 1, 2, 3
 EAGAIN, EPIPE, ECONNRESET = "EAGAIN", "EPIPE", "ECONNRESET"
@@ -99,7 +102,9 @@ def first(queue: Sequence[Skb]) -> Skb | None:
 
 
 def manage_oob(sk: Sock, skb: Skb, copied: int) -> Skb | None:
-    """Returns what is read in place of `skb`: an urgent byte ends what one recv reads, and the next steps over it."""
+    """Returns what is read in place of `skb`: an urgent byte ends what one recv reads, and the next
+    steps over it.
+    """
     if skb.length and skb is not sk.oob_skb:
         return skb
     if not skb.length:
@@ -156,7 +161,8 @@ def unix_poll(sk: Sock) -> set[str]:
     return events
 
 
-# ---- an experiment on the model: the steps, and what the probe reports of the peer ----------------------------------
+# ---- an experiment on the model: the steps, and what the probe reports of the peer
+# ----------------------------------
 
 MODES: dict[str | int, int] = {"read": RCV_SHUTDOWN, "write": SEND_SHUTDOWN, "both": SHUTDOWN_MASK}
 ENDS = ("shutdown", "close", "end", "close-other")
@@ -214,7 +220,9 @@ class Experiment:
             self.read(sk, verb, int(rest[0]) if rest else 65536)
 
     def end(self, verb: str, how: str | int = "") -> None:
-        """Carries out a step that ends something of the closer's, and notes what that changes at the peer."""
+        """Carries out a step that ends something of the closer's, and notes what that changes at
+        the peer.
+        """
         self.ended = True
         before, error = unix_poll(self.peer), self.peer.sk_err
         if verb == "shutdown":
@@ -273,7 +281,8 @@ class Experiment:
             self.recv_words.append(word)
 
 
-# ---- the product -----------------------------------------------------------------------------------------------------
+# ---- the product
+# -----------------------------------------------------------------------------------------------------
 
 QUEUES = {  # the closer's receive queue when it ends
     "idle": "",
@@ -288,10 +297,16 @@ QUEUES = {  # the closer's receive queue when it ends
 URGENT = {
     "urgent unread": "peer sends 3 urgent bytes",
     "urgent read": "peer sends 1 urgent byte; closer reads the urgent byte",
-    "urgent read, then a recv": "peer sends 1 urgent byte; closer reads the urgent byte; closer tries to read",
+    "urgent read, then a recv": (
+        "peer sends 1 urgent byte; closer reads the urgent byte; closer tries to read"
+    ),
     "urgent stepped over": "peer sends 1 urgent byte; closer tries to read",
-    "urgent read, more unread": "peer sends 1 urgent byte; closer reads the urgent byte; peer sends 5 bytes",
-    "urgent in line, read": "closer sets SO_OOBINLINE 1; peer sends 1 urgent byte; closer reads all",
+    "urgent read, more unread": (
+        "peer sends 1 urgent byte; closer reads the urgent byte; peer sends 5 bytes"
+    ),
+    "urgent in line, read": (
+        "closer sets SO_OOBINLINE 1; peer sends 1 urgent byte; closer reads all"
+    ),
 }
 BEFORE = (
     "",
@@ -317,7 +332,10 @@ ENDINGS = (
     "closer shuts reading; peer sends 5 bytes; closer closes",
     "closer duplicates its socket; closer closes",
     "closer duplicates its socket; closer closes; closer closes the other reference",
-    "closer duplicates its socket; closer half-closes; closer closes; closer closes the other reference",
+    (
+        "closer duplicates its socket; closer half-closes; closer closes; closer closes the other"
+        " reference"
+    ),
     "closer shares its socket with a child; closer closes",
     "closer shares its socket with a child; closer closes; closer closes the other reference",
     "closer passes its socket on; closer closes",
@@ -342,11 +360,15 @@ CONNECT: dict[Type, str] = {
 
 
 def combinations(sk_type: Type, ending: str, *, urgent: bool = True) -> list[str]:
-    """Returns every combination with this ending, each as the text of its steps; `urgent`: also with urgent bytes."""
+    """Returns every combination with this ending, each as the text of its steps; `urgent`: also
+    with urgent bytes.
+    """
     urgent = urgent and sk_type == "stream"
     queues, before = (QUEUES | URGENT, BEFORE + BEFORE_URGENT) if urgent else (QUEUES, BEFORE)
     parts = itertools.product(queues.values(), before, AFTER)
-    texts = ["; ".join(filter(None, (CONNECT[sk_type], q, b, ending, after))) for q, b, after in parts]
+    texts = [
+        "; ".join(filter(None, (CONNECT[sk_type], q, b, ending, after))) for q, b, after in parts
+    ]
     return list(dict.fromkeys(texts))
 
 

@@ -1,6 +1,8 @@
-"""The places where the probe is run: this kernel as root, as an ordinary user and under load, and guests.
+"""The places where the probe is run: this kernel as root, as an ordinary user and under load, and
+guests.
 
-A world is one kernel in one condition. It takes the plan of a host and returns what the probe printed there.
+A world is one kernel in one condition. It takes the plan of a host and returns what the probe
+printed there.
 """
 
 from __future__ import annotations
@@ -19,12 +21,15 @@ from fleetaudit.transport.kernel import run_kernel
 from tests.support import kernels, probing
 
 Ask = Callable[[HostPlan, float], Output]
-"""Runs the probe on a plan and returns its output; the number is the deadline of the probe, in seconds."""
+"""Runs the probe on a plan and returns its output; the number is the deadline of the probe, in
+seconds.
+"""
 
 GRACE_S = 300.0
 """Seconds that a call may take beyond the probe's own deadline: to boot, and on a busy machine."""
 
-# Lines before the program. A login makes a process its user's own again; PR_SET_DUMPABLE (4) stands for it.
+# Lines before the program. A login makes a process its user's own again; PR_SET_DUMPABLE (4) stands
+# for it.
 AS_NOBODY = """import ctypes, os
 os.setgroups([]); os.setgid(65534); os.setuid(65534); ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
 """
@@ -41,9 +46,10 @@ _LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(ran
 class World:
     """One kernel in one condition.
 
-    `side` and `release` (numbers) say which kernel it is. `privileged`: the probe has a private network
-    namespace, so whatever the kernel has can be run. `load`: busy loops run beside it. `at_once`: calls
-    that may run together. `trials`: of each scenario in one round; `rounds`: random orders in a usual run.
+    `side` and `release` (numbers) say which kernel it is. `privileged`: the probe has a private
+    network namespace, so whatever the kernel has can be run. `load`: busy loops run beside it.
+    `at_once`: calls that may run together. `trials`: of each scenario in one round; `rounds`:
+    random orders in a usual run.
     """
 
     name: str
@@ -79,19 +85,25 @@ def worlds_here() -> list[World]:
         privileged=False,
         rounds=3,
     )
-    load = replace(here, name="here-load", about=f"{here.about}, {busy_loops()} busy loops", load=True)
+    load = replace(
+        here, name="here-load", about=f"{here.about}, {busy_loops()} busy loops", load=True
+    )
     return [here, user, replace(load, rounds=3)]
 
 
 def side_here() -> kernels.Side:
-    """Returns the side of the fix that this kernel lies on, as measured: distributions patch their kernels."""
+    """Returns the side of the fix that this kernel lies on, as measured: distributions patch their
+    kernels.
+    """
     call = probing.request(probing.scenario(*probing.REREAD, families=["ipv4"]))
     trial = probing.trial_of(probing.run(call), probing.REREAD[0])
     return "before" if "closer R." in probing.marked(trial) else "after"
 
 
 def asking_here(python: Sequence[str]) -> Ask:
-    """Returns what runs the probe on this kernel; `python` is the interpreter after the command it runs in."""
+    """Returns what runs the probe on this kernel; `python` is the interpreter after the command it
+    runs in.
+    """
 
     def ask(plan: HostPlan, deadline_s: float) -> Output:
         done = subprocess.run(
@@ -108,14 +120,18 @@ def asking_here(python: Sequence[str]) -> Ask:
 
 
 def worlds_of_guests(found: Sequence[kernels.Kernel]) -> list[World]:
-    """Returns a guest of each kernel; the oldest also as an ordinary user, one in the middle also with a busy loop."""
+    """Returns a guest of each kernel; the oldest also as an ordinary user, one in the middle also
+    with a busy loop.
+    """
     by_age = sorted(found, key=lambda kernel: kernels.numbers(kernel.version))
     plain = [guest(kernel) for kernel in by_age]
     return [*plain, guest(by_age[0], user=True), guest(by_age[len(by_age) // 2], busy=True)]
 
 
 def guest(kernel: kernels.Kernel, *, user: bool = False, busy: bool = False) -> World:
-    """Returns a guest with one CPU that boots this kernel; `user` as in `here-user`, `busy` with a busy loop."""
+    """Returns a guest with one CPU that boots this kernel; `user` as in `here-user`, `busy` with a
+    busy loop.
+    """
     conditions = ["-user"] * user + ["-busy"] * busy
     about = ["an ordinary user without user namespaces" if user else "root", "one CPU"]
     prelude = BUSY * busy + AS_NOBODY * user
@@ -136,7 +152,9 @@ def asking_guest(kernel: kernels.Kernel, prelude: str, sysctls: dict[str, str]) 
 
     def ask(plan: HostPlan, deadline_s: float) -> Output:
         program = prelude.encode() + protocol.request(plan, deadline_s=deadline_s)
-        return run_kernel(target, protocol.COMMAND, program, Deadline.after(deadline_s + GRACE_S), Limits())
+        return run_kernel(
+            target, protocol.COMMAND, program, Deadline.after(deadline_s + GRACE_S), Limits()
+        )
 
     return ask
 
@@ -148,7 +166,9 @@ def busy_loops() -> int:
 
 @contextlib.contextmanager
 def load(number: int) -> Iterator[None]:
-    """Runs busy loops beside what is done in it; they end with this process, whatever becomes of it."""
+    """Runs busy loops beside what is done in it; they end with this process, whatever becomes of
+    it.
+    """
     loops = [subprocess.Popen([sys.executable, "-S", "-c", _LOOP]) for _ in range(number)]
     try:
         yield

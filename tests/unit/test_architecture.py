@@ -59,7 +59,17 @@ PURE = (
     "text.host_ranges",
     "text.json_schema",
 )
-SIDE_EFFECTS = {"os", "pathlib", "socket", "subprocess", "time", "random", "shutil", "tempfile", "threading"}
+SIDE_EFFECTS = {
+    "os",
+    "pathlib",
+    "socket",
+    "subprocess",
+    "time",
+    "random",
+    "shutil",
+    "tempfile",
+    "threading",
+}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -76,7 +86,9 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Yields absolute module names that a file imports, those of the package as "fleetaudit.PACKAGE"."""
+    """Yields absolute module names that a file imports, those of the package as
+    "fleetaudit.PACKAGE".
+    """
     package = ["fleetaudit", *path.relative_to(PACKAGE).parts[:-1]]
     for node in ast.walk(sources.tree(path)):
         if isinstance(node, ast.Import):
@@ -87,8 +99,12 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize(("package", "path"), [pytest.param(n, p, id=name_of(p)) for n, p in modules()])
-def test_imports_go_down_the_list_of_packages_and_libraries_have_one_owner(package: str, path: Path) -> None:
+@pytest.mark.parametrize(
+    ("package", "path"), [pytest.param(n, p, id=name_of(p)) for n, p in modules()]
+)
+def test_imports_go_down_the_list_of_packages_and_libraries_have_one_owner(
+    package: str, path: Path
+) -> None:
     assert package in PACKAGES, f"{path.name} is in no package: add it to PACKAGES where it belongs"
     for name in imports(path):
         top, *rest = name.split(".")
@@ -115,15 +131,17 @@ def test_pure_modules_import_nothing_that_acts_on_the_world() -> None:
 
 def test_the_probe_is_sent_and_never_imported() -> None:
     for _, path in modules():
-        assert not [name for name in imports(path) if name.startswith("fleetaudit.probe.remote")], path
+        assert not [name for name in imports(path) if name.startswith("fleetaudit.probe.remote")], (
+            path
+        )
 
 
 def test_the_probe_stands_alone_with_the_standard_library() -> None:
     import sys
 
-    foreign = {name.split(".")[0] for name in imports(PACKAGE / "probe" / "remote" / "probe.py")} - set(
-        sys.stdlib_module_names
-    )
+    foreign = {
+        name.split(".")[0] for name in imports(PACKAGE / "probe" / "remote" / "probe.py")
+    } - set(sys.stdlib_module_names)
     assert foreign <= {"__builtin__"}
 
 
@@ -138,6 +156,8 @@ def test_only_the_command_line_prints() -> None:
         calls = [
             node
             for node in ast.walk(sources.tree(path))
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "print"
         ]
         assert package == "cli" or not calls, f"{path} prints"

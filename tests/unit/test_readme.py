@@ -1,4 +1,6 @@
-"""The README promises only what is there: commands, options, targets, files, and a playbook that parses."""
+"""The README promises only what is there: commands, options, targets, files, and a playbook that
+parses.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from fleetaudit.playbook import parse_playbook
 from tests import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = [textwrap.dedent(b).strip() for b in re.findall(r"(?:^ {4}.*\n|^\n(?= {4}))+", README, re.M)]
+BLOCKS = [
+    textwrap.dedent(b).strip() for b in re.findall(r"(?:^ {4}.*\n|^\n(?= {4}))+", README, re.M)
+]
 COMMANDS = sorted(
     {
         line.split("#")[0].split("|")[0].strip()
@@ -27,7 +31,9 @@ COMMANDS = sorted(
 
 
 def parse_command(line: str) -> click.Context:
-    """Returns the context of a command line as click parses it; raises `click.UsageError` as click does."""
+    """Returns the context of a command line as click parses it; raises `click.UsageError` as click
+    does.
+    """
     program, *arguments = shlex.split(line)
     assert program == "fleetaudit"
     context, name = click.Context(fleetaudit), None
@@ -85,8 +91,12 @@ def test_the_readmes_playbook_parses() -> None:
 
 
 def test_the_readmes_exit_statuses_are_those_of_the_errors() -> None:
-    table = {int(n) for row in re.findall(r"^\| ([0-9, ]+) \|", README, re.M) for n in row.split(",")}
+    table = {
+        int(n) for row in re.findall(r"^\| ([0-9, ]+) \|", README, re.M) for n in row.split(",")
+    }
     own = {
-        e.exit_status for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.FleetauditError)
+        e.exit_status
+        for e in vars(errors).values()
+        if isinstance(e, type) and issubclass(e, errors.FleetauditError)
     }
     assert own - {errors.FleetauditError.exit_status} <= table

@@ -1,11 +1,13 @@
 """A run laid side by side: kernel against kernel, sysctl against default, host against host. Pure.
 
 Rules:
-- Everything that a report says is decided here; templates only lay it out. Same run, same `Comparison`.
+- Everything that a report says is decided here; templates only lay it out. Same run, same
+  `Comparison`.
 - Every selected host is counted exactly once: `Coverage` adds up, and so does every list of hosts.
 - A void host's endings prove nothing: they are counted apart and take no part in any comparison.
-- What is large is kept once: hosts that were seen to behave alike share one `Profile`, packets are shown only where
-  something deviates or kernels differ, and once for all hosts whose witnesses said the same.
+- What is large is kept once: hosts that were seen to behave alike share one `Profile`, packets are
+  shown only where something deviates or kernels differ, and once for all hosts whose witnesses said
+  the same.
 - Anchors are made of numbers in the order of appearance, never of text that a host sent.
 """
 
@@ -52,7 +54,8 @@ MOST_PRODUCTION = 20
 def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     """Returns `run` compared with itself: every build, scenario, sysctl and host beside the others.
 
-    `drift` is what changed since an earlier run, where there was one; without it, what the run itself carries.
+    `drift` is what changed since an earlier run, where there was one; without it, what the run
+    itself carries.
     """
     drift = drift or run.drift
     audited = tuple(h for h in run.hosts if isinstance(h, Audited))
@@ -102,7 +105,14 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
         ),
         series=series_of_columns(builds, columns),
         duels=duels_of(ground, columns, shown.traces),
-        hosts=hosts_of(run.hosts, builds=ground.builds, anchors=places, felt=felt, alike=ground.alike, drift=drift),
+        hosts=hosts_of(
+            run.hosts,
+            builds=ground.builds,
+            anchors=places,
+            felt=felt,
+            alike=ground.alike,
+            drift=drift,
+        ),
         changes=changes,
         past=(*run.history, past_of(run)) if run.history else (),
     )
@@ -134,7 +144,9 @@ def _coverage(run: AuditRun) -> Coverage:
     )
 
 
-def _ground(declared: Iterable[ScenarioRow], audited: tuple[Audited, ...], missing: tuple[NotAudited, ...]) -> Ground:
+def _ground(
+    declared: Iterable[ScenarioRow], audited: tuple[Audited, ...], missing: tuple[NotAudited, ...]
+) -> Ground:
     rows = {s.name: s for s in declared}
     alike = alike_of(audited)
     for first, *_ in alike:  # a run that was merged or cut may show what its list does not name
@@ -153,4 +165,6 @@ def _ground(declared: Iterable[ScenarioRow], audited: tuple[Audited, ...], missi
 
 def _unknown(name: str) -> ScenarioRow:
     why = "The run does not say what this scenario is."
-    return ScenarioRow(name=name, title=name, steps=(), expect=(), severity="info", control=None, because=why)
+    return ScenarioRow(
+        name=name, title=name, steps=(), expect=(), severity="info", control=None, because=why
+    )

@@ -1,6 +1,8 @@
-"""What changed since the run before, folded: one row a change, with all the hosts that it happened to. Pure.
+"""What changed since the run before, folded: one row a change, with all the hosts that it happened
+to. Pure.
 
-Rules: nothing is compared here; drift.py did that, and its order stays. Rates say what production felt in between.
+Rules: nothing is compared here; drift.py did that, and its order stays. Rates say what production
+felt in between.
 """
 
 from __future__ import annotations
@@ -29,11 +31,15 @@ MOST_RATES = 10
 
 
 def changes_of(drift: Drift, links: Mapping[str, str] | None = None) -> Changes:
-    """Returns `drift` for a reader; `links` are the anchors of scenarios and sysctls by name, where there are any."""
+    """Returns `drift` for a reader; `links` are the anchors of scenarios and sysctls by name, where
+    there are any.
+    """
     by_effect = grouped(drift.changes, lambda change: change.effect)
     rows = _rows(drift.changes, links or {})
     told = [rate for rate in drift.rates if rate.per_thousand is not None]
-    untold = grouped((rate for rate in drift.rates if rate.per_thousand is None), lambda rate: rate.reason)
+    untold = grouped(
+        (rate for rate in drift.rates if rate.per_thousand is None), lambda rate: rate.reason
+    )
     return Changes(
         before=drift.before,
         since=drift.since,
@@ -46,7 +52,9 @@ def changes_of(drift: Drift, links: Mapping[str, str] | None = None) -> Changes:
         rows=rows[:MOST_CHANGES],
         omitted=len(rows) - len(rows[:MOST_CHANGES]),
         rates=tuple(sorted(told, key=_felt)[:MOST_RATES]),
-        unrated=tuple((reason, fold(rate.host for rate in rates)) for reason, rates in untold.items()),
+        unrated=tuple(
+            (reason, fold(rate.host for rate in rates)) for reason, rates in untold.items()
+        ),
     )
 
 
@@ -68,7 +76,9 @@ def _felt(rate: Rate) -> float:
 def _rows(changes: Sequence[Change], links: Mapping[str, str]) -> tuple[ChangeRow, ...]:
     alike = grouped(changes, lambda c: (c.what, *_said(c))).values()
     # The families of one scenario share a row where the same happened to the same hosts.
-    rows = grouped(alike, lambda group: (_subject(group[0])[0], *_said(group[0]), tuple(c.host for c in group)))
+    rows = grouped(
+        alike, lambda group: (_subject(group[0])[0], *_said(group[0]), tuple(c.host for c in group))
+    )
     return tuple(_row(groups, links) for groups in rows.values())
 
 

@@ -1,4 +1,6 @@
-"""What every part of a comparison needs: grouping in order of appearance, and the words for a family or a system."""
+"""What every part of a comparison needs: grouping in order of appearance, and the words for a
+family or a system.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,9 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What the parts of a comparison stand on: the hosts, those that were audited also by their behaviour (`alike`),
-    scenarios by name, their anchors, builds by key."""
+    """What the parts of a comparison stand on: the hosts, those that were audited also by their
+    behaviour (`alike`), scenarios by name, their anchors, builds by key.
+    """
 
     audited: tuple[Audited, ...]
     missing: tuple[NotAudited, ...]

@@ -1,7 +1,7 @@
 """Expectations that hosts fall short of, one group each, gravest first. Pure.
 
-Rules: findings are the judge's; nothing is judged again here. A waived finding is shown and counted apart. Findings of
-a scenario's families are one group where the same hosts saw the same.
+Rules: findings are the judge's; nothing is judged again here. A waived finding is shown and counted
+apart. Findings of a scenario's families are one group where the same hosts saw the same.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ Pairs = Sequence[tuple[HostResult, Finding]]
 
 
 def findings_of(ground: Ground, sysctls: Mapping[str, str]) -> tuple[FindingGroup, ...]:
-    """Returns a group an expectation, gravest first, then by kind: scenarios as declared, the rest by name.
+    """Returns a group an expectation, gravest first, then by kind: scenarios as declared, the rest
+    by name.
 
     `sysctls` are the anchors of those that are shown, by key.
     """
@@ -48,21 +49,34 @@ def findings_of(ground: Ground, sysctls: Mapping[str, str]) -> tuple[FindingGrou
         first = alike[0][0][1]
         kind, name, _ = parts_of(first.id)
         at = 0 if kind in ("sysctl", "exposure") else places.get(name, len(places))
-        return -SEVERITIES.index(first.severity), (*KINDS, kind).index(kind), at, first.id, first.expected
+        return (
+            -SEVERITIES.index(first.severity),
+            (*KINDS, kind).index(kind),
+            at,
+            first.id,
+            first.expected,
+        )
 
     together = sorted(grouped(by_id, _seen).values(), key=place)
-    return tuple(_group(f"finding-{i}", alike, ground, sysctls) for i, alike in enumerate(together, 1))
+    return tuple(
+        _group(f"finding-{i}", alike, ground, sysctls) for i, alike in enumerate(together, 1)
+    )
 
 
 def short_of(audited: Iterable[Audited]) -> tuple[tuple[Severity, int], ...]:
-    """Returns how many hosts fall short, each counted once by its gravest finding that is not waived, gravest first."""
+    """Returns how many hosts fall short, each counted once by its gravest finding that is not
+    waived, gravest first.
+    """
     open_ = [[f.severity for f in host.findings if f.waived is None] for host in audited]
     counts = Counter(max(severities, key=SEVERITIES.index) for severities in open_ if severities)
-    return tuple((severity, counts[severity]) for severity in reversed(SEVERITIES) if severity in counts)
+    return tuple(
+        (severity, counts[severity]) for severity in reversed(SEVERITIES) if severity in counts
+    )
 
 
 def parts_of(id_: str) -> tuple[str, str, str]:
-    """Returns kind, subject and family of a finding's id; a sysctl's key may have a slash of its own.
+    """Returns kind, subject and family of a finding's id; a sysctl's key may have a slash of its
+    own.
 
     The subject of what only the fleet shows is its scenario.
     """
@@ -86,7 +100,9 @@ def _seen(pairs: Pairs) -> Hashable:
     return parts_of(first.id)[:2], first.severity, first.expected, rows
 
 
-def _group(anchor: str, alike: Sequence[Pairs], ground: Ground, sysctls: Mapping[str, str]) -> FindingGroup:
+def _group(
+    anchor: str, alike: Sequence[Pairs], ground: Ground, sysctls: Mapping[str, str]
+) -> FindingGroup:
     members = alike[0]
     first = members[0][1]
     kind, name, _ = parts_of(first.id)
@@ -115,7 +131,9 @@ def is_command(fix: str) -> bool:
 
 
 def _remedies(members: Pairs) -> tuple[Remedy, ...]:
-    """Returns the remedies, each with its hosts; they may differ by kernel series or by the file that sets a sysctl."""
+    """Returns the remedies, each with its hosts; they may differ by kernel series or by the file
+    that sets a sysctl.
+    """
     by_fix = grouped(members, lambda pair: pair[1].fix)
     return tuple(
         Remedy(
@@ -137,7 +155,9 @@ def _rows(members: Pairs, ground: Ground) -> tuple[FindingRow, ...]:
             since=min((f.since for _, f in pairs if f.since), default=""),
             builds=tuple(
                 ground.builds[key]
-                for key in dict.fromkeys(build_key(host) for host, _ in pairs if isinstance(host, Audited))
+                for key in dict.fromkeys(
+                    build_key(host) for host, _ in pairs if isinstance(host, Audited)
+                )
             ),
             hosts=names_of(host for host, _ in pairs),
         )

@@ -38,14 +38,22 @@ def hosts_of(
     alike: Iterable[Alike],
     drift: Drift | None,
 ) -> tuple[HostLine, ...]:
-    """Returns a line a host; `anchors` are those of profiles and causes by the hosts' names, `alike` the audited hosts
-    by their behaviour."""
+    """Returns a line a host; `anchors` are those of profiles and causes by the hosts' names,
+    `alike` the audited hosts by their behaviour.
+    """
     places = {key: i for i, key in enumerate(builds)}
     told = {p.host: p for p in felt}
     untold = {h.name for hosts in alike if _untold(hosts[0]) for h in hosts}
     changed = grouped(drift.changes if drift else (), lambda change: change.host)
     return tuple(
-        _line(host, places, anchors[host.name], told.get(host.name), changed.get(host.name, ()), host.name in untold)
+        _line(
+            host,
+            places,
+            anchors[host.name],
+            told.get(host.name),
+            changed.get(host.name, ()),
+            host.name in untold,
+        )
         for host in hosts
     )
 
@@ -66,8 +74,15 @@ def _line(
     elif isinstance(host, NotAudited):
         about, state = (f"{host.stage}: {host.reason}",), "not audited"
     else:
-        measured = "in the host’s namespace" if host.isolation == "host" else "in a private namespace"
-        about = (system_of(host), f"Python {host.python}" if host.python else "", measured, *host.notes)
+        measured = (
+            "in the host’s namespace" if host.isolation == "host" else "in a private namespace"
+        )
+        about = (
+            system_of(host),
+            f"Python {host.python}" if host.python else "",
+            measured,
+            *host.notes,
+        )
         if host.void:
             about += (f"void: {host.void}",)
         build, state = places[build_key(host)], _state(host, untold)

@@ -1,7 +1,8 @@
-"""Host by host: those that behave alike share one profile, each trace is kept once, and nobody is left out. Pure.
+"""Host by host: those that behave alike share one profile, each trace is kept once, and nobody is
+left out. Pure.
 
-Rules: packets are shown where something deviates, could not be told, has no expectation, or kernels differ; the rest is
-one line.
+Rules: packets are shown where something deviates, could not be told, has no expectation, or kernels
+differ; the rest is one line.
 """
 
 from __future__ import annotations
@@ -52,13 +53,23 @@ MOST_TRACES = 60
 """How many traces are shown; `fleetaudit explain` prints any other."""
 HostFinding = tuple[Severity, str, str, str, str | None, str]
 TraceKey = tuple[BuildKey, str, Family, Ending]
-STATES = {1: "ESTABLISHED", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE", 8: "CLOSE_WAIT", 9: "LAST_ACK"}
+STATES = {
+    1: "ESTABLISHED",
+    4: "FIN_WAIT1",
+    5: "FIN_WAIT2",
+    6: "TIME_WAIT",
+    7: "CLOSE",
+    8: "CLOSE_WAIT",
+    9: "LAST_ACK",
+}
 """tcpi_state by number, from include/net/tcp_states.h; those that a peer can be in after an ending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """The profiles, the profile of each audited host by name, and every trace that is shown by where it was seen."""
+    """The profiles, the profile of each audited host by name, and every trace that is shown by
+    where it was seen.
+    """
 
     profiles: tuple[Profile, ...]
     anchors: Mapping[str, str]
@@ -66,7 +77,9 @@ class Shown:
 
 
 def profiles_of(ground: Ground, columns: Sequence[Column]) -> Shown:
-    """Returns the profiles, in the order of their first hosts; every audited host is a member of exactly one."""
+    """Returns the profiles, in the order of their first hosts; every audited host is a member of
+    exactly one.
+    """
     differing = {c.scenario for c in columns if c.differs}
     alike = {c.scenario for c in columns} - {c.scenario for c in columns if c.notable}
     once, traces_by, anchors = dict[Hashable, Trace](), dict[TraceKey, Trace](), dict[str, str]()
@@ -78,7 +91,9 @@ def profiles_of(ground: Ground, columns: Sequence[Column]) -> Shown:
         for name, row in ground.rows.items():
             for together in _alike(by_scenario.get(name, ())):
                 o, shown = together[0], None
-                if (name in differing or relation(o, row.expect) not in ("met", "not run")) and _has_evidence(o):
+                if (
+                    name in differing or relation(o, row.expect) not in ("met", "not run")
+                ) and _has_evidence(o):
                     key = (first.isolation, bool(first.void), _shape(o))
                     shown = once.get(key)
                     if shown is None and len(once) < MOST_TRACES:
@@ -86,8 +101,12 @@ def profiles_of(ground: Ground, columns: Sequence[Column]) -> Shown:
                         traces.append(shown)
                     if shown is not None and not first.void:
                         for same in together:
-                            traces_by.setdefault((build_key(first), name, same.family, same.ending), shown)
-                verdicts.append(_verdict(together, row, ground.anchors[name], first, shown, name in alike))
+                            traces_by.setdefault(
+                                (build_key(first), name, same.family, same.ending), shown
+                            )
+                verdicts.append(
+                    _verdict(together, row, ground.anchors[name], first, shown, name in alike)
+                )
         anchors |= dict.fromkeys((h.name for h in hosts), anchor)
         profiles.append(
             Profile(
@@ -118,7 +137,12 @@ def _alike(observations: Iterable[Observation]) -> Iterable[list[Observation]]:
 
 
 def _verdict(
-    together: Sequence[Observation], row: ScenarioRow, anchor: str, host: Audited, trace: Trace | None, alike: bool
+    together: Sequence[Observation],
+    row: ScenarioRow,
+    anchor: str,
+    host: Audited,
+    trace: Trace | None,
+    alike: bool,
 ) -> Verdict:
     o = together[0]
     tone: Tone = "void" if host.void else tone_of(o, row)
@@ -147,7 +171,9 @@ def _verdict(
 
 
 def _members(hosts: Sequence[Audited]) -> tuple[Member, ...]:
-    groups = grouped(hosts, lambda h: (h.groups, system_of(h), h.python, h.notes, findings_words(h)))
+    groups = grouped(
+        hosts, lambda h: (h.groups, system_of(h), h.python, h.notes, findings_words(h))
+    )
     return tuple(
         Member(
             hosts=fold((h.name for h in members), shown=len(members)),
@@ -163,7 +189,9 @@ def _members(hosts: Sequence[Audited]) -> tuple[Member, ...]:
 
 def findings_words(host: HostResult) -> tuple[HostFinding, ...]:
     """Returns severity, id, expected, observed, waiver and first date of each finding of a host."""
-    return tuple((f.severity, f.id, f.expected, f.observed, f.waived, f.since) for f in host.findings)
+    return tuple(
+        (f.severity, f.id, f.expected, f.observed, f.waived, f.since) for f in host.findings
+    )
 
 
 def _has_evidence(o: Observation) -> bool:
@@ -174,10 +202,27 @@ def _has_evidence(o: Observation) -> bool:
 def _shape(o: Observation) -> Hashable:
     """The evidence without its clock: two hosts that sent the same segments need one table."""
     e = o.evidence
-    wire = None if e.wire is None else tuple((s.sender, s.flags, s.seq, s.ack, s.length, s.urgent) for s in e.wire)
+    wire = (
+        None
+        if e.wire is None
+        else tuple((s.sender, s.flags, s.seq, s.ack, s.length, s.urgent) for s in e.wire)
+    )
     counters = None if e.kernel is None else tuple(sorted(e.kernel.items()))
-    peer = None if e.peer is None else (e.peer.state, e.peer.poll, e.peer.recv, e.peer.so_error, e.peer.poll_added)
-    return o.scenario, o.family, o.ending, wire, e.wire_note, peer, counters, tuple(sorted(e.queue.items()))
+    peer = (
+        None
+        if e.peer is None
+        else (e.peer.state, e.peer.poll, e.peer.recv, e.peer.so_error, e.peer.poll_added)
+    )
+    return (
+        o.scenario,
+        o.family,
+        o.ending,
+        wire,
+        e.wire_note,
+        peer,
+        counters,
+        tuple(sorted(e.queue.items())),
+    )
 
 
 def _trace(anchor: str, host: Audited, o: Observation, row: ScenarioRow, ground: Ground) -> Trace:
@@ -203,7 +248,9 @@ def _trace(anchor: str, host: Audited, o: Observation, row: ScenarioRow, ground:
 def _moments(o: Observation, row: ScenarioRow) -> Iterator[TraceRow]:
     for at_us, index in o.evidence.steps:
         known = 0 <= index < len(row.steps)
-        yield TraceRow(at_us=at_us, who="step", text=row.steps[index] if known else f"step {index + 1}")
+        yield TraceRow(
+            at_us=at_us, who="step", text=row.steps[index] if known else f"step {index + 1}"
+        )
     connection = o.evidence.connection
     for s in o.evidence.wire or ():
         yield TraceRow(
@@ -222,7 +269,16 @@ def _moments(o: Observation, row: ScenarioRow) -> Iterator[TraceRow]:
         )
 
 
-_FLAGS = {"S": "SYN", "F": "FIN", "R": "RST", "P": "push", ".": "ACK", "U": "URG", "E": "ECE", "W": "CWR"}
+_FLAGS = {
+    "S": "SYN",
+    "F": "FIN",
+    "R": "RST",
+    "P": "push",
+    ".": "ACK",
+    "U": "URG",
+    "E": "ECE",
+    "W": "CWR",
+}
 
 
 def _flag_words(flags: str) -> str:
@@ -248,8 +304,9 @@ def _events(names: Sequence[str]) -> str:
 
 
 def production_of(ground: Ground, anchors: Mapping[str, str]) -> tuple[Production, ...]:
-    """Returns the hosts that told their counters, those that abort most of their connections first; `anchors` are those
-    of their profiles."""
+    """Returns the hosts that told their counters, those that abort most of their connections first;
+    `anchors` are those of their profiles.
+    """
     told = [p for h in ground.audited if (p := _production(h, anchors[h.name]))]
     return tuple(sorted(told, key=_felt))
 

@@ -1,6 +1,8 @@
-"""Kernels by scenarios: the builds in the order of their numbers, the matrix, and which of them reset. Pure.
+"""Kernels by scenarios: the builds in the order of their numbers, the matrix, and which of them
+reset. Pure.
 
-Rules: a cell counts hosts. Void hosts are counted apart. Hosts of one build that end differently make it mixed.
+Rules: a cell counts hosts. Void hosts are counted apart. Hosts of one build that end differently
+make it mixed.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ from .view_model import (
 def builds_of(audited: Sequence[Audited]) -> dict[BuildKey, Build]:
     """Returns the builds in numeric order of their releases, by key."""
     groups = grouped(audited, build_key)
-    order = sorted(groups, key=lambda k: (release_key(k[0]), k[0], release_key(k[1].lstrip("#")), k[1], k[2]))
+    order = sorted(
+        groups, key=lambda k: (release_key(k[0]), k[0], release_key(k[1].lstrip("#")), k[1], k[2])
+    )
     return {
         key: Build(
             anchor=f"kernel-{i}",
@@ -63,11 +67,21 @@ def builds_of(audited: Sequence[Audited]) -> dict[BuildKey, Build]:
 
 Seen = tuple[Alike, Observation]
 """Hosts, and what all of them saw: the observation of the first."""
-CLASSES: tuple[KernelKey, ...] = ("resets", "mixed", "otherwise", "untold", "void", "observed", "met")
+CLASSES: tuple[KernelKey, ...] = (
+    "resets",
+    "mixed",
+    "otherwise",
+    "untold",
+    "void",
+    "observed",
+    "met",
+)
 
 
 def columns_of(ground: Ground) -> tuple[Column, ...]:
-    """Returns a column a scenario, or one a family where some host ends them differently; scenarios as declared."""
+    """Returns a column a scenario, or one a family where some host ends them differently; scenarios
+    as declared.
+    """
     seen = dict[str, dict[Family, list[Seen]]]()
     agree = dict.fromkeys(ground.rows, True)
     for hosts in ground.alike:
@@ -75,7 +89,11 @@ def columns_of(ground: Ground) -> tuple[Column, ...]:
         for name, observations in by_scenario.items():
             for o in observations:
                 seen.setdefault(name, {}).setdefault(o.family, []).append((hosts, o))
-            if agree[name] and not hosts[0].void and len({(o.ending, *sorted(o.endings)) for o in observations}) > 1:
+            if (
+                agree[name]
+                and not hosts[0].void
+                and len({(o.ending, *sorted(o.endings)) for o in observations}) > 1
+            ):
                 agree[name] = False
     controls = {row.control for row in ground.rows.values()}
     columns = list[Column]()
@@ -90,11 +108,20 @@ def columns_of(ground: Ground) -> tuple[Column, ...]:
 
 
 def _column(
-    row: ScenarioRow, ground: Ground, families: Sequence[Family], pairs: Sequence[Seen], is_control: bool
+    row: ScenarioRow,
+    ground: Ground,
+    families: Sequence[Family],
+    pairs: Sequence[Seen],
+    is_control: bool,
 ) -> Column:
     by_build = grouped(pairs, lambda pair: build_key(pair[0][0]))
     cells = tuple(_cell(by_build.get(key, ()), row) for key in ground.builds)
-    told = {ending for cell in cells for ending, _ in cell.counts if ending not in ("not run", "inconclusive")}
+    told = {
+        ending
+        for cell in cells
+        for ending, _ in cell.counts
+        if ending not in ("not run", "inconclusive")
+    }
     return Column(
         scenario=row.name,
         title=row.title,
@@ -109,7 +136,9 @@ def _column(
         deviates=any(cell.tone in ("info", "warning", "error", "untold") for cell in cells),
         groups=tuple(
             (word, _gravest(cell.tone for _, cell in pairs_), tuple(build for build, _ in pairs_))
-            for word, pairs_ in grouped(zip(ground.builds.values(), cells, strict=True), lambda p: p[1].word).items()
+            for word, pairs_ in grouped(
+                zip(ground.builds.values(), cells, strict=True), lambda p: p[1].word
+            ).items()
         ),
         cells=cells,
     )
@@ -138,7 +167,11 @@ def _cell(pairs: Iterable[Seen], row: ScenarioRow) -> Cell:
         word = next(iter(counts), "void" if hosts else "not asked")
     return Cell(
         word=word,
-        tone=_gravest(tone_of(o, row) for _, o in sound) if sound else ("void" if hosts else "silent"),
+        tone=(
+            _gravest(tone_of(o, row) for _, o in sound)
+            if sound
+            else ("void" if hosts else "silent")
+        ),
         counts=tuple(sorted(counts.items(), key=lambda c: (-c[1], c[0]))),
         hosts=counts.total(),
         void=sum(len(alike) for alike, _ in hosts.values() if alike[0].void),
@@ -146,7 +179,16 @@ def _cell(pairs: Iterable[Seen], row: ScenarioRow) -> Cell:
     )
 
 
-_GRAVITY: tuple[Tone, ...] = ("void", "silent", "observed", "met", "untold", "info", "warning", "error")
+_GRAVITY: tuple[Tone, ...] = (
+    "void",
+    "silent",
+    "observed",
+    "met",
+    "untold",
+    "info",
+    "warning",
+    "error",
+)
 
 
 def _gravest(tones: Iterable[Tone]) -> Tone:
@@ -154,7 +196,9 @@ def _gravest(tones: Iterable[Tone]) -> Tone:
 
 
 def classes_of(ground: Ground, columns: Sequence[Column]) -> tuple[KernelClass, ...]:
-    """Returns the builds by what they do; a build may be mixed in one scenario and reset in another."""
+    """Returns the builds by what they do; a build may be mixed in one scenario and reset in
+    another.
+    """
     named = dict[KernelKey, list[tuple[Build, tuple[Column, ...]]]]()
     for i, build in enumerate(ground.builds.values()):
         of_build = dict[KernelKey, list[Column]]()
@@ -183,19 +227,27 @@ def _without_deviation(build: Build, tones: Collection[Tone]) -> KernelKey:
     return "observed" if "observed" in tones else "untold"
 
 
-def series_of_columns(builds: Sequence[Build], columns: Sequence[Column]) -> tuple[SeriesChart, ...]:
-    """Returns, for each scenario that kernels end differently, how many hosts of each series ended how."""
+def series_of_columns(
+    builds: Sequence[Build], columns: Sequence[Column]
+) -> tuple[SeriesChart, ...]:
+    """Returns, for each scenario that kernels end differently, how many hosts of each series ended
+    how.
+    """
     return tuple(_series(builds, column) for column in columns if column.differs)
 
 
 def _series(builds: Sequence[Build], column: Column) -> SeriesChart:
     rows = list[SeriesRow]()
-    for series, pairs in grouped(zip(builds, column.cells, strict=True), lambda pair: pair[0].series).items():
+    for series, pairs in grouped(
+        zip(builds, column.cells, strict=True), lambda pair: pair[0].series
+    ).items():
         counts = Counter[str]()
         for _, cell in pairs:
             counts.update(dict(cell.counts))
         if counts:
-            rows.append(SeriesRow(series=series, counts=tuple(counts.items()), hosts=counts.total()))
+            rows.append(
+                SeriesRow(series=series, counts=tuple(counts.items()), hosts=counts.total())
+            )
     words = dict.fromkeys(word for row in rows for word, _ in row.counts)
     return SeriesChart(
         scenario=column.scenario,

@@ -1,8 +1,8 @@
 """Counts the scenarios and expectations that were met on every host. Pure.
 
-Rules: controls are not counted, because they only prove the other scenarios, nor are scenarios without an expectation.
-A void host does not count, nor does a host on which no scenario ran; a scenario that ran nowhere is not counted at all.
-A waived finding is not met.
+Rules: controls are not counted, because they only prove the other scenarios, nor are scenarios
+without an expectation. A void host does not count, nor does a host on which no scenario ran; a
+scenario that ran nowhere is not counted at all. A waived finding is not met.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ NOT_RUN = ("not run", "not asked", "void")
 
 
 def met_of(columns: Sequence[Column], audited: Iterable[Audited], alike: Iterable[Alike]) -> Met:
-    """Returns how many scenarios, and how many other expectations, were met on every host, and how many there are.
+    """Returns how many scenarios, and how many other expectations, were met on every host, and how
+    many there are.
 
     `alike` are the same hosts by their behaviour.
     """

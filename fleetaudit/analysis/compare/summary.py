@@ -1,7 +1,9 @@
-"""The five answers at the head of the page: sentences with their numbers, each with the coverage it rests on. Pure.
+"""The five answers at the head of the page: sentences with their numbers, each with the coverage it
+rests on. Pure.
 
-Rules: a sentence is true of an empty fleet, of one host and of ten thousand. A number that a reader would doubt is a
-link to where it comes from. Nothing is said of a host that was not audited or is void but that.
+Rules: a sentence is true of an empty fleet, of one host and of ten thousand. A number that a reader
+would doubt is a link to where it comes from. Nothing is said of a host that was not audited or is
+void but that.
 """
 
 from __future__ import annotations
@@ -41,14 +43,27 @@ def answers_of(
     causes: Sequence[Cause],
     felt: Sequence[Production],
 ) -> tuple[Answer, ...]:
-    """Returns the five answers in their order; `felt` are all hosts that told their counters, most aborts first."""
+    """Returns the five answers in their order; `felt` are all hosts that told their counters, most
+    aborts first.
+    """
     seen = coverage_words(coverage)
     return (
-        _answer("kernels", "Which kernels reset?", _kernels(coverage, kernels, builds, columns), seen),
-        _answer("expectations", "Which hosts fall short?", _short(coverage, met, findings, short), seen),
+        _answer(
+            "kernels", "Which kernels reset?", _kernels(coverage, kernels, builds, columns), seen
+        ),
+        _answer(
+            "expectations", "Which hosts fall short?", _short(coverage, met, findings, short), seen
+        ),
         _answer("changes", "What changed?", _changed(changes), _compared(changes, coverage)),
-        _answer("not-audited", "Which hosts were not audited?", _missing(coverage, causes, findings), ""),
-        _answer("production", "Where does production feel it?", _felt(coverage, felt), _told(felt, coverage)),
+        _answer(
+            "not-audited", "Which hosts were not audited?", _missing(coverage, causes, findings), ""
+        ),
+        _answer(
+            "production",
+            "Where does production feel it?",
+            _felt(coverage, felt),
+            _told(felt, coverage),
+        ),
     )
 
 
@@ -70,7 +85,13 @@ def counted(n: int, noun: str, plural: str = "") -> str:
 
 
 def _of(n: int, of: int, noun: str) -> str:
-    return f"the one {noun}" if n == of == 1 else f"all {of:,} {noun}s" if n == of else f"{n:,} of {counted(of, noun)}"
+    return (
+        f"the one {noun}"
+        if n == of == 1
+        else f"all {of:,} {noun}s"
+        if n == of
+        else f"{n:,} of {counted(of, noun)}"
+    )
 
 
 def _answer(key: str, question: str, says: Iterable[Say], coverage: str) -> Answer:
@@ -90,10 +111,14 @@ def _nothing(c: Coverage) -> str:
         return "No host was selected, so nothing is known of any kernel."
     if not c.audited:
         return "No host was audited, so nothing is known of any kernel."
-    return "The positive control failed on every audited host, so nothing that was seen proves anything."
+    return (
+        "The positive control failed on every audited host, so nothing that was seen proves"
+        " anything."
+    )
 
 
-# ---- 1: kernels ----------------------------------------------------------------------------------------------------
+# ---- 1: kernels
+# ----------------------------------------------------------------------------------------------------
 
 
 def _kernels(
@@ -101,7 +126,9 @@ def _kernels(
 ) -> list[Say]:
     if c.audited == c.void:
         return [_say(_nothing(c))]
-    by: dict[KernelKey, Sequence[tuple[Build, tuple[Column, ...]]]] = {k.key: k.builds for k in kernels}
+    by: dict[KernelKey, Sequence[tuple[Build, tuple[Column, ...]]]] = {
+        k.key: k.builds for k in kernels
+    }
     says = list[Say]()
     main = next((x for x in columns if x.scenario == "unread-close"), None)
     main = main or next((x for x in columns if x.expect == "RST" and x.control), None)
@@ -115,7 +142,11 @@ def _kernels(
     if main is not None:
         says.append(_main(main, len(builds)))
     rest: tuple[tuple[KernelKey, str, str], ...] = (
-        ("mixed", "is mixed: its hosts end differently", "are mixed: hosts of the same build end differently"),
+        (
+            "mixed",
+            "is mixed: its hosts end differently",
+            "are mixed: hosts of the same build end differently",
+        ),
         ("otherwise", "is otherwise not as expected", "are otherwise not as expected"),
         ("untold", "could in part not be told", "could in part not be told"),
         (
@@ -129,7 +160,11 @@ def _kernels(
     for key, verb, verbs in rest:
         if named := by.get(key, ()):
             words = f"{len(named):,} of {counted(len(builds), 'build')}"
-            says.append(_say(_link(words, "kernels", strong=True), f" {verb if len(named) == 1 else verbs}."))
+            says.append(
+                _say(
+                    _link(words, "kernels", strong=True), f" {verb if len(named) == 1 else verbs}."
+                )
+            )
     return says
 
 
@@ -151,25 +186,45 @@ def _main(column: Column, builds: int) -> Say:
     if len(column.groups) == 1:
         on = "on the one kernel build" if builds == 1 else f"on all {builds:,} kernel builds"
         return _say(link, f": {column.groups[0][0]} {on}.")
-    return _say(link, ": ", ", ".join(f"{word} on {len(of):,}" for word, _, of in column.groups), f" of {builds:,}.")
+    return _say(
+        link,
+        ": ",
+        ", ".join(f"{word} on {len(of):,}" for word, _, of in column.groups),
+        f" of {builds:,}.",
+    )
 
 
-# ---- 2: expectations -----------------------------------------------------------------------------------------------
+# ---- 2: expectations
+# -----------------------------------------------------------------------------------------------
 
 
-def _short(c: Coverage, met: Met, findings: Sequence[FindingGroup], short: Sequence[tuple[Severity, int]]) -> list[Say]:
+def _short(
+    c: Coverage, met: Met, findings: Sequence[FindingGroup], short: Sequence[tuple[Severity, int]]
+) -> list[Say]:
     if not c.audited:
-        return [_say("No host was selected." if not c.selected else "No host was audited, so nobody can tell.")]
+        return [
+            _say(
+                "No host was selected."
+                if not c.selected
+                else "No host was audited, so nobody can tell."
+            )
+        ]
     waived = sum(f.waived for f in findings if f.audited)
     accepted = f" {counted(waived, 'finding is', 'findings are')} waived." if waived else ""
     if not short:
-        whole = "The one audited host meets" if c.audited == 1 else f"None of {c.audited:,}: all meet"
-        every = _say(f"{whole} every expectation{', but for what is waived' if waived else ''}.{accepted}")
+        whole = (
+            "The one audited host meets" if c.audited == 1 else f"None of {c.audited:,}: all meet"
+        )
+        every = _say(
+            f"{whole} every expectation{', but for what is waived' if waived else ''}.{accepted}"
+        )
         return [every, *_met(met)]
     n = sum(hosts for _, hosts in short)
     by = ", ".join(f"{hosts:,} {_gravity(severity)}" for severity, hosts in short)
     number = _link(f"{n:,} of {counted(c.audited, 'audited host')}", "expectations", strong=True)
-    short_ = _say(number, f" {'falls' if n == 1 else 'fall'} short of the playbook: {by}.{accepted}")
+    short_ = _say(
+        number, f" {'falls' if n == 1 else 'fall'} short of the playbook: {by}.{accepted}"
+    )
     return [short_, *_met(met)]
 
 
@@ -194,7 +249,8 @@ def _gravity(severity: Severity) -> str:
     return {"info": "for information", "warning": "by a warning", "error": "by an error"}[severity]
 
 
-# ---- 3: changes ----------------------------------------------------------------------------------------------------
+# ---- 3: changes
+# ----------------------------------------------------------------------------------------------------
 
 
 def _changed(changes: Changes | None) -> list[Say]:
@@ -214,7 +270,8 @@ def _compared(changes: Changes | None, c: Coverage) -> str:
     return f"{_of(changes.compared, c.selected, 'selected host')} laid beside the run before"
 
 
-# ---- 4: not audited ------------------------------------------------------------------------------------------------
+# ---- 4: not audited
+# ------------------------------------------------------------------------------------------------
 
 
 def _missing(c: Coverage, causes: Sequence[Cause], findings: Sequence[FindingGroup]) -> list[Say]:
@@ -222,20 +279,26 @@ def _missing(c: Coverage, causes: Sequence[Cause], findings: Sequence[FindingGro
         return [_say("No host was selected.")]
     if not c.not_audited:
         return [_all_audited(c), *_unmatched(c)]
-    number = _link(f"{c.not_audited:,} of {counted(c.selected, 'selected host')}", "not-audited", strong=True)
+    number = _link(
+        f"{c.not_audited:,} of {counted(c.selected, 'selected host')}", "not-audited", strong=True
+    )
     verb = "was" if c.not_audited == 1 else "were"
     says = [_say(number, f" {verb} not audited, for {counted(len(causes), 'cause')}.")]
     if changed := [f for f in findings if not f.audited and f.hosts]:
         n = sum(f.hosts for f in changed)
         known = _link(counted(n, "host"), changed[0].anchor, strong=True)
-        says.append(_say(known, f" {'shows' if n == 1 else 'show'} another host key than the known one."))
+        says.append(
+            _say(known, f" {'shows' if n == 1 else 'show'} another host key than the known one.")
+        )
     return [*says, *_unmatched(c)]
 
 
 def _all_audited(c: Coverage) -> Say:
     verb = "was" if c.audited == 1 else "were"
     if c.not_selected:
-        return _say(f"None: {_of(c.audited, c.audited, 'host')} that a play matches {verb} audited.")
+        return _say(
+            f"None: {_of(c.audited, c.audited, 'host')} that a play matches {verb} audited."
+        )
     return _say(f"None: {_of(c.selected, c.selected, 'selected host')} {verb} audited.")
 
 
@@ -246,12 +309,19 @@ def _unmatched(c: Coverage) -> list[Say]:
     return [_say(number, f" {'is' if c.not_selected == 1 else 'are'} not selected by any play.")]
 
 
-# ---- 5: production -------------------------------------------------------------------------------------------------
+# ---- 5: production
+# -------------------------------------------------------------------------------------------------
 
 
 def _felt(c: Coverage, felt: Sequence[Production]) -> list[Say]:
     if not c.audited:
-        return [_say("No host was selected." if not c.selected else "No host was audited, so nobody can tell.")]
+        return [
+            _say(
+                "No host was selected."
+                if not c.selected
+                else "No host was audited, so nobody can tell."
+            )
+        ]
     says = list[Say]()
     rated = [p for p in felt if p.per_thousand is not None]
     aborting = [p for p in rated if p.per_thousand]
@@ -259,9 +329,16 @@ def _felt(c: Coverage, felt: Sequence[Production]) -> list[Say]:
         most = aborting[0]
         number = _link(f"{most.per_thousand:,.2f} of 1,000 connections", "production", strong=True)
         where = _link(most.host, most.anchor, said=True)
-        says.append(_say("Most on ", where, ": ", number, " since its boot were closed with unread data."))
+        says.append(
+            _say("Most on ", where, ": ", number, " since its boot were closed with unread data.")
+        )
     elif rated:
-        says.append(_say(f"Nowhere: no connection of {counted(len(rated), 'host')} was closed with unread data."))
+        says.append(
+            _say(
+                f"Nowhere: no connection of {counted(len(rated), 'host')} was closed with unread"
+                " data."
+            )
+        )
     holding = [p for p in felt if p.unread_sockets]
     if holding:
         sockets = sum(p.unread_sockets or 0 for p in holding)
@@ -273,4 +350,8 @@ def _felt(c: Coverage, felt: Sequence[Production]) -> list[Say]:
 
 def _told(felt: Sequence[Production], c: Coverage) -> str:
     rated = sum(1 for p in felt if p.per_thousand is not None)
-    return f"from the counters of {_of(rated, c.audited, 'audited host')}" if c.audited and felt else ""
+    return (
+        f"from the counters of {_of(rated, c.audited, 'audited host')}"
+        if c.audited and felt
+        else ""
+    )

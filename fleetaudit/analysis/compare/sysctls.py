@@ -1,6 +1,8 @@
-"""Sysctls worth a look: those that vary, break an expectation or differ from the kernel's own default. Pure.
+"""Sysctls worth a look: those that vary, break an expectation or differ from the kernel's own
+default. Pure.
 
-Rules: values compare as text with white space collapsed. A default is what that very kernel told, not a table of ours.
+Rules: values compare as text with white space collapsed. A default is what that very kernel told,
+not a table of ours.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ MOST_VALUES = 12
 
 
 def sysctls_of(audited: Sequence[Audited]) -> tuple[SysctlView, ...]:
-    """Returns only keys that vary, break an expectation or differ from the kernel's own default, by name."""
+    """Returns only keys that vary, break an expectation or differ from the kernel's own default, by
+    name.
+    """
     read = dict[str, list[tuple[Audited, Sysctl | None]]]()
     expected = dict[str, tuple[str, Severity]]()
     for host in audited:
@@ -41,11 +45,19 @@ def sysctls_of(audited: Sequence[Audited]) -> tuple[SysctlView, ...]:
         distinct = {sysctl for _, sysctl in pairs}
         values = {_value(sysctl) for sysctl in distinct}
         changed = any(_relation(sysctl) == CHANGED for sysctl in distinct)
-        why = [word for word, holds in (("varies", len(values) > 1), ("changed from the default", changed)) if holds]
+        why = [
+            word
+            for word, holds in (("varies", len(values) > 1), ("changed from the default", changed))
+            if holds
+        ]
         if key in expected:
             why.insert(0, "not as expected")
         if why:
-            views.append(_sysctl_view(f"sysctl-{len(views) + 1}", key, ", ".join(why), pairs, expected.get(key)))
+            views.append(
+                _sysctl_view(
+                    f"sysctl-{len(views) + 1}", key, ", ".join(why), pairs, expected.get(key)
+                )
+            )
     return tuple(views)
 
 
@@ -63,7 +75,12 @@ def _sysctl_view(
         if sysctl and words == CHANGED:
             words = f"changed; this kernel's default is {_spaced(sysctl.default or '')}"
         used = _spaced(sysctl.used) if sysctl and sysctl.used is not None else ""
-        return _value(sysctl), words, finding.severity if finding else "met" if expected else "silent", used
+        return (
+            _value(sysctl),
+            words,
+            finding.severity if finding else "met" if expected else "silent",
+            used,
+        )
 
     rows = sorted(grouped(pairs, row).items(), key=lambda item: -len(item[1]))
     # A value that breaks an expectation is never among those left out.
@@ -75,7 +92,13 @@ def _sysctl_view(
         why=why,
         expected=expected[0] if expected else "",
         values=tuple(
-            SysctlValue(value=value, relation=words, tone=tone, used=used, hosts=names_of(host for host, _ in members))
+            SysctlValue(
+                value=value,
+                relation=words,
+                tone=tone,
+                used=used,
+                hosts=names_of(host for host, _ in members),
+            )
             for (value, words, tone, used), members in shown
         ),
         omitted=len(rest),

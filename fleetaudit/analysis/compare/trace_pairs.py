@@ -1,8 +1,8 @@
 """Two kernels that end one scenario differently, as two traces beside each other. Pure.
 
-Rules: every scenario that kernels end differently has one duel, between the first kernels of its first two endings
-that left a trace; two hosts of one mixed build fight it too. Where the traces part is told from the segments alone,
-never from the clock.
+Rules: every scenario that kernels end differently has one duel, between the first kernels of its
+first two endings that left a trace; two hosts of one mixed build fight it too. Where the traces
+part is told from the segments alone, never from the clock.
 """
 
 from __future__ import annotations
@@ -23,9 +23,15 @@ from .view_model import (
 )
 
 
-def duels_of(ground: Ground, columns: Sequence[Column], traces: Mapping[TraceKey, Trace]) -> tuple[Duel, ...]:
+def duels_of(
+    ground: Ground, columns: Sequence[Column], traces: Mapping[TraceKey, Trace]
+) -> tuple[Duel, ...]:
     """Returns a duel a column that differs and has two traces to show, RST beside FIN first."""
-    found = [(column, sides) for column in columns if column.differs and (sides := _sides(ground, column, traces))]
+    found = [
+        (column, sides)
+        for column in columns
+        if column.differs and (sides := _sides(ground, column, traces))
+    ]
     # RST beside FIN first: that is the question.
     found.sort(key=lambda pair: {side.word for side in pair[1]} != {"RST", "FIN"})
     return tuple(
@@ -42,7 +48,9 @@ def duels_of(ground: Ground, columns: Sequence[Column], traces: Mapping[TraceKey
     )
 
 
-def _sides(ground: Ground, column: Column, traces: Mapping[TraceKey, Trace]) -> tuple[Side, Side] | None:
+def _sides(
+    ground: Ground, column: Column, traces: Mapping[TraceKey, Trace]
+) -> tuple[Side, Side] | None:
     family = next(f for f, words in FAMILY_WORDS.items() if words in column.families)
     found = dict[str, tuple[Trace, list[tuple[Build, int]]]]()
     for key, build, ending, hosts in _seen(ground, column):
@@ -52,7 +60,7 @@ def _sides(ground: Ground, column: Column, traces: Mapping[TraceKey, Trace]) -> 
     if len(found) < 2:
         return None
     # What resets stands first: it is what a reader looks for.
-    (one, two) = sorted(found, key=lambda word: "RST" not in word)[:2]
+    one, two = sorted(found, key=lambda word: "RST" not in word)[:2]
     at_one, at_two = _part(found[one][0].rows, found[two][0].rows)
     return _side(one, *found[one], at_one), _side(two, *found[two], at_two)
 
@@ -64,8 +72,17 @@ def _seen(ground: Ground, column: Column) -> Iterator[tuple[BuildKey, Build, str
                 yield key, build, ending, hosts
 
 
-def _trace(traces: Mapping[TraceKey, Trace], key: BuildKey, scenario: str, family: Family, ending: str) -> Trace | None:
-    return next((t for (k, s, f, e), t in traces.items() if (k, s, f, e) == (key, scenario, family, ending)), None)
+def _trace(
+    traces: Mapping[TraceKey, Trace], key: BuildKey, scenario: str, family: Family, ending: str
+) -> Trace | None:
+    return next(
+        (
+            t
+            for (k, s, f, e), t in traces.items()
+            if (k, s, f, e) == (key, scenario, family, ending)
+        ),
+        None,
+    )
 
 
 def _side(word: str, trace: Trace, seen: Sequence[tuple[Build, int]], parts_at: int) -> Side:
@@ -80,7 +97,9 @@ def _side(word: str, trace: Trace, seen: Sequence[tuple[Build, int]], parts_at: 
 
 
 def _part(one: Sequence[TraceRow], two: Sequence[TraceRow]) -> tuple[int, int]:
-    """The rows at which the segments part; steps stand at their moments and may interleave differently."""
+    """The rows at which the segments part; steps stand at their moments and may interleave
+    differently.
+    """
     a = [(i, _segment(row)) for i, row in enumerate(one) if row.who != "step"]
     b = [(i, _segment(row)) for i, row in enumerate(two) if row.who != "step"]
     for (i, x), (j, y) in zip(a, b, strict=False):

@@ -1,6 +1,8 @@
-"""What a report shows: the nouns of a comparison, all of them frozen and all of their words decided.
+"""What a report shows: the nouns of a comparison, all of them frozen and all of their words
+decided.
 
-Rules: no logic here. Every list of hosts is folded and counted. A text may be a host's own and is only ever text.
+Rules: no logic here. Every list of hosts is folded and counted. A text may be a host's own and is
+only ever text.
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ from fleetaudit.model import (
 from fleetaudit.text.host_ranges import Folded
 
 Tone = Literal["met", "info", "warning", "error", "untold", "observed", "silent", "void"]
-"""What a verdict means to a reader: as expected; not as expected, by severity; could not be told; no expectation; not
-run; void."""
+"""What a verdict means to a reader: as expected; not as expected, by severity; could not be told;
+no expectation; not run; void.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How many hosts: `selected` (by --limit) is `audited`, `not_audited` and `not_selected` (by any play) together;
-    `void` and `on_host` are among `audited`."""
+    """How many hosts: `selected` (by --limit) is `audited`, `not_audited` and `not_selected` (by
+    any play) together; `void` and `on_host` are among `audited`.
+    """
 
     selected: int
     audited: int
@@ -41,7 +45,9 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """One kernel build (release, version, machine) and its hosts; `void` and `on_host` (isolation) are among them."""
+    """One kernel build (release, version, machine) and its hosts; `void` and `on_host` (isolation)
+    are among them.
+    """
 
     anchor: str
     kernel: Kernel
@@ -54,7 +60,9 @@ class Build:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One build, one scenario: how many hosts ended how. `word` is the ending, "mixed", "void" or "not asked"."""
+    """One build, one scenario: how many hosts ended how. `word` is the ending, "mixed", "void" or
+    "not asked".
+    """
 
     word: str
     tone: Tone
@@ -66,13 +74,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One scenario over the families that agree on every host; `cells` are in the order of the builds, `groups` are
-    the builds by the word of their cells, each with the gravest tone among them.
+    """One scenario over the families that agree on every host; `cells` are in the order of the
+    builds, `groups` are the builds by the word of their cells, each with the gravest tone among
+    them.
 
-    `is_control`: others name it as their control, or it is the one that must reset; `control` is the one that it
-    names. `all_read`: its steps leave the
-    closer nothing unread. `differs`: builds, or hosts of one build, end differently. `deviates`: somewhere not as
-    expected, or not told.
+    `is_control`: others name it as their control, or it is the one that must reset; `control` is
+    the one that it names. `all_read`: its steps leave the closer nothing unread. `differs`: builds,
+    or hosts of one build, end differently. `deviates`: somewhere not as expected, or not told.
     """
 
     scenario: str
@@ -97,9 +105,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met:
-    """How many scenarios ended as expected on all `hosts` that are not void, and how many expectations of other kinds
-    they meet. On `silent` hosts no scenario ran except controls. Of the `verdicts` asked of hosts that are not void,
-    `not_run` were not run, on `lacking` hosts."""
+    """How many scenarios ended as expected on all `hosts` that are not void, and how many
+    expectations of other kinds they meet. On `silent` hosts no scenario ran except controls. Of the
+    `verdicts` asked of hosts that are not void, `not_run` were not run, on `lacking` hosts.
+    """
 
     hosts: int
     silent: int
@@ -114,8 +123,9 @@ class Met:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingRow:
-    """The hosts of a finding that saw the same; `waived` says why it is accepted, None where it is not; `since` is the
-    date it was first seen, "" where nobody asked."""
+    """The hosts of a finding that saw the same; `waived` says why it is accepted, None where it is
+    not; `since` is the date it was first seen, "" where nobody asked.
+    """
 
     observed: str
     waived: str | None
@@ -135,9 +145,11 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingGroup:
-    """One expectation that some hosts fall short of. `subject` is the scenario or the sysctl, `link` its anchor;
-    `ids` are the findings' stable ids; `hosts` are those without a waiver, `waived` those with one. `remedies` are what
-    to do, each with its hosts, those of most hosts first; a host for which nothing is known is in none."""
+    """One expectation that some hosts fall short of. `subject` is the scenario or the sysctl,
+    `link` its anchor; `ids` are the findings' stable ids; `hosts` are those without a waiver,
+    `waived` those with one. `remedies` are what to do, each with its hosts, those of most hosts
+    first; a host for which nothing is known is in none.
+    """
 
     anchor: str
     ids: tuple[str, ...]
@@ -175,7 +187,9 @@ class FindingGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SysctlValue:
-    """Hosts on which a sysctl reads the same. `relation` compares it with the kernel's own default, in words."""
+    """Hosts on which a sysctl reads the same. `relation` compares it with the kernel's own default,
+    in words.
+    """
 
     value: str
     relation: str
@@ -186,7 +200,9 @@ class SysctlValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SysctlView:
-    """One sysctl worth showing, and `why` in words; `omitted` values, on `omitted_hosts`, are not listed."""
+    """One sysctl worth showing, and `why` in words; `omitted` values, on `omitted_hosts`, are not
+    listed.
+    """
 
     anchor: str
     key: str
@@ -199,10 +215,11 @@ class SysctlView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceRow:
-    """A moment of a trial, in microseconds: a step ("step") or a segment sent by "closer" or "peer".
+    """A moment of a trial, in microseconds: a step ("step") or a segment sent by "closer" or
+    "peer".
 
-    `window` is the segment's field, `offered` the same in bytes, `scale` the window scale option of a SYN; each None
-    where it is unknown or absent.
+    `window` is the segment's field, `offered` the same in bytes, `scale` the window scale option of
+    a SYN; each None where it is unknown or absent.
     """
 
     at_us: int
@@ -221,7 +238,8 @@ class TraceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """The evidence of one trial: the wire with the steps, then each witness; empty where it could not speak.
+    """The evidence of one trial: the wire with the steps, then each witness; empty where it could
+    not speak.
 
     `seen` is what it ended in, `tone` how that stands to the expectation.
     """
@@ -244,8 +262,9 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One side of a duel: the builds whose hosts end so, the trace of one of them, and its row from which it differs
-    from the other side's; that is the number of its rows where it does not."""
+    """One side of a duel: the builds whose hosts end so, the trace of one of them, and its row from
+    which it differs from the other side's; that is the number of its rows where it does not.
+    """
 
     word: str
     tone: Tone
@@ -269,7 +288,9 @@ class Duel:
 
     @property
     def same_wire(self) -> bool:
-        """Whether both put the same segments on the wire, so that another witness made the difference."""
+        """Whether both put the same segments on the wire, so that another witness made the
+        difference.
+        """
         return all(side.parts_at >= len(side.trace.rows) for side in self.sides)
 
 
@@ -284,7 +305,9 @@ class SeriesRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesChart:
-    """The endings of one scenario by kernel series, in numeric order; `words` are the endings that occur."""
+    """The endings of one scenario by kernel series, in numeric order; `words` are the endings that
+    occur.
+    """
 
     scenario: str
     title: str
@@ -296,8 +319,10 @@ class SeriesChart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one profile saw in one scenario; `trace` is the anchor of its packets, here or where they were first, on
-    `trace_host`; "" on both where none are shown. `alike`: every kernel ends it so, and as expected."""
+    """What one profile saw in one scenario; `trace` is the anchor of its packets, here or where
+    they were first, on `trace_host`; "" on both where none are shown. `alike`: every kernel ends it
+    so, and as expected.
+    """
 
     scenario: str
     title: str
@@ -316,8 +341,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """Hosts of a profile that also agree in system, groups, notes and findings; `hosts` leaves out nobody. `findings`
-    are (severity, id, expected, observed, waiver, date first seen)."""
+    """Hosts of a profile that also agree in system, groups, notes and findings; `hosts` leaves out
+    nobody. `findings` are (severity, id, expected, observed, waiver, date first seen).
+    """
 
     hosts: Folded
     groups: tuple[str, ...]
@@ -329,7 +355,8 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Hosts of one kernel build that were seen to behave alike, with the evidence once; `first` names one of them.
+    """Hosts of one kernel build that were seen to behave alike, with the evidence once; `first`
+    names one of them.
 
     `tally` counts the verdicts that a reader should know of (none on a void host), gravest first.
     """
@@ -373,13 +400,16 @@ class Production:
 
 
 KernelKey = Literal["resets", "mixed", "otherwise", "untold", "void", "observed", "met"]
-"""Reset where no RST was expected; the same build ends differently; otherwise not as expected; …; no scenario with an
-expectation ran; as expected."""
+"""Reset where no RST was expected; the same build ends differently; otherwise not as expected; …;
+no scenario with an expectation ran; as expected.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelClass:
-    """Builds that the first answer names together; each with its hosts' number and the scenarios it is named for."""
+    """Builds that the first answer names together; each with its hosts' number and the scenarios it
+    is named for.
+    """
 
     key: KernelKey
     builds: tuple[tuple[Build, tuple[Column, ...]], ...]
@@ -387,9 +417,10 @@ class KernelClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRow:
-    """One change, on all hosts that it happened to. `subject` is the scenario, the sysctl or another noun, `detail` its
-    families; `link` is its anchor, "" where it has none; `since` is the date it was first seen. `waived` is the waiver
-    of what is so now."""
+    """One change, on all hosts that it happened to. `subject` is the scenario, the sysctl or
+    another noun, `detail` its families; `link` is its anchor, "" where it has none; `since` is the
+    date it was first seen. `waived` is the waiver of what is so now.
+    """
 
     effect: Effect
     kind: ChangeKind
@@ -406,11 +437,13 @@ class ChangeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What changed since the run `before`, which began at `since`. `refused` says why that cannot be told.
+    """What changed since the run `before`, which began at `since`. `refused` says why that cannot
+    be told.
 
-    `counts` are how many hosts had which effect, in words, regressions first; `regressed` are the scenarios and sysctls
-    of the regressions with their hosts' number; `rows` are all changes folded, of which `omitted` are not listed.
-    `rates` are the hosts that aborted most in between; `unrated` the hosts whose rate cannot be told, by reason.
+    `counts` are how many hosts had which effect, in words, regressions first; `regressed` are the
+    scenarios and sysctls of the regressions with their hosts' number; `rows` are all changes
+    folded, of which `omitted` are not listed. `rates` are the hosts that aborted most in between;
+    `unrated` the hosts whose rate cannot be told, by reason.
     """
 
     before: str
@@ -428,15 +461,20 @@ class Changes:
 
 NOT_SELECTED = "not-selected"
 """The anchor of the hosts that no play matches."""
-HostState = Literal["error", "warning", "info", "untold", "met", "void", "not audited", "not selected"]
-"""A host in a word: its gravest finding that is not waived, else whether something could not be told."""
+HostState = Literal[
+    "error", "warning", "info", "untold", "met", "void", "not audited", "not selected"
+]
+"""A host in a word: its gravest finding that is not waived, else whether something could not be
+told.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLine:
-    """One selected host in a line: `anchor` is its profile or the cause why it was not audited (NOT_SELECTED where no
-    play matches it), `build` its kernel's
-    place among the builds. `changes` are (effect, kind, what, before, after, since). `typed` is as in `Cause`."""
+    """One selected host in a line: `anchor` is its profile or the cause why it was not audited
+    (NOT_SELECTED where no play matches it), `build` its kernel's place among the builds. `changes`
+    are (effect, kind, what, before, after, since). `typed` is as in `Cause`.
+    """
 
     name: str
     state: HostState
@@ -454,7 +492,9 @@ class HostLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A piece of a sentence; `link` is an anchor of the page, `said` tells that a host or an inventory said it."""
+    """A piece of a sentence; `link` is an anchor of the page, `said` tells that a host or an
+    inventory said it.
+    """
 
     text: str
     link: str = ""
@@ -468,8 +508,9 @@ Say = tuple[Part, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One of the five questions and its answer in sentences; `key` is the anchor of the detail, `coverage` what the
-    answer rests on, "" where the answer is that itself."""
+    """One of the five questions and its answer in sentences; `key` is the anchor of the detail,
+    `coverage` what the answer rests on, "" where the answer is that itself.
+    """
 
     key: str
     question: str
@@ -481,10 +522,10 @@ class Answer:
 class Comparison:
     """All that any report shows of a run.
 
-    `short` counts the hosts that fall short of an expectation without a waiver, each once, by its gravest finding.
-    `not_selected` are the hosts that no play matches.
-    `changes` is None where the run was compared with no other; `past` are the runs before and this one, oldest first,
-    empty without one before.
+    `short` counts the hosts that fall short of an expectation without a waiver, each once, by its
+    gravest finding. `not_selected` are the hosts that no play matches. `changes` is None where the
+    run was compared with no other; `past` are the runs before and this one, oldest first, empty
+    without one before.
     """
 
     run: RunInfo

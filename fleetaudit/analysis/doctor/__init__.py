@@ -1,7 +1,8 @@
-"""The way to a host, looked over up to the experiment: what passed, how fast, where it stopped. Pure.
+"""The way to a host, looked over up to the experiment: what passed, how fast, where it stopped.
+Pure.
 
-`nouns` are the results, `watch` records how far a host came, `visit` makes the result from that, `missing` says what a
-run would lack there.
+`nouns` are the results, `watch` records how far a host came, `visit` makes the result from that,
+`missing` says what a run would lack there.
 """
 
 from __future__ import annotations
@@ -54,7 +55,11 @@ def causes_of(visits: Iterable[Visit]) -> tuple[Cause, ...]:
 
 
 def _names(visit: Visit) -> tuple[str, ...]:
-    found = (step.found for step in visit.steps if step.stage == "resolve" and not step.found.startswith(JUMP))
+    found = (
+        step.found
+        for step in visit.steps
+        if step.stage == "resolve" and not step.found.startswith(JUMP)
+    )
     return visit.name, visit.address, *(address for text in found for address in text.split(", "))
 
 

@@ -1,7 +1,8 @@
-"""From what a watch took down and what became of a host to its visit: every stage, in the order gone through. Pure.
+"""From what a watch took down and what became of a host to its visit: every stage, in the order
+gone through. Pure.
 
-Rules: a stage that does not apply is never told as passed, and none as measured that nobody measured. What a host says
-about time is bounded by how long we waited.
+Rules: a stage that does not apply is never told as passed, and none as measured that nobody
+measured. What a host says about time is bounded by how long we waited.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ _POINT_OF: dict[str, Point] = {point: point for point in POINTS}
 
 
 def visit_of(host: HostPlan, result: HostResult, told: Told, again: Callable[[str], str]) -> Visit:
-    """Returns what became of one host: `result` of what the engine made of it, `told` of what was heard on the way.
+    """Returns what became of one host: `result` of what the engine made of it, `told` of what was
+    heard on the way.
 
     `again` returns the command that checks this host once more, with one more option.
     """
@@ -90,7 +92,9 @@ def visit_of(host: HostPlan, result: HostResult, told: Told, again: Callable[[st
 
 
 def _sets_sysctls(host: Audited) -> bool:
-    """Returns whether scenarios can set sysctls: those of a private namespace, unless /proc/sys is read-only."""
+    """Returns whether scenarios can set sysctls: those of a private namespace, unless /proc/sys is
+    read-only.
+    """
     return host.isolation == "namespace" and host.sysctls_writable
 
 
@@ -133,16 +137,23 @@ def _stage_of(target: AnyTarget, stage: Stage, told: Told) -> Point | Literal["i
     """Returns the stage that a failure is told at."""
     match stage:
         case "execute" | "decode" | "report":
-            # A thread that was left behind may hang anywhere; the built-in client told how far it had come.
+            # A thread that was left behind may hang anywhere; the built-in client told how far it
+            # had come.
             own = {heard.stage for heard in told.heard if not heard.found.startswith(JUMP)}
-            if isinstance(target, SshTarget) and target.client == "paramiko" and "authenticate" not in own:
+            if (
+                isinstance(target, SshTarget)
+                and target.client == "paramiko"
+                and "authenticate" not in own
+            ):
                 return next(point for point in POINTS[1:] if point not in own)
             return "interpreter"
         case _:
             return stage
 
 
-def _until(target: AnyTarget, stage: Point | Literal["interrupted"], told: Told) -> tuple[Step, ...]:
+def _until(
+    target: AnyTarget, stage: Point | Literal["interrupted"], told: Told
+) -> tuple[Step, ...]:
     """Returns the steps of a host that stopped at `stage`."""
     steps = _heard(target, told)
     known = {step.stage for step in steps if not step.found.startswith(JUMP)}
@@ -158,8 +169,8 @@ def _until(target: AnyTarget, stage: Point | Literal["interrupted"], told: Told)
         elif point not in needed:
             _insert(steps, Step(stage=point, state="not needed"))
         elif at < reached and told.tries:
-            # What only a jump host passed is a step already. Over SSH the failure may be a jump host's own, so that
-            # nothing follows from it for the host.
+            # What only a jump host passed is a step already. Over SSH the failure may be a jump
+            # host's own, so that nothing follows from it for the host.
             if not any(step.stage == point for step in steps):
                 state: State = "not told" if isinstance(target, SshTarget) else "passed"
                 _insert(steps, Step(stage=point, state=state))
@@ -173,18 +184,28 @@ def _through(target: AnyTarget, host: Audited, told: Told) -> tuple[Step, ...]:
     steps = _heard(target, told)
     known = {step.stage for step in steps}
     rest = told.rest or 0.0
-    elapsed = min(max(0.0, host.elapsed_s), rest)  # the host's own word, and it cannot be longer than we waited
+    elapsed = min(
+        max(0.0, host.elapsed_s), rest
+    )  # the host's own word, and it cannot be longer than we waited
     on_host, before = _ms(elapsed), _ms(rest - elapsed)
     private = "a private network namespace"
     python = _python(target, host)
     found: dict[Point, tuple[float | None, str]] = {
         "inventory": (None, way_to(target)),
         "interpreter": (before, python),
-        "namespaces": (on_host, private if host.isolation == "namespace" else next(iter(host.notes), "the host's own")),
+        "namespaces": (
+            on_host,
+            private if host.isolation == "namespace" else next(iter(host.notes), "the host's own"),
+        ),
     }
     if isinstance(target, KernelTarget):  # the guest starts its Python as it comes up
-        found |= {"connect": (before, "it booted"), "interpreter": (None, f"Python {host.python}, of this machine")}
-    elif isinstance(target, SshTarget) and "authenticate" not in known:  # nobody told when the way was done
+        found |= {
+            "connect": (before, "it booted"),
+            "interpreter": (None, f"Python {host.python}, of this machine"),
+        }
+    elif (
+        isinstance(target, SshTarget) and "authenticate" not in known
+    ):  # nobody told when the way was done
         found["interpreter"] = (None, python)
     needed = _needed(target)
     for point in POINTS:
@@ -206,14 +227,19 @@ def _python(target: AnyTarget, host: Audited) -> str:
 
 
 def _heard(target: AnyTarget, told: Told) -> list[Step]:
-    """Returns what was told on the way, in order; where the way was begun anew after a drop, its times are added up."""
+    """Returns what was told on the way, in order; where the way was begun anew after a drop, its
+    times are added up.
+    """
     unchecked = isinstance(target, SshTarget) and target.host_key_policy == "off"
     steps = list[Step]()
     for stage, found, seconds in told.heard:
         if (point := _POINT_OF.get(stage)) is None:
             continue
         words = found + (", not checked" if point == "host key" and unchecked else "")
-        again = next((i for i, step in enumerate(steps) if (step.stage, step.found) == (point, words)), len(steps))
+        again = next(
+            (i for i, step in enumerate(steps) if (step.stage, step.found) == (point, words)),
+            len(steps),
+        )
         ms = (_ms(seconds) or 0.0) + sum(step.ms or 0.0 for step in steps[again:])
         steps[again:] = [Step(stage=point, state="passed", ms=round(ms, 3), found=words)]
     return steps
@@ -222,7 +248,9 @@ def _heard(target: AnyTarget, told: Told) -> list[Step]:
 def _insert(steps: list[Step], step: Step) -> None:
     """Puts a step behind the last one of an earlier stage."""
     at = POINTS.index(step.stage)
-    place = max((i for i, other in enumerate(steps, 1) if POINTS.index(other.stage) < at), default=0)
+    place = max(
+        (i for i, other in enumerate(steps, 1) if POINTS.index(other.stage) < at), default=0
+    )
     steps.insert(place, step)
 
 

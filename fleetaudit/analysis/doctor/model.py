@@ -1,8 +1,9 @@
-"""What is told of hosts that were looked over: a step a stage, a visit a host, and all of them as JSON. Pure.
+"""What is told of hosts that were looked over: a step a stage, a visit a host, and all of them as
+JSON. Pure.
 
-Rules: `Examination` is what `fleetaudit doctor --format json` prints (format "fleetaudit-doctor/1", schema in
-`fleetaudit/schema/`), so renaming a field is a breaking change. What a host said is kept as it came, bounded by what
-bounds it in `model`.
+Rules: `Examination` is what `fleetaudit doctor --format json` prints (format "fleetaudit-doctor/1",
+schema in `fleetaudit/schema/`), so renaming a field is a breaking change. What a host said is kept
+as it came, bounded by what bounds it in `model`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ Point = Literal[
 """A stage that is looked at, in the order in which a run goes through them."""
 POINTS: tuple[Point, ...] = get_args(Point)
 State = Literal["passed", "failed", "not needed", "not reached", "not told"]
-"""Not told: a later stage failed, and nobody said whether this one had been passed, at the host or on the way."""
+"""Not told: a later stage failed, and nobody said whether this one had been passed, at the host or
+on the way.
+"""
 JUMP = "jump host "
 """How the words of a stage begin that was passed on the way, and not at the host itself."""
 
 
 class Step(Frozen, frozen=True, kw_only=True):
-    """One stage of one host, or of a jump host on the way to it; `found` is what it came to, in a few words.
+    """One stage of one host, or of a jump host on the way to it; `found` is what it came to, in a
+    few words.
 
     `ms` is null where nobody measured; that of "namespaces" is by the host's own clock.
     """
@@ -36,8 +40,10 @@ class Step(Frozen, frozen=True, kw_only=True):
 
 
 class Missing(Frozen, frozen=True, kw_only=True):
-    """Verdicts that a run would not have on a host: what it would report instead, why, how many they are (a scenario
-    has one over each family), and of which scenarios. Those that are inconclusive would have no control."""
+    """Verdicts that a run would not have on a host: what it would report instead, why, how many
+    they are (a scenario has one over each family), and of which scenarios. Those that are
+    inconclusive would have no control.
+    """
 
     ending: Literal["not run", "inconclusive"]
     reason: str
@@ -48,14 +54,15 @@ class Missing(Frozen, frozen=True, kw_only=True):
 class Visit(Frozen, frozen=True, kw_only=True):
     """One host looked over. `ready`: a run would get as far as the experiment.
 
-    Where it is not ready, `stage`, `reason` and `hint` say where, why, and what to type next; `kind` and `at` are as in
-    `model.NotAudited`. `way` is how it is
-    reached; `steps` are in the order they were gone through, of the last of `tries` attempts; `ms` is all of it.
-    `isolation` "host" says that no private namespace was to be had, and `notes` why.
+    Where it is not ready, `stage`, `reason` and `hint` say where, why, and what to type next;
+    `kind` and `at` are as in `model.NotAudited`. `way` is how it is reached; `steps` are in the
+    order they were gone through, of the last of `tries` attempts; `ms` is all of it. `isolation`
+    "host" says that no private namespace was to be had, and `notes` why.
 
-    Of a host that is ready: `no_capture` says why no packets would be captured, "" if they would; `sets_sysctls`
-    whether scenarios can set sysctls (in a namespace of their own); `verdicts` how many a run of the playbook asks for,
-    `missing` which it would not have, and `fixes` the commands that would bring them back.
+    Of a host that is ready: `no_capture` says why no packets would be captured, "" if they would;
+    `sets_sysctls` whether scenarios can set sysctls (in a namespace of their own); `verdicts` how
+    many a run of the playbook asks for, `missing` which it would not have, and `fixes` the commands
+    that would bring them back.
     """
 
     name: str
@@ -84,7 +91,9 @@ class Visit(Frozen, frozen=True, kw_only=True):
 
 
 class Examination(Frozen, frozen=True, kw_only=True):
-    """Every selected host exactly once, in inventory order. `started` is UTC, RFC 3339; `fleetaudit` a version."""
+    """Every selected host exactly once, in inventory order. `started` is UTC, RFC 3339;
+    `fleetaudit` a version.
+    """
 
     format: Literal["fleetaudit-doctor/1"] = "fleetaudit-doctor/1"
     fleetaudit: str

@@ -1,7 +1,7 @@
 """Takes down how far one host came and when: what a transport tells, with the time between. Pure.
 
-Rules: the clock comes in as an argument. One thread writes, and whoever reads gets what there is until then, for a
-connection may be left behind while it still tells.
+Rules: the clock comes in as an argument. One thread writes, and whoever reads gets what there is
+until then, for a connection may be left behind while it still tells.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ class Heard(NamedTuple):
 
 
 class Watch:
-    """Takes down when which stage of one host was passed, by a `clock` in seconds; a new attempt begins anew."""
+    """Takes down when which stage of one host was passed, by a `clock` in seconds; a new attempt
+    begins anew.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -52,13 +54,19 @@ class Watch:
         if self._first is None:
             return Told()
         end = self._clock() if self._ended is None else self._ended
-        return Told(self.tries, self._heard, rest=max(0.0, end - self._last), all=max(0.0, end - self._first))
+        return Told(
+            self.tries,
+            self._heard,
+            rest=max(0.0, end - self._last),
+            all=max(0.0, end - self._first),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a watch saw: `rest` is the time since the last stage that was passed, `all` that of every attempt, in
-    seconds."""
+    """What a watch saw: `rest` is the time since the last stage that was passed, `all` that of
+    every attempt, in seconds.
+    """
 
     tries: int = 0
     heard: tuple[Heard, ...] = ()

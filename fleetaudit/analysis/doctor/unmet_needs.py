@@ -67,7 +67,11 @@ def fixes_of(
     if not any(BECOME in lack.reason for lack in missing):
         return ()
     values = {key: entry.value for key, entry in audited.sysctls.items()}
-    settings = [f"{key}={better}" for key, (bad, better) in USER_NAMESPACES.items() if values.get(key) == bad]
+    settings = [
+        f"{key}={better}"
+        for key, (bad, better) in USER_NAMESPACES.items()
+        if values.get(key) == bad
+    ]
     on_host = (f"sysctl -w {' '.join(settings)} # as root, on the host",) if settings else ()
     becomes = isinstance(host.target, SshTarget | LocalTarget) and host.target.become is not None
     return on_host if becomes else (again("--become"), *on_host)

@@ -1,12 +1,15 @@
-"""What changed between two runs, and since when: regressions, fixes, and what nobody can tell any more. Pure.
+"""What changed between two runs, and since when: regressions, fixes, and what nobody can tell any
+more. Pure.
 
 Rules:
-- A regression was met before and is not met now, both told. What could not be told on either side is no regression by
-  itself: it is “no longer told”, or “told again”.
-- Both sides are measured by what is wanted now, so that an edited expectation does not look like a changed host.
-- A name is one machine as long as no machine-id speaks against it: another id under the same name is a rebuilt host,
-  said and not laid side by side; the same id under a name that is new is a renamed host, and is. An id that several
-  hosts of a run share (clones of one image) says nothing, and names decide.
+- A regression was met before and is not met now, both told. What could not be told on either side
+  is no regression by itself: it is “no longer told”, or “told again”.
+- Both sides are measured by what is wanted now, so that an edited expectation does not look like a
+  changed host.
+- A name is one machine as long as no machine-id speaks against it: another id under the same name
+  is a rebuilt host, said and not laid side by side; the same id under a name that is new is a
+  renamed host, and is. An id that several hosts of a run share (clones of one image) says nothing,
+  and names decide.
 - Every host of either run is paired, rebuilt, gone or new, exactly once.
 - Counters become rates over the time between the runs, and none where they began anew in between.
 """
@@ -45,8 +48,12 @@ _KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
 
 
 def between(before: AuditRun, after: AuditRun) -> Drift:
-    """Returns what changed from `before` to `after`, regressions first, then fixes, each in the order of the hosts."""
-    drift = Drift(before=before.run.id, after=after.run.id, since=before.run.started, until=after.run.started)
+    """Returns what changed from `before` to `after`, regressions first, then fixes, each in the
+    order of the hosts.
+    """
+    drift = Drift(
+        before=before.run.id, after=after.run.id, since=before.run.started, until=after.run.started
+    )
     pairs = pair_up(before.hosts, after.hosts)
     if why := refused(before, after, pairs):
         return msgspec.structs.replace(drift, refused=why)
@@ -62,11 +69,14 @@ def between(before: AuditRun, after: AuditRun) -> Drift:
     )
 
 
-def dated(hosts: Iterable[HostResult], earlier: Sequence[AuditRun], today: str) -> tuple[HostResult, ...]:
-    """Returns `hosts` with each finding's `since`: the date that an earlier run has for it, else `today` (RFC 3339).
+def dated(
+    hosts: Iterable[HostResult], earlier: Sequence[AuditRun], today: str
+) -> tuple[HostResult, ...]:
+    """Returns `hosts` with each finding's `since`: the date that an earlier run has for it, else
+    `today` (RFC 3339).
 
-    `earlier` is newest first; of each host the newest that audited it decides, of one that was not audited the newest
-    of all. A finding is the same where its id is, on the same machine.
+    `earlier` is newest first; of each host the newest that audited it decides, of one that was not
+    audited the newest of all. A finding is the same where its id is, on the same machine.
     """
     hosts = tuple(hosts)
     known, newest = dict[str, dict[str, str]](), dict[str, dict[str, str]]()
@@ -102,7 +112,11 @@ def _in_order(changes: Sequence[Change], after: AuditRun) -> tuple[Change, ...]:
 
     def place(change: Change) -> tuple[int, int, int, int, str]:
         severity = -1 if change.severity is None else SEVERITIES.index(change.severity)
-        name = change.what.removeprefix("scenario:").rpartition("/")[0] if change.kind == "scenario" else ""
+        name = (
+            change.what.removeprefix("scenario:").rpartition("/")[0]
+            if change.kind == "scenario"
+            else ""
+        )
         at = scenarios.get(name, len(scenarios))
         return _EFFECTS.index(change.effect), -severity, _KINDS.index(change.kind), at, change.what
 

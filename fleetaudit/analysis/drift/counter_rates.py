@@ -1,4 +1,6 @@
-"""What production felt between two runs: counters that only ever grow, as rates; none where they began anew. Pure."""
+"""What production felt between two runs: counters that only ever grow, as rates; none where they
+began anew. Pure.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,19 @@ from fleetaudit.model import (
 from .host_pairs import Pair
 
 CLOCK_SLACK_S = 60.0
-"""How far a host's uptime may lag behind the time between two runs before it counts as rebooted, in seconds."""
+"""How far a host's uptime may lag behind the time between two runs before it counts as rebooted, in
+seconds.
+"""
 
 
 def rates(pairs: Iterable[Pair], before: RunInfo, after: RunInfo) -> Iterator[Rate]:
-    """Yields the rate of each host that told its counters in both runs; none where the second run is not the later."""
+    """Yields the rate of each host that told its counters in both runs; none where the second run
+    is not the later.
+    """
     try:
-        begun, ended, again = map(datetime.fromisoformat, (before.started, before.finished, after.started))
+        begun, ended, again = map(
+            datetime.fromisoformat, (before.started, before.finished, after.started)
+        )
         seconds, least = (again - begun).total_seconds(), (again - ended).total_seconds()
     except (ValueError, TypeError):  # a file that somebody wrote by hand
         return
@@ -40,7 +48,11 @@ def _rate(host: str, old: Exposure, new: Exposure, seconds: float, least: float)
     rate = Rate(host=host, seconds=seconds, before_per_thousand=_per_thousand(*_felt(old.counters)))
     if reason := _began_anew(old, new, least):
         return msgspec.structs.replace(rate, reason=reason)
-    grown = {name: value - old.counters[name] for name, value in new.counters.items() if name in old.counters}
+    grown = {
+        name: value - old.counters[name]
+        for name, value in new.counters.items()
+        if name in old.counters
+    }
     connections, aborts = _felt(grown)
     per_thousand = _per_thousand(connections, aborts)
     why = "no connection in between" if connections == 0 else "its counters were not told"
@@ -54,12 +66,15 @@ def _rate(host: str, old: Exposure, new: Exposure, seconds: float, least: float)
 
 
 def _began_anew(old: Exposure, new: Exposure, least: float) -> str:
-    """Why the growth of the counters is not known, "" where it is. `least` seconds passed at the least."""
+    """Why the growth of the counters is not known, "" where it is. `least` seconds passed at the
+    least.
+    """
     # A host that stayed up has aged by the time between.
     was, is_ = old.uptime_s, new.uptime_s
     if was is not None and is_ is not None and is_ < max(was, was + least - CLOCK_SLACK_S):
         return "rebooted in between: its counters began at 0"
-    # A counter that one of the two could not read tells nothing; connections that are open now also become fewer.
+    # A counter that one of the two could not read tells nothing; connections that are open now also
+    # become fewer.
     both = old.counters.keys() & new.counters.keys() - {"CurrEstab"}
     if any(new.counters[name] < old.counters[name] for name in both):
         return "its counters are smaller than before: they began anew"

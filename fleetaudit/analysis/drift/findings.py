@@ -10,7 +10,9 @@ from .host_diff import Laid, expectation, untold
 
 
 def other_findings(laid: Laid) -> Iterator[Change]:
-    """Yields what became of the findings that are no scenario's, sysctl's nor failed control's; none is met."""
+    """Yields what became of the findings that are no scenario's, sysctl's nor failed control's;
+    none is met.
+    """
     before, after = laid.findings_before, laid.findings_after
     void = laid.before.void or laid.after.void
     for id_ in dict.fromkeys([*after, *before]):
@@ -23,7 +25,9 @@ def other_findings(laid: Laid) -> Iterator[Change]:
         if not laid.wanted_in_both(id_):
             yield expectation(laid, id_)
         elif untold(old) != untold(new):
-            yield laid.change("told again" if untold(old) else "no longer told", "finding", id_, *words)
+            yield laid.change(
+                "told again" if untold(old) else "no longer told", "finding", id_, *words
+            )
         elif (old is None) != (new is None):
             yield laid.change("regression" if new else "fix", "finding", id_, *words)
 
@@ -33,4 +37,6 @@ def waivers(laid: Laid) -> Iterator[Change]:
     for id_, new in laid.findings_after.items():
         old = laid.findings_before.get(id_)
         if old is not None and (old.waived is None) != (new.waived is None):
-            yield laid.change("changed", "waiver", id_, old.waived or "not waived", new.waived or "not waived")
+            yield laid.change(
+                "changed", "waiver", id_, old.waived or "not waived", new.waived or "not waived"
+            )

@@ -1,4 +1,6 @@
-"""Two runs of one host side by side, and how a change of it is made: dated, with its finding's severity. Pure."""
+"""Two runs of one host side by side, and how a change of it is made: dated, with its finding's
+severity. Pure.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ from fleetaudit.model import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What both runs know: the later run's scenarios that the earlier one asked too, those of which another ending was
-    expected, and the two runs' dates."""
+    """What both runs know: the later run's scenarios that the earlier one asked too, those of which
+    another ending was expected, and the two runs' dates.
+    """
 
     rows: Mapping[str, ScenarioRow]
     edited: frozenset[str]
@@ -31,7 +34,9 @@ class Ground:
         asked = {row.name: row.expect for row in before.scenarios}
         return cls(
             rows={row.name: row for row in after.scenarios if row.name in asked},
-            edited=frozenset(row.name for row in after.scenarios if asked.get(row.name) != row.expect),
+            edited=frozenset(
+                row.name for row in after.scenarios if asked.get(row.name) != row.expect
+            ),
             before=before.run.started[:10],
             after=after.run.started[:10],
         )
@@ -47,7 +52,9 @@ class Laid:
     findings_before: Mapping[str, Finding]
     findings_after: Mapping[str, Finding]
 
-    def change(self, effect: Effect, kind: ChangeKind, what: str, before: str, after: str) -> Change:
+    def change(
+        self, effect: Effect, kind: ChangeKind, what: str, before: str, after: str
+    ) -> Change:
         old, new = self.findings_before.get(what), self.findings_after.get(what)
         finding, date = (old, self.ground.before) if effect == "fix" else (new, self.ground.after)
         return Change(
@@ -63,15 +70,24 @@ class Laid:
         )
 
     def wanted_in_both(self, what: str) -> bool:
-        """Whether both runs wanted something of `what`, as far as they say; a run of old says nothing."""
+        """Whether both runs wanted something of `what`, as far as they say; a run of old says
+        nothing.
+        """
         sides = ((self.before, self.findings_before), (self.after, self.findings_after))
-        return all(what in found or not host.expectations or what in host.expectations for host, found in sides)
+        return all(
+            what in found or not host.expectations or what in host.expectations
+            for host, found in sides
+        )
 
 
 def expectation(laid: Laid, what: str) -> Change:
-    """Returns the change of what is wanted: a finding on one side, for what the other run did not want so."""
+    """Returns the change of what is wanted: a finding on one side, for what the other run did not
+    want so.
+    """
     before, after = laid.findings_before.get(what), laid.findings_after.get(what)
-    words = (f"wanted {finding.expected}" if finding else "no finding" for finding in (before, after))
+    words = (
+        f"wanted {finding.expected}" if finding else "no finding" for finding in (before, after)
+    )
     return laid.change("changed", "expectation", what, *words)
 
 

@@ -1,4 +1,6 @@
-"""Which host of one run is which of the other: by name, by machine-id where that speaks against a name. Pure."""
+"""Which host of one run is which of the other: by name, by machine-id where that speaks against a
+name. Pure.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,11 @@ def pair_up(before: Sequence[HostResult], after: Sequence[HostResult]) -> Pairs:
     ids_before, ids_after = _machines(before), _machines(after)
     earlier = {host.name: host for host in before}
     names_after = {host.name for host in after}
-    # Only a name that is gone can have become one that is new: two names that are in both runs never swap.
-    left = {ids_before[h.name]: h for h in before if h.name not in names_after and h.name in ids_before}
+    # Only a name that is gone can have become one that is new: two names that are in both runs
+    # never swap.
+    left = {
+        ids_before[h.name]: h for h in before if h.name not in names_after and h.name in ids_before
+    }
     both, rebuilt, new, renamed = list[Pair](), list[Pair](), list[HostResult](), set[str]()
     for host in after:
         machine = ids_after.get(host.name)

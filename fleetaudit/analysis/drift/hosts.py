@@ -41,7 +41,9 @@ def on_host(pair: Pair, ground: Ground) -> Iterator[Change]:
 
 
 def _reached(before: HostResult, after: HostResult) -> Effect | None:
-    """Returns what it means that a host was audited in one of the two runs at most, None where nothing changed."""
+    """Returns what it means that a host was audited in one of the two runs at most, None where
+    nothing changed.
+    """
     match before, after:
         case NotSelected(), NotSelected():
             return None
@@ -50,7 +52,11 @@ def _reached(before: HostResult, after: HostResult) -> Effect | None:
         case NotSelected(), Audited():
             return "newly selected"
         case NotAudited(), NotAudited():
-            other = before.stage != after.stage or _kind_changed(before, after) or _ids(before) != _ids(after)
+            other = (
+                before.stage != after.stage
+                or _kind_changed(before, after)
+                or _ids(before) != _ids(after)
+            )
             return "changed" if other else None
         case _, NotAudited():
             return "newly not audited"
@@ -78,7 +84,9 @@ def _standing(host: HostResult) -> str:
 
 
 def _host(effect: Effect, name: str, before: str, after: str, since: str) -> Change:
-    return Change(effect=effect, kind="host", host=name, what="host", before=before, after=after, since=since)
+    return Change(
+        effect=effect, kind="host", host=name, what="host", before=before, after=after, since=since
+    )
 
 
 def _what_it_is(laid: Laid) -> Iterator[Change]:
@@ -87,7 +95,9 @@ def _what_it_is(laid: Laid) -> Iterator[Change]:
         words = (
             (before.kernel.release, after.kernel.release)
             if before.kernel.release != after.kernel.release
-            else tuple(f"{k.release} {k.version} {k.machine}" for k in (before.kernel, after.kernel))
+            else tuple(
+                f"{k.release} {k.version} {k.machine}" for k in (before.kernel, after.kernel)
+            )
         )
         yield laid.change("changed", "kernel", "kernel", *words)
     systems = [h.os.pretty_name or f"{h.os.id} {h.os.version_id}".strip() for h in (before, after)]
@@ -97,14 +107,31 @@ def _what_it_is(laid: Laid) -> Iterator[Change]:
         yield laid.change("changed", "isolation", "isolation", before.isolation, after.isolation)
     if bool(before.void) != bool(after.void):
         effect: Effect = "no longer told" if after.void else "told again"
-        words = tuple(f"void: {h.void}" if h.void else "the positive control holds" for h in (before, after))
+        words = tuple(
+            f"void: {h.void}" if h.void else "the positive control holds" for h in (before, after)
+        )
         yield laid.change(effect, "controls", "every scenario", *words)
 
 
-def hosts_that_differ(pairs: Pairs, before: RunInfo, after: RunInfo, ground: Ground) -> Iterator[Change]:
-    """Yields the hosts that were rebuilt and, where both runs were about the same hosts, those that are gone or new."""
+def hosts_that_differ(
+    pairs: Pairs, before: RunInfo, after: RunInfo, ground: Ground
+) -> Iterator[Change]:
+    """Yields the hosts that were rebuilt and, where both runs were about the same hosts, those that
+    are gone or new.
+    """
     for pair in pairs.rebuilt:
-        yield _host("rebuilt", pair.after.name, "one machine", "another machine-id under this name", ground.after)
+        yield _host(
+            "rebuilt",
+            pair.after.name,
+            "one machine",
+            "another machine-id under this name",
+            ground.after,
+        )
     if selected(before) == selected(after):
-        yield from (_host("gone", h.name, _standing(h), "not in the run", ground.after) for h in pairs.gone)
-        yield from (_host("new host", h.name, "not in the run", _standing(h), ground.after) for h in pairs.new)
+        yield from (
+            _host("gone", h.name, _standing(h), "not in the run", ground.after) for h in pairs.gone
+        )
+        yield from (
+            _host("new host", h.name, "not in the run", _standing(h), ground.after)
+            for h in pairs.new
+        )

@@ -18,9 +18,13 @@ from .host_diff import Laid
 
 def scenarios(laid: Laid) -> Iterator[Change]:
     """Yields the changes of all scenarios that both runs asked of this host, over each family."""
-    if laid.before.void or laid.after.void:  # said once, above: what a void host shows proves nothing
+    if (
+        laid.before.void or laid.after.void
+    ):  # said once, above: what a void host shows proves nothing
         return
-    before, after = ({(o.scenario, o.family): o for o in h.observations} for h in (laid.before, laid.after))
+    before, after = (
+        {(o.scenario, o.family): o for o in h.observations} for h in (laid.before, laid.after)
+    )
     for key in dict.fromkeys([*after, *before]):
         row = laid.ground.rows.get(key[0])
         what = f"scenario:{key[0]}/{key[1]}"
@@ -38,10 +42,14 @@ def scenarios(laid: Laid) -> Iterator[Change]:
 def _wanted_here(
     laid: Laid, what: str, row: ScenarioRow, old: Observation | None, new: Observation | None
 ) -> tuple[Ending, ...]:
-    """The endings that are wanted on this host, none where the expectation does not apply: the judge was silent about
-    an ending that does not meet it. What has another expectation now was silent for that reason."""
+    """The endings that are wanted on this host, none where the expectation does not apply: the
+    judge was silent about an ending that does not meet it. What has another expectation now was
+    silent for that reason.
+    """
     edited = row.name in laid.ground.edited
-    silent_before = _told(old, row.expect) is False and what not in laid.findings_before and not edited
+    silent_before = (
+        _told(old, row.expect) is False and what not in laid.findings_before and not edited
+    )
     silent_after = _told(new, row.expect) is False and what not in laid.findings_after
     return () if silent_before or silent_after else row.expect
 
@@ -56,14 +64,19 @@ def _effect(old: Observation | None, new: Observation | None, expect: tuple[Endi
 
 
 def _told(observation: Observation | None, expect: tuple[Ending, ...]) -> bool | None:
-    """Whether the expectation is met, None where that was not told; where nothing is expected, all that is seen is."""
+    """Whether the expectation is met, None where that was not told; where nothing is expected, all
+    that is seen is.
+    """
     if observation is None:
         return None
-    return {"met": True, "not met": False}.get(relation(observation, expect or (observation.ending,)))
+    return {"met": True, "not met": False}.get(
+        relation(observation, expect or (observation.ending,))
+    )
 
 
 def _kind_of_ending(observation: Observation | None) -> tuple[str, ...]:
-    # How many trials ended which way differs from run to run; which ways there are is what was observed.
+    # How many trials ended which way differs from run to run; which ways there are is what was
+    # observed.
     return () if observation is None else (observation.ending, *sorted(observation.endings))
 
 

@@ -1,4 +1,6 @@
-"""How the sysctls of one host changed, and whether it is the host that changed or what is wanted of it. Pure."""
+"""How the sysctls of one host changed, and whether it is the host that changed or what is wanted of
+it. Pure.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ def sysctls(laid: Laid) -> Iterator[Change]:
     other_kernel = laid.before.kernel != laid.after.kernel
     for key in dict.fromkeys([*laid.after.sysctls, *laid.before.sysctls]):
         old, new = laid.before.sysctls.get(key), laid.after.sysctls.get(key)
-        # One that only one run has was not collected in the other; a glob that finds more on another kernel is news.
+        # One that only one run has was not collected in the other; a glob that finds more on
+        # another kernel is news.
         if (old is not None and new is not None) or other_kernel:
             yield from _sysctl(laid, f"sysctl:{key}", old, new)
 
@@ -27,7 +30,9 @@ def _sysctl(laid: Laid, what: str, old: Sysctl | None, new: Sysctl | None) -> It
     broken_differs = (finding_before is None) != (finding_after is None)
     broken: Effect = "regression" if finding_after else "fix"
     if told_before != told_after:
-        yield laid.change("told again" if told_after else "no longer told", "sysctl", what, was, is_)
+        yield laid.change(
+            "told again" if told_after else "no longer told", "sysctl", what, was, is_
+        )
     elif broken_differs and laid.wanted_in_both(what) and was != is_:
         yield laid.change(broken, "sysctl", what, was, is_)
     elif broken_differs and laid.wanted_in_both(what) and (moved := _default_moved(old, new)):
@@ -41,10 +46,17 @@ def _sysctl(laid: Laid, what: str, old: Sysctl | None, new: Sysctl | None) -> It
 
 def _default_moved(old: Sysctl | None, new: Sysctl | None) -> tuple[str, str] | None:
     """Both values with their kernels' own defaults, where those are known and differ."""
-    if old is None or new is None or old.default is None or new.default is None or old.default == new.default:
+    if (
+        old is None
+        or new is None
+        or old.default is None
+        or new.default is None
+        or old.default == new.default
+    ):
         return None
     was, is_ = (
-        f"{_sysctl_words(s)} (this kernel's default: {' '.join((s.default or '').split())})" for s in (old, new)
+        f"{_sysctl_words(s)} (this kernel's default: {' '.join((s.default or '').split())})"
+        for s in (old, new)
     )
     return was, is_
 

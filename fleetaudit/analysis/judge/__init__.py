@@ -4,7 +4,8 @@ Rules:
 - Nothing that was seen is rewritten: a verdict stands beside an observation, never in its place.
 - Only what was told can meet an expectation, and what could not be told is a warning at most.
 - An expectation counts where its `when` applies; elsewhere it is as if it were not there.
-- `judge` is for one host, `fleet` for what only all hosts together show. Both may be repeated: each replaces its own.
+- `judge` is for one host, `fleet` for what only all hosts together show. Both may be repeated: each
+  replaces its own.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ __all__ = ["Relation", "endings_in_words", "fleet", "judge", "relation"]
 
 
 def judge(audited: Audited, plan: HostPlan) -> Audited:
-    """Returns `audited` with the findings that `plan` gives rise to, gravest first, then by id; earlier ones go.
+    """Returns `audited` with the findings that `plan` gives rise to, gravest first, then by id;
+    earlier ones go.
 
     What `fleet` found stays: it is not this host's alone to judge.
     """
@@ -41,7 +43,9 @@ def judge(audited: Audited, plan: HostPlan) -> Audited:
     found += [finding for finding in audited.findings if finding.id.startswith(KIND)]
     of_fleet = [id_ for id_ in audited.expectations if id_.startswith(KIND)]
     return msgspec.structs.replace(
-        audited, expectations=(*wanted(audited, plan), *of_fleet), findings=tuple(sorted(found, key=gravest_first))
+        audited,
+        expectations=(*wanted(audited, plan), *of_fleet),
+        findings=tuple(sorted(found, key=gravest_first)),
     )
 
 

@@ -1,7 +1,8 @@
 """What only all hosts together show: whether those of one kernel build end a scenario alike. Pure.
 
-Rules: a build is a kernel release, version and machine. Only endings that were told, on hosts that are not void, are
-compared. The hosts that end otherwise than most of their build have the finding; where no ending has most, all do.
+Rules: a build is a kernel release, version and machine. Only endings that were told, on hosts that
+are not void, are compared. The hosts that end otherwise than most of their build have the finding;
+where no ending has most, all do.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ class _Place(NamedTuple):
 
 
 def fleet(results: Iterable[HostResult], plan: Plan) -> tuple[HostResult, ...]:
-    """Returns the hosts of a run, in their order, with the findings that only all of them together give rise to.
+    """Returns the hosts of a run, in their order, with the findings that only all of them together
+    give rise to.
 
-    It is for after `judge`; findings that an earlier call left are replaced. Without such an expectation the hosts are
-    returned as they are.
+    It is for after `judge`; findings that an earlier call left are replaced. Without such an
+    expectation the hosts are returned as they are.
     """
     hosts = tuple(results)
     rules = {host.name: host.kernels_expect.get(SAME_ENDING, ()) for host in plan.hosts}
@@ -59,7 +61,8 @@ def fleet(results: Iterable[HostResult], plan: Plan) -> tuple[HostResult, ...]:
             for place, ending in _endings(host):
                 counts.setdefault(place, Counter())[ending] += 1
     return tuple(
-        _beside(host, judged.get(host.name, ()), counts) if isinstance(host, Audited) else host for host in hosts
+        _beside(host, judged.get(host.name, ()), counts) if isinstance(host, Audited) else host
+        for host in hosts
     )
 
 
@@ -69,7 +72,9 @@ def _endings(host: Audited) -> Iterable[tuple[_Place, Ending]]:
             yield _Place(host.kernel, o.scenario, o.family), o.ending
 
 
-def _beside(host: Audited, rules: Sequence[Rule], counts: Mapping[_Place, Counter[Ending]]) -> Audited:
+def _beside(
+    host: Audited, rules: Sequence[Rule], counts: Mapping[_Place, Counter[Ending]]
+) -> Audited:
     found = [finding for finding in host.findings if not finding.id.startswith(KIND)]
     wanted = [id_ for id_ in host.expectations if not id_.startswith(KIND)]
     for place, ending in _endings(host) if rules else ():
@@ -84,7 +89,9 @@ def _beside(host: Audited, rules: Sequence[Rule], counts: Mapping[_Place, Counte
 
 
 def _usual(ending: Ending, counted: Counter[Ending]) -> bool:
-    """Returns whether most hosts of the build end so; of two endings that are as frequent neither is usual."""
+    """Returns whether most hosts of the build end so; of two endings that are as frequent neither
+    is usual.
+    """
     return all(counted[ending] > count for other, count in counted.items() if other != ending)
 
 

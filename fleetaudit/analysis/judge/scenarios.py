@@ -1,11 +1,13 @@
 """Compares endings with expectations; a host whose positive control failed has one finding. Pure.
 
 Rules:
-- An ending that could not be told, trials that disagree and a scenario that the host was asked but did not report are
-  findings of their own, a warning at most (info stays info: what could not be told is never graver than what would have
-  been told). `not run` is none: the host lacks what the steps need.
+- An ending that could not be told, trials that disagree and a scenario that the host was asked but
+  did not report are findings of their own, a warning at most (info stays info: what could not be
+  told is never graver than what would have been told). `not run` is none: the host lacks what the
+  steps need.
 - A scenario without an expectation is observed: it is never a finding, however it ends.
-- “sent, not delivered” is never as expected: what close() sent did not arrive, so the peer learned nothing.
+- “sent, not delivered” is never as expected: what close() sent did not arrive, so the peer learned
+  nothing.
 - On a void host no ending proves anything: one finding says so in place of all its verdicts.
 """
 
@@ -31,7 +33,9 @@ Relation = Literal["met", "not met", "untold", "not run", "no expectation"]
 
 
 def relation(observation: Observation, expect: Iterable[Ending]) -> Relation:
-    """Returns how `observation` stands to the endings that are all right; without any there is no expectation."""
+    """Returns how `observation` stands to the endings that are all right; without any there is no
+    expectation.
+    """
     wanted = set[str](expect)
     if observation.ending in ("not run", "inconclusive"):
         return "not run" if observation.ending == "not run" else "untold"
@@ -43,15 +47,21 @@ def relation(observation: Observation, expect: Iterable[Ending]) -> Relation:
 
 
 def endings_in_words(observation: Observation) -> str:
-    """Returns what was seen, with its trials where they disagree: "RST", "FIN (2 of 3 trials), RST (1 of 3 trials)"."""
+    """Returns what was seen, with its trials where they disagree: "RST", "FIN (2 of 3 trials), RST
+    (1 of 3 trials)".
+    """
     if len(observation.endings) < 2:
         return observation.ending
-    parts = (f"{e} ({n} of {observation.trials} trials)" for e, n in sorted(observation.endings.items()))
+    parts = (
+        f"{e} ({n} of {observation.trials} trials)" for e, n in sorted(observation.endings.items())
+    )
     return ", ".join(parts)
 
 
 def judged(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
-    """Yields a finding for every scenario and family that did not end as expected, or could not be told."""
+    """Yields a finding for every scenario and family that did not end as expected, or could not be
+    told.
+    """
     seen = {(o.scenario, o.family): o for o in audited.observations}
     for scenario in plan.scenarios:
         if not scenario.expect or not applies(scenario.when, audited):
@@ -59,7 +69,9 @@ def judged(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
         for family in scenario.families:
             observation = seen.get((scenario.name, family))
             if observation is None:
-                yield _finding(scenario, family, "could not be told: the host reported nothing", told=False)
+                yield _finding(
+                    scenario, family, "could not be told: the host reported nothing", told=False
+                )
                 continue
             how = relation(observation, scenario.expect)
             if how in ("met", "not run"):
@@ -69,11 +81,17 @@ def judged(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
                 words = f"could not be told: {words}"
             if observation.reason:
                 words = f"{words}; {observation.reason}"
-            cure = for_scenario(scenario, observation, audited.kernel.release) if how == "not met" else ""
+            cure = (
+                for_scenario(scenario, observation, audited.kernel.release)
+                if how == "not met"
+                else ""
+            )
             yield _finding(scenario, family, words, told=how == "not met", cure=cure)
 
 
-def _finding(scenario: Scenario, family: str, observed: str, *, told: bool, cure: str = "") -> Finding:
+def _finding(
+    scenario: Scenario, family: str, observed: str, *, told: bool, cure: str = ""
+) -> Finding:
     return Finding(
         id=f"scenario:{scenario.name}/{family}",
         severity=scenario.severity if told else at_most_warning(scenario.severity),
@@ -90,8 +108,9 @@ def at_most_warning(severity: Severity) -> Severity:
 
 
 def void(audited: Audited, plan: HostPlan) -> Finding:
-    """Returns the one finding of a void host, named after the first positive control that failed, in the playbook's
-    order, so that its id is stable."""
+    """Returns the one finding of a void host, named after the first positive control that failed,
+    in the playbook's order, so that its id is stable.
+    """
     seen = {(o.scenario, o.family): o for o in audited.observations}
     for scenario in (s for s in plan.scenarios if s.positive):
         for family in scenario.families:
@@ -103,6 +122,14 @@ def void(audited: Audited, plan: HostPlan) -> Finding:
                     severity="error",
                     expected=" or ".join(scenario.expect),
                     observed=audited.void,
-                    because="If the positive control fails, a RST would not be seen: no verdict of the host counts.",
+                    because=(
+                        "If the positive control fails, a RST would not be seen: no verdict of the"
+                        " host counts."
+                    ),
                 )
-    return Finding(id="control:run", severity="error", expected="a positive control that holds", observed=audited.void)
+    return Finding(
+        id="control:run",
+        severity="error",
+        expected="a positive control that holds",
+        observed=audited.void,
+    )

@@ -1,8 +1,10 @@
-"""Sysctls and what production shows, against what is wanted of them: one finding a name, however many rules. Pure.
+"""Sysctls and what production shows, against what is wanted of them: one finding a name, however
+many rules. Pure.
 
-Rules: several rules of one name that are not met are one finding, as grave as the gravest, with all that was wanted.
-A sysctl that is absent or unreadable meets nothing but `present: false`. A default that no namespace could tell, a
-counter that the kernel lacks and a scan that was cut short could not be told: a warning at most.
+Rules: several rules of one name that are not met are one finding, as grave as the gravest, with all
+that was wanted. A sysctl that is absent or unreadable meets nothing but `present: false`. A default
+that no namespace could tell, a counter that the kernel lacks and a scan that was cut short could
+not be told: a warning at most.
 """
 
 from __future__ import annotations
@@ -45,8 +47,14 @@ class _Unmet(NamedTuple):
 
 def wanted(audited: Audited, plan: HostPlan) -> tuple[str, ...]:
     """Returns the ids of all that is wanted of this host beside its scenarios."""
-    keys = (f"sysctl:{key}" for key, rules in plan.sysctls_expect.items() if _applying(rules, audited))
-    names = (f"exposure:{name}" for name, rules in plan.exposure_expect.items() if _applying(rules, audited))
+    keys = (
+        f"sysctl:{key}" for key, rules in plan.sysctls_expect.items() if _applying(rules, audited)
+    )
+    names = (
+        f"exposure:{name}"
+        for name, rules in plan.exposure_expect.items()
+        if _applying(rules, audited)
+    )
     return (*keys, *names)
 
 
@@ -66,7 +74,8 @@ def _finding(id_: str, unmet: Sequence[_Unmet], observed: str, cure: str) -> Fin
     )
 
 
-# ---- sysctls -------------------------------------------------------------------------------------------------------
+# ---- sysctls
+# -------------------------------------------------------------------------------------------------------
 
 
 def sysctls(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
@@ -76,11 +85,15 @@ def sysctls(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
         here = _applying(rules, audited)
         unmet = [u for rule in here if (u := _unmet(rule, sysctl)) is not None]
         if unmet:
-            yield _finding(f"sysctl:{key}", unmet, _observed(audited, key), for_sysctl(key, here, audited))
+            yield _finding(
+                f"sysctl:{key}", unmet, _observed(audited, key), for_sysctl(key, here, audited)
+            )
 
 
 def _unmet(rule: SysctlRule, sysctl: Sysctl | None) -> _Unmet | None:
-    there = sysctl is not None and (sysctl.value is not None or sysctl.state.startswith("unreadable"))
+    there = sysctl is not None and (
+        sysctl.value is not None or sysctl.state.startswith("unreadable")
+    )
     known = sysctl is not None and (sysctl.value is not None or bool(sysctl.state))
     unmet = _Unmet(rule, in_words(rule))
     if rule.present is False:
@@ -92,7 +105,11 @@ def _unmet(rule: SysctlRule, sysctl: Sysctl | None) -> _Unmet | None:
         return unmet
     if rule.is_default and sysctl.default is None:
         return unmet._replace(told=False)
-    return unmet if rule.is_default and one_space(sysctl.value) != one_space(sysctl.default or "") else None
+    return (
+        unmet
+        if rule.is_default and one_space(sysctl.value) != one_space(sysctl.default or "")
+        else None
+    )
 
 
 def _observed(audited: Audited, key: str) -> str:
@@ -105,11 +122,14 @@ def _observed(audited: Audited, key: str) -> str:
     return one_space(sysctl.value) + at_boot
 
 
-# ---- production ----------------------------------------------------------------------------------------------------
+# ---- production
+# ----------------------------------------------------------------------------------------------------
 
 
 class _Number(NamedTuple):
-    """A number that production shows; None could not be told. `more`: it is at least this, the scan was cut short."""
+    """A number that production shows; None could not be told. `more`: it is at least this, the scan
+    was cut short.
+    """
 
     value: float | None
     more: bool = False
@@ -129,20 +149,34 @@ def _per_thousand(exposure: Exposure) -> _Number:
     opened = [exposure.counters.get(name) for name in ("ActiveOpens", "PassiveOpens")]
     connections = sum(count for count in opened if count is not None)
     if aborts is None or None in opened or (aborts and not connections):
-        return _Number(None, note="the host tells no TCPAbortOnClose, ActiveOpens and PassiveOpens that fit together")
-    return _Number(1000 * aborts / connections if connections else 0.0, note=f"{aborts} of {connections} connections")
+        return _Number(
+            None,
+            note=(
+                "the host tells no TCPAbortOnClose, ActiveOpens and PassiveOpens that fit together"
+            ),
+        )
+    return _Number(
+        1000 * aborts / connections if connections else 0.0,
+        note=f"{aborts} of {connections} connections",
+    )
 
 
 def _sockets(exposure: Exposure) -> _Number:
     unread = exposure.unread_sockets
     return (
-        _Number(None, note="sockets could not be read") if unread is None else _Number(unread.sockets, unread.partial)
+        _Number(None, note="sockets could not be read")
+        if unread is None
+        else _Number(unread.sockets, unread.partial)
     )
 
 
 def _bytes(exposure: Exposure) -> _Number:
     unread = exposure.unread_sockets
-    return _Number(None, note="sockets could not be read") if unread is None else _Number(unread.bytes, unread.partial)
+    return (
+        _Number(None, note="sockets could not be read")
+        if unread is None
+        else _Number(unread.bytes, unread.partial)
+    )
 
 
 NUMBERS: Mapping[str, Callable[[Exposure], _Number]] = {
@@ -159,7 +193,11 @@ NUMBERS: Mapping[str, Callable[[Exposure], _Number]] = {
 def exposure(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
     """Yields a finding for every number of production that falls short, or could not be told."""
     for name, rules in plan.exposure_expect.items():
-        seen = NUMBERS[name](audited.exposure) if audited.exposure else _Number(None, note="the host tells nothing")
+        seen = (
+            NUMBERS[name](audited.exposure)
+            if audited.exposure
+            else _Number(None, note="the host tells nothing")
+        )
         unmet = list[_Unmet]()
         for rule in _applying(rules, audited):
             met = within(seen.value, rule.at_least, rule.at_most)
@@ -170,7 +208,9 @@ def exposure(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
                 words = " and ".join(bounds_in_words(rule.at_least, rule.at_most))
                 unmet.append(_Unmet(rule, words, told=seen.value is not None and not cut))
         if unmet:
-            yield _finding(f"exposure:{name}", unmet, _number_in_words(seen), EXPOSURE.get(name, ""))
+            yield _finding(
+                f"exposure:{name}", unmet, _number_in_words(seen), EXPOSURE.get(name, "")
+            )
 
 
 def _number_in_words(seen: _Number) -> str:

@@ -1,8 +1,10 @@
-"""The kernel transport: boots a kernel image under QEMU and runs the program in it, as if it were a host.
+"""The kernel transport: boots a kernel image under QEMU and runs the program in it, as if it were a
+host.
 
-Rules: as of every transport; one deadline for everything, waiting for a turn included. The parts: `image` knows kernel
-images, `cpio` and `initramfs` pack what the guest runs, `qemu` runs the guest, `console` understands what it says;
-`init.py`, `collect.py` and `launch.py` are sent elsewhere as text and never imported.
+Rules: as of every transport; one deadline for everything, waiting for a turn included. The parts:
+`image` knows kernel images, `cpio` and `initramfs` pack what the guest runs, `qemu` runs the guest,
+`console` understands what it says; `init.py`, `collect.py` and `launch.py` are sent elsewhere as
+text and never imported.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from . import console, initramfs, qemu
 from .image import load_image
 
 GUESTS = os.cpu_count() or 1
-"""How many guests run at once in this process: emulation takes a whole core each, and a starved guest times out."""
+"""How many guests run at once in this process: emulation takes a whole core each, and a starved
+guest times out.
+"""
 MEMORY_MIB = (16, 65536)
 
 _turns = threading.BoundedSemaphore(GUESTS)
@@ -30,12 +34,16 @@ _TICK_S = 0.25
 _SYSCTL = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_:@-]+)+")
 
 
-def run_kernel(target: KernelTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
-    """Runs `stdin`, a Python program, in a guest that boots the target's kernel image, and returns its output.
+def run_kernel(
+    target: KernelTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+) -> Output:
+    """Runs `stdin`, a Python program, in a guest that boots the target's kernel image, and returns
+    its output.
 
-    `command` is what would start Python on a host; the guest has no shell and starts its Python by itself. Raises
-    `TransportError`: stage "resolve" where the image, QEMU or a Python to pack is missing, "connect" where the guest
-    did not come up, "execute" where it came up and did not end well.
+    `command` is what would start Python on a host; the guest has no shell and starts its Python by
+    itself. Raises `TransportError`: stage "resolve" where the image, QEMU or a Python to pack is
+    missing, "connect" where the guest did not come up, "execute" where it came up and did not end
+    well.
     """
     _check(target)
     _take_turn(deadline)
@@ -49,16 +57,21 @@ def _check(target: KernelTarget) -> None:
     if (here := platform.machine()) != "x86_64":
         raise TransportError(
             "resolve",
-            f"kernel images are booted on x86-64 only, for the guest runs this machine's Python; this is {here}",
+            "kernel images are booted on x86-64 only, for the guest runs this machine's Python;"
+            f" this is {here}",
             hint="run fleetaudit on an x86-64 machine with -l " + clean(target.image),
         )
     least, most = MEMORY_MIB
     if not least <= target.memory_mib <= most:
         raise TransportError(
-            "resolve", f"kernel_memory {target.memory_mib} is not {least} to {most} MiB", hint="set kernel_memory: 256"
+            "resolve",
+            f"kernel_memory {target.memory_mib} is not {least} to {most} MiB",
+            hint="set kernel_memory: 256",
         )
     if "\0" in target.append or "\n" in target.append:
-        raise TransportError("resolve", "kernel_append must be one line", hint="correct kernel_append")
+        raise TransportError(
+            "resolve", "kernel_append must be one line", hint="correct kernel_append"
+        )
     for key, value in target.sysctls.items():
         if not _SYSCTL.fullmatch(key) or "\n" in value:
             raise TransportError(
@@ -73,7 +86,8 @@ def _take_turn(deadline: Deadline) -> None:
         if not deadline.remaining():
             raise TransportError(
                 "connect",
-                f"no turn before the deadline: at most {GUESTS} guests run at once, one for each core",
+                f"no turn before the deadline: at most {GUESTS} guests run at once, one for each"
+                " core",
                 hint=repeat("-f", str(GUESTS)),
                 kind="timed out",
             )
@@ -97,10 +111,14 @@ def _run(target: KernelTarget, program: bytes, deadline: Deadline, limits: Limit
 
     ended = boot()
     mute = ended.why == "no start" or (ended.why == "exit" and not ended.log.strip())
-    if machine.accelerator == "kvm" and mute:  # the trial's one instruction worked, and a kernel does not
+    if (
+        machine.accelerator == "kvm" and mute
+    ):  # the trial's one instruction worked, and a kernel does not
         machine = qemu.without_kvm(machine)
         ended = boot()
-    if not ended.spoken.began and console.timer_lost(ended.log):  # no fault of the image: once more before a verdict
+    if not ended.spoken.began and console.timer_lost(
+        ended.log
+    ):  # no fault of the image: once more before a verdict
         ended = boot()
     name = Path(target.image).name + (f" ({image.version.split()[0]})" if image.version else "")
     return _outcome(ended, name, target.memory_mib)
@@ -115,15 +133,24 @@ def _outcome(ended: qemu.Ended, name: str, memory_mib: int) -> Output:
         raise TransportError(
             "execute",
             f"{name} does not take kernel_sysctls {', '.join(spoken.refused)}",
-            hint="take them out of kernel_sysctls; modules are not loaded, so what they would add is absent",
+            hint=(
+                "take them out of kernel_sysctls; modules are not loaded, so what they would add is"
+                " absent"
+            ),
         )
     output = spoken.output()
     if ended.why == "told":
-        if output.exit_status == 137 and not output.stdout and (known := console.explain(log, memory_mib)):
+        if (
+            output.exit_status == 137
+            and not output.stdout
+            and (known := console.explain(log, memory_mib))
+        ):
             raise TransportError("execute", known[0], hint=known[1])
         if output.stdout or output.stderr:
             return output
-        return Output(stdout=b"", stderr=last.encode(), exit_status=output.exit_status, cut=output.cut)
+        return Output(
+            stdout=b"", stderr=last.encode(), exit_status=output.exit_status, cut=output.cut
+        )
     if ended.why == "deadline":
         state = "was still running the program" if spoken.began else "had not come up"
         raise TransportError(
@@ -134,7 +161,11 @@ def _outcome(ended: qemu.Ended, name: str, memory_mib: int) -> Output:
         )
     if known := console.explain(log, memory_mib):
         raise TransportError(
-            stage, f"{name}: {known[0]}", hint=known[1], kind="guest did not boot", transient=console.timer_lost(log)
+            stage,
+            f"{name}: {known[0]}",
+            hint=known[1],
+            kind="guest did not boot",
+            transient=console.timer_lost(log),
         )
     kind: FailureKind = "command failed" if spoken.began else "guest did not boot"
     if ended.status:
@@ -148,8 +179,10 @@ def _outcome(ended: qemu.Ended, name: str, memory_mib: int) -> Output:
         raise TransportError(
             stage,
             f"{name} ended without a word on its serial console",
-            hint=f"give it more memory (kernel_memory: 256; it had {memory_mib}), and a kernel with 8250 serial ports, "
-            "devtmpfs, initramfs and #! scripts built in (docs/kernels.md)",
+            hint=(
+                f"give it more memory (kernel_memory: 256; it had {memory_mib}), and a kernel with"
+                " 8250 serial ports, devtmpfs, initramfs and #! scripts built in (docs/kernels.md)"
+            ),
             kind="guest did not boot",
         )
     how = "ended before the program did" if spoken.began else "ended before /init ran"

@@ -1,7 +1,9 @@
-"""What a guest says over its two serial ports: the program's output over the second, a reason over the first. Pure.
+"""What a guest says over its two serial ports: the program's output over the second, a reason over
+the first. Pure.
 
-Rules: a guest is as hostile as a host. Lines, what they unpack to and what is kept of the log are bounded; what is
-shown of it went through `clean`. The second port's lines are a letter, a blank and base64:
+Rules: a guest is as hostile as a host. Lines, what they unpack to and what is kept of the log are
+bounded; what is shown of it went through `clean`. The second port's lines are a letter, a blank and
+base64:
 
     b            /init runs                      o, e  zlib-packed pieces of the program's stdout and stderr
     s KEY=WHY    a sysctl could not be set       x     the program's exit status; nothing follows it
@@ -27,7 +29,9 @@ _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|[()][0-9A-Z]|[=>78cM])")
 
 @dataclass(slots=True, kw_only=True)
 class Spoken:
-    """What came over the second port so far. `done`: nothing more is to be read (ended, or a limit was hit)."""
+    """What came over the second port so far. `done`: nothing more is to be read (ended, or a limit
+    was hit).
+    """
 
     limits: Limits
     stdout: bytearray = field(default_factory=bytearray)
@@ -57,7 +61,12 @@ class Spoken:
 
     def output(self) -> Output:
         """Returns what the program gave, as every transport returns it."""
-        return Output(stdout=bytes(self.stdout), stderr=bytes(self.stderr), exit_status=self.exit_status, cut=self.cut)
+        return Output(
+            stdout=bytes(self.stdout),
+            stderr=bytes(self.stderr),
+            exit_status=self.exit_status,
+            cut=self.cut,
+        )
 
     def _line(self, line: bytes) -> None:
         letter, _, packed = line.partition(b" ")
@@ -87,7 +96,9 @@ class Spoken:
 
 
 def explain(log: bytes, memory_mib: int) -> tuple[str, str] | None:
-    """Returns what the kernel's log says went wrong, and the next thing to try; None where it names nothing known."""
+    """Returns what the kernel's log says went wrong, and the next thing to try; None where it names
+    nothing known.
+    """
     lines = _lines(log)
     text = "\n".join(lines)
     if _starved(text):
@@ -100,18 +111,29 @@ def explain(log: bytes, memory_mib: int) -> tuple[str, str] | None:
         panic = lines[at]
         if "kill init" in panic and at:  # what /init said just before is why
             panic = f"{lines[at - 1]} / {panic}"
-        hint = "see the log: boot the image with the same kernel_append under qemu-system-x86_64 -nographic"
+        hint = (
+            "see the log: boot the image with the same kernel_append under qemu-system-x86_64"
+            " -nographic"
+        )
         if "init" in panic and "kill init" not in panic:
-            hint = "the kernel found no /init to run; take init=, rdinit= and root= out of kernel_append"
+            hint = (
+                "the kernel found no /init to run; take init=, rdinit= and root= out of"
+                " kernel_append"
+            )
         if timer_lost(log):
-            hint = "the machine is too busy to emulate a timer: fewer guests at once (-f 1), then run again"
+            hint = (
+                "the machine is too busy to emulate a timer: fewer guests at once (-f 1), then run"
+                " again"
+            )
         return f"the kernel panicked: {panic}", hint
     return None
 
 
 _STARVED = (
-    r"(Out of memory|System is deadlocked on memory|out of memory|Initramfs unpacking failed: write error"
-    r"|initrd too large|Memory cgroup out|No space left on device|Cannot allocate memory|MemoryError)"
+    r"(Out of memory|System is deadlocked on memory|out of memory|Initramfs unpacking failed: write"
+    r" error"
+    r"|initrd too large|Memory cgroup out|No space left on device|Cannot allocate"
+    r" memory|MemoryError)"
 )
 
 
@@ -125,12 +147,16 @@ def _starved(text: str) -> bool:
 
 
 def timer_lost(log: bytes) -> bool:
-    """Says whether the kernel gave up because the emulated timer came too late: no fault of the image."""
+    """Says whether the kernel gave up because the emulated timer came too late: no fault of the
+    image.
+    """
     return b"IO-APIC + timer doesn't work" in log
 
 
 def last_words(log: bytes) -> str:
-    """Returns the last lines of the kernel's log as one printable line, or a remark that there are none."""
+    """Returns the last lines of the kernel's log as one printable line, or a remark that there are
+    none.
+    """
     lines = _lines(log)[-_SHOWN_LINES:]
     if not lines:
         return "the console stayed silent"

@@ -1,8 +1,9 @@
-"""Writes cpio archives in the "newc" format, the one that the kernel unpacks as its initial file system. Pure.
+"""Writes cpio archives in the "newc" format, the one that the kernel unpacks as its initial file
+system. Pure.
 
-Rules: names are absolute paths of the guest; a parent folder is written before what lies in it. Archives may follow
-one another in one initramfs, so a part that stays the same is written once. Format: the kernel's own
-Documentation/driver-api/early-userspace/buffer-format.rst.
+Rules: names are absolute paths of the guest; a parent folder is written before what lies in it.
+Archives may follow one another in one initramfs, so a part that stays the same is written once.
+Format: the kernel's own Documentation/driver-api/early-userspace/buffer-format.rst.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of the archive; `mode` has the type (S_IFREG…) in it, `device` is a node's major and minor number."""
+    """One file of the archive; `mode` has the type (S_IFREG…) in it, `device` is a node's major and
+    minor number.
+    """
 
     path: str
     mode: int
@@ -44,7 +47,9 @@ def node(path: str, major: int, minor: int) -> Entry:
 
 
 def archive(entries: Iterable[Entry]) -> bytes:
-    """Returns the entries as one archive, with every folder that they need; a path given twice raises ValueError."""
+    """Returns the entries as one archive, with every folder that they need; a path given twice
+    raises ValueError.
+    """
     whole = dict[str, Entry]()
     for entry in entries:
         for parent in reversed(PurePosixPath(entry.path).parents[:-1]):
@@ -58,7 +63,20 @@ def archive(entries: Iterable[Entry]) -> bytes:
 def _record(inode: int, name: str, entry: Entry) -> bytes:
     # mtime 0: the same files give the same bytes
     links = 2 if stat.S_ISDIR(entry.mode) else 1
-    fields = (inode, entry.mode, 0, 0, links, 0, len(entry.data), 0, 0, *entry.device, len(name.encode()) + 1, 0)
+    fields = (
+        inode,
+        entry.mode,
+        0,
+        0,
+        links,
+        0,
+        len(entry.data),
+        0,
+        0,
+        *entry.device,
+        len(name.encode()) + 1,
+        0,
+    )
     head = b"070701" + b"".join(b"%08X" % f for f in fields) + name.encode() + b"\0"
     return _padded(head) + _padded(entry.data)
 

@@ -1,7 +1,9 @@
-"""Tells from a file's first bytes whether it is a kernel that this machine can boot, before any guest is started.
+"""Tells from a file's first bytes whether it is a kernel that this machine can boot, before any
+guest is started.
 
-Rules: reads headers, never runs anything. Every other kind of file that people give by mistake is named, with the way
-to the right one. Formats: the kernel's Documentation/arch/x86/boot.rst and arch/arm64/booting.rst; elf(5).
+Rules: reads headers, never runs anything. Every other kind of file that people give by mistake is
+named, with the way to the right one. Formats: the kernel's Documentation/arch/x86/boot.rst and
+arch/arm64/booting.rst; elf(5).
 """
 
 from __future__ import annotations
@@ -32,7 +34,13 @@ _ELF_MACHINES = {
     0xF3: "RISC-V",
     0x102: "LoongArch",
 }
-_PE_MACHINES = {0x14C: "32-bit x86", 0x8664: "x86-64", 0xAA64: "arm64", 0x5064: "RISC-V", 0x6264: "LoongArch"}
+_PE_MACHINES = {
+    0x14C: "32-bit x86",
+    0x8664: "x86-64",
+    0xAA64: "arm64",
+    0x5064: "RISC-V",
+    0x6264: "LoongArch",
+}
 _PACKED = {
     b"\x1f\x8b": ("gzip", "zcat"),
     b"\xfd7zXZ\x00": ("xz", "xzcat"),
@@ -43,7 +51,9 @@ _PACKED = {
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A bootable x86-64 bzImage: its bytes, and what its header says it is (uname -r and more), or ""."""
+    """A bootable x86-64 bzImage: its bytes, and what its header says it is (uname -r and more), or
+    "".
+    """
 
     data: bytes
     version: str
@@ -58,12 +68,16 @@ class NoKernelError(Exception):
 
 
 def load_image(path: str) -> Image:
-    """Returns the kernel image at `path`; raises `TransportError` (stage "resolve") where it is missing or none."""
+    """Returns the kernel image at `path`; raises `TransportError` (stage "resolve") where it is
+    missing or none.
+    """
     try:
         about = Path(path).stat()
         if about.st_size > MOST:  # /proc/kcore has 128 TiB
             raise NoKernelError(_TOO_LARGE)
-        if stat.S_ISREG(about.st_mode) and not about.st_size:  # reading /proc/kmsg would take the kernel's messages
+        if (
+            stat.S_ISREG(about.st_mode) and not about.st_size
+        ):  # reading /proc/kmsg would take the kernel's messages
             raise NoKernelError("an empty file, or a special one of the kernel")
         data = contents(Path(path), MOST)
         return Image(data, parse_image(data))
@@ -82,7 +96,9 @@ def load_image(path: str) -> Image:
 
 
 def parse_image(data: bytes) -> str:
-    """Returns the version string of a bootable image; raises `NoKernelError` saying what else the bytes are."""
+    """Returns the version string of a bootable image; raises `NoKernelError` saying what else the
+    bytes are.
+    """
     head = data[:HEADER]
     if len(data) > MOST:
         raise NoKernelError(_TOO_LARGE)
@@ -92,12 +108,15 @@ def parse_image(data: bytes) -> str:
     if not head[0x211] & 1:
         raise NoKernelError("a zImage, which is loaded low; only a bzImage is booted")
     if protocol >= 0x20C and not struct.unpack_from("<H", head, 0x236)[0] & 1:
-        raise NoKernelError("a kernel for 32-bit x86; the guest's Python is this machine's, for x86-64")
+        raise NoKernelError(
+            "a kernel for 32-bit x86; the guest's Python is this machine's, for x86-64"
+        )
     setup_sectors, (paragraphs,) = head[0x1F1] or 4, struct.unpack_from("<I", head, 0x1F4)
     wanted = (setup_sectors + 1) * 512 + paragraphs * 16
     if len(data) < wanted:
         raise NoKernelError(
-            f"cut short: {len(data)} bytes of the {wanted} that its header names", "copy the image again, whole"
+            f"cut short: {len(data)} bytes of the {wanted} that its header names",
+            "copy the image again, whole",
         )
     (at,) = struct.unpack_from("<H", head, 0x20E)
     return clean(data[at + 0x200 :].split(b"\0", 1)[0][:200]) if at else ""
@@ -108,13 +127,16 @@ def _something_else(head: bytes) -> NoKernelError:
     if not head:
         return NoKernelError("an empty file")
     if head.startswith(b"\x7fELF"):
-        (machine,) = struct.unpack_from("<H" if head[5:6] != b"\x02" else ">H", head.ljust(64, b"\0"), 18)
+        (machine,) = struct.unpack_from(
+            "<H" if head[5:6] != b"\x02" else ">H", head.ljust(64, b"\0"), 18
+        )
         name = _ELF_MACHINES.get(machine, f"machine {machine}")
         if name != "x86-64":
             return NoKernelError(f"an ELF program for {name}; {other}")
         return NoKernelError(
             "an ELF program (a vmlinux, perhaps), which is not what a boot loader loads",
-            "give the bzImage: the vmlinuz in /boot, or arch/x86/boot/bzImage of the tree that vmlinux is from",
+            "give the bzImage: the vmlinuz in /boot, or arch/x86/boot/bzImage of the tree that"
+            " vmlinux is from",
         )
     if head[0x38:0x3C] == b"ARMd":
         return NoKernelError(f"an arm64 Image; {other}")
@@ -132,9 +154,15 @@ def _something_else(head: bytes) -> NoKernelError:
         packed = " (a compressed EFI kernel)" if head[4:8] == b"zimg" else ""
         return NoKernelError(
             f"an EFI program for {name}{packed} without the x86 boot header",
-            "" if name != "x86-64" else "of a unified kernel image take the kernel: objcopy -O binary -j .linux",
+            (
+                ""
+                if name != "x86-64"
+                else "of a unified kernel image take the kernel: objcopy -O binary -j .linux"
+            ),
         )
     for magic, (kind, command) in _PACKED.items():
         if head.startswith(magic):
-            return NoKernelError(f"{kind}-compressed data", f"unpack it first ({command}), then see: file IMAGE")
+            return NoKernelError(
+                f"{kind}-compressed data", f"unpack it first ({command}), then see: file IMAGE"
+            )
     return NoKernelError("no kernel image: it has no x86 boot header")

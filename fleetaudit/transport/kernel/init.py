@@ -1,8 +1,10 @@
-"""Runs as process 1 of the guest: mounts, sets sysctls, runs the program, sends what it prints, powers off.
+"""Runs as process 1 of the guest: mounts, sets sysctls, runs the program, sends what it prints,
+powers off.
 
-Rules: packed as /init and read as text; the package never imports it. Python 3.8 on, standard library, no shell and no
-other program in the guest. What it sends goes over the second serial port, so that the kernel's log on the first cannot
-come between; each line is one word of `console.py`: a letter, a blank, a value.
+Rules: packed as /init and read as text; the package never imports it. Python 3.8 on, standard
+library, no shell and no other program in the guest. What it sends goes over the second serial port,
+so that the kernel's log on the first cannot come between; each line is one word of `console.py`: a
+letter, a blank, a value.
 """
 
 # Importing pathlib takes a noticeable part of a second in an emulated guest.
@@ -33,7 +35,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Does everything; a traceback on the console and a panic say what went wrong, for process 1 must not end."""
+    """Does everything; a traceback on the console and a panic say what went wrong, for process 1
+    must not end.
+    """
     for source, where in (("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")):
         if libc.mount(source.encode(), where.encode(), source.encode(), 0, None):
             raise OSError(ctypes.get_errno(), f"mount {where}: {os.strerror(ctypes.get_errno())}")
@@ -44,12 +48,17 @@ def main() -> None:
         status = run(port)
         send(port, "x", str(status).encode())
     fcntl.ioctl(port, TCSBRK, 1)
-    for how in (POWER_OFF, RESTART):  # without ACPI a guest cannot power off; QEMU ends at a restart too
+    for how in (
+        POWER_OFF,
+        RESTART,
+    ):  # without ACPI a guest cannot power off; QEMU ends at a restart too
         libc.reboot(ctypes.c_int(how))
 
 
 def loopback_up() -> None:
-    """Brings lo up, as it is on every real host, for experiments that are to run in the host's own namespace."""
+    """Brings lo up, as it is on every real host, for experiments that are to run in the host's own
+    namespace.
+    """
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         request = fcntl.ioctl(s, SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0))
         (flags,) = struct.unpack_from("h", request, 16)
@@ -57,7 +66,9 @@ def loopback_up() -> None:
 
 
 def set_sysctls(port: int) -> bool:
-    """Writes every setting of SYSCTLS (KEY=VALUE, a line each); sends the ones that cannot be, and whether all were."""
+    """Writes every setting of SYSCTLS (KEY=VALUE, a line each); sends the ones that cannot be, and
+    whether all were.
+    """
     well = True
     with open(SYSCTLS, encoding="utf-8") as f:
         for line in f:
@@ -73,7 +84,9 @@ def set_sysctls(port: int) -> bool:
 
 
 def run(port: int) -> int:
-    """Runs the program as `python -E -s -` with its text as stdin, sends what it prints, returns its exit status."""
+    """Runs the program as `python -E -s -` with its text as stdin, sends what it prints, returns
+    its exit status.
+    """
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
@@ -88,7 +101,11 @@ def run(port: int) -> int:
             os.dup2(out_end, 1)
             os.dup2(err_end, 2)
             os.chdir("/")
-            os.execve(sys.executable, [sys.executable, "-E", "-s", "-"], dict(os.environ, PATH="/bin", HOME="/"))
+            os.execve(
+                sys.executable,
+                [sys.executable, "-E", "-s", "-"],
+                dict(os.environ, PATH="/bin", HOME="/"),
+            )
         finally:
             os._exit(127)
     os.close(out_end)
@@ -99,7 +116,8 @@ def run(port: int) -> int:
         poll.register(fd, select.POLLIN)
     status = None
     while letters:
-        # Once the program has ended, only what is there already: a process that it left behind may hold the pipe.
+        # Once the program has ended, only what is there already: a process that it left behind may
+        # hold the pipe.
         ready = [fd for fd, _ in poll.poll(0 if status is not None else None)]
         if not ready:
             break
@@ -120,7 +138,9 @@ def run(port: int) -> int:
 
 
 def reaped(pid: int, status: int | None) -> int | None:
-    """Collects every child that ended (orphans come to process 1) and returns the program's wait status once known."""
+    """Collects every child that ended (orphans come to process 1) and returns the program's wait
+    status once known.
+    """
     with contextlib.suppress(ChildProcessError):
         while True:
             ended, how = os.waitpid(-1, os.WNOHANG)

@@ -1,7 +1,9 @@
-"""Becomes QEMU with as little privilege as it can do with: run as a program of its own, between fork and exec.
+"""Becomes QEMU with as little privilege as it can do with: run as a program of its own, between
+fork and exec.
 
-Rules: read as text and run as `python -I -S -c TEXT PARENT COMMAND…`; the package never imports it. No preexec_fn,
-for Python code between fork and exec of a threaded process can deadlock. Nothing here needs the host's files.
+Rules: read as text and run as `python -I -S -c TEXT PARENT COMMAND…`; the package never imports it.
+No preexec_fn, for Python code between fork and exec of a threaded process can deadlock. Nothing
+here needs the host's files.
 """
 
 # Every import here delays every guest.

@@ -1,8 +1,10 @@
-"""Starts QEMU, reads what its guest says and ends it: no disk, no network card, no privilege, nothing left behind.
+"""Starts QEMU, reads what its guest says and ends it: no disk, no network card, no privilege,
+nothing left behind.
 
-Rules: the only file that starts QEMU. Every guest has a deadline and is killed with its whole process group at it.
-What the guest boots goes in through memory files, so that QEMU needs no right to read a file of the user's. KVM and the
-sandbox are used where a trial guest of one instruction has shown that they work; what it showed is kept per process.
+Rules: the only file that starts QEMU. Every guest has a deadline and is killed with its whole
+process group at it. What the guest boots goes in through memory files, so that QEMU needs no right
+to read a file of the user's. KVM and the sandbox are used where a trial guest of one instruction
+has shown that they work; what it showed is kept per process.
 """
 
 from __future__ import annotations
@@ -29,19 +31,28 @@ from .console import KEPT_LOG, Spoken
 
 PROGRAM = "qemu-system-x86_64"
 INSTALL = "apt install qemu-system-x86   (dnf install qemu-system-x86 on Fedora)"
-APPEND = "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off rcupdate.rcu_expedited=1 LD_LIBRARY_PATH=/lib"
-"""The kernel's command line. no_timer_check: a late emulated timer panics a boot on a busy machine. panic=-1: restart,
-at which QEMU ends. mitigations=off: nothing in the guest is a secret, and emulated they cost a third of the time.
-rcu_expedited: closing a packet socket waits for a grace period, and the probe closes hundreds. Neither changes a
-segment. LD_LIBRARY_PATH is no word of the kernel's, so it becomes /init's environment."""
+APPEND = (
+    "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off rcupdate.rcu_expedited=1"
+    " LD_LIBRARY_PATH=/lib"
+)
+"""The kernel's command line. no_timer_check: a late emulated timer panics a boot on a busy machine.
+panic=-1: restart, at which QEMU ends. mitigations=off: nothing in the guest is a secret, and
+emulated they cost a third of the time. rcu_expedited: closing a packet socket waits for a grace
+period, and the probe closes hundreds. Neither changes a segment. LD_LIBRARY_PATH is no word of the
+kernel's, so it becomes /init's environment.
+"""
 
-_TRIAL_S = {"tcg": 30.0, "kvm": 5.0}  # either takes milliseconds; where KVM hangs, every run waits for it once
+_TRIAL_S = {
+    "tcg": 30.0,
+    "kvm": 5.0,
+}  # either takes milliseconds; where KVM hangs, every run waits for it once
 _KVM_BEGINS_S = 20.0
 _TICK_S = 0.25  # how soon a deadline that is called off is noticed
 _POWER_OFF_S = 3.0  # what a guest gets to power off once it has told everything
 _SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 _STATUS = 0x10
-# The reset vector of an x86: mov al, 0x10; out 0xf4, al; hlt. The debug port makes that QEMU's exit status.
+# The reset vector of an x86: mov al, 0x10; out 0xf4, al; hlt. The debug port makes that QEMU's exit
+# status.
 _FIRMWARE = bytes(65536 - 16) + bytes([0xB0, _STATUS, 0xE6, 0xF4, 0xF4]) + bytes(11)
 _EXPECTED = (_STATUS << 1) | 1
 
@@ -57,9 +68,11 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a guest ended: what it said, its kernel's log (the end of it), QEMU's own words and exit status.
+    """How a guest ended: what it said, its kernel's log (the end of it), QEMU's own words and exit
+    status.
 
-    `why` is "told" (it gave all it had), "exit" (QEMU ended before that), "deadline" or "no start" (it was killed).
+    `why` is "told" (it gave all it had), "exit" (QEMU ended before that), "deadline" or "no start"
+    (it was killed).
     """
 
     spoken: Spoken
@@ -74,11 +87,16 @@ _trying = threading.Lock()
 
 
 def machine(deadline: Deadline) -> Machine:
-    """Returns the QEMU on PATH after a trial, once a process, of what works; raises `TransportError`."""
+    """Returns the QEMU on PATH after a trial, once a process, of what works; raises
+    `TransportError`.
+    """
     program = shutil.which(PROGRAM)
     if program is None:
         raise TransportError(
-            "resolve", f"no {PROGRAM} on PATH to boot the kernel with", hint=INSTALL, kind="program not installed"
+            "resolve",
+            f"no {PROGRAM} on PATH to boot the kernel with",
+            hint=INSTALL,
+            kind="program not installed",
         )
     with _trying:
         if program not in _machines:
@@ -87,7 +105,9 @@ def machine(deadline: Deadline) -> Machine:
 
 
 def without_kvm(found: Machine) -> Machine:
-    """Returns the same machine emulated, and remembers that KVM passed the trial and then booted no kernel."""
+    """Returns the same machine emulated, and remembers that KVM passed the trial and then booted no
+    kernel.
+    """
     with _trying:
         _machines[found.program] = Machine(found.program, "tcg", found.sandboxed)
         return _machines[found.program]
@@ -104,7 +124,11 @@ def _tried(program: str, deadline: Deadline) -> Machine:
             return fast if works else plain
         if trial.status is None:  # too slow is no reason to go without a sandbox
             break
-    how = "in time" if trial.status is None else f"(status {trial.status}{quoted(trial.said[-2000:], ': ')})"
+    how = (
+        "in time"
+        if trial.status is None
+        else f"(status {trial.status}{quoted(trial.said[-2000:], ': ')})"
+    )
     raise TransportError(
         "connect",
         f"{program} did not run a guest of one instruction {how}",
@@ -124,11 +148,18 @@ def _try(candidate: Machine, deadline: Deadline) -> _Trial:
     with _memory_file("firmware", [_FIRMWARE]) as firmware:
         command = [
             *_common(candidate, 1),
-            *("-bios", f"/proc/self/fd/{firmware}", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
+            *(
+                "-bios",
+                f"/proc/self/fd/{firmware}",
+                "-device",
+                "isa-debug-exit,iobase=0xf4,iosize=4",
+            ),
         ]
         process = _start(command, [firmware], stderr=subprocess.PIPE)
         try:
-            _, said = process.communicate(timeout=min(_TRIAL_S[candidate.accelerator], deadline.remaining()))
+            _, said = process.communicate(
+                timeout=min(_TRIAL_S[candidate.accelerator], deadline.remaining())
+            )
         except subprocess.TimeoutExpired:
             return _Trial(None, b"")
         finally:
@@ -139,8 +170,23 @@ def _try(candidate: Machine, deadline: Deadline) -> _Trial:
 def _common(chosen: Machine, memory_mib: int) -> list[str]:
     return [
         chosen.program,
-        *("-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-no-reboot", "-smp", "1"),
-        *("-machine", f"pc,accel={chosen.accelerator}", "-cpu", "host" if chosen.accelerator == "kvm" else "max"),
+        *(
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-nic",
+            "none",
+            "-no-reboot",
+            "-smp",
+            "1",
+        ),
+        *(
+            "-machine",
+            f"pc,accel={chosen.accelerator}",
+            "-cpu",
+            "host" if chosen.accelerator == "kvm" else "max",
+        ),
         *("-m", f"{memory_mib}M"),
         *(_SANDBOX if chosen.sandboxed else ()),
     ]
@@ -156,7 +202,9 @@ def boot(
     deadline: Deadline,
     limits: Limits,
 ) -> Ended:
-    """Boots the kernel with this initramfs and returns how that ended, by the deadline at the latest."""
+    """Boots the kernel with this initramfs and returns how that ended, by the deadline at the
+    latest.
+    """
     start = Deadline.after(_KVM_BEGINS_S) if chosen.accelerator == "kvm" else None
     with contextlib.ExitStack() as files:
         image = files.enter_context(_memory_file("kernel", [kernel]))
@@ -185,15 +233,26 @@ def boot(
 
 
 def _port(name: str, number: int, fd: int) -> tuple[str, ...]:
-    """A serial port of the guest that writes into one of our pipes; without append=on QEMU would truncate it."""
+    """A serial port of the guest that writes into one of our pipes; without append=on QEMU would
+    truncate it.
+    """
     return (
-        *("-add-fd", f"fd={fd},set={number}", "-chardev", f"file,id={name},path=/dev/fdset/{number},append=on"),
+        *(
+            "-add-fd",
+            f"fd={fd},set={number}",
+            "-chardev",
+            f"file,id={name},path=/dev/fdset/{number},append=on",
+        ),
         *("-serial", f"chardev:{name}"),
     )
 
 
 def _read(
-    process: subprocess.Popen[bytes], reads: dict[int, str], spoken: Spoken, deadline: Deadline, start: Deadline | None
+    process: subprocess.Popen[bytes],
+    reads: dict[int, str],
+    spoken: Spoken,
+    deadline: Deadline,
+    start: Deadline | None,
 ) -> Ended:
     kept = {"log": bytearray(), "stderr": bytearray()}
     poll = select.poll()

@@ -1,11 +1,13 @@
-"""A remote host by SSH: resolve, connect, host key, authenticate, execute; one deadline over all of it.
+"""A remote host by SSH: resolve, connect, host key, authenticate, execute; one deadline over all of
+it.
 
-Rules: only this package imports paramiko. No thread is started but one while a name is resolved, and neither a
-descriptor nor a process outlives the call. Every failure is a `TransportError` at the stage where it happened.
-Rooms: `way` (the hops, as ssh_config has them), `reach` (one hop), `link` with `dial` (TCP), `proxy`
-(ProxyCommand) and `tunnel` (through a jump host), `stream` (bytes), `session` (packets and keys), `identities` and
-`agent` (what to log in with), `login` (its messages), `password` (when it is told), `authenticate` (order and
-reasons), `channel` (the command).
+Rules: only this package imports paramiko. No thread is started but one while a name is resolved,
+and neither a descriptor nor a process outlives the call. Every failure is a `TransportError` at the
+stage where it happened. Rooms: `way` (the hops, as ssh_config has them), `reach` (one hop), `link`
+with `dial` (TCP), `proxy` (ProxyCommand) and `tunnel` (through a jump host), `stream` (bytes),
+`session` (packets and keys), `identities` and `agent` (what to log in with), `login` (its
+messages), `password` (when it is told), `authenticate` (order and reasons), `channel` (the
+command).
 """
 
 from __future__ import annotations
@@ -53,11 +55,12 @@ def run_ssh(
     configs: SshConfigs,
     passed: Passed,
 ) -> Output:
-    """Runs `command` on the target, telling it `talk`, and returns its output; raises `TransportError`.
+    """Runs `command` on the target, telling it `talk`, and returns its output; raises
+    `TransportError`.
 
-    `connect_timeout_s` bounds each TCP connect, and again the time until the host showed its key; `deadline` bounds
-    all. `exit_status` is 128 and the signal's number where the host says that a signal ended the command. A failure of
-    a jump host begins with its name.
+    `connect_timeout_s` bounds each TCP connect, and again the time until the host showed its key;
+    `deadline` bounds all. `exit_status` is 128 and the signal's number where the host says that a
+    signal ended the command. A failure of a jump host begins with its name.
     """
     *jumps, target = way(target, configs, deadline)
     user = target.user or own_name()
@@ -70,8 +73,12 @@ def run_ssh(
                 told = _named(name, passed)
                 link = _opener(jump, outer, inside, deadline, told)
                 turn = pacing.turn(jump.address, jump.port)
-                outer = reach(stack, jump, jump.user or own_name(), link, turn, host_keys, deadline, told)
-            outer.stream.allowance += _OVERHEAD * (outer.stream.allowance + 2 * (limits.stdout + limits.stderr))
+                outer = reach(
+                    stack, jump, jump.user or own_name(), link, turn, host_keys, deadline, told
+                )
+            outer.stream.allowance += _OVERHEAD * (
+                outer.stream.allowance + 2 * (limits.stdout + limits.stderr)
+            )
             inside = name
         link = _opener(target, outer, inside, deadline, passed)
         turn = pacing.turn(target.address, target.port)
@@ -84,11 +91,17 @@ def run_ssh(
         return output
 
 
-def _opener(target: SshTarget, outer: Session | None, jump: str, deadline: Deadline, passed: Passed) -> Open:
-    """Returns what opens a link to a hop: through the session with the one before, by its ProxyCommand, or by TCP."""
+def _opener(
+    target: SshTarget, outer: Session | None, jump: str, deadline: Deadline, passed: Passed
+) -> Open:
+    """Returns what opens a link to a hop: through the session with the one before, by its
+    ProxyCommand, or by TCP.
+    """
     if outer:
         numbers = itertools.count()
-        return lambda hint: _tunnel(TunnelLink(outer, next(numbers), jump), target, jump, deadline, passed, hint)
+        return lambda hint: _tunnel(
+            TunnelLink(outer, next(numbers), jump), target, jump, deadline, passed, hint
+        )
     command = target.ssh_config.proxy_command if target.ssh_config else None
     if command:
         return lambda hint: _proxy(command, target, passed, hint)
@@ -102,12 +115,20 @@ def _tunnel(
     try:
         link.open(target.address, target.port, deadline.within(target.connect_timeout_s))
     except NotForwarded as e:
-        raise TransportError("connect", f"jump host {jump}: {e}", hint=hint, kind="jump host refused") from e
+        raise TransportError(
+            "connect", f"jump host {jump}: {e}", hint=hint, kind="jump host refused"
+        ) from e
     except Broken as e:
-        how = "no answer came in time" if e.kind == "late" else f"the connection to it broke off ({e.text})"
+        how = (
+            "no answer came in time"
+            if e.kind == "late"
+            else f"the connection to it broke off ({e.text})"
+        )
         reason = f"jump host {jump}: asked for {target.address} port {target.port}, {how}"
         kind: FailureKind = "timed out" if e.kind == "late" else "connection lost"
-        raise TransportError("connect", reason, hint=hint, kind=kind, transient=e.kind == "dropped") from e
+        raise TransportError(
+            "connect", reason, hint=hint, kind=kind, transient=e.kind == "dropped"
+        ) from e
     passed("resolve", f"{target.address}, by jump host {jump}")
     return link
 
@@ -137,7 +158,13 @@ def _of_jump(name: str) -> Iterator[None]:
 
 
 def _execute(
-    session: Session, target: SshTarget, user: str, command: str, talk: Talk, deadline: Deadline, limits: Limits
+    session: Session,
+    target: SshTarget,
+    user: str,
+    command: str,
+    talk: Talk,
+    deadline: Deadline,
+    limits: Limits,
 ) -> Output:
     channel = Channel(session, deadline, limits)
     with _told(channel, ssh_line(target, user)):
@@ -149,7 +176,9 @@ def _execute(
 
 @contextlib.contextmanager
 def _told(channel: Channel, hint: str) -> Iterator[None]:
-    """Turns what goes wrong while a command runs into `TransportError`, with what the command said so far."""
+    """Turns what goes wrong while a command runs into `TransportError`, with what the command said
+    so far.
+    """
     try:
         yield
     except NotRun as e:
@@ -169,4 +198,6 @@ def _told(channel: Channel, hint: str) -> Iterator[None]:
     else:
         return
     said = quoted(bytes(channel.stderr[-2000:]), "; it said ")
-    raise TransportError("execute", reason + said, hint=hint, kind=kind, transient=transient) from cause
+    raise TransportError(
+        "execute", reason + said, hint=hint, kind=kind, transient=transient
+    ) from cause

@@ -1,7 +1,8 @@
 """The user's ssh-agent: which keys it has, and signatures by them, under a deadline.
 
-Rules: keys are raw blobs, never parsed, so that hardware keys and certificates work as well. One connection a request
-pair; an agent that stalls costs its limit and no more. Protocol: RFC draft-miller-ssh-agent.
+Rules: keys are raw blobs, never parsed, so that hardware keys and certificates work as well. One
+connection a request pair; an agent that stalls costs its limit and no more. Protocol: RFC
+draft-miller-ssh-agent.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Agent:
         answer = self._ask(bytes([_IDENTITIES]), _IDENTITIES_ANSWER, deadline)
         reader = Reader(answer)
         return [
-            (reader.string(), reader.string().decode("utf-8", "replace")) for _ in range(min(reader.number(), 4096))
+            (reader.string(), reader.string().decode("utf-8", "replace"))
+            for _ in range(min(reader.number(), 4096))
         ]
 
     def sign(self, blob: bytes, data: bytes, algorithm: str, deadline: Deadline) -> bytes:
@@ -60,7 +62,9 @@ class Agent:
         except TimeoutError as e:
             raise AgentError(f"the agent at {self.path} does not answer") from e
         except OSError as e:
-            raise AgentError(f"the agent at {self.path} cannot be reached: {e.strerror or e}") from e
+            raise AgentError(
+                f"the agent at {self.path} cannot be reached: {e.strerror or e}"
+            ) from e
         if answer[0] != wanted:
             raise AgentError(f"the agent at {self.path} refuses")
         return answer[1:]

@@ -1,6 +1,8 @@
-"""Who logs in and with what: the keys there are, then the password, and a reason where the host takes none of them.
+"""Who logs in and with what: the keys there are, then the password, and a reason where the host
+takes none of them.
 
-Rules: a password goes to nobody whose host key was not checked, and neither to a log nor into an error.
+Rules: a password goes to nobody whose host key was not checked, and neither to a log nor into an
+error.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ from .session import Session
 from .userauth import Login
 
 
-def authenticate(session: Session, target: SshTarget, user: str, files: KeyFiles, deadline: Deadline) -> str:
-    """Returns with what the user was let in, in a few words; raises `TransportError` (stage "authenticate").
+def authenticate(
+    session: Session, target: SshTarget, user: str, files: KeyFiles, deadline: Deadline
+) -> str:
+    """Returns with what the user was let in, in a few words; raises `TransportError` (stage
+    "authenticate").
 
-    `files` are those of this target. The session's host key was checked, as its `host_key_policy` says.
+    `files` are those of this target. The session's host key was checked, as its `host_key_policy`
+    says.
     """
     found = identities(target, files, deadline)
     if not found.usable and target.private_keys and not target.password:
@@ -43,7 +49,10 @@ def authenticate(session: Session, target: SshTarget, user: str, files: KeyFiles
             kind = "password not sent"
         elif target.password:
             kind = e.kind
-            reason, hint = str(e), ssh_line(target, user, "-t" if kind == "password expired" else "-v", prompts=True)
+            reason, hint = (
+                str(e),
+                ssh_line(target, user, "-t" if kind == "password expired" else "-v", prompts=True),
+            )
         else:
             reason, hint = _without_password(str(e), found, target, user)
             kind = "permission denied" if found.usable else "no usable key"
@@ -55,9 +64,13 @@ def authenticate(session: Session, target: SshTarget, user: str, files: KeyFiles
         kind = expired(login.said) or ("timed out" if e.kind == "late" else "hung up")
         cause = e
     else:
-        return f"{user} by {' and '.join(login.proofs)}" if login.proofs else f"{user} without a key"
+        return (
+            f"{user} by {' and '.join(login.proofs)}" if login.proofs else f"{user} without a key"
+        )
     story = login.story()
-    raise TransportError("authenticate", reason + (f"; {story}" if story else ""), hint=hint, kind=kind) from cause
+    raise TransportError(
+        "authenticate", reason + (f"; {story}" if story else ""), hint=hint, kind=kind
+    ) from cause
 
 
 def _withheld(target: SshTarget, user: str) -> tuple[str, str] | None:
@@ -68,15 +81,23 @@ def _withheld(target: SshTarget, user: str) -> tuple[str, str] | None:
     if target.password and not target.password.reveal():
         return "the password that was given is empty, and an empty one is never sent", repeat("-k")
     if target.password and target.ssh_config and not target.ssh_config.password_methods:
-        reason = "a password was given, and ssh_config allows none for this host (PasswordAuthentication and the like)"
+        reason = (
+            "a password was given, and ssh_config allows none for this host (PasswordAuthentication"
+            " and the like)"
+        )
         return reason, ssh_line(target, user, "-v", prompts=True)
     return None
 
 
-def _without_password(said: str, found: Identities, target: SshTarget, user: str) -> tuple[str, str]:
+def _without_password(
+    said: str, found: Identities, target: SshTarget, user: str
+) -> tuple[str, str]:
     if found.usable:
         return said or f"the host does not let {user} in", ssh_line(target, user, "-v")
-    reason = f"there is no key to log in with as {user}: none named, none in an agent, no default key file"
+    reason = (
+        f"there is no key to log in with as {user}: none named, none in an agent, no default key"
+        " file"
+    )
     if found.unusable:
         return f"{reason}; {_no_key(found.unusable).reason}", found.unusable[0].hint
     return reason, "ssh-add -l"

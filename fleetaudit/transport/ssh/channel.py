@@ -1,7 +1,9 @@
-"""One command on one channel (RFC 4254): stdin goes, stdout and stderr come, both bounded, then the exit status.
+"""One command on one channel (RFC 4254): stdin goes, stdout and stderr come, both bounded, then the
+exit status.
 
-Rules: everything is driven by what arrives, so no stream can block another. A stream that passes its limit ends the
-command. A host that has told the exit status gets a short while for each further piece of output.
+Rules: everything is driven by what arrives, so no stream can block another. A stream that passes
+its limit ends the command. A host that has told the exit status gets a short while for each further
+piece of output.
 """
 
 from __future__ import annotations
@@ -69,7 +71,12 @@ class Channel:
                 if e.kind == "late" and self.exit_status is not None:
                     break
                 raise
-        return Output(stdout=bytes(self.stdout), stderr=bytes(self.stderr), exit_status=self.exit_status, cut=self.cut)
+        return Output(
+            stdout=bytes(self.stdout),
+            stderr=bytes(self.stderr),
+            exit_status=self.exit_status,
+            cut=self.cut,
+        )
 
     def _open(self) -> None:
         message = Message().add_byte(bytes([common.MSG_CHANNEL_OPEN])).add_string("session")
@@ -86,11 +93,15 @@ class Channel:
                 raise NotRun(f"the host opens no session: “{clean(message.get_binary())}”")
 
     def _feed(self, talk: Talk) -> None:
-        """Sends as much of what is to be said as the host has room for, and the end of it once the talk is over."""
+        """Sends as much of what is to be said as the host has room for, and the end of it once the
+        talk is over.
+        """
         self._waiting += talk.say(self.stdout, self.stderr)
         while self._waiting and self._window:
             size = min(self._window, max(self._packet, 1), PACKET, len(self._waiting))
-            self.session.send(self._to_peer(common.MSG_CHANNEL_DATA).add_string(bytes(self._waiting[:size])))
+            self.session.send(
+                self._to_peer(common.MSG_CHANNEL_DATA).add_string(bytes(self._waiting[:size]))
+            )
             self._window -= size
             del self._waiting[:size]
         if talk.over and not self._waiting and not self._ended:
@@ -146,7 +157,9 @@ class Channel:
             self._wait_a_while()
 
     def _wait_a_while(self) -> None:
-        """Gives the rest of the output its time: anew with each piece, for a slow way may have much of it under way."""
+        """Gives the rest of the output its time: anew with each piece, for a slow way may have much
+        of it under way.
+        """
         self.session.stream.until = self.deadline.within(_AFTERWARDS_S)
 
     def _to_peer(self, number: int) -> Message:

@@ -1,8 +1,9 @@
-"""The way to a host: its jump hosts, nearest first, then the host, each with what ssh_config says about it.
+"""The way to a host: its jump hosts, nearest first, then the host, each with what ssh_config says
+about it.
 
-Rules: OpenSSH reads ssh_config; here its answer becomes targets. The command line alone loosens how host keys are
-checked, and a jump host's key must be known whatever it says of the hosts behind. A password is for the last of them
-alone.
+Rules: OpenSSH reads ssh_config; here its answer becomes targets. The command line alone loosens how
+host keys are checked, and a jump host's key must be known whatever it says of the hosts behind. A
+password is for the last of them alone.
 """
 
 from __future__ import annotations
@@ -30,23 +31,56 @@ from fleetaudit.transport.ssh_tokens import Unknown
 _OTHER_CLIENT = repeat("--transport", "openssh")
 # The last line is about how ssh runs a command: we always run it.
 _HONOURED = frozenset(
-    """
-    addressfamily bindaddress canonicaldomains canonicalizefallbacklocal canonicalizehostname canonicalizemaxdots
-    canonicalizepermittedcnames certificatefile ciphers connecttimeout globalknownhostsfile host hostkeyalgorithms
-    hostkeyalias hostname identitiesonly identityagent identityfile kbdinteractiveauthentication kexalgorithms macs
-    numberofpasswordprompts passwordauthentication port preferredauthentications proxycommand proxyjump proxyusefdpass
-    pubkeyauthentication revokedhostkeys serveralivecountmax serveraliveinterval stricthostkeychecking user
-    userknownhostsfile
-    forkafterauthentication sessiontype stdinnull
-    """.split()  # noqa: SIM905 — words are read more easily than a list
+    [
+        "addressfamily",
+        "bindaddress",
+        "canonicaldomains",
+        "canonicalizefallbacklocal",
+        "canonicalizehostname",
+        "canonicalizemaxdots",
+        "canonicalizepermittedcnames",
+        "certificatefile",
+        "ciphers",
+        "connecttimeout",
+        "globalknownhostsfile",
+        "host",
+        "hostkeyalgorithms",
+        "hostkeyalias",
+        "hostname",
+        "identitiesonly",
+        "identityagent",
+        "identityfile",
+        "kbdinteractiveauthentication",
+        "kexalgorithms",
+        "macs",
+        "numberofpasswordprompts",
+        "passwordauthentication",
+        "port",
+        "preferredauthentications",
+        "proxycommand",
+        "proxyjump",
+        "proxyusefdpass",
+        "pubkeyauthentication",
+        "revokedhostkeys",
+        "serveralivecountmax",
+        "serveraliveinterval",
+        "stricthostkeychecking",
+        "user",
+        "userknownhostsfile",
+        "forkafterauthentication",
+        "sessiontype",
+        "stdinnull",
+    ]
 )
 _NOT_TOLD = _HONOURED | HARMLESS
 
 
 def way(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> tuple[SshTarget, ...]:
-    """Returns the hops, the last of them the target itself as ssh_config completes it; raises `TransportError`.
+    """Returns the hops, the last of them the target itself as ssh_config completes it; raises
+    `TransportError`.
 
-    Where there is nothing to read (no arguments, and files that say nothing), that is the target as it stands.
+    Where there is nothing to read (no arguments, and files that say nothing), that is the target as
+    it stands.
     """
     # A Match exec may wait for ever, and the rest of the time is for the host.
     until = deadline.within(target.connect_timeout_s)
@@ -65,7 +99,9 @@ def way(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> tuple[Ssh
 
 
 def _stranger(target: SshTarget, name: str) -> SshTarget:
-    """Returns what a jump host has of the target behind it: how long it may take, and whether an agent is asked."""
+    """Returns what a jump host has of the target behind it: how long it may take, and whether an
+    agent is asked.
+    """
     return SshTarget(
         address=name,
         connect_timeout_s=target.connect_timeout_s,
@@ -81,7 +117,10 @@ def _completed(asked: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadli
     command = answer.one("proxycommand")
     if command and answer.one("proxyusefdpass") == "yes":
         raise TransportError(
-            "connect", "ProxyUseFdpass needs the system's own ssh", hint=_OTHER_CLIENT, kind="ssh_config not usable"
+            "connect",
+            "ProxyUseFdpass needs the system's own ssh",
+            hint=_OTHER_CLIENT,
+            kind="ssh_config not usable",
         )
     configs.note(_not_honoured(answer, plain))
 
@@ -116,7 +155,9 @@ def _completed(asked: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadli
         )
         keys = tuple(path if path == "none" else tokens.path(path) for path in set_("identityfile"))
     except Unknown as e:
-        raise TransportError("connect", f"ssh_config has {e}", hint=_OTHER_CLIENT, kind="ssh_config not usable") from e
+        raise TransportError(
+            "connect", f"ssh_config has {e}", hint=_OTHER_CLIENT, kind="ssh_config not usable"
+        ) from e
     seconds = answer.one("connecttimeout")
     return msgspec.structs.replace(
         asked,
@@ -126,7 +167,9 @@ def _completed(asked: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadli
         private_keys=keys,
         known_hosts=answer.paths("userknownhostsfile", "globalknownhostsfile"),
         host_key_policy=_policy(asked.host_key_policy, answer),
-        connect_timeout_s=min(float(seconds), asked.connect_timeout_s) if seconds else asked.connect_timeout_s,
+        connect_timeout_s=(
+            min(float(seconds), asked.connect_timeout_s) if seconds else asked.connect_timeout_s
+        ),
         use_agent=asked.use_agent and agent != "none",
         ssh_config=config,
     )
@@ -144,7 +187,11 @@ def _methods(answer: Answer) -> list[str]:
     preferred = answer.one("preferredauthentications") or ",".join(_METHODS)
     known = dict.fromkeys(method for method in preferred.split(",") if method in _METHODS)
     allowed = [method for method in known if answer.one(_METHODS[method]) not in ("no", "false")]
-    return allowed if answer.one("numberofpasswordprompts") != "0" else [m for m in allowed if m == "publickey"]
+    return (
+        allowed
+        if answer.one("numberofpasswordprompts") != "0"
+        else [m for m in allowed if m == "publickey"]
+    )
 
 
 _FAMILIES: dict[str, Literal["inet", "inet6"]] = {"inet": "inet", "inet6": "inet6"}
@@ -168,4 +215,6 @@ def _not_honoured(answer: Answer, plain: Answer) -> list[str]:
         if keyword not in _NOT_TOLD and values != plain.all(keyword)
     ]
     check = answer.one("stricthostkeychecking")
-    return found + ([f"stricthostkeychecking {check}"] if check in ("no", "false", "off", "accept-new") else [])
+    return found + (
+        [f"stricthostkeychecking {check}"] if check in ("no", "false", "off", "accept-new") else []
+    )

@@ -1,9 +1,10 @@
 """The keys that a user can log in with: from files, from the agent, each as something that signs.
 
-Rules: a key file is parsed once a process, and its passphrase is never asked for. Only regular files of a bounded size
-are read, each by hosts that use it and within their own limits. As in ssh(1), a private key that others may read is not
-used. Named keys are the only ones offered, as with IdentitiesOnly, unless ssh_config names them. Order is as in ssh(1),
-so that what works there works here with no more attempts.
+Rules: a key file is parsed once a process, and its passphrase is never asked for. Only regular
+files of a bounded size are read, each by hosts that use it and within their own limits. As in
+ssh(1), a private key that others may read is not used. Named keys are the only ones offered, as
+with IdentitiesOnly, unless ssh_config names them. Order is as in ssh(1), so that what works there
+works here with no more attempts.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ _FILE_MAX = 1024 * 1024  # bytes of a file with a key or a certificate; OpenSSH'
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One key: `label` for people, its public `blob`, and what signs (data, algorithm, deadline) with it."""
+    """One key: `label` for people, its public `blob`, and what signs (data, algorithm, deadline)
+    with it.
+    """
 
     label: str
     blob: bytes
@@ -54,7 +57,9 @@ class Identity:
 
     @property
     def type(self) -> str:
-        """Returns the key's type as the blob names it: ssh-ed25519, ssh-rsa, …-cert-v01@openssh.com."""
+        """Returns the key's type as the blob names it: ssh-ed25519, ssh-rsa,
+        …-cert-v01@openssh.com.
+        """
         return Reader(self.blob).string().decode("ascii", "replace")
 
 
@@ -94,19 +99,26 @@ def read_key_files(target: SshTarget, deadline: Deadline) -> KeyFiles:
 
 
 def identities(target: SshTarget, files: KeyFiles, deadline: Deadline) -> Identities:
-    """Returns the keys for one target: the named ones, else the agent's and the user's default ones."""
+    """Returns the keys for one target: the named ones, else the agent's and the user's default
+    ones.
+    """
     config = target.ssh_config or SshConfig(identities_only=bool(target.private_keys))
     usable: dict[bytes, Identity] = {}
     unusable: list[Unusable] = []
     if not config.public_keys:
-        reason = "ssh_config says PubkeyAuthentication no, or has no publickey in PreferredAuthentications"
+        reason = (
+            "ssh_config says PubkeyAuthentication no, or has no publickey in"
+            " PreferredAuthentications"
+        )
         none = Unusable(reason, ssh_line(target, target.user or ""))
         return Identities((), (none,))
 
     @functools.cache
     def held() -> dict[bytes, Identity]:
         """Asks the agent, once, and only where its answer matters."""
-        agent = (Agent(config.agent) if config.agent else Agent.of_user()) if target.use_agent else None
+        agent = (
+            (Agent(config.agent) if config.agent else Agent.of_user()) if target.use_agent else None
+        )
         if not agent:
             return {}
         try:
@@ -137,7 +149,11 @@ def identities(target: SshTarget, files: KeyFiles, deadline: Deadline) -> Identi
     for blob, key in of_files.items():
         usable.setdefault(blob, key)
     if not usable and not unusable and named:
-        unusable.append(Unusable("ssh_config says IdentityFile none, and there is no key in an agent", "ssh-add -l"))
+        unusable.append(
+            Unusable(
+                "ssh_config says IdentityFile none, and there is no key in an agent", "ssh-add -l"
+            )
+        )
     return Identities(tuple(usable.values()), tuple(unusable))
 
 
@@ -164,7 +180,9 @@ _KEY_FIELDS = {"ssh-ed25519": 1, "ssh-rsa": 2, "ecdsa-sha2-": 2}
 
 
 def _plain(certificate: bytes) -> bytes:
-    """Returns the public key in a certificate (PROTOCOL.certkeys): its type, a nonce, then the key's own fields."""
+    """Returns the public key in a certificate (PROTOCOL.certkeys): its type, a nonce, then the
+    key's own fields.
+    """
     reader = Reader(certificate)
     kind = reader.string().removesuffix(b"-cert-v01@openssh.com")
     reader.string()
@@ -180,7 +198,8 @@ def _of_agent(agent: Agent, blob: bytes, comment: str) -> Identity:
     )
 
 
-# ---- files ---------------------------------------------------------------------------------------------------------
+# ---- files
+# ---------------------------------------------------------------------------------------------------------
 
 _ABSENT = "does not exist"
 
@@ -210,17 +229,24 @@ def _key_file(path: str, deadline: Deadline) -> _KeyFile:
 
 def _certificate(path: str, deadline: Deadline) -> bytes | Unusable:
     try:
-        blob = reading.get(("certificate", path), lambda: _blob_of_line(_text(Path(path))), deadline)
+        blob = reading.get(
+            ("certificate", path), lambda: _blob_of_line(_text(Path(path))), deadline
+        )
     except OSError as e:
-        return Unusable(f"the certificate {path} cannot be read: {_cause(e)}", shell(["ls", "-lL", path]))
+        return Unusable(
+            f"the certificate {path} cannot be read: {_cause(e)}", shell(["ls", "-lL", path])
+        )
     look = shell(["ssh-keygen", "-L", "-f", path])
     return blob or Unusable(f"the certificate {path} has no certificate in it", look)
 
 
-def _of_file(path: str, file: _KeyFile, held: Callable[[], dict[bytes, Identity]]) -> Iterator[Identity | Unusable]:
+def _of_file(
+    path: str, file: _KeyFile, held: Callable[[], dict[bytes, Identity]]
+) -> Iterator[Identity | Unusable]:
     """Yields what a file gives: its certificate first, then the key, or why there is none."""
     if isinstance(file.private, Unusable):
-        # The agent may have what we cannot open: an encrypted key, one on hardware, or only the .pub is here.
+        # The agent may have what we cannot open: an encrypted key, one on hardware, or only the
+        # .pub is here.
         blobs = (file.certificate, file.public)
         kept = [held()[blob] for blob in blobs if blob and blob in held()]
         yield from kept or (file.private,)
@@ -257,7 +283,8 @@ def _changed(file: Path) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=256)
 def _load(path: str, changed: tuple[int, int]) -> paramiko.PKey | Unusable:
-    """Returns the private key in a file; raises OSError, which is not cached because it may be temporary.
+    """Returns the private key in a file; raises OSError, which is not cached because it may be
+    temporary.
 
     `changed` keeps a replaced file from being taken for the old one.
     """
@@ -271,10 +298,14 @@ def _load(path: str, changed: tuple[int, int]) -> paramiko.PKey | Unusable:
     except OSError:
         raise
     except paramiko.PasswordRequiredException:
-        return Unusable(f"the private key {path} is encrypted and the agent does not have it", shell(["ssh-add", path]))
+        return Unusable(
+            f"the private key {path} is encrypted and the agent does not have it",
+            shell(["ssh-add", path]),
+        )
     except Exception as e:  # no two of the parsers beneath raise the same
         return Unusable(
-            f"the private key {path} cannot be used: {clean(str(e))}", shell(["ssh-keygen", "-y", "-f", path])
+            f"the private key {path} cannot be used: {clean(str(e))}",
+            shell(["ssh-keygen", "-y", "-f", path]),
         )
 
 
@@ -284,7 +315,9 @@ def _too_open(info: os.stat_result) -> bool:
 
 
 def _unreadable(path: str, e: OSError) -> Unusable:
-    return Unusable(f"the private key {path} cannot be read: {_cause(e)}", shell(["ls", "-lL", path]))
+    return Unusable(
+        f"the private key {path} cannot be read: {_cause(e)}", shell(["ls", "-lL", path])
+    )
 
 
 def _cause(e: OSError) -> str:
@@ -324,7 +357,9 @@ def _encrypted(text: str) -> bool:
 
 
 def _public_blob(path: Path) -> bytes | None:
-    """Returns the public half of a private key file without opening it: from FILE.pub, or from its own head."""
+    """Returns the public half of a private key file without opening it: from FILE.pub, or from its
+    own head.
+    """
     if path.suffix == ".pub":
         return _blob_of_line(_text_if_any(path))
     if blob := _blob_of_line(_text_if_any(path.with_name(path.name + ".pub"))):

@@ -1,7 +1,8 @@
-"""What a host that asks questions while a user logs in is answered (RFC 4256), and which it is not. No I/O.
+"""What a host that asks questions while a user logs in is answered (RFC 4256), and which it is not.
+No I/O.
 
-Rules: the password answers one question of one kind: alone, not echoed, the first, and not about something else. Every
-other question is told to a person.
+Rules: the password answers one question of one kind: alone, not echoed, the first, and not about
+something else. Every other question is told to a person.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from fleetaudit.transport.ssh_command import clean
 _ROUNDS = 10  # of a host that says things without asking any
 _PROMPTS = 4  # that a reason names
 _SOMETHING_ELSE = re.compile(
-    r"(?i)verification|one.?time|second.factor|new password|retype|\b(?:otp|totp|token|passcode|code|pin)\b"
+    r"(?i)verification|one.?time|second.factor|new"
+    r" password|retype|\b(?:otp|totp|token|passcode|code|pin)\b"
 )
-_LOCKED = re.compile(r"(?i)account (?:is |has been |was |temporarily )*(?:locked|disabled|suspended)")
+_LOCKED = re.compile(
+    r"(?i)account (?:is |has been |was |temporarily )*(?:locked|disabled|suspended)"
+)
 
 
 class Refused(Exception):
@@ -34,7 +38,9 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Answers:
-    """The questions of one login. `sent`: the host has the password and has not called it right; `said`: in passing."""
+    """The questions of one login. `sent`: the host has the password and has not called it right;
+    `said`: in passing.
+    """
 
     user: str
     password: Secret
@@ -65,13 +71,20 @@ class Answers:
         asked = ", ".join(f"“{clean(prompt)}”" for prompt, _ in prompts)
         self._prompts = clean(f"{self._prompts} {asked}", 2000)
         if self._asked and expired(f"{self.said} {asked}") == "password expired":
-            raise Refused(f"the password of {self.user} has expired: the host asks {asked}", "password expired")
+            raise Refused(
+                f"the password of {self.user} has expired: the host asks {asked}",
+                "password expired",
+            )
         if self._asked:
-            raise Refused(f"after the password of {self.user} the host asks {asked}, which only a person can answer")
+            raise Refused(
+                f"after the password of {self.user} the host asks {asked}, which only a person can"
+                " answer"
+            )
         if count > 1 or not prompts:
             raise Refused(f"the host asks {asked or 'something'} at once, not for a password alone")
         raw, echoed = prompts[0]
-        # Of several lines, the last one asks: sshd puts what PAM told before it. And an account may be called anything.
+        # Of several lines, the last one asks: sshd puts what PAM told before it. And an account may
+        # be called anything.
         prompt = clean(raw.strip().rpartition(b"\n")[2])
         if echoed or _SOMETHING_ELSE.search(re.sub(r"\S*@\S*", "", prompt)):
             raise Refused(f"the host asks {asked}, which is not answered with a password")
@@ -79,7 +92,9 @@ class Answers:
         return Message().add_int(1).add_string(self.encoded())
 
     def encoded(self) -> bytes:
-        """Returns the password as it goes to the host, which then has it (RFC 4252, section 8: UTF-8)."""
+        """Returns the password as it goes to the host, which then has it (RFC 4252, section 8:
+        UTF-8).
+        """
         self.sent = True
         return self.password.reveal().encode("utf-8", "surrogateescape")
 
@@ -95,4 +110,6 @@ class Answers:
         if kind := expired(said):
             what = "the account" if kind == "account expired" else "the password of"
             return Refused(f"{what} {self.user} has expired", kind)
-        return Refused(f"the host refuses the password of {self.user}; it was sent once and is not sent again")
+        return Refused(
+            f"the host refuses the password of {self.user}; it was sent once and is not sent again"
+        )

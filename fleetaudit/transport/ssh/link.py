@@ -1,7 +1,7 @@
 """What carries the bytes of one SSH connection; a TCP socket is the first kind.
 
-Rules: `exchange` alone waits, never past the moment it is given, and fails only with `Broken`. A link owns what it was
-made with, and `close` gives it back whatever happened.
+Rules: `exchange` alone waits, never past the moment it is given, and fails only with `Broken`. A
+link owns what it was made with, and `close` gives it back whatever happened.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ LOOK_S = 0.25
 """How often a wait looks at its deadline, which comes early where a run stops, in seconds."""
 
 BrokenKind = Literal["late", "dropped", "garbled", "disconnected", "proxy"]
-"""How a conversation ends: "proxy" where a ProxyCommand failed by itself, and may have been refused a login."""
+"""How a conversation ends: "proxy" where a ProxyCommand failed by itself, and may have been refused
+a login.
+"""
 
 
 class Broken(Exception):
@@ -36,7 +38,8 @@ class Link(Protocol):
     """One way for bytes, there and back."""
 
     def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:
-        """Returns bytes that came in, at least one; what is in `out` goes out in the meantime, and is taken from it.
+        """Returns bytes that came in, at least one; what is in `out` goes out in the meantime, and
+        is taken from it.
 
         `meanwhile` is called from time to time and may add to `out`. Raises `Broken`.
         """

@@ -1,7 +1,7 @@
 """One hop: a link to it, its greeting, its keys, the check of its host key, and the login.
 
-Rules: every failure is a `TransportError` at the stage where it happened; transient only before the host had a chance
-to judge a key. What is opened here is closed by the caller's stack.
+Rules: every failure is a `TransportError` at the stage where it happened; transient only before the
+host had a chance to judge a key. What is opened here is closed by the caller's stack.
 """
 
 from __future__ import annotations
@@ -73,13 +73,25 @@ def own_name() -> str:
 
 
 def _greeted(
-    stack: contextlib.ExitStack, target: SshTarget, user: str, open_link: Open, turn: Turn, deadline: Deadline
+    stack: contextlib.ExitStack,
+    target: SshTarget,
+    user: str,
+    open_link: Open,
+    turn: Turn,
+    deadline: Deadline,
 ) -> Session:
-    """Returns a session that has greeted, its link to be closed by `stack`; waits for the turn before each try."""
+    """Returns a session that has greeted, its link to be closed by `stack`; waits for the turn
+    before each try.
+    """
     while True:
         if not turn.wait(deadline):
-            reason = f"other connections to {target.address} port {target.port} took all of the time to log in"
-            raise TransportError("connect", reason, hint=repeat("--host-deadline", "600"), kind="timed out")
+            reason = (
+                f"other connections to {target.address} port {target.port} took all of the time to"
+                " log in"
+            )
+            raise TransportError(
+                "connect", reason, hint=repeat("--host-deadline", "600"), kind="timed out"
+            )
         with contextlib.ExitStack() as this_try:
             link = open_link(ssh_line(target, user))
             this_try.callback(link.close)
@@ -105,16 +117,23 @@ def _greet(session: Session, target: SshTarget, user: str, deadline: Deadline) -
         reason = {
             "late": f"the port is open, but no SSH greeting came within {limit:.3g} s{e.text}",
             # sshd's MaxStartups and PerSourcePenalties, a full process table, tcp wrappers
-            "dropped": f"the host hung up before its SSH greeting ({e.text}): it may have too many connections",
+            "dropped": (
+                f"the host hung up before its SSH greeting ({e.text}): it may have too many"
+                " connections"
+            ),
             "disconnected": f"the way there broke off before the SSH greeting ({e.text})",
             "proxy": e.text,
         }.get(e.kind, f"what answers on port {target.port} does not speak SSH: {e.text}")
         kind = _KINDS.get(e.kind, "not an SSH server")
         hint = ssh_line(target, user)
-        raise TransportError("connect", reason, hint=hint, kind=kind, transient=e.kind == "dropped") from e
+        raise TransportError(
+            "connect", reason, hint=hint, kind=kind, transient=e.kind == "dropped"
+        ) from e
 
 
-def _agree_on_keys(session: Session, target: SshTarget, user: str, keys: HostKeys) -> tuple[str, bytes]:
+def _agree_on_keys(
+    session: Session, target: SshTarget, user: str, keys: HostKeys
+) -> tuple[str, bytes]:
     try:
         return session.agree_on_keys(keys.algorithms(target))
     except Broken as e:
@@ -126,4 +145,6 @@ def _agree_on_keys(session: Session, target: SshTarget, user: str, keys: HostKey
         }.get(e.kind, f"no key exchange is possible: {e.text}")
         kind = _KINDS.get(e.kind, "no common algorithm")
         hint = ssh_line(target, user, "-v")
-        raise TransportError("connect", reason, hint=hint, kind=kind, transient=e.kind == "dropped") from e
+        raise TransportError(
+            "connect", reason, hint=hint, kind=kind, transient=e.kind == "dropped"
+        ) from e

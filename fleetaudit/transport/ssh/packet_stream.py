@@ -1,7 +1,8 @@
 """The bytes under SSH's packets, in and out of one link, under a deadline.
 
-Rules: it never waits past `until`, never holds more than one packet's worth of unasked bytes, and fails only with
-`Broken`. Writes are gathered until the next read, so that what belongs together leaves in one segment.
+Rules: it never waits past `until`, never holds more than one packet's worth of unasked bytes, and
+fails only with `Broken`. Writes are gathered until the next read, so that what belongs together
+leaves in one segment.
 """
 
 from __future__ import annotations
@@ -20,18 +21,23 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
 PACKET_MAX = 256 * 1024
-"""The longest packet that is read, in bytes; OpenSSH's own bound. A length is hostile until its MAC was verified."""
+"""The longest packet that is read, in bytes; OpenSSH's own bound. A length is hostile until its MAC
+was verified.
+"""
 
 
 class Stream(Packetizer):
     """paramiko's packet layer over our own reading and writing.
 
-    `allowance` is how many bytes the host may still send before it is taken for a flood. `meanwhile` is called from
-    time to time while it waits; `heard` is when bytes came in last, on the monotonic clock.
+    `allowance` is how many bytes the host may still send before it is taken for a flood.
+    `meanwhile` is called from time to time while it waits; `heard` is when bytes came in last, on
+    the monotonic clock.
     """
 
     def __init__(self, link: Link, meanwhile: Callable[[], None]) -> None:
-        super().__init__(cast(Any, link))  # which it keeps and, all of its reading and writing being ours, never uses
+        super().__init__(
+            cast(Any, link)
+        )  # which it keeps and, all of its reading and writing being ours, never uses
         self.until = Deadline(0.0)
         self.allowance = 4 * 1024 * 1024
         self.heard = time.monotonic()
@@ -50,7 +56,9 @@ class Stream(Packetizer):
         return data
 
     def read_line(self, limit: int) -> bytes:
-        """Returns the next line without its end; raises `Broken` where it is longer than `limit` bytes."""
+        """Returns the next line without its end; raises `Broken` where it is longer than `limit`
+        bytes.
+        """
         while (end := self._in.find(b"\n", 0, limit + 1)) < 0:
             if len(self._in) > limit:
                 raise Broken("garbled", "a line without an end")

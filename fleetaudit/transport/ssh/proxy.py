@@ -1,7 +1,7 @@
 """A link through a ProxyCommand: the user's shell runs it, its stdin and stdout are the connection.
 
-Rules: a process group of its own, killed and reaped by `close` whatever happened; its stderr is read on, kept up to a
-bound, and told where the connection ends. It has no terminal to prompt on.
+Rules: a process group of its own, killed and reaped by `close` whatever happened; its stderr is
+read on, kept up to a bound, and told where the connection ends. It has no terminal to prompt on.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class ProxyLink(SocketLink):
         except (OSError, ValueError) as e:
             ours.close()
             raise TransportError(
-                "connect", f"the ProxyCommand cannot be started: {e}", hint=hint, kind="ProxyCommand failed"
+                "connect",
+                f"the ProxyCommand cannot be started: {e}",
+                hint=hint,
+                kind="ProxyCommand failed",
             ) from e
         assert self._process.stderr is not None  # noqa: S101  # as Popen was told
         self._stderr = self._process.stderr
@@ -76,7 +79,9 @@ class ProxyLink(SocketLink):
         return bool(data)
 
     def _end(self, words: str) -> Broken:
-        """Returns how the command ended and what it said: its own end is what a person can do something about."""
+        """Returns how the command ended and what it said: its own end is what a person can do
+        something about.
+        """
         until = Deadline.after(_LAST_WORDS_S)
         poll = select.poll()
         poll.register(self._stderr.fileno(), select.POLLIN)
@@ -87,6 +92,12 @@ class ProxyLink(SocketLink):
             if not until.remaining():
                 break
             time.sleep(_LOOK_AGAIN_S)
-        how = f"the ProxyCommand ended with status {ended.si_status}" if ended else f"ProxyCommand: {words}"
+        how = (
+            f"the ProxyCommand ended with status {ended.si_status}"
+            if ended
+            else f"ProxyCommand: {words}"
+        )
         failed = ended and ended.si_status and not dropped_before_login(self._said)
-        return Broken("proxy" if failed else "dropped", how + quoted(bytes(self._said), " and said "))
+        return Broken(
+            "proxy" if failed else "dropped", how + quoted(bytes(self._said), " and said ")
+        )

@@ -1,8 +1,10 @@
-"""SSH's transport layer (RFC 4253) as a client: greeting, key exchange, and then messages out and in.
+"""SSH's transport layer (RFC 4253) as a client: greeting, key exchange, and then messages out and
+in.
 
-Rules: paramiko's protocol code is driven from the calling thread, message by message; its own thread is never started.
-So a deadline ends everything, nothing can leak, and a connection costs a third of the CPU. paramiko's internals are
-named in this file only. Whatever a hostile host makes paramiko raise becomes `Broken`.
+Rules: paramiko's protocol code is driven from the calling thread, message by message; its own
+thread is never started. So a deadline ends everything, nothing can leak, and a connection costs a
+third of the CPU. paramiko's internals are named in this file only. Whatever a hostile host makes
+paramiko raise becomes `Broken`.
 """
 
 from __future__ import annotations
@@ -50,15 +52,22 @@ class Session:
     def __init__(self, link: Link, config: SshConfig | None = None) -> None:
         self.stream = Stream(link, self._look)
         # Typed Any on purpose: these are paramiko's internals, and nobody types them.
-        self._engine = cast(Any, paramiko.Transport)(_NoSocket(), packetizer_class=lambda _: self.stream)
+        self._engine = cast(Any, paramiko.Transport)(
+            _NoSocket(), packetizer_class=lambda _: self.stream
+        )
         self._config = config or SshConfig()
         self._unanswered = 0
         self.beside: Callable[[], None] = nothing
-        """Is called from time to time while the session waits: whatever runs inside of it has its turn."""
+        """Is called from time to time while the session waits: whatever runs inside of it has its
+        turn.
+        """
         self.signature_algorithms: tuple[str, ...] | None = None
-        """What the host says that it accepts of a user's key (RFC 8308), None where it says nothing."""
+        """What the host says that it accepts of a user's key (RFC 8308), None where it says
+        nothing.
+        """
 
-    # -- greeting and keys -----------------------------------------------------------------------------------------
+    # -- greeting and keys
+    # -----------------------------------------------------------------------------------------
 
     def greet(self) -> None:
         """Exchanges the version lines; raises `Broken`."""
@@ -81,9 +90,11 @@ class Session:
             self._engine.remote_version = line.decode()
 
     def agree_on_keys(self, preferred: Sequence[str]) -> tuple[str, bytes]:
-        """Returns the type and the raw blob of the host key that signed the exchange; raises `Broken`.
+        """Returns the type and the raw blob of the host key that signed the exchange; raises
+        `Broken`.
 
-        `preferred` are host key algorithms to ask for first; those that are not supported are passed over.
+        `preferred` are host key algorithms to ask for first; those that are not supported are
+        passed over.
         """
         engine = self._engine
         self._restrict()
@@ -106,7 +117,9 @@ class Session:
         return bytes(self._engine.session_id)
 
     def _restrict(self) -> None:
-        """Takes of the algorithms those that ssh_config lists, in its order; raises `Broken` where none is left."""
+        """Takes of the algorithms those that ssh_config lists, in its order; raises `Broken` where
+        none is left.
+        """
         options, config = self._engine.get_security_options(), self._config
         for keyword, name, wanted in (
             ("Ciphers", "ciphers", config.ciphers),
@@ -119,7 +132,10 @@ class Session:
             known = getattr(options, name)
             both = tuple(algorithm for algorithm in map(_spelled, wanted) if algorithm in known)
             if not both:
-                lists = f"ssh_config says {clean(','.join(wanted))}, the built-in client knows {','.join(known)}"
+                lists = (
+                    f"ssh_config says {clean(','.join(wanted))}, the built-in client knows"
+                    f" {','.join(known)}"
+                )
                 raise Broken("garbled", f"no algorithm in common for {keyword}: {lists}")
             setattr(options, name, tuple(dict.fromkeys(both)))
 
@@ -129,19 +145,27 @@ class Session:
         return bool(self._engine._expected_packet) or not self._engine.initial_kex_done
 
     def _look(self) -> None:
-        """Asks a host that has been silent for a sign of life, as ServerAliveInterval says; raises `Broken`."""
+        """Asks a host that has been silent for a sign of life, as ServerAliveInterval says; raises
+        `Broken`.
+        """
         interval, silent = self._config.alive_interval_s, time.monotonic() - self.stream.heard
         if interval and silent < interval:
             self._unanswered = 0
         elif interval and silent >= interval * (self._unanswered + 1) and not self.negotiating:
             if self._unanswered >= self._config.alive_count:
-                raise Broken("dropped", f"silent for {silent:.0f} s, {self._unanswered} keepalives went unanswered")
+                raise Broken(
+                    "dropped",
+                    f"silent for {silent:.0f} s, {self._unanswered} keepalives went unanswered",
+                )
             self._unanswered += 1
-            message = Message().add_byte(bytes([MSG_GLOBAL_REQUEST])).add_string("keepalive@openssh.com")
+            message = (
+                Message().add_byte(bytes([MSG_GLOBAL_REQUEST])).add_string("keepalive@openssh.com")
+            )
             self.send(message.add_boolean(True))
         self.beside()
 
-    # -- messages --------------------------------------------------------------------------------------------------
+    # -- messages
+    # --------------------------------------------------------------------------------------------------
 
     def send(self, message: Message) -> None:
         """Puts a message on its way; it leaves with the next `receive`."""
@@ -151,8 +175,8 @@ class Session:
     def receive(self) -> tuple[int, Message]:
         """Returns the next message that is not the transport layer's own; raises `Broken`.
 
-        Where the host asks for new keys, that exchange is gone through to its end in here, so that no caller can send
-        anything in its midst (RFC 4253, section 7.1).
+        Where the host asks for new keys, that exchange is gone through to its end in here, so that
+        no caller can send anything in its midst (RFC 4253, section 7.1).
         """
         while True:
             ptype, message = self._next()
@@ -179,7 +203,9 @@ class Session:
                 raise Broken("disconnected", clean(message.get_binary()))
             if engine._expected_packet:
                 if ptype not in engine._expected_packet:
-                    raise Broken("garbled", f"message {ptype} where {engine._expected_packet} was due")
+                    raise Broken(
+                        "garbled", f"message {ptype} where {engine._expected_packet} was due"
+                    )
                 engine._expected_packet = ()
                 if _FIRST_KEX <= ptype <= _LAST_KEX:
                     engine.kex_engine.parse_next(ptype, message)
@@ -207,7 +233,8 @@ class Session:
             message.get_bytes(16)
             kex, keys = (clean(message.get_binary(), 200) for _ in range(2))
             raise Broken(
-                "garbled", f"{clean(str(e))}; it offers the key exchanges {kex} and the host keys {keys}"
+                "garbled",
+                f"{clean(str(e))}; it offers the key exchanges {kex} and the host keys {keys}",
             ) from e
 
     def _extensions(self, message: Message) -> None:
@@ -238,10 +265,14 @@ def nothing() -> None:
 
 @contextlib.contextmanager
 def _hostile() -> Iterator[None]:
-    """Turns whatever paramiko raises over a host's bytes into `Broken`: no two of its parsers raise the same."""
+    """Turns whatever paramiko raises over a host's bytes into `Broken`: no two of its parsers raise
+    the same.
+    """
     try:
         yield
     except Broken:
         raise
     except Exception as e:
-        raise Broken("garbled", clean(f"{type(e).__name__}: {e}" if str(e) else type(e).__name__)) from e
+        raise Broken(
+            "garbled", clean(f"{type(e).__name__}: {e}" if str(e) else type(e).__name__)
+        ) from e

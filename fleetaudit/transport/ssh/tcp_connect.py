@@ -1,6 +1,7 @@
 """From a name and a port to a connected TCP socket, under a deadline.
 
-Rules: every address of the name is tried in the resolver's order. Only the operating system's words become reasons.
+Rules: every address of the name is tried in the resolver's order. Only the operating system's words
+become reasons.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ Address = tuple[int, tuple[Any, ...]]
 
 
 def dial(target: SshTarget, deadline: Deadline, hint: str, passed: Passed) -> socket.socket:
-    """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or "connect" with `hint`)."""
+    """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or
+    "connect" with `hint`).
+    """
     failures: list[str] = []
     codes = set[int]()
     found = _resolve(target, deadline)
@@ -32,7 +35,9 @@ def dial(target: SshTarget, deadline: Deadline, hint: str, passed: Passed) -> so
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             # Whatever happens between here and the return, the descriptor must not stay behind.
-            code = _bound(sock, target) or _connect(sock, address, deadline.within(target.connect_timeout_s))
+            code = _bound(sock, target) or _connect(
+                sock, address, deadline.within(target.connect_timeout_s)
+            )
             if code == 0:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return sock
@@ -112,7 +117,8 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
         except (OSError, UnicodeError) as e:
             answer.append(e)
 
-    # getaddrinfo(3) can be given no limit, so it waits in a thread of its own, which its own limits end.
+    # getaddrinfo(3) can be given no limit, so it waits in a thread of its own, which its own limits
+    # end.
     thread = threading.Thread(target=ask, name=f"resolve {target.address}", daemon=True)
     thread.start()
     while thread.is_alive() and deadline.remaining():
@@ -120,7 +126,10 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
     hint = shell(["getent", "ahosts", target.address])
     if not answer:
         raise TransportError(
-            "resolve", f"the name {target.address!r} was not resolved in time", hint=hint, kind="timed out"
+            "resolve",
+            f"the name {target.address!r} was not resolved in time",
+            hint=hint,
+            kind="timed out",
         )
     match answer[0]:
         case list() as found:
@@ -135,7 +144,10 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
             )
         case e:
             raise TransportError(
-                "resolve", f"{target.address!r} is not a host name: {e}", hint=hint, kind="name not found"
+                "resolve",
+                f"{target.address!r} is not a host name: {e}",
+                hint=hint,
+                kind="name not found",
             )
 
 
@@ -144,5 +156,7 @@ _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 def _lookup(target: SshTarget, flags: int) -> list[Address]:
     family = _FAMILIES.get(target.ssh_config.family, 0) if target.ssh_config else 0
-    found = socket.getaddrinfo(target.address, target.port, family, type=socket.SOCK_STREAM, flags=flags)
+    found = socket.getaddrinfo(
+        target.address, target.port, family, type=socket.SOCK_STREAM, flags=flags
+    )
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))

@@ -1,7 +1,8 @@
-"""A link through a jump host: a direct-tcpip channel (RFC 4254, section 7.2) of the session with it.
+"""A link through a jump host: a direct-tcpip channel (RFC 4254, section 7.2) of the session with
+it.
 
-Rules: it is driven by what arrives on the outer session, in the same thread. What the outer connection suffers, this
-one does, in words that name the jump host.
+Rules: it is driven by what arrives on the outer session, in the same thread. What the outer
+connection suffers, this one does, in words that name the jump host.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class NotForwarded(Exception):
 
 
 class TunnelLink:
-    """One channel through the session with a jump host. `number` is ours for it, another one for each."""
+    """One channel through the session with a jump host. `number` is ours for it, another one for
+    each.
+    """
 
     def __init__(self, outer: Session, number: int, jump: str) -> None:
         self._outer, self._ours, self._jump = outer, number, jump
@@ -69,7 +72,9 @@ class TunnelLink:
                 if e.kind == "late":
                     raise
                 text = f"jump host {self._jump}: {e.text or 'it hung up'}"
-                raise Broken("dropped" if e.kind in ("dropped", "proxy") else "disconnected", text) from e
+                raise Broken(
+                    "dropped" if e.kind in ("dropped", "proxy") else "disconnected", text
+                ) from e
         data = bytes(self._in)
         self._in.clear()
         return data
@@ -81,7 +86,9 @@ class TunnelLink:
         self._outer.stream.part()
 
     def close(self) -> None:
-        """Tells the jump host that nothing more is sent; the session with it is closed by whoever made it."""
+        """Tells the jump host that nothing more is sent; the session with it is closed by whoever
+        made it.
+        """
         if self._packet > 0 and not (self._ended or self._outer.negotiating):
             self._outer.send(self._to_peer(common.MSG_CHANNEL_CLOSE))
         self._outer.beside = nothing
@@ -106,7 +113,9 @@ class TunnelLink:
                 self._in += data
             self._credit += len(data)
             if self._credit > WINDOW // 2:
-                self._outer.send(self._to_peer(common.MSG_CHANNEL_WINDOW_ADJUST).add_int(self._credit))
+                self._outer.send(
+                    self._to_peer(common.MSG_CHANNEL_WINDOW_ADJUST).add_int(self._credit)
+                )
                 self._credit = 0
         elif ptype == common.MSG_CHANNEL_WINDOW_ADJUST:
             self._window += message.get_int()

@@ -54,8 +54,13 @@ def refusing(n: int, **more: str) -> NotAudited:
 def test_sixty_hosts_that_refuse_a_connection_are_one_line_in_run_doctor_and_mail(
     place: Place, closed_port: int
 ) -> None:
-    lines = [f"    srv{n:03}: {{ansible_host: 127.0.0.{n}, ansible_port: {closed_port}}}\n" for n in range(2, 62)]
-    place.write("inventory.yml", "all:\n  hosts:\n    here: {ansible_connection: local}\n" + "".join(lines))
+    lines = [
+        f"    srv{n:03}: {{ansible_host: 127.0.0.{n}, ansible_port: {closed_port}}}\n"
+        for n in range(2, 62)
+    ]
+    place.write(
+        "inventory.yml", "all:\n  hosts:\n    here: {ansible_connection: local}\n" + "".join(lines)
+    )
     line = "connect: connection refused: 60 hosts srv[002-061]"
     place.write("hosts.yml", "all:\n  hosts:\n    here: {ansible_connection: local}\n")
     assert place.run("run", "-p", "quick.yml", "hosts.yml").returncode == 0
@@ -65,8 +70,14 @@ def test_sixty_hosts_that_refuse_a_connection_are_one_line_in_run_doctor_and_mai
     assert "srv002: " not in run.stdout.replace(f"{line}\n", "")
     mail = place.run("run", "--cron", "-p", "quick.yml")
     assert mail.stdout == ""  # the same as before
-    place.write("inventory.yml", "all:\n  hosts:\n    here: {ansible_connection: local}\n" + "".join(lines[:30]))
-    assert "connect: connection refused: 30 hosts srv[002-031]" in place.run("run", "--cron", "-p", "quick.yml").stdout
+    place.write(
+        "inventory.yml",
+        "all:\n  hosts:\n    here: {ansible_connection: local}\n" + "".join(lines[:30]),
+    )
+    assert (
+        "connect: connection refused: 30 hosts srv[002-031]"
+        in place.run("run", "--cron", "-p", "quick.yml").stdout
+    )
     place.write("inventory.yml", "all:\n  hosts:\n" + "".join(lines))
     assert line in place.run("doctor").stdout
     hosts = json.loads((place.runs()[1] / "run.json").read_text())["hosts"]
@@ -91,15 +102,22 @@ def test_addresses_are_details_of_the_cause_on_page_and_terminal() -> None:
 
 
 def test_a_jump_host_that_fails_is_another_cause_than_hosts_that_fail_alike() -> None:
-    behind = [refusing(n, at="jump host gate", reason=f"jump host gate: {n}: refused") for n in (7, 8)]
+    behind = [
+        refusing(n, at="jump host gate", reason=f"jump host gate: {n}: refused") for n in (7, 8)
+    ]
     causes, anchors = causes_of([refusing(2), *behind])
-    assert [c.title for c in causes] == ["connect: connection refused", "connect: connection refused (jump host gate)"]
+    assert [c.title for c in causes] == [
+        "connect: connection refused",
+        "connect: connection refused (jump host gate)",
+    ]
     assert causes[1].hosts.ranges == ("srv[007-008]",)
     assert anchors == {"srv002": "cause-1", "srv007": "cause-2", "srv008": "cause-2"}
 
 
 def test_a_run_of_an_older_release_is_grouped_by_its_text(tmp_path: Path) -> None:
-    old = [refusing(n, kind="", reason=f"srv{n:03}: no answer") for n in (2, 3)] + [refusing(4, kind="", reason="gone")]
+    old = [refusing(n, kind="", reason=f"srv{n:03}: no answer") for n in (2, 3)] + [
+        refusing(4, kind="", reason="gone")
+    ]
     causes, _ = causes_of(old)
     assert [(c.title, c.hosts.count, c.details) for c in causes] == [
         (f"connect: {HOST}: no answer", 2, ()),
@@ -113,7 +131,10 @@ def test_a_run_of_an_older_release_is_grouped_by_its_text(tmp_path: Path) -> Non
 
 
 def test_another_address_is_no_change_and_another_kind_is_one() -> None:
-    before, after = run_of([refusing(2)]), run_of([refusing(2, reason="198.51.100.9 port 22: connection refused")])
+    before, after = (
+        run_of([refusing(2)]),
+        run_of([refusing(2, reason="198.51.100.9 port 22: connection refused")]),
+    )
     assert between(before, after).same
     (change,) = between(before, run_of([refusing(2, kind="timed out")])).changes
     assert (change.before, change.after) == (
@@ -134,7 +155,12 @@ def test_many_hosts_that_are_newly_lost_are_one_row_of_what_changed() -> None:
 def test_the_documentation_names_every_kind() -> None:
     text = (Path(fleetaudit.__file__).parent.parent / "docs" / "formats.md").read_text("utf-8")
     section = text.partition("## Why hosts were not audited")[2].partition("\n## ")[0]
-    named = {word for line in section.splitlines() if line.startswith("| `") for word in re.findall(r"`(.+?)`", line)}
+    named = {
+        word
+        for line in section.splitlines()
+        if line.startswith("| `")
+        for word in re.findall(r"`(.+?)`", line)
+    }
     assert named == set(get_args(FailureKind)) - {""}
 
 
@@ -144,12 +170,16 @@ def test_no_name_of_a_kind_holds_what_differs_from_host_to_host() -> None:
         assert len(kind) <= 30
 
 
-# ---- next commands -------------------------------------------------------------------------------------------------
+# ---- next commands
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.commands
 def test_a_hint_that_repeats_the_command_is_the_whole_line(place: Place, silent_port: int) -> None:
-    place.write("my inv.yml", f"all:\n  hosts:\n    web1: {{ansible_host: 127.0.0.1, ansible_port: {silent_port}}}\n")
+    place.write(
+        "my inv.yml",
+        f"all:\n  hosts:\n    web1: {{ansible_host: 127.0.0.1, ansible_port: {silent_port}}}\n",
+    )
     options = ("-p", "quick.yml", "-f", "3", "--retries", "0", "-q", "--run-deadline", "1")
     assert place.run("run", "my inv.yml", *options, FLEETAUDIT_TIMEOUT="50").returncode == 4
     host = json.loads((place.runs()[-1] / "run.json").read_text())["hosts"][0]
@@ -161,7 +191,8 @@ def test_a_hint_that_repeats_the_command_is_the_whole_line(place: Place, silent_
 @pytest.mark.slow
 def test_next_commands_that_differ_in_the_hosts_name_alone_are_kept_once_on_the_page() -> None:
     line = (
-        "fleetaudit run /srv/fleet/inventory.yml --playbook /srv/fleet/quick.yml --output-dir /var/lib/fleetaudit -l "
+        "fleetaudit run /srv/fleet/inventory.yml --playbook /srv/fleet/quick.yml --output-dir"
+        " /var/lib/fleetaudit -l "
     )
     hosts = [NotAudited(name=f"web{n:05}", stage="interrupted", kind="interrupted", reason="the run was interrupted",
                         hint=f"{line}web{n:05}") for n in range(10_000)]  # fmt: skip
@@ -180,8 +211,9 @@ def test_a_repeated_option_takes_the_place_of_the_one_that_was_typed() -> None:
     )
     names = {"-k": "ask_pass", "--host-key-policy": "host_key_policy"}
     command = Typed("run", ("inv.yml",), options, names, "/srv/a b")
-    assert command.for_host("h", ("-k",)) == (
-        "cd '/srv/a b' && fleetaudit run inv.yml --host-key-policy off --user root -l h -k"
+    assert (
+        command.for_host("h", ("-k",))
+        == "cd '/srv/a b' && fleetaudit run inv.yml --host-key-policy off --user root -l h -k"
     )
     assert command.for_host("h", ("--host-key-policy", "accept-new")).endswith(
         "run inv.yml --connection-password-file p --user root -l h --host-key-policy accept-new"
@@ -197,7 +229,8 @@ def test_a_hint_to_repeat_differs_from_other_hints() -> None:
 def test_no_command_in_a_message_has_an_ellipsis_in_it() -> None:
     """Such a line cannot be pasted; `repeat` makes whole ones."""
     command = re.compile(
-        r"\b(?:fleetaudit|ssh|sudo|ssh-[a-z]+|ansible-inventory|file|cat|ls)(?: |$)[^.;\n]*(?:…|\.\.\.)"
+        r"\b(?:fleetaudit|ssh|sudo|ssh-[a-z]+|ansible-inventory|file|cat|ls)(?:"
+        r" |$)[^.;\n]*(?:…|\.\.\.)"
     )
     for path in SOURCES:
         cut = [text for text in texts(path) if "…" in text or "..." in text]
@@ -205,7 +238,9 @@ def test_no_command_in_a_message_has_an_ellipsis_in_it() -> None:
 
 
 def test_a_hint_that_is_a_command_is_nothing_else() -> None:
-    """What follows a semicolon is run as well; advice stands behind a # or is a sentence of its own."""
+    """What follows a semicolon is run as well; advice stands behind a # or is a sentence of its
+    own.
+    """
     for path in SOURCES:
         for text in filter(is_command, hints(path)):
             parts = re.split(r"; | && | \|\|? ", text.partition("  #")[0])
@@ -216,35 +251,60 @@ def hints(path: Path) -> Iterator[str]:
     """Yields the next commands and sentences that a file gives to its errors."""
     for node in ast.walk(sources.tree(path)):
         if isinstance(node, ast.keyword) and node.arg in ("hint", "there", "here"):
-            yield from (shown(part) for part in ast.walk(node.value) if isinstance(part, ast.JoinedStr | ast.Constant))
+            yield from (
+                shown(part)
+                for part in ast.walk(node.value)
+                if isinstance(part, ast.JoinedStr | ast.Constant)
+            )
 
 
 def shown(node: ast.expr) -> str:
     """Returns a string of the source, with X where an f-string has a value."""
     if isinstance(node, ast.JoinedStr):
-        return "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
+        return "".join(
+            str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values
+        )
     return str(node.value) if isinstance(node, ast.Constant) else ""
 
 
 def test_no_command_on_the_page_or_in_the_documentation_has_an_ellipsis_in_it() -> None:
     root = Path(fleetaudit.__file__).parent
-    pages = [*root.glob("report/templates/*"), root.parent / "README.md", *(root.parent / "docs").glob("*.md")]
+    pages = [
+        *root.glob("report/templates/*"),
+        root.parent / "README.md",
+        *(root.parent / "docs").glob("*.md"),
+    ]
     for path in pages:
         lines = path.read_text("utf-8").splitlines()
-        assert not [line for line in lines if re.search(r"fleetaudit [a-z]+ [^`#]*(?:…|\.\.\.)", line)], path.name
+        assert not [
+            line for line in lines if re.search(r"fleetaudit [a-z]+ [^`#]*(?:…|\.\.\.)", line)
+        ], path.name
 
 
 def texts(path: Path) -> Iterator[str]:
-    """Yields what a file may print: its strings but the docstrings, f-strings with X where a value goes."""
+    """Yields what a file may print: its strings but the docstrings, f-strings with X where a value
+    goes.
+    """
     tree = sources.tree(path)
     silent = {
-        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    inside = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part in node.values
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             yield shown(node)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent | inside:
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in silent | inside
+        ):
             yield node.value
 
 

@@ -50,7 +50,8 @@ def column(comparison: Comparison, scenario: str, families: str) -> Column:
     return found
 
 
-# ---- adding up -----------------------------------------------------------------------------------------------------
+# ---- adding up
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_every_selected_host_is_counted_exactly_once(fleet: Comparison) -> None:
@@ -79,7 +80,9 @@ def test_hosts_whose_trials_ended_alike_are_alike_whatever_their_order_and_evide
         for seen in ({"FIN": 1, "RST": 2}, {"RST": 2, "FIN": 1}, {"RST": 1, "FIN": 2})
     )
     silent = msgspec.structs.replace(other, evidence=Evidence())
-    hosts = [fleet.host(name, K612, instead=[o]) for name, o in (("a", one), ("b", third), ("c", silent))]
+    hosts = [
+        fleet.host(name, K612, instead=[o]) for name, o in (("a", one), ("b", third), ("c", silent))
+    ]
     assert [p.hosts.ranges for p in compare(run_of(hosts)).profiles] == [("a", "c"), ("b",)]
 
 
@@ -89,12 +92,25 @@ def test_a_run_without_hosts_or_without_an_audited_one_is_compared_too() -> None
     assert (alone.coverage.not_audited, alone.builds, alone.columns) == (1, (), ())
 
 
-# ---- kernels by scenarios ------------------------------------------------------------------------------------------
+# ---- kernels by scenarios
+# ------------------------------------------------------------------------------------------
 
 
 def test_builds_stand_in_the_order_of_their_numbers() -> None:
-    releases = ["6.12.1", "6.12.0-rc3", "5.10.0-10-amd64", "5.10.0-9-amd64", "6.1.0", "7.3-rc7", "7.2.13", "7.3.0"]
-    hosts = [Fleet().host(f"h{i}", Kernel(release=r, version="#1", machine="x86_64")) for i, r in enumerate(releases)]
+    releases = [
+        "6.12.1",
+        "6.12.0-rc3",
+        "5.10.0-10-amd64",
+        "5.10.0-9-amd64",
+        "6.1.0",
+        "7.3-rc7",
+        "7.2.13",
+        "7.3.0",
+    ]
+    hosts = [
+        Fleet().host(f"h{i}", Kernel(release=r, version="#1", machine="x86_64"))
+        for i, r in enumerate(releases)
+    ]
     found = [b.kernel.release for b in compare(run_of(hosts)).builds]
     assert found == [
         "5.10.0-9-amd64", "5.10.0-10-amd64", "6.1.0", "6.12.0-rc3", "6.12.1", "7.2.13", "7.3-rc7", "7.3.0"
@@ -108,7 +124,9 @@ def test_one_release_built_twice_is_two_builds() -> None:
     assert {b.series for b in found} == {"6.12"}
 
 
-def test_the_kernels_that_differ_are_seen_and_the_build_that_is_mixed_is_called_so(fleet: Comparison) -> None:
+def test_the_kernels_that_differ_are_seen_and_the_build_that_is_mixed_is_called_so(
+    fleet: Comparison,
+) -> None:
     c = column(fleet, "reread-fin-close", "IPv4 and IPv6")
     assert [cell.word for cell in c.cells] == ["RST", "mixed", "FIN"]
     assert c.cells[1].counts == (("FIN", 6), ("RST", 1), ("not run", 1))
@@ -116,10 +134,15 @@ def test_the_kernels_that_differ_are_seen_and_the_build_that_is_mixed_is_called_
         ("RST", [K510]), ("mixed", [K612]), ("FIN", [K618])
     ]  # fmt: skip
     assert c.differs
-    assert {k.key: [b.kernel for b, _ in k.builds] for k in fleet.kernels} == {"resets": [K510], "mixed": [K612, K618]}
+    assert {k.key: [b.kernel for b, _ in k.builds] for k in fleet.kernels} == {
+        "resets": [K510],
+        "mixed": [K612, K618],
+    }
 
 
-def test_a_scenario_that_all_kernels_end_alike_neither_differs_nor_deviates(fleet: Comparison) -> None:
+def test_a_scenario_that_all_kernels_end_alike_neither_differs_nor_deviates(
+    fleet: Comparison,
+) -> None:
     c = column(fleet, "zero-linger-close", "IPv4 and IPv6")
     assert (c.differs, c.deviates) == (False, False)
 
@@ -130,10 +153,16 @@ def test_families_stand_apart_only_where_some_host_ends_them_differently(fleet: 
     assert column(fleet, "unread-unix-close", "AF_UNIX").cells[0].word == "RST"
 
 
-def test_a_void_host_takes_no_part_in_the_comparison_and_is_counted_apart(fleet: Comparison) -> None:
+def test_a_void_host_takes_no_part_in_the_comparison_and_is_counted_apart(
+    fleet: Comparison,
+) -> None:
     c = column(fleet, "drained-close", "IPv4 and IPv6")
     assert (c.differs, c.deviates) == (False, False)
-    assert [(cell.word, cell.hosts, cell.void) for cell in c.cells] == [("FIN", 6, 0), ("FIN", 8, 0), ("FIN", 3, 1)]
+    assert [(cell.word, cell.hosts, cell.void) for cell in c.cells] == [
+        ("FIN", 6, 0),
+        ("FIN", 8, 0),
+        ("FIN", 3, 1),
+    ]
 
 
 def test_a_build_with_void_hosts_only_is_not_called_as_expected() -> None:
@@ -147,19 +176,30 @@ def test_one_host_whose_trials_disagree_makes_its_build_mixed(fleet: Comparison)
     assert (cell.word, cell.tone, cell.counts) == ("mixed", "untold", (("RST", 7), ("mixed", 1)))
 
 
-def test_hosts_measured_in_the_hosts_namespace_are_counted_in_their_cells(fleet: Comparison) -> None:
-    assert [cell.on_host for cell in column(fleet, "drained-close", "IPv4 and IPv6").cells] == [0, 1, 0]
+def test_hosts_measured_in_the_hosts_namespace_are_counted_in_their_cells(
+    fleet: Comparison,
+) -> None:
+    assert [cell.on_host for cell in column(fleet, "drained-close", "IPv4 and IPv6").cells] == [
+        0,
+        1,
+        0,
+    ]
 
 
 def test_what_was_not_run_anywhere_is_not_called_as_expected() -> None:
     seen = [observe(s, f, "not run") for s in Fleet().scenarios for f in s.families]
-    assert [k.key for k in compare(run_of([Fleet().host("a", K612, instead=seen)])).kernels] == ["untold"]
+    assert [k.key for k in compare(run_of([Fleet().host("a", K612, instead=seen)])).kernels] == [
+        "untold"
+    ]
 
 
-# ---- findings, sysctls, causes -------------------------------------------------------------------------------------
+# ---- findings, sysctls, causes
+# -------------------------------------------------------------------------------------
 
 
-def test_findings_are_grouped_gravest_first_and_families_that_agree_share_a_group(fleet: Comparison) -> None:
+def test_findings_are_grouped_gravest_first_and_families_that_agree_share_a_group(
+    fleet: Comparison,
+) -> None:
     assert [(f.severity, f.subject, f.detail, f.hosts) for f in fleet.findings] == [
         ("error", "zero-linger-close", "IPv4", 1),
         ("error", "unread-close", "IPv4", 1),
@@ -198,14 +238,18 @@ def test_findings_of_the_fleet_and_of_production_have_their_place_and_their_subj
 
 def test_a_waived_finding_is_shown_with_its_reason_and_not_counted() -> None:
     host = Fleet().host("a", K510)
-    waived = tuple(msgspec.structs.replace(f, waived="until the upgrade (ops)") for f in host.findings)
+    waived = tuple(
+        msgspec.structs.replace(f, waived="until the upgrade (ops)") for f in host.findings
+    )
     comparison = compare(run_of([msgspec.structs.replace(host, findings=waived)]))
     (group,) = comparison.findings
     assert (group.hosts, group.waived, group.rows[0].waived) == (0, 1, "until the upgrade (ops)")
     assert comparison.short == ()
 
 
-def test_only_sysctls_that_vary_break_an_expectation_or_left_their_default_are_shown(fleet: Comparison) -> None:
+def test_only_sysctls_that_vary_break_an_expectation_or_left_their_default_are_shown(
+    fleet: Comparison,
+) -> None:
     assert {s.key: s.why for s in fleet.sysctls} == {
         "net.ipv4.tcp_abort_on_overflow": "not as expected, varies",
         "net.ipv4.tcp_fin_timeout": "not as expected, varies, changed from the default",
@@ -223,7 +267,10 @@ def test_a_sysctl_that_differs_only_in_white_space_does_not_vary() -> None:
 
 def test_a_value_that_breaks_an_expectation_is_listed_however_many_values_there_are() -> None:
     key = "net.ipv4.tcp_fin_timeout"
-    hosts = [Fleet().host(f"h{i}", K612, sysctls={key: Sysctl(value=str(i), default="60")}) for i in range(1, 61)]
+    hosts = [
+        Fleet().host(f"h{i}", K612, sysctls={key: Sysctl(value=str(i), default="60")})
+        for i in range(1, 61)
+    ]
     hosts.append(Fleet().host("late", K612, sysctls={key: Sysctl(value="999", default="60")}))
     (view,) = (s for s in compare(run_of(hosts)).sysctls if s.key == key)
     assert view.values[0].hosts.ranges == ("late",)
@@ -231,15 +278,21 @@ def test_a_value_that_breaks_an_expectation_is_listed_however_many_values_there_
     assert len(view.values) + view.omitted == 61
 
 
-def test_hosts_that_failed_alike_share_a_cause_and_keep_their_own_next_commands(fleet: Comparison) -> None:
+def test_hosts_that_failed_alike_share_a_cause_and_keep_their_own_next_commands(
+    fleet: Comparison,
+) -> None:
     (cause,) = (c for c in fleet.causes if c.stage == "connect")
-    assert (cause.hosts.ranges, cause.title) == (("cache[1-4]",), "connect: no answer from ‹host›:22 within 10 s")
+    assert (cause.hosts.ranges, cause.title) == (
+        ("cache[1-4]",),
+        "connect: no answer from ‹host›:22 within 10 s",
+    )
     assert cause.hints[2] == ("cache3", "nc -vz cache3 22")
     stages = [c.stage for c in fleet.causes]
     assert stages == ["inventory", "resolve", "connect", "host key", "authenticate", "execute"]
 
 
-# ---- host by host --------------------------------------------------------------------------------------------------
+# ---- host by host
+# --------------------------------------------------------------------------------------------------
 
 
 def test_hosts_that_behave_alike_share_a_profile_and_their_traces() -> None:
@@ -250,7 +303,9 @@ def test_hosts_that_behave_alike_share_a_profile_and_their_traces() -> None:
     assert [t.title for t in profile.traces] == ["reread-fin-close over IPv4"]
 
 
-def test_a_trace_is_shown_once_for_each_build_and_linked_from_wherever_it_was_seen_again(fleet: Comparison) -> None:
+def test_a_trace_is_shown_once_for_each_build_and_linked_from_wherever_it_was_seen_again(
+    fleet: Comparison,
+) -> None:
     anchors = {t.anchor for p in fleet.profiles for t in p.traces}
     linked = [(v.trace, v.trace_host) for p in fleet.profiles for v in p.verdicts if v.trace]
     assert {anchor for anchor, _ in linked} == anchors
@@ -262,8 +317,14 @@ def test_steps_stand_among_the_packets_at_their_moments(fleet: Comparison) -> No
     trace = fleet.profiles[0].traces[-1]
     assert trace.title == "reread-fin-close over IPv4"
     assert [row.at_us for row in trace.rows] == sorted(row.at_us for row in trace.rows)
-    assert [row.text for row in trace.rows if row.who == "step"] == [s.text for s in by_name("reread-fin-close").steps]
-    assert (trace.rows[-1].who, trace.rows[-1].flags, trace.rows[-1].text) == ("closer", "R.", "RST ACK")
+    assert [row.text for row in trace.rows if row.who == "step"] == [
+        s.text for s in by_name("reread-fin-close").steps
+    ]
+    assert (trace.rows[-1].who, trace.rows[-1].flags, trace.rows[-1].text) == (
+        "closer",
+        "R.",
+        "RST ACK",
+    )
 
 
 def test_a_host_may_name_a_step_or_a_scenario_that_there_is_not() -> None:
@@ -271,13 +332,16 @@ def test_a_host_may_name_a_step_or_a_scenario_that_there_is_not() -> None:
     steps = msgspec.structs.replace(odd.evidence, steps=((5, 99), (6, -1)))
     host = Fleet().host("a", K612, instead=[msgspec.structs.replace(odd, evidence=steps)])
     extra = msgspec.structs.replace(odd, scenario="made-up")
-    comparison = compare(run_of([msgspec.structs.replace(host, observations=(*host.observations, extra))]))
+    comparison = compare(
+        run_of([msgspec.structs.replace(host, observations=(*host.observations, extra))])
+    )
     assert comparison.scenarios[-1].row.name == "made-up"
     rows = [r.text for t in comparison.profiles[0].traces for r in t.rows if r.who == "step"]
     assert "step 100" in rows
 
 
-# ---- the same run, the same comparison -----------------------------------------------------------------------------
+# ---- the same run, the same comparison
+# -----------------------------------------------------------------------------
 
 
 def test_the_same_run_read_again_compares_the_same(fleet: Comparison) -> None:
@@ -291,14 +355,21 @@ def test_the_order_of_hosts_changes_no_count() -> None:
     random.Random(7).shuffle(hosts)
     shuffled = compare(msgspec.structs.replace(run, hosts=tuple(hosts)))
     plain = compare(run)
-    assert [b.kernel for b in shuffled.builds] == [b.kernel for b in plain.builds] == [K510, K612, K618]
+    assert (
+        [b.kernel for b in shuffled.builds]
+        == [b.kernel for b in plain.builds]
+        == [K510, K612, K618]
+    )
     assert [(c.scenario, c.families, c.cells) for c in shuffled.columns] == [
         (c.scenario, c.families, c.cells) for c in plain.columns
     ]
-    assert [(f.ids, f.hosts) for f in shuffled.findings] == [(f.ids, f.hosts) for f in plain.findings]
+    assert [(f.ids, f.hosts) for f in shuffled.findings] == [
+        (f.ids, f.hosts) for f in plain.findings
+    ]
 
 
-# ---- folding -------------------------------------------------------------------------------------------------------
+# ---- folding
+# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -334,8 +405,16 @@ FORTY = [f"{major}.{minor}.{patch}" for major in (5, 6) for minor in (4, 10) for
         ([], [], ()),
         (["6.1.0-49"], [], ("6.1.0-49",)),
         (["6.1.9", "6.1.10"], [], ("6.1.9", "6.1.10")),
-        (["6.12.117", "5.10.0-46", "7.3.4", "6.18.44"], ["6.12.43"], ("5.10.0-46", "6.12.117 to 7.3.4")),
-        (["5.10.0-10", "5.10.0-9", "5.10.0-11"], [], ("5.10.0-9 to 5.10.0-11",)),  # by number, in whatever order
+        (
+            ["6.12.117", "5.10.0-46", "7.3.4", "6.18.44"],
+            ["6.12.43"],
+            ("5.10.0-46", "6.12.117 to 7.3.4"),
+        ),
+        (
+            ["5.10.0-10", "5.10.0-9", "5.10.0-11"],
+            [],
+            ("5.10.0-9 to 5.10.0-11",),
+        ),  # by number, in whatever order
         (["6.1", "6.2", "6.3", "6.4"], ["6.2.1"], ("6.1", "6.2", "6.3", "6.4")),
         # Distribution kernels of one base number: another flavour, another build, the vanilla one.
         (
@@ -343,11 +422,19 @@ FORTY = [f"{major}.{minor}.{patch}" for major in (5, 6) for minor in (4, 10) for
             ["6.1.0-50-cloud-amd64"],
             ("6.1.0-49-amd64", "6.1.0-50-amd64", "6.1.0-51-amd64"),
         ),
-        (["4.18.0-553.el8", "4.18.0-80.el8", "4.18.0-193.el8"], [], ("4.18.0-80.el8 to 4.18.0-553.el8",)),
+        (
+            ["4.18.0-553.el8", "4.18.0-80.el8", "4.18.0-193.el8"],
+            [],
+            ("4.18.0-80.el8 to 4.18.0-553.el8",),
+        ),
         (["6.12-rc1", "6.12-rc2", "6.12"], ["6.12-rc3"], ("6.12-rc1", "6.12-rc2", "6.12")),
         # The same release in two builds, which end differently.
         (["6.1", "6.2", "6.3"], ["6.2"], ("6.1", "6.2", "6.3")),
-        (["6.1", "6.2", "6.3", "custom"], [], ("custom to 6.3",)),  # a release without a number comes first
+        (
+            ["6.1", "6.2", "6.3", "custom"],
+            [],
+            ("custom to 6.3",),
+        ),  # a release without a number comes first
         (FORTY, [], ("5.4.0 to 6.10.9",)),
         (FORTY[:17] + FORTY[18:], FORTY[17:18], ("5.4.0 to 5.10.6", "5.10.8 to 6.10.9")),
         (FORTY[::2], FORTY[1::2], tuple(FORTY[::2])),
@@ -360,8 +447,15 @@ def test_releases_fold_and_never_over_one_that_ends_otherwise(
     assert fold_releases(reversed(releases), reversed(others)) == parts
 
 
-@given(st.lists(st.tuples(st.from_regex(r"[56]\.[0-9]\.[0-9]{1,2}", fullmatch=True), st.booleans()), max_size=40))
-def test_a_range_of_releases_holds_the_releases_that_it_is_of_and_no_other(fleet: list[tuple[str, bool]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.from_regex(r"[56]\.[0-9]\.[0-9]{1,2}", fullmatch=True), st.booleans()),
+        max_size=40,
+    )
+)
+def test_a_range_of_releases_holds_the_releases_that_it_is_of_and_no_other(
+    fleet: list[tuple[str, bool]],
+) -> None:
     mine, others = {r for r, own in fleet if own}, {r for r, own in fleet if not own}
     ordered = sorted(mine | others, key=lambda r: (release_key(r), r))
     held = list[str]()
@@ -390,7 +484,9 @@ def test_only_what_can_be_typed_is_shown_as_a_command(fleet: Comparison) -> None
     assert {r.text.split()[0] for r in remedies if not r.typed} == {"Look", "A"}
 
 
-def test_hosts_of_one_finding_that_need_different_remedies_each_have_their_own(fleet: Comparison) -> None:
+def test_hosts_of_one_finding_that_need_different_remedies_each_have_their_own(
+    fleet: Comparison,
+) -> None:
     (group,) = [f for f in fleet.findings if f.subject == "reread-fin-close"]
     assert len(group.remedies) > 1
     assert (group.fix, group.typed) == ("", False)

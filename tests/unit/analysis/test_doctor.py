@@ -1,4 +1,6 @@
-"""What is told of hosts that were looked over, without a host: steps, times, causes, and both texts."""
+"""What is told of hosts that were looked over, without a host: steps, times, causes, and both
+texts.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +53,15 @@ def plan_for(target: SshTarget | LocalTarget, name: str = "web1") -> HostPlan:
 
 
 def visit_of(host: HostPlan, result: HostResult, told: Told) -> Visit:
-    return doctor.visit_of(host, result, told, lambda option: f"fleetaudit doctor {option} -l {host.name}")
+    return doctor.visit_of(
+        host, result, told, lambda option: f"fleetaudit doctor {option} -l {host.name}"
+    )
 
 
 def watched(*heard: tuple[Stage, str, float], rest: float = 0.0) -> Told:
-    """What a watch tells of an attempt in which each stage took so many seconds, and something after them `rest`."""
+    """What a watch tells of an attempt in which each stage took so many seconds, and something
+    after them `rest`.
+    """
     clock = Clock()
     watch = Watch(clock)
     watch.begin()
@@ -68,7 +74,9 @@ def watched(*heard: tuple[Stage, str, float], rest: float = 0.0) -> Told:
     return watch.told()
 
 
-def answered(elapsed_s: float = 0.05, isolation: Any = "namespace", notes: tuple[str, ...] = ()) -> Audited:
+def answered(
+    elapsed_s: float = 0.05, isolation: Any = "namespace", notes: tuple[str, ...] = ()
+) -> Audited:
     return Audited(name="web1", kernel=Kernel(release="6.1", version="#1", machine="x86_64"), python="3.11.2",
                    isolation=isolation, elapsed_s=elapsed_s, notes=notes)  # fmt: skip
 
@@ -91,7 +99,9 @@ WAY: tuple[tuple[Stage, str, float], ...] = (
 
 def test_times_are_those_between_one_stage_and_the_next_and_add_up() -> None:
     told = watched(*WAY, ("become", "root by sudo", 0.2), rest=0.5)
-    visit = visit_of(plan_for(SshTarget(address="a", become=Become())), answered(elapsed_s=0.1), told)
+    visit = visit_of(
+        plan_for(SshTarget(address="a", become=Become())), answered(elapsed_s=0.1), told
+    )
     assert [step.ms for step in visit.steps] == [None, 1, 20, 1, 30, 200, 400, 100]
     assert visit.ms == 752
     assert set(states(visit).values()) == {"passed"}
@@ -100,7 +110,9 @@ def test_times_are_those_between_one_stage_and_the_next_and_add_up() -> None:
 
 @pytest.mark.parametrize("lie", [-5.0, 1e300])
 def test_a_host_cannot_say_that_it_took_longer_than_we_waited(lie: float) -> None:
-    visit = visit_of(plan_for(SshTarget(address="a")), answered(elapsed_s=lie), watched(*WAY, rest=0.5))
+    visit = visit_of(
+        plan_for(SshTarget(address="a")), answered(elapsed_s=lie), watched(*WAY, rest=0.5)
+    )
     assert [step.ms for step in visit.steps[-2:]] == ([500, 0] if lie < 0 else [0, 500])
 
 
@@ -115,7 +127,10 @@ def test_only_the_last_attempt_is_told_stage_by_stage_and_all_of_them_in_time() 
         clock.now += 0.5
     visit = visit_of(plan_for(SshTarget(address="a")), failed("connect"), watch.told())
     assert (visit.tries, visit.ms) == (2, 3500)
-    assert [(step.stage, step.ms) for step in visit.steps if step.ms is not None] == [("resolve", 2000), ("connect", 0)]
+    assert [(step.stage, step.ms) for step in visit.steps if step.ms is not None] == [
+        ("resolve", 2000),
+        ("connect", 0),
+    ]
 
 
 def test_a_way_that_was_begun_anew_after_a_drop_is_told_once_with_all_of_its_time() -> None:
@@ -126,7 +141,9 @@ def test_a_way_that_was_begun_anew_after_a_drop_is_told_once_with_all_of_its_tim
 
 
 def test_jump_hosts_are_steps_of_their_own_and_a_failure_behind_them_is_the_hosts() -> None:
-    jump: list[tuple[Stage, str, float]] = [(stage, f"jump host bastion: {what}", s) for stage, what, s in WAY]
+    jump: list[tuple[Stage, str, float]] = [
+        (stage, f"jump host bastion: {what}", s) for stage, what, s in WAY
+    ]
     target = plan_for(SshTarget(address="a"))
     ready = visit_of(target, answered(), watched(*jump, *WAY[1:], rest=0.2))
     assert [step.stage for step in ready.steps] == [
@@ -159,7 +176,9 @@ def test_a_host_left_behind_is_told_at_the_stage_where_it_was_heard_of_last() ->
 
 
 def test_a_host_that_was_never_tried_claims_no_stage_that_it_did_not_pass() -> None:
-    refused = NotAudited(name="web1", stage="authenticate", reason="a password, and no checked key", hint="--x")
+    refused = NotAudited(
+        name="web1", stage="authenticate", reason="a password, and no checked key", hint="--x"
+    )
     plan = HostPlan(name="web1", groups=(), target=refused, scenarios=(), trials=1, isolation="auto",
                     sysctls_collect=(), sysctls_expect={})  # fmt: skip
     visit = visit_of(plan, refused, Told())
@@ -175,18 +194,32 @@ def test_a_host_that_was_never_tried_claims_no_stage_that_it_did_not_pass() -> N
 def test_what_nobody_told_of_is_not_taken_for_passed_where_a_later_stage_failed() -> None:
     """The system's ssh says of a jump host that it lets nobody in as it says it of the host."""
     target = SshTarget(address="a", client="openssh")
-    ill = visit_of(plan_for(target), failed("authenticate"), watched(("resolve", "proxy command", 0.1), rest=1))
+    ill = visit_of(
+        plan_for(target), failed("authenticate"), watched(("resolve", "proxy command", 0.1), rest=1)
+    )
     assert list(states(ill).values())[:5] == ["passed", "passed", "not told", "not told", "failed"]
     assert "  host key      not told\n" in story(ill, width=80, next_="")
-    assert re.search(r"^web1 +100 ms +\? +\? +✗ FAIL +1\.1 s$", table(examined(ill, ill), width=80, next_=""), re.M)
+    assert re.search(
+        r"^web1 +100 ms +\? +\? +✗ FAIL +1\.1 s$",
+        table(examined(ill, ill), width=80, next_=""),
+        re.M,
+    )
     well = visit_of(plan_for(target), answered(), watched(rest=1))
     assert set(states(well).values()) == {"passed", "not needed"}
 
 
 def test_becoming_who_we_are_already_is_no_stage() -> None:
     told = watched(rest=0.2)
-    assert states(visit_of(plan_for(LocalTarget(become=Become(user="me"))), answered(), told))["become"] == "not needed"
-    assert states(visit_of(plan_for(LocalTarget(become=Become())), failed("become"), told))["become"] == "failed"
+    assert (
+        states(visit_of(plan_for(LocalTarget(become=Become(user="me"))), answered(), told))[
+            "become"
+        ]
+        == "not needed"
+    )
+    assert (
+        states(visit_of(plan_for(LocalTarget(become=Become())), failed("become"), told))["become"]
+        == "failed"
+    )
 
 
 def examined(*visits: Visit) -> Examination:
@@ -194,7 +227,9 @@ def examined(*visits: Visit) -> Examination:
 
 
 def visit(name: str, result: HostResult, told: Told | None = None, address: str = "") -> Visit:
-    return visit_of(plan_for(SshTarget(address=address or name), name), result, told or watched(*WAY, rest=0.1))
+    return visit_of(
+        plan_for(SshTarget(address=address or name), name), result, told or watched(*WAY, rest=0.1)
+    )
 
 
 def test_a_host_without_a_private_namespace_is_ready_and_says_what_it_lacks() -> None:
@@ -211,24 +246,37 @@ def test_a_host_without_a_private_namespace_is_ready_and_says_what_it_lacks() ->
 
 def test_the_fixes_are_to_become_root_and_the_setting_that_keeps_users_from_namespaces() -> None:
     reason = "needs a capture (needs CAP_NET_RAW or user namespaces; set become: true)"
-    unseen = Observation(scenario="drained-and-fin-close", family="ipv4", ending="not run", trials=0, reason=reason)
+    unseen = Observation(
+        scenario="drained-and-fin-close", family="ipv4", ending="not run", trials=0, reason=reason
+    )
     limits = {"user.max_user_namespaces": "7", "kernel.unprivileged_userns_clone": "0"}
     host = msgspec.structs.replace(
-        answered(isolation="host"), observations=(unseen,), sysctls={k: Sysctl(value=v) for k, v in limits.items()}
+        answered(isolation="host"),
+        observations=(unseen,),
+        sysctls={k: Sysctl(value=v) for k, v in limits.items()},
     )
     setting = "sysctl -w kernel.unprivileged_userns_clone=1 # as root, on the host"
     assert visit("web1", host).fixes == ("fleetaudit doctor --become -l web1", setting)
     becomes = plan_for(SshTarget(address="a", become=Become(user="deploy")))
     assert visit_of(becomes, host, watched(rest=0.1)).fixes == (setting,)
-    many = [msgspec.structs.replace(unseen, scenario=f"s{n}", reason="no IPv6 here") for n in range(20)]
-    text = story(visit("web1", msgspec.structs.replace(host, observations=tuple(many))), width=200, next_="")
+    many = [
+        msgspec.structs.replace(unseen, scenario=f"s{n}", reason="no IPv6 here") for n in range(20)
+    ]
+    text = story(
+        visit("web1", msgspec.structs.replace(host, observations=tuple(many))), width=200, next_=""
+    )
     assert " 20 not run: no IPv6 here (s0, s1, s2, s3, s4, s5, s6, s7 and 12 more)\n" in text
     without = msgspec.structs.replace(host, observations=())
     assert visit("web1", without).fixes == ()
 
 
-def test_reasons_that_differ_in_their_hosts_name_alone_are_one_cause_and_numbers_are_left_alone() -> None:
-    hosts = [visit(f"db{n}", failed("connect", f"db{n} port 22: refused"), watched(*WAY[:1])) for n in (1, 2, 12)]
+def test_reasons_that_differ_in_their_hosts_name_alone_are_one_cause_and_numbers_are_left_alone() -> (
+    None
+):
+    hosts = [
+        visit(f"db{n}", failed("connect", f"db{n} port 22: refused"), watched(*WAY[:1]))
+        for n in (1, 2, 12)
+    ]
     other = visit("db3", failed("connect", "db33 port 22: refused"), watched(*WAY[:1]))
     first, second = causes_of([*hosts, other])
     assert (first.title, first.hosts.count) == ("connect: ‹host› port 22: refused", 3)
@@ -238,14 +286,22 @@ def test_reasons_that_differ_in_their_hosts_name_alone_are_one_cause_and_numbers
 def test_causes_come_in_the_order_of_their_stages() -> None:
     stages: tuple[Stage, ...] = ("interrupted", "become", "resolve", "inventory", "host key")
     causes = causes_of([visit(f"h{n}", failed(stage)) for n, stage in enumerate(stages)])
-    assert [cause.stage for cause in causes] == ["inventory", "resolve", "host key", "become", "interrupted"]
+    assert [cause.stage for cause in causes] == [
+        "inventory",
+        "resolve",
+        "host key",
+        "become",
+        "interrupted",
+    ]
 
 
 def test_no_terminal_obeys_what_a_host_or_a_reason_says_and_no_line_is_forged() -> None:
     nasty = "x\x1b[2J\u202e\nweb9  ready\r"
     kernel = Kernel(release=nasty, version=nasty, machine=nasty)
     ill = visit("web1", failed("connect", nasty, hint=nasty), watched(("resolve", nasty, 0.1)))
-    well = visit("web2", Audited(name="web2", kernel=kernel, python=nasty, isolation="host", notes=(nasty,)))
+    well = visit(
+        "web2", Audited(name="web2", kernel=kernel, python=nasty, isolation="host", notes=(nasty,))
+    )
     for text in (
         story(ill, width=80, next_=""),
         story(well, width=80, next_=""),
@@ -257,11 +313,17 @@ def test_no_terminal_obeys_what_a_host_or_a_reason_says_and_no_line_is_forged() 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 160])
 def test_a_table_fits_its_width_whatever_the_names(width: int) -> None:
-    visits = [visit(f"h{n}", answered()) for n in range(3)] + [visit(LONG, failed("authenticate"), watched(*WAY[:3]))]
+    visits = [visit(f"h{n}", answered()) for n in range(3)] + [
+        visit(LONG, failed("authenticate"), watched(*WAY[:3]))
+    ]
     lines = table(examined(*visits), width=width, next_="").splitlines()
     grid = lines[: lines.index("")]
     assert max(map(len, grid)) <= max(width, len(LONG), 74)
-    columns = {line.rstrip()[-7:] for line in grid if re.match(r"h\d", line)} if width <= 80 else {"private"}
+    columns = (
+        {line.rstrip()[-7:] for line in grid if re.match(r"h\d", line)}
+        if width <= 80
+        else {"private"}
+    )
     assert columns == {"private"}
 
 
@@ -287,7 +349,9 @@ def test_ten_thousand_hosts_are_a_table_in_a_second() -> None:
 
 
 def test_a_step_is_told_even_where_its_words_are_many() -> None:
-    words = Step(stage="resolve", state="passed", ms=1.0, found=", ".join(f"192.0.2.{n}" for n in range(60)))
+    words = Step(
+        stage="resolve", state="passed", ms=1.0, found=", ".join(f"192.0.2.{n}" for n in range(60))
+    )
     base = visit("web1", answered())
     many = Visit(name="web1", ready=True, steps=(words, *base.steps[2:]))
     text = story(many, width=80, next_="")

@@ -1,4 +1,6 @@
-"""What changed between two runs: what is a regression and what is not, which host is which, since when, and rates."""
+"""What changed between two runs: what is a regression and what is not, which host is which, since
+when, and rates.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +51,14 @@ FLEET = Fleet()
 UNREAD = by_name("unread-close")
 FIN_TIMEOUT = "net.ipv4.tcp_fin_timeout"
 
-CHANGED_KEY = Finding(id="host-key:changed", severity="error", expected="SHA256:old", observed="SHA256:new")
+CHANGED_KEY = Finding(
+    id="host-key:changed", severity="error", expected="SHA256:old", observed="SHA256:new"
+)
 
 
-def run_on(day: str, *hosts: HostResult, scenarios: Iterable[Scenario] = SCENARIOS, **about: Any) -> AuditRun:
+def run_on(
+    day: str, *hosts: HostResult, scenarios: Iterable[Scenario] = SCENARIOS, **about: Any
+) -> AuditRun:
     """A run of that day, from two o'clock to four minutes past."""
     run = run_of(hosts, scenarios)
     times = {"id": f"{day}T020000Z", "started": f"{day}T02:00:00Z", "finished": f"{day}T02:04:00Z"}
@@ -74,7 +80,8 @@ def changed(before: HostResult, after: HostResult) -> list[tuple[str, str, str, 
     return [(c.effect, c.kind, c.what, c.before, c.after) for c in found.changes]
 
 
-# ---- endings -------------------------------------------------------------------------------------------------------
+# ---- endings
+# -------------------------------------------------------------------------------------------------------
 
 MIXED = {"RST": 2, "FIN": 1}
 
@@ -99,7 +106,11 @@ MIXED = {"RST": 2, "FIN": 1}
         (ends("RST", seen=MIXED), ends("RST", seen={"RST": 1, "FIN": 2}), None),
         (ends("FIN"), ends("FIN", seen={"FIN": 2, "nothing": 1}), "changed"),
     ],
-    ids=lambda value: value[0].ending + "+" * (len(value[0].endings) > 1) if isinstance(value, tuple) else str(value),
+    ids=lambda value: (
+        value[0].ending + "+" * (len(value[0].endings) > 1)
+        if isinstance(value, tuple)
+        else str(value)
+    ),
 )
 def test_what_an_ending_that_differs_means(
     before: tuple[Observation, ...], after: tuple[Observation, ...], effect: str | None
@@ -115,15 +126,23 @@ def test_a_change_says_what_was_seen_then_and_now_and_why_it_can_no_longer_be_to
     assert change[3:] == ("RST", "FIN (1 of 3 trials), RST (2 of 3 trials): the trials disagree")
 
 
-def test_a_host_that_was_asked_and_did_not_report_is_no_longer_told_and_one_that_was_not_asked_is_no_change() -> None:
+def test_a_host_that_was_asked_and_did_not_report_is_no_longer_told_and_one_that_was_not_asked_is_no_change() -> (
+    None
+):
     whole = web()
     silent = msgspec.structs.replace(whole, observations=whole.observations[:2])
     assert changed(whole, silent) == []
     judged = msgspec.structs.replace(
         silent,
-        findings=(Finding(id="scenario:unread-close/ipv6", severity="warning", expected="RST", observed="none"),),
+        findings=(
+            Finding(
+                id="scenario:unread-close/ipv6", severity="warning", expected="RST", observed="none"
+            ),
+        ),
     )
-    assert [c[:3] for c in changed(whole, judged)] == [("no longer told", "scenario", "scenario:unread-close/ipv6")]
+    assert [c[:3] for c in changed(whole, judged)] == [
+        ("no longer told", "scenario", "scenario:unread-close/ipv6")
+    ]
 
 
 def test_a_void_host_is_one_change_and_its_endings_are_none() -> None:
@@ -136,28 +155,40 @@ def test_a_void_host_is_one_change_and_its_endings_are_none() -> None:
 
 
 def test_both_runs_are_measured_by_what_is_wanted_now_and_the_edit_is_noted() -> None:
-    other = [msgspec.structs.replace(s, expect=("FIN",)) if s.name == UNREAD.name else s for s in SCENARIOS]
+    other = [
+        msgspec.structs.replace(s, expect=("FIN",)) if s.name == UNREAD.name else s
+        for s in SCENARIOS
+    ]
     edited = Fleet(scenarios=tuple(other))
     before = run_on("2026-01-01", web())
     after = run_on("2026-01-02", edited.host("web1", K612), scenarios=other)
     after = msgspec.structs.replace(after, hosts=(edited.host("web1", K612, instead=ends("RST")),))
     found = drift.between(before, after)
-    # IPv4 resets as ever, which is now wrong and was not; IPv6 went from RST to FIN, which is now right.
+    # IPv4 resets as ever, which is now wrong and was not; IPv6 went from RST to FIN, which is now
+    # right.
     assert [(c.effect, c.what) for c in found.changes] == [("fix", "scenario:unread-close/ipv6")]
-    assert any("“unread-close” is expected to end in FIN now, and was in RST" in note for note in found.notes)
+    assert any(
+        "“unread-close” is expected to end in FIN now, and was in RST" in note
+        for note in found.notes
+    )
 
 
 def test_where_an_expectation_does_not_apply_another_ending_is_a_change_and_no_regression() -> None:
     unwanted = web(*ends("FIN"))
-    unwanted = msgspec.structs.replace(unwanted, findings=())  # the judge was told not to mind on this host
+    unwanted = msgspec.structs.replace(
+        unwanted, findings=()
+    )  # the judge was told not to mind on this host
     assert [c[0] for c in changed(web(), unwanted)] == ["changed"]
     assert [c[0] for c in changed(unwanted, web())] == ["changed"]
 
 
-# ---- sysctls and what the host is ----------------------------------------------------------------------------------
+# ---- sysctls and what the host is
+# ----------------------------------------------------------------------------------
 
 
-def read(value: str | None, *, key: str = FIN_TIMEOUT, default: str | None = "60", state: str = "") -> Audited:
+def read(
+    value: str | None, *, key: str = FIN_TIMEOUT, default: str | None = "60", state: str = ""
+) -> Audited:
     return web(sysctls={key: Sysctl(value=value, default=default, state=state)})
 
 
@@ -172,11 +203,17 @@ def read(value: str | None, *, key: str = FIN_TIMEOUT, default: str | None = "60
         (read("60"), read(None, state="unreadable: EACCES"), [("no longer told", "sysctl")]),
         (read(None, state="unreadable: EACCES"), read("60"), [("told again", "sysctl")]),
         (read("60"), read(None, state="absent"), [("regression", "sysctl")]),
-        (read("1", key="net.ipv4.tcp_sack"), read("0", key="net.ipv4.tcp_sack"), [("changed", "sysctl")]),
+        (
+            read("1", key="net.ipv4.tcp_sack"),
+            read("0", key="net.ipv4.tcp_sack"),
+            [("changed", "sysctl")],
+        ),
         (web(), read("0", key="net.ipv4.tcp_sack"), []),  # only collected since
     ],
 )
-def test_what_a_sysctl_that_differs_means(before: Audited, after: Audited, expected: list[tuple[str, str]]) -> None:
+def test_what_a_sysctl_that_differs_means(
+    before: Audited, after: Audited, expected: list[tuple[str, str]]
+) -> None:
     assert [c[:2] for c in changed(before, after)] == expected
 
 
@@ -194,7 +231,8 @@ def test_a_rule_that_is_new_in_the_playbook_is_no_regression_of_the_host() -> No
 def test_a_default_that_moved_under_a_value_that_did_not_is_the_hosts_change() -> None:
     fleet = Fleet(rules={FIN_TIMEOUT: SysctlRule(is_default=True)})
     before, after = (
-        fleet.host("web1", K612, sysctls={FIN_TIMEOUT: Sysctl(value="60", default=default)}) for default in ("60", "30")
+        fleet.host("web1", K612, sysctls={FIN_TIMEOUT: Sysctl(value="60", default=default)})
+        for default in ("60", "30")
     )
     (change,) = changed(before, after)
     assert change[:2] == ("regression", "sysctl")
@@ -221,14 +259,26 @@ def test_a_rebuild_of_the_same_release_is_another_kernel_too() -> None:
 def test_a_waiver_that_came_or_went_is_said() -> None:
     broken = read("120")
     waived = msgspec.structs.replace(
-        broken, findings=tuple(msgspec.structs.replace(f, waived="ann until 2026-12-31: x") for f in broken.findings)
+        broken,
+        findings=tuple(
+            msgspec.structs.replace(f, waived="ann until 2026-12-31: x") for f in broken.findings
+        ),
     )
     (change,) = changed(waived, broken)
-    assert change == ("changed", "waiver", f"sysctl:{FIN_TIMEOUT}", "ann until 2026-12-31: x", "not waived")
+    assert change == (
+        "changed",
+        "waiver",
+        f"sysctl:{FIN_TIMEOUT}",
+        "ann until 2026-12-31: x",
+        "not waived",
+    )
     assert changed(waived, waived) == []
     found = drift.between(run_on("2026-01-01", web()), run_on("2026-01-02", waived))
-    assert [(c.effect, c.waived) for c in found.changes] == [("regression", "ann until 2026-12-31: x")]
-    # What is accepted is what is so now: neither the word of a waiver that came or went, nor what is met again.
+    assert [(c.effect, c.waived) for c in found.changes] == [
+        ("regression", "ann until 2026-12-31: x")
+    ]
+    # What is accepted is what is so now: neither the word of a waiver that came or went, nor what
+    # is met again.
     assert [row.waived for row in changes_of(found).rows] == ["ann until 2026-12-31: x"]
     for before, after in ((waived, broken), (broken, waived), (waived, web())):
         days = run_on("2026-01-01", before), run_on("2026-01-02", after)
@@ -236,7 +286,11 @@ def test_a_waiver_that_came_or_went_is_said() -> None:
         assert run.drift is not None
         (row,) = changes_of(run.drift).rows
         assert row.waived is None
-        section = render(compare(run), generated="").partition('<section id="changes"')[2].partition("</section>")[0]
+        section = (
+            render(compare(run), generated="")
+            .partition('<section id="changes"')[2]
+            .partition("</section>")[0]
+        )
         assert "<s>" not in section
         assert "; waived: " not in changes_text(changes_of(run.drift))
 
@@ -246,17 +300,22 @@ def test_a_waiver_that_came_or_went_is_said() -> None:
     [("7 (7 of 1000)", None, ["fix"]), (None, "7 (7 of 1000)", ["regression"]), ("8", "9", []),
      ("8", "could not be told: no counter", ["no longer told"]), ("could not be told: none", None, ["told again"])],
 )  # fmt: skip
-def test_other_findings_go_by_their_ids(observed: str | None, after: str | None, effects: list[str]) -> None:
+def test_other_findings_go_by_their_ids(
+    observed: str | None, after: str | None, effects: list[str]
+) -> None:
     def host(text: str | None) -> Audited:
         found = (
-            [] if text is None else [Finding(id="exposure:x", severity="error", expected="at most 5", observed=text)]
+            []
+            if text is None
+            else [Finding(id="exposure:x", severity="error", expected="at most 5", observed=text)]
         )
         return msgspec.structs.replace(web(), findings=tuple(found), expectations=("exposure:x",))
 
     assert [c[0] for c in changed(host(observed), host(after))] == effects
 
 
-# ---- which host is which -------------------------------------------------------------------------------------------
+# ---- which host is which
+# -------------------------------------------------------------------------------------------
 
 
 def machine(name: str, id_: str, *instead: Observation) -> Audited:
@@ -357,15 +416,23 @@ def bare(name: str, id_: str | None) -> HostResult:
 
 @given(NAMES, IDS, NAMES, IDS)
 def test_every_host_of_either_run_is_accounted_for_exactly_once(
-    names_before: list[str], ids_before: dict[str, str], names_after: list[str], ids_after: dict[str, str]
+    names_before: list[str],
+    ids_before: dict[str, str],
+    names_after: list[str],
+    ids_after: dict[str, str],
 ) -> None:
     before = [bare(name, ids_before.get(name)) for name in names_before]
     after = [bare(name, ids_after.get(name)) for name in names_after]
-    found = drift.between(run_on("2026-01-01", *before, scenarios=()), run_on("2026-01-02", *after, scenarios=()))
+    found = drift.between(
+        run_on("2026-01-01", *before, scenarios=()), run_on("2026-01-02", *after, scenarios=())
+    )
     if found.refused:
         assert "no host in common" in found.refused
         return
-    count = {effect: sum(1 for c in found.changes if c.effect == effect) for effect in ("rebuilt", "gone", "new host")}
+    count = {
+        effect: sum(1 for c in found.changes if c.effect == effect)
+        for effect in ("rebuilt", "gone", "new host")
+    }
     assert found.hosts + count["rebuilt"] + count["gone"] == len(before)
     assert found.hosts + count["rebuilt"] + count["new host"] == len(after)
     common = set(names_before) & set(names_after)
@@ -373,14 +440,18 @@ def test_every_host_of_either_run_is_accounted_for_exactly_once(
     assert not said & common  # a name that is in both runs is never gone, new or renamed
 
 
-# ---- whether they can be compared ----------------------------------------------------------------------------------
+# ---- whether they can be compared
+# ----------------------------------------------------------------------------------
 
 
 def test_a_scenario_of_the_same_name_with_other_steps_refuses_the_comparison() -> None:
     other = [
-        msgspec.structs.replace(s, steps=(*s.steps, s.steps[-1])) if s.name == UNREAD.name else s for s in SCENARIOS
+        msgspec.structs.replace(s, steps=(*s.steps, s.steps[-1])) if s.name == UNREAD.name else s
+        for s in SCENARIOS
     ]
-    found = drift.between(run_on("2026-01-01", web()), run_on("2026-01-02", web(*FIN), scenarios=other))
+    found = drift.between(
+        run_on("2026-01-01", web()), run_on("2026-01-02", web(*FIN), scenarios=other)
+    )
     assert "“unread-close”" in found.refused
     assert "steps differ" in found.refused
     assert (found.changes, found.same) == ((), False)
@@ -391,13 +462,16 @@ def test_other_playbooks_and_other_hosts_refuse_the_comparison() -> None:
     found = drift.between(run_on("2026-01-01", bare_host, scenarios=SCENARIOS[:2]),
                           run_on("2026-01-02", bare_host, scenarios=SCENARIOS[2:]))  # fmt: skip
     assert "no scenario and no sysctl in common" in found.refused
-    found = drift.between(run_on("2026-01-01", web()), run_on("2026-01-02", FLEET.host("db1", K612)))
+    found = drift.between(
+        run_on("2026-01-01", web()), run_on("2026-01-02", FLEET.host("db1", K612))
+    )
     assert "no host in common" in found.refused
 
 
 def test_scenarios_that_only_one_run_asked_are_noted_and_no_change() -> None:
     found = drift.between(
-        run_on("2026-01-01", web(), scenarios=SCENARIOS[1:]), run_on("2026-01-02", web(), scenarios=SCENARIOS[:-1])
+        run_on("2026-01-01", web(), scenarios=SCENARIOS[1:]),
+        run_on("2026-01-02", web(), scenarios=SCENARIOS[:-1]),
     )
     assert found.same
     assert found.notes == (
@@ -418,7 +492,8 @@ def test_a_run_is_the_same_as_itself() -> None:
     assert drift.between(small_fleet(), small_fleet()).same
 
 
-# ---- order, dates and rates ----------------------------------------------------------------------------------------
+# ---- order, dates and rates
+# ----------------------------------------------------------------------------------------
 
 
 def test_regressions_come_first_by_severity_then_fixes_then_the_rest() -> None:
@@ -436,8 +511,13 @@ def test_regressions_come_first_by_severity_then_fixes_then_the_rest() -> None:
     ]  # fmt: skip
     found = drift.between(run_on("2026-01-01", *before), run_on("2026-01-02", *after))
     effects = [c.effect for c in found.changes]
-    assert effects == sorted(effects, key=["regression", "fix", "told again", "changed", "audited again", "gone"].index)
-    assert [(c.effect, c.severity) for c in found.changes[:2]] == [("regression", "error"), ("regression", "warning")]
+    assert effects == sorted(
+        effects, key=["regression", "fix", "told again", "changed", "audited again", "gone"].index
+    )
+    assert [(c.effect, c.severity) for c in found.changes[:2]] == [
+        ("regression", "error"),
+        ("regression", "warning"),
+    ]
     kinds = [c.kind for c in found.changes if c.effect == "changed"]
     assert kinds == sorted(kinds, key=["scenario", "sysctl", "kernel", "system"].index)
 
@@ -445,7 +525,10 @@ def test_regressions_come_first_by_severity_then_fixes_then_the_rest() -> None:
 def test_a_finding_keeps_the_date_on_which_it_was_first_seen() -> None:
     first = run_on("2026-01-01", *drift.dated([read("120")], [], "2026-01-01"))
     assert [f.since for f in first.hosts[0].findings] == ["2026-01-01"]
-    second = run_on("2026-01-02", *drift.dated([web(*FIN, sysctls=dict(read("120").sysctls))], [first], "2026-01-02"))
+    second = run_on(
+        "2026-01-02",
+        *drift.dated([web(*FIN, sysctls=dict(read("120").sysctls))], [first], "2026-01-02"),
+    )
     assert {f.id: f.since for f in second.hosts[0].findings} == {
         f"sysctl:{FIN_TIMEOUT}": "2026-01-01",
         "scenario:unread-close/ipv4": "2026-01-02",
@@ -455,7 +538,9 @@ def test_a_finding_keeps_the_date_on_which_it_was_first_seen() -> None:
     assert [f.since for f in back[0].findings] == ["2026-01-04"]  # it was gone in between
     away = run_on("2026-01-03", missing("web1", "connect", "no answer", ""))
     back = drift.dated([read("120")], [away, second, first], "2026-01-04")
-    assert [f.since for f in back[0].findings] == ["2026-01-01"]  # the newest run that audited it decides
+    assert [f.since for f in back[0].findings] == [
+        "2026-01-01"
+    ]  # the newest run that audited it decides
 
 
 def test_dates_go_with_the_machine_not_with_a_name_that_was_reused() -> None:
@@ -463,7 +548,10 @@ def test_dates_go_with_the_machine_not_with_a_name_that_was_reused() -> None:
     other = msgspec.structs.replace(read("120"), machine_id="2")
     moved = msgspec.structs.replace(read("120"), machine_id="1", name="web9")
     dates = [h.findings[0].since for h in drift.dated([other, moved], [first], "2026-01-02")]
-    assert dates == ["2026-01-02", "2026-01-02"]  # “web1” is in both runs, so “web9” is no renamed one
+    assert dates == [
+        "2026-01-02",
+        "2026-01-02",
+    ]  # “web1” is in both runs, so “web9” is no renamed one
     dates = [h.findings[0].since for h in drift.dated([moved], [first], "2026-01-02")]
     assert dates == ["2026-01-01"]
 
@@ -472,7 +560,9 @@ def test_a_regression_is_dated_by_the_later_run_and_a_fix_says_since_when_it_was
     old = run_on("2026-01-01", *drift.dated([read("120")], [], "2025-11-30"))
     (fix,) = drift.between(old, run_on("2026-01-05", read("60"))).changes
     assert (fix.effect, fix.since) == ("fix", "2025-11-30")
-    (regression,) = drift.between(run_on("2026-01-01", read("60")), run_on("2026-01-05", read("120"))).changes
+    (regression,) = drift.between(
+        run_on("2026-01-01", read("60")), run_on("2026-01-05", read("120"))
+    ).changes
     assert (regression.effect, regression.since) == ("regression", "2026-01-05")
 
 
@@ -489,16 +579,36 @@ def felt(uptime_s: float | None, aborts: int, opened: int, accepted: int, **more
     [
         (felt(9 * DAY_S, 100, 5_000, 5_000), felt(10 * DAY_S, 130, 6_000, 6_000), 15.0, ""),
         (felt(None, 100, 5_000, 5_000), felt(None, 100, 6_000, 6_000), 0.0, ""),
-        (felt(9 * DAY_S, 100, 5_000, 5_000), felt(0.5 * DAY_S, 130, 6_000, 6_000), None, "rebooted"),
+        (
+            felt(9 * DAY_S, 100, 5_000, 5_000),
+            felt(0.5 * DAY_S, 130, 6_000, 6_000),
+            None,
+            "rebooted",
+        ),
         # Booted soon after the first run, so its uptime is larger than before, but not by a day.
         (felt(0.1 * DAY_S, 1, 50, 50), felt(0.9 * DAY_S, 130, 6_000, 6_000), None, "rebooted"),
-        (felt(9 * DAY_S, 100, 5_000, 5_000), felt(10 * DAY_S, 99, 6_000, 6_000), None, "smaller than before"),
+        (
+            felt(9 * DAY_S, 100, 5_000, 5_000),
+            felt(10 * DAY_S, 99, 6_000, 6_000),
+            None,
+            "smaller than before",
+        ),
         (felt(None, 100, 5_000, 5_000), felt(None, 130, 10, 10), None, "smaller than before"),
-        (felt(9 * DAY_S, 100, 5_000, 5_000), felt(10 * DAY_S, 100, 5_000, 5_000), None, "no connection"),
+        (
+            felt(9 * DAY_S, 100, 5_000, 5_000),
+            felt(10 * DAY_S, 100, 5_000, 5_000),
+            None,
+            "no connection",
+        ),
         (web(exposure=Exposure(counters={})), felt(None, 1, 1, 1), None, "not told"),
         (felt(None, 1, 1, 1), web(exposure=Exposure(counters={})), None, "not told"),
         # Fewer connections are open now, and another counter could not be read: neither began anew.
-        (felt(None, 100, 50, 50, CurrEstab=9, OutRsts=7), felt(None, 130, 1_050, 1_050, CurrEstab=2), 15.0, ""),
+        (
+            felt(None, 100, 50, 50, CurrEstab=9, OutRsts=7),
+            felt(None, 130, 1_050, 1_050, CurrEstab=2),
+            15.0,
+            "",
+        ),
     ],
 )
 def test_counters_are_rates_over_the_time_between_and_none_where_they_began_anew(
@@ -512,16 +622,27 @@ def test_counters_are_rates_over_the_time_between_and_none_where_they_began_anew
     assert found.same  # production is never still, and that is no drift
 
 
-@given(st.floats(0, 1e7), st.floats(0, 1e7), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+@given(
+    st.floats(0, 1e7),
+    st.floats(0, 1e7),
+    st.integers(0, 10**6),
+    st.integers(0, 10**6),
+    st.integers(0, 10**6),
+)
 def test_a_rate_is_only_told_of_a_host_that_stayed_up(
     up_before: float, up_after: float, aborts: int, connections: int, more: int
 ) -> None:
-    before, after = felt(up_before, aborts, connections, 0), felt(up_after, aborts + more, connections + more + 1, 0)
+    before, after = (
+        felt(up_before, aborts, connections, 0),
+        felt(up_after, aborts + more, connections + more + 1, 0),
+    )
     (rate,) = drift.between(run_on("2026-01-01", before), run_on("2026-01-02", after)).rates
     if rate.per_thousand is None:
         assert up_after < up_before + DAY_S
     else:
-        assert up_after >= up_before + DAY_S - 300  # the runs took four minutes, and clocks may differ by one
+        assert (
+            up_after >= up_before + DAY_S - 300
+        )  # the runs took four minutes, and clocks may differ by one
         assert 0 <= rate.per_thousand <= 1000
 
 
@@ -531,7 +652,8 @@ def test_runs_whose_times_nobody_can_read_give_no_rates_and_still_compare() -> N
     assert (found.rates, found.changes) == ((), ())
 
 
-# ---- for readers ---------------------------------------------------------------------------------------------------
+# ---- for readers
+# ---------------------------------------------------------------------------------------------------
 
 
 def mutated() -> tuple[AuditRun, AuditRun]:
@@ -539,14 +661,20 @@ def mutated() -> tuple[AuditRun, AuditRun]:
     before = small_fleet()
     replaced: Mapping[str, HostResult] = {
         "web001": FLEET.host("web001", K612, groups=("web",)),
-        "web002": FLEET.host("web002", K510, instead=[observe(UNREAD, f, "FIN") for f in UNREAD.families]),
-        "web003": FLEET.host("web003", K510, instead=[observe(UNREAD, f, "FIN") for f in UNREAD.families]),
+        "web002": FLEET.host(
+            "web002", K510, instead=[observe(UNREAD, f, "FIN") for f in UNREAD.families]
+        ),
+        "web003": FLEET.host(
+            "web003", K510, instead=[observe(UNREAD, f, "FIN") for f in UNREAD.families]
+        ),
         "app01": missing("app01", "connect", "no answer from app01:22", "nc"),
         "app02": missing("app02", "connect", "no answer from app02:22", "nc"),
     }
     hosts = tuple(replaced.get(h.name, h) for h in before.hosts)[:-1]
     after = msgspec.structs.replace(before, hosts=hosts)
-    about = msgspec.structs.replace(after.run, id="2026-11-23T020000Z", started="2026-11-23T02:00:00Z")
+    about = msgspec.structs.replace(
+        after.run, id="2026-11-23T020000Z", started="2026-11-23T02:00:00Z"
+    )
     after = msgspec.structs.replace(after, run=about)
     return before, msgspec.structs.replace(after, drift=drift.between(before, after))
 
@@ -567,7 +695,9 @@ def test_rows_hold_every_change_on_every_host_exactly_once() -> None:
     assert found is not None
     changes = changes_of(found)
     families = [max(1, len(row.detail.split(" and "))) for row in changes.rows]
-    assert sum(n * row.hosts.count for n, row in zip(families, changes.rows, strict=True)) == len(found.changes)
+    assert sum(n * row.hosts.count for n, row in zip(families, changes.rows, strict=True)) == len(
+        found.changes
+    )
     counts = {words: n for n, words in changes.counts}
     assert counts["regressed"] == len({c.host for c in found.changes if c.effect == "regression"})
     assert set(counts.values()) == {len({c.host for c in found.changes if c.effect == e}) for e in
@@ -575,16 +705,23 @@ def test_rows_hold_every_change_on_every_host_exactly_once() -> None:
     assert changes.rows[0].hosts.ranges == ("web[002-003]",)
     assert changes.rows[0].detail == "IPv4 and IPv6"
     (lost,) = [row for row in changes.rows if row.effect == "newly not audited"]
-    assert (lost.hosts.ranges, lost.after) == (("app[01-02]",), "not audited: connect: no answer from ‹host›:22")
+    assert (lost.hosts.ranges, lost.after) == (
+        ("app[01-02]",),
+        "not audited: connect: no answer from ‹host›:22",
+    )
 
 
 def test_text_and_page_show_regressions_first_with_the_date_first_seen() -> None:
     run = mutated()[1]
     assert run.drift is not None
     lines = changes_text(changes_of(run.drift), width=200).splitlines()
-    assert lines[0].startswith("Changed since 2026-11-22T020000Z: 2 hosts regressed (unread-close on 2), 1 host fixed")
-    assert lines[1] == (
-        "  regression (error)  unread-close (IPv4 and IPv6): RST → FIN, first seen 2026-11-23: web[002-003]"
+    assert lines[0].startswith(
+        "Changed since 2026-11-22T020000Z: 2 hosts regressed (unread-close on 2), 1 host fixed"
+    )
+    assert (
+        lines[1]
+        == "  regression (error)  unread-close (IPv4 and IPv6): RST → FIN, first seen 2026-11-23:"
+        " web[002-003]"
     )
     page = render(compare(run), generated="2026-11-23T02:05:00Z")
     assert '<h2 id="changes-h">What changed since 2026-11-22T02:00:00Z</h2>' in page
@@ -596,10 +733,15 @@ def test_text_and_page_show_regressions_first_with_the_date_first_seen() -> None
 
 def test_what_a_host_says_is_inert_in_a_change() -> None:
     hostile = "<script>alert(1)</script>\x1b[2J\u202e"
-    nasty = msgspec.structs.replace(web(), kernel=Kernel(release=hostile, version="#1", machine="x"))
+    nasty = msgspec.structs.replace(
+        web(), kernel=Kernel(release=hostile, version="#1", machine="x")
+    )
     found = drift.between(run_on("2026-01-01", web()), run_on("2026-01-02", nasty))
     run = msgspec.structs.replace(run_on("2026-01-02", nasty), drift=found)
-    text, page = changes_text(changes_of(found)), render(compare(run), generated="2026-01-02T02:05:00Z")
+    text, page = (
+        changes_text(changes_of(found)),
+        render(compare(run), generated="2026-01-02T02:05:00Z"),
+    )
     assert "alert(1)" in text
     assert "\x1b" not in text + page
     assert "\u202e" not in text + page

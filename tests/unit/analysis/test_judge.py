@@ -1,4 +1,6 @@
-"""What the playbook wants against what was seen: every way to differ is a finding, and nothing else is."""
+"""What the playbook wants against what was seen: every way to differ is a finding, and nothing else
+is.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def test_an_ending_that_is_none_of_the_expected_is_a_finding_of_the_scenarios_se
 
 
 def test_sent_but_not_delivered_is_a_finding_where_a_reset_was_expected() -> None:
-    host = Fleet().host("a", K612, instead=[observe(by_name("unread-close"), "ipv4", "sent, not delivered")])
+    host = Fleet().host(
+        "a", K612, instead=[observe(by_name("unread-close"), "ipv4", "sent, not delivered")]
+    )
     (finding,) = host.findings
     assert (finding.severity, finding.observed) == ("error", "sent, not delivered")
 
@@ -67,7 +71,11 @@ def test_sent_but_not_delivered_is_a_finding_where_a_reset_was_expected() -> Non
 def test_what_could_not_be_told_is_a_warning_at_most_and_never_passes_as_met(name: str) -> None:
     scenario = by_name(name)
     (finding,) = (
-        Fleet().host("a", K612, instead=[observe(scenario, "ipv4", "inconclusive", reason="two witnesses")]).findings
+        Fleet()
+        .host(
+            "a", K612, instead=[observe(scenario, "ipv4", "inconclusive", reason="two witnesses")]
+        )
+        .findings
     )
     assert finding.severity == {"error": "warning"}.get(scenario.severity, scenario.severity)
     assert finding.observed == "could not be told: inconclusive; two witnesses"
@@ -80,7 +88,12 @@ def test_trials_that_disagree_are_a_finding_even_if_the_verdict_is_the_expected_
 
 
 def test_a_scenario_that_was_not_run_is_no_finding() -> None:
-    assert Fleet().host("a", K612, instead=[observe(by_name("unread-close"), "ipv4", "not run")]).findings == ()
+    assert (
+        Fleet()
+        .host("a", K612, instead=[observe(by_name("unread-close"), "ipv4", "not run")])
+        .findings
+        == ()
+    )
 
 
 def test_a_scenario_that_the_host_does_not_report_is_a_finding() -> None:
@@ -98,7 +111,10 @@ def test_a_void_host_has_one_finding_named_after_its_failed_control_and_keeps_it
         "a",
         K612,
         void="a control failed",
-        instead=[observe(by_name("zero-linger-close"), "ipv6", "FIN"), observe(by_name("unread-close"), "ipv4", "FIN")],
+        instead=[
+            observe(by_name("zero-linger-close"), "ipv6", "FIN"),
+            observe(by_name("unread-close"), "ipv4", "FIN"),
+        ],
         sysctls={"net.ipv4.tcp_fin_timeout": Sysctl(value="99", default="60")},
     )
     assert ids(host) == ["control:zero-linger-close/ipv6", "sysctl:net.ipv4.tcp_fin_timeout"]
@@ -145,9 +161,17 @@ def one(value: str) -> dict[str, Sysctl]:
 def test_a_rule_without_a_fix_of_its_own_gets_the_command_that_sets_the_value() -> None:
     (finding,) = Fleet(rules={"net.x": SysctlRule(equals="1  2")}).host("a", K612).findings
     assert finding.fix == ""  # it is not there, so it cannot be set
-    (finding,) = Fleet(rules={"net.x": SysctlRule(equals="1  2")}).host("a", K612, sysctls=one("0 2")).findings
+    (finding,) = (
+        Fleet(rules={"net.x": SysctlRule(equals="1  2")})
+        .host("a", K612, sysctls=one("0 2"))
+        .findings
+    )
     assert finding.fix.startswith("sysctl -w net.x='1 2' && printf '\\n%s\\n' 'net.x = 1 2' ")
-    (finding,) = Fleet(rules={"net.x": SysctlRule(equals="1", fix="ask the net team")}).host("a", K612).findings
+    (finding,) = (
+        Fleet(rules={"net.x": SysctlRule(equals="1", fix="ask the net team")})
+        .host("a", K612)
+        .findings
+    )
     assert finding.fix == "ask the net team"
 
 
@@ -172,21 +196,29 @@ def test_findings_come_gravest_first_and_then_by_id() -> None:
 def test_an_expectation_is_met_only_by_an_ending_that_was_told_in_every_trial(
     ending: Ending, trials: dict[str, int], expect: set[Ending]
 ) -> None:
-    seen = Observation(scenario="s", family="ipv4", ending=ending, trials=sum(trials.values()), endings={**trials})
+    seen = Observation(
+        scenario="s", family="ipv4", ending=ending, trials=sum(trials.values()), endings={**trials}
+    )
     if relation(seen, expect) == "met":
         assert ending in expect
         assert set(trials) <= expect
 
 
-# ---- sysctls: what else a rule can ask ------------------------------------------------------------------------------
+# ---- sysctls: what else a rule can ask
+# ------------------------------------------------------------------------------
 
 
 def judged(
-    *rules: SysctlRule, sysctl: Sysctl | None = None, kernel: Kernel = K612, groups: tuple[str, ...] = ()
+    *rules: SysctlRule,
+    sysctl: Sysctl | None = None,
+    kernel: Kernel = K612,
+    groups: tuple[str, ...] = (),
 ) -> Audited:
     asked = Fleet(rules={})
     plan = msgspec.structs.replace(asked.plan("a", groups), sysctls_expect={"net.x": rules})
-    return judge(asked.host("a", kernel, groups=groups, sysctls={"net.x": sysctl} if sysctl else {}), plan)
+    return judge(
+        asked.host("a", kernel, groups=groups, sysctls={"net.x": sysctl} if sysctl else {}), plan
+    )
 
 
 @pytest.mark.parametrize(
@@ -213,11 +245,15 @@ def judged(
 def test_a_rule_about_a_default_a_presence_or_a_position_is_met_or_not(
     rule: SysctlRule, sysctl: Sysctl | None, observed: str | None
 ) -> None:
-    assert [f.observed for f in judged(rule, sysctl=sysctl).findings] == ([] if observed is None else [observed])
+    assert [f.observed for f in judged(rule, sysctl=sysctl).findings] == (
+        [] if observed is None else [observed]
+    )
 
 
 def test_a_default_that_no_namespace_told_is_a_warning_at_most() -> None:
-    (finding,) = judged(SysctlRule(is_default=True, severity="error"), sysctl=Sysctl(value="2")).findings
+    (finding,) = judged(
+        SysctlRule(is_default=True, severity="error"), sysctl=Sysctl(value="2")
+    ).findings
     assert finding.severity == "warning"
 
 
@@ -228,7 +264,9 @@ def test_the_line_that_sets_a_sysctl_at_boot_is_shown_with_its_value() -> None:
         (("/etc/sysctl.conf:68",), "0 (set at boot by /etc/sysctl.conf:68)"),
         (("/etc/sysctl.conf:68", "/etc/sysctl.d/zz.conf:1"), "or /etc/sysctl.d/zz.conf:1)"),
     ):
-        (finding,) = judge(msgspec.structs.replace(host, sysctl_places={"net.x": places}), asked.plan("a")).findings
+        (finding,) = judge(
+            msgspec.structs.replace(host, sysctl_places={"net.x": places}), asked.plan("a")
+        ).findings
         assert finding.observed.endswith(words)
 
 
@@ -240,7 +278,11 @@ def test_several_rules_that_are_not_met_are_one_finding_as_grave_as_the_gravest(
         sysctl=Sysctl(value="1024 131072 131072"),
     )
     (finding,) = host.findings
-    assert (finding.id, finding.severity, finding.because) == ("sysctl:net.x", "error", "One. Three.")
+    assert (finding.id, finding.severity, finding.because) == (
+        "sysctl:net.x",
+        "error",
+        "One. Three.",
+    )
     assert finding.expected == "first number at least 4096 and third number at least 6291456"
     assert finding.fix.startswith("sysctl -w net.x='4096 131072 6291456' && ")
     assert host.expectations == ("sysctl:net.x",)
@@ -262,30 +304,41 @@ def test_a_rule_counts_only_where_it_applies(when: When, counts: bool) -> None:
 
 
 @pytest.mark.parametrize(("kernel", "found"), [(K510, 0), (K612, 2)])
-def test_a_scenario_is_judged_only_on_the_kernels_that_it_is_for(kernel: Kernel, found: int) -> None:
-    reread = msgspec.structs.replace(by_name("reread-fin-close"), when=When(kernel=">=6.1"), severity="error")
+def test_a_scenario_is_judged_only_on_the_kernels_that_it_is_for(
+    kernel: Kernel, found: int
+) -> None:
+    reread = msgspec.structs.replace(
+        by_name("reread-fin-close"), when=When(kernel=">=6.1"), severity="error"
+    )
     asked = Fleet(scenarios=(by_name("drained-close"), reread), rules={})
     seen = [observe(reread, family, "RST") for family in reread.families]
     assert len(asked.host("a", kernel, instead=seen).findings) == found
 
 
-# ---- production ----------------------------------------------------------------------------------------------------
+# ---- production
+# ----------------------------------------------------------------------------------------------------
 
 
 def shown(exposure: Exposure | None, **rules: ExposureRule) -> Audited:
     asked = Fleet(rules={})
-    plan = msgspec.structs.replace(asked.plan("a"), exposure_expect={name: (rule,) for name, rule in rules.items()})
+    plan = msgspec.structs.replace(
+        asked.plan("a"), exposure_expect={name: (rule,) for name, rule in rules.items()}
+    )
     return judge(asked.host("a", K612, exposure=exposure), plan)
 
 
 def test_aborts_per_thousand_connections_are_held_to_their_bound() -> None:
-    host = shown(felt(6, 1000), aborts_on_close_per_thousand=ExposureRule(at_most=5.0, severity="error"))
+    host = shown(
+        felt(6, 1000), aborts_on_close_per_thousand=ExposureRule(at_most=5.0, severity="error")
+    )
     (finding,) = host.findings
     assert (finding.id, finding.severity) == ("exposure:aborts_on_close_per_thousand", "error")
     assert (finding.expected, finding.observed) == ("at most 5", "6.00 (6 of 1000 connections)")
     assert "shutdown(SHUT_WR)" in finding.fix
     assert host.expectations == ("exposure:aborts_on_close_per_thousand",)
-    assert shown(felt(5, 1000), aborts_on_close_per_thousand=ExposureRule(at_most=5.0)).findings == ()
+    assert (
+        shown(felt(5, 1000), aborts_on_close_per_thousand=ExposureRule(at_most=5.0)).findings == ()
+    )
     assert shown(felt(0, 0), aborts_on_close_per_thousand=ExposureRule(at_most=0.0)).findings == ()
 
 
@@ -299,7 +352,9 @@ def test_a_number_that_the_host_does_not_tell_is_a_warning_and_never_met(name: s
 
 def test_a_scan_that_was_cut_short_can_show_too_many_and_never_few_enough() -> None:
     def scan(sockets: int) -> Exposure:
-        return Exposure(unread_sockets=UnreadSockets(sockets=sockets, bytes=0, scanned=9, partial=True))
+        return Exposure(
+            unread_sockets=UnreadSockets(sockets=sockets, bytes=0, scanned=9, partial=True)
+        )
 
     rule = ExposureRule(at_most=3.0, severity="error")
     (many,) = shown(scan(4), unread_sockets=rule).findings
@@ -317,14 +372,18 @@ def test_a_counter_is_held_to_its_bound() -> None:
     assert (finding.id, finding.observed) == ("exposure:aborts_failed", "2")
 
 
-# ---- the whole fleet -----------------------------------------------------------------------------------------------
+# ---- the whole fleet
+# -----------------------------------------------------------------------------------------------
 
 SAME = {SAME_ENDING: (Rule(severity="error", because="One code."),)}
 
 
-def whole(hosts: Sequence[HostResult], kernels: Mapping[str, tuple[Rule, ...]] = SAME) -> dict[str, HostResult]:
+def whole(
+    hosts: Sequence[HostResult], kernels: Mapping[str, tuple[Rule, ...]] = SAME
+) -> dict[str, HostResult]:
     plans = tuple(
-        msgspec.structs.replace(Fleet().plan(host.name, host.groups), kernels_expect=dict(kernels)) for host in hosts
+        msgspec.structs.replace(Fleet().plan(host.name, host.groups), kernels_expect=dict(kernels))
+        for host in hosts
     )
     judged_ = fleet(hosts, Plan(playbooks=("mine.yml",), hosts=plans))
     assert [host.name for host in judged_] == [host.name for host in hosts]
@@ -332,7 +391,9 @@ def whole(hosts: Sequence[HostResult], kernels: Mapping[str, tuple[Rule, ...]] =
 
 
 def odd(name: str, kernel: Kernel = K612, void: str = "") -> Audited:
-    return Fleet().host(name, kernel, instead=[observe(by_name("reread-fin-close"), "ipv4", "RST")], void=void)
+    return Fleet().host(
+        name, kernel, instead=[observe(by_name("reread-fin-close"), "ipv4", "RST")], void=void
+    )
 
 
 def of_fleet(host: HostResult) -> list[Finding]:
@@ -340,7 +401,9 @@ def of_fleet(host: HostResult) -> list[Finding]:
 
 
 def test_a_host_that_ends_otherwise_than_most_of_its_build_has_a_finding() -> None:
-    hosts = whole([Fleet().host("a", K612), odd("b"), Fleet().host("c", K612), Fleet().host("d", K510)])
+    hosts = whole(
+        [Fleet().host("a", K612), odd("b"), Fleet().host("c", K612), Fleet().host("d", K510)]
+    )
     (finding,) = of_fleet(hosts["b"])
     assert finding.id == "kernel:same-ending:reread-fin-close/ipv4"
     assert (finding.severity, finding.because) == ("error", "One code.")
@@ -365,7 +428,9 @@ def test_only_hosts_of_one_release_version_and_machine_are_compared() -> None:
 
 def test_void_hosts_untold_endings_and_hosts_that_did_not_answer_are_not_compared() -> None:
     gone = missing("c", "connect", "no answer", "nc -vz c 22")
-    untold = Fleet().host("d", K612, instead=[observe(by_name("unread-close"), "ipv4", "sent, not delivered")])
+    untold = Fleet().host(
+        "d", K612, instead=[observe(by_name("unread-close"), "ipv4", "sent, not delivered")]
+    )
     hosts = whole([Fleet().host("a", K612), odd("b", void="a control failed"), gone, untold])
     assert not any(of_fleet(host) for host in hosts.values())
     assert hosts["c"] is gone
@@ -378,7 +443,9 @@ def test_without_such_an_expectation_the_fleet_is_left_as_it_is() -> None:
 
 def test_an_expectation_of_the_fleet_applies_where_it_says() -> None:
     wanted = {SAME_ENDING: (Rule(when=When(groups=("web",))),)}
-    hosts = whole([Fleet().host("a", K612, groups=("web",)), odd("b"), Fleet().host("c", K612)], wanted)
+    hosts = whole(
+        [Fleet().host("a", K612, groups=("web",)), odd("b"), Fleet().host("c", K612)], wanted
+    )
     assert not any(of_fleet(host) for host in hosts.values())
 
 
@@ -392,7 +459,8 @@ def test_judging_the_fleet_again_replaces_what_it_found_and_judging_a_host_keeps
     assert not any(of_fleet(host) for host in whole(list(once.values()), {}).values())
 
 
-# ---- cures ---------------------------------------------------------------------------------------------------------
+# ---- cures
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_finding_carries_the_cure_and_a_fix_of_the_playbooks_own_goes_before_it() -> None:

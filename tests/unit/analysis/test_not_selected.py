@@ -63,15 +63,29 @@ def test_run_json_keeps_it_with_every_key_that_a_script_may_ask_for(tmp_path: Pa
     (tmp_path / "run.json").write_bytes(archive.encode_run(RUN))
     assert archive.read_run(tmp_path) == RUN
     host = json.loads(archive.encode_run(RUN))["hosts"][2]
-    assert (host["status"], host["stage"], host["reason"], host["hint"]) == ("not selected", None, REASON, "")
+    assert (host["status"], host["stage"], host["reason"], host["hint"]) == (
+        "not selected",
+        None,
+        REASON,
+        "",
+    )
     assert host.keys() == json.loads(archive.encode_run(RUN))["hosts"][1].keys()
 
 
 def test_a_run_of_an_earlier_version_is_still_read(tmp_path: Path) -> None:
     """It had such a host as "not audited", and no such count in its history."""
-    old = missing("db1", "inventory", "no play of unread-close.yml matches it", "name it in a play's “hosts:”")
-    past = {"run": "2026-01-01T020000Z", "started": "2026-01-01T02:00:00Z", "selected": 2, "audited": 1}
-    run = json.loads(archive.encode_run(run_of([AUDITED, old]))) | {"history": [past | {"not_audited": 1}]}
+    old = missing(
+        "db1", "inventory", "no play of unread-close.yml matches it", "name it in a play's “hosts:”"
+    )
+    past = {
+        "run": "2026-01-01T020000Z",
+        "started": "2026-01-01T02:00:00Z",
+        "selected": 2,
+        "audited": 1,
+    }
+    run = json.loads(archive.encode_run(run_of([AUDITED, old]))) | {
+        "history": [past | {"not_audited": 1}]
+    }
     (tmp_path / "run.json").write_text(json.dumps(run))
     read = archive.read_run(tmp_path)
     assert read.hosts[1] == old
@@ -82,7 +96,12 @@ def test_a_run_of_an_earlier_version_is_still_read(tmp_path: Path) -> None:
 
 def test_the_counts_add_up_to_the_selected_hosts() -> None:
     coverage = compare(RUN).coverage
-    assert (coverage.selected, coverage.audited, coverage.not_audited, coverage.not_selected) == (4, 1, 1, 2)
+    assert (coverage.selected, coverage.audited, coverage.not_audited, coverage.not_selected) == (
+        4,
+        1,
+        1,
+        2,
+    )
     past = past_of(RUN)
     assert (past.selected, past.audited, past.not_audited, past.not_selected) == (4, 1, 1, 2)
 
@@ -98,7 +117,12 @@ def test_the_terminal_counts_and_names_it() -> None:
 def test_junit_skips_it() -> None:
     root = ET.fromstring(junit.render(RUN))
     suite = next(suite for suite in root if suite.get("name") == "db1")
-    assert [suite.get(key) for key in ("tests", "failures", "errors", "skipped")] == ["1", "0", "0", "1"]
+    assert [suite.get(key) for key in ("tests", "failures", "errors", "skipped")] == [
+        "1",
+        "0",
+        "0",
+        "1",
+    ]
     (skipped,) = suite.findall("testcase/skipped")
     assert skipped.get("message") == REASON
     assert suite.find("properties/property[@name='status']").get("value") == "not selected"  # type: ignore[union-attr]
@@ -124,12 +148,19 @@ def test_sarif_has_it_as_a_location_and_the_invocation_stays_successful() -> Non
 
 
 def test_prometheus_counts_it_apart() -> None:
-    metrics = {metric.name: metric for metric in text_string_to_metric_families(prometheus.render(RUN))}
+    metrics = {
+        metric.name: metric for metric in text_string_to_metric_families(prometheus.render(RUN))
+    }
 
     def total(name: str) -> float:
         return sum(sample.value for sample in metrics[f"fleetaudit_hosts_{name}"].samples)
 
-    assert (total("selected"), total("audited"), total("not_audited"), total("not_selected")) == (4, 1, 1, 2)
+    assert (total("selected"), total("audited"), total("not_audited"), total("not_selected")) == (
+        4,
+        1,
+        1,
+        2,
+    )
 
 
 def test_explain_and_policy_say_so() -> None:
@@ -170,7 +201,9 @@ def test_the_page_lists_and_counts_it() -> None:
 
 
 @pytest.mark.browser
-def test_the_page_shows_its_state_in_the_list_of_hosts_and_on_its_own_page(chromium: Any, tmp_path: Path) -> None:
+def test_the_page_shows_its_state_in_the_list_of_hosts_and_on_its_own_page(
+    chromium: Any, tmp_path: Path
+) -> None:
     path = tmp_path / "report.html"
     path.write_text(page_of(RUN), "utf-8")
     with Visit(chromium, path, "#hosts?state=not%20selected") as visit:
@@ -182,7 +215,8 @@ def test_the_page_shows_its_state_in_the_list_of_hosts_and_on_its_own_page(chrom
         assert not visit.console
 
 
-# ---- the command ---------------------------------------------------------------------------------------------------
+# ---- the command
+# ---------------------------------------------------------------------------------------------------
 
 INVENTORY = """
 all:
@@ -247,7 +281,9 @@ def test_the_check_of_the_connections_asks_no_play(place: Place) -> None:
 
 @pytest.mark.commands
 def test_a_password_is_not_called_useless_because_of_it(place: Place) -> None:
-    """Only the hosts that are asked something count: db1 would take the password, and nobody logs in there."""
+    """Only the hosts that are asked something count: db1 would take the password, and nobody logs
+    in there.
+    """
     place.write("secret", "x\n").chmod(0o600)
     place.write("inventory.yml", INVENTORY.replace("db1: ", "db1: {ansible_connection: ssh}"))
     done = place.run("run", "-p", "web.yml", "--connection-password-file", "secret")
@@ -264,9 +300,14 @@ def test_a_resumed_and_a_merged_run_have_it_once(place: Place) -> None:
     (folder / "hosts.jsonl").write_bytes(next(line for line in lines if b'"db1"' in line))
     assert place.run("run", "--resume", folder.name).returncode == 0
     assert statuses(archive.read_run(folder)) == WANTED
-    other = replace(archive.read_run(folder), hosts=(NotAudited(name="x", stage="connect", reason="refused"),))
+    other = replace(
+        archive.read_run(folder), hosts=(NotAudited(name="x", stage="connect", reason="refused"),)
+    )
     (place.path / "other.json").write_bytes(archive.encode_run(other))
     merged = place.run("merge", f"reports/{folder.name}", "other.json", "-o", "merged")
     assert merged.returncode == 4
     assert "4 hosts: 2 audited, 1 not audited, 1 not selected by any play (db1)." in merged.stdout
-    assert statuses(archive.read_run(place.path / "merged/latest")) == {**WANTED, "x": "not audited"}
+    assert statuses(archive.read_run(place.path / "merged/latest")) == {
+        **WANTED,
+        "x": "not audited",
+    }

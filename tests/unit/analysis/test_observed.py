@@ -51,7 +51,13 @@ ENDINGS: tuple[Ending, ...] = (
     "not run",
 )
 WATCHED = msgspec.structs.replace(
-    scenario("watched-close", "Close, and see what comes", "peer sends 5 bytes;closer closes", control=None), expect=()
+    scenario(
+        "watched-close",
+        "Close, and see what comes",
+        "peer sends 5 bytes;closer closes",
+        control=None,
+    ),
+    expect=(),
 )
 FLEET = Fleet(scenarios=(*SCENARIOS, WATCHED))
 
@@ -70,7 +76,8 @@ def watched(found: Audited) -> Observation:
     return next(o for o in found.observations if o.scenario == WATCHED.name)
 
 
-# ---- the judge -----------------------------------------------------------------------------------------------------
+# ---- the judge
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -79,11 +86,16 @@ def test_no_ending_is_a_finding(ending: Ending) -> None:
 
 
 def test_neither_trials_that_disagree_nor_silence_are_a_finding() -> None:
-    both = [observe(WATCHED, f, "inconclusive", seen={"FIN": 1, "RST": 2}) for f in WATCHED.families]
+    both = [
+        observe(WATCHED, f, "inconclusive", seen={"FIN": 1, "RST": 2}) for f in WATCHED.families
+    ]
     assert FLEET.host("web1", K612, instead=both).findings == ()
     found = host("web1", "RST")
     silent = tuple(o for o in found.observations if o.scenario != WATCHED.name)
-    assert judge(msgspec.structs.replace(found, observations=silent), FLEET.plan("web1")).findings == ()
+    assert (
+        judge(msgspec.structs.replace(found, observations=silent), FLEET.plan("web1")).findings
+        == ()
+    )
 
 
 def test_it_stands_in_no_relation_to_an_expectation() -> None:
@@ -97,7 +109,8 @@ def test_it_is_no_positive_control() -> None:
     assert not any(s.positive for s in FLEET.scenarios if s.name == WATCHED.name)
 
 
-# ---- the outputs ---------------------------------------------------------------------------------------------------
+# ---- the outputs
+# ---------------------------------------------------------------------------------------------------
 
 
 DIFFER = run_with(host("web1", "RST", "5.10.218"), host("web2", "FIN"))
@@ -106,7 +119,10 @@ SAME = run_with(host("web1", "RST"), host("web2", "RST"))
 
 def test_the_closing_text_says_how_it_ended_and_does_not_count_it() -> None:
     text = summary(compare(DIFFER), width=200)
-    assert "Close, and see what comes (watched-close, IPv4 and IPv6): RST on 5.10.218; FIN on 6.12.117." in text
+    assert (
+        "Close, and see what comes (watched-close, IPv4 and IPv6): RST on 5.10.218; FIN on"
+        " 6.12.117." in text
+    )
     own = [s for s in SCENARIOS if s.name not in ("drained-close", "zero-linger-close")]
     assert text.startswith(f"{len(own)} of {len(own)} scenarios as expected on 2 hosts")
     assert "Findings" not in text
@@ -152,7 +168,11 @@ def test_an_observed_scenario_that_could_not_be_told_is_shown_as_such_and_is_no_
 
 
 def test_csv_has_its_ending_and_no_expectation() -> None:
-    rows = [r for r in csv.DictReader(io.StringIO(table.render(DIFFER))) if r["scenario"] == WATCHED.name]
+    rows = [
+        r
+        for r in csv.DictReader(io.StringIO(table.render(DIFFER)))
+        if r["scenario"] == WATCHED.name
+    ]
     assert {(r["host"], r["ending"], r["expected"], r["verdict"], r["severity"]) for r in rows} == {
         ("web1", "RST", "", "no expectation", ""),
         ("web2", "FIN", "", "no expectation", ""),
@@ -170,7 +190,10 @@ def test_sarif_has_a_rule_and_no_result() -> None:
     (run,) = json.loads(sarif.render(DIFFER))["runs"]
     assert run["results"] == []
     (rule,) = [r for r in run["tool"]["driver"]["rules"] if r["id"] == f"scenario:{WATCHED.name}"]
-    assert rule["fullDescription"]["text"] == "Close, and see what comes: no expectation, it is only observed."
+    assert (
+        rule["fullDescription"]["text"]
+        == "Close, and see what comes: no expectation, it is only observed."
+    )
     assert rule["defaultConfiguration"] == {"level": "none"}
 
 
@@ -182,25 +205,43 @@ def test_metrics_count_its_endings_and_no_finding() -> None:
 
 def test_explain_says_that_nothing_is_expected() -> None:
     found = next(h for h in DIFFER.hosts if isinstance(h, Audited))
-    assert "RST in 3 trials; no expectation\n" in explain.verdict_text(DIFFER, found, watched(found), width=100)
+    assert "RST in 3 trials; no expectation\n" in explain.verdict_text(
+        DIFFER, found, watched(found), width=100
+    )
     (line,) = [
-        x for x in explain.host_text(DIFFER, found, width=200).splitlines() if "watched-close" in x and "ipv4" in x
+        x
+        for x in explain.host_text(DIFFER, found, width=200).splitlines()
+        if "watched-close" in x and "ipv4" in x
     ]
     assert line.endswith("no expectation")
 
 
 def test_another_ending_is_a_change_and_no_regression() -> None:
-    later = msgspec.structs.replace(DIFFER.run, id="2026-11-23T020000Z", started="2026-11-23T02:00:00Z")
-    after = msgspec.structs.replace(run_with(host("web1", "FIN", "5.10.218"), host("web2", "FIN")), run=later)
-    assert {(c.effect, c.before, c.after) for c in drift.between(DIFFER, after).changes} == {("changed", "RST", "FIN")}
+    later = msgspec.structs.replace(
+        DIFFER.run, id="2026-11-23T020000Z", started="2026-11-23T02:00:00Z"
+    )
+    after = msgspec.structs.replace(
+        run_with(host("web1", "FIN", "5.10.218"), host("web2", "FIN")), run=later
+    )
+    assert {(c.effect, c.before, c.after) for c in drift.between(DIFFER, after).changes} == {
+        ("changed", "RST", "FIN")
+    }
 
 
 def test_an_expectation_that_came_or_went_is_noted() -> None:
-    expecting = [msgspec.structs.replace(s, expect=("RST",)) if s is WATCHED else s for s in FLEET.scenarios]
+    expecting = [
+        msgspec.structs.replace(s, expect=("RST",)) if s is WATCHED else s for s in FLEET.scenarios
+    ]
     with_ = msgspec.structs.replace(DIFFER, scenarios=run_of([], expecting).scenarios)
     came, went = drift.between(DIFFER, with_).notes, drift.between(with_, DIFFER).notes
-    assert any("“watched-close” is expected to end in RST now, and had no expectation;" in note for note in came)
-    assert any("“watched-close” has no expectation now, and was expected to end in RST;" in note for note in went)
+    assert any(
+        "“watched-close” is expected to end in RST now, and had no expectation;" in note
+        for note in came
+    )
+    assert any(
+        "“watched-close” has no expectation now, and was expected to end in RST;" in note
+        for note in went
+    )
 
 
 def test_a_policy_expects_of_others_what_the_golden_host_did() -> None:
@@ -209,7 +250,8 @@ def test_a_policy_expects_of_others_what_the_golden_host_did() -> None:
     assert next(s.expect for s in play.scenarios if s.name == WATCHED.name) == ("FIN",)
 
 
-# ---- the playbook --------------------------------------------------------------------------------------------------
+# ---- the playbook
+# --------------------------------------------------------------------------------------------------
 
 
 PLAY = """
@@ -237,8 +279,10 @@ def test_expect_may_be_left_out_and_a_control_be_named() -> None:
         ("      expect:\n", "own.yml:9:14: nothing where text or a list belongs"),  # no decision
         ("      expect: []\n", "expect"),
         (
-            "    - {name: own-close, title: t, steps: [peer sends 5 bytes, closer closes], expect: RST,"
-            " control: watched-close}\n",
+            (
+                "    - {name: own-close, title: t, steps: [peer sends 5 bytes, closer closes],"
+                " expect: RST, control: watched-close}\n"
+            ),
             "the control “watched-close” has no expectation, so it cannot fail",
         ),
     ],

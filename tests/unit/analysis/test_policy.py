@@ -1,4 +1,6 @@
-"""A playbook out of a run: it parses, its host meets it, other hosts differ from it, and a hostile one is inert."""
+"""A playbook out of a run: it parses, its host meets it, other hosts differ from it, and a hostile
+one is inert.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,11 @@ def plan_of(text: str, name: str) -> HostPlan:
     inventory = Inventory(sources=("i",), hosts=(Host(name=name),), groups={"all": (name,)})
     books = [parse_playbook(text, source="policy.yml")]
     return make_plan(
-        inventory, books, targets={name: LocalTarget()}, selected=[name], select=lambda pattern: [name]
+        inventory,
+        books,
+        targets={name: LocalTarget()},
+        selected=[name],
+        select=lambda pattern: [name],
     ).hosts[0]
 
 
@@ -73,7 +79,8 @@ def policy(run: AuditRun, name: str) -> str:
     return playbook_of(run, of_host(run, name))
 
 
-# ---- one golden host -----------------------------------------------------------------------------------------------
+# ---- one golden host
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["app01", "web001", "db1.example.net", "app07", "app08"])
@@ -101,7 +108,10 @@ def test_another_host_differs_where_it_did_something_else() -> None:
 def test_a_golden_host_that_resets_where_others_do_not_expects_the_reset_beside_a_control() -> None:
     plan = plan_of(policy(small_fleet(), "web001"), "x")
     found = {s.name: s for s in plan.scenarios}
-    assert (found["reread-fin-close"].expect, found["reread-fin-close"].control) == (("RST",), "drained-close")
+    assert (found["reread-fin-close"].expect, found["reread-fin-close"].control) == (
+        ("RST",),
+        "drained-close",
+    )
     assert found["zero-linger-close"].positive
 
 
@@ -129,9 +139,13 @@ def test_what_could_not_be_told_is_left_out_with_its_reason() -> None:
 
 
 def test_what_ends_differently_by_family_is_left_out_with_both_endings() -> None:
-    run = run_of([Fleet().host("a", K612, instead=[observe(by_name("partly-read-close"), "ipv6", "FIN")])])
+    run = run_of(
+        [Fleet().host("a", K612, instead=[observe(by_name("partly-read-close"), "ipv6", "FIN")])]
+    )
     text = policy(run, "a")
-    assert "# Left out: partly-read-close: it ends differently (RST over ipv4, FIN over ipv6)" in text
+    assert (
+        "# Left out: partly-read-close: it ends differently (RST over ipv4, FIN over ipv6)" in text
+    )
     assert "partly-read-close" not in {s.name for s in plan_of(text, "x").scenarios}
 
 
@@ -149,14 +163,23 @@ def test_a_reset_without_the_positive_control_is_left_out() -> None:
     assert "and the run has no positive control beside it" in policy(run, "a")
 
 
-# ---- sysctls -------------------------------------------------------------------------------------------------------
+# ---- sysctls
+# -------------------------------------------------------------------------------------------------------
 
 
 def with_sysctls(**values: Sysctl) -> AuditRun:
-    return run_of([Fleet().host("a", K612, sysctls={f"net.ipv4.{key}": value for key, value in values.items()})])
+    return run_of(
+        [
+            Fleet().host(
+                "a", K612, sysctls={f"net.ipv4.{key}": value for key, value in values.items()}
+            )
+        ]
+    )
 
 
-def test_what_follows_from_the_memory_or_the_modules_of_a_host_is_left_out_with_the_reason() -> None:
+def test_what_follows_from_the_memory_or_the_modules_of_a_host_is_left_out_with_the_reason() -> (
+    None
+):
     run = run_of([Fleet().host("a", K612, sysctls={key: Sysctl(value="1") for key in LEFT_OUT})])
     text = policy(run, "a")
     assert not set(LEFT_OUT) & set(plan_of(text, "x").sysctls_expect)
@@ -175,7 +198,9 @@ def test_of_the_buffers_the_maximum_is_left_out_and_the_rest_expected() -> None:
 
 
 def test_what_the_golden_host_lacks_must_be_absent_and_what_it_could_not_read_is_left_out() -> None:
-    run = with_sysctls(tcp_absent=Sysctl(state="absent"), tcp_secret=Sysctl(state="unreadable: EACCES"))
+    run = with_sysctls(
+        tcp_absent=Sysctl(state="absent"), tcp_secret=Sysctl(state="unreadable: EACCES")
+    )
     text = policy(run, "a")
     rules = plan_of(text, "x").sysctls_expect
     assert rules["net.ipv4.tcp_absent"][0].present is False
@@ -183,7 +208,8 @@ def test_what_the_golden_host_lacks_must_be_absent_and_what_it_could_not_read_is
     assert "# Left out: net.ipv4.tcp_secret: unreadable: EACCES" in text
 
 
-# ---- most of a fleet -----------------------------------------------------------------------------------------------
+# ---- most of a fleet
+# -----------------------------------------------------------------------------------------------
 
 
 def test_what_more_than_half_of_the_hosts_did_is_expected_and_a_tie_is_left_out() -> None:
@@ -198,13 +224,19 @@ def test_what_more_than_half_of_the_hosts_did_is_expected_and_a_tie_is_left_out(
     assert [rule.equals for rule in plan.sysctls_expect[fin_timeout]] == ["60"]
     assert rfc1337 not in plan.sysctls_expect
     assert f"# Left out: {rfc1337}: the hosts do not agree: “0” on 2, “1” on 2" in text
-    assert "# Left out: reread-fin-close over ipv4: the hosts do not agree: “FIN” on 2, “RST” on 2" in text
+    assert (
+        "# Left out: reread-fin-close over ipv4: the hosts do not agree: “FIN” on 2, “RST” on 2"
+        in text
+    )
     assert {s.name: s.expect for s in plan.scenarios}["unread-close"] == ("RST",)
 
 
 def test_void_hosts_and_those_that_did_not_answer_have_no_say() -> None:
     gone = missing("c", "connect", "no answer", "")
-    odd = [observe(by_name("reread-fin-close"), family, "RST") for family in by_name("reread-fin-close").families]
+    odd = [
+        observe(by_name("reread-fin-close"), family, "RST")
+        for family in by_name("reread-fin-close").families
+    ]
     void = [Fleet().host(name, K612, void="a control failed", instead=odd) for name in ("d", "e")]
     run = run_of([Fleet().host("a", K612), gone, *void])
     plan = plan_of(playbook_of(run, of_most(run)), "x")
@@ -212,22 +244,31 @@ def test_void_hosts_and_those_that_did_not_answer_have_no_say() -> None:
 
 
 def test_hosts_that_prove_nothing_make_no_policy() -> None:
-    run = run_of([Fleet().host("a", K612, void="a control failed"), missing("b", "connect", "no answer", "")])
-    for name, said in (("a", "proves nothing: a control failed"), ("b", "not audited"), ("c", "no host “c”")):
+    run = run_of(
+        [Fleet().host("a", K612, void="a control failed"), missing("b", "connect", "no answer", "")]
+    )
+    for name, said in (
+        ("a", "proves nothing: a control failed"),
+        ("b", "not audited"),
+        ("c", "no host “c”"),
+    ):
         with pytest.raises(NothingToDoError, match=said):
             of_host(run, name)
     with pytest.raises(NothingToDoError, match="no host of the run"):
         of_most(run)
 
 
-def test_a_run_whose_steps_are_not_of_this_version_makes_no_policy_rather_than_half_of_one() -> None:
+def test_a_run_whose_steps_are_not_of_this_version_makes_no_policy_rather_than_half_of_one() -> (
+    None
+):
     run = small_fleet()
     odd = msgspec.structs.replace(run.scenarios[0], steps=("closer waves goodbye",))
     with pytest.raises(InputError, match="make no playbook"):
         policy(msgspec.structs.replace(run, scenarios=(odd, *run.scenarios[1:])), "app01")
 
 
-# ---- hostile hosts -------------------------------------------------------------------------------------------------
+# ---- hostile hosts
+# -------------------------------------------------------------------------------------------------
 
 HOSTILE = [
     "x\n- name: injected\n  hosts: all",
@@ -249,7 +290,11 @@ def hostile_run(text: str) -> AuditRun:
     host = Fleet().host(
         "a",
         msgspec.structs.replace(K612, release=text),
-        sysctls={"net.ipv4.tcp_odd": Sysctl(value=text), f"net.{text}": Sysctl(value="1"), RMEM: Sysctl(value=text)},
+        sysctls={
+            "net.ipv4.tcp_odd": Sysctl(value=text),
+            f"net.{text}": Sysctl(value="1"),
+            RMEM: Sysctl(value=text),
+        },
         instead=[observe(by_name("urgent-read-close"), "ipv4", "inconclusive", reason=text)],
     )
     return run_of([msgspec.structs.replace(host, name=text)])
@@ -262,9 +307,9 @@ def keys_of(plays: Iterable[dict[str, object]]) -> list[set[str]]:
 def check_inert(text: str) -> None:
     run = hostile_run(text)
     made = policy(run, text)
-    assert keys_of(yaml.safe_load(made)) == [{"name", "hosts", "trials", "families", "scenarios", "sysctls"}], (
-        "one play, and no key that was not ours"
-    )
+    assert keys_of(yaml.safe_load(made)) == [
+        {"name", "hosts", "trials", "families", "scenarios", "sysctls"}
+    ], "one play, and no key that was not ours"
     rules = plan_of(made, "x").sysctls_expect
     assert rules["net.ipv4.tcp_odd"][0].equals == " ".join(text.split())
     assert set(rules) <= {*audited(run, text).sysctls}
@@ -288,10 +333,22 @@ def test_no_text_of_a_host_becomes_structure(text: str) -> None:
 @given(
     st.dictionaries(
         st.sampled_from([(s.name, family) for s in SCENARIOS for family in s.families]),
-        st.sampled_from(["FIN", "RST", "FIN, then RST", "nothing", "inconclusive", "not run", "sent, not delivered"]),
+        st.sampled_from(
+            [
+                "FIN",
+                "RST",
+                "FIN, then RST",
+                "nothing",
+                "inconclusive",
+                "not run",
+                "sent, not delivered",
+            ]
+        ),
     )
 )
-def test_any_mixture_of_endings_makes_a_policy_that_its_host_meets(endings: dict[tuple[str, str], Ending]) -> None:
+def test_any_mixture_of_endings_makes_a_policy_that_its_host_meets(
+    endings: dict[tuple[str, str], Ending],
+) -> None:
     instead = [
         observe(s, family, endings[(s.name, family)])
         for s in SCENARIOS
@@ -302,7 +359,8 @@ def test_any_mixture_of_endings_makes_a_policy_that_its_host_meets(endings: dict
     assert by(policy(run, "a"), audited(run, "a")) == []
 
 
-# ---- the command ---------------------------------------------------------------------------------------------------
+# ---- the command
+# ---------------------------------------------------------------------------------------------------
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -338,7 +396,9 @@ def test_the_command_writes_to_the_screen_or_to_a_file(kept: Path, tmp_path: Pat
         (["bastion"], 66, "was not audited"),
     ],
 )
-def test_the_command_says_what_is_wrong(kept: Path, arguments: list[str], status: int, said: str) -> None:
+def test_the_command_says_what_is_wrong(
+    kept: Path, arguments: list[str], status: int, said: str
+) -> None:
     done = command(kept, *arguments)
     assert (done.returncode, done.stdout) == (status, "")
     assert said in done.stderr

@@ -1,4 +1,6 @@
-"""What a finding says to do: the right words for the right case, and nothing where nothing is known."""
+"""What a finding says to do: the right words for the right case, and nothing where nothing is
+known.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,13 @@ def catalogued(name: str, *expect: str) -> Scenario:
     return msgspec.structs.replace(found, expect=expect) if expect else found
 
 
-# ---- endings -------------------------------------------------------------------------------------------------------
+# ---- endings
+# -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["unread-close", "partly-read-close", "urgent-read-close", "unread-half-close"])
+@pytest.mark.parametrize(
+    "name", ["unread-close", "partly-read-close", "urgent-read-close", "unread-half-close"]
+)
 def test_a_reset_for_unread_data_is_cured_in_the_application_and_by_no_sysctl(name: str) -> None:
     ending = CATALOGUE[name].expect[0]
     said = for_scenario(catalogued(name, "FIN"), observe(CATALOGUE[name], "ipv4", ending), "6.12.0")
@@ -48,7 +53,9 @@ def test_a_reset_for_unread_data_is_cured_in_the_application_and_by_no_sysctl(na
 
 
 def test_a_reset_that_the_kernel_does_not_count_as_one_for_unread_data_has_no_such_cure() -> None:
-    silent = msgspec.structs.replace(observe(CATALOGUE["unread-close"], "ipv4", "RST"), evidence=Evidence())
+    silent = msgspec.structs.replace(
+        observe(CATALOGUE["unread-close"], "ipv4", "RST"), evidence=Evidence()
+    )
     assert for_scenario(catalogued("unread-close", "FIN"), silent, "6.12.0") == ""
 
 
@@ -76,14 +83,19 @@ def test_a_reset_after_read_data_came_again_names_the_first_fixed_release_of_the
     series = ".".join(release.split(".")[:2])
     assert f"upstream's {series} series has it from {fixed} on" in words
     assert [other for other in REREAD_FIXED.values() if other in words] == [fixed]
-    assert "whatever its number says" in words, "a number proves nothing about a distribution's kernel"
+    assert "whatever its number says" in words, (
+        "a number proves nothing about a distribution's kernel"
+    )
     assert "vendor" not in words
 
 
 @pytest.mark.parametrize(
-    ("release", "next_fixed"), [("4.19.325", "5.4.301"), ("6.13.12", "6.17.3"), ("3.10.0", "5.4.301")]
+    ("release", "next_fixed"),
+    [("4.19.325", "5.4.301"), ("6.13.12", "6.17.3"), ("3.10.0", "5.4.301")],
 )
-def test_a_series_that_ended_without_the_fix_names_the_next_series_that_has_it(release: str, next_fixed: str) -> None:
+def test_a_series_that_ended_without_the_fix_names_the_next_series_that_has_it(
+    release: str, next_fixed: str
+) -> None:
     series = ".".join(release.split(".")[:2])
     assert f"no upstream release of {series} has 5f9238530970" in reread(release)
     assert f"from {next_fixed} on" in reread(release)
@@ -96,7 +108,13 @@ def test_a_kernel_that_should_have_the_fix_is_measured_again_and_not_called_old(
 
 @pytest.mark.parametrize(
     "release",
-    ["5.14.0-427.el9.x86_64", "6.1.0-30-amd64", "6.8.0-45-generic", "6.4.0-150600.23-default", "5.10.226-214.amzn2"],
+    [
+        "5.14.0-427.el9.x86_64",
+        "6.1.0-30-amd64",
+        "6.8.0-45-generic",
+        "6.4.0-150600.23-default",
+        "5.10.226-214.amzn2",
+    ],
 )
 def test_the_vendor_of_a_kernel_decides_whatever_its_number_says(release: str) -> None:
     assert "the vendor decides about the fix: install the vendor's newest kernel" in reread(release)
@@ -105,7 +123,9 @@ def test_the_vendor_of_a_kernel_decides_whatever_its_number_says(release: str) -
 
 
 @given(st.text(max_size=40))
-def test_whatever_a_host_calls_its_kernel_there_is_a_short_advice_without_the_hosts_own_words(release: str) -> None:
+def test_whatever_a_host_calls_its_kernel_there_is_a_short_advice_without_the_hosts_own_words(
+    release: str,
+) -> None:
     words = reread(f"x{release}")
     assert words == reread("")
     assert "mainline has it since 6.18" in words
@@ -117,8 +137,13 @@ def test_hosts_of_one_series_share_their_advice() -> None:
 
 
 def test_mptcp_and_af_unix_name_the_kernel_change_that_their_ending_waits_for() -> None:
-    for name, commit in (("mptcp-unread-close", "d21f83485518"), ("mptcp-zero-linger-close", "f14d6e9c3678")):
-        assert commit in for_scenario(CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "FIN"), "6.0.1")
+    for name, commit in (
+        ("mptcp-unread-close", "d21f83485518"),
+        ("mptcp-zero-linger-close", "f14d6e9c3678"),
+    ):
+        assert commit in for_scenario(
+            CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "FIN"), "6.0.1"
+        )
         assert commit in CATALOGUE[name].because
     urgent = CATALOGUE["unix-urgent-read-close"]
     assert "2a5a4841846b" in for_scenario(urgent, observe(urgent, "unix", "RST"), "6.12.0")
@@ -137,10 +162,13 @@ def test_what_did_not_arrive_points_to_the_firewalls_chain_that_the_counters_spe
 
 @pytest.mark.parametrize("name", ["unread-close", "drained-close", "unread-repair-close"])
 def test_an_ending_that_nothing_is_known_about_has_no_cure(name: str) -> None:
-    assert for_scenario(CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "nothing"), "6.12.0") == ""
+    assert (
+        for_scenario(CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "nothing"), "6.12.0") == ""
+    )
 
 
-# ---- sysctls -------------------------------------------------------------------------------------------------------
+# ---- sysctls
+# -------------------------------------------------------------------------------------------------------
 
 
 def host(sysctl: Sysctl | None, *, key: str = "net.x", **more: Any) -> Audited:
@@ -163,8 +191,16 @@ def host(sysctl: Sysctl | None, *, key: str = "net.x", **more: Any) -> Audited:
         ([SysctlRule(at_most=60)], Sysctl(value="99"), "60"),
         ([SysctlRule(at_least=10, at_most=60)], Sysctl(value="9"), "10"),
         ([SysctlRule(is_default=True)], Sysctl(value="9", default="5"), "5"),
-        ([SysctlRule(position=3, at_least=6291456)], Sysctl(value="4096\t131072\t1"), "4096 131072 6291456"),
-        ([SysctlRule(position=1, at_least=9), SysctlRule(position=2, at_most=3)], Sysctl(value="1 4"), "9 3"),
+        (
+            [SysctlRule(position=3, at_least=6291456)],
+            Sysctl(value="4096\t131072\t1"),
+            "4096 131072 6291456",
+        ),
+        (
+            [SysctlRule(position=1, at_least=9), SysctlRule(position=2, at_most=3)],
+            Sysctl(value="1 4"),
+            "9 3",
+        ),
     ],
 )
 def test_a_sysctl_is_set_to_the_nearest_value_that_meets_all_rules(
@@ -172,7 +208,12 @@ def test_a_sysctl_is_set_to_the_nearest_value_that_meets_all_rules(
 ) -> None:
     first, _, second = for_sysctl("net.x", rules, host(sysctl)).partition(" && ")
     assert shlex.split(first) == ["sysctl", "-w", f"net.x={wanted}"]
-    assert shlex.split(second) == ["printf", r"\n%s\n", f"net.x = {wanted}", ">>/etc/sysctl.d/zzz_fleetaudit.conf"]
+    assert shlex.split(second) == [
+        "printf",
+        r"\n%s\n",
+        f"net.x = {wanted}",
+        ">>/etc/sysctl.d/zzz_fleetaudit.conf",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +254,9 @@ HIGH = Sysctl(value="300")
         ),
     ],
 )
-def test_a_sysctl_is_set_in_the_file_that_wins_at_boot(places: tuple[str, ...], files: list[str]) -> None:
+def test_a_sysctl_is_set_in_the_file_that_wins_at_boot(
+    places: tuple[str, ...], files: list[str]
+) -> None:
     fix = for_sysctl("net.x", LOW, host(HIGH, sysctl_places={"net.x": places} if places else {}))
     assert [word.removeprefix(">>") for word in shlex.split(fix) if "/" in word] == files
 
@@ -234,7 +277,8 @@ def test_a_sysctl_of_a_module_is_set_after_the_module_is_loaded() -> None:
     key = "net.bridge.bridge-nf-call-iptables"
     present = host(Sysctl(value="1"), key=key)
     assert for_sysctl(key, [SysctlRule(equals="0")], present).startswith(
-        "echo br_netfilter >>/etc/modules-load.d/fleetaudit.conf && sysctl -w net.bridge.bridge-nf-call-iptables=0 && "
+        "echo br_netfilter >>/etc/modules-load.d/fleetaudit.conf && sysctl -w"
+        " net.bridge.bridge-nf-call-iptables=0 && "
     )
     absent = for_sysctl(key, [SysctlRule(equals="0")], host(Sysctl(state="absent"), key=key))
     assert "exists only while the module br_netfilter is loaded" in absent
@@ -258,7 +302,8 @@ def test_whatever_a_host_said_the_command_is_one_argument_that_meets_the_rules(
             assert all(holds(words[2].removeprefix("net.x="), rule) for rule in asked)
 
 
-# ---- production ----------------------------------------------------------------------------------------------------
+# ---- production
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_the_command_that_shows_unread_sockets_is_one_that_runs() -> None:

@@ -1,4 +1,6 @@
-"""Waivers: what a file may say, whom they excuse and until when, and that one which excuses nothing is said."""
+"""Waivers: what a file may say, whom they excuse and until when, and that one which excuses nothing
+is said.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,13 @@ def waiver(
     finding: str = "*", hosts: str = "all", expiry: date = DAY, owner: str = "ann", line: int = 1
 ) -> waivers.Waiver:
     return waivers.Waiver(
-        finding=finding, hosts=hosts, owner=owner, reason="accepted", expiry=expiry, source="w.yml", line=line
+        finding=finding,
+        hosts=hosts,
+        owner=owner,
+        reason="accepted",
+        expiry=expiry,
+        source="w.yml",
+        line=line,
     )
 
 
@@ -74,11 +82,14 @@ def waived(hosts: Sequence[HostResult]) -> dict[str, dict[str, str | None]]:
     return {h.name: {f.id: f.waived for f in h.findings} for h in hosts}
 
 
-# ---- the file ------------------------------------------------------------------------------------------------------
+# ---- the file
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_waiver_is_read_with_the_line_it_begins_on() -> None:
-    (first, second) = waivers.parse_waivers(GOOD + GOOD.replace("web", "[web, '!web2']"), source="w.yml")
+    first, second = waivers.parse_waivers(
+        GOOD + GOOD.replace("web", "[web, '!web2']"), source="w.yml"
+    )
     assert first == waivers.Waiver(
         finding="sysctl:net.ipv4.tcp_fin_timeout",
         hosts="web",
@@ -102,7 +113,12 @@ def test_no_waivers_at_all_is_a_file_too() -> None:
         ("  hosts: web\n", "", 1, "“hosts” is missing"),
         ("  reason: The balancer wants it.\n", "", 1, "“reason” is missing"),
         ("  expiry: 2026-12-31\n", "", 1, "“expiry” is missing"),
-        ("- finding: sysctl:net.ipv4.tcp_fin_timeout\n  hosts", "- hosts", 1, "“finding” is missing"),
+        (
+            "- finding: sysctl:net.ipv4.tcp_fin_timeout\n  hosts",
+            "- hosts",
+            1,
+            "“finding” is missing",
+        ),
         ("expiry:", "expires:", 5, "did you mean “expiry”?"),
         ("owner:", "ownr:", 3, "did you mean “owner”?"),
         ("expiry: 2026-12-31", "expiry: soon", 5, "date"),
@@ -111,7 +127,12 @@ def test_no_waivers_at_all_is_a_file_too() -> None:
         ("owner: ann", "owner: ' '", 3, "“owner” says nothing"),
         ("owner: ann", "owner: 7", 3, "a whole number where text belongs"),
         ("finding: sysctl:", "finding: systcl:", 1, "did you mean “sysctl”?"),
-        ("finding: sysctl:net.ipv4.tcp_fin_timeout", "finding: unread-close", 1, "no id of a finding"),
+        (
+            "finding: sysctl:net.ipv4.tcp_fin_timeout",
+            "finding: unread-close",
+            1,
+            "no id of a finding",
+        ),
         ("hosts: web", "hosts: []", 2, ""),
         (GOOD, "a: b\n", 1, "is a list"),
     ],
@@ -144,12 +165,17 @@ def test_the_published_schema_is_what_the_types_say_and_accepts_what_is_read() -
     assert not validator.is_valid(as_json)
 
 
-# ---- to a run ------------------------------------------------------------------------------------------------------
+# ---- to a run
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_waived_finding_stays_and_names_owner_date_and_reason() -> None:
-    applied = waivers.apply([host("web1", "sysctl:a", "sysctl:b")], [waiver("sysctl:a")], DAY, select)
-    assert waived(applied.hosts) == {"web1": {"sysctl:a": "ann until 2026-12-31: accepted", "sysctl:b": None}}
+    applied = waivers.apply(
+        [host("web1", "sysctl:a", "sysctl:b")], [waiver("sysctl:a")], DAY, select
+    )
+    assert waived(applied.hosts) == {
+        "web1": {"sysctl:a": "ann until 2026-12-31: accepted", "sysctl:b": None}
+    }
     assert applied.expired == ()
     assert applied.unused == ()
     assert applied.notes() == ()
@@ -158,7 +184,14 @@ def test_a_waived_finding_stays_and_names_owner_date_and_reason() -> None:
 @pytest.mark.parametrize(
     ("glob", "ids"),
     [
-        ("*", {"scenario:unread-close/ipv4", "scenario:unread-close/ipv6", "sysctl:net.ipv4.conf.a?b.x"}),
+        (
+            "*",
+            {
+                "scenario:unread-close/ipv4",
+                "scenario:unread-close/ipv6",
+                "sysctl:net.ipv4.conf.a?b.x",
+            },
+        ),
         ("scenario:unread-close/*", {"scenario:unread-close/ipv4", "scenario:unread-close/ipv6"}),
         ("scenario:*/ipv6", {"scenario:unread-close/ipv6"}),
         ("sysctl:net.ipv4.conf.a?b.x", {"sysctl:net.ipv4.conf.a?b.x"}),
@@ -168,14 +201,23 @@ def test_a_waived_finding_stays_and_names_owner_date_and_reason() -> None:
     ],
 )
 def test_only_a_star_stands_for_other_text(glob: str, ids: set[str]) -> None:
-    all_ids = ("scenario:unread-close/ipv4", "scenario:unread-close/ipv6", "sysctl:net.ipv4.conf.a?b.x")
+    all_ids = (
+        "scenario:unread-close/ipv4",
+        "scenario:unread-close/ipv6",
+        "sysctl:net.ipv4.conf.a?b.x",
+    )
     applied = waivers.apply([host("web1", *all_ids)], [waiver(glob)], DAY, select)
     assert {i for i, text in waived(applied.hosts)["web1"].items() if text} == ids
 
 
 @pytest.mark.parametrize(
     ("pattern", "names"),
-    [("web", {"web1", "web2"}), ("web:!web2", {"web1"}), ("all", {"web1", "web2", "db1"}), ("db1", {"db1"})],
+    [
+        ("web", {"web1", "web2"}),
+        ("web:!web2", {"web1"}),
+        ("all", {"web1", "web2", "db1"}),
+        ("db1", {"db1"}),
+    ],
 )
 def test_hosts_are_an_ansible_pattern(pattern: str, names: set[str]) -> None:
     hosts = [host(name, "sysctl:a") for name in ("web1", "web2", "db1")]
@@ -203,7 +245,9 @@ def test_a_valid_waiver_excuses_what_an_expired_one_no_longer_does() -> None:
 
 
 def test_of_two_that_excuse_one_finding_the_first_is_named_and_both_are_used() -> None:
-    applied = waivers.apply([host("web1", "sysctl:a")], [waiver(), waiver("sysctl:*", owner="bob")], DAY, select)
+    applied = waivers.apply(
+        [host("web1", "sysctl:a")], [waiver(), waiver("sysctl:*", owner="bob")], DAY, select
+    )
     assert waived(applied.hosts)["web1"]["sysctl:a"] == "ann until 2026-12-31: accepted"
     assert applied.unused == ()
 
@@ -222,11 +266,16 @@ def test_a_waiver_that_excuses_nothing_is_said_with_the_reason() -> None:
     "present",
     [
         pytest.param([host("web1")], id="one of its hosts is outside of the limit"),
-        pytest.param([host("web1"), NotAudited(name="web2", stage="connect", reason="r")], id="one was not audited"),
+        pytest.param(
+            [host("web1"), NotAudited(name="web2", stage="connect", reason="r")],
+            id="one was not audited",
+        ),
         pytest.param([host("web1"), host("web2", void="a control failed")], id="one is void"),
     ],
 )
-def test_a_waiver_is_not_called_unused_where_its_finding_could_not_have_shown(present: list[HostResult]) -> None:
+def test_a_waiver_is_not_called_unused_where_its_finding_could_not_have_shown(
+    present: list[HostResult],
+) -> None:
     assert waivers.apply(present, [waiver(hosts="web")], DAY, select).unused == ()
 
 
@@ -239,20 +288,26 @@ def test_an_expression_that_is_no_pattern_is_refused_at_the_waivers_line() -> No
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["*", "sysctl:*", "scenario:*/ipv4", "scenario:unread-close/*", "control:*"]),
+            st.sampled_from(
+                ["*", "sysctl:*", "scenario:*/ipv4", "scenario:unread-close/*", "control:*"]
+            ),
             st.sampled_from(["all", "web", "app:!green", "db", "nobody"]),
             st.integers(-2, 2),
         ),
         max_size=4,
     )
 )
-def test_only_waived_ever_changes_and_doing_it_twice_changes_nothing_more(rows: list[tuple[str, str, int]]) -> None:
+def test_only_waived_ever_changes_and_doing_it_twice_changes_nothing_more(
+    rows: list[tuple[str, str, int]],
+) -> None:
     run = small_fleet()
     groups = {"all": tuple(h.name for h in run.hosts)}
     for h in run.hosts:
         for group in h.groups:
             groups[group] = (*groups.get(group, ()), h.name)
-    inventory = Inventory(sources=(), hosts=tuple(Host(name=h.name) for h in run.hosts), groups=groups)
+    inventory = Inventory(
+        sources=(), hosts=tuple(Host(name=h.name) for h in run.hosts), groups=groups
+    )
     given_ = [waiver(f, hosts, DAY + timedelta(days=d)) for f, hosts, d in rows]
     once = waivers.apply(run.hosts, given_, DAY, lambda pattern: select_hosts(inventory, pattern))
     again = waivers.apply(once.hosts, given_, DAY, lambda pattern: select_hosts(inventory, pattern))

@@ -1,4 +1,6 @@
-"""A host whose result cannot be compared or reported is left out, and nothing of the others is lost with it."""
+"""A host whose result cannot be compared or reported is left out, and nothing of the others is lost
+with it.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,13 @@ FORMATS = ("html", "junit", "csv", "sarif", "prometheus", "text", "pcap")
 
 
 def fleet_of(count: int) -> list[HostResult]:
-    """Returns hosts of one kernel that were seen to do the same, so that the first has the evidence of all."""
+    """Returns hosts of one kernel that were seen to do the same, so that the first has the evidence
+    of all.
+    """
     fleet, thrift = Fleet(), Thrift()
-    return [thrift.spare(fleet.host(f"web{n}", K612, exposure=felt(10, 10_000))) for n in range(count)]
+    return [
+        thrift.spare(fleet.host(f"web{n}", K612, exposure=felt(10, 10_000))) for n in range(count)
+    ]
 
 
 def poisoned(host: HostResult) -> Audited:
@@ -45,7 +51,9 @@ def poisoned(host: HostResult) -> Audited:
     assert isinstance(host, Audited)
     assert host.exposure is not None
     counters = {**host.exposure.counters, "TCPAbortOnClose": 10**400}
-    return msgspec.structs.replace(host, exposure=msgspec.structs.replace(host.exposure, counters=counters))
+    return msgspec.structs.replace(
+        host, exposure=msgspec.structs.replace(host.exposure, counters=counters)
+    )
 
 
 def written(folder: Path, run: AuditRun, **how: Any) -> Concluded:
@@ -72,8 +80,15 @@ def test_hosts_that_cannot_be_compared_are_left_out_and_the_others_are_reported(
         assert f"met at host web{n}" in caplog.text
     # Also the packets: what was kept once for all was perhaps that host's.
     others = [host for host in read.hosts if isinstance(host, Audited)]
-    assert all(o.evidence.wire for host in others for o in host.observations if o.family != "unix" and o.trials)
-    assert {report.name for report in done.reports} == {registry.FILES[f] for f in FORMATS if f in registry.FILES}
+    assert all(
+        o.evidence.wire
+        for host in others
+        for o in host.observations
+        if o.family != "unix" and o.trials
+    )
+    assert {report.name for report in done.reports} == {
+        registry.FILES[f] for f in FORMATS if f in registry.FILES
+    }
     assert len(list((done.reports[0].parent / "traces").iterdir())) >= len(others)
 
 
@@ -120,7 +135,9 @@ def test_a_bug_that_is_no_hosts_fault_is_raised_after_all_that_could_be_written(
     assert {"report.html", "report.csv", "report.sarif", "metrics.prom", "report.txt"} <= names
 
 
-def test_where_nothing_can_be_compared_the_run_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_can_be_compared_the_run_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     breaks(monkeypatch, reports, "compare")
     with pytest.raises(KeyError):
         written(tmp_path, run_of(fleet_of(5)))
@@ -138,7 +155,9 @@ def test_where_it_cannot_be_settled_the_run_is_kept_as_it_is(tmp_path: Path) -> 
     assert len(archive.read_run(tmp_path / folder).hosts) == 5
 
 
-def test_more_hosts_than_can_be_at_fault_are_no_hosts_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_hosts_than_can_be_at_fault_are_no_hosts_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(reports, "MOST", 5)
     monkeypatch.setattr(logging.getLogger("fleetaudit.app.reports"), "disabled", True)
     tried = list[int]()
@@ -160,5 +179,7 @@ def test_reports_of_a_run_with_such_a_host_name_it(tmp_path: Path) -> None:
     folder = done.reports[0].parent
     for name in ("report.html", "junit.xml", "report.csv", "report.sarif", "report.txt"):
         assert "could not be reported (OverflowError)" in (folder / name).read_text(), name
-    (host,) = (h for h in json.loads((folder / "run.json").read_bytes())["hosts"] if h["name"] == "web2")
+    (host,) = (
+        h for h in json.loads((folder / "run.json").read_bytes())["hosts"] if h["name"] == "web2"
+    )
     assert (host["status"], host["stage"]) == ("not audited", "report")

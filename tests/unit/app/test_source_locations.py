@@ -1,4 +1,6 @@
-"""run.json says where a host and an expectation are written, and never in which folder of the controller."""
+"""run.json says where a host and an expectation are written, and never in which folder of the
+controller.
+"""
 
 from __future__ import annotations
 
@@ -61,16 +63,25 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_of(*sources: str, playbook: str = "audit.yml") -> AuditRun:
     """Returns a run of these inventories in which no host answered."""
     Path(playbook).write_text(PLAYBOOK)
-    plan = plan_of(inventory_of(sources, None), (playbook,), None, ConnectionOptions(), connects=False)
-    hosts = tuple(NotAudited(name=host.name, stage="connect", reason="refused") for host in plan.hosts)
+    plan = plan_of(
+        inventory_of(sources, None), (playbook,), None, ConnectionOptions(), connects=False
+    )
+    hosts = tuple(
+        NotAudited(name=host.name, stage="connect", reason="refused") for host in plan.hosts
+    )
     return located(AuditRun(run=made_of(()).run, scenarios=scenario_rows(plan), hosts=hosts), plan)
 
 
 def places(run: AuditRun) -> dict[str, tuple[str, int] | None]:
-    return {host.name: (host.location.file, host.location.line) if host.location else None for host in run.hosts}
+    return {
+        host.name: (host.location.file, host.location.line) if host.location else None
+        for host in run.hosts
+    }
 
 
-def test_a_playbook_knows_the_line_of_each_expectation_and_of_an_adjusted_one_that_of_the_adjustment() -> None:
+def test_a_playbook_knows_the_line_of_each_expectation_and_of_an_adjusted_one_that_of_the_adjustment() -> (
+    None
+):
     lines = parse_playbook(PLAYBOOK, source="x").lines
     assert lines.pop("scenario:zero-linger-close") == 5  # comes with the scenario that needs it
     assert lines == {
@@ -84,7 +95,9 @@ def test_a_playbook_knows_the_line_of_each_expectation_and_of_an_adjusted_one_th
     }
 
 
-def test_files_are_named_from_the_top_of_the_repository_wherever_in_it_the_run_starts(home: Path) -> None:
+def test_files_are_named_from_the_top_of_the_repository_wherever_in_it_the_run_starts(
+    home: Path,
+) -> None:
     Path("hosts.yml").write_text("all:\n  hosts:\n    a:\n    b:\n")
     Path("../common.ini").write_text("[web]\nc\nd[1:2]\n")
     Path("folder").mkdir()
@@ -120,7 +133,9 @@ def test_a_link_into_the_repository_is_inside_of_it(home: Path) -> None:
 
 
 def test_a_program_is_the_file_of_its_hosts() -> None:
-    Path("hosts.sh").write_text('#!/bin/sh\necho \'{"_meta": {"hostvars": {}},\n\n"web": ["a"]}\'\n')
+    Path("hosts.sh").write_text(
+        '#!/bin/sh\necho \'{"_meta": {"hostvars": {}},\n\n"web": ["a"]}\'\n'
+    )
     Path("hosts.sh").chmod(0o700)
     assert places(run_of("hosts.sh")) == {"a": ("site/hosts.sh", 1)}
 
@@ -132,10 +147,17 @@ def test_a_shipped_playbook_has_its_name_and_nothing_of_where_it_is_installed() 
     assert {place.file for place in run.locations.values()} == {"playbooks/unread-close.yml"}
 
 
-def test_a_run_and_a_report_of_it_later_have_the_same_locations(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_and_a_report_of_it_later_have_the_same_locations(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     Path("hosts").write_text("\na ansible_host=127.0.0.1 ansible_port=1\n")
     Path("audit.yml").write_text(PLAYBOOK)
-    assert status_of(["run", "hosts", "-p", "audit.yml", "--format", "sarif", "-o", "out", "--retries", "0"]) == 4
+    assert (
+        status_of(
+            ["run", "hosts", "-p", "audit.yml", "--format", "sarif", "-o", "out", "--retries", "0"]
+        )
+        == 4
+    )
     whole: dict[str, Any] = json.loads(Path("out/latest/run.json").read_text())
     assert whole["hosts"][0]["location"] == {"file": "site/hosts", "line": 2}
     assert whole["locations"]["scenario:mine"] == {"file": "site/audit.yml", "line": 6}
@@ -176,7 +198,7 @@ def test_names_that_are_no_utf_8_cost_no_run(tmp_path: Path) -> None:
     assert [run["hosts"]["audited"] for run in found["runs"]] == [1, 1, 1, 1]
     assert len({run["job"] for run in found["runs"]}) == 2
     assert place.run("schedule", inventory, "-p", playbook).returncode == 64
-    (run, *_) = place.runs()
+    run, *_ = place.runs()
     (run / "run.json").unlink()
     assert place.run("runs").returncode == 0
     away = Place(tmp_path)

@@ -1,4 +1,6 @@
-"""ansible.cfg: found where Ansible finds it, and nothing in it about connections or merging is passed over."""
+"""ansible.cfg: found where Ansible finds it, and nothing in it about connections or merging is
+passed over.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def loaded(here: Path, *sources: str, system: Path = NOWHERE, **environment: str) -> Settings:
-    return load_settings(sources, environment={"HOME": str(here.parent / "home"), **environment}, system=system)
+    return load_settings(
+        sources, environment={"HOME": str(here.parent / "home"), **environment}, system=system
+    )
 
 
 def test_without_any_ansible_cfg_nothing_is_set(here: Path) -> None:
@@ -49,7 +53,12 @@ become_user = root
 """
     Path("ansible.cfg").write_text(text)
     found = loaded(here)
-    assert (found.remote_user, found.remote_port, found.timeout, found.forks) == ("audit", 2222, 30, 50)
+    assert (found.remote_user, found.remote_port, found.timeout, found.forks) == (
+        "audit",
+        2222,
+        30,
+        50,
+    )
     assert found.private_key_file == str(here / "keys" / "id")
     assert found.vault_password_file == str(Path("~/vault").expanduser())
     assert (found.host_key_checking, found.become) == (True, False)
@@ -72,7 +81,10 @@ def test_the_first_of_the_places_that_ansible_looks_in_counts(here: Path) -> Non
     }
     for name, path in places.items():
         path.write_text(f"[defaults]\nremote_user={name}\n")
-    assert loaded(here, ANSIBLE_CONFIG=str(places["named"]), system=places["system"]).remote_user == "named"
+    assert (
+        loaded(here, ANSIBLE_CONFIG=str(places["named"]), system=places["system"]).remote_user
+        == "named"
+    )
     for name, path in list(places.items())[1:]:
         assert loaded(here, system=places["system"]).remote_user == name
         path.unlink()
@@ -127,23 +139,37 @@ def test_what_makes_no_sense_is_refused_at_its_line(here: Path, text: str, line:
 
 
 @pytest.mark.parametrize(
-    "text", ["hash_behaviour = replace", "transport = ssh", "ssh_executable = ssh", "stdout_callback = yaml"]
+    "text",
+    [
+        "hash_behaviour = replace",
+        "transport = ssh",
+        "ssh_executable = ssh",
+        "stdout_callback = yaml",
+    ],
 )
 def test_what_asks_for_what_is_done_anyway_is_no_matter(here: Path, text: str) -> None:
     Path("ansible.cfg").write_text(f"[defaults]\n{text}\n[ssh_connection]\npipelining = True\n")
     assert msgspec.structs.replace(loaded(here), transport=None, origins={}) == Settings()
 
 
-def test_what_changes_how_variables_merge_is_kept_with_its_place_also_from_the_environment(here: Path) -> None:
+def test_what_changes_how_variables_merge_is_kept_with_its_place_also_from_the_environment(
+    here: Path,
+) -> None:
     Path("ansible.cfg").write_text("[defaults]\n\nhash_behaviour = merge\n")
     (one,) = loaded(here).unfollowed
     (other,) = loaded(here, ANSIBLE_HASH_BEHAVIOUR="merge").unfollowed
     assert (one.name, one.value, one.origin) == ("hash_behaviour", "merge", "ansible.cfg:3")
-    assert (other.name, other.value, other.origin) == ("hash_behaviour", "merge", "ANSIBLE_HASH_BEHAVIOUR")
+    assert (other.name, other.value, other.origin) == (
+        "hash_behaviour",
+        "merge",
+        "ANSIBLE_HASH_BEHAVIOUR",
+    )
 
 
 @pytest.mark.parametrize("value", ["replace", ""])
-def test_the_environment_beats_what_the_file_says_of_merging_also_where_it_sets_nothing(here: Path, value: str) -> None:
+def test_the_environment_beats_what_the_file_says_of_merging_also_where_it_sets_nothing(
+    here: Path, value: str
+) -> None:
     Path("ansible.cfg").write_text("[defaults]\nhash_behaviour = merge\n")
     assert loaded(here, ANSIBLE_HASH_BEHAVIOUR=value).unfollowed == ()
 

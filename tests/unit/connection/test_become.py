@@ -1,4 +1,6 @@
-"""As whom the probe runs and with which passwords: Ansible's settings, its precedence, and nothing passed over."""
+"""As whom the probe runs and with which passwords: Ansible's settings, its precedence, and nothing
+passed over.
+"""
 
 from __future__ import annotations
 
@@ -47,12 +49,18 @@ def refused(options: ConnectionOptions | None = None, /, **variables: Any) -> No
     return found
 
 
-# ---- whether, and as whom ------------------------------------------------------------------------------------------
+# ---- whether, and as whom
+# ------------------------------------------------------------------------------------------
 
 
 def test_nobody_becomes_anybody_unless_somebody_says_so() -> None:
     assert become() is None
-    assert become(ansible_become_user="root", ansible_become_password=SECRET, ansible_become_method="su") is None
+    assert (
+        become(
+            ansible_become_user="root", ansible_become_password=SECRET, ansible_become_method="su"
+        )
+        is None
+    )
     assert become(ConnectionOptions(become_user="root", become_password=Secret(SECRET))) is None
 
 
@@ -62,7 +70,9 @@ def test_a_host_that_wants_it_becomes_root_by_sudo(connection: str) -> None:
 
 
 @pytest.mark.parametrize("no", [False, "no", "False", 0])
-def test_a_host_that_declines_does_not_whatever_the_command_line_and_ansible_cfg_say(no: object) -> None:
+def test_a_host_that_declines_does_not_whatever_the_command_line_and_ansible_cfg_say(
+    no: object,
+) -> None:
     options = ConnectionOptions(become=True, settings=Settings(become=True))
     assert become(options, ansible_become=no, ansible_become_user="root") is None
     assert become(options) == Become()
@@ -70,12 +80,19 @@ def test_a_host_that_declines_does_not_whatever_the_command_line_and_ansible_cfg
 
 
 def test_variables_beat_the_command_line_which_beats_ansible_cfg() -> None:
-    settings = Settings(become=True, become_user="cfg", become_method="doas", become_exe="/cfg/doas")
-    assert become(ConnectionOptions(settings=settings)) == Become(method="doas", user="cfg", program="/cfg/doas")
+    settings = Settings(
+        become=True, become_user="cfg", become_method="doas", become_exe="/cfg/doas"
+    )
+    assert become(ConnectionOptions(settings=settings)) == Become(
+        method="doas", user="cfg", program="/cfg/doas"
+    )
     options = ConnectionOptions(settings=settings, become_user="cli", become_method="sudo")
     assert become(options) == Become(method="sudo", user="cli", program="/cfg/doas")
     found = become(
-        options, ansible_become_user="var", ansible_become_method="community.general.doas", ansible_become_exe="d"
+        options,
+        ansible_become_user="var",
+        ansible_become_method="community.general.doas",
+        ansible_become_exe="d",
     )
     assert found == Become(method="doas", user="var", program="d")
 
@@ -97,16 +114,21 @@ def test_a_methods_own_spelling_beats_the_common_one_and_the_other_methods_is_no
 
 def test_who_logs_in_as_the_wanted_user_needs_no_sudo_as_in_ansible() -> None:
     assert become(ansible_become=True, ansible_user="root") is None
-    assert become(ansible_become=True, ansible_user="root", ansible_become_user="web") == Become(user="web")
+    assert become(ansible_become=True, ansible_user="root", ansible_become_user="web") == Become(
+        user="web"
+    )
     assert become(ConnectionOptions(user="root", become=True)) is None
 
 
 def test_a_kernel_is_root_already() -> None:
     options = ConnectionOptions(become=True, become_password=Secret(SECRET))
-    assert target(options, ansible_connection="kernel", kernel_image="/k") == KernelTarget(image="/k")
+    assert target(options, ansible_connection="kernel", kernel_image="/k") == KernelTarget(
+        image="/k"
+    )
 
 
-# ---- not passed over -----------------------------------------------------------------------------------------------
+# ---- not passed over
+# -----------------------------------------------------------------------------------------------
 
 
 def test_a_method_that_is_none_of_ours_is_refused_where_it_was_written() -> None:
@@ -116,8 +138,13 @@ def test_a_method_that_is_none_of_ours_is_refused_where_it_was_written() -> None
             "become",
             "ansible_become_method in inv/hosts.yml:11 is not supported; expected sudo, doas or su",
         )
-    options = ConnectionOptions(settings=Settings(become=True, become_method="dzdo", origins={"become_method": "a:3"}))
-    assert refused(options).reason == "become_method in a:3 is not supported; expected sudo, doas or su"
+    options = ConnectionOptions(
+        settings=Settings(become=True, become_method="dzdo", origins={"become_method": "a:3"})
+    )
+    assert (
+        refused(options).reason
+        == "become_method in a:3 is not supported; expected sudo, doas or su"
+    )
 
 
 def test_su_takes_its_own_spellings_and_flags_of_the_environment_and_the_shell() -> None:
@@ -132,7 +159,9 @@ def test_su_takes_its_own_spellings_and_flags_of_the_environment_and_the_shell()
         ansible_su_flags="- -s '/bin/a shell' -mp --shell=/bin/sh",
     )
     flags = ("-", "-s", "/bin/a shell", "-mp", "--shell=/bin/sh")
-    assert found == Become(method="su", user="app", program="/opt/su", password=Secret(SECRET), flags=flags)
+    assert found == Become(
+        method="su", user="app", program="/opt/su", password=Secret(SECRET), flags=flags
+    )
     assert become(ansible_become=True, ansible_become_method="su") == Become(method="su")
 
 
@@ -142,7 +171,9 @@ def test_su_takes_its_own_spellings_and_flags_of_the_environment_and_the_shell()
      (SECRET, "a word that is not an option"), ("-s 'x", "an unclosed quotation"),
      ("- x", "a word that is not an option")],
 )  # fmt: skip
-def test_flags_of_su_that_change_what_it_runs_are_named_and_nothing_of_them_repeated(flags: str, named: str) -> None:
+def test_flags_of_su_that_change_what_it_runs_are_named_and_nothing_of_them_repeated(
+    flags: str, named: str
+) -> None:
     found = refused(ansible_become=True, ansible_become_method="su", ansible_become_flags=flags)
     assert found.reason == f"ansible_become_flags in inv/hosts.yml:12 is not honoured: {named}"
 
@@ -164,20 +195,29 @@ def test_flags_that_ask_for_what_is_done_anyway_are_let_be(flags: str) -> None:
     [("-i", "-i"), ("-H -E", "-E"), ("--preserve-env=X", "a word that is no short flag"), (f"-u {SECRET}", "-u"),
      (SECRET, "a word that is no short flag"), ("-H 'x", "an unclosed quotation")],
 )  # fmt: skip
-def test_flags_that_ask_for_something_else_are_named_and_nothing_of_them_repeated(flags: str, named: str) -> None:
+def test_flags_that_ask_for_something_else_are_named_and_nothing_of_them_repeated(
+    flags: str, named: str
+) -> None:
     found = refused(ansible_become=True, ansible_become_flags=flags)
     assert found.reason == f"ansible_become_flags in inv/hosts.yml:11 is not honoured: {named}"
 
 
-def test_ansible_cfg_is_read_for_what_it_says_about_becoming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ansible_cfg_is_read_for_what_it_says_about_becoming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ansible.cfg").write_text(
-        "[defaults]\nconnection_password_file = c\nask_pass = true\n[privilege_escalation]\nbecome = true\n"
-        "become_exe = /opt/sudo\nbecome_flags = -H -S -n\nbecome_ask_pass = no\n"
+        "[defaults]\nconnection_password_file = c\nask_pass = true\n[privilege_escalation]\nbecome"
+        " = true\nbecome_exe = /opt/sudo\nbecome_flags = -H -S -n\nbecome_ask_pass = no\n"
     )
-    settings = load_settings(environment={"ANSIBLE_BECOME_PASSWORD_FILE": "/b"}, system=tmp_path / "none")
+    settings = load_settings(
+        environment={"ANSIBLE_BECOME_PASSWORD_FILE": "/b"}, system=tmp_path / "none"
+    )
     assert (settings.become, settings.become_exe) == (True, "/opt/sudo")
-    assert (settings.connection_password_file, settings.become_password_file) == (str(tmp_path / "c"), "/b")
+    assert (settings.connection_password_file, settings.become_password_file) == (
+        str(tmp_path / "c"),
+        "/b",
+    )
     assert settings.notes == ("ask_pass in ansible.cfg:3 is not followed: -k asks",)
     (tmp_path / "ansible.cfg").write_text("[privilege_escalation]\nbecome_flags = -i\n")
     (flags,) = load_settings(environment={}, system=tmp_path / "none").unfollowed
@@ -189,11 +229,18 @@ def test_ansible_cfg_is_read_for_what_it_says_about_becoming(tmp_path: Path, mon
         for key in ("user", "executable", "flags", "password"):
             (tmp_path / "ansible.cfg").write_text(f"[{method}_become_plugin]\n{key} = {SECRET}\n")
             with pytest.raises(InputError, match=key) as caught:
-                plan_of(inventory_of(("hosts.yml",), None), (), None, ConnectionOptions(), connects=False)
+                plan_of(
+                    inventory_of(("hosts.yml",), None),
+                    (),
+                    None,
+                    ConnectionOptions(),
+                    connects=False,
+                )
             assert SECRET not in str(caught.value)
 
 
-# ---- passwords -----------------------------------------------------------------------------------------------------
+# ---- passwords
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["ansible_password", "ansible_ssh_pass", "ansible_ssh_password"])
@@ -206,11 +253,15 @@ def test_a_password_to_log_in_with_beats_that_of_the_command_line(name: str) -> 
 @pytest.mark.parametrize("name", ["ansible_password", "ansible_ssh_pass", "ansible_ssh_password"])
 def test_an_empty_password_says_that_the_command_lines_is_not_for_this_host(name: str) -> None:
     options = ConnectionOptions(password=Secret("cli"), become=True, become_password=Secret("cli"))
-    assert target(options, **{name: ""}) == SshTarget(address="web1", become=Become(password=Secret("cli")))
+    assert target(options, **{name: ""}) == SshTarget(
+        address="web1", become=Become(password=Secret("cli"))
+    )
     for of_sudo in ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"):
         assert become(options, **{of_sudo: ""}) == Become()
         assert become(options, **{of_sudo: None}) == Become(password=Secret("cli"))
-    assert become(options, ansible_become_password="", ansible_sudo_pass=SECRET) == Become(password=Secret(SECRET))
+    assert become(options, ansible_become_password="", ansible_sudo_pass=SECRET) == Become(
+        password=Secret(SECRET)
+    )
 
 
 def test_a_password_may_be_encrypted_and_is_opened_for_its_host_alone() -> None:
@@ -226,18 +277,24 @@ def test_no_password_goes_to_a_host_whose_key_is_not_checked() -> None:
     off = ConnectionOptions(host_key_policy="off", become=True)
     assert isinstance(target(off), SshTarget)
     found = refused(off, ansible_password=SECRET)
-    assert (found.stage, "not checked" in found.reason, "accept-new" in found.hint) == ("authenticate", True, True)
+    assert (found.stage, "not checked" in found.reason, "accept-new" in found.hint) == (
+        "authenticate",
+        True,
+        True,
+    )
     assert refused(off, ansible_become_pass=SECRET).stage == "become"
-    assert become(off, ansible_become_pass=SECRET, ansible_connection="local") == Become(password=Secret(SECRET))
+    assert become(off, ansible_become_pass=SECRET, ansible_connection="local") == Become(
+        password=Secret(SECRET)
+    )
 
 
 def test_the_systems_ssh_is_given_no_password() -> None:
     found = refused(ansible_connection="openssh", ansible_password=SECRET)
     assert (found.stage, "takes no password" in found.reason) == ("authenticate", True)
     # That of the command line is for those who can use it.
-    assert target(ConnectionOptions(password=Secret(SECRET)), ansible_connection="openssh") == SshTarget(
-        address="web1", client="openssh"
-    )
+    assert target(
+        ConnectionOptions(password=Secret(SECRET)), ansible_connection="openssh"
+    ) == SshTarget(address="web1", client="openssh")
 
 
 def test_a_target_never_shows_its_passwords() -> None:

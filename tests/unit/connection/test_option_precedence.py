@@ -1,4 +1,6 @@
-"""An option of the command line that the inventory overrules is told of: on how many hosts, and what wins where."""
+"""An option of the command line that the inventory overrules is told of: on how many hosts, and
+what wins where.
+"""
 
 from __future__ import annotations
 
@@ -30,36 +32,61 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("password").chmod(0o600)
 
 
-def notes(capsys: pytest.CaptureFixture[str], *options: str, source: str = "hosts.yml") -> list[str]:
+def notes(
+    capsys: pytest.CaptureFixture[str], *options: str, source: str = "hosts.yml"
+) -> list[str]:
     assert status_of(["run", source, "-C", *options]) == 0
-    return [line.removeprefix("fleetaudit: note: ") for line in capsys.readouterr().err.splitlines()]
+    return [
+        line.removeprefix("fleetaudit: note: ") for line in capsys.readouterr().err.splitlines()
+    ]
 
 
 @pytest.mark.parametrize(
     ("options", "note"),
     [
-        (["-u", "me"], "-u: not used for 5 of 6 hosts: ansible_ssh_user (hosts.yml:2) takes precedence"),
-        (["-T", "7"], "-T: not used for 1 of 6 hosts: ansible_timeout (hosts.yml:5) takes precedence"),
+        (
+            ["-u", "me"],
+            "-u: not used for 5 of 6 hosts: ansible_ssh_user (hosts.yml:2) takes precedence",
+        ),
+        (
+            ["-T", "7"],
+            "-T: not used for 1 of 6 hosts: ansible_timeout (hosts.yml:5) takes precedence",
+        ),
         (["-b"], "-b: not used for 1 of 6 hosts: ansible_become (hosts.yml:5) takes precedence"),
         (
             ["-b", "--become-user", "app"],
-            "--become-user: not used for 2 of 6 hosts: ansible_become_user (hosts.yml:6 and 1 more) takes precedence",
+            (
+                "--become-user: not used for 2 of 6 hosts: ansible_become_user (hosts.yml:6 and 1"
+                " more) takes precedence"
+            ),
         ),
         (
             ["-b", "--become-method", "sudo"],
-            "--become-method: not used for 1 of 6 hosts: ansible_become_method (hosts.yml:7) takes precedence",
+            (
+                "--become-method: not used for 1 of 6 hosts: ansible_become_method (hosts.yml:7)"
+                " takes precedence"
+            ),
         ),
         (
             ["--private-key", "key"],
-            "--private-key: not used for 1 of 6 hosts: ansible_ssh_private_key_file (hosts.yml:7) takes precedence",
+            (
+                "--private-key: not used for 1 of 6 hosts: ansible_ssh_private_key_file"
+                " (hosts.yml:7) takes precedence"
+            ),
         ),
         (
             ["--transport", "paramiko"],
-            "--transport: not used for 1 of 6 hosts: ansible_connection (hosts.yml:9) takes precedence",
+            (
+                "--transport: not used for 1 of 6 hosts: ansible_connection (hosts.yml:9) takes"
+                " precedence"
+            ),
         ),
         (
             ["--become-password-file", "password"],
-            "--become-password-file: not used for 1 of 6 hosts: ansible_sudo_pass (hosts.yml:6) takes precedence",
+            (
+                "--become-password-file: not used for 1 of 6 hosts: ansible_sudo_pass (hosts.yml:6)"
+                " takes precedence"
+            ),
         ),
         (
             ["-b", "-l", "b"],
@@ -79,11 +106,21 @@ def test_the_option_the_number_of_hosts_and_what_wins_are_named(
 def test_passwords_and_extra_variables_too(capsys: pytest.CaptureFixture[str]) -> None:
     Path("hosts").write_text("a ansible_password=hunter2\nb\n")
     found = notes(
-        capsys, "--connection-password-file", "password", "-u", "me", "-e", "ansible_user=you", source="hosts"
+        capsys,
+        "--connection-password-file",
+        "password",
+        "-u",
+        "me",
+        "-e",
+        "ansible_user=you",
+        source="hosts",
     )
     assert found == [
         "-u: not used for 2 of 2 hosts: ansible_user (-e) takes precedence",
-        "--connection-password-file: not used for 1 of 2 hosts: ansible_password (hosts:1) takes precedence",
+        (
+            "--connection-password-file: not used for 1 of 2 hosts: ansible_password (hosts:1)"
+            " takes precedence"
+        ),
     ]
 
 
@@ -97,7 +134,9 @@ def test_passwords_and_extra_variables_too(capsys: pytest.CaptureFixture[str]) -
         [],
     ],
 )
-def test_a_variable_that_overrules_nothing_is_no_note(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_variable_that_overrules_nothing_is_no_note(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert notes(capsys, *options) == []
 
 

@@ -1,4 +1,6 @@
-"""From variables to targets: Ansible's precedence, and nothing that changes where or as whom is passed over."""
+"""From variables to targets: Ansible's precedence, and nothing that changes where or as whom is
+passed over.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,11 @@ SECRET = "hunter2"
 
 def test_a_host_without_variables_is_reached_by_its_name_as_the_command_line_says() -> None:
     options = ConnectionOptions(
-        user="audit", private_key="k", known_hosts=("kh",), host_key_policy="accept-new", timeout_s=3
+        user="audit",
+        private_key="k",
+        known_hosts=("kh",),
+        host_key_policy="accept-new",
+        timeout_s=3,
     )
     assert target(options) == SshTarget(
         address="web1",
@@ -49,8 +55,12 @@ def test_a_host_without_variables_is_reached_by_its_name_as_the_command_line_say
 
 def test_variables_beat_the_command_line() -> None:
     options = ConnectionOptions(user="audit", private_key="k", timeout_s=3)
-    found = target(options, ansible_user="root", ansible_private_key_file="/keys/id", ansible_ssh_timeout=30)
-    assert found == SshTarget(address="web1", user="root", private_keys=("/keys/id",), connect_timeout_s=30)
+    found = target(
+        options, ansible_user="root", ansible_private_key_file="/keys/id", ansible_ssh_timeout=30
+    )
+    assert found == SshTarget(
+        address="web1", user="root", private_keys=("/keys/id",), connect_timeout_s=30
+    )
 
 
 def test_an_old_spelling_beats_the_new_one_wherever_either_was_set(tmp_path: Path) -> None:
@@ -80,7 +90,14 @@ def test_an_empty_or_null_variable_is_not_set() -> None:
 
 @pytest.mark.parametrize(
     "connection",
-    ["ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh", "ansible.builtin.paramiko_ssh"],
+    [
+        "ssh",
+        "smart",
+        "paramiko",
+        "paramiko_ssh",
+        "ansible.builtin.ssh",
+        "ansible.builtin.paramiko_ssh",
+    ],
 )
 def test_every_connection_that_is_ssh_is_ssh(connection: str) -> None:
     assert target(ansible_connection=connection, ansible_port="2222") == SshTarget(
@@ -89,24 +106,36 @@ def test_every_connection_that_is_ssh_is_ssh(connection: str) -> None:
 
 
 def test_a_local_connection_ignores_what_only_ssh_uses() -> None:
-    assert target(ansible_connection="local", ansible_host="x", ansible_ssh_common_args="-J jump") == LocalTarget()
+    assert (
+        target(ansible_connection="local", ansible_host="x", ansible_ssh_common_args="-J jump")
+        == LocalTarget()
+    )
 
 
 def test_home_is_expanded_in_keys_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/audit")
     found = target(ConnectionOptions(known_hosts=("~/kh",)), ansible_ssh_private_key_file="~/id")
-    assert found == SshTarget(address="web1", private_keys=("/home/audit/id",), known_hosts=("/home/audit/kh",))
+    assert found == SshTarget(
+        address="web1", private_keys=("/home/audit/id",), known_hosts=("/home/audit/kh",)
+    )
 
 
-# ---- kernels -------------------------------------------------------------------------------------------------------
+# ---- kernels
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_a_kernel_image_is_looked_for_beside_the_file_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    (tmp_path / "one" / "hosts.yml").write_text("k: {hosts: {k1: {kernel_image: images/vmlinuz}, k2: }}\n")
-    (tmp_path / "two" / "hosts.yml").write_text("k: {vars: {kernel_image: vmlinuz, ansible_connection: kernel}}\n")
-    inventory = load_inventory([str(tmp_path / "one" / "hosts.yml"), str(tmp_path / "two" / "hosts.yml")])
+    (tmp_path / "one" / "hosts.yml").write_text(
+        "k: {hosts: {k1: {kernel_image: images/vmlinuz}, k2: }}\n"
+    )
+    (tmp_path / "two" / "hosts.yml").write_text(
+        "k: {vars: {kernel_image: vmlinuz, ansible_connection: kernel}}\n"
+    )
+    inventory = load_inventory(
+        [str(tmp_path / "one" / "hosts.yml"), str(tmp_path / "two" / "hosts.yml")]
+    )
     images = [target_of(host, ConnectionOptions()) for host in inventory.hosts]
     assert images == [
         KernelTarget(image=str(tmp_path / "one" / "images" / "vmlinuz")),
@@ -132,7 +161,8 @@ def test_a_kernel_gets_its_memory_its_command_line_and_its_sysctls() -> None:
     )
 
 
-# ---- not audited, and not in another way ---------------------------------------------------------------------------
+# ---- not audited, and not in another way
+# ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -156,16 +186,27 @@ def test_a_variable_that_is_not_honoured_makes_the_host_not_audited_and_is_named
     assert SECRET not in str(found)
 
 
-@pytest.mark.parametrize("name", ["ansible_paramiko_proxy_command", "ansible_paramiko_user", "ansible_paramiko_host"])
+@pytest.mark.parametrize(
+    "name", ["ansible_paramiko_proxy_command", "ansible_paramiko_user", "ansible_paramiko_host"]
+)
 def test_what_only_paramiko_reads_is_not_passed_over_where_paramiko_is_asked_for(name: str) -> None:
     assert isinstance(target(ansible_connection="paramiko", **{name: SECRET}), NotAudited)
 
 
 def test_a_template_that_cannot_be_rendered_makes_the_host_not_audited() -> None:
-    for name in ("ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_ssh_private_key_file"):
+    for name in (
+        "ansible_host",
+        "ansible_port",
+        "ansible_user",
+        "ansible_connection",
+        "ansible_ssh_private_key_file",
+    ):
         found = target(**{name: SECRET + "{{ missing }}"})
         assert isinstance(found, NotAudited)
-        assert found.reason == f"{name} in inv/hosts.yml:10 of “web1” needs “missing”, which is not set"
+        assert (
+            found.reason
+            == f"{name} in inv/hosts.yml:10 of “web1” needs “missing”, which is not set"
+        )
         assert SECRET not in str(found)
     assert isinstance(target(anything_else="{{ x }}"), SshTarget)
 
@@ -184,8 +225,12 @@ def test_templates_are_rendered_for_each_host_in_their_own_types() -> None:
 
 
 def test_a_template_reaches_the_inventory_variables_of_other_hosts() -> None:
-    one = Host(name="one", variables={"ansible_host": "{{ hostvars['two'].address }}"}, origin="h:1")
-    two = Host(name="two", variables={"address": "{{ prefix }}.2", "prefix": "192.0.2"}, origin="h:2")
+    one = Host(
+        name="one", variables={"ansible_host": "{{ hostvars['two'].address }}"}, origin="h:1"
+    )
+    two = Host(
+        name="two", variables={"address": "{{ prefix }}.2", "prefix": "192.0.2"}, origin="h:2"
+    )
     inventory = Inventory(sources=("h",), hosts=(one, two), groups={})
     assert target_of(one, ConnectionOptions(), inventory) == SshTarget(address="192.0.2.2")
 
@@ -201,27 +246,45 @@ def test_an_encrypted_value_is_opened_where_a_host_needs_it_and_only_there() -> 
     assert target(ansible_host="a", something_else=locked) == SshTarget(address="a")
     found = target(ansible_host=locked)
     assert isinstance(found, NotAudited)
-    assert "ansible_host in inv/hosts.yml:10 of “web1” cannot be used: it is encrypted" in found.reason
+    assert (
+        "ansible_host in inv/hosts.yml:10 of “web1” cannot be used: it is encrypted" in found.reason
+    )
     assert "--vault-password-file" in found.hint
     other = target(ConnectionOptions(vault=Vault(b"another")), ansible_host=locked)
     assert isinstance(other, NotAudited)
     assert "another password" in other.reason
 
 
-# ---- ansible.cfg ---------------------------------------------------------------------------------------------------
+# ---- ansible.cfg
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
     settings = Settings(remote_user="cfg", remote_port=2200, private_key_file="/cfg", timeout=7)
     assert target(ConnectionOptions(settings=settings)) == SshTarget(
-        address="web1", port=2200, port_named=True, user="cfg", private_keys=("/cfg",), connect_timeout_s=7
+        address="web1",
+        port=2200,
+        port_named=True,
+        user="cfg",
+        private_keys=("/cfg",),
+        connect_timeout_s=7,
     )
     options = ConnectionOptions(settings=settings, user="cli", private_key="/cli", timeout_s=3)
     assert target(options, ansible_port=22) == SshTarget(
-        address="web1", port=22, port_named=True, user="cli", private_keys=("/cli",), connect_timeout_s=3
+        address="web1",
+        port=22,
+        port_named=True,
+        user="cli",
+        private_keys=("/cli",),
+        connect_timeout_s=3,
     )
     assert target(options, ansible_user="var", ansible_timeout=9) == SshTarget(
-        address="web1", port=2200, port_named=True, user="var", private_keys=("/cli",), connect_timeout_s=9
+        address="web1",
+        port=2200,
+        port_named=True,
+        user="var",
+        private_keys=("/cli",),
+        connect_timeout_s=9,
     )
 
 
@@ -235,7 +298,9 @@ def test_ssh_arguments_of_ansible_cfg_are_not_passed_over(name: str) -> None:
     assert isinstance(by_ssh, SshTarget)
     assert by_ssh.client == "openssh"
     assert (*by_ssh.arguments, *by_ssh.late_arguments) == ("-C", "-o", f"PKCS11Provider={SECRET}")
-    assert target(ConnectionOptions(settings=settings), **{f"ansible_{name}": "-C"}) == SshTarget(address="web1")
+    assert target(ConnectionOptions(settings=settings), **{f"ansible_{name}": "-C"}) == SshTarget(
+        address="web1"
+    )
 
 
 @pytest.mark.parametrize(("more", "client"), [("", "paramiko"), (" -K", "openssh")])
@@ -262,7 +327,13 @@ def test_arguments_that_matter_are_given_in_ansibles_order_to_the_client_that_ca
     [
         ("-J jump -F cfg -i key -4 -C -p 22 -l me -o ControlMaster=auto -S /x", None),
         ("-o ProxyCommand='nc %h %p' -oCiphers=aes128-ctr -o 'HostKeyAlias web'", None),
-        ("-o GSSAPIAuthentication=no -o PKCS11Provider=none -o PreferredAuthentications=publickey,password", None),
+        (
+            (
+                "-o GSSAPIAuthentication=no -o PKCS11Provider=none -o"
+                " PreferredAuthentications=publickey,password"
+            ),
+            None,
+        ),
         ("-L 1:a:1 -D 1080 -o LocalForward='1 a:1'", None),
         ("-N", None),  # nobody follows it: see for_openssh
         ("-C -I /lib/token.so", "-I"),
@@ -274,7 +345,9 @@ def test_arguments_that_matter_are_given_in_ansibles_order_to_the_client_that_ca
         ("-o SomethingNew=1", "-o SomethingNew"),
     ],
 )
-def test_arguments_that_only_openssh_can_follow_are_named(arguments: str, beyond: str | None) -> None:
+def test_arguments_that_only_openssh_can_follow_are_named(
+    arguments: str, beyond: str | None
+) -> None:
     assert beyond_paramiko(arguments) == beyond
 
 
@@ -300,7 +373,9 @@ def test_the_systems_ssh_is_the_client_where_the_inventory_or_the_command_line_s
         ("-o 'x", "an unclosed quotation"),
     ],
 )
-def test_arguments_that_make_ssh_another_program_are_refused_by_name(arguments: str, named: str) -> None:
+def test_arguments_that_make_ssh_another_program_are_refused_by_name(
+    arguments: str, named: str
+) -> None:
     found = target(ansible_connection="openssh", ansible_ssh_common_args=arguments)
     assert isinstance(found, NotAudited)
     assert found.reason == f"ansible_ssh_common_args in inv/hosts.yml:11 is not honoured: {named}"
@@ -329,7 +404,9 @@ def test_arguments_that_make_ssh_another_program_are_refused_by_name(arguments: 
         ("-o", "-o "),
     ],
 )
-def test_arguments_that_only_tune_are_let_be_and_others_are_named(arguments: str, matters: str | None) -> None:
+def test_arguments_that_only_tune_are_let_be_and_others_are_named(
+    arguments: str, matters: str | None
+) -> None:
     assert first_that_matters(arguments) == matters
 
 
@@ -343,7 +420,9 @@ def test_arguments_that_forbid_a_password_matter_where_there_is_one() -> None:
     assert "PasswordAuthentication=no" in given.late_arguments
 
 
-@pytest.mark.parametrize("connection", ["winrm", "community.docker.docker", "network_cli", "psrp", "SSH"])
+@pytest.mark.parametrize(
+    "connection", ["winrm", "community.docker.docker", "network_cli", "psrp", "SSH"]
+)
 def test_a_connection_that_is_none_of_ours_makes_the_host_not_audited(connection: str) -> None:
     found = target(ansible_connection=connection)
     assert isinstance(found, NotAudited)
@@ -354,10 +433,13 @@ def test_looser_host_keys_are_ignored() -> None:
     assert target(ansible_host_key_checking=False) == SshTarget(address="web1")
 
 
-# ---- the interpreter -----------------------------------------------------------------------------------------------
+# ---- the interpreter
+# -----------------------------------------------------------------------------------------------
 
 
-def interpreter(options: ConnectionOptions | None = None, /, **variables: Any) -> Interpreter | None:
+def interpreter(
+    options: ConnectionOptions | None = None, /, **variables: Any
+) -> Interpreter | None:
     found = target(options, **variables)
     assert isinstance(found, SshTarget | LocalTarget)
     return found.interpreter
@@ -375,8 +457,12 @@ def interpreter(options: ConnectionOptions | None = None, /, **variables: Any) -
         ("{{ ansible_playbook_python }}", sys.executable),
     ],
 )
-def test_the_interpreter_of_ansible_is_taken_as_it_is_written(connection: str, value: str, path: str) -> None:
-    found = interpreter(ansible_connection=connection, prefix="/opt", ansible_python_interpreter=value)
+def test_the_interpreter_of_ansible_is_taken_as_it_is_written(
+    connection: str, value: str, path: str
+) -> None:
+    found = interpreter(
+        ansible_connection=connection, prefix="/opt", ansible_python_interpreter=value
+    )
     assert found == Interpreter(value=path, origin="inv/hosts.yml:12")
 
 
@@ -384,12 +470,18 @@ def test_the_interpreter_of_ansible_is_taken_as_it_is_written(connection: str, v
     "value", ["auto", "auto_silent", "auto_legacy", "auto_legacy_silent", "", None, "{{ 'auto' }}"]
 )
 def test_to_search_for_an_interpreter_is_what_is_done_anyway(value: str | None) -> None:
-    settings = Settings(interpreter_python="auto_silent", origins={"interpreter_python": "ansible.cfg:2"})
-    assert interpreter(ConnectionOptions(settings=settings), ansible_python_interpreter=value) is None
+    settings = Settings(
+        interpreter_python="auto_silent", origins={"interpreter_python": "ansible.cfg:2"}
+    )
+    assert (
+        interpreter(ConnectionOptions(settings=settings), ansible_python_interpreter=value) is None
+    )
 
 
 def test_ansible_cfg_names_the_interpreter_where_no_variable_does() -> None:
-    settings = Settings(interpreter_python="/cfg/python", origins={"interpreter_python": "ansible.cfg:2"})
+    settings = Settings(
+        interpreter_python="/cfg/python", origins={"interpreter_python": "ansible.cfg:2"}
+    )
     options = ConnectionOptions(settings=settings)
     cfg = Interpreter(value="/cfg/python", name="interpreter_python", origin="ansible.cfg:2")
     assert interpreter(options) == cfg
@@ -401,10 +493,19 @@ def test_ansible_cfg_names_the_interpreter_where_no_variable_does() -> None:
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ("{{ nowhere }}", "ansible_python_interpreter in inv/hosts.yml:10 of “web1” needs “nowhere”, which is not set"),
+        (
+            "{{ nowhere }}",
+            (
+                "ansible_python_interpreter in inv/hosts.yml:10 of “web1” needs “nowhere”, which is"
+                " not set"
+            ),
+        ),
         ("{{ lookup('env', 'PY') }}", "ansible_python_interpreter in inv/hosts.yml:10 of “web1” "),
         (["/opt/python"], "inv/hosts.yml:10: ansible_python_interpreter of “web1” is no text"),
-        ("/opt/\npython", "inv/hosts.yml:10: ansible_python_interpreter of “web1” has a control character in it"),
+        (
+            "/opt/\npython",
+            "inv/hosts.yml:10: ansible_python_interpreter of “web1” has a control character in it",
+        ),
     ],
 )
 def test_an_interpreter_that_cannot_be_used_costs_no_host(value: object, problem: str) -> None:
@@ -439,10 +540,15 @@ def test_an_implicit_localhost_takes_the_python_that_runs_here_as_in_ansible() -
         ({"ansible_timeout": "soon"}, "seconds"),
         ({"ansible_connection": "kernel", "kernel_image": "i", "kernel_memory": "1G"}, "MiB"),
         ({"ansible_connection": "kernel", "kernel_image": "i", "kernel_sysctls": [1]}, "mapping"),
-        ({"ansible_connection": "kernel", "kernel_image": "i", "kernel_sysctls": {"a": True}}, "neither text"),
+        (
+            {"ansible_connection": "kernel", "kernel_image": "i", "kernel_sysctls": {"a": True}},
+            "neither text",
+        ),
     ],
 )
-def test_a_value_of_a_wrong_type_is_an_error_at_its_line(variables: dict[str, Any], words: str) -> None:
+def test_a_value_of_a_wrong_type_is_an_error_at_its_line(
+    variables: dict[str, Any], words: str
+) -> None:
     with pytest.raises(InputError, match=words) as caught:
         target(**variables)
     assert caught.value.source == "inv/hosts.yml"

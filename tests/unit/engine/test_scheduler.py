@@ -61,13 +61,19 @@ def reply(release: str = "6.12.0") -> Output:
         exposure=None,
         elapsed_s=0.1,
     )
-    return Output(stdout=b"motd\n" + protocol.MARK + msgspec.json.encode(said) + b"\n", stderr=b"", exit_status=0)
+    return Output(
+        stdout=b"motd\n" + protocol.MARK + msgspec.json.encode(said) + b"\n",
+        stderr=b"",
+        exit_status=0,
+    )
 
 
 def to_call(stdin: bytes, output: Output) -> Output:
     """Returns a reply as the answer to the call in `stdin`, whose digest it brings back."""
     (digest,) = re.findall(rb"'digest': '([0-9a-f]{32})'", stdin[stdin.rindex(b"\nmain(") :])
-    return dataclasses.replace(output, stdout=output.stdout.replace(b'"digest":""', b'"digest":"%s"' % digest))
+    return dataclasses.replace(
+        output, stdout=output.stdout.replace(b'"digest":""', b'"digest":"%s"' % digest)
+    )
 
 
 class FakeTransport:
@@ -80,8 +86,12 @@ class FakeTransport:
         self._at_once = 0
         self._lock = threading.Lock()
 
-    def run(self, target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
-        if isinstance(target, KernelTarget):  # told apart by its image as others are by their address
+    def run(
+        self, target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+    ) -> Output:
+        if isinstance(
+            target, KernelTarget
+        ):  # told apart by its image as others are by their address
             target = SshTarget(address=target.image)
         assert isinstance(target, SshTarget)
         assert command == protocol.COMMAND
@@ -91,7 +101,9 @@ class FakeTransport:
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             behaviour = self.behaviours.get(target.address)
-            output = behaviour(target, self.attempts[target.address], deadline) if behaviour else reply()
+            output = (
+                behaviour(target, self.attempts[target.address], deadline) if behaviour else reply()
+            )
             return to_call(stdin, output)
         finally:
             with self._lock:
@@ -122,7 +134,9 @@ def unchanged(audited: Audited, plan: HostPlan) -> Audited:
 FAST = Settings(forks=4, host_deadline_s=5, retries=2, backoff_s=0.01, grace_s=0.2)
 
 
-def run_plan(plan: Plan, run: Run, settings: Settings = FAST, stop: Stop | None = None) -> tuple[Outcome, list[str]]:
+def run_plan(
+    plan: Plan, run: Run, settings: Settings = FAST, stop: Stop | None = None
+) -> tuple[Outcome, list[str]]:
     came = list[str]()
     outcome = audit(
         plan,
@@ -185,11 +199,16 @@ def test_every_host_gets_one_result_in_the_order_of_the_plan() -> None:
     assert came != names
     assert [result.name for result in outcome.results] == names
     assert sorted(came) == sorted(names)
-    assert all(isinstance(result, Audited) and result.kernel.release == "6.12.0" for result in outcome.results)
+    assert all(
+        isinstance(result, Audited) and result.kernel.release == "6.12.0"
+        for result in outcome.results
+    )
     assert (outcome.bugs, outcome.interrupted) == (0, False)
 
 
-def test_a_result_that_cannot_be_kept_costs_its_host_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_result_that_cannot_be_kept_costs_its_host_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     kept = list[HostResult]()
 
     def keep(result: HostResult) -> None:
@@ -197,7 +216,13 @@ def test_a_result_that_cannot_be_kept_costs_its_host_alone(caplog: pytest.LogCap
             raise OverflowError("int too large")
         kept.append(result)
 
-    outcome = audit(plan_of("a", "b", "c"), run=FakeTransport().run, settings=FAST, judge=unchanged, on_result=keep)
+    outcome = audit(
+        plan_of("a", "b", "c"),
+        run=FakeTransport().run,
+        settings=FAST,
+        judge=unchanged,
+        on_result=keep,
+    )
     assert outcome.bugs == 1
     assert [type(result) for result in outcome.results] == [Audited, NotAudited, Audited]
     assert sorted(result.name for result in kept) == ["a", "b", "c"]
@@ -222,7 +247,10 @@ def test_no_more_hosts_run_at_once_than_forks() -> None:
 def test_guests_wait_for_a_core_before_their_deadline_begins_and_hold_up_no_other_host() -> None:
     cores = os.cpu_count() or 1
     images = [f"vmlinuz-{n}" for n in range(3 * cores)]
-    guests = [msgspec.structs.replace(host_plan(image), target=KernelTarget(image=image)) for image in images]
+    guests = [
+        msgspec.structs.replace(host_plan(image), target=KernelTarget(image=image))
+        for image in images
+    ]
     left, others_done = list[float](), threading.Event()
 
     def boots(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
@@ -248,7 +276,12 @@ def test_an_error_on_the_way_is_told_with_its_stage_and_the_next_command() -> No
     fake = FakeTransport({"b": fails("authenticate", "the key was refused")})
     outcome, _ = run_plan(plan_of("a", "b", "c"), fake.run)
     b = missing(outcome.results[1])
-    assert (b.stage, b.reason, b.hint, b.groups) == ("authenticate", "the key was refused", "ssh b", ("web",))
+    assert (b.stage, b.reason, b.hint, b.groups) == (
+        "authenticate",
+        "the key was refused",
+        "ssh b",
+        ("web",),
+    )
     assert isinstance(outcome.results[0], Audited)
     assert isinstance(outcome.results[2], Audited)
 
@@ -281,7 +314,11 @@ def test_retries_end_after_their_number() -> None:
 def test_retries_end_with_the_one_deadline_of_their_host() -> None:
     fake = FakeTransport({"a": fails("connect", "dropped", transient=True)})
     started = time.monotonic()
-    run_plan(plan_of("a"), fake.run, Settings(host_deadline_s=0.5, retries=10, backoff_s=0.2, grace_s=0.2))
+    run_plan(
+        plan_of("a"),
+        fake.run,
+        Settings(host_deadline_s=0.5, retries=10, backoff_s=0.2, grace_s=0.2),
+    )
     assert time.monotonic() - started < 2 + BUSY_S
     assert fake.attempts["a"] < 10
 
@@ -296,13 +333,20 @@ def test_a_transport_that_overstays_its_deadline_does_not_hang_the_run() -> None
     settings = Settings(forks=2, host_deadline_s=0.3, grace_s=0.1)
     started = time.monotonic()
     try:
-        outcome, came = run_plan(plan_of("a", "b", "c", "d"), FakeTransport({"a": stuck, "b": stuck}).run, settings)
+        outcome, came = run_plan(
+            plan_of("a", "b", "c", "d"), FakeTransport({"a": stuck, "b": stuck}).run, settings
+        )
     finally:
         release.set()
     assert time.monotonic() - started < 10 + BUSY_S
     assert missing(outcome.results[0]).stage == "execute"
     assert "no answer within 0.3 s" in missing(outcome.results[0]).reason
-    assert [type(result) for result in outcome.results] == [NotAudited, NotAudited, Audited, Audited]
+    assert [type(result) for result in outcome.results] == [
+        NotAudited,
+        NotAudited,
+        Audited,
+        Audited,
+    ]
     assert sorted(came) == ["a", "b", "c", "d"]
 
 
@@ -318,19 +362,26 @@ def test_an_answer_that_comes_after_its_host_was_given_up_is_not_a_second_result
         return reply()
 
     settings = Settings(forks=1, host_deadline_s=0.2, grace_s=0.1)
-    outcome, came = run_plan(plan_of("a", "b", "c", "d"), FakeTransport({"a": late, "b": until_late}).run, settings)
+    outcome, came = run_plan(
+        plan_of("a", "b", "c", "d"), FakeTransport({"a": late, "b": until_late}).run, settings
+    )
     assert isinstance(outcome.results[0], NotAudited)
     assert came == ["a", "b", "c", "d"]
 
 
-def test_a_bug_in_one_hosts_path_loses_that_host_only_and_is_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_in_one_hosts_path_loses_that_host_only_and_is_logged_whole(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def bug(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
         raise ZeroDivisionError("a bug of ours")
 
     with caplog.at_level(logging.ERROR, logger="fleetaudit"):
         outcome, _ = run_plan(plan_of("a", "b", "c"), FakeTransport({"b": bug}).run)
     assert outcome.bugs == 1
-    assert missing(outcome.results[1]).reason == "a bug in fleetaudit: ZeroDivisionError: a bug of ours"
+    assert (
+        missing(outcome.results[1]).reason
+        == "a bug in fleetaudit: ZeroDivisionError: a bug of ours"
+    )
     assert isinstance(outcome.results[0], Audited)
     assert isinstance(outcome.results[2], Audited)
     assert "Traceback" in caplog.text
@@ -344,7 +395,11 @@ def test_a_bug_in_the_judge_loses_that_host_only(caplog: pytest.LogCaptureFixtur
         return audited
 
     outcome = audit(
-        plan_of("a", "b"), run=FakeTransport().run, settings=FAST, judge=judge, on_result=lambda result: None
+        plan_of("a", "b"),
+        run=FakeTransport().run,
+        settings=FAST,
+        judge=judge,
+        on_result=lambda result: None,
     )
     assert outcome.bugs == 1
     assert [type(result) for result in outcome.results] == [NotAudited, Audited]
@@ -358,7 +413,10 @@ def test_noise_instead_of_a_reply_is_not_audited_rather_than_anything_else() -> 
     assert missing(outcome.results[0]).stage in ("decode", "execute")
     assert missing(outcome.results[0]).reason
     hint = missing(outcome.results[0]).hint
-    assert (hint.startswith("fleetaudit probe | ssh "), hint.endswith("'python3 -E -s -'")) == (True, True)
+    assert (hint.startswith("fleetaudit probe | ssh "), hint.endswith("'python3 -E -s -'")) == (
+        True,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -366,7 +424,9 @@ def test_noise_instead_of_a_reply_is_not_audited_rather_than_anything_else() -> 
     [("/opt/bin/python", "/opt/bin/python"), ("~/bin/python3", "~/bin/python3"), ("", "python3"),
      ("/usr/bin/env python3", "/usr/bin/env python3"), ("/opt/x; touch y", "'/opt/x; touch y'")],
 )  # fmt: skip
-def test_the_line_that_shows_a_bad_reply_takes_the_python_of_the_inventory(value: str, words: str) -> None:
+def test_the_line_that_shows_a_bad_reply_takes_the_python_of_the_inventory(
+    value: str, words: str
+) -> None:
     host = host_plan("a")
     target = msgspec.structs.replace(host.target, interpreter=Interpreter(value=value))
     plan = Plan(playbooks=(), hosts=(msgspec.structs.replace(host, target=target),))
@@ -377,8 +437,12 @@ def test_the_line_that_shows_a_bad_reply_takes_the_python_of_the_inventory(value
 
 
 def test_what_the_inventory_already_gave_up_is_passed_on_without_a_connection() -> None:
-    gone = NotAudited(name="b", stage="inventory", reason="ansible_connection: docker is none of ours")
-    plan = Plan(playbooks=(), hosts=(host_plan("a"), msgspec.structs.replace(host_plan("b"), target=gone)))
+    gone = NotAudited(
+        name="b", stage="inventory", reason="ansible_connection: docker is none of ours"
+    )
+    plan = Plan(
+        playbooks=(), hosts=(host_plan("a"), msgspec.structs.replace(host_plan("b"), target=gone))
+    )
     fake = FakeTransport()
     outcome, came = run_plan(plan, fake.run)
     assert outcome.results[1] == gone
@@ -392,7 +456,13 @@ def test_a_result_that_cannot_be_kept_ends_the_audit() -> None:
 
     fake = FakeTransport()
     with pytest.raises(OutputError):
-        audit(plan_of(*(f"web{n}" for n in range(100))), run=fake.run, settings=FAST, judge=unchanged, on_result=full)
+        audit(
+            plan_of(*(f"web{n}" for n in range(100))),
+            run=fake.run,
+            settings=FAST,
+            judge=unchanged,
+            on_result=full,
+        )
     assert sum(fake.attempts.values()) <= 2 * FAST.forks
 
 
@@ -408,7 +478,9 @@ def test_a_stop_closes_what_runs_and_tells_the_rest_as_interrupted() -> None:
     names = ["a", "b", "c", "d", "e"]
     settings = Settings(forks=1, host_deadline_s=600, grace_s=600)
     started = time.monotonic()
-    outcome, came = run_plan(plan_of(*names), FakeTransport({"b": until_closed}).run, settings, stop)
+    outcome, came = run_plan(
+        plan_of(*names), FakeTransport({"b": until_closed}).run, settings, stop
+    )
     assert time.monotonic() - started < 4 + BUSY_S
     assert outcome.interrupted
     assert isinstance(outcome.results[0], Audited)
@@ -417,7 +489,9 @@ def test_a_stop_closes_what_runs_and_tells_the_rest_as_interrupted() -> None:
 
 
 def test_a_stop_does_not_hide_why_the_inventory_gave_a_host_up() -> None:
-    gone = NotAudited(name="b", stage="inventory", reason="ansible_connection: docker is none of ours")
+    gone = NotAudited(
+        name="b", stage="inventory", reason="ansible_connection: docker is none of ours"
+    )
     hosts = (host_plan("a"), msgspec.structs.replace(host_plan("b"), target=gone), host_plan("c"))
     stop = Stop()
 
@@ -426,7 +500,9 @@ def test_a_stop_does_not_hide_why_the_inventory_gave_a_host_up() -> None:
         return reply()
 
     settings = Settings(forks=1, host_deadline_s=600, grace_s=600)
-    outcome, _ = run_plan(Plan(playbooks=(), hosts=hosts), FakeTransport({"a": stopping}).run, settings, stop)
+    outcome, _ = run_plan(
+        Plan(playbooks=(), hosts=hosts), FakeTransport({"a": stopping}).run, settings, stop
+    )
     assert outcome.results[1] == gone
     assert missing(outcome.results[2]).stage == "interrupted"
 
@@ -441,7 +517,9 @@ def test_a_stop_does_not_wait_for_a_transport_that_ignores_it() -> None:
 
     started = time.monotonic()
     try:
-        outcome, _ = run_plan(plan_of("a", "b"), FakeTransport({"a": stuck, "b": stuck}).run, FAST, stop)
+        outcome, _ = run_plan(
+            plan_of("a", "b"), FakeTransport({"a": stuck, "b": stuck}).run, FAST, stop
+        )
     finally:
         release.set()
     assert time.monotonic() - started < 5 + BUSY_S
@@ -451,7 +529,9 @@ def test_a_stop_does_not_wait_for_a_transport_that_ignores_it() -> None:
 def test_the_probes_alarm_rings_before_the_hosts_deadline() -> None:
     asked = list[bytes]()
 
-    def run(target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits) -> Output:
+    def run(
+        target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits
+    ) -> Output:
         asked.append(stdin)
         assert 59 < deadline.remaining() <= 60
         return reply()
@@ -469,7 +549,9 @@ def test_forks_are_capped_by_the_limit_of_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
         print(most_forks(1000), most_forks(2))
     """)
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert 1 <= int(out[0]) < 64
     assert out[1] == "2"
 
@@ -497,7 +579,9 @@ def test_ten_thousand_hosts_pass_in_bounded_memory_and_threads() -> None:
         print(after - before, most_threads)
     """)
     root = ROOT
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root
+    ).stdout
     grown_kib, most_threads = map(int, out.split())
     assert grown_kib < 100 * 1024
     assert most_threads <= 66

@@ -1,4 +1,6 @@
-"""Inventories: what is read means what it means to Ansible, and what is not read is refused with a way out."""
+"""Inventories: what is read means what it means to Ansible, and what is not read is refused with a
+way out.
+"""
 
 from __future__ import annotations
 
@@ -36,26 +38,37 @@ def names(inventory: Inventory) -> list[str]:
     return [host.name for host in inventory.hosts]
 
 
-# ---- a name of a host and of a group -------------------------------------------------------------------------------
+# ---- a name of a host and of a group
+# -------------------------------------------------------------------------------
 
 
 def test_a_group_localhost_that_holds_localhost_is_read_with_a_note(tmp_path: Path) -> None:
-    inventory = read(tmp_path, "[localhost]\nlocalhost ansible_connection=local\n[web]\nweb1\n", "hosts.ini")
+    inventory = read(
+        tmp_path, "[localhost]\nlocalhost ansible_connection=local\n[web]\nweb1\n", "hosts.ini"
+    )
     path = tmp_path / "hosts.ini"
     assert inventory.hosts[0].variables == {"ansible_connection": "local"}
     assert inventory.groups["localhost"] == ("localhost",)
     assert inventory.notes == (
-        f"“localhost” is a host ({path}:2) and a group ({path}:1): "
-        "as in Ansible, the pattern “localhost” selects the host alone",
+        (
+            f"“localhost” is a host ({path}:2) and a group ({path}:1): "
+            "as in Ansible, the pattern “localhost” selects the host alone"
+        ),
     )
 
 
 def test_variables_set_for_the_group_and_a_forgotten_children_are_notes(tmp_path: Path) -> None:
     text = "[vpn]\nvpn1\n[servers]\nvpn ansible_host=192.0.2.1 x=1\n"
     inventory = read(tmp_path, text, "hosts.ini")
-    assert [dict(host.variables) for host in inventory.hosts] == [{"ansible_host": "192.0.2.1", "x": 1}, {}]
+    assert [dict(host.variables) for host in inventory.hosts] == [
+        {"ansible_host": "192.0.2.1", "x": 1},
+        {},
+    ]
     (note,) = inventory.notes
-    assert f"; ansible_host ({tmp_path}/hosts.ini:4) and 1 more, written for the host, is set for the group" in note
+    assert (
+        f"; ansible_host ({tmp_path}/hosts.ini:4) and 1 more, written for the host, is set for the"
+        " group" in note
+    )
     assert note.endswith(f"to name the group in {tmp_path}/hosts.ini:4, write it below “children”")
 
 
@@ -65,17 +78,22 @@ def test_a_great_many_names_of_both_give_a_few_notes(tmp_path: Path) -> None:
     assert inventory.notes[-1] == "490 more names are each a host and a group"
 
 
-# ---- what is read --------------------------------------------------------------------------------------------------
+# ---- what is read
+# --------------------------------------------------------------------------------------------------
 
 
 def test_hosts_come_in_the_order_of_the_file_however_deep_they_are(tmp_path: Path) -> None:
-    text = "z: {hosts: {z1: }}\na: {children: {m: {hosts: {m1: , z1: }}}, hosts: {a1: }}\nall: {hosts: {first: }}\n"
+    text = (
+        "z: {hosts: {z1: }}\na: {children: {m: {hosts: {m1: , z1: }}}, hosts: {a1: }}\nall: {hosts:"
+        " {first: }}\n"
+    )
     assert names(read(tmp_path, text)) == ["z1", "m1", "a1", "first"]
 
 
 def test_a_host_says_in_which_line_it_was_first_written(tmp_path: Path) -> None:
     inventory = read(
-        tmp_path, "web:\n  hosts:\n    web1:\n    web[2:3]:\n      a: 1\ndb:\n  hosts:\n    web1: {b: 2}\n"
+        tmp_path,
+        "web:\n  hosts:\n    web1:\n    web[2:3]:\n      a: 1\ndb:\n  hosts:\n    web1: {b: 2}\n",
     )
     path = str(tmp_path / "hosts.yml")
     assert [host.origin for host in inventory.hosts] == [f"{path}:3", f"{path}:4", f"{path}:4"]
@@ -88,7 +106,9 @@ def test_groups_of_a_host_come_with_the_nearest_last(tmp_path: Path) -> None:
     assert host.groups == ("far", "near")
 
 
-def test_a_variable_of_a_later_source_wins_and_the_first_mention_keeps_the_place(tmp_path: Path) -> None:
+def test_a_variable_of_a_later_source_wins_and_the_first_mention_keeps_the_place(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "one.yml").write_text("web: {hosts: {b: {v: 1}, a: }}\n")
     (tmp_path / "two.yml").write_text("web: {hosts: {c: , b: {v: 2}}}\n")
     inventory = load_inventory([str(tmp_path / "one.yml"), str(tmp_path / "two.yml")])
@@ -100,12 +120,20 @@ def test_a_variable_of_a_later_source_wins_and_the_first_mention_keeps_the_place
 def test_a_list_of_hosts_is_an_inventory_with_ranges_and_ports() -> None:
     inventory = load_inventory(["web[1:2],db:2222,[2001:db8::1]:22,2001:db8::2,"])
     assert names(inventory) == ["web1", "web2", "db", "2001:db8::1", "2001:db8::2"]
-    assert [h.variables.get("ansible_port") for h in inventory.hosts] == [None, None, 2222, 22, None]
+    assert [h.variables.get("ansible_port") for h in inventory.hosts] == [
+        None,
+        None,
+        2222,
+        22,
+        None,
+    ]
     assert inventory.groups["ungrouped"] == inventory.groups["all"] == tuple(names(inventory))
 
 
 def test_a_list_of_a_thousand_hosts_is_not_taken_for_a_file_name() -> None:
-    assert len(load_inventory([",".join(f"host{n}.example.com" for n in range(1000))]).hosts) == 1000
+    assert (
+        len(load_inventory([",".join(f"host{n}.example.com" for n in range(1000))]).hosts) == 1000
+    )
 
 
 def test_localhost_in_a_list_alone_is_this_machine_without_ssh() -> None:
@@ -134,7 +162,8 @@ def test_every_one_of_many_hosts_is_there_with_its_variables(tmp_path: Path) -> 
     for group in range(5):
         lines += [f"    g{group}:", "      hosts:"]
         lines += [
-            f"        h{group}-{n}.example.com: {{ansible_host: 10.{group}.{n // 256}.{n % 256}}}" for n in range(1000)
+            f"        h{group}-{n}.example.com: {{ansible_host: 10.{group}.{n // 256}.{n % 256}}}"
+            for n in range(1000)
         ]
     (tmp_path / "hosts.yml").write_text("\n".join(lines) + "\n")
     inventory = load_inventory([str(tmp_path / "hosts.yml")])
@@ -142,7 +171,8 @@ def test_every_one_of_many_hosts_is_there_with_its_variables(tmp_path: Path) -> 
     assert inventory.hosts[-1].variables == {"ansible_user": "audit", "ansible_host": "10.4.3.231"}
 
 
-# ---- names ---------------------------------------------------------------------------------------------------------
+# ---- names
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -163,7 +193,9 @@ def test_every_one_of_many_hosts_is_there_with_its_variables(tmp_path: Path) -> 
         ("[host]:22", ["host"], 22),
     ],
 )
-def test_a_name_stands_for_what_ansible_reads_in_it(text: str, expected: list[str], port: int | None) -> None:
+def test_a_name_stands_for_what_ansible_reads_in_it(
+    text: str, expected: list[str], port: int | None
+) -> None:
     found, found_port = parse_name(text)
     assert (list(found), found_port) == (expected, port)
 
@@ -227,37 +259,66 @@ def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
     assert port is None or 0 < port < 65536
 
 
-# ---- what is refused -----------------------------------------------------------------------------------------------
+# ---- what is refused
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
         ("all:\n  childern:\n    web: {hosts: {a: }}\n", 2, "did you mean “children”?"),
-        ("all:\n  hosts: {a: }\n  web:\n    hosts: {b: }\n", 3, "if “web” is a group, put it below “children:”"),
+        (
+            "all:\n  hosts: {a: }\n  web:\n    hosts: {b: }\n",
+            3,
+            "if “web” is a group, put it below “children:”",
+        ),
         ("web:\n  hosts: {a: }\n  ansible_user: root\n", 3, "a variable below “vars:” of “web”"),
         ("hosts:\n  web1:\n", 1, "Ansible would drop “web1”\n  indent it below the line “all:”"),
         ("hosts:\n  hosts: {a: }\n  web1: {x: 1}\n", 1, "Ansible would drop “web1”"),
         ("hosts: web1\n", 1, "Ansible would drop text in it"),
         ("web: {hosts: {a: }}\nhosts:\n  - b\n", 2, "Ansible would drop a list in it"),
         ("children:\n  web: {hosts: {a: }}\n", 1, "Ansible would drop “web”"),
-        ("vars: {ansible_user: audit}\nweb: {hosts: {a: }}\n", 1, "Ansible would drop “ansible_user”"),
+        (
+            "vars: {ansible_user: audit}\nweb: {hosts: {a: }}\n",
+            1,
+            "Ansible would drop “ansible_user”",
+        ),
         ("web: web1\n", 1, "text where the group “web” belongs"),
         ("web:\n  - web1\n", 2, "a list where the group “web” belongs"),
         ("web:\n  hosts:\n    - web1\n", 3, "without a dash"),
         ("web:\n  children: 5\n", 2, "a number where the children"),
         ("web:\n  vars: ansible_user=root\n", 2, "where the vars"),
-        ("web:\n  hosts:\n    web1: ansible_host=192.0.2.1\n", 3, "where the variables of the host “web1” belong"),
+        (
+            "web:\n  hosts:\n    web1: ansible_host=192.0.2.1\n",
+            3,
+            "where the variables of the host “web1” belong",
+        ),
         ("web:\n  hosts:\n    web1\n    web2\n", 2, "several names in one"),
-        ("prod:\n  children:\n    web\n    db\nweb: {hosts: {a: }}\n", 2, "folded from several lines"),
+        (
+            "prod:\n  children:\n    web\n    db\nweb: {hosts: {a: }}\n",
+            2,
+            "folded from several lines",
+        ),
         ("all:\n  hosts:\n    web:\n      hosts:\n        a:\n", 4, "“web” is written as a host"),
         ("all:\n  hosts:\n    web:\n      web-1.example.com:\n", 4, "“web” is written as a host"),
-        ("web: {hosts: {a: }}\nprod:\n  hosts:\n    all:\n", 4, "the name “all”, which is the name of a built-in"),
+        (
+            "web: {hosts: {a: }}\nprod:\n  hosts:\n    all:\n",
+            4,
+            "the name “all”, which is the name of a built-in",
+        ),
         ("a:\n  children: {b: }\nb:\n  children: {a: }\n  hosts: {h: }\n", 0, "a loop of groups"),
         ("a:\n  hosts: {h: }\n  children:\n    a:\n", 4, "a loop of groups: a > a"),
         ("a:\n  hosts: {h: }\n  children:\n    all:\n", 4, "every group is in it"),
-        ("ungrouped:\n  hosts: {h: }\n  children:\n    a:\n", 4, "“ungrouped” is for hosts in no group"),
-        ("a:\n  hosts: {h: }\n  children:\n    ungrouped:\n", 4, "“ungrouped” is for hosts in no group"),
+        (
+            "ungrouped:\n  hosts: {h: }\n  children:\n    a:\n",
+            4,
+            "“ungrouped” is for hosts in no group",
+        ),
+        (
+            "a:\n  hosts: {h: }\n  children:\n    ungrouped:\n",
+            4,
+            "“ungrouped” is for hosts in no group",
+        ),
         ("web:\n  hosts:\n    a:\n    a:\n", 4, "second time"),
         ("web:\n\thosts:\n", 2, "a tab"),
         ("web:\n  hosts:\n    a: {p: !vaulted x}\n", 3, "!vaulted"),
@@ -270,7 +331,11 @@ def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
         ("web:\n  hosts:\n    web[1:200000]:\n", 3, "more than the 100000 allowed"),
         ("web:\n  hosts:\n    web1:http:\n", 3, "is no port"),
         ("web:\n  hosts:\n    a:\ndb:\n  hosts:\n    a:2222:\n", 6, "comes too late"),
-        ("web:\n  vars:\n    ansible_group_priority: high\n  hosts: {a: }\n", 3, "ansible_group_priority"),
+        (
+            "web:\n  vars:\n    ansible_group_priority: high\n  hosts: {a: }\n",
+            3,
+            "ansible_group_priority",
+        ),
         ("plugin: amazon.aws.aws_ec2\nregions: [x]\n", 1, "ansible-inventory -i"),
         ("- web1\n", 1, "a list where a mapping of groups belongs"),
         ("web:\n  hosts:\n", 0, "no host in it"),
@@ -343,11 +408,16 @@ def test_a_message_never_repeats_a_value(tmp_path: Path) -> None:
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.sampled_from(["web", "a", "hosts", "children", "x y"]),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.sampled_from(["web", "a", "hosts", "children", "x y"]),
         lambda inner: (
             st.lists(inner, max_size=2)
             | st.dictionaries(
-                st.sampled_from(["hosts", "children", "vars", "all", "web", "a", "b", ""]), inner, max_size=4
+                st.sampled_from(["hosts", "children", "vars", "all", "web", "a", "b", ""]),
+                inner,
+                max_size=4,
             )
         ),
         max_leaves=12,
@@ -363,7 +433,9 @@ def test_any_tree_is_an_inventory_or_an_error_for_the_user(tree: object) -> None
     assert set(inventory.groups["all"]) == {host.name for host in inventory.hosts}
 
 
-def test_what_a_group_sets_is_not_copied_for_each_of_its_hosts_and_reads_as_if_it_were(tmp_path: Path) -> None:
+def test_what_a_group_sets_is_not_copied_for_each_of_its_hosts_and_reads_as_if_it_were(
+    tmp_path: Path,
+) -> None:
     shared = "".join(f"    shared_{n}: {n}\n" for n in range(40))
     hosts = "".join(f"    h{n}: {{own: {n}, shared_3: mine}}\n" for n in range(3))
     (tmp_path / "hosts.yml").write_text(f"all:\n  vars:\n{shared}  hosts:\n{hosts}")
@@ -371,10 +443,20 @@ def test_what_a_group_sets_is_not_copied_for_each_of_its_hosts_and_reads_as_if_i
     (tmp_path / "host_vars" / "h1.yml").write_text("own: beside\n")
     variables = [host.variables for host in load_inventory([str(tmp_path / "hosts.yml")]).hosts]
     copied = {f"shared_{n}": n for n in range(40)} | {"shared_3": "mine"}
-    assert [dict(found) for found in variables] == [copied | {"own": own} for own in (0, "beside", 2)]
+    assert [dict(found) for found in variables] == [
+        copied | {"own": own} for own in (0, "beside", 2)
+    ]
     assert variables[0] == copied | {"own": 0}
     assert list(variables[0]) == list(copied | {"own": 0})
     assert len(variables[0]) == 41
-    assert ("own" in variables[0], "shared_9" in variables[0], "none" in variables[0]) == (True, True, False)
-    assert (variables[0].get("shared_3"), variables[0].get("none"), variables[0].get("none", 1)) == ("mine", None, 1)
+    assert ("own" in variables[0], "shared_9" in variables[0], "none" in variables[0]) == (
+        True,
+        True,
+        False,
+    )
+    assert (
+        variables[0].get("shared_3"),
+        variables[0].get("none"),
+        variables[0].get("none", 1),
+    ) == ("mine", None, 1)
     assert sys.getsizeof(variables[0]) < 100

@@ -21,9 +21,22 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "prod": ("web2", "::1", "2001:db8::1", "shared", "db-b", "db-a"),
     "void": (),
 }
-NAMES = ("lone", "web1", "web2", "web3", "w.example.com", "shared", "db-a", "db-b", "::1", "2001:db8::1")
+NAMES = (
+    "lone",
+    "web1",
+    "web2",
+    "web3",
+    "w.example.com",
+    "shared",
+    "db-a",
+    "db-b",
+    "::1",
+    "2001:db8::1",
+)
 INVENTORY = Inventory(
-    sources=("hosts.yml",), hosts=tuple(Host(name=name) for name in NAMES), groups={"all": NAMES, **GROUPS}
+    sources=("hosts.yml",),
+    hosts=tuple(Host(name=name) for name in NAMES),
+    groups={"all": NAMES, **GROUPS},
 )
 
 
@@ -101,7 +114,9 @@ def test_an_empty_pattern_is_status_66_and_not_everybody(pattern: str) -> None:
         ("web:2001:db8::1", "separate them by commas"),
     ],
 )
-def test_a_part_that_matches_nothing_is_status_66_and_names_what_is_near(pattern: str, words: str) -> None:
+def test_a_part_that_matches_nothing_is_status_66_and_names_what_is_near(
+    pattern: str, words: str
+) -> None:
     with pytest.raises(NothingToDoError, match=words):
         select(INVENTORY, pattern)
 
@@ -132,7 +147,9 @@ WORDS = st.sampled_from([*NAMES[:8], *GROUPS, "all", "w*", "*a*", "db-?", "web[1
 
 
 def naive(word: str) -> set[str]:
-    """One plain part, said as simply as it can be: groups that match with all in them, and hosts that match."""
+    """One plain part, said as simply as it can be: groups that match with all in them, and hosts
+    that match.
+    """
     groups = {g for g in ("all", *GROUPS) if fnmatch.fnmatchcase(g, word)}
     found = {host for g in groups for host in INVENTORY.groups[g]}
     if not groups or set(word) & set(".*?["):
@@ -140,7 +157,10 @@ def naive(word: str) -> set[str]:
     return found
 
 
-@given(st.lists(st.tuples(st.sampled_from(["", "", "&", "!"]), WORDS), min_size=1, max_size=5), st.sampled_from(":,"))
+@given(
+    st.lists(st.tuples(st.sampled_from(["", "", "&", "!"]), WORDS), min_size=1, max_size=5),
+    st.sampled_from(":,"),
+)
 def test_parts_combine_as_unions_then_intersections_then_exclusions(
     parts: list[tuple[str, str]], separator: str
 ) -> None:

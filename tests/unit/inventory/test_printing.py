@@ -17,7 +17,9 @@ VAULT = DATA / "inventories" / "vault"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "hosts").write_text("lone\n[web]\nweb[1:2] x='{{ y }}'\n[prod:children]\nweb\n[web:vars]\ny=1,2\n")
+    (tmp_path / "hosts").write_text(
+        "lone\n[web]\nweb[1:2] x='{{ y }}'\n[prod:children]\nweb\n[web:vars]\ny=1,2\n"
+    )
     return tmp_path
 
 
@@ -26,10 +28,15 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_list_is_the_listing_of_those_whom_the_limit_selects(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_is_the_listing_of_those_whom_the_limit_selects(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     listing = json.loads(printed(capsys, "hosts", "--list", "-l", "web*:!web1"))
     assert listing == {
-        "_meta": {"hostvars": {"web2": {"x": "{{ y }}", "y": [1, 2]}}, "profile": "inventory_legacy"},
+        "_meta": {
+            "hostvars": {"web2": {"x": "{{ y }}", "y": [1, 2]}},
+            "profile": "inventory_legacy",
+        },
         "all": {"children": ["ungrouped", "prod"]},
         "prod": {"children": ["web"]},
         "web": {"hosts": ["web2"]},
@@ -50,7 +57,9 @@ def test_host_graph_and_list_hosts_print_what_they_say(capsys: pytest.CaptureFix
     ]
 
 
-def test_what_is_printed_is_an_inventory_that_says_the_same(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_printed_is_an_inventory_that_says_the_same(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     listing = printed(capsys, "hosts", "--list")
     (folder / "hosts.json").write_text(listing)
     assert printed(capsys, "hosts.json", "--list") == listing
@@ -79,18 +88,27 @@ def test_a_misspelt_host_is_told_what_is_near(capsys: pytest.CaptureFixture[str]
     assert "did you mean “web1”" in capsys.readouterr().err
 
 
-def test_an_encrypted_value_stays_encrypted_with_and_without_its_password(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_encrypted_value_stays_encrypted_with_and_without_its_password(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     source = str(VAULT / "hosts.ini")
-    found = printed(capsys, source, "--host", "web1", "--vault-password-file", str(VAULT / "password"))
+    found = printed(
+        capsys, source, "--host", "web1", "--vault-password-file", str(VAULT / "password")
+    )
     assert "hunter2" not in found
     assert json.loads(found)["inline"]["__ansible_vault"].startswith("$ANSIBLE_VAULT;")
     assert json.loads(found)["from_file"] == "opened"
 
 
-def test_a_vault_password_file_may_be_named_in_ansible_cfg(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_vault_password_file_may_be_named_in_ansible_cfg(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder.chmod(0o755)
     (folder / "ansible.cfg").write_text(f"[defaults]\nvault_password_file = {VAULT / 'password'}\n")
-    assert json.loads(printed(capsys, str(VAULT / "hosts.ini"), "--host", "web2"))["from_file"] == "opened"
+    assert (
+        json.loads(printed(capsys, str(VAULT / "hosts.ini"), "--host", "web2"))["from_file"]
+        == "opened"
+    )
 
 
 def test_notes_go_to_stderr(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,6 @@
-"""Every kind of source: what is wrong with it is refused at its line, and nothing is run that was not named."""
+"""Every kind of source: what is wrong with it is refused at its line, and nothing is run that was
+not named.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ def refused(*sources: Path) -> InputError:
     return caught.value
 
 
-# ---- INI -----------------------------------------------------------------------------------------------------------
+# ---- INI
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -70,14 +73,20 @@ def refused(*sources: Path) -> InputError:
         ("[web:vars]\nansible_group_priority=high\n[web]\na\n", 2, "ansible_group_priority"),
         ("[a:children]\nb\n[b:children]\na\n[a]\nh\n", 0, "a loop of groups"),
         ("[a:children]\na\n[a]\nh\n", 2, "a loop of groups"),
-        ("[web]\na\n[prod]\nungrouped\n", 4, "the name “ungrouped”, which is the name of a built-in group"),
+        (
+            "[web]\na\n[prod]\nungrouped\n",
+            4,
+            "the name “ungrouped”, which is the name of a built-in group",
+        ),
         ("[web]\na\n[db]\na:2222\n", 4, "comes too late"),
         ("# nothing\n; more\n", 0, "empty"),
         ("[web]\n", 0, "no host in it"),
         ("{{x}}\n", 1, "template"),
     ],
 )
-def test_what_is_wrong_in_an_ini_is_refused_at_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+def test_what_is_wrong_in_an_ini_is_refused_at_its_line(
+    tmp_path: Path, text: str, line: int, words: str
+) -> None:
     error = refused(write(tmp_path / "hosts.ini", text))
     assert words in str(error)
     assert line in (0, error.line)
@@ -99,7 +108,10 @@ def test_an_ini_error_never_repeats_a_value() -> None:
 def test_a_host_and_its_variables_say_in_which_line_they_are(tmp_path: Path) -> None:
     path = write(tmp_path / "hosts", "# c\n[web]\na x=1\n\n[web:vars]\ny=2\n")
     (host,) = load_inventory([str(path)]).hosts
-    assert (host.origin, host.variable_origins) == (f"{path}:3", {"x": f"{path}:3", "y": f"{path}:6"})
+    assert (host.origin, host.variable_origins) == (
+        f"{path}:3",
+        {"x": f"{path}:3", "y": f"{path}:6"},
+    )
 
 
 @pytest.mark.parametrize("name", ["hosts", "hosts.ini", "hosts.prod", "hosts.yml"])
@@ -113,7 +125,9 @@ def test_broken_yaml_is_told_as_yaml_and_not_as_ini(tmp_path: Path) -> None:
     assert "port" not in str(error)
 
 
-@given(st.text(st.sampled_from("ab[]:,=#;'\" \n\t0{}@-") | st.characters(codec="utf-8"), max_size=60))
+@given(
+    st.text(st.sampled_from("ab[]:,=#;'\" \n\t0{}@-") | st.characters(codec="utf-8"), max_size=60)
+)
 def test_any_text_is_an_ini_or_an_error_for_the_user(text: str) -> None:
     draft = Draft()
     try:
@@ -134,14 +148,20 @@ def test_any_value_is_a_literal_or_text(value: str) -> None:
     assert not said or "nested too deep" in said
 
 
-# ---- JSON ----------------------------------------------------------------------------------------------------------
+# ---- JSON
+# ----------------------------------------------------------------------------------------------------------
 
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8")),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False)
+        | st.text(st.characters(codec="utf-8")),
         lambda inner: (
-            st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
         ),
         max_leaves=10,
     ).map(lambda value: {"top": value}),
@@ -179,17 +199,24 @@ def test_json_means_what_it_means_and_every_key_knows_its_place(
         ('{"a": ' + "[" * 200 + "]" * 200 + "}", 1, "nested deeper"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_in_json_is_refused_at_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+def test_what_is_wrong_in_json_is_refused_at_its_line(
+    tmp_path: Path, text: str, line: int, words: str
+) -> None:
     error = refused(write(tmp_path / "hosts.json", text))
     assert words in str(error)
     assert line in (0, error.line)
 
 
-# ---- programs ------------------------------------------------------------------------------------------------------
+# ---- programs
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_program_runs_only_where_the_command_line_names_it(tmp_path: Path) -> None:
-    program = write(tmp_path / "inv" / "run.sh", f"#!/bin/sh\ntouch {tmp_path}/ran\necho '{{}}'\n", executable=True)
+    program = write(
+        tmp_path / "inv" / "run.sh",
+        f"#!/bin/sh\ntouch {tmp_path}/ran\necho '{{}}'\n",
+        executable=True,
+    )
     error = refused(program.parent)
     assert "only one that the command line names is run" in str(error)
     assert not (tmp_path / "ran").exists()
@@ -213,9 +240,14 @@ def test_a_program_without_meta_is_asked_for_each_host(tmp_path: Path) -> None:
 echo "$@" >> calls
 case $1 in --list) echo '{"web": {"hosts": ["b", "a"]}}';; *) echo "{\\"name\\": \\"$2\\"}";; esac
 """
-    program = write(tmp_path / "inv.sh", text.replace("calls", str(tmp_path / "calls")), executable=True)
+    program = write(
+        tmp_path / "inv.sh", text.replace("calls", str(tmp_path / "calls")), executable=True
+    )
     inventory = load_inventory([str(program)])
-    assert {host.name: host.variables for host in inventory.hosts} == {"b": {"name": "b"}, "a": {"name": "a"}}
+    assert {host.name: host.variables for host in inventory.hosts} == {
+        "b": {"name": "b"},
+        "a": {"name": "a"},
+    }
     assert (tmp_path / "calls").read_text().splitlines() == ["--list", "--host b", "--host a"]
 
 
@@ -230,15 +262,24 @@ case $1 in --list) echo '{"web": {"hosts": ["b", "a"]}}';; *) echo "{\\"name\\":
         ("#!/bin/sh\necho '{}'\n", "no host in it"),
         ("#!/nowhere/python\n", "cannot be run"),
         ("#!/bin/sh\nprintf '\\377'\n", "is no UTF-8"),
-        ("#!/bin/sh\ntest $1 = --list && echo '{\"a\": [\"h\"]}' || echo '[]'\n", "printed no mapping of variables"),
+        (
+            "#!/bin/sh\ntest $1 = --list && echo '{\"a\": [\"h\"]}' || echo '[]'\n",
+            "printed no mapping of variables",
+        ),
     ],
 )
-def test_a_program_that_fails_is_an_error_that_names_it(tmp_path: Path, text: str, words: str) -> None:
+def test_a_program_that_fails_is_an_error_that_names_it(
+    tmp_path: Path, text: str, words: str
+) -> None:
     assert words in str(refused(write(tmp_path / "inv.sh", text, executable=True)))
 
 
 def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -> None:
-    program = write(tmp_path / "inv.sh", f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/pid\nwait\n", executable=True)
+    program = write(
+        tmp_path / "inv.sh",
+        f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/pid\nwait\n",
+        executable=True,
+    )
     began = time.monotonic()
     with pytest.raises(InputError, match=r"did not end within 0\.5 s"):
         read_program(program, "inv.sh", Draft(), deadline_s=0.5)
@@ -248,19 +289,27 @@ def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) 
         assert time.monotonic() - began < 60 + BUSY_S
 
 
-def test_a_program_that_prints_without_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_prints_without_end_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fleetaudit.inventory.script.MAX_FILE", 100_000)
-    program = write(tmp_path / "inv.sh", "#!/bin/sh\nwhile :; do echo 0123456789012345; done\n", executable=True)
+    program = write(
+        tmp_path / "inv.sh", "#!/bin/sh\nwhile :; do echo 0123456789012345; done\n", executable=True
+    )
     with pytest.raises(InputError, match="printed more than"):
         load_inventory([str(program)])
 
 
 def test_a_program_that_only_complains_does_not_block(tmp_path: Path) -> None:
-    text = '#!/bin/sh\nhead -c 300000 /dev/zero >&2\necho \'{"a": ["h"], "_meta": {"hostvars": {}}}\'\n'
+    text = (
+        '#!/bin/sh\nhead -c 300000 /dev/zero >&2\necho \'{"a": ["h"], "_meta": {"hostvars":'
+        " {}}}'\n"
+    )
     assert names(load_inventory([str(write(tmp_path / "inv.sh", text, executable=True))])) == ["h"]
 
 
-# ---- folders, and what is beside -----------------------------------------------------------------------------------
+# ---- folders, and what is beside
+# -----------------------------------------------------------------------------------
 
 
 def test_a_broken_file_in_a_folder_breaks_the_folder(tmp_path: Path) -> None:
@@ -283,33 +332,50 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"group_vars/web/a.yml": "x: 1", "group_vars/web.yml": "x: 2"}, "web beside it comes first"),
-        ({"group_vars/web.yml": "x: 1", "group_vars/web.yaml": "x: 2"}, "web.yml beside it comes first"),
+        (
+            {"group_vars/web/a.yml": "x: 1", "group_vars/web.yml": "x: 2"},
+            "web beside it comes first",
+        ),
+        (
+            {"group_vars/web.yml": "x: 1", "group_vars/web.yaml": "x: 2"},
+            "web.yml beside it comes first",
+        ),
         ({"group_vars/web": "- x\n"}, "no mapping of variables"),
         ({"group_vars/web": "1: x\n"}, "a variable's name that is no text"),
         ({"host_vars/a.yml": "x: [\n"}, "a.yml:"),
         ({"group_vars/all": "$ANSIBLE_VAULT;1.1;AES256\n3132\n"}, "no password was given"),
     ],
 )
-def test_what_is_wrong_beside_an_inventory_is_refused(tmp_path: Path, files: dict[str, str], words: str) -> None:
+def test_what_is_wrong_beside_an_inventory_is_refused(
+    tmp_path: Path, files: dict[str, str], words: str
+) -> None:
     hosts = write(tmp_path / "hosts", "[web]\na\n")
     for name, text in files.items():
         write(tmp_path / name, text)
     assert words in str(refused(hosts))
 
 
-def test_of_a_key_that_a_file_of_variables_has_twice_the_last_counts_and_both_lines_are_named(tmp_path: Path) -> None:
+def test_of_a_key_that_a_file_of_variables_has_twice_the_last_counts_and_both_lines_are_named(
+    tmp_path: Path,
+) -> None:
     hosts = write(tmp_path / "hosts", "[web]\na\n")
-    all_, web = write(tmp_path / "group_vars/all", "k: true\nother: 1\nk: false\n"), tmp_path / "group_vars/web.json"
+    all_, web = (
+        write(tmp_path / "group_vars/all", "k: true\nother: 1\nk: false\n"),
+        tmp_path / "group_vars/web.json",
+    )
     write(web, '{"m": {"a": 1,\n"b": 2,\n"a": "hunter2"}}')
     inventory = load_inventory([str(hosts)])
     assert inventory.hosts[0].variables == {"k": False, "other": 1, "m": {"a": "hunter2", "b": 2}}
     assert inventory.hosts[0].variable_origins["k"] == f"{all_}:3"
     assert inventory.notes == (
-        f"{all_}:3: the key “k” is here for the second time; the first is in line 1. "
-        "The last value counts, as in Ansible",
-        f"{web}:3: the key “a” is here for the second time; the first is in line 1. "
-        "The last value counts, as in Ansible",
+        (
+            f"{all_}:3: the key “k” is here for the second time; the first is in line 1. "
+            "The last value counts, as in Ansible"
+        ),
+        (
+            f"{web}:3: the key “a” is here for the second time; the first is in line 1. "
+            "The last value counts, as in Ansible"
+        ),
     )
 
 
@@ -343,17 +409,24 @@ def test_variables_of_the_current_folder_are_not_read_and_that_is_said(
     assert load_inventory(["hosts"]).notes == ()
 
 
-# ---- vault ---------------------------------------------------------------------------------------------------------
+# ---- vault
+# ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_encrypted_inventory_is_read_with_its_password_and_refused_without(tmp_path: Path) -> None:
+def test_an_encrypted_inventory_is_read_with_its_password_and_refused_without(
+    tmp_path: Path,
+) -> None:
     hosts = write(tmp_path / "hosts.yml", (VAULT / "group_vars" / "web.yml").read_text())
     assert "--vault-password-file" in str(refused(hosts))
-    with pytest.raises(InputError, match="where the group “from_file” belongs"):  # it was opened: it is no inventory
+    with pytest.raises(
+        InputError, match="where the group “from_file” belongs"
+    ):  # it was opened: it is no inventory
         load_inventory([str(hosts)], vault=load_vault(VAULT / "password"))
 
 
-def test_a_wrong_password_and_a_damaged_file_are_told_apart_from_a_missing_password(tmp_path: Path) -> None:
+def test_a_wrong_password_and_a_damaged_file_are_told_apart_from_a_missing_password(
+    tmp_path: Path,
+) -> None:
     locked = (VAULT / "group_vars" / "web.yml").read_text()
     hosts = write(tmp_path / "hosts.yml", locked)
     with pytest.raises(InputError, match="another password, or damaged"):
@@ -364,7 +437,9 @@ def test_a_wrong_password_and_a_damaged_file_are_told_apart_from_a_missing_passw
         (locked[:40], "damaged"),
     ):
         with pytest.raises(InputError, match=words):
-            load_inventory([str(write(tmp_path / "hosts.yml", damaged))], vault=load_vault(VAULT / "password"))
+            load_inventory(
+                [str(write(tmp_path / "hosts.yml", damaged))], vault=load_vault(VAULT / "password")
+            )
 
 
 def test_a_password_file_is_never_run_and_never_empty(tmp_path: Path) -> None:

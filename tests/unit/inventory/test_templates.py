@@ -1,4 +1,6 @@
-"""Templates in values: rendered in a sandbox, bounded, and a problem names its variable and never a value."""
+"""Templates in values: rendered in a sandbox, bounded, and a problem names its variable and never a
+value.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def rendered(text: Any, **variables: Any) -> Any:
         variable_origins=origins,
         origin="inv/hosts:3",
     )
-    other = Host(name="db1", variables={"address": "{{ net }}.9", "net": "192.0.2"}, origin="inv/hosts:9")
+    other = Host(
+        name="db1", variables={"address": "{{ net }}.9", "net": "192.0.2"}, origin="inv/hosts:9"
+    )
     groups = {"all": (host.name, other.name), "web": (host.name,)}
     inventory = Inventory(sources=("inv/hosts",), hosts=(host, other), groups=groups)
     return Renderer(host, Vault(), inventory).value("it")
@@ -113,13 +117,26 @@ def test_a_template_means_what_it_means_to_ansible(text: Any, expected: Any) -> 
         ("{{ a " + " " * MAX_TEMPLATE + "}}", "longer than"),
         ("{{ v0 }}", "more than 20 variables"),
         ("{{ missing | mandatory }}", "needs “missing”"),
-        ("{{ locked }}", "cannot be used: it is encrypted by ansible-vault, and no password was given"),
+        (
+            "{{ locked }}",
+            "cannot be used: it is encrypted by ansible-vault, and no password was given",
+        ),
     ],
 )
-def test_what_cannot_be_rendered_is_told_with_its_variable_and_origin(text: str, words: str) -> None:
+def test_what_cannot_be_rendered_is_told_with_its_variable_and_origin(
+    text: str, words: str
+) -> None:
     chain = {f"v{n}": f"{{{{ v{n + 1} }}}}" for n in range(40)}
-    variables: dict[str, Any] = {"a": {"hunter2": "hunter2"}, "one": "{{ two }}", "two": "{{ one }}", **chain}
-    variables |= {"big": "x" * (MAX_RESULT - 1), "locked": Vaulted("$ANSIBLE_VAULT;1.1;AES256\n3132\n")}
+    variables: dict[str, Any] = {
+        "a": {"hunter2": "hunter2"},
+        "one": "{{ two }}",
+        "two": "{{ one }}",
+        **chain,
+    }
+    variables |= {
+        "big": "x" * (MAX_RESULT - 1),
+        "locked": Vaulted("$ANSIBLE_VAULT;1.1;AES256\n3132\n"),
+    }
     with pytest.raises(TemplateProblem) as caught:
         rendered(text, **variables)
     assert words in str(caught.value)
@@ -142,7 +159,9 @@ def test_results_that_grow_with_every_variable_are_bounded() -> None:
         rendered("{{ v0 }}", **laughs)
 
 
-@given(st.text(st.sampled_from("{}%# |.[]()'\"ab1+*~,_") | st.characters(codec="utf-8"), max_size=30))
+@given(
+    st.text(st.sampled_from("{}%# |.[]()'\"ab1+*~,_") | st.characters(codec="utf-8"), max_size=30)
+)
 def test_any_text_is_rendered_or_a_problem_of_its_host(text: str) -> None:
     try:
         rendered(text, a=1, b="{{ a }}")

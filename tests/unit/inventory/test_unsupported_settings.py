@@ -1,4 +1,6 @@
-"""Settings of ansible.cfg that are not followed: an error where they would change what a run sees, else a note."""
+"""Settings of ansible.cfg that are not followed: an error where they would change what a run sees,
+else a note.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def write(files: Files) -> None:
         Path(name).write_text(text)
 
 
-def planned(source: str, options: ConnectionOptions | None = None, limit: str | None = None) -> list[str]:
+def planned(
+    source: str, options: ConnectionOptions | None = None, limit: str | None = None
+) -> list[str]:
     """Reads an inventory and plans its hosts, as `run` does; returns the notes."""
     notes = list[str]()
     loaded = inventory_of((source,), None, tell=notes.append)
@@ -233,7 +237,9 @@ def test_a_setting_that_would_change_something_is_an_error_at_its_line_with_a_co
     # What is printed does it, and leaves the rest of the file as it is.
     name, value = re.fullmatch(r"without this one setting:  export (\w+)=(.*)", error.hint).groups()  # type: ignore[union-attr]
     monkeypatch.setenv(name, "".join(shlex.split(value)))
-    assert not any(name.lower().endswith(note.partition(" ")[0]) for note in planned(source_of(files)))
+    assert not any(
+        name.lower().endswith(note.partition(" ")[0]) for note in planned(source_of(files))
+    )
     assert inventory_of((source_of(files),), None).settings.forks == 7
 
 
@@ -247,16 +253,23 @@ def test_a_setting_that_changes_nothing_is_a_note_at_most(case: str) -> None:
     lines = text.splitlines()
     for note in notes:
         key, line = re.fullmatch(r"(.+) in ansible\.cfg:(\d+) is not .*", note).groups()  # type: ignore[union-attr]
-        assert lines[int(line) - 1].startswith(f"{key.split()[-1]} ="), "the name that is in that line"
+        assert lines[int(line) - 1].startswith(f"{key.split()[-1]} ="), (
+            "the name that is in that line"
+        )
     assert "hunter2" not in "".join(notes)
 
 
-def test_a_variable_of_the_environment_is_refused_with_its_own_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_of_the_environment_is_refused_with_its_own_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     write({"ansible.cfg": "[defaults]\ntransport = ssh\n", **ONE})
     monkeypatch.setenv("ANSIBLE_TRANSPORT", "winrm")
     with pytest.raises(InputError, match="transport") as caught:
         planned("hosts.yml")
-    assert (caught.value.source, caught.value.hint) == ("ANSIBLE_TRANSPORT", "without it:  unset ANSIBLE_TRANSPORT")
+    assert (caught.value.source, caught.value.hint) == (
+        "ANSIBLE_TRANSPORT",
+        "without it:  unset ANSIBLE_TRANSPORT",
+    )
 
 
 def test_a_list_of_hosts_needs_no_plugin_and_the_program_for_this_machine_no_ansible_cfg(
@@ -270,7 +283,9 @@ def test_a_list_of_hosts_needs_no_plugin_and_the_program_for_this_machine_no_ans
 
 
 def test_only_the_hosts_that_are_selected_count() -> None:
-    write({"ansible.cfg": "[defaults]\ntransport = local\n", "hosts": "a ansible_connection=ssh\nb\n"})
+    write(
+        {"ansible.cfg": "[defaults]\ntransport = local\n", "hosts": "a ansible_connection=ssh\nb\n"}
+    )
     assert len(planned("hosts", limit="a")) == 1
     with pytest.raises(InputError, match="how 1 host of 2"):
         planned("hosts")
@@ -297,12 +312,19 @@ def test_a_password_for_sudo_in_the_environment_is_refused_only_where_it_would_b
 
 def test_become_allow_same_user_becomes_the_login_user() -> None:
     inventory = "all: {hosts: {a: {ansible_user: root, ansible_become: true}}}\n"
-    write({"ansible.cfg": "[privilege_escalation]\nbecome_allow_same_user = true\n", "hosts.yml": inventory})
+    write(
+        {
+            "ansible.cfg": "[privilege_escalation]\nbecome_allow_same_user = true\n",
+            "hosts.yml": inventory,
+        }
+    )
     loaded = inventory_of(("hosts.yml",), None)
     plan = plan_of(loaded, (), None, ConnectionOptions(), connects=False)
     assert plan.hosts[0].target.become is not None  # type: ignore[union-attr]
     Path("ansible.cfg").unlink()
-    plan = plan_of(inventory_of(("hosts.yml",), None), (), None, ConnectionOptions(), connects=False)
+    plan = plan_of(
+        inventory_of(("hosts.yml",), None), (), None, ConnectionOptions(), connects=False
+    )
     assert plan.hosts[0].target.become is None  # type: ignore[union-attr]
 
 
@@ -318,7 +340,9 @@ READ_ALIKE = [
 
 @pytest.mark.conformance
 @pytest.mark.parametrize("case", READ_ALIKE)
-def test_with_a_setting_that_changes_nothing_ansible_reads_what_we_read(case: str, here: Path) -> None:
+def test_with_a_setting_that_changes_nothing_ansible_reads_what_we_read(
+    case: str, here: Path
+) -> None:
     if not importlib.util.find_spec("ansible"):
         pytest.skip("ansible-core is not installed")
     text, files, _ = CHANGES_NOTHING[case]
@@ -326,4 +350,6 @@ def test_with_a_setting_that_changes_nothing_ansible_reads_what_we_read(case: st
     command = [sys.executable, "-m", "ansible", "inventory", "-i", source_of(files), "--list"]
     theirs = subprocess.run(command, capture_output=True, text=True, check=True, cwd=here).stdout
     inventory = inventory_of((source_of(files),), None).inventory
-    assert json.loads(as_list(inventory, [host.name for host in inventory.hosts])) == json.loads(theirs)
+    assert json.loads(as_list(inventory, [host.name for host in inventory.hosts])) == json.loads(
+        theirs
+    )

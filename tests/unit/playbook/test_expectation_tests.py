@@ -1,4 +1,6 @@
-"""What an expectation means: values, releases, contradictions, patterns that end, and tags as Ansible has them."""
+"""What an expectation means: values, releases, contradictions, patterns that end, and tags as
+Ansible has them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from fleetaudit.playbook.expectation_tests import (
 )
 from tests.support.runs import K612, Fleet
 
-# ---- values --------------------------------------------------------------------------------------------------------
+# ---- values
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,8 @@ def test_a_rule_says_in_words_what_it_wants(rule: SysctlRule, words: str) -> Non
     assert in_words(rule) == words
 
 
-# ---- contradictions ------------------------------------------------------------------------------------------------
+# ---- contradictions
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -83,12 +87,26 @@ def test_a_rule_says_in_words_what_it_wants(rule: SysctlRule, words: str) -> Non
         ([SysctlRule(position=1, at_least=5), SysctlRule(position=1, at_most=4)], True),
         ([SysctlRule(equals="4 5 6"), SysctlRule(position=3, at_most=5)], True),
         ([SysctlRule(equals="4 5 6"), SysctlRule(position=3, at_most=6)], False),
-        ([SysctlRule(equals="1", when=When(kernel="<6.1")), SysctlRule(equals="0", when=When(kernel=">=6.1"))], False),
+        (
+            [
+                SysctlRule(equals="1", when=When(kernel="<6.1")),
+                SysctlRule(equals="0", when=When(kernel=">=6.1")),
+            ],
+            False,
+        ),
         ([SysctlRule(equals="1", when=When(groups=("a",))), SysctlRule(equals="0")], True),
-        ([SysctlRule(equals="1", when=When(groups=("a",))), SysctlRule(equals="0", when=When(groups=("a",)))], True),
+        (
+            [
+                SysctlRule(equals="1", when=When(groups=("a",))),
+                SysctlRule(equals="0", when=When(groups=("a",))),
+            ],
+            True,
+        ),
     ],
 )
-def test_rules_that_no_value_can_meet_together_contradict(rules: list[SysctlRule], contradict: bool) -> None:
+def test_rules_that_no_value_can_meet_together_contradict(
+    rules: list[SysctlRule], contradict: bool
+) -> None:
     assert contradiction(rules) is contradict
 
 
@@ -103,12 +121,15 @@ _rule = st.builds(
 
 
 @given(st.lists(_rule, min_size=1, max_size=3))
-def test_a_contradiction_is_found_exactly_where_no_small_number_meets_all(rules: list[SysctlRule]) -> None:
+def test_a_contradiction_is_found_exactly_where_no_small_number_meets_all(
+    rules: list[SysctlRule],
+) -> None:
     possible = any(all(holds(str(value), rule) for rule in rules) for value in range(6))
     assert contradiction(rules) is not possible
 
 
-# ---- kernels and groups --------------------------------------------------------------------------------------------
+# ---- kernels and groups
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -128,7 +149,9 @@ def test_a_contradiction_is_found_exactly_where_no_small_number_meets_all(rules:
         ("unreadable", ">=99", True),
     ],
 )
-def test_a_kernel_release_is_compared_by_as_many_numbers_as_are_named(release: str, wanted: str, met: bool) -> None:
+def test_a_kernel_release_is_compared_by_as_many_numbers_as_are_named(
+    release: str, wanted: str, met: bool
+) -> None:
     host = Fleet().host("a", Kernel(release=release, version="#1", machine="x86_64"))
     assert applies(When(kernel=wanted), host) is met
 
@@ -152,7 +175,8 @@ def test_any_release_has_numbers_or_none(release: str) -> None:
     assert all(number >= 0 for number in release_numbers(release))
 
 
-# ---- regular expressions -------------------------------------------------------------------------------------------
+# ---- regular expressions
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -194,7 +218,8 @@ def test_whatever_is_accepted_ends_soon_on_the_longest_value(pattern: str) -> No
     assert time.process_time() - begun < 5
 
 
-# ---- tags ----------------------------------------------------------------------------------------------------------
+# ---- tags
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -224,5 +249,7 @@ def test_whatever_is_accepted_ends_soon_on_the_longest_value(pattern: str) -> No
         ([], [], ["untagged"], False),
     ],
 )
-def test_tags_choose_as_those_of_ansible_do(tags: list[str], only: list[str], skip: list[str], taken: bool) -> None:
+def test_tags_choose_as_those_of_ansible_do(
+    tags: list[str], only: list[str], skip: list[str], taken: bool
+) -> None:
     assert chosen(tags, only, skip) is taken

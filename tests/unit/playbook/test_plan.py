@@ -41,9 +41,11 @@ def plan(
     skip_tags: Collection[str] = (),
 ) -> Plan:
     targets = {
-        name: NotAudited(name=name, stage="inventory", reason="no such connection")
-        if name in refused
-        else SshTarget(address=name)
+        name: (
+            NotAudited(name=name, stage="inventory", reason="no such connection")
+            if name in refused
+            else SshTarget(address=name)
+        )
         for name in names
     }
     return make_plan(
@@ -51,7 +53,9 @@ def plan(
         books,
         targets=targets,
         selected=selected,
-        select=lambda pattern: [n for n in names if pattern == "all" or fnmatch.fnmatchcase(n, pattern)],
+        select=lambda pattern: [
+            n for n in names if pattern == "all" or fnmatch.fnmatchcase(n, pattern)
+        ],
         tags=tags,
         skip_tags=skip_tags,
     )
@@ -74,7 +78,9 @@ def names_of(host: HostPlan) -> list[str]:
     return [scenario.name for scenario in host.scenarios]
 
 
-def test_every_selected_host_is_planned_once_in_inventory_order_whatever_order_they_were_selected_in() -> None:
+def test_every_selected_host_is_planned_once_in_inventory_order_whatever_order_they_were_selected_in() -> (
+    None
+):
     made = plan(book(play("One", "all"), play("Two", "web*")), selected=("db1", "web1", "web2"))
     assert [host.name for host in made.hosts] == ["web2", "web1", "db1"]
     assert made.playbooks == ("mine.yml",)
@@ -82,10 +88,16 @@ def test_every_selected_host_is_planned_once_in_inventory_order_whatever_order_t
 
 @given(
     selected=st.sets(st.sampled_from(HOSTS)),
-    patterns=st.lists(st.sampled_from(["all", "web*", "db*", "cache1", "none*"]), min_size=1, max_size=3),
+    patterns=st.lists(
+        st.sampled_from(["all", "web*", "db*", "cache1", "none*"]), min_size=1, max_size=3
+    ),
 )
-def test_no_host_is_lost_or_doubled_whatever_the_plays_match(selected: set[str], patterns: list[str]) -> None:
-    asked = {name for name in selected for p in patterns if p == "all" or fnmatch.fnmatchcase(name, p)}
+def test_no_host_is_lost_or_doubled_whatever_the_plays_match(
+    selected: set[str], patterns: list[str]
+) -> None:
+    asked = {
+        name for name in selected for p in patterns if p == "all" or fnmatch.fnmatchcase(name, p)
+    }
     mine = book(*(play(f"Play {n}", p) for n, p in enumerate(patterns)))
     if selected and not asked:
         with pytest.raises(NothingToDoError, match="no play matches"):
@@ -97,7 +109,11 @@ def test_no_host_is_lost_or_doubled_whatever_the_plays_match(selected: set[str],
 
 
 def test_a_host_in_several_plays_is_asked_their_union_once() -> None:
-    one = play("One", "all", "sysctls: {collect: [net.ipv4.tcp_*], expect: {net.ipv4.tcp_sack: {equals: 1}}}")
+    one = play(
+        "One",
+        "all",
+        "sysctls: {collect: [net.ipv4.tcp_*], expect: {net.ipv4.tcp_sack: {equals: 1}}}",
+    )
     two = play(
         "Two",
         "web*",
@@ -106,7 +122,12 @@ def test_a_host_in_several_plays_is_asked_their_union_once() -> None:
     )
     made = plan(book(one, two))
     assert names_of(of(made, "db1")) == ["idle-close"]
-    assert names_of(of(made, "web1")) == ["idle-close", "drained-close", "zero-linger-close", "unread-close"]
+    assert names_of(of(made, "web1")) == [
+        "idle-close",
+        "drained-close",
+        "zero-linger-close",
+        "unread-close",
+    ]
     assert of(made, "web1").sysctls_collect == ("net.ipv4.tcp_*", "net.ipv4.tcp_sack", "net.core.*")
     assert set(of(made, "web1").sysctls_expect) == {"net.ipv4.tcp_sack"}
 
@@ -125,8 +146,12 @@ def test_a_playbook_named_twice_asks_nothing_twice() -> None:
 
 
 def test_each_scenario_keeps_its_plays_number_of_trials_where_plays_differ() -> None:
-    few = play("Few", "all", "trials: 1", scenarios="unread-close/drained-close, unread-close/idle-close")
-    many = play("Many", "web*", "trials: 5", scenarios="unread-close/idle-close, unread-close/drained-exit")
+    few = play(
+        "Few", "all", "trials: 1", scenarios="unread-close/drained-close, unread-close/idle-close"
+    )
+    many = play(
+        "Many", "web*", "trials: 5", scenarios="unread-close/idle-close, unread-close/drained-exit"
+    )
     made = plan(book(few, many))
     web = of(made, "web1")
     assert (web.trials, of(made, "db1").trials) == (5, 1)
@@ -138,7 +163,9 @@ def test_each_scenario_keeps_its_plays_number_of_trials_where_plays_differ() -> 
 
 
 def test_families_of_two_plays_add_up() -> None:
-    made = plan(book(play("Four", "all", "families: [ipv4]"), play("Six", "web*", "families: [ipv6]")))
+    made = plan(
+        book(play("Four", "all", "families: [ipv4]"), play("Six", "web*", "families: [ipv6]"))
+    )
     assert of(made, "web1").scenarios[0].families == ("ipv4", "ipv6")
     assert of(made, "db1").scenarios[0].families == ("ipv4",)
 
@@ -146,13 +173,18 @@ def test_families_of_two_plays_add_up() -> None:
 def test_a_selected_host_that_no_play_matches_stays_in_the_plan_and_says_so() -> None:
     made = plan(book(play("Web", "web*")), refused=["cache1"])
     assert of(made, "db1").target == NotSelected(name="db1", groups=("db",))
-    assert of(made, "cache1").target == NotSelected(name="cache1", groups=("cache",)), "nobody asks how it is reached"
+    assert of(made, "cache1").target == NotSelected(name="cache1", groups=("cache",)), (
+        "nobody asks how it is reached"
+    )
     assert of(made, "db1").scenarios == ()
     assert of(made, "web1").target == SshTarget(address="web1")
 
 
 def test_plays_that_match_no_selected_host_are_refused_with_the_patterns_that_were_tried() -> None:
-    books = book(play("Web", "web*"), play("Again", "web*")), book(play("Mail", "mail*"), source="theirs.yml")
+    books = (
+        book(play("Web", "web*"), play("Again", "web*")),
+        book(play("Mail", "mail*"), source="theirs.yml"),
+    )
     with pytest.raises(NothingToDoError) as e:
         plan(*books, selected=["db1", "cache1"])
     said = str(e.value)
@@ -169,7 +201,9 @@ def test_a_host_that_cannot_be_reached_stays_in_the_plan_with_its_reason() -> No
 
 def test_hosts_that_are_asked_the_same_share_one_tuple() -> None:
     made = plan(
-        book(play("All", "all")), names=[f"web{n}" for n in range(100)], selected=[f"web{n}" for n in range(100)]
+        book(play("All", "all")),
+        names=[f"web{n}" for n in range(100)],
+        selected=[f"web{n}" for n in range(100)],
     )
     assert len({id(host.scenarios) for host in made.hosts}) == 1
 
@@ -195,8 +229,13 @@ def test_hosts_that_are_asked_the_same_share_one_tuple() -> None:
         ("isolation: host", "isolation: namespace", "want different isolation"),
     ],
 )
-def test_plays_that_contradict_each_other_on_one_host_are_refused(one: str, two: str, said: str) -> None:
-    books = book(play("One", "all", one), source="a.yml"), book(play("Two", "web*", two), source="b.yml")
+def test_plays_that_contradict_each_other_on_one_host_are_refused(
+    one: str, two: str, said: str
+) -> None:
+    books = (
+        book(play("One", "all", one), source="a.yml"),
+        book(play("Two", "web*", two), source="b.yml"),
+    )
     with pytest.raises(InputError, match=said) as caught:
         plan(*books)
     assert caught.value.source == "b.yml"
@@ -205,7 +244,9 @@ def test_plays_that_contradict_each_other_on_one_host_are_refused(one: str, two:
     assert len(apart.hosts) == len(HOSTS)
 
 
-def test_two_playbooks_that_mean_different_things_by_one_name_are_refused_where_both_match() -> None:
+def test_two_playbooks_that_mean_different_things_by_one_name_are_refused_where_both_match() -> (
+    None
+):
     mine = "{{name: mine, title: Mine, steps: [{}], expect: FIN}}"
     one = book(play("One", "all", scenarios=mine.format("closer closes")), source="a.yml")
     two = book(play("Two", "db1", scenarios=mine.format("closer exits")), source="b.yml")
@@ -258,11 +299,15 @@ def test_what_two_plays_want_of_one_host_adds_up_where_it_can_be_met() -> None:
     assert [(r.at_least, r.at_most) for r in web.sysctls_expect["net.x"]] == [(1, None), (None, 5)]
     assert len(web.sysctls_expect["net.y"]) == len(db.sysctls_expect["net.x"]) == 1
     assert [r.at_most for r in web.exposure_expect["unread_sockets"]] == [5, 3]
-    assert [r.severity for r in web.kernels_expect["same_ending_within_build"]] == ["warning", "error"]
+    assert [r.severity for r in web.kernels_expect["same_ending_within_build"]] == [
+        "warning",
+        "error",
+    ]
     assert [r.severity for r in db.kernels_expect["same_ending_within_build"]] == ["warning"]
 
 
-# ---- tags ----------------------------------------------------------------------------------------------------------
+# ---- tags
+# ----------------------------------------------------------------------------------------------------------
 
 TAGGED = """
 - name: Tagged
@@ -297,7 +342,13 @@ TAGGED = """
 
 def test_without_tags_all_is_asked_but_what_says_never() -> None:
     made = of(plan(book(TAGGED)), "web1")
-    assert names_of(made) == ["drained-close", "zero-linger-close", "unread-close", "mine", "idle-close"]
+    assert names_of(made) == [
+        "drained-close",
+        "zero-linger-close",
+        "unread-close",
+        "mine",
+        "idle-close",
+    ]
     assert set(made.sysctls_expect) == {"net.x", "net.y"}
 
 
@@ -313,7 +364,10 @@ def test_a_tag_takes_what_has_it_and_the_controls_that_it_needs() -> None:
 def test_a_tag_that_is_skipped_leaves_out_what_has_it() -> None:
     made = of(plan(book(TAGGED), skip_tags=["mine"]), "web1")
     assert "mine" not in names_of(made)
-    assert {key: len(rules) for key, rules in made.sysctls_expect.items()} == {"net.x": 1, "net.y": 1}
+    assert {key: len(rules) for key, rules in made.sysctls_expect.items()} == {
+        "net.x": 1,
+        "net.y": 1,
+    }
     assert set(made.exposure_expect) == {"aborts_failed"}
     assert made.kernels_expect == {}
 
@@ -332,7 +386,9 @@ def test_a_plays_tag_belongs_to_all_that_is_in_it() -> None:
     assert names_of(of(made, "web1")) == ["idle-close"]
     assert of(made, "web1").sysctls_collect == ("net.core.somaxconn",)
     assert of(made, "db1").scenarios == ()
-    assert of(made, "db1").target == SshTarget(address="db1"), "a play matches it, whatever the tags leave of it"
+    assert of(made, "db1").target == SshTarget(address="db1"), (
+        "a play matches it, whatever the tags leave of it"
+    )
 
 
 def test_tags_that_leave_nothing_to_ask_are_refused() -> None:
@@ -343,6 +399,7 @@ def test_tags_that_leave_nothing_to_ask_are_refused() -> None:
 def test_one_scenario_under_different_tags_is_one_experiment() -> None:
     mine = "{{name: mine, title: Mine, steps: [closer closes], expect: FIN, tags: [{}]}}"
     made = plan(
-        book(play("One", "all", scenarios=mine.format("a"))), book(play("Two", "all", scenarios=mine.format("b")))
+        book(play("One", "all", scenarios=mine.format("a"))),
+        book(play("Two", "all", scenarios=mine.format("b"))),
     )
     assert [s.tags for s in of(made, "db1").scenarios] == [("a", "b")]

@@ -37,7 +37,10 @@ def read(text: str) -> Play:
 
 def scenarios(body: str, head: str = "") -> str:
     """Returns a playbook of one play with these scenarios; the first of them begins in line 6."""
-    return f"- name: Mine\n  hosts: all\n{head}  scenarios:{CONTROLS}{textwrap.indent(textwrap.dedent(body), '    ')}"
+    return (
+        f"- name: Mine\n  hosts: all\n{head} "
+        f" scenarios:{CONTROLS}{textwrap.indent(textwrap.dedent(body), '    ')}"
+    )
 
 
 def refusal(text: str) -> InputError:
@@ -59,7 +62,8 @@ MINE = """\
 """
 
 
-# ---- the shipped playbook ------------------------------------------------------------------------------------------
+# ---- the shipped playbook
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,9 @@ def test_every_scenario_of_the_catalogue_has_a_reason_and_a_source(shipped: Play
     for play in shipped.plays:
         for scenario in play.scenarios:
             assert scenario.because.endswith("."), scenario.name
-            assert scenario.title[0].isupper() or scenario.title.startswith("connect("), scenario.name
+            assert scenario.title[0].isupper() or scenario.title.startswith("connect("), (
+                scenario.name
+            )
 
 
 def test_the_catalogue_has_the_experiments_that_the_project_comes_from(shipped: Playbook) -> None:
@@ -107,7 +113,9 @@ def test_the_catalogue_has_the_experiments_that_the_project_comes_from(shipped: 
     assert found["window-zero-killed"].expect == ("RST",)
 
 
-def test_in_the_catalogue_every_reset_has_a_twin_that_ends_without_one_in_the_same_families(shipped: Playbook) -> None:
+def test_in_the_catalogue_every_reset_has_a_twin_that_ends_without_one_in_the_same_families(
+    shipped: Playbook,
+) -> None:
     found = by_name(shipped.plays[0])
     for scenario in found.values():
         if {"RST", "FIN, then RST"} & {*scenario.expect} and not scenario.positive:
@@ -126,12 +134,15 @@ def test_the_second_that_a_lingering_close_blocks_is_spent_once(shipped: Playboo
     assert (blocking.trials, blocking.families) == (1, ("ipv4",))
 
 
-def test_the_shipped_playbook_wants_nothing_of_sysctls_that_an_ordinary_host_lacks(shipped: Playbook) -> None:
+def test_the_shipped_playbook_wants_nothing_of_sysctls_that_an_ordinary_host_lacks(
+    shipped: Playbook,
+) -> None:
     assert shipped.plays[0].sysctls_expect == {}
     assert "net.ipv4.tcp_fin_timeout" in shipped.plays[0].sysctls_collect
 
 
-# ---- files ---------------------------------------------------------------------------------------------------------
+# ---- files
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_is_read_and_its_path_is_the_source(tmp_path: Path) -> None:
@@ -149,7 +160,9 @@ def test_a_file_in_the_current_folder_goes_before_a_shipped_one(
 
 
 @pytest.mark.parametrize("name", ["nothing-such", "folder/unread-close.yml"])
-def test_a_playbook_that_is_nowhere_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_playbook_that_is_nowhere_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NothingToDoError, match=name):
         load_playbook(Path(name))
@@ -166,7 +179,10 @@ WRONG = [
     ("sysctls: {expect: {net.a: {matches: '('}}}", "no regular expression"),
     ("sysctls: {expect: {net.a: {matches: '(a+)+'}}}", "repeats a group that itself repeats"),
     ("sysctls: {expect: {net.a: {equals: 1, when: {kernel: 6.1}}}}", "a number where text belongs"),
-    ("sysctls: {expect: {net.a: {equals: 1, when: {kernel: '6.1'}}}}", "no comparison of a kernel release"),
+    (
+        "sysctls: {expect: {net.a: {equals: 1, when: {kernel: '6.1'}}}}",
+        "no comparison of a kernel release",
+    ),
     ("sysctls: {expect: {net.a: {equals: 1, when: {kernal: '>6'}}}}", "did you mean “kernel”?"),
     ("sysctls: {expect: {net.a: {equals: 1, tags: [a b]}}}", "matching regex"),
     ("exposure: {expect: {aborts: {at_most: 1}}}", "unknown key “aborts”"),
@@ -179,12 +195,12 @@ WRONG = [
 ]
 
 
-# ---- plays ---------------------------------------------------------------------------------------------------------
+# ---- plays
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_play_says_what_the_file_says() -> None:
-    play = read(
-        """
+    play = read("""
 - name: Ours
   hosts: [web, "db:!old"]
   trials: 2
@@ -204,12 +220,21 @@ def test_a_play_says_what_the_file_says() -> None:
       net.ipv4.tcp_rfc1337: {equals: 1, severity: info, because: "It is\\n old.", fix: sysctl -w x}
       net.ipv4.tcp_rmem: {one_of: ["4096\\t131072 33554432", 5]}
       net.ipv4.tcp_fin_timeout: {at_least: 10, at_most: 60}
-"""
+""")
+    assert (play.name, play.hosts, play.trials, play.isolation) == (
+        "Ours",
+        "web,db:!old",
+        2,
+        "host",
     )
-    assert (play.name, play.hosts, play.trials, play.isolation) == ("Ours", "web,db:!old", 2, "host")
     drained, mine = play.scenarios
     assert drained.families == mine.families == play.families == ("ipv4",)
-    assert (mine.expect, mine.severity, mine.trials, mine.control) == (("FIN", "nothing"), "error", 5, None)
+    assert (mine.expect, mine.severity, mine.trials, mine.control) == (
+        ("FIN", "nothing"),
+        "error",
+        5,
+        None,
+    )
     assert play.sysctls_collect == (
         "net.ipv4.tcp_*",
         "net.ipv4.tcp_rfc1337",
@@ -217,9 +242,15 @@ def test_a_play_says_what_the_file_says() -> None:
         "net.ipv4.tcp_fin_timeout",
     )
     rules = {key: rule for key, (rule,) in play.sysctls_expect.items()}
-    assert (rules["net.ipv4.tcp_rfc1337"].equals, rules["net.ipv4.tcp_rfc1337"].because) == ("1", "It is old.")
+    assert (rules["net.ipv4.tcp_rfc1337"].equals, rules["net.ipv4.tcp_rfc1337"].because) == (
+        "1",
+        "It is old.",
+    )
     assert rules["net.ipv4.tcp_rmem"].one_of == ("4096 131072 33554432", "5")
-    assert (rules["net.ipv4.tcp_fin_timeout"].at_least, rules["net.ipv4.tcp_fin_timeout"].at_most) == (10, 60)
+    assert (
+        rules["net.ipv4.tcp_fin_timeout"].at_least,
+        rules["net.ipv4.tcp_fin_timeout"].at_most,
+    ) == (10, 60)
 
 
 @pytest.mark.parametrize(
@@ -238,24 +269,83 @@ def test_a_play_says_what_the_file_says() -> None:
         ("- name: x\n  hosts: all\n  families: []\n", 3, "length >= 1"),
         ("- name: x\n  hosts: all\n  isolation: jail\n", 3, "jail"),
         ("- name: x\n  hosts: all\n  scenarios:\n    - idle-close\n", 4, "names no scenario"),
-        ("- name: x\n  hosts: all\n  scenarios:\n    - unraed-close/x\n", 4, "did you mean “unread-close”?"),
-        ("- name: x\n  hosts: all\n  scenarios:\n    - unread-close/idel-close\n", 4, "did you mean “idle-close”?"),
+        (
+            "- name: x\n  hosts: all\n  scenarios:\n    - unraed-close/x\n",
+            4,
+            "did you mean “unread-close”?",
+        ),
+        (
+            "- name: x\n  hosts: all\n  scenarios:\n    - unread-close/idel-close\n",
+            4,
+            "did you mean “idle-close”?",
+        ),
         ("- name: x\n  hosts: all\n  sysctls:\n    collect: [kernel.panic]\n", 4, "“kernel.panic”"),
         ("- name: x\n  hosts: all\n  sysctls:\n    collect: [net.ipv4.tcp_ä*]\n", 4, "no sysctl"),
-        ("- name: x\n  hosts: all\n  sysctls:\n    collect: [net.ipv4/../../etc/passwd]\n", 4, "no sysctl"),
-        ("- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.ipv4.tcp_*: {equals: 1}\n", 5, "no sysctl"),
-        ("- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.ipv4.tcp_mem: {}\n", 5, "no test"),
-        ("- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {equals: yes}\n", 5, "yes or no where"),
-        ("- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {eqals: 1}\n", 5, "did you mean “equals”?"),
-        ("- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {at_least: 5, at_most: 4}\n", 5, "no value"),
-        ("- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {equals: 3, at_least: 5}\n", 5, "no value"),
-        ("- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {equals: 3, one_of: [4]}\n", 5, "no value"),
         (
-            "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {one_of: [1, 2], at_least: 3}\n",
+            "- name: x\n  hosts: all\n  sysctls:\n    collect: [net.ipv4/../../etc/passwd]\n",
+            4,
+            "no sysctl",
+        ),
+        (
+            "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.ipv4.tcp_*: {equals: 1}\n",
+            5,
+            "no sysctl",
+        ),
+        (
+            "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.ipv4.tcp_mem: {}\n",
+            5,
+            "no test",
+        ),
+        (
+            "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {equals: yes}\n",
+            5,
+            "yes or no where",
+        ),
+        (
+            "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {eqals: 1}\n",
+            5,
+            "did you mean “equals”?",
+        ),
+        (
+            (
+                "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {at_least: 5,"
+                " at_most: 4}\n"
+            ),
             5,
             "no value",
         ),
-        ("- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {equals: cubic, at_most: 3}\n", 5, "no value"),
+        (
+            (
+                "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {equals: 3,"
+                " at_least: 5}\n"
+            ),
+            5,
+            "no value",
+        ),
+        (
+            (
+                "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {equals: 3, one_of:"
+                " [4]}\n"
+            ),
+            5,
+            "no value",
+        ),
+        (
+            (
+                "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {one_of: [1, 2],"
+                " at_least: 3}\n"
+            ),
+            5,
+            "no value",
+        ),
+        (
+            (
+                "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.a: {equals: cubic,"
+                " at_most: 3}\n"
+            ),
+            5,
+            "no value",
+        ),
         *((f"- name: x\n  hosts: all\n  {text}\n", 3, said) for text, said in WRONG),
     ],
 )
@@ -265,7 +355,8 @@ def test_a_play_that_makes_no_sense_is_refused_at_its_line(text: str, line: int,
     assert error.line == line
 
 
-# ---- scenarios -----------------------------------------------------------------------------------------------------
+# ---- scenarios
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -278,23 +369,50 @@ def test_a_play_that_makes_no_sense_is_refused_at_its_line(text: str, line: int,
         ("peer sends 5 bytes", "peer sedns 5 bytes", 9, "“sedns” does not fit in the step"),
         ("peer sends 5 bytes", "peer sedns 5 bytes", 9, "here would do: closes, connects,"),
         ("peer sends 5 bytes", "closer closes", 10, "closer is gone"),
-        ("- peer sends 5 bytes\n    - closer closes", "- peer sends 5 bytes", 9, "no step ends anything"),
-        ("expect: RST", "expect: rst", 11, "“rst” is none of “FIN”, “FIN, then RST”, “RST”, “nothing”"),
+        (
+            "- peer sends 5 bytes\n    - closer closes",
+            "- peer sends 5 bytes",
+            9,
+            "no step ends anything",
+        ),
+        (
+            "expect: RST",
+            "expect: rst",
+            11,
+            "“rst” is none of “FIN”, “FIN, then RST”, “RST”, “nothing”",
+        ),
         ("expect: RST", "expect: inconclusive", 11, "inconclusive"),
         ("expect: RST", "expect: []", 11, "length"),
         ("expect: RST", "expect: [RST, FIN]", 12, "may end alike"),
-        ("control: drained-close\n", "control: drained-clsoe\n", 12, "did you mean “drained-close”?"),
-        ("control: drained-close\n", "control: idle-close\n", 12, "add “- unread-close/idle-close”"),
+        (
+            "control: drained-close\n",
+            "control: drained-clsoe\n",
+            12,
+            "did you mean “drained-close”?",
+        ),
+        (
+            "control: drained-close\n",
+            "control: idle-close\n",
+            12,
+            "add “- unread-close/idle-close”",
+        ),
         ("control: drained-close\n", "control: zero-linger-close\n", 12, "may end alike"),
         ("control: drained-close\n", "severity: info\n", 11, "names no control"),
         ("control: drained-close\n", "severity: erorr\n", 12, "did you mean “error”?"),
-        ("expect: RST\n  control: drained-close", "expect: FIN\n  control: positive", 11, "expects RST, and nothing"),
+        (
+            "expect: RST\n  control: drained-close",
+            "expect: FIN\n  control: positive",
+            11,
+            "expects RST, and nothing",
+        ),
         ("peer sends 5 bytes", "peer connects over AF_UNIX", 12, "does not run over unix"),
         ("expect: RST", "families: [ipv4]\n  expect: RST", 0, ""),
         ("expect: RST", "trials: 1\n  expect: RST", 0, ""),
     ],
 )
-def test_a_scenario_that_makes_no_sense_is_refused_at_its_line(old: str, new: str, line: int, said: str) -> None:
+def test_a_scenario_that_makes_no_sense_is_refused_at_its_line(
+    old: str, new: str, line: int, said: str
+) -> None:
     assert old in MINE
     text = scenarios(MINE.replace(old, new))
     if not said:
@@ -307,12 +425,15 @@ def test_a_scenario_that_makes_no_sense_is_refused_at_its_line(old: str, new: st
 
 def test_a_scenario_over_none_of_the_plays_families_is_refused() -> None:
     mapped = MINE.replace("- peer sends", "- peer connects over IPv4-mapped IPv6\n    - peer sends")
-    assert "none of the play's families" in refusal(scenarios(mapped, "  families: [ipv4]\n")).message
+    assert (
+        "none of the play's families" in refusal(scenarios(mapped, "  families: [ipv4]\n")).message
+    )
 
 
 def test_a_reset_without_a_positive_control_in_the_play_is_refused_with_the_way_out() -> None:
-    text = "- name: x\n  hosts: all\n  scenarios:\n    - unread-close/idle-close\n" + textwrap.indent(
-        MINE.replace("drained-close", "idle-close"), "    "
+    text = (
+        "- name: x\n  hosts: all\n  scenarios:\n    - unread-close/idle-close\n"
+        + textwrap.indent(MINE.replace("drained-close", "idle-close"), "    ")
     )
     error = refusal(text)
     assert "no positive control" in error.message
@@ -321,13 +442,14 @@ def test_a_reset_without_a_positive_control_in_the_play_is_refused_with_the_way_
 
 
 def test_a_control_that_names_a_control_itself_is_refused() -> None:
-    chained = MINE + MINE.replace("name: mine", "name: twin").replace("expect: RST", "expect: nothing").replace(
-        "drained-close", "mine"
-    )
+    chained = MINE + MINE.replace("name: mine", "name: twin").replace(
+        "expect: RST", "expect: nothing"
+    ).replace("drained-close", "mine")
     assert "names a control itself" in refusal(scenarios(chained)).message
 
 
-# ---- a scenario that a play adjusts ---------------------------------------------------------------------------------
+# ---- a scenario that a play adjusts
+# ---------------------------------------------------------------------------------
 
 TAKEN = "- name: x\n  hosts: all\n  scenarios: [unread-close/*]\n  adjust:\n"
 
@@ -337,7 +459,9 @@ def adjusted(text: str, name: str) -> Scenario:
 
 
 def test_an_adjusted_scenario_is_the_shipped_one_but_for_what_is_said(shipped: Playbook) -> None:
-    found = adjusted("{severity: error, fix: Ours., when: {kernel: '>=6.1', groups: web}}", "reread-fin-close")
+    found = adjusted(
+        "{severity: error, fix: Ours., when: {kernel: '>=6.1', groups: web}}", "reread-fin-close"
+    )
     was = by_name(shipped.plays[0])["reread-fin-close"]
     assert (found.severity, found.fix, found.expect) == ("error", "Ours.", ("FIN",))
     assert (found.when.kernel, found.when.groups) == (">=6.1", ("web",))
@@ -353,7 +477,10 @@ def test_an_adjusted_ending_needs_a_control_where_it_becomes_a_reset() -> None:
 
 
 def test_an_adjusted_control_must_still_end_the_other_way() -> None:
-    error = refusal(f"{TAKEN}    drained-close: {{expect: [FIN, nothing, 'FIN, then RST'], control: idle-close}}\n")
+    error = refusal(
+        f"{TAKEN}    drained-close: {{expect: [FIN, nothing, 'FIN, then RST'], control:"
+        " idle-close}\n"
+    )
     assert "may end alike" in error.message
 
 
@@ -367,7 +494,8 @@ def test_a_name_that_is_adjusted_and_not_there_is_refused_with_its_neighbour() -
     assert error.line == 5
 
 
-# ---- plays that contradict each other ------------------------------------------------------------------------------
+# ---- plays that contradict each other
+# ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -388,18 +516,27 @@ def test_plays_that_surely_meet_and_cannot_both_be_met_are_refused_when_they_are
     assert error.line == 6
 
 
-# ---- shipped scenarios in a playbook of one's own ------------------------------------------------------------------
+# ---- shipped scenarios in a playbook of one's own
+# ------------------------------------------------------------------
 
 
-def test_shipped_scenarios_are_taken_by_name_with_the_controls_that_they_need(shipped: Playbook) -> None:
+def test_shipped_scenarios_are_taken_by_name_with_the_controls_that_they_need(
+    shipped: Playbook,
+) -> None:
     play = read("- name: x\n  hosts: all\n  scenarios:\n    - unread-close/unread-killed\n")
-    assert [s.name for s in play.scenarios] == ["zero-linger-close", "drained-killed", "unread-killed"]
+    assert [s.name for s in play.scenarios] == [
+        "zero-linger-close",
+        "drained-killed",
+        "unread-killed",
+    ]
     found = by_name(shipped.plays[0])
     assert all(found[s.name] == s for s in play.scenarios)
 
 
 def test_a_glob_takes_many_in_the_order_of_the_catalogue_and_none_twice(shipped: Playbook) -> None:
-    play = read("- name: x\n  hosts: all\n  scenarios:\n    - unread-close/*\n    - unread-close/urgent-*\n")
+    play = read(
+        "- name: x\n  hosts: all\n  scenarios:\n    - unread-close/*\n    - unread-close/urgent-*\n"
+    )
     assert play.scenarios == shipped.plays[0].scenarios
 
 
@@ -427,7 +564,8 @@ def test_two_plays_may_run_one_scenario_over_different_families_and_as_often_as_
     assert one.scenarios[-1] != two.scenarios[-1]
 
 
-# ---- the published schema ------------------------------------------------------------------------------------------
+# ---- the published schema
+# ------------------------------------------------------------------------------------------
 
 
 def test_the_published_schema_is_current() -> None:

@@ -1,4 +1,6 @@
-"""The playbooks that come with fleetaudit: each reads, runs on this machine, gives its reasons, and fits the others."""
+"""The playbooks that come with fleetaudit: each reads, runs on this machine, gives its reasons, and
+fits the others.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,17 @@ SOURCE = re.compile(r"RFC [0-9]+|ip-sysctl|Measured|tcp\(7\)|Linux [0-9a-f]{12}"
 
 
 def plan_of(*names: str) -> HostPlan:
-    inventory = Inventory(sources=("i",), hosts=(Host(name="localhost"),), groups={"all": ("localhost",)})
+    inventory = Inventory(
+        sources=("i",), hosts=(Host(name="localhost"),), groups={"all": ("localhost",)}
+    )
     targets = {"localhost": LocalTarget()}
     books = [load_playbook(Path(name)) for name in names]
     return make_plan(
-        inventory, books, targets=targets, selected=["localhost"], select=lambda pattern: ["localhost"]
+        inventory,
+        books,
+        targets=targets,
+        selected=["localhost"],
+        select=lambda pattern: ["localhost"],
     ).hosts[0]
 
 
@@ -60,7 +68,8 @@ def test_an_editor_finds_the_schema_by_the_first_line(name: str) -> None:
     assert (FOLDER / path).resolve() == ROOT / "fleetaudit" / "schema" / "playbook.schema.json"
 
 
-# ---- reasons -------------------------------------------------------------------------------------------------------
+# ---- reasons
+# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["tcp-sysctls", "strict"])
@@ -73,21 +82,34 @@ def test_every_expectation_has_a_reason_that_names_its_source(name: str) -> None
 
 
 def test_the_baseline_wants_nothing_of_what_follows_from_a_hosts_memory() -> None:
-    assert not {"net.ipv4.tcp_mem", "net.ipv4.tcp_max_orphans", "net.ipv4.tcp_max_tw_buckets"} & set(
-        play_of("tcp-sysctls").sysctls_expect
-    )
+    assert not {
+        "net.ipv4.tcp_mem",
+        "net.ipv4.tcp_max_orphans",
+        "net.ipv4.tcp_max_tw_buckets",
+    } & set(play_of("tcp-sysctls").sysctls_expect)
 
 
 @pytest.mark.probe
 def test_a_host_with_the_kernels_own_defaults_meets_the_baseline() -> None:
-    """Those that this kernel told of a new namespace, and the documented ones of what a namespace does not tell."""
+    """Those that this kernel told of a new namespace, and the documented ones of what a namespace
+    does not tell.
+    """
     host = ran("tcp-sysctls")
     if host.isolation != "namespace":
         pytest.skip(f"no private network namespace, so no defaults: {' '.join(host.notes)}")
-    defaults = {key: Sysctl(value=s.default, default=s.default) for key, s in host.sysctls.items() if s.default}
-    documented = {"net.ipv4.tcp_rmem": "4096 131072 6291456", "net.ipv4.tcp_wmem": "4096 16384 4194304"}
+    defaults = {
+        key: Sysctl(value=s.default, default=s.default)
+        for key, s in host.sysctls.items()
+        if s.default
+    }
+    documented = {
+        "net.ipv4.tcp_rmem": "4096 131072 6291456",
+        "net.ipv4.tcp_wmem": "4096 16384 4194304",
+    }
     values = defaults | {key: Sysctl(value=value) for key, value in documented.items()}
-    assert judge(msgspec.structs.replace(host, sysctls=values), plan_of("tcp-sysctls")).findings == ()
+    assert (
+        judge(msgspec.structs.replace(host, sysctls=values), plan_of("tcp-sysctls")).findings == ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +132,8 @@ def test_the_baseline_finds_a_value_that_is_not_as_wanted(key: str, value: str) 
     assert found[f"sysctl:{key}"].fix.startswith("sysctl -w ")
 
 
-# ---- strict --------------------------------------------------------------------------------------------------------
+# ---- strict
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_strict_runs_what_unread_close_runs_and_leaves_nothing_for_information_alone() -> None:
@@ -128,7 +151,9 @@ def test_strict_runs_what_unread_close_runs_and_leaves_nothing_for_information_a
     assert set(usual.sysctls_collect) <= {*strict.sysctls_collect, *FIRST_IN_A_GLOB}
 
 
-FIRST_IN_A_GLOB = {key for key in play_of("unread-close").sysctls_collect if key.startswith("net.ipv4.tcp_")}
+FIRST_IN_A_GLOB = {
+    key for key in play_of("unread-close").sysctls_collect if key.startswith("net.ipv4.tcp_")
+}
 
 
 @pytest.mark.parametrize("others", [("unread-close", "tcp-sysctls"), ("strict", "tcp-sysctls")])
@@ -138,7 +163,8 @@ def test_the_baseline_goes_with_each_of_the_others(others: tuple[str, ...]) -> N
     assert set(plan.sysctls_expect) >= set(play_of("tcp-sysctls").sysctls_expect)
 
 
-# ---- on this machine -----------------------------------------------------------------------------------------------
+# ---- on this machine
+# -----------------------------------------------------------------------------------------------
 
 
 @cache
@@ -148,7 +174,18 @@ def ran(*names: str) -> Audited:
 
     with tempfile.TemporaryDirectory() as folder:
         books = [word for name in names for word in ("-p", name)]
-        command = [sys.executable, "-m", "fleetaudit", "run", "localhost,", *books, "-o", folder, "--format", "json"]
+        command = [
+            sys.executable,
+            "-m",
+            "fleetaudit",
+            "run",
+            "localhost,",
+            *books,
+            "-o",
+            folder,
+            "--format",
+            "json",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode in (0, 2), done.stdout + done.stderr
         (host,) = archive.read_run(Path(folder) / "latest").hosts
@@ -163,17 +200,23 @@ def test_it_runs_on_this_machine_and_what_it_wants_is_judged(name: str) -> None:
     host, play = ran(name), play_of(name)
     assert not host.void
     assert {o.scenario for o in host.observations} == {s.name for s in play.scenarios}
-    wanted = {f"sysctl:{key}" for key in play.sysctls_expect} | {f"exposure:{n}" for n in play.exposure_expect}
+    wanted = {f"sysctl:{key}" for key in play.sysctls_expect} | {
+        f"exposure:{n}" for n in play.exposure_expect
+    }
     judged = {id_ for id_ in host.expectations if not id_.startswith("kernel:")}
     applying = {id_ for id_ in wanted if id_ not in judged}
     assert judged <= wanted
-    assert all(any(r.when.kernel for r in play.sysctls_expect[i.removeprefix("sysctl:")]) for i in applying)
+    assert all(
+        any(r.when.kernel for r in play.sysctls_expect[i.removeprefix("sysctl:")]) for i in applying
+    )
     unfounded = [f.id for f in host.findings if not f.id.startswith(("exposure:", "sysctl:"))]
     differing = {s.name for s in play.scenarios if s.severity == "info"} | {
         "reread-fin-close",
         "urgent-reread-fin-close",
     }
-    assert [id_ for id_ in unfounded if id_.partition(":")[2].partition("/")[0] not in differing] == []
+    assert [
+        id_ for id_ in unfounded if id_.partition(":")[2].partition("/")[0] not in differing
+    ] == []
 
 
 @pytest.mark.probe
@@ -182,16 +225,20 @@ def test_strict_compares_the_hosts_of_a_build_on_this_machine_too() -> None:
     told = {f"kernel:same-ending:{o.scenario}/{o.family}" for o in host.observations
             if o.ending not in ("not run", "inconclusive", "sent, not delivered")}  # fmt: skip
     assert {id_ for id_ in host.expectations if id_.startswith("kernel:")} == told
-    assert not [f for f in host.findings if f.id.startswith("kernel:")], "one host differs from no other"
+    assert not [f for f in host.findings if f.id.startswith("kernel:")], (
+        "one host differs from no other"
+    )
 
 
-# ---- the documentation ---------------------------------------------------------------------------------------------
+# ---- the documentation
+# ---------------------------------------------------------------------------------------------
 
 
 def examples() -> list[Any]:
     text = (ROOT / "docs" / "playbooks.md").read_text("utf-8")
     return [
-        pytest.param(block, id=f"block {n}") for n, block in enumerate(re.findall(r"```yaml\n(.*?)```", text, re.S))
+        pytest.param(block, id=f"block {n}")
+        for n, block in enumerate(re.findall(r"```yaml\n(.*?)```", text, re.S))
     ]
 
 
@@ -208,6 +255,10 @@ def test_every_example_of_the_documentation_is_a_playbook_that_reads(block: str)
 
 def test_the_matrix_names_every_scenario_of_the_shipped_playbook_once_and_no_other() -> None:
     named = [name for names in MATRIX["endings"].values() for name in names]
-    assert sorted(named) == sorted(s.name for play in load_playbook(None).plays for s in play.scenarios)
-    others = {name for deviation in MATRIX["deviations"] for name in deviation["scenarios"]} | set(MATRIX["needs"])
+    assert sorted(named) == sorted(
+        s.name for play in load_playbook(None).plays for s in play.scenarios
+    )
+    others = {name for deviation in MATRIX["deviations"] for name in deviation["scenarios"]} | set(
+        MATRIX["needs"]
+    )
     assert others <= set(named)

@@ -46,7 +46,9 @@ def test_every_phrase_of_the_language_can_be_said(phrase: Phrase) -> None:
 
 def phrase_table() -> str:
     """Returns the language as the table that docs/scenarios.md shows."""
-    return "\n".join(["| step | what it does |", "|---|---|", *(f"| `{p.words}` | {p.does} |" for p in PHRASES)])
+    return "\n".join(
+        ["| step | what it does |", "|---|---|", *(f"| `{p.words}` | {p.does} |" for p in PHRASES)]
+    )
 
 
 def test_the_documentation_has_every_phrase_and_option_of_the_language() -> None:
@@ -78,7 +80,10 @@ def test_no_two_phrases_read_alike() -> None:
         ("closer reads the urgent byte", ("closer", "read-urgent")),
         ("peer resends 10 urgent bytes with FIN", ("peer", "resend-fin", 10, "urgent")),
         ("peer connects with 5 bytes in the SYN", ("peer", "connect", "fastopen", 5)),
-        ("namespace sets net.ipv4.tcp_fastopen 519", ("namespace", "sysctl", "net.ipv4.tcp_fastopen", "519")),
+        (
+            "namespace sets net.ipv4.tcp_fastopen 519",
+            ("namespace", "sysctl", "net.ipv4.tcp_fastopen", "519"),
+        ),
         (
             "namespace sets net.ipv4.tcp_rmem 4096  8192 16384",
             ("namespace", "sysctl", "net.ipv4.tcp_rmem", "4096 8192 16384"),
@@ -97,7 +102,9 @@ def test_no_two_phrases_read_alike() -> None:
         ("both sign with TCP_MD5SIG", ("both", "sign")),
     ],
 )
-def test_a_step_becomes_the_tuple_that_the_probe_runs(text: str, call: tuple[str | int, ...]) -> None:
+def test_a_step_becomes_the_tuple_that_the_probe_runs(
+    text: str, call: tuple[str | int, ...]
+) -> None:
     assert parse_step(text).call == call
 
 
@@ -127,7 +134,9 @@ def test_a_step_becomes_the_tuple_that_the_probe_runs(text: str, call: tuple[str
         ("", "", {"closer", "peer"}),
     ],
 )
-def test_a_wrong_step_names_the_word_and_what_would_do(text: str, word: str, wanted: set[str]) -> None:
+def test_a_wrong_step_names_the_word_and_what_would_do(
+    text: str, word: str, wanted: set[str]
+) -> None:
     with pytest.raises(StepError) as caught:
         parse_step(text)
     assert caught.value.word == word
@@ -153,7 +162,13 @@ def test_a_near_miss_is_offered(text: str, near: str) -> None:
         parse_step(text)
 
 
-@given(st.lists(st.sampled_from(sorted({w for p in PHRASES for w in p.words.split()} | {"5", "1", "-1", *OPTIONS}))))
+@given(
+    st.lists(
+        st.sampled_from(
+            sorted({w for p in PHRASES for w in p.words.split()} | {"5", "1", "-1", *OPTIONS})
+        )
+    )
+)
 def test_any_words_give_a_step_that_says_the_same_or_an_error(words: list[str]) -> None:
     text = " ".join(words)
     try:
@@ -190,26 +205,60 @@ def test_families_follow_from_the_steps(texts: list[str], families: tuple[Family
         (["closer closes", "closer reads all"], "closer is gone since “closer closes”"),
         (["closer is killed", "closer closes"], "gone since “closer is killed”"),
         (["peer closes", "peer sends 5 bytes", "closer closes"], "peer is gone"),
-        (["peer connects over AF_UNIX", "closer disconnects"], "“closer disconnects”: AF_UNIX has nothing of the kind"),
+        (
+            ["peer connects over AF_UNIX", "closer disconnects"],
+            "“closer disconnects”: AF_UNIX has nothing of the kind",
+        ),
         (["peer connects over AF_UNIX", "closer is destroyed"], "AF_UNIX has nothing of the kind"),
-        (["peer connects over AF_UNIX", "closer sets TCP_NODELAY 1", "closer closes"], "nothing of the kind"),
+        (
+            ["peer connects over AF_UNIX", "closer sets TCP_NODELAY 1", "closer closes"],
+            "nothing of the kind",
+        ),
         (["listener closes", "peer connects over AF_UNIX", "closer closes"], "nothing of the kind"),
         (
-            ["peer connects over AF_UNIX SOCK_SEQPACKET", "peer sends 1 urgent byte", "closer closes"],
+            [
+                "peer connects over AF_UNIX SOCK_SEQPACKET",
+                "peer sends 1 urgent byte",
+                "closer closes",
+            ],
             "AF_UNIX SOCK_SEQPACKET has no urgent data",
         ),
-        (["peer is killed", "peer sends 5 bytes", "closer closes"], "peer is gone since “peer is killed”"),
-        (["peer connects", "both sign with TCP_MD5SIG", "closer closes"], "must come before every step"),
-        (["peer sends 5 bytes", "listener has a backlog of 2", "closer closes"], "must come before every step"),
-        (["peer connects", "listener sets TCP_FASTOPEN 5", "closer closes"], "must come before every step"),
+        (
+            ["peer is killed", "peer sends 5 bytes", "closer closes"],
+            "peer is gone since “peer is killed”",
+        ),
+        (
+            ["peer connects", "both sign with TCP_MD5SIG", "closer closes"],
+            "must come before every step",
+        ),
+        (
+            ["peer sends 5 bytes", "listener has a backlog of 2", "closer closes"],
+            "must come before every step",
+        ),
+        (
+            ["peer connects", "listener sets TCP_FASTOPEN 5", "closer closes"],
+            "must come before every step",
+        ),
         (
             ["both sign with TCP_MD5SIG", "peer connects over AF_UNIX", "closer closes"],
             "AF_UNIX has nothing of the kind",
         ),
-        (["peer connects over AF_UNIX", "peer sends 5 bytes out of order", "closer closes"], "AF_UNIX has nothing"),
-        (["both sign with TCP_MD5SIG", "peer sends 5 bytes out of order", "closer closes"], "is not signed"),
-        (["others fill the accept queue", "listener closes"], "the RST of each stranger would be counted"),
-        (["peer connects over MPTCP", "peer sends 5 bytes out of order", "closer closes"], "not over MPTCP"),
+        (
+            ["peer connects over AF_UNIX", "peer sends 5 bytes out of order", "closer closes"],
+            "AF_UNIX has nothing",
+        ),
+        (
+            ["both sign with TCP_MD5SIG", "peer sends 5 bytes out of order", "closer closes"],
+            "is not signed",
+        ),
+        (
+            ["others fill the accept queue", "listener closes"],
+            "the RST of each stranger would be counted",
+        ),
+        (
+            ["peer connects over MPTCP", "peer sends 5 bytes out of order", "closer closes"],
+            "not over MPTCP",
+        ),
         (["peer sends 32769 bytes out of order", "closer closes"], "holds 32768 bytes at most"),
         (["wait 2 s", "wait 2 s", "wait 2 s", "closer closes"], "the steps wait 6000 ms"),
     ],
@@ -224,11 +273,27 @@ def test_an_order_that_cannot_run_is_told(texts: list[str], said: str) -> None:
         ["closer closes"],
         ["listener sets TCP_FASTOPEN 5", "peer connects with 5 bytes in the SYN", "closer closes"],
         ["closer duplicates its socket", "closer closes", "closer closes the other reference"],
-        ["closer half-closes", "peer sends 5 bytes", "closer closes", "peer reads to the end", "peer closes"],
-        ["peer connects over AF_UNIX", "closer sets SO_RCVBUF 4096", "peer sends 1 urgent byte", "closer closes"],
+        [
+            "closer half-closes",
+            "peer sends 5 bytes",
+            "closer closes",
+            "peer reads to the end",
+            "peer closes",
+        ],
+        [
+            "peer connects over AF_UNIX",
+            "closer sets SO_RCVBUF 4096",
+            "peer sends 1 urgent byte",
+            "closer closes",
+        ],
         ["others fill the accept queue", "peer sends 5 bytes"],
         ["closer closes", "closer waits 50 ms", "peer sends 5 bytes"],
-        ["both sign with TCP_MD5SIG", "listener has a backlog of 2", "peer connects", "closer closes"],
+        [
+            "both sign with TCP_MD5SIG",
+            "listener has a backlog of 2",
+            "peer connects",
+            "closer closes",
+        ],
     ],
 )
 def test_an_order_that_can_run_is_not_refused(texts: list[str]) -> None:

@@ -1,5 +1,6 @@
-"""Every number of a reply has a range in its type: a value out of it costs its own host at "decode", and nothing later
-fails on a value that was let in."""
+"""Every number of a reply has a range in its type: a value out of it costs its own host at
+"decode", and nothing later fails on a value that was let in.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +41,48 @@ Place = tuple[str | int, ...]
 
 NO_JSON = ("NaN", "Infinity", "-Infinity", "+1", "01", "0x10", "nan", "1e", ".5")
 REFUSED = (
-    *("1e400", "-1e400", "1" + "0" * 400, "1" + "0" * 5000, "-1" + "0" * 400, "1e308", "-1e308", f"{2**64}"),
+    *(
+        "1e400",
+        "-1e400",
+        "1" + "0" * 400,
+        "1" + "0" * 5000,
+        "-1" + "0" * 400,
+        "1e308",
+        "-1e308",
+        f"{2**64}",
+    ),
     *(f"{2**63}", f"{-(2**63)}", f"{-(2**63) - 1}", '"1"', "true", "[]", "{}"),
 )
 LET_IN = (
-    *("0", "1", "-1", "-0", "-0.0", "1.5", "1.0", "1e2", "1e-400", "13", "14", "63", "64", "255", "1000", "1001"),
-    *("65535", "65536", "1048576", f"{2**31}", f"{2**32 - 1}", f"{2**32}", f"{2**53 + 1}", f"{2**63 - 1}", "null"),
+    *(
+        "0",
+        "1",
+        "-1",
+        "-0",
+        "-0.0",
+        "1.5",
+        "1.0",
+        "1e2",
+        "1e-400",
+        "13",
+        "14",
+        "63",
+        "64",
+        "255",
+        "1000",
+        "1001",
+    ),
+    *(
+        "65535",
+        "65536",
+        "1048576",
+        f"{2**31}",
+        f"{2**32 - 1}",
+        f"{2**32}",
+        f"{2**53 + 1}",
+        f"{2**63 - 1}",
+        "null",
+    ),
     *("1000000000000", "-1000000000000", "1000000000001", "3200000000.0", "3200000001"),
 )
 """What some fields may hold: each of them refuses it, or all that follows can live with it."""
@@ -67,7 +104,9 @@ def numbers(value: Any, at: Place = ()) -> Iterator[Place]:
 
 
 def one_of_each(body: dict[str, Any]) -> list[Place]:
-    """Returns the first number of every field: a place in a list is any, but in a row that is written as a list."""
+    """Returns the first number of every field: a place in a list is any, but in a row that is
+    written as a list.
+    """
     first = dict[Place, Place]()
     for at in numbers(body):
         first.setdefault((*("*" if isinstance(key, int) else key for key in at[:-1]), at[-1]), at)
@@ -138,9 +177,13 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def let_in(tmp_path_factory: pytest.TempPathFactory) -> AuditRun:
-    """Returns a run of every reply with an unusual number that was let in, judged, spared and out of a journal."""
+    """Returns a run of every reply with an unusual number that was let in, judged, spared and out
+    of a journal.
+    """
     plans, results, judged = list[HostPlan](), list[HostResult](), sparing(judge)
-    with archive.create(tmp_path_factory.mktemp("runs"), datetime(2026, 1, 1, tzinfo=UTC)) as folder:
+    with archive.create(
+        tmp_path_factory.mktemp("runs"), datetime(2026, 1, 1, tzinfo=UTC)
+    ) as folder:
         for name, at in PLACES:
             for text in LET_IN:
                 asked = replies.plan(f"{'.'.join(map(str, at))}={text}@{name}")
@@ -176,7 +219,9 @@ def test_nothing_that_was_let_in_fails_later(let_in: AuditRun, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_every_host_that_was_let_in_can_be_explained_and_written_as_packets(let_in: AuditRun) -> None:
+def test_every_host_that_was_let_in_can_be_explained_and_written_as_packets(
+    let_in: AuditRun,
+) -> None:
     for host in let_in.hosts:
         assert isinstance(host, Audited)
         assert pcap.render(host)
@@ -205,7 +250,10 @@ def test_a_poisoned_reply_costs_its_own_host_and_is_no_bug_of_ours() -> None:
             for name in (*bad, "good")
         }
     )
-    hosts = [msgspec.structs.replace(replies.plan(n), target=SshTarget(address=n)) for n in (*bad, "good")]
+    hosts = [
+        msgspec.structs.replace(replies.plan(n), target=SshTarget(address=n))
+        for n in (*bad, "good")
+    ]
     outcome = audit(
         Plan(playbooks=(), hosts=tuple(hosts)),
         run=fake.run,

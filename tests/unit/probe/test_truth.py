@@ -1,4 +1,6 @@
-"""The standing proof: that random orders change nothing on this kernel, and that the proof can fail."""
+"""The standing proof: that random orders change nothing on this kernel, and that the proof can
+fail.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ FOREVER = float("inf")
 
 
 def case(name: str, steps: str, *right: str) -> Case:
-    """Returns a case; `steps` has a semicolon between two steps, `right` the endings that are right everywhere."""
+    """Returns a case; `steps` has a semicolon between two steps, `right` the endings that are right
+    everywhere.
+    """
     parsed = tuple(parse_step(step) for step in steps.split(";"))
     families = families_of(parsed, ("ipv4", "ipv6"))
     scenario = Scenario(name=name, title=name, steps=parsed, expect=(), families=families)
@@ -40,17 +44,21 @@ def proof(world: World, *cases: Case) -> Tally:
     return tally
 
 
-# ---- this kernel ---------------------------------------------------------------------------------------------------
+# ---- this kernel
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.probe
-def test_the_shipped_playbook_ends_the_same_in_one_order_as_in_another(here: dict[str, World]) -> None:
+def test_the_shipped_playbook_ends_the_same_in_one_order_as_in_another(
+    here: dict[str, World],
+) -> None:
     tally = proof(replace(here["here"], rounds=2, trials=1, at_once=1), *shipped())
     assert (tally.wrong, [*tally.differences()]) == (0, [])
     assert tally.agree > 200
 
 
-# ---- the proof can fail --------------------------------------------------------------------------------------------
+# ---- the proof can fail
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.probe
@@ -58,7 +66,9 @@ def test_a_wrong_verdict_is_counted_and_shown_with_its_segments_and_how_to_see_i
     here: dict[str, World],
 ) -> None:
     world = replace(here["here"], rounds=1)
-    tally = proof(world, case("drained", probing.DRAINED[1], "RST"), case("unread", probing.UNREAD[1], "RST"))
+    tally = proof(
+        world, case("drained", probing.DRAINED[1], "RST"), case("unread", probing.UNREAD[1], "RST")
+    )
     assert (tally.agree, tally.wrong, truth.holds([tally], [])) == (6, 6, False)
     text = "\n".join(truth.report([tally], []))
     assert "WRONG in here: drained over ipv4 and ipv6, 6 trials: FIN, and right is RST" in text
@@ -67,7 +77,9 @@ def test_a_wrong_verdict_is_counted_and_shown_with_its_segments_and_how_to_see_i
 
 
 @pytest.mark.probe
-def test_a_scenario_that_is_not_run_although_the_kernel_has_all_it_needs_is_wrong(here: dict[str, World]) -> None:
+def test_a_scenario_that_is_not_run_although_the_kernel_has_all_it_needs_is_wrong(
+    here: dict[str, World],
+) -> None:
     tally = proof(replace(here["here"], rounds=1), case("no-namespace", "closer closes", "FIN"))
     assert truth.holds([tally], [])
     tally = proof(
@@ -86,7 +98,9 @@ def test_a_scenario_whose_control_cannot_run_is_not_run(here: dict[str, World]) 
     assert (tally.wrong, tally.inconclusive, [*tally.differences()]) == (0, 0, [])
     if any("no MPTCP" in reason for reason in tally.not_run):
         pytest.skip("this kernel has no MPTCP")
-    assert any(reason.startswith("its control mptcp-drained-close was not run") for reason in tally.not_run)
+    assert any(
+        reason.startswith("its control mptcp-drained-close was not run") for reason in tally.not_run
+    )
 
 
 def answers(*outputs: bytes) -> World:
@@ -96,7 +110,9 @@ def answers(*outputs: bytes) -> World:
     def ask(plan: HostPlan, deadline_s: float) -> Output:
         return Output(stdout=next(left), stderr=b"", exit_status=0, cut="")
 
-    return World(name="fake", about="a fake", side="after", release=(6, 18), ask=ask, rounds=len(outputs))
+    return World(
+        name="fake", about="a fake", side="after", release=(6, 18), ask=ask, rounds=len(outputs)
+    )
 
 
 def test_a_call_without_a_reply_makes_every_trial_of_it_inconclusive() -> None:
@@ -122,7 +138,9 @@ def test_a_world_that_is_missing_is_named_and_the_proof_does_not_hold() -> None:
 def test_a_result_that_changes_with_the_order_is_named_with_both_seeds() -> None:
     tally = Tally(answers(), agree=1)
     tally.seen["zero", "ipv4"] |= {"RST": 4, "FIN": 7}
-    assert [*tally.differences()] == ["zero over ipv4 differs between orders: RST (seed 4), FIN (seed 7)"]
+    assert [*tally.differences()] == [
+        "zero over ipv4 differs between orders: RST (seed 4), FIN (seed 7)"
+    ]
     assert not truth.holds([tally], [])
 
 
@@ -144,7 +162,9 @@ def test_each_seed_has_an_order_of_its_own_and_always_the_same() -> None:
     world, cases = answers(b""), shipped()
 
     def names(seed: int) -> list[str]:
-        return [one.scenario.name for call in truth.calls_of(world, cases, seed) for one in call.cases]
+        return [
+            one.scenario.name for call in truth.calls_of(world, cases, seed) for one in call.cases
+        ]
 
     assert names(1) == names(1)
     assert names(1) != names(2)

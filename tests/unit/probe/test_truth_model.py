@@ -1,4 +1,6 @@
-"""The model of how Linux ends a connection says what was measured, and the generator gives scenarios."""
+"""The model of how Linux ends a connection says what was measured, and the generator gives
+scenarios.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,10 @@ MEASURED: tuple[tuple[str, Ending, Mapping[str, int]], ...] = (
     ("peer sends 5 bytes; closer shuts reading; closer closes", "RST", BASE),
     ("peer connects over IPv4-mapped IPv6; peer sends 5 bytes; closer closes", "RST", BASE),
     (
-        "listener sets TCP_DEFER_ACCEPT 5; peer connects without being accepted; "
-        "peer sends 5 bytes; closer accepts; closer closes",
+        (
+            "listener sets TCP_DEFER_ACCEPT 5; peer connects without being accepted; "
+            "peer sends 5 bytes; closer accepts; closer closes"
+        ),
         "RST",
         BASE,
     ),
@@ -50,7 +54,10 @@ MEASURED: tuple[tuple[str, Ending, Mapping[str, int]], ...] = (
     ("peer sends 5 bytes; closer execs", "RST", BASE),
     ("peer sends 5 bytes; closer duplicates its socket; closer closes", "nothing", {}),
     (
-        "peer sends 5 bytes; closer duplicates its socket; closer closes; closer closes the other reference",
+        (
+            "peer sends 5 bytes; closer duplicates its socket; closer closes; closer closes the"
+            " other reference"
+        ),
         "RST",
         BASE,
     ),
@@ -64,8 +71,19 @@ MEASURED: tuple[tuple[str, Ending, Mapping[str, int]], ...] = (
     ("peer sends 1 urgent byte; closer reads the urgent byte; closer closes", "RST", BASE),
     ("closer sets SO_OOBINLINE 1; peer sends 1 urgent byte; closer closes", "RST", BASE),
     ("peer sends 1 urgent byte; closer tries to read; closer closes", "FIN", {}),
-    ("peer sends 1 urgent byte; closer reads the urgent byte; closer tries to read; closer closes", "FIN", {}),
-    ("closer sets SO_OOBINLINE 1; peer sends 1 urgent byte; closer reads all; closer closes", "FIN", {}),
+    (
+        (
+            "peer sends 1 urgent byte; closer reads the urgent byte; closer tries to read; closer"
+            " closes"
+        ),
+        "FIN",
+        {},
+    ),
+    (
+        "closer sets SO_OOBINLINE 1; peer sends 1 urgent byte; closer reads all; closer closes",
+        "FIN",
+        {},
+    ),
     # Half-closes.
     (
         "peer sends 5 bytes; closer half-closes; closer closes",
@@ -78,7 +96,11 @@ MEASURED: tuple[tuple[str, Ending, Mapping[str, int]], ...] = (
         "FIN, then RST",
         {"TCPAbortOnData": 1, "OutRsts": 1, "EstabResets": 1},
     ),
-    ("peer sends 5 bytes; peer closes; closer closes", "RST", {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 1}),
+    (
+        "peer sends 5 bytes; peer closes; closer closes",
+        "RST",
+        {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 1},
+    ),
     ("peer sends 5 bytes; peer half-closes; closer half-closes; closer closes", "FIN", {}),
     ("peer sends 5 bytes; closer half-closes; peer half-closes; closer closes", "FIN", {}),
     # After the close.
@@ -95,7 +117,11 @@ MEASURED: tuple[tuple[str, Ending, Mapping[str, int]], ...] = (
     ),
     ("closer closes; peer half-closes", "FIN", {}),
     # Linger.
-    ("closer sets SO_LINGER 1 0; closer closes", "RST", {"TCPAbortOnData": 1, "OutRsts": 1, "EstabResets": 2}),
+    (
+        "closer sets SO_LINGER 1 0; closer closes",
+        "RST",
+        {"TCPAbortOnData": 1, "OutRsts": 1, "EstabResets": 2},
+    ),
     ("peer sends 5 bytes; closer sets SO_LINGER 1 0; closer closes", "RST", BASE),
     ("peer sends 5 bytes; closer sets SO_LINGER 1 5; closer closes", "RST", BASE),
     ("closer sets SO_LINGER 1 5; closer closes", "FIN", {}),
@@ -114,9 +140,16 @@ MEASURED: tuple[tuple[str, Ending, Mapping[str, int]], ...] = (
     ("peer sends 5 bytes; closer sets TCP_REPAIR 1; closer closes", "nothing", {"EstabResets": 1}),
     ("closer disconnects", "RST", {"OutRsts": 1, "EstabResets": 2}),
     ("peer sends 5 bytes; closer is destroyed", "RST", {"OutRsts": 1, "EstabResets": 2}),
-    ("peer connects without being accepted; listener closes", "RST", {"OutRsts": 1, "EstabResets": 2}),
     (
-        "listener sets TCP_DEFER_ACCEPT 5; peer connects without being accepted; listener closes; peer sends 5 bytes",
+        "peer connects without being accepted; listener closes",
+        "RST",
+        {"OutRsts": 1, "EstabResets": 2},
+    ),
+    (
+        (
+            "listener sets TCP_DEFER_ACCEPT 5; peer connects without being accepted; listener"
+            " closes; peer sends 5 bytes"
+        ),
         "RST",
         {"OutRsts": 1, "EstabResets": 1},
     ),
@@ -127,10 +160,16 @@ MEASURED: tuple[tuple[str, Ending, Mapping[str, int]], ...] = (
     ),
     # An answer before the whole request was read, and the cure.
     ("peer sends 100 bytes; closer sends 11 bytes; closer closes", "RST", BASE),
-    ("peer sends 100 bytes; closer sends until blocked; closer closes; peer reads to the end", "RST", BASE),
     (
-        "peer sends 100 bytes; closer sends until blocked; closer half-closes; peer reads to the end; "
-        "peer half-closes; closer reads to the end; closer closes",
+        "peer sends 100 bytes; closer sends until blocked; closer closes; peer reads to the end",
+        "RST",
+        BASE,
+    ),
+    (
+        (
+            "peer sends 100 bytes; closer sends until blocked; closer half-closes; peer reads to"
+            " the end; peer half-closes; closer reads to the end; closer closes"
+        ),
         "FIN",
         {},
     ),
@@ -153,7 +192,9 @@ def together(prediction: Prediction) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("text", "ending", "counters"), MEASURED, ids=[row[0] for row in MEASURED])
-def test_the_model_says_what_was_measured(text: str, ending: Ending, counters: Mapping[str, int]) -> None:
+def test_the_model_says_what_was_measured(
+    text: str, ending: Ending, counters: Mapping[str, int]
+) -> None:
     for fix in (True, False):
         prediction = told(text, fix=fix)
         assert (prediction.ending, together(prediction)) == (ending, counters)
@@ -163,7 +204,10 @@ def test_the_model_says_what_was_measured(text: str, ending: Ending, counters: M
     "text",
     [
         "peer sends 10 bytes; closer reads all; peer resends 10 bytes with FIN; closer closes",
-        "peer sends 1 urgent byte; closer tries to read; peer resends 1 urgent byte with FIN; closer closes",
+        (
+            "peer sends 1 urgent byte; closer tries to read; peer resends 1 urgent byte with FIN;"
+            " closer closes"
+        ),
     ],
 )
 def test_the_fix_of_2025_turns_the_reread_fin_from_rst_to_fin(text: str) -> None:
@@ -172,7 +216,10 @@ def test_the_fix_of_2025_turns_the_reread_fin_from_rst_to_fin(text: str) -> None
 
 
 def test_a_resent_fin_after_a_half_close_shows_the_peer_rst_and_the_wire_both() -> None:
-    text = "peer sends 5 bytes; closer reads all; peer resends 5 bytes with FIN; closer half-closes; closer closes"
+    text = (
+        "peer sends 5 bytes; closer reads all; peer resends 5 bytes with FIN; closer half-closes;"
+        " closer closes"
+    )
     prediction = told(text, fix=False)
     assert prediction.ending == "FIN, then RST"
     assert prediction.peer is not None
@@ -186,7 +233,12 @@ def test_a_resent_fin_after_a_half_close_shows_the_peer_rst_and_the_wire_both() 
         ("peer sends 5 bytes; closer closes", 7, ("ECONNRESET", "0"), "0"),
         ("closer closes", 8, ("0",), "0"),
         ("peer sends 5 bytes; closer half-closes; closer closes", 7, ("0",), "EPIPE"),
-        ("peer sends 100 bytes; closer sends 11 bytes; closer closes", 7, ("11", "ECONNRESET", "0"), "0"),
+        (
+            "peer sends 100 bytes; closer sends 11 bytes; closer closes",
+            7,
+            ("11", "ECONNRESET", "0"),
+            "0",
+        ),
         (
             "peer sends 100 bytes; closer sends 11 bytes; closer closes; peer sends 5 bytes",
             7,
@@ -196,7 +248,9 @@ def test_a_resent_fin_after_a_half_close_shows_the_peer_rst_and_the_wire_both() 
         ("peer sends 5 bytes; closer sets TCP_REPAIR 1; closer closes", 1, ("EAGAIN",), "0"),
     ],
 )
-def test_the_model_says_what_the_peer_shows(text: str, state: int, recv: tuple[str, ...], so_error: str) -> None:
+def test_the_model_says_what_the_peer_shows(
+    text: str, state: int, recv: tuple[str, ...], so_error: str
+) -> None:
     peer = told(text).peer
     assert peer is not None
     assert (peer.state, peer.recv, peer.so_error) == (state, recv, so_error)
@@ -228,7 +282,12 @@ def test_no_ending_depends_on_whether_a_kernel_answers_an_ack_of_what_it_never_s
 
 @pytest.mark.slow
 def test_the_generated_set_has_every_ending_and_both_sides_of_the_fix() -> None:
-    assert {case.prediction.ending for case in generated()} == {"FIN", "RST", "FIN, then RST", "nothing"}
+    assert {case.prediction.ending for case in generated()} == {
+        "FIN",
+        "RST",
+        "FIN, then RST",
+        "nothing",
+    }
     assert any(case.prediction.ending != case.before_fix.ending for case in generated())
 
 
@@ -238,7 +297,9 @@ def test_this_kernel_ends_generated_scenarios_as_the_model_predicts() -> None:
     """A part of the set; `make truth` runs all of it, in random orders and on other kernels."""
     cases = {case.scenario.name: case for case in generated()[::8]}
     need_root()
-    call = request(*(as_asked(case.scenario) for case in cases.values()), isolation="namespace", deadline=300)
+    call = request(
+        *(as_asked(case.scenario) for case in cases.values()), isolation="namespace", deadline=300
+    )
     reply = run(call)
     found = dict[str, list[str]]()
     for observation in reply.observations:
@@ -255,13 +316,17 @@ def test_this_kernel_ends_generated_scenarios_as_the_model_predicts() -> None:
 @pytest.mark.slow
 def test_tcpdump_sees_the_segments_that_the_model_predicts() -> None:
     cases = {case.scenario.name: case for case in generated()[::16] if not is_raw(case.scenario)}
-    call = request(*(as_asked(case.scenario) for case in cases.values()), isolation="host", deadline=300)
+    call = request(
+        *(as_asked(case.scenario) for case in cases.values()), isolation="host", deadline=300
+    )
     beside = beside_tcpdump(call)
     assert len(beside.reply.observations) == len(cases)
     for observation in beside.reply.observations:
         (trial,) = observation.trials
         case = cases[observation.scenario]
-        assert seen_by_tcpdump(beside, trial, case.scenario) == [*case.prediction.wire], observation.scenario
+        assert seen_by_tcpdump(beside, trial, case.scenario) == [*case.prediction.wire], (
+            observation.scenario
+        )
 
 
 def is_raw(scenario: Scenario) -> bool:
@@ -269,13 +334,19 @@ def is_raw(scenario: Scenario) -> bool:
 
 
 def seen_by_tcpdump(beside: Beside, trial: RawTrial, scenario: Scenario) -> list[str]:
-    """Returns "sender flags" of the segments with FIN or RST before the probe cleaned up, a FIN sent again once."""
+    """Returns "sender flags" of the segments with FIN or RST before the probe cleaned up, a FIN
+    sent again once.
+    """
     assert trial.connection is not None
     assert trial.wire
     packets = beside.of(trial)
     client = next(p.source for p in packets if p.bits == SYN)
-    sides = ("closer", "peer") if scenario.steps[0].text == "closer connects" else ("peer", "closer")
-    last = trial.connection.began + trial.wire[-1].at_us / 1e6 + 2e-6  # it counts in whole microseconds
+    sides = (
+        ("closer", "peer") if scenario.steps[0].text == "closer connects" else ("peer", "closer")
+    )
+    last = (
+        trial.connection.began + trial.wire[-1].at_us / 1e6 + 2e-6
+    )  # it counts in whole microseconds
     found = dict[tuple[object, ...], str]()
     for number, p in enumerate(packets):
         flags = "F" * (p.bits & 1) + "R" * (p.bits >> 2 & 1) + "." * (p.bits >> 4 & 1)
@@ -290,9 +361,13 @@ def as_asked(scenario: Scenario) -> dict[str, object]:
     return {"name": scenario.name, "steps": steps, "families": [*scenario.families], "trials": 1}
 
 
-def test_a_reset_from_a_whole_socket_in_fin_wait2_is_explained_and_any_other_counter_is_not() -> None:
+def test_a_reset_from_a_whole_socket_in_fin_wait2_is_explained_and_any_other_counter_is_not() -> (
+    None
+):
     prediction = told("closer closes; peer sends 5 bytes")
-    peer = PeerWitness(state=7, poll=("IN", "OUT", "ERR", "HUP", "RDHUP"), recv=("0",), so_error="EPIPE")
+    peer = PeerWitness(
+        state=7, poll=("IN", "OUT", "ERR", "HUP", "RDHUP"), recv=("0",), so_error="EPIPE"
+    )
     for times, agrees in ((0, True), (1, True), (2, False)):
         moved = {"OutRsts": 1, "EstabResets": 1, "TCPAbortOnData": times}
         trial = RawTrial(count=1, wire=None, peer=peer, kernel=moved)

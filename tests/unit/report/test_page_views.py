@@ -1,4 +1,6 @@
-"""What the page is made of before it is a page: its sentences, its drawings, its data, without a browser."""
+"""What the page is made of before it is a page: its sentences, its drawings, its data, without a
+browser.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +35,26 @@ from tests.support.runs import (
 
 
 def said(run: AuditRun) -> dict[str, str]:
-    return {a.key: " ".join("".join(p.text for p in say) for say in a.says) for a in compare(run).answers}
+    return {
+        a.key: " ".join("".join(p.text for p in say) for say in a.says)
+        for a in compare(run).answers
+    }
 
 
-# ---- the five answers ----------------------------------------------------------------------------------------------
+# ---- the five answers
+# ----------------------------------------------------------------------------------------------
 
 
 def test_the_five_answers_stand_in_their_order_and_have_numbers() -> None:
     found = said(small_fleet())
     assert list(found) == ["kernels", "expectations", "changes", "not-audited", "production"]
-    assert "1 of 3 kernel builds resets a connection whose data had all been read; 6 hosts run it." in found["kernels"]
-    assert found["expectations"].startswith("10 of 18 audited hosts fall short of the playbook: 2 by an error")
+    assert (
+        "1 of 3 kernel builds resets a connection whose data had all been read; 6 hosts run it."
+        in found["kernels"]
+    )
+    assert found["expectations"].startswith(
+        "10 of 18 audited hosts fall short of the playbook: 2 by an error"
+    )
     assert found["not-audited"] == "9 of 27 selected hosts were not audited, for 6 causes."
     assert "45 sockets on 5 hosts hold unread data now." in found["production"]
 
@@ -53,7 +64,10 @@ def test_two_builds_that_reset_are_spoken_of_in_the_plural() -> None:
     hosts = [Fleet().host("a", K510), Fleet().host("c", K618)]
     twin = Fleet().host("b", K510)
     found = said(run_of([*hosts, msgspec.structs.replace(twin, kernel=again)]))
-    assert "2 of 3 kernel builds reset a connection whose data had all been read; 2 hosts run them." in found["kernels"]
+    assert (
+        "2 of 3 kernel builds reset a connection whose data had all been read; 2 hosts run them."
+        in found["kernels"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,14 +100,21 @@ def test_where_all_kernels_do_alike_no_kernel_is_said_to_reset() -> None:
 
 def test_a_void_fleet_proves_nothing() -> None:
     found = said(run_of([Fleet().host("a", K612, void="a control failed")]))["kernels"]
-    assert found == "The positive control failed on every audited host, so nothing that was seen proves anything."
+    assert (
+        found
+        == "The positive control failed on every audited host, so nothing that was seen proves"
+        " anything."
+    )
 
 
-# ---- drawings ------------------------------------------------------------------------------------------------------
+# ---- drawings
+# ------------------------------------------------------------------------------------------------------
 
 
 def trace(name: str) -> Trace:
-    return next(t for p in compare(small_fleet()).profiles for t in p.traces if t.title.startswith(name))
+    return next(
+        t for p in compare(small_fleet()).profiles for t in p.traces if t.title.startswith(name)
+    )
 
 
 def test_two_kernels_part_where_their_segments_do() -> None:
@@ -101,7 +122,10 @@ def test_two_kernels_part_where_their_segments_do() -> None:
     assert duel.scenario == "reread-fin-close"
     one, two = duel.sides
     assert (one.word, two.word) == ("RST", "FIN")
-    assert (one.trace.rows[one.parts_at].text, two.trace.rows[two.parts_at].text) == ("RST ACK", "FIN ACK")
+    assert (one.trace.rows[one.parts_at].text, two.trace.rows[two.parts_at].text) == (
+        "RST ACK",
+        "FIN ACK",
+    )
 
 
 def test_a_ladder_has_an_arrow_a_segment_and_a_band_a_step_from_top_to_bottom() -> None:
@@ -134,9 +158,18 @@ def with_(of: Trace, **changed: object) -> Trace:
 
 @pytest.mark.parametrize(
     ("flags", "length", "shape"),
-    [("S", 0, "syn"), ("P.", 5, "data"), (".", 0, "ack"), ("FP.", 5, "fin"), ("R.", 0, "rst"), ("R", 0, "rst")],
+    [
+        ("S", 0, "syn"),
+        ("P.", 5, "data"),
+        (".", 0, "ack"),
+        ("FP.", 5, "fin"),
+        ("R.", 0, "rst"),
+        ("R", 0, "rst"),
+    ],
 )
-def test_a_segment_has_the_shape_of_what_it_ends_or_carries(flags: str, length: int, shape: str) -> None:
+def test_a_segment_has_the_shape_of_what_it_ends_or_carries(
+    flags: str, length: int, shape: str
+) -> None:
     assert shape_of(flags, length) == shape
 
 
@@ -155,7 +188,8 @@ def test_runs_before_are_drawn_with_their_numbers() -> None:
     assert "The last" not in render(compare(run), generated=GENERATED)
 
 
-# ---- data ----------------------------------------------------------------------------------------------------------
+# ---- data
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_data_has_every_host_and_nothing_that_could_end_its_element() -> None:
@@ -167,14 +201,27 @@ def test_the_data_has_every_host_and_nothing_that_could_end_its_element() -> Non
     data = json.loads(text)
     assert data["names"][0] == visible(name)
     assert len(data["names"]) == 28
-    assert {len(data[c]) for c in ("names", "state", "anchor", "kernel", "group", "about", "finding", "rate")} == {28}
+    assert {
+        len(data[c])
+        for c in ("names", "state", "anchor", "kernel", "group", "about", "finding", "rate")
+    } == {28}
 
 
 def test_a_hosts_line_tells_its_state_by_its_gravest_open_finding() -> None:
     states = {h.name: h.state for h in compare(small_fleet()).hosts}
-    assert (states["db3.example.net"], states["db2.example.net"], states["app01"]) == ("error", "void", "met")
-    assert (states["web006"], states["web001"], states["vpn1"]) == ("warning", "info", "not audited")
+    assert (states["db3.example.net"], states["db2.example.net"], states["app01"]) == (
+        "error",
+        "void",
+        "met",
+    )
+    assert (states["web006"], states["web001"], states["vpn1"]) == (
+        "warning",
+        "info",
+        "not audited",
+    )
     host = next(h for h in small_fleet().hosts if isinstance(h, Audited) and h.name == "web001")
-    waived = tuple(msgspec.structs.replace(f, waived="ops until 2027-01-31: upgrade") for f in host.findings)
+    waived = tuple(
+        msgspec.structs.replace(f, waived="ops until 2027-01-31: upgrade") for f in host.findings
+    )
     (line,) = compare(run_of([msgspec.structs.replace(host, findings=waived)])).hosts
     assert line.state == "met"

@@ -29,7 +29,9 @@ from fleetaudit.report.captured_headers import captured_headers
 from tests.support.probing import tcpdump_reads
 
 
-def host(*traces: tuple[Family, tuple[Segment, ...]], connection: Connection | None = None) -> Audited:
+def host(
+    *traces: tuple[Family, tuple[Segment, ...]], connection: Connection | None = None
+) -> Audited:
     return Audited(
         name="web-1",
         kernel=Kernel(release="6.12.43", version="#1", machine="x86_64"),
@@ -40,7 +42,9 @@ def host(*traces: tuple[Family, tuple[Segment, ...]], connection: Connection | N
                 family=family,
                 ending="RST",
                 trials=1,
-                evidence=Evidence(wire=wire, connection=connection, steps=((0, 0), (50, 1), (60, 2), (800, 3))),
+                evidence=Evidence(
+                    wire=wire, connection=connection, steps=((0, 0), (50, 1), (60, 2), (800, 3))
+                ),
             )
             for i, (family, wire) in enumerate(traces)
         ),
@@ -49,7 +53,9 @@ def host(*traces: tuple[Family, tuple[Segment, ...]], connection: Connection | N
 
 CHAT = (  # kernel-behaviour: the chat with a heartbeat in urgent data, as of 2016
     Segment(at_us=0, sender="peer", flags="S", seq=0, ack=0, length=0, options="TS", window=65495),
-    Segment(at_us=20, sender="closer", flags="S.", seq=0, ack=1, length=0, options="TS", window=65483),
+    Segment(
+        at_us=20, sender="closer", flags="S.", seq=0, ack=1, length=0, options="TS", window=65483
+    ),
     Segment(at_us=30, sender="peer", flags=".", seq=1, ack=1, length=0, window=512),
     Segment(at_us=100, sender="peer", flags="P.U", seq=1, ack=1, length=1, urgent=1, window=512),
     Segment(at_us=120, sender="closer", flags=".", seq=1, ack=2, length=0, window=511),
@@ -60,7 +66,12 @@ ROWS = (
     ScenarioRow(
         name="s0",
         title="",
-        steps=("peer connects", "peer sends 1 urgent byte", "closer peeks at 1 byte", "closer closes"),
+        steps=(
+            "peer connects",
+            "peer sends 1 urgent byte",
+            "closer peeks at 1 byte",
+            "closer closes",
+        ),
         expect=("RST",),
         severity="info",
         control=None,
@@ -111,7 +122,9 @@ def read(data: bytes) -> File:
             interface, high, low, kept, whole = struct.unpack_from("<IIIII", body)
             rest = tuple(text for code, text in options(body[20 + kept + -kept % 4 :]) if code == 1)
             frame = body[20 : 20 + kept]
-            assert frame[:14] == bytes(12) + {4: b"\x08\x00", 6: b"\x86\xdd"}[frame[14] >> 4]  # as on Linux's lo
+            assert (
+                frame[:14] == bytes(12) + {4: b"\x08\x00", 6: b"\x86\xdd"}[frame[14] >> 4]
+            )  # as on Linux's lo
             packets.append(Packet(interface, high << 32 | low, frame[14:], whole - 14, rest))
     return File(comment, tuple(interfaces), tuple(packets))
 
@@ -123,10 +136,13 @@ def tcpdump(data: bytes, folder: Path) -> list[str]:
 
 
 def test_tcpdump_reads_the_chat_as_it_was_written_in_2016(tmp_path: Path) -> None:
-    lines = tcpdump(pcap.render(host(("ipv4", CHAT), ("ipv6", CHAT), connection=CONNECTION)), tmp_path)
+    lines = tcpdump(
+        pcap.render(host(("ipv4", CHAT), ("ipv6", CHAT), connection=CONNECTION)), tmp_path
+    )
     assert len(lines) == 2 * len(CHAT)
-    assert lines[0] == (
-        "1795312800.250000 IP 127.0.0.1.47010 > 127.0.0.1.35711: Flags [S], seq 0, win 65495, "
+    assert (
+        lines[0]
+        == "1795312800.250000 IP 127.0.0.1.47010 > 127.0.0.1.35711: Flags [S], seq 0, win 65495, "
         "options [nop,nop,TS val 0 ecr 0,nop,wscale 9], length 0"
     )
     assert "nop,wscale 7], length 0" in lines[1]
@@ -155,13 +171,18 @@ def test_what_is_rebuilt_says_so_and_the_steps_stand_before_what_they_caused() -
         ("s0 over ipv4: rebuilt from the trace", "step 1: peer connects"),
         ("rebuilt from the trace",),
         ("rebuilt from the trace",),
-        ("step 2: peer sends 1 urgent byte", "step 3: closer peeks at 1 byte", "rebuilt from the trace"),
+        (
+            "step 2: peer sends 1 urgent byte",
+            "step 3: closer peeks at 1 byte",
+            "rebuilt from the trace",
+        ),
         ("rebuilt from the trace",),
         ("step 4: closer closes", "rebuilt from the trace"),
     ]
 
 
-# ---- captured headers ----------------------------------------------------------------------------------------------
+# ---- captured headers
+# ----------------------------------------------------------------------------------------------
 
 
 def packed(packets: tuple[bytes, ...]) -> str:
@@ -173,11 +194,22 @@ def absolute(headers: bytes, number: int, ack: int) -> bytes:
     source = struct.unpack_from("!H", headers, 20)[0]
     seq, acknowledged = struct.unpack_from("!II", headers, 24)
     first = {35711: 4_000_000_000, 47010: 4_294_967_290}
-    numbers = (seq + first[source]) % 2**32, (acknowledged + first[82721 - source]) % 2**32 * (ack > 0)
-    return headers[:4] + struct.pack("!H", 7000 + number) + headers[6:24] + struct.pack("!II", *numbers) + headers[32:]
+    numbers = (
+        (seq + first[source]) % 2**32,
+        (acknowledged + first[82721 - source]) % 2**32 * (ack > 0),
+    )
+    return (
+        headers[:4]
+        + struct.pack("!H", 7000 + number)
+        + headers[6:24]
+        + struct.pack("!II", *numbers)
+        + headers[32:]
+    )
 
 
-REBUILT = tuple(p.headers for p in read(pcap.render(host(("ipv4", CHAT), connection=CONNECTION))).packets)
+REBUILT = tuple(
+    p.headers for p in read(pcap.render(host(("ipv4", CHAT), connection=CONNECTION))).packets
+)
 CAPTURED = tuple(absolute(h, i, s.ack) for i, (h, s) in enumerate(zip(REBUILT, CHAT, strict=True)))
 
 
@@ -189,7 +221,9 @@ def test_captured_headers_are_written_as_they_were_captured() -> None:
     file = read(pcap.render(sent(packed(CAPTURED)), rows=ROWS))
     assert tuple(packet.headers for packet in file.packets) == CAPTURED
     assert {packet.interface for packet in file.packets} == {pcap.CAPTURED}
-    assert [packet.length - len(packet.headers) for packet in file.packets] == [s.length for s in CHAT]
+    assert [packet.length - len(packet.headers) for packet in file.packets] == [
+        s.length for s in CHAT
+    ]
     assert [packet.comments for packet in file.packets][:2] == [
         ("s0 over ipv4: captured", "step 1: peer connects"),
         (),
@@ -249,7 +283,8 @@ def test_no_bytes_of_a_host_stop_us(noise: bytes, at: int) -> None:
         assert len(read(pcap.render(sent(headers))).packets) == len(CHAT)
 
 
-# ---- whatever a host claims ----------------------------------------------------------------------------------------
+# ---- whatever a host claims
+# ----------------------------------------------------------------------------------------
 
 
 def test_mptcp_options_are_read_as_such(tmp_path: Path) -> None:
@@ -264,7 +299,9 @@ def test_mptcp_options_are_read_as_such(tmp_path: Path) -> None:
 
 
 @given(st.text(min_size=1, max_size=400), st.text(min_size=1, max_size=400))
-def test_a_hosts_name_becomes_a_file_of_this_folder_and_of_this_host_alone(one: str, other: str) -> None:
+def test_a_hosts_name_becomes_a_file_of_this_folder_and_of_this_host_alone(
+    one: str, other: str
+) -> None:
     name = pcap.file_name(one)
     assert "/" not in name
     assert not name.startswith(".")

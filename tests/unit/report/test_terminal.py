@@ -1,4 +1,6 @@
-"""The closing text and the explanation: what matters first, nobody hidden, nothing that a terminal obeys."""
+"""The closing text and the explanation: what matters first, nobody hidden, nothing that a terminal
+obeys.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +45,22 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\n\u202eevil\u2066\x9b31m\x00\u200b"
 
 
 def hostile(value: object) -> object:
-    """Returns a copy of run.json's data with hostile text added to whatever a host or the way to it may word."""
+    """Returns a copy of run.json's data with hostile text added to whatever a host or the way to it
+    may word.
+    """
     if isinstance(value, dict):
-        words = {"release", "version", "machine", "reason", "hint", "observed", "expected", "recv", "so_error", "poll"}
+        words = {
+            "release",
+            "version",
+            "machine",
+            "reason",
+            "hint",
+            "observed",
+            "expected",
+            "recv",
+            "so_error",
+            "poll",
+        }
         words |= {"wire_note", "notes", "python", "void", "because", "fix", "options"}
         return {key: worse(item) if key in words else hostile(item) for key, item in value.items()}
     return [hostile(item) for item in value] if isinstance(value, list) else value
@@ -108,9 +123,13 @@ def test_an_explanation_says_since_when_a_finding_stands_and_who_accepted_it() -
     run = small_fleet()
     host = next(host for host in run.hosts if isinstance(host, Audited) and host.findings)
     assert "Waived: " not in host_text(run, host, width=200)
-    (finding, *_) = host.findings
-    accepted = msgspec.structs.replace(finding, waived="ops until 2027-01-31: old", since="2026-03-01")
-    lines = host_text(run, msgspec.structs.replace(host, findings=(accepted,)), width=200).splitlines()
+    finding, *_ = host.findings
+    accepted = msgspec.structs.replace(
+        finding, waived="ops until 2027-01-31: old", since="2026-03-01"
+    )
+    lines = host_text(
+        run, msgspec.structs.replace(host, findings=(accepted,)), width=200
+    ).splitlines()
     at = next(n for n, line in enumerate(lines) if finding.id in line)
     assert lines[at].endswith(", first seen 2026-03-01")
     assert lines[at + 1].strip() == "Waived: ops until 2027-01-31: old"
@@ -120,7 +139,7 @@ def test_an_explanation_says_since_when_a_finding_stands_and_who_accepted_it() -
 def test_a_finding_whose_waiver_ended_is_explained_as_one_that_counts() -> None:
     run = small_fleet()
     host = next(host for host in run.hosts if isinstance(host, Audited) and host.findings)
-    (finding, *rest) = host.findings
+    finding, *rest = host.findings
     accepted = msgspec.structs.replace(finding, waived="ops until 2026-11-21: old")
     before = msgspec.structs.replace(host, findings=(accepted, *rest))
     drift = between(run_of([before]), run_of([host]))
@@ -134,7 +153,9 @@ def test_a_finding_whose_waiver_ended_is_explained_as_one_that_counts() -> None:
 def test_the_verdict_comes_first_and_the_count_last() -> None:
     run = small_fleet()
     paragraphs = summary(compare(run), width=100).rstrip("\n").split("\n\n")
-    assert paragraphs[0].startswith("4 of 7 scenarios as expected on 17 hosts; 0 of 3 other expectations met.\n")
+    assert paragraphs[0].startswith(
+        "4 of 7 scenarios as expected on 17 hosts; 0 of 3 other expectations met.\n"
+    )
     assert "\nClose with unread data (unread-close" in paragraphs[0]
     assert "reread-fin-close" in paragraphs[0]
     assert "RST on 5.10.0-30" in paragraphs[0].replace("\n    ", " ")
@@ -156,7 +177,10 @@ def test_a_run_without_problems_says_nothing_when_only_problems_are_asked_for() 
     good = [
         host
         for host in run.hosts
-        if isinstance(host, Audited) and not host.findings and not host.void and host.isolation == "namespace"
+        if isinstance(host, Audited)
+        and not host.findings
+        and not host.void
+        and host.isolation == "namespace"
     ]
     assert good
     fine = msgspec.structs.replace(run, hosts=tuple(good))
@@ -166,16 +190,24 @@ def test_a_run_without_problems_says_nothing_when_only_problems_are_asked_for() 
 
 def test_a_run_in_which_nobody_answered_claims_nothing_about_kernels() -> None:
     run = small_fleet()
-    dark = msgspec.structs.replace(run, hosts=tuple(host for host in run.hosts if isinstance(host, NotAudited)))
+    dark = msgspec.structs.replace(
+        run, hosts=tuple(host for host in run.hosts if isinstance(host, NotAudited))
+    )
     assert summary(compare(dark)).startswith("No host was audited")
 
 
 def test_a_verdict_shows_its_steps_before_the_packets_they_caused() -> None:
     run = small_fleet()
     host = next(host for host in run.hosts if isinstance(host, Audited) and not host.void)
-    observation = next(o for o in host.observations if (o.scenario, o.family) == ("unread-close", "ipv4"))
+    observation = next(
+        o for o in host.observations if (o.scenario, o.family) == ("unread-close", "ipv4")
+    )
     text = verdict_text(run, host, observation, width=100)
-    assert text.index("-- peer sends 5 bytes") < text.index("Flags [P.]") < text.index("-- closer closes")
+    assert (
+        text.index("-- peer sends 5 bytes")
+        < text.index("Flags [P.]")
+        < text.index("-- closer closes")
+    )
     assert text.index("-- closer closes") < text.index("Flags [R.]") < text.index("The peer:")
     assert "expected RST: as expected" in text
 
@@ -197,16 +229,26 @@ def test_a_witness_that_could_not_speak_is_told_as_silent() -> None:
     assert "its counters could not be read" in text
     assert "could not be asked" in text
     assert "could not be told" in text
-    peer = msgspec.structs.replace(mute, evidence=Evidence(peer=PeerWitness(state=8, recv=("0",), so_error="0")))
-    assert "state 8 CLOSE_WAIT; poll nothing; recv 0; SO_ERROR 0" in verdict_text(run, host, peer, width=100)
+    peer = msgspec.structs.replace(
+        mute, evidence=Evidence(peer=PeerWitness(state=8, recv=("0",), so_error="0"))
+    )
+    assert "state 8 CLOSE_WAIT; poll nothing; recv 0; SO_ERROR 0" in verdict_text(
+        run, host, peer, width=100
+    )
 
 
 def test_explain_says_what_each_step_added_to_the_polls_of_a_peer_over_af_unix() -> None:
     run = small_fleet()
     host = next(host for host in run.hosts if isinstance(host, Audited))
-    peer = PeerWitness(poll=("HUP",), recv=("0",), so_error="0", poll_added=((2, ()), (3, ("HUP", "RDH\x1bUP"))))
+    peer = PeerWitness(
+        poll=("HUP",), recv=("0",), so_error="0", poll_added=((2, ()), (3, ("HUP", "RDH\x1bUP")))
+    )
     seen = Observation(
-        scenario="unread-unix-close", family="unix", ending="FIN", trials=1, evidence=Evidence(peer=peer)
+        scenario="unread-unix-close",
+        family="unix",
+        ending="FIN",
+        trials=1,
+        evidence=Evidence(peer=peer),
     )
     text = verdict_text(run, host, seen, width=100)
     assert "step 3 added to its poll nothing\n" in text
@@ -214,22 +256,34 @@ def test_explain_says_what_each_step_added_to_the_polls_of_a_peer_over_af_unix()
     assert "\x1b" not in text
 
 
-# ---- the good news, and the user's own scenarios -------------------------------------------------------------------
+# ---- the good news, and the user's own scenarios
+# -------------------------------------------------------------------
 
 
 def scenarios_of_a_user(count: int) -> list[Scenario]:
-    """Returns the control that must reset, the one that must not, and `count` scenarios of the user's own."""
+    """Returns the control that must reset, the one that must not, and `count` scenarios of the
+    user's own.
+    """
     zero = scenario("zero-linger-close", "Close with zero linger", "closer closes", control=None)
     drained = scenario("drained-close", "Close", "closer closes", "FIN", control=None)
-    return [zero, drained, *(scenario(f"own-{n}", f"Story {n}", "closer closes") for n in range(count))]
+    return [
+        zero,
+        drained,
+        *(scenario(f"own-{n}", f"Story {n}", "closer closes") for n in range(count)),
+    ]
 
 
 def run_of_a_user(count: int, ending: Ending = "RST") -> AuditRun:
-    well = next(h for h in small_fleet().hosts if isinstance(h, Audited) and not h.findings and not h.void)
+    well = next(
+        h for h in small_fleet().hosts if isinstance(h, Audited) and not h.findings and not h.void
+    )
     declared = scenarios_of_a_user(count)
     seen = {s.name: s.expect[0] for s in declared} | {"own-0": ending}
     observations = tuple(
-        Observation(scenario=name, family="ipv4", ending=seen[name], trials=1, endings={seen[name]: 1}) for name in seen
+        Observation(
+            scenario=name, family="ipv4", ending=seen[name], trials=1, endings={seen[name]: 1}
+        )
+        for name in seen
     )
     host = msgspec.structs.replace(well, observations=observations, expectations=("sysctl:net.x",))
     return run_of([host], declared)
@@ -237,7 +291,9 @@ def run_of_a_user(count: int, ending: Ending = "RST") -> AuditRun:
 
 def test_the_users_own_scenarios_are_the_headline_and_never_a_control() -> None:
     text = summary(compare(run_of_a_user(8)), width=120)
-    assert text.startswith("8 of 8 scenarios as expected on 1 host; 1 of 1 other expectation met.\n")
+    assert text.startswith(
+        "8 of 8 scenarios as expected on 1 host; 1 of 1 other expectation met.\n"
+    )
     assert text.count("\nStory ") == 8
     assert "zero-linger-close" not in text
     assert "drained-close" not in text
@@ -248,19 +304,31 @@ def test_the_users_own_scenarios_are_the_headline_and_never_a_control() -> None:
 
 
 def test_a_scenario_that_deviates_does_not_count_as_met() -> None:
-    assert summary(compare(run_of_a_user(3, "FIN"))).startswith("2 of 3 scenarios as expected on 1 host")
+    assert summary(compare(run_of_a_user(3, "FIN"))).startswith(
+        "2 of 3 scenarios as expected on 1 host"
+    )
 
 
 def ended(endings: dict[tuple[str, str], Ending]) -> str:
-    """Returns the closing text of a fleet with one host a kernel, by release and version; the user's one scenario."""
+    """Returns the closing text of a fleet with one host a kernel, by release and version; the
+    user's one scenario.
+    """
     [well] = run_of_a_user(1).hosts
     assert isinstance(well, Audited)
     hosts = list[HostResult]()
     for (release, version), ending in endings.items():
         own = [o for o in well.observations if o.scenario != "own-0"]
-        own.append(Observation(scenario="own-0", family="ipv4", ending=ending, trials=1, endings={ending: 1}))
+        own.append(
+            Observation(
+                scenario="own-0", family="ipv4", ending=ending, trials=1, endings={ending: 1}
+            )
+        )
         kernel = msgspec.structs.replace(well.kernel, release=release, version=version)
-        hosts.append(msgspec.structs.replace(well, name=f"host-{len(hosts)}", kernel=kernel, observations=tuple(own)))
+        hosts.append(
+            msgspec.structs.replace(
+                well, name=f"host-{len(hosts)}", kernel=kernel, observations=tuple(own)
+            )
+        )
     return summary(compare(run_of(hosts, scenarios_of_a_user(1))), width=1000)
 
 
@@ -272,17 +340,29 @@ def test_kernels_are_never_folded_over_one_that_ends_otherwise() -> None:
     assert "FIN on 7 kernels (5.10.0-46, 6.12.117 to 7.3.4); RST on 5.10.218, 6.1.0-49." in text
     parted = ended({**endings, ("7.0.1", "#1 SMP"): "RST", ("7.4.1", "#1 SMP"): "FIN"})
     assert (
-        "FIN on 7 kernels (5.10.0-46, 6.12.117, 6.18.44, 7.1.1 to 7.4.1); RST on 5.10.218, 6.1.0-49, 7.0.1." in parted
+        "FIN on 7 kernels (5.10.0-46, 6.12.117, 6.18.44, 7.1.1 to 7.4.1); RST on 5.10.218,"
+        " 6.1.0-49, 7.0.1." in parted
     )
 
 
 def test_builds_of_one_release_that_end_differently_are_told_apart() -> None:
-    text = ended({("6.12.43", "#1 SMP Debian"): "RST", ("6.12.43", "#2 SMP ours"): "FIN", ("6.18.44", "#1"): "FIN"})
-    assert "RST on 6.12.43 (#1 SMP Debian, x86_64); FIN on 6.12.43 (#2 SMP ours, x86_64), 6.18.44." in text
+    text = ended(
+        {
+            ("6.12.43", "#1 SMP Debian"): "RST",
+            ("6.12.43", "#2 SMP ours"): "FIN",
+            ("6.18.44", "#1"): "FIN",
+        }
+    )
+    assert (
+        "RST on 6.12.43 (#1 SMP Debian, x86_64); FIN on 6.12.43 (#2 SMP ours, x86_64), 6.18.44."
+        in text
+    )
 
 
 def test_forty_kernels_that_differ_by_turns_are_counted_and_not_folded() -> None:
-    alternating: dict[tuple[str, str], Ending] = {(f"6.{n}", "#1"): "RST" if n % 2 else "FIN" for n in range(40)}
+    alternating: dict[tuple[str, str], Ending] = {
+        (f"6.{n}", "#1"): "RST" if n % 2 else "FIN" for n in range(40)
+    }
     text = ended(alternating)
     assert "FIN on 20 kernels (6.0, 6.2, 6.4, 6.6, 6.8, 6.10, 6.12, 6.14 and 12 more)" in text
     assert " to 6." not in text
@@ -293,7 +373,11 @@ def test_a_host_on_which_nothing_ran_is_not_among_the_good_news() -> None:
     [well] = run.hosts
     assert isinstance(well, Audited)
     nothing = tuple(
-        msgspec.structs.replace(o, ending="not run", trials=0, endings={}) if o.scenario != "drained-close" else o
+        (
+            msgspec.structs.replace(o, ending="not run", trials=0, endings={})
+            if o.scenario != "drained-close"
+            else o
+        )
         for o in well.observations
     )
     mute = msgspec.structs.replace(well, name="mute", observations=nothing)
@@ -311,11 +395,22 @@ def test_verdicts_that_a_host_does_not_have_are_counted_beside_the_good_news() -
     [well] = run.hosts
     assert isinstance(well, Audited)
     first, *others = well.observations
-    lacks = msgspec.structs.replace(first, ending="not run", trials=0, endings={}, reason="needs a capture")
-    hosts = [well, *(msgspec.structs.replace(well, name=f"bare{n}", observations=(lacks, *others)) for n in range(3))]
+    lacks = msgspec.structs.replace(
+        first, ending="not run", trials=0, endings={}, reason="needs a capture"
+    )
+    hosts = [
+        well,
+        *(
+            msgspec.structs.replace(well, name=f"bare{n}", observations=(lacks, *others))
+            for n in range(3)
+        ),
+    ]
     text = summary(compare(run_of(hosts, scenarios_of_a_user(3))), width=120)
     total = 4 * len(well.observations)
-    assert f"Not run: 3 of {total} verdicts, on 3 hosts; the report says what they need." in " ".join(text.split())
+    assert (
+        f"Not run: 3 of {total} verdicts, on 3 hosts; the report says what they need."
+        in " ".join(text.split())
+    )
     assert "Not run" not in summary(compare(run), width=120)
 
 
@@ -330,20 +425,27 @@ def test_the_fix_is_shown_with_its_finding() -> None:
 
 def test_counts_of_one_are_in_the_singular_on_page_and_terminal() -> None:
     plural = re.compile(
-        r"\b1 (?:\w+ )?(?:hosts|scenarios|kernels|builds|causes|columns|sysctls|expectations|changes|trials)\b"
-        r"|\b1 host (?:close|are|were|have|run|show|fall|reset)\b|\bthese 1\b|\b1 (?:scenario|sysctl)s? (?:are|were)\b"
+        r"\b1 (?:\w+"
+        r" )?(?:hosts|scenarios|kernels|builds|causes|columns|sysctls|expectations|changes|trials)\b"
+        r"|\b1 host (?:close|are|were|have|run|show|fall|reset)\b|\bthese 1\b|\b1"
+        r" (?:scenario|sysctl)s? (?:are|were)\b"
     )
     fleet = small_fleet()
     runs = [run_of([host]) for host in fleet.hosts] + [run_of_a_user(1), run_of_a_user(1, "FIN")]
     for run in runs:
         comparison = compare(run)
-        page = re.sub(r"<(script|style).*?</\1>", "", render(comparison, generated=""), flags=re.DOTALL)
-        words = " ".join(re.sub(r"<[^>]*>", " ", page).split()) + " ".join(re.findall(r'aria-label="([^"]*)"', page))
+        page = re.sub(
+            r"<(script|style).*?</\1>", "", render(comparison, generated=""), flags=re.DOTALL
+        )
+        words = " ".join(re.sub(r"<[^>]*>", " ", page).split()) + " ".join(
+            re.findall(r'aria-label="([^"]*)"', page)
+        )
         for text in (words, " ".join(summary(comparison).split())):
             assert not plural.findall(text)
 
 
-# ---- colour --------------------------------------------------------------------------------------------------------
+# ---- colour
+# --------------------------------------------------------------------------------------------------------
 
 
 class Screen(io.StringIO):
@@ -368,20 +470,31 @@ class Screen(io.StringIO):
         ({"TERM": "dumb", "FORCE_COLOR": "1"}, True, True),
     ],
 )
-def test_colour_is_where_the_terminal_has_it(environment: dict[str, str], on_a_terminal: bool, elsewhere: bool) -> None:
+def test_colour_is_where_the_terminal_has_it(
+    environment: dict[str, str], on_a_terminal: bool, elsewhere: bool
+) -> None:
     assert has_colour(Screen(), environment) is on_a_terminal
     assert has_colour(io.StringIO(), environment) is elsewhere
 
 
 def test_colour_is_on_words_that_say_it_and_changes_no_text() -> None:
-    for text in (summary(compare(hostile_run())), summary(compare(small_fleet())), summary(compare(run_of_a_user(2)))):
+    for text in (
+        summary(compare(hostile_run())),
+        summary(compare(small_fleet())),
+        summary(compare(run_of_a_user(2))),
+    ):
         assert re.sub(r"\x1b\[[\d;]*m", "", coloured(text)) == text
     seen = coloured(summary(compare(small_fleet())))
     assert "  \x1b[1;31merror\x1b[0m  " in seen
     assert "  \x1b[33mwarning\x1b[0m  " in seen
     assert "\x1b[1mNot audited\x1b[0m: 9 hosts" in seen
-    assert coloured(summary(compare(run_of_a_user(2)))).startswith("\x1b[32m2 of 2 scenarios as expected\x1b[0m")
-    assert coloured("1 of 2 scenarios as expected on 1 host.") == "1 of 2 scenarios as expected on 1 host."
+    assert coloured(summary(compare(run_of_a_user(2)))).startswith(
+        "\x1b[32m2 of 2 scenarios as expected\x1b[0m"
+    )
+    assert (
+        coloured("1 of 2 scenarios as expected on 1 host.")
+        == "1 of 2 scenarios as expected on 1 host."
+    )
     assert coloured("      error  said a host\n") == "      error  said a host\n"
 
 
@@ -391,7 +504,11 @@ def test_a_remedy_is_one_line_to_copy_with_its_hosts_if_hosts_need_different_one
     hosts = []
     for name, place in places.items():
         host = asked.host(name, K612, sysctls={"net.x": Sysctl(value="0")})
-        hosts.append(judge(msgspec.structs.replace(host, sysctl_places={"net.x": (place,)}), asked.plan(name)))
+        hosts.append(
+            judge(
+                msgspec.structs.replace(host, sysctl_places={"net.x": (place,)}), asked.plan(name)
+            )
+        )
     run = run_of(hosts, ())
     commands = {host.name: host.findings[0].fix for host in hosts}
     lines = summary(compare(run), width=60).splitlines()

@@ -38,7 +38,11 @@ NOBODY = 65534
 
 
 def audited(name: str) -> Audited:
-    return Audited(name=name, kernel=Kernel(release="6.12", version="#1", machine="x86_64"), isolation="namespace")
+    return Audited(
+        name=name,
+        kernel=Kernel(release="6.12", version="#1", machine="x86_64"),
+        isolation="namespace",
+    )
 
 
 def a_run(*names: str) -> AuditRun:
@@ -60,7 +64,8 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-# ---- writing -------------------------------------------------------------------------------------------------------
+# ---- writing
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_goes_through_its_folder_unchanged(tmp_path: Path) -> None:
@@ -79,7 +84,10 @@ def test_a_run_goes_through_its_folder_unchanged(tmp_path: Path) -> None:
 def test_folders_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        with archive.locked(tmp_path / "reports"), archive.create(tmp_path / "reports", STARTED) as folder:
+        with (
+            archive.locked(tmp_path / "reports"),
+            archive.create(tmp_path / "reports", STARTED) as folder,
+        ):
             folder.append(audited("a"))
             folder.finish(a_run("a"))
             folder.write("report.html", b"<html>")
@@ -128,7 +136,9 @@ def test_an_empty_folder_of_somebody_elses_is_not_taken_for_a_new_run(tmp_path: 
 
 
 @pytest.mark.parametrize("cut", [0, 1, 150])
-def test_a_journal_that_is_gone_on_with_loses_only_a_line_that_was_cut(tmp_path: Path, cut: int) -> None:
+def test_a_journal_that_is_gone_on_with_loses_only_a_line_that_was_cut(
+    tmp_path: Path, cut: int
+) -> None:
     with archive.create(tmp_path, STARTED, b"{}") as folder:
         for name in ("a", "b" * 100_000, "c"):
             folder.append(audited(name))
@@ -154,7 +164,10 @@ def test_a_journal_that_is_a_link_is_not_gone_on_with(tmp_path: Path) -> None:
 def test_a_folder_in_the_place_of_latest_is_told_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     (tmp_path / "latest/mine").touch()
-    with archive.create(tmp_path, STARTED) as folder, pytest.raises(OutputError, match=f"{tmp_path}/latest: "):
+    with (
+        archive.create(tmp_path, STARTED) as folder,
+        pytest.raises(OutputError, match=f"{tmp_path}/latest: "),
+    ):
         archive.point_latest(folder.output, folder.id)
     assert (tmp_path / "latest/mine").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
@@ -195,7 +208,9 @@ def test_a_read_only_folder_is_an_output_error_for_an_unprivileged_user(tmp_path
     assert list(output.iterdir()) == []
 
 
-def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_name(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_name(
+    tmp_path: Path,
+) -> None:
     if os.geteuid() != 0 or not shutil.which("unshare"):
         pytest.skip("needs root and unshare, for a tiny disk of its own")
     program = textwrap.dedent("""
@@ -240,7 +255,8 @@ def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_na
     assert done.stdout.splitlines()[-2:] == ["['2026-01-31T020000Z']", "['hosts.jsonl']"]
 
 
-# ---- the lock ------------------------------------------------------------------------------------------------------
+# ---- the lock
+# ------------------------------------------------------------------------------------------------------
 
 HOLD = """
 import sys, time
@@ -254,7 +270,10 @@ with archive.locked(Path(sys.argv[1])):
 
 def holder(output: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, output], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, output],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
@@ -291,7 +310,8 @@ def test_a_lock_that_is_a_link_elsewhere_is_not_followed(tmp_path: Path) -> None
     assert (tmp_path / "mine").read_text() == "precious"
 
 
-# ---- reading -------------------------------------------------------------------------------------------------------
+# ---- reading
+# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cut", [1, 2, 20, 150])
@@ -304,8 +324,12 @@ def test_a_journal_whose_last_line_was_cut_is_read_without_it(tmp_path: Path, cu
     assert [host.name for host in archive.read_journal(journal)] == ["a", "b"]
 
 
-@pytest.mark.parametrize("line", [b"{broken", b"", b"\0" * 50, b'{"status": "audited", "name": "\xff"}', b"[" * 5000])
-def test_a_damaged_line_of_a_journal_costs_its_host_alone_with_a_note(tmp_path: Path, line: bytes) -> None:
+@pytest.mark.parametrize(
+    "line", [b"{broken", b"", b"\0" * 50, b'{"status": "audited", "name": "\xff"}', b"[" * 5000]
+)
+def test_a_damaged_line_of_a_journal_costs_its_host_alone_with_a_note(
+    tmp_path: Path, line: bytes
+) -> None:
     with archive.create(tmp_path, STARTED) as folder:
         for name in "abc":
             folder.append(audited(name))
@@ -323,7 +347,12 @@ def test_a_host_that_shares_evidence_with_one_not_audited_is_audited_again(tmp_p
     with archive.create(tmp_path, STARTED) as folder:
         folder.append(NotAudited(name="a", stage="execute", reason="a bug in fleetaudit"))
         seen = Observation(
-            scenario="s", family="ipv4", ending="RST", trials=1, endings={"RST": 1}, evidence=Evidence(same_as="a")
+            scenario="s",
+            family="ipv4",
+            ending="RST",
+            trials=1,
+            endings={"RST": 1},
+            evidence=Evidence(same_as="a"),
         )
         folder.append(msgspec.structs.replace(audited("b"), observations=(seen,)))
     assert [host.name for host in archive.read_journal(folder.path / "hosts.jsonl")] == ["a"]
@@ -368,15 +397,21 @@ _WHOLE = archive.encode_run(a_run("a"))
     ],
     ids=lambda text: str(text[:20]) + str(len(text)),
 )
-def test_a_file_that_is_no_run_of_ours_is_refused_with_its_name(tmp_path: Path, text: bytes) -> None:
+def test_a_file_that_is_no_run_of_ours_is_refused_with_its_name(
+    tmp_path: Path, text: bytes
+) -> None:
     (tmp_path / "run.json").write_bytes(text)
     with pytest.raises(InputError) as raised:
         archive.read_run(tmp_path)
     assert raised.value.source == str(tmp_path / "run.json")
 
 
-@pytest.mark.parametrize("text", [_WHOLE.replace(b'"controller":""', b'"controller":"\xff"'), b'{"run": {"id": "\xff'])
-def test_what_a_damaged_run_says_of_itself_is_refused_or_read_but_no_bug(tmp_path: Path, text: bytes) -> None:
+@pytest.mark.parametrize(
+    "text", [_WHOLE.replace(b'"controller":""', b'"controller":"\xff"'), b'{"run": {"id": "\xff']
+)
+def test_what_a_damaged_run_says_of_itself_is_refused_or_read_but_no_bug(
+    tmp_path: Path, text: bytes
+) -> None:
     folder = tmp_path / "2026-01-31T020000Z"
     folder.mkdir()
     (folder / "run.json").write_bytes(text)

@@ -28,14 +28,21 @@ from fleetaudit.store.deduplication import (
 from tests.support.runs import run_of, small_fleet
 
 
-def host(name: str, *, at: int = 0, release: str = "6.12.43", flags: str = "R.", length: int = 0) -> Audited:
+def host(
+    name: str, *, at: int = 0, release: str = "6.12.43", flags: str = "R.", length: int = 0
+) -> Audited:
     wire = (
         Segment(at_us=at, sender="closer", flags="S.", seq=0, ack=1, length=0),
         Segment(at_us=at + 9, sender="closer", flags=flags, seq=1, ack=6, length=length),
     )
     evidence = Evidence(wire=wire, kernel={"OutRsts": 1}, steps=((at, 0),), bytes={"peer sent": 5})
     seen = Observation(
-        scenario="unread-close", family="ipv4", ending="RST", trials=3, endings={"RST": 3}, evidence=evidence
+        scenario="unread-close",
+        family="ipv4",
+        ending="RST",
+        trials=3,
+        endings={"RST": 3},
+        evidence=evidence,
     )
     kernel = Kernel(release=release, version="#1", machine="x86_64")
     return Audited(name=name, kernel=kernel, isolation="namespace", observations=(seen,))
@@ -47,21 +54,29 @@ def evidence(of: Audited) -> Evidence:
 
 def test_the_first_host_keeps_its_own_and_the_others_say_whose_it_is() -> None:
     thrift = Thrift()
-    first, second, third = (thrift.spare(host(name, at=at)) for name, at in (("a", 0), ("b", 70), ("c", 900)))
+    first, second, third = (
+        thrift.spare(host(name, at=at)) for name, at in (("a", 0), ("b", 70), ("c", 900))
+    )
     assert first == host("a")
     assert evidence(second).same_as == evidence(third).same_as == "a"
     assert evidence(second).wire == evidence(first).wire
     assert second.observations[0] is third.observations[0]
 
 
-def test_time_alone_makes_windows_ports_and_captured_headers_so_they_make_no_other_evidence() -> None:
+def test_time_alone_makes_windows_ports_and_captured_headers_so_they_make_no_other_evidence() -> (
+    None
+):
     def with_window(name: str, window: int) -> Audited:
         seen = host(name).observations[0]
         wire = tuple(replace(s, window=window) for s in seen.evidence.wire or ())
-        connection = Connection(began=float(window), ports=(window, 2), scales=(7, 7), headers=str(window))
+        connection = Connection(
+            began=float(window), ports=(window, 2), scales=(7, 7), headers=str(window)
+        )
         return replace(
             host(name),
-            observations=(replace(seen, evidence=replace(seen.evidence, wire=wire, connection=connection)),),
+            observations=(
+                replace(seen, evidence=replace(seen.evidence, wire=wire, connection=connection)),
+            ),
         )
 
     thrift = Thrift()
@@ -83,7 +98,9 @@ def test_evidence_of_a_host_that_is_left_out_later_goes_to_the_first_that_shares
 def test_of_a_host_that_cannot_be_digested_nothing_is_kept() -> None:
     thrift, broken = Thrift(), host("a")
     seen = broken.observations[0]
-    odd = replace(seen, scenario="odd", evidence=replace(seen.evidence, kernel={"OutRsts": 10**400}))
+    odd = replace(
+        seen, scenario="odd", evidence=replace(seen.evidence, kernel={"OutRsts": 10**400})
+    )
     with pytest.raises(OverflowError):
         thrift.spare(replace(broken, observations=(seen, odd)))
     assert evidence(thrift.spare(host("b"))).same_as == ""
@@ -100,13 +117,18 @@ def test_ever_new_evidence_is_bounded_and_says_so() -> None:
     seen = [thrift.spare(host(f"h{n}", length=n)) for n in range(10)]
     assert [evidence(h).wire is not None for h in seen] == [True] * 3 + [False] * 7
     assert all("packets are left out" in evidence(h).wire_note for h in seen[3:])
-    assert all(evidence(h).kernel == {"OutRsts": 1} and h.observations[0].endings == {"RST": 3} for h in seen)
+    assert all(
+        evidence(h).kernel == {"OutRsts": 1} and h.observations[0].endings == {"RST": 3}
+        for h in seen
+    )
 
 
 def test_a_run_that_is_written_and_read_is_the_run_that_it_was(tmp_path: Path) -> None:
     thrift = Thrift()
     fleet = small_fleet()
-    spared = replace(fleet, hosts=tuple(thrift.spare(h) if isinstance(h, Audited) else h for h in fleet.hosts))
+    spared = replace(
+        fleet, hosts=tuple(thrift.spare(h) if isinstance(h, Audited) else h for h in fleet.hosts)
+    )
     path = tmp_path / "run.json"
     path.write_bytes(archive.encode_run(spared))
     assert archive.read_run(path) == spared
@@ -114,13 +136,21 @@ def test_a_run_that_is_written_and_read_is_the_run_that_it_was(tmp_path: Path) -
     assert len(path.read_bytes()) < len(msgspec.json.encode(spared))
     for before, after in zip(fleet.hosts, spared.hosts, strict=True):
         if isinstance(before, Audited) and isinstance(after, Audited):
-            told = [(o.scenario, o.family, o.ending, o.endings, o.reason) for o in before.observations]
-            assert told == [(o.scenario, o.family, o.ending, o.endings, o.reason) for o in after.observations]
+            told = [
+                (o.scenario, o.family, o.ending, o.endings, o.reason) for o in before.observations
+            ]
+            assert told == [
+                (o.scenario, o.family, o.ending, o.endings, o.reason) for o in after.observations
+            ]
 
 
 def test_a_host_whose_evidence_went_with_a_cut_journal_is_audited_again(tmp_path: Path) -> None:
     thrift = Thrift()
-    first, second, other = thrift.spare(host("a")), thrift.spare(host("b")), thrift.spare(host("c", flags="F."))
+    first, second, other = (
+        thrift.spare(host("a")),
+        thrift.spare(host("b")),
+        thrift.spare(host("c", flags="F.")),
+    )
     lines = [msgspec.json.encode(for_disk(h)) + b"\n" for h in (second, other)]
     journal = tmp_path / "hosts.jsonl"
     journal.write_bytes(b"".join(lines))

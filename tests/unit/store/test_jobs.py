@@ -1,4 +1,6 @@
-"""Which runs are of one job: what changes the hosts or the questions makes another one, and nothing else does."""
+"""Which runs are of one job: what changes the hosts or the questions makes another one, and nothing
+else does.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +46,18 @@ def test_other_hosts_or_other_questions_are_another_job(changes: dict[str, objec
 
 
 def test_when_it_ran_by_what_and_how_names_were_typed_is_the_same_job() -> None:
-    later = {"id": "x", "started": "2027", "finished": "2027", "fleetaudit": "9", "controller": "x", "notes": ("x",)}
+    later = {
+        "id": "x",
+        "started": "2027",
+        "finished": "2027",
+        "fleetaudit": "9",
+        "controller": "x",
+        "notes": ("x",),
+    }
     assert job_of(replace(INFO, **later, baseline="y", job="z")) == job_of(INFO)
-    typed = replace(INFO, inventory=("./inventories//fleet.yml",), playbooks=("./unread-close.yml",))
+    typed = replace(
+        INFO, inventory=("./inventories//fleet.yml",), playbooks=("./unread-close.yml",)
+    )
     assert job_of(typed) == job_of(INFO)
     assert job_of(replace(INFO, tags=("a", "b"))) == job_of(replace(INFO, tags=("b", "a")))
 
@@ -70,6 +81,10 @@ def test_the_readable_part_is_short_and_plain(inventory: tuple[str, ...], name: 
 
 
 def test_a_name_that_is_no_utf_8_is_the_same_job_when_its_run_is_read_back() -> None:
-    typed = replace(INFO, inventory=("fleet\udcff.yml",), playbooks=("p\udcff.yml",), limit="all:!w\udcff")
-    read = replace(INFO, inventory=("fleet\ufffd.yml",), playbooks=("p\ufffd.yml",), limit="all:!w\ufffd")
+    typed = replace(
+        INFO, inventory=("fleet\udcff.yml",), playbooks=("p\udcff.yml",), limit="all:!w\udcff"
+    )
+    read = replace(
+        INFO, inventory=("fleet\ufffd.yml",), playbooks=("p\ufffd.yml",), limit="all:!w\ufffd"
+    )
     assert job_of(typed) == job_of(read)

@@ -1,4 +1,6 @@
-"""Which run `latest` points to, and which run is the last one: by job and by what finished, whatever the clock says."""
+"""Which run `latest` points to, and which run is the last one: by job and by what finished,
+whatever the clock says.
+"""
 
 from __future__ import annotations
 
@@ -39,25 +41,48 @@ def cron(info: RunInfo) -> RunInfo:
     return replace(info, scheduled=True)
 
 
-# ---- which run takes it over: pure ---------------------------------------------------------------------------------
+# ---- which run takes it over: pure
+# ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("run", "held", "before", "takes"),
     [
         pytest.param(PART, None, None, True, id="there is none: any run"),
-        pytest.param(replace(INFO, sequence=2), replace(INFO, sequence=1), INFO, True, id="the same job moves it on"),
-        pytest.param(replace(INFO, sequence=1), replace(INFO, sequence=2), INFO, False, id="never back"),
+        pytest.param(
+            replace(INFO, sequence=2),
+            replace(INFO, sequence=1),
+            INFO,
+            True,
+            id="the same job moves it on",
+        ),
+        pytest.param(
+            replace(INFO, sequence=1), replace(INFO, sequence=2), INFO, False, id="never back"
+        ),
         pytest.param(PART, INFO, None, False, id="a part does not take it from the whole"),
         pytest.param(OTHER, INFO, None, False, id="other playbooks do not take it"),
         pytest.param(INFO, PART, None, True, id="the whole takes it from a part"),
-        pytest.param(replace(INFO, tags=("a",)), replace(INFO, skip_tags=("b",)), None, False, id="two parts"),
+        pytest.param(
+            replace(INFO, tags=("a",)), replace(INFO, skip_tags=("b",)), None, False, id="two parts"
+        ),
         pytest.param(INFO, PART, INFO, False, id="only with the first run of its job"),
         pytest.param(cron(OTHER), INFO, None, True, id="cron takes it from a person"),
-        pytest.param(cron(PART), INFO, None, True, id="cron takes it from a person, with a part as well"),
-        pytest.param(cron(OTHER), INFO, OTHER, True, id="when cron begins to run what a person had run"),
-        pytest.param(cron(OTHER), INFO, cron(OTHER), False, id="a person gave it to another job, and that stays so"),
-        pytest.param(cron(OTHER), cron(INFO), None, False, id="of two that cron runs the first keeps it"),
+        pytest.param(
+            cron(PART), INFO, None, True, id="cron takes it from a person, with a part as well"
+        ),
+        pytest.param(
+            cron(OTHER), INFO, OTHER, True, id="when cron begins to run what a person had run"
+        ),
+        pytest.param(
+            cron(OTHER),
+            INFO,
+            cron(OTHER),
+            False,
+            id="a person gave it to another job, and that stays so",
+        ),
+        pytest.param(
+            cron(OTHER), cron(INFO), None, False, id="of two that cron runs the first keeps it"
+        ),
         pytest.param(INFO, cron(PART), None, False, id="a person does not take it from cron"),
     ],
 )
@@ -67,10 +92,13 @@ def test_latest_stays_with_its_job_unless_a_weightier_one_begins(
     assert takes_latest(run, held, before) is takes
 
 
-# ---- the command ---------------------------------------------------------------------------------------------------
+# ---- the command
+# ---------------------------------------------------------------------------------------------------
 
 SYSCTLS = "- name: sysctls\n  hosts: all\n  sysctls: {collect: [net.ipv4.tcp_fin_timeout]}\n"
-SHORT = "- name: short\n  hosts: all\n  sysctls: {expect: {net.ipv4.tcp_fin_timeout: {at_most: 0}}}\n"
+SHORT = (
+    "- name: short\n  hosts: all\n  sysctls: {expect: {net.ipv4.tcp_fin_timeout: {at_most: 0}}}\n"
+)
 JSON = ("--format", "json")
 
 
@@ -104,7 +132,9 @@ def test_a_run_with_a_limit_or_another_playbook_does_not_move_it_and_says_so(pla
         assert done.returncode == status, done.stderr
         assert latest(place) == nightly
         lines = done.stderr.splitlines()
-        assert lines[0].startswith(f"fleetaudit: note: reports/latest still points to {nightly}, of the job inventory-")
+        assert lines[0].startswith(
+            f"fleetaudit: note: reports/latest still points to {nightly}, of the job inventory-"
+        )
         assert lines[1] == "  inventory.yml -p all.yml"
         assert lines[3] == f"  fleetaudit runs --latest {newest(place).id}"
     quiet = place.run("run", "-p", "other.yml", "-q", *JSON)
@@ -140,7 +170,9 @@ def test_a_trial_of_one_host_is_followed_by_the_whole_and_the_whole_by_cron(plac
     first = place.run("run", "--cron", "-p", "other.yml", *JSON)
     assert (first.returncode, first.stderr) == (2, "")
     assert (info(place).playbooks, info(place).scheduled) == (("other.yml",), True)
-    by_hand = place.run("run", "-p", "other.yml", *JSON)  # the same job, run by hand: still a scheduled one
+    by_hand = place.run(
+        "run", "-p", "other.yml", *JSON
+    )  # the same job, run by hand: still a scheduled one
     assert (by_hand.stderr, info(place).scheduled) == ("", True)
     second = place.run("run", "--cron", "-p", "all.yml", *JSON)
     where = place.path / "reports"
@@ -159,14 +191,20 @@ def test_a_clock_once_in_the_future_freezes_nothing(place: Place) -> None:
     cron = ("run", "--cron", "-p", "all.yml", "--format", "json,prometheus")
     place.run(*cron, SOURCE_DATE_EPOCH=str(in_2036))
     assert latest(place).startswith("2036-")
-    place.write("all.yml", SHORT.replace("short", "sysctls"))  # what is wanted has changed: one finding
+    place.write(
+        "all.yml", SHORT.replace("short", "sysctls")
+    )  # what is wanted has changed: one finding
     nights = [place.run(*cron, SOURCE_DATE_EPOCH=str(1_769_824_800 + 86400 * n)) for n in range(3)]
     assert [night.returncode for night in nights] == [2, 2, 2]
     assert [bool(night.stdout) for night in nights] == [True, False, False]
     assert latest(place) == "2026-02-02T020000Z"
     assert info(place).baseline == "2026-02-01T020000Z"
     metrics = (place.path / "reports/latest/metrics.prom").read_text()
-    assert re.search(rf"^fleetaudit_run_finished_timestamp_seconds\S* {1_769_824_800 + 2 * 86400}$", metrics, re.M)
+    assert re.search(
+        rf"^fleetaudit_run_finished_timestamp_seconds\S* {1_769_824_800 + 2 * 86400}$",
+        metrics,
+        re.M,
+    )
     assert [past.run[:4] for past in archive.read_run(place.path / "reports/latest").history] == [
         "2036",
         "2026",
@@ -205,7 +243,8 @@ def test_a_merged_run_follows_the_same_rule(place: Place) -> None:
     assert (info(place).job, info(place).status) == (job_of(info(place)), 2)
 
 
-# ---- the list ------------------------------------------------------------------------------------------------------
+# ---- the list
+# ------------------------------------------------------------------------------------------------------
 
 
 def stored(output: Path, moment: datetime, run: AuditRun | None = None, **changes: object) -> str:
@@ -222,7 +261,9 @@ def stored(output: Path, moment: datetime, run: AuditRun | None = None, **change
 NOW = datetime(2026, 3, 1, 2, tzinfo=UTC)
 
 
-def test_the_list_has_every_run_with_job_hosts_and_result_and_satisfies_its_schema(tmp_path: Path) -> None:
+def test_the_list_has_every_run_with_job_hosts_and_result_and_satisfies_its_schema(
+    tmp_path: Path,
+) -> None:
     output = tmp_path / "reports"
     fleet = small_fleet()
     fleet = replace(fleet, hosts=(*fleet.hosts, NotSelected(name="x")))
@@ -246,7 +287,9 @@ def test_the_published_schema_of_the_list_is_what_the_nouns_say() -> None:
 
 
 @pytest.mark.commands
-def test_the_list_on_a_terminal_marks_latest_and_tells_how_to_finish_what_was_left(place: Place) -> None:
+def test_the_list_on_a_terminal_marks_latest_and_tells_how_to_finish_what_was_left(
+    place: Place,
+) -> None:
     place.run("run", "-p", "all.yml", *JSON)
     left = place.path / "reports/2026-01-01T020000Z"
     shutil.copytree(place.runs()[0], left)
@@ -258,7 +301,9 @@ def test_the_list_on_a_terminal_marks_latest_and_tells_how_to_finish_what_was_le
     (place.path / "reports/2026-01-02T020000Z/run.json").write_text('{"\x1b[31m"')
     damaged = place.path / "reports/2026-01-03T020000Z"
     damaged.mkdir()
-    whole = archive.encode_run(replace(small_fleet(), run=replace(INFO, id=damaged.name, sequence=1)))
+    whole = archive.encode_run(
+        replace(small_fleet(), run=replace(INFO, id=damaged.name, sequence=1))
+    )
     (damaged / "run.json").write_bytes(whole[:-1000])
     done = place.run("runs")
     assert done.returncode == 0, done.stderr
@@ -272,7 +317,9 @@ def test_the_list_on_a_terminal_marks_latest_and_tells_how_to_finish_what_was_le
     assert f"  2026-01-01T020000Z: 1 of 2 hosts done, job {job}" in text
     assert "      fleetaudit run --resume reports/2026-01-01T020000Z" in text
     assert "\x1b" not in done.stdout
-    assert sum(line.startswith(("2026-01-02T020000Z: ", "2026-01-03T020000Z: ")) for line in text) == 2
+    assert (
+        sum(line.startswith(("2026-01-02T020000Z: ", "2026-01-03T020000Z: ")) for line in text) == 2
+    )
     listed = json.loads(place.run("runs", "--format", "json").stdout)
     assert listed["latest"] == latest(place)
     _, *resume = shlex.split(listed["unfinished"][0]["resume"])
@@ -338,7 +385,8 @@ def test_information_that_is_longer_than_the_first_read_is_read_from_the_whole_f
     assert len(whole) == 1  # so the first read was bounded
 
 
-# ---- what is never removed -----------------------------------------------------------------------------------------
+# ---- what is never removed
+# -----------------------------------------------------------------------------------------
 
 
 def days_ago(days: int) -> datetime:
@@ -350,7 +398,9 @@ def pruned(output: Path, keep: retention.Keep) -> set[str]:
 
 
 @pytest.mark.parametrize("keep", [retention.Keep(days=30), retention.Keep(runs=1)])
-def test_the_last_run_of_the_job_of_latest_and_of_scheduled_jobs_stays(tmp_path: Path, keep: retention.Keep) -> None:
+def test_the_last_run_of_the_job_of_latest_and_of_scheduled_jobs_stays(
+    tmp_path: Path, keep: retention.Keep
+) -> None:
     baseline = stored(tmp_path, days_ago(99), sequence=1)
     old = stored(tmp_path, days_ago(98), sequence=2)
     pinned = stored(tmp_path, days_ago(97), sequence=3)
@@ -397,11 +447,15 @@ def test_a_current_folder_that_is_gone_is_no_bug(place: Place) -> None:
 def test_a_current_folder_that_goes_while_a_run_lasts_costs_nothing(place: Place) -> None:
     there = place.path / "there"
     there.mkdir()
-    python = place.write("python", f'#!/bin/sh\nrmdir {there} 2>/dev/null\nexec {sys.executable} "$@"\n')
+    python = place.write(
+        "python", f'#!/bin/sh\nrmdir {there} 2>/dev/null\nexec {sys.executable} "$@"\n'
+    )
     python.chmod(0o755)
     host = {"ansible_connection": "local", "ansible_python_interpreter": str(python)}
     fleet = place.write("fleet.json", json.dumps({"all": {"hosts": {"a": host}}}))
-    command, env = place.command("run", fleet, "-p", place.path / "all.yml", "-o", place.path / "reports", "--cron")
+    command, env = place.command(
+        "run", fleet, "-p", place.path / "all.yml", "-o", place.path / "reports", "--cron"
+    )
     env["PYTHONPATH"] = str(ROOT)
     done = subprocess.run(command, cwd=there, env=env, capture_output=True, text=True, timeout=300)
     assert (done.returncode, there.exists()) == (0, False), done.stderr

@@ -1,4 +1,6 @@
-"""requirements/: what is installed is pinned by hash, whole, and inside of the bounds of pyproject.toml."""
+"""requirements/: what is installed is pinned by hash, whole, and inside of the bounds of
+pyproject.toml.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ def declared() -> dict[str, list[Requirement]]:
 
 def entries(lock: str) -> Iterator[tuple[Requirement, list[str]]]:
     """Yields each requirement of a lock with its hashes."""
-    text = "".join(line for line in LOCKS[lock].read_text().splitlines(True) if not line.strip().startswith("#"))
+    text = "".join(
+        line
+        for line in LOCKS[lock].read_text().splitlines(True)
+        if not line.strip().startswith("#")
+    )
     for line in text.replace("\\\n", "").splitlines():
         requirement, *hashes = line.split(" --hash=")
         yield Requirement(requirement), [one.strip() for one in hashes]
@@ -43,13 +49,18 @@ def entries(lock: str) -> Iterator[tuple[Requirement, list[str]]]:
 
 def pins(lock: str) -> dict[str, Version]:
     """Returns the version of each project in a lock."""
-    return {canonicalize_name(r.name): Version(str(r.specifier).removeprefix("==")) for r, _ in entries(lock)}
+    return {
+        canonicalize_name(r.name): Version(str(r.specifier).removeprefix("=="))
+        for r, _ in entries(lock)
+    }
 
 
 def needed(lock: str) -> list[Requirement]:
     """Returns the direct requirements that a lock has to satisfy."""
     parts = declared()
-    return {"run": parts["run"], "build": parts["build"]}.get(lock) or parts["run"] + parts["build"] + parts["test"]
+    return {"run": parts["run"], "build": parts["build"]}.get(lock) or parts["run"] + parts[
+        "build"
+    ] + parts["test"]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -69,7 +80,9 @@ def test_a_lock_satisfies_the_bounds(lock: str) -> None:
     locked = pins(lock)
     for requirement in needed(lock):
         version = locked.get(canonicalize_name(requirement.name))
-        assert version in requirement.specifier if version else False, f"{requirement}, in the lock: {version}"
+        assert version in requirement.specifier if version else False, (
+            f"{requirement}, in the lock: {version}"
+        )
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -86,7 +99,9 @@ def test_a_lock_has_what_its_entries_need(lock: str) -> None:
             if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
                 continue
             there = locked.get(canonicalize_name(requirement.name))
-            assert there in requirement.specifier if there else False, f"{name} needs {requirement}, locked: {there}"
+            assert there in requirement.specifier if there else False, (
+                f"{name} needs {requirement}, locked: {there}"
+            )
 
 
 def test_locks_that_are_installed_together_agree() -> None:

@@ -1,4 +1,6 @@
-"""Old runs go, and nothing else does: on real folders, with what people and attackers leave in them."""
+"""Old runs go, and nothing else does: on real folders, with what people and attackers leave in
+them.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def names(output: Path) -> set[str]:
     return {path.name for path in output.iterdir()}
 
 
-@pytest.mark.parametrize(("text", "keep"), [("30d", Keep(days=30)), ("1", Keep(runs=1)), (" 7d ", Keep(days=7))])
+@pytest.mark.parametrize(
+    ("text", "keep"), [("30d", Keep(days=30)), ("1", Keep(runs=1)), (" 7d ", Keep(days=7))]
+)
 def test_keep_is_a_number_of_days_or_of_runs(text: str, keep: Keep) -> None:
     assert parse_keep(text) == keep
 
@@ -54,7 +58,9 @@ def test_runs_older_than_so_many_days_go_finished_or_not(tmp_path: Path) -> None
     assert names(tmp_path) == {young, edge, "latest"}
 
 
-def test_the_newest_runs_stay_and_what_was_never_finished_pushes_none_of_them_out(tmp_path: Path) -> None:
+def test_the_newest_runs_stay_and_what_was_never_finished_pushes_none_of_them_out(
+    tmp_path: Path,
+) -> None:
     runs = [add(tmp_path, days) for days in (50, 40, 30)]
     begun = [add(tmp_path, days, finished=False) for days in (45, 3, 2, 1)]
     done = prune(tmp_path, Keep(runs=2), now=NOW, files=FILES)

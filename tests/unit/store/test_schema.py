@@ -1,4 +1,6 @@
-"""The published schema of run.json is current, and an independent validator agrees with what we write and refuse."""
+"""The published schema of run.json is current, and an independent validator agrees with what we
+write and refuse.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,18 @@ def test_a_run_satisfies_its_schema(validator: jsonschema.Draft202012Validator) 
 
 def test_every_host_has_every_key_that_the_contract_names() -> None:
     wanted = {
-        *("name", "groups", "status", "stage", "reason", "hint", "kernel", "os", "python", "isolation"),
+        *(
+            "name",
+            "groups",
+            "status",
+            "stage",
+            "reason",
+            "hint",
+            "kernel",
+            "os",
+            "python",
+            "isolation",
+        ),
         *("observations", "sysctls", "exposure", "findings"),
     }
     for host in RUN["hosts"]:
@@ -58,15 +71,27 @@ def first(run: dict[str, Any], status: str) -> dict[str, Any]:
         pytest.param(lambda run: run.update(format="fleetaudit-run/2"), id="another format"),
         pytest.param(lambda run: run.pop("hosts"), id="no hosts"),
         pytest.param(lambda run: run["run"].pop("id"), id="no id"),
-        pytest.param(lambda run: first(run, "audited").update(status="perfect"), id="an unknown status"),
-        pytest.param(lambda run: first(run, "audited").pop("name"), id="a host without a name"),
-        pytest.param(lambda run: first(run, "audited").update(kernel=None), id="audited without a kernel"),
-        pytest.param(lambda run: first(run, "audited").update(isolation="vm"), id="an unknown isolation"),
-        pytest.param(lambda run: first(run, "not audited").update(stage="lunch"), id="an unknown stage"),
         pytest.param(
-            lambda run: first(run, "audited")["observations"][0].update(ending="perhaps"), id="an unknown ending"
+            lambda run: first(run, "audited").update(status="perfect"), id="an unknown status"
         ),
-        pytest.param(lambda run: first(run, "audited")["kernel"].update(release="6" * 257), id="an endless release"),
+        pytest.param(lambda run: first(run, "audited").pop("name"), id="a host without a name"),
+        pytest.param(
+            lambda run: first(run, "audited").update(kernel=None), id="audited without a kernel"
+        ),
+        pytest.param(
+            lambda run: first(run, "audited").update(isolation="vm"), id="an unknown isolation"
+        ),
+        pytest.param(
+            lambda run: first(run, "not audited").update(stage="lunch"), id="an unknown stage"
+        ),
+        pytest.param(
+            lambda run: first(run, "audited")["observations"][0].update(ending="perhaps"),
+            id="an unknown ending",
+        ),
+        pytest.param(
+            lambda run: first(run, "audited")["kernel"].update(release="6" * 257),
+            id="an endless release",
+        ),
     ],
 )
 def test_schema_and_reader_both_refuse_what_is_no_run(

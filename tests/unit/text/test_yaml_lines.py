@@ -1,4 +1,6 @@
-"""YAML with lines: the values are SafeLoader's own, and what it passes over in silence is refused where it stands."""
+"""YAML with lines: the values are SafeLoader's own, and what it passes over in silence is refused
+where it stands.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,11 @@ def refusal(text: str) -> InputError:
 @pytest.mark.parametrize(
     "text",
     [
-        *(f"k: {word}" for word in SCALARS.split() if word not in ("@", "!", "-", "!!str", "!!int", "!!float")),
+        *(
+            f"k: {word}"
+            for word in SCALARS.split()
+            if word not in ("@", "!", "-", "!!str", "!!int", "!!float")
+        ),
         "k: !!str 5",
         'k: !!int "5"',
         "k: ! 5",
@@ -79,7 +85,22 @@ def test_values_are_those_that_safe_loader_gives(text: str) -> None:
     assert repr(value) == repr(wanted), "types and the order of keys too"
 
 
-_KEYS = ["p", "q", "port", "user", "1", "'1'", "!!int '1'", "yes", "1.0", "é", "''", "2001-01-01", "! p", "*k "]
+_KEYS = [
+    "p",
+    "q",
+    "port",
+    "user",
+    "1",
+    "'1'",
+    "!!int '1'",
+    "yes",
+    "1.0",
+    "é",
+    "''",
+    "2001-01-01",
+    "! p",
+    "*k ",
+]
 
 
 @st.composite
@@ -89,7 +110,9 @@ def _merging(draw: st.DrawFn) -> str:
 
     def mapping(depth: int, anchors: int) -> str:
         parts = []
-        for kind in draw(st.lists(st.sampled_from(["key", "merge", "list"]), min_size=1, max_size=4)):
+        for kind in draw(
+            st.lists(st.sampled_from(["key", "merge", "list"]), min_size=1, max_size=4)
+        ):
             sources = [f"*a{n}" for n in range(anchors)]
             if kind == "key" or not (sources or depth):
                 parts.append(f"{draw(st.sampled_from(_KEYS))}: {next(numbers)}")
@@ -97,7 +120,11 @@ def _merging(draw: st.DrawFn) -> str:
             count = 1 if kind == "merge" else draw(st.integers(0, 3))
             inner = depth and draw(st.booleans())
             merged = [
-                mapping(depth - 1, anchors) if inner or not sources else draw(st.sampled_from(sources))
+                (
+                    mapping(depth - 1, anchors)
+                    if inner or not sources
+                    else draw(st.sampled_from(sources))
+                )
                 for _ in range(count)
             ]
             parts.append(f"<<: {merged[0] if kind == 'merge' else '[' + ', '.join(merged) + ']'}")
@@ -117,13 +144,22 @@ def test_what_merge_keys_bring_is_what_the_installed_safe_loader_makes_of_them(t
     for name, mapping in document.value.items():
         for key, value in mapping.items() if isinstance(mapping, dict) else ():
             line, column = document.at((name, key))
-            assert lines[line - 1][column - 1 :].startswith(str(value)), "an entry is where its value was written"
+            assert lines[line - 1][column - 1 :].startswith(str(value)), (
+                "an entry is where its value was written"
+            )
 
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20) | st.dates(),
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False)
+        | st.text(max_size=20)
+        | st.dates(),
+        lambda inner: (
+            st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4)
+        ),
         max_leaves=12,
     ).filter(lambda value: value is not None)
 )
@@ -187,7 +223,9 @@ def test_keys_that_python_takes_for_equal_are_duplicates() -> None:
     assert refusal("1: a\nyes: b\n").line == 2
 
 
-@pytest.mark.parametrize("text", ["a:\n\tb: 1\n", "\ta: 1\n", "a:\n  - b\n\t- c\n", "a: [1,\n\t{]\n"])
+@pytest.mark.parametrize(
+    "text", ["a:\n\tb: 1\n", "\ta: 1\n", "a:\n  - b\n\t- c\n", "a: [1,\n\t{]\n"]
+)
 def test_a_tab_is_called_a_tab(text: str) -> None:
     error = refusal(text)
     assert "a tab; YAML wants spaces" in error.message
@@ -282,7 +320,9 @@ def test_no_error_repeats_a_value_because_it_may_be_a_secret() -> None:
 
 
 def test_a_tag_that_the_caller_knows_becomes_what_it_says() -> None:
-    document = parse("a: !vault |\n  xyz\n", source="x", tags={"!vault": lambda text: ("sealed", text)})
+    document = parse(
+        "a: !vault |\n  xyz\n", source="x", tags={"!vault": lambda text: ("sealed", text)}
+    )
     assert document.value == {"a": ("sealed", "xyz\n")}
     assert document.at(("a",)) == (1, 4)
 
@@ -295,7 +335,9 @@ def test_an_alias_bomb_is_refused_before_it_goes_off(how: str) -> None:
         lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     else:
         keys = ", ".join(f"k{n}: 0" for n in range(5000))
-        lines = [f"base: &b {{{keys}}}"] + [f"m{n}: {{<<: [{', '.join(['*b'] * 100)}]}}" for n in range(1000)]
+        lines = [f"base: &b {{{keys}}}"] + [
+            f"m{n}: {{<<: [{', '.join(['*b'] * 100)}]}}" for n in range(1000)
+        ]
     begun = time.process_time()
     assert "once aliases" in refusal("\n".join(lines)).message
     assert time.process_time() - begun < 10
@@ -327,7 +369,9 @@ def test_fifty_thousand_hosts_are_read_in_a_few_seconds() -> None:
         ("a: 1\n".encode("utf-16"), 0, "UTF-16"),
     ],
 )
-def test_other_encodings_are_refused_with_the_way_out(tmp_path: Path, data: bytes, line: int, said: str) -> None:
+def test_other_encodings_are_refused_with_the_way_out(
+    tmp_path: Path, data: bytes, line: int, said: str
+) -> None:
     path = tmp_path / "x.yml"
     path.write_bytes(data)
     with pytest.raises(InputError, match=said) as caught:
@@ -363,8 +407,16 @@ class Outer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ("- title: 5\n", (1, 10), "a whole number where text belongs"),
         ("- title: x\n  inner: {port: web}\n", (2, 17), "text where a whole number belongs"),
         ("- title: x\n  inner: {names: [a, b, 3]}\n", (2, 25), "a whole number where text belongs"),
-        ("- title: x\n  each:\n    a: {port: 1}\n    b: {port: x}\n", (4, 15), "text where a whole number belongs"),
-        ("- title: x\n  each:\n    a: {port: 1}\n    b: {prot: 1}\n", (4, 9), "did you mean “port”?"),
+        (
+            "- title: x\n  each:\n    a: {port: 1}\n    b: {port: x}\n",
+            (4, 15),
+            "text where a whole number belongs",
+        ),
+        (
+            "- title: x\n  each:\n    a: {port: 1}\n    b: {prot: 1}\n",
+            (4, 9),
+            "did you mean “port”?",
+        ),
         ("- title: x\n  inner:\n", (2, 9), "nothing where a mapping belongs"),
         ("title: x\n", (1, 1), "a mapping where a list belongs"),
     ],

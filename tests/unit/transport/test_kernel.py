@@ -1,4 +1,6 @@
-"""Holds the kernel transport without a kernel: what is packed, which images are refused, what its words become."""
+"""Holds the kernel transport without a kernel: what is packed, which images are refused, what its
+words become.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +46,14 @@ from tests.support.kernels import (
 LIMITS = Limits(stdout=1000, stderr=100)
 
 
-# ---- what is packed ------------------------------------------------------------------------------------------------
+# ---- what is packed
+# ------------------------------------------------------------------------------------------------
 
 
 def unpacked(archive: bytes) -> dict[str, tuple[int, bytes, tuple[int, int]]]:
-    """Reads newc as the kernel does, of which only its documentation is known here: name to mode, data and device."""
+    """Reads newc as the kernel does, of which only its documentation is known here: name to mode,
+    data and device.
+    """
     files = dict[str, tuple[int, bytes, tuple[int, int]]]()
     at = 0
     while True:
@@ -66,8 +71,14 @@ def unpacked(archive: bytes) -> dict[str, tuple[int, bytes, tuple[int, int]]]:
         files[name[:-1].decode()] = (mode, data, device)
 
 
-@given(st.dictionaries(st.text("abc", min_size=1, max_size=9).map(lambda s: f"/d{s}/f"), st.binary(max_size=70)))
-def test_an_archive_reads_back_as_what_went_in_with_every_folder_before_its_files(files: dict[str, bytes]) -> None:
+@given(
+    st.dictionaries(
+        st.text("abc", min_size=1, max_size=9).map(lambda s: f"/d{s}/f"), st.binary(max_size=70)
+    )
+)
+def test_an_archive_reads_back_as_what_went_in_with_every_folder_before_its_files(
+    files: dict[str, bytes],
+) -> None:
     back = unpacked(cpio.archive(cpio.file(path, data) for path, data in files.items()))
     names = list(back)
     for path, data in files.items():
@@ -79,7 +90,9 @@ def test_an_archive_reads_back_as_what_went_in_with_every_folder_before_its_file
 
 
 def test_nodes_and_links_keep_their_numbers_and_aims() -> None:
-    back = unpacked(cpio.archive([cpio.node("/dev/console", 5, 1), cpio.link("/python", "/usr/bin/python3.11")]))
+    back = unpacked(
+        cpio.archive([cpio.node("/dev/console", 5, 1), cpio.link("/python", "/usr/bin/python3.11")])
+    )
     assert back["dev/console"] == (stat.S_IFCHR | 0o600, b"", (5, 1))
     assert back["python"] == (stat.S_IFLNK | 0o777, b"/usr/bin/python3.11", (0, 0))
 
@@ -89,9 +102,12 @@ def test_a_path_that_is_given_twice_is_refused() -> None:
         cpio.archive([cpio.file("/a", b"1"), cpio.file("/a", b"2")])
 
 
-def test_imports_are_found_in_a_program_inside_a_string_and_only_those_of_the_standard_library() -> None:
+def test_imports_are_found_in_a_program_inside_a_string_and_only_those_of_the_standard_library() -> (
+    None
+):
     program = (
-        b"P = r'''\ntry:\n    import difflib, yaml\nexcept ImportError: pass\nfrom xml.sax import x\nimport this\n'''\n"
+        b"P = r'''\ntry:\n    import difflib, yaml\nexcept ImportError: pass\nfrom xml.sax import"
+        b" x\nimport this\n'''\n"
     )
     found = set(initramfs.imports(program))
     assert {"difflib", "xml.sax", "socket", "__future__"} <= found
@@ -99,7 +115,9 @@ def test_imports_are_found_in_a_program_inside_a_string_and_only_those_of_the_st
 
 
 @pytest.mark.commands
-def test_the_base_is_packed_once_and_holds_a_python_that_starts_outside_of_any_virtual_environment() -> None:
+def test_the_base_is_packed_once_and_holds_a_python_that_starts_outside_of_any_virtual_environment() -> (
+    None
+):
     first, own = initramfs.pack(b"print(1)\n", {"net.ipv4.tcp_fin_timeout": "7"})
     again, _ = initramfs.pack(b"print(2)\n", {})
     assert first is again
@@ -116,10 +134,13 @@ def test_the_base_is_packed_once_and_holds_a_python_that_starts_outside_of_any_v
     assert small["fleetaudit/sysctls"][1] == b"net.ipv4.tcp_fin_timeout=7\n"
 
 
-# ---- which images are refused --------------------------------------------------------------------------------------
+# ---- which images are refused
+# --------------------------------------------------------------------------------------
 
 
-def bzimage(*, size: int = 8192, flags: int = 1, wide: int = 1, protocol: int = 0x20F, named: int = 0) -> bytes:
+def bzimage(
+    *, size: int = 8192, flags: int = 1, wide: int = 1, protocol: int = 0x20F, named: int = 0
+) -> bytes:
     head = bytearray(size)
     head[0x1F1] = 4
     struct.pack_into("<I", head, 0x1F4, ((named or size) - 5 * 512) // 16)
@@ -153,8 +174,14 @@ def test_a_whole_bzimage_is_taken_and_its_version_cannot_paint_the_terminal() ->
         (elf(0xB7), "an ELF program for arm64"),
         (elf(0x16, ">"), "an ELF program for S/390"),
         (b"MZ" + bytes(0x36) + b"ARMd" + bytes(4000), "an arm64 Image"),
-        (b"MZ\0\0zimg" + bytes(0x34) + b"\x40\0\0\0PE\0\0\x64\xaa" + bytes(4000), "an EFI program for arm64 (a compr"),
-        (b"MZ" + bytes(0x3A) + b"\xff\xff\xff\xff" + bytes(4000), "an EFI program for an unknown machine"),
+        (
+            b"MZ\0\0zimg" + bytes(0x34) + b"\x40\0\0\0PE\0\0\x64\xaa" + bytes(4000),
+            "an EFI program for arm64 (a compr",
+        ),
+        (
+            b"MZ" + bytes(0x3A) + b"\xff\xff\xff\xff" + bytes(4000),
+            "an EFI program for an unknown machine",
+        ),
         (bytes(0x30) + b"RISCV" + bytes(4000), "a RISC-V Image"),
         (bytes(0x24) + b"\x18\x28\x6f\x01" + bytes(4000), "a 32-bit ARM zImage"),
         (b"\x1f\x8b" + bytes(4000), "gzip-compressed data"),
@@ -187,7 +214,9 @@ def test_no_header_however_broken_is_an_accident(data: bytes, at: int, patch: by
         (os.path.realpath(sys.executable), "an ELF program"),
     ],
 )
-def test_an_image_that_is_none_fails_at_resolve_with_a_next_command(image: str, reason: str) -> None:
+def test_an_image_that_is_none_fails_at_resolve_with_a_next_command(
+    image: str, reason: str
+) -> None:
     with pytest.raises(TransportError) as e:
         run_kernel(KernelTarget(image=image), "", b"", Deadline.after(5), Limits())
     assert e.value.stage == "resolve"
@@ -211,10 +240,15 @@ def test_an_image_of_more_bytes_than_any_kernel_has_is_not_read(tmp_path: Path) 
         (KernelTarget(image="x", memory_mib=1), "kernel_memory"),
         (KernelTarget(image="x", append="quiet\nroot=/"), "kernel_append"),
         (KernelTarget(image="x", sysctls={"../../etc/passwd": "1"}), "kernel_sysctls"),
-        (KernelTarget(image="x", sysctls={"net.ipv4.tcp_rfc1337": "1\nkernel.x=2"}), "kernel_sysctls"),
+        (
+            KernelTarget(image="x", sysctls={"net.ipv4.tcp_rfc1337": "1\nkernel.x=2"}),
+            "kernel_sysctls",
+        ),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_before_anything_starts(target: KernelTarget, word: str) -> None:
+def test_settings_that_make_no_sense_are_refused_before_anything_starts(
+    target: KernelTarget, word: str
+) -> None:
     with pytest.raises(TransportError, match=word) as e:
         run_kernel(target, "", b"", Deadline.after(5), Limits())
     assert e.value.stage == "resolve"
@@ -234,7 +268,8 @@ def test_a_deadline_that_has_come_before_a_turn_says_how_many_run_at_once() -> N
     assert e.value.hint == f"fleetaudit run -f {GUESTS}"
 
 
-# ---- what a guest's words become -----------------------------------------------------------------------------------
+# ---- what a guest's words become
+# -----------------------------------------------------------------------------------
 
 
 def word(letter: str, value: bytes) -> bytes:
@@ -242,12 +277,18 @@ def word(letter: str, value: bytes) -> bytes:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("oe"), st.binary(max_size=20)), max_size=9), st.integers(1, 40), st.booleans()
+    st.lists(st.tuples(st.sampled_from("oe"), st.binary(max_size=20)), max_size=9),
+    st.integers(1, 40),
+    st.booleans(),
 )
 def test_words_are_the_same_in_whatever_pieces_they_come(
     pieces: list[tuple[str, bytes]], step: int, returns: bool
 ) -> None:
-    sent = word("b", b"") + b"".join(word(letter, zlib.compress(data)) for letter, data in pieces) + word("x", b"3")
+    sent = (
+        word("b", b"")
+        + b"".join(word(letter, zlib.compress(data)) for letter, data in pieces)
+        + word("x", b"3")
+    )
     if returns:
         sent = sent.replace(b"\n", b"\r\n")  # a terminal's newline
     spoken = Spoken(limits=Limits())
@@ -284,7 +325,10 @@ def test_a_line_without_an_end_is_not_kept() -> None:
 
 
 def test_a_panic_is_told_in_the_kernels_words_and_in_one_printable_line() -> None:
-    log = b"[    0.1] \x1b[31mhello\x1b[0m\r\n[    3.621360] Kernel panic - not syncing: VFS: Unable to mount root\r\n"
+    log = (
+        b"[    0.1] \x1b[31mhello\x1b[0m\r\n[    3.621360] Kernel panic - not syncing: VFS: Unable"
+        b" to mount root\r\n"
+    )
     known = explain(log, 256)
     assert known is not None
     assert known[0] == "the kernel panicked: Kernel panic - not syncing: VFS: Unable to mount root"
@@ -301,7 +345,8 @@ def test_a_lost_timer_is_told_apart_from_a_panic_of_the_images_own() -> None:
     assert explain(b"all is well\n", 256) is None
 
 
-# ---- which real kernels are wanted ---------------------------------------------------------------------------------
+# ---- which real kernels are wanted
+# ---------------------------------------------------------------------------------
 
 
 def test_the_side_of_the_fix_follows_from_the_release_alone() -> None:

@@ -1,5 +1,6 @@
-"""What of paramiko is used that it does not promise: each name and signature, so that a release that changes one fails
-here and by name. pyproject.toml allows the releases that this test has seen."""
+"""What of paramiko is used that it does not promise: each name and signature, so that a release
+that changes one fails here and by name. pyproject.toml allows the releases that this test has seen.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ AT_FIRST: dict[str, Any] = {
     "kex_engine": None,
     "_expected_packet": (),
 }
-"""Attributes of a Transport that session.py reads or sets, and their values before anything was sent."""
+"""Attributes of a Transport that session.py reads or sets, and their values before anything was
+sent.
+"""
 
 
 class _Socket:
@@ -75,27 +78,46 @@ def engine(sent: _Sent) -> Any:
 
 def parameters(function: Any) -> list[str]:
     found = list(inspect.signature(function).parameters.values())
-    return [str(one.replace(annotation=inspect.Parameter.empty)) for one in found if one.name != "self"]
+    return [
+        str(one.replace(annotation=inspect.Parameter.empty)) for one in found if one.name != "self"
+    ]
 
 
-@pytest.mark.parametrize(("owner", "name"), METHODS, ids=lambda part: getattr(part, "__name__", part))
-def test_a_method_of_paramiko_is_there_with_the_parameters_that_we_know(owner: type, name: str) -> None:
+@pytest.mark.parametrize(
+    ("owner", "name"), METHODS, ids=lambda part: getattr(part, "__name__", part)
+)
+def test_a_method_of_paramiko_is_there_with_the_parameters_that_we_know(
+    owner: type, name: str
+) -> None:
     method = getattr(owner, name, None)
     assert method is not None, f"paramiko {paramiko.__version__} has no {owner.__name__}.{name}"
-    assert parameters(method) == METHODS[owner, name], f"paramiko {paramiko.__version__}: {owner.__name__}.{name}"
+    assert parameters(method) == METHODS[owner, name], (
+        f"paramiko {paramiko.__version__}: {owner.__name__}.{name}"
+    )
 
 
 @pytest.mark.parametrize("name", AT_FIRST)
-def test_an_attribute_of_a_transport_is_there_with_the_value_that_we_know(engine: Any, name: str) -> None:
-    assert getattr(engine, name, "missing") == AT_FIRST[name], f"paramiko {paramiko.__version__}: Transport.{name}"
+def test_an_attribute_of_a_transport_is_there_with_the_value_that_we_know(
+    engine: Any, name: str
+) -> None:
+    assert getattr(engine, name, "missing") == AT_FIRST[name], (
+        f"paramiko {paramiko.__version__}: Transport.{name}"
+    )
 
 
 def test_session_uses_no_other_internal_of_a_transport() -> None:
     used = set[str]()
     for node in ast.walk(ast.parse(SESSION.read_text("utf-8"))):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("engine", "self._engine"):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in (
+            "engine",
+            "self._engine",
+        ):
             used.add(node.attr)
-    named = {name for owner, name in METHODS if owner is paramiko.Transport} | AT_FIRST.keys() | {"local_version"}
+    named = (
+        {name for owner, name in METHODS if owner is paramiko.Transport}
+        | AT_FIRST.keys()
+        | {"local_version"}
+    )
     assert used == named
 
 
@@ -113,7 +135,9 @@ def test_algorithms_are_chosen_by_the_security_options(engine: Any, name: str) -
     assert getattr(engine.get_security_options(), name) == (last,)
 
 
-def test_what_is_sent_goes_through_the_packet_layer_that_was_passed_in(engine: Any, sent: _Sent) -> None:
+def test_what_is_sent_goes_through_the_packet_layer_that_was_passed_in(
+    engine: Any, sent: _Sent
+) -> None:
     engine._send_kex_init()
     (packet,) = sent.out
     assert packet[5] == paramiko.common.MSG_KEXINIT

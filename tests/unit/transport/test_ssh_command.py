@@ -34,7 +34,9 @@ def test_what_is_harmless_stays_as_it_was() -> None:
     assert quoted(b" \n") == ""
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1))
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1)
+)
 def test_a_shell_reads_back_the_words_that_were_given(words: list[str]) -> None:
     words = [w for w in words if not w.startswith("~/")]
     assert shlex.split(shell(words)) == words
@@ -42,11 +44,15 @@ def test_a_shell_reads_back_the_words_that_were_given(words: list[str]) -> None:
 
 def test_a_home_stays_for_the_shell_to_expand_and_the_rest_is_quoted() -> None:
     line = shell(["printf", "%s|", "~/a b", "$(x)", "~"])
-    home = subprocess.run(["/bin/sh", "-c", line], env={"HOME": "/h"}, capture_output=True, text=True, check=True)
+    home = subprocess.run(
+        ["/bin/sh", "-c", line], env={"HOME": "/h"}, capture_output=True, text=True, check=True
+    )
     assert home.stdout == "/h/a b|$(x)|~|"
 
 
-@pytest.mark.parametrize("address", ["web1", "-oProxyCommand=x", "a;b", "$(x)", "::1", "fe80::1%eth0"])
+@pytest.mark.parametrize(
+    "address", ["web1", "-oProxyCommand=x", "a;b", "$(x)", "::1", "fe80::1%eth0"]
+)
 @pytest.mark.parametrize("user", ["me", "-l", "a b"])
 def test_no_name_of_an_inventory_can_become_an_option_or_a_command(address: str, user: str) -> None:
     words = shlex.split(ssh_line(SshTarget(address=address, port=2222), user))
@@ -57,8 +63,10 @@ def test_no_name_of_an_inventory_can_become_an_option_or_a_command(address: str,
 
 def test_the_ssh_line_takes_the_same_keys_and_files() -> None:
     target = SshTarget(address="h", private_keys=("~/my key",), known_hosts=("/a", "/b"))
-    assert ssh_line(target, "u", "-v") == (
-        "ssh -o BatchMode=yes -i ~/'my key' -o IdentitiesOnly=yes -o 'UserKnownHostsFile=/a /b' -v u@h true"
+    assert (
+        ssh_line(target, "u", "-v")
+        == "ssh -o BatchMode=yes -i ~/'my key' -o IdentitiesOnly=yes -o 'UserKnownHostsFile=/a /b'"
+        " -v u@h true"
     )
 
 
@@ -67,7 +75,16 @@ def test_known_hosts_names_carry_a_port_that_is_not_22() -> None:
 
 
 def test_how_a_command_ended_is_told_in_its_own_words() -> None:
-    assert ended(Output(stdout=b"", stderr=b"no\n", exit_status=1)) == "the command ended with status 1; it said “no”"
-    assert ended(Output(stdout=b"", stderr=b"", exit_status=None)) == "the command ended without an exit status"
+    assert (
+        ended(Output(stdout=b"", stderr=b"no\n", exit_status=1))
+        == "the command ended with status 1; it said “no”"
+    )
+    assert (
+        ended(Output(stdout=b"", stderr=b"", exit_status=None))
+        == "the command ended without an exit status"
+    )
     cut = Output(stdout=b"x", stderr=b"", exit_status=None, cut="stdout")
-    assert ended(cut) == "the command ended without an exit status after more stdout than is allowed; it said “x”"
+    assert (
+        ended(cut)
+        == "the command ended without an exit status after more stdout than is allowed; it said “x”"
+    )

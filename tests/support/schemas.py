@@ -1,0 +1,33 @@
+"""Writes fleetaudit/schema/ again, from the types that read and write those files.
+
+python -m tests.support.schemas
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fleetaudit.analysis import doctor, drift, waivers
+from fleetaudit.playbook import format as playbook
+from fleetaudit.store import archive, runs
+from tests import SCHEMAS
+
+WRITERS: dict[str, Callable[[], bytes | str]] = {
+    "doctor": doctor.json_schema,
+    "drift": drift.json_schema,
+    "playbook": playbook.json_schema,
+    "run": archive.run_schema,
+    "runs": runs.json_schema,
+    "waivers": waivers.json_schema,
+}
+
+
+def main() -> None:
+    for name, schema in WRITERS.items():
+        text = schema()
+        path = SCHEMAS / f"{name}.schema.json"
+        path.write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
+
+
+if __name__ == "__main__":
+    main()
