@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fleetaudit.analysis.doctor import way_to
 from fleetaudit.errors import TransportError
-from fleetaudit.transport import unnoticed
+from fleetaudit.transport import ignore_stage
 
 if TYPE_CHECKING:
     from fleetaudit.engine.scheduler import Run
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Deadline,
         Limits,
         Output,
-        Passed,
+        StageListener,
     )
     from fleetaudit.transport.registry import Transports
 
@@ -44,7 +44,7 @@ class Activity:
         self._since = dict[str, float]()  # one thread a host writes its own key
         self._tries = dict[str, int]()
 
-    def run_of(self, host: HostPlan, also: Passed = unnoticed) -> Run:
+    def run_of(self, host: HostPlan, also: StageListener = ignore_stage) -> Run:
         """Returns the function that runs a command on this host and logs each stage; it calls
         `also` for each stage.
         """

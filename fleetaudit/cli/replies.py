@@ -37,7 +37,7 @@ from fleetaudit.model import (
 from fleetaudit.store import archive
 from fleetaudit.text.files import whole_file
 from fleetaudit.transport import Deadline, Limits, Output
-from fleetaudit.transport.ssh_options import where
+from fleetaudit.transport.ssh_options import host_argument
 
 if TYPE_CHECKING:
     from fleetaudit.engine.scheduler import Run
@@ -151,7 +151,7 @@ class Call:
         words = ["fleetaudit", "probe", *(word for book in self.playbooks for word in ("-p", book))]
         if self.inventories:
             words += [*self.inventories, "-l", host]
-        address = where(host) if host.startswith("-") else [host]  # it must stay a name
+        address = host_argument(host) if host.startswith("-") else [host]  # it must stay a name
         reply = file or self.folder / f"{host}.reply"
         run_there = shlex.join(("ssh", *address, "python3", "-E", "-s", "-"))
         return f"{shlex.join(words)} > call.py && {run_there} < call.py > {shlex.quote(str(reply))}"

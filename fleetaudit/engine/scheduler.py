@@ -53,7 +53,7 @@ from fleetaudit.model import (
 from fleetaudit.probe import protocol, verdict
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.masking import Masking
-from fleetaudit.transport.ssh_command import ssh_line
+from fleetaudit.transport.ssh_command import ssh_command_line
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Again(Protocol):
 
 
 class Run(Protocol):
-    """How bytes reach a host; `transport.dispatch.Transports.run` is the real one."""
+    """How bytes reach a host; `transport.registry.Transports.run` is the real one."""
 
     def __call__(
         self,
@@ -493,7 +493,9 @@ def _by_hand(target: Target | NoTarget) -> str:
     match target:
         case SshTarget():
             command = f"{_python(target)} -E -s -"
-            return f"fleetaudit probe | {ssh_line(target, target.user or '', command=command)}"
+            return (
+                f"fleetaudit probe | {ssh_command_line(target, target.user or '', command=command)}"
+            )
         case LocalTarget():
             return f"fleetaudit probe | {_python(target)} -E -s -"
         case _:

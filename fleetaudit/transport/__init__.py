@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from fleetaudit.model import Stage
 
-Passed = Callable[[Stage, str], None]
+StageListener = Callable[[Stage, str], None]
 """Is told, at the moment when it is so, that a stage lies behind, and in a few words by what: an
 address, a key.
 """
@@ -71,5 +71,5 @@ class Output:
     cut: str = ""
 
 
-def unnoticed(stage: Stage, what: str) -> None:
+def ignore_stage(stage: Stage, what: str) -> None:
     """Takes notice of nothing."""

@@ -21,7 +21,7 @@ from typing import Literal
 from fleetaudit.errors import TransportError, repeat
 from fleetaudit.model import Become
 
-from . import Deadline, Output, Passed
+from . import Deadline, Output, StageListener
 from .program_start import (
     NOT_STARTED,
     ReadyLine,
@@ -57,7 +57,7 @@ class Escalation:
         become: Become,
         command: str,
         stdin: bytes,
-        passed: Passed,
+        passed: StageListener,
         way: Callable[[str], str] = str,
     ) -> None:
         self._become, self._stdin, self._passed, self._way = become, stdin, passed, way

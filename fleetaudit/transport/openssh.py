@@ -25,8 +25,8 @@ from . import (
     Deadline,
     Limits,
     Output,
-    Passed,
-    unnoticed,
+    StageListener,
+    ignore_stage,
 )
 from .child import (
     LOG_MAX,
@@ -56,13 +56,13 @@ from .ssh_files import check_files, check_ssh_config, own_files
 from .ssh_options import (
     MEMORY_MAX,
     environment,
+    host_argument,
     known_hosts,
     named_files,
     pairs,
     quiet_options,
     shown,
     users_options,
-    where,
 )
 from .stdin_dialogue import Talk
 
@@ -156,7 +156,7 @@ def run_openssh(
     host_keys: HostKeys,
     pacing: Pacing,
     configs: SshConfigs,
-    passed: Passed,
+    passed: StageListener,
 ) -> Output:
     """Runs `command` on the target, telling it `talk`, and returns its output; raises
     `TransportError`.
@@ -195,7 +195,7 @@ def _once(
     talk: Talk,
     deadline: Deadline,
     limits: Limits,
-    passed: Passed,
+    passed: StageListener,
 ) -> Output:
     stages = _Stages(target, passed)
     seen = 0  # bytes of whole lines of the log, which tell of no login: each is looked at once
@@ -207,9 +207,17 @@ def _once(
             turn.done()
         seen = log.rfind(b"\n") + 1
 
-    hint = shell([target.program, *map(shown, options), *where(target.address), "true"])
+    hint = shell([target.program, *map(shown, options), *host_argument(target.address), "true"])
     log = LogPipe()
-    argv = [target.program, "-E", log.name, *_LOG_LEVEL, *options, *where(target.address), command]
+    argv = [
+        target.program,
+        "-E",
+        log.name,
+        *_LOG_LEVEL,
+        *options,
+        *host_argument(target.address),
+        command,
+    ]
     try:
         ended = run_child(
             argv,
@@ -235,12 +243,12 @@ def _once(
 class _Stages:
     """Tells which stages lie behind, from the log of an ssh that tells more than usual."""
 
-    def __init__(self, target: SshTarget, passed: Passed) -> None:
+    def __init__(self, target: SshTarget, passed: StageListener) -> None:
         self._target, self._passed, self._done = target, passed, set[Stage]()
 
     def heard(self, log: bytes) -> None:
         """Reads all of the log so far."""
-        if self._passed is unnoticed:
+        if self._passed is ignore_stage:
             return
         for stage, pattern in _MARKS:
             if stage not in self._done and (found := pattern.search(log)):
@@ -402,7 +410,7 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
     shown = re.search(
         r"(\S+) key (?:sent by|fingerprint is|for .* fingerprint)[^.]*?\s*(SHA256:\S+)", text
     )
-    where = re.search(r"Offending (\S+) key in (\S+)|Offending key in (\S+)", text)
+    offending = re.search(r"Offending (\S+) key in (\S+)|Offending key in (\S+)", text)
     kind: FailureKind
     if "IDENTIFICATION HAS CHANGED" in text:
         kind, what = "host key changed", "changed host key"
@@ -413,7 +421,7 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
     else:
         kind, what = "host key unknown", "unknown host key"
     new = f"{_KEY_TYPES.get(shown[1], shown[1])} {shown[2].rstrip('.')}" if shown else ""
-    file = ((where[2] or where[3]) if where else "").rstrip(":")
+    file = ((offending[2] or offending[3]) if offending else "").rstrip(":")
     known = _known(file)
     parts = [f"shown {new}"] if new else []
     parts += [f"known in {file}" + (f" as {known}" if known else "")] if file else []
@@ -435,9 +443,9 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
     )
 
 
-def _known(where: str) -> str:
+def _known(location: str) -> str:
     """Returns type and fingerprint of the key in file:line, "" where it cannot be read."""
-    path, _, number = where.rstrip(":").rpartition(":")
+    path, _, number = location.rstrip(":").rpartition(":")
     try:
         text = whole_file(Path(path), FILE_MAX).decode("utf-8", "replace")
         words = text.split("\n")[int(number) - 1].split()

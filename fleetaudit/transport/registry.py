@@ -23,15 +23,15 @@ from . import (
     Deadline,
     Limits,
     Output,
-    Passed,
-    unnoticed,
+    StageListener,
+    ignore_stage,
 )
 from .become import Escalation
 from .known_hosts import HostKeys
 from .login_limiter import Pacing
 from .masking import Masking
 from .program_start import AfterReady
-from .ssh_command import ssh_line
+from .ssh_command import ssh_command_line
 from .ssh_config import SshConfigs, account
 from .stdin_dialogue import Monologue, Talk
 
@@ -60,7 +60,7 @@ class Transports:
         stdin: bytes,
         deadline: Deadline,
         limits: Limits,
-        passed: Passed = unnoticed,
+        passed: StageListener = ignore_stage,
     ) -> Output:
         """Runs `command` on the target with `stdin`, and returns its output; raises
         `TransportError`.
@@ -95,7 +95,7 @@ class Transports:
         stdin: bytes,
         deadline: Deadline,
         limits: Limits,
-        passed: Passed,
+        passed: StageListener,
     ) -> Output:
         """Runs `command` as the login user, or by sudo, doas or su if the target has `become`."""
         talk: AfterReady | Escalation
@@ -114,7 +114,7 @@ class Transports:
             raise talk.blamed(e) from e
         return talk.judged(output)
 
-    def _way(self, target: SshTarget | LocalTarget, passed: Passed) -> Way:
+    def _way(self, target: SshTarget | LocalTarget, passed: StageListener) -> Way:
         """Returns what runs a command on the target."""
         match target:
             case LocalTarget():
@@ -140,7 +140,7 @@ def _shown(target: SshTarget | LocalTarget) -> str:
     return (
         "/bin/sh -c true"
         if isinstance(target, LocalTarget)
-        else ssh_line(target, target.user or "", prompts=True)
+        else ssh_command_line(target, target.user or "", prompts=True)
     )
 
 
@@ -148,7 +148,7 @@ def _typed(target: SshTarget | LocalTarget, command: str) -> str:
     """Returns the line that a person types to run `command` where the target is, on a terminal."""
     if isinstance(target, LocalTarget):
         return command
-    return ssh_line(target, target.user or "", "-t", command=command, prompts=True)
+    return ssh_command_line(target, target.user or "", "-t", command=command, prompts=True)
 
 
 def _own_name() -> str:

@@ -15,11 +15,11 @@ from fleetaudit.model import SshTarget
 
 from . import Output
 from .ssh_options import (
+    host_argument,
     known_hosts,
     pairs,
     shown,
     value,
-    where,
 )
 
 SAID_MAX = 300
@@ -62,7 +62,7 @@ def shell(words: Iterable[str]) -> str:
     )
 
 
-def ssh_line(
+def ssh_command_line(
     target: SshTarget, user: str, *options: str, command: str = "true", prompts: bool = False
 ) -> str:
     """Returns the line that runs `command` by the same way to the host, for one to type who is
@@ -73,11 +73,11 @@ def ssh_line(
     quiet = [] if prompts else pairs("BatchMode=yes")
     if config := target.ssh_config:  # it says the rest
         return shell(
-            [target.program, *quiet, *config.words, *options, *where(config.name), command]
+            [target.program, *quiet, *config.words, *options, *host_argument(config.name), command]
         )
     name = f"{user}@{target.address}" if user else target.address
     # A name that looks like an option must stay a name.
-    destination = where(name) if name.startswith("-") else [name]
+    destination = host_argument(name) if name.startswith("-") else [name]
     return shell([target.program, *_way(target, quiet), *options, *destination, command])
 
 

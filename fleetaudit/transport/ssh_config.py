@@ -29,9 +29,9 @@ from .ssh_command import quoted, shell
 from .ssh_options import (
     MEMORY_MAX,
     environment,
+    host_argument,
     pairs,
     shown,
-    where,
 )
 from .stdin_dialogue import Monologue
 
@@ -182,7 +182,7 @@ class SshConfigs:
             "-G",
             *pairs("BatchMode=yes", "RemoteCommand=none"),
             *words,
-            *where(name),
+            *host_argument(name),
             "true",
         ]
         hint = shell(shown(word) for word in argv)

@@ -99,7 +99,7 @@ def last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
     return name, words
 
 
-def where(name: str) -> list[str]:
+def host_argument(name: str) -> list[str]:
     """Returns the words that name the host: one that looks like an option must stay a name."""
     return ["--", name]
 

@@ -45,12 +45,12 @@ pytestmark = pytest.mark.commands
 FAKE = """
 import sys, time
 from fleetaudit.cli import main
-from fleetaudit.transport import dispatch
+from fleetaudit.transport import registry
 from tests.unit.engine.test_scheduler import reply, to_call
 def run(self, target, command, stdin, deadline, limits, passed=None):
     time.sleep(0.002)
     return to_call(stdin, reply())
-dispatch.Transports.run = run
+registry.Transports.run = run
 main(sys.argv[1:])
 """
 HOSTS = "web[001:200],"

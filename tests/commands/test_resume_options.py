@@ -33,10 +33,10 @@ TWICE = """
 import json, os, pathlib, sys
 from fleetaudit.cli import status_of
 from fleetaudit.cli.run import _Run
-from fleetaudit.transport import dispatch
+from fleetaudit.transport import registry
 from tests.unit.engine.test_scheduler import reply, to_call
 
-dispatch.Transports.run = lambda self, target, command, stdin, *rest: to_call(stdin, reply())
+registry.Transports.run = lambda self, target, command, stdin, *rest: to_call(stdin, reply())
 in_force, conduct = [], _Run.conduct
 def told(self):
     parts = self.connecting, self.options

@@ -21,7 +21,7 @@ from fleetaudit.cli.probe import sudoers_line
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Become, Secret
 from fleetaudit.probe import protocol
-from fleetaudit.transport import Deadline, Output, unnoticed
+from fleetaudit.transport import Deadline, Output, ignore_stage
 from fleetaudit.transport.become import Escalation
 from fleetaudit.transport.sudo_errors import refusal
 from tests.support.commands import Place
@@ -33,7 +33,8 @@ SECRET = Secret("sesame")
 
 
 def escalation(password: Secret | None = SECRET, **changes: object) -> Escalation:
-    return Escalation(Become(password=password, **changes), protocol.COMMAND, b"program", unnoticed)  # type: ignore[arg-type]
+    become = Become(password=password, **changes)  # type: ignore[arg-type]
+    return Escalation(become, protocol.COMMAND, b"program", ignore_stage)
 
 
 def prompt(one: Escalation) -> bytes:

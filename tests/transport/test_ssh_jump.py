@@ -24,8 +24,8 @@ from fleetaudit.transport import (
     Deadline,
     Limits,
     Output,
-    Passed,
-    unnoticed,
+    StageListener,
+    ignore_stage,
 )
 from fleetaudit.transport.registry import Transports
 from fleetaudit.transport.ssh.session import Session
@@ -80,7 +80,7 @@ def through(
 
 
 def run(target: SshTarget, command: str = "echo in", stdin: bytes = b"", seconds: float = 300,
-        passed: Passed = unnoticed) -> Output:  # fmt: skip
+        passed: StageListener = ignore_stage) -> Output:  # fmt: skip
     return Transports().run(target, command, stdin, Deadline.after(seconds), Limits(), passed)
 
 

@@ -22,11 +22,11 @@ from fleetaudit.transport import (
     Deadline,
     Limits,
     Output,
-    Passed,
+    StageListener,
 )
 from fleetaudit.transport.known_hosts import HostKeys
 from fleetaudit.transport.login_limiter import Pacing
-from fleetaudit.transport.ssh_command import quoted, ssh_line
+from fleetaudit.transport.ssh_command import quoted, ssh_command_line
 from fleetaudit.transport.ssh_config import SshConfigs
 from fleetaudit.transport.stdin_dialogue import Talk
 
@@ -53,7 +53,7 @@ def run_ssh(
     host_keys: HostKeys,
     pacing: Pacing,
     configs: SshConfigs,
-    passed: Passed,
+    passed: StageListener,
 ) -> Output:
     """Runs `command` on the target, telling it `talk`, and returns its output; raises
     `TransportError`.
@@ -92,7 +92,7 @@ def run_ssh(
 
 
 def _opener(
-    target: SshTarget, outer: Session | None, jump: str, deadline: Deadline, passed: Passed
+    target: SshTarget, outer: Session | None, jump: str, deadline: Deadline, passed: StageListener
 ) -> Open:
     """Returns what opens a link to a hop: through the session with the one before, by its
     ProxyCommand, or by TCP.
@@ -109,7 +109,12 @@ def _opener(
 
 
 def _tunnel(
-    link: TunnelLink, target: SshTarget, jump: str, deadline: Deadline, passed: Passed, hint: str
+    link: TunnelLink,
+    target: SshTarget,
+    jump: str,
+    deadline: Deadline,
+    passed: StageListener,
+    hint: str,
 ) -> TunnelLink:
     """Returns the link once the jump host has opened it."""
     try:
@@ -133,13 +138,13 @@ def _tunnel(
     return link
 
 
-def _proxy(command: Secret, target: SshTarget, passed: Passed, hint: str) -> ProxyLink:
+def _proxy(command: Secret, target: SshTarget, passed: StageListener, hint: str) -> ProxyLink:
     link = ProxyLink(command.reveal(), hint)
     passed("resolve", f"{target.address}, by a ProxyCommand")
     return link
 
 
-def _named(name: str, passed: Passed) -> Passed:
+def _named(name: str, passed: StageListener) -> StageListener:
     def told(stage: Stage, what: str) -> None:
         passed(stage, f"jump host {name}: {what}")
 
@@ -167,7 +172,7 @@ def _execute(
     limits: Limits,
 ) -> Output:
     channel = Channel(session, deadline, limits)
-    with _told(channel, ssh_line(target, user)):
+    with _told(channel, ssh_command_line(target, user)):
         output = channel.run(command, talk)
         if output.exit_status is None and not output.cut and not output.stdout:
             raise NotRun("the host ended the session without running the command to its end")

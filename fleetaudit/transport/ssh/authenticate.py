@@ -11,7 +11,7 @@ from fleetaudit.errors import FailureKind, TransportError, repeat
 from fleetaudit.model import SshConfig, SshTarget
 from fleetaudit.transport import Deadline
 from fleetaudit.transport.password_expiry import expired
-from fleetaudit.transport.ssh_command import quoted, ssh_line
+from fleetaudit.transport.ssh_command import quoted, ssh_command_line
 
 from .identities import (
     Identities,
@@ -51,7 +51,9 @@ def authenticate(
             kind = e.kind
             reason, hint = (
                 str(e),
-                ssh_line(target, user, "-t" if kind == "password expired" else "-v", prompts=True),
+                ssh_command_line(
+                    target, user, "-t" if kind == "password expired" else "-v", prompts=True
+                ),
             )
         else:
             reason, hint = _without_password(str(e), found, target, user)
@@ -85,7 +87,7 @@ def _withheld(target: SshTarget, user: str) -> tuple[str, str] | None:
             "a password was given, and ssh_config allows none for this host (PasswordAuthentication"
             " and the like)"
         )
-        return reason, ssh_line(target, user, "-v", prompts=True)
+        return reason, ssh_command_line(target, user, "-v", prompts=True)
     return None
 
 
@@ -93,7 +95,7 @@ def _without_password(
     said: str, found: Identities, target: SshTarget, user: str
 ) -> tuple[str, str]:
     if found.usable:
-        return said or f"the host does not let {user} in", ssh_line(target, user, "-v")
+        return said or f"the host does not let {user} in", ssh_command_line(target, user, "-v")
     reason = (
         f"there is no key to log in with as {user}: none named, none in an agent, no default key"
         " file"
@@ -112,8 +114,8 @@ def _broken(e: Broken, login: Login, target: SshTarget, user: str) -> tuple[str,
     }.get(e.kind, f"the login made no sense: {e.text}")
     if e.kind in ("disconnected", "dropped") and len(login.offered) > 1:
         reason += "; name the one key that is meant (--private-key)"
-        return reason, ssh_line(target, user, "-o", "IdentitiesOnly=yes")
-    return reason, ssh_line(target, user, "-v", prompts=bool(target.password))
+        return reason, ssh_command_line(target, user, "-o", "IdentitiesOnly=yes")
+    return reason, ssh_command_line(target, user, "-v", prompts=bool(target.password))
 
 
 def _no_key(unusable: tuple[Unusable, ...]) -> TransportError:

@@ -28,7 +28,7 @@ from fleetaudit.transport.file_reader import reading
 from fleetaudit.transport.ssh_command import (
     clean,
     shell,
-    ssh_line,
+    ssh_command_line,
     too_open,
 )
 from fleetaudit.transport.ssh_files import DEFAULT_KEYS
@@ -110,7 +110,7 @@ def identities(target: SshTarget, files: KeyFiles, deadline: Deadline) -> Identi
             "ssh_config says PubkeyAuthentication no, or has no publickey in"
             " PreferredAuthentications"
         )
-        none = Unusable(reason, ssh_line(target, target.user or ""))
+        none = Unusable(reason, ssh_command_line(target, target.user or ""))
         return Identities((), (none,))
 
     @functools.cache

@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 from fleetaudit.errors import FailureKind, TransportError, repeat
 from fleetaudit.model import SshTarget
-from fleetaudit.transport import Deadline, Passed
+from fleetaudit.transport import Deadline, StageListener
 from fleetaudit.transport.known_hosts import HostKeys, fingerprint
 from fleetaudit.transport.login_limiter import Turn
-from fleetaudit.transport.ssh_command import quoted, ssh_line
+from fleetaudit.transport.ssh_command import quoted, ssh_command_line
 
 from .authenticate import authenticate
 from .identities import read_key_files
@@ -44,7 +44,7 @@ def reach(
     turn: Turn,
     keys: HostKeys,
     deadline: Deadline,
-    passed: Passed,
+    passed: StageListener,
 ) -> Session:
     """Returns a session that is logged in; raises `TransportError`."""
     # Before a turn is taken: waiting for a file must not make other hosts wait.
@@ -93,7 +93,7 @@ def _greeted(
                 "connect", reason, hint=repeat("--host-deadline", "600"), kind="timed out"
             )
         with contextlib.ExitStack() as this_try:
-            link = open_link(ssh_line(target, user))
+            link = open_link(ssh_command_line(target, user))
             this_try.callback(link.close)
             try:
                 session = Session(link, target.ssh_config)
@@ -125,7 +125,7 @@ def _greet(session: Session, target: SshTarget, user: str, deadline: Deadline) -
             "proxy": e.text,
         }.get(e.kind, f"what answers on port {target.port} does not speak SSH: {e.text}")
         kind = _KINDS.get(e.kind, "not an SSH server")
-        hint = ssh_line(target, user)
+        hint = ssh_command_line(target, user)
         raise TransportError(
             "connect", reason, hint=hint, kind=kind, transient=e.kind == "dropped"
         ) from e
@@ -144,7 +144,7 @@ def _agree_on_keys(
             "proxy": f"the connection broke off in the key exchange: {e.text}",
         }.get(e.kind, f"no key exchange is possible: {e.text}")
         kind = _KINDS.get(e.kind, "no common algorithm")
-        hint = ssh_line(target, user, "-v")
+        hint = ssh_command_line(target, user, "-v")
         raise TransportError(
             "connect", reason, hint=hint, kind=kind, transient=e.kind == "dropped"
         ) from e

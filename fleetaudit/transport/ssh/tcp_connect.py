@@ -15,7 +15,7 @@ from typing import Any
 
 from fleetaudit.errors import FailureKind, TransportError
 from fleetaudit.model import SshTarget
-from fleetaudit.transport import Deadline, Passed
+from fleetaudit.transport import Deadline, StageListener
 from fleetaudit.transport.ssh_command import shell
 
 from .link import LOOK_S
@@ -23,7 +23,7 @@ from .link import LOOK_S
 Address = tuple[int, tuple[Any, ...]]
 
 
-def dial(target: SshTarget, deadline: Deadline, hint: str, passed: Passed) -> socket.socket:
+def dial(target: SshTarget, deadline: Deadline, hint: str, passed: StageListener) -> socket.socket:
     """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or
     "connect" with `hint`).
     """

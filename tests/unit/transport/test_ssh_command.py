@@ -17,7 +17,7 @@ from fleetaudit.transport.ssh_command import (
     named,
     quoted,
     shell,
-    ssh_line,
+    ssh_command_line,
 )
 
 
@@ -55,7 +55,7 @@ def test_a_home_stays_for_the_shell_to_expand_and_the_rest_is_quoted() -> None:
 )
 @pytest.mark.parametrize("user", ["me", "-l", "a b"])
 def test_no_name_of_an_inventory_can_become_an_option_or_a_command(address: str, user: str) -> None:
-    words = shlex.split(ssh_line(SshTarget(address=address, port=2222), user))
+    words = shlex.split(ssh_command_line(SshTarget(address=address, port=2222), user))
     assert words[:5] == ["ssh", "-p", "2222", "-o", "BatchMode=yes"]
     assert words[-2:] == [f"{user}@{address}", "true"]
     assert words[5:-2] == (["--"] if user.startswith("-") else [])
@@ -64,7 +64,7 @@ def test_no_name_of_an_inventory_can_become_an_option_or_a_command(address: str,
 def test_the_ssh_line_takes_the_same_keys_and_files() -> None:
     target = SshTarget(address="h", private_keys=("~/my key",), known_hosts=("/a", "/b"))
     assert (
-        ssh_line(target, "u", "-v")
+        ssh_command_line(target, "u", "-v")
         == "ssh -o BatchMode=yes -i ~/'my key' -o IdentitiesOnly=yes -o 'UserKnownHostsFile=/a /b'"
         " -v u@h true"
     )
