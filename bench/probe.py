@@ -25,13 +25,7 @@ def program() -> bytes:
     """Returns what a host is sent for the shipped playbook."""
     (play,) = load_playbook(None).plays
     scenarios = [
-        {
-            "name": s.name,
-            "steps": [step.call for step in s.steps],
-            "families": list(s.families),
-            "trials": s.trials or play.trials,
-            "expect": list(s.expect),
-        }
+        {**protocol.scenario_call(s, s.trials or play.trials), "expect": list(s.expect)}
         for s in play.scenarios
     ]
     call = {

@@ -51,6 +51,7 @@ from fleetaudit.model import (
     Os,
     PeerWitness,
     Places,
+    Scenario,
     Seconds,
     Segment,
     Sentence,
@@ -219,14 +220,19 @@ def _asked(plan: HostPlan) -> dict[str, Any]:
         "isolation": plan.isolation,
         "sysctls": list(plan.sysctls_collect),
         "scenarios": [
-            {
-                "name": s.name,
-                "steps": [s_.call for s_ in s.steps],
-                "families": list(s.families),
-                "trials": (s.trials or plan.trials) if plan.trials else 0,
-            }
+            scenario_call(s, (s.trials or plan.trials) if plan.trials else 0)
             for s in plan.scenarios
         ],
+    }
+
+
+def scenario_call(scenario: Scenario, trials: int) -> dict[str, Any]:
+    """Returns a scenario as the probe is sent it, without the expected endings."""
+    return {
+        "name": scenario.name,
+        "steps": [step.call for step in scenario.steps],
+        "families": list(scenario.families),
+        "trials": trials,
     }
 
 

@@ -24,7 +24,7 @@ from fleetaudit.probe import protocol, verdict
 from fleetaudit.report.captured_headers import captured_headers
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.kernel import GUESTS, qemu, run_kernel
-from tests.support import kernel_matrix
+from tests.support import kernel_matrix, probing
 from tests.support.kernel_matrix import MATRIX
 from tests.support.kernels import WANTED, Kernel, numbers
 from tests.support.timing import BUSY_S, patience
@@ -95,12 +95,6 @@ def refused(kernel: Kernel | Path, program: str, **more: Any) -> TransportError:
 # ---- whom a host lets in
 # --------------------------------------------------------------------------------------------
 
-# A login ends in an exec, which makes the process its user's own again; here PR_SET_DUMPABLE (4)
-# stands for it.
-AS_NOBODY = """import ctypes, os
-os.setgroups([]); os.setgid(65534); os.setuid(65534); ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
-"""
-
 
 def seen_by_nobody(kernel: Kernel, **target: Any) -> Audited:
     """Returns what the probe sees on a kernel where it runs as a user without any right."""
@@ -116,7 +110,7 @@ def seen_by_nobody(kernel: Kernel, **target: Any) -> Audited:
         sysctls_collect=(),
         sysctls_expect={},
     )
-    program = AS_NOBODY + protocol.request(plan, deadline_s=500).decode("ascii")
+    program = probing.AS_NOBODY + protocol.request(plan, deadline_s=500).decode("ascii")
     output = run(kernel, program, **target)
     return verdict.of_output(plan, output.stdout, output.stderr, output.exit_status, output.cut)
 

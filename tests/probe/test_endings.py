@@ -206,15 +206,7 @@ def seen_in_order(scenarios: Sequence[Scenario]) -> dict[str, tuple[str, str]]:
     """Returns what each scenario ends with, or why it is not run; one trial each, in the given
     order.
     """
-    sent = [
-        {
-            "name": s.name,
-            "steps": [step.call for step in s.steps],
-            "families": list(s.families),
-            "trials": 1,
-        }
-        for s in scenarios
-    ]
+    sent = [protocol.scenario_call(s, trials=1) for s in scenarios]
     steps = {s.name: s.steps for s in scenarios}
     reply = probing.run(probing.request(*sent, deadline=600.0))
     return {

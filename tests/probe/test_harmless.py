@@ -239,12 +239,7 @@ def test_it_needs_no_place_to_write_to() -> None:
 def test_the_shipped_playbook_leaves_room_in_the_reply_and_bounds_every_trace() -> None:
     playbook = pytest.importorskip("fleetaudit.playbook")
     scenarios = [
-        {
-            "name": s.name,
-            "steps": [step.call for step in s.steps],
-            "families": list(s.families),
-            "trials": s.trials or play.trials,
-        }
+        protocol.scenario_call(s, s.trials or play.trials)
         for play in playbook.load_playbook(None).plays
         for s in play.scenarios
     ]

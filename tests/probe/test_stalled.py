@@ -4,14 +4,11 @@ loses packets.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ import pytest
 from fleetaudit.model import Ending
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol, verdict
-from tests.support import probing
+from tests.support import probing, timing
 from tests.support.probing import in_own_network, request, scenario
 
 from .test_faults import plan
@@ -110,19 +107,6 @@ def test_a_probe_that_is_stopped_in_the_middle_of_a_step_loses_no_verdict(
     assert verdicts == {(ending, "")}
 
 
-@contextlib.contextmanager
-def busy(cpu: int, loops: int) -> Iterator[None]:
-    """Keeps one CPU busy."""
-    command = ["taskset", "-c", str(cpu), "sh", "-c", "while :; do :; done"]
-    processes = [subprocess.Popen(command) for _ in range(loops)]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
 @pytest.mark.slow
 def test_a_starved_probe_loses_no_verdict() -> None:
     """A probe of the lowest priority among busy loops on one CPU: each of its turns may be a second
@@ -137,7 +121,7 @@ def test_a_starved_probe_loses_no_verdict() -> None:
     )
     cpu = max(os.sched_getaffinity(0))
     sent = protocol.request(asked, deadline_s=280).decode("ascii")
-    with busy(cpu, 6):
+    with timing.load(6, cpu=cpu):
         printed = probing.run_text(
             sent, seconds=900, within=["taskset", "-c", str(cpu), "nice", "-n", "19"]
         )

@@ -37,6 +37,12 @@ os.readlink = lambda path, **how: "net:%d" % next(count) if path == NET else rea
 """Lines before the program with which it takes the network namespace that a test made for one of
 its own.
 """
+AS_NOBODY = """import ctypes, os
+os.setgroups([]); os.setgid(65534); os.setuid(65534); ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+"""
+"""Lines before the program that make its process an ordinary user's. A login ends in an exec, which
+makes a process its user's own again; here PR_SET_DUMPABLE (4) stands for it.
+"""
 
 UNREAD = ("unread-close", "peer sends 5 bytes; closer closes")
 DRAINED = ("drained-close", "peer sends 5 bytes; closer reads all; closer closes")

@@ -7,8 +7,12 @@ with a load of 20 on two cores everything takes many times longer.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 BUSY_S = 60.0
 """Seconds that a busy machine may add to what ends at a deadline."""
@@ -21,3 +25,28 @@ def patience(call: Callable[[], object]) -> float:
     began = time.monotonic()
     call()
     return 1 + 5 * (time.monotonic() - began)
+
+
+_LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(10 ** 6))"
+
+
+def busy_loops() -> int:
+    """Returns how many busy loops are a load: twice the number of CPUs."""
+    return 2 * (os.cpu_count() or 1)
+
+
+@contextlib.contextmanager
+def load(number: int, *, cpu: int | None = None) -> Iterator[None]:
+    """Runs busy loops during the `with` block, on one CPU if `cpu` is set; they end with this
+    process, whatever becomes of it.
+    """
+    loops = [subprocess.Popen([sys.executable, "-S", "-c", _LOOP]) for _ in range(number)]
+    try:
+        for loop in loops:
+            if cpu is not None:
+                os.sched_setaffinity(loop.pid, {cpu})
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()

@@ -29,16 +29,11 @@ from fleetaudit.errors import ReplyError, TransportError
 from fleetaudit.model import HostPlan, LocalTarget
 from fleetaudit.probe import protocol
 from tests.support import kernels
+from tests.support.timing import busy_loops, load
 
 from .cases import SETS, Case
 from .tally import Call, Deviation, Tally
-from .worlds import (
-    World,
-    busy_loops,
-    load,
-    worlds_here,
-    worlds_of_guests,
-)
+from .worlds import World, worlds_here, worlds_of_guests
 
 CALL_TRIALS = 1500
 """The most trials that one call of the probe is asked for, so that progress is seen and a reply

@@ -7,11 +7,10 @@ printed there.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fleetaudit.model import HostPlan, KernelTarget
@@ -19,6 +18,7 @@ from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.kernel import run_kernel
 from tests.support import kernels, probing
+from tests.support.timing import busy_loops
 
 Ask = Callable[[HostPlan, float], Output]
 """Runs the probe on a plan and returns its output; the number is the deadline of the probe, in
@@ -28,18 +28,13 @@ seconds.
 GRACE_S = 300.0
 """Seconds that a call may take beyond the probe's own deadline: to boot, and on a busy machine."""
 
-# Lines before the program. A login makes a process its user's own again; PR_SET_DUMPABLE (4) stands
-# for it.
-AS_NOBODY = """import ctypes, os
-os.setgroups([]); os.setgid(65534); os.setuid(65534); ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
-"""
+# Lines before the program.
 BUSY = """import os
 if os.fork() == 0:
     os.closerange(0, 3)
     while True: pass
 """
 NO_USER_NAMESPACES = {"user.max_user_namespaces": "0"}
-_LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: sum(range(10 ** 6))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +129,7 @@ def guest(kernel: kernels.Kernel, *, user: bool = False, busy: bool = False) -> 
     """
     conditions = ["-user"] * user + ["-busy"] * busy
     about = ["an ordinary user without user namespaces" if user else "root", "one CPU"]
-    prelude = BUSY * busy + AS_NOBODY * user
+    prelude = BUSY * busy + probing.AS_NOBODY * user
     return World(
         name=kernel.name + "".join(conditions),
         about=", ".join([f"guest, Linux {kernel.version}", *about, *["a busy loop"] * busy]),
@@ -157,22 +152,3 @@ def asking_guest(kernel: kernels.Kernel, prelude: str, sysctls: dict[str, str]) 
         )
 
     return ask
-
-
-def busy_loops() -> int:
-    """Returns how many busy loops are a load: twice the number of CPUs."""
-    return 2 * (os.cpu_count() or 1)
-
-
-@contextlib.contextmanager
-def load(number: int) -> Iterator[None]:
-    """Runs busy loops beside what is done in it; they end with this process, whatever becomes of
-    it.
-    """
-    loops = [subprocess.Popen([sys.executable, "-S", "-c", _LOOP]) for _ in range(number)]
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait()

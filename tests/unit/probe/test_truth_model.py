@@ -10,7 +10,7 @@ import pytest
 
 from fleetaudit.model import Ending, PeerWitness, Scenario
 from fleetaudit.playbook.steps import check_order, parse_step
-from fleetaudit.probe.protocol import RawTrial
+from fleetaudit.probe.protocol import RawTrial, scenario_call
 from fleetaudit.probe.verdict import verdict
 from tests.support.probing import (
     SYN,
@@ -298,7 +298,9 @@ def test_this_kernel_ends_generated_scenarios_as_the_model_predicts() -> None:
     cases = {case.scenario.name: case for case in generated()[::8]}
     need_root()
     call = request(
-        *(as_asked(case.scenario) for case in cases.values()), isolation="namespace", deadline=300
+        *(scenario_call(case.scenario, trials=1) for case in cases.values()),
+        isolation="namespace",
+        deadline=300,
     )
     reply = run(call)
     found = dict[str, list[str]]()
@@ -317,7 +319,9 @@ def test_this_kernel_ends_generated_scenarios_as_the_model_predicts() -> None:
 def test_tcpdump_sees_the_segments_that_the_model_predicts() -> None:
     cases = {case.scenario.name: case for case in generated()[::16] if not is_raw(case.scenario)}
     call = request(
-        *(as_asked(case.scenario) for case in cases.values()), isolation="host", deadline=300
+        *(scenario_call(case.scenario, trials=1) for case in cases.values()),
+        isolation="host",
+        deadline=300,
     )
     beside = beside_tcpdump(call)
     assert len(beside.reply.observations) == len(cases)
@@ -354,11 +358,6 @@ def seen_by_tcpdump(beside: Beside, trial: RawTrial, scenario: Scenario) -> list
         if p.at <= last and {*flags} & {*"FR"}:
             found.setdefault(again, f"{sides[p.source != client]} {flags}")
     return [*found.values()]
-
-
-def as_asked(scenario: Scenario) -> dict[str, object]:
-    steps = [step.call for step in scenario.steps]
-    return {"name": scenario.name, "steps": steps, "families": [*scenario.families], "trials": 1}
 
 
 def test_a_reset_from_a_whole_socket_in_fin_wait2_is_explained_and_any_other_counter_is_not() -> (
