@@ -76,7 +76,7 @@ class Activity:
         """Returns the hosts that take long in words, "" where there are none: "waiting for web7 (38
         s), db2 (31 s)".
         """
-        from fleetaudit.report.text_lines import safe
+        from fleetaudit.text.sanitize import terminal_line
 
         now = self._clock()
         since = sorted(
@@ -85,7 +85,7 @@ class Activity:
         if not since:
             return ""
         named = ", ".join(
-            f"{safe(name, 60)} ({now - began:.0f} s)" for began, name in since[:MOST_NAMED]
+            f"{terminal_line(name, 60)} ({now - began:.0f} s)" for began, name in since[:MOST_NAMED]
         )
         more = len(since) - MOST_NAMED
         return f"waiting for {named}" + (f" and {more:,} more" if more > 0 else "")

@@ -18,7 +18,7 @@ import msgspec
 
 from fleetaudit.analysis import drift
 from fleetaudit.analysis import waivers as accepting
-from fleetaudit.analysis.compare import past_of
+from fleetaudit.analysis.compare import history_entry
 from fleetaudit.errors import FleetauditError
 from fleetaudit.model import (
     AuditRun,
@@ -134,7 +134,9 @@ def settled(run: AuditRun, baseline: Baseline, accepted: Accepted) -> AuditRun:
         notes=(*run.run.notes, *applied.notes()),
     )
     history = (
-        (*earlier[0].history, past_of(earlier[0]))[-MOST_PAST:] if baseline.last and earlier else ()
+        (*earlier[0].history, history_entry(earlier[0]))[-MOST_PAST:]
+        if baseline.last and earlier
+        else ()
     )
     run = msgspec.structs.replace(
         run, run=info, hosts=drift.dated(applied.hosts, earlier, today), history=history

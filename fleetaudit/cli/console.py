@@ -83,12 +83,12 @@ def _unwritable(e: OSError) -> OutputError:
 
 def tell(text: str) -> None:
     """Writes a line to stderr; each line of `text` is made harmless for a terminal."""
-    from fleetaudit.report.text_lines import safe
+    from fleetaudit.text.sanitize import terminal_line
 
     try:
         for line in text.splitlines() or [""]:
             blanks = line[: len(line) - len(line.lstrip(" "))]
-            print(blanks + safe(line.lstrip(" ")), file=sys.stderr, flush=True)
+            print(blanks + terminal_line(line.lstrip(" ")), file=sys.stderr, flush=True)
     except OSError:
         pass  # stderr is closed: the exit status still counts
 
@@ -177,16 +177,19 @@ class _Harmless(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        from fleetaudit.report.text_lines import safe
+        from fleetaudit.text.sanitize import terminal_line
 
-        message = safe(self.formatMessage(self._filled(record)))
+        message = terminal_line(self.formatMessage(self._filled(record)))
         if not record.exc_info:
             return message
         trace = self.formatException(record.exc_info).splitlines()
         return "\n".join(
             [
                 message,
-                *(" " * (len(line) - len(line.lstrip())) + safe(line.lstrip()) for line in trace),
+                *(
+                    " " * (len(line) - len(line.lstrip())) + terminal_line(line.lstrip())
+                    for line in trace
+                ),
             ]
         )
 

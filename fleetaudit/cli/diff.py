@@ -47,11 +47,11 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
     if format_ == "json":
         rendered = drift.encode(found)
     else:
-        from fleetaudit.analysis.compare import changes_of
+        from fleetaudit.analysis.compare import summarize_changes
         from fleetaudit.report.changes import changes_text
 
         width = console.width() if output is None else 100
-        rendered = changes_text(changes_of(found), width=width).encode()
+        rendered = changes_text(summarize_changes(found), width=width).encode()
     if output is not None:
         archive.write_whole(output, rendered)
     elif format_ == "json":

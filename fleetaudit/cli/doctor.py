@@ -201,16 +201,16 @@ class _Doctor:
         return self.typed.for_host(host, (option,))
 
     def _text(self, examination: Examination) -> str:
-        from fleetaudit.report.doctor import story, table
+        from fleetaudit.report.doctor import host_story, host_table
 
         next_ = self.typed.line(self.connecting.limit, verb="run")
         match examination.hosts:
             case (visit,) if self.quiet and visit.ready:
                 return ""
             case (visit,):
-                return story(visit, width=console.width(), next_=next_)
+                return host_story(visit, width=console.width(), next_=next_)
             case _:
-                return table(
+                return host_table(
                     examination, width=console.width(), next_=next_, problems_only=self.quiet
                 )
 

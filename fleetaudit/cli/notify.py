@@ -50,15 +50,18 @@ class About:
         """Returns the first lines of a message: the controller, the exit status, the inventory and
         the run.
         """
-        from fleetaudit.report.text_lines import safe, wrapped
+        from fleetaudit.report.text_lines import wrapped
+        from fleetaudit.text.sanitize import terminal_line
 
-        limit = f", limit {safe(self.run.limit)}" if self.run.limit else ""
-        inventory = safe(", ".join(self.run.inventory))
+        limit = f", limit {terminal_line(self.run.limit)}" if self.run.limit else ""
+        inventory = terminal_line(", ".join(self.run.inventory))
         ended = (
-            f"fleetaudit on {safe(self.controller)}: status {self.status},"
+            f"fleetaudit on {terminal_line(self.controller)}: status {self.status},"
             f" {status_words(self.status)}"
         )
-        what = f"Inventory {inventory}{limit} in {safe(str(self.folder))}; run {self.run.id}"
+        what = (
+            f"Inventory {inventory}{limit} in {terminal_line(str(self.folder))}; run {self.run.id}"
+        )
         return wrapped([ended, what], width)
 
     def environment(self) -> dict[str, str]:
@@ -105,12 +108,12 @@ def one_screen(comparison: Comparison, drift: Drift | None, about: About, *, wid
     """Returns what changed and what is wrong, in at most `LINES` lines, the last of which names the
     report.
     """
-    from fleetaudit.analysis.compare import changes_of
+    from fleetaudit.analysis.compare import summarize_changes
     from fleetaudit.report.changes import changes_lines
     from fleetaudit.report.terminal import summary
 
     head = about.head(width)
-    changed = [*changes_lines(changes_of(drift), width, LINES // 2), ""] if drift else []
+    changed = [*changes_lines(summarize_changes(drift), width, LINES // 2), ""] if drift else []
     rest = summary(comparison, width=width, problems_only=bool(changed), changes=False)
     lines = [*head, "", *changed, *rest.splitlines()]
     if len(lines) > LINES - 1:

@@ -192,7 +192,8 @@ def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
 def plan_text(plan: Plan) -> str:
     """Returns what would run where, a line a host: how it is reached, and how much it is asked."""
     from fleetaudit.analysis.doctor import way_to
-    from fleetaudit.report.text_lines import counted, safe
+    from fleetaudit.report.text_lines import counted
+    from fleetaudit.text.sanitize import terminal_line
 
     lines = list[str]()
     for host in plan.hosts:
@@ -208,5 +209,5 @@ def plan_text(plan: Plan) -> str:
                     f"{counted(len(host.scenarios), 'scenario')}, {counted(host.trials, 'trial')}"
                 )
                 words = [way_to(target), f"{counts}, {patterns}"]
-        lines.append("  ".join(map(safe, (host.name, *words))) + "\n")
+        lines.append("  ".join(map(terminal_line, (host.name, *words))) + "\n")
     return "".join(lines)

@@ -59,9 +59,9 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
 
 
 def _point_latest(output: Path, name: str) -> None:
-    from fleetaudit.report.text_lines import safe
     from fleetaudit.store import archive
     from fleetaudit.store.jobs import describe, job_of
+    from fleetaudit.text.sanitize import terminal_line
 
     name = Path(name).name  # a path is accepted, too
     with archive.locked(output):
@@ -75,5 +75,5 @@ def _point_latest(output: Path, name: str) -> None:
                 hint=f"fleetaudit run --resume {shlex.quote(str(output / name))}",
             )
         archive.point_latest(output, name)
-    job = f"{job_of(run.info)}:\n  {safe(describe(run.info))}"
+    job = f"{job_of(run.info)}:\n  {terminal_line(describe(run.info))}"
     console.out(f"{output / archive.LATEST} points to {name} and follows its job, {job}\n")

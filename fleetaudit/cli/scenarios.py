@@ -18,7 +18,8 @@ from . import console
 )
 def scenarios(playbooks: tuple[str, ...]) -> None:
     """Prints every scenario of the playbooks: its steps, what is expected, and why."""
-    from fleetaudit.report.text_lines import safe, wrapped
+    from fleetaudit.report.text_lines import wrapped
+    from fleetaudit.text.sanitize import terminal_line
 
     from .planning import playbooks_of
 
@@ -27,8 +28,8 @@ def scenarios(playbooks: tuple[str, ...]) -> None:
     for playbook in playbooks_of(playbooks):
         for play in playbook.plays:
             for s in play.scenarios:
-                lines += [f"{s.name}  ({', '.join(s.families)})", f"  {safe(s.title)}"]
-                lines += [f"    - {safe(step.text)}" for step in s.steps]
+                lines += [f"{s.name}  ({', '.join(s.families)})", f"  {terminal_line(s.title)}"]
+                lines += [f"    - {terminal_line(step.text)}" for step in s.steps]
                 control = f"; control: {s.control}" if s.control else ""
                 expect = (
                     f"expect: {' or '.join(s.expect)} ({s.severity})"
@@ -37,7 +38,7 @@ def scenarios(playbooks: tuple[str, ...]) -> None:
                 )
                 lines.append(f"  {expect}{control}")
                 lines += (
-                    [*wrapped([f"because: {safe(s.because)}"], width, "  "), ""]
+                    [*wrapped([f"because: {terminal_line(s.because)}"], width, "  "), ""]
                     if s.because
                     else [""]
                 )

@@ -1,7 +1,7 @@
 """What changed between two runs, as text for people: regressions first, each with its hosts and the
 date first seen.
 
-Rules: pure, and plain text. What a host said passes `safe`; what does not fit is counted.
+Rules: pure, and plain text. What a host said passes `terminal_line`; what does not fit is counted.
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ from collections.abc import Iterator
 
 from fleetaudit.analysis.compare.view_model import ChangeRow, Changes
 from fleetaudit.model import Rate
+from fleetaudit.text.sanitize import terminal_line
 
-from .text_lines import (
-    counted,
-    hosts_in_words,
-    safe,
-    wrapped,
-)
+from .text_lines import counted, hosts_in_words, wrapped
 
 MOST_SUBJECTS = 6
 """How many scenarios and sysctls that regressed the first line names."""
@@ -28,7 +24,7 @@ def changes_text(changes: Changes, *, width: int = 80, most: int = 200) -> str:
     """
     lines = [
         *changes_lines(changes, width, most),
-        *wrapped(map(safe, changes.notes), width),
+        *wrapped(map(terminal_line, changes.notes), width),
         *_rates(changes, width),
     ]
     return "".join(line + "\n" for line in lines)
@@ -36,10 +32,13 @@ def changes_text(changes: Changes, *, width: int = 80, most: int = 200) -> str:
 
 def changes_lines(changes: Changes, width: int, most: int) -> list[str]:
     """Returns what changed, without what production felt: a headline and a row a change."""
-    since = f"since {safe(changes.before)}"
+    since = f"since {terminal_line(changes.before)}"
     if changes.refused:
         return wrapped(
-            [f"Not compared with {safe(changes.before)}: {safe(changes.refused)}."], width
+            [
+                f"Not compared with {terminal_line(changes.before)}: {terminal_line(changes.refused)}."
+            ],
+            width,
         )
     if not changes.rows:
         return wrapped([f"Nothing changed {since} on {counted(changes.compared, 'host')}."], width)
@@ -55,19 +54,22 @@ def changes_lines(changes: Changes, width: int, most: int) -> list[str]:
 
 
 def _regressed(changes: Changes) -> str:
-    shown = [f"{safe(subject, 200)} on {n:,}" for subject, n in changes.regressed[:MOST_SUBJECTS]]
+    shown = [
+        f"{terminal_line(subject, 200)} on {n:,}"
+        for subject, n in changes.regressed[:MOST_SUBJECTS]
+    ]
     rest = len(changes.regressed) - len(shown)
     return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
 
 
 def _row(row: ChangeRow) -> str:
     grave = f" ({row.severity})" if row.severity else ""
-    detail = f" ({safe(row.detail)})" if row.detail else ""
+    detail = f" ({terminal_line(row.detail)})" if row.detail else ""
     first = "not met since" if row.effect == "fix" else "first seen"
-    waived = f"; waived: {safe(row.waived, 200)}" if row.waived is not None else ""
-    what = f"{safe(row.subject)}{detail}: {safe(row.before, 200)} → {safe(row.after, 200)}"
+    waived = f"; waived: {terminal_line(row.waived, 200)}" if row.waived is not None else ""
+    what = f"{terminal_line(row.subject)}{detail}: {terminal_line(row.before, 200)} → {terminal_line(row.after, 200)}"
     return (
-        f"{row.effect}{grave}  {what}, {first} {safe(row.since)}:"
+        f"{row.effect}{grave}  {what}, {first} {terminal_line(row.since)}:"
         f" {hosts_in_words(row.hosts)}{waived}"
     )
 
@@ -82,7 +84,7 @@ def _rates(changes: Changes, width: int) -> Iterator[str]:
         yield from wrapped(
             [
                 f"No rate of {counted(hosts.count, 'host')} ({hosts_in_words(hosts)}):"
-                f" {safe(reason)}."
+                f" {terminal_line(reason)}."
             ],
             width,
         )
@@ -95,6 +97,6 @@ def _rate(rate: Rate) -> str:
         else f"; before, since boot: {rate.before_per_thousand:,.2f}"
     )
     return (
-        f"{safe(rate.host)}: {rate.per_thousand or 0:,.2f} ({rate.aborts:,} of"
+        f"{terminal_line(rate.host)}: {rate.per_thousand or 0:,.2f} ({rate.aborts:,} of"
         f" {rate.connections:,}){before}"
     )

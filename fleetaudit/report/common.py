@@ -1,13 +1,12 @@
 """What the outputs for other tools share: text made harmless, findings by their id, and moments as
 seconds.
 
-Rules: pure. A text that a host or an inventory said goes through `plain` before it goes into a
+Rules: pure. A text that a host or an inventory said goes through `escape_line` before it goes into a
 file.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import datetime
 
 from fleetaudit.analysis.compare.common import grouped
@@ -17,42 +16,6 @@ from fleetaudit.model import (
     HostResult,
     Severity,
 )
-
-from .text_lines import UNSEEN
-
-
-def plain(text: str, limit: int = 4096) -> str:
-    """Returns `text` on one line: white space as a blank, and every other character that one cannot
-    see as its escape.
-
-    So it can be encoded as UTF-8, has no character that XML 1.0 forbids, and nothing in it that a
-    terminal obeys.
-    """
-    if len(text) > limit:
-        text = text[:limit] + "…"
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_seen(character) for character in text)
-
-
-def _seen(character: str) -> str:
-    if character in "\t\n\r":
-        return " "
-    return escaped(character)
-
-
-def escaped(character: str) -> str:
-    """Returns a character that one can see as it is, any other as its escape."""
-    if unicodedata.category(character) not in UNSEEN:
-        return character
-    code = ord(character)
-    return (
-        f"\\x{code:02x}"
-        if code < 0x100
-        else f"\\u{code:04x}"
-        if code < 0x10000
-        else f"\\U{code:08x}"
-    )
 
 
 def status_of(host: HostResult) -> str:

@@ -6,7 +6,7 @@ Rules:
   and one for each host that has neither, audited or not: every selected host is in the table.
 - Safe in a spreadsheet: a cell that would be a formula begins with an apostrophe (OWASP, CSV
   injection), also where the spreadsheet takes the semicolon for the separator.
-- A record is one line: `plain` leaves no line break in a cell.
+- A record is one line: `escape_line` leaves no line break in a cell.
 """
 
 from __future__ import annotations
@@ -26,13 +26,9 @@ from fleetaudit.model import (
     Observation,
     ScenarioRow,
 )
+from fleetaudit.text.sanitize import escape_line
 
-from .common import (
-    findings_by_id,
-    gravest,
-    plain,
-    status_of,
-)
+from .common import findings_by_id, gravest, status_of
 
 COLUMNS = (
     "host",
@@ -80,7 +76,7 @@ def render(run: AuditRun) -> str:
 
 @lru_cache(maxsize=4096)  # a fleet says the same few words a million times
 def _cell(value: str) -> str:
-    return _FORMULA.sub(r"\1\2'", plain(value))
+    return _FORMULA.sub(r"\1\2'", escape_line(value))
 
 
 def _about(host: HostResult) -> dict[str, str]:

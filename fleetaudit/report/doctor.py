@@ -1,7 +1,7 @@
 """Hosts that were looked over, for a terminal: one host as a story, several as a table and the
 causes below it.
 
-Rules: pure, and plain text; every state is a word. What a host or an inventory said passes `safe`.
+Rules: pure, and plain text; every state is a word. What a host or an inventory said passes `terminal_line`.
 A command to type is on a line of its own and is never wrapped.
 """
 
@@ -21,15 +21,9 @@ from fleetaudit.analysis.doctor import (
     causes_of,
 )
 from fleetaudit.text.host_ranges import fold
+from fleetaudit.text.sanitize import terminal_line
 
-from .text_lines import (
-    cause_lines,
-    counted,
-    hosts_in_words,
-    joined,
-    safe,
-    wrapped,
-)
+from .text_lines import cause_lines, counted, hosts_in_words, joined, wrapped
 
 FAIL = "✗ FAIL"
 _WORDS = {
@@ -65,15 +59,17 @@ def duration(ms: float | None) -> str:
 def progress(visit: Visit) -> str:
     """Returns the one line that tells of a host as it comes in."""
     if visit.ready:
-        return f"{safe(visit.name)}: ready in {duration(visit.ms)}"
-    return f"{safe(visit.name)}: NOT ready: {visit.stage}: {safe(visit.reason, 300)}"
+        return f"{terminal_line(visit.name)}: ready in {duration(visit.ms)}"
+    return (
+        f"{terminal_line(visit.name)}: NOT ready: {visit.stage}: {terminal_line(visit.reason, 300)}"
+    )
 
 
 # ---- one host
 # ------------------------------------------------------------------------------------------------------
 
 
-def story(visit: Visit, *, width: int, next_: str) -> str:
+def host_story(visit: Visit, *, width: int, next_: str) -> str:
     """Returns one host's stages, a line each, and the next command to type: the host's hint, or
     `next_` where it is ready.
     """
@@ -86,19 +82,21 @@ def story(visit: Visit, *, width: int, next_: str) -> str:
         if visit.ready
         else f"NOT ready, {_STOPPED.get(visit.stage or '', f'stopped at {visit.stage}')}"
     )
-    lines = [f"{safe(visit.name)}: {verdict}{took}{tries}", ""]
+    lines = [f"{terminal_line(visit.name)}: {verdict}{took}{tries}", ""]
     for step in visit.steps:
         lines += _step(step, width)
         if step.state == "failed":
-            lines += wrapped([safe(visit.reason)], width, "      ")
+            lines += wrapped([terminal_line(visit.reason)], width, "      ")
     if visit.stage == "interrupted":
-        lines += ["", *wrapped([safe(visit.reason)], width)]
+        lines += ["", *wrapped([terminal_line(visit.reason)], width)]
     if visit.kernel:
         kernel = (
-            f"kernel {safe(visit.kernel.release)} ({safe(visit.kernel.version)})"
-            f" {safe(visit.kernel.machine)}"
+            f"kernel {terminal_line(visit.kernel.release)} ({terminal_line(visit.kernel.version)})"
+            f" {terminal_line(visit.kernel.machine)}"
         )
-        system = f", {safe(visit.os.pretty_name)}" if visit.os and visit.os.pretty_name else ""
+        system = (
+            f", {terminal_line(visit.os.pretty_name)}" if visit.os and visit.os.pretty_name else ""
+        )
         lines += ["", *wrapped([kernel + system], width, "  ")]
     if visit.isolation == "host":
         lines += wrapped(
@@ -110,7 +108,7 @@ def story(visit: Visit, *, width: int, next_: str) -> str:
         lines += _lacks(visit, width)
     hint = next_ if visit.ready else visit.hint
     if hint:
-        lines += ["", f"next:  {safe(hint)}"]
+        lines += ["", f"next:  {terminal_line(hint)}"]
     return joined(lines)
 
 
@@ -120,7 +118,9 @@ def _lacks(visit: Visit, width: int) -> list[str]:
     """
     lines = list[str]()
     if visit.no_capture:
-        lines += wrapped([f"No packet would be captured: {safe(visit.no_capture)}"], width, "  ")
+        lines += wrapped(
+            [f"No packet would be captured: {terminal_line(visit.no_capture)}"], width, "  "
+        )
     if visit.sets_sysctls is False:
         why = "that needs a private network namespace in which /proc/sys is not read-only"
         lines += wrapped([f"No scenario could set a sysctl: {why}"], width, "  ")
@@ -128,14 +128,14 @@ def _lacks(visit: Visit, width: int) -> list[str]:
         return lines
     lines += ["", f"  {_counts(visit)}:"]
     for lack in visit.missing:
-        words = f"{lack.verdicts:3} {lack.ending}: {safe(lack.reason)} ({_names(lack.scenarios)})"
+        words = f"{lack.verdicts:3} {lack.ending}: {terminal_line(lack.reason)} ({_names(lack.scenarios)})"
         lines += wrapped([words], width, "    ")
     return [*lines, *_fixes(visit.fixes)]
 
 
 def _names(scenarios: Sequence[str]) -> str:
     more = len(scenarios) - _MOST_NAMES
-    return ", ".join(map(safe, scenarios[:_MOST_NAMES])) + (
+    return ", ".join(map(terminal_line, scenarios[:_MOST_NAMES])) + (
         f" and {more:,} more" if more > 0 else ""
     )
 
@@ -148,7 +148,7 @@ def _counts(visit: Visit) -> str:
 def _fixes(fixes: Sequence[str]) -> list[str]:
     words = ("fix", *[" or"] * len(fixes))
     return (
-        ["", *(f"  {word}:  {safe(fix)}" for word, fix in zip(words, fixes, strict=False))]
+        ["", *(f"  {word}:  {terminal_line(fix)}" for word, fix in zip(words, fixes, strict=False))]
         if fixes
         else []
     )
@@ -159,7 +159,7 @@ def _step(step: Step, width: int) -> list[str]:
     if not step.found:
         return [head]
     return textwrap.wrap(
-        safe(step.found),
+        terminal_line(step.found),
         max(width, len(head) + 30),
         initial_indent=head,
         subsequent_indent=" " * len(head),
@@ -172,7 +172,9 @@ def _step(step: Step, width: int) -> list[str]:
 # -------------------------------------------------------------------------------------------------------
 
 
-def table(examination: Examination, *, width: int, next_: str, problems_only: bool = False) -> str:
+def host_table(
+    examination: Examination, *, width: int, next_: str, problems_only: bool = False
+) -> str:
     """Returns a row a host, then why hosts are not ready, each cause with its next command; `next_`
     where all are.
 
@@ -193,7 +195,7 @@ def table(examination: Examination, *, width: int, next_: str, problems_only: bo
             f"{counted(len(visits), 'host')}: {ready:,} ready, {len(visits) - ready:,} not ready."
         ]
         if ready == len(visits):
-            lines += ["", f"next:  {safe(next_)}"]
+            lines += ["", f"next:  {terminal_line(next_)}"]
     return joined(lines)
 
 
@@ -213,14 +215,14 @@ def _rows(visits: Sequence[Visit], width: int) -> list[str]:
     """The table in the widest form that fits: with totals and kernels, with whole headings, with
     folded ones.
     """
-    names = [safe(visit.name) for visit in visits]
+    names = [terminal_line(visit.name) for visit in visits]
     stages = [(point, [_cell(visit, point) for visit in visits]) for point in POINTS[1:]]
     whole = [_Column.of(point, cells) for point, cells in stages]
     folded = [_Column.of(_SHORT.get(point, point), cells) for point, cells in stages]
     total = _Column.of("total", [duration(visit.ms) for visit in visits])
     kernel = _Column.of(
         "kernel",
-        [safe(visit.kernel.release, 40) if visit.kernel else "" for visit in visits],
+        [terminal_line(visit.kernel.release, 40) if visit.kernel else "" for visit in visits],
         left=True,
     )
     longest = max(map(len, names))
@@ -284,7 +286,7 @@ def _cell(visit: Visit, point: Point) -> str:
     if states == {"not told"}:
         return "?"
     if point == "interpreter" and visit.python:
-        return safe(visit.python.split()[0], 12) if visit.python.split() else "ok"
+        return terminal_line(visit.python.split()[0], 12) if visit.python.split() else "ok"
     if point == "namespaces":
         return "private" if visit.isolation == "namespace" else "host's"
     return _time(steps)
@@ -320,8 +322,10 @@ def _limited(visits: Sequence[Visit], width: int) -> list[str]:
     ]
     for hosts in alike.values():
         names = hosts_in_words(fold(visit.name for visit in hosts))
-        lines += wrapped([f"{names}: {safe(next(iter(hosts[0].notes), ''))}"], width, "  ")
-        lines += _lost(hosts[0], width, f" ({safe(hosts[0].name)})" if len(hosts) > 1 else "")
+        lines += wrapped([f"{names}: {terminal_line(next(iter(hosts[0].notes), ''))}"], width, "  ")
+        lines += _lost(
+            hosts[0], width, f" ({terminal_line(hosts[0].name)})" if len(hosts) > 1 else ""
+        )
     return [*lines, ""]
 
 
@@ -331,10 +335,13 @@ def _lost(visit: Visit, width: int, where: str) -> list[str]:
         return []
     lines = [f"    {_counts(visit)}:"]
     for lack in visit.missing:
-        lines += wrapped([f"{lack.verdicts} {lack.ending}: {safe(lack.reason)}"], width, "      ")
+        lines += wrapped(
+            [f"{lack.verdicts} {lack.ending}: {terminal_line(lack.reason)}"], width, "      "
+        )
     words = (f"fix{where}", "or") if visit.fixes else ()
     return lines + [
-        f"      {word}:  {safe(fix)}" for word, fix in zip(words, visit.fixes, strict=False)
+        f"      {word}:  {terminal_line(fix)}"
+        for word, fix in zip(words, visit.fixes, strict=False)
     ]
 
 
@@ -351,5 +358,5 @@ def _noted(visits: Sequence[Visit], width: int) -> list[str]:
         return []
     lines = ["Notes:"]
     for note, names in hosts.items():
-        lines += wrapped([f"{hosts_in_words(fold(names))}: {safe(note)}"], width, "  ")
+        lines += wrapped([f"{hosts_in_words(fold(names))}: {terminal_line(note)}"], width, "  ")
     return [*lines, ""]

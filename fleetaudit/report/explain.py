@@ -1,6 +1,6 @@
 """One host's verdicts, or one verdict with its packets and witnesses, as text for a screen.
 
-Rules: pure, and plain text; what a host said passes `safe`. Observation first, the expectation
+Rules: pure, and plain text; what a host said passes `terminal_line`. Observation first, the expectation
 beside it.
 """
 
@@ -23,13 +23,9 @@ from fleetaudit.model import (
     Segment,
 )
 from fleetaudit.probe.windows import offered, syn_scale
+from fleetaudit.text.sanitize import terminal_line
 
-from .text_lines import (
-    counted,
-    joined,
-    safe,
-    wrapped,
-)
+from .text_lines import counted, joined, wrapped
 
 _RELATION = {
     "met": "as expected",
@@ -55,20 +51,27 @@ def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
             for row in table
         ]
     for finding in host.findings:
-        beside = f"wanted {safe(finding.expected)}, found {safe(finding.observed)}"
+        beside = (
+            f"wanted {terminal_line(finding.expected)}, found {terminal_line(finding.observed)}"
+        )
         accepted = "waived " if finding.waived is not None else ""
-        text = f"{accepted}{finding.severity}  {safe(finding.id)}: {beside}"
-        since = f", first seen {safe(finding.since)}" if finding.since else ""
+        text = f"{accepted}{finding.severity}  {terminal_line(finding.id)}: {beside}"
+        since = f", first seen {terminal_line(finding.since)}" if finding.since else ""
         lines += ["", *wrapped([text + since], width)]
         lines += wrapped(
-            [f"Waived: {safe(finding.waived)}"] if finding.waived is not None else [], width, "  "
-        )
-        lines += wrapped(
-            [f"No longer waived; it was: {safe(w)}" for w in _ended_waivers(run, host, finding)],
+            [f"Waived: {terminal_line(finding.waived)}"] if finding.waived is not None else [],
             width,
             "  ",
         )
-        lines += wrapped([safe(finding.because)] if finding.because else [], width, "  ")
+        lines += wrapped(
+            [
+                f"No longer waived; it was: {terminal_line(w)}"
+                for w in _ended_waivers(run, host, finding)
+            ],
+            width,
+            "  ",
+        )
+        lines += wrapped([terminal_line(finding.because)] if finding.because else [], width, "  ")
         lines += _fix(finding.fix, width)
     return joined(lines)
 
@@ -76,8 +79,8 @@ def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
 def _fix(fix: str, width: int) -> list[str]:
     """Returns the remedy; a command is not wrapped, so that it can be copied."""
     if is_command(fix):
-        return [f"  {safe(fix)}"]
-    return wrapped([safe(fix)] if fix else [], width, "  ")
+        return [f"  {terminal_line(fix)}"]
+    return wrapped([terminal_line(fix)] if fix else [], width, "  ")
 
 
 def _ended_waivers(run: AuditRun, host: HostResult, finding: Finding) -> list[str]:
@@ -95,19 +98,21 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
     other witnesses.
     """
     row = next((row for row in run.scenarios if row.name == observation.scenario), None)
-    title = f": {safe(row.title)}" if row else ""
+    title = f": {terminal_line(row.title)}" if row else ""
     lines = [
         *_head(host, width),
         "",
-        f"{safe(observation.scenario)} over {observation.family}{title}",
+        f"{terminal_line(observation.scenario)} over {observation.family}{title}",
     ]
-    seen = f"{safe(endings_in_words(observation))} in {counted(observation.trials, 'trial')}"
+    seen = (
+        f"{terminal_line(endings_in_words(observation))} in {counted(observation.trials, 'trial')}"
+    )
     lines.append(f"  {seen}; {_expected(row, observation)}")
     if observation.reason:
-        lines += wrapped([safe(observation.reason)], width, "  ")
+        lines += wrapped([terminal_line(observation.reason)], width, "  ")
     if same_as := observation.evidence.same_as:
         whose = (
-            f"Its witnesses said what those of {safe(same_as)} said, but for times, ports and"
+            f"Its witnesses said what those of {terminal_line(same_as)} said, but for times, ports and"
             " windows; these are:"
         )
         lines += wrapped([whose], width)
@@ -120,9 +125,11 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
         ]
     if row and (row.because or row.control):
         lines.append("")
-        lines += wrapped([f"Why: {safe(row.because)}"] if row.because else [], width)
+        lines += wrapped([f"Why: {terminal_line(row.because)}"] if row.because else [], width)
         lines += wrapped(
-            [f"Control: {safe(row.control)}, which must end otherwise"] if row.control else [],
+            [f"Control: {terminal_line(row.control)}, which must end otherwise"]
+            if row.control
+            else [],
             width,
         )
     return joined(lines)
@@ -130,33 +137,38 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
 
 def _head(host: HostResult, width: int) -> list[str]:
     if isinstance(host, NotSelected):
-        return [f"{safe(host.name)}: {safe(host.reason)}"]
+        return [f"{terminal_line(host.name)}: {terminal_line(host.reason)}"]
     if isinstance(host, NotAudited):
         lines = [
-            f"{safe(host.name)}: not audited",
-            *wrapped([f"{host.stage}: {safe(host.reason)}"], width, "  "),
+            f"{terminal_line(host.name)}: not audited",
+            *wrapped([f"{host.stage}: {terminal_line(host.reason)}"], width, "  "),
         ]
-        return lines + ([f"  {safe(host.hint)}"] if host.hint else [])
+        return lines + ([f"  {terminal_line(host.hint)}"] if host.hint else [])
     where = (
         "a private network namespace"
         if host.isolation == "namespace"
         else "the host's own namespace"
     )
     kernel = (
-        f"kernel {safe(host.kernel.release)} ({safe(host.kernel.version)})"
-        f" {safe(host.kernel.machine)}"
+        f"kernel {terminal_line(host.kernel.release)} ({terminal_line(host.kernel.version)})"
+        f" {terminal_line(host.kernel.machine)}"
     )
     lines = [
-        f"{safe(host.name)}: {kernel}",
-        f"  measured in {where}, by Python {safe(host.python)}",
+        f"{terminal_line(host.name)}: {kernel}",
+        f"  measured in {where}, by Python {terminal_line(host.python)}",
     ]
-    lines += wrapped([f"VOID: {safe(host.void)}"] if host.void else [], width, "  ")
-    return lines + wrapped([safe(note) for note in host.notes], width, "  ")
+    lines += wrapped([f"VOID: {terminal_line(host.void)}"] if host.void else [], width, "  ")
+    return lines + wrapped([terminal_line(note) for note in host.notes], width, "  ")
 
 
 def _row(row: ScenarioRow | None, o: Observation) -> tuple[str, str, str, str]:
-    reason = f": {safe(o.reason, 200)}" if o.reason else ""
-    return safe(o.scenario), o.family, safe(endings_in_words(o)), _expected(row, o) + reason
+    reason = f": {terminal_line(o.reason, 200)}" if o.reason else ""
+    return (
+        terminal_line(o.scenario),
+        o.family,
+        terminal_line(endings_in_words(o)),
+        _expected(row, o) + reason,
+    )
 
 
 def _expected(row: ScenarioRow | None, observation: Observation) -> str:
@@ -179,15 +191,19 @@ def _packets(row: ScenarioRow | None, evidence: Evidence, width: int) -> list[st
         lines.append(f"  {counted(evidence.wire_omitted, 'segment')} of the middle left out")
     if evidence.wire is None:
         lines += wrapped(
-            [f"No packets: {safe(evidence.wire_note) or 'they could not be read'}"], width
+            [f"No packets: {terminal_line(evidence.wire_note) or 'they could not be read'}"], width
         )
     elif evidence.wire_note:
-        lines += wrapped([safe(evidence.wire_note)], width)
+        lines += wrapped([terminal_line(evidence.wire_note)], width)
     return lines
 
 
 def _step(row: ScenarioRow | None, index: int) -> str:
-    return safe(row.steps[index]) if row and 0 <= index < len(row.steps) else f"step {index + 1}"
+    return (
+        terminal_line(row.steps[index])
+        if row and 0 <= index < len(row.steps)
+        else f"step {index + 1}"
+    )
 
 
 def _segment(s: Segment, connection: Connection | None) -> str:
@@ -197,7 +213,7 @@ def _segment(s: Segment, connection: Connection | None) -> str:
     urgent = f", urg {s.urgent}" if s.urgent else ""
     window, options = _window(s, connection), _options(s, connection)
     return (
-        f"   {s.sender:>6} > {other:6}  Flags [{safe(s.flags)}],"
+        f"   {s.sender:>6} > {other:6}  Flags [{terminal_line(s.flags)}],"
         f" {seq}{ack}{window}{urgent}{options}, length {s.length}"
     )
 
@@ -215,7 +231,7 @@ def _window(s: Segment, connection: Connection | None) -> str:
 def _options(s: Segment, connection: Connection | None) -> str:
     scale = syn_scale(s, connection)
     words = [] if scale is None else [f"wscale {scale}"]
-    words += [safe(s.options)] if s.options else []
+    words += [terminal_line(s.options)] if s.options else []
     return f", options [{', '.join(words)}]" if words else ""
 
 
@@ -230,17 +246,17 @@ def _witnesses(evidence: Evidence, width: int) -> list[str]:
             else f"state {peer.state} {STATES.get(peer.state, '')}".rstrip() + "; "
         )
         poll, recv = (
-            ("|".join(map(safe, peer.poll)) or "nothing"),
-            (", then ".join(map(safe, peer.recv)) or "nothing"),
+            ("|".join(map(terminal_line, peer.poll)) or "nothing"),
+            (", then ".join(map(terminal_line, peer.recv)) or "nothing"),
         )
         lines.append(
             f"The peer: {state}poll {poll}; recv {recv}; SO_ERROR"
-            f" {safe(peer.so_error) or 'not asked'}"
+            f" {terminal_line(peer.so_error) or 'not asked'}"
         )
         for index, events in peer.poll_added:
             lines.append(
                 f"          step {index + 1} added to its poll"
-                f" {'|'.join(map(safe, events)) or 'nothing'}"
+                f" {'|'.join(map(terminal_line, events)) or 'nothing'}"
             )
     else:
         lines.append("The peer: its socket was gone, or it could not be asked")
@@ -254,4 +270,4 @@ def _witnesses(evidence: Evidence, width: int) -> list[str]:
 
 
 def _pairs(values: dict[str, int], sign: str = "") -> str:
-    return ", ".join(f"{safe(name)} {sign}{n}" for name, n in values.items())
+    return ", ".join(f"{terminal_line(name)} {sign}{n}" for name, n in values.items())

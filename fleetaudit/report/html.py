@@ -26,8 +26,8 @@ from markupsafe import Markup, escape
 from fleetaudit.analysis.compare import Comparison
 from fleetaudit.analysis.compare.view_model import NOT_SELECTED
 from fleetaudit.text.host_ranges import Folded
+from fleetaudit.text.sanitize import escape_text
 
-from .common import escaped
 from .page_data import page_data
 from .svg import (
     history,
@@ -71,7 +71,7 @@ def render(comparison: Comparison, *, generated: str) -> str:
         policy=policy,
         style=style,
         script=script,
-        data=Markup(page_data(comparison, visible)),  # noqa: S704 - JSON without <, > and &
+        data=Markup(page_data(comparison, escape_invisible)),  # noqa: S704 - JSON without <, > and &
         NAMED=NAMED,
         MOST_REMEDIES=MOST_REMEDIES,
         DRAWN=DRAWN,
@@ -87,7 +87,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("fleetaudit", "report/templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: visible(value) if isinstance(value, str) else value,
+        finalize=lambda value: escape_invisible(value) if isinstance(value, str) else value,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -117,18 +117,14 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def visible(text: str) -> str:
-    """Returns `text` with its control, format and surrogate characters written as escapes; Markup
-    stays as it is.
-    """
-    if isinstance(text, Markup) or (text.isascii() and text.isprintable()):
-        return text
-    return "".join(c if c in "\n\t" else escaped(c) for c in text)
+def escape_invisible(text: str) -> str:
+    """Returns `text` with invisible characters escaped; Markup stays as it is."""
+    return text if isinstance(text, Markup) else escape_text(text)
 
 
 def said(text: str) -> Markup:
     """Returns what a host or an inventory said as isolated text."""
-    return Markup("<bdi>{}</bdi>").format(visible(text))
+    return Markup("<bdi>{}</bdi>").format(escape_invisible(text))
 
 
 def hosts(folded: Folded) -> Markup:
@@ -151,7 +147,7 @@ def milliseconds(microseconds: int) -> str:
 
 def parts(name: str) -> Markup:
     """Returns a name that may break after each of its hyphens, dots and underscores."""
-    broken = escape(visible(name))
+    broken = escape(escape_invisible(name))
     for mark in ("-", ".", "_"):
         broken = broken.replace(mark, Markup("{}<wbr>").format(mark))
     return Markup("<bdi>{}</bdi>").format(broken)

@@ -8,7 +8,7 @@ Rules:
 - A finding is a failure whose type is its severity. A waived finding, a scenario that did not run
   and every verdict of a void host are skipped, with the reason.
 - What is said of the whole run (waivers that excuse nothing) is a property of the first suite.
-- `plain` takes away what XML 1.0 forbids; the order of elements is that of the JUnit schema of
+- `escape_line` takes away what XML 1.0 forbids; the order of elements is that of the JUnit schema of
   Jenkins.
 """
 
@@ -32,15 +32,9 @@ from fleetaudit.model import (
     RunInfo,
     ScenarioRow,
 )
+from fleetaudit.text.sanitize import escape_line
 
-from .common import (
-    findings_by_id,
-    gravest,
-    lasted,
-    moment,
-    plain,
-    status_of,
-)
+from .common import findings_by_id, gravest, lasted, moment, status_of
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
 
@@ -132,12 +126,12 @@ def _text(findings: Iterable[Finding]) -> str:
     for f in findings:
         lines += [
             f"severity: {f.severity}",
-            f"expected: {plain(f.expected)}",
-            f"observed: {plain(f.observed)}",
+            f"expected: {escape_line(f.expected)}",
+            f"observed: {escape_line(f.observed)}",
         ]
-        lines += [f"why: {plain(f.because)}"] if f.because else []
-        lines += [f"what to do: {plain(f.fix)}"] if f.fix else []
-        lines += [f"first seen: {plain(f.since)}"] if f.since else []
+        lines += [f"why: {escape_line(f.because)}"] if f.because else []
+        lines += [f"what to do: {escape_line(f.fix)}"] if f.fix else []
+        lines += [f"first seen: {escape_line(f.since)}"] if f.since else []
     return "\n".join(lines)
 
 
@@ -152,7 +146,7 @@ def _suite(
     info: RunInfo,
     said: Sequence[str],
 ) -> str:
-    name = plain(host.name)
+    name = escape_line(host.name)
     begun = moment(info.started)
     head = {
         "name": name,
@@ -190,17 +184,17 @@ def _properties(host: HostResult, notes: Sequence[str]) -> Iterator[str]:
     yield "    <properties>\n"
     for name, value in said.items():
         if value:
-            yield f"      <property {_attributes({'name': name, 'value': plain(value)})}/>\n"
+            yield f"      <property {_attributes({'name': name, 'value': escape_line(value)})}/>\n"
     yield "    </properties>\n"
 
 
 def _case(host: str, case: _Case) -> str:
-    head = f"    <testcase {_attributes({'classname': host, 'name': plain(case.name)})}"
+    head = f"    <testcase {_attributes({'classname': host, 'name': escape_line(case.name)})}"
     if case.outcome == "passed":
         return f"{head}/>\n"
-    said = {"type": plain(case.type)} if case.type else {}
-    said["message"] = plain(case.message)
-    body = escape("\n".join(plain(line) for line in case.text.split("\n")))
+    said = {"type": escape_line(case.type)} if case.type else {}
+    said["message"] = escape_line(case.message)
+    body = escape("\n".join(escape_line(line) for line in case.text.split("\n")))
     return (
         f"{head}>\n      <{case.outcome} {_attributes(said)}>{body}</{case.outcome}>\n   "
         " </testcase>\n"

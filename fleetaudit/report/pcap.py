@@ -34,9 +34,9 @@ from fleetaudit.model import (
     Segment,
 )
 from fleetaudit.probe.windows import syn_scale
+from fleetaudit.text.sanitize import escape_line
 
 from .captured_headers import FLAGS, captured_headers
-from .common import plain
 
 LINKTYPE_ETHERNET = 1
 """As Linux has it for loopback; LINKTYPE_RAW is not read where a file has two interfaces (libpcap
@@ -90,7 +90,7 @@ def render(host: Audited, scenario: str = "", rows: Sequence[ScenarioRow] = ()) 
     `rows` are the run's scenarios, whose steps become comments.
     """
     steps = {row.name: row.steps for row in rows}
-    blocks = [_section(f"{ABOUT} Host: {plain(host.name)}.")]
+    blocks = [_section(f"{ABOUT} Host: {escape_line(host.name)}.")]
     blocks += [
         _interface("captured", "headers as they were captured"),
         _interface("rebuilt", "rebuilt from traces"),
@@ -183,7 +183,7 @@ def _made_up(second: int) -> Connection:
 
 def _about(o: Observation, interface: int) -> str:
     text = (
-        f"{plain(o.scenario)} over {o.family}:"
+        f"{escape_line(o.scenario)} over {o.family}:"
         f" {'captured' if interface == CAPTURED else 'rebuilt from the trace'}"
     )
     if interface == REBUILT and o.evidence.connection and o.evidence.connection.headers:
@@ -193,7 +193,7 @@ def _about(o: Observation, interface: int) -> str:
         )
     if o.evidence.same_as:
         text += (
-            f"; on {plain(o.evidence.same_as)}, whose trace is alike but for times, ports and"
+            f"; on {escape_line(o.evidence.same_as)}, whose trace is alike but for times, ports and"
             " windows"
         )
     if o.evidence.wire_omitted:
@@ -203,7 +203,7 @@ def _about(o: Observation, interface: int) -> str:
 
 def _step(steps: Sequence[str], index: int) -> str:
     return (
-        f"step {index + 1}: {plain(steps[index])}"
+        f"step {index + 1}: {escape_line(steps[index])}"
         if 0 <= index < len(steps)
         else f"step {index + 1}"
     )

@@ -6,7 +6,7 @@ Rules:
 - Bounded: releases are the MOST_RELEASES with most hosts, the rest is "other"; a series with a
   host's name is made only for hosts that deviate, and for MOST_HOSTS of them at most, with a gauge
   that counts those left out.
-- No series twice: what becomes alike when it is made `plain` or cut is added up.
+- No series twice: what becomes alike when it is made `escape_line` or cut is added up.
 - Every series has the name of the run's job, so that node_exporter takes the files of several jobs
   from one folder. The label is not “job”: that is Prometheus's own for what it scrapes, and it
   would rename ours.
@@ -30,8 +30,9 @@ from fleetaudit.model import (
 )
 from fleetaudit.store.jobs import job_of
 from fleetaudit.text.host_ranges import release_key
+from fleetaudit.text.sanitize import escape_line
 
-from .common import lasted, moment, plain
+from .common import lasted, moment
 
 MOST_RELEASES = 50
 MOST_HOSTS = 200
@@ -232,7 +233,7 @@ def _labels(**values: str) -> Labels:
 
 
 def _value(text: str) -> str:
-    return plain(text, MOST_CHARACTERS)
+    return escape_line(text, MOST_CHARACTERS)
 
 
 def _text(metric: _Metric, job: Labels) -> str:

@@ -1,7 +1,7 @@
 """The runs of an output folder for a terminal: a line a run, the jobs, and how to finish what was
 left.
 
-Rules: pure, and plain text; text of files passes `safe`. A command to type is on a separate line,
+Rules: pure, and plain text; text of files passes `terminal_line`. A command to type is on a separate line,
 never wrapped.
 """
 
@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleetaudit.store.runs import FinishedRun, RunList, UnfinishedRun
+from fleetaudit.text.sanitize import terminal_line
 
 from .common import lasted
-from .text_lines import counted, joined, safe
+from .text_lines import counted, joined
 
 _HEADING = ("", "RUN", "TOOK", "JOB", "HOSTS", "STATUS")
 
@@ -20,10 +21,10 @@ _HEADING = ("", "RUN", "TOOK", "JOB", "HOSTS", "STATUS")
 def runs_text(runs: RunList) -> str:
     """Returns the list: the run that `latest` points to has a star."""
     blocks = [
-        _table(runs.runs) if runs.runs else [f"No finished run in {safe(runs.output)}."],
+        _table(runs.runs) if runs.runs else [f"No finished run in {terminal_line(runs.output)}."],
         _jobs(runs.runs),
         _unfinished(runs.unfinished),
-        [f"{safe(run.id)}: {safe(run.reason)}" for run in runs.unreadable],
+        [f"{terminal_line(run.id)}: {terminal_line(run.reason)}" for run in runs.unreadable],
     ]
     return "\n".join(joined(block) for block in blocks if block)
 
@@ -43,9 +44,9 @@ def _row(run: FinishedRun) -> tuple[str, ...]:
     status = "?" if run.status is None else str(run.status)
     return (
         "*" * run.latest,
-        safe(run.id),
+        terminal_line(run.id),
         took,
-        safe(run.job),
+        terminal_line(run.job),
         _hosts(run),
         f"{status}: {_findings(run)}",
     )
@@ -81,8 +82,8 @@ def _jobs(runs: Sequence[FinishedRun]) -> list[str]:
     for job, of_job in jobs.items():
         scheduled = ", scheduled" if of_job[0].scheduled else ""
         latest = ", has latest" if any(run.latest for run in of_job) else ""
-        lines += [f"  {safe(job)}: {counted(len(of_job), 'run')}{scheduled}{latest}"]
-        lines += [f"      {safe(of_job[0].description)}"]
+        lines += [f"  {terminal_line(job)}: {counted(len(of_job), 'run')}{scheduled}{latest}"]
+        lines += [f"      {terminal_line(of_job[0].description)}"]
     return lines
 
 
@@ -90,9 +91,11 @@ def _unfinished(runs: Sequence[UnfinishedRun]) -> list[str]:
     lines = ["Not finished:"] if runs else []
     for run in runs:
         if run.reason:
-            lines.append(f"  {safe(run.id)}: {safe(run.reason)}")
+            lines.append(f"  {terminal_line(run.id)}: {terminal_line(run.reason)}")
             continue
-        job = f", job {safe(run.job)}" if run.job else ""
-        lines += [f"  {safe(run.id)}: {run.done:,} of {counted(run.selected, 'host')} done{job}"]
-        lines += [f"      {safe(run.resume)}"]
+        job = f", job {terminal_line(run.job)}" if run.job else ""
+        lines += [
+            f"  {terminal_line(run.id)}: {run.done:,} of {counted(run.selected, 'host')} done{job}"
+        ]
+        lines += [f"      {terminal_line(run.resume)}"]
     return lines

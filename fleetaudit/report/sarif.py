@@ -44,8 +44,9 @@ from fleetaudit.model import (
 )
 from fleetaudit.store.jobs import job_of
 from fleetaudit.text.json_schema import encoded
+from fleetaudit.text.sanitize import escape_line
 
-from .common import moment, plain, status_of
+from .common import moment, status_of
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -70,14 +71,14 @@ def render(run: AuditRun) -> str:
         "tool": {
             "driver": {
                 "name": "fleetaudit",
-                "version": plain(run.run.fleetaudit),
+                "version": escape_line(run.run.fleetaudit),
                 "rules": list(rules.values()),
                 "notifications": _descriptors(missing),
             }
         },
         # The part before the last “/” is the category: a job replaces only its own alerts.
         "automationDetails": {
-            "id": f"fleetaudit/{plain(run.run.job or job_of(run.run))}/{plain(run.run.id)}"
+            "id": f"fleetaudit/{escape_line(run.run.job or job_of(run.run))}/{escape_line(run.run.id)}"
         },
         "originalUriBaseIds": {
             ROOT: {"description": {"text": "The repository, or the folder of the run."}}
@@ -113,7 +114,7 @@ def message(text: str) -> _Message:
     """Returns a message object that says `text` and nothing else: no placeholder {0}, no
     [link](target).
     """
-    said = plain(text).replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
+    said = escape_line(text).replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
     return {"text": said.replace("{", "{{").replace("}", "}}")}
 
 
@@ -153,7 +154,7 @@ def _scenario_rule(row: ScenarioRow) -> Json:
         else "no expectation, it is only observed"
     )
     return {
-        "id": plain(f"scenario:{row.name}"),
+        "id": escape_line(f"scenario:{row.name}"),
         "shortDescription": message(row.title),
         "fullDescription": message(f"{row.title}: {must}."),
         "help": message(
@@ -171,7 +172,7 @@ def _finding_rule(id_: str, finding: Finding) -> Json:
         f"What to do: {finding.fix}" if finding.fix else "",
     )
     return {
-        "id": plain(id_),
+        "id": escape_line(id_),
         "shortDescription": message(f"{id_.partition(':')[2]}: {finding.expected}"),
         "fullDescription": message(f"Expected: {finding.expected}. {finding.because}".strip()),
         "help": message(" ".join(part for part in parts if part)),
@@ -186,16 +187,18 @@ def _finding_rule(id_: str, finding: Finding) -> Json:
 def _location(host: HostResult) -> Json:
     said: Json = {"status": status_of(host)}
     if host.groups:
-        said["groups"] = [plain(group) for group in host.groups]
+        said["groups"] = [escape_line(group) for group in host.groups]
     if isinstance(host, Audited):
-        said |= {"kernelRelease": plain(host.kernel.release), "isolation": host.isolation}
-        said |= {"void": plain(host.void)} if host.void else {}
-    name = plain(host.name)
+        said |= {"kernelRelease": escape_line(host.kernel.release), "isolation": host.isolation}
+        said |= {"void": escape_line(host.void)} if host.void else {}
+    name = escape_line(host.name)
     return {"name": name, "fullyQualifiedName": name, "kind": "host", "properties": said}
 
 
 def _at(index: int, host: HostResult, place: Location | None) -> list[Json]:
-    logical: Json = {"logicalLocations": [{"index": index, "fullyQualifiedName": plain(host.name)}]}
+    logical: Json = {
+        "logicalLocations": [{"index": index, "fullyQualifiedName": escape_line(host.name)}]
+    }
     return [_physical(place) | logical if place else logical]
 
 
@@ -234,7 +237,7 @@ def _result(index: int, host: HostResult, finding: Finding, rule_index: int, run
     suppression = {
         "kind": "external",
         "status": "accepted",
-        "justification": plain(finding.waived or ""),
+        "justification": escape_line(finding.waived or ""),
     }
     text = message(f"{host.name}: wanted {finding.expected}, found {finding.observed}")
     expected = _expected_in(finding, run)
@@ -247,7 +250,7 @@ def _result(index: int, host: HostResult, finding: Finding, rule_index: int, run
             ]
         }
     return {
-        "ruleId": plain(finding.id),
+        "ruleId": escape_line(finding.id),
         "ruleIndex": rule_index,
         "kind": "fail",
         "level": LEVELS[finding.severity],
@@ -260,7 +263,7 @@ def _result(index: int, host: HostResult, finding: Finding, rule_index: int, run
             "primaryLocationLineHash": f"{fingerprint[:16]}:1",
         },
         "suppressions": [suppression] if finding.waived is not None else [],
-        **({"properties": {"firstSeen": plain(finding.since)}} if finding.since else {}),
+        **({"properties": {"firstSeen": escape_line(finding.since)}} if finding.since else {}),
     }
 
 

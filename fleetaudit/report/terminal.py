@@ -1,7 +1,7 @@
 """A comparison as the closing text of a command: the verdict, then findings, then who was not
 audited and what to type.
 
-Rules: pure, and plain text. What a host said passes `safe`. A host that was not audited is always
+Rules: pure, and plain text. What a host said passes `terminal_line`. A host that was not audited is always
 counted, its cause always shown.
 """
 
@@ -26,17 +26,10 @@ from fleetaudit.model import (
     NotSelected,
 )
 from fleetaudit.text.host_ranges import fold_releases
+from fleetaudit.text.sanitize import terminal_line
 
 from .changes import changes_lines
-from .text_lines import (
-    cause_lines,
-    counted,
-    hosts_in_words,
-    safe,
-    wrapped,
-)
-
-__all__ = ["progress", "safe", "summary"]
+from .text_lines import cause_lines, counted, hosts_in_words, wrapped
 
 MOST_ROWS = 12
 """How many findings, causes and differing scenarios are shown each; the rest is counted."""
@@ -70,12 +63,14 @@ def summary(
 def progress(host: HostResult) -> str:
     """Returns the one line that tells of a host as it comes in."""
     if isinstance(host, NotSelected):
-        return f"{safe(host.name)}: {safe(host.reason, 300)}"
+        return f"{terminal_line(host.name)}: {terminal_line(host.reason, 300)}"
     if isinstance(host, NotAudited):
-        return f"{safe(host.name)}: not audited: {host.stage}: {safe(host.reason, 300)}"
+        return f"{terminal_line(host.name)}: not audited: {host.stage}: {terminal_line(host.reason, 300)}"
     grave = sum(f.waived is None and f.severity != "info" for f in host.findings)
     found = f", {counted(grave, 'finding')}" if grave else ""
-    return f"{safe(host.name)}: audited, kernel {safe(host.kernel.release)}{found}"
+    return (
+        f"{terminal_line(host.name)}: audited, kernel {terminal_line(host.kernel.release)}{found}"
+    )
 
 
 # ---- the verdict
@@ -142,7 +137,7 @@ def _sentence(column: Column, builds: tuple[Build, ...]) -> str:
     }
     parts = [f"{word} on {_kernels(word, endings)}" for word in dict.fromkeys(endings.values())]
     families = f", {column.families}" if column.families else ""
-    return f"{safe(column.title)} ({safe(column.scenario)}{families}): {'; '.join(parts)}."
+    return f"{terminal_line(column.title)} ({terminal_line(column.scenario)}{families}): {'; '.join(parts)}."
 
 
 def _names(builds: tuple[Build, ...], column: Column) -> list[str]:
@@ -154,7 +149,9 @@ def _names(builds: tuple[Build, ...], column: Column) -> list[str]:
         words.setdefault(build.kernel.release, set()).add(cell.word)
     kernels = (build.kernel for build in builds)
     return [
-        safe(k.release if len(words[k.release]) == 1 else f"{k.release} ({k.version}, {k.machine})")
+        terminal_line(
+            k.release if len(words[k.release]) == 1 else f"{k.release} ({k.version}, {k.machine})"
+        )
         for k in kernels
     ]
 
@@ -203,7 +200,7 @@ def _qualified(comparison: Comparison, width: int) -> list[str]:
             f"No private namespace: {counted(c.on_host, 'host')} measured with the host's own"
             " firewall in the way."
         )
-    sentences += [safe(note, 400) for note in comparison.run.notes]
+    sentences += [terminal_line(note, 400) for note in comparison.run.notes]
     return wrapped(sentences, width)
 
 
@@ -242,10 +239,10 @@ def _fix(group: FindingGroup, width: int) -> list[str]:
         where = "" if group.fix else f" on {hosts_in_words(remedy.hosts)}"
         if remedy.typed:
             lines.append(
-                f"      fix{where}:  {safe(remedy.text)}"
+                f"      fix{where}:  {terminal_line(remedy.text)}"
             )  # not wrapped, so that it can be copied
         else:
-            lines += wrapped([f"fix{where}: {safe(remedy.text)}"], width, "      ")
+            lines += wrapped([f"fix{where}: {terminal_line(remedy.text)}"], width, "      ")
     if len(group.remedies) > MOST_REMEDIES:
         lines.append("      other hosts need other fixes: see the report")
     return lines
@@ -260,7 +257,7 @@ def _waived(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
     lines = ["Waived, not counted:"]
     for group, row, waived in rows[:MOST_ROWS]:
         lines += wrapped(
-            [f"{group.severity}  {_seen(group, row)}; {safe(waived, 300)}"], width, "  "
+            [f"{group.severity}  {_seen(group, row)}; {terminal_line(waived, 300)}"], width, "  "
         )
     if len(rows) > MOST_ROWS:
         lines.append(f"  and {len(rows) - MOST_ROWS:,} more: see the report")
@@ -268,10 +265,12 @@ def _waived(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
 
 
 def _seen(group: FindingGroup, row: FindingRow) -> str:
-    what = safe(group.subject) + (f" ({safe(group.detail)})" if group.detail else "")
-    first = f", first seen {safe(row.since)}" if row.since else ""
+    what = terminal_line(group.subject) + (
+        f" ({terminal_line(group.detail)})" if group.detail else ""
+    )
+    first = f", first seen {terminal_line(row.since)}" if row.since else ""
     return (
-        f"{what}: wanted {safe(group.expected, 200)}, found {safe(row.observed, 200)}{first}: "
+        f"{what}: wanted {terminal_line(group.expected, 200)}, found {terminal_line(row.observed, 200)}{first}: "
         f"{hosts_in_words(row.hosts)}"
     )
 

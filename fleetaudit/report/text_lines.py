@@ -1,33 +1,16 @@
 """Lines of plain text for a terminal: harmless, counted, wrapped. Pure.
 
-Rules: what a host or an inventory said passes `safe` before it becomes part of a line.
+Rules: what a host or an inventory said passes `terminal_line` before it becomes part of a line.
 """
 
 from __future__ import annotations
 
-import re
 import textwrap
-import unicodedata
 from collections.abc import Iterable
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.text.host_ranges import Folded
-
-UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-"""Control, format (bidi overrides among them), surrogate, private use, unassigned, line and
-paragraph separators.
-"""
-
-
-def safe(text: str, limit: int = 2000) -> str:
-    """Returns `text` on one line with nothing in it that a terminal would obey; other white space
-    becomes a blank.
-    """
-    plain = re.sub(r"[ \t\r\n]+", " ", text[: limit + 1])
-    plain = "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in UNSEEN else c for c in plain
-    )
-    return plain if len(plain) <= limit else plain[:limit] + "…"
+from fleetaudit.text.sanitize import terminal_line
 
 
 def counted(n: int, noun: str) -> str:
@@ -37,7 +20,7 @@ def counted(n: int, noun: str) -> str:
 
 def hosts_in_words(folded: Folded) -> str:
     """Returns folded hosts as one text, and how many are not named."""
-    names = ", ".join(safe(name) for name in folded.ranges)
+    names = ", ".join(terminal_line(name) for name in folded.ranges)
     return names + (f" and {folded.more:,} more" if folded.more else "")
 
 
@@ -46,21 +29,25 @@ def cause_lines(cause: Cause, width: int, indent: str = "  ") -> list[str]:
     line.
     """
     more = indent + "    "
-    lines = wrapped([f"{safe(cause.title, 400)}: {counted_hosts(cause.hosts)}"], width, indent)
+    lines = wrapped(
+        [f"{terminal_line(cause.title, 400)}: {counted_hosts(cause.hosts)}"], width, indent
+    )
     if cause.details:
         lines += wrapped([_detail(cause)], width, more)
     if cause.hints:
         host, hint = cause.hints[0]
-        whose = f" ({safe(host)})" if cause.hosts.count > 1 else ""
-        lines.append(f"{more}next{whose}:  {safe(hint)}")  # not wrapped, so that it can be copied
+        whose = f" ({terminal_line(host)})" if cause.hosts.count > 1 else ""
+        lines.append(
+            f"{more}next{whose}:  {terminal_line(hint)}"
+        )  # not wrapped, so that it can be copied
     return lines
 
 
 def _detail(cause: Cause) -> str:
     first = cause.details[0]
     if cause.hosts.count == first.hosts.count:
-        return safe(first.reason, 400)
-    return f"{safe(first.reason, 400)} ({hosts_in_words(first.hosts)})"
+        return terminal_line(first.reason, 400)
+    return f"{terminal_line(first.reason, 400)} ({hosts_in_words(first.hosts)})"
 
 
 def counted_hosts(folded: Folded) -> str:

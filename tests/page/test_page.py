@@ -31,7 +31,7 @@ from fleetaudit.model import (
     Segment,
     Sysctl,
 )
-from fleetaudit.report.html import visible
+from fleetaudit.report.html import escape_invisible
 from tests import ROOT
 from tests.support.browser import Visit, chromium, page_of
 from tests.support.runs import (
@@ -124,8 +124,10 @@ def test_ten_thousand_hosts_that_behave_alike_stay_one_small_file() -> None:
 
 
 def test_characters_that_one_cannot_see_are_written_out() -> None:
-    assert visible("web\u202etxt\x1b[0m\u200b\ud800") == "web\\u202etxt\\x1b[0m\\u200b\\ud800"
-    assert visible("größer 日本") == "größer 日本"
+    assert (
+        escape_invisible("web\u202etxt\x1b[0m\u200b\ud800") == "web\\u202etxt\\x1b[0m\\u200b\\ud800"
+    )
+    assert escape_invisible("größer 日本") == "größer 日本"
 
 
 # ---- hostile hosts
@@ -285,7 +287,7 @@ def test_nothing_that_a_host_says_runs_and_all_of_it_can_be_read(
             " document.body.textContent"
         )
         text = " ".join(visit.page.evaluate(heard).split())
-        unread = [p for p in spent if " ".join(visible(p).split()) not in text]
+        unread = [p for p in spent if " ".join(escape_invisible(p).split()) not in text]
         assert not unread, f"{len(unread)} cannot be read, the first is {unread[0]!r}"
         assert (
             visit.page.evaluate(

@@ -58,6 +58,7 @@ PURE = (
     "store.jobs",
     "text.host_ranges",
     "text.json_schema",
+    "text.sanitize",
 )
 SIDE_EFFECTS = {
     "os",

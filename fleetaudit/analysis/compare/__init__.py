@@ -27,7 +27,7 @@ from fleetaudit.model import (
 )
 
 from .behaviour_groups import alike_of
-from .changes import changes_of
+from .changes import summarize_changes
 from .common import Ground, names_of
 from .findings import findings_of, short_of
 from .host_index import hosts_of
@@ -45,7 +45,7 @@ from .sysctls import sysctls_of
 from .trace_pairs import duels_of
 from .view_model import NOT_SELECTED, Comparison, Coverage
 
-__all__ = ["Comparison", "changes_of", "compare", "past_of"]
+__all__ = ["Comparison", "compare", "history_entry", "summarize_changes"]
 
 MOST_PRODUCTION = 20
 """How many hosts are named among those that abort most."""
@@ -72,7 +72,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     shown = profiles_of(ground, columns)
     places = {**shown.anchors, **of_missing, **{h.name: NOT_SELECTED for h in unmatched}}
     felt = production_of(ground, shown.anchors)
-    changes = changes_of(drift, {**ground.anchors, **links}) if drift else None
+    changes = summarize_changes(drift, {**ground.anchors, **links}) if drift else None
     builds, met = tuple(ground.builds.values()), met_of(columns, audited, ground.alike)
     return Comparison(
         run=run.run,
@@ -114,11 +114,11 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
             drift=drift,
         ),
         changes=changes,
-        past=(*run.history, past_of(run)) if run.history else (),
+        past=(*run.history, history_entry(run)) if run.history else (),
     )
 
 
-def past_of(run: AuditRun) -> Past:
+def history_entry(run: AuditRun) -> Past:
     """Returns a run in numbers, as the history of the runs after it has it."""
     coverage = _coverage(run)
     return Past(

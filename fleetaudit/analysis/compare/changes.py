@@ -30,7 +30,7 @@ MOST_RATES = 10
 """How many hosts are named among those that aborted most in between."""
 
 
-def changes_of(drift: Drift, links: Mapping[str, str] | None = None) -> Changes:
+def summarize_changes(drift: Drift, links: Mapping[str, str] | None = None) -> Changes:
     """Returns `drift` for a reader; `links` are the anchors of scenarios and sysctls by name, where
     there are any.
     """

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.analysis import drift
-from fleetaudit.analysis.compare import changes_of, compare
+from fleetaudit.analysis.compare import compare, summarize_changes
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -279,12 +279,12 @@ def test_a_waiver_that_came_or_went_is_said() -> None:
     ]
     # What is accepted is what is so now: neither the word of a waiver that came or went, nor what
     # is met again.
-    assert [row.waived for row in changes_of(found).rows] == ["ann until 2026-12-31: x"]
+    assert [row.waived for row in summarize_changes(found).rows] == ["ann until 2026-12-31: x"]
     for before, after in ((waived, broken), (broken, waived), (waived, web())):
         days = run_on("2026-01-01", before), run_on("2026-01-02", after)
         run = msgspec.structs.replace(days[1], drift=drift.between(*days))
         assert run.drift is not None
-        (row,) = changes_of(run.drift).rows
+        (row,) = summarize_changes(run.drift).rows
         assert row.waived is None
         section = (
             render(compare(run), generated="")
@@ -292,7 +292,7 @@ def test_a_waiver_that_came_or_went_is_said() -> None:
             .partition("</section>")[0]
         )
         assert "<s>" not in section
-        assert "; waived: " not in changes_text(changes_of(run.drift))
+        assert "; waived: " not in changes_text(summarize_changes(run.drift))
 
 
 @pytest.mark.parametrize(
@@ -693,7 +693,7 @@ def test_the_published_schema_is_what_the_nouns_say_and_a_drift_satisfies_it() -
 def test_rows_hold_every_change_on_every_host_exactly_once() -> None:
     found = mutated()[1].drift
     assert found is not None
-    changes = changes_of(found)
+    changes = summarize_changes(found)
     families = [max(1, len(row.detail.split(" and "))) for row in changes.rows]
     assert sum(n * row.hosts.count for n, row in zip(families, changes.rows, strict=True)) == len(
         found.changes
@@ -714,7 +714,7 @@ def test_rows_hold_every_change_on_every_host_exactly_once() -> None:
 def test_text_and_page_show_regressions_first_with_the_date_first_seen() -> None:
     run = mutated()[1]
     assert run.drift is not None
-    lines = changes_text(changes_of(run.drift), width=200).splitlines()
+    lines = changes_text(summarize_changes(run.drift), width=200).splitlines()
     assert lines[0].startswith(
         "Changed since 2026-11-22T020000Z: 2 hosts regressed (unread-close on 2), 1 host fixed"
     )
@@ -739,7 +739,7 @@ def test_what_a_host_says_is_inert_in_a_change() -> None:
     found = drift.between(run_on("2026-01-01", web()), run_on("2026-01-02", nasty))
     run = msgspec.structs.replace(run_on("2026-01-02", nasty), drift=found)
     text, page = (
-        changes_text(changes_of(found)),
+        changes_text(summarize_changes(found)),
         render(compare(run), generated="2026-01-02T02:05:00Z"),
     )
     assert "alert(1)" in text

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleetaudit.analysis import drift
-from fleetaudit.analysis.compare import compare, past_of
+from fleetaudit.analysis.compare import compare, history_entry
 from fleetaudit.analysis.policy import of_host
 from fleetaudit.cli.run import status_of
 from fleetaudit.errors import NothingToDoError
@@ -102,7 +102,7 @@ def test_the_counts_add_up_to_the_selected_hosts() -> None:
         1,
         2,
     )
-    past = past_of(RUN)
+    past = history_entry(RUN)
     assert (past.selected, past.audited, past.not_audited, past.not_selected) == (4, 1, 1, 2)
 
 
@@ -192,7 +192,7 @@ def test_a_change_of_what_the_plays_match_is_a_change(
 
 
 def test_the_page_lists_and_counts_it() -> None:
-    page = page_of(msgspec.structs.replace(RUN, history=(past_of(RUN),)))
+    page = page_of(msgspec.structs.replace(RUN, history=(history_entry(RUN),)))
     assert "1 not audited, 2 not selected by any play." in page
     assert 'id="not-selected"' in page
     assert "db[1-2]" in page

@@ -52,10 +52,10 @@ from fleetaudit.report import (
     run_json,
     sarif,
 )
-from fleetaudit.report.common import plain
 from fleetaudit.report.terminal import summary
 from fleetaudit.store.archive import encode_run, run_schema
 from fleetaudit.store.jobs import job_of
+from fleetaudit.text.sanitize import escape_line
 from tests import DATA, ROOT
 from tests.support.runs import (
     RULES,
@@ -777,7 +777,7 @@ def test_no_host_breaks_or_forges_junit() -> None:
     run = hostile_run()
     text = junit.render(run)
     suites = read_junit(text).findall("testsuite")
-    assert [suite.get("name") for suite in suites] == [plain(host.name) for host in run.hosts]
+    assert [suite.get("name") for suite in suites] == [escape_line(host.name) for host in run.hosts]
     assert {len(suite.findall("testcase")) for suite in suites} == {1, 4}
     assert harmless(text)
 
@@ -847,14 +847,14 @@ def harmless(text: str) -> bool:
 
 @given(st.text())
 def test_plain_text_is_one_line_that_can_be_encoded_and_seen(text: str) -> None:
-    told = plain(text)
+    told = escape_line(text)
     assert harmless(told)
     assert "\n" not in told
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S"]), max_size=100))
 def test_plain_leaves_ordinary_text_alone(text: str) -> None:
-    assert plain(text) == text
+    assert escape_line(text) == text
 
 
 # ---- the run's own words

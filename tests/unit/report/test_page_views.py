@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.analysis.compare import compare, past_of
+from fleetaudit.analysis.compare import compare, history_entry
 from fleetaudit.analysis.compare.view_model import Trace
 from fleetaudit.model import Audited, AuditRun
-from fleetaudit.report.html import render, visible
+from fleetaudit.report.html import escape_invisible, render
 from fleetaudit.report.page_data import page_data
 from fleetaudit.report.svg import (
     MOST_ROWS,
@@ -182,7 +182,7 @@ def test_bars_keep_the_order_of_their_numbers_and_fit(values: list[float]) -> No
 
 def test_runs_before_are_drawn_with_their_numbers() -> None:
     run = small_fleet()
-    after = msgspec.structs.replace(run, history=(past_of(run_of([])),))
+    after = msgspec.structs.replace(run, history=(history_entry(run_of([])),))
     text = render(compare(after), generated=GENERATED)
     assert "The last 2 runs" in text
     assert "The last" not in render(compare(run), generated=GENERATED)
@@ -195,11 +195,11 @@ def test_runs_before_are_drawn_with_their_numbers() -> None:
 def test_the_data_has_every_host_and_nothing_that_could_end_its_element() -> None:
     name = "</script><!--\u2028&" + "x" * 20
     host = msgspec.structs.replace(Fleet().host("a", K612), name=name)
-    text = page_data(compare(run_of([host, *small_fleet().hosts])), visible)
+    text = page_data(compare(run_of([host, *small_fleet().hosts])), escape_invisible)
     assert text.isascii()
     assert not set("<>&") & set(text)
     data = json.loads(text)
-    assert data["names"][0] == visible(name)
+    assert data["names"][0] == escape_invisible(name)
     assert len(data["names"]) == 28
     assert {
         len(data[c])

@@ -32,7 +32,8 @@ from fleetaudit.model import (
 )
 from fleetaudit.report.explain import host_text, verdict_text
 from fleetaudit.report.html import render
-from fleetaudit.report.terminal import progress, safe, summary
+from fleetaudit.report.terminal import progress, summary
+from fleetaudit.text.sanitize import terminal_line
 from tests.support.runs import (
     K612,
     Fleet,
@@ -87,17 +88,17 @@ def names(run: AuditRun, kind: type[HostResult]) -> list[str]:
 
 @given(st.text())
 def test_safe_text_is_one_line_without_control_or_direction(text: str) -> None:
-    assert obeyed(safe(text)) == set()
-    assert "\n" not in safe(text)
+    assert obeyed(terminal_line(text)) == set()
+    assert "\n" not in terminal_line(text)
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S"]), max_size=100))
 def test_safe_leaves_ordinary_text_alone(text: str) -> None:
-    assert safe(text) == text
+    assert terminal_line(text) == text
 
 
 def test_safe_text_is_bounded() -> None:
-    assert len(safe("x" * 10_000_000)) < 2100
+    assert len(terminal_line("x" * 10_000_000)) < 2100
 
 
 @pytest.mark.parametrize("problems_only", [False, True])
