@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleetaudit.errors import NothingToDoError, UsageError
+from fleetaudit.report import registry
 from fleetaudit.text.files import at_home
 
 if TYPE_CHECKING:
     from fleetaudit.store.retention import Keep
 
 DEFAULT_INVENTORY = "inventory.yml"
-FORMATS = ("html", "json", "junit", "csv", "sarif", "prometheus", "text")
-RUN_FORMATS = (*FORMATS, "pcap")
+FORMATS = registry.SINGLE_FILE_NAMES
+RUN_FORMATS = registry.NAMES
 FAIL_ON = ("info", "warning", "error", "drift")
 
 

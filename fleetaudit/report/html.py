@@ -49,8 +49,8 @@ SCRIPTS = ("page.js", "host.js", "explorer.js")
 """The page's script, in the order of its parts; each stands in a function of its own."""
 
 
-def render(comparison: Comparison, *, generated: str) -> str:
-    """Returns the page; `generated` is the moment to print on it, RFC 3339."""
+def render(comparison: Comparison, *, generated: str = "") -> str:
+    """Returns the page; `generated` is the moment to print on it, RFC 3339 (default: the run's end)."""
     environment = _environment()
     style = _source("page.css")
     script = Markup("").join(_source(name) for name in SCRIPTS)
@@ -67,7 +67,7 @@ def render(comparison: Comparison, *, generated: str) -> str:
     return environment.get_template("page.html").render(
         c=comparison,
         runs=history(comparison.past),
-        generated=generated,
+        generated=generated or comparison.run.finished,
         policy=policy,
         style=style,
         script=script,

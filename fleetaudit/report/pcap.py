@@ -101,6 +101,11 @@ def render(host: Audited, scenario: str = "", rows: Sequence[ScenarioRow] = ()) 
     return b"".join(blocks)
 
 
+def host_file(host: Audited, rows: Sequence[ScenarioRow]) -> tuple[str, bytes]:
+    """Returns name and content of the file with all traces of a host."""
+    return file_name(host.name), render(host, rows=rows)
+
+
 # ---- blocks
 # --------------------------------------------------------------------------------------------------------
 

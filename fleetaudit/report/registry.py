@@ -1,11 +1,15 @@
-"""A run as the formats that --format names: the one table from a format's word to its file and its
-renderer.
+"""The one table of outputs: the word of `--format`, the file, its media type and its renderer.
+
+To add an output, write its module and add one line to `FORMATS`; command line, configuration,
+writing and pruning read this table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,85 +18,109 @@ if TYPE_CHECKING:
     from fleetaudit.model import AuditRun
     from fleetaudit.store.archive import RunFolder
 
-FILES = {
-    "html": "report.html",
-    "junit": "junit.xml",
-    "csv": "report.csv",
-    "sarif": "report.sarif",
-    "prometheus": "metrics.prom",
-    "text": "report.txt",
-}
-"""Format: the file's name in a run's folder. The format "json" is run.json, which every run has."""
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One output of a run.
+
+    `file` is its name in the folder of a run; one that ends in "/" is a folder with a file for each
+    audited host. `function` of the module `fleetaudit.report.MODULE` renders its `source`: a run, a
+    comparison (with `width` if the text is `wrapped`), or one host.
+    """
+
+    name: str
+    file: str
+    media_type: str
+    module: str
+    function: str = "render"
+    source: Literal["run", "comparison", "host"] = "run"
+    wrapped: bool = False
+
+    def load(self) -> Callable[..., Any]:
+        """Returns the renderer; its module is imported only now, because most runs need few."""
+        function: Callable[..., Any] = getattr(
+            import_module(f"fleetaudit.report.{self.module}"), self.function
+        )
+        return function
+
+
+FORMATS = (
+    Format("html", "report.html", "text/html", "html", source="comparison"),
+    Format("json", "run.json", "application/json", "run_json"),
+    Format("junit", "junit.xml", "application/xml", "junit"),
+    Format("csv", "report.csv", "text/csv", "csv"),
+    Format("sarif", "report.sarif", "application/sarif+json", "sarif"),
+    Format("prometheus", "metrics.prom", "text/plain", "prometheus"),
+    Format("text", "report.txt", "text/plain", "terminal", "summary", "comparison", wrapped=True),
+    Format("pcap", "traces/", "application/x-pcapng", "pcap", "host_file", "host"),
+)
+"""Every output, in the order in which help texts list them."""
+
+_BY_NAME = {format_.name: format_ for format_ in FORMATS}
+NAMES = tuple(_BY_NAME)
+"""The words that `--format` of `fleetaudit run` accepts."""
+SINGLE_FILE_NAMES = tuple(f.name for f in FORMATS if f.source != "host")
+"""The words that `--format` of `fleetaudit report` accepts."""
+FILES = {f.name: f.file for f in FORMATS if f.source != "host" and f.name != "json"}
+"""Format: its file in the folder of a run. Every run has run.json, which the store writes."""
 
 
 def render(
     run: AuditRun, format_: str, *, width: int = 100, comparison: Comparison | None = None
 ) -> bytes:
-    """Returns the run in one of `words.FORMATS`, in UTF-8; the same run gives the same bytes.
+    """Returns the run in one of `SINGLE_FILE_NAMES`, in UTF-8; the same run gives the same bytes.
 
-    `comparison` is that of `run`, where the caller has it already.
+    `comparison` is that of `run`, if the caller has it. Raises ValueError for any other format.
     """
-    if format_ in ("html", "text"):
+    if format_ not in SINGLE_FILE_NAMES:
+        raise ValueError(f"{format_!r} is not a format: use one of {', '.join(SINGLE_FILE_NAMES)}")
+    return _text(_BY_NAME[format_], run, comparison, width).encode(errors="replace")
+
+
+def _text(format_: Format, run: AuditRun, comparison: Comparison | None, width: int) -> str:
+    """Returns the output as text."""
+    renderer: Callable[..., str] = format_.load()
+    if format_.source == "run":
+        return renderer(run)
+    if comparison is None:
         from fleetaudit.analysis.compare import compare
 
-        return _compared(comparison or compare(run), format_, width).encode(errors="replace")
-    return _renderer(format_)(run).encode(errors="replace")
-
-
-def _compared(comparison: Comparison, format_: str, width: int) -> str:
-    if format_ == "text":
-        from .terminal import summary
-
-        return summary(comparison, width=width)
-    from .html import render as page
-
-    return page(comparison, generated=comparison.run.finished)
-
-
-def _renderer(format_: str) -> Callable[[AuditRun], str]:
-    match format_:
-        case "json":
-            from .run_json import render
-        case "junit":
-            from .junit import render
-        case "csv":
-            from .csv import render
-        case "sarif":
-            from .sarif import render
-        case "prometheus":
-            from .prometheus import render
-        case _:
-            raise ValueError(f"{format_!r} is no format")
-    return render
+        comparison = compare(run)
+    return renderer(comparison, width=width) if format_.wrapped else renderer(comparison)
 
 
 def render_all(run: AuditRun, formats: Collection[str], comparison: Comparison) -> None:
     """Renders everything that `write_all` writes, and keeps nothing."""
-    for _ in _traces(run) if "pcap" in formats else ():
+    for _ in _host_files(run, formats):
         pass
-    for format_ in FILES.keys() & formats:
-        render(run, format_, comparison=comparison)
+    for name in FILES.keys() & formats:
+        render(run, name, comparison=comparison)
 
 
 def write_all(
     folder: RunFolder, run: AuditRun, formats: Collection[str], comparison: Comparison
 ) -> list[Path]:
-    """Writes what `formats` asks for into the run's folder; returns the paths, the first the one to
-    open.
+    """Writes `formats` into the folder of the run.
+
+    Returns the paths of the single files in the order of `formats`; the first is the one to open.
     """
-    for name, trace in _traces(run) if "pcap" in formats else ():
-        folder.write(name, trace)
+    for name, content in _host_files(run, formats):
+        folder.write(name, content)
     return [
-        folder.write(FILES[f], render(run, f, comparison=comparison)) for f in formats if f in FILES
+        folder.write(FILES[name], render(run, name, comparison=comparison))
+        for name in formats
+        if name in FILES
     ]
 
 
-def _traces(run: AuditRun) -> Iterator[tuple[str, bytes]]:
-    """Yields a pcap file for every audited host, in `traces/`: its name and its bytes."""
+def _host_files(run: AuditRun, formats: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Yields name and content of each file that formats with a file for each host ask for."""
     from fleetaudit.model import Audited
 
-    from . import pcap
-
-    for host in run.hosts:
-        if isinstance(host, Audited):
-            yield f"traces/{pcap.file_name(host.name)}", pcap.render(host, rows=run.scenarios)
+    per_host = [f for f in FORMATS if f.source == "host" and f.name in formats]
+    audited = [host for host in run.hosts if isinstance(host, Audited)]
+    for format_ in per_host:
+        renderer = format_.load()
+        for host in audited:
+            name, content = renderer(host, run.scenarios)
+            yield format_.file + name, content

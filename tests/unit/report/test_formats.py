@@ -274,6 +274,20 @@ def test_hosts_that_nothing_can_be_said_of_are_in_every_format() -> None:
     assert set(states_of(run).values()) == {(10, 1, 9)}
 
 
+@pytest.mark.parametrize("format_", registry.FORMATS, ids=lambda format_: format_.name)
+def test_every_line_of_the_table_of_outputs_names_a_renderer_and_a_media_type(
+    format_: registry.Format,
+) -> None:
+    assert callable(format_.load())
+    assert format_.media_type.count("/") == 1
+    assert format_.file.endswith("/") == (format_.source == "host")
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'pdf' is not a format: use one of html, json"):
+        registry.render(RUN, "pdf")
+
+
 @pytest.mark.parametrize("format_", MACHINE_FORMATS)
 def test_a_run_of_nobody_is_still_well_formed(format_: str) -> None:
     run = with_hosts(())
