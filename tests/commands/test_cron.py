@@ -226,7 +226,7 @@ def test_a_signal_ends_ssh_connections_promptly(
     place.write("silent.yml", f"all: {{hosts: {{silent: {target}}}}}\n")
     log = place.path / "times"
     program = (
-        "import sys, time; from fleetaudit import engine; from fleetaudit.cli import status_of\n"
+        "import sys, time; from fleetaudit.engine import scheduler as engine; from fleetaudit.cli import status_of\n"
         "asked, audit = engine.Stop.ask, engine.audit\n"
         "def ask(self, *why): times.append(time.monotonic()); asked(self, *why)\n"
         "def timed(*a, **k): out = audit(*a, **k); times.append(time.monotonic()); return out\n"

@@ -311,8 +311,8 @@ def test_a_run_that_is_missing_among_others_is_told_and_nothing_is_rendered(fold
 
 def test_other_formats_import_no_template_engine(folder: Folder) -> None:
     program = (
-        "import sys; from pathlib import Path; from fleetaudit import archive; from fleetaudit.cli"
-        " import outputs\nrun = archive.read_run(Path('reports/latest'))\nfor f in ('json',"
+        "import sys; from pathlib import Path; from fleetaudit.store import archive;"
+        " from fleetaudit.report import registry as outputs\nrun = archive.read_run(Path('reports/latest'))\nfor f in ('json',"
         " 'junit', 'csv', 'sarif', 'prometheus'): outputs.render(run, f)\nprint(sorted({'jinja2',"
         " 'paramiko', 'yaml', 'rich'} & sys.modules.keys()))"
     )
