@@ -30,11 +30,11 @@ from .program_start import (
 )
 from .ssh_command import clean, quoted
 from .sudo_errors import (
-    Question,
-    Refusal,
-    hopeless,
-    question,
-    refusal,
+    BecomeFailure,
+    Prompt,
+    detect_prompt,
+    explain_failure,
+    password_expired,
 )
 
 PATIENCE_S = 30.0
@@ -44,7 +44,7 @@ _OUR_MARK = re.compile(r"\[?fleetaudit-[0-9a-f]+\]?")
 _QUESTION_MAX = 400  # bytes at the end of a stream that are looked at for su's question
 
 
-class Escalation:
+class BecomeDialogue:
     """One command run by another user; it is the `Talk` with sudo, and then with the command.
 
     `command` is what a shell is to run; `judged` and `blamed` tell what came of it. `way` returns
@@ -57,10 +57,10 @@ class Escalation:
         become: Become,
         command: str,
         stdin: bytes,
-        passed: StageListener,
+        on_stage: StageListener,
         way: Callable[[str], str] = str,
     ) -> None:
-        self._become, self._stdin, self._passed, self._way = become, stdin, passed, way
+        self._become, self._stdin, self._passed, self._way = become, stdin, on_stage, way
         self._mark = f"[fleetaudit-{secrets.token_hex(12)}]"
         # doas asks on a terminal only, so a password is of no use to it.
         self._answer = b""
@@ -140,21 +140,25 @@ class Escalation:
         if asks:
             self._asked, self._asked_again = True, self._answered
             self._state = "asking" if self._state == "shell" else self._state
-        if hopeless(stderr) or asks == "another" or (asks and (self._answered or not self._answer)):
+        if (
+            password_expired(stderr)
+            or asks == "another"
+            or (asks and (self._answered or not self._answer))
+        ):
             self._state = "refused"
 
-    def _question(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> Question:
+    def _question(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> Prompt:
         """Returns the question that is not answered yet."""
         if self._become.method != "su":
             return "password" if stderr.count(self._mark.encode()) > self._answered else ""
         # su asks on stderr, that of busybox on stdout.
         return self._question_of_su(0, stdout) or self._question_of_su(1, stderr)
 
-    def _question_of_su(self, number: int, stream: bytes | bytearray) -> Question:
+    def _question_of_su(self, number: int, stream: bytes | bytearray) -> Prompt:
         if not self._marks[number].heard(stream):
             return ""
         begin = max(self._marks[number].end, self._answered_at[number], len(stream) - _QUESTION_MAX)
-        return question(bytes(stream[begin:]).rpartition(b"\n")[2])
+        return detect_prompt(bytes(stream[begin:]).rpartition(b"\n")[2])
 
     def _hear(self, ready: re.Match[bytes]) -> None:
         self._state = "running"
@@ -162,7 +166,7 @@ class Escalation:
         if self._as_wanted():
             self._passed("become", f"{self._become.user} by {self._become.method}")
 
-    def patience(self, deadline: Deadline) -> Deadline:
+    def read_deadline(self, deadline: Deadline) -> Deadline:
         """Returns the deadline for the next output: bounded from the start of sudo until the
         command runs.
         """
@@ -213,7 +217,7 @@ class Escalation:
             )
             there = self._to_try() if self._become.method == "su" else f"{self._tool()} -n id"
             raise self._error(
-                Refusal(f"{what} where {self._become.user} was asked for: {because}", there)
+                BecomeFailure(f"{what} where {self._become.user} was asked for: {because}", there)
             )
         return output
 
@@ -227,12 +231,12 @@ class Escalation:
                 what = (
                     f"the connection broke off after {self._become.method} was given the password"
                 )
-                return self._error(Refusal(what, kind="connection lost"))
+                return self._error(BecomeFailure(what, kind="connection lost"))
             if not error.transient and self._late(self._deadline) and self._state == "shell":
                 reason = not_started_in_time(*map(self._unmarked, self._printed))
                 return TransportError("execute", reason, hint=self._way("true"), kind=NOT_STARTED)
             if not error.transient and self._late(self._patience):
-                return self._error(Refusal(self._hung(), kind="timed out"))
+                return self._error(BecomeFailure(self._hung(), kind="timed out"))
         return error.told_as(_OUR_MARK.sub("", error.reason))
 
     @staticmethod
@@ -248,8 +252,8 @@ class Escalation:
         last = said.rpartition(b"\n")[2]
         return what + quoted(last, "; it asked: " if last.endswith(b":") else "; it said ")
 
-    def _refusal(self, output: Output, *, asked_again: bool) -> Refusal:
-        return refusal(
+    def _refusal(self, output: Output, *, asked_again: bool) -> BecomeFailure:
+        return explain_failure(
             output.stderr[-4096:] + b"\n" + output.stdout[-2048:],
             self._become,
             output.exit_status,
@@ -259,7 +263,7 @@ class Escalation:
             cut=output.cut,
         )
 
-    def _error(self, refused: Refusal) -> TransportError:
+    def _error(self, refused: BecomeFailure) -> TransportError:
         hint = refused.here or self._way(refused.there or self._to_try())
         return TransportError("become", refused.reason, hint=hint, kind=refused.kind)
 

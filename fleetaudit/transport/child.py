@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import Deadline, Limits, Output
-from .stdin_dialogue import Talk
+from .stdin_dialogue import StdinDialogue
 
 LOG_MAX = 64 * 1024
 """Bytes of a log that are kept."""
@@ -30,7 +30,7 @@ _REAP_S = 5.0  # for a child to end that is of another user
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class ChildResult:
     """What a child left. `in_time` is False where the deadline came first; `log` is what it wrote
     there.
     """
@@ -61,7 +61,7 @@ class LogPipe:
 
 def run_child(
     argv: Sequence[str],
-    talk: Talk,
+    dialogue: StdinDialogue,
     deadline: Deadline,
     limits: Limits,
     *,
@@ -69,8 +69,8 @@ def run_child(
     log: LogPipe | None = None,
     heard: Callable[[bytes, bytes], None] | None = None,
     memory: int = 0,
-) -> Ended:
-    """Runs a program that is told `talk`, and returns what it left; raises `OSError` where it
+) -> ChildResult:
+    """Runs a program that is told `dialogue`, and returns what it left; raises `OSError` where it
     cannot be started.
 
     `log` is closed here. `heard` is called with the first byte of stdout and all of the log so far,
@@ -92,12 +92,12 @@ def run_child(
         )
         if memory:
             _bound_memory(process.pid, memory)
-        talk.begin()
-        streams = _Streams(process, talk, limits, log, heard)
+        dialogue.begin()
+        streams = _Streams(process, dialogue, limits, log, heard)
         try:
             in_time = streams.drain(deadline)
         finally:
-            end_wholly(process, streams.close)
+            kill_group(process, streams.close)
     status = process.returncode or 0  # None, where it did not end even so; then it was not in time
     output = Output(
         stdout=bytes(streams.stdout),
@@ -105,7 +105,7 @@ def run_child(
         exit_status=None if streams.cut else 128 - status if status < 0 else status,
         cut=streams.cut,
     )
-    return Ended(output=output, in_time=in_time, log=bytes(streams.log))
+    return ChildResult(output=output, in_time=in_time, log=bytes(streams.log))
 
 
 def _bound_memory(pid: int, most: int) -> None:
@@ -115,7 +115,7 @@ def _bound_memory(pid: int, most: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_DATA, (soft, hard))
 
 
-def end_wholly(process: subprocess.Popen[bytes], close: Callable[[], None]) -> None:
+def kill_group(process: subprocess.Popen[bytes], close: Callable[[], None]) -> None:
     """Kills the group that a child leads, closes with `close` what leads to it, and reaps it."""
     # Before the child is reaped: until then its number, which is the group's, cannot be anyone
     # else's.
@@ -128,7 +128,7 @@ def end_wholly(process: subprocess.Popen[bytes], close: Callable[[], None]) -> N
         process.wait(_REAP_S)
 
 
-def how_ended(process: subprocess.Popen[bytes]) -> os.waitid_result | None:
+def exit_info(process: subprocess.Popen[bytes]) -> os.waitid_result | None:
     """Returns how a child ended, None while it runs; it stays a zombie."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
 
@@ -139,7 +139,7 @@ class _Streams:
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        talk: Talk,
+        dialogue: StdinDialogue,
         limits: Limits,
         log: LogPipe | None,
         heard: Callable[[bytes, bytes], None] | None,
@@ -148,7 +148,7 @@ class _Streams:
         assert process.stdout is not None  # noqa: S101
         assert process.stderr is not None  # noqa: S101
         self.stdout, self.stderr, self.log, self.cut = bytearray(), bytearray(), bytearray(), ""
-        self._process, self._talk, self._heard, self._log = process, talk, heard, log
+        self._process, self._talk, self._heard, self._log = process, dialogue, heard, log
         self._waiting = bytearray()
         self._stdin, self._pipes = process.stdin, (process.stdin, process.stdout, process.stderr)
         self._selector = selectors.DefaultSelector()
@@ -167,14 +167,14 @@ class _Streams:
         """
         until, pause, ended = deadline, 0.001, False
         while not self.cut:
-            if not ended and how_ended(self._process):
+            if not ended and exit_info(self._process):
                 ended, until = True, deadline.within(_AFTERWARDS_S)
                 if self._log:
                     self._log.finish()  # so that it comes to its end
             if ended and not any(key.data for key in self._selector.get_map().values()):
                 return True
             self._say()
-            if not until.remaining() or not (ended or self._talk.patience(until).remaining()):
+            if not until.remaining() or not (ended or self._talk.read_deadline(until).remaining()):
                 return ended
             # The end of a child wakes no selector, and a grandchild may keep the pipes open: look
             # from time to time.

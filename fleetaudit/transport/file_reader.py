@@ -21,7 +21,7 @@ _LOOK_S = 0.25  # how often a wait checks its deadline, which comes earlier if a
 _LEAST_S = 0.1  # for a read that begins after its deadline: the file is not to blame
 
 
-class Reading:
+class FileReader:
     """The reads under way; safe to use from many threads."""
 
     def __init__(self) -> None:
@@ -80,5 +80,5 @@ def _wait(future: Future[Any], seconds: float) -> None:
         future.exception(seconds)
 
 
-reading = Reading()
+shared_reader = FileReader()
 """The reads of this process."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from fleetaudit.errors import TransportError
 
 from . import Deadline
-from .ssh_command import shell
-from .ssh_config import Answer, SshConfigs
-from .ssh_options import files_option, last_jump
-from .ssh_tokens import Tokens, Unknown
+from .ssh_command import shell_join
+from .ssh_config import EffectiveConfig, SshConfigs
+from .ssh_options import config_file_option, split_last_jump
+from .ssh_tokens import Tokens, UnknownTokenError
 
-MOST_HOPS = 8
+MAX_HOPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class Hop:
 
     name: str
     words: Sequence[str]
-    answer: Answer
+    answer: EffectiveConfig
     tokens: Tokens
 
 
-def hops(
+def iterate_hops(
     configs: SshConfigs, program: str, words: Sequence[str], name: str, deadline: Deadline
 ) -> Iterator[Hop]:
     """Yields the host itself, then its jump hosts, the nearest to the host first; raises
@@ -41,14 +41,14 @@ def hops(
     answer = configs.ask(program, words, name, deadline)
     hop = Hop(name, words, answer, Tokens.of(name, answer))
     yield hop
-    for number in range(MOST_HOPS + 1):
+    for number in range(MAX_HOPS + 1):
         jumps = jump_hosts(hop)
         if not jumps:
             return
-        name, words = last_jump(jumps, files_option(hop.words))
-        with blamed_on(name):
-            if number == MOST_HOPS:
-                reason = f"the jump hosts form a loop, or are more than {MOST_HOPS}"
+        name, words = split_last_jump(jumps, config_file_option(hop.words))
+        with blame_jump_host(name):
+            if number == MAX_HOPS:
+                reason = f"the jump hosts form a loop, or are more than {MAX_HOPS}"
                 raise TransportError("connect", reason, hint="", kind="ssh_config not usable")
             answer = configs.ask_once(program, words, name, deadline)
         hop = Hop(name, words, answer, Tokens.of(name, answer))
@@ -61,16 +61,16 @@ def jump_hosts(hop: Hop) -> str:
     """
     try:
         return hop.tokens.command(hop.answer.one("proxyjump"))
-    except Unknown as e:
-        hint = shell(["ssh", "-G", "--", hop.name])
+    except UnknownTokenError as e:
+        hint = shell_join(["ssh", "-G", "--", hop.name])
         reason = f"ssh_config has {e} in ProxyJump"
         raise TransportError("connect", reason, hint=hint, kind="ssh_config not usable") from e
 
 
 @contextlib.contextmanager
-def blamed_on(name: str) -> Iterator[None]:
+def blame_jump_host(name: str) -> Iterator[None]:
     """Adds the name of the jump host to a failure."""
     try:
         yield
     except TransportError as e:
-        raise e.said_of(f"jump host {name}", shell(["ssh", "-G", "--", name])) from e
+        raise e.said_of(f"jump host {name}", shell_join(["ssh", "-G", "--", name])) from e

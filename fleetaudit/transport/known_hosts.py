@@ -28,8 +28,8 @@ from fleetaudit.model import SshTarget
 from fleetaudit.text.files import at_home, refuse_special, whole_file
 
 from . import Deadline
-from .file_reader import reading
-from .ssh_command import named, shell
+from .file_reader import shared_reader
+from .ssh_command import known_hosts_name, shell_join
 
 USER_FILES = (
     "~/.ssh/known_hosts",
@@ -263,7 +263,7 @@ class HostKeys:
             "host key",
             f"changed host key: {name} shows {shown}, but {e.where} says {known};"
             " someone may be in between, or the host was installed anew",
-            hint=forgetting(name, e.source),
+            hint=forget_command(name, e.source),
             kind="host key changed",
             changed_key=(f"{known} ({e.where})", f"{shown} of {name}"),
         )
@@ -286,7 +286,7 @@ class HostKeys:
     def _known_hosts(self, path: str, deadline: Deadline) -> KnownHosts:
         if path not in self._files:
             with _usable(path):
-                self._files[path] = reading.get(
+                self._files[path] = shared_reader.get(
                     ("known_hosts", path), lambda: _load(path), deadline
                 )
         return self._files[path]
@@ -294,7 +294,7 @@ class HostKeys:
     def _revoked_keys(self, path: str, deadline: Deadline) -> frozenset[bytes]:
         if path not in self._revoked:
             with _usable(path):
-                self._revoked[path] = reading.get(
+                self._revoked[path] = shared_reader.get(
                     ("revoked", path), lambda: _revoked(path), deadline
                 )
         return self._revoked[path]
@@ -367,7 +367,7 @@ def _name(target: SshTarget) -> str:
     """Returns the name that known_hosts files have for a target; an alias of ssh_config is for
     every port.
     """
-    return _alias(target) or named(target.address, target.port)
+    return _alias(target) or known_hosts_name(target.address, target.port)
 
 
 def _refused(target: SshTarget, shown: str, where: str) -> TransportError:
@@ -399,7 +399,10 @@ def _usable(path: str | Path) -> Iterator[None]:
     except OSError as e:
         reason = f"{path} cannot be used: {(e.strerror or str(e)).lower()}"
         raise TransportError(
-            "host key", reason, hint=shell(["ls", "-ldL", str(path)]), kind="known_hosts not usable"
+            "host key",
+            reason,
+            hint=shell_join(["ls", "-ldL", str(path)]),
+            kind="known_hosts not usable",
         ) from e
 
 
@@ -419,14 +422,12 @@ def _scan(target: SshTarget) -> str:
     dashes = (
         ["--"] if target.address.startswith("-") else []
     )  # a name that looks like an option must stay a name
-    return shell(["ssh-keyscan", "-p", str(target.port), *dashes, target.address])
+    return shell_join(["ssh-keyscan", "-p", str(target.port), *dashes, target.address])
 
 
-def forgetting(name: str, file: str) -> str:
+def forget_command(name: str, file: str) -> str:
     """Returns the command that makes a host's key unknown again, with a word of warning."""
-    return (
-        f"{shell(['ssh-keygen', '-R', name, '-f', file])}  # only once you know why it has changed"
-    )
+    return f"{shell_join(['ssh-keygen', '-R', name, '-f', file])}  # only once you know why it has changed"
 
 
 def _show(target: SshTarget) -> str:
@@ -434,4 +435,4 @@ def _show(target: SshTarget) -> str:
 
 
 def _learn(target: SshTarget, files: Sequence[str]) -> str:
-    return f"{_scan(target)} >> {shell([files[0]])}"
+    return f"{_scan(target)} >> {shell_join([files[0]])}"

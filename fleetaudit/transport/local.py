@@ -7,22 +7,22 @@ from fleetaudit.model import LocalTarget
 
 from . import Deadline, Limits, Output
 from .child import run_child
-from .ssh_command import quoted, shell
-from .stdin_dialogue import Talk
+from .ssh_command import quoted, shell_join
+from .stdin_dialogue import StdinDialogue
 
 
 def run_local(
-    target: LocalTarget, command: str, talk: Talk, deadline: Deadline, limits: Limits
+    target: LocalTarget, command: str, dialogue: StdinDialogue, deadline: Deadline, limits: Limits
 ) -> Output:
-    """Runs `command` with /bin/sh here, telling it `talk`, and returns its output; raises
+    """Runs `command` with /bin/sh here, telling it `dialogue`, and returns its output; raises
     `TransportError` ("execute").
 
     `exit_status` is 128 and the signal's number where a signal ended the shell, as a shell tells
     it.
     """
-    hint = shell(["/bin/sh", "-c", command])
+    hint = shell_join(["/bin/sh", "-c", command])
     try:
-        ended = run_child(["/bin/sh", "-c", command], talk, deadline, limits)
+        ended = run_child(["/bin/sh", "-c", command], dialogue, deadline, limits)
     except OSError as e:
         reason = f"/bin/sh cannot be started: {(e.strerror or str(e)).lower()}"
         raise TransportError(

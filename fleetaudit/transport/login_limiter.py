@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from . import Deadline
 
-AT_ONCE = 8
+INITIAL_LIMIT = 8
 """Connections that one address gets at first: OpenSSH's own default lets 10 log in before it drops
 any.
 """
@@ -26,18 +26,18 @@ _PAUSE_S = (0.05, 0.3)
 
 @dataclass(slots=True)
 class _Address:
-    most: int = AT_ONCE
+    most: int = INITIAL_LIMIT
     busy: int = 0
     era: int = 0  # how often `most` was lowered: drops of one crowd lower it once
 
 
 @dataclass(slots=True)
-class Turn:
+class LoginSlot:
     """One connection's right to log in. `wait` takes it and `done` gives it back, as often as it
     was taken.
     """
 
-    pacing: Pacing
+    login_limiter: LoginLimiter
     address: tuple[str, int]
     _era: int = -1
     _crowd: int = 0
@@ -45,11 +45,11 @@ class Turn:
 
     def wait(self, deadline: Deadline) -> bool:
         """Returns True once this connection may begin, False where the deadline came first."""
-        return self.pacing._wait(self, deadline)
+        return self.login_limiter._wait(self, deadline)
 
     def done(self) -> None:
         """Lets the next one begin: this one is logged in, or over. Doing it twice is doing it once."""
-        self.pacing._done(self)
+        self.login_limiter._done(self)
 
     def dropped(self, deadline: Deadline) -> bool:
         """Takes note that the host hung up before its greeting, and gives the turn back.
@@ -57,21 +57,21 @@ class Turn:
         Returns True, after a short random pause, where our own crowd may be why and another try is
         in order; False where this connection was alone.
         """
-        return self.pacing._dropped(self, deadline)
+        return self.login_limiter._dropped(self, deadline)
 
 
 @dataclass(slots=True)
-class Pacing:
+class LoginLimiter:
     """The addresses of one run; safe to use from many threads."""
 
     _addresses: dict[tuple[str, int], _Address] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def turn(self, address: str, port: int) -> Turn:
+    def turn(self, address: str, port: int) -> LoginSlot:
         """Returns what one connection to this address asks before it begins."""
-        return Turn(self, (address.lower(), port))
+        return LoginSlot(self, (address.lower(), port))
 
-    def _wait(self, turn: Turn, deadline: Deadline) -> bool:
+    def _wait(self, turn: LoginSlot, deadline: Deadline) -> bool:
         with self._changed:
             at = self._addresses.setdefault(turn.address, _Address())
             while at.busy >= at.most:
@@ -82,14 +82,14 @@ class Pacing:
             turn._era, turn._crowd, turn._held = at.era, at.busy, True
             return True
 
-    def _done(self, turn: Turn) -> None:
+    def _done(self, turn: LoginSlot) -> None:
         with self._changed:
             if turn._held:
                 turn._held = False
                 self._addresses[turn.address].busy -= 1
                 self._changed.notify_all()
 
-    def _dropped(self, turn: Turn, deadline: Deadline) -> bool:
+    def _dropped(self, turn: LoginSlot, deadline: Deadline) -> bool:
         with self._changed:
             at = self._addresses[turn.address]
             crowded = max(turn._crowd, at.busy) > 1 or turn._era != at.era

@@ -30,45 +30,45 @@ from . import (
 )
 from .child import (
     LOG_MAX,
-    Ended,
+    ChildResult,
     LogPipe,
     run_child,
 )
-from .jump_hosts import Hop, hops
+from .jump_hosts import Hop, iterate_hops
 from .known_hosts import (
     FILE_MAX,
     USER_FILES,
     HostKeys,
     fingerprint,
-    forgetting,
+    forget_command,
 )
-from .login_limiter import Pacing, Turn
-from .password_expiry import expired
+from .login_limiter import LoginLimiter, LoginSlot
+from .password_expiry import classify_expiry
 from .ssh_command import (
     clean,
     dropped_before_login,
+    permissions_too_open,
     quoted,
-    shell,
-    too_open,
+    shell_join,
 )
 from .ssh_config import SshConfigs
 from .ssh_files import check_files, check_ssh_config, own_files
 from .ssh_options import (
     MEMORY_MAX,
-    environment,
     host_argument,
-    known_hosts,
-    named_files,
-    pairs,
+    known_hosts_options,
+    o_options,
     quiet_options,
-    shown,
-    users_options,
+    redact_option,
+    ssh_environment,
+    user_known_hosts_option,
+    user_options,
 )
-from .stdin_dialogue import Talk
+from .stdin_dialogue import StdinDialogue
 
 _FAILED = 255  # ssh's own status; a command may end with it as well
 # The first level that tells a master connection that broke off from a command that ended with 255.
-_LOG_LEVEL = pairs("LogLevel=DEBUG2")
+_LOG_LEVEL = o_options("LogLevel=DEBUG2")
 # The latter once the host has opened a session in a connection of a master, who had logged in
 # before.
 _LOGGED_IN = re.compile(
@@ -149,16 +149,16 @@ _NOT_RUN = re.compile(r"^(exec request failed on channel.*|.*open failed: .*)", 
 def run_openssh(
     target: SshTarget,
     command: str,
-    talk: Talk,
+    dialogue: StdinDialogue,
     deadline: Deadline,
     limits: Limits,
     *,
     host_keys: HostKeys,
-    pacing: Pacing,
+    login_limiter: LoginLimiter,
     configs: SshConfigs,
-    passed: StageListener,
+    on_stage: StageListener,
 ) -> Output:
-    """Runs `command` on the target, telling it `talk`, and returns its output; raises
+    """Runs `command` on the target, telling it `dialogue`, and returns its output; raises
     `TransportError`.
 
     `connect_timeout_s` bounds, in whole seconds, the TCP connect and again the time until the keys
@@ -168,7 +168,7 @@ def run_openssh(
     # Before a turn is taken: waiting for a file must not make other hosts wait.
     check_files(target, found, deadline.within(target.connect_timeout_s))
     options = _options(target, found, host_keys.accept_file)
-    turn = pacing.turn(*_first_hop(target, found))
+    turn = login_limiter.turn(*_first_hop(target, found))
     own = own_files(target, found)
     try:
         while True:
@@ -178,7 +178,9 @@ def run_openssh(
                     "connect", reason, hint=repeat("--host-deadline", "600"), kind="timed out"
                 )
             try:
-                return _once(target, options, own, turn, command, talk, deadline, limits, passed)
+                return _once(
+                    target, options, own, turn, command, dialogue, deadline, limits, on_stage
+                )
             except TransportError as e:
                 if not (e.transient and e.stage == "connect" and turn.dropped(deadline)):
                     raise
@@ -190,14 +192,14 @@ def _once(
     target: SshTarget,
     options: list[str],
     own: frozenset[str],
-    turn: Turn,
+    turn: LoginSlot,
     command: str,
-    talk: Talk,
+    dialogue: StdinDialogue,
     deadline: Deadline,
     limits: Limits,
-    passed: StageListener,
+    on_stage: StageListener,
 ) -> Output:
-    stages = _Stages(target, passed)
+    stages = _Stages(target, on_stage)
     seen = 0  # bytes of whole lines of the log, which tell of no login: each is looked at once
 
     def heard(stdout: bytes, log: bytes) -> None:
@@ -207,7 +209,9 @@ def _once(
             turn.done()
         seen = log.rfind(b"\n") + 1
 
-    hint = shell([target.program, *map(shown, options), *host_argument(target.address), "true"])
+    hint = shell_join(
+        [target.program, *map(redact_option, options), *host_argument(target.address), "true"]
+    )
     log = LogPipe()
     argv = [
         target.program,
@@ -221,10 +225,10 @@ def _once(
     try:
         ended = run_child(
             argv,
-            talk,
+            dialogue,
             deadline,
             limits,
-            environment=environment(),
+            environment=ssh_environment(),
             log=log,
             heard=heard,
             memory=MEMORY_MAX,
@@ -243,8 +247,8 @@ def _once(
 class _Stages:
     """Tells which stages lie behind, from the log of an ssh that tells more than usual."""
 
-    def __init__(self, target: SshTarget, passed: StageListener) -> None:
-        self._target, self._passed, self._done = target, passed, set[Stage]()
+    def __init__(self, target: SshTarget, on_stage: StageListener) -> None:
+        self._target, self._passed, self._done = target, on_stage, set[Stage]()
 
     def heard(self, log: bytes) -> None:
         """Reads all of the log so far."""
@@ -258,7 +262,7 @@ class _Stages:
                 )
 
 
-def _judged(ended: Ended, target: SshTarget, own: frozenset[str], hint: str) -> Output:
+def _judged(ended: ChildResult, target: SshTarget, own: frozenset[str], hint: str) -> Output:
     """Returns the command's output if it ran to its end; raises `TransportError` if it did not.
 
     `own` are the user's files that a hint may name: a host may print the name of any file.
@@ -307,7 +311,7 @@ def _judged(ended: Ended, target: SshTarget, own: frozenset[str], hint: str) -> 
     raise _of_login(_reason(log, stderr, target, own, hint), ended)
 
 
-def _of_login(error: TransportError, ended: Ended) -> TransportError:
+def _of_login(error: TransportError, ended: ChildResult) -> TransportError:
     """Returns the reason why there was no login, at the right stage; transient if no host judged a
     login.
     """
@@ -318,7 +322,7 @@ def _of_login(error: TransportError, ended: Ended) -> TransportError:
         reason = (
             f"the connection ended while logging in: {error.reason}{quoted(banner, '; it said ')}"
         )
-        kind = expired(clean(banner, 2000)) or error.kind or "hung up"
+        kind = classify_expiry(clean(banner, 2000)) or error.kind or "hung up"
         return TransportError("authenticate", reason, hint=error.hint, kind=kind)
     if not error.transient:
         return error
@@ -338,7 +342,7 @@ def _of_login(error: TransportError, ended: Ended) -> TransportError:
     return error
 
 
-def _last_words(ended: Ended, log: str) -> str:
+def _last_words(ended: ChildResult, log: str) -> str:
     """Returns ssh's own last line after the login, "" if the command ended with its status."""
     if _COMMAND_ENDED.search(ended.log) or len(ended.log) >= LOG_MAX:
         return ""
@@ -347,7 +351,7 @@ def _last_words(ended: Ended, log: str) -> str:
     return next((line for line in reversed(lines) if line and not line.startswith(_STATISTICS)), "")
 
 
-def _end_of_connection(ended: Ended, log: str) -> str:
+def _end_of_connection(ended: ChildResult, log: str) -> str:
     """Returns ssh's words about a connection that broke off, "" where it said none."""
     # It tells the end of a connection on stderr, whatever its log is.
     found = _BROKE_OFF.search(f"{log}\n{ended.output.stderr[-200:].decode('utf-8', 'replace')}")
@@ -389,9 +393,9 @@ def _open_key(lines: list[str], own: frozenset[str]) -> re.Match[str] | None:
 
 def _of_open_key(mode: str, path: str, line: str) -> TransportError:
     """Returns why a private key was not used, in the words of the other client."""
-    reason = f"{too_open(path, mode)}; {clean(line)}"
+    reason = f"{permissions_too_open(path, mode)}; {clean(line)}"
     return TransportError(
-        "authenticate", reason, hint=shell(["chmod", "600", path]), kind="no usable key"
+        "authenticate", reason, hint=shell_join(["chmod", "600", path]), kind="no usable key"
     )
 
 
@@ -399,7 +403,7 @@ def _of_master_socket(path: str, line: str) -> TransportError:
     """Returns why a jump host's ssh could not make the connection that its ControlMaster asks for."""
     folder = str(Path(path).parent)
     missing = line.endswith("No such file or directory")
-    hint = shell(["mkdir", "-p", "-m", "700", folder] if missing else ["ls", "-ld", folder])
+    hint = shell_join(["mkdir", "-p", "-m", "700", folder] if missing else ["ls", "-ld", folder])
     cause = line.rpartition(": ")[2]
     reason = f"ControlPath of a jump host: cannot make {path}: {cause.lower()}"
     return TransportError("connect", clean(reason), hint=hint, kind="ssh_config not usable")
@@ -407,7 +411,7 @@ def _of_master_socket(path: str, line: str) -> TransportError:
 
 def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
     """Returns ssh's words about a host key in one line: what was shown, what was known, and where."""
-    shown = re.search(
+    offered = re.search(
         r"(\S+) key (?:sent by|fingerprint is|for .* fingerprint)[^.]*?\s*(SHA256:\S+)", text
     )
     offending = re.search(r"Offending (\S+) key in (\S+)|Offending key in (\S+)", text)
@@ -420,7 +424,7 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
         kind, what = "host key not trusted", "host certificate not trusted"
     else:
         kind, what = "host key unknown", "unknown host key"
-    new = f"{_KEY_TYPES.get(shown[1], shown[1])} {shown[2].rstrip('.')}" if shown else ""
+    new = f"{_KEY_TYPES.get(offered[1], offered[1])} {offered[2].rstrip('.')}" if offered else ""
     file = ((offending[2] or offending[3]) if offending else "").rstrip(":")
     known = _known(file)
     parts = [f"shown {new}"] if new else []
@@ -429,7 +433,10 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
         parts = [line for line in lines if "uthenticated to" not in line][-2:]
     whose = ""
     if remedy := re.search(r"ssh-keygen -f [\"']?([^\"']+?)[\"']? -R [\"']?([^\"'\s]+)", text):
-        hint, whose = forgetting(remedy[2], remedy[1]), f" of {remedy[2]}"  # it may be a jump host
+        hint, whose = (
+            forget_command(remedy[2], remedy[1]),
+            f" of {remedy[2]}",
+        )  # it may be a jump host
     changed = (
         clean(f"{known or 'another key'} ({file})"),
         clean((new or "a key that ssh does not name") + whose),
@@ -468,7 +475,7 @@ def _options(target: SshTarget, found: list[Hop], accept_file: Path | None) -> l
     ]
     # Of -S the last one counts, whatever ControlPath says.
     unshared = ("-S", "none") if target.become and target.become.password else ()
-    return [*ours, *users_options(target), *unshared]
+    return [*ours, *user_options(target), *unshared]
 
 
 # Options that one command needs, whatever ssh_config has. Older versions of ssh do not know them.
@@ -479,7 +486,7 @@ def _to_run_a_command(found: list[Hop]) -> Iterator[str]:
     """Yields the arguments that make ssh run a command if ssh_config would prevent it."""
     for keyword, needed in _RUNS_A_COMMAND.items():
         if found and found[0].answer.all(keyword) not in ((), (needed,)):
-            yield from pairs(f"{keyword}={needed}")
+            yield from o_options(f"{keyword}={needed}")
 
 
 def _host_key_options(
@@ -487,25 +494,25 @@ def _host_key_options(
 ) -> Iterator[str]:
     """Yields what says which host keys are trusted; nothing of the user's is ever written."""
     if target.host_key_policy == "off":
-        yield from pairs(
+        yield from o_options(
             "StrictHostKeyChecking=no",
             "UserKnownHostsFile=/dev/null",
             "GlobalKnownHostsFile=/dev/null",
         )
         return
     # Else ssh checks nothing on loopback, where tunnels to other hosts end.
-    yield from pairs("NoHostAuthenticationForLocalhost=no")
-    yield from pairs(
+    yield from o_options("NoHostAuthenticationForLocalhost=no")
+    yield from o_options(
         "StrictHostKeyChecking=" + ("yes" if target.host_key_policy == "strict" else "accept-new")
     )
     if target.host_key_policy == "accept-new":
         # ssh appends to the first file; the user's own are only read.
         first = str(accept_file.resolve() if accept_file else "/dev/null")
-        yield from known_hosts([first, *(target.known_hosts or _users_files(found))])
+        yield from user_known_hosts_option([first, *(target.known_hosts or _users_files(found))])
         if target.known_hosts:
-            yield from pairs("GlobalKnownHostsFile=/dev/null")
+            yield from o_options("GlobalKnownHostsFile=/dev/null")
     else:
-        yield from named_files(target)
+        yield from known_hosts_options(target)
 
 
 def _users_files(found: list[Hop]) -> Sequence[str]:
@@ -533,8 +540,8 @@ def _hops(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> list[Ho
     found: list[Hop] = []
     until = deadline.within(target.connect_timeout_s)
     if target.arguments or target.late_arguments or configs.speak(until):
-        words = users_options(target)
+        words = user_options(target)
         check_ssh_config(words, until)
         with contextlib.suppress(TransportError):  # which the ssh that connects tells as well
-            found.extend(hops(configs, target.program, words, target.address, until))
+            found.extend(iterate_hops(configs, target.program, words, target.address, until))
     return found

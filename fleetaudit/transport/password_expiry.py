@@ -14,7 +14,7 @@ _PASSWORD = re.compile(
 )
 
 
-def expired(said: str) -> FailureKind:
+def classify_expiry(said: str) -> FailureKind:
     """Returns "account expired" or "password expired" if the host says so, else ""."""
     if _ACCOUNT.search(said):
         return "account expired"

@@ -57,7 +57,7 @@ class ReadyLine:
         return found
 
 
-class AfterReady:
+class ReadyDialogue:
     """The `Talk` with a command that runs as the login user: sends `stdin` after the command has
     printed that it runs.
 
@@ -90,7 +90,7 @@ class AfterReady:
         self.over = True
         return self._stdin
 
-    def patience(self, deadline: Deadline) -> Deadline:
+    def read_deadline(self, deadline: Deadline) -> Deadline:
         """Returns the deadline itself."""
         return deadline
 

@@ -26,16 +26,16 @@ from . import (
     StageListener,
     ignore_stage,
 )
-from .become import Escalation
+from .become import BecomeDialogue
 from .known_hosts import HostKeys
-from .login_limiter import Pacing
+from .login_limiter import LoginLimiter
 from .masking import Masking
-from .program_start import AfterReady
+from .program_start import ReadyDialogue
 from .ssh_command import ssh_command_line
-from .ssh_config import SshConfigs, account
-from .stdin_dialogue import Monologue, Talk
+from .ssh_config import SshConfigs, passwd_entry
+from .stdin_dialogue import FixedStdin, StdinDialogue
 
-Way = Callable[[str, Talk, Deadline, Limits], Output]
+Way = Callable[[str, StdinDialogue, Deadline, Limits], Output]
 """Runs a command, told by a talk, on one target; raises `TransportError`."""
 
 
@@ -50,7 +50,7 @@ class Transports:
         self, *, accept_file: Path | None = None, ssh_configs: SshConfigs | None = None
     ) -> None:
         self.host_keys = HostKeys(accept_file)
-        self.pacing = Pacing()
+        self.login_limiter = LoginLimiter()
         self.ssh_configs = SshConfigs() if ssh_configs is None else ssh_configs
 
     def run(
@@ -60,7 +60,7 @@ class Transports:
         stdin: bytes,
         deadline: Deadline,
         limits: Limits,
-        passed: StageListener = ignore_stage,
+        on_stage: StageListener = ignore_stage,
     ) -> Output:
         """Runs `command` on the target with `stdin`, and returns its output; raises
         `TransportError`.
@@ -68,7 +68,7 @@ class Transports:
         If `command` prints `wire.READY` when it runs, `stdin` is sent only then. If the target has
         `become`, `command` is run by sudo, doas or su, and a refusal is at the stage "become". No
         password of the target is in the output (except its result line), in a reason, or in a call
-        of `passed`.
+        of `on_stage`.
         """
         if isinstance(target, KernelTarget):
             from .kernel import run_kernel
@@ -77,7 +77,7 @@ class Transports:
         masking = Masking(target)
 
         def masked_passed(stage: Stage, what: str) -> None:
-            passed(stage, masking.text(what))
+            on_stage(stage, masking.text(what))
 
         try:
             return masking.output(
@@ -95,26 +95,28 @@ class Transports:
         stdin: bytes,
         deadline: Deadline,
         limits: Limits,
-        passed: StageListener,
+        on_stage: StageListener,
     ) -> Output:
         """Runs `command` as the login user, or by sudo, doas or su if the target has `become`."""
-        talk: AfterReady | Escalation
+        dialogue: ReadyDialogue | BecomeDialogue
         if target.become is None or (
             isinstance(target, LocalTarget) and target.become.user == _own_name()
         ):
             if READY not in command:
-                return self._way(target, passed)(command, Monologue(stdin), deadline, limits)
-            talk = AfterReady(stdin, deadline, _shown(target), _typed(target, "true"))
+                return self._way(target, on_stage)(command, FixedStdin(stdin), deadline, limits)
+            dialogue = ReadyDialogue(stdin, deadline, _shown(target), _typed(target, "true"))
         else:
-            talk = Escalation(target.become, command, stdin, passed, partial(_typed, target))
-            command = talk.command
+            dialogue = BecomeDialogue(
+                target.become, command, stdin, on_stage, partial(_typed, target)
+            )
+            command = dialogue.command
         try:
-            output = self._way(target, passed)(command, talk, deadline, limits)
+            output = self._way(target, on_stage)(command, dialogue, deadline, limits)
         except TransportError as e:
-            raise talk.blamed(e) from e
-        return talk.judged(output)
+            raise dialogue.blamed(e) from e
+        return dialogue.judged(output)
 
-    def _way(self, target: SshTarget | LocalTarget, passed: StageListener) -> Way:
+    def _way(self, target: SshTarget | LocalTarget, on_stage: StageListener) -> Way:
         """Returns what runs a command on the target."""
         match target:
             case LocalTarget():
@@ -129,9 +131,9 @@ class Transports:
             run,
             target,
             host_keys=self.host_keys,
-            pacing=self.pacing,
+            login_limiter=self.login_limiter,
             configs=self.ssh_configs,
-            passed=passed,
+            on_stage=on_stage,
         )
 
 
@@ -153,5 +155,5 @@ def _typed(target: SshTarget | LocalTarget, command: str) -> str:
 
 def _own_name() -> str:
     """Returns the name of the user that this process acts as, "" where its number has none."""
-    own = account(os.geteuid())
+    own = passwd_entry(os.geteuid())
     return own.pw_name if own else ""

@@ -16,10 +16,10 @@ from fleetaudit.model import SshTarget
 from . import Output
 from .ssh_options import (
     host_argument,
-    known_hosts,
-    pairs,
-    shown,
-    value,
+    o_options,
+    quote_value,
+    redact_option,
+    user_known_hosts_option,
 )
 
 SAID_MAX = 300
@@ -49,12 +49,12 @@ def quoted(said: bytes | str, before: str = "", limit: int = SAID_MAX) -> str:
     return f"{before}“{line}”" if line else ""
 
 
-def named(host: str, port: int) -> str:
+def known_hosts_name(host: str, port: int) -> str:
     """Returns the name that known_hosts files use: the host alone on port 22, else [host]:port."""
     return host if port == 22 else f"[{host}]:{port}"
 
 
-def shell(words: Iterable[str]) -> str:
+def shell_join(words: Iterable[str]) -> str:
     """Returns the words as one line for a POSIX shell. A leading ~/ stays, for the shell to expand."""
     return " ".join(
         f"~/{shlex.quote(w[2:])}" if w.startswith("~/") and w != "~/" else shlex.quote(w)
@@ -70,36 +70,36 @@ def ssh_command_line(
 
     Without a user, ssh and its ssh_config say as whom.
     """
-    quiet = [] if prompts else pairs("BatchMode=yes")
+    quiet = [] if prompts else o_options("BatchMode=yes")
     if config := target.ssh_config:  # it says the rest
-        return shell(
+        return shell_join(
             [target.program, *quiet, *config.words, *options, *host_argument(config.name), command]
         )
     name = f"{user}@{target.address}" if user else target.address
     # A name that looks like an option must stay a name.
     destination = host_argument(name) if name.startswith("-") else [name]
-    return shell([target.program, *_way(target, quiet), *options, *destination, command])
+    return shell_join([target.program, *_way(target, quiet), *options, *destination, command])
 
 
 def _way(target: SshTarget, quiet: Iterable[str]) -> Iterator[str]:
     """Yields the options of `users_options`, in their order, as short as a person types them."""
-    yield from map(shown, target.arguments)
+    yield from map(redact_option, target.arguments)
     if target.port != 22 or target.port_named:
         yield from ("-p", str(target.port))
     yield from quiet
     for key in target.private_keys:
         # Of -i it looks for the very file, and then expands its % all the same.
-        yield from ("-i", key) if "%" not in key else pairs(f"IdentityFile={value(key)}")
+        yield from ("-i", key) if "%" not in key else o_options(f"IdentityFile={quote_value(key)}")
     if target.private_keys:
-        yield from pairs("IdentitiesOnly=yes")
+        yield from o_options("IdentitiesOnly=yes")
     if not target.use_agent:
-        yield from pairs("IdentityAgent=none")
+        yield from o_options("IdentityAgent=none")
     if target.known_hosts:
-        yield from known_hosts(target.known_hosts)
-    yield from map(shown, target.late_arguments)
+        yield from user_known_hosts_option(target.known_hosts)
+    yield from map(redact_option, target.late_arguments)
 
 
-def ended(output: Output) -> str:
+def describe_exit(output: Output) -> str:
     """Returns how a command ended that gave no useful output: its status, and what it said."""
     how = (
         "without an exit status"
@@ -120,6 +120,6 @@ def dropped_before_login(said: bytes | bytearray) -> bool:
     return _NO_GREETING.search(said) is not None
 
 
-def too_open(path: str, mode: str) -> str:
+def permissions_too_open(path: str, mode: str) -> str:
     """Returns why a private key is not used that others may read."""
     return f"the private key {path} is not used, as ssh does not: permissions {mode} are too open"

@@ -24,20 +24,20 @@ from fleetaudit.text.files import OddFileError, whole_file
 
 from . import Deadline, Limits
 from .child import run_child
-from .file_reader import reading
-from .ssh_command import quoted, shell
+from .file_reader import shared_reader
+from .ssh_command import quoted, shell_join
 from .ssh_options import (
     MEMORY_MAX,
-    environment,
     host_argument,
-    pairs,
-    shown,
+    o_options,
+    redact_option,
+    ssh_environment,
 )
-from .stdin_dialogue import Monologue
+from .stdin_dialogue import FixedStdin
 
 log = logging.getLogger(__name__)
 
-SYSTEMS_FILE = "/etc/ssh/ssh_config"
+SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 _LIMITS = Limits(stdout=1024 * 1024)
 _FILE_MAX = 16 * 1024 * 1024
 _DEPTH = 16  # of Includes: OpenSSH's own bound
@@ -45,7 +45,7 @@ _DEPTH = 16  # of Includes: OpenSSH's own bound
 # What changes neither where, as whom, nor how safely one command is run. Logins by GSSAPI and by
 # hosts are here since the built-in client has neither, and Debian's own ssh_config names one;
 # master connections are the other client's.
-HARMLESS = frozenset(
+IGNORED_KEYWORDS = frozenset(
     [
         "addkeystoagent",
         "batchmode",
@@ -109,11 +109,11 @@ HARMLESS = frozenset(
 )
 # CanonicalizeFallbackLocal is no, and no domain has the name.
 _NO_CANONICAL_NAME = re.compile(r"Could not resolve host \"")
-_SAYS_NOTHING = HARMLESS | {"host", "match"}
+_SAYS_NOTHING = IGNORED_KEYWORDS | {"host", "match"}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EffectiveConfig:
     """What `ssh -G` printed: keywords in lower case, each with its values in order."""
 
     values: dict[str, tuple[str, ...]]
@@ -146,10 +146,10 @@ class SshConfigs:
     """
 
     def __init__(self, files: Sequence[str] | None = None) -> None:
-        self._files = (*_users(), SYSTEMS_FILE) if files is None else tuple(files)
+        self._files = (*_users(), SYSTEM_CONFIG) if files is None else tuple(files)
         self._lock = threading.Lock()
         self._speaks: bool | None = None
-        self._kept: dict[tuple[str, ...], Answer] = {}
+        self._kept: dict[tuple[str, ...], EffectiveConfig] = {}
         self._noted = set[str]()
 
     def speak(self, deadline: Deadline) -> bool:
@@ -158,9 +158,11 @@ class SshConfigs:
         """
         if self._speaks is None:
             try:
-                self._speaks = reading.get(("ssh_config", self._files), self._any_speaks, deadline)
+                self._speaks = shared_reader.get(
+                    ("ssh_config", self._files), self._any_speaks, deadline
+                )
             except TimeoutError as e:
-                hint = shell(["ls", "-lL", *self._files])
+                hint = shell_join(["ls", "-lL", *self._files])
                 reason = f"ssh_config cannot be read: {e.strerror}"
                 raise TransportError(
                     "connect", reason, hint=hint, kind="ssh_config not usable"
@@ -168,9 +170,11 @@ class SshConfigs:
         return self._speaks
 
     def _any_speaks(self) -> bool:
-        return any(speaks(path) for path in self._files)
+        return any(has_relevant_options(path) for path in self._files)
 
-    def ask(self, program: str, words: Sequence[str], name: str, deadline: Deadline) -> Answer:
+    def ask(
+        self, program: str, words: Sequence[str], name: str, deadline: Deadline
+    ) -> EffectiveConfig:
         """Returns what ssh makes of the options `words` and of ssh_config for the host `name`.
 
         Raises `TransportError` (stage "connect") where there is no ssh, where it finds a mistake,
@@ -180,19 +184,19 @@ class SshConfigs:
         argv = [
             program,
             "-G",
-            *pairs("BatchMode=yes", "RemoteCommand=none"),
+            *o_options("BatchMode=yes", "RemoteCommand=none"),
             *words,
             *host_argument(name),
             "true",
         ]
-        hint = shell(shown(word) for word in argv)
+        hint = shell_join(redact_option(word) for word in argv)
         try:
             ended = run_child(
                 argv,
-                Monologue(b""),
+                FixedStdin(b""),
                 deadline,
                 _LIMITS,
-                environment=environment(),
+                environment=ssh_environment(),
                 memory=MEMORY_MAX,
             )
         except (OSError, ValueError) as e:
@@ -230,7 +234,9 @@ class SshConfigs:
             )
         return _parsed(ended.output.stdout.decode("utf-8", "replace"))
 
-    def ask_once(self, program: str, words: Sequence[str], name: str, deadline: Deadline) -> Answer:
+    def ask_once(
+        self, program: str, words: Sequence[str], name: str, deadline: Deadline
+    ) -> EffectiveConfig:
         """Returns the same as `ask`, which is asked once a run: for what many hosts share."""
         key = (program, *words, name)
         if key not in self._kept:
@@ -253,7 +259,7 @@ class SshConfigs:
             )
 
 
-def speaks(path: str, depth: int = 0) -> bool:
+def has_relevant_options(path: str, depth: int = 0) -> bool:
     """Tells whether a file, or one that it includes, has a keyword that may matter; one that is
     missing says nothing.
 
@@ -265,7 +271,7 @@ def speaks(path: str, depth: int = 0) -> bool:
     except FileNotFoundError:
         return False
     except OddFileError as e:
-        hint = shell(["ls", "-lL", path])
+        hint = shell_join(["ls", "-lL", path])
         reason = f"{path} cannot be read: {e.strerror}"
         raise TransportError("connect", reason, hint=hint, kind="ssh_config not usable") from e
     except OSError:
@@ -274,7 +280,9 @@ def speaks(path: str, depth: int = 0) -> bool:
         keyword, _, rest = re.sub(r"\s*=\s*|\s+", " ", line.strip(), count=1).partition(" ")
         keyword = keyword.lower()
         if keyword == "include":
-            if depth >= _DEPTH or any(speaks(found, depth + 1) for found in _included(path, rest)):
+            if depth >= _DEPTH or any(
+                has_relevant_options(found, depth + 1) for found in _included(path, rest)
+            ):
                 return True
         elif keyword and not keyword.startswith("#") and keyword not in _SAYS_NOTHING:
             return True
@@ -294,18 +302,18 @@ def _included(path: str, patterns: str) -> Iterator[str]:
             yield from glob.glob(_home() + word[1:])  # noqa: PTH207 — the pattern is absolute
         else:
             beside = (
-                Path(SYSTEMS_FILE).parent if path.startswith("/etc/") else Path(_home()) / ".ssh"
+                Path(SYSTEM_CONFIG).parent if path.startswith("/etc/") else Path(_home()) / ".ssh"
             )
             yield from glob.glob(str(beside / word))  # noqa: PTH207
 
 
-def _parsed(text: str) -> Answer:
+def _parsed(text: str) -> EffectiveConfig:
     values: dict[str, tuple[str, ...]] = {}
     for line in filter(None, text.split("\n")):
         keyword, _, value = line.partition(" ")
         keyword = keyword.lower()
         values[keyword] = (*values.get(keyword, ()), value)
-    return Answer(values)
+    return EffectiveConfig(values)
 
 
 def _problem(stderr: bytes) -> str:
@@ -325,11 +333,11 @@ def _home() -> str:
     """Returns the home of the password database, where ssh looks whatever $HOME says; "" where
     there is none.
     """
-    own = account(os.getuid())
+    own = passwd_entry(os.getuid())
     return own.pw_dir if own else ""
 
 
-def account(number: int) -> pwd.struct_passwd | None:
+def passwd_entry(number: int) -> pwd.struct_passwd | None:
     """Returns what the password database says of a user, None where the number has no name."""
     try:
         return pwd.getpwuid(number)

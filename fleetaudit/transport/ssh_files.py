@@ -16,11 +16,11 @@ from fleetaudit.model import SshTarget, Stage
 from fleetaudit.text.files import OddFileError, at_home, check_file
 
 from . import Deadline
-from .file_reader import reading
-from .jump_hosts import Hop, blamed_on
+from .file_reader import shared_reader
+from .jump_hosts import Hop, blame_jump_host
 from .known_hosts import FILE_MAX, USER_FILES
-from .ssh_command import shell
-from .ssh_tokens import Unknown
+from .ssh_command import shell_join
+from .ssh_tokens import UnknownTokenError
 
 DEFAULT_KEYS = (
     "~/.ssh/id_rsa",
@@ -58,7 +58,7 @@ def check_files(target: SshTarget, hops: list[Hop], deadline: Deadline) -> None:
         known = target.known_hosts or USER_FILES if target.host_key_policy != "off" else ()
         _check_all(keys, (), known, deadline)
     for number, hop in enumerate(hops):
-        with blamed_on(hop.name) if number else contextlib.nullcontext():
+        with blame_jump_host(hop.name) if number else contextlib.nullcontext():
             known = hop.answer.paths("userknownhostsfile", "globalknownhostsfile")
             if number == 0:
                 known = target.known_hosts or known if target.host_key_policy != "off" else ()
@@ -80,7 +80,7 @@ def own_files(target: SshTarget, hops: list[Hop]) -> frozenset[str]:
 def _expanded(hop: Hop, keyword: str) -> tuple[str, ...]:
     found = []
     for path in hop.answer.all(keyword):
-        with contextlib.suppress(Unknown):  # ssh reports it itself
+        with contextlib.suppress(UnknownTokenError):  # ssh reports it itself
             found.append(hop.tokens.path(path))
     return tuple(found)
 
@@ -107,11 +107,11 @@ def _of_authentication(
 def _check(stage: Stage, what: str, path: str, deadline: Deadline) -> None:
     file = at_home(path)
     try:
-        reading.get(("check", str(file)), partial(check_file, file, FILE_MAX), deadline)
+        shared_reader.get(("check", str(file)), partial(check_file, file, FILE_MAX), deadline)
     except (OddFileError, TimeoutError) as e:
         reason = f"{what} {path} cannot be read: {e.strerror}"
         raise TransportError(
-            stage, reason, hint=shell(["ls", "-lL", path]), kind=_KINDS[stage]
+            stage, reason, hint=shell_join(["ls", "-lL", path]), kind=_KINDS[stage]
         ) from e
     except OSError:
         return

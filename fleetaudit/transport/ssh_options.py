@@ -25,42 +25,42 @@ def quiet_options() -> list[str]:
     """Returns what keeps ssh from asking, from doing more than one command, and from telling too
     little.
     """
-    return pairs(
+    return o_options(
         "BatchMode=yes", "RequestTTY=no", "LogLevel=VERBOSE", "RemoteCommand=none", "UpdateHostKeys=no",
         "ClearAllForwardings=yes", "PermitLocalCommand=no", "ControlMaster=no",
     )  # fmt: skip
 
 
-def named_files(target: SshTarget) -> Iterator[str]:
+def known_hosts_options(target: SshTarget) -> Iterator[str]:
     """Yields the option that names the known_hosts files of the target, where it names some."""
     if target.known_hosts:
-        yield from known_hosts(target.known_hosts)
-        yield from pairs("GlobalKnownHostsFile=/dev/null")
+        yield from user_known_hosts_option(target.known_hosts)
+        yield from o_options("GlobalKnownHostsFile=/dev/null")
 
 
-def known_hosts(files: Iterable[str]) -> list[str]:
+def user_known_hosts_option(files: Iterable[str]) -> list[str]:
     """Returns the option that names known_hosts files."""
-    return pairs("UserKnownHostsFile=" + " ".join(map(value, files)))
+    return o_options("UserKnownHostsFile=" + " ".join(map(quote_value, files)))
 
 
-def users_options(target: SshTarget) -> list[str]:
+def user_options(target: SshTarget) -> list[str]:
     """Returns the options that say where, as whom and with what, most important first."""
     words = [*target.arguments]
     if target.port != 22 or target.port_named:
-        words += pairs(f"Port={target.port}")
+        words += o_options(f"Port={target.port}")
     for key in target.private_keys:
-        words += pairs(f"IdentityFile={value(key)}")
+        words += o_options(f"IdentityFile={quote_value(key)}")
     if target.private_keys:
-        words += pairs("IdentitiesOnly=yes")
+        words += o_options("IdentitiesOnly=yes")
     if target.user:
-        words += pairs(f"User={value(target.user)}")
+        words += o_options(f"User={quote_value(target.user)}")
     if not target.use_agent:
-        words += pairs("IdentityAgent=none")
-    words += pairs(f"ConnectTimeout={math.ceil(target.connect_timeout_s)}")
+        words += o_options("IdentityAgent=none")
+    words += o_options(f"ConnectTimeout={math.ceil(target.connect_timeout_s)}")
     return [*words, *target.late_arguments]
 
 
-def files_option(words: Iterable[str]) -> tuple[str, ...]:
+def config_file_option(words: Iterable[str]) -> tuple[str, ...]:
     """Returns the `-F FILE` among the words, which ssh hands on to its jump hosts; () where there
     is none.
     """
@@ -76,7 +76,7 @@ def files_option(words: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
+def split_last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
     """Returns the last host of a ProxyJump and the words to ask `ssh -G` with about it; the rest
     goes before it.
 
@@ -104,7 +104,7 @@ def host_argument(name: str) -> list[str]:
     return ["--", name]
 
 
-def shown(word: str) -> str:
+def redact_option(word: str) -> str:
     """Returns an option as it may be shown: a command of the user's, or what it sends along, can
     carry a secret.
     """
@@ -114,18 +114,18 @@ def shown(word: str) -> str:
     return f"{name[1]}=HIDDEN" if name else word
 
 
-def pairs(*options: str) -> list[str]:
+def o_options(*options: str) -> list[str]:
     """Returns the options as words, each after its -o."""
     return [word for option in options for word in ("-o", option)]
 
 
-def value(text: str) -> str:
+def quote_value(text: str) -> str:
     """Returns a value as ssh_config wants it: quoted where it has blanks, its % taken literally."""
     text = text.replace("%", "%%")
     return f'"{text}"' if re.search(r"\s", text) else text
 
 
-def environment() -> dict[str, str]:
+def ssh_environment() -> dict[str, str]:
     """Returns the environment without what would ask a person."""
     kept = {
         name: text for name, text in os.environ.items() if name not in ("SSH_ASKPASS", "DISPLAY")

@@ -16,10 +16,10 @@ import re
 import socket
 from dataclasses import dataclass
 
-from .ssh_config import Answer
+from .ssh_config import EffectiveConfig
 
 
-class Unknown(ValueError):
+class UnknownTokenError(ValueError):
     """A token or a variable that cannot be expanded; the text names it."""
 
 
@@ -37,7 +37,7 @@ class Tokens:
     jumps: str = ""
 
     @classmethod
-    def of(cls, name: str, answer: Answer) -> Tokens:
+    def of(cls, name: str, answer: EffectiveConfig) -> Tokens:
         """Returns the values of the tokens if `ssh -G name` printed this answer."""
         return cls(
             name=name,
@@ -74,7 +74,7 @@ class Tokens:
             if letter == "%":
                 return "%"
             if not letter or letter not in known:
-                raise Unknown(f"the token %{letter}")
+                raise UnknownTokenError(f"the token %{letter}")
             return self._of(letter)
 
         return re.sub(pattern, meaning, text, flags=re.DOTALL)
@@ -83,7 +83,7 @@ class Tokens:
         match letter:
             case "C":
                 if self.jumps:  # newer versions of ssh hash them too, older ones do not
-                    raise Unknown("the token %C together with a jump host")
+                    raise UnknownTokenError("the token %C together with a jump host")
                 text = f"{socket.gethostname()}{self.host}{self.port}{self.user}"
                 return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
             case "d":
@@ -118,11 +118,11 @@ def _tilde(text: str) -> str:
     try:
         home = pwd.getpwnam(user).pw_dir if user else pwd.getpwuid(os.getuid()).pw_dir
     except KeyError as e:
-        raise Unknown(f"the home of ~{user}") from e
+        raise UnknownTokenError(f"the home of ~{user}") from e
     return home + slash + rest
 
 
 def _variable(name: str) -> str:
     if name not in os.environ:
-        raise Unknown(f"the variable ${{{name}}}, which is not set")
+        raise UnknownTokenError(f"the variable ${{{name}}}, which is not set")
     return os.environ[name]

@@ -13,7 +13,7 @@ from typing import Protocol
 from . import Deadline
 
 
-class Talk(Protocol):
+class StdinDialogue(Protocol):
     """One side of a conversation with one command."""
 
     def begin(self) -> None:
@@ -33,14 +33,14 @@ class Talk(Protocol):
         """
         ...
 
-    def patience(self, deadline: Deadline) -> Deadline:
+    def read_deadline(self, deadline: Deadline) -> Deadline:
         """Returns until when the next word of the command is awaited, at most the `deadline` of
         everything.
         """
         ...
 
 
-class Monologue:
+class FixedStdin:
     """Says everything at once, whatever the command answers."""
 
     def __init__(self, text: bytes) -> None:
@@ -55,6 +55,6 @@ class Monologue:
         said, self.over = self.over, True
         return b"" if said else self._text
 
-    def patience(self, deadline: Deadline) -> Deadline:
+    def read_deadline(self, deadline: Deadline) -> Deadline:
         """Returns the deadline itself."""
         return deadline

@@ -21,7 +21,7 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class BecomeFailure:
     """A reason; what to type next, `there` as a command on the host, or else `here` as a whole
     line.
     """
@@ -125,10 +125,10 @@ _ASKED_BEFORE = re.compile(
 )
 _OF_A_CHANGE = re.compile(r"\b(?:new|current|old|again|retype)\b", re.IGNORECASE)
 
-Question = Literal["", "password", "another"]
+Prompt = Literal["", "password", "another"]
 
 
-def question(line: bytes) -> Question:
+def detect_prompt(line: bytes) -> Prompt:
     """Returns what the last line of a stream asks for: the password, or a new one if it must be
     changed.
     """
@@ -138,12 +138,12 @@ def question(line: bytes) -> Question:
     return "another" if _OF_A_CHANGE.search(text) else "password"
 
 
-def hopeless(stderr: bytes | bytearray) -> bool:
+def password_expired(stderr: bytes | bytearray) -> bool:
     """Tells whether whatever is asked next is about a new password, which nobody is going to give."""
     return _EXPIRED.search(stderr) is not None
 
 
-def refusal(
+def explain_failure(
     said: bytes,
     become: Become,
     exit_status: int | None,
@@ -152,7 +152,7 @@ def refusal(
     answered: bool,
     asked_again: bool,
     cut: str = "",
-) -> Refusal:
+) -> BecomeFailure:
     """Returns why the command did not run, from `said`, the text on stderr and on stdout (where PAM
     writes).
 
@@ -178,7 +178,7 @@ def refusal(
             whose = user if of_target else "the user who logs in"
             for mark, word in typed.items():
                 there = there.replace(mark, word)
-            return Refusal(
+            return BecomeFailure(
                 reason.format(line=f"“{line}”", user=user, whose=whose), there, here, kind
             )
     broken = _line(_BROKEN, text)
@@ -190,29 +190,31 @@ def refusal(
             f"{become.method} refuses the password{of_whom}, or the account is locked; it is not"
             " sent again"
         )
-        return Refusal(f"{refuses}{beside}", try_it, kind="become password refused")
+        return BecomeFailure(f"{refuses}{beside}", try_it, kind="become password refused")
     if of_target and asked and not become.password:
         reason = f"su asks for the password of {user}; no password was given"
-        return Refusal(reason, "", _GIVE_ONE, "become password missing")
+        return BecomeFailure(reason, "", _GIVE_ONE, "become password missing")
     if re.search(_ASKED, text):
         if answered or become.password:
-            return Refusal(
+            return BecomeFailure(
                 f"sudo did not take the password{beside}{quoted(text, ': ')}",
                 try_it,
                 kind="become password refused",
             )
         what = f"sudo wants a password, or does not let this user run the probe as {user}"
-        return Refusal(
+        return BecomeFailure(
             f"{what}; no password was given{beside}", "", _GIVE_ONE, "become password missing"
         )
     if broken:
-        return Refusal(f"sudoers cannot be read: “{broken}”", "su -c 'visudo -c'")
+        return BecomeFailure(f"sudoers cannot be read: “{broken}”", "su -c 'visudo -c'")
     missing = exit_status in (_NOT_FOUND, _NOT_EXECUTABLE)
     if missing or re.search(r"(?:not found|No such file or directory)\s*$", text):
         if _line(r"(?:sudo|doas|su): .*/bin/sh", text):
-            return Refusal(f"{tool} finds no /bin/sh to run{quoted(text, ': ')}", "ls -l /bin/sh")
+            return BecomeFailure(
+                f"{tool} finds no /bin/sh to run{quoted(text, ': ')}", "ls -l /bin/sh"
+            )
         found = f"command -v {shlex.quote(tool)}"
-        return Refusal(
+        return BecomeFailure(
             f"{tool} is not installed, or not where the user who logs in finds"
             f" it{quoted(text, ': ')}",
             (
@@ -222,11 +224,13 @@ def refusal(
             ),
         )
     if cut:
-        return Refusal(
+        return BecomeFailure(
             f"the host sent more on {cut} than is read, and {tool} did not come to run the command"
         )
     how = "without an exit status" if exit_status is None else f"with status {exit_status}"
-    return Refusal(f"{tool} ended {how} and did not run the command{quoted(text, '; it said ')}")
+    return BecomeFailure(
+        f"{tool} ended {how} and did not run the command{quoted(text, '; it said ')}"
+    )
 
 
 def _line(pattern: str, text: str) -> str:

@@ -23,7 +23,7 @@ from fleetaudit.playbook import load_playbook
 from fleetaudit.probe import protocol, verdict
 from fleetaudit.report.captured_headers import captured_headers
 from fleetaudit.transport import Deadline, Limits, Output
-from fleetaudit.transport.kernel import GUESTS, qemu, run_kernel
+from fleetaudit.transport.kernel import MAX_GUESTS, qemu, run_kernel
 from tests.support import kernel_matrix, probing
 from tests.support.kernel_matrix import MATRIX
 from tests.support.kernels import WANTED, Kernel, numbers
@@ -263,7 +263,7 @@ def test_more_guests_than_cores_all_get_their_turn(quick: Kernel) -> None:
     results: list[Output] = []
     threads = [
         threading.Thread(target=lambda n=n: results.append(run(quick, f"print({n})", seconds=900)))
-        for n in range(GUESTS + 2)
+        for n in range(MAX_GUESTS + 2)
     ]
     for thread in threads:
         thread.start()
@@ -271,8 +271,8 @@ def test_more_guests_than_cores_all_get_their_turn(quick: Kernel) -> None:
         most = max(most, len(guests_of(os.getpid())))
         threads[-1].join(0.1)
         threads[0].join(0.1)
-    assert sorted(int(out.stdout) for out in results) == list(range(GUESTS + 2))
-    assert 1 <= most <= GUESTS
+    assert sorted(int(out.stdout) for out in results) == list(range(MAX_GUESTS + 2))
+    assert 1 <= most <= MAX_GUESTS
 
 
 # ---- what goes wrong

@@ -22,8 +22,8 @@ from fleetaudit.errors import TransportError
 from fleetaudit.model import Become, Secret
 from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Output, ignore_stage
-from fleetaudit.transport.become import Escalation
-from fleetaudit.transport.sudo_errors import refusal
+from fleetaudit.transport.become import BecomeDialogue
+from fleetaudit.transport.sudo_errors import explain_failure
 from tests.support.commands import Place
 
 pytestmark = pytest.mark.commands
@@ -32,12 +32,12 @@ READY = b"fleetaudit-shell/1 0 root\n"
 SECRET = Secret("sesame")
 
 
-def escalation(password: Secret | None = SECRET, **changes: object) -> Escalation:
+def escalation(password: Secret | None = SECRET, **changes: object) -> BecomeDialogue:
     become = Become(password=password, **changes)  # type: ignore[arg-type]
-    return Escalation(become, protocol.COMMAND, b"program", ignore_stage)
+    return BecomeDialogue(become, protocol.COMMAND, b"program", ignore_stage)
 
 
-def prompt(one: Escalation) -> bytes:
+def prompt(one: BecomeDialogue) -> bytes:
     found = re.search(r"\[fleetaudit-[0-9a-f]+\]", one.command)
     assert found
     return found[0].encode()
@@ -144,12 +144,12 @@ def test_a_long_noise_before_the_ready_line_is_heard_piece_by_piece() -> None:
 
 def test_patience_ends_with_the_whole_and_lasts_as_long_once_the_command_runs() -> None:
     one, whole = escalation(), Deadline.after(500)
-    assert one.patience(whole) is whole  # as long as the login shell starts
+    assert one.read_deadline(whole) is whole  # as long as the login shell starts
     one.say(prompt(one) + b"\n", b"")
-    assert 25 < one.patience(whole).remaining() <= 30
-    assert escalation().patience(Deadline.after(0)).remaining() == 0
+    assert 25 < one.read_deadline(whole).remaining() <= 30
+    assert escalation().read_deadline(Deadline.after(0)).remaining() == 0
     one.say(READY, b"")
-    assert one.patience(whole) is whole
+    assert one.read_deadline(whole) is whole
 
 
 def test_the_prompt_is_not_part_of_what_came_back() -> None:
@@ -163,7 +163,7 @@ def test_the_prompt_is_not_part_of_what_came_back() -> None:
 def test_a_failure_of_the_way_stays_one() -> None:
     one = escalation()
     one.say(prompt(one), b"")
-    one.patience(Deadline.after(0))
+    one.read_deadline(Deadline.after(0))
     refused = TransportError("authenticate", "no key", hint="x")
     broke = TransportError("execute", "broke off", hint="x", transient=True)
     assert one.blamed(refused) is refused
@@ -171,7 +171,7 @@ def test_a_failure_of_the_way_stays_one() -> None:
     assert one.blamed(TransportError("execute", "late", hint="x")).stage == "become"
     shell = escalation()
     shell.say(b"Ticket?", b"")
-    shell.patience(Deadline.after(0))
+    shell.read_deadline(Deadline.after(0))
     hung = shell.blamed(TransportError("execute", "late", hint="x"))
     assert (hung.stage, "not started in time" in hung.reason, "“Ticket?”" in hung.reason) == (
         "execute",
@@ -252,7 +252,7 @@ def test_a_password_that_cannot_be_typed_is_refused_and_not_shown(password: str)
 def test_what_other_sudos_say_is_understood_or_quoted(
     said: str, status: int | None, words: str
 ) -> None:
-    found = refusal(said.encode(), Become(), status, answered=False, asked_again=False)
+    found = explain_failure(said.encode(), Become(), status, answered=False, asked_again=False)
     assert words in found.reason
     assert found.reason.isprintable()
 
@@ -300,10 +300,10 @@ import resource
 resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Become
-from fleetaudit.transport import Output, unnoticed
-from fleetaudit.transport.become import Escalation
+from fleetaudit.transport import Output, ignore_stage
+from fleetaudit.transport.become import BecomeDialogue
 from fleetaudit.probe.protocol import READY
-escalation = Escalation(Become(), "true", b"", unnoticed)
+escalation = BecomeDialogue(Become(), "true", b"", ignore_stage)
 try:
     escalation.judged(Output(stdout=READY.encode() * (8 * 1024 * 1024 // len(READY)), stderr=b"", exit_status=1))
 except TransportError as e:
@@ -343,4 +343,4 @@ def test_a_connection_that_drops_after_the_password_is_not_tried_again() -> None
 def test_the_next_command_is_of_the_program_that_the_inventory_names(
     become: Become, there: str
 ) -> None:
-    assert refusal(b"", become, 1, answered=True, asked_again=True).there == there
+    assert explain_failure(b"", become, 1, answered=True, asked_again=True).there == there

@@ -24,7 +24,7 @@ from fleetaudit.model import (
 from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.registry import Transports
-from fleetaudit.transport.sudo_errors import Question, question
+from fleetaudit.transport.sudo_errors import Prompt, detect_prompt
 from tests.support import probing
 from tests.support.accounts import (
     FIRST_UID,
@@ -123,16 +123,16 @@ def refused(target: SshTarget | LocalTarget) -> TransportError:
 def test_the_program_arrives_whole_as_the_user_that_su_becomes(
     host: Accounts, client: SshClient, user: str, password: str, uid: int
 ) -> None:
-    passed: list[tuple[str, str]] = []
+    stages: list[tuple[str, str]] = []
     output = run(
         over_ssh(host, client, password, user=user),
         WHOLE,
-        lambda stage, what: passed.append((stage, what)),
+        lambda stage, what: stages.append((stage, what)),
     )
     assert output.exit_status == 0
     assert output.stdout == f"{protocol.READY}{uid} {user}\n".encode() + RAN
     assert output.stderr == b"Password: "
-    assert passed[-1] == ("become", f"{user} by su")
+    assert stages[-1] == ("become", f"{user} by su")
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -291,10 +291,8 @@ def test_a_su_that_needs_a_terminal_is_refused_with_the_reason(tmp_path: Path) -
         (b"\xff\xfe", ""),
     ],
 )
-def test_a_question_is_an_unfinished_line_that_names_a_password(
-    line: bytes, asks: Question
-) -> None:
-    assert question(line) == asks
+def test_a_question_is_an_unfinished_line_that_names_a_password(line: bytes, asks: Prompt) -> None:
+    assert detect_prompt(line) == asks
 
 
 # ---- by the command line

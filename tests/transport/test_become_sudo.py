@@ -34,7 +34,7 @@ from fleetaudit.transport import (
 )
 from fleetaudit.transport.child import run_child
 from fleetaudit.transport.registry import Transports
-from fleetaudit.transport.stdin_dialogue import Monologue
+from fleetaudit.transport.stdin_dialogue import FixedStdin
 from tests.support import probing
 from tests.support.accounts import PASSWORD, StartAccounts, hashed
 from tests.support.commands import Place as Folder
@@ -66,8 +66,8 @@ FREE = ("alice ALL=(ALL) NOPASSWD: ALL",)
 Target = SshTarget | LocalTarget
 
 
-def run(target: Target, stdin: bytes = WHOLE, seconds: float = 300, passed: Any = None) -> Output:
-    more = (passed,) if passed else ()
+def run(target: Target, stdin: bytes = WHOLE, seconds: float = 300, on_stage: Any = None) -> Output:
+    more = (on_stage,) if on_stage else ()
     return Transports().run(
         target, protocol.COMMAND, stdin, Deadline.after(seconds), Limits(), *more
     )
@@ -112,13 +112,13 @@ def test_over_ssh_the_program_arrives_whole_with_and_without_a_password_and_a_pt
     if rules == ASKED and not password:
         assert "wants a password" in refused(target).reason
         return
-    passed: list[tuple[str, str]] = []
-    output = run(target, passed=lambda stage, what: passed.append((stage, what)))
+    stages: list[tuple[str, str]] = []
+    output = run(target, on_stage=lambda stage, what: stages.append((stage, what)))
     assert output.exit_status == 0
     assert output.stdout == b"fleetaudit-shell/1 0 root\nthe program ran whole\n"
     assert output.stderr == b""
-    assert passed[-1] == ("become", "root by sudo")
-    assert len([stage for stage, _ in passed if stage == "become"]) == 1
+    assert stages[-1] == ("become", "root by sudo")
+    assert len([stage for stage, _ in stages if stage == "become"]) == 1
 
 
 @pytest.mark.parametrize("rules", [ASKED, FREE], ids=["asked", "free"])
@@ -401,10 +401,10 @@ def test_doas_runs_what_it_permits_and_tells_apart_what_it_does_not(privileged: 
     privileged.doas("permit alice")
     assert "permit nopass" in refused(target).reason
     privileged.doas("permit nopass alice as bob cmd /bin/sh")
-    passed: list[tuple[str, str]] = []
-    output = run(target, passed=lambda stage, what: passed.append((stage, what)))
+    stages: list[tuple[str, str]] = []
+    output = run(target, on_stage=lambda stage, what: stages.append((stage, what)))
     assert output.stdout == f"fleetaudit-shell/1 {BOB} bob\nthe program ran whole\n".encode()
-    assert passed == [("become", "bob by doas")]
+    assert stages == [("become", "bob by doas")]
     gone = refused(privileged.local(method="doas", program="/nonexistent/doas"))
     assert "not installed" in gone.reason
 
@@ -581,7 +581,7 @@ def test_what_became_another_users_and_cannot_be_killed_ends_since_nobody_listen
             os.setgid(65534)
             os.setuid(65534)
             argv = ["./setpriv", "--reuid", "0", "--clear-groups", "sh", "-c", script]
-            ended = run_child(argv, Monologue(b""), Deadline.after(1), Limits())
+            ended = run_child(argv, FixedStdin(b""), Deadline.after(1), Limits())
             os._exit(0 if not ended.in_time and ended.output.stdout else 1)
         finally:
             os._exit(2)

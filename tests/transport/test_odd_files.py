@@ -21,7 +21,7 @@ from fleetaudit.errors import TransportError
 from fleetaudit.model import SshTarget
 from fleetaudit.text import files
 from fleetaudit.transport import Deadline, Limits
-from fleetaudit.transport.file_reader import Reading
+from fleetaudit.transport.file_reader import FileReader
 from fleetaudit.transport.registry import Transports
 from fleetaudit.transport.ssh_config import SshConfigs
 from tests.support.sshd import (
@@ -298,7 +298,7 @@ def test_a_dead_mount_costs_the_hosts_that_have_their_key_on_it(
 
 
 def test_a_pending_read_is_shared_and_each_waiter_has_its_own_deadline() -> None:
-    reading, answered, calls = Reading(), threading.Event(), list[int]()
+    reading, answered, calls = FileReader(), threading.Event(), list[int]()
 
     def slow() -> str:
         calls.append(1)
@@ -318,7 +318,7 @@ def test_a_pending_read_is_shared_and_each_waiter_has_its_own_deadline() -> None
 
 def test_what_a_read_raises_is_raised_to_all(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        Reading().get("x", lambda: files.first_bytes(tmp_path / "none", 5), Deadline.after(60))
+        FileReader().get("x", lambda: files.first_bytes(tmp_path / "none", 5), Deadline.after(60))
 
 
 def test_a_file_that_blocks_until_an_event_is_not_waited_for() -> None:

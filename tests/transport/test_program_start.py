@@ -26,7 +26,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
-from fleetaudit.transport.program_start import AfterReady, not_started
+from fleetaudit.transport.program_start import ReadyDialogue, not_started
 from fleetaudit.transport.registry import Transports
 from tests.support.accounts import Account, Accounts, StartAccounts
 from tests.support.sshd import failure_of, require
@@ -365,23 +365,23 @@ def test_what_was_printed_is_the_end_of_it_bounded_and_printable() -> None:
 
 
 def test_the_program_goes_once_after_the_whole_line_and_again_where_it_begins_anew() -> None:
-    talk = AfterReady(b"program", Deadline.after(100), "hint")
+    dialogue = ReadyDialogue(b"program", Deadline.after(100), "hint")
     for heard in (b"", b"Welcome\n", b"Welcome\n" + READY[:-1]):
-        assert (talk.say(heard, b""), talk.over) == (b"", False)
-    assert (talk.say(b"Welcome\n" + READY, b""), talk.over) == (b"program", True)
-    assert talk.say(b"Welcome\n" + READY, b"") == b""
-    talk.begin()
-    assert (talk.say(b"", b""), talk.over) == (b"", False)
+        assert (dialogue.say(heard, b""), dialogue.over) == (b"", False)
+    assert (dialogue.say(b"Welcome\n" + READY, b""), dialogue.over) == (b"program", True)
+    assert dialogue.say(b"Welcome\n" + READY, b"") == b""
+    dialogue.begin()
+    assert (dialogue.say(b"", b""), dialogue.over) == (b"", False)
 
 
 def test_failures_of_the_connection_and_of_the_program_stay_what_they_are() -> None:
-    talk = AfterReady(b"program", Deadline.after(0), "hint")
+    dialogue = ReadyDialogue(b"program", Deadline.after(0), "hint")
     for stage, transient in (("connect", False), ("execute", True)):
         failed = TransportError(stage, "broke off", hint="x", transient=transient)
-        assert talk.blamed(failed) is failed
+        assert dialogue.blamed(failed) is failed
     late = TransportError("execute", "late", hint="x")
-    assert "not started in time" in talk.blamed(late).reason
-    talk.say(READY, b"")
-    assert talk.blamed(late) is late
-    in_time = AfterReady(b"program", Deadline.after(100), "hint")
+    assert "not started in time" in dialogue.blamed(late).reason
+    dialogue.say(READY, b"")
+    assert dialogue.blamed(late) is late
+    in_time = ReadyDialogue(b"program", Deadline.after(100), "hint")
     assert in_time.blamed(late) is late

@@ -22,7 +22,7 @@ from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.registry import Transports
 from fleetaudit.transport.ssh.tcp_connect import _resolve
-from fleetaudit.transport.ssh_command import ended
+from fleetaudit.transport.ssh_command import describe_exit
 from tests.support.probing import VERSIONS, interpreter
 from tests.support.sshd import (
     Keys,
@@ -196,7 +196,7 @@ def test_a_shell_that_is_none_is_told_in_its_own_words(start_sshd: Start) -> Non
     server = start_sshd("ForceCommand echo 'This account is currently not available.'; exit 1")
     output = run(server.target())
     assert (
-        ended(output)
+        describe_exit(output)
         == "the command ended with status 1; it said “This account is currently not available.”"
     )
 
@@ -360,7 +360,7 @@ CALL: dict[str, object] = {
 
 def test_the_probe_answers_through_both_servers(server: Server) -> None:
     output = run(server.target(), protocol.COMMAND, protocol.script(CALL), seconds=40)
-    assert output.exit_status == 0, ended(output)
+    assert output.exit_status == 0, describe_exit(output)
     reply = protocol.reply_of(output.stdout)
     assert reply.kernel.release == os.uname().release
     assert "net.ipv4.tcp_fin_timeout" in reply.sysctls
@@ -374,5 +374,5 @@ def test_the_probe_answers_on_every_interpreter_as_a_forced_command(
         f"ForceCommand echo '{protocol.READY}0 root'; exec {interpreter(version)} -E -s -"
     )
     output = run(server.target(), protocol.COMMAND, protocol.script(CALL), seconds=40)
-    assert output.exit_status == 0, ended(output)
+    assert output.exit_status == 0, describe_exit(output)
     assert protocol.reply_of(output.stdout).python.startswith(f"{version}.")

@@ -291,7 +291,7 @@ def relaying(server: Server, after: int, then: str) -> Iterator[tuple[int, list[
     """Yields the port of a relay to the server, and where it counts what the server sent; after so
     many bytes from the server it closes, resets, stalls, or flips one bit of all that follows.
     """
-    passed = [0]
+    forwarded = [0]
 
     def play(connection: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", server.port)) as inner:
@@ -306,8 +306,8 @@ def relaying(server: Server, after: int, then: str) -> Iterator[tuple[int, list[
             thread.start()
             with contextlib.suppress(OSError):
                 while data := inner.recv(65536):
-                    left = max(after - passed[0], 0)
-                    passed[0] += len(data)
+                    left = max(after - forwarded[0], 0)
+                    forwarded[0] += len(data)
                     if len(data) > left and then != "relay":
                         connection.sendall(data[:left])
                         if then == "stall":
@@ -333,18 +333,18 @@ def relaying(server: Server, after: int, then: str) -> Iterator[tuple[int, list[
             thread.join(10)
 
     with playing(play) as port:
-        yield port, passed
+        yield port, forwarded
 
 
 def whole(server: Server) -> int:
     """Returns how many bytes the server sends in a conversation that nothing disturbs."""
-    with relaying(server, 0, "relay") as (port, passed):
+    with relaying(server, 0, "relay") as (port, forwarded):
         target = server.target(port=port, host_key_policy="off")
         assert (
             Transports().run(target, "echo hello", b"", Deadline.after(20), Limits()).stdout
             == b"hello\n"
         )
-    return passed[0]
+    return forwarded[0]
 
 
 def outcome(target: SshTarget) -> TransportError | Output:

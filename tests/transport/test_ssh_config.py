@@ -20,9 +20,9 @@ from fleetaudit.errors import TransportError
 from fleetaudit.model import Secret, SshTarget
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.registry import Transports
-from fleetaudit.transport.ssh.hops import way
-from fleetaudit.transport.ssh_config import SshConfigs, speaks
-from fleetaudit.transport.ssh_tokens import Tokens, Unknown
+from fleetaudit.transport.ssh.hops import resolve_hops
+from fleetaudit.transport.ssh_config import SshConfigs, has_relevant_options
+from fleetaudit.transport.ssh_tokens import Tokens, UnknownTokenError
 from tests.support.sshd import (
     Server,
     Start,
@@ -110,20 +110,20 @@ def host(server: Server, *more: str) -> str:
 def test_files_of_harmless_words_say_nothing_and_all_others_do(
     tmp_path: Path, text: str, says: bool
 ) -> None:
-    assert speaks(str(config(tmp_path / "c", text))) is says
+    assert has_relevant_options(str(config(tmp_path / "c", text))) is says
 
 
 def test_what_is_included_speaks_as_well_also_by_a_pattern_and_a_circle_ends(
     tmp_path: Path,
 ) -> None:
     quiet = config(tmp_path / "quiet", f'Include "{tmp_path}/conf.d/*.conf"\n')
-    assert not speaks(str(quiet))
+    assert not has_relevant_options(str(quiet))
     (tmp_path / "conf.d").mkdir()
     config(tmp_path / "conf.d" / "a.conf", "Host x\n  ProxyJump y\n")
-    assert speaks(str(quiet))
+    assert has_relevant_options(str(quiet))
     circle = config(tmp_path / "circle", f"Include {tmp_path}/circle\n")
-    assert speaks(str(circle))  # which ssh refuses, in its own words
-    assert not speaks(str(tmp_path / "missing"))
+    assert has_relevant_options(str(circle))  # which ssh refuses, in its own words
+    assert not has_relevant_options(str(tmp_path / "missing"))
 
 
 def test_where_nothing_is_said_no_ssh_is_needed_and_where_something_is_its_absence_is_told(
@@ -206,7 +206,7 @@ def test_the_order_of_arguments_is_ansibles(tmp_path: Path) -> None:
         late_arguments=("-o", "User=late", "-o", "HostName=late", "-o", "Port=6"),
         user="named",
     )
-    [found] = way(target, SshConfigs(), Deadline.after(20))
+    [found] = resolve_hops(target, SshConfigs(), Deadline.after(20))
     assert (found.address, found.port, found.user) == ("late", 5, "named")
 
 
@@ -313,7 +313,7 @@ def test_the_ways_to_log_in_are_those_that_ssh_config_allows(
         tmp_path / "config",
         "Host web\n  HostName 127.0.0.1\n" + "".join(f"  {line}\n" for line in lines),
     )
-    [found] = way(through(file), SshConfigs(), Deadline.after(60))
+    [found] = resolve_hops(through(file), SshConfigs(), Deadline.after(60))
     assert found.ssh_config
     assert (found.ssh_config.public_keys, found.ssh_config.password_methods) == (keys, methods)
 
@@ -442,7 +442,7 @@ def test_tokens_are_expanded_as_ssh_expands_them(
                           capture_output=True, text=True, check=False)  # fmt: skip
     said = re.search(r"identity file (\S+) type", done.stderr)
     assert said
-    [found] = way(through(file), SshConfigs(), Deadline.after(20))
+    [found] = resolve_hops(through(file), SshConfigs(), Deadline.after(20))
     assert found.private_keys == (said[1],)
 
 
@@ -450,7 +450,7 @@ def test_a_token_that_is_none_and_a_variable_that_is_not_set_are_named(tmp_path:
     tokens = Tokens(name="n", host="h", port=1, user="u")
     assert tokens.command("nc %h %p %% %r@%n %k ${X} ~") == "nc h 1 % u@n n ${X} ~"
     for text in ("%T", "a%", "${NOT_SET_AT_ALL}"):
-        with pytest.raises(Unknown):
+        with pytest.raises(UnknownTokenError):
             tokens.path(text)
     e = failure(
         through(config(tmp_path / "config", "Host web\n  IdentityFile ${NOT_SET_AT_ALL}\n"))
@@ -468,7 +468,7 @@ def test_each_keyword_expands_what_it_expands_to_ssh(
     path = f"{tmp_path}/%%-%h-%n-%p-%r-%k-${{SOME_PART}}"
     expanded = f"{tmp_path}/%-127.0.0.1-web-{sshd.port}-{ME}-web-part"
     file = config(tmp_path / "config", "Host web\n" + host(sshd, f"{keyword} {path}"))
-    [found] = way(through(file, use_agent=True), SshConfigs(), Deadline.after(60))
+    [found] = resolve_hops(through(file, use_agent=True), SshConfigs(), Deadline.after(60))
     assert found.ssh_config
     has = {
         "IdentityFile": found.private_keys,
@@ -488,7 +488,7 @@ def test_revoked_host_keys_are_read_under_the_name_that_ssh_reads(
     printed = re.search(r"^revokedhostkeys (.*)$", asked.stdout, re.MULTILINE)
     assert printed
     file = config(tmp_path / "config", f"Host web\n  RevokedHostKeys {tmp_path}/%h\n")
-    [found] = way(through(file), SshConfigs(), Deadline.after(60))
+    [found] = resolve_hops(through(file), SshConfigs(), Deadline.after(60))
     assert found.ssh_config
     assert found.ssh_config.revoked_host_keys == (printed[1],)
 

@@ -80,8 +80,8 @@ def through(
 
 
 def run(target: SshTarget, command: str = "echo in", stdin: bytes = b"", seconds: float = 300,
-        passed: StageListener = ignore_stage) -> Output:  # fmt: skip
-    return Transports().run(target, command, stdin, Deadline.after(seconds), Limits(), passed)
+        on_stage: StageListener = ignore_stage) -> Output:  # fmt: skip
+    return Transports().run(target, command, stdin, Deadline.after(seconds), Limits(), on_stage)
 
 
 def failure(target: SshTarget, command: str = "true", seconds: float = 300) -> TransportError:
@@ -135,7 +135,7 @@ def test_a_chain_of_two_is_gone_through_with_each_ones_own_keys(
     stages: list[tuple[Stage, str]] = []
     target = through(of_chain(tmp_path, chain), client=client)
     output = run(
-        target, "cat; exit 3", b"input\n", passed=lambda stage, what: stages.append((stage, what))
+        target, "cat; exit 3", b"input\n", on_stage=lambda stage, what: stages.append((stage, what))
     )
     assert output == Output(stdout=b"input\n", stderr=b"", exit_status=3)
     assert [server.log.read_text().count("Accepted publickey") for server in chain] == [

@@ -315,13 +315,13 @@ def test_an_agent_that_talks_nonsense_is_as_good_as_none(
         mad.bind(str(path))
         mad.listen()
 
-        def talk() -> None:
+        def dialogue() -> None:
             connection, _ = mad.accept()
             with connection:
                 connection.recv(5)
                 connection.sendall(answer)
 
-        thread = threading.Thread(target=talk)
+        thread = threading.Thread(target=dialogue)
         thread.start()
         monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
         assert failure(sshd.target(private_keys=(), use_agent=True)).stage == "authenticate"

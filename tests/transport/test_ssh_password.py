@@ -102,17 +102,17 @@ def test_the_right_password_logs_in_by_what_the_host_takes(
     request: pytest.FixtureRequest, host: str
 ) -> None:
     found: Accounts = request.getfixturevalue(host)
-    passed: list[tuple[str, str]] = []
+    stages: list[tuple[str, str]] = []
     output = Transports().run(
         found.target("alice"),
         "id -un",
         b"",
         Deadline.after(30),
         Limits(),
-        lambda *stage: passed.append(stage),
+        lambda *stage: stages.append(stage),
     )
     assert output.stdout == b"alice\n"
-    assert ("authenticate", "alice by password") in passed
+    assert ("authenticate", "alice by password") in stages
     if host == "both":
         assert "Accepted keyboard-interactive/pam for alice" in found.server.log.read_text()
 
@@ -297,7 +297,7 @@ def test_a_host_that_wants_two_proofs_gets_both(
     start_accounts: StartAccounts, methods: str, by: str
 ) -> None:
     host = start_accounts(*METHODS.values(), f"AuthenticationMethods {methods}")
-    passed: list[tuple[str, str]] = []
+    stages: list[tuple[str, str]] = []
     target = host.target("alice", private_keys=(str(host.server.keys.user()),))
     assert (
         Transports()
@@ -307,12 +307,12 @@ def test_a_host_that_wants_two_proofs_gets_both(
             b"",
             Deadline.after(30),
             Limits(),
-            lambda *stage: passed.append(stage),
+            lambda *stage: stages.append(stage),
         )
         .stdout
         == b"in\n"
     )
-    assert by in dict(passed)["authenticate"]
+    assert by in dict(stages)["authenticate"]
 
 
 def test_a_key_that_is_half_of_what_the_host_wants_is_told_where_there_is_no_password(

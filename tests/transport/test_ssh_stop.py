@@ -13,7 +13,7 @@ from fleetaudit.engine.scheduler import _deadline
 from fleetaudit.errors import TransportError
 from fleetaudit.model import SshTarget
 from fleetaudit.transport import Limits
-from fleetaudit.transport.login_limiter import AT_ONCE
+from fleetaudit.transport.login_limiter import INITIAL_LIMIT
 from fleetaudit.transport.registry import Transports
 from tests.support.sshd import Server, require, wait_for
 from tests.support.timing import BUSY_S
@@ -77,7 +77,7 @@ def test_whoever_waits_for_a_turn_stops_waiting(sshd: Server) -> None:
     closing, transports = threading.Event(), Transports()
     # The first connection imports the client.
     transports.run(sshd.target(), "true", b"", _deadline(600, closing), Limits())
-    holders = [transports.pacing.turn("127.0.0.1", sshd.port) for _ in range(AT_ONCE)]
+    holders = [transports.login_limiter.turn("127.0.0.1", sshd.port) for _ in range(INITIAL_LIMIT)]
     assert all(turn.wait(_deadline(5, closing)) for turn in holders)
     stops = list[float]()
 

@@ -23,13 +23,13 @@ from fleetaudit.transport.ssh_command import clean, quoted
 from . import console, initramfs, qemu
 from .image import load_image
 
-GUESTS = os.cpu_count() or 1
+MAX_GUESTS = os.cpu_count() or 1
 """How many guests run at once in this process: emulation takes a whole core each, and a starved
 guest times out.
 """
 MEMORY_MIB = (16, 65536)
 
-_turns = threading.BoundedSemaphore(GUESTS)
+_turns = threading.BoundedSemaphore(MAX_GUESTS)
 _TICK_S = 0.25
 _SYSCTL = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_:@-]+)+")
 
@@ -86,9 +86,9 @@ def _take_turn(deadline: Deadline) -> None:
         if not deadline.remaining():
             raise TransportError(
                 "connect",
-                f"no turn before the deadline: at most {GUESTS} guests run at once, one for each"
+                f"no turn before the deadline: at most {MAX_GUESTS} guests run at once, one for each"
                 " core",
-                hint=repeat("-f", str(GUESTS)),
+                hint=repeat("-f", str(MAX_GUESTS)),
                 kind="timed out",
             )
 
@@ -96,9 +96,9 @@ def _take_turn(deadline: Deadline) -> None:
 def _run(target: KernelTarget, program: bytes, deadline: Deadline, limits: Limits) -> Output:
     image = load_image(target.image)
     packed = initramfs.pack(program, target.sysctls)
-    machine = qemu.machine(deadline)
+    machine = qemu.find_machine(deadline)
 
-    def boot() -> qemu.Ended:
+    def boot() -> qemu.GuestExit:
         return qemu.boot(
             machine,
             image.data,
@@ -124,7 +124,7 @@ def _run(target: KernelTarget, program: bytes, deadline: Deadline, limits: Limit
     return _outcome(ended, name, target.memory_mib)
 
 
-def _outcome(ended: qemu.Ended, name: str, memory_mib: int) -> Output:
+def _outcome(ended: qemu.GuestExit, name: str, memory_mib: int) -> Output:
     """Returns the program's output, or raises why there is none."""
     spoken, log = ended.spoken, ended.log
     stage = "execute" if spoken.began else "connect"

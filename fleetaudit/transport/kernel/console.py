@@ -28,7 +28,7 @@ _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|[()][0-9A-Z]|[=>78cM])")
 
 
 @dataclass(slots=True, kw_only=True)
-class Spoken:
+class GuestOutput:
     """What came over the second port so far. `done`: nothing more is to be read (ended, or a limit
     was hit).
     """

@@ -19,9 +19,9 @@ from fleetaudit.text.yaml_lines import contents
 from fleetaudit.transport.ssh_command import clean
 
 HEADER = 4096
-MOST = 256 * 1024 * 1024
+MAX_BYTES = 256 * 1024 * 1024
 """The most bytes that a kernel image may have; the largest that distributions ship have 20 MB."""
-_TOO_LARGE = f"larger than {MOST >> 20} MiB, which no kernel image is"
+_TOO_LARGE = f"larger than {MAX_BYTES >> 20} MiB, which no kernel image is"
 
 _ELF_MACHINES = {
     0x03: "32-bit x86",
@@ -59,7 +59,7 @@ class Image:
     version: str
 
 
-class NoKernelError(Exception):
+class NotAKernelError(Exception):
     """These bytes are no kernel that can be booted here: what they are instead, and what to give."""
 
     def __init__(self, found: str, hint: str = "") -> None:
@@ -73,13 +73,13 @@ def load_image(path: str) -> Image:
     """
     try:
         about = Path(path).stat()
-        if about.st_size > MOST:  # /proc/kcore has 128 TiB
-            raise NoKernelError(_TOO_LARGE)
+        if about.st_size > MAX_BYTES:  # /proc/kcore has 128 TiB
+            raise NotAKernelError(_TOO_LARGE)
         if (
             stat.S_ISREG(about.st_mode) and not about.st_size
         ):  # reading /proc/kmsg would take the kernel's messages
-            raise NoKernelError("an empty file, or a special one of the kernel")
-        data = contents(Path(path), MOST)
+            raise NotAKernelError("an empty file, or a special one of the kernel")
+        data = contents(Path(path), MAX_BYTES)
         return Image(data, parse_image(data))
     except OSError as e:
         words = e.strerror or type(e).__name__
@@ -89,32 +89,32 @@ def load_image(path: str) -> Image:
             hint=f"ls -l {shlex.quote(path)}  # then correct kernel_image",
             kind="kernel image not usable",
         ) from e
-    except NoKernelError as e:
+    except NotAKernelError as e:
         hint = e.hint or f"file {shlex.quote(path)}  # expected: the bzImage of an x86-64 machine"
         reason = f"the kernel image {path}: {e.found}"
         raise TransportError("resolve", reason, hint=hint, kind="kernel image not usable") from e
 
 
 def parse_image(data: bytes) -> str:
-    """Returns the version string of a bootable image; raises `NoKernelError` saying what else the
+    """Returns the version string of a bootable image; raises `NotAKernelError` saying what else the
     bytes are.
     """
     head = data[:HEADER]
-    if len(data) > MOST:
-        raise NoKernelError(_TOO_LARGE)
+    if len(data) > MAX_BYTES:
+        raise NotAKernelError(_TOO_LARGE)
     if len(head) < 0x260 or head[0x1FE:0x200] != b"\x55\xaa" or head[0x202:0x206] != b"HdrS":
         raise _something_else(head)
     (protocol,) = struct.unpack_from("<H", head, 0x206)
     if not head[0x211] & 1:
-        raise NoKernelError("a zImage, which is loaded low; only a bzImage is booted")
+        raise NotAKernelError("a zImage, which is loaded low; only a bzImage is booted")
     if protocol >= 0x20C and not struct.unpack_from("<H", head, 0x236)[0] & 1:
-        raise NoKernelError(
+        raise NotAKernelError(
             "a kernel for 32-bit x86; the guest's Python is this machine's, for x86-64"
         )
     setup_sectors, (paragraphs,) = head[0x1F1] or 4, struct.unpack_from("<I", head, 0x1F4)
     wanted = (setup_sectors + 1) * 512 + paragraphs * 16
     if len(data) < wanted:
-        raise NoKernelError(
+        raise NotAKernelError(
             f"cut short: {len(data)} bytes of the {wanted} that its header names",
             "copy the image again, whole",
         )
@@ -122,37 +122,37 @@ def parse_image(data: bytes) -> str:
     return clean(data[at + 0x200 :].split(b"\0", 1)[0][:200]) if at else ""
 
 
-def _something_else(head: bytes) -> NoKernelError:
+def _something_else(head: bytes) -> NotAKernelError:
     other = "the guest's Python is this machine's, for x86-64: give an x86-64 kernel"
     if not head:
-        return NoKernelError("an empty file")
+        return NotAKernelError("an empty file")
     if head.startswith(b"\x7fELF"):
         (machine,) = struct.unpack_from(
             "<H" if head[5:6] != b"\x02" else ">H", head.ljust(64, b"\0"), 18
         )
         name = _ELF_MACHINES.get(machine, f"machine {machine}")
         if name != "x86-64":
-            return NoKernelError(f"an ELF program for {name}; {other}")
-        return NoKernelError(
+            return NotAKernelError(f"an ELF program for {name}; {other}")
+        return NotAKernelError(
             "an ELF program (a vmlinux, perhaps), which is not what a boot loader loads",
             "give the bzImage: the vmlinuz in /boot, or arch/x86/boot/bzImage of the tree that"
             " vmlinux is from",
         )
     if head[0x38:0x3C] == b"ARMd":
-        return NoKernelError(f"an arm64 Image; {other}")
+        return NotAKernelError(f"an arm64 Image; {other}")
     if head[0x30:0x35] == b"RISCV" or head[0x38:0x3C] == b"RSC\x05":
-        return NoKernelError(f"a RISC-V Image; {other}")
+        return NotAKernelError(f"a RISC-V Image; {other}")
     if head[0x24:0x28] in (b"\x18\x28\x6f\x01", b"\x01\x6f\x28\x18"):
-        return NoKernelError(f"a 32-bit ARM zImage; {other}")
+        return NotAKernelError(f"a 32-bit ARM zImage; {other}")
     if head.startswith(b"\x27\x05\x19\x56"):
-        return NoKernelError(f"a U-Boot image; {other}")
+        return NotAKernelError(f"a U-Boot image; {other}")
     if head.startswith(b"MZ"):
         at = struct.unpack_from("<I", head.ljust(64, b"\0"), 0x3C)[0]
         whole = head[at : at + 4] == b"PE\0\0" and at + 6 <= len(head)
         machine = struct.unpack_from("<H", head, at + 4)[0] if whole else 0
         name = _PE_MACHINES.get(machine, "an unknown machine")
         packed = " (a compressed EFI kernel)" if head[4:8] == b"zimg" else ""
-        return NoKernelError(
+        return NotAKernelError(
             f"an EFI program for {name}{packed} without the x86 boot header",
             (
                 ""
@@ -162,7 +162,7 @@ def _something_else(head: bytes) -> NoKernelError:
         )
     for magic, (kind, command) in _PACKED.items():
         if head.startswith(magic):
-            return NoKernelError(
+            return NotAKernelError(
                 f"{kind}-compressed data", f"unpack it first ({command}), then see: file IMAGE"
             )
-    return NoKernelError("no kernel image: it has no x86 boot header")
+    return NotAKernelError("no kernel image: it has no x86 boot header")

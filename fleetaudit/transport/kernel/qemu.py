@@ -27,7 +27,7 @@ from fleetaudit.errors import TransportError
 from fleetaudit.transport import Deadline, Limits
 from fleetaudit.transport.ssh_command import quoted
 
-from .console import KEPT_LOG, Spoken
+from .console import KEPT_LOG, GuestOutput
 
 PROGRAM = "qemu-system-x86_64"
 INSTALL = "apt install qemu-system-x86   (dnf install qemu-system-x86 on Fedora)"
@@ -67,7 +67,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class GuestExit:
     """How a guest ended: what it said, its kernel's log (the end of it), QEMU's own words and exit
     status.
 
@@ -75,7 +75,7 @@ class Ended:
     (it was killed).
     """
 
-    spoken: Spoken
+    spoken: GuestOutput
     log: bytes
     said: bytes
     status: int | None
@@ -86,7 +86,7 @@ _machines: dict[str, Machine] = {}
 _trying = threading.Lock()
 
 
-def machine(deadline: Deadline) -> Machine:
+def find_machine(deadline: Deadline) -> Machine:
     """Returns the QEMU on PATH after a trial, once a process, of what works; raises
     `TransportError`.
     """
@@ -201,7 +201,7 @@ def boot(
     append: str,
     deadline: Deadline,
     limits: Limits,
-) -> Ended:
+) -> GuestExit:
     """Boots the kernel with this initramfs and returns how that ended, by the deadline at the
     latest.
     """
@@ -227,7 +227,7 @@ def boot(
             for fd in writes:
                 os.close(fd)
         try:
-            return _read(process, reads, Spoken(limits=limits), deadline, start)
+            return _read(process, reads, GuestOutput(limits=limits), deadline, start)
         finally:
             _end(process)
 
@@ -250,10 +250,10 @@ def _port(name: str, number: int, fd: int) -> tuple[str, ...]:
 def _read(
     process: subprocess.Popen[bytes],
     reads: dict[int, str],
-    spoken: Spoken,
+    spoken: GuestOutput,
     deadline: Deadline,
     start: Deadline | None,
-) -> Ended:
+) -> GuestExit:
     kept = {"log": bytearray(), "stderr": bytearray()}
     poll = select.poll()
     for fd in reads:
@@ -282,7 +282,7 @@ def _read(
     if why in ("told", "exit") and not spoken.cut:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(min(_POWER_OFF_S, deadline.remaining()))
-    return Ended(spoken, bytes(kept["log"]), bytes(kept["stderr"]), process.poll(), why)
+    return GuestExit(spoken, bytes(kept["log"]), bytes(kept["stderr"]), process.poll(), why)
 
 
 def _start(command: Sequence[str], fds: Sequence[int], *, stderr: int) -> subprocess.Popen[bytes]:

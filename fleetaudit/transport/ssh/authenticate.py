@@ -10,19 +10,19 @@ from __future__ import annotations
 from fleetaudit.errors import FailureKind, TransportError, repeat
 from fleetaudit.model import SshConfig, SshTarget
 from fleetaudit.transport import Deadline
-from fleetaudit.transport.password_expiry import expired
+from fleetaudit.transport.password_expiry import classify_expiry
 from fleetaudit.transport.ssh_command import quoted, ssh_command_line
 
 from .identities import (
     Identities,
     KeyFiles,
     Unusable,
-    identities,
+    select_identities,
 )
-from .keyboard_interactive import Refused
-from .link import Broken
+from .keyboard_interactive import LoginRefused
+from .link import LinkError
 from .session import Session
-from .userauth import Login
+from .userauth import UserAuth
 
 
 def authenticate(
@@ -34,16 +34,16 @@ def authenticate(
     `files` are those of this target. The session's host key was checked, as its `host_key_policy`
     says.
     """
-    found = identities(target, files, deadline)
+    found = select_identities(target, files, deadline)
     if not found.usable and target.private_keys and not target.password:
         raise _no_key(found.unusable)
     withheld = _withheld(target, user)
     config = target.ssh_config or SshConfig()
     kind: FailureKind = "permission denied"
-    login = Login(session, user, deadline)
+    login = UserAuth(session, user, deadline)
     try:
         login.run(found.usable, None if withheld else target.password, config.password_methods)
-    except Refused as e:
+    except LoginRefused as e:
         if withheld:
             reason, hint = withheld
             kind = "password not sent"
@@ -61,9 +61,9 @@ def authenticate(
         if not withheld and (target.password or found.usable):
             login.problems += [u.reason for u in found.unusable]
         cause: Exception = e
-    except Broken as e:
+    except LinkError as e:
         reason, hint = _broken(e, login, target, user)
-        kind = expired(login.said) or ("timed out" if e.kind == "late" else "hung up")
+        kind = classify_expiry(login.said) or ("timed out" if e.kind == "late" else "hung up")
         cause = e
     else:
         return (
@@ -105,7 +105,7 @@ def _without_password(
     return reason, "ssh-add -l"
 
 
-def _broken(e: Broken, login: Login, target: SshTarget, user: str) -> tuple[str, str]:
+def _broken(e: LinkError, login: UserAuth, target: SshTarget, user: str) -> tuple[str, str]:
     reason = {
         "late": f"the host stalled while {user} was logging in",
         "dropped": f"the host hung up while {user} was logging in ({e.text})",

@@ -15,9 +15,9 @@ from paramiko import Message, common
 
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.ssh_command import clean
-from fleetaudit.transport.stdin_dialogue import Talk
+from fleetaudit.transport.stdin_dialogue import StdinDialogue
 
-from .link import Broken
+from .link import LinkError
 from .session import Session
 
 WINDOW = 2 * 1024 * 1024
@@ -31,13 +31,13 @@ _STDERR = 1  # SSH_EXTENDED_DATA_STDERR
 _AFTERWARDS_S = 5.0  # for output that a child left behind still holds open
 
 
-class NotRun(Exception):
+class CommandRefused(Exception):
     """The host refused to run the command; the text says what it said."""
 
 
 @dataclass(slots=True)
 class Channel:
-    """One command. `stdout` and `stderr` hold what came so far, also after `Broken`."""
+    """One command. `stdout` and `stderr` hold what came so far, also after `LinkError`."""
 
     session: Session
     deadline: Deadline
@@ -55,19 +55,19 @@ class Channel:
     _waiting: bytearray = field(default_factory=bytearray)
     _ended: bool = False
 
-    def run(self, command: str, talk: Talk) -> Output:
-        """Returns the command's output; raises `NotRun` or `Broken`."""
+    def run(self, command: str, dialogue: StdinDialogue) -> Output:
+        """Returns the command's output; raises `CommandRefused` or `LinkError`."""
         self._open()
-        talk.begin()
+        dialogue.begin()
         request = self._to_peer(common.MSG_CHANNEL_REQUEST).add_string("exec")
         self.session.send(request.add_boolean(True).add_string(command))
         while not (self._closed or self.cut or (self._eof and self.exit_status is not None)):
-            self._feed(talk)
+            self._feed(dialogue)
             if self.exit_status is None:
-                self.session.stream.until = talk.patience(self.deadline)
+                self.session.stream.until = dialogue.read_deadline(self.deadline)
             try:
                 self._take(*self.session.receive())
-            except Broken as e:
+            except LinkError as e:
                 if e.kind == "late" and self.exit_status is not None:
                     break
                 raise
@@ -90,13 +90,13 @@ class Channel:
             if ptype == common.MSG_CHANNEL_OPEN_FAILURE:
                 message.get_int()
                 message.get_int()
-                raise NotRun(f"the host opens no session: “{clean(message.get_binary())}”")
+                raise CommandRefused(f"the host opens no session: “{clean(message.get_binary())}”")
 
-    def _feed(self, talk: Talk) -> None:
+    def _feed(self, dialogue: StdinDialogue) -> None:
         """Sends as much of what is to be said as the host has room for, and the end of it once the
         talk is over.
         """
-        self._waiting += talk.say(self.stdout, self.stderr)
+        self._waiting += dialogue.say(self.stdout, self.stderr)
         while self._waiting and self._window:
             size = min(self._window, max(self._packet, 1), PACKET, len(self._waiting))
             self.session.send(
@@ -104,7 +104,7 @@ class Channel:
             )
             self._window -= size
             del self._waiting[:size]
-        if talk.over and not self._waiting and not self._ended:
+        if dialogue.over and not self._waiting and not self._ended:
             self.session.send(self._to_peer(common.MSG_CHANNEL_EOF))
             self._ended = True
 
@@ -120,14 +120,14 @@ class Channel:
         elif ptype == common.MSG_CHANNEL_REQUEST:
             self._request(message)
         elif ptype == common.MSG_CHANNEL_FAILURE:
-            raise NotRun("the host refuses to run a command")
+            raise CommandRefused("the host refuses to run a command")
         elif ptype == common.MSG_CHANNEL_EOF:
             self._eof = True
         elif ptype == common.MSG_CHANNEL_CLOSE:
             self._closed = True
             self.session.send(self._to_peer(common.MSG_CHANNEL_CLOSE))
         elif ptype != common.MSG_CHANNEL_SUCCESS:
-            raise Broken("garbled", f"message {ptype} while the command runs")
+            raise LinkError("garbled", f"message {ptype} while the command runs")
 
     def _store(self, name: str, data: bytes) -> None:
         if self.exit_status is not None:

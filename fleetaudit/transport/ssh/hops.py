@@ -22,11 +22,11 @@ from fleetaudit.model import (
     SshTarget,
 )
 from fleetaudit.transport import Deadline
-from fleetaudit.transport.jump_hosts import Hop, blamed_on, hops
-from fleetaudit.transport.ssh_config import HARMLESS, Answer, SshConfigs
+from fleetaudit.transport.jump_hosts import Hop, blame_jump_host, iterate_hops
+from fleetaudit.transport.ssh_config import IGNORED_KEYWORDS, EffectiveConfig, SshConfigs
 from fleetaudit.transport.ssh_files import check_ssh_config
-from fleetaudit.transport.ssh_options import named_files, shown, users_options
-from fleetaudit.transport.ssh_tokens import Unknown
+from fleetaudit.transport.ssh_options import known_hosts_options, redact_option, user_options
+from fleetaudit.transport.ssh_tokens import UnknownTokenError
 
 _OTHER_CLIENT = repeat("--transport", "openssh")
 # The last line is about how ssh runs a command: we always run it.
@@ -72,10 +72,12 @@ _HONOURED = frozenset(
         "stdinnull",
     ]
 )
-_NOT_TOLD = _HONOURED | HARMLESS
+_NOT_TOLD = _HONOURED | IGNORED_KEYWORDS
 
 
-def way(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> tuple[SshTarget, ...]:
+def resolve_hops(
+    target: SshTarget, configs: SshConfigs, deadline: Deadline
+) -> tuple[SshTarget, ...]:
     """Returns the hops, the last of them the target itself as ssh_config completes it; raises
     `TransportError`.
 
@@ -86,14 +88,14 @@ def way(target: SshTarget, configs: SshConfigs, deadline: Deadline) -> tuple[Ssh
     until = deadline.within(target.connect_timeout_s)
     if not (target.arguments or target.late_arguments or configs.speak(until)):
         return (target,)
-    words = [*named_files(target), *users_options(target)]
+    words = [*known_hosts_options(target), *user_options(target)]
     check_ssh_config(words, until)
     found: list[SshTarget] = []
-    for hop in hops(configs, target.program, words, target.address, until):
+    for hop in iterate_hops(configs, target.program, words, target.address, until):
         if not found:
             found = [_completed(target, hop, configs, until)]
             continue
-        with blamed_on(hop.name):
+        with blame_jump_host(hop.name):
             found.insert(0, _completed(_stranger(target, hop.name), hop, configs, until))
     return tuple(found)
 
@@ -135,7 +137,7 @@ def _completed(asked: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadli
     try:
         config = SshConfig(
             name=hop.name,
-            words=tuple(map(shown, hop.words)),
+            words=tuple(map(redact_option, hop.words)),
             host_key_alias=tokens.alias,
             revoked_host_keys=tuple(map(tokens.home, answer.paths("revokedhostkeys"))),
             proxy_command=Secret(tokens.command(command)) if command else None,
@@ -154,7 +156,7 @@ def _completed(asked: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadli
             macs=listed("macs"),
         )
         keys = tuple(path if path == "none" else tokens.path(path) for path in set_("identityfile"))
-    except Unknown as e:
+    except UnknownTokenError as e:
         raise TransportError(
             "connect", f"ssh_config has {e}", hint=_OTHER_CLIENT, kind="ssh_config not usable"
         ) from e
@@ -182,7 +184,7 @@ _METHODS = {
 }
 
 
-def _methods(answer: Answer) -> list[str]:
+def _methods(answer: EffectiveConfig) -> list[str]:
     """Returns the authentication methods that ssh_config allows, most preferred first."""
     preferred = answer.one("preferredauthentications") or ",".join(_METHODS)
     known = dict.fromkeys(method for method in preferred.split(",") if method in _METHODS)
@@ -197,7 +199,7 @@ def _methods(answer: Answer) -> list[str]:
 _FAMILIES: dict[str, Literal["inet", "inet6"]] = {"inet": "inet", "inet6": "inet6"}
 
 
-def _policy(wanted: HostKeyPolicy, answer: Answer) -> HostKeyPolicy:
+def _policy(wanted: HostKeyPolicy, answer: EffectiveConfig) -> HostKeyPolicy:
     return "strict" if answer.one("stricthostkeychecking") in ("yes", "true") else wanted
 
 
@@ -208,7 +210,7 @@ def _agent(value: str) -> str:
     return os.environ.get(value[1:], "") if re.fullmatch(r"\$\w+", value) else value
 
 
-def _not_honoured(answer: Answer, plain: Answer) -> list[str]:
+def _not_honoured(answer: EffectiveConfig, plain: EffectiveConfig) -> list[str]:
     found = [
         keyword
         for keyword, values in answer.values.items()

@@ -24,12 +24,12 @@ from paramiko.ssh_exception import SSHException
 from fleetaudit.model import SshConfig, SshTarget
 from fleetaudit.text.files import at_home, whole_file, whole_file_and_status
 from fleetaudit.transport import Deadline
-from fleetaudit.transport.file_reader import reading
+from fleetaudit.transport.file_reader import shared_reader
 from fleetaudit.transport.ssh_command import (
     clean,
-    shell,
+    permissions_too_open,
+    shell_join,
     ssh_command_line,
-    too_open,
 )
 from fleetaudit.transport.ssh_files import DEFAULT_KEYS
 
@@ -98,7 +98,7 @@ def read_key_files(target: SshTarget, deadline: Deadline) -> KeyFiles:
     )
 
 
-def identities(target: SshTarget, files: KeyFiles, deadline: Deadline) -> Identities:
+def select_identities(target: SshTarget, files: KeyFiles, deadline: Deadline) -> Identities:
     """Returns the keys for one target: the named ones, else the agent's and the user's default
     ones.
     """
@@ -171,7 +171,7 @@ def _certified(
     plain = _plain(blob)
     key = of_files.get(plain) or held().get(plain)
     if not key:
-        look = shell(["ssh-keygen", "-L", "-f", path])
+        look = shell_join(["ssh-keygen", "-L", "-f", path])
         return Unusable(f"there is no private key for the certificate {path}", look)
     return Identity(path, blob, key.sign)
 
@@ -222,21 +222,21 @@ def _key_file(path: str, deadline: Deadline) -> _KeyFile:
         return _KeyFile(private, certificate, public)
 
     try:
-        return reading.get(("key", path), read, deadline)
+        return shared_reader.get(("key", path), read, deadline)
     except OSError as e:
         return _KeyFile(_unreadable(path, e))
 
 
 def _certificate(path: str, deadline: Deadline) -> bytes | Unusable:
     try:
-        blob = reading.get(
+        blob = shared_reader.get(
             ("certificate", path), lambda: _blob_of_line(_text(Path(path))), deadline
         )
     except OSError as e:
         return Unusable(
-            f"the certificate {path} cannot be read: {_cause(e)}", shell(["ls", "-lL", path])
+            f"the certificate {path} cannot be read: {_cause(e)}", shell_join(["ls", "-lL", path])
         )
-    look = shell(["ssh-keygen", "-L", "-f", path])
+    look = shell_join(["ssh-keygen", "-L", "-f", path])
     return blob or Unusable(f"the certificate {path} has no certificate in it", look)
 
 
@@ -268,7 +268,7 @@ def _private_key(path: str, file: Path) -> paramiko.PKey | Unusable:
     try:
         return _load(path, _changed(file))
     except FileNotFoundError:
-        return Unusable(f"the private key {path} {_ABSENT}", shell(["ls", "-l", path]))
+        return Unusable(f"the private key {path} {_ABSENT}", shell_join(["ls", "-l", path]))
     except OSError as e:
         return _unreadable(path, e)
 
@@ -293,19 +293,19 @@ def _load(path: str, changed: tuple[int, int]) -> paramiko.PKey | Unusable:
         data, info = whole_file_and_status(file, _FILE_MAX)
         if _too_open(info) and file.suffix != ".pub":
             mode = f"{stat.S_IMODE(info.st_mode):04o}"
-            return Unusable(too_open(path, mode), shell(["chmod", "600", path]))
+            return Unusable(permissions_too_open(path, mode), shell_join(["chmod", "600", path]))
         return _parsed(data.decode("ascii", "replace"), file)
     except OSError:
         raise
     except paramiko.PasswordRequiredException:
         return Unusable(
             f"the private key {path} is encrypted and the agent does not have it",
-            shell(["ssh-add", path]),
+            shell_join(["ssh-add", path]),
         )
     except Exception as e:  # no two of the parsers beneath raise the same
         return Unusable(
             f"the private key {path} cannot be used: {clean(str(e))}",
-            shell(["ssh-keygen", "-y", "-f", path]),
+            shell_join(["ssh-keygen", "-y", "-f", path]),
         )
 
 
@@ -316,7 +316,7 @@ def _too_open(info: os.stat_result) -> bool:
 
 def _unreadable(path: str, e: OSError) -> Unusable:
     return Unusable(
-        f"the private key {path} cannot be read: {_cause(e)}", shell(["ls", "-lL", path])
+        f"the private key {path} cannot be read: {_cause(e)}", shell_join(["ls", "-lL", path])
     )
 
 

@@ -14,7 +14,7 @@ from paramiko import Message
 
 from fleetaudit.errors import FailureKind
 from fleetaudit.model import Secret
-from fleetaudit.transport.password_expiry import expired
+from fleetaudit.transport.password_expiry import classify_expiry
 from fleetaudit.transport.ssh_command import clean
 
 _ROUNDS = 10  # of a host that says things without asking any
@@ -28,7 +28,7 @@ _LOCKED = re.compile(
 )
 
 
-class Refused(Exception):
+class LoginRefused(Exception):
     """The host does not let this user in; the text is the reason."""
 
     def __init__(self, reason: str, kind: FailureKind = "permission denied") -> None:
@@ -37,7 +37,7 @@ class Refused(Exception):
 
 
 @dataclass(slots=True)
-class Answers:
+class PasswordAnswers:
     """The questions of one login. `sent`: the host has the password and has not called it right;
     `said`: in passing.
     """
@@ -55,7 +55,7 @@ class Answers:
         self._asked, self._rounds = False, 0
 
     def answer(self, request: Message) -> Message:
-        """Returns the fields of the answer to an INFO_REQUEST, from its fields; raises `Refused`."""
+        """Returns the fields of the answer to an INFO_REQUEST, from its fields; raises `LoginRefused`."""
         for _ in ("name", "instruction"):
             self.hear(request.get_binary())
         request.get_binary()  # a language
@@ -65,29 +65,31 @@ class Answers:
             prompts.append((request.get_binary(), request.get_boolean()))
         self._rounds += 1
         if self._rounds > _ROUNDS:
-            raise Refused(f"the host talks on and on without asking {self.user} for anything")
+            raise LoginRefused(f"the host talks on and on without asking {self.user} for anything")
         if count == 0:  # it only told something: RFC 4256, section 3.4
             return Message().add_int(0)
         asked = ", ".join(f"“{clean(prompt)}”" for prompt, _ in prompts)
         self._prompts = clean(f"{self._prompts} {asked}", 2000)
-        if self._asked and expired(f"{self.said} {asked}") == "password expired":
-            raise Refused(
+        if self._asked and classify_expiry(f"{self.said} {asked}") == "password expired":
+            raise LoginRefused(
                 f"the password of {self.user} has expired: the host asks {asked}",
                 "password expired",
             )
         if self._asked:
-            raise Refused(
+            raise LoginRefused(
                 f"after the password of {self.user} the host asks {asked}, which only a person can"
                 " answer"
             )
         if count > 1 or not prompts:
-            raise Refused(f"the host asks {asked or 'something'} at once, not for a password alone")
+            raise LoginRefused(
+                f"the host asks {asked or 'something'} at once, not for a password alone"
+            )
         raw, echoed = prompts[0]
         # Of several lines, the last one asks: sshd puts what PAM told before it. And an account may
         # be called anything.
         prompt = clean(raw.strip().rpartition(b"\n")[2])
         if echoed or _SOMETHING_ELSE.search(re.sub(r"\S*@\S*", "", prompt)):
-            raise Refused(f"the host asks {asked}, which is not answered with a password")
+            raise LoginRefused(f"the host asks {asked}, which is not answered with a password")
         self._asked = True
         return Message().add_int(1).add_string(self.encoded())
 
@@ -102,14 +104,14 @@ class Answers:
         """Takes in what the host said in passing."""
         self.said = clean(f"{self.said} {clean(words, 1000)}", 2000)
 
-    def verdict(self) -> Refused:
+    def verdict(self) -> LoginRefused:
         """Returns why a password that was sent did not do, by what the host said."""
         said = f"{self.said} {self._prompts}"
         if _LOCKED.search(said):
-            return Refused(f"the account {self.user} is locked")
-        if kind := expired(said):
+            return LoginRefused(f"the account {self.user} is locked")
+        if kind := classify_expiry(said):
             what = "the account" if kind == "account expired" else "the password of"
-            return Refused(f"{what} {self.user} has expired", kind)
-        return Refused(
+            return LoginRefused(f"{what} {self.user} has expired", kind)
+        return LoginRefused(
             f"the host refuses the password of {self.user}; it was sent once and is not sent again"
         )

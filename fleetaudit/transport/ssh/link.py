@@ -1,6 +1,6 @@
 """What carries the bytes of one SSH connection; a TCP socket is the first kind.
 
-Rules: `exchange` alone waits, never past the moment it is given, and fails only with `Broken`. A
+Rules: `exchange` alone waits, never past the moment it is given, and fails only with `LinkError`. A
 link owns what it was made with, and `close` gives it back whatever happened.
 """
 
@@ -19,17 +19,17 @@ _CHUNK = 64 * 1024
 LOOK_S = 0.25
 """How often a wait looks at its deadline, which comes early where a run stops, in seconds."""
 
-BrokenKind = Literal["late", "dropped", "garbled", "disconnected", "proxy"]
+LinkErrorKind = Literal["late", "dropped", "garbled", "disconnected", "proxy"]
 """How a conversation ends: "proxy" where a ProxyCommand failed by itself, and may have been refused
 a login.
 """
 
 
-class Broken(Exception):
+class LinkError(Exception):
     """The conversation ended: `kind` says how, and the text is for a reason, already harmless."""
 
-    def __init__(self, kind: BrokenKind, text: str = "") -> None:
-        self.kind: BrokenKind = kind
+    def __init__(self, kind: LinkErrorKind, text: str = "") -> None:
+        self.kind: LinkErrorKind = kind
         self.text = text
         super().__init__(f"{kind}: {text}")
 
@@ -41,7 +41,7 @@ class Link(Protocol):
         """Returns bytes that came in, at least one; what is in `out` goes out in the meantime, and
         is taken from it.
 
-        `meanwhile` is called from time to time and may add to `out`. Raises `Broken`.
+        `meanwhile` is called from time to time and may add to `out`. Raises `LinkError`.
         """
         ...
 
@@ -76,7 +76,7 @@ class SocketLink:
                     return data
             # Looked at after each event as well: a host that trickles keeps poll busy.
             if not until.remaining():
-                raise Broken("late")
+                raise LinkError("late")
 
     def part(self, out: bytearray) -> None:
         """Sends what can be sent at once."""
@@ -110,6 +110,6 @@ class SocketLink:
     def _aside(self, number: int) -> None:
         """Deals with another descriptor that was polled."""
 
-    def _end(self, words: str) -> Broken:
+    def _end(self, words: str) -> LinkError:
         """Returns how the connection ended, in the words of the operating system."""
-        return Broken("dropped", words)
+        return LinkError("dropped", words)

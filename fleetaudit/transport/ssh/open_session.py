@@ -15,36 +15,36 @@ from fleetaudit.errors import FailureKind, TransportError, repeat
 from fleetaudit.model import SshTarget
 from fleetaudit.transport import Deadline, StageListener
 from fleetaudit.transport.known_hosts import HostKeys, fingerprint
-from fleetaudit.transport.login_limiter import Turn
+from fleetaudit.transport.login_limiter import LoginSlot
 from fleetaudit.transport.ssh_command import quoted, ssh_command_line
 
 from .authenticate import authenticate
 from .identities import read_key_files
-from .link import Broken, BrokenKind, Link
+from .link import Link, LinkError, LinkErrorKind
 from .session import Session
 
 log = logging.getLogger(__name__)
 
-_KINDS: dict[BrokenKind, FailureKind] = {
+_KINDS: dict[LinkErrorKind, FailureKind] = {
     "late": "timed out",
     "dropped": "hung up",
     "disconnected": "hung up",
     "proxy": "ProxyCommand failed",
 }
 
-Open = Callable[[str], Link]
+OpenLink = Callable[[str], Link]
 """Opens a link to the hop, given the command to type where that fails; raises `TransportError`."""
 
 
-def reach(
+def open_session(
     stack: contextlib.ExitStack,
     target: SshTarget,
     user: str,
-    open_link: Open,
-    turn: Turn,
+    open_link: OpenLink,
+    turn: LoginSlot,
     keys: HostKeys,
     deadline: Deadline,
-    passed: StageListener,
+    on_stage: StageListener,
 ) -> Session:
     """Returns a session that is logged in; raises `TransportError`."""
     # Before a turn is taken: waiting for a file must not make other hosts wait.
@@ -53,17 +53,17 @@ def reach(
     stack.callback(turn.done)
     session = _greeted(stack, target, user, open_link, turn, deadline)
     key_type, blob = _agree_on_keys(session, target, user, keys)
-    passed("connect", f"{target.address} port {target.port}")
+    on_stage("connect", f"{target.address} port {target.port}")
     if note := keys.check(target, key_type, blob):
         log.info("%s", note)
-    passed("host key", f"{key_type} {fingerprint(blob)}")
+    on_stage("host key", f"{key_type} {fingerprint(blob)}")
     session.stream.until = deadline
-    passed("authenticate", authenticate(session, target, user, files, deadline))
+    on_stage("authenticate", authenticate(session, target, user, files, deadline))
     turn.done()
     return session
 
 
-def own_name() -> str:
+def current_user() -> str:
     """Returns the name of the user who runs this; raises `TransportError` where there is none."""
     try:
         return getpass.getuser()
@@ -76,8 +76,8 @@ def _greeted(
     stack: contextlib.ExitStack,
     target: SshTarget,
     user: str,
-    open_link: Open,
-    turn: Turn,
+    open_link: OpenLink,
+    turn: LoginSlot,
     deadline: Deadline,
 ) -> Session:
     """Returns a session that has greeted, its link to be closed by `stack`; waits for the turn
@@ -113,7 +113,7 @@ def _greet(session: Session, target: SshTarget, user: str, deadline: Deadline) -
     session.stream.until = deadline.within(target.connect_timeout_s)
     try:
         session.greet()
-    except Broken as e:
+    except LinkError as e:
         reason = {
             "late": f"the port is open, but no SSH greeting came within {limit:.3g} s{e.text}",
             # sshd's MaxStartups and PerSourcePenalties, a full process table, tcp wrappers
@@ -136,7 +136,7 @@ def _agree_on_keys(
 ) -> tuple[str, bytes]:
     try:
         return session.agree_on_keys(keys.algorithms(target))
-    except Broken as e:
+    except LinkError as e:
         reason = {
             "late": "the host stalled in the key exchange",
             "dropped": f"the host hung up in the key exchange ({e.text})",

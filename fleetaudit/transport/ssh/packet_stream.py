@@ -1,7 +1,7 @@
 """The bytes under SSH's packets, in and out of one link, under a deadline.
 
 Rules: it never waits past `until`, never holds more than one packet's worth of unasked bytes, and
-fails only with `Broken`. Writes are gathered until the next read, so that what belongs together
+fails only with `LinkError`. Writes are gathered until the next read, so that what belongs together
 leaves in one segment.
 """
 
@@ -15,7 +15,7 @@ from paramiko.packet import Packetizer
 
 from fleetaudit.transport import Deadline
 
-from .link import Broken, Link
+from .link import Link, LinkError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
@@ -26,7 +26,7 @@ was verified.
 """
 
 
-class Stream(Packetizer):
+class PacketStream(Packetizer):
     """paramiko's packet layer over our own reading and writing.
 
     `allowance` is how many bytes the host may still send before it is taken for a flood.
@@ -48,7 +48,7 @@ class Stream(Packetizer):
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
         """Returns exactly `n` bytes; what is to be written goes out meanwhile."""
         if n > PACKET_MAX:
-            raise Broken("garbled", f"a packet of {n} bytes was announced")
+            raise LinkError("garbled", f"a packet of {n} bytes was announced")
         while len(self._in) < n:
             self._exchange()
         data = bytes(self._in[: max(n, 0)])
@@ -56,12 +56,12 @@ class Stream(Packetizer):
         return data
 
     def read_line(self, limit: int) -> bytes:
-        """Returns the next line without its end; raises `Broken` where it is longer than `limit`
+        """Returns the next line without its end; raises `LinkError` where it is longer than `limit`
         bytes.
         """
         while (end := self._in.find(b"\n", 0, limit + 1)) < 0:
             if len(self._in) > limit:
-                raise Broken("garbled", "a line without an end")
+                raise LinkError("garbled", "a line without an end")
             self._exchange()
         line = bytes(self._in[:end])
         del self._in[: end + 1]
@@ -85,5 +85,5 @@ class Stream(Packetizer):
         self.heard = time.monotonic()
         self.allowance -= len(data)
         if self.allowance < 0:
-            raise Broken("garbled", "far more bytes than were asked for")
+            raise LinkError("garbled", "far more bytes than were asked for")
         self._in += data

@@ -15,11 +15,11 @@ import time
 
 from fleetaudit.errors import TransportError
 from fleetaudit.transport import Deadline
-from fleetaudit.transport.child import end_wholly, how_ended
+from fleetaudit.transport.child import exit_info, kill_group
 from fleetaudit.transport.ssh_command import dropped_before_login, quoted
-from fleetaudit.transport.ssh_options import environment
+from fleetaudit.transport.ssh_options import ssh_environment
 
-from .link import Broken, SocketLink
+from .link import LinkError, SocketLink
 
 _KEPT = 2000  # bytes of stderr: the last ones
 _LAST_WORDS_S = 0.5
@@ -43,7 +43,7 @@ class ProxyLink(SocketLink):
                     stderr=subprocess.PIPE,
                     bufsize=0,
                     start_new_session=True,
-                    env=environment(),
+                    env=ssh_environment(),
                 )
         except (OSError, ValueError) as e:
             ours.close()
@@ -61,7 +61,7 @@ class ProxyLink(SocketLink):
 
     def close(self) -> None:
         """Kills all that the command started, and reaps it."""
-        end_wholly(self._process, self._close)
+        kill_group(self._process, self._close)
 
     def _close(self) -> None:
         self._stderr.close()
@@ -78,7 +78,7 @@ class ProxyLink(SocketLink):
         self._said = (self._said + data)[-_KEPT:]
         return bool(data)
 
-    def _end(self, words: str) -> Broken:
+    def _end(self, words: str) -> LinkError:
         """Returns how the command ended and what it said: its own end is what a person can do
         something about.
         """
@@ -88,7 +88,7 @@ class ProxyLink(SocketLink):
         while poll.poll(until.remaining() * 1000) and self._hear():
             pass
         # A process closes what it held a moment before it has ended.
-        while not (ended := how_ended(self._process)):
+        while not (ended := exit_info(self._process)):
             if not until.remaining():
                 break
             time.sleep(_LOOK_AGAIN_S)
@@ -98,6 +98,6 @@ class ProxyLink(SocketLink):
             else f"ProxyCommand: {words}"
         )
         failed = ended and ended.si_status and not dropped_before_login(self._said)
-        return Broken(
+        return LinkError(
             "proxy" if failed else "dropped", how + quoted(bytes(self._said), " and said ")
         )

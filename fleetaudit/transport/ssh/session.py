@@ -4,7 +4,7 @@ in.
 Rules: paramiko's protocol code is driven from the calling thread, message by message; its own
 thread is never started. So a deadline ends everything, nothing can leak, and a connection costs a
 third of the CPU. paramiko's internals are named in this file only. Whatever a hostile host makes
-paramiko raise becomes `Broken`.
+paramiko raise becomes `LinkError`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from paramiko.common import (
 from fleetaudit.model import SshConfig
 from fleetaudit.transport.ssh_command import clean, quoted
 
-from .link import Broken, Link
-from .packet_stream import Stream
+from .link import Link, LinkError
+from .packet_stream import PacketStream
 
 # Hosts can make paramiko log tracebacks; what a person needs to know is in the reason.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -50,7 +50,7 @@ class Session:
     """One connection. `stream.until` is the moment by which whatever is called next must be done."""
 
     def __init__(self, link: Link, config: SshConfig | None = None) -> None:
-        self.stream = Stream(link, self._look)
+        self.stream = PacketStream(link, self._look)
         # Typed Any on purpose: these are paramiko's internals, and nobody types them.
         self._engine = cast(Any, paramiko.Transport)(
             _NoSocket(), packetizer_class=lambda _: self.stream
@@ -70,7 +70,7 @@ class Session:
     # -----------------------------------------------------------------------------------------
 
     def greet(self) -> None:
-        """Exchanges the version lines; raises `Broken`."""
+        """Exchanges the version lines; raises `LinkError`."""
         self.stream.write_all(f"{self._engine.local_version}\r\n".encode())
         said: list[str] = []
         try:
@@ -80,18 +80,18 @@ class Session:
                     break
                 said.append(clean(line, 100))
             else:
-                raise Broken("garbled", f"no SSH greeting in its first {_LINES_MAX} lines")
-        except Broken as e:
+                raise LinkError("garbled", f"no SSH greeting in its first {_LINES_MAX} lines")
+        except LinkError as e:
             said.append(clean(self.stream.said(), 100))
-            raise Broken(e.kind, e.text + quoted(" ".join(said), "; it said ")) from e
+            raise LinkError(e.kind, e.text + quoted(" ".join(said), "; it said ")) from e
         if not line.startswith((b"SSH-2.0-", b"SSH-1.99-")):
-            raise Broken("garbled", f"it speaks another version of SSH: {quoted(line)}")
+            raise LinkError("garbled", f"it speaks another version of SSH: {quoted(line)}")
         with _hostile():
             self._engine.remote_version = line.decode()
 
     def agree_on_keys(self, preferred: Sequence[str]) -> tuple[str, bytes]:
         """Returns the type and the raw blob of the host key that signed the exchange; raises
-        `Broken`.
+        `LinkError`.
 
         `preferred` are host key algorithms to ask for first; those that are not supported are
         passed over.
@@ -107,7 +107,7 @@ class Session:
         while not engine.initial_kex_done:
             ptype, _ = self._next()
             if ptype is not None:
-                raise Broken("garbled", f"message {ptype} in the middle of the key exchange")
+                raise LinkError("garbled", f"message {ptype} in the middle of the key exchange")
         key: paramiko.PKey = engine.host_key
         return key.get_name(), key.asbytes()
 
@@ -117,7 +117,7 @@ class Session:
         return bytes(self._engine.session_id)
 
     def _restrict(self) -> None:
-        """Takes of the algorithms those that ssh_config lists, in its order; raises `Broken` where
+        """Takes of the algorithms those that ssh_config lists, in its order; raises `LinkError` where
         none is left.
         """
         options, config = self._engine.get_security_options(), self._config
@@ -136,7 +136,7 @@ class Session:
                     f"ssh_config says {clean(','.join(wanted))}, the built-in client knows"
                     f" {','.join(known)}"
                 )
-                raise Broken("garbled", f"no algorithm in common for {keyword}: {lists}")
+                raise LinkError("garbled", f"no algorithm in common for {keyword}: {lists}")
             setattr(options, name, tuple(dict.fromkeys(both)))
 
     @property
@@ -146,14 +146,14 @@ class Session:
 
     def _look(self) -> None:
         """Asks a host that has been silent for a sign of life, as ServerAliveInterval says; raises
-        `Broken`.
+        `LinkError`.
         """
         interval, silent = self._config.alive_interval_s, time.monotonic() - self.stream.heard
         if interval and silent < interval:
             self._unanswered = 0
         elif interval and silent >= interval * (self._unanswered + 1) and not self.negotiating:
             if self._unanswered >= self._config.alive_count:
-                raise Broken(
+                raise LinkError(
                     "dropped",
                     f"silent for {silent:.0f} s, {self._unanswered} keepalives went unanswered",
                 )
@@ -173,7 +173,7 @@ class Session:
             self.stream.send_message(message)
 
     def receive(self) -> tuple[int, Message]:
-        """Returns the next message that is not the transport layer's own; raises `Broken`.
+        """Returns the next message that is not the transport layer's own; raises `LinkError`.
 
         Where the host asks for new keys, that exchange is gone through to its end in here, so that
         no caller can send anything in its midst (RFC 4253, section 7.1).
@@ -186,7 +186,7 @@ class Session:
     def disconnect(self) -> None:
         """Says good-bye, without waiting for anything."""
         bye = Message().add_byte(bytes([MSG_DISCONNECT])).add_int(_BY_APPLICATION)
-        with contextlib.suppress(Broken):
+        with contextlib.suppress(LinkError):
             self.send(bye.add_string("done").add_string(""))
         self.stream.part()
 
@@ -200,10 +200,10 @@ class Session:
                 return None, message
             if ptype == MSG_DISCONNECT:
                 message.get_int()  # the code; hosts put it in words, too
-                raise Broken("disconnected", clean(message.get_binary()))
+                raise LinkError("disconnected", clean(message.get_binary()))
             if engine._expected_packet:
                 if ptype not in engine._expected_packet:
-                    raise Broken(
+                    raise LinkError(
                         "garbled", f"message {ptype} where {engine._expected_packet} was due"
                     )
                 engine._expected_packet = ()
@@ -232,7 +232,7 @@ class Session:
             message.rewind()
             message.get_bytes(16)
             kex, keys = (clean(message.get_binary(), 200) for _ in range(2))
-            raise Broken(
+            raise LinkError(
                 "garbled",
                 f"{clean(str(e))}; it offers the key exchanges {kex} and the host keys {keys}",
             ) from e
@@ -265,14 +265,14 @@ def nothing() -> None:
 
 @contextlib.contextmanager
 def _hostile() -> Iterator[None]:
-    """Turns whatever paramiko raises over a host's bytes into `Broken`: no two of its parsers raise
+    """Turns whatever paramiko raises over a host's bytes into `LinkError`: no two of its parsers raise
     the same.
     """
     try:
         yield
-    except Broken:
+    except LinkError:
         raise
     except Exception as e:
-        raise Broken(
+        raise LinkError(
             "garbled", clean(f"{type(e).__name__}: {e}" if str(e) else type(e).__name__)
         ) from e

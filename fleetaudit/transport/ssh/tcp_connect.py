@@ -16,21 +16,23 @@ from typing import Any
 from fleetaudit.errors import FailureKind, TransportError
 from fleetaudit.model import SshTarget
 from fleetaudit.transport import Deadline, StageListener
-from fleetaudit.transport.ssh_command import shell
+from fleetaudit.transport.ssh_command import shell_join
 
 from .link import LOOK_S
 
 Address = tuple[int, tuple[Any, ...]]
 
 
-def dial(target: SshTarget, deadline: Deadline, hint: str, passed: StageListener) -> socket.socket:
+def connect_tcp(
+    target: SshTarget, deadline: Deadline, hint: str, on_stage: StageListener
+) -> socket.socket:
     """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or
     "connect" with `hint`).
     """
     failures: list[str] = []
     codes = set[int]()
     found = _resolve(target, deadline)
-    passed("resolve", ", ".join(str(address[0]) for _, address in found))
+    on_stage("resolve", ", ".join(str(address[0]) for _, address in found))
     for family, address in found:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -123,7 +125,7 @@ def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
     thread.start()
     while thread.is_alive() and deadline.remaining():
         thread.join(min(deadline.remaining(), LOOK_S))
-    hint = shell(["getent", "ahosts", target.address])
+    hint = shell_join(["getent", "ahosts", target.address])
     if not answer:
         raise TransportError(
             "resolve",

@@ -15,13 +15,13 @@ from fleetaudit.transport import Deadline
 from fleetaudit.transport.ssh_command import clean
 
 from .channel import PACKET, WINDOW
-from .link import Broken
+from .link import LinkError
 from .session import Session, nothing
 
 _PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 
 
-class NotForwarded(Exception):
+class ForwardRefused(Exception):
     """The jump host opens no way; the text says what it said."""
 
 
@@ -37,7 +37,7 @@ class TunnelLink:
         self._ended = False
 
     def open(self, host: str, port: int, until: Deadline) -> None:
-        """Opens the channel to a host as the jump host sees it; raises `NotForwarded` or `Broken`."""
+        """Opens the channel to a host as the jump host sees it; raises `ForwardRefused` or `LinkError`."""
         self._outer.stream.until = until
         message = Message().add_byte(bytes([common.MSG_CHANNEL_OPEN])).add_string("direct-tcpip")
         message.add_int(self._ours).add_int(WINDOW).add_int(PACKET)
@@ -52,7 +52,9 @@ class TunnelLink:
             if ptype == common.MSG_CHANNEL_OPEN_FAILURE:
                 refused = answer.get_int() == _PROHIBITED
                 does = "refuses to forward to" if refused else "cannot reach"
-                raise NotForwarded(f"it {does} {host} port {port}: “{clean(answer.get_binary())}”")
+                raise ForwardRefused(
+                    f"it {does} {host} port {port}: “{clean(answer.get_binary())}”"
+                )
 
     def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:
         """Returns what came in, see `Link`."""
@@ -64,15 +66,15 @@ class TunnelLink:
         self._outer.stream.until, self._outer.beside = until, beside
         while not self._in:
             if self._ended:
-                raise Broken("dropped", "closed by the host")
+                raise LinkError("dropped", "closed by the host")
             self._give(out)
             try:
                 self._take(*self._outer.receive())
-            except Broken as e:
+            except LinkError as e:
                 if e.kind == "late":
                     raise
                 text = f"jump host {self._jump}: {e.text or 'it hung up'}"
-                raise Broken(
+                raise LinkError(
                     "dropped" if e.kind in ("dropped", "proxy") else "disconnected", text
                 ) from e
         data = bytes(self._in)
@@ -102,7 +104,7 @@ class TunnelLink:
 
     def _take(self, ptype: int, message: Message) -> None:
         if not _MINE[0] <= ptype <= _MINE[1]:
-            raise Broken("garbled", f"message {ptype} while it forwards")
+            raise LinkError("garbled", f"message {ptype} while it forwards")
         if message.get_int() != self._ours:
             return  # what is left of an earlier try
         if ptype in (common.MSG_CHANNEL_DATA, common.MSG_CHANNEL_EXTENDED_DATA):

@@ -30,8 +30,8 @@ from fleetaudit.transport.ssh_command import clean, quoted
 
 from .agent import AgentError
 from .identities import Identity
-from .keyboard_interactive import Answers, Refused
-from .link import Broken
+from .keyboard_interactive import LoginRefused, PasswordAnswers
+from .link import LinkError
 from .session import Session
 
 _CERTIFICATE = "-cert-v01@openssh.com"
@@ -45,7 +45,7 @@ _ASKS = MSG_USERAUTH_PK_OK
 
 
 @dataclass(slots=True)
-class Login:
+class UserAuth:
     """One attempt to log in over one session."""
 
     session: Session
@@ -57,7 +57,7 @@ class Login:
     methods: str = ""
     proofs: list[str] = field(default_factory=list)
     """By what the user was let in, or in part, in order."""
-    _answers: Answers | None = None
+    _answers: PasswordAnswers | None = None
     _asked: bool = False
     _partly: bool = False
 
@@ -67,9 +67,9 @@ class Login:
         password: Secret | None = None,
         password_methods: tuple[str, ...] = ("keyboard-interactive", "password"),
     ) -> None:
-        """Returns once the user is logged in; raises `Refused` or `Broken`."""
+        """Returns once the user is logged in; raises `LoginRefused` or `LinkError`."""
         if password:
-            self._answers = Answers(self.user, password)
+            self._answers = PasswordAnswers(self.user, password)
         self.session.send(_message(MSG_SERVICE_REQUEST).add_string("ssh-userauth"))
         # Some hosts let a user in without a key (RFC 4252, section 5.2); the others tell what they
         # would take.
@@ -89,7 +89,7 @@ class Login:
             ):
                 return
             if len(self.proofs) == before:
-                raise Refused(self._why())
+                raise LoginRefused(self._why())
 
     def _why(self) -> str:
         if self.proofs:
@@ -183,7 +183,7 @@ class Login:
     # -- password
     # --------------------------------------------------------------------------------------------------
 
-    def _by_password(self, answers: Answers, methods: list[str]) -> bool:
+    def _by_password(self, answers: PasswordAnswers, methods: list[str]) -> bool:
         """Returns whether the user is in by the password; `methods` loses those that were tried."""
         if not self.methods and self._ask("none", b"") == MSG_USERAUTH_SUCCESS:
             return True  # no key could be offered, and so the host has not said anything yet
@@ -206,17 +206,17 @@ class Login:
                 raise answers.verdict()
         return False
 
-    def _plain(self, answers: Answers) -> int:
+    def _plain(self, answers: PasswordAnswers) -> int:
         answers.sent = True
         answer = self._ask("password", b"\0" + Message().add_string(answers.encoded()).asbytes())
         if answer == _ASKS:
-            raise Refused(
+            raise LoginRefused(
                 f"the password of {self.user} has expired: the host asks for a new one",
                 "password expired",
             )
         return answer
 
-    def _interactive(self, answers: Answers) -> int:
+    def _interactive(self, answers: PasswordAnswers) -> int:
         answers.begin()
         self._send("keyboard-interactive", Message().add_string("").add_string("").asbytes())
         while True:
@@ -275,7 +275,7 @@ class Login:
         elif ptype == MSG_SERVICE_ACCEPT:
             self._asked = True
         elif ptype not in (MSG_USERAUTH_SUCCESS, _ASKS, MSG_USERAUTH_FAILURE):
-            raise Broken("garbled", f"message {ptype} in the middle of the login")
+            raise LinkError("garbled", f"message {ptype} in the middle of the login")
         return ptype, message
 
     # -- words

@@ -21,19 +21,19 @@ from fleetaudit.errors import TransportError
 from fleetaudit.model import KernelTarget
 from fleetaudit.transport import Deadline, Limits
 from fleetaudit.transport.kernel import (
-    GUESTS,
+    MAX_GUESTS,
     cpio,
     initramfs,
     run_kernel,
 )
 from fleetaudit.transport.kernel.console import (
     LONGEST_LINE,
-    Spoken,
+    GuestOutput,
     explain,
     last_words,
     timer_lost,
 )
-from fleetaudit.transport.kernel.image import NoKernelError, parse_image
+from fleetaudit.transport.kernel.image import NotAKernelError, parse_image
 from tests.support.kernels import (
     FIRST_FIXED,
     Package,
@@ -188,7 +188,7 @@ def test_a_whole_bzimage_is_taken_and_its_version_cannot_paint_the_terminal() ->
     ],
 )
 def test_what_is_no_kernel_for_this_machine_is_named(data: bytes, found: str) -> None:
-    with pytest.raises(NoKernelError) as e:
+    with pytest.raises(NotAKernelError) as e:
         parse_image(data)
     assert found in e.value.found
 
@@ -198,7 +198,7 @@ def test_no_header_however_broken_is_an_accident(data: bytes, at: int, patch: by
     good = bytearray(bzimage(size=0x400, named=8192))
     good[at : at + len(patch)] = patch
     for hostile in (data, bytes(good[:at]), bytes(good)):
-        with contextlib.suppress(NoKernelError):
+        with contextlib.suppress(NotAKernelError):
             assert isinstance(parse_image(hostile), str)
 
 
@@ -257,15 +257,15 @@ def test_settings_that_make_no_sense_are_refused_before_anything_starts(
 def test_a_deadline_that_has_come_before_a_turn_says_how_many_run_at_once() -> None:
     from fleetaudit.transport import kernel
 
-    for _ in range(GUESTS):
+    for _ in range(MAX_GUESTS):
         assert kernel._turns.acquire(blocking=False)
     try:
-        with pytest.raises(TransportError, match=f"at most {GUESTS} guests") as e:
+        with pytest.raises(TransportError, match=f"at most {MAX_GUESTS} guests") as e:
             run_kernel(KernelTarget(image="/etc/passwd"), "", b"", Deadline.after(0.3), Limits())
     finally:
-        for _ in range(GUESTS):
+        for _ in range(MAX_GUESTS):
             kernel._turns.release()
-    assert e.value.hint == f"fleetaudit run -f {GUESTS}"
+    assert e.value.hint == f"fleetaudit run -f {MAX_GUESTS}"
 
 
 # ---- what a guest's words become
@@ -291,7 +291,7 @@ def test_words_are_the_same_in_whatever_pieces_they_come(
     )
     if returns:
         sent = sent.replace(b"\n", b"\r\n")  # a terminal's newline
-    spoken = Spoken(limits=Limits())
+    spoken = GuestOutput(limits=Limits())
     for at in range(0, len(sent), step):
         spoken.feed(sent[at : at + step])
     out = spoken.output()
@@ -303,21 +303,21 @@ def test_words_are_the_same_in_whatever_pieces_they_come(
 
 @given(st.binary(max_size=300))
 def test_noise_on_the_second_port_is_neither_output_nor_an_accident(noise: bytes) -> None:
-    spoken = Spoken(limits=LIMITS)
+    spoken = GuestOutput(limits=LIMITS)
     spoken.feed(noise.replace(b"x", b"y") + b"\n" + word("o", zlib.compress(b"whole")))
     if not spoken.done:
         assert bytes(spoken.stdout).endswith(b"whole")
 
 
 def test_a_stream_is_cut_at_its_limit_and_no_piece_unpacks_to_more() -> None:
-    spoken = Spoken(limits=LIMITS)
+    spoken = GuestOutput(limits=LIMITS)
     spoken.feed(word("o", zlib.compress(bytes(50_000_000))) + word("x", b"0"))
     assert spoken.output().stdout == bytes(1000)
     assert (spoken.output().cut, spoken.output().exit_status, spoken.done) == ("stdout", None, True)
 
 
 def test_a_line_without_an_end_is_not_kept() -> None:
-    spoken = Spoken(limits=LIMITS)
+    spoken = GuestOutput(limits=LIMITS)
     for _ in range(3 * LONGEST_LINE // 1000):
         spoken.feed(b"A" * 1000)
     assert spoken.garbled

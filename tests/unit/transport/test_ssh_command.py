@@ -13,10 +13,10 @@ from fleetaudit.model import SshTarget
 from fleetaudit.transport import Output
 from fleetaudit.transport.ssh_command import (
     clean,
-    ended,
-    named,
+    describe_exit,
+    known_hosts_name,
     quoted,
-    shell,
+    shell_join,
     ssh_command_line,
 )
 
@@ -39,11 +39,11 @@ def test_what_is_harmless_stays_as_it_was() -> None:
 )
 def test_a_shell_reads_back_the_words_that_were_given(words: list[str]) -> None:
     words = [w for w in words if not w.startswith("~/")]
-    assert shlex.split(shell(words)) == words
+    assert shlex.split(shell_join(words)) == words
 
 
 def test_a_home_stays_for_the_shell_to_expand_and_the_rest_is_quoted() -> None:
-    line = shell(["printf", "%s|", "~/a b", "$(x)", "~"])
+    line = shell_join(["printf", "%s|", "~/a b", "$(x)", "~"])
     home = subprocess.run(
         ["/bin/sh", "-c", line], env={"HOME": "/h"}, capture_output=True, text=True, check=True
     )
@@ -71,20 +71,24 @@ def test_the_ssh_line_takes_the_same_keys_and_files() -> None:
 
 
 def test_known_hosts_names_carry_a_port_that_is_not_22() -> None:
-    assert (named("h", 22), named("::1", 22), named("::1", 23)) == ("h", "::1", "[::1]:23")
+    assert (
+        known_hosts_name("h", 22),
+        known_hosts_name("::1", 22),
+        known_hosts_name("::1", 23),
+    ) == ("h", "::1", "[::1]:23")
 
 
 def test_how_a_command_ended_is_told_in_its_own_words() -> None:
     assert (
-        ended(Output(stdout=b"", stderr=b"no\n", exit_status=1))
+        describe_exit(Output(stdout=b"", stderr=b"no\n", exit_status=1))
         == "the command ended with status 1; it said “no”"
     )
     assert (
-        ended(Output(stdout=b"", stderr=b"", exit_status=None))
+        describe_exit(Output(stdout=b"", stderr=b"", exit_status=None))
         == "the command ended without an exit status"
     )
     cut = Output(stdout=b"x", stderr=b"", exit_status=None, cut="stdout")
     assert (
-        ended(cut)
+        describe_exit(cut)
         == "the command ended without an exit status after more stdout than is allowed; it said “x”"
     )
