@@ -5,8 +5,8 @@ VENV ?= .venv
 # A file of tests stays on one worker, so that a server is started once; files with long tests begin first. More
 # workers than cores: most of the time goes into waiting.
 PYTEST_ARGS ?= -n 4 --dist loadfile --no-loadscope-reorder
-# What is left needs no server, kernel, browser, sudo or Ansible, and starts no process.
-FAST_ARGS ?= -n auto --dist worksteal -m "not (browser or commands or conformance or kernels or probe or slow or ssh or sudo)"
+# tests/unit needs no server, kernel, browser, sudo or Ansible, and starts no program.
+FAST_ARGS ?= -n auto --dist worksteal tests/unit
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest

@@ -1,9 +1,9 @@
-"""Fixtures that more than one test file uses, and the markers that divide the tests by what they
-need.
+"""Fixtures that more than one test file uses, and the markers: what a test needs besides Python.
 
-A test that uses one of the fixtures of `NEEDS` is marked by it; one that starts a program of
-`PROGRAMS` itself carries the marker in its file, and fails without it. So `make fast` cannot come
-to need a server, a kernel or a browser.
+The folder of a test brings its marker (`FOLDERS`), and so does a fixture (`NEEDS`). A test that
+starts a program of `PROGRAMS` without the marker fails, and a test of tests/unit may start no
+program at all: `make fast`, which is tests/unit, cannot come to need a server, a kernel or a
+browser.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
@@ -26,17 +26,29 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 pytest_plugins = (
+    "tests.support.browser",
     "tests.support.commands",
     "tests.support.sshd",
     "tests.support.accounts",
     "tests.support.sudoers",
     "tests.support.inventory_score",
 )
-"""commands: closed_port and silent_port. sshd: sshd, dropbear, start_sshd, agent and keys, which
-are real SSH servers and agents on loopback. accounts, sudoers: hosts of the tests' own with
-accounts, passwords, PAM and sudo, in mount namespaces. inventory_score: how many inventories are
-read as Ansible reads them, in one line at the end.
+"""browser: chromium. commands: closed_port and silent_port. sshd: sshd, dropbear, start_sshd, agent
+and keys, which are real SSH servers and agents on loopback. accounts, sudoers: hosts made by the
+tests, with accounts, passwords, PAM and sudo, in mount namespaces. inventory_score: counts the
+inventories that are read as Ansible reads them, and prints one line at the end.
 """
+
+FOLDERS = {
+    "commands": "commands",
+    "conformance": "conformance",
+    "kernels": "kernels",
+    "page": "browser",
+    "probe": "probe",
+    "slow": "slow",
+    "transport": "ssh",
+}
+"""The marker of every test in a folder. tests/unit brings none."""
 
 NEEDS = {
     "keys": "ssh",
@@ -47,7 +59,7 @@ NEEDS = {
     "chromium": "browser",
     "ansible": "conformance",
 }
-"""The marker that a fixture brings with it, also where another fixture uses it."""
+"""The marker of every test that uses a fixture, directly or through another fixture."""
 
 PROGRAMS = {
     "ssh": "ssh",
@@ -77,8 +89,8 @@ SLOWEST_FIRST = (
     "conformance",
     "browser",
 )
-"""Every marker, in the order of the files: what takes minutes begins first, so that no worker ends
-long after the others. A test with none of them is fast.
+"""Every marker, in the order in which files run: files that take minutes run first, so that no
+worker ends long after the others.
 """
 
 _running: pytest.Item | None = None
@@ -95,15 +107,32 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks each test by its fixtures and puts the files with long tests first."""
+    """Marks each test by its folder and its fixtures, and puts the files with long tests first."""
     for item in items:
-        for fixture in getattr(item, "fixturenames", ()):
-            if fixture in NEEDS:
-                item.add_marker(NEEDS[fixture])
+        _mark(item)
     ranks = dict[str, int]()
     for item in items:
         ranks[_file(item)] = min(_rank(item), ranks.get(_file(item), len(SLOWEST_FIRST)))
     items.sort(key=lambda item: ranks[_file(item)])
+
+
+def _mark(item: pytest.Item) -> None:
+    """Adds the markers of a test's folder and fixtures; refuses any marker in tests/unit."""
+    if (folder := _folder(item)) in FOLDERS:
+        item.add_marker(FOLDERS[folder])
+    for fixture in getattr(item, "fixturenames", ()):
+        if fixture in NEEDS:
+            item.add_marker(NEEDS[fixture])
+    found = {marker.name for marker in item.iter_markers()} & set(SLOWEST_FIRST)
+    if folder == "unit" and found:
+        raise pytest.UsageError(
+            f"{item.nodeid} is marked {', '.join(sorted(found))}: move it out of tests/unit"
+        )
+
+
+def _folder(item: pytest.Item) -> str:
+    """Returns the folder of tests/ that a test is in: "unit", "probe" …"""
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 def _file(item: pytest.Item) -> str:
@@ -128,10 +157,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _log_as_it_was() -> Iterator[None]:
-    """Gives each test the logger as it is before any command has set it up: what a command sets up
-    stays set up.
-    """
+def _restore_logger() -> Iterator[None]:
+    """Restores the logger after each test: a command sets it up for the whole process."""
     logger = logging.getLogger("fleetaudit")
     before = logger.handlers[:], logger.propagate, logger.level
     yield
@@ -141,9 +168,7 @@ def _log_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def real() -> dict[str, Kernel]:
-    """Returns the real kernels that can be had, by name; without any the test is skipped, and in CI
-    it fails.
-    """
+    """Returns the real kernels by name. Without any, the test is skipped; in CI it fails."""
     try:
         return {kernel.name: kernel for kernel in kernels()}
     except NoKernelsError as e:
@@ -152,20 +177,24 @@ def real() -> dict[str, Kernel]:
         pytest.skip(f"no real kernels: {e}")
 
 
-def _check_marker(event: str, arguments: tuple[Any, ...]) -> None:
-    """Refuses to start a program of `PROGRAMS`, or Python, for a test that is not marked for it."""
+def _check_program(event: str, arguments: tuple[Any, ...]) -> None:
+    """Refuses a program of `PROGRAMS` to a test without its marker, and any program to tests/unit.
+
+    An audit hook: Python calls it before each program is started.
+    """
     if event != "subprocess.Popen" or _running is None:
         return
-    argv = [
-        arguments[0],
-        *arguments[1][:1],
-    ]  # the executable where it is named apart, and the first word
+    executable, argv = arguments[:2]
+    # The executable may be named apart from the first argument.
+    names = {PurePath(os.fsdecode(name)).name for name in (executable, *argv[:1]) if name}
+    if _folder(_running) == "unit":
+        raise RuntimeError(
+            f"{_running.nodeid} starts {', '.join(sorted(names))}: move it out of tests/unit"
+        )
     marked = {marker.name for marker in _running.iter_markers()}
-    for name in {PurePath(str(word)).name for word in argv if word}:
-        if name in PROGRAMS and PROGRAMS[name] not in marked:
+    for name in names & set(PROGRAMS):
+        if PROGRAMS[name] not in marked:
             raise RuntimeError(f"{_running.nodeid} starts {name}: mark it {PROGRAMS[name]}")
-        if name.startswith("python") and not marked & set(SLOWEST_FIRST):
-            raise RuntimeError(f"{_running.nodeid} starts {name}: mark it commands, or probe")
 
 
-sys.addaudithook(_check_marker)
+sys.addaudithook(_check_program)

@@ -23,8 +23,6 @@ from tests.support.commands import Place
 from tests.support.runs import missing, small_fleet
 from tests.support.sshd import Server
 
-pytestmark = pytest.mark.commands
-
 ID = "host-key:changed"
 FINDING = Finding(
     id=ID, severity="error", expected="ssh-ed25519 SHA256:old", observed="ssh-ed25519 SHA256:new"

@@ -25,8 +25,6 @@ from tests.support.commands import Place, until
 from tests.support.runs import small_fleet
 from tests.support.timing import BUSY_S
 
-pytestmark = pytest.mark.commands
-
 PLAYBOOK = """
 - name: A quick one
   hosts: all

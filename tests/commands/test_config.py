@@ -14,8 +14,6 @@ from fleetaudit.errors import ConfigError
 from fleetaudit.store import archive
 from tests.support.commands import Place
 
-pytestmark = pytest.mark.commands
-
 
 @pytest.fixture(autouse=True)
 def no_system_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,6 @@ from tests import ROOT
 from tests.support.commands import Place, until
 from tests.support.timing import BUSY_S
 
-pytestmark = pytest.mark.commands
-
 SYSCTLS = """
 - name: sysctls
   hosts: all

@@ -26,8 +26,6 @@ from tests.support.runs import (
     small_fleet,
 )
 
-pytestmark = pytest.mark.commands
-
 PLAYBOOK = """\
 - name: A quick one
   hosts: all

@@ -150,7 +150,6 @@ def fleet(
         yield Fleet(folder, hosts, options)
 
 
-@pytest.mark.commands
 def test_the_interpreter_that_answered_is_shown_and_why_the_named_one_was_not_used(
     tmp_path: Path,
 ) -> None:
@@ -427,11 +426,6 @@ def test_json_satisfies_its_published_schema_and_names_every_stage_of_every_host
     )
     hosts["web01"]["steps"][0]["state"] = "perhaps"
     assert not validator.is_valid(as_json)
-
-
-def test_the_published_schema_is_what_the_nouns_say() -> None:
-    """Where it is not: `python -m tests.support.commands.test_doctor` writes it."""
-    assert SCHEMA.read_bytes() == doctor.json_schema()
 
 
 def test_a_terminal_gets_a_bar_that_leaves_nothing_behind(fleet: Fleet) -> None:

@@ -31,8 +31,6 @@ from tests.support.commands import Place
 from tests.support.sshd import require
 from tests.support.timing import BUSY_S
 
-pytestmark = pytest.mark.commands
-
 MEMORY, CPU_S, WALL_S = 1 << 30, 30, 100
 YAML = "all:\n  hosts:\n    {}\n"
 

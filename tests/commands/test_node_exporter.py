@@ -20,8 +20,6 @@ from fleetaudit.model import AuditRun
 from fleetaudit.store import archive
 from tests.support.runs import small_fleet
 
-pytestmark = pytest.mark.commands
-
 PROGRAM = "prometheus-node-exporter"
 
 

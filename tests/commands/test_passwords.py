@@ -32,8 +32,6 @@ from fleetaudit.model import Secret
 from tests.support.commands import Place
 from tests.support.sshd import Server
 
-pytestmark = pytest.mark.commands
-
 SECRET = "hunter 2"
 PLAN = ("run", "web1,", "-C")
 

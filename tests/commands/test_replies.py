@@ -30,7 +30,6 @@ from tests import ROOT
 from tests.support.commands import Place
 from tests.support.sshd import Server
 
-pytestmark = pytest.mark.commands
 DOCS = ROOT / "docs" / "replies.md"
 SYSCTLS = "- name: sysctls\n  hosts: {hosts}\n  sysctls: {{collect: [{key}]}}\n"
 

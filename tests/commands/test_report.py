@@ -32,8 +32,6 @@ from tests.unit.report.test_formats import (
 
 from .test_cli import MET, PLAYBOOK, Folder
 
-pytestmark = pytest.mark.commands
-
 RUN = small_fleet()
 
 

@@ -38,8 +38,6 @@ from tests import ROOT
 from tests.support.commands import Place, until
 from tests.unit.engine.test_scheduler import host_plan, plan_of
 
-pytestmark = pytest.mark.commands
-
 # The command, with a transport that answers at once: what is tested is the folder, at 20 kills a
 # test.
 FAKE = """

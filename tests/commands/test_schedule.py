@@ -16,8 +16,6 @@ import pytest
 from fleetaudit.app.schedule import Job, service, timer
 from tests.support.commands import Place
 
-pytestmark = pytest.mark.commands
-
 FILES = ("--become-password-file", "--connection-password-file", "--vault-password-file")
 # systemd.exec(5), NoNewPrivileges=: what overrides it where the service is not root's.
 IMPLY = re.compile(

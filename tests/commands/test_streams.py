@@ -14,8 +14,6 @@ import pytest
 from fleetaudit.store import archive
 from tests.support.runs import small_fleet
 
-pytestmark = pytest.mark.commands
-
 
 def sh(words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs fleetaudit through a shell; `words` come after the program, redirections too."""

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.commands import Place
 
-pytestmark = [pytest.mark.conformance, pytest.mark.commands]
+pytestmark = pytest.mark.commands
 NAMED = {
     "path": "FOLDER/python",
     "blank": "FOLDER/my python/python",

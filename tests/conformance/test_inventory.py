@@ -24,7 +24,7 @@ from fleetaudit.inventory.patterns import select
 from fleetaudit.inventory.printing import as_graph, as_host, as_list
 from fleetaudit.inventory.vault import load_vault
 from fleetaudit.model import Inventory
-from tests import DATA, ROOT
+from tests import ROOT
 from tests.support.inventory_cases import CASES, REFUSED, Files
 from tests.support.inventory_score import (
     MADE_UP,
@@ -33,10 +33,9 @@ from tests.support.inventory_score import (
     VERSION,
 )
 from tests.support.inventory_score import REFUSED as WHY
+from tests.unit.inventory.test_inventory_corpus import INVENTORIES, everybody
 
 Say = Callable[[str, object], None]
-INVENTORIES = DATA / "inventories"
-CORPUS = sorted(INVENTORIES.glob("*.yml"))
 
 
 class Ansible:
@@ -114,38 +113,14 @@ def words(sources: Sequence[str], *more: str) -> list[str]:
     return [word for source in sources for word in ("-i", source)] + list(more)
 
 
-def everybody(inventory: Inventory) -> list[str]:
-    return [host.name for host in inventory.hosts]
-
-
 # ---- recorded
 # ------------------------------------------------------------------------------------------------------
-
-
-def test_the_corpus_is_there_and_each_of_it_has_what_ansible_printed() -> None:
-    assert len(CORPUS) >= 10
-    assert {p.stem for p in CORPUS} == {p.stem for p in INVENTORIES.glob("*.json")}
-    assert len(CASES) >= 100
-
-
-@pytest.mark.parametrize("path", CORPUS, ids=lambda p: p.stem)
-def test_the_listing_is_that_which_ansible_printed(path: Path) -> None:
-    inventory = load_inventory([str(path)])
-    recorded = path.with_suffix(".json").read_text("utf-8")
-    assert json.loads(as_list(inventory, everybody(inventory))) == json.loads(recorded)
-
-
-@pytest.mark.parametrize("path", CORPUS, ids=lambda p: p.stem)
-def test_a_listing_is_an_inventory_that_says_the_same(path: Path) -> None:
-    inventory, again = load_inventory([str(path)]), load_inventory([str(path.with_suffix(".json"))])
-    assert as_list(again, everybody(again)) == as_list(inventory, everybody(inventory))
 
 
 # ---- live
 # ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.conformance
 @pytest.mark.parametrize("name", CASES)
 def test_an_inventory_is_what_it_is_to_ansible(
     name: str,
@@ -171,7 +146,6 @@ def test_an_inventory_is_what_it_is_to_ansible(
         assert as_graph(inventory) == ansible.says(tmp_path, *words(sources, "--graph"))
 
 
-@pytest.mark.conformance
 @pytest.mark.parametrize("reason", REFUSED)
 def test_what_is_refused_on_purpose_is_refused_with_its_source_and_counted(
     reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Say
@@ -183,7 +157,6 @@ def test_what_is_refused_on_purpose_is_refused_with_its_source_and_counted(
     record_property(WHY, reason)
 
 
-@pytest.mark.conformance
 def test_one_host_is_printed_as_ansible_prints_it(
     tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,7 +166,6 @@ def test_one_host_is_printed_as_ansible_prints_it(
         assert as_host(inventory, name) == ansible.says(tmp_path, "-i", "inv", "--host", name)
 
 
-@pytest.mark.conformance
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -218,7 +190,6 @@ SHARED_TREE = """all: {hosts: {web: {x: 1}, lone: }, children: {
 """
 
 
-@pytest.mark.conformance
 @pytest.mark.parametrize("text", [SHARED_TEXT, SHARED_TREE])
 @pytest.mark.parametrize(
     "pattern",
@@ -240,7 +211,6 @@ def test_a_limit_means_the_host_or_the_group_as_in_ansible_where_both_have_the_n
     assert ours == ansible.says(tmp_path, "-i", name, "--list", "--limit", pattern)
 
 
-@pytest.mark.conformance
 def test_a_host_with_a_groups_name_is_printed_as_ansible_prints_it(
     tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +220,6 @@ def test_a_host_with_a_groups_name_is_printed_as_ansible_prints_it(
         assert as_host(inventory, name) == ansible.says(tmp_path, "-i", "hosts", "--host", name)
 
 
-@pytest.mark.conformance
 def test_a_key_that_an_encrypted_file_has_twice_counts_as_in_ansible(
     tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,7 +240,6 @@ def test_a_key_that_an_encrypted_file_has_twice_counts_as_in_ansible(
     ]
 
 
-@pytest.mark.conformance
 def test_encrypted_files_are_read_and_encrypted_values_stay_so(
     tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,7 +371,6 @@ MANY = settings(
 )
 
 
-@pytest.mark.conformance
 @MANY
 @given(text=INI_TEXTS, beside=BESIDE)
 def test_any_ini_that_is_read_is_what_it_is_to_ansible(
@@ -422,7 +389,6 @@ def test_any_ini_that_is_read_is_what_it_is_to_ansible(
     )
 
 
-@pytest.mark.conformance
 @MANY
 @given(one=forests(), two=forests(), beside=BESIDE)
 def test_any_two_trees_that_are_read_are_what_they_are_to_ansible(
@@ -443,7 +409,6 @@ def facts(inventory: Inventory) -> dict[str, Any]:
     return {host.name: host.variables for host in inventory.hosts}
 
 
-@pytest.mark.conformance
 def test_the_way_out_that_errors_name_gives_an_inventory_that_is_read(
     tmp_path: Path, ansible: Ansible
 ) -> None:

@@ -32,7 +32,6 @@ from tests.support.timing import BUSY_S, patience
 IN_CI = bool(os.environ.get("CI"))
 
 pytestmark = [
-    pytest.mark.kernels,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(
         shutil.which(qemu.PROGRAM) is None and not IN_CI, reason=f"no {qemu.PROGRAM}"

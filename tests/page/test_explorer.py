@@ -21,7 +21,7 @@ from fleetaudit.model import (
     Drift,
     Stage,
 )
-from tests.support.browser import Visit, chromium, page_of
+from tests.support.browser import Visit, page_of
 from tests.support.runs import (
     K510,
     K612,
@@ -32,9 +32,6 @@ from tests.support.runs import (
     run_of,
     small_fleet,
 )
-
-__all__ = ["chromium"]
-pytestmark = pytest.mark.browser
 
 
 def two_runs() -> tuple[AuditRun, Drift]:

@@ -23,7 +23,6 @@ from fleetaudit.playbook.plan import make_plan
 from fleetaudit.probe import protocol, verdict
 
 pytestmark = [
-    pytest.mark.probe,
     pytest.mark.skipif(sys.platform != "linux", reason="the probe runs on Linux"),
 ]
 

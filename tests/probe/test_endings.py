@@ -14,8 +14,6 @@ from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol, verdict
 from tests.support import probing
 
-pytestmark = pytest.mark.probe
-
 TRIALS = 10
 
 

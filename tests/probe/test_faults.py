@@ -20,8 +20,6 @@ from tests.support import probing
 
 from .test_isolation import dropping_resets
 
-pytestmark = pytest.mark.probe
-
 
 def plan(*names: str, isolation: Isolation = "auto", trials: int = 2) -> HostPlan:
     """Returns a plan with these scenarios of the shipped playbook."""

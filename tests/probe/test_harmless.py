@@ -31,8 +31,6 @@ from tests.support.probing import (
 )
 from tests.support.timing import BUSY_S
 
-pytestmark = pytest.mark.probe
-
 MARK = "FLEETAUDIT_TEST_MARK"
 
 MANY = (

@@ -28,8 +28,6 @@ from tests.support.probing import (
     trial_of,
 )
 
-pytestmark = pytest.mark.probe
-
 SETTING = scenario("setting", "namespace sets net.ipv4.tcp_stdurg 1; peer connects; closer closes")
 NO_NAMESPACES = [
     "unshare", "--user", "--map-root-user", "--net", "--", "sh", "-ec",

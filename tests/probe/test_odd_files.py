@@ -22,8 +22,6 @@ from tests.support.probing import (
     scenario,
 )
 
-pytestmark = pytest.mark.probe
-
 CALL = request(
     scenario(*UNREAD, families=("ipv4",)),
     scenario(*DRAINED, families=("ipv4",)),

@@ -31,8 +31,6 @@ from tests.support.probing import (
 )
 from tests.support.timing import BUSY_S
 
-pytestmark = pytest.mark.probe
-
 FIN_PEER = (8, {"IN", "OUT", "RDHUP"}, ("0",), "0")
 RST_PEER = (7, {"IN", "OUT", "ERR", "HUP", "RDHUP"}, ("ECONNRESET", "0"), "0")
 RST_AFTER_FIN_PEER = (7, {"IN", "OUT", "ERR", "HUP", "RDHUP"}, ("0",), "EPIPE")

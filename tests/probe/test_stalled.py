@@ -22,8 +22,6 @@ from tests.support.probing import in_own_network, request, scenario
 
 from .test_faults import plan
 
-pytestmark = pytest.mark.probe
-
 STOPS = 2
 STOPPED_S = 1.3
 """Longer than the probe waits on a host that is not slow."""

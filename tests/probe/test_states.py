@@ -20,8 +20,6 @@ from tests.support.probing import (
     scenario,
 )
 
-pytestmark = pytest.mark.probe
-
 
 class Row(NamedTuple):
     """What happens in one state: the steps, the ending, and the closer's segments with FIN or RST

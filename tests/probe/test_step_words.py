@@ -24,8 +24,6 @@ from tests.support.probing import (
 )
 from tests.support.timing import BUSY_S
 
-pytestmark = pytest.mark.probe
-
 WAIT = "peer sends 5 bytes; wait 120 ms; closer closes"
 WAITALL = "peer sends 10 bytes; closer reads 10 bytes with MSG_WAITALL; closer closes"
 WAITALL_AT_THE_END = (

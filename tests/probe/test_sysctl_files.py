@@ -25,8 +25,6 @@ from fleetaudit.model import (
 from fleetaudit.probe import protocol
 from tests.support import probing
 
-pytestmark = pytest.mark.probe
-
 KEYS = ("net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl")
 """Each network namespace has its own of these, so a test may set them in one."""
 SYSTEMD = next((path for path in ("/usr/lib/systemd/systemd-sysctl", "/lib/systemd/systemd-sysctl")

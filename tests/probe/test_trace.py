@@ -36,8 +36,6 @@ from tests.support.probing import (
     trial_of,
 )
 
-pytestmark = pytest.mark.probe
-
 SCENARIOS = (
     UNREAD,
     DRAINED,

@@ -22,8 +22,6 @@ from tests.truth.unix import (
     predict,
 )
 
-pytestmark = pytest.mark.probe
-
 
 @functools.cache
 def urgent_bytes() -> str:

@@ -24,8 +24,6 @@ from tests.support.sshd import require
 from .test_faults import plan
 from .test_isolation import NEEDS_CAPTURE
 
-pytestmark = pytest.mark.probe
-
 NAMESPACE = "needs a private network namespace"
 OWN_SETTINGS = "needs a private network namespace: the probe changes no setting of the host"
 REPAIR = "TCP_REPAIR needs CAP_NET_ADMIN or user namespaces; set become: true"

@@ -39,7 +39,6 @@ from tests.support.sshd import require
 from tests.support.terminal import typed
 
 pytestmark = [
-    pytest.mark.ssh,
     pytest.mark.sudo,
     pytest.mark.skipif(os.getuid() != 0 and not os.environ.get("CI"), reason="missing: root"),
 ]

@@ -49,7 +49,6 @@ from tests.support.terminal import typed
 from tests.support.timing import BUSY_S, patience
 
 pytestmark = [
-    pytest.mark.ssh,
     pytest.mark.sudo,
     pytest.mark.skipif(os.getuid() != 0 and not os.environ.get("CI"), reason="missing: root"),
     pytest.mark.skipif(

@@ -13,7 +13,7 @@ from fleetaudit.store import archive
 from tests.commands.test_cli import MET, PLAYBOOK, Folder
 from tests.support.sshd import Server, require
 
-pytestmark = [pytest.mark.commands, pytest.mark.ssh]
+pytestmark = pytest.mark.commands
 
 
 @pytest.fixture

@@ -24,8 +24,6 @@ from fleetaudit.transport.known_hosts import HostKeys, KnownHosts, fingerprint
 from tests import ROOT
 from tests.support.sshd import Keys, require, wait_for
 
-pytestmark = pytest.mark.ssh
-
 
 def blob_of(number: int, kind: bytes = b"ssh-ed25519") -> bytes:
     """Returns a well-formed public key, a different one for each number."""

@@ -17,8 +17,6 @@ from fleetaudit.transport.registry import Transports
 from tests.support.sshd import Start
 from tests.support.timing import BUSY_S
 
-pytestmark = pytest.mark.ssh
-
 
 def test_sixty_hosts_behind_one_server_that_drops_connections_are_all_reached(
     start_sshd: Start,

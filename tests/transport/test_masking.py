@@ -25,8 +25,6 @@ from fleetaudit.transport.registry import Transports
 from fleetaudit.transport.ssh_command import clean, quoted
 from tests.support.sshd import Start
 
-pytestmark = pytest.mark.ssh
-
 # A sudo that asks with the prompt it is given, and then tells what it read, on the stream that is
 # named.
 TALKATIVE = """#!/bin/sh

@@ -24,7 +24,7 @@ from tests.support import replies
 from tests.support.commands import Place
 from tests.support.sshd import Start
 
-pytestmark = [pytest.mark.ssh, pytest.mark.commands]
+pytestmark = pytest.mark.commands
 
 PASSWORD = "it's \\ “hunter2”"
 LOGIN = "Tr0ub4dor&3"

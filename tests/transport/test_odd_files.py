@@ -31,8 +31,6 @@ from tests.support.sshd import (
     require,
 )
 
-pytestmark = pytest.mark.ssh
-
 GOOD = 12
 CLIENTS = ("paramiko", "openssh")
 ODD = ("fifo", "/dev/zero")

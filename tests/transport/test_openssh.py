@@ -45,7 +45,6 @@ from tests.support.sshd import (
 from tests.support.timing import BUSY_S, patience
 
 pytestmark = [
-    pytest.mark.ssh,
     pytest.mark.skipif(not shutil.which("ssh") and not os.environ.get("CI"), reason="missing: ssh"),
 ]
 

@@ -26,7 +26,6 @@ from fleetaudit.model import (
 )
 from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
-from fleetaudit.transport.program_start import ReadyDialogue, not_started
 from fleetaudit.transport.registry import Transports
 from tests.support.accounts import Account, Accounts, StartAccounts
 from tests.support.sshd import failure_of, require
@@ -35,7 +34,6 @@ CLIENTS: tuple[SshClient, ...] = ("paramiko", "openssh")
 PROGRAM = (
     b"#\nprint('the program ran whole')\n" + b"# padding, so that no buffer holds it all\n" * 8000
 )
-READY = protocol.READY.encode() + b"0 root\n"
 
 # A start-up file of bash; whatever the account's process does next, it has said `begun` by then.
 STARTUP = {
@@ -309,79 +307,3 @@ def test_variables_of_python_in_the_environment_do_not_hide_it() -> None:
 
 
 # ---- in words only
-
-
-@pytest.mark.parametrize(
-    ("said", "status"),
-    [
-        ("bash: line 1: /bin/sh: No such file or directory", 127),
-        ("bash: line 1: /bin/sh: Permission denied", 126),
-        ("bash: line 1: /bin/sh: cannot execute: required file not found", 126),
-        ("zsh:1: no such file or directory: /bin/sh", 127),
-        ("fish: Unknown command: /bin/sh", 127),
-        ("/bin/sh: Command not found.", 1),
-    ],
-)
-def test_a_missing_bin_sh_is_recognized_in_every_shells_words(said: str, status: int) -> None:
-    reason = not_started(Output(stdout=b"", stderr=said.encode(), exit_status=status), "").reason
-    assert (
-        reason
-        == f"/bin/sh is missing or may not be run on this host (exit status {status}): “{said}”"
-    )
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "fish: Unexpected ')' for unopened parenthesis",
-        "python3: not found",
-        "",
-        "/bin/sh: 1: exec: fish: not found",
-    ],
-)
-def test_another_missing_file_is_not_taken_for_a_missing_bin_sh(said: str) -> None:
-    reason = not_started(Output(stdout=b"", stderr=said.encode(), exit_status=127), "").reason
-    assert "no /bin/sh" not in reason
-    assert "ended with status 127" in reason
-    assert said in reason
-
-
-def test_what_was_printed_is_the_end_of_it_bounded_and_printable() -> None:
-    output = Output(
-        stdout=b"motd\n" * 5000 + b"come \x1b[31mback", stderr=b"\xff", exit_status=None
-    )
-    reason = not_started(output, "").reason
-    assert reason.isprintable()
-    assert reason.endswith("motd come \ufffd[31mback” and on stderr “\ufffd”")
-    assert "with no exit status" in reason
-    assert len(reason) < 800
-    flood = not_started(
-        Output(stdout=b"x" * 100, stderr=b"", exit_status=None, cut="stdout"), ""
-    ).reason
-    assert (
-        flood
-        == "the host sent more on stdout than is read, and did not start our command before that"
-    )
-
-
-def test_the_program_goes_once_after_the_whole_line_and_again_where_it_begins_anew() -> None:
-    dialogue = ReadyDialogue(b"program", Deadline.after(100), "hint")
-    for heard in (b"", b"Welcome\n", b"Welcome\n" + READY[:-1]):
-        assert (dialogue.say(heard, b""), dialogue.over) == (b"", False)
-    assert (dialogue.say(b"Welcome\n" + READY, b""), dialogue.over) == (b"program", True)
-    assert dialogue.say(b"Welcome\n" + READY, b"") == b""
-    dialogue.begin()
-    assert (dialogue.say(b"", b""), dialogue.over) == (b"", False)
-
-
-def test_failures_of_the_connection_and_of_the_program_stay_what_they_are() -> None:
-    dialogue = ReadyDialogue(b"program", Deadline.after(0), "hint")
-    for stage, transient in (("connect", False), ("execute", True)):
-        failed = TransportError(stage, "broke off", hint="x", transient=transient)
-        assert dialogue.blamed(failed) is failed
-    late = TransportError("execute", "late", hint="x")
-    assert "not started in time" in dialogue.blamed(late).reason
-    dialogue.say(READY, b"")
-    assert dialogue.blamed(late) is late
-    in_time = ReadyDialogue(b"program", Deadline.after(100), "hint")
-    assert in_time.blamed(late) is late

@@ -35,8 +35,6 @@ from tests.support.sshd import (
 )
 from tests.support.timing import BUSY_S, patience
 
-pytestmark = pytest.mark.ssh
-
 NOISE = "echo 'Welcome, today is Tuesday'; printf 'fleetaudit' ; echo 'motd on stderr' >&2; "
 
 

@@ -24,8 +24,6 @@ from fleetaudit.transport.registry import Transports
 from tests.support.sshd import Server, failure_of
 from tests.support.timing import BUSY_S
 
-pytestmark = pytest.mark.ssh
-
 GREETING = b"SSH-2.0-OpenSSH_9.2p1\r\n"
 Play = Callable[[socket.socket], None]
 

@@ -32,8 +32,6 @@ from tests.support.sshd import (
 )
 from tests.support.timing import BUSY_S
 
-pytestmark = pytest.mark.ssh
-
 ME = getpass.getuser()
 CANONICAL = (
     "CanonicalDomains",

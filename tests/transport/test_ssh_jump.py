@@ -42,8 +42,6 @@ from tests.support.sshd import (
 )
 from tests.support.timing import BUSY_S, patience
 
-pytestmark = pytest.mark.ssh
-
 ME = getpass.getuser()
 
 

@@ -30,8 +30,6 @@ from tests.support.sshd import (
 )
 from tests.support.timing import BUSY_S
 
-pytestmark = pytest.mark.ssh
-
 AddKeys = Callable[..., None]
 
 

@@ -30,8 +30,6 @@ from tests.support.sshd import (
     require,
 )
 
-pytestmark = pytest.mark.ssh
-
 ME = getpass.getuser()
 CLIENTS = ("paramiko", "openssh")
 

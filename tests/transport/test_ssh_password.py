@@ -34,7 +34,7 @@ from tests.support.sshd import (
 )
 from tests.support.terminal import typed
 
-pytestmark = [pytest.mark.ssh, pytest.mark.sudo]
+pytestmark = pytest.mark.sudo
 
 AddKeys = Callable[..., None]
 METHODS = {

@@ -20,7 +20,6 @@ from fleetaudit.probe import protocol
 from tests.support.commands import Place
 from tests.support.sshd import Server, Start, require
 
-pytestmark = pytest.mark.ssh
 HOSTS = 200
 FORKS = 50
 SECONDS = 400

@@ -18,8 +18,6 @@ from fleetaudit.transport.registry import Transports
 from tests.support.sshd import Server, require, wait_for
 from tests.support.timing import BUSY_S
 
-pytestmark = pytest.mark.ssh
-
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
 def test_a_command_that_runs_is_left_soon_after_the_stop(sshd: Server, client: str) -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import msgspec
-import pytest
 
 import fleetaudit
 from fleetaudit.analysis.causes import (
@@ -28,15 +26,9 @@ from fleetaudit.report.html import render
 from fleetaudit.report.terminal import summary
 from fleetaudit.store import archive
 from tests.support import sources
-from tests.support.commands import Place
 from tests.support.runs import run_of, small_fleet
 
 SOURCES = sorted(Path(fleetaudit.__file__).parent.rglob("*.py"))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
 
 
 def refusing(n: int, **more: str) -> NotAudited:
@@ -48,42 +40,6 @@ def refusing(n: int, **more: str) -> NotAudited:
         kind="connection refused",
     )
     return msgspec.structs.replace(host, **more)
-
-
-@pytest.mark.commands
-def test_sixty_hosts_that_refuse_a_connection_are_one_line_in_run_doctor_and_mail(
-    place: Place, closed_port: int
-) -> None:
-    lines = [
-        f"    srv{n:03}: {{ansible_host: 127.0.0.{n}, ansible_port: {closed_port}}}\n"
-        for n in range(2, 62)
-    ]
-    place.write(
-        "inventory.yml", "all:\n  hosts:\n    here: {ansible_connection: local}\n" + "".join(lines)
-    )
-    line = "connect: connection refused: 60 hosts srv[002-061]"
-    place.write("hosts.yml", "all:\n  hosts:\n    here: {ansible_connection: local}\n")
-    assert place.run("run", "-p", "quick.yml", "hosts.yml").returncode == 0
-    run = place.run("run", "-p", "quick.yml")
-    assert run.returncode == 4, run.stderr
-    assert run.stdout.count(line) == 1
-    assert "srv002: " not in run.stdout.replace(f"{line}\n", "")
-    mail = place.run("run", "--cron", "-p", "quick.yml")
-    assert mail.stdout == ""  # the same as before
-    place.write(
-        "inventory.yml",
-        "all:\n  hosts:\n    here: {ansible_connection: local}\n" + "".join(lines[:30]),
-    )
-    assert (
-        "connect: connection refused: 30 hosts srv[002-031]"
-        in place.run("run", "--cron", "-p", "quick.yml").stdout
-    )
-    place.write("inventory.yml", "all:\n  hosts:\n" + "".join(lines))
-    assert line in place.run("doctor").stdout
-    hosts = json.loads((place.runs()[1] / "run.json").read_text())["hosts"]
-    assert {(h["stage"], h["kind"]) for h in hosts[1:]} == {("connect", "connection refused")}
-    assert (hosts[0]["kind"], hosts[0]["at"]) == ("", "")
-    assert len({h["reason"] for h in hosts[1:]}) == 60
 
 
 def test_addresses_are_details_of_the_cause_on_page_and_terminal() -> None:
@@ -172,33 +128,6 @@ def test_no_name_of_a_kind_holds_what_differs_from_host_to_host() -> None:
 
 # ---- next commands
 # -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.commands
-def test_a_hint_that_repeats_the_command_is_the_whole_line(place: Place, silent_port: int) -> None:
-    place.write(
-        "my inv.yml",
-        f"all:\n  hosts:\n    web1: {{ansible_host: 127.0.0.1, ansible_port: {silent_port}}}\n",
-    )
-    options = ("-p", "quick.yml", "-f", "3", "--retries", "0", "-q", "--run-deadline", "1")
-    assert place.run("run", "my inv.yml", *options, FLEETAUDIT_TIMEOUT="50").returncode == 4
-    host = json.loads((place.runs()[-1] / "run.json").read_text())["hosts"][0]
-    assert shlex.split(host["hint"]) == [
-        "fleetaudit", "run", "my inv.yml", "--playbook", "quick.yml", "--forks", "3", "--retries", "0", "-l", "web1",
-    ]  # fmt: skip
-
-
-@pytest.mark.slow
-def test_next_commands_that_differ_in_the_hosts_name_alone_are_kept_once_on_the_page() -> None:
-    line = (
-        "fleetaudit run /srv/fleet/inventory.yml --playbook /srv/fleet/quick.yml --output-dir"
-        " /var/lib/fleetaudit -l "
-    )
-    hosts = [NotAudited(name=f"web{n:05}", stage="interrupted", kind="interrupted", reason="the run was interrupted",
-                        hint=f"{line}web{n:05}") for n in range(10_000)]  # fmt: skip
-    page = render(compare(run_of(hosts)), generated="")
-    assert len(page.encode()) < 1_500_000
-    assert page.count(line) < 50
 
 
 def test_a_repeated_option_takes_the_place_of_the_one_that_was_typed() -> None:

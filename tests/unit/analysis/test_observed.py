@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -31,7 +30,6 @@ from fleetaudit.report import (
     sarif,
 )
 from fleetaudit.report.terminal import summary
-from tests.support.commands import Place
 from tests.support.runs import (
     K612,
     SCENARIOS,
@@ -294,17 +292,3 @@ def test_what_makes_no_sense_without_an_expectation_is_refused(more: str, words:
 
 def test_a_control_without_an_expectation_voids_nothing() -> None:
     assert not verdict._failed(observe(WATCHED, "ipv4", "RST"), WATCHED)
-
-
-@pytest.mark.probe
-@pytest.mark.commands
-def test_it_runs_and_the_status_is_0(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    place.write("own.yml", PLAY)
-    done = place.run("run", "localhost,", "-p", "own.yml", "--baseline", "none")
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert "Close, and see what comes (watched-close, IPv4" in done.stdout
-    listed = place.run("scenarios", "-p", "own.yml")
-    assert "  no expectation\n" in listed.stdout
-    explained = place.run("explain", "reports/latest", "localhost", "watched-close")
-    assert "RST in 3 trials; no expectation" in explained.stdout, explained.stderr

@@ -4,10 +4,7 @@ one is inert.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -36,7 +33,6 @@ from fleetaudit.model import (
 )
 from fleetaudit.playbook import parse_playbook
 from fleetaudit.playbook.plan import make_plan
-from fleetaudit.store import archive
 from tests.support.runs import (
     K510,
     K612,
@@ -361,44 +357,3 @@ def test_any_mixture_of_endings_makes_a_policy_that_its_host_meets(
 
 # ---- the command
 # ---------------------------------------------------------------------------------------------------
-
-
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    whole = [sys.executable, "-m", "fleetaudit", "policy", "make", *map(str, arguments)]
-    return subprocess.run(whole, capture_output=True, text=True, timeout=300)
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Path:
-    return archive.write_whole(tmp_path / "run.json", archive.encode_run(small_fleet()))
-
-
-@pytest.mark.commands
-def test_the_command_writes_to_the_screen_or_to_a_file(kept: Path, tmp_path: Path) -> None:
-    shown = command(kept, "app01")
-    assert (shown.returncode, shown.stderr) == (0, "")
-    assert shown.stdout == policy(small_fleet(), "app01")
-    written = command(kept, "app01", "-o", tmp_path / "policy.yml")
-    assert (written.returncode, written.stdout) == (0, "")
-    assert (tmp_path / "policy.yml").read_text("utf-8") == shown.stdout
-    most = command(kept, "--majority")
-    assert "What most of " in most.stdout.splitlines()[0]
-
-
-@pytest.mark.commands
-@pytest.mark.parametrize(
-    ("arguments", "status", "said"),
-    [
-        ([], 64, "name a host of the run, or say --majority"),
-        (["app01", "--majority"], 64, "name a host of the run, or say --majority"),
-        (["app99"], 66, "no host “app99”"),
-        (["db2.example.net"], 66, "proves nothing"),
-        (["bastion"], 66, "was not audited"),
-    ],
-)
-def test_the_command_says_what_is_wrong(
-    kept: Path, arguments: list[str], status: int, said: str
-) -> None:
-    done = command(kept, *arguments)
-    assert (done.returncode, done.stdout) == (status, "")
-    assert said in done.stderr

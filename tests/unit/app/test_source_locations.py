@@ -5,7 +5,6 @@ controller.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from fleetaudit.connection.target import ConnectionOptions
 from fleetaudit.model import AuditRun, Location, NotAudited
 from fleetaudit.playbook import parse_playbook
 from fleetaudit.store import archive
-from tests.support.commands import Place
 from tests.support.runs import run_of as made_of
 from tests.unit.report.test_formats import read_sarif
 
@@ -132,14 +130,6 @@ def test_a_link_into_the_repository_is_inside_of_it(home: Path) -> None:
     assert places(run_of(str(home / "link" / "hosts"))) == {"a": ("site/hosts", 1)}
 
 
-def test_a_program_is_the_file_of_its_hosts() -> None:
-    Path("hosts.sh").write_text(
-        '#!/bin/sh\necho \'{"_meta": {"hostvars": {}},\n\n"web": ["a"]}\'\n'
-    )
-    Path("hosts.sh").chmod(0o700)
-    assert places(run_of("hosts.sh")) == {"a": ("site/hosts.sh", 1)}
-
-
 def test_a_shipped_playbook_has_its_name_and_nothing_of_where_it_is_installed() -> None:
     Path("hosts").write_text("a\n")
     plan = plan_of(inventory_of(("hosts",), None), (), None, ConnectionOptions(), connects=False)
@@ -178,29 +168,3 @@ def test_runs_put_together_keep_their_locations() -> None:
     joined = join([(Path("x"), run_of("one")), (Path("y"), run_of("two"))])
     assert places(joined) == {"a": ("site/one", 1), "b": ("site/two", 2)}
     assert joined.locations == run_of("one").locations
-
-
-@pytest.mark.commands
-def test_names_that_are_no_utf_8_cost_no_run(tmp_path: Path) -> None:
-    here = tmp_path / os.fsdecode(b"h\xff")
-    (here / "fleet").mkdir(parents=True)
-    inventory, playbook = os.fsdecode(b"fleet/i\xff.ini"), os.fsdecode(b"p\xff.yml")
-    place = Place(here)
-    place.write(inventory, "a1 ansible_connection=local\n")
-    place.write(playbook, (here / "quick.yml").read_text())
-    formats = ("--format", "html,json,junit,csv,sarif,prometheus,text")
-    for sources in ("fleet", inventory):
-        words = ("run", sources, "-p", playbook, "-e", os.fsdecode(b"x=\xff"), *formats)
-        for more in ((), ("--cron", "--notify", "cat")):
-            done = place.run(*words, *more)
-            assert done.returncode == 0, done.stderr
-    found = json.loads(place.run("runs", "--format", "json").stdout)
-    assert [run["hosts"]["audited"] for run in found["runs"]] == [1, 1, 1, 1]
-    assert len({run["job"] for run in found["runs"]}) == 2
-    assert place.run("schedule", inventory, "-p", playbook).returncode == 64
-    run, *_ = place.runs()
-    (run / "run.json").unlink()
-    assert place.run("runs").returncode == 0
-    away = Place(tmp_path)
-    done = away.run("run", "--resume", run)
-    assert (done.returncode, "begun in " in done.stderr) == (65, True), done.stderr

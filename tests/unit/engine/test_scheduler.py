@@ -7,9 +7,6 @@ import logging
 import os
 import re
 import shlex
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections import Counter
@@ -41,7 +38,6 @@ from fleetaudit.model import (
 )
 from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
-from tests import ROOT
 from tests.support.timing import BUSY_S
 
 AnyTarget = SshTarget | LocalTarget | KernelTarget
@@ -539,49 +535,3 @@ def test_the_probes_alarm_rings_before_the_hosts_deadline() -> None:
     run_plan(plan_of("a"), run, Settings(host_deadline_s=60, margin_s=5))
     call = asked[0].rstrip().rpartition(b"\n")[2]
     assert b"'deadline': 55.0" in call
-
-
-@pytest.mark.commands
-def test_forks_are_capped_by_the_limit_of_open_files() -> None:
-    program = textwrap.dedent("""
-        import resource
-        from fleetaudit.engine.scheduler import most_forks
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-        print(most_forks(1000), most_forks(2))
-    """)
-    out = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert 1 <= int(out[0]) < 64
-    assert out[1] == "2"
-
-
-@pytest.mark.slow
-def test_ten_thousand_hosts_pass_in_bounded_memory_and_threads() -> None:
-    """In a process of its own, whose peak memory is its own."""
-    program = textwrap.dedent("""
-        import resource, threading
-        from tests.unit.engine.test_scheduler import FakeTransport, host_plan, plan_of, reply, unchanged
-        from fleetaudit.engine.scheduler import Settings, audit
-        big = reply()
-        behave = lambda target, attempt, deadline: big
-        names = [f"web{n:05d}" for n in range(10_000)]
-        plan = plan_of(*names)
-        most_threads = 0
-        def came(result):
-            global most_threads
-            most_threads = max(most_threads, threading.active_count())
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        outcome = audit(plan, run=FakeTransport(dict.fromkeys(names, behave)).run, settings=Settings(forks=64),
-                        judge=unchanged, on_result=came)
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        assert [result.name for result in outcome.results] == names
-        print(after - before, most_threads)
-    """)
-    root = ROOT
-    out = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root
-    ).stdout
-    grown_kib, most_threads = map(int, out.split())
-    assert grown_kib < 100 * 1024
-    assert most_threads <= 66

@@ -5,7 +5,6 @@ not named.
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,9 @@ from fleetaudit.inventory import load_inventory
 from fleetaudit.inventory.builder import Draft
 from fleetaudit.inventory.ini_format import read_ini
 from fleetaudit.inventory.json_text import parse_json
-from fleetaudit.inventory.script import read_program
 from fleetaudit.inventory.vault import Vault, load_vault
 from fleetaudit.model import Inventory
 from tests import DATA
-from tests.support.timing import BUSY_S
 
 VAULT = DATA / "inventories" / "vault"
 
@@ -220,92 +217,6 @@ def test_a_program_runs_only_where_the_command_line_names_it(tmp_path: Path) -> 
     error = refused(program.parent)
     assert "only one that the command line names is run" in str(error)
     assert not (tmp_path / "ran").exists()
-
-
-def test_a_program_gets_no_shell_and_no_terminal(tmp_path: Path) -> None:
-    text = """#!/bin/sh
-test -t 0 && exit 9
-read line && exit 8
-case $1 in
---list) echo '{"web": ["a;touch ran"], "_meta": {"hostvars": {}}}' | sed 's/;touch ran//' ;;
-esac
-"""
-    program = write(tmp_path / "my inv;touch ran.sh", text, executable=True)
-    assert names(load_inventory([str(program)])) == ["a"]
-    assert not (tmp_path / "ran").exists()
-
-
-def test_a_program_without_meta_is_asked_for_each_host(tmp_path: Path) -> None:
-    text = """#!/bin/sh
-echo "$@" >> calls
-case $1 in --list) echo '{"web": {"hosts": ["b", "a"]}}';; *) echo "{\\"name\\": \\"$2\\"}";; esac
-"""
-    program = write(
-        tmp_path / "inv.sh", text.replace("calls", str(tmp_path / "calls")), executable=True
-    )
-    inventory = load_inventory([str(program)])
-    assert {host.name: host.variables for host in inventory.hosts} == {
-        "b": {"name": "b"},
-        "a": {"name": "a"},
-    }
-    assert (tmp_path / "calls").read_text().splitlines() == ["--list", "--host b", "--host a"]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("#!/bin/sh\necho oh no >&2; exit 3\n", "ended with status 3: oh no"),
-        ("#!/bin/sh\nkill -9 $$\n", "ended with status -9"),
-        ("#!/bin/sh\necho no json\n", "printed no JSON"),
-        ("#!/bin/sh\n", "printed no JSON"),
-        ("#!/bin/sh\necho '[]'\n", "no mapping of groups"),
-        ("#!/bin/sh\necho '{}'\n", "no host in it"),
-        ("#!/nowhere/python\n", "cannot be run"),
-        ("#!/bin/sh\nprintf '\\377'\n", "is no UTF-8"),
-        (
-            "#!/bin/sh\ntest $1 = --list && echo '{\"a\": [\"h\"]}' || echo '[]'\n",
-            "printed no mapping of variables",
-        ),
-    ],
-)
-def test_a_program_that_fails_is_an_error_that_names_it(
-    tmp_path: Path, text: str, words: str
-) -> None:
-    assert words in str(refused(write(tmp_path / "inv.sh", text, executable=True)))
-
-
-def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -> None:
-    program = write(
-        tmp_path / "inv.sh",
-        f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/pid\nwait\n",
-        executable=True,
-    )
-    began = time.monotonic()
-    with pytest.raises(InputError, match=r"did not end within 0\.5 s"):
-        read_program(program, "inv.sh", Draft(), deadline_s=0.5)
-    assert time.monotonic() - began < 60 + BUSY_S
-    child = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
-    while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z":
-        assert time.monotonic() - began < 60 + BUSY_S
-
-
-def test_a_program_that_prints_without_end_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fleetaudit.inventory.script.MAX_FILE", 100_000)
-    program = write(
-        tmp_path / "inv.sh", "#!/bin/sh\nwhile :; do echo 0123456789012345; done\n", executable=True
-    )
-    with pytest.raises(InputError, match="printed more than"):
-        load_inventory([str(program)])
-
-
-def test_a_program_that_only_complains_does_not_block(tmp_path: Path) -> None:
-    text = (
-        '#!/bin/sh\nhead -c 300000 /dev/zero >&2\necho \'{"a": ["h"], "_meta": {"hostvars":'
-        " {}}}'\n"
-    )
-    assert names(load_inventory([str(write(tmp_path / "inv.sh", text, executable=True))])) == ["h"]
 
 
 # ---- folders, and what is beside

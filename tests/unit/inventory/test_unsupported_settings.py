@@ -4,13 +4,9 @@ else a note.
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +15,6 @@ from fleetaudit.cli import status_of
 from fleetaudit.cli.planning import inventory_of, plan_of
 from fleetaudit.connection.target import ConnectionOptions
 from fleetaudit.errors import InputError
-from fleetaudit.inventory.printing import as_list
 from fleetaudit.model import Secret
 
 BECOMES = "all: {hosts: {a: , b: {ansible_become: true}}}\n"
@@ -326,30 +321,3 @@ def test_become_allow_same_user_becomes_the_login_user() -> None:
         inventory_of(("hosts.yml",), None), (), None, ConnectionOptions(), connects=False
     )
     assert plan.hosts[0].target.become is None  # type: ignore[union-attr]
-
-
-READ_ALIKE = [
-    "mappings merge, and there are none",
-    "an order of groups without variables",
-    "patterns where no folder is read",
-    "a folder without what is passed over",
-    "plug-ins with the one for INI",
-    "Ansible's own plug-ins by their long names",
-]
-
-
-@pytest.mark.conformance
-@pytest.mark.parametrize("case", READ_ALIKE)
-def test_with_a_setting_that_changes_nothing_ansible_reads_what_we_read(
-    case: str, here: Path
-) -> None:
-    if not importlib.util.find_spec("ansible"):
-        pytest.skip("ansible-core is not installed")
-    text, files, _ = CHANGES_NOTHING[case]
-    write({"ansible.cfg": text, **files})
-    command = [sys.executable, "-m", "ansible", "inventory", "-i", source_of(files), "--list"]
-    theirs = subprocess.run(command, capture_output=True, text=True, check=True, cwd=here).stdout
-    inventory = inventory_of((source_of(files),), None).inventory
-    assert json.loads(as_list(inventory, [host.name for host in inventory.hosts])) == json.loads(
-        theirs
-    )

@@ -5,19 +5,14 @@ fits the others.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import yaml
 
 from fleetaudit.analysis.judge import judge
 from fleetaudit.model import (
-    Audited,
     Host,
     HostPlan,
     Inventory,
@@ -27,7 +22,6 @@ from fleetaudit.model import (
 )
 from fleetaudit.playbook import load_playbook, parse_playbook, shipped_names
 from fleetaudit.playbook.plan import make_plan
-from fleetaudit.store import archive
 from tests import ROOT
 from tests.support.kernel_matrix import MATRIX
 from tests.support.runs import K612, Fleet
@@ -89,29 +83,6 @@ def test_the_baseline_wants_nothing_of_what_follows_from_a_hosts_memory() -> Non
     } & set(play_of("tcp-sysctls").sysctls_expect)
 
 
-@pytest.mark.probe
-def test_a_host_with_the_kernels_own_defaults_meets_the_baseline() -> None:
-    """Those that this kernel told of a new namespace, and the documented ones of what a namespace
-    does not tell.
-    """
-    host = ran("tcp-sysctls")
-    if host.isolation != "namespace":
-        pytest.skip(f"no private network namespace, so no defaults: {' '.join(host.notes)}")
-    defaults = {
-        key: Sysctl(value=s.default, default=s.default)
-        for key, s in host.sysctls.items()
-        if s.default
-    }
-    documented = {
-        "net.ipv4.tcp_rmem": "4096 131072 6291456",
-        "net.ipv4.tcp_wmem": "4096 16384 4194304",
-    }
-    values = defaults | {key: Sysctl(value=value) for key, value in documented.items()}
-    assert (
-        judge(msgspec.structs.replace(host, sysctls=values), plan_of("tcp-sysctls")).findings == ()
-    )
-
-
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -165,69 +136,6 @@ def test_the_baseline_goes_with_each_of_the_others(others: tuple[str, ...]) -> N
 
 # ---- on this machine
 # -----------------------------------------------------------------------------------------------
-
-
-@cache
-def ran(*names: str) -> Audited:
-    """This machine, audited by the command with these playbooks."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        books = [word for name in names for word in ("-p", name)]
-        command = [
-            sys.executable,
-            "-m",
-            "fleetaudit",
-            "run",
-            "localhost,",
-            *books,
-            "-o",
-            folder,
-            "--format",
-            "json",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode in (0, 2), done.stdout + done.stderr
-        (host,) = archive.read_run(Path(folder) / "latest").hosts
-    assert isinstance(host, Audited)
-    assert (done.returncode == 2) is any(f.severity in ("warning", "error") for f in host.findings)
-    return host
-
-
-@pytest.mark.probe
-@pytest.mark.parametrize("name", NAMES)
-def test_it_runs_on_this_machine_and_what_it_wants_is_judged(name: str) -> None:
-    host, play = ran(name), play_of(name)
-    assert not host.void
-    assert {o.scenario for o in host.observations} == {s.name for s in play.scenarios}
-    wanted = {f"sysctl:{key}" for key in play.sysctls_expect} | {
-        f"exposure:{n}" for n in play.exposure_expect
-    }
-    judged = {id_ for id_ in host.expectations if not id_.startswith("kernel:")}
-    applying = {id_ for id_ in wanted if id_ not in judged}
-    assert judged <= wanted
-    assert all(
-        any(r.when.kernel for r in play.sysctls_expect[i.removeprefix("sysctl:")]) for i in applying
-    )
-    unfounded = [f.id for f in host.findings if not f.id.startswith(("exposure:", "sysctl:"))]
-    differing = {s.name for s in play.scenarios if s.severity == "info"} | {
-        "reread-fin-close",
-        "urgent-reread-fin-close",
-    }
-    assert [
-        id_ for id_ in unfounded if id_.partition(":")[2].partition("/")[0] not in differing
-    ] == []
-
-
-@pytest.mark.probe
-def test_strict_compares_the_hosts_of_a_build_on_this_machine_too() -> None:
-    host = ran("strict")
-    told = {f"kernel:same-ending:{o.scenario}/{o.family}" for o in host.observations
-            if o.ending not in ("not run", "inconclusive", "sent, not delivered")}  # fmt: skip
-    assert {id_ for id_ in host.expectations if id_.startswith("kernel:")} == told
-    assert not [f for f in host.findings if f.id.startswith("kernel:")], (
-        "one host differs from no other"
-    )
 
 
 # ---- the documentation

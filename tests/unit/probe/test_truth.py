@@ -7,16 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
-
 from fleetaudit.model import HostPlan, Scenario
 from fleetaudit.playbook.steps import families_of, parse_step
 from fleetaudit.transport import Output
-from tests.support import probing
 from tests.truth import __main__ as truth
 from tests.truth.cases import Case, shipped
 from tests.truth.tally import Tally
-from tests.truth.worlds import World, worlds_here
+from tests.truth.worlds import World
 
 FOREVER = float("inf")
 
@@ -31,12 +28,6 @@ def case(name: str, steps: str, *right: str) -> Case:
     return Case(scenario, lambda world: right)
 
 
-@pytest.fixture(scope="module")
-def here() -> dict[str, World]:
-    """Returns the conditions of this machine's kernel, by name."""
-    return {world.name: world for world in worlds_here()}
-
-
 def proof(world: World, *cases: Case) -> Tally:
     """Returns what a world has shown, printed."""
     tally = truth.run_world(world, cases, 1, FOREVER)
@@ -48,59 +39,8 @@ def proof(world: World, *cases: Case) -> Tally:
 # ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.probe
-def test_the_shipped_playbook_ends_the_same_in_one_order_as_in_another(
-    here: dict[str, World],
-) -> None:
-    tally = proof(replace(here["here"], rounds=2, trials=1, at_once=1), *shipped())
-    assert (tally.wrong, [*tally.differences()]) == (0, [])
-    assert tally.agree > 200
-
-
 # ---- the proof can fail
 # --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.probe
-def test_a_wrong_verdict_is_counted_and_shown_with_its_segments_and_how_to_see_it_again(
-    here: dict[str, World],
-) -> None:
-    world = replace(here["here"], rounds=1)
-    tally = proof(
-        world, case("drained", probing.DRAINED[1], "RST"), case("unread", probing.UNREAD[1], "RST")
-    )
-    assert (tally.agree, tally.wrong, truth.holds([tally], [])) == (6, 6, False)
-    text = "\n".join(truth.report([tally], []))
-    assert "WRONG in here: drained over ipv4 and ipv6, 6 trials: FIN, and right is RST" in text
-    assert "closer F." in text
-    assert "python -m tests.truth --worlds here --rounds 1 --seed 1\n" in text
-
-
-@pytest.mark.probe
-def test_a_scenario_that_is_not_run_although_the_kernel_has_all_it_needs_is_wrong(
-    here: dict[str, World],
-) -> None:
-    tally = proof(replace(here["here"], rounds=1), case("no-namespace", "closer closes", "FIN"))
-    assert truth.holds([tally], [])
-    tally = proof(
-        replace(here["here-user"], rounds=1, privileged=True),
-        case("no-capture", probing.REREAD[1], "FIN", "RST"),
-        case("closed", "closer closes", "FIN"),
-    )
-    assert (tally.agree, tally.wrong) == (6, 6)
-
-
-@pytest.mark.probe
-def test_a_scenario_whose_control_cannot_run_is_not_run(here: dict[str, World]) -> None:
-    cases = truth.chosen_cases("shipped", "mptcp-unread-close")
-    assert [one.scenario.name for one in cases] == ["mptcp-unread-close", "mptcp-drained-close"]
-    tally = proof(here["here-user"], *cases)
-    assert (tally.wrong, tally.inconclusive, [*tally.differences()]) == (0, 0, [])
-    if any("no MPTCP" in reason for reason in tally.not_run):
-        pytest.skip("this kernel has no MPTCP")
-    assert any(
-        reason.startswith("its control mptcp-drained-close was not run") for reason in tally.not_run
-    )
 
 
 def answers(*outputs: bytes) -> World:

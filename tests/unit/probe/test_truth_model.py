@@ -8,22 +8,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from fleetaudit.model import Ending, PeerWitness, Scenario
-from fleetaudit.playbook.steps import check_order, parse_step
-from fleetaudit.probe.protocol import RawTrial, scenario_call
-from fleetaudit.probe.verdict import verdict
-from tests.support.probing import (
-    SYN,
-    Beside,
-    beside_tcpdump,
-    need_root,
-    request,
-    run,
-)
+from fleetaudit.model import Ending, PeerWitness
+from fleetaudit.playbook.steps import parse_step
+from fleetaudit.probe.protocol import RawTrial
 from tests.truth.agreement import disagreements
-from tests.truth.generate import generated
 from tests.truth.model import (
-    RAW,
     Prediction,
     Refused,
     predict,
@@ -259,105 +248,6 @@ def test_the_model_says_what_the_peer_shows(
 def test_a_step_that_cannot_be_carried_through_is_refused() -> None:
     with pytest.raises(Refused, match="ENOTCONN"):
         told("peer sets SO_LINGER 1 0; peer closes; closer half-closes")
-
-
-@pytest.mark.slow
-def test_the_generator_gives_hundreds_of_distinct_scenarios_that_a_probe_can_run() -> None:
-    cases = generated()
-    assert len(cases) >= 200
-    assert len({case.scenario.name for case in cases}) == len(cases)
-    assert len({tuple(s.call for s in case.scenario.steps) for case in cases}) == len(cases)
-    for case in cases:
-        assert check_order(case.scenario.steps) == ""
-        assert case.scenario.expect == (case.prediction.ending,)
-        assert not case.scenario.positive
-
-
-@pytest.mark.slow
-def test_no_ending_depends_on_whether_a_kernel_answers_an_ack_of_what_it_never_sent() -> None:
-    for case in generated():
-        for prediction in (case.prediction, case.before_fix):
-            assert prediction.other is None or prediction.other.ending == prediction.ending
-
-
-@pytest.mark.slow
-def test_the_generated_set_has_every_ending_and_both_sides_of_the_fix() -> None:
-    assert {case.prediction.ending for case in generated()} == {
-        "FIN",
-        "RST",
-        "FIN, then RST",
-        "nothing",
-    }
-    assert any(case.prediction.ending != case.before_fix.ending for case in generated())
-
-
-@pytest.mark.probe
-@pytest.mark.slow
-def test_this_kernel_ends_generated_scenarios_as_the_model_predicts() -> None:
-    """A part of the set; `make truth` runs all of it, in random orders and on other kernels."""
-    cases = {case.scenario.name: case for case in generated()[::8]}
-    need_root()
-    call = request(
-        *(scenario_call(case.scenario, trials=1) for case in cases.values()),
-        isolation="namespace",
-        deadline=300,
-    )
-    reply = run(call)
-    found = dict[str, list[str]]()
-    for observation in reply.observations:
-        case = cases[observation.scenario]
-        assert observation.not_run == ""
-        for trial in observation.trials:
-            ending, why = verdict(trial, case.scenario.steps, observation.family, reply.isolation)
-            if words := [*disagreements(case.prediction, trial, ending)]:
-                found[observation.scenario] = [why, *words]
-    assert found == {}
-
-
-@pytest.mark.probe
-@pytest.mark.slow
-def test_tcpdump_sees_the_segments_that_the_model_predicts() -> None:
-    cases = {case.scenario.name: case for case in generated()[::16] if not is_raw(case.scenario)}
-    call = request(
-        *(scenario_call(case.scenario, trials=1) for case in cases.values()),
-        isolation="host",
-        deadline=300,
-    )
-    beside = beside_tcpdump(call)
-    assert len(beside.reply.observations) == len(cases)
-    for observation in beside.reply.observations:
-        (trial,) = observation.trials
-        case = cases[observation.scenario]
-        assert seen_by_tcpdump(beside, trial, case.scenario) == [*case.prediction.wire], (
-            observation.scenario
-        )
-
-
-def is_raw(scenario: Scenario) -> bool:
-    return any(step.call[1] in RAW for step in scenario.steps)
-
-
-def seen_by_tcpdump(beside: Beside, trial: RawTrial, scenario: Scenario) -> list[str]:
-    """Returns "sender flags" of the segments with FIN or RST before the probe cleaned up, a FIN
-    sent again once.
-    """
-    assert trial.connection is not None
-    assert trial.wire
-    packets = beside.of(trial)
-    client = next(p.source for p in packets if p.bits == SYN)
-    sides = (
-        ("closer", "peer") if scenario.steps[0].text == "closer connects" else ("peer", "closer")
-    )
-    last = (
-        trial.connection.began + trial.wire[-1].at_us / 1e6 + 2e-6
-    )  # it counts in whole microseconds
-    found = dict[tuple[object, ...], str]()
-    for number, p in enumerate(packets):
-        flags = "F" * (p.bits & 1) + "R" * (p.bits >> 2 & 1) + "." * (p.bits >> 4 & 1)
-        again = (p.source, p.seq) if "F" in flags else (number,)
-        if p.at <= last and {*flags} & {*"FR"}:
-            found.setdefault(again, f"{sides[p.source != client]} {flags}")
-    return [*found.values()]
 
 
 def test_a_reset_from_a_whole_socket_in_fin_wait2_is_explained_and_any_other_counter_is_not() -> (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,10 +19,8 @@ from fleetaudit.model import (
 from fleetaudit.probe.windows import offered, scale_of, syn_scale
 from fleetaudit.report.explain import verdict_text
 from fleetaudit.report.svg import ladder
-from tests.support.browser import Visit, chromium, page_of
+from tests.support.browser import page_of
 from tests.support.runs import CONNECTION, run_of, small_fleet
-
-__all__ = ["chromium"]
 
 
 def segment(flags: str, window: int | None, sender: Any = "closer") -> Segment:
@@ -116,36 +113,3 @@ def test_the_ladder_has_windows_in_bytes_and_the_table_both() -> None:
     page = page_of(small_fleet())
     assert '<td class="num">512 <span class="quiet">= 65,536</span></td>' in page
     assert "wscale 7, <bdi>TS</bdi>" in page
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("width", [390, 1440])
-def test_no_line_of_a_ladder_or_of_its_table_runs_over(
-    chromium: Any, tmp_path: Path, width: int
-) -> None:
-    many = tuple(
-        replace(
-            SHUT[2],
-            flags="P.",
-            length=65_483,
-            seq=i * 65_483 + 16_777_216,
-            ack=4_294_967_295,
-            window=65_535,
-        )
-        for i in range(9)
-    )
-    run, _ = with_evidence(Evidence(wire=(*SHUT, *many), connection=connection(14, 14)))
-    file = tmp_path / "report.html"
-    file.write_text(page_of(run), "utf-8")
-    with Visit(chromium, file, viewport={"width": width, "height": 900}) as visit:
-        visit.open_all()
-        assert "1,073,725,440" in visit.page.locator("table.packets").first.inner_text()
-        assert visit.width() <= width
-        assert visit.page.evaluate(OVER) == []
-
-
-OVER = """() => [...document.querySelectorAll("svg.ladder text.on")].filter(text => {
-  const box = text.getBBox(), [left, right] = [...text.ownerSVGElement.querySelectorAll("text.head")]
-  return box.x < left.getAttribute("x") || box.x + box.width > right.getAttribute("x")
-}).map(text => text.textContent)"""
-"""The texts over arrows that are not between the two lifelines."""

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import subprocess
-import sys
-import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
@@ -17,7 +13,6 @@ import pytest
 
 from fleetaudit.errors import (
     InputError,
-    LockedError,
     NothingToDoError,
     OutputError,
 )
@@ -31,10 +26,8 @@ from fleetaudit.model import (
     RunInfo,
 )
 from fleetaudit.store import archive
-from tests import ROOT
 
 STARTED = datetime(2026, 1, 31, 2, 0, 0, tzinfo=UTC)
-NOBODY = 65534
 
 
 def audited(name: str) -> Audited:
@@ -180,125 +173,8 @@ def test_a_file_of_an_earlier_run_is_replaced_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["report.txt"]
 
 
-@pytest.mark.commands
-def test_a_read_only_folder_is_an_output_error_for_an_unprivileged_user(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to become a user who may not write")
-    tmp_path.chmod(0o755)
-    output = tmp_path / "reports"
-    output.mkdir(mode=0o755)
-    program = textwrap.dedent(f"""
-        import os, sys
-        from datetime import datetime, timezone
-        from pathlib import Path
-        from fleetaudit.store import archive
-        from fleetaudit.errors import OutputError
-        os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
-        for attempt in (lambda: archive.create(Path("reports"), datetime.now(timezone.utc)),
-                        lambda: archive.locked(Path("reports")).__enter__(),
-                        lambda: archive.write_whole(Path("reports/report.txt"), b"x")):
-            try:
-                attempt()
-            except OutputError as e:
-                print(e)
-    """)
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.count("Permission denied") == 3, done.stdout
-    assert list(output.iterdir()) == []
-
-
-def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_name(
-    tmp_path: Path,
-) -> None:
-    if os.geteuid() != 0 or not shutil.which("unshare"):
-        pytest.skip("needs root and unshare, for a tiny disk of its own")
-    program = textwrap.dedent("""
-        from datetime import datetime, timezone
-        from pathlib import Path
-        from fleetaudit.store import archive
-        from fleetaudit.errors import OutputError
-        from tests.unit.store.test_archive import audited, a_run
-        disk = Path(__import__("sys").argv[1])
-        with archive.create(disk, datetime(2026, 1, 31, 2, tzinfo=timezone.utc)) as folder:
-            kept = 0
-            try:
-                while True:
-                    folder.append(audited("h" * 200))
-                    kept += 1
-            except OutputError as e:
-                print(e)
-            assert len(archive.read_journal(folder.path / "hosts.jsonl")) == kept
-            for attempt in (lambda: folder.finish(a_run("h")), lambda: folder.write("report.html", b"x" * 100_000)):
-                try:
-                    attempt()
-                except OutputError as e:
-                    print(e)
-            try:
-                archive.create(disk, datetime(2026, 2, 1, 2, tzinfo=timezone.utc), b"x" * 100_000)
-            except OutputError as e:
-                print(e)
-            print(sorted(path.name for path in disk.iterdir()))
-            print(sorted(path.name for path in folder.path.iterdir()))
-    """)
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount_and_run = 'mount -t tmpfs -o size=64k none "$1" && exec "$2" -c "$3" "$1"'
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", mount_and_run, "sh", disk, sys.executable, program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.count("No space left on device") == 4, done.stdout
-    assert done.stdout.splitlines()[-2:] == ["['2026-01-31T020000Z']", "['hosts.jsonl']"]
-
-
 # ---- the lock
 # ------------------------------------------------------------------------------------------------------
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from fleetaudit.store import archive
-with archive.locked(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def holder(output: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, output],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
-
-
-@pytest.mark.commands
-def test_a_second_process_is_refused_at_once_and_told_who_holds_the_lock(tmp_path: Path) -> None:
-    process = holder(tmp_path)
-    try:
-        with pytest.raises(LockedError, match=f"process {process.pid}"), archive.locked(tmp_path):
-            pass
-    finally:
-        process.communicate()
-    with archive.locked(tmp_path):
-        pass
-
-
-@pytest.mark.commands
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    process = holder(tmp_path)
-    process.kill()
-    process.communicate()
-    with archive.locked(tmp_path):
-        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
 def test_a_lock_that_is_a_link_elsewhere_is_not_followed(tmp_path: Path) -> None:

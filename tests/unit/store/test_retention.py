@@ -4,7 +4,6 @@ them.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,22 +118,3 @@ def test_what_a_killed_process_left_goes_with_the_next_cleaning(tmp_path: Path) 
     (tmp_path / ".mine").mkdir()
     prune(tmp_path, Keep(days=30), now=NOW, files=FILES)
     assert {name for name in names(tmp_path) if name.startswith(".")} == {".mine"}
-
-
-def test_a_folder_that_cannot_be_removed_keeps_its_name_and_its_run(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, for a file that may not be removed")
-    old = add(tmp_path, 90)
-    add(tmp_path, 1)
-    import subprocess
-
-    report = tmp_path / old / "report.html"
-    if subprocess.run(["chattr", "+i", report], capture_output=True, check=False).returncode:
-        pytest.skip("needs a file system with immutable files (chattr +i)")
-    try:
-        done = prune(tmp_path, Keep(days=30), now=NOW, files=FILES)
-    finally:
-        subprocess.run(["chattr", "-i", report], check=True)
-    assert done.gone == ()
-    assert done.left[0].startswith(f"{old}: it cannot be removed")
-    assert archive.read_run(tmp_path / old) == a_run("a")

@@ -1,0 +1,24 @@
+"""A table of ten thousand hosts takes a second."""
+
+from __future__ import annotations
+
+import os
+
+from fleetaudit.report.doctor import host_table
+from tests.unit.analysis.test_doctor import (
+    answered,
+    examined,
+    failed,
+    visit,
+)
+
+
+def test_ten_thousand_hosts_are_a_table_in_a_second() -> None:
+    reason = failed("connect", "no answer within 10 s")
+    visits = [visit(f"web{n:05}", answered() if n % 3 else reason) for n in range(10_000)]
+    found = examined(*visits)
+    began = os.times()
+    text = host_table(found, width=80, next_="")
+    used = os.times()
+    assert len(text.splitlines()) > 10_000
+    assert used.user - began.user < 5
