@@ -13,6 +13,8 @@ INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 """Unicode categories that are never printed as they are: control, format (bidi overrides among them),
 surrogate, private use, unassigned, line separator and paragraph separator.
 """
+QUOTE_MAX = 300
+"""Maximum number of characters of a host's own text that a reason quotes."""
 _WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 
 
@@ -57,3 +59,25 @@ def escape_character(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def printable_line(text: bytes | str, limit: int = QUOTE_MAX) -> str:
+    """Returns text of a host as one printable line of at most `limit` characters, for a reason.
+
+    White space is joined to one blank. Every other character that is not printable (escape sequences,
+    bidirectional marks) becomes U+FFFD. A longer text is cut and ends in "…".
+    """
+    # A character has at most four bytes, so this cut removes nothing that would be shown.
+    part = text[: limit * 8]
+    if isinstance(part, bytes):
+        part = part.decode("utf-8", "replace")
+    line = " ".join(part.split())
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else "\ufffd" for c in line)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def quote_line(text: bytes | str, before: str = "", limit: int = QUOTE_MAX) -> str:
+    """Returns `before` and a host's text in quotation marks, or "" if the text is blank."""
+    line = printable_line(text, limit)
+    return f"{before}“{line}”" if line else ""

@@ -20,6 +20,7 @@ from typing import Literal
 
 from fleetaudit.errors import TransportError, repeat
 from fleetaudit.model import Become
+from fleetaudit.text.sanitize import printable_line, quote_line
 
 from . import Deadline, Output, StageListener
 from .program_start import (
@@ -28,7 +29,6 @@ from .program_start import (
     not_started,
     not_started_in_time,
 )
-from .ssh_command import clean, quoted
 from .sudo_errors import (
     BecomeFailure,
     Prompt,
@@ -162,7 +162,7 @@ class BecomeDialogue:
 
     def _hear(self, ready: re.Match[bytes]) -> None:
         self._state = "running"
-        self._runs_as = (ready[1].decode(), clean(ready[2], 100))
+        self._runs_as = (ready[1].decode(), printable_line(ready[2], 100))
         if self._as_wanted():
             self._passed("become", f"{self._become.user} by {self._become.method}")
 
@@ -250,7 +250,7 @@ class BecomeDialogue:
             what = f"{self._become.method} neither asked for a password nor ran the command in time"
         said = b"\n".join(map(self._unmarked, self._printed)).strip()
         last = said.rpartition(b"\n")[2]
-        return what + quoted(last, "; it asked: " if last.endswith(b":") else "; it said ")
+        return what + quote_line(last, "; it asked: " if last.endswith(b":") else "; it said ")
 
     def _refusal(self, output: Output, *, asked_again: bool) -> BecomeFailure:
         return explain_failure(

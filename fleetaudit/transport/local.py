@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fleetaudit.errors import TransportError
 from fleetaudit.model import LocalTarget
+from fleetaudit.text.sanitize import quote_line
 
 from . import Deadline, Limits, Output
 from .child import run_child
-from .ssh_command import quoted, shell_join
+from .ssh_command import shell_join
 from .stdin_dialogue import StdinDialogue
 
 
@@ -32,7 +33,7 @@ def run_local(
         raise TransportError(
             "execute",
             f"the command did not end in time, after {len(ended.output.stdout)} bytes of output"
-            + quoted(ended.output.stderr[-2000:], "; it said "),
+            + quote_line(ended.output.stderr[-2000:], "; it said "),
             hint=hint,
             kind="timed out",
         )

@@ -28,9 +28,9 @@ from fleetaudit.model import (
     Target,
 )
 from fleetaudit.probe.protocol import MARK, Reply
+from fleetaudit.text.sanitize import QUOTE_MAX, printable_line
 
 from . import Output
-from .ssh_command import SAID_MAX, clean
 
 _HIDDEN = "…"
 _SHORT = 4  # a password of fewer characters is a word by chance
@@ -57,7 +57,7 @@ class Masking:
             target.password if isinstance(target, SshTarget) else None,
         )
         texts = {secret.reveal() for secret in given if secret and secret.reveal().strip()}
-        # The longest first: one may begin with the other. A reason shows it as `clean` leaves it.
+        # The longest first: one may begin with the other. A reason shows it as `printable_line` leaves it.
         raw = sorted(
             (text.encode("utf-8", "surrogateescape") for text in texts), key=len, reverse=True
         )
@@ -133,7 +133,7 @@ class Masking:
         """
         for form in self._shown:
             # The longest first. No reason shows more of what a host said.
-            for piece in range(min(len(form) - 1, SAID_MAX), _TELLING - 1, -1):
+            for piece in range(min(len(form) - 1, QUOTE_MAX), _TELLING - 1, -1):
                 reason = reason.replace(f"{form[:piece]}…", "…").replace(f"“{form[-piece:]}", "“…")
         return reason
 
@@ -169,7 +169,7 @@ def _forms(text: str) -> tuple[str, ...]:
     """
     return (
         text,
-        clean(text, len(text)),
+        printable_line(text, len(text)),
         repr(text)[1:-1],
         ascii(text)[1:-1],
         json.dumps(text, ensure_ascii=False)[1:-1],

@@ -20,6 +20,7 @@ from pathlib import Path
 from fleetaudit.errors import FailureKind, TransportError, repeat
 from fleetaudit.model import SshTarget, Stage
 from fleetaudit.text.files import whole_file
+from fleetaudit.text.sanitize import printable_line, quote_line
 
 from . import (
     Deadline,
@@ -44,13 +45,7 @@ from .known_hosts import (
 )
 from .login_limiter import LoginLimiter, LoginSlot
 from .password_expiry import classify_expiry
-from .ssh_command import (
-    clean,
-    dropped_before_login,
-    permissions_too_open,
-    quoted,
-    shell_join,
-)
+from .ssh_command import dropped_before_login, permissions_too_open, shell_join
 from .ssh_config import SshConfigs
 from .ssh_files import check_files, check_ssh_config, own_files
 from .ssh_options import (
@@ -258,7 +253,8 @@ class _Stages:
             if stage not in self._done and (found := pattern.search(log)):
                 self._done.add(stage)
                 self._passed(
-                    stage, clean(next(filter(None, found.groups()), b"") or self._target.address)
+                    stage,
+                    printable_line(next(filter(None, found.groups()), b"") or self._target.address),
                 )
 
 
@@ -269,7 +265,7 @@ def _judged(ended: ChildResult, target: SshTarget, own: frozenset[str], hint: st
     """
     output, log = ended.output, _DEBUG.sub("", ended.log.decode("utf-8", "replace"))
     logged_in = bool(_LOGGED_IN.search(ended.log) or output.stdout)
-    said = quoted(output.stderr[-2000:], "; it said ")
+    said = quote_line(output.stderr[-2000:], "; it said ")
     so_far = f"after {len(output.stdout)} bytes of output"
     if not ended.in_time and logged_in:
         raise TransportError(
@@ -282,7 +278,9 @@ def _judged(ended: ChildResult, target: SshTarget, own: frozenset[str], hint: st
         reason = f"the host stalled while {target.user or 'the user'} was logging in"
         raise TransportError("authenticate", reason, hint=hint, kind="timed out")
     if not ended.in_time:
-        last = quoted((log.strip() or clean(output.stderr)).rpartition("\n")[2], "; ssh said ")
+        last = quote_line(
+            (log.strip() or printable_line(output.stderr)).rpartition("\n")[2], "; ssh said "
+        )
         raise TransportError(
             "connect", f"the login did not finish in time{last}", hint=hint, kind="timed out"
         )
@@ -292,7 +290,7 @@ def _judged(ended: ChildResult, target: SshTarget, own: frozenset[str], hint: st
         if found := _NOT_RUN.search(log):
             raise TransportError(
                 "execute",
-                f"the host refuses to run a command: {clean(found[0])}",
+                f"the host refuses to run a command: {printable_line(found[0])}",
                 hint=hint,
                 kind="command refused",
             )
@@ -302,7 +300,7 @@ def _judged(ended: ChildResult, target: SshTarget, own: frozenset[str], hint: st
                 "execute", reason, hint=hint, kind="connection lost", transient=True
             )
         if last := _last_words(ended, log):
-            reason = f"ssh ended by itself {so_far}: {clean(last)}{said}"
+            reason = f"ssh ended by itself {so_far}: {printable_line(last)}{said}"
             raise TransportError("execute", reason, hint=hint, kind="connection lost")
         return output
     # Until the login, stderr is from the ssh to a jump host; after it, from the host, which may
@@ -319,17 +317,15 @@ def _of_login(error: TransportError, ended: ChildResult) -> TransportError:
         return error
     if _LOGIN_BEGAN.search(ended.log):
         banner = ended.output.stderr[-2000:]
-        reason = (
-            f"the connection ended while logging in: {error.reason}{quoted(banner, '; it said ')}"
-        )
-        kind = classify_expiry(clean(banner, 2000)) or error.kind or "hung up"
+        reason = f"the connection ended while logging in: {error.reason}{quote_line(banner, '; it said ')}"
+        kind = classify_expiry(printable_line(banner, 2000)) or error.kind or "hung up"
         return TransportError("authenticate", reason, hint=error.hint, kind=kind)
     if not error.transient:
         return error
     if _PROXIED.search(ended.log) and not dropped_before_login(ended.output.stderr):
         # The ssh of a jump host or a ProxyCommand prints on stderr how far it came, or nothing at
         # all.
-        said = quoted(ended.output.stderr[-2000:].strip().rpartition(b"\n")[2], ": ")
+        said = quote_line(ended.output.stderr[-2000:].strip().rpartition(b"\n")[2], ": ")
         stage: Stage = "authenticate" if _AFTER_GREETING.search(said) else "connect"
         return TransportError(
             stage,
@@ -356,7 +352,7 @@ def _end_of_connection(ended: ChildResult, log: str) -> str:
     # It tells the end of a connection on stderr, whatever its log is.
     found = _BROKE_OFF.search(f"{log}\n{ended.output.stderr[-200:].decode('utf-8', 'replace')}")
     found = found or _MASTER_GONE.search(ended.log.decode("utf-8", "replace"))
-    return clean(found[1]) if found else ""
+    return printable_line(found[1]) if found else ""
 
 
 def _reason(
@@ -376,8 +372,10 @@ def _reason(
                     return _of_open_key(key[1], key[2], line)
                 if (socket := _MASTER_SOCKET.match(line)) and socket[1] in own:
                     return _of_master_socket(socket[1], line)
-                return TransportError(stage, clean(line), hint=hint, kind=kind, transient=transient)
-    last = quoted(lines[-1] if lines else "", ": ")
+                return TransportError(
+                    stage, printable_line(line), hint=hint, kind=kind, transient=transient
+                )
+    last = quote_line(lines[-1] if lines else "", ": ")
     return TransportError(
         "connect", f"{target.program} ended with status {_FAILED}{last}", hint=hint
     )
@@ -393,7 +391,7 @@ def _open_key(lines: list[str], own: frozenset[str]) -> re.Match[str] | None:
 
 def _of_open_key(mode: str, path: str, line: str) -> TransportError:
     """Returns why a private key was not used, in the words of the other client."""
-    reason = f"{permissions_too_open(path, mode)}; {clean(line)}"
+    reason = f"{permissions_too_open(path, mode)}; {printable_line(line)}"
     return TransportError(
         "authenticate", reason, hint=shell_join(["chmod", "600", path]), kind="no usable key"
     )
@@ -406,7 +404,9 @@ def _of_master_socket(path: str, line: str) -> TransportError:
     hint = shell_join(["mkdir", "-p", "-m", "700", folder] if missing else ["ls", "-ld", folder])
     cause = line.rpartition(": ")[2]
     reason = f"ControlPath of a jump host: cannot make {path}: {cause.lower()}"
-    return TransportError("connect", clean(reason), hint=hint, kind="ssh_config not usable")
+    return TransportError(
+        "connect", printable_line(reason), hint=hint, kind="ssh_config not usable"
+    )
 
 
 def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
@@ -438,12 +438,12 @@ def _of_host_key(text: str, lines: list[str], hint: str) -> TransportError:
             f" of {remedy[2]}",
         )  # it may be a jump host
     changed = (
-        clean(f"{known or 'another key'} ({file})"),
-        clean((new or "a key that ssh does not name") + whose),
+        printable_line(f"{known or 'another key'} ({file})"),
+        printable_line((new or "a key that ssh does not name") + whose),
     )
     return TransportError(
         "host key",
-        f"{what}: " + clean("; ".join(parts)),
+        f"{what}: " + printable_line("; ".join(parts)),
         hint=hint,
         kind=kind,
         changed_key=changed if kind == "host key changed" else None,

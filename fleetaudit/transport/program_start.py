@@ -12,9 +12,9 @@ import re
 
 from fleetaudit.errors import FailureKind, TransportError
 from fleetaudit.probe.protocol import READY
+from fleetaudit.text.sanitize import QUOTE_MAX, printable_line, quote_line
 
 from . import Deadline, Output
-from .ssh_command import SAID_MAX, clean, quoted
 
 # Bounded, and without a second mark in it: the search must stay linear for a hostile host that
 # repeats the mark.
@@ -125,7 +125,7 @@ def _cause(output: Output) -> tuple[FailureKind, str]:
     status = "no exit status" if output.exit_status is None else f"status {output.exit_status}"
     for kind, pattern, cause in _CAUSES:
         if line := next((line for line in text.splitlines() if re.search(pattern, line)), ""):
-            return kind, cause.format(line=quoted(line), status=f"exit {status}")
+            return kind, cause.format(line=quote_line(line), status=f"exit {status}")
     if output.cut:
         what = (
             f"the host sent more on {output.cut} than is read, and did not start our command before"
@@ -147,9 +147,9 @@ def not_started_in_time(stdout: bytes, stderr: bytes) -> str:
 
 def printed(stdout: bytes, stderr: bytes) -> str:
     """Returns the last lines of both streams as the end of a sentence, "" if there are none."""
-    said = [quoted(_last(stdout)), quoted(_last(stderr), "on stderr ")]
+    said = [quote_line(_last(stdout)), quote_line(_last(stderr), "on stderr ")]
     return "; it printed " + " and ".join(filter(None, said)) if any(said) else ""
 
 
 def _last(said: bytes) -> str:
-    return clean(said[-_KEPT:], _KEPT)[-SAID_MAX:]
+    return printable_line(said[-_KEPT:], _KEPT)[-QUOTE_MAX:]

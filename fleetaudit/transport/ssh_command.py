@@ -1,7 +1,7 @@
 """What a person reads about a way that failed: hostile text made harmless, and the next command to
 type.
 
-Rules: pure. Whatever a host said goes through `clean` before it is part of a reason. A hint is one
+Rules: pure. Whatever a host said goes through `printable_line` before it is part of a reason. A hint is one
 shell line, quoted.
 """
 
@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 
 from fleetaudit.model import SshTarget
+from fleetaudit.text.sanitize import quote_line
 
 from . import Output
 from .ssh_options import (
@@ -21,32 +22,6 @@ from .ssh_options import (
     redact_option,
     user_known_hosts_option,
 )
-
-SAID_MAX = 300
-"""Characters of a host's own words that a reason carries."""
-
-
-def clean(said: bytes | str, limit: int = SAID_MAX) -> str:
-    """Returns a host's words as one printable line of at most `limit` characters.
-
-    Blanks are joined; every other character that does not print (escape sequences, bidirectional
-    marks) becomes U+FFFD.
-    """
-    # Four bytes a character at most, so nothing that could be shown is lost by cutting before
-    # decoding.
-    text = (
-        said[: limit * 8].decode("utf-8", "replace")
-        if isinstance(said, bytes)
-        else said[: limit * 8]
-    )
-    line = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def quoted(said: bytes | str, before: str = "", limit: int = SAID_MAX) -> str:
-    """Returns `before` and the host's words in quotation marks, or "" where it said nothing."""
-    line = clean(said, limit)
-    return f"{before}“{line}”" if line else ""
 
 
 def known_hosts_name(host: str, port: int) -> str:
@@ -107,7 +82,7 @@ def describe_exit(output: Output) -> str:
         else f"with status {output.exit_status}"
     )
     cut = f" after more {output.cut} than is allowed" if output.cut else ""
-    return f"the command ended {how}{cut}" + quoted(
+    return f"the command ended {how}{cut}" + quote_line(
         output.stderr[-2000:] or output.stdout[-2000:], "; it said "
     )
 

@@ -21,11 +21,12 @@ from pathlib import Path
 
 from fleetaudit.errors import TransportError
 from fleetaudit.text.files import OddFileError, whole_file
+from fleetaudit.text.sanitize import quote_line
 
 from . import Deadline, Limits
 from .child import run_child
 from .file_reader import shared_reader
-from .ssh_command import quoted, shell_join
+from .ssh_command import shell_join
 from .ssh_options import (
     MEMORY_MAX,
     host_argument,
@@ -220,7 +221,7 @@ class SshConfigs:
             raise TransportError("connect", reason, hint=hint, kind="timed out")
         if ended.output.exit_status:
             problem = _problem(ended.output.stderr)
-            said = quoted(problem, ": ")
+            said = quote_line(problem, ": ")
             if _NO_CANONICAL_NAME.search(problem):
                 reason = (
                     f"the name {name!r} has no address in the domains of CanonicalDomains{said}"

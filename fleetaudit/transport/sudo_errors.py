@@ -14,8 +14,7 @@ from typing import Literal
 
 from fleetaudit.errors import FailureKind, repeat
 from fleetaudit.model import Become
-
-from .ssh_command import clean, quoted
+from fleetaudit.text.sanitize import printable_line, quote_line
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
@@ -160,7 +159,7 @@ def explain_failure(
     again. `cut` names a stream that was cut off.
     """
     text = said.decode("utf-8", "replace")
-    tool, user = become.program or become.method, clean(become.user, 100)
+    tool, user = become.program or become.method, printable_line(become.user, 100)
     of_target, account, typed_tool = (
         become.method == "su",
         shlex.quote(become.user),
@@ -197,7 +196,7 @@ def explain_failure(
     if re.search(_ASKED, text):
         if answered or become.password:
             return BecomeFailure(
-                f"sudo did not take the password{beside}{quoted(text, ': ')}",
+                f"sudo did not take the password{beside}{quote_line(text, ': ')}",
                 try_it,
                 kind="become password refused",
             )
@@ -211,12 +210,12 @@ def explain_failure(
     if missing or re.search(r"(?:not found|No such file or directory)\s*$", text):
         if _line(r"(?:sudo|doas|su): .*/bin/sh", text):
             return BecomeFailure(
-                f"{tool} finds no /bin/sh to run{quoted(text, ': ')}", "ls -l /bin/sh"
+                f"{tool} finds no /bin/sh to run{quote_line(text, ': ')}", "ls -l /bin/sh"
             )
         found = f"command -v {shlex.quote(tool)}"
         return BecomeFailure(
             f"{tool} is not installed, or not where the user who logs in finds"
-            f" it{quoted(text, ': ')}",
+            f" it{quote_line(text, ': ')}",
             (
                 found
                 if of_target
@@ -229,7 +228,7 @@ def explain_failure(
         )
     how = "without an exit status" if exit_status is None else f"with status {exit_status}"
     return BecomeFailure(
-        f"{tool} ended {how} and did not run the command{quoted(text, '; it said ')}"
+        f"{tool} ended {how} and did not run the command{quote_line(text, '; it said ')}"
     )
 
 
@@ -238,4 +237,4 @@ def _line(pattern: str, text: str) -> str:
     "".
     """
     found = next((line for line in text.splitlines() if re.search(pattern, line)), "")
-    return clean(re.sub(r"'/bin/sh -c .*' as", "the command as", found))
+    return printable_line(re.sub(r"'/bin/sh -c .*' as", "the command as", found))

@@ -19,10 +19,10 @@ from fleetaudit.model import (
     SshTarget,
 )
 from fleetaudit.probe import protocol
+from fleetaudit.text.sanitize import printable_line, quote_line
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.masking import Masking
 from fleetaudit.transport.registry import Transports
-from fleetaudit.transport.ssh_command import clean, quoted
 from tests.support.sshd import Start
 
 # A sudo that asks with the prompt it is given, and then tells what it read, on the stream that is
@@ -81,11 +81,11 @@ def test_an_error_without_a_password_is_the_same_one() -> None:
 def test_it_is_masked_as_it_is_shown_whole_and_where_it_was_cut(secret: str) -> None:
     masking = Masking(target(secret, "hunter2"))
     for before in range(250, 301, 3):  # the end of what a reason carries comes anywhere in it
-        reason = masking.error(error(quoted("x" * before + " " + secret, "it said "))).reason
-        assert clean(secret)[:4] not in reason
+        reason = masking.error(error(quote_line("x" * before + " " + secret, "it said "))).reason
+        assert printable_line(secret)[:4] not in reason
     for start in range(1, len(secret) - 5, 7):  # and so does the beginning
-        reason = masking.error(error(quoted(secret[start:] + " and more", "it said "))).reason
-        assert clean(secret[start:])[:40] not in reason
+        reason = masking.error(error(quote_line(secret[start:] + " and more", "it said "))).reason
+        assert printable_line(secret[start:])[:40] not in reason
 
 
 def test_a_short_password_is_masked_as_a_word_and_leaves_no_holes() -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from fleetaudit.errors import FailureKind, TransportError, repeat
 from fleetaudit.model import KernelTarget
+from fleetaudit.text.sanitize import printable_line, quote_line
 from fleetaudit.transport import Deadline, Limits, Output
-from fleetaudit.transport.ssh_command import clean, quoted
 
 from . import console, initramfs, qemu
 from .image import load_image
@@ -59,7 +59,7 @@ def _check(target: KernelTarget) -> None:
             "resolve",
             "kernel images are booted on x86-64 only, for the guest runs this machine's Python;"
             f" this is {here}",
-            hint="run fleetaudit on an x86-64 machine with -l " + clean(target.image),
+            hint="run fleetaudit on an x86-64 machine with -l " + printable_line(target.image),
         )
     least, most = MEMORY_MIB
     if not least <= target.memory_mib <= most:
@@ -76,7 +76,7 @@ def _check(target: KernelTarget) -> None:
         if not _SYSCTL.fullmatch(key) or "\n" in value:
             raise TransportError(
                 "resolve",
-                f"kernel_sysctls: {quoted(f'{key}: {value}')} is no sysctl",
+                f"kernel_sysctls: {quote_line(f'{key}: {value}')} is no sysctl",
                 hint="write them as kernel_sysctls: {net.ipv4.tcp_fin_timeout: 30}",
             )
 
@@ -171,7 +171,7 @@ def _outcome(ended: qemu.GuestExit, name: str, memory_mib: int) -> Output:
     if ended.status:
         raise TransportError(
             stage,
-            f"QEMU ended with status {ended.status}{quoted(ended.said[-2000:], ': ')}; {last}",
+            f"QEMU ended with status {ended.status}{quote_line(ended.said[-2000:], ': ')}; {last}",
             hint="correct kernel_memory and kernel_append, or free memory for the guest",
             kind=kind,
         )

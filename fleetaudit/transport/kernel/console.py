@@ -2,7 +2,7 @@
 the first. Pure.
 
 Rules: a guest is as hostile as a host. Lines, what they unpack to and what is kept of the log are
-bounded; what is shown of it went through `clean`. The second port's lines are a letter, a blank and
+bounded; what is shown of it went through `printable_line`. The second port's lines are a letter, a blank and
 base64:
 
     b            /init runs                      o, e  zlib-packed pieces of the program's stdout and stderr
@@ -17,8 +17,8 @@ import re
 import zlib
 from dataclasses import dataclass, field
 
+from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Limits, Output
-from fleetaudit.transport.ssh_command import clean
 
 LONGEST_LINE = 256 * 1024
 KEPT_LOG = 64 * 1024
@@ -79,7 +79,7 @@ class GuestOutput:
             elif letter == b"e":
                 self._take(self.stderr, value, self.limits.stderr, "stderr")
             elif letter == b"s" and len(self.refused) < 20:
-                self.refused.append(clean(value))
+                self.refused.append(printable_line(value))
             elif letter == b"x":
                 self.exit_status = int(value[:4])
             else:
@@ -169,5 +169,7 @@ def _found(lines: list[str], pattern: str) -> str:
 
 def _lines(log: bytes) -> list[str]:
     text = _ESCAPES.sub("", log.decode("utf-8", "replace"))
-    lines = (clean(_STAMP.sub("", line.strip("\r")), _SHOWN_WIDTH) for line in text.split("\n"))
+    lines = (
+        printable_line(_STAMP.sub("", line.strip("\r")), _SHOWN_WIDTH) for line in text.split("\n")
+    )
     return [line for line in lines if line]

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleetaudit.errors import TransportError
+from fleetaudit.text.sanitize import printable_line
 from fleetaudit.text.yaml_lines import contents
-from fleetaudit.transport.ssh_command import clean
 
 HEADER = 4096
 MAX_BYTES = 256 * 1024 * 1024
@@ -119,7 +119,7 @@ def parse_image(data: bytes) -> str:
             "copy the image again, whole",
         )
     (at,) = struct.unpack_from("<H", head, 0x20E)
-    return clean(data[at + 0x200 :].split(b"\0", 1)[0][:200]) if at else ""
+    return printable_line(data[at + 0x200 :].split(b"\0", 1)[0][:200]) if at else ""
 
 
 def _something_else(head: bytes) -> NotAKernelError:

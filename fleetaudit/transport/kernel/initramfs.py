@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetaudit.errors import TransportError
-from fleetaudit.transport.ssh_command import quoted
+from fleetaudit.text.sanitize import quote_line
 
 from . import cpio
 
@@ -207,6 +207,6 @@ def _said(command: Sequence[str]) -> bytes:
     # ldd ends with 1 where one of the files is linked statically, and says so
     if done.returncode and not done.stdout:
         raise _UnfitError(
-            f"{command[0]} ended with status {done.returncode}{quoted(done.stderr[-300:], ': ')}"
+            f"{command[0]} ended with status {done.returncode}{quote_line(done.stderr[-300:], ': ')}"
         )
     return done.stdout

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Literal
 
 from fleetaudit.errors import TransportError
+from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import Deadline, Limits
-from fleetaudit.transport.ssh_command import quoted
 
 from .console import KEPT_LOG, GuestOutput
 
@@ -127,7 +127,7 @@ def _tried(program: str, deadline: Deadline) -> Machine:
     how = (
         "in time"
         if trial.status is None
-        else f"(status {trial.status}{quoted(trial.said[-2000:], ': ')})"
+        else f"(status {trial.status}{quote_line(trial.said[-2000:], ': ')})"
     )
     raise TransportError(
         "connect",

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from fleetaudit.errors import FailureKind, TransportError
 from fleetaudit.model import Secret, SshTarget, Stage
+from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import (
     Deadline,
     Limits,
@@ -26,7 +27,7 @@ from fleetaudit.transport import (
 )
 from fleetaudit.transport.known_hosts import HostKeys
 from fleetaudit.transport.login_limiter import LoginLimiter
-from fleetaudit.transport.ssh_command import quoted, ssh_command_line
+from fleetaudit.transport.ssh_command import ssh_command_line
 from fleetaudit.transport.ssh_config import SshConfigs
 from fleetaudit.transport.stdin_dialogue import StdinDialogue
 
@@ -198,13 +199,13 @@ def _told(channel: Channel, hint: str) -> Iterator[None]:
             "late": f"the command did not end in time, {so_far}",
             "dropped": f"the connection broke off {so_far} ({e.text})",
             "proxy": f"the connection broke off {so_far} ({e.text})",
-            "disconnected": f"the host hung up {so_far}{quoted(e.text, ': ')}",
+            "disconnected": f"the host hung up {so_far}{quote_line(e.text, ': ')}",
         }.get(e.kind, f"the session made no sense {so_far}: {e.text}")
         kind = "timed out" if e.kind == "late" else "connection lost"
         transient, cause = e.kind in ("dropped", "proxy"), e
     else:
         return
-    said = quoted(bytes(channel.stderr[-2000:]), "; it said ")
+    said = quote_line(bytes(channel.stderr[-2000:]), "; it said ")
     raise TransportError(
         "execute", reason + said, hint=hint, kind=kind, transient=transient
     ) from cause

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from fleetaudit.errors import FailureKind, TransportError, repeat
 from fleetaudit.model import SshConfig, SshTarget
+from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import Deadline
 from fleetaudit.transport.password_expiry import classify_expiry
-from fleetaudit.transport.ssh_command import quoted, ssh_command_line
+from fleetaudit.transport.ssh_command import ssh_command_line
 
 from .identities import (
     Identities,
@@ -110,7 +111,7 @@ def _broken(e: LinkError, login: UserAuth, target: SshTarget, user: str) -> tupl
         "late": f"the host stalled while {user} was logging in",
         "dropped": f"the host hung up while {user} was logging in ({e.text})",
         "proxy": f"the connection broke off while {user} was logging in ({e.text})",
-        "disconnected": f"the host hung up while {user} was logging in{quoted(e.text, ': ')}",
+        "disconnected": f"the host hung up while {user} was logging in{quote_line(e.text, ': ')}",
     }.get(e.kind, f"the login made no sense: {e.text}")
     if e.kind in ("disconnected", "dropped") and len(login.offered) > 1:
         reason += "; name the one key that is meant (--private-key)"

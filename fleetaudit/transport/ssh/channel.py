@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from paramiko import Message, common
 
+from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Deadline, Limits, Output
-from fleetaudit.transport.ssh_command import clean
 from fleetaudit.transport.stdin_dialogue import StdinDialogue
 
 from .link import LinkError
@@ -90,7 +90,9 @@ class Channel:
             if ptype == common.MSG_CHANNEL_OPEN_FAILURE:
                 message.get_int()
                 message.get_int()
-                raise CommandRefused(f"the host opens no session: “{clean(message.get_binary())}”")
+                raise CommandRefused(
+                    f"the host opens no session: “{printable_line(message.get_binary())}”"
+                )
 
     def _feed(self, dialogue: StdinDialogue) -> None:
         """Sends as much of what is to be said as the host has room for, and the end of it once the

@@ -23,14 +23,10 @@ from paramiko.ssh_exception import SSHException
 
 from fleetaudit.model import SshConfig, SshTarget
 from fleetaudit.text.files import at_home, whole_file, whole_file_and_status
+from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Deadline
 from fleetaudit.transport.file_reader import shared_reader
-from fleetaudit.transport.ssh_command import (
-    clean,
-    permissions_too_open,
-    shell_join,
-    ssh_command_line,
-)
+from fleetaudit.transport.ssh_command import permissions_too_open, shell_join, ssh_command_line
 from fleetaudit.transport.ssh_files import DEFAULT_KEYS
 
 from .agent import (
@@ -192,7 +188,7 @@ def _plain(certificate: bytes) -> bytes:
 
 def _of_agent(agent: Agent, blob: bytes, comment: str) -> Identity:
     return Identity(
-        f"{clean(comment, 60) or 'a key'} (agent)",
+        f"{printable_line(comment, 60) or 'a key'} (agent)",
         blob,
         lambda data, algorithm, deadline: agent.sign(blob, data, algorithm, deadline),
     )
@@ -304,7 +300,7 @@ def _load(path: str, changed: tuple[int, int]) -> paramiko.PKey | Unusable:
         )
     except Exception as e:  # no two of the parsers beneath raise the same
         return Unusable(
-            f"the private key {path} cannot be used: {clean(str(e))}",
+            f"the private key {path} cannot be used: {printable_line(str(e))}",
             shell_join(["ssh-keygen", "-y", "-f", path]),
         )
 

@@ -14,8 +14,8 @@ from paramiko import Message
 
 from fleetaudit.errors import FailureKind
 from fleetaudit.model import Secret
+from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport.password_expiry import classify_expiry
-from fleetaudit.transport.ssh_command import clean
 
 _ROUNDS = 10  # of a host that says things without asking any
 _PROMPTS = 4  # that a reason names
@@ -68,8 +68,8 @@ class PasswordAnswers:
             raise LoginRefused(f"the host talks on and on without asking {self.user} for anything")
         if count == 0:  # it only told something: RFC 4256, section 3.4
             return Message().add_int(0)
-        asked = ", ".join(f"“{clean(prompt)}”" for prompt, _ in prompts)
-        self._prompts = clean(f"{self._prompts} {asked}", 2000)
+        asked = ", ".join(f"“{printable_line(prompt)}”" for prompt, _ in prompts)
+        self._prompts = printable_line(f"{self._prompts} {asked}", 2000)
         if self._asked and classify_expiry(f"{self.said} {asked}") == "password expired":
             raise LoginRefused(
                 f"the password of {self.user} has expired: the host asks {asked}",
@@ -87,7 +87,7 @@ class PasswordAnswers:
         raw, echoed = prompts[0]
         # Of several lines, the last one asks: sshd puts what PAM told before it. And an account may
         # be called anything.
-        prompt = clean(raw.strip().rpartition(b"\n")[2])
+        prompt = printable_line(raw.strip().rpartition(b"\n")[2])
         if echoed or _SOMETHING_ELSE.search(re.sub(r"\S*@\S*", "", prompt)):
             raise LoginRefused(f"the host asks {asked}, which is not answered with a password")
         self._asked = True
@@ -102,7 +102,7 @@ class PasswordAnswers:
 
     def hear(self, words: bytes) -> None:
         """Takes in what the host said in passing."""
-        self.said = clean(f"{self.said} {clean(words, 1000)}", 2000)
+        self.said = printable_line(f"{self.said} {printable_line(words, 1000)}", 2000)
 
     def verdict(self) -> LoginRefused:
         """Returns why a password that was sent did not do, by what the host said."""

@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 from fleetaudit.errors import FailureKind, TransportError, repeat
 from fleetaudit.model import SshTarget
+from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import Deadline, StageListener
 from fleetaudit.transport.known_hosts import HostKeys, fingerprint
 from fleetaudit.transport.login_limiter import LoginSlot
-from fleetaudit.transport.ssh_command import quoted, ssh_command_line
+from fleetaudit.transport.ssh_command import ssh_command_line
 
 from .authenticate import authenticate
 from .identities import read_key_files
@@ -140,7 +141,7 @@ def _agree_on_keys(
         reason = {
             "late": "the host stalled in the key exchange",
             "dropped": f"the host hung up in the key exchange ({e.text})",
-            "disconnected": f"the host ended the key exchange{quoted(e.text, ': ')}",
+            "disconnected": f"the host ended the key exchange{quote_line(e.text, ': ')}",
             "proxy": f"the connection broke off in the key exchange: {e.text}",
         }.get(e.kind, f"no key exchange is possible: {e.text}")
         kind = _KINDS.get(e.kind, "no common algorithm")

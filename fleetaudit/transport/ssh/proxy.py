@@ -14,9 +14,10 @@ import subprocess
 import time
 
 from fleetaudit.errors import TransportError
+from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import Deadline
 from fleetaudit.transport.child import exit_info, kill_group
-from fleetaudit.transport.ssh_command import dropped_before_login, quoted
+from fleetaudit.transport.ssh_command import dropped_before_login
 from fleetaudit.transport.ssh_options import ssh_environment
 
 from .link import LinkError, SocketLink
@@ -99,5 +100,5 @@ class ProxyLink(SocketLink):
         )
         failed = ended and ended.si_status and not dropped_before_login(self._said)
         return LinkError(
-            "proxy" if failed else "dropped", how + quoted(bytes(self._said), " and said ")
+            "proxy" if failed else "dropped", how + quote_line(bytes(self._said), " and said ")
         )

@@ -32,7 +32,7 @@ from paramiko.common import (
 )
 
 from fleetaudit.model import SshConfig
-from fleetaudit.transport.ssh_command import clean, quoted
+from fleetaudit.text.sanitize import printable_line, quote_line
 
 from .link import Link, LinkError
 from .packet_stream import PacketStream
@@ -78,14 +78,14 @@ class Session:
                 line = self.stream.read_line(_LINE_MAX)
                 if line.startswith(b"SSH-"):
                     break
-                said.append(clean(line, 100))
+                said.append(printable_line(line, 100))
             else:
                 raise LinkError("garbled", f"no SSH greeting in its first {_LINES_MAX} lines")
         except LinkError as e:
-            said.append(clean(self.stream.said(), 100))
-            raise LinkError(e.kind, e.text + quoted(" ".join(said), "; it said ")) from e
+            said.append(printable_line(self.stream.said(), 100))
+            raise LinkError(e.kind, e.text + quote_line(" ".join(said), "; it said ")) from e
         if not line.startswith((b"SSH-2.0-", b"SSH-1.99-")):
-            raise LinkError("garbled", f"it speaks another version of SSH: {quoted(line)}")
+            raise LinkError("garbled", f"it speaks another version of SSH: {quote_line(line)}")
         with _hostile():
             self._engine.remote_version = line.decode()
 
@@ -133,7 +133,7 @@ class Session:
             both = tuple(algorithm for algorithm in map(_spelled, wanted) if algorithm in known)
             if not both:
                 lists = (
-                    f"ssh_config says {clean(','.join(wanted))}, the built-in client knows"
+                    f"ssh_config says {printable_line(','.join(wanted))}, the built-in client knows"
                     f" {','.join(known)}"
                 )
                 raise LinkError("garbled", f"no algorithm in common for {keyword}: {lists}")
@@ -200,7 +200,7 @@ class Session:
                 return None, message
             if ptype == MSG_DISCONNECT:
                 message.get_int()  # the code; hosts put it in words, too
-                raise LinkError("disconnected", clean(message.get_binary()))
+                raise LinkError("disconnected", printable_line(message.get_binary()))
             if engine._expected_packet:
                 if ptype not in engine._expected_packet:
                     raise LinkError(
@@ -231,10 +231,10 @@ class Session:
             # Names alone tell a person what is missing: ssh-rsa only, group1 only, arcfour only.
             message.rewind()
             message.get_bytes(16)
-            kex, keys = (clean(message.get_binary(), 200) for _ in range(2))
+            kex, keys = (printable_line(message.get_binary(), 200) for _ in range(2))
             raise LinkError(
                 "garbled",
-                f"{clean(str(e))}; it offers the key exchanges {kex} and the host keys {keys}",
+                f"{printable_line(str(e))}; it offers the key exchanges {kex} and the host keys {keys}",
             ) from e
 
     def _extensions(self, message: Message) -> None:
@@ -274,5 +274,5 @@ def _hostile() -> Iterator[None]:
         raise
     except Exception as e:
         raise LinkError(
-            "garbled", clean(f"{type(e).__name__}: {e}" if str(e) else type(e).__name__)
+            "garbled", printable_line(f"{type(e).__name__}: {e}" if str(e) else type(e).__name__)
         ) from e

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from paramiko import Message, common
 
+from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Deadline
-from fleetaudit.transport.ssh_command import clean
 
 from .channel import PACKET, WINDOW
 from .link import LinkError
@@ -53,7 +53,7 @@ class TunnelLink:
                 refused = answer.get_int() == _PROHIBITED
                 does = "refuses to forward to" if refused else "cannot reach"
                 raise ForwardRefused(
-                    f"it {does} {host} port {port}: “{clean(answer.get_binary())}”"
+                    f"it {does} {host} port {port}: “{printable_line(answer.get_binary())}”"
                 )
 
     def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:

@@ -25,8 +25,8 @@ from paramiko.common import (
 )
 
 from fleetaudit.model import Secret
+from fleetaudit.text.sanitize import printable_line, quote_line
 from fleetaudit.transport import Deadline
-from fleetaudit.transport.ssh_command import clean, quoted
 
 from .agent import AgentError
 from .identities import Identity
@@ -249,7 +249,7 @@ class UserAuth:
             if ptype in (MSG_USERAUTH_SUCCESS, _ASKS):
                 return ptype, message
             if ptype == MSG_USERAUTH_FAILURE:
-                self.methods = clean(message.get_binary(), 100)
+                self.methods = printable_line(message.get_binary(), 100)
                 self._partly = message.get_boolean()
                 return ptype, message
 
@@ -287,13 +287,13 @@ class UserAuth:
         parts = [f"keys offered: {', '.join(self.offered[:_SHOWN])}{more}"] if self.offered else []
         parts += self.problems
         parts += [f"it accepts {self.methods}"] if self.methods else []
-        parts += [quoted(self.said, "it said ")] if self.said else []
+        parts += [quote_line(self.said, "it said ")] if self.said else []
         return "; ".join(parts)
 
     @property
     def said(self) -> str:
         """The host's messages during the login, as one sanitized line."""
-        return self._answers.said if self._answers else clean(self.banner, 2000)
+        return self._answers.said if self._answers else printable_line(self.banner, 2000)
 
 
 def _message(number: int) -> Message:

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.model import SshTarget
+from fleetaudit.text.sanitize import printable_line, quote_line
 from fleetaudit.transport import Output
 from fleetaudit.transport.ssh_command import (
-    clean,
     describe_exit,
     known_hosts_name,
-    quoted,
     shell_join,
     ssh_command_line,
 )
@@ -22,15 +21,15 @@ from fleetaudit.transport.ssh_command import (
 
 @given(st.one_of(st.binary(max_size=3000), st.text(max_size=3000)), st.integers(1, 400))
 def test_a_hosts_words_become_one_bounded_printable_line(said: bytes | str, limit: int) -> None:
-    line = clean(said, limit)
+    line = printable_line(said, limit)
     assert line.isprintable()
     assert len(line) <= limit
 
 
 def test_what_is_harmless_stays_as_it_was() -> None:
-    assert clean("Ça va, 東京?\r\n  yes") == "Ça va, 東京? yes"
-    assert clean(b"\033[2Jx\x00\xff\xe2\x80\xae") == "\ufffd[2Jx\ufffd\ufffd\ufffd"
-    assert quoted(b" \n") == ""
+    assert printable_line("Ça va, 東京?\r\n  yes") == "Ça va, 東京? yes"
+    assert printable_line(b"\033[2Jx\x00\xff\xe2\x80\xae") == "\ufffd[2Jx\ufffd\ufffd\ufffd"
+    assert quote_line(b" \n") == ""
 
 
 @given(
