@@ -36,7 +36,7 @@ from fleetaudit.report.html import render
 from tests.support.browser import ARGUMENTS, GENERATED
 from tests.support.runs import (
     Fleet,
-    felt,
+    exposure_of,
     missing,
     observe,
     run_of,
@@ -104,7 +104,7 @@ def hosts(count: int, *, alike: bool) -> Iterator[HostResult]:
             name=name,
             groups=(group,),
             machine_id=str(n),
-            exposure=felt(n * 7919 % 5000, 4_000_000, n % 3),
+            exposure=exposure_of(n * 7919 % 5000, 4_000_000, n % 3),
         )
 
 

@@ -23,7 +23,13 @@ from fleetaudit.analysis.doctor import (
 from fleetaudit.text.host_ranges import fold
 from fleetaudit.text.sanitize import terminal_line
 
-from .text_lines import cause_lines, counted, hosts_in_words, joined, wrapped
+from .text_lines import (
+    cause_lines,
+    counted,
+    hosts_in_words,
+    joined,
+    wrapped,
+)
 
 FAIL = "✗ FAIL"
 _WORDS = {

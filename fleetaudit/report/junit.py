@@ -34,7 +34,13 @@ from fleetaudit.model import (
 )
 from fleetaudit.text.sanitize import escape_line
 
-from .common import findings_by_id, gravest, lasted, moment, status_of
+from .common import (
+    findings_by_id,
+    gravest,
+    lasted,
+    moment,
+    status_of,
+)
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
 

@@ -29,7 +29,12 @@ from fleetaudit.text.host_ranges import fold_releases
 from fleetaudit.text.sanitize import terminal_line
 
 from .changes import changes_lines
-from .text_lines import cause_lines, counted, hosts_in_words, wrapped
+from .text_lines import (
+    cause_lines,
+    counted,
+    hosts_in_words,
+    wrapped,
+)
 
 MOST_ROWS = 12
 """How many findings, causes and differing scenarios are shown each; the rest is counted."""

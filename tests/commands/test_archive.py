@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.errors import (
-    LockedError,
-)
+from fleetaudit.errors import LockedError
 from fleetaudit.store import archive
 from tests import ROOT
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
 
 
 def test_sixty_hosts_that_refuse_a_connection_are_one_line_in_run_doctor_and_mail(
-    place: Place, closed_port: int
+    place: Workspace, closed_port: int
 ) -> None:
     lines = [
         f"    srv{n:03}: {{ansible_host: 127.0.0.{n}, ansible_port: {closed_port}}}\n"
@@ -51,7 +51,9 @@ def test_sixty_hosts_that_refuse_a_connection_are_one_line_in_run_doctor_and_mai
     assert len({h["reason"] for h in hosts[1:]}) == 60
 
 
-def test_a_hint_that_repeats_the_command_is_the_whole_line(place: Place, silent_port: int) -> None:
+def test_a_hint_that_repeats_the_command_is_the_whole_line(
+    place: Workspace, silent_port: int
+) -> None:
     place.write(
         "my inv.yml",
         f"all:\n  hosts:\n    web1: {{ansible_host: 127.0.0.1, ansible_port: {silent_port}}}\n",

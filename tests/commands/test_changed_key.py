@@ -19,7 +19,7 @@ from fleetaudit.model import AuditRun, Finding, NotAudited
 from fleetaudit.report.html import render
 from fleetaudit.report.terminal import summary
 from fleetaudit.store import archive
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.support.runs import missing, small_fleet
 from tests.support.sshd import Server
 
@@ -48,7 +48,7 @@ def fleet() -> AuditRun:
 def test_a_changed_key_is_a_finding_of_the_host_that_was_not_audited(
     sshd: Server, tmp_path: Path, client: str
 ) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     other = sshd.keys.user("ed25519").with_suffix(".pub")
     known = place.write(
         "known", f"[127.0.0.1]:{sshd.port} {' '.join(other.read_text().split()[:2])}\n"
@@ -106,7 +106,7 @@ def test_a_changed_key_is_a_finding_of_the_host_that_was_not_audited(
 
 
 def test_an_unknown_key_is_no_finding(sshd: Server, tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     known = place.write("known", "")
     port = f"ansible_port={sshd.port}"
     done = place.run("run", "127.0.0.1,", "-e", port, "-p", "quick.yml", "--known-hosts", known)

@@ -21,7 +21,7 @@ from fleetaudit.errors import InputError
 from fleetaudit.model import NotAudited
 from fleetaudit.probe import protocol
 from fleetaudit.store import archive
-from tests.support.commands import Place, until
+from tests.support.commands import Workspace, until
 from tests.support.runs import small_fleet
 from tests.support.timing import BUSY_S
 
@@ -40,7 +40,7 @@ MET = "{at_least: 1}"
 NOT_MET = "{at_most: 0, severity: warning}"
 
 
-class Folder(Place):
+class Folder(Workspace):
     """A folder of a user's with two playbooks, whose expectation this machine meets and does not
     meet.
     """

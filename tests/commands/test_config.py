@@ -12,7 +12,7 @@ from fleetaudit.cli.configuration import RENAMED
 from fleetaudit.cli.run import run
 from fleetaudit.errors import ConfigError
 from fleetaudit.store import archive
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +129,7 @@ def test_every_key_is_an_option_of_run() -> None:
 
 
 def test_configuration_yields_to_the_environment_and_that_to_options(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     place.locals(1)
     (tmp_path / "inventory.yml").rename(tmp_path / "mine.yml")
     place.write(
@@ -165,7 +165,7 @@ def test_configuration_yields_to_the_environment_and_that_to_options(tmp_path: P
 def test_status_78_for_a_configuration_that_makes_no_sense(
     tmp_path: Path, text: str, words: str
 ) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     place.write("fleetaudit.yml", text)
     done = place.run("run", "localhost,", "-p", "quick.yml")
     assert done.returncode == 78, done.stdout + done.stderr
@@ -174,7 +174,7 @@ def test_status_78_for_a_configuration_that_makes_no_sense(
 
 
 def test_a_world_writable_folder_is_warned_of_and_its_file_not_used(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     place.write("fleetaudit.yml", "nonsense: true\n")
     tmp_path.chmod(0o777)
     done = place.run("scenarios")

@@ -27,7 +27,7 @@ from fleetaudit.errors import UsageError
 from fleetaudit.model import NotAudited
 from fleetaudit.store import archive
 from tests import ROOT
-from tests.support.commands import Place, until
+from tests.support.commands import Workspace, until
 from tests.support.timing import BUSY_S
 
 SYSCTLS = """
@@ -41,8 +41,8 @@ NIGHTLY = ("run", "--cron", "-p", "sysctls.yml", "--format", "text")
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
+def place(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path)
     place.locals(1)
     place.write("sysctls.yml", SYSCTLS)
     return place
@@ -62,7 +62,7 @@ def needs(program: str, package: str) -> str:
 
 
 def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_otherwise(
-    place: Place,
+    place: Workspace,
 ) -> None:
     told = place.path / "told"
     arguments = (*NIGHTLY, "--notify", f"tee -a {shlex.quote(str(told))}")
@@ -93,7 +93,7 @@ def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_other
 
 
 def test_the_message_names_controller_inventory_status_and_the_report_by_its_whole_path(
-    place: Place,
+    place: Workspace,
 ) -> None:
     show = place.write("show", "env | grep ^FLEETAUDIT_ | sort > told\n")
     done = place.run(*NIGHTLY, "-l", "host00", "--notify", f"sh {show}", "inventory.yml")
@@ -119,7 +119,7 @@ def test_the_message_names_controller_inventory_status_and_the_report_by_its_who
     assert set(told) <= set(re.findall(r"FLEETAUDIT_[A-Z_]+", guide))
 
 
-def test_the_report_is_linked_where_people_read_it(place: Place) -> None:
+def test_the_report_is_linked_where_people_read_it(place: Workspace) -> None:
     done = place.run(*NIGHTLY, "--report-url", "https://ops.example.org/fleet/")
     (folder,) = place.runs()
     assert (
@@ -129,7 +129,7 @@ def test_the_report_is_linked_where_people_read_it(place: Place) -> None:
     assert place.run(*NIGHTLY, "--report-url", "ops example").returncode == 64
 
 
-def test_the_message_says_each_change_once(place: Place) -> None:
+def test_the_message_says_each_change_once(place: Workspace) -> None:
     place.run(*NIGHTLY)
     place.locals(3)
     lines = place.run(*NIGHTLY).stdout.splitlines()
@@ -150,7 +150,7 @@ def test_an_exit_status_is_put_into_words() -> None:
     ]
 
 
-def test_a_great_change_is_still_one_screen(place: Place) -> None:
+def test_a_great_change_is_still_one_screen(place: Workspace) -> None:
     place.run(*NIGHTLY)
     place.locals(0)
     hosts = "".join(
@@ -165,7 +165,7 @@ def test_a_great_change_is_still_one_screen(place: Place) -> None:
     assert done.stdout.splitlines()[-1].startswith("Report: ")
 
 
-def test_a_change_adds_8_where_drift_is_to_fail(place: Place) -> None:
+def test_a_change_adds_8_where_drift_is_to_fail(place: Workspace) -> None:
     arguments = ("run", "-p", "quick.yml", "--format", "json", "--fail-on", "error,drift")
     assert place.run(*arguments).returncode == 0  # nothing to compare with
     assert place.run(*arguments).returncode == 0
@@ -174,7 +174,9 @@ def test_a_change_adds_8_where_drift_is_to_fail(place: Place) -> None:
     assert place.run(*arguments, "--baseline", "none").returncode == 0
 
 
-def test_the_time_of_the_whole_run_is_bounded_and_says_so(place: Place, silent_port: int) -> None:
+def test_the_time_of_the_whole_run_is_bounded_and_says_so(
+    place: Workspace, silent_port: int
+) -> None:
     target = f"{{ansible_host: 127.0.0.1, ansible_port: {silent_port}}}"
     place.write(
         "inventory.yml",
@@ -195,7 +197,7 @@ def test_the_time_of_the_whole_run_is_bounded_and_says_so(place: Place, silent_p
 
 
 def test_a_second_run_is_refused_within_a_second_and_a_killed_one_is_taken_over(
-    place: Place, silent_port: int
+    place: Workspace, silent_port: int
 ) -> None:
     target = f"{{ansible_host: 127.0.0.1, ansible_port: {silent_port}}}"
     place.write("silent.yml", f"all: {{hosts: {{silent: {target}}}}}\n")
@@ -218,7 +220,7 @@ def test_a_second_run_is_refused_within_a_second_and_a_killed_one_is_taken_over(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_ssh_connections_promptly(
-    place: Place, silent_port: int, number: int
+    place: Workspace, silent_port: int, number: int
 ) -> None:
     target = f"{{ansible_host: 127.0.0.1, ansible_port: {silent_port}}}"
     place.write("silent.yml", f"all: {{hosts: {{silent: {target}}}}}\n")
@@ -247,7 +249,7 @@ def test_a_signal_ends_ssh_connections_promptly(
 # ------------------------------------------------------------------------------------------------------
 
 
-def test_old_runs_go_with_a_run_and_by_hand(place: Place) -> None:
+def test_old_runs_go_with_a_run_and_by_hand(place: Workspace) -> None:
     for day in (1, 2, 3):
         arguments = (
             "run",
@@ -346,7 +348,7 @@ def test_a_line_break_is_refused_rather_than_scheduled(make: object) -> None:
         make(Job(command=("fleetaudit", "a\nb"), folder="/"))
 
 
-def test_systemd_takes_the_units_without_a_word(place: Place) -> None:
+def test_systemd_takes_the_units_without_a_word(place: Workspace) -> None:
     verify = needs("systemd-analyze", "systemd")
     notify = ("--notify", "mail -s '100% $HOME' me")
     done = place.run("schedule", "--systemd", "inventory.yml", "-p", "sysctls.yml", *notify)
@@ -391,7 +393,7 @@ cp "$1" /var/spool/cron/crontabs/root && chmod 600 /var/spool/cron/crontabs/root
 
 
 def test_every_option_of_a_schedule_is_one_of_the_run_that_it_prints(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     place.write("hosts.yml", "all: {hosts: {web1: {}}}\n")
     place.write("w.yml", "[]\n")
     said = [
@@ -439,7 +441,7 @@ def test_a_real_cron_runs_the_line(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root, for cron in a mount namespace of its own")
     (tmp_path / "50% off").mkdir()
-    place = Place(tmp_path / "50% off")
+    place = Workspace(tmp_path / "50% off")
     place.write("all of us.yml", "all: {hosts: {here: {ansible_connection: local}}}\n")
     done = place.run("schedule", "all of us.yml", "-p", "quick.yml")
     assert done.returncode == 0, done.stderr

@@ -26,7 +26,7 @@ from fleetaudit.analysis import doctor
 from fleetaudit.probe.protocol import READY
 from fleetaudit.report.doctor import FAIL
 from tests import SCHEMAS
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.support.kernels import NoKernelsError, kernels
 from tests.support.sshd import (
     Keys,
@@ -74,7 +74,7 @@ def saying(text: bytes, *, hang_up: bool) -> Iterator[int]:
                 connection.close()
 
 
-class Fleet(Place):
+class Fleet(Workspace):
     """An inventory, the options that reach its hosts, and the ports of some."""
 
     def __init__(self, path: Path, hosts: Mapping[str, object], options: tuple[str, ...]) -> None:
@@ -153,7 +153,7 @@ def fleet(
 def test_the_interpreter_that_answered_is_shown_and_why_the_named_one_was_not_used(
     tmp_path: Path,
 ) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     place.write(
         "two.yml",
         "all:\n  vars: {ansible_connection: local}\n  hosts:\n"

@@ -7,9 +7,7 @@ import subprocess
 
 import pytest
 
-from fleetaudit.report import (
-    prometheus,
-)
+from fleetaudit.report import prometheus
 from tests.unit.report.test_formats import RUN
 
 

@@ -27,7 +27,7 @@ from fleetaudit.inventory import load_inventory
 from fleetaudit.inventory.host_names import NameProblem, check_name
 from fleetaudit.inventory.ini_format import _words
 from fleetaudit.inventory.printing import as_list
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.support.sshd import require
 from tests.support.timing import BUSY_S
 
@@ -36,8 +36,8 @@ YAML = "all:\n  hosts:\n    {}\n"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
 
 
 def limit() -> None:
@@ -45,7 +45,7 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
 
 
-def run(place: Place, *words: str, unprivileged: bool = False) -> tuple[int, str, str]:
+def run(place: Workspace, *words: str, unprivileged: bool = False) -> tuple[int, str, str]:
     """Returns the exit status, stdout and stderr of the real command under limits.
 
     Unprivileged means as somebody whom the modes of files hold back, which root only is without two
@@ -70,7 +70,7 @@ def run(place: Place, *words: str, unprivileged: bool = False) -> tuple[int, str
     return ended.returncode, out, err
 
 
-def refused(place: Place, *words: str, unprivileged: bool = False) -> str:
+def refused(place: Workspace, *words: str, unprivileged: bool = False) -> str:
     """Returns what an inventory is refused with, which is short, and nothing that a terminal obeys."""
     status, out, err = run(place, "inventory", *words, "--list", unprivileged=unprivileged)
     assert (status, out) == (65, ""), err
@@ -358,7 +358,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_refused_in_bounded_time_and_memory_with_its_line(
-    name: str, place: Place
+    name: str, place: Workspace
 ) -> None:
     file, content, words = FILES[name]
     (place.path / file).parent.mkdir(exist_ok=True)
@@ -382,7 +382,7 @@ def test_a_file_is_refused_in_bounded_time_and_memory_with_its_line(
     ],
 )
 def test_what_only_looks_odd_is_read(
-    place: Place, content: bytes, host: str, variables: str
+    place: Workspace, content: bytes, host: str, variables: str
 ) -> None:
     (place.path / "hosts").write_bytes(content)
     status, out, err = run(place, "inventory", "hosts", "--list")
@@ -391,13 +391,13 @@ def test_what_only_looks_odd_is_read(
     assert variables in out
 
 
-def test_a_hundred_thousand_hosts_of_a_range_are_read(place: Place) -> None:
+def test_a_hundred_thousand_hosts_of_a_range_are_read(place: Workspace) -> None:
     place.write("hosts", "h[1:100000] x=1\n")
     status, out, _ = run(place, "inventory", "hosts", "--list-hosts")
     assert (status, out.count("\n")) == (0, 100_000)
 
 
-def test_a_graph_that_doubles_at_every_level_is_refused(place: Place) -> None:
+def test_a_graph_that_doubles_at_every_level_is_refused(place: Workspace) -> None:
     levels = "".join(
         f"[g{n}:children]\na{n}\nb{n}\n[a{n}:children]\ng{n + 1}\n[b{n}:children]\ng{n + 1}\n"
         for n in range(40)
@@ -443,7 +443,7 @@ def test_a_line_of_an_ini_splits_as_a_shell_would(line: str) -> None:
 # -----------------------------------------------------------------------------------------------
 
 
-def test_a_pipe_or_a_device_or_a_socket_is_refused_and_never_waited_for(place: Place) -> None:
+def test_a_pipe_or_a_device_or_a_socket_is_refused_and_never_waited_for(place: Workspace) -> None:
     os.mkfifo(place.path / "fifo")
     with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(place.path):
         listener.bind("socket")
@@ -452,7 +452,7 @@ def test_a_pipe_or_a_device_or_a_socket_is_refused_and_never_waited_for(place: P
 
 
 @pytest.mark.parametrize("where", ["hosts/a", "group_vars/all", "host_vars/h.yml"])
-def test_a_pipe_beside_or_inside_an_inventory_is_refused_too(place: Place, where: str) -> None:
+def test_a_pipe_beside_or_inside_an_inventory_is_refused_too(place: Workspace, where: str) -> None:
     for folder in ("group_vars", "host_vars"):
         (place.path / folder).mkdir()
     if where.startswith("hosts"):
@@ -463,7 +463,7 @@ def test_a_pipe_beside_or_inside_an_inventory_is_refused_too(place: Place, where
     assert f"{where}: cannot be read: it is a pipe" in refused(place, "hosts")
 
 
-def test_a_list_of_patterns_or_a_playbook_that_is_a_pipe_is_refused(place: Place) -> None:
+def test_a_list_of_patterns_or_a_playbook_that_is_a_pipe_is_refused(place: Workspace) -> None:
     place.write("hosts", "h\n")
     os.mkfifo(place.path / "fifo")
     status, _, err = run(place, "inventory", "hosts", "--list", "-l", "@fifo")
@@ -490,7 +490,7 @@ def test_a_list_of_patterns_or_a_playbook_that_is_a_pipe_is_refused(place: Place
         ("hosts/host_vars/h", 0),
     ],
 )
-def test_what_may_not_be_read_is_refused_by_name(place: Place, closed: str, mode: int) -> None:
+def test_what_may_not_be_read_is_refused_by_name(place: Workspace, closed: str, mode: int) -> None:
     for name, text in {
         "hosts/a": "[web]\nh\n",
         "hosts/inner/b": "i\n",
@@ -507,7 +507,7 @@ def test_what_may_not_be_read_is_refused_by_name(place: Place, closed: str, mode
     assert re.search(rf"{closed}\S*: cannot be read: Permission denied", err), err
 
 
-def test_a_file_in_a_folder_that_may_not_be_entered_is_refused(place: Place) -> None:
+def test_a_file_in_a_folder_that_may_not_be_entered_is_refused(place: Workspace) -> None:
     (place.path / "closed").mkdir()
     place.write("closed/hosts", "a\n")
     (place.path / "closed").chmod(0)
@@ -519,7 +519,7 @@ def test_a_file_in_a_folder_that_may_not_be_entered_is_refused(place: Place) -> 
 
 
 def test_variables_of_the_current_folder_that_nobody_may_read_are_no_error_for_they_are_not_read(
-    place: Place,
+    place: Workspace,
 ) -> None:
     (place.path / "inv").mkdir()
     place.write("inv/hosts", "a\n")
@@ -532,7 +532,7 @@ def test_variables_of_the_current_folder_that_nobody_may_read_are_no_error_for_t
     assert "group_vars in the current folder is not read" in err
 
 
-def test_loops_of_links_and_names_that_are_too_long_end(place: Place) -> None:
+def test_loops_of_links_and_names_that_are_too_long_end(place: Workspace) -> None:
     (place.path / "self").symlink_to("self")
     assert "Too many levels of symbolic links" in refused(place, "self")
     (place.path / "folder").mkdir()
@@ -569,7 +569,7 @@ GOOD = """{"web": {"hosts": ["h"]}, "_meta": {"hostvars": {}}}"""
         ("echo '[1, 2]'", "no mapping of groups"),
     ],
 )
-def test_a_program_that_answers_badly_is_refused(place: Place, script: str, words: str) -> None:
+def test_a_program_that_answers_badly_is_refused(place: Workspace, script: str, words: str) -> None:
     place.write("hosts", f"#!/bin/sh\n{script}\n").chmod(0o700)
     err = refused(place, "hosts")
     assert "hosts --list" in err
@@ -577,7 +577,7 @@ def test_a_program_that_answers_badly_is_refused(place: Place, script: str, word
 
 
 def test_a_program_that_leaves_a_child_with_its_output_open_does_not_hold_us_up(
-    place: Place,
+    place: Workspace,
 ) -> None:
     place.write("hosts", f"#!/bin/sh\nsleep 300 &\necho $! >child\necho '{GOOD}'\n").chmod(0o700)
     began = time.monotonic()
@@ -595,7 +595,7 @@ def test_a_program_that_leaves_a_child_with_its_output_open_does_not_hold_us_up(
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
 @pytest.mark.parametrize("what", ["name", "address", "user"])
 def test_what_looks_like_an_option_of_ssh_never_becomes_one(
-    place: Place, client: str, what: str
+    place: Workspace, client: str, what: str
 ) -> None:
     option = "-oProxyCommand=touch${IFS}owned"
     name, variables = (
@@ -682,7 +682,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_costs_its_own_host_and_no_other(name: str, place: Place) -> None:
+def test_a_template_costs_its_own_host_and_no_other(name: str, place: Workspace) -> None:
     text, more = TEMPLATES[name]
     quoted = text.replace("'", "''")
     bad = f"bad: {{ansible_host: '{quoted}'{', ' if more else ''}{more}}}"
@@ -715,7 +715,7 @@ def test_a_template_that_asks_for_the_groups_takes_no_longer_among_more_hosts(
     assert time.process_time() - began < 5
 
 
-def test_two_hundred_names_that_are_all_this_machine_are_each_there_once(place: Place) -> None:
+def test_two_hundred_names_that_are_all_this_machine_are_each_there_once(place: Workspace) -> None:
     names = [f"localhost{n}" for n in range(199)]
     lines = "".join(
         f"    {name}: {{ansible_host: localhost, ansible_connection: local}}\n" for name in names
@@ -728,7 +728,7 @@ def test_two_hundred_names_that_are_all_this_machine_are_each_there_once(place: 
     assert [line.split()[0] for line in out.splitlines()] == ["localhost", *names]
 
 
-def test_a_source_that_is_no_inventory_spoils_those_beside_it(place: Place) -> None:
+def test_a_source_that_is_no_inventory_spoils_those_beside_it(place: Workspace) -> None:
     place.write("good", "a\n")
     place.write("bad", "[\n")
     assert "bad" in refused(place, "good", "bad")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleetaudit.transport.kernel import (
-    initramfs,
-)
+from fleetaudit.transport.kernel import initramfs
 from tests.unit.transport.test_kernel import unpacked
 
 

@@ -14,14 +14,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from fleetaudit.model import (
-    NotAudited,
-    RunInfo,
-)
+from fleetaudit.model import NotAudited, RunInfo
 from fleetaudit.store import archive
 from fleetaudit.store.jobs import job_of
 from tests import ROOT
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.support.runs import small_fleet
 from tests.unit.store.test_jobs import INFO
 from tests.unit.store.test_latest import NOW, stored
@@ -34,27 +31,29 @@ SHORT = (
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
+def place(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path)
     place.locals(2)
     place.write("all.yml", SYSCTLS)
     place.write("other.yml", SHORT)
     return place
 
 
-def info(place: Place, name: str = "latest") -> RunInfo:
+def info(place: Workspace, name: str = "latest") -> RunInfo:
     return archive.read_run(place.path / "reports" / name).run
 
 
-def newest(place: Place) -> RunInfo:
+def newest(place: Workspace) -> RunInfo:
     return archive.runs_in(place.path / "reports").finished[0].info
 
 
-def latest(place: Place) -> str:
+def latest(place: Workspace) -> str:
     return (place.path / "reports/latest").readlink().name
 
 
-def test_a_run_with_a_limit_or_another_playbook_does_not_move_it_and_says_so(place: Place) -> None:
+def test_a_run_with_a_limit_or_another_playbook_does_not_move_it_and_says_so(
+    place: Workspace,
+) -> None:
     assert place.run("run", "-p", "all.yml", *JSON).returncode == 0
     nightly = latest(place)
     for arguments, status in ((("-p", "all.yml", "-l", "host00"), 0), (("-p", "other.yml"), 2)):
@@ -75,7 +74,7 @@ def test_a_run_with_a_limit_or_another_playbook_does_not_move_it_and_says_so(pla
     assert info(place).baseline == nightly
 
 
-def test_the_printed_command_gives_latest_to_the_other_job_for_good(place: Place) -> None:
+def test_the_printed_command_gives_latest_to_the_other_job_for_good(place: Workspace) -> None:
     place.run("run", "-p", "all.yml", *JSON)
     told = place.run("run", "-p", "other.yml", *JSON).stderr.splitlines()[-1]
     _, *words = shlex.split(told)
@@ -90,7 +89,9 @@ def test_the_printed_command_gives_latest_to_the_other_job_for_good(place: Place
     assert latest(place) == newest(place).id != moved
 
 
-def test_a_trial_of_one_host_is_followed_by_the_whole_and_the_whole_by_cron(place: Place) -> None:
+def test_a_trial_of_one_host_is_followed_by_the_whole_and_the_whole_by_cron(
+    place: Workspace,
+) -> None:
     place.run("run", "-p", "all.yml", "-l", "host00", *JSON)
     assert info(place).limit == "host00"
     assert place.run("run", "-p", "all.yml", *JSON).stderr == ""
@@ -112,7 +113,7 @@ def test_a_trial_of_one_host_is_followed_by_the_whole_and_the_whole_by_cron(plac
     assert (again.stdout, again.stderr) == ("", "")
 
 
-def test_a_clock_once_in_the_future_freezes_nothing(place: Place) -> None:
+def test_a_clock_once_in_the_future_freezes_nothing(place: Workspace) -> None:
     """The baseline, the link and the heartbeat go on; cron tells of a regression once."""
     in_2036 = int(datetime(2036, 1, 1, tzinfo=UTC).timestamp())
     cron = ("run", "--cron", "-p", "all.yml", "--format", "json,prometheus")
@@ -139,7 +140,7 @@ def test_a_clock_once_in_the_future_freezes_nothing(place: Place) -> None:
     ]
 
 
-def test_runs_of_an_earlier_version_go_before_those_that_are_numbered(place: Place) -> None:
+def test_runs_of_an_earlier_version_go_before_those_that_are_numbered(place: Workspace) -> None:
     place.run("run", "-p", "all.yml", *JSON, SOURCE_DATE_EPOCH=str(2**31))
     (old,) = place.runs()
     run = json.loads((old / "run.json").read_bytes())
@@ -153,7 +154,7 @@ def test_runs_of_an_earlier_version_go_before_those_that_are_numbered(place: Pla
     assert [info.sequence for info in (info(place, old.name), info(place))] == [0, 2]
 
 
-def test_a_merged_run_follows_the_same_rule(place: Place) -> None:
+def test_a_merged_run_follows_the_same_rule(place: Workspace) -> None:
     place.run("run", "-p", "all.yml", *JSON)
     for host in ("host00", "host01"):
         place.run("run", "-p", "other.yml", "-l", host, "-o", host, *JSON)
@@ -169,7 +170,7 @@ def test_a_merged_run_follows_the_same_rule(place: Place) -> None:
 
 
 def test_the_list_on_a_terminal_marks_latest_and_tells_how_to_finish_what_was_left(
-    place: Place,
+    place: Workspace,
 ) -> None:
     place.run("run", "-p", "all.yml", *JSON)
     left = place.path / "reports/2026-01-01T020000Z"
@@ -209,7 +210,7 @@ def test_the_list_on_a_terminal_marks_latest_and_tells_how_to_finish_what_was_le
     assert json.loads(place.run("runs", "--format", "json").stdout)["unfinished"] == []
 
 
-def test_a_name_in_a_run_json_moves_no_cursor(place: Place) -> None:
+def test_a_name_in_a_run_json_moves_no_cursor(place: Workspace) -> None:
     name = stored(place.path / "reports", NOW, inventory=("a\x1b[2Jb.yml",), sequence=1)
     for words in (("runs",), ("runs", "--latest", name), ("run", "-p", "all.yml", *JSON)):
         done = place.run(*words)
@@ -217,7 +218,7 @@ def test_a_name_in_a_run_json_moves_no_cursor(place: Place) -> None:
         assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_what_latest_cannot_point_to_is_refused(place: Place) -> None:
+def test_what_latest_cannot_point_to_is_refused(place: Workspace) -> None:
     assert place.run("runs").returncode == 66
     place.run("run", "-p", "all.yml", *JSON)
     (run,) = place.runs()
@@ -239,7 +240,7 @@ def test_what_latest_cannot_point_to_is_refused(place: Place) -> None:
     assert place.run("runs", "-o", "empty").stdout == "No finished run in empty.\n"
 
 
-def test_a_current_folder_that_is_gone_is_no_bug(place: Place) -> None:
+def test_a_current_folder_that_is_gone_is_no_bug(place: Workspace) -> None:
     there = place.path / "there"
     there.mkdir()
     command, env = place.command("runs", "-o", place.path)
@@ -249,7 +250,7 @@ def test_a_current_folder_that_is_gone_is_no_bug(place: Place) -> None:
     assert (done.returncode, "the current folder is gone" in done.stderr) == (66, True), done.stderr
 
 
-def test_a_current_folder_that_goes_while_a_run_lasts_costs_nothing(place: Place) -> None:
+def test_a_current_folder_that_goes_while_a_run_lasts_costs_nothing(place: Workspace) -> None:
     there = place.path / "there"
     there.mkdir()
     python = place.write(

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.support.sshd import Keys, Server
 
 
-def fleet(place: Place, server: Server, keys: Keys) -> tuple[str, ...]:
+def fleet(place: Workspace, server: Server, keys: Keys) -> tuple[str, ...]:
     """Writes an inventory of a host that answers and one that is not there; returns the options for
     it.
     """
@@ -45,7 +45,7 @@ STAGES = ["resolve", "connect", "host key", "authenticate", "execute"]
 def test_the_log_has_each_stage_of_each_host_with_its_time(
     tmp_path: Path, sshd: Server, keys: Keys, transport: str
 ) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     words = fleet(place, sshd, keys)
     done = place.run("run", *words, "--transport", transport, FLEETAUDIT_LOG_PATH="log")
     assert done.returncode == 4, done.stderr
@@ -77,7 +77,7 @@ def test_the_log_has_each_stage_of_each_host_with_its_time(
 
 
 def test_with_v_the_bar_stays_and_names_whom_it_waits_for(tmp_path: Path, silent_port: int) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     hosts = {"here": {"ansible_connection": "local"},
              "slow": {"ansible_host": "127.0.0.1", "ansible_port": silent_port, "ansible_timeout": 100}}  # fmt: skip
     place.write("inventory.json", json.dumps({"all": {"hosts": hosts}}))
@@ -109,7 +109,7 @@ def test_with_v_the_bar_stays_and_names_whom_it_waits_for(tmp_path: Path, silent
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs /dev/full")
 def test_a_log_on_a_full_disk_is_reported_once_and_costs_no_host(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     place.locals(2)
     done = place.run("run", "-p", "quick.yml", "--format", "text", FLEETAUDIT_LOG_PATH="/dev/full")
     assert done.returncode == 0, done.stderr

@@ -7,12 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from fleetaudit.model import (
-    AuditRun,
-    NotAudited,
-)
+from fleetaudit.model import AuditRun, NotAudited
 from fleetaudit.store import archive
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.unit.analysis.test_not_selected import REASON
 
 INVENTORY = """
@@ -26,8 +23,8 @@ WEB = "- name: Web\n  hosts: web\n  sysctls: {collect: [net.ipv4.tcp_fin_timeout
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
+def place(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path)
     place.write("inventory.yml", INVENTORY)
     place.write("web.yml", WEB)
     return place
@@ -40,7 +37,7 @@ def statuses(run: AuditRun) -> dict[str, str]:
 WANTED = {"web1": "audited", "web2": "audited", "db1": "not selected"}
 
 
-def test_a_play_for_one_group_does_not_fail_the_others(place: Place) -> None:
+def test_a_play_for_one_group_does_not_fail_the_others(place: Workspace) -> None:
     done = place.run("run", "-p", "web.yml", "-v")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"3 hosts: 2 audited, 0 not audited, 1 {REASON} (db1)." in done.stdout
@@ -53,13 +50,13 @@ def test_a_play_for_one_group_does_not_fail_the_others(place: Place) -> None:
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
-def test_a_check_names_it(place: Place) -> None:
+def test_a_check_names_it(place: Workspace) -> None:
     done = place.run("run", "-p", "web.yml", "--check")
     assert done.returncode == 0
     assert done.stdout.splitlines()[2] == f"db1  {REASON}"
 
 
-def test_where_no_host_matches_any_play_there_is_nothing_to_do(place: Place) -> None:
+def test_where_no_host_matches_any_play_there_is_nothing_to_do(place: Workspace) -> None:
     done = place.run("run", "-p", "web.yml", "-l", "db")
     assert done.returncode == 66
     assert "no play matches any selected host (db1)" in done.stderr
@@ -67,12 +64,12 @@ def test_where_no_host_matches_any_play_there_is_nothing_to_do(place: Place) -> 
     assert not (place.path / "reports").exists()
 
 
-def test_the_check_of_the_connections_asks_no_play(place: Place) -> None:
+def test_the_check_of_the_connections_asks_no_play(place: Workspace) -> None:
     done = place.run("doctor", "-l", "db")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_password_is_not_called_useless_because_of_it(place: Place) -> None:
+def test_a_password_is_not_called_useless_because_of_it(place: Workspace) -> None:
     """Only the hosts that are asked something count: db1 would take the password, and nobody logs
     in there.
     """
@@ -83,7 +80,7 @@ def test_a_password_is_not_called_useless_because_of_it(place: Place) -> None:
     assert "no host takes a password" in done.stderr
 
 
-def test_a_resumed_and_a_merged_run_have_it_once(place: Place) -> None:
+def test_a_resumed_and_a_merged_run_have_it_once(place: Workspace) -> None:
     assert place.run("run", "-p", "web.yml").returncode == 0
     (folder,) = place.runs()
     (folder / "run.json").unlink()

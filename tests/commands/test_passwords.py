@@ -29,7 +29,7 @@ from fleetaudit.errors import (
     UsageError,
 )
 from fleetaudit.model import Secret
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.support.sshd import Server
 
 SECRET = "hunter 2"
@@ -37,8 +37,8 @@ PLAN = ("run", "web1,", "-C")
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
 
 
 def file(folder: Path, data: bytes, mode: int = 0o600) -> str:
@@ -107,7 +107,7 @@ def test_a_pipe_that_says_nothing_is_not_waited_for_for_ever(
     ],
 )  # fmt: skip
 def test_how_a_program_is_to_be_piped_can_be_typed_wherever_it_was_named(
-    place: Place, option: str, said_in: str
+    place: Workspace, option: str, said_in: str
 ) -> None:
     program = file(place.path, b"#!/bin/sh\n", 0o700)
     typed, environment, words = "--" + option.replace("_", "-"), dict[str, str](), list[str]()
@@ -125,7 +125,7 @@ def test_how_a_program_is_to_be_piped_can_be_typed_wherever_it_was_named(
     assert done.stderr.endswith(f" pipe its output: {typed} <(PROGRAM)\n")
 
 
-def fed(place: Place, data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def fed(place: Workspace, data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     command, environment = place.command(*arguments)
     return subprocess.run(
         command, cwd=place.path, env=environment, input=data, capture_output=True, timeout=300
@@ -133,14 +133,14 @@ def fed(place: Place, data: bytes, *arguments: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize("option", ["--become-password-file", "--connection-password-file"])
-def test_a_job_that_nobody_watches_may_be_piped_its_password(place: Place, option: str) -> None:
+def test_a_job_that_nobody_watches_may_be_piped_its_password(place: Workspace, option: str) -> None:
     done = fed(place, b"hunter 2\n", *PLAN, "--cron", option, "-")
     assert (done.returncode, done.stderr) == (0, b"")
     done = fed(place, b"", *PLAN, "--cron", option, "-")
     assert (done.returncode, b"its first line is empty" in done.stderr) == (78, True)
 
 
-def test_standard_input_is_not_read_for_two_passwords(place: Place) -> None:
+def test_standard_input_is_not_read_for_two_passwords(place: Workspace) -> None:
     two = ("--become-password-file", "-", "--connection-password-file", "/dev/stdin")
     done = fed(place, b"hunter 2\n", *PLAN, *two)
     assert done.returncode == 64
@@ -152,14 +152,14 @@ def test_standard_input_is_not_read_for_two_passwords(place: Place) -> None:
     ("asks", "option"), [("-K", "--become-password-file"), ("-k", "--connection-password-file")]
 )
 def test_to_be_asked_and_to_name_a_file_are_refused_together(
-    place: Place, verb: str, asks: str, option: str
+    place: Workspace, verb: str, asks: str, option: str
 ) -> None:
     done = place.run(verb, "web1,", asks, option, file(place.path, b"x"))
     assert (done.returncode, done.stdout) == (64, "")
     assert done.stderr == f"fleetaudit: {asks} and {option}: either of them, not both\n"
 
 
-def test_a_file_that_is_typed_goes_before_one_of_the_environment(place: Place) -> None:
+def test_a_file_that_is_typed_goes_before_one_of_the_environment(place: Workspace) -> None:
     typed = ("-b", "--become-password-file", file(place.path, b"x"))
     done = place.run(*PLAN, *typed, FLEETAUDIT_BECOME_PASSWORD_FILE="none")
     assert (done.returncode, done.stderr) == (0, "")
@@ -209,7 +209,7 @@ all:
     "words", [("-K",), ("--become-user", "app"), ("--become-method", "doas", "-K")]
 )
 def test_what_is_about_becoming_is_told_of_once_where_nobody_becomes_anybody(
-    place: Place, words: tuple[str, ...]
+    place: Workspace, words: tuple[str, ...]
 ) -> None:
     place.write("mixed.yml", MIXED)
     done = place.run("run", "mixed.yml", "-C", *words)
@@ -220,7 +220,7 @@ def test_what_is_about_becoming_is_told_of_once_where_nobody_becomes_anybody(
     assert why.startswith("not used, for no host becomes another user; -b says so")
 
 
-def test_what_is_about_becoming_is_used_where_anybody_becomes_somebody(place: Place) -> None:
+def test_what_is_about_becoming_is_used_where_anybody_becomes_somebody(place: Workspace) -> None:
     words = ("--become-user", "app", "-K")
     assert place.run(*PLAN, *words, "-b").stderr == ""
     place.write("one.yml", "all: {hosts: {a: {ansible_become: true}, b: }}\n")
@@ -234,7 +234,7 @@ def test_what_is_about_becoming_is_used_where_anybody_becomes_somebody(place: Pl
 @pytest.mark.parametrize("limit", ["b", "d", "b:d"])
 @pytest.mark.parametrize("verb", [("run", "-C"), ("doctor",)])
 def test_a_password_to_log_in_with_is_refused_where_no_host_takes_one(
-    place: Place, limit: str, verb: tuple[str, ...]
+    place: Workspace, limit: str, verb: tuple[str, ...]
 ) -> None:
     place.write("mixed.yml", MIXED)
     done = place.run(
@@ -246,7 +246,7 @@ def test_a_password_to_log_in_with_is_refused_where_no_host_takes_one(
     )
 
 
-def test_hosts_that_take_no_password_are_counted_where_others_take_it(place: Place) -> None:
+def test_hosts_that_take_no_password_are_counted_where_others_take_it(place: Workspace) -> None:
     place.write("mixed.yml", MIXED)
     (line,) = place.run("run", "mixed.yml", "-C", "-k").stderr.splitlines()
     assert line.startswith("fleetaudit: note: -k: not used for 2 hosts: the system's own ssh")
@@ -259,7 +259,7 @@ def test_hosts_that_take_no_password_are_counted_where_others_take_it(place: Pla
     )  # a takes one, and says why not
 
 
-def test_a_file_that_everybody_can_read_is_told_of(place: Place) -> None:
+def test_a_file_that_everybody_can_read_is_told_of(place: Workspace) -> None:
     done = place.run(*PLAN, "--connection-password-file", file(place.path, b"x", 0o644))
     assert (done.returncode, "chmod 600" in done.stderr) == (0, True)
     done = place.run(*PLAN, "--connection-password-file", file(place.path, b"x"))
@@ -270,7 +270,7 @@ def test_a_file_that_everybody_can_read_is_told_of(place: Place) -> None:
 # -------------------------------------------------------------------------------------------------
 
 
-def on_a_terminal(place: Place, *arguments: str, answers: list[bytes]) -> tuple[int, bytes]:
+def on_a_terminal(place: Workspace, *arguments: str, answers: list[bytes]) -> tuple[int, bytes]:
     """Runs the command with a terminal of its own, answers what it asks in order; returns its
     status and the screen.
     """
@@ -305,7 +305,7 @@ def on_a_terminal(place: Place, *arguments: str, answers: list[bytes]) -> tuple[
     return process.wait(timeout=300), screen
 
 
-def test_k_and_big_k_ask_on_the_terminal_and_show_nothing(place: Place, sshd: Server) -> None:
+def test_k_and_big_k_ask_on_the_terminal_and_show_nothing(place: Workspace, sshd: Server) -> None:
     here = {
         "ansible_host": "127.0.0.1",
         "ansible_port": sshd.port,
@@ -330,12 +330,12 @@ def test_k_and_big_k_ask_on_the_terminal_and_show_nothing(place: Place, sshd: Se
     assert b"hunter" not in screen
 
 
-def test_an_empty_answer_is_no_password(place: Place) -> None:
+def test_an_empty_answer_is_no_password(place: Workspace) -> None:
     status, screen = on_a_terminal(place, "run", "web1,", "-K", answers=[b"\n"])
     assert (status, b"no password was given" in screen) == (64, True)
 
 
-def test_a_byte_that_is_no_text_is_an_answer_that_is_refused(place: Place) -> None:
+def test_a_byte_that_is_no_text_is_an_answer_that_is_refused(place: Workspace) -> None:
     status, screen = on_a_terminal(place, "run", "web1,", "-K", answers=[b"hunter\xff\n"])
     assert (status, b"-K: what was typed is not valid text" in screen) == (64, True), screen
     assert b"hunter" not in screen
@@ -347,13 +347,13 @@ def test_a_byte_that_is_no_text_is_an_answer_that_is_refused(place: Place) -> No
     ("asks", "option"), [(b"-K", "--become-password-file"), (b"-k", "--connection-password-file")]
 )
 def test_a_password_is_not_read_from_a_terminal_that_shows_it(
-    place: Place, name: str, asks: bytes, option: str
+    place: Workspace, name: str, asks: bytes, option: str
 ) -> None:
     status, screen = on_a_terminal(place, *PLAN, option, name, answers=[])
     assert (status, b"; " + asks + b" asks without showing it" in screen) == (64, True), screen
 
 
-def test_an_interrupt_at_the_question_ends_it_all(place: Place) -> None:
+def test_an_interrupt_at_the_question_ends_it_all(place: Workspace) -> None:
     status, screen = on_a_terminal(place, "run", "web1,", "-K", answers=[b"\x03"])
     assert status == 130, screen
     assert not place.runs()
@@ -361,7 +361,7 @@ def test_an_interrupt_at_the_question_ends_it_all(place: Place) -> None:
 
 @pytest.mark.parametrize("interrupt", [True, False])
 def test_a_terminal_that_closes_at_the_question_hides_no_interrupt(
-    place: Place, interrupt: bool
+    place: Workspace, interrupt: bool
 ) -> None:
     command, environment = place.command("run", "web1,", "-K")
     ours, theirs = pty.openpty()
@@ -416,7 +416,7 @@ def test_what_is_raised_after_an_interrupt_ends_as_an_interrupt(
 
 
 @pytest.mark.parametrize("option", ["-k", "-K"])
-def test_without_a_terminal_the_question_is_an_error_at_once(place: Place, option: str) -> None:
+def test_without_a_terminal_the_question_is_an_error_at_once(place: Workspace, option: str) -> None:
     command, environment = place.command("run", "web1,", option)
     done = subprocess.run(
         command,
@@ -432,12 +432,12 @@ def test_without_a_terminal_the_question_is_an_error_at_once(place: Place, optio
     assert not place.runs()
 
 
-def test_cron_never_asks_whatever_terminal_there_is(place: Place) -> None:
+def test_cron_never_asks_whatever_terminal_there_is(place: Workspace) -> None:
     status, screen = on_a_terminal(place, "run", "web1,", "-K", "--cron", answers=[])
     assert (status, b"--cron never asks" in screen) == (64, True)
 
 
-def test_a_dry_run_asks_nothing(place: Place) -> None:
+def test_a_dry_run_asks_nothing(place: Workspace) -> None:
     assert place.run(*PLAN, "-k", "-K").returncode == 0
 
 
@@ -445,7 +445,7 @@ def test_a_dry_run_asks_nothing(place: Place) -> None:
 # -----------------------------------------------------------------------------------------------
 
 
-def test_extra_variables_beat_every_other(place: Place) -> None:
+def test_extra_variables_beat_every_other(place: Workspace) -> None:
     place.write(
         "hosts.yml", "all: {hosts: {a: {ansible_host: old}, b: }, vars: {ansible_port: 1}}\n"
     )
@@ -484,13 +484,13 @@ def test_a_password_is_no_option() -> None:
     "option", ["--private-key", "--known-hosts", "--connection-password-file", "--become-password-file", "-p",
                "--vault-password-file"],
 )  # fmt: skip
-def test_a_file_at_the_home_of_nobody_is_a_missing_file(place: Place, option: str) -> None:
+def test_a_file_at_the_home_of_nobody_is_a_missing_file(place: Workspace, option: str) -> None:
     done = place.run("run", "localhost,", option, "~nobody-of-that-name/file")
     assert done.returncode == 66, done.stderr
     assert "~nobody-of-that-name/file" in done.stderr
 
 
-def test_files_of_ansible_cfg_are_read_only_where_somebody_connects(place: Place) -> None:
+def test_files_of_ansible_cfg_are_read_only_where_somebody_connects(place: Workspace) -> None:
     place.write("ansible.cfg", "[defaults]\nconnection_password_file = gone\n")
     for words in (("probe",), ("run", "localhost,", "--check")):
         done = place.run(*words)

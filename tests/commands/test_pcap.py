@@ -6,11 +6,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from fleetaudit.model import (
-    Segment,
-)
+from fleetaudit.model import Segment
 from fleetaudit.report import pcap
-from tests.support.probing import tcpdump_reads
+from tests.support.probe_runs import tcpdump_reads
 from tests.unit.report.test_pcap import CHAT, CONNECTION, host
 
 

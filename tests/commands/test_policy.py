@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleetaudit.store import archive
-from tests.support.runs import (
-    small_fleet,
-)
+from tests.support.runs import small_fleet
 from tests.unit.analysis.test_policy import policy
 
 

@@ -6,9 +6,7 @@ import subprocess
 
 import pytest
 
-from fleetaudit.analysis.remediation import (
-    EXPOSURE,
-)
+from fleetaudit.analysis.remediation import EXPOSURE
 
 
 def test_the_command_that_shows_unread_sockets_is_one_that_runs() -> None:

@@ -27,7 +27,7 @@ from fleetaudit.probe import protocol
 from fleetaudit.store import archive
 from fleetaudit.store.jobs import job_of
 from tests import ROOT
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.support.sshd import Server
 
 DOCS = ROOT / "docs" / "replies.md"
@@ -35,8 +35,8 @@ SYSCTLS = "- name: sysctls\n  hosts: {hosts}\n  sysctls: {{collect: [{key}]}}\n"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
+def place(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path)
     place.write("other.yml", SYSCTLS.format(hosts="all", key="net.ipv4.tcp_rfc1337"))
     place.write("web.yml", SYSCTLS.format(hosts="web", key="net.ipv4.tcp_fin_timeout"))
     place.write("sysctls.yml", SYSCTLS.format(hosts="all", key="net.ipv4.tcp_fin_timeout"))
@@ -44,7 +44,7 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
-def answer(place: Place, *words: str) -> bytes:
+def answer(place: Workspace, *words: str) -> bytes:
     """Returns what the program prints that `fleetaudit probe WORDS` makes."""
     program = place.run("probe", *words)
     assert program.returncode == 0, program.stderr
@@ -54,7 +54,7 @@ def answer(place: Place, *words: str) -> bytes:
     ).stdout
 
 
-def merged(place: Place, *words: str, status: int) -> dict[str, HostResult]:
+def merged(place: Workspace, *words: str, status: int) -> dict[str, HostResult]:
     """Returns the hosts of the run that `fleetaudit merge WORDS` makes, by name."""
     done = place.run("merge", *words, "--format", "json", "-o", "out")
     assert done.returncode == status, done.stdout + done.stderr
@@ -62,7 +62,7 @@ def merged(place: Place, *words: str, status: int) -> dict[str, HostResult]:
     return {host.name: host for host in archive.read_run(last).hosts}
 
 
-def refused(place: Place, *words: str, status: int) -> str:
+def refused(place: Workspace, *words: str, status: int) -> str:
     done = place.run("merge", *words, "-o", "out")
     assert done.returncode == status, done.stdout + done.stderr
     assert not (place.path / "out").exists()
@@ -74,7 +74,7 @@ def missing(host: HostResult) -> NotAudited:
     return host
 
 
-def test_the_probe_run_by_hand_makes_a_run_with_no_option_at_all(place: Place) -> None:
+def test_the_probe_run_by_hand_makes_a_run_with_no_option_at_all(place: Workspace) -> None:
     place.write("reply.txt", answer(place).decode())
     hosts = merged(place, "reply.txt", status=0)
     assert list(hosts) == ["reply"]
@@ -84,7 +84,7 @@ def test_the_probe_run_by_hand_makes_a_run_with_no_option_at_all(place: Place) -
     assert {row.name for row in run.scenarios} >= {"unread-close"}
 
 
-def test_verdicts_and_findings_are_those_of_a_run(place: Place) -> None:
+def test_verdicts_and_findings_are_those_of_a_run(place: Workspace) -> None:
     place.write(
         "low.yml",
         "- {name: a, hosts: all, sysctls: {expect: {net.ipv4.tcp_fin_timeout: {at_most: 1}}}}\n",
@@ -94,7 +94,7 @@ def test_verdicts_and_findings_are_those_of_a_run(place: Place) -> None:
     assert [finding.id for finding in hosts["web7"].findings] == ["sysctl:net.ipv4.tcp_fin_timeout"]
 
 
-def test_a_folder_holds_many_and_text_around_the_line_does_no_harm(place: Place) -> None:
+def test_a_folder_holds_many_and_text_around_the_line_does_no_harm(place: Workspace) -> None:
     line = answer(place, "-p", "sysctls.yml")
     folder = place.path / "replies"
     folder.mkdir()
@@ -109,7 +109,7 @@ def test_a_folder_holds_many_and_text_around_the_line_does_no_harm(place: Place)
     assert sorted(hosts) == ["db1", "web7.example.com", "web8", "web9"]
 
 
-def test_a_file_without_a_reply_costs_its_own_host_only(place: Place) -> None:
+def test_a_file_without_a_reply_costs_its_own_host_only(place: Workspace) -> None:
     folder = place.path / "replies"
     folder.mkdir()
     line = answer(place, "-p", "sysctls.yml")
@@ -138,7 +138,7 @@ def test_a_file_without_a_reply_costs_its_own_host_only(place: Place) -> None:
     assert missing(hosts["empty"]).reason == "replies/empty.reply: no result line"
 
 
-def test_a_file_named_like_an_option_of_ssh_is_a_host_in_the_hint(place: Place) -> None:
+def test_a_file_named_like_an_option_of_ssh_is_a_host_in_the_hint(place: Workspace) -> None:
     folder = place.path / "replies"
     folder.mkdir()
     (folder / "-oProxyCommand=id.reply").touch()
@@ -146,7 +146,7 @@ def test_a_file_named_like_an_option_of_ssh_is_a_host_in_the_hint(place: Place) 
     assert "ssh -- -oProxyCommand=id python3" in missing(host).hint
 
 
-def test_a_playbook_that_is_missing_is_no_group_that_is(place: Place) -> None:
+def test_a_playbook_that_is_missing_is_no_group_that_is(place: Workspace) -> None:
     place.write("web7.reply", "x")
     for words in (("merge", "web7.reply", "-p", "gone.yml"), ("probe", "-p", "gone.yml")):
         done = place.run(*words)
@@ -154,7 +154,7 @@ def test_a_playbook_that_is_missing_is_no_group_that_is(place: Place) -> None:
         assert "inventory" not in done.stderr
 
 
-def test_with_an_inventory_no_host_is_lost(place: Place) -> None:
+def test_with_an_inventory_no_host_is_lost(place: Workspace) -> None:
     place.write("web7.reply", answer(place, "-p", "sysctls.yml").decode())
     hosts = merged(place, "-p", "sysctls.yml", "-i", "inventory.yml", "web7.reply", status=4)
     assert list(hosts) == ["web7", "web8", "db1"]
@@ -167,7 +167,7 @@ def test_with_an_inventory_no_host_is_lost(place: Place) -> None:
     assert list(only) == ["web7"]
 
 
-def test_a_host_of_the_inventory_that_is_in_a_run_needs_no_reply_as_well(place: Place) -> None:
+def test_a_host_of_the_inventory_that_is_in_a_run_needs_no_reply_as_well(place: Workspace) -> None:
     place.write("web7.reply", answer(place, "-p", "sysctls.yml").decode())
     place.run("run", "web8,db1,", "-p", "sysctls.yml", "-e", "ansible_connection=local")
     words = ("-p", "sysctls.yml", "-i", "inventory.yml")
@@ -182,7 +182,7 @@ def test_a_host_of_the_inventory_that_is_in_a_run_needs_no_reply_as_well(place: 
     assert (done.returncode, "also in reports/latest: db1" in done.stderr) == (65, True)
 
 
-def test_the_commands_of_a_hint_make_the_reply_that_is_missing(place: Place) -> None:
+def test_the_commands_of_a_hint_make_the_reply_that_is_missing(place: Workspace) -> None:
     place.write("web7.reply", answer(place, "-p", "web.yml", "inventory.yml", "-l", "web").decode())
     words = ("-p", "web.yml", "-i", "inventory.yml", "-l", "web", "web7.reply")
     hint = merged(place, *words, status=4)["web8"].hint
@@ -197,7 +197,9 @@ def test_the_commands_of_a_hint_make_the_reply_that_is_missing(place: Place) -> 
     assert isinstance(merged(place, *words, "web8.reply", status=0)["web8"], Audited)
 
 
-def test_a_second_reply_and_a_reply_of_nobody_are_errors_that_name_the_files(place: Place) -> None:
+def test_a_second_reply_and_a_reply_of_nobody_are_errors_that_name_the_files(
+    place: Workspace,
+) -> None:
     for name in ("web7.reply", "web7.txt", "web6.reply"):
         place.write(name, "x")
     assert "a second reply of web7; the first is web7.reply" in refused(
@@ -216,7 +218,9 @@ def test_a_second_reply_and_a_reply_of_nobody_are_errors_that_name_the_files(pla
     assert "name it with -i" in refused(place, "-l", "web", "web7.reply", status=64)
 
 
-def test_a_reply_of_another_playbook_or_version_is_refused_with_what_to_do(place: Place) -> None:
+def test_a_reply_of_another_playbook_or_version_is_refused_with_what_to_do(
+    place: Workspace,
+) -> None:
     line = answer(place, "-p", "sysctls.yml")
     place.write("web7.reply", line.decode())
     host = missing(merged(place, "-p", "other.yml", "web7.reply", status=4)["web7"])
@@ -229,7 +233,7 @@ def test_a_reply_of_another_playbook_or_version_is_refused_with_what_to_do(place
     assert "answers a call of fleetaudit 0.0.1" in reason
 
 
-def test_a_play_for_a_group_needs_the_inventory_and_says_so(place: Place) -> None:
+def test_a_play_for_a_group_needs_the_inventory_and_says_so(place: Workspace) -> None:
     alone = place.run("probe", "-p", "web.yml")
     assert alone.returncode == 66, alone.stdout
     assert "fleetaudit probe -p PLAYBOOK INVENTORY -l HOST" in alone.stderr
@@ -241,7 +245,7 @@ def test_a_play_for_a_group_needs_the_inventory_and_says_so(place: Place) -> Non
 
 
 def test_a_host_that_no_play_matches_is_not_selected_and_its_reply_is_an_error(
-    place: Place,
+    place: Workspace,
 ) -> None:
     place.write("web7.reply", answer(place, "-p", "web.yml", "inventory.yml", "-l", "web").decode())
     hosts = merged(place, "-p", "web.yml", "-i", "inventory.yml", "web7.reply", status=4)
@@ -254,7 +258,7 @@ def test_a_host_that_no_play_matches_is_not_selected_and_its_reply_is_an_error(
     )
 
 
-def test_one_program_asks_one_thing(place: Place) -> None:
+def test_one_program_asks_one_thing(place: Workspace) -> None:
     place.write("both.yml", SYSCTLS.format(hosts="web", key="net.ipv4.tcp_fin_timeout"))
     with (place.path / "both.yml").open("a") as file:
         file.write(SYSCTLS.format(hosts="db", key="net.ipv4.tcp_rfc1337"))
@@ -265,7 +269,7 @@ def test_one_program_asks_one_thing(place: Place) -> None:
 
 
 def test_a_configurations_limit_and_inventory_are_not_for_a_program_of_this_machine(
-    place: Place,
+    place: Workspace,
 ) -> None:
     place.write("fleetaudit.yml", "inventory: inventory.yml\nlimit: web\nplaybook: sysctls.yml\n")
     place.write("here.reply", answer(place).decode())
@@ -277,7 +281,7 @@ def test_a_configurations_limit_and_inventory_are_not_for_a_program_of_this_mach
 # ---- Ansible
 
 
-def test_what_ansible_prints_of_one_host_is_read(place: Place) -> None:
+def test_what_ansible_prints_of_one_host_is_read(place: Workspace) -> None:
     line = f"\n{protocol.MARK.decode()}{{}}\n"
     result = json.dumps({"changed": True, "rc": 0, "stderr": "", "stdout": line}, indent=4)
     for text in (result, f"web7 | CHANGED => {result}\n"):
@@ -293,7 +297,7 @@ def test_what_ansible_prints_of_one_host_is_read(place: Place) -> None:
 LOCAL = ("-c", "local")
 
 
-def over_ssh(server: Server, place: Place) -> tuple[str, ...]:
+def over_ssh(server: Server, place: Workspace) -> tuple[str, ...]:
     """Returns the options with which Ansible reaches a server of the tests' own, on a terminal as
     it does.
     """
@@ -309,7 +313,7 @@ def over_ssh(server: Server, place: Place) -> tuple[str, ...]:
     return ("-u", getpass.getuser(), *(word for setting in settings for word in ("-e", setting)))
 
 
-def ansible(place: Place, program: str, *words: str, connection: Sequence[str]) -> None:
+def ansible(place: Workspace, program: str, *words: str, connection: Sequence[str]) -> None:
     found = shutil.which(program, path=str(Path(sys.executable).parent)) or shutil.which(program)
     if found is None:
         pytest.skip(f"needs {program}")
@@ -321,14 +325,14 @@ def ansible(place: Place, program: str, *words: str, connection: Sequence[str]) 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def program_file(place: Place) -> None:
+def program_file(place: Workspace) -> None:
     place.write("call.py", place.run("probe", "-p", "sysctls.yml").stdout)
     (place.path / "replies").mkdir()
 
 
 @pytest.mark.conformance
 def test_the_playbook_of_the_documentation_fetches_replies_over_ssh(
-    place: Place, sshd: Server
+    place: Workspace, sshd: Server
 ) -> None:
     program_file(place)
     block = DOCS.read_text().split("`fetch.yml`:\n\n", 1)[1]
@@ -339,7 +343,7 @@ def test_the_playbook_of_the_documentation_fetches_replies_over_ssh(
 
 
 @pytest.mark.conformance
-def test_the_ad_hoc_command_of_the_documentation_fetches_replies(place: Place) -> None:
+def test_the_ad_hoc_command_of_the_documentation_fetches_replies(place: Workspace) -> None:
     program_file(place)
     (arguments,) = re.findall(
         r"-m ansible\.builtin\.script -a '([^']+)' --tree replies", DOCS.read_text()

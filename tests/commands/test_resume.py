@@ -35,7 +35,7 @@ from fleetaudit.store.manifest import (
     together,
 )
 from tests import ROOT
-from tests.support.commands import Place, until
+from tests.support.commands import Workspace, until
 from tests.unit.engine.test_scheduler import host_plan, plan_of
 
 # The command, with a transport that answers at once: what is tested is the folder, at 20 kills a
@@ -56,13 +56,13 @@ SYSCTLS = "- name: sysctls\n  hosts: all\n  sysctls: {collect: [net.ipv4.tcp_fin
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
+def place(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path)
     place.write("sysctls.yml", SYSCTLS)
     return place
 
 
-def fake(place: Place, *arguments: str, before: str = "") -> subprocess.Popen[str]:
+def fake(place: Workspace, *arguments: str, before: str = "") -> subprocess.Popen[str]:
     _, env = place.command()
     command = [sys.executable, "-c", before + FAKE, *arguments]
     env = env | {"PYTHONPATH": str(ROOT)}
@@ -93,7 +93,7 @@ def like_any_other(run: AuditRun) -> AuditRun:
 
 
 def test_a_run_that_is_killed_twenty_times_at_random_moments_is_finished_as_if_undisturbed(
-    place: Place,
+    place: Workspace,
 ) -> None:
     finished(fake(place, *RUN))
     (undisturbed,) = place.runs()
@@ -125,7 +125,7 @@ def test_a_run_that_is_killed_twenty_times_at_random_moments_is_finished_as_if_u
 
 
 def test_a_resumed_run_audits_only_the_hosts_that_are_missing_or_were_interrupted(
-    place: Place,
+    place: Workspace,
 ) -> None:
     place.locals(6)
     process = place.start("run", "-p", "quick.yml", "--format", "text", "-f", "1")
@@ -154,14 +154,14 @@ def test_a_resumed_run_audits_only_the_hosts_that_are_missing_or_were_interrupte
     assert (folder / "report.txt").exists()  # --format is remembered
 
 
-def journals(place: Place) -> list[Path]:
+def journals(place: Workspace) -> list[Path]:
     return list((place.path / "reports").glob("2*/hosts.jsonl"))
 
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of four hosts."""
-    place = Place(tmp_path_factory.mktemp("begun"))
+    place = Workspace(tmp_path_factory.mktemp("begun"))
     place.write("sysctls.yml", SYSCTLS)
     finished(fake(place, "run", "web[1:4],", "-p", "sysctls.yml", "--format", "json"))
     (folder,) = place.runs()
@@ -169,7 +169,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def left(place: Place, begun: Path) -> Path:
+def left(place: Workspace, begun: Path) -> Path:
     """A run of two of four hosts, as kill -9 leaves it."""
     folder = place.path / "reports" / begun.name
     shutil.copytree(begun, folder)
@@ -181,14 +181,14 @@ def left(place: Place, begun: Path) -> Path:
     return folder
 
 
-def test_a_last_line_that_was_cut_is_audited_again(place: Place, left: Path) -> None:
+def test_a_last_line_that_was_cut_is_audited_again(place: Workspace, left: Path) -> None:
     finished(fake(place, "run", "--resume", left.name))
     assert [host.name for host in archive.read_run(left).hosts] == ["web1", "web2", "web3", "web4"]
     assert len(archive.read_journal(left / "hosts.jsonl")) == 4
 
 
 def test_the_host_of_a_poisoned_line_is_audited_again_with_a_note_and_the_run_finishes(
-    place: Place, left: Path
+    place: Workspace, left: Path
 ) -> None:
     journal = left / "hosts.jsonl"
     first, second = journal.read_bytes().split(b"\n")[:2]
@@ -213,7 +213,7 @@ def test_the_host_of_a_poisoned_line_is_audited_again_with_a_note_and_the_run_fi
     ],
 )
 def test_another_inventory_is_refused_with_the_hosts_that_differ(
-    place: Place, left: Path, arguments: tuple[str, ...], words: str
+    place: Workspace, left: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     before = {path.name: path.read_bytes() for path in left.iterdir()}
     said = finished(fake(place, "run", "--resume", left.name, *arguments), 65)
@@ -223,7 +223,7 @@ def test_another_inventory_is_refused_with_the_hosts_that_differ(
 
 
 def test_a_password_file_that_is_typed_takes_the_place_of_the_recorded_question(
-    place: Place,
+    place: Workspace,
 ) -> None:
     place.write("secret", "x\n").chmod(0o600)
     files = ("--become-password-file", "secret", "--connection-password-file", "secret")
@@ -247,7 +247,9 @@ def test_a_password_file_that_is_typed_takes_the_place_of_the_recorded_question(
     ]
 
 
-def test_a_last_run_that_is_damaged_does_not_cost_the_next_one(place: Place, begun: Path) -> None:
+def test_a_last_run_that_is_damaged_does_not_cost_the_next_one(
+    place: Workspace, begun: Path
+) -> None:
     earlier = place.path / "reports" / begun.name
     shutil.copytree(begun, earlier)
     file = earlier / "run.json"
@@ -273,7 +275,7 @@ hosts._production = production
 """
 
 
-def test_a_bug_while_hosts_are_compared_costs_the_one_host_and_the_status(place: Place) -> None:
+def test_a_bug_while_hosts_are_compared_costs_the_one_host_and_the_status(place: Workspace) -> None:
     said = finished(
         fake(
             place, "run", "web[1:20],", "-p", "sysctls.yml", "--format", "html,csv", before=BROKEN
@@ -292,22 +294,22 @@ def test_a_bug_while_hosts_are_compared_costs_the_one_host_and_the_status(place:
     assert (place.path / "reports/latest").readlink().name == folder.name
 
 
-def test_a_changed_playbook_is_refused(place: Place, left: Path) -> None:
+def test_a_changed_playbook_is_refused(place: Workspace, left: Path) -> None:
     place.write("sysctls.yml", SYSCTLS.replace("fin_timeout", "rfc1337"))
     assert "the playbook has changed: asked something else: web[1-4]" in finished(
         fake(place, "run", "--resume", left.name), 65
     )
 
 
-def test_another_version_is_refused(place: Place, left: Path) -> None:
+def test_another_version_is_refused(place: Workspace, left: Path) -> None:
     plan = json.loads((left / "plan.json").read_bytes())
     (left / "plan.json").write_text(json.dumps(plan | {"fleetaudit": "0.0.1"}))
     assert "begun by fleetaudit 0.0.1" in finished(fake(place, "run", "--resume", left.name), 65)
 
 
-def test_from_another_folder_the_way_back_is_named(place: Place, left: Path) -> None:
+def test_from_another_folder_the_way_back_is_named(place: Workspace, left: Path) -> None:
     (place.path / "elsewhere").mkdir()
-    there = Place(place.path / "elsewhere")
+    there = Workspace(place.path / "elsewhere")
     said = finished(fake(there, "run", "--resume", str(left)), 65)
     assert f"cd {place.path} && fleetaudit run --resume {left}" in said
     plan = json.loads((left / "plan.json").read_bytes())
@@ -317,7 +319,7 @@ def test_from_another_folder_the_way_back_is_named(place: Place, left: Path) -> 
     )
 
 
-def test_a_run_without_a_plan_cannot_be_resumed_and_says_so(place: Place, left: Path) -> None:
+def test_a_run_without_a_plan_cannot_be_resumed_and_says_so(place: Workspace, left: Path) -> None:
     (left / "plan.json").unlink()
     assert "it has no plan.json" in finished(fake(place, "run", "--resume", left.name), 65)
 
@@ -327,13 +329,13 @@ def test_a_run_without_a_plan_cannot_be_resumed_and_says_so(place: Place, left: 
     [b"", b"{}", b'{"format":"\xff"}', b"[" * 100_000, b'{"format":"fleetaudit-plan/9"}'],
     ids=len,
 )
-def test_a_plan_that_is_none_is_refused(place: Place, left: Path, text: bytes) -> None:
+def test_a_plan_that_is_none_is_refused(place: Workspace, left: Path, text: bytes) -> None:
     (left / "plan.json").write_bytes(text)
     assert "not the plan of a run" in finished(fake(place, "run", "--resume", left.name), 65)
 
 
 def test_a_finished_run_that_is_resumed_stays_what_it_is_and_latest_does_not_go_back(
-    place: Place,
+    place: Workspace,
 ) -> None:
     for _ in range(2):
         finished(fake(place, "run", "web[1:3],", "-p", "sysctls.yml", "--format", "text"))
@@ -392,7 +394,7 @@ def test_every_host_is_in_exactly_one_shard_whatever_the_order_of_the_inventory(
         assert set(shard) == {h.name for h in shard_of(plan_of(*shuffled), n, parts).hosts}
 
 
-def test_shards_that_ran_apart_merge_into_the_run_of_the_whole(place: Place) -> None:
+def test_shards_that_ran_apart_merge_into_the_run_of_the_whole(place: Workspace) -> None:
     for part in ("1/2", "2/2"):
         finished(
             fake(place, "run", "web[1:5],", "-p", "sysctls.yml", "--shard", part, "-o", part[0])
@@ -407,7 +409,9 @@ def test_shards_that_ran_apart_merge_into_the_run_of_the_whole(place: Place) -> 
     assert "also in 1/latest: web" in twice.stderr
 
 
-def test_a_check_says_what_would_run_where_and_connects_and_writes_nothing(place: Place) -> None:
+def test_a_check_says_what_would_run_where_and_connects_and_writes_nothing(
+    place: Workspace,
+) -> None:
     place.locals(1)
     done = place.run("run", "-C", "inventory.yml", "gone.invalid,", "-p", "quick.yml")
     assert done.returncode == 0, done.stderr

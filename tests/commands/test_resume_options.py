@@ -21,8 +21,8 @@ from fleetaudit.cli.params import Seconds
 from fleetaudit.cli.resume import SESSION
 from fleetaudit.cli.run import run
 from tests import ROOT
-from tests.support.commands import Place
-from tests.support.terminal import typed
+from tests.support.commands import Workspace
+from tests.support.terminal import type_line
 
 pytestmark = [pytest.mark.commands, pytest.mark.timeout(660)]
 
@@ -192,9 +192,9 @@ def cases() -> dict[str, Case]:
     return {**alone, **everything, **OTHERS, "cron": cron}
 
 
-def prepared(path: Path, cases: Mapping[str, Case]) -> tuple[Place, list[str]]:
+def prepared(path: Path, cases: Mapping[str, Case]) -> tuple[Workspace, list[str]]:
     """Returns a folder with what the cases name, and the command that goes through them."""
-    place = Place(path)
+    place = Workspace(path)
     place.write("sysctls.yml", SYSCTLS)
     place.write("waivers.yml", "[]\n")
     place.write("cases.json", json.dumps(msgspec.to_builtins(cases)))
@@ -239,7 +239,7 @@ def test_a_run_whose_password_was_asked_for_asks_for_it_again(tmp_path: Path, na
     only = {name: case(name, [*words_for(PARAMETERS[name]), *WITH.get(name, ())])}
     place, command = prepared(tmp_path, only)
     line = shlex.join(["env", f"PYTHONPATH={ROOT}", f"HOME={tmp_path}", *command])
-    status, shown = typed(
+    status, shown = type_line(
         f"cd {shlex.quote(str(place.path))} && {line}", ("password", "x"), ("password", "x")
     )
     assert status == 0, shown

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleetaudit.app.schedule import Job, service, timer
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 
 FILES = ("--become-password-file", "--connection-password-file", "--vault-password-file")
 # systemd.exec(5), NoNewPrivileges=: what overrides it where the service is not root's.
@@ -25,8 +25,8 @@ IMPLY = re.compile(
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
 
 
 def systemd_analyze() -> str:
@@ -52,7 +52,7 @@ def systemd_analyze() -> str:
     ],
 )
 def test_a_name_that_means_nothing_to_the_job_is_refused(
-    place: Place, option: str, name: str
+    place: Workspace, option: str, name: str
 ) -> None:
     done = place.run("schedule", option, name, "web1,")
     assert (done.returncode, done.stdout) == (64, "")
@@ -64,7 +64,7 @@ def test_a_name_that_means_nothing_to_the_job_is_refused(
 
 @pytest.mark.parametrize("option", FILES)
 def test_a_file_that_is_not_there_yet_is_told_of_and_one_that_is_there_is_not(
-    place: Place, option: str
+    place: Workspace, option: str
 ) -> None:
     done = place.run("schedule", option, "my secret", "web1,")
     assert done.returncode == 0
@@ -78,7 +78,7 @@ def test_a_file_that_is_not_there_yet_is_told_of_and_one_that_is_there_is_not(
     assert words[words.index(option) + 1] == "my secret"
 
 
-def test_what_the_job_cannot_read_is_an_error_when_it_is_scheduled(place: Place) -> None:
+def test_what_the_job_cannot_read_is_an_error_when_it_is_scheduled(place: Workspace) -> None:
     place.write("inventory.yml", "all: {hosts: {web1: {}}}\n")
     place.write("odd.yml", "all: [\n")
     for arguments, status in (
@@ -95,7 +95,7 @@ def test_what_the_job_cannot_read_is_an_error_when_it_is_scheduled(place: Place)
         assert bool(done.stdout) == (status == 0)
 
 
-def test_an_inventory_that_looks_like_an_option_stays_one(place: Place) -> None:
+def test_an_inventory_that_looks_like_an_option_stays_one(place: Workspace) -> None:
     place.write("-x.yml", "all: {hosts: {web1: {ansible_connection: local}}}\n")
     line = shlex.split(
         place.run("schedule", "-p", "quick.yml", "--", "-x.yml").stdout.partition("&&")[2]
@@ -106,7 +106,7 @@ def test_an_inventory_that_looks_like_an_option_stays_one(place: Place) -> None:
     assert re.search(r"^ExecStart=.* -- -x\.yml$", unit, re.MULTILINE)
 
 
-def test_the_units_are_two_files_with_what_to_type_next(place: Place) -> None:
+def test_the_units_are_two_files_with_what_to_type_next(place: Workspace) -> None:
     place.write("inventory.yml", "all: {hosts: {web1: {}}}\n")
     (place.path / "my units").mkdir()
     done = place.run("schedule", "--systemd", "-o", "my units")
@@ -171,7 +171,7 @@ def test_systemd_finds_the_default_time_on_the_day_when_clocks_are_put_forward(
         assert (elapse[1] == next_) is found, done.stdout
 
 
-def test_a_time_that_a_day_lacks_gives_a_warning(place: Place) -> None:
+def test_a_time_that_a_day_lacks_gives_a_warning(place: Workspace) -> None:
     place.write("inventory.yml", "all: {hosts: {web1: {}}}\n")
     clock = {"SOURCE_DATE_EPOCH": "1800000000"}  # 2027-01-15
     done = place.run("schedule", "--at", "02:30", TZ="Europe/Berlin", **clock)
@@ -208,7 +208,7 @@ def test_a_service_that_becomes_nobody_gains_no_privileges() -> None:
     assert settings(service(job, user="audit"))["NoNewPrivileges"] == "yes"
 
 
-def test_systemd_takes_a_service_that_becomes_another_user_without_a_word(place: Place) -> None:
+def test_systemd_takes_a_service_that_becomes_another_user_without_a_word(place: Workspace) -> None:
     verify = systemd_analyze()
     done = place.run("schedule", "--systemd", "-b", "web1,")
     unit = place.write("fleetaudit.service", done.stdout.partition("# ---- fleetaudit.timer\n")[0])

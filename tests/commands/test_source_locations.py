@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.unit.app.test_source_locations import home, places, run_of
 
 __all__ = ["home"]
@@ -16,7 +16,7 @@ def test_names_that_are_no_utf_8_cost_no_run(tmp_path: Path) -> None:
     here = tmp_path / os.fsdecode(b"h\xff")
     (here / "fleet").mkdir(parents=True)
     inventory, playbook = os.fsdecode(b"fleet/i\xff.ini"), os.fsdecode(b"p\xff.yml")
-    place = Place(here)
+    place = Workspace(here)
     place.write(inventory, "a1 ansible_connection=local\n")
     place.write(playbook, (here / "quick.yml").read_text())
     formats = ("--format", "html,json,junit,csv,sarif,prometheus,text")
@@ -32,7 +32,7 @@ def test_names_that_are_no_utf_8_cost_no_run(tmp_path: Path) -> None:
     run, *_ = place.runs()
     (run / "run.json").unlink()
     assert place.run("runs").returncode == 0
-    away = Place(tmp_path)
+    away = Workspace(tmp_path)
     done = away.run("run", "--resume", run)
     assert (done.returncode, "begun in " in done.stderr) == (65, True), done.stderr
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 
 pytestmark = pytest.mark.commands
 NAMED = {
@@ -31,11 +31,11 @@ ONLY_OURS = {"words": "/usr/bin/env FOLDER/python"}
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> Workspace:
     """Returns a folder with Pythons that say in a file that they were called, and an inventory that
     names them.
     """
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     (tmp_path / "my python").mkdir()
     for name in ("python", "my python/python", "our-own-python"):
         place.write(
@@ -51,7 +51,7 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
-def used(place: Place) -> set[str]:
+def used(place: Workspace) -> set[str]:
     """Returns which of our Pythons were called since the last time."""
     path = place.path / "used"
     names = set(path.read_text().splitlines()) if path.exists() else set()
@@ -59,7 +59,7 @@ def used(place: Place) -> set[str]:
     return names
 
 
-def test_the_python_that_ansible_uses_is_the_one_that_answers(place: Place) -> None:
+def test_the_python_that_ansible_uses_is_the_one_that_answers(place: Workspace) -> None:
     python = os.environ.get("FLEETAUDIT_ANSIBLE_PYTHON") or sys.executable
     if python == sys.executable and not importlib.util.find_spec("ansible"):
         pytest.skip(

@@ -24,9 +24,9 @@ from fleetaudit.probe import protocol, verdict
 from fleetaudit.report.captured_headers import captured_headers
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.kernel import MAX_GUESTS, qemu, run_kernel
-from tests.support import kernel_matrix, probing
+from tests.support import kernel_matrix, probe_runs
 from tests.support.kernel_matrix import MATRIX
-from tests.support.kernels import WANTED, Kernel, numbers
+from tests.support.kernels import KERNEL_SPECS, Kernel, numbers
 from tests.support.timing import BUSY_S, patience
 
 IN_CI = bool(os.environ.get("CI"))
@@ -109,7 +109,7 @@ def seen_by_nobody(kernel: Kernel, **target: Any) -> Audited:
         sysctls_collect=(),
         sysctls_expect={},
     )
-    program = probing.AS_NOBODY + protocol.request(plan, deadline_s=500).decode("ascii")
+    program = probe_runs.AS_NOBODY + protocol.request(plan, deadline_s=500).decode("ascii")
     output = run(kernel, program, **target)
     return verdict.of_output(plan, output.stdout, output.stderr, output.exit_status, output.cut)
 
@@ -154,7 +154,7 @@ def expected(scenario: str, kernel: Kernel) -> tuple[str, ...]:
     return kernel_matrix.expected(scenario, kernel.side, numbers(kernel.version))
 
 
-@pytest.mark.parametrize("name", [wanted.name for wanted in WANTED])
+@pytest.mark.parametrize("name", [wanted.name for wanted in KERNEL_SPECS])
 def test_the_shipped_playbook_ends_on_a_real_kernel_as_the_matrix_says(
     name: str, real: dict[str, Kernel]
 ) -> None:

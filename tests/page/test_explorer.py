@@ -21,7 +21,7 @@ from fleetaudit.model import (
     Drift,
     Stage,
 )
-from tests.support.browser import Visit, page_of
+from tests.support.browser import LoadedPage, page_of
 from tests.support.runs import (
     K510,
     K612,
@@ -78,7 +78,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_typed_filters_by_name_or_group_and_lives_in_the_address(
     chromium: Any, path: Path
 ) -> None:
-    with Visit(chromium, path) as visit:
+    with LoadedPage(chromium, path) as visit:
         visit.page.fill("#filter", "APP0")
         assert visit.hosts() == [f"app{i:02}" for i in range(1, 9)]
         assert visit.page.inner_text(".found output") == "8 of 27 hosts"
@@ -92,14 +92,14 @@ def test_what_is_typed_filters_by_name_or_group_and_lives_in_the_address(
 def test_a_link_to_all_hosts_of_a_group_whose_ending_changed_works_from_a_file(
     chromium: Any, path: Path
 ) -> None:
-    with Visit(chromium, path, "#hosts?group=db&changed=ending") as visit:
+    with LoadedPage(chromium, path, "#hosts?group=db&changed=ending") as visit:
         assert visit.hosts() == ["db1.example.net", "db3.example.net"]
         assert visit.page.input_value("#by-group") == "db"
         assert visit.page.input_value("#by-changed") == "ending"
 
 
 def test_each_filter_finds_its_hosts_and_they_add_up(chromium: Any, path: Path) -> None:
-    with Visit(chromium, path) as visit:
+    with LoadedPage(chromium, path) as visit:
         states = visit.page.locator("#by-state option").evaluate_all("all => all.map(o => o.value)")
         found = {s: 0 for s in states if s not in ("", "short")}
         for state in found:
@@ -113,13 +113,13 @@ def test_each_filter_finds_its_hosts_and_they_add_up(chromium: Any, path: Path) 
 
 
 def test_a_count_in_the_table_of_builds_leads_to_its_hosts(chromium: Any, path: Path) -> None:
-    with Visit(chromium, path) as visit:
+    with LoadedPage(chromium, path) as visit:
         visit.page.locator("#kernels a[data-filter='kernel=2']").click()
         assert visit.hosts() == [f"db{i}.example.net" for i in range(1, 5)]
 
 
 def test_a_heading_sorts_and_says_so(chromium: Any, path: Path) -> None:
-    with Visit(chromium, path) as visit:
+    with LoadedPage(chromium, path) as visit:
         visit.page.click("button.sort:has-text('Aborts')")
         assert visit.hosts()[:3] == ["web005", "web004", "web003"]
         assert visit.page.get_attribute("th.col-rate", "aria-sort") == "descending"
@@ -128,7 +128,7 @@ def test_a_heading_sorts_and_says_so(chromium: Any, path: Path) -> None:
 
 
 def test_the_back_button_goes_back_from_a_host_to_the_same_hosts(chromium: Any, path: Path) -> None:
-    with Visit(chromium, path, "#hosts?group=web") as visit:
+    with LoadedPage(chromium, path, "#hosts?group=web") as visit:
         visit.page.click("table.hosts a:has-text('web003')")
         assert visit.page.url.endswith("#host?name=web003")
         assert not visit.page.is_visible("#list")
@@ -140,7 +140,7 @@ def test_the_back_button_goes_back_from_a_host_to_the_same_hosts(chromium: Any, 
 def test_one_host_has_a_page_with_its_verdicts_packets_changes_and_the_command(
     chromium: Any, path: Path
 ) -> None:
-    with Visit(chromium, path, "#host?name=web001") as visit:
+    with LoadedPage(chromium, path, "#host?name=web001") as visit:
         assert visit.page.evaluate("document.activeElement.textContent") == "web001"
         text = visit.page.inner_text("#host")
         assert "regression" in text
@@ -153,15 +153,15 @@ def test_one_host_has_a_page_with_its_verdicts_packets_changes_and_the_command(
 def test_a_host_that_was_not_audited_has_one_too_and_a_name_that_is_not_there_is_said(
     chromium: Any, path: Path
 ) -> None:
-    with Visit(chromium, path, "#host?name=cache2") as visit:
+    with LoadedPage(chromium, path, "#host?name=cache2") as visit:
         assert "nc -vz cache2 22" in visit.page.inner_text("#host")
-    with Visit(chromium, path, "#host?name=<img src=x onerror=globalThis.heard=1>") as visit:
+    with LoadedPage(chromium, path, "#host?name=<img src=x onerror=globalThis.heard=1>") as visit:
         assert "No host of that name" in visit.page.inner_text("#host")
         assert (visit.page.evaluate("globalThis.heard"), visit.console) == (None, [])
 
 
 def test_a_link_to_packets_opens_what_they_are_in(chromium: Any, path: Path) -> None:
-    with Visit(chromium, path) as visit:
+    with LoadedPage(chromium, path) as visit:
         visit.page.locator("#duels a", has_text="These packets").first.click()
         assert visit.page.locator("#evidence table.packets:visible").count() == 1
 
@@ -179,7 +179,7 @@ def many(tmp_path: Path) -> Path:
 
 
 def test_rows_are_built_as_they_come_into_view(chromium: Any, many: Path) -> None:
-    with Visit(chromium, many) as visit:
+    with LoadedPage(chromium, many) as visit:
         rows = visit.page.locator("table.hosts tbody tr")
         assert 0 < rows.count() <= 300
         visit.page.locator("#hosts").scroll_into_view_if_needed()
@@ -192,7 +192,7 @@ def test_rows_are_built_as_they_come_into_view(chromium: Any, many: Path) -> Non
 def test_rows_fill_a_tall_screen_again_after_a_filter_that_found_few(
     chromium: Any, many: Path
 ) -> None:
-    with Visit(chromium, many) as visit:
+    with LoadedPage(chromium, many) as visit:
         visit.page.set_viewport_size({"width": 1280, "height": 4000})
         for text in ("web0199", ""):
             visit.page.fill("#filter", text)
@@ -215,7 +215,7 @@ def test_only_a_command_is_offered_to_be_copied(
 ) -> None:
     file = tmp_path / "one.html"
     file.write_text(page_of(run_of([missing("web1", stage, "as it is", hint)])), "utf-8")
-    with Visit(chromium, file, "#host?name=web1") as visit:
+    with LoadedPage(chromium, file, "#host?name=web1") as visit:
         visit.page.locator("dd", has_text=hint).wait_for()
         for place in ("#answers", "#not-audited", ".facts-list"):
             assert visit.page.locator(place, has_text=hint).count() == 1
@@ -229,7 +229,7 @@ def test_only_a_command_is_offered_to_be_copied(
 def test_the_arrow_keys_walk_the_matrix_and_light_its_row_and_column(
     chromium: Any, path: Path
 ) -> None:
-    with Visit(chromium, path) as visit:
+    with LoadedPage(chromium, path) as visit:
         visit.page.locator("table.matrix td.cell").first.focus()
         visit.page.keyboard.press("ArrowDown")
         visit.page.keyboard.press("ArrowRight")
@@ -240,7 +240,7 @@ def test_the_arrow_keys_walk_the_matrix_and_light_its_row_and_column(
 
 
 def test_the_keyboard_reaches_everything_that_the_mouse_does(chromium: Any, path: Path) -> None:
-    with Visit(chromium, path) as visit:
+    with LoadedPage(chromium, path) as visit:
         wanted = int(
             visit.page.evaluate(
                 "Array.from(document.querySelectorAll('a, button, input, select, summary'))"
@@ -262,7 +262,7 @@ def test_the_keyboard_reaches_everything_that_the_mouse_does(chromium: Any, path
 
 
 def test_a_command_is_copied_whole(chromium: Any, path: Path) -> None:
-    with Visit(chromium, path, permissions=["clipboard-read", "clipboard-write"]) as visit:
+    with LoadedPage(chromium, path, permissions=["clipboard-read", "clipboard-write"]) as visit:
         visit.page.locator("#not-audited button.copy").first.click()
         visit.page.locator("#spoken", has_text="Copied").wait_for(state="attached")
         assert (
@@ -274,7 +274,7 @@ def test_at_400_percent_and_with_forced_colours_nothing_is_cut_off(
     chromium: Any, path: Path
 ) -> None:
     # 1280 pixels at 400% are 320 CSS pixels (WCAG 2.2, 1.4.10).
-    with Visit(
+    with LoadedPage(
         chromium, path, viewport={"width": 320, "height": 256}, forced_colors="active"
     ) as visit:
         visit.open_all()
@@ -282,7 +282,7 @@ def test_at_400_percent_and_with_forced_colours_nothing_is_cut_off(
 
 
 def test_headings_go_down_one_step_at_a_time(chromium: Any, path: Path) -> None:
-    with Visit(chromium, path, "#host?name=web001") as visit:
+    with LoadedPage(chromium, path, "#host?name=web001") as visit:
         levels = visit.page.evaluate(
             "Array.from(document.querySelectorAll('h1, h2, h3, h4'))"
             ".filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
@@ -298,7 +298,7 @@ def test_a_host_named_from_right_to_left_leaves_its_neighbours_alone(
     hosts = [Fleet().host("שרת-01", K510), Fleet().host("خادم", K612)]
     file = tmp_path / "rtl.html"
     file.write_text(page_of(run_of(hosts)), "utf-8")
-    with Visit(chromium, file) as visit:
+    with LoadedPage(chromium, file) as visit:
         assert visit.hosts() == ["שרת-01", "خادم"]
         assert visit.page.locator("table.hosts tbody th bdi").count() == 2
 
@@ -338,7 +338,7 @@ def test_axe_finds_nothing_to_complain_about(
         "viewport": {"width": width, "height": 900},
         "bypass_csp": True,
     }
-    with Visit(chromium, path, fragment, **options) as visit:
+    with LoadedPage(chromium, path, fragment, **options) as visit:
         visit.open_all()
         visit.page.evaluate(axe)
         found = visit.page.evaluate(

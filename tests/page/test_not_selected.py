@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.support.browser import Visit, page_of
+from tests.support.browser import LoadedPage, page_of
 from tests.unit.analysis.test_not_selected import REASON, RUN
 
 
@@ -14,7 +14,7 @@ def test_the_page_shows_its_state_in_the_list_of_hosts_and_on_its_own_page(
 ) -> None:
     path = tmp_path / "report.html"
     path.write_text(page_of(RUN), "utf-8")
-    with Visit(chromium, path, "#hosts?state=not%20selected") as visit:
+    with LoadedPage(chromium, path, "#hosts?state=not%20selected") as visit:
         assert visit.hosts() == ["db1", "db2"]
         visit.page.click("table.hosts tbody tr:first-child a")
         shown = visit.page.inner_text("#host")

@@ -26,7 +26,7 @@ from fleetaudit.model import (
     Sysctl,
 )
 from fleetaudit.report.html import escape_invisible
-from tests.support.browser import Visit, page_of
+from tests.support.browser import LoadedPage, page_of
 from tests.support.runs import (
     K612,
     Fleet,
@@ -169,7 +169,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_says_nothing_on_the_console_and_asks_for_nothing(
     chromium: Any, path: Path
 ) -> None:
-    with Visit(chromium, path) as visit:
+    with LoadedPage(chromium, path) as visit:
         visit.open_all()
         assert visit.console == []
         assert visit.requests == [visit.url]
@@ -182,7 +182,7 @@ def test_nothing_that_a_host_says_runs_and_all_of_it_can_be_read(
     assert len(set(spent)) == len(spent) >= 1000
     file = tmp_path / "hostile.html"
     file.write_text(page_of(run), "utf-8")
-    with Visit(chromium, file) as visit:
+    with LoadedPage(chromium, file) as visit:
         visit.open_all()
         visit.page.fill("#filter", SEEDS[0])
         visit.page.fill("#filter", "")
@@ -207,7 +207,7 @@ def test_nothing_that_a_host_says_runs_and_all_of_it_can_be_read(
 def test_without_javascript_every_section_and_every_detail_is_there(
     chromium: Any, path: Path
 ) -> None:
-    with Visit(chromium, path, java_script_enabled=False) as visit:
+    with LoadedPage(chromium, path, java_script_enabled=False) as visit:
         assert not visit.page.is_visible("form.filter")
         assert visit.page.is_visible("text=Which kernels reset?")
         summary = visit.page.locator("#profile-1 > summary")
@@ -218,7 +218,7 @@ def test_without_javascript_every_section_and_every_detail_is_there(
 
 @pytest.mark.parametrize("width", [320, 768, 1280, 2560])
 def test_the_page_itself_never_scrolls_sideways(chromium: Any, path: Path, width: int) -> None:
-    with Visit(chromium, path, viewport={"width": width, "height": 800}) as visit:
+    with LoadedPage(chromium, path, viewport={"width": width, "height": 800}) as visit:
         visit.open_all()
         assert visit.width() <= width
 
@@ -240,20 +240,20 @@ def test_a_long_word_from_a_host_does_not_widen_a_phone_page(chromium: Any, tmp_
             )
         )
     )
-    with Visit(chromium, file, viewport={"width": 320, "height": 800}) as visit:
+    with LoadedPage(chromium, file, viewport={"width": 320, "height": 800}) as visit:
         visit.open_all()
         assert visit.width() <= 320
 
 
 def test_dark_is_dark_and_light_is_light(chromium: Any, path: Path) -> None:
     for scheme, dark in (("dark", True), ("light", False)):
-        with Visit(chromium, path, color_scheme=scheme) as visit:
+        with LoadedPage(chromium, path, color_scheme=scheme) as visit:
             colour = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert (max(map(int, re.findall(r"\d+", colour))) < 100) is dark
 
 
 def test_the_first_tab_stop_skips_to_the_answers(chromium: Any, path: Path) -> None:
-    with Visit(chromium, path) as visit:
+    with LoadedPage(chromium, path) as visit:
         visit.page.keyboard.press("Tab")
         assert visit.page.evaluate("document.activeElement.textContent") == "Skip to the answers"
         visit.page.keyboard.press("Enter")
@@ -263,7 +263,7 @@ def test_the_first_tab_stop_skips_to_the_answers(chromium: Any, path: Path) -> N
 def test_on_paper_the_answers_and_their_detail_are_unfolded_and_nothing_is_offered_to_click(
     chromium: Any, path: Path
 ) -> None:
-    with Visit(chromium, path) as visit:
+    with LoadedPage(chromium, path) as visit:
         visit.page.emulate_media(media="print")
         assert (
             visit.page.evaluate(
@@ -280,7 +280,7 @@ def test_on_paper_the_answers_and_their_detail_are_unfolded_and_nothing_is_offer
 def test_what_is_void_or_was_measured_in_the_hosts_namespace_says_so_in_words(
     chromium: Any, path: Path
 ) -> None:
-    with Visit(chromium, path) as visit:
+    with LoadedPage(chromium, path) as visit:
         visit.open_all()
         void = visit.page.locator("details.profile", has_text="db2.example.net").first
         assert "proves nothing" in void.inner_text()

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fleetaudit.model import (
-    Evidence,
-)
-from tests.support.browser import Visit, page_of
+from fleetaudit.model import Evidence
+from tests.support.browser import LoadedPage, page_of
 from tests.unit.probe.test_windows import SHUT, connection, with_evidence
 
 
@@ -33,7 +31,7 @@ def test_no_line_of_a_ladder_or_of_its_table_runs_over(
     run, _ = with_evidence(Evidence(wire=(*SHUT, *many), connection=connection(14, 14)))
     file = tmp_path / "report.html"
     file.write_text(page_of(run), "utf-8")
-    with Visit(chromium, file, viewport={"width": width, "height": 900}) as visit:
+    with LoadedPage(chromium, file, viewport={"width": width, "height": 900}) as visit:
         visit.open_all()
         assert "1,073,725,440" in visit.page.locator("table.packets").first.inner_text()
         assert visit.width() <= width

@@ -12,7 +12,7 @@ from fleetaudit.model import Family, Scenario
 from fleetaudit.playbook import load_playbook
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol, verdict
-from tests.support import probing
+from tests.support import probe_runs
 
 TRIALS = 10
 
@@ -97,10 +97,10 @@ KNOWN = {
 
 def call(known: dict[str, Known], isolation: str, trials: int = TRIALS) -> dict[str, object]:
     scenarios = [
-        probing.scenario(name, k.steps, families=(k.family,), trials=trials)
+        probe_runs.scenario(name, k.steps, families=(k.family,), trials=trials)
         for name, k in known.items()
     ]
-    return probing.request(*scenarios, isolation=isolation, deadline=600.0)
+    return probe_runs.request(*scenarios, isolation=isolation, deadline=600.0)
 
 
 def endings(reply: protocol.Reply, steps: str, name: str) -> list[tuple[str, str, int]]:
@@ -115,8 +115,8 @@ def endings(reply: protocol.Reply, steps: str, name: str) -> list[tuple[str, str
 
 @pytest.fixture(scope="module")
 def private() -> protocol.Reply:
-    probing.need_root()
-    return probing.run(call(KNOWN, "namespace"))
+    probe_runs.need_root()
+    return probe_runs.run(call(KNOWN, "namespace"))
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -140,27 +140,29 @@ WITHOUT_RAW = {
 
 
 @pytest.fixture(scope="module")
-def beside() -> probing.Beside:
-    return probing.beside_tcpdump(call(WITHOUT_RAW, "host", trials=1))
+def beside() -> probe_runs.TcpdumpRun:
+    return probe_runs.run_with_tcpdump(call(WITHOUT_RAW, "host", trials=1))
 
 
 @pytest.mark.parametrize("name", WITHOUT_RAW)
-def test_tcpdump_beside_the_probe_sees_that_ending(beside: probing.Beside, name: str) -> None:
+def test_tcpdump_beside_the_probe_sees_that_ending(
+    beside: probe_runs.TcpdumpRun, name: str
+) -> None:
     known = WITHOUT_RAW[name]
     assert [e[:2] for e in endings(beside.reply, known.steps, name)] == [(known.ending, "")]
-    assert closers_marks(beside, probing.trial_of(beside.reply, name)) == ends_in_flags(
+    assert closers_marks(beside, probe_runs.trial_of(beside.reply, name)) == ends_in_flags(
         known.ending
     )
 
 
-def closers_marks(beside: probing.Beside, trial: protocol.RawTrial) -> list[str]:
+def closers_marks(beside: probe_runs.TcpdumpRun, trial: protocol.RawTrial) -> list[str]:
     """Returns F and R of the closer in the order in which tcpdump saw them, to the end of the
     connection and after the probe had stopped to look; a segment that was sent again counts once.
     """
     assert trial.connection is not None
     packets = beside.of(trial)
     client = next(
-        p.source for p in packets if p.bits == probing.SYN
+        p.source for p in packets if p.bits == probe_runs.SYN
     )  # in all of these the peer connects
     marks = {
         (p.seq, flag): flag for p in packets if p.source != client for flag in flags_of(p.bits)
@@ -184,12 +186,12 @@ def test_a_reset_that_answers_the_witness_is_no_ending() -> None:
     steps = (
         "closer sets TCP_USER_TIMEOUT 100; closer sends until blocked; wait 800 ms; closer closes"
     )
-    reply = probing.run(call({"closer-timed-out": Known(steps, "nothing")}, "auto", 1))
+    reply = probe_runs.run(call({"closer-timed-out": Known(steps, "nothing")}, "auto", 1))
     assert endings(reply, steps, "closer-timed-out") == [("nothing", "", 1)]
 
 
 def test_no_order_of_the_scenarios_changes_what_one_of_them_sees() -> None:
-    probing.need_root()
+    probe_runs.need_root()
     (play,) = load_playbook(None).plays
     shuffled = random.Random(2016)
     first = seen_in_order(play.scenarios)
@@ -206,7 +208,7 @@ def seen_in_order(scenarios: Sequence[Scenario]) -> dict[str, tuple[str, str]]:
     """
     sent = [protocol.scenario_call(s, trials=1) for s in scenarios]
     steps = {s.name: s.steps for s in scenarios}
-    reply = probing.run(probing.request(*sent, deadline=600.0))
+    reply = probe_runs.run(probe_runs.request(*sent, deadline=600.0))
     return {
         f"{o.scenario}/{o.family}": (
             verdict.verdict(o.trials[0], steps[o.scenario], o.family, reply.isolation)

@@ -16,7 +16,7 @@ from fleetaudit.model import (
 from fleetaudit.playbook import load_playbook
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol, verdict
-from tests.support import probing
+from tests.support import probe_runs
 
 from .test_isolation import dropping_resets
 
@@ -43,7 +43,7 @@ def observed(asked: HostPlan, *, program: str = "", **how: Any) -> dict[str, Obs
     sent = protocol.request(asked, deadline_s=30).decode("ascii")
     if program:
         sent = sent.replace(protocol.program(), program)
-    done = probing.run_text(sent, **how)
+    done = probe_runs.run_text(sent, **how)
     return {
         o.scenario: o for o in verdict.of_output(asked, done).observations if o.family == "ipv4"
     }
@@ -72,7 +72,7 @@ def test_where_a_firewall_eats_resets_the_positive_control_voids_the_host() -> N
 
 
 def test_a_capture_that_overflows_is_said_and_the_peer_decides() -> None:
-    probing.need_root()
+    probe_runs.need_root()
     small = protocol.program().replace(
         "32 * 1024 * 1024", "1"
     )  # the kernel makes it its least, a few packets
@@ -84,7 +84,7 @@ def test_a_capture_that_overflows_is_said_and_the_peer_decides() -> None:
 
 def verdicts(asked: HostPlan, **how: Any) -> Audited:
     return verdict.of_output(
-        asked, probing.run_text(protocol.request(asked, deadline_s=30).decode("ascii"), **how)
+        asked, probe_runs.run_text(protocol.request(asked, deadline_s=30).decode("ascii"), **how)
     )
 
 
@@ -92,7 +92,7 @@ def verdicts(asked: HostPlan, **how: Any) -> Audited:
     ("limit", "words"), [("-n 16", "too little to work with"), ("-u 0", "no process")]
 )
 def test_a_host_that_gives_too_little_is_neither_void_nor_well(limit: str, words: str) -> None:
-    within = [*probing.as_nobody(), "bash", "-c", f'ulimit {limit}; exec "$0" "$@"']
+    within = [*probe_runs.as_nobody(), "bash", "-c", f'ulimit {limit}; exec "$0" "$@"']
     names = (
         "drained-close",
         "zero-linger-close",
@@ -100,7 +100,7 @@ def test_a_host_that_gives_too_little_is_neither_void_nor_well(limit: str, words
         "drained-killed",
         "unread-killed",
     )
-    seen = verdicts(plan(*names), within=within, python=probing.public_python())
+    seen = verdicts(plan(*names), within=within, python=probe_runs.public_python())
     assert seen.void == ""
     endings = {o.scenario: o for o in seen.observations if o.family == "ipv4"}
     assert endings["unread-close"].ending == "RST"
@@ -112,7 +112,7 @@ def test_a_host_that_gives_too_little_is_neither_void_nor_well(limit: str, words
 def test_without_a_namespace_an_ordinary_user_keeps_every_verdict_that_has_a_witness() -> None:
     play = load_playbook(None).plays[0]
     asked = plan(*(s.name for s in play.scenarios), isolation="host", trials=1)
-    seen = verdicts(asked, within=probing.as_nobody(), python=probing.public_python())
+    seen = verdicts(asked, within=probe_runs.as_nobody(), python=probe_runs.public_python())
     assert seen.isolation == "host"
     assert seen.void == ""
     told = {
@@ -132,21 +132,23 @@ def test_without_a_namespace_an_ordinary_user_keeps_every_verdict_that_has_a_wit
 
 def test_a_peer_that_shut_reading_itself_heard_no_fin() -> None:
     text = "peer shuts reading; closer duplicates its socket; closer closes"
-    call = probing.request(probing.scenario("kept", text, families=("ipv4",)), isolation="host")
-    reply = probing.run(call, within=probing.as_nobody(), python=probing.public_python())
+    call = probe_runs.request(
+        probe_runs.scenario("kept", text, families=("ipv4",)), isolation="host"
+    )
+    reply = probe_runs.run(call, within=probe_runs.as_nobody(), python=probe_runs.public_python())
     steps = [parse_step(line) for line in text.split(";")]
-    assert verdict.verdict(probing.trial_of(reply, "kept"), steps, "ipv4", "host") == (
+    assert verdict.verdict(probe_runs.trial_of(reply, "kept"), steps, "ipv4", "host") == (
         "nothing",
         "",
     )
 
 
 def test_without_proc_the_endings_are_told_and_the_missing_witness_too() -> None:
-    probing.need_root()
-    probing.need_program("unshare")
+    probe_runs.need_root()
+    probe_runs.need_program("unshare")
     within = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0" "$@"']
     seen = verdicts(
-        plan("unread-close", "drained-close"), within=within, python=probing.public_python()
+        plan("unread-close", "drained-close"), within=within, python=probe_runs.public_python()
     )
     assert {(o.scenario, o.family): o.ending for o in seen.observations} == {
         ("drained-close", "ipv4"): "FIN",
@@ -158,8 +160,8 @@ def test_without_proc_the_endings_are_told_and_the_missing_witness_too() -> None
 
 
 def test_loopback_that_is_down_leaves_af_unix_as_it_is() -> None:
-    probing.need_root()
-    probing.need_program("unshare")
+    probe_runs.need_root()
+    probe_runs.need_program("unshare")
     seen = verdicts(
         plan(
             "unix-unread-close",
@@ -181,10 +183,10 @@ def test_loopback_that_is_down_leaves_af_unix_as_it_is() -> None:
 def test_a_scenario_that_lacks_a_descriptor_costs_the_next_one_nothing(descriptors: int) -> None:
     texts = ["closer is killed", "closer duplicates its socket; closer closes", "closer closes"]
     scenarios = [
-        probing.scenario(text, f"peer sends 5 bytes; {text}", trials=2) for text in texts * 4
+        probe_runs.scenario(text, f"peer sends 5 bytes; {text}", trials=2) for text in texts * 4
     ]
     within = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
-    reply = probing.run(probing.request(*_numbered(scenarios)), within=within)
+    reply = probe_runs.run(probe_runs.request(*_numbered(scenarios)), within=within)
     assert [t.error for o in reply.observations for t in o.trials if t.error] == []
     assert {o.not_run for o in reply.observations if o.not_run} == {SCARCE}
 

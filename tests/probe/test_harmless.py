@@ -16,12 +16,12 @@ import msgspec
 import pytest
 
 from fleetaudit.probe import protocol
-from tests.support import probing
-from tests.support.probing import (
+from tests.support import probe_runs
+from tests.support.probe_runs import (
     DRAINED,
     REREAD,
     UNREAD,
-    in_own_network,
+    in_new_network,
     kill,
     request,
     run,
@@ -85,8 +85,8 @@ def killed_after(delay: float, mark: str, **how: Any) -> bool:
     except subprocess.TimeoutExpired:
         ended = False
     kill(process)
-    assert probing.comes_true(lambda: not probing.processes_with(mark)), probing.processes_with(
-        mark
+    assert probe_runs.comes_true(lambda: not probe_runs.processes_with(mark)), (
+        probe_runs.processes_with(mark)
     )
     return ended
 
@@ -99,7 +99,7 @@ def test_killed_at_any_moment_it_leaves_no_process_no_namespace_and_no_setting()
                 killed_after,
                 chance.uniform(0.0, 0.6),
                 f"{MARK}={os.getpid()}-{turn}-",
-                **({"before": probing.NO_CTYPES} if turn % 4 == 3 else {}),
+                **({"before": probe_runs.NO_CTYPES} if turn % 4 == 3 else {}),
             )
             for turn in range(200)
         ]
@@ -111,20 +111,20 @@ def test_killed_at_any_moment_it_leaves_no_process_no_namespace_and_no_setting()
 def test_the_trials_run_on_one_cpu_which_is_one_of_those_that_it_may_run_on(version: str) -> None:
     if len(allowed := os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two CPUs")
-    python = probing.interpreter(version) if version else ""
+    python = probe_runs.interpreter(version) if version else ""
     name, value = f"{MARK}={os.getpid()}-cpu{version}".split("=")
     many = [scenario(f"unread-{n}", UNREAD[1], trials=20) for n in range(50)]
     process = start(request(*many), python=python, env={**os.environ, name: value})
     seen = list[set[int]]()
 
     def told() -> bool:
-        for pid in probing.processes_with(f"{name}={value}"):
+        for pid in probe_runs.processes_with(f"{name}={value}"):
             with contextlib.suppress(ProcessLookupError):
                 seen.append(os.sched_getaffinity(pid))
         return any(len(cpus) == 1 and cpus < allowed for cpus in seen)
 
     try:
-        assert probing.comes_true(told), seen
+        assert probe_runs.comes_true(told), seen
     finally:
         kill(process)
 
@@ -134,12 +134,12 @@ def test_a_polite_signal_ends_it_at_once_with_everything_it_started(number: int)
     mark = f"{MARK}={os.getpid()}-polite-{int(number)}"
     name, value = mark.split("=")
     process = start(request(*MANY * 20), env={**os.environ, name: value})
-    assert probing.comes_true(lambda: len(probing.processes_with(mark)) > 1)
+    assert probe_runs.comes_true(lambda: len(probe_runs.processes_with(mark)) > 1)
     began = time.monotonic()
     kill(process, number)
     assert time.monotonic() - began < 1 + BUSY_S
     assert process.returncode == -number
-    assert probing.comes_true(lambda: not probing.processes_with(mark))
+    assert probe_runs.comes_true(lambda: not probe_runs.processes_with(mark))
 
 
 def test_it_ends_soon_after_nobody_reads_its_output_any_more() -> None:
@@ -154,11 +154,11 @@ def test_it_ends_soon_after_nobody_reads_its_output_any_more() -> None:
 
 
 def test_the_namespace_is_gone_when_it_is() -> None:
-    probing.need_root()
+    probe_runs.need_root()
     before = namespaces()
     process = start(request(*MANY * 5))  # long enough to be seen on a busy machine
     link = Path(f"/proc/{process.pid}/ns/net")
-    assert probing.comes_true(lambda: str(link.readlink()) not in before)
+    assert probe_runs.comes_true(lambda: str(link.readlink()) not in before)
     inside = str(link.readlink())
     process.communicate(timeout=300)
     assert inside not in namespaces()
@@ -166,7 +166,7 @@ def test_the_namespace_is_gone_when_it_is() -> None:
 
 def test_a_hosts_own_counters_stay_clean() -> None:
     names = ["TCPAbortOnClose", "TCPAbortOnData", "EstabResets", "OutRsts", "ActiveOpens"]
-    within = in_own_network()
+    within = in_new_network()
     within[-2] = within[-2].replace(
         'exec "$@"', '"$@"; "$@" </dev/null; cat /proc/net/netstat /proc/net/snmp'
     )
@@ -184,7 +184,7 @@ def test_a_hosts_own_counters_stay_clean() -> None:
 
 def test_no_kernel_takes_its_connections_for_a_syn_flood_and_logs_that() -> None:
     names = ["TCPReqQFullDoCookies", "TCPReqQFullDrop", "SyncookiesSent"]
-    within = in_own_network()
+    within = in_new_network()
     within[-2] = within[-2].replace('exec "$@"', '"$@"; cat /proc/net/netstat')
     queue = (
         "listener has a backlog of 2; listener sets TCP_DEFER_ACCEPT 5; peer connects without being"
@@ -209,7 +209,7 @@ def test_a_hosts_own_settings_are_never_written() -> None:
 
 
 def test_in_the_hosts_namespace_no_time_wait_is_left() -> None:
-    within = in_own_network()
+    within = in_new_network()
     within[-2] = within[-2].replace(
         'exec "$@"', '"$@"; sed "s/^/left/" /proc/net/tcp /proc/net/tcp6'
     )
@@ -223,8 +223,8 @@ def test_in_the_hosts_namespace_no_time_wait_is_left() -> None:
 
 
 def test_it_needs_no_place_to_write_to() -> None:
-    probing.need_root()
-    probing.need_program("unshare", "mount")
+    probe_runs.need_root()
+    probe_runs.need_program("unshare", "mount")
     within = [
         "unshare", "--mount", "--", "sh", "-ec",
         'for m in / /tmp /dev /dev/shm; do mount --rbind $m $m 2>/dev/null && mount -o remount,bind,ro $m; done; '
@@ -241,7 +241,7 @@ def test_the_shipped_playbook_leaves_room_in_the_reply_and_bounds_every_trace() 
         for play in playbook.load_playbook(None).plays
         for s in play.scenarios
     ]
-    reply = run(request(*scenarios, deadline=60.0), python=probing.public_python())
+    reply = run(request(*scenarios, deadline=60.0), python=probe_runs.public_python())
     assert len(reply.observations) > 100
     assert all(len(t.wire or ()) <= 200 for o in reply.observations for t in o.trials)
     assert len(msgspec.json.encode(reply)) < protocol.MAX_LINE / 4

@@ -14,14 +14,14 @@ import pytest
 
 from fleetaudit.model import Family
 from fleetaudit.probe import protocol
-from tests.support import probing
-from tests.support.probing import (
+from tests.support import probe_runs
+from tests.support.probe_runs import (
     DRAINED,
     NO_CTYPES,
     REREAD,
     UNREAD,
-    in_own_network,
-    marked,
+    in_new_network,
+    notable_segments,
     request,
     run,
     scenario,
@@ -60,11 +60,11 @@ def check_endings(reply: protocol.Reply) -> None:
 
 
 def test_root_gets_a_namespace_with_everything_in_it() -> None:
-    probing.need_root()
-    reply = run(experiments("namespace"), python=probing.public_python())
+    probe_runs.need_root()
+    reply = run(experiments("namespace"), python=probe_runs.public_python())
     assert (reply.isolation, reply.isolation_note, reply.notes) == ("namespace", "", ())
     check_endings(reply)
-    assert marked(trial_of(reply, "reread-fin-close")) in (
+    assert notable_segments(trial_of(reply, "reread-fin-close")) in (
         ["peer FP.", "closer F."],
         ["peer FP.", "closer R."],
     )
@@ -72,11 +72,11 @@ def test_root_gets_a_namespace_with_everything_in_it() -> None:
 
 
 def test_an_unprivileged_user_gets_the_same_by_a_user_namespace() -> None:
-    reply = run(experiments(), python=probing.public_python(), within=probing.as_nobody())
+    reply = run(experiments(), python=probe_runs.public_python(), within=probe_runs.as_nobody())
     if reply.isolation == "host":
         pytest.skip(reply.isolation_note)
     check_endings(reply)
-    assert marked(trial_of(reply, "reread-fin-close")) in (
+    assert notable_segments(trial_of(reply, "reread-fin-close")) in (
         ["peer FP.", "closer F."],
         ["peer FP.", "closer R."],
     )
@@ -84,9 +84,9 @@ def test_an_unprivileged_user_gets_the_same_by_a_user_namespace() -> None:
 
 @pytest.mark.parametrize("who", ["root", "nobody"])
 def test_without_ctypes_and_os_unshare_the_program_unshare_is_used(who: str) -> None:
-    probing.need_program("unshare")
-    within = probing.as_nobody() if who == "nobody" else []
-    reply = run(experiments(), python=probing.public_python(), within=within, before=NO_CTYPES)
+    probe_runs.need_program("unshare")
+    within = probe_runs.as_nobody() if who == "nobody" else []
+    reply = run(experiments(), python=probe_runs.public_python(), within=within, before=NO_CTYPES)
     if reply.isolation == "host":
         assert who == "nobody"
         pytest.skip(reply.isolation_note)
@@ -105,7 +105,7 @@ def test_without_any_way_in_plain_sockets_are_used_and_the_note_names_every_way(
 
 
 def test_where_namespaces_are_switched_off_scenarios_that_need_one_say_so() -> None:
-    probing.need_program("unshare", "ip")
+    probe_runs.need_program("unshare", "ip")
     reply = run(experiments(), within=NO_NAMESPACES)
     assert reply.isolation == "host"
     assert "No space left on device" in reply.isolation_note
@@ -116,7 +116,7 @@ def test_where_namespaces_are_switched_off_scenarios_that_need_one_say_so() -> N
 
 
 def test_isolation_namespace_runs_nothing_where_none_is_to_be_had() -> None:
-    probing.need_program("unshare", "ip")
+    probe_runs.need_program("unshare", "ip")
     reply = run(experiments("namespace"), within=NO_NAMESPACES)
     assert len(reply.observations) == 8
     assert all(not o.trials for o in reply.observations)
@@ -125,7 +125,9 @@ def test_isolation_namespace_runs_nothing_where_none_is_to_be_had() -> None:
 
 
 def test_a_plain_user_in_the_hosts_namespace_has_no_capture_and_hears_what_would_give_one() -> None:
-    reply = run(experiments("host"), python=probing.public_python(), within=probing.as_nobody())
+    reply = run(
+        experiments("host"), python=probe_runs.public_python(), within=probe_runs.as_nobody()
+    )
     assert (reply.isolation, reply.isolation_note) == ("host", "")
     check_endings(reply)
     trial = trial_of(reply, "unread-close")
@@ -137,14 +139,14 @@ def test_a_plain_user_in_the_hosts_namespace_has_no_capture_and_hears_what_would
 
 
 def test_root_in_the_hosts_namespace_captures_its_own_connections_and_shoots_nothing() -> None:
-    reply = run(experiments("host"), within=in_own_network())
+    reply = run(experiments("host"), within=in_new_network())
     check_endings(reply)
-    assert marked(trial_of(reply, "unread-close", "ipv6")) == ["closer R."]
+    assert notable_segments(trial_of(reply, "unread-close", "ipv6")) == ["closer R."]
     assert {o.scenario for o in reply.observations if o.not_run} == {"reread-fin-close", "setting"}
 
 
 def test_the_hosts_settings_are_copied_and_the_kernels_defaults_told() -> None:
-    within = in_own_network("echo 33 > /proc/sys/net/ipv4/tcp_fin_timeout")
+    within = in_new_network("echo 33 > /proc/sys/net/ipv4/tcp_fin_timeout")
     timeout = run(experiments(), within=within).sysctls["net.ipv4.tcp_fin_timeout"]
     assert (timeout.value, timeout.default, timeout.used) == ("33", "60", None)
 
@@ -154,7 +156,7 @@ def test_a_copied_setting_changes_what_the_experiment_sees() -> None:
     call = request(scenario("late", late), sysctls=["net.ipv4.tcp_fin_timeout"])
     counted = [
         trial_of(
-            run(call, within=in_own_network(f"echo {n} > /proc/sys/net/ipv4/tcp_fin_timeout")),
+            run(call, within=in_new_network(f"echo {n} > /proc/sys/net/ipv4/tcp_fin_timeout")),
             "late",
         ).kernel
         for n in (60, 120)
@@ -169,7 +171,7 @@ def test_a_host_whose_sockets_answer_each_other_without_end_is_not_imitated() ->
     """With tcp_invalid_ratelimit 0, sockets at odds after a forged segment acknowledge each other
     for ever.
     """
-    within = in_own_network("echo 0 > /proc/sys/net/ipv4/tcp_invalid_ratelimit")
+    within = in_new_network("echo 0 > /proc/sys/net/ipv4/tcp_invalid_ratelimit")
     urgent = "peer sends 1 urgent byte"
     ahead = scenario(
         "ahead", f"peer sends 5 bytes out of order; {urgent}; closer half-closes; {urgent}"
@@ -177,7 +179,7 @@ def test_a_host_whose_sockets_answer_each_other_without_end_is_not_imitated() ->
     reply = run(
         request(ahead, sysctls=["net.ipv4.tcp_invalid_ratelimit"], deadline=60.0), within=within
     )
-    assert "closer F." in marked(trial_of(reply, "ahead"))
+    assert "closer F." in notable_segments(trial_of(reply, "ahead"))
     (limit,) = reply.sysctls.values()
     assert (limit.value, limit.used) == ("0", "500")
 
@@ -186,32 +188,33 @@ def test_a_mapped_address_is_connected_where_ipv6_sockets_are_for_ipv6_alone() -
     mapped = scenario(
         "mapped", "peer connects over IPv4-mapped IPv6; peer sends 5 bytes; closer closes"
     )
-    reply = run(request(mapped), within=in_own_network("echo 1 > /proc/sys/net/ipv6/bindv6only"))
-    assert marked(trial_of(reply, "mapped", "ipv6")) == ["closer R."]
+    reply = run(request(mapped), within=in_new_network("echo 1 > /proc/sys/net/ipv6/bindv6only"))
+    assert notable_segments(trial_of(reply, "mapped", "ipv6")) == ["closer R."]
 
 
 def test_where_loopback_is_steered_to_other_cpus_no_step_overtakes_the_one_before() -> None:
     """Receive packet steering gives each flow a CPU of its own: a datagram may overtake a segment."""
-    probing.need_program("mount")
+    probe_runs.need_program("mount")
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two CPUs")
     mask = "/sys/class/net/lo/queues/rx-0/rps_cpus"
     steered = f'mount -t sysfs sysfs /sys; echo 3 > {mask}; exec "$@"'
-    within = [*in_own_network(), "unshare", "--mount", "--", "sh", "-ec", steered, "sh"]
+    within = [*in_new_network(), "unshare", "--mount", "--", "sh", "-ec", steered, "sh"]
     late = scenario("late", "peer closes; closer sends 5 bytes; closer closes", trials=20)
     both = scenario("both", "peer half-closes; closer half-closes; closer disconnects", trials=20)
     reply = run(request(late, both, isolation="host"), within=within)
     assert len(reply.observations) == 4
     for found in reply.observations:
         flags = [
-            {mark for mark in marked(trial) if mark.startswith("closer")} for trial in found.trials
+            {mark for mark in notable_segments(trial) if mark.startswith("closer")}
+            for trial in found.trials
         ]
         assert flags == [set() if found.scenario == "late" else {"closer F."}] * len(found.trials)
 
 
 def test_where_proc_sys_is_read_only_the_reply_says_under_what_it_ran() -> None:
-    probing.need_root()
-    probing.need_program("unshare", "mount")
+    probe_runs.need_root()
+    probe_runs.need_program("unshare", "mount")
     within = [
         "unshare", "--net", "--mount", "--", "sh", "-ec",
         "echo 33 > /proc/sys/net/ipv4/tcp_fin_timeout; mount --bind -o ro /proc/sys /proc/sys; "
@@ -225,7 +228,7 @@ def test_where_proc_sys_is_read_only_the_reply_says_under_what_it_ran() -> None:
 
 
 def test_ipv6_that_the_host_has_switched_off_is_not_run_with_the_reason() -> None:
-    within = in_own_network("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
+    within = in_new_network("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
     for isolation in ("namespace", "host"):
         reply = run(request(scenario(*UNREAD), isolation=isolation), within=within)
         assert trial_of(reply, "unread-close").peer is not None
@@ -237,19 +240,19 @@ def test_mptcp_that_the_host_has_switched_off_is_not_run_with_the_reason() -> No
     if not Path("/proc/sys/net/mptcp/enabled").exists():
         pytest.skip("needs net.mptcp.enabled")
     mptcp = scenario("mptcp", "peer connects over MPTCP; peer sends 5 bytes; closer closes")
-    reply = run(request(mptcp), within=in_own_network("echo 0 > /proc/sys/net/mptcp/enabled"))
+    reply = run(request(mptcp), within=in_new_network("echo 0 > /proc/sys/net/mptcp/enabled"))
     assert {o.not_run.split(" (")[0] for o in reply.observations} == {
         "this kernel has no MPTCP, or net.mptcp.enabled is 0"
     }
 
 
 def dropping_resets(hook: str) -> list[str]:
-    probing.need_program("nft")
+    probe_runs.need_program("nft")
     rules = (
         f"table inet t {{ chain c {{ type filter hook {hook} priority 0; tcp flags & rst == rst"
         " drop; }; }"
     )
-    return in_own_network(f"nft '{rules}'")
+    return in_new_network(f"nft '{rules}'")
 
 
 def test_a_reset_that_a_firewall_drops_on_its_way_out_is_counted_as_failed_and_not_captured() -> (
@@ -259,7 +262,7 @@ def test_a_reset_that_a_firewall_drops_on_its_way_out_is_counted_as_failed_and_n
     trial = trial_of(
         run(request(scenario(*UNREAD), isolation="host"), within=within), "unread-close"
     )
-    assert marked(trial) == []
+    assert notable_segments(trial) == []
     assert trial.peer is not None
     assert (trial.peer.state, trial.peer.recv) == (1, ("EAGAIN",))
     assert trial.kernel is not None
@@ -272,7 +275,7 @@ def test_a_reset_that_a_firewall_drops_on_its_way_in_is_captured_and_not_heard()
     trial = trial_of(
         run(request(scenario(*UNREAD), isolation="host"), within=within), "unread-close"
     )
-    assert marked(trial) == ["closer R."]
+    assert notable_segments(trial) == ["closer R."]
     assert trial.peer is not None
     assert (trial.peer.state, trial.peer.recv) == (1, ("EAGAIN",))
 
@@ -282,8 +285,8 @@ def test_a_private_namespace_has_no_firewall() -> None:
 
 
 def test_loopback_that_is_down_is_not_run_with_the_reason() -> None:
-    probing.need_root()
-    probing.need_program("unshare")
+    probe_runs.need_root()
+    probe_runs.need_program("unshare")
     reply = run(request(scenario(*UNREAD), isolation="host"), within=["unshare", "--net", "--"])
     assert all(not o.trials and "loopback" in o.not_run for o in reply.observations)
 
@@ -319,7 +322,7 @@ print(json.dumps([before, seen, ports]))
 def test_the_capture_reads_nobody_elses_traffic() -> None:
     program = (protocol.program() + CAPTURE).encode()
     done = subprocess.run(
-        [*in_own_network(), sys.executable, "-"], input=program, capture_output=True, check=True
+        [*in_new_network(), sys.executable, "-"], input=program, capture_output=True, check=True
     )
     before, seen, ((listener, client), _) = json.loads(done.stdout)
     assert before == []

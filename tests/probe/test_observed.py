@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.unit.analysis.test_observed import PLAY
 
 
 @pytest.mark.commands
 def test_it_runs_and_the_status_is_0(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     place.write("own.yml", PLAY)
     done = place.run("run", "localhost,", "-p", "own.yml", "--baseline", "none")
     assert done.returncode == 0, done.stderr + done.stdout

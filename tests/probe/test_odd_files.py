@@ -13,8 +13,8 @@ import pytest
 
 from fleetaudit.analysis.judge.values import NUMBERS
 from fleetaudit.probe import protocol
-from tests.support import probing
-from tests.support.probing import (
+from tests.support import probe_runs
+from tests.support.probe_runs import (
     DRAINED,
     UNREAD,
     request,
@@ -135,11 +135,11 @@ def test_an_odd_file_loses_its_own_answer_alone(
             )
 
 
-@pytest.mark.parametrize("version", probing.VERSIONS)
+@pytest.mark.parametrize("version", probe_runs.VERSIONS)
 def test_with_odd_files_everywhere_the_endings_are_still_reported(
     version: str, odd: dict[str, Path]
 ) -> None:
-    python = probing.interpreter(version)
+    python = probe_runs.interpreter(version)
     for what in ("no values", "binary", "huge numbers", "one huge line"):
         files = dict.fromkeys(ANSWERS, odd[what])
         reply = run(CALL, before=redirect(**files), python=python)
@@ -186,7 +186,7 @@ def test_a_socket_table_that_ends_oddly_counts_as_cut_short(tmp_path: Path) -> N
 
 
 def test_a_note_says_that_a_binary_setting_is_not_copied(odd: dict[str, Path]) -> None:
-    probing.need_root()
+    probe_runs.need_root()
     path = "/proc/sys/net/ipv4/tcp_fin_timeout"
     reply = run({**CALL, "isolation": "namespace"}, before=redirect(**{path: odd["binary"]}))
     assert reply.isolation == "namespace"

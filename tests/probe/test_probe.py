@@ -18,12 +18,12 @@ import pytest
 
 from fleetaudit.playbook import steps
 from fleetaudit.probe import protocol
-from tests.support import probing
-from tests.support.probing import (
+from tests.support import probe_runs
+from tests.support.probe_runs import (
     DRAINED,
     REREAD,
     UNREAD,
-    marked,
+    notable_segments,
     request,
     run,
     scenario,
@@ -240,7 +240,7 @@ def here() -> protocol.Reply:
             "net.ipv4.conf.l*.rp_filter",
         ],
     )
-    return run(call, python=probing.public_python())
+    return run(call, python=probe_runs.public_python())
 
 
 @pytest.mark.parametrize("name", MATRIX)
@@ -255,7 +255,7 @@ def test_every_witness_of_a_row_says_what_the_matrix_says(here: protocol.Reply, 
         assert trial.count == 2
         assert trial.wire_lost == 0
         if trial.wire is not None:
-            assert marked(trial) == row.wire
+            assert notable_segments(trial) == row.wire
         peer = trial.peer
         assert (peer and (peer.state, set(peer.poll), peer.recv, peer.so_error)) == row.peer
         assert trial.kernel == row.kernel
@@ -309,7 +309,7 @@ def test_over_seqpacket_one_send_is_one_message(here: protocol.Reply) -> None:
 def test_a_message_larger_than_the_send_buffer_names_its_step() -> None:
     text = "peer connects over AF_UNIX SOCK_SEQPACKET; peer sends 16000000 bytes; closer closes"
     (observation,) = run(
-        request(scenario("large", text)), python=probing.public_python()
+        request(scenario("large", text)), python=probe_runs.public_python()
     ).observations
     assert "EMSGSIZE" in observation.trials[0].error
 
@@ -320,7 +320,7 @@ def test_what_the_peer_reads_last_is_told_however_often_it_tried_before() -> Non
     before = "peer connects over AF_UNIX; closer duplicates its socket; closer closes; "
     text = before + tries + "closer closes the other reference"
     trial = trial_of(
-        run(request(scenario("often", text)), python=probing.public_python()), "often", "unix"
+        run(request(scenario("often", text)), python=probe_runs.public_python()), "often", "unix"
     )
     assert trial.peer is not None
     assert trial.peer.recv == ("EAGAIN", "ECONNRESET", "0")
@@ -390,26 +390,27 @@ def test_defaults_come_from_a_new_namespace_but_not_those_that_it_copies(
     assert here.sysctls["net.ipv4.tcp_mem"].default is None
 
 
-@pytest.mark.parametrize("version", probing.VERSIONS)
+@pytest.mark.parametrize("version", probe_runs.VERSIONS)
 def test_every_python_sees_the_same(here: protocol.Reply, version: str) -> None:
     names = ["unread", "all read", "chat, killed", "reread FIN", "fast open", "exec", "child left"]
     names += ["AF_UNIX, unread", "AF_UNIX, messages unread"]
     call = request(
         *[scenario(name, MATRIX[name].text) for name in names], sysctls=["net.ipv4.tcp_fin_timeout"]
     )
-    reply = run(call, python=probing.interpreter(version))
+    reply = run(call, python=probe_runs.interpreter(version))
     assert reply.python.startswith(version + ".")
     for observation in reply.observations:
         ours = trial_of(reply, observation.scenario, observation.family)
         theirs = trial_of(here, observation.scenario, observation.family)
         assert (ours.peer, ours.kernel, ours.bytes) == (theirs.peer, theirs.kernel, theirs.bytes)
         if ours.wire is not None and theirs.wire is not None:
-            assert marked(ours) == marked(theirs)
+            assert notable_segments(ours) == notable_segments(theirs)
 
 
 def test_python_2_says_that_it_cannot_pass_sockets_on() -> None:
     reply = run(
-        request(scenario("pass", MATRIX["last in flight"].text)), python=probing.interpreter("2.7")
+        request(scenario("pass", MATRIX["last in flight"].text)),
+        python=probe_runs.interpreter("2.7"),
     )
     assert {o.not_run for o in reply.observations} == {"needs sendmsg, which Python 2 lacks"}
 
@@ -492,7 +493,7 @@ def test_one_scenario_that_breaks_the_probe_does_not_cost_the_others() -> None:
     }
     reply = run(request(scenario(*UNREAD), broken, scenario(*DRAINED)))
     assert trial_of(reply, "unread-close").kernel == BASE
-    assert marked(trial_of(reply, "drained-close", "ipv6")) == ["closer F."]
+    assert notable_segments(trial_of(reply, "drained-close", "ipv6")) == ["closer F."]
     (observation,) = [o for o in reply.observations if o.scenario == "broken"]
     assert observation.trials[0].error.startswith("the probe failed: KeyError")
 
@@ -581,7 +582,7 @@ def test_a_sender_is_blocked_when_the_window_is_zero(poor: tuple[tuple[str, str]
     for old, new in poor:
         assert old in text
         text = text.replace(old, new, 1)
-    reply = protocol.reply_of(probing.run_text(text))
+    reply = protocol.reply_of(probe_runs.run_text(text))
     for observation in reply.observations:
         for trial in observation.trials:
             assert trial.error == ""
@@ -591,7 +592,9 @@ def test_a_sender_is_blocked_when_the_window_is_zero(poor: tuple[tuple[str, str]
 
 def test_tcpdump_sees_a_window_of_zero_before_the_reset() -> None:
     text = "peer sends until blocked; closer closes"
-    beside = probing.beside_tcpdump(request(scenario("zero", text, trials=2), isolation="host"))
+    beside = probe_runs.run_with_tcpdump(
+        request(scenario("zero", text, trials=2), isolation="host")
+    )
     for observation in beside.reply.observations:
         for trial in observation.trials:
             assert trial.connection is not None
@@ -632,7 +635,7 @@ def test_a_bulk_transfer_keeps_a_bounded_trace_with_every_segment_that_matters()
         assert trial.wire is not None
         assert len(trial.wire) <= 200
         assert trial.wire[0].flags == "S"
-        assert marked(trial)[-1].startswith("closer F")
+        assert notable_segments(trial)[-1].startswith("closer F")
         assert trial.bytes["peer received"] == 8_000_000
 
 
@@ -678,7 +681,7 @@ def test_the_next_step_waits_for_the_ack_of_a_side_that_has_sent_nothing_yet() -
 def test_a_peer_that_is_gone_leaves_a_final_ending(text: str) -> None:
     trial = trial_of(run(request(scenario("gone", text, families=["ipv4"]))), "gone")
     assert trial.outstanding == ""
-    assert "closer F." in [word.replace("P", "") for word in marked(trial)]
+    assert "closer F." in [word.replace("P", "") for word in notable_segments(trial)]
 
 
 def test_an_urgent_byte_that_nobody_read_is_still_shown_after_a_fin() -> None:
@@ -689,7 +692,7 @@ def test_an_urgent_byte_that_nobody_read_is_still_shown_after_a_fin() -> None:
     assert {"PRI", "RDHUP"} <= {*trial.peer.poll}
     text = "closer sends 1 urgent byte; peer reads the urgent byte; closer closes; peer closes"
     trial = trial_of(run(request(scenario("urgent", text, families=["ipv4"]))), "urgent")
-    assert marked(trial)[1:] == [
+    assert notable_segments(trial)[1:] == [
         "closer F.",
         "peer R.",
     ]  # the byte is unread, so the peer's own close resets
@@ -709,7 +712,7 @@ def test_what_a_raw_segment_left_behind_sends_nothing_into_the_next_trial(text: 
     """The peer's kernel drops what acknowledges bytes that it never sent, and sends its FIN again
     after 0.2 s.
     """
-    probing.need_root()
+    probe_runs.need_root()
     after = scenario("after", "closer disconnects; wait 400 ms", families=["ipv4"])
     reply = run(request(scenario("before", text, families=["ipv4"]), after, isolation="namespace"))
     assert trial_of(reply, "after").kernel == BROKEN_OFF
@@ -718,4 +721,4 @@ def test_what_a_raw_segment_left_behind_sends_nothing_into_the_next_trial(text: 
 def test_bytes_for_a_closer_that_resets_are_no_reason_to_wait() -> None:
     text = "closer shuts both ways; closer duplicates its socket; closer closes; peer sends 5 bytes"
     trial = trial_of(run(request(scenario("reset", text, families=["ipv4"]))), "reset")
-    assert marked(trial) == ["closer F.", "closer R"]
+    assert notable_segments(trial) == ["closer F.", "closer R"]

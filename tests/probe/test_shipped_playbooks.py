@@ -11,10 +11,7 @@ import msgspec
 import pytest
 
 from fleetaudit.analysis.judge import judge
-from fleetaudit.model import (
-    Audited,
-    Sysctl,
-)
+from fleetaudit.model import Audited, Sysctl
 from fleetaudit.store import archive
 from tests.unit.playbook.test_shipped_playbooks import NAMES, plan_of, play_of
 

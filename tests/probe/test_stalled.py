@@ -17,8 +17,8 @@ import pytest
 from fleetaudit.model import Ending
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol, verdict
-from tests.support import probing, timing
-from tests.support.probing import in_own_network, request, scenario
+from tests.support import probe_runs, timing
+from tests.support.probe_runs import in_new_network, request, scenario
 
 from .test_faults import plan
 
@@ -46,7 +46,7 @@ def is_stopped(pid: int) -> bool:
 
 def run_with_stops(call: dict[str, Any], function: str) -> tuple[protocol.Reply, int]:
     """Returns what a probe says that was stopped in the middle of `function`, and how often it was."""
-    process = probing.start(call, before=STOPPING.replace("FUNCTION", function))
+    process = probe_runs.start(call, before=STOPPING.replace("FUNCTION", function))
     stops = 0
     outputs = list[bytes]()
 
@@ -64,7 +64,7 @@ def run_with_stops(call: dict[str, Any], function: str) -> tuple[protocol.Reply,
                 process.send_signal(signal.SIGCONT)
             time.sleep(0.005)
     finally:
-        probing.kill(process)
+        probe_runs.kill(process)
         reader.join()
     return protocol.reply_of(outputs[0]), stops
 
@@ -110,7 +110,7 @@ def test_a_starved_probe_loses_no_verdict() -> None:
     """A probe of the lowest priority among busy loops on one CPU: each of its turns may be a second
     after the last.
     """
-    probing.need_program("taskset", "nice")
+    probe_runs.need_program("taskset", "nice")
     asked = plan(
         "zero-linger-close",
         "drained-close",
@@ -120,7 +120,7 @@ def test_a_starved_probe_loses_no_verdict() -> None:
     cpu = max(os.sched_getaffinity(0))
     sent = protocol.request(asked, deadline_s=280).decode("ascii")
     with timing.load(6, cpu=cpu):
-        printed = probing.run_text(
+        printed = probe_runs.run_text(
             sent, seconds=900, within=["taskset", "-c", str(cpu), "nice", "-n", "19"]
         )
     seen = verdict.of_output(asked, printed)
@@ -134,7 +134,7 @@ def test_a_starved_probe_loses_no_verdict() -> None:
 def result_of(code: str, *, within: tuple[str, ...] = ()) -> Any:
     """Returns what `code`, run after the program's text, prints as JSON."""
     text = f"{protocol.program()}\nimport json\n{code}"
-    return json.loads(probing.run_text(text, within=within))
+    return json.loads(probe_runs.run_text(text, within=within))
 
 
 TRIES = """
@@ -211,10 +211,10 @@ def dropping_first(packets: str, size: int) -> tuple[str, ...]:
     """Returns a command that runs what follows where the first `size` bytes of such packets are
     lost on `lo`.
     """
-    probing.need_program("nft")
+    probe_runs.need_program("nft")
     rule = f"{packets} quota until {size} bytes drop"
     table = f"table inet t {{ chain c {{ type filter hook input priority 0; {rule}; }}; }}"
-    return tuple(in_own_network(f"nft '{table}'"))
+    return tuple(in_new_network(f"nft '{table}'"))
 
 
 FENCES = """
@@ -234,8 +234,8 @@ def test_a_fence_that_was_lost_once_is_tried_again_and_one_that_never_returns_is
 @pytest.mark.slow
 def test_a_family_over_which_one_connection_failed_is_tried_again() -> None:
     within = dropping_first("tcp flags & (syn | ack) == syn", 70)  # one SYN
-    call = request(scenario(*probing.UNREAD, families=("ipv4",)), isolation="host")
-    reply = probing.run(call, within=within)
+    call = request(scenario(*probe_runs.UNREAD, families=("ipv4",)), isolation="host")
+    reply = probe_runs.run(call, within=within)
     assert [(o.not_run, sum(t.count for t in o.trials)) for o in reply.observations] == [("", 1)]
 
 
@@ -243,7 +243,7 @@ def test_a_family_over_which_one_connection_failed_is_tried_again() -> None:
 def test_a_family_over_which_no_connection_is_made_is_given_up_after_some_scenarios() -> None:
     many = [scenario(f"s{i}", "closer closes", families=("ipv4",)) for i in range(40)]
     within = dropping_first("tcp flags & (syn | ack) == syn", 1000000)
-    reply = probing.run(request(*many, isolation="host", deadline=100), within=within)
+    reply = probe_runs.run(request(*many, isolation="host", deadline=100), within=within)
     assert {o.not_run for o in reply.observations} == {
         "no connection over IPv4 loopback: timed out"
     }

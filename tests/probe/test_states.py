@@ -12,11 +12,11 @@ import pytest
 
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import verdict
-from tests.support.probing import (
-    Beside,
-    beside_tcpdump,
+from tests.support.probe_runs import (
+    TcpdumpRun,
     request,
     run,
+    run_with_tcpdump,
     scenario,
 )
 
@@ -87,14 +87,14 @@ STATES = {
 
 
 @pytest.fixture(scope="module")
-def seen() -> Beside:
+def seen() -> TcpdumpRun:
     """What the probe and tcpdump say of each state, over both families."""
     scenarios = [scenario(name, row.steps, trials=2) for name, row in STATES.items()]
-    return beside_tcpdump(request(*scenarios, isolation="host", deadline=120.0))
+    return run_with_tcpdump(request(*scenarios, isolation="host", deadline=120.0))
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_what_a_close_with_unread_data_does_in_each_state(seen: Beside, name: str) -> None:
+def test_what_a_close_with_unread_data_does_in_each_state(seen: TcpdumpRun, name: str) -> None:
     row = STATES[name]
     steps = [parse_step(line) for line in row.steps.split(";")]
     observations = [o for o in seen.reply.observations if o.scenario == name and not o.not_run]

@@ -10,15 +10,15 @@ import pytest
 
 from fleetaudit.model import Family
 from fleetaudit.probe import protocol
-from tests.support import probing
-from tests.support.probing import (
-    STAY,
+from tests.support import probe_runs
+from tests.support.probe_runs import (
+    STAY_IN_NAMESPACE,
     SYN,
-    Beside,
-    beside_tcpdump,
-    marked,
+    TcpdumpRun,
+    notable_segments,
     request,
     run,
+    run_with_tcpdump,
     scenario,
     trial_of,
 )
@@ -104,8 +104,8 @@ ENDINGS = {  # the steps, and the segments that end the connection
 @pytest.fixture(scope="module", params=["2.7", "3.6", "3.11"])
 def here(request: pytest.FixtureRequest) -> protocol.Reply:
     """What the probe answers on this machine in one Python."""
-    call = probing.request(*[scenario(text, text, families=["ipv4"]) for text in ENDINGS])
-    reply = run(call, python=probing.interpreter(request.param))
+    call = probe_runs.request(*[scenario(text, text, families=["ipv4"]) for text in ENDINGS])
+    reply = run(call, python=probe_runs.interpreter(request.param))
     if reply.isolation != "namespace":
         pytest.skip(reply.isolation_note)
     return reply
@@ -116,7 +116,7 @@ def test_the_segments_that_end_the_connection(here: protocol.Reply, text: str) -
     (observation,) = [o for o in here.observations if o.scenario == text]
     if "TCP_MD5SIG" in observation.not_run:
         pytest.skip(observation.not_run)
-    assert marked(trial_of(here, text)) == ENDINGS[text]
+    assert notable_segments(trial_of(here, text)) == ENDINGS[text]
 
 
 def test_a_step_that_waits_takes_as_long_as_it_says(here: protocol.Reply) -> None:
@@ -167,7 +167,9 @@ def test_the_peer_takes_the_fin_that_acknowledges_nothing_it_did_not_send(
 def test_raw_segments_are_what_tcpdump_sees(family: Family, version: str) -> None:
     texts = (OUT_OF_ORDER, FILLED, FILLED_AND_READ, RESENT)
     call = request(*[scenario(text, text, families=[family]) for text in texts])
-    beside = beside_tcpdump(call, before=STAY, python=probing.interpreter(version))
+    beside = run_with_tcpdump(
+        call, before=STAY_IN_NAMESPACE, python=probe_runs.interpreter(version)
+    )
     told = {text: told_by_tcpdump(beside, trial_of(beside.reply, text, family)) for text in texts}
     assert [line for line in told[OUT_OF_ORDER] if line.startswith("closer [F")] == [
         "closer [F.], seq 1, ack 4, sack {5:10}"
@@ -186,7 +188,7 @@ def test_raw_segments_are_what_tcpdump_sees(family: Family, version: str) -> Non
         assert not [line for line in told[text] if line.startswith("peer [R")]
 
 
-def told_by_tcpdump(beside: Beside, trial: protocol.RawTrial) -> list[str]:
+def told_by_tcpdump(beside: TcpdumpRun, trial: protocol.RawTrial) -> list[str]:
     """Returns a trial's segments in tcpdump's words, with numbers counted from the SYNs: without
     those, and as many as the trial's own trace has.
     """
@@ -234,7 +236,7 @@ def test_strangers_who_fill_the_queue_are_bounded() -> None:
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
 def test_every_segment_is_signed_and_the_peer_takes_the_reset(family: Family) -> None:
     texts = [SIGNED, SIGNED_READ, "both sign with TCP_MD5SIG; closer connects; closer closes"]
-    beside = beside_tcpdump(
+    beside = run_with_tcpdump(
         request(*[scenario(text, text, families=[family]) for text in texts], isolation="host")
     )
     if any("TCP_MD5SIG" in o.not_run for o in beside.reply.observations):
@@ -259,7 +261,7 @@ def test_where_the_kernel_has_no_signatures_that_is_said() -> None:
         "TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 14,", "TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 99,"
     )
     assert changed != script
-    reply = protocol.reply_of(probing.run_text(changed))
+    reply = protocol.reply_of(probe_runs.run_text(changed))
     told = {o.scenario: o.not_run for o in reply.observations}
     assert told == {
         "signed": "this kernel refuses TCP_MD5SIG on a socket (ENOPROTOOPT)",
@@ -284,7 +286,9 @@ WITHOUT_RIGHTS = {  # why it is not run, "" if it is
 
 def test_an_ordinary_user_without_namespaces_is_told_what_a_word_needs() -> None:
     call = request(*[scenario(text, text, families=["ipv4"]) for text in WITHOUT_RIGHTS])
-    reply = run(call, within=probing.without_user_namespaces(), python=probing.public_python())
+    reply = run(
+        call, within=probe_runs.without_user_namespaces(), python=probe_runs.public_python()
+    )
     told = {o.scenario: o.not_run for o in reply.observations}
     if "TCP_MD5SIG" in told[SIGNED]:
         told[SIGNED] = ""
@@ -333,7 +337,7 @@ def test_a_sysctl_of_three_values_is_restored_byte_for_byte() -> None:
     line = 'reply["observations"].append(observe(lab, scenario, family))'
     assert script.count(line) == 1
     changed = script.replace(line, f"{note}; {line}")
-    reply = protocol.reply_of(probing.run_text(changed))
+    reply = protocol.reply_of(probe_runs.run_text(changed))
     values = [n for n in reply.notes if "\\t" in n]
     assert len(values) == 4
     assert len(set(values)) == 1

@@ -23,7 +23,7 @@ from fleetaudit.model import (
     SysctlRule,
 )
 from fleetaudit.probe import protocol
-from tests.support import probing
+from tests.support import probe_runs
 
 KEYS = ("net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl")
 """Each network namespace has its own of these, so a test may set them in one."""
@@ -87,8 +87,8 @@ def private_files(*more: str) -> list[str]:
     """Returns a command that runs what follows with a network and files of its own, so that it may
     change both.
     """
-    probing.need_root()
-    probing.need_program("unshare", "sysctl", "mount")
+    probe_runs.need_root()
+    probe_runs.need_program("unshare", "sysctl", "mount")
     if not SYSTEMD:
         pytest.skip("needs systemd-sysctl")
     return [
@@ -114,7 +114,7 @@ def told(*configurations: dict[str, str], remedies: Sequence[str] = ()) -> list[
         "configurations": configurations,
         "remedies": remedies or [""] * len(configurations),
     }
-    command = [*private_files(), probing.public_python(), "-c", INSIDE]
+    command = [*private_files(), probe_runs.public_python(), "-c", INSIDE]
     done = subprocess.run(
         command, input=json.dumps(call), capture_output=True, text=True, timeout=300
     )
@@ -233,9 +233,9 @@ SETTING = f"echo '{FIN} = 300' >/etc/sysctl.d/zz-mine.conf"
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.14"])
 def test_every_python_tells_the_same_place(version: str) -> None:
-    python = probing.interpreter(version)
-    reply = probing.run(
-        probing.request(sysctls=[FIN]), python=python, within=private_files(SETTING)
+    python = probe_runs.interpreter(version)
+    reply = probe_runs.run(
+        probe_runs.request(sysctls=[FIN]), python=python, within=private_files(SETTING)
     )
     assert reply.sysctl_places == {FIN: ("/etc/sysctl.d/zz-mine.conf:1",)}
     assert reply.sysctls_writable
@@ -254,7 +254,7 @@ def test_every_python_tells_the_same_place(version: str) -> None:
     ],
 )
 def test_files_that_are_not_for_everybody_or_too_much_leave_it_unknown(odd: str) -> None:
-    reply = probing.run(probing.request(sysctls=[FIN]), within=private_files(SETTING, odd))
+    reply = probe_runs.run(probe_runs.request(sysctls=[FIN]), within=private_files(SETTING, odd))
     assert reply.sysctl_places is None
     assert reply.sysctls[FIN].value
     assert reply.notes == ()
@@ -265,14 +265,14 @@ def test_what_is_no_file_is_passed_over() -> None:
         "cd /etc/sysctl.d; mkfifo 10.conf; mkdir 11.conf; ln -s /dev/zero 12.conf; ln -s nowhere"
         " 13.conf; cd /"
     )
-    reply = probing.run(probing.request(sysctls=[FIN]), within=private_files(SETTING, odd))
+    reply = probe_runs.run(probe_runs.request(sysctls=[FIN]), within=private_files(SETTING, odd))
     assert reply.sysctl_places == {FIN: ("/etc/sysctl.d/zz-mine.conf:1",)}
 
 
 def test_a_read_only_proc_sys_is_reported() -> None:
     read_only = "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys"
-    assert not probing.run(
-        probing.request(sysctls=[FIN]), within=private_files(read_only)
+    assert not probe_runs.run(
+        probe_runs.request(sysctls=[FIN]), within=private_files(read_only)
     ).sysctls_writable
 
 

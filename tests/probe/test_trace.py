@@ -19,18 +19,18 @@ from fleetaudit.playbook import load_playbook
 from fleetaudit.probe import protocol
 from fleetaudit.report import pcap
 from fleetaudit.report.captured_headers import captured_headers
-from tests.support.probing import (
+from tests.support.probe_runs import (
     DRAINED,
     REREAD,
     UNREAD,
     VERSIONS,
-    Beside,
     Captured,
-    beside_tcpdump,
+    TcpdumpRun,
     interpreter,
     need_program,
     request,
     run,
+    run_with_tcpdump,
     scenario,
     tcpdump_reads,
     trial_of,
@@ -61,18 +61,18 @@ FLAGS = ((0x01, "F"), (0x02, "S"), (0x04, "R"), (0x08, "P"), (0x10, "."), (0x20,
 
 
 @pytest.fixture(scope="module")
-def beside() -> Beside:
+def beside() -> TcpdumpRun:
     scenarios = [
         scenario(name, steps, families=FAMILIES, expect=["not seen"]) for name, steps in SCENARIOS
     ]
-    return beside_tcpdump(request(*scenarios, isolation="host"))
+    return run_with_tcpdump(request(*scenarios, isolation="host"))
 
 
 def flags(bits: int) -> str:
     return "".join(letter for bit, letter in FLAGS if bits & bit)
 
 
-def test_the_packets_of_the_file_are_read_as_tcpdump_reads_them(beside: Beside) -> None:
+def test_the_packets_of_the_file_are_read_as_tcpdump_reads_them(beside: TcpdumpRun) -> None:
     assert len(beside.packets) == len(beside.lines) > 100
     for packet, line in zip(beside.packets, beside.lines, strict=True):
         assert line.startswith(f"{packet.at:.6f} IP")
@@ -126,7 +126,7 @@ def scale_of(packets: tuple[Captured, ...], port: int) -> int | None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", [name for name, _ in SCENARIOS])
-def test_a_trace_is_what_tcpdump_saw(beside: Beside, name: str, family: Family) -> None:
+def test_a_trace_is_what_tcpdump_saw(beside: TcpdumpRun, name: str, family: Family) -> None:
     trial = trial_of(beside.reply, name, family)
     seen = beside.of(trial)
     rows = trace(trial)
@@ -164,7 +164,7 @@ def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw(tmp_path: Path)
         scenario(s.name, "; ".join(step.text for step in s.steps), families=s.families)
         for s in play.scenarios
     ]
-    beside = beside_tcpdump(
+    beside = run_with_tcpdump(
         request(*scenarios, isolation="host", deadline=300.0),
         commands=["sysctl -qw net.ipv4.tcp_fastopen=519"],
     )
@@ -207,7 +207,7 @@ def audited(*trials: protocol.RawTrial, family: Family = "ipv4") -> Audited:
     )
 
 
-def lines_of(beside: Beside, trial: protocol.RawTrial) -> list[str]:
+def lines_of(beside: TcpdumpRun, trial: protocol.RawTrial) -> list[str]:
     """Returns tcpdump's own lines of what a trial reports."""
     place = dict(zip(beside.packets, beside.lines, strict=True))
     return [place[packet] for packet in beside.of(trial)][: len(trial.wire or ())]
@@ -216,7 +216,7 @@ def lines_of(beside: Beside, trial: protocol.RawTrial) -> list[str]:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", [name for name, _ in SCENARIOS])
 def test_headers_that_were_captured_are_the_capture(
-    beside: Beside, name: str, family: Family, tmp_path: Path
+    beside: TcpdumpRun, name: str, family: Family, tmp_path: Path
 ) -> None:
     trial = trial_of(beside.reply, name, family)
     host = audited(trial, family=family)
@@ -240,7 +240,7 @@ def apart(line: str) -> tuple[float, str]:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", [name for name, _ in SCENARIOS])
 def test_headers_that_are_rebuilt_differ_only_in_what_the_file_says(
-    beside: Beside, name: str, family: Family, tmp_path: Path
+    beside: TcpdumpRun, name: str, family: Family, tmp_path: Path
 ) -> None:
     trial = trial_of(beside.reply, name, family)
     assert rebuilt_lines(trial, family, tmp_path) == as_rebuilt(beside, trial)
@@ -255,7 +255,7 @@ def rebuilt_lines(trial: protocol.RawTrial, family: Family, folder: Path) -> lis
     return [without_what_is_made_up(line) for line in tcpdump_reads(path)]
 
 
-def as_rebuilt(beside: Beside, trial: protocol.RawTrial) -> list[str]:
+def as_rebuilt(beside: TcpdumpRun, trial: protocol.RawTrial) -> list[str]:
     """Returns tcpdump's own lines of a trial without what a rebuilt file makes up."""
     return [without_what_is_made_up(line) for line in lines_of(beside, trial)]
 

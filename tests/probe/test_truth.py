@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.kernels.test_truth_guests import LATE
-from tests.support import probing
+from tests.support import probe_runs
 from tests.truth import __main__ as truth
 from tests.truth.cases import shipped
 from tests.truth.worlds import World, worlds_here
@@ -33,7 +33,9 @@ def test_a_wrong_verdict_is_counted_and_shown_with_its_segments_and_how_to_see_i
 ) -> None:
     world = replace(here["here"], rounds=1)
     tally = proof(
-        world, case("drained", probing.DRAINED[1], "RST"), case("unread", probing.UNREAD[1], "RST")
+        world,
+        case("drained", probe_runs.DRAINED[1], "RST"),
+        case("unread", probe_runs.UNREAD[1], "RST"),
     )
     assert (tally.agree, tally.wrong, truth.holds([tally], [])) == (6, 6, False)
     text = "\n".join(truth.report([tally], []))
@@ -49,7 +51,7 @@ def test_a_scenario_that_is_not_run_although_the_kernel_has_all_it_needs_is_wron
     assert truth.holds([tally], [])
     tally = proof(
         replace(here["here-user"], rounds=1, privileged=True),
-        case("no-capture", probing.REREAD[1], "FIN", "RST"),
+        case("no-capture", probe_runs.REREAD[1], "FIN", "RST"),
         case("closed", "closer closes", "FIN"),
     )
     assert (tally.agree, tally.wrong) == (6, 6)

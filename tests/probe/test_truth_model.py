@@ -7,19 +7,17 @@ import pytest
 from fleetaudit.model import Scenario
 from fleetaudit.probe.protocol import RawTrial
 from fleetaudit.probe.verdict import verdict
-from tests.support.probing import (
+from tests.support.probe_runs import (
     SYN,
-    Beside,
-    beside_tcpdump,
+    TcpdumpRun,
     need_root,
     request,
     run,
+    run_with_tcpdump,
 )
 from tests.truth.agreement import disagreements
 from tests.truth.generate import generated
-from tests.truth.model import (
-    RAW,
-)
+from tests.truth.model import RAW
 
 
 @pytest.mark.slow
@@ -48,7 +46,7 @@ def test_tcpdump_sees_the_segments_that_the_model_predicts() -> None:
     call = request(
         *(as_asked(case.scenario) for case in cases.values()), isolation="host", deadline=300
     )
-    beside = beside_tcpdump(call)
+    beside = run_with_tcpdump(call)
     assert len(beside.reply.observations) == len(cases)
     for observation in beside.reply.observations:
         (trial,) = observation.trials
@@ -62,7 +60,7 @@ def is_raw(scenario: Scenario) -> bool:
     return any(step.call[1] in RAW for step in scenario.steps)
 
 
-def seen_by_tcpdump(beside: Beside, trial: RawTrial, scenario: Scenario) -> list[str]:
+def seen_by_tcpdump(beside: TcpdumpRun, trial: RawTrial, scenario: Scenario) -> list[str]:
     """Returns "sender flags" of the segments with FIN or RST before the probe cleaned up, a FIN
     sent again once.
     """

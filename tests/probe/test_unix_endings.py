@@ -11,7 +11,7 @@ import pytest
 
 from fleetaudit.playbook.steps import check_order
 from fleetaudit.probe import verdict
-from tests.support import probing
+from tests.support import probe_runs
 from tests.truth.cases import UNIX_SAMPLE, over_unix
 from tests.truth.unix import (
     CONNECT,
@@ -47,15 +47,15 @@ def deviations(sk_type: Type, ending: str, python: str = "") -> dict[str, object
     predict.
     """
     texts = combinations(sk_type, ending, urgent=bool(urgent_bytes()))
-    asked = [probing.scenario(str(n), text) for n, text in enumerate(texts)]
-    call = probing.request(*asked, isolation="host", deadline=600)
-    reply = probing.run(call, python=python or probing.public_python())
+    asked = [probe_runs.scenario(str(n), text) for n, text in enumerate(texts)]
+    call = probe_runs.request(*asked, isolation="host", deadline=600)
+    reply = probe_runs.run(call, python=python or probe_runs.public_python())
     assert len(reply.observations) == len(texts) > 150
     found = dict[str, object]()
     for n, text in enumerate(texts):
         steps = parsed(text)
         assert check_order(steps) == ""
-        trial = probing.trial_of(reply, str(n), "unix")
+        trial = probe_runs.trial_of(reply, str(n), "unix")
         assert trial.peer is not None
         right = predict(steps, oob_is_skipped=urgent_bytes() == "FIN")
         seen = ({*trial.peer.poll}, trial.peer.recv, trial.peer.so_error)
@@ -85,4 +85,4 @@ def test_make_truth_takes_a_sample_with_every_ending_of_both_types() -> None:
 @pytest.mark.parametrize("sk_type", CONNECT)
 def test_old_pythons_see_the_same_endings(sk_type: Type, version: str) -> None:
     ending = "closer half-closes; closer is killed"
-    assert deviations(sk_type, ending, probing.interpreter(version)) == {}
+    assert deviations(sk_type, ending, probe_runs.interpreter(version)) == {}

@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from fleetaudit.model import Audited, Family, HostPlan
 from fleetaudit.playbook import load_playbook
 from fleetaudit.probe import protocol, verdict
-from tests.support import probing
+from tests.support import probe_runs
 from tests.support.accounts import Account, Accounts, StartAccounts
-from tests.support.commands import Place
-from tests.support.probing import request, run, scenario
+from tests.support.commands import Workspace
+from tests.support.probe_runs import request, run, scenario
 from tests.support.sshd import require
 
 from .test_faults import plan
@@ -41,8 +41,8 @@ LACKS = {
 """Some of the scenarios that this host lacks something for, by the reason."""
 Wrap = Callable[[], list[str]]
 KINDS = [
-    pytest.param(probing.host_without_user_namespaces, id="no user namespaces"),
-    pytest.param(probing.host_without_capabilities, id="AppArmor"),
+    pytest.param(probe_runs.host_without_user_namespaces, id="no user namespaces"),
+    pytest.param(probe_runs.host_without_capabilities, id="AppArmor"),
 ]
 
 
@@ -52,10 +52,10 @@ def shipped(trials: int) -> HostPlan:
 
 
 def audited(asked: HostPlan, wrap: Wrap) -> Audited:
-    within = [*wrap(), *probing.as_nobody()]
+    within = [*wrap(), *probe_runs.as_nobody()]
     sent = protocol.request(asked, deadline_s=100).decode("ascii")
     return verdict.of_output(
-        asked, probing.run_text(sent, within=within, python=probing.public_python())
+        asked, probe_runs.run_text(sent, within=within, python=probe_runs.public_python())
     )
 
 
@@ -120,7 +120,7 @@ def test_a_check_without_trials_says_beforehand_what_a_run_will_not_have(wrap: W
 )
 def test_what_only_a_capture_would_show_is_not_run_without_one(steps: str) -> None:
     call = request(scenario("unseen", steps), isolation="host")
-    reply = run(call, python=probing.public_python(), within=probing.as_nobody())
+    reply = run(call, python=probe_runs.public_python(), within=probe_runs.as_nobody())
     assert {(o.not_run, o.failed, o.trials) for o in reply.observations} == {
         (NEEDS_CAPTURE, False, ())
     }
@@ -137,8 +137,8 @@ def test_over_af_unix_nobody_sees_how_it_ends_once_the_peer_is_gone(isolation: s
 
 
 def test_root_without_a_packet_socket_is_not_told_to_become_root() -> None:
-    probing.need_program("setpriv")
-    within = [*probing.in_own_network(), "setpriv", "--bounding-set=-net_raw"]
+    probe_runs.need_program("setpriv")
+    within = [*probe_runs.in_new_network(), "setpriv", "--bounding-set=-net_raw"]
     reply = run(
         request(scenario("unseen", "peer closes; closer closes"), isolation="host"), within=within
     )
@@ -148,10 +148,10 @@ def test_root_without_a_packet_socket_is_not_told_to_become_root() -> None:
 
 
 def test_a_user_who_has_the_capability_captures() -> None:
-    probing.need_program("setpriv")
+    probe_runs.need_program("setpriv")
     raw = ["--inh-caps=+net_raw", "--ambient-caps=+net_raw"]
     within = [
-        *probing.in_own_network(),
+        *probe_runs.in_new_network(),
         "setpriv",
         "--reuid=65534",
         "--regid=65534",
@@ -162,7 +162,7 @@ def test_a_user_who_has_the_capability_captures() -> None:
     call = request(
         scenario("seen", "peer closes; closer closes", families=("ipv4",)), isolation="host"
     )
-    (observation,) = run(call, python=probing.public_python(), within=within).observations
+    (observation,) = run(call, python=probe_runs.public_python(), within=within).observations
     assert [bool(trial.wire) for trial in observation.trials] == [True]
 
 
@@ -176,15 +176,15 @@ def hosts(start_accounts: StartAccounts) -> dict[str, Accounts]:
         "mount -t tmpfs none /proc/sys/kernel; echo 0 > /proc/sys/kernel/sched_autogroup_enabled; "
     )
     denied = [
-        *probing.host_without_capabilities(), "unshare", "--mount", "sh", "-ec",
+        *probe_runs.host_without_capabilities(), "unshare", "--mount", "sh", "-ec",
         sysctls + 'echo 1 > /proc/sys/kernel/apparmor_restrict_unprivileged_userns; exec "$@"', "sh",
     ]  # fmt: skip
     clone = [
-        *probing.host_without_capabilities(), "unshare", "--mount", "sh", "-ec",
+        *probe_runs.host_without_capabilities(), "unshare", "--mount", "sh", "-ec",
         sysctls + 'echo 0 > /proc/sys/kernel/unprivileged_userns_clone; exec "$@"', "sh",
     ]  # fmt: skip
     within = {
-        "rhel7": probing.host_without_user_namespaces(),
+        "rhel7": probe_runs.host_without_user_namespaces(),
         "ubuntu": denied,
         "debian": clone,
         "usual": list[str](),
@@ -196,7 +196,7 @@ def hosts(start_accounts: StartAccounts) -> dict[str, Accounts]:
     }
 
 
-class Fleet(Place):
+class Fleet(Workspace):
     def __init__(self, path: Path, hosts: dict[str, Accounts]) -> None:
         super().__init__(path)
         keys = next(iter(hosts.values())).server.keys

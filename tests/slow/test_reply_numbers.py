@@ -26,11 +26,7 @@ from fleetaudit.store import archive
 from fleetaudit.store.deduplication import sparing
 from tests.support import replies
 from tests.support.runs import run_of
-from tests.unit.probe.test_reply_numbers import (
-    PLACES,
-    body_of,
-    with_value,
-)
+from tests.unit.probe.test_reply_numbers import PLACES, body_of, with_value
 
 REFUSED = (
     *(

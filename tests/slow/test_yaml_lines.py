@@ -6,9 +6,7 @@ import time
 
 import pytest
 
-from fleetaudit.text.yaml_lines import (
-    parse,
-)
+from fleetaudit.text.yaml_lines import parse
 from tests.unit.text.test_yaml_lines import refusal
 
 

@@ -48,7 +48,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-class Visit:
+class LoadedPage:
     """A page that was opened from its file, and all that it said and asked for meanwhile."""
 
     def __init__(self, chromium: Any, path: Path, fragment: str = "", **options: Any) -> None:
@@ -68,7 +68,7 @@ class Visit:
         self.dialogs.append(dialog.message)
         dialog.dismiss()
 
-    def __enter__(self) -> Visit:
+    def __enter__(self) -> LoadedPage:
         return self
 
     def __exit__(self, *_: object) -> None:

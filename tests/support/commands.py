@@ -25,7 +25,7 @@ PLAYBOOK = """
 """
 
 
-class Place:
+class Workspace:
     """A folder with a quick playbook in it, `quick.yml`, and the command run there."""
 
     def __init__(self, path: Path) -> None:

@@ -207,7 +207,7 @@ YAML = {
     ),
 }
 
-BESIDE: dict[str, Files] = {
+VARS_FILES: dict[str, Files] = {
     "group_vars_all_beats_inline_of_a_group": _with(
         _ini("[web]\na\n[web:vars]\nv=inline\n"), group_vars__all="v: file\n"
     ),
@@ -529,7 +529,7 @@ CASES: dict[str, Files] = {
     **{f"ini: {name}": _ini(text) for name, text in INI.items()},
     **{f"yaml: {name}": _yaml(text) for name, text in YAML.items()},
     **{f"json: {name}": {"@hosts.json": text} for name, text in JSON.items()},
-    **{f"beside: {name}": files for name, files in BESIDE.items()},
+    **{f"beside: {name}": files for name, files in VARS_FILES.items()},
     **{f"several: {name}": files for name, files in SEVERAL.items()},
     **{f"program: {name}": files for name, files in PROGRAMS.items()},
 }

@@ -56,7 +56,7 @@ class NoKernelsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class KernelSpec:
     """A kernel that the tests would like to have: the newest of `series` (None: of all) on its side
     of the fix.
     """
@@ -67,13 +67,13 @@ class Wanted:
     cloud: bool = True
 
 
-WANTED = (
-    Wanted("5.10-before", (5, 10), "before"),
-    Wanted("5.10-after", (5, 10), "after"),
-    Wanted("6.1-after", (6, 1), "after"),
-    Wanted("6.12-before", (6, 12), "before"),
-    Wanted("6.12-after", (6, 12), "after"),
-    Wanted("newest", None, "after", cloud=False),
+KERNEL_SPECS = (
+    KernelSpec("5.10-before", (5, 10), "before"),
+    KernelSpec("5.10-after", (5, 10), "after"),
+    KernelSpec("6.1-after", (6, 1), "after"),
+    KernelSpec("6.12-before", (6, 12), "before"),
+    KernelSpec("6.12-after", (6, 12), "after"),
+    KernelSpec("newest", None, "after", cloud=False),
 )
 
 
@@ -129,7 +129,7 @@ def cache() -> Path:
 def present() -> tuple[Kernel, ...]:
     """Returns the wanted kernels that are in the cache, without asking anybody."""
     found = []
-    for wanted in WANTED:
+    for wanted in KERNEL_SPECS:
         folder = cache() / wanted.name
         if (folder / "vmlinuz").is_file() and (folder / "package").is_file():
             package, version = (folder / "package").read_text().split()
@@ -148,7 +148,7 @@ def kernels() -> tuple[Kernel, ...]:
     with (cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes start together
         have = {kernel.name for kernel in present()}
-        lacking = [wanted for wanted in WANTED if wanted.name not in have]
+        lacking = [wanted for wanted in KERNEL_SPECS if wanted.name not in have]
         if lacking:
             try:
                 _fetch(lacking)
@@ -160,7 +160,7 @@ def kernels() -> tuple[Kernel, ...]:
     return found
 
 
-def _fetch(lacking: Iterable[Wanted]) -> None:
+def _fetch(lacking: Iterable[KernelSpec]) -> None:
     packages = available()
     for wanted in lacking:
         for package in choices(packages, wanted):
@@ -177,7 +177,7 @@ def _fetch(lacking: Iterable[Wanted]) -> None:
             break
 
 
-def choices(packages: Iterable[Package], wanted: Wanted) -> list[Package]:
+def choices(packages: Iterable[Package], wanted: KernelSpec) -> list[Package]:
     """Returns the packages that would do, the best first: the newest, of the wanted build rather
     than the other.
     """
@@ -348,7 +348,7 @@ def main() -> int:
     for kernel in found:
         print(f"{kernel.name:12} {kernel.side:6} the fix   {kernel.version:24} {kernel.package}")
         print(f"{'':12} {kernel.image}")
-    lacking = [w.name for w in WANTED if w.name not in {kernel.name for kernel in found}]
+    lacking = [w.name for w in KERNEL_SPECS if w.name not in {kernel.name for kernel in found}]
     if lacking:
         print(f"not to be had: {', '.join(lacking)}")
     return 0 if {kernel.side for kernel in found} == {"before", "after"} else 1

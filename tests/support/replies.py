@@ -111,17 +111,17 @@ def stored(name: str) -> bytes:
 
 
 def _ask_anew() -> None:
-    from . import probing
+    from . import probe_runs
 
     def keep(name: str, isolation: Isolation, **how: Any) -> None:
         call = protocol.request(plan(isolation=isolation), deadline_s=30).decode("ascii")
         # The program's text is part of the digest, and a stored reply outlives it.
-        said = re.sub(rb'"digest":"[0-9a-f]*",', b"", probing.run_text(call, **how))
+        said = re.sub(rb'"digest":"[0-9a-f]*",', b"", probe_runs.run_text(call, **how))
         (FOLDER / name).write_bytes(said)
 
     FOLDER.mkdir(exist_ok=True)
     keep("namespace.txt", "namespace")
-    keep("host.txt", "host", python=probing.public_python(), within=probing.as_nobody())
+    keep("host.txt", "host", python=probe_runs.public_python(), within=probe_runs.as_nobody())
 
 
 if __name__ == "__main__":

@@ -364,7 +364,7 @@ def by_name(name: str) -> Scenario:
     return next(s for s in SCENARIOS if s.name == name)
 
 
-def felt(aborts: int, connections: int, sockets: int = 0) -> Exposure:
+def exposure_of(aborts: int, connections: int, sockets: int = 0) -> Exposure:
     """Returns counters of a host that has been up for 41 days."""
     return Exposure(
         uptime_s=41.5 * 86400,
@@ -384,7 +384,7 @@ def small_fleet() -> AuditRun:
     fleet = Fleet()
     fin_timeout, half = "net.ipv4.tcp_fin_timeout", by_name("urgent-read-close")
     web: list[HostResult] = [
-        fleet.host(f"web{i:03}", K510, groups=("web",), exposure=felt(1200 * i, 4_000_000))
+        fleet.host(f"web{i:03}", K510, groups=("web",), exposure=exposure_of(1200 * i, 4_000_000))
         for i in range(1, 6)
     ]
     web.append(
@@ -396,7 +396,9 @@ def small_fleet() -> AuditRun:
         )
     )
     app: list[HostResult] = [
-        fleet.host(f"app{i:02}", K612, groups=("app", "blue"), exposure=felt(90, 1_000_000, 3 * i))
+        fleet.host(
+            f"app{i:02}", K612, groups=("app", "blue"), exposure=exposure_of(90, 1_000_000, 3 * i)
+        )
         for i in range(1, 6)
     ]
     app.append(

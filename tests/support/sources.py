@@ -8,6 +8,6 @@ from pathlib import Path
 
 
 @functools.cache
-def tree(path: Path) -> ast.Module:
+def syntax_tree(path: Path) -> ast.Module:
     """Returns the syntax tree of a source file."""
     return ast.parse(path.read_text("utf-8"))

@@ -19,7 +19,7 @@ ALICE, BOB = FIRST_UID, FIRST_UID + 1
 
 
 @dataclass(frozen=True)
-class Place:
+class SudoHost:
     """The host. `server` is its sshd, and its pid is in the namespace; `etc` is its /etc, `log` its
     /var/log.
     """
@@ -66,7 +66,7 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def privileged(start_accounts: StartAccounts) -> Place:
+def privileged(start_accounts: StartAccounts) -> SudoHost:
     """Returns the host, running; each test writes the sudoers that it is about."""
     require("setpriv", "sudo")
     host = start_accounts("UsePAM no", accounts=(Account("alice"), Account("bob")))
@@ -79,4 +79,4 @@ def privileged(start_accounts: StartAccounts) -> Place:
     doas.write_text(f'#!/bin/sh\nTOOL=doas exec {sudo} "$@"\n')
     for program in (sudo, doas):
         program.chmod(0o755)
-    return Place(host.server, host.etc, folder / "log", sudo)
+    return SudoHost(host.server, host.etc, folder / "log", sudo)

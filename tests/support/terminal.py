@@ -17,7 +17,7 @@ import pytest
 from .sshd import require
 
 
-def typed(line: str, *answers: tuple[str, str], seconds: float = 240) -> tuple[int, str]:
+def type_line(line: str, *answers: tuple[str, str], seconds: float = 240) -> tuple[int, str]:
     """Returns the exit status of a shell line and all that it showed.
 
     Each answer is given once, in their order, when its question is seen; what stays unasked is no

@@ -24,7 +24,7 @@ from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Output, ignore_stage
 from fleetaudit.transport.become import BecomeDialogue
 from fleetaudit.transport.sudo_errors import explain_failure
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 
 pytestmark = pytest.mark.commands
 
@@ -278,7 +278,7 @@ def test_the_command_says_first_as_whom_it_runs_and_no_result_line_is_mistaken_f
 def test_the_verb_prints_the_command_and_the_sudoers_line_and_one_thing_at_a_time(
     tmp_path: Path,
 ) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     assert place.run("probe", "--command").stdout == protocol.COMMAND + "\n"
     assert (
         place.run("probe", "--sudoers", "alice").stdout

@@ -25,7 +25,7 @@ from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.registry import Transports
 from fleetaudit.transport.sudo_errors import Prompt, detect_prompt
-from tests.support import probing
+from tests.support import probe_runs
 from tests.support.accounts import (
     FIRST_UID,
     PASSWORD,
@@ -34,9 +34,9 @@ from tests.support.accounts import (
     StartAccounts,
     hashed,
 )
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.support.sshd import require
-from tests.support.terminal import typed
+from tests.support.terminal import type_line
 
 pytestmark = [
     pytest.mark.sudo,
@@ -159,7 +159,7 @@ def test_the_flags_of_the_inventory_go_to_su(host: Accounts, flags: tuple[str, .
 
 
 def test_the_probe_answers_as_root_of_a_user_who_is_not(host: Accounts) -> None:
-    call = probing.request(probing.scenario("unread", "peer sends 5 bytes; closer closes"))
+    call = probe_runs.request(probe_runs.scenario("unread", "peer sends 5 bytes; closer closes"))
     output = run(over_ssh(host, "paramiko", PASSWORD, user="root"), protocol.script(call))
     assert protocol.reply_of(output.stdout).isolation == "namespace"
 
@@ -250,7 +250,7 @@ def test_a_group_that_pam_wheel_requires_is_in_the_reason(host: Accounts, pam: P
 
 
 def test_the_line_to_type_after_a_wrong_password_asks_for_the_right_one(host: Accounts) -> None:
-    status, shown = typed(
+    status, shown = type_line(
         refused(over_ssh(host, "paramiko", "wrong")).hint, ("Password: ", "bobs own")
     )
     assert status == 0, shown
@@ -301,7 +301,7 @@ def test_a_question_is_an_unfinished_line_that_names_a_password(line: bytes, ask
 def test_doctor_becomes_root_by_su_with_the_password_of_a_file(
     host: Accounts, tmp_path: Path
 ) -> None:
-    place = Place(tmp_path)
+    place = Workspace(tmp_path)
     place.write("secret", f"{PASSWORD}\n").chmod(0o600)
     server = host.server
     place.write(

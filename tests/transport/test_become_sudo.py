@@ -35,17 +35,17 @@ from fleetaudit.transport import (
 from fleetaudit.transport.child import run_child
 from fleetaudit.transport.registry import Transports
 from fleetaudit.transport.stdin_dialogue import FixedStdin
-from tests.support import probing
+from tests.support import probe_runs
 from tests.support.accounts import PASSWORD, StartAccounts, hashed
-from tests.support.commands import Place as Folder
+from tests.support.commands import Workspace as Folder
 from tests.support.sshd import (
     Server,
     Start,
     program,
     require,
 )
-from tests.support.sudoers import BOB, Place
-from tests.support.terminal import typed
+from tests.support.sudoers import BOB, SudoHost
+from tests.support.terminal import type_line
 from tests.support.timing import BUSY_S, patience
 
 pytestmark = [
@@ -84,7 +84,7 @@ def refused(target: Target, seconds: float = 300) -> TransportError:
 
 
 def over_ssh(
-    place: Place, client: SshClient, password: str | None = None, **changes: Any
+    place: SudoHost, client: SshClient, password: str | None = None, **changes: Any
 ) -> SshTarget:
     secret = None if password is None else Secret(password)
     target = place.server.target(
@@ -104,7 +104,7 @@ def over_ssh(
 @pytest.mark.parametrize("password", [PASSWORD, None], ids=["a password", "none"])
 @pytest.mark.parametrize("client", CLIENTS)
 def test_over_ssh_the_program_arrives_whole_with_and_without_a_password_and_a_pty(
-    privileged: Place, client: SshClient, password: str | None, rules: tuple[str, ...], pty: str
+    privileged: SudoHost, client: SshClient, password: str | None, rules: tuple[str, ...], pty: str
 ) -> None:
     privileged.sudoers(f"Defaults {pty}", *rules)
     target = over_ssh(privileged, client, password)
@@ -121,7 +121,7 @@ def test_over_ssh_the_program_arrives_whole_with_and_without_a_password_and_a_pt
 
 
 @pytest.mark.parametrize("rules", [ASKED, FREE], ids=["asked", "free"])
-def test_here_it_runs_as_another_user_too(privileged: Place, rules: tuple[str, ...]) -> None:
+def test_here_it_runs_as_another_user_too(privileged: SudoHost, rules: tuple[str, ...]) -> None:
     privileged.sudoers(*rules)
     output = run(privileged.local(PASSWORD))
     assert output.stdout == f"fleetaudit-shell/1 {BOB} bob\nthe program ran whole\n".encode()
@@ -131,10 +131,10 @@ def test_here_it_runs_as_another_user_too(privileged: Place, rules: tuple[str, .
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_probe_answers_as_root_of_a_user_who_is_not(
-    privileged: Place, client: SshClient
+    privileged: SudoHost, client: SshClient
 ) -> None:
     privileged.sudoers("Defaults use_pty", *ASKED)
-    call = probing.request(probing.scenario("unread", "peer sends 5 bytes; closer closes"))
+    call = probe_runs.request(probe_runs.scenario("unread", "peer sends 5 bytes; closer closes"))
     output = run(over_ssh(privileged, client, PASSWORD), protocol.script(call))
     assert protocol.reply_of(output.stdout).isolation == "namespace"
 
@@ -142,7 +142,9 @@ def test_the_probe_answers_as_root_of_a_user_who_is_not(
 @pytest.mark.parametrize(
     "sort", ["a lecture", "a host that does not resolve", "a motd and a noisy shell"]
 )
-def test_what_is_printed_beside_is_harmless(privileged: Place, tmp_path: Path, sort: str) -> None:
+def test_what_is_printed_beside_is_harmless(
+    privileged: SudoHost, tmp_path: Path, sort: str
+) -> None:
     lecture = privileged.etc / "lecture"
     lecture.write_text("We trust you have received the usual lecture.\nPassword:\n")
     privileged.sudoers(
@@ -193,7 +195,9 @@ CASES: dict[str, tuple[tuple[str, ...], str | None, dict[str, str], str, str]] =
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_refusal_has_its_own_words_and_the_next_command(privileged: Place, name: str) -> None:
+def test_each_refusal_has_its_own_words_and_the_next_command(
+    privileged: SudoHost, name: str
+) -> None:
     rules, password, changes, words, hint = CASES[name]
     privileged.sudoers(*rules)
     began = time.monotonic()
@@ -205,7 +209,7 @@ def test_each_refusal_has_its_own_words_and_the_next_command(privileged: Place, 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_over_ssh_a_refusal_tells_the_ssh_line_to_type(
-    privileged: Place, client: SshClient
+    privileged: SudoHost, client: SshClient
 ) -> None:
     privileged.sudoers(*ASKED)
     e = refused(over_ssh(privileged, client, "wrong"))
@@ -216,7 +220,7 @@ def test_over_ssh_a_refusal_tells_the_ssh_line_to_type(
 
 def assert_works_when_typed(line: str, *answers: tuple[str, str]) -> None:
     """Types the line that a refusal tells; sudo asks alice, and nobody else."""
-    status, shown = typed(line, *answers, ("password for alice: ", PASSWORD))
+    status, shown = type_line(line, *answers, ("password for alice: ", PASSWORD))
     assert status == 0, shown
     assert "password for alice: " in shown
 
@@ -236,7 +240,7 @@ def settings(name: str, server: Server, user: str) -> str:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_line_to_type_takes_the_keys_and_known_hosts_of_odd_names(
-    privileged: Place, tmp_path: Path, client: SshClient
+    privileged: SudoHost, tmp_path: Path, client: SshClient
 ) -> None:
     privileged.sudoers(*ASKED)
     server = privileged.server
@@ -250,7 +254,7 @@ def test_the_line_to_type_takes_the_keys_and_known_hosts_of_odd_names(
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("jumps", [False, True], ids=["direct", "jump"])
 def test_the_line_to_type_leaves_ssh_config_its_user_and_goes_through_the_jump_host(
-    privileged: Place, start_sshd: Start, tmp_path: Path, client: SshClient, jumps: bool
+    privileged: SudoHost, start_sshd: Start, tmp_path: Path, client: SshClient, jumps: bool
 ) -> None:
     privileged.sudoers(*ASKED)
     jump, file = start_sshd("LogLevel VERBOSE"), tmp_path / "config"
@@ -279,7 +283,7 @@ def test_the_line_to_type_asks_for_the_password_of_a_host_that_is_logged_in_to_b
 
 
 def test_an_account_that_faillock_locked_is_told_and_a_wrong_password_counts_little(
-    privileged: Place,
+    privileged: SudoHost,
 ) -> None:
     pam = privileged.etc / "pam.d/sudo"
     kept = pam.read_text()
@@ -311,7 +315,7 @@ def test_an_account_that_faillock_locked_is_told_and_a_wrong_password_counts_lit
      ("19000:0:99999:7::1:", "is locked or has expired", "chage")],
 )  # fmt: skip
 def test_what_has_expired_is_told_at_once(
-    privileged: Place, fields: str, words: str, hint: str
+    privileged: SudoHost, fields: str, words: str, hint: str
 ) -> None:
     shadow = privileged.etc / "shadow"
     kept = shadow.read_text()
@@ -331,7 +335,7 @@ def test_what_has_expired_is_told_at_once(
         shadow.write_text(kept)
 
 
-def test_a_container_without_new_privileges_is_told(privileged: Place, tmp_path: Path) -> None:
+def test_a_container_without_new_privileges_is_told(privileged: SudoHost, tmp_path: Path) -> None:
     script = tmp_path / "sudo"
     script.write_text(
         f'#!/bin/sh\nTOOL="setpriv --no-new-privs sudo" exec {privileged.sudo} "$@"\n'
@@ -341,7 +345,7 @@ def test_a_container_without_new_privileges_is_told(privileged: Place, tmp_path:
     assert "no new privileges" in refused(privileged.local(program=str(script))).reason
 
 
-def test_a_sudo_without_its_setuid_bit_is_told(privileged: Place) -> None:
+def test_a_sudo_without_its_setuid_bit_is_told(privileged: SudoHost) -> None:
     copy = privileged.etc / "sudo-copy"
     shutil.copy(program("sudo"), copy)
     copy.chmod(0o755)
@@ -389,7 +393,7 @@ def test_a_question_that_is_not_ours_is_never_answered_and_told_in_time(
 # ----------------------------------------------------------------------------------------------------------
 
 
-def test_doas_runs_what_it_permits_and_tells_apart_what_it_does_not(privileged: Place) -> None:
+def test_doas_runs_what_it_permits_and_tells_apart_what_it_does_not(privileged: SudoHost) -> None:
     require("doas")
     doas = str(privileged.sudo.with_name("doas"))
     target = privileged.local(PASSWORD, method="doas", program=doas)
@@ -412,7 +416,7 @@ def test_doas_runs_what_it_permits_and_tells_apart_what_it_does_not(privileged: 
 # ---------------------------------------------------------------------------------------------
 
 
-def test_the_one_sudoers_line_allows_exactly_the_command(privileged: Place) -> None:
+def test_the_one_sudoers_line_allows_exactly_the_command(privileged: SudoHost) -> None:
     line = sudoers_line("alice", protocol.COMMAND)
     checked = subprocess.run(
         [program("visudo"), "-cf", "-"], input=line + "\n", capture_output=True, text=True
@@ -442,7 +446,7 @@ def test_the_one_sudoers_line_allows_exactly_the_command(privileged: Place) -> N
 
 @pytest.mark.parametrize("rules", [ASKED, FREE], ids=["asked", "free"])
 def test_the_interpreter_never_hears_the_password_and_hears_the_program_whole(
-    privileged: Place, tmp_path: Path, rules: tuple[str, ...]
+    privileged: SudoHost, tmp_path: Path, rules: tuple[str, ...]
 ) -> None:
     python = tmp_path / "bin/python3"
     python.parent.mkdir()
@@ -484,7 +488,7 @@ class _Watch(threading.Thread):
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("answer", ["right", "wrong"])  # pytest has what is here in its environment
 def test_a_whole_run_leaves_the_password_nowhere(
-    privileged: Place, tmp_path: Path, client: SshClient, answer: str
+    privileged: SudoHost, tmp_path: Path, client: SshClient, answer: str
 ) -> None:
     folder = Folder(tmp_path)
     right, password = "sesame-4711-right", f"sesame-4711-{answer}"
@@ -546,22 +550,22 @@ def test_a_whole_run_leaves_the_password_nowhere(
 @pytest.mark.parametrize("pty", ["use_pty", "!use_pty"])
 @pytest.mark.parametrize("client", [*CLIENTS, None])
 def test_a_connection_that_is_cut_ends_what_runs_as_root(
-    privileged: Place, client: SshClient | None, pty: str
+    privileged: SudoHost, client: SshClient | None, pty: str
 ) -> None:
     privileged.sudoers(f"Defaults {pty}", *FREE)
     target: Target = over_ssh(privileged, client) if client else privileged.local()
-    blocked = probing.scenario(
+    blocked = probe_runs.scenario(
         "slow", "closer duplicates its socket; wait 100 ms; closer closes", trials=50
     )
-    call = probing.request(*[{**blocked, "name": f"slow{n}"} for n in range(60)], deadline=600.0)
+    call = probe_runs.request(*[{**blocked, "name": f"slow{n}"} for n in range(60)], deadline=600.0)
     with pytest.raises(TransportError) as e:
         run(
             target,
             protocol.script(call),
-            seconds=patience(lambda: run(target, protocol.script(probing.request()))),
+            seconds=patience(lambda: run(target, protocol.script(probe_runs.request()))),
         )
     assert e.value.stage == "execute"
-    assert probing.comes_true(lambda: not privileged.pythons()), privileged.pythons()
+    assert probe_runs.comes_true(lambda: not privileged.pythons()), privileged.pythons()
 
 
 def test_what_became_another_users_and_cannot_be_killed_ends_since_nobody_listens(
@@ -588,4 +592,4 @@ def test_what_became_another_users_and_cannot_be_killed_ends_since_nobody_listen
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert time.monotonic() - began < 5 + BUSY_S
     inner = int((tmp_path / "pid").read_text())
-    assert probing.comes_true(lambda: not Path(f"/proc/{inner}").exists())
+    assert probe_runs.comes_true(lambda: not Path(f"/proc/{inner}").exists())

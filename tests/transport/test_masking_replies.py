@@ -21,7 +21,7 @@ from fleetaudit.model import (
 from fleetaudit.probe import verdict
 from fleetaudit.transport.masking import Masking
 from tests.support import replies
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.support.sshd import Start
 
 pytestmark = pytest.mark.commands
@@ -89,8 +89,8 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
+def place(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path)
     place.write(
         "sysctls.yml", "- name: s\n  hosts: all\n  sysctls: {collect: [net.ipv4.tcp_fin_timeout]}\n"
     )
@@ -111,7 +111,7 @@ def program(folder: Path, name: str, secret: str = "") -> Path:
     return path
 
 
-def all_text(place: Place, *more: str) -> str:
+def all_text(place: Workspace, *more: str) -> str:
     files = [
         path
         for path in (place.path / "reports").rglob("*")
@@ -122,7 +122,7 @@ def all_text(place: Place, *more: str) -> str:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_sudo_password_in_a_reply_is_in_no_output(place: Place, fault: str) -> None:
+def test_a_sudo_password_in_a_reply_is_in_no_output(place: Workspace, fault: str) -> None:
     place.write("secret", PASSWORD + "\n").chmod(0o600)
     place.write(
         "inventory.yml",
@@ -134,7 +134,7 @@ def test_a_sudo_password_in_a_reply_is_in_no_output(place: Place, fault: str) ->
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_login_password_in_the_reply_of_a_forced_command_is_in_no_output(
-    place: Place, fault: str, start_sshd: Start
+    place: Workspace, fault: str, start_sshd: Start
 ) -> None:
     sshd = start_sshd(f"ForceCommand {program(place.path, fault, LOGIN)}")
     place.write("secret", LOGIN + "\n").chmod(0o600)
@@ -147,7 +147,7 @@ def test_a_login_password_in_the_reply_of_a_forced_command_is_in_no_output(
     check(place, fault, LOGIN, *more)
 
 
-def check(place: Place, fault: str, password: str, *arguments: str) -> None:
+def check(place: Workspace, fault: str, password: str, *arguments: str) -> None:
     """Runs it, and looks for the password in all that it writes, however it is written there."""
     formats = "html,json,junit,csv,sarif,prometheus,text,pcap"
     playbook = "quick.yml" if fault == "not-run" else "sysctls.yml"

@@ -23,7 +23,7 @@ from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.registry import Transports
 from fleetaudit.transport.ssh.tcp_connect import _resolve
 from fleetaudit.transport.ssh_command import describe_exit
-from tests.support.probing import VERSIONS, interpreter
+from tests.support.probe_runs import VERSIONS, interpreter
 from tests.support.sshd import (
     Keys,
     Server,

@@ -30,7 +30,7 @@ from fleetaudit.transport import (
 from fleetaudit.transport.registry import Transports
 from fleetaudit.transport.ssh.session import Session
 from fleetaudit.transport.ssh.tunnel import TunnelLink
-from tests.support import probing
+from tests.support import probe_runs
 from tests.support.sshd import (
     Keys,
     Server,
@@ -377,7 +377,7 @@ def test_a_proxy_command_is_gone_through_and_ended_with_all_it_started(
     data = os.urandom(500_000)
     assert run(target, "cat", data).stdout == data
     # Killed by then; on a busy machine the kernel may still be taking them away.
-    assert probing.comes_true(lambda: processes(str(relay)) == processes("sleep 650.25") == [])
+    assert probe_runs.comes_true(lambda: processes(str(relay)) == processes("sleep 650.25") == [])
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 

@@ -32,7 +32,7 @@ from tests.support.sshd import (
     generate,
     wait_for,
 )
-from tests.support.terminal import typed
+from tests.support.terminal import type_line
 
 pytestmark = pytest.mark.sudo
 
@@ -127,7 +127,7 @@ def test_a_wrong_password_is_sent_once_and_told_as_that(
     assert "the host refuses the password of alice; it was sent once" in e.reason
     assert e.hint.startswith("ssh ")
     assert "BatchMode" not in e.hint
-    typed_in = typed(e.hint, ("assword: ", PASSWORD))
+    typed_in = type_line(e.hint, ("assword: ", PASSWORD))
     assert typed_in[0] == 0, typed_in[1]
     wait_for(
         lambda: refusals(found.server, "(password|keyboard-interactive)") > before,
@@ -211,7 +211,7 @@ def test_the_next_command_mends_an_expired_password_of_a_user_with_a_key(
     assert (e.stage, e.kind, e.transient) == ("execute", "password expired", False)
     assert "Your password has expired" in e.reason
     assert " -t " in e.hint
-    _, shown = typed(
+    _, shown = type_line(
         e.hint,
         ("assword:", PASSWORD),
         ("ew password:", NEW_PASSWORD),
@@ -248,7 +248,7 @@ def test_the_next_command_mends_an_expired_password_of_the_user_that_su_becomes(
     assert (e.stage, e.kind) == ("become", "password expired")
     assert e.hint.endswith(" -t alice@127.0.0.1 'su dave -c true'")
     answers = (PASSWORD, PASSWORD, NEW_PASSWORD, NEW_PASSWORD)
-    typed(e.hint, *(("assword:", answer) for answer in answers))
+    type_line(e.hint, *(("assword:", answer) for answer in answers))
     target = msgspec.structs.replace(
         target, become=msgspec.structs.replace(become, password=Secret(NEW_PASSWORD))
     )

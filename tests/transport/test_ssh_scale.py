@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fleetaudit.probe import protocol
-from tests.support.commands import Place
+from tests.support.commands import Workspace
 from tests.support.sshd import Server, Start, require
 
 HOSTS = 200
@@ -67,11 +67,11 @@ def once(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
 
 
-def audit(place: Place, server: Server, *options: str) -> tuple[int, list[dict[str, str]], str]:
+def audit(place: Workspace, server: Server, *options: str) -> tuple[int, list[dict[str, str]], str]:
     """Returns the exit status of a run over all of them, its rows and what it said."""
     place.write("hosts.json", inventory(server))
     words = (
@@ -96,7 +96,7 @@ def drops(server: Server) -> int:
 
 
 def test_two_hundred_names_of_a_server_that_drops_connections_are_all_audited(
-    place: Place, start_sshd: Start, once: str
+    place: Workspace, start_sshd: Start, once: str
 ) -> None:
     server = start_sshd("MaxStartups 5:50:20", once)
     status, hosts, said = audit(place, server)
@@ -112,7 +112,7 @@ def test_two_hundred_names_of_a_server_that_drops_connections_are_all_audited(
 
 
 def test_without_a_second_try_each_of_two_hundred_names_is_still_told_exactly_once(
-    place: Place, start_sshd: Start, once: str
+    place: Workspace, start_sshd: Start, once: str
 ) -> None:
     server = start_sshd("MaxStartups 2:100:2", once)
     status, hosts, said = audit(place, server, "--retries", "0")

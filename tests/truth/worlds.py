@@ -17,7 +17,7 @@ from fleetaudit.model import HostPlan, KernelTarget
 from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.kernel import run_kernel
-from tests.support import kernels, probing
+from tests.support import kernels, probe_runs
 from tests.support.timing import busy_loops
 
 Ask = Callable[[HostPlan, float], Output]
@@ -61,7 +61,7 @@ class World:
 
 def worlds_here() -> list[World]:
     """Returns the conditions of this machine's kernel; skips (pytest) where the tests are not root."""
-    probing.need_root()
+    probe_runs.need_root()
     release = kernels.numbers(os.uname().release)
     here = World(
         name="here",
@@ -76,7 +76,7 @@ def worlds_here() -> list[World]:
         here,
         name="here-user",
         about=f"Linux {os.uname().release}, an ordinary user without user namespaces",
-        ask=asking_here([*probing.without_user_namespaces(), probing.public_python()]),
+        ask=asking_here([*probe_runs.without_user_namespaces(), probe_runs.public_python()]),
         privileged=False,
         rounds=3,
     )
@@ -90,9 +90,9 @@ def side_here() -> kernels.Side:
     """Returns the side of the fix that this kernel lies on, as measured: distributions patch their
     kernels.
     """
-    call = probing.request(probing.scenario(*probing.REREAD, families=["ipv4"]))
-    trial = probing.trial_of(probing.run(call), probing.REREAD[0])
-    return "before" if "closer R." in probing.marked(trial) else "after"
+    call = probe_runs.request(probe_runs.scenario(*probe_runs.REREAD, families=["ipv4"]))
+    trial = probe_runs.trial_of(probe_runs.run(call), probe_runs.REREAD[0])
+    return "before" if "closer R." in probe_runs.notable_segments(trial) else "after"
 
 
 def asking_here(python: Sequence[str]) -> Ask:
@@ -129,7 +129,7 @@ def guest(kernel: kernels.Kernel, *, user: bool = False, busy: bool = False) -> 
     """
     conditions = ["-user"] * user + ["-busy"] * busy
     about = ["an ordinary user without user namespaces" if user else "root", "one CPU"]
-    prelude = BUSY * busy + probing.AS_NOBODY * user
+    prelude = BUSY * busy + probe_runs.AS_NOBODY * user
     return World(
         name=kernel.name + "".join(conditions),
         about=", ".join([f"guest, Linux {kernel.version}", *about, *["a busy loop"] * busy]),

@@ -91,7 +91,7 @@ def imports(path: Path) -> Iterator[str]:
     "fleetaudit.PACKAGE".
     """
     package = ["fleetaudit", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(sources.tree(path)):
+    for node in ast.walk(sources.syntax_tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -148,7 +148,7 @@ def test_the_probe_stands_alone_with_the_standard_library() -> None:
 
 def test_every_file_says_its_job_first() -> None:
     for _, path in modules():
-        doc = ast.get_docstring(sources.tree(path))
+        doc = ast.get_docstring(sources.syntax_tree(path))
         assert doc, f"{path} has no docstring that says its job"
 
 
@@ -156,7 +156,7 @@ def test_only_the_command_line_prints() -> None:
     for package, path in modules():
         calls = [
             node
-            for node in ast.walk(sources.tree(path))
+            for node in ast.walk(sources.syntax_tree(path))
             if isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
             and node.func.id == "print"

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.conftest import FOLDERS, NEEDS, PROGRAMS, SLOWEST_FIRST
+from tests.conftest import (
+    FOLDERS,
+    NEEDS,
+    PROGRAMS,
+    SLOWEST_FIRST,
+)
 
 
 @pytest.mark.parametrize("program", [*sorted(PROGRAMS), "true"])

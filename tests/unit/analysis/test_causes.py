@@ -178,7 +178,7 @@ def test_a_hint_that_is_a_command_is_nothing_else() -> None:
 
 def hints(path: Path) -> Iterator[str]:
     """Yields the next commands and sentences that a file gives to its errors."""
-    for node in ast.walk(sources.tree(path)):
+    for node in ast.walk(sources.syntax_tree(path)):
         if isinstance(node, ast.keyword) and node.arg in ("hint", "there", "here"):
             yield from (
                 shown(part)
@@ -214,7 +214,7 @@ def texts(path: Path) -> Iterator[str]:
     """Yields what a file may print: its strings but the docstrings, f-strings with X where a value
     goes.
     """
-    tree = sources.tree(path)
+    tree = sources.syntax_tree(path)
     silent = {
         id(node.value)
         for node in ast.walk(tree)

@@ -36,7 +36,7 @@ from tests.support.runs import (
     K612,
     Fleet,
     by_name,
-    felt,
+    exposure_of,
     missing,
     observe,
 )
@@ -329,7 +329,8 @@ def shown(exposure: Exposure | None, **rules: ExposureRule) -> Audited:
 
 def test_aborts_per_thousand_connections_are_held_to_their_bound() -> None:
     host = shown(
-        felt(6, 1000), aborts_on_close_per_thousand=ExposureRule(at_most=5.0, severity="error")
+        exposure_of(6, 1000),
+        aborts_on_close_per_thousand=ExposureRule(at_most=5.0, severity="error"),
     )
     (finding,) = host.findings
     assert (finding.id, finding.severity) == ("exposure:aborts_on_close_per_thousand", "error")
@@ -337,9 +338,13 @@ def test_aborts_per_thousand_connections_are_held_to_their_bound() -> None:
     assert "shutdown(SHUT_WR)" in finding.fix
     assert host.expectations == ("exposure:aborts_on_close_per_thousand",)
     assert (
-        shown(felt(5, 1000), aborts_on_close_per_thousand=ExposureRule(at_most=5.0)).findings == ()
+        shown(exposure_of(5, 1000), aborts_on_close_per_thousand=ExposureRule(at_most=5.0)).findings
+        == ()
     )
-    assert shown(felt(0, 0), aborts_on_close_per_thousand=ExposureRule(at_most=0.0)).findings == ()
+    assert (
+        shown(exposure_of(0, 0), aborts_on_close_per_thousand=ExposureRule(at_most=0.0)).findings
+        == ()
+    )
 
 
 @pytest.mark.parametrize("name", NUMBERS)

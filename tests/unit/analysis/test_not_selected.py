@@ -17,11 +17,7 @@ from fleetaudit.analysis.compare import compare, history_entry
 from fleetaudit.analysis.policy import of_host
 from fleetaudit.cli.run import status_of
 from fleetaudit.errors import NothingToDoError
-from fleetaudit.model import (
-    HostResult,
-    NotSelected,
-    Past,
-)
+from fleetaudit.model import HostResult, NotSelected, Past
 from fleetaudit.report import csv as table
 from fleetaudit.report import (
     explain,

@@ -12,11 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.analysis.remediation import (
-    REREAD_FIXED,
-    for_scenario,
-    for_sysctl,
-)
+from fleetaudit.analysis.remediation import REREAD_FIXED, for_scenario, for_sysctl
 from fleetaudit.model import (
     Audited,
     Evidence,

@@ -29,7 +29,7 @@ from fleetaudit.store.deduplication import Thrift
 from tests.support.runs import (
     K612,
     Fleet,
-    felt,
+    exposure_of,
     run_of,
 )
 
@@ -42,7 +42,8 @@ def fleet_of(count: int) -> list[HostResult]:
     """
     fleet, thrift = Fleet(), Thrift()
     return [
-        thrift.spare(fleet.host(f"web{n}", K612, exposure=felt(10, 10_000))) for n in range(count)
+        thrift.spare(fleet.host(f"web{n}", K612, exposure=exposure_of(10, 10_000)))
+        for n in range(count)
     ]
 
 

@@ -29,7 +29,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.store.manifest import hosts_of
 from tests import DATA
-from tests.support.targets import target
+from tests.support.target_of import target
 
 INVENTORIES = DATA / "inventories"
 SECRET = "hunter2"

@@ -28,7 +28,7 @@ from fleetaudit.model import (
     SshTarget,
 )
 from tests import DATA
-from tests.support.targets import target
+from tests.support.target_of import target
 
 INVENTORIES = DATA / "inventories"
 SECRET = "hunter2"

@@ -12,11 +12,7 @@ from fleetaudit.model import Ending, PeerWitness
 from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe.protocol import RawTrial
 from tests.truth.agreement import disagreements
-from tests.truth.model import (
-    Prediction,
-    Refused,
-    predict,
-)
+from tests.truth.model import Prediction, Refused, predict
 
 BASE = {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2}
 """What an RST of an unread close moves where both ends live in one namespace (ESTABLISHED at both)."""

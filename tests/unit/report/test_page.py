@@ -8,17 +8,10 @@ import re
 
 import msgspec
 
-from fleetaudit.model import (
-    AuditRun,
-    NotAudited,
-    ScenarioRow,
-)
+from fleetaudit.model import AuditRun, NotAudited, ScenarioRow
 from fleetaudit.report.html import escape_invisible
 from tests.support.browser import page_of
-from tests.support.runs import (
-    run_of,
-    small_fleet,
-)
+from tests.support.runs import run_of, small_fleet
 
 
 def test_the_same_run_gives_the_same_bytes() -> None:

@@ -11,11 +11,7 @@ from unittest import mock
 import msgspec
 import pytest
 
-from fleetaudit.errors import (
-    InputError,
-    NothingToDoError,
-    OutputError,
-)
+from fleetaudit.errors import InputError, NothingToDoError, OutputError
 from fleetaudit.model import (
     Audited,
     AuditRun,

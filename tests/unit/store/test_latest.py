@@ -12,11 +12,7 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from msgspec.structs import replace
 
-from fleetaudit.model import (
-    AuditRun,
-    NotSelected,
-    RunInfo,
-)
+from fleetaudit.model import AuditRun, NotSelected, RunInfo
 from fleetaudit.store import archive, retention, runs
 from fleetaudit.store.jobs import takes_latest
 from tests import SCHEMAS

@@ -36,8 +36,8 @@ from fleetaudit.transport.kernel.console import (
 from fleetaudit.transport.kernel.image import NotAKernelError, parse_image
 from tests.support.kernels import (
     FIRST_FIXED,
+    KernelSpec,
     Package,
-    Wanted,
     choices,
     numbers,
     side_of,
@@ -347,5 +347,9 @@ def test_of_the_packages_that_would_do_the_newest_small_one_is_first() -> None:
         Package("d", "6.12.9-1", True),
         Package("e", "6.1.20-1", True),
     ]
-    assert [p.name for p in choices(packages, Wanted("x", (6, 12), "before"))] == ["b", "a", "d"]
-    assert [p.name for p in choices(packages, Wanted("x", None, "after"))] == ["c"]
+    assert [p.name for p in choices(packages, KernelSpec("x", (6, 12), "before"))] == [
+        "b",
+        "a",
+        "d",
+    ]
+    assert [p.name for p in choices(packages, KernelSpec("x", None, "after"))] == ["c"]

@@ -29,7 +29,7 @@ from fleetaudit.probe import protocol
 VERSIONS = ("2.7", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 NO_CTYPES = "import os, sys\nsys.modules['ctypes'] = None\nvars(os).pop('unshare', None)\n"
 """Lines before the program that make any Python as poor as python3-minimal before 3.12."""
-STAY = """import itertools, os
+STAY_IN_NAMESPACE = """import itertools, os
 NET, count, readlink = "/proc/self/ns/net", itertools.count(), os.readlink
 os.unshare = lambda flags: None
 os.readlink = lambda path, **how: "net:%d" % next(count) if path == NET else readlink(path, **how)
@@ -149,7 +149,7 @@ def trial_of(reply: protocol.Reply, name: str, family: Family = "ipv4") -> proto
     return trial
 
 
-def marked(trial: protocol.RawTrial) -> list[str]:
+def notable_segments(trial: protocol.RawTrial) -> list[str]:
     """Returns "sender flags" of the segments that are more than data and acknowledgments, but for
     the SYNs.
 
@@ -176,7 +176,7 @@ def need_program(*names: str) -> None:
             pytest.skip(f"needs the program {name}")
 
 
-def in_own_network(*commands: str) -> list[str]:
+def in_new_network(*commands: str) -> list[str]:
     """Returns a command that runs what follows in a network namespace of the test's own, `lo` up,
     after `commands`.
     """
@@ -211,7 +211,7 @@ class Captured(NamedTuple):
     headers: bytes
 
 
-class Beside(NamedTuple):
+class TcpdumpRun(NamedTuple):
     """What the probe answered, and every TCP segment that tcpdump saw meanwhile, each once, in
     order. `lines` are the segments in tcpdump's own words, one each.
     """
@@ -237,20 +237,22 @@ class Beside(NamedTuple):
 SYN = 0x02
 
 
-def beside_tcpdump(call: dict[str, Any], *, commands: Sequence[str] = (), **how: Any) -> Beside:
+def run_with_tcpdump(
+    call: dict[str, Any], *, commands: Sequence[str] = (), **how: Any
+) -> TcpdumpRun:
     """Returns what the probe answers in a network namespace of the test's own, and what tcpdump
     captures on its `lo`.
 
-    The call's isolation must be "host", or `before` must be `STAY`, so that the probe stays where
+    The call's isolation must be "host", or `before` must be `STAY_IN_NAMESPACE`, so that the probe stays where
     tcpdump is. `commands` prepare the namespace; see `start` for `how`.
     """
-    assert call["isolation"] == "host" or how.get("before") == STAY
+    assert call["isolation"] == "host" or how.get("before") == STAY_IN_NAMESPACE
     need_program("tcpdump", "nsenter")
     with tempfile.TemporaryDirectory() as folder, _network(*commands) as inside:
         path = Path(folder) / "lo.pcap"
         with _tcpdump(path, inside):
             reply = run(call, within=inside, **how)
-        return Beside(reply, tuple(_packets_of(path.read_bytes())), tuple(tcpdump_reads(path)))
+        return TcpdumpRun(reply, tuple(_packets_of(path.read_bytes())), tuple(tcpdump_reads(path)))
 
 
 def tcpdump_reads(path: Path) -> list[str]:
@@ -268,7 +270,7 @@ def tcpdump_reads(path: Path) -> list[str]:
 def _network(*commands: str) -> Iterator[list[str]]:
     """Makes a network namespace, and gives the command that enters it."""
     holder = subprocess.Popen(
-        [*in_own_network(*commands), "sh", "-c", "echo ready; read -r _"],
+        [*in_new_network(*commands), "sh", "-c", "echo ready; read -r _"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -377,7 +379,7 @@ def without_user_namespaces() -> list[str]:
     limit = "echo 0 > /proc/sys/user/max_user_namespaces"
     drop = "setpriv --ambient-caps=-all --inh-caps=-all"
     return [
-        *in_own_network(),
+        *in_new_network(),
         *as_nobody(),
         *("unshare", "--user", "--map-current-user", "--keep-caps", "--"),
         *("sh", "-ec", f'{limit}; exec {drop} -- "$@"', "sh"),
