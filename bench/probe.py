@@ -34,7 +34,7 @@ def program() -> bytes:
         "isolation": "auto",
         "sysctls": list(play.sysctls_collect),
     }
-    return protocol.script({**call, "scenarios": scenarios})
+    return protocol.make_script({**call, "scenarios": scenarios})
 
 
 def cost(interpreter: str, stdin: bytes) -> tuple[float, float, bytes]:
@@ -54,7 +54,7 @@ def main(runs: int = 5, interpreter: str = sys.executable) -> None:
     sent = program()
     found = [cost(interpreter, sent) for _ in range(runs)]
     bare = statistics.median(cost(interpreter, b"pass\n")[0] for _ in range(runs))
-    reply = protocol.reply_of(found[0][2])
+    reply = protocol.parse_reply(found[0][2])
     trials = sum(t.count for o in reply.observations for t in o.trials)
     print(
         f"{interpreter}: {len(reply.observations)} observations, {trials} trials,"

@@ -64,15 +64,15 @@ where an error is raised. New kinds may be added; a kind that is in a release ke
 _REPEAT = "fleetaudit run "
 
 
-def repeat(*options: str) -> str:
+def rerun_hint(*options: str) -> str:
     """Returns the hint that repeats the command with these options; `engine.audit` makes a whole
     line of it.
     """
     return _REPEAT + shlex.join(options)
 
 
-def options_to_repeat(hint: str) -> tuple[str, ...]:
-    """Returns the options of a hint that `repeat` made, () for any other hint."""
+def rerun_options(hint: str) -> tuple[str, ...]:
+    """Returns the options of a hint that `rerun_hint` made, () for any other hint."""
     return tuple(shlex.split(hint.removeprefix(_REPEAT))) if hint.startswith(f"{_REPEAT}-") else ()
 
 
@@ -158,11 +158,11 @@ class TransportError(FleetauditError):
         self.kind, self.at, self.changed_key = kind, at, changed_key
         super().__init__(f"{stage}: {reason}")
 
-    def said_of(self, whom: str, hint: str = "") -> TransportError:
+    def attributed_to(self, whom: str, hint: str = "") -> TransportError:
         """Returns the same error, told of another one on the way; `hint` is for one that has none."""
-        return self.told_as(f"{whom}: {self.reason}", hint, at=whom)
+        return self.with_reason(f"{whom}: {self.reason}", hint, at=whom)
 
-    def told_as(self, reason: str, hint: str = "", *, at: str = "") -> TransportError:
+    def with_reason(self, reason: str, hint: str = "", *, at: str = "") -> TransportError:
         """Returns the same error in other words; `hint` is for one that has none."""
         if reason == self.reason and (self.hint or not hint):
             return self

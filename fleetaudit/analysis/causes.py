@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from fleetaudit.text.host_ranges import SHOWN, Folded, fold
+from fleetaudit.text.host_ranges import MAX_RANGES, HostRanges, fold_hosts
 
 HOST = "‹host›"
 """Stands for the names of a host in a reason that several hosts share."""
@@ -100,7 +100,7 @@ class Detail:
     """A detail that hosts of one cause share, such as an address and a port."""
 
     reason: str
-    hosts: Folded
+    hosts: HostRanges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class Cause:
     anchor: str
     stage: str
     title: str
-    hosts: Folded
+    hosts: HostRanges
     details: tuple[Detail, ...]
     undetailed: int
     hints: tuple[tuple[str, str], ...]
@@ -176,15 +176,17 @@ def _cause(anchor: str, title: str, failures: Sequence[F]) -> Cause:
     if not first.kind:
         title = title_of(first) if len(reasons) == 1 else title
         reasons = {}
-    shown = list(reasons.items())[:SHOWN]
+    shown = list(reasons.items())[:MAX_RANGES]
     return Cause(
         anchor=anchor,
         stage=first.stage or "",
         title=title,
-        hosts=fold(failure.name for failure in failures),
-        details=tuple(Detail(reason=reason, hosts=fold(hosts)) for reason, hosts in shown),
+        hosts=fold_hosts(failure.name for failure in failures),
+        details=tuple(Detail(reason=reason, hosts=fold_hosts(hosts)) for reason, hosts in shown),
         undetailed=sum(map(len, reasons.values())) - sum(len(hosts) for _, hosts in shown),
-        hints=tuple((failure.name, failure.hint) for failure in failures[:SHOWN] if failure.hint),
+        hints=tuple(
+            (failure.name, failure.hint) for failure in failures[:MAX_RANGES] if failure.hint
+        ),
         typed=all(is_command(failure.hint) for failure in failures if failure.hint),
     )
 

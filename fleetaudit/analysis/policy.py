@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import (
-    EXPECTABLE,
+    EXPECTABLE_ENDINGS,
     Audited,
     AuditRun,
     Ending,
@@ -25,8 +25,8 @@ from fleetaudit.model import (
     ScenarioRow,
     Sysctl,
 )
-from fleetaudit.playbook import POSITIVE, parse_playbook
-from fleetaudit.playbook.expectation_tests import one_space, ordinal
+from fleetaudit.playbook import POSITIVE_CONTROL, parse_playbook
+from fleetaudit.playbook.expectation_tests import normalize_spaces, ordinal
 
 # Why a sysctl is no expectation for other hosts. Source: Documentation/networking/ip-sysctl of
 # Linux 6.18.
@@ -126,7 +126,9 @@ def _agreed(hosts: Sequence[Audited], whose: str) -> Seen:
 
 def _ending(observations: Sequence[Observation]) -> Ending | str:
     told = [
-        o.ending for o in observations if o.ending in EXPECTABLE and set(o.endings) <= {o.ending}
+        o.ending
+        for o in observations
+        if o.ending in EXPECTABLE_ENDINGS and set(o.endings) <= {o.ending}
     ]
     if not told:
         first = observations[0]
@@ -137,7 +139,7 @@ def _ending(observations: Sequence[Observation]) -> Ending | str:
 def _sysctl(key: str, some: Sequence[Sysctl]) -> Sysctl | str:
     if key in LEFT_OUT:
         return LEFT_OUT[key]
-    values = [one_space(s.value) if s.value is not None else s.state for s in some]
+    values = [normalize_spaces(s.value) if s.value is not None else s.state for s in some]
     most = _most(values)
     if most is None:
         return f"the hosts do not agree: {_counted(values)}"
@@ -172,7 +174,7 @@ class _Item(NamedTuple):
     families: tuple[Family, ...]
 
     @property
-    def positive(self) -> bool:
+    def is_positive_control(self) -> bool:
         return self.ending == "RST" and self.row.control is None and self.row.expect == ("RST",)
 
     @property
@@ -219,11 +221,11 @@ def _items(rows: Iterable[ScenarioRow], seen: Seen) -> tuple[list[_Item], list[s
         here = {
             family: ending for (name, family), ending in seen.endings.items() if name == row.name
         }
-        told = {family: ending for family, ending in here.items() if ending in EXPECTABLE}
+        told = {family: ending for family, ending in here.items() if ending in EXPECTABLE_ENDINGS}
         notes += [
             f"{row.name} over {family}: {why}" for family, why in here.items() if family not in told
         ]
-        endings = [ending for ending in EXPECTABLE if ending in told.values()]
+        endings = [ending for ending in EXPECTABLE_ENDINGS if ending in told.values()]
         if len(endings) > 1:
             words = ", ".join(f"{ending} over {family}" for family, ending in told.items())
             notes.append(f"{row.name}: it ends differently ({words})")
@@ -237,7 +239,9 @@ def _controls(items: Sequence[_Item]) -> tuple[dict[str, str | None], list[str]]
     left out.
     """
     controls, notes = dict[str, str | None](), list[str]()
-    positive = {family for item in items if item.positive for family in item.families} | {"unix"}
+    positive = {
+        family for item in items if item.is_positive_control for family in item.families
+    } | {"unix"}
     orderly = {item.row.name: item for item in items if item.ending == "FIN"}
     for item in items:
         if not item.resets:
@@ -249,8 +253,8 @@ def _controls(items: Sequence[_Item]) -> tuple[dict[str, str | None], list[str]]
                 " beside it"
             )
             continue
-        if item.positive:
-            controls[item.row.name] = POSITIVE
+        if item.is_positive_control:
+            controls[item.row.name] = POSITIVE_CONTROL
             continue
         preferred = [
             orderly[name] for name in (item.row.control, "drained-close") if name in orderly
@@ -317,7 +321,7 @@ def _rule(key: str, sysctl: Sysctl, notes: list[str]) -> list[str]:
             for n, word in enumerate(words[:2], 1)
         ]
         return [f"      {key}:", *rules]
-    return [f"      {key}: {{equals: {_quoted(one_space(sysctl.value))}}}"]
+    return [f"      {key}: {{equals: {_quoted(normalize_spaces(sysctl.value))}}}"]
 
 
 # ---- what a host said, made harmless
@@ -350,6 +354,6 @@ def _inert(text: str) -> str:
     """Returns `text` for a comment: one line of bounded length, without a character that ends it or
     moves a cursor.
     """
-    line = one_space(text)
+    line = normalize_spaces(text)
     line = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
     return line if len(line) <= 300 else f"{line[:299]}…"

@@ -16,14 +16,14 @@ from fleetaudit.model import (
     Audited,
     Observation,
     Scenario,
-    SysctlRule,
+    SysctlExpectation,
 )
 from fleetaudit.playbook.expectation_tests import (
-    holds,
-    number,
-    one_space,
-    part,
+    meets,
+    normalize_spaces,
+    parse_number,
     release_numbers,
+    word_at,
 )
 
 # Measured with procps 4.0 and systemd 252: `sysctl --system` reads /etc/sysctl.conf after all
@@ -186,7 +186,7 @@ def _undelivered(observation: Observation) -> str:
     )
 
 
-def for_sysctl(key: str, rules: Sequence[SysctlRule], host: Audited) -> str:
+def for_sysctl(key: str, rules: Sequence[SysctlExpectation], host: Audited) -> str:
     """Returns the command that makes `key` meet all of `rules` now and after every boot, a sentence
     if no command there helps, "" if no value is known that does.
     """
@@ -204,13 +204,13 @@ def for_sysctl(key: str, rules: Sequence[SysctlRule], host: Audited) -> str:
                 " this host needs it."
             )
         return ""  # what is absent or unreadable cannot be set
-    value = one_space(sysctl.value)
+    value = normalize_spaces(sysctl.value)
     for rule in rules:
         wanted = _wanted(rule, value, sysctl.default)
         if wanted is None:
             return ""
         value = wanted
-    if not all(holds(value, rule) for rule in rules) or not re.fullmatch(
+    if not all(meets(value, rule) for rule in rules) or not re.fullmatch(
         r"[A-Za-z0-9_.,: -]+", value, re.ASCII
     ):
         return ""
@@ -262,23 +262,23 @@ def _name(file: str) -> str:
     return file.rpartition("/")[2]
 
 
-def _wanted(rule: SysctlRule, value: str, default: str | None) -> str | None:
+def _wanted(rule: SysctlExpectation, value: str, default: str | None) -> str | None:
     """Returns `value` with the least change that meets `rule`, None where none is known."""
     if rule.present is False:
         return None
-    if holds(value, rule) and not rule.is_default:
+    if meets(value, rule) and not rule.is_default:
         return value
-    now = part(value, rule.position)
+    now = word_at(value, rule.position)
     if rule.equals is not None:
-        new: str | None = one_space(rule.equals)
+        new: str | None = normalize_spaces(rule.equals)
     elif rule.one_of:
-        new = one_space(rule.one_of[0])
+        new = normalize_spaces(rule.one_of[0])
     elif rule.is_default:
         new = default
     else:
-        new = _bounded(number(now or ""), rule.at_least, rule.at_most)
+        new = _bounded(parse_number(now or ""), rule.at_least, rule.at_most)
     if new is None or rule.position is None:
-        return None if new is None else one_space(new)
+        return None if new is None else normalize_spaces(new)
     words = value.split()
     if rule.position > len(words):
         return None

@@ -1,5 +1,5 @@
 """Findings that somebody has accepted: a file of waivers, and which findings of a run they excuse.
-Pure but for `load`.
+Pure but for `load_yaml`.
 
 Rules:
 - A waiver names its finding, hosts, owner, reason and expiry; without one of them it is refused.
@@ -23,14 +23,14 @@ from msgspec import Meta
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Audited, Finding, HostResult
-from fleetaudit.text.json_schema import schema_of
+from fleetaudit.text.json_schema import json_schema_of
 from fleetaudit.text.yaml_lines import (
     Document,
-    decode,
-    near_miss,
-    parse,
+    convert_document,
+    did_you_mean,
+    parse_yaml,
 )
-from fleetaudit.text.yaml_lines import load as load_yaml
+from fleetaudit.text.yaml_lines import load_yaml as load_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,14 +126,14 @@ def parse_waivers(text: str, *, source: str) -> tuple[Waiver, ...]:
     """Returns the waivers in `text`; raises `InputError` with the line of `source` that makes no
     sense.
     """
-    return _waivers(parse(text, source=source))
+    return _waivers(parse_yaml(text, source=source))
 
 
 def json_schema() -> bytes:
     """Returns the JSON Schema of a file of waivers, as `fleetaudit/schema/waivers.schema.json` has
     it.
     """
-    return schema_of(list[WaiverFile], "fleetaudit waivers")
+    return json_schema_of(list[WaiverFile], "fleetaudit waivers")
 
 
 def _waivers(document: Document) -> tuple[Waiver, ...]:
@@ -142,7 +142,8 @@ def _waivers(document: Document) -> tuple[Waiver, ...]:
             "a file of waivers is a list", hint="begin each waiver with “- finding:”"
         )
     return tuple(
-        _waiver(document, file, i) for i, file in enumerate(decode(document, list[WaiverFile]))
+        _waiver(document, file, i)
+        for i, file in enumerate(convert_document(document, list[WaiverFile]))
     )
 
 
@@ -150,7 +151,7 @@ def _waiver(document: Document, file: WaiverFile, index: int) -> Waiver:
     kind, colon, _ = file.finding.partition(":")
     if "*" not in kind and (kind not in KINDS or not colon):
         raise document.error(
-            f"“{file.finding}” is no id of a finding{near_miss(kind, KINDS)}",
+            f"“{file.finding}” is no id of a finding{did_you_mean(kind, KINDS)}",
             (index, "finding"),
             hint=(
                 "as run.json has them: scenario:unread-close/ipv4, sysctl:net.ipv4.tcp_rfc1337; *"

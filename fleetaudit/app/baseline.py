@@ -28,7 +28,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.store import archive
 from fleetaudit.store.jobs import job_of
-from fleetaudit.text.files import at_home
+from fleetaudit.text.files import expand_home
 
 LAST, NONE = "last", "none"
 MOST_PAST = 29
@@ -82,7 +82,7 @@ def choose(output: Path, word: str, asked: RunInfo) -> Baseline:
     if word == LAST:
         return Baseline(compared=last, last=last)
     inside = output / word
-    path = inside if len(Path(word).parts) == 1 and inside.exists() else at_home(word)
+    path = inside if len(Path(word).parts) == 1 and inside.exists() else expand_home(word)
     archive.read_head(path)
     return Baseline(compared=path, last=last)
 
@@ -107,7 +107,7 @@ def accepted_in(named: str | None, inventory: Inventory) -> Accepted:
     """
     from fleetaudit.inventory.patterns import select
 
-    found = accepting.load(at_home(named)) if named else ()
+    found = accepting.load(expand_home(named)) if named else ()
     accepted = Accepted(waivers=found, select=lambda pattern: select(inventory, pattern))
     accepted.apply(
         (), date.min

@@ -18,8 +18,8 @@ from msgspec import Meta
 
 from fleetaudit.errors import ConfigError, FleetauditError
 from fleetaudit.model import BecomeMethod, HostKeyPolicy, SshClient
-from fleetaudit.text.files import at_home
-from fleetaudit.text.yaml_lines import decode, load
+from fleetaudit.text.files import expand_home
+from fleetaudit.text.yaml_lines import convert_document, load_yaml
 
 SYSTEM = Path("/etc/fleetaudit/config.yml")
 HERE = "fleetaudit.yml"
@@ -96,7 +96,7 @@ def load_config(environment: Mapping[str, str], here: Path) -> Configuration:
     """
     named = environment.get("FLEETAUDIT_CONFIG")
     if named:
-        path = at_home(named)
+        path = expand_home(named)
         if not path.exists():
             raise ConfigError(f"FLEETAUDIT_CONFIG={named}: there is no such file")
         return Configuration(_read(path, here))
@@ -132,8 +132,8 @@ def _open_to_all(path: Path) -> str:
 
 def _read(path: Path, here: Path) -> dict[str, Any]:
     try:
-        document = load(path)
-        found = decode(document, ConfigFile)
+        document = load_yaml(path)
+        found = convert_document(document, ConfigFile)
     except FleetauditError as e:
         raise ConfigError(str(e)) from e
     values = {
@@ -156,7 +156,7 @@ def _value(key: str, value: Any, folder: Path, here: Path) -> Any:
 
 def _file(name: str, folder: Path, here: Path) -> str:
     """Returns the name of a file as seen from `here`; a list of hosts is none."""
-    path = at_home(name)
+    path = expand_home(name)
     if "," in name or path.is_absolute() or folder == here:
         return str(path) if name.startswith("~") else name
     return str(folder / path)

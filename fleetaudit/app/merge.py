@@ -21,7 +21,7 @@ from fleetaudit.model import (
     ScenarioRow,
 )
 from fleetaudit.store.jobs import job_of
-from fleetaudit.text.host_ranges import fold
+from fleetaudit.text.host_ranges import fold_hosts
 
 T = TypeVar("T", ScenarioRow, HostResult)
 Named = Sequence[tuple[Path, AuditRun]]
@@ -60,7 +60,7 @@ def _together(parts: Sequence[tuple[Path, Sequence[T]]], kind: str, hint: str) -
             item.name for item in items if item.name in found and found[item.name][1] != item
         ]
         if differing:
-            names = fold(differing)
+            names = fold_hosts(differing)
             words = ", ".join(names.ranges) + (f" and {names.more} more" if names.more else "")
             others = ", ".join(dict.fromkeys(str(found[name][0]) for name in differing))
             many = "" if len(differing) == 1 else "s"

@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 
 from fleetaudit.errors import ConfigError, NothingToDoError, UsageError
-from fleetaudit.text.files import at_home
+from fleetaudit.text.files import expand_home
 
 from . import params
 
@@ -204,7 +204,7 @@ class Connecting:
         return ConnectionOptions(
             user=self.user,
             private_key=self.private_key,
-            known_hosts=(str(at_home(self.known_hosts)),) if self.known_hosts else (),
+            known_hosts=(str(expand_home(self.known_hosts)),) if self.known_hosts else (),
             host_key_policy=self.host_key_policy,
             client=self.transport,
             timeout_s=self.timeout if was_said("timeout") else None,

@@ -130,13 +130,13 @@ def merge(
 
 
 def _refuse_twice(runs: Iterable[tuple[Path, AuditRun]]) -> None:
-    from fleetaudit.text.host_ranges import fold
+    from fleetaudit.text.host_ranges import fold_hosts
 
     seen = dict[str, Path]()
     for path, run in runs:
         if twice := [host.name for host in run.hosts if host.name in seen]:
             raise InputError(
-                f"also in {seen[twice[0]]}: {', '.join(fold(twice).ranges)}",
+                f"also in {seen[twice[0]]}: {', '.join(fold_hosts(twice).ranges)}",
                 source=str(path),
                 hint="leave one of the two out, or audit each host once",
             )

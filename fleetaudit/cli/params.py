@@ -11,7 +11,7 @@ import click
 
 from fleetaudit.errors import NothingToDoError, UsageError
 from fleetaudit.report import registry
-from fleetaudit.text.files import at_home
+from fleetaudit.text.files import expand_home
 
 if TYPE_CHECKING:
     from fleetaudit.store.retention import Keep
@@ -81,7 +81,7 @@ def output_folder(named: str | None) -> Path:
     """Returns where runs are kept: what the command line, the environment or the configuration
     names, else reports.
     """
-    return at_home(named or "reports")
+    return expand_home(named or "reports")
 
 
 def comma_list(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def nobody_answers() -> None:
 
 def existing_file(named: str, option: str) -> Path:
     """Returns the file that an option names; raises `NothingToDoError` where it is missing."""
-    path = at_home(named)
+    path = expand_home(named)
     if not path.exists():
         raise NothingToDoError(f"{option} {named}: no such file")
     return path

@@ -14,7 +14,7 @@ import termios
 from fleetaudit.errors import ConfigError, NothingToDoError, UsageError
 from fleetaudit.inventory.vault import arriving
 from fleetaudit.model import Secret
-from fleetaudit.text.files import at_home
+from fleetaudit.text.files import expand_home
 
 from . import console
 
@@ -63,7 +63,7 @@ def in_file(named: str, option: str) -> Secret:
     """Returns the first line of a file, of a pipe too (/dev/fd/3), "-" for standard input; raises
     `FleetauditError`.
     """
-    path = at_home("/dev/stdin" if named == "-" else named)
+    path = expand_home("/dev/stdin" if named == "-" else named)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:

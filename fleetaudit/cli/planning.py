@@ -30,7 +30,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.playbook import load_playbook
 from fleetaudit.playbook.plan import make_plan
-from fleetaudit.text.files import at_home
+from fleetaudit.text.files import expand_home
 
 from .passwords import in_file
 
@@ -43,7 +43,7 @@ def _nobody(_note: str) -> None:
 
 def playbooks_of(named: Sequence[str]) -> tuple[Playbook, ...]:
     """Returns the playbooks: those named, else the default one."""
-    return tuple(load_playbook(at_home(name)) for name in named) or (load_playbook(None),)
+    return tuple(load_playbook(expand_home(name)) for name in named) or (load_playbook(None),)
 
 
 class Loaded(NamedTuple):

@@ -126,12 +126,12 @@ def _program(
         raise _without_inventory(str(e)) from e
     hosts = [host for host in plan.hosts if isinstance(host.target, LocalTarget)]
     for host in hosts[1:]:
-        if protocol.digest_of(host) != protocol.digest_of(hosts[0]):
+        if protocol.request_digest(host) != protocol.request_digest(hosts[0]):
             raise UsageError(
                 f"{hosts[0].name} and {host.name} need different programs (other scenarios or"
                 " sysctls): select hosts with -l"
             )
-    return protocol.request(hosts[0], deadline_s=DEADLINE_S).decode("utf-8", "replace")
+    return protocol.make_request(hosts[0], deadline_s=DEADLINE_S).decode("utf-8", "replace")
 
 
 def _without_inventory(reason: str) -> NothingToDoError:

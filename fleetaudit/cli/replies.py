@@ -22,7 +22,7 @@ from fleetaudit.app import clock
 from fleetaudit.errors import InputError, NothingToDoError, TransportError
 from fleetaudit.inventory.host_names import NameProblem, check_name
 from fleetaudit.model import (
-    DAMAGED,
+    DECODE_ERRORS,
     AuditRun,
     Host,
     HostPlan,
@@ -35,7 +35,7 @@ from fleetaudit.model import (
     Target,
 )
 from fleetaudit.store import archive
-from fleetaudit.text.files import whole_file
+from fleetaudit.text.files import read_file
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.ssh_options import host_argument
 
@@ -207,7 +207,7 @@ class _Reader:
         if self.file is None:
             raise TransportError("execute", "no reply file", hint="", kind="no reply")
         try:
-            data = whole_file(self.file, MAX_FILE)
+            data = read_file(self.file, MAX_FILE)
         except OSError as e:
             reason = f"cannot be read: {e.strerror}"
             raise TransportError("decode", reason, hint="", kind="reply not valid") from e
@@ -242,7 +242,7 @@ def output_in(data: bytes) -> Output:
     if text.lstrip()[:1] == b"{":
         try:
             result = _ansible.decode(text)
-        except DAMAGED:
+        except DECODE_ERRORS:
             pass
         else:
             said = f"{result.msg} {result.stderr}"

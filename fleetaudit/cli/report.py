@@ -73,14 +73,14 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
 def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:
     """Warns of another file of metrics in this folder that has the same job."""
     from fleetaudit.report.prometheus import beginning_of_info, job_name
-    from fleetaudit.text.files import first_bytes
+    from fleetaudit.text.files import read_first_bytes
 
     begins = beginning_of_info(run).encode()
     for other in (
         sorted(path.parent.glob("*.prom"))[:_MOST_BESIDE] if path.suffix == ".prom" else ()
     ):
         try:
-            same = other.name != path.name and begins in first_bytes(other, _HEAD)
+            same = other.name != path.name and begins in read_first_bytes(other, _HEAD)
         except OSError:
             continue
         if same:

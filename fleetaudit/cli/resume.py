@@ -18,7 +18,7 @@ from click.core import ParameterSource
 
 from fleetaudit import __version__
 from fleetaudit.errors import InputError, NothingToDoError
-from fleetaudit.text.files import at_home
+from fleetaudit.text.files import expand_home
 
 from . import console
 from .connection_options import was_said
@@ -76,7 +76,7 @@ def left_by(named: str, output: Path) -> Left:
     """Returns the run that --resume names, by its path or by its name in the output folder."""
     from fleetaudit.store import archive, manifest
 
-    path = at_home(named)
+    path = expand_home(named)
     if not path.exists() and "/" not in named:
         path = output / named
     if not path.is_dir():
@@ -129,9 +129,9 @@ def sources_of(left: Left, typed: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the inventories of a resumed run; raises `InputError` where their names mean another
     folder's.
     """
-    from fleetaudit.text.json_schema import text_of
+    from fleetaudit.text.json_schema import file_name_text
 
-    here = text_of(Path.cwd())
+    here = file_name_text(Path.cwd())
     if not typed and left.manifest.folder != here:
         raise InputError(
             f"begun in {left.manifest.folder}, and this is {here}: the names of its files are"
@@ -150,13 +150,13 @@ def record_of(
 ) -> Asked:
     """Returns what plan.json of a new run holds."""
     from fleetaudit.store.manifest import Asked, hosts_of
-    from fleetaudit.text.json_schema import text_of
+    from fleetaudit.text.json_schema import file_name_text
 
     words = {name: value for name, value in options.items() if name not in SESSION}
     return Asked(
         started=started,
         fleetaudit=__version__,
-        folder=text_of(Path.cwd()),
+        folder=file_name_text(Path.cwd()),
         inventory=sources,
         job=job,
         words=words,

@@ -323,10 +323,10 @@ class _Run:
     def _part(self, plan: Plan) -> Plan:
         if self.shard is None:
             return plan
-        from fleetaudit.playbook.shards import shard_of
+        from fleetaudit.playbook.shards import select_shard
         from fleetaudit.report.text_lines import counted
 
-        part = shard_of(plan, *self.shard)
+        part = select_shard(plan, *self.shard)
         if not part.hosts:
             hosts = counted(len(plan.hosts), "host")
             raise NothingToDoError(f"--shard {self.options.shard}: none of {hosts} is in this part")
@@ -446,7 +446,7 @@ class _Run:
         """
         if not (self.options.cron or self.notify):
             return False
-        return drift is None or not drift.same or interrupted
+        return drift is None or not drift.is_unchanged or interrupted
 
     def _about(self, run: RunInfo, report: Path, status: int) -> news.About:
         return news.About(
@@ -495,7 +495,7 @@ def status_of(run: AuditRun, fail_on: tuple[str, ...]) -> int:
         for f in host.findings
     )
     missing = any(isinstance(host, NotAudited) for host in run.hosts)
-    drifted = "drift" in fail_on and run.drift is not None and not run.drift.same
+    drifted = "drift" in fail_on and run.drift is not None and not run.drift.is_unchanged
     return (NOT_MET if short else 0) | (NOT_AUDITED if missing else 0) | (DRIFT if drifted else 0)
 
 

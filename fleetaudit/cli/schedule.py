@@ -21,7 +21,7 @@ import click
 
 from fleetaudit.app import clock
 from fleetaudit.errors import NothingToDoError, UsageError
-from fleetaudit.text.files import at_home
+from fleetaudit.text.files import expand_home
 
 from . import console, params
 from . import notify as news
@@ -155,7 +155,7 @@ def _read(
     playbooks = options["playbooks"]
     playbooks_of(playbooks if isinstance(playbooks, tuple) else ())
     vault, limit, waivers = (options[name] for name in ("vault_password_file", "limit", "waivers"))
-    if vault and not at_home(str(vault)).exists():  # a warning says so already
+    if vault and not expand_home(str(vault)).exists():  # a warning says so already
         return
     inventory = inventory_of(sources, str(vault) if vault else None, tell=console.tell).inventory
     accepted_in(str(waivers) if waivers else None, inventory)
@@ -215,7 +215,7 @@ def _refuse_gone_by_then(named: str, option: str) -> None:
     """Raises `UsageError` for what is there for this process alone; a file may still come to be, so
     it is only told.
     """
-    path = at_home(named)
+    path = expand_home(named)
     if named == "-" or named.startswith("<(") or _OF_THIS_PROCESS.fullmatch(os.path.abspath(path)):  # noqa: PTH100
         raise UsageError(f"{option} {named}: not there any more when the job runs; name a file")
     if not path.exists():

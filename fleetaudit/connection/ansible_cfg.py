@@ -28,8 +28,8 @@ from fleetaudit.inventory.unsupported_settings import (
 )
 from fleetaudit.inventory.values import FALSE, TRUE
 from fleetaudit.model import Frozen
-from fleetaudit.text.files import at_home
-from fleetaudit.text.yaml_lines import contents, decode_utf8
+from fleetaudit.text.files import expand_home
+from fleetaudit.text.yaml_lines import decode_utf8, read_bounded
 
 NAME = "ansible.cfg"
 _SYSTEM = Path("/etc/ansible") / NAME
@@ -247,7 +247,7 @@ def load_settings(
 
 def _found(environment: Mapping[str, str], system: Path) -> tuple[Path | None, list[str]]:
     if named := environment.get("ANSIBLE_CONFIG"):
-        path = at_home(os.path.expandvars(named))
+        path = expand_home(os.path.expandvars(named))
         path = path / NAME if path.is_dir() else path
         if not path.exists():
             raise ConfigError(f"ANSIBLE_CONFIG names {path}, and there is no such file")
@@ -271,7 +271,7 @@ class _File:
             interpolation=None, strict=False, inline_comment_prefixes=(";",)
         )
         try:
-            text = decode_utf8(contents(path), source=str(path))
+            text = decode_utf8(read_bounded(path), source=str(path))
             self._parser.read_string(text, source=str(path))
         except (OSError, ValueError) as e:
             raise InputError("cannot be read", source=str(path)) from e
@@ -332,7 +332,7 @@ def _typed(kind: str, said: tuple[str, str], name: str, config: _File | None) ->
             raise _error(f"{name} is neither yes nor no", origin, "write true or false")
         return value.lower() in TRUE
     if kind == "path":
-        path = at_home(os.path.expandvars(value.strip("\"'")))
+        path = expand_home(os.path.expandvars(value.strip("\"'")))
         return str(config.path.absolute().parent / path if config and ":" in origin else path)
     return (
         value.strip("\"'")

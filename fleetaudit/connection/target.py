@@ -33,7 +33,7 @@ from fleetaudit.model import (
     SshClient,
     SshTarget,
 )
-from fleetaudit.text.files import at_home
+from fleetaudit.text.files import expand_home
 
 from .ansible_cfg import Settings
 from .become import become_of
@@ -194,7 +194,7 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
     target = SshTarget(
         address=variables.text(_ADDRESS) or variables.host.name,
         port=port or 22,
-        port_named=port is not None,
+        port_is_explicit=port is not None,
         user=user,
         private_keys=(home(key),) if key else (),
         known_hosts=tuple(map(home, options.known_hosts)),
@@ -292,4 +292,4 @@ def _kernel(variables: Variables) -> KernelTarget:
 
 def home(path: str) -> str:
     """Returns a path with the home folder in the place of `~`."""
-    return str(at_home(path))
+    return str(expand_home(path))

@@ -32,8 +32,8 @@ from fleetaudit.errors import (
     FleetauditError,
     ReplyError,
     TransportError,
-    options_to_repeat,
-    repeat,
+    rerun_hint,
+    rerun_options,
 )
 from fleetaudit.model import (
     Audited,
@@ -274,7 +274,7 @@ class _Audit:
 
     def _with_whole_hint(self, result: HostResult) -> HostResult:
         """Returns the result with a hint that can be typed as it stands."""
-        if self.again is None or not (options := options_to_repeat(result.hint)):
+        if self.again is None or not (options := rerun_options(result.hint)):
             return result
         return msgspec.structs.replace(result, hint=_bounded(self.again(result.name, options)))
 
@@ -304,7 +304,7 @@ class _Audit:
         if len(self.stuck) >= MOST_STUCK:
             reason = f"{MOST_STUCK} connections of this run are stuck; no more are tried"
             return _not_audited(
-                host, "execute", reason, repeat("-l", host.name), kind="interrupted"
+                host, "execute", reason, rerun_hint("-l", host.name), kind="interrupted"
             )
         # A daemon: a thread that is stuck in a library must not keep the process from ending.
         thread = threading.Thread(
@@ -314,7 +314,7 @@ class _Audit:
             thread.start()
         except RuntimeError as e:
             return _not_audited(
-                host, "execute", f"cannot start a thread for it: {e}", repeat("-f", "8")
+                host, "execute", f"cannot start a thread for it: {e}", rerun_hint("-f", "8")
             )
         self.running[index] = (
             time.monotonic() + self.settings.host_deadline_s + self.settings.grace_s
@@ -368,7 +368,7 @@ class _Audit:
             f"no answer within {self.settings.host_deadline_s:g} s, and the connection could not be"
             " closed"
         )
-        longer = repeat("--host-deadline", f"{2 * self.settings.host_deadline_s:g}")
+        longer = rerun_hint("--host-deadline", f"{2 * self.settings.host_deadline_s:g}")
         return _not_audited(host, "execute", reason, longer, kind="timed out")
 
     def _interrupted(self, host: HostPlan) -> NoTarget:
@@ -376,7 +376,7 @@ class _Audit:
             return host.target  # no more time would have changed that
         reason = f"{self.stop.why} before this host answered"
         return _not_audited(
-            host, "interrupted", reason, repeat("-l", host.name), kind="interrupted"
+            host, "interrupted", reason, rerun_hint("-l", host.name), kind="interrupted"
         )
 
     # ---- one host, in its own thread
@@ -430,15 +430,15 @@ class _Audit:
             raise TypeError("a host without a target is never tried")
         remaining = deadline.remaining()
         alarm = max(1.0, remaining - min(self.settings.margin_s, remaining / 4))
-        stdin = protocol.request(host, deadline_s=alarm)
+        stdin = protocol.make_request(host, deadline_s=alarm)
         try:
             output = self.run_of(host)(host.target, protocol.COMMAND, stdin, deadline, Limits())
         except TransportError as e:
             hung = (e.stage, e.kind) == ("execute", "timed out")
-            raise e.told_as(e.reason + protocol.tried_first(host)) if hung else e from None
+            raise e.with_reason(e.reason + protocol.tried_first(host)) if hung else e from None
         masking = Masking(host.target)
         try:
-            decoded = verdict.of_output(
+            decoded = verdict.result_from_output(
                 host, output.stdout, output.stderr, output.exit_status, output.cut
             )
         except (

@@ -16,8 +16,8 @@ from fleetaudit.text.yaml_lines import (
     MAX_DEPTH,
     MAX_NODES,
     Document,
+    DuplicateKeyHandler,
     Position,
-    Repeated,
     shown,
 )
 
@@ -28,7 +28,9 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]|[^][{}:,"\s]+')
 _NO_KEY = object()
 
 
-def parse_json(text: str, *, source: str, repeated: Repeated | None = None) -> Document | None:
+def parse_json(
+    text: str, *, source: str, repeated: DuplicateKeyHandler | None = None
+) -> Document | None:
     """Returns the document in `text`, or None if it is not JSON; raises `InputError` for JSON that
     is not supported.
 
@@ -63,7 +65,7 @@ class _Frame:
 class _Walk:
     """Builds values from the tokens of a text that is known to be JSON."""
 
-    def __init__(self, text: str, source: str, repeated: Repeated | None) -> None:
+    def __init__(self, text: str, source: str, repeated: DuplicateKeyHandler | None) -> None:
         self._text, self._source, self._repeated = text, source, repeated
         self._line, self._line_start, self._seen = 1, 0, 0
         self._frames: list[_Frame] = []

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Inventory
-from fleetaudit.text.yaml_lines import contents, decode_utf8
+from fleetaudit.text.yaml_lines import decode_utf8, read_bounded
 
 from .host_names import is_address
 
@@ -69,7 +69,7 @@ def _read(word: str) -> list[str]:
     file = Path(word[1:])
     try:
         lines = [
-            line.strip() for line in decode_utf8(contents(file), source=str(file)).splitlines()
+            line.strip() for line in decode_utf8(read_bounded(file), source=str(file)).splitlines()
         ]
     except FileNotFoundError as e:
         raise NothingToDoError(f"{file}: there is no such file of patterns (“{word}”)") from e

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetaudit.errors import InputError
-from fleetaudit.text.yaml_lines import MAX_FILE, Document, decode_utf8
+from fleetaudit.text.yaml_lines import MAX_FILE_BYTES, Document, decode_utf8
 
 from .builder import Draft, Origin
 from .json_text import parse_json
@@ -118,9 +118,9 @@ def _drained(
                 if not chunk:
                     selector.unregister(key.fileobj)
             del complaint[:-_MAX_COMPLAINT]
-            if len(out) > MAX_FILE:
+            if len(out) > MAX_FILE_BYTES:
                 raise InputError(
-                    f"printed more than the {MAX_FILE} bytes that are read", source=words
+                    f"printed more than the {MAX_FILE_BYTES} bytes that are read", source=words
                 )
     return bytes(out), bytes(complaint)
 

@@ -21,9 +21,9 @@ from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Inventory
 from fleetaudit.text.yaml_lines import (
     Document,
-    contents,
     decode_utf8,
-    parse,
+    parse_yaml,
+    read_bounded,
 )
 
 from .builder import Draft
@@ -172,7 +172,7 @@ class _Sources:
             return
         as_json = parse_json(text, source=source)
         try:
-            document = as_json or parse(text, source=source, tags=TAGS)
+            document = as_json or parse_yaml(text, source=source, tags=TAGS)
         except InputError as no_yaml:
             self._not_yaml(text, source, suffix, no_yaml)
             return
@@ -236,7 +236,7 @@ def _is_folder(path: Path, source: str) -> bool:
 
 def _bytes_of(path: Path, source: str) -> bytes:
     try:
-        return contents(path)
+        return read_bounded(path)
     except FileNotFoundError as e:
         hint = f"\n  for a list of hosts, add a comma:  {source}," if "/" not in source else ""
         raise NothingToDoError(f"{source}: there is no such inventory{hint}") from e

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleetaudit.text.yaml_lines import plain_value
+from fleetaudit.text.yaml_lines import parse_plain_scalar
 
 VAULT_KEY, UNSAFE_KEY = "__ansible_vault", "__ansible_unsafe"
 """The lone keys under which Ansible writes such values as JSON."""
@@ -36,7 +36,7 @@ class Unsafe(str):
 
 
 def _unsafe(text: str) -> Any:
-    value = plain_value(text)  # Ansible too takes `!unsafe 5` for a number
+    value = parse_plain_scalar(text)  # Ansible too takes `!unsafe 5` for a number
     return Unsafe(value) if isinstance(value, str) else value
 
 

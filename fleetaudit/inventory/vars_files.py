@@ -17,9 +17,9 @@ from typing import Any
 from fleetaudit.errors import InputError
 from fleetaudit.text.yaml_lines import (
     Document,
-    contents,
     decode_utf8,
-    parse,
+    parse_yaml,
+    read_bounded,
 )
 
 from .builder import Draft, Layer
@@ -109,7 +109,7 @@ class _Reader:
         source = str(file)
         self._reading.variable_files.append(file)
         try:
-            data = contents(file)
+            data = read_bounded(file)
         except OSError as e:
             raise _unreadable(file, e) from e
         text = decode_utf8(decrypted_file(data, self._vault, source=source), source=source)
@@ -122,7 +122,7 @@ class _Reader:
                 f" {first}"
             )
 
-        document = parse_json(text, source=source, repeated=repeated) or parse(
+        document = parse_json(text, source=source, repeated=repeated) or parse_yaml(
             text, source=source, tags=TAGS, empty={}, repeated=repeated
         )
         self.notes += (

@@ -20,8 +20,8 @@ from fleetaudit.errors import (
     InputError,
     NothingToDoError,
 )
-from fleetaudit.model import core_files
-from fleetaudit.text.files import at_home
+from fleetaudit.model import core_dumps
+from fleetaudit.text.files import expand_home
 
 MARK = b"$ANSIBLE_VAULT;"
 """What every encrypted file or value begins with."""
@@ -39,7 +39,7 @@ class Vault:
 
     def __init__(self, *passwords: bytes) -> None:
         if passwords:
-            core_files.forbid()
+            core_dumps.disable()
         self._passwords = passwords
         self._plain = dict[bytes, bytes]()
 
@@ -104,7 +104,7 @@ def load_vault(password_file: str | Path | None) -> Vault:
     """
     if password_file is None:
         return Vault()
-    path = at_home(password_file)
+    path = expand_home(password_file)
     try:
         password = _first_bytes(path).strip()
     except FileNotFoundError as e:

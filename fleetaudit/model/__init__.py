@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from . import core_files
+from . import core_dumps
 
 RUN_FORMAT: Literal["fleetaudit-run/1"] = "fleetaudit-run/1"
 
@@ -26,7 +26,7 @@ Ending = Literal[
 FIN end of file.
 """
 
-EXPECTABLE: tuple[Ending, ...] = ("FIN", "RST", "FIN, then RST", "nothing")
+EXPECTABLE_ENDINGS: tuple[Ending, ...] = ("FIN", "RST", "FIN, then RST", "nothing")
 """The endings that a playbook may expect; the others say that nothing could be told."""
 
 Stage = Literal[
@@ -49,11 +49,11 @@ HostKeyPolicy = Literal["strict", "accept-new", "off"]
 SshClient = Literal["paramiko", "openssh"]
 BecomeMethod = Literal["sudo", "doas", "su"]
 
-Word = Annotated[str, Meta(max_length=256)]
-Sentence = Annotated[str, Meta(max_length=4096)]
-Micros = Annotated[int, Meta(ge=-(10**12), le=10**12)]
+ShortText = Annotated[str, Meta(max_length=256)]
+LongText = Annotated[str, Meta(max_length=4096)]
+Microseconds = Annotated[int, Meta(ge=-(10**12), le=10**12)]
 """Microseconds; negative where a clock was set back."""
-Word32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
+UInt32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
 """A field of a segment, or what one trial can count."""
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 """A counter since boot."""
@@ -63,7 +63,7 @@ TcpState = Annotated[int, Meta(ge=0, le=13)]
 """tcpi_state (include/net/tcp_states.h)."""
 
 
-DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding bytes raises that are not what their type says; msgspec's own error is not all of
 it.
 """
@@ -82,7 +82,7 @@ class Secret:
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
-        core_files.forbid()
+        core_dumps.disable()
         self._text = text
 
     def reveal(self) -> str:
@@ -165,7 +165,7 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
     empty means the user's own. `password` is for logging in.
 
     `program` is the system's ssh, `arguments` and `late_arguments` are words for it, before and
-    after what the other fields say; `port_named` tells whether somebody named the port (where
+    after what the other fields say; `port_is_explicit` tells whether somebody named the port (where
     nobody did, ssh_config may say another). `ssh_config` is what that says, None where it was not
     asked or has nothing to say.
     """
@@ -182,7 +182,7 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
     program: str = "ssh"
     arguments: tuple[str, ...] = ()
     late_arguments: tuple[str, ...] = ()
-    port_named: bool = False
+    port_is_explicit: bool = False
     ssh_config: SshConfig | None = None
     password: Secret | None = None
     become: Become | None = None
@@ -260,7 +260,7 @@ class Step(Frozen, frozen=True, kw_only=True):
     call: tuple[str | int, ...]
 
 
-class When(Frozen, frozen=True, kw_only=True):
+class Condition(Frozen, frozen=True, kw_only=True):
     """Where an expectation applies; it guards judging, never running.
 
     `groups`: on hosts of any of them, none named is everywhere. `kernel`: comparisons of the kernel
@@ -291,15 +291,15 @@ class Scenario(Frozen, frozen=True, kw_only=True):
     trials: int | None = None
     fix: str = ""
     tags: tuple[str, ...] = ()
-    when: When = When()
+    when: Condition = Condition()
 
     @property
-    def positive(self) -> bool:
+    def is_positive_control(self) -> bool:
         """Whether this is a positive control: the one kind that expects a RST and names no control."""
         return self.control is None and self.expect == ("RST",)
 
 
-class Rule(Frozen, frozen=True, kw_only=True):
+class Expectation(Frozen, frozen=True, kw_only=True):
     """What every expectation carries: its weight, its reason, what to do, when it applies, by which
     tags it is named.
 
@@ -311,10 +311,10 @@ class Rule(Frozen, frozen=True, kw_only=True):
     because: str = ""
     fix: str = ""
     tags: tuple[str, ...] = ()
-    when: When = When()
+    when: Condition = Condition()
 
 
-class SysctlRule(Rule, frozen=True, kw_only=True):
+class SysctlExpectation(Expectation, frozen=True, kw_only=True):
     """What a playbook wants of one sysctl; exactly the given tests apply.
 
     `position`, from 1, takes one of several numbers, as in tcp_rmem. `matches` is a regular
@@ -332,7 +332,7 @@ class SysctlRule(Rule, frozen=True, kw_only=True):
     position: int | None = None
 
 
-class ExposureRule(Rule, frozen=True, kw_only=True):
+class ExposureExpectation(Expectation, frozen=True, kw_only=True):
     """What a playbook wants of a number that production shows; exactly the given tests apply."""
 
     at_least: float | None = None
@@ -354,9 +354,9 @@ class Play(Frozen, frozen=True, kw_only=True):
     isolation: Isolation = "auto"
     scenarios: tuple[Scenario, ...] = ()
     sysctls_collect: tuple[str, ...] = ()
-    sysctls_expect: dict[str, tuple[SysctlRule, ...]] = {}
-    exposure_expect: dict[str, tuple[ExposureRule, ...]] = {}
-    kernels_expect: dict[str, tuple[Rule, ...]] = {}
+    sysctls_expect: dict[str, tuple[SysctlExpectation, ...]] = {}
+    exposure_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
+    kernels_expect: dict[str, tuple[Expectation, ...]] = {}
     tags: tuple[str, ...] = ()
 
 
@@ -378,7 +378,7 @@ class Location(Frozen, frozen=True, kw_only=True):
     outside has its absolute path.
     """
 
-    file: Sentence
+    file: LongText
     line: Annotated[int, Meta(ge=1, le=0x7FFFFFFF)] = 1
 
 
@@ -393,8 +393,8 @@ class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not
     name: str
     groups: tuple[str, ...] = ()
     stage: Stage
-    kind: Word = ""
-    at: Word = ""
+    kind: ShortText = ""
+    at: ShortText = ""
     reason: str
     hint: str = ""
     # Present on every host of run.json, so that a script may ask any host for any key.
@@ -452,9 +452,9 @@ class HostPlan(Frozen, frozen=True, kw_only=True):
     trials: int
     isolation: Isolation
     sysctls_collect: tuple[str, ...]
-    sysctls_expect: dict[str, tuple[SysctlRule, ...]]
-    exposure_expect: dict[str, tuple[ExposureRule, ...]] = {}
-    kernels_expect: dict[str, tuple[Rule, ...]] = {}
+    sysctls_expect: dict[str, tuple[SysctlExpectation, ...]]
+    exposure_expect: dict[str, tuple[ExposureExpectation, ...]] = {}
+    kernels_expect: dict[str, tuple[Expectation, ...]] = {}
     origin: str = ""
 
 
@@ -482,14 +482,14 @@ class Segment(Frozen, frozen=True, kw_only=True, array_like=True):
     earlier version (`Connection.scales` says what to multiply it by).
     """
 
-    at_us: Micros
+    at_us: Microseconds
     sender: Literal["closer", "peer"]
     flags: Annotated[str, Meta(max_length=12)]
-    seq: Word32
-    ack: Word32
+    seq: UInt32
+    ack: UInt32
     length: Annotated[int, Meta(ge=0, le=1 << 20)]
     urgent: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
-    options: Word = ""
+    options: ShortText = ""
     window: Annotated[int, Meta(ge=0, le=0xFFFF)] | None = None
 
 
@@ -516,15 +516,15 @@ class Connection(Frozen, frozen=True, kw_only=True):
     headers: Annotated[str, Meta(max_length=32768)] = ""
 
 
-Moved = Annotated[dict[Word, Word32], Meta(max_length=64)]
+NamedCounts = Annotated[dict[ShortText, UInt32], Meta(max_length=64)]
 """Numbers of one trial by name."""
 StepIndex = Annotated[int, Meta(ge=0, le=63)]
 """Counts the steps of a scenario from 0."""
-Marks = Annotated[tuple[tuple[Micros, StepIndex], ...], Meta(max_length=64)]
+StepTimes = Annotated[tuple[tuple[Microseconds, StepIndex], ...], Meta(max_length=64)]
 """[microseconds, index of the step]: when each step of a trial began."""
 
 
-PollEvents = Annotated[tuple[Word, ...], Meta(max_length=16)]
+PollEvents = Annotated[tuple[ShortText, ...], Meta(max_length=16)]
 """Names of poll(2)'s events, without POLL."""
 
 
@@ -541,8 +541,8 @@ class PeerWitness(Frozen, frozen=True, kw_only=True):
 
     state: TcpState | None = None
     poll: PollEvents = ()
-    recv: Annotated[tuple[Word, ...], Meta(max_length=16)] = ()
-    so_error: Word = ""
+    recv: Annotated[tuple[ShortText, ...], Meta(max_length=16)] = ()
+    so_error: ShortText = ""
     poll_added: Annotated[tuple[tuple[StepIndex, PollEvents], ...], Meta(max_length=64)] = ()
 
 
@@ -562,13 +562,13 @@ class Evidence(Frozen, frozen=True, kw_only=True):
 
     wire: tuple[Segment, ...] | None = None
     connection: Connection | None = None
-    wire_note: Sentence = ""
-    wire_omitted: Word32 = 0
+    wire_note: LongText = ""
+    wire_omitted: UInt32 = 0
     peer: PeerWitness | None = None
-    kernel: Moved | None = None
-    steps: Marks = ()
-    queue: Moved = {}
-    bytes: Moved = {}
+    kernel: NamedCounts | None = None
+    steps: StepTimes = ()
+    queue: NamedCounts = {}
+    bytes: NamedCounts = {}
     same_as: str = ""
 
 
@@ -584,8 +584,8 @@ class Observation(Frozen, frozen=True, kw_only=True):
     scenario: str
     family: Family
     ending: Ending
-    trials: Word32
-    endings: dict[str, Word32] = {}
+    trials: UInt32
+    endings: dict[str, UInt32] = {}
     evidence: Evidence = Evidence()
     reason: str = ""
 
@@ -593,17 +593,17 @@ class Observation(Frozen, frozen=True, kw_only=True):
 class Kernel(Frozen, frozen=True, kw_only=True):
     """uname -r, -v, -m."""
 
-    release: Word
-    version: Word
-    machine: Word
+    release: ShortText
+    version: ShortText
+    machine: ShortText
 
 
 class Os(Frozen, frozen=True, kw_only=True):
     """From os-release(5); empty strings where the host has none."""
 
-    id: Word = ""
-    version_id: Word = ""
-    pretty_name: Word = ""
+    id: ShortText = ""
+    version_id: ShortText = ""
+    pretty_name: ShortText = ""
 
 
 class Sysctl(Frozen, frozen=True, kw_only=True):
@@ -614,13 +614,13 @@ class Sysctl(Frozen, frozen=True, kw_only=True):
     ERRNO". `used` is what the experiment ran under, where that differs from `value`.
     """
 
-    value: Sentence | None = None
-    default: Sentence | None = None
-    state: Word = ""
-    used: Sentence | None = None
+    value: LongText | None = None
+    default: LongText | None = None
+    state: ShortText = ""
+    used: LongText | None = None
 
 
-Place = Annotated[
+SysctlLine = Annotated[
     str,
     Meta(
         pattern=r"^(/etc/sysctl\.conf|/(etc|run|usr/local/lib|usr/lib|lib)/sysctl\.d/[A-Za-z0-9_.@+-]{1,200}\.conf)"
@@ -630,7 +630,7 @@ Place = Annotated[
 """A line of a file that sets sysctls at boot: the path, a colon, the line from 1. No other file is
 allowed, because a host sends it and it becomes part of a command.
 """
-Places = Annotated[tuple[Place, ...], Meta(min_length=1, max_length=2)]
+SysctlLines = Annotated[tuple[SysctlLine, ...], Meta(min_length=1, max_length=2)]
 
 
 class UnreadSockets(Frozen, frozen=True, kw_only=True):
@@ -649,7 +649,7 @@ class Exposure(Frozen, frozen=True, kw_only=True):
     `unread_sockets` is null where it could not be read."""
 
     uptime_s: Seconds | None = None
-    counters: Annotated[dict[Word, Count], Meta(max_length=64)] = {}
+    counters: Annotated[dict[ShortText, Count], Meta(max_length=64)] = {}
     unread_sockets: UnreadSockets | None = None
 
 
@@ -693,15 +693,15 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     hint: str = ""
     kernel: Kernel
     os: Os = Os()
-    python: Word = ""
-    interpreter: Word = ""
-    machine_id: Word = ""
+    python: ShortText = ""
+    interpreter: ShortText = ""
+    machine_id: ShortText = ""
     isolation: Literal["namespace", "host"]
-    notes: tuple[Sentence, ...] = ()
-    void: Sentence = ""
+    notes: tuple[LongText, ...] = ()
+    void: LongText = ""
     observations: tuple[Observation, ...] = ()
-    sysctls: dict[Word, Sysctl] = {}
-    sysctl_places: dict[Word, Places] | None = None
+    sysctls: dict[ShortText, Sysctl] = {}
+    sysctl_places: dict[ShortText, SysctlLines] | None = None
     sysctls_writable: bool = True
     exposure: Exposure | None = None
     expectations: tuple[str, ...] = ()
@@ -823,7 +823,7 @@ class Change(Frozen, frozen=True, kw_only=True):
     waived: str | None = None
 
 
-class Rate(Frozen, frozen=True, kw_only=True):
+class ResetRate(Frozen, frozen=True, kw_only=True):
     """What one host felt between two runs: its counters' growth, and TCPAbortOnClose per 1,000
     connections.
 
@@ -859,17 +859,17 @@ class Drift(Frozen, frozen=True, kw_only=True):
     hosts: int = 0
     notes: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
-    rates: tuple[Rate, ...] = ()
+    rates: tuple[ResetRate, ...] = ()
 
     @property
-    def same(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Whether the two were compared and nothing changed; what was refused is not known to be
         the same.
         """
         return not self.refused and not self.changes
 
 
-class Past(Frozen, frozen=True, kw_only=True):
+class PastRun(Frozen, frozen=True, kw_only=True):
     """The counts of a run: `selected` is the sum of `audited`, `not_audited` and `not_selected` (by
     any play).
 
@@ -899,5 +899,5 @@ class AuditRun(Frozen, frozen=True, kw_only=True):
     scenarios: tuple[ScenarioRow, ...]
     hosts: tuple[HostResult, ...]
     drift: Drift | None = None
-    history: tuple[Past, ...] = ()
+    history: tuple[PastRun, ...] = ()
     locations: dict[str, Location] = {}

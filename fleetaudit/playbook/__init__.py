@@ -18,35 +18,35 @@ from fleetaudit.errors import NothingToDoError
 from fleetaudit.model import Play, Playbook, Scenario
 from fleetaudit.text.yaml_lines import (
     Document,
-    decode,
-    load,
-    parse,
+    convert_document,
+    load_yaml,
+    parse_yaml,
 )
 
 from .expectations import (
+    build_exposure_expectations,
+    build_kernel_expectations,
+    build_sysctl_expectations,
     check_sysctl,
-    contradictory,
-    exposure_rules,
-    kernel_rules,
-    sysctl_rules,
+    find_contradiction,
 )
 from .format import PlayFile, json_schema, write_schema
 from .scenarios import (
-    DEFAULT,
-    POSITIVE,
-    Shipped,
-    scenarios_of,
+    DEFAULT_PLAYBOOK,
+    POSITIVE_CONTROL,
+    ShippedPlaybooks,
+    build_scenarios,
 )
 
 __all__ = [
-    "DEFAULT",
-    "POSITIVE",
-    "contradictory",
+    "DEFAULT_PLAYBOOK",
+    "POSITIVE_CONTROL",
+    "find_contradiction",
+    "is_same_experiment",
     "json_schema",
     "load_playbook",
     "parse_playbook",
-    "same_experiment",
-    "shipped_names",
+    "shipped_playbook_names",
     "write_schema",
 ]
 
@@ -55,7 +55,7 @@ _PLACES = (Path(__file__).parents[1] / "playbooks", Path(__file__).parents[2] / 
 _SHIPPED = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
 
 
-def shipped_names() -> tuple[str, ...]:
+def shipped_playbook_names() -> tuple[str, ...]:
     """Returns the names of the playbooks that come with fleetaudit."""
     return tuple(sorted(p.stem for p in _SHIPPED.glob("*.yml")))
 
@@ -67,25 +67,25 @@ def load_playbook(path: Path | None) -> Playbook:
     Raises `InputError` for what makes no sense in it, `NothingToDoError` where it is missing.
     """
     if path is None:
-        return _shipped(DEFAULT)
+        return _shipped(DEFAULT_PLAYBOOK)
     name = path.name.removesuffix(".yml")
     if len(path.parts) == 1 and not path.exists():
-        if name not in shipped_names():
+        if name not in shipped_playbook_names():
             raise NothingToDoError(
-                f"{path}: no such file; shipped are: {', '.join(shipped_names())}"
+                f"{path}: no such file; shipped are: {', '.join(shipped_playbook_names())}"
             )
         return _shipped(name)
-    return _playbook(load(path))
+    return _playbook(load_yaml(path))
 
 
 def parse_playbook(text: str, *, source: str) -> Playbook:
     """Returns the playbook in `text`; raises `InputError` with the line of `source` that makes no
     sense.
     """
-    return _playbook(parse(text, source=source))
+    return _playbook(parse_yaml(text, source=source))
 
 
-def same_experiment(one: Scenario, other: Scenario) -> bool:
+def is_same_experiment(one: Scenario, other: Scenario) -> bool:
     """Returns whether two scenarios of one name are alike in all but how often, over what and under
     which tags.
     """
@@ -98,13 +98,13 @@ def same_experiment(one: Scenario, other: Scenario) -> bool:
 @functools.cache
 def _shipped(name: str) -> Playbook:
     path = _SHIPPED / f"{name}.yml"
-    return _playbook(parse(path.read_text("utf-8"), source=f"playbooks/{name}.yml"))
+    return _playbook(parse_yaml(path.read_text("utf-8"), source=f"playbooks/{name}.yml"))
 
 
 def _playbook(document: Document) -> Playbook:
     if not isinstance(document.value, list):
         raise document.error("a playbook is a list of plays", hint="begin it with “- name:”")
-    files = decode(document, list[PlayFile])
+    files = convert_document(document, list[PlayFile])
     if not files:
         raise document.error("a playbook without a play")
     lines = dict[str, int]()
@@ -118,7 +118,9 @@ def _play(document: Document, file: PlayFile, index: int, lines: dict[str, int])
     """Returns the play at `index`; what it expects that is not in `lines` yet goes there, with its
     line.
     """
-    placed = scenarios_of(document, file, (index,), Shipped(shipped_names(), _shipped))
+    placed = build_scenarios(
+        document, file, (index,), ShippedPlaybooks(shipped_playbook_names(), _shipped)
+    )
     hosts = file.hosts if isinstance(file.hosts, str) else ",".join(file.hosts)
     if not hosts.strip():
         raise document.error("no hosts; “all” means every host of the inventory", (index, "hosts"))
@@ -126,9 +128,11 @@ def _play(document: Document, file: PlayFile, index: int, lines: dict[str, int])
         check_sysctl(
             document, glob, (index, "sysctls", "collect", number), r"net\.[A-Za-z0-9_.*?\[\]-]+"
         )
-    wanted = sysctl_rules(document, file.sysctls.expect, (index, "sysctls", "expect"))
-    exposure = exposure_rules(document, file.exposure.expect, (index, "exposure", "expect"))
-    kernels = kernel_rules(document, file.kernels.expect, (index, "kernels", "expect"))
+    wanted = build_sysctl_expectations(document, file.sysctls.expect, (index, "sysctls", "expect"))
+    exposure = build_exposure_expectations(
+        document, file.exposure.expect, (index, "exposure", "expect")
+    )
+    kernels = build_kernel_expectations(document, file.kernels.expect, (index, "kernels", "expect"))
     if not (placed or file.sysctls.collect or wanted or exposure or kernels):
         raise document.error(
             f"the play “{file.name}” asks for nothing: no scenarios, no sysctls, nothing of"
@@ -165,7 +169,7 @@ def _same_everywhere(document: Document, plays: Sequence[Play]) -> None:
     for index, play in enumerate(plays):
         for scenario in play.scenarios:
             first, name = seen.setdefault(scenario.name, (scenario, play.name))
-            if not same_experiment(first, scenario):
+            if not is_same_experiment(first, scenario):
                 raise document.error(
                     f"the play “{play.name}” says something else by “{scenario.name}” than the play"
                     f" “{name}”",
@@ -180,7 +184,7 @@ def _agreed(document: Document, plays: Sequence[Play]) -> None:
     """
     for (_, one), (index, other) in combinations(enumerate(plays), 2):
         meet = one.hosts == other.hosts or {"all", "*"} & {one.hosts, other.hosts}
-        if meet and (what := contradictory(one, other)):
+        if meet and (what := find_contradiction(one, other)):
             kind = "sysctls" if what in other.sysctls_expect else "exposure"
             raise document.error(
                 f"the play “{other.name}” and the play “{one.name}” expect different things of"

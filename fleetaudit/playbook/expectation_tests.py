@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from fleetaudit.model import Audited, SysctlRule, When
+from fleetaudit.model import Audited, Condition, SysctlExpectation
 
 MAX_PATTERN = 200
 """The longest regular expression, in characters."""
@@ -36,67 +36,67 @@ _ORDINALS = ("first", "second", "third")
 # --------------------------------------------------------------------------------------------------------
 
 
-def one_space(text: str) -> str:
+def normalize_spaces(text: str) -> str:
     """Returns `text` with one space between its words and none around them."""
     return " ".join(text.split())
 
 
-def holds(value: str, rule: SysctlRule) -> bool:
+def meets(value: str, rule: SysctlExpectation) -> bool:
     """Returns whether a value as read meets all that `rule` asks of it; its default and its
     presence are not asked.
     """
-    taken = part(value, rule.position)
+    taken = word_at(value, rule.position)
     if taken is None:
         return False
-    if rule.equals is not None and taken != one_space(rule.equals):
+    if rule.equals is not None and taken != normalize_spaces(rule.equals):
         return False
-    if rule.one_of is not None and taken not in map(one_space, rule.one_of):
+    if rule.one_of is not None and taken not in map(normalize_spaces, rule.one_of):
         return False
     if rule.matches is not None and not (
         len(taken) <= MAX_MATCHED and re.fullmatch(rule.matches, taken)
     ):
         return False
-    return within(number(taken), rule.at_least, rule.at_most)
+    return is_within(parse_number(taken), rule.at_least, rule.at_most)
 
 
-def part(value: str, position: int | None) -> str | None:
+def word_at(value: str, position: int | None) -> str | None:
     """Returns the word of `value` at `position` (from 1), the whole where None is given, None where
     it is too short.
     """
     if position is None:
-        return one_space(value)
+        return normalize_spaces(value)
     words = value.split()
     return words[position - 1] if position <= len(words) else None
 
 
-def number(text: str) -> int | None:
+def parse_number(text: str) -> int | None:
     """Returns a whole number; "4096 131072" has no place on one axis, and Python's "1_0" is no
     number of a kernel's.
     """
     return int(text) if re.fullmatch(r"-?[0-9]{1,40}", text, re.ASCII) else None
 
 
-def within(value: float | None, low: float | None, high: float | None) -> bool:
+def is_within(value: float | None, low: float | None, high: float | None) -> bool:
     """Returns whether `value` keeps to its bounds; what is no number keeps to none."""
     if low is None and high is None:
         return True
     return value is not None and (low is None or value >= low) and (high is None or value <= high)
 
 
-def in_words(rule: SysctlRule) -> str:
+def describe_expectation(rule: SysctlExpectation) -> str:
     """Returns what `rule` wants: "at least 10 and at most 60", "third number at least 6291456"."""
     words = list[str]()
     if rule.present is not None:
         words.append("present" if rule.present else "absent")
     if rule.equals is not None:
-        words.append(one_space(rule.equals) or "empty")
+        words.append(normalize_spaces(rule.equals) or "empty")
     if rule.one_of is not None:
-        words.append("one of " + ", ".join(map(one_space, rule.one_of)))
+        words.append("one of " + ", ".join(map(normalize_spaces, rule.one_of)))
     if rule.matches is not None:
         words.append(f"matches {rule.matches}")
     if rule.is_default:
         words.append("this kernel's own default")
-    words += bounds_in_words(rule.at_least, rule.at_most)
+    words += describe_bounds(rule.at_least, rule.at_most)
     where = f"{ordinal(rule.position)} number " if rule.position else ""
     return where + " and ".join(words)
 
@@ -106,7 +106,7 @@ def ordinal(position: int) -> str:
     return _ORDINALS[position - 1] if position <= len(_ORDINALS) else f"{position}th"
 
 
-def bounds_in_words(low: float | None, high: float | None) -> list[str]:
+def describe_bounds(low: float | None, high: float | None) -> list[str]:
     """Returns "at least 10" and "at most 60", those that are asked."""
     given = [
         (word, bound) for word, bound in (("at least", low), ("at most", high)) if bound is not None
@@ -121,7 +121,7 @@ def bounds_in_words(low: float | None, high: float | None) -> list[str]:
 # ------------------------------------------------------------------------------------------------
 
 
-def contradiction(rules: Sequence[SysctlRule]) -> bool:
+def is_contradictory(rules: Sequence[SysctlExpectation]) -> bool:
     """Returns whether no value can meet all of `rules`, of one sysctl, where they apply together.
 
     What depends on the host (its default, overlapping conditions) is not foreseen: only what can
@@ -130,15 +130,15 @@ def contradiction(rules: Sequence[SysctlRule]) -> bool:
     return any(_never(group) for group in _together(rules))
 
 
-def _together(rules: Sequence[SysctlRule]) -> Iterable[list[SysctlRule]]:
+def _together(rules: Sequence[SysctlExpectation]) -> Iterable[list[SysctlExpectation]]:
     """Yields the rules that surely apply together: the unconditional ones, with those of each one
     condition.
     """
-    for when in {rule.when for rule in rules} | {When()}:
-        yield [rule for rule in rules if rule.when in (When(), when)]
+    for when in {rule.when for rule in rules} | {Condition()}:
+        yield [rule for rule in rules if rule.when in (Condition(), when)]
 
 
-def _never(rules: Sequence[SysctlRule]) -> bool:
+def _never(rules: Sequence[SysctlExpectation]) -> bool:
     if any(rule.present is False for rule in rules):
         return any(rule.present is not False for rule in rules)
     for position in {rule.position for rule in rules}:
@@ -156,29 +156,29 @@ def _never(rules: Sequence[SysctlRule]) -> bool:
                 return True
     wholes = [rule.equals for rule in rules if rule.position is None and rule.equals is not None]
     return any(
-        not holds(whole, rule) for whole in wholes for rule in rules if rule.position is not None
+        not meets(whole, rule) for whole in wholes for rule in rules if rule.position is not None
     )
 
 
-def _passes(value: str, rule: SysctlRule) -> bool:
+def _passes(value: str, rule: SysctlExpectation) -> bool:
     # `value` is the word itself already, whatever its position.
-    alone = SysctlRule(
+    alone = SysctlExpectation(
         equals=rule.equals,
         one_of=rule.one_of,
         at_least=rule.at_least,
         at_most=rule.at_most,
         matches=rule.matches,
     )
-    return holds(value, alone)
+    return meets(value, alone)
 
 
-def disjoint(rules: Iterable[tuple[float | None, float | None, When]]) -> bool:
+def are_disjoint(rules: Iterable[tuple[float | None, float | None, Condition]]) -> bool:
     """Returns whether two of these (low, high, when) apply together and leave no number between
     them.
     """
     for (low, high, when), (other_low, other_high, other_when) in combinations(rules, 2):
         low, high = max(low or 0, other_low or 0), min(_or_endless(high), _or_endless(other_high))
-        if low > high and (when == other_when or When() in (when, other_when)):
+        if low > high and (when == other_when or Condition() in (when, other_when)):
             return True
     return False
 
@@ -191,25 +191,25 @@ def _or_endless(bound: float | None) -> float:
 # ----------------------------------------------------------------------------------
 
 
-class Comparison(NamedTuple):
+class ReleaseComparison(NamedTuple):
     """One comparison of a kernel release."""
 
     operator: str
     numbers: tuple[int, ...]
 
 
-def comparisons(text: str) -> tuple[Comparison, ...]:
+def parse_comparisons(text: str) -> tuple[ReleaseComparison, ...]:
     """Returns the comparisons in ">=6.1, <6.12"; raises `ValueError` with what is wrong."""
-    found = list[Comparison]()
+    found = list[ReleaseComparison]()
     for piece in filter(None, (piece.strip() for piece in text.split(","))):
         match = _COMPARISON.fullmatch(piece)
         if match is None:
             raise ValueError(f"“{piece}” is no comparison of a kernel release")
-        found.append(Comparison(match[1], tuple(map(int, match[2].split(".")))))
+        found.append(ReleaseComparison(match[1], tuple(map(int, match[2].split(".")))))
     return tuple(found)
 
 
-def applies(when: When, host: Audited) -> bool:
+def applies(when: Condition, host: Audited) -> bool:
     """Returns whether an expectation applies to a host.
 
     A release that begins with no number is held to every expectation: what cannot be compared
@@ -218,7 +218,7 @@ def applies(when: When, host: Audited) -> bool:
     if when.groups and "all" not in when.groups and not set(when.groups).intersection(host.groups):
         return False
     release = release_numbers(host.kernel.release)
-    return not release or all(_compares(release, c) for c in comparisons(when.kernel))
+    return not release or all(_compares(release, c) for c in parse_comparisons(when.kernel))
 
 
 def release_numbers(release: str) -> tuple[int, ...]:
@@ -227,7 +227,7 @@ def release_numbers(release: str) -> tuple[int, ...]:
     return tuple(map(int, match[0].split("."))) if match else ()
 
 
-def _compares(release: tuple[int, ...], comparison: Comparison) -> bool:
+def _compares(release: tuple[int, ...], comparison: ReleaseComparison) -> bool:
     wanted = comparison.numbers
     here = (*release, 0, 0, 0, 0)[: len(wanted)]
     match comparison.operator:
@@ -311,7 +311,9 @@ def _slow(pattern: str) -> str:
 # ----------------------------------------------------------------------------------------------------------
 
 
-def chosen(tags: Collection[str], only: Collection[str], skip: Collection[str]) -> bool:
+def is_selected_by_tags(
+    tags: Collection[str], only: Collection[str], skip: Collection[str]
+) -> bool:
     """Returns whether what has these tags is chosen by --tags `only` and --skip-tags `skip`, as
     Ansible chooses.
 

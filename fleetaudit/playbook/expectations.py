@@ -11,29 +11,29 @@ from typing import Any, TypedDict
 import msgspec
 
 from fleetaudit.model import (
-    ExposureRule,
-    Rule,
+    Condition,
+    Expectation,
+    ExposureExpectation,
     Severity,
-    SysctlRule,
-    When,
+    SysctlExpectation,
 )
 from fleetaudit.text.yaml_lines import Document, ValuePath
 
 from .expectation_tests import (
-    comparisons,
-    contradiction,
-    disjoint,
-    holds,
-    one_space,
+    are_disjoint,
+    is_contradictory,
+    meets,
+    normalize_spaces,
+    parse_comparisons,
     pattern_fault,
 )
 from .format import (
+    ConditionFile,
+    ExposureExpectationFile,
     ExposureExpectFile,
-    ExposureRuleFile,
-    KernelRuleFile,
+    KernelExpectationFile,
     KernelsExpectFile,
-    RuleFile,
-    WhenFile,
+    SysctlExpectationFile,
 )
 
 NOT_A_VALUE = "no value can meet all of this"
@@ -44,40 +44,42 @@ class _Common(TypedDict):
     because: str
     fix: str
     tags: tuple[str, ...]
-    when: When
+    when: Condition
 
 
-def when_of(document: Document, file: WhenFile, where: ValuePath) -> When:
+def parse_condition(document: Document, file: ConditionFile, where: ValuePath) -> Condition:
     """Returns where an expectation applies; raises `InputError` for what is no comparison of a
     kernel release.
     """
     groups = (file.groups,) if isinstance(file.groups, str) else tuple(file.groups)
     try:
-        comparisons(file.kernel)
+        parse_comparisons(file.kernel)
     except ValueError as e:
         raise document.error(
             str(e), (*where, "when", "kernel"), hint="write it as “>=6.1, <6.12” or “==6.1”"
         ) from e
-    return When(groups=tuple(filter(None, groups)), kernel=one_space(file.kernel))
+    return Condition(groups=tuple(filter(None, groups)), kernel=normalize_spaces(file.kernel))
 
 
-def sysctl_rules(
-    document: Document, files: Mapping[str, RuleFile | list[RuleFile]], where: ValuePath
-) -> dict[str, tuple[SysctlRule, ...]]:
+def build_sysctl_expectations(
+    document: Document,
+    files: Mapping[str, SysctlExpectationFile | list[SysctlExpectationFile]],
+    where: ValuePath,
+) -> dict[str, tuple[SysctlExpectation, ...]]:
     """Returns the rules of each sysctl; raises `InputError` where no value can meet all that is
     wanted of one.
     """
-    rules = dict[str, tuple[SysctlRule, ...]]()
+    rules = dict[str, tuple[SysctlExpectation, ...]]()
     for key, file in files.items():
         at = (*where, key)
         check_sysctl(document, key, at, r"net(\.[A-Za-z0-9_-]+)+", key=True)
-        if isinstance(file, RuleFile):
+        if isinstance(file, SysctlExpectationFile):
             rules[key] = (_sysctl_rule(document, file, at),)
         else:
             if not file:
                 raise document.error("an empty list of rules", at)
             rules[key] = tuple(_sysctl_rule(document, one, (*at, n)) for n, one in enumerate(file))
-        if contradiction(rules[key]):
+        if is_contradictory(rules[key]):
             raise document.error(NOT_A_VALUE, at)
     return rules
 
@@ -97,9 +99,15 @@ def check_sysctl(
         )
 
 
-def _sysctl_rule(document: Document, file: RuleFile, where: ValuePath) -> SysctlRule:
-    equals = None if file.equals is None else one_space(str(file.equals))
-    one_of = None if file.one_of is None else tuple(one_space(str(value)) for value in file.one_of)
+def _sysctl_rule(
+    document: Document, file: SysctlExpectationFile, where: ValuePath
+) -> SysctlExpectation:
+    equals = None if file.equals is None else normalize_spaces(str(file.equals))
+    one_of = (
+        None
+        if file.one_of is None
+        else tuple(normalize_spaces(str(value)) for value in file.one_of)
+    )
     valued = any(t is not None for t in (equals, one_of, file.at_least, file.at_most, file.matches))
     if file.is_default is False:
         raise document.error("only “is_default: true” is an expectation", (*where, "is_default"))
@@ -115,7 +123,7 @@ def _sysctl_rule(document: Document, file: RuleFile, where: ValuePath) -> Sysctl
         raise document.error(NOT_A_VALUE, where)
     if file.matches is not None and (fault := pattern_fault(file.matches)):
         raise document.error(f"matches: {fault}", (*where, "matches"))
-    rule = SysctlRule(
+    rule = SysctlExpectation(
         equals=equals,
         one_of=one_of,
         at_least=file.at_least,
@@ -128,16 +136,16 @@ def _sysctl_rule(document: Document, file: RuleFile, where: ValuePath) -> Sysctl
     )
     # One rule is held to more than several are: each of its candidates is one that was written
     # here.
-    if equals is not None and not holds(equals, msgspec.structs.replace(rule, position=None)):
+    if equals is not None and not meets(equals, msgspec.structs.replace(rule, position=None)):
         raise document.error(NOT_A_VALUE, where)
     return rule
 
 
-def exposure_rules(
+def build_exposure_expectations(
     document: Document, file: ExposureExpectFile, where: ValuePath
-) -> dict[str, tuple[ExposureRule, ...]]:
+) -> dict[str, tuple[ExposureExpectation, ...]]:
     """Returns what is wanted of the numbers that production shows, by name."""
-    rules = dict[str, tuple[ExposureRule, ...]]()
+    rules = dict[str, tuple[ExposureExpectation, ...]]()
     for name, one in _given(file):
         at = (*where, name)
         if one.at_least is None and one.at_most is None:
@@ -145,23 +153,27 @@ def exposure_rules(
         if one.at_least is not None and one.at_most is not None and one.at_least > one.at_most:
             raise document.error(NOT_A_VALUE, at)
         rules[name] = (
-            ExposureRule(at_least=one.at_least, at_most=one.at_most, **_common(document, one, at)),
+            ExposureExpectation(
+                at_least=one.at_least, at_most=one.at_most, **_common(document, one, at)
+            ),
         )
     return rules
 
 
-def kernel_rules(
+def build_kernel_expectations(
     document: Document, file: KernelsExpectFile, where: ValuePath
-) -> dict[str, tuple[Rule, ...]]:
+) -> dict[str, tuple[Expectation, ...]]:
     """Returns what is wanted of the fleet's kernels, by name."""
-    rules = dict[str, tuple[Rule, ...]]()
+    rules = dict[str, tuple[Expectation, ...]]()
     for name, one in _given(file):
         if one is False:
             raise document.error(
                 "only “true”, or a mapping with its severity, is an expectation", (*where, name)
             )
         rules[name] = (
-            Rule(**_common(document, KernelRuleFile() if one is True else one, (*where, name))),
+            Expectation(
+                **_common(document, KernelExpectationFile() if one is True else one, (*where, name))
+            ),
         )
     return rules
 
@@ -172,26 +184,28 @@ def _given(file: Any) -> list[tuple[str, Any]]:
 
 
 def _common(
-    document: Document, file: RuleFile | ExposureRuleFile | KernelRuleFile, where: ValuePath
+    document: Document,
+    file: SysctlExpectationFile | ExposureExpectationFile | KernelExpectationFile,
+    where: ValuePath,
 ) -> _Common:
     return _Common(
         severity=file.severity,
-        because=one_space(file.because),
+        because=normalize_spaces(file.because),
         fix=file.fix.strip(),
         tags=tuple(file.tags),
-        when=when_of(document, file.when, where),
+        when=parse_condition(document, file.when, where),
     )
 
 
-def contradictory(one: Any, other: Any) -> str:
+def find_contradiction(one: Any, other: Any) -> str:
     """Returns the first sysctl or number of which two plays, on one host, want what no value can
     meet; "" for none.
     """
     for key in one.sysctls_expect.keys() & other.sysctls_expect.keys():
-        if contradiction((*one.sysctls_expect[key], *other.sysctls_expect[key])):
+        if is_contradictory((*one.sysctls_expect[key], *other.sysctls_expect[key])):
             return str(key)
     for name in one.exposure_expect.keys() & other.exposure_expect.keys():
         both = (*one.exposure_expect[name], *other.exposure_expect[name])
-        if disjoint((rule.at_least, rule.at_most, rule.when) for rule in both):
+        if are_disjoint((rule.at_least, rule.at_most, rule.when) for rule in both):
             return str(name)
     return ""

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from fleetaudit.model import Isolation, Severity
-from fleetaudit.text.json_schema import schema_of
+from fleetaudit.text.json_schema import json_schema_of
 
 SCHEMA = Path(__file__).parents[1] / "schema" / "playbook.schema.json"
 
@@ -58,7 +58,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The base of what a file holds: an unknown key is a mistake."""
 
 
-class WhenFile(File, frozen=True, kw_only=True):
+class ConditionFile(File, frozen=True, kw_only=True):
     """Where an expectation applies; elsewhere nothing is judged, and what is asked of the host
     stays the same.
     """
@@ -79,7 +79,7 @@ class WhenFile(File, frozen=True, kw_only=True):
     ] = ""
 
 
-class RuleFile(File, frozen=True, kw_only=True):
+class SysctlExpectationFile(File, frozen=True, kw_only=True):
     """What is wanted of one sysctl; all tests that are given must hold."""
 
     equals: Annotated[
@@ -123,7 +123,7 @@ class RuleFile(File, frozen=True, kw_only=True):
     because: Because = ""
     fix: Fix = ""
     tags: Tags = []
-    when: WhenFile = WhenFile()
+    when: ConditionFile = ConditionFile()
 
 
 class SysctlsFile(File, frozen=True, kw_only=True):
@@ -131,12 +131,12 @@ class SysctlsFile(File, frozen=True, kw_only=True):
 
     collect: Annotated[list[str], Meta(description="Names or globs, such as net.ipv4.tcp_*.")] = []
     expect: Annotated[
-        dict[str, RuleFile | list[RuleFile]],
+        dict[str, SysctlExpectationFile | list[SysctlExpectationFile]],
         Meta(description="A rule, or a list of rules, by sysctl."),
     ] = {}
 
 
-class ExposureRuleFile(File, frozen=True, kw_only=True):
+class ExposureExpectationFile(File, frozen=True, kw_only=True):
     """What is wanted of one number that production shows."""
 
     at_most: Annotated[Bound | None, Meta(description="Not more than this.")] = None
@@ -145,14 +145,14 @@ class ExposureRuleFile(File, frozen=True, kw_only=True):
     because: Because = ""
     fix: Fix = ""
     tags: Tags = []
-    when: WhenFile = WhenFile()
+    when: ConditionFile = ConditionFile()
 
 
 class ExposureExpectFile(File, frozen=True, kw_only=True):
     """What is wanted of a host's own counters since boot, and of its sockets now."""
 
     aborts_on_close_per_thousand: Annotated[
-        ExposureRuleFile | None,
+        ExposureExpectationFile | None,
         Meta(
             description=(
                 "Connections reset because of unread data (TCPAbortOnClose), of 1,000 opened or"
@@ -161,22 +161,23 @@ class ExposureExpectFile(File, frozen=True, kw_only=True):
         ),
     ] = None
     aborts_failed: Annotated[
-        ExposureRuleFile | None, Meta(description="RSTs that could not be sent (TCPAbortFailed).")
+        ExposureExpectationFile | None,
+        Meta(description="RSTs that could not be sent (TCPAbortFailed)."),
     ] = None
     aborts_on_memory: Annotated[
-        ExposureRuleFile | None,
+        ExposureExpectationFile | None,
         Meta(description="Orphans reset for want of memory or places (TCPAbortOnMemory)."),
     ] = None
     listen_overflows: Annotated[
-        ExposureRuleFile | None,
+        ExposureExpectationFile | None,
         Meta(description="Connections that a full accept queue did not take (ListenOverflows)."),
     ] = None
     unread_sockets: Annotated[
-        ExposureRuleFile | None,
+        ExposureExpectationFile | None,
         Meta(description="Sockets with unread data now: a restart of their owner would reset."),
     ] = None
     unread_bytes: Annotated[
-        ExposureRuleFile | None, Meta(description="Bytes in those sockets now.")
+        ExposureExpectationFile | None, Meta(description="Bytes in those sockets now.")
     ] = None
 
 
@@ -186,21 +187,21 @@ class ExposureFile(File, frozen=True, kw_only=True):
     expect: ExposureExpectFile = ExposureExpectFile()
 
 
-class KernelRuleFile(File, frozen=True, kw_only=True):
+class KernelExpectationFile(File, frozen=True, kw_only=True):
     """An expectation whose name says all, with its weight and its reason."""
 
     severity: Grave = "warning"
     because: Because = ""
     fix: Fix = ""
     tags: Tags = []
-    when: WhenFile = WhenFile()
+    when: ConditionFile = ConditionFile()
 
 
 class KernelsExpectFile(File, frozen=True, kw_only=True):
     """What is wanted of the fleet's kernels, judged once all hosts have answered."""
 
     same_ending_within_build: Annotated[
-        bool | KernelRuleFile | None,
+        bool | KernelExpectationFile | None,
         Meta(
             description=(
                 "Hosts of one kernel build (release, version and machine) end every scenario alike."
@@ -259,7 +260,7 @@ class ScenarioFile(File, frozen=True, kw_only=True):
     families: Families | None = None
     trials: Trials | None = None
     tags: Tags = []
-    when: WhenFile = WhenFile()
+    when: ConditionFile = ConditionFile()
 
 
 class AdjustFile(File, frozen=True, kw_only=True):
@@ -284,7 +285,7 @@ class AdjustFile(File, frozen=True, kw_only=True):
     fix: Fix | None = None
     trials: Trials | None = None
     tags: Tags | None = None
-    when: WhenFile | None = None
+    when: ConditionFile | None = None
 
 
 class PlayFile(File, frozen=True, kw_only=True):
@@ -319,7 +320,7 @@ class PlayFile(File, frozen=True, kw_only=True):
 
 def json_schema() -> str:
     """Returns the JSON Schema of a playbook, as `fleetaudit/schema/playbook.schema.json` has it."""
-    return schema_of(list[PlayFile], "A fleetaudit playbook").decode()
+    return json_schema_of(list[PlayFile], "A fleetaudit playbook").decode()
 
 
 def write_schema(path: Path = SCHEMA) -> None:

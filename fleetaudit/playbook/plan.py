@@ -18,7 +18,8 @@ import msgspec
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import (
-    ExposureRule,
+    Expectation,
+    ExposureExpectation,
     Host,
     HostPlan,
     Inventory,
@@ -30,17 +31,16 @@ from fleetaudit.model import (
     Plan,
     Play,
     Playbook,
-    Rule,
     Scenario,
     SshTarget,
-    SysctlRule,
+    SysctlExpectation,
 )
-from fleetaudit.text.host_ranges import fold
+from fleetaudit.text.host_ranges import fold_hosts
 
-from . import contradictory, same_experiment
-from .expectation_tests import chosen
+from . import find_contradiction, is_same_experiment
+from .expectation_tests import is_selected_by_tags
 
-R = TypeVar("R", bound=Rule)
+R = TypeVar("R", bound=Expectation)
 
 
 def make_plan(
@@ -105,16 +105,16 @@ class _Asked(NamedTuple):
     trials: int = 1
     isolation: Isolation = "auto"
     sysctls_collect: tuple[str, ...] = ()
-    sysctls_expect: Mapping[str, tuple[SysctlRule, ...]] = {}
-    exposure_expect: Mapping[str, tuple[ExposureRule, ...]] = {}
-    kernels_expect: Mapping[str, tuple[Rule, ...]] = {}
+    sysctls_expect: Mapping[str, tuple[SysctlExpectation, ...]] = {}
+    exposure_expect: Mapping[str, tuple[ExposureExpectation, ...]] = {}
+    kernels_expect: Mapping[str, tuple[Expectation, ...]] = {}
 
 
 def _tagged(play: Play, only: Collection[str], skip: Collection[str]) -> Play:
     """Returns the play with what the tags choose; what is in it has its tags beside its own."""
 
     def takes(own: Collection[str]) -> bool:
-        return chosen({*play.tags, *own}, only, skip)
+        return is_selected_by_tags({*play.tags, *own}, only, skip)
 
     def those(rules: Mapping[str, tuple[R, ...]]) -> dict[str, tuple[R, ...]]:
         taken = {
@@ -126,7 +126,7 @@ def _tagged(play: Play, only: Collection[str], skip: Collection[str]) -> Play:
     wanted = [s for s in play.scenarios if s.name in names]
     names |= {s.control for s in wanted if s.control is not None}
     if any("RST" in ending for s in wanted for ending in s.expect):
-        names |= {s.name for s in play.scenarios if s.positive}
+        names |= {s.name for s in play.scenarios if s.is_positive_control}
     sysctls = those(play.sysctls_expect)
     read = (
         key
@@ -156,7 +156,7 @@ def _asks(play: Play) -> bool:
 
 def _nothing_matches(plays: Sequence[_Placed], hosts: Sequence[HostPlan]) -> str:
     """Returns the message if no play matches any of the `hosts`: the patterns that were tried."""
-    names = fold(host.name for host in hosts)
+    names = fold_hosts(host.name for host in hosts)
     more = f" and {names.more} more" if names.more else ""
     tried = dict.fromkeys(f"“hosts: {placed.play.hosts}” ({placed.source})" for placed in plays)
     return (
@@ -191,7 +191,7 @@ def _union(plays: Sequence[_Placed], host: str) -> _Asked:
     if not plays:
         return _Asked()
     for one, other in itertools.combinations(plays, 2):
-        if what := contradictory(one.play, other.play):
+        if what := find_contradiction(one.play, other.play):
             raise _contradiction(one, other, f"expect different things of {what}", host)
     trials = max(placed.play.trials for placed in plays)
     return _Asked(
@@ -215,7 +215,7 @@ def _scenarios(plays: Sequence[_Placed], trials: int, host: str) -> tuple[Scenar
             # it.
             here = msgspec.structs.replace(scenario, trials=scenario.trials or placed.play.trials)
             before, first = union.setdefault(scenario.name, (here, placed))
-            if not same_experiment(before, here):
+            if not is_same_experiment(before, here):
                 raise _contradiction(
                     first, placed, f"say different things by the scenario “{scenario.name}”", host
                 )

@@ -22,27 +22,27 @@ from fleetaudit.model import (
     Scenario,
     Step,
 )
-from fleetaudit.text.yaml_lines import Document, ValuePath, near_miss
+from fleetaudit.text.yaml_lines import Document, ValuePath, did_you_mean
 
-from .expectation_tests import one_space
-from .expectations import when_of
+from .expectation_tests import normalize_spaces
+from .expectations import parse_condition
 from .format import AdjustFile, PlayFile, ScenarioFile
 from .steps import (
     StepError,
-    check_order,
-    families_of,
+    order_problem,
     parse_step,
+    step_families,
 )
 
-DEFAULT = "unread-close"
+DEFAULT_PLAYBOOK = "unread-close"
 """The shipped playbook that runs where none is named."""
-POSITIVE = "positive"
+POSITIVE_CONTROL = "positive"
 """What a positive control has as its `control`."""
 
 _RESETS: frozenset[Ending] = frozenset({"RST", "FIN, then RST"})
 
 
-class Shipped(NamedTuple):
+class ShippedPlaybooks(NamedTuple):
     """The playbooks that come with fleetaudit: their names, and how one is read."""
 
     names: Sequence[str]
@@ -56,8 +56,8 @@ class Placed(NamedTuple):
     where: ValuePath
 
 
-def scenarios_of(
-    document: Document, file: PlayFile, where: ValuePath, shipped: Shipped
+def build_scenarios(
+    document: Document, file: PlayFile, where: ValuePath, shipped: ShippedPlaybooks
 ) -> tuple[Placed, ...]:
     """Returns the scenarios of the play at `where`; raises `InputError` at the line of what makes
     no sense.
@@ -91,12 +91,12 @@ def _scenario(
     document: Document, file: ScenarioFile, where: ValuePath, offered: Sequence[Family]
 ) -> Scenario:
     steps = tuple(_step(document, text, (*where, "steps", n)) for n, text in enumerate(file.steps))
-    wrong = check_order(steps)
+    wrong = order_problem(steps)
     if wrong:
         # The message quotes the step that is out of order, where it is one step's fault.
         guilty = [n for n, step in enumerate(steps) if wrong.startswith(f"“{step.text}”")]
         raise document.error(wrong, (*where, "steps", *guilty[-1:]))
-    families = families_of(
+    families = step_families(
         steps, [f for f in offered if file.families is None or f in file.families]
     )
     if not families:
@@ -109,12 +109,12 @@ def _scenario(
         expect=expect,
         severity=file.severity,
         control=_control(document, file.name, file.control, expect, where),
-        because=one_space(file.because),
+        because=normalize_spaces(file.because),
         families=families,
         trials=file.trials,
         fix=file.fix.strip(),
         tags=tuple(file.tags),
-        when=when_of(document, file.when, where),
+        when=parse_condition(document, file.when, where),
     )
 
 
@@ -127,7 +127,7 @@ def _endings(expect: Ending | Sequence[Ending] | UnsetType) -> tuple[Ending, ...
 def _control(
     document: Document, name: str, control: str | None, expect: tuple[Ending, ...], where: ValuePath
 ) -> str | None:
-    if control == POSITIVE:
+    if control == POSITIVE_CONTROL:
         if expect != ("RST",):
             raise document.error(
                 "a positive control expects RST, and nothing else", (*where, "expect")
@@ -163,7 +163,7 @@ def _taken(
     reference: str,
     where: ValuePath,
     families: Sequence[Family],
-    shipped: Shipped,
+    shipped: ShippedPlaybooks,
 ) -> list[Scenario]:
     """Returns the shipped scenarios that `reference` (playbook/name, globs allowed) names, with
     their controls.
@@ -175,12 +175,12 @@ def _taken(
             where,
             hint=(
                 "a scenario is a mapping (name:, title:, steps:) or a shipped one, such as"
-                f" {DEFAULT}/unread-close"
+                f" {DEFAULT_PLAYBOOK}/unread-close"
             ),
         )
     if source not in shipped.names:
         raise document.error(
-            f"no playbook “{source}” is shipped{near_miss(source, shipped.names)}", where
+            f"no playbook “{source}” is shipped{did_you_mean(source, shipped.names)}", where
         )
     if f"playbooks/{source}.yml" == document.source:
         raise document.error(f"“{reference}” is of this very playbook", where)
@@ -188,10 +188,14 @@ def _taken(
     wanted = [s for name, s in offered.items() if fnmatch.fnmatchcase(name, glob)]
     if not wanted:
         raise document.error(
-            f"no scenario of {source} is called “{glob}”{near_miss(glob, offered)}", where
+            f"no scenario of {source} is called “{glob}”{did_you_mean(glob, offered)}", where
         )
     names = {s.name for s in wanted} | {s.control for s in wanted}
-    names |= {name for name, s in offered.items() if s.positive and any(resets(w) for w in wanted)}
+    names |= {
+        name
+        for name, s in offered.items()
+        if s.is_positive_control and any(resets(w) for w in wanted)
+    }
     narrowed = [
         msgspec.structs.replace(
             s, families=tuple(f for f in s.families if f == "unix" or f in families)
@@ -210,7 +214,7 @@ def _adjusted(
     for name in files:
         if name not in names:
             raise document.error(
-                f"the scenario “{name}” is none of this play{near_miss(name, names)}",
+                f"the scenario “{name}” is none of this play{did_you_mean(name, names)}",
                 (*where, name),
                 key=True,
             )
@@ -230,7 +234,7 @@ def _adjusted(
 def _adjust(document: Document, scenario: Scenario, file: AdjustFile, where: ValuePath) -> Scenario:
     expect = scenario.expect if file.expect is None else _endings(file.expect)
     control = scenario.control if file.control is None else file.control
-    if not scenario.positive or expect != scenario.expect or file.control is not None:
+    if not scenario.is_positive_control or expect != scenario.expect or file.control is not None:
         control = _control(document, scenario.name, control, expect, where)
     return msgspec.structs.replace(
         scenario,
@@ -238,11 +242,11 @@ def _adjust(document: Document, scenario: Scenario, file: AdjustFile, where: Val
         # A twin is for a RST; without one it would have to end the other way for no reason.
         control=control if _RESETS & {*expect} or file.control is not None else None,
         severity=file.severity or scenario.severity,
-        because=scenario.because if file.because is None else one_space(file.because),
+        because=scenario.because if file.because is None else normalize_spaces(file.because),
         fix=scenario.fix if file.fix is None else file.fix.strip(),
         trials=file.trials or scenario.trials,
         tags=scenario.tags if file.tags is None else tuple(file.tags),
-        when=scenario.when if file.when is None else when_of(document, file.when, where),
+        when=scenario.when if file.when is None else parse_condition(document, file.when, where),
     )
 
 
@@ -259,9 +263,9 @@ def _check_names(document: Document, scenarios: Sequence[Placed]) -> None:
                 f"{lines[scenario.name]}",
                 where,
             )
-        if scenario.name == POSITIVE:
+        if scenario.name == POSITIVE_CONTROL:
             raise document.error(
-                f"“{POSITIVE}” is no name: it is what a positive control says", where
+                f"“{POSITIVE_CONTROL}” is no name: it is what a positive control says", where
             )
         lines[scenario.name] = document.at(where).line
 
@@ -276,9 +280,9 @@ def _check_controls(document: Document, scenarios: Sequence[Placed]) -> None:
         if control is None:
             raise document.error(
                 f"the control “{scenario.control}” is no scenario of this"
-                f" play{near_miss(scenario.control, by_name)}",
+                f" play{did_you_mean(scenario.control, by_name)}",
                 at,
-                hint=f"if the shipped one is meant, add “- {DEFAULT}/{scenario.control}”",
+                hint=f"if the shipped one is meant, add “- {DEFAULT_PLAYBOOK}/{scenario.control}”",
             )
         if control.control is not None:
             raise document.error(f"the control “{control.name}” names a control itself", at)
@@ -296,7 +300,7 @@ def _check_controls(document: Document, scenarios: Sequence[Placed]) -> None:
             raise document.error(
                 f"the control “{control.name}” does not run over {', '.join(missing)}", at
             )
-    positive = {f for p in scenarios if p.scenario.positive for f in p.scenario.families}
+    positive = {f for p in scenarios if p.scenario.is_positive_control for f in p.scenario.families}
     for scenario, where in scenarios:
         # AF_UNIX knows no zero linger.
         if resets(scenario) and (
@@ -307,7 +311,7 @@ def _check_controls(document: Document, scenarios: Sequence[Placed]) -> None:
                 " control for it",
                 where,
                 hint=(
-                    f"add “- {DEFAULT}/zero-linger-close”, or “control: positive” to a scenario"
+                    f"add “- {DEFAULT_PLAYBOOK}/zero-linger-close”, or “control: positive” to a scenario"
                     " that must reset"
                 ),
             )

@@ -13,7 +13,7 @@ import msgspec
 
 from fleetaudit.model import Plan
 
-MOST = 10_000
+MAX_SHARDS = 10_000
 """The largest number of parts."""
 
 
@@ -21,12 +21,12 @@ def parse_shard(text: str) -> tuple[int, int]:
     """Returns (2, 4) for "2/4", the second of four parts; raises `ValueError`."""
     match = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text.strip())
     number, parts = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= number <= parts <= MOST:
+    if not 1 <= number <= parts <= MAX_SHARDS:
         raise ValueError(f"{text!r} is no part of a whole, such as 1/4 (of 4 parts the first)")
     return number, parts
 
 
-def shard_of(plan: Plan, number: int, parts: int) -> Plan:
+def select_shard(plan: Plan, number: int, parts: int) -> Plan:
     """Returns the plan with the hosts of part `number` (from 1) of `parts`, in the plan's order."""
     mine = frozenset(sorted(host.name for host in plan.hosts)[number - 1 :: parts])
     return msgspec.structs.replace(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from fleetaudit.model import Family, Step
 
-OPTIONS: dict[str, int] = {  # name: how many values it takes
+SOCKET_OPTIONS: dict[str, int] = {  # name: how many values it takes
     "SO_KEEPALIVE": 1,
     "SO_LINGER": 2,
     "SO_OOBINLINE": 1,
@@ -237,7 +237,7 @@ _SLOTS = {  # what fits, and the words for it
     "N": (r"[0-9]{1,8}", ("a number of bytes",)),
     "BACKLOG": (r"[0-9]{1,4}", (f"a number from {MIN_BACKLOG} to {MAX_BACKLOG}",)),
     "INT": (r"-?[0-9]{1,10}", ("an integer",)),
-    "OPTION": ("|".join(OPTIONS), tuple(OPTIONS)),
+    "OPTION": ("|".join(SOCKET_OPTIONS), tuple(SOCKET_OPTIONS)),
     "SYSCTL": (r"net(\.[a-z0-9_]+)+", ("net.ipv4.…",)),
     "VALUE": (r"[0-9A-Za-z_.-]{1,64}", ("a value",)),
 }
@@ -336,7 +336,7 @@ def _one(slot: str, words: Sequence[str], at: int) -> str | int:
 def _option(words: Sequence[str], at: int) -> tuple[tuple[str | int, ...], int]:
     """Returns an option with its values, and the index after them; raises `_Misfit`."""
     name = str(_one("OPTION", words, at))
-    end = at + 1 + OPTIONS[name]
+    end = at + 1 + SOCKET_OPTIONS[name]
     return (name, *(_one("INT", words, i) for i in range(at + 1, end))), end
 
 
@@ -379,7 +379,7 @@ def _how(steps: Iterable[Step]) -> str:
     return next((str(step.call[2]) for step in steps if step.call[1] == "connect"), "tcp")
 
 
-def families_of(steps: Iterable[Step], offered: Sequence[Family]) -> tuple[Family, ...]:
+def step_families(steps: Iterable[Step], offered: Sequence[Family]) -> tuple[Family, ...]:
     """Returns the families that these steps make sense over, of those the play offers; AF_UNIX
     follows from a step.
     """
@@ -389,7 +389,7 @@ def families_of(steps: Iterable[Step], offered: Sequence[Family]) -> tuple[Famil
     return tuple(f for f in offered if f != "unix" and (how != "mapped" or f == "ipv6"))
 
 
-def check_order(steps: Sequence[Step]) -> str:
+def order_problem(steps: Sequence[Step]) -> str:
     """Returns what is wrong with the order of the steps, in words, or "" where a probe can run
     them.
     """

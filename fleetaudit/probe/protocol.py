@@ -2,7 +2,7 @@
 line. Pure.
 
 Rules: no I/O but reading the probe's own text out of the package. The command line is a constant,
-so that it can be a forced command or one sudoers line. What comes back is hostile until `decode`
+so that it can be a forced command or one sudoers line. What comes back is hostile until `decode_reply`
 returned: bounded in size and depth before it is parsed, typed by msgspec, and never trusted by exit
 status. A reply that was cut never called, so it has no line.
 
@@ -37,7 +37,7 @@ from msgspec import Meta
 from fleetaudit import __version__
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import (
-    DAMAGED,
+    DECODE_ERRORS,
     Connection,
     Exposure,
     Family,
@@ -46,28 +46,28 @@ from fleetaudit.model import (
     Interpreter,
     Kernel,
     LocalTarget,
-    Marks,
-    Moved,
+    LongText,
+    NamedCounts,
     Os,
     PeerWitness,
-    Places,
     Scenario,
     Seconds,
     Segment,
-    Sentence,
+    ShortText,
     SshTarget,
+    StepTimes,
     Sysctl,
-    Word,
-    Word32,
+    SysctlLines,
+    UInt32,
 )
 
 PROTOCOL = 1
-MARK = b"fleetaudit-probe/1 "
-READY = "fleetaudit-shell/1 "
+REPLY_MARK = b"fleetaudit-probe/1 "
+SHELL_MARK = "fleetaudit-shell/1 "
 """How the line begins that `COMMAND` says before anything else: then its user's number, a blank,
 the user's name.
 """
-PYTHON = "fleetaudit-python/1 "
+PYTHON_MARK = "fleetaudit-python/1 "
 """How the line begins that `COMMAND` prints where the Python to try first does not work: then how
 trying it ended.
 """
@@ -79,10 +79,10 @@ NO_PYTHON = 86
 # trying, not by `command -v`: shims exist that fail. `cd /`, -E and -s keep stray modules and
 # PYTHON* variables out.
 COMMAND = (
-    f'/bin/sh -c \'cd /; echo "{READY}$(id -u) $(id -un)"; '
+    f'/bin/sh -c \'cd /; echo "{SHELL_MARK}$(id -u) $(id -un)"; '
     'read -r m w; case "$w" in "~/"*) w="$HOME/${w#??}";; esac; '
     'run() { "$@" -E -s -c "" </dev/null >/dev/null 2>&1 && exec "$@" -E -s -; }; '
-    f'test -z "$w" || run "$w" || {{ set -f; run $w; }} || echo "{PYTHON}$?"; set +f; '
+    f'test -z "$w" || run "$w" || {{ set -f; run $w; }} || echo "{PYTHON_MARK}$?"; set +f; '
     "for p in python3 /usr/bin/python3 /usr/bin/python3.[0-9]* /usr/local/bin/python3.[0-9]* "
     'python2.7 python2 python /usr/libexec/platform-python; do run "$p"; done; '
     f"exit {NO_PYTHON}'"
@@ -116,17 +116,17 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
 
     count: Annotated[int, Meta(ge=1, le=1000)]
     wire: Annotated[tuple[Segment, ...], Meta(max_length=200)] | None
-    wire_note: Sentence = ""
+    wire_note: LongText = ""
     connection: Connection | None = None
-    wire_lost: Word32 = 0
-    wire_omitted: Word32 = 0
+    wire_lost: UInt32 = 0
+    wire_omitted: UInt32 = 0
     peer: PeerWitness | None
-    kernel: Moved | None
-    steps: Marks = ()
-    queue: Moved = {}
-    bytes: Moved = {}
-    error: Sentence = ""
-    outstanding: Sentence = ""
+    kernel: NamedCounts | None
+    steps: StepTimes = ()
+    queue: NamedCounts = {}
+    bytes: NamedCounts = {}
+    error: LongText = ""
+    outstanding: LongText = ""
     failed_step: Annotated[int, Meta(ge=0, le=63)] | None = None
 
 
@@ -135,10 +135,10 @@ class RawObservation(Frozen, frozen=True, kw_only=True):
     where `failed`, what came in the way of the probe on a host that has it.
     """
 
-    scenario: Word
+    scenario: ShortText
     family: Family
     trials: Annotated[tuple[RawTrial, ...], Meta(max_length=100)] = ()
-    not_run: Sentence = ""
+    not_run: LongText = ""
     failed: bool = False
 
 
@@ -151,20 +151,20 @@ class Reply(Frozen, frozen=True, kw_only=True):
     """
 
     protocol: Literal[1]
-    fleetaudit: Word = ""
-    digest: Word = ""
+    fleetaudit: ShortText = ""
+    digest: ShortText = ""
     kernel: Kernel
     os: Os
-    python: Word
-    interpreter: Word = ""
-    machine_id: Word = ""
+    python: ShortText
+    interpreter: ShortText = ""
+    machine_id: ShortText = ""
     isolation: Literal["namespace", "host"]
-    isolation_note: Sentence = ""
-    capture_note: Sentence = ""
-    notes: Annotated[tuple[Sentence, ...], Meta(max_length=50)] = ()
+    isolation_note: LongText = ""
+    capture_note: LongText = ""
+    notes: Annotated[tuple[LongText, ...], Meta(max_length=50)] = ()
     observations: Annotated[tuple[RawObservation, ...], Meta(max_length=2000)]
-    sysctls: Annotated[dict[Word, Sysctl], Meta(max_length=5000)]
-    sysctl_places: Annotated[dict[Word, Places], Meta(max_length=5000)] | None = None
+    sysctls: Annotated[dict[ShortText, Sysctl], Meta(max_length=5000)]
+    sysctl_places: Annotated[dict[ShortText, SysctlLines], Meta(max_length=5000)] | None = None
     sysctls_writable: bool = True
     exposure: Exposure | None
     elapsed_s: Seconds
@@ -176,12 +176,12 @@ class Reply(Frozen, frozen=True, kw_only=True):
 
 
 @functools.cache
-def program() -> str:
+def probe_text() -> str:
     """Returns the probe's text, ASCII, as it is shipped."""
     return importlib.resources.files(__package__).joinpath("remote/probe.py").read_text("ascii")
 
 
-def request(plan: HostPlan, *, deadline_s: float) -> bytes:
+def make_request(plan: HostPlan, *, deadline_s: float) -> bytes:
     """Returns what goes to the interpreter's stdin for one host; `deadline_s` is when the probe's
     own alarm rings.
 
@@ -194,7 +194,7 @@ def request(plan: HostPlan, *, deadline_s: float) -> bytes:
     scenarios = zip(asked["scenarios"], plan.scenarios, strict=True)
     asked["scenarios"] = [{**sent, "expect": list(scenario.expect)} for sent, scenario in scenarios]
     interpreter = _interpreter(plan)
-    return script(
+    return make_script(
         {**asked, **echoed, "deadline": round(deadline_s, 1)},
         interpreter.value if interpreter else "",
     )
@@ -204,7 +204,7 @@ def _interpreter(plan: HostPlan) -> Interpreter | None:
     return plan.target.interpreter if isinstance(plan.target, SshTarget | LocalTarget) else None
 
 
-def digest_of(plan: HostPlan) -> str:
+def request_digest(plan: HostPlan) -> str:
     """Returns the digest of the call of a host: of the program, the scenarios, the sysctls and the
     isolation.
 
@@ -242,17 +242,17 @@ def _digest(asked: dict[str, Any]) -> str:
 
 @functools.cache
 def _program_digest() -> str:
-    return hashlib.sha256(program().encode("ascii")).hexdigest()
+    return hashlib.sha256(probe_text().encode("ascii")).hexdigest()
 
 
-def script(call: dict[str, Any], interpreter: str = "") -> bytes:
+def make_script(call: dict[str, Any], interpreter: str = "") -> bytes:
     """Returns the program with `call` as its last line, after a line with the `interpreter` to try
     first.
 
     The call's strings are ASCII, so its repr reads alike in Python 2.7 and 3. The first line is for
     `COMMAND`'s shell.
     """
-    text = program()
+    text = probe_text()
     if "'''" in text or text.endswith("\\"):
         raise ValueError(
             "remote/probe.py must contain no ''' and not end in a backslash: it is sent inside"
@@ -275,7 +275,7 @@ def script(call: dict[str, Any], interpreter: str = "") -> bytes:
 _decoder = msgspec.json.Decoder(Reply)
 
 
-def decode(
+def decode_reply(
     plan: HostPlan,
     stdout: bytes,
     stderr: bytes = b"",
@@ -289,7 +289,7 @@ def decode(
     else was printed only explain why there is none.
     """
     try:
-        reply = reply_of(stdout)
+        reply = parse_reply(stdout)
     except ReplyError as e:
         not_used = _not_used(plan, stdout)
         tried = "" if not_used else tried_first(plan)
@@ -308,7 +308,9 @@ def _not_used(plan: HostPlan, stdout: bytes) -> str:
         return ""
     if interpreter.problem:
         return interpreter.problem
-    failed = re.search(rb"^" + re.escape(PYTHON.encode()) + rb"(\d{1,3})\r?$", stdout, re.MULTILINE)
+    failed = re.search(
+        rb"^" + re.escape(PYTHON_MARK.encode()) + rb"(\d{1,3})\r?$", stdout, re.MULTILINE
+    )
     if not failed:
         return ""
     why = {b"126": "it is not executable", b"127": "there is no such program"}.get(
@@ -337,7 +339,7 @@ def _refuse_another_call(plan: HostPlan, reply: Reply) -> None:
     """Raises `ReplyError` if the reply answers another call than this plan's, such as an old reply
     sent again.
     """
-    if reply.digest == digest_of(plan):
+    if reply.digest == request_digest(plan):
         return
     if not reply.digest:
         reason = "the reply has no digest of the call that it answers"
@@ -356,21 +358,21 @@ def _refuse_another_call(plan: HostPlan, reply: Reply) -> None:
     raise ReplyError(reason, kind="reply to another call")
 
 
-def reply_of(stdout: bytes) -> Reply:
+def parse_reply(stdout: bytes) -> Reply:
     """Returns the reply in what a host printed; raises `ReplyError` saying why there is none."""
-    lines = [line for line in re.split(rb"\r?\n", stdout) if line.startswith(MARK)]
+    lines = [line for line in re.split(rb"\r?\n", stdout) if line.startswith(REPLY_MARK)]
     if len(lines) != 1:
         if not lines:
             raise ReplyError("no result line", kind="no reply")
         raise ReplyError(f"{len(lines)} result lines, expected exactly one")
-    line = lines[0][len(MARK) :]
+    line = lines[0][len(REPLY_MARK) :]
     if len(line) > MAX_LINE:
         raise ReplyError(f"the result line has {len(line)} bytes, more than the {MAX_LINE} allowed")
     if _depth(line) > MAX_DEPTH:
         raise ReplyError(f"the result line nests deeper than {MAX_DEPTH}")
     try:
         return _decoder.decode(line)
-    except DAMAGED as e:
+    except DECODE_ERRORS as e:
         raise ReplyError(f"the result line is not what the probe sends: {e}") from e
 
 
@@ -431,6 +433,6 @@ def _last_words(printed: bytes) -> str:
     """Returns the end of the output without our own lines, as one line of printable text."""
     lines = printed[-4096:].decode("utf-8", "replace").splitlines()
     text = " ".join(
-        " ".join(line for line in lines if not line.startswith((READY, PYTHON))).split()
+        " ".join(line for line in lines if not line.startswith((SHELL_MARK, PYTHON_MARK))).split()
     )
     return "".join(c if c.isprintable() else "\ufffd" for c in text)[-400:]

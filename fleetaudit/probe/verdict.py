@@ -47,13 +47,13 @@ from .protocol import (
     RawObservation,
     RawTrial,
     Reply,
-    decode,
+    decode_reply,
 )
 
 NO_COUNTERS = "the kernel's counters could not be read: two witnesses at most speak for a verdict"
 
 
-def of_output(
+def result_from_output(
     plan: HostPlan,
     stdout: bytes,
     stderr: bytes = b"",
@@ -65,10 +65,10 @@ def of_output(
 
     The arguments are those of `wire.decode`.
     """
-    return audited(plan, decode(plan, stdout, stderr, exit_status, cut))
+    return result_from_reply(plan, decode_reply(plan, stdout, stderr, exit_status, cut))
 
 
-def audited(plan: HostPlan, reply: Reply) -> Audited:
+def result_from_reply(plan: HostPlan, reply: Reply) -> Audited:
     """Returns the host as audited: a verdict on each scenario asked, in the order asked; raises
     `ReplyError` where the reply answers what was not asked.
     """
@@ -162,7 +162,7 @@ def _observation(
         )
     for trial in raw.trials:
         _check_steps(trial, scenario, family)
-    verdicts = [verdict(trial, scenario.steps, family, isolation) for trial in raw.trials]
+    verdicts = [trial_verdict(trial, scenario.steps, family, isolation) for trial in raw.trials]
     endings = Counter[str]()
     for trial, (ending, _) in zip(raw.trials, verdicts, strict=True):
         endings[ending] += trial.count
@@ -246,7 +246,7 @@ _LESS_THAN = {
 """What the wire and the peer say if something left and did not arrive."""
 
 
-def verdict(
+def trial_verdict(
     trial: RawTrial, steps: Sequence[Step], family: Family, isolation: Isolation
 ) -> tuple[Ending, str]:
     """Returns the ending of one trial, and why if it is not simply what was seen."""
@@ -561,7 +561,7 @@ def _beside_controls(
     for AF_UNIX only.
     """
     asked = {s.name: s for s in plan.scenarios}
-    positive = [key for key in seen if asked[key[0]].positive]
+    positive = [key for key in seen if asked[key[0]].is_positive_control]
     failed = [key for key in positive if _failed(seen[key], asked[key[0]])]
     of_host = [key for key in failed if key[1] != "unix"]
 

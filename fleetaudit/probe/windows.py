@@ -10,7 +10,7 @@ MAX_SCALE = 14
 """RFC 7323, section 2.3: a larger shift counts as this one."""
 
 
-def scale_of(segment: Segment, connection: Connection | None) -> int | None:
+def window_scale(segment: Segment, connection: Connection | None) -> int | None:
     """Returns by how many bits the sender of a segment shifts its windows, 0 if it does not; None
     if unknown.
 
@@ -26,9 +26,9 @@ def scale_of(segment: Segment, connection: Connection | None) -> int | None:
     return min(MAX_SCALE, closer if segment.sender == "closer" else peer)
 
 
-def offered(segment: Segment, connection: Connection | None) -> int | None:
+def window_bytes(segment: Segment, connection: Connection | None) -> int | None:
     """Returns the window of a segment in bytes; None if it or its scale is unknown."""
-    scale = scale_of(segment, connection)
+    scale = window_scale(segment, connection)
     return None if segment.window is None or scale is None else segment.window << scale
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fleetaudit.analysis.compare.view_model import ChangeRow, Changes
-from fleetaudit.model import Rate
+from fleetaudit.model import ResetRate
 from fleetaudit.text.sanitize import terminal_line
 
 from .text_lines import counted, hosts_in_words, wrapped
@@ -90,7 +90,7 @@ def _rates(changes: Changes, width: int) -> Iterator[str]:
         )
 
 
-def _rate(rate: Rate) -> str:
+def _rate(rate: ResetRate) -> str:
     before = (
         ""
         if rate.before_per_thousand is None

@@ -20,7 +20,7 @@ from fleetaudit.analysis.doctor import (
     Visit,
     causes_of,
 )
-from fleetaudit.text.host_ranges import fold
+from fleetaudit.text.host_ranges import fold_hosts
 from fleetaudit.text.sanitize import terminal_line
 
 from .text_lines import (
@@ -327,7 +327,7 @@ def _limited(visits: Sequence[Visit], width: int) -> list[str]:
         "Ready, but a run would measure in the host's own namespace, with its firewall in the way:"
     ]
     for hosts in alike.values():
-        names = hosts_in_words(fold(visit.name for visit in hosts))
+        names = hosts_in_words(fold_hosts(visit.name for visit in hosts))
         lines += wrapped([f"{names}: {terminal_line(next(iter(hosts[0].notes), ''))}"], width, "  ")
         lines += _lost(
             hosts[0], width, f" ({terminal_line(hosts[0].name)})" if len(hosts) > 1 else ""
@@ -364,5 +364,7 @@ def _noted(visits: Sequence[Visit], width: int) -> list[str]:
         return []
     lines = ["Notes:"]
     for note, names in hosts.items():
-        lines += wrapped([f"{hosts_in_words(fold(names))}: {terminal_line(note)}"], width, "  ")
+        lines += wrapped(
+            [f"{hosts_in_words(fold_hosts(names))}: {terminal_line(note)}"], width, "  "
+        )
     return [*lines, ""]

@@ -22,7 +22,7 @@ from fleetaudit.model import (
     ScenarioRow,
     Segment,
 )
-from fleetaudit.probe.windows import offered, syn_scale
+from fleetaudit.probe.windows import syn_scale, window_bytes
 from fleetaudit.text.sanitize import terminal_line
 
 from .text_lines import counted, joined, wrapped
@@ -222,7 +222,7 @@ def _window(s: Segment, connection: Connection | None) -> str:
     """The field as tcpdump prints it, and in bytes if a scale makes these another number."""
     if s.window is None:
         return ""
-    size = offered(s, connection)
+    size = window_bytes(s, connection)
     if size is None:
         return f", win {s.window} (scale unknown)"
     return f", win {s.window}" + (f" ({size} bytes)" if size != s.window else "")

@@ -25,7 +25,7 @@ from markupsafe import Markup, escape
 
 from fleetaudit.analysis.compare import Comparison
 from fleetaudit.analysis.compare.view_model import NOT_SELECTED
-from fleetaudit.text.host_ranges import Folded
+from fleetaudit.text.host_ranges import HostRanges
 from fleetaudit.text.sanitize import escape_text
 
 from .page_data import page_data
@@ -127,7 +127,7 @@ def said(text: str) -> Markup:
     return Markup("<bdi>{}</bdi>").format(escape_invisible(text))
 
 
-def hosts(folded: Folded) -> Markup:
+def hosts(folded: HostRanges) -> Markup:
     """Returns folded hosts as isolated texts, and how many are not named."""
     named = Markup(", ").join(said(r) for r in folded.ranges)
     return named + (

@@ -43,7 +43,7 @@ from fleetaudit.model import (
     Severity,
 )
 from fleetaudit.store.jobs import job_of
-from fleetaudit.text.json_schema import encoded
+from fleetaudit.text.json_schema import encode_json
 from fleetaudit.text.sanitize import escape_line
 
 from .common import moment, status_of
@@ -107,7 +107,7 @@ def render(run: AuditRun) -> str:
         },
     }
     log: Json = {"$schema": SCHEMA, "version": "2.1.0", "runs": [whole]}
-    return msgspec.json.format(encoded(log), indent=2).decode() + "\n"
+    return msgspec.json.format(encode_json(log), indent=2).decode() + "\n"
 
 
 def message(text: str) -> _Message:

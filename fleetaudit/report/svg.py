@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fleetaudit.analysis.compare.view_model import Trace, TraceRow
-from fleetaudit.model import Past
+from fleetaudit.model import PastRun
 
 CLOSER_X, PEER_X, WIDTH = 88, 408, 432
 """The two lifelines and the drawing's width; time stands left of the closer."""
@@ -180,7 +180,7 @@ class Bar:
     audited: float
     missing: float
     short: float
-    past: Past
+    past: PastRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +193,7 @@ class History:
     bars: tuple[Bar, ...]
 
 
-def history(runs: Sequence[Past]) -> History:
+def history(runs: Sequence[PastRun]) -> History:
     """Returns a bar a run: audited hosts, those not audited behind them, and those that fall short
     of more than what is for information.
     """

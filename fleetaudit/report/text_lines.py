@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable
 
 from fleetaudit.analysis.causes import Cause
-from fleetaudit.text.host_ranges import Folded
+from fleetaudit.text.host_ranges import HostRanges
 from fleetaudit.text.sanitize import terminal_line
 
 
@@ -18,7 +18,7 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def hosts_in_words(folded: Folded) -> str:
+def hosts_in_words(folded: HostRanges) -> str:
     """Returns folded hosts as one text, and how many are not named."""
     names = ", ".join(terminal_line(name) for name in folded.ranges)
     return names + (f" and {folded.more:,} more" if folded.more else "")
@@ -50,7 +50,7 @@ def _detail(cause: Cause) -> str:
     return f"{terminal_line(first.reason, 400)} ({hosts_in_words(first.hosts)})"
 
 
-def counted_hosts(folded: Folded) -> str:
+def counted_hosts(folded: HostRanges) -> str:
     """Returns "60 hosts srv[002-061]", and the name alone of one host."""
     names = hosts_in_words(folded)
     return names if folded.count == 1 else f"{counted(folded.count, 'host')} {names}"

@@ -40,14 +40,14 @@ from fleetaudit.errors import (
     OutputError,
 )
 from fleetaudit.model import (
-    DAMAGED,
+    DECODE_ERRORS,
     Audited,
     AuditRun,
     HostResult,
     RunInfo,
     Severity,
 )
-from fleetaudit.text.json_schema import encoded, schema_of
+from fleetaudit.text.json_schema import encode_json, json_schema_of
 
 from .deduplication import for_disk, owners_of, restored
 
@@ -191,7 +191,7 @@ class RunFolder:
         """Adds one host to the journal, so that a process killed now loses only what comes after
         it.
         """
-        line = memoryview(encoded(for_disk(result)) + b"\n")
+        line = memoryview(encode_json(for_disk(result)) + b"\n")
         with _disk(self.path / JOURNAL):
             try:
                 _write(self._journal, line)
@@ -328,12 +328,12 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> Path:
 
 def encode_run(run: AuditRun) -> bytes:
     """Returns the bytes of run.json, in which evidence that several hosts share is written once."""
-    return encoded(replace(run, hosts=tuple(map(for_disk, run.hosts)))) + b"\n"
+    return encode_json(replace(run, hosts=tuple(map(for_disk, run.hosts)))) + b"\n"
 
 
 def run_schema() -> bytes:
     """Returns the JSON Schema of run.json, as `fleetaudit/schema/run.schema.json` has it."""
-    return schema_of(AuditRun, "fleetaudit-run/1")
+    return json_schema_of(AuditRun, "fleetaudit-run/1")
 
 
 def _write(fd: int, data: memoryview) -> None:
@@ -372,7 +372,7 @@ def read_run(path: Path) -> AuditRun:
     text = _read(file)
     try:
         run = _run_decoder.decode(text)
-    except DAMAGED as e:
+    except DECODE_ERRORS as e:
         raise InputError(
             f"not a run of fleetaudit: {e}", source=str(file), hint=f"wanted: the {RUN} of a run"
         ) from e
@@ -398,7 +398,7 @@ def read_head(path: Path) -> RunHead:
     file = _run_file(path)
     try:
         return _head_decoder.decode(_read(file))
-    except DAMAGED as e:
+    except DECODE_ERRORS as e:
         raise InputError(
             f"not a run of fleetaudit: {e}", source=str(file), hint=f"wanted: the {RUN} of a run"
         ) from e
@@ -537,7 +537,7 @@ def read_journal(
     for number, line in enumerate(whole.split(b"\n")[:-1], 1):
         try:
             hosts.append(_host_decoder.decode(line))
-        except DAMAGED as e:
+        except DECODE_ERRORS as e:
             note(f"{path}:{number}: not a valid result; that host is audited again: {e}")
     audited = {host.name for host in hosts if isinstance(host, Audited)}
     return restored(host for host in hosts if owners_of(host) <= audited)
@@ -557,7 +557,7 @@ def count_done(journal: Path) -> int:
     decoder = msgspec.json.Decoder(_JournalLine)
     done = set[str]()
     for line in _read(journal).split(b"\n")[:-1]:
-        with contextlib.suppress(*DAMAGED):  # a damaged line is audited again
+        with contextlib.suppress(*DECODE_ERRORS):  # a damaged line is audited again
             host = decoder.decode(line)
             if host.stage != "interrupted":
                 done.add(host.name)

@@ -15,7 +15,7 @@ import re
 import shlex
 
 from fleetaudit.model import RunInfo
-from fleetaudit.text.json_schema import text_of
+from fleetaudit.text.json_schema import file_name_text
 
 LONGEST_NAME = 32
 DIGITS = 8
@@ -31,7 +31,7 @@ def job_of(info: RunInfo) -> str:
     question = {
         "inventory": [_normal(name) for name in info.inventory],
         "playbooks": [_normal(name) for name in info.playbooks],
-        "limit": info.limit and text_of(info.limit),
+        "limit": info.limit and file_name_text(info.limit),
         "shard": info.shard,
         "tags": sorted(info.tags),
         "skip_tags": sorted(info.skip_tags),
@@ -78,7 +78,7 @@ def _weight(info: RunInfo) -> int:
 
 def _normal(name: str) -> str:
     """Returns the normalized name of a file; a list of hosts (with a comma) is returned unchanged."""
-    name = text_of(name)  # as it is read back
+    name = file_name_text(name)  # as it is read back
     return name if "," in name else posixpath.normpath(name)
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from fleetaudit.errors import InputError
 from fleetaudit.model import (
-    DAMAGED,
+    DECODE_ERRORS,
     Frozen,
     HostPlan,
     HostResult,
@@ -25,8 +25,8 @@ from fleetaudit.model import (
     Secret,
     SshTarget,
 )
-from fleetaudit.text.host_ranges import fold
-from fleetaudit.text.json_schema import encoded
+from fleetaudit.text.host_ranges import fold_hosts
+from fleetaudit.text.json_schema import encode_json
 
 PLAN_FORMAT: Literal["fleetaudit-plan/1"] = "fleetaudit-plan/1"
 
@@ -104,14 +104,14 @@ def _no_secret(value: object) -> object:
 
 def encode_asked(asked: Asked) -> bytes:
     """Returns the bytes of plan.json."""
-    return encoded(asked, enc_hook=str) + b"\n"
+    return encode_json(asked, enc_hook=str) + b"\n"
 
 
 def decode_asked(text: bytes, *, source: str) -> Asked:
     """Returns the record in the bytes of a plan.json; raises `InputError`."""
     try:
         return _decoder.decode(text)
-    except DAMAGED as e:
+    except DECODE_ERRORS as e:
         raise InputError(
             f"not the plan of a run: {e}", source=source, hint="run it again from its beginning"
         ) from e
@@ -145,7 +145,7 @@ def refuse_other(asked: Asked, plan: Plan, version: str, *, source: str) -> None
         (_differing(then, now, "what"), "the playbook has changed: asked something else"),
     ):
         if names:
-            folded = fold(names)
+            folded = fold_hosts(names)
             more = f" and {folded.more} more" if folded.more else ""
             raise InputError(f"{words}: {', '.join(folded.ranges)}{more}", source=source, hint=hint)
     if list(then) != list(now):

@@ -17,7 +17,7 @@ from typing import Literal
 
 from fleetaudit.errors import FleetauditError
 from fleetaudit.model import Frozen
-from fleetaudit.text.json_schema import encoded, schema_of, text_of
+from fleetaudit.text.json_schema import encode_json, file_name_text, json_schema_of
 
 from . import archive
 from .jobs import describe, job_of
@@ -144,12 +144,12 @@ def _begun(output: Path) -> Iterator[Path]:
 
 def encode(runs: RunList) -> bytes:
     """Returns the list as JSON, with a newline at the end."""
-    return encoded(runs) + b"\n"
+    return encode_json(runs) + b"\n"
 
 
 def json_schema() -> bytes:
     """Returns the JSON Schema of a list, as `fleetaudit/schema/runs.schema.json` has it."""
-    return schema_of(RunList, "fleetaudit-runs/1")
+    return json_schema_of(RunList, "fleetaudit-runs/1")
 
 
 def _finished(run: archive.Finished, latest: str) -> FinishedRun:
@@ -200,7 +200,7 @@ def _unfinished(path: Path, here: Path) -> UnfinishedRun:
     except FleetauditError as e:
         return UnfinishedRun(id=path.name, reason=str(e))
     resume = f"fleetaudit run --resume {shlex.quote(str(path))}"
-    if asked.folder != text_of(here):  # the names of its files are relative to there
+    if asked.folder != file_name_text(here):  # the names of its files are relative to there
         resume = (
             f"cd {shlex.quote(asked.folder)} && fleetaudit run --resume"
             f" {shlex.quote(str(path.absolute()))}"

@@ -16,11 +16,11 @@ _CHUNK = 1024 * 1024
 _NULL = os.makedev(1, 3)  # /dev/null on Linux, whatever it is called
 
 
-class OddFileError(OSError):
+class UnsuitableFileError(OSError):
     """A pipe, a socket, a device, or a file of more bytes than are read."""
 
 
-def at_home(path: str | Path) -> Path:
+def expand_home(path: str | Path) -> Path:
     """Returns a path with its ~ or ~user expanded; if there is no such user it stays, and the file
     is missing.
     """
@@ -30,23 +30,23 @@ def at_home(path: str | Path) -> Path:
         return Path(path)
 
 
-def first_bytes(path: Path, most: int) -> bytes:
+def read_first_bytes(path: Path, most: int) -> bytes:
     """Returns at most the first `most` bytes of a regular file; raises OSError, also for a pipe or
     a device.
     """
     return _opened(path, most)[0]
 
 
-def whole_file(path: Path, most: int) -> bytes:
+def read_file(path: Path, most: int) -> bytes:
     """Returns the bytes of a regular file, and b"" for /dev/null, which means "no file" in OpenSSH.
 
     Raises OSError, also for a pipe, another device, or more than `most` bytes.
     """
-    return whole_file_and_status(path, most)[0]
+    return read_file_and_status(path, most)[0]
 
 
-def whole_file_and_status(path: Path, most: int) -> tuple[bytes, os.stat_result]:
-    """Returns what `whole_file` returns, and the status of the file that was read."""
+def read_file_and_status(path: Path, most: int) -> tuple[bytes, os.stat_result]:
+    """Returns what `read_file` returns, and the status of the file that was read."""
     info = path.stat()
     if is_null_device(info):
         return b"", info
@@ -70,12 +70,14 @@ def check_file(path: Path, most: int) -> None:
     _opened(path, 1)
 
 
-def refuse_special(info: os.stat_result) -> None:
+def check_regular(info: os.stat_result) -> None:
     """Raises OSError if a status is not that of a regular file."""
     if stat.S_ISDIR(info.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(info.st_mode):
-        raise OddFileError(errno.EINVAL, "it is a pipe, a socket or a device, not a regular file")
+        raise UnsuitableFileError(
+            errno.EINVAL, "it is a pipe, a socket or a device, not a regular file"
+        )
 
 
 def is_null_device(info: os.stat_result) -> bool:
@@ -83,17 +85,17 @@ def is_null_device(info: os.stat_result) -> bool:
     return stat.S_ISCHR(info.st_mode) and info.st_rdev == _NULL
 
 
-def _too_large(most: int) -> OddFileError:
-    return OddFileError(errno.EFBIG, f"it has more than {most} bytes")
+def _too_large(most: int) -> UnsuitableFileError:
+    return UnsuitableFileError(errno.EFBIG, f"it has more than {most} bytes")
 
 
 def _opened(path: Path, most: int) -> tuple[bytes, os.stat_result]:
-    refuse_special(path.stat())
+    check_regular(path.stat())
     # O_NONBLOCK: it may have become a FIFO meanwhile, and some files of /proc wait for news.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         info = os.fstat(fd)
-        refuse_special(info)
+        check_regular(info)
         return _read(fd, most), info
     finally:
         os.close(fd)
@@ -107,7 +109,7 @@ def _read(fd: int, most: int) -> bytes:
     except (
         BlockingIOError
     ) as e:  # /proc/kmsg looks like a regular file, and is empty until the kernel logs
-        raise OddFileError(
+        raise UnsuitableFileError(
             errno.EINVAL, "it is a special file of the kernel, not a regular file"
         ) from e
     return bytes(data)

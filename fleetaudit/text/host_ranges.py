@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-SHOWN = 12
+MAX_RANGES = 12
 """How many runs of hosts a folded list names before it counts the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Folded:
+class HostRanges:
     """Hosts in few words: `ranges` like "web[001-240]", in order; `more` hosts of `count` are in
     none of them.
     """
@@ -25,7 +25,7 @@ class Folded:
     more: int = 0
 
 
-def fold(names: Iterable[str], *, shown: int = SHOWN) -> Folded:
+def fold_hosts(names: Iterable[str], *, shown: int = MAX_RANGES) -> HostRanges:
     """Returns `names` as ranges, each where its first name stood; numbers that are padded fold with
     their own width.
     """
@@ -50,7 +50,7 @@ def fold(names: Iterable[str], *, shown: int = SHOWN) -> Folded:
         left -= len(runs)
         named += sum(n for _, _, n in runs)
         ranges.append(_range(head, runs, width, tail))
-    return Folded(count=count, ranges=tuple(ranges), more=count - named)
+    return HostRanges(count=count, ranges=tuple(ranges), more=count - named)
 
 
 def _split(name: str) -> tuple[str, str, str]:
@@ -127,7 +127,7 @@ def fold_releases(releases: Iterable[str], others: Iterable[str]) -> tuple[str, 
     )
 
 
-def series_of(release: str) -> str:
+def release_series(release: str) -> str:
     """Returns the series that a release belongs to: "5.10" of "5.10.0-30-amd64"; "" where it has
     none.
     """

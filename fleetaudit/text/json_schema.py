@@ -15,7 +15,7 @@ import msgspec
 _NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
-def encoded(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
+def encode_json(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
     """Returns a value as JSON. What is no text becomes U+FFFD: the name of a file may be any bytes."""
     try:
         return msgspec.json.encode(value, enc_hook=enc_hook)
@@ -23,21 +23,21 @@ def encoded(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
         return msgspec.json.encode(_texts(msgspec.to_builtins(value, enc_hook=enc_hook)))
 
 
-def text_of(name: object) -> str:
-    """Returns the name of a file as text; see `encoded`."""
+def file_name_text(name: object) -> str:
+    """Returns the name of a file as text; see `encode_json`."""
     text = _NO_BYTE.sub("\ufffd", str(name))
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _texts(value: Any) -> Any:
     if isinstance(value, str):
-        return text_of(value)
+        return file_name_text(value)
     if isinstance(value, dict):
         return {_texts(key): _texts(of_key) for key, of_key in value.items()}
     return [_texts(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def schema_of(type_: Any, title: str) -> bytes:
+def json_schema_of(type_: Any, title: str) -> bytes:
     """Returns the JSON Schema (2020-12) of a msgspec type, indented, with a line's end."""
     schema: dict[str, Any] = msgspec.json.schema(type_)
     for noun in schema["$defs"].values():

@@ -1,7 +1,7 @@
 """Text in, plain values out, each of which knows its line: YAML as PyYAML's SafeLoader means it,
 but stricter.
 
-Rules: only `load` and `contents` touch a file, and never one that could make them wait. Values are
+Rules: only `load_yaml` and `read_bounded` touch a file, and never one that could make them wait. Values are
 YAML 1.1's, exactly as SafeLoader gives them (0022 is 18, yes is True). What SafeLoader passes over
 in silence is refused with file, line and column: duplicate keys, several documents, empty ones; so
 is what could run code or exhaust memory. No message repeats a value, because a value may be a
@@ -30,9 +30,9 @@ import yaml
 
 from fleetaudit.errors import InputError, NothingToDoError
 
-from .files import first_bytes
+from .files import read_first_bytes
 
-MAX_FILE = 64 * 1024 * 1024
+MAX_FILE_BYTES = 64 * 1024 * 1024
 """The most bytes that a file may have."""
 MAX_DEPTH = 100
 """How deep lists and mappings may nest."""
@@ -47,7 +47,7 @@ to print them.
 
 ValuePath = Sequence[str | int]
 """Where a value is in a document: keys and indexes from the root."""
-Repeated = Callable[[str, int, int], None]
+DuplicateKeyHandler = Callable[[str, int, int], None]
 """Called for a duplicate key of a mapping: the key, the line of the first and of the second."""
 T = TypeVar("T")
 
@@ -146,31 +146,31 @@ class Document:
         return place
 
 
-def load(path: Path, *, tags: Mapping[str, Callable[[str], Any]] | None = None) -> Document:
-    """Returns the document in the file at `path`, as `parse` does.
+def load_yaml(path: Path, *, tags: Mapping[str, Callable[[str], Any]] | None = None) -> Document:
+    """Returns the document in the file at `path`, as `parse_yaml` does.
 
     Raises `NothingToDoError` where the file is missing or cannot be read.
     """
     try:
-        data = contents(path)
+        data = read_bounded(path)
     except OSError as e:
         raise NothingToDoError(f"{path}: {e.strerror or e}") from e
-    return parse(decode_utf8(data, source=str(path)), source=str(path), tags=tags)
+    return parse_yaml(decode_utf8(data, source=str(path)), source=str(path), tags=tags)
 
 
-def contents(path: Path, most: int = MAX_FILE) -> bytes:
+def read_bounded(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
     """Returns the bytes of a file, at most one more than `most`; raises OSError, also for a pipe or
     a device.
     """
-    return first_bytes(path, most + 1)
+    return read_first_bytes(path, most + 1)
 
 
 def decode_utf8(data: bytes, *, source: str) -> str:
     """Returns `data` as text; raises `InputError` naming the line of the first byte that is no
     UTF-8.
     """
-    if len(data) > MAX_FILE:
-        raise InputError(f"larger than the {MAX_FILE} bytes that are read", source=source)
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(f"larger than the {MAX_FILE_BYTES} bytes that are read", source=source)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(
             "UTF-16; only UTF-8 is read", source=source, hint="convert it: iconv -f UTF-16 -t UTF-8"
@@ -189,13 +189,13 @@ def decode_utf8(data: bytes, *, source: str) -> str:
         ) from e
 
 
-def parse(
+def parse_yaml(
     text: str,
     *,
     source: str,
     tags: Mapping[str, Callable[[str], Any]] | None = None,
     empty: Any = None,
-    repeated: Repeated | None = None,
+    repeated: DuplicateKeyHandler | None = None,
 ) -> Document:
     """Returns the one YAML document in `text`; raises `InputError` at the first thing that is
     wrong.
@@ -285,7 +285,7 @@ class _Builder:
         self,
         source: str,
         tags: Mapping[str, Callable[[str], Any]],
-        repeated: Repeated | None = None,
+        repeated: DuplicateKeyHandler | None = None,
     ) -> None:
         self._source, self._tags, self._repeated = source, tags, repeated
         self._frames: list[_Frame] = []
@@ -567,7 +567,7 @@ def _resolve(text: str, implicit: tuple[bool, bool]) -> str:
     return str(_RESOLVER.resolve(yaml.ScalarNode, text, implicit))
 
 
-def plain_value(text: str) -> Any:
+def parse_plain_scalar(text: str) -> Any:
     """Returns what YAML 1.1 makes of `text` where it stands unquoted and without a tag."""
     tag = _resolve(text, (True, False))
     if tag not in _SCALARS or (tag in _NUMBERS and len(text) > MAX_NUMBER):
@@ -597,7 +597,7 @@ _KINDS = {
 }
 
 
-def decode(document: Document, wanted: type[T], path: ValuePath = ()) -> T:
+def convert_document(document: Document, wanted: type[T], path: ValuePath = ()) -> T:
     """Returns the part of `document` at `path` as a `wanted` (a msgspec type); raises `InputError`
     at the line of what does not fit, with the key that an unknown one may have been meant as.
     """
@@ -662,7 +662,7 @@ def _explained(
             for f in t.fields
         ]
         return document.error(
-            f"unknown key “{match[1]}”{near_miss(match[1], known)}",
+            f"unknown key “{match[1]}”{did_you_mean(match[1], known)}",
             [*path, match[1]],
             key=True,
             hint=f"known here: {', '.join(known)}",
@@ -675,7 +675,7 @@ def _explained(
             for v in t.values
         ]
         return document.error(
-            f"“{match[1]}” is none of “{'”, “'.join(words)}”{near_miss(match[1], words)}", path
+            f"“{match[1]}” is none of “{'”, “'.join(words)}”{did_you_mean(match[1], words)}", path
         )
     if match := re.fullmatch(r"Object missing required field `(.*)`", text):
         return document.error(f"the key “{match[1]}” is missing", path)
@@ -687,7 +687,7 @@ def _explained(
     return document.error(text[:1].lower() + text[1:], path)
 
 
-def near_miss(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Returns "; did you mean “…”?" where one of the `known` words is close to `word`, else
     nothing.
     """

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from fleetaudit.errors import TransportError, repeat
+from fleetaudit.errors import TransportError, rerun_hint
 from fleetaudit.model import Become
 from fleetaudit.text.sanitize import printable_line, quote_line
 
@@ -74,7 +74,7 @@ class BecomeDialogue:
                 raise TransportError(
                     "become",
                     reason,
-                    hint=repeat("--become-password-file", "FILE"),
+                    hint=rerun_hint("--become-password-file", "FILE"),
                     kind="become not possible",
                 )
         self.command = self._line(command)
@@ -237,7 +237,7 @@ class BecomeDialogue:
                 return TransportError("execute", reason, hint=self._way("true"), kind=NOT_STARTED)
             if not error.transient and self._late(self._patience):
                 return self._error(BecomeFailure(self._hung(), kind="timed out"))
-        return error.told_as(_OUR_MARK.sub("", error.reason))
+        return error.with_reason(_OUR_MARK.sub("", error.reason))
 
     @staticmethod
     def _late(deadline: Deadline | None) -> bool:

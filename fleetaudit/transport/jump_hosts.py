@@ -73,4 +73,4 @@ def blame_jump_host(name: str) -> Iterator[None]:
     try:
         yield
     except TransportError as e:
-        raise e.said_of(f"jump host {name}", shell_join(["ssh", "-G", "--", name])) from e
+        raise e.attributed_to(f"jump host {name}", shell_join(["ssh", "-G", "--", name])) from e

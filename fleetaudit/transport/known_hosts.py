@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleetaudit.errors import TransportError, repeat
+from fleetaudit.errors import TransportError, rerun_hint
 from fleetaudit.model import SshTarget
-from fleetaudit.text.files import at_home, refuse_special, whole_file
+from fleetaudit.text.files import check_regular, expand_home, read_file
 
 from . import Deadline
 from .file_reader import shared_reader
@@ -217,7 +217,7 @@ class HostKeys:
                 f"{authority.where} trusts a certificate authority for {name}, and host"
                 " certificates are not supported by the built-in client: the host's own key"
                 f" ({shown}) is not known",
-                hint=repeat("--transport", "openssh"),
+                hint=rerun_hint("--transport", "openssh"),
                 kind="host key not trusted",
             )
         raise TransportError(
@@ -315,7 +315,7 @@ class HostKeys:
         """
         if self.accept_file is None or not self.accept_file.exists():
             return
-        refuse_special(self.accept_file.stat())
+        check_regular(self.accept_file.stat())
         with self.accept_file.open("rb") as f:
             f.seek(self._offset)
             # Up to the last whole line only: what follows may still be under way.
@@ -351,7 +351,7 @@ class HostKeys:
 def _load(path: str) -> KnownHosts:
     known = KnownHosts()
     with contextlib.suppress(FileNotFoundError):
-        known.add(whole_file(at_home(path), FILE_MAX).decode("utf-8", "replace"), source=path)
+        known.add(read_file(expand_home(path), FILE_MAX).decode("utf-8", "replace"), source=path)
     return known
 
 
@@ -379,12 +379,12 @@ def _revoked(path: str) -> frozenset[bytes]:
     """Returns the keys in a file of public keys; raises where it is a list in OpenSSH's own binary
     form.
     """
-    data = whole_file(at_home(path), FILE_MAX)
+    data = read_file(expand_home(path), FILE_MAX)
     if data.startswith(b"SSHKRL\n\0"):
         raise TransportError(
             "host key",
             f"{path} (RevokedHostKeys) is a binary list, which the built-in client cannot read",
-            hint=repeat("--transport", "openssh"),
+            hint=rerun_hint("--transport", "openssh"),
             kind="known_hosts not usable",
         )
     words = (line.split() for line in data.decode("utf-8", "replace").split("\n"))
@@ -411,7 +411,7 @@ def _locked(path: Path) -> Iterator[int]:
     """Yields once a descriptor for appending to `path` while no other process has one."""
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     try:
-        refuse_special(os.fstat(fd))
+        check_regular(os.fstat(fd))
         fcntl.flock(fd, fcntl.LOCK_EX)  # released by close, and by the kernel when the process dies
         yield fd
     finally:

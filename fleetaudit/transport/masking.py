@@ -27,7 +27,7 @@ from fleetaudit.model import (
     SshTarget,
     Target,
 )
-from fleetaudit.probe.protocol import MARK, Reply
+from fleetaudit.probe.protocol import REPLY_MARK, Reply
 from fleetaudit.text.sanitize import QUOTE_MAX, printable_line
 
 from . import Output
@@ -88,7 +88,8 @@ class Masking:
             return output
         lines = output.stdout.split(b"\n")
         masked = (
-            line if line.startswith(MARK) else raw.sub(_HIDDEN.encode(), line) for line in lines
+            line if line.startswith(REPLY_MARK) else raw.sub(_HIDDEN.encode(), line)
+            for line in lines
         )
         return replace(
             output, stdout=b"\n".join(masked), stderr=raw.sub(_HIDDEN.encode(), output.stderr)
@@ -96,7 +97,7 @@ class Masking:
 
     def error(self, error: TransportError) -> TransportError:
         """Returns the same error, or one whose reason tells no password."""
-        return error.told_as(self.text(error.reason))
+        return error.with_reason(self.text(error.reason))
 
     def audited(self, host: Audited) -> Audited:
         """Returns the same host, or a copy without passwords in its reply."""

@@ -17,9 +17,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fleetaudit.errors import FailureKind, TransportError, repeat
+from fleetaudit.errors import FailureKind, TransportError, rerun_hint
 from fleetaudit.model import SshTarget, Stage
-from fleetaudit.text.files import whole_file
+from fleetaudit.text.files import read_file
 from fleetaudit.text.sanitize import printable_line, quote_line
 
 from . import (
@@ -170,7 +170,7 @@ def run_openssh(
             if not turn.wait(deadline):
                 reason = f"other connections to {turn.address[0]} took all of the time to log in"
                 raise TransportError(
-                    "connect", reason, hint=repeat("--host-deadline", "600"), kind="timed out"
+                    "connect", reason, hint=rerun_hint("--host-deadline", "600"), kind="timed out"
                 )
             try:
                 return _once(
@@ -454,7 +454,7 @@ def _known(location: str) -> str:
     """Returns type and fingerprint of the key in file:line, "" where it cannot be read."""
     path, _, number = location.rstrip(":").rpartition(":")
     try:
-        text = whole_file(Path(path), FILE_MAX).decode("utf-8", "replace")
+        text = read_file(Path(path), FILE_MAX).decode("utf-8", "replace")
         words = text.split("\n")[int(number) - 1].split()
         at = next(i for i, word in enumerate(words) if word.startswith("AAAA"))
         return f"{words[at - 1]} {fingerprint(base64.b64decode(words[at]))}"

@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 
 from fleetaudit.errors import FailureKind, TransportError
-from fleetaudit.probe.protocol import READY
+from fleetaudit.probe.protocol import SHELL_MARK
 from fleetaudit.text.sanitize import QUOTE_MAX, printable_line, quote_line
 
 from . import Deadline, Output
 
 # Bounded, and without a second mark in it: the search must stay linear for a hostile host that
 # repeats the mark.
-_READY = re.compile(re.escape(READY.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,256})\r?\n")
+_READY = re.compile(re.escape(SHELL_MARK.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,256})\r?\n")
 _READY_MAX = 600  # maximum bytes of that line, so how far a search looks back
 _KEPT = 4096  # bytes of each stream that are kept for a reason
 

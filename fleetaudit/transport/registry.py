@@ -17,7 +17,7 @@ from fleetaudit.model import (
     Stage,
     Target,
 )
-from fleetaudit.probe.protocol import READY
+from fleetaudit.probe.protocol import SHELL_MARK
 
 from . import (
     Deadline,
@@ -102,7 +102,7 @@ class Transports:
         if target.become is None or (
             isinstance(target, LocalTarget) and target.become.user == _own_name()
         ):
-            if READY not in command:
+            if SHELL_MARK not in command:
                 return self._way(target, on_stage)(command, FixedStdin(stdin), deadline, limits)
             dialogue = ReadyDialogue(stdin, deadline, _shown(target), _typed(target, "true"))
         else:

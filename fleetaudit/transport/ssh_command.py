@@ -59,7 +59,7 @@ def ssh_command_line(
 def _way(target: SshTarget, quiet: Iterable[str]) -> Iterator[str]:
     """Yields the options of `users_options`, in their order, as short as a person types them."""
     yield from map(redact_option, target.arguments)
-    if target.port != 22 or target.port_named:
+    if target.port != 22 or target.port_is_explicit:
         yield from ("-p", str(target.port))
     yield from quiet
     for key in target.private_keys:

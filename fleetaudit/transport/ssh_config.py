@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleetaudit.errors import TransportError
-from fleetaudit.text.files import OddFileError, whole_file
+from fleetaudit.text.files import UnsuitableFileError, read_file
 from fleetaudit.text.sanitize import quote_line
 
 from . import Deadline, Limits
@@ -268,10 +268,10 @@ def has_relevant_options(path: str, depth: int = 0) -> bool:
     ssh itself would read for ever.
     """
     try:
-        text = whole_file(Path(path), _FILE_MAX).decode("utf-8", "replace")
+        text = read_file(Path(path), _FILE_MAX).decode("utf-8", "replace")
     except FileNotFoundError:
         return False
-    except OddFileError as e:
+    except UnsuitableFileError as e:
         hint = shell_join(["ls", "-lL", path])
         reason = f"{path} cannot be read: {e.strerror}"
         raise TransportError("connect", reason, hint=hint, kind="ssh_config not usable") from e

@@ -13,7 +13,7 @@ from functools import partial
 
 from fleetaudit.errors import FailureKind, TransportError
 from fleetaudit.model import SshTarget, Stage
-from fleetaudit.text.files import OddFileError, at_home, check_file
+from fleetaudit.text.files import UnsuitableFileError, check_file, expand_home
 
 from . import Deadline
 from .file_reader import shared_reader
@@ -70,7 +70,7 @@ def own_files(target: SshTarget, hops: list[Hop]) -> frozenset[str]:
     """Returns the private keys and master sockets of the host and its jump hosts, as ssh names
     them.
     """
-    keys = [str(at_home(path)) for path in target.private_keys or DEFAULT_KEYS]
+    keys = [str(expand_home(path)) for path in target.private_keys or DEFAULT_KEYS]
     sockets = [hop.answer.one("controlpath") for hop in hops]
     return frozenset(
         (*keys, *sockets, *(path for hop in hops for path in _expanded(hop, "identityfile")))
@@ -105,10 +105,10 @@ def _of_authentication(
 
 
 def _check(stage: Stage, what: str, path: str, deadline: Deadline) -> None:
-    file = at_home(path)
+    file = expand_home(path)
     try:
         shared_reader.get(("check", str(file)), partial(check_file, file, FILE_MAX), deadline)
-    except (OddFileError, TimeoutError) as e:
+    except (UnsuitableFileError, TimeoutError) as e:
         reason = f"{what} {path} cannot be read: {e.strerror}"
         raise TransportError(
             stage, reason, hint=shell_join(["ls", "-lL", path]), kind=_KINDS[stage]

@@ -46,7 +46,7 @@ def user_known_hosts_option(files: Iterable[str]) -> list[str]:
 def user_options(target: SshTarget) -> list[str]:
     """Returns the options that say where, as whom and with what, most important first."""
     words = [*target.arguments]
-    if target.port != 22 or target.port_named:
+    if target.port != 22 or target.port_is_explicit:
         words += o_options(f"Port={target.port}")
     for key in target.private_keys:
         words += o_options(f"IdentityFile={quote_value(key)}")

@@ -12,7 +12,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Literal
 
-from fleetaudit.errors import FailureKind, repeat
+from fleetaudit.errors import FailureKind, rerun_hint
 from fleetaudit.model import Become
 from fleetaudit.text.sanitize import printable_line, quote_line
 
@@ -31,7 +31,7 @@ class BecomeFailure:
     kind: FailureKind = "become not possible"
 
 
-_GIVE_ONE = repeat("-b", "-K")
+_GIVE_ONE = rerun_hint("-b", "-K")
 _SUDOERS_LINE = "fleetaudit probe --sudoers USER"
 _ACCOUNT = "chage -l {account}; faillock"
 _WHEEL = "id; grep -n pam_ /etc/pam.d/su"

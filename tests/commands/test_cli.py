@@ -505,7 +505,7 @@ def test_the_probe_that_is_printed_runs_by_hand(folder: Folder) -> None:
     done = subprocess.run(
         [sys.executable, "-"], input=program.stdout.encode(), capture_output=True, timeout=300
     )
-    reply = protocol.reply_of(done.stdout)
+    reply = protocol.parse_reply(done.stdout)
     assert {observation.scenario for observation in reply.observations} >= {"unread-close"}
 
 

@@ -282,7 +282,7 @@ def test_a_configurations_limit_and_inventory_are_not_for_a_program_of_this_mach
 
 
 def test_what_ansible_prints_of_one_host_is_read(place: Workspace) -> None:
-    line = f"\n{protocol.MARK.decode()}{{}}\n"
+    line = f"\n{protocol.REPLY_MARK.decode()}{{}}\n"
     result = json.dumps({"changed": True, "rc": 0, "stderr": "", "stdout": line}, indent=4)
     for text in (result, f"web7 | CHANGED => {result}\n"):
         assert output_in(text.encode()).stdout == line.encode()

@@ -19,12 +19,12 @@ import pytest
 from fleetaudit.model import (
     Audited,
     AuditRun,
-    ExposureRule,
+    Expectation,
+    ExposureExpectation,
     NotAudited,
     Plan,
-    Rule,
 )
-from fleetaudit.playbook.shards import shard_of
+from fleetaudit.playbook.shards import select_shard
 from fleetaudit.store import archive
 from fleetaudit.store.manifest import (
     AskedHost,
@@ -364,7 +364,10 @@ def test_a_hosts_digests_differ_exactly_where_it_is_reached_or_asked_otherwise()
     assert a.way != b.way  # another address
     moved = msgspec.structs.replace(host_plan("a"), origin="hosts.yml:99")
     assert hosts_of(Plan(playbooks=("other.yml",), hosts=(moved,))) == (a,)
-    for name, rule in (("exposure_expect", ExposureRule(at_most=5)), ("kernels_expect", Rule())):
+    for name, rule in (
+        ("exposure_expect", ExposureExpectation(at_most=5)),
+        ("kernels_expect", Expectation()),
+    ):
         wanted = msgspec.structs.replace(host_plan("a"), **{name: {"some": (rule,)}})
         (other,) = hosts_of(Plan(playbooks=("other.yml",), hosts=(wanted,)))
         assert (other.way, other.what == a.what) == (a.way, False), name
@@ -386,12 +389,12 @@ def test_every_host_is_in_exactly_one_shard_whatever_the_order_of_the_inventory(
     names = [f"web{n}" for n in range(40)]
     shuffled = random.Random(1).sample(names, len(names))
     shards = [
-        [h.name for h in shard_of(plan_of(*names), n, parts).hosts] for n in range(1, parts + 1)
+        [h.name for h in select_shard(plan_of(*names), n, parts).hosts] for n in range(1, parts + 1)
     ]
     assert sorted(name for shard in shards for name in shard) == sorted(names)
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
     for n, shard in enumerate(shards, 1):
-        assert set(shard) == {h.name for h in shard_of(plan_of(*shuffled), n, parts).hosts}
+        assert set(shard) == {h.name for h in select_shard(plan_of(*shuffled), n, parts).hosts}
 
 
 def test_shards_that_ran_apart_merge_into_the_run_of_the_whole(place: Workspace) -> None:

@@ -109,9 +109,11 @@ def seen_by_nobody(kernel: Kernel, **target: Any) -> Audited:
         sysctls_collect=(),
         sysctls_expect={},
     )
-    program = probe_runs.AS_NOBODY + protocol.request(plan, deadline_s=500).decode("ascii")
+    program = probe_runs.AS_NOBODY + protocol.make_request(plan, deadline_s=500).decode("ascii")
     output = run(kernel, program, **target)
-    return verdict.of_output(plan, output.stdout, output.stderr, output.exit_status, output.cut)
+    return verdict.result_from_output(
+        plan, output.stdout, output.stderr, output.exit_status, output.cut
+    )
 
 
 def test_a_user_without_rights_sees_all_of_it_in_a_user_namespace(quick: Kernel) -> None:
@@ -172,9 +174,9 @@ def test_the_shipped_playbook_ends_on_a_real_kernel_as_the_matrix_says(
         sysctls_expect=play.sysctls_expect,
     )
     began = time.monotonic()
-    program = protocol.request(plan, deadline_s=230).decode()
+    program = protocol.make_request(plan, deadline_s=230).decode()
     out = run(kernel, program, seconds=900)
-    audited = verdict.of_output(plan, out.stdout, out.stderr, out.exit_status, out.cut)
+    audited = verdict.result_from_output(plan, out.stdout, out.stderr, out.exit_status, out.cut)
     print(
         f"{kernel.version}: {time.monotonic() - began:.1f} s, of which the probe"
         f" {audited.elapsed_s:.1f} s"

@@ -68,11 +68,11 @@ def plan() -> HostPlan:
 
 @pytest.fixture(scope="module")
 def host(plan: HostPlan) -> Audited:
-    request = protocol.request(plan, deadline_s=60)
+    request = protocol.make_request(plan, deadline_s=60)
     done = subprocess.run(
         protocol.COMMAND, shell=True, input=request, capture_output=True, timeout=300, check=True
     )
-    return verdict.audited(plan, protocol.reply_of(done.stdout))
+    return verdict.result_from_reply(plan, protocol.parse_reply(done.stdout))
 
 
 @pytest.fixture(scope="module")

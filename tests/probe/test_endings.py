@@ -109,7 +109,8 @@ def endings(reply: protocol.Reply, steps: str, name: str) -> list[tuple[str, str
     assert seen.not_run == ""
     parsed = [parse_step(step) for step in steps.split(";")]
     return [
-        (*verdict.verdict(t, parsed, seen.family, reply.isolation), t.count) for t in seen.trials
+        (*verdict.trial_verdict(t, parsed, seen.family, reply.isolation), t.count)
+        for t in seen.trials
     ]
 
 
@@ -211,7 +212,7 @@ def seen_in_order(scenarios: Sequence[Scenario]) -> dict[str, tuple[str, str]]:
     reply = probe_runs.run(probe_runs.request(*sent, deadline=600.0))
     return {
         f"{o.scenario}/{o.family}": (
-            verdict.verdict(o.trials[0], steps[o.scenario], o.family, reply.isolation)
+            verdict.trial_verdict(o.trials[0], steps[o.scenario], o.family, reply.isolation)
             if o.trials
             else ("not run", o.not_run)
         )

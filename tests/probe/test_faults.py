@@ -39,13 +39,15 @@ def plan(*names: str, isolation: Isolation = "auto", trials: int = 2) -> HostPla
 
 
 def observed(asked: HostPlan, *, program: str = "", **how: Any) -> dict[str, Observation]:
-    """Returns what a probe sees over IPv4, by scenario; `program` stands in for the probe's text."""
-    sent = protocol.request(asked, deadline_s=30).decode("ascii")
+    """Returns what a probe sees over IPv4, by scenario; `probe_text` stands in for the probe's text."""
+    sent = protocol.make_request(asked, deadline_s=30).decode("ascii")
     if program:
-        sent = sent.replace(protocol.program(), program)
+        sent = sent.replace(protocol.probe_text(), program)
     done = probe_runs.run_text(sent, **how)
     return {
-        o.scenario: o for o in verdict.of_output(asked, done).observations if o.family == "ipv4"
+        o.scenario: o
+        for o in verdict.result_from_output(asked, done).observations
+        if o.family == "ipv4"
     }
 
 
@@ -73,18 +75,19 @@ def test_where_a_firewall_eats_resets_the_positive_control_voids_the_host() -> N
 
 def test_a_capture_that_overflows_is_said_and_the_peer_decides() -> None:
     probe_runs.need_root()
-    small = protocol.program().replace(
+    small = protocol.probe_text().replace(
         "32 * 1024 * 1024", "1"
     )  # the kernel makes it its least, a few packets
-    assert small != protocol.program()
+    assert small != protocol.probe_text()
     seen = observed(plan("window-zero-close"), program=small)["window-zero-close"]
     assert "found no room" in seen.evidence.wire_note
     assert seen.ending == "RST"
 
 
 def verdicts(asked: HostPlan, **how: Any) -> Audited:
-    return verdict.of_output(
-        asked, probe_runs.run_text(protocol.request(asked, deadline_s=30).decode("ascii"), **how)
+    return verdict.result_from_output(
+        asked,
+        probe_runs.run_text(protocol.make_request(asked, deadline_s=30).decode("ascii"), **how),
     )
 
 
@@ -137,7 +140,7 @@ def test_a_peer_that_shut_reading_itself_heard_no_fin() -> None:
     )
     reply = probe_runs.run(call, within=probe_runs.as_nobody(), python=probe_runs.public_python())
     steps = [parse_step(line) for line in text.split(";")]
-    assert verdict.verdict(probe_runs.trial_of(reply, "kept"), steps, "ipv4", "host") == (
+    assert verdict.trial_verdict(probe_runs.trial_of(reply, "kept"), steps, "ipv4", "host") == (
         "nothing",
         "",
     )

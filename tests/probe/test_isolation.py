@@ -320,7 +320,7 @@ print(json.dumps([before, seen, ports]))
 
 
 def test_the_capture_reads_nobody_elses_traffic() -> None:
-    program = (protocol.program() + CAPTURE).encode()
+    program = (protocol.probe_text() + CAPTURE).encode()
     done = subprocess.run(
         [*in_new_network(), sys.executable, "-"], input=program, capture_output=True, check=True
     )

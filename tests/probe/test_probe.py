@@ -417,13 +417,13 @@ def test_python_2_says_that_it_cannot_pass_sockets_on() -> None:
 
 def test_every_phrase_of_the_step_language_has_its_verb_and_every_option_its_number() -> None:
     program: dict[str, Any] = {"__name__": "fleetaudit-probe"}
-    exec(compile(protocol.program(), "fleetaudit-probe", "exec"), program)
+    exec(compile(protocol.probe_text(), "fleetaudit-probe", "exec"), program)
     assert {str(phrase.call[1]) for phrase in steps.PHRASES} == set(program["VERBS"])
-    assert set(steps.OPTIONS) == set(program["OPTIONS"])
+    assert set(steps.SOCKET_OPTIONS) == set(program["OPTIONS"])
 
 
 def test_the_text_can_be_sent_inside_quotes_and_is_ascii() -> None:
-    text = protocol.program()
+    text = protocol.probe_text()
     assert text.isascii()
     assert "'''" not in text
     assert not text.endswith("\\")
@@ -433,7 +433,7 @@ def test_the_text_can_be_sent_inside_quotes_and_is_ascii() -> None:
 
 def test_nothing_but_the_core_is_imported_without_a_guard() -> None:
     names = set()
-    for node in ast.parse(protocol.program()).body:
+    for node in ast.parse(protocol.probe_text()).body:
         assert not isinstance(node, ast.ImportFrom)
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -442,14 +442,14 @@ def test_nothing_but_the_core_is_imported_without_a_guard() -> None:
 
 @pytest.mark.parametrize("share", [random.Random(5).random() for _ in range(8)])
 def test_a_transfer_that_is_cut_gives_no_result_line(share: float) -> None:
-    script = protocol.script(request(scenario(*UNREAD)))
+    script = protocol.make_script(request(scenario(*UNREAD)))
     done = subprocess.run(
         [sys.executable, "-E", "-s", "-"],
         input=script[: int(len(script) * share)],
         capture_output=True,
         check=False,
     )
-    assert protocol.MARK not in done.stdout
+    assert protocol.REPLY_MARK not in done.stdout
 
 
 def test_the_alarm_leaves_what_was_seen_and_names_what_was_not() -> None:
@@ -470,7 +470,7 @@ def test_the_alarm_leaves_what_was_seen_and_names_what_was_not() -> None:
 
 def test_a_probe_that_is_stuck_after_its_alarm_is_ended_by_the_next() -> None:
     stuck = "while True:\n        pass\n    "
-    script = protocol.script(request(scenario(*UNREAD), deadline=0.5)).decode()
+    script = protocol.make_script(request(scenario(*UNREAD), deadline=0.5)).decode()
     cut = script.replace("    fill_in(call, reply,", "    " + stuck + "fill_in(call, reply,", 1)
     assert cut != script
     done = subprocess.run(
@@ -481,7 +481,7 @@ def test_a_probe_that_is_stuck_after_its_alarm_is_ended_by_the_next() -> None:
         timeout=30,
     )
     assert done.returncode == -signal.SIGALRM
-    assert protocol.MARK not in done.stdout
+    assert protocol.REPLY_MARK not in done.stdout
 
 
 def test_one_scenario_that_breaks_the_probe_does_not_cost_the_others() -> None:
@@ -500,11 +500,13 @@ def test_one_scenario_that_breaks_the_probe_does_not_cost_the_others() -> None:
 
 def test_a_probe_that_fails_as_a_whole_still_tells_what_it_saw() -> None:
     call = request(scenario(*UNREAD))
-    script = protocol.script(call).replace(b"    lab = Laboratory(", b"    lab = NoLaboratory(", 1)
+    script = protocol.make_script(call).replace(
+        b"    lab = Laboratory(", b"    lab = NoLaboratory(", 1
+    )
     done = subprocess.run(
         [sys.executable, "-E", "-s", "-"], input=script, capture_output=True, check=True
     )
-    reply = protocol.reply_of(done.stdout)
+    reply = protocol.parse_reply(done.stdout)
     assert reply.kernel.release == os.uname().release
     assert all(o.not_run.startswith("the probe failed: NameError") for o in reply.observations)
     assert len(reply.observations) == 2
@@ -543,7 +545,7 @@ def test_no_message_of_the_probe_names_a_verb_of_its_own() -> None:
     inner = {phrase.call[1] for phrase in steps.PHRASES if "-" in str(phrase.call[1])}
     raised = [
         node
-        for node in ast.walk(ast.parse(protocol.program()))
+        for node in ast.walk(ast.parse(protocol.probe_text()))
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args
     ]
     texts = [
@@ -578,11 +580,13 @@ NO_CAPTURE = ("        self.capture_where_possible()\n", "")
     "poor", [(), (A_KERNEL_BEFORE_5_4,), (A_KERNEL_BEFORE_5_4, NO_CAPTURE)], ids=len
 )
 def test_a_sender_is_blocked_when_the_window_is_zero(poor: tuple[tuple[str, str], ...]) -> None:
-    text = protocol.script(request(*[scenario(name, name, trials=2) for name in ZERO])).decode()
+    text = protocol.make_script(
+        request(*[scenario(name, name, trials=2) for name in ZERO])
+    ).decode()
     for old, new in poor:
         assert old in text
         text = text.replace(old, new, 1)
-    reply = protocol.reply_of(probe_runs.run_text(text))
+    reply = protocol.parse_reply(probe_runs.run_text(text))
     for observation in reply.observations:
         for trial in observation.trials:
             assert trial.error == ""

@@ -66,7 +66,7 @@ def run_with_stops(call: dict[str, Any], function: str) -> tuple[protocol.Reply,
     finally:
         probe_runs.kill(process)
         reader.join()
-    return protocol.reply_of(outputs[0]), stops
+    return protocol.parse_reply(outputs[0]), stops
 
 
 LARGE = (
@@ -101,7 +101,7 @@ def test_a_probe_that_is_stopped_in_the_middle_of_a_step_loses_no_verdict(
     trials = [trial for observation in reply.observations for trial in observation.trials]
     assert sum(trial.count for trial in trials) == 2
     parsed = [parse_step(line) for line in steps.split(";")]
-    verdicts = {verdict.verdict(trial, parsed, "ipv4", reply.isolation) for trial in trials}
+    verdicts = {verdict.trial_verdict(trial, parsed, "ipv4", reply.isolation) for trial in trials}
     assert verdicts == {(ending, "")}
 
 
@@ -118,12 +118,12 @@ def test_a_starved_probe_loses_no_verdict() -> None:
         "large-response-lingering-close",
     )
     cpu = max(os.sched_getaffinity(0))
-    sent = protocol.request(asked, deadline_s=280).decode("ascii")
+    sent = protocol.make_request(asked, deadline_s=280).decode("ascii")
     with timing.load(6, cpu=cpu):
         printed = probe_runs.run_text(
             sent, seconds=900, within=["taskset", "-c", str(cpu), "nice", "-n", "19"]
         )
-    seen = verdict.of_output(asked, printed)
+    seen = verdict.result_from_output(asked, printed)
     endings = {(o.scenario, o.family): o.ending for o in seen.observations}
     assert endings == {(s.name, f): s.expect[0] for s in asked.scenarios for f in s.families}, seen
 
@@ -133,7 +133,7 @@ def test_a_starved_probe_loses_no_verdict() -> None:
 
 def result_of(code: str, *, within: tuple[str, ...] = ()) -> Any:
     """Returns what `code`, run after the program's text, prints as JSON."""
-    text = f"{protocol.program()}\nimport json\n{code}"
+    text = f"{protocol.probe_text()}\nimport json\n{code}"
     return json.loads(probe_runs.run_text(text, within=within))
 
 

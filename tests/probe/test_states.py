@@ -101,7 +101,10 @@ def test_what_a_close_with_unread_data_does_in_each_state(seen: TcpdumpRun, name
     assert observations
     for observation in observations:
         for trial in observation.trials:
-            assert verdict.verdict(trial, steps, observation.family, "host") == (row.ending, "")
+            assert verdict.trial_verdict(trial, steps, observation.family, "host") == (
+                row.ending,
+                "",
+            )
             assert trial.queue["fionread"] == 5
             assert trial.connection is not None
             port = trial.connection.ports[0]

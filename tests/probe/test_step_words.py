@@ -254,14 +254,14 @@ def test_every_segment_is_signed_and_the_peer_takes_the_reset(family: Family) ->
 
 
 def test_where_the_kernel_has_no_signatures_that_is_said() -> None:
-    script = protocol.script(
+    script = protocol.make_script(
         request(scenario("signed", SIGNED), scenario("usual", WAITALL))
     ).decode()
     changed = script.replace(
         "TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 14,", "TCP_MD5SIG, TCP_ULP, SOL_TLS = 11, 12, 99,"
     )
     assert changed != script
-    reply = protocol.reply_of(probe_runs.run_text(changed))
+    reply = protocol.parse_reply(probe_runs.run_text(changed))
     told = {o.scenario: o.not_run for o in reply.observations}
     assert told == {
         "signed": "this kernel refuses TCP_MD5SIG on a socket (ENOPROTOOPT)",
@@ -331,13 +331,13 @@ def test_a_sysctl_that_is_not_what_was_written_is_an_error() -> None:
 def test_a_sysctl_of_three_values_is_restored_byte_for_byte() -> None:
     key = "net.ipv4.tcp_rmem"
     note = f"reply['notes'].append(repr(open(path_of({key!r})).read()))"
-    script = protocol.script(
+    script = protocol.make_script(
         request(scenario("three", THREE_VALUES), scenario("one", WAITALL))
     ).decode()
     line = 'reply["observations"].append(observe(lab, scenario, family))'
     assert script.count(line) == 1
     changed = script.replace(line, f"{note}; {line}")
-    reply = protocol.reply_of(probe_runs.run_text(changed))
+    reply = protocol.parse_reply(probe_runs.run_text(changed))
     values = [n for n in reply.notes if "\\t" in n]
     assert len(values) == 4
     assert len(set(values)) == 1

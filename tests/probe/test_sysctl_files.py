@@ -20,7 +20,7 @@ from fleetaudit.model import (
     Audited,
     Kernel,
     Sysctl,
-    SysctlRule,
+    SysctlExpectation,
 )
 from fleetaudit.probe import protocol
 from tests.support import probe_runs
@@ -108,7 +108,7 @@ def told(*configurations: dict[str, str], remedies: Sequence[str] = ()) -> list[
     remedy was typed.
     """
     call = {
-        "program": protocol.program(),
+        "program": protocol.probe_text(),
         "keys": KEYS,
         "systemd": SYSTEMD,
         "configurations": configurations,
@@ -195,7 +195,7 @@ def remedy(places: dict[str, list[str]] | None) -> str:
         sysctls={FIN: Sysctl(value="300")},
         sysctl_places=known,
     )
-    return for_sysctl(FIN, [SysctlRule(equals=WANTED)], audited)
+    return for_sysctl(FIN, [SysctlExpectation(equals=WANTED)], audited)
 
 
 @pytest.mark.parametrize("read", [True, False], ids=["files read", "files not read"])

@@ -6,7 +6,7 @@ import pytest
 
 from fleetaudit.model import Scenario
 from fleetaudit.probe.protocol import RawTrial
-from fleetaudit.probe.verdict import verdict
+from fleetaudit.probe.verdict import trial_verdict
 from tests.support.probe_runs import (
     SYN,
     TcpdumpRun,
@@ -34,7 +34,9 @@ def test_this_kernel_ends_generated_scenarios_as_the_model_predicts() -> None:
         case = cases[observation.scenario]
         assert observation.not_run == ""
         for trial in observation.trials:
-            ending, why = verdict(trial, case.scenario.steps, observation.family, reply.isolation)
+            ending, why = trial_verdict(
+                trial, case.scenario.steps, observation.family, reply.isolation
+            )
             if words := [*disagreements(case.prediction, trial, ending)]:
                 found[observation.scenario] = [why, *words]
     assert found == {}

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from fleetaudit.playbook.steps import check_order
+from fleetaudit.playbook.steps import order_problem
 from fleetaudit.probe import verdict
 from tests.support import probe_runs
 from tests.truth.cases import UNIX_SAMPLE, over_unix
@@ -54,12 +54,12 @@ def deviations(sk_type: Type, ending: str, python: str = "") -> dict[str, object
     found = dict[str, object]()
     for n, text in enumerate(texts):
         steps = parsed(text)
-        assert check_order(steps) == ""
+        assert order_problem(steps) == ""
         trial = probe_runs.trial_of(reply, str(n), "unix")
         assert trial.peer is not None
         right = predict(steps, oob_is_skipped=urgent_bytes() == "FIN")
         seen = ({*trial.peer.poll}, trial.peer.recv, trial.peer.so_error)
-        decided = verdict.verdict(trial, steps, "unix", "host")
+        decided = verdict.trial_verdict(trial, steps, "unix", "host")
         if decided != (right.ending, "") or seen != (right.poll, right.recv, right.so_error):
             found[text] = (decided, seen, right)
     return found

@@ -53,8 +53,8 @@ def shipped(trials: int) -> HostPlan:
 
 def audited(asked: HostPlan, wrap: Wrap) -> Audited:
     within = [*wrap(), *probe_runs.as_nobody()]
-    sent = protocol.request(asked, deadline_s=100).decode("ascii")
-    return verdict.of_output(
+    sent = protocol.make_request(asked, deadline_s=100).decode("ascii")
+    return verdict.result_from_output(
         asked, probe_runs.run_text(sent, within=within, python=probe_runs.public_python())
     )
 

@@ -82,7 +82,7 @@ LET_IN = (
 def test_a_number_out_of_range_is_refused_with_its_path(text: str) -> None:
     for name, at in PLACES:
         with pytest.raises(ReplyError) as caught:
-            verdict.of_output(replies.plan(), with_value(body_of(name), at, text))
+            verdict.result_from_output(replies.plan(), with_value(body_of(name), at, text))
         assert caught.value.stage == "decode"
         assert f"`$.{at[0]}" in caught.value.reason, (at, caught.value.reason)
         assert len(caught.value.reason) < 500
@@ -101,7 +101,7 @@ def let_in(tmp_path_factory: pytest.TempPathFactory) -> AuditRun:
             for text in LET_IN:
                 asked = replies.plan(f"{'.'.join(map(str, at))}={text}@{name}")
                 try:
-                    host = verdict.of_output(asked, with_value(body_of(name), at, text))
+                    host = verdict.result_from_output(asked, with_value(body_of(name), at, text))
                 except ReplyError:
                     continue
                 host = judged(host, asked)
@@ -118,7 +118,7 @@ def test_nothing_that_was_let_in_fails_later(let_in: AuditRun, tmp_path: Path) -
     archive.write_whole(tmp_path / "run.json", archive.encode_run(let_in))
     again = archive.read_run(tmp_path / "run.json")
     assert [host.name for host in again.hosts] == [host.name for host in let_in.hosts]
-    usual = verdict.of_output(replies.plan(), replies.stored(replies.REPLIES[0]))
+    usual = verdict.result_from_output(replies.plan(), replies.stored(replies.REPLIES[0]))
     before = msgspec.structs.replace(
         let_in, hosts=tuple(msgspec.structs.replace(usual, name=host.name) for host in let_in.hosts)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleetaudit.playbook.steps import check_order
+from fleetaudit.playbook.steps import order_problem
 from tests.truth.generate import generated
 
 
@@ -12,9 +12,9 @@ def test_the_generator_gives_hundreds_of_distinct_scenarios_that_a_probe_can_run
     assert len({case.scenario.name for case in cases}) == len(cases)
     assert len({tuple(s.call for s in case.scenario.steps) for case in cases}) == len(cases)
     for case in cases:
-        assert check_order(case.scenario.steps) == ""
+        assert order_problem(case.scenario.steps) == ""
         assert case.scenario.expect == (case.prediction.ending,)
-        assert not case.scenario.positive
+        assert not case.scenario.is_positive_control
 
 
 def test_no_ending_depends_on_whether_a_kernel_answers_an_ack_of_what_it_never_sent() -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fleetaudit.text.yaml_lines import parse
+from fleetaudit.text.yaml_lines import parse_yaml
 from tests.unit.text.test_yaml_lines import refusal
 
 
@@ -35,7 +35,7 @@ def test_fifty_thousand_hosts_are_read_in_a_few_seconds() -> None:
                 "      role: web",
             ]
         begun = time.process_time()
-        document = parse("\n".join(lines), source="x")
+        document = parse_yaml("\n".join(lines), source="x")
         last = document.key_at(("all", "hosts", f"web{hosts - 1:05}.example.com"))
         assert last == (3 * hosts, 5)
         return time.process_time() - begun

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from fleetaudit.model import Family
-from fleetaudit.playbook.steps import families_of, parse_step
+from fleetaudit.playbook.steps import parse_step, step_families
 from fleetaudit.probe import protocol
 
 VERSIONS = ("2.7", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
@@ -65,7 +65,7 @@ def scenario(
     return {
         "name": name,
         "steps": [step.call for step in steps],
-        "families": list(families_of(steps, families)),
+        "families": list(step_families(steps, families)),
         "trials": trials,
         "expect": list(expect),
     }
@@ -109,7 +109,7 @@ def start(
     assert process.stdin is not None
     process.stdin.write(
         before.encode("ascii")
-        + (call.encode("ascii") if isinstance(call, str) else protocol.script(call))
+        + (call.encode("ascii") if isinstance(call, str) else protocol.make_script(call))
     )
     process.stdin.close()
     process.stdin = None
@@ -135,7 +135,7 @@ def run(call: dict[str, Any], **how: Any) -> protocol.Reply:
     finally:
         process.kill()
     assert stderr == b"", stderr.decode(errors="replace")
-    return protocol.reply_of(stdout)
+    return protocol.parse_reply(stdout)
 
 
 def trial_of(reply: protocol.Reply, name: str, family: Family = "ipv4") -> protocol.RawTrial:

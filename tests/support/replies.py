@@ -13,16 +13,16 @@ from typing import Any
 
 from fleetaudit.model import (
     Ending,
-    ExposureRule,
+    Expectation,
+    ExposureExpectation,
     Family,
     HostPlan,
     Isolation,
     LocalTarget,
-    Rule,
     Scenario,
-    SysctlRule,
+    SysctlExpectation,
 )
-from fleetaudit.playbook.steps import families_of, parse_step
+from fleetaudit.playbook.steps import parse_step, step_families
 from fleetaudit.probe import protocol
 from tests import DATA
 
@@ -39,7 +39,7 @@ def _scenario(name: str, expect: Ending, steps: str, control: str | None = None)
         steps=parsed,
         expect=(expect,),
         control=control,
-        families=families_of(parsed, families),
+        families=step_families(parsed, families),
     )
 
 
@@ -86,9 +86,9 @@ def plan(name: str = "web1", isolation: Isolation = "auto") -> HostPlan:
         trials=2,
         isolation=isolation,
         sysctls_collect=("net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_rmem"),
-        sysctls_expect={"net.ipv4.tcp_fin_timeout": (SysctlRule(at_most=30),)},
+        sysctls_expect={"net.ipv4.tcp_fin_timeout": (SysctlExpectation(at_most=30),)},
         exposure_expect={
-            name: (ExposureRule(at_most=0.5),)
+            name: (ExposureExpectation(at_most=0.5),)
             for name in (
                 "aborts_on_close_per_thousand",
                 "aborts_failed",
@@ -96,17 +96,17 @@ def plan(name: str = "web1", isolation: Isolation = "auto") -> HostPlan:
                 "unread_bytes",
             )
         },
-        kernels_expect={"same_ending_within_build": (Rule(),)},
+        kernels_expect={"same_ending_within_build": (Expectation(),)},
     )
 
 
 def stored(name: str) -> bytes:
     """Returns what a probe once printed, as the answer to the call of today's `plan`."""
-    digest = protocol.digest_of(plan()).encode()
+    digest = protocol.request_digest(plan()).encode()
     return (
         (FOLDER / name)
         .read_bytes()
-        .replace(protocol.MARK + b"{", protocol.MARK + b'{"digest":"%s",' % digest)
+        .replace(protocol.REPLY_MARK + b"{", protocol.REPLY_MARK + b'{"digest":"%s",' % digest)
     )
 
 
@@ -114,7 +114,7 @@ def _ask_anew() -> None:
     from . import probe_runs
 
     def keep(name: str, isolation: Isolation, **how: Any) -> None:
-        call = protocol.request(plan(isolation=isolation), deadline_s=30).decode("ascii")
+        call = protocol.make_request(plan(isolation=isolation), deadline_s=30).decode("ascii")
         # The program's text is part of the digest, and a stored reply outlives it.
         said = re.sub(rb'"digest":"[0-9a-f]*",', b"", probe_runs.run_text(call, **how))
         (FOLDER / name).write_bytes(said)

@@ -33,7 +33,7 @@ from fleetaudit.model import (
     Segment,
     Stage,
     Sysctl,
-    SysctlRule,
+    SysctlExpectation,
     UnreadSockets,
 )
 from fleetaudit.playbook.steps import parse_step
@@ -91,9 +91,13 @@ SCENARIOS = (
 )  # fmt: skip
 
 RULES = {
-    "net.ipv4.tcp_fin_timeout": SysctlRule(at_most=60, because="Orphans are held for this long."),
-    "net.ipv4.tcp_rfc1337": SysctlRule(equals="1", because="RFC 1337: TIME_WAIT assassination."),
-    "net.ipv4.tcp_abort_on_overflow": SysctlRule(
+    "net.ipv4.tcp_fin_timeout": SysctlExpectation(
+        at_most=60, because="Orphans are held for this long."
+    ),
+    "net.ipv4.tcp_rfc1337": SysctlExpectation(
+        equals="1", because="RFC 1337: TIME_WAIT assassination."
+    ),
+    "net.ipv4.tcp_abort_on_overflow": SysctlExpectation(
         equals="0", severity="error", because="tcp(7): last resort only."
     ),
 }
@@ -258,7 +262,7 @@ class Fleet:
     """What the hosts of a test run are asked, and how one is made."""
 
     scenarios: tuple[Scenario, ...] = SCENARIOS
-    rules: Mapping[str, SysctlRule] = field(default_factory=lambda: dict(RULES))
+    rules: Mapping[str, SysctlExpectation] = field(default_factory=lambda: dict(RULES))
 
     def plan(self, name: str, groups: tuple[str, ...] = ()) -> HostPlan:
         """Returns what the host of that name is asked."""

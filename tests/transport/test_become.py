@@ -271,8 +271,8 @@ def test_the_command_says_first_as_whom_it_runs_and_no_result_line_is_mistaken_f
         protocol.COMMAND, shell=True, input=b"#\nprint('program')", capture_output=True, check=True
     )
     name = pwd.getpwuid(os.getuid()).pw_name
-    assert done.stdout == f"{protocol.READY}{os.getuid()} {name}\nprogram\n".encode()
-    assert not protocol.READY.encode().startswith(protocol.MARK[:-3])
+    assert done.stdout == f"{protocol.SHELL_MARK}{os.getuid()} {name}\nprogram\n".encode()
+    assert not protocol.SHELL_MARK.encode().startswith(protocol.REPLY_MARK[:-3])
 
 
 def test_the_verb_prints_the_command_and_the_sudoers_line_and_one_thing_at_a_time(

@@ -129,7 +129,7 @@ def test_the_program_arrives_whole_as_the_user_that_su_becomes(
         lambda stage, what: stages.append((stage, what)),
     )
     assert output.exit_status == 0
-    assert output.stdout == f"{protocol.READY}{uid} {user}\n".encode() + RAN
+    assert output.stdout == f"{protocol.SHELL_MARK}{uid} {user}\n".encode() + RAN
     assert output.stderr == b"Password: "
     assert stages[-1] == ("become", f"{user} by su")
 
@@ -160,8 +160,8 @@ def test_the_flags_of_the_inventory_go_to_su(host: Accounts, flags: tuple[str, .
 
 def test_the_probe_answers_as_root_of_a_user_who_is_not(host: Accounts) -> None:
     call = probe_runs.request(probe_runs.scenario("unread", "peer sends 5 bytes; closer closes"))
-    output = run(over_ssh(host, "paramiko", PASSWORD, user="root"), protocol.script(call))
-    assert protocol.reply_of(output.stdout).isolation == "namespace"
+    output = run(over_ssh(host, "paramiko", PASSWORD, user="root"), protocol.make_script(call))
+    assert protocol.parse_reply(output.stdout).isolation == "namespace"
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -193,7 +193,7 @@ def test_a_su_that_asks_in_another_language_or_on_the_other_stream_is_answered(
     script.chmod(0o755)
     become = Become(method="su", user="daemon", program=str(script), password=Secret("sesame"))
     assert run(LocalTarget(become=become)).stdout.endswith(
-        f"{protocol.READY}1 daemon\n".encode() + RAN
+        f"{protocol.SHELL_MARK}1 daemon\n".encode() + RAN
     )
 
 

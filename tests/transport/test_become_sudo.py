@@ -135,8 +135,8 @@ def test_the_probe_answers_as_root_of_a_user_who_is_not(
 ) -> None:
     privileged.sudoers("Defaults use_pty", *ASKED)
     call = probe_runs.request(probe_runs.scenario("unread", "peer sends 5 bytes; closer closes"))
-    output = run(over_ssh(privileged, client, PASSWORD), protocol.script(call))
-    assert protocol.reply_of(output.stdout).isolation == "namespace"
+    output = run(over_ssh(privileged, client, PASSWORD), protocol.make_script(call))
+    assert protocol.parse_reply(output.stdout).isolation == "namespace"
 
 
 @pytest.mark.parametrize(
@@ -561,8 +561,8 @@ def test_a_connection_that_is_cut_ends_what_runs_as_root(
     with pytest.raises(TransportError) as e:
         run(
             target,
-            protocol.script(call),
-            seconds=patience(lambda: run(target, protocol.script(probe_runs.request()))),
+            protocol.make_script(call),
+            seconds=patience(lambda: run(target, protocol.make_script(probe_runs.request()))),
         )
     assert e.value.stage == "execute"
     assert probe_runs.comes_true(lambda: not privileged.pythons()), privileged.pythons()

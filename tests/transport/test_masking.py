@@ -94,7 +94,7 @@ def test_a_short_password_is_masked_as_a_word_and_leaves_no_holes() -> None:
 
 
 def test_what_a_command_said_is_masked_before_anything_is_cut_and_a_result_line_stays() -> None:
-    line = protocol.MARK + b'{"a": "hunter2"}\n'
+    line = protocol.REPLY_MARK + b'{"a": "hunter2"}\n'
     masked = Masking(target("hunter2")).output(
         Output(stdout=line, stderr=b"x\nhunter2\xff\n", exit_status=0)
     )
@@ -143,4 +143,4 @@ def test_a_program_that_tells_the_password_is_explained_without_it(
     one = sshd.target(password=Secret("hunter2"), become=None)
     output = Transports().run(one, protocol.COMMAND, b"", Deadline.after(60), Limits())
     with pytest.raises(ReplyError, match="debug: … sesame"):
-        protocol.decode(plan_of(one), output.stdout, output.stderr, output.exit_status)
+        protocol.decode_reply(plan_of(one), output.stdout, output.stderr, output.exit_status)

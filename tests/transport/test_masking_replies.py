@@ -173,7 +173,7 @@ def check(place: Workspace, fault: str, password: str, *arguments: str) -> None:
 
 def test_a_value_is_not_masked_for_a_password_that_is_a_word() -> None:
     """Else the hole that is left would tell it."""
-    host = verdict.of_output(replies.plan(), replies.stored("namespace.txt"))
+    host = verdict.result_from_output(replies.plan(), replies.stored("namespace.txt"))
     for word in ("linux", "debian", "x86_64", "60", "SMP"):
         target = LocalTarget(become=Become(password=Secret(word)))
         masked = Masking(target).audited(host)

@@ -316,7 +316,9 @@ def test_a_pending_read_is_shared_and_each_waiter_has_its_own_deadline() -> None
 
 def test_what_a_read_raises_is_raised_to_all(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        FileReader().get("x", lambda: files.first_bytes(tmp_path / "none", 5), Deadline.after(60))
+        FileReader().get(
+            "x", lambda: files.read_first_bytes(tmp_path / "none", 5), Deadline.after(60)
+        )
 
 
 def test_a_file_that_blocks_until_an_event_is_not_waited_for() -> None:
@@ -326,7 +328,7 @@ def test_a_file_that_blocks_until_an_event_is_not_waited_for() -> None:
 
     def read() -> None:
         with contextlib.suppress(OSError):  # there is no news
-            files.first_bytes(Path("/proc/kmsg"), 1 << 30)
+            files.read_first_bytes(Path("/proc/kmsg"), 1 << 30)
         done.append(True)
 
     thread = threading.Thread(target=read, daemon=True)

@@ -103,8 +103,8 @@ def test_a_large_transfer_arrives_whole_and_a_flood_is_cut(server: Server) -> No
 
 def test_the_probe_answers_through_it(server: Server) -> None:
     call = {"protocol": 1, "deadline": 20.0, "isolation": "auto", "sysctls": [], "scenarios": []}
-    output = run(through_openssh(server), protocol.COMMAND, protocol.script(call), seconds=60)
-    assert protocol.reply_of(output.stdout).kernel.release == os.uname().release
+    output = run(through_openssh(server), protocol.COMMAND, protocol.make_script(call), seconds=60)
+    assert protocol.parse_reply(output.stdout).kernel.release == os.uname().release
 
 
 # ---- failures at their stages
@@ -298,7 +298,7 @@ def test_ssh_config_says_the_port_the_user_and_the_key_where_the_inventory_does_
         sshd, "-F", str(file), address="web", port=22, user=None, private_keys=()
     )
     assert run(target).stdout == b"in\n"
-    named = through_openssh(sshd, "-F", str(file), address="web", port=22, port_named=True)
+    named = through_openssh(sshd, "-F", str(file), address="web", port=22, port_is_explicit=True)
     assert "port 22: Connection refused" in failure(named).reason
 
 

@@ -112,7 +112,7 @@ def test_a_question_of_a_start_up_file_never_eats_the_program(
     host: Accounts, client: SshClient
 ) -> None:
     output = run(host, "asks", client)
-    assert output.stdout.startswith(b"Ticket number?\ngot ()\n" + protocol.READY.encode())
+    assert output.stdout.startswith(b"Ticket number?\ngot ()\n" + protocol.SHELL_MARK.encode())
     assert output.stdout.endswith(b"\nthe program ran whole\n")
     assert b"Error" not in output.stderr
 
@@ -261,7 +261,7 @@ def test_the_interpreter_of_the_inventory_is_tried_first(
     )
     more = "-B " if value.endswith("-B") else ""
     assert used == [f"{more}-E -s -c ", f"{more}-E -s -"]
-    assert protocol.PYTHON.encode() not in output.stdout
+    assert protocol.PYTHON_MARK.encode() not in output.stdout
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_an_interpreter_that_does_not_work_is_a_note_and_another_is_used(
     home = own_python(host, "bin/python").parent.parent
     own_python(host, "broken", "exit 3")
     output, _ = named(host, "paramiko", word.replace("HOME", f"/etc/{home.name}"))
-    assert f"\n{protocol.PYTHON}{status}\n".encode() in output.stdout
+    assert f"\n{protocol.PYTHON_MARK}{status}\n".encode() in output.stdout
     assert not (home / "pwned").exists()
 
 
@@ -287,7 +287,7 @@ def test_a_relative_name_is_looked_up_in_the_path_and_a_search_finds_one_by_itse
     host: Accounts,
 ) -> None:
     output, used = named(host, "paramiko", "python3")
-    assert protocol.PYTHON.encode() not in output.stdout
+    assert protocol.PYTHON_MARK.encode() not in output.stdout
     assert named(host, "paramiko")[1] == used == []
 
 

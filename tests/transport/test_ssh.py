@@ -185,7 +185,7 @@ def test_noise_around_the_command_comes_through_as_it_is(start_sshd: Start, tmp_
 def test_a_host_without_python_is_told_by_the_exit_status_of_the_command(start_sshd: Start) -> None:
     server = start_sshd(
         "SetEnv PATH=/nonexistent",
-        f"ForceCommand echo '{protocol.READY}0 root'; exit {protocol.NO_PYTHON}",
+        f"ForceCommand echo '{protocol.SHELL_MARK}0 root'; exit {protocol.NO_PYTHON}",
     )
     assert run(server.target(), protocol.COMMAND, b"ignored").exit_status == protocol.NO_PYTHON
 
@@ -357,9 +357,9 @@ CALL: dict[str, object] = {
 
 
 def test_the_probe_answers_through_both_servers(server: Server) -> None:
-    output = run(server.target(), protocol.COMMAND, protocol.script(CALL), seconds=40)
+    output = run(server.target(), protocol.COMMAND, protocol.make_script(CALL), seconds=40)
     assert output.exit_status == 0, describe_exit(output)
-    reply = protocol.reply_of(output.stdout)
+    reply = protocol.parse_reply(output.stdout)
     assert reply.kernel.release == os.uname().release
     assert "net.ipv4.tcp_fin_timeout" in reply.sysctls
 
@@ -369,8 +369,8 @@ def test_the_probe_answers_on_every_interpreter_as_a_forced_command(
     start_sshd: Start, version: str
 ) -> None:
     server = start_sshd(
-        f"ForceCommand echo '{protocol.READY}0 root'; exec {interpreter(version)} -E -s -"
+        f"ForceCommand echo '{protocol.SHELL_MARK}0 root'; exec {interpreter(version)} -E -s -"
     )
-    output = run(server.target(), protocol.COMMAND, protocol.script(CALL), seconds=40)
+    output = run(server.target(), protocol.COMMAND, protocol.make_script(CALL), seconds=40)
     assert output.exit_status == 0, describe_exit(output)
-    assert protocol.reply_of(output.stdout).python.startswith(f"{version}.")
+    assert protocol.parse_reply(output.stdout).python.startswith(f"{version}.")

@@ -165,7 +165,7 @@ def test_the_targets_own_fields_beat_ssh_config_and_a_port_that_nobody_named_doe
 ) -> None:
     file = config(tmp_path / "config", "Host web\n" + host(sshd))
     assert run(through(file)).stdout == b"in\n"
-    named = failure(through(file, port=22, port_named=True))
+    named = failure(through(file, port=22, port_is_explicit=True))
     assert (named.stage, "127.0.0.1 port 22: connection refused" in named.reason) == (
         "connect",
         True,

@@ -227,10 +227,10 @@ def test_the_probe_answers_through_a_jump_host(
     output = run(
         through(of_chain(tmp_path, chain, "first")),
         protocol.COMMAND,
-        protocol.script(call),
+        protocol.make_script(call),
         seconds=60,
     )
-    assert protocol.reply_of(output.stdout).kernel.release == os.uname().release
+    assert protocol.parse_reply(output.stdout).kernel.release == os.uname().release
 
 
 def test_a_flood_and_a_silence_behind_a_jump_host_end_as_they_do_without_one(

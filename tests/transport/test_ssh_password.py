@@ -22,7 +22,7 @@ from paramiko.server import InteractiveQuery
 
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Become, Secret, SshTarget
-from fleetaudit.probe.protocol import COMMAND, READY
+from fleetaudit.probe.protocol import COMMAND, SHELL_MARK
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.registry import Transports
 from tests.support.accounts import PASSWORD, Accounts, StartAccounts
@@ -202,7 +202,7 @@ def test_the_next_command_mends_an_expired_password_of_a_user_with_a_key(
 
     def tried() -> Output:
         return Transports().run(
-            target, f"echo '{READY}1 dave'; cat", b"in\n", Deadline.after(300), Limits()
+            target, f"echo '{SHELL_MARK}1 dave'; cat", b"in\n", Deadline.after(300), Limits()
         )
 
     with pytest.raises(TransportError) as caught:

@@ -40,7 +40,7 @@ def inventory(server: Server) -> str:
 
 
 ONCE = f"""#!/bin/sh
-echo '{protocol.READY}0 root'
+echo '{protocol.SHELL_MARK}0 root'
 exec 9>"$0.lock"
 flock 9
 if [ -s "$0.answer" ]; then

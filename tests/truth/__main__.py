@@ -240,7 +240,9 @@ def answer(call: Call, end: float) -> tuple[Call, protocol.Reply | str | None]:
     deadline_s = 60 + TRIAL_S * sum(_trials(call.world, case) for case in call.cases)
     try:
         out = call.world.ask(call.plan, deadline_s)
-        return call, protocol.decode(call.plan, out.stdout, out.stderr, out.exit_status, out.cut)
+        return call, protocol.decode_reply(
+            call.plan, out.stdout, out.stderr, out.exit_status, out.cut
+        )
     except (ReplyError, TransportError) as e:
         return call, f"no reply: {e.reason}"
     except subprocess.TimeoutExpired as e:

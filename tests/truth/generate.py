@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetaudit.model import Family, Scenario, Step
-from fleetaudit.playbook.steps import check_order, parse_step
+from fleetaudit.playbook.steps import order_problem, parse_step
 
 from .model import (
     Experiment,
@@ -194,7 +194,7 @@ def is_complete(steps: Sequence[Step]) -> bool:
     ends = any(
         s.call[0] == "closer" and s.call[1] in ENDS and s.call[2:] != ("read",) for s in steps
     )
-    return ends and steps[-1].call[1] not in PREPARES and not check_order(steps)
+    return ends and steps[-1].call[1] not in PREPARES and not order_problem(steps)
 
 
 def longer(length: int) -> Iterator[Candidate]:

@@ -80,7 +80,7 @@ class Tally:
 
     def take(self, call: Call, reply: Reply) -> None:
         """Counts the reply to one call."""
-        audited = verdict.audited(call.plan, reply)
+        audited = verdict.result_from_reply(call.plan, reply)
         cases = {case.scenario.name: case for case in call.cases}
         trials = {(o.scenario, o.family): o.trials for o in reply.observations}
         for seen in audited.observations:
@@ -127,7 +127,7 @@ class Tally:
         for ending in {*seen.endings} - {"inconclusive"}:
             self.seen[key].setdefault(ending, call.seed)
         for trial in trials:
-            ending, why = verdict.verdict(
+            ending, why = verdict.trial_verdict(
                 trial, case.scenario.steps, seen.family, audited.isolation
             )
             if doubted:

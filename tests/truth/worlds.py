@@ -103,7 +103,7 @@ def asking_here(python: Sequence[str]) -> Ask:
     def ask(plan: HostPlan, deadline_s: float) -> Output:
         done = subprocess.run(
             [*python, "-E", "-s", "-"],
-            input=protocol.request(plan, deadline_s=deadline_s),
+            input=protocol.make_request(plan, deadline_s=deadline_s),
             capture_output=True,
             timeout=deadline_s + GRACE_S,
             cwd="/",
@@ -146,7 +146,7 @@ def asking_guest(kernel: kernels.Kernel, prelude: str, sysctls: dict[str, str]) 
     target = KernelTarget(image=str(kernel.image), sysctls=sysctls)
 
     def ask(plan: HostPlan, deadline_s: float) -> Output:
-        program = prelude.encode() + protocol.request(plan, deadline_s=deadline_s)
+        program = prelude.encode() + protocol.make_request(plan, deadline_s=deadline_s)
         return run_kernel(
             target, protocol.COMMAND, program, Deadline.after(deadline_s + GRACE_S), Limits()
         )

@@ -22,7 +22,7 @@ from fleetaudit.model import (
     Drift,
     NotAudited,
     NotSelected,
-    Past,
+    PastRun,
     ScenarioRow,
 )
 
@@ -118,10 +118,10 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     )
 
 
-def history_entry(run: AuditRun) -> Past:
+def history_entry(run: AuditRun) -> PastRun:
     """Returns a run in numbers, as the history of the runs after it has it."""
     coverage = _coverage(run)
-    return Past(
+    return PastRun(
         run=run.run.id,
         started=run.run.started,
         selected=coverage.selected,

@@ -14,9 +14,9 @@ from fleetaudit.model import (
     Change,
     Drift,
     Effect,
-    Rate,
+    ResetRate,
 )
-from fleetaudit.text.host_ranges import fold
+from fleetaudit.text.host_ranges import fold_hosts
 
 from .common import grouped
 from .findings import family_words, parts_of
@@ -53,7 +53,7 @@ def summarize_changes(drift: Drift, links: Mapping[str, str] | None = None) -> C
         omitted=len(rows) - len(rows[:MOST_CHANGES]),
         rates=tuple(sorted(told, key=_felt)[:MOST_RATES]),
         unrated=tuple(
-            (reason, fold(rate.host for rate in rates)) for reason, rates in untold.items()
+            (reason, fold_hosts(rate.host for rate in rates)) for reason, rates in untold.items()
         ),
     )
 
@@ -69,7 +69,7 @@ def _by_subject(changes: Iterable[Change]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(counts, key=lambda item: -item[1]))
 
 
-def _felt(rate: Rate) -> float:
+def _felt(rate: ResetRate) -> float:
     return -(rate.per_thousand or 0.0)
 
 
@@ -119,5 +119,5 @@ def _row(groups: Sequence[Sequence[Change]], links: Mapping[str, str]) -> Change
         since=first.since,
         severity=first.severity,
         waived=_accepted(first),
-        hosts=fold(change.host for change in groups[0]),
+        hosts=fold_hosts(change.host for change in groups[0]),
     )

@@ -18,7 +18,7 @@ from fleetaudit.model import (
     Observation,
     ScenarioRow,
 )
-from fleetaudit.text.host_ranges import Folded, fold
+from fleetaudit.text.host_ranges import HostRanges, fold_hosts
 
 from .view_model import Build, Tone
 
@@ -53,9 +53,9 @@ def grouped(items: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
     return groups
 
 
-def names_of(hosts: Iterable[HostResult]) -> Folded:
+def names_of(hosts: Iterable[HostResult]) -> HostRanges:
     """Returns the hosts' names, folded."""
-    return fold(h.name for h in hosts)
+    return fold_hosts(h.name for h in hosts)
 
 
 def build_key(host: Audited) -> BuildKey:

@@ -22,8 +22,8 @@ from fleetaudit.model import (
     ScenarioRow,
     Severity,
 )
-from fleetaudit.probe.windows import offered, syn_scale
-from fleetaudit.text.host_ranges import fold
+from fleetaudit.probe.windows import syn_scale, window_bytes
+from fleetaudit.text.host_ranges import fold_hosts
 
 from .behaviour_groups import outcome
 from .common import (
@@ -176,7 +176,7 @@ def _members(hosts: Sequence[Audited]) -> tuple[Member, ...]:
     )
     return tuple(
         Member(
-            hosts=fold((h.name for h in members), shown=len(members)),
+            hosts=fold_hosts((h.name for h in members), shown=len(members)),
             groups=key[0],
             system=key[1],
             python=key[2],
@@ -264,7 +264,7 @@ def _moments(o: Observation, row: ScenarioRow) -> Iterator[TraceRow]:
             urgent=s.urgent,
             options=s.options,
             window=s.window,
-            offered=offered(s, connection),
+            offered=window_bytes(s, connection),
             scale=syn_scale(s, connection),
         )
 

@@ -17,7 +17,7 @@ from fleetaudit.model import (
     Observation,
     ScenarioRow,
 )
-from fleetaudit.text.host_ranges import SHOWN, release_key, series_of
+from fleetaudit.text.host_ranges import MAX_RANGES, release_key, release_series
 
 from .common import (
     FAMILY_WORDS,
@@ -55,11 +55,13 @@ def builds_of(audited: Sequence[Audited]) -> dict[BuildKey, Build]:
         key: Build(
             anchor=f"kernel-{i}",
             kernel=groups[key][0].kernel,
-            series=series_of(key[0]),
+            series=release_series(key[0]),
             hosts=names_of(groups[key]),
             void=sum(1 for h in groups[key] if h.void),
             on_host=sum(1 for h in groups[key] if h.isolation == "host"),
-            systems=tuple(dict.fromkeys(system_of(h) for h in groups[key] if system_of(h)))[:SHOWN],
+            systems=tuple(dict.fromkeys(system_of(h) for h in groups[key] if system_of(h)))[
+                :MAX_RANGES
+            ],
         )
         for i, key in enumerate(order, 1)
     }

@@ -15,13 +15,13 @@ from fleetaudit.model import (
     ChangeKind,
     Effect,
     Kernel,
-    Past,
-    Rate,
+    PastRun,
+    ResetRate,
     RunInfo,
     ScenarioRow,
     Severity,
 )
-from fleetaudit.text.host_ranges import Folded
+from fleetaudit.text.host_ranges import HostRanges
 
 Tone = Literal["met", "info", "warning", "error", "untold", "observed", "silent", "void"]
 """What a verdict means to a reader: as expected; not as expected, by severity; could not be told;
@@ -52,7 +52,7 @@ class Build:
     anchor: str
     kernel: Kernel
     series: str
-    hosts: Folded
+    hosts: HostRanges
     void: int
     on_host: int
     systems: tuple[str, ...]
@@ -131,7 +131,7 @@ class FindingRow:
     waived: str | None
     since: str
     builds: tuple[Build, ...]
-    hosts: Folded
+    hosts: HostRanges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class Remedy:
 
     text: str
     typed: bool
-    hosts: Folded
+    hosts: HostRanges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,7 @@ class SysctlValue:
     relation: str
     tone: Tone
     used: str
-    hosts: Folded
+    hosts: HostRanges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +345,7 @@ class Member:
     nobody. `findings` are (severity, id, expected, observed, waiver, date first seen).
     """
 
-    hosts: Folded
+    hosts: HostRanges
     groups: tuple[str, ...]
     system: str
     python: str
@@ -364,7 +364,7 @@ class Profile:
     anchor: str
     build: Build
     first: str
-    hosts: Folded
+    hosts: HostRanges
     on_host: bool
     void: str
     members: tuple[Member, ...]
@@ -432,7 +432,7 @@ class ChangeRow:
     since: str
     severity: Severity | None
     waived: str | None
-    hosts: Folded
+    hosts: HostRanges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -455,8 +455,8 @@ class Changes:
     regressed: tuple[tuple[str, int], ...]
     rows: tuple[ChangeRow, ...]
     omitted: int
-    rates: tuple[Rate, ...]
-    unrated: tuple[tuple[str, Folded], ...]
+    rates: tuple[ResetRate, ...]
+    unrated: tuple[tuple[str, HostRanges], ...]
 
 
 NOT_SELECTED = "not-selected"
@@ -539,7 +539,7 @@ class Comparison:
     sysctls: tuple[SysctlView, ...]
     sysctls_read: int
     causes: tuple[Cause, ...]
-    not_selected: Folded
+    not_selected: HostRanges
     profiles: tuple[Profile, ...]
     scenarios: tuple[ScenarioView, ...]
     production: tuple[Production, ...]
@@ -549,4 +549,4 @@ class Comparison:
     duels: tuple[Duel, ...]
     hosts: tuple[HostLine, ...]
     changes: Changes | None = None
-    past: tuple[Past, ...] = ()
+    past: tuple[PastRun, ...] = ()

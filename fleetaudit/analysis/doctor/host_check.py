@@ -103,7 +103,7 @@ def way_to(target: AnyTarget) -> str:
     match target:
         case SshTarget():
             user = f"{target.user}@" if target.user else ""
-            port = f" port {target.port}" if target.port_named or target.port != 22 else ""
+            port = f" port {target.port}" if target.port_is_explicit or target.port != 22 else ""
             by = f", by the system's {target.program}" if target.client == "openssh" else ""
             return f"ssh {user}{target.address}{port}{by}{_as(target.become)}"
         case LocalTarget():

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from fleetaudit.model import Frozen, Kernel, Os
-from fleetaudit.text.json_schema import encoded, schema_of
+from fleetaudit.text.json_schema import encode_json, json_schema_of
 
 Point = Literal[
     "inventory", "resolve", "connect", "host key", "authenticate", "become", "interpreter", "namespaces"
@@ -110,9 +110,9 @@ class Examination(Frozen, frozen=True, kw_only=True):
 
 def encode(examination: Examination) -> bytes:
     """Returns it as JSON, with a line's end."""
-    return encoded(examination) + b"\n"
+    return encode_json(examination) + b"\n"
 
 
 def json_schema() -> bytes:
     """Returns the JSON Schema of an examination, as `fleetaudit/schema/doctor.schema.json` has it."""
-    return schema_of(Examination, "fleetaudit-doctor/1")
+    return json_schema_of(Examination, "fleetaudit-doctor/1")

@@ -31,9 +31,9 @@ from fleetaudit.model import (
     Effect,
     HostResult,
     NotAudited,
-    Rate,
+    ResetRate,
 )
-from fleetaudit.text.json_schema import encoded, schema_of
+from fleetaudit.text.json_schema import encode_json, json_schema_of
 
 from .comparable import notes, refused
 from .counter_rates import rates
@@ -41,7 +41,7 @@ from .host_diff import Ground
 from .host_pairs import pair_up
 from .hosts import hosts_that_differ, on_host
 
-__all__ = ["Change", "Drift", "Rate", "between", "dated", "encode", "json_schema"]
+__all__ = ["Change", "Drift", "ResetRate", "between", "dated", "encode", "json_schema"]
 
 _EFFECTS: tuple[Effect, ...] = get_args(Effect)
 _KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
@@ -99,12 +99,12 @@ def dated(
 
 def encode(drift: Drift) -> bytes:
     """Returns a drift as JSON, with a line's end."""
-    return encoded(drift) + b"\n"
+    return encode_json(drift) + b"\n"
 
 
 def json_schema() -> bytes:
     """Returns the JSON Schema of a drift, as `fleetaudit/schema/drift.schema.json` has it."""
-    return schema_of(Drift, "fleetaudit-drift/1")
+    return json_schema_of(Drift, "fleetaudit-drift/1")
 
 
 def _in_order(changes: Sequence[Change], after: AuditRun) -> tuple[Change, ...]:

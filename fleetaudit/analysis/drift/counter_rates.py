@@ -12,7 +12,7 @@ import msgspec
 from fleetaudit.model import (
     Audited,
     Exposure,
-    Rate,
+    ResetRate,
     RunInfo,
 )
 
@@ -24,7 +24,7 @@ seconds.
 """
 
 
-def rates(pairs: Iterable[Pair], before: RunInfo, after: RunInfo) -> Iterator[Rate]:
+def rates(pairs: Iterable[Pair], before: RunInfo, after: RunInfo) -> Iterator[ResetRate]:
     """Yields the rate of each host that told its counters in both runs; none where the second run
     is not the later.
     """
@@ -44,8 +44,10 @@ def rates(pairs: Iterable[Pair], before: RunInfo, after: RunInfo) -> Iterator[Ra
                 yield _rate(pair.after.name, old, new, seconds, least)
 
 
-def _rate(host: str, old: Exposure, new: Exposure, seconds: float, least: float) -> Rate:
-    rate = Rate(host=host, seconds=seconds, before_per_thousand=_per_thousand(*_felt(old.counters)))
+def _rate(host: str, old: Exposure, new: Exposure, seconds: float, least: float) -> ResetRate:
+    rate = ResetRate(
+        host=host, seconds=seconds, before_per_thousand=_per_thousand(*_felt(old.counters))
+    )
     if reason := _began_anew(old, new, least):
         return msgspec.structs.replace(rate, reason=reason)
     grown = {

@@ -17,11 +17,11 @@ from fleetaudit.model import (
     SEVERITIES,
     Audited,
     Ending,
+    Expectation,
     Finding,
     HostResult,
     Kernel,
     Plan,
-    Rule,
 )
 from fleetaudit.playbook.expectation_tests import applies
 
@@ -73,7 +73,7 @@ def _endings(host: Audited) -> Iterable[tuple[_Place, Ending]]:
 
 
 def _beside(
-    host: Audited, rules: Sequence[Rule], counts: Mapping[_Place, Counter[Ending]]
+    host: Audited, rules: Sequence[Expectation], counts: Mapping[_Place, Counter[Ending]]
 ) -> Audited:
     found = [finding for finding in host.findings if not finding.id.startswith(KIND)]
     wanted = [id_ for id_ in host.expectations if not id_.startswith(KIND)]
@@ -95,7 +95,9 @@ def _usual(ending: Ending, counted: Counter[Ending]) -> bool:
     return all(counted[ending] > count for other, count in counted.items() if other != ending)
 
 
-def _finding(id_: str, ending: Ending, counted: Counter[Ending], rules: Sequence[Rule]) -> Finding:
+def _finding(
+    id_: str, ending: Ending, counted: Counter[Ending], rules: Sequence[Expectation]
+) -> Finding:
     most = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     words = ", ".join(f"{other} on {n}" for other, n in most)
     return Finding(

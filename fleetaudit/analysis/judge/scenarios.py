@@ -112,7 +112,7 @@ def void(audited: Audited, plan: HostPlan) -> Finding:
     in the playbook's order, so that its id is stable.
     """
     seen = {(o.scenario, o.family): o for o in audited.observations}
-    for scenario in (s for s in plan.scenarios if s.positive):
+    for scenario in (s for s in plan.scenarios if s.is_positive_control):
         for family in scenario.families:
             observation = seen.get((scenario.name, family))
             # By what its trials saw: on a void host every ending has become inconclusive.

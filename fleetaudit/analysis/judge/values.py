@@ -16,31 +16,31 @@ from fleetaudit.analysis.remediation import EXPOSURE, for_sysctl
 from fleetaudit.model import (
     SEVERITIES,
     Audited,
+    Expectation,
     Exposure,
     Finding,
     HostPlan,
-    Rule,
     Sysctl,
-    SysctlRule,
+    SysctlExpectation,
 )
 from fleetaudit.playbook.expectation_tests import (
     applies,
-    bounds_in_words,
-    holds,
-    in_words,
-    one_space,
-    within,
+    describe_bounds,
+    describe_expectation,
+    is_within,
+    meets,
+    normalize_spaces,
 )
 
 from .scenarios import at_most_warning
 
-R = TypeVar("R", bound=Rule)
+R = TypeVar("R", bound=Expectation)
 
 
 class _Unmet(NamedTuple):
     """A rule that is not met: what it wants in words, and whether that could be told."""
 
-    rule: Rule
+    rule: Expectation
     expected: str
     told: bool = True
 
@@ -90,24 +90,25 @@ def sysctls(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
             )
 
 
-def _unmet(rule: SysctlRule, sysctl: Sysctl | None) -> _Unmet | None:
+def _unmet(rule: SysctlExpectation, sysctl: Sysctl | None) -> _Unmet | None:
     there = sysctl is not None and (
         sysctl.value is not None or sysctl.state.startswith("unreadable")
     )
     known = sysctl is not None and (sysctl.value is not None or bool(sysctl.state))
-    unmet = _Unmet(rule, in_words(rule))
+    unmet = _Unmet(rule, describe_expectation(rule))
     if rule.present is False:
         return None if known and not there else unmet
     tests = (rule.equals, rule.one_of, rule.at_least, rule.at_most, rule.matches)
     if rule.present and not rule.is_default and all(test is None for test in tests):
         return None if there else unmet
-    if sysctl is None or sysctl.value is None or not holds(sysctl.value, rule):
+    if sysctl is None or sysctl.value is None or not meets(sysctl.value, rule):
         return unmet
     if rule.is_default and sysctl.default is None:
         return unmet._replace(told=False)
     return (
         unmet
-        if rule.is_default and one_space(sysctl.value) != one_space(sysctl.default or "")
+        if rule.is_default
+        and normalize_spaces(sysctl.value) != normalize_spaces(sysctl.default or "")
         else None
     )
 
@@ -119,7 +120,7 @@ def _observed(audited: Audited, key: str) -> str:
         return (sysctl.state if sysctl else "") or "not read"
     places = (audited.sysctl_places or {}).get(key)
     at_boot = f" (set at boot by {' or '.join(places)})" if places else ""
-    return one_space(sysctl.value) + at_boot
+    return normalize_spaces(sysctl.value) + at_boot
 
 
 # ---- production
@@ -200,12 +201,12 @@ def exposure(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
         )
         unmet = list[_Unmet]()
         for rule in _applying(rules, audited):
-            met = within(seen.value, rule.at_least, rule.at_most)
+            met = is_within(seen.value, rule.at_least, rule.at_most)
             over = seen.value is not None and rule.at_most is not None and seen.value > rule.at_most
             # A count that was cut short can only show that there are too many, or enough.
             cut = seen.more and not over and (rule.at_most is not None or not met)
             if not met or cut:
-                words = " and ".join(bounds_in_words(rule.at_least, rule.at_most))
+                words = " and ".join(describe_bounds(rule.at_least, rule.at_most))
                 unmet.append(_Unmet(rule, words, told=seen.value is not None and not cut))
         if unmet:
             yield _finding(

@@ -15,7 +15,7 @@ import re
 import threading
 from pathlib import Path
 
-from fleetaudit.errors import FailureKind, TransportError, repeat
+from fleetaudit.errors import FailureKind, TransportError, rerun_hint
 from fleetaudit.model import KernelTarget
 from fleetaudit.text.sanitize import printable_line, quote_line
 from fleetaudit.transport import Deadline, Limits, Output
@@ -88,7 +88,7 @@ def _take_turn(deadline: Deadline) -> None:
                 "connect",
                 f"no turn before the deadline: at most {MAX_GUESTS} guests run at once, one for each"
                 " core",
-                hint=repeat("-f", str(MAX_GUESTS)),
+                hint=rerun_hint("-f", str(MAX_GUESTS)),
                 kind="timed out",
             )
 

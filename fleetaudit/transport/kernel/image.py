@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fleetaudit.errors import TransportError
 from fleetaudit.text.sanitize import printable_line
-from fleetaudit.text.yaml_lines import contents
+from fleetaudit.text.yaml_lines import read_bounded
 
 HEADER = 4096
 MAX_BYTES = 256 * 1024 * 1024
@@ -79,7 +79,7 @@ def load_image(path: str) -> Image:
             stat.S_ISREG(about.st_mode) and not about.st_size
         ):  # reading /proc/kmsg would take the kernel's messages
             raise NotAKernelError("an empty file, or a special one of the kernel")
-        data = contents(Path(path), MAX_BYTES)
+        data = read_bounded(Path(path), MAX_BYTES)
         return Image(data, parse_image(data))
     except OSError as e:
         words = e.strerror or type(e).__name__

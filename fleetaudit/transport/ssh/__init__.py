@@ -160,7 +160,7 @@ def _of_jump(name: str) -> Iterator[None]:
     except TransportError as e:
         if e.reason.startswith("jump host "):
             raise
-        raise e.said_of(f"jump host {name}") from e
+        raise e.attributed_to(f"jump host {name}") from e
 
 
 def _execute(

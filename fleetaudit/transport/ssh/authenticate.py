@@ -7,7 +7,7 @@ error.
 
 from __future__ import annotations
 
-from fleetaudit.errors import FailureKind, TransportError, repeat
+from fleetaudit.errors import FailureKind, TransportError, rerun_hint
 from fleetaudit.model import SshConfig, SshTarget
 from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import Deadline
@@ -80,9 +80,11 @@ def _withheld(target: SshTarget, user: str) -> tuple[str, str] | None:
     """Returns why a password that there is goes to nobody, and the next command to type."""
     if target.password and target.host_key_policy == "off":
         reason = "a password is never sent to a host whose key was not checked"
-        return reason, repeat("--host-key-policy", "accept-new")
+        return reason, rerun_hint("--host-key-policy", "accept-new")
     if target.password and not target.password.reveal():
-        return "the password that was given is empty, and an empty one is never sent", repeat("-k")
+        return "the password that was given is empty, and an empty one is never sent", rerun_hint(
+            "-k"
+        )
     if target.password and target.ssh_config and not target.ssh_config.password_methods:
         reason = (
             "a password was given, and ssh_config allows none for this host (PasswordAuthentication"

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from fleetaudit.errors import TransportError, repeat
+from fleetaudit.errors import TransportError, rerun_hint
 from fleetaudit.model import (
     HostKeyPolicy,
     Secret,
@@ -28,7 +28,7 @@ from fleetaudit.transport.ssh_files import check_ssh_config
 from fleetaudit.transport.ssh_options import known_hosts_options, redact_option, user_options
 from fleetaudit.transport.ssh_tokens import UnknownTokenError
 
-_OTHER_CLIENT = repeat("--transport", "openssh")
+_OTHER_CLIENT = rerun_hint("--transport", "openssh")
 # The last line is about how ssh runs a command: we always run it.
 _HONOURED = frozenset(
     [

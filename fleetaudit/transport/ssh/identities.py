@@ -22,7 +22,7 @@ import paramiko
 from paramiko.ssh_exception import SSHException
 
 from fleetaudit.model import SshConfig, SshTarget
-from fleetaudit.text.files import at_home, whole_file, whole_file_and_status
+from fleetaudit.text.files import expand_home, read_file, read_file_and_status
 from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Deadline
 from fleetaudit.transport.file_reader import shared_reader
@@ -211,7 +211,7 @@ class _KeyFile:
 
 def _key_file(path: str, deadline: Deadline) -> _KeyFile:
     def read() -> _KeyFile:
-        file = at_home(path)
+        file = expand_home(path)
         private = _private_key(path, file)
         certificate = _blob_of_line(_text_if_any(file.with_name(f"{file.name}-cert.pub")))
         public = _public_blob(file) if isinstance(private, Unusable) else None
@@ -284,9 +284,9 @@ def _load(path: str, changed: tuple[int, int]) -> paramiko.PKey | Unusable:
 
     `changed` keeps a replaced file from being taken for the old one.
     """
-    file = at_home(path)
+    file = expand_home(path)
     try:
-        data, info = whole_file_and_status(file, _FILE_MAX)
+        data, info = read_file_and_status(file, _FILE_MAX)
         if _too_open(info) and file.suffix != ".pub":
             mode = f"{stat.S_IMODE(info.st_mode):04o}"
             return Unusable(permissions_too_open(path, mode), shell_join(["chmod", "600", path]))
@@ -369,7 +369,7 @@ def _public_blob(path: Path) -> bytes | None:
 
 
 def _text(path: Path) -> str:
-    return whole_file(path, _FILE_MAX).decode("ascii", "replace")
+    return read_file(path, _FILE_MAX).decode("ascii", "replace")
 
 
 def _text_if_any(path: Path) -> str:

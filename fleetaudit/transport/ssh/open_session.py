@@ -11,7 +11,7 @@ import getpass
 import logging
 from collections.abc import Callable
 
-from fleetaudit.errors import FailureKind, TransportError, repeat
+from fleetaudit.errors import FailureKind, TransportError, rerun_hint
 from fleetaudit.model import SshTarget
 from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import Deadline, StageListener
@@ -70,7 +70,7 @@ def current_user() -> str:
         return getpass.getuser()
     except (KeyError, OSError) as e:  # which of them depends on the Python
         reason = "no user is named, and this process's own number has no name"
-        raise TransportError("authenticate", reason, hint=repeat("-u", "USER")) from e
+        raise TransportError("authenticate", reason, hint=rerun_hint("-u", "USER")) from e
 
 
 def _greeted(
@@ -91,7 +91,7 @@ def _greeted(
                 " log in"
             )
             raise TransportError(
-                "connect", reason, hint=repeat("--host-deadline", "600"), kind="timed out"
+                "connect", reason, hint=rerun_hint("--host-deadline", "600"), kind="timed out"
             )
         with contextlib.ExitStack() as this_try:
             link = open_link(ssh_command_line(target, user))

@@ -20,7 +20,7 @@ from fleetaudit.analysis.causes import (
 )
 from fleetaudit.analysis.compare import compare
 from fleetaudit.analysis.drift import between
-from fleetaudit.errors import FailureKind, options_to_repeat, repeat
+from fleetaudit.errors import FailureKind, rerun_hint, rerun_options
 from fleetaudit.model import NotAudited
 from fleetaudit.report.html import render
 from fleetaudit.report.terminal import summary
@@ -91,7 +91,7 @@ def test_another_address_is_no_change_and_another_kind_is_one() -> None:
         run_of([refusing(2)]),
         run_of([refusing(2, reason="198.51.100.9 port 22: connection refused")]),
     )
-    assert between(before, after).same
+    assert between(before, after).is_unchanged
     (change,) = between(before, run_of([refusing(2, kind="timed out")])).changes
     assert (change.before, change.after) == (
         "not audited: connect: connection refused",
@@ -150,13 +150,13 @@ def test_a_repeated_option_takes_the_place_of_the_one_that_was_typed() -> None:
 
 
 def test_a_hint_to_repeat_differs_from_other_hints() -> None:
-    assert options_to_repeat(repeat("-l", "a b")) == ("-l", "a b")
-    assert options_to_repeat("fleetaudit run inventory.yml") == ()
-    assert options_to_repeat("ssh web1 true") == ()
+    assert rerun_options(rerun_hint("-l", "a b")) == ("-l", "a b")
+    assert rerun_options("fleetaudit run inventory.yml") == ()
+    assert rerun_options("ssh web1 true") == ()
 
 
 def test_no_command_in_a_message_has_an_ellipsis_in_it() -> None:
-    """Such a line cannot be pasted; `repeat` makes whole ones."""
+    """Such a line cannot be pasted; `rerun_hint` makes whole ones."""
     command = re.compile(
         r"\b(?:fleetaudit|ssh|sudo|ssh-[a-z]+|ansible-inventory|file|cat|ls)(?:"
         r" |$)[^.;\n]*(?:…|\.\.\.)"

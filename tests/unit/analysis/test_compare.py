@@ -22,10 +22,10 @@ from fleetaudit.model import (
 )
 from fleetaudit.report.html import render
 from fleetaudit.text.host_ranges import (
-    fold,
+    fold_hosts,
     fold_releases,
     release_key,
-    series_of,
+    release_series,
 )
 from tests.support.runs import (
     K510,
@@ -385,13 +385,13 @@ def test_the_order_of_hosts_changes_no_count() -> None:
     ],
 )
 def test_hosts_fold_into_ranges(names: list[str], ranges: tuple[str, ...]) -> None:
-    folded = fold(names)
+    folded = fold_hosts(names)
     assert (folded.ranges, folded.count, folded.more) == (ranges, len(names), 0)
 
 
 @given(st.lists(st.text(max_size=12), max_size=60, unique=True))
 def test_folding_never_loses_a_host(names: list[str]) -> None:
-    folded = fold(names, shown=5)
+    folded = fold_hosts(names, shown=5)
     assert folded.count == len(names)
     assert 0 <= folded.more <= max(0, len(names) - 1) or not names
 
@@ -468,7 +468,7 @@ def test_a_range_of_releases_holds_the_releases_that_it_is_of_and_no_other(
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_any_two_releases_can_be_ordered(a: str, b: str) -> None:
     assert (release_key(a) < release_key(b)) or (release_key(a) >= release_key(b))
-    assert series_of(a) == "" or a.startswith(series_of(a))
+    assert release_series(a) == "" or a.startswith(release_series(a))
 
 
 def test_every_host_is_linked_to_what_is_told_of_it(fleet: Comparison) -> None:

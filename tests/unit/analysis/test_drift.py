@@ -29,7 +29,7 @@ from fleetaudit.model import (
     Observation,
     Scenario,
     Sysctl,
-    SysctlRule,
+    SysctlExpectation,
 )
 from fleetaudit.report.changes import changes_text
 from fleetaudit.report.html import render
@@ -218,8 +218,8 @@ def test_what_a_sysctl_that_differs_means(
 
 
 def test_a_rule_that_is_new_in_the_playbook_is_no_regression_of_the_host() -> None:
-    strict = Fleet(rules={FIN_TIMEOUT: SysctlRule(at_most=10)})
-    lax = Fleet(rules={"net.ipv4.tcp_rfc1337": SysctlRule(equals="1")})
+    strict = Fleet(rules={FIN_TIMEOUT: SysctlExpectation(at_most=10)})
+    lax = Fleet(rules={"net.ipv4.tcp_rfc1337": SysctlExpectation(equals="1")})
     found = changed(lax.host("web1", K612), strict.host("web1", K612))
     assert [c[:3] for c in found] == [("changed", "expectation", f"sysctl:{FIN_TIMEOUT}")]
     assert found[0][3:] == ("no finding", "wanted at most 10")
@@ -229,7 +229,7 @@ def test_a_rule_that_is_new_in_the_playbook_is_no_regression_of_the_host() -> No
 
 
 def test_a_default_that_moved_under_a_value_that_did_not_is_the_hosts_change() -> None:
-    fleet = Fleet(rules={FIN_TIMEOUT: SysctlRule(is_default=True)})
+    fleet = Fleet(rules={FIN_TIMEOUT: SysctlExpectation(is_default=True)})
     before, after = (
         fleet.host("web1", K612, sysctls={FIN_TIMEOUT: Sysctl(value="60", default=default)})
         for default in ("60", "30")
@@ -454,7 +454,7 @@ def test_a_scenario_of_the_same_name_with_other_steps_refuses_the_comparison() -
     )
     assert "“unread-close”" in found.refused
     assert "steps differ" in found.refused
-    assert (found.changes, found.same) == ((), False)
+    assert (found.changes, found.is_unchanged) == ((), False)
 
 
 def test_other_playbooks_and_other_hosts_refuse_the_comparison() -> None:
@@ -473,7 +473,7 @@ def test_scenarios_that_only_one_run_asked_are_noted_and_no_change() -> None:
         run_on("2026-01-01", web(), scenarios=SCENARIOS[1:]),
         run_on("2026-01-02", web(), scenarios=SCENARIOS[:-1]),
     )
-    assert found.same
+    assert found.is_unchanged
     assert found.notes == (
         f"“{SCENARIOS[0].name}” was not asked in the earlier run.",
         f"“{SCENARIOS[-1].name}” was not asked in the later run.",
@@ -484,12 +484,12 @@ def test_scenarios_that_only_one_run_asked_are_noted_and_no_change() -> None:
 def test_hosts_outside_of_another_limit_are_noted_and_not_gone(about: dict[str, Any]) -> None:
     db = FLEET.host("db1", K612)
     found = drift.between(run_on("2026-01-01", web(), db), run_on("2026-01-02", web(), **about))
-    assert found.same
+    assert found.is_unchanged
     assert "1 host that was in one run only is left out" in found.notes[0]
 
 
 def test_a_run_is_the_same_as_itself() -> None:
-    assert drift.between(small_fleet(), small_fleet()).same
+    assert drift.between(small_fleet(), small_fleet()).is_unchanged
 
 
 # ---- order, dates and rates
@@ -619,7 +619,7 @@ def test_counters_are_rates_over_the_time_between_and_none_where_they_began_anew
     assert (rate.host, rate.seconds, rate.per_thousand) == ("web1", DAY_S, per_thousand)
     assert reason in rate.reason
     assert bool(rate.reason) == (per_thousand is None)
-    assert found.same  # production is never still, and that is no drift
+    assert found.is_unchanged  # production is never still, and that is no drift
 
 
 @given(

@@ -15,21 +15,21 @@ from fleetaudit.analysis.judge import fleet, judge, relation
 from fleetaudit.analysis.judge.kernels import SAME_ENDING
 from fleetaudit.analysis.judge.values import NUMBERS
 from fleetaudit.model import (
-    EXPECTABLE,
+    EXPECTABLE_ENDINGS,
     Audited,
+    Condition,
     Ending,
+    Expectation,
     Exposure,
-    ExposureRule,
+    ExposureExpectation,
     Finding,
     HostResult,
     Kernel,
     Observation,
     Plan,
-    Rule,
     Sysctl,
-    SysctlRule,
+    SysctlExpectation,
     UnreadSockets,
-    When,
 )
 from tests.support.runs import (
     K510,
@@ -41,7 +41,12 @@ from tests.support.runs import (
     observe,
 )
 
-ENDINGS: tuple[Ending, ...] = (*EXPECTABLE, "sent, not delivered", "inconclusive", "not run")
+ENDINGS: tuple[Ending, ...] = (
+    *EXPECTABLE_ENDINGS,
+    "sent, not delivered",
+    "inconclusive",
+    "not run",
+)
 
 
 def ids(audited: Audited) -> list[str]:
@@ -130,24 +135,24 @@ def test_a_void_host_whose_controls_look_well_still_says_why_it_is_void() -> Non
 @pytest.mark.parametrize(
     ("rule", "sysctl", "observed"),
     [
-        (SysctlRule(equals="4096 1 2"), Sysctl(value="4096\t1  2\n"), None),
-        (SysctlRule(equals="1"), Sysctl(value="01"), "01"),
-        (SysctlRule(one_of=("0", "2")), Sysctl(value="2"), None),
-        (SysctlRule(one_of=("0", "2")), Sysctl(value="1"), "1"),
-        (SysctlRule(at_least=60), Sysctl(value="60"), None),
-        (SysctlRule(at_least=60), Sysctl(value="59"), "59"),
-        (SysctlRule(at_most=60), Sysctl(value="60"), None),
-        (SysctlRule(at_most=60), Sysctl(value="61"), "61"),
-        (SysctlRule(at_least=1, at_most=3), Sysctl(value="4"), "4"),
-        (SysctlRule(at_most=60), Sysctl(value="4096 131072"), "4096 131072"),
-        (SysctlRule(at_most=60), Sysctl(value=""), ""),
-        (SysctlRule(equals="1"), Sysctl(state="absent"), "absent"),
-        (SysctlRule(equals="1"), Sysctl(state="unreadable: EACCES"), "unreadable: EACCES"),
-        (SysctlRule(equals="1"), None, "not read"),
+        (SysctlExpectation(equals="4096 1 2"), Sysctl(value="4096\t1  2\n"), None),
+        (SysctlExpectation(equals="1"), Sysctl(value="01"), "01"),
+        (SysctlExpectation(one_of=("0", "2")), Sysctl(value="2"), None),
+        (SysctlExpectation(one_of=("0", "2")), Sysctl(value="1"), "1"),
+        (SysctlExpectation(at_least=60), Sysctl(value="60"), None),
+        (SysctlExpectation(at_least=60), Sysctl(value="59"), "59"),
+        (SysctlExpectation(at_most=60), Sysctl(value="60"), None),
+        (SysctlExpectation(at_most=60), Sysctl(value="61"), "61"),
+        (SysctlExpectation(at_least=1, at_most=3), Sysctl(value="4"), "4"),
+        (SysctlExpectation(at_most=60), Sysctl(value="4096 131072"), "4096 131072"),
+        (SysctlExpectation(at_most=60), Sysctl(value=""), ""),
+        (SysctlExpectation(equals="1"), Sysctl(state="absent"), "absent"),
+        (SysctlExpectation(equals="1"), Sysctl(state="unreadable: EACCES"), "unreadable: EACCES"),
+        (SysctlExpectation(equals="1"), None, "not read"),
     ],
 )
 def test_a_sysctl_is_held_to_exactly_the_given_rules(
-    rule: SysctlRule, sysctl: Sysctl | None, observed: str | None
+    rule: SysctlExpectation, sysctl: Sysctl | None, observed: str | None
 ) -> None:
     asked = Fleet(rules={"net.x": rule})
     host = asked.host("a", K612, sysctls={"net.x": sysctl} if sysctl else {})
@@ -159,16 +164,16 @@ def one(value: str) -> dict[str, Sysctl]:
 
 
 def test_a_rule_without_a_fix_of_its_own_gets_the_command_that_sets_the_value() -> None:
-    (finding,) = Fleet(rules={"net.x": SysctlRule(equals="1  2")}).host("a", K612).findings
+    (finding,) = Fleet(rules={"net.x": SysctlExpectation(equals="1  2")}).host("a", K612).findings
     assert finding.fix == ""  # it is not there, so it cannot be set
     (finding,) = (
-        Fleet(rules={"net.x": SysctlRule(equals="1  2")})
+        Fleet(rules={"net.x": SysctlExpectation(equals="1  2")})
         .host("a", K612, sysctls=one("0 2"))
         .findings
     )
     assert finding.fix.startswith("sysctl -w net.x='1 2' && printf '\\n%s\\n' 'net.x = 1 2' ")
     (finding,) = (
-        Fleet(rules={"net.x": SysctlRule(equals="1", fix="ask the net team")})
+        Fleet(rules={"net.x": SysctlExpectation(equals="1", fix="ask the net team")})
         .host("a", K612)
         .findings
     )
@@ -191,7 +196,7 @@ def test_findings_come_gravest_first_and_then_by_id() -> None:
 @given(
     ending=st.sampled_from(ENDINGS),
     trials=st.dictionaries(st.sampled_from(ENDINGS), st.integers(1, 9), max_size=3),
-    expect=st.sets(st.sampled_from(EXPECTABLE), min_size=1),
+    expect=st.sets(st.sampled_from(EXPECTABLE_ENDINGS), min_size=1),
 )
 def test_an_expectation_is_met_only_by_an_ending_that_was_told_in_every_trial(
     ending: Ending, trials: dict[str, int], expect: set[Ending]
@@ -209,7 +214,7 @@ def test_an_expectation_is_met_only_by_an_ending_that_was_told_in_every_trial(
 
 
 def judged(
-    *rules: SysctlRule,
+    *rules: SysctlExpectation,
     sysctl: Sysctl | None = None,
     kernel: Kernel = K612,
     groups: tuple[str, ...] = (),
@@ -224,26 +229,30 @@ def judged(
 @pytest.mark.parametrize(
     ("rule", "sysctl", "observed"),
     [
-        (SysctlRule(is_default=True), Sysctl(value="1", default="1"), None),
-        (SysctlRule(is_default=True), Sysctl(value="1\t2", default="1 2"), None),
-        (SysctlRule(is_default=True), Sysctl(value="2", default="1"), "2"),
-        (SysctlRule(is_default=True), Sysctl(value="2"), "could not be told: 2"),
-        (SysctlRule(is_default=True), Sysctl(state="absent"), "absent"),
-        (SysctlRule(present=True), Sysctl(value="1"), None),
-        (SysctlRule(present=True), Sysctl(state="unreadable: EACCES"), None),
-        (SysctlRule(present=True), Sysctl(state="absent"), "absent"),
-        (SysctlRule(present=True), None, "not read"),
-        (SysctlRule(present=True, at_most=1), Sysctl(value="2"), "2"),
-        (SysctlRule(present=False), Sysctl(state="absent"), None),
-        (SysctlRule(present=False), Sysctl(value="1"), "1"),
-        (SysctlRule(present=False), Sysctl(state="unreadable: EACCES"), "unreadable: EACCES"),
-        (SysctlRule(present=False), None, "not read"),
-        (SysctlRule(position=2, at_least=5), Sysctl(value="9 4 9"), "9 4 9"),
-        (SysctlRule(matches="cubic|bbr"), Sysctl(value="reno"), "reno"),
+        (SysctlExpectation(is_default=True), Sysctl(value="1", default="1"), None),
+        (SysctlExpectation(is_default=True), Sysctl(value="1\t2", default="1 2"), None),
+        (SysctlExpectation(is_default=True), Sysctl(value="2", default="1"), "2"),
+        (SysctlExpectation(is_default=True), Sysctl(value="2"), "could not be told: 2"),
+        (SysctlExpectation(is_default=True), Sysctl(state="absent"), "absent"),
+        (SysctlExpectation(present=True), Sysctl(value="1"), None),
+        (SysctlExpectation(present=True), Sysctl(state="unreadable: EACCES"), None),
+        (SysctlExpectation(present=True), Sysctl(state="absent"), "absent"),
+        (SysctlExpectation(present=True), None, "not read"),
+        (SysctlExpectation(present=True, at_most=1), Sysctl(value="2"), "2"),
+        (SysctlExpectation(present=False), Sysctl(state="absent"), None),
+        (SysctlExpectation(present=False), Sysctl(value="1"), "1"),
+        (
+            SysctlExpectation(present=False),
+            Sysctl(state="unreadable: EACCES"),
+            "unreadable: EACCES",
+        ),
+        (SysctlExpectation(present=False), None, "not read"),
+        (SysctlExpectation(position=2, at_least=5), Sysctl(value="9 4 9"), "9 4 9"),
+        (SysctlExpectation(matches="cubic|bbr"), Sysctl(value="reno"), "reno"),
     ],
 )
 def test_a_rule_about_a_default_a_presence_or_a_position_is_met_or_not(
-    rule: SysctlRule, sysctl: Sysctl | None, observed: str | None
+    rule: SysctlExpectation, sysctl: Sysctl | None, observed: str | None
 ) -> None:
     assert [f.observed for f in judged(rule, sysctl=sysctl).findings] == (
         [] if observed is None else [observed]
@@ -252,13 +261,13 @@ def test_a_rule_about_a_default_a_presence_or_a_position_is_met_or_not(
 
 def test_a_default_that_no_namespace_told_is_a_warning_at_most() -> None:
     (finding,) = judged(
-        SysctlRule(is_default=True, severity="error"), sysctl=Sysctl(value="2")
+        SysctlExpectation(is_default=True, severity="error"), sysctl=Sysctl(value="2")
     ).findings
     assert finding.severity == "warning"
 
 
 def test_the_line_that_sets_a_sysctl_at_boot_is_shown_with_its_value() -> None:
-    asked = Fleet(rules={"net.x": SysctlRule(equals="1")})
+    asked = Fleet(rules={"net.x": SysctlExpectation(equals="1")})
     host = asked.host("a", K612, sysctls=one("0"))
     for places, words in (
         (("/etc/sysctl.conf:68",), "0 (set at boot by /etc/sysctl.conf:68)"),
@@ -272,9 +281,9 @@ def test_the_line_that_sets_a_sysctl_at_boot_is_shown_with_its_value() -> None:
 
 def test_several_rules_that_are_not_met_are_one_finding_as_grave_as_the_gravest() -> None:
     host = judged(
-        SysctlRule(position=1, at_least=4096, because="One."),
-        SysctlRule(position=2, at_least=1, because="Met."),
-        SysctlRule(position=3, at_least=6291456, severity="error", because="Three."),
+        SysctlExpectation(position=1, at_least=4096, because="One."),
+        SysctlExpectation(position=2, at_least=1, because="Met."),
+        SysctlExpectation(position=3, at_least=6291456, severity="error", because="Three."),
         sysctl=Sysctl(value="1024 131072 131072"),
     )
     (finding,) = host.findings
@@ -291,15 +300,17 @@ def test_several_rules_that_are_not_met_are_one_finding_as_grave_as_the_gravest(
 @pytest.mark.parametrize(
     ("when", "counts"),
     [
-        (When(groups=("web",)), True),
-        (When(groups=("db",)), False),
-        (When(kernel=">=6.12"), True),
-        (When(kernel="<6.12"), False),
-        (When(groups=("web",), kernel="<6.12"), False),
+        (Condition(groups=("web",)), True),
+        (Condition(groups=("db",)), False),
+        (Condition(kernel=">=6.12"), True),
+        (Condition(kernel="<6.12"), False),
+        (Condition(groups=("web",), kernel="<6.12"), False),
     ],
 )
-def test_a_rule_counts_only_where_it_applies(when: When, counts: bool) -> None:
-    host = judged(SysctlRule(equals="1", when=when), sysctl=Sysctl(value="0"), groups=("web",))
+def test_a_rule_counts_only_where_it_applies(when: Condition, counts: bool) -> None:
+    host = judged(
+        SysctlExpectation(equals="1", when=when), sysctl=Sysctl(value="0"), groups=("web",)
+    )
     assert (len(host.findings), len(host.expectations)) == (counts, counts)
 
 
@@ -308,7 +319,7 @@ def test_a_scenario_is_judged_only_on_the_kernels_that_it_is_for(
     kernel: Kernel, found: int
 ) -> None:
     reread = msgspec.structs.replace(
-        by_name("reread-fin-close"), when=When(kernel=">=6.1"), severity="error"
+        by_name("reread-fin-close"), when=Condition(kernel=">=6.1"), severity="error"
     )
     asked = Fleet(scenarios=(by_name("drained-close"), reread), rules={})
     seen = [observe(reread, family, "RST") for family in reread.families]
@@ -319,7 +330,7 @@ def test_a_scenario_is_judged_only_on_the_kernels_that_it_is_for(
 # ----------------------------------------------------------------------------------------------------
 
 
-def shown(exposure: Exposure | None, **rules: ExposureRule) -> Audited:
+def shown(exposure: Exposure | None, **rules: ExposureExpectation) -> Audited:
     asked = Fleet(rules={})
     plan = msgspec.structs.replace(
         asked.plan("a"), exposure_expect={name: (rule,) for name, rule in rules.items()}
@@ -330,7 +341,7 @@ def shown(exposure: Exposure | None, **rules: ExposureRule) -> Audited:
 def test_aborts_per_thousand_connections_are_held_to_their_bound() -> None:
     host = shown(
         exposure_of(6, 1000),
-        aborts_on_close_per_thousand=ExposureRule(at_most=5.0, severity="error"),
+        aborts_on_close_per_thousand=ExposureExpectation(at_most=5.0, severity="error"),
     )
     (finding,) = host.findings
     assert (finding.id, finding.severity) == ("exposure:aborts_on_close_per_thousand", "error")
@@ -338,11 +349,15 @@ def test_aborts_per_thousand_connections_are_held_to_their_bound() -> None:
     assert "shutdown(SHUT_WR)" in finding.fix
     assert host.expectations == ("exposure:aborts_on_close_per_thousand",)
     assert (
-        shown(exposure_of(5, 1000), aborts_on_close_per_thousand=ExposureRule(at_most=5.0)).findings
+        shown(
+            exposure_of(5, 1000), aborts_on_close_per_thousand=ExposureExpectation(at_most=5.0)
+        ).findings
         == ()
     )
     assert (
-        shown(exposure_of(0, 0), aborts_on_close_per_thousand=ExposureRule(at_most=0.0)).findings
+        shown(
+            exposure_of(0, 0), aborts_on_close_per_thousand=ExposureExpectation(at_most=0.0)
+        ).findings
         == ()
     )
 
@@ -350,7 +365,9 @@ def test_aborts_per_thousand_connections_are_held_to_their_bound() -> None:
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_that_the_host_does_not_tell_is_a_warning_and_never_met(name: str) -> None:
     for exposure in (None, Exposure(), Exposure(counters={"TCPAbortOnClose": 7})):
-        (finding,) = shown(exposure, **{name: ExposureRule(at_most=0.0, severity="error")}).findings
+        (finding,) = shown(
+            exposure, **{name: ExposureExpectation(at_most=0.0, severity="error")}
+        ).findings
         assert finding.severity == "warning"
         assert finding.observed.startswith("could not be told: ")
 
@@ -361,30 +378,30 @@ def test_a_scan_that_was_cut_short_can_show_too_many_and_never_few_enough() -> N
             unread_sockets=UnreadSockets(sockets=sockets, bytes=0, scanned=9, partial=True)
         )
 
-    rule = ExposureRule(at_most=3.0, severity="error")
+    rule = ExposureExpectation(at_most=3.0, severity="error")
     (many,) = shown(scan(4), unread_sockets=rule).findings
     (few,) = shown(scan(2), unread_sockets=rule).findings
     assert (many.severity, many.observed) == ("error", "4 or more")
     assert (few.severity, few.observed) == ("warning", "could not be told: 2 or more")
-    assert shown(scan(4), unread_sockets=ExposureRule(at_least=3.0)).findings == ()
-    (untold,) = shown(scan(2), unread_sockets=ExposureRule(at_least=3.0)).findings
+    assert shown(scan(4), unread_sockets=ExposureExpectation(at_least=3.0)).findings == ()
+    (untold,) = shown(scan(2), unread_sockets=ExposureExpectation(at_least=3.0)).findings
     assert untold.observed == "could not be told: 2 or more"
 
 
 def test_a_counter_is_held_to_its_bound() -> None:
     exposure = Exposure(counters={"TCPAbortFailed": 2})
-    (finding,) = shown(exposure, aborts_failed=ExposureRule(at_most=0.0)).findings
+    (finding,) = shown(exposure, aborts_failed=ExposureExpectation(at_most=0.0)).findings
     assert (finding.id, finding.observed) == ("exposure:aborts_failed", "2")
 
 
 # ---- the whole fleet
 # -----------------------------------------------------------------------------------------------
 
-SAME = {SAME_ENDING: (Rule(severity="error", because="One code."),)}
+SAME = {SAME_ENDING: (Expectation(severity="error", because="One code."),)}
 
 
 def whole(
-    hosts: Sequence[HostResult], kernels: Mapping[str, tuple[Rule, ...]] = SAME
+    hosts: Sequence[HostResult], kernels: Mapping[str, tuple[Expectation, ...]] = SAME
 ) -> dict[str, HostResult]:
     plans = tuple(
         msgspec.structs.replace(Fleet().plan(host.name, host.groups), kernels_expect=dict(kernels))
@@ -447,7 +464,7 @@ def test_without_such_an_expectation_the_fleet_is_left_as_it_is() -> None:
 
 
 def test_an_expectation_of_the_fleet_applies_where_it_says() -> None:
-    wanted = {SAME_ENDING: (Rule(when=When(groups=("web",))),)}
+    wanted = {SAME_ENDING: (Expectation(when=Condition(groups=("web",))),)}
     hosts = whole(
         [Fleet().host("a", K612, groups=("web",)), odd("b"), Fleet().host("c", K612)], wanted
     )

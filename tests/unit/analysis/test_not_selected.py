@@ -17,7 +17,7 @@ from fleetaudit.analysis.compare import compare, history_entry
 from fleetaudit.analysis.policy import of_host
 from fleetaudit.cli.run import status_of
 from fleetaudit.errors import NothingToDoError
-from fleetaudit.model import HostResult, NotSelected, Past
+from fleetaudit.model import HostResult, NotSelected, PastRun
 from fleetaudit.report import csv as table
 from fleetaudit.report import (
     explain,
@@ -79,7 +79,7 @@ def test_a_run_of_an_earlier_version_is_still_read(tmp_path: Path) -> None:
     read = archive.read_run(tmp_path)
     assert read.hosts[1] == old
     assert read.history == (
-        Past(run=past["run"], started=past["started"], selected=2, audited=1, not_audited=1),  # type: ignore[arg-type]
+        PastRun(run=past["run"], started=past["started"], selected=2, audited=1, not_audited=1),  # type: ignore[arg-type]
     )
 
 

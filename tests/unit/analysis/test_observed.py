@@ -103,8 +103,8 @@ def test_it_stands_in_no_relation_to_an_expectation() -> None:
 
 
 def test_it_is_no_positive_control() -> None:
-    assert not WATCHED.positive
-    assert not any(s.positive for s in FLEET.scenarios if s.name == WATCHED.name)
+    assert not WATCHED.is_positive_control
+    assert not any(s.is_positive_control for s in FLEET.scenarios if s.name == WATCHED.name)
 
 
 # ---- the outputs

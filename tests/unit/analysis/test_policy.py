@@ -108,7 +108,7 @@ def test_a_golden_host_that_resets_where_others_do_not_expects_the_reset_beside_
         ("RST",),
         "drained-close",
     )
-    assert found["zero-linger-close"].positive
+    assert found["zero-linger-close"].is_positive_control
 
 
 def test_a_difference_is_never_for_information_alone() -> None:

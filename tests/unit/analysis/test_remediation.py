@@ -19,10 +19,10 @@ from fleetaudit.model import (
     Kernel,
     Scenario,
     Sysctl,
-    SysctlRule,
+    SysctlExpectation,
 )
 from fleetaudit.playbook import load_playbook
-from fleetaudit.playbook.expectation_tests import holds
+from fleetaudit.playbook.expectation_tests import meets
 from tests.support.runs import observe
 
 CATALOGUE = {s.name: s for play in load_playbook(None).plays for s in play.scenarios}
@@ -179,26 +179,26 @@ def host(sysctl: Sysctl | None, *, key: str = "net.x", **more: Any) -> Audited:
 @pytest.mark.parametrize(
     ("rules", "sysctl", "wanted"),
     [
-        ([SysctlRule(equals="1")], Sysctl(value="0"), "1"),
-        ([SysctlRule(one_of=("0", "2"))], Sysctl(value="1"), "0"),
-        ([SysctlRule(at_least=10)], Sysctl(value="9"), "10"),
-        ([SysctlRule(at_most=60)], Sysctl(value="99"), "60"),
-        ([SysctlRule(at_least=10, at_most=60)], Sysctl(value="9"), "10"),
-        ([SysctlRule(is_default=True)], Sysctl(value="9", default="5"), "5"),
+        ([SysctlExpectation(equals="1")], Sysctl(value="0"), "1"),
+        ([SysctlExpectation(one_of=("0", "2"))], Sysctl(value="1"), "0"),
+        ([SysctlExpectation(at_least=10)], Sysctl(value="9"), "10"),
+        ([SysctlExpectation(at_most=60)], Sysctl(value="99"), "60"),
+        ([SysctlExpectation(at_least=10, at_most=60)], Sysctl(value="9"), "10"),
+        ([SysctlExpectation(is_default=True)], Sysctl(value="9", default="5"), "5"),
         (
-            [SysctlRule(position=3, at_least=6291456)],
+            [SysctlExpectation(position=3, at_least=6291456)],
             Sysctl(value="4096\t131072\t1"),
             "4096 131072 6291456",
         ),
         (
-            [SysctlRule(position=1, at_least=9), SysctlRule(position=2, at_most=3)],
+            [SysctlExpectation(position=1, at_least=9), SysctlExpectation(position=2, at_most=3)],
             Sysctl(value="1 4"),
             "9 3",
         ),
     ],
 )
 def test_a_sysctl_is_set_to_the_nearest_value_that_meets_all_rules(
-    rules: list[SysctlRule], sysctl: Sysctl, wanted: str
+    rules: list[SysctlExpectation], sysctl: Sysctl, wanted: str
 ) -> None:
     first, _, second = for_sysctl("net.x", rules, host(sysctl)).partition(" && ")
     assert shlex.split(first) == ["sysctl", "-w", f"net.x={wanted}"]
@@ -213,24 +213,24 @@ def test_a_sysctl_is_set_to_the_nearest_value_that_meets_all_rules(
 @pytest.mark.parametrize(
     ("rule", "sysctl"),
     [
-        (SysctlRule(equals="1"), None),
-        (SysctlRule(equals="1"), Sysctl(state="absent")),
-        (SysctlRule(present=False), Sysctl(value="1")),
-        (SysctlRule(is_default=True), Sysctl(value="1")),
-        (SysctlRule(matches="a|b"), Sysctl(value="c")),
-        (SysctlRule(at_least=1), Sysctl(value="0 0")),
-        (SysctlRule(position=4, equals="1"), Sysctl(value="0 0")),
-        (SysctlRule(is_default=True), Sysctl(value="1", default="$(reboot)")),
-        (SysctlRule(position=2, equals="1"), Sysctl(value="`reboot` 0")),
+        (SysctlExpectation(equals="1"), None),
+        (SysctlExpectation(equals="1"), Sysctl(state="absent")),
+        (SysctlExpectation(present=False), Sysctl(value="1")),
+        (SysctlExpectation(is_default=True), Sysctl(value="1")),
+        (SysctlExpectation(matches="a|b"), Sysctl(value="c")),
+        (SysctlExpectation(at_least=1), Sysctl(value="0 0")),
+        (SysctlExpectation(position=4, equals="1"), Sysctl(value="0 0")),
+        (SysctlExpectation(is_default=True), Sysctl(value="1", default="$(reboot)")),
+        (SysctlExpectation(position=2, equals="1"), Sysctl(value="`reboot` 0")),
     ],
 )
 def test_where_no_value_is_known_or_a_host_said_something_odd_there_is_no_command(
-    rule: SysctlRule, sysctl: Sysctl | None
+    rule: SysctlExpectation, sysctl: Sysctl | None
 ) -> None:
     assert for_sysctl("net.x", [rule], host(sysctl)) == ""
 
 
-LOW = [SysctlRule(at_most=60)]
+LOW = [SysctlExpectation(at_most=60)]
 HIGH = Sysctl(value="300")
 
 
@@ -270,13 +270,16 @@ def test_where_proc_sys_is_read_only_there_is_a_sentence_and_no_command() -> Non
 def test_a_sysctl_of_a_module_is_set_after_the_module_is_loaded() -> None:
     key = "net.bridge.bridge-nf-call-iptables"
     present = host(Sysctl(value="1"), key=key)
-    assert for_sysctl(key, [SysctlRule(equals="0")], present).startswith(
+    assert for_sysctl(key, [SysctlExpectation(equals="0")], present).startswith(
         "echo br_netfilter >>/etc/modules-load.d/fleetaudit.conf && sysctl -w"
         " net.bridge.bridge-nf-call-iptables=0 && "
     )
-    absent = for_sysctl(key, [SysctlRule(equals="0")], host(Sysctl(state="absent"), key=key))
+    absent = for_sysctl(key, [SysctlExpectation(equals="0")], host(Sysctl(state="absent"), key=key))
     assert "exists only while the module br_netfilter is loaded" in absent
-    assert for_sysctl(key, [SysctlRule(present=False)], host(Sysctl(state="absent"), key=key)) == ""
+    assert (
+        for_sysctl(key, [SysctlExpectation(present=False)], host(Sysctl(state="absent"), key=key))
+        == ""
+    )
 
 
 _text = st.text(alphabet="09 $`'\";|&\n\\ab", max_size=8)
@@ -286,14 +289,17 @@ _text = st.text(alphabet="09 $`'\";|&\n\\ab", max_size=8)
 def test_whatever_a_host_said_the_command_is_one_argument_that_meets_the_rules(
     value: str, default: str, position: int | None, bound: int
 ) -> None:
-    rules = [SysctlRule(position=position, at_least=bound), SysctlRule(is_default=True)]
+    rules = [
+        SysctlExpectation(position=position, at_least=bound),
+        SysctlExpectation(is_default=True),
+    ]
     for asked in (rules, rules[:1], rules[1:]):
         fix = for_sysctl("net.x", asked, host(Sysctl(value=value, default=default)))
         if fix:
             words = shlex.split(fix.partition(" && ")[0])
             assert words[:2] == ["sysctl", "-w"]
             assert len(words) == 3
-            assert all(holds(words[2].removeprefix("net.x="), rule) for rule in asked)
+            assert all(meets(words[2].removeprefix("net.x="), rule) for rule in asked)
 
 
 # ---- production

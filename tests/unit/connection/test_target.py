@@ -73,7 +73,7 @@ web:
     (tmp_path / "hosts.yml").write_text(text)
     (host,) = load_inventory([str(tmp_path / "hosts.yml")]).hosts
     assert target_of(host, ConnectionOptions()) == SshTarget(
-        address="old", port=2, port_named=True, user="old", private_keys=("old",)
+        address="old", port=2, port_is_explicit=True, user="old", private_keys=("old",)
     )
 
 
@@ -101,7 +101,7 @@ def test_an_empty_or_null_variable_is_not_set() -> None:
 )
 def test_every_connection_that_is_ssh_is_ssh(connection: str) -> None:
     assert target(ansible_connection=connection, ansible_port="2222") == SshTarget(
-        address="web1", port=2222, port_named=True
+        address="web1", port=2222, port_is_explicit=True
     )
 
 
@@ -221,7 +221,9 @@ def test_templates_are_rendered_for_each_host_in_their_own_types() -> None:
         ansible_ssh_common_args="{{ jump | default('') }}",
         ansible_become="{{ false }}",
     )
-    assert found == SshTarget(address="web1.example.com", port=2222, port_named=True, user="audit")
+    assert found == SshTarget(
+        address="web1.example.com", port=2222, port_is_explicit=True, user="audit"
+    )
 
 
 def test_a_template_reaches_the_inventory_variables_of_other_hosts() -> None:
@@ -264,7 +266,7 @@ def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
     assert target(ConnectionOptions(settings=settings)) == SshTarget(
         address="web1",
         port=2200,
-        port_named=True,
+        port_is_explicit=True,
         user="cfg",
         private_keys=("/cfg",),
         connect_timeout_s=7,
@@ -273,7 +275,7 @@ def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
     assert target(options, ansible_port=22) == SshTarget(
         address="web1",
         port=22,
-        port_named=True,
+        port_is_explicit=True,
         user="cli",
         private_keys=("/cli",),
         connect_timeout_s=3,
@@ -281,7 +283,7 @@ def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
     assert target(options, ansible_user="var", ansible_timeout=9) == SshTarget(
         address="web1",
         port=2200,
-        port_named=True,
+        port_is_explicit=True,
         user="var",
         private_keys=("/cli",),
         connect_timeout_s=9,
@@ -318,7 +320,7 @@ def test_arguments_that_matter_are_given_in_ansibles_order_to_the_client_that_ca
         client=client,
         arguments=("-F", "cfg"),
         late_arguments=("-J", "jump", "-C", *more.split()),
-        port_named=True,
+        port_is_explicit=True,
     )
 
 

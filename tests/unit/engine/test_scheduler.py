@@ -58,7 +58,7 @@ def reply(release: str = "6.12.0") -> Output:
         elapsed_s=0.1,
     )
     return Output(
-        stdout=b"motd\n" + protocol.MARK + msgspec.json.encode(said) + b"\n",
+        stdout=b"motd\n" + protocol.REPLY_MARK + msgspec.json.encode(said) + b"\n",
         stderr=b"",
         exit_status=0,
     )

@@ -426,7 +426,7 @@ def test_a_message_never_repeats_a_value(tmp_path: Path) -> None:
 def test_any_tree_is_an_inventory_or_an_error_for_the_user(tree: object) -> None:
     draft = Draft()
     try:
-        read_yaml(yaml_lines.parse(json.dumps(tree), source="tree"), draft)  # JSON is YAML
+        read_yaml(yaml_lines.parse_yaml(json.dumps(tree), source="tree"), draft)  # JSON is YAML
         inventory = draft.inventory(["tree"])
     except InputError:
         return

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.model import Kernel, SysctlRule, When
+from fleetaudit.model import Condition, Kernel, SysctlExpectation
 from fleetaudit.playbook.expectation_tests import (
     MAX_MATCHED,
     applies,
-    chosen,
-    comparisons,
-    contradiction,
-    holds,
-    in_words,
+    describe_expectation,
+    is_contradictory,
+    is_selected_by_tags,
+    meets,
+    parse_comparisons,
     pattern_fault,
     release_numbers,
 )
@@ -32,39 +32,39 @@ from tests.support.runs import K612, Fleet
 @pytest.mark.parametrize(
     ("rule", "value", "met"),
     [
-        (SysctlRule(matches="reno|cubic"), "cubic", True),
-        (SysctlRule(matches="reno|cubic"), "cubic2", False),
-        (SysctlRule(matches="reno.*"), "reno" + MAX_MATCHED * "x", False),
-        (SysctlRule(matches="[0-9]+ [0-9]+"), "32768\t60999", True),
-        (SysctlRule(position=3, at_least=6291456), "4096 131072 6291456", True),
-        (SysctlRule(position=3, at_least=6291456), "4096 131072 6291455", False),
-        (SysctlRule(position=3, at_least=1), "4096 131072", False),
-        (SysctlRule(position=1, equals="4096"), "4096\t131072 1", True),
-        (SysctlRule(position=2, one_of=("1", "2")), "0 2", True),
-        (SysctlRule(at_least=1), "1_0", False),
-        (SysctlRule(at_least=1), "٣", False),
-        (SysctlRule(at_least=-1), "-1", True),
-        (SysctlRule(equals=""), " \n", True),
+        (SysctlExpectation(matches="reno|cubic"), "cubic", True),
+        (SysctlExpectation(matches="reno|cubic"), "cubic2", False),
+        (SysctlExpectation(matches="reno.*"), "reno" + MAX_MATCHED * "x", False),
+        (SysctlExpectation(matches="[0-9]+ [0-9]+"), "32768\t60999", True),
+        (SysctlExpectation(position=3, at_least=6291456), "4096 131072 6291456", True),
+        (SysctlExpectation(position=3, at_least=6291456), "4096 131072 6291455", False),
+        (SysctlExpectation(position=3, at_least=1), "4096 131072", False),
+        (SysctlExpectation(position=1, equals="4096"), "4096\t131072 1", True),
+        (SysctlExpectation(position=2, one_of=("1", "2")), "0 2", True),
+        (SysctlExpectation(at_least=1), "1_0", False),
+        (SysctlExpectation(at_least=1), "٣", False),
+        (SysctlExpectation(at_least=-1), "-1", True),
+        (SysctlExpectation(equals=""), " \n", True),
     ],
 )
-def test_a_value_meets_a_rule_or_does_not(rule: SysctlRule, value: str, met: bool) -> None:
-    assert holds(value, rule) is met
+def test_a_value_meets_a_rule_or_does_not(rule: SysctlExpectation, value: str, met: bool) -> None:
+    assert meets(value, rule) is met
 
 
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (SysctlRule(at_least=10, at_most=60), "at least 10 and at most 60"),
-        (SysctlRule(position=3, at_least=6291456), "third number at least 6291456"),
-        (SysctlRule(position=4, equals="1"), "4th number 1"),
-        (SysctlRule(present=False), "absent"),
-        (SysctlRule(is_default=True), "this kernel's own default"),
-        (SysctlRule(equals=""), "empty"),
-        (SysctlRule(matches="a|b"), "matches a|b"),
+        (SysctlExpectation(at_least=10, at_most=60), "at least 10 and at most 60"),
+        (SysctlExpectation(position=3, at_least=6291456), "third number at least 6291456"),
+        (SysctlExpectation(position=4, equals="1"), "4th number 1"),
+        (SysctlExpectation(present=False), "absent"),
+        (SysctlExpectation(is_default=True), "this kernel's own default"),
+        (SysctlExpectation(equals=""), "empty"),
+        (SysctlExpectation(matches="a|b"), "matches a|b"),
     ],
 )
-def test_a_rule_says_in_words_what_it_wants(rule: SysctlRule, words: str) -> None:
-    assert in_words(rule) == words
+def test_a_rule_says_in_words_what_it_wants(rule: SysctlExpectation, words: str) -> None:
+    assert describe_expectation(rule) == words
 
 
 # ---- contradictions
@@ -74,45 +74,57 @@ def test_a_rule_says_in_words_what_it_wants(rule: SysctlRule, words: str) -> Non
 @pytest.mark.parametrize(
     ("rules", "contradict"),
     [
-        ([SysctlRule(equals="1"), SysctlRule(equals="0")], True),
-        ([SysctlRule(equals="1"), SysctlRule(one_of=("1", "2"))], False),
-        ([SysctlRule(one_of=("1", "2")), SysctlRule(at_least=3)], True),
-        ([SysctlRule(at_least=3), SysctlRule(at_most=2)], True),
-        ([SysctlRule(at_least=3), SysctlRule(at_most=3)], False),
-        ([SysctlRule(equals="cubic"), SysctlRule(matches="reno")], True),
-        ([SysctlRule(present=False), SysctlRule(equals="1")], True),
-        ([SysctlRule(present=False), SysctlRule(present=True)], True),
-        ([SysctlRule(present=True), SysctlRule(equals="1")], False),
-        ([SysctlRule(position=1, at_least=5), SysctlRule(position=2, at_most=4)], False),
-        ([SysctlRule(position=1, at_least=5), SysctlRule(position=1, at_most=4)], True),
-        ([SysctlRule(equals="4 5 6"), SysctlRule(position=3, at_most=5)], True),
-        ([SysctlRule(equals="4 5 6"), SysctlRule(position=3, at_most=6)], False),
+        ([SysctlExpectation(equals="1"), SysctlExpectation(equals="0")], True),
+        ([SysctlExpectation(equals="1"), SysctlExpectation(one_of=("1", "2"))], False),
+        ([SysctlExpectation(one_of=("1", "2")), SysctlExpectation(at_least=3)], True),
+        ([SysctlExpectation(at_least=3), SysctlExpectation(at_most=2)], True),
+        ([SysctlExpectation(at_least=3), SysctlExpectation(at_most=3)], False),
+        ([SysctlExpectation(equals="cubic"), SysctlExpectation(matches="reno")], True),
+        ([SysctlExpectation(present=False), SysctlExpectation(equals="1")], True),
+        ([SysctlExpectation(present=False), SysctlExpectation(present=True)], True),
+        ([SysctlExpectation(present=True), SysctlExpectation(equals="1")], False),
+        (
+            [SysctlExpectation(position=1, at_least=5), SysctlExpectation(position=2, at_most=4)],
+            False,
+        ),
+        (
+            [SysctlExpectation(position=1, at_least=5), SysctlExpectation(position=1, at_most=4)],
+            True,
+        ),
+        ([SysctlExpectation(equals="4 5 6"), SysctlExpectation(position=3, at_most=5)], True),
+        ([SysctlExpectation(equals="4 5 6"), SysctlExpectation(position=3, at_most=6)], False),
         (
             [
-                SysctlRule(equals="1", when=When(kernel="<6.1")),
-                SysctlRule(equals="0", when=When(kernel=">=6.1")),
+                SysctlExpectation(equals="1", when=Condition(kernel="<6.1")),
+                SysctlExpectation(equals="0", when=Condition(kernel=">=6.1")),
             ],
             False,
         ),
-        ([SysctlRule(equals="1", when=When(groups=("a",))), SysctlRule(equals="0")], True),
         (
             [
-                SysctlRule(equals="1", when=When(groups=("a",))),
-                SysctlRule(equals="0", when=When(groups=("a",))),
+                SysctlExpectation(equals="1", when=Condition(groups=("a",))),
+                SysctlExpectation(equals="0"),
+            ],
+            True,
+        ),
+        (
+            [
+                SysctlExpectation(equals="1", when=Condition(groups=("a",))),
+                SysctlExpectation(equals="0", when=Condition(groups=("a",))),
             ],
             True,
         ),
     ],
 )
 def test_rules_that_no_value_can_meet_together_contradict(
-    rules: list[SysctlRule], contradict: bool
+    rules: list[SysctlExpectation], contradict: bool
 ) -> None:
-    assert contradiction(rules) is contradict
+    assert is_contradictory(rules) is contradict
 
 
 _bound = st.none() | st.integers(0, 5)
 _rule = st.builds(
-    SysctlRule,
+    SysctlExpectation,
     equals=st.none() | st.integers(0, 5).map(str),
     one_of=st.none() | st.lists(st.integers(0, 5).map(str), min_size=1, max_size=3).map(tuple),
     at_least=_bound,
@@ -122,10 +134,10 @@ _rule = st.builds(
 
 @given(st.lists(_rule, min_size=1, max_size=3))
 def test_a_contradiction_is_found_exactly_where_no_small_number_meets_all(
-    rules: list[SysctlRule],
+    rules: list[SysctlExpectation],
 ) -> None:
-    possible = any(all(holds(str(value), rule) for rule in rules) for value in range(6))
-    assert contradiction(rules) is not possible
+    possible = any(all(meets(str(value), rule) for rule in rules) for value in range(6))
+    assert is_contradictory(rules) is not possible
 
 
 # ---- kernels and groups
@@ -153,21 +165,21 @@ def test_a_kernel_release_is_compared_by_as_many_numbers_as_are_named(
     release: str, wanted: str, met: bool
 ) -> None:
     host = Fleet().host("a", Kernel(release=release, version="#1", machine="x86_64"))
-    assert applies(When(kernel=wanted), host) is met
+    assert applies(Condition(kernel=wanted), host) is met
 
 
 @pytest.mark.parametrize("text", ["6.1", ">= six", ">=6.1 <7", "~>6.1", ">=6.1.2.3.4", ">=6.1;"])
 def test_what_is_no_comparison_of_a_release_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no comparison"):
-        comparisons(text)
+        parse_comparisons(text)
 
 
 def test_an_expectation_for_groups_applies_to_hosts_of_any_of_them() -> None:
     host = Fleet().host("a", K612, groups=("web", "blue"))
-    assert applies(When(groups=("db", "web")), host)
-    assert applies(When(groups=("all",)), host)
-    assert not applies(When(groups=("db",)), host)
-    assert not applies(When(groups=("web",), kernel="<6"), host)
+    assert applies(Condition(groups=("db", "web")), host)
+    assert applies(Condition(groups=("all",)), host)
+    assert not applies(Condition(groups=("db",)), host)
+    assert not applies(Condition(groups=("web",), kernel="<6"), host)
 
 
 @given(st.text(max_size=300))
@@ -213,8 +225,8 @@ def test_whatever_is_accepted_ends_soon_on_the_longest_value(pattern: str) -> No
         return
     re.compile(pattern)
     begun = time.process_time()
-    holds(MAX_MATCHED * "a", SysctlRule(matches=pattern))
-    holds((MAX_MATCHED - 1) * "a" + "!", SysctlRule(matches=pattern))
+    meets(MAX_MATCHED * "a", SysctlExpectation(matches=pattern))
+    meets((MAX_MATCHED - 1) * "a" + "!", SysctlExpectation(matches=pattern))
     assert time.process_time() - begun < 5
 
 
@@ -252,4 +264,4 @@ def test_whatever_is_accepted_ends_soon_on_the_longest_value(pattern: str) -> No
 def test_tags_choose_as_those_of_ansible_do(
     tags: list[str], only: list[str], skip: list[str], taken: bool
 ) -> None:
-    assert chosen(tags, only, skip) is taken
+    assert is_selected_by_tags(tags, only, skip) is taken

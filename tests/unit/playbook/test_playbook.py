@@ -13,11 +13,11 @@ import yaml
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Play, Playbook, Scenario
 from fleetaudit.playbook import (
+    is_same_experiment,
     json_schema,
     load_playbook,
     parse_playbook,
-    same_experiment,
-    shipped_names,
+    shipped_playbook_names,
 )
 from tests import ROOT
 
@@ -81,8 +81,8 @@ def test_without_a_name_the_shipped_playbook_is_read(shipped: Playbook) -> None:
 
 
 def test_every_shipped_playbook_makes_sense() -> None:
-    assert "unread-close" in shipped_names()
-    for name in shipped_names():
+    assert "unread-close" in shipped_playbook_names()
+    for name in shipped_playbook_names():
         assert load_playbook(Path(name)).plays
 
 
@@ -118,7 +118,7 @@ def test_in_the_catalogue_every_reset_has_a_twin_that_ends_without_one_in_the_sa
 ) -> None:
     found = by_name(shipped.plays[0])
     for scenario in found.values():
-        if {"RST", "FIN, then RST"} & {*scenario.expect} and not scenario.positive:
+        if {"RST", "FIN, then RST"} & {*scenario.expect} and not scenario.is_positive_control:
             assert scenario.control is not None
             control = found[scenario.control]
             assert control.expect in (("FIN",), ("nothing",))
@@ -126,7 +126,9 @@ def test_in_the_catalogue_every_reset_has_a_twin_that_ends_without_one_in_the_sa
 
 
 def test_the_catalogue_has_one_positive_control(shipped: Playbook) -> None:
-    assert [s.name for s in shipped.plays[0].scenarios if s.positive] == ["zero-linger-close"]
+    assert [s.name for s in shipped.plays[0].scenarios if s.is_positive_control] == [
+        "zero-linger-close"
+    ]
 
 
 def test_the_second_that_a_lingering_close_blocks_is_spent_once(shipped: Playbook) -> None:
@@ -485,7 +487,7 @@ def test_an_adjusted_control_must_still_end_the_other_way() -> None:
 
 
 def test_the_positive_control_stays_one_when_its_severity_is_adjusted() -> None:
-    assert adjusted("{severity: error}", "zero-linger-close").positive
+    assert adjusted("{severity: error}", "zero-linger-close").is_positive_control
 
 
 def test_a_name_that_is_adjusted_and_not_there_is_refused_with_its_neighbour() -> None:
@@ -560,7 +562,7 @@ def test_two_plays_that_mean_different_things_by_one_name_are_refused() -> None:
 def test_two_plays_may_run_one_scenario_over_different_families_and_as_often_as_they_like() -> None:
     other = scenarios(MINE + "  trials: 1\n", "  families: [ipv6]\n")
     one, two = parse_playbook(scenarios(MINE) + other, source="mine.yml").plays
-    assert same_experiment(one.scenarios[-1], two.scenarios[-1])
+    assert is_same_experiment(one.scenarios[-1], two.scenarios[-1])
     assert one.scenarios[-1] != two.scenarios[-1]
 
 

@@ -20,7 +20,7 @@ from fleetaudit.model import (
     Play,
     Sysctl,
 )
-from fleetaudit.playbook import load_playbook, parse_playbook, shipped_names
+from fleetaudit.playbook import load_playbook, parse_playbook, shipped_playbook_names
 from fleetaudit.playbook.plan import make_plan
 from tests import ROOT
 from tests.support.kernel_matrix import MATRIX
@@ -52,7 +52,7 @@ def play_of(name: str) -> Play:
 
 
 def test_three_are_shipped() -> None:
-    assert shipped_names() == NAMES
+    assert shipped_playbook_names() == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,13 +10,13 @@ from fleetaudit.model import Family, Step
 from fleetaudit.playbook import parse_playbook
 from fleetaudit.playbook.steps import (
     MAX_BYTES,
-    OPTIONS,
     PHRASES,
+    SOCKET_OPTIONS,
     Phrase,
     StepError,
-    check_order,
-    families_of,
+    order_problem,
     parse_step,
+    step_families,
 )
 from tests import ROOT
 
@@ -54,7 +54,7 @@ def phrase_table() -> str:
 def test_the_documentation_has_every_phrase_and_option_of_the_language() -> None:
     page = (ROOT / "docs" / "scenarios.md").read_text("utf-8")
     assert phrase_table() in page
-    assert [name for name in OPTIONS if f"`{name}`" not in page] == []
+    assert [name for name in SOCKET_OPTIONS if f"`{name}`" not in page] == []
 
 
 def test_the_playbook_in_the_documentation_is_one() -> None:
@@ -165,7 +165,9 @@ def test_a_near_miss_is_offered(text: str, near: str) -> None:
 @given(
     st.lists(
         st.sampled_from(
-            sorted({w for p in PHRASES for w in p.words.split()} | {"5", "1", "-1", *OPTIONS})
+            sorted(
+                {w for p in PHRASES for w in p.words.split()} | {"5", "1", "-1", *SOCKET_OPTIONS}
+            )
         )
     )
 )
@@ -192,7 +194,7 @@ def test_any_words_give_a_step_that_says_the_same_or_an_error(words: list[str]) 
     ],
 )
 def test_families_follow_from_the_steps(texts: list[str], families: tuple[Family, ...]) -> None:
-    assert families_of(steps(*texts), ("ipv4", "ipv6")) == families
+    assert step_families(steps(*texts), ("ipv4", "ipv6")) == families
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,7 @@ def test_families_follow_from_the_steps(texts: list[str], families: tuple[Family
     ],
 )
 def test_an_order_that_cannot_run_is_told(texts: list[str], said: str) -> None:
-    assert said in check_order(steps(*texts))
+    assert said in order_problem(steps(*texts))
 
 
 @pytest.mark.parametrize(
@@ -297,4 +299,4 @@ def test_an_order_that_cannot_run_is_told(texts: list[str], said: str) -> None:
     ],
 )
 def test_an_order_that_can_run_is_not_refused(texts: list[str]) -> None:
-    assert check_order(steps(*texts)) == ""
+    assert order_problem(steps(*texts)) == ""

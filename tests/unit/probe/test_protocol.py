@@ -106,13 +106,13 @@ def saw(name: str, *trials: dict[str, Any], family: str = "ipv4", **more: Any) -
 
 
 def line(body: Any) -> bytes:
-    return protocol.MARK + json.dumps(body).encode("ascii") + b"\n"
+    return protocol.REPLY_MARK + json.dumps(body).encode("ascii") + b"\n"
 
 
 def decode(asked: HostPlan, stdout: bytes, *more: Any) -> Audited:
     """Returns what a host says that answers the call it got."""
-    return verdict.of_output(
-        asked, stdout.replace(b"DIGEST", protocol.digest_of(asked).encode()), *more
+    return verdict.result_from_output(
+        asked, stdout.replace(b"DIGEST", protocol.request_digest(asked).encode()), *more
     )
 
 
@@ -123,8 +123,8 @@ def decide(
     family: Family = "ipv4",
     steps: tuple[Step, ...] = UNREAD.steps,
 ) -> tuple[str, str]:
-    raw = protocol.reply_of(line(reply(saw("unread-close", one)))).observations[0].trials[0]
-    return verdict.verdict(raw, steps, family, isolation)
+    raw = protocol.parse_reply(line(reply(saw("unread-close", one)))).observations[0].trials[0]
+    return verdict.trial_verdict(raw, steps, family, isolation)
 
 
 # ---- out
@@ -138,7 +138,7 @@ def test_the_command_line_is_a_constant_that_a_sudoers_line_can_hold() -> None:
 
 
 def test_a_request_is_ascii_python_and_calls_on_its_last_line() -> None:
-    sent = protocol.request(plan(UNREAD, DRAINED), deadline_s=20).decode("ascii")
+    sent = protocol.make_request(plan(UNREAD, DRAINED), deadline_s=20).decode("ascii")
     assert ast.parse(sent)
     last = sent.rstrip("\n").rsplit("\n", 1)[1]
     assert last.startswith("main({")
@@ -152,12 +152,12 @@ def test_a_request_names_the_interpreter_to_try_first_in_a_comment() -> None:
             plan(UNREAD), target=SshTarget(address="h", interpreter=named)
         )
 
-    sent = protocol.request(plan(UNREAD), deadline_s=20)
+    sent = protocol.make_request(plan(UNREAD), deadline_s=20)
     assert sent.startswith(b"#\nPROGRAM = ")
-    assert protocol.request(of(""), deadline_s=20) == sent
-    named = protocol.request(of("/opt/bin/pythön -I"), deadline_s=20)
+    assert protocol.make_request(of(""), deadline_s=20) == sent
+    named = protocol.make_request(of("/opt/bin/pythön -I"), deadline_s=20)
     assert named == "# /opt/bin/pythön -I\n".encode() + sent.removeprefix(b"#\n")
-    assert protocol.digest_of(of("/opt/bin/python")) == protocol.digest_of(plan(UNREAD))
+    assert protocol.request_digest(of("/opt/bin/python")) == protocol.request_digest(plan(UNREAD))
 
 
 def test_an_interpreter_that_does_not_work_is_a_note_and_part_of_the_reason() -> None:
@@ -187,10 +187,10 @@ def test_what_is_no_python_and_takes_its_options_is_named_where_no_reply_comes()
     )
     for said, status in ((b"", 0), (b"usage", 1)):
         with pytest.raises(ReplyError) as caught:
-            protocol.decode(asked, said, exit_status=status)
+            protocol.decode_reply(asked, said, exit_status=status)
         assert caught.value.reason.endswith(words)
     with pytest.raises(ReplyError) as caught:
-        protocol.decode(plan(UNREAD), b"")
+        protocol.decode_reply(plan(UNREAD), b"")
     assert caught.value.reason == "no result line"
 
 
@@ -204,7 +204,7 @@ def test_an_interpreter_that_cannot_be_read_is_a_note() -> None:
 
 
 def test_a_request_cut_anywhere_never_calls() -> None:
-    sent = protocol.request(plan(UNREAD), deadline_s=20).decode("ascii").rstrip("\n")
+    sent = protocol.make_request(plan(UNREAD), deadline_s=20).decode("ascii").rstrip("\n")
     end = sent.rindex("main({")
     for cut in [*range(0, end, max(1, end // 50)), *range(end, len(sent))]:
         try:
@@ -251,8 +251,13 @@ def test_noise_around_the_result_line_is_ignored() -> None:
         (b"", 0, "decode", "no result line"),
         (line(reply()) + line(reply()), 0, "decode", "2 result lines"),
         (line(reply())[:-40], 0, "decode", "not what the probe sends"),
-        (protocol.MARK + b"[" * 5000 + b"\n", 0, "decode", "deeper"),
-        (protocol.MARK + b'"' + b"x" * (protocol.MAX_LINE + 1) + b'"\n', 0, "decode", "bytes"),
+        (protocol.REPLY_MARK + b"[" * 5000 + b"\n", 0, "decode", "deeper"),
+        (
+            protocol.REPLY_MARK + b'"' + b"x" * (protocol.MAX_LINE + 1) + b'"\n',
+            0,
+            "decode",
+            "bytes",
+        ),
         (line({**reply(), "isolation": "none"}), 0, "decode", "isolation"),
         (line({**reply(), "python": "x" * 10_000}), 0, "decode", "length"),
         (line({**reply(), "protocol": 2}), 0, "decode", "protocol"),
@@ -265,7 +270,7 @@ def test_noise_around_the_result_line_is_ignored() -> None:
         ),
         (line(reply(saw("unread-close", {**RESET, "count": 99}))), 0, "decode", "trials"),
         (
-            protocol.MARK + b'{"protocol": 1, "kernel": {"release": "\xff"}}\n',
+            protocol.REPLY_MARK + b'{"protocol": 1, "kernel": {"release": "\xff"}}\n',
             0,
             "decode",
             "not what the probe sends",
@@ -286,7 +291,9 @@ def test_cut_output_is_said_to_be_cut() -> None:
         decode(plan(UNREAD), b"x" * 100, b"", None, "stdout")
 
 
-@given(st.binary(max_size=400), st.sampled_from([b"", protocol.MARK, protocol.MARK + b"{"]))
+@given(
+    st.binary(max_size=400), st.sampled_from([b"", protocol.REPLY_MARK, protocol.REPLY_MARK + b"{"])
+)
 def test_hostile_bytes_give_a_reply_error_and_never_another_exception(
     noise: bytes, start: bytes
 ) -> None:
@@ -344,9 +351,11 @@ def test_a_place_is_a_line_of_a_file_for_sysctls_since_it_becomes_part_of_a_comm
 def test_a_reply_answers_its_own_call_and_no_other() -> None:
     asked = plan(UNREAD, DRAINED)
     body = reply(
-        saw("unread-close", RESET), saw("drained-close", FINISHED), digest=protocol.digest_of(asked)
+        saw("unread-close", RESET),
+        saw("drained-close", FINISHED),
+        digest=protocol.request_digest(asked),
     )
-    assert verdict.of_output(asked, line(body)).observations[0].ending == "RST"
+    assert verdict.result_from_output(asked, line(body)).observations[0].ending == "RST"
     other_steps = msgspec.structs.replace(
         UNREAD, steps=(parse_step("peer sends 6 bytes"), parse_step("closer closes"))
     )
@@ -357,33 +366,35 @@ def test_a_reply_answers_its_own_call_and_no_other() -> None:
         msgspec.structs.replace(asked, sysctls_collect=("net.ipv4.tcp_fin_timeout",)),
     ):
         with pytest.raises(ReplyError, match="answers another call") as caught:
-            protocol.decode(other, line({**body, "fleetaudit": __version__}))
+            protocol.decode_reply(other, line({**body, "fleetaudit": __version__}))
         assert caught.value.stage == "decode"
     with pytest.raises(ReplyError, match="has no digest of the call"):
-        protocol.decode(asked, line({**body, "digest": ""}))
+        protocol.decode_reply(asked, line({**body, "digest": ""}))
 
 
 def test_a_reply_to_another_version_names_it() -> None:
     body = reply(saw("unread-close", RESET), digest="0" * 32)
     with pytest.raises(ReplyError, match=f"fleetaudit 0.0.1, and this is fleetaudit {__version__}"):
-        protocol.decode(plan(UNREAD), line({**body, "fleetaudit": "0.0.1"}))
+        protocol.decode_reply(plan(UNREAD), line({**body, "fleetaudit": "0.0.1"}))
     with pytest.raises(ReplyError, match="an unknown version"):
-        protocol.decode(plan(UNREAD), line(body))
+        protocol.decode_reply(plan(UNREAD), line(body))
 
 
 def test_hosts_with_the_same_plan_share_one_digest_whatever_their_names_and_deadlines() -> None:
     one = plan(UNREAD)
     other = msgspec.structs.replace(one, name="db-1", groups=("db",))
-    assert protocol.digest_of(one) == protocol.digest_of(other)
+    assert protocol.request_digest(one) == protocol.request_digest(other)
     for deadline in (1.0, 60.0):
-        assert protocol.digest_of(one).encode() in protocol.request(other, deadline_s=deadline)
+        assert protocol.request_digest(one).encode() in protocol.make_request(
+            other, deadline_s=deadline
+        )
 
 
 def test_what_is_expected_is_sent_and_is_no_part_of_the_digest() -> None:
     one = plan(UNREAD)
     other = plan(msgspec.structs.replace(UNREAD, expect=("FIN", "FIN, then RST")))
-    assert protocol.digest_of(one) == protocol.digest_of(other)
-    assert b"'expect': ['FIN', 'FIN, then RST']" in protocol.request(other, deadline_s=9.0)
+    assert protocol.request_digest(one) == protocol.request_digest(other)
+    assert b"'expect': ['FIN', 'FIN, then RST']" in protocol.make_request(other, deadline_s=9.0)
 
 
 # ---- back: what three witnesses add up to
@@ -585,7 +596,7 @@ def test_a_peer_that_was_reset_after_a_fin_is_not_taken_for_a_fin() -> None:
         peer=PeerWitness(state=7, poll=("ERR", "HUP"), recv=("0",), so_error="EPIPE"),
         kernel=None,
     )
-    assert verdict.verdict(raw, UNREAD.steps, "ipv4", "namespace") == ("FIN, then RST", "")
+    assert verdict.trial_verdict(raw, UNREAD.steps, "ipv4", "namespace") == ("FIN, then RST", "")
 
 
 def test_a_send_that_met_the_reset_is_the_peers_word_for_it() -> None:
@@ -924,7 +935,7 @@ def test_however_many_positive_controls_fail_the_words_stay_short_enough_to_be_r
 
 def test_a_failed_positive_control_voids_the_host_and_keeps_what_was_seen() -> None:
     linger = scenario("zero-linger-close", "RST")
-    assert linger.positive
+    assert linger.is_positive_control
     got = decode(
         plan(linger, UNREAD, DRAINED, UNIX_DRAINED),
         line(

@@ -32,8 +32,10 @@ NO_JSON = ("NaN", "Infinity", "-Infinity", "+1", "01", "0x10", "nan", "1e", ".5"
 
 
 def body_of(name: str) -> dict[str, Any]:
-    (line,) = (line for line in replies.stored(name).split(b"\n") if line.startswith(protocol.MARK))
-    body: dict[str, Any] = json.loads(line[len(protocol.MARK) :])
+    (line,) = (
+        line for line in replies.stored(name).split(b"\n") if line.startswith(protocol.REPLY_MARK)
+    )
+    body: dict[str, Any] = json.loads(line[len(protocol.REPLY_MARK) :])
     return body
 
 
@@ -63,7 +65,7 @@ def with_value(body: dict[str, Any], at: Place, text: str) -> bytes:
     for key in at[:-1]:
         inner = inner[key]
     inner[at[-1]] = "@here@"
-    return protocol.MARK + json.dumps(changed).replace('"@here@"', text).encode() + b"\n"
+    return protocol.REPLY_MARK + json.dumps(changed).replace('"@here@"', text).encode() + b"\n"
 
 
 PLACES = [(name, at) for name in replies.REPLIES for at in one_of_each(body_of(name))]
@@ -71,7 +73,7 @@ PLACES = [(name, at) for name in replies.REPLIES for at in one_of_each(body_of(n
 
 def test_the_stored_replies_are_accepted() -> None:
     for name in replies.REPLIES:
-        host = verdict.of_output(replies.plan(), replies.stored(name))
+        host = verdict.result_from_output(replies.plan(), replies.stored(name))
         assert {o.ending for o in host.observations} <= {"RST", "FIN", "FIN, then RST"}
     assert len(PLACES) > 80
 
@@ -103,7 +105,7 @@ def test_every_number_that_a_host_can_send_has_both_its_bounds_in_its_type(type_
 def test_what_is_no_json_is_refused(text: str) -> None:
     for name, at in PLACES[::7]:
         with pytest.raises(ReplyError, match="not what the probe sends") as caught:
-            verdict.of_output(replies.plan(), with_value(body_of(name), at, text))
+            verdict.result_from_output(replies.plan(), with_value(body_of(name), at, text))
         assert caught.value.stage == "decode"
 
 

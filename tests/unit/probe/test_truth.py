@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fleetaudit.model import HostPlan, Scenario
-from fleetaudit.playbook.steps import families_of, parse_step
+from fleetaudit.playbook.steps import parse_step, step_families
 from fleetaudit.transport import Output
 from tests.truth import __main__ as truth
 from tests.truth.cases import Case, shipped
@@ -23,7 +23,7 @@ def case(name: str, steps: str, *right: str) -> Case:
     everywhere.
     """
     parsed = tuple(parse_step(step) for step in steps.split(";"))
-    families = families_of(parsed, ("ipv4", "ipv6"))
+    families = step_families(parsed, ("ipv4", "ipv6"))
     scenario = Scenario(name=name, title=name, steps=parsed, expect=(), families=families)
     return Case(scenario, lambda world: right)
 

@@ -16,7 +16,7 @@ from fleetaudit.model import (
     Evidence,
     Segment,
 )
-from fleetaudit.probe.windows import offered, scale_of, syn_scale
+from fleetaudit.probe.windows import syn_scale, window_bytes, window_scale
 from fleetaudit.report.explain import verdict_text
 from fleetaudit.report.svg import ladder
 from tests.support.browser import page_of
@@ -48,8 +48,8 @@ def connection(closer: int | None, peer: int | None) -> Connection:
 def test_a_window_is_scaled_as_rfc_7323_says(
     flags: str, sender: Any, of: Connection | None, size: int | None
 ) -> None:
-    assert offered(segment(flags, 512, sender), of) == size
-    assert offered(segment(flags, None, sender), of) is None
+    assert window_bytes(segment(flags, 512, sender), of) == size
+    assert window_bytes(segment(flags, None, sender), of) is None
 
 
 def test_only_a_syn_has_the_option() -> None:
@@ -57,7 +57,7 @@ def test_only_a_syn_has_the_option() -> None:
     assert syn_scale(segment("S", 1, "peer"), connection(7, 3)) == 3
     assert syn_scale(segment("S", 1, "peer"), connection(7, None)) is None
     assert syn_scale(segment(".", 1), connection(7, 3)) is None
-    assert scale_of(segment(".", 1), None) is None
+    assert window_scale(segment(".", 1), None) is None
 
 
 SHUT = (

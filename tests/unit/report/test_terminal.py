@@ -28,7 +28,7 @@ from fleetaudit.model import (
     PeerWitness,
     Scenario,
     Sysctl,
-    SysctlRule,
+    SysctlExpectation,
 )
 from fleetaudit.report.explain import host_text, verdict_text
 from fleetaudit.report.html import render
@@ -500,7 +500,7 @@ def test_colour_is_on_words_that_say_it_and_changes_no_text() -> None:
 
 
 def test_a_remedy_is_one_line_to_copy_with_its_hosts_if_hosts_need_different_ones() -> None:
-    asked = Fleet(scenarios=(), rules={"net.x": SysctlRule(equals="1")})
+    asked = Fleet(scenarios=(), rules={"net.x": SysctlExpectation(equals="1")})
     places = {"a": "/etc/sysctl.d/10-a.conf:3", "b": "/etc/sysctl.d/20-b.conf:4"}
     hosts = []
     for name, place in places.items():

@@ -17,9 +17,9 @@ from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.text.yaml_lines import (
     MAX_DEPTH,
     Position,
-    decode,
-    load,
-    parse,
+    convert_document,
+    load_yaml,
+    parse_yaml,
 )
 
 SCALARS = """
@@ -36,7 +36,7 @@ def reference(text: str) -> Any:
 
 def refusal(text: str) -> InputError:
     with pytest.raises(InputError) as caught:
-        parse(text, source="hosts.yml")
+        parse_yaml(text, source="hosts.yml")
     return caught.value
 
 
@@ -79,7 +79,7 @@ def test_values_are_those_that_safe_loader_gives(text: str) -> None:
     except (yaml.YAMLError, LookupError, ValueError):
         refusal(text)
         return
-    value = parse(text, source="x").value
+    value = parse_yaml(text, source="x").value
     assert value == wanted
     assert repr(value) == repr(wanted), "types and the order of keys too"
 
@@ -135,7 +135,7 @@ def _merging(draw: st.DrawFn) -> str:
 
 @given(_merging())
 def test_what_merge_keys_bring_is_what_the_installed_safe_loader_makes_of_them(text: str) -> None:
-    document = parse(text, source="x", repeated=lambda *_: None)
+    document = parse_yaml(text, source="x", repeated=lambda *_: None)
     wanted = reference(text)
     assert repr(document.value) == repr(wanted)
     assert repr(list(document.value.values())) == repr(list(wanted.values()))
@@ -163,7 +163,7 @@ def test_what_merge_keys_bring_is_what_the_installed_safe_loader_makes_of_them(t
     ).filter(lambda value: value is not None)
 )
 def test_whatever_is_dumped_is_read_back(value: Any) -> None:
-    assert parse(yaml.safe_dump(value), source="x").value == value
+    assert parse_yaml(yaml.safe_dump(value), source="x").value == value
 
 
 @given(st.text(alphabet="ab:-[]{}&*<!|>'\"#\n\t ,?%1~=", max_size=40))
@@ -171,7 +171,7 @@ def test_whatever_is_dumped_is_read_back(value: Any) -> None:
 @example("? [a]\n: b")
 def test_any_text_gives_safe_loaders_value_or_an_error_with_a_line(text: str) -> None:
     try:
-        value = parse(text, source="x").value
+        value = parse_yaml(text, source="x").value
     except InputError as e:
         error: InputError | None = e
     else:
@@ -182,7 +182,7 @@ def test_any_text_gives_safe_loaders_value_or_an_error_with_a_line(text: str) ->
 
 def test_every_value_and_key_knows_its_line_and_column() -> None:
     text = "all:\n  hosts:\n    web1: {port: 22}\n    web2:\n  vars:\n    list: [a,\n      b]\n"
-    document = parse(text, source="x")
+    document = parse_yaml(text, source="x")
     assert document.at() == Position(1, 1)
     assert document.key_at(("all",)) == (1, 1)
     assert document.at(("all",)) == (2, 3)
@@ -194,7 +194,7 @@ def test_every_value_and_key_knows_its_line_and_column() -> None:
 
 
 def test_what_is_merged_or_aliased_is_where_it_was_written() -> None:
-    document = parse("a: &x\n  p: 1\nb:\n  <<: *x\n  q: 2\nc: *x\n", source="x")
+    document = parse_yaml("a: &x\n  p: 1\nb:\n  <<: *x\n  q: 2\nc: *x\n", source="x")
     assert document.at(("b", "p")) == (2, 6)
     assert document.at(("b", "q")) == (5, 6)
     assert document.at(("c", "p")) == (2, 6)
@@ -204,11 +204,11 @@ def test_what_is_merged_or_aliased_is_where_it_was_written() -> None:
 def test_bom_and_crlf_are_accepted_and_do_not_move_the_lines(tmp_path: Path) -> None:
     path = tmp_path / "dos.yml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\r\nb:\r\n  c: x\r\n")
-    document = load(path)
+    document = load_yaml(path)
     assert document.value == {"a": 1, "b": {"c": "x"}}
     assert document.key_at(("a",)) == (1, 1)
     assert document.at(("b", "c")) == (3, 6)
-    assert parse("\ufeffa: 1", source="x").value == {"a": 1}
+    assert parse_yaml("\ufeffa: 1", source="x").value == {"a": 1}
 
 
 def test_a_duplicate_key_is_refused_with_both_lines() -> None:
@@ -319,7 +319,7 @@ def test_no_error_repeats_a_value_because_it_may_be_a_secret() -> None:
 
 
 def test_a_tag_that_the_caller_knows_becomes_what_it_says() -> None:
-    document = parse(
+    document = parse_yaml(
         "a: !vault |\n  xyz\n", source="x", tags={"!vault": lambda text: ("sealed", text)}
     )
     assert document.value == {"a": ("sealed", "xyz\n")}
@@ -339,16 +339,16 @@ def test_other_encodings_are_refused_with_the_way_out(
     path = tmp_path / "x.yml"
     path.write_bytes(data)
     with pytest.raises(InputError, match=said) as caught:
-        load(path)
+        load_yaml(path)
     assert caught.value.line == line
     assert "iconv" in caught.value.hint
 
 
 def test_a_file_that_is_not_there_or_is_a_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(NothingToDoError, match=r"none\.yml"):
-        load(tmp_path / "none.yml")
+        load_yaml(tmp_path / "none.yml")
     with pytest.raises(NothingToDoError, match="directory"):
-        load(tmp_path)
+        load_yaml(tmp_path)
 
 
 class Inner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -389,14 +389,14 @@ def test_what_does_not_fit_a_type_is_told_with_line_column_and_a_near_miss(
     text: str, where: tuple[int, int], said: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        decode(parse(text, source="x"), list[Outer])
+        convert_document(parse_yaml(text, source="x"), list[Outer])
     assert said in caught.value.message
     assert (caught.value.line, caught.value.column) == where
 
 
 def test_a_part_of_a_document_decodes_with_the_lines_of_the_whole() -> None:
-    document = parse("a:\n  b:\n    port: 80\n  c:\n    port: no\n", source="x")
-    assert decode(document, Inner, ("a", "b")) == Inner(port=80)
+    document = parse_yaml("a:\n  b:\n    port: 80\n  c:\n    port: no\n", source="x")
+    assert convert_document(document, Inner, ("a", "b")) == Inner(port=80)
     with pytest.raises(InputError) as caught:
-        decode(document, Inner, ("a", "c"))
+        convert_document(document, Inner, ("a", "c"))
     assert caught.value.line == 5

@@ -9,7 +9,7 @@ from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Output
 from fleetaudit.transport.program_start import ReadyDialogue, not_started
 
-READY = protocol.READY.encode() + b"0 root\n"
+READY = protocol.SHELL_MARK.encode() + b"0 root\n"
 
 
 @pytest.mark.parametrize(

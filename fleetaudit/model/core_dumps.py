@@ -7,7 +7,7 @@ import resource
 
 
 @functools.cache
-def forbid() -> None:
+def disable() -> None:
     """Sets the limit of this process's core files to 0, and so that of the processes that it
     starts.
     """
