@@ -74,11 +74,11 @@ def measure(path: str, count: int) -> tuple[float, float]:
     choosing a third.
     """
     from fleetaudit.inventory import load_inventory
-    from fleetaudit.inventory.patterns import select
+    from fleetaudit.inventory.patterns import select_hosts
 
     began = time.process_time()
     inventory = load_inventory([path])
-    chosen = select(inventory, "g1*:!*7.example.com")
+    chosen = select_hosts(inventory, "g1*:!*7.example.com")
     seconds = time.process_time() - began
     if len(inventory.hosts) != count or not chosen:
         raise SystemExit("the inventory was not read")

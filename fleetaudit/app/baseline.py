@@ -105,10 +105,10 @@ def accepted_in(named: str | None, inventory: Inventory) -> Accepted:
     Raises `InputError` for what makes no sense in it, host patterns included, and
     `NothingToDoError` where it is missing.
     """
-    from fleetaudit.inventory.patterns import select
+    from fleetaudit.inventory.patterns import select_hosts
 
     found = accepting.load(expand_home(named)) if named else ()
-    accepted = Accepted(waivers=found, select=lambda pattern: select(inventory, pattern))
+    accepted = Accepted(waivers=found, select=lambda pattern: select_hosts(inventory, pattern))
     accepted.apply(
         (), date.min
     )  # so that a pattern that is none is told before the audit, not after it

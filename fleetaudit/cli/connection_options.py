@@ -22,7 +22,7 @@ from fleetaudit.text.files import expand_home
 from . import params
 
 if TYPE_CHECKING:
-    from fleetaudit.connection.ansible_cfg import Settings
+    from fleetaudit.connection.ansible_cfg import AnsibleSettings
     from fleetaudit.connection.target import ConnectionOptions
     from fleetaudit.model import (
         BecomeMethod,
@@ -215,7 +215,7 @@ class Connecting:
             become_password=self._become_password(ask, password),
         )
 
-    def with_forks_of(self, settings: Settings) -> Connecting:
+    def with_forks_of(self, settings: AnsibleSettings) -> Connecting:
         """Returns these options with the forks that ansible.cfg says, where nobody said how many."""
         return (
             replace(self, forks=settings.forks)
@@ -359,13 +359,15 @@ def _typed(*names: str) -> list[str]:
 def _tell_of_overruled(
     plan: Plan, loaded: Loaded, options: ConnectionOptions, tell: Callable[[str], None]
 ) -> None:
-    from fleetaudit.connection.option_precedence import overruled
+    from fleetaudit.connection.option_precedence import find_overridden_options
     from fleetaudit.model import NoTarget
 
     targets = {
         host.name: host.target for host in plan.hosts if not isinstance(host.target, NoTarget)
     }
-    for one in overruled(loaded.inventory, targets, replace(options, vault=loaded.vault)):
+    for one in find_overridden_options(
+        loaded.inventory, targets, replace(options, vault=loaded.vault)
+    ):
         if typed := _typed(*_OVERRULED.get(one.option, (one.option,))):
             first, *more = one.origins
             where = f"{first} and {len(more)} more" if more else first

@@ -41,19 +41,21 @@ def inventory(
     """
     if sum((list_all, graph, host is not None, list_hosts)) != 1:
         raise UsageError("inventory: say one of --list, --graph, --host NAME and --list-hosts")
-    from fleetaudit.inventory.patterns import select
-    from fleetaudit.inventory.printing import as_graph, as_host, as_list
+    from fleetaudit.inventory.patterns import select_hosts
+    from fleetaudit.inventory.printing import render_graph, render_host, render_list
 
     from .planning import inventory_of
 
     loaded, _, _ = inventory_of(params.sources(inventories), vault_password_file, tell=console.tell)
     if host is not None:
-        console.out(as_host(loaded, host))
+        console.out(render_host(loaded, host))
         return
     if graph:
-        console.out(as_graph(loaded))
+        console.out(render_graph(loaded))
         return
     names = (
-        select(loaded, limit) if limit is not None else tuple(host.name for host in loaded.hosts)
+        select_hosts(loaded, limit)
+        if limit is not None
+        else tuple(host.name for host in loaded.hosts)
     )
-    console.out(as_list(loaded, names) if list_all else "".join(name + "\n" for name in names))
+    console.out(render_list(loaded, names) if list_all else "".join(name + "\n" for name in names))

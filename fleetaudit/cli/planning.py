@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from msgspec.structs import replace as replace_fields
 
-from fleetaudit.connection.ansible_cfg import Settings, load_settings
-from fleetaudit.connection.target import ConnectionOptions, target_of
-from fleetaudit.connection.unsupported_settings import check_connecting
+from fleetaudit.connection.ansible_cfg import AnsibleSettings, load_ansible_settings
+from fleetaudit.connection.target import ConnectionOptions, resolve_target
+from fleetaudit.connection.unsupported_settings import check_connection_settings
 from fleetaudit.inventory import load_inventory
-from fleetaudit.inventory.layered_mapping import above
-from fleetaudit.inventory.patterns import select
+from fleetaudit.inventory.layered_mapping import overlay
+from fleetaudit.inventory.patterns import select_hosts
 from fleetaudit.inventory.vault import Vault, load_vault
 from fleetaudit.model import (
     Inventory,
@@ -50,7 +50,7 @@ class Loaded(NamedTuple):
     """What the inventories say, Ansible's own settings, and the vault that both are read with."""
 
     inventory: Inventory
-    settings: Settings
+    settings: AnsibleSettings
     vault: Vault
 
 
@@ -66,9 +66,9 @@ def inventory_of(
     `extra` are variables that every host has, above its own. `tell` gets the notes: what Ansible
     would read or follow, and was not read or followed.
     """
-    settings = load_settings(sources)
+    settings = load_ansible_settings(sources)
     vault = load_vault(vault_password_file or settings.vault_password_file)
-    inventory = load_inventory(sources, vault=vault, unfollowed=settings.unfollowed)
+    inventory = load_inventory(sources, vault=vault, unsupported=settings.unsupported)
     for note in (*settings.notes, *inventory.notes):
         tell(f"fleetaudit: note: {note}")
     return Loaded(_with_extra(inventory, extra) if extra else inventory, settings, vault)
@@ -79,8 +79,8 @@ def _with_extra(inventory: Inventory, extra: Mapping[str, str]) -> Inventory:
     hosts = (
         replace_fields(
             host,
-            variables=above(extra, host.variables),
-            variable_origins=above(origins, host.variable_origins),
+            variables=overlay(extra, host.variables),
+            variable_origins=overlay(origins, host.variable_origins),
         )
         for host in inventory.hosts
     )
@@ -116,7 +116,7 @@ def plan_of(
     selected = _selected(inventory, limit)
     chosen = set(selected)
     targets = {
-        host.name: target_of(host, options, inventory)
+        host.name: resolve_target(host, options, inventory)
         for host in inventory.hosts
         if host.name in chosen
     }
@@ -125,11 +125,11 @@ def plan_of(
         playbooks_of(playbooks),
         targets=targets,
         selected=selected,
-        select=lambda pattern: select(inventory, pattern),
+        select=lambda pattern: select_hosts(inventory, pattern),
         tags=tags,
         skip_tags=skip_tags,
     )
-    for note in check_connecting(
+    for note in check_connection_settings(
         inventory, {host.name: host.target for host in plan.hosts}, options
     ):
         tell(f"fleetaudit: note: {note}")
@@ -148,14 +148,14 @@ def plan_by_hand(inventory: Inventory, playbooks: Sequence[Playbook], limit: str
         playbooks,
         targets=dict.fromkeys(selected, LocalTarget()),
         selected=selected,
-        select=lambda pattern: select(inventory, pattern),
+        select=lambda pattern: select_hosts(inventory, pattern),
     )
 
 
 def _selected(inventory: Inventory, limit: str | None) -> Sequence[str]:
     if limit is None:
         return tuple(host.name for host in inventory.hosts)
-    return select(inventory, limit)
+    return select_hosts(inventory, limit)
 
 
 def controller() -> str:
@@ -163,7 +163,7 @@ def controller() -> str:
     return f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
 
 
-def _in_file(settings: Settings, name: str) -> Secret | None:
+def _in_file(settings: AnsibleSettings, name: str) -> Secret | None:
     """Returns the password in a file that ansible.cfg names."""
     path = getattr(settings, name)
     return in_file(path, f"{name} in {settings.origins[name]}:") if path else None

@@ -20,7 +20,7 @@ import msgspec
 from fleetaudit import __version__
 from fleetaudit.app import clock
 from fleetaudit.errors import InputError, NothingToDoError, TransportError
-from fleetaudit.inventory.host_names import NameProblem, check_name
+from fleetaudit.inventory.host_names import InvalidNameError, check_host_name
 from fleetaudit.model import (
     DECODE_ERRORS,
     AuditRun,
@@ -123,8 +123,8 @@ def _host_of(path: Path, known: frozenset[str] | None) -> str:
             hint="name the file after its host as the inventory has it, or leave it out",
         )
     try:
-        check_name(bare)
-    except NameProblem as e:
+        check_host_name(bare)
+    except InvalidNameError as e:
         raise InputError(
             e.message, source=str(path), hint="name the file after its host, such as web7.reply"
         ) from e

@@ -148,7 +148,7 @@ def _read(
 ) -> None:
     """Reads what the job will read; raises as the job would."""
     from fleetaudit.app.baseline import accepted_in
-    from fleetaudit.inventory.patterns import select
+    from fleetaudit.inventory.patterns import select_hosts
 
     from .planning import inventory_of, playbooks_of
 
@@ -160,7 +160,7 @@ def _read(
     inventory = inventory_of(sources, str(vault) if vault else None, tell=console.tell).inventory
     accepted_in(str(waivers) if waivers else None, inventory)
     if limit is not None:
-        select(inventory, str(limit))
+        select_hosts(inventory, str(limit))
 
 
 def _write(folder: Path, service: str, timer: str) -> None:

@@ -5,7 +5,7 @@ Rules: found where Ansible finds it: ANSIBLE_CONFIG, the current folder unless a
 there, the home folder, /etc/ansible. The environment beats the file, also where it sets nothing. A
 setting that changes how inventories are read or how hosts are reached, and is not followed here, is
 never passed over: it is an error where it would change what this run sees, and a note where it
-would not (`unfollowed.py`).
+would not (`unsupported.py`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from fleetaudit.errors import ConfigError, InputError
 from fleetaudit.inventory.unsupported_settings import (
     ENABLED_PLUGINS,
-    IGNORED_ENDINGS,
+    IGNORED_EXTENSIONS,
     PRECEDENCE,
-    YAML_ENDINGS,
-    Unfollowed,
-    listed,
-    without_prefix,
+    YAML_EXTENSIONS,
+    UnsupportedSetting,
+    short_plugin_name,
+    split_list,
 )
-from fleetaudit.inventory.values import FALSE, TRUE
+from fleetaudit.inventory.values import FALSE_WORDS, TRUE_WORDS
 from fleetaudit.model import Frozen
 from fleetaudit.text.files import expand_home
 from fleetaudit.text.yaml_lines import decode_utf8, read_bounded
@@ -35,9 +35,9 @@ NAME = "ansible.cfg"
 _SYSTEM = Path("/etc/ansible") / NAME
 
 
-class Settings(Frozen, frozen=True, kw_only=True):
+class AnsibleSettings(Frozen, frozen=True, kw_only=True):
     """What Ansible's own configuration sets about connections; None is "not set". `origins` tells
-    where: file:line, or the name of an environment variable. `unfollowed` are its settings that
+    where: file:line, or the name of an environment variable. `unsupported` are its settings that
     fleetaudit does not follow.
     """
 
@@ -62,7 +62,7 @@ class Settings(Frozen, frozen=True, kw_only=True):
     interpreter_python: str | None = None
     origins: dict[str, str] = {}
     notes: tuple[str, ...] = ()
-    unfollowed: tuple[Unfollowed, ...] = ()
+    unsupported: tuple[UnsupportedSetting, ...] = ()
 
 
 # Field: its kind, its environment variables, and its places in the file; the first that is set
@@ -146,12 +146,12 @@ _UNFOLLOWED: dict[str, tuple[str, tuple[tuple[str, str], ...], tuple[str, ...]]]
     "yaml_valid_extensions": (
         "ANSIBLE_YAML_FILENAME_EXT",
         (("defaults", "yaml_valid_extensions"),),
-        (",".join(YAML_ENDINGS),),
+        (",".join(YAML_EXTENSIONS),),
     ),
     "inventory_ignore_extensions": (
         "ANSIBLE_INVENTORY_IGNORE",
         (("defaults", "inventory_ignore_extensions"), ("inventory", "ignore_extensions")),
-        (",".join(IGNORED_ENDINGS),),
+        (",".join(IGNORED_EXTENSIONS),),
     ),
     "inventory_ignore_patterns": (
         "ANSIBLE_INVENTORY_IGNORE_REGEX",
@@ -209,12 +209,12 @@ _NOTES: dict[tuple[str, str], tuple[str, str]] = {
 }
 
 
-def load_settings(
+def load_ansible_settings(
     sources: Iterable[str] = (),
     *,
     environment: Mapping[str, str] | None = None,
     system: Path = _SYSTEM,
-) -> Settings:
+) -> AnsibleSettings:
     """Returns the settings that Ansible would use if it were started here now.
 
     A note tells of an ansible.cfg beside one of the inventories `sources` that is not the one read.
@@ -238,11 +238,11 @@ def load_settings(
         )
     for place, (variable, why) in _NOTES.items():
         for value, origin in _said((variable,), (place,), environment, config):
-            if value.strip().lower() not in FALSE:
+            if value.strip().lower() not in FALSE_WORDS:
                 notes.append(f"{place[1]} in {origin} is not followed: {why}")
     notes += _others_beside(sources, file)
-    unfollowed = tuple(_unfollowed(environment, config))
-    return Settings(**values, origins=origins, notes=tuple(notes), unfollowed=unfollowed)  # type: ignore[arg-type]  # _typed made them fit
+    unsupported = tuple(_unfollowed(environment, config))
+    return AnsibleSettings(**values, origins=origins, notes=tuple(notes), unsupported=unsupported)  # type: ignore[arg-type]  # _typed made them fit
 
 
 def _found(environment: Mapping[str, str], system: Path) -> tuple[Path | None, list[str]]:
@@ -328,9 +328,9 @@ def _typed(kind: str, said: tuple[str, str], name: str, config: _File | None) ->
             raise _error(f"{name} is no number above 0", origin)
         return int(value[:9])
     if kind == "truth":
-        if value.lower() not in TRUE | FALSE:
+        if value.lower() not in TRUE_WORDS | FALSE_WORDS:
             raise _error(f"{name} is neither yes nor no", origin, "write true or false")
-        return value.lower() in TRUE
+        return value.lower() in TRUE_WORDS
     if kind == "path":
         path = expand_home(os.path.expandvars(value.strip("\"'")))
         return str(config.path.absolute().parent / path if config and ":" in origin else path)
@@ -341,7 +341,9 @@ def _typed(kind: str, said: tuple[str, str], name: str, config: _File | None) ->
     )
 
 
-def _unfollowed(environment: Mapping[str, str], config: _File | None) -> Iterator[Unfollowed]:
+def _unfollowed(
+    environment: Mapping[str, str], config: _File | None
+) -> Iterator[UnsupportedSetting]:
     """Yields the settings that are not followed and whose value differs from what fleetaudit does."""
     for name, (variable, places, usual) in _UNFOLLOWED.items():
         # Also an empty variable of the environment takes the place of what the file says.
@@ -353,8 +355,8 @@ def _unfollowed(environment: Mapping[str, str], config: _File | None) -> Iterato
             for said in _said((), (place,), environment, config)
         ]
         for key, (value, origin) in set_here:
-            if ",".join(map(without_prefix, listed(value))).lower() not in usual:
-                yield Unfollowed(name, key, value.strip(), origin, variable, usual[0])
+            if ",".join(map(short_plugin_name, split_list(value))).lower() not in usual:
+                yield UnsupportedSetting(name, key, value.strip(), origin, variable, usual[0])
 
 
 def _key(name: str, place: tuple[str, str]) -> str:

@@ -12,7 +12,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, get_args
 
-from fleetaudit.inventory.variables import CannotReach, Variables
+from fleetaudit.inventory.variables import CannotReachError, Variables
 from fleetaudit.model import Become, BecomeMethod
 
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ _SHELL_OF_SU = ("-s", "--shell")
 _COMMON = ("user", "exe", "flags", "password", "pass", "method")
 
 
-def become_of(variables: Variables, options: ConnectionOptions, user: str | None) -> Become | None:
+def resolve_become(
+    variables: Variables, options: ConnectionOptions, user: str | None
+) -> Become | None:
     """Returns as whom the probe is to run for one who logs in as `user`, None where that is the
     one.
 
-    Raises `CannotReach`; `InputError` for a value of a wrong type.
+    Raises `CannotReachError`; `InputError` for a value of a wrong type.
     """
     settings = options.settings
     if not wants_become(variables, options):
@@ -71,7 +73,7 @@ def wants_become(variables: Variables, options: ConnectionOptions) -> bool:
     )
 
 
-def are_asked_anyway(flags: str, method: BecomeMethod) -> bool:
+def flags_are_redundant(flags: str, method: BecomeMethod) -> bool:
     """Returns whether these flags only ask for what fleetaudit does anyway."""
     return method in _ASKED_ANYWAY and not _first_flag(flags, method)
 
@@ -90,7 +92,7 @@ def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:
     name = "ansible_become_method"
     in_settings = f"become_method in {options.settings.origins.get('become_method', 'ansible.cfg')}"
     where = f"{name} in {variables.origin(name)}" if variables.is_set(name) else in_settings
-    raise CannotReach(
+    raise CannotReachError(
         f"{where} is not supported; expected sudo, doas or su",
         "set ansible_become_method: sudo",
         "become",
@@ -111,7 +113,7 @@ def _refuse_others(variables: Variables, method: BecomeMethod) -> None:
             and name not in known
             and variables.is_set(name)
         ):
-            raise CannotReach(
+            raise CannotReachError(
                 f"{name} in {variables.origin(name)} is not honoured", "leave it out", "become"
             )
     for name in _names_of_flags(method) if method != "su" else ():
@@ -124,7 +126,7 @@ def _names_of_flags(method: str) -> tuple[str, str]:
 
 
 def _flags_of_su(variables: Variables) -> tuple[str, ...]:
-    """Returns the flags before the user's name; raises `CannotReach` for a flag that is not
+    """Returns the flags before the user's name; raises `CannotReachError` for a flag that is not
     supported.
     """
     names = _names_of_flags("su")
@@ -146,8 +148,8 @@ def _flags_of_su(variables: Variables) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _not_honoured(variables: Variables, name: str, word: str, method: str) -> CannotReach:
-    return CannotReach(
+def _not_honoured(variables: Variables, name: str, word: str, method: str) -> CannotReachError:
+    return CannotReachError(
         f"{name} in {variables.origin(name)} is not honoured: {word}",
         f"leave it out: the probe needs no more than {method} does by itself",
         "become",

@@ -11,30 +11,35 @@ from __future__ import annotations
 import sys
 
 from fleetaudit.errors import InputError
-from fleetaudit.inventory.host_list import ORIGIN
-from fleetaudit.inventory.variables import CannotReach, Variables
+from fleetaudit.inventory.host_list import HOST_LIST_ORIGIN
+from fleetaudit.inventory.variables import CannotReachError, Variables
 from fleetaudit.model import Interpreter
 
-from .ansible_cfg import Settings
+from .ansible_cfg import AnsibleSettings
 
 NAME = "ansible_python_interpreter"
 _SEARCH = {"auto", "auto_silent", "auto_legacy", "auto_legacy_silent"}
 
 
-def interpreter_of(variables: Variables, settings: Settings) -> Interpreter | None:
+def resolve_interpreter(variables: Variables, settings: AnsibleSettings) -> Interpreter | None:
     """Returns the Python to try first on a host, None if none is set or if the value means to
     search.
     """
     try:
         value = variables.text((NAME,))
-    except (CannotReach, InputError) as e:
+    except (CannotReachError, InputError) as e:
         problem = (
-            e.reason if isinstance(e, CannotReach) else f"{variables.origin(NAME)}: {e.message}"
+            e.reason
+            if isinstance(e, CannotReachError)
+            else f"{variables.origin(NAME)}: {e.message}"
         )
         return Interpreter(origin=variables.origin(NAME), problem=problem)
     if value:
         return _named(value, NAME, variables.origin(NAME))
-    if variables.host.variable_origins.get("ansible_connection") == str(ORIGIN) and sys.executable:
+    if (
+        variables.host.variable_origins.get("ansible_connection") == str(HOST_LIST_ORIGIN)
+        and sys.executable
+    ):
         return Interpreter(value=sys.executable)
     if settings.interpreter_python:
         name = "interpreter_python"

@@ -19,6 +19,7 @@ from fleetaudit.model import (
     SshTarget,
     Target,
 )
+from fleetaudit.text.files import expand_home
 
 from .become import wants_become
 from .target import (
@@ -27,12 +28,11 @@ from .target import (
     TIMEOUT,
     USER,
     ConnectionOptions,
-    home,
 )
 
 
 @dataclass(slots=True)
-class Overruled:
+class OverriddenOption:
     """An option, by its name among the options, the variable that wins, on how many hosts, and
     where it is written.
     """
@@ -54,13 +54,13 @@ class _Option(NamedTuple):
     variables: tuple[str, ...]
 
 
-def overruled(
+def find_overridden_options(
     inventory: Inventory, targets: Mapping[str, Target], options: ConnectionOptions
-) -> list[Overruled]:
+) -> list[OverriddenOption]:
     """Returns the options that variables overrule on the hosts in `targets` (how each is reached,
     by name).
     """
-    found = dict[tuple[str, str], Overruled]()
+    found = dict[tuple[str, str], OverriddenOption]()
     for host in inventory.hosts:
         if host.name not in targets:
             continue
@@ -69,7 +69,7 @@ def overruled(
             name = variables.last(option.variables)
             if option.said is None or option.said == option.has or host.variables.get(name) is None:
                 continue
-            one = found.setdefault((option.option, name), Overruled(option.option, name))
+            one = found.setdefault((option.option, name), OverriddenOption(option.option, name))
             one.hosts += 1
             one.origins[variables.origin(name)] = None
     return list(found.values())
@@ -77,7 +77,7 @@ def overruled(
 
 def _options(target: Target, options: ConnectionOptions, variables: Variables) -> Iterator[_Option]:
     if isinstance(target, SshTarget):
-        key = home(options.private_key) if options.private_key else None
+        key = str(expand_home(options.private_key)) if options.private_key else None
         yield _Option("user", options.user, target.user, USER)
         yield _Option("private_key", key, next(iter(target.private_keys), None), KEY)
         yield _Option("timeout", options.timeout_s, target.connect_timeout_s, TIMEOUT)

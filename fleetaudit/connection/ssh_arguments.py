@@ -62,7 +62,7 @@ _NO_PASSWORD = {
 
 
 @functools.lru_cache(maxsize=1024)  # most hosts share theirs
-def first_that_matters(arguments: str, *, password: bool = False) -> str | None:
+def first_significant_argument(arguments: str, *, password: bool = False) -> str | None:
     """Returns the first of OpenSSH's `arguments` that must not be passed over, without its value;
     None: there is none.
 
@@ -105,15 +105,15 @@ _OTHER_USE = frozenset({"sessiontype", "stdinnull", "forkafterauthentication"})
 _KNOWN_HOSTS = frozenset({"userknownhostsfile", "globalknownhostsfile"})
 
 
-class Unfit(ValueError):
+class UnsupportedArgumentError(ValueError):
     """An argument that would make ssh do something else than run a command; the text never repeats
     a value.
     """
 
 
 @functools.lru_cache(maxsize=1024)
-def for_openssh(arguments: str) -> tuple[str, ...]:
-    """Returns `arguments` as words for ssh, each option apart from its value; raises `Unfit`.
+def openssh_arguments(arguments: str) -> tuple[str, ...]:
+    """Returns `arguments` as words for ssh, each option apart from its value; raises `UnsupportedArgumentError`.
 
     Left out: how much ssh tells, terminals, master connections (-M), and /dev/null as known hosts,
     for the command line alone says how host keys are checked.
@@ -121,34 +121,34 @@ def for_openssh(arguments: str) -> tuple[str, ...]:
     try:
         words = iter(shlex.split(arguments))
     except ValueError as e:
-        raise Unfit("an unclosed quotation") from e
+        raise UnsupportedArgumentError("an unclosed quotation") from e
     return tuple(word for given in words for word in _taken(given, words))
 
 
 def _taken(word: str, rest: Iterator[str]) -> Iterator[str]:
     if not word.startswith("-") or word.startswith("--") or word == "-":
-        raise Unfit("a word that is no option")
+        raise UnsupportedArgumentError("a word that is no option")
     for at, letter in enumerate(word[1:], 2):
         if letter in _WITH_VALUE:
             value = word[at:] or next(rest, "")
             if not value:
-                raise Unfit(f"-{letter} without its value")
+                raise UnsupportedArgumentError(f"-{letter} without its value")
             if letter != "o" or _fit(value):
                 yield from (f"-{letter}", value)
             return
         if letter in _WITHOUT:
             yield f"-{letter}"
         elif letter not in _OURS:
-            raise Unfit(f"-{letter}")
+            raise UnsupportedArgumentError(f"-{letter}")
 
 
 def _fit(option: str) -> bool:
-    """Returns whether an option is to be given to ssh; raises `Unfit` where it would make ssh
+    """Returns whether an option is to be given to ssh; raises `UnsupportedArgumentError` where it would make ssh
     another program.
     """
     name, value = _named(option)
     if name.lower() in _OTHER_USE:
-        raise Unfit(f"-o {name}")
+        raise UnsupportedArgumentError(f"-o {name}")
     return not (name.lower() in _KNOWN_HOSTS and value in ("/dev/null", "none"))
 
 
@@ -238,15 +238,15 @@ _METHODS = frozenset({"publickey", "password", "keyboard-interactive"})
 
 
 @functools.lru_cache(maxsize=1024)
-def beyond_paramiko(arguments: str) -> str | None:
+def first_openssh_only_argument(arguments: str) -> str | None:
     """Returns the first of OpenSSH's `arguments` that only ssh itself can follow, None where there
     is none.
 
-    What `for_openssh` refuses is not judged here.
+    What `openssh_arguments` refuses is not judged here.
     """
     try:
-        words = for_openssh(arguments)
-    except Unfit:
+        words = openssh_arguments(arguments)
+    except UnsupportedArgumentError:
         return None
     rest = iter(words)
     for word in rest:

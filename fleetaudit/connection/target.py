@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from fleetaudit.inventory.templates import Renderer
-from fleetaudit.inventory.variables import CannotReach, Variables
+from fleetaudit.inventory.variables import CannotReachError, Variables
 from fleetaudit.inventory.vault import Vault
 from fleetaudit.model import (
     BecomeMethod,
@@ -35,14 +35,14 @@ from fleetaudit.model import (
 )
 from fleetaudit.text.files import expand_home
 
-from .ansible_cfg import Settings
-from .become import become_of
-from .interpreter import interpreter_of
+from .ansible_cfg import AnsibleSettings
+from .become import resolve_become
+from .interpreter import resolve_interpreter
 from .ssh_arguments import (
-    Unfit,
-    beyond_paramiko,
-    first_that_matters,
-    for_openssh,
+    UnsupportedArgumentError,
+    first_openssh_only_argument,
+    first_significant_argument,
+    openssh_arguments,
 )
 
 
@@ -67,7 +67,7 @@ class ConnectionOptions:
     become_user: str | None = None
     become_method: BecomeMethod | None = None
     become_password: Secret | None = None
-    settings: Settings = field(default_factory=Settings)
+    settings: AnsibleSettings = field(default_factory=AnsibleSettings)
     vault: Vault = field(default_factory=Vault)
 
 
@@ -112,7 +112,7 @@ _PARAMIKO_ONLY = ("host", "port", "user", "pass", "password", "private_key_file"
 _MEMORY_MIB = range(64, 65_537)
 
 
-def target_of(
+def resolve_target(
     host: Host, options: ConnectionOptions, inventory: Inventory | None = None
 ) -> SshTarget | LocalTarget | KernelTarget | NotAudited:
     """Returns how `host` is reached, or `NotAudited` at stage `inventory` where a variable asks for
@@ -131,7 +131,7 @@ def target_of(
         if connection == "kernel":
             return _kernel(variables)
         if connection != "local" and connection not in _SSH:
-            raise CannotReach(
+            raise CannotReachError(
                 f"ansible_connection “{connection[:64]}” in"
                 f" {variables.origin('ansible_connection')} is none of ours",
                 "ssh, openssh, paramiko, local and kernel are; limit the run to other hosts, or"
@@ -139,11 +139,11 @@ def target_of(
             )
         if connection == "local":
             return LocalTarget(
-                become=become_of(variables, options, None),
-                interpreter=interpreter_of(variables, options.settings),
+                become=resolve_become(variables, options, None),
+                interpreter=resolve_interpreter(variables, options.settings),
             )
         return _checked(_ssh(variables, options, connection))
-    except CannotReach as e:
+    except CannotReachError as e:
         return NotAudited(
             name=host.name, groups=host.groups, stage=e.stage, reason=e.reason, hint=e.hint
         )
@@ -154,17 +154,17 @@ def _checked(target: SshTarget) -> SshTarget:
     takes none.
     """
     if target.client == "openssh" and target.password:
-        raise CannotReach(
+        raise CannotReachError(
             "the system's own ssh takes no password without a terminal",
             _NO_PASSWORD,
             "authenticate",
         )
     if target.host_key_policy == "off" and target.password:
-        raise CannotReach(
+        raise CannotReachError(
             "a password is given, and its host key is not checked", _UNCHECKED, "authenticate"
         )
     if target.host_key_policy == "off" and target.become and target.become.password:
-        raise CannotReach(
+        raise CannotReachError(
             f"a password for {target.become.method} is given, and its host key is not checked",
             _UNCHECKED,
             "become",
@@ -178,11 +178,11 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
             connection == "openssh" or variables.get(name) == "ssh"
         )
         if variables.is_set(name) and not ours:
-            raise CannotReach(f"{name} in {variables.origin(name)} is not honoured", hint)
+            raise CannotReachError(f"{name} in {variables.origin(name)} is not honoured", hint)
     if connection.startswith("paramiko"):
         for name in (f"ansible_paramiko_{n}" for n in _PARAMIKO_ONLY):
             if variables.is_set(name):
-                raise CannotReach(
+                raise CannotReachError(
                     f"{name} in {variables.origin(name)} is not honoured",
                     f"write ansible_{name[17:]} instead",
                 )
@@ -196,15 +196,15 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
         port=port or 22,
         port_is_explicit=port is not None,
         user=user,
-        private_keys=(home(key),) if key else (),
-        known_hosts=tuple(map(home, options.known_hosts)),
+        private_keys=(str(expand_home(key)),) if key else (),
+        known_hosts=tuple(str(expand_home(name)) for name in options.known_hosts),
         host_key_policy=options.host_key_policy,
         connect_timeout_s=float(
             variables.number(TIMEOUT, range(1, 86_401), "a number of seconds") or timeout_s
         ),
         password=variables.password(PASSWORD),
-        become=become_of(variables, options, user),
-        interpreter=interpreter_of(variables, settings),
+        become=resolve_become(variables, options, user),
+        interpreter=resolve_interpreter(variables, settings),
     )
     arguments = [_Arguments(variables, settings, name) for name in _ARGUMENTS]
     client = "openssh" if connection == "openssh" else options.client
@@ -212,14 +212,14 @@ def _ssh(variables: Variables, options: ConnectionOptions, connection: str) -> S
         client = "paramiko"
         for given in arguments:
             given.refuse_beyond_paramiko()
-    elif any(beyond_paramiko(given.text) for given in arguments):
+    elif any(first_openssh_only_argument(given.text) for given in arguments):
         client = "openssh"
     early, *late = (given.words() for given in arguments)
     password = (
         variables.password(PASSWORD, options.password) if client == "paramiko" else target.password
     )
     if client == "openssh" or any(
-        first_that_matters(given.text, password=bool(password)) for given in arguments
+        first_significant_argument(given.text, password=bool(password)) for given in arguments
     ):
         target = msgspec.structs.replace(
             target, arguments=early, late_arguments=tuple(word for words in late for word in words)
@@ -235,7 +235,7 @@ class _Arguments:
     ansible.cfg's.
     """
 
-    def __init__(self, variables: Variables, settings: Settings, name: str) -> None:
+    def __init__(self, variables: Variables, settings: AnsibleSettings, name: str) -> None:
         variable = f"ansible_{name}"
         if variables.host.variables.get(variable) is not None:
             said, self.shown, self.origin = (
@@ -252,16 +252,18 @@ class _Arguments:
         self.text = str(said) if said else ""
 
     def refuse_beyond_paramiko(self) -> None:
-        if word := beyond_paramiko(self.text):
-            raise CannotReach(
+        if word := first_openssh_only_argument(self.text):
+            raise CannotReachError(
                 f"{self.shown} in {self.origin} is not honoured: {word}", _NO_ARGUMENTS
             )
 
     def words(self) -> tuple[str, ...]:
         try:
-            return for_openssh(self.text)
-        except Unfit as e:
-            raise CannotReach(f"{self.shown} in {self.origin} is not honoured: {e}", _UNFIT) from e
+            return openssh_arguments(self.text)
+        except UnsupportedArgumentError as e:
+            raise CannotReachError(
+                f"{self.shown} in {self.origin} is not honoured: {e}", _UNFIT
+            ) from e
 
 
 def _kernel(variables: Variables) -> KernelTarget:
@@ -282,14 +284,9 @@ def _kernel(variables: Variables) -> KernelTarget:
                 "kernel_sysctls", "has a value that is neither text nor a number", "quote it"
             )
     return KernelTarget(
-        image=str(variables.folder("kernel_image") / home(image)),
+        image=str(variables.folder("kernel_image") / expand_home(image)),
         memory_mib=variables.number(("kernel_memory",), _MEMORY_MIB, "a number of MiB, 64 to 65536")
         or 256,
         append=variables.text(("kernel_append",)) or "",
         sysctls={key: str(value) for key, value in sysctls.items()},
     )
-
-
-def home(path: str) -> str:
-    """Returns a path with the home folder in the place of `~`."""
-    return str(expand_home(path))

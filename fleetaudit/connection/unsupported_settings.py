@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from fleetaudit.inventory.templates import Renderer
-from fleetaudit.inventory.unsupported_settings import Unfollowed
-from fleetaudit.inventory.variables import CannotReach, Variables
+from fleetaudit.inventory.unsupported_settings import UnsupportedSetting
+from fleetaudit.inventory.variables import CannotReachError, Variables
 from fleetaudit.model import Inventory, LocalTarget, SshTarget
 
-from .become import are_asked_anyway, wants_become
+from .become import flags_are_redundant, wants_become
 from .target import ConnectionOptions
 
 Reached = SshTarget | LocalTarget
-_Touches = Callable[[Unfollowed, Variables, Reached, ConnectionOptions], bool]
+_Touches = Callable[[UnsupportedSetting, Variables, Reached, ConnectionOptions], bool]
 
 
-def check_connecting(
+def check_connection_settings(
     inventory: Inventory, targets: Mapping[str, object], options: ConnectionOptions
 ) -> Iterator[str]:
     """Yields a note for each setting that changes nothing for these hosts; raises `InputError` for
@@ -30,15 +30,15 @@ def check_connecting(
 
     `targets` is how each host is reached, by name; hosts that are not reached at all do not count.
     """
-    unfollowed = [setting for setting in options.settings.unfollowed if setting.name in _TOUCHES]
-    if not unfollowed:
+    unsupported = [setting for setting in options.settings.unsupported if setting.name in _TOUCHES]
+    if not unsupported:
         return
     reached = [
         (Variables(host, Renderer(host, options.vault, inventory)), target)
         for host in inventory.hosts
         if isinstance(target := targets.get(host.name), Reached)
     ]
-    for setting in unfollowed:
+    for setting in unsupported:
         touched = [of.host.name for of, target in reached if _touched(setting, of, target, options)]
         if touched:
             hosts_of = "1 host" if len(touched) == 1 else f"{len(touched)} hosts"
@@ -49,11 +49,11 @@ def check_connecting(
 
 
 def _touched(
-    setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions
+    setting: UnsupportedSetting, variables: Variables, target: Reached, options: ConnectionOptions
 ) -> bool:
     try:
         return _TOUCHES[setting.name](setting, variables, target, options)
-    except CannotReach:  # a variable of the host's own, which cannot be rendered
+    except CannotReachError:  # a variable of the host's own, which cannot be rendered
         return False
 
 
@@ -62,7 +62,10 @@ def _any(variables: Variables, *names: str) -> bool:
 
 
 def _transport(
-    _setting: Unfollowed, variables: Variables, _target: Reached, _options: ConnectionOptions
+    _setting: UnsupportedSetting,
+    variables: Variables,
+    _target: Reached,
+    _options: ConnectionOptions,
 ) -> bool:
     return not variables.is_set("ansible_connection")
 
@@ -71,7 +74,10 @@ def _of_ssh(own: str) -> _Touches:
     """Returns whether a setting of Ansible's plug-in ssh is for a host that has no variable `own`."""
 
     def touches(
-        _setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions
+        _setting: UnsupportedSetting,
+        variables: Variables,
+        target: Reached,
+        options: ConnectionOptions,
     ) -> bool:
         by_ssh = isinstance(target, SshTarget) and not _by_paramiko(variables, options)
         return by_ssh and not variables.is_set(own)
@@ -86,14 +92,17 @@ def _by_paramiko(variables: Variables, options: ConnectionOptions) -> bool:
 
 
 def _proxy_of_paramiko(
-    _setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions
+    _setting: UnsupportedSetting, variables: Variables, target: Reached, options: ConnectionOptions
 ) -> bool:
     return isinstance(target, SshTarget) and _by_paramiko(variables, options)
 
 
 def _user(method: str) -> _Touches:
     def touches(
-        setting: Unfollowed, variables: Variables, target: Reached, options: ConnectionOptions
+        setting: UnsupportedSetting,
+        variables: Variables,
+        target: Reached,
+        options: ConnectionOptions,
     ) -> bool:
         if _any(variables, "ansible_become_user", f"ansible_{method}_user") or options.become_user:
             return False
@@ -107,7 +116,10 @@ def _user(method: str) -> _Touches:
 
 def _program(method: str) -> _Touches:
     def touches(
-        setting: Unfollowed, variables: Variables, target: Reached, _options: ConnectionOptions
+        setting: UnsupportedSetting,
+        variables: Variables,
+        target: Reached,
+        _options: ConnectionOptions,
     ) -> bool:
         if _any(variables, "ansible_become_exe", f"ansible_{method}_exe"):
             return False
@@ -119,20 +131,26 @@ def _program(method: str) -> _Touches:
 
 def _flags(*methods: str) -> _Touches:
     def touches(
-        setting: Unfollowed, variables: Variables, target: Reached, _options: ConnectionOptions
+        setting: UnsupportedSetting,
+        variables: Variables,
+        target: Reached,
+        _options: ConnectionOptions,
     ) -> bool:
         if target.become is None or (methods and target.become.method not in methods):
             return False
         method = target.become.method
         own = _any(variables, "ansible_become_flags", f"ansible_{method}_flags")
-        return not own and not are_asked_anyway(setting.value, method)
+        return not own and not flags_are_redundant(setting.value, method)
 
     return touches
 
 
 def _password(*methods: str) -> _Touches:
     def touches(
-        _setting: Unfollowed, _variables: Variables, target: Reached, _options: ConnectionOptions
+        _setting: UnsupportedSetting,
+        _variables: Variables,
+        target: Reached,
+        _options: ConnectionOptions,
     ) -> bool:
         become = target.become
         return (
@@ -146,7 +164,10 @@ def _password(*methods: str) -> _Touches:
 
 def _folder(method: str) -> _Touches:
     def touches(
-        _setting: Unfollowed, _variables: Variables, target: Reached, _options: ConnectionOptions
+        _setting: UnsupportedSetting,
+        _variables: Variables,
+        target: Reached,
+        _options: ConnectionOptions,
     ) -> bool:
         return target.become is not None and target.become.method == method
 

@@ -22,7 +22,7 @@ Ansible would, is the worst bug of an audit.
     sandbox.py       what of Jinja2 there is
     bounds.py        how much a template may do
     settings.py      ansible.cfg
-    unfollowed.py    a setting that is not followed, and the command without it; which of them would change
+    unsupported.py    a setting that is not followed, and the command without it; which of them would change
                      how inventories are read (unfollowed_reading.py), and how hosts are reached (…_connecting.py)
     way_out.py       what to type where something is not read
     patterns.py      what --limit and `hosts:` select

@@ -21,7 +21,7 @@ from fleetaudit.errors import InputError
 from fleetaudit.model import Group, Host, Inventory
 from fleetaudit.text.yaml_lines import shown
 
-from .layered_mapping import above
+from .layered_mapping import overlay
 
 MAX_HOSTS = 250_000
 """How many hosts an inventory may have."""
@@ -74,7 +74,7 @@ class _Host:
     groups: dict[str, None] = field(default_factory=dict)
 
 
-class Layer(NamedTuple):
+class VarsLayer(NamedTuple):
     """What the files beside one source set: for each group and each host its variables and where
     they were written.
     """
@@ -83,7 +83,7 @@ class Layer(NamedTuple):
     hosts: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]]
 
 
-class Draft:
+class InventoryBuilder:
     """An inventory in the making. The methods take names that are already plain: no ranges, no
     ports.
     """
@@ -94,7 +94,7 @@ class Draft:
         self._groups["all"].children["ungrouped"] = built_in
         self._groups["ungrouped"].parents["all"] = None
         self._hosts = dict[str, _Host]()
-        self._layers = list[Layer]()
+        self._layers = list[VarsLayer]()
         self._entries = 0
         self._place = (
             "",
@@ -127,7 +127,7 @@ class Draft:
         """Returns whether a group was mentioned."""
         return name in self._groups
 
-    def layer(self, layer: Layer) -> None:
+    def layer(self, layer: VarsLayer) -> None:
         """Puts what files beside a source set above everything that came before."""
         self._layers.append(layer)
 
@@ -333,8 +333,8 @@ class Draft:
         return Host(
             name=name,
             groups=groups,
-            variables=above(own, inherited),
-            variable_origins=above(written, written_there),
+            variables=overlay(own, inherited),
+            variable_origins=overlay(written, written_there),
             origin=str(host.origin),
         )
 
@@ -369,7 +369,7 @@ class _Lineage:
     """
 
     def __init__(
-        self, groups: dict[str, _Group], parents_first: Iterable[str], layers: Iterable[Layer]
+        self, groups: dict[str, _Group], parents_first: Iterable[str], layers: Iterable[VarsLayer]
     ) -> None:
         self._groups, self._layers = groups, tuple(layers)
         self._depth = dict[str, int]()

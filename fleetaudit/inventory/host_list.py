@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .builder import Draft, Origin
-from .host_names import NameProblem, parse_name
+from .builder import InventoryBuilder, Origin
+from .host_names import InvalidNameError, parse_host_name
 
-ORIGIN = Origin("host list")
+HOST_LIST_ORIGIN = Origin("host list")
 
 
-def read_host_list(text: str, draft: Draft) -> None:
+def read_host_list(text: str, draft: InventoryBuilder) -> None:
     """Puts every host of `text` into `draft`, ungrouped unless a file says otherwise; raises
     `InputError`.
 
@@ -19,8 +19,8 @@ def read_host_list(text: str, draft: Draft) -> None:
         if not word:
             continue
         try:
-            names, port = parse_name(word)
-        except NameProblem as e:
-            raise ORIGIN.error(e.message, e.hint) from e
+            names, port = parse_host_name(word)
+        except InvalidNameError as e:
+            raise HOST_LIST_ORIGIN.error(e.message, e.hint) from e
         for name in names:
-            draft.host(name, "ungrouped", port, ORIGIN, listed=True)
+            draft.host(name, "ungrouped", port, HOST_LIST_ORIGIN, listed=True)

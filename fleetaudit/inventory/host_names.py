@@ -31,7 +31,7 @@ MAX_NAME = 1024
 """How many characters a name may have; a host's name in the DNS has at most 253."""
 
 
-class NameProblem(ValueError):
+class InvalidNameError(ValueError):
     """A name that is none; `hint` says what would do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -39,36 +39,36 @@ class NameProblem(ValueError):
         super().__init__(message)
 
 
-def parse_name(text: str) -> tuple[Sequence[str], int | None]:
+def parse_host_name(text: str) -> tuple[Sequence[str], int | None]:
     """Returns the names that `text` stands for, in order, and the port they share; raises
-    `NameProblem`.
+    `InvalidNameError`.
     """
-    check_name(text)
+    check_host_name(text)
     pattern, port = _split_port(text)
     return _expand(pattern), None if port is None else _port(text, port)
 
 
-def check_name(text: str) -> None:
-    """Raises `NameProblem` for a text that can be no name, range or port: empty, with blanks in it,
+def check_host_name(text: str) -> None:
+    """Raises `InvalidNameError` for a text that can be no name, range or port: empty, with blanks in it,
     a template.
     """
     odd = _NO_NAME.search(text)
     if not text or odd:
         raise _no_name(text, odd[0] if odd else "")
     if len(text) > MAX_NAME:
-        raise NameProblem(
+        raise InvalidNameError(
             f"“{shown(text)}” is longer than {MAX_NAME} characters", "is a line's end missing?"
         )
-    check_seen(text)
+    check_printable(text)
     if "{{" in text:
-        raise NameProblem(
+        raise InvalidNameError(
             f"“{shown(text)}” is a template; a host's name cannot be one",
             "put the template in ansible_host",
         )
 
 
-def check_seen(text: str) -> None:
-    """Raises `NameProblem` for a name with a character in it that one cannot see: it would be taken
+def check_printable(text: str) -> None:
+    """Raises `InvalidNameError` for a name with a character in it that one cannot see: it would be taken
     for another one.
 
     Among them are escape sequences, marks that reverse the direction of what follows, and halves of
@@ -76,7 +76,7 @@ def check_seen(text: str) -> None:
     """
     if not text.isprintable():
         odd = next(character for character in text if not character.isprintable())
-        raise NameProblem(
+        raise InvalidNameError(
             f"a character that one cannot see, U+{ord(odd):04X}, in the name “{shown(text)}”",
             "retype it",
         )
@@ -99,24 +99,26 @@ def is_address(text: str) -> bool:
     return _is_name(text) or _is_ipv6(text)
 
 
-def _no_name(text: str, odd: str) -> NameProblem:
+def _no_name(text: str, odd: str) -> InvalidNameError:
     words = " ".join(text[:_LOOKED_AT].split())
     if not words:
-        return NameProblem("an empty host name", "write the name, or remove the entry")
+        return InvalidNameError("an empty host name", "write the name, or remove the entry")
     if "=" in words and odd.isspace():
-        return NameProblem(
+        return InvalidNameError(
             f"“{shown(words.split()[0])} …” has a variable in its name, as INI inventories write"
             " them",
             "in YAML a host is a key and its variables are below it:  web1: {ansible_host:"
             " 192.0.2.1}",
         )
     if odd.isspace() or odd == ",":
-        return NameProblem(
+        return InvalidNameError(
             f"“{shown(words)}” is no host name: several names in one, folded from several lines or"
             " from a list?",
             "one host a line, each with a colon at its end:  web1:",
         )
-    return NameProblem(f"a control character, U+{ord(odd):04X}, in a host name", "retype the name")
+    return InvalidNameError(
+        f"a control character, U+{ord(odd):04X}, in a host name", "retype the name"
+    )
 
 
 def _split_port(text: str) -> tuple[str, str | None]:
@@ -130,12 +132,12 @@ def _split_port(text: str) -> tuple[str, str | None]:
         return text, None
     name, port = with_port.groups()
     if bracketed:  # Ansible reads [1:3]:22 as the host 1 at port 3
-        raise NameProblem(
+        raise InvalidNameError(
             f"“{shown(text)}”: what is in brackets is no IPv6 address",
             "write [2001:db8::1]:22, or name:22",
         )
     if not _is_name(name):
-        raise NameProblem(
+        raise InvalidNameError(
             f"“{shown(name)}” in “{shown(text)}” is no host name that can have a port",
             "use ansible_port instead",
         )
@@ -145,7 +147,7 @@ def _split_port(text: str) -> tuple[str, str | None]:
 def _port(text: str, port: str) -> int:
     if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
         hint = "a port is a number from 1 to 65535; an IPv6 address has eight groups or “::”"
-        raise NameProblem(f"“{shown(port)}” in “{shown(text)}” is no port", hint)
+        raise InvalidNameError(f"“{shown(port)}” in “{shown(text)}” is no port", hint)
     return int(port)
 
 
@@ -169,7 +171,7 @@ def _expand(pattern: str) -> Sequence[str]:
         return (pattern,)
     pieces = re.split(r"\[([^\[\]]*)\]", pattern)
     if any("[" in literal or "]" in literal for literal in pieces[::2]):
-        raise NameProblem(
+        raise InvalidNameError(
             f"a bracket in “{shown(pattern)}” has no partner",
             "a range is written web[01:10] or db-[a:f]",
         )
@@ -177,7 +179,7 @@ def _expand(pattern: str) -> Sequence[str]:
     count = math.prod(len(r) for _, r in ranges)
     if count > MAX_NAMES:
         hint = f"write ranges of at most {MAX_NAMES} names"
-        raise NameProblem(
+        raise InvalidNameError(
             f"“{shown(pattern)}” stands for {count} names, more than the {MAX_NAMES} allowed", hint
         )
     choices = list[Sequence[str]]()
@@ -198,16 +200,16 @@ def _range(pattern: str, piece: str) -> tuple[int, str | range]:
     """
     if _is_ipv6(piece):
         hint = f"write {piece}, or [{piece}]:22 for another port"
-        raise NameProblem(
+        raise InvalidNameError(
             f"“{shown(pattern)}”: an IPv6 address is in brackets only where a port follows", hint
         )
     hint = "a range is written [begin:end] or [begin:end:step], as in web[01:10] or db-[a:f]"
     bounds = piece.split(":")
     if not 2 <= len(bounds) <= 3 or not bounds[1]:
-        raise NameProblem(f"“[{shown(piece)}]” in “{shown(pattern)}” is no range", hint)
+        raise InvalidNameError(f"“[{shown(piece)}]” in “{shown(pattern)}” is no range", hint)
     begin, end, step = bounds[0] or "0", bounds[1], bounds[2] if len(bounds) == 3 else "1"
     if not re.fullmatch(r"[0-9]{1,9}", step) or int(step) == 0:
-        raise NameProblem(
+        raise InvalidNameError(
             f"“[{shown(piece)}]” in “{shown(pattern)}”: the step must be a number above 0", hint
         )
     members: str | range
@@ -220,17 +222,17 @@ def _range(pattern: str, piece: str) -> tuple[int, str | range]:
             width = len(begin)
             if len(end) != width:
                 wanted = f"[{begin}:{end.zfill(width)}]"
-                raise NameProblem(
+                raise InvalidNameError(
                     f"“[{shown(piece)}]” in “{shown(pattern)}”: begin and end differ in length",
                     f"write {wanted}",
                 )
         members = range(int(begin), int(end) + 1, int(step))
     else:
-        raise NameProblem(
+        raise InvalidNameError(
             f"“[{shown(piece)}]” in “{shown(pattern)}” is no range of numbers or of letters", hint
         )
     if not members:
-        raise NameProblem(
+        raise InvalidNameError(
             f"“[{shown(piece)}]” in “{shown(pattern)}” is empty: it ends before it begins", hint
         )
     return width, members

@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple
 from fleetaudit.errors import InputError
 from fleetaudit.text.yaml_lines import MAX_NUMBER, shown
 
-from .builder import Draft, Origin
-from .host_names import NameProblem, check_seen, parse_name
+from .builder import InventoryBuilder, Origin
+from .host_names import InvalidNameError, check_printable, parse_host_name
 from .values import Unsafe
 
 _SECTION = re.compile(r"\[([^:\]\s]+)(?::(\w+))?\]\s*(?:#.*)?")
@@ -51,7 +51,7 @@ def is_section(line: str) -> bool:
     return _SECTION.fullmatch(line) is not None
 
 
-def read_ini(text: str, source: str, draft: Draft) -> None:
+def read_ini(text: str, source: str, draft: InventoryBuilder) -> None:
     """Puts every host and group of `text` into `draft`; raises `InputError` with the line of what
     is none.
     """
@@ -65,7 +65,7 @@ def read_ini(text: str, source: str, draft: Draft) -> None:
 
 
 class _Reader:
-    def __init__(self, source: str, draft: Draft) -> None:
+    def __init__(self, source: str, draft: InventoryBuilder) -> None:
         self._source, self._draft = source, draft
         self._group, self._kind = "ungrouped", "hosts"
         self._awaited = dict[str, _Awaited]()
@@ -111,8 +111,8 @@ class _Reader:
                 "there are [web], [web:vars] and [web:children]",
             )
         try:
-            check_seen(group)
-        except NameProblem as e:
+            check_printable(group)
+        except InvalidNameError as e:
             raise at.error(e.message, e.hint) from e
         self._group, self._kind, self._set_here = group, kind, set()
         if kind == "vars" and not self._draft.has_group(group) and group not in self._awaited:
@@ -130,8 +130,8 @@ class _Reader:
                 f"a host's line that does not end well: {str(e).lower()}", "close the quotation"
             ) from e
         try:
-            names, port = parse_name(pattern)
-        except NameProblem as e:
+            names, port = parse_host_name(pattern)
+        except InvalidNameError as e:
             raise at.error(e.message, e.hint) from e
         if pattern == "---":
             raise at.error(

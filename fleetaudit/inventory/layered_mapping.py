@@ -13,7 +13,7 @@ _WORTH_SHARING = 16
 _MISSING: Any = object()
 
 
-def above(own: Mapping[str, V], shared: Mapping[str, V]) -> Mapping[str, V]:
+def overlay(own: Mapping[str, V], shared: Mapping[str, V]) -> Mapping[str, V]:
     """Returns `shared` with what `own` sets in its place; neither may change afterwards."""
     if not own:
         return shared

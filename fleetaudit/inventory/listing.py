@@ -14,8 +14,8 @@ from typing import Any
 from fleetaudit.errors import InputError
 from fleetaudit.text.yaml_lines import Document, shown
 
-from .builder import Draft, Origin
-from .host_names import NameProblem, check_name
+from .builder import InventoryBuilder, Origin
+from .host_names import InvalidNameError, check_host_name
 
 META = "_meta"
 _SECTIONS = ("hosts", "children", "vars")
@@ -34,7 +34,9 @@ def is_listing(top: Any, *, json: bool) -> bool:
     return META in top or (json and any(isinstance(body, list) for body in bodies))
 
 
-def read_listing(document: Document, draft: Draft, *, ask: HostVariables | None = None) -> None:
+def read_listing(
+    document: Document, draft: InventoryBuilder, *, ask: HostVariables | None = None
+) -> None:
     """Puts every group and host of `document` into `draft`; raises `InputError` at what does not
     belong there.
 
@@ -54,7 +56,7 @@ def read_listing(document: Document, draft: Draft, *, ask: HostVariables | None 
 
 
 class _Reader:
-    def __init__(self, document: Document, draft: Draft) -> None:
+    def __init__(self, document: Document, draft: InventoryBuilder) -> None:
         self._document, self._draft = document, draft
         self._hosts = dict[str, None]()
 
@@ -151,9 +153,9 @@ class _Reader:
     def _check(self, name: Any, what: str, where: list[Any]) -> None:
         try:
             if not isinstance(name, str):
-                raise NameProblem(f"a {what}'s name that is no text", "put it in quotes")
-            check_name(name)
-        except NameProblem as e:
+                raise InvalidNameError(f"a {what}'s name that is no text", "put it in quotes")
+            check_host_name(name)
+        except InvalidNameError as e:
             raise self._document.error(e.message, where, hint=e.hint) from e
 
     def _check_variable(self, name: Any, where: list[Any]) -> None:

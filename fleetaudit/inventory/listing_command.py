@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 
-def way_out(source: str) -> str:
+def conversion_hint(source: str) -> str:
     """Returns, for a hint, the command that makes an inventory of `source` that is read; in a
     folder of its own, because group_vars beside it are folded in already.
     """

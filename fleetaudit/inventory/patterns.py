@@ -25,7 +25,7 @@ _SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]")
 _NEAR_MISSES_AMONG = 5_000
 
 
-def select(inventory: Inventory, pattern: str) -> tuple[str, ...]:
+def select_hosts(inventory: Inventory, pattern: str) -> tuple[str, ...]:
     """Returns the names of the hosts that `pattern` selects, in inventory order and never none.
 
     Raises `NothingToDoError` where the pattern is empty, selects nobody or has a part that matches

@@ -23,8 +23,8 @@ from fleetaudit.text.yaml_lines import shown
 from .values import (
     UNSAFE_KEY,
     VAULT_KEY,
+    EncryptedText,
     Unsafe,
-    Vaulted,
 )
 
 MAX_TWIGS = 1_000_000
@@ -43,7 +43,7 @@ _INTERNAL = {
 }  # fmt: skip
 
 
-def as_list(inventory: Inventory, selected: Collection[str]) -> str:
+def render_list(inventory: Inventory, selected: Collection[str]) -> str:
     """Returns what `--list` prints of the hosts in `selected`, as JSON."""
     chosen = frozenset(selected)
     listing: dict[str, Any] = {}
@@ -64,7 +64,7 @@ def as_list(inventory: Inventory, selected: Collection[str]) -> str:
     return _dumped({**listing, "_meta": {"hostvars": hostvars, "profile": "inventory_legacy"}})
 
 
-def as_host(inventory: Inventory, name: str) -> str:
+def render_host(inventory: Inventory, name: str) -> str:
     """Returns what `--host` prints: the variables of one host as JSON; raises `NothingToDoError`."""
     host = next((host for host in inventory.hosts if host.name == name), None)
     if host is None:
@@ -74,7 +74,7 @@ def as_host(inventory: Inventory, name: str) -> str:
     return _dumped(_shown(host.variables))
 
 
-def as_graph(inventory: Inventory) -> str:
+def render_graph(inventory: Inventory) -> str:
     """Returns what `--graph` prints: groups and hosts as an indented tree; raises `InputError` for
     a huge one.
     """
@@ -132,7 +132,7 @@ def _encoded(value: Any) -> Any:
     match value:
         case Unsafe():
             return {UNSAFE_KEY: str(value)}
-        case Vaulted():
+        case EncryptedText():
             return {VAULT_KEY: value.ciphertext}
         case datetime.date():
             return value.isoformat()

@@ -20,7 +20,7 @@ from typing import Any
 from fleetaudit.errors import InputError
 from fleetaudit.text.yaml_lines import MAX_FILE_BYTES, Document, decode_utf8
 
-from .builder import Draft, Origin
+from .builder import InventoryBuilder, Origin
 from .json_text import parse_json
 from .listing import read_listing, variables_of
 
@@ -31,7 +31,9 @@ _LINGER_S = 1.0
 """How long what a program has started may hold its output open after it has ended."""
 
 
-def read_program(path: Path, source: str, draft: Draft, *, deadline_s: float = DEADLINE_S) -> None:
+def read_script(
+    path: Path, source: str, draft: InventoryBuilder, *, deadline_s: float = DEADLINE_S
+) -> None:
     """Runs the program at `path` with --list and, where that prints no `_meta`, with --host NAME
     for each host.
 

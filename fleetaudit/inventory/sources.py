@@ -26,17 +26,21 @@ from fleetaudit.text.yaml_lines import (
     read_bounded,
 )
 
-from .builder import Draft
+from .builder import InventoryBuilder
 from .host_list import read_host_list
 from .ini_format import is_section, read_ini
 from .json_text import parse_json
 from .listing import is_listing, read_listing
-from .listing_command import way_out
-from .script import read_program
-from .unsupported_reading_settings import Reading, check_folder, check_reading
-from .unsupported_settings import IGNORED_ENDINGS, Unfollowed
+from .listing_command import conversion_hint
+from .script import read_script
+from .unsupported_reading_settings import (
+    ReadingRecord,
+    check_folder_settings,
+    check_reading_settings,
+)
+from .unsupported_settings import IGNORED_EXTENSIONS, UnsupportedSetting
 from .values import TAGS
-from .vars_files import read_beside, unread
+from .vars_files import read_vars_files, unread_vars_notes
 from .vault import Vault, decrypted_file
 from .yaml_format import read_yaml
 
@@ -49,18 +53,21 @@ _SHOWN = 300
 
 
 def load_inventory(
-    sources: Sequence[str], *, vault: Vault | None = None, unfollowed: Sequence[Unfollowed] = ()
+    sources: Sequence[str],
+    *,
+    vault: Vault | None = None,
+    unsupported: Sequence[UnsupportedSetting] = (),
 ) -> Inventory:
     """Returns what `sources` say together: paths of inventories and `host,host,` lists, later ones
     winning.
 
-    `vault` decrypts whole files; values stay encrypted. `unfollowed` are settings of ansible.cfg,
+    `vault` decrypts whole files; values stay encrypted. `unsupported` are settings of ansible.cfg,
     an error where they would change what is read. Raises `NothingToDoError` for a source that is
     missing, `InputError` with file and line for everything that is wrong or that is not read.
     """
     if not sources:
         raise NothingToDoError("no inventory: name a file, or hosts with a comma:  localhost,")
-    reader = _Sources(vault or Vault(), unfollowed)
+    reader = _Sources(vault or Vault(), unsupported)
     with _no_garbage_collection():
         for source in sources:
             path = Path(source)
@@ -95,9 +102,9 @@ def _exists(path: Path) -> bool:
 class _Sources:
     """Reads the sources of one inventory into one draft."""
 
-    def __init__(self, vault: Vault, unfollowed: Sequence[Unfollowed]) -> None:
-        self.draft = Draft()
-        self._vault, self._unfollowed, self._reading = vault, unfollowed, Reading()
+    def __init__(self, vault: Vault, unsupported: Sequence[UnsupportedSetting]) -> None:
+        self.draft = InventoryBuilder()
+        self._vault, self._unfollowed, self._reading = vault, unsupported, ReadingRecord()
         self._folders = list[Path]()
 
     def host_list(self, source: str) -> None:
@@ -125,14 +132,14 @@ class _Sources:
         """Returns the finished inventory, with the variables beside its sources and the notes about
         what is unread.
         """
-        repeated = read_beside(self._folders, self.draft, self._vault, self._reading)
-        notes = (*repeated, *unread(Path(), self._folders, self.draft))
+        repeated = read_vars_files(self._folders, self.draft, self._vault, self._reading)
+        notes = (*repeated, *unread_vars_notes(Path(), self._folders, self.draft))
         inventory = self.draft.inventory(sources, notes)
         self._reading.folders = self._folders
         self._reading.groups_set = self.draft.groups_set
         self._reading.mapping_twice = self.draft.mapping_twice
-        unfollowed = check_reading(self._unfollowed, self._reading)
-        return replace_fields(inventory, notes=(*unfollowed, *inventory.notes))
+        unsupported = check_reading_settings(self._unfollowed, self._reading)
+        return replace_fields(inventory, notes=(*unsupported, *inventory.notes))
 
     def _folder(self, folder: Path, depth: int) -> int:
         if depth > _MAX_DEPTH:
@@ -147,8 +154,8 @@ class _Sources:
             )
         except OSError as e:
             raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
-        check_folder(self._unfollowed, folder, [entry.name for entry in entries])
-        entries = [entry for entry in entries if not entry.name.endswith(IGNORED_ENDINGS)]
+        check_folder_settings(self._unfollowed, folder, [entry.name for entry in entries])
+        entries = [entry for entry in entries if not entry.name.endswith(IGNORED_EXTENSIONS)]
         count = 0
         for entry in entries:
             if _is_folder(entry, str(entry)):
@@ -166,7 +173,9 @@ class _Sources:
         text = decode_utf8(decrypted_file(data, self._vault, source=source), source=source)
         suffix = path.suffix.lower()
         if suffix == ".toml":
-            raise InputError("TOML inventories are not read", source=source, hint=way_out(source))
+            raise InputError(
+                "TOML inventories are not read", source=source, hint=conversion_hint(source)
+            )
         if suffix not in _YAML_SUFFIXES or _begins_with_a_section(text):
             self._ini(text, source)
             return
@@ -211,7 +220,7 @@ class _Sources:
             raise InputError(
                 "a program that may not be run",
                 source=source,
-                hint=f"chmod +x {path}, or {way_out(source)}",
+                hint=f"chmod +x {path}, or {conversion_hint(source)}",
             )
         if not named:
             hint = (
@@ -224,7 +233,7 @@ class _Sources:
                 hint=hint,
             )
         self._reading.sources.append((source, "script"))
-        read_program(path, source, self.draft)
+        read_script(path, source, self.draft)
 
 
 def _is_folder(path: Path, source: str) -> bool:

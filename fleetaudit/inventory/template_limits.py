@@ -23,28 +23,28 @@ MAX_WORK = 2_000_000
 """The most units of work for one host."""
 
 
-class TooMuch(Exception):
+class TemplateLimitError(Exception):
     """What a template asks for is more than is done for one; the text says of what."""
 
 
-class Work:
+class WorkBudget:
     """The work that is left for one host."""
 
     def __init__(self) -> None:
         self.left = MAX_WORK
 
     def spend(self, units: int) -> None:
-        """Takes some of it; raises `TooMuch` where it is used up."""
+        """Takes some of it; raises `TemplateLimitError` where it is used up."""
         self.left -= units
         if self.left < 0:
-            raise TooMuch("its templates take too much work, all together")
+            raise TemplateLimitError("its templates take too much work, all together")
 
 
-_CURRENT = ContextVar[Work]("_CURRENT")
+_CURRENT = ContextVar[WorkBudget]("_CURRENT")
 
 
 @contextlib.contextmanager
-def working(work: Work) -> Iterator[None]:
+def counted_against(work: WorkBudget) -> Iterator[None]:
     """Lets everything inside of it count as work for one host."""
     token = _CURRENT.set(work)
     try:
@@ -54,29 +54,29 @@ def working(work: Work) -> Iterator[None]:
 
 
 def spend(units: int) -> None:
-    """Takes some of the work that is left for the host at hand; raises `TooMuch`."""
+    """Takes some of the work that is left for the host at hand; raises `TemplateLimitError`."""
     _CURRENT.get().spend(units)
 
 
-def weighed(value: Any) -> Any:
-    """Returns the value itself; raises `TooMuch` where it is longer, larger or deeper than is
+def check_weight(value: Any) -> Any:
+    """Returns the value itself; raises `TemplateLimitError` where it is longer, larger or deeper than is
     worked with.
     """
     spend(weight(value))
     return value
 
 
-def bounded(value: Any) -> Any:
+def check_result(value: Any) -> Any:
     """Returns the value itself, weighed; raises jinja2's error where it is undefined."""
     from jinja2 import Undefined
 
     if isinstance(value, Undefined):
         str(value)  # raises UndefinedError, with the name that is missing
-    return weighed(value)
+    return check_weight(value)
 
 
 def weight(value: Any) -> int:
-    """Returns how many values are in a value, itself counted; raises `TooMuch`."""
+    """Returns how many values are in a value, itself counted; raises `TemplateLimitError`."""
     total, rest = 0, [value]
     while rest:
         one = rest.pop()
@@ -87,7 +87,9 @@ def weight(value: Any) -> int:
             case bool():
                 pass
             case int() if one.bit_length() > MAX_BITS:
-                raise TooMuch(f"a number that is too large, of more than {MAX_BITS} bits")
+                raise TemplateLimitError(
+                    f"a number that is too large, of more than {MAX_BITS} bits"
+                )
             case list() | tuple():
                 _length(one)
                 rest.extend(one)
@@ -95,25 +97,25 @@ def weight(value: Any) -> int:
                 _length(one)
                 rest.extend(one.values())
         if total > MAX_WEIGHT:
-            raise TooMuch(f"it gives more than {MAX_WEIGHT} values")
+            raise TemplateLimitError(f"it gives more than {MAX_WEIGHT} values")
     return total
 
 
 def _length(value: str | list[Any] | tuple[Any, ...] | dict[Any, Any]) -> int:
     if len(value) > MAX_RESULT:
-        raise TooMuch(f"it gives more than {MAX_RESULT} characters or items")
+        raise TemplateLimitError(f"it gives more than {MAX_RESULT} characters or items")
     return len(value)
 
 
-def plain(value: Any) -> Any:
-    """Returns a copy of a value with every lazy mapping in it worked out; raises `TooMuch`."""
+def evaluated(value: Any) -> Any:
+    """Returns a copy of a value with every lazy mapping in it worked out; raises `TemplateLimitError`."""
     total = 0
 
     def copied(one: Any) -> Any:
         nonlocal total
         total += 1
         if total > MAX_WEIGHT:
-            raise TooMuch(f"it gives more than {MAX_WEIGHT} values")
+            raise TemplateLimitError(f"it gives more than {MAX_WEIGHT} values")
         if isinstance(one, Mapping):
             return {key: copied(one[key]) for key in one}
         return [copied(item) for item in one] if isinstance(one, list | tuple) else one
@@ -123,13 +125,13 @@ def plain(value: Any) -> Any:
     return copy
 
 
-def metered(values: Iterator[Any]) -> Iterator[Any]:
+def check_items(values: Iterator[Any]) -> Iterator[Any]:
     """Yields what a lazy filter gives, as long as it is not too much."""
     total = 0
     for value in values:
         heavy = weight(value)
         total += heavy
         if total > MAX_WEIGHT:
-            raise TooMuch(f"it gives more than {MAX_WEIGHT} values")
+            raise TemplateLimitError(f"it gives more than {MAX_WEIGHT} values")
         spend(heavy)
         yield value

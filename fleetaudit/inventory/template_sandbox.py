@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .template_limits import (
     MAX_RESULT,
-    TooMuch,
-    bounded,
-    metered,
-    plain,
-    weighed,
+    TemplateLimitError,
+    check_items,
+    check_result,
+    check_weight,
+    evaluated,
 )
-from .values import TRUE
+from .values import TRUE_WORDS
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -102,7 +102,7 @@ _MOST_DIGITS = 64
 _WEIGHED, _JOINED = "_weighed", "_joined"  # filters of our own, which no template may name
 
 
-class Compiled(NamedTuple):
+class CompiledTemplate(NamedTuple):
     """A template that can be run; `alone` says that it is one expression, whose value it leaves in
     `result`.
     """
@@ -112,7 +112,7 @@ class Compiled(NamedTuple):
 
 
 @functools.lru_cache(_CACHED)
-def compiled(text: str) -> Compiled:
+def compile_template(text: str) -> CompiledTemplate:
     """Returns a template that can be run; raises jinja2's errors, and SyntaxError where it nests
     too deep.
     """
@@ -122,7 +122,9 @@ def compiled(text: str) -> Compiled:
     _metered(tree, environment)
     # As in Ansible, one expression alone keeps its type, and anything around it makes text.
     alone = _lone_expression(tree)
-    return Compiled(environment.from_string(tree if alone is None else alone), alone is not None)
+    return CompiledTemplate(
+        environment.from_string(tree if alone is None else alone), alone is not None
+    )
 
 
 @functools.cache
@@ -136,7 +138,7 @@ def _environment() -> Environment:
         intercepted_binops = frozenset(["+", "*", "**", "%"])
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            left, right = bounded(left), bounded(right)
+            left, right = check_result(left), check_result(right)
             if operator == "*":
                 for one, times in ((left, right), (right, left)):
                     if (
@@ -144,12 +146,12 @@ def _environment() -> Environment:
                         and isinstance(times, int)
                         and len(one) * times > MAX_RESULT
                     ):
-                        raise TooMuch("a product that is too long")
+                        raise TemplateLimitError("a product that is too long")
             if operator == "**" and not (abs(left) <= 1_000_000 and abs(right) <= 64):
-                raise TooMuch("a power that is too large")
+                raise TemplateLimitError("a power that is too large")
             if operator == "%" and isinstance(left, str):
-                raise TooMuch("“%” formats text; write  ~  between the parts")
-            return bounded(super().call_binop(context, operator, left, right))
+                raise TemplateLimitError("“%” formats text; write  ~  between the parts")
+            return check_result(super().call_binop(context, operator, left, right))
 
     environment = Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
     environment.globals.clear()
@@ -157,16 +159,16 @@ def _environment() -> Environment:
         **{name: environment.filters[name] for name in _FILTERS},
         "bool": _bool,
         "ternary": _ternary,
-        "mandatory": bounded,
+        "mandatory": check_result,
         "basename": lambda path: posixpath.basename(str(path)),
         "dirname": lambda path: posixpath.dirname(str(path)),
         "to_json": json.dumps,
-        "join": joined,
+        "join": join_texts,
         "replace": _replace,
         "round": _round,
         "sum": pass_environment(_sum),
-        _WEIGHED: weighed,
-        _JOINED: joined,
+        _WEIGHED: check_weight,
+        _JOINED: join_texts,
     }
     environment.filters.clear()
     environment.filters.update(
@@ -191,38 +193,38 @@ def _careful(one: Callable[..., Any]) -> Callable[..., Any]:
         result = one(
             *given[:own], *values, **{name: _ready(value) for name, value in named.items()}
         )
-        return metered(result) if isinstance(result, Iterator) else weighed(result)
+        return check_items(result) if isinstance(result, Iterator) else check_weight(result)
 
     return careful
 
 
 def _ready(value: Any) -> Any:
-    return value if isinstance(value, Iterator) else weighed(plain(value))
+    return value if isinstance(value, Iterator) else check_weight(evaluated(value))
 
 
 def _bool(value: Any) -> bool:
-    return value is True or str(value).lower() in TRUE
+    return value is True or str(value).lower() in TRUE_WORDS
 
 
 def _ternary(value: Any, yes: Any, no: Any, null: Any = None) -> Any:
     return null if value is None and null is not None else yes if value else no
 
 
-def joined(values: Iterable[Any], separator: str = "") -> str:
-    """Returns values as one text; raises `TooMuch` before that is too long."""
+def join_texts(values: Iterable[Any], separator: str = "") -> str:
+    """Returns values as one text; raises `TemplateLimitError` before that is too long."""
     texts, length = list[str](), 0
     for value in values:
-        texts.append(str(bounded(value)))
+        texts.append(str(check_result(value)))
         length += len(texts[-1]) + len(separator)
         if length - len(separator) > MAX_RESULT:
-            raise TooMuch(f"it gives more than {MAX_RESULT} characters")
+            raise TemplateLimitError(f"it gives more than {MAX_RESULT} characters")
     return separator.join(texts)
 
 
 def _replace(text: Any, old: str, new: str) -> str:
     text = str(text)
     if len(text) + text.count(old) * len(new) > MAX_RESULT:
-        raise TooMuch(f"it gives more than {MAX_RESULT} characters")
+        raise TemplateLimitError(f"it gives more than {MAX_RESULT} characters")
     return str(text.replace(old, new))
 
 
@@ -230,7 +232,7 @@ def _round(value: float, precision: int = 0, method: str = "common") -> float:
     from jinja2.filters import do_round
 
     if abs(precision) > _MOST_DIGITS:
-        raise TooMuch(f"it rounds to more than {_MOST_DIGITS} digits")
+        raise TemplateLimitError(f"it rounds to more than {_MOST_DIGITS} digits")
     return float(do_round(value, precision, method))  # type: ignore[arg-type]  # it looks at the method itself
 
 
@@ -251,7 +253,7 @@ def _sum(
 
 
 def _check(tree: Node, environment: Environment) -> None:
-    """Raises `SecurityError` for a template that does more than compute one value, `TooMuch` for a
+    """Raises `SecurityError` for a template that does more than compute one value, `TemplateLimitError` for a
     huge one.
     """
     from jinja2 import nodes
@@ -259,7 +261,7 @@ def _check(tree: Node, environment: Environment) -> None:
 
     for number, node in enumerate(tree.find_all(nodes.Node), 1):
         if number > MAX_PARTS:
-            raise TooMuch(f"a template of more than {MAX_PARTS} parts")
+            raise TemplateLimitError(f"a template of more than {MAX_PARTS} parts")
         if isinstance(node, nodes.Call):
             inner = node.node
             if isinstance(inner, nodes.Name):

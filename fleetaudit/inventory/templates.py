@@ -18,14 +18,14 @@ from fleetaudit.errors import FleetauditError
 from fleetaudit.model import Host, Inventory
 
 from .template_limits import (
-    TooMuch,
-    Work,
-    bounded,
-    plain,
+    TemplateLimitError,
+    WorkBudget,
+    check_result,
+    counted_against,
+    evaluated,
     spend,
-    working,
 )
-from .values import Unsafe, Vaulted
+from .values import EncryptedText, Unsafe
 from .vault import Vault, VaultError
 
 MAX_TEMPLATE = 4096
@@ -37,7 +37,7 @@ _A_TEMPLATE = 200  # units of work: about what running a small one takes
 _MARKS = ("{{", "{%", "{#")
 
 
-class TemplateProblem(FleetauditError):
+class TemplateValueError(FleetauditError):
     """A value that cannot be worked out for its host; the text says which and why."""
 
 
@@ -55,31 +55,31 @@ class Renderer:
 
     def __init__(self, host: Host, vault: Vault, inventory: Inventory | None = None) -> None:
         self._host, self._vault, self._inventory = host, vault, inventory
-        self._work = Work()
+        self._work = WorkBudget()
         self._done = dict[str, Any]()
         self._doing = list[str]()
 
     def value(self, name: str) -> Any:
-        """Returns the variable `name` in its own type; raises `TemplateProblem`, and KeyError where
+        """Returns the variable `name` in its own type; raises `TemplateValueError`, and KeyError where
         it is not set.
         """
         if name in self._done:
             return self._done[name]
         raw = self._host.variables[name]
         if name in self._doing:
-            raise TemplateProblem(
+            raise TemplateValueError(
                 f"{self._named(name)} refers to itself: {' > '.join([*self._doing, name])}"
             )
         if len(self._doing) >= MAX_DEPTH:
-            raise TemplateProblem(
+            raise TemplateValueError(
                 f"{self._named(name)} is reached through more than {MAX_DEPTH} variables"
             )
         self._doing.append(name)
         try:
-            with working(self._work):
-                self._done[name] = plain(self.rendered(raw, name))
-        except TooMuch as e:
-            raise TemplateProblem(f"{self._named(name)} is not rendered here: {e}") from e
+            with counted_against(self._work):
+                self._done[name] = evaluated(self.rendered(raw, name))
+        except TemplateLimitError as e:
+            raise TemplateValueError(f"{self._named(name)} is not rendered here: {e}") from e
         finally:
             self._doing.pop()
         return self._done[name]
@@ -88,12 +88,12 @@ class Renderer:
         """Returns a value of the variable `name`, or a part of it, decrypted and rendered; mappings
         are so lazily.
         """
-        if isinstance(raw, Vaulted):
+        if isinstance(raw, EncryptedText):
             try:
                 raw = self._vault.decrypt(raw.ciphertext.encode()).decode()
             except (VaultError, UnicodeDecodeError) as e:
                 why = str(e) if isinstance(e, VaultError) else "it is encrypted, and no text"
-                raise TemplateProblem(f"{self._named(name)} cannot be used: {why}") from e
+                raise TemplateValueError(f"{self._named(name)} cannot be used: {why}") from e
         if isinstance(raw, Mapping):
             return _Mapping(raw, self, name)
         if isinstance(raw, list):
@@ -130,7 +130,7 @@ class Renderer:
                 return sys.executable
             case _:
                 if self._inventory is None:
-                    raise TemplateProblem(f"“{name}” is not known here")
+                    raise TemplateValueError(f"“{name}” is not known here")
                 if name == "groups":
                     return _fleet_of(self._inventory).groups
                 return _HostVars(self._inventory, self)
@@ -145,34 +145,36 @@ class Renderer:
 
     def _render(self, text: str, name: str) -> Any:
         if len(text) > MAX_TEMPLATE:
-            raise TemplateProblem(f"{self._named(name)} is a template longer than {MAX_TEMPLATE}")
+            raise TemplateValueError(
+                f"{self._named(name)} is a template longer than {MAX_TEMPLATE}"
+            )
         from jinja2 import TemplateError
         from jinja2.exceptions import SecurityError, UndefinedError
 
-        from .template_sandbox import compiled, joined
+        from .template_sandbox import compile_template, join_texts
 
         try:
             spend(_A_TEMPLATE)
-            template, alone = compiled(text)
+            template, alone = compile_template(text)
             context = template.new_context(_Names(self), shared=True)  # type: ignore[arg-type]  # it only looks up
             parts = list(template.root_render_func(context))
             if alone:
-                return bounded(context.vars["result"])
-            return bounded(parts[0]) if len(parts) == 1 else joined(map(plain, parts))
+                return check_result(context.vars["result"])
+            return check_result(parts[0]) if len(parts) == 1 else join_texts(map(evaluated, parts))
         except UndefinedError as e:
-            raise TemplateProblem(f"{self._named(name)} needs {_undefined(e)}") from e
-        except (SecurityError, TooMuch) as e:
-            raise TemplateProblem(f"{self._named(name)} is not rendered here: {e}") from e
+            raise TemplateValueError(f"{self._named(name)} needs {_undefined(e)}") from e
+        except (SecurityError, TemplateLimitError) as e:
+            raise TemplateValueError(f"{self._named(name)} is not rendered here: {e}") from e
         except TemplateError as e:
-            raise TemplateProblem(f"{self._named(name)} is no template: {_syntax(e)}") from e
+            raise TemplateValueError(f"{self._named(name)} is no template: {_syntax(e)}") from e
         except (
             SyntaxError,
             RecursionError,
             MemoryError,
         ) as e:  # of the code that Jinja2 makes of it
-            raise TemplateProblem(f"{self._named(name)} is no template: nested too deep") from e
+            raise TemplateValueError(f"{self._named(name)} is no template: nested too deep") from e
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as e:
-            raise TemplateProblem(
+            raise TemplateValueError(
                 f"{self._named(name)} cannot be worked out: {type(e).__name__}"
             ) from e
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .unsupported_settings import (
-    IGNORED_ENDINGS,
-    YAML_ENDINGS,
-    Unfollowed,
-    without_prefix,
+    IGNORED_EXTENSIONS,
+    YAML_EXTENSIONS,
+    UnsupportedSetting,
+    short_plugin_name,
 )
 
 _MOST_FILES = 100_000
@@ -25,7 +25,7 @@ _SIMPLE = re.compile(r"[\w .^$/\\~-]*")
 
 
 @dataclass(slots=True)
-class Reading:
+class ReadingRecord:
     """What was read, as far as settings could change it.
 
     `sources` are files and lists with the plug-in of Ansible that would read them; "" for what it
@@ -43,22 +43,26 @@ class Reading:
     groups_set: bool = False
 
 
-def check_folder(unfollowed: Iterable[Unfollowed], folder: Path, names: Sequence[str]) -> None:
+def check_folder_settings(
+    unsupported: Iterable[UnsupportedSetting], folder: Path, names: Sequence[str]
+) -> None:
     """Raises `InputError` where a setting would make Ansible pass over other files in a folder that
     is a source.
     """
-    for setting in unfollowed:
+    for setting in unsupported:
         differs = _FOLDERS.get(setting.name)
         name = next((name for name in names if differs(setting, name)), None) if differs else None
         if name is not None:
             raise setting.error(f"which files of the folder {folder} are read ({name})")
 
 
-def check_reading(unfollowed: Iterable[Unfollowed], reading: Reading) -> Iterator[str]:
+def check_reading_settings(
+    unsupported: Iterable[UnsupportedSetting], reading: ReadingRecord
+) -> Iterator[str]:
     """Yields a note for each setting that changes nothing; raises `InputError` for one that would
     change something.
     """
-    for setting in unfollowed:
+    for setting in unsupported:
         touches = _READING.get(setting.name)
         if touches and (what := touches(setting, reading)):
             raise setting.error(what)
@@ -66,11 +70,11 @@ def check_reading(unfollowed: Iterable[Unfollowed], reading: Reading) -> Iterato
             yield setting.note()
 
 
-def _endings_differ(setting: Unfollowed, name: str) -> bool:
-    return name.endswith(IGNORED_ENDINGS) != name.endswith(tuple(setting.values))
+def _endings_differ(setting: UnsupportedSetting, name: str) -> bool:
+    return name.endswith(IGNORED_EXTENSIONS) != name.endswith(tuple(setting.values))
 
 
-def _pattern_matches(setting: Unfollowed, name: str) -> bool:
+def _pattern_matches(setting: UnsupportedSetting, name: str) -> bool:
     for pattern in setting.values:
         try:
             if not _SIMPLE.fullmatch(pattern) or re.search(pattern, name):
@@ -80,13 +84,13 @@ def _pattern_matches(setting: Unfollowed, name: str) -> bool:
     return False
 
 
-_FOLDERS: dict[str, Callable[[Unfollowed, str], bool]] = {
+_FOLDERS: dict[str, Callable[[UnsupportedSetting, str], bool]] = {
     "inventory_ignore_extensions": _endings_differ,
     "inventory_ignore_patterns": _pattern_matches,
 }
 
 
-def _merging(_setting: Unfollowed, reading: Reading) -> str:
+def _merging(_setting: UnsupportedSetting, reading: ReadingRecord) -> str:
     return (
         f"{reading.mapping_twice}, a mapping that is set in two places"
         if reading.mapping_twice
@@ -94,18 +98,18 @@ def _merging(_setting: Unfollowed, reading: Reading) -> str:
     )
 
 
-def _order(_setting: Unfollowed, reading: Reading) -> str:
+def _order(_setting: UnsupportedSetting, reading: ReadingRecord) -> str:
     return "which variable of a group wins" if reading.groups_set else ""
 
 
-def _repeated(_setting: Unfollowed, reading: Reading) -> str:
+def _repeated(_setting: UnsupportedSetting, reading: ReadingRecord) -> str:
     return (
         f"what a key means that a file has twice ({reading.repeated})" if reading.repeated else ""
     )
 
 
-def _yaml_endings(setting: Unfollowed, reading: Reading) -> str:
-    differing = set(YAML_ENDINGS) ^ set(setting.values)
+def _yaml_endings(setting: UnsupportedSetting, reading: ReadingRecord) -> str:
+    differing = set(YAML_EXTENSIONS) ^ set(setting.values)
     files = (Path(source) for source, plugin in reading.sources if plugin != "host_list")
     file = next(
         (
@@ -125,16 +129,16 @@ def _beside(folders: Iterable[Path]) -> Iterator[Path]:
             yield from itertools.islice((folder / name).rglob("*"), _MOST_FILES)
 
 
-def _variable_plugins(setting: Unfollowed, reading: Reading) -> str:
-    enabled = {without_prefix(name) for name in setting.values}
+def _variable_plugins(setting: UnsupportedSetting, reading: ReadingRecord) -> str:
+    enabled = {short_plugin_name(name) for name in setting.values}
     if others := sorted(enabled - {"host_group_vars"}):
         return f"the variables of hosts (by the plug-in {others[0]})"
     missed = reading.variable_files if "host_group_vars" not in enabled else ()
     return f"whether {missed[0]} is read" if missed else ""
 
 
-def _plugins(setting: Unfollowed, reading: Reading) -> str:
-    enabled = [without_prefix(name) for name in setting.values]
+def _plugins(setting: UnsupportedSetting, reading: ReadingRecord) -> str:
+    enabled = [short_plugin_name(name) for name in setting.values]
     for source, plugin in reading.sources:
         if plugin in ("", "host_list"):  # every plug-in reads a list alike
             continue
@@ -149,7 +153,7 @@ def _plugins(setting: Unfollowed, reading: Reading) -> str:
     return ""
 
 
-_READING: dict[str, Callable[[Unfollowed, Reading], str]] = {
+_READING: dict[str, Callable[[UnsupportedSetting, ReadingRecord], str]] = {
     "hash_behaviour": _merging,
     "precedence": _order,
     "duplicate_dict_key": _repeated,

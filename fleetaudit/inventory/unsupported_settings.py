@@ -24,9 +24,9 @@ PRECEDENCE = (
     "groups_plugins_play",
 )
 """Where the variables of groups come from, a later one winning, if nothing is set."""
-YAML_ENDINGS = (".yml", ".yaml", ".json")
+YAML_EXTENSIONS = (".yml", ".yaml", ".json")
 """The endings of YAML files in Ansible."""
-IGNORED_ENDINGS = (
+IGNORED_EXTENSIONS = (
     ".pyc",
     ".pyo",
     ".swp",
@@ -43,7 +43,7 @@ IGNORED_ENDINGS = (
 """The endings of files that Ansible passes over in a folder."""
 
 
-class Unfollowed(NamedTuple):
+class UnsupportedSetting(NamedTuple):
     """A setting that is set to something else than is done here. `origin` is file:line, or an
     environment variable; `key` is the setting's name there, which can be shorter than `name`.
 
@@ -60,7 +60,7 @@ class Unfollowed(NamedTuple):
     @property
     def values(self) -> list[str]:
         """The parts of a value that is a list."""
-        return listed(self.value)
+        return split_list(self.value)
 
     def error(self, what: str) -> InputError:
         """Returns the error for a setting that would change `what`."""
@@ -81,11 +81,11 @@ class Unfollowed(NamedTuple):
         return f"{self.key} in {self.origin} is not followed; it would change nothing here"
 
 
-def listed(value: str) -> list[str]:
+def split_list(value: str) -> list[str]:
     """Returns the parts of a list as ansible.cfg has it, with commas between."""
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def without_prefix(plugin: str) -> str:
+def short_plugin_name(plugin: str) -> str:
     """Returns the short name of one of Ansible's own plug-ins."""
     return plugin.removeprefix("ansible.builtin.").removeprefix("ansible.legacy.")

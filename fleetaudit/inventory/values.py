@@ -15,7 +15,7 @@ from fleetaudit.text.yaml_lines import parse_plain_scalar
 
 VAULT_KEY, UNSAFE_KEY = "__ansible_vault", "__ansible_unsafe"
 """The lone keys under which Ansible writes such values as JSON."""
-TRUE, FALSE = (
+TRUE_WORDS, FALSE_WORDS = (
     frozenset({"yes", "true", "on", "1", "y", "t"}),
     frozenset({"no", "false", "off", "0", "n", "f"}),
 )
@@ -23,7 +23,7 @@ TRUE, FALSE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Vaulted:
+class EncryptedText:
     """Text encrypted by ansible-vault, as it was written, header and all."""
 
     ciphertext: str
@@ -41,8 +41,8 @@ def _unsafe(text: str) -> Any:
 
 
 TAGS: Mapping[str, Callable[[str], Any]] = {
-    "!vault": Vaulted,
-    "!vault-encrypted": Vaulted,
+    "!vault": EncryptedText,
+    "!vault-encrypted": EncryptedText,
     "!unsafe": _unsafe,
 }
 """What the tags of YAML inventories become; for `yamlfile.parse`."""
@@ -52,7 +52,7 @@ def from_json(mapping: dict[str, Any]) -> Any:
     """Returns the value that a JSON object stands for: itself, or what its key `__ansible_vault` or
     `…_unsafe` says.
     """
-    for key, kind in ((UNSAFE_KEY, Unsafe), (VAULT_KEY, Vaulted)):
+    for key, kind in ((UNSAFE_KEY, Unsafe), (VAULT_KEY, EncryptedText)):
         if isinstance(text := mapping.get(key), str):
             return kind(text)
     return mapping

@@ -14,11 +14,11 @@ from typing import Any
 from fleetaudit.errors import InputError
 from fleetaudit.model import Host, Secret, Stage
 
-from .templates import Renderer, TemplateProblem, is_template
-from .values import FALSE, TRUE, Vaulted
+from .templates import Renderer, TemplateValueError, is_template
+from .values import FALSE_WORDS, TRUE_WORDS, EncryptedText
 
 
-class CannotReach(Exception):
+class CannotReachError(Exception):
     """An outcome of this host alone: the stage that cannot be had, why, and the way out."""
 
     def __init__(self, reason: str, hint: str, stage: Stage = "inventory") -> None:
@@ -35,17 +35,17 @@ class Variables:
     def get(self, name: str) -> Any:
         """Returns a variable, decrypted and rendered."""
         value = self.host.variables.get(name)
-        if not (isinstance(value, Vaulted | Mapping | list) or is_template(value)):
+        if not (isinstance(value, EncryptedText | Mapping | list) or is_template(value)):
             return value
         try:
             return self._renderer.value(name)
-        except TemplateProblem as e:
+        except TemplateValueError as e:
             hint = (
                 "--vault-password-file FILE"
-                if isinstance(value, Vaulted)
+                if isinstance(value, EncryptedText)
                 else "write the value itself"
             )
-            raise CannotReach(str(e), f"{hint}, for “{self.host.name}”") from e
+            raise CannotReachError(str(e), f"{hint}, for “{self.host.name}”") from e
 
     def is_set(self, name: str) -> bool:
         """Returns whether a variable has a value; one that is encrypted has, and is not decrypted
@@ -61,14 +61,14 @@ class Variables:
         """Returns the folder of the file that sets `name`; for a list of hosts the current one."""
         return Path(self.origin(name).rpartition(":")[0]).parent
 
-    def error(self, name: str, message: str, hint: str) -> InputError | CannotReach:
+    def error(self, name: str, message: str, hint: str) -> InputError | CannotReachError:
         """Returns an error to raise about the variable `name`, or about the host where that is "".
 
         What a template gives is a matter of its host alone; what is written there spoils the file.
         """
         if name and is_template(self.host.variables.get(name)):
             reason = f"{name} in {self.origin(name)} of “{self.host.name}” {message}"
-            return CannotReach(reason, f"write the value itself, for “{self.host.name}”")
+            return CannotReachError(reason, f"write the value itself, for “{self.host.name}”")
         source, _, line = (self.origin(name) if name else self.host.origin).rpartition(":")
         text = f"{name} of “{self.host.name}” {message}" if name else message
         if not line.isdecimal():
@@ -114,8 +114,8 @@ class Variables:
     def truth(self, name: str) -> bool:
         value = self.get(name)
         word = str(value).lower()
-        if word in TRUE | FALSE:
-            return word in TRUE
+        if word in TRUE_WORDS | FALSE_WORDS:
+            return word in TRUE_WORDS
         raise self.error(name, "is neither yes nor no", "write true or false")
 
     def last(self, names: tuple[str, ...]) -> str:

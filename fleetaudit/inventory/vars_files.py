@@ -22,9 +22,9 @@ from fleetaudit.text.yaml_lines import (
     read_bounded,
 )
 
-from .builder import Draft, Layer
+from .builder import InventoryBuilder, VarsLayer
 from .json_text import parse_json
-from .unsupported_reading_settings import Reading
+from .unsupported_reading_settings import ReadingRecord
 from .values import TAGS
 from .vault import Vault, decrypted_file
 
@@ -35,8 +35,8 @@ _REPEATED_SHOWN = 5
 Variables = tuple[Mapping[str, Any], Mapping[str, str]]
 
 
-def read_beside(
-    folders: Iterable[Path], draft: Draft, vault: Vault, reading: Reading
+def read_vars_files(
+    folders: Iterable[Path], draft: InventoryBuilder, vault: Vault, reading: ReadingRecord
 ) -> tuple[str, ...]:
     """Sets the variables of group_vars and host_vars in each of `folders` in `draft`, in that
     order; a later one wins.
@@ -44,10 +44,10 @@ def read_beside(
     Returns a note for each key that a file has twice. Adds the files that were read to `reading`.
     """
     reader = _Reader(vault, reading)
-    known = dict[Path, Layer]()
+    known = dict[Path, VarsLayer]()
     for folder in folders:
         if folder not in known:
-            known[folder] = Layer(
+            known[folder] = VarsLayer(
                 groups=reader.variables_in(folder / "group_vars", draft.group_names),
                 hosts=reader.variables_in(folder / "host_vars", draft.host_names),
             )
@@ -55,7 +55,9 @@ def read_beside(
     return tuple(reader.notes)
 
 
-def unread(here: Path, folders: Iterable[Path], draft: Draft) -> Iterator[str]:
+def unread_vars_notes(
+    here: Path, folders: Iterable[Path], draft: InventoryBuilder
+) -> Iterator[str]:
     """Yields a note for each folder of variables in the current folder `here` that Ansible might
     read and we do not.
     """
@@ -89,7 +91,7 @@ def _same(one: Path, other: Path) -> bool:
 class _Reader:
     """Reads files of variables; `notes` are about keys that one of them has twice."""
 
-    def __init__(self, vault: Vault, reading: Reading) -> None:
+    def __init__(self, vault: Vault, reading: ReadingRecord) -> None:
         self._vault, self._reading = vault, reading
         self.notes = list[str]()
 

@@ -15,16 +15,16 @@ from typing import Any
 from fleetaudit.errors import InputError
 from fleetaudit.text.yaml_lines import Document, shown
 
-from .builder import Draft, Origin
-from .host_names import NameProblem, check_seen, parse_name
-from .listing_command import way_out
+from .builder import InventoryBuilder, Origin
+from .host_names import InvalidNameError, check_printable, parse_host_name
+from .listing_command import conversion_hint
 
 _SECTIONS = ("hosts", "children", "vars")
 _VARIABLE = re.compile(r"[^\W\d]\w*")
 _SHAPE = "a group looks like this:  web: {hosts: {web1: , web2: }, vars: {ansible_user: audit}}"
 
 
-def read_yaml(document: Document, draft: Draft) -> None:
+def read_yaml(document: Document, draft: InventoryBuilder) -> None:
     """Puts every group and host of `document` into `draft`; raises `InputError` at what does not
     belong there.
     """
@@ -36,7 +36,7 @@ def read_yaml(document: Document, draft: Draft) -> None:
             "the configuration of an inventory plugin, which is not run here",
             ["plugin"],
             key=True,
-            hint=way_out(document.source),
+            hint=conversion_hint(document.source),
         )
     reader = _Reader(document, draft)
     for name, body in top.items():
@@ -46,7 +46,7 @@ def read_yaml(document: Document, draft: Draft) -> None:
 
 
 class _Reader:
-    def __init__(self, document: Document, draft: Draft) -> None:
+    def __init__(self, document: Document, draft: InventoryBuilder) -> None:
         self._document, self._draft = document, draft
 
     def refuse_forgotten_group(self, name: str, body: Any) -> None:
@@ -87,8 +87,8 @@ class _Reader:
                 hint=_hint_for("children"),
             )
         try:
-            check_seen(name)
-        except NameProblem as e:
+            check_printable(name)
+        except InvalidNameError as e:
             raise self._document.error(e.message, path, key=True, hint=e.hint) from e
         self._draft.group(name, self._origin(path))
         for key, section in (body or {}).items():
@@ -125,8 +125,8 @@ class _Reader:
         if not isinstance(text, str):
             raise self._no_text(path, text, "host")
         try:
-            names, port = parse_name(text)
-        except NameProblem as e:
+            names, port = parse_host_name(text)
+        except InvalidNameError as e:
             raise at.error(e.message, e.hint) from e
         if variables is None or variables == "":
             variables = {}

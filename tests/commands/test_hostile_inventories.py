@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 from fleetaudit.errors import InputError
 from fleetaudit.inventory import load_inventory
-from fleetaudit.inventory.host_names import NameProblem, check_name
+from fleetaudit.inventory.host_names import InvalidNameError, check_host_name
 from fleetaudit.inventory.ini_format import _words
-from fleetaudit.inventory.printing import as_list
+from fleetaudit.inventory.printing import render_list
 from tests.support.commands import Workspace
 from tests.support.sshd import require
 from tests.support.timing import BUSY_S
@@ -412,15 +412,15 @@ def test_a_graph_that_doubles_at_every_level_is_refused(place: Workspace) -> Non
 def test_what_a_terminal_would_obey_in_a_value_is_printed_as_an_escape(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text(YAML.format(r'a: {x: "\x9b2J\u202e\x7f ü 😀 \U000e0001"}'))
     inventory = load_inventory([str(tmp_path / "hosts.yml")])
-    text = as_list(inventory, ["a"])
+    text = render_list(inventory, ["a"])
     assert r'"x": "\u009b2J\u202e\u007f ü 😀 \udb40\udc01"' in text
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=8))
 def test_any_name_that_is_taken_can_be_seen(name: str) -> None:
     try:
-        check_name(name)
-    except NameProblem:
+        check_host_name(name)
+    except InvalidNameError:
         return
     assert name.isprintable()
     assert " " not in name
@@ -702,7 +702,7 @@ def test_a_template_costs_its_own_host_and_no_other(name: str, place: Workspace)
 def test_a_template_that_asks_for_the_groups_takes_no_longer_among_more_hosts(
     tmp_path: Path,
 ) -> None:
-    from fleetaudit.connection.target import ConnectionOptions, target_of
+    from fleetaudit.connection.target import ConnectionOptions, resolve_target
 
     (tmp_path / "hosts").write_text(
         "[web]\nh[1:20000] ansible_host=\"{{ groups['web'][0] ~ hostvars['h1'].x }}\" x=y\n"
@@ -710,7 +710,7 @@ def test_a_template_that_asks_for_the_groups_takes_no_longer_among_more_hosts(
     inventory = load_inventory([str(tmp_path / "hosts")])
     began = time.process_time()
     for host in inventory.hosts[:2000]:
-        assert getattr(target_of(host, ConnectionOptions(), inventory), "address", "") == "h1y"
+        assert getattr(resolve_target(host, ConnectionOptions(), inventory), "address", "") == "h1y"
     # Anew for each host, the groups and hosts of the fleet would be 80 million entries.
     assert time.process_time() - began < 5
 

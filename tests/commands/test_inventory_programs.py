@@ -9,8 +9,8 @@ import pytest
 
 from fleetaudit.errors import InputError
 from fleetaudit.inventory import load_inventory
-from fleetaudit.inventory.builder import Draft
-from fleetaudit.inventory.script import read_program
+from fleetaudit.inventory.builder import InventoryBuilder
+from fleetaudit.inventory.script import read_script
 from tests.support.timing import BUSY_S
 from tests.unit.inventory.test_sources import names, refused, write
 
@@ -75,7 +75,7 @@ def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) 
     )
     began = time.monotonic()
     with pytest.raises(InputError, match=r"did not end within 0\.5 s"):
-        read_program(program, "inv.sh", Draft(), deadline_s=0.5)
+        read_script(program, "inv.sh", InventoryBuilder(), deadline_s=0.5)
     assert time.monotonic() - began < 60 + BUSY_S
     child = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
     while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z":

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from fleetaudit.errors import FleetauditError, InputError, NothingToDoError
 from fleetaudit.inventory import load_inventory
-from fleetaudit.inventory.patterns import select
-from fleetaudit.inventory.printing import as_graph, as_host, as_list
+from fleetaudit.inventory.patterns import select_hosts
+from fleetaudit.inventory.printing import render_graph, render_host, render_list
 from fleetaudit.inventory.vault import load_vault
 from fleetaudit.model import Inventory
 from tests import ROOT
@@ -135,7 +135,7 @@ def test_an_inventory_is_what_it_is_to_ansible(
     theirs = ansible.says(tmp_path, *words(sources, "--list"))
     try:
         inventory = load(tmp_path, sources, monkeypatch)
-        ours = as_list(inventory, everybody(inventory))
+        ours = render_list(inventory, everybody(inventory))
     except FleetauditError as e:
         ours = str(e)
     record_property(SAME, int(ours == theirs))
@@ -143,7 +143,7 @@ def test_an_inventory_is_what_it_is_to_ansible(
     if name.startswith(
         ("yaml", "several", "program", "shared", "reserved")
     ):  # the graph shows nothing that the listing does not
-        assert as_graph(inventory) == ansible.says(tmp_path, *words(sources, "--graph"))
+        assert render_graph(inventory) == ansible.says(tmp_path, *words(sources, "--graph"))
 
 
 @pytest.mark.parametrize("reason", REFUSED)
@@ -163,7 +163,7 @@ def test_one_host_is_printed_as_ansible_prints_it(
     write(CASES["beside: a_folder"], tmp_path)
     inventory = load(tmp_path, ["inv"], monkeypatch)
     for name in everybody(inventory):
-        assert as_host(inventory, name) == ansible.says(tmp_path, "-i", "inv", "--host", name)
+        assert render_host(inventory, name) == ansible.says(tmp_path, "-i", "inv", "--host", name)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_limit_selects_whom_it_selects_in_ansible(
     write({"@hosts": text}, tmp_path)
     inventory = load(tmp_path, ["hosts"], monkeypatch)
     theirs = ansible.says(tmp_path, "-i", "hosts", "--list", "--limit", pattern)
-    assert as_list(inventory, select(inventory, pattern)) == theirs
+    assert render_list(inventory, select_hosts(inventory, pattern)) == theirs
 
 
 SHARED_TEXT = "web x=1\n[web]\nweb1\ndb\n[db]\nweb\ndb1 y=2\n[prod:children]\nweb\n[prod]\nprod\n"
@@ -205,9 +205,9 @@ def test_a_limit_means_the_host_or_the_group_as_in_ansible_where_both_have_the_n
     write({f"@{name}": text}, tmp_path)
     inventory = load(tmp_path, [name], monkeypatch)
     try:
-        ours = as_list(inventory, select(inventory, pattern))
+        ours = render_list(inventory, select_hosts(inventory, pattern))
     except NothingToDoError:
-        ours = as_list(inventory, ())
+        ours = render_list(inventory, ())
     assert ours == ansible.says(tmp_path, "-i", name, "--list", "--limit", pattern)
 
 
@@ -217,7 +217,7 @@ def test_a_host_with_a_groups_name_is_printed_as_ansible_prints_it(
     write({"@hosts": SHARED_TEXT, "group_vars/web": "g: 1\n", "host_vars/web": "h: 1\n"}, tmp_path)
     inventory = load(tmp_path, ["hosts"], monkeypatch)
     for name in everybody(inventory):
-        assert as_host(inventory, name) == ansible.says(tmp_path, "-i", "hosts", "--host", name)
+        assert render_host(inventory, name) == ansible.says(tmp_path, "-i", "hosts", "--host", name)
 
 
 def test_a_key_that_an_encrypted_file_has_twice_counts_as_in_ansible(
@@ -233,7 +233,7 @@ def test_a_key_that_an_encrypted_file_has_twice_counts_as_in_ansible(
     monkeypatch.chdir(tmp_path)
     inventory = load_inventory(["hosts"], vault=load_vault("password"))
     theirs = ansible.says(tmp_path, "-i", "hosts", "--list", "--vault-password-file", "password")
-    assert as_list(inventory, everybody(inventory)) == theirs
+    assert render_list(inventory, everybody(inventory)) == theirs
     assert [note.partition(". ")[0] for note in inventory.notes] == [
         "group_vars/web.yml:2: the key “a” is here for the second time; the first is in line 2",
         "group_vars/web.yml:3: the key “k” is here for the second time; the first is in line 1",
@@ -251,7 +251,7 @@ def test_encrypted_files_are_read_and_encrypted_values_stay_so(
     theirs = ansible.says(
         tmp_path, "-i", "hosts.ini", "--list", "--vault-password-file", "password"
     )
-    assert as_list(inventory, everybody(inventory)) == theirs
+    assert render_list(inventory, everybody(inventory)) == theirs
     assert '"from_file": "opened"' in theirs
     assert "__ansible_vault" in theirs
 
@@ -357,7 +357,7 @@ def assert_alike(
         record_property(MADE_UP_REFUSED, 1)
         return  # stricter than Ansible, on purpose; what is refused is held in test_inventory
     ours, theirs = (
-        as_list(inventory, everybody(inventory)),
+        render_list(inventory, everybody(inventory)),
         ansible.says(folder, *words(sources, "--list")),
     )
     record_property(MADE_UP, (int(ours == theirs), 1))

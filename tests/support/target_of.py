@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleetaudit.connection.target import ConnectionOptions, target_of
+from fleetaudit.connection.target import ConnectionOptions, resolve_target
 from fleetaudit.model import Host, NotAudited, Target
 
 
@@ -18,4 +18,4 @@ def target(options: ConnectionOptions | None = None, /, **variables: Any) -> Tar
         variable_origins=origins,
         origin="inv/hosts.yml:3",
     )
-    return target_of(host, options or ConnectionOptions())
+    return resolve_target(host, options or ConnectionOptions())

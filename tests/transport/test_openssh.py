@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fleetaudit.connection.ssh_arguments import for_openssh
+from fleetaudit.connection.ssh_arguments import openssh_arguments
 from fleetaudit.errors import TransportError
 from fleetaudit.model import Become, Secret, SshTarget
 from fleetaudit.probe import protocol
@@ -353,7 +353,7 @@ def test_a_master_connection_of_the_users_is_used_and_none_is_made(
 ) -> None:
     server = start_sshd("LogLevel VERBOSE")
     asked = ("-M", "-o", "ControlMaster=auto", "-o", "ControlPersist=20")
-    words = for_openssh(shlex.join(asked))
+    words = openssh_arguments(shlex.join(asked))
     with master(server, tmp_path / "m") as named:
         for _ in range(2):
             output = run(through_openssh(server, *words, *named), "echo in; exit 4")

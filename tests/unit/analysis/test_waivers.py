@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from fleetaudit.analysis import waivers
 from fleetaudit.errors import InputError, NothingToDoError
-from fleetaudit.inventory.patterns import select as select_hosts
+from fleetaudit.inventory.patterns import select_hosts as select_hosts
 from fleetaudit.model import (
     Audited,
     Finding,

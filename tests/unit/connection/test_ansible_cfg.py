@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fleetaudit.connection.ansible_cfg import Settings, load_settings
+from fleetaudit.connection.ansible_cfg import AnsibleSettings, load_ansible_settings
 from fleetaudit.errors import ConfigError, InputError
 
 NOWHERE = Path("/nowhere/ansible.cfg")
@@ -23,14 +23,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "here"
 
 
-def loaded(here: Path, *sources: str, system: Path = NOWHERE, **environment: str) -> Settings:
-    return load_settings(
+def loaded(
+    here: Path, *sources: str, system: Path = NOWHERE, **environment: str
+) -> AnsibleSettings:
+    return load_ansible_settings(
         sources, environment={"HOME": str(here.parent / "home"), **environment}, system=system
     )
 
 
 def test_without_any_ansible_cfg_nothing_is_set(here: Path) -> None:
-    assert loaded(here) == Settings()
+    assert loaded(here) == AnsibleSettings()
 
 
 def test_every_setting_about_connections_is_read_in_its_type_with_its_line(here: Path) -> None:
@@ -149,15 +151,15 @@ def test_what_makes_no_sense_is_refused_at_its_line(here: Path, text: str, line:
 )
 def test_what_asks_for_what_is_done_anyway_is_no_matter(here: Path, text: str) -> None:
     Path("ansible.cfg").write_text(f"[defaults]\n{text}\n[ssh_connection]\npipelining = True\n")
-    assert msgspec.structs.replace(loaded(here), transport=None, origins={}) == Settings()
+    assert msgspec.structs.replace(loaded(here), transport=None, origins={}) == AnsibleSettings()
 
 
 def test_what_changes_how_variables_merge_is_kept_with_its_place_also_from_the_environment(
     here: Path,
 ) -> None:
     Path("ansible.cfg").write_text("[defaults]\n\nhash_behaviour = merge\n")
-    (one,) = loaded(here).unfollowed
-    (other,) = loaded(here, ANSIBLE_HASH_BEHAVIOUR="merge").unfollowed
+    (one,) = loaded(here).unsupported
+    (other,) = loaded(here, ANSIBLE_HASH_BEHAVIOUR="merge").unsupported
     assert (one.name, one.value, one.origin) == ("hash_behaviour", "merge", "ansible.cfg:3")
     assert (other.name, other.value, other.origin) == (
         "hash_behaviour",
@@ -171,7 +173,7 @@ def test_the_environment_beats_what_the_file_says_of_merging_also_where_it_sets_
     here: Path, value: str
 ) -> None:
     Path("ansible.cfg").write_text("[defaults]\nhash_behaviour = merge\n")
-    assert loaded(here, ANSIBLE_HASH_BEHAVIOUR=value).unfollowed == ()
+    assert loaded(here, ANSIBLE_HASH_BEHAVIOUR=value).unsupported == ()
 
 
 def test_host_keys_are_checked_whatever_ansible_cfg_says_and_that_is_said(here: Path) -> None:

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from fleetaudit.cli.planning import inventory_of, plan_of
-from fleetaudit.connection.ansible_cfg import Settings, load_settings
+from fleetaudit.connection.ansible_cfg import AnsibleSettings, load_ansible_settings
 from fleetaudit.connection.target import ConnectionOptions
 from fleetaudit.errors import InputError
-from fleetaudit.inventory.values import Vaulted
+from fleetaudit.inventory.values import EncryptedText
 from fleetaudit.inventory.vault import load_vault
 from fleetaudit.model import (
     Become,
@@ -73,14 +73,14 @@ def test_a_host_that_wants_it_becomes_root_by_sudo(connection: str) -> None:
 def test_a_host_that_declines_does_not_whatever_the_command_line_and_ansible_cfg_say(
     no: object,
 ) -> None:
-    options = ConnectionOptions(become=True, settings=Settings(become=True))
+    options = ConnectionOptions(become=True, settings=AnsibleSettings(become=True))
     assert become(options, ansible_become=no, ansible_become_user="root") is None
     assert become(options) == Become()
-    assert become(ConnectionOptions(settings=Settings(become=True))) == Become()
+    assert become(ConnectionOptions(settings=AnsibleSettings(become=True))) == Become()
 
 
 def test_variables_beat_the_command_line_which_beats_ansible_cfg() -> None:
-    settings = Settings(
+    settings = AnsibleSettings(
         become=True, become_user="cfg", become_method="doas", become_exe="/cfg/doas"
     )
     assert become(ConnectionOptions(settings=settings)) == Become(
@@ -139,7 +139,9 @@ def test_a_method_that_is_none_of_ours_is_refused_where_it_was_written() -> None
             "ansible_become_method in inv/hosts.yml:11 is not supported; expected sudo, doas or su",
         )
     options = ConnectionOptions(
-        settings=Settings(become=True, become_method="dzdo", origins={"become_method": "a:3"})
+        settings=AnsibleSettings(
+            become=True, become_method="dzdo", origins={"become_method": "a:3"}
+        )
     )
     assert (
         refused(options).reason
@@ -210,7 +212,7 @@ def test_ansible_cfg_is_read_for_what_it_says_about_becoming(
         "[defaults]\nconnection_password_file = c\nask_pass = true\n[privilege_escalation]\nbecome"
         " = true\nbecome_exe = /opt/sudo\nbecome_flags = -H -S -n\nbecome_ask_pass = no\n"
     )
-    settings = load_settings(
+    settings = load_ansible_settings(
         environment={"ANSIBLE_BECOME_PASSWORD_FILE": "/b"}, system=tmp_path / "none"
     )
     assert (settings.become, settings.become_exe) == (True, "/opt/sudo")
@@ -220,7 +222,7 @@ def test_ansible_cfg_is_read_for_what_it_says_about_becoming(
     )
     assert settings.notes == ("ask_pass in ansible.cfg:3 is not followed: -k asks",)
     (tmp_path / "ansible.cfg").write_text("[privilege_escalation]\nbecome_flags = -i\n")
-    (flags,) = load_settings(environment={}, system=tmp_path / "none").unfollowed
+    (flags,) = load_ansible_settings(environment={}, system=tmp_path / "none").unsupported
     assert (flags.name, flags.origin) == ("become_flags", "ansible.cfg:2")
     (tmp_path / "hosts.yml").write_text(
         "all: {vars: {ansible_become: true}, hosts: {a: , b: {ansible_become_method: doas}}}\n"
@@ -265,7 +267,7 @@ def test_an_empty_password_says_that_the_command_lines_is_not_for_this_host(name
 
 
 def test_a_password_may_be_encrypted_and_is_opened_for_its_host_alone() -> None:
-    locked = Vaulted((INVENTORIES / "vault" / "value.txt").read_text())
+    locked = EncryptedText((INVENTORIES / "vault" / "value.txt").read_text())
     opened = ConnectionOptions(vault=load_vault(INVENTORIES / "vault" / "password"), become=True)
     found = target(opened, ansible_password=locked, ansible_become_pass=locked)
     plain = Secret("web1.example.com")

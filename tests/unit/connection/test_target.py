@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from fleetaudit.connection.ansible_cfg import Settings
-from fleetaudit.connection.ssh_arguments import beyond_paramiko, first_that_matters
-from fleetaudit.connection.target import ConnectionOptions, target_of
+from fleetaudit.connection.ansible_cfg import AnsibleSettings
+from fleetaudit.connection.ssh_arguments import (
+    first_openssh_only_argument,
+    first_significant_argument,
+)
+from fleetaudit.connection.target import ConnectionOptions, resolve_target
 from fleetaudit.errors import InputError
 from fleetaudit.inventory import load_inventory
-from fleetaudit.inventory.values import Unsafe, Vaulted
+from fleetaudit.inventory.values import EncryptedText, Unsafe
 from fleetaudit.inventory.vault import Vault, load_vault
 from fleetaudit.model import (
     Host,
@@ -72,7 +75,7 @@ web:
 """
     (tmp_path / "hosts.yml").write_text(text)
     (host,) = load_inventory([str(tmp_path / "hosts.yml")]).hosts
-    assert target_of(host, ConnectionOptions()) == SshTarget(
+    assert resolve_target(host, ConnectionOptions()) == SshTarget(
         address="old", port=2, port_is_explicit=True, user="old", private_keys=("old",)
     )
 
@@ -136,7 +139,7 @@ def test_a_kernel_image_is_looked_for_beside_the_file_that_names_it(tmp_path: Pa
     inventory = load_inventory(
         [str(tmp_path / "one" / "hosts.yml"), str(tmp_path / "two" / "hosts.yml")]
     )
-    images = [target_of(host, ConnectionOptions()) for host in inventory.hosts]
+    images = [resolve_target(host, ConnectionOptions()) for host in inventory.hosts]
     assert images == [
         KernelTarget(image=str(tmp_path / "one" / "images" / "vmlinuz")),
         KernelTarget(image=str(tmp_path / "two" / "vmlinuz")),
@@ -234,7 +237,7 @@ def test_a_template_reaches_the_inventory_variables_of_other_hosts() -> None:
         name="two", variables={"address": "{{ prefix }}.2", "prefix": "192.0.2"}, origin="h:2"
     )
     inventory = Inventory(sources=("h",), hosts=(one, two), groups={})
-    assert target_of(one, ConnectionOptions(), inventory) == SshTarget(address="192.0.2.2")
+    assert resolve_target(one, ConnectionOptions(), inventory) == SshTarget(address="192.0.2.2")
 
 
 def test_what_is_unsafe_is_no_template() -> None:
@@ -242,7 +245,7 @@ def test_what_is_unsafe_is_no_template() -> None:
 
 
 def test_an_encrypted_value_is_opened_where_a_host_needs_it_and_only_there() -> None:
-    locked = Vaulted((INVENTORIES / "vault" / "value.txt").read_text())
+    locked = EncryptedText((INVENTORIES / "vault" / "value.txt").read_text())
     opened = ConnectionOptions(vault=load_vault(INVENTORIES / "vault" / "password"))
     assert target(opened, ansible_host=locked) == SshTarget(address="web1.example.com")
     assert target(ansible_host="a", something_else=locked) == SshTarget(address="a")
@@ -262,7 +265,9 @@ def test_an_encrypted_value_is_opened_where_a_host_needs_it_and_only_there() -> 
 
 
 def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
-    settings = Settings(remote_user="cfg", remote_port=2200, private_key_file="/cfg", timeout=7)
+    settings = AnsibleSettings(
+        remote_user="cfg", remote_port=2200, private_key_file="/cfg", timeout=7
+    )
     assert target(ConnectionOptions(settings=settings)) == SshTarget(
         address="web1",
         port=2200,
@@ -292,7 +297,9 @@ def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
 
 @pytest.mark.parametrize("name", ["ssh_args", "ssh_common_args", "ssh_extra_args"])
 def test_ssh_arguments_of_ansible_cfg_are_not_passed_over(name: str) -> None:
-    settings = Settings(**{name: f"-C -o PKCS11Provider={SECRET}"}, origins={name: "ansible.cfg:3"})  # type: ignore[arg-type]
+    settings = AnsibleSettings(
+        **{name: f"-C -o PKCS11Provider={SECRET}"}, origins={name: "ansible.cfg:3"}
+    )  # type: ignore[arg-type]
     found = target(ConnectionOptions(settings=settings), ansible_connection="paramiko")
     assert isinstance(found, NotAudited)
     assert found.reason == f"{name} in ansible.cfg:3 is not honoured: -o PKCS11Provider"
@@ -350,7 +357,7 @@ def test_arguments_that_matter_are_given_in_ansibles_order_to_the_client_that_ca
 def test_arguments_that_only_openssh_can_follow_are_named(
     arguments: str, beyond: str | None
 ) -> None:
-    assert beyond_paramiko(arguments) == beyond
+    assert first_openssh_only_argument(arguments) == beyond
 
 
 def test_the_systems_ssh_is_the_client_where_the_inventory_or_the_command_line_says_so() -> None:
@@ -409,7 +416,7 @@ def test_arguments_that_make_ssh_another_program_are_refused_by_name(
 def test_arguments_that_only_tune_are_let_be_and_others_are_named(
     arguments: str, matters: str | None
 ) -> None:
-    assert first_that_matters(arguments) == matters
+    assert first_significant_argument(arguments) == matters
 
 
 def test_arguments_that_forbid_a_password_matter_where_there_is_one() -> None:
@@ -472,7 +479,7 @@ def test_the_interpreter_of_ansible_is_taken_as_it_is_written(
     "value", ["auto", "auto_silent", "auto_legacy", "auto_legacy_silent", "", None, "{{ 'auto' }}"]
 )
 def test_to_search_for_an_interpreter_is_what_is_done_anyway(value: str | None) -> None:
-    settings = Settings(
+    settings = AnsibleSettings(
         interpreter_python="auto_silent", origins={"interpreter_python": "ansible.cfg:2"}
     )
     assert (
@@ -481,7 +488,7 @@ def test_to_search_for_an_interpreter_is_what_is_done_anyway(value: str | None) 
 
 
 def test_ansible_cfg_names_the_interpreter_where_no_variable_does() -> None:
-    settings = Settings(
+    settings = AnsibleSettings(
         interpreter_python="/cfg/python", origins={"interpreter_python": "ansible.cfg:2"}
     )
     options = ConnectionOptions(settings=settings)
@@ -519,7 +526,7 @@ def test_an_interpreter_that_cannot_be_used_costs_no_host(value: object, problem
 
 def test_an_implicit_localhost_takes_the_python_that_runs_here_as_in_ansible() -> None:
     listed = load_inventory(("localhost,web1,",)).hosts
-    found = [target_of(host, ConnectionOptions()) for host in listed]
+    found = [resolve_target(host, ConnectionOptions()) for host in listed]
     assert found[0] == LocalTarget(interpreter=Interpreter(value=sys.executable))
     assert found[1] == SshTarget(address="web1")
     assert interpreter(ansible_connection="local") is None

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.inventory import load_inventory
-from fleetaudit.inventory.builder import Draft
-from fleetaudit.inventory.host_names import NameProblem, parse_name
+from fleetaudit.inventory.builder import InventoryBuilder
+from fleetaudit.inventory.host_names import InvalidNameError, parse_host_name
 from fleetaudit.inventory.yaml_format import read_yaml
 from fleetaudit.model import Inventory
 from fleetaudit.text import yaml_lines
@@ -196,7 +196,7 @@ def test_every_one_of_many_hosts_is_there_with_its_variables(tmp_path: Path) -> 
 def test_a_name_stands_for_what_ansible_reads_in_it(
     text: str, expected: list[str], port: int | None
 ) -> None:
-    found, found_port = parse_name(text)
+    found, found_port = parse_host_name(text)
     assert (list(found), found_port) == (expected, port)
 
 
@@ -232,8 +232,8 @@ def test_a_name_stands_for_what_ansible_reads_in_it(
     ],
 )
 def test_a_name_that_can_be_no_hosts_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(NameProblem) as caught:
-        parse_name(text)
+    with pytest.raises(InvalidNameError) as caught:
+        parse_host_name(text)
     assert reason in caught.value.message
     assert caught.value.hint or "bracket" in reason
 
@@ -246,14 +246,14 @@ def test_a_range_counts_as_a_loop_would(begin: int, length: int, step: int, padd
     while n <= end:
         expected.append(f"h{n:05}x" if padded else f"h{n}x")
         n += step
-    assert list(parse_name(f"h[{low}:{high}:{step}]x")[0]) == expected
+    assert list(parse_host_name(f"h[{low}:{high}:{step}]x")[0]) == expected
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
     try:
-        found, port = parse_name(text)
-    except NameProblem:
+        found, port = parse_host_name(text)
+    except InvalidNameError:
         return
     assert all(name and not any(c.isspace() for c in name) for name in found)
     assert port is None or 0 < port < 65536
@@ -424,7 +424,7 @@ def test_a_message_never_repeats_a_value(tmp_path: Path) -> None:
     )
 )
 def test_any_tree_is_an_inventory_or_an_error_for_the_user(tree: object) -> None:
-    draft = Draft()
+    draft = InventoryBuilder()
     try:
         read_yaml(yaml_lines.parse_yaml(json.dumps(tree), source="tree"), draft)  # JSON is YAML
         inventory = draft.inventory(["tree"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleetaudit.inventory import load_inventory
-from fleetaudit.inventory.printing import as_list
+from fleetaudit.inventory.printing import render_list
 from fleetaudit.model import Inventory
 from tests import DATA
 from tests.support.inventory_cases import CASES
@@ -31,10 +31,10 @@ def test_the_corpus_is_there_and_each_of_it_has_what_ansible_printed() -> None:
 def test_the_listing_is_that_which_ansible_printed(path: Path) -> None:
     inventory = load_inventory([str(path)])
     recorded = path.with_suffix(".json").read_text("utf-8")
-    assert json.loads(as_list(inventory, everybody(inventory))) == json.loads(recorded)
+    assert json.loads(render_list(inventory, everybody(inventory))) == json.loads(recorded)
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda p: p.stem)
 def test_a_listing_is_an_inventory_that_says_the_same(path: Path) -> None:
     inventory, again = load_inventory([str(path)]), load_inventory([str(path.with_suffix(".json"))])
-    assert as_list(again, everybody(again)) == as_list(inventory, everybody(inventory))
+    assert render_list(again, everybody(again)) == render_list(inventory, everybody(inventory))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.errors import InputError, NothingToDoError
-from fleetaudit.inventory.patterns import select
+from fleetaudit.inventory.patterns import select_hosts
 from fleetaudit.model import Host, Inventory
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -85,13 +85,13 @@ INVENTORY = Inventory(
     ],
 )
 def test_a_pattern_selects_what_it_selects_in_ansible(pattern: str, expected: str) -> None:
-    assert select(INVENTORY, pattern) == tuple(expected.split())
+    assert select_hosts(INVENTORY, pattern) == tuple(expected.split())
 
 
 @pytest.mark.parametrize("pattern", ["", " ", ",", ":", " , ,"])
 def test_an_empty_pattern_is_status_66_and_not_everybody(pattern: str) -> None:
     with pytest.raises(NothingToDoError, match="is empty") as caught:
-        select(INVENTORY, pattern)
+        select_hosts(INVENTORY, pattern)
     assert caught.value.exit_status == 66
 
 
@@ -118,29 +118,34 @@ def test_a_part_that_matches_nothing_is_status_66_and_names_what_is_near(
     pattern: str, words: str
 ) -> None:
     with pytest.raises(NothingToDoError, match=words):
-        select(INVENTORY, pattern)
+        select_hosts(INVENTORY, pattern)
 
 
 @pytest.mark.parametrize("pattern", ["~(", "~*", "web[", "web]:db", "web:!", "&"])
 def test_an_expression_that_is_none_is_an_input_error(pattern: str) -> None:
     with pytest.raises(InputError, match="is no host pattern"):
-        select(INVENTORY, pattern)
+        select_hosts(INVENTORY, pattern)
 
 
 def test_a_file_gives_one_pattern_a_line(tmp_path: Path) -> None:
     (tmp_path / "limit.txt").write_text("web1\n\n db \r\n!db-a\n")
-    assert select(INVENTORY, f"@{tmp_path}/limit.txt") == ("web1", "shared", "db-b")
-    assert select(INVENTORY, f"lone,@{tmp_path}/limit.txt") == ("lone", "web1", "shared", "db-b")
+    assert select_hosts(INVENTORY, f"@{tmp_path}/limit.txt") == ("web1", "shared", "db-b")
+    assert select_hosts(INVENTORY, f"lone,@{tmp_path}/limit.txt") == (
+        "lone",
+        "web1",
+        "shared",
+        "db-b",
+    )
 
 
 def test_a_file_that_is_empty_or_missing_is_status_66_and_not_everybody(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n \n")
     with pytest.raises(NothingToDoError, match="selects nobody"):
-        select(INVENTORY, f"@{tmp_path}/empty")
+        select_hosts(INVENTORY, f"@{tmp_path}/empty")
     with pytest.raises(NothingToDoError, match="no such file"):
-        select(INVENTORY, f"@{tmp_path}/missing")
+        select_hosts(INVENTORY, f"@{tmp_path}/missing")
     with pytest.raises(InputError, match="cannot be read"):
-        select(INVENTORY, f"@{tmp_path}")
+        select_hosts(INVENTORY, f"@{tmp_path}")
 
 
 WORDS = st.sampled_from([*NAMES[:8], *GROUPS, "all", "w*", "*a*", "db-?", "web[12]*", "[lw]*"])
@@ -175,15 +180,15 @@ def test_parts_combine_as_unions_then_intersections_then_exclusions(
     pattern = separator.join(mark + word for mark, word in parts)
     if not expected or any(not naive(word) and mark != "!" for mark, word in parts):
         with pytest.raises(NothingToDoError):
-            select(INVENTORY, pattern)
+            select_hosts(INVENTORY, pattern)
     else:
-        assert select(INVENTORY, pattern) == tuple(name for name in NAMES if name in expected)
+        assert select_hosts(INVENTORY, pattern) == tuple(name for name in NAMES if name in expected)
 
 
 @given(st.text(max_size=20).filter(lambda text: "@" not in text))
 def test_any_text_selects_somebody_or_is_an_error_for_the_user(pattern: str) -> None:
     try:
-        selected = select(INVENTORY, pattern)
+        selected = select_hosts(INVENTORY, pattern)
     except (NothingToDoError, InputError):
         return
     assert selected

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fleetaudit.errors import ConfigError, InputError, NothingToDoError
 from fleetaudit.inventory import load_inventory
-from fleetaudit.inventory.builder import Draft
+from fleetaudit.inventory.builder import InventoryBuilder
 from fleetaudit.inventory.ini_format import read_ini
 from fleetaudit.inventory.json_text import parse_json
 from fleetaudit.inventory.vault import Vault, load_vault
@@ -98,7 +98,7 @@ def test_an_ini_error_never_repeats_a_value() -> None:
         "[all:children]\nx hunter2",
     ):
         with pytest.raises(InputError) as caught:
-            read_ini(text, "hosts", Draft())
+            read_ini(text, "hosts", InventoryBuilder())
         assert "hunter2" not in str(caught.value)
 
 
@@ -126,7 +126,7 @@ def test_broken_yaml_is_told_as_yaml_and_not_as_ini(tmp_path: Path) -> None:
     st.text(st.sampled_from("ab[]:,=#;'\" \n\t0{}@-") | st.characters(codec="utf-8"), max_size=60)
 )
 def test_any_text_is_an_ini_or_an_error_for_the_user(text: str) -> None:
-    draft = Draft()
+    draft = InventoryBuilder()
     try:
         read_ini(text, "hosts", draft)
         inventory = draft.inventory(["hosts"])
@@ -137,7 +137,7 @@ def test_any_text_is_an_ini_or_an_error_for_the_user(text: str) -> None:
 
 @given(st.text("[({'\"1,a:})]", min_size=1, max_size=2000))
 def test_any_value_is_a_literal_or_text(value: str) -> None:
-    draft, said = Draft(), ""
+    draft, said = InventoryBuilder(), ""
     try:
         read_ini(f"a\n[all:vars]\nk={value}\n", "hosts", draft)
     except InputError as e:

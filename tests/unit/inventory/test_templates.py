@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.inventory.template_limits import MAX_RESULT
-from fleetaudit.inventory.templates import MAX_TEMPLATE, Renderer, TemplateProblem
-from fleetaudit.inventory.values import Unsafe, Vaulted
+from fleetaudit.inventory.templates import MAX_TEMPLATE, Renderer, TemplateValueError
+from fleetaudit.inventory.values import EncryptedText, Unsafe
 from fleetaudit.inventory.vault import Vault
 from fleetaudit.model import Host, Inventory
 
@@ -135,9 +135,9 @@ def test_what_cannot_be_rendered_is_told_with_its_variable_and_origin(
     }
     variables |= {
         "big": "x" * (MAX_RESULT - 1),
-        "locked": Vaulted("$ANSIBLE_VAULT;1.1;AES256\n3132\n"),
+        "locked": EncryptedText("$ANSIBLE_VAULT;1.1;AES256\n3132\n"),
     }
-    with pytest.raises(TemplateProblem) as caught:
+    with pytest.raises(TemplateValueError) as caught:
         rendered(text, **variables)
     assert words in str(caught.value)
     assert " in inv/hosts:" in str(caught.value)
@@ -155,7 +155,7 @@ def test_one_bad_entry_of_a_mapping_spoils_no_other() -> None:
 
 def test_results_that_grow_with_every_variable_are_bounded() -> None:
     laughs = {f"v{n}": f"{{{{ v{n + 1} }}}}{{{{ v{n + 1} }}}}" for n in range(18)} | {"v18": "ha"}
-    with pytest.raises(TemplateProblem, match="more than"):
+    with pytest.raises(TemplateValueError, match="more than"):
         rendered("{{ v0 }}", **laughs)
 
 
@@ -165,5 +165,5 @@ def test_results_that_grow_with_every_variable_are_bounded() -> None:
 def test_any_text_is_rendered_or_a_problem_of_its_host(text: str) -> None:
     try:
         rendered(text, a=1, b="{{ a }}")
-    except TemplateProblem as e:
+    except TemplateValueError as e:
         assert str(e)  # noqa: PT017 — either outcome is right; nothing else may come
