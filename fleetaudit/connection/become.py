@@ -12,8 +12,9 @@ import re
 import shlex
 from typing import TYPE_CHECKING, get_args
 
-from fleetaudit.inventory.variables import CannotReachError, Variables
 from fleetaudit.model import Become, BecomeMethod
+
+from .variables import CannotReachError, Variables
 
 if TYPE_CHECKING:
     from .target import ConnectionOptions

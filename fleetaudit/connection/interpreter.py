@@ -12,10 +12,10 @@ import sys
 
 from fleetaudit.errors import InputError
 from fleetaudit.inventory.host_list import HOST_LIST_ORIGIN
-from fleetaudit.inventory.variables import CannotReachError, Variables
 from fleetaudit.model import Interpreter
 
 from .ansible_cfg import AnsibleSettings
+from .variables import CannotReachError, Variables
 
 NAME = "ansible_python_interpreter"
 _SEARCH = {"auto", "auto_silent", "auto_legacy", "auto_legacy_silent"}

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fleetaudit.inventory.templates import Renderer
-from fleetaudit.inventory.variables import Variables
 from fleetaudit.model import (
     Become,
     Inventory,
@@ -29,6 +27,8 @@ from .target import (
     USER,
     ConnectionOptions,
 )
+from .templates import Renderer
+from .variables import Variables
 
 
 @dataclass(slots=True)

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from fleetaudit.inventory.templates import Renderer
-from fleetaudit.inventory.variables import CannotReachError, Variables
 from fleetaudit.inventory.vault import Vault
 from fleetaudit.model import (
     BecomeMethod,
@@ -44,6 +42,8 @@ from .ssh_arguments import (
     first_significant_argument,
     openssh_arguments,
 )
+from .templates import Renderer
+from .variables import CannotReachError, Variables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

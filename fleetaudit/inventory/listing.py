@@ -8,6 +8,7 @@ here.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -175,3 +176,12 @@ def variables_of(document: Document) -> tuple[Mapping[Any, Any], Origin]:
     if not isinstance(document.value, Mapping):
         raise InputError("printed no mapping of variables", source=document.source)
     return document.value, Origin(document.source)
+
+
+def conversion_hint(source: str) -> str:
+    """Returns the hint with the command that converts `source` to a listing, which is read.
+
+    The listing goes to a folder of its own: the variables of group_vars are in it already.
+    """
+    command = f"mkdir -p new && ansible-inventory -i {shlex.quote(source)} --list > new/hosts.json"
+    return f"convert it:  {command}  and name new/hosts.json"

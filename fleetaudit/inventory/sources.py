@@ -30,14 +30,9 @@ from .builder import InventoryBuilder
 from .host_list import read_host_list
 from .ini_format import is_section, read_ini
 from .json_text import parse_json
-from .listing import is_listing, read_listing
-from .listing_command import conversion_hint
+from .listing import conversion_hint, is_listing, read_listing
 from .script import read_script
-from .unsupported_reading_settings import (
-    ReadingRecord,
-    check_folder_settings,
-    check_reading_settings,
-)
+from .settings_check import ReadingRecord, check_folder_settings, check_reading_settings
 from .unsupported_settings import IGNORED_EXTENSIONS, UnsupportedSetting
 from .values import TAGS
 from .vars_files import read_vars_files, unread_vars_notes

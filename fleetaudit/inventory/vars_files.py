@@ -24,7 +24,7 @@ from fleetaudit.text.yaml_lines import (
 
 from .builder import InventoryBuilder, VarsLayer
 from .json_text import parse_json
-from .unsupported_reading_settings import ReadingRecord
+from .settings_check import ReadingRecord
 from .values import TAGS
 from .vault import Vault, decrypted_file
 

@@ -17,7 +17,7 @@ from fleetaudit.text.yaml_lines import Document, shown
 
 from .builder import InventoryBuilder, Origin
 from .host_names import InvalidNameError, check_printable, parse_host_name
-from .listing_command import conversion_hint
+from .listing import conversion_hint
 
 _SECTIONS = ("hosts", "children", "vars")
 _VARIABLE = re.compile(r"[^\W\d]\w*")

@@ -35,7 +35,7 @@ PACKAGES = (
 OWNERS = {
     "click": {"cli"},
     "rich": {"cli"},
-    "jinja2": {"report", "inventory"},
+    "jinja2": {"report", "connection"},
     "markupsafe": {"report"},
     "paramiko": {"transport"},
     "cryptography": {"inventory"},

@@ -297,9 +297,8 @@ def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
 
 @pytest.mark.parametrize("name", ["ssh_args", "ssh_common_args", "ssh_extra_args"])
 def test_ssh_arguments_of_ansible_cfg_are_not_passed_over(name: str) -> None:
-    settings = AnsibleSettings(
-        **{name: f"-C -o PKCS11Provider={SECRET}"}, origins={name: "ansible.cfg:3"}
-    )  # type: ignore[arg-type]
+    arguments = {name: f"-C -o PKCS11Provider={SECRET}"}
+    settings = AnsibleSettings(**arguments, origins={name: "ansible.cfg:3"})  # type: ignore[arg-type]
     found = target(ConnectionOptions(settings=settings), ansible_connection="paramiko")
     assert isinstance(found, NotAudited)
     assert found.reason == f"{name} in ansible.cfg:3 is not honoured: -o PKCS11Provider"

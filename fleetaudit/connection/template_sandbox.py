@@ -14,6 +14,8 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fleetaudit.inventory.values import TRUE_WORDS
+
 from .template_limits import (
     MAX_RESULT,
     TemplateLimitError,
@@ -22,7 +24,6 @@ from .template_limits import (
     check_weight,
     evaluated,
 )
-from .values import TRUE_WORDS
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template

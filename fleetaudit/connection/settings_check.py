@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from fleetaudit.inventory.templates import Renderer
 from fleetaudit.inventory.unsupported_settings import UnsupportedSetting
-from fleetaudit.inventory.variables import CannotReachError, Variables
 from fleetaudit.model import Inventory, LocalTarget, SshTarget
 
 from .become import flags_are_redundant, wants_become
 from .target import ConnectionOptions
+from .templates import Renderer
+from .variables import CannotReachError, Variables
 
 Reached = SshTarget | LocalTarget
 _Touches = Callable[[UnsupportedSetting, Variables, Reached, ConnectionOptions], bool]

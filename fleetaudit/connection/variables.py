@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from fleetaudit.errors import InputError
+from fleetaudit.inventory.values import FALSE_WORDS, TRUE_WORDS, EncryptedText
 from fleetaudit.model import Host, Secret, Stage
 
 from .templates import Renderer, TemplateValueError, is_template
-from .values import FALSE_WORDS, TRUE_WORDS, EncryptedText
 
 
 class CannotReachError(Exception):

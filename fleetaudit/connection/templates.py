@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fleetaudit.errors import FleetauditError
+from fleetaudit.inventory.values import EncryptedText, Unsafe
+from fleetaudit.inventory.vault import Vault, VaultError
 from fleetaudit.model import Host, Inventory
 
 from .template_limits import (
@@ -25,8 +27,6 @@ from .template_limits import (
     evaluated,
     spend,
 )
-from .values import EncryptedText, Unsafe
-from .vault import Vault, VaultError
 
 MAX_TEMPLATE = 4096
 """The most characters of a template that is rendered."""

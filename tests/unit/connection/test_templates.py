@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.inventory.template_limits import MAX_RESULT
-from fleetaudit.inventory.templates import MAX_TEMPLATE, Renderer, TemplateValueError
+from fleetaudit.connection.template_limits import MAX_RESULT
+from fleetaudit.connection.templates import MAX_TEMPLATE, Renderer, TemplateValueError
 from fleetaudit.inventory.values import EncryptedText, Unsafe
 from fleetaudit.inventory.vault import Vault
 from fleetaudit.model import Host, Inventory
