@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from fleetaudit.text.host_ranges import MAX_RANGES, HostRanges, fold_hosts
 
-HOST = "‹host›"
+HOST_PLACEHOLDER = "‹host›"
 """Stands for the names of a host in a reason that several hosts share."""
 
 STAGES = (
@@ -125,7 +125,7 @@ class Cause:
 F = TypeVar("F", bound=Failure)
 
 
-def causes_of(
+def group_by_cause(
     failures: Iterable[F], names: Callable[[F], Iterable[str]] = lambda failure: (failure.name,)
 ) -> tuple[tuple[Cause, ...], dict[str, str]]:
     """Returns the causes in the order of their stages, and the anchor of each host's cause by its
@@ -136,7 +136,7 @@ def causes_of(
     groups = dict[tuple[str, str], list[F]]()
     for failure in failures:
         title = (
-            title_of(failure)
+            cause_title(failure)
             if failure.kind
             else f"{failure.stage}: {_masked(failure.reason, names(failure))}"
         )
@@ -154,7 +154,7 @@ def causes_of(
     return causes, anchors
 
 
-def title_of(failure: Failure) -> str:
+def cause_title(failure: Failure) -> str:
     """Returns stage and kind in words; without a kind, stage and reason."""
     if not failure.kind:
         return f"{failure.stage}: {failure.reason}"
@@ -174,7 +174,7 @@ def _cause(anchor: str, title: str, failures: Sequence[F]) -> Cause:
     for failure in failures:
         reasons.setdefault(failure.reason, []).append(failure.name)
     if not first.kind:
-        title = title_of(first) if len(reasons) == 1 else title
+        title = cause_title(first) if len(reasons) == 1 else title
         reasons = {}
     shown = list(reasons.items())[:MAX_RANGES]
     return Cause(
@@ -198,4 +198,6 @@ def _masked(reason: str, names: Iterable[str]) -> str:
     )
     if not longest_first:
         return reason
-    return re.sub(rf"(?<![\w.:-])(?:{longest_first})(?![\w-]|\.\w|:(?!\d+\b)\w)", HOST, reason)
+    return re.sub(
+        rf"(?<![\w.:-])(?:{longest_first})(?![\w-]|\.\w|:(?!\d+\b)\w)", HOST_PLACEHOLDER, reason
+    )

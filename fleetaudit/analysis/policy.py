@@ -51,7 +51,7 @@ _MAX_VALUE = 4000
 T = TypeVar("T")
 
 
-class Seen(NamedTuple):
+class Behaviour(NamedTuple):
     """What hosts are held to. A text in place of an ending or a sysctl says why it is left out."""
 
     whose: str
@@ -60,7 +60,7 @@ class Seen(NamedTuple):
     sysctls: dict[str, Sysctl | str]
 
 
-def of_host(run: AuditRun, name: str) -> Seen:
+def behaviour_of_host(run: AuditRun, name: str) -> Behaviour:
     """Returns what one host did; raises `NothingToDoError` where it is not in the run, or proves
     nothing.
     """
@@ -76,7 +76,7 @@ def of_host(run: AuditRun, name: str) -> Seen:
     return _agreed([host], f"{name} (kernel {host.kernel.release})")
 
 
-def of_most(run: AuditRun) -> Seen:
+def behaviour_of_majority(run: AuditRun) -> Behaviour:
     """Returns what more than half of the hosts did that told; raises `NothingToDoError` where none
     was audited.
     """
@@ -88,7 +88,7 @@ def of_most(run: AuditRun) -> Seen:
     return _agreed(hosts, f"most of {len(hosts)} host{'' if len(hosts) == 1 else 's'}")
 
 
-def playbook_of(run: AuditRun, seen: Seen) -> str:
+def render_playbook(run: AuditRun, seen: Behaviour) -> str:
     """Returns the playbook, as YAML; raises `InputError` where the run's own scenarios make none."""
     text = "".join(f"{line}\n" for line in _lines(run, seen))
     try:
@@ -105,7 +105,7 @@ def playbook_of(run: AuditRun, seen: Seen) -> str:
 # ---------------------------------------------------------------------------------------
 
 
-def _agreed(hosts: Sequence[Audited], whose: str) -> Seen:
+def _agreed(hosts: Sequence[Audited], whose: str) -> Behaviour:
     observed = dict[tuple[str, Family], list[Observation]]()
     read = dict[str, list[Sysctl]]()
     for host in hosts:
@@ -116,7 +116,7 @@ def _agreed(hosts: Sequence[Audited], whose: str) -> Seen:
     trials = dict[str, int]()
     for (name, _), some in observed.items():
         trials[name] = max(trials.get(name, 1), *(o.trials for o in some))
-    return Seen(
+    return Behaviour(
         whose=whose,
         endings={place: _ending(some) for place, some in observed.items()},
         trials={name: min(20, n) for name, n in trials.items()},
@@ -182,7 +182,7 @@ class _Item(NamedTuple):
         return self.ending in _RESETS
 
 
-def _lines(run: AuditRun, seen: Seen) -> Iterator[str]:
+def _lines(run: AuditRun, seen: Behaviour) -> Iterator[str]:
     items, notes = _items(run.scenarios, seen)
     controls, more = _controls(items)
     notes += more
@@ -214,7 +214,7 @@ def _lines(run: AuditRun, seen: Seen) -> Iterator[str]:
     yield from _sysctl_lines(seen)
 
 
-def _items(rows: Iterable[ScenarioRow], seen: Seen) -> tuple[list[_Item], list[str]]:
+def _items(rows: Iterable[ScenarioRow], seen: Behaviour) -> tuple[list[_Item], list[str]]:
     """Returns the scenarios that ended in one way, and why the others are left out."""
     items, notes = list[_Item](), list[str]()
     for row in rows:
@@ -273,7 +273,7 @@ def _controls(items: Sequence[_Item]) -> tuple[dict[str, str | None], list[str]]
 
 
 def _scenario(
-    item: _Item, control: str | None, seen: Seen, families: Sequence[str], trials: int
+    item: _Item, control: str | None, seen: Behaviour, families: Sequence[str], trials: int
 ) -> Iterator[str]:
     row = item.row
     yield f"    - name: {_quoted(row.name)}"
@@ -294,7 +294,7 @@ def _scenario(
     yield ""
 
 
-def _sysctl_lines(seen: Seen) -> Iterator[str]:
+def _sysctl_lines(seen: Behaviour) -> Iterator[str]:
     if not seen.sysctls:
         return
     wanted, notes = list[str](), list[str]()

@@ -81,7 +81,7 @@ UNIX_FIX = "2a5a4841846b"
 # net/mptcp: zero linger and unread data end in a fastclose.
 MPTCP_LINGER_FIX, MPTCP_UNREAD_FIX = "f14d6e9c3678", "d21f83485518"
 
-EXPOSURE: Mapping[str, str] = {
+EXPOSURE_REMEDIES: Mapping[str, str] = {
     "aborts_on_close_per_thousand": f"{CURE} {NO_SYSCTL}",
     # Measured: a RST that is dropped in OUTPUT moves TCPAbortFailed.
     "aborts_failed": (
@@ -110,7 +110,7 @@ EXPOSURE: Mapping[str, str] = {
 """By the name of what production shows."""
 
 
-def for_scenario(scenario: Scenario, observation: Observation, release: str) -> str:
+def scenario_remedy(scenario: Scenario, observation: Observation, release: str) -> str:
     """Returns the remedy if `scenario` did not end as expected on a host with this kernel release
     (uname -r).
 
@@ -186,7 +186,7 @@ def _undelivered(observation: Observation) -> str:
     )
 
 
-def for_sysctl(key: str, rules: Sequence[SysctlExpectation], host: Audited) -> str:
+def sysctl_remedy(key: str, rules: Sequence[SysctlExpectation], host: Audited) -> str:
     """Returns the command that makes `key` meet all of `rules` now and after every boot, a sentence
     if no command there helps, "" if no value is known that does.
     """

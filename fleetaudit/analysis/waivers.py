@@ -89,7 +89,7 @@ class Waiver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unused:
+class UnusedWaiver:
     """A waiver that excuses nothing, and why."""
 
     waiver: Waiver
@@ -97,12 +97,12 @@ class Unused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
+class WaivedRun:
     """Hosts whose findings know their waivers, and the waivers that excuse nothing."""
 
     hosts: tuple[HostResult, ...]
     expired: tuple[Waiver, ...] = ()
-    unused: tuple[Unused, ...] = ()
+    unused: tuple[UnusedWaiver, ...] = ()
 
     def notes(self) -> tuple[str, ...]:
         """Returns a sentence for each waiver that excuses nothing, expired ones first."""
@@ -181,9 +181,9 @@ def _one_line(text: str) -> str:
 # ------------------------------------------------------------------------------------------------------
 
 
-def apply(
+def apply_waivers(
     hosts: Iterable[HostResult], waivers: Sequence[Waiver], today: date, select: Select
-) -> Applied:
+) -> WaivedRun:
     """Returns `hosts` with every finding's `waived` set from `waivers` alone, and the waivers that
     excuse nothing.
 
@@ -213,11 +213,11 @@ def apply(
             )
         done.append(host)
     unused = [
-        Unused(waiver=waiver, why=why[i] or "no such finding there")
+        UnusedWaiver(waiver=waiver, why=why[i] or "no such finding there")
         for i, waiver in enumerate(valid)
         if i not in used and (why[i] or _would_have_shown(selected[i], hosts))
     ]
-    return Applied(
+    return WaivedRun(
         hosts=tuple(done),
         expired=tuple(w for w in waivers if w.expiry < today),
         unused=tuple(unused),

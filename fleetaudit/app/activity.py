@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fleetaudit.analysis.doctor import way_to
+from fleetaudit.analysis.doctor import describe_connection
 from fleetaudit.errors import TransportError
 from fleetaudit.transport import ignore_stage
 
 if TYPE_CHECKING:
-    from fleetaudit.engine.scheduler import Run
+    from fleetaudit.engine.scheduler import RunCommand
     from fleetaudit.model import HostPlan, Stage, Target
     from fleetaudit.transport import (
         Deadline,
@@ -44,7 +44,7 @@ class Activity:
         self._since = dict[str, float]()  # one thread a host writes its own key
         self._tries = dict[str, int]()
 
-    def run_of(self, host: HostPlan, also: StageListener = ignore_stage) -> Run:
+    def run_of(self, host: HostPlan, also: StageListener = ignore_stage) -> RunCommand:
         """Returns the function that runs a command on this host and logs each stage; it calls
         `also` for each stage.
         """
@@ -94,7 +94,7 @@ class Activity:
         now = self._clock()
         self._since.setdefault(host.name, now)
         self._tries[host.name] = number = self._tries.get(host.name, 0) + 1
-        log.debug("%s: attempt %d: %s", host.name, number, way_to(host.target))
+        log.debug("%s: attempt %d: %s", host.name, number, describe_connection(host.target))
         return _Attempt(host.name, number, self._clock)
 
 

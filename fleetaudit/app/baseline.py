@@ -26,8 +26,10 @@ from fleetaudit.model import (
     Inventory,
     RunInfo,
 )
-from fleetaudit.store import archive
-from fleetaudit.store.jobs import job_of
+from fleetaudit.store.jobs import job_name
+from fleetaudit.store.names import name_order
+from fleetaudit.store.run_file import read_head, read_run
+from fleetaudit.store.run_search import find_runs
 from fleetaudit.text.files import expand_home
 
 LAST, NONE = "last", "none"
@@ -50,10 +52,10 @@ class Baseline:
         """Returns the run to compare with, and the runs that know since when a finding stands,
         newest first.
         """
-        compared = archive.read_run(self.compared) if self.compared else None
+        compared = read_run(self.compared) if self.compared else None
         if self.last is None or self.last == self.compared:
             return compared, (compared,) if compared else ()
-        last = archive.read_run(self.last)
+        last = read_run(self.last)
         return compared, (last, compared) if compared else (last,)
 
     def since_last(self, run: AuditRun) -> drift.Drift | None:
@@ -63,10 +65,10 @@ class Baseline:
         if self.last == self.compared:
             return run.drift
         try:
-            last = archive.read_run(self.last)
+            last = read_run(self.last)
         except FleetauditError as e:
             return _unknown(self.last, run, str(e))
-        return drift.between(last, run)
+        return drift.compute_drift(last, run)
 
 
 def choose(output: Path, word: str, asked: RunInfo) -> Baseline:
@@ -83,7 +85,7 @@ def choose(output: Path, word: str, asked: RunInfo) -> Baseline:
         return Baseline(compared=last, last=last)
     inside = output / word
     path = inside if len(Path(word).parts) == 1 and inside.exists() else expand_home(word)
-    archive.read_head(path)
+    read_head(path)
     return Baseline(compared=path, last=last)
 
 
@@ -94,9 +96,9 @@ class Accepted:
     waivers: tuple[accepting.Waiver, ...] = ()
     select: accepting.Select = field(repr=False)
 
-    def apply(self, hosts: Sequence[HostResult], today: date) -> accepting.Applied:
+    def apply(self, hosts: Sequence[HostResult], today: date) -> accepting.WaivedRun:
         """Returns `hosts` with their waivers, as `waivers.apply` does."""
-        return accepting.apply(hosts, self.waivers, today, self.select)
+        return accepting.apply_waivers(hosts, self.waivers, today, self.select)
 
 
 def accepted_in(named: str | None, inventory: Inventory) -> Accepted:
@@ -139,11 +141,13 @@ def settled(run: AuditRun, baseline: Baseline, accepted: Accepted) -> AuditRun:
         else ()
     )
     run = msgspec.structs.replace(
-        run, run=info, hosts=drift.dated(applied.hosts, earlier, today), history=history
+        run, run=info, hosts=drift.set_first_seen(applied.hosts, earlier, today), history=history
     )
     if unreadable and baseline.compared:
         return msgspec.structs.replace(run, drift=_unknown(baseline.compared, run, unreadable))
-    return msgspec.structs.replace(run, drift=drift.between(compared, run)) if compared else run
+    return (
+        msgspec.structs.replace(run, drift=drift.compute_drift(compared, run)) if compared else run
+    )
 
 
 def _unknown(before: Path, run: AuditRun, why: str) -> drift.Drift:
@@ -159,13 +163,13 @@ def _unknown(before: Path, run: AuditRun, why: str) -> drift.Drift:
 
 
 def _last(output: Path, asked: RunInfo) -> Path | None:
-    runs, job = archive.runs_in(output), job_of(asked)
+    runs, job = find_runs(output), job_name(asked)
     of_this_job = (
-        run.path for run in runs.finished if job_of(run.info) == job and run.path.name != asked.id
+        run.path for run in runs.finished if job_name(run.info) == job and run.path.name != asked.id
     )
     last = next(of_this_job, None)
     for path, e in runs.unreadable:
-        if last is None or archive.order(path.name) > archive.order(
+        if last is None or name_order(path.name) > name_order(
             last.name
         ):  # it may be the newest one
             _log.warning("passed over as a baseline: %s", e)

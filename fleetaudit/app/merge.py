@@ -20,7 +20,7 @@ from fleetaudit.model import (
     RunInfo,
     ScenarioRow,
 )
-from fleetaudit.store.jobs import job_of
+from fleetaudit.store.jobs import job_name
 from fleetaudit.text.host_ranges import fold_hosts
 
 T = TypeVar("T", ScenarioRow, HostResult)
@@ -97,7 +97,7 @@ def _info(infos: Sequence[RunInfo]) -> RunInfo:
         skip_tags=_of_all([info.skip_tags for info in infos]),
         notes=_distinct(note for info in infos for note in info.notes),
     )
-    return replace(info, job=job_of(info))
+    return replace(info, job=job_name(info))
 
 
 def _of_all(tags: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

@@ -21,12 +21,13 @@ from fleetaudit.analysis.compare import compare
 from fleetaudit.errors import FleetauditError
 from fleetaudit.model import AuditRun, HostResult, NotAudited
 from fleetaudit.report import registry
-from fleetaudit.store import archive
-from fleetaudit.store.deduplication import rehomed
+from fleetaudit.store.deduplication import reassign_evidence
+from fleetaudit.store.names import RUN_FILE
+from fleetaudit.store.run_file import encode_run
 
 if TYPE_CHECKING:
     from fleetaudit.analysis.compare import Comparison
-    from fleetaudit.store.archive import RunFolder
+    from fleetaudit.store.run_folder import RunFolder
 
 T = TypeVar("T")
 Hosts = tuple[HostResult, ...]
@@ -72,15 +73,13 @@ def write_run(
     def trial(hosts: Hosts) -> None:
         run, comparison = whole(hosts)
         registry.render_all(run, formats, comparison)
-        archive.encode_run(run)
+        encode_run(run)
 
     def make(hosts: Hosts) -> tuple[AuditRun, Comparison, list[Path]]:
         run, comparison = whole(hosts)
         # run.json comes last: a run whose reports cannot be written is not finished, so the next
         # run reports the same changes again.
-        reports = registry.write_all(folder, run, formats, comparison) or [
-            folder.path / archive.RUN
-        ]
+        reports = registry.write_all(folder, run, formats, comparison) or [folder.path / RUN_FILE]
         folder.finish(run)
         return run, comparison, reports
 
@@ -128,7 +127,7 @@ def conclude(
     `trial` does the same and keeps nothing. A `FleetauditError`, such as a full disk, is raised: no
     host causes it.
     """
-    left, bugs = rehomed(hosts), 0
+    left, bugs = reassign_evidence(hosts), 0
     while True:
         try:
             return make(left), bugs
@@ -143,7 +142,7 @@ def conclude(
             found = _at_fault(left, trial) if _error((), trial) is None else {}
             if not found or len(found) > MOST:
                 raise
-            left = rehomed([_left_out(host, found) for host in left])
+            left = reassign_evidence([_left_out(host, found) for host in left])
             bugs += len(found)
 
 

@@ -35,9 +35,10 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
     regression. Exit status: 0 nothing changed, 8 something did, 65 the two cannot be compared.
     """
     from fleetaudit.analysis import drift
-    from fleetaudit.store import archive
+    from fleetaudit.store.disk import write_atomically
+    from fleetaudit.store.run_file import read_run
 
-    found = drift.between(archive.read_run(before_path), archive.read_run(after_path))
+    found = drift.compute_drift(read_run(before_path), read_run(after_path))
     if found.refused:
         raise InputError(
             f"cannot be compared with {before_path}: {found.refused}",
@@ -53,7 +54,7 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
         width = console.width() if output is None else 100
         rendered = changes_text(summarize_changes(found), width=width).encode()
     if output is not None:
-        archive.write_whole(output, rendered)
+        write_atomically(output, rendered)
     elif format_ == "json":
         console.out_bytes(rendered)
     else:

@@ -19,9 +19,9 @@ from .command_line import Typed, typed
 from .connection_options import Connecting, connection_options, one_source_each
 
 if TYPE_CHECKING:
-    from fleetaudit.analysis.doctor import Examination, Visit, Watch
+    from fleetaudit.analysis.doctor import DoctorReport, HostCheck, StageRecorder
     from fleetaudit.app.activity import Activity
-    from fleetaudit.engine.scheduler import Outcome, Run
+    from fleetaudit.engine.scheduler import Outcome, RunCommand
     from fleetaudit.model import (
         Audited,
         HostPlan,
@@ -99,15 +99,15 @@ class _Doctor:
         quiet: bool,
         verbose: bool,
     ) -> None:
-        from fleetaudit.engine.scheduler import Stop
+        from fleetaudit.engine.scheduler import StopRequest
 
         self.typed, self.connecting, self.quiet, self.verbose = command, connecting, quiet, verbose
         self.playbooks = playbooks
-        self.stop = Stop()
+        self.stop = StopRequest()
 
     def conduct(self, format_: str) -> int:
         """Visits every host, tells what is to be told, and returns the exit status."""
-        from fleetaudit.analysis.doctor import Examination, encode
+        from fleetaudit.analysis.doctor import DoctorReport, encode
 
         from .signals import Signals
 
@@ -116,7 +116,7 @@ class _Doctor:
         with Signals(self.stop) as signals:
             outcome, visits = self._visit(plan)
         self._say_what_was_accepted(plan, visits)
-        examination = Examination(
+        examination = DoctorReport(
             fleetaudit=__version__,
             started=started,
             inventory=self.typed.sources,
@@ -136,7 +136,7 @@ class _Doctor:
         return signals.status or (0 if examination.ready else NOT_READY)
 
     def _plan(self) -> Plan:
-        from fleetaudit.analysis.doctor import without_experiment
+        from fleetaudit.analysis.doctor import plan_without_trials
 
         from .planning import inventory_of, plan_of
 
@@ -154,19 +154,19 @@ class _Doctor:
         asked = (
             plan_of(loaded, self.playbooks, connecting.limit, options) if self.playbooks else plan
         )
-        return without_experiment(plan, asked)
+        return plan_without_trials(plan, asked)
 
-    def _visit(self, plan: Plan) -> tuple[Outcome, dict[str, Visit]]:
-        from fleetaudit.analysis.doctor import Visit, Watch, visit_of
+    def _visit(self, plan: Plan) -> tuple[Outcome, dict[str, HostCheck]]:
+        from fleetaudit.analysis.doctor import HostCheck, StageRecorder, build_host_check
         from fleetaudit.app.activity import Activity
-        from fleetaudit.engine.scheduler import Settings, audit
+        from fleetaudit.engine.scheduler import EngineSettings, audit
         from fleetaudit.report.doctor import progress
 
         from .progress import Progress
 
-        watches = {host.name: Watch(time.monotonic) for host in plan.hosts}
+        watches = {host.name: StageRecorder(time.monotonic) for host in plan.hosts}
         hosts = {host.name: host for host in plan.hosts}
-        visits = dict[str, Visit]()
+        visits = dict[str, HostCheck]()
         transports = _warm(plan)
         activity = Activity(transports)
         with Progress(
@@ -175,7 +175,9 @@ class _Doctor:
 
             def came(result: HostResult) -> None:
                 again = partial(self._again, result.name)
-                visit = visit_of(hosts[result.name], result, watches[result.name].told(), again)
+                visit = build_host_check(
+                    hosts[result.name], result, watches[result.name].told(), again
+                )
                 visits[result.name] = visit
                 shown.came(result)
                 if self.verbose:
@@ -184,7 +186,7 @@ class _Doctor:
             outcome = audit(
                 plan,
                 run=transports.run,
-                settings=Settings(
+                settings=EngineSettings(
                     forks=self.connecting.forks,
                     host_deadline_s=self.connecting.host_deadline,
                     retries=self.connecting.retries,
@@ -200,7 +202,7 @@ class _Doctor:
     def _again(self, host: str, option: str) -> str:
         return self.typed.for_host(host, (option,))
 
-    def _text(self, examination: Examination) -> str:
+    def _text(self, examination: DoctorReport) -> str:
         from fleetaudit.report.doctor import host_story, host_table
 
         next_ = self.typed.line(self.connecting.limit, verb="run")
@@ -214,7 +216,7 @@ class _Doctor:
                     examination, width=console.width(), next_=next_, problems_only=self.quiet
                 )
 
-    def _say_what_was_accepted(self, plan: Plan, visits: Mapping[str, Visit]) -> None:
+    def _say_what_was_accepted(self, plan: Plan, visits: Mapping[str, HostCheck]) -> None:
         from fleetaudit.model import SshTarget
 
         for host in plan.hosts:
@@ -240,7 +242,7 @@ def _warm(plan: Plan) -> Transports:
     return Transports()
 
 
-def _watched(activity: Activity, host: HostPlan, watch: Watch) -> Run:
+def _watched(activity: Activity, host: HostPlan, watch: StageRecorder) -> RunCommand:
     """Returns what runs a command on one host, and has `watch` take down how far it comes."""
     inner = activity.run_of(host, watch.passed)
 

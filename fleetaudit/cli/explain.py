@@ -37,9 +37,10 @@ def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | 
     from fleetaudit.model import Audited
     from fleetaudit.report import pcap
     from fleetaudit.report.explain import host_text, verdict_text
-    from fleetaudit.store import archive
+    from fleetaudit.store.disk import write_atomically
+    from fleetaudit.store.run_file import read_run
 
-    run = archive.read_run(run_path)
+    run = read_run(run_path)
     host = next((host for host in run.hosts if host.name == host_name), None)
     if host is None:
         raise NothingToDoError(
@@ -56,7 +57,7 @@ def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | 
         seen = _observations(host, scenario, run_path)
         text = "\n".join(verdict_text(run, host, o, width=console.width()) for o in seen)
     if trace and isinstance(host, Audited):  # only now: an error must leave no file
-        archive.write_whole(trace, pcap.render(host, scenario or "", run.scenarios))
+        write_atomically(trace, pcap.render(host, scenario or "", run.scenarios))
     console.show(text)
 
 

@@ -75,8 +75,12 @@ def merge(
     from fleetaudit.app.merge import join
     from fleetaudit.app.reports import write_run
     from fleetaudit.report.terminal import summary
-    from fleetaudit.store import archive, latest
-    from fleetaudit.store.jobs import job_of
+    from fleetaudit.store import latest
+    from fleetaudit.store.jobs import job_name
+    from fleetaudit.store.lock import hold_lock
+    from fleetaudit.store.run_file import read_run
+    from fleetaudit.store.run_folder import create_run_folder
+    from fleetaudit.store.run_search import find_runs
 
     from .replies import apart
     from .run import has_bug, status_of
@@ -91,7 +95,7 @@ def merge(
         limit = None  # a configuration's is for its inventory
     output, width = params.output_folder(output_dir), console.width()
     run_paths, files = apart(paths)
-    runs = [(path, archive.read_run(path)) for path in run_paths]
+    runs = [(path, read_run(path)) for path in run_paths]
     bugs = 0
     if files or inventories:
         asked = _Asked(playbooks, inventories, limit, vault_password_file)
@@ -100,10 +104,12 @@ def merge(
         runs.append((files[0].parent if files else Path(inventories[0]), from_replies))
     _refuse_twice(runs)
     whole = join(runs)
-    with archive.locked(output), archive.create(output, clock.now()) as folder:
-        earlier = archive.runs_in(output).finished
-        info = replace(whole.run, id=folder.id, job=job_of(whole.run), scheduled=False, sequence=0)
-        whole = replace(whole, run=latest.numbered(earlier, info))
+    with hold_lock(output), create_run_folder(output, clock.now()) as folder:
+        earlier = find_runs(output).finished
+        info = replace(
+            whole.run, id=folder.id, job=job_name(whole.run), scheduled=False, sequence=0
+        )
+        whole = replace(whole, run=latest.with_sequence_number(earlier, info))
 
         def with_status(run: AuditRun) -> AuditRun:
             status = BUG if bugs or has_bug(run) else status_of(run, grave)
@@ -118,7 +124,9 @@ def merge(
             settled=with_status,
             show=lambda comparison: summary(comparison, width=width),
         )
-        latest.publish(output, earlier, done.run.run, tell=console.tell, remind=console.tell)
+        latest.update_latest(
+            output, earlier, done.run.run, note=console.tell, later_note=console.tell
+        )
     console.show(f"{summary(done.comparison, width=width)}\nReport: {done.reports[0]}\n")
     if bugs := bugs + done.bugs:
         console.tell(

@@ -14,7 +14,7 @@ from fleetaudit.report import registry
 from fleetaudit.text.files import expand_home
 
 if TYPE_CHECKING:
-    from fleetaudit.store.retention import Keep
+    from fleetaudit.store.retention import RetentionPolicy
 
 DEFAULT_INVENTORY = "inventory.yml"
 FORMATS = registry.SINGLE_FILE_NAMES
@@ -103,12 +103,12 @@ def shard(text: str | None) -> tuple[int, int] | None:
         raise UsageError(f"--shard: {e}") from e
 
 
-def keep(text: str | None, option: str = "--keep") -> Keep | None:
+def keep(text: str | None, option: str = "--keep") -> RetentionPolicy | None:
     """Returns what --keep names; raises `UsageError`."""
-    from fleetaudit.store.retention import parse_keep
+    from fleetaudit.store.retention import parse_retention
 
     try:
-        return parse_keep(text) if text else None
+        return parse_retention(text) if text else None
     except ValueError as e:
         raise UsageError(f"{option}: {e}") from e
 

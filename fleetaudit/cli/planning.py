@@ -191,7 +191,7 @@ def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
 
 def plan_text(plan: Plan) -> str:
     """Returns what would run where, a line a host: how it is reached, and how much it is asked."""
-    from fleetaudit.analysis.doctor import way_to
+    from fleetaudit.analysis.doctor import describe_connection
     from fleetaudit.report.text_lines import counted
     from fleetaudit.text.sanitize import terminal_line
 
@@ -208,6 +208,6 @@ def plan_text(plan: Plan) -> str:
                 counts = (
                     f"{counted(len(host.scenarios), 'scenario')}, {counted(host.trials, 'trial')}"
                 )
-                words = [way_to(target), f"{counts}, {patterns}"]
+                words = [describe_connection(target), f"{counts}, {patterns}"]
         lines.append("  ".join(map(terminal_line, (host.name, *words))) + "\n")
     return "".join(lines)

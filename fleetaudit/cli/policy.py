@@ -37,14 +37,17 @@ def make(run_path: Path, host_name: str | None, majority: bool, output: Path | N
     What could not be told and what depends on one host (its memory, its modules) is left out, with
     the reason.
     """
-    from fleetaudit.analysis.policy import of_host, of_most, playbook_of
-    from fleetaudit.store import archive
+    from fleetaudit.analysis.policy import behaviour_of_host, behaviour_of_majority, render_playbook
+    from fleetaudit.store.disk import write_atomically
+    from fleetaudit.store.run_file import read_run
 
     if majority == (host_name is not None):
         raise UsageError("policy make: name a host of the run, or say --majority")
-    run = archive.read_run(run_path)
-    text = playbook_of(run, of_most(run) if host_name is None else of_host(run, host_name))
+    run = read_run(run_path)
+    text = render_playbook(
+        run, behaviour_of_majority(run) if host_name is None else behaviour_of_host(run, host_name)
+    )
     if output is None:
         console.out(text)
     else:
-        archive.write_whole(output, text.encode())
+        write_atomically(output, text.encode())

@@ -36,12 +36,13 @@ def prune(keep: str, baseline: str, output_dir: str | None) -> None:
     """
     from pathlib import Path
 
-    from fleetaudit.store import archive, retention
+    from fleetaudit.store import retention
+    from fleetaudit.store.lock import hold_lock
 
     wanted, output = params.keep(keep), params.output_folder(output_dir)
     if wanted is None or not output.exists():
         return
-    with archive.locked(output):
+    with hold_lock(output):
         done = retention.prune(
             output,
             wanted,

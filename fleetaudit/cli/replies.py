@@ -34,13 +34,13 @@ from fleetaudit.model import (
     RunInfo,
     Target,
 )
-from fleetaudit.store import archive
+from fleetaudit.store.names import JOURNAL_FILE, RUN_FILE
 from fleetaudit.text.files import read_file
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.ssh_options import host_argument
 
 if TYPE_CHECKING:
-    from fleetaudit.engine.scheduler import Run
+    from fleetaudit.engine.scheduler import RunCommand
 
 SUFFIXES = (".reply", ".txt", ".json")
 """Suffixes that may follow the name of the host in the name of a reply's file."""
@@ -58,9 +58,7 @@ def apart(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """
     runs, replies = list[Path](), list[Path]()
     for path in paths:
-        if path.is_dir() and not any(
-            (path / name).exists() for name in (archive.RUN, archive.JOURNAL)
-        ):
+        if path.is_dir() and not any((path / name).exists() for name in (RUN_FILE, JOURNAL_FILE)):
             replies += _in_folder(path)
         elif path.is_dir() or path.suffix == ".json":
             runs.append(path)
@@ -161,26 +159,26 @@ def audited(plan: Plan, files: dict[str, Path], call: Call) -> tuple[tuple[HostR
     """Returns a result for every host of the plan, in its order, and how many of them a bug in
     fleetaudit cost.
     """
-    from fleetaudit.analysis.judge import fleet, judge
-    from fleetaudit.engine.scheduler import Settings, audit
-    from fleetaudit.store.deduplication import sparing
+    from fleetaudit.analysis.judge import judge_fleet, judge_host
+    from fleetaudit.engine.scheduler import EngineSettings, audit
+    from fleetaudit.store.deduplication import judge_and_deduplicate
 
-    def run_of(host: HostPlan) -> Run:
+    def run_of(host: HostPlan) -> RunCommand:
         return _Reader(host.name, files.get(host.name))
 
     outcome = audit(
         plan,
         run=_Reader("", None),
         run_of=run_of,
-        settings=Settings(forks=4, retries=0),
-        judge=sparing(judge),
+        settings=EngineSettings(forks=4, retries=0),
+        judge=judge_and_deduplicate(judge_host),
         on_result=lambda _: None,
     )
     hosts = [
         _with_hint(host, planned, files, call)
         for host, planned in zip(outcome.results, plan.hosts, strict=True)
     ]
-    return fleet(hosts, plan), outcome.bugs
+    return judge_fleet(hosts, plan), outcome.bugs
 
 
 def _with_hint(
@@ -265,7 +263,7 @@ def run_of_replies(
     now.
     """
     from fleetaudit.app.source_locations import located
-    from fleetaudit.store.jobs import job_of
+    from fleetaudit.store.jobs import job_name
 
     from .planning import controller, scenario_rows
 
@@ -280,5 +278,5 @@ def run_of_replies(
         inventory=tuple(inventory),
         limit=limit,
     )
-    info = msgspec.structs.replace(info, job=job_of(info))
+    info = msgspec.structs.replace(info, job=job_name(info))
     return located(AuditRun(run=info, scenarios=scenario_rows(plan), hosts=hosts), plan)

@@ -43,9 +43,9 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
 
     from fleetaudit.app.merge import join
     from fleetaudit.app.reports import conclude
-    from fleetaudit.store import archive
+    from fleetaudit.store.run_file import read_run
 
-    run = join([(path, archive.read_run(path)) for path in run_paths])
+    run = join([(path, read_run(path)) for path in run_paths])
     to_screen = output is None or str(output) == "-"
     width = console.width() if to_screen else 100
 
@@ -95,7 +95,7 @@ def _write(path: Path, data: bytes) -> None:
     """Replaces a file in one step; what is there and is no file (a pipe, /dev/stdout) is written
     into instead.
     """
-    from fleetaudit.store import archive
+    from fleetaudit.store.disk import write_atomically
 
     try:
         there = path.stat()
@@ -104,9 +104,7 @@ def _write(path: Path, data: bytes) -> None:
     if there is None or stat.S_ISREG(there.st_mode):
         # A link (/dev/stdout is one) is followed, not replaced. A metric file that a collector of
         # another user reads stays readable for it.
-        archive.write_whole(
-            path.resolve(), data, mode=stat.S_IMODE(there.st_mode) if there else 0o600
-        )
+        write_atomically(path.resolve(), data, mode=stat.S_IMODE(there.st_mode) if there else 0o600)
         return
     try:
         with path.open("wb") as file:

@@ -25,8 +25,8 @@ from .connection_options import was_said
 
 if TYPE_CHECKING:
     from fleetaudit.model import HostResult, Plan
-    from fleetaudit.store.archive import RunFolder
-    from fleetaudit.store.manifest import Asked
+    from fleetaudit.store.manifest import RunManifest
+    from fleetaudit.store.run_folder import RunFolder
 
 SESSION = frozenset(
     (
@@ -54,18 +54,21 @@ class Left:
     """A run that was left: its folder, and what it was asked."""
 
     path: Path
-    manifest: Asked
+    manifest: RunManifest
 
     def go_on(self) -> tuple[RunFolder, dict[str, HostResult]]:
         """Returns the open folder and what it tells already; the caller holds its lock. Raises
         `InputError`.
         """
-        from fleetaudit.store import archive, manifest
+        from fleetaudit.store import manifest
+        from fleetaudit.store.journal import read_journal
+        from fleetaudit.store.names import JOURNAL_FILE
+        from fleetaudit.store.run_folder import reopen_run_folder
 
-        folder = archive.reopen(self.path)
+        folder = reopen_run_folder(self.path)
         try:
-            return folder, manifest.gathered(
-                archive.read_journal(self.path / archive.JOURNAL, console.tell)
+            return folder, manifest.results_to_keep(
+                read_journal(self.path / JOURNAL_FILE, console.tell)
             )
         except BaseException:
             folder.__exit__(None, None, None)
@@ -74,7 +77,9 @@ class Left:
 
 def left_by(named: str, output: Path) -> Left:
     """Returns the run that --resume names, by its path or by its name in the output folder."""
-    from fleetaudit.store import archive, manifest
+    from fleetaudit.store import manifest
+    from fleetaudit.store.names import PLAN_FILE
+    from fleetaudit.store.run_folder import read_plan
 
     path = expand_home(named)
     if not path.exists() and "/" not in named:
@@ -82,9 +87,7 @@ def left_by(named: str, output: Path) -> Left:
     if not path.is_dir():
         raise NothingToDoError(f"--resume {named}: no such run; `ls {output}` shows what there is")
     path = path.resolve()
-    return Left(
-        path, manifest.decode_asked(archive.read_plan(path), source=str(path / archive.PLAN))
-    )
+    return Left(path, manifest.decode_manifest(read_plan(path), source=str(path / PLAN_FILE)))
 
 
 def words_of(
@@ -111,7 +114,7 @@ def words_of(
     return {**options, **kept}
 
 
-def _given(manifest: Asked, context: click.Context) -> frozenset[str]:
+def _given(manifest: RunManifest, context: click.Context) -> frozenset[str]:
     """Returns the options that were given when a run began; for a run of an earlier version, those
     that differ from the default.
     """
@@ -147,13 +150,13 @@ def sources_of(left: Left, typed: tuple[str, ...]) -> tuple[str, ...]:
 
 def record_of(
     plan: Plan, started: str, sources: tuple[str, ...], job: str, options: Mapping[str, object]
-) -> Asked:
+) -> RunManifest:
     """Returns what plan.json of a new run holds."""
-    from fleetaudit.store.manifest import Asked, hosts_of
+    from fleetaudit.store.manifest import RunManifest, manifest_hosts
     from fleetaudit.text.json_schema import file_name_text
 
     words = {name: value for name, value in options.items() if name not in SESSION}
-    return Asked(
+    return RunManifest(
         started=started,
         fleetaudit=__version__,
         folder=file_name_text(Path.cwd()),
@@ -161,5 +164,5 @@ def record_of(
         job=job,
         words=words,
         given=tuple(name for name in words if was_said(name)),
-        hosts=hosts_of(plan),
+        hosts=manifest_hosts(plan),
     )

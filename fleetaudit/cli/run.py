@@ -27,7 +27,7 @@ from .connection_options import Connecting, connection_options, one_source_each
 if TYPE_CHECKING:
     from fleetaudit.analysis.compare import Comparison
     from fleetaudit.app.baseline import Baseline
-    from fleetaudit.engine.scheduler import Outcome, Stop
+    from fleetaudit.engine.scheduler import Outcome, StopRequest
     from fleetaudit.model import (
         AuditRun,
         Drift,
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
         Plan,
         RunInfo,
     )
-    from fleetaudit.store.archive import Finished, RunFolder
+    from fleetaudit.store.run_folder import RunFolder
+    from fleetaudit.store.run_search import StoredRun
 
     from .planning import Loaded
 
@@ -191,9 +192,9 @@ class _Run:
         left: beginning.Left | None,
         command: Typed,
     ) -> None:
-        from fleetaudit.engine.scheduler import Stop
+        from fleetaudit.engine.scheduler import StopRequest
 
-        self.sources, self.output, self.left, self.stop = sources, output, left, Stop()
+        self.sources, self.output, self.left, self.stop = sources, output, left, StopRequest()
         self.typed = command
         self.here = Path.cwd()  # it may be gone when the run ends
         self.words, self.connecting = options, Connecting.taken_from(options)
@@ -217,7 +218,9 @@ class _Run:
         console.set_up_log(self.options.verbose)
         from fleetaudit.app.baseline import accepted_in, choose, settled
         from fleetaudit.app.reports import write_run
-        from fleetaudit.store import archive, manifest
+        from fleetaudit.store import manifest
+        from fleetaudit.store.lock import hold_lock, refuse_if_locked
+        from fleetaudit.store.run_search import find_runs
 
         from .planning import plan_text
         from .signals import Signals
@@ -225,21 +228,23 @@ class _Run:
         if self.options.cron:
             self.connecting.refuse_questions("--cron")
         if not self.options.check:
-            archive.refuse_locked(self.output)
+            refuse_if_locked(self.output)
         loaded, plan = self._planned()
         if self.options.check:
             console.out(plan_text(plan))
             return 0
         if self.left:
-            manifest.refuse_other(self.left.manifest, plan, __version__, source=str(self.left.path))
+            manifest.refuse_changed_plan(
+                self.left.manifest, plan, __version__, source=str(self.left.path)
+            )
         accepted = accepted_in(self.options.waivers, loaded.inventory)
         id_ = self.left.path.name if self.left else ""
         baseline = choose(self.output, self.options.baseline, self._info(plan, id_))
-        with archive.locked(self.output), Signals(self.stop) as signals, self._deadline():
+        with hold_lock(self.output), Signals(self.stop) as signals, self._deadline():
             folder, told = self._begin(plan)
             with folder:
                 outcome = _audit(
-                    manifest.rest_of(plan, told),
+                    manifest.remaining_plan(plan, told),
                     told.values(),
                     folder,
                     self.stop,
@@ -247,7 +252,7 @@ class _Run:
                     self.options,
                     self.typed,
                 )
-                earlier = archive.runs_in(self.output).finished
+                earlier = find_runs(self.output).finished
 
                 def settle(run: AuditRun) -> AuditRun:
                     run = settled(_with_fleet(run, plan, self.here), baseline, accepted)
@@ -255,7 +260,9 @@ class _Run:
 
                 done = write_run(
                     folder,
-                    self._bare(plan, manifest.together(plan, told, outcome.results), folder.id),
+                    self._bare(
+                        plan, manifest.merge_results(plan, told, outcome.results), folder.id
+                    ),
                     formats=self.formats,
                     settled=settle,
                     show=lambda comparison: _summary(comparison, self.options),
@@ -334,7 +341,8 @@ class _Run:
 
     def _begin(self, plan: Plan) -> tuple[RunFolder, dict[str, HostResult]]:
         """Returns the open folder of the run, and what it tells already."""
-        from fleetaudit.store import archive, manifest
+        from fleetaudit.store import manifest
+        from fleetaudit.store.run_folder import create_run_folder
 
         if self.left:
             return self.left.go_on()
@@ -343,7 +351,7 @@ class _Run:
         record = beginning.record_of(
             plan, self.started, self.sources, self._info(plan, "").job, self.words
         )
-        return archive.create(self.output, now, manifest.encode_asked(record)), {}
+        return create_run_folder(self.output, now, manifest.encode_manifest(record)), {}
 
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[None]:
@@ -366,7 +374,7 @@ class _Run:
         from msgspec.structs import replace
 
         from fleetaudit.model import RunInfo
-        from fleetaudit.store.jobs import job_of
+        from fleetaudit.store.jobs import job_name
 
         from .planning import controller
 
@@ -384,7 +392,7 @@ class _Run:
             tags=self.tags,
             skip_tags=self.skip_tags,
         )
-        return replace(info, job=job_of(info))
+        return replace(info, job=job_name(info))
 
     def _bare(self, plan: Plan, hosts: tuple[HostResult, ...], id_: str) -> AuditRun:
         """Returns the run with the findings of single hosts only."""
@@ -395,7 +403,7 @@ class _Run:
         return AuditRun(run=self._info(plan, id_), scenarios=scenario_rows(plan), hosts=hosts)
 
     def _finished(
-        self, run: AuditRun, outcome: Outcome, earlier: Sequence[Finished], signal_status: int
+        self, run: AuditRun, outcome: Outcome, earlier: Sequence[StoredRun], signal_status: int
     ) -> AuditRun:
         """Returns the run with its exit status and, unless it was interrupted, its place among the
         `earlier` ones.
@@ -409,14 +417,14 @@ class _Run:
         )
         info = replace(run.run, status=status)
         if not outcome.interrupted:
-            info = latest.numbered(earlier, info, scheduled=self.options.cron)
+            info = latest.with_sequence_number(earlier, info, scheduled=self.options.cron)
         return replace(run, run=info)
 
-    def _publish(self, info: RunInfo, earlier: Sequence[Finished]) -> None:
+    def _publish(self, info: RunInfo, earlier: Sequence[StoredRun]) -> None:
         from fleetaudit.store import latest
 
-        tell, remind = (_nobody, _nobody) if self.options.quiet else (console.tell, self._note)
-        latest.publish(self.output, earlier, info, tell=tell, remind=remind)
+        note, later_note = (_nobody, _nobody) if self.options.quiet else (console.tell, self._note)
+        latest.update_latest(self.output, earlier, info, note=note, later_note=later_note)
 
     def _prune(self, run: AuditRun, baseline: Baseline) -> None:
         if self.keep is None:
@@ -503,20 +511,20 @@ def _audit(
     plan: Plan,
     told: Iterable[HostResult],
     folder: RunFolder,
-    stop: Stop,
+    stop: StopRequest,
     connecting: Connecting,
     options: _Options,
     command: Typed,
 ) -> Outcome:
-    from fleetaudit.analysis.judge import judge
+    from fleetaudit.analysis.judge import judge_host
     from fleetaudit.app.activity import Activity
-    from fleetaudit.engine.scheduler import Settings, audit
-    from fleetaudit.store.deduplication import sparing
+    from fleetaudit.engine.scheduler import EngineSettings, audit
+    from fleetaudit.store.deduplication import judge_and_deduplicate
     from fleetaudit.transport.registry import Transports
 
     from .progress import Progress
 
-    settings = Settings(
+    settings = EngineSettings(
         forks=connecting.forks, host_deadline_s=connecting.host_deadline, retries=connecting.retries
     )
     transports = Transports(accept_file=folder.output / "known_hosts")
@@ -533,7 +541,7 @@ def _audit(
             plan,
             run=transports.run,
             settings=settings,
-            judge=sparing(judge, told),
+            judge=judge_and_deduplicate(judge_host, told),
             on_result=came,
             stop=stop,
             run_of=activity.run_of,
@@ -545,10 +553,10 @@ def _with_fleet(run: AuditRun, plan: Plan, here: Path) -> AuditRun:
     """Returns the run with the findings that depend on all its hosts, and with all locations."""
     from msgspec.structs import replace
 
-    from fleetaudit.analysis.judge import fleet
+    from fleetaudit.analysis.judge import judge_fleet
     from fleetaudit.app.source_locations import located
 
-    return located(replace(run, hosts=fleet(run.hosts, plan)), plan, here)
+    return located(replace(run, hosts=judge_fleet(run.hosts, plan)), plan, here)
 
 
 def _summary(comparison: Comparison, options: _Options) -> str:

@@ -35,7 +35,7 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
     above a part of it. --latest gives it to the job of RUN.
     """
     from fleetaudit.report.runs import runs_text
-    from fleetaudit.store import archive
+    from fleetaudit.store.lock import refuse_if_locked
     from fleetaudit.store.runs import encode, list_runs
 
     output = params.output_folder(output_dir)
@@ -52,28 +52,32 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
         return
     console.out(runs_text(found))
     try:
-        archive.refuse_locked(output)
+        refuse_if_locked(output)
     except LockedError as e:
         if found.unfinished:
             console.tell(f"fleetaudit: note: one of the unfinished runs is still running: {e}")
 
 
 def _point_latest(output: Path, name: str) -> None:
-    from fleetaudit.store import archive
-    from fleetaudit.store.jobs import describe, job_of
+    from fleetaudit.store.jobs import describe_job, job_name
+    from fleetaudit.store.latest import point_latest
+    from fleetaudit.store.lock import hold_lock
+    from fleetaudit.store.names import LATEST_LINK
+    from fleetaudit.store.run_file import read_info
+    from fleetaudit.store.run_search import find_runs
     from fleetaudit.text.sanitize import terminal_line
 
     name = Path(name).name  # a path is accepted, too
-    with archive.locked(output):
-        found = archive.runs_in(output)
+    with hold_lock(output):
+        found = find_runs(output)
         run = next((run for run in found.finished if run.path.name == name), None)
         if run is None:
-            archive.read_info(output / name)  # raises if something is wrong with it
+            read_info(output / name)  # raises if something is wrong with it
             raise InputError(
                 "not finished, so `latest` cannot point to it",
                 source=str(output / name),
                 hint=f"fleetaudit run --resume {shlex.quote(str(output / name))}",
             )
-        archive.point_latest(output, name)
-    job = f"{job_of(run.info)}:\n  {terminal_line(describe(run.info))}"
-    console.out(f"{output / archive.LATEST} points to {name} and follows its job, {job}\n")
+        point_latest(output, name)
+    job = f"{job_name(run.info)}:\n  {terminal_line(describe_job(run.info))}"
+    console.out(f"{output / LATEST_LINK} points to {name} and follows its job, {job}\n")

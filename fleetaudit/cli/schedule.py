@@ -165,13 +165,13 @@ def _read(
 
 def _write(folder: Path, service: str, timer: str) -> None:
     """Writes the units, and prints the commands that install them."""
-    from fleetaudit.store import archive
+    from fleetaudit.store.disk import write_atomically
 
     if not folder.is_dir():
         raise NothingToDoError(f"-o {folder}: no such folder")
     files = [folder / "fleetaudit.service", folder / "fleetaudit.timer"]
     for path, content in zip(files, (service, timer), strict=True):
-        archive.write_whole(path, content.encode(), mode=0o644)
+        write_atomically(path, content.encode(), mode=0o644)
     names = " ".join(shlex.quote(str(path)) for path in files)
     console.tell(f"fleetaudit: wrote {names}; to start them:")
     copy = "" if folder.resolve() == _UNITS else f"sudo cp {names} {_UNITS} && "

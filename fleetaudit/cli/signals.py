@@ -13,7 +13,7 @@ import signal
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
-from fleetaudit.engine.scheduler import Stop
+from fleetaudit.engine.scheduler import StopRequest
 from fleetaudit.errors import OutputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,7 +24,7 @@ class Signals:
     number, else 0.
     """
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: StopRequest) -> None:
         self.stop, self.status = stop, 0
         self._before: dict[int, object] = {}
 

@@ -71,7 +71,7 @@ PROMPT_S = 0.5
 _STAGES: dict[str, Stage] = {stage: stage for stage in get_args(Stage)}
 
 
-class Again(Protocol):
+class RepeatCommand(Protocol):
     """Returns the command that the user typed, for one host; implemented by
     `cli.typed.Typed.for_host`.
     """
@@ -81,7 +81,7 @@ class Again(Protocol):
         ...
 
 
-class Run(Protocol):
+class RunCommand(Protocol):
     """How bytes reach a host; `transport.registry.Transports.run` is the real one."""
 
     def __call__(
@@ -97,7 +97,7 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class EngineSettings:
     """How many hosts at once, and for how long. `host_deadline_s` covers everything about one host,
     retries included; the probe's own alarm rings `margin_s` before it. `grace_s` is what a thread
     gets beyond that before it is left behind, and what running hosts get to close after a stop.
@@ -122,7 +122,7 @@ class Outcome:
     interrupted: bool
 
 
-class Stop:
+class StopRequest:
     """Asks a running audit to end early; `ask` may be called from a signal handler (it takes no
     lock).
     """
@@ -160,7 +160,7 @@ def _deadline(seconds: float, closing: threading.Event) -> _HostDeadline:
     return deadline
 
 
-def most_forks(wanted: int) -> int:
+def limit_forks(wanted: int) -> int:
     """Returns how many hosts can run at once within this process's limit of open files, at least 1."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
@@ -172,13 +172,13 @@ def most_forks(wanted: int) -> int:
 def audit(
     plan: Plan,
     *,
-    run: Run,
-    settings: Settings,
+    run: RunCommand,
+    settings: EngineSettings,
     judge: Callable[[Audited, HostPlan], Audited],
     on_result: Callable[[HostResult], None],
-    stop: Stop | None = None,
-    run_of: Callable[[HostPlan], Run] | None = None,
-    again: Again | None = None,
+    stop: StopRequest | None = None,
+    run_of: Callable[[HostPlan], RunCommand] | None = None,
+    again: RepeatCommand | None = None,
 ) -> Outcome:
     """Audits every host of the plan and returns what became of each.
 
@@ -188,9 +188,9 @@ def audit(
     is for observers: it is called at each attempt, in the thread of the host, and returns the
     function that replaces `run`. `again` completes each hint that repeats the command.
     """
-    return _Audit(plan, run_of or (lambda _: run), settings, judge, stop or Stop(), again).conduct(
-        on_result
-    )
+    return _Audit(
+        plan, run_of or (lambda _: run), settings, judge, stop or StopRequest(), again
+    ).conduct(on_result)
 
 
 class _Audit:
@@ -199,11 +199,11 @@ class _Audit:
     def __init__(
         self,
         plan: Plan,
-        run_of: Callable[[HostPlan], Run],
-        settings: Settings,
+        run_of: Callable[[HostPlan], RunCommand],
+        settings: EngineSettings,
         judge: Callable[[Audited, HostPlan], Audited],
-        stop: Stop,
-        again: Again | None,
+        stop: StopRequest,
+        again: RepeatCommand | None,
     ) -> None:
         self.plan, self.run_of, self.settings, self.judge, self.stop = (
             plan,
@@ -225,7 +225,7 @@ class _Audit:
     def conduct(self, on_result: Callable[[HostResult], None]) -> Outcome:
         hosts = self.plan.hosts
         results: list[HostResult | None] = [None] * len(hosts)
-        forks = most_forks(self.settings.forks)
+        forks = limit_forks(self.settings.forks)
         if forks < min(self.settings.forks, len(hosts)):
             log.warning(
                 "%d hosts at once instead of %d: the limit of open files (ulimit -n)",

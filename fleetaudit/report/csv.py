@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from fleetaudit.analysis.judge import relation
+from fleetaudit.analysis.judge import expectation_status
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -124,7 +124,7 @@ def _subject(id_: str) -> dict[str, str]:
 
 def _observed(id_: str, o: Observation, row: ScenarioRow | None, void: str) -> dict[str, str]:
     expect = row.expect if row else ()
-    verdict = "void" if void else relation(o, expect)
+    verdict = "void" if void else expectation_status(o, expect)
     return {
         "reason": void or o.reason,
         "id": id_,

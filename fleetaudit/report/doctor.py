@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.analysis.doctor import (
-    POINTS,
-    Examination,
-    Point,
-    Step,
-    Visit,
-    causes_of,
+    CHECK_STAGES,
+    CheckStage,
+    DoctorReport,
+    HostCheck,
+    StageResult,
+    failure_causes,
 )
 from fleetaudit.text.host_ranges import fold_hosts
 from fleetaudit.text.sanitize import terminal_line
@@ -62,7 +62,7 @@ def duration(ms: float | None) -> str:
     return f"{ms / 1000:.1f} s" if ms < 99_950 else f"{ms / 60_000:.0f} min"
 
 
-def progress(visit: Visit) -> str:
+def progress(visit: HostCheck) -> str:
     """Returns the one line that tells of a host as it comes in."""
     if visit.ready:
         return f"{terminal_line(visit.name)}: ready in {duration(visit.ms)}"
@@ -75,7 +75,7 @@ def progress(visit: Visit) -> str:
 # ------------------------------------------------------------------------------------------------------
 
 
-def host_story(visit: Visit, *, width: int, next_: str) -> str:
+def host_story(visit: HostCheck, *, width: int, next_: str) -> str:
     """Returns one host's stages, a line each, and the next command to type: the host's hint, or
     `next_` where it is ready.
     """
@@ -118,7 +118,7 @@ def host_story(visit: Visit, *, width: int, next_: str) -> str:
     return joined(lines)
 
 
-def _lacks(visit: Visit, width: int) -> list[str]:
+def _lacks(visit: HostCheck, width: int) -> list[str]:
     """Returns what a run would lack on a host that is ready, and the commands that would bring it
     back.
     """
@@ -146,7 +146,7 @@ def _names(scenarios: Sequence[str]) -> str:
     )
 
 
-def _counts(visit: Visit) -> str:
+def _counts(visit: HostCheck) -> str:
     lost = sum(lack.verdicts for lack in visit.missing)
     return f"A run would lack {lost:,} of {counted(visit.verdicts, 'verdict')}"
 
@@ -160,7 +160,7 @@ def _fixes(fixes: Sequence[str]) -> list[str]:
     )
 
 
-def _step(step: Step, width: int) -> list[str]:
+def _step(step: StageResult, width: int) -> list[str]:
     head = f"  {step.stage:12}  {_WORDS[step.state]:6}  {duration(step.ms):>7}  "
     if not step.found:
         return [head]
@@ -179,7 +179,7 @@ def _step(step: Step, width: int) -> list[str]:
 
 
 def host_table(
-    examination: Examination, *, width: int, next_: str, problems_only: bool = False
+    examination: DoctorReport, *, width: int, next_: str, problems_only: bool = False
 ) -> str:
     """Returns a row a host, then why hosts are not ready, each cause with its next command; `next_`
     where all are.
@@ -192,7 +192,7 @@ def host_table(
         return ""
     lines = _rows(shown, width)
     lines += [""] if problems_only else ["", *wrapped([_LEGEND], width), ""]
-    lines += [*_causes(causes_of(visits), width)]
+    lines += [*_causes(failure_causes(visits), width)]
     if not problems_only:
         lines += _limited(visits, width)
         lines += _noted(visits, width)
@@ -217,12 +217,12 @@ class _Column(NamedTuple):
         return cls(head, cells, max(map(len, (*head.split("\n"), *cells))), left)
 
 
-def _rows(visits: Sequence[Visit], width: int) -> list[str]:
+def _rows(visits: Sequence[HostCheck], width: int) -> list[str]:
     """The table in the widest form that fits: with totals and kernels, with whole headings, with
     folded ones.
     """
     names = [terminal_line(visit.name) for visit in visits]
-    stages = [(point, [_cell(visit, point) for visit in visits]) for point in POINTS[1:]]
+    stages = [(point, [_cell(visit, point) for visit in visits]) for point in CHECK_STAGES[1:]]
     whole = [_Column.of(point, cells) for point, cells in stages]
     folded = [_Column.of(_SHORT.get(point, point), cells) for point, cells in stages]
     total = _Column.of("total", [duration(visit.ms) for visit in visits])
@@ -278,13 +278,15 @@ def _heading(columns: Sequence[_Column], room: int) -> list[str]:
     return lines
 
 
-def _cell(visit: Visit, point: Point) -> str:
+def _cell(visit: HostCheck, point: CheckStage) -> str:
     """One stage of one host in few letters; that of the jump hosts on the way is in it."""
     steps = [step for step in visit.steps if step.stage == point]
     states = {step.state for step in steps}
     if "failed" in states:
         return FAIL
-    beyond = visit.stage in POINTS and POINTS.index(point) > POINTS.index(visit.stage)
+    beyond = visit.stage in CHECK_STAGES and CHECK_STAGES.index(point) > CHECK_STAGES.index(
+        visit.stage
+    )
     if beyond or not steps or "not reached" in states:
         return ""
     if states == {"not needed"}:
@@ -298,7 +300,7 @@ def _cell(visit: Visit, point: Point) -> str:
     return _time(steps)
 
 
-def _time(steps: Sequence[Step]) -> str:
+def _time(steps: Sequence[StageResult]) -> str:
     told = [step.ms for step in steps if step.ms is not None]
     return duration(sum(told)) if told else "ok"
 
@@ -312,11 +314,11 @@ def _causes(causes: Sequence[Cause], width: int) -> list[str]:
     return lines
 
 
-def _limited(visits: Sequence[Visit], width: int) -> list[str]:
+def _limited(visits: Sequence[HostCheck], width: int) -> list[str]:
     """The hosts that are ready and would be measured in their own namespace, by why and by what a
     run would lack.
     """
-    alike = dict[tuple[object, ...], list[Visit]]()
+    alike = dict[tuple[object, ...], list[HostCheck]]()
     for visit in visits:
         if visit.isolation == "host":
             settings = tuple(fix for fix in visit.fixes if fix.startswith("sysctl "))
@@ -335,7 +337,7 @@ def _limited(visits: Sequence[Visit], width: int) -> list[str]:
     return [*lines, ""]
 
 
-def _lost(visit: Visit, width: int, where: str) -> list[str]:
+def _lost(visit: HostCheck, width: int, where: str) -> list[str]:
     """Returns how many verdicts a run would not have on a host, why, and the fixes."""
     if not visit.missing:
         return []
@@ -351,7 +353,7 @@ def _lost(visit: Visit, width: int, where: str) -> list[str]:
     ]
 
 
-def _noted(visits: Sequence[Visit], width: int) -> list[str]:
+def _noted(visits: Sequence[HostCheck], width: int) -> list[str]:
     """Returns what else is known of hosts that are ready, such as a named interpreter that does not
     work.
     """

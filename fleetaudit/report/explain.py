@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fleetaudit.analysis.compare.findings import is_command
 from fleetaudit.analysis.compare.hosts import STATES
-from fleetaudit.analysis.judge import endings_in_words, relation
+from fleetaudit.analysis.judge import describe_endings, expectation_status
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -105,7 +105,7 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
         f"{terminal_line(observation.scenario)} over {observation.family}{title}",
     ]
     seen = (
-        f"{terminal_line(endings_in_words(observation))} in {counted(observation.trials, 'trial')}"
+        f"{terminal_line(describe_endings(observation))} in {counted(observation.trials, 'trial')}"
     )
     lines.append(f"  {seen}; {_expected(row, observation)}")
     if observation.reason:
@@ -166,7 +166,7 @@ def _row(row: ScenarioRow | None, o: Observation) -> tuple[str, str, str, str]:
     return (
         terminal_line(o.scenario),
         o.family,
-        terminal_line(endings_in_words(o)),
+        terminal_line(describe_endings(o)),
         _expected(row, o) + reason,
     )
 
@@ -174,7 +174,7 @@ def _row(row: ScenarioRow | None, o: Observation) -> tuple[str, str, str, str]:
 def _expected(row: ScenarioRow | None, observation: Observation) -> str:
     if row is None or not row.expect:
         return "no expectation"
-    return f"expected {' or '.join(row.expect)}: {_RELATION[relation(observation, row.expect)]}"
+    return f"expected {' or '.join(row.expect)}: {_RELATION[expectation_status(observation, row.expect)]}"
 
 
 def _packets(row: ScenarioRow | None, evidence: Evidence, width: int) -> list[str]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
-from fleetaudit.analysis.judge import endings_in_words
+from fleetaudit.analysis.judge import describe_endings
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -105,13 +105,13 @@ def _observed(
             name=id_,
             outcome="skipped",
             message=f"void: {void}",
-            text=f"seen: {endings_in_words(o)}",
+            text=f"seen: {describe_endings(o)}",
         )
     if o.ending == "not run":
         return _Case(name=id_, outcome="skipped", message=f"not run: {o.reason}")
     if row is None or not row.expect:
         return _Case(
-            name=id_, outcome="skipped", message=f"no expectation; seen: {endings_in_words(o)}"
+            name=id_, outcome="skipped", message=f"no expectation; seen: {describe_endings(o)}"
         )
     return _Case(name=id_)
 

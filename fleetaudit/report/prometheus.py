@@ -28,7 +28,7 @@ from fleetaudit.model import (
     NotSelected,
     Stage,
 )
-from fleetaudit.store.jobs import job_of
+from fleetaudit.store.jobs import job_name as name_from_options
 from fleetaudit.text.host_ranges import release_key
 from fleetaudit.text.sanitize import escape_line
 
@@ -75,7 +75,7 @@ def job_name(run: AuditRun) -> str:
     """Returns the name of the run's job, also of a run of an earlier version, which does not have
     it.
     """
-    return run.run.job or job_of(run.run)
+    return run.run.job or name_from_options(run.run)
 
 
 def beginning_of_info(run: AuditRun) -> str:

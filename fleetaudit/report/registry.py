@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fleetaudit.analysis.compare import Comparison
     from fleetaudit.model import AuditRun
-    from fleetaudit.store.archive import RunFolder
+    from fleetaudit.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True, slots=True)

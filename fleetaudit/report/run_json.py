@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from fleetaudit.model import AuditRun
-from fleetaudit.store.archive import encode_run
+from fleetaudit.store.run_file import encode_run
 
 
 def render(run: AuditRun) -> str:

@@ -42,7 +42,7 @@ from fleetaudit.model import (
     ScenarioRow,
     Severity,
 )
-from fleetaudit.store.jobs import job_of
+from fleetaudit.store.jobs import job_name
 from fleetaudit.text.json_schema import encode_json
 from fleetaudit.text.sanitize import escape_line
 
@@ -78,7 +78,7 @@ def render(run: AuditRun) -> str:
         },
         # The part before the last “/” is the category: a job replaces only its own alerts.
         "automationDetails": {
-            "id": f"fleetaudit/{escape_line(run.run.job or job_of(run.run))}/{escape_line(run.run.id)}"
+            "id": f"fleetaudit/{escape_line(run.run.job or job_name(run.run))}/{escape_line(run.run.id)}"
         },
         "originalUriBaseIds": {
             ROOT: {"description": {"text": "The repository, or the folder of the run."}}

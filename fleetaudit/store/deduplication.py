@@ -4,7 +4,7 @@ once. Pure.
 Rules: no ending, count or reason is ever touched. Evidence is alike where all of it is, but for
 times, ports and windows (which time decides). The first host of a build that shows it keeps its
 own; the others' say whose it is (`Evidence.same_as`) and share one object in memory, one name on
-the disk. A build that shows ever new evidence keeps the packets of its first `MOST` kinds, and says
+the disk. A build that shows ever new evidence keeps the packets of its first `MAX_KINDS` kinds, and says
 so on the others: a fleet's size bounds a run's.
 """
 
@@ -28,16 +28,16 @@ from fleetaudit.model import (
     Observation,
 )
 
-MOST = 20
+MAX_KINDS = 20
 """How many kinds of evidence one build keeps whole for one scenario, family and ending."""
-LEFT_OUT = "the packets are left out"
+PACKETS_OMITTED = "the packets are left out"
 """How the note of an observation begins whose kind is one too many."""
 
 
-class Thrift:
+class EvidenceDeduplicator:
     """What a run has kept so far. Threads may share it."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_KINDS) -> None:
         self.most = most
         self._lock = threading.Lock()
         self._kept = dict[bytes, Evidence]()  # what the hosts after the first are given
@@ -67,7 +67,7 @@ class Thrift:
                 own = (
                     o
                     for o in host.observations
-                    if not o.evidence.same_as and LEFT_OUT not in o.evidence.wire_note
+                    if not o.evidence.same_as and PACKETS_OMITTED not in o.evidence.wire_note
                 )
                 self.spare(replace(host, observations=tuple(own)))
 
@@ -85,7 +85,7 @@ class Thrift:
         return self._one(replace(observation, evidence=self._kept[kind.whole]))
 
     def _without_packets(self, evidence: Evidence) -> Evidence:
-        note = f"{LEFT_OUT}: {self.most} other kinds of this build are kept"
+        note = f"{PACKETS_OMITTED}: {self.most} other kinds of this build are kept"
         return replace(
             evidence,
             wire=None,
@@ -146,7 +146,7 @@ def stripped(observation: Observation) -> Observation:
     return replace(observation, evidence=_name_alone(same_as)) if same_as else observation
 
 
-def owners_of(host: HostResult) -> set[str]:
+def evidence_owners(host: HostResult) -> set[str]:
     """Returns the hosts whose evidence this one's is."""
     return (
         {o.evidence.same_as for o in host.observations if o.evidence.same_as}
@@ -155,12 +155,12 @@ def owners_of(host: HostResult) -> set[str]:
     )
 
 
-def rehomed(hosts: Sequence[HostResult]) -> tuple[HostResult, ...]:
+def reassign_evidence(hosts: Sequence[HostResult]) -> tuple[HostResult, ...]:
     """Returns the hosts with each evidence named after a host that is audited. If the host that had
     it is not, because of a bug, the first host that shares it has it now.
     """
     audited = {host.name for host in hosts if isinstance(host, Audited)}
-    if all(owners_of(host) <= audited for host in hosts):
+    if all(evidence_owners(host) <= audited for host in hosts):
         return tuple(hosts)
     heirs = dict[tuple[str, str, Family], str]()
 
@@ -181,14 +181,14 @@ def rehomed(hosts: Sequence[HostResult]) -> tuple[HostResult, ...]:
     )
 
 
-def for_disk(host: HostResult) -> HostResult:
+def strip_shared_evidence(host: HostResult) -> HostResult:
     """Returns the host as it is written."""
     if not isinstance(host, Audited):
         return host
     return replace(host, observations=tuple(map(stripped, host.observations)))
 
 
-def restored(hosts: Iterable[HostResult]) -> tuple[HostResult, ...]:
+def restore_evidence(hosts: Iterable[HostResult]) -> tuple[HostResult, ...]:
     """Returns hosts that were read as they were before they were written; where the named host is
     missing (a run whose journal was cut), the evidence stays a name.
     """
@@ -218,12 +218,12 @@ def restored(hosts: Iterable[HostResult]) -> tuple[HostResult, ...]:
     )
 
 
-def sparing(
+def judge_and_deduplicate(
     judge: Callable[..., Audited], told: Iterable[HostResult] = ()
 ) -> Callable[..., Audited]:
-    """Returns `judge` with a `Thrift` behind it, for one run, of which the hosts `told` are known
+    """Returns `judge` with a `EvidenceDeduplicator` behind it, for one run, of which the hosts `told` are known
     already.
     """
-    thrift = Thrift()
+    thrift = EvidenceDeduplicator()
     thrift.learn(told)
     return lambda *arguments: thrift.spare(judge(*arguments))

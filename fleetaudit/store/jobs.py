@@ -21,7 +21,7 @@ LONGEST_NAME = 32
 DIGITS = 8
 
 
-def job_of(info: RunInfo) -> str:
+def job_name(info: RunInfo) -> str:
     """Returns the name of a run's job: the inventory's base name and eight hexadecimal digits,
     "fleet-1c9e07b2".
 
@@ -40,7 +40,7 @@ def job_of(info: RunInfo) -> str:
     return f"{_readable(info.inventory)}-{digest[:DIGITS]}"
 
 
-def describe(info: RunInfo) -> str:
+def describe_job(info: RunInfo) -> str:
     """Returns the job of a run as the words of a command line: "fleet.yml -p unread-close.yml -l
     web".
     """
@@ -52,7 +52,7 @@ def describe(info: RunInfo) -> str:
     return shlex.join(words)
 
 
-def takes_latest(run: RunInfo, held: RunInfo | None, before: RunInfo | None) -> bool:
+def takes_over_latest(run: RunInfo, held: RunInfo | None, before: RunInfo | None) -> bool:
     """Returns whether a finished run takes over `latest`.
 
     `held` is the run that it points to, `before` the last finished run of this run's job; None
@@ -63,7 +63,7 @@ def takes_latest(run: RunInfo, held: RunInfo | None, before: RunInfo | None) -> 
     """
     if held is None:
         return True
-    if job_of(run) == job_of(held):
+    if job_name(run) == job_name(held):
         return run.sequence >= held.sequence
     risen = before is None or _weight(before) < _weight(run)
     return risen and _weight(held) < _weight(run)

@@ -1,36 +1,42 @@
-"""The order in which runs finish, and which of them `latest` points to.
+"""The order in which runs finish, and the link `latest`, which points to one of them.
 
-Rules: the caller holds the lock of the output folder. `jobs.takes_latest` decides; if a run does
-not take `latest` over, a note says so, with the command that does it.
+Rules: the caller holds the lock of the output folder. `jobs.takes_over_latest` decides; if a run
+does not take `latest` over, a note says so, with the command that does it.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from fleetaudit.errors import FleetauditError
 from fleetaudit.model import MAX_SEQUENCE, RunInfo
 
-from . import archive
-from .jobs import describe, job_of, takes_latest
+from .disk import output_errors, sync_folder
+from .jobs import describe_job, job_name, takes_over_latest
+from .names import LATEST_LINK
+from .run_file import read_info
+from .run_search import StoredRun
 
-Runs = Sequence[archive.Finished]
-Tell = Callable[[str], None]
+Note = Callable[[str], None]
 
 
-def numbered(runs: Runs, info: RunInfo, *, scheduled: bool = False) -> RunInfo:
-    """Returns `info` of a run that has just finished, with the sequence number that follows those
-    of `runs`.
+def with_sequence_number(
+    runs: Sequence[StoredRun], info: RunInfo, *, scheduled: bool = False
+) -> RunInfo:
+    """Returns `info` of a run that has just finished, with the number that follows those of `runs`.
 
-    A run that had finished before, and was resumed all the same, keeps its place.
+    A run that had finished before and was resumed keeps its number. `scheduled` stays true once a
+    run of the job had it.
     """
     own = next((run.info for run in runs if run.info.id == info.id), None)
     if own is not None and own.sequence:
         return replace(info, sequence=own.sequence, scheduled=own.scheduled)
-    before = _last_of(runs, info)
+    before = _last_of_job(runs, info)
     last = max((run.info.sequence for run in runs), default=0)
     return replace(
         info,
@@ -39,38 +45,65 @@ def numbered(runs: Runs, info: RunInfo, *, scheduled: bool = False) -> RunInfo:
     )
 
 
-def publish(output: Path, runs: Runs, info: RunInfo, *, tell: Tell, remind: Tell) -> None:
-    """Makes `latest` point to a finished run if it takes it over.
+def update_latest(
+    output: Path, runs: Sequence[StoredRun], info: RunInfo, *, note: Note, later_note: Note
+) -> None:
+    """Makes `latest` point to a finished run, if `jobs.takes_over_latest` says so.
 
-    If another job keeps it, `tell` gets a note at the first run of the job of `info` and at its
-    first run with --cron; later `remind` gets it.
+    If another job keeps it, `note` gets a note at the first run of this job and at its first run
+    with --cron; `later_note` gets it at every other run. Raises `OutputError`.
     """
-    held, before = archive.read_latest(output), _last_of(runs, info)
-    if takes_latest(info, held, before):
-        archive.point_latest(output, info.id)
-    elif held is not None and job_of(held) != job_of(info):
-        is_new = before is None or before.scheduled != info.scheduled
-        (tell if is_new else remind)(
-            _stays(output.absolute() if info.scheduled else output, held, info)
-        )
+    current, before = read_latest(output), _last_of_job(runs, info)
+    if current is None or takes_over_latest(info, current, before):
+        point_latest(output, info.id)
+    elif job_name(current) != job_name(info):
+        is_first = before is None or before.scheduled != info.scheduled
+        report = note if is_first else later_note
+        report(_note_of_other_job(output.absolute() if info.scheduled else output, current, info))
 
 
-def _stays(output: Path, held: RunInfo, info: RunInfo) -> str:
-    """Returns the note that `latest` stays with the job of `held`. From cron its paths are
-    absolute.
+def point_latest(output: Path, name: str) -> None:
+    """Makes `latest` point to a run in one step; raises `OutputError`.
+
+    A reader sees either the old run or this one.
     """
-    where = () if output == Path("reports") else ("-o", str(output))
+    link, new = output / LATEST_LINK, output / f".{LATEST_LINK}.{os.getpid()}"
+    with output_errors(link):
+        new.unlink(missing_ok=True)
+        new.symlink_to(name, target_is_directory=True)
+        try:
+            new.replace(link)
+        except OSError as e:
+            new.unlink()
+            raise OSError(e.errno, e.strerror, str(link)) from e
+        sync_folder(output)
+
+
+def read_latest(output: Path) -> RunInfo | None:
+    """Returns the `RunInfo` of the run that `latest` points to, None if it cannot be read."""
+    try:
+        return read_info(output / LATEST_LINK)
+    except FleetauditError:
+        return None
+
+
+def _note_of_other_job(output: Path, current: RunInfo, info: RunInfo) -> str:
+    """Returns the note that `latest` stays with the job of `current`.
+
+    From cron, `output` is absolute, so that the command can be typed anywhere.
+    """
+    option = () if output == Path("reports") else ("-o", str(output))
+    command = shlex.join(("fleetaudit", "runs", *option, "--latest", info.id))
     return (
-        f"fleetaudit: note: {output / archive.LATEST} still points to {held.id}, of the job"
-        f" {job_of(held)}:\n  {describe(held)}\nto make it point to this run, of the job"
-        f" {job_of(info)}, and follow that job:\n "
-        f" {shlex.join(('fleetaudit', 'runs', *where, '--latest', info.id))}"
+        f"fleetaudit: note: {output / LATEST_LINK} still points to {current.id}, of the job"
+        f" {job_name(current)}:\n  {describe_job(current)}\nto make it point to this run, of the"
+        f" job {job_name(info)}, and follow that job:\n  {command}"
     )
 
 
-def _last_of(runs: Runs, info: RunInfo) -> RunInfo | None:
+def _last_of_job(runs: Sequence[StoredRun], info: RunInfo) -> RunInfo | None:
     """Returns the last finished run of the job of `info`, except itself."""
-    job = job_of(info)
+    job = job_name(info)
     return next(
-        (run.info for run in runs if run.info.id != info.id and job_of(run.info) == job), None
+        (run.info for run in runs if run.info.id != info.id and job_name(run.info) == job), None
     )

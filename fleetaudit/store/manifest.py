@@ -31,7 +31,7 @@ from fleetaudit.text.json_schema import encode_json
 PLAN_FORMAT: Literal["fleetaudit-plan/1"] = "fleetaudit-plan/1"
 
 
-class AskedHost(NamedTuple):
+class ManifestHost(NamedTuple):
     """One host of the plan: `way` is a digest of how it is reached, `what` one of what it is asked."""
 
     name: str
@@ -39,7 +39,7 @@ class AskedHost(NamedTuple):
     what: str
 
 
-class Asked(Frozen, frozen=True, kw_only=True):
+class RunManifest(Frozen, frozen=True, kw_only=True):
     """A run as it began. `started` is RFC 3339; `folder` is where relative names start; `inventory`
     as it was typed. `job` is as in run.json, "" in a plan of an earlier version.
 
@@ -56,13 +56,13 @@ class Asked(Frozen, frozen=True, kw_only=True):
     job: str = ""
     words: dict[str, Any]
     given: tuple[str, ...] | None = None
-    hosts: tuple[AskedHost, ...]
+    hosts: tuple[ManifestHost, ...]
 
 
-_decoder = msgspec.json.Decoder(Asked)
+_decoder = msgspec.json.Decoder(RunManifest)
 
 
-def hosts_of(plan: Plan) -> tuple[AskedHost, ...]:
+def manifest_hosts(plan: Plan) -> tuple[ManifestHost, ...]:
     """Returns the plan's hosts as they are recorded."""
     # The line of a host in the inventory does not count: lines move.
     apart = ("name", "groups", "target", "scenarios", "sysctls_collect", "origin")
@@ -78,7 +78,8 @@ def hosts_of(plan: Plan) -> tuple[AskedHost, ...]:
         return _digest((whats[key], [getattr(host, field) for field in rest]))
 
     return tuple(
-        AskedHost(host.name, _digest((host.groups, _way(host))), what(host)) for host in plan.hosts
+        ManifestHost(host.name, _digest((host.groups, _way(host))), what(host))
+        for host in plan.hosts
     )
 
 
@@ -102,12 +103,12 @@ def _no_secret(value: object) -> object:
     raise NotImplementedError(f"{type(value).__name__} is not recorded")
 
 
-def encode_asked(asked: Asked) -> bytes:
+def encode_manifest(asked: RunManifest) -> bytes:
     """Returns the bytes of plan.json."""
     return encode_json(asked, enc_hook=str) + b"\n"
 
 
-def decode_asked(text: bytes, *, source: str) -> Asked:
+def decode_manifest(text: bytes, *, source: str) -> RunManifest:
     """Returns the record in the bytes of a plan.json; raises `InputError`."""
     try:
         return _decoder.decode(text)
@@ -117,7 +118,7 @@ def decode_asked(text: bytes, *, source: str) -> Asked:
         ) from e
 
 
-def refuse_other(asked: Asked, plan: Plan, version: str, *, source: str) -> None:
+def refuse_changed_plan(asked: RunManifest, plan: Plan, version: str, *, source: str) -> None:
     """Raises `InputError` where the plan of now is not the recorded one: by whom, what, or which
     fleetaudit.
     """
@@ -128,7 +129,9 @@ def refuse_other(asked: Asked, plan: Plan, version: str, *, source: str) -> None
             source=source,
             hint=hint,
         )
-    then, now = ({host.name: host for host in hosts} for hosts in (asked.hosts, hosts_of(plan)))
+    then, now = (
+        {host.name: host for host in hosts} for hosts in (asked.hosts, manifest_hosts(plan))
+    )
     for names, words in (
         (
             [name for name in then if name not in now],
@@ -155,7 +158,7 @@ def refuse_other(asked: Asked, plan: Plan, version: str, *, source: str) -> None
 
 
 def _differing(
-    then: Mapping[str, AskedHost], now: Mapping[str, AskedHost], field: str
+    then: Mapping[str, ManifestHost], now: Mapping[str, ManifestHost], field: str
 ) -> list[str]:
     return [
         name
@@ -164,7 +167,7 @@ def _differing(
     ]
 
 
-def gathered(journal: Iterable[HostResult]) -> dict[str, HostResult]:
+def results_to_keep(journal: Iterable[HostResult]) -> dict[str, HostResult]:
     """Returns what a journal has told of each host; one that was only interrupted is still to be
     audited.
     """
@@ -175,14 +178,14 @@ def gathered(journal: Iterable[HostResult]) -> dict[str, HostResult]:
     }
 
 
-def rest_of(plan: Plan, told: Mapping[str, HostResult]) -> Plan:
+def remaining_plan(plan: Plan, told: Mapping[str, HostResult]) -> Plan:
     """Returns the plan without the hosts that are told already."""
     return msgspec.structs.replace(
         plan, hosts=tuple(host for host in plan.hosts if host.name not in told)
     )
 
 
-def together(
+def merge_results(
     plan: Plan, told: Mapping[str, HostResult], new: Iterable[HostResult]
 ) -> tuple[HostResult, ...]:
     """Returns every host of the plan once, in its order: those `told` before and the `new` ones."""

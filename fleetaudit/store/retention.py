@@ -26,16 +26,9 @@ from pathlib import Path
 from fleetaudit.errors import OutputError
 from fleetaudit.model import RunInfo
 
-from .archive import (
-    JOURNAL,
-    LATEST,
-    PLAN,
-    RUN,
-    RUN_NAME,
-    order,
-    read_info_in,
-)
-from .jobs import job_of
+from .jobs import job_name
+from .names import JOURNAL_FILE, LATEST_LINK, PLAN_FILE, RUN_FILE, RUN_NAME, name_order
+from .run_file import read_info_in
 
 _GONE = re.compile(r"\.(?:" + RUN_NAME.pattern + r")\.\d+\.(?:new|gone)")
 _PART = re.compile(r"\.(.+)\.\d+\.part")
@@ -43,7 +36,7 @@ _TRACES = "traces"
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class RetentionPolicy:
     """What stays: the `runs` that finished last, or those that began in the last `days`; the other
     one is None.
     """
@@ -62,17 +55,22 @@ class Pruned:
     left: tuple[str, ...]
 
 
-def parse_keep(text: str) -> Keep:
+def parse_retention(text: str) -> RetentionPolicy:
     """Returns what "30d" (days) or "20" (runs) means; raises `ValueError`."""
     match = re.fullmatch(r"([1-9]\d{0,4})(d?)", text.strip())
     if not match:
         raise ValueError(f"{text!r} is neither a number of days (30d) nor a number of runs (20)")
     number = int(match[1])
-    return Keep(days=number) if match[2] else Keep(runs=number)
+    return RetentionPolicy(days=number) if match[2] else RetentionPolicy(runs=number)
 
 
 def prune(
-    output: Path, keep: Keep, *, now: datetime, files: Iterable[str], spare: Collection[str] = ()
+    output: Path,
+    keep: RetentionPolicy,
+    *,
+    now: datetime,
+    files: Iterable[str],
+    spare: Collection[str] = (),
 ) -> Pruned:
     """Removes the runs in `output` that `keep` does not cover; returns what went and what stayed
     although it was due.
@@ -80,7 +78,7 @@ def prune(
     `files` are the names that a run of ours may hold beside its own; the runs in `spare` stay as
     well. Raises `OutputError`.
     """
-    known = frozenset({RUN, JOURNAL, PLAN, *files})
+    known = frozenset({RUN_FILE, JOURNAL_FILE, PLAN_FILE, *files})
     try:
         fd = os.open(output, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -111,7 +109,7 @@ def _entries(fd: int) -> list[str]:
 
 def _latest(output: int) -> str:
     try:
-        return Path(os.readlink(LATEST, dir_fd=output)).name
+        return Path(os.readlink(LATEST_LINK, dir_fd=output)).name
     except OSError:
         return ""
 
@@ -129,7 +127,7 @@ class _Run:
     @property
     def place(self) -> tuple[int, tuple[str, int]]:
         """What sorts runs by when they finished."""
-        return self.info.sequence if self.info else 0, order(self.name)
+        return self.info.sequence if self.info else 0, name_order(self.name)
 
 
 def _runs(output: int) -> list[_Run]:
@@ -141,7 +139,7 @@ def _runs(output: int) -> list[_Run]:
 
 
 def _run(output: int, name: str) -> _Run:
-    if not _is_file(output, f"{name}/{RUN}"):
+    if not _is_file(output, f"{name}/{RUN_FILE}"):
         return _Run(name, False, None)
     info = None
     with contextlib.suppress(OSError), _folder(output, name) as fd:
@@ -154,9 +152,9 @@ def _always(runs: Iterable[_Run], latest: str) -> Iterator[str]:
     yield latest
     last, jobs = dict[str, RunInfo](), set[str]()
     for info in (run.info for run in runs if run.info):
-        last[job_of(info)] = info
+        last[job_name(info)] = info
         if info.scheduled or info.id == latest:
-            jobs.add(job_of(info))
+            jobs.add(job_name(info))
         if info.id == latest:
             yield info.baseline or ""
     for job in jobs:
@@ -164,7 +162,7 @@ def _always(runs: Iterable[_Run], latest: str) -> Iterator[str]:
         yield last[job].baseline or ""
 
 
-def _due(runs: list[_Run], keep: Keep, now: datetime) -> Iterator[str]:
+def _due(runs: list[_Run], keep: RetentionPolicy, now: datetime) -> Iterator[str]:
     """Yields the names of the runs that go, in the order in which they finished."""
     if keep.days is not None:
         limit, dates = now - timedelta(days=keep.days), _dates(runs, now)
@@ -173,13 +171,13 @@ def _due(runs: list[_Run], keep: Keep, now: datetime) -> Iterator[str]:
     # What was never finished does not push out what was.
     finished = [run for run in runs if run.finished]
     kept = finished[-(keep.runs or 1) :]
-    oldest = min((order(run.name) for run in kept), default=("", 0))
+    oldest = min((name_order(run.name) for run in kept), default=("", 0))
     going = {run.name for run in finished[: -len(kept)]} if len(finished) > len(kept) else set()
     if going:
         yield from (
             run.name
             for run in runs
-            if run.name in going or (not run.finished and order(run.name) < oldest)
+            if run.name in going or (not run.finished and name_order(run.name) < oldest)
         )
 
 
@@ -199,7 +197,7 @@ def _began(name: str) -> datetime:
     """Returns when a run of that name began; raises `ValueError` for a month 13, which is no name
     of ours.
     """
-    return datetime.strptime(order(name)[0], "%Y-%m-%dT%H%M%SZ").replace(tzinfo=UTC)
+    return datetime.strptime(name_order(name)[0], "%Y-%m-%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def _is_run(output: int, name: str) -> bool:
@@ -209,7 +207,7 @@ def _is_run(output: int, name: str) -> bool:
         _began(name)
     except ValueError:
         return False
-    return any(_is_file(output, f"{name}/{file}") for file in (RUN, JOURNAL))
+    return any(_is_file(output, f"{name}/{file}") for file in (RUN_FILE, JOURNAL_FILE))
 
 
 def _is_folder(at: int, name: str) -> bool:
@@ -271,7 +269,7 @@ def _ours(entry: str, known: Collection[str]) -> bool:
 def _empty(output: int, name: str, known: Collection[str]) -> None:
     with _folder(output, name) as fd:
         # run.json last: until it goes, a run that cannot be removed is still a run.
-        for entry in sorted(_entries(fd), key=lambda entry: entry in (RUN, JOURNAL)):
+        for entry in sorted(_entries(fd), key=lambda entry: entry in (RUN_FILE, JOURNAL_FILE)):
             if entry == _TRACES and _is_folder(fd, entry):
                 with _folder(fd, entry) as traces:
                     for file in _entries(traces):

@@ -19,9 +19,14 @@ from fleetaudit.errors import FleetauditError
 from fleetaudit.model import Frozen
 from fleetaudit.text.json_schema import encode_json, file_name_text, json_schema_of
 
-from . import archive
-from .jobs import describe, job_of
-from .manifest import decode_asked
+from .jobs import describe_job, job_name
+from .journal import count_results
+from .latest import read_latest
+from .manifest import decode_manifest
+from .names import JOURNAL_FILE, PLAN_FILE, RUN_FILE, name_order
+from .run_file import RunHead, read_head
+from .run_folder import read_plan
+from .run_search import StoredRun, find_runs, run_names
 
 
 class HostCounts(Frozen, frozen=True, kw_only=True):
@@ -107,8 +112,8 @@ def list_runs(output: Path, here: Path) -> RunList:
     """Returns the runs of an output folder; `here` is where the commands that resume them will be
     typed.
     """
-    latest = archive.read_latest(output)
-    found = archive.runs_in(output)
+    latest = read_latest(output)
+    found = find_runs(output)
     runs, unreadable = (
         list[FinishedRun](),
         [UnreadableRun(id=path.name, reason=str(e)) for path, e in found.unreadable],
@@ -124,8 +129,7 @@ def list_runs(output: Path, here: Path) -> RunList:
         latest=latest.id if latest else None,
         runs=tuple(runs),
         unfinished=tuple(
-            _unfinished(path, here)
-            for path in sorted(left, key=lambda path: archive.order(path.name))
+            _unfinished(path, here) for path in sorted(left, key=lambda path: name_order(path.name))
         ),
         unreadable=tuple(unreadable),
     )
@@ -133,12 +137,9 @@ def list_runs(output: Path, here: Path) -> RunList:
 
 def _begun(output: Path) -> Iterator[Path]:
     """Yields the runs without a run.json."""
-    for name in archive.run_names(output):
+    for name in run_names(output):
         with contextlib.suppress(OSError):  # a folder that may not be read
-            if (
-                not (output / name / archive.RUN).exists()
-                and (output / name / archive.JOURNAL).is_file()
-            ):
+            if not (output / name / RUN_FILE).exists() and (output / name / JOURNAL_FILE).is_file():
                 yield output / name
 
 
@@ -152,14 +153,14 @@ def json_schema() -> bytes:
     return json_schema_of(RunList, "fleetaudit-runs/1")
 
 
-def _finished(run: archive.Finished, latest: str) -> FinishedRun:
-    info, head = run.info, archive.read_head(run.path)
+def _finished(run: StoredRun, latest: str) -> FinishedRun:
+    info, head = run.info, read_head(run.path)
     hosts = Counter(host.status for host in head.hosts)
     findings = Counter(_kinds(head))
     return FinishedRun(
         id=info.id,
-        job=job_of(info),
-        description=describe(info),
+        job=job_name(info),
+        description=describe_job(info),
         latest=info.id == latest,
         started=info.started,
         finished=info.finished,
@@ -187,7 +188,7 @@ def _finished(run: archive.Finished, latest: str) -> FinishedRun:
     )
 
 
-def _kinds(head: archive.RunHead) -> Iterator[str]:
+def _kinds(head: RunHead) -> Iterator[str]:
     for host in head.hosts:
         for finding in host.findings:
             yield finding.severity if finding.waived is None else "waived"
@@ -195,8 +196,8 @@ def _kinds(head: archive.RunHead) -> Iterator[str]:
 
 def _unfinished(path: Path, here: Path) -> UnfinishedRun:
     try:
-        asked = decode_asked(archive.read_plan(path), source=str(path / archive.PLAN))
-        done = archive.count_done(path / archive.JOURNAL)
+        asked = decode_manifest(read_plan(path), source=str(path / PLAN_FILE))
+        done = count_results(path / JOURNAL_FILE)
     except FleetauditError as e:
         return UnfinishedRun(id=path.name, reason=str(e))
     resume = f"fleetaudit run --resume {shlex.quote(str(path))}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fleetaudit.errors import LockedError
-from fleetaudit.store import archive
+from fleetaudit.store.lock import hold_lock
 from tests import ROOT
 
 NOBODY = 65534
@@ -28,12 +28,14 @@ def test_a_read_only_folder_is_an_output_error_for_an_unprivileged_user(tmp_path
         import os, sys
         from datetime import datetime, timezone
         from pathlib import Path
-        from fleetaudit.store import archive
+        from fleetaudit.store.disk import write_atomically
+        from fleetaudit.store.lock import hold_lock
+        from fleetaudit.store.run_folder import create_run_folder
         from fleetaudit.errors import OutputError
         os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
-        for attempt in (lambda: archive.create(Path("reports"), datetime.now(timezone.utc)),
-                        lambda: archive.locked(Path("reports")).__enter__(),
-                        lambda: archive.write_whole(Path("reports/report.txt"), b"x")):
+        for attempt in (lambda: create_run_folder(Path("reports"), datetime.now(timezone.utc)),
+                        lambda: hold_lock(Path("reports")).__enter__(),
+                        lambda: write_atomically(Path("reports/report.txt"), b"x")):
             try:
                 attempt()
             except OutputError as e:
@@ -48,8 +50,8 @@ def test_a_read_only_folder_is_an_output_error_for_an_unprivileged_user(tmp_path
 HOLD = """
 import sys, time
 from pathlib import Path
-from fleetaudit.store import archive
-with archive.locked(Path(sys.argv[1])):
+from fleetaudit.store.lock import hold_lock
+with hold_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -70,11 +72,11 @@ def holder(output: Path) -> subprocess.Popen[str]:
 def test_a_second_process_is_refused_at_once_and_told_who_holds_the_lock(tmp_path: Path) -> None:
     process = holder(tmp_path)
     try:
-        with pytest.raises(LockedError, match=f"process {process.pid}"), archive.locked(tmp_path):
+        with pytest.raises(LockedError, match=f"process {process.pid}"), hold_lock(tmp_path):
             pass
     finally:
         process.communicate()
-    with archive.locked(tmp_path):
+    with hold_lock(tmp_path):
         pass
 
 
@@ -82,7 +84,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     process = holder(tmp_path)
     process.kill()
     process.communicate()
-    with archive.locked(tmp_path):
+    with hold_lock(tmp_path):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
@@ -94,11 +96,12 @@ def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_na
     program = textwrap.dedent("""
         from datetime import datetime, timezone
         from pathlib import Path
-        from fleetaudit.store import archive
+        from fleetaudit.store.journal import read_journal
+        from fleetaudit.store.run_folder import create_run_folder
         from fleetaudit.errors import OutputError
         from tests.unit.store.test_archive import audited, a_run
         disk = Path(__import__("sys").argv[1])
-        with archive.create(disk, datetime(2026, 1, 31, 2, tzinfo=timezone.utc)) as folder:
+        with create_run_folder(disk, datetime(2026, 1, 31, 2, tzinfo=timezone.utc)) as folder:
             kept = 0
             try:
                 while True:
@@ -106,14 +109,14 @@ def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_na
                     kept += 1
             except OutputError as e:
                 print(e)
-            assert len(archive.read_journal(folder.path / "hosts.jsonl")) == kept
+            assert len(read_journal(folder.path / "hosts.jsonl")) == kept
             for attempt in (lambda: folder.finish(a_run("h")), lambda: folder.write("report.html", b"x" * 100_000)):
                 try:
                     attempt()
                 except OutputError as e:
                     print(e)
             try:
-                archive.create(disk, datetime(2026, 2, 1, 2, tzinfo=timezone.utc), b"x" * 100_000)
+                create_run_folder(disk, datetime(2026, 2, 1, 2, tzinfo=timezone.utc), b"x" * 100_000)
             except OutputError as e:
                 print(e)
             print(sorted(path.name for path in disk.iterdir()))

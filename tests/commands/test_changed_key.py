@@ -14,11 +14,11 @@ import pytest
 
 from fleetaudit.analysis import waivers
 from fleetaudit.analysis.compare import compare
-from fleetaudit.analysis.drift import dated
+from fleetaudit.analysis.drift import set_first_seen
 from fleetaudit.model import AuditRun, Finding, NotAudited
 from fleetaudit.report.html import render
 from fleetaudit.report.terminal import summary
-from fleetaudit.store import archive
+from fleetaudit.store.run_file import read_run
 from tests.support.commands import Workspace
 from tests.support.runs import missing, small_fleet
 from tests.support.sshd import Server
@@ -111,7 +111,7 @@ def test_an_unknown_key_is_no_finding(sshd: Server, tmp_path: Path) -> None:
     port = f"ansible_port={sshd.port}"
     done = place.run("run", "127.0.0.1,", "-e", port, "-p", "quick.yml", "--known-hosts", known)
     assert done.returncode == 4, done.stdout
-    (host,) = archive.read_run(place.path / "reports/latest").hosts
+    (host,) = read_run(place.path / "reports/latest").hosts
     assert isinstance(host, NotAudited)
     assert (host.stage, host.findings) == ("host key", ())
 
@@ -173,16 +173,18 @@ def test_it_can_be_waived_and_keeps_the_date_it_was_first_seen_on(fleet: AuditRu
         " 2099-01-31}\n",
         source="w.yml",
     )
-    applied = waivers.apply(fleet.hosts, [waiver], date(2026, 1, 1), lambda pattern: [pattern])
+    applied = waivers.apply_waivers(
+        fleet.hosts, [waiver], date(2026, 1, 1), lambda pattern: [pattern]
+    )
     assert applied.hosts[-1].findings[0].waived == "me until 2099-01-31: new disk"
     assert not applied.unused
-    (first,) = dated(fleet.hosts[-1:], [], "2026-01-01")
+    (first,) = set_first_seen(fleet.hosts[-1:], [], "2026-01-01")
     assert first.findings[0].since == "2026-01-01"
     earlier = msgspec.structs.replace(fleet, hosts=(first,))
-    (later,) = dated(fleet.hosts[-1:], [earlier], "2026-01-02")
+    (later,) = set_first_seen(fleet.hosts[-1:], [earlier], "2026-01-02")
     assert later.findings[0].since == "2026-01-01"
     gone = msgspec.structs.replace(
         fleet, hosts=(msgspec.structs.replace(fleet.hosts[-1], findings=()),)
     )
-    (again,) = dated(fleet.hosts[-1:], [gone, earlier], "2026-01-03")
+    (again,) = set_first_seen(fleet.hosts[-1:], [gone, earlier], "2026-01-03")
     assert again.findings[0].since == "2026-01-03"

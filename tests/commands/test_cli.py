@@ -20,7 +20,11 @@ from fleetaudit import __version__
 from fleetaudit.errors import InputError
 from fleetaudit.model import NotAudited
 from fleetaudit.probe import protocol
-from fleetaudit.store import archive
+from fleetaudit.store.journal import read_journal
+from fleetaudit.store.latest import point_latest
+from fleetaudit.store.lock import hold_lock
+from fleetaudit.store.run_file import read_run
+from fleetaudit.store.run_folder import create_run_folder
 from tests.support.commands import Workspace, until
 from tests.support.runs import small_fleet
 from tests.support.timing import BUSY_S
@@ -105,7 +109,7 @@ def test_status_4_when_a_host_is_not_audited_and_it_is_named_with_what_to_type(
     assert lines[0] == "Not audited: 1 host"
     assert lines[1] == "  connect: connection refused: dead"
     assert f"{closed_port}" in done.stdout
-    run = archive.read_run(folder.path / "reports/latest")
+    run = read_run(folder.path / "reports/latest")
     assert [host.name for host in run.hosts] == ["here", "dead"]
 
 
@@ -219,7 +223,7 @@ def test_a_reader_that_goes_away_is_no_bug(folder: Folder) -> None:
 
 
 def test_status_75_at_once_where_another_run_holds_the_folder(folder: Folder) -> None:
-    with archive.locked(folder.path / "reports"):
+    with hold_lock(folder.path / "reports"):
         done = folder.run("run", "localhost,", "-p", "met.yml")
     assert done.returncode == 75, done.stdout + done.stderr
     assert f"process {os.getpid()}" in done.stderr
@@ -266,7 +270,7 @@ def test_status_1_for_a_bug_with_a_traceback_in_the_log_and_the_host_told(folder
     assert "a bug in fleetaudit" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert "ZeroDivisionError" in log.read_text()
-    (host,) = archive.read_run(folder.path / "reports/latest").hosts
+    (host,) = read_run(folder.path / "reports/latest").hosts
     assert isinstance(host, NotAudited)
     assert host.reason.startswith("a bug in fleetaudit: ZeroDivisionError")
 
@@ -302,7 +306,7 @@ def test_the_first_signal_saves_and_reports_what_was_gathered(
     assert "  interrupted: silent\n" in stdout
     assert "Traceback" not in stderr
     (run_folder,) = [path.parent for path in journal_of(folder)]
-    hosts = archive.read_run(run_folder).hosts
+    hosts = read_run(run_folder).hosts
     assert [(host.name, host.stage) for host in hosts] == [
         ("dead", "connect"),
         ("silent", "interrupted"),
@@ -329,7 +333,7 @@ def test_a_terminal_that_closed_does_not_hide_an_interrupt(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     (run_folder,) = [path.parent for path in journal_of(folder)]
-    assert len(archive.read_run(run_folder).hosts) == 2
+    assert len(read_run(run_folder).hosts) == 2
 
 
 def test_a_second_signal_ends_at_once(folder: Folder, closed_port: int, silent_port: int) -> None:
@@ -351,12 +355,12 @@ def test_what_kill_9_leaves_is_a_journal_that_can_be_read_and_a_free_lock(
     process.kill()
     process.communicate(timeout=300)
     (journal,) = journal_of(folder)
-    assert [host.name for host in archive.read_journal(journal)] == ["dead"]
+    assert [host.name for host in read_journal(journal)] == ["dead"]
     with pytest.raises(InputError, match="never finished"):
-        archive.read_run(journal.parent)
+        read_run(journal.parent)
     told = folder.run("report", journal.parent)
     assert told.returncode == 65
-    assert "never finished: its journal holds 1 host" in told.stderr
+    assert "never finished: its journal has 1 host" in told.stderr
     assert folder.run("run", "localhost,", "-p", "met.yml", "--format", "json").returncode == 0
 
 
@@ -374,11 +378,9 @@ def test_options_beat_the_environment_and_the_environment_beats_defaults(folder:
     }
     run = ("run", "-p", "met.yml", "--format", "json")
     assert folder.run(*run, **environment).returncode == 0
-    assert [host.name for host in archive.read_run(folder.path / "out/latest").hosts] == ["other"]
+    assert [host.name for host in read_run(folder.path / "out/latest").hosts] == ["other"]
     assert folder.run(*run, "inventory.yml", "-o", "mine", **environment).returncode == 0
-    assert [host.name for host in archive.read_run(folder.path / "mine/latest").hosts] == [
-        "default"
-    ]
+    assert [host.name for host in read_run(folder.path / "mine/latest").hosts] == ["default"]
 
 
 def test_source_date_epoch_stops_the_clock(folder: Folder) -> None:
@@ -394,7 +396,7 @@ def test_source_date_epoch_stops_the_clock(folder: Folder) -> None:
         SOURCE_DATE_EPOCH="1769824800",
     )
     assert done.returncode == 0, done.stderr
-    run = archive.read_run(folder.path / "out/2026-01-31T020000Z").run
+    run = read_run(folder.path / "out/2026-01-31T020000Z").run
     assert run.started == run.finished == "2026-01-31T02:00:00Z"
 
 
@@ -426,11 +428,11 @@ def test_version_is_the_packages(folder: Folder) -> None:
 
 @pytest.fixture
 def fleet(folder: Folder) -> Folder:
-    with archive.create(
+    with create_run_folder(
         folder.path / "reports", datetime(2026, 1, 31, 2, tzinfo=UTC)
     ) as run_folder:
         run_folder.finish(small_fleet())
-        archive.point_latest(run_folder.output, run_folder.id)
+        point_latest(run_folder.output, run_folder.id)
     return folder
 
 
@@ -460,7 +462,7 @@ def test_report_as_text_fits_the_width_it_is_told(fleet: Folder) -> None:
 
 
 def test_explain_shows_every_verdict_of_a_host_and_the_packets_of_one(fleet: Folder) -> None:
-    run = archive.read_run(fleet.path / "reports/latest")
+    run = read_run(fleet.path / "reports/latest")
     name = next(h.name for h in run.hosts if h.kernel is not None)
     whole = fleet.run("explain", "reports/latest", name)
     assert whole.returncode == 0, whole.stderr
@@ -475,7 +477,7 @@ def test_explain_shows_every_verdict_of_a_host_and_the_packets_of_one(fleet: Fol
 
 
 def test_explain_of_a_host_that_was_not_audited_says_why(fleet: Folder) -> None:
-    run = archive.read_run(fleet.path / "reports/latest")
+    run = read_run(fleet.path / "reports/latest")
     host = next(h for h in run.hosts if isinstance(h, NotAudited))
     done = fleet.run("explain", "reports/latest", host.name, "unread-close")
     assert done.returncode == 0
@@ -484,7 +486,7 @@ def test_explain_of_a_host_that_was_not_audited_says_why(fleet: Folder) -> None:
 
 
 def test_explain_names_what_comes_near_a_word_that_is_unknown(fleet: Folder) -> None:
-    run = archive.read_run(fleet.path / "reports/latest")
+    run = read_run(fleet.path / "reports/latest")
     name = next(h.name for h in run.hosts if h.kernel is not None)
     done = fleet.run("explain", "reports/latest", name, "unread-clse")
     assert done.returncode == 66

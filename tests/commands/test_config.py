@@ -11,7 +11,7 @@ from fleetaudit.app.config import ConfigFile, load_config
 from fleetaudit.cli.configuration import RENAMED
 from fleetaudit.cli.run import run
 from fleetaudit.errors import ConfigError
-from fleetaudit.store import archive
+from fleetaudit.store.run_file import read_run
 from tests.support.commands import Workspace
 
 
@@ -138,9 +138,7 @@ def test_configuration_yields_to_the_environment_and_that_to_options(tmp_path: P
     )
     command = ("run", "--baseline", "none")
     assert place.run(*command).returncode == 0
-    assert [host.name for host in archive.read_run(tmp_path / "configured/latest").hosts] == [
-        "host00"
-    ]
+    assert [host.name for host in read_run(tmp_path / "configured/latest").hosts] == ["host00"]
     assert not (tmp_path / "configured/latest/report.html").exists()
     assert place.run(*command, FLEETAUDIT_OUTPUT_DIR="environment").returncode == 0
     assert (tmp_path / "environment/latest").exists()

@@ -25,7 +25,8 @@ from fleetaudit.cli import notify as news
 from fleetaudit.cli.run import run
 from fleetaudit.errors import UsageError
 from fleetaudit.model import NotAudited
-from fleetaudit.store import archive
+from fleetaudit.store.names import name_order
+from fleetaudit.store.run_file import read_run
 from tests import ROOT
 from tests.support.commands import Workspace, until
 from tests.support.timing import BUSY_S
@@ -88,7 +89,7 @@ def test_it_speaks_the_first_time_and_when_something_changed_and_is_silent_other
     assert "host01" in changed.stdout
     assert told.read_text() == first.stdout + changed.stdout
     assert (place.path / "reports/latest").readlink().name == sorted(
-        place.runs(), key=lambda p: archive.order(p.name)
+        place.runs(), key=lambda p: name_order(p.name)
     )[-1].name
 
 
@@ -112,7 +113,7 @@ def test_the_message_names_controller_inventory_status_and_the_report_by_its_who
         "FLEETAUDIT_REPORT": f"{folder}/report.txt",
         "FLEETAUDIT_INVENTORY": "inventory.yml",
         "FLEETAUDIT_LIMIT": "host00",
-        "FLEETAUDIT_JOB": archive.read_run(folder).run.job,
+        "FLEETAUDIT_JOB": read_run(folder).run.job,
         "FLEETAUDIT_CONTROLLER": platform.node(),
     }
     guide = (ROOT / "docs/unattended.md").read_text("utf-8")
@@ -187,7 +188,7 @@ def test_the_time_of_the_whole_run_is_bounded_and_says_so(
     assert time.monotonic() - started < 20 + BUSY_S
     assert done.returncode == 6, done.stdout + done.stderr
     (folder,) = place.runs()
-    here, silent = archive.read_run(folder).hosts
+    here, silent = read_run(folder).hosts
     assert not isinstance(here, NotAudited)
     assert silent.stage == "interrupted"
     assert silent.reason == "the run's deadline of 4 s came before this host answered"
@@ -227,10 +228,10 @@ def test_a_signal_ends_ssh_connections_promptly(
     log = place.path / "times"
     program = (
         "import sys, time; from fleetaudit.engine import scheduler as engine; from fleetaudit.cli import status_of\n"
-        "asked, audit = engine.Stop.ask, engine.audit\n"
+        "asked, audit = engine.StopRequest.ask, engine.audit\n"
         "def ask(self, *why): times.append(time.monotonic()); asked(self, *why)\n"
         "def timed(*a, **k): out = audit(*a, **k); times.append(time.monotonic()); return out\n"
-        "times = []; engine.Stop.ask, engine.audit = ask, timed\n"
+        "times = []; engine.StopRequest.ask, engine.audit = ask, timed\n"
         "status = status_of(sys.argv[1:])\n"
         f"open({str(log)!r}, 'w').write(str(times[1] - times[0])); sys.exit(status)"
     )
@@ -461,5 +462,5 @@ def test_a_real_cron_runs_the_line(tmp_path: Path) -> None:
     finally:
         daemon.kill()
         daemon.communicate()
-    (host,) = archive.read_run(latest).hosts
+    (host,) = read_run(latest).hosts
     assert (host.name, isinstance(host, NotAudited)) == ("here", False)

@@ -17,7 +17,8 @@ import msgspec
 import pytest
 
 from fleetaudit.model import AuditRun, NotAudited
-from fleetaudit.store import archive
+from fleetaudit.store.names import JOURNAL_FILE, RUN_FILE
+from fleetaudit.store.run_file import encode_run, read_run
 from tests.support.runs import (
     K510,
     Fleet,
@@ -81,7 +82,7 @@ class Folder:
         subprocess.run([*self.enter, "sysctl", "-qw", f"{name}={value}"], check=True, timeout=300)
 
     def latest(self) -> AuditRun:
-        return archive.read_run(self.path / "reports/latest")
+        return read_run(self.path / "reports/latest")
 
 
 def changed(run: AuditRun) -> list[tuple[str, str, str, str]]:
@@ -265,7 +266,7 @@ def stored(folder: Folder, day: int, **about: Any) -> Path:
     run = msgspec.structs.replace(run, run=msgspec.structs.replace(info, **about))
     path = folder.path / "reports" / run.run.id
     path.mkdir(parents=True)
-    (path / archive.RUN).write_bytes(archive.encode_run(run))
+    (path / RUN_FILE).write_bytes(encode_run(run))
     return path
 
 
@@ -276,22 +277,22 @@ def test_last_is_the_newest_finished_run_that_was_asked_the_same(folder: Folder)
     stored(folder, 4, limit="web*")
     stored(folder, 5, shard="1/2")
     interrupted = stored(folder, 6)
-    run = archive.read_run(interrupted)
+    run = read_run(interrupted)
     rest = NotAudited(name="later", stage="interrupted", reason="interrupted")
-    (interrupted / archive.RUN).write_bytes(
-        archive.encode_run(msgspec.structs.replace(run, hosts=(*run.hosts, rest)))
+    (interrupted / RUN_FILE).write_bytes(
+        encode_run(msgspec.structs.replace(run, hosts=(*run.hosts, rest)))
     )
     golden = shutil.copytree(
         folder.path / "reports/2026-01-01T020000Z", folder.path / "reports/golden"
     )
     broken = folder.path / "reports/2026-01-07T020000Z"
     broken.mkdir()
-    (broken / archive.RUN).write_text("{}")
+    (broken / RUN_FILE).write_text("{}")
     done = folder.audit(day=8)
     assert done.returncode == 0, done.stdout + done.stderr
     assert folder.latest().run.baseline == "2026-01-01T020000Z"
     assert "2026-01-07T020000Z" in done.stderr  # passed over, and said
-    (golden / archive.JOURNAL).unlink()  # the run.json is all that is needed
+    (golden / JOURNAL_FILE).unlink()  # the run.json is all that is needed
     assert folder.audit("--baseline", "golden", day=9).returncode == 0
     assert folder.latest().run.baseline == "2026-01-01T020000Z"
     assert folder.audit("--baseline", "none", day=10).returncode == 0
@@ -317,7 +318,7 @@ def test_a_baseline_that_cannot_be_compared_is_said_and_the_run_is_whole(folder:
 def pair(folder: Folder) -> tuple[Folder, Path, Path]:
     """Two runs of the small fleet, one host of which stopped resetting."""
     one, two = stored(folder, 1), stored(folder, 2)
-    run = archive.read_run(two)
+    run = read_run(two)
     unread = by_name("unread-close")
     worse = Fleet().host(
         "web002",
@@ -326,7 +327,7 @@ def pair(folder: Folder) -> tuple[Folder, Path, Path]:
         instead=[observe(unread, f, "FIN") for f in unread.families],
     )
     hosts = tuple(worse if h.name == "web002" else h for h in run.hosts)
-    (two / archive.RUN).write_bytes(archive.encode_run(msgspec.structs.replace(run, hosts=hosts)))
+    (two / RUN_FILE).write_bytes(encode_run(msgspec.structs.replace(run, hosts=hosts)))
     return folder, one, two
 
 
@@ -363,13 +364,11 @@ def test_diff_of_runs_that_cannot_be_compared_ends_with_65_and_says_why(
     pair: tuple[Folder, Path, Path],
 ) -> None:
     folder, one, two = pair
-    run = archive.read_run(two)
+    run = read_run(two)
     scenarios = tuple(
         msgspec.structs.replace(s, steps=(*s.steps, "closer closes")) for s in run.scenarios
     )
-    (two / archive.RUN).write_bytes(
-        archive.encode_run(msgspec.structs.replace(run, scenarios=scenarios))
-    )
+    (two / RUN_FILE).write_bytes(encode_run(msgspec.structs.replace(run, scenarios=scenarios)))
     told = folder.run("diff", one, two)
     assert told.returncode == 65, told.stdout
     assert told.stdout == ""

@@ -286,7 +286,7 @@ def test_a_host_that_is_not_ready_says_where_it_stopped_and_what_to_type(
     fleet: Fleet, name: str, stage: str
 ) -> None:
     told = fleet.story(name)
-    order: list[str] = list(doctor.POINTS)
+    order: list[str] = list(doctor.CHECK_STAGES)
     assert told[stage].startswith(FAIL)
     assert told["next:"]
     for later in order[order.index(stage) + 1 :]:
@@ -417,7 +417,7 @@ def test_json_satisfies_its_published_schema_and_names_every_stage_of_every_host
     assert list(hosts) == ["here", "web01", "db1", "db2", "login", "stranger", "nowhere", "windows", "evil", "nopython",
                            LONG]  # fmt: skip
     for host in hosts.values():
-        assert [step["stage"] for step in host["steps"]] == list(doctor.POINTS)
+        assert [step["stage"] for step in host["steps"]] == list(doctor.CHECK_STAGES)
         assert host["stage"] == STOPS.get(host["name"])
         assert host["ready"] == (host["name"] not in STOPS)
     assert hosts["web01"]["kernel"]["release"] == os.uname().release

@@ -15,8 +15,9 @@ import pytest
 from msgspec.structs import replace
 
 from fleetaudit.model import NotAudited, RunInfo
-from fleetaudit.store import archive
-from fleetaudit.store.jobs import job_of
+from fleetaudit.store.jobs import job_name
+from fleetaudit.store.run_file import encode_run, read_run
+from fleetaudit.store.run_search import find_runs
 from tests import ROOT
 from tests.support.commands import Workspace
 from tests.support.runs import small_fleet
@@ -40,11 +41,11 @@ def place(tmp_path: Path) -> Workspace:
 
 
 def info(place: Workspace, name: str = "latest") -> RunInfo:
-    return archive.read_run(place.path / "reports" / name).run
+    return read_run(place.path / "reports" / name).run
 
 
 def newest(place: Workspace) -> RunInfo:
-    return archive.runs_in(place.path / "reports").finished[0].info
+    return find_runs(place.path / "reports").finished[0].info
 
 
 def latest(place: Workspace) -> str:
@@ -133,7 +134,7 @@ def test_a_clock_once_in_the_future_freezes_nothing(place: Workspace) -> None:
         metrics,
         re.M,
     )
-    assert [past.run[:4] for past in archive.read_run(place.path / "reports/latest").history] == [
+    assert [past.run[:4] for past in read_run(place.path / "reports/latest").history] == [
         "2036",
         "2026",
         "2026",
@@ -166,7 +167,7 @@ def test_a_merged_run_follows_the_same_rule(place: Workspace) -> None:
     assert place.run("runs", "--latest", newest(place).id).returncode == 0
     assert place.run(*merge).stderr == ""
     assert latest(place) == newest(place).id
-    assert (info(place).job, info(place).status) == (job_of(info(place)), 2)
+    assert (info(place).job, info(place).status) == (job_name(info(place)), 2)
 
 
 def test_the_list_on_a_terminal_marks_latest_and_tells_how_to_finish_what_was_left(
@@ -183,9 +184,7 @@ def test_the_list_on_a_terminal_marks_latest_and_tells_how_to_finish_what_was_le
     (place.path / "reports/2026-01-02T020000Z/run.json").write_text('{"\x1b[31m"')
     damaged = place.path / "reports/2026-01-03T020000Z"
     damaged.mkdir()
-    whole = archive.encode_run(
-        replace(small_fleet(), run=replace(INFO, id=damaged.name, sequence=1))
-    )
+    whole = encode_run(replace(small_fleet(), run=replace(INFO, id=damaged.name, sequence=1)))
     (damaged / "run.json").write_bytes(whole[:-1000])
     done = place.run("runs")
     assert done.returncode == 0, done.stderr
@@ -222,10 +221,10 @@ def test_what_latest_cannot_point_to_is_refused(place: Workspace) -> None:
     assert place.run("runs").returncode == 66
     place.run("run", "-p", "all.yml", *JSON)
     (run,) = place.runs()
-    cut = archive.read_run(run)
+    cut = read_run(run)
     rest = NotAudited(name="later", stage="interrupted", reason="interrupted")
     cut = replace(cut, hosts=(*cut.hosts, rest), run=replace(cut.run, sequence=0))
-    (run / "run.json").write_bytes(archive.encode_run(cut))
+    (run / "run.json").write_bytes(encode_run(cut))
     before = latest(place)
     for name, status, words in (
         (run.name, 65, f"fleetaudit run --resume reports/{run.name}"),

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fleetaudit.cli import status_of
 from fleetaudit.model import AuditRun
-from fleetaudit.store import archive
+from fleetaudit.store.run_file import encode_run
 from tests.support.runs import small_fleet
 
 PROGRAM = "prometheus-node-exporter"
@@ -87,7 +87,7 @@ def textfiles(tmp_path: Path) -> Path:
     """A folder with the metrics of two sites, written as a user writes them."""
     (tmp_path / "textfiles").mkdir()
     for name, run in SITES.items():
-        (tmp_path / f"{name}.json").write_bytes(archive.encode_run(run))
+        (tmp_path / f"{name}.json").write_bytes(encode_run(run))
         file = tmp_path / "textfiles" / f"{name}.prom"
         assert (
             status_of(

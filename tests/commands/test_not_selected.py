@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from fleetaudit.model import AuditRun, NotAudited
-from fleetaudit.store import archive
+from fleetaudit.store.journal import read_journal
+from fleetaudit.store.run_file import encode_run, read_run
 from tests.support.commands import Workspace
 from tests.unit.analysis.test_not_selected import REASON
 
@@ -42,9 +43,9 @@ def test_a_play_for_one_group_does_not_fail_the_others(place: Workspace) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"3 hosts: 2 audited, 0 not audited, 1 {REASON} (db1)." in done.stdout
     assert f"db1: {REASON}" in done.stderr
-    assert statuses(archive.read_run(place.path / "reports/latest")) == WANTED
+    assert statuses(read_run(place.path / "reports/latest")) == WANTED
     (folder,) = place.runs()
-    assert {host.name for host in archive.read_journal(folder / "hosts.jsonl")} == set(WANTED)
+    assert {host.name for host in read_journal(folder / "hosts.jsonl")} == set(WANTED)
     assert place.run("explain", "latest", "db1").stdout == f"db1: {REASON}\n"
     again = place.run("run", "-p", "web.yml", "--cron")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -87,15 +88,15 @@ def test_a_resumed_and_a_merged_run_have_it_once(place: Workspace) -> None:
     lines = (folder / "hosts.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "hosts.jsonl").write_bytes(next(line for line in lines if b'"db1"' in line))
     assert place.run("run", "--resume", folder.name).returncode == 0
-    assert statuses(archive.read_run(folder)) == WANTED
+    assert statuses(read_run(folder)) == WANTED
     other = replace(
-        archive.read_run(folder), hosts=(NotAudited(name="x", stage="connect", reason="refused"),)
+        read_run(folder), hosts=(NotAudited(name="x", stage="connect", reason="refused"),)
     )
-    (place.path / "other.json").write_bytes(archive.encode_run(other))
+    (place.path / "other.json").write_bytes(encode_run(other))
     merged = place.run("merge", f"reports/{folder.name}", "other.json", "-o", "merged")
     assert merged.returncode == 4
     assert "4 hosts: 2 audited, 1 not audited, 1 not selected by any play (db1)." in merged.stdout
-    assert statuses(archive.read_run(place.path / "merged/latest")) == {
+    assert statuses(read_run(place.path / "merged/latest")) == {
         **WANTED,
         "x": "not audited",
     }

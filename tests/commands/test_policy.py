@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.store import archive
+from fleetaudit.store.disk import write_atomically
+from fleetaudit.store.run_file import encode_run
 from tests.support.runs import small_fleet
 from tests.unit.analysis.test_policy import policy
 
@@ -20,7 +21,7 @@ def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    return archive.write_whole(tmp_path / "run.json", archive.encode_run(small_fleet()))
+    return write_atomically(tmp_path / "run.json", encode_run(small_fleet()))
 
 
 def test_the_command_writes_to_the_screen_or_to_a_file(kept: Path, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import subprocess
 
 import pytest
 
-from fleetaudit.analysis.remediation import EXPOSURE
+from fleetaudit.analysis.remediation import EXPOSURE_REMEDIES
 
 
 def test_the_command_that_shows_unread_sockets_is_one_that_runs() -> None:
-    command = EXPOSURE["unread_sockets"].partition("“")[2].partition("”")[0]
+    command = EXPOSURE_REMEDIES["unread_sockets"].partition("“")[2].partition("”")[0]
     assert command.startswith("ss -Htnp")
     try:
         done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=300)

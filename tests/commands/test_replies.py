@@ -24,8 +24,9 @@ from fleetaudit.model import (
     NotSelected,
 )
 from fleetaudit.probe import protocol
-from fleetaudit.store import archive
-from fleetaudit.store.jobs import job_of
+from fleetaudit.store.jobs import job_name
+from fleetaudit.store.run_file import read_run
+from fleetaudit.store.run_search import find_runs
 from tests import ROOT
 from tests.support.commands import Workspace
 from tests.support.sshd import Server
@@ -58,8 +59,8 @@ def merged(place: Workspace, *words: str, status: int) -> dict[str, HostResult]:
     """Returns the hosts of the run that `fleetaudit merge WORDS` makes, by name."""
     done = place.run("merge", *words, "--format", "json", "-o", "out")
     assert done.returncode == status, done.stdout + done.stderr
-    last = archive.runs_in(place.path / "out").finished[0].path
-    return {host.name: host for host in archive.read_run(last).hosts}
+    last = find_runs(place.path / "out").finished[0].path
+    return {host.name: host for host in read_run(last).hosts}
 
 
 def refused(place: Workspace, *words: str, status: int) -> str:
@@ -79,8 +80,8 @@ def test_the_probe_run_by_hand_makes_a_run_with_no_option_at_all(place: Workspac
     hosts = merged(place, "reply.txt", status=0)
     assert list(hosts) == ["reply"]
     assert hosts["reply"].observations
-    run = archive.read_run(place.path / "out/latest")
-    assert (run.run.inventory, run.run.job) == ((), job_of(run.run))
+    run = read_run(place.path / "out/latest")
+    assert (run.run.inventory, run.run.job) == ((), job_name(run.run))
     assert {row.name for row in run.scenarios} >= {"unread-close"}
 
 

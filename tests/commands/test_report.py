@@ -21,7 +21,9 @@ from fleetaudit.cli import params
 from fleetaudit.errors import InputError
 from fleetaudit.model import Audited, AuditRun, HostResult
 from fleetaudit.report import registry
-from fleetaudit.store import archive
+from fleetaudit.store.latest import point_latest
+from fleetaudit.store.run_file import read_run
+from fleetaudit.store.run_folder import create_run_folder
 from tests.support.runs import small_fleet
 from tests.unit.report.test_formats import (
     read_csv,
@@ -45,9 +47,11 @@ def folder(tmp_path: Path) -> Folder:
 
 def archived(folder: Folder, run: AuditRun, hour: int = 2) -> str:
     """Puts a run into reports/ and returns its folder, as a user would name it."""
-    with archive.create(folder.path / "reports", datetime(2026, 1, 31, hour, tzinfo=UTC)) as made:
+    with create_run_folder(
+        folder.path / "reports", datetime(2026, 1, 31, hour, tzinfo=UTC)
+    ) as made:
         made.finish(run)
-        archive.point_latest(made.output, made.id)
+        point_latest(made.output, made.id)
     return f"reports/{made.id}"
 
 
@@ -108,7 +112,7 @@ def test_run_writes_the_formats_it_is_asked_for_into_its_folder(folder: Folder) 
     assert made["html"].startswith(b"<!doctype html>") or made["html"].startswith(
         b"<!DOCTYPE html>"
     )
-    run = archive.read_run(latest)
+    run = read_run(latest)
     assert made["junit"] == registry.render(run, "junit")
     assert (
         b'name="sysctl:net.ipv4.tcp_fin_timeout"/>' in made["junit"]
@@ -309,8 +313,10 @@ def test_a_run_that_is_missing_among_others_is_told_and_nothing_is_rendered(fold
 
 def test_other_formats_import_no_template_engine(folder: Folder) -> None:
     program = (
-        "import sys; from pathlib import Path; from fleetaudit.store import archive;"
-        " from fleetaudit.report import registry as outputs\nrun = archive.read_run(Path('reports/latest'))\nfor f in ('json',"
+        "import sys; from pathlib import Path\n"
+        "from fleetaudit.store.run_file import read_run\n"
+        "from fleetaudit.report import registry as outputs\n"
+        "run = read_run(Path('reports/latest'))\nfor f in ('json',"
         " 'junit', 'csv', 'sarif', 'prometheus'): outputs.render(run, f)\nprint(sorted({'jinja2',"
         " 'paramiko', 'yaml', 'rich'} & sys.modules.keys()))"
     )

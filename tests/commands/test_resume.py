@@ -25,15 +25,17 @@ from fleetaudit.model import (
     Plan,
 )
 from fleetaudit.playbook.shards import select_shard
-from fleetaudit.store import archive
+from fleetaudit.store.journal import read_journal
 from fleetaudit.store.manifest import (
-    AskedHost,
-    decode_asked,
-    gathered,
-    hosts_of,
-    rest_of,
-    together,
+    ManifestHost,
+    decode_manifest,
+    manifest_hosts,
+    merge_results,
+    remaining_plan,
+    results_to_keep,
 )
+from fleetaudit.store.names import name_order
+from fleetaudit.store.run_file import read_run
 from tests import ROOT
 from tests.support.commands import Workspace, until
 from tests.unit.engine.test_scheduler import host_plan, plan_of
@@ -111,13 +113,13 @@ def test_a_run_that_is_killed_twenty_times_at_random_moments_is_finished_as_if_u
         assert len(folders) <= 2  # a killed beginning leaves nothing, or a run that can be resumed
         if len(folders) == 2:
             arguments = ("run", "--resume", str(folders[1].name), "-f", "8", "--baseline", "none")
-            assert decode_asked((folders[1] / "plan.json").read_bytes(), source="").inventory == (
-                HOSTS,
-            )
-            archive.read_journal(folders[1] / "hosts.jsonl")
+            assert decode_manifest(
+                (folders[1] / "plan.json").read_bytes(), source=""
+            ).inventory == (HOSTS,)
+            read_journal(folders[1] / "hosts.jsonl")
     finished(fake(place, *arguments))
     _, disturbed = place.runs()
-    one, other = archive.read_run(undisturbed), archive.read_run(disturbed)
+    one, other = read_run(undisturbed), read_run(disturbed)
     assert len(other.hosts) == 200
     assert like_any_other(one) == like_any_other(other)
     assert (place.path / "reports/latest").readlink().name == disturbed.name
@@ -135,7 +137,7 @@ def test_a_resumed_run_audits_only_the_hosts_that_are_missing_or_were_interrupte
     assert process.returncode == 143, stdout + stderr
     (folder,) = place.runs()
     assert f"fleetaudit run --resume reports/{folder.name}" in stderr
-    before = archive.read_run(folder)
+    before = read_run(folder)
     done = {host.name for host in before.hosts if host.stage != "interrupted"}
     assert 2 <= len(done) < 6
     assert not (place.path / "reports/latest").exists()
@@ -143,13 +145,13 @@ def test_a_resumed_run_audits_only_the_hosts_that_are_missing_or_were_interrupte
 
     resumed = place.run("run", "--resume", "reports/" + folder.name)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    after = archive.read_run(place.path / "reports/latest")
+    after = read_run(place.path / "reports/latest")
     assert (after.run.id, after.run.started) == (before.run.id, before.run.started)
     assert [host.name for host in after.hosts] == [f"host{n:02}" for n in range(6)]
     assert not any(isinstance(host, NotAudited) for host in after.hosts)
     journal = (folder / "hosts.jsonl").read_bytes()
     assert journal.startswith(lines)
-    new = [host.name for host in archive.read_journal(folder / "hosts.jsonl")][6:]
+    new = [host.name for host in read_journal(folder / "hosts.jsonl")][6:]
     assert set(new) == {host.name for host in after.hosts} - done
     assert (folder / "report.txt").exists()  # --format is remembered
 
@@ -183,8 +185,8 @@ def left(place: Workspace, begun: Path) -> Path:
 
 def test_a_last_line_that_was_cut_is_audited_again(place: Workspace, left: Path) -> None:
     finished(fake(place, "run", "--resume", left.name))
-    assert [host.name for host in archive.read_run(left).hosts] == ["web1", "web2", "web3", "web4"]
-    assert len(archive.read_journal(left / "hosts.jsonl")) == 4
+    assert [host.name for host in read_run(left).hosts] == ["web1", "web2", "web3", "web4"]
+    assert len(read_journal(left / "hosts.jsonl")) == 4
 
 
 def test_the_host_of_a_poisoned_line_is_audited_again_with_a_note_and_the_run_finishes(
@@ -198,8 +200,8 @@ def test_the_host_of_a_poisoned_line_is_audited_again_with_a_note_and_the_run_fi
     said = finished(fake(place, "run", "--resume", left.name))
     assert "hosts.jsonl:1: not a valid result; that host is audited again: " in said
     assert "$.elapsed_s" in said
-    assert [host.name for host in archive.read_run(left).hosts] == ["web1", "web2", "web3", "web4"]
-    assert all(isinstance(host, Audited) for host in archive.read_run(left).hosts)
+    assert [host.name for host in read_run(left).hosts] == ["web1", "web2", "web3", "web4"]
+    assert all(isinstance(host, Audited) for host in read_run(left).hosts)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,7 @@ def test_a_password_file_that_is_typed_takes_the_place_of_the_recorded_question(
         (folder / "hosts.jsonl").read_bytes().partition(b"\n")[0] + b"\n"
     )
     finished(fake(place, "run", "--resume", folder.name, *files))
-    assert [host.name for host in archive.read_run(folder).hosts] == [
+    assert [host.name for host in read_run(folder).hosts] == [
         "web1",
         "web2",
         "web3",
@@ -256,7 +258,7 @@ def test_a_last_run_that_is_damaged_does_not_cost_the_next_one(
     file.write_bytes(file.read_bytes().replace(b'"elapsed_s":', b'"elapsed_s":1e999,"old":', 1))
     finished(fake(place, "run", "web[1:4],", "-p", "sysctls.yml", "--format", "json,text"))
     _, folder = place.runs()
-    run = archive.read_run(folder)
+    run = read_run(folder)
     assert len(run.hosts) == 4
     assert run.drift is not None
     assert "it cannot be read: " in run.drift.refused
@@ -283,7 +285,7 @@ def test_a_bug_while_hosts_are_compared_costs_the_one_host_and_the_status(place:
         1,
     )
     (folder,) = place.runs()
-    hosts = {host.name: host for host in archive.read_run(folder).hosts}
+    hosts = {host.name: host for host in read_run(folder).hosts}
     assert [name for name, host in hosts.items() if not isinstance(host, Audited)] == ["web3"]
     assert hosts["web3"].stage == "report"
     assert "met at host web3" in said
@@ -339,12 +341,12 @@ def test_a_finished_run_that_is_resumed_stays_what_it_is_and_latest_does_not_go_
 ) -> None:
     for _ in range(2):
         finished(fake(place, "run", "web[1:3],", "-p", "sysctls.yml", "--format", "text"))
-    first, second = sorted(place.runs(), key=lambda path: archive.order(path.name))
+    first, second = sorted(place.runs(), key=lambda path: name_order(path.name))
     (first / "report.txt").unlink()  # as if it had been killed before it wrote this
-    before = archive.read_run(first)
+    before = read_run(first)
     finished(fake(place, "run", "--resume", first.name))
     assert (first / "report.txt").exists()
-    assert like_any_other(archive.read_run(first)).hosts == like_any_other(before).hosts
+    assert like_any_other(read_run(first)).hosts == like_any_other(before).hosts
     assert (place.path / "reports/latest").readlink().name == second.name
 
 
@@ -358,30 +360,30 @@ def test_a_hosts_digests_differ_exactly_where_it_is_reached_or_asked_otherwise()
         playbooks=("other.yml",),
         hosts=(host_plan("a"), msgspec.structs.replace(host_plan("b"), trials=2)),
     )
-    (a, b), (c, d) = hosts_of(plan), hosts_of(same)
-    assert a == c == AskedHost("a", a.way, a.what)
+    (a, b), (c, d) = manifest_hosts(plan), manifest_hosts(same)
+    assert a == c == ManifestHost("a", a.way, a.what)
     assert (b.way, b.what == d.what) == (d.way, False)
     assert a.way != b.way  # another address
     moved = msgspec.structs.replace(host_plan("a"), origin="hosts.yml:99")
-    assert hosts_of(Plan(playbooks=("other.yml",), hosts=(moved,))) == (a,)
+    assert manifest_hosts(Plan(playbooks=("other.yml",), hosts=(moved,))) == (a,)
     for name, rule in (
         ("exposure_expect", ExposureExpectation(at_most=5)),
         ("kernels_expect", Expectation()),
     ):
         wanted = msgspec.structs.replace(host_plan("a"), **{name: {"some": (rule,)}})
-        (other,) = hosts_of(Plan(playbooks=("other.yml",), hosts=(wanted,)))
+        (other,) = manifest_hosts(Plan(playbooks=("other.yml",), hosts=(wanted,)))
         assert (other.way, other.what == a.what) == (a.way, False), name
 
 
 def test_a_later_answer_replaces_an_interruption_and_never_the_other_way_round() -> None:
     gone = NotAudited(name="a", stage="interrupted", reason="stopped")
     refused = NotAudited(name="a", stage="connect", reason="refused")
-    assert gathered([gone]) == {}
-    assert gathered([gone, refused]) == gathered([refused, gone]) == {"a": refused}
+    assert results_to_keep([gone]) == {}
+    assert results_to_keep([gone, refused]) == results_to_keep([refused, gone]) == {"a": refused}
     plan = plan_of("a", "b")
-    assert [host.name for host in rest_of(plan, {"a": refused}).hosts] == ["b"]
+    assert [host.name for host in remaining_plan(plan, {"a": refused}).hosts] == ["b"]
     other = NotAudited(name="b", stage="connect", reason="refused")
-    assert together(plan, {"a": refused}, [other]) == (refused, other)
+    assert merge_results(plan, {"a": refused}, [other]) == (refused, other)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7, 50])
@@ -404,7 +406,7 @@ def test_shards_that_ran_apart_merge_into_the_run_of_the_whole(place: Workspace)
         )
     merged = place.run("merge", "1/latest", "2/latest", "--format", "json,pcap")
     assert merged.returncode == 0, merged.stderr
-    run = archive.read_run(place.path / "reports/latest")
+    run = read_run(place.path / "reports/latest")
     assert sorted(host.name for host in run.hosts) == [f"web{n}" for n in range(1, 6)]
     assert len(list((place.path / "reports/latest/traces").glob("*.pcap"))) == 5
     twice = place.run("merge", "1/latest", "2/latest", "reports/latest")

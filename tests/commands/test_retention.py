@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.store import archive
-from fleetaudit.store.retention import Keep, prune
+from fleetaudit.store.retention import RetentionPolicy, prune
+from fleetaudit.store.run_file import read_run
 from tests.unit.store.test_archive import a_run
 from tests.unit.store.test_retention import FILES, NOW, add
 
@@ -24,9 +24,9 @@ def test_a_folder_that_cannot_be_removed_keeps_its_name_and_its_run(tmp_path: Pa
     if subprocess.run(["chattr", "+i", report], capture_output=True, check=False).returncode:
         pytest.skip("needs a file system with immutable files (chattr +i)")
     try:
-        done = prune(tmp_path, Keep(days=30), now=NOW, files=FILES)
+        done = prune(tmp_path, RetentionPolicy(days=30), now=NOW, files=FILES)
     finally:
         subprocess.run(["chattr", "-i", report], check=True)
     assert done.gone == ()
     assert done.left[0].startswith(f"{old}: it cannot be removed")
-    assert archive.read_run(tmp_path / old) == a_run("a")
+    assert read_run(tmp_path / old) == a_run("a")

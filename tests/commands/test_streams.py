@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.store import archive
+from fleetaudit.store.run_file import encode_run, read_run
 from tests.support.runs import small_fleet
 
 
@@ -34,7 +34,7 @@ def saved(tmp_path: Path) -> Path:
     run = small_fleet()
     folder = tmp_path / "reports" / run.run.id
     folder.mkdir(parents=True)
-    (folder / "run.json").write_bytes(archive.encode_run(run))
+    (folder / "run.json").write_bytes(encode_run(run))
     (tmp_path / "reports" / "latest").symlink_to(run.run.id)
     return tmp_path
 
@@ -87,4 +87,4 @@ def test_with_stdout_closed_no_file_of_a_run_becomes_stdout(tmp_path: Path) -> N
     )
     done = sh("run localhost, -q -p one.yml >&-", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert archive.read_run(tmp_path / "reports/latest").hosts
+    assert read_run(tmp_path / "reports/latest").hosts

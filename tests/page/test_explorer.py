@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetaudit.analysis.drift import between
+from fleetaudit.analysis.drift import compute_drift
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -60,7 +60,7 @@ def two_runs() -> tuple[AuditRun, Drift]:
         after.run, id="2026-11-21T020000Z", started="2026-11-21T02:00:00Z"
     )
     before = msgspec.structs.replace(after, run=info, hosts=tuple(hosts))
-    return after, between(before, after)
+    return after, compute_drift(before, after)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fleetaudit.analysis.judge.values import NUMBERS
+from fleetaudit.analysis.judge.values import EXPOSURE_NUMBERS
 from fleetaudit.probe import protocol
 from tests.support import probe_runs
 from tests.support.probe_runs import (
@@ -158,7 +158,7 @@ def test_a_counter_without_a_value_is_unknown_and_not_zero(odd: dict[str, Path])
     assert any(
         n.startswith("/proc/net/netstat has no number for: TCPAbortOnClose") for n in reply.notes
     ), reply.notes
-    assert NUMBERS["aborts_on_close_per_thousand"](reply.exposure).value is None
+    assert EXPOSURE_NUMBERS["aborts_on_close_per_thousand"](reply.exposure).value is None
     # A trial's counters are no witness where one of the two that a verdict stands on is unknown.
     assert [trial.kernel for o in reply.observations for trial in o.trials] == [None, None]
 

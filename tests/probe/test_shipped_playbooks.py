@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fleetaudit.analysis.judge import judge
+from fleetaudit.analysis.judge import judge_host
 from fleetaudit.model import Audited, Sysctl
-from fleetaudit.store import archive
+from fleetaudit.store.run_file import read_run
 from tests.unit.playbook.test_shipped_playbooks import NAMES, plan_of, play_of
 
 
@@ -34,7 +34,8 @@ def test_a_host_with_the_kernels_own_defaults_meets_the_baseline() -> None:
     }
     values = defaults | {key: Sysctl(value=value) for key, value in documented.items()}
     assert (
-        judge(msgspec.structs.replace(host, sysctls=values), plan_of("tcp-sysctls")).findings == ()
+        judge_host(msgspec.structs.replace(host, sysctls=values), plan_of("tcp-sysctls")).findings
+        == ()
     )
 
 
@@ -59,7 +60,7 @@ def ran(*names: str) -> Audited:
         ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode in (0, 2), done.stdout + done.stderr
-        (host,) = archive.read_run(Path(folder) / "latest").hosts
+        (host,) = read_run(Path(folder) / "latest").hosts
     assert isinstance(host, Audited)
     assert (done.returncode == 2) is any(f.severity in ("warning", "error") for f in host.findings)
     return host

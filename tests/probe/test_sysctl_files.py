@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fleetaudit.analysis.remediation import for_sysctl
+from fleetaudit.analysis.remediation import sysctl_remedy
 from fleetaudit.model import (
     Audited,
     Kernel,
@@ -195,7 +195,7 @@ def remedy(places: dict[str, list[str]] | None) -> str:
         sysctls={FIN: Sysctl(value="300")},
         sysctl_places=known,
     )
-    return for_sysctl(FIN, [SysctlExpectation(equals=WANTED)], audited)
+    return sysctl_remedy(FIN, [SysctlExpectation(equals=WANTED)], audited)
 
 
 @pytest.mark.parametrize("read", [True, False], ids=["files read", "files not read"])

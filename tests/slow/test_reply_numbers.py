@@ -10,8 +10,8 @@ import pytest
 
 from fleetaudit.analysis import drift
 from fleetaudit.analysis.compare import compare
-from fleetaudit.analysis.judge import fleet, judge
-from fleetaudit.analysis.policy import of_most, playbook_of
+from fleetaudit.analysis.judge import judge_fleet, judge_host
+from fleetaudit.analysis.policy import behaviour_of_majority, render_playbook
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import (
     Audited,
@@ -22,8 +22,12 @@ from fleetaudit.model import (
 )
 from fleetaudit.probe import verdict
 from fleetaudit.report import explain, pcap, registry
-from fleetaudit.store import archive
-from fleetaudit.store.deduplication import sparing
+from fleetaudit.store.deduplication import judge_and_deduplicate
+from fleetaudit.store.disk import write_atomically
+from fleetaudit.store.journal import read_journal
+from fleetaudit.store.names import JOURNAL_FILE
+from fleetaudit.store.run_file import encode_run, read_run
+from fleetaudit.store.run_folder import create_run_folder
 from tests.support import replies
 from tests.support.runs import run_of
 from tests.unit.probe.test_reply_numbers import PLACES, body_of, with_value
@@ -93,8 +97,8 @@ def let_in(tmp_path_factory: pytest.TempPathFactory) -> AuditRun:
     """Returns a run of every reply with an unusual number that was let in, judged, spared and out
     of a journal.
     """
-    plans, results, judged = list[HostPlan](), list[HostResult](), sparing(judge)
-    with archive.create(
+    plans, results, judged = list[HostPlan](), list[HostResult](), judge_and_deduplicate(judge_host)
+    with create_run_folder(
         tmp_path_factory.mktemp("runs"), datetime(2026, 1, 1, tzinfo=UTC)
     ) as folder:
         for name, at in PLACES:
@@ -108,21 +112,21 @@ def let_in(tmp_path_factory: pytest.TempPathFactory) -> AuditRun:
                 folder.append(host)
                 plans.append(asked)
                 results.append(host)
-        read = archive.read_journal(folder.path / archive.JOURNAL)
+        read = read_journal(folder.path / JOURNAL_FILE)
     assert [host.name for host in read] == [host.name for host in results]
     assert len(read) > 500
-    return run_of(fleet(read, Plan(playbooks=(), hosts=tuple(plans))), replies.SCENARIOS)
+    return run_of(judge_fleet(read, Plan(playbooks=(), hosts=tuple(plans))), replies.SCENARIOS)
 
 
 def test_nothing_that_was_let_in_fails_later(let_in: AuditRun, tmp_path: Path) -> None:
-    archive.write_whole(tmp_path / "run.json", archive.encode_run(let_in))
-    again = archive.read_run(tmp_path / "run.json")
+    write_atomically(tmp_path / "run.json", encode_run(let_in))
+    again = read_run(tmp_path / "run.json")
     assert [host.name for host in again.hosts] == [host.name for host in let_in.hosts]
     usual = verdict.result_from_output(replies.plan(), replies.stored(replies.REPLIES[0]))
     before = msgspec.structs.replace(
         let_in, hosts=tuple(msgspec.structs.replace(usual, name=host.name) for host in let_in.hosts)
     )
-    changed = drift.between(before, let_in)
+    changed = drift.compute_drift(before, let_in)
     assert not changed.refused
     comparison = compare(let_in, changed)
     assert comparison.coverage.audited == len(let_in.hosts)
@@ -139,4 +143,4 @@ def test_every_host_that_was_let_in_can_be_explained_and_written_as_packets(
         assert explain.host_text(let_in, host, width=80)
         for observation in host.observations[:2]:
             assert explain.verdict_text(let_in, host, observation, width=80)
-    assert playbook_of(let_in, of_most(let_in))
+    assert render_playbook(let_in, behaviour_of_majority(let_in))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fleetaudit.analysis.judge import judge
+from fleetaudit.analysis.judge import judge_host
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -311,7 +311,7 @@ class Fleet:
             exposure=exposure,
             elapsed_s=1.25,
         )
-        return judge(audited, self.plan(name, groups))
+        return judge_host(audited, self.plan(name, groups))
 
 
 def default_sysctls(kernel: Kernel) -> dict[str, Sysctl]:

@@ -9,14 +9,15 @@ from collections.abc import Callable
 
 from fleetaudit.analysis import doctor, drift, waivers
 from fleetaudit.playbook import format as playbook
-from fleetaudit.store import archive, runs
+from fleetaudit.store import runs
+from fleetaudit.store.run_file import run_schema
 from tests import SCHEMAS
 
 WRITERS: dict[str, Callable[[], bytes | str]] = {
     "doctor": doctor.json_schema,
     "drift": drift.json_schema,
     "playbook": playbook.json_schema,
-    "run": archive.run_schema,
+    "run": run_schema,
     "runs": runs.json_schema,
     "waivers": waivers.json_schema,
 }

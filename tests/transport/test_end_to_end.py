@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleetaudit.model import Audited, NotAudited
-from fleetaudit.store import archive
+from fleetaudit.store.run_file import read_run
 from tests.commands.test_cli import MET, PLAYBOOK, Folder
 from tests.support.sshd import Server, require
 
@@ -41,7 +41,7 @@ def test_hosts_are_audited_by_ssh_and_a_refused_login_is_told(folder: Folder, ss
     known_hosts = sshd.target().known_hosts[0]
     done = folder.run("run", "-p", "met.yml", "--known-hosts", known_hosts)
     assert done.returncode == 4, done.stdout + done.stderr
-    web1, web2, stranger = archive.read_run(folder.path / "reports/latest").hosts
+    web1, web2, stranger = read_run(folder.path / "reports/latest").hosts
     for host in (web1, web2):
         assert isinstance(host, Audited)
         assert {o.scenario: o.ending for o in host.observations}["unread-close"] == "RST"
@@ -64,7 +64,7 @@ def test_the_systems_ssh_gives_the_same_verdicts(folder: Folder, sshd: Server) -
     )
     done = folder.run("run", "-p", "met.yml", *options)
     assert done.returncode == 4, done.stdout + done.stderr
-    web1, web2, stranger = archive.read_run(folder.path / "reports/latest").hosts
+    web1, web2, stranger = read_run(folder.path / "reports/latest").hosts
     for host in (web1, web2):
         assert isinstance(host, Audited)
         assert {o.scenario: o.ending for o in host.observations}["unread-close"] == "RST"

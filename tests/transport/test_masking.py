@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.engine.scheduler import Settings, audit
+from fleetaudit.engine.scheduler import EngineSettings, audit
 from fleetaudit.errors import ReplyError, TransportError
 from fleetaudit.model import (
     Become,
@@ -114,7 +114,7 @@ def test_a_sudo_that_tells_what_it_read_is_told_without_it(tmp_path: Path, then:
     audit(
         Plan(playbooks=(), hosts=(host,)),
         run=Transports().run,
-        settings=Settings(host_deadline_s=3),
+        settings=EngineSettings(host_deadline_s=3),
         judge=lambda audited, plan: audited,
         on_result=results.append,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.engine.scheduler import Outcome, Settings, audit
+from fleetaudit.engine.scheduler import EngineSettings, Outcome, audit
 from fleetaudit.errors import TransportError
 from fleetaudit.model import (
     Audited,
@@ -55,7 +55,7 @@ def audited(target: SshTarget) -> NotAudited:
     def unchanged(host: Audited, _: HostPlan) -> Audited:
         return host
 
-    settings = Settings(retries=3, backoff_s=0.01, host_deadline_s=90)
+    settings = EngineSettings(retries=3, backoff_s=0.01, host_deadline_s=90)
     outcome: Outcome = audit(
         plan, run=transports.run, settings=settings, judge=unchanged, on_result=lambda _: None
     )

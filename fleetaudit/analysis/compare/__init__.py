@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fleetaudit.analysis.causes import causes_of
+from fleetaudit.analysis.causes import group_by_cause
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -68,7 +68,7 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
     sysctls = sysctls_of(audited)
     links = {s.key: s.anchor for s in sysctls}
     findings, short = findings_of(ground, links), short_of(audited)
-    causes, of_missing = causes_of(missing)
+    causes, of_missing = group_by_cause(missing)
     shown = profiles_of(ground, columns)
     places = {**shown.anchors, **of_missing, **{h.name: NOT_SELECTED for h in unmatched}}
     felt = production_of(ground, shown.anchors)

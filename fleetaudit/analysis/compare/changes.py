@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-from fleetaudit.analysis.causes import HOST
+from fleetaudit.analysis.causes import HOST_PLACEHOLDER
 from fleetaudit.model import (
     Change,
     Drift,
@@ -90,7 +90,9 @@ def _words(change: Change) -> tuple[str, str]:
     if change.kind != "host" or change.effect == "renamed":
         return change.before, change.after
     # A reason that names its host is the same reason.
-    return change.before.replace(change.host, HOST), change.after.replace(change.host, HOST)
+    return change.before.replace(change.host, HOST_PLACEHOLDER), change.after.replace(
+        change.host, HOST_PLACEHOLDER
+    )
 
 
 def _subject(change: Change) -> tuple[str, str]:

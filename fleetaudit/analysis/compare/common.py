@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fleetaudit.analysis.judge import Relation, relation
+from fleetaudit.analysis.judge import ExpectationStatus, expectation_status
 from fleetaudit.model import (
     Audited,
     Ending,
@@ -81,7 +81,7 @@ def system_of(host: Audited) -> str:
 
 def tone_of(observation: Observation, row: ScenarioRow) -> Tone:
     """Returns what an observation means to a reader, on a host that is not void."""
-    how: Relation = relation(observation, row.expect)
+    how: ExpectationStatus = expectation_status(observation, row.expect)
     match how:
         case "not met":
             return row.severity

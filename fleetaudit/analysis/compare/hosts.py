@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fleetaudit.analysis.judge import endings_in_words, relation
+from fleetaudit.analysis.judge import describe_endings, expectation_status
 from fleetaudit.model import (
     Audited,
     Ending,
@@ -92,7 +92,7 @@ def profiles_of(ground: Ground, columns: Sequence[Column]) -> Shown:
             for together in _alike(by_scenario.get(name, ())):
                 o, shown = together[0], None
                 if (
-                    name in differing or relation(o, row.expect) not in ("met", "not run")
+                    name in differing or expectation_status(o, row.expect) not in ("met", "not run")
                 ) and _has_evidence(o):
                     key = (first.isolation, bool(first.void), _shape(o))
                     shown = once.get(key)
@@ -158,7 +158,7 @@ def _verdict(
         title=row.title,
         anchor=anchor,
         families=families_words(o.family for o in together),
-        seen=endings_in_words(o),
+        seen=describe_endings(o),
         expect=expect_words(row.expect),
         verdict=words.get(tone, f"not as expected ({tone})"),
         tone=tone,
@@ -232,7 +232,7 @@ def _trace(anchor: str, host: Audited, o: Observation, row: ScenarioRow, ground:
         title=f"{row.name} over {FAMILY_WORDS[o.family]}",
         host=host.name,
         build=ground.builds[build_key(host)],
-        seen=endings_in_words(o),
+        seen=describe_endings(o),
         tone="void" if host.void else tone_of(o, row),
         on_host=host.isolation == "host",
         rows=tuple(sorted(_moments(o, row), key=lambda r: (r.at_us, r.who != "step"))),

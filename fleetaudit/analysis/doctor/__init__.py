@@ -10,60 +10,60 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fleetaudit.analysis.causes import Cause
-from fleetaudit.analysis.causes import causes_of as group_failures
+from fleetaudit.analysis.causes import group_by_cause as group_failures
 from fleetaudit.model import HostPlan, Plan
 
-from .host_check import visit_of, way_to
+from .host_check import build_host_check, describe_connection
 from .model import (
-    JUMP,
-    POINTS,
-    Examination,
-    Missing,
-    Point,
+    CHECK_STAGES,
+    JUMP_HOST,
+    CheckStage,
+    DoctorReport,
+    HostCheck,
+    MissingVerdicts,
+    StageResult,
     State,
-    Step,
-    Visit,
     encode,
     json_schema,
 )
-from .stage_recorder import Told, Watch
+from .stage_recorder import StageRecord, StageRecorder
 from .unmet_needs import USER_NAMESPACES
 
 __all__ = [
-    "JUMP",
-    "POINTS",
-    "Examination",
-    "Missing",
-    "Point",
+    "CHECK_STAGES",
+    "JUMP_HOST",
+    "CheckStage",
+    "DoctorReport",
+    "HostCheck",
+    "MissingVerdicts",
+    "StageRecord",
+    "StageRecorder",
+    "StageResult",
     "State",
-    "Step",
-    "Told",
-    "Visit",
-    "Watch",
-    "causes_of",
+    "build_host_check",
+    "describe_connection",
     "encode",
+    "failure_causes",
     "json_schema",
-    "visit_of",
-    "way_to",
-    "without_experiment",
+    "plan_without_trials",
 ]
 
 
-def causes_of(visits: Iterable[Visit]) -> tuple[Cause, ...]:
+def failure_causes(visits: Iterable[HostCheck]) -> tuple[Cause, ...]:
     """Returns why hosts are not ready, as a run reports it."""
     return group_failures((visit for visit in visits if not visit.ready), _names)[0]
 
 
-def _names(visit: Visit) -> tuple[str, ...]:
+def _names(visit: HostCheck) -> tuple[str, ...]:
     found = (
         step.found
         for step in visit.steps
-        if step.stage == "resolve" and not step.found.startswith(JUMP)
+        if step.stage == "resolve" and not step.found.startswith(JUMP_HOST)
     )
     return visit.name, visit.address, *(address for text in found for address in text.split(", "))
 
 
-def without_experiment(plan: Plan, asked: Plan) -> Plan:
+def plan_without_trials(plan: Plan, asked: Plan) -> Plan:
     """Returns the hosts of `plan`, asked for no trials of the scenarios that `asked` has for them.
 
     The very same program runs, and only says where it is and what it could not run.

@@ -29,29 +29,31 @@ from fleetaudit.model import (
 )
 
 from .model import (
-    JUMP,
-    POINTS,
-    Missing,
-    Point,
+    CHECK_STAGES,
+    JUMP_HOST,
+    CheckStage,
+    HostCheck,
+    MissingVerdicts,
+    StageResult,
     State,
-    Step,
-    Visit,
 )
-from .stage_recorder import Told
+from .stage_recorder import StageRecord
 from .unmet_needs import fixes_of, missing_of
 
 AnyTarget = Target | NoTarget
-_POINT_OF: dict[str, Point] = {point: point for point in POINTS}
+_POINT_OF: dict[str, CheckStage] = {point: point for point in CHECK_STAGES}
 
 
-def visit_of(host: HostPlan, result: HostResult, told: Told, again: Callable[[str], str]) -> Visit:
+def build_host_check(
+    host: HostPlan, result: HostResult, told: StageRecord, again: Callable[[str], str]
+) -> HostCheck:
     """Returns what became of one host: `result` of what the engine made of it, `told` of what was
     heard on the way.
 
     `again` returns the command that checks this host once more, with one more option.
     """
-    stage: Point | Literal["interrupted"] | None
-    no_capture, missing, fixes = "", tuple[Missing, ...](), tuple[str, ...]()
+    stage: CheckStage | Literal["interrupted"] | None
+    no_capture, missing, fixes = "", tuple[MissingVerdicts, ...](), tuple[str, ...]()
     if isinstance(result, NotSelected):
         raise TypeError("the check has no plays of its own that could leave a host out")
     if isinstance(result, Audited):
@@ -64,11 +66,11 @@ def visit_of(host: HostPlan, result: HostResult, told: Told, again: Callable[[st
     else:
         stage, notes = _stage_of(host.target, result.stage, told), ()
         steps = _until(host.target, stage, told)
-    return Visit(
+    return HostCheck(
         name=host.name,
         groups=host.groups,
         address=host.target.address if isinstance(host.target, SshTarget) else "",
-        way=way_to(host.target),
+        way=describe_connection(host.target),
         ready=isinstance(result, Audited),
         stage=stage,
         kind=result.kind,
@@ -98,7 +100,7 @@ def _sets_sysctls(host: Audited) -> bool:
     return host.isolation == "namespace" and host.sysctls_writable
 
 
-def way_to(target: AnyTarget) -> str:
+def describe_connection(target: AnyTarget) -> str:
     """Returns in a few words how a host is reached and as whom, "" where that cannot be told."""
     match target:
         case SshTarget():
@@ -118,11 +120,11 @@ def _as(become: Become | None) -> str:
     return f", as {become.user} by {become.method}" if become else ""
 
 
-def _needed(target: AnyTarget) -> tuple[Point, ...]:
+def _needed(target: AnyTarget) -> tuple[CheckStage, ...]:
     """Returns the stages that apply to a target, in order."""
     match target:
         case SshTarget(become=None):
-            return tuple(point for point in POINTS if point != "become")
+            return tuple(point for point in CHECK_STAGES if point != "become")
         case LocalTarget(become=None):
             return "inventory", "interpreter", "namespaces"
         case LocalTarget():
@@ -130,56 +132,60 @@ def _needed(target: AnyTarget) -> tuple[Point, ...]:
         case KernelTarget():
             return "inventory", "resolve", "connect", "interpreter", "namespaces"
         case _:
-            return POINTS
+            return CHECK_STAGES
 
 
-def _stage_of(target: AnyTarget, stage: Stage, told: Told) -> Point | Literal["interrupted"]:
+def _stage_of(
+    target: AnyTarget, stage: Stage, told: StageRecord
+) -> CheckStage | Literal["interrupted"]:
     """Returns the stage that a failure is told at."""
     match stage:
         case "execute" | "decode" | "report":
             # A thread that was left behind may hang anywhere; the built-in client told how far it
             # had come.
-            own = {heard.stage for heard in told.heard if not heard.found.startswith(JUMP)}
+            own = {heard.stage for heard in told.heard if not heard.found.startswith(JUMP_HOST)}
             if (
                 isinstance(target, SshTarget)
                 and target.client == "paramiko"
                 and "authenticate" not in own
             ):
-                return next(point for point in POINTS[1:] if point not in own)
+                return next(point for point in CHECK_STAGES[1:] if point not in own)
             return "interpreter"
         case _:
             return stage
 
 
 def _until(
-    target: AnyTarget, stage: Point | Literal["interrupted"], told: Told
-) -> tuple[Step, ...]:
+    target: AnyTarget, stage: CheckStage | Literal["interrupted"], told: StageRecord
+) -> tuple[StageResult, ...]:
     """Returns the steps of a host that stopped at `stage`."""
     steps = _heard(target, told)
-    known = {step.stage for step in steps if not step.found.startswith(JUMP)}
-    reached = POINTS.index(stage) if stage != "interrupted" else 0
+    known = {step.stage for step in steps if not step.found.startswith(JUMP_HOST)}
+    reached = CHECK_STAGES.index(stage) if stage != "interrupted" else 0
     needed = _needed(target)
-    for at, point in enumerate(POINTS):
+    for at, point in enumerate(CHECK_STAGES):
         if point == stage:
-            steps.append(Step(stage=point, state="failed", ms=_ms(told.rest)))
+            steps.append(StageResult(stage=point, state="failed", ms=_ms(told.rest)))
         elif point in known:
             continue
         elif point == "inventory":
-            _insert(steps, Step(stage=point, state="passed", found=way_to(target)))
+            _insert(
+                steps, StageResult(stage=point, state="passed", found=describe_connection(target))
+            )
         elif point not in needed:
-            _insert(steps, Step(stage=point, state="not needed"))
+            _insert(steps, StageResult(stage=point, state="not needed"))
         elif at < reached and told.tries:
             # What only a jump host passed is a step already. Over SSH the failure may be a jump
             # host's own, so that nothing follows from it for the host.
             if not any(step.stage == point for step in steps):
                 state: State = "not told" if isinstance(target, SshTarget) else "passed"
-                _insert(steps, Step(stage=point, state=state))
+                _insert(steps, StageResult(stage=point, state=state))
         else:
-            steps.append(Step(stage=point, state="not reached"))
+            steps.append(StageResult(stage=point, state="not reached"))
     return tuple(steps)
 
 
-def _through(target: AnyTarget, host: Audited, told: Told) -> tuple[Step, ...]:
+def _through(target: AnyTarget, host: Audited, told: StageRecord) -> tuple[StageResult, ...]:
     """Returns the steps of a host that is ready."""
     steps = _heard(target, told)
     known = {step.stage for step in steps}
@@ -190,8 +196,8 @@ def _through(target: AnyTarget, host: Audited, told: Told) -> tuple[Step, ...]:
     on_host, before = _ms(elapsed), _ms(rest - elapsed)
     private = "a private network namespace"
     python = _python(target, host)
-    found: dict[Point, tuple[float | None, str]] = {
-        "inventory": (None, way_to(target)),
+    found: dict[CheckStage, tuple[float | None, str]] = {
+        "inventory": (None, describe_connection(target)),
         "interpreter": (before, python),
         "namespaces": (
             on_host,
@@ -208,13 +214,13 @@ def _through(target: AnyTarget, host: Audited, told: Told) -> tuple[Step, ...]:
     ):  # nobody told when the way was done
         found["interpreter"] = (None, python)
     needed = _needed(target)
-    for point in POINTS:
+    for point in CHECK_STAGES:
         if point in known:
             continue
         ms, words = found.get(point, (None, ""))
         skipped = point == "become" and isinstance(target, LocalTarget)  # it is who we are already
         state: State = "passed" if point in needed and not skipped else "not needed"
-        _insert(steps, Step(stage=point, state=state, ms=ms, found=words))
+        _insert(steps, StageResult(stage=point, state=state, ms=ms, found=words))
     return tuple(steps)
 
 
@@ -226,12 +232,12 @@ def _python(target: AnyTarget, host: Audited) -> str:
     return "; ".join([", ".join([f"Python {host.python}", *path]), *notes])
 
 
-def _heard(target: AnyTarget, told: Told) -> list[Step]:
+def _heard(target: AnyTarget, told: StageRecord) -> list[StageResult]:
     """Returns what was told on the way, in order; where the way was begun anew after a drop, its
     times are added up.
     """
     unchecked = isinstance(target, SshTarget) and target.host_key_policy == "off"
-    steps = list[Step]()
+    steps = list[StageResult]()
     for stage, found, seconds in told.heard:
         if (point := _POINT_OF.get(stage)) is None:
             continue
@@ -241,15 +247,15 @@ def _heard(target: AnyTarget, told: Told) -> list[Step]:
             len(steps),
         )
         ms = (_ms(seconds) or 0.0) + sum(step.ms or 0.0 for step in steps[again:])
-        steps[again:] = [Step(stage=point, state="passed", ms=round(ms, 3), found=words)]
+        steps[again:] = [StageResult(stage=point, state="passed", ms=round(ms, 3), found=words)]
     return steps
 
 
-def _insert(steps: list[Step], step: Step) -> None:
+def _insert(steps: list[StageResult], step: StageResult) -> None:
     """Puts a step behind the last one of an earlier stage."""
-    at = POINTS.index(step.stage)
+    at = CHECK_STAGES.index(step.stage)
     place = max(
-        (i for i, other in enumerate(steps, 1) if POINTS.index(other.stage) < at), default=0
+        (i for i, other in enumerate(steps, 1) if CHECK_STAGES.index(other.stage) < at), default=0
     )
     steps.insert(place, step)
 

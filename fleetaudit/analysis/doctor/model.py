@@ -1,7 +1,7 @@
 """What is told of hosts that were looked over: a step a stage, a visit a host, and all of them as
 JSON. Pure.
 
-Rules: `Examination` is what `fleetaudit doctor --format json` prints (format "fleetaudit-doctor/1",
+Rules: `DoctorReport` is what `fleetaudit doctor --format json` prints (format "fleetaudit-doctor/1",
 schema in `fleetaudit/schema/`), so renaming a field is a breaking change. What a host said is kept
 as it came, bounded by what bounds it in `model`.
 """
@@ -13,33 +13,33 @@ from typing import Literal, get_args
 from fleetaudit.model import Frozen, Kernel, Os
 from fleetaudit.text.json_schema import encode_json, json_schema_of
 
-Point = Literal[
+CheckStage = Literal[
     "inventory", "resolve", "connect", "host key", "authenticate", "become", "interpreter", "namespaces"
 ]  # fmt: skip
 """A stage that is looked at, in the order in which a run goes through them."""
-POINTS: tuple[Point, ...] = get_args(Point)
+CHECK_STAGES: tuple[CheckStage, ...] = get_args(CheckStage)
 State = Literal["passed", "failed", "not needed", "not reached", "not told"]
 """Not told: a later stage failed, and nobody said whether this one had been passed, at the host or
 on the way.
 """
-JUMP = "jump host "
+JUMP_HOST = "jump host "
 """How the words of a stage begin that was passed on the way, and not at the host itself."""
 
 
-class Step(Frozen, frozen=True, kw_only=True):
+class StageResult(Frozen, frozen=True, kw_only=True):
     """One stage of one host, or of a jump host on the way to it; `found` is what it came to, in a
     few words.
 
     `ms` is null where nobody measured; that of "namespaces" is by the host's own clock.
     """
 
-    stage: Point
+    stage: CheckStage
     state: State
     ms: float | None = None
     found: str = ""
 
 
-class Missing(Frozen, frozen=True, kw_only=True):
+class MissingVerdicts(Frozen, frozen=True, kw_only=True):
     """Verdicts that a run would not have on a host: what it would report instead, why, how many
     they are (a scenario has one over each family), and of which scenarios. Those that are
     inconclusive would have no control.
@@ -51,7 +51,7 @@ class Missing(Frozen, frozen=True, kw_only=True):
     scenarios: tuple[str, ...]
 
 
-class Visit(Frozen, frozen=True, kw_only=True):
+class HostCheck(Frozen, frozen=True, kw_only=True):
     """One host looked over. `ready`: a run would get as far as the experiment.
 
     Where it is not ready, `stage`, `reason` and `hint` say where, why, and what to type next;
@@ -70,12 +70,12 @@ class Visit(Frozen, frozen=True, kw_only=True):
     address: str = ""
     way: str = ""
     ready: bool
-    stage: Point | Literal["interrupted"] | None = None
+    stage: CheckStage | Literal["interrupted"] | None = None
     kind: str = ""
     at: str = ""
     reason: str = ""
     hint: str = ""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[StageResult, ...] = ()
     tries: int = 0
     ms: float | None = None
     kernel: Kernel | None = None
@@ -86,11 +86,11 @@ class Visit(Frozen, frozen=True, kw_only=True):
     no_capture: str = ""
     sets_sysctls: bool | None = None
     verdicts: int = 0
-    missing: tuple[Missing, ...] = ()
+    missing: tuple[MissingVerdicts, ...] = ()
     fixes: tuple[str, ...] = ()
 
 
-class Examination(Frozen, frozen=True, kw_only=True):
+class DoctorReport(Frozen, frozen=True, kw_only=True):
     """Every selected host exactly once, in inventory order. `started` is UTC, RFC 3339;
     `fleetaudit` a version.
     """
@@ -100,7 +100,7 @@ class Examination(Frozen, frozen=True, kw_only=True):
     started: str
     inventory: tuple[str, ...] = ()
     limit: str | None = None
-    hosts: tuple[Visit, ...]
+    hosts: tuple[HostCheck, ...]
 
     @property
     def ready(self) -> bool:
@@ -108,11 +108,11 @@ class Examination(Frozen, frozen=True, kw_only=True):
         return all(visit.ready for visit in self.hosts)
 
 
-def encode(examination: Examination) -> bytes:
+def encode(examination: DoctorReport) -> bytes:
     """Returns it as JSON, with a line's end."""
     return encode_json(examination) + b"\n"
 
 
 def json_schema() -> bytes:
     """Returns the JSON Schema of an examination, as `fleetaudit/schema/doctor.schema.json` has it."""
-    return json_schema_of(Examination, "fleetaudit-doctor/1")
+    return json_schema_of(DoctorReport, "fleetaudit-doctor/1")

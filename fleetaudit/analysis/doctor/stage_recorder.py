@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fleetaudit.model import Stage
 
 
-class Heard(NamedTuple):
+class PassedStage(NamedTuple):
     """A stage that lies behind: what it came to, and after how many seconds since the one before."""
 
     stage: Stage
@@ -21,7 +21,7 @@ class Heard(NamedTuple):
     seconds: float
 
 
-class Watch:
+class StageRecorder:
     """Takes down when which stage of one host was passed, by a `clock` in seconds; a new attempt
     begins anew.
     """
@@ -31,7 +31,7 @@ class Watch:
         self._first: float | None = None
         self._last = 0.0
         self._ended: float | None = None
-        self._heard: tuple[Heard, ...] = ()
+        self._heard: tuple[PassedStage, ...] = ()
         self.tries = 0
 
     def begin(self) -> None:
@@ -43,18 +43,18 @@ class Watch:
     def passed(self, stage: Stage, what: str) -> None:
         """Takes down that a stage lies behind; it is a transport's `Passed`."""
         now = self._clock()
-        self._heard, self._last = (*self._heard, Heard(stage, what, now - self._last)), now
+        self._heard, self._last = (*self._heard, PassedStage(stage, what, now - self._last)), now
 
     def end(self) -> None:
         """Ends the attempt, however it went."""
         self._ended = self._clock()
 
-    def told(self) -> Told:
+    def told(self) -> StageRecord:
         """Returns what was taken down until now."""
         if self._first is None:
-            return Told()
+            return StageRecord()
         end = self._clock() if self._ended is None else self._ended
-        return Told(
+        return StageRecord(
             self.tries,
             self._heard,
             rest=max(0.0, end - self._last),
@@ -63,12 +63,12 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StageRecord:
     """What a watch saw: `rest` is the time since the last stage that was passed, `all` that of
     every attempt, in seconds.
     """
 
     tries: int = 0
-    heard: tuple[Heard, ...] = ()
+    heard: tuple[PassedStage, ...] = ()
     rest: float | None = None
     all: float | None = None

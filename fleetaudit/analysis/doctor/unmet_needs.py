@@ -18,7 +18,7 @@ from fleetaudit.model import (
     SshTarget,
 )
 
-from .model import Missing
+from .model import MissingVerdicts
 
 BECOME = "set become: true"
 """How the probe says, in a reason, that a user with more rights would see more."""
@@ -34,7 +34,7 @@ _Lost = tuple[Literal["not run", "inconclusive"], str, str]
 """The ending, the reason and the scenario of a verdict that a run would not have."""
 
 
-def missing_of(host: HostPlan, audited: Audited) -> tuple[Missing, ...]:
+def missing_of(host: HostPlan, audited: Audited) -> tuple[MissingVerdicts, ...]:
     """Returns the verdicts that a run would not have, grouped by reason, in the order asked."""
     reasons = {(o.scenario, o.family): o.reason for o in audited.observations if o.reason}
     lost: list[_Lost] = [("not run", reason, name) for (name, _), reason in reasons.items()]
@@ -46,17 +46,22 @@ def missing_of(host: HostPlan, audited: Audited) -> tuple[Missing, ...]:
     return tuple(_grouped(lost))
 
 
-def _grouped(lost: Iterable[_Lost]) -> Iterator[Missing]:
+def _grouped(lost: Iterable[_Lost]) -> Iterator[MissingVerdicts]:
     found = dict[tuple[Literal["not run", "inconclusive"], str], list[str]]()
     for ending, reason, name in lost:
         found.setdefault((ending, reason), []).append(name)
     for (ending, reason), names in found.items():
         scenarios = tuple(dict.fromkeys(names))
-        yield Missing(ending=ending, reason=reason, verdicts=len(names), scenarios=scenarios)
+        yield MissingVerdicts(
+            ending=ending, reason=reason, verdicts=len(names), scenarios=scenarios
+        )
 
 
 def fixes_of(
-    host: HostPlan, audited: Audited, missing: Iterable[Missing], again: Callable[[str], str]
+    host: HostPlan,
+    audited: Audited,
+    missing: Iterable[MissingVerdicts],
+    again: Callable[[str], str],
 ) -> tuple[str, ...]:
     """Returns the commands that would bring missing verdicts back: to become root, or to allow user
     namespaces.

@@ -37,17 +37,25 @@ from fleetaudit.text.json_schema import encode_json, json_schema_of
 
 from .comparable import notes, refused
 from .counter_rates import rates
-from .host_diff import Ground
+from .host_diff import RunContext
 from .host_pairs import pair_up
 from .hosts import hosts_that_differ, on_host
 
-__all__ = ["Change", "Drift", "ResetRate", "between", "dated", "encode", "json_schema"]
+__all__ = [
+    "Change",
+    "Drift",
+    "ResetRate",
+    "compute_drift",
+    "encode",
+    "json_schema",
+    "set_first_seen",
+]
 
 _EFFECTS: tuple[Effect, ...] = get_args(Effect)
 _KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
 
 
-def between(before: AuditRun, after: AuditRun) -> Drift:
+def compute_drift(before: AuditRun, after: AuditRun) -> Drift:
     """Returns what changed from `before` to `after`, regressions first, then fixes, each in the
     order of the hosts.
     """
@@ -57,7 +65,7 @@ def between(before: AuditRun, after: AuditRun) -> Drift:
     pairs = pair_up(before.hosts, after.hosts)
     if why := refused(before, after, pairs):
         return msgspec.structs.replace(drift, refused=why)
-    ground = Ground.of(before, after)
+    ground = RunContext.of(before, after)
     changes = [change for pair in pairs.both for change in on_host(pair, ground)]
     changes += hosts_that_differ(pairs, before.run, after.run, ground)
     return msgspec.structs.replace(
@@ -69,7 +77,7 @@ def between(before: AuditRun, after: AuditRun) -> Drift:
     )
 
 
-def dated(
+def set_first_seen(
     hosts: Iterable[HostResult], earlier: Sequence[AuditRun], today: str
 ) -> tuple[HostResult, ...]:
     """Returns `hosts` with each finding's `since`: the date that an earlier run has for it, else

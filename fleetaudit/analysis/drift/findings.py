@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from fleetaudit.model import Change
 
-from .host_diff import Laid, expectation, untold
+from .host_diff import HostDiff, expectation, untold
 
 
-def other_findings(laid: Laid) -> Iterator[Change]:
+def other_findings(laid: HostDiff) -> Iterator[Change]:
     """Yields what became of the findings that are no scenario's, sysctl's nor failed control's;
     none is met.
     """
@@ -32,7 +32,7 @@ def other_findings(laid: Laid) -> Iterator[Change]:
             yield laid.change("regression" if new else "fix", "finding", id_, *words)
 
 
-def waivers(laid: Laid) -> Iterator[Change]:
+def waivers(laid: HostDiff) -> Iterator[Change]:
     """Yields a change for each finding of both runs that is waived in one of them only."""
     for id_, new in laid.findings_after.items():
         old = laid.findings_before.get(id_)

@@ -19,7 +19,7 @@ from fleetaudit.model import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class RunContext:
     """What both runs know: the later run's scenarios that the earlier one asked too, those of which
     another ending was expected, and the two runs' dates.
     """
@@ -30,7 +30,7 @@ class Ground:
     after: str
 
     @classmethod
-    def of(cls, before: AuditRun, after: AuditRun) -> Ground:
+    def of(cls, before: AuditRun, after: AuditRun) -> RunContext:
         asked = {row.name: row.expect for row in before.scenarios}
         return cls(
             rows={row.name: row for row in after.scenarios if row.name in asked},
@@ -43,12 +43,12 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class HostDiff:
     """Two audited hosts side by side; `change` makes a change of the later one, dated."""
 
     before: Audited
     after: Audited
-    ground: Ground
+    ground: RunContext
     findings_before: Mapping[str, Finding]
     findings_after: Mapping[str, Finding]
 
@@ -80,7 +80,7 @@ class Laid:
         )
 
 
-def expectation(laid: Laid, what: str) -> Change:
+def expectation(laid: HostDiff, what: str) -> Change:
     """Returns the change of what is wanted: a finding on one side, for what the other run did not
     want so.
     """

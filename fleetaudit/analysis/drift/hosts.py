@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleetaudit.analysis.causes import title_of
+from fleetaudit.analysis.causes import cause_title
 from fleetaudit.model import (
     Audited,
     Change,
@@ -17,13 +17,13 @@ from fleetaudit.model import (
 
 from .comparable import selected
 from .findings import other_findings, waivers
-from .host_diff import Ground, Laid, by_id
+from .host_diff import HostDiff, RunContext, by_id
 from .host_pairs import Pair, Pairs
 from .scenarios import scenarios
 from .sysctls import sysctls
 
 
-def on_host(pair: Pair, ground: Ground) -> Iterator[Change]:
+def on_host(pair: Pair, ground: RunContext) -> Iterator[Change]:
     """Yields all that changed on a host that both runs have."""
     before, after = pair.before, pair.after
     if before.name != after.name:
@@ -32,7 +32,7 @@ def on_host(pair: Pair, ground: Ground) -> Iterator[Change]:
         if effect := _reached(before, after):
             yield _host(effect, after.name, _standing(before), _standing(after), ground.after)
         return
-    laid = Laid(before, after, ground, by_id(before), by_id(after))
+    laid = HostDiff(before, after, ground, by_id(before), by_id(after))
     yield from _what_it_is(laid)
     yield from scenarios(laid)
     yield from sysctls(laid)
@@ -78,7 +78,7 @@ def _standing(host: HostResult) -> str:
         case Audited():
             return "audited"
         case NotAudited():
-            return f"not audited: {title_of(host)}"
+            return f"not audited: {cause_title(host)}"
         case NotSelected():
             return host.reason
 
@@ -89,7 +89,7 @@ def _host(effect: Effect, name: str, before: str, after: str, since: str) -> Cha
     )
 
 
-def _what_it_is(laid: Laid) -> Iterator[Change]:
+def _what_it_is(laid: HostDiff) -> Iterator[Change]:
     before, after = laid.before, laid.after
     if before.kernel != after.kernel:
         words = (
@@ -114,7 +114,7 @@ def _what_it_is(laid: Laid) -> Iterator[Change]:
 
 
 def hosts_that_differ(
-    pairs: Pairs, before: RunInfo, after: RunInfo, ground: Ground
+    pairs: Pairs, before: RunInfo, after: RunInfo, ground: RunContext
 ) -> Iterator[Change]:
     """Yields the hosts that were rebuilt and, where both runs were about the same hosts, those that
     are gone or new.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleetaudit.analysis.judge import endings_in_words, relation
+from fleetaudit.analysis.judge import describe_endings, expectation_status
 from fleetaudit.model import (
     Change,
     Effect,
@@ -13,10 +13,10 @@ from fleetaudit.model import (
     ScenarioRow,
 )
 
-from .host_diff import Laid
+from .host_diff import HostDiff
 
 
-def scenarios(laid: Laid) -> Iterator[Change]:
+def scenarios(laid: HostDiff) -> Iterator[Change]:
     """Yields the changes of all scenarios that both runs asked of this host, over each family."""
     if (
         laid.before.void or laid.after.void
@@ -40,7 +40,7 @@ def scenarios(laid: Laid) -> Iterator[Change]:
 
 
 def _wanted_here(
-    laid: Laid, what: str, row: ScenarioRow, old: Observation | None, new: Observation | None
+    laid: HostDiff, what: str, row: ScenarioRow, old: Observation | None, new: Observation | None
 ) -> tuple[Ending, ...]:
     """The endings that are wanted on this host, none where the expectation does not apply: the
     judge was silent about an ending that does not meet it. What has another expectation now was
@@ -70,7 +70,7 @@ def _told(observation: Observation | None, expect: tuple[Ending, ...]) -> bool |
     if observation is None:
         return None
     return {"met": True, "not met": False}.get(
-        relation(observation, expect or (observation.ending,))
+        expectation_status(observation, expect or (observation.ending,))
     )
 
 
@@ -84,4 +84,4 @@ def _ended(observation: Observation | None) -> str:
     if observation is None:
         return "not reported"
     untold = observation.ending in ("not run", "inconclusive") and observation.reason
-    return endings_in_words(observation) + (f": {observation.reason}" if untold else "")
+    return describe_endings(observation) + (f": {observation.reason}" if untold else "")

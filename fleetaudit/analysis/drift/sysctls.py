@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from fleetaudit.model import Change, Effect, Sysctl
 
-from .host_diff import Laid, expectation, untold
+from .host_diff import HostDiff, expectation, untold
 
 
-def sysctls(laid: Laid) -> Iterator[Change]:
+def sysctls(laid: HostDiff) -> Iterator[Change]:
     """Yields the changes of all sysctls that both runs read on this host."""
     other_kernel = laid.before.kernel != laid.after.kernel
     for key in dict.fromkeys([*laid.after.sysctls, *laid.before.sysctls]):
@@ -22,7 +22,7 @@ def sysctls(laid: Laid) -> Iterator[Change]:
             yield from _sysctl(laid, f"sysctl:{key}", old, new)
 
 
-def _sysctl(laid: Laid, what: str, old: Sysctl | None, new: Sysctl | None) -> Iterator[Change]:
+def _sysctl(laid: HostDiff, what: str, old: Sysctl | None, new: Sysctl | None) -> Iterator[Change]:
     finding_before, finding_after = laid.findings_before.get(what), laid.findings_after.get(what)
     was, is_ = _sysctl_words(old), _sysctl_words(new)
     told_before = _readable(old) and not untold(finding_before)

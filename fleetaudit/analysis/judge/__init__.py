@@ -4,7 +4,7 @@ Rules:
 - Nothing that was seen is rewritten: a verdict stands beside an observation, never in its place.
 - Only what was told can meet an expectation, and what could not be told is a warning at most.
 - An expectation counts where its `when` applies; elsewhere it is as if it were not there.
-- `judge` is for one host, `fleet` for what only all hosts together show. Both may be repeated: each
+- `judge_host` is for one host, `judge_fleet` for what only all hosts together show. Both may be repeated: each
   replaces its own.
 """
 
@@ -19,24 +19,30 @@ from fleetaudit.model import (
     HostPlan,
 )
 
-from .kernels import KIND, fleet
+from .kernels import KIND, judge_fleet
 from .scenarios import (
-    Relation,
-    endings_in_words,
+    ExpectationStatus,
+    describe_endings,
+    expectation_status,
     judged,
-    relation,
     void,
 )
 from .values import exposure, sysctls, wanted
 
-__all__ = ["Relation", "endings_in_words", "fleet", "judge", "relation"]
+__all__ = [
+    "ExpectationStatus",
+    "describe_endings",
+    "expectation_status",
+    "judge_fleet",
+    "judge_host",
+]
 
 
-def judge(audited: Audited, plan: HostPlan) -> Audited:
+def judge_host(audited: Audited, plan: HostPlan) -> Audited:
     """Returns `audited` with the findings that `plan` gives rise to, gravest first, then by id;
     earlier ones go.
 
-    What `fleet` found stays: it is not this host's alone to judge.
+    What `judge_fleet` found stays: it is not this host's alone to judge.
     """
     found = [void(audited, plan)] if audited.void else list(judged(audited, plan))
     found += [*sysctls(audited, plan), *exposure(audited, plan)]

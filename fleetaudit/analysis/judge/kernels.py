@@ -39,7 +39,7 @@ class _Place(NamedTuple):
     family: str
 
 
-def fleet(results: Iterable[HostResult], plan: Plan) -> tuple[HostResult, ...]:
+def judge_fleet(results: Iterable[HostResult], plan: Plan) -> tuple[HostResult, ...]:
     """Returns the hosts of a run, in their order, with the findings that only all of them together
     give rise to.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from fleetaudit.analysis.remediation import for_scenario
+from fleetaudit.analysis.remediation import scenario_remedy
 from fleetaudit.model import (
     Audited,
     Ending,
@@ -28,11 +28,11 @@ from fleetaudit.model import (
 )
 from fleetaudit.playbook.expectation_tests import applies
 
-Relation = Literal["met", "not met", "untold", "not run", "no expectation"]
+ExpectationStatus = Literal["met", "not met", "untold", "not run", "no expectation"]
 """How an observation stands to an expectation."""
 
 
-def relation(observation: Observation, expect: Iterable[Ending]) -> Relation:
+def expectation_status(observation: Observation, expect: Iterable[Ending]) -> ExpectationStatus:
     """Returns how `observation` stands to the endings that are all right; without any there is no
     expectation.
     """
@@ -46,7 +46,7 @@ def relation(observation: Observation, expect: Iterable[Ending]) -> Relation:
     return "met" if wanted.issuperset(observation.endings) else "untold"
 
 
-def endings_in_words(observation: Observation) -> str:
+def describe_endings(observation: Observation) -> str:
     """Returns what was seen, with its trials where they disagree: "RST", "FIN (2 of 3 trials), RST
     (1 of 3 trials)".
     """
@@ -73,16 +73,16 @@ def judged(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
                     scenario, family, "could not be told: the host reported nothing", told=False
                 )
                 continue
-            how = relation(observation, scenario.expect)
+            how = expectation_status(observation, scenario.expect)
             if how in ("met", "not run"):
                 continue
-            words = endings_in_words(observation)
+            words = describe_endings(observation)
             if how == "untold":
                 words = f"could not be told: {words}"
             if observation.reason:
                 words = f"{words}; {observation.reason}"
             cure = (
-                for_scenario(scenario, observation, audited.kernel.release)
+                scenario_remedy(scenario, observation, audited.kernel.release)
                 if how == "not met"
                 else ""
             )

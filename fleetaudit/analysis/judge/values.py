@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from fleetaudit.analysis.remediation import EXPOSURE, for_sysctl
+from fleetaudit.analysis.remediation import EXPOSURE_REMEDIES, sysctl_remedy
 from fleetaudit.model import (
     SEVERITIES,
     Audited,
@@ -86,7 +86,7 @@ def sysctls(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
         unmet = [u for rule in here if (u := _unmet(rule, sysctl)) is not None]
         if unmet:
             yield _finding(
-                f"sysctl:{key}", unmet, _observed(audited, key), for_sysctl(key, here, audited)
+                f"sysctl:{key}", unmet, _observed(audited, key), sysctl_remedy(key, here, audited)
             )
 
 
@@ -180,7 +180,7 @@ def _bytes(exposure: Exposure) -> _Number:
     )
 
 
-NUMBERS: Mapping[str, Callable[[Exposure], _Number]] = {
+EXPOSURE_NUMBERS: Mapping[str, Callable[[Exposure], _Number]] = {
     "aborts_on_close_per_thousand": _per_thousand,
     "aborts_failed": _counter("TCPAbortFailed"),
     "aborts_on_memory": _counter("TCPAbortOnMemory"),
@@ -195,7 +195,7 @@ def exposure(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
     """Yields a finding for every number of production that falls short, or could not be told."""
     for name, rules in plan.exposure_expect.items():
         seen = (
-            NUMBERS[name](audited.exposure)
+            EXPOSURE_NUMBERS[name](audited.exposure)
             if audited.exposure
             else _Number(None, note="the host tells nothing")
         )
@@ -210,7 +210,7 @@ def exposure(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
                 unmet.append(_Unmet(rule, words, told=seen.value is not None and not cut))
         if unmet:
             yield _finding(
-                f"exposure:{name}", unmet, _number_in_words(seen), EXPOSURE.get(name, "")
+                f"exposure:{name}", unmet, _number_in_words(seen), EXPOSURE_REMEDIES.get(name, "")
             )
 
 

@@ -13,18 +13,18 @@ import msgspec
 
 import fleetaudit
 from fleetaudit.analysis.causes import (
-    HOST,
-    causes_of,
+    HOST_PLACEHOLDER,
+    cause_title,
+    group_by_cause,
     is_command,
-    title_of,
 )
 from fleetaudit.analysis.compare import compare
-from fleetaudit.analysis.drift import between
+from fleetaudit.analysis.drift import compute_drift
 from fleetaudit.errors import FailureKind, rerun_hint, rerun_options
 from fleetaudit.model import NotAudited
 from fleetaudit.report.html import render
 from fleetaudit.report.terminal import summary
-from fleetaudit.store import archive
+from fleetaudit.store.run_file import encode_run, read_run
 from tests.support import sources
 from tests.support.runs import run_of, small_fleet
 
@@ -61,7 +61,7 @@ def test_a_jump_host_that_fails_is_another_cause_than_hosts_that_fail_alike() ->
     behind = [
         refusing(n, at="jump host gate", reason=f"jump host gate: {n}: refused") for n in (7, 8)
     ]
-    causes, anchors = causes_of([refusing(2), *behind])
+    causes, anchors = group_by_cause([refusing(2), *behind])
     assert [c.title for c in causes] == [
         "connect: connection refused",
         "connect: connection refused (jump host gate)",
@@ -74,16 +74,16 @@ def test_a_run_of_an_older_release_is_grouped_by_its_text(tmp_path: Path) -> Non
     old = [refusing(n, kind="", reason=f"srv{n:03}: no answer") for n in (2, 3)] + [
         refusing(4, kind="", reason="gone")
     ]
-    causes, _ = causes_of(old)
+    causes, _ = group_by_cause(old)
     assert [(c.title, c.hosts.count, c.details) for c in causes] == [
-        (f"connect: {HOST}: no answer", 2, ()),
+        (f"connect: {HOST_PLACEHOLDER}: no answer", 2, ()),
         ("connect: gone", 1, ()),
     ]
-    stored = json.loads(archive.encode_run(run_of(old)))
+    stored = json.loads(encode_run(run_of(old)))
     for host in stored["hosts"]:
         del host["kind"], host["at"]
     (tmp_path / "run.json").write_text(json.dumps(stored))
-    assert compare(archive.read_run(tmp_path)).causes == causes
+    assert compare(read_run(tmp_path)).causes == causes
 
 
 def test_another_address_is_no_change_and_another_kind_is_one() -> None:
@@ -91,8 +91,8 @@ def test_another_address_is_no_change_and_another_kind_is_one() -> None:
         run_of([refusing(2)]),
         run_of([refusing(2, reason="198.51.100.9 port 22: connection refused")]),
     )
-    assert between(before, after).is_unchanged
-    (change,) = between(before, run_of([refusing(2, kind="timed out")])).changes
+    assert compute_drift(before, after).is_unchanged
+    (change,) = compute_drift(before, run_of([refusing(2, kind="timed out")])).changes
     assert (change.before, change.after) == (
         "not audited: connect: connection refused",
         "not audited: connect: timed out",
@@ -102,7 +102,7 @@ def test_another_address_is_no_change_and_another_kind_is_one() -> None:
 def test_many_hosts_that_are_newly_lost_are_one_row_of_what_changed() -> None:
     well = small_fleet().hosts[:1]
     audited = [msgspec.structs.replace(well[0], name=f"srv{n:03}") for n in range(2, 62)]
-    drift = between(run_of(audited), run_of([refusing(n) for n in range(2, 62)]))
+    drift = compute_drift(run_of(audited), run_of([refusing(n) for n in range(2, 62)]))
     changes = compare(run_of([refusing(n) for n in range(2, 62)]), drift).changes
     assert changes is not None
     assert [(row.effect, row.hosts.count) for row in changes.rows] == [("newly not audited", 60)]
@@ -242,4 +242,4 @@ def test_a_sentence_is_no_command_and_title_has_the_reason_where_there_is_no_kin
     assert is_command("/usr/bin/ssh web1 true")
     assert not is_command("install python3 (python3-minimal will do) on the host, then run again")
     assert not is_command("give it more memory (kernel_memory: 256)")
-    assert title_of(refusing(2, kind="")) == "connect: 198.51.100.2 port 22: connection refused"
+    assert cause_title(refusing(2, kind="")) == "connect: 198.51.100.2 port 22: connection refused"

@@ -12,13 +12,13 @@ import pytest
 
 from fleetaudit.analysis import doctor
 from fleetaudit.analysis.doctor import (
-    Examination,
-    Point,
-    Step,
-    Told,
-    Visit,
-    Watch,
-    causes_of,
+    CheckStage,
+    DoctorReport,
+    HostCheck,
+    StageRecord,
+    StageRecorder,
+    StageResult,
+    failure_causes,
 )
 from fleetaudit.model import (
     Audited,
@@ -52,18 +52,18 @@ def plan_for(target: SshTarget | LocalTarget, name: str = "web1") -> HostPlan:
                     sysctls_collect=(), sysctls_expect={})  # fmt: skip
 
 
-def visit_of(host: HostPlan, result: HostResult, told: Told) -> Visit:
-    return doctor.visit_of(
+def visit_of(host: HostPlan, result: HostResult, told: StageRecord) -> HostCheck:
+    return doctor.build_host_check(
         host, result, told, lambda option: f"fleetaudit doctor {option} -l {host.name}"
     )
 
 
-def watched(*heard: tuple[Stage, str, float], rest: float = 0.0) -> Told:
+def watched(*heard: tuple[Stage, str, float], rest: float = 0.0) -> StageRecord:
     """What a watch tells of an attempt in which each stage took so many seconds, and something
     after them `rest`.
     """
     clock = Clock()
-    watch = Watch(clock)
+    watch = StageRecorder(clock)
     watch.begin()
     for stage, what, seconds in heard:
         clock.now += seconds
@@ -85,7 +85,7 @@ def failed(stage: Stage, reason: str = "no", hint: str = "try") -> NotAudited:
     return NotAudited(name="web1", stage=stage, reason=reason, hint=hint)
 
 
-def states(visit: Visit) -> dict[Point, str]:
+def states(visit: HostCheck) -> dict[CheckStage, str]:
     return {step.stage: step.state for step in visit.steps}
 
 
@@ -118,7 +118,7 @@ def test_a_host_cannot_say_that_it_took_longer_than_we_waited(lie: float) -> Non
 
 def test_only_the_last_attempt_is_told_stage_by_stage_and_all_of_them_in_time() -> None:
     clock = Clock()
-    watch = Watch(clock)
+    watch = StageRecorder(clock)
     for seconds in (1.0, 2.0):
         watch.begin()
         clock.now += seconds
@@ -136,7 +136,7 @@ def test_only_the_last_attempt_is_told_stage_by_stage_and_all_of_them_in_time() 
 def test_a_way_that_was_begun_anew_after_a_drop_is_told_once_with_all_of_its_time() -> None:
     told = watched(("resolve", "192.0.2.1", 0.1), ("resolve", "192.0.2.1", 1.0), *WAY[1:], rest=0.1)
     visit = visit_of(plan_for(SshTarget(address="a")), answered(), told)
-    assert [step.stage for step in visit.steps] == list(doctor.POINTS)
+    assert [step.stage for step in visit.steps] == list(doctor.CHECK_STAGES)
     assert visit.steps[1].ms == 1100
 
 
@@ -181,12 +181,12 @@ def test_a_host_that_was_never_tried_claims_no_stage_that_it_did_not_pass() -> N
     )
     plan = HostPlan(name="web1", groups=(), target=refused, scenarios=(), trials=1, isolation="auto",
                     sysctls_collect=(), sysctls_expect={})  # fmt: skip
-    visit = visit_of(plan, refused, Told())
+    visit = visit_of(plan, refused, StageRecord())
     assert states(visit) == {
         "inventory": "passed", "resolve": "not reached", "connect": "not reached", "host key": "not reached",
         "authenticate": "failed", "become": "not reached", "interpreter": "not reached", "namespaces": "not reached",
     }  # fmt: skip
-    waiting = visit_of(plan_for(SshTarget(address="a")), failed("interrupted"), Told())
+    waiting = visit_of(plan_for(SshTarget(address="a")), failed("interrupted"), StageRecord())
     assert set(states(waiting).values()) == {"passed", "not needed", "not reached"}
     assert [step.stage for step in waiting.steps if step.state == "passed"] == ["inventory"]
 
@@ -222,11 +222,13 @@ def test_becoming_who_we_are_already_is_no_stage() -> None:
     )
 
 
-def examined(*visits: Visit) -> Examination:
-    return Examination(fleetaudit="0", started="2026-01-01T00:00:00Z", hosts=visits)
+def examined(*visits: HostCheck) -> DoctorReport:
+    return DoctorReport(fleetaudit="0", started="2026-01-01T00:00:00Z", hosts=visits)
 
 
-def visit(name: str, result: HostResult, told: Told | None = None, address: str = "") -> Visit:
+def visit(
+    name: str, result: HostResult, told: StageRecord | None = None, address: str = ""
+) -> HostCheck:
     return visit_of(
         plan_for(SshTarget(address=address or name), name), result, told or watched(*WAY, rest=0.1)
     )
@@ -280,14 +282,14 @@ def test_reasons_that_differ_in_their_hosts_name_alone_are_one_cause_and_numbers
         for n in (1, 2, 12)
     ]
     other = visit("db3", failed("connect", "db33 port 22: refused"), watched(*WAY[:1]))
-    first, second = causes_of([*hosts, other])
+    first, second = failure_causes([*hosts, other])
     assert (first.title, first.hosts.count) == ("connect: ‹host› port 22: refused", 3)
     assert second.title == "connect: db33 port 22: refused"
 
 
 def test_causes_come_in_the_order_of_their_stages() -> None:
     stages: tuple[Stage, ...] = ("interrupted", "become", "resolve", "inventory", "host key")
-    causes = causes_of([visit(f"h{n}", failed(stage)) for n, stage in enumerate(stages)])
+    causes = failure_causes([visit(f"h{n}", failed(stage)) for n, stage in enumerate(stages)])
     assert [cause.stage for cause in causes] == [
         "inventory",
         "resolve",
@@ -339,11 +341,11 @@ def test_a_time_has_three_digits_at_most(ms: float | None, words: str) -> None:
 
 
 def test_a_step_is_told_even_where_its_words_are_many() -> None:
-    words = Step(
+    words = StageResult(
         stage="resolve", state="passed", ms=1.0, found=", ".join(f"192.0.2.{n}" for n in range(60))
     )
     base = visit("web1", answered())
-    many = Visit(name="web1", ready=True, steps=(words, *base.steps[2:]))
+    many = HostCheck(name="web1", ready=True, steps=(words, *base.steps[2:]))
     text = host_story(many, width=80, next_="")
     assert "192.0.2.59" in text
     assert max(map(len, text.splitlines())) <= 80

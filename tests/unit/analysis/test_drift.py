@@ -75,7 +75,7 @@ def ends(ending: Ending, **more: Any) -> tuple[Observation, ...]:
 
 
 def changed(before: HostResult, after: HostResult) -> list[tuple[str, str, str, str, str]]:
-    found = drift.between(run_on("2026-01-01", before), run_on("2026-01-02", after))
+    found = drift.compute_drift(run_on("2026-01-01", before), run_on("2026-01-02", after))
     assert not found.refused
     return [(c.effect, c.kind, c.what, c.before, c.after) for c in found.changes]
 
@@ -163,7 +163,7 @@ def test_both_runs_are_measured_by_what_is_wanted_now_and_the_edit_is_noted() ->
     before = run_on("2026-01-01", web())
     after = run_on("2026-01-02", edited.host("web1", K612), scenarios=other)
     after = msgspec.structs.replace(after, hosts=(edited.host("web1", K612, instead=ends("RST")),))
-    found = drift.between(before, after)
+    found = drift.compute_drift(before, after)
     # IPv4 resets as ever, which is now wrong and was not; IPv6 went from RST to FIN, which is now
     # right.
     assert [(c.effect, c.what) for c in found.changes] == [("fix", "scenario:unread-close/ipv6")]
@@ -273,7 +273,7 @@ def test_a_waiver_that_came_or_went_is_said() -> None:
         "not waived",
     )
     assert changed(waived, waived) == []
-    found = drift.between(run_on("2026-01-01", web()), run_on("2026-01-02", waived))
+    found = drift.compute_drift(run_on("2026-01-01", web()), run_on("2026-01-02", waived))
     assert [(c.effect, c.waived) for c in found.changes] == [
         ("regression", "ann until 2026-12-31: x")
     ]
@@ -282,7 +282,7 @@ def test_a_waiver_that_came_or_went_is_said() -> None:
     assert [row.waived for row in summarize_changes(found).rows] == ["ann until 2026-12-31: x"]
     for before, after in ((waived, broken), (broken, waived), (waived, web())):
         days = run_on("2026-01-01", before), run_on("2026-01-02", after)
-        run = msgspec.structs.replace(days[1], drift=drift.between(*days))
+        run = msgspec.structs.replace(days[1], drift=drift.compute_drift(*days))
         assert run.drift is not None
         (row,) = summarize_changes(run.drift).rows
         assert row.waived is None
@@ -323,7 +323,7 @@ def machine(name: str, id_: str, *instead: Observation) -> Audited:
 
 
 def drift_of(before: Iterable[HostResult], after: Iterable[HostResult]) -> list[tuple[str, str]]:
-    found = drift.between(run_on("2026-01-01", *before), run_on("2026-01-02", *after))
+    found = drift.compute_drift(run_on("2026-01-01", *before), run_on("2026-01-02", *after))
     return [(c.effect, c.host) for c in found.changes]
 
 
@@ -423,7 +423,7 @@ def test_every_host_of_either_run_is_accounted_for_exactly_once(
 ) -> None:
     before = [bare(name, ids_before.get(name)) for name in names_before]
     after = [bare(name, ids_after.get(name)) for name in names_after]
-    found = drift.between(
+    found = drift.compute_drift(
         run_on("2026-01-01", *before, scenarios=()), run_on("2026-01-02", *after, scenarios=())
     )
     if found.refused:
@@ -449,7 +449,7 @@ def test_a_scenario_of_the_same_name_with_other_steps_refuses_the_comparison() -
         msgspec.structs.replace(s, steps=(*s.steps, s.steps[-1])) if s.name == UNREAD.name else s
         for s in SCENARIOS
     ]
-    found = drift.between(
+    found = drift.compute_drift(
         run_on("2026-01-01", web()), run_on("2026-01-02", web(*FIN), scenarios=other)
     )
     assert "“unread-close”" in found.refused
@@ -459,17 +459,17 @@ def test_a_scenario_of_the_same_name_with_other_steps_refuses_the_comparison() -
 
 def test_other_playbooks_and_other_hosts_refuse_the_comparison() -> None:
     bare_host = Audited(name="web1", kernel=K612, isolation="namespace")
-    found = drift.between(run_on("2026-01-01", bare_host, scenarios=SCENARIOS[:2]),
+    found = drift.compute_drift(run_on("2026-01-01", bare_host, scenarios=SCENARIOS[:2]),
                           run_on("2026-01-02", bare_host, scenarios=SCENARIOS[2:]))  # fmt: skip
     assert "no scenario and no sysctl in common" in found.refused
-    found = drift.between(
+    found = drift.compute_drift(
         run_on("2026-01-01", web()), run_on("2026-01-02", FLEET.host("db1", K612))
     )
     assert "no host in common" in found.refused
 
 
 def test_scenarios_that_only_one_run_asked_are_noted_and_no_change() -> None:
-    found = drift.between(
+    found = drift.compute_drift(
         run_on("2026-01-01", web(), scenarios=SCENARIOS[1:]),
         run_on("2026-01-02", web(), scenarios=SCENARIOS[:-1]),
     )
@@ -483,13 +483,15 @@ def test_scenarios_that_only_one_run_asked_are_noted_and_no_change() -> None:
 @pytest.mark.parametrize("about", [{"limit": "web*"}, {"shard": "1/2"}])
 def test_hosts_outside_of_another_limit_are_noted_and_not_gone(about: dict[str, Any]) -> None:
     db = FLEET.host("db1", K612)
-    found = drift.between(run_on("2026-01-01", web(), db), run_on("2026-01-02", web(), **about))
+    found = drift.compute_drift(
+        run_on("2026-01-01", web(), db), run_on("2026-01-02", web(), **about)
+    )
     assert found.is_unchanged
     assert "1 host that was in one run only is left out" in found.notes[0]
 
 
 def test_a_run_is_the_same_as_itself() -> None:
-    assert drift.between(small_fleet(), small_fleet()).is_unchanged
+    assert drift.compute_drift(small_fleet(), small_fleet()).is_unchanged
 
 
 # ---- order, dates and rates
@@ -509,7 +511,7 @@ def test_regressions_come_first_by_severity_then_fixes_then_the_rest() -> None:
         FLEET.host("web2", K612),
         FLEET.host("web3", K612),
     ]  # fmt: skip
-    found = drift.between(run_on("2026-01-01", *before), run_on("2026-01-02", *after))
+    found = drift.compute_drift(run_on("2026-01-01", *before), run_on("2026-01-02", *after))
     effects = [c.effect for c in found.changes]
     assert effects == sorted(
         effects, key=["regression", "fix", "told again", "changed", "audited again", "gone"].index
@@ -523,21 +525,23 @@ def test_regressions_come_first_by_severity_then_fixes_then_the_rest() -> None:
 
 
 def test_a_finding_keeps_the_date_on_which_it_was_first_seen() -> None:
-    first = run_on("2026-01-01", *drift.dated([read("120")], [], "2026-01-01"))
+    first = run_on("2026-01-01", *drift.set_first_seen([read("120")], [], "2026-01-01"))
     assert [f.since for f in first.hosts[0].findings] == ["2026-01-01"]
     second = run_on(
         "2026-01-02",
-        *drift.dated([web(*FIN, sysctls=dict(read("120").sysctls))], [first], "2026-01-02"),
+        *drift.set_first_seen(
+            [web(*FIN, sysctls=dict(read("120").sysctls))], [first], "2026-01-02"
+        ),
     )
     assert {f.id: f.since for f in second.hosts[0].findings} == {
         f"sysctl:{FIN_TIMEOUT}": "2026-01-01",
         "scenario:unread-close/ipv4": "2026-01-02",
     }
-    gone = run_on("2026-01-03", *drift.dated([web()], [second, first], "2026-01-03"))
-    back = drift.dated([read("120")], [gone, second, first], "2026-01-04")
+    gone = run_on("2026-01-03", *drift.set_first_seen([web()], [second, first], "2026-01-03"))
+    back = drift.set_first_seen([read("120")], [gone, second, first], "2026-01-04")
     assert [f.since for f in back[0].findings] == ["2026-01-04"]  # it was gone in between
     away = run_on("2026-01-03", missing("web1", "connect", "no answer", ""))
-    back = drift.dated([read("120")], [away, second, first], "2026-01-04")
+    back = drift.set_first_seen([read("120")], [away, second, first], "2026-01-04")
     assert [f.since for f in back[0].findings] == [
         "2026-01-01"
     ]  # the newest run that audited it decides
@@ -547,20 +551,22 @@ def test_dates_go_with_the_machine_not_with_a_name_that_was_reused() -> None:
     first = run_on("2026-01-01", msgspec.structs.replace(read("120"), machine_id="1"))
     other = msgspec.structs.replace(read("120"), machine_id="2")
     moved = msgspec.structs.replace(read("120"), machine_id="1", name="web9")
-    dates = [h.findings[0].since for h in drift.dated([other, moved], [first], "2026-01-02")]
+    dates = [
+        h.findings[0].since for h in drift.set_first_seen([other, moved], [first], "2026-01-02")
+    ]
     assert dates == [
         "2026-01-02",
         "2026-01-02",
     ]  # “web1” is in both runs, so “web9” is no renamed one
-    dates = [h.findings[0].since for h in drift.dated([moved], [first], "2026-01-02")]
+    dates = [h.findings[0].since for h in drift.set_first_seen([moved], [first], "2026-01-02")]
     assert dates == ["2026-01-01"]
 
 
 def test_a_regression_is_dated_by_the_later_run_and_a_fix_says_since_when_it_was_not_met() -> None:
-    old = run_on("2026-01-01", *drift.dated([read("120")], [], "2025-11-30"))
-    (fix,) = drift.between(old, run_on("2026-01-05", read("60"))).changes
+    old = run_on("2026-01-01", *drift.set_first_seen([read("120")], [], "2025-11-30"))
+    (fix,) = drift.compute_drift(old, run_on("2026-01-05", read("60"))).changes
     assert (fix.effect, fix.since) == ("fix", "2025-11-30")
-    (regression,) = drift.between(
+    (regression,) = drift.compute_drift(
         run_on("2026-01-01", read("60")), run_on("2026-01-05", read("120"))
     ).changes
     assert (regression.effect, regression.since) == ("regression", "2026-01-05")
@@ -614,7 +620,7 @@ def felt(uptime_s: float | None, aborts: int, opened: int, accepted: int, **more
 def test_counters_are_rates_over_the_time_between_and_none_where_they_began_anew(
     before: Audited, after: Audited, per_thousand: float | None, reason: str
 ) -> None:
-    found = drift.between(run_on("2026-01-01", before), run_on("2026-01-02", after))
+    found = drift.compute_drift(run_on("2026-01-01", before), run_on("2026-01-02", after))
     (rate,) = found.rates
     assert (rate.host, rate.seconds, rate.per_thousand) == ("web1", DAY_S, per_thousand)
     assert reason in rate.reason
@@ -636,7 +642,7 @@ def test_a_rate_is_only_told_of_a_host_that_stayed_up(
         felt(up_before, aborts, connections, 0),
         felt(up_after, aborts + more, connections + more + 1, 0),
     )
-    (rate,) = drift.between(run_on("2026-01-01", before), run_on("2026-01-02", after)).rates
+    (rate,) = drift.compute_drift(run_on("2026-01-01", before), run_on("2026-01-02", after)).rates
     if rate.per_thousand is None:
         assert up_after < up_before + DAY_S
     else:
@@ -648,7 +654,7 @@ def test_a_rate_is_only_told_of_a_host_that_stayed_up(
 
 def test_runs_whose_times_nobody_can_read_give_no_rates_and_still_compare() -> None:
     before = run_on("2026-01-01", felt(1.0, 1, 1, 1), started="yesterday")
-    found = drift.between(before, run_on("2026-01-02", felt(1.0, 1, 1, 1)))
+    found = drift.compute_drift(before, run_on("2026-01-02", felt(1.0, 1, 1, 1)))
     assert (found.rates, found.changes) == ((), ())
 
 
@@ -676,7 +682,7 @@ def mutated() -> tuple[AuditRun, AuditRun]:
         after.run, id="2026-11-23T020000Z", started="2026-11-23T02:00:00Z"
     )
     after = msgspec.structs.replace(after, run=about)
-    return before, msgspec.structs.replace(after, drift=drift.between(before, after))
+    return before, msgspec.structs.replace(after, drift=drift.compute_drift(before, after))
 
 
 def test_the_published_schema_is_what_the_nouns_say_and_a_drift_satisfies_it() -> None:
@@ -736,7 +742,7 @@ def test_what_a_host_says_is_inert_in_a_change() -> None:
     nasty = msgspec.structs.replace(
         web(), kernel=Kernel(release=hostile, version="#1", machine="x")
     )
-    found = drift.between(run_on("2026-01-01", web()), run_on("2026-01-02", nasty))
+    found = drift.compute_drift(run_on("2026-01-01", web()), run_on("2026-01-02", nasty))
     run = msgspec.structs.replace(run_on("2026-01-02", nasty), drift=found)
     text, page = (
         changes_text(summarize_changes(found)),

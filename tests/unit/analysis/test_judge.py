@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.analysis.judge import fleet, judge, relation
+from fleetaudit.analysis.judge import expectation_status, judge_fleet, judge_host
 from fleetaudit.analysis.judge.kernels import SAME_ENDING
-from fleetaudit.analysis.judge.values import NUMBERS
+from fleetaudit.analysis.judge.values import EXPOSURE_NUMBERS
 from fleetaudit.model import (
     EXPECTABLE_ENDINGS,
     Audited,
@@ -105,7 +105,7 @@ def test_a_scenario_that_the_host_does_not_report_is_a_finding() -> None:
     asked = Fleet()
     host = asked.host("a", K612)
     silent = msgspec.structs.replace(host, observations=host.observations[2:])
-    assert [(f.id, f.severity) for f in judge(silent, asked.plan("a")).findings] == [
+    assert [(f.id, f.severity) for f in judge_host(silent, asked.plan("a")).findings] == [
         ("scenario:drained-close/ipv4", "warning"),
         ("scenario:drained-close/ipv6", "warning"),
     ]
@@ -183,7 +183,7 @@ def test_a_rule_without_a_fix_of_its_own_gets_the_command_that_sets_the_value() 
 def test_judging_twice_gives_the_same_findings_and_changes_nothing_that_was_seen() -> None:
     asked = Fleet()
     once = asked.host("a", K510)
-    twice = judge(once, asked.plan("a"))
+    twice = judge_host(once, asked.plan("a"))
     assert twice == once
 
 
@@ -204,7 +204,7 @@ def test_an_expectation_is_met_only_by_an_ending_that_was_told_in_every_trial(
     seen = Observation(
         scenario="s", family="ipv4", ending=ending, trials=sum(trials.values()), endings={**trials}
     )
-    if relation(seen, expect) == "met":
+    if expectation_status(seen, expect) == "met":
         assert ending in expect
         assert set(trials) <= expect
 
@@ -221,7 +221,7 @@ def judged(
 ) -> Audited:
     asked = Fleet(rules={})
     plan = msgspec.structs.replace(asked.plan("a", groups), sysctls_expect={"net.x": rules})
-    return judge(
+    return judge_host(
         asked.host("a", kernel, groups=groups, sysctls={"net.x": sysctl} if sysctl else {}), plan
     )
 
@@ -273,7 +273,7 @@ def test_the_line_that_sets_a_sysctl_at_boot_is_shown_with_its_value() -> None:
         (("/etc/sysctl.conf:68",), "0 (set at boot by /etc/sysctl.conf:68)"),
         (("/etc/sysctl.conf:68", "/etc/sysctl.d/zz.conf:1"), "or /etc/sysctl.d/zz.conf:1)"),
     ):
-        (finding,) = judge(
+        (finding,) = judge_host(
             msgspec.structs.replace(host, sysctl_places={"net.x": places}), asked.plan("a")
         ).findings
         assert finding.observed.endswith(words)
@@ -335,7 +335,7 @@ def shown(exposure: Exposure | None, **rules: ExposureExpectation) -> Audited:
     plan = msgspec.structs.replace(
         asked.plan("a"), exposure_expect={name: (rule,) for name, rule in rules.items()}
     )
-    return judge(asked.host("a", K612, exposure=exposure), plan)
+    return judge_host(asked.host("a", K612, exposure=exposure), plan)
 
 
 def test_aborts_per_thousand_connections_are_held_to_their_bound() -> None:
@@ -362,7 +362,7 @@ def test_aborts_per_thousand_connections_are_held_to_their_bound() -> None:
     )
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", EXPOSURE_NUMBERS)
 def test_a_number_that_the_host_does_not_tell_is_a_warning_and_never_met(name: str) -> None:
     for exposure in (None, Exposure(), Exposure(counters={"TCPAbortOnClose": 7})):
         (finding,) = shown(
@@ -407,7 +407,7 @@ def whole(
         msgspec.structs.replace(Fleet().plan(host.name, host.groups), kernels_expect=dict(kernels))
         for host in hosts
     )
-    judged_ = fleet(hosts, Plan(playbooks=("mine.yml",), hosts=plans))
+    judged_ = judge_fleet(hosts, Plan(playbooks=("mine.yml",), hosts=plans))
     assert [host.name for host in judged_] == [host.name for host in hosts]
     return {host.name: host for host in judged_}
 
@@ -477,7 +477,7 @@ def test_judging_the_fleet_again_replaces_what_it_found_and_judging_a_host_keeps
     assert again == once
     b = once["b"]
     assert isinstance(b, Audited)
-    assert set(judge(b, Fleet().plan("b")).findings) == set(b.findings)
+    assert set(judge_host(b, Fleet().plan("b")).findings) == set(b.findings)
     assert not any(of_fleet(host) for host in whole(list(once.values()), {}).values())
 
 

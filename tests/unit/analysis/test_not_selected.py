@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fleetaudit.analysis import drift
 from fleetaudit.analysis.compare import compare, history_entry
-from fleetaudit.analysis.policy import of_host
+from fleetaudit.analysis.policy import behaviour_of_host
 from fleetaudit.cli.run import status_of
 from fleetaudit.errors import NothingToDoError
 from fleetaudit.model import HostResult, NotSelected, PastRun
@@ -27,7 +27,7 @@ from fleetaudit.report import (
 )
 from fleetaudit.report.changes import changes_text
 from fleetaudit.report.terminal import progress, summary
-from fleetaudit.store import archive
+from fleetaudit.store.run_file import encode_run, read_run
 from tests.support.browser import page_of
 from tests.support.runs import (
     K612,
@@ -49,16 +49,16 @@ def test_it_is_no_failure() -> None:
 
 
 def test_run_json_keeps_it_with_every_key_that_a_script_may_ask_for(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_bytes(archive.encode_run(RUN))
-    assert archive.read_run(tmp_path) == RUN
-    host = json.loads(archive.encode_run(RUN))["hosts"][2]
+    (tmp_path / "run.json").write_bytes(encode_run(RUN))
+    assert read_run(tmp_path) == RUN
+    host = json.loads(encode_run(RUN))["hosts"][2]
     assert (host["status"], host["stage"], host["reason"], host["hint"]) == (
         "not selected",
         None,
         REASON,
         "",
     )
-    assert host.keys() == json.loads(archive.encode_run(RUN))["hosts"][1].keys()
+    assert host.keys() == json.loads(encode_run(RUN))["hosts"][1].keys()
 
 
 def test_a_run_of_an_earlier_version_is_still_read(tmp_path: Path) -> None:
@@ -72,11 +72,9 @@ def test_a_run_of_an_earlier_version_is_still_read(tmp_path: Path) -> None:
         "selected": 2,
         "audited": 1,
     }
-    run = json.loads(archive.encode_run(run_of([AUDITED, old]))) | {
-        "history": [past | {"not_audited": 1}]
-    }
+    run = json.loads(encode_run(run_of([AUDITED, old]))) | {"history": [past | {"not_audited": 1}]}
     (tmp_path / "run.json").write_text(json.dumps(run))
-    read = archive.read_run(tmp_path)
+    read = read_run(tmp_path)
     assert read.hosts[1] == old
     assert read.history == (
         PastRun(run=past["run"], started=past["started"], selected=2, audited=1, not_audited=1),  # type: ignore[arg-type]
@@ -155,7 +153,7 @@ def test_prometheus_counts_it_apart() -> None:
 def test_explain_and_policy_say_so() -> None:
     assert explain.host_text(RUN, UNMATCHED[0], width=80) == f"db1: {REASON}\n"
     with pytest.raises(NothingToDoError, match=REASON):
-        of_host(RUN, "db1")
+        behaviour_of_host(RUN, "db1")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +170,7 @@ def test_a_change_of_what_the_plays_match_is_a_change(
     before: HostResult, after: HostResult, effect: str | None
 ) -> None:
     earlier, later = run_of([before, *UNMATCHED]), run_of([after, *UNMATCHED])
-    found = drift.between(earlier, later)
+    found = drift.compute_drift(earlier, later)
     assert [change.effect for change in found.changes] == [effect] * (effect is not None)
     shown = compare(later, found)
     assert shown.changes is not None

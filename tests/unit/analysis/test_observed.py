@@ -11,7 +11,7 @@ import pytest
 
 from fleetaudit.analysis import drift, policy
 from fleetaudit.analysis.compare import compare
-from fleetaudit.analysis.judge import judge, relation
+from fleetaudit.analysis.judge import expectation_status, judge_host
 from fleetaudit.errors import InputError
 from fleetaudit.model import (
     Audited,
@@ -91,13 +91,13 @@ def test_neither_trials_that_disagree_nor_silence_are_a_finding() -> None:
     found = host("web1", "RST")
     silent = tuple(o for o in found.observations if o.scenario != WATCHED.name)
     assert (
-        judge(msgspec.structs.replace(found, observations=silent), FLEET.plan("web1")).findings
+        judge_host(msgspec.structs.replace(found, observations=silent), FLEET.plan("web1")).findings
         == ()
     )
 
 
 def test_it_stands_in_no_relation_to_an_expectation() -> None:
-    words = {ending: relation(observe(WATCHED, "ipv4", ending), ()) for ending in ENDINGS}
+    words = {ending: expectation_status(observe(WATCHED, "ipv4", ending), ()) for ending in ENDINGS}
     others = {"inconclusive": "untold", "not run": "not run"}
     assert words == {ending: others.get(ending, "no expectation") for ending in ENDINGS}
 
@@ -221,7 +221,7 @@ def test_another_ending_is_a_change_and_no_regression() -> None:
     after = msgspec.structs.replace(
         run_with(host("web1", "FIN", "5.10.218"), host("web2", "FIN")), run=later
     )
-    assert {(c.effect, c.before, c.after) for c in drift.between(DIFFER, after).changes} == {
+    assert {(c.effect, c.before, c.after) for c in drift.compute_drift(DIFFER, after).changes} == {
         ("changed", "RST", "FIN")
     }
 
@@ -231,7 +231,7 @@ def test_an_expectation_that_came_or_went_is_noted() -> None:
         msgspec.structs.replace(s, expect=("RST",)) if s is WATCHED else s for s in FLEET.scenarios
     ]
     with_ = msgspec.structs.replace(DIFFER, scenarios=run_of([], expecting).scenarios)
-    came, went = drift.between(DIFFER, with_).notes, drift.between(with_, DIFFER).notes
+    came, went = drift.compute_drift(DIFFER, with_).notes, drift.compute_drift(with_, DIFFER).notes
     assert any(
         "“watched-close” is expected to end in RST now, and had no expectation;" in note
         for note in came
@@ -243,7 +243,7 @@ def test_an_expectation_that_came_or_went_is_noted() -> None:
 
 
 def test_a_policy_expects_of_others_what_the_golden_host_did() -> None:
-    text = policy.playbook_of(DIFFER, policy.of_host(DIFFER, "web2"))
+    text = policy.render_playbook(DIFFER, policy.behaviour_of_host(DIFFER, "web2"))
     (play,) = parse_playbook(text, source="made.yml").plays
     assert next(s.expect for s in play.scenarios if s.name == WATCHED.name) == ("FIN",)
 

@@ -12,12 +12,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetaudit.analysis.judge import judge
+from fleetaudit.analysis.judge import judge_host
 from fleetaudit.analysis.policy import (
     LEFT_OUT,
-    of_host,
-    of_most,
-    playbook_of,
+    behaviour_of_host,
+    behaviour_of_majority,
+    render_playbook,
 )
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import (
@@ -62,7 +62,7 @@ def plan_of(text: str, name: str) -> HostPlan:
 
 def by(text: str, host: Audited) -> list[Finding]:
     """What a host falls short of, held to a policy."""
-    return list(judge(host, plan_of(text, host.name)).findings)
+    return list(judge_host(host, plan_of(text, host.name)).findings)
 
 
 def audited(run: AuditRun, name: str) -> Audited:
@@ -72,7 +72,7 @@ def audited(run: AuditRun, name: str) -> Audited:
 
 
 def policy(run: AuditRun, name: str) -> str:
-    return playbook_of(run, of_host(run, name))
+    return render_playbook(run, behaviour_of_host(run, name))
 
 
 # ---- one golden host
@@ -215,7 +215,7 @@ def test_what_more_than_half_of_the_hosts_did_is_expected_and_a_tie_is_left_out(
         for name, kernel, seconds, flag in [("a", K612, "60", "0"), ("b", K612, "60", "0"), ("c", K510, "60", "1"),
                                             ("d", K510, "9", "1")]
     ]  # fmt: skip
-    text = playbook_of(run_of(hosts), of_most(run_of(hosts)))
+    text = render_playbook(run_of(hosts), behaviour_of_majority(run_of(hosts)))
     plan = plan_of(text, "x")
     assert [rule.equals for rule in plan.sysctls_expect[fin_timeout]] == ["60"]
     assert rfc1337 not in plan.sysctls_expect
@@ -235,7 +235,7 @@ def test_void_hosts_and_those_that_did_not_answer_have_no_say() -> None:
     ]
     void = [Fleet().host(name, K612, void="a control failed", instead=odd) for name in ("d", "e")]
     run = run_of([Fleet().host("a", K612), gone, *void])
-    plan = plan_of(playbook_of(run, of_most(run)), "x")
+    plan = plan_of(render_playbook(run, behaviour_of_majority(run)), "x")
     assert {s.name: s.expect for s in plan.scenarios}["reread-fin-close"] == ("FIN",)
 
 
@@ -249,9 +249,9 @@ def test_hosts_that_prove_nothing_make_no_policy() -> None:
         ("c", "no host “c”"),
     ):
         with pytest.raises(NothingToDoError, match=said):
-            of_host(run, name)
+            behaviour_of_host(run, name)
     with pytest.raises(NothingToDoError, match="no host of the run"):
-        of_most(run)
+        behaviour_of_majority(run)
 
 
 def test_a_run_whose_steps_are_not_of_this_version_makes_no_policy_rather_than_half_of_one() -> (

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetaudit.analysis.remediation import REREAD_FIXED, for_scenario, for_sysctl
+from fleetaudit.analysis.remediation import REREAD_FIXED, scenario_remedy, sysctl_remedy
 from fleetaudit.model import (
     Audited,
     Evidence,
@@ -42,7 +42,9 @@ def catalogued(name: str, *expect: str) -> Scenario:
 )
 def test_a_reset_for_unread_data_is_cured_in_the_application_and_by_no_sysctl(name: str) -> None:
     ending = CATALOGUE[name].expect[0]
-    said = for_scenario(catalogued(name, "FIN"), observe(CATALOGUE[name], "ipv4", ending), "6.12.0")
+    said = scenario_remedy(
+        catalogued(name, "FIN"), observe(CATALOGUE[name], "ipv4", ending), "6.12.0"
+    )
     assert all(word in said for word in ("shutdown(SHUT_WR)", "in bytes and in time", "No sysctl"))
 
 
@@ -50,12 +52,12 @@ def test_a_reset_that_the_kernel_does_not_count_as_one_for_unread_data_has_no_su
     silent = msgspec.structs.replace(
         observe(CATALOGUE["unread-close"], "ipv4", "RST"), evidence=Evidence()
     )
-    assert for_scenario(catalogued("unread-close", "FIN"), silent, "6.12.0") == ""
+    assert scenario_remedy(catalogued("unread-close", "FIN"), silent, "6.12.0") == ""
 
 
 def reread(release: str) -> str:
     scenario = CATALOGUE["reread-fin-close"]
-    return for_scenario(scenario, observe(scenario, "ipv4", "RST"), release)
+    return scenario_remedy(scenario, observe(scenario, "ipv4", "RST"), release)
 
 
 @pytest.mark.parametrize(
@@ -135,21 +137,21 @@ def test_mptcp_and_af_unix_name_the_kernel_change_that_their_ending_waits_for() 
         ("mptcp-unread-close", "d21f83485518"),
         ("mptcp-zero-linger-close", "f14d6e9c3678"),
     ):
-        assert commit in for_scenario(
+        assert commit in scenario_remedy(
             CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "FIN"), "6.0.1"
         )
         assert commit in CATALOGUE[name].because
     urgent = CATALOGUE["unix-urgent-read-close"]
-    assert "2a5a4841846b" in for_scenario(urgent, observe(urgent, "unix", "RST"), "6.12.0")
+    assert "2a5a4841846b" in scenario_remedy(urgent, observe(urgent, "unix", "RST"), "6.12.0")
     unread = catalogued("unix-unread-close", "FIN")
-    assert for_scenario(unread, observe(unread, "unix", "RST"), "6.12.0") == ""
+    assert scenario_remedy(unread, observe(unread, "unix", "RST"), "6.12.0") == ""
 
 
 def test_what_did_not_arrive_points_to_the_firewalls_chain_that_the_counters_speak_for() -> None:
     scenario = CATALOGUE["unread-close"]
     left = observe(scenario, "ipv4", "sent, not delivered")
-    assert "chain OUTPUT" in for_scenario(scenario, left, "6.12.0")
-    assert "chain INPUT" in for_scenario(
+    assert "chain OUTPUT" in scenario_remedy(scenario, left, "6.12.0")
+    assert "chain INPUT" in scenario_remedy(
         scenario, msgspec.structs.replace(left, evidence=Evidence(kernel={})), "6.12.0"
     )
 
@@ -157,7 +159,8 @@ def test_what_did_not_arrive_points_to_the_firewalls_chain_that_the_counters_spe
 @pytest.mark.parametrize("name", ["unread-close", "drained-close", "unread-repair-close"])
 def test_an_ending_that_nothing_is_known_about_has_no_cure(name: str) -> None:
     assert (
-        for_scenario(CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "nothing"), "6.12.0") == ""
+        scenario_remedy(CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "nothing"), "6.12.0")
+        == ""
     )
 
 
@@ -200,7 +203,7 @@ def host(sysctl: Sysctl | None, *, key: str = "net.x", **more: Any) -> Audited:
 def test_a_sysctl_is_set_to_the_nearest_value_that_meets_all_rules(
     rules: list[SysctlExpectation], sysctl: Sysctl, wanted: str
 ) -> None:
-    first, _, second = for_sysctl("net.x", rules, host(sysctl)).partition(" && ")
+    first, _, second = sysctl_remedy("net.x", rules, host(sysctl)).partition(" && ")
     assert shlex.split(first) == ["sysctl", "-w", f"net.x={wanted}"]
     assert shlex.split(second) == [
         "printf",
@@ -227,7 +230,7 @@ def test_a_sysctl_is_set_to_the_nearest_value_that_meets_all_rules(
 def test_where_no_value_is_known_or_a_host_said_something_odd_there_is_no_command(
     rule: SysctlExpectation, sysctl: Sysctl | None
 ) -> None:
-    assert for_sysctl("net.x", [rule], host(sysctl)) == ""
+    assert sysctl_remedy("net.x", [rule], host(sysctl)) == ""
 
 
 LOW = [SysctlExpectation(at_most=60)]
@@ -251,17 +254,17 @@ HIGH = Sysctl(value="300")
 def test_a_sysctl_is_set_in_the_file_that_wins_at_boot(
     places: tuple[str, ...], files: list[str]
 ) -> None:
-    fix = for_sysctl("net.x", LOW, host(HIGH, sysctl_places={"net.x": places} if places else {}))
+    fix = sysctl_remedy("net.x", LOW, host(HIGH, sysctl_places={"net.x": places} if places else {}))
     assert [word.removeprefix(">>") for word in shlex.split(fix) if "/" in word] == files
 
 
 def test_where_the_files_could_not_be_read_the_line_goes_where_it_wins_anyway() -> None:
-    fix = for_sysctl("net.x", LOW, host(HIGH, sysctl_places=None))
+    fix = sysctl_remedy("net.x", LOW, host(HIGH, sysctl_places=None))
     assert fix.endswith("| tee -a /etc/sysctl.conf /etc/sysctl.d/zzz_fleetaudit.conf")
 
 
 def test_where_proc_sys_is_read_only_there_is_a_sentence_and_no_command() -> None:
-    fix = for_sysctl("net.x", LOW, host(HIGH, sysctls_writable=False))
+    fix = sysctl_remedy("net.x", LOW, host(HIGH, sysctls_writable=False))
     assert "sysctl -w" not in fix
     assert fix.startswith("Set net.x = 60 where this container is started")
     assert fix.endswith(".")  # so that the page offers no button to copy it
@@ -270,14 +273,18 @@ def test_where_proc_sys_is_read_only_there_is_a_sentence_and_no_command() -> Non
 def test_a_sysctl_of_a_module_is_set_after_the_module_is_loaded() -> None:
     key = "net.bridge.bridge-nf-call-iptables"
     present = host(Sysctl(value="1"), key=key)
-    assert for_sysctl(key, [SysctlExpectation(equals="0")], present).startswith(
+    assert sysctl_remedy(key, [SysctlExpectation(equals="0")], present).startswith(
         "echo br_netfilter >>/etc/modules-load.d/fleetaudit.conf && sysctl -w"
         " net.bridge.bridge-nf-call-iptables=0 && "
     )
-    absent = for_sysctl(key, [SysctlExpectation(equals="0")], host(Sysctl(state="absent"), key=key))
+    absent = sysctl_remedy(
+        key, [SysctlExpectation(equals="0")], host(Sysctl(state="absent"), key=key)
+    )
     assert "exists only while the module br_netfilter is loaded" in absent
     assert (
-        for_sysctl(key, [SysctlExpectation(present=False)], host(Sysctl(state="absent"), key=key))
+        sysctl_remedy(
+            key, [SysctlExpectation(present=False)], host(Sysctl(state="absent"), key=key)
+        )
         == ""
     )
 
@@ -294,7 +301,7 @@ def test_whatever_a_host_said_the_command_is_one_argument_that_meets_the_rules(
         SysctlExpectation(is_default=True),
     ]
     for asked in (rules, rules[:1], rules[1:]):
-        fix = for_sysctl("net.x", asked, host(Sysctl(value=value, default=default)))
+        fix = sysctl_remedy("net.x", asked, host(Sysctl(value=value, default=default)))
         if fix:
             words = shlex.split(fix.partition(" && ")[0])
             assert words[:2] == ["sysctl", "-w"]

@@ -170,7 +170,7 @@ def test_the_published_schema_is_what_the_types_say_and_accepts_what_is_read() -
 
 
 def test_a_waived_finding_stays_and_names_owner_date_and_reason() -> None:
-    applied = waivers.apply(
+    applied = waivers.apply_waivers(
         [host("web1", "sysctl:a", "sysctl:b")], [waiver("sysctl:a")], DAY, select
     )
     assert waived(applied.hosts) == {
@@ -206,7 +206,7 @@ def test_only_a_star_stands_for_other_text(glob: str, ids: set[str]) -> None:
         "scenario:unread-close/ipv6",
         "sysctl:net.ipv4.conf.a?b.x",
     )
-    applied = waivers.apply([host("web1", *all_ids)], [waiver(glob)], DAY, select)
+    applied = waivers.apply_waivers([host("web1", *all_ids)], [waiver(glob)], DAY, select)
     assert {i for i, text in waived(applied.hosts)["web1"].items() if text} == ids
 
 
@@ -221,14 +221,14 @@ def test_only_a_star_stands_for_other_text(glob: str, ids: set[str]) -> None:
 )
 def test_hosts_are_an_ansible_pattern(pattern: str, names: set[str]) -> None:
     hosts = [host(name, "sysctl:a") for name in ("web1", "web2", "db1")]
-    applied = waivers.apply(hosts, [waiver(hosts=pattern)], DAY, select)
+    applied = waivers.apply_waivers(hosts, [waiver(hosts=pattern)], DAY, select)
     assert {name for name, found in waived(applied.hosts).items() if found["sysctl:a"]} == names
 
 
 def test_a_waiver_holds_through_its_last_day_and_is_said_to_be_expired_on_the_next() -> None:
     hosts = [host("web1", "sysctl:a")]
-    assert waived(waivers.apply(hosts, [waiver()], DAY, select).hosts)["web1"]["sysctl:a"]
-    late = waivers.apply(hosts, [waiver()], DAY + timedelta(days=1), select)
+    assert waived(waivers.apply_waivers(hosts, [waiver()], DAY, select).hosts)["web1"]["sysctl:a"]
+    late = waivers.apply_waivers(hosts, [waiver()], DAY + timedelta(days=1), select)
     assert waived(late.hosts)["web1"]["sysctl:a"] is None
     assert late.expired == (waiver(),)
     (note,) = late.notes()
@@ -239,13 +239,13 @@ def test_a_waiver_holds_through_its_last_day_and_is_said_to_be_expired_on_the_ne
 
 def test_a_valid_waiver_excuses_what_an_expired_one_no_longer_does() -> None:
     old, new = waiver(expiry=DAY - timedelta(days=9)), waiver(owner="bob", line=7)
-    applied = waivers.apply([host("web1", "sysctl:a")], [old, new], DAY, select)
+    applied = waivers.apply_waivers([host("web1", "sysctl:a")], [old, new], DAY, select)
     assert waived(applied.hosts)["web1"]["sysctl:a"] == "bob until 2026-12-31: accepted"
     assert applied.expired == (old,)
 
 
 def test_of_two_that_excuse_one_finding_the_first_is_named_and_both_are_used() -> None:
-    applied = waivers.apply(
+    applied = waivers.apply_waivers(
         [host("web1", "sysctl:a")], [waiver(), waiver("sysctl:*", owner="bob")], DAY, select
     )
     assert waived(applied.hosts)["web1"]["sysctl:a"] == "ann until 2026-12-31: accepted"
@@ -255,7 +255,7 @@ def test_of_two_that_excuse_one_finding_the_first_is_named_and_both_are_used() -
 def test_a_waiver_that_excuses_nothing_is_said_with_the_reason() -> None:
     hosts = [host(name, "sysctl:a") for name in ("web1", "web2", "db1")]
     done, misspelt = waiver("sysctl:b"), waiver(hosts="wbe1", line=9)
-    applied = waivers.apply(hosts, [done, misspelt], DAY, select)
+    applied = waivers.apply_waivers(hosts, [done, misspelt], DAY, select)
     assert [u.waiver for u in applied.unused] == [done, misspelt]
     notes = applied.notes()
     assert "no such finding there" in notes[0]
@@ -276,12 +276,12 @@ def test_a_waiver_that_excuses_nothing_is_said_with_the_reason() -> None:
 def test_a_waiver_is_not_called_unused_where_its_finding_could_not_have_shown(
     present: list[HostResult],
 ) -> None:
-    assert waivers.apply(present, [waiver(hosts="web")], DAY, select).unused == ()
+    assert waivers.apply_waivers(present, [waiver(hosts="web")], DAY, select).unused == ()
 
 
 def test_an_expression_that_is_no_pattern_is_refused_at_the_waivers_line() -> None:
     with pytest.raises(InputError, match=r"^w\.yml:4: ") as caught:
-        waivers.apply([], [waiver(hosts="web[", line=4)], DAY, select)
+        waivers.apply_waivers([], [waiver(hosts="web[", line=4)], DAY, select)
     assert "bracket" in str(caught.value)
 
 
@@ -309,10 +309,14 @@ def test_only_waived_ever_changes_and_doing_it_twice_changes_nothing_more(
         sources=(), hosts=tuple(Host(name=h.name) for h in run.hosts), groups=groups
     )
     given_ = [waiver(f, hosts, DAY + timedelta(days=d)) for f, hosts, d in rows]
-    once = waivers.apply(run.hosts, given_, DAY, lambda pattern: select_hosts(inventory, pattern))
-    again = waivers.apply(once.hosts, given_, DAY, lambda pattern: select_hosts(inventory, pattern))
+    once = waivers.apply_waivers(
+        run.hosts, given_, DAY, lambda pattern: select_hosts(inventory, pattern)
+    )
+    again = waivers.apply_waivers(
+        once.hosts, given_, DAY, lambda pattern: select_hosts(inventory, pattern)
+    )
     assert again == once
-    assert waivers.apply(once.hosts, [], DAY, lambda pattern: ()).hosts == run.hosts
+    assert waivers.apply_waivers(once.hosts, [], DAY, lambda pattern: ()).hosts == run.hosts
     for before, after in zip(run.hosts, once.hosts, strict=True):
         if isinstance(after, Audited):
             bare = tuple(msgspec.structs.replace(f, waived=None) for f in after.findings)

@@ -24,8 +24,10 @@ from fleetaudit.model import (
     NotAudited,
 )
 from fleetaudit.report import registry
-from fleetaudit.store import archive
-from fleetaudit.store.deduplication import Thrift
+from fleetaudit.store.deduplication import EvidenceDeduplicator
+from fleetaudit.store.run_file import read_run
+from fleetaudit.store.run_folder import create_run_folder
+from fleetaudit.store.run_search import run_names
 from tests.support.runs import (
     K612,
     Fleet,
@@ -40,7 +42,7 @@ def fleet_of(count: int) -> list[HostResult]:
     """Returns hosts of one kernel that were seen to do the same, so that the first has the evidence
     of all.
     """
-    fleet, thrift = Fleet(), Thrift()
+    fleet, thrift = Fleet(), EvidenceDeduplicator()
     return [
         thrift.spare(fleet.host(f"web{n}", K612, exposure=exposure_of(10, 10_000)))
         for n in range(count)
@@ -58,7 +60,7 @@ def poisoned(host: HostResult) -> Audited:
 
 
 def written(folder: Path, run: AuditRun, **how: Any) -> Concluded:
-    with archive.create(folder, datetime(2026, 1, 1, tzinfo=UTC)) as run_folder:
+    with create_run_folder(folder, datetime(2026, 1, 1, tzinfo=UTC)) as run_folder:
         return write_run(run_folder, run, formats=FORMATS, **how)
 
 
@@ -71,7 +73,7 @@ def test_hosts_that_cannot_be_compared_are_left_out_and_the_others_are_reported(
         hosts[n] = poisoned(hosts[n])
     done = written(tmp_path, run_of(hosts))
     assert done.bugs == len(bad)
-    read = archive.read_run(done.reports[0].parent)
+    read = read_run(done.reports[0].parent)
     assert [n for n, host in enumerate(read.hosts) if isinstance(host, NotAudited)] == list(bad)
     for n in bad:
         left_out = read.hosts[n]
@@ -130,8 +132,8 @@ def test_a_bug_that_is_no_hosts_fault_is_raised_after_all_that_could_be_written(
     breaks(monkeypatch, junit, "render")
     with pytest.raises(KeyError):
         written(tmp_path, run_of(fleet_of(5)))
-    (folder,) = archive.run_names(tmp_path)
-    assert len(archive.read_run(tmp_path / folder).hosts) == 5
+    (folder,) = run_names(tmp_path)
+    assert len(read_run(tmp_path / folder).hosts) == 5
     names = {path.name for path in (tmp_path / folder).iterdir()}
     assert {"report.html", "report.csv", "report.sarif", "metrics.prom", "report.txt"} <= names
 
@@ -142,8 +144,8 @@ def test_where_nothing_can_be_compared_the_run_is_kept(
     breaks(monkeypatch, reports, "compare")
     with pytest.raises(KeyError):
         written(tmp_path, run_of(fleet_of(5)))
-    (folder,) = archive.run_names(tmp_path)
-    assert len(archive.read_run(tmp_path / folder).hosts) == 5
+    (folder,) = run_names(tmp_path)
+    assert len(read_run(tmp_path / folder).hosts) == 5
 
 
 def test_where_it_cannot_be_settled_the_run_is_kept_as_it_is(tmp_path: Path) -> None:
@@ -152,8 +154,8 @@ def test_where_it_cannot_be_settled_the_run_is_kept_as_it_is(tmp_path: Path) -> 
 
     with pytest.raises(KeyError):
         written(tmp_path, run_of(fleet_of(5)), settled=broken)
-    (folder,) = archive.run_names(tmp_path)
-    assert len(archive.read_run(tmp_path / folder).hosts) == 5
+    (folder,) = run_names(tmp_path)
+    assert len(read_run(tmp_path / folder).hosts) == 5
 
 
 def test_more_hosts_than_can_be_at_fault_are_no_hosts_fault(

@@ -16,7 +16,7 @@ from fleetaudit.cli.planning import inventory_of, plan_of, scenario_rows
 from fleetaudit.connection.target import ConnectionOptions
 from fleetaudit.model import AuditRun, Location, NotAudited
 from fleetaudit.playbook import parse_playbook
-from fleetaudit.store import archive
+from fleetaudit.store.run_file import encode_run
 from tests.support.runs import run_of as made_of
 from tests.unit.report.test_formats import read_sarif
 
@@ -111,7 +111,7 @@ def test_files_are_named_from_the_top_of_the_repository_wherever_in_it_the_run_s
         "f": None,
     }
     assert run.locations["sysctl:net.ipv4.tcp_rfc1337"] == Location(file="site/audit.yml", line=15)
-    assert str(home) not in archive.encode_run(run).decode()
+    assert str(home) not in encode_run(run).decode()
 
 
 def test_outside_of_a_repository_the_current_folder_counts_and_what_is_outside_of_that_is_absolute(

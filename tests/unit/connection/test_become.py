@@ -27,7 +27,7 @@ from fleetaudit.model import (
     Secret,
     SshTarget,
 )
-from fleetaudit.store.manifest import hosts_of
+from fleetaudit.store.manifest import manifest_hosts
 from tests import DATA
 from tests.support.target_of import target
 
@@ -325,7 +325,7 @@ def _asked_nothing(place: SshTarget) -> HostPlan:
 def test_a_runs_record_tells_that_there_is_a_password_and_not_which() -> None:
     def way(password: Secret | None) -> str:
         place = SshTarget(address="a", password=password, become=Become(password=password))
-        (host,) = hosts_of(Plan(playbooks=(), hosts=(_asked_nothing(place),)))
+        (host,) = manifest_hosts(Plan(playbooks=(), hosts=(_asked_nothing(place),)))
         return host.way
 
     assert way(Secret("one")) == way(Secret("two"))

@@ -16,10 +16,10 @@ import msgspec
 import pytest
 
 from fleetaudit.engine.scheduler import (
+    EngineSettings,
     Outcome,
-    Run,
-    Settings,
-    Stop,
+    RunCommand,
+    StopRequest,
     audit,
 )
 from fleetaudit.errors import OutputError, TransportError
@@ -127,11 +127,11 @@ def unchanged(audited: Audited, plan: HostPlan) -> Audited:
     return audited
 
 
-FAST = Settings(forks=4, host_deadline_s=5, retries=2, backoff_s=0.01, grace_s=0.2)
+FAST = EngineSettings(forks=4, host_deadline_s=5, retries=2, backoff_s=0.01, grace_s=0.2)
 
 
 def run_plan(
-    plan: Plan, run: Run, settings: Settings = FAST, stop: Stop | None = None
+    plan: Plan, run: RunCommand, settings: EngineSettings = FAST, stop: StopRequest | None = None
 ) -> tuple[Outcome, list[str]]:
     came = list[str]()
     outcome = audit(
@@ -165,7 +165,7 @@ def test_who_watches_is_asked_at_each_attempt_for_what_runs_it() -> None:
 
     fake, asked = FakeTransport({"a": broken}), list[str]()
 
-    def run_of(host: HostPlan) -> Run:
+    def run_of(host: HostPlan) -> RunCommand:
         asked.append(host.name)
         return fake.run
 
@@ -261,7 +261,7 @@ def test_guests_wait_for_a_core_before_their_deadline_begins_and_hold_up_no_othe
 
     fake = FakeTransport(dict.fromkeys(images, boots) | {"web2": last})
     plan = Plan(playbooks=(), hosts=(*guests, host_plan("web1"), host_plan("web2")))
-    outcome, came = run_plan(plan, fake.run, Settings(forks=cores + 2, host_deadline_s=20))
+    outcome, came = run_plan(plan, fake.run, EngineSettings(forks=cores + 2, host_deadline_s=20))
     assert all(isinstance(result, Audited) for result in outcome.results)
     assert fake.most_at_once <= cores + 2
     assert set(came[:2]) == {"web1", "web2"}
@@ -313,7 +313,7 @@ def test_retries_end_with_the_one_deadline_of_their_host() -> None:
     run_plan(
         plan_of("a"),
         fake.run,
-        Settings(host_deadline_s=0.5, retries=10, backoff_s=0.2, grace_s=0.2),
+        EngineSettings(host_deadline_s=0.5, retries=10, backoff_s=0.2, grace_s=0.2),
     )
     assert time.monotonic() - started < 2 + BUSY_S
     assert fake.attempts["a"] < 10
@@ -326,7 +326,7 @@ def test_a_transport_that_overstays_its_deadline_does_not_hang_the_run() -> None
         release.wait(600)
         return reply()
 
-    settings = Settings(forks=2, host_deadline_s=0.3, grace_s=0.1)
+    settings = EngineSettings(forks=2, host_deadline_s=0.3, grace_s=0.1)
     started = time.monotonic()
     try:
         outcome, came = run_plan(
@@ -357,7 +357,7 @@ def test_an_answer_that_comes_after_its_host_was_given_up_is_not_a_second_result
         given_up.set()
         return reply()
 
-    settings = Settings(forks=1, host_deadline_s=0.2, grace_s=0.1)
+    settings = EngineSettings(forks=1, host_deadline_s=0.2, grace_s=0.1)
     outcome, came = run_plan(
         plan_of("a", "b", "c", "d"), FakeTransport({"a": late, "b": until_late}).run, settings
     )
@@ -463,7 +463,7 @@ def test_a_result_that_cannot_be_kept_ends_the_audit() -> None:
 
 
 def test_a_stop_closes_what_runs_and_tells_the_rest_as_interrupted() -> None:
-    stop = Stop()
+    stop = StopRequest()
 
     def until_closed(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
         stop.ask()
@@ -472,7 +472,7 @@ def test_a_stop_closes_what_runs_and_tells_the_rest_as_interrupted() -> None:
         raise TransportError("execute", "the deadline came", hint="")
 
     names = ["a", "b", "c", "d", "e"]
-    settings = Settings(forks=1, host_deadline_s=600, grace_s=600)
+    settings = EngineSettings(forks=1, host_deadline_s=600, grace_s=600)
     started = time.monotonic()
     outcome, came = run_plan(
         plan_of(*names), FakeTransport({"b": until_closed}).run, settings, stop
@@ -489,13 +489,13 @@ def test_a_stop_does_not_hide_why_the_inventory_gave_a_host_up() -> None:
         name="b", stage="inventory", reason="ansible_connection: docker is none of ours"
     )
     hosts = (host_plan("a"), msgspec.structs.replace(host_plan("b"), target=gone), host_plan("c"))
-    stop = Stop()
+    stop = StopRequest()
 
     def stopping(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
         stop.ask()
         return reply()
 
-    settings = Settings(forks=1, host_deadline_s=600, grace_s=600)
+    settings = EngineSettings(forks=1, host_deadline_s=600, grace_s=600)
     outcome, _ = run_plan(
         Plan(playbooks=(), hosts=hosts), FakeTransport({"a": stopping}).run, settings, stop
     )
@@ -504,7 +504,7 @@ def test_a_stop_does_not_hide_why_the_inventory_gave_a_host_up() -> None:
 
 
 def test_a_stop_does_not_wait_for_a_transport_that_ignores_it() -> None:
-    stop, release = Stop(), threading.Event()
+    stop, release = StopRequest(), threading.Event()
 
     def stuck(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
         stop.ask()
@@ -532,6 +532,6 @@ def test_the_probes_alarm_rings_before_the_hosts_deadline() -> None:
         assert 59 < deadline.remaining() <= 60
         return reply()
 
-    run_plan(plan_of("a"), run, Settings(host_deadline_s=60, margin_s=5))
+    run_plan(plan_of("a"), run, EngineSettings(host_deadline_s=60, margin_s=5))
     call = asked[0].rstrip().rpartition(b"\n")[2]
     assert b"'deadline': 55.0" in call

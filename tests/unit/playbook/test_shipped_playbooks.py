@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fleetaudit.analysis.judge import judge
+from fleetaudit.analysis.judge import judge_host
 from fleetaudit.model import (
     Host,
     HostPlan,
@@ -98,7 +98,9 @@ def test_the_baseline_wants_nothing_of_what_follows_from_a_hosts_memory() -> Non
 )
 def test_the_baseline_finds_a_value_that_is_not_as_wanted(key: str, value: str) -> None:
     host = Fleet(rules={}).host("a", K612, sysctls={key: Sysctl(value=value)})
-    found = {f.id: f for f in judge(host, plan_of("tcp-sysctls")).findings if f.observed == value}
+    found = {
+        f.id: f for f in judge_host(host, plan_of("tcp-sysctls")).findings if f.observed == value
+    }
     assert set(found) == {f"sysctl:{key}"}
     assert found[f"sysctl:{key}"].fix.startswith("sysctl -w ")
 

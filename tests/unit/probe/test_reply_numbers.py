@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetaudit.analysis.judge import judge
+from fleetaudit.analysis.judge import judge_host
 from fleetaudit.engine.scheduler import audit
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import (
@@ -21,7 +21,7 @@ from fleetaudit.model import (
     SshTarget,
 )
 from fleetaudit.probe import protocol, verdict
-from fleetaudit.store.deduplication import sparing
+from fleetaudit.store.deduplication import judge_and_deduplicate
 from fleetaudit.transport import Output
 from tests.support import replies
 from tests.unit.engine.test_scheduler import FAST, FakeTransport
@@ -136,7 +136,7 @@ def test_a_poisoned_reply_costs_its_own_host_and_is_no_bug_of_ours() -> None:
         Plan(playbooks=(), hosts=tuple(hosts)),
         run=fake.run,
         settings=FAST,
-        judge=sparing(judge),
+        judge=judge_and_deduplicate(judge_host),
         on_result=lambda result: None,
     )
     assert outcome.bugs == 0

@@ -26,7 +26,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from fleetaudit.analysis.compare import compare
-from fleetaudit.analysis.judge import judge
+from fleetaudit.analysis.judge import judge_host
 from fleetaudit.cli import params
 from fleetaudit.model import (
     Audited,
@@ -51,8 +51,8 @@ from fleetaudit.report import (
     sarif,
 )
 from fleetaudit.report.terminal import summary
-from fleetaudit.store.archive import encode_run, run_schema
-from fleetaudit.store.jobs import job_of
+from fleetaudit.store.jobs import job_name
+from fleetaudit.store.run_file import encode_run, run_schema
 from fleetaudit.text.sanitize import escape_line
 from tests import DATA, ROOT
 from tests.support.runs import (
@@ -365,7 +365,7 @@ def test_junit_passes_no_verdict_of_a_void_host() -> None:
 
 def test_a_scenario_that_was_asked_and_not_reported_is_shown_as_such() -> None:
     whole = find("db1.example.net")
-    host = judge(
+    host = judge_host(
         msgspec.structs.replace(whole, observations=whole.observations[1:]),
         Fleet().plan(whole.name),
     )
@@ -601,7 +601,7 @@ def test_metrics_tell_the_heartbeat_the_coverage_and_the_findings() -> None:
         metrics["fleetaudit_run_info"], "audit_job", "version", "inventory", "playbooks", "limit"
     )
     assert asked == {
-        (job_of(RUN.run), "0.1.0", "inventory.yml", "playbooks/unread-close.yml", ""): 1
+        (job_name(RUN.run), "0.1.0", "inventory.yml", "playbooks/unread-close.yml", ""): 1
     }
     stages = values(metrics["fleetaudit_hosts_not_audited"], "stage")
     assert (stages["connect",], stages["host key",], stages["become",]) == (4, 1, 0)

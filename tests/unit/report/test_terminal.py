@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.analysis.compare import compare
-from fleetaudit.analysis.drift import between
-from fleetaudit.analysis.judge import judge
+from fleetaudit.analysis.drift import compute_drift
+from fleetaudit.analysis.judge import judge_host
 from fleetaudit.cli.colour import coloured, has_colour
 from fleetaudit.model import (
     Audited,
@@ -143,7 +143,7 @@ def test_a_finding_whose_waiver_ended_is_explained_as_one_that_counts() -> None:
     finding, *rest = host.findings
     accepted = msgspec.structs.replace(finding, waived="ops until 2026-11-21: old")
     before = msgspec.structs.replace(host, findings=(accepted, *rest))
-    drift = between(run_of([before]), run_of([host]))
+    drift = compute_drift(run_of([before]), run_of([host]))
     lines = host_text(msgspec.structs.replace(run, drift=drift), host, width=200).splitlines()
     at = next(n for n, line in enumerate(lines) if finding.id in line)
     assert lines[at].startswith(f"{finding.severity}  {finding.id}")
@@ -506,7 +506,7 @@ def test_a_remedy_is_one_line_to_copy_with_its_hosts_if_hosts_need_different_one
     for name, place in places.items():
         host = asked.host(name, K612, sysctls={"net.x": Sysctl(value="0")})
         hosts.append(
-            judge(
+            judge_host(
                 msgspec.structs.replace(host, sysctl_places={"net.x": (place,)}), asked.plan(name)
             )
         )

@@ -21,7 +21,14 @@ from fleetaudit.model import (
     Observation,
     RunInfo,
 )
-from fleetaudit.store import archive
+from fleetaudit.store import run_file
+from fleetaudit.store.disk import write_atomically
+from fleetaudit.store.journal import count_results, read_journal
+from fleetaudit.store.latest import point_latest
+from fleetaudit.store.lock import hold_lock
+from fleetaudit.store.run_file import encode_run, read_info, read_run
+from fleetaudit.store.run_folder import create_run_folder, read_plan, reopen_run_folder
+from fleetaudit.store.run_search import find_runs
 
 STARTED = datetime(2026, 1, 31, 2, 0, 0, tzinfo=UTC)
 
@@ -58,24 +65,24 @@ def mode(path: Path) -> int:
 
 
 def test_a_run_goes_through_its_folder_unchanged(tmp_path: Path) -> None:
-    with archive.create(tmp_path / "reports", STARTED) as folder:
+    with create_run_folder(tmp_path / "reports", STARTED) as folder:
         folder.append(audited("a"))
         folder.append(NotAudited(name="b", stage="connect", reason="refused", hint="ssh b"))
         folder.finish(a_run("a", "b"))
-        archive.point_latest(folder.output, folder.id)
+        point_latest(folder.output, folder.id)
     assert folder.path == tmp_path / "reports/2026-01-31T020000Z"
-    assert archive.read_run(folder.path) == a_run("a", "b")
-    assert archive.read_run(tmp_path / "reports/latest") == a_run("a", "b")
-    assert archive.read_run(folder.path / "run.json") == a_run("a", "b")
-    assert [host.name for host in archive.read_journal(folder.path / "hosts.jsonl")] == ["a", "b"]
+    assert read_run(folder.path) == a_run("a", "b")
+    assert read_run(tmp_path / "reports/latest") == a_run("a", "b")
+    assert read_run(folder.path / "run.json") == a_run("a", "b")
+    assert [host.name for host in read_journal(folder.path / "hosts.jsonl")] == ["a", "b"]
 
 
 def test_folders_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         with (
-            archive.locked(tmp_path / "reports"),
-            archive.create(tmp_path / "reports", STARTED) as folder,
+            hold_lock(tmp_path / "reports"),
+            create_run_folder(tmp_path / "reports", STARTED) as folder,
         ):
             folder.append(audited("a"))
             folder.finish(a_run("a"))
@@ -94,33 +101,33 @@ def test_folders_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path) -> N
 def test_a_second_run_of_the_same_second_gets_a_suffix(tmp_path: Path) -> None:
     names = list[str]()
     for _ in range(3):
-        with archive.create(tmp_path, STARTED) as folder:
+        with create_run_folder(tmp_path, STARTED) as folder:
             names.append(folder.id)
     assert names == ["2026-01-31T020000Z", "2026-01-31T020000Z-2", "2026-01-31T020000Z-3"]
 
 
 def test_latest_moves_on_to_the_run_that_was_finished_last(tmp_path: Path) -> None:
     for _ in range(2):
-        with archive.create(tmp_path, STARTED) as folder:
+        with create_run_folder(tmp_path, STARTED) as folder:
             folder.finish(a_run())
-            archive.point_latest(folder.output, folder.id)
-    with archive.create(tmp_path, STARTED):
+            point_latest(folder.output, folder.id)
+    with create_run_folder(tmp_path, STARTED):
         pass  # begun, never finished
     assert (tmp_path / "latest").readlink() == Path("2026-01-31T020000Z-2")
 
 
 def test_a_run_is_there_with_its_plan_or_not_at_all(tmp_path: Path) -> None:
-    with archive.create(tmp_path / "reports", STARTED, b"{}") as folder:
+    with create_run_folder(tmp_path / "reports", STARTED, b"{}") as folder:
         folder.append(audited("a"))
     assert {path.name for path in folder.path.iterdir()} == {"plan.json", "hosts.jsonl"}
     assert [path.name for path in (tmp_path / "reports").iterdir()] == [folder.id]
     assert mode(folder.path / "plan.json") == 0o600
-    assert archive.read_plan(folder.path) == b"{}"
+    assert read_plan(folder.path) == b"{}"
 
 
 def test_an_empty_folder_of_somebody_elses_is_not_taken_for_a_new_run(tmp_path: Path) -> None:
     (tmp_path / "2026-01-31T020000Z").mkdir()
-    with archive.create(tmp_path, STARTED) as folder:
+    with create_run_folder(tmp_path, STARTED) as folder:
         assert folder.id == "2026-01-31T020000Z-2"
 
 
@@ -128,25 +135,25 @@ def test_an_empty_folder_of_somebody_elses_is_not_taken_for_a_new_run(tmp_path: 
 def test_a_journal_that_is_gone_on_with_loses_only_a_line_that_was_cut(
     tmp_path: Path, cut: int
 ) -> None:
-    with archive.create(tmp_path, STARTED, b"{}") as folder:
+    with create_run_folder(tmp_path, STARTED, b"{}") as folder:
         for name in ("a", "b" * 100_000, "c"):
             folder.append(audited(name))
     journal = folder.path / "hosts.jsonl"
     os.truncate(journal, journal.stat().st_size - cut)
-    with archive.reopen(folder.path) as again:
+    with reopen_run_folder(folder.path) as again:
         again.append(audited("d"))
-    names = [host.name[0] for host in archive.read_journal(journal)]
+    names = [host.name[0] for host in read_journal(journal)]
     assert names == (["a", "b", "d"] if cut else ["a", "b", "c", "d"])
 
 
 def test_a_journal_that_is_a_link_is_not_gone_on_with(tmp_path: Path) -> None:
-    with archive.create(tmp_path, STARTED, b"{}") as folder:
+    with create_run_folder(tmp_path, STARTED, b"{}") as folder:
         pass
     (tmp_path / "mine").write_text("precious")
     (folder.path / "hosts.jsonl").unlink()
     (folder.path / "hosts.jsonl").symlink_to(tmp_path / "mine")
     with pytest.raises(OutputError):
-        archive.reopen(folder.path)
+        reopen_run_folder(folder.path)
     assert (tmp_path / "mine").read_text() == "precious"
 
 
@@ -154,17 +161,17 @@ def test_a_folder_in_the_place_of_latest_is_told_and_left_alone(tmp_path: Path) 
     (tmp_path / "latest").mkdir()
     (tmp_path / "latest/mine").touch()
     with (
-        archive.create(tmp_path, STARTED) as folder,
+        create_run_folder(tmp_path, STARTED) as folder,
         pytest.raises(OutputError, match=f"{tmp_path}/latest: "),
     ):
-        archive.point_latest(folder.output, folder.id)
+        point_latest(folder.output, folder.id)
     assert (tmp_path / "latest/mine").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_file_of_an_earlier_run_is_replaced_whole(tmp_path: Path) -> None:
-    archive.write_whole(tmp_path / "report.txt", b"long " * 1000)
-    archive.write_whole(tmp_path / "report.txt", b"short")
+    write_atomically(tmp_path / "report.txt", b"long " * 1000)
+    write_atomically(tmp_path / "report.txt", b"short")
     assert (tmp_path / "report.txt").read_bytes() == b"short"
     assert [path.name for path in tmp_path.iterdir()] == ["report.txt"]
 
@@ -177,7 +184,7 @@ def test_a_lock_that_is_a_link_elsewhere_is_not_followed(tmp_path: Path) -> None
     (tmp_path / "mine").write_text("precious")
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports/lock").symlink_to(tmp_path / "mine")
-    with pytest.raises(OutputError), archive.locked(tmp_path / "reports"):
+    with pytest.raises(OutputError), hold_lock(tmp_path / "reports"):
         pass
     assert (tmp_path / "mine").read_text() == "precious"
 
@@ -188,12 +195,12 @@ def test_a_lock_that_is_a_link_elsewhere_is_not_followed(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("cut", [1, 2, 20, 150])
 def test_a_journal_whose_last_line_was_cut_is_read_without_it(tmp_path: Path, cut: int) -> None:
-    with archive.create(tmp_path, STARTED) as folder:
+    with create_run_folder(tmp_path, STARTED) as folder:
         for name in "abc":
             folder.append(audited(name))
     journal = folder.path / "hosts.jsonl"
     journal.write_bytes(journal.read_bytes()[:-cut])
-    assert [host.name for host in archive.read_journal(journal)] == ["a", "b"]
+    assert [host.name for host in read_journal(journal)] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -202,21 +209,21 @@ def test_a_journal_whose_last_line_was_cut_is_read_without_it(tmp_path: Path, cu
 def test_a_damaged_line_of_a_journal_costs_its_host_alone_with_a_note(
     tmp_path: Path, line: bytes
 ) -> None:
-    with archive.create(tmp_path, STARTED) as folder:
+    with create_run_folder(tmp_path, STARTED) as folder:
         for name in "abc":
             folder.append(audited(name))
     journal = folder.path / "hosts.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(lines[0] + line + b"\n" + lines[2])
     notes = list[str]()
-    assert [host.name for host in archive.read_journal(journal, notes.append)] == ["a", "c"]
-    assert archive.count_done(journal) == 2
+    assert [host.name for host in read_journal(journal, notes.append)] == ["a", "c"]
+    assert count_results(journal) == 2
     (note,) = notes
     assert note.startswith(f"{journal}:2: not a valid result; that host is audited again")
 
 
 def test_a_host_that_shares_evidence_with_one_not_audited_is_audited_again(tmp_path: Path) -> None:
-    with archive.create(tmp_path, STARTED) as folder:
+    with create_run_folder(tmp_path, STARTED) as folder:
         folder.append(NotAudited(name="a", stage="execute", reason="a bug in fleetaudit"))
         seen = Observation(
             scenario="s",
@@ -227,24 +234,24 @@ def test_a_host_that_shares_evidence_with_one_not_audited_is_audited_again(tmp_p
             evidence=Evidence(same_as="a"),
         )
         folder.append(msgspec.structs.replace(audited("b"), observations=(seen,)))
-    assert [host.name for host in archive.read_journal(folder.path / "hosts.jsonl")] == ["a"]
+    assert [host.name for host in read_journal(folder.path / "hosts.jsonl")] == ["a"]
 
 
 def test_a_run_that_was_never_finished_is_told_as_such(tmp_path: Path) -> None:
-    with archive.create(tmp_path, STARTED) as folder:
+    with create_run_folder(tmp_path, STARTED) as folder:
         folder.append(audited("a"))
-    with pytest.raises(InputError, match="never finished: its journal holds 1 host,"):
-        archive.read_run(folder.path)
+    with pytest.raises(InputError, match="never finished: its journal has 1 host,"):
+        read_run(folder.path)
 
 
 def test_a_run_that_is_not_there_is_told_as_missing(tmp_path: Path) -> None:
     with pytest.raises(NothingToDoError, match="no such run"):
-        archive.read_run(tmp_path / "2026")
+        read_run(tmp_path / "2026")
     with pytest.raises(NothingToDoError, match="no such run"):
-        archive.read_run(tmp_path)
+        read_run(tmp_path)
 
 
-_WHOLE = archive.encode_run(a_run("a"))
+_WHOLE = encode_run(a_run("a"))
 
 
 @pytest.mark.parametrize(
@@ -264,7 +271,7 @@ _WHOLE = archive.encode_run(a_run("a"))
         _WHOLE.replace(b'"status":"audited"', b'"status":"perfect"'),
         _WHOLE.replace(b'"isolation":"namespace"', b'"isolation":["namespace"]'),
         _WHOLE.replace(b'"release":"6.12"', b'"release":"' + b"6" * 300 + b'"'),
-        archive.encode_run(a_run("a", "a")),
+        encode_run(a_run("a", "a")),
         _WHOLE.replace(b'"name":"a"', b'"name":"\xff"'),
     ],
     ids=lambda text: str(text[:20]) + str(len(text)),
@@ -274,7 +281,7 @@ def test_a_file_that_is_no_run_of_ours_is_refused_with_its_name(
 ) -> None:
     (tmp_path / "run.json").write_bytes(text)
     with pytest.raises(InputError) as raised:
-        archive.read_run(tmp_path)
+        read_run(tmp_path)
     assert raised.value.source == str(tmp_path / "run.json")
 
 
@@ -287,7 +294,7 @@ def test_what_a_damaged_run_says_of_itself_is_refused_or_read_but_no_bug(
     folder = tmp_path / "2026-01-31T020000Z"
     folder.mkdir()
     (folder / "run.json").write_bytes(text)
-    found = archive.runs_in(tmp_path)
+    found = find_runs(tmp_path)
     assert not found.finished
     assert [path for path, _ in found.unreadable] == [folder]
 
@@ -296,15 +303,15 @@ def test_a_pipe_or_a_device_in_the_place_of_a_run_is_refused_at_once(tmp_path: P
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder/run.json").mkdir(parents=True)
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path / "folder"):
-        with pytest.raises(InputError, match="not a file"):
-            archive.read_run(path)
+        with pytest.raises(InputError, match="not a regular file"):
+            read_run(path)
 
 
 def test_no_more_is_read_than_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(_WHOLE)
     decoding = mock.patch("json.JSONDecoder.raw_decode", side_effect=ValueError)
-    with decoding as seen, mock.patch.object(archive, "INFO_WITHIN", 60):
-        archive.read_info(tmp_path)
+    with decoding as seen, mock.patch.object(run_file, "INFO_BYTES", 60):
+        read_info(tmp_path)
     assert len(seen.call_args[0][0]) < 60
 
 
@@ -313,4 +320,4 @@ def test_keys_of_a_newer_version_are_read_over(tmp_path: Path) -> None:
     run["run"]["colour"] = "blue"
     run["hosts"][0]["shape"] = {"deep": [1, 2]}
     (tmp_path / "run.json").write_bytes(msgspec.json.encode(run))
-    assert archive.read_run(tmp_path) == a_run("a")
+    assert read_run(tmp_path) == a_run("a")

@@ -18,13 +18,14 @@ from fleetaudit.model import (
     Segment,
 )
 from fleetaudit.report.explain import verdict_text
-from fleetaudit.store import archive
 from fleetaudit.store.deduplication import (
-    Thrift,
-    for_disk,
-    rehomed,
-    restored,
+    EvidenceDeduplicator,
+    reassign_evidence,
+    restore_evidence,
+    strip_shared_evidence,
 )
+from fleetaudit.store.journal import read_journal
+from fleetaudit.store.run_file import encode_run, read_run
 from tests.support.runs import run_of, small_fleet
 
 
@@ -53,7 +54,7 @@ def evidence(of: Audited) -> Evidence:
 
 
 def test_the_first_host_keeps_its_own_and_the_others_say_whose_it_is() -> None:
-    thrift = Thrift()
+    thrift = EvidenceDeduplicator()
     first, second, third = (
         thrift.spare(host(name, at=at)) for name, at in (("a", 0), ("b", 70), ("c", 900))
     )
@@ -79,24 +80,24 @@ def test_time_alone_makes_windows_ports_and_captured_headers_so_they_make_no_oth
             ),
         )
 
-    thrift = Thrift()
+    thrift = EvidenceDeduplicator()
     first, second = thrift.spare(with_window("a", 512)), thrift.spare(with_window("b", 511))
     assert evidence(second) == replace(evidence(first), same_as="a")
 
 
 def test_evidence_of_a_host_that_is_left_out_later_goes_to_the_first_that_shares_it() -> None:
-    thrift = Thrift()
+    thrift = EvidenceDeduplicator()
     hosts = [thrift.spare(host(name)) for name in "abcd"]
     gone = NotAudited(name="a", stage="report", reason="a bug in fleetaudit")
-    _, second, third, fourth = rehomed([gone, *hosts[1:]])
+    _, second, third, fourth = reassign_evidence([gone, *hosts[1:]])
     assert isinstance(second, Audited)
     assert evidence(second) == evidence(hosts[0])
     assert [evidence(h).same_as for h in (third, fourth) if isinstance(h, Audited)] == ["b", "b"]
-    assert rehomed(hosts) == tuple(hosts)
+    assert reassign_evidence(hosts) == tuple(hosts)
 
 
 def test_of_a_host_that_cannot_be_digested_nothing_is_kept() -> None:
-    thrift, broken = Thrift(), host("a")
+    thrift, broken = EvidenceDeduplicator(), host("a")
     seen = broken.observations[0]
     odd = replace(
         seen, scenario="odd", evidence=replace(seen.evidence, kernel={"OutRsts": 10**400})
@@ -107,13 +108,13 @@ def test_of_a_host_that_cannot_be_digested_nothing_is_kept() -> None:
 
 
 def test_another_build_another_ending_and_other_segments_keep_their_own() -> None:
-    thrift = Thrift()
+    thrift = EvidenceDeduplicator()
     others = [host("a"), host("b", release="6.12.44"), host("c", flags="F."), host("d", length=7)]
     assert [thrift.spare(other) for other in others] == others
 
 
 def test_ever_new_evidence_is_bounded_and_says_so() -> None:
-    thrift = Thrift(most=3)
+    thrift = EvidenceDeduplicator(most=3)
     seen = [thrift.spare(host(f"h{n}", length=n)) for n in range(10)]
     assert [evidence(h).wire is not None for h in seen] == [True] * 3 + [False] * 7
     assert all("packets are left out" in evidence(h).wire_note for h in seen[3:])
@@ -124,15 +125,15 @@ def test_ever_new_evidence_is_bounded_and_says_so() -> None:
 
 
 def test_a_run_that_is_written_and_read_is_the_run_that_it_was(tmp_path: Path) -> None:
-    thrift = Thrift()
+    thrift = EvidenceDeduplicator()
     fleet = small_fleet()
     spared = replace(
         fleet, hosts=tuple(thrift.spare(h) if isinstance(h, Audited) else h for h in fleet.hosts)
     )
     path = tmp_path / "run.json"
-    path.write_bytes(archive.encode_run(spared))
-    assert archive.read_run(path) == spared
-    assert archive.encode_run(archive.read_run(path)) == path.read_bytes()
+    path.write_bytes(encode_run(spared))
+    assert read_run(path) == spared
+    assert encode_run(read_run(path)) == path.read_bytes()
     assert len(path.read_bytes()) < len(msgspec.json.encode(spared))
     for before, after in zip(fleet.hosts, spared.hosts, strict=True):
         if isinstance(before, Audited) and isinstance(after, Audited):
@@ -145,41 +146,43 @@ def test_a_run_that_is_written_and_read_is_the_run_that_it_was(tmp_path: Path) -
 
 
 def test_a_host_whose_evidence_went_with_a_cut_journal_is_audited_again(tmp_path: Path) -> None:
-    thrift = Thrift()
+    thrift = EvidenceDeduplicator()
     first, second, other = (
         thrift.spare(host("a")),
         thrift.spare(host("b")),
         thrift.spare(host("c", flags="F.")),
     )
-    lines = [msgspec.json.encode(for_disk(h)) + b"\n" for h in (second, other)]
+    lines = [msgspec.json.encode(strip_shared_evidence(h)) + b"\n" for h in (second, other)]
     journal = tmp_path / "hosts.jsonl"
     journal.write_bytes(b"".join(lines))
-    assert [h.name for h in archive.read_journal(journal)] == ["c"]
-    journal.write_bytes(b"".join([*lines, msgspec.json.encode(for_disk(first)) + b"\n"]))
-    assert archive.read_journal(journal) == (second, other, first)
+    assert [h.name for h in read_journal(journal)] == ["c"]
+    journal.write_bytes(
+        b"".join([*lines, msgspec.json.encode(strip_shared_evidence(first)) + b"\n"])
+    )
+    assert read_journal(journal) == (second, other, first)
 
 
 def test_a_thousand_hosts_alike_take_little_more_room_than_one() -> None:
-    thrift = Thrift()
+    thrift = EvidenceDeduplicator()
     hosts = [thrift.spare(host(f"h{n}", at=n)) for n in range(1000)]
     assert len({id(h.observations[0]) for h in hosts}) == 2
     one = len(msgspec.json.encode(hosts[0]))
-    assert len(msgspec.json.encode([for_disk(h) for h in hosts])) < 1000 * one
-    assert restored(map(for_disk, hosts)) == tuple(hosts)
+    assert len(msgspec.json.encode([strip_shared_evidence(h) for h in hosts])) < 1000 * one
+    assert restore_evidence(map(strip_shared_evidence, hosts)) == tuple(hosts)
 
 
 def test_a_run_that_is_resumed_keeps_what_an_undisturbed_one_keeps() -> None:
     fleet = [host(f"h{n}", at=n, length=n % 5) for n in range(40)]
-    whole = Thrift(most=3)
+    whole = EvidenceDeduplicator(most=3)
     undisturbed = [whole.spare(h) for h in fleet]
     for cut in range(len(fleet)):
-        again = Thrift(most=3)
-        again.learn(restored(map(for_disk, undisturbed[:cut])))
+        again = EvidenceDeduplicator(most=3)
+        again.learn(restore_evidence(map(strip_shared_evidence, undisturbed[:cut])))
         assert [again.spare(h) for h in fleet[cut:]] == undisturbed[cut:]
 
 
 def test_explain_says_whose_packets_it_shows() -> None:
-    thrift = Thrift()
+    thrift = EvidenceDeduplicator()
     hosts = [thrift.spare(host("a")), thrift.spare(host("b", at=5))]
     run = run_of(hosts)
     text = verdict_text(run, hosts[1], hosts[1].observations[0], width=100)

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from fleetaudit.model import RunInfo
-from fleetaudit.store.jobs import job_of
+from fleetaudit.store.jobs import job_name
 
 INFO = RunInfo(
     id="2026-01-31T020000Z",
@@ -25,7 +25,7 @@ INFO = RunInfo(
 
 def test_a_job_is_named_after_its_inventory_and_its_name_never_changes() -> None:
     """A changed name would break the history, and every dashboard that selects it."""
-    assert job_of(INFO) == "fleet-6fd63c10"
+    assert job_name(INFO) == "fleet-6fd63c10"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_job_is_named_after_its_inventory_and_its_name_never_changes() -> None
     ids=str,
 )
 def test_other_hosts_or_other_questions_are_another_job(changes: dict[str, object]) -> None:
-    assert job_of(replace(INFO, **changes)) != job_of(INFO)
+    assert job_name(replace(INFO, **changes)) != job_name(INFO)
 
 
 def test_when_it_ran_by_what_and_how_names_were_typed_is_the_same_job() -> None:
@@ -54,12 +54,12 @@ def test_when_it_ran_by_what_and_how_names_were_typed_is_the_same_job() -> None:
         "controller": "x",
         "notes": ("x",),
     }
-    assert job_of(replace(INFO, **later, baseline="y", job="z")) == job_of(INFO)
+    assert job_name(replace(INFO, **later, baseline="y", job="z")) == job_name(INFO)
     typed = replace(
         INFO, inventory=("./inventories//fleet.yml",), playbooks=("./unread-close.yml",)
     )
-    assert job_of(typed) == job_of(INFO)
-    assert job_of(replace(INFO, tags=("a", "b"))) == job_of(replace(INFO, tags=("b", "a")))
+    assert job_name(typed) == job_name(INFO)
+    assert job_name(replace(INFO, tags=("a", "b"))) == job_name(replace(INFO, tags=("b", "a")))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_when_it_ran_by_what_and_how_names_were_typed_is_the_same_job() -> None:
     ],
 )
 def test_the_readable_part_is_short_and_plain(inventory: tuple[str, ...], name: str) -> None:
-    job = job_of(replace(INFO, inventory=inventory))
+    job = job_name(replace(INFO, inventory=inventory))
     assert job.rpartition("-")[0] == name
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,41}", job)
 
@@ -87,4 +87,4 @@ def test_a_name_that_is_no_utf_8_is_the_same_job_when_its_run_is_read_back() -> 
     read = replace(
         INFO, inventory=("fleet\ufffd.yml",), playbooks=("p\ufffd.yml",), limit="all:!w\ufffd"
     )
-    assert job_of(typed) == job_of(read)
+    assert job_name(typed) == job_name(read)

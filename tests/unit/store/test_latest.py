@@ -13,8 +13,12 @@ import pytest
 from msgspec.structs import replace
 
 from fleetaudit.model import AuditRun, NotSelected, RunInfo
-from fleetaudit.store import archive, retention, runs
-from fleetaudit.store.jobs import takes_latest
+from fleetaudit.store import retention, run_file, runs
+from fleetaudit.store.jobs import takes_over_latest
+from fleetaudit.store.latest import point_latest
+from fleetaudit.store.run_file import INFO_BYTES, RunHead, read_head, read_info
+from fleetaudit.store.run_folder import create_run_folder
+from fleetaudit.store.run_search import run_names
 from tests import SCHEMAS
 from tests.support.runs import small_fleet
 
@@ -78,7 +82,7 @@ def cron(info: RunInfo) -> RunInfo:
 def test_latest_stays_with_its_job_unless_a_weightier_one_begins(
     run: RunInfo, held: RunInfo | None, before: RunInfo | None, takes: bool
 ) -> None:
-    assert takes_latest(run, held, before) is takes
+    assert takes_over_latest(run, held, before) is takes
 
 
 # ---- the list
@@ -88,7 +92,7 @@ def test_latest_stays_with_its_job_unless_a_weightier_one_begins(
 def stored(output: Path, moment: datetime, run: AuditRun | None = None, **changes: object) -> str:
     """Keeps a run in `output`, as it is after it has finished; returns its name."""
     run = run or small_fleet()
-    with archive.create(output, moment, b"{}") as folder:
+    with create_run_folder(output, moment, b"{}") as folder:
         whole = replace(run, run=replace(INFO, id=folder.id, **changes))
         for host in whole.hosts[:1]:
             folder.append(host)
@@ -107,7 +111,7 @@ def test_the_list_has_every_run_with_job_hosts_and_result_and_satisfies_its_sche
     fleet = replace(fleet, hosts=(*fleet.hosts, NotSelected(name="x")))
     later = stored(output, NOW, fleet, sequence=1, status=6)
     last = stored(output, NOW - timedelta(days=1), sequence=2, scheduled=True, limit="web")
-    archive.point_latest(output, later)
+    point_latest(output, later)
     found = runs.list_runs(output, tmp_path)
     assert [(run.id, run.latest) for run in found.runs] == [(last, False), (later, True)]
     run = found.runs[1]
@@ -128,24 +132,24 @@ def test_the_information_is_read_from_the_beginning_of_a_large_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = stored(tmp_path, NOW, sequence=7, notes=("\N{SNOWMAN}" * 10,))
-    monkeypatch.setattr(archive, "read_head", None)
-    monkeypatch.setattr(archive, "INFO_WITHIN", 1000)
-    found = archive.read_info(tmp_path / name)
+    monkeypatch.setattr(run_file, "read_head", None)
+    monkeypatch.setattr(run_file, "INFO_BYTES", 1000)
+    found = read_info(tmp_path / name)
     assert (found.id, found.sequence, found.notes) == (name, 7, ("\N{SNOWMAN}" * 10,))
 
 
 def test_information_that_is_longer_than_the_first_read_is_read_from_the_whole_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = stored(tmp_path, NOW, sequence=7, notes=("x" * archive.INFO_WITHIN,))
-    read_head, whole = archive.read_head, list[Path]()
+    name = stored(tmp_path, NOW, sequence=7, notes=("x" * INFO_BYTES,))
+    whole = list[Path]()
 
-    def noted(path: Path) -> archive.RunHead:
+    def noted(path: Path) -> RunHead:
         whole.append(path)
         return read_head(path)
 
-    monkeypatch.setattr(archive, "read_head", noted)
-    assert archive.read_info(tmp_path / name).sequence == 7
+    monkeypatch.setattr(run_file, "read_head", noted)
+    assert read_info(tmp_path / name).sequence == 7
     assert len(whole) == 1  # so the first read was bounded
 
 
@@ -157,13 +161,15 @@ def days_ago(days: int) -> datetime:
     return NOW - timedelta(days=days)
 
 
-def pruned(output: Path, keep: retention.Keep) -> set[str]:
+def pruned(output: Path, keep: retention.RetentionPolicy) -> set[str]:
     return set(retention.prune(output, keep, now=NOW, files=()).gone)
 
 
-@pytest.mark.parametrize("keep", [retention.Keep(days=30), retention.Keep(runs=1)])
+@pytest.mark.parametrize(
+    "keep", [retention.RetentionPolicy(days=30), retention.RetentionPolicy(runs=1)]
+)
 def test_the_last_run_of_the_job_of_latest_and_of_scheduled_jobs_stays(
-    tmp_path: Path, keep: retention.Keep
+    tmp_path: Path, keep: retention.RetentionPolicy
 ) -> None:
     baseline = stored(tmp_path, days_ago(99), sequence=1)
     old = stored(tmp_path, days_ago(98), sequence=2)
@@ -173,16 +179,16 @@ def test_the_last_run_of_the_job_of_latest_and_of_scheduled_jobs_stays(
     first_weekly = stored(tmp_path, days_ago(94), sequence=6, shard="1/2", scheduled=True)
     weekly = stored(tmp_path, days_ago(93), sequence=7, shard="1/2", scheduled=True)
     newest = stored(tmp_path, days_ago(1), sequence=8, limit="db")
-    archive.point_latest(tmp_path, pinned)
+    point_latest(tmp_path, pinned)
     assert pruned(tmp_path, keep) == {old, trial, first_weekly}
-    assert set(archive.run_names(tmp_path)) == {baseline, pinned, last, weekly, newest}
+    assert set(run_names(tmp_path)) == {baseline, pinned, last, weekly, newest}
 
 
 def test_the_newest_runs_are_those_that_finished_last(tmp_path: Path) -> None:
     wrong = stored(tmp_path, datetime(2036, 1, 1, tzinfo=UTC), sequence=1)
     names = [stored(tmp_path, days_ago(10 - n), sequence=2 + n) for n in range(3)]
-    archive.point_latest(tmp_path, names[-1])
-    assert pruned(tmp_path, retention.Keep(runs=2)) == {wrong, names[0]}
+    point_latest(tmp_path, names[-1])
+    assert pruned(tmp_path, retention.RetentionPolicy(runs=2)) == {wrong, names[0]}
 
 
 def test_a_run_of_the_future_is_as_old_as_the_one_that_finished_after_it(tmp_path: Path) -> None:
@@ -191,6 +197,6 @@ def test_a_run_of_the_future_is_as_old_as_the_one_that_finished_after_it(tmp_pat
     no_battery = stored(tmp_path, datetime(1970, 1, 1, tzinfo=UTC), sequence=4)
     young = stored(tmp_path, days_ago(2), sequence=5)
     future = stored(tmp_path, datetime(2037, 1, 1, tzinfo=UTC), sequence=6)
-    archive.point_latest(tmp_path, future)
-    assert pruned(tmp_path, retention.Keep(days=30)) == {*wrong, old, no_battery}
-    assert set(archive.run_names(tmp_path)) == {young, future}
+    point_latest(tmp_path, future)
+    assert pruned(tmp_path, retention.RetentionPolicy(days=30)) == {*wrong, old, no_battery}
+    assert set(run_names(tmp_path)) == {young, future}

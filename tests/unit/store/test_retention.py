@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.store import archive
-from fleetaudit.store.retention import Keep, parse_keep, prune
+from fleetaudit.store.latest import point_latest
+from fleetaudit.store.retention import RetentionPolicy, parse_retention, prune
+from fleetaudit.store.run_folder import create_run_folder
 
 from .test_archive import a_run, audited
 
@@ -20,12 +21,12 @@ FILES = ("report.html",)
 
 def add(output: Path, days: int, *, finished: bool = True) -> str:
     """Makes a run that began so many days before NOW."""
-    with archive.create(output, NOW - timedelta(days=days), b"{}") as folder:
+    with create_run_folder(output, NOW - timedelta(days=days), b"{}") as folder:
         folder.append(audited("a"))
         if finished:
             folder.finish(a_run("a"))
             folder.write("report.html", b"<html>")
-            archive.point_latest(folder.output, folder.id)
+            point_latest(folder.output, folder.id)
     return folder.id
 
 
@@ -34,25 +35,30 @@ def names(output: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "keep"), [("30d", Keep(days=30)), ("1", Keep(runs=1)), (" 7d ", Keep(days=7))]
+    ("text", "keep"),
+    [
+        ("30d", RetentionPolicy(days=30)),
+        ("1", RetentionPolicy(runs=1)),
+        (" 7d ", RetentionPolicy(days=7)),
+    ],
 )
-def test_keep_is_a_number_of_days_or_of_runs(text: str, keep: Keep) -> None:
-    assert parse_keep(text) == keep
+def test_keep_is_a_number_of_days_or_of_runs(text: str, keep: RetentionPolicy) -> None:
+    assert parse_retention(text) == keep
 
 
 @pytest.mark.parametrize("text", ["", "0", "0d", "-1", "30", "x", "1w", "1.5d", "999999", "٣d"])
 def test_keep_that_makes_no_sense_is_refused(text: str) -> None:
     if text == "30":
-        assert parse_keep(text) == Keep(runs=30)
+        assert parse_retention(text) == RetentionPolicy(runs=30)
         return
     with pytest.raises(ValueError, match="neither"):
-        parse_keep(text)
+        parse_retention(text)
 
 
 def test_runs_older_than_so_many_days_go_finished_or_not(tmp_path: Path) -> None:
     old, unfinished = add(tmp_path, 31), add(tmp_path, 40, finished=False)
     young, edge = add(tmp_path, 5), add(tmp_path, 30)
-    done = prune(tmp_path, Keep(days=30), now=NOW, files=FILES)
+    done = prune(tmp_path, RetentionPolicy(days=30), now=NOW, files=FILES)
     assert set(done.gone) == {old, unfinished}
     assert names(tmp_path) == {young, edge, "latest"}
 
@@ -62,15 +68,17 @@ def test_the_newest_runs_stay_and_what_was_never_finished_pushes_none_of_them_ou
 ) -> None:
     runs = [add(tmp_path, days) for days in (50, 40, 30)]
     begun = [add(tmp_path, days, finished=False) for days in (45, 3, 2, 1)]
-    done = prune(tmp_path, Keep(runs=2), now=NOW, files=FILES)
+    done = prune(tmp_path, RetentionPolicy(runs=2), now=NOW, files=FILES)
     assert set(done.gone) == {runs[0], begun[0]} - ({begun[0]} if begun[0] > runs[1] else set())
     assert {*runs[1:], *begun[1:]} <= names(tmp_path)
-    assert prune(tmp_path, Keep(runs=2), now=NOW, files=FILES).gone == ()
+    assert prune(tmp_path, RetentionPolicy(runs=2), now=NOW, files=FILES).gone == ()
 
 
 def test_the_last_finished_run_and_the_baseline_stay_however_old(tmp_path: Path) -> None:
     baseline, old, latest = add(tmp_path, 400), add(tmp_path, 300), add(tmp_path, 200)
-    assert prune(tmp_path, Keep(days=30), now=NOW, files=FILES, spare={baseline}).gone == (old,)
+    assert prune(
+        tmp_path, RetentionPolicy(days=30), now=NOW, files=FILES, spare={baseline}
+    ).gone == (old,)
     assert names(tmp_path) == {baseline, latest, "latest"}
 
 
@@ -96,7 +104,7 @@ def test_what_is_none_of_ours_stays_and_is_told(tmp_path: Path) -> None:
     (output / "2025-01-03").mkdir()
     (output / "known_hosts").touch()
     before = names(output)
-    done = prune(output, Keep(days=30), now=NOW, files=FILES)
+    done = prune(output, RetentionPolicy(days=30), now=NOW, files=FILES)
     assert done.gone == (traces,)
     assert [left.partition(":")[0] for left in done.left] == [noted, linked, nested, traced]
     assert names(output) == before - {traces}
@@ -106,7 +114,7 @@ def test_what_is_none_of_ours_stays_and_is_told(tmp_path: Path) -> None:
 
 
 def test_an_output_folder_that_is_missing_has_no_old_runs(tmp_path: Path) -> None:
-    assert prune(tmp_path / "reports", Keep(runs=1), now=NOW, files=FILES).gone == ()
+    assert prune(tmp_path / "reports", RetentionPolicy(runs=1), now=NOW, files=FILES).gone == ()
 
 
 def test_what_a_killed_process_left_goes_with_the_next_cleaning(tmp_path: Path) -> None:
@@ -116,5 +124,5 @@ def test_what_a_killed_process_left_goes_with_the_next_cleaning(tmp_path: Path) 
     (tmp_path / f".{old}.77.new").mkdir()
     (tmp_path / f".{old}.77.new/hosts.jsonl").touch()
     (tmp_path / ".mine").mkdir()
-    prune(tmp_path, Keep(days=30), now=NOW, files=FILES)
+    prune(tmp_path, RetentionPolicy(days=30), now=NOW, files=FILES)
     assert {name for name in names(tmp_path) if name.startswith(".")} == {".mine"}

@@ -14,12 +14,12 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from fleetaudit.errors import InputError
-from fleetaudit.store import archive
+from fleetaudit.store.run_file import encode_run, read_run, run_schema
 from tests import SCHEMAS
 from tests.support.runs import small_fleet
 
 SCHEMA = SCHEMAS / "run.schema.json"
-RUN: dict[str, Any] = json.loads(archive.encode_run(small_fleet()))
+RUN: dict[str, Any] = json.loads(encode_run(small_fleet()))
 
 Break = Callable[[dict[str, Any]], object]
 
@@ -33,7 +33,7 @@ def validator() -> jsonschema.Draft202012Validator:
 
 def test_the_published_schema_is_what_the_nouns_say() -> None:
     """Where it is not: `python -m tests.unit.store.test_schema` writes it."""
-    assert SCHEMA.read_bytes() == archive.run_schema()
+    assert SCHEMA.read_bytes() == run_schema()
 
 
 def test_a_run_satisfies_its_schema(validator: jsonschema.Draft202012Validator) -> None:
@@ -103,8 +103,8 @@ def test_schema_and_reader_both_refuse_what_is_no_run(
         validator.validate(run)
     (tmp_path / "run.json").write_text(json.dumps(run))
     with pytest.raises(InputError):
-        archive.read_run(tmp_path)
+        read_run(tmp_path)
 
 
 if __name__ == "__main__":
-    SCHEMA.write_bytes(archive.run_schema())
+    SCHEMA.write_bytes(run_schema())

@@ -1,0 +1,19 @@
+"""The names of an output folder: files of a run, and run folders named after their start time. Pure."""
+
+from __future__ import annotations
+
+import re
+
+JOURNAL_FILE = "hosts.jsonl"
+RUN_FILE = "run.json"
+PLAN_FILE = "plan.json"
+LATEST_LINK = "latest"
+LOCK_FILE = "lock"
+RUN_NAME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}Z)(?:-([1-9][0-9]{0,3}))?")
+"""The name of a run folder: the start time in UTC, and a number if several runs start in a second."""
+
+
+def name_order(name: str) -> tuple[str, int]:
+    """Returns the sort key of a run's name: the start time, then the number within that second."""
+    match = RUN_NAME.fullmatch(name)
+    return (match[1], int(match[2] or 1)) if match else ("", 0)

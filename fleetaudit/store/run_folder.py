@@ -1,0 +1,134 @@
+"""The folder of a run: created with its plan and an empty journal, finished by its run.json.
+
+Rules: a run folder that exists has its plan and its journal, so a process killed at any moment
+leaves a run that can be resumed. Folders are 0700 and files 0600. Only the journal grows in place.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from fleetaudit.errors import InputError
+from fleetaudit.model import AuditRun, HostResult
+
+from .disk import output_errors, read_bounded, write_atomically
+from .journal import JournalWriter, truncate_to_whole_lines
+from .names import JOURNAL_FILE, PLAN_FILE, RUN_FILE
+from .run_file import encode_run
+
+_APPEND = os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+_MAX_NUMBER = 9999
+"""The greatest number of a run among those that start in one second (`names.RUN_NAME`)."""
+
+
+class RunFolder:
+    """The folder of a run under way; a context manager that closes the journal."""
+
+    def __init__(self, path: Path, journal: JournalWriter) -> None:
+        self.output, self.path, self.id = path.parent, path, path.name
+        self._journal = journal
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._journal.close()
+
+    def append(self, result: HostResult) -> None:
+        """Appends one host to the journal; raises `OutputError`."""
+        self._journal.append(result)
+
+    def write(self, name: str, data: bytes) -> Path:
+        """Writes one whole file of the run and returns its path; raises `OutputError`.
+
+        `name` may start with the name of a folder, which is created if needed.
+        """
+        path = self.path / name
+        with output_errors(path.parent):
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+        return write_atomically(path, data)
+
+    def finish(self, run: AuditRun) -> Path:
+        """Writes run.json, which makes this a finished run, and returns its path."""
+        self._journal.sync()
+        return self.write(RUN_FILE, encode_run(run))
+
+
+def create_run_folder(output: Path, started: datetime, plan: bytes = b"") -> RunFolder:
+    """Creates the folder of a new run in `output`; the caller holds the lock of `output`.
+
+    The folder is named after `started`. It appears under its name in one step, with `plan` as its
+    plan.json and an empty journal. Raises `OutputError`.
+    """
+    stem = started.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    with output_errors(output):
+        output.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = output / f".{stem}.{os.getpid()}.new"
+        shutil.rmtree(new, ignore_errors=True)  # left by an earlier process with the same number
+        new.mkdir(mode=0o700)
+        try:
+            return _fill(new, output, stem, plan)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+
+
+def _fill(new: Path, output: Path, stem: str, plan: bytes) -> RunFolder:
+    """Writes the plan and an empty journal into a new folder and gives it its name."""
+    if plan:
+        write_atomically(new / PLAN_FILE, plan)
+    fd = os.open(new / JOURNAL_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _APPEND, 0o600)
+    try:
+        path = _rename_to_free_name(new, output, stem)
+    except BaseException:
+        os.close(fd)
+        raise
+    return RunFolder(path, JournalWriter(path / JOURNAL_FILE, fd))
+
+
+def _rename_to_free_name(new: Path, output: Path, stem: str) -> Path:
+    """Gives a folder the first free name of its second, and returns its path."""
+    for number in range(1, _MAX_NUMBER + 1):
+        path = output / (stem if number == 1 else f"{stem}-{number}")
+        if os.path.lexists(path):  # rename would replace an empty folder
+            continue
+        try:
+            return new.rename(path)
+        except OSError as e:
+            if e.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+    raise FileExistsError(errno.EEXIST, f"all {_MAX_NUMBER} run names of this second exist already")
+
+
+def reopen_run_folder(path: Path) -> RunFolder:
+    """Opens the folder of a run to resume it; the caller holds the lock of the folder around it.
+
+    A cut last line of the journal is removed. Raises `OutputError`.
+    """
+    journal = path / JOURNAL_FILE
+    with output_errors(journal):
+        fd = os.open(journal, os.O_RDWR | _APPEND)
+        try:
+            length = truncate_to_whole_lines(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+    return RunFolder(path, JournalWriter(journal, fd, length))
+
+
+def read_plan(path: Path) -> bytes:
+    """Returns the plan.json of a run folder; raises `NothingToDoError` if there is no run."""
+    if not (path / PLAN_FILE).exists() and (path / JOURNAL_FILE).exists():
+        raise InputError(
+            f"has no {PLAN_FILE} (what the run was to do), so it cannot be resumed",
+            source=str(path),
+            hint=f"start the run again; the results so far stay in {JOURNAL_FILE}",
+        )
+    return read_bounded(path / PLAN_FILE)

@@ -1,0 +1,84 @@
+"""Finds the runs of an output folder.
+
+The last run is the one with the greatest `sequence`. A run gets the next number when it finishes,
+while the lock is held. No clock is involved, so a run that was dated 2036 by mistake does no harm.
+Runs of earlier versions have no number; they come before all others, in the order of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from fleetaudit.errors import FleetauditError
+from fleetaudit.model import RunInfo
+
+from .names import RUN_FILE, RUN_NAME, name_order
+from .run_file import read_head, read_info
+
+
+class StoredRun(NamedTuple):
+    """A run of an output folder that has a run.json."""
+
+    path: Path
+    info: RunInfo
+
+
+class StoredRuns(NamedTuple):
+    """The runs of an output folder that have a run.json: `finished` ones, the last one first;
+    `interrupted` ones; and those that cannot be read, with the reason.
+    """
+
+    finished: tuple[StoredRun, ...]
+    interrupted: tuple[StoredRun, ...]
+    unreadable: tuple[tuple[Path, FleetauditError], ...]
+
+
+def run_names(output: Path) -> tuple[str, ...]:
+    """Returns the names in an output folder that a run can have, unsorted; () without a folder."""
+    try:
+        return tuple(path.name for path in output.iterdir() if RUN_NAME.fullmatch(path.name))
+    except OSError:
+        return ()
+
+
+def find_runs(output: Path) -> StoredRuns:
+    """Returns the runs of an output folder that have a run.json, none if there is no folder.
+
+    A copy of a run under another name, such as a golden run, is left out.
+    """
+    finished, interrupted = list[StoredRun](), list[StoredRun]()
+    unreadable = list[tuple[Path, FleetauditError]]()
+    for path in _folders_with_a_run_file(output):
+        try:
+            run = StoredRun(path, read_info(path))
+            is_interrupted = not run.info.sequence and read_head(path).interrupted
+        except FleetauditError as e:
+            unreadable.append((path, e))
+            continue
+        if run.info.id == path.name:
+            (interrupted if is_interrupted else finished).append(run)
+    return StoredRuns(_last_first(finished), _last_first(interrupted), tuple(unreadable))
+
+
+def _folders_with_a_run_file(output: Path) -> Iterator[Path]:
+    """Yields the run folders with a run.json, except symbolic links and unreadable folders."""
+    for name in run_names(output):
+        path = output / name
+        try:
+            has_run_file = (path / RUN_FILE).is_file()
+        except OSError:  # no permission
+            continue
+        if has_run_file and not path.is_symlink():
+            yield path
+
+
+def _last_first(runs: list[StoredRun]) -> tuple[StoredRun, ...]:
+    """Returns runs, the one that finished last first."""
+    return tuple(sorted(runs, key=lambda run: finish_order(run.info), reverse=True))
+
+
+def finish_order(info: RunInfo) -> tuple[int, tuple[str, int]]:
+    """Returns the sort key that orders runs by when they finished."""
+    return info.sequence, name_order(info.id)
