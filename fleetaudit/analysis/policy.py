@@ -27,6 +27,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.playbook import POSITIVE_CONTROL, parse_playbook
 from fleetaudit.playbook.expectation_tests import normalize_spaces, ordinal
+from fleetaudit.text.sanitize import escape_code, printable_line
 
 # Why a sysctl is no expectation for other hosts. Source: Documentation/networking/ip-sysctl of
 # Linux 6.18.
@@ -195,7 +196,7 @@ def _lines(run: AuditRun, seen: Behaviour) -> Iterator[str]:
         Counter(seen.trials[item.row.name] for item in items).most_common(1)[0][0] if items else 3
     )
     yield (
-        f"# What {_inert(seen.whose)} did in the run {_inert(run.run.id)}, as expectations for"
+        f"# What {printable_line(seen.whose)} did in the run {printable_line(run.run.id)}, as expectations for"
         " others."
     )
     yield "# Made by `fleetaudit policy make`; change what is meant otherwise, and say why."
@@ -210,7 +211,7 @@ def _lines(run: AuditRun, seen: Behaviour) -> Iterator[str]:
         yield "  scenarios:"
     for item in items:
         yield from _scenario(item, controls[item.row.name], seen, families, trials)
-    yield from (f"    # Left out: {_inert(note)}" for note in notes)
+    yield from (f"    # Left out: {printable_line(note)}" for note in notes)
     yield from _sysctl_lines(seen)
 
 
@@ -307,7 +308,7 @@ def _sysctl_lines(seen: Behaviour) -> Iterator[str]:
             wanted += _rule(key, sysctl, notes)
     if wanted:
         yield from ("  sysctls:", "    expect:", *wanted)
-    yield from (f"      # Left out: {_inert(note)}" for note in notes)
+    yield from (f"      # Left out: {printable_line(note)}" for note in notes)
 
 
 def _rule(key: str, sysctl: Sysctl, notes: list[str]) -> list[str]:
@@ -336,24 +337,6 @@ def _quoted(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    code = ord(character)
     if character in '"\\':
         return "\\" + character
-    if 0x20 <= code < 0x7F:
-        return character
-    return (
-        f"\\x{code:02x}"
-        if code < 0x100
-        else f"\\u{code:04x}"
-        if code < 0x10000
-        else f"\\U{code:08x}"
-    )
-
-
-def _inert(text: str) -> str:
-    """Returns `text` for a comment: one line of bounded length, without a character that ends it or
-    moves a cursor.
-    """
-    line = normalize_spaces(text)
-    line = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
-    return line if len(line) <= 300 else f"{line[:299]}…"
+    return character if " " <= character <= "~" else escape_code(character)

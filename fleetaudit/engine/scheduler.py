@@ -51,6 +51,7 @@ from fleetaudit.model import (
     Target,
 )
 from fleetaudit.probe import protocol, verdict
+from fleetaudit.text.sanitize import bounded_text
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.masking import Masking
 from fleetaudit.transport.ssh_command import ssh_command_line
@@ -276,7 +277,7 @@ class _Audit:
         """Returns the result with a hint that can be typed as it stands."""
         if self.again is None or not (options := rerun_options(result.hint)):
             return result
-        return msgspec.structs.replace(result, hint=_bounded(self.again(result.name, options)))
+        return msgspec.structs.replace(result, hint=bounded_text(self.again(result.name, options)))
 
     def _next(self) -> int | None:
         """Takes the next host that may begin, in the plan's order.
@@ -469,9 +470,9 @@ def _not_audited(
         groups=host.groups,
         stage=_STAGES.get(stage, "execute"),
         kind=kind,
-        at=_bounded(masking.data(at), MOST_AT),
-        reason=_bounded(masking.text(reason)),
-        hint=_bounded(hint),
+        at=bounded_text(masking.data(at), MOST_AT),
+        reason=bounded_text(masking.text(reason)),
+        hint=bounded_text(hint),
         findings=(
             (_changed(masking.data(changed_key[0]), masking.data(changed_key[1]), hint),)
             if changed_key
@@ -520,15 +521,10 @@ def _changed(known: str, shown: str, hint: str) -> Finding:
     return Finding(
         id="host-key:changed",
         severity="error",
-        expected=_bounded(known),
-        observed=_bounded(shown),
+        expected=bounded_text(known),
+        observed=bounded_text(shown),
         because=(
             "Someone may be in between, or the host was installed anew: nothing was sent to it."
         ),
-        fix=_bounded(hint),
+        fix=bounded_text(hint),
     )
-
-
-def _bounded(text: str, limit: int = 4000) -> str:
-    """A host may have had a hand in it: bounded, and encodable whatever it sent."""
-    return text[:limit].encode("utf-8", "replace").decode("utf-8")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from fleetaudit.errors import InputError
 from fleetaudit.model import Group, Host, Inventory
-from fleetaudit.text.yaml_lines import shown
+from fleetaudit.text.sanitize import shorten
 
 from .layered_mapping import overlay
 
@@ -170,10 +170,10 @@ class InventoryBuilder:
         elif port is not None and port != host.port:
             # Ansible takes the port of the first mention and drops this one.
             raise at.error(
-                f"the port {port} of “{shown(name)}” comes too late: it is first mentioned, "
+                f"the port {port} of “{shorten(name)}” comes too late: it is first mentioned, "
                 + (f"with port {host.port}" if host.port else "without one")
                 + f", in {host.origin}",
-                f"write ansible_port: {port} among the variables of “{shown(name)}”, once",
+                f"write ansible_port: {port} among the variables of “{shorten(name)}”, once",
             )
         host.only_listed = host.only_listed and listed
         if not (listed and host.groups):
@@ -271,7 +271,7 @@ class InventoryBuilder:
             yield f"{len(shared) - _NAMES_SHOWN} more names are each a host and a group"
 
     def _note_about(self, name: str, members: Sequence[str]) -> str:
-        word, at = shown(name), self._hosts[name].origin
+        word, at = shorten(name), self._hosts[name].origin
         note = (
             f"“{word}” is a host ({at}) and a group ({self._groups[name].origin}): "
             f"as in Ansible, the pattern “{word}” selects the host alone"
@@ -280,9 +280,7 @@ class InventoryBuilder:
         if given and tuple(members) != (name,):
             variable, written = next(iter(given.items()))
             more = f" and {len(given) - 1} more" if len(given) > 1 else ""
-            note += (
-                f"; {shown(variable)} ({written}){more}, written for the host, is set for the group"
-            )
+            note += f"; {shorten(variable)} ({written}){more}, written for the host, is set for the group"
         if name not in members:
             note += f"; to name the group in {at}, write it below “children”"
         return note
@@ -305,7 +303,7 @@ class InventoryBuilder:
             loop: list[str] = e.args[1]
             at = self._groups[loop[0]].children[loop[1]]
             named = " > ".join(
-                map(shown, loop if len(loop) <= _LOOP_SHOWN else [*loop[:_LOOP_SHOWN], "…"])
+                map(shorten, loop if len(loop) <= _LOOP_SHOWN else [*loop[:_LOOP_SHOWN], "…"])
             )
             raise at.error(f"a loop of groups: {named}", "take one of them out of the other") from e
 

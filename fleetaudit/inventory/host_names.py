@@ -15,7 +15,7 @@ import re
 import string
 from collections.abc import Sequence
 
-from fleetaudit.text.yaml_lines import shown
+from fleetaudit.text.sanitize import shorten
 
 MAX_NAMES = 100_000
 """How many names one line may stand for."""
@@ -57,12 +57,12 @@ def check_host_name(text: str) -> None:
         raise _no_name(text, odd[0] if odd else "")
     if len(text) > MAX_NAME:
         raise InvalidNameError(
-            f"“{shown(text)}” is longer than {MAX_NAME} characters", "is a line's end missing?"
+            f"“{shorten(text)}” is longer than {MAX_NAME} characters", "is a line's end missing?"
         )
     check_printable(text)
     if "{{" in text:
         raise InvalidNameError(
-            f"“{shown(text)}” is a template; a host's name cannot be one",
+            f"“{shorten(text)}” is a template; a host's name cannot be one",
             "put the template in ansible_host",
         )
 
@@ -77,7 +77,7 @@ def check_printable(text: str) -> None:
     if not text.isprintable():
         odd = next(character for character in text if not character.isprintable())
         raise InvalidNameError(
-            f"a character that one cannot see, U+{ord(odd):04X}, in the name “{shown(text)}”",
+            f"a character that one cannot see, U+{ord(odd):04X}, in the name “{shorten(text)}”",
             "retype it",
         )
 
@@ -105,14 +105,14 @@ def _no_name(text: str, odd: str) -> InvalidNameError:
         return InvalidNameError("an empty host name", "write the name, or remove the entry")
     if "=" in words and odd.isspace():
         return InvalidNameError(
-            f"“{shown(words.split()[0])} …” has a variable in its name, as INI inventories write"
+            f"“{shorten(words.split()[0])} …” has a variable in its name, as INI inventories write"
             " them",
             "in YAML a host is a key and its variables are below it:  web1: {ansible_host:"
             " 192.0.2.1}",
         )
     if odd.isspace() or odd == ",":
         return InvalidNameError(
-            f"“{shown(words)}” is no host name: several names in one, folded from several lines or"
+            f"“{shorten(words)}” is no host name: several names in one, folded from several lines or"
             " from a list?",
             "one host a line, each with a colon at its end:  web1:",
         )
@@ -133,12 +133,12 @@ def _split_port(text: str) -> tuple[str, str | None]:
     name, port = with_port.groups()
     if bracketed:  # Ansible reads [1:3]:22 as the host 1 at port 3
         raise InvalidNameError(
-            f"“{shown(text)}”: what is in brackets is no IPv6 address",
+            f"“{shorten(text)}”: what is in brackets is no IPv6 address",
             "write [2001:db8::1]:22, or name:22",
         )
     if not _is_name(name):
         raise InvalidNameError(
-            f"“{shown(name)}” in “{shown(text)}” is no host name that can have a port",
+            f"“{shorten(name)}” in “{shorten(text)}” is no host name that can have a port",
             "use ansible_port instead",
         )
     return name, port
@@ -147,7 +147,7 @@ def _split_port(text: str) -> tuple[str, str | None]:
 def _port(text: str, port: str) -> int:
     if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
         hint = "a port is a number from 1 to 65535; an IPv6 address has eight groups or “::”"
-        raise InvalidNameError(f"“{shown(port)}” in “{shown(text)}” is no port", hint)
+        raise InvalidNameError(f"“{shorten(port)}” in “{shorten(text)}” is no port", hint)
     return int(port)
 
 
@@ -172,7 +172,7 @@ def _expand(pattern: str) -> Sequence[str]:
     pieces = re.split(r"\[([^\[\]]*)\]", pattern)
     if any("[" in literal or "]" in literal for literal in pieces[::2]):
         raise InvalidNameError(
-            f"a bracket in “{shown(pattern)}” has no partner",
+            f"a bracket in “{shorten(pattern)}” has no partner",
             "a range is written web[01:10] or db-[a:f]",
         )
     ranges = [_range(pattern, piece) for piece in pieces[1::2]]
@@ -180,7 +180,8 @@ def _expand(pattern: str) -> Sequence[str]:
     if count > MAX_NAMES:
         hint = f"write ranges of at most {MAX_NAMES} names"
         raise InvalidNameError(
-            f"“{shown(pattern)}” stands for {count} names, more than the {MAX_NAMES} allowed", hint
+            f"“{shorten(pattern)}” stands for {count} names, more than the {MAX_NAMES} allowed",
+            hint,
         )
     choices = list[Sequence[str]]()
     for literal, (width, numbers) in itertools.zip_longest(
@@ -201,16 +202,16 @@ def _range(pattern: str, piece: str) -> tuple[int, str | range]:
     if _is_ipv6(piece):
         hint = f"write {piece}, or [{piece}]:22 for another port"
         raise InvalidNameError(
-            f"“{shown(pattern)}”: an IPv6 address is in brackets only where a port follows", hint
+            f"“{shorten(pattern)}”: an IPv6 address is in brackets only where a port follows", hint
         )
     hint = "a range is written [begin:end] or [begin:end:step], as in web[01:10] or db-[a:f]"
     bounds = piece.split(":")
     if not 2 <= len(bounds) <= 3 or not bounds[1]:
-        raise InvalidNameError(f"“[{shown(piece)}]” in “{shown(pattern)}” is no range", hint)
+        raise InvalidNameError(f"“[{shorten(piece)}]” in “{shorten(pattern)}” is no range", hint)
     begin, end, step = bounds[0] or "0", bounds[1], bounds[2] if len(bounds) == 3 else "1"
     if not re.fullmatch(r"[0-9]{1,9}", step) or int(step) == 0:
         raise InvalidNameError(
-            f"“[{shown(piece)}]” in “{shown(pattern)}”: the step must be a number above 0", hint
+            f"“[{shorten(piece)}]” in “{shorten(pattern)}”: the step must be a number above 0", hint
         )
     members: str | range
     width = 0
@@ -223,16 +224,17 @@ def _range(pattern: str, piece: str) -> tuple[int, str | range]:
             if len(end) != width:
                 wanted = f"[{begin}:{end.zfill(width)}]"
                 raise InvalidNameError(
-                    f"“[{shown(piece)}]” in “{shown(pattern)}”: begin and end differ in length",
+                    f"“[{shorten(piece)}]” in “{shorten(pattern)}”: begin and end differ in length",
                     f"write {wanted}",
                 )
         members = range(int(begin), int(end) + 1, int(step))
     else:
         raise InvalidNameError(
-            f"“[{shown(piece)}]” in “{shown(pattern)}” is no range of numbers or of letters", hint
+            f"“[{shorten(piece)}]” in “{shorten(pattern)}” is no range of numbers or of letters",
+            hint,
         )
     if not members:
         raise InvalidNameError(
-            f"“[{shown(piece)}]” in “{shown(pattern)}” is empty: it ends before it begins", hint
+            f"“[{shorten(piece)}]” in “{shorten(pattern)}” is empty: it ends before it begins", hint
         )
     return width, members

@@ -14,7 +14,8 @@ import warnings
 from typing import Any, Literal, NamedTuple
 
 from fleetaudit.errors import InputError
-from fleetaudit.text.yaml_lines import MAX_NUMBER, shown
+from fleetaudit.text.sanitize import shorten
+from fleetaudit.text.yaml_lines import MAX_NUMBER
 
 from .builder import InventoryBuilder, Origin
 from .host_names import InvalidNameError, check_printable, parse_host_name
@@ -94,11 +95,11 @@ class _Reader:
         for name, awaited in self._awaited.items():
             at = Origin(self._source, awaited.line)
             if awaited.kind == "vars":
-                word = shown(name)
+                word = shorten(name)
                 raise at.error(
                     f"variables of the group “{word}”, which is nowhere", f"add a section [{word}]"
                 )
-            parent, name = shown(awaited.parents[-1][0]), shown(name)
+            parent, name = shorten(awaited.parents[-1][0]), shorten(name)
             raise at.error(
                 f"the group “{name}”, a child of “{parent}”, has no section",
                 f"add a section [{name}], empty if need be, or put hosts into [{parent}]",
@@ -142,7 +143,7 @@ class _Reader:
             name, equals, value = word.partition("=")
             if not equals:
                 raise at.error(
-                    f"a word without “=” after the host “{shown(pattern)}”",
+                    f"a word without “=” after the host “{shorten(pattern)}”",
                     "one host a line; after it only variables, name=value, quoted where a value has"
                     " blanks",
                 )
@@ -182,7 +183,7 @@ class _Reader:
             raise at.error("a variable without a name", "write  name=value")
         if name in before:
             raise at.error(
-                f"the variable “{shown(name)}” is here for the second time", "remove one"
+                f"the variable “{shorten(name)}” is here for the second time", "remove one"
             )
 
     def _value(self, text: str, name: str, at: Origin) -> Any:
@@ -195,16 +196,19 @@ class _Reader:
         except (ValueError, SyntaxError):
             return text
         except (RecursionError, MemoryError) as e:
-            raise at.error(f"the value of “{shown(name)}” is nested too deep", "shorten it") from e
+            raise at.error(
+                f"the value of “{shorten(name)}” is nested too deep", "shorten it"
+            ) from e
         try:
             return _plain(value)
         except OverflowError as e:
             raise at.error(
-                f"the value of “{shown(name)}” has too long a number", "quote it twice"
+                f"the value of “{shorten(name)}” has too long a number", "quote it twice"
             ) from e
         except UnicodeDecodeError as e:
             raise at.error(
-                f"the value of “{shown(name)}” is binary", "quote it twice, if it is meant as text"
+                f"the value of “{shorten(name)}” is binary",
+                "quote it twice, if it is meant as text",
             ) from e
 
 

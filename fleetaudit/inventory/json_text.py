@@ -12,13 +12,13 @@ import re
 from typing import Any
 
 from fleetaudit.errors import InputError
+from fleetaudit.text.sanitize import shorten
 from fleetaudit.text.yaml_lines import (
     MAX_DEPTH,
     MAX_NODES,
     Document,
     DuplicateKeyHandler,
     Position,
-    shown,
 )
 
 from .values import from_json
@@ -125,10 +125,10 @@ class _Walk:
             if value in frame.items:
                 line, column = frame.places[value][:2]
                 if self._repeated:
-                    self._repeated(shown(value), line, at.line)
+                    self._repeated(shorten(value), line, at.line)
                     frame.key, frame.key_at = value, at
                     return
-                what = f"the key “{shown(value)}” is here for the second time"
+                what = f"the key “{shorten(value)}” is here for the second time"
                 raise self._fail(f"{what}; the first is in line {line}, column {column}", at)
             frame.key, frame.key_at = value, at
         else:

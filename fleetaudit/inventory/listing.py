@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fleetaudit.errors import InputError
-from fleetaudit.text.yaml_lines import Document, shown
+from fleetaudit.text.sanitize import shorten
+from fleetaudit.text.yaml_lines import Document
 
 from .builder import InventoryBuilder, Origin
 from .host_names import InvalidNameError, check_host_name
@@ -82,19 +83,19 @@ class _Reader:
                 if not isinstance(value, kind):
                     wanted = "a mapping" if kind is dict else "a list of names"
                     raise self._document.error(
-                        f"the {section} of “{shown(name)}” are not {wanted}", [*where, section]
+                        f"the {section} of “{shorten(name)}” are not {wanted}", [*where, section]
                     )
             for key in body:
                 if key not in _SECTIONS:
                     raise self._document.error(
-                        f"unknown key “{shown(key)}” in the group “{shown(name)}”",
+                        f"unknown key “{shorten(key)}” in the group “{shorten(name)}”",
                         [*where, key],
                         key=True,
                         hint="a group of a listing has hosts, children and vars, and nothing else",
                     )
         else:
             raise self._document.error(
-                f"the group “{shown(name)}” has neither hosts nor children nor vars",
+                f"the group “{shorten(name)}” has neither hosts nor children nor vars",
                 where,
                 hint=(
                     "Ansible takes such a group for a host of that name; an empty one is written"
@@ -138,14 +139,14 @@ class _Reader:
             where = [META, "hostvars", host]
             if host not in self._hosts:
                 raise self._document.error(
-                    f"“{shown(host)}” has variables and is in no group",
+                    f"“{shorten(host)}” has variables and is in no group",
                     where,
                     key=True,
                     hint="Ansible would drop it; put it into the hosts of a group, or remove it",
                 )
             if not isinstance(variables, Mapping):
                 raise self._document.error(
-                    f"the variables of “{shown(host)}” are no mapping", where
+                    f"the variables of “{shorten(host)}” are no mapping", where
                 )
             for variable, value in variables.items():
                 self._check_variable(variable, [*where, variable])

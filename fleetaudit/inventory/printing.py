@@ -18,7 +18,7 @@ from typing import Any
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Inventory
-from fleetaudit.text.yaml_lines import shown
+from fleetaudit.text.sanitize import shorten
 
 from .values import (
     UNSAFE_KEY,
@@ -60,7 +60,7 @@ def render_list(inventory: Inventory, selected: Collection[str]) -> str:
     variables = {
         host.name: _shown(host.variables) for host in inventory.hosts if host.name in chosen
     }
-    hostvars = {name: shown for name, shown in variables.items() if shown}
+    hostvars = {name: shorten for name, shorten in variables.items() if shorten}
     return _dumped({**listing, "_meta": {"hostvars": hostvars, "profile": "inventory_legacy"}})
 
 
@@ -70,7 +70,7 @@ def render_host(inventory: Inventory, name: str) -> str:
     if host is None:
         near = difflib.get_close_matches(name, [host.name for host in inventory.hosts[:5000]], 3)
         hint = f"; did you mean {' or '.join(f'“{other}”' for other in near)}?" if near else ""
-        raise NothingToDoError(f"no host “{shown(name)}” in the inventory{hint}")
+        raise NothingToDoError(f"no host “{shorten(name)}” in the inventory{hint}")
     return _dumped(_shown(host.variables))
 
 

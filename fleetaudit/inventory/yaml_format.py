@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleetaudit.errors import InputError
-from fleetaudit.text.yaml_lines import Document, shown
+from fleetaudit.text.sanitize import shorten
+from fleetaudit.text.yaml_lines import Document
 
 from .builder import InventoryBuilder, Origin
 from .host_names import InvalidNameError, check_printable, parse_host_name
@@ -60,7 +61,7 @@ class _Reader:
         )
         if body is None or not strange:
             return
-        lost = f"“{shown(strange[0])}”" if isinstance(body, Mapping) else f"{_kind(body)} in it"
+        lost = f"“{shorten(strange[0])}”" if isinstance(body, Mapping) else f"{_kind(body)} in it"
         raise self._document.error(
             f"“{name}” is at the top, where groups are named, and Ansible would drop {lost}",
             [name],
@@ -76,11 +77,11 @@ class _Reader:
             raise self._no_text(path, name, "group")
         if body is not None and not isinstance(body, Mapping):
             raise self._document.error(
-                f"{_kind(body)} where the group “{shown(name)}” belongs", path, hint=_SHAPE
+                f"{_kind(body)} where the group “{shorten(name)}” belongs", path, hint=_SHAPE
             )
         if any(c.isspace() or c == "," for c in name):
             raise self._document.error(
-                f"“{shown(' '.join(name.split()))}” is no group name: several names in one, folded"
+                f"“{shorten(' '.join(name.split()))}” is no group name: several names in one, folded"
                 " from several lines?",
                 path,
                 key=True,
@@ -102,7 +103,7 @@ class _Reader:
                 continue
             if not isinstance(entries, Mapping):
                 raise self._document.error(
-                    f"{_kind(entries)} where the {shown(key)} of “{shown(name)}” belong, as a"
+                    f"{_kind(entries)} where the {shorten(key)} of “{shorten(name)}” belong, as a"
                     " mapping",
                     where,
                     hint=_hint_for(key),
@@ -132,9 +133,9 @@ class _Reader:
             variables = {}
         if not isinstance(variables, Mapping):
             raise self._document.error(
-                f"{_kind(variables)} where the variables of the host “{shown(text)}” belong",
+                f"{_kind(variables)} where the variables of the host “{shorten(text)}” belong",
                 path,
-                hint=f"write them as  {shown(text)}: {{ansible_host: 192.0.2.1}}",
+                hint=f"write them as  {shorten(text)}: {{ansible_host: 192.0.2.1}}",
             )
         self._refuse_groups(path, text, variables)
         written = self._document.written(variables)
@@ -153,12 +154,12 @@ class _Reader:
             is_body = value is None or isinstance(value, Mapping)
             if is_body and (variable in _SECTIONS or not _VARIABLE.fullmatch(variable)):
                 raise self._document.error(
-                    f"“{shown(text)}” is written as a host, and “{shown(variable)}” in it as if it"
+                    f"“{shorten(text)}” is written as a host, and “{shorten(variable)}” in it as if it"
                     " were a group",
                     [*path, variable],
                     key=True,
                     hint=(
-                        f"if “{shown(text)}” is a group, put it below “children:” instead of"
+                        f"if “{shorten(text)}” is a group, put it below “children:” instead of"
                         " “hosts:”"
                     ),
                 )
@@ -169,7 +170,7 @@ class _Reader:
 
     def _unknown(self, path: list[Any], group: str, key: Any, value: Any) -> InputError:
         near = difflib.get_close_matches(str(key), _SECTIONS, 1)
-        message = f"unknown key “{shown(key)}” in the group “{shown(group)}”"
+        message = f"unknown key “{shorten(key)}” in the group “{shorten(group)}”"
         if near:
             return self._document.error(
                 f"{message}; did you mean “{near[0]}”?",
@@ -183,11 +184,11 @@ class _Reader:
             path,
             key=True,
             hint=(
-                f"if “{shown(key)}” is a group, put it below “children:”"
+                f"if “{shorten(key)}” is a group, put it below “children:”"
                 if inside
                 else (
                     "a host belongs below “hosts:”, a group below “children:”, a variable below"
-                    f" “vars:” of “{shown(group)}”"
+                    f" “vars:” of “{shorten(group)}”"
                 )
             ),
         )

@@ -60,6 +60,7 @@ from fleetaudit.model import (
     SysctlLines,
     UInt32,
 )
+from fleetaudit.text.sanitize import printable_line
 
 PROTOCOL = 1
 REPLY_MARK = b"fleetaudit-probe/1 "
@@ -435,4 +436,4 @@ def _last_words(printed: bytes) -> str:
     text = " ".join(
         " ".join(line for line in lines if not line.startswith((SHELL_MARK, PYTHON_MARK))).split()
     )
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)[-400:]
+    return printable_line(text, 4096)[-400:]

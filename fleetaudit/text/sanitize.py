@@ -53,8 +53,12 @@ def escape_text(text: str) -> str:
 
 def escape_character(character: str) -> str:
     r"""Returns a visible character unchanged, an invisible one as `\xNN`, `\uNNNN` or `\UNNNNNNNN`."""
-    if unicodedata.category(character) not in INVISIBLE:
-        return character
+    visible = unicodedata.category(character) not in INVISIBLE
+    return character if visible else escape_code(character)
+
+
+def escape_code(character: str) -> str:
+    r"""Returns the escape of any character: `\xNN`, `\uNNNN` or `\UNNNNNNNN`."""
     code = ord(character)
     if code < 0x100:
         return f"\\x{code:02x}"
@@ -81,3 +85,14 @@ def quote_line(text: bytes | str, before: str = "", limit: int = QUOTE_MAX) -> s
     """Returns `before` and a host's text in quotation marks, or "" if the text is blank."""
     line = printable_line(text, limit)
     return f"{before}“{line}”" if line else ""
+
+
+def bounded_text(text: str, limit: int = 4000) -> str:
+    """Returns the first `limit` characters of `text`, with "?" for what UTF-8 cannot encode."""
+    return text[:limit].encode("utf-8", "replace").decode("utf-8")
+
+
+def shorten(name: object, limit: int = 80) -> str:
+    """Returns a key or a name for a message, cut to `limit` characters: it may have a megabyte."""
+    text = str(name)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

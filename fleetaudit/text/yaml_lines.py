@@ -31,6 +31,7 @@ import yaml
 from fleetaudit.errors import InputError, NothingToDoError
 
 from .files import read_first_bytes
+from .sanitize import shorten
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """The most bytes that a file may have."""
@@ -243,14 +244,6 @@ def _syntax_error(e: yaml.MarkedYAMLError, text: str, source: str) -> InputError
     return InputError(problem, source=source, line=line, column=column, hint=hint)
 
 
-def shown(name: object, most: int = 80) -> str:
-    """Returns a key or a name for a message: one of a megabyte is cut, so that the message can be
-    read.
-    """
-    text = str(name)
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 class _Frame:
     """A list or mapping that is still open. `key` is the pending key of a mapping, `_NO_KEY` where
     one is due.
@@ -387,7 +380,7 @@ class _Builder:
     def _new_anchor(self, name: str, where: _Where) -> None:
         if name in self._anchors or name in self._open_anchors:
             raise self._fail(
-                f"the anchor &{shown(name)} is defined twice", where, "rename one of the two"
+                f"the anchor &{shorten(name)} is defined twice", where, "rename one of the two"
             )
 
     def _end(self, event: Any) -> None:
@@ -421,9 +414,11 @@ class _Builder:
     def _alias(self, event: Any) -> None:
         where = _position(event)
         if event.anchor in self._open_anchors:
-            raise self._fail(f"the alias *{shown(event.anchor)} is inside of what it names", where)
+            raise self._fail(
+                f"the alias *{shorten(event.anchor)} is inside of what it names", where
+            )
         if event.anchor not in self._anchors:
-            raise self._fail(f"the alias *{shown(event.anchor)} names nothing above", where)
+            raise self._fail(f"the alias *{shorten(event.anchor)} names nothing above", where)
         value, size, scalar = self._anchors[event.anchor]
         self._add(value, where, size, scalar)
 
@@ -466,7 +461,7 @@ class _Builder:
             ) from e
 
     def _unknown_tag(self, tag: str, where: _Where) -> InputError:
-        name = shown("!!" + tag.removeprefix(_PREFIX) if tag.startswith(_PREFIX) else tag)
+        name = shorten("!!" + tag.removeprefix(_PREFIX) if tag.startswith(_PREFIX) else tag)
         if name == "!!value":
             return self._fail("a lone “=” is no value in YAML 1.1", where, "quote it")
         if name.startswith("!!python/"):
@@ -538,10 +533,10 @@ class _Builder:
     def _say_repeated(self, key: Any, first: _Place, where: _Where) -> None:
         line, column = first[:2]
         if self._repeated:
-            self._repeated(shown(key), line, where[0])
+            self._repeated(shorten(key), line, where[0])
             return
         raise self._fail(
-            f"the key “{shown(key)}” is here for the second time; the first is in line {line},"
+            f"the key “{shorten(key)}” is here for the second time; the first is in line {line},"
             f" column {column}",
             where,
             "remove one, or join the two",
