@@ -10,7 +10,7 @@ What goes: `COMMAND` as the command; on stdin a comment with the Python to try f
 rule), the program as a string, its execution, and as the last line the call:
 
     # /opt/bin/python
-    PROGRAM = r'''…the text of remote/probe.py…'''
+    PROGRAM = r'''…the text that `probe_text` returns…'''
     exec(compile(PROGRAM, "fleetaudit-probe", "exec"))
     main({'protocol': 1, …}, PROGRAM)
 
@@ -61,6 +61,8 @@ from fleetaudit.model import (
     UInt32,
 )
 from fleetaudit.text.sanitize import printable_line
+
+from .joiner import join
 
 PROTOCOL = 1
 REPLY_MARK = b"fleetaudit-probe/1 "
@@ -178,8 +180,9 @@ class Reply(Frozen, frozen=True, kw_only=True):
 
 @functools.cache
 def probe_text() -> str:
-    """Returns the probe's text, ASCII, as it is shipped."""
-    return importlib.resources.files(__package__).joinpath("remote/probe.py").read_text("ascii")
+    """Returns the probe's text, ASCII, as it is sent: the modules of `remote/`, joined."""
+    folder = importlib.resources.files(__package__) / "remote"
+    return join(lambda name: (folder / f"{name}.py").read_text("ascii"))
 
 
 def make_request(plan: HostPlan, *, deadline_s: float) -> bytes:
@@ -256,7 +259,7 @@ def make_script(call: dict[str, Any], interpreter: str = "") -> bytes:
     text = probe_text()
     if "'''" in text or text.endswith("\\"):
         raise ValueError(
-            "remote/probe.py must contain no ''' and not end in a backslash: it is sent inside"
+            "the probe's text must contain no ''' and not end in a backslash: it is sent inside"
             " r'''…'''"
         )
     body = (

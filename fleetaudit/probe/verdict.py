@@ -14,7 +14,7 @@ Three witnesses speak of an ending, and no two of them may contradict each other
   sent by the wire.
 
 An ending must be final: that nothing more can come is decided on the host, where the kernel can be
-asked (probe/remote/probe.py, "When an ending is final"). If it cannot, the trial says what is
+asked (probe/remote/trial.py, "When an ending is final"). If it cannot, the trial says what is
 outstanding, and a FIN, or nothing, is "inconclusive: more may come". So is any ending whose
 witnesses disagree; the disagreement is spelled out.
 """

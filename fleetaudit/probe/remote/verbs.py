@@ -1,0 +1,77 @@
+"""The table of all steps."""
+
+import socket
+import struct
+import time
+
+from .closing import close, close_other, destroy, disconnect, end, refer, shut
+from .connecting import accept, connect, fill_queue, set_backlog, set_option, set_sysctl, sign
+from .constants import ERRORS, SIDES, SOL_TLS, TCP_ULP
+from .errors import NotHere, name_of
+from .raw_segments import resend, resend_fin, send_out_of_order
+from .reading import (
+    discard,
+    peek,
+    read_all,
+    read_some,
+    read_to_end,
+    read_urgent,
+    read_waitall,
+    splice,
+    try_read,
+)
+from .sending import send, send_until_blocked, send_urgent
+
+
+def enable_ktls(t, actor):
+    # struct tls12_crypto_info_aes_gcm_128: version 1.2, cipher 51, iv, key, salt, sequence. The key protects nothing.
+    keys = struct.pack(
+        "HH8s16s4s8s", 0x0303, 51, b"\0" * 8, b"fleetaudit probe", b"salt", b"\0" * 8
+    )
+    for side in SIDES:
+        try:
+            t.sock(side).setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+            for direction in (1, 2):
+                t.sock(side).setsockopt(SOL_TLS, direction, keys)
+        except ERRORS as e:
+            raise NotHere("this kernel refuses TLS on a socket (%s)" % name_of(e))
+
+
+def wait(t, actor, time_ms):
+    time.sleep(time_ms / 1000.0)
+
+
+VERBS = {
+    "accept": accept,
+    "backlog": set_backlog,
+    "close": close,
+    "close-other": close_other,
+    "connect": connect,
+    "destroy": destroy,
+    "discard": discard,
+    "disconnect": disconnect,
+    "end": end,
+    "fill-queue": fill_queue,
+    "ktls": enable_ktls,
+    "peek": peek,
+    "read": read_some,
+    "read-all": read_all,
+    "read-to-end": read_to_end,
+    "read-urgent": read_urgent,
+    "read-waitall": read_waitall,
+    "reference": refer,
+    "resend": resend,
+    "resend-fin": resend_fin,
+    "send": send,
+    "send-out-of-order": send_out_of_order,
+    "send-until-blocked": send_until_blocked,
+    "send-urgent": send_urgent,
+    "set": set_option,
+    "shutdown": shut,
+    "sign": sign,
+    "splice": splice,
+    "sysctl": set_sysctl,
+    "try-read": try_read,
+    "wait": wait,
+}
+ENDS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")
