@@ -17,7 +17,7 @@ from fleetaudit.errors import TransportError
 from fleetaudit.transport import ignore_stage
 
 if TYPE_CHECKING:
-    from fleetaudit.engine.scheduler import RunCommand
+    from fleetaudit.engine import RunCommand
     from fleetaudit.model import HostPlan, Stage, Target
     from fleetaudit.transport import (
         Deadline,

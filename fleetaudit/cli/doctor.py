@@ -21,7 +21,7 @@ from .connection_options import Connecting, connection_options, one_source_each
 if TYPE_CHECKING:
     from fleetaudit.analysis.doctor import DoctorReport, HostCheck, StageRecorder
     from fleetaudit.app.activity import Activity
-    from fleetaudit.engine.scheduler import Outcome, RunCommand
+    from fleetaudit.engine import Outcome, RunCommand
     from fleetaudit.model import (
         Audited,
         HostPlan,
@@ -99,7 +99,7 @@ class _Doctor:
         quiet: bool,
         verbose: bool,
     ) -> None:
-        from fleetaudit.engine.scheduler import StopRequest
+        from fleetaudit.engine import StopRequest
 
         self.typed, self.connecting, self.quiet, self.verbose = command, connecting, quiet, verbose
         self.playbooks = playbooks
@@ -159,7 +159,7 @@ class _Doctor:
     def _visit(self, plan: Plan) -> tuple[Outcome, dict[str, HostCheck]]:
         from fleetaudit.analysis.doctor import HostCheck, StageRecorder, build_host_check
         from fleetaudit.app.activity import Activity
-        from fleetaudit.engine.scheduler import EngineSettings, audit
+        from fleetaudit.engine import EngineSettings, audit
         from fleetaudit.report.doctor import progress
 
         from .progress import Progress
@@ -185,7 +185,7 @@ class _Doctor:
 
             outcome = audit(
                 plan,
-                run=transports.run,
+                run_command=transports.run,
                 settings=EngineSettings(
                     forks=self.connecting.forks,
                     host_deadline_s=self.connecting.host_deadline,
@@ -194,8 +194,8 @@ class _Doctor:
                 judge=_unjudged,
                 on_result=came,
                 stop=self.stop,
-                run_of=lambda host: _watched(activity, host, watches[host.name]),
-                again=self.typed.for_host,
+                run_command_for=lambda host: _watched(activity, host, watches[host.name]),
+                repeat_command=self.typed.for_host,
             )
         return outcome, visits
 

@@ -40,7 +40,7 @@ from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.ssh_options import host_argument
 
 if TYPE_CHECKING:
-    from fleetaudit.engine.scheduler import RunCommand
+    from fleetaudit.engine import RunCommand
 
 SUFFIXES = (".reply", ".txt", ".json")
 """Suffixes that may follow the name of the host in the name of a reply's file."""
@@ -160,7 +160,7 @@ def audited(plan: Plan, files: dict[str, Path], call: Call) -> tuple[tuple[HostR
     fleetaudit cost.
     """
     from fleetaudit.analysis.judge import judge_fleet, judge_host
-    from fleetaudit.engine.scheduler import EngineSettings, audit
+    from fleetaudit.engine import EngineSettings, audit
     from fleetaudit.store.deduplication import judge_and_deduplicate
 
     def run_of(host: HostPlan) -> RunCommand:
@@ -168,8 +168,8 @@ def audited(plan: Plan, files: dict[str, Path], call: Call) -> tuple[tuple[HostR
 
     outcome = audit(
         plan,
-        run=_Reader("", None),
-        run_of=run_of,
+        run_command=_Reader("", None),
+        run_command_for=run_of,
         settings=EngineSettings(forks=4, retries=0),
         judge=judge_and_deduplicate(judge_host),
         on_result=lambda _: None,

@@ -27,7 +27,7 @@ from .connection_options import Connecting, connection_options, one_source_each
 if TYPE_CHECKING:
     from fleetaudit.analysis.compare import Comparison
     from fleetaudit.app.baseline import Baseline
-    from fleetaudit.engine.scheduler import Outcome, StopRequest
+    from fleetaudit.engine import Outcome, StopRequest
     from fleetaudit.model import (
         AuditRun,
         Drift,
@@ -192,7 +192,7 @@ class _Run:
         left: beginning.Left | None,
         command: Typed,
     ) -> None:
-        from fleetaudit.engine.scheduler import StopRequest
+        from fleetaudit.engine import StopRequest
 
         self.sources, self.output, self.left, self.stop = sources, output, left, StopRequest()
         self.typed = command
@@ -361,7 +361,7 @@ class _Run:
             yield
             return
         timer = threading.Timer(
-            seconds, self.stop.ask, (f"the run's deadline of {seconds:g} s came",)
+            seconds, self.stop.request, (f"the run's deadline of {seconds:g} s came",)
         )
         timer.daemon = True
         timer.start()
@@ -518,7 +518,7 @@ def _audit(
 ) -> Outcome:
     from fleetaudit.analysis.judge import judge_host
     from fleetaudit.app.activity import Activity
-    from fleetaudit.engine.scheduler import EngineSettings, audit
+    from fleetaudit.engine import EngineSettings, audit
     from fleetaudit.store.deduplication import judge_and_deduplicate
     from fleetaudit.transport.registry import Transports
 
@@ -539,13 +539,13 @@ def _audit(
 
         return audit(
             plan,
-            run=transports.run,
+            run_command=transports.run,
             settings=settings,
             judge=judge_and_deduplicate(judge_host, told),
             on_result=came,
             stop=stop,
-            run_of=activity.run_of,
-            again=command.for_host,
+            run_command_for=activity.run_of,
+            repeat_command=command.for_host,
         )
 
 

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
-from fleetaudit.engine.scheduler import StopRequest
+from fleetaudit.engine import StopRequest
 from fleetaudit.errors import OutputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -58,4 +58,4 @@ class Signals:
             os.write(
                 2, b"interrupted: closing what runs, then the report; once more ends at once\n"
             )
-        self.stop.ask()
+        self.stop.request()

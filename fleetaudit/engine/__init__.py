@@ -1,1 +1,19 @@
-"""Many hosts at once: scheduling, deadlines, retries, and exactly one result for every host."""
+"""Audits many hosts at once: a thread per host, one deadline per host, retries, one result per host.
+
+`scheduler` starts the threads and collects the results, `attempts` is the work of one thread,
+`failures` makes a result of what went wrong, and `control` has the settings, the deadline of a host
+and the request to stop.
+"""
+
+from .control import EngineSettings, JudgeHost, Outcome, RepeatCommand, RunCommand, StopRequest
+from .scheduler import audit
+
+__all__ = [
+    "EngineSettings",
+    "JudgeHost",
+    "Outcome",
+    "RepeatCommand",
+    "RunCommand",
+    "StopRequest",
+    "audit",
+]

@@ -227,11 +227,11 @@ def test_a_signal_ends_ssh_connections_promptly(
     place.write("silent.yml", f"all: {{hosts: {{silent: {target}}}}}\n")
     log = place.path / "times"
     program = (
-        "import sys, time; from fleetaudit.engine import scheduler as engine; from fleetaudit.cli import status_of\n"
-        "asked, audit = engine.StopRequest.ask, engine.audit\n"
-        "def ask(self, *why): times.append(time.monotonic()); asked(self, *why)\n"
+        "import sys, time; from fleetaudit import engine; from fleetaudit.cli import status_of\n"
+        "request, audit = engine.StopRequest.request, engine.audit\n"
+        "def requested(self, *why): times.append(time.monotonic()); request(self, *why)\n"
         "def timed(*a, **k): out = audit(*a, **k); times.append(time.monotonic()); return out\n"
-        "times = []; engine.StopRequest.ask, engine.audit = ask, timed\n"
+        "times = []; engine.StopRequest.request, engine.audit = requested, timed\n"
         "status = status_of(sys.argv[1:])\n"
         f"open({str(log)!r}, 'w').write(str(times[1] - times[0])); sys.exit(status)"
     )

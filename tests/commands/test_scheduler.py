@@ -10,9 +10,9 @@ import textwrap
 def test_forks_are_capped_by_the_limit_of_open_files() -> None:
     program = textwrap.dedent("""
         import resource
-        from fleetaudit.engine.scheduler import most_forks
+        from fleetaudit.engine.control import limit_forks
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-        print(most_forks(1000), most_forks(2))
+        print(limit_forks(1000), limit_forks(2))
     """)
     out = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -14,7 +14,7 @@ def test_ten_thousand_hosts_pass_in_bounded_memory_and_threads() -> None:
     program = textwrap.dedent("""
         import resource, threading
         from tests.unit.engine.test_scheduler import FakeTransport, host_plan, plan_of, reply, unchanged
-        from fleetaudit.engine.scheduler import Settings, audit
+        from fleetaudit.engine import EngineSettings, audit
         big = reply()
         behave = lambda target, attempt, deadline: big
         names = [f"web{n:05d}" for n in range(10_000)]
@@ -24,7 +24,7 @@ def test_ten_thousand_hosts_pass_in_bounded_memory_and_threads() -> None:
             global most_threads
             most_threads = max(most_threads, threading.active_count())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        outcome = audit(plan, run=FakeTransport(dict.fromkeys(names, behave)).run, settings=Settings(forks=64),
+        outcome = audit(plan, run_command=FakeTransport(dict.fromkeys(names, behave)).run, settings=EngineSettings(forks=64),
                         judge=unchanged, on_result=came)
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         assert [result.name for result in outcome.results] == names

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.engine.scheduler import EngineSettings, audit
+from fleetaudit.engine import EngineSettings, audit
 from fleetaudit.errors import ReplyError, TransportError
 from fleetaudit.model import (
     Become,
@@ -113,7 +113,7 @@ def test_a_sudo_that_tells_what_it_read_is_told_without_it(tmp_path: Path, then:
     results = list[object]()
     audit(
         Plan(playbooks=(), hosts=(host,)),
-        run=Transports().run,
+        run_command=Transports().run,
         settings=EngineSettings(host_deadline_s=3),
         judge=lambda audited, plan: audited,
         on_result=results.append,

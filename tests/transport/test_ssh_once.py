@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.engine.scheduler import EngineSettings, Outcome, audit
+from fleetaudit.engine import EngineSettings, Outcome, audit
 from fleetaudit.errors import TransportError
 from fleetaudit.model import (
     Audited,
@@ -57,7 +57,11 @@ def audited(target: SshTarget) -> NotAudited:
 
     settings = EngineSettings(retries=3, backoff_s=0.01, host_deadline_s=90)
     outcome: Outcome = audit(
-        plan, run=transports.run, settings=settings, judge=unchanged, on_result=lambda _: None
+        plan,
+        run_command=transports.run,
+        settings=settings,
+        judge=unchanged,
+        on_result=lambda _: None,
     )
     [result] = outcome.results
     assert isinstance(result, NotAudited)

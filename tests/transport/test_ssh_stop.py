@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from fleetaudit.engine.scheduler import _deadline
+from fleetaudit.engine.control import start_host_deadline
 from fleetaudit.errors import TransportError
 from fleetaudit.model import SshTarget
 from fleetaudit.transport import Limits
@@ -29,7 +29,7 @@ def test_a_command_that_runs_is_left_soon_after_the_stop(sshd: Server, client: s
     def one() -> None:
         with pytest.raises(TransportError):
             Transports().run(
-                target, "echo here; sleep 620.5", b"", _deadline(600, closing), Limits()
+                target, "echo here; sleep 620.5", b"", start_host_deadline(600, closing), Limits()
             )
         ends.append(time.monotonic())
 
@@ -66,7 +66,7 @@ def test_a_host_that_says_nothing_is_left_soon_after_the_stop(holds: str) -> Non
         timer = threading.Timer(2.0, stop)
         timer.start()
         with pytest.raises(TransportError):
-            transports.run(target, "true", b"", _deadline(600, closing), Limits())
+            transports.run(target, "true", b"", start_host_deadline(600, closing), Limits())
         assert stops, "it did not wait until the stop"
         assert time.monotonic() - stops[0] < 3 + BUSY_S
 
@@ -74,9 +74,9 @@ def test_a_host_that_says_nothing_is_left_soon_after_the_stop(holds: str) -> Non
 def test_whoever_waits_for_a_turn_stops_waiting(sshd: Server) -> None:
     closing, transports = threading.Event(), Transports()
     # The first connection imports the client.
-    transports.run(sshd.target(), "true", b"", _deadline(600, closing), Limits())
+    transports.run(sshd.target(), "true", b"", start_host_deadline(600, closing), Limits())
     holders = [transports.login_limiter.turn("127.0.0.1", sshd.port) for _ in range(INITIAL_LIMIT)]
-    assert all(turn.wait(_deadline(5, closing)) for turn in holders)
+    assert all(turn.wait(start_host_deadline(5, closing)) for turn in holders)
     stops = list[float]()
 
     def stop() -> None:
@@ -85,5 +85,5 @@ def test_whoever_waits_for_a_turn_stops_waiting(sshd: Server) -> None:
 
     threading.Timer(1.0, stop).start()
     with pytest.raises(TransportError, match="other connections"):
-        transports.run(sshd.target(), "true", b"", _deadline(600, closing), Limits())
+        transports.run(sshd.target(), "true", b"", start_host_deadline(600, closing), Limits())
     assert time.monotonic() - stops[0] < 3 + BUSY_S

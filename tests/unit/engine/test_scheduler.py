@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import pytest
 
-from fleetaudit.engine.scheduler import (
+from fleetaudit.engine import (
     EngineSettings,
     Outcome,
     RunCommand,
@@ -136,7 +136,7 @@ def run_plan(
     came = list[str]()
     outcome = audit(
         plan,
-        run=run,
+        run_command=run,
         settings=settings,
         judge=unchanged,
         on_result=lambda result: came.append(result.name),
@@ -172,11 +172,11 @@ def test_who_watches_is_asked_at_each_attempt_for_what_runs_it() -> None:
     unused = FakeTransport()
     outcome = audit(
         plan_of("a", "b"),
-        run=unused.run,
+        run_command=unused.run,
         settings=FAST,
         judge=unchanged,
         on_result=lambda result: None,
-        run_of=run_of,
+        run_command_for=run_of,
     )
     assert [type(result) for result in outcome.results] == [Audited, Audited]
     assert sorted(asked) == ["a", "a", "b"]
@@ -214,7 +214,7 @@ def test_a_result_that_cannot_be_kept_costs_its_host_alone(
 
     outcome = audit(
         plan_of("a", "b", "c"),
-        run=FakeTransport().run,
+        run_command=FakeTransport().run,
         settings=FAST,
         judge=unchanged,
         on_result=keep,
@@ -392,7 +392,7 @@ def test_a_bug_in_the_judge_loses_that_host_only(caplog: pytest.LogCaptureFixtur
 
     outcome = audit(
         plan_of("a", "b"),
-        run=FakeTransport().run,
+        run_command=FakeTransport().run,
         settings=FAST,
         judge=judge,
         on_result=lambda result: None,
@@ -454,7 +454,7 @@ def test_a_result_that_cannot_be_kept_ends_the_audit() -> None:
     with pytest.raises(OutputError):
         audit(
             plan_of(*(f"web{n}" for n in range(100))),
-            run=fake.run,
+            run_command=fake.run,
             settings=FAST,
             judge=unchanged,
             on_result=full,
@@ -466,7 +466,7 @@ def test_a_stop_closes_what_runs_and_tells_the_rest_as_interrupted() -> None:
     stop = StopRequest()
 
     def until_closed(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
-        stop.ask()
+        stop.request()
         while deadline.remaining():  # as a transport that looks at its deadline between two reads
             time.sleep(0.01)
         raise TransportError("execute", "the deadline came", hint="")
@@ -492,7 +492,7 @@ def test_a_stop_does_not_hide_why_the_inventory_gave_a_host_up() -> None:
     stop = StopRequest()
 
     def stopping(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
-        stop.ask()
+        stop.request()
         return reply()
 
     settings = EngineSettings(forks=1, host_deadline_s=600, grace_s=600)
@@ -507,7 +507,7 @@ def test_a_stop_does_not_wait_for_a_transport_that_ignores_it() -> None:
     stop, release = StopRequest(), threading.Event()
 
     def stuck(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
-        stop.ask()
+        stop.request()
         release.wait(600)
         return reply()
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from fleetaudit.analysis.judge import judge_host
-from fleetaudit.engine.scheduler import audit
+from fleetaudit.engine import audit
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import (
     Audited,
@@ -134,7 +134,7 @@ def test_a_poisoned_reply_costs_its_own_host_and_is_no_bug_of_ours() -> None:
     ]
     outcome = audit(
         Plan(playbooks=(), hosts=tuple(hosts)),
-        run=fake.run,
+        run_command=fake.run,
         settings=FAST,
         judge=judge_and_deduplicate(judge_host),
         on_result=lambda result: None,

@@ -1,0 +1,110 @@
+"""Audits one host, in its own thread: sends the probe, retries, decodes the reply and judges it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleetaudit.errors import FleetauditError, ReplyError, TransportError
+from fleetaudit.model import (
+    Audited,
+    HostPlan,
+    HostResult,
+    NotAudited,
+    NotSelected,
+)
+from fleetaudit.probe import protocol, verdict
+from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport.masking import Masking
+
+from .control import EngineSettings, JudgeHost, RunCommand, start_host_deadline
+from .failures import not_audited_after, not_audited_by_bug
+
+log = logging.getLogger(__name__)
+
+MAX_BACKOFF_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostAuditor:
+    """Audits one host after another; threads share it.
+
+    `run_command_for` is called at each attempt. `closing` is set once the run is closing.
+    """
+
+    run_command_for: Callable[[HostPlan], RunCommand]
+    judge: JudgeHost
+    settings: EngineSettings
+    closing: threading.Event
+
+    def audit(self, host: HostPlan) -> tuple[HostResult, bool]:
+        """Returns the result of a host, and whether it comes from a bug in fleetaudit.
+
+        Raises nothing: a bug loses this host only.
+        """
+        try:
+            return self._try_until_deadline(host), False
+        except FleetauditError as e:
+            return not_audited_after(host, e), False
+        except BaseException as e:
+            return not_audited_by_bug(host, e), True
+
+    def _try_until_deadline(self, host: HostPlan) -> Audited:
+        """Returns the audited host; tries again after a transient error, while there is time."""
+        deadline = start_host_deadline(self.settings.host_deadline_s, self.closing)
+        failed = 0
+        while True:
+            try:
+                return self._try_once(host, deadline)
+            except TransportError as e:
+                failed += 1
+                pause = self._backoff_s(failed)
+                is_last = failed > self.settings.retries or pause >= deadline.remaining()
+                if is_last or not e.transient:
+                    raise
+                log.info("%s: %s; trying again in %.1f s", host.name, e.reason, pause)
+                if self.closing.wait(pause):
+                    raise
+
+    def _backoff_s(self, failed: int) -> float:
+        """Returns the pause before the next attempt, in seconds.
+
+        Jitter, so that connections that were dropped together do not come back together.
+        """
+        pause: float = min(MAX_BACKOFF_S, self.settings.backoff_s * 2**failed)
+        return pause * random.uniform(0.25, 1.0)  # noqa: S311
+
+    def _try_once(self, host: HostPlan, deadline: Deadline) -> Audited:
+        """Returns the audited host after one attempt; raises `TransportError` or `ReplyError`."""
+        output = self._run_probe(host, deadline)
+        masking = Masking(host.target)
+        try:
+            decoded = verdict.result_from_output(
+                host, output.stdout, output.stderr, output.exit_status, output.cut
+            )
+        except ReplyError as e:
+            # Masked before it is logged, and without its cause, which has the unmasked text.
+            raise ReplyError(
+                masking.text(e.reason), hint=e.hint, stage=e.stage, kind=e.kind
+            ) from None
+        audited = masking.audited(decoded)
+        log.debug("%s: decode passed: %d observations", host.name, len(audited.observations))
+        return self.judge(audited, host)
+
+    def _run_probe(self, host: HostPlan, deadline: Deadline) -> Output:
+        """Sends the probe to a host and returns its output."""
+        if isinstance(host.target, NotAudited | NotSelected):
+            raise TypeError("a host without a target is never tried")
+        remaining = deadline.remaining()
+        alarm = max(1.0, remaining - min(self.settings.margin_s, remaining / 4))
+        stdin = protocol.make_request(host, deadline_s=alarm)
+        run_command = self.run_command_for(host)
+        try:
+            return run_command(host.target, protocol.COMMAND, stdin, deadline, Limits())
+        except TransportError as e:
+            if (e.stage, e.kind) == ("execute", "timed out"):
+                raise e.with_reason(e.reason + protocol.tried_first(host)) from e
+            raise

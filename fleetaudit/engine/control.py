@@ -1,0 +1,134 @@
+"""What controls an audit: its settings, the functions it calls, deadlines and the request to stop."""
+
+from __future__ import annotations
+
+import queue
+import resource
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fleetaudit.model import Audited, HostPlan, HostResult, KernelTarget, LocalTarget, SshTarget
+from fleetaudit.transport import Deadline, Limits, Output
+
+FILES_PER_HOST = 6
+"""The most file descriptors that one running host needs: both ends of three pipes (local); SSH
+needs fewer.
+"""
+RESERVED_FILES = 64
+INTERRUPTED = "the run was interrupted"
+
+JudgeHost = Callable[[Audited, HostPlan], Audited]
+"""Returns the host with its findings; called in the thread of the host."""
+
+
+class RepeatCommand(Protocol):
+    """Completes a hint with the command that the user typed; `cli.command_line.Typed.for_host`."""
+
+    def __call__(self, host: str, options: Sequence[str]) -> str:
+        """Returns the shell command that repeats the command for one host with these options."""
+        ...
+
+
+class RunCommand(Protocol):
+    """Runs a command on a host; `transport.registry.Transports.run` is the real one."""
+
+    def __call__(
+        self,
+        target: SshTarget | LocalTarget | KernelTarget,
+        command: str,
+        stdin: bytes,
+        deadline: Deadline,
+        limits: Limits,
+    ) -> Output:
+        """Returns the output of `command` on the target; raises `TransportError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How many hosts at once, and for how long; times are in seconds.
+
+    `host_deadline_s` covers everything about one host, retries included; the probe's own alarm
+    rings `margin_s` before it. `grace_s` is the time that a thread gets beyond that before it is
+    abandoned, and the time that running hosts get to close after a stop.
+    """
+
+    forks: int = 32
+    host_deadline_s: float = 120.0
+    retries: int = 2
+    backoff_s: float = 0.5
+    margin_s: float = 5.0
+    grace_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The result of an audit: one result per host in the plan's order, and how many hosts a bug in
+    fleetaudit cost.
+    """
+
+    results: tuple[HostResult, ...]
+    bugs: int
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadResult:
+    """What the thread of a host reports: the host's index in the plan, its result, and whether the
+    result comes from a bug in fleetaudit.
+    """
+
+    index: int
+    result: HostResult
+    is_bug: bool
+
+
+class StopRequest:
+    """Ends a running audit early. `request` may be called from a signal handler: it takes no lock."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.reason = INTERRUPTED
+        self.events: queue.SimpleQueue[ThreadResult | None] = queue.SimpleQueue()
+
+    def request(self, reason: str = INTERRUPTED) -> None:
+        """Stops scheduling hosts and closes the running ones.
+
+        The first `reason` becomes the reason of every host that is not audited.
+        """
+        if not self.requested:
+            self.reason = reason
+        self.requested = True
+        self.events.put(None)
+
+
+class HostDeadline(Deadline):
+    """A deadline that also counts as reached once the run is closing, so that a transport that
+    checks it ends soon.
+    """
+
+    __slots__ = ("closing",)
+    closing: threading.Event
+
+    def remaining(self) -> float:
+        return 0.0 if self.closing.is_set() else max(0.0, self.at - time.monotonic())
+
+
+def start_host_deadline(seconds: float, closing: threading.Event) -> HostDeadline:
+    """Returns the deadline that is `seconds` from now, or when `closing` is set."""
+    deadline = HostDeadline(time.monotonic() + seconds)
+    object.__setattr__(deadline, "closing", closing)
+    return deadline
+
+
+def limit_forks(forks: int) -> int:
+    """Returns how many hosts can run at once within this process's limit of open files, at least 1."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return forks
+    free = soft - sum(1 for _ in Path("/proc/self/fd").iterdir()) - RESERVED_FILES
+    return max(1, min(forks, free // FILES_PER_HOST))
