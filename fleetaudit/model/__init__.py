@@ -9,7 +9,7 @@ stored and shown. `run.json` is `AuditRun` as it stands (format "fleetaudit-run/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -728,6 +728,11 @@ class ScenarioRow(Frozen, frozen=True, kw_only=True):
     severity: Severity
     control: str | None
     because: str
+
+
+def step_text(steps: Sequence[str], index: int) -> str:
+    """Returns the text of the step `index`, counted from 0; "step 3" if the scenario has no third."""
+    return steps[index] if 0 <= index < len(steps) else f"step {index + 1}"
 
 
 MAX_SEQUENCE = 2**53

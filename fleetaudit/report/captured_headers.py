@@ -18,14 +18,13 @@ from fleetaudit.model import (
     Family,
     Segment,
 )
-from fleetaudit.probe.windows import syn_scale
+from fleetaudit.probe.segments import FLAG_BITS, flag_bits, syn_scale
 
 MAX_UNPACKED = 200 * 120
 """Bytes: an IPv6 and a TCP header with all options, for each segment of the longest trace."""
-FLAGS = {"F": 0x01, "S": 0x02, "R": 0x04, "P": 0x08, ".": 0x10, "U": 0x20}
 _END, _NOP, _WINDOW_SCALE = 0, 1, 3
 """Kinds of TCP options."""
-_SIX_FLAGS = sum(FLAGS.values())
+_SIX_FLAGS = sum(FLAG_BITS.values())
 _LOOPBACK = (bytes((127, 0, 0, 1)) * 2, (bytes(15) + b"\1") * 2)
 
 
@@ -112,8 +111,8 @@ def _fields(packet: bytes) -> Fields:
     source, target, seq, ack, _, bits, window, _, urgent = struct.unpack_from(
         "!HHIIBBHHH", packet, start
     )
-    scale = _scale(packet[start + 20 :]) if bits & FLAGS["S"] else None
-    urgent *= bool(bits & FLAGS["U"])
+    scale = _scale(packet[start + 20 :]) if bits & FLAG_BITS["S"] else None
+    urgent *= bool(bits & FLAG_BITS["U"])
     return Fields(
         version, source, target, seq, ack, bits, window, urgent, total - len(packet), scale
     )
@@ -149,10 +148,10 @@ def _rows(packets: list[Fields], connection: Connection) -> list[Row] | None:
         if sender is None:
             return None
         other = "peer" if sender == "closer" else "closer"
-        if p.bits & FLAGS["S"]:
+        if p.bits & FLAG_BITS["S"]:
             first.setdefault(sender, p.seq)
-        seq = 0 if p.bits & FLAGS["S"] else (p.seq - first.get(sender, p.seq)) & 0xFFFFFFFF
-        ack = (p.ack - first.get(other, p.ack)) & 0xFFFFFFFF if p.bits & FLAGS["."] else 0
+        seq = 0 if p.bits & FLAG_BITS["S"] else (p.seq - first.get(sender, p.seq)) & 0xFFFFFFFF
+        ack = (p.ack - first.get(other, p.ack)) & 0xFFFFFFFF if p.bits & FLAG_BITS["."] else 0
         rows.append(
             (
                 p.version,
@@ -170,7 +169,7 @@ def _rows(packets: list[Fields], connection: Connection) -> list[Row] | None:
 
 
 def _row(s: Segment, version: int, connection: Connection) -> Row:
-    bits = sum(FLAGS.get(flag, 0) for flag in set(s.flags))
+    bits = flag_bits(s)
     return (
         version,
         s.sender,

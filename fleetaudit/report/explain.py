@@ -21,8 +21,9 @@ from fleetaudit.model import (
     Observation,
     ScenarioRow,
     Segment,
+    step_text,
 )
-from fleetaudit.probe.windows import syn_scale, window_bytes
+from fleetaudit.probe.segments import syn_scale, window_bytes
 from fleetaudit.text.sanitize import terminal_line
 
 from .text_lines import counted, joined, wrapped
@@ -181,7 +182,8 @@ def _packets(row: ScenarioRow | None, evidence: Evidence, width: int) -> list[st
     """The steps at their moments among the segments, as tcpdump prints them; a step comes before
     what it caused.
     """
-    steps = [(at, 0, f"-- {_step(row, index)}") for at, index in evidence.steps]
+    texts = row.steps if row else ()
+    steps = [(at, 0, f"-- {terminal_line(step_text(texts, i))}") for at, i in evidence.steps]
     segments = [(s.at_us, 1, _segment(s, evidence.connection)) for s in evidence.wire or ()]
     lines = [
         f"{at / 1000:11.3f} ms  {text}"
@@ -196,14 +198,6 @@ def _packets(row: ScenarioRow | None, evidence: Evidence, width: int) -> list[st
     elif evidence.wire_note:
         lines += wrapped([terminal_line(evidence.wire_note)], width)
     return lines
-
-
-def _step(row: ScenarioRow | None, index: int) -> str:
-    return (
-        terminal_line(row.steps[index])
-        if row and 0 <= index < len(row.steps)
-        else f"step {index + 1}"
-    )
 
 
 def _segment(s: Segment, connection: Connection | None) -> str:

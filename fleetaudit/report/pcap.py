@@ -32,11 +32,12 @@ from fleetaudit.model import (
     Observation,
     ScenarioRow,
     Segment,
+    step_text,
 )
-from fleetaudit.probe.windows import syn_scale
+from fleetaudit.probe.segments import flag_bits, syn_scale
 from fleetaudit.text.sanitize import escape_line
 
-from .captured_headers import FLAGS, captured_headers
+from .captured_headers import captured_headers
 
 LINKTYPE_ETHERNET = 1
 """As Linux has it for loopback; LINKTYPE_RAW is not read where a file has two interfaces (libpcap
@@ -207,11 +208,9 @@ def _about(o: Observation, interface: int) -> str:
 
 
 def _step(steps: Sequence[str], index: int) -> str:
-    return (
-        f"step {index + 1}: {escape_line(steps[index])}"
-        if 0 <= index < len(steps)
-        else f"step {index + 1}"
-    )
+    """Returns the comment of a packet that a step precedes: its number and its text."""
+    number, text = step_text((), index), step_text(steps, index)
+    return number if text == number else f"{number}: {escape_line(text)}"
 
 
 def _headers(segment: Segment, family: Family, connection: Connection) -> bytes:
@@ -219,7 +218,7 @@ def _headers(segment: Segment, family: Family, connection: Connection) -> bytes:
     ports = connection.ports
     source, target = ports if segment.sender == "closer" else ports[::-1]
     options = _tcp_options(segment, connection)
-    bits = sum(FLAGS.get(flag, 0) for flag in set(segment.flags))
+    bits = flag_bits(segment)
     tcp = struct.pack(
         "!HHIIBBHHH",
         source,

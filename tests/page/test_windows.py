@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from fleetaudit.model import Evidence
 from tests.support.browser import LoadedPage, page_of
-from tests.unit.probe.test_windows import SHUT, connection, with_evidence
+from tests.unit.probe.test_segments import SHUT, connection, with_evidence
 
 
 @pytest.mark.parametrize("width", [390, 1440])

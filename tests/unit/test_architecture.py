@@ -55,7 +55,7 @@ PURE = (
     "model",
     "playbook.steps",
     "playbook.expectation_tests",
-    "probe.windows",
+    "probe.segments",
     "store.jobs",
     "text.host_ranges",
     "text.json_schema",

@@ -21,8 +21,9 @@ from fleetaudit.model import (
     PeerWitness,
     ScenarioRow,
     Severity,
+    step_text,
 )
-from fleetaudit.probe.windows import syn_scale, window_bytes
+from fleetaudit.probe.segments import syn_scale, window_bytes
 from fleetaudit.text.host_ranges import fold_hosts
 
 from .behaviour_groups import outcome
@@ -247,10 +248,7 @@ def _trace(anchor: str, host: Audited, o: Observation, row: ScenarioRow, ground:
 
 def _moments(o: Observation, row: ScenarioRow) -> Iterator[TraceRow]:
     for at_us, index in o.evidence.steps:
-        known = 0 <= index < len(row.steps)
-        yield TraceRow(
-            at_us=at_us, who="step", text=row.steps[index] if known else f"step {index + 1}"
-        )
+        yield TraceRow(at_us=at_us, who="step", text=step_text(row.steps, index))
     connection = o.evidence.connection
     for s in o.evidence.wire or ():
         yield TraceRow(

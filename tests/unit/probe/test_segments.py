@@ -16,7 +16,7 @@ from fleetaudit.model import (
     Evidence,
     Segment,
 )
-from fleetaudit.probe.windows import syn_scale, window_bytes, window_scale
+from fleetaudit.probe.segments import syn_scale, window_bytes, window_scale
 from fleetaudit.report.explain import verdict_text
 from fleetaudit.report.svg import ladder
 from tests.support.browser import page_of
