@@ -29,7 +29,7 @@ from fleetaudit.model import (
     Stage,
 )
 from fleetaudit.store.jobs import job_name as name_from_options
-from fleetaudit.text.host_ranges import release_key
+from fleetaudit.text.kernel_releases import release_key
 from fleetaudit.text.sanitize import escape_line
 
 from .common import lasted, moment

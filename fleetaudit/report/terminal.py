@@ -25,7 +25,7 @@ from fleetaudit.model import (
     NotAudited,
     NotSelected,
 )
-from fleetaudit.text.host_ranges import fold_releases
+from fleetaudit.text.kernel_releases import fold_releases
 from fleetaudit.text.sanitize import terminal_line
 
 from .changes import changes_lines

@@ -59,6 +59,7 @@ PURE = (
     "store.jobs",
     "text.host_ranges",
     "text.json_schema",
+    "text.kernel_releases",
     "text.sanitize",
 )
 SIDE_EFFECTS = {

@@ -177,7 +177,7 @@ def _members(hosts: Sequence[Audited]) -> tuple[Member, ...]:
     )
     return tuple(
         Member(
-            hosts=fold_hosts((h.name for h in members), shown=len(members)),
+            hosts=fold_hosts((h.name for h in members), limit=len(members)),
             groups=key[0],
             system=key[1],
             python=key[2],

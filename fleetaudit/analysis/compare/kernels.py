@@ -17,7 +17,8 @@ from fleetaudit.model import (
     Observation,
     ScenarioRow,
 )
-from fleetaudit.text.host_ranges import MAX_RANGES, release_key, release_series
+from fleetaudit.text.host_ranges import MAX_RANGES
+from fleetaudit.text.kernel_releases import release_key, release_series
 
 from .common import (
     FAMILY_WORDS,

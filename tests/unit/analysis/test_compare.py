@@ -21,12 +21,8 @@ from fleetaudit.model import (
     Sysctl,
 )
 from fleetaudit.report.html import render
-from fleetaudit.text.host_ranges import (
-    fold_hosts,
-    fold_releases,
-    release_key,
-    release_series,
-)
+from fleetaudit.text.host_ranges import fold_hosts
+from fleetaudit.text.kernel_releases import fold_releases, release_key, release_series
 from tests.support.runs import (
     K510,
     K612,
@@ -391,7 +387,7 @@ def test_hosts_fold_into_ranges(names: list[str], ranges: tuple[str, ...]) -> No
 
 @given(st.lists(st.text(max_size=12), max_size=60, unique=True))
 def test_folding_never_loses_a_host(names: list[str]) -> None:
-    folded = fold_hosts(names, shown=5)
+    folded = fold_hosts(names, limit=5)
     assert folded.count == len(names)
     assert 0 <= folded.more <= max(0, len(names) - 1) or not names
 

@@ -1,0 +1,64 @@
+"""Orders kernel releases by their numbers and writes many as a few ranges. Pure.
+
+Rules: releases come from hosts and are treated as text only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+ReleaseKey = tuple[tuple[int, ...], int, tuple[tuple[int, int, str], ...]]
+_FINAL = 1 << 62
+"""Sorts a release after all of its candidates."""
+
+
+def release_key(release: str) -> ReleaseKey:
+    """Returns a sort key: 5.10.0-9, 5.10.0-10, 6.1, 6.12-rc3, 6.12; releases without a number first."""
+    base = re.match(r"[0-9]{1,18}(?:\.[0-9]{1,18}){0,2}", release)
+    rest = release[base.end() :] if base else release
+    candidate = re.search(r"[-._~]rc([0-9]{1,18})", rest)
+    words = tuple(map(_word_key, re.findall(r"[0-9]{1,18}|[^0-9._~-]+", rest)))
+    return _padded(base), int(candidate[1]) if candidate else _FINAL, words
+
+
+def _padded(base: re.Match[str] | None) -> tuple[int, ...]:
+    """Returns three numbers: 6, 1, 0 for 6.1; () for none."""
+    if not base:
+        return ()
+    numbers = [int(n) for n in base[0].split(".")]
+    return tuple(numbers + [0] * (3 - len(numbers)))
+
+
+def _word_key(word: str) -> tuple[int, int, str]:
+    """Returns a sort key of one part of a release: texts in their order, then numbers."""
+    return (1, int(word), "") if word[0] in "0123456789" else (0, 0, word)
+
+
+def fold_releases(releases: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    """Returns releases in numeric order; three or more in a row become "5.10.0-46 to 6.1.0-50".
+
+    `others` are the rest of the fleet's releases: no range contains one of them. A release that is
+    in both stands alone.
+    """
+    folded, others = {*releases}, {*others}
+    runs: list[list[str]] = [[]]
+    for release in sorted(folded | others, key=lambda r: (release_key(r), r)):
+        if release not in others:
+            runs[-1].append(release)
+            continue
+        if release in folded:
+            runs.append([release])
+        runs.append([])
+    return tuple(text for run in runs for text in _run_texts(run))
+
+
+def _run_texts(run: list[str]) -> list[str]:
+    """Returns one range for three or more releases, else the releases."""
+    return [f"{run[0]} to {run[-1]}"] if len(run) > 2 else run
+
+
+def release_series(release: str) -> str:
+    """Returns the series of a release: "5.10" of "5.10.0-30-amd64"; "" if it has none."""
+    found = re.match(r"[0-9]{1,18}\.[0-9]{1,18}", release)
+    return found[0] if found else ""
