@@ -431,6 +431,17 @@ def test_the_text_can_be_sent_inside_quotes_and_is_ascii() -> None:
     assert all(len(line) <= 120 for line in text.splitlines())
 
 
+@pytest.mark.parametrize("version", probe_runs.VERSIONS)
+def test_every_supported_python_compiles_the_text(version: str) -> None:
+    code = "import sys; compile(sys.stdin.read(), 'fleetaudit-probe', 'exec')"
+    subprocess.run(
+        [probe_runs.interpreter(version), "-c", code],
+        input=protocol.probe_text(),
+        text=True,
+        check=True,
+    )
+
+
 def test_nothing_but_the_core_is_imported_without_a_guard() -> None:
     names = set()
     for node in ast.parse(protocol.probe_text()).body:
