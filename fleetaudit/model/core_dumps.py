@@ -1,4 +1,4 @@
-"""Prevents core files of a process that holds a password: code that reads a password calls this."""
+"""Prevents core dumps of a process that holds a password. Code that reads a password calls this."""
 
 from __future__ import annotations
 
@@ -8,7 +8,5 @@ import resource
 
 @functools.cache
 def disable() -> None:
-    """Sets the limit of this process's core files to 0, and so that of the processes that it
-    starts.
-    """
+    """Sets the limit of core dumps to 0, for this process and the processes that it starts."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

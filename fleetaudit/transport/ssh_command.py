@@ -48,7 +48,14 @@ def ssh_command_line(
     quiet = [] if prompts else o_options("BatchMode=yes")
     if config := target.ssh_config:  # it says the rest
         return shell_join(
-            [target.program, *quiet, *config.words, *options, *host_argument(config.name), command]
+            [
+                target.program,
+                *quiet,
+                *config.options,
+                *options,
+                *host_argument(config.name),
+                command,
+            ]
         )
     name = f"{user}@{target.address}" if user else target.address
     # A name that looks like an option must stay a name.

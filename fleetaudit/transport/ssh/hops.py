@@ -137,7 +137,7 @@ def _completed(asked: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadli
     try:
         config = SshConfig(
             name=hop.name,
-            words=tuple(map(redact_option, hop.words)),
+            options=tuple(map(redact_option, hop.words)),
             host_key_alias=tokens.alias,
             revoked_host_keys=tuple(map(tokens.home, answer.paths("revokedhostkeys"))),
             proxy_command=Secret(tokens.command(command)) if command else None,

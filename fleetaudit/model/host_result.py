@@ -1,0 +1,152 @@
+"""The result of one host: audited, not audited, or not selected; and its findings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from .base import Frozen, LongText, Seconds, ShortText
+from .evidence import Observation
+from .playbook import Severity
+from .system import Exposure, Kernel, Os, Sysctl, SysctlLines
+
+Stage = Literal[
+    "inventory",
+    "resolve",
+    "connect",
+    "host key",
+    "authenticate",
+    "become",
+    "execute",
+    "decode",
+    "report",
+    "interrupted",
+]
+
+
+class Location(Frozen, frozen=True, kw_only=True):
+    """A line of a file: the path with "/" between its folders, and the line from 1.
+
+    The path is relative to the repository of the current folder, or else to that folder. A file
+    outside has its absolute path.
+    """
+
+    file: LongText
+    line: Annotated[int, Meta(ge=1, le=0x7FFFFFFF)] = 1
+
+
+class Finding(Frozen, frozen=True, kw_only=True):
+    """A difference between an observation and an expectation.
+
+    `id` is stable: "scenario:NAME/FAMILY", "sysctl:KEY"… `waived` is "OWNER until DATE: REASON" of
+    the waiver that accepts it. `since` is the date (RFC 3339 full-date) of the first known run that
+    has it, "" if no earlier run was read.
+    """
+
+    id: str
+    severity: Severity
+    expected: str
+    observed: str
+    because: str = ""
+    fix: str = ""
+    waived: str | None = None
+    since: str = ""
+
+
+class NotAudited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not audited"):
+    """A host that could not be audited: at which stage, why, and the next command to type.
+
+    `kind` is the reason without its addresses, ports and fingerprints (`errors.FailureKind`). `at`
+    names what failed if that is not the host itself, such as "jump host gate". Both are "" in runs
+    of older releases. The only finding that it can have is a changed host key.
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    stage: Stage
+    kind: ShortText = ""
+    at: ShortText = ""
+    reason: str
+    hint: str = ""
+    # Every host of run.json has these keys, so that a script can read them of any host.
+    kernel: None = None
+    os: None = None
+    python: None = None
+    isolation: None = None
+    observations: tuple[()] = ()
+    sysctls: dict[str, Any] = {}
+    exposure: None = None
+    findings: tuple[Finding, ...] = ()
+    location: Location | None = None
+
+
+class NotSelected(Frozen, frozen=True, kw_only=True, tag_field="status", tag="not selected"):
+    """A host that --limit selects and no play matches: nothing runs there, and nothing failed."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    # As in `NotAudited`: every key that a script may read.
+    stage: None = None
+    kind: Literal[""] = ""
+    at: Literal[""] = ""
+    reason: str = "not selected by any play"
+    hint: str = ""
+    kernel: None = None
+    os: None = None
+    python: None = None
+    isolation: None = None
+    observations: tuple[()] = ()
+    sysctls: dict[str, Any] = {}
+    exposure: None = None
+    findings: tuple[()] = ()
+    location: Location | None = None
+
+
+NoTarget = NotAudited | NotSelected
+"""A result that is known before any connection."""
+
+
+class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audited"):
+    """A host whose probe answered.
+
+    `notes` are sentences that qualify every verdict of this host: no namespace, a control without a
+    verdict, settings that could not be copied. `void` says why its verdicts prove nothing.
+    `expectations` are the ids of the playbook's expectations of this host other than scenarios, met
+    or not. `location` is where the inventory names it first.
+
+    `sysctl_places` has the line that sets a sysctl at boot, by key, for sysctls that a file sets;
+    two lines if `sysctl --system` and systemd-sysctl use different ones; null if the files could not
+    be read. `sysctls_writable` is false if /proc/sys is mounted read-only, as in most containers.
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    stage: None = None
+    kind: Literal[""] = ""
+    at: Literal[""] = ""
+    reason: str = ""
+    hint: str = ""
+    kernel: Kernel
+    os: Os = Os()
+    python: ShortText = ""
+    interpreter: ShortText = ""
+    machine_id: ShortText = ""
+    isolation: Literal["namespace", "host"]
+    notes: tuple[LongText, ...] = ()
+    void: LongText = ""
+    observations: tuple[Observation, ...] = ()
+    sysctls: dict[ShortText, Sysctl] = {}
+    sysctl_places: dict[ShortText, SysctlLines] | None = None
+    sysctls_writable: bool = True
+    exposure: Exposure | None = None
+    expectations: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    elapsed_s: Seconds = 0.0
+    location: Location | None = None
+
+
+NO_CAPTURE = "no packets are captured"
+"""The beginning of the note that a host has if no packet was captured; the reason follows."""
+
+HostResult = Audited | NotAudited | NotSelected
