@@ -71,7 +71,7 @@ class Baseline:
         return drift.compute_drift(last, run)
 
 
-def choose(output: Path, word: str, asked: RunInfo) -> Baseline:
+def choose_baseline(output: Path, word: str, asked: RunInfo) -> Baseline:
     """Returns what `--baseline` names: `last`, `none`, a run of `output` by its id, or a folder or
     file elsewhere.
 
@@ -90,7 +90,7 @@ def choose(output: Path, word: str, asked: RunInfo) -> Baseline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
+class ActiveWaivers:
     """The waivers, and the inventory that tells which hosts they mean."""
 
     waivers: tuple[accepting.Waiver, ...] = ()
@@ -101,7 +101,7 @@ class Accepted:
         return accepting.apply_waivers(hosts, self.waivers, today, self.select)
 
 
-def accepted_in(named: str | None, inventory: Inventory) -> Accepted:
+def read_waivers(named: str | None, inventory: Inventory) -> ActiveWaivers:
     """Returns the waivers of the file that `--waivers` names, none without one.
 
     Raises `InputError` for what makes no sense in it, host patterns included, and
@@ -110,14 +110,14 @@ def accepted_in(named: str | None, inventory: Inventory) -> Accepted:
     from fleetaudit.inventory.patterns import select_hosts
 
     found = accepting.load(expand_home(named)) if named else ()
-    accepted = Accepted(waivers=found, select=lambda pattern: select_hosts(inventory, pattern))
+    accepted = ActiveWaivers(waivers=found, select=lambda pattern: select_hosts(inventory, pattern))
     accepted.apply(
         (), date.min
     )  # so that a pattern that is none is told before the audit, not after it
     return accepted
 
 
-def settled(run: AuditRun, baseline: Baseline, accepted: Accepted) -> AuditRun:
+def annotate_run(run: AuditRun, baseline: Baseline, accepted: ActiveWaivers) -> AuditRun:
     """Returns `run` with its waivers applied, its findings dated, what changed since the baseline,
     and the runs before.
 

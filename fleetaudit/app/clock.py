@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from fleetaudit.errors import ConfigError
 
 
-def now() -> datetime:
+def current_time() -> datetime:
     """Returns the time in UTC, whole seconds; SOURCE_DATE_EPOCH (reproducible-builds.org) stops the
     clock.
     """
@@ -23,6 +23,6 @@ def now() -> datetime:
         raise ConfigError(f"SOURCE_DATE_EPOCH={fixed!r}: not a number of seconds since 1970") from e
 
 
-def rfc3339(moment: datetime) -> str:
+def format_rfc3339(moment: datetime) -> str:
     """Returns "2026-01-31T02:00:00Z"."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

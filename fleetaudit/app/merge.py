@@ -27,7 +27,7 @@ T = TypeVar("T", ScenarioRow, HostResult)
 Named = Sequence[tuple[Path, AuditRun]]
 
 
-def join(runs: Named) -> AuditRun:
+def merge_runs(runs: Named) -> AuditRun:
     """Returns the runs as one, hosts in the order of the runs; one run stays as it is.
 
     Raises `InputError` for hosts and scenarios that two runs tell differently. What changed since

@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Concluded:
+class WrittenRun:
     """A finished run: `reports` are its files, the first the one to open; `bugs` counts the hosts
     left out.
     """
@@ -57,7 +57,7 @@ def write_run(
     formats: Collection[str],
     settled: Callable[[AuditRun], AuditRun] = lambda run: run,
     show: Callable[[Comparison], object] = lambda _: None,
-) -> Concluded:
+) -> WrittenRun:
     """Settles and compares a run, renders `formats` and writes them into its folder, run.json last.
 
     `show` also uses the comparison. A bug that no single host causes is raised after everything
@@ -84,13 +84,13 @@ def write_run(
         return run, comparison, reports
 
     try:
-        (run, comparison, reports), bugs = conclude(bare.hosts, make, trial)
+        (run, comparison, reports), bugs = leave_out_failing_hosts(bare.hosts, make, trial)
     except FleetauditError:
         raise
     except Exception:
         _save(folder, bare, settled, formats)
         raise
-    return Concluded(run=run, comparison=comparison, reports=reports, bugs=bugs)
+    return WrittenRun(run=run, comparison=comparison, reports=reports, bugs=bugs)
 
 
 def _save(
@@ -119,7 +119,7 @@ def _passing_over_bugs() -> Iterator[None]:
         _log.info("left out for a bug: %s: %s", type(e).__name__, e)
 
 
-def conclude(
+def leave_out_failing_hosts(
     hosts: Sequence[HostResult], make: Callable[[Hosts], T], trial: Callable[[Hosts], object]
 ) -> tuple[T, int]:
     """Returns `make` of the hosts, and how many of them had to be left out.

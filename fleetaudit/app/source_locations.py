@@ -19,7 +19,7 @@ from fleetaudit.model import AuditRun, Location, Plan
 _LONGEST = 4096
 
 
-def located(run: AuditRun, plan: Plan, here: Path | None = None) -> AuditRun:
+def add_locations(run: AuditRun, plan: Plan, here: Path | None = None) -> AuditRun:
     """Returns the run with the locations of its hosts in the inventory, and of its expectations in
     the playbooks.
 

@@ -87,11 +87,11 @@ for verb in (
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process with its exit status."""
-    console.hold_streams()
-    sys.exit(status_of(arguments))
+    console.open_standard_streams()
+    sys.exit(run_command_line(arguments))
 
 
-def status_of(arguments: Sequence[str] | None = None) -> int:
+def run_command_line(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status of a command line, after running it; what went wrong is told on
     stderr.
     """
@@ -105,7 +105,7 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupted() -> int:
-    console.tell("fleetaudit: interrupted")
+    console.print_message("fleetaudit: interrupted")
     return INTERRUPTED
 
 
@@ -130,7 +130,7 @@ def _failed(e: Exception) -> int:
         return _usage(e)
     if isinstance(e, FleetauditError):
         if not isinstance(e, console.ReaderGoneError):
-            console.tell(f"fleetaudit: {e}")
+            console.print_message(f"fleetaudit: {e}")
         return e.exit_status
     if (
         isinstance(e, OSError)
@@ -140,12 +140,14 @@ def _failed(e: Exception) -> int:
         console.discard_output()
         return OutputError.exit_status  # click's own help text, to a full disk or to nobody
     if isinstance(e, FileNotFoundError) and e.filename is None and not _has_folder():
-        console.tell("fleetaudit: the current folder is gone; go to one that is there:  cd /")
+        console.print_message(
+            "fleetaudit: the current folder is gone; go to one that is there:  cd /"
+        )
         return NothingToDoError.exit_status
     if not logging.getLogger("fleetaudit").handlers:
         console.set_up_log(0)
     logging.getLogger(__name__).error("a bug in fleetaudit", exc_info=e)
-    console.tell(
+    console.print_message(
         "fleetaudit: this is a bug in fleetaudit, not in anything you did; its traceback is in"
         " the log"
     )
@@ -164,7 +166,7 @@ def _has_folder() -> bool:
 def _help(e: click.UsageError) -> int:
     """Prints the help of a group that was named without a command."""
     try:
-        console.out(f"{e.message}\n")
+        console.print_result(f"{e.message}\n")
     except OutputError as unwritable:
         return unwritable.exit_status
     return 0
@@ -182,12 +184,12 @@ def _usage(e: click.UsageError) -> int:
         e.param.envvar if of_environment and isinstance(e, click.BadParameter) and e.param else None
     )
     if isinstance(variable, str):
-        console.tell(f"fleetaudit: {variable}: {e.message}")
+        console.print_message(f"fleetaudit: {variable}: {e.message}")
         return BAD_CONFIGURATION
     if e.ctx and name and e.ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
-        console.tell(f"fleetaudit: the configuration's {name}: {e.message}")
+        console.print_message(f"fleetaudit: the configuration's {name}: {e.message}")
         return BAD_CONFIGURATION
     if e.ctx:
-        console.tell(e.ctx.get_usage())
-    console.tell(f"fleetaudit: {e.format_message()}")
+        console.print_message(e.ctx.get_usage())
+    console.print_message(f"fleetaudit: {e.format_message()}")
     return UsageError.exit_status

@@ -60,7 +60,7 @@ def has_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
     return stream.isatty()
 
 
-def coloured(text: str) -> str:
+def add_colour(text: str) -> str:
     """Returns a report's text with its words in colour; without the escapes it is the same text."""
     text = _LEADING.sub(lambda found: f"{found[1] or ''}{_in(_TONES[found[2]], found[2])}", text)
     text = _HEADINGS.sub(lambda found: _in(BOLD, found[0]), text)

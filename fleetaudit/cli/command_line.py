@@ -34,7 +34,7 @@ NOT_REPEATED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class CommandLine:
     """One command line: its `verb`, inventories, and options as (name, words). `folder` is the
     folder to type it in, "" for the current one; `names` maps an option as written to its name.
     """
@@ -73,18 +73,18 @@ class Typed:
         return f"cd {shlex.quote(self.folder)} && {line}" if self.folder else line
 
 
-def typed(
+def command_line_of(
     context: click.Context,
     sources: Sequence[str],
     options: Mapping[str, object],
     *,
     folder: str = "",
-) -> Typed:
+) -> CommandLine:
     """Returns the command of the context, with its `options` in force."""
     names = {
         opt: parameter.name or "" for parameter in context.command.params for opt in parameter.opts
     }
-    return Typed(
+    return CommandLine(
         str(context.info_name), tuple(sources), tuple(_repeated(context, options)), names, folder
     )
 

@@ -20,11 +20,11 @@ RENAMED = {"playbook": "playbooks", "format": "formats"}
 """Keys whose option has another name inside of this program."""
 
 CHECKS: tuple[tuple[str, Callable[[str, str], object]], ...] = (
-    ("format", lambda text, name: params.comma_list(text, params.RUN_FORMATS, name)),
-    ("fail_on", lambda text, name: params.comma_list(text, params.FAIL_ON, name)),
-    ("keep", params.keep),
-    ("notify", notify.command_of),
-    ("report_url", notify.url),
+    ("format", lambda text, name: params.parse_list(text, params.RUN_FORMATS, name)),
+    ("fail_on", lambda text, name: params.parse_list(text, params.FAIL_ON, name)),
+    ("keep", params.parse_keep_option),
+    ("notify", notify.parse_notify_command),
+    ("report_url", notify.parse_report_url),
 )
 """Keys whose text the options would take as it stands, and what reads it."""
 
@@ -43,7 +43,7 @@ def apply(context: click.Context, verbs: Mapping[str, click.Command]) -> None:
 
     configuration = load_config(os.environ, Path.cwd())
     for note in configuration.notes:
-        console.tell(f"fleetaudit: warning: {note}")
+        console.print_message(f"fleetaudit: warning: {note}")
     for key, check in CHECKS:
         if key in configuration.values:
             try:

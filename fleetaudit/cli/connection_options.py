@@ -1,6 +1,6 @@
 """The options that say how hosts are reached and as whom, for every verb that connects.
 
-Rules: a verb takes them by `connection_options` and hands what click made of them to `Connecting`.
+Rules: a verb takes them by `connection_options` and hands what click made of them to `ConnectionArguments`.
 Passwords are asked for once, before the first connection, and only where somebody can answer; each
 has one source, and what is typed goes before what was said elsewhere.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         Target,
     )
 
-    from .planning import Loaded
+    from .planning import LoadedInventory
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -158,7 +158,7 @@ def connection_options(verb: Verb) -> Verb:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connecting:
+class ConnectionArguments:
     """The options of this file, as click typed them."""
 
     limit: str | None
@@ -182,7 +182,7 @@ class Connecting:
     vault_password_file: str | None
 
     @classmethod
-    def taken_from(cls, options: Mapping[str, object]) -> Connecting:
+    def taken_from(cls, options: Mapping[str, object]) -> ConnectionArguments:
         """Returns the part of a verb's options that is in this file."""
         return cls(**{field.name: options[field.name] for field in fields(cls)})  # type: ignore[arg-type]  # click typed
 
@@ -207,7 +207,7 @@ class Connecting:
             known_hosts=(str(expand_home(self.known_hosts)),) if self.known_hosts else (),
             host_key_policy=self.host_key_policy,
             client=self.transport,
-            timeout_s=self.timeout if was_said("timeout") else None,
+            timeout_s=self.timeout if is_set("timeout") else None,
             password=password,
             become=self.become,
             become_user=self.become_user,
@@ -215,12 +215,10 @@ class Connecting:
             become_password=self._become_password(ask, password),
         )
 
-    def with_forks_of(self, settings: AnsibleSettings) -> Connecting:
+    def with_forks_of(self, settings: AnsibleSettings) -> ConnectionArguments:
         """Returns these options with the forks that ansible.cfg says, where nobody said how many."""
         return (
-            replace(self, forks=settings.forks)
-            if settings.forks and not was_said("forks")
-            else self
+            replace(self, forks=settings.forks) if settings.forks and not is_set("forks") else self
         )
 
     def refuse_questions(self, because: str) -> None:
@@ -232,7 +230,11 @@ class Connecting:
                 )
 
     def tell_unused(
-        self, plan: Plan, loaded: Loaded, options: ConnectionOptions, tell: Callable[[str], None]
+        self,
+        plan: Plan,
+        loaded: LoadedInventory,
+        options: ConnectionOptions,
+        tell: Callable[[str], None],
     ) -> None:
         """Notes each typed option about passwords and becoming that no host of the plan uses, and
         each option that variables of the inventory overrule.
@@ -272,14 +274,16 @@ class Connecting:
 
     def extra(self) -> dict[str, str]:
         """Returns the variables of -e, as Ansible splits them; raises `UsageError`."""
-        return extra_variables(self.extra_vars)
+        return parse_extra_vars(self.extra_vars)
 
     def _password(self, ask: bool) -> Secret | None:
         from . import passwords
 
         if self.ask_pass:
             return (
-                passwords.asked("password to log in with: ", "-k", "--connection-password-file")
+                passwords.prompt_password(
+                    "password to log in with: ", "-k", "--connection-password-file"
+                )
                 if ask
                 else None
             )
@@ -294,7 +298,7 @@ class Connecting:
             more = " (empty: the one to log in with)" if login else ""
             prompt = f"become password{more}: "
             return (
-                passwords.asked(prompt, "-K", "--become-password-file", empty=login)
+                passwords.prompt_password(prompt, "-K", "--become-password-file", empty=login)
                 if ask
                 else None
             )
@@ -313,10 +317,10 @@ def _in_file(named: str, option: str) -> Secret:
 
     source = click.get_current_context().get_parameter_source(option)
     if source not in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
-        return passwords.in_file(named, "--" + option.replace("_", "-"))
+        return passwords.read_password_file(named, "--" + option.replace("_", "-"))
     of_environment = source is ParameterSource.ENVIRONMENT
     try:
-        return passwords.in_file(
+        return passwords.read_password_file(
             named,
             f"FLEETAUDIT_{option.upper()}" if of_environment else f"the configuration's {option}",
         )
@@ -324,7 +328,7 @@ def _in_file(named: str, option: str) -> Secret:
         raise ConfigError(str(e)) from e
 
 
-def one_source_each(options: Mapping[str, object]) -> dict[str, object]:
+def choose_password_sources(options: Mapping[str, object]) -> dict[str, object]:
     """Returns the options with one source of each password: where one is typed, the other, said
     elsewhere, is dropped.
 
@@ -357,7 +361,7 @@ def _typed(*names: str) -> list[str]:
 
 
 def _tell_of_overruled(
-    plan: Plan, loaded: Loaded, options: ConnectionOptions, tell: Callable[[str], None]
+    plan: Plan, loaded: LoadedInventory, options: ConnectionOptions, tell: Callable[[str], None]
 ) -> None:
     from fleetaudit.connection.option_precedence import find_overridden_options
     from fleetaudit.model import NoTarget
@@ -398,12 +402,12 @@ def _tell_of_logging_in(
         )
 
 
-def was_said(option: str) -> bool:
+def is_set(option: str) -> bool:
     """Returns whether an option was given at all, and so beats ansible.cfg."""
     return click.get_current_context().get_parameter_source(option) is not ParameterSource.DEFAULT
 
 
-def extra_variables(said: tuple[str, ...]) -> dict[str, str]:
+def parse_extra_vars(said: tuple[str, ...]) -> dict[str, str]:
     """Returns KEY=VALUE words by key, the last of each; raises `UsageError`. No message repeats a
     value.
     """

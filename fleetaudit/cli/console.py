@@ -21,7 +21,7 @@ class ReaderGoneError(OutputError):
     """Whoever read our output has closed it; there is nobody to tell."""
 
 
-def hold_streams() -> None:
+def open_standard_streams() -> None:
     """Opens what of the three standard streams is closed, so that no file of ours becomes one of
     them.
     """
@@ -34,7 +34,7 @@ def hold_streams() -> None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 — as long as the process lives
 
 
-def out(text: str) -> None:
+def print_result(text: str) -> None:
     """Writes to stdout at once; raises `OutputError` where that cannot be done."""
     if sys.stdout is None:  # it was closed when we began
         raise ReaderGoneError("standard output is closed")
@@ -48,15 +48,17 @@ def out(text: str) -> None:
         sys.stdout.flush()
 
 
-def show(text: str) -> None:
-    """Writes a report's text to stdout, in colour where the terminal has it; raises as `out` does."""
-    from .colour import coloured, has_colour
+def print_report(text: str) -> None:
+    """Writes a report's text to stdout, in colour where the terminal has it; raises as `print_result` does."""
+    from .colour import add_colour, has_colour
 
-    out(coloured(text) if sys.stdout is not None and has_colour(sys.stdout, os.environ) else text)
+    print_result(
+        add_colour(text) if sys.stdout is not None and has_colour(sys.stdout, os.environ) else text
+    )
 
 
-def out_bytes(data: bytes) -> None:
-    """Writes to stdout what another program reads, as it is in whatever locale; raises as `out`
+def print_bytes(data: bytes) -> None:
+    """Writes to stdout what another program reads, as it is in whatever locale; raises as `print_result`
     does.
     """
     if sys.stdout is None:
@@ -81,7 +83,7 @@ def _unwritable(e: OSError) -> OutputError:
     return kind(f"standard output cannot be written: {e.strerror}")
 
 
-def tell(text: str) -> None:
+def print_message(text: str) -> None:
     """Writes a line to stderr; each line of `text` is made harmless for a terminal."""
     from fleetaudit.text.sanitize import terminal_line
 
@@ -153,7 +155,7 @@ class _File(logging.StreamHandler[TextIO]):
             super().handleError(record)
         elif not self._told:
             self._told = True
-            tell(
+            print_message(
                 f"fleetaudit: warning: FLEETAUDIT_LOG_PATH={self._path}: cannot be written:"
                 f" {error.strerror}"
             )

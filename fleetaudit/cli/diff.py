@@ -56,7 +56,7 @@ def diff(before_path: Path, after_path: Path, format_: str, output: Path | None)
     if output is not None:
         write_atomically(output, rendered)
     elif format_ == "json":
-        console.out_bytes(rendered)
+        console.print_bytes(rendered)
     else:
-        console.show(rendered.decode())
+        console.print_report(rendered.decode())
     return DRIFT if found.changes else 0

@@ -15,8 +15,8 @@ from fleetaudit import __version__
 from fleetaudit.app import clock
 
 from . import console, params
-from .command_line import Typed, typed
-from .connection_options import Connecting, connection_options, one_source_each
+from .command_line import CommandLine, command_line_of
+from .connection_options import ConnectionArguments, choose_password_sources, connection_options
 
 if TYPE_CHECKING:
     from fleetaudit.analysis.doctor import DoctorReport, HostCheck, StageRecorder
@@ -79,8 +79,10 @@ def doctor(
     nor on the hosts. The options are those of `run`. Exit status: 0 every host is ready, 4 some
     host is not.
     """
-    command = typed(context, params.sources(inventories), {**options, "playbooks": playbooks})
-    connecting = Connecting.taken_from(one_source_each(options))
+    command = command_line_of(
+        context, params.inventory_sources(inventories), {**options, "playbooks": playbooks}
+    )
+    connecting = ConnectionArguments.taken_from(choose_password_sources(options))
     console.set_up_log(verbose)
     return _Doctor(command, connecting, playbooks, quiet=quiet, verbose=verbose > 0).conduct(
         format_
@@ -92,8 +94,8 @@ class _Doctor:
 
     def __init__(
         self,
-        command: Typed,
-        connecting: Connecting,
+        command: CommandLine,
+        connecting: ConnectionArguments,
         playbooks: tuple[str, ...],
         *,
         quiet: bool,
@@ -111,7 +113,7 @@ class _Doctor:
 
         from .signals import Signals
 
-        started = clock.rfc3339(clock.now())
+        started = clock.format_rfc3339(clock.current_time())
         plan = self._plan()
         with Signals(self.stop) as signals:
             outcome, visits = self._visit(plan)
@@ -125,11 +127,11 @@ class _Doctor:
         )
         with signals.reporting():
             if format_ == "json":
-                console.out_bytes(encode(examination))
+                console.print_bytes(encode(examination))
             else:
-                console.show(self._text(examination))
+                console.print_report(self._text(examination))
         if outcome.bugs:
-            console.tell(
+            console.print_message(
                 f"{outcome.bugs} of the hosts met a bug in fleetaudit; its traceback is in the log"
             )
             return BUG
@@ -138,21 +140,23 @@ class _Doctor:
     def _plan(self) -> Plan:
         from fleetaudit.analysis.doctor import plan_without_trials
 
-        from .planning import inventory_of, plan_of
+        from .planning import build_plan, read_inventory
 
         connecting = self.connecting
-        loaded = inventory_of(
+        loaded = read_inventory(
             self.typed.sources,
             connecting.vault_password_file,
             connecting.extra(),
-            tell=console.tell,
+            tell=console.print_message,
         )
         self.connecting = connecting.with_forks_of(loaded.settings)
         options = connecting.options()
-        plan = plan_of(loaded, (), connecting.limit, options, tell=console.tell)
-        connecting.tell_unused(plan, loaded, options, console.tell)
+        plan = build_plan(loaded, (), connecting.limit, options, tell=console.print_message)
+        connecting.tell_unused(plan, loaded, options, console.print_message)
         asked = (
-            plan_of(loaded, self.playbooks, connecting.limit, options) if self.playbooks else plan
+            build_plan(loaded, self.playbooks, connecting.limit, options)
+            if self.playbooks
+            else plan
         )
         return plan_without_trials(plan, asked)
 
@@ -181,7 +185,7 @@ class _Doctor:
                 visits[result.name] = visit
                 shown.came(result)
                 if self.verbose:
-                    console.tell(progress(visit))
+                    console.print_message(progress(visit))
 
             outcome = audit(
                 plan,
@@ -223,7 +227,7 @@ class _Doctor:
             if isinstance(host.target, SshTarget) and host.target.host_key_policy == "accept-new":
                 steps = visits[host.name].steps
                 if any(step.stage == "host key" and step.state == "passed" for step in steps):
-                    console.tell(_ACCEPTED)
+                    console.print_message(_ACCEPTED)
                     return
 
 

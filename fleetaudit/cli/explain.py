@@ -58,7 +58,7 @@ def explain(run_path: Path, host_name: str, scenario: str | None, trace: Path | 
         text = "\n".join(verdict_text(run, host, o, width=console.width()) for o in seen)
     if trace and isinstance(host, Audited):  # only now: an error must leave no file
         write_atomically(trace, pcap.render(host, scenario or "", run.scenarios))
-    console.show(text)
+    console.print_report(text)
 
 
 def _observations(host: Audited, scenario: str, run_path: Path) -> list[Observation]:

@@ -23,4 +23,4 @@ def help_(context: click.Context, names: tuple[str, ...]) -> None:
                 f"help {' '.join(names)}: no such command; `fleetaudit help` lists them"
             )
         shown = click.Context(command, info_name=name, parent=shown)
-    console.out(shown.get_help() + "\n")
+    console.print_result(shown.get_help() + "\n")

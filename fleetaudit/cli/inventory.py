@@ -44,18 +44,21 @@ def inventory(
     from fleetaudit.inventory.patterns import select_hosts
     from fleetaudit.inventory.printing import render_graph, render_host, render_list
 
-    from .planning import inventory_of
+    from .planning import read_inventory
 
-    loaded, _, _ = inventory_of(params.sources(inventories), vault_password_file, tell=console.tell)
+    sources = params.inventory_sources(inventories)
+    loaded, _, _ = read_inventory(sources, vault_password_file, tell=console.print_message)
     if host is not None:
-        console.out(render_host(loaded, host))
+        console.print_result(render_host(loaded, host))
         return
     if graph:
-        console.out(render_graph(loaded))
+        console.print_result(render_graph(loaded))
         return
     names = (
         select_hosts(loaded, limit)
         if limit is not None
         else tuple(host.name for host in loaded.hosts)
     )
-    console.out(render_list(loaded, names) if list_all else "".join(name + "\n" for name in names))
+    console.print_result(
+        render_list(loaded, names) if list_all else "".join(name + "\n" for name in names)
+    )

@@ -72,7 +72,7 @@ def merge(
     """  # noqa: D301 - \b is for click: it keeps these lines apart
     from msgspec.structs import replace
 
-    from fleetaudit.app.merge import join
+    from fleetaudit.app.merge import merge_runs
     from fleetaudit.app.reports import write_run
     from fleetaudit.report.terminal import summary
     from fleetaudit.store import latest
@@ -82,19 +82,19 @@ def merge(
     from fleetaudit.store.run_folder import create_run_folder
     from fleetaudit.store.run_search import find_runs
 
-    from .replies import apart
-    from .run import has_bug, status_of
+    from .replies import split_runs_and_replies
+    from .run import exit_status, has_bug
 
     wanted, grave = (
-        params.comma_list(formats, params.RUN_FORMATS, "--format"),
-        params.comma_list(fail_on, params.FAIL_ON, "--fail-on"),
+        params.parse_list(formats, params.RUN_FORMATS, "--format"),
+        params.parse_list(fail_on, params.FAIL_ON, "--fail-on"),
     )
     if not inventories:
         if click.get_current_context().get_parameter_source("limit") is ParameterSource.COMMANDLINE:
             raise UsageError("-l selects hosts of an inventory: name it with -i")
         limit = None  # a configuration's is for its inventory
     output, width = params.output_folder(output_dir), console.width()
-    run_paths, files = apart(paths)
+    run_paths, files = split_runs_and_replies(paths)
     runs = [(path, read_run(path)) for path in run_paths]
     bugs = 0
     if files or inventories:
@@ -103,8 +103,8 @@ def merge(
         from_replies, bugs = _run_of(files, asked, elsewhere)
         runs.append((files[0].parent if files else Path(inventories[0]), from_replies))
     _refuse_twice(runs)
-    whole = join(runs)
-    with hold_lock(output), create_run_folder(output, clock.now()) as folder:
+    whole = merge_runs(runs)
+    with hold_lock(output), create_run_folder(output, clock.current_time()) as folder:
         earlier = find_runs(output).finished
         info = replace(
             whole.run, id=folder.id, job=job_name(whole.run), scheduled=False, sequence=0
@@ -112,7 +112,7 @@ def merge(
         whole = replace(whole, run=latest.with_sequence_number(earlier, info))
 
         def with_status(run: AuditRun) -> AuditRun:
-            status = BUG if bugs or has_bug(run) else status_of(run, grave)
+            status = BUG if bugs or has_bug(run) else exit_status(run, grave)
             return replace(run, run=replace(run.run, status=status))
 
         for host in whole.hosts:
@@ -125,16 +125,20 @@ def merge(
             show=lambda comparison: summary(comparison, width=width),
         )
         latest.update_latest(
-            output, earlier, done.run.run, note=console.tell, later_note=console.tell
+            output,
+            earlier,
+            done.run.run,
+            note=console.print_message,
+            later_note=console.print_message,
         )
-    console.show(f"{summary(done.comparison, width=width)}\nReport: {done.reports[0]}\n")
+    console.print_report(f"{summary(done.comparison, width=width)}\nReport: {done.reports[0]}\n")
     if bugs := bugs + done.bugs:
-        console.tell(
+        console.print_message(
             f"{bugs} of the hosts not audited failed because of a bug in fleetaudit; its traceback"
             " is in the log"
         )
         return BUG
-    return status_of(done.run, grave)
+    return exit_status(done.run, grave)
 
 
 def _refuse_twice(runs: Iterable[tuple[Path, AuditRun]]) -> None:
@@ -174,8 +178,10 @@ def _run_of(files: list[Path], asked: _Asked, elsewhere: Collection[str]) -> tup
     here = tuple(host for host in plan.hosts if host.name in found or host.name not in elsewhere)
     plan = replace(plan, hosts=here)
     folder = files[0].parent if files else Path("replies")
-    call = replies.Call(playbooks=asked.playbooks, inventories=asked.inventories, folder=folder)
-    hosts, bugs = replies.audited(plan, found, call)
+    call = replies.ProbeCall(
+        playbooks=asked.playbooks, inventories=asked.inventories, folder=folder
+    )
+    hosts, bugs = replies.audit_replies(plan, found, call)
     return replies.run_of_replies(plan, hosts, inventory=asked.inventories, limit=asked.limit), bugs
 
 
@@ -184,18 +190,18 @@ def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
     from fleetaudit.model import LocalTarget
 
     from . import replies
-    from .planning import inventory_of, plan_by_hand, playbooks_of
+    from .planning import build_offline_plan, read_inventory, read_playbooks
 
-    playbooks = playbooks_of(asked.playbooks)
+    playbooks = read_playbooks(asked.playbooks)
     if asked.inventories:
-        inventory = inventory_of(
-            asked.inventories, asked.vault_password_file, tell=console.tell
+        inventory = read_inventory(
+            asked.inventories, asked.vault_password_file, tell=console.print_message
         ).inventory
-        plan = plan_by_hand(inventory, playbooks, asked.limit)
+        plan = build_offline_plan(inventory, playbooks, asked.limit)
         matched = (host.name for host in plan.hosts if isinstance(host.target, LocalTarget))
-        return plan, replies.by_host(files, matched)
-    found = replies.by_host(files, None)
+        return plan, replies.replies_by_host(files, matched)
+    found = replies.replies_by_host(files, None)
     try:
-        return plan_by_hand(replies.inventory_of_names(found), playbooks, None), found
+        return build_offline_plan(replies.inventory_of_names(found), playbooks, None), found
     except NothingToDoError as e:  # a play is for a group, and the name of a file has no group
         raise NothingToDoError(f"{e}\n  name the inventory with that group:  -i INVENTORY") from e

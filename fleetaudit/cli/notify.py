@@ -33,7 +33,7 @@ NOTIFY_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class Notification:
     """The run that a message reports, its exit status, and its report as an absolute path or a URL.
 
     `controller` is the name of the machine that ran it; names of inventories are relative to
@@ -57,7 +57,7 @@ class About:
         inventory = terminal_line(", ".join(self.run.inventory))
         ended = (
             f"fleetaudit on {terminal_line(self.controller)}: status {self.status},"
-            f" {status_words(self.status)}"
+            f" {describe_status(self.status)}"
         )
         what = (
             f"Inventory {inventory}{limit} in {terminal_line(str(self.folder))}; run {self.run.id}"
@@ -69,7 +69,7 @@ class About:
         return {
             "FLEETAUDIT_RUN": self.run.id,
             "FLEETAUDIT_STATUS": str(self.status),
-            "FLEETAUDIT_STATUS_WORDS": status_words(self.status),
+            "FLEETAUDIT_STATUS_WORDS": describe_status(self.status),
             "FLEETAUDIT_REPORT": self.report,
             "FLEETAUDIT_INVENTORY": " ".join(self.run.inventory),
             "FLEETAUDIT_LIMIT": self.run.limit or "",
@@ -78,7 +78,7 @@ class About:
         }
 
 
-def status_words(status: int) -> str:
+def describe_status(status: int) -> str:
     """Returns an exit status of a run in words."""
     if status > 128:
         return "interrupted"
@@ -95,7 +95,7 @@ def report_address(report: Path, base: str | None) -> str:
     return "/".join((base.rstrip("/"), quote(report.parent.name), quote(report.name)))
 
 
-def url(text: str, option: str = "--report-url") -> str:
+def parse_report_url(text: str, option: str = "--report-url") -> str:
     """Returns the base of --report-url; raises `UsageError` if it is not a URL that can be printed."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21-\x7e]+", text):
         raise UsageError(
@@ -104,7 +104,9 @@ def url(text: str, option: str = "--report-url") -> str:
     return text
 
 
-def one_screen(comparison: Comparison, drift: Drift | None, about: About, *, width: int) -> str:
+def change_summary(
+    comparison: Comparison, drift: Drift | None, about: Notification, *, width: int
+) -> str:
     """Returns what changed and what is wrong, in at most `LINES` lines, the last of which names the
     report.
     """
@@ -121,7 +123,7 @@ def one_screen(comparison: Comparison, drift: Drift | None, about: About, *, wid
     return "\n".join([*lines, f"Report: {about.report}"]) + "\n"
 
 
-def command_of(text: str, option: str = "--notify") -> tuple[str, ...]:
+def parse_notify_command(text: str, option: str = "--notify") -> tuple[str, ...]:
     """Returns the words of --notify; raises `UsageError` for a quote that is not closed, or nothing
     at all.
     """
@@ -134,7 +136,7 @@ def command_of(text: str, option: str = "--notify") -> tuple[str, ...]:
     return words
 
 
-def notify(
+def run_notify_command(
     command: Sequence[str],
     text: str,
     environment: Mapping[str, str] | None = None,
@@ -155,7 +157,9 @@ def notify(
             env={**os.environ, **(environment or {})},
         )
     except (OSError, ValueError) as e:
-        console.tell(f"fleetaudit: warning: --notify {name}: {getattr(e, 'strerror', None) or e}")
+        console.print_message(
+            f"fleetaudit: warning: --notify {name}: {getattr(e, 'strerror', None) or e}"
+        )
         return
     try:
         _, said = process.communicate(text.encode(errors="replace"), timeout=seconds)
@@ -167,13 +171,13 @@ def notify(
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
-        console.tell(
+        console.print_message(
             f"fleetaudit: warning: --notify {name}: did not end within {seconds:g} s, and was ended"
         )
         return
     if process.returncode:
         last = said.decode("utf-8", "replace").strip().splitlines()[-1:]
-        console.tell(
+        console.print_message(
             f"fleetaudit: warning: --notify {name}: status {process.returncode}"
             + "".join(f": {x}" for x in last)
         )

@@ -22,7 +22,7 @@ RUN_FORMATS = registry.NAMES
 FAIL_ON = ("info", "warning", "error", "drift")
 
 
-def tags(text: str) -> tuple[str, ...]:
+def parse_tags(text: str) -> tuple[str, ...]:
     """Returns the tags of a list with commas, as -t takes it."""
     return tuple(dict.fromkeys(filter(None, (word.strip() for word in text.split(",")))))
 
@@ -57,7 +57,7 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-def sources(named: Sequence[str]) -> tuple[str, ...]:
+def inventory_sources(named: Sequence[str]) -> tuple[str, ...]:
     """Returns the inventories: those named, else FLEETAUDIT_INVENTORY, else the configuration's,
     else inventory.yml.
     """
@@ -84,7 +84,7 @@ def output_folder(named: str | None) -> Path:
     return expand_home(named or "reports")
 
 
-def comma_list(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...]:
+def parse_list(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...]:
     """Returns the words of "a,b" in the order of `allowed`; raises `UsageError` for any other."""
     words = {word.strip() for word in text.split(",")}
     for word in sorted(words):
@@ -93,7 +93,7 @@ def comma_list(text: str, allowed: Sequence[str], option: str) -> tuple[str, ...
     return tuple(word for word in allowed if word in words)
 
 
-def shard(text: str | None) -> tuple[int, int] | None:
+def parse_shard_option(text: str | None) -> tuple[int, int] | None:
     """Returns what --shard names; raises `UsageError`."""
     from fleetaudit.playbook.shards import parse_shard
 
@@ -103,7 +103,7 @@ def shard(text: str | None) -> tuple[int, int] | None:
         raise UsageError(f"--shard: {e}") from e
 
 
-def keep(text: str | None, option: str = "--keep") -> RetentionPolicy | None:
+def parse_keep_option(text: str | None, option: str = "--keep") -> RetentionPolicy | None:
     """Returns what --keep names; raises `UsageError`."""
     from fleetaudit.store.retention import parse_retention
 
@@ -113,7 +113,7 @@ def keep(text: str | None, option: str = "--keep") -> RetentionPolicy | None:
         raise UsageError(f"{option}: {e}") from e
 
 
-def nobody_answers() -> None:
+def close_standard_input() -> None:
     """Takes the terminal away from whatever might ask a question: standard input becomes empty."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

@@ -26,11 +26,13 @@ first.
 """
 STANDARD_INPUT = frozenset(("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"))
 """Names of standard input, which can be read once."""
-ASKING = {"--connection-password-file": "-k", "--become-password-file": "-K"}
+PROMPT_OPTIONS = {"--connection-password-file": "-k", "--become-password-file": "-K"}
 """The options that name a file, and those that ask for the same password."""
 
 
-def asked(prompt: str, option: str, instead: str, *, empty: Secret | None = None) -> Secret:
+def prompt_password(
+    prompt: str, option: str, instead: str, *, empty: Secret | None = None
+) -> Secret:
     """Returns what somebody types on the terminal, `empty` where that is nothing; raises
     `UsageError`.
     """
@@ -59,7 +61,7 @@ def asked(prompt: str, option: str, instead: str, *, empty: Secret | None = None
     return empty
 
 
-def in_file(named: str, option: str) -> Secret:
+def read_password_file(named: str, option: str) -> Secret:
     """Returns the first line of a file, of a pipe too (/dev/fd/3), "-" for standard input; raises
     `FleetauditError`.
     """
@@ -91,13 +93,13 @@ def _on_the_command_line(option: str) -> str:
     it.
     """
     said = option.lower().replace("_", "-")
-    return next((typed for typed in ASKING if typed.removeprefix("--") in said), option)
+    return next((typed for typed in PROMPT_OPTIONS if typed.removeprefix("--") in said), option)
 
 
 def _look_at(fd: int, option: str, named: str) -> None:
     info = os.fstat(fd)
     if os.isatty(fd):
-        asks = ASKING.get(_on_the_command_line(option), "-k or -K")
+        asks = PROMPT_OPTIONS.get(_on_the_command_line(option), "-k or -K")
         raise UsageError(
             f"{option} {named}: a terminal, which shows what is typed; {asks} asks without"
             " showing it"
@@ -112,7 +114,7 @@ def _look_at(fd: int, option: str, named: str) -> None:
             f"{option} {named}: a program is not run; pipe its output:  {typed} <(PROGRAM)"
         )
     if info.st_mode & stat.S_IROTH:
-        console.tell(
+        console.print_message(
             f"fleetaudit: warning: everybody on this machine can read {named}:  chmod 600 {named}"
         )
 

@@ -32,21 +32,21 @@ from fleetaudit.playbook import load_playbook
 from fleetaudit.playbook.plan import make_plan
 from fleetaudit.text.files import expand_home
 
-from .passwords import in_file
+from .passwords import read_password_file
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def _nobody(_note: str) -> None:
     """Ignores a note."""
 
 
-def playbooks_of(named: Sequence[str]) -> tuple[Playbook, ...]:
+def read_playbooks(named: Sequence[str]) -> tuple[Playbook, ...]:
     """Returns the playbooks: those named, else the default one."""
     return tuple(load_playbook(expand_home(name)) for name in named) or (load_playbook(None),)
 
 
-class Loaded(NamedTuple):
+class LoadedInventory(NamedTuple):
     """What the inventories say, Ansible's own settings, and the vault that both are read with."""
 
     inventory: Inventory
@@ -54,13 +54,13 @@ class Loaded(NamedTuple):
     vault: Vault
 
 
-def inventory_of(
+def read_inventory(
     sources: Sequence[str],
     vault_password_file: str | None,
     extra: Mapping[str, str] | None = None,
     *,
-    tell: Tell = _nobody,
-) -> Loaded:
+    tell: Report = _nobody,
+) -> LoadedInventory:
     """Returns what the inventories say, Ansible's own settings, and the vault that both read with.
 
     `extra` are variables that every host has, above its own. `tell` gets the notes: what Ansible
@@ -71,7 +71,7 @@ def inventory_of(
     inventory = load_inventory(sources, vault=vault, unsupported=settings.unsupported)
     for note in (*settings.notes, *inventory.notes):
         tell(f"fleetaudit: note: {note}")
-    return Loaded(_with_extra(inventory, extra) if extra else inventory, settings, vault)
+    return LoadedInventory(_with_extra(inventory, extra) if extra else inventory, settings, vault)
 
 
 def _with_extra(inventory: Inventory, extra: Mapping[str, str]) -> Inventory:
@@ -87,8 +87,8 @@ def _with_extra(inventory: Inventory, extra: Mapping[str, str]) -> Inventory:
     return replace_fields(inventory, hosts=tuple(hosts))
 
 
-def plan_of(
-    loaded: Loaded,
+def build_plan(
+    loaded: LoadedInventory,
     playbooks: Sequence[str],
     limit: str | None,
     options: ConnectionOptions,
@@ -96,7 +96,7 @@ def plan_of(
     skip_tags: Sequence[str] = (),
     *,
     connects: bool = True,
-    tell: Tell = _nobody,
+    tell: Report = _nobody,
 ) -> Plan:
     """Returns what is to be done: every host that `limit` selects (None: all), exactly once, in
     inventory order.
@@ -122,7 +122,7 @@ def plan_of(
     }
     plan = make_plan(
         inventory,
-        playbooks_of(playbooks),
+        read_playbooks(playbooks),
         targets=targets,
         selected=selected,
         select=lambda pattern: select_hosts(inventory, pattern),
@@ -136,7 +136,9 @@ def plan_of(
     return plan
 
 
-def plan_by_hand(inventory: Inventory, playbooks: Sequence[Playbook], limit: str | None) -> Plan:
+def build_offline_plan(
+    inventory: Inventory, playbooks: Sequence[Playbook], limit: str | None
+) -> Plan:
     """Returns the plan of hosts where others run the probe.
 
     Connection variables are ignored: the target of each host that a play matches is a
@@ -158,7 +160,7 @@ def _selected(inventory: Inventory, limit: str | None) -> Sequence[str]:
     return select_hosts(inventory, limit)
 
 
-def controller() -> str:
+def describe_controller() -> str:
     """Returns this machine's Python and kernel, as run.json names the controller."""
     return f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
 
@@ -166,7 +168,7 @@ def controller() -> str:
 def _in_file(settings: AnsibleSettings, name: str) -> Secret | None:
     """Returns the password in a file that ansible.cfg names."""
     path = getattr(settings, name)
-    return in_file(path, f"{name} in {settings.origins[name]}:") if path else None
+    return read_password_file(path, f"{name} in {settings.origins[name]}:") if path else None
 
 
 def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:

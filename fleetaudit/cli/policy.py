@@ -48,6 +48,6 @@ def make(run_path: Path, host_name: str | None, majority: bool, output: Path | N
         run, behaviour_of_majority(run) if host_name is None else behaviour_of_host(run, host_name)
     )
     if output is None:
-        console.out(text)
+        console.print_result(text)
     else:
         write_atomically(output, text.encode())

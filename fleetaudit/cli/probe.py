@@ -69,12 +69,14 @@ def probe(
 
     _refuse_two_outputs(("playbooks", "inventories", "limit"), ("command",), ("sudoers",))
     if command:
-        console.out(f"{protocol.COMMAND}\n")
+        console.print_result(f"{protocol.COMMAND}\n")
     elif sudoers is not None:
-        console.out(f"{sudoers_line(sudoers, protocol.COMMAND)}\n")
+        console.print_result(f"{sudoers_line(sudoers, protocol.COMMAND)}\n")
     else:
-        sources = params.sources(inventories) if inventories or _typed("limit") else ()
-        console.out(_program(sources, playbooks, limit if sources else None, vault_password_file))
+        sources = params.inventory_sources(inventories) if inventories or _typed("limit") else ()
+        console.print_result(
+            _program(sources, playbooks, limit if sources else None, vault_password_file)
+        )
 
 
 def _refuse_two_outputs(*groups: tuple[str, ...]) -> None:
@@ -111,15 +113,17 @@ def _program(
     from fleetaudit.model import LocalTarget
     from fleetaudit.probe import protocol
 
-    from .planning import inventory_of, plan_by_hand, playbooks_of
+    from .planning import build_offline_plan, read_inventory, read_playbooks
 
     if sources:
-        inventory = inventory_of(sources, vault_password_file, tell=console.tell).inventory
+        inventory = read_inventory(
+            sources, vault_password_file, tell=console.print_message
+        ).inventory
     else:
         inventory = load_inventory(("localhost,",))
-    read = playbooks_of(playbooks)
+    read = read_playbooks(playbooks)
     try:
-        plan = plan_by_hand(inventory, read, limit)
+        plan = build_offline_plan(inventory, read, limit)
     except NothingToDoError as e:
         if sources:
             raise

@@ -63,7 +63,7 @@ class Progress:
         if self._verbose:
             from fleetaudit.report.terminal import progress
 
-            console.tell(progress(result))
+            console.print_message(progress(result))
 
 
 def _bar(missing: str, activity: Activity) -> Bar:

@@ -39,17 +39,17 @@ def prune(keep: str, baseline: str, output_dir: str | None) -> None:
     from fleetaudit.store import retention
     from fleetaudit.store.lock import hold_lock
 
-    wanted, output = params.keep(keep), params.output_folder(output_dir)
+    wanted, output = params.parse_keep_option(keep), params.output_folder(output_dir)
     if wanted is None or not output.exists():
         return
     with hold_lock(output):
         done = retention.prune(
             output,
             wanted,
-            now=clock.now(),
+            now=clock.current_time(),
             files=registry.FILES.values(),
             spare={Path(baseline).name},
         )
     for name in done.left:
-        console.tell(f"fleetaudit: warning: an old run stays: {name}")
-    console.out("".join(f"removed {output / name}\n" for name in done.gone))
+        console.print_message(f"fleetaudit: warning: an old run stays: {name}")
+    console.print_result("".join(f"removed {output / name}\n" for name in done.gone))

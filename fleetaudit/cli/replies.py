@@ -50,7 +50,7 @@ escaped.
 """
 
 
-def apart(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+def split_runs_and_replies(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """Returns the runs and the files of replies that a command line names.
 
     A run is a run's folder or a file named *.json. In any other folder every file that is not
@@ -88,7 +88,7 @@ def _in_folder(folder: Path) -> list[Path]:
     return found
 
 
-def by_host(files: Iterable[Path], known: Iterable[str] | None) -> dict[str, Path]:
+def replies_by_host(files: Iterable[Path], known: Iterable[str] | None) -> dict[str, Path]:
     """Returns the file of each host. `known` are the selected hosts that a play matches, None
     without an inventory.
 
@@ -137,7 +137,7 @@ def inventory_of_names(names: Iterable[str]) -> Inventory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class ProbeCall:
     """The options that made the call, and the folder of the replies: for the next command to type."""
 
     playbooks: tuple[str, ...]
@@ -155,7 +155,9 @@ class Call:
         return f"{shlex.join(words)} > call.py && {run_there} < call.py > {shlex.quote(str(reply))}"
 
 
-def audited(plan: Plan, files: dict[str, Path], call: Call) -> tuple[tuple[HostResult, ...], int]:
+def audit_replies(
+    plan: Plan, files: dict[str, Path], call: ProbeCall
+) -> tuple[tuple[HostResult, ...], int]:
     """Returns a result for every host of the plan, in its order, and how many of them a bug in
     fleetaudit cost.
     """
@@ -182,7 +184,7 @@ def audited(plan: Plan, files: dict[str, Path], call: Call) -> tuple[tuple[HostR
 
 
 def _with_hint(
-    result: HostResult, planned: HostPlan, files: dict[str, Path], call: Call
+    result: HostResult, planned: HostPlan, files: dict[str, Path], call: ProbeCall
 ) -> HostResult:
     if not isinstance(result, NotAudited) or not isinstance(planned.target, LocalTarget):
         return result
@@ -209,7 +211,7 @@ class _Reader:
         except OSError as e:
             reason = f"cannot be read: {e.strerror}"
             raise TransportError("decode", reason, hint="", kind="reply not valid") from e
-        return output_in(data)
+        return parse_reply_file(data)
 
 
 # ---- the output of a command, as ansible writes it
@@ -229,7 +231,7 @@ _HEADING = re.compile(rb"\s*[^\n|]{1,1024} \| [A-Z!]+ => (?=\{)")
 """What `ansible` prints before a result: "web7 | CHANGED => "."""
 
 
-def output_in(data: bytes) -> Output:
+def parse_reply_file(data: bytes) -> Output:
     """Returns the output of the probe in a file: plain, or in the JSON of one result of Ansible.
 
     Ansible's message about a failed task goes to `stderr`, which only explains why there is no
@@ -262,21 +264,21 @@ def run_of_replies(
     """Returns the run of the replies. When each reply was made is unknown: the run begins and ends
     now.
     """
-    from fleetaudit.app.source_locations import located
+    from fleetaudit.app.source_locations import add_locations
     from fleetaudit.store.jobs import job_name
 
-    from .planning import controller, scenario_rows
+    from .planning import describe_controller, scenario_rows
 
-    now = clock.rfc3339(clock.now())
+    now = clock.format_rfc3339(clock.current_time())
     info = RunInfo(
         id="",
         started=now,
         finished=now,
         fleetaudit=__version__,
         playbooks=plan.playbooks,
-        controller=controller(),
+        controller=describe_controller(),
         inventory=tuple(inventory),
         limit=limit,
     )
     info = msgspec.structs.replace(info, job=job_name(info))
-    return located(AuditRun(run=info, scenarios=scenario_rows(plan), hosts=hosts), plan)
+    return add_locations(AuditRun(run=info, scenarios=scenario_rows(plan), hosts=hosts), plan)

@@ -41,28 +41,28 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
     """
     import msgspec
 
-    from fleetaudit.app.merge import join
-    from fleetaudit.app.reports import conclude
+    from fleetaudit.app.merge import merge_runs
+    from fleetaudit.app.reports import leave_out_failing_hosts
     from fleetaudit.store.run_file import read_run
 
-    run = join([(path, read_run(path)) for path in run_paths])
+    run = merge_runs([(path, read_run(path)) for path in run_paths])
     to_screen = output is None or str(output) == "-"
     width = console.width() if to_screen else 100
 
     def rendering(hosts: tuple[HostResult, ...]) -> bytes:
         return registry.render(msgspec.structs.replace(run, hosts=hosts), format_, width=width)
 
-    rendered, bugs = conclude(run.hosts, rendering, rendering)
+    rendered, bugs = leave_out_failing_hosts(run.hosts, rendering, rendering)
     if output is not None and not to_screen:
         _write(output, rendered)
         if format_ == "prometheus":
             _warn_of_the_same_job(output, run)
     elif format_ == "text":
-        console.show(rendered.decode())
+        console.print_report(rendered.decode())
     else:
-        console.out_bytes(rendered)
+        console.print_bytes(rendered)
     if bugs:
-        console.tell(
+        console.print_message(
             f"{bugs} of the hosts are left out because of a bug in fleetaudit; its traceback is in"
             " the log"
         )
@@ -84,7 +84,7 @@ def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:
         except OSError:
             continue
         if same:
-            console.tell(
+            console.print_message(
                 f"fleetaudit: warning: {other} has metrics of the same job, {job_name(run)}:"
                 " node_exporter reads only one of the two; if two inventories have the same name,"
                 " give `run` the full path of each"

@@ -21,14 +21,14 @@ from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.text.files import expand_home
 
 from . import console
-from .connection_options import was_said
+from .connection_options import is_set
 
 if TYPE_CHECKING:
     from fleetaudit.model import HostResult, Plan
     from fleetaudit.store.manifest import RunManifest
     from fleetaudit.store.run_folder import RunFolder
 
-SESSION = frozenset(
+PROCESS_OPTIONS = frozenset(
     (
         "resume",
         "quiet",
@@ -50,7 +50,7 @@ options prompts.
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class UnfinishedRun:
     """A run that was left: its folder, and what it was asked."""
 
     path: Path
@@ -68,14 +68,14 @@ class Left:
         folder = reopen_run_folder(self.path)
         try:
             return folder, manifest.results_to_keep(
-                read_journal(self.path / JOURNAL_FILE, console.tell)
+                read_journal(self.path / JOURNAL_FILE, console.print_message)
             )
         except BaseException:
             folder.__exit__(None, None, None)
             raise
 
 
-def left_by(named: str, output: Path) -> Left:
+def find_unfinished_run(named: str, output: Path) -> UnfinishedRun:
     """Returns the run that --resume names, by its path or by its name in the output folder."""
     from fleetaudit.store import manifest
     from fleetaudit.store.names import PLAN_FILE
@@ -87,11 +87,13 @@ def left_by(named: str, output: Path) -> Left:
     if not path.is_dir():
         raise NothingToDoError(f"--resume {named}: no such run; `ls {output}` shows what there is")
     path = path.resolve()
-    return Left(path, manifest.decode_manifest(read_plan(path), source=str(path / PLAN_FILE)))
+    return UnfinishedRun(
+        path, manifest.decode_manifest(read_plan(path), source=str(path / PLAN_FILE))
+    )
 
 
-def words_of(
-    left: Left, context: click.Context, options: Mapping[str, object]
+def resumed_options(
+    left: UnfinishedRun, context: click.Context, options: Mapping[str, object]
 ) -> dict[str, object]:
     """Returns the options of a resumed run: those typed now, else those it began with.
 
@@ -106,7 +108,7 @@ def words_of(
     kept = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in left.manifest.words.items()
-        if name in options and name not in typed and name not in SESSION
+        if name in options and name not in typed and name not in PROCESS_OPTIONS
     }
     given = _given(left.manifest, context)
     for name in kept:
@@ -128,7 +130,7 @@ def _given(manifest: RunManifest, context: click.Context) -> frozenset[str]:
     )
 
 
-def sources_of(left: Left, typed: tuple[str, ...]) -> tuple[str, ...]:
+def resumed_sources(left: UnfinishedRun, typed: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the inventories of a resumed run; raises `InputError` where their names mean another
     folder's.
     """
@@ -148,14 +150,14 @@ def sources_of(left: Left, typed: tuple[str, ...]) -> tuple[str, ...]:
     return typed or left.manifest.inventory
 
 
-def record_of(
+def make_manifest(
     plan: Plan, started: str, sources: tuple[str, ...], job: str, options: Mapping[str, object]
 ) -> RunManifest:
     """Returns what plan.json of a new run holds."""
     from fleetaudit.store.manifest import RunManifest, manifest_hosts
     from fleetaudit.text.json_schema import file_name_text
 
-    words = {name: value for name, value in options.items() if name not in SESSION}
+    words = {name: value for name, value in options.items() if name not in PROCESS_OPTIONS}
     return RunManifest(
         started=started,
         fleetaudit=__version__,
@@ -163,6 +165,6 @@ def record_of(
         inventory=sources,
         job=job,
         words=words,
-        given=tuple(name for name in words if was_said(name)),
+        given=tuple(name for name in words if is_set(name)),
         hosts=manifest_hosts(plan),
     )

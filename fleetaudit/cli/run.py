@@ -21,8 +21,8 @@ from fleetaudit.report import registry
 from . import console, params
 from . import notify as news
 from . import resume as beginning
-from .command_line import Typed, typed
-from .connection_options import Connecting, connection_options, one_source_each
+from .command_line import CommandLine, command_line_of
+from .connection_options import ConnectionArguments, choose_password_sources, connection_options
 
 if TYPE_CHECKING:
     from fleetaudit.analysis.compare import Comparison
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fleetaudit.store.run_folder import RunFolder
     from fleetaudit.store.run_search import StoredRun
 
-    from .planning import Loaded
+    from .planning import LoadedInventory
 
 NOT_MET, NOT_AUDITED, DRIFT, BUG = 2, 4, 8, 1
 CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
@@ -142,16 +142,16 @@ def run(context: click.Context, /, inventories: tuple[str, ...], **options: obje
     output = params.output_folder(context.params["output_dir"])
     left = None
     if resume := context.params["resume"]:
-        left = beginning.left_by(resume, output)
-        output, inventories = left.path.parent, beginning.sources_of(left, inventories)
-        options = beginning.words_of(left, context, options)
-    options = one_source_each(options)
-    sources = params.sources(inventories)
+        left = beginning.find_unfinished_run(resume, output)
+        output, inventories = left.path.parent, beginning.resumed_sources(left, inventories)
+        options = beginning.resumed_options(left, context, options)
+    options = choose_password_sources(options)
+    sources = params.inventory_sources(inventories)
     folder = (
         str(Path.cwd()) if context.params["cron"] else ""
     )  # the reader of a mail is in another folder
     return _Run(
-        sources, options, output, left, typed(context, sources, options, folder=folder)
+        sources, options, output, left, command_line_of(context, sources, options, folder=folder)
     ).conduct()
 
 
@@ -189,34 +189,38 @@ class _Run:
         sources: tuple[str, ...],
         options: Mapping[str, object],
         output: Path,
-        left: beginning.Left | None,
-        command: Typed,
+        left: beginning.UnfinishedRun | None,
+        command: CommandLine,
     ) -> None:
         from fleetaudit.engine import StopRequest
 
         self.sources, self.output, self.left, self.stop = sources, output, left, StopRequest()
         self.typed = command
         self.here = Path.cwd()  # it may be gone when the run ends
-        self.words, self.connecting = options, Connecting.taken_from(options)
+        self.words, self.connecting = options, ConnectionArguments.taken_from(options)
         own = {field.name: options[field.name] for field in fields(_Options)}
         self.options = _Options(**own)  # type: ignore[arg-type]  # click typed them
-        self.formats = params.comma_list(self.options.formats, params.RUN_FORMATS, "--format")
-        self.fail_on = params.comma_list(self.options.fail_on, params.FAIL_ON, "--fail-on")
-        self.shard = params.shard(self.options.shard)
+        self.formats = params.parse_list(self.options.formats, params.RUN_FORMATS, "--format")
+        self.fail_on = params.parse_list(self.options.fail_on, params.FAIL_ON, "--fail-on")
+        self.shard = params.parse_shard_option(self.options.shard)
         self.tags, self.skip_tags = (
-            params.tags(self.options.tags),
-            params.tags(self.options.skip_tags),
+            params.parse_tags(self.options.tags),
+            params.parse_tags(self.options.skip_tags),
         )
-        self.keep = params.keep(self.options.keep or (CRON_KEEP if self.options.cron else None))
-        self.notify = news.command_of(self.options.notify) if self.options.notify else ()
-        self.report_url = news.url(self.options.report_url) if self.options.report_url else None
+        self.keep = params.parse_keep_option(
+            self.options.keep or (CRON_KEEP if self.options.cron else None)
+        )
+        self.notify = news.parse_notify_command(self.options.notify) if self.options.notify else ()
+        self.report_url = (
+            news.parse_report_url(self.options.report_url) if self.options.report_url else None
+        )
         self.notes = list[str]()
         self.started = left.manifest.started if left else ""
 
     def conduct(self) -> int:
         """Audits, writes the run's folder, tells what is to be told, and returns the exit status."""
         console.set_up_log(self.options.verbose)
-        from fleetaudit.app.baseline import accepted_in, choose, settled
+        from fleetaudit.app.baseline import annotate_run, choose_baseline, read_waivers
         from fleetaudit.app.reports import write_run
         from fleetaudit.store import manifest
         from fleetaudit.store.lock import hold_lock, refuse_if_locked
@@ -231,15 +235,15 @@ class _Run:
             refuse_if_locked(self.output)
         loaded, plan = self._planned()
         if self.options.check:
-            console.out(plan_text(plan))
+            console.print_result(plan_text(plan))
             return 0
         if self.left:
             manifest.refuse_changed_plan(
                 self.left.manifest, plan, __version__, source=str(self.left.path)
             )
-        accepted = accepted_in(self.options.waivers, loaded.inventory)
+        accepted = read_waivers(self.options.waivers, loaded.inventory)
         id_ = self.left.path.name if self.left else ""
-        baseline = choose(self.output, self.options.baseline, self._info(plan, id_))
+        baseline = choose_baseline(self.output, self.options.baseline, self._info(plan, id_))
         with hold_lock(self.output), Signals(self.stop) as signals, self._deadline():
             folder, told = self._begin(plan)
             with folder:
@@ -255,7 +259,7 @@ class _Run:
                 earlier = find_runs(self.output).finished
 
                 def settle(run: AuditRun) -> AuditRun:
-                    run = settled(_with_fleet(run, plan, self.here), baseline, accepted)
+                    run = annotate_run(_with_fleet(run, plan, self.here), baseline, accepted)
                     return self._finished(run, outcome, earlier, signals.status)
 
                 done = write_run(
@@ -272,7 +276,7 @@ class _Run:
                     self._publish(whole.run, earlier)
                 self._prune(whole, baseline)
         bugs = outcome.bugs + done.bugs
-        status = BUG if bugs else signals.status or status_of(whole, self.fail_on)
+        status = BUG if bugs else signals.status or exit_status(whole, self.fail_on)
         with signals.reporting():
             if self._is_news(
                 drift := self._since_last(whole, baseline), interrupted=outcome.interrupted
@@ -281,9 +285,11 @@ class _Run:
             if not self.options.cron:
                 _show(_summary(comparison, self.options), reports[0], self.options)
         if outcome.interrupted:
-            console.tell(f"to finish it:  fleetaudit run --resume {shlex.quote(str(folder.path))}")
+            console.print_message(
+                f"to finish it:  fleetaudit run --resume {shlex.quote(str(folder.path))}"
+            )
         if bugs:
-            console.tell(
+            console.print_message(
                 f"{bugs} of the hosts not audited failed because of a bug in fleetaudit; its"
                 " traceback is in the log"
             )
@@ -296,15 +302,15 @@ class _Run:
         if self.options.cron:
             self.notes.append(note)
         else:
-            console.tell(note)
+            console.print_message(note)
 
-    def _planned(self) -> tuple[Loaded, Plan]:
+    def _planned(self) -> tuple[LoadedInventory, Plan]:
         """Returns the inventory and the plan of this part of the fleet; reads them, and asks for
         passwords.
         """
-        from .planning import inventory_of, plan_of
+        from .planning import build_plan, read_inventory
 
-        loaded = inventory_of(
+        loaded = read_inventory(
             self.sources,
             self.connecting.vault_password_file,
             self.connecting.extra(),
@@ -312,7 +318,7 @@ class _Run:
         )
         self.connecting = self.connecting.with_forks_of(loaded.settings)
         options = self.connecting.options(ask=not self.options.check)
-        plan = plan_of(
+        plan = build_plan(
             loaded,
             self.options.playbooks,
             self.connecting.limit,
@@ -323,7 +329,7 @@ class _Run:
             tell=self._note,
         )
         if self.options.cron:
-            params.nobody_answers()  # not before: whatever wraps the job may pipe it a password
+            params.close_standard_input()  # not before: whatever wraps the job may pipe it a password
         self.connecting.tell_unused(plan, loaded, options, self._note)
         return loaded, self._part(plan)
 
@@ -346,9 +352,9 @@ class _Run:
 
         if self.left:
             return self.left.go_on()
-        now = clock.now()
-        self.started = clock.rfc3339(now)
-        record = beginning.record_of(
+        now = clock.current_time()
+        self.started = clock.format_rfc3339(now)
+        record = beginning.make_manifest(
             plan, self.started, self.sources, self._info(plan, "").job, self.words
         )
         return create_run_folder(self.output, now, manifest.encode_manifest(record)), {}
@@ -376,16 +382,16 @@ class _Run:
         from fleetaudit.model import RunInfo
         from fleetaudit.store.jobs import job_name
 
-        from .planning import controller
+        from .planning import describe_controller
 
-        now = clock.rfc3339(clock.now())
+        now = clock.format_rfc3339(clock.current_time())
         info = RunInfo(
             id=id_,
             started=self.started or now,
             finished=now,
             fleetaudit=__version__,
             playbooks=plan.playbooks,
-            controller=controller(),
+            controller=describe_controller(),
             inventory=self.sources,
             limit=self.connecting.limit,
             shard=self.options.shard,
@@ -413,7 +419,7 @@ class _Run:
         from fleetaudit.store import latest
 
         status = (
-            BUG if outcome.bugs or has_bug(run) else signal_status or status_of(run, self.fail_on)
+            BUG if outcome.bugs or has_bug(run) else signal_status or exit_status(run, self.fail_on)
         )
         info = replace(run.run, status=status)
         if not outcome.interrupted:
@@ -423,7 +429,9 @@ class _Run:
     def _publish(self, info: RunInfo, earlier: Sequence[StoredRun]) -> None:
         from fleetaudit.store import latest
 
-        note, later_note = (_nobody, _nobody) if self.options.quiet else (console.tell, self._note)
+        note, later_note = (
+            (_nobody, _nobody) if self.options.quiet else (console.print_message, self._note)
+        )
         latest.update_latest(self.output, earlier, info, note=note, later_note=later_note)
 
     def _prune(self, run: AuditRun, baseline: Baseline) -> None:
@@ -436,13 +444,17 @@ class _Run:
         spare = {run.run.id, run.run.baseline or "", Path(self.options.baseline).name} | used
         try:
             pruned = prune(
-                self.output, self.keep, now=clock.now(), files=registry.FILES.values(), spare=spare
+                self.output,
+                self.keep,
+                now=clock.current_time(),
+                files=registry.FILES.values(),
+                spare=spare,
             )
         except OutputError as e:  # the run itself is done and on the disk
-            console.tell(f"fleetaudit: warning: old runs stay: {e}")
+            console.print_message(f"fleetaudit: warning: old runs stay: {e}")
             return
         for name in pruned.left:
-            console.tell(f"fleetaudit: warning: an old run stays: {name}")
+            console.print_message(f"fleetaudit: warning: an old run stays: {name}")
 
     def _since_last(self, run: AuditRun, baseline: Baseline) -> Drift | None:
         """Returns what changed since the last run, None if there is none or no option needs it."""
@@ -456,8 +468,8 @@ class _Run:
             return False
         return drift is None or not drift.is_unchanged or interrupted
 
-    def _about(self, run: RunInfo, report: Path, status: int) -> news.About:
-        return news.About(
+    def _about(self, run: RunInfo, report: Path, status: int) -> news.Notification:
+        return news.Notification(
             run=run,
             status=status,
             controller=platform.node() or "localhost",
@@ -465,17 +477,17 @@ class _Run:
             report=news.report_address(report, self.report_url),
         )
 
-    def _send(self, comparison: Comparison, drift: Drift | None, about: news.About) -> None:
-        text = news.one_screen(comparison, drift, about, width=console.width())
+    def _send(self, comparison: Comparison, drift: Drift | None, about: news.Notification) -> None:
+        text = news.change_summary(comparison, drift, about, width=console.width())
         if self.options.cron:
             for note in self.notes:
-                console.tell(note)
+                console.print_message(note)
             with contextlib.suppress(
                 console.ReaderGoneError
             ):  # the run is done and on the disk all the same
-                console.out(text)
+                console.print_result(text)
         if self.notify:
-            news.notify(self.notify, text, about.environment())
+            news.run_notify_command(self.notify, text, about.environment())
 
 
 def _nobody(_note: str) -> None:
@@ -487,7 +499,7 @@ def has_bug(run: AuditRun) -> bool:
     return any(host.stage == "report" for host in run.hosts)
 
 
-def status_of(run: AuditRun, fail_on: tuple[str, ...]) -> int:
+def exit_status(run: AuditRun, fail_on: tuple[str, ...]) -> int:
     """Returns 0, 2 (an unwaived finding at or above the least severity in `fail_on`), 4 (some host
     not audited) or 6 (both); 8 on top where "drift" is in `fail_on` and something changed since the
     baseline, or nobody can tell.
@@ -512,9 +524,9 @@ def _audit(
     told: Iterable[HostResult],
     folder: RunFolder,
     stop: StopRequest,
-    connecting: Connecting,
+    connecting: ConnectionArguments,
     options: _Options,
-    command: Typed,
+    command: CommandLine,
 ) -> Outcome:
     from fleetaudit.analysis.judge import judge_host
     from fleetaudit.app.activity import Activity
@@ -554,9 +566,9 @@ def _with_fleet(run: AuditRun, plan: Plan, here: Path) -> AuditRun:
     from msgspec.structs import replace
 
     from fleetaudit.analysis.judge import judge_fleet
-    from fleetaudit.app.source_locations import located
+    from fleetaudit.app.source_locations import add_locations
 
-    return located(replace(run, hosts=judge_fleet(run.hosts, plan)), plan, here)
+    return add_locations(replace(run, hosts=judge_fleet(run.hosts, plan)), plan, here)
 
 
 def _summary(comparison: Comparison, options: _Options) -> str:
@@ -570,4 +582,4 @@ def _show(text: str, report: Path, options: _Options) -> None:
         with contextlib.suppress(
             console.ReaderGoneError
         ):  # `| head`: the run is done and on the disk all the same
-            console.show(f"{text}\nReport: {report}\n" if text else f"Report: {report}\n")
+            console.print_report(f"{text}\nReport: {report}\n" if text else f"Report: {report}\n")

@@ -48,14 +48,16 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
         return
     found = list_runs(output, Path.cwd())
     if format_ == "json":
-        console.out_bytes(encode(found))
+        console.print_bytes(encode(found))
         return
-    console.out(runs_text(found))
+    console.print_result(runs_text(found))
     try:
         refuse_if_locked(output)
     except LockedError as e:
         if found.unfinished:
-            console.tell(f"fleetaudit: note: one of the unfinished runs is still running: {e}")
+            console.print_message(
+                f"fleetaudit: note: one of the unfinished runs is still running: {e}"
+            )
 
 
 def _point_latest(output: Path, name: str) -> None:
@@ -80,4 +82,4 @@ def _point_latest(output: Path, name: str) -> None:
             )
         point_latest(output, name)
     job = f"{job_name(run.info)}:\n  {terminal_line(describe_job(run.info))}"
-    console.out(f"{output / LATEST_LINK} points to {name} and follows its job, {job}\n")
+    console.print_result(f"{output / LATEST_LINK} points to {name} and follows its job, {job}\n")

@@ -21,11 +21,11 @@ def scenarios(playbooks: tuple[str, ...]) -> None:
     from fleetaudit.report.text_lines import wrapped
     from fleetaudit.text.sanitize import terminal_line
 
-    from .planning import playbooks_of
+    from .planning import read_playbooks
 
     width = console.width()
     lines = list[str]()
-    for playbook in playbooks_of(playbooks):
+    for playbook in read_playbooks(playbooks):
         for play in playbook.plays:
             for s in play.scenarios:
                 lines += [f"{s.name}  ({', '.join(s.families)})", f"  {terminal_line(s.title)}"]
@@ -42,4 +42,4 @@ def scenarios(playbooks: tuple[str, ...]) -> None:
                     if s.because
                     else [""]
                 )
-    console.out("".join(line + "\n" for line in lines))
+    console.print_result("".join(line + "\n" for line in lines))

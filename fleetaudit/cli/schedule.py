@@ -98,7 +98,7 @@ def schedule(
         )
     hour, minute = _time(at)
     _check(options)
-    sources = params.sources(inventories)
+    sources = params.inventory_sources(inventories)
     _read(sources, options)
     dashes = ("--",) if any(source.startswith("-") for source in sources) else ()
     try:
@@ -115,9 +115,9 @@ def schedule(
         raise UsageError(f"schedule: {e}") from e
     _tell_of_a_missing_hour(hour, minute)
     if not as_systemd:
-        console.out(line)
+        console.print_result(line)
     elif units is None:
-        console.out(f"{service}\n# ---- fleetaudit.timer\n{timer}")
+        console.print_result(f"{service}\n# ---- fleetaudit.timer\n{timer}")
     else:
         _write(units, service, timer)
 
@@ -129,15 +129,15 @@ def _check(options: dict[str, str | bool | tuple[str, ...] | None]) -> None:
     keep, fail_on, formats, notify = (
         str(options[name] or "") for name in ("keep", "fail_on", "formats", "notify")
     )
-    params.keep(keep)
+    params.parse_keep_option(keep)
     if formats:
-        params.comma_list(formats, params.RUN_FORMATS, "--format")
+        params.parse_list(formats, params.RUN_FORMATS, "--format")
     if fail_on:
-        params.comma_list(fail_on, params.FAIL_ON, "--fail-on")
+        params.parse_list(fail_on, params.FAIL_ON, "--fail-on")
     if notify:
-        news.command_of(notify)
+        news.parse_notify_command(notify)
     if options["report_url"]:
-        news.url(str(options["report_url"]))
+        news.parse_report_url(str(options["report_url"]))
     for name in ("become_password_file", "connection_password_file", "vault_password_file"):
         if named := options[name]:
             _refuse_gone_by_then(str(named), "--" + name.replace("_", "-"))
@@ -147,18 +147,20 @@ def _read(
     sources: tuple[str, ...], options: dict[str, str | bool | tuple[str, ...] | None]
 ) -> None:
     """Reads what the job will read; raises as the job would."""
-    from fleetaudit.app.baseline import accepted_in
+    from fleetaudit.app.baseline import read_waivers
     from fleetaudit.inventory.patterns import select_hosts
 
-    from .planning import inventory_of, playbooks_of
+    from .planning import read_inventory, read_playbooks
 
     playbooks = options["playbooks"]
-    playbooks_of(playbooks if isinstance(playbooks, tuple) else ())
+    read_playbooks(playbooks if isinstance(playbooks, tuple) else ())
     vault, limit, waivers = (options[name] for name in ("vault_password_file", "limit", "waivers"))
     if vault and not expand_home(str(vault)).exists():  # a warning says so already
         return
-    inventory = inventory_of(sources, str(vault) if vault else None, tell=console.tell).inventory
-    accepted_in(str(waivers) if waivers else None, inventory)
+    inventory = read_inventory(
+        sources, str(vault) if vault else None, tell=console.print_message
+    ).inventory
+    read_waivers(str(waivers) if waivers else None, inventory)
     if limit is not None:
         select_hosts(inventory, str(limit))
 
@@ -173,9 +175,9 @@ def _write(folder: Path, service: str, timer: str) -> None:
     for path, content in zip(files, (service, timer), strict=True):
         write_atomically(path, content.encode(), mode=0o644)
     names = " ".join(shlex.quote(str(path)) for path in files)
-    console.tell(f"fleetaudit: wrote {names}; to start them:")
+    console.print_message(f"fleetaudit: wrote {names}; to start them:")
     copy = "" if folder.resolve() == _UNITS else f"sudo cp {names} {_UNITS} && "
-    console.tell(
+    console.print_message(
         f"  {copy}sudo systemctl daemon-reload && sudo systemctl enable --now fleetaudit.timer"
     )
 
@@ -185,7 +187,7 @@ def _tell_of_a_missing_hour(hour: int, minute: int) -> None:
     if (day := _day_without(hour, minute)) is None:
         return
     other = next(h for h in (*range(hour + 1, 24), *range(hour)) if _day_without(h, minute) is None)
-    console.tell(
+    console.print_message(
         f"fleetaudit: warning: --at {hour:02}:{minute:02}: the clocks are put forward on {day},"
         " which has no such time here and may have no run; every day has --at"
         f" {other:02}:{minute:02}"
@@ -196,7 +198,7 @@ def _day_without(hour: int, minute: int) -> date | None:
     """Returns the first day within two years without this time of day in the time zone of this
     machine.
     """
-    today = clock.now().date()
+    today = clock.current_time().date()
     for day in (today + timedelta(days=n) for n in range(731)):
         wanted = (day.year, day.month, day.day, hour, minute)
         if time.localtime(time.mktime((*wanted, 0, 0, 0, -1)))[:5] != wanted:
@@ -219,7 +221,9 @@ def _refuse_gone_by_then(named: str, option: str) -> None:
     if named == "-" or named.startswith("<(") or _OF_THIS_PROCESS.fullmatch(os.path.abspath(path)):  # noqa: PTH100
         raise UsageError(f"{option} {named}: not there any more when the job runs; name a file")
     if not path.exists():
-        console.tell(f"fleetaudit: warning: {option} {named}: no such file yet; the job needs it")
+        console.print_message(
+            f"fleetaudit: warning: {option} {named}: no such file yet; the job needs it"
+        )
 
 
 def _program() -> tuple[str, ...]:

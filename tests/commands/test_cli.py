@@ -405,7 +405,7 @@ def test_source_date_epoch_stops_the_clock(folder: Folder) -> None:
 )
 def test_quick_answers_import_nothing_heavy(folder: Folder, arguments: list[str]) -> None:
     program = (
-        "import sys; from fleetaudit.cli import status_of; status_of(sys.argv[1:]); "
+        "import sys; from fleetaudit.cli import run_command_line; run_command_line(sys.argv[1:]); "
         "print([m for m in ('paramiko', 'jinja2', 'yaml', 'rich', 'msgspec') if m in sys.modules])"
     )
     _, env = folder.command()

@@ -139,12 +139,12 @@ def test_the_message_says_each_change_once(place: Workspace) -> None:
 
 
 def test_an_exit_status_is_put_into_words() -> None:
-    assert news.status_words(0) == "all well"
+    assert news.describe_status(0) == "all well"
     assert (
-        news.status_words(14)
+        news.describe_status(14)
         == "expectations not met, some host not audited, changed since the baseline"
     )
-    assert [news.status_words(s) for s in (1, 130, 143)] == [
+    assert [news.describe_status(s) for s in (1, 130, 143)] == [
         "a bug in fleetaudit",
         "interrupted",
         "interrupted",
@@ -227,12 +227,12 @@ def test_a_signal_ends_ssh_connections_promptly(
     place.write("silent.yml", f"all: {{hosts: {{silent: {target}}}}}\n")
     log = place.path / "times"
     program = (
-        "import sys, time; from fleetaudit import engine; from fleetaudit.cli import status_of\n"
+        "import sys, time; from fleetaudit import engine; from fleetaudit.cli import run_command_line\n"
         "request, audit = engine.StopRequest.request, engine.audit\n"
         "def requested(self, *why): times.append(time.monotonic()); request(self, *why)\n"
         "def timed(*a, **k): out = audit(*a, **k); times.append(time.monotonic()); return out\n"
         "times = []; engine.StopRequest.request, engine.audit = requested, timed\n"
-        "status = status_of(sys.argv[1:])\n"
+        "status = run_command_line(sys.argv[1:])\n"
         f"open({str(log)!r}, 'w').write(str(times[1] - times[0])); sys.exit(status)"
     )
     _, env = place.command()
@@ -289,18 +289,18 @@ def test_old_runs_go_with_a_run_and_by_hand(place: Workspace) -> None:
 def test_a_notification_runs_without_a_shell_and_its_failure_is_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    news.notify(news.command_of(f"tee '{tmp_path}/a b $HOME'"), "something\n")
+    news.run_notify_command(news.parse_notify_command(f"tee '{tmp_path}/a b $HOME'"), "something\n")
     assert (tmp_path / "a b $HOME").read_text() == "something\n"
     assert capsys.readouterr().err == ""
-    news.notify(["false"], "x")
-    news.notify(["/nowhere/mail"], "x")
-    news.notify(["sh", "-c", "printf '\\033[31mno' >&2; exit 3"], "x")
+    news.run_notify_command(["false"], "x")
+    news.run_notify_command(["/nowhere/mail"], "x")
+    news.run_notify_command(["sh", "-c", "printf '\\033[31mno' >&2; exit 3"], "x")
     failed, missing, said = capsys.readouterr().err.splitlines()
     assert "warning: --notify false: status 1" in failed
     assert "No such file" in missing
     assert "status 3" in said
     assert "\033" not in said
-    news.notify(["true"], "x" * 1_000_000)  # one that does not read
+    news.run_notify_command(["true"], "x" * 1_000_000)  # one that does not read
     assert capsys.readouterr().err == ""
 
 
@@ -308,7 +308,7 @@ def test_a_notification_that_hangs_is_ended_with_its_children(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     started = time.monotonic()
-    news.notify(["sh", "-c", "sleep 610 & sleep 620"], "x", seconds=0.3)
+    news.run_notify_command(["sh", "-c", "sleep 610 & sleep 620"], "x", seconds=0.3)
     assert time.monotonic() - started < 10 + BUSY_S
     assert "did not end within 0.3 s" in capsys.readouterr().err
 
@@ -316,7 +316,7 @@ def test_a_notification_that_hangs_is_ended_with_its_children(
 @pytest.mark.parametrize("text", ["", "  ", "mail 'me"])
 def test_a_notification_that_is_no_command_is_a_bad_command_line(text: str) -> None:
     with pytest.raises(UsageError):
-        news.command_of(text)
+        news.parse_notify_command(text)
 
 
 # ---- schedules

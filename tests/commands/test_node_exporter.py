@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fleetaudit.cli import status_of
+from fleetaudit.cli import run_command_line
 from fleetaudit.model import AuditRun
 from fleetaudit.store.run_file import encode_run
 from tests.support.runs import small_fleet
@@ -90,7 +90,7 @@ def textfiles(tmp_path: Path) -> Path:
         (tmp_path / f"{name}.json").write_bytes(encode_run(run))
         file = tmp_path / "textfiles" / f"{name}.prom"
         assert (
-            status_of(
+            run_command_line(
                 [
                     "report",
                     str(tmp_path / f"{name}.json"),
@@ -136,11 +136,13 @@ def test_two_files_of_one_job_in_one_folder_are_warned_of(
 ) -> None:
     source = str(tmp_path / "site-a.json")
     report = ["report", source, "--format", "prometheus", "-o"]
-    assert status_of([*report, str(textfiles / "site-a.prom")]) == 0  # the file of the run before
-    assert status_of([*report, str(tmp_path / "site-c.prom")]) == 0  # another folder
+    assert (
+        run_command_line([*report, str(textfiles / "site-a.prom")]) == 0
+    )  # the file of the run before
+    assert run_command_line([*report, str(tmp_path / "site-c.prom")]) == 0  # another folder
     os.mkfifo(textfiles / "pipe.prom")
     capsys.readouterr()
-    assert status_of([*report, str(textfiles / "site-c.prom")]) == 0
+    assert run_command_line([*report, str(textfiles / "site-c.prom")]) == 0
     assert re.match(
         rf"fleetaudit: warning: {textfiles}/site-a.prom has metrics of the same job,"
         r" site-a-[0-9a-f]{8}: ",

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.cli import passwords, status_of
-from fleetaudit.cli.connection_options import extra_variables
+from fleetaudit.cli import passwords, run_command_line
+from fleetaudit.cli.connection_options import parse_extra_vars
 from fleetaudit.errors import (
     ConfigError,
     FleetauditError,
@@ -52,13 +52,13 @@ def file(folder: Path, data: bytes, mode: int = 0o600) -> str:
     "data", [b"hunter 2", b"hunter 2\n", b"hunter 2\r\n", b"hunter 2\nand more\n"]
 )
 def test_a_password_is_the_first_line_of_its_file(tmp_path: Path, data: bytes) -> None:
-    assert passwords.in_file(file(tmp_path, data), "--x") == Secret(SECRET)
+    assert passwords.read_password_file(file(tmp_path, data), "--x") == Secret(SECRET)
 
 
 def test_a_password_may_come_by_a_descriptor() -> None:
     reading, writing = os.pipe()
     os.write(writing, b"hunter 2\n")  # the pipe stays open: its first line is enough
-    assert passwords.in_file(f"/dev/fd/{reading}", "--x") == Secret(SECRET)
+    assert passwords.read_password_file(f"/dev/fd/{reading}", "--x") == Secret(SECRET)
     os.close(reading)
     os.close(writing)
 
@@ -77,16 +77,16 @@ def test_a_file_without_a_usable_password_is_refused_by_name(
     tmp_path: Path, data: bytes, mode: int, words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words) as caught:
-        passwords.in_file(file(tmp_path, data, mode), "--become-password-file")
+        passwords.read_password_file(file(tmp_path, data, mode), "--become-password-file")
     assert str(caught.value).startswith(f"--become-password-file {tmp_path}/password: ")
     assert "hunter" not in str(caught.value)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NothingToDoError, match="no such file"):
-        passwords.in_file(str(tmp_path / "none"), "--x")
+        passwords.read_password_file(str(tmp_path / "none"), "--x")
     with pytest.raises(FleetauditError, match="cannot be read: is a directory"):
-        passwords.in_file(str(tmp_path), "--x")
+        passwords.read_password_file(str(tmp_path), "--x")
 
 
 def test_a_pipe_that_says_nothing_is_not_waited_for_for_ever(
@@ -95,7 +95,7 @@ def test_a_pipe_that_says_nothing_is_not_waited_for_for_ever(
     monkeypatch.setattr(passwords, "WAIT_S", 0.2)
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ConfigError, match=r"nothing came of it within 0\.2 s"):
-        passwords.in_file(str(tmp_path / "fifo"), "--x")
+        passwords.read_password_file(str(tmp_path / "fifo"), "--x")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 print(*resource.getrlimit(resource.RLIMIT_CORE), hard)
 """
 READS = {
-    "a file": "from fleetaudit.cli import passwords; passwords.in_file(sys.argv[1], '--x')",
+    "a file": "from fleetaudit.cli import passwords; passwords.read_password_file(sys.argv[1], '--x')",
     "a vault password": (
         "from fleetaudit.inventory.vault import load_vault; load_vault(sys.argv[1])"
     ),
@@ -412,7 +412,7 @@ def test_what_is_raised_after_an_interrupt_ends_as_an_interrupt(
     monkeypatch.setattr(
         "os.open", lambda path, *rest: os.dup(0) if path == "/dev/tty" else opened(path, *rest)
     )
-    assert status_of(["run", "web1,", "-K"]) == 130
+    assert run_command_line(["run", "web1,", "-K"]) == 130
 
 
 @pytest.mark.parametrize("option", ["-k", "-K"])
@@ -464,19 +464,19 @@ def test_extra_variables_beat_every_other(place: Workspace) -> None:
 
 
 def test_extra_variables_are_split_as_ansible_splits_them() -> None:
-    assert extra_variables(("a=1 b='x y'", "a=2", "c==")) == {"a": "2", "b": "x y", "c": "="}
+    assert parse_extra_vars(("a=1 b='x y'", "a=2", "c==")) == {"a": "2", "b": "x y", "c": "="}
 
 
 @pytest.mark.parametrize("text", ["a", "@vars.yml", '{"a": 1}', "a='x", "1a=2", "a=-o hunter"])
 def test_what_is_no_variable_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(UsageError, match=r"^-e") as caught:
-        extra_variables((text,))
+        parse_extra_vars((text,))
     assert "hunter" not in str(caught.value)
 
 
 def test_a_password_is_no_option() -> None:
     with pytest.raises(UsageError, match="everybody on this machine") as caught:
-        extra_variables(("ansible_become_pass=hunter",))
+        parse_extra_vars(("ansible_become_pass=hunter",))
     assert "hunter" not in str(caught.value)
 
 
@@ -504,8 +504,8 @@ def test_files_of_ansible_cfg_are_read_only_where_somebody_connects(place: Works
 )
 def test_a_variable_of_the_command_line_is_no_password(key: str) -> None:
     with pytest.raises(UsageError, match=f"-e {key}: everybody"):
-        extra_variables((f"{key}=hunter2",))
-    assert extra_variables(("compass=north bypass_proxy=1",)) == {
+        parse_extra_vars((f"{key}=hunter2",))
+    assert parse_extra_vars(("compass=north bypass_proxy=1",)) == {
         "compass": "north",
         "bypass_proxy": "1",
     }

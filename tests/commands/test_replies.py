@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.cli.replies import output_in
+from fleetaudit.cli.replies import parse_reply_file
 from fleetaudit.model import (
     Audited,
     HostResult,
@@ -286,13 +286,13 @@ def test_what_ansible_prints_of_one_host_is_read(place: Workspace) -> None:
     line = f"\n{protocol.REPLY_MARK.decode()}{{}}\n"
     result = json.dumps({"changed": True, "rc": 0, "stderr": "", "stdout": line}, indent=4)
     for text in (result, f"web7 | CHANGED => {result}\n"):
-        assert output_in(text.encode()).stdout == line.encode()
-    gone = output_in(
+        assert parse_reply_file(text.encode()).stdout == line.encode()
+    gone = parse_reply_file(
         b'web7 | UNREACHABLE! => {"changed": false, "msg": "Permission denied", "unreachable":'
         b" true}"
     )
     assert (gone.stdout, gone.stderr.strip()) == (b"", b"Permission denied")
-    assert output_in(b'{"stdout": 5}').stdout == b'{"stdout": 5}'
+    assert parse_reply_file(b'{"stdout": 5}').stdout == b'{"stdout": 5}'
 
 
 LOCAL = ("-c", "local")

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fleetaudit.app.merge import join
+from fleetaudit.app.merge import merge_runs
 from fleetaudit.cli import params
 from fleetaudit.errors import InputError
 from fleetaudit.model import Audited, AuditRun, HostResult
@@ -275,13 +275,13 @@ def test_a_scenario_with_two_meanings_joins_no_runs() -> None:
     with pytest.raises(
         InputError, match=rf"^b: scenario {row.name}: also in a, which says otherwise"
     ) as e:
-        join([(Path("a"), RUN), (Path("b"), other)])
+        merge_runs([(Path("a"), RUN), (Path("b"), other)])
     assert e.value.exit_status == 65
 
 
 def test_one_run_joined_with_itself_stays_as_it_is() -> None:
-    assert join([(Path("a"), RUN)]) is RUN
-    assert join([(Path("a"), RUN), (Path("./a"), small_fleet())]) == RUN
+    assert merge_runs([(Path("a"), RUN)]) is RUN
+    assert merge_runs([(Path("a"), RUN), (Path("./a"), small_fleet())]) == RUN
 
 
 def test_limits_and_inventories_of_joined_runs_are_kept_and_no_baseline_is_claimed() -> None:
@@ -292,10 +292,12 @@ def test_limits_and_inventories_of_joined_runs_are_kept_and_no_baseline_is_claim
         return msgspec.structs.replace(run, run=info)
 
     one, two = part(RUN.hosts[:3], "one"), part(RUN.hosts[3:], "two")
-    both = join([(Path("a"), limited(one, "web", "x")), (Path("b"), limited(two, "db", "y"))]).run
+    both = merge_runs(
+        [(Path("a"), limited(one, "web", "x")), (Path("b"), limited(two, "db", "y"))]
+    ).run
     assert (both.limit, both.inventory, both.baseline) == ("web:db", ("one.yml", "two.yml"), None)
     assert (
-        join(
+        merge_runs(
             [(Path("a"), limited(one, "web", "x")), (Path("b"), limited(two, None, "x"))]
         ).run.limit
         is None

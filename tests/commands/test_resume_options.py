@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from fleetaudit.cli.params import Seconds
-from fleetaudit.cli.resume import SESSION
+from fleetaudit.cli.resume import PROCESS_OPTIONS
 from fleetaudit.cli.run import run
 from tests import ROOT
 from tests.support.commands import Workspace
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.commands, pytest.mark.timeout(660)]
 # process, since there are many cases.
 TWICE = """
 import json, os, pathlib, sys
-from fleetaudit.cli import status_of
+from fleetaudit.cli import run_command_line
 from fleetaudit.cli.run import _Run
 from fleetaudit.transport import registry
 from tests.unit.engine.test_scheduler import reply, to_call
@@ -51,7 +51,7 @@ found = {}
 for name, case in json.loads(pathlib.Path(sys.argv[1]).read_text()).items():
     in_force.clear()
     os.environ.update(case["environment"])
-    statuses = [status_of(case["first"])]
+    statuses = [run_command_line(case["first"])]
     folder = next(pathlib.Path(case["output"]).glob("2*"), None)
     if folder is None:
         found[name] = {"statuses": statuses}
@@ -67,7 +67,7 @@ for name, case in json.loads(pathlib.Path(sys.argv[1]).read_text()).items():
     for variable in case["environment"]:
         del os.environ[variable]
     os.environ.update(case["later"])
-    statuses.append(status_of(["run", "--resume", str(folder), *case["resume"]]))
+    statuses.append(run_command_line(["run", "--resume", str(folder), *case["resume"]]))
     for variable in case["later"]:
         del os.environ[variable]
     after = json.loads((folder / "run.json").read_bytes()) if (folder / "run.json").exists() else None
@@ -221,8 +221,8 @@ def assert_resumed(found: dict[str, Any], said: str = "") -> None:
     """Asserts that the second run went as the first, under the same options, to the same result."""
     assert found["statuses"] == [0, 0], said
     (first, then), (one, other) = found["in_force"], found["runs"]
-    assert {k: v for k, v in first.items() if k not in SESSION} == {
-        k: v for k, v in then.items() if k not in SESSION
+    assert {k: v for k, v in first.items() if k not in PROCESS_OPTIONS} == {
+        k: v for k, v in then.items() if k not in PROCESS_OPTIONS
     }
     assert [host["name"] for host in one["hosts"]] == [host["name"] for host in other["hosts"]]
     for key in ("job", "limit", "shard", "tags", "skip_tags", "playbooks", "inventory"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.cli.planning import inventory_of
+from fleetaudit.cli.planning import read_inventory
 from fleetaudit.inventory.printing import render_list
 from tests.unit.inventory.test_unsupported_settings import (
     CHANGES_NOTHING,
@@ -41,7 +41,7 @@ def test_with_a_setting_that_changes_nothing_ansible_reads_what_we_read(
     write({"ansible.cfg": text, **files})
     command = [sys.executable, "-m", "ansible", "inventory", "-i", source_of(files), "--list"]
     theirs = subprocess.run(command, capture_output=True, text=True, check=True, cwd=here).stdout
-    inventory = inventory_of((source_of(files),), None).inventory
+    inventory = read_inventory((source_of(files),), None).inventory
     assert json.loads(
         render_list(inventory, [host.name for host in inventory.hosts])
     ) == json.loads(theirs)

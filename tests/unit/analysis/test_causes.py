@@ -131,7 +131,7 @@ def test_no_name_of_a_kind_holds_what_differs_from_host_to_host() -> None:
 
 
 def test_a_repeated_option_takes_the_place_of_the_one_that_was_typed() -> None:
-    from fleetaudit.cli.command_line import Typed
+    from fleetaudit.cli.command_line import CommandLine
 
     options = (
         ("connection_password_file", ("--connection-password-file", "p")),
@@ -139,7 +139,7 @@ def test_a_repeated_option_takes_the_place_of_the_one_that_was_typed() -> None:
         ("user", ("--user", "root")),
     )
     names = {"-k": "ask_pass", "--host-key-policy": "host_key_policy"}
-    command = Typed("run", ("inv.yml",), options, names, "/srv/a b")
+    command = CommandLine("run", ("inv.yml",), options, names, "/srv/a b")
     assert (
         command.for_host("h", ("-k",))
         == "cd '/srv/a b' && fleetaudit run inv.yml --host-key-policy off --user root -l h -k"

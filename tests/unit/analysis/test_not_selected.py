@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fleetaudit.analysis import drift
 from fleetaudit.analysis.compare import compare, history_entry
 from fleetaudit.analysis.policy import behaviour_of_host
-from fleetaudit.cli.run import status_of
+from fleetaudit.cli.run import exit_status
 from fleetaudit.errors import NothingToDoError
 from fleetaudit.model import HostResult, NotSelected, PastRun
 from fleetaudit.report import csv as table
@@ -44,8 +44,8 @@ RUN = run_of([AUDITED, GONE, *UNMATCHED])
 
 
 def test_it_is_no_failure() -> None:
-    assert status_of(run_of([AUDITED, *UNMATCHED]), ("warning",)) == 0
-    assert status_of(RUN, ("warning",)) == 4, "web2"
+    assert exit_status(run_of([AUDITED, *UNMATCHED]), ("warning",)) == 0
+    assert exit_status(RUN, ("warning",)) == 4, "web2"
 
 
 def test_run_json_keeps_it_with_every_key_that_a_script_may_ask_for(tmp_path: Path) -> None:

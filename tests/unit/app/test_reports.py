@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from fleetaudit.app import reports
-from fleetaudit.app.reports import Concluded, conclude, write_run
+from fleetaudit.app.reports import WrittenRun, leave_out_failing_hosts, write_run
 from fleetaudit.errors import OutputError
 from fleetaudit.model import (
     Audited,
@@ -59,7 +59,7 @@ def poisoned(host: HostResult) -> Audited:
     )
 
 
-def written(folder: Path, run: AuditRun, **how: Any) -> Concluded:
+def written(folder: Path, run: AuditRun, **how: Any) -> WrittenRun:
     with create_run_folder(folder, datetime(2026, 1, 1, tzinfo=UTC)) as run_folder:
         return write_run(run_folder, run, formats=FORMATS, **how)
 
@@ -104,7 +104,7 @@ def test_a_host_that_fails_in_company_only_is_found() -> None:
             raise ValueError("two of a kind")
         return names
 
-    made, bugs = conclude(hosts, fails_together, fails_together)
+    made, bugs = leave_out_failing_hosts(hosts, fails_together, fails_together)
     assert (bugs, made) == (1, [f"web{n}" for n in range(9) if n != 6])
 
 
@@ -113,7 +113,7 @@ def test_what_the_disk_refuses_is_no_hosts_fault() -> None:
         raise OutputError("no space left")
 
     with pytest.raises(OutputError):
-        conclude(fleet_of(3), full, full)
+        leave_out_failing_hosts(fleet_of(3), full, full)
 
 
 def breaks(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> Callable[..., Any]:
@@ -171,7 +171,7 @@ def test_more_hosts_than_can_be_at_fault_are_no_hosts_fault(
             raise KeyError("a bug")
 
     with pytest.raises(KeyError):
-        conclude(fleet_of(64), fails, fails)
+        leave_out_failing_hosts(fleet_of(64), fails, fails)
     assert len(tried) < 40
 
 

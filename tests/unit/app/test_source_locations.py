@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from fleetaudit.app.source_locations import located
-from fleetaudit.cli import status_of
-from fleetaudit.cli.planning import inventory_of, plan_of, scenario_rows
+from fleetaudit.app.source_locations import add_locations
+from fleetaudit.cli import run_command_line
+from fleetaudit.cli.planning import build_plan, read_inventory, scenario_rows
 from fleetaudit.connection.target import ConnectionOptions
 from fleetaudit.model import AuditRun, Location, NotAudited
 from fleetaudit.playbook import parse_playbook
@@ -61,13 +61,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_of(*sources: str, playbook: str = "audit.yml") -> AuditRun:
     """Returns a run of these inventories in which no host answered."""
     Path(playbook).write_text(PLAYBOOK)
-    plan = plan_of(
-        inventory_of(sources, None), (playbook,), None, ConnectionOptions(), connects=False
+    plan = build_plan(
+        read_inventory(sources, None), (playbook,), None, ConnectionOptions(), connects=False
     )
     hosts = tuple(
         NotAudited(name=host.name, stage="connect", reason="refused") for host in plan.hosts
     )
-    return located(AuditRun(run=made_of(()).run, scenarios=scenario_rows(plan), hosts=hosts), plan)
+    return add_locations(
+        AuditRun(run=made_of(()).run, scenarios=scenario_rows(plan), hosts=hosts), plan
+    )
 
 
 def places(run: AuditRun) -> dict[str, tuple[str, int] | None]:
@@ -132,8 +134,10 @@ def test_a_link_into_the_repository_is_inside_of_it(home: Path) -> None:
 
 def test_a_shipped_playbook_has_its_name_and_nothing_of_where_it_is_installed() -> None:
     Path("hosts").write_text("a\n")
-    plan = plan_of(inventory_of(("hosts",), None), (), None, ConnectionOptions(), connects=False)
-    run = located(AuditRun(run=made_of(()).run, scenarios=(), hosts=()), plan)
+    plan = build_plan(
+        read_inventory(("hosts",), None), (), None, ConnectionOptions(), connects=False
+    )
+    run = add_locations(AuditRun(run=made_of(()).run, scenarios=(), hosts=()), plan)
     assert {place.file for place in run.locations.values()} == {"playbooks/unread-close.yml"}
 
 
@@ -143,7 +147,7 @@ def test_a_run_and_a_report_of_it_later_have_the_same_locations(
     Path("hosts").write_text("\na ansible_host=127.0.0.1 ansible_port=1\n")
     Path("audit.yml").write_text(PLAYBOOK)
     assert (
-        status_of(
+        run_command_line(
             ["run", "hosts", "-p", "audit.yml", "--format", "sarif", "-o", "out", "--retries", "0"]
         )
         == 4
@@ -152,7 +156,7 @@ def test_a_run_and_a_report_of_it_later_have_the_same_locations(
     assert whole["hosts"][0]["location"] == {"file": "site/hosts", "line": 2}
     assert whole["locations"]["scenario:mine"] == {"file": "site/audit.yml", "line": 6}
     capsys.readouterr()
-    assert status_of(["report", "out/latest", "--format", "sarif"]) == 0
+    assert run_command_line(["report", "out/latest", "--format", "sarif"]) == 0
     later = read_sarif(capsys.readouterr().out)
     assert later == read_sarif(Path("out/latest/report.sarif").read_text())
     (note,) = later["invocations"][0]["toolExecutionNotifications"]
@@ -161,10 +165,10 @@ def test_a_run_and_a_report_of_it_later_have_the_same_locations(
 
 
 def test_runs_put_together_keep_their_locations() -> None:
-    from fleetaudit.app.merge import join
+    from fleetaudit.app.merge import merge_runs
 
     Path("one").write_text("a\n")
     Path("two").write_text("\nb\n")
-    joined = join([(Path("x"), run_of("one")), (Path("y"), run_of("two"))])
+    joined = merge_runs([(Path("x"), run_of("one")), (Path("y"), run_of("two"))])
     assert places(joined) == {"a": ("site/one", 1), "b": ("site/two", 2)}
     assert joined.locations == run_of("one").locations

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetaudit.cli.planning import inventory_of, plan_of
+from fleetaudit.cli.planning import build_plan, read_inventory
 from fleetaudit.connection.ansible_cfg import AnsibleSettings, load_ansible_settings
 from fleetaudit.connection.target import ConnectionOptions
 from fleetaudit.errors import InputError
@@ -231,8 +231,8 @@ def test_ansible_cfg_is_read_for_what_it_says_about_becoming(
         for key in ("user", "executable", "flags", "password"):
             (tmp_path / "ansible.cfg").write_text(f"[{method}_become_plugin]\n{key} = {SECRET}\n")
             with pytest.raises(InputError, match=key) as caught:
-                plan_of(
-                    inventory_of(("hosts.yml",), None),
+                build_plan(
+                    read_inventory(("hosts.yml",), None),
                     (),
                     None,
                     ConnectionOptions(),

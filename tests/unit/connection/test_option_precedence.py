@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.cli import status_of
+from fleetaudit.cli import run_command_line
 
 HOSTS = """all:
   vars: {ansible_ssh_user: core}
@@ -35,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def notes(
     capsys: pytest.CaptureFixture[str], *options: str, source: str = "hosts.yml"
 ) -> list[str]:
-    assert status_of(["run", source, "-C", *options]) == 0
+    assert run_command_line(["run", source, "-C", *options]) == 0
     return [
         line.removeprefix("fleetaudit: note: ") for line in capsys.readouterr().err.splitlines()
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.cli import status_of
+from fleetaudit.cli import run_command_line
 from tests import DATA
 
 VAULT = DATA / "inventories" / "vault"
@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert status_of(["inventory", *words]) == 0
+    assert run_command_line(["inventory", *words]) == 0
     return capsys.readouterr().out
 
 
@@ -79,12 +79,12 @@ def test_what_is_printed_is_an_inventory_that_says_the_same(
 def test_a_line_that_makes_no_sense_has_its_status(
     words: list[str], status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert status_of(["inventory", *words]) == status
+    assert run_command_line(["inventory", *words]) == status
     assert capsys.readouterr().out == ""
 
 
 def test_a_misspelt_host_is_told_what_is_near(capsys: pytest.CaptureFixture[str]) -> None:
-    status_of(["inventory", "hosts", "--host", "wbe1"])
+    run_command_line(["inventory", "hosts", "--host", "wbe1"])
     assert "did you mean “web1”" in capsys.readouterr().err
 
 
@@ -116,7 +116,7 @@ def test_notes_go_to_stderr(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     (folder / "there" / "hosts").write_text("a\n")
     (folder / "host_vars").mkdir()
     (folder / "host_vars" / "a").write_text("x: 1\n")
-    assert status_of(["inventory", "there/hosts", "--list-hosts"]) == 0
+    assert run_command_line(["inventory", "there/hosts", "--list-hosts"]) == 0
     captured = capsys.readouterr()
     assert captured.out == "a\n"
     assert "host_vars in the current folder is not read" in captured.err

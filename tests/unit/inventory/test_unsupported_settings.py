@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.cli import status_of
-from fleetaudit.cli.planning import inventory_of, plan_of
+from fleetaudit.cli import run_command_line
+from fleetaudit.cli.planning import build_plan, read_inventory
 from fleetaudit.connection.target import ConnectionOptions
 from fleetaudit.errors import InputError
 from fleetaudit.model import Secret
@@ -45,8 +45,8 @@ def planned(
 ) -> list[str]:
     """Reads an inventory and plans its hosts, as `run` does; returns the notes."""
     notes = list[str]()
-    loaded = inventory_of((source,), None, tell=notes.append)
-    plan_of(loaded, (), limit, options or ConnectionOptions(), connects=False, tell=notes.append)
+    loaded = read_inventory((source,), None, tell=notes.append)
+    build_plan(loaded, (), limit, options or ConnectionOptions(), connects=False, tell=notes.append)
     return [note.removeprefix("fleetaudit: note: ") for note in notes]
 
 
@@ -235,7 +235,7 @@ def test_a_setting_that_would_change_something_is_an_error_at_its_line_with_a_co
     assert not any(
         name.lower().endswith(note.partition(" ")[0]) for note in planned(source_of(files))
     )
-    assert inventory_of((source_of(files),), None).settings.forks == 7
+    assert read_inventory((source_of(files),), None).settings.forks == 7
 
 
 @pytest.mark.parametrize("case", CHANGES_NOTHING)
@@ -273,7 +273,7 @@ def test_a_list_of_hosts_needs_no_plugin_and_the_program_for_this_machine_no_ans
     write({"ansible.cfg": "[inventory]\nenable_plugins = yaml\n"})
     assert len(planned("a,b")) == 1
     write({"ansible.cfg": "[defaults]\nvars_plugins_enabled = community.sops.sops\n"})
-    assert status_of(["probe"]) == 0
+    assert run_command_line(["probe"]) == 0
     assert "python" in capsys.readouterr().out
 
 
@@ -313,11 +313,11 @@ def test_become_allow_same_user_becomes_the_login_user() -> None:
             "hosts.yml": inventory,
         }
     )
-    loaded = inventory_of(("hosts.yml",), None)
-    plan = plan_of(loaded, (), None, ConnectionOptions(), connects=False)
+    loaded = read_inventory(("hosts.yml",), None)
+    plan = build_plan(loaded, (), None, ConnectionOptions(), connects=False)
     assert plan.hosts[0].target.become is not None  # type: ignore[union-attr]
     Path("ansible.cfg").unlink()
-    plan = plan_of(
-        inventory_of(("hosts.yml",), None), (), None, ConnectionOptions(), connects=False
+    plan = build_plan(
+        read_inventory(("hosts.yml",), None), (), None, ConnectionOptions(), connects=False
     )
     assert plan.hosts[0].target.become is None  # type: ignore[union-attr]

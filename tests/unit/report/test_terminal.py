@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fleetaudit.analysis.compare import compare
 from fleetaudit.analysis.drift import compute_drift
 from fleetaudit.analysis.judge import judge_host
-from fleetaudit.cli.colour import coloured, has_colour
+from fleetaudit.cli.colour import add_colour, has_colour
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -484,19 +484,19 @@ def test_colour_is_on_words_that_say_it_and_changes_no_text() -> None:
         summary(compare(small_fleet())),
         summary(compare(run_of_a_user(2))),
     ):
-        assert re.sub(r"\x1b\[[\d;]*m", "", coloured(text)) == text
-    seen = coloured(summary(compare(small_fleet())))
+        assert re.sub(r"\x1b\[[\d;]*m", "", add_colour(text)) == text
+    seen = add_colour(summary(compare(small_fleet())))
     assert "  \x1b[1;31merror\x1b[0m  " in seen
     assert "  \x1b[33mwarning\x1b[0m  " in seen
     assert "\x1b[1mNot audited\x1b[0m: 9 hosts" in seen
-    assert coloured(summary(compare(run_of_a_user(2)))).startswith(
+    assert add_colour(summary(compare(run_of_a_user(2)))).startswith(
         "\x1b[32m2 of 2 scenarios as expected\x1b[0m"
     )
     assert (
-        coloured("1 of 2 scenarios as expected on 1 host.")
+        add_colour("1 of 2 scenarios as expected on 1 host.")
         == "1 of 2 scenarios as expected on 1 host."
     )
-    assert coloured("      error  said a host\n") == "      error  said a host\n"
+    assert add_colour("      error  said a host\n") == "      error  said a host\n"
 
 
 def test_a_remedy_is_one_line_to_copy_with_its_hosts_if_hosts_need_different_ones() -> None:
