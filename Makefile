@@ -22,7 +22,7 @@ LOCKED := -m pip install --quiet --disable-pip-version-check --require-hashes
 ITSELF := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fast test test-lowest test-newest check lock kernels-cache truth schemas sample wheel clean
+.PHONY: help demo fast test test-lowest test-newest check docs man lock kernels-cache truth schemas sample wheel clean
 
 help:  ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -51,10 +51,18 @@ check: $(STAMP)  ## ruff (lint and format) and mypy --strict
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 
+docs: $(VENV)/.docs man  ## build the documentation into site/, check its links; the man pages go to dist/man/
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(RUN)/mkdocs build --strict
+	@echo "site/index.html"
+
+man: $(STAMP)  ## write the man pages into dist/man/
+	$(RUN)/python -m tools.reference dist/man
+
 lock: $(UV_VENV)/.installed  ## write requirements/*.txt again, from the bounds in pyproject.toml
 	$(COMPILE) pyproject.toml --extra test --group build --output-file requirements/test.txt
 	$(COMPILE) pyproject.toml --constraint requirements/test.txt --output-file requirements/run.txt
 	$(COMPILE) --group build --constraint requirements/test.txt --output-file requirements/build.txt
+	$(COMPILE) pyproject.toml --extra docs --constraint requirements/test.txt --output-file requirements/docs.txt
 	$(COMPILE) pyproject.toml --extra test --group build --resolution lowest-direct \
 	  --output-file requirements/lowest.txt
 
@@ -74,7 +82,7 @@ wheel: $(STAMP)  ## build dist/*.whl
 	$(RUN)/python -m build --wheel --no-isolation --outdir dist .
 
 clean:  ## remove the environment and caches, never reports/
-	rm -rf $(VENV) $(LOWEST) $(NEWEST) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The lowest Python, too: PyYAML 6.0.1 has no wheel for 3.13.
 $(LOWEST)/bin/python: PYTHON := $(shell python3.11 -c 'import sys; print(sys.executable)' 2>/dev/null || echo $(PYTHON))
@@ -96,6 +104,10 @@ $(STAMP): pyproject.toml requirements/test.txt $(VENV)/bin/python
 	$(RUN)/python $(LOCKED) -r requirements/test.txt
 	$(RUN)/python $(ITSELF)
 	@touch $(VENV)/.ready $@
+
+$(VENV)/.docs: requirements/docs.txt $(STAMP)
+	$(RUN)/python $(LOCKED) -r requirements/docs.txt
+	@touch $@
 
 $(LOWEST)/.installed: pyproject.toml requirements/lowest.txt $(LOWEST)/bin/python
 	$(LOWEST)/bin/python $(LOCKED) -r requirements/lowest.txt

@@ -15,6 +15,7 @@ from fleetaudit import errors
 from fleetaudit.cli import fleetaudit
 from fleetaudit.playbook import parse_playbook
 from tests import ROOT
+from tools import reference
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = [
@@ -80,9 +81,20 @@ def test_every_make_target_of_the_readme_exists() -> None:
 
 
 def test_every_linked_file_exists() -> None:
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+    documents += (ROOT / "docs").rglob("*.md")
+    generated = {(ROOT / "docs" / path).resolve() for path in reference.pages()}
+    for document in documents:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text("utf-8")):
-            assert (document.parent / link).exists(), f"{document.name} links to {link}"
+            target = (document.parent / link).resolve()
+            assert target.exists() or target in generated, f"{document.name} links to {link}"
+
+
+def test_every_file_that_the_readme_names_exists() -> None:
+    names = set(re.findall(r"`((?:docs|fleetaudit|playbooks|requirements)/[\w./-]+)`", README))
+    assert len(names) > 15
+    for name in names:
+        assert (ROOT / name).exists(), name
 
 
 def test_the_readmes_playbook_parses() -> None:

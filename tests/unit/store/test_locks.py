@@ -19,6 +19,7 @@ from tests import ROOT
 LOCKS = {
     "build": ROOT / "requirements/build.txt",
     "run": ROOT / "requirements/run.txt",
+    "docs": ROOT / "requirements/docs.txt",
     "test": ROOT / "requirements/test.txt",
     "lowest": ROOT / "requirements/lowest.txt",
 }
@@ -31,6 +32,7 @@ def declared() -> dict[str, list[Requirement]]:
         "run": project["project"]["dependencies"],
         "build": project["build-system"]["requires"] + project["dependency-groups"]["build"],
         "test": project["project"]["optional-dependencies"]["test"],
+        "docs": project["project"]["optional-dependencies"]["docs"],
     }
     return {name: [Requirement(line) for line in lines] for name, lines in lists.items()}
 
@@ -58,9 +60,12 @@ def pins(lock: str) -> dict[str, Version]:
 def needed(lock: str) -> list[Requirement]:
     """Returns the direct requirements that a lock has to satisfy."""
     parts = declared()
-    return {"run": parts["run"], "build": parts["build"]}.get(lock) or parts["run"] + parts[
-        "build"
-    ] + parts["test"]
+    alone = {
+        "run": parts["run"],
+        "build": parts["build"],
+        "docs": parts["run"] + parts["docs"],
+    }
+    return alone.get(lock) or parts["run"] + parts["build"] + parts["test"]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
