@@ -48,8 +48,8 @@ def prune(keep: str, baseline: str, output_dir: str | None) -> None:
             wanted,
             now=clock.current_time(),
             files=registry.FILES.values(),
-            spare={Path(baseline).name},
+            protect={Path(baseline).name},
         )
-    for name in done.left:
+    for name in done.kept:
         console.print_message(f"fleetaudit: warning: an old run stays: {name}")
-    console.print_result("".join(f"removed {output / name}\n" for name in done.gone))
+    console.print_result("".join(f"removed {output / name}\n" for name in done.removed))

@@ -107,7 +107,7 @@ def resumed_options(
     }
     kept = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in left.manifest.words.items()
+        for name, value in left.manifest.options.items()
         if name in options and name not in typed and name not in PROCESS_OPTIONS
     }
     given = _given(left.manifest, context)
@@ -120,13 +120,13 @@ def _given(manifest: RunManifest, context: click.Context) -> frozenset[str]:
     """Returns the options that were given when a run began; for a run of an earlier version, those
     that differ from the default.
     """
-    if manifest.given is not None:
-        return frozenset(manifest.given)
+    if manifest.explicit_options is not None:
+        return frozenset(manifest.explicit_options)
     defaults = {
         parameter.name: parameter.get_default(context) for parameter in context.command.params
     }
     return frozenset(
-        name for name, value in manifest.words.items() if value and value != defaults.get(name)
+        name for name, value in manifest.options.items() if value and value != defaults.get(name)
     )
 
 
@@ -157,14 +157,14 @@ def make_manifest(
     from fleetaudit.store.manifest import RunManifest, manifest_hosts
     from fleetaudit.text.json_schema import file_name_text
 
-    words = {name: value for name, value in options.items() if name not in PROCESS_OPTIONS}
+    recorded = {name: value for name, value in options.items() if name not in PROCESS_OPTIONS}
     return RunManifest(
         started=started,
         fleetaudit=__version__,
         folder=file_name_text(Path.cwd()),
         inventory=sources,
         job=job,
-        words=words,
-        given=tuple(name for name in words if is_set(name)),
+        options=recorded,
+        explicit_options=tuple(name for name in recorded if is_set(name)),
         hosts=manifest_hosts(plan),
     )

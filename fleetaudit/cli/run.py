@@ -441,19 +441,19 @@ class _Run:
 
         # The last run is still to be read, for what is new since then.
         used = {path.name for path in (baseline.compared, baseline.last) if path}
-        spare = {run.run.id, run.run.baseline or "", Path(self.options.baseline).name} | used
+        protect = {run.run.id, run.run.baseline or "", Path(self.options.baseline).name} | used
         try:
             pruned = prune(
                 self.output,
                 self.keep,
                 now=clock.current_time(),
                 files=registry.FILES.values(),
-                spare=spare,
+                protect=protect,
             )
         except OutputError as e:  # the run itself is done and on the disk
             console.print_message(f"fleetaudit: warning: old runs stay: {e}")
             return
-        for name in pruned.left:
+        for name in pruned.kept:
             console.print_message(f"fleetaudit: warning: an old run stays: {name}")
 
     def _since_last(self, run: AuditRun, baseline: Baseline) -> Drift | None:

@@ -36,7 +36,7 @@ def runs(new_latest: str | None, format_: str, output_dir: str | None) -> None:
     """
     from fleetaudit.report.runs import runs_text
     from fleetaudit.store.lock import refuse_if_locked
-    from fleetaudit.store.runs import encode, list_runs
+    from fleetaudit.store.run_list import encode, list_runs
 
     output = params.output_folder(output_dir)
     if not output.is_dir():

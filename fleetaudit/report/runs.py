@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fleetaudit.store.runs import FinishedRun, RunList, UnfinishedRun
+from fleetaudit.store.run_list import FinishedRun, RunList, UnfinishedRun
 from fleetaudit.text.sanitize import terminal_line
 
 from .common import lasted

@@ -1,14 +1,14 @@
-"""What a run was asked, recorded when it begins, so that it can be resumed: plan.json. Pure.
+"""What a run is to do, recorded in plan.json when it begins, so that it can be resumed. Pure.
 
-Rules: resuming finishes the very same run, so a host, a way to it or an experiment that differs
-from the record is refused in words, never mixed in. The record has no host's variables: only
-digests of what follows from them.
+Rules: resuming finishes the very same run. If a host, its connection or its experiment differs from
+the record, the run is refused with the reason; results are never mixed. The record has no host's
+variables: only digests of what follows from them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -29,22 +29,23 @@ from fleetaudit.text.host_ranges import fold_hosts
 from fleetaudit.text.json_schema import encode_json
 
 PLAN_FORMAT: Literal["fleetaudit-plan/1"] = "fleetaudit-plan/1"
+_START_AGAIN = "start the run again; this folder keeps its results"
 
 
 class ManifestHost(NamedTuple):
-    """One host of the plan: `way` is a digest of how it is reached, `what` one of what it is asked."""
+    """One host of the plan: digests of its connection and of its experiment."""
 
     name: str
-    way: str
-    what: str
+    connection: str
+    experiment: str
 
 
 class RunManifest(Frozen, frozen=True, kw_only=True):
-    """A run as it began. `started` is RFC 3339; `folder` is where relative names start; `inventory`
-    as it was typed. `job` is as in run.json, "" in a plan of an earlier version.
+    """A run as it began. `started` is RFC 3339; relative names start at `folder`; `inventory` is as
+    typed. `job` is as in run.json, "" in a plan of an earlier version.
 
-    `words` are the options that make the run what it is, by name, as plain JSON values; `given` are
-    the names of those that somebody gave, on the command line or elsewhere, null in a plan of an
+    `options` are the options that define the run, by name, as plain JSON values. `explicit_options`
+    are the names of those that were set, on the command line or elsewhere, null in a plan of an
     earlier version.
     """
 
@@ -54,140 +55,150 @@ class RunManifest(Frozen, frozen=True, kw_only=True):
     folder: str
     inventory: tuple[str, ...]
     job: str = ""
-    words: dict[str, Any]
-    given: tuple[str, ...] | None = None
+    options: dict[str, Any] = msgspec.field(name="words")
+    explicit_options: tuple[str, ...] | None = msgspec.field(name="given", default=None)
     hosts: tuple[ManifestHost, ...]
 
 
 _decoder = msgspec.json.Decoder(RunManifest)
 
+# The line of a host in the inventory does not count: lines move.
+_NOT_IN_EXPERIMENT = ("name", "groups", "target", "scenarios", "sysctls_collect", "origin")
+_EXPERIMENT_FIELDS = tuple(
+    field for field in HostPlan.__struct_fields__ if field not in _NOT_IN_EXPERIMENT
+)
+
 
 def manifest_hosts(plan: Plan) -> tuple[ManifestHost, ...]:
-    """Returns the plan's hosts as they are recorded."""
-    # The line of a host in the inventory does not count: lines move.
-    apart = ("name", "groups", "target", "scenarios", "sysctls_collect", "origin")
-    rest = [field for field in HostPlan.__struct_fields__ if field not in apart]
-    whats = dict[
-        tuple[int, int], str
-    ]()  # hosts that are asked the same share one tuple of scenarios
+    """Returns the hosts of the plan as they are recorded."""
+    shared = dict[tuple[int, int], str]()  # hosts with equal scenarios share one tuple of them
 
-    def what(host: HostPlan) -> str:
+    def experiment(host: HostPlan) -> str:
         key = (id(host.scenarios), id(host.sysctls_collect))
-        if key not in whats:
-            whats[key] = _digest((host.scenarios, host.sysctls_collect))
-        return _digest((whats[key], [getattr(host, field) for field in rest]))
+        if key not in shared:
+            shared[key] = _digest((host.scenarios, host.sysctls_collect))
+        return _digest((shared[key], [getattr(host, field) for field in _EXPERIMENT_FIELDS]))
 
     return tuple(
-        ManifestHost(host.name, _digest((host.groups, _way(host))), what(host))
+        ManifestHost(host.name, _digest((host.groups, _connection(host))), experiment(host))
         for host in plan.hosts
     )
 
 
-def _way(host: HostPlan) -> tuple[object, ...]:
-    """Returns how a host is reached, without the line that sets its interpreter: lines move."""
+def _connection(host: HostPlan) -> tuple[object, ...]:
+    """Returns the target of a host without the line that sets its interpreter: lines move."""
     if not isinstance(host.target, SshTarget | LocalTarget) or host.target.interpreter is None:
         return (host.target,)
     return msgspec.structs.replace(host.target, interpreter=None), host.target.interpreter.value
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(
-        msgspec.json.encode(value, enc_hook=_no_secret, order="deterministic")
-    ).hexdigest()[:16]
+    """Returns a digest of a value that msgspec can encode; a secret counts only as present."""
+    encoded = msgspec.json.encode(value, enc_hook=_encode_secret, order="deterministic")
+    return hashlib.sha256(encoded).hexdigest()[:16]
 
 
-def _no_secret(value: object) -> object:
-    """A digest of a password could be guessed at, so the record only has that there is one."""
+def _encode_secret(value: object) -> object:
+    """Returns a mark in place of a secret: the digest of a password could be guessed."""
     if isinstance(value, Secret):
         return {"secret": True}
     raise NotImplementedError(f"{type(value).__name__} is not recorded")
 
 
-def encode_manifest(asked: RunManifest) -> bytes:
+def encode_manifest(manifest: RunManifest) -> bytes:
     """Returns the bytes of plan.json."""
-    return encode_json(asked, enc_hook=str) + b"\n"
+    return encode_json(manifest, enc_hook=str) + b"\n"
 
 
 def decode_manifest(text: bytes, *, source: str) -> RunManifest:
-    """Returns the record in the bytes of a plan.json; raises `InputError`."""
+    """Returns the manifest in the bytes of a plan.json; raises `InputError`."""
     try:
         return _decoder.decode(text)
     except DECODE_ERRORS as e:
         raise InputError(
-            f"not the plan of a run: {e}", source=source, hint="run it again from its beginning"
+            f"not the plan of a run: {e}", source=source, hint="start the run again"
         ) from e
 
 
-def refuse_changed_plan(asked: RunManifest, plan: Plan, version: str, *, source: str) -> None:
-    """Raises `InputError` where the plan of now is not the recorded one: by whom, what, or which
-    fleetaudit.
+def refuse_changed_plan(manifest: RunManifest, plan: Plan, version: str, *, source: str) -> None:
+    """Raises `InputError` if the plan is not the recorded one: other hosts, connections or
+    experiments, or another version of fleetaudit.
     """
-    hint = "run it again from its beginning; the folder keeps what was gathered"
-    if asked.fleetaudit != version:
+    if manifest.fleetaudit != version:
         raise InputError(
-            f"begun by fleetaudit {asked.fleetaudit}, and this is {version}",
+            f"begun by fleetaudit {manifest.fleetaudit}, but this is version {version}",
             source=source,
-            hint=hint,
+            hint=_START_AGAIN,
         )
-    then, now = (
-        {host.name: host for host in hosts} for hosts in (asked.hosts, manifest_hosts(plan))
-    )
-    for names, words in (
-        (
-            [name for name in then if name not in now],
-            "the inventory or the limit has changed: no longer there",
-        ),
-        (
-            [name for name in now if name not in then],
-            "the inventory or the limit has changed: not there before",
-        ),
-        (
-            _differing(then, now, "way"),
-            "the inventory or the options of the connection have changed: reached otherwise",
-        ),
-        (_differing(then, now, "what"), "the playbook has changed: asked something else"),
-    ):
+    recorded = {host.name: host for host in manifest.hosts}
+    planned = {host.name: host for host in manifest_hosts(plan)}
+    for message, names in _differences(recorded, planned):
         if names:
-            folded = fold_hosts(names)
-            more = f" and {folded.more} more" if folded.more else ""
-            raise InputError(f"{words}: {', '.join(folded.ranges)}{more}", source=source, hint=hint)
-    if list(then) != list(now):
+            hosts = fold_hosts(names)
+            more = f" and {hosts.more} more" if hosts.more else ""
+            raise InputError(
+                f"{message}: {', '.join(hosts.ranges)}{more}", source=source, hint=_START_AGAIN
+            )
+    if list(recorded) != list(planned):
         raise InputError(
-            "the inventory has changed: its hosts are in another order", source=source, hint=hint
+            "the inventory has changed: its hosts are in another order",
+            source=source,
+            hint=_START_AGAIN,
         )
 
 
-def _differing(
-    then: Mapping[str, ManifestHost], now: Mapping[str, ManifestHost], field: str
+def _differences(
+    recorded: Mapping[str, ManifestHost], planned: Mapping[str, ManifestHost]
+) -> Iterator[tuple[str, list[str]]]:
+    """Yields each kind of difference between two plans, and the names of its hosts."""
+    changed = "the inventory or the limit has changed"
+    yield f"{changed}: no longer there", _missing(recorded, planned)
+    yield f"{changed}: not there before", _missing(planned, recorded)
+    yield (
+        "the inventory or the options of the connection have changed: other connections",
+        _changed(recorded, planned, "connection"),
+    )
+    yield (
+        "the playbook has changed: other experiments",
+        _changed(recorded, planned, "experiment"),
+    )
+
+
+def _missing(hosts: Iterable[str], others: Mapping[str, ManifestHost]) -> list[str]:
+    """Returns the names that `others` does not have."""
+    return [name for name in hosts if name not in others]
+
+
+def _changed(
+    recorded: Mapping[str, ManifestHost], planned: Mapping[str, ManifestHost], field: str
 ) -> list[str]:
+    """Returns the names of the hosts in both plans that have another digest in `field`."""
     return [
         name
-        for name in then
-        if name in now and getattr(then[name], field) != getattr(now[name], field)
+        for name, host in recorded.items()
+        if getattr(planned.get(name, host), field) != getattr(host, field)
     ]
 
 
 def results_to_keep(journal: Iterable[HostResult]) -> dict[str, HostResult]:
-    """Returns what a journal has told of each host; one that was only interrupted is still to be
-    audited.
-    """
-    return {
-        host.name: host
-        for host in journal
-        if not (isinstance(host, NotAudited) and host.stage == "interrupted")
-    }
+    """Returns the results of a journal by host, without the hosts that were only interrupted."""
+    return {host.name: host for host in journal if not _was_interrupted(host)}
 
 
-def remaining_plan(plan: Plan, told: Mapping[str, HostResult]) -> Plan:
-    """Returns the plan without the hosts that are told already."""
-    return msgspec.structs.replace(
-        plan, hosts=tuple(host for host in plan.hosts if host.name not in told)
-    )
+def _was_interrupted(host: HostResult) -> bool:
+    """Returns whether a host is still to be audited."""
+    return isinstance(host, NotAudited) and host.stage == "interrupted"
+
+
+def remaining_plan(plan: Plan, kept: Mapping[str, HostResult]) -> Plan:
+    """Returns the plan without the hosts that have a result already."""
+    rest = tuple(host for host in plan.hosts if host.name not in kept)
+    return msgspec.structs.replace(plan, hosts=rest)
 
 
 def merge_results(
-    plan: Plan, told: Mapping[str, HostResult], new: Iterable[HostResult]
+    plan: Plan, kept: Mapping[str, HostResult], new: Iterable[HostResult]
 ) -> tuple[HostResult, ...]:
-    """Returns every host of the plan once, in its order: those `told` before and the `new` ones."""
-    every = {**told, **{host.name: host for host in new}}
-    return tuple(every[host.name] for host in plan.hosts)
+    """Returns the result of every host of the plan once, in its order: the kept and the new ones."""
+    results = {**kept, **{host.name: host for host in new}}
+    return tuple(results[host.name] for host in plan.hosts)

@@ -272,7 +272,7 @@ def test_old_runs_go_with_a_run_and_by_hand(place: Workspace) -> None:
     kept = place.run("prune", "--keep", "1")
     assert kept.returncode == 0
     assert kept.stdout == ""
-    assert "2026-02-02T020000Z: notes is none of ours" in kept.stderr
+    assert "2026-02-02T020000Z: notes was not written by fleetaudit" in kept.stderr
     (place.path / "reports/2026-02-02T020000Z/notes").unlink()
     assert place.run("prune", "--keep", "1").stdout == "removed reports/2026-02-02T020000Z\n"
     assert (

@@ -210,7 +210,7 @@ def test_the_host_of_a_poisoned_line_is_audited_again_with_a_note_and_the_run_fi
         (("web[1:5],",), "not there before: web5"),
         (("web[1:3],",), "no longer there: web4"),
         (("web4,web[1:3],",), "in another order"),
-        (("-u", "somebody"), "reached otherwise: web[1-4]"),
+        (("-u", "somebody"), "other connections: web[1-4]"),
         (("-l", "web1:web2"), "no longer there: web[3-4]"),
     ],
 )
@@ -298,7 +298,7 @@ def test_a_bug_while_hosts_are_compared_costs_the_one_host_and_the_status(place:
 
 def test_a_changed_playbook_is_refused(place: Workspace, left: Path) -> None:
     place.write("sysctls.yml", SYSCTLS.replace("fin_timeout", "rfc1337"))
-    assert "the playbook has changed: asked something else: web[1-4]" in finished(
+    assert "the playbook has changed: other experiments: web[1-4]" in finished(
         fake(place, "run", "--resume", left.name), 65
     )
 
@@ -323,7 +323,7 @@ def test_from_another_folder_the_way_back_is_named(place: Workspace, left: Path)
 
 def test_a_run_without_a_plan_cannot_be_resumed_and_says_so(place: Workspace, left: Path) -> None:
     (left / "plan.json").unlink()
-    assert "it has no plan.json" in finished(fake(place, "run", "--resume", left.name), 65)
+    assert "has no plan.json" in finished(fake(place, "run", "--resume", left.name), 65)
 
 
 @pytest.mark.parametrize(
@@ -354,16 +354,16 @@ def test_a_finished_run_that_is_resumed_stays_what_it_is_and_latest_does_not_go_
 # ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_hosts_digests_differ_exactly_where_it_is_reached_or_asked_otherwise() -> None:
+def test_a_hosts_digests_differ_exactly_if_its_connection_or_experiment_does() -> None:
     plan = plan_of("a", "b")
     same = Plan(
         playbooks=("other.yml",),
         hosts=(host_plan("a"), msgspec.structs.replace(host_plan("b"), trials=2)),
     )
     (a, b), (c, d) = manifest_hosts(plan), manifest_hosts(same)
-    assert a == c == ManifestHost("a", a.way, a.what)
-    assert (b.way, b.what == d.what) == (d.way, False)
-    assert a.way != b.way  # another address
+    assert a == c == ManifestHost("a", a.connection, a.experiment)
+    assert (b.connection, b.experiment == d.experiment) == (d.connection, False)
+    assert a.connection != b.connection  # another address
     moved = msgspec.structs.replace(host_plan("a"), origin="hosts.yml:99")
     assert manifest_hosts(Plan(playbooks=("other.yml",), hosts=(moved,))) == (a,)
     for name, rule in (
@@ -372,7 +372,7 @@ def test_a_hosts_digests_differ_exactly_where_it_is_reached_or_asked_otherwise()
     ):
         wanted = msgspec.structs.replace(host_plan("a"), **{name: {"some": (rule,)}})
         (other,) = manifest_hosts(Plan(playbooks=("other.yml",), hosts=(wanted,)))
-        assert (other.way, other.what == a.what) == (a.way, False), name
+        assert (other.connection, other.experiment == a.experiment) == (a.connection, False), name
 
 
 def test_a_later_answer_replaces_an_interruption_and_never_the_other_way_round() -> None:

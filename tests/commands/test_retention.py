@@ -27,6 +27,6 @@ def test_a_folder_that_cannot_be_removed_keeps_its_name_and_its_run(tmp_path: Pa
         done = prune(tmp_path, RetentionPolicy(days=30), now=NOW, files=FILES)
     finally:
         subprocess.run(["chattr", "-i", report], check=True)
-    assert done.gone == ()
-    assert done.left[0].startswith(f"{old}: it cannot be removed")
+    assert done.removed == ()
+    assert done.kept[0].startswith(f"{old}: it cannot be removed")
     assert read_run(tmp_path / old) == a_run("a")

@@ -24,7 +24,8 @@ def test_ten_thousand_hosts_pass_in_bounded_memory_and_threads() -> None:
             global most_threads
             most_threads = max(most_threads, threading.active_count())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        outcome = audit(plan, run_command=FakeTransport(dict.fromkeys(names, behave)).run, settings=EngineSettings(forks=64),
+        fake = FakeTransport(dict.fromkeys(names, behave))
+        outcome = audit(plan, run_command=fake.run, settings=EngineSettings(forks=64),
                         judge=unchanged, on_result=came)
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         assert [result.name for result in outcome.results] == names

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from fleetaudit.analysis import doctor, drift, waivers
 from fleetaudit.playbook import format as playbook
-from fleetaudit.store import runs
+from fleetaudit.store import run_list
 from fleetaudit.store.run_file import run_schema
 from tests import SCHEMAS
 
@@ -18,7 +18,7 @@ WRITERS: dict[str, Callable[[], bytes | str]] = {
     "drift": drift.json_schema,
     "playbook": playbook.json_schema,
     "run": run_schema,
-    "runs": runs.json_schema,
+    "runs": run_list.json_schema,
     "waivers": waivers.json_schema,
 }
 

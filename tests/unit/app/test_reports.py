@@ -42,9 +42,9 @@ def fleet_of(count: int) -> list[HostResult]:
     """Returns hosts of one kernel that were seen to do the same, so that the first has the evidence
     of all.
     """
-    fleet, thrift = Fleet(), EvidenceDeduplicator()
+    fleet, deduplicator = Fleet(), EvidenceDeduplicator()
     return [
-        thrift.spare(fleet.host(f"web{n}", K612, exposure=exposure_of(10, 10_000)))
+        deduplicator.deduplicate(fleet.host(f"web{n}", K612, exposure=exposure_of(10, 10_000)))
         for n in range(count)
     ]
 

@@ -326,7 +326,7 @@ def test_a_runs_record_tells_that_there_is_a_password_and_not_which() -> None:
     def way(password: Secret | None) -> str:
         place = SshTarget(address="a", password=password, become=Become(password=password))
         (host,) = manifest_hosts(Plan(playbooks=(), hosts=(_asked_nothing(place),)))
-        return host.way
+        return host.connection
 
     assert way(Secret("one")) == way(Secret("two"))
     assert way(Secret("one")) != way(None)

@@ -54,9 +54,10 @@ def evidence(of: Audited) -> Evidence:
 
 
 def test_the_first_host_keeps_its_own_and_the_others_say_whose_it_is() -> None:
-    thrift = EvidenceDeduplicator()
+    deduplicator = EvidenceDeduplicator()
     first, second, third = (
-        thrift.spare(host(name, at=at)) for name, at in (("a", 0), ("b", 70), ("c", 900))
+        deduplicator.deduplicate(host(name, at=at))
+        for name, at in (("a", 0), ("b", 70), ("c", 900))
     )
     assert first == host("a")
     assert evidence(second).same_as == evidence(third).same_as == "a"
@@ -80,14 +81,17 @@ def test_time_alone_makes_windows_ports_and_captured_headers_so_they_make_no_oth
             ),
         )
 
-    thrift = EvidenceDeduplicator()
-    first, second = thrift.spare(with_window("a", 512)), thrift.spare(with_window("b", 511))
+    deduplicator = EvidenceDeduplicator()
+    first, second = (
+        deduplicator.deduplicate(with_window("a", 512)),
+        deduplicator.deduplicate(with_window("b", 511)),
+    )
     assert evidence(second) == replace(evidence(first), same_as="a")
 
 
 def test_evidence_of_a_host_that_is_left_out_later_goes_to_the_first_that_shares_it() -> None:
-    thrift = EvidenceDeduplicator()
-    hosts = [thrift.spare(host(name)) for name in "abcd"]
+    deduplicator = EvidenceDeduplicator()
+    hosts = [deduplicator.deduplicate(host(name)) for name in "abcd"]
     gone = NotAudited(name="a", stage="report", reason="a bug in fleetaudit")
     _, second, third, fourth = reassign_evidence([gone, *hosts[1:]])
     assert isinstance(second, Audited)
@@ -97,25 +101,25 @@ def test_evidence_of_a_host_that_is_left_out_later_goes_to_the_first_that_shares
 
 
 def test_of_a_host_that_cannot_be_digested_nothing_is_kept() -> None:
-    thrift, broken = EvidenceDeduplicator(), host("a")
+    deduplicator, broken = EvidenceDeduplicator(), host("a")
     seen = broken.observations[0]
     odd = replace(
         seen, scenario="odd", evidence=replace(seen.evidence, kernel={"OutRsts": 10**400})
     )
     with pytest.raises(OverflowError):
-        thrift.spare(replace(broken, observations=(seen, odd)))
-    assert evidence(thrift.spare(host("b"))).same_as == ""
+        deduplicator.deduplicate(replace(broken, observations=(seen, odd)))
+    assert evidence(deduplicator.deduplicate(host("b"))).same_as == ""
 
 
 def test_another_build_another_ending_and_other_segments_keep_their_own() -> None:
-    thrift = EvidenceDeduplicator()
+    deduplicator = EvidenceDeduplicator()
     others = [host("a"), host("b", release="6.12.44"), host("c", flags="F."), host("d", length=7)]
-    assert [thrift.spare(other) for other in others] == others
+    assert [deduplicator.deduplicate(other) for other in others] == others
 
 
 def test_ever_new_evidence_is_bounded_and_says_so() -> None:
-    thrift = EvidenceDeduplicator(most=3)
-    seen = [thrift.spare(host(f"h{n}", length=n)) for n in range(10)]
+    deduplicator = EvidenceDeduplicator(max_kinds=3)
+    seen = [deduplicator.deduplicate(host(f"h{n}", length=n)) for n in range(10)]
     assert [evidence(h).wire is not None for h in seen] == [True] * 3 + [False] * 7
     assert all("packets are left out" in evidence(h).wire_note for h in seen[3:])
     assert all(
@@ -125,10 +129,13 @@ def test_ever_new_evidence_is_bounded_and_says_so() -> None:
 
 
 def test_a_run_that_is_written_and_read_is_the_run_that_it_was(tmp_path: Path) -> None:
-    thrift = EvidenceDeduplicator()
+    deduplicator = EvidenceDeduplicator()
     fleet = small_fleet()
     spared = replace(
-        fleet, hosts=tuple(thrift.spare(h) if isinstance(h, Audited) else h for h in fleet.hosts)
+        fleet,
+        hosts=tuple(
+            deduplicator.deduplicate(h) if isinstance(h, Audited) else h for h in fleet.hosts
+        ),
     )
     path = tmp_path / "run.json"
     path.write_bytes(encode_run(spared))
@@ -146,11 +153,11 @@ def test_a_run_that_is_written_and_read_is_the_run_that_it_was(tmp_path: Path) -
 
 
 def test_a_host_whose_evidence_went_with_a_cut_journal_is_audited_again(tmp_path: Path) -> None:
-    thrift = EvidenceDeduplicator()
+    deduplicator = EvidenceDeduplicator()
     first, second, other = (
-        thrift.spare(host("a")),
-        thrift.spare(host("b")),
-        thrift.spare(host("c", flags="F.")),
+        deduplicator.deduplicate(host("a")),
+        deduplicator.deduplicate(host("b")),
+        deduplicator.deduplicate(host("c", flags="F.")),
     )
     lines = [msgspec.json.encode(strip_shared_evidence(h)) + b"\n" for h in (second, other)]
     journal = tmp_path / "hosts.jsonl"
@@ -163,8 +170,8 @@ def test_a_host_whose_evidence_went_with_a_cut_journal_is_audited_again(tmp_path
 
 
 def test_a_thousand_hosts_alike_take_little_more_room_than_one() -> None:
-    thrift = EvidenceDeduplicator()
-    hosts = [thrift.spare(host(f"h{n}", at=n)) for n in range(1000)]
+    deduplicator = EvidenceDeduplicator()
+    hosts = [deduplicator.deduplicate(host(f"h{n}", at=n)) for n in range(1000)]
     assert len({id(h.observations[0]) for h in hosts}) == 2
     one = len(msgspec.json.encode(hosts[0]))
     assert len(msgspec.json.encode([strip_shared_evidence(h) for h in hosts])) < 1000 * one
@@ -173,17 +180,17 @@ def test_a_thousand_hosts_alike_take_little_more_room_than_one() -> None:
 
 def test_a_run_that_is_resumed_keeps_what_an_undisturbed_one_keeps() -> None:
     fleet = [host(f"h{n}", at=n, length=n % 5) for n in range(40)]
-    whole = EvidenceDeduplicator(most=3)
-    undisturbed = [whole.spare(h) for h in fleet]
+    whole = EvidenceDeduplicator(max_kinds=3)
+    undisturbed = [whole.deduplicate(h) for h in fleet]
     for cut in range(len(fleet)):
-        again = EvidenceDeduplicator(most=3)
-        again.learn(restore_evidence(map(strip_shared_evidence, undisturbed[:cut])))
-        assert [again.spare(h) for h in fleet[cut:]] == undisturbed[cut:]
+        again = EvidenceDeduplicator(max_kinds=3)
+        again.preload(restore_evidence(map(strip_shared_evidence, undisturbed[:cut])))
+        assert [again.deduplicate(h) for h in fleet[cut:]] == undisturbed[cut:]
 
 
 def test_explain_says_whose_packets_it_shows() -> None:
-    thrift = EvidenceDeduplicator()
-    hosts = [thrift.spare(host("a")), thrift.spare(host("b", at=5))]
+    deduplicator = EvidenceDeduplicator()
+    hosts = [deduplicator.deduplicate(host("a")), deduplicator.deduplicate(host("b", at=5))]
     run = run_of(hosts)
     text = verdict_text(run, hosts[1], hosts[1].observations[0], width=100)
     assert "those of a said" in text

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from fleetaudit.model import AuditRun, NotSelected, RunInfo
-from fleetaudit.store import retention, run_file, runs
+from fleetaudit.store import retention, run_file, run_list
 from fleetaudit.store.jobs import takes_over_latest
 from fleetaudit.store.latest import point_latest
 from fleetaudit.store.run_file import INFO_BYTES, RunHead, read_head, read_info
@@ -112,7 +112,7 @@ def test_the_list_has_every_run_with_job_hosts_and_result_and_satisfies_its_sche
     later = stored(output, NOW, fleet, sequence=1, status=6)
     last = stored(output, NOW - timedelta(days=1), sequence=2, scheduled=True, limit="web")
     point_latest(output, later)
-    found = runs.list_runs(output, tmp_path)
+    found = run_list.list_runs(output, tmp_path)
     assert [(run.id, run.latest) for run in found.runs] == [(last, False), (later, True)]
     run = found.runs[1]
     hosts = run.hosts
@@ -121,11 +121,11 @@ def test_the_list_has_every_run_with_job_hosts_and_result_and_satisfies_its_sche
     open_ = [f for host in fleet.hosts for f in host.findings if f.waived is None]
     assert run.findings.error == sum(f.severity == "error" for f in open_)
     validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
-    validator.validate(json.loads(runs.encode(found)))
+    validator.validate(json.loads(run_list.encode(found)))
 
 
 def test_the_published_schema_of_the_list_is_what_the_nouns_say() -> None:
-    assert SCHEMA.read_bytes() == runs.json_schema()
+    assert SCHEMA.read_bytes() == run_list.json_schema()
 
 
 def test_the_information_is_read_from_the_beginning_of_a_large_file(
@@ -162,7 +162,7 @@ def days_ago(days: int) -> datetime:
 
 
 def pruned(output: Path, keep: retention.RetentionPolicy) -> set[str]:
-    return set(retention.prune(output, keep, now=NOW, files=()).gone)
+    return set(retention.prune(output, keep, now=NOW, files=()).removed)
 
 
 @pytest.mark.parametrize(

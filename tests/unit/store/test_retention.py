@@ -59,7 +59,7 @@ def test_runs_older_than_so_many_days_go_finished_or_not(tmp_path: Path) -> None
     old, unfinished = add(tmp_path, 31), add(tmp_path, 40, finished=False)
     young, edge = add(tmp_path, 5), add(tmp_path, 30)
     done = prune(tmp_path, RetentionPolicy(days=30), now=NOW, files=FILES)
-    assert set(done.gone) == {old, unfinished}
+    assert set(done.removed) == {old, unfinished}
     assert names(tmp_path) == {young, edge, "latest"}
 
 
@@ -69,16 +69,16 @@ def test_the_newest_runs_stay_and_what_was_never_finished_pushes_none_of_them_ou
     runs = [add(tmp_path, days) for days in (50, 40, 30)]
     begun = [add(tmp_path, days, finished=False) for days in (45, 3, 2, 1)]
     done = prune(tmp_path, RetentionPolicy(runs=2), now=NOW, files=FILES)
-    assert set(done.gone) == {runs[0], begun[0]} - ({begun[0]} if begun[0] > runs[1] else set())
+    assert set(done.removed) == {runs[0], begun[0]} - ({begun[0]} if begun[0] > runs[1] else set())
     assert {*runs[1:], *begun[1:]} <= names(tmp_path)
-    assert prune(tmp_path, RetentionPolicy(runs=2), now=NOW, files=FILES).gone == ()
+    assert prune(tmp_path, RetentionPolicy(runs=2), now=NOW, files=FILES).removed == ()
 
 
 def test_the_last_finished_run_and_the_baseline_stay_however_old(tmp_path: Path) -> None:
     baseline, old, latest = add(tmp_path, 400), add(tmp_path, 300), add(tmp_path, 200)
     assert prune(
-        tmp_path, RetentionPolicy(days=30), now=NOW, files=FILES, spare={baseline}
-    ).gone == (old,)
+        tmp_path, RetentionPolicy(days=30), now=NOW, files=FILES, protect={baseline}
+    ).removed == (old,)
     assert names(tmp_path) == {baseline, latest, "latest"}
 
 
@@ -105,8 +105,8 @@ def test_what_is_none_of_ours_stays_and_is_told(tmp_path: Path) -> None:
     (output / "known_hosts").touch()
     before = names(output)
     done = prune(output, RetentionPolicy(days=30), now=NOW, files=FILES)
-    assert done.gone == (traces,)
-    assert [left.partition(":")[0] for left in done.left] == [noted, linked, nested, traced]
+    assert done.removed == (traces,)
+    assert [kept.partition(":")[0] for kept in done.kept] == [noted, linked, nested, traced]
     assert names(output) == before - {traces}
     assert (output / noted / "notes.txt").read_text() == "mine"
     assert (output / noted / "run.json").exists()
@@ -114,7 +114,7 @@ def test_what_is_none_of_ours_stays_and_is_told(tmp_path: Path) -> None:
 
 
 def test_an_output_folder_that_is_missing_has_no_old_runs(tmp_path: Path) -> None:
-    assert prune(tmp_path / "reports", RetentionPolicy(runs=1), now=NOW, files=FILES).gone == ()
+    assert prune(tmp_path / "reports", RetentionPolicy(runs=1), now=NOW, files=FILES).removed == ()
 
 
 def test_what_a_killed_process_left_goes_with_the_next_cleaning(tmp_path: Path) -> None:

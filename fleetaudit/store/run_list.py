@@ -1,5 +1,4 @@
-"""The runs of an output folder as a list: job, time, hosts and result of each, and how to finish
-what was left.
+"""Lists the runs of an output folder: job, time, hosts and result of each, and how to resume it.
 
 Rules: `RunList` is what `fleetaudit runs --format json` prints (format "fleetaudit-runs/1", schema
 in `fleetaudit/schema/`), so renaming a field is a breaking change. A run that cannot be read is
@@ -48,8 +47,8 @@ class FindingCounts(Frozen, frozen=True, kw_only=True):
 
 
 class FinishedRun(Frozen, frozen=True, kw_only=True):
-    """A finished run. `description` is what its job stands for, as words of a command line.
-    `latest`: the link `latest` points to it. Every other field is as in run.json.
+    """A finished run. `description` is its job as in a command line. `latest` is true if the link
+    `latest` points to it. Every other field is as in run.json.
     """
 
     id: str
@@ -75,8 +74,8 @@ class UnfinishedRun(Frozen, frozen=True, kw_only=True):
     """A run that was interrupted or killed, or is under way: `done` of its `selected` hosts have a
     result.
 
-    `resume` is the command that finishes it. Where `reason` says why it cannot be resumed, that is
-    "", and the numbers are 0. `job` is "" in a run of an earlier version.
+    `resume` is the command that finishes it. If it cannot be resumed, `reason` says why, `resume` is
+    "" and the numbers are 0. `job` is "" in a run of an earlier version.
     """
 
     id: str
@@ -96,8 +95,8 @@ class UnreadableRun(Frozen, frozen=True, kw_only=True):
 
 
 class RunList(Frozen, frozen=True, kw_only=True):
-    """The runs of the folder `output`: those that finished, the last one first; those that did not,
-    by name.
+    """The runs of the folder `output`: the finished ones, the last one first; the unfinished ones,
+    by name; those that cannot be read.
     """
 
     format: Literal["fleetaudit-runs/1"] = "fleetaudit-runs/1"
@@ -109,54 +108,52 @@ class RunList(Frozen, frozen=True, kw_only=True):
 
 
 def list_runs(output: Path, here: Path) -> RunList:
-    """Returns the runs of an output folder; `here` is where the commands that resume them will be
-    typed.
+    """Returns the runs of an output folder; `here` is the folder in which the commands that resume
+    them will be typed.
     """
-    latest = read_latest(output)
+    latest_info = read_latest(output)
+    latest = latest_info.id if latest_info else None
     found = find_runs(output)
-    runs, unreadable = (
-        list[FinishedRun](),
-        [UnreadableRun(id=path.name, reason=str(e)) for path, e in found.unreadable],
-    )
+    finished = list[FinishedRun]()
+    unreadable = [UnreadableRun(id=path.name, reason=str(e)) for path, e in found.unreadable]
     for run in found.finished:
         try:
-            runs.append(_finished(run, latest.id if latest else ""))
+            finished.append(_finished_run(run, latest))
         except FleetauditError as e:
             unreadable.append(UnreadableRun(id=run.info.id, reason=str(e)))
-    left = [*_begun(output), *(run.path for run in found.interrupted)]
+    unfinished = [*_without_run_file(output), *(run.path for run in found.interrupted)]
+    unfinished.sort(key=lambda path: name_order(path.name))
     return RunList(
         output=str(output),
-        latest=latest.id if latest else None,
-        runs=tuple(runs),
-        unfinished=tuple(
-            _unfinished(path, here) for path in sorted(left, key=lambda path: name_order(path.name))
-        ),
+        latest=latest,
+        runs=tuple(finished),
+        unfinished=tuple(_unfinished_run(path, here) for path in unfinished),
         unreadable=tuple(unreadable),
     )
 
 
-def _begun(output: Path) -> Iterator[Path]:
-    """Yields the runs without a run.json."""
+def _without_run_file(output: Path) -> Iterator[Path]:
+    """Yields the folders of runs that have a journal and no run.json."""
     for name in run_names(output):
-        with contextlib.suppress(OSError):  # a folder that may not be read
-            if not (output / name / RUN_FILE).exists() and (output / name / JOURNAL_FILE).is_file():
-                yield output / name
+        path = output / name
+        with contextlib.suppress(OSError):  # no permission
+            if (path / JOURNAL_FILE).is_file() and not (path / RUN_FILE).exists():
+                yield path
 
 
 def encode(runs: RunList) -> bytes:
-    """Returns the list as JSON, with a newline at the end."""
+    """Returns the list as JSON, with a line feed at the end."""
     return encode_json(runs) + b"\n"
 
 
 def json_schema() -> bytes:
-    """Returns the JSON Schema of a list, as `fleetaudit/schema/runs.schema.json` has it."""
+    """Returns the JSON Schema of a list, as in `fleetaudit/schema/runs.schema.json`."""
     return json_schema_of(RunList, "fleetaudit-runs/1")
 
 
-def _finished(run: StoredRun, latest: str) -> FinishedRun:
+def _finished_run(run: StoredRun, latest: str | None) -> FinishedRun:
+    """Returns a finished run as it is listed; raises as `run_file.read_head`."""
     info, head = run.info, read_head(run.path)
-    hosts = Counter(host.status for host in head.hosts)
-    findings = Counter(_kinds(head))
     return FinishedRun(
         id=info.id,
         job=job_name(info),
@@ -173,44 +170,59 @@ def _finished(run: StoredRun, latest: str) -> FinishedRun:
         scheduled=info.scheduled,
         sequence=info.sequence,
         status=info.status,
-        hosts=HostCounts(
-            selected=len(head.hosts),
-            audited=hosts["audited"],
-            not_audited=hosts["not audited"],
-            not_selected=hosts["not selected"],
-        ),
-        findings=FindingCounts(
-            error=findings["error"],
-            warning=findings["warning"],
-            info=findings["info"],
-            waived=findings["waived"],
-        ),
+        hosts=_count_hosts(head),
+        findings=_count_findings(head),
     )
 
 
-def _kinds(head: RunHead) -> Iterator[str]:
+def _count_hosts(head: RunHead) -> HostCounts:
+    """Returns how many hosts a run has, by status."""
+    counts = Counter(host.status for host in head.hosts)
+    return HostCounts(
+        selected=len(head.hosts),
+        audited=counts["audited"],
+        not_audited=counts["not audited"],
+        not_selected=counts["not selected"],
+    )
+
+
+def _count_findings(head: RunHead) -> FindingCounts:
+    """Returns how many findings a run has, by severity."""
+    counts = Counter[str]()
     for host in head.hosts:
         for finding in host.findings:
-            yield finding.severity if finding.waived is None else "waived"
+            counts[finding.severity if finding.waived is None else "waived"] += 1
+    return FindingCounts(
+        error=counts["error"],
+        warning=counts["warning"],
+        info=counts["info"],
+        waived=counts["waived"],
+    )
 
 
-def _unfinished(path: Path, here: Path) -> UnfinishedRun:
+def _unfinished_run(path: Path, here: Path) -> UnfinishedRun:
+    """Returns an unfinished run as it is listed, with the command that resumes it."""
     try:
-        asked = decode_manifest(read_plan(path), source=str(path / PLAN_FILE))
+        manifest = decode_manifest(read_plan(path), source=str(path / PLAN_FILE))
         done = count_results(path / JOURNAL_FILE)
     except FleetauditError as e:
         return UnfinishedRun(id=path.name, reason=str(e))
-    resume = f"fleetaudit run --resume {shlex.quote(str(path))}"
-    if asked.folder != file_name_text(here):  # the names of its files are relative to there
-        resume = (
-            f"cd {shlex.quote(asked.folder)} && fleetaudit run --resume"
-            f" {shlex.quote(str(path.absolute()))}"
-        )
     return UnfinishedRun(
         id=path.name,
-        job=asked.job,
-        started=asked.started,
-        selected=len(asked.hosts),
+        job=manifest.job,
+        started=manifest.started,
+        selected=len(manifest.hosts),
         done=done,
-        resume=resume,
+        resume=_resume_command(path, manifest.folder, here),
     )
+
+
+def _resume_command(path: Path, folder: str, here: Path) -> str:
+    """Returns the command that resumes a run that began in `folder`, to be typed in `here`.
+
+    The names of the run's files are relative to `folder`.
+    """
+    if folder == file_name_text(here):
+        return f"fleetaudit run --resume {shlex.quote(str(path))}"
+    absolute = shlex.quote(str(path.absolute()))
+    return f"cd {shlex.quote(folder)} && fleetaudit run --resume {absolute}"

@@ -1,0 +1,137 @@
+"""Removes run folders, and only what fleetaudit wrote itself.
+
+Rules: a run folder holds nothing but the known kinds of file; anything else keeps it. No symbolic
+link is followed: every name is opened and removed relative to the open output folder. A run is
+renamed before its files are removed, so that nobody reads half of it; if something foreign turns up
+in it, it gets its name back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Collection, Iterator
+
+from .names import JOURNAL_FILE, RUN_FILE, RUN_NAME
+
+_LEFTOVER = re.compile(r"\.(?:" + RUN_NAME.pattern + r")\.\d+\.(?:new|gone)")
+_PART = re.compile(r"\.(.+)\.\d+\.part")
+_TRACES = "traces"
+
+
+def remove_leftovers(output: int, known: Collection[str]) -> None:
+    """Removes the folders of an open output folder that a killed process left half removed."""
+    for name in sorted(entries(output)):
+        if _LEFTOVER.fullmatch(name):
+            _remove(output, name, name, known)
+
+
+def remove_run(output: int, name: str, known: Collection[str]) -> str:
+    """Removes one run of an open output folder and returns "", or returns why it stays.
+
+    `known` are the names of the files that a run folder may have.
+    """
+    return _remove(output, name, f".{name}.{os.getpid()}.gone", known)
+
+
+def _remove(output: int, name: str, new_name: str, known: Collection[str]) -> str:
+    """Removes a folder under a new name; returns "", or why the folder stays under its own name."""
+    if problem := _find_problem(output, name, known):
+        return problem
+    if new_name != name:
+        os.rename(name, new_name, src_dir_fd=output, dst_dir_fd=output)
+    try:
+        _remove_files(output, new_name, known)
+        os.rmdir(new_name, dir_fd=output)
+    except OSError as e:
+        if new_name != name:
+            os.rename(new_name, name, src_dir_fd=output, dst_dir_fd=output)
+        if e.errno == errno.ENOTEMPTY:
+            return "a new file appeared in it"
+        return f"it cannot be removed: {e.strerror}"
+    return ""
+
+
+def _find_problem(output: int, name: str, known: Collection[str]) -> str:
+    """Returns why a folder must not be removed, "" if it may be."""
+    try:
+        with open_folder(output, name) as fd:
+            foreign = next(_foreign_files(fd, known), "")
+    except OSError as e:
+        return f"it cannot be read: {e.strerror}"
+    return f"{foreign} was not written by fleetaudit" if foreign else ""
+
+
+def _foreign_files(fd: int, known: Collection[str]) -> Iterator[str]:
+    """Yields the entries of an open run folder that fleetaudit did not write."""
+    for entry in entries(fd):
+        if entry == _TRACES and is_folder(fd, entry):
+            with open_folder(fd, entry) as traces:
+                yield from (f"{_TRACES}/{file}" for file in _foreign_traces(traces))
+        elif not _is_known(entry, known) or not is_file(fd, entry):
+            yield entry
+
+
+def _foreign_traces(fd: int) -> Iterator[str]:
+    """Yields the entries of an open folder of traces that are no traces."""
+    for file in entries(fd):
+        if not file.endswith(".pcap") or not is_file(fd, file):
+            yield file
+
+
+def _is_known(entry: str, known: Collection[str]) -> bool:
+    """Returns whether a run folder may have an entry of this name, or it is a part of one."""
+    part = _PART.fullmatch(entry)
+    return (part[1] if part else entry) in known
+
+
+def _remove_files(output: int, name: str, known: Collection[str]) -> None:
+    """Removes the known files of a run folder; raises `OSError`."""
+    with open_folder(output, name) as fd:
+        # run.json last: until it is gone, a run that cannot be removed is still a run.
+        for entry in sorted(entries(fd), key=lambda entry: entry in (RUN_FILE, JOURNAL_FILE)):
+            if entry == _TRACES and is_folder(fd, entry):
+                _remove_traces(fd)
+            elif _is_known(entry, known):
+                os.unlink(entry, dir_fd=fd)
+
+
+def _remove_traces(fd: int) -> None:
+    """Removes the folder of traces of an open run folder; raises `OSError`."""
+    with open_folder(fd, _TRACES) as traces:
+        for file in entries(traces):
+            if file.endswith(".pcap"):
+                os.unlink(file, dir_fd=traces)
+    os.rmdir(_TRACES, dir_fd=fd)
+
+
+def entries(fd: int) -> list[str]:
+    """Returns the names in an open folder."""
+    return os.listdir(fd)
+
+
+def is_folder(at: int, name: str) -> bool:
+    """Returns whether a name in an open folder is a folder, and no link to one."""
+    with contextlib.suppress(OSError):
+        return stat.S_ISDIR(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode)
+    return False
+
+
+def is_file(at: int, name: str) -> bool:
+    """Returns whether a name in an open folder is a regular file, and no link to one."""
+    with contextlib.suppress(OSError):
+        return stat.S_ISREG(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode)
+    return False
+
+
+@contextlib.contextmanager
+def open_folder(at: int, name: str) -> Iterator[int]:
+    """Opens a folder in an open folder for a `with` block; follows no link; raises `OSError`."""
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
