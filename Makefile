@@ -46,10 +46,12 @@ test-newest: $(NEWEST)/bin/python  ## the fast tests with the newest versions th
 	$(NEWEST)/bin/python tools/versions
 	$(NEWEST)/bin/python -m pytest -q $(FAST_ARGS)
 
-check: $(STAMP)  ## ruff (lint and format) and mypy --strict
+check: $(STAMP)  ## ruff (lint and format), mypy --strict, plain English, density of the code
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	-$(RUN)/python -m tools.prose --count
+	-tools/density fleetaudit
 
 docs: $(VENV)/.docs man  ## build the documentation into site/, check its links; the man pages go to dist/man/
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(RUN)/mkdocs build --strict

@@ -3,7 +3,7 @@
     python -m tools.tutorial        rewrites the outputs in docs/tutorial.md
 
 A block that begins with ```console holds commands (after "$ ") and their outputs. All of them run
-in one temporary folder, with the `fleetaudit` that stands beside this Python.
+in one temporary folder, with the `fleetaudit` of this Python's environment.
 """
 
 from __future__ import annotations
