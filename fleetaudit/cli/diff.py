@@ -8,15 +8,19 @@ import click
 
 from fleetaudit.errors import InputError
 
-from . import console, params
+from . import completion, console, params
 
 DRIFT = 8
 """The exit status where something changed; on `run` it is added with --fail-on drift."""
 
 
 @click.command(short_help="Show what changed between two runs.")
-@click.argument("before_path", metavar="RUN", type=params.RunPath())
-@click.argument("after_path", metavar="RUN", type=params.RunPath())
+@click.argument(
+    "before_path", metavar="RUN", type=params.RunPath(), shell_complete=completion.complete_runs
+)
+@click.argument(
+    "after_path", metavar="RUN", type=params.RunPath(), shell_complete=completion.complete_runs
+)
 @click.option(
     "--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True
 )

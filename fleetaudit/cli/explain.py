@@ -9,7 +9,7 @@ import click
 
 from fleetaudit.errors import NothingToDoError
 
-from . import console, params
+from . import completion, console, params
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Show one verdict with its packets.")
-@click.argument("run_path", metavar="RUN", type=params.RunPath())
-@click.argument("host_name", metavar="HOST")
-@click.argument("scenario", metavar="[SCENARIO]", required=False)
+@click.argument(
+    "run_path", metavar="RUN", type=params.RunPath(), shell_complete=completion.complete_runs
+)
+@click.argument("host_name", metavar="HOST", shell_complete=completion.complete_hosts)
+@click.argument(
+    "scenario", metavar="[SCENARIO]", required=False, shell_complete=completion.complete_scenarios
+)
 @click.option(
     "--pcap",
     "trace",

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from fleetaudit.app import clock
 from fleetaudit.errors import InputError, NothingToDoError, UsageError
 
-from . import console, params
+from . import completion, console, params
 
 if TYPE_CHECKING:
     from fleetaudit.model import AuditRun, Plan
@@ -21,7 +21,14 @@ BUG = 1
 
 
 @click.command(short_help="Make one run of several, or of replies fetched by other means.")
-@click.argument("paths", metavar="RUN|REPLY...", type=params.RunPath(), nargs=-1, required=True)
+@click.argument(
+    "paths",
+    metavar="RUN|REPLY...",
+    type=params.RunPath(),
+    shell_complete=completion.complete_runs,
+    nargs=-1,
+    required=True,
+)
 @click.option(
     "-p",
     "--playbook",

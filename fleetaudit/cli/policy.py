@@ -10,7 +10,7 @@ import click
 
 from fleetaudit.errors import UsageError
 
-from . import console, params
+from . import completion, console, params
 
 
 @click.group(short_help="Make a playbook of expectations from a run.")
@@ -19,8 +19,12 @@ def policy() -> None:
 
 
 @policy.command(short_help="Expect of all hosts what one host did.")
-@click.argument("run_path", metavar="RUN", type=params.RunPath())
-@click.argument("host_name", metavar="[HOST]", required=False)
+@click.argument(
+    "run_path", metavar="RUN", type=params.RunPath(), shell_complete=completion.complete_runs
+)
+@click.argument(
+    "host_name", metavar="[HOST]", required=False, shell_complete=completion.complete_hosts
+)
 @click.option(
     "--majority", is_flag=True, help="What more than half of the hosts did, in place of HOST."
 )

@@ -11,7 +11,7 @@ import click
 from fleetaudit.errors import OutputError
 from fleetaudit.report import registry
 
-from . import console, params
+from . import completion, console, params
 
 if TYPE_CHECKING:
     from fleetaudit.model import AuditRun, HostResult
@@ -21,7 +21,14 @@ _MOST_BESIDE, _HEAD = 100, 64 * 1024
 
 
 @click.command(short_help="Write a run, or several runs, in another format.")
-@click.argument("run_paths", metavar="RUN...", type=params.RunPath(), nargs=-1, required=True)
+@click.argument(
+    "run_paths",
+    metavar="RUN...",
+    type=params.RunPath(),
+    shell_complete=completion.complete_runs,
+    nargs=-1,
+    required=True,
+)
 @click.option(
     "--format", "format_", type=click.Choice(params.FORMATS), default="text", show_default=True
 )

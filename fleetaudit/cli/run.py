@@ -18,7 +18,7 @@ from fleetaudit.app import clock
 from fleetaudit.errors import NothingToDoError, OutputError
 from fleetaudit.report import registry
 
-from . import console, params
+from . import completion, console, params
 from . import notify as news
 from . import resume as beginning
 from .command_line import CommandLine, command_line_of
@@ -92,11 +92,17 @@ CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
 @click.option(
     "--baseline",
     metavar="last|RUN|FILE|none",
+    shell_complete=completion.complete_runs,
     default="last",
     show_default=True,
     help="The run to compare with; last: the last finished one of the same job.",
 )
-@click.option("--resume", metavar="RUN", help="Finish this run, which was interrupted or killed.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=completion.complete_runs,
+    help="Finish this run, which was interrupted or killed.",
+)
 @click.option("--shard", metavar="I/N", help="Only part I of N, by the order of the hosts' names.")
 @click.option("-C", "--check", is_flag=True, help="Only say what would run where; connect nowhere.")
 @click.option(

@@ -9,13 +9,14 @@ import click
 
 from fleetaudit.errors import InputError, LockedError, NothingToDoError
 
-from . import console, params
+from . import completion, console, params
 
 
 @click.command(short_help="List the runs of an output folder.")
 @click.option(
     "--latest",
     "new_latest",
+    shell_complete=completion.complete_runs,
     metavar="RUN",
     help="Make `latest` point to this run, and follow its job.",
 )
