@@ -1,9 +1,8 @@
-"""Groups hosts that could not be audited by cause, for the page, the terminal, doctor and mail
-alike. Pure.
+"""Groups the hosts that could not be audited by cause, for every output. Pure.
 
-Rules: a cause is a stage and a kind (`errors.FailureKind`), and the jump host where that failed.
-Address, port and fingerprint are details of it. A failure without a kind, as runs of older releases
-have them, is grouped by its text, in which the host's names are masked.
+Rules: a cause is a stage, a kind (`errors.FailureKind`) and, if a jump host failed, that jump host.
+Address, port and fingerprint are details of it. A failure without a kind, as runs of earlier
+versions have, is grouped by its text, in which the names of the host are masked.
 """
 
 from __future__ import annotations
@@ -15,24 +14,10 @@ from typing import Protocol, TypeVar
 
 from fleetaudit.text.host_ranges import MAX_RANGES, HostRanges, fold_hosts
 
-HOST_PLACEHOLDER = "‹host›"
-"""Stands for the names of a host in a reason that several hosts share."""
+from .stages import stage_order
 
-STAGES = (
-    "inventory",
-    "resolve",
-    "connect",
-    "host key",
-    "authenticate",
-    "become",
-    "interpreter",
-    "namespaces",
-    "execute",
-    "decode",
-    "report",
-    "interrupted",
-)
-"""The stages of a run and of `doctor`, in the order in which causes are reported."""
+HOST_PLACEHOLDER = "‹host›"
+"""Replaces the names of a host in a reason that several hosts share."""
 
 _COMMANDS = frozenset(
     [
@@ -62,7 +47,7 @@ _COMMANDS = frozenset(
 
 
 class Failure(Protocol):
-    """A host that could not be audited: `model.NotAudited`, or a visit of doctor."""
+    """A host that could not be audited: `model.NotAudited` or `doctor.HostCheck`."""
 
     @property
     def name(self) -> str:
@@ -71,7 +56,7 @@ class Failure(Protocol):
 
     @property
     def stage(self) -> str | None:
-        """Where it failed."""
+        """The stage at which it failed."""
         ...
 
     @property
@@ -81,12 +66,12 @@ class Failure(Protocol):
 
     @property
     def at(self) -> str:
-        """What failed, if that was not the host itself: such as "jump host gate"."""
+        """What failed, if not the host itself, such as "jump host gate"."""
         ...
 
     @property
     def reason(self) -> str:
-        """Why, in a sentence."""
+        """The reason, a sentence."""
         ...
 
     @property
@@ -105,11 +90,11 @@ class Detail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Hosts that could not be audited for one cause, `title` in words.
+    """Hosts that could not be audited for one cause, which `title` describes.
 
     `details` are the reasons of its first dozen hosts, () if the title says everything;
     `undetailed` counts the hosts in none of them. `hints` are (host, next command to type) of its
-    first dozen hosts; `typed` is false if they are sentences.
+    first dozen hosts; `typed` is false if they are sentences instead.
     """
 
     anchor: str
@@ -125,41 +110,47 @@ class Cause:
 F = TypeVar("F", bound=Failure)
 
 
-def group_by_cause(
-    failures: Iterable[F], names: Callable[[F], Iterable[str]] = lambda failure: (failure.name,)
-) -> tuple[tuple[Cause, ...], dict[str, str]]:
-    """Returns the causes in the order of their stages, and the anchor of each host's cause by its
-    name.
+def _own_name(failure: Failure) -> tuple[str, ...]:
+    """Returns the name of a host as the only one that may be in its reason."""
+    return (failure.name,)
 
-    `names` are the names and addresses of a host that may be in its reason.
+
+def group_by_cause(
+    failures: Iterable[F], names: Callable[[F], Iterable[str]] = _own_name
+) -> tuple[tuple[Cause, ...], dict[str, str]]:
+    """Returns the causes in the order of their stages, and the anchor of each host's cause by the
+    name of the host.
+
+    `names` returns the names and addresses of a host that may be in its reason.
     """
     groups = dict[tuple[str, str], list[F]]()
     for failure in failures:
-        title = (
-            cause_title(failure)
-            if failure.kind
-            else f"{failure.stage}: {_masked(failure.reason, names(failure))}"
-        )
-        groups.setdefault((failure.stage or "", title), []).append(failure)
-    order = sorted(
-        groups, key=lambda key: STAGES.index(key[0]) if key[0] in STAGES else len(STAGES)
-    )
-    causes = tuple(
-        _cause(f"cause-{i}", title, groups[stage, title])
-        for i, (stage, title) in enumerate(order, 1)
-    )
-    anchors = {
-        f.name: cause.anchor for cause, key in zip(causes, order, strict=True) for f in groups[key]
-    }
-    return causes, anchors
+        key = (failure.stage or "", _group_title(failure, names))
+        groups.setdefault(key, []).append(failure)
+    causes, anchors = list[Cause](), dict[str, str]()
+    for stage, title in sorted(groups, key=lambda key: stage_order(key[0])):
+        group = groups[stage, title]
+        anchor = f"cause-{len(causes) + 1}"
+        causes.append(_make_cause(anchor, title, group))
+        anchors |= {failure.name: anchor for failure in group}
+    return tuple(causes), anchors
+
+
+def _group_title(failure: F, names: Callable[[F], Iterable[str]]) -> str:
+    """Returns the title by which a failure is grouped."""
+    if failure.kind:
+        return cause_title(failure)
+    return f"{failure.stage}: {_mask_names(failure.reason, names(failure))}"
 
 
 def cause_title(failure: Failure) -> str:
-    """Returns stage and kind in words; without a kind, stage and reason."""
+    """Returns the stage and kind of a failure, or stage and reason if it has no kind."""
     if not failure.kind:
         return f"{failure.stage}: {failure.reason}"
+    if failure.kind == failure.stage:
+        return failure.kind
     at = f" ({failure.at})" if failure.at else ""
-    return failure.kind if failure.kind == failure.stage else f"{failure.stage}: {failure.kind}{at}"
+    return f"{failure.stage}: {failure.kind}{at}"
 
 
 def is_command(hint: str) -> bool:
@@ -168,36 +159,42 @@ def is_command(hint: str) -> bool:
     return first in _COMMANDS or first.startswith("/")
 
 
-def _cause(anchor: str, title: str, failures: Sequence[F]) -> Cause:
-    first = failures[0]
-    reasons = dict[str, list[str]]()
-    for failure in failures:
-        reasons.setdefault(failure.reason, []).append(failure.name)
-    if not first.kind:
-        title = cause_title(first) if len(reasons) == 1 else title
+def _make_cause(anchor: str, title: str, failures: Sequence[F]) -> Cause:
+    """Returns the cause of failures that are grouped by `title`."""
+    reasons = _hosts_by_reason(failures)
+    if not failures[0].kind:  # the title has the reason
+        title = cause_title(failures[0]) if len(reasons) == 1 else title
         reasons = {}
     shown = list(reasons.items())[:MAX_RANGES]
+    detailed = sum(len(hosts) for _, hosts in shown)
+    with_hint = [failure for failure in failures if failure.hint]
+    first = failures[:MAX_RANGES]
     return Cause(
         anchor=anchor,
-        stage=first.stage or "",
+        stage=failures[0].stage or "",
         title=title,
         hosts=fold_hosts(failure.name for failure in failures),
         details=tuple(Detail(reason=reason, hosts=fold_hosts(hosts)) for reason, hosts in shown),
-        undetailed=sum(map(len, reasons.values())) - sum(len(hosts) for _, hosts in shown),
-        hints=tuple(
-            (failure.name, failure.hint) for failure in failures[:MAX_RANGES] if failure.hint
-        ),
-        typed=all(is_command(failure.hint) for failure in failures if failure.hint),
+        undetailed=sum(map(len, reasons.values())) - detailed,
+        hints=tuple((failure.name, failure.hint) for failure in first if failure.hint),
+        typed=all(is_command(failure.hint) for failure in with_hint),
     )
 
 
-def _masked(reason: str, names: Iterable[str]) -> str:
-    """Returns the reason with a mark where the host is named."""
-    longest_first = "|".join(
-        re.escape(name) for name in sorted(set(names) - {""}, key=len, reverse=True)
-    )
+def _hosts_by_reason(failures: Iterable[Failure]) -> dict[str, list[str]]:
+    """Returns the names of the hosts by the reason of their failure."""
+    reasons = dict[str, list[str]]()
+    for failure in failures:
+        reasons.setdefault(failure.reason, []).append(failure.name)
+    return reasons
+
+
+def _mask_names(reason: str, names: Iterable[str]) -> str:
+    """Returns the reason with a placeholder for each name of the host."""
+    longest_first = sorted(filter(None, set(names)), key=len, reverse=True)
     if not longest_first:
         return reason
+    pattern = "|".join(map(re.escape, longest_first))
     return re.sub(
-        rf"(?<![\w.:-])(?:{longest_first})(?![\w-]|\.\w|:(?!\d+\b)\w)", HOST_PLACEHOLDER, reason
+        rf"(?<![\w.:-])(?:{pattern})(?![\w-]|\.\w|:(?!\d+\b)\w)", HOST_PLACEHOLDER, reason
     )

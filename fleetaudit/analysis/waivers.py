@@ -1,13 +1,12 @@
-"""Findings that somebody has accepted: a file of waivers, and which findings of a run they excuse.
-Pure but for `load_yaml`.
+"""Waivers: findings that somebody has accepted, and which findings of a run they excuse. Pure.
 
 Rules:
 - A waiver names its finding, hosts, owner, reason and expiry; without one of them it is refused.
-- It holds until the end of the day of its expiry, in UTC. After that it excuses nothing, and that
-  is said.
-- One that excuses nothing although its hosts were audited is said too: it may be misspelt, or done
-  with.
-- A waived finding stays in the run with what was seen; it only stops to count.
+- It holds until the end of the day of its expiry, in UTC. After that it excuses nothing, and the
+  run has a note that says so.
+- There is also a note of a waiver that excuses nothing although its hosts were audited: it may be
+  misspelt, or no longer needed.
+- A waived finding stays in the run with what was observed; it only stops to count.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -24,24 +23,15 @@ from msgspec import Meta
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Audited, Finding, HostResult
 from fleetaudit.text.json_schema import json_schema_of
-from fleetaudit.text.yaml_lines import (
-    Document,
-    convert_document,
-    did_you_mean,
-    parse_yaml,
-)
-from fleetaudit.text.yaml_lines import load_yaml as load_yaml
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from fleetaudit.text.yaml_lines import Document, convert_document, did_you_mean, parse_yaml
 
 KINDS = ("control", "exposure", "host-key", "kernel", "scenario", "sysctl")
-"""What a finding's id begins with."""
+"""The kinds of finding: what the id of a finding begins with."""
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000)]
 Select = Callable[[str], Sequence[str]]
-"""From an Ansible pattern to the names of the hosts that it selects, as `inventory.patterns.select`
-does.
+"""Returns the names of the hosts that an Ansible pattern selects; `inventory.patterns.select_hosts`
+of an inventory.
 """
 
 
@@ -63,8 +53,10 @@ class WaiverFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiver:
-    """One accepted finding; `finding` is an id in which * stands for any text, `hosts` an Ansible
-    pattern, `expiry` the last day on which it holds, `source` and `line` where it is written.
+    """One accepted finding.
+
+    `finding` is an id in which * stands for any text, `hosts` an Ansible pattern, `expiry` the last
+    day on which it holds; `source` and `line` are where it is written.
     """
 
     finding: str
@@ -78,27 +70,27 @@ class Waiver:
     def __str__(self) -> str:
         return f"{self.source}:{self.line}: {self.finding} on {self.hosts} ({self.owner})"
 
-    def words(self) -> str:
-        """Returns what a waived finding says of it."""
+    def describe(self) -> str:
+        """Returns the text that a waived finding has: owner, expiry and reason."""
         return f"{self.owner} until {self.expiry.isoformat()}: {self.reason}"
 
-    def excuses(self, finding: Finding) -> bool:
-        """Returns whether `finding` is one that it names."""
-        glob = ".*".join(map(re.escape, self.finding.split("*")))
-        return re.fullmatch(glob, finding.id, re.DOTALL) is not None
+    def matches(self, finding: Finding) -> bool:
+        """Returns whether the waiver names this finding."""
+        pattern = ".*".join(map(re.escape, self.finding.split("*")))
+        return re.fullmatch(pattern, finding.id, re.DOTALL) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusedWaiver:
-    """A waiver that excuses nothing, and why."""
+    """A waiver that excuses nothing, and the reason."""
 
     waiver: Waiver
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaivedRun:
-    """Hosts whose findings know their waivers, and the waivers that excuse nothing."""
+    """The hosts of a run with their waivers, and the waivers that excuse nothing."""
 
     hosts: tuple[HostResult, ...]
     expired: tuple[Waiver, ...] = ()
@@ -106,79 +98,79 @@ class WaivedRun:
 
     def notes(self) -> tuple[str, ...]:
         """Returns a sentence for each waiver that excuses nothing, expired ones first."""
-        return (
-            *(
-                f"Waiver expired on {w.expiry.isoformat()}, excuses nothing: {w}"
-                for w in self.expired
-            ),
-            *(f"Waiver unused, {u.why}: {u.waiver}" for u in self.unused),
+        expired = (
+            f"Waiver expired on {waiver.expiry.isoformat()}, excuses nothing: {waiver}"
+            for waiver in self.expired
         )
+        unused = (f"Waiver unused, {unused.reason}: {unused.waiver}" for unused in self.unused)
+        return (*expired, *unused)
 
 
-def load(path: Path) -> tuple[Waiver, ...]:
-    """Returns the waivers of a file, as `parse_waivers` does; raises `NothingToDoError` where there
-    is no such file.
-    """
-    return _waivers(load_yaml(path))
+# ---- reading -----------------------------------------------------------------------------------
 
 
 def parse_waivers(text: str, *, source: str) -> tuple[Waiver, ...]:
-    """Returns the waivers in `text`; raises `InputError` with the line of `source` that makes no
-    sense.
-    """
-    return _waivers(parse_yaml(text, source=source))
+    """Returns the waivers in the text of a file; raises `InputError` with the line of `source`."""
+    return convert_waivers(parse_yaml(text, source=source))
 
 
-def json_schema() -> bytes:
-    """Returns the JSON Schema of a file of waivers, as `fleetaudit/schema/waivers.schema.json` has
-    it.
-    """
-    return json_schema_of(list[WaiverFile], "fleetaudit waivers")
-
-
-def _waivers(document: Document) -> tuple[Waiver, ...]:
+def convert_waivers(document: Document) -> tuple[Waiver, ...]:
+    """Returns the waivers in a YAML document; raises `InputError` with the line."""
     if not isinstance(document.value, list):
         raise document.error(
             "a file of waivers is a list", hint="begin each waiver with “- finding:”"
         )
     return tuple(
-        _waiver(document, file, i)
-        for i, file in enumerate(convert_document(document, list[WaiverFile]))
+        _convert_waiver(document, waiver, index)
+        for index, waiver in enumerate(convert_document(document, list[WaiverFile]))
     )
 
 
-def _waiver(document: Document, file: WaiverFile, index: int) -> Waiver:
-    kind, colon, _ = file.finding.partition(":")
-    if "*" not in kind and (kind not in KINDS or not colon):
-        raise document.error(
-            f"“{file.finding}” is no id of a finding{did_you_mean(kind, KINDS)}",
-            (index, "finding"),
-            hint=(
-                "as run.json has them: scenario:unread-close/ipv4, sysctl:net.ipv4.tcp_rfc1337; *"
-                " stands for any text"
-            ),
-        )
-    hosts = file.hosts if isinstance(file.hosts, str) else ",".join(file.hosts)
-    said = {"hosts": hosts, "owner": _one_line(file.owner), "reason": _one_line(file.reason)}
-    if blank := [key for key, text in said.items() if not text.strip()]:
-        raise document.error(f"“{blank[0]}” says nothing", (index, blank[0]))
+def json_schema() -> bytes:
+    """Returns the JSON Schema of a file of waivers, as in `fleetaudit/schema/waivers.schema.json`."""
+    return json_schema_of(list[WaiverFile], "fleetaudit waivers")
+
+
+def _convert_waiver(document: Document, waiver: WaiverFile, index: int) -> Waiver:
+    """Returns the waiver at `index` of the document; raises `InputError`."""
+    _check_finding_id(document, waiver.finding, index)
+    hosts = waiver.hosts if isinstance(waiver.hosts, str) else ",".join(waiver.hosts)
+    texts = {"hosts": hosts, "owner": _one_line(waiver.owner), "reason": _one_line(waiver.reason)}
+    for key, text in texts.items():
+        if not text.strip():
+            raise document.error(f"“{key}” is empty", (index, key))
     return Waiver(
-        finding=file.finding,
+        finding=waiver.finding,
         hosts=hosts,
-        owner=said["owner"],
-        reason=said["reason"],
-        expiry=file.expiry,
+        owner=texts["owner"],
+        reason=texts["reason"],
+        expiry=waiver.expiry,
         source=document.source,
         line=document.at((index,)).line,
     )
 
 
+def _check_finding_id(document: Document, id_: str, index: int) -> None:
+    """Raises `InputError` if no finding can have this id."""
+    kind, colon, _ = id_.partition(":")
+    if "*" in kind or (kind in KINDS and colon):
+        return
+    raise document.error(
+        f"“{id_}” is not the id of a finding{did_you_mean(kind, KINDS)}",
+        (index, "finding"),
+        hint=(
+            "write it as in run.json: scenario:unread-close/ipv4, sysctl:net.ipv4.tcp_rfc1337; *"
+            " stands for any text"
+        ),
+    )
+
+
 def _one_line(text: str) -> str:
+    """Returns the text with one blank in place of each run of white space."""
     return " ".join(text.split())
 
 
-# ---- to a run
-# ------------------------------------------------------------------------------------------------------
+# ---- applying ----------------------------------------------------------------------------------
 
 
 def apply_waivers(
@@ -187,55 +179,76 @@ def apply_waivers(
     """Returns `hosts` with every finding's `waived` set from `waivers` alone, and the waivers that
     excuse nothing.
 
-    Where several excuse one finding, the first of the file is named. Raises `InputError` for an
-    expression that is no pattern; a pattern that matches nobody makes its waiver unused.
+    If several excuse one finding, the first of the file is named. Raises `InputError` for an
+    invalid host pattern; a pattern that matches no host makes its waiver unused.
     """
     hosts = tuple(hosts)
-    valid = [w for w in waivers if w.expiry >= today]
-    selected, why = dict[int, frozenset[str]](), dict[int, str]()
-    for i, waiver in enumerate(valid):
-        selected[i], why[i] = _select(waiver, select)
-    used = set[int]()
-
-    def judged(host: str, finding: Finding) -> Finding:
-        holding = [i for i, w in enumerate(valid) if host in selected[i] and w.excuses(finding)]
-        used.update(holding)
-        waived = valid[holding[0]].words() if holding else None
-        return (
-            finding if finding.waived == waived else msgspec.structs.replace(finding, waived=waived)
-        )
-
-    done = list[HostResult]()
-    for host in hosts:
-        if host.findings:
-            host = msgspec.structs.replace(
-                host, findings=tuple(judged(host.name, f) for f in host.findings)
-            )
-        done.append(host)
-    unused = [
-        UnusedWaiver(waiver=waiver, why=why[i] or "no such finding there")
-        for i, waiver in enumerate(valid)
-        if i not in used and (why[i] or _would_have_shown(selected[i], hosts))
-    ]
+    valid = [_ActiveWaiver.of(waiver, select) for waiver in waivers if waiver.expiry >= today]
+    waived_hosts = tuple(_waive(host, valid) for host in hosts)
+    conclusive = {host.name for host in hosts if isinstance(host, Audited) and not host.void}
+    unused = filter(None, (active.why_unused(conclusive) for active in valid))
     return WaivedRun(
-        hosts=tuple(done),
-        expired=tuple(w for w in waivers if w.expiry < today),
+        hosts=waived_hosts,
+        expired=tuple(waiver for waiver in waivers if waiver.expiry < today),
         unused=tuple(unused),
     )
 
 
-def _select(waiver: Waiver, select: Select) -> tuple[frozenset[str], str]:
-    try:
-        return frozenset(select(waiver.hosts)), ""
-    except NothingToDoError as e:
-        return frozenset(), str(e)
-    except InputError as e:
-        raise InputError(e.message, source=waiver.source, line=waiver.line, hint=e.hint) from e
+@dataclass(slots=True)
+class _ActiveWaiver:
+    """A waiver that has not expired, the hosts that it selects, and whether it excuses anything.
 
-
-def _would_have_shown(selected: frozenset[str], hosts: Iterable[HostResult]) -> bool:
-    """Whether every host of the waiver was in the run, audited and not void: elsewhere its finding
-    may still be.
+    `problem` says why it selects no host.
     """
-    sound = {host.name for host in hosts if isinstance(host, Audited) and not host.void}
-    return selected <= sound
+
+    waiver: Waiver
+    hosts: frozenset[str]
+    problem: str = ""
+    is_used: bool = False
+
+    @classmethod
+    def of(cls, waiver: Waiver, select: Select) -> _ActiveWaiver:
+        """Returns the waiver with its hosts; raises `InputError` for an invalid host pattern."""
+        try:
+            return cls(waiver, frozenset(select(waiver.hosts)))
+        except NothingToDoError as e:
+            return cls(waiver, frozenset(), problem=str(e))
+        except InputError as e:
+            raise InputError(e.message, source=waiver.source, line=waiver.line, hint=e.hint) from e
+
+    def excuses(self, host: str, finding: Finding) -> bool:
+        """Returns whether the waiver excuses a finding of a host."""
+        return host in self.hosts and self.waiver.matches(finding)
+
+    def why_unused(self, conclusive: set[str]) -> UnusedWaiver | None:
+        """Returns the waiver as unused, None if it is used or may be.
+
+        `conclusive` are the hosts that would have its finding if it still existed. On the other
+        hosts of the waiver it may still exist.
+        """
+        if self.is_used:
+            return None
+        if self.problem:
+            return UnusedWaiver(waiver=self.waiver, reason=self.problem)
+        if not self.hosts <= conclusive:
+            return None
+        return UnusedWaiver(waiver=self.waiver, reason="no such finding there")
+
+
+def _waive(host: HostResult, waivers: Sequence[_ActiveWaiver]) -> HostResult:
+    """Returns the host with the `waived` of every finding, and marks the waivers as used."""
+    if not host.findings:
+        return host
+    findings = tuple(_waive_finding(host.name, finding, waivers) for finding in host.findings)
+    return msgspec.structs.replace(host, findings=findings)
+
+
+def _waive_finding(host: str, finding: Finding, waivers: Sequence[_ActiveWaiver]) -> Finding:
+    """Returns the finding of a host with its `waived`."""
+    excusing = [active for active in waivers if active.excuses(host, finding)]
+    for active in excusing:
+        active.is_used = True
+    waived = excusing[0].waiver.describe() if excusing else None
+    if finding.waived == waived:
+        return finding
+    return msgspec.structs.replace(finding, waived=waived)

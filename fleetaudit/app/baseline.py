@@ -31,6 +31,7 @@ from fleetaudit.store.names import name_order
 from fleetaudit.store.run_file import read_head, read_run
 from fleetaudit.store.run_search import find_runs
 from fleetaudit.text.files import expand_home
+from fleetaudit.text.yaml_lines import load_yaml
 
 LAST, NONE = "last", "none"
 MOST_PAST = 29
@@ -109,7 +110,7 @@ def read_waivers(named: str | None, inventory: Inventory) -> ActiveWaivers:
     """
     from fleetaudit.inventory.patterns import select_hosts
 
-    found = accepting.load(expand_home(named)) if named else ()
+    found = accepting.convert_waivers(load_yaml(expand_home(named))) if named else ()
     accepted = ActiveWaivers(waivers=found, select=lambda pattern: select_hosts(inventory, pattern))
     accepted.apply(
         (), date.min

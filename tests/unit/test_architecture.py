@@ -44,13 +44,7 @@ OWNERS = {
 }
 # Packages and modules that neither read nor write anything but their arguments.
 PURE = (
-    "analysis.causes",
-    "analysis.compare",
-    "analysis.doctor",
-    "analysis.drift",
-    "analysis.judge",
-    "analysis.policy",
-    "analysis.remediation",
+    "analysis",
     "errors",
     "model",
     "playbook.steps",

@@ -11,13 +11,12 @@ from collections.abc import Iterable
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.analysis.causes import group_by_cause as group_failures
+from fleetaudit.analysis.stages import CHECK_STAGES, CheckStage
 from fleetaudit.model import HostPlan, Plan
 
 from .host_check import build_host_check, describe_connection
 from .model import (
-    CHECK_STAGES,
     JUMP_HOST,
-    CheckStage,
     DoctorReport,
     HostCheck,
     MissingVerdicts,

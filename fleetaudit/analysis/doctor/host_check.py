@@ -12,6 +12,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from fleetaudit.analysis.stages import CHECK_STAGES, CheckStage
 from fleetaudit.model import (
     NO_CAPTURE,
     Audited,
@@ -29,9 +30,7 @@ from fleetaudit.model import (
 )
 
 from .model import (
-    CHECK_STAGES,
     JUMP_HOST,
-    CheckStage,
     HostCheck,
     MissingVerdicts,
     StageResult,

@@ -8,16 +8,12 @@ as it came, bounded by what bounds it in `model`.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
+from fleetaudit.analysis.stages import CheckStage
 from fleetaudit.model import Frozen, Kernel, Os
 from fleetaudit.text.json_schema import encode_json, json_schema_of
 
-CheckStage = Literal[
-    "inventory", "resolve", "connect", "host key", "authenticate", "become", "interpreter", "namespaces"
-]  # fmt: skip
-"""A stage that is looked at, in the order in which a run goes through them."""
-CHECK_STAGES: tuple[CheckStage, ...] = get_args(CheckStage)
 State = Literal["passed", "failed", "not needed", "not reached", "not told"]
 """Not told: a later stage failed, and nobody said whether this one had been passed, at the host or
 on the way.

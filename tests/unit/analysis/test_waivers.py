@@ -1,13 +1,10 @@
-"""Waivers: what a file may say, whom they excuse and until when, and that one which excuses nothing
-is said.
-"""
+"""Waivers: the file, which findings they excuse and until when, and notes of those that excuse none."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from datetime import date, timedelta
-from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import msgspec
@@ -17,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.analysis import waivers
-from fleetaudit.errors import InputError, NothingToDoError
+from fleetaudit.errors import InputError
 from fleetaudit.inventory.patterns import select_hosts as select_hosts
 from fleetaudit.model import (
     Audited,
@@ -86,7 +83,7 @@ def waived(hosts: Sequence[HostResult]) -> dict[str, dict[str, str | None]]:
 # ------------------------------------------------------------------------------------------------------
 
 
-def test_a_waiver_is_read_with_the_line_it_begins_on() -> None:
+def test_a_waiver_has_the_line_on_which_it_begins() -> None:
     first, second = waivers.parse_waivers(
         GOOD + GOOD.replace("web", "[web, '!web2']"), source="w.yml"
     )
@@ -102,7 +99,7 @@ def test_a_waiver_is_read_with_the_line_it_begins_on() -> None:
     assert (second.hosts, second.line) == ("web,!web2", 6)
 
 
-def test_no_waivers_at_all_is_a_file_too() -> None:
+def test_an_empty_list_is_a_valid_file() -> None:
     assert waivers.parse_waivers("[]", source="w.yml") == ()
 
 
@@ -124,21 +121,21 @@ def test_no_waivers_at_all_is_a_file_too() -> None:
         ("expiry: 2026-12-31", "expiry: soon", 5, "date"),
         ("expiry: 2026-12-31", "expiry: 2026-12-31 10:00:00", 5, "a time where a date belongs"),
         ("expiry: 2026-12-31", "expiry: 2026-13-31", 5, "timestamp"),
-        ("owner: ann", "owner: ' '", 3, "“owner” says nothing"),
+        ("owner: ann", "owner: ' '", 3, "“owner” is empty"),
         ("owner: ann", "owner: 7", 3, "a whole number where text belongs"),
         ("finding: sysctl:", "finding: systcl:", 1, "did you mean “sysctl”?"),
         (
             "finding: sysctl:net.ipv4.tcp_fin_timeout",
             "finding: unread-close",
             1,
-            "no id of a finding",
+            "not the id of a finding",
         ),
         ("hosts: web", "hosts: []", 2, ""),
         (GOOD, "a: b\n", 1, "is a list"),
     ],
     ids=lambda value: str(value).strip()[:30] or "gone",
 )
-def test_what_makes_no_sense_is_refused_with_its_line_and_what_was_meant(
+def test_an_invalid_waiver_is_refused_with_its_line_and_a_suggestion(
     old: str, new: str, line: int, words: str
 ) -> None:
     assert old in GOOD
@@ -149,20 +146,15 @@ def test_what_makes_no_sense_is_refused_with_its_line_and_what_was_meant(
     assert caught.value.exit_status == 65
 
 
-def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NothingToDoError, match=r"none\.yml"):
-        waivers.load(tmp_path / "none.yml")
-
-
 def test_the_published_schema_is_what_the_types_say_and_accepts_what_is_read() -> None:
     assert SCHEMA.read_bytes() == waivers.json_schema()
     schema = json.loads(SCHEMA.read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    as_json = json.loads(json.dumps(yaml.safe_load(GOOD), default=str))  # JSON has no dates
-    validator.validate(as_json)
-    del as_json[0]["owner"]
-    assert not validator.is_valid(as_json)
+    document = json.loads(json.dumps(yaml.safe_load(GOOD), default=str))  # JSON has no dates
+    validator.validate(document)
+    del document[0]["owner"]
+    assert not validator.is_valid(document)
 
 
 # ---- to a run
@@ -200,7 +192,7 @@ def test_a_waived_finding_stays_and_names_owner_date_and_reason() -> None:
         ("scenario:unread-close/ipv[46]", set()),
     ],
 )
-def test_only_a_star_stands_for_other_text(glob: str, ids: set[str]) -> None:
+def test_only_a_star_matches_other_text(glob: str, ids: set[str]) -> None:
     all_ids = (
         "scenario:unread-close/ipv4",
         "scenario:unread-close/ipv6",
@@ -225,7 +217,7 @@ def test_hosts_are_an_ansible_pattern(pattern: str, names: set[str]) -> None:
     assert {name for name, found in waived(applied.hosts).items() if found["sysctl:a"]} == names
 
 
-def test_a_waiver_holds_through_its_last_day_and_is_said_to_be_expired_on_the_next() -> None:
+def test_a_waiver_holds_on_its_last_day_and_is_reported_as_expired_on_the_next() -> None:
     hosts = [host("web1", "sysctl:a")]
     assert waived(waivers.apply_waivers(hosts, [waiver()], DAY, select).hosts)["web1"]["sysctl:a"]
     late = waivers.apply_waivers(hosts, [waiver()], DAY + timedelta(days=1), select)
@@ -244,7 +236,7 @@ def test_a_valid_waiver_excuses_what_an_expired_one_no_longer_does() -> None:
     assert applied.expired == (old,)
 
 
-def test_of_two_that_excuse_one_finding_the_first_is_named_and_both_are_used() -> None:
+def test_of_two_waivers_of_one_finding_the_first_is_named_and_both_count_as_used() -> None:
     applied = waivers.apply_waivers(
         [host("web1", "sysctl:a")], [waiver(), waiver("sysctl:*", owner="bob")], DAY, select
     )
@@ -252,7 +244,7 @@ def test_of_two_that_excuse_one_finding_the_first_is_named_and_both_are_used() -
     assert applied.unused == ()
 
 
-def test_a_waiver_that_excuses_nothing_is_said_with_the_reason() -> None:
+def test_a_waiver_that_excuses_nothing_is_reported_with_the_reason() -> None:
     hosts = [host(name, "sysctl:a") for name in ("web1", "web2", "db1")]
     done, misspelt = waiver("sysctl:b"), waiver(hosts="wbe1", line=9)
     applied = waivers.apply_waivers(hosts, [done, misspelt], DAY, select)
@@ -273,13 +265,13 @@ def test_a_waiver_that_excuses_nothing_is_said_with_the_reason() -> None:
         pytest.param([host("web1"), host("web2", void="a control failed")], id="one is void"),
     ],
 )
-def test_a_waiver_is_not_called_unused_where_its_finding_could_not_have_shown(
+def test_a_waiver_is_not_unused_if_a_host_of_it_was_not_audited(
     present: list[HostResult],
 ) -> None:
     assert waivers.apply_waivers(present, [waiver(hosts="web")], DAY, select).unused == ()
 
 
-def test_an_expression_that_is_no_pattern_is_refused_at_the_waivers_line() -> None:
+def test_an_invalid_host_pattern_is_refused_with_the_line_of_the_waiver() -> None:
     with pytest.raises(InputError, match=r"^w\.yml:4: ") as caught:
         waivers.apply_waivers([], [waiver(hosts="web[", line=4)], DAY, select)
     assert "bracket" in str(caught.value)
@@ -297,7 +289,7 @@ def test_an_expression_that_is_no_pattern_is_refused_at_the_waivers_line() -> No
         max_size=4,
     )
 )
-def test_only_waived_ever_changes_and_doing_it_twice_changes_nothing_more(
+def test_applying_waivers_changes_only_waived_and_is_idempotent(
     rows: list[tuple[str, str, int]],
 ) -> None:
     run = small_fleet()
@@ -308,12 +300,12 @@ def test_only_waived_ever_changes_and_doing_it_twice_changes_nothing_more(
     inventory = Inventory(
         sources=(), hosts=tuple(Host(name=h.name) for h in run.hosts), groups=groups
     )
-    given_ = [waiver(f, hosts, DAY + timedelta(days=d)) for f, hosts, d in rows]
+    accepted = [waiver(f, hosts, DAY + timedelta(days=d)) for f, hosts, d in rows]
     once = waivers.apply_waivers(
-        run.hosts, given_, DAY, lambda pattern: select_hosts(inventory, pattern)
+        run.hosts, accepted, DAY, lambda pattern: select_hosts(inventory, pattern)
     )
     again = waivers.apply_waivers(
-        once.hosts, given_, DAY, lambda pattern: select_hosts(inventory, pattern)
+        once.hosts, accepted, DAY, lambda pattern: select_hosts(inventory, pattern)
     )
     assert again == once
     assert waivers.apply_waivers(once.hosts, [], DAY, lambda pattern: ()).hosts == run.hosts
@@ -323,4 +315,4 @@ def test_only_waived_ever_changes_and_doing_it_twice_changes_nothing_more(
             assert msgspec.structs.replace(after, findings=bare) == before
         else:
             assert after == before
-    assert set(once.expired) == {w for w in given_ if w.expiry < DAY}
+    assert set(once.expired) == {w for w in accepted if w.expiry < DAY}
