@@ -18,13 +18,8 @@ from fleetaudit.model import (
     Scenario,
     SysctlExpectation,
 )
-from fleetaudit.playbook.expectation_tests import (
-    meets,
-    normalize_spaces,
-    parse_number,
-    release_numbers,
-    word_at,
-)
+from fleetaudit.playbook.conditions import release_numbers
+from fleetaudit.playbook.expectation_tests import meets, normalize_spaces, parse_number, word_at
 
 # Measured with procps 4.0 and systemd 252: `sysctl --system` reads /etc/sysctl.conf after all
 # folders, systemd-sysctl reads it only as /etc/sysctl.d/99-sysctl.conf where that link is there; in

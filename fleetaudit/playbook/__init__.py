@@ -1,14 +1,14 @@
-"""A playbook file into its plays: what is to be run, on which hosts, and what is wanted of them.
+"""Reads a playbook file into its plays: what runs, on which hosts, and what is expected.
 
-Rules: a file says everything once, and whatever makes no sense is refused with its line, before any
-host is touched. `format.py` is the format, `scenarios.py` the experiments and their controls,
-`expectations.py` what else is wanted.
+Rules: a file says everything once. What makes no sense is refused with its line, before any host is
+contacted. `format.py` is the format, `scenarios.py` the experiments, `controls.py` their controls,
+`expectations.py` the other expectations.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -18,25 +18,23 @@ from fleetaudit.errors import NothingToDoError
 from fleetaudit.model import Play, Playbook, Scenario
 from fleetaudit.text.yaml_lines import (
     Document,
+    ValuePath,
     convert_document,
     load_yaml,
     parse_yaml,
 )
 
+from .contradictions import find_contradiction
+from .controls import DEFAULT_PLAYBOOK, POSITIVE_CONTROL, PlacedScenario
 from .expectations import (
     build_exposure_expectations,
     build_kernel_expectations,
     build_sysctl_expectations,
     check_sysctl,
-    find_contradiction,
 )
 from .format import PlayFile, json_schema, write_schema
-from .scenarios import (
-    DEFAULT_PLAYBOOK,
-    POSITIVE_CONTROL,
-    ShippedPlaybooks,
-    build_scenarios,
-)
+from .scenarios import build_scenarios
+from .shipped import ShippedPlaybooks
 
 __all__ = [
     "DEFAULT_PLAYBOOK",
@@ -50,7 +48,7 @@ __all__ = [
     "write_schema",
 ]
 
-# In a wheel the playbooks lie inside of the package, in a checkout beside it.
+# In a wheel the playbooks are inside the package, in a checkout next to it.
 _PLACES = (Path(__file__).parents[1] / "playbooks", Path(__file__).parents[2] / "playbooks")
 _SHIPPED = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
 
@@ -61,34 +59,32 @@ def shipped_playbook_names() -> tuple[str, ...]:
 
 
 def load_playbook(path: Path | None) -> Playbook:
-    """Returns the playbook at `path`: None is the default one, and a bare name that is no file a
+    """Returns the playbook at `path`: None is the default one, and a bare name that is not a file a
     shipped one.
 
-    Raises `InputError` for what makes no sense in it, `NothingToDoError` where it is missing.
+    Raises `InputError` for what makes no sense in it, `NothingToDoError` if it is missing.
     """
     if path is None:
-        return _shipped(DEFAULT_PLAYBOOK)
+        return _read_shipped(DEFAULT_PLAYBOOK)
     name = path.name.removesuffix(".yml")
-    if len(path.parts) == 1 and not path.exists():
-        if name not in shipped_playbook_names():
-            raise NothingToDoError(
-                f"{path}: no such file; shipped are: {', '.join(shipped_playbook_names())}"
-            )
-        return _shipped(name)
-    return _playbook(load_yaml(path))
+    if len(path.parts) > 1 or path.exists():
+        return _build_playbook(load_yaml(path))
+    if name not in shipped_playbook_names():
+        raise NothingToDoError(
+            f"{path}: no such file; shipped are: {', '.join(shipped_playbook_names())}"
+        )
+    return _read_shipped(name)
 
 
 def parse_playbook(text: str, *, source: str) -> Playbook:
     """Returns the playbook in `text`; raises `InputError` with the line of `source` that makes no
     sense.
     """
-    return _playbook(parse_yaml(text, source=source))
+    return _build_playbook(parse_yaml(text, source=source))
 
 
 def is_same_experiment(one: Scenario, other: Scenario) -> bool:
-    """Returns whether two scenarios of one name are alike in all but how often, over what and under
-    which tags.
-    """
+    """Returns whether two scenarios of one name differ in nothing but trials, families and tags."""
     return (
         msgspec.structs.replace(one, families=other.families, trials=other.trials, tags=other.tags)
         == other
@@ -96,100 +92,137 @@ def is_same_experiment(one: Scenario, other: Scenario) -> bool:
 
 
 @functools.cache
-def _shipped(name: str) -> Playbook:
-    path = _SHIPPED / f"{name}.yml"
-    return _playbook(parse_yaml(path.read_text("utf-8"), source=f"playbooks/{name}.yml"))
+def _read_shipped(name: str) -> Playbook:
+    """Returns a playbook that comes with fleetaudit."""
+    text = (_SHIPPED / f"{name}.yml").read_text("utf-8")
+    return parse_playbook(text, source=f"playbooks/{name}.yml")
 
 
-def _playbook(document: Document) -> Playbook:
+def _build_playbook(document: Document) -> Playbook:
+    """Returns the playbook in a document; raises `InputError`."""
     if not isinstance(document.value, list):
         raise document.error("a playbook is a list of plays", hint="begin it with “- name:”")
     files = convert_document(document, list[PlayFile])
     if not files:
         raise document.error("a playbook without a play")
     lines = dict[str, int]()
-    plays = tuple(_play(document, file, index, lines) for index, file in enumerate(files))
-    _same_everywhere(document, plays)
-    _agreed(document, plays)
+    plays = tuple(_build_play(document, file, index, lines) for index, file in enumerate(files))
+    _check_same_scenarios(document, plays)
+    _check_agreement(document, plays)
     return Playbook(source=document.source, plays=plays, lines=lines)
 
 
-def _play(document: Document, file: PlayFile, index: int, lines: dict[str, int]) -> Play:
-    """Returns the play at `index`; what it expects that is not in `lines` yet goes there, with its
-    line.
+def _build_play(document: Document, file: PlayFile, index: int, lines: dict[str, int]) -> Play:
+    """Returns the play at `index`; adds the lines of its expectations to `lines` unless they are
+    there.
     """
-    placed = build_scenarios(
-        document, file, (index,), ShippedPlaybooks(shipped_playbook_names(), _shipped)
-    )
-    hosts = file.hosts if isinstance(file.hosts, str) else ",".join(file.hosts)
-    if not hosts.strip():
-        raise document.error("no hosts; “all” means every host of the inventory", (index, "hosts"))
-    for number, glob in enumerate(file.sysctls.collect):
-        check_sysctl(
-            document, glob, (index, "sysctls", "collect", number), r"net\.[A-Za-z0-9_.*?\[\]-]+"
-        )
-    wanted = build_sysctl_expectations(document, file.sysctls.expect, (index, "sysctls", "expect"))
-    exposure = build_exposure_expectations(
-        document, file.exposure.expect, (index, "exposure", "expect")
-    )
-    kernels = build_kernel_expectations(document, file.kernels.expect, (index, "kernels", "expect"))
-    if not (placed or file.sysctls.collect or wanted or exposure or kernels):
-        raise document.error(
-            f"the play “{file.name}” asks for nothing: no scenarios, no sysctls, nothing of"
-            " exposure or kernels",
-            (index,),
-        )
-    for one in placed:
-        lines.setdefault(f"scenario:{one.scenario.name}", document.key_at(one.where).line)
-    for kind, section, names in (("sysctl", "sysctls", wanted), ("exposure", "exposure", exposure)):
-        for name in names:
-            lines.setdefault(
-                f"{kind}:{name}", document.key_at((index, section, "expect", name)).line
-            )
-    for name in kernels:
-        lines.setdefault("kernel:", document.key_at((index, "kernels", "expect", name)).line)
-    return Play(
+    shipped = ShippedPlaybooks(shipped_playbook_names(), _read_shipped)
+    placed = build_scenarios(document, file, (index,), shipped)
+    _check_collected(document, file.sysctls.collect, (index, "sysctls", "collect"))
+    sysctls = build_sysctl_expectations(document, file.sysctls.expect, (index, "sysctls", "expect"))
+    play = Play(
         name=file.name,
-        hosts=hosts,
+        hosts=_hosts_pattern(document, file, index),
         trials=file.trials,
         families=tuple(file.families),
         isolation=file.isolation,
-        scenarios=tuple(one.scenario for one in placed),
-        # What is wanted must be read, and an exact name is reported even where it is absent.
-        sysctls_collect=tuple(dict.fromkeys([*file.sysctls.collect, *wanted])),
-        sysctls_expect=wanted,
-        exposure_expect=exposure,
-        kernels_expect=kernels,
+        scenarios=tuple(each.scenario for each in placed),
+        # An expected sysctl is read, and its exact name is reported even if it is absent.
+        sysctls_collect=tuple(dict.fromkeys([*file.sysctls.collect, *sysctls])),
+        sysctls_expect=sysctls,
+        exposure_expect=build_exposure_expectations(
+            document, file.exposure.expect, (index, "exposure", "expect")
+        ),
+        kernels_expect=build_kernel_expectations(
+            document, file.kernels.expect, (index, "kernels", "expect")
+        ),
         tags=tuple(file.tags),
     )
+    if is_empty(play):
+        raise document.error(
+            f"the play “{file.name}” is empty: it has no scenarios, and nothing of sysctls,"
+            " exposure or kernels",
+            (index,),
+        )
+    _note_lines(document, play, placed, index, lines)
+    return play
 
 
-def _same_everywhere(document: Document, plays: Sequence[Play]) -> None:
+def is_empty(play: Play) -> bool:
+    """Returns whether a play asks nothing of its hosts."""
+    parts = (
+        play.scenarios,
+        play.sysctls_collect,
+        play.sysctls_expect,
+        play.exposure_expect,
+        play.kernels_expect,
+    )
+    return not any(parts)
+
+
+def _hosts_pattern(document: Document, file: PlayFile, index: int) -> str:
+    """Returns the pattern of a play's hosts; raises `InputError` if it is blank."""
+    hosts = file.hosts if isinstance(file.hosts, str) else ",".join(file.hosts)
+    if not hosts.strip():
+        raise document.error("no hosts; “all” means every host of the inventory", (index, "hosts"))
+    return hosts
+
+
+def _check_collected(document: Document, globs: Sequence[str], where: ValuePath) -> None:
+    """Raises `InputError` at the first glob that no sysctl that is read can match."""
+    for number, glob in enumerate(globs):
+        check_sysctl(document, glob, (*where, number), r"net\.[A-Za-z0-9_.*?\[\]-]+")
+
+
+def _note_lines(
+    document: Document,
+    play: Play,
+    placed: Iterable[PlacedScenario],
+    index: int,
+    lines: dict[str, int],
+) -> None:
+    """Adds the line of each expectation of a play to `lines`, by the id of its findings."""
+    places: list[tuple[str, ValuePath]] = [
+        (f"scenario:{each.scenario.name}", each.where) for each in placed
+    ]
+    for kind, section, names in (
+        ("sysctl", "sysctls", play.sysctls_expect),
+        ("exposure", "exposure", play.exposure_expect),
+    ):
+        places += [(f"{kind}:{name}", (index, section, "expect", name)) for name in names]
+    places += [("kernel:", (index, "kernels", "expect", name)) for name in play.kernels_expect]
+    for id_, where in places:
+        lines.setdefault(id_, document.key_at(where).line)
+
+
+def _check_same_scenarios(document: Document, plays: Sequence[Play]) -> None:
+    """Raises `InputError` if two plays have different scenarios of one name."""
     seen = dict[str, tuple[Scenario, str]]()
     for index, play in enumerate(plays):
         for scenario in play.scenarios:
             first, name = seen.setdefault(scenario.name, (scenario, play.name))
             if not is_same_experiment(first, scenario):
                 raise document.error(
-                    f"the play “{play.name}” says something else by “{scenario.name}” than the play"
+                    f"the play “{play.name}” defines “{scenario.name}” differently from the play"
                     f" “{name}”",
                     (index, "scenarios"),
                     hint="give one of the two scenarios another name",
                 )
 
 
-def _agreed(document: Document, plays: Sequence[Play]) -> None:
-    """Refuses plays that surely meet on a host and want what no value can meet; the plan finds
-    those that may meet.
+def _check_agreement(document: Document, plays: Sequence[Play]) -> None:
+    """Raises `InputError` if two plays surely share hosts and expect what no value can meet; the
+    plan finds those that may share hosts.
     """
     for (_, one), (index, other) in combinations(enumerate(plays), 2):
-        meet = one.hosts == other.hosts or {"all", "*"} & {one.hosts, other.hosts}
-        if meet and (what := find_contradiction(one, other)):
-            kind = "sysctls" if what in other.sysctls_expect else "exposure"
+        shared = one.hosts == other.hosts or {"all", "*"} & {one.hosts, other.hosts}
+        name = find_contradiction(one, other) if shared else ""
+        if name:
+            kind = "sysctls" if name in other.sysctls_expect else "exposure"
             raise document.error(
                 f"the play “{other.name}” and the play “{one.name}” expect different things of"
-                f" {what} on the same hosts",
-                (index, kind, "expect", what),
+                f" {name} on the same hosts",
+                (index, kind, "expect", name),
                 key=True,
                 hint="make the two agree, or let their “hosts:” not overlap",
             )

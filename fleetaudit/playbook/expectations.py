@@ -1,11 +1,9 @@
-"""Expectations of sysctls, of production and of kernels, as a play says them, into rules; nonsense
-is refused. Pure.
-"""
+"""Reads the expectations of sysctls, exposure and kernels of a play; refuses nonsense. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, TypedDict
 
 import msgspec
@@ -19,14 +17,9 @@ from fleetaudit.model import (
 )
 from fleetaudit.text.yaml_lines import Document, ValuePath
 
-from .expectation_tests import (
-    are_disjoint,
-    is_contradictory,
-    meets,
-    normalize_spaces,
-    parse_comparisons,
-    pattern_fault,
-)
+from .conditions import parse_comparisons
+from .contradictions import is_contradictory
+from .expectation_tests import meets, normalize_spaces
 from .format import (
     ConditionFile,
     ExposureExpectationFile,
@@ -35,11 +28,16 @@ from .format import (
     KernelsExpectFile,
     SysctlExpectationFile,
 )
+from .patterns import pattern_fault
 
 NOT_A_VALUE = "no value can meet all of this"
+_VALUE_TESTS = ("equals", "one_of", "at_least", "at_most", "matches")
+SysctlFiles = SysctlExpectationFile | list[SysctlExpectationFile]
 
 
 class _Common(TypedDict):
+    """The fields that every expectation has."""
+
     severity: Severity
     because: str
     fix: str
@@ -48,7 +46,7 @@ class _Common(TypedDict):
 
 
 def parse_condition(document: Document, file: ConditionFile, where: ValuePath) -> Condition:
-    """Returns where an expectation applies; raises `InputError` for what is no comparison of a
+    """Returns where an expectation applies; raises `InputError` at a malformed comparison of a
     kernel release.
     """
     groups = (file.groups,) if isinstance(file.groups, str) else tuple(file.groups)
@@ -62,68 +60,53 @@ def parse_condition(document: Document, file: ConditionFile, where: ValuePath) -
 
 
 def build_sysctl_expectations(
-    document: Document,
-    files: Mapping[str, SysctlExpectationFile | list[SysctlExpectationFile]],
-    where: ValuePath,
+    document: Document, files: Mapping[str, SysctlFiles], where: ValuePath
 ) -> dict[str, tuple[SysctlExpectation, ...]]:
-    """Returns the rules of each sysctl; raises `InputError` where no value can meet all that is
-    wanted of one.
-    """
-    rules = dict[str, tuple[SysctlExpectation, ...]]()
+    """Returns the expectations of each sysctl; raises `InputError` at those that no value can meet."""
+    found = dict[str, tuple[SysctlExpectation, ...]]()
     for key, file in files.items():
         at = (*where, key)
         check_sysctl(document, key, at, r"net(\.[A-Za-z0-9_-]+)+", key=True)
-        if isinstance(file, SysctlExpectationFile):
-            rules[key] = (_sysctl_rule(document, file, at),)
-        else:
-            if not file:
-                raise document.error("an empty list of rules", at)
-            rules[key] = tuple(_sysctl_rule(document, one, (*at, n)) for n, one in enumerate(file))
-        if is_contradictory(rules[key]):
+        found[key] = _expectations_of_one(document, file, at)
+        if is_contradictory(found[key]):
             raise document.error(NOT_A_VALUE, at)
-    return rules
+    return found
+
+
+def _expectations_of_one(
+    document: Document, file: SysctlFiles, where: ValuePath
+) -> tuple[SysctlExpectation, ...]:
+    """Returns the expectations of one sysctl: one mapping, or a list of mappings."""
+    if isinstance(file, SysctlExpectationFile):
+        return (_build_sysctl_expectation(document, file, where),)
+    if not file:
+        raise document.error("an empty list of expectations", where)
+    return tuple(
+        _build_sysctl_expectation(document, each, (*where, n)) for n, each in enumerate(file)
+    )
 
 
 def check_sysctl(
     document: Document, name: str, where: ValuePath, allowed: str, *, key: bool = False
 ) -> None:
-    """Raises `InputError` where `name` is no sysctl that is read (`allowed` is the pattern of those
-    that are).
-    """
+    """Raises `InputError` if `name` does not match `allowed`, the pattern of sysctls that are read."""
     if not re.fullmatch(allowed, name, re.ASCII):
         raise document.error(
-            f"“{name}” is no sysctl that is read",
+            f"“{name}” is not a sysctl that fleetaudit reads",
             where,
             key=key,
             hint="names begin with net. and are ASCII",
         )
 
 
-def _sysctl_rule(
+def _build_sysctl_expectation(
     document: Document, file: SysctlExpectationFile, where: ValuePath
 ) -> SysctlExpectation:
+    """Returns one expectation of a sysctl; raises `InputError` if it makes no sense."""
+    _check_tests(document, file, where)
     equals = None if file.equals is None else normalize_spaces(str(file.equals))
-    one_of = (
-        None
-        if file.one_of is None
-        else tuple(normalize_spaces(str(value)) for value in file.one_of)
-    )
-    valued = any(t is not None for t in (equals, one_of, file.at_least, file.at_most, file.matches))
-    if file.is_default is False:
-        raise document.error("only “is_default: true” is an expectation", (*where, "is_default"))
-    if file.position is not None and (not valued or file.is_default or file.present is not None):
-        raise document.error(
-            "a position is for equals, one_of, at_least, at_most and matches alone", where
-        )
-    if not (valued or file.is_default or file.present is not None):
-        raise document.error(
-            "no test; say equals, one_of, at_least, at_most, matches, is_default or present", where
-        )
-    if file.present is False and (valued or file.is_default):
-        raise document.error(NOT_A_VALUE, where)
-    if file.matches is not None and (fault := pattern_fault(file.matches)):
-        raise document.error(f"matches: {fault}", (*where, "matches"))
-    rule = SysctlExpectation(
+    one_of = None if file.one_of is None else tuple(normalize_spaces(str(v)) for v in file.one_of)
+    expectation = SysctlExpectation(
         equals=equals,
         one_of=one_of,
         at_least=file.at_least,
@@ -134,53 +117,90 @@ def _sysctl_rule(
         position=file.position,
         **_common(document, file, where),
     )
-    # One rule is held to more than several are: each of its candidates is one that was written
-    # here.
-    if equals is not None and not meets(equals, msgspec.structs.replace(rule, position=None)):
+    # Of one expectation also the value of `equals` must meet the other tests that stand with it.
+    whole = msgspec.structs.replace(expectation, position=None)
+    if equals is not None and not meets(equals, whole):
         raise document.error(NOT_A_VALUE, where)
-    return rule
+    return expectation
+
+
+def _check_tests(document: Document, file: SysctlExpectationFile, where: ValuePath) -> None:
+    """Raises `InputError` if the tests of an expectation do not fit together."""
+    tests_value = any(getattr(file, name) is not None for name in _VALUE_TESTS)
+    if file.is_default is False:
+        raise document.error("only “is_default: true” is an expectation", (*where, "is_default"))
+    if file.position is not None:
+        _check_position(document, file, where, tests_value)
+    if not (tests_value or file.is_default or file.present is not None):
+        raise document.error(
+            "no test; use equals, one_of, at_least, at_most, matches, is_default or present", where
+        )
+    if file.present is False and (tests_value or file.is_default):
+        raise document.error(NOT_A_VALUE, where)
+    if fault := pattern_fault(file.matches or ""):
+        raise document.error(f"matches: {fault}", (*where, "matches"))
+
+
+def _check_position(
+    document: Document, file: SysctlExpectationFile, where: ValuePath, tests_value: bool
+) -> None:
+    """Raises `InputError` if a position stands with tests that are not for one word of the value."""
+    if not tests_value or file.is_default or file.present is not None:
+        raise document.error(
+            "a position is for equals, one_of, at_least, at_most and matches alone", where
+        )
 
 
 def build_exposure_expectations(
     document: Document, file: ExposureExpectFile, where: ValuePath
 ) -> dict[str, tuple[ExposureExpectation, ...]]:
-    """Returns what is wanted of the numbers that production shows, by name."""
-    rules = dict[str, tuple[ExposureExpectation, ...]]()
-    for name, one in _given(file):
-        at = (*where, name)
-        if one.at_least is None and one.at_most is None:
-            raise document.error("no test; say at_most or at_least", at)
-        if one.at_least is not None and one.at_most is not None and one.at_least > one.at_most:
-            raise document.error(NOT_A_VALUE, at)
-        rules[name] = (
-            ExposureExpectation(
-                at_least=one.at_least, at_most=one.at_most, **_common(document, one, at)
-            ),
-        )
-    return rules
+    """Returns the expectations of exposure numbers, by name."""
+    return {
+        name: (_build_exposure_expectation(document, each, (*where, name)),)
+        for name, each in _set_fields(file)
+    }
+
+
+def _build_exposure_expectation(
+    document: Document, file: ExposureExpectationFile, where: ValuePath
+) -> ExposureExpectation:
+    """Returns one expectation of an exposure number; raises `InputError` if none can meet it."""
+    low, high = file.at_least, file.at_most
+    if low is None and high is None:
+        raise document.error("no test; use at_most or at_least", where)
+    if low is not None and high is not None and low > high:
+        raise document.error(NOT_A_VALUE, where)
+    return ExposureExpectation(at_least=low, at_most=high, **_common(document, file, where))
 
 
 def build_kernel_expectations(
     document: Document, file: KernelsExpectFile, where: ValuePath
 ) -> dict[str, tuple[Expectation, ...]]:
-    """Returns what is wanted of the fleet's kernels, by name."""
-    rules = dict[str, tuple[Expectation, ...]]()
-    for name, one in _given(file):
-        if one is False:
-            raise document.error(
-                "only “true”, or a mapping with its severity, is an expectation", (*where, name)
-            )
-        rules[name] = (
-            Expectation(
-                **_common(document, KernelExpectationFile() if one is True else one, (*where, name))
-            ),
+    """Returns the expectations of the fleet's kernels, by name."""
+    return {
+        name: (_build_kernel_expectation(document, each, (*where, name)),)
+        for name, each in _set_fields(file)
+    }
+
+
+def _build_kernel_expectation(
+    document: Document, file: bool | KernelExpectationFile, where: ValuePath
+) -> Expectation:
+    """Returns one expectation of the kernels: `true`, or a mapping with its severity."""
+    if file is False:
+        raise document.error(
+            "only “true”, or a mapping with its severity, is an expectation", where
         )
-    return rules
+    mapping = KernelExpectationFile() if isinstance(file, bool) else file
+    return Expectation(**_common(document, mapping, where))
 
 
-def _given(file: Any) -> list[tuple[str, Any]]:
-    names: Sequence[str] = file.__struct_fields__
-    return [(name, one) for name in names if (one := getattr(file, name)) is not None]
+def _set_fields(file: msgspec.Struct) -> Iterator[tuple[str, Any]]:
+    """Yields the name and value of each field that is not None."""
+    for name in file.__struct_fields__:
+        value = getattr(file, name)
+        if value is not None:
+            yield name, value
 
 
 def _common(
@@ -188,6 +208,7 @@ def _common(
     file: SysctlExpectationFile | ExposureExpectationFile | KernelExpectationFile,
     where: ValuePath,
 ) -> _Common:
+    """Returns the fields that every expectation has."""
     return _Common(
         severity=file.severity,
         because=normalize_spaces(file.because),
@@ -195,17 +216,3 @@ def _common(
         tags=tuple(file.tags),
         when=parse_condition(document, file.when, where),
     )
-
-
-def find_contradiction(one: Any, other: Any) -> str:
-    """Returns the first sysctl or number of which two plays, on one host, want what no value can
-    meet; "" for none.
-    """
-    for key in one.sysctls_expect.keys() & other.sysctls_expect.keys():
-        if is_contradictory((*one.sysctls_expect[key], *other.sysctls_expect[key])):
-            return str(key)
-    for name in one.exposure_expect.keys() & other.exposure_expect.keys():
-        both = (*one.exposure_expect[name], *other.exposure_expect[name])
-        if are_disjoint((rule.at_least, rule.at_most, rule.when) for rule in both):
-            return str(name)
-    return ""

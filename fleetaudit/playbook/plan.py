@@ -1,11 +1,11 @@
-"""Which host is asked what: every selected host exactly once, however many plays match it. Pure.
+"""Plans what each host runs: every selected host exactly once, however many plays match it. Pure.
 
-Rules: a host is probed once, with the union of what its plays ask. Where two plays want of one host
-what cannot both be met, that is an error before anything is connected, never a choice made in
-silence. A host that no play matches stays in the plan as `NotSelected`; where no play matches any
-host, that is an error. Hosts that are asked the same share one tuple, so ten thousand hosts cost
-little. Tags choose scenarios and rules as Ansible's choose tasks; the controls of a chosen scenario
-are chosen with it.
+Rules: a host is probed once, with everything that its plays ask. If two plays expect of one host
+what cannot both be met, that is an error before anything is connected, never a silent choice. A host
+that no play matches stays in the plan as `NotSelected`; if no play matches any host, that is an
+error. Hosts with the same plays share one tuple of scenarios, so that ten thousand hosts cost
+little. Tags select scenarios and expectations as Ansible's select tasks; the controls of a selected
+scenario are selected with it.
 """
 
 from __future__ import annotations
@@ -24,83 +24,35 @@ from fleetaudit.model import (
     HostPlan,
     Inventory,
     Isolation,
-    KernelTarget,
-    LocalTarget,
     NotAudited,
     NotSelected,
     Plan,
     Play,
     Playbook,
     Scenario,
-    SshTarget,
     SysctlExpectation,
+    Target,
 )
 from fleetaudit.text.host_ranges import fold_hosts
 
-from . import find_contradiction, is_same_experiment
-from .expectation_tests import is_selected_by_tags
+from . import find_contradiction, is_empty, is_same_experiment
+from .controls import expects_reset
+from .tags import is_selected_by_tags
 
-R = TypeVar("R", bound=Expectation)
-
-
-def make_plan(
-    inventory: Inventory,
-    playbooks: Sequence[Playbook],
-    *,
-    targets: Mapping[str, SshTarget | LocalTarget | KernelTarget | NotAudited],
-    selected: Collection[str],
-    select: Callable[[str], Collection[str]],
-    tags: Collection[str] = (),
-    skip_tags: Collection[str] = (),
-) -> Plan:
-    """Returns what each of the `selected` hosts is asked, in inventory order.
-
-    `targets` says how each selected host is reached; `select` gives the names that a play's pattern
-    matches. `tags` and `skip_tags` are those of the command line. Raises `InputError` where plays
-    contradict each other on a host, `NothingToDoError` where the tags leave nothing or no play
-    matches any selected host; what `select` raises passes through.
-    """
-    wanted = frozenset(selected)
-    strangers = wanted - {host.name for host in inventory.hosts}
-    if strangers:
-        raise ValueError(f"selected and not in the inventory: {', '.join(sorted(strangers))}")
-    kept = [
-        (book.source, _tagged(play, tags, skip_tags)) for book in playbooks for play in book.plays
-    ]
-    if not any(map(_asks, (play for _, play in kept))):
-        raise NothingToDoError(
-            "no scenario and no rule has the tags that are asked for (--tags"
-            f" {','.join(sorted(tags)) or 'all'}"
-            + (f" --skip-tags {','.join(sorted(skip_tags))})" if skip_tags else ")")
-        )
-    # A play that the tags left empty still matches its hosts: they were not forgotten.
-    plays = [_Placed(source, play, frozenset(select(play.hosts))) for source, play in kept]
-    asked = dict[tuple[int, ...], _Asked]()
-    hosts = list[HostPlan]()
-    for host in inventory.hosts:
-        if host.name in wanted:
-            matching = tuple(n for n, placed in enumerate(plays) if host.name in placed.hosts)
-            if matching not in asked:
-                asked[matching] = _union([plays[n] for n in matching], host.name)
-            target = (
-                targets[host.name] if matching else NotSelected(name=host.name, groups=host.groups)
-            )
-            hosts.append(_host_plan(host, target, asked[matching]))
-    if hosts and all(isinstance(host.target, NotSelected) for host in hosts):
-        raise NothingToDoError(_nothing_matches(plays, hosts))
-    lines = {
-        id_: (book.source, line) for book in reversed(playbooks) for id_, line in book.lines.items()
-    }
-    return Plan(playbooks=tuple(book.source for book in playbooks), hosts=tuple(hosts), lines=lines)
+E = TypeVar("E", bound=Expectation)
 
 
-class _Placed(NamedTuple):
+class PlacedPlay(NamedTuple):
+    """A play, the playbook that it is in, and the names of the hosts that it matches."""
+
     source: str
     play: Play
     hosts: frozenset[str]
 
 
-class _Asked(NamedTuple):
+class _Work(NamedTuple):
+    """What the plays that match a host ask of it together."""
+
     scenarios: tuple[Scenario, ...] = ()
     trials: int = 1
     isolation: Isolation = "auto"
@@ -110,55 +62,103 @@ class _Asked(NamedTuple):
     kernels_expect: Mapping[str, tuple[Expectation, ...]] = {}
 
 
-def _tagged(play: Play, only: Collection[str], skip: Collection[str]) -> Play:
-    """Returns the play with what the tags choose; what is in it has its tags beside its own."""
+def make_plan(
+    inventory: Inventory,
+    playbooks: Sequence[Playbook],
+    *,
+    targets: Mapping[str, Target | NotAudited],
+    selected: Collection[str],
+    select: Callable[[str], Collection[str]],
+    tags: Collection[str] = (),
+    skip_tags: Collection[str] = (),
+) -> Plan:
+    """Returns the plan of the `selected` hosts, in inventory order.
 
-    def takes(own: Collection[str]) -> bool:
-        return is_selected_by_tags({*play.tags, *own}, only, skip)
-
-    def those(rules: Mapping[str, tuple[R, ...]]) -> dict[str, tuple[R, ...]]:
-        taken = {
-            key: tuple(rule for rule in some if takes(rule.tags)) for key, some in rules.items()
-        }
-        return {key: some for key, some in taken.items() if some}
-
-    names = {s.name for s in play.scenarios if takes(s.tags)}
-    wanted = [s for s in play.scenarios if s.name in names]
-    names |= {s.control for s in wanted if s.control is not None}
-    if any("RST" in ending for s in wanted for ending in s.expect):
-        names |= {s.name for s in play.scenarios if s.is_positive_control}
-    sysctls = those(play.sysctls_expect)
-    read = (
-        key
-        for key in play.sysctls_collect
-        if key in sysctls or (takes(()) and key not in play.sysctls_expect)
+    `targets` says how each selected host is reached; `select` returns the names that a play's
+    pattern matches. `tags` and `skip_tags` are those of the command line. Raises `InputError` if
+    plays contradict each other on a host, `NothingToDoError` if the tags select nothing or no play
+    matches any selected host. Exceptions of `select` pass through.
+    """
+    names = frozenset(selected)
+    unknown = names - {host.name for host in inventory.hosts}
+    if unknown:
+        raise ValueError(f"selected and not in the inventory: {', '.join(sorted(unknown))}")
+    plays = _place_plays(playbooks, select, tags, skip_tags)
+    planner = _Planner(plays, targets)
+    hosts = tuple(planner.plan(host) for host in inventory.hosts if host.name in names)
+    if hosts and all(isinstance(host.target, NotSelected) for host in hosts):
+        raise NothingToDoError(_no_match_message(plays, hosts))
+    return Plan(
+        playbooks=tuple(book.source for book in playbooks),
+        hosts=hosts,
+        lines=_lines(playbooks),
     )
-    return msgspec.structs.replace(
-        play,
-        scenarios=tuple(s for s in play.scenarios if s.name in names),
-        sysctls_collect=tuple(read),
-        sysctls_expect=sysctls,
-        exposure_expect=those(play.exposure_expect),
-        kernels_expect=those(play.kernels_expect),
-    )
 
 
-def _asks(play: Play) -> bool:
-    asked = (
-        play.scenarios,
-        play.sysctls_collect,
-        play.sysctls_expect,
-        play.exposure_expect,
-        play.kernels_expect,
-    )
-    return any(asked)
+def _place_plays(
+    playbooks: Sequence[Playbook],
+    select: Callable[[str], Collection[str]],
+    tags: Collection[str],
+    skip_tags: Collection[str],
+) -> list[PlacedPlay]:
+    """Returns the plays with what the tags select; raises `NothingToDoError` if that is nothing."""
+    plays = [
+        (book.source, _select_by_tags(play, tags, skip_tags))
+        for book in playbooks
+        for play in book.plays
+    ]
+    if all(is_empty(play) for _, play in plays):
+        options = f"--tags {','.join(sorted(tags)) or 'all'}"
+        if skip_tags:
+            options += f" --skip-tags {','.join(sorted(skip_tags))}"
+        raise NothingToDoError(f"no scenario and no expectation has the tags of {options}")
+    # A play that the tags left empty still matches its hosts: they were not forgotten.
+    return [PlacedPlay(source, play, frozenset(select(play.hosts))) for source, play in plays]
 
 
-def _nothing_matches(plays: Sequence[_Placed], hosts: Sequence[HostPlan]) -> str:
+def _lines(playbooks: Sequence[Playbook]) -> dict[str, tuple[str, int]]:
+    """Returns the playbook and the line of each expectation; the first playbook counts."""
+    return {
+        id_: (book.source, line) for book in reversed(playbooks) for id_, line in book.lines.items()
+    }
+
+
+class _Planner:
+    """Makes the plans of hosts; hosts that the same plays match share their work."""
+
+    def __init__(
+        self, plays: Sequence[PlacedPlay], targets: Mapping[str, Target | NotAudited]
+    ) -> None:
+        self._plays, self._targets = plays, targets
+        self._work = dict[tuple[int, ...], _Work]()
+
+    def plan(self, host: Host) -> HostPlan:
+        """Returns the plan of one host; raises `InputError` if its plays contradict each other."""
+        matching = tuple(n for n, each in enumerate(self._plays) if host.name in each.hosts)
+        if matching not in self._work:
+            self._work[matching] = _combine([self._plays[n] for n in matching], host.name)
+        work = self._work[matching]
+        not_selected = NotSelected(name=host.name, groups=host.groups)
+        return HostPlan(
+            name=host.name,
+            groups=host.groups,
+            target=self._targets[host.name] if matching else not_selected,
+            scenarios=work.scenarios,
+            trials=work.trials,
+            isolation=work.isolation,
+            sysctls_collect=work.sysctls_collect,
+            sysctls_expect={**work.sysctls_expect},
+            exposure_expect={**work.exposure_expect},
+            kernels_expect={**work.kernels_expect},
+            origin=host.origin,
+        )
+
+
+def _no_match_message(plays: Sequence[PlacedPlay], hosts: Sequence[HostPlan]) -> str:
     """Returns the message if no play matches any of the `hosts`: the patterns that were tried."""
     names = fold_hosts(host.name for host in hosts)
     more = f" and {names.more} more" if names.more else ""
-    tried = dict.fromkeys(f"“hosts: {placed.play.hosts}” ({placed.source})" for placed in plays)
+    tried = dict.fromkeys(f"“hosts: {each.play.hosts}” ({each.source})" for each in plays)
     return (
         f"no play matches any selected host ({', '.join(names.ranges)}{more})\n"
         f"  tried: {', '.join(tried)}\n"
@@ -166,67 +166,102 @@ def _nothing_matches(plays: Sequence[_Placed], hosts: Sequence[HostPlan]) -> str
     )
 
 
-def _host_plan(
-    host: Host,
-    target: SshTarget | LocalTarget | KernelTarget | NotAudited | NotSelected,
-    asked: _Asked,
-) -> HostPlan:
-    return HostPlan(
-        name=host.name,
-        groups=host.groups,
-        target=target,
-        scenarios=asked.scenarios,
-        trials=asked.trials,
-        isolation=asked.isolation,
-        sysctls_collect=asked.sysctls_collect,
-        sysctls_expect={**asked.sysctls_expect},
-        exposure_expect={**asked.exposure_expect},
-        kernels_expect={**asked.kernels_expect},
-        origin=host.origin,
+# ---- tags
+
+
+def _select_by_tags(play: Play, only: Collection[str], skip: Collection[str]) -> Play:
+    """Returns the play with what the tags select; the play's tags count for everything in it."""
+
+    def is_selected(tags: Collection[str]) -> bool:
+        return is_selected_by_tags({*play.tags, *tags}, only, skip)
+
+    def selected(expectations: Mapping[str, tuple[E, ...]]) -> dict[str, tuple[E, ...]]:
+        found = {key: _with_tags(each, is_selected) for key, each in expectations.items()}
+        return {key: each for key, each in found.items() if each}
+
+    names = _with_controls(play, {s.name for s in play.scenarios if is_selected(s.tags)})
+    sysctls = selected(play.sysctls_expect)
+    left_out = play.sysctls_expect.keys() - sysctls.keys()
+    all_others = is_selected(())
+    collected = (
+        key
+        for key in play.sysctls_collect
+        if key in sysctls or (all_others and key not in left_out)
+    )
+    return msgspec.structs.replace(
+        play,
+        scenarios=tuple(s for s in play.scenarios if s.name in names),
+        sysctls_collect=tuple(collected),
+        sysctls_expect=sysctls,
+        exposure_expect=selected(play.exposure_expect),
+        kernels_expect=selected(play.kernels_expect),
     )
 
 
-def _union(plays: Sequence[_Placed], host: str) -> _Asked:
-    """Returns what the plays that match a host ask of it together."""
+def _with_tags(
+    expectations: tuple[E, ...], is_selected: Callable[[Collection[str]], bool]
+) -> tuple[E, ...]:
+    """Returns the expectations whose tags are selected."""
+    return tuple(each for each in expectations if is_selected(each.tags))
+
+
+def _with_controls(play: Play, names: Collection[str]) -> set[str]:
+    """Returns the names of the selected scenarios, their controls, and the positive controls that
+    they need.
+    """
+    selected = [s for s in play.scenarios if s.name in names]
+    controls = {s.control for s in selected if s.control is not None}
+    if any(expects_reset(s.expect) for s in selected):
+        controls |= {s.name for s in play.scenarios if s.is_positive_control}
+    return controls | {*names}
+
+
+# ---- several plays on one host
+
+
+def _combine(plays: Sequence[PlacedPlay], host: str) -> _Work:
+    """Returns what the plays that match a host ask of it together; raises `InputError`."""
     if not plays:
-        return _Asked()
+        return _Work()
     for one, other in itertools.combinations(plays, 2):
-        if what := find_contradiction(one.play, other.play):
-            raise _contradiction(one, other, f"expect different things of {what}", host)
-    trials = max(placed.play.trials for placed in plays)
-    return _Asked(
-        scenarios=_scenarios(plays, trials, host),
+        if name := find_contradiction(one.play, other.play):
+            raise _contradiction(one, other, f"expect different things of {name}", host)
+    trials = max(each.play.trials for each in plays)
+    globs = (glob for each in plays for glob in each.play.sysctls_collect)
+    return _Work(
+        scenarios=_combine_scenarios(plays, trials, host),
         trials=trials,
-        isolation=_isolation(plays, host),
-        sysctls_collect=tuple(
-            dict.fromkeys(glob for placed in plays for glob in placed.play.sysctls_collect)
-        ),
-        sysctls_expect=_rules(placed.play.sysctls_expect for placed in plays),
-        exposure_expect=_rules(placed.play.exposure_expect for placed in plays),
-        kernels_expect=_rules(placed.play.kernels_expect for placed in plays),
+        isolation=_combine_isolation(plays, host),
+        sysctls_collect=tuple(dict.fromkeys(globs)),
+        sysctls_expect=_combine_expectations(each.play.sysctls_expect for each in plays),
+        exposure_expect=_combine_expectations(each.play.exposure_expect for each in plays),
+        kernels_expect=_combine_expectations(each.play.kernels_expect for each in plays),
     )
 
 
-def _scenarios(plays: Sequence[_Placed], trials: int, host: str) -> tuple[Scenario, ...]:
-    union = dict[str, tuple[Scenario, _Placed]]()
+def _combine_scenarios(plays: Sequence[PlacedPlay], trials: int, host: str) -> tuple[Scenario, ...]:
+    """Returns each scenario of the plays once; raises `InputError` if two differ and share a name."""
+    combined = dict[str, tuple[Scenario, PlacedPlay]]()
     for placed in plays:
         for scenario in placed.play.scenarios:
-            # Its own number, or its play's: another play that matches the host must not multiply
-            # it.
+            # Its own number of trials, or its play's: another play of the host must not raise it.
             here = msgspec.structs.replace(scenario, trials=scenario.trials or placed.play.trials)
-            before, first = union.setdefault(scenario.name, (here, placed))
+            before, first = combined.setdefault(scenario.name, (here, placed))
             if not is_same_experiment(before, here):
-                raise _contradiction(
-                    first, placed, f"say different things by the scenario “{scenario.name}”", host
-                )
-            union[scenario.name] = (_both(before, here), first)
-    return tuple(
-        msgspec.structs.replace(s, trials=None if s.trials == trials else s.trials)
-        for s, _ in union.values()
-    )
+                what = f"define the scenario “{scenario.name}” differently"
+                raise _contradiction(first, placed, what, host)
+            combined[scenario.name] = (_merge_scenarios(before, here), first)
+    return tuple(_without_usual_trials(scenario, trials) for scenario, _ in combined.values())
 
 
-def _both(one: Scenario, other: Scenario) -> Scenario:
+def _without_usual_trials(scenario: Scenario, trials: int) -> Scenario:
+    """Returns a scenario with its number of trials only if that is not the host's."""
+    own = None if scenario.trials == trials else scenario.trials
+    return msgspec.structs.replace(scenario, trials=own)
+
+
+def _merge_scenarios(one: Scenario, other: Scenario) -> Scenario:
+    """Returns a scenario with the families, tags and trials of both."""
     return msgspec.structs.replace(
         one,
         families=tuple(dict.fromkeys((*one.families, *other.families))),
@@ -235,24 +270,30 @@ def _both(one: Scenario, other: Scenario) -> Scenario:
     )
 
 
-def _isolation(plays: Sequence[_Placed], host: str) -> Isolation:
-    asked = [placed for placed in plays if placed.play.isolation != "auto"]
-    for one, other in itertools.pairwise(asked):
+def _combine_isolation(plays: Sequence[PlacedPlay], host: str) -> Isolation:
+    """Returns the isolation that the plays ask for; raises `InputError` if two ask for different
+    ones.
+    """
+    asking = [each for each in plays if each.play.isolation != "auto"]
+    for one, other in itertools.pairwise(asking):
         if one.play.isolation != other.play.isolation:
-            raise _contradiction(one, other, "want different isolation", host)
-    return asked[0].play.isolation if asked else "auto"
+            raise _contradiction(one, other, "ask for different isolation", host)
+    return asking[0].play.isolation if asking else "auto"
 
 
-def _rules(wanted: Iterable[Mapping[str, tuple[R, ...]]]) -> dict[str, tuple[R, ...]]:
-    """Returns all that is wanted, by name; what several plays want alike counts once."""
-    union = dict[str, tuple[R, ...]]()
-    for rules in wanted:
-        for key, some in rules.items():
-            union[key] = tuple(dict.fromkeys((*union.get(key, ()), *some)))
-    return union
+def _combine_expectations(
+    several: Iterable[Mapping[str, tuple[E, ...]]],
+) -> dict[str, tuple[E, ...]]:
+    """Returns all expectations by name; equal ones of several plays count once."""
+    combined = dict[str, tuple[E, ...]]()
+    for expectations in several:
+        for key, some in expectations.items():
+            combined[key] = tuple(dict.fromkeys((*combined.get(key, ()), *some)))
+    return combined
 
 
-def _contradiction(one: _Placed, other: _Placed, what: str, host: str) -> InputError:
+def _contradiction(one: PlacedPlay, other: PlacedPlay, what: str, host: str) -> InputError:
+    """Returns the error about two plays that cannot run on one host."""
     return InputError(
         f"the play “{other.play.name}” and the play “{one.play.name}” ({one.source}) {what}, and"
         f" both match {host}",

@@ -1,8 +1,8 @@
-"""A fleet in N parts, for N controllers: every host of a plan is in exactly one of them. Pure.
+"""Divides a fleet into N parts for N controllers: every host of a plan is in exactly one. Pure.
 
-Rules: the order of the names decides, not that of the inventory, so that two controllers whose
-inventories list the same hosts in another order still agree; hosts with neighbouring names go to
-different parts.
+Rules: the order of the names decides, not that of the inventory, so that two controllers agree whose
+inventories list the same hosts in another order. Hosts with neighbouring names go to different
+parts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from fleetaudit.model import Plan
 
 MAX_SHARDS = 10_000
-"""The largest number of parts."""
+"""Maximum number of parts."""
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -22,13 +22,12 @@ def parse_shard(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]{1,5})/([0-9]{1,5})", text.strip())
     number, parts = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= parts <= MAX_SHARDS:
-        raise ValueError(f"{text!r} is no part of a whole, such as 1/4 (of 4 parts the first)")
+        raise ValueError(f"not a shard: {text!r}; write it as 1/4, the first of 4 parts")
     return number, parts
 
 
 def select_shard(plan: Plan, number: int, parts: int) -> Plan:
     """Returns the plan with the hosts of part `number` (from 1) of `parts`, in the plan's order."""
-    mine = frozenset(sorted(host.name for host in plan.hosts)[number - 1 :: parts])
-    return msgspec.structs.replace(
-        plan, hosts=tuple(host for host in plan.hosts if host.name in mine)
-    )
+    names = frozenset(sorted(host.name for host in plan.hosts)[number - 1 :: parts])
+    hosts = tuple(host for host in plan.hosts if host.name in names)
+    return msgspec.structs.replace(plan, hosts=hosts)

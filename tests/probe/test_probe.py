@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fleetaudit.playbook import steps
+from fleetaudit.playbook import phrases
+from fleetaudit.playbook.steps import SOCKET_OPTIONS
 from fleetaudit.probe import protocol
 from tests.support import probe_runs
 from tests.support.probe_runs import (
@@ -418,8 +419,8 @@ def test_python_2_says_that_it_cannot_pass_sockets_on() -> None:
 def test_every_phrase_of_the_step_language_has_its_verb_and_every_option_its_number() -> None:
     program: dict[str, Any] = {"__name__": "fleetaudit-probe"}
     exec(compile(protocol.probe_text(), "fleetaudit-probe", "exec"), program)
-    assert {str(phrase.call[1]) for phrase in steps.PHRASES} == set(program["VERBS"])
-    assert set(steps.SOCKET_OPTIONS) == set(program["OPTIONS"])
+    assert {str(phrase.call[1]) for phrase in phrases.PHRASES} == set(program["VERBS"])
+    assert set(SOCKET_OPTIONS) == set(program["OPTIONS"])
 
 
 def test_the_text_can_be_sent_inside_quotes_and_is_ascii() -> None:
@@ -551,7 +552,7 @@ def test_no_message_of_the_probe_names_a_verb_of_its_own() -> None:
     """The step's words are added by who has the playbook; `resend-fin` is a name that no user has
     ever seen.
     """
-    inner = {phrase.call[1] for phrase in steps.PHRASES if "-" in str(phrase.call[1])}
+    inner = {phrase.call[1] for phrase in phrases.PHRASES if "-" in str(phrase.call[1])}
     raised = [
         node
         for node in ast.walk(ast.parse(protocol.probe_text()))

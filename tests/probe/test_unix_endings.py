@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from fleetaudit.playbook.steps import order_problem
+from fleetaudit.playbook.step_order import order_problem
 from fleetaudit.probe import verdict
 from tests.support import probe_runs
 from tests.truth.cases import UNIX_SAMPLE, over_unix

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleetaudit.playbook.steps import order_problem
+from fleetaudit.playbook.step_order import order_problem
 from tests.truth.generate import generated
 
 

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from fleetaudit.model import Family
-from fleetaudit.playbook.steps import parse_step, step_families
+from fleetaudit.playbook.step_order import step_families
+from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol
 
 VERSIONS = ("2.7", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")

@@ -22,7 +22,8 @@ from fleetaudit.model import (
     Scenario,
     SysctlExpectation,
 )
-from fleetaudit.playbook.steps import parse_step, step_families
+from fleetaudit.playbook.step_order import step_families
+from fleetaudit.playbook.steps import parse_step
 from fleetaudit.probe import protocol
 from tests import DATA
 

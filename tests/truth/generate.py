@@ -28,7 +28,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetaudit.model import Family, Scenario, Step
-from fleetaudit.playbook.steps import order_problem, parse_step
+from fleetaudit.playbook.step_order import order_problem
+from fleetaudit.playbook.steps import parse_step
 
 from .model import (
     Experiment,

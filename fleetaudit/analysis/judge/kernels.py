@@ -23,7 +23,7 @@ from fleetaudit.model import (
     Kernel,
     Plan,
 )
-from fleetaudit.playbook.expectation_tests import applies
+from fleetaudit.playbook.conditions import applies
 
 SAME_ENDING = "same_ending_within_build"
 KIND = "kernel:"

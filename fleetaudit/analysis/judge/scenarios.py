@@ -26,7 +26,7 @@ from fleetaudit.model import (
     Scenario,
     Severity,
 )
-from fleetaudit.playbook.expectation_tests import applies
+from fleetaudit.playbook.conditions import applies
 
 ExpectationStatus = Literal["met", "not met", "untold", "not run", "no expectation"]
 """How an observation stands to an expectation."""

@@ -23,8 +23,8 @@ from fleetaudit.model import (
     Sysctl,
     SysctlExpectation,
 )
+from fleetaudit.playbook.conditions import applies
 from fleetaudit.playbook.expectation_tests import (
-    applies,
     describe_bounds,
     describe_expectation,
     is_within,

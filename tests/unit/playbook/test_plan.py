@@ -226,7 +226,7 @@ def test_hosts_that_are_asked_the_same_share_one_tuple() -> None:
             "exposure: {expect: {unread_sockets: {at_most: 8}}}",
             "expect different things of unread_sockets",
         ),
-        ("isolation: host", "isolation: namespace", "want different isolation"),
+        ("isolation: host", "isolation: namespace", "ask for different isolation"),
     ],
 )
 def test_plays_that_contradict_each_other_on_one_host_are_refused(
@@ -250,7 +250,7 @@ def test_two_playbooks_that_mean_different_things_by_one_name_are_refused_where_
     mine = "{{name: mine, title: Mine, steps: [{}], expect: FIN}}"
     one = book(play("One", "all", scenarios=mine.format("closer closes")), source="a.yml")
     two = book(play("Two", "db1", scenarios=mine.format("closer exits")), source="b.yml")
-    with pytest.raises(InputError, match="different things by the scenario “mine”"):
+    with pytest.raises(InputError, match="define the scenario “mine” differently"):
         plan(one, two)
     assert plan(one, book(play("Two", "db1", scenarios=mine.format("closer closes"))))
 

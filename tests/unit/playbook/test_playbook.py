@@ -178,22 +178,22 @@ WRONG = [
     ("sysctls: {expect: {net.a: {position: 2, is_default: true}}}", "a position is for"),
     ("sysctls: {expect: {net.a: {position: 0, equals: 1}}}", ">= 1"),
     ("sysctls: {expect: {net.a: {is_default: false}}}", "only “is_default: true”"),
-    ("sysctls: {expect: {net.a: {matches: '('}}}", "no regular expression"),
+    ("sysctls: {expect: {net.a: {matches: '('}}}", "not a regular expression"),
     ("sysctls: {expect: {net.a: {matches: '(a+)+'}}}", "repeats a group that itself repeats"),
     ("sysctls: {expect: {net.a: {equals: 1, when: {kernel: 6.1}}}}", "a number where text belongs"),
     (
         "sysctls: {expect: {net.a: {equals: 1, when: {kernel: '6.1'}}}}",
-        "no comparison of a kernel release",
+        "not a comparison of a kernel release",
     ),
     ("sysctls: {expect: {net.a: {equals: 1, when: {kernal: '>6'}}}}", "did you mean “kernel”?"),
     ("sysctls: {expect: {net.a: {equals: 1, tags: [a b]}}}", "matching regex"),
     ("exposure: {expect: {aborts: {at_most: 1}}}", "unknown key “aborts”"),
-    ("exposure: {expect: {aborts_failed: {}}}", "no test; say at_most or at_least"),
+    ("exposure: {expect: {aborts_failed: {}}}", "no test; use at_most or at_least"),
     ("exposure: {expect: {aborts_failed: {at_most: 1, at_least: 2}}}", "no value"),
     ("exposure: {expect: {aborts_failed: {at_most: -1}}}", ">= 0"),
     ("kernels: {expect: {same_ending_within_build: false}}", "only “true”"),
     ("kernels: {expect: {same_ending: true}}", "did you mean “same_ending_within_build”?"),
-    ("adjust: {idle-close: {severity: error}}", "none of this play"),
+    ("adjust: {idle-close: {severity: error}}", "this play has no scenario “idle-close”"),
 ]
 
 
@@ -260,7 +260,7 @@ def test_a_play_says_what_the_file_says() -> None:
     [
         ("name: x\nhosts: all\n", 1, "a playbook is a list of plays"),
         ("[]\n", 1, "without a play"),
-        ("- name: x\n  hosts: all\n", 1, "asks for nothing"),
+        ("- name: x\n  hosts: all\n", 1, "is empty"),
         ("- hosts: all\n", 1, "“name” is missing"),
         ("- name: x\n  hosts: all\n  scenaros: []\n", 3, "did you mean “scenarios”?"),
         ("- name: x\n  hosts: ' '\n  scenarios: [unread-close/idle-close]\n", 2, "no hosts"),
@@ -270,7 +270,11 @@ def test_a_play_says_what_the_file_says() -> None:
         ("- name: x\n  hosts: all\n  families: [ipv5]\n", 3, "ipv5"),
         ("- name: x\n  hosts: all\n  families: []\n", 3, "length >= 1"),
         ("- name: x\n  hosts: all\n  isolation: jail\n", 3, "jail"),
-        ("- name: x\n  hosts: all\n  scenarios:\n    - idle-close\n", 4, "names no scenario"),
+        (
+            "- name: x\n  hosts: all\n  scenarios:\n    - idle-close\n",
+            4,
+            "not a scenario: “idle-close”",
+        ),
         (
             "- name: x\n  hosts: all\n  scenarios:\n    - unraed-close/x\n",
             4,
@@ -282,16 +286,20 @@ def test_a_play_says_what_the_file_says() -> None:
             "did you mean “idle-close”?",
         ),
         ("- name: x\n  hosts: all\n  sysctls:\n    collect: [kernel.panic]\n", 4, "“kernel.panic”"),
-        ("- name: x\n  hosts: all\n  sysctls:\n    collect: [net.ipv4.tcp_ä*]\n", 4, "no sysctl"),
+        (
+            "- name: x\n  hosts: all\n  sysctls:\n    collect: [net.ipv4.tcp_ä*]\n",
+            4,
+            "not a sysctl",
+        ),
         (
             "- name: x\n  hosts: all\n  sysctls:\n    collect: [net.ipv4/../../etc/passwd]\n",
             4,
-            "no sysctl",
+            "not a sysctl",
         ),
         (
             "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.ipv4.tcp_*: {equals: 1}\n",
             5,
-            "no sysctl",
+            "not a sysctl",
         ),
         (
             "- name: x\n  hosts: all\n  sysctls:\n    expect:\n      net.ipv4.tcp_mem: {}\n",
@@ -365,11 +373,11 @@ def test_a_play_that_makes_no_sense_is_refused_at_its_line(text: str, line: int,
     ("old", "new", "line", "said"),
     [
         ("name: mine", "name: Mine", 6, "matching regex"),
-        ("name: mine", "name: positive", 6, "“positive” is no name"),
-        ("name: mine", "name: drained-close", 6, "for the second time; the first is in line 4"),
+        ("name: mine", "name: positive", 6, "“positive” cannot be a name"),
+        ("name: mine", "name: drained-close", 6, "defined twice; the first is in line 4"),
         ("title: Mine", "titel: Mine", 7, "did you mean “title”?"),
         ("peer sends 5 bytes", "peer sedns 5 bytes", 9, "“sedns” does not fit in the step"),
-        ("peer sends 5 bytes", "peer sedns 5 bytes", 9, "here would do: closes, connects,"),
+        ("peer sends 5 bytes", "peer sedns 5 bytes", 9, "expected here: closes, connects,"),
         ("peer sends 5 bytes", "closer closes", 10, "closer is gone"),
         (
             "- peer sends 5 bytes\n    - closer closes",
@@ -385,7 +393,7 @@ def test_a_play_that_makes_no_sense_is_refused_at_its_line(text: str, line: int,
         ),
         ("expect: RST", "expect: inconclusive", 11, "inconclusive"),
         ("expect: RST", "expect: []", 11, "length"),
-        ("expect: RST", "expect: [RST, FIN]", 12, "may end alike"),
+        ("expect: RST", "expect: [RST, FIN]", 12, "may end the same way"),
         (
             "control: drained-close\n",
             "control: drained-clsoe\n",
@@ -398,7 +406,7 @@ def test_a_play_that_makes_no_sense_is_refused_at_its_line(text: str, line: int,
             12,
             "add “- unread-close/idle-close”",
         ),
-        ("control: drained-close\n", "control: zero-linger-close\n", 12, "may end alike"),
+        ("control: drained-close\n", "control: zero-linger-close\n", 12, "may end the same way"),
         ("control: drained-close\n", "severity: info\n", 11, "names no control"),
         ("control: drained-close\n", "severity: erorr\n", 12, "did you mean “error”?"),
         (
@@ -483,7 +491,7 @@ def test_an_adjusted_control_must_still_end_the_other_way() -> None:
         f"{TAKEN}    drained-close: {{expect: [FIN, nothing, 'FIN, then RST'], control:"
         " idle-close}\n"
     )
-    assert "may end alike" in error.message
+    assert "may end the same way" in error.message
 
 
 def test_the_positive_control_stays_one_when_its_severity_is_adjusted() -> None:
@@ -556,7 +564,7 @@ def test_what_is_taken_runs_over_the_plays_families_and_is_left_out_where_none_i
 def test_two_plays_that_mean_different_things_by_one_name_are_refused() -> None:
     other = scenarios(MINE.replace("5 bytes", "6 bytes")).replace("name: Mine", "name: Other")
     error = refusal(scenarios(MINE) + other)
-    assert "the play “Other” says something else by “mine” than the play “Mine”" in error.message
+    assert "the play “Other” defines “mine” differently from the play “Mine”" in error.message
 
 
 def test_two_plays_may_run_one_scenario_over_different_families_and_as_often_as_they_like() -> None:

@@ -8,16 +8,9 @@ from hypothesis import strategies as st
 
 from fleetaudit.model import Family, Step
 from fleetaudit.playbook import parse_playbook
-from fleetaudit.playbook.steps import (
-    MAX_BYTES,
-    PHRASES,
-    SOCKET_OPTIONS,
-    Phrase,
-    StepError,
-    order_problem,
-    parse_step,
-    step_families,
-)
+from fleetaudit.playbook.phrases import PHRASES, Phrase
+from fleetaudit.playbook.step_order import order_problem, step_families
+from fleetaudit.playbook.steps import MAX_BYTES, SOCKET_OPTIONS, StepError, parse_step
 from tests import ROOT
 
 EXAMPLE = {
@@ -35,9 +28,9 @@ def steps(*texts: str) -> list[Step]:
     return [parse_step(text) for text in texts]
 
 
-@pytest.mark.parametrize("phrase", PHRASES, ids=lambda phrase: phrase.words)
+@pytest.mark.parametrize("phrase", PHRASES, ids=lambda phrase: phrase.pattern)
 def test_every_phrase_of_the_language_can_be_said(phrase: Phrase) -> None:
-    text = " ".join(EXAMPLE.get(word, word) for word in phrase.words.split())
+    text = " ".join(EXAMPLE.get(word, word) for word in phrase.pattern.split())
     step = parse_step(text)
     assert step.text == text
     assert len(step.call) >= 2
@@ -47,7 +40,11 @@ def test_every_phrase_of_the_language_can_be_said(phrase: Phrase) -> None:
 def phrase_table() -> str:
     """Returns the language as the table that docs/scenarios.md shows."""
     return "\n".join(
-        ["| step | what it does |", "|---|---|", *(f"| `{p.words}` | {p.does} |" for p in PHRASES)]
+        [
+            "| step | what it does |",
+            "|---|---|",
+            *(f"| `{p.pattern}` | {p.meaning} |" for p in PHRASES),
+        ]
     )
 
 
@@ -65,7 +62,7 @@ def test_the_playbook_in_the_documentation_is_one() -> None:
 
 
 def test_no_two_phrases_read_alike() -> None:
-    assert len({phrase.words for phrase in PHRASES}) == len(PHRASES)
+    assert len({phrase.pattern for phrase in PHRASES}) == len(PHRASES)
     assert len({phrase.call for phrase in PHRASES}) == len(PHRASES)
 
 
@@ -140,7 +137,7 @@ def test_a_wrong_step_names_the_word_and_what_would_do(
     with pytest.raises(StepError) as caught:
         parse_step(text)
     assert caught.value.word == word
-    assert wanted <= set(caught.value.wanted)
+    assert wanted <= set(caught.value.expected)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +163,7 @@ def test_a_near_miss_is_offered(text: str, near: str) -> None:
     st.lists(
         st.sampled_from(
             sorted(
-                {w for p in PHRASES for w in p.words.split()} | {"5", "1", "-1", *SOCKET_OPTIONS}
+                {w for p in PHRASES for w in p.pattern.split()} | {"5", "1", "-1", *SOCKET_OPTIONS}
             )
         )
     )
@@ -180,7 +177,7 @@ def test_any_words_give_a_step_that_says_the_same_or_an_error(words: list[str]) 
     else:
         assert parse_step(step.text) == step
         return
-    assert error.wanted
+    assert error.expected
 
 
 @pytest.mark.parametrize(

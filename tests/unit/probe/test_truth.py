@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fleetaudit.model import HostPlan, Scenario
-from fleetaudit.playbook.steps import parse_step, step_families
+from fleetaudit.playbook.step_order import step_families
+from fleetaudit.playbook.steps import parse_step
 from fleetaudit.transport import Output
 from tests.truth import __main__ as truth
 from tests.truth.cases import Case, shipped

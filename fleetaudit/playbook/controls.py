@@ -1,0 +1,92 @@
+"""Checks the controls of a play.
+
+Rules: a control expects none of the endings of the scenario that names it, so that one of the two
+fails if the measurement does not work. A play that expects RST has a positive control, which must
+end in the RST that no kernel withholds (zero linger).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from fleetaudit.model import Ending, Family, Scenario
+from fleetaudit.text.yaml_lines import Document, ValuePath, did_you_mean
+
+DEFAULT_PLAYBOOK = "unread-close"
+"""The shipped playbook that runs if none is named."""
+POSITIVE_CONTROL = "positive"
+"""The value of `control` in a positive control."""
+
+_RESETS: frozenset[Ending] = frozenset({"RST", "FIN, then RST"})
+
+
+class PlacedScenario(NamedTuple):
+    """A scenario, and the place of its expectation in the file."""
+
+    scenario: Scenario
+    where: ValuePath
+
+
+def expects_reset(expect: Collection[Ending]) -> bool:
+    """Returns whether a RST is among the expected endings."""
+    return not _RESETS.isdisjoint(expect)
+
+
+def check_controls(document: Document, placed: Sequence[PlacedScenario]) -> None:
+    """Raises `InputError` at the first scenario whose control proves nothing."""
+    by_name = {each.scenario.name: each.scenario for each in placed}
+    for each in placed:
+        if each.scenario.control is not None:
+            _check_control(document, each, each.scenario.control, by_name)
+    positive = [each.scenario for each in placed if each.scenario.is_positive_control]
+    covered = {family for scenario in positive for family in scenario.families}
+    for each in placed:
+        if expects_reset(each.scenario.expect):
+            _check_positive_control(document, each, covered)
+
+
+def _check_control(
+    document: Document, placed: PlacedScenario, name: str, by_name: Mapping[str, Scenario]
+) -> None:
+    """Raises `InputError` if the control of a scenario is missing or cannot fail."""
+    at = (*placed.where, "control")
+    control = by_name.get(name)
+    if control is None:
+        raise document.error(
+            f"the control “{name}” is not a scenario of this play{did_you_mean(name, by_name)}",
+            at,
+            hint=f"if the shipped one is meant, add “- {DEFAULT_PLAYBOOK}/{name}”",
+        )
+    if control.control is not None:
+        raise document.error(f"the control “{name}” names a control itself", at)
+    if not control.expect:
+        raise document.error(
+            f"the control “{name}” has no expectation, so it cannot fail",
+            at,
+            hint="add “expect:” to that scenario, or name another control",
+        )
+    if not set(control.expect).isdisjoint(placed.scenario.expect):
+        raise document.error(
+            f"the control “{name}” must end the other way, but may end the same way", at
+        )
+    if missing := [f for f in placed.scenario.families if f not in control.families]:
+        raise document.error(f"the control “{name}” does not run over {', '.join(missing)}", at)
+
+
+def _check_positive_control(
+    document: Document, placed: PlacedScenario, covered: Collection[Family]
+) -> None:
+    """Raises `InputError` if no positive control covers the families of a scenario that resets."""
+    # AF_UNIX has no zero linger.
+    missing = [f for f in placed.scenario.families if f != "unix" and f not in covered]
+    if missing:
+        raise document.error(
+            f"“{placed.scenario.name}” expects a RST over {missing[0]}, and the play has no positive"
+            " control for it",
+            placed.where,
+            hint=(
+                f"add “- {DEFAULT_PLAYBOOK}/zero-linger-close”, or “control: positive” to a"
+                " scenario that must reset"
+            ),
+        )

@@ -1,0 +1,111 @@
+"""Regular expressions that are safe to try on a host's values: they fail as quickly as they match.
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass, field
+
+MAX_PATTERN = 200
+"""Maximum length of a regular expression, in characters."""
+MAX_REPEATS = 4
+"""Maximum number of repetitions, and of groups, of a regular expression: with more, a failing match
+can take practically for ever.
+"""
+
+_TOKEN = re.compile(
+    r"(?P<escape>\\.)|(?P<set>\[\^?\]?(?:\\.|[^\]\\])*\])"
+    r"|(?P<open>\((?:\?(?:P<\w+>|[:=!<a-zA-Z#(-]))?)|(?P<close>\))"
+    r"|(?P<repeat>(?:[*+?]|\{[0-9]*(?:,[0-9]*)?\})[?+]?)|(?P<choice>\|)|.",
+    re.DOTALL,
+)
+
+
+def pattern_fault(pattern: str) -> str:
+    """Returns why a regular expression is refused, "" if it is not.
+
+    It must compile. A repeated group that itself repeats or chooses, or many repetitions in a row,
+    take time that grows without bound.
+    """
+    if len(pattern) > MAX_PATTERN:
+        return f"longer than {MAX_PATTERN} characters"
+    try:
+        with warnings.catch_warnings():
+            # A warning says that a later Python may read the pattern differently.
+            warnings.simplefilter("error")
+            re.compile(pattern)
+    except (re.error, Warning, OverflowError, RecursionError) as e:
+        return f"not a regular expression: {e}"
+    return _cost_fault(pattern)
+
+
+def _cost_fault(pattern: str) -> str:
+    """Returns why a match may take too long, "" if it cannot."""
+    cost = _Cost()
+    for token in _TOKEN.finditer(pattern):
+        if fault := cost.add(token.lastgroup or "", token[0]):
+            return fault
+    if max(cost.repeats, cost.groups) > MAX_REPEATS:
+        return f"more than {MAX_REPEATS} repetitions or groups"
+    return ""
+
+
+@dataclass
+class _Cost:
+    """What was met in a pattern so far.
+
+    `varies` has an entry for each open group, the outermost first: whether it repeats or chooses
+    somewhere inside. `closed_varies` is that of a group that was closed by the previous token.
+    """
+
+    repeats: int = 0
+    groups: int = 0
+    varies: list[bool] = field(default_factory=lambda: [False])
+    closed_varies: bool = False
+
+    def add(self, kind: str, text: str) -> str:
+        """Counts one token; returns why it is refused, "" if it is not."""
+        if kind == "close":
+            self._close()
+            return ""
+        handler = _HANDLERS.get(kind)
+        fault = handler(self, text) if handler else ""
+        self.closed_varies = False
+        return fault
+
+    def _close(self) -> None:
+        self.closed_varies = self.varies.pop()
+        self.varies[-1] = self.varies[-1] or self.closed_varies
+
+    def _escape(self, text: str) -> str:
+        refers_back = text[1].isdigit() and text[1] != "0"
+        return "it refers back to a group" if refers_back else ""
+
+    def _open(self, text: str) -> str:
+        if text not in ("(", "(?:") and not text.startswith("(?P<"):
+            return f"“{text}” is not allowed in it"
+        self.groups += 1
+        self.varies.append(False)
+        return ""
+
+    def _choice(self, _: str) -> str:
+        self.varies[-1] = True
+        return ""
+
+    def _repeat(self, text: str) -> str:
+        if self.closed_varies:
+            return "it repeats a group that itself repeats or chooses"
+        if not re.fullmatch(r"\{[0-9]+\}[?+]?", text):
+            self.repeats += 1
+        self.varies[-1] = True
+        return ""
+
+
+_HANDLERS = {
+    "escape": _Cost._escape,
+    "open": _Cost._open,
+    "choice": _Cost._choice,
+    "repeat": _Cost._repeat,
+}

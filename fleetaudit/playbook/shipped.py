@@ -1,0 +1,83 @@
+"""Scenarios that a play takes from a shipped playbook by name, with their controls."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from fleetaudit.model import Family, Playbook, Scenario
+from fleetaudit.text.yaml_lines import Document, ValuePath, did_you_mean
+
+from .controls import DEFAULT_PLAYBOOK, expects_reset
+
+
+class ShippedPlaybooks(NamedTuple):
+    """The playbooks that come with fleetaudit: their names, and how one is read."""
+
+    names: Sequence[str]
+    read: Callable[[str], Playbook]
+
+
+def shipped_scenarios(
+    document: Document,
+    reference: str,
+    where: ValuePath,
+    families: Sequence[Family],
+    shipped: ShippedPlaybooks,
+) -> list[Scenario]:
+    """Returns the shipped scenarios that `reference` (playbook/name, globs allowed) names, with
+    their controls; raises `InputError` if there are none.
+    """
+    source, glob = _split_reference(document, reference, where, shipped)
+    offered = {s.name: s for play in shipped.read(source).plays for s in play.scenarios}
+    selected = [s for name, s in offered.items() if fnmatch.fnmatchcase(name, glob)]
+    if not selected:
+        raise document.error(
+            f"{source} has no scenario “{glob}”{did_you_mean(glob, offered)}", where
+        )
+    names = _with_controls(selected, offered)
+    narrowed = [_over(s, families) for name, s in offered.items() if name in names]
+    # One that runs over IPv6 alone does not belong in a play for IPv4.
+    return [s for s in narrowed if s.families]
+
+
+def _split_reference(
+    document: Document, reference: str, where: ValuePath, shipped: ShippedPlaybooks
+) -> tuple[str, str]:
+    """Returns the playbook and the glob of a reference; raises `InputError`."""
+    source, _, glob = reference.partition("/")
+    if not glob:
+        raise document.error(
+            f"not a scenario: “{reference}”",
+            where,
+            hint=(
+                "a scenario is a mapping (name:, title:, steps:) or a shipped one, such as"
+                f" {DEFAULT_PLAYBOOK}/unread-close"
+            ),
+        )
+    if source not in shipped.names:
+        raise document.error(
+            f"no playbook “{source}” is shipped{did_you_mean(source, shipped.names)}", where
+        )
+    if f"playbooks/{source}.yml" == document.source:
+        raise document.error(f"“{reference}” is a scenario of this very playbook", where)
+    return source, glob
+
+
+def _with_controls(selected: Sequence[Scenario], offered: Mapping[str, Scenario]) -> set[str]:
+    """Returns the names of the selected scenarios, their controls, and the positive controls that
+    they need.
+    """
+    names = {s.name for s in selected} | {s.control for s in selected if s.control is not None}
+    if any(expects_reset(s.expect) for s in selected):
+        names |= {s.name for s in offered.values() if s.is_positive_control}
+    return names
+
+
+def _over(scenario: Scenario, families: Sequence[Family]) -> Scenario:
+    """Returns a scenario over those of its families that the play has; AF_UNIX stays."""
+    kept = tuple(f for f in scenario.families if f == "unix" or f in families)
+    return msgspec.structs.replace(scenario, families=kept)
