@@ -21,7 +21,8 @@ import click
 
 from fleetaudit import __version__
 from fleetaudit.cli import fleetaudit
-from fleetaudit.playbook.steps import PHRASES, SOCKET_OPTIONS
+from fleetaudit.playbook.phrases import PHRASES
+from fleetaudit.playbook.steps import SOCKET_OPTIONS
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "fleetaudit" / "schema" / "playbook.schema.json"
@@ -191,7 +192,7 @@ def _description(value: dict[str, Any], schema: dict[str, Any]) -> str:
 
 def steps_page() -> str:
     """Returns the page of every step and socket option of the step language."""
-    rows = [f"| `{phrase.words}` |" for phrase in PHRASES]
+    rows = [f"| `{phrase.pattern}` |" for phrase in PHRASES]
     options = ", ".join(f"`{name}`" for name in sorted(SOCKET_OPTIONS))
     return "\n\n".join(
         [

@@ -15,7 +15,7 @@ import pytest
 from fleetaudit import errors
 from fleetaudit.cli import fleetaudit
 from fleetaudit.playbook import parse_playbook
-from fleetaudit.playbook.steps import PHRASES
+from fleetaudit.playbook.phrases import PHRASES
 from tests import ROOT
 from tools import reference, tutorial
 
@@ -61,7 +61,7 @@ def test_the_reference_has_every_key_of_a_playbook_and_every_step() -> None:
         for key in one["properties"]:
             assert f"| `{key}`" in pages["reference/playbook-keys.md"], f"{name}: {key}"
     for phrase in PHRASES:
-        assert f"| `{phrase.words}` |" in pages["reference/steps.md"]
+        assert f"| `{phrase.pattern}` |" in pages["reference/steps.md"]
 
 
 def test_there_is_a_man_page_of_every_command() -> None:
