@@ -12,8 +12,6 @@ from fleetaudit.model import (
     Audited,
     Evidence,
     Family,
-    Kernel,
-    Observation,
 )
 from fleetaudit.playbook import load_playbook
 from fleetaudit.probe import protocol
@@ -35,6 +33,7 @@ from tests.support.probe_runs import (
     tcpdump_reads,
     trial_of,
 )
+from tests.support.runs import traced_host
 
 SCENARIOS = (
     UNREAD,
@@ -190,20 +189,12 @@ def test_every_trace_of_the_shipped_playbook_is_what_tcpdump_saw(tmp_path: Path)
 
 
 def audited(*trials: protocol.RawTrial, family: Family = "ipv4") -> Audited:
-    return Audited(
-        name="web-1",
-        kernel=Kernel(release="6.12.43", version="#1", machine="x86_64"),
-        isolation="host",
-        observations=tuple(
-            Observation(
-                scenario=f"s{number}",
-                family=family,
-                ending="RST",
-                trials=1,
-                evidence=Evidence(wire=trial.wire, connection=trial.connection, steps=trial.steps),
-            )
-            for number, trial in enumerate(trials)
-        ),
+    """Returns a host with what these trials report."""
+    return traced_host(
+        *(
+            (family, Evidence(wire=trial.wire, connection=trial.connection, steps=trial.steps))
+            for trial in trials
+        )
     )
 
 

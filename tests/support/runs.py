@@ -314,6 +314,21 @@ class Fleet:
         return judge_host(audited, self.plan(name, groups))
 
 
+def traced_host(*traces: tuple[Family, Evidence]) -> Audited:
+    """Returns a host with one observation for each evidence: scenarios s0, s1 …, which end in RST."""
+    return Audited(
+        name="web-1",
+        kernel=Kernel(release="6.12.43", version="#1", machine="x86_64"),
+        isolation="namespace",
+        observations=tuple(
+            Observation(
+                scenario=f"s{number}", family=family, ending="RST", trials=1, evidence=evidence
+            )
+            for number, (family, evidence) in enumerate(traces)
+        ),
+    )
+
+
 def default_sysctls(kernel: Kernel) -> dict[str, Sysctl]:
     """Returns sysctls as a host of that kernel has them that follows the playbook."""
     limit = "1048576" if kernel == K510 else "4194304"

@@ -18,34 +18,24 @@ from fleetaudit.model import (
     Connection,
     Evidence,
     Family,
-    Kernel,
-    Observation,
     ScenarioRow,
     Segment,
 )
 from fleetaudit.report import pcap
 from fleetaudit.report.captured_headers import captured_headers
+from tests.support.runs import traced_host
 
 
 def host(
     *traces: tuple[Family, tuple[Segment, ...]], connection: Connection | None = None
 ) -> Audited:
-    return Audited(
-        name="web-1",
-        kernel=Kernel(release="6.12.43", version="#1", machine="x86_64"),
-        isolation="namespace",
-        observations=tuple(
-            Observation(
-                scenario=f"s{i}",
-                family=family,
-                ending="RST",
-                trials=1,
-                evidence=Evidence(
-                    wire=wire, connection=connection, steps=((0, 0), (50, 1), (60, 2), (800, 3))
-                ),
-            )
-            for i, (family, wire) in enumerate(traces)
-        ),
+    """Returns a host with these segments, over this connection."""
+    steps = ((0, 0), (50, 1), (60, 2), (800, 3))
+    return traced_host(
+        *(
+            (family, Evidence(wire=wire, connection=connection, steps=steps))
+            for family, wire in traces
+        )
     )
 
 
