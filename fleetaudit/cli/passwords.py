@@ -12,9 +12,9 @@ import stat
 import termios
 
 from fleetaudit.errors import ConfigError, NothingToDoError, UsageError
-from fleetaudit.inventory.vault import arriving
 from fleetaudit.model import Secret
 from fleetaudit.text.files import expand_home
+from fleetaudit.text.pipes import read_chunks
 
 from . import console
 
@@ -123,7 +123,7 @@ def _first_line(fd: int, option: str, named: str) -> bytes:
     """Returns the first line, without its end."""
     data = b""
     try:
-        for part in arriving(fd, WAIT_S):
+        for part in read_chunks(fd, WAIT_S):
             data += part
             if b"\n" in data or len(data) > LONGEST:
                 break

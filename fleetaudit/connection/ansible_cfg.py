@@ -233,13 +233,13 @@ def load_ansible_settings(
     if values.get("host_key_checking") is False:
         at = origins["host_key_checking"]
         notes.append(
-            f"host_key_checking in {at} is not followed: host keys are checked; --host-key-policy"
+            f"host_key_checking in {at} is not supported: host keys are checked; --host-key-policy"
             " says how"
         )
     for place, (variable, why) in _NOTES.items():
         for value, origin in _said((variable,), (place,), environment, config):
             if value.strip().lower() not in FALSE_WORDS:
-                notes.append(f"{place[1]} in {origin} is not followed: {why}")
+                notes.append(f"{place[1]} in {origin} is not supported: {why}")
     notes += _others_beside(sources, file)
     unsupported = tuple(_unfollowed(environment, config))
     return AnsibleSettings(**values, origins=origins, notes=tuple(notes), unsupported=unsupported)  # type: ignore[arg-type]  # _typed made them fit

@@ -94,7 +94,6 @@ def _named(option: str) -> tuple[str, str]:
 
 
 # ---- for OpenSSH
-# ---------------------------------------------------------------------------------------------------
 
 _WITH_VALUE = frozenset("bcDeFIiJLlmopRSw")
 _WITHOUT = frozenset("46AaCgKkXxYy")
@@ -153,7 +152,6 @@ def _fit(option: str) -> bool:
 
 
 # ---- for the built-in client
-# ---------------------------------------------------------------------------------------
 
 # What it follows, and what there is nothing to follow of: forwards and terminals are never asked
 # for.

@@ -181,7 +181,6 @@ def _environment() -> Environment:
 
 
 # ---- filters
-# -------------------------------------------------------------------------------------------------------
 
 
 def _careful(one: Callable[..., Any]) -> Callable[..., Any]:
@@ -250,7 +249,6 @@ def _sum(
 
 
 # ---- syntax trees
-# --------------------------------------------------------------------------------------------------
 
 
 def _check(tree: Node, environment: Environment) -> None:

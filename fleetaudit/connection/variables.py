@@ -84,7 +84,7 @@ class Variables:
         if value is None or value == "":
             return None
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise self.error(name, "is no text", "put it in quotes")
+            raise self.error(name, "is not text", "put it in quotes")
         if not str(value).isprintable():
             raise self.error(name, "has a control character in it", "retype it")
         return str(value)

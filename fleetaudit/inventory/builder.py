@@ -1,12 +1,9 @@
-"""What the readers of all formats fill in, and how it becomes an `Inventory`: membership and
-precedence. No I/O.
+"""Builds an `Inventory` from what the readers of all formats add. No I/O.
 
-Rules: hosts and groups keep the order in which they are first mentioned. Variables of a higher
-place replace those of a lower one whole, mappings too. From low to high: `all`, the groups by
-(depth, ansible_group_priority, name), group_vars/all, group_vars of those groups in that order, the
-host, host_vars. Of several folders with group_vars the later one wins, whatever the group. A name
-of a host and of a group means what it means in Ansible, with a note: what is written for the host
-after the group was named is set for the group.
+Rules: hosts and groups keep the order in which they are first mentioned. A variable of higher
+precedence replaces a lower one whole, mappings too; from low to high: the groups (precedence.py),
+the host, host_vars. A name of both a host and a group means what it means in Ansible, with a note:
+what is written for the host after the group was named is set for the group.
 """
 
 from __future__ import annotations
@@ -14,101 +11,42 @@ from __future__ import annotations
 import graphlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from fleetaudit.errors import InputError
 from fleetaudit.model import Group, Host, Inventory
 from fleetaudit.text.sanitize import shorten
 
+from .entries import MAX_ENTRIES, SPLIT_HINT, GroupEntry, HostEntry, Origin, VarsLayer
 from .layered_mapping import overlay
+from .precedence import GroupPrecedence, ReplacedMappings
 
 MAX_HOSTS = 250_000
-"""How many hosts an inventory may have."""
-MAX_ENTRIES = 5_000_000
-"""How many hosts in groups, groups in groups and variables of hosts may be written, ranges written
-out.
-"""
-MAX_DEPTH = 100
-"""How deep groups may be in one another."""
-_LOOP_SHOWN = 10
-_NAMES_SHOWN = 10
-_SPLIT = "shorten its ranges, or split it and audit one part after the other"
-
-
-class Origin(NamedTuple):
-    """Where something was written; `line` 0 where the source has no lines."""
-
-    source: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.line}" if self.line else self.source
-
-    def error(self, message: str, hint: str = "") -> InputError:
-        """Returns an error to raise about what was written here."""
-        return InputError(
-            message, source=self.source, line=self.line, column=self.column, hint=hint
-        )
-
-
-@dataclass(slots=True)
-class _Group:
-    origin: Origin
-    variables: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
-    hosts: dict[str, None] = field(default_factory=dict)
-    children: dict[str, Origin] = field(default_factory=dict)
-    parents: dict[str, None] = field(default_factory=dict)
-    priority: int = 1
-
-
-@dataclass(slots=True)
-class _Host:
-    origin: Origin
-    port: int | None
-    only_listed: bool
-    variables: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
-    groups: dict[str, None] = field(default_factory=dict)
-
-
-class VarsLayer(NamedTuple):
-    """What the files beside one source set: for each group and each host its variables and where
-    they were written.
-    """
-
-    groups: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]]
-    hosts: Mapping[str, tuple[Mapping[str, Any], Mapping[str, str]]]
+"""Maximum number of hosts of an inventory."""
+_BUILT_IN_GROUPS = ("all", "ungrouped")
+_MAX_LOOP_SHOWN = 10
+_MAX_NAMES_SHOWN = 10
 
 
 class InventoryBuilder:
-    """An inventory in the making. The methods take names that are already plain: no ranges, no
-    ports.
-    """
+    """Collects hosts, groups and variables. The names that it takes have no ranges and no ports."""
 
     def __init__(self) -> None:
         built_in = Origin("built in")
-        self._groups = {"all": _Group(built_in), "ungrouped": _Group(built_in)}
+        self._groups = {"all": GroupEntry(built_in), "ungrouped": GroupEntry(built_in)}
         self._groups["all"].children["ungrouped"] = built_in
         self._groups["ungrouped"].parents["all"] = None
-        self._hosts = dict[str, _Host]()
+        self._hosts = dict[str, HostEntry]()
         self._layers = list[VarsLayer]()
         self._entries = 0
-        self._place = (
-            "",
-            self._groups["all"].origin,
-        )  # of the variable that was set last: a range sets it often
-        self._given_to_groups = dict[str, dict[str, Origin]]()
-        self.mapping_twice = ""
-        """A variable that a host gets as a mapping from two places, one of which is replaced; known
-        after `inventory`.
-        """
+        # The origin of the last variable, also as text: the hosts of a range share both.
+        self._last_origin = ("", built_in)
+        self._set_on_groups = dict[str, dict[str, Origin]]()
+        self._replaced = ReplacedMappings()
 
     @property
     def group_names(self) -> tuple[str, ...]:
-        """Every group that was mentioned, also `all` and `ungrouped`."""
+        """Every group that was mentioned, and `all` and `ungrouped`."""
         return tuple(self._groups)
 
     @property
@@ -117,27 +55,34 @@ class InventoryBuilder:
         return tuple(self._hosts)
 
     @property
-    def groups_set(self) -> bool:
+    def mapping_set_twice(self) -> str:
+        """A variable that one host gets as a mapping from two places; known after `build`."""
+        return self._replaced.variable
+
+    @property
+    def has_group_variables(self) -> bool:
         """Whether any group sets a variable."""
-        return any(group.variables for group in self._groups.values()) or any(
-            layer.groups for layer in self._layers
-        )
+        inline = any(group.variables for group in self._groups.values())
+        return inline or any(layer.groups for layer in self._layers)
 
     def has_group(self, name: str) -> bool:
         """Returns whether a group was mentioned."""
         return name in self._groups
 
-    def layer(self, layer: VarsLayer) -> None:
-        """Puts what files beside a source set above everything that came before."""
+    def add_layer(self, layer: VarsLayer) -> None:
+        """Adds the variables of one folder's group_vars and host_vars above all earlier ones."""
         self._layers.append(layer)
 
-    def group(self, name: str, at: Origin) -> None:
-        """Mentions a group."""
+    def add_group(self, name: str, at: Origin) -> None:
+        """Adds a group, if it is new."""
         if name not in self._groups:
-            self._groups[name] = _Group(at)
+            self._groups[name] = GroupEntry(at)
 
-    def child(self, parent: str, child: str, at: Origin) -> None:
-        """Puts the group `child` into the group `parent`; both were mentioned."""
+    def add_child(self, parent: str, child: str, at: Origin) -> None:
+        """Makes the group `child` a child of the group `parent`. Both are groups already.
+
+        Raises `InputError` if either is a built-in group that Ansible has no place for there.
+        """
         if child == "all":
             raise at.error(
                 "“all” cannot be in another group: every group is in it",
@@ -146,146 +91,149 @@ class InventoryBuilder:
         if parent == "ungrouped" or (child == "ungrouped" and parent != "all"):
             # Ansible loses hosts of such groups, even from “all”.
             raise at.error(
-                "“ungrouped” is for hosts in no group: it has no children and is in none",
+                "“ungrouped” is for hosts in no group: it has no children and no parent but “all”",
                 "use another name",
             )
-        self._count(at)
+        self._count_entry(at)
         self._groups[parent].children.setdefault(child, at)
         self._groups[child].parents[parent] = None
 
-    def host(
+    def add_host(
         self, name: str, group: str, port: int | None, at: Origin, *, listed: bool = False
     ) -> None:
-        """Puts a host into a group; `listed` says that it comes from a `host,host,` list and not
-        from a file.
+        """Puts a host into a group. `listed` says that a `host,host,` list names it and not a file.
+
+        Raises `InputError` if there are too many hosts, or for a port that Ansible would ignore.
         """
-        self._count(at)
+        self._count_entry(at)
         host = self._hosts.get(name)
         if host is None:
-            if len(self._hosts) >= MAX_HOSTS:
-                raise at.error(f"more than {MAX_HOSTS} hosts", _SPLIT)
-            host = self._hosts[name] = _Host(at, port, listed)
-            if port is not None:
-                host.variables["ansible_port"], host.origins["ansible_port"] = port, str(at)
+            host = self._new_host(name, port, at, listed)
         elif port is not None and port != host.port:
-            # Ansible takes the port of the first mention and drops this one.
-            raise at.error(
-                f"the port {port} of “{shorten(name)}” comes too late: it is first mentioned, "
-                + (f"with port {host.port}" if host.port else "without one")
-                + f", in {host.origin}",
-                f"write ansible_port: {port} among the variables of “{shorten(name)}”, once",
-            )
+            raise _late_port(name, host, port, at)
         host.only_listed = host.only_listed and listed
         if not (listed and host.groups):
             host.groups[group] = None
             self._groups[group].hosts[name] = None
 
-    def set_host(self, name: str, variable: str, value: Any, at: Origin) -> None:
-        """Sets a variable of a host; if a group of that name exists already, of that group, as in
-        Ansible.
+    def _new_host(self, name: str, port: int | None, at: Origin, listed: bool) -> HostEntry:
+        """Adds an entry for a host that is mentioned for the first time."""
+        if len(self._hosts) >= MAX_HOSTS:
+            raise at.error(f"more than {MAX_HOSTS} hosts", SPLIT_HINT)
+        host = self._hosts[name] = HostEntry(at, port, listed)
+        if port is not None:
+            host.variables["ansible_port"], host.origins["ansible_port"] = port, str(at)
+        return host
+
+    def set_host_variable(self, name: str, variable: str, value: Any, at: Origin) -> None:
+        """Sets a variable of a host; if a group of that name exists already, of the group.
+
+        So does Ansible.
         """
-        self._count(at)
+        self._count_entry(at)
         if name in self._groups:
-            self._given_to_groups.setdefault(name, {})[variable] = at
-            self.set_group(name, variable, value, at)
+            self._set_on_groups.setdefault(name, {})[variable] = at
+            self.set_group_variable(name, variable, value, at)
             return
-        if at is not self._place[1]:
-            self._place = str(at), at
+        if at is not self._last_origin[1]:
+            self._last_origin = str(at), at
         host = self._hosts[name]
         if isinstance(value, dict):
-            self._note_replaced(host.variables, variable)
-        host.variables[variable], host.origins[variable] = value, self._place[0]
+            self._replaced.note(host.variables, {variable: value})
+        host.variables[variable], host.origins[variable] = value, self._last_origin[0]
 
-    def set_group(self, name: str, variable: str, value: Any, at: Origin) -> None:
-        """Sets a variable of a group; `ansible_group_priority` is none, but orders the groups of
-        one depth.
+    def set_group_variable(self, name: str, variable: str, value: Any, at: Origin) -> None:
+        """Sets a variable of a group.
+
+        `ansible_group_priority` is no variable: it orders the groups of one depth.
         """
         group = self._groups[name]
-        if variable != "ansible_group_priority":
-            if isinstance(value, dict):
-                self._note_replaced(group.variables, variable)
-            group.variables[variable], group.origins[variable] = value, str(at)
+        if variable == "ansible_group_priority":
+            group.priority = _parse_priority(value, at)
             return
-        try:
-            group.priority = int(value)
-        except (TypeError, ValueError) as e:
-            raise at.error(
-                "ansible_group_priority is no whole number", "write for example 10"
-            ) from e
+        if isinstance(value, dict):
+            self._replaced.note(group.variables, {variable: value})
+        group.variables[variable], group.origins[variable] = value, str(at)
 
-    def _note_replaced(self, before: Mapping[str, Any], variable: str) -> None:
-        if isinstance(before.get(variable), dict):
-            self.mapping_twice = variable
-
-    def _count(self, at: Origin) -> None:
+    def _count_entry(self, at: Origin) -> None:
+        """Counts an entry; raises `InputError` above the limit."""
         self._entries += 1
         if self._entries > MAX_ENTRIES:
-            raise at.error(f"more than {MAX_ENTRIES} entries, once ranges are written out", _SPLIT)
+            raise at.error(f"more than {MAX_ENTRIES} entries, with ranges expanded", SPLIT_HINT)
 
-    def inventory(self, sources: Iterable[str], notes: tuple[str, ...] = ()) -> Inventory:
-        """Returns the finished inventory; raises `InputError` for loops, hosts named “all”, and
-        where no host is.
+    def build(self, sources: Iterable[str], notes: tuple[str, ...] = ()) -> Inventory:
+        """Returns the finished inventory.
+
+        Raises `InputError` if there is no host, for a loop of groups, and for a host with the name
+        of a built-in group.
         """
         sources = tuple(sources)
         if not self._hosts:
             raise InputError(
                 "no host in it", source=", ".join(sources), hint="name at least one, below “hosts:”"
             )
-        shared = self._shared_names()
-        order = self._parents_first(shared)
-        lineage = _Lineage(self._groups, order, self._layers)
-        hosts = [self._finished(name, host, lineage) for name, host in self._hosts.items()]
-        self.mapping_twice = self.mapping_twice or lineage.mapping_twice
-        tree = {
-            name: Group(hosts=tuple(g.hosts), children=tuple(g.children))
-            for name, g in self._groups.items()
-        }
+        self._check_built_in_names()
+        shared = tuple(name for name in self._hosts if name in self._groups)
+        self._connect_to_roots(shared)
+        parents_first = self._parents_first()
+        precedence = GroupPrecedence(self._groups, parents_first, self._layers, self._replaced)
+        hosts = [self._build_host(name, host, precedence) for name, host in self._hosts.items()]
         members = self._members()
-        notes = (*notes, *self._notes_about(shared, members))
         return Inventory(
-            sources=sources, hosts=tuple(hosts), groups=members, tree=tree, notes=notes
+            sources=sources,
+            hosts=tuple(hosts),
+            groups=members,
+            tree=self._tree(),
+            notes=(*notes, *self._notes_about_shared_names(shared, members)),
         )
 
-    def _shared_names(self) -> tuple[str, ...]:
-        """Returns the names of both a host and a group; raises if a host has the name of a built-in
-        group.
+    def _check_built_in_names(self) -> None:
+        """Raises `InputError` if a host has the name of a built-in group.
+
+        In Ansible the pattern “all” then selects this one host, and every other host is lost.
         """
-        shared = tuple(name for name in self._hosts if name in self._groups)
-        for name in ("all", "ungrouped"):
-            if name in shared:
-                # In Ansible the pattern “all” then selects this one host, and every other host is
-                # lost.
+        for name in _BUILT_IN_GROUPS:
+            if name in self._hosts:
                 raise self._hosts[name].origin.error(
-                    f"a host with the name “{name}”, which is the name of a built-in group",
+                    f"a host has the name “{name}”, which is the name of a built-in group",
                     "if its hosts are meant, write them in its place; otherwise give the host"
                     " another name",
                 )
-        return shared
 
-    def _notes_about(
+    def _notes_about_shared_names(
         self, shared: Sequence[str], members: Mapping[str, Sequence[str]]
     ) -> Iterator[str]:
-        for name in shared[:_NAMES_SHOWN]:
-            yield self._note_about(name, members[name])
-        if len(shared) > _NAMES_SHOWN:
-            yield f"{len(shared) - _NAMES_SHOWN} more names are each a host and a group"
+        """Yields a note for each name that is both a host and a group, up to a limit."""
+        for name in shared[:_MAX_NAMES_SHOWN]:
+            yield self._note_about_shared_name(name, members[name])
+        if len(shared) > _MAX_NAMES_SHOWN:
+            yield f"{len(shared) - _MAX_NAMES_SHOWN} more names are both a host and a group"
 
-    def _note_about(self, name: str, members: Sequence[str]) -> str:
+    def _note_about_shared_name(self, name: str, members: Sequence[str]) -> str:
+        """Returns the note about one name that is both a host and a group with these hosts."""
         word, at = shorten(name), self._hosts[name].origin
         note = (
             f"“{word}” is a host ({at}) and a group ({self._groups[name].origin}): "
             f"as in Ansible, the pattern “{word}” selects the host alone"
         )
-        given = self._given_to_groups.get(name, {})
-        if given and tuple(members) != (name,):
-            variable, written = next(iter(given.items()))
-            more = f" and {len(given) - 1} more" if len(given) > 1 else ""
-            note += f"; {shorten(variable)} ({written}){more}, written for the host, is set for the group"
+        moved = self._set_on_groups.get(name, {})
+        if moved and tuple(members) != (name,):
+            variable, written = next(iter(moved.items()))
+            more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+            note += (
+                f"; {shorten(variable)} ({written}){more}, written for the host, is set for the"
+                " group"
+            )
         if name not in members:
             note += f"; to name the group in {at}, write it below “children”"
         return note
 
-    def _parents_first(self, shared: Iterable[str]) -> tuple[str, ...]:
+    def _connect_to_roots(self, shared: Iterable[str]) -> None:
+        """Makes every group without a parent a child of `all`.
+
+        A name of both a host and a group in no other group becomes a child of `ungrouped`: Ansible
+        means to put the host there, and finds the group first.
+        """
         for name, group in self._groups.items():
             if name != "all" and not group.parents:
                 group.parents["all"] = None
@@ -293,149 +241,109 @@ class InventoryBuilder:
         for name in shared:
             host = self._hosts[name]
             if set(host.groups) <= {"all"}:
-                # Ansible puts what has this name into “ungrouped”, and finds the group first.
                 self._groups["ungrouped"].children.setdefault(name, host.origin)
                 self._groups[name].parents["ungrouped"] = None
+
+    def _parents_first(self) -> tuple[str, ...]:
+        """Returns every group after its parents; raises `InputError` for a loop."""
         graph = {name: group.parents for name, group in self._groups.items()}
         try:
             return tuple(graphlib.TopologicalSorter(graph).static_order())
         except graphlib.CycleError as e:
-            loop: list[str] = e.args[1]
-            at = self._groups[loop[0]].children[loop[1]]
-            named = " > ".join(
-                map(shorten, loop if len(loop) <= _LOOP_SHOWN else [*loop[:_LOOP_SHOWN], "…"])
-            )
-            raise at.error(f"a loop of groups: {named}", "take one of them out of the other") from e
+            raise self._loop_error(e.args[1]) from e
 
-    def _finished(self, name: str, host: _Host, lineage: _Lineage) -> Host:
-        others = lineage.of(tuple(host.groups)) - {"all", "ungrouped"}
-        if others:
-            host.groups.pop("ungrouped", None)
-            self._groups["ungrouped"].hosts.pop(name, None)
-        elif name not in self._groups["ungrouped"].children:
-            host.groups["ungrouped"] = None
-            self._groups["ungrouped"].hosts[name] = None
+    def _loop_error(self, loop: list[str]) -> InputError:
+        """Returns the error about groups that contain one another, at the first link."""
+        at = self._groups[loop[0]].children[loop[1]]
+        names = [shorten(name) for name in loop[:_MAX_LOOP_SHOWN]]
+        if len(loop) > _MAX_LOOP_SHOWN:
+            names.append("…")
+        return at.error(
+            f"a loop of groups: {' > '.join(names)}", "take one of them out of the other"
+        )
+
+    def _build_host(self, name: str, host: HostEntry, precedence: GroupPrecedence) -> Host:
+        """Returns one host with everything it inherits."""
+        self._settle_ungrouped(name, host, precedence)
         if name == "localhost" and host.only_listed and host.port is None:
-            host.variables["ansible_connection"], host.origins["ansible_connection"] = (
-                "local",
-                str(host.origin),
-            )
-        groups, inherited, written_there = lineage.inherited(tuple(host.groups))
-        own, written = host.variables, host.origins
+            # As Ansible's implicit localhost: this machine, without SSH.
+            host.variables["ansible_connection"] = "local"
+            host.origins["ansible_connection"] = str(host.origin)
+        groups, inherited, inherited_origins = precedence.inherited(tuple(host.groups))
+        own, own_origins = host.variables, host.origins
         for layer in self._layers:
             if name in layer.hosts:
-                more, here = layer.hosts[name]
-                self.mapping_twice = self.mapping_twice or replaced_mapping(own, more)
-                own, written = {**own, **more}, {**written, **here}
-        self.mapping_twice = self.mapping_twice or replaced_mapping(inherited, own)
+                more, more_origins = layer.hosts[name]
+                self._replaced.note(own, more)
+                own, own_origins = {**own, **more}, {**own_origins, **more_origins}
+        self._replaced.note(inherited, own)
         return Host(
             name=name,
             groups=groups,
             variables=overlay(own, inherited),
-            variable_origins=overlay(written, written_there),
+            variable_origins=overlay(own_origins, inherited_origins),
             origin=str(host.origin),
         )
 
+    def _settle_ungrouped(self, name: str, host: HostEntry, precedence: GroupPrecedence) -> None:
+        """Puts a host into `ungrouped` if it is in no other group, and takes it out otherwise."""
+        ungrouped = self._groups["ungrouped"]
+        if precedence.with_ancestors(tuple(host.groups)).difference(_BUILT_IN_GROUPS):
+            host.groups.pop("ungrouped", None)
+            ungrouped.hosts.pop(name, None)
+        elif name not in ungrouped.children:
+            host.groups["ungrouped"] = None
+            ungrouped.hosts[name] = None
+
+    def _tree(self) -> dict[str, Group]:
+        """Returns every group with the hosts and the groups that are directly in it."""
+        return {
+            name: Group(hosts=tuple(group.hosts), children=tuple(group.children))
+            for name, group in self._groups.items()
+        }
+
     def _members(self) -> dict[str, tuple[str, ...]]:
-        """A group's own hosts, then those of the groups in it, level by level, as Ansible orders
-        them.
+        """Returns all hosts of every group; raises `InputError` if that is too many together.
+
+        A group's own hosts come first, then those of the groups in it, level by level, as in
+        Ansible. Those of `all` are in the order of the file: Ansible's order depends on nesting.
         """
         members, count = dict[str, tuple[str, ...]](), 0
         for name in self._groups:
-            found, seen, queue = dict[str, None](), {name}, deque([name])
-            while queue:
-                group = self._groups[queue.popleft()]
-                found.update(group.hosts)
-                fresh = [child for child in group.children if child not in seen]
-                seen.update(fresh)
-                queue.extend(fresh)
-            members[name] = tuple(found)
-            count += len(found)
+            members[name] = self._members_of(name)
+            count += len(members[name])
             if count > MAX_ENTRIES:
                 raise self._groups[name].origin.error(
-                    f"groups of more than {MAX_ENTRIES} hosts, all together", _SPLIT
+                    f"groups of more than {MAX_ENTRIES} hosts, all together", SPLIT_HINT
                 )
-        members["all"] = tuple(
-            self._hosts
-        )  # the order of the file; Ansible's depends on where groups are nested
+        members["all"] = tuple(self._hosts)
         return members
 
-
-class _Lineage:
-    """What groups inherit from one another, worked out once for each combination of groups that a
-    host is in.
-    """
-
-    def __init__(
-        self, groups: dict[str, _Group], parents_first: Iterable[str], layers: Iterable[VarsLayer]
-    ) -> None:
-        self._groups, self._layers = groups, tuple(layers)
-        self._depth = dict[str, int]()
-        self._line = dict[str, frozenset[str]]()
-        count = 0
-        for name in parents_first:
-            parents, at = groups[name].parents, groups[name].origin
-            self._depth[name] = max((self._depth[p] + 1 for p in parents), default=0)
-            if self._depth[name] > MAX_DEPTH:
-                raise at.error(
-                    f"groups nested deeper than {MAX_DEPTH}", "put them into fewer others"
-                )
-            count += sum(len(self._line[p]) for p in parents)
-            if count > MAX_ENTRIES:
-                raise at.error(
-                    f"groups with more than {MAX_ENTRIES} groups around them, all together", _SPLIT
-                )
-            self._line[name] = frozenset({name}).union(*(self._line[p] for p in parents))
-        self.mapping_twice = ""
-        self._inherited = dict[
-            tuple[str, ...], tuple[tuple[str, ...], dict[str, Any], dict[str, str]]
-        ]()
-
-    def of(self, direct: tuple[str, ...]) -> frozenset[str]:
-        """Returns these groups and every group that they are in."""
-        return (
-            self._line[direct[0]]
-            if len(direct) == 1
-            else frozenset().union(*(self._line[g] for g in direct))
-        )
-
-    def inherited(
-        self, direct: tuple[str, ...]
-    ) -> tuple[tuple[str, ...], dict[str, Any], dict[str, str]]:
-        """Returns the groups of a host that is in `direct`, lowest precedence first and without
-        `all`, and what they set, with its origins. The mappings are shared between hosts: not to be
-        changed.
-        """
-        if direct not in self._inherited:
-            variables, origins = dict[str, Any](), dict[str, str]()
-            line = sorted(
-                self.of(direct), key=lambda g: (self._depth[g], self._groups[g].priority, g)
-            )
-            for set_here, written in self._settings_of(line):
-                self.mapping_twice = self.mapping_twice or replaced_mapping(variables, set_here)
-                variables.update(set_here)
-                origins.update(written)
-            self._inherited[direct] = tuple(g for g in line if g != "all"), variables, origins
-        return self._inherited[direct]
-
-    def _settings_of(
-        self, line: Sequence[str]
-    ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, str]]]:
-        """Yields what is set for these groups, lowest precedence first, and where."""
-        for name in line:
-            yield self._groups[name].variables, self._groups[name].origins
-        for names in (["all"], line[1:]):
-            for layer in self._layers:
-                for name in names:
-                    if name in layer.groups:
-                        yield layer.groups[name]
+    def _members_of(self, name: str) -> tuple[str, ...]:
+        """Returns the hosts of one group and of every group in it, each once."""
+        hosts, seen, queue = dict[str, None](), {name}, deque([name])
+        while queue:
+            group = self._groups[queue.popleft()]
+            hosts.update(group.hosts)
+            fresh = [child for child in group.children if child not in seen]
+            seen.update(fresh)
+            queue.extend(fresh)
+        return tuple(hosts)
 
 
-def replaced_mapping(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Returns a variable that is a mapping before and after, "" if there is none: Ansible may merge
-    those.
-    """
-    for name, value in after.items():
-        if isinstance(value, dict) and isinstance(before.get(name), dict):
-            return name
-    return ""
+def _late_port(name: str, host: HostEntry, port: int, at: Origin) -> InputError:
+    """Returns the error about a port that Ansible drops: it takes the one of the first mention."""
+    first = f"with port {host.port}" if host.port else "without one"
+    return at.error(
+        f"the port {port} of “{shorten(name)}” comes too late: it is first mentioned, {first},"
+        f" in {host.origin}",
+        f"write ansible_port: {port} among the variables of “{shorten(name)}”, once",
+    )
+
+
+def _parse_priority(value: Any, at: Origin) -> int:
+    """Returns the value of ansible_group_priority; raises `InputError`."""
+    try:
+        return int(value)
+    except (TypeError, ValueError) as e:
+        raise at.error("ansible_group_priority is not an integer", "write for example 10") from e

@@ -1,26 +1,22 @@
-"""Lists of hosts on the command line, `web1,web[2:4],db:2222,`: into a draft. No I/O."""
+"""Reads a list of hosts on the command line, `web1,web[2:4],db:2222,`. No I/O."""
 
 from __future__ import annotations
 
-from .builder import InventoryBuilder, Origin
-from .host_names import InvalidNameError, parse_host_name
+from .builder import InventoryBuilder
+from .entries import Origin
+from .host_names import parse_host_name_at
 
 HOST_LIST_ORIGIN = Origin("host list")
+"""The origin of every host of such a list."""
 
 
-def read_host_list(text: str, draft: InventoryBuilder) -> None:
-    """Puts every host of `text` into `draft`, ungrouped unless a file says otherwise; raises
-    `InputError`.
+def read_host_list(text: str, builder: InventoryBuilder) -> None:
+    """Adds every host of `text`, ungrouped unless a file puts it into a group.
 
-    A bare `localhost` that no file mentions is this machine without SSH, as Ansible's implicit
-    localhost is.
+    A bare `localhost` that no file names is this machine without SSH, as Ansible's implicit
+    localhost is. Raises `InputError`.
     """
-    for word in map(str.strip, text.split(",")):
-        if not word:
-            continue
-        try:
-            names, port = parse_host_name(word)
-        except InvalidNameError as e:
-            raise HOST_LIST_ORIGIN.error(e.message, e.hint) from e
+    for word in filter(None, map(str.strip, text.split(","))):
+        names, port = parse_host_name_at(word, HOST_LIST_ORIGIN)
         for name in names:
-            draft.host(name, "ungrouped", port, HOST_LIST_ORIGIN, listed=True)
+            builder.add_host(name, "ungrouped", port, HOST_LIST_ORIGIN, listed=True)

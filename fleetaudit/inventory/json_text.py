@@ -1,8 +1,8 @@
-"""JSON into a document whose values know their lines. No I/O.
+"""Parses JSON into a document whose values have their lines. No I/O.
 
 Rules: Ansible tries JSON before YAML in every file, and the two differ (`1e3` is a number in JSON
 only). The standard library decides what is JSON; the walk here adds places, and refuses duplicate
-keys and what nests too deep.
+keys and values that are nested too deeply.
 """
 
 from __future__ import annotations
@@ -23,35 +23,36 @@ from fleetaudit.text.yaml_lines import (
 
 from .values import from_json
 
-# Commas and colons say nothing that is not known already: the text was found to be JSON.
+# Commas and colons add nothing: the text is known to be JSON.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]|[^][{}:,"\s]+')
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_KEY = object()
 
 
 def parse_json(
     text: str, *, source: str, repeated: DuplicateKeyHandler | None = None
 ) -> Document | None:
-    """Returns the document in `text`, or None if it is not JSON; raises `InputError` for JSON that
-    is not supported.
+    """Returns the document in `text`, None if it is not JSON.
 
-    `repeated` is called for a duplicate key, whose last value counts; None makes that an error.
+    `repeated` is called for a duplicate key, whose last value counts; without it that is an error.
+    Raises `InputError` for JSON that is not supported.
     """
     if text.lstrip()[:1] not in ("{", "["):
         return None
-    # Commas in texts are counted too: five million of them are in no inventory that is meant.
+    # Commas in texts are counted too: no real inventory has five million of them.
     if sum(map(text.count, ",[{")) > MAX_NODES:
         raise InputError(f"more than {MAX_NODES} values", source=source, hint="split the file")
     try:
         json.loads(text)
     except RecursionError:
-        pass  # so far it was JSON, and the walk stops where it nests too deep
+        pass  # it was JSON so far, and the walk stops where it is nested too deeply
     except ValueError:
         return None
     return _Walk(text, source, repeated).document()
 
 
 class _Frame:
-    """A list or mapping that is still open."""
+    """A list or mapping that is still open; `places` are those of its items."""
 
     __slots__ = ("items", "key", "key_at", "places", "start")
 
@@ -61,18 +62,34 @@ class _Frame:
         self.key_at = start
         self.places: dict[Any, tuple[int, int, int, int]] = {}
 
+    def set_key(self, key: Any, at: Position) -> None:
+        """Remembers the key of the next value."""
+        self.key, self.key_at = key, at
+
+    def append(self, value: Any, at: Position) -> None:
+        """Adds an item of a list."""
+        self.places[len(self.items)] = (*at, *at)
+        self.items.append(value)
+
+    def set_value(self, value: Any, at: Position) -> None:
+        """Adds the value of the key that came before it."""
+        self.items[self.key] = value
+        self.places[self.key] = (*self.key_at, *at)
+        self.key = _NO_KEY
+
 
 class _Walk:
     """Builds values from the tokens of a text that is known to be JSON."""
 
     def __init__(self, text: str, source: str, repeated: DuplicateKeyHandler | None) -> None:
         self._text, self._source, self._repeated = text, source, repeated
-        self._line, self._line_start, self._seen = 1, 0, 0
+        self._line, self._line_start, self._counted_to = 1, 0, 0
         self._frames: list[_Frame] = []
         self._places: dict[int, Any] = {}
         self._root: tuple[Any, Position] = (None, Position(1, 1))
 
     def document(self) -> Document:
+        """Returns the whole text as a document."""
         for match in _TOKEN.finditer(self._text):
             word = match[0]
             if word in "]}":
@@ -82,31 +99,34 @@ class _Walk:
         return Document(self._source, *self._root, self._places)
 
     def _position(self, at: int) -> Position:
-        newlines = self._text.count("\n", self._seen, at)
+        """Returns the line and column of an offset, which is never before the last one."""
+        newlines = self._text.count("\n", self._counted_to, at)
         if newlines:
             self._line += newlines
-            self._line_start = self._text.rfind("\n", self._seen, at) + 1
-        self._seen = at
+            self._line_start = self._text.rfind("\n", self._counted_to, at) + 1
+        self._counted_to = at
         return Position(self._line, at - self._line_start + 1)
 
     def _take(self, word: str, at: Position) -> None:
+        """Takes a word that opens a list or mapping, or is a scalar."""
         if word in "{[":
-            if len(self._frames) >= MAX_DEPTH:
-                raise self._fail(f"nested deeper than {MAX_DEPTH}", at)
-            self._frames.append(_Frame({} if word == "{" else [], at))
+            self._open({} if word == "{" else [], at)
         elif word[0] == '"' and "\\" not in word and word.isascii():
             self._add(word[1:-1], at)
         else:
             value = json.loads(word)
-            if (
-                isinstance(value, str)
-                and not value.isascii()
-                and any("\ud800" <= c <= "\udfff" for c in value)
-            ):
-                raise self._fail("half a character (a lone surrogate)", at)
+            if isinstance(value, str) and _SURROGATE.search(value):
+                raise self._error("half a character (a lone surrogate)", at)
             self._add(value, at)
 
+    def _open(self, items: Any, at: Position) -> None:
+        """Opens a list or mapping."""
+        if len(self._frames) >= MAX_DEPTH:
+            raise self._error(f"nested deeper than {MAX_DEPTH}", at)
+        self._frames.append(_Frame(items, at))
+
     def _close(self) -> None:
+        """Closes the innermost list or mapping and adds it to the one around it."""
         frame = self._frames.pop()
         value = from_json(frame.items) if isinstance(frame.items, dict) else frame.items
         if value is frame.items:
@@ -114,27 +134,30 @@ class _Walk:
         self._add(value, frame.start)
 
     def _add(self, value: Any, at: Position) -> None:
+        """Adds a value, or the key of a mapping, to the innermost frame."""
         if not self._frames:
             self._root = (value, at)
             return
         frame = self._frames[-1]
         if isinstance(frame.items, list):
-            frame.places[len(frame.items)] = (*at, *at)
-            frame.items.append(value)
-        elif frame.key is _NO_KEY:
-            if value in frame.items:
-                line, column = frame.places[value][:2]
-                if self._repeated:
-                    self._repeated(shorten(value), line, at.line)
-                    frame.key, frame.key_at = value, at
-                    return
-                what = f"the key “{shorten(value)}” is here for the second time"
-                raise self._fail(f"{what}; the first is in line {line}, column {column}", at)
-            frame.key, frame.key_at = value, at
+            frame.append(value, at)
+        elif frame.key is not _NO_KEY:
+            frame.set_value(value, at)
         else:
-            frame.items[frame.key] = value
-            frame.places[frame.key] = (*frame.key_at, *at)
-            frame.key = _NO_KEY
+            if value in frame.items:
+                self._report_duplicate(value, frame.places[value], at)
+            frame.set_key(value, at)
 
-    def _fail(self, message: str, at: Position) -> InputError:
+    def _report_duplicate(
+        self, key: Any, first: tuple[int, int, int, int], second: Position
+    ) -> None:
+        """Calls `repeated` for a duplicate key, or raises `InputError` without it."""
+        line, column = first[:2]
+        if self._repeated is None:
+            what = f"the key “{shorten(key)}” is here for the second time"
+            raise self._error(f"{what}; the first is in line {line}, column {column}", second)
+        self._repeated(shorten(key), line, second.line)
+
+    def _error(self, message: str, at: Position) -> InputError:
+        """Returns the error about what is at this position."""
         return InputError(message, source=self._source, line=at.line, column=at.column)

@@ -1,5 +1,4 @@
-"""What `ansible-inventory --list` or an inventory program prints, as JSON or YAML, goes into a
-draft. No I/O.
+"""Reads what `ansible-inventory --list` or an inventory program prints, as JSON or YAML. No I/O.
 
 Rules: names are taken as they are, without ranges and ports. What Ansible guesses (a group with
 neither hosts nor children nor vars is a host) or drops (a host that only has variables) is an error
@@ -16,167 +15,19 @@ from fleetaudit.errors import InputError
 from fleetaudit.text.sanitize import shorten
 from fleetaudit.text.yaml_lines import Document
 
-from .builder import InventoryBuilder, Origin
+from .builder import InventoryBuilder
+from .entries import Origin
 from .host_names import InvalidNameError, check_host_name
 
 META = "_meta"
-_SECTIONS = ("hosts", "children", "vars")
+_SECTIONS: dict[str, tuple[type, str]] = {
+    "hosts": (list, "a list of names"),
+    "children": (list, "a list of names"),
+    "vars": (dict, "a mapping"),
+}
+"""What a group of a listing may have: the type of each section, and its name in messages."""
 HostVariables = Callable[[str], tuple[Mapping[Any, Any], Origin]]
-"""Asks for the variables of one host; where they come from, too."""
-
-
-def is_listing(top: Any, *, json: bool) -> bool:
-    """Returns whether a parsed file is such a listing, and not a tree of groups.
-
-    Lists of hosts tell a listing in JSON; in YAML they are rather a tree with a mistake in it.
-    """
-    if not isinstance(top, Mapping):
-        return False
-    bodies = [body.get("hosts") if isinstance(body, Mapping) else body for body in top.values()]
-    return META in top or (json and any(isinstance(body, list) for body in bodies))
-
-
-def read_listing(
-    document: Document, draft: InventoryBuilder, *, ask: HostVariables | None = None
-) -> None:
-    """Puts every group and host of `document` into `draft`; raises `InputError` at what does not
-    belong there.
-
-    `ask` gives the variables of a host where the listing has no `_meta`; without it such a listing
-    is refused.
-    """
-    top = document.value
-    if not isinstance(top, Mapping):
-        raise document.error(
-            "no mapping of groups", hint='a listing looks like this:  {"web": {"hosts": ["web1"]}}'
-        )
-    reader = _Reader(document, draft)
-    for name, body in top.items():
-        if name != META:
-            reader.group(name, body)
-    reader.host_variables(top, ask)
-
-
-class _Reader:
-    def __init__(self, document: Document, draft: InventoryBuilder) -> None:
-        self._document, self._draft = document, draft
-        self._hosts = dict[str, None]()
-
-    def group(self, name: Any, body: Any) -> None:
-        where = [name]
-        self._check(name, "group", where)
-        if isinstance(body, list):
-            hosts, children, variables = body, [], {}
-            at_hosts = where
-        elif isinstance(body, Mapping) and set(body) & set(_SECTIONS):
-            hosts, children, variables = (
-                body.get("hosts", []),
-                body.get("children", []),
-                body.get("vars", {}),
-            )
-            at_hosts = [*where, "hosts"]
-            for section, value, kind in (
-                ("hosts", hosts, list),
-                ("children", children, list),
-                ("vars", variables, dict),
-            ):
-                if not isinstance(value, kind):
-                    wanted = "a mapping" if kind is dict else "a list of names"
-                    raise self._document.error(
-                        f"the {section} of “{shorten(name)}” are not {wanted}", [*where, section]
-                    )
-            for key in body:
-                if key not in _SECTIONS:
-                    raise self._document.error(
-                        f"unknown key “{shorten(key)}” in the group “{shorten(name)}”",
-                        [*where, key],
-                        key=True,
-                        hint="a group of a listing has hosts, children and vars, and nothing else",
-                    )
-        else:
-            raise self._document.error(
-                f"the group “{shorten(name)}” has neither hosts nor children nor vars",
-                where,
-                hint=(
-                    "Ansible takes such a group for a host of that name; an empty one is written"
-                    ' {"hosts": []}'
-                ),
-            )
-        self._draft.group(name, self._origin(where))
-        for n, host in enumerate(hosts):
-            self._check(host, "host", [*at_hosts, n])
-            self._hosts[host] = None
-            self._draft.host(host, name, None, self._origin([*at_hosts, n]))
-        for variable, value in variables.items():
-            place = [*where, "vars", variable]
-            self._check_variable(variable, place)
-            self._draft.set_group(name, variable, value, self._origin(place))
-        for n, child in enumerate(children):
-            place = [*where, "children", n]
-            self._check(child, "group", place)
-            self._draft.group(child, self._origin(place))
-            self._draft.child(name, child, self._origin(place))
-
-    def host_variables(self, top: Mapping[Any, Any], ask: HostVariables | None) -> None:
-        if META not in top:
-            if ask is None:
-                raise self._document.error(
-                    f"a listing without “{META}”: the variables of its hosts are missing",
-                    hint=(
-                        "save what  ansible-inventory -i SOURCE --list  prints, or name the program"
-                        " itself"
-                    ),
-                )
-            for host in self._hosts:
-                variables, origin = ask(host)
-                for variable, value in variables.items():
-                    self._draft.set_host(host, variable, value, origin)
-            return
-        found = top[META].get("hostvars") if isinstance(top[META], Mapping) else None
-        if not isinstance(found, Mapping):
-            raise self._document.error("no mapping “hostvars” in it", [META], key=True)
-        for host, variables in found.items():
-            where = [META, "hostvars", host]
-            if host not in self._hosts:
-                raise self._document.error(
-                    f"“{shorten(host)}” has variables and is in no group",
-                    where,
-                    key=True,
-                    hint="Ansible would drop it; put it into the hosts of a group, or remove it",
-                )
-            if not isinstance(variables, Mapping):
-                raise self._document.error(
-                    f"the variables of “{shorten(host)}” are no mapping", where
-                )
-            for variable, value in variables.items():
-                self._check_variable(variable, [*where, variable])
-                self._draft.set_host(host, variable, value, self._origin([*where, variable]))
-
-    def _check(self, name: Any, what: str, where: list[Any]) -> None:
-        try:
-            if not isinstance(name, str):
-                raise InvalidNameError(f"a {what}'s name that is no text", "put it in quotes")
-            check_host_name(name)
-        except InvalidNameError as e:
-            raise self._document.error(e.message, where, hint=e.hint) from e
-
-    def _check_variable(self, name: Any, where: list[Any]) -> None:
-        if not isinstance(name, str) or not name:
-            raise self._document.error(
-                "a variable's name that is no text", where, key=True, hint="put it in quotes"
-            )
-
-    def _origin(self, path: list[Any]) -> Origin:
-        return Origin(self._document.source, *self._document.key_at(path))
-
-
-def variables_of(document: Document) -> tuple[Mapping[Any, Any], Origin]:
-    """Returns what a program printed for `--host NAME`; raises `InputError` where that is no
-    mapping of names.
-    """
-    if not isinstance(document.value, Mapping):
-        raise InputError("printed no mapping of variables", source=document.source)
-    return document.value, Origin(document.source)
+"""Returns the variables of one host, and where they come from."""
 
 
 def conversion_hint(source: str) -> str:
@@ -186,3 +37,187 @@ def conversion_hint(source: str) -> str:
     """
     command = f"mkdir -p new && ansible-inventory -i {shlex.quote(source)} --list > new/hosts.json"
     return f"convert it:  {command}  and name new/hosts.json"
+
+
+def is_listing(top: Any, *, json: bool) -> bool:
+    """Returns whether a parsed file is such a listing, and not a tree of groups.
+
+    A list of hosts marks a listing in JSON; in YAML it is rather a tree with a mistake in it.
+    """
+    if not isinstance(top, Mapping):
+        return False
+    return META in top or (json and any(map(_has_list_of_hosts, top.values())))
+
+
+def _has_list_of_hosts(body: Any) -> bool:
+    """Returns whether the body of a group is a list of hosts, or has one."""
+    return isinstance(body.get("hosts") if isinstance(body, Mapping) else body, list)
+
+
+def read_listing(
+    document: Document, builder: InventoryBuilder, *, host_variables: HostVariables | None = None
+) -> None:
+    """Adds every group and host of `document`; raises `InputError` for what does not belong there.
+
+    `host_variables` gives the variables of each host if the listing has no `_meta`; without it such
+    a listing is an error.
+    """
+    top = document.value
+    if not isinstance(top, Mapping):
+        raise document.error(
+            "not a mapping of groups",
+            hint='a listing looks like this:  {"web": {"hosts": ["web1"]}}',
+        )
+    reader = _Reader(document, builder)
+    for name, body in top.items():
+        if name != META:
+            reader.read_group(name, body)
+    if META in top:
+        reader.read_meta(top[META])
+    elif host_variables is not None:
+        reader.read_variables_from(host_variables)
+    else:
+        raise document.error(
+            f"a listing without “{META}”: the variables of its hosts are missing",
+            hint=(
+                "save what  ansible-inventory -i SOURCE --list  prints, or name the program itself"
+            ),
+        )
+
+
+class _Reader:
+    """Reads the groups of one listing, and remembers the hosts in them."""
+
+    def __init__(self, document: Document, builder: InventoryBuilder) -> None:
+        self._document, self._builder = document, builder
+        self._hosts = dict[str, None]()
+
+    def read_group(self, name: Any, body: Any) -> None:
+        """Adds a group: a list of hosts, or a mapping of sections."""
+        path = [name]
+        self._check_name(name, "group", path)
+        if isinstance(body, list):
+            self._builder.add_group(name, self._origin(path))
+            self._read_hosts(name, body, path)
+            return
+        self._check_sections(name, body, path)
+        self._builder.add_group(name, self._origin(path))
+        self._read_hosts(name, body.get("hosts", []), [*path, "hosts"])
+        self._read_variables(name, body.get("vars", {}), [*path, "vars"])
+        self._read_children(name, body.get("children", []), [*path, "children"])
+
+    def _check_sections(self, name: str, body: Any, path: list[Any]) -> None:
+        """Raises `InputError` unless the body of a group is a mapping of its sections."""
+        if not isinstance(body, Mapping) or set(_SECTIONS).isdisjoint(body):
+            raise self._document.error(
+                f"the group “{shorten(name)}” has neither hosts nor children nor vars",
+                path,
+                hint=(
+                    "Ansible takes such a group for a host of that name; an empty one is written"
+                    ' {"hosts": []}'
+                ),
+            )
+        for section, (kind, expected) in _SECTIONS.items():
+            if section in body and not isinstance(body[section], kind):
+                raise self._document.error(
+                    f"the {section} of “{shorten(name)}” are not {expected}", [*path, section]
+                )
+        for key in body:
+            if key not in _SECTIONS:
+                raise self._document.error(
+                    f"unknown key “{shorten(key)}” in the group “{shorten(name)}”",
+                    [*path, key],
+                    key=True,
+                    hint="a group of a listing has hosts, children and vars, and nothing else",
+                )
+
+    def _read_hosts(self, group: str, hosts: list[Any], path: list[Any]) -> None:
+        """Adds the hosts of a group."""
+        for index, host in enumerate(hosts):
+            place = [*path, index]
+            self._check_name(host, "host", place)
+            self._hosts[host] = None
+            self._builder.add_host(host, group, None, self._origin(place))
+
+    def _read_variables(self, group: str, variables: Mapping[Any, Any], path: list[Any]) -> None:
+        """Sets the variables of a group."""
+        for variable, value in variables.items():
+            place = [*path, variable]
+            self._check_variable(variable, place)
+            self._builder.set_group_variable(group, variable, value, self._origin(place))
+
+    def _read_children(self, group: str, children: list[Any], path: list[Any]) -> None:
+        """Adds the groups in a group."""
+        for index, child in enumerate(children):
+            place = [*path, index]
+            self._check_name(child, "group", place)
+            self._builder.add_group(child, self._origin(place))
+            self._builder.add_child(group, child, self._origin(place))
+
+    def read_variables_from(self, host_variables: HostVariables) -> None:
+        """Sets the variables that `host_variables` gives for each host."""
+        for host in self._hosts:
+            variables, origin = host_variables(host)
+            for variable, value in variables.items():
+                self._builder.set_host_variable(host, variable, value, origin)
+
+    def read_meta(self, meta: Any) -> None:
+        """Sets the variables of all hosts from `_meta`."""
+        found = meta.get("hostvars") if isinstance(meta, Mapping) else None
+        if not isinstance(found, Mapping):
+            raise self._document.error("it has no mapping “hostvars”", [META], key=True)
+        for host, variables in found.items():
+            path = [META, "hostvars", host]
+            if host not in self._hosts:
+                raise self._document.error(
+                    f"“{shorten(host)}” has variables and is in no group",
+                    path,
+                    key=True,
+                    hint="Ansible would drop it; put it into the hosts of a group, or remove it",
+                )
+            if not isinstance(variables, Mapping):
+                raise self._document.error(
+                    f"the variables of “{shorten(host)}” are not a mapping", path
+                )
+            self._read_host_variables(host, variables, path)
+
+    def _read_host_variables(
+        self, host: str, variables: Mapping[Any, Any], path: list[Any]
+    ) -> None:
+        """Sets the variables of one host."""
+        for variable, value in variables.items():
+            place = [*path, variable]
+            self._check_variable(variable, place)
+            self._builder.set_host_variable(host, variable, value, self._origin(place))
+
+    def _check_name(self, name: Any, what: str, path: list[Any]) -> None:
+        """Raises `InputError` for the name of a group or host that is not text or cannot be one."""
+        if not isinstance(name, str):
+            raise self._document.error(
+                f"a {what}'s name that is not text", path, hint="put it in quotes"
+            )
+        try:
+            check_host_name(name)
+        except InvalidNameError as e:
+            raise self._document.error(e.message, path, hint=e.hint) from e
+
+    def _check_variable(self, name: Any, path: list[Any]) -> None:
+        """Raises `InputError` for a variable's name that is not text, or empty."""
+        if not isinstance(name, str) or not name:
+            raise self._document.error(
+                "a variable's name that is not text", path, key=True, hint="put it in quotes"
+            )
+
+    def _origin(self, path: list[Any]) -> Origin:
+        """Returns where the key or item that ends `path` is written."""
+        return Origin(self._document.source, *self._document.key_at(path))
+
+
+def variables_of(document: Document) -> tuple[Mapping[Any, Any], Origin]:
+    """Returns what a program printed for `--host NAME`, and where it is from.
+
+    Raises `InputError` unless it is a mapping.
+    """
+    if not isinstance(document.value, Mapping):
+        raise InputError("printed no mapping of variables", source=document.source)
+    return document.value, Origin(document.source)

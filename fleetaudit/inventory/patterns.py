@@ -2,8 +2,8 @@
 
 Rules: the order is Ansible's: every plain part first, then the “&” parts, then the “!” parts.
 Unlike in Ansible, a pattern or a part that matches nothing is an error: a misspelt exclusion would
-exclude nobody. A name of a host and of a group is the host, but after “&” and “!” the group. Only
-`@file` reads.
+exclude nobody. A name of both a host and a group is the host, but after “&” and “!” the group. Only
+`@file` reads a file.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Inventory
@@ -21,139 +22,187 @@ from fleetaudit.text.yaml_lines import decode_utf8, read_bounded
 from .host_names import is_address
 
 _WORD = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
+_BRACKET = re.compile(r"[\[\]]")
 _SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]")
-_NEAR_MISSES_AMONG = 5_000
+_WILDCARD = re.compile(r"[?*\[]")
+# An expression that matches hosts even if it matches a group.
+_ALSO_HOSTS = re.compile(r"^~|[.?*\[]")
+_IPV6_GROUP = re.compile(r"[0-9a-fA-F]{1,4}")
+_MAX_COMPARED = 5_000
 
 
 def select_hosts(inventory: Inventory, pattern: str) -> tuple[str, ...]:
-    """Returns the names of the hosts that `pattern` selects, in inventory order and never none.
+    """Returns the names of the hosts that `pattern` selects, in inventory order, at least one.
 
-    Raises `NothingToDoError` where the pattern is empty, selects nobody or has a part that matches
-    nothing (naming near misses), and `InputError` for an expression that is none.
+    Raises `NothingToDoError` if the pattern is empty, selects no host, or has a part that matches
+    nothing (with similar names), and `InputError` for an invalid expression.
     """
-    parts = [part for word in _split(pattern) for part in _read(word)]
+    parts = [_parse_part(text) for word in _split(pattern) for text in _expand_files(word)]
     if not parts:
-        raise NothingToDoError(f"the pattern “{pattern}” is empty; to select every host say “all”")
-    plain = [part for part in parts if part[0] not in "&!"]
+        raise NothingToDoError(
+            f"the pattern “{pattern}” is empty; to select every host write “all”"
+        )
     matcher = _Matcher(inventory)
     selected = set[str]()
-    for part in plain or ["all"]:
+    for part in _of_operator(parts, "") or [_parse_part("all")]:
         selected.update(matcher.match(part))
-    for part in parts:
-        if part[0] == "&":
-            selected.intersection_update(matcher.match(part))
-    for part in parts:
-        if part[0] == "!":
-            selected.difference_update(matcher.match(part))
+    for part in _of_operator(parts, "&"):
+        selected.intersection_update(matcher.match(part))
+    for part in _of_operator(parts, "!"):
+        selected.difference_update(matcher.match(part))
     if not selected:
         raise NothingToDoError(f"no host matches all of the pattern “{pattern}”")
     return tuple(host.name for host in inventory.hosts if host.name in selected)
 
 
-def _split(pattern: str) -> list[str]:
+class _Part(NamedTuple):
+    """One part of a pattern: “&”, “!” or no operator, the expression, and its subscript if any."""
+
+    text: str
+    operator: str
+    expression: str
+    subscript: re.Match[str] | None
+
+    @property
+    def name(self) -> str:
+        """The expression without its subscript."""
+        return self.subscript[1] if self.subscript else self.expression
+
+
+def _parse_part(text: str) -> _Part:
+    """Returns one part of a pattern; raises `InputError` for an operator alone."""
+    operator = text[0] if text[0] in "&!" else ""
+    expression = text.removeprefix(operator)
+    if not expression:
+        raise _invalid(text, f"nothing follows “{text}”")
+    subscript = None if expression[0] == "~" else _SUBSCRIPT.fullmatch(expression)
+    return _Part(text, operator, expression, subscript)
+
+
+def _of_operator(parts: Iterable[_Part], operator: str) -> list[_Part]:
+    """Returns the parts with this operator."""
+    return [part for part in parts if part.operator == operator]
+
+
+def _split(pattern: str) -> Iterator[str]:
+    """Yields the words of a pattern: between commas, or between colons if it has no comma."""
     if "," in pattern:
         words = pattern.split(",")
     elif is_address(pattern):
         words = [pattern]
     else:
         words = _WORD.findall(pattern)
-        if "[" in "".join(_WORD.split(pattern)) or "]" in "".join(_WORD.split(pattern)):
+        if _BRACKET.search("".join(_WORD.split(pattern))):
             raise _invalid(pattern, "a bracket has no partner")
-    return [word.strip() for word in words if word.strip()]
+    return filter(None, map(str.strip, words))
 
 
-def _read(word: str) -> list[str]:
+def _expand_files(word: str) -> list[str]:
     """Returns the word itself, or the lines of the file that `@file` names."""
     if word[0] != "@":
         return [word]
     file = Path(word[1:])
     try:
-        lines = [
-            line.strip() for line in decode_utf8(read_bounded(file), source=str(file)).splitlines()
-        ]
+        text = decode_utf8(read_bounded(file), source=str(file))
     except FileNotFoundError as e:
         raise NothingToDoError(f"{file}: there is no such file of patterns (“{word}”)") from e
     except (OSError, ValueError) as e:
         raise InputError(f"cannot be read as a list of patterns: {e}", source=str(file)) from e
-    if not any(lines):
+    lines = list(filter(None, map(str.strip, text.splitlines())))
+    if not lines:
         raise NothingToDoError(f"{file}: an empty list of patterns selects nobody")
-    return [line for line in lines if line]
+    return lines
 
 
 class _Matcher:
+    """Matches parts of patterns with the groups and hosts of an inventory."""
+
     def __init__(self, inventory: Inventory) -> None:
         self._groups = inventory.groups
         self._names = {host.name: None for host in inventory.hosts}
 
-    def match(self, part: str) -> Sequence[str]:
-        """Returns the hosts that one part matches."""
-        expression = part[1:] if part[0] in "&!" else part
-        if expression in self._names and (expression == part or expression not in self._groups):
-            return (
-                expression,
-            )  # of a host and a group of one name the host; after “&” and “!” the group
-        if not expression:
-            raise _invalid(part, f"nothing follows “{part}”")
-        subscript = None if expression[0] == "~" else _SUBSCRIPT.fullmatch(expression)
-        hosts, known = self._enumerate(subscript[1] if subscript else expression)
-        if subscript:
-            hosts = _slice(hosts, subscript)
-        # An exclusion may name a group that is empty today; it is no misspelling.
-        if not hosts and not (known and part[0] == "!" and not subscript):
-            raise self._nothing(part, subscript[1] if subscript else expression, known)
+    def match(self, part: _Part) -> Sequence[str]:
+        """Returns the hosts that one part matches; raises `NothingToDoError` if none does.
+
+        An exclusion may name a group that is empty today: that is no misspelling.
+        """
+        if self._is_host(part):
+            return (part.expression,)
+        groups = _matching(part.name, self._groups)
+        hosts = self._matching_hosts(part.name, groups)
+        exists = bool(groups or hosts)
+        if part.subscript:
+            hosts = _slice(hosts, part.subscript)
+        may_be_empty = exists and part.operator == "!" and not part.subscript
+        if not hosts and not may_be_empty:
+            raise self._no_match(part, exists)
         return hosts
 
-    def _enumerate(self, expression: str) -> tuple[Sequence[str], bool]:
-        """Returns the hosts of every group that matches and, where hosts are looked at, those that
-        match; and whether anything of that name is there. A host comes as often as it matched, as
-        Ansible's subscripts count.
+    def _is_host(self, part: _Part) -> bool:
+        """Returns whether a part is the name of one host; after “&” and “!” a group comes first."""
+        name = part.expression
+        return name in self._names and (not part.operator or name not in self._groups)
+
+    def _matching_hosts(self, expression: str, groups: Iterable[str]) -> Sequence[str]:
+        """Returns the hosts of these groups, and every host that matches where hosts count too.
+
+        A host comes as often as it matches, as Ansible's subscripts count.
         """
-        groups = self._matching(expression, self._groups)
         hosts = [host for group in groups for host in self._groups[group]]
-        if not groups or expression[0] == "~" or any(c in expression for c in ".?*["):
-            hosts += self._matching(expression, self._names)
-        return hosts, bool(groups or hosts)
+        if not groups or _ALSO_HOSTS.search(expression):
+            hosts += _matching(expression, self._names)
+        return hosts
 
-    def _matching(
-        self, expression: str, names: dict[str, tuple[str, ...]] | dict[str, None]
-    ) -> list[str]:
-        if expression[0] == "~":
-            try:
-                match = re.compile(expression[1:]).match
-            except re.error as e:
-                raise _invalid(expression, f"no regular expression: {e}") from e
-        elif not any(c in expression for c in "?*["):
-            return [expression] if expression in names else []
-        else:
-            match = re.compile(fnmatch.translate(expression)).match
-        return [name for name in names if match(name)]
-
-    def _nothing(self, part: str, expression: str, known: bool) -> NothingToDoError:
-        if known:
-            return NothingToDoError(f"“{part}” matches no host: “{expression}” has too few")
-        near = _near(expression, [*self._groups, *self._names])
-        hint = f"; did you mean {' or '.join(f'“{name}”' for name in near)}?" if near else ""
-        if not near and expression == "localhost":
+    def _no_match(self, part: _Part, exists: bool) -> NothingToDoError:
+        """Returns the error about a part that matches no host."""
+        name = part.name
+        if exists:
+            return NothingToDoError(f"“{part.text}” matches no host: “{name}” has too few")
+        similar = _similar_names(name, [*self._groups, *self._names])
+        hint = ""
+        if similar:
+            hint = f"; did you mean {' or '.join(similar)}?"
+        elif name == "localhost":
             hint = "; this machine is the inventory “localhost,”, with a comma"
-        elif not near and re.fullmatch(r"[0-9a-fA-F]{1,4}", expression):
+        elif _IPV6_GROUP.fullmatch(name):
             hint = "; where IPv6 addresses are among the parts, separate them by commas"
-        return NothingToDoError(f"“{part}” matches no host and no group{hint}")
+        return NothingToDoError(f"“{part.text}” matches no host and no group{hint}")
+
+
+def _matching(expression: str, names: Collection[str]) -> list[str]:
+    """Returns the names that an expression matches: a name, a wildcard or a regular expression."""
+    if expression[0] == "~":
+        try:
+            matches = re.compile(expression[1:]).match
+        except re.error as e:
+            raise _invalid(expression, f"not a regular expression: {e}") from e
+    elif _WILDCARD.search(expression):
+        matches = re.compile(fnmatch.translate(expression)).match
+    else:
+        return [expression] if expression in names else []
+    return list(filter(matches, names))
 
 
 def _slice(hosts: Sequence[str], subscript: re.Match[str]) -> Sequence[str]:
+    """Returns the hosts that a subscript selects: [1], [-1], [1:3], [1:] or [1-3]."""
     _, single, start, end = subscript.groups()
     if single is not None:
         index = int(single)
         return (hosts[index],) if -len(hosts) <= index < len(hosts) else ()
-    if end and int(end) == 0:  # Ansible takes [x:0] for [x]
-        return hosts[int(start) : int(start) + 1]
-    return hosts[int(start) : int(end) + 1 if end else None]
+    if not end:
+        return hosts[int(start) :]
+    # Ansible takes [x:0] for [x].
+    last = int(end) or int(start)
+    return hosts[int(start) : last + 1]
 
 
-def _near(word: str, names: Iterable[str]) -> list[str]:
-    alike = [name for name in names if abs(len(name) - len(word)) <= 2]
-    return difflib.get_close_matches(word, alike[:_NEAR_MISSES_AMONG], 3)
+def _similar_names(word: str, names: Iterable[str]) -> list[str]:
+    """Returns at most three names that `word` may be meant for, in quotes."""
+    same_length = [name for name in names if abs(len(name) - len(word)) <= 2]
+    near = difflib.get_close_matches(word, same_length[:_MAX_COMPARED], 3)
+    return [f"“{name}”" for name in near]
 
 
 def _invalid(pattern: str, reason: str) -> InputError:
-    return InputError(f"“{pattern}” is no host pattern: {reason}", source="pattern")
+    """Returns the error about an expression that Ansible would not understand either."""
+    return InputError(f"“{pattern}” is not a host pattern: {reason}", source="pattern")

@@ -1,9 +1,8 @@
-"""An inventory as `ansible-inventory` prints it: the listing, one host's variables, the graph.
-Pure.
+"""Renders an inventory as `ansible-inventory` prints it: a list, one host, or a graph.
 
-Rules: the same bytes as Ansible's, but that a character of a value which one cannot see, such as
-one that a terminal obeys, is written as JSON's escape for it. What was encrypted in the inventory
-stays encrypted here.
+Pure. Rules: the same bytes as Ansible's, except that an invisible character of a value, such as one
+that a terminal obeys, is written as JSON's escape for it. What is encrypted in the inventory stays
+encrypted here.
 """
 
 from __future__ import annotations
@@ -17,29 +16,25 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from fleetaudit.errors import InputError, NothingToDoError
-from fleetaudit.model import Inventory
+from fleetaudit.model import Group, Inventory
 from fleetaudit.text.sanitize import shorten
 
-from .values import (
-    UNSAFE_KEY,
-    VAULT_KEY,
-    EncryptedText,
-    Unsafe,
-)
+from .values import UNSAFE_KEY, VAULT_KEY, EncryptedText, Unsafe
 
-MAX_TWIGS = 1_000_000
-"""The most lines of a graph: groups that share groups at every level double them with each."""
+MAX_GRAPH_LINES = 1_000_000
+"""Maximum number of lines of a graph: groups that share groups at every level double them."""
+_MAX_COMPARED = 5000
 
 # Names that Ansible itself fills, and so drops from what it prints.
 _INTERNAL = {
-    *(f"ansible_{name}" for name in (
-        "async_path", "collection_name", "config_file", "dependent_role_names", "diff_mode", "facts", "forks",
-        "inventory_sources", "limit", "play_batch", "play_hosts", "play_hosts_all", "play_role_names",
-        "playbook_python", "role_name", "role_names", "run_tags", "skip_tags", "verbosity", "version",
-    )),
-    *(f"inventory_{name}" for name in ("dir", "file", "hostname", "hostname_short")),
-    *("groups", "group_names", "hostvars", "playbook_dir", "play_hosts"),
-    *("role_name", "role_names", "role_path", "role_uuid"),
+    "ansible_async_path", "ansible_collection_name", "ansible_config_file",
+    "ansible_dependent_role_names", "ansible_diff_mode", "ansible_facts", "ansible_forks",
+    "ansible_inventory_sources", "ansible_limit", "ansible_play_batch", "ansible_play_hosts",
+    "ansible_play_hosts_all", "ansible_play_role_names", "ansible_playbook_python",
+    "ansible_role_name", "ansible_role_names", "ansible_run_tags", "ansible_skip_tags",
+    "ansible_verbosity", "ansible_version", "inventory_dir", "inventory_file",
+    "inventory_hostname", "inventory_hostname_short", "groups", "group_names", "hostvars",
+    "playbook_dir", "play_hosts", "role_name", "role_names", "role_path", "role_uuid",
 }  # fmt: skip
 
 
@@ -48,87 +43,97 @@ def render_list(inventory: Inventory, selected: Collection[str]) -> str:
     chosen = frozenset(selected)
     listing: dict[str, Any] = {}
     for name, group in inventory.tree.items():
-        # The hosts of “all” are those of its children: “ungrouped” has what no other group has.
-        hosts = [host for host in group.hosts if host in chosen] if name != "all" else []
-        body = {
-            key: value
-            for key, value in (("hosts", hosts), ("children", list(group.children)))
-            if value
-        }
+        body = _group_body(name, group, chosen)
         if body:
             listing[name] = body
-    variables = {
-        host.name: _shown(host.variables) for host in inventory.hosts if host.name in chosen
-    }
-    hostvars = {name: shorten for name, shorten in variables.items() if shorten}
-    return _dumped({**listing, "_meta": {"hostvars": hostvars, "profile": "inventory_legacy"}})
+    hostvars: dict[str, Any] = {}
+    for host in inventory.hosts:
+        if host.name in chosen and (variables := _visible(host.variables)):
+            hostvars[host.name] = variables
+    return _render_json({**listing, "_meta": {"hostvars": hostvars, "profile": "inventory_legacy"}})
+
+
+def _group_body(name: str, group: Group, chosen: Collection[str]) -> dict[str, list[str]]:
+    """Returns the parts of a group in a listing, without empty ones.
+
+    The hosts of “all” are those of its children: “ungrouped” has what no other group has.
+    """
+    hosts = [] if name == "all" else [host for host in group.hosts if host in chosen]
+    parts = {"hosts": hosts, "children": list(group.children)}
+    return {key: value for key, value in parts.items() if value}
 
 
 def render_host(inventory: Inventory, name: str) -> str:
-    """Returns what `--host` prints: the variables of one host as JSON; raises `NothingToDoError`."""
+    """Returns what `--host` prints: the variables of one host as JSON.
+
+    Raises `NothingToDoError`, with similar names, if there is no such host.
+    """
     host = next((host for host in inventory.hosts if host.name == name), None)
     if host is None:
-        near = difflib.get_close_matches(name, [host.name for host in inventory.hosts[:5000]], 3)
-        hint = f"; did you mean {' or '.join(f'“{other}”' for other in near)}?" if near else ""
+        names = [host.name for host in inventory.hosts[:_MAX_COMPARED]]
+        similar = [f"“{other}”" for other in difflib.get_close_matches(name, names, 3)]
+        hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
         raise NothingToDoError(f"no host “{shorten(name)}” in the inventory{hint}")
-    return _dumped(_shown(host.variables))
+    return _render_json(_visible(host.variables))
 
 
 def render_graph(inventory: Inventory) -> str:
-    """Returns what `--graph` prints: groups and hosts as an indented tree; raises `InputError` for
-    a huge one.
+    """Returns what `--graph` prints, groups and hosts as an indented tree.
+
+    Raises `InputError` for more than `MAX_GRAPH_LINES` lines.
     """
-    twigs = list(itertools.islice(_branches(inventory, "all", 0), MAX_TWIGS + 1))
-    if len(twigs) > MAX_TWIGS:
-        hint = "its groups share groups at many levels: use --list"
+    lines = list(itertools.islice(_graph_lines(inventory, "all", 0), MAX_GRAPH_LINES + 1))
+    if len(lines) > MAX_GRAPH_LINES:
         raise InputError(
-            f"a graph of more than {MAX_TWIGS} lines",
+            f"a graph of more than {MAX_GRAPH_LINES} lines",
             source=", ".join(inventory.sources),
-            hint=hint,
+            hint="its groups share groups at many levels: use --list",
         )
-    return "\n".join(twigs) + "\n"
+    return "\n".join(lines) + "\n"
 
 
-def _branches(inventory: Inventory, name: str, depth: int) -> Iterator[str]:
+def _graph_lines(inventory: Inventory, name: str, depth: int) -> Iterator[str]:
+    """Yields the lines of a group and everything in it."""
     group = inventory.tree[name]
-    yield _twig(f"@{name}:", depth)
+    yield _graph_line(f"@{name}:", depth)
     for child in group.children:
-        yield from _branches(inventory, child, depth + 1)
+        yield from _graph_lines(inventory, child, depth + 1)
     if name != "all":
         for host in group.hosts:
-            yield _twig(host, depth + 1)
+            yield _graph_line(host, depth + 1)
 
 
-def _twig(text: str, depth: int) -> str:
+def _graph_line(text: str, depth: int) -> str:
+    """Returns one line of a graph."""
     return "  |" * depth + "--" + text if depth else text
 
 
-def _shown(variables: Mapping[str, Any]) -> dict[str, Any]:
+def _visible(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the variables without those that Ansible fills itself."""
     return {name: value for name, value in variables.items() if name not in _INTERNAL}
 
 
-def _dumped(value: Any) -> str:
-    text = json.dumps(_encoded(value), indent=4, sort_keys=True, ensure_ascii=False)
-    # Only texts have characters beyond ASCII, and json.dumps has escaped those of ASCII that cannot
-    # be seen, but DEL.
-    return _BEYOND.sub(lambda found: "".join(map(_seen, found[0])), text) + "\n"
+def _render_json(value: Any) -> str:
+    """Returns a value as JSON as Ansible writes it, with invisible characters escaped.
 
-
-_BEYOND = re.compile("[^\n -~]+")
-
-
-def _seen(character: str) -> str:
-    """Returns a character that one can see as it is, and any other as JSON writes it where it must
-    be ASCII.
+    json.dumps escapes those of ASCII, but DEL.
     """
-    return (
-        character
-        if character.isprintable()
-        else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
-    )
+    text = json.dumps(_to_json(value), indent=4, sort_keys=True, ensure_ascii=False)
+    return _NOT_PLAIN.sub(lambda found: "".join(map(_escape_invisible, found[0])), text) + "\n"
 
 
-def _encoded(value: Any) -> Any:
+_NOT_PLAIN = re.compile("[^\n -~]+")
+
+
+def _escape_invisible(character: str) -> str:
+    """Returns a visible character as it is, and another one as JSON writes it in ASCII."""
+    if character.isprintable():
+        return character
+    return json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
+
+
+def _to_json(value: Any) -> Any:
+    """Returns a value of a variable as JSON has it; raises `InputError` for binary data."""
     match value:
         case Unsafe():
             return {UNSAFE_KEY: str(value)}
@@ -137,19 +142,17 @@ def _encoded(value: Any) -> Any:
         case datetime.date():
             return value.isoformat()
         case list():
-            return [_encoded(inner) for inner in value]
+            return [_to_json(inner) for inner in value]
         case dict():
-            return {_key(key): _encoded(inner) for key, inner in value.items()}
+            return {_key_text(key): _to_json(inner) for key, inner in value.items()}
         case bytes():
-            raise InputError(
-                "binary data (!!binary), which JSON has no word for", source="inventory"
-            )
+            raise InputError("binary data (!!binary), which JSON cannot hold", source="inventory")
         case _:
             return value
 
 
-def _key(key: Any) -> str:
-    """Returns the text that JSON has for a key; Ansible turns keys into text before it sorts them."""
+def _key_text(key: Any) -> str:
+    """Returns a key as JSON has it, as text: Ansible turns keys into text before it sorts them."""
     if isinstance(key, str):
         return key
     if key is None or isinstance(key, bool | int | float):

@@ -1,8 +1,8 @@
-"""An inventory that is a program: runs it and reads what it prints.
+"""Runs an inventory that is a program, and reads what it prints.
 
-Rules: only a program that was named on the command line; no shell, no terminal, one deadline for
-everything, a bounded output. When the deadline passes, the whole process group ends; and what a
-program that has ended left behind does not hold us up for longer than a moment.
+Rules: only a program that is named on the command line; no shell, no terminal, one deadline for
+everything, a bounded output. After the deadline the whole process group ends. Children that a
+program leaves behind delay the run by a moment at most.
 """
 
 from __future__ import annotations
@@ -14,119 +14,140 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from fleetaudit.errors import InputError
 from fleetaudit.text.yaml_lines import MAX_FILE_BYTES, Document, decode_utf8
 
-from .builder import InventoryBuilder, Origin
+from .builder import InventoryBuilder
+from .entries import Origin
 from .json_text import parse_json
 from .listing import read_listing, variables_of
 
 DEADLINE_S = 120.0
-"""The most seconds that a program may take, all its calls together."""
-_MAX_COMPLAINT = 4096
+"""Maximum seconds that a program may take, all its calls together."""
+_MAX_STDERR_BYTES = 4096
+_MAX_QUOTED = 512
 _LINGER_S = 1.0
-"""How long what a program has started may hold its output open after it has ended."""
+"""Seconds that children of a program may keep its output open after it has ended."""
 
 
 def read_script(
-    path: Path, source: str, draft: InventoryBuilder, *, deadline_s: float = DEADLINE_S
+    path: Path, source: str, builder: InventoryBuilder, *, deadline_s: float = DEADLINE_S
 ) -> None:
-    """Runs the program at `path` with --list and, where that prints no `_meta`, with --host NAME
-    for each host.
+    """Runs the program at `path` with --list and reads what it prints.
 
-    What it prints goes into `draft`. Raises `InputError` where it fails, is too slow or too long,
-    or prints no JSON.
+    If that has no `_meta`, runs it with --host NAME for each host. Raises `InputError` if it fails,
+    is too slow, prints too much, or prints no JSON.
     """
     until = time.monotonic() + deadline_s
 
-    def printed(*arguments: str) -> Document:
-        words = f"{source} {' '.join(arguments)}"
-        text = decode_utf8(
-            _run([str(path.absolute()), *arguments], words, until, deadline_s), source=words
-        )
+    def run(*arguments: str) -> Document:
+        command = f"{source} {' '.join(arguments)}"
+        call = _Call(command, [str(path.absolute()), *arguments], until, deadline_s)
+        text = decode_utf8(call.run(), source=command)
         if arguments[0] == "--host" and not text.strip():
             text = "{}"
-        document = parse_json(text, source=words)
+        document = parse_json(text, source=command)
         if document is None:
             raise InputError(
-                "printed no JSON", source=words, hint="run it by hand and look at what it prints"
+                "printed no JSON", source=command, hint="run it by hand and look at what it prints"
             )
         return document
 
-    def ask(host: str) -> tuple[Mapping[Any, Any], Origin]:
-        return variables_of(printed("--host", host))
+    def host_variables(host: str) -> tuple[Mapping[Any, Any], Origin]:
+        return variables_of(run("--host", host))
 
-    read_listing(printed("--list"), draft, ask=ask)
+    read_listing(run("--list"), builder, host_variables=host_variables)
 
 
-def _run(command: list[str], words: str, until: float, deadline_s: float) -> bytes:
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as e:
-        raise InputError(f"cannot be run: {e.strerror}", source=words) from e
-    with process:
+@dataclass
+class _Call:
+    """One call of the program: `command` is its command line for messages."""
+
+    command: str
+    arguments: list[str]
+    until: float
+    deadline_s: float
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+
+    def run(self) -> bytes:
+        """Runs the program and returns what it prints on standard output."""
+        with self._start() as process:
+            try:
+                self._read_output(process)
+                status = process.wait(max(0.0, self.until - time.monotonic()))
+            except subprocess.TimeoutExpired as e:
+                raise self._too_slow() from e
+            finally:
+                _kill_group(process)
+        if status:
+            raise self._failed(status)
+        return bytes(self.stdout)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        """Starts the program in a process group of its own."""
         try:
-            out, complaint = _drained(process, words, until, deadline_s)
-            status = process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired as e:
-            raise _too_slow(words, deadline_s) from e
-        finally:
-            with contextlib.suppress(ProcessLookupError):  # it has ended, and so have its children
-                os.killpg(process.pid, signal.SIGKILL)
-    if status:
-        last = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2].strip()
-        raise InputError(
-            f"ended with status {status}" + (f": {last[:512]}" if last else ""), source=words
-        )
-    return out
+            return subprocess.Popen(
+                self.arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as e:
+            raise InputError(f"cannot be run: {e.strerror}", source=self.command) from e
 
-
-def _drained(
-    process: subprocess.Popen[bytes], words: str, until: float, deadline_s: float
-) -> tuple[bytes, bytes]:
-    """Returns all of stdout and the end of stderr; reads both at once, so that neither fills up and
-    blocks.
-    """
-    assert process.stdout is not None  # noqa: S101 — both are pipes
-    assert process.stderr is not None  # noqa: S101
-    out, complaint = bytearray(), bytearray()
-    ended, over = os.pidfd_open(process.pid), until
-    with selectors.DefaultSelector() as selector, os.fdopen(ended):
-        selector.register(process.stdout, selectors.EVENT_READ, out)
-        selector.register(process.stderr, selectors.EVENT_READ, complaint)
-        selector.register(ended, selectors.EVENT_READ)
-        while len(selector.get_map()) > (ended in selector.get_map()):
-            ready = selector.select(max(0.0, over - time.monotonic()))
-            if not ready and over < until:
-                break  # it has ended, and so have its words; a child of it keeps them open
-            if not ready:
-                raise _too_slow(words, deadline_s)
-            for key, _ in ready:
-                if key.fd == ended:
-                    over = min(until, time.monotonic() + _LINGER_S)
+    def _read_output(self, process: subprocess.Popen[bytes]) -> None:
+        """Reads all of stdout and the end of stderr, both at once: neither fills up and blocks."""
+        ended, deadline = os.pidfd_open(process.pid), self.until
+        with selectors.DefaultSelector() as selector, os.fdopen(ended):
+            selector.register(cast(IO[bytes], process.stdout), selectors.EVENT_READ, self.stdout)
+            selector.register(cast(IO[bytes], process.stderr), selectors.EVENT_READ, self.stderr)
+            selector.register(ended, selectors.EVENT_READ)
+            while len(selector.get_map()) > (ended in selector.get_map()):
+                ready = selector.select(max(0.0, deadline - time.monotonic()))
+                if not ready and deadline < self.until:
+                    break  # it has ended; a child of it keeps its output open
+                if not ready:
+                    raise self._too_slow()
+                if any(key.fd == ended for key, _ in ready):
+                    deadline = min(self.until, time.monotonic() + _LINGER_S)
                     selector.unregister(ended)
-                    continue
-                chunk = os.read(key.fd, 65536)
-                key.data.extend(chunk)
-                if not chunk:
-                    selector.unregister(key.fileobj)
-            del complaint[:-_MAX_COMPLAINT]
-            if len(out) > MAX_FILE_BYTES:
-                raise InputError(
-                    f"printed more than the {MAX_FILE_BYTES} bytes that are read", source=words
-                )
-    return bytes(out), bytes(complaint)
+                for key, _ in ready:
+                    self._read_ready(selector, key)
+
+    def _read_ready(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+        """Reads what one of the two outputs has; raises `InputError` above the limit."""
+        if key.data is None:
+            return
+        chunk = os.read(key.fd, 65536)
+        key.data.extend(chunk)
+        if not chunk:
+            selector.unregister(key.fileobj)
+        del self.stderr[:-_MAX_STDERR_BYTES]
+        if len(self.stdout) > MAX_FILE_BYTES:
+            raise InputError(f"printed more than {MAX_FILE_BYTES} bytes", source=self.command)
+
+    def _failed(self, status: int) -> InputError:
+        """Returns the error about an exit status that is not 0, with the last line of stderr."""
+        last = self.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2].strip()
+        reason = f": {last[:_MAX_QUOTED]}" if last else ""
+        return InputError(f"ended with status {status}{reason}", source=self.command)
+
+    def _too_slow(self) -> InputError:
+        """Returns the error about a program that runs beyond the deadline."""
+        return InputError(
+            f"did not end within {self.deadline_s:g} s",
+            source=self.command,
+            hint="save what it prints (--list > hosts.json), and name that file",
+        )
 
 
-def _too_slow(words: str, deadline_s: float) -> InputError:
-    hint = "save what it prints (--list > hosts.json), and name that file"
-    return InputError(f"did not end within {deadline_s:g} s", source=words, hint=hint)
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends the program and its children; they may have ended already."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

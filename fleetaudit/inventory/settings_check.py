@@ -1,4 +1,4 @@
-"""Which settings of ansible.cfg that are not followed would change how these inventories are read.
+"""Which unsupported settings of ansible.cfg would change how these inventories are read.
 
 Rules: the answer follows from what was read; only for other YAML file extensions a folder is
 listed. If the answer is unknown, the setting counts as one that changes something.
@@ -19,145 +19,161 @@ from .unsupported_settings import (
     short_plugin_name,
 )
 
-_MOST_FILES = 100_000
-# A pattern without repetitions: nobody's file name makes it slow.
-_SIMPLE = re.compile(r"[\w .^$/\\~-]*")
+_MAX_FILES = 100_000
+# A pattern without repetitions: no file name makes it slow.
+_SIMPLE_PATTERN = re.compile(r"[\w .^$/\\~-]*")
 
 
 @dataclass(slots=True)
 class ReadingRecord:
     """What was read, as far as settings could change it.
 
-    `sources` are files and lists with the plug-in of Ansible that would read them; "" for what it
-    has none for. `folders` are where group_vars and host_vars may be, `variable_files` those that
-    were read; `repeated` is the place where one of them has a key again. `mapping_twice` names a
-    variable that one host gets as a mapping from two places. `groups_set` says whether a group sets
-    anything.
+    `sources` are files and lists with the plugin of Ansible that would read them, "" for a file
+    that any plugin reads. `folders` are where group_vars and host_vars may be, `variable_files`
+    those that were read; `repeated` is the place where one of them has a duplicate key.
+    `mapping_set_twice` names a variable that one host gets as a mapping from two places.
+    `has_group_variables` says whether a group sets anything.
     """
 
     sources: list[tuple[str, str]] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
     variable_files: list[Path] = field(default_factory=list)
     repeated: str = ""
-    mapping_twice: str = ""
-    groups_set: bool = False
+    mapping_set_twice: str = ""
+    has_group_variables: bool = False
 
 
 def check_folder_settings(
-    unsupported: Iterable[UnsupportedSetting], folder: Path, names: Sequence[str]
+    settings: Iterable[UnsupportedSetting], folder: Path, names: Sequence[str]
 ) -> None:
-    """Raises `InputError` where a setting would make Ansible pass over other files in a folder that
-    is a source.
+    """Raises `InputError` for a setting with which Ansible would skip other files of a folder.
+
+    `names` are the entries of the folder, which is a source.
     """
-    for setting in unsupported:
-        differs = _FOLDERS.get(setting.name)
-        name = next((name for name in names if differs(setting, name)), None) if differs else None
-        if name is not None:
-            raise setting.error(f"which files of the folder {folder} are read ({name})")
+    for setting in settings:
+        if setting.name in _FOLDER_CHECKS:
+            is_affected = _FOLDER_CHECKS[setting.name]
+            name = next((name for name in names if is_affected(setting, name)), None)
+            if name is not None:
+                raise setting.error(f"which files of the folder {folder} are read ({name})")
 
 
 def check_reading_settings(
-    unsupported: Iterable[UnsupportedSetting], reading: ReadingRecord
+    settings: Iterable[UnsupportedSetting], record: ReadingRecord
 ) -> Iterator[str]:
-    """Yields a note for each setting that changes nothing; raises `InputError` for one that would
-    change something.
+    """Yields a note for each setting that changes nothing.
+
+    Raises `InputError` for one that would change something.
     """
-    for setting in unsupported:
-        touches = _READING.get(setting.name)
-        if touches and (what := touches(setting, reading)):
-            raise setting.error(what)
-        if (touches and setting.name != "duplicate_dict_key") or setting.name in _FOLDERS:
+    for setting in settings:
+        change_by = _READING_CHECKS.get(setting.name, _no_change)
+        if change := change_by(setting, record):
+            raise setting.error(change)
+        if setting.name in _NOTED:
             yield setting.note()
 
 
-def _endings_differ(setting: UnsupportedSetting, name: str) -> bool:
+def _skipped_by_extension(setting: UnsupportedSetting, name: str) -> bool:
+    """Returns whether these extensions and the usual ones differ about skipping a file."""
     return name.endswith(IGNORED_EXTENSIONS) != name.endswith(tuple(setting.values))
 
 
-def _pattern_matches(setting: UnsupportedSetting, name: str) -> bool:
-    for pattern in setting.values:
-        try:
-            if not _SIMPLE.fullmatch(pattern) or re.search(pattern, name):
-                return True
-        except re.error:
-            return True
-    return False
+def _skipped_by_pattern(setting: UnsupportedSetting, name: str) -> bool:
+    """Returns whether a pattern matches a file's name, or could: complex patterns are not tried."""
+    return any(_may_match(pattern, name) for pattern in setting.values)
 
 
-_FOLDERS: dict[str, Callable[[UnsupportedSetting, str], bool]] = {
-    "inventory_ignore_extensions": _endings_differ,
-    "inventory_ignore_patterns": _pattern_matches,
+def _may_match(pattern: str, name: str) -> bool:
+    """Returns whether one pattern matches a name, or could."""
+    if not _SIMPLE_PATTERN.fullmatch(pattern):
+        return True
+    try:
+        return re.search(pattern, name) is not None
+    except re.error:
+        return True
+
+
+_FOLDER_CHECKS: dict[str, Callable[[UnsupportedSetting, str], bool]] = {
+    "inventory_ignore_extensions": _skipped_by_extension,
+    "inventory_ignore_patterns": _skipped_by_pattern,
 }
 
 
-def _merging(_setting: UnsupportedSetting, reading: ReadingRecord) -> str:
-    return (
-        f"{reading.mapping_twice}, a mapping that is set in two places"
-        if reading.mapping_twice
-        else ""
-    )
-
-
-def _order(_setting: UnsupportedSetting, reading: ReadingRecord) -> str:
-    return "which variable of a group wins" if reading.groups_set else ""
-
-
-def _repeated(_setting: UnsupportedSetting, reading: ReadingRecord) -> str:
-    return (
-        f"what a key means that a file has twice ({reading.repeated})" if reading.repeated else ""
-    )
-
-
-def _yaml_endings(setting: UnsupportedSetting, reading: ReadingRecord) -> str:
-    differing = set(YAML_EXTENSIONS) ^ set(setting.values)
-    files = (Path(source) for source, plugin in reading.sources if plugin != "host_list")
-    file = next(
-        (
-            file
-            for file in itertools.chain(files, _beside(reading.folders))
-            if file.suffix in differing
-        ),
-        None,
-    )
-    return f"whether or how {file} is read" if file else ""
-
-
-def _beside(folders: Iterable[Path]) -> Iterator[Path]:
-    """Yields what is in group_vars and host_vars of these folders."""
-    for folder in dict.fromkeys(folders):
-        for name in ("group_vars", "host_vars"):
-            yield from itertools.islice((folder / name).rglob("*"), _MOST_FILES)
-
-
-def _variable_plugins(setting: UnsupportedSetting, reading: ReadingRecord) -> str:
-    enabled = {short_plugin_name(name) for name in setting.values}
-    if others := sorted(enabled - {"host_group_vars"}):
-        return f"the variables of hosts (by the plug-in {others[0]})"
-    missed = reading.variable_files if "host_group_vars" not in enabled else ()
-    return f"whether {missed[0]} is read" if missed else ""
-
-
-def _plugins(setting: UnsupportedSetting, reading: ReadingRecord) -> str:
-    enabled = [short_plugin_name(name) for name in setting.values]
-    for source, plugin in reading.sources:
-        if plugin in ("", "host_list"):  # every plug-in reads a list alike
-            continue
-        # The INI plug-in tries every file: before the YAML one it might make hosts of lines of
-        # YAML.
-        first = next(
-            (name for name in enabled if name == plugin or (name == "ini" and plugin == "yaml")),
-            None,
-        )
-        if first != plugin:
-            return f"how {source} is read (by the plug-in {plugin})"
+def _no_change(_setting: UnsupportedSetting, _record: ReadingRecord) -> str:
+    """Returns "": the setting does not concern the reading of inventories."""
     return ""
 
 
-_READING: dict[str, Callable[[UnsupportedSetting, ReadingRecord], str]] = {
-    "hash_behaviour": _merging,
-    "precedence": _order,
-    "duplicate_dict_key": _repeated,
-    "yaml_valid_extensions": _yaml_endings,
-    "vars_plugins_enabled": _variable_plugins,
-    "enable_plugins": _plugins,
+def _hash_behaviour(_setting: UnsupportedSetting, record: ReadingRecord) -> str:
+    """Returns what another hash_behaviour changes: mappings that one host gets twice."""
+    if not record.mapping_set_twice:
+        return ""
+    return f"{record.mapping_set_twice}, a mapping that is set in two places"
+
+
+def _precedence(_setting: UnsupportedSetting, record: ReadingRecord) -> str:
+    """Returns what another precedence changes: the variables of groups."""
+    return "which variable of a group wins" if record.has_group_variables else ""
+
+
+def _duplicate_keys(_setting: UnsupportedSetting, record: ReadingRecord) -> str:
+    """Returns what another duplicate_dict_key changes: a file with a duplicate key."""
+    return f"what a duplicate key means ({record.repeated})" if record.repeated else ""
+
+
+def _yaml_extensions(setting: UnsupportedSetting, record: ReadingRecord) -> str:
+    """Returns what other yaml_valid_extensions change: a file with a differing extension."""
+    differing = set(YAML_EXTENSIONS) ^ set(setting.values)
+    sources = (Path(source) for source, plugin in record.sources if plugin != "host_list")
+    files = itertools.chain(sources, _variable_files_in(record.folders))
+    file = next((file for file in files if file.suffix in differing), None)
+    return f"whether or how {file} is read" if file else ""
+
+
+def _variable_files_in(folders: Iterable[Path]) -> Iterator[Path]:
+    """Yields what is in group_vars and host_vars of these folders."""
+    for folder in dict.fromkeys(folders):
+        for name in ("group_vars", "host_vars"):
+            yield from itertools.islice((folder / name).rglob("*"), _MAX_FILES)
+
+
+def _vars_plugins(setting: UnsupportedSetting, record: ReadingRecord) -> str:
+    """Returns what other vars_plugins_enabled change: one more or one less source of variables."""
+    enabled = set(map(short_plugin_name, setting.values))
+    others = sorted(enabled - {"host_group_vars"})
+    if others:
+        return f"the variables of hosts (by the plugin {others[0]})"
+    if "host_group_vars" in enabled or not record.variable_files:
+        return ""
+    return f"whether {record.variable_files[0]} is read"
+
+
+def _inventory_plugins(setting: UnsupportedSetting, record: ReadingRecord) -> str:
+    """Returns what other enable_plugins change: a source that another plugin would read."""
+    enabled = list(map(short_plugin_name, setting.values))
+    for source, plugin in record.sources:
+        # Every plugin reads a list alike.
+        if plugin not in ("", "host_list") and _first_reader(plugin, enabled) != plugin:
+            return f"how {source} is read (by the plugin {plugin})"
+    return ""
+
+
+def _first_reader(plugin: str, enabled: Iterable[str]) -> str | None:
+    """Returns the first enabled plugin that reads a file of `plugin`, None if none does.
+
+    The INI plugin tries every file: before the YAML one it might make hosts of lines of YAML.
+    """
+    readers = {plugin, "ini"} if plugin == "yaml" else {plugin}
+    return next((name for name in enabled if name in readers), None)
+
+
+_READING_CHECKS: dict[str, Callable[[UnsupportedSetting, ReadingRecord], str]] = {
+    "hash_behaviour": _hash_behaviour,
+    "precedence": _precedence,
+    "duplicate_dict_key": _duplicate_keys,
+    "yaml_valid_extensions": _yaml_extensions,
+    "vars_plugins_enabled": _vars_plugins,
+    "enable_plugins": _inventory_plugins,
 }
+_NOTED = {*_READING_CHECKS, *_FOLDER_CHECKS} - {"duplicate_dict_key"}
+"""Settings that are worth a note; a duplicate key has a note of its own."""

@@ -1,9 +1,8 @@
-"""What an inventory source is: a list of hosts, a file, a program or a folder of them; each goes to
-its reader.
+"""Loads inventories: each source is a list of hosts, a file, a program or a folder of these.
 
 Rules: only a program that the command line names is run. A source that is broken, empty or of a
-kind that is not read is an error with a way out; nothing of it is used. Hosts come in the order in
-which they are first mentioned.
+kind that is not supported is an error with the command to convert it; nothing of it is used. Hosts
+come in the order in which they are first mentioned.
 """
 
 from __future__ import annotations
@@ -19,12 +18,7 @@ from msgspec.structs import replace as replace_fields
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Inventory
-from fleetaudit.text.yaml_lines import (
-    Document,
-    decode_utf8,
-    parse_yaml,
-    read_bounded,
-)
+from fleetaudit.text.yaml_lines import Document, decode_utf8, parse_yaml, read_bounded
 
 from .builder import InventoryBuilder
 from .host_list import read_host_list
@@ -36,15 +30,16 @@ from .settings_check import ReadingRecord, check_folder_settings, check_reading_
 from .unsupported_settings import IGNORED_EXTENSIONS, UnsupportedSetting
 from .values import TAGS
 from .vars_files import read_vars_files, unread_vars_notes
-from .vault import Vault, decrypted_file
+from .vault import Vault, decrypt_file
 from .yaml_format import read_yaml
 
-_YAML_SUFFIXES = ("", ".yml", ".yaml", ".json")
-# What Ansible passes over in a folder, beside what has one of IGNORED_ENDINGS: hidden files and
-# variables.
-_NEVER_READ = re.compile(r"^\.|^host_vars$|^group_vars$|^vars_plugins$")
+_YAML_EXTENSIONS = ("", ".yml", ".yaml", ".json")
+_PROGRAM_MARKS = (b"#!", b"\x7fELF")
+# What Ansible skips in a folder, besides IGNORED_EXTENSIONS: hidden files and variables.
+_SKIPPED_NAMES = re.compile(r"^\.|^host_vars$|^group_vars$|^vars_plugins$")
+_YAML_KEY_LINE = re.compile(r":\s*$", re.MULTILINE)
 _MAX_DEPTH = 20
-_SHOWN = 300
+_MAX_SHOWN = 300
 
 
 def load_inventory(
@@ -53,203 +48,213 @@ def load_inventory(
     vault: Vault | None = None,
     unsupported: Sequence[UnsupportedSetting] = (),
 ) -> Inventory:
-    """Returns what `sources` say together: paths of inventories and `host,host,` lists, later ones
-    winning.
+    """Returns the inventory of all `sources` together, a later one winning.
 
-    `vault` decrypts whole files; values stay encrypted. `unsupported` are settings of ansible.cfg,
-    an error where they would change what is read. Raises `NothingToDoError` for a source that is
-    missing, `InputError` with file and line for everything that is wrong or that is not read.
+    A source is the path of an inventory, or a `host,host,` list. `vault` decrypts whole files;
+    encrypted values stay encrypted. `unsupported` are settings of ansible.cfg, an error if they
+    would change what is read. Raises `NothingToDoError` for a source that is missing, and
+    `InputError` with file and line for everything that is wrong or not supported.
     """
     if not sources:
         raise NothingToDoError("no inventory: name a file, or hosts with a comma:  localhost,")
-    reader = _Sources(vault or Vault(), unsupported)
+    reader = _SourceReader(vault or Vault(), unsupported)
     with _no_garbage_collection():
         for source in sources:
-            path = Path(source)
-            if "," in source and not _exists(path):
-                reader.host_list(source)
-            else:
-                reader.path(path, source)
-        return reader.inventory(sources)
+            reader.read_source(source)
+        return reader.build(sources)
 
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Spares the collector: millions of objects come, none of them goes, and looking at them again
-    takes time.
+    """Stops the garbage collector: none of millions of new objects is garbage.
+
+    Looking at them again and again takes time.
     """
-    was_on = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was_on:
+        if was_enabled:
             gc.enable()
 
 
 def _exists(path: Path) -> bool:
+    """Returns whether a file exists; a long list of hosts is too long for a file's name."""
     try:
         return path.exists()
-    except (OSError, ValueError):  # a long list of hosts is too long for a file's name
+    except (OSError, ValueError):
         return False
 
 
-class _Sources:
-    """Reads the sources of one inventory into one draft."""
+class _SourceReader:
+    """Reads the sources of one inventory into one builder."""
 
     def __init__(self, vault: Vault, unsupported: Sequence[UnsupportedSetting]) -> None:
-        self.draft = InventoryBuilder()
-        self._vault, self._unfollowed, self._reading = vault, unsupported, ReadingRecord()
+        self._builder = InventoryBuilder()
+        self._vault, self._unsupported = vault, unsupported
+        self._record = ReadingRecord()
         self._folders = list[Path]()
 
-    def host_list(self, source: str) -> None:
-        """Reads a source that is a list of hosts."""
-        self._reading.sources.append((source, "host_list"))
-        read_host_list(source, self.draft)
-
-    def path(self, path: Path, source: str) -> None:
-        """Reads a source that is a file, a program or a folder, and remembers where its group_vars
-        are.
-        """
-        if _is_folder(path, source):
+    def read_source(self, source: str) -> None:
+        """Reads a list of hosts, a file, a program or a folder, and remembers its folder."""
+        path = Path(source)
+        if "," in source and not _exists(path):
+            self._record.sources.append((source, "host_list"))
+            read_host_list(source, self._builder)
+        elif _is_folder(path, source):
             self._folders.append(path)
-            if not self._folder(path, 0):
-                raise InputError(
-                    "a folder without an inventory in it",
-                    source=source,
-                    hint="name the file that is meant",
-                )
+            self._read_source_folder(path, source)
         else:
             self._folders.append(path.parent)
-            self._file(path, source, named=True)
+            self._read_file(path, source, is_named=True)
 
-    def inventory(self, sources: Sequence[str]) -> Inventory:
-        """Returns the finished inventory, with the variables beside its sources and the notes about
-        what is unread.
-        """
-        repeated = read_vars_files(self._folders, self.draft, self._vault, self._reading)
-        notes = (*repeated, *unread_vars_notes(Path(), self._folders, self.draft))
-        inventory = self.draft.inventory(sources, notes)
-        self._reading.folders = self._folders
-        self._reading.groups_set = self.draft.groups_set
-        self._reading.mapping_twice = self.draft.mapping_twice
-        unsupported = check_reading_settings(self._unfollowed, self._reading)
-        return replace_fields(inventory, notes=(*unsupported, *inventory.notes))
+    def build(self, sources: Sequence[str]) -> Inventory:
+        """Returns the finished inventory, with group_vars, host_vars and all notes."""
+        repeated = read_vars_files(self._folders, self._builder, self._vault, self._record)
+        unread = unread_vars_notes(Path(), self._folders, self._builder)
+        inventory = self._builder.build(sources, (*repeated, *unread))
+        self._record.folders = self._folders
+        self._record.has_group_variables = self._builder.has_group_variables
+        self._record.mapping_set_twice = self._builder.mapping_set_twice
+        settings = check_reading_settings(self._unsupported, self._record)
+        return replace_fields(inventory, notes=(*settings, *inventory.notes))
 
-    def _folder(self, folder: Path, depth: int) -> int:
+    def _read_source_folder(self, folder: Path, source: str) -> None:
+        """Reads a folder that is a source; raises `InputError` if nothing is in it."""
+        if not self._read_folder(folder, 0):
+            raise InputError(
+                "a folder without an inventory in it",
+                source=source,
+                hint="name the file that is meant",
+            )
+
+    def _read_folder(self, folder: Path, depth: int) -> int:
+        """Reads the inventories in a folder and in those below it; returns how many there are."""
         if depth > _MAX_DEPTH:
             raise InputError(
                 f"folders nested deeper than {_MAX_DEPTH}",
                 source=str(folder),
                 hint="a loop of links?",
             )
-        try:
-            entries = sorted(
-                entry for entry in folder.iterdir() if not _NEVER_READ.search(entry.name)
-            )
-        except OSError as e:
-            raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
-        check_folder_settings(self._unfollowed, folder, [entry.name for entry in entries])
-        entries = [entry for entry in entries if not entry.name.endswith(IGNORED_EXTENSIONS)]
         count = 0
-        for entry in entries:
+        for entry in self._entries_of(folder):
             if _is_folder(entry, str(entry)):
-                count += self._folder(entry, depth + 1)
+                count += self._read_folder(entry, depth + 1)
             else:
-                self._file(entry, str(entry), named=False)
+                self._read_file(entry, str(entry), is_named=False)
                 count += 1
         return count
 
-    def _file(self, path: Path, source: str, *, named: bool) -> None:
-        data = _bytes_of(path, source)
-        if data.startswith((b"#!", b"\x7fELF")):
-            self._program(path, source, named=named)
+    def _entries_of(self, folder: Path) -> list[Path]:
+        """Returns what Ansible would read in a folder, sorted."""
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as e:
+            raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
+        entries = [entry for entry in entries if not _SKIPPED_NAMES.search(entry.name)]
+        check_folder_settings(self._unsupported, folder, [entry.name for entry in entries])
+        return [entry for entry in entries if not entry.name.endswith(IGNORED_EXTENSIONS)]
+
+    def _read_file(self, path: Path, source: str, *, is_named: bool) -> None:
+        """Reads one file; `is_named` says that the command line names it."""
+        data = _read_bytes(path, source)
+        if data.startswith(_PROGRAM_MARKS):
+            self._read_program(path, source, is_named=is_named)
             return
-        text = decode_utf8(decrypted_file(data, self._vault, source=source), source=source)
-        suffix = path.suffix.lower()
-        if suffix == ".toml":
+        text = decode_utf8(decrypt_file(data, self._vault, source=source), source=source)
+        extension = path.suffix.lower()
+        if extension == ".toml":
             raise InputError(
-                "TOML inventories are not read", source=source, hint=conversion_hint(source)
+                "TOML inventories are not supported", source=source, hint=conversion_hint(source)
             )
-        if suffix not in _YAML_SUFFIXES or _begins_with_a_section(text):
-            self._ini(text, source)
-            return
-        as_json = parse_json(text, source=source)
-        try:
-            document = as_json or parse_yaml(text, source=source, tags=TAGS)
-        except InputError as no_yaml:
-            self._not_yaml(text, source, suffix, no_yaml)
-            return
-        if isinstance(
-            document.value, str
-        ):  # names without a colon: one text to YAML, and so INI to Ansible
-            self._ini(text, source)
-        elif is_listing(document.value, json=as_json is not None) and not _is_plugin(document):
-            self._reading.sources.append((source, ""))
-            read_listing(document, self.draft)
+        if extension not in _YAML_EXTENSIONS or _begins_with_a_section(text):
+            self._read_ini(text, source)
         else:
-            self._reading.sources.append((source, "yaml"))
-            read_yaml(document, self.draft)
+            self._read_document(text, source, extension)
 
-    def _ini(self, text: str, source: str) -> None:
-        self._reading.sources.append((source, "ini"))
-        read_ini(text, source, self.draft)
-
-    def _not_yaml(self, text: str, source: str, suffix: str, no_yaml: InputError) -> None:
-        """Reads as INI what is no YAML, where no suffix says otherwise; raises the error of what it
-        rather is.
-        """
-        if suffix or not text.strip():
-            raise no_yaml
+    def _read_document(self, text: str, source: str, extension: str) -> None:
+        """Reads a file that may be JSON or YAML, or INI if it is neither."""
+        json_document = parse_json(text, source=source)
         try:
-            self._ini(text, source)
+            document = json_document or parse_yaml(text, source=source, tags=TAGS)
+        except InputError as yaml_error:
+            self._read_as_ini(text, source, extension, yaml_error)
+            return
+        is_json = json_document is not None
+        if isinstance(document.value, str):
+            # Names without a colon are one text in YAML, and so INI to Ansible.
+            self._read_ini(text, source)
+        elif is_listing(document.value, json=is_json) and not _is_plugin(document):
+            self._record.sources.append((source, ""))
+            read_listing(document, self._builder)
+        else:
+            self._record.sources.append((source, "yaml"))
+            read_yaml(document, self._builder)
+
+    def _read_ini(self, text: str, source: str) -> None:
+        """Reads a file as INI."""
+        self._record.sources.append((source, "ini"))
+        read_ini(text, source, self._builder)
+
+    def _read_as_ini(self, text: str, source: str, extension: str, yaml_error: InputError) -> None:
+        """Reads as INI what is not YAML, if its extension allows that.
+
+        Raises the error of the format that it rather is: INI has no line with only a key.
+        """
+        if extension or not text.strip():
+            raise yaml_error
+        try:
+            self._read_ini(text, source)
         except InputError:
-            if re.search(
-                r":\s*$", text, re.MULTILINE
-            ):  # a key of a mapping; INI has no line like this
-                raise no_yaml from None
+            if _YAML_KEY_LINE.search(text):
+                raise yaml_error from None
             raise
 
-    def _program(self, path: Path, source: str, *, named: bool) -> None:
+    def _read_program(self, path: Path, source: str, *, is_named: bool) -> None:
+        """Runs a program that is an inventory, if it may be run and the command line names it."""
         if not os.access(path, os.X_OK):
             raise InputError(
-                "a program that may not be run",
+                "the program is not executable",
                 source=source,
                 hint=f"chmod +x {path}, or {conversion_hint(source)}",
             )
-        if not named:
-            hint = (
-                "name it as an inventory of its own, beside the folder:  fleetaudit run"
-                f" {path.parent} {path}"
-            )
+        if not is_named:
             raise InputError(
                 "a program in a folder; only one that the command line names is run",
                 source=source,
-                hint=hint,
+                hint=(
+                    "name it as an inventory of its own, beside the folder:  fleetaudit run"
+                    f" {path.parent} {path}"
+                ),
             )
-        self._reading.sources.append((source, "script"))
-        read_script(path, source, self.draft)
+        self._record.sources.append((source, "script"))
+        read_script(path, source, self._builder)
 
 
 def _is_folder(path: Path, source: str) -> bool:
+    """Returns whether a path is a folder; raises `InputError` if that cannot be found out."""
     try:
         return path.is_dir()
-    except OSError as e:  # a name that is too long, a folder around it that may not be entered
-        raise InputError(f"cannot be read: {e.strerror}", source=source[:_SHOWN]) from e
+    except OSError as e:  # a name that is too long, a folder around it that is not searchable
+        raise InputError(f"cannot be read: {e.strerror}", source=source[:_MAX_SHOWN]) from e
 
 
-def _bytes_of(path: Path, source: str) -> bytes:
+def _read_bytes(path: Path, source: str) -> bytes:
+    """Returns the bytes of a file; raises `NothingToDoError` if it is missing."""
     try:
         return read_bounded(path)
     except FileNotFoundError as e:
-        hint = f"\n  for a list of hosts, add a comma:  {source}," if "/" not in source else ""
+        hint = "" if "/" in source else f"\n  for a list of hosts, add a comma:  {source},"
         raise NothingToDoError(f"{source}: there is no such inventory{hint}") from e
-    except (OSError, ValueError) as e:
-        reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
-        raise InputError(f"cannot be read: {reason}", source=source) from e
+    except OSError as e:
+        raise InputError(f"cannot be read: {e.strerror or e}", source=source) from e
+    except ValueError as e:
+        raise InputError(f"cannot be read: {e}", source=source) from e
 
 
 def _begins_with_a_section(text: str) -> bool:
+    """Returns whether the first line that is not a comment begins a section of INI."""
     for line in map(str.strip, text.splitlines()):
         if line and line[0] not in "#;":
             return is_section(line)
@@ -257,4 +262,5 @@ def _begins_with_a_section(text: str) -> bool:
 
 
 def _is_plugin(document: Document) -> bool:
+    """Returns whether a document is the configuration of an inventory plugin."""
     return isinstance(document.value, Mapping) and bool(document.value.get("plugin"))

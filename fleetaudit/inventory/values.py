@@ -1,8 +1,7 @@
-"""Values of variables that are more than text: what `!vault` and `!unsafe` make, and their form in
-JSON; and what is yes and no. No I/O.
+"""Values of variables that are more than text: `!vault` and `!unsafe`, also in JSON; yes and no.
 
-Rules: a secret stays encrypted until the one host that needs it is worked out, and neither repr nor
-JSON shows more of it than its file does.
+No I/O. Rules: a secret stays encrypted until the one host that needs it is resolved, and neither
+repr nor JSON shows more of it than its file does.
 """
 
 from __future__ import annotations
@@ -14,17 +13,15 @@ from typing import Any
 from fleetaudit.text.yaml_lines import parse_plain_scalar
 
 VAULT_KEY, UNSAFE_KEY = "__ansible_vault", "__ansible_unsafe"
-"""The lone keys under which Ansible writes such values as JSON."""
-TRUE_WORDS, FALSE_WORDS = (
-    frozenset({"yes", "true", "on", "1", "y", "t"}),
-    frozenset({"no", "false", "off", "0", "n", "f"}),
-)
+"""The only key of a mapping with which Ansible writes such a value as JSON."""
+TRUE_WORDS = frozenset({"yes", "true", "on", "1", "y", "t"})
+FALSE_WORDS = frozenset({"no", "false", "off", "0", "n", "f"})
 """What Ansible takes for yes and for no, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptedText:
-    """Text encrypted by ansible-vault, as it was written, header and all."""
+    """Text encrypted by ansible-vault as it is written, with its header."""
 
     ciphertext: str
 
@@ -35,23 +32,22 @@ class Unsafe(str):
     __slots__ = ()
 
 
-def _unsafe(text: str) -> Any:
-    value = parse_plain_scalar(text)  # Ansible too takes `!unsafe 5` for a number
+def _parse_unsafe(text: str) -> Any:
+    """Returns what `!unsafe TEXT` means: as in Ansible, `!unsafe 5` is a number."""
+    value = parse_plain_scalar(text)
     return Unsafe(value) if isinstance(value, str) else value
 
 
 TAGS: Mapping[str, Callable[[str], Any]] = {
     "!vault": EncryptedText,
     "!vault-encrypted": EncryptedText,
-    "!unsafe": _unsafe,
+    "!unsafe": _parse_unsafe,
 }
-"""What the tags of YAML inventories become; for `yamlfile.parse`."""
+"""How to construct the values of the YAML tags of inventories; for `parse_yaml`."""
 
 
 def from_json(mapping: dict[str, Any]) -> Any:
-    """Returns the value that a JSON object stands for: itself, or what its key `__ansible_vault` or
-    `…_unsafe` says.
-    """
+    """Returns the value that a JSON object stands for: itself, encrypted text or unsafe text."""
     for key, kind in ((UNSAFE_KEY, Unsafe), (VAULT_KEY, EncryptedText)):
         if isinstance(text := mapping.get(key), str):
             return kind(text)

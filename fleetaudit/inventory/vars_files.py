@@ -1,87 +1,80 @@
-"""group_vars and host_vars beside a source: which files belong to which group or host, and what
-they set.
+"""Reads group_vars and host_vars next to a source: which files belong to which group or host.
 
 Rules: Ansible's search: `web`, `web.yml`, `web.yaml`, `web.json`, each a file or a folder of files.
-Ansible takes the first and passes over the others; here two with something in them are an error. Of
-a key that a file has twice the last value counts, as in Ansible, with a note: no host can be lost
-by that. The current folder is no place beside a source: what a run sees must not depend on where it
-was started.
+Ansible takes the first and skips the others; here a second one with content is an error. Of a
+duplicate key the last value counts, as in Ansible, with a note: no host can be lost by that. The
+current folder does not count as next to a source: what a run sees must not depend on where it was
+started.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fleetaudit.errors import InputError
-from fleetaudit.text.yaml_lines import (
-    Document,
-    decode_utf8,
-    parse_yaml,
-    read_bounded,
-)
+from fleetaudit.text.yaml_lines import Document, decode_utf8, parse_yaml, read_bounded
 
-from .builder import InventoryBuilder, VarsLayer
+from .builder import InventoryBuilder
+from .entries import VariablesAndOrigins, VarsLayer
 from .json_text import parse_json
 from .settings_check import ReadingRecord
 from .values import TAGS
-from .vault import Vault, decrypted_file
+from .vault import Vault, decrypt_file
 
-_SUFFIXES = ("", ".yml", ".yaml", ".json")
+_EXTENSIONS = ("", ".yml", ".yaml", ".json")
 _FOLDERS = ("group_vars", "host_vars")
 _MAX_DEPTH = 20
-_REPEATED_SHOWN = 5
-Variables = tuple[Mapping[str, Any], Mapping[str, str]]
+_MAX_REPEATED_SHOWN = 5
 
 
 def read_vars_files(
-    folders: Iterable[Path], draft: InventoryBuilder, vault: Vault, reading: ReadingRecord
+    folders: Iterable[Path], builder: InventoryBuilder, vault: Vault, record: ReadingRecord
 ) -> tuple[str, ...]:
-    """Sets the variables of group_vars and host_vars in each of `folders` in `draft`, in that
-    order; a later one wins.
+    """Adds the variables of group_vars and host_vars in each of `folders`; a later folder wins.
 
-    Returns a note for each key that a file has twice. Adds the files that were read to `reading`.
+    Returns a note for each duplicate key. Adds the files that were read to `record`.
     """
-    reader = _Reader(vault, reading)
+    reader = _Reader(vault, record)
     known = dict[Path, VarsLayer]()
     for folder in folders:
         if folder not in known:
             known[folder] = VarsLayer(
-                groups=reader.variables_in(folder / "group_vars", draft.group_names),
-                hosts=reader.variables_in(folder / "host_vars", draft.host_names),
+                groups=reader.read_folder(folder / "group_vars", builder.group_names),
+                hosts=reader.read_folder(folder / "host_vars", builder.host_names),
             )
-        draft.layer(known[folder])
+        builder.add_layer(known[folder])
     return tuple(reader.notes)
 
 
 def unread_vars_notes(
-    here: Path, folders: Iterable[Path], draft: InventoryBuilder
+    here: Path, folders: Iterable[Path], builder: InventoryBuilder
 ) -> Iterator[str]:
-    """Yields a note for each folder of variables in the current folder `here` that Ansible might
-    read and we do not.
+    """Yields a note for each folder of variables in the current folder that is not read.
+
+    Ansible might read it. `here` is the current folder, `folders` are those of the sources.
     """
-    if any(_same(here, folder) for folder in folders):
+    if any(_is_same(here, folder) for folder in folders):
         return
-    for name, names in zip(_FOLDERS, (draft.group_names, draft.host_names), strict=True):
-        if _has_some(here / name, names):
+    for name, names in zip(_FOLDERS, (builder.group_names, builder.host_names), strict=True):
+        if _may_have_variables(here / name, names):
             yield (
                 f"{name} in the current folder is not read: what a run sees does not depend on"
                 " where it starts; put it beside the inventory"
             )
 
 
-def _has_some(folder: Path, names: Iterable[str]) -> bool:
-    """Tells whether the folder has variables of one of `names`; of one that cannot be looked into
-    nobody knows.
-    """
+def _may_have_variables(folder: Path, names: Iterable[str]) -> bool:
+    """Returns whether a folder has variables of one of `names`, or cannot be read."""
     try:
-        return any(True for _ in _entries(folder, names))
+        return next(_entries(folder, names), None) is not None
     except InputError:
         return True
 
 
-def _same(one: Path, other: Path) -> bool:
+def _is_same(one: Path, other: Path) -> bool:
+    """Returns whether two paths are the same folder; False if one does not exist."""
     try:
         return one.samefile(other)
     except OSError:
@@ -89,77 +82,91 @@ def _same(one: Path, other: Path) -> bool:
 
 
 class _Reader:
-    """Reads files of variables; `notes` are about keys that one of them has twice."""
+    """Reads files of variables; `notes` are about duplicate keys."""
 
-    def __init__(self, vault: Vault, reading: ReadingRecord) -> None:
-        self._vault, self._reading = vault, reading
+    def __init__(self, vault: Vault, record: ReadingRecord) -> None:
+        self._vault, self._record = vault, record
         self.notes = list[str]()
 
-    def variables_in(self, folder: Path, names: Iterable[str]) -> dict[str, Variables]:
-        found = dict[str, Variables]()
-        for name, entry in _entries(folder, names):
-            variables, origins = dict[str, Any](), dict[str, str]()
-            for file in _files(entry):
-                document = self._document(file)
-                for variable, value in _mapping(document).items():
-                    variables[variable] = value
-                    origins[variable] = f"{file}:{document.key_at([variable]).line}"
-            found[name] = variables, origins
-        return found
+    def read_folder(self, folder: Path, names: Iterable[str]) -> dict[str, VariablesAndOrigins]:
+        """Returns the variables of each of `names` that has a file or folder in `folder`."""
+        return {name: self._read_entry(entry) for name, entry in _entries(folder, names)}
 
-    def _document(self, file: Path) -> Document:
+    def _read_entry(self, entry: Path) -> VariablesAndOrigins:
+        """Returns the variables in a file, or in the files of a folder; a later file wins."""
+        variables, origins = dict[str, Any](), dict[str, str]()
+        for file in _files(entry):
+            document = self._parse(file)
+            for variable, value in _mapping_of(document).items():
+                variables[variable] = value
+                origins[variable] = f"{file}:{document.key_at([variable]).line}"
+        return variables, origins
+
+    def _parse(self, file: Path) -> Document:
+        """Returns one file, decrypted and parsed as JSON or YAML."""
         source = str(file)
-        self._reading.variable_files.append(file)
+        self._record.variable_files.append(file)
         try:
             data = read_bounded(file)
         except OSError as e:
             raise _unreadable(file, e) from e
-        text = decode_utf8(decrypted_file(data, self._vault, source=source), source=source)
-        twice = list[str]()
+        text = decode_utf8(decrypt_file(data, self._vault, source=source), source=source)
+        repeated = list[str]()
 
-        def repeated(key: str, first: int, second: int) -> None:
-            self._reading.repeated = where = f"{source}:{second}"
-            twice.append(
-                f"{where}: the key “{key}” is here for the second time; the first is in line"
-                f" {first}"
-            )
+        def note_repeated(key: str, first: int, second: int) -> None:
+            self._record.repeated = place = f"{source}:{second}"
+            repeated.append(f"{place}: duplicate key “{key}”; the first is in line {first}")
 
-        document = parse_json(text, source=source, repeated=repeated) or parse_yaml(
-            text, source=source, tags=TAGS, empty={}, repeated=repeated
-        )
-        self.notes += (
-            f"{note}. The last value counts, as in Ansible" for note in twice[:_REPEATED_SHOWN]
-        )
-        if len(twice) > _REPEATED_SHOWN:
-            self.notes.append(
-                f"{source}: {len(twice) - _REPEATED_SHOWN} more keys are here for the second time"
-            )
+        document = parse_json(text, source=source, repeated=note_repeated)
+        if document is None:
+            document = parse_yaml(text, source=source, tags=TAGS, empty={}, repeated=note_repeated)
+        self._add_notes(repeated, source)
         return document
+
+    def _add_notes(self, repeated: Sequence[str], source: str) -> None:
+        """Adds notes about the duplicate keys of one file, up to a limit."""
+        for note in repeated[:_MAX_REPEATED_SHOWN]:
+            self.notes.append(f"{note}. The last value counts, as in Ansible")
+        if len(repeated) > _MAX_REPEATED_SHOWN:
+            more = len(repeated) - _MAX_REPEATED_SHOWN
+            self.notes.append(f"{source}: {more} more duplicate keys")
 
 
 def _entries(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
     """Yields each of `names` that has a file or folder of its own, and that."""
-    try:
-        there = {entry.name for entry in folder.iterdir()}
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as e:
-        raise _unreadable(folder, e) from e
-    if not there:
+    present = _names_in(folder)
+    if not present:
         return
     for name in names:
-        entries = [folder / (name + suffix) for suffix in _SUFFIXES if name + suffix in there]
-        if len(entries) > 1 and (hidden := [e for e in entries[1:] if any(map(_size, _files(e)))]):
+        found = [folder / f"{name}{end}" for end in _EXTENSIONS if f"{name}{end}" in present]
+        _check_none_hidden(found)
+        if found:
+            yield name, found[0]
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    """Returns the names in a folder, none if there is no such folder."""
+    try:
+        return frozenset(entry.name for entry in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    except OSError as e:
+        raise _unreadable(folder, e) from e
+
+
+def _check_none_hidden(found: Sequence[Path]) -> None:
+    """Raises `InputError` if Ansible takes the first of these and skips one that has content."""
+    for entry in found[1:]:
+        if any(map(_size, _files(entry))):
             raise InputError(
-                f"Ansible would not read it: {entries[0].name} beside it comes first",
-                source=str(hidden[0]),
+                f"Ansible would not read it: {found[0].name} beside it comes first",
+                source=str(entry),
                 hint="join the two, or remove one",
             )
-        if entries:
-            yield name, entries[0]
 
 
 def _size(file: Path) -> int:
+    """Returns the size of a file in bytes, 0 if it is gone."""
     try:
         return file.stat().st_size
     except FileNotFoundError:
@@ -169,11 +176,12 @@ def _size(file: Path) -> int:
 
 
 def _unreadable(path: Path, e: OSError) -> InputError:
+    """Returns the error about a file or folder that cannot be read."""
     return InputError(f"cannot be read: {e.strerror or e}", source=str(path))
 
 
 def _listed(folder: Path) -> list[Path] | None:
-    """Returns what is in a folder, by name; None for what is none."""
+    """Returns what is in a folder, sorted by name; None for anything else."""
     try:
         return sorted(folder.iterdir(), key=lambda path: path.name) if folder.is_dir() else None
     except OSError as e:
@@ -181,9 +189,10 @@ def _listed(folder: Path) -> list[Path] | None:
 
 
 def _is_folder(path: Path) -> bool:
+    """Returns whether a path is a folder; the folder around it may not be searchable."""
     try:
         return path.is_dir()
-    except OSError as e:  # the folder around it may be listed, but not entered
+    except OSError as e:
         raise _unreadable(path, e) from e
 
 
@@ -202,21 +211,24 @@ def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
     for inner in inside:
         if inner.name.startswith(".") or inner.name.endswith("~"):
             continue
-        if _is_folder(inner):
-            if not inner.suffix:
-                yield from _files(inner, depth + 1)
-        elif inner.suffix in _SUFFIXES:
-            yield inner
+        if not _is_folder(inner):
+            yield from (inner,) if inner.suffix in _EXTENSIONS else ()
+        elif not inner.suffix:
+            yield from _files(inner, depth + 1)
 
 
-def _mapping(document: Document) -> Mapping[str, Any]:
+def _mapping_of(document: Document) -> Mapping[str, Any]:
+    """Returns the variables in a file; raises `InputError` unless it is a mapping of names."""
     if not isinstance(document.value, Mapping):
         raise document.error(
-            "no mapping of variables", hint="write one variable a line:  ansible_user: audit"
+            "not a mapping of variables", hint="write one variable a line:  ansible_user: audit"
         )
     for name in document.value:
         if not isinstance(name, str) or not name:
             raise document.error(
-                "a variable's name that is no text", [name], key=True, hint="put the name in quotes"
+                "a variable's name that is not text",
+                [name],
+                key=True,
+                hint="put the name in quotes",
             )
     return document.value

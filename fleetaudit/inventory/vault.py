@@ -1,7 +1,7 @@
 """Files and values encrypted by ansible-vault: AES256, formats 1.1 and 1.2.
 
 Rules: the password comes from a file, never from a prompt, an option's value or a program. No
-message repeats a password or a plain text. `cryptography` is imported where something is decrypted.
+message repeats a password or a decrypted text. `cryptography` is imported only to decrypt.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import binascii
 import os
 import re
-import select
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from fleetaudit.errors import (
@@ -22,91 +19,113 @@ from fleetaudit.errors import (
 )
 from fleetaudit.model import core_dumps
 from fleetaudit.text.files import expand_home
+from fleetaudit.text.pipes import read_chunks
 
 MARK = b"$ANSIBLE_VAULT;"
 """What every encrypted file or value begins with."""
 _HEADER = re.compile(rb"\$ANSIBLE_VAULT;1\.[12];AES256(?:;[^\s;]*)?\s*")
-_LONGEST, _WAIT_S = 65_536, 60.0
-_ITERATIONS, _KEY, _IV = 10_000, 32, 16
+_MAX_PASSWORD_BYTES = 65_536
+_WAIT_S = 60.0
+_ITERATIONS, _KEY_BYTES, _IV_BYTES = 10_000, 32, 16
 
 
 class VaultError(FleetauditError):
-    """Something that cannot be decrypted; whoever needs it says where it was written."""
+    """Something that cannot be decrypted; the caller adds where it is written."""
 
 
 class Vault:
-    """The passwords at hand, tried in turn; none by default."""
+    """The known passwords, tried in turn; none by default."""
 
     def __init__(self, *passwords: bytes) -> None:
         if passwords:
             core_dumps.disable()
         self._passwords = passwords
-        self._plain = dict[bytes, bytes]()
+        self._decrypted = dict[bytes, bytes]()
 
     def decrypt(self, envelope: bytes) -> bytes:
-        """Returns the plain text in `envelope`, header and all; raises `VaultError`."""
+        """Returns the plain text of `envelope`, which begins with the header.
+
+        Raises `VaultError` for a wrong password, another format, and a damaged envelope.
+        """
         if not self._passwords:
             raise VaultError("it is encrypted by ansible-vault, and no password was given")
-        if envelope not in self._plain:
-            self._plain[envelope] = self._decrypted(envelope)
-        return self._plain[envelope]
+        if envelope not in self._decrypted:
+            self._decrypted[envelope] = self._decrypt(envelope)
+        return self._decrypted[envelope]
 
-    def _decrypted(self, envelope: bytes) -> bytes:
-        header, _, body = envelope.strip().partition(b"\n")
-        if not _HEADER.fullmatch(header):
-            raise VaultError(
-                "it is encrypted in a format of ansible-vault that is not read (1.1 and 1.2 AES256"
-                " are)"
-            )
-        try:
-            salt, digest, text = map(
-                binascii.unhexlify, binascii.unhexlify(b"".join(body.split())).split(b"\n", 2)
-            )
-        except ValueError as e:
-            raise VaultError("it is damaged: no text of ansible-vault") from e
+    def _decrypt(self, envelope: bytes) -> bytes:
+        """Returns the plain text of an envelope that is decrypted for the first time."""
+        salt, digest, ciphertext = _parse_envelope(envelope)
         for password in self._passwords:
-            plain = _open(password, salt, digest, text)
+            plain = _try_password(password, salt, digest, ciphertext)
             if plain is not None:
                 return plain
         raise VaultError("it is encrypted by ansible-vault with another password, or damaged")
 
 
-def _open(password: bytes, salt: bytes, digest: bytes, text: bytes) -> bytes | None:
-    """Returns the plain text, or None where the password is another one."""
+def _parse_envelope(envelope: bytes) -> tuple[bytes, bytes, bytes]:
+    """Returns the salt, the HMAC digest and the ciphertext of an envelope."""
+    header, _, body = envelope.strip().partition(b"\n")
+    if not _HEADER.fullmatch(header):
+        raise VaultError(
+            "it is encrypted in an unsupported format of ansible-vault; expected 1.1 or 1.2 with"
+            " AES256"
+        )
+    try:
+        parts = binascii.unhexlify(b"".join(body.split())).split(b"\n", 2)
+        salt, digest, ciphertext = map(binascii.unhexlify, parts)
+    except ValueError as e:
+        raise VaultError("it is damaged: not a text of ansible-vault") from e
+    return salt, digest, ciphertext
+
+
+def _try_password(password: bytes, salt: bytes, digest: bytes, ciphertext: bytes) -> bytes | None:
+    """Returns the plain text, None if the password is another one."""
     from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives import hashes, hmac, padding
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+    from cryptography.hazmat.primitives import hashes, hmac
     from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
     kdf = PBKDF2HMAC(
-        algorithm=hashes.SHA256(), length=2 * _KEY + _IV, salt=salt, iterations=_ITERATIONS
+        algorithm=hashes.SHA256(),
+        length=2 * _KEY_BYTES + _IV_BYTES,
+        salt=salt,
+        iterations=_ITERATIONS,
     )
     keys = kdf.derive(password)
-    signature = hmac.HMAC(keys[_KEY : 2 * _KEY], hashes.SHA256())
-    signature.update(text)
+    signature = hmac.HMAC(keys[_KEY_BYTES : 2 * _KEY_BYTES], hashes.SHA256())
+    signature.update(ciphertext)
     try:
         signature.verify(digest)
     except InvalidSignature:
         return None
-    decryptor = Cipher(algorithms.AES(keys[:_KEY]), modes.CTR(keys[2 * _KEY :])).decryptor()
+    return _decrypt_aes(ciphertext, key=keys[:_KEY_BYTES], iv=keys[2 * _KEY_BYTES :])
+
+
+def _decrypt_aes(ciphertext: bytes, *, key: bytes, iv: bytes) -> bytes:
+    """Returns the plain text of AES in counter mode, without its PKCS#7 padding."""
+    from cryptography.hazmat.primitives import padding
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+    decryptor = Cipher(algorithms.AES(key), modes.CTR(iv)).decryptor()
+    padded = decryptor.update(ciphertext) + decryptor.finalize()
     unpadder = padding.PKCS7(128).unpadder()
     try:
-        return unpadder.update(decryptor.update(text) + decryptor.finalize()) + unpadder.finalize()
+        return unpadder.update(padded) + unpadder.finalize()
     except ValueError as e:
-        raise VaultError("it is damaged: its padding is none") from e
+        raise VaultError("it is damaged: its padding is not valid") from e
 
 
 def load_vault(password_file: str | Path | None) -> Vault:
-    """Returns the vault that the password in `password_file` opens; None opens nothing.
+    """Returns the vault that the password in `password_file` decrypts; None decrypts nothing.
 
-    Raises `NothingToDoError` where the file is missing and `ConfigError` where it has no password
-    in it.
+    Raises `NothingToDoError` if the file is missing, and `ConfigError` if it has no password in it
+    or is a program.
     """
     if password_file is None:
         return Vault()
     path = expand_home(password_file)
     try:
-        password = _first_bytes(path).strip()
+        password = _read_start(path).strip()
     except FileNotFoundError as e:
         raise NothingToDoError(f"{path}: there is no such vault password file") from e
     except OSError as e:
@@ -122,46 +141,31 @@ def load_vault(password_file: str | Path | None) -> Vault:
     return Vault(password)
 
 
-def _first_bytes(path: Path) -> bytes:
-    """Returns what a file or a pipe, such as a shell's <(PROGRAM), has to say; raises OSError where
-    it is silent.
+def _read_start(path: Path) -> bytes:
+    """Returns the first bytes of a file or a pipe, such as a shell's <(PROGRAM).
+
+    Raises OSError, also if a pipe has nothing to read in time.
     """
     fd, data = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), b""
     try:
-        for part in arriving(fd, _WAIT_S):
-            data += part
-            if len(data) >= _LONGEST:
+        for chunk in read_chunks(fd, _WAIT_S):
+            data += chunk
+            if len(data) >= _MAX_PASSWORD_BYTES:
                 break
     finally:
         os.close(fd)
     return data
 
 
-def arriving(fd: int, wait_s: float) -> Iterator[bytes]:
-    """Yields what a file or a pipe gives as it comes; raises `TimeoutError` where all of it takes
-    longer than that.
-    """
-    until = time.monotonic() + wait_s
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    while poll.poll(max(0.0, until - time.monotonic()) * 1000):
-        part = os.read(fd, _LONGEST)
-        if not part:
-            return
-        yield part
-    raise TimeoutError(0, f"nothing came of it within {wait_s:g} s")
-
-
-def decrypted_file(data: bytes, vault: Vault, *, source: str) -> bytes:
-    """Returns `data`, decrypted where it is a vault; raises `InputError` where that cannot be done."""
+def decrypt_file(data: bytes, vault: Vault, *, source: str) -> bytes:
+    """Returns `data`, decrypted if it is a vault; raises `InputError` if that fails."""
     if not data.startswith(MARK):
         return data
     try:
         return vault.decrypt(data)
     except VaultError as e:
-        message = str(e).removeprefix("it is ")
         raise InputError(
-            message,
+            str(e).removeprefix("it is "),
             source=source,
             line=1,
             hint="name its password with  --vault-password-file FILE",

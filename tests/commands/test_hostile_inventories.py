@@ -24,8 +24,9 @@ from hypothesis import strategies as st
 
 from fleetaudit.errors import InputError
 from fleetaudit.inventory import load_inventory
+from fleetaudit.inventory.entries import Origin
 from fleetaudit.inventory.host_names import InvalidNameError, check_host_name
-from fleetaudit.inventory.ini_format import _words
+from fleetaudit.inventory.ini_values import split_words
 from fleetaudit.inventory.printing import render_list
 from tests.support.commands import Workspace
 from tests.support.sshd import require
@@ -71,7 +72,7 @@ def run(place: Workspace, *words: str, unprivileged: bool = False) -> tuple[int,
 
 
 def refused(place: Workspace, *words: str, unprivileged: bool = False) -> str:
-    """Returns what an inventory is refused with, which is short, and nothing that a terminal obeys."""
+    """Returns the error about an inventory: it is short, and has nothing that a terminal obeys."""
     status, out, err = run(place, "inventory", *words, "--list", unprivileged=unprivileged)
     assert (status, out) == (65, ""), err
     assert len(err) < 1500
@@ -80,7 +81,6 @@ def refused(place: Workspace, *words: str, unprivileged: bool = False) -> str:
 
 
 # ---- files
-# ---------------------------------------------------------------------------------------------------------
 
 
 def aliases(deep: int) -> str:
@@ -186,7 +186,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "a port of a megabyte": (
         "hosts",
         "a:" + "1" * 900 + "\n",
-        r"hosts:1: “1+…” in “a:1+…” is no port",
+        r"hosts:1: “1+…” in “a:1+…” is not a port",
     ),
     "a key of a megabyte twice": (
         "hosts.json",
@@ -263,17 +263,17 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "an escape sequence of one character": (
         "hosts.yml",
         YAML.format(r'"a\x9b2J": '),
-        r":3:\d+: .*see, U\+009B",
+        r":3:\d+: an invisible character, U\+009B",
     ),
     "a right-to-left mark in a name": (
         "hosts",
         "a\u202eb\n",
-        r"hosts:1: a character that one cannot see, U\+202E",
+        r"hosts:1: an invisible character, U\+202E",
     ),
     "a right-to-left mark in a group": (
         "hosts",
         "[a\u202eb]\nh\n",
-        r"hosts:1: a character that one cannot see",
+        r"hosts:1: an invisible character",
     ),
     "a right-to-left mark in a key": (
         "hosts.yml",
@@ -283,22 +283,22 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "an escape sequence in a group": (
         "hosts.yml",
         '"a\\x1b[2J": {hosts: {h: }}\n',
-        r"hosts\.yml:1:1: a character",
+        r"hosts\.yml:1:1: an invisible character",
     ),
     "a newline in a name": (
         "hosts.yml",
         YAML.format(r'"a\nb": '),
-        r"hosts\.yml:3:\d+: “a b” is no host name",
+        r"hosts\.yml:3:\d+: “a b” is not a host name",
     ),
     "a newline in JSON": (
         "hosts.json",
         '{"web": {"hosts": {"a\\nb": null}}}',
-        r"hosts\.json:1:\d+: “a b” is no host",
+        r"hosts\.json:1:\d+: “a b” is not a host",
     ),
     "blanks in a name": (
         "hosts.yml",
         YAML.format("a b: "),
-        r"hosts\.yml:3:\d+: “a b” is no host name",
+        r"hosts\.yml:3:\d+: “a b” is not a host name",
     ),
     "invalid UTF-8": (
         "hosts.yml",
@@ -326,13 +326,13 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         '{"web":\n{}, "web": {}}',
         r"hosts\.json:2:5: .*first is in line 1",
     ),
-    "a port of 65536": ("hosts", "a:65536\n", r"hosts:1: “65536” in “a:65536” is no port"),
+    "a port of 65536": ("hosts", "a:65536\n", r"hosts:1: “65536” in “a:65536” is not a port"),
     "a port of 0": (
         "hosts.yml",
         YAML.format("'a:0': "),
-        r"hosts\.yml:3:\d+: “0” in “a:0” is no port",
+        r"hosts\.yml:3:\d+: “0” in “a:0” is not a port",
     ),
-    "a port below 0": ("hosts", "a:-1\n", r"hosts:1: “-1” in “a:-1” is no port"),
+    "a port below 0": ("hosts", "a:-1\n", r"hosts:1: “-1” in “a:-1” is not a port"),
     "a name that is no text": (
         "hosts.yml",
         YAML.format("no: "),
@@ -351,7 +351,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "a script that may not be run": (
         "hosts",
         "#!/bin/sh\n",
-        r"hosts: a program that may not be run",
+        r"hosts: the program is not executable",
     ),
 }
 
@@ -431,16 +431,17 @@ def test_a_line_of_an_ini_splits_as_a_shell_would(line: str) -> None:
     def split(how: Callable[[], list[str]]) -> list[str] | None:
         try:
             return how()
-        except ValueError:
+        except (ValueError, InputError):
             return None
 
     line = line.strip()
     assume(line)  # the reader passes over the others
-    assert split(lambda: _words(line)) == split(lambda: shlex.split(line, comments=True))
+    assert split(lambda: split_words(line, Origin("hosts"))) == split(
+        lambda: shlex.split(line, comments=True)
+    )
 
 
 # ---- what is no file
-# -----------------------------------------------------------------------------------------------
 
 
 def test_a_pipe_or_a_device_or_a_socket_is_refused_and_never_waited_for(place: Workspace) -> None:
@@ -545,7 +546,6 @@ def test_loops_of_links_and_names_that_are_too_long_end(place: Workspace) -> Non
 
 
 # ---- programs
-# ------------------------------------------------------------------------------------------------------
 
 GOOD = """{"web": {"hosts": ["h"]}, "_meta": {"hostvars": {}}}"""
 
@@ -563,10 +563,10 @@ GOOD = """{"web": {"hosts": ["h"]}, "_meta": {"hostvars": {}}}"""
             "ended with status 1: no",
         ),
         ('echo \'{"web": {"hosts": {"h": 5}}}\'', "the hosts of “web” are not a list of names"),
-        ('echo \'{"web": {"hosts": [5, null]}}\'', "a host's name that is no text"),
+        ('echo \'{"web": {"hosts": [5, null]}}\'', "a host's name that is not text"),
         ('echo \'{"web": {"vars": []}}\'', "the vars of “web” are not a mapping"),
-        ('echo \'{"web": ["h"], "_meta": 5}\'', "no mapping “hostvars” in it"),
-        ("echo '[1, 2]'", "no mapping of groups"),
+        ('echo \'{"web": ["h"], "_meta": 5}\'', "it has no mapping “hostvars”"),
+        ("echo '[1, 2]'", "not a mapping of groups"),
     ],
 )
 def test_a_program_that_answers_badly_is_refused(place: Workspace, script: str, words: str) -> None:
@@ -589,7 +589,6 @@ def test_a_program_that_leaves_a_child_with_its_output_open_does_not_hold_us_up(
 
 
 # ---- hosts that would become options
-# -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
@@ -618,7 +617,6 @@ def test_what_looks_like_an_option_of_ssh_never_becomes_one(
 
 
 # ---- templates
-# -----------------------------------------------------------------------------------------------------
 
 
 def twenty_times(value: str) -> str:

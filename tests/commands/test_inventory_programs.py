@@ -1,4 +1,4 @@
-"""Inventories that are programs: how they are started, what they may print, when they are stopped."""
+"""Inventories that are programs: how they start, what they may print, when they are stopped."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ case $1 in --list) echo '{"web": {"hosts": ["b", "a"]}}';; *) echo "{\\"name\\":
         ("#!/bin/sh\nkill -9 $$\n", "ended with status -9"),
         ("#!/bin/sh\necho no json\n", "printed no JSON"),
         ("#!/bin/sh\n", "printed no JSON"),
-        ("#!/bin/sh\necho '[]'\n", "no mapping of groups"),
+        ("#!/bin/sh\necho '[]'\n", "not a mapping of groups"),
         ("#!/bin/sh\necho '{}'\n", "no host in it"),
         ("#!/nowhere/python\n", "cannot be run"),
         ("#!/bin/sh\nprintf '\\377'\n", "is no UTF-8"),
@@ -85,7 +85,7 @@ def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) 
 def test_a_program_that_prints_without_end_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fleetaudit.inventory.script.MAX_FILE", 100_000)
+    monkeypatch.setattr("fleetaudit.inventory.script.MAX_FILE_BYTES", 100_000)
     program = write(
         tmp_path / "inv.sh", "#!/bin/sh\nwhile :; do echo 0123456789012345; done\n", executable=True
     )

@@ -114,11 +114,9 @@ def words(sources: Sequence[str], *more: str) -> list[str]:
 
 
 # ---- recorded
-# ------------------------------------------------------------------------------------------------------
 
 
 # ---- live
-# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -169,15 +167,43 @@ def test_one_host_is_printed_as_ansible_prints_it(
 @pytest.mark.parametrize(
     "pattern",
     [
-        "all", "*", "web", "web*", "~web", "~^w.*[13]$", "w?b1", "web[0]", "web[-1]", "web[1:2]", "web[1:]", "all[0:1]",
-        "web:db", "web,db", "web:&prod", "prod:!web", "!web", "&web", "web:!web1:&prod", "web1:db1", "all:!prod",
-        "we[ab]*", "a.example.com", "*.example.com", "prod[0]:db", "web1,web[0]", "ungrouped", "prod:&web:!web2",
+        "all",
+        "*",
+        "web",
+        "web*",
+        "~web",
+        "~^w.*[13]$",
+        "w?b1",
+        "web[0]",
+        "web[-1]",
+        "web[1:2]",
+        "web[1:]",
+        "all[0:1]",
+        "web:db",
+        "web,db",
+        "web:&prod",
+        "prod:!web",
+        "!web",
+        "&web",
+        "web:!web1:&prod",
+        "web1:db1",
+        "all:!prod",
+        "we[ab]*",
+        "a.example.com",
+        "*.example.com",
+        "prod[0]:db",
+        "web1,web[0]",
+        "ungrouped",
+        "prod:&web:!web2",
     ],
-)  # fmt: skip
+)
 def test_a_limit_selects_whom_it_selects_in_ansible(
     pattern: str, tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = "lone\na.example.com\n[web]\nweb[1:4]\n[db]\ndb[1:2]\nweb1\n[prod:children]\ndb\n[prod]\nweb2\nweb3\n"
+    text = (
+        "lone\na.example.com\n[web]\nweb[1:4]\n[db]\ndb[1:2]\nweb1\n[prod:children]\ndb\n"
+        "[prod]\nweb2\nweb3\n"
+    )
     write({"@hosts": text}, tmp_path)
     inventory = load(tmp_path, ["hosts"], monkeypatch)
     theirs = ansible.says(tmp_path, "-i", "hosts", "--list", "--limit", pattern)
@@ -186,7 +212,8 @@ def test_a_limit_selects_whom_it_selects_in_ansible(
 
 SHARED_TEXT = "web x=1\n[web]\nweb1\ndb\n[db]\nweb\ndb1 y=2\n[prod:children]\nweb\n[prod]\nprod\n"
 SHARED_TREE = """all: {hosts: {web: {x: 1}, lone: }, children: {
-  web: {hosts: {web1: , db: }}, db: {hosts: {db1: {y: 2}}}, prod: {children: {web: }, hosts: {prod: }}}}
+  web: {hosts: {web1: , db: }}, db: {hosts: {db1: {y: 2}}},
+  prod: {children: {web: }, hosts: {prod: }}}}
 """
 
 
@@ -194,10 +221,28 @@ SHARED_TREE = """all: {hosts: {web: {x: 1}, lone: }, children: {
 @pytest.mark.parametrize(
     "pattern",
     [
-        "all", "web", "web[0]", "web*", "w?b", "~web$", "&web", "all:&web", "all:!web", "web:db", "web,prod", "prod",
-        "prod:!db", "prod:&db", "db:!web1", "ungrouped", "all:!ungrouped", "web:!prod", "prod[0]", "*b",
+        "all",
+        "web",
+        "web[0]",
+        "web*",
+        "w?b",
+        "~web$",
+        "&web",
+        "all:&web",
+        "all:!web",
+        "web:db",
+        "web,prod",
+        "prod",
+        "prod:!db",
+        "prod:&db",
+        "db:!web1",
+        "ungrouped",
+        "all:!ungrouped",
+        "web:!prod",
+        "prod[0]",
+        "*b",
     ],
-)  # fmt: skip
+)
 def test_a_limit_means_the_host_or_the_group_as_in_ansible_where_both_have_the_name(
     text: str, pattern: str, tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,8 +280,8 @@ def test_a_key_that_an_encrypted_file_has_twice_counts_as_in_ansible(
     theirs = ansible.says(tmp_path, "-i", "hosts", "--list", "--vault-password-file", "password")
     assert render_list(inventory, everybody(inventory)) == theirs
     assert [note.partition(". ")[0] for note in inventory.notes] == [
-        "group_vars/web.yml:2: the key “a” is here for the second time; the first is in line 2",
-        "group_vars/web.yml:3: the key “k” is here for the second time; the first is in line 1",
+        "group_vars/web.yml:2: duplicate key “a”; the first is in line 2",
+        "group_vars/web.yml:3: duplicate key “k”; the first is in line 1",
     ]
 
 
@@ -257,7 +302,6 @@ def test_encrypted_files_are_read_and_encrypted_values_stay_so(
 
 
 # ---- made up
-# -------------------------------------------------------------------------------------------------------
 
 LETTERS = "abcd"
 GROUPS = st.sampled_from(["all", "a", "b", "c", "d"])

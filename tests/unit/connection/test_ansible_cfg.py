@@ -178,7 +178,7 @@ def test_the_environment_beats_what_the_file_says_of_merging_also_where_it_sets_
 
 def test_host_keys_are_checked_whatever_ansible_cfg_says_and_that_is_said(here: Path) -> None:
     Path("ansible.cfg").write_text("[defaults]\nhost_key_checking = False\n")
-    assert "ansible.cfg:2 is not followed: host keys are checked" in loaded(here).notes[0]
+    assert "ansible.cfg:2 is not supported: host keys are checked" in loaded(here).notes[0]
 
 
 def test_an_ansible_cfg_beside_the_inventory_and_not_here_is_said_to_be_unread(here: Path) -> None:

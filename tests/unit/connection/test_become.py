@@ -50,7 +50,6 @@ def refused(options: ConnectionOptions | None = None, /, **variables: Any) -> No
 
 
 # ---- whether, and as whom
-# ------------------------------------------------------------------------------------------
 
 
 def test_nobody_becomes_anybody_unless_somebody_says_so() -> None:
@@ -128,7 +127,6 @@ def test_a_kernel_is_root_already() -> None:
 
 
 # ---- not passed over
-# -----------------------------------------------------------------------------------------------
 
 
 def test_a_method_that_is_none_of_ours_is_refused_where_it_was_written() -> None:
@@ -169,10 +167,16 @@ def test_su_takes_its_own_spellings_and_flags_of_the_environment_and_the_shell()
 
 @pytest.mark.parametrize(
     ("flags", "named"),
-    [("-P", "-P"), ("--pty", "--"), (f"-c {SECRET}", "-c"), ("- -G wheel", "-G"),
-     (SECRET, "a word that is not an option"), ("-s 'x", "an unclosed quotation"),
-     ("- x", "a word that is not an option")],
-)  # fmt: skip
+    [
+        ("-P", "-P"),
+        ("--pty", "--"),
+        (f"-c {SECRET}", "-c"),
+        ("- -G wheel", "-G"),
+        (SECRET, "a word that is not an option"),
+        ("-s 'x", "an unclosed quotation"),
+        ("- x", "a word that is not an option"),
+    ],
+)
 def test_flags_of_su_that_change_what_it_runs_are_named_and_nothing_of_them_repeated(
     flags: str, named: str
 ) -> None:
@@ -194,9 +198,15 @@ def test_flags_that_ask_for_what_is_done_anyway_are_let_be(flags: str) -> None:
 
 @pytest.mark.parametrize(
     ("flags", "named"),
-    [("-i", "-i"), ("-H -E", "-E"), ("--preserve-env=X", "a word that is no short flag"), (f"-u {SECRET}", "-u"),
-     (SECRET, "a word that is no short flag"), ("-H 'x", "an unclosed quotation")],
-)  # fmt: skip
+    [
+        ("-i", "-i"),
+        ("-H -E", "-E"),
+        ("--preserve-env=X", "a word that is no short flag"),
+        (f"-u {SECRET}", "-u"),
+        (SECRET, "a word that is no short flag"),
+        ("-H 'x", "an unclosed quotation"),
+    ],
+)
 def test_flags_that_ask_for_something_else_are_named_and_nothing_of_them_repeated(
     flags: str, named: str
 ) -> None:
@@ -220,7 +230,7 @@ def test_ansible_cfg_is_read_for_what_it_says_about_becoming(
         str(tmp_path / "c"),
         "/b",
     )
-    assert settings.notes == ("ask_pass in ansible.cfg:3 is not followed: -k asks",)
+    assert settings.notes == ("ask_pass in ansible.cfg:3 is not supported: -k asks",)
     (tmp_path / "ansible.cfg").write_text("[privilege_escalation]\nbecome_flags = -i\n")
     (flags,) = load_ansible_settings(environment={}, system=tmp_path / "none").unsupported
     assert (flags.name, flags.origin) == ("become_flags", "ansible.cfg:2")
@@ -242,7 +252,6 @@ def test_ansible_cfg_is_read_for_what_it_says_about_becoming(
 
 
 # ---- passwords
-# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["ansible_password", "ansible_ssh_pass", "ansible_ssh_password"])

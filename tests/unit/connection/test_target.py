@@ -71,7 +71,8 @@ def test_an_old_spelling_beats_the_new_one_wherever_either_was_set(tmp_path: Pat
 web:
   hosts:
     web1: {ansible_host: new, ansible_port: 1, ansible_user: new, ansible_private_key_file: new}
-  vars: {ansible_ssh_host: old, ansible_ssh_port: 2, ansible_ssh_user: old, ansible_ssh_private_key_file: old}
+  vars: {ansible_ssh_host: old, ansible_ssh_port: 2, ansible_ssh_user: old,
+    ansible_ssh_private_key_file: old}
 """
     (tmp_path / "hosts.yml").write_text(text)
     (host,) = load_inventory([str(tmp_path / "hosts.yml")]).hosts
@@ -124,7 +125,6 @@ def test_home_is_expanded_in_keys_and_nothing_else_is(monkeypatch: pytest.Monkey
 
 
 # ---- kernels
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_a_kernel_image_is_looked_for_beside_the_file_that_names_it(tmp_path: Path) -> None:
@@ -165,7 +165,6 @@ def test_a_kernel_gets_its_memory_its_command_line_and_its_sysctls() -> None:
 
 
 # ---- not audited, and not in another way
-# ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -261,7 +260,6 @@ def test_an_encrypted_value_is_opened_where_a_host_needs_it_and_only_there() -> 
 
 
 # ---- ansible.cfg
-# ---------------------------------------------------------------------------------------------------
 
 
 def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
@@ -442,7 +440,6 @@ def test_looser_host_keys_are_ignored() -> None:
 
 
 # ---- the interpreter
-# -----------------------------------------------------------------------------------------------
 
 
 def interpreter(
@@ -509,7 +506,7 @@ def test_ansible_cfg_names_the_interpreter_where_no_variable_does() -> None:
             ),
         ),
         ("{{ lookup('env', 'PY') }}", "ansible_python_interpreter in inv/hosts.yml:10 of “web1” "),
-        (["/opt/python"], "inv/hosts.yml:10: ansible_python_interpreter of “web1” is no text"),
+        (["/opt/python"], "inv/hosts.yml:10: ansible_python_interpreter of “web1” is not text"),
         (
             "/opt/\npython",
             "inv/hosts.yml:10: ansible_python_interpreter of “web1” has a control character in it",
@@ -540,9 +537,9 @@ def test_an_implicit_localhost_takes_the_python_that_runs_here_as_in_ansible() -
         ({"ansible_port": True}, "a port"),
         ({"ansible_port": 22.5}, "a port"),
         ({"ansible_port": "22²"}, "a port"),
-        ({"ansible_user": True}, "no text"),
-        ({"ansible_user": ["root"]}, "no text"),
-        ({"ansible_host": 10.1}, "no text"),
+        ({"ansible_user": True}, "not text"),
+        ({"ansible_user": ["root"]}, "not text"),
+        ({"ansible_host": 10.1}, "not text"),
         ({"ansible_host": "web1\n"}, "control character"),
         ({"ansible_become": SECRET}, "neither yes nor no"),
         ({"ansible_timeout": "soon"}, "seconds"),

@@ -39,7 +39,6 @@ def names(inventory: Inventory) -> list[str]:
 
 
 # ---- a name of a host and of a group
-# -------------------------------------------------------------------------------
 
 
 def test_a_group_localhost_that_holds_localhost_is_read_with_a_note(tmp_path: Path) -> None:
@@ -75,11 +74,10 @@ def test_variables_set_for_the_group_and_a_forgotten_children_are_notes(tmp_path
 def test_a_great_many_names_of_both_give_a_few_notes(tmp_path: Path) -> None:
     inventory = read(tmp_path, "".join(f"[a{n}]\na{n}\n" for n in range(500)), "hosts.ini")
     assert len(inventory.notes) == 11
-    assert inventory.notes[-1] == "490 more names are each a host and a group"
+    assert inventory.notes[-1] == "490 more names are both a host and a group"
 
 
 # ---- what is read
-# --------------------------------------------------------------------------------------------------
 
 
 def test_hosts_come_in_the_order_of_the_file_however_deep_they_are(tmp_path: Path) -> None:
@@ -172,7 +170,6 @@ def test_every_one_of_many_hosts_is_there_with_its_variables(tmp_path: Path) -> 
 
 
 # ---- names
-# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -203,22 +200,22 @@ def test_a_name_stands_for_what_ansible_reads_in_it(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("web:ssh", "“ssh” in “web:ssh” is no port"),
-        ("web:0", "no port"),
-        ("web:65536", "no port"),
-        ("web:", "no port"),
-        ("2001:db8:::1", "no port"),
+        ("web:ssh", "“ssh” in “web:ssh” is not a port"),
+        ("web:0", "not a port"),
+        ("web:65536", "not a port"),
+        ("web:", "not a port"),
+        ("2001:db8:::1", "not a port"),
         ("[::1]", "only where a port follows"),
-        ("[1:3]:22", "no IPv6 address"),
+        ("[1:3]:22", "not an IPv6 address"),
         ("web[1:3", "no partner"),
         ("web]", "no partner"),
-        ("web[1-3]", "no range"),
-        ("web[1:]", "no range"),
+        ("web[1-3]", "not a range"),
+        ("web[1:]", "not a range"),
         ("web[01:100]", "differ in length"),
         ("web[5:1]", "ends before it begins"),
         ("web[C:a]", "ends before it begins"),
         ("web[1:3:0]", "the step"),
-        ("web[a:10]", "no range of numbers or of letters"),
+        ("web[a:10]", "not a range of numbers or of letters"),
         ("web[1:100001]", "100001 names"),
         ("a[1:1000]b[1:1000]", "1000000 names"),
         ("n[1:999999999999999999]", "more than the 100000 allowed"),
@@ -260,7 +257,6 @@ def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
 
 
 # ---- what is refused
-# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -283,15 +279,19 @@ def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
             1,
             "Ansible would drop “ansible_user”",
         ),
-        ("web: web1\n", 1, "text where the group “web” belongs"),
-        ("web:\n  - web1\n", 2, "a list where the group “web” belongs"),
+        ("web: web1\n", 1, "expected the group “web”, found text"),
+        ("web:\n  - web1\n", 2, "expected the group “web”, found a list"),
         ("web:\n  hosts:\n    - web1\n", 3, "without a dash"),
-        ("web:\n  children: 5\n", 2, "a number where the children"),
-        ("web:\n  vars: ansible_user=root\n", 2, "where the vars"),
+        ("web:\n  children: 5\n", 2, "expected the children of “web” as a mapping, found a number"),
+        (
+            "web:\n  vars: ansible_user=root\n",
+            2,
+            "expected the vars of “web” as a mapping, found text",
+        ),
         (
             "web:\n  hosts:\n    web1: ansible_host=192.0.2.1\n",
             3,
-            "where the variables of the host “web1” belong",
+            "expected the variables of the host “web1”, found text",
         ),
         ("web:\n  hosts:\n    web1\n    web2\n", 2, "several names in one"),
         (
@@ -329,7 +329,7 @@ def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
         ("web:\n  hosts:\n    a: {1: x}\n", 3, "a variable's name that YAML reads as a number"),
         ("web:\n  hosts:\n    ~:\n", 3, "a host without a name"),
         ("web:\n  hosts:\n    web[1:200000]:\n", 3, "more than the 100000 allowed"),
-        ("web:\n  hosts:\n    web1:http:\n", 3, "is no port"),
+        ("web:\n  hosts:\n    web1:http:\n", 3, "is not a port"),
         ("web:\n  hosts:\n    a:\ndb:\n  hosts:\n    a:2222:\n", 6, "comes too late"),
         (
             "web:\n  vars:\n    ansible_group_priority: high\n  hosts: {a: }\n",
@@ -337,7 +337,7 @@ def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
             "ansible_group_priority",
         ),
         ("plugin: amazon.aws.aws_ec2\nregions: [x]\n", 1, "ansible-inventory -i"),
-        ("- web1\n", 1, "a list where a mapping of groups belongs"),
+        ("- web1\n", 1, "expected a mapping of groups, found a list"),
         ("web:\n  hosts:\n", 0, "no host in it"),
         ("# nothing\n", 0, "empty"),
         ("", 0, "empty"),
@@ -390,7 +390,7 @@ def test_no_source_and_an_empty_list_are_errors() -> None:
 
 
 def test_a_bad_name_in_a_list_is_an_error_about_the_list() -> None:
-    with pytest.raises(InputError, match="host list: “x” in “web:x” is no port"):
+    with pytest.raises(InputError, match="host list: “x” in “web:x” is not a port"):
         load_inventory(["web:x,"])
 
 
@@ -424,10 +424,10 @@ def test_a_message_never_repeats_a_value(tmp_path: Path) -> None:
     )
 )
 def test_any_tree_is_an_inventory_or_an_error_for_the_user(tree: object) -> None:
-    draft = InventoryBuilder()
+    builder = InventoryBuilder()
     try:
-        read_yaml(yaml_lines.parse_yaml(json.dumps(tree), source="tree"), draft)  # JSON is YAML
-        inventory = draft.inventory(["tree"])
+        read_yaml(yaml_lines.parse_yaml(json.dumps(tree), source="tree"), builder)  # JSON is YAML
+        inventory = builder.build(["tree"])
     except InputError:
         return
     assert set(inventory.groups["all"]) == {host.name for host in inventory.hosts}

@@ -1,4 +1,4 @@
-"""Host patterns: Ansible's language in Ansible's order, and an error for whatever selects nobody."""
+"""Host patterns: Ansible's language in Ansible's order, and an error if they select no host."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_part_that_matches_nothing_is_status_66_and_names_what_is_near(
 
 @pytest.mark.parametrize("pattern", ["~(", "~*", "web[", "web]:db", "web:!", "&"])
 def test_an_expression_that_is_none_is_an_input_error(pattern: str) -> None:
-    with pytest.raises(InputError, match="is no host pattern"):
+    with pytest.raises(InputError, match="is not a host pattern"):
         select_hosts(INVENTORY, pattern)
 
 

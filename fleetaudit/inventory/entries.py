@@ -1,0 +1,73 @@
+"""What a builder collects: entries of hosts and groups, and where they are written. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from fleetaudit.errors import InputError
+
+MAX_ENTRIES = 5_000_000
+"""Maximum number of hosts in groups, groups in groups and variables of hosts, ranges expanded."""
+SPLIT_HINT = "shorten its ranges, or split it and audit one part after the other"
+
+
+class Origin(NamedTuple):
+    """Where something is written. `line` is 0 if the source has no lines."""
+
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+    def error(self, message: str, hint: str = "") -> InputError:
+        """Returns an error to raise about what is written here."""
+        return InputError(
+            message, source=self.source, line=self.line, column=self.column, hint=hint
+        )
+
+
+@dataclass(slots=True)
+class GroupEntry:
+    """One group: what it sets and where, its own hosts, its children and its parents.
+
+    `children` maps each child to the place where it becomes one. The other mappings without values
+    are ordered sets.
+    """
+
+    origin: Origin
+    variables: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    hosts: dict[str, None] = field(default_factory=dict)
+    children: dict[str, Origin] = field(default_factory=dict)
+    parents: dict[str, None] = field(default_factory=dict)
+    priority: int = 1
+
+
+@dataclass(slots=True)
+class HostEntry:
+    """One host: its port, its own variables and where they are set, and its direct groups.
+
+    `only_listed` is true if no file names the host, only `host,host,` lists.
+    """
+
+    origin: Origin
+    port: int | None
+    only_listed: bool
+    variables: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, None] = field(default_factory=dict)
+
+
+VariablesAndOrigins = tuple[Mapping[str, Any], Mapping[str, str]]
+"""Variables by name, and where each is set (file:line)."""
+
+
+class VarsLayer(NamedTuple):
+    """What group_vars and host_vars of one folder set for each group and each host."""
+
+    groups: Mapping[str, VariablesAndOrigins]
+    hosts: Mapping[str, VariablesAndOrigins]
