@@ -180,7 +180,7 @@ class _Doctor:
             def came(result: HostResult) -> None:
                 again = partial(self._again, result.name)
                 visit = build_host_check(
-                    hosts[result.name], result, watches[result.name].told(), again
+                    hosts[result.name], result, watches[result.name].record(), again
                 )
                 visits[result.name] = visit
                 shown.came(result)

@@ -82,7 +82,7 @@ def host_story(visit: HostCheck, *, width: int, next_: str) -> str:
     took = (
         f" {'in' if visit.ready else 'after'} {duration(visit.ms)}" if visit.ms is not None else ""
     )
-    tries = f", at attempt {visit.tries}" if visit.tries > 1 else ""
+    tries = f", at attempt {visit.attempts}" if visit.attempts > 1 else ""
     verdict = (
         "ready"
         if visit.ready

@@ -1,20 +1,21 @@
-"""The way to a host, looked over up to the experiment: what passed, how fast, where it stopped.
-Pure.
+"""Connectivity check: every stage of a run except the experiment, host by host. Pure.
 
-`nouns` are the results, `watch` records how far a host came, `visit` makes the result from that,
-`missing` says what a run would lack there.
+`model` has the results, `stage_recorder` records which stages a host passed, `stage_results` makes
+the result of every stage from that, `host_check` the result of the host, and `missing_verdicts`
+finds the verdicts that a run would not have there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fleetaudit.analysis.causes import Cause
-from fleetaudit.analysis.causes import group_by_cause as group_failures
+from fleetaudit.analysis.causes import Cause, group_by_cause
 from fleetaudit.analysis.stages import CHECK_STAGES, CheckStage
 from fleetaudit.model import HostPlan, Plan
 
-from .host_check import build_host_check, describe_connection
+from .connection import describe_connection
+from .host_check import build_host_check
+from .missing_verdicts import USER_NAMESPACES
 from .model import (
     JUMP_HOST,
     DoctorReport,
@@ -26,7 +27,6 @@ from .model import (
     json_schema,
 )
 from .stage_recorder import StageRecord, StageRecorder
-from .unmet_needs import USER_NAMESPACES
 
 __all__ = [
     "CHECK_STAGES",
@@ -48,37 +48,40 @@ __all__ = [
 ]
 
 
-def failure_causes(visits: Iterable[HostCheck]) -> tuple[Cause, ...]:
-    """Returns why hosts are not ready, as a run reports it."""
-    return group_failures((visit for visit in visits if not visit.ready), _names)[0]
+def failure_causes(checks: Iterable[HostCheck]) -> tuple[Cause, ...]:
+    """Returns why hosts are not ready, grouped as a run groups its failures."""
+    causes, _ = group_by_cause((check for check in checks if not check.ready), _names)
+    return causes
 
 
-def _names(visit: HostCheck) -> tuple[str, ...]:
-    found = (
-        step.found
-        for step in visit.steps
-        if step.stage == "resolve" and not step.found.startswith(JUMP_HOST)
-    )
-    return visit.name, visit.address, *(address for text in found for address in text.split(", "))
+def _names(check: HostCheck) -> list[str]:
+    """Returns the names and addresses of a host that may be in its reason."""
+    names = [check.name, check.address]
+    for step in check.steps:
+        if step.stage == "resolve" and not step.found.startswith(JUMP_HOST):
+            names += step.found.split(", ")
+    return names
 
 
-def plan_without_trials(plan: Plan, asked: Plan) -> Plan:
-    """Returns the hosts of `plan`, asked for no trials of the scenarios that `asked` has for them.
+def plan_without_trials(plan: Plan, playbook_plan: Plan) -> Plan:
+    """Returns the hosts of `plan` with no trials of the scenarios that `playbook_plan` has for them.
 
-    The very same program runs, and only says where it is and what it could not run.
+    The same probe runs, and reports only where it is and what it could not run.
     """
-    scenarios = {host.name: host for host in asked.hosts}
-    hosts = (
-        HostPlan(
-            name=host.name,
-            groups=host.groups,
-            target=host.target,
-            scenarios=scenarios[host.name].scenarios,
-            trials=0,
-            isolation=scenarios[host.name].isolation,
-            sysctls_collect=tuple(USER_NAMESPACES),
-            sysctls_expect={},
-        )
-        for host in plan.hosts
-    )
+    planned = {host.name: host for host in playbook_plan.hosts}
+    hosts = (_without_trials(host, planned[host.name]) for host in plan.hosts)
     return Plan(playbooks=(), hosts=tuple(hosts))
+
+
+def _without_trials(host: HostPlan, planned: HostPlan) -> HostPlan:
+    """Returns a host with the scenarios of `planned` and no trials of them."""
+    return HostPlan(
+        name=host.name,
+        groups=host.groups,
+        target=host.target,
+        scenarios=planned.scenarios,
+        trials=0,
+        isolation=planned.isolation,
+        sysctls_collect=tuple(USER_NAMESPACES),
+        sysctls_expect={},
+    )

@@ -1,32 +1,32 @@
-"""What is told of hosts that were looked over: a step a stage, a visit a host, and all of them as
-JSON. Pure.
+"""The results of a connectivity check: a result per stage, a check per host, and all as JSON. Pure.
 
 Rules: `DoctorReport` is what `fleetaudit doctor --format json` prints (format "fleetaudit-doctor/1",
-schema in `fleetaudit/schema/`), so renaming a field is a breaking change. What a host said is kept
-as it came, bounded by what bounds it in `model`.
+schema in `fleetaudit/schema/`), so renaming a key is a breaking change. A text of a host is kept as
+it came, within the bounds of `model`.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from fleetaudit.analysis.stages import CheckStage
 from fleetaudit.model import Frozen, Kernel, Os
 from fleetaudit.text.json_schema import encode_json, json_schema_of
 
 State = Literal["passed", "failed", "not needed", "not reached", "not told"]
-"""Not told: a later stage failed, and nobody said whether this one had been passed, at the host or
-on the way.
+"""Not told: unknown, because a later stage failed, and nobody reported whether this one was passed,
+at the host or at a jump host.
 """
 JUMP_HOST = "jump host "
-"""How the words of a stage begin that was passed on the way, and not at the host itself."""
+"""The beginning of `found` of a stage that a jump host passed, and not the host itself."""
 
 
 class StageResult(Frozen, frozen=True, kw_only=True):
-    """One stage of one host, or of a jump host on the way to it; `found` is what it came to, in a
-    few words.
+    """One stage of one host, or of a jump host before it; `found` is its result in a few words.
 
-    `ms` is null where nobody measured; that of "namespaces" is by the host's own clock.
+    `ms` is null if nobody measured it; that of "namespaces" is by the host's own clock.
     """
 
     stage: CheckStage
@@ -36,9 +36,10 @@ class StageResult(Frozen, frozen=True, kw_only=True):
 
 
 class MissingVerdicts(Frozen, frozen=True, kw_only=True):
-    """Verdicts that a run would not have on a host: what it would report instead, why, how many
-    they are (a scenario has one over each family), and of which scenarios. Those that are
-    inconclusive would have no control.
+    """Verdicts that a run would not have on a host, for one reason.
+
+    `ending` is what the run would report instead: those that are inconclusive have no control.
+    `verdicts` counts them (a scenario has one per family), and `scenarios` are the scenarios.
     """
 
     ending: Literal["not run", "inconclusive"]
@@ -48,23 +49,23 @@ class MissingVerdicts(Frozen, frozen=True, kw_only=True):
 
 
 class HostCheck(Frozen, frozen=True, kw_only=True):
-    """One host looked over. `ready`: a run would get as far as the experiment.
+    """The check of one host. `ready`: a run would get as far as the experiment.
 
-    Where it is not ready, `stage`, `reason` and `hint` say where, why, and what to type next;
-    `kind` and `at` are as in `model.NotAudited`. `way` is how it is reached; `steps` are in the
-    order they were gone through, of the last of `tries` attempts; `ms` is all of it. `isolation`
-    "host" says that no private namespace was to be had, and `notes` why.
+    If it is not ready, `stage`, `reason` and `hint` are where and why it failed, and what to type
+    next; `kind` and `at` are as in `model.NotAudited`. `way` is how it is reached; `steps` are the
+    stages in the order they were passed, of the last of `tries` attempts; `ms` is the time of all
+    attempts. `isolation` "host" means that there is no private namespace, and `notes` say why.
 
-    Of a host that is ready: `no_capture` says why no packets would be captured, "" if they would;
-    `sets_sysctls` whether scenarios can set sysctls (in a namespace of their own); `verdicts` how
-    many a run of the playbook asks for, `missing` which it would not have, and `fixes` the commands
-    that would bring them back.
+    Of a host that is ready: `no_capture` is why no packets would be captured, "" if they would;
+    `sets_sysctls` is whether scenarios can set sysctls (in a namespace of their own); `verdicts` is
+    how many a run of the playbook has, `missing` are those that it would not have, and `fixes` the
+    commands that would bring them back.
     """
 
     name: str
     groups: tuple[str, ...] = ()
     address: str = ""
-    way: str = ""
+    connection: str = msgspec.field(name="way", default="")
     ready: bool
     stage: CheckStage | Literal["interrupted"] | None = None
     kind: str = ""
@@ -72,7 +73,7 @@ class HostCheck(Frozen, frozen=True, kw_only=True):
     reason: str = ""
     hint: str = ""
     steps: tuple[StageResult, ...] = ()
-    tries: int = 0
+    attempts: int = msgspec.field(name="tries", default=0)
     ms: float | None = None
     kernel: Kernel | None = None
     os: Os | None = None
@@ -87,8 +88,8 @@ class HostCheck(Frozen, frozen=True, kw_only=True):
 
 
 class DoctorReport(Frozen, frozen=True, kw_only=True):
-    """Every selected host exactly once, in inventory order. `started` is UTC, RFC 3339;
-    `fleetaudit` a version.
+    """The check of every selected host, exactly once, in inventory order. `started` is UTC, RFC
+    3339; `fleetaudit` is a version.
     """
 
     format: Literal["fleetaudit-doctor/1"] = "fleetaudit-doctor/1"
@@ -100,15 +101,15 @@ class DoctorReport(Frozen, frozen=True, kw_only=True):
 
     @property
     def ready(self) -> bool:
-        """Whether every host is."""
-        return all(visit.ready for visit in self.hosts)
+        """Whether every host is ready."""
+        return all(check.ready for check in self.hosts)
 
 
-def encode(examination: DoctorReport) -> bytes:
-    """Returns it as JSON, with a line's end."""
-    return encode_json(examination) + b"\n"
+def encode(report: DoctorReport) -> bytes:
+    """Returns the report as JSON, with a line feed at the end."""
+    return encode_json(report) + b"\n"
 
 
 def json_schema() -> bytes:
-    """Returns the JSON Schema of an examination, as `fleetaudit/schema/doctor.schema.json` has it."""
+    """Returns the JSON Schema of a report, as in `fleetaudit/schema/doctor.schema.json`."""
     return json_schema_of(DoctorReport, "fleetaudit-doctor/1")

@@ -1,7 +1,7 @@
-"""Takes down how far one host came and when: what a transport tells, with the time between. Pure.
+"""Records which stages of one host were passed, and when. Pure.
 
-Rules: the clock comes in as an argument. One thread writes, and whoever reads gets what there is
-until then, for a connection may be left behind while it still tells.
+Rules: the clock comes in as an argument. One thread writes, and a reader gets what is recorded
+until then, because an abandoned connection may still report.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fleetaudit.model import Stage
 
 
 class PassedStage(NamedTuple):
-    """A stage that lies behind: what it came to, and after how many seconds since the one before."""
+    """A stage that was passed: its result in a few words, and the seconds since the one before."""
 
     stage: Stage
     found: str
@@ -22,8 +22,9 @@ class PassedStage(NamedTuple):
 
 
 class StageRecorder:
-    """Takes down when which stage of one host was passed, by a `clock` in seconds; a new attempt
-    begins anew.
+    """Records the stages that one host passes; each attempt starts again.
+
+    `clock` returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -31,44 +32,47 @@ class StageRecorder:
         self._first: float | None = None
         self._last = 0.0
         self._ended: float | None = None
-        self._heard: tuple[PassedStage, ...] = ()
-        self.tries = 0
+        self._passed: tuple[PassedStage, ...] = ()
+        self.attempts = 0
 
     def begin(self) -> None:
         """Starts an attempt."""
-        self.tries, self._heard, self._ended = self.tries + 1, (), None
+        self.attempts, self._passed, self._ended = self.attempts + 1, (), None
         self._last = self._clock()
         self._first = self._last if self._first is None else self._first
 
-    def passed(self, stage: Stage, what: str) -> None:
-        """Takes down that a stage lies behind; it is a transport's `Passed`."""
+    def passed(self, stage: Stage, found: str) -> None:
+        """Records that a stage was passed; it is a `transport.StageListener`."""
         now = self._clock()
-        self._heard, self._last = (*self._heard, PassedStage(stage, what, now - self._last)), now
+        seconds = now - self._last
+        self._passed, self._last = (*self._passed, PassedStage(stage, found, seconds)), now
 
     def end(self) -> None:
-        """Ends the attempt, however it went."""
+        """Ends the attempt, whether it failed or not."""
         self._ended = self._clock()
 
-    def told(self) -> StageRecord:
-        """Returns what was taken down until now."""
+    def record(self) -> StageRecord:
+        """Returns what was recorded until now."""
         if self._first is None:
             return StageRecord()
         end = self._clock() if self._ended is None else self._ended
         return StageRecord(
-            self.tries,
-            self._heard,
-            rest=max(0.0, end - self._last),
-            all=max(0.0, end - self._first),
+            self.attempts,
+            self._passed,
+            since_last_s=max(0.0, end - self._last),
+            total_s=max(0.0, end - self._first),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """What a watch saw: `rest` is the time since the last stage that was passed, `all` that of
-    every attempt, in seconds.
+    """What a recorder recorded: the stages of the last of `attempts`.
+
+    `since_last_s` is the time since the last stage that was passed, `total_s` that of every
+    attempt, both in seconds; None without an attempt.
     """
 
-    tries: int = 0
-    heard: tuple[PassedStage, ...] = ()
-    rest: float | None = None
-    all: float | None = None
+    attempts: int = 0
+    passed: tuple[PassedStage, ...] = ()
+    since_last_s: float | None = None
+    total_s: float | None = None

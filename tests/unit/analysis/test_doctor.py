@@ -71,7 +71,7 @@ def watched(*heard: tuple[Stage, str, float], rest: float = 0.0) -> StageRecord:
     clock.now += rest
     watch.end()
     clock.now += 50  # nobody waits for the one who looks
-    return watch.told()
+    return watch.record()
 
 
 def answered(
@@ -125,8 +125,8 @@ def test_only_the_last_attempt_is_told_stage_by_stage_and_all_of_them_in_time() 
         watch.passed("resolve", "192.0.2.1")
         watch.end()
         clock.now += 0.5
-    visit = visit_of(plan_for(SshTarget(address="a")), failed("connect"), watch.told())
-    assert (visit.tries, visit.ms) == (2, 3500)
+    visit = visit_of(plan_for(SshTarget(address="a")), failed("connect"), watch.record())
+    assert (visit.attempts, visit.ms) == (2, 3500)
     assert [(step.stage, step.ms) for step in visit.steps if step.ms is not None] == [
         ("resolve", 2000),
         ("connect", 0),

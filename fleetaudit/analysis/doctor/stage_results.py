@@ -1,0 +1,211 @@
+"""The result of every stage of one host, in the order in which the host passed them. Pure.
+
+Rules: a stage that does not apply is never reported as passed, and no time is reported that nobody
+measured. A time that a host reports is bounded by the time that we waited.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fleetaudit.analysis.stages import CHECK_STAGES, CheckStage
+from fleetaudit.model import Audited, KernelTarget, LocalTarget, SshTarget, Stage
+
+from .connection import AnyTarget, describe_connection, stages_of
+from .model import JUMP_HOST, StageResult, State
+from .stage_recorder import StageRecord
+
+FailedStage = CheckStage | Literal["interrupted"]
+_CHECK_STAGES: dict[str, CheckStage] = {stage: stage for stage in CHECK_STAGES}
+
+
+def milliseconds(seconds: float | None) -> float | None:
+    """Returns a time in milliseconds, rounded to microseconds."""
+    return None if seconds is None else round(seconds * 1000, 3)
+
+
+# ---- a host that failed ------------------------------------------------------------------------
+
+
+def failed_stage(target: AnyTarget, stage: Stage, record: StageRecord) -> FailedStage:
+    """Returns the stage of the check at which a failure of a run's `stage` is reported."""
+    match stage:
+        case "execute" | "decode" | "report":
+            return _stage_after_login(target, record)
+        case _:
+            return stage
+
+
+def _stage_after_login(target: AnyTarget, record: StageRecord) -> CheckStage:
+    """Returns the stage at which a failure after the login is reported: "interpreter".
+
+    But a thread that was abandoned may hang anywhere, and the built-in client has recorded how far
+    it came.
+    """
+    if not isinstance(target, SshTarget) or target.client != "paramiko":
+        return "interpreter"
+    passed = {each.stage for each in record.passed if not each.found.startswith(JUMP_HOST)}
+    if "authenticate" in passed:
+        return "interpreter"
+    return next(stage for stage in CHECK_STAGES[1:] if stage not in passed)
+
+
+def results_of_failed_host(
+    target: AnyTarget, failed: FailedStage, record: StageRecord
+) -> tuple[StageResult, ...]:
+    """Returns the stages of a host that failed at `failed`."""
+    results = _recorded_results(target, record)
+    passed = {result.stage for result in results if not result.found.startswith(JUMP_HOST)}
+    for stage in CHECK_STAGES:
+        if stage == failed:
+            ms = milliseconds(record.since_last_s)
+            results.append(StageResult(stage=stage, state="failed", ms=ms))
+        elif stage == "inventory":
+            _insert(results, _inventory_result(target))
+        elif stage not in passed:
+            _add_unrecorded(results, stage, _unrecorded_state(target, stage, failed, record))
+    return tuple(results)
+
+
+def _inventory_result(target: AnyTarget) -> StageResult:
+    """Returns the result of the first stage, which no transport records."""
+    return StageResult(stage="inventory", state="passed", found=describe_connection(target))
+
+
+def _unrecorded_state(
+    target: AnyTarget, stage: CheckStage, failed: FailedStage, record: StageRecord
+) -> State:
+    """Returns the state of a stage that the host itself did not record as passed.
+
+    Over SSH the failure may be a jump host's own, so an earlier stage of the host is unknown.
+    """
+    if stage not in stages_of(target):
+        return "not needed"
+    is_earlier = failed != "interrupted" and stage_index(stage) < stage_index(failed)
+    if not is_earlier or not record.attempts:
+        return "not reached"
+    return "not told" if isinstance(target, SshTarget) else "passed"
+
+
+def _add_unrecorded(results: list[StageResult], stage: CheckStage, state: State) -> None:
+    """Adds a stage that was not recorded at its place; one that was not reached at the end."""
+    result = StageResult(stage=stage, state=state)
+    if state == "not reached":
+        results.append(result)
+    elif state != "not told" or all(other.stage != stage for other in results):
+        _insert(results, result)  # what only a jump host passed is there already
+
+
+# ---- a host that is ready ----------------------------------------------------------------------
+
+
+def results_of_ready_host(
+    target: AnyTarget, host: Audited, record: StageRecord
+) -> tuple[StageResult, ...]:
+    """Returns the stages of a host that is ready."""
+    results = _recorded_results(target, record)
+    recorded = {result.stage for result in results}
+    measured = _measure_rest(target, host, record, is_logged_in="authenticate" in recorded)
+    needed = _needed_stages(target)
+    for stage in CHECK_STAGES:
+        if stage not in recorded:
+            ms, found = measured.get(stage, (None, ""))
+            state: State = "passed" if stage in needed else "not needed"
+            _insert(results, StageResult(stage=stage, state=state, ms=ms, found=found))
+    return tuple(results)
+
+
+def _needed_stages(target: AnyTarget) -> tuple[CheckStage, ...]:
+    """Returns the stages that a ready host has passed.
+
+    On this machine, "become" is one only if it was recorded: otherwise we are that user already.
+    """
+    stages = stages_of(target)
+    if isinstance(target, LocalTarget):
+        return tuple(stage for stage in stages if stage != "become")
+    return stages
+
+
+def _measure_rest(
+    target: AnyTarget, host: Audited, record: StageRecord, *, is_logged_in: bool
+) -> dict[CheckStage, tuple[float | None, str]]:
+    """Returns the milliseconds and the result of the stages that no transport records.
+
+    The host itself reports how long the probe ran; that cannot be longer than we waited.
+    """
+    waited_s = record.since_last_s or 0.0
+    on_host_s = min(max(0.0, host.elapsed_s), waited_s)
+    before = milliseconds(waited_s - on_host_s)
+    measured: dict[CheckStage, tuple[float | None, str]] = {
+        "inventory": (None, describe_connection(target)),
+        "interpreter": (before, _describe_python(target, host)),
+        "namespaces": (milliseconds(on_host_s), _describe_namespace(host)),
+    }
+    if isinstance(target, KernelTarget):  # the guest starts its Python as it boots
+        measured["connect"] = (before, "it booted")
+        measured["interpreter"] = (None, f"Python {host.python}, of this machine")
+    elif isinstance(target, SshTarget) and not is_logged_in:  # the time includes the login
+        measured["interpreter"] = (None, _describe_python(target, host))
+    return measured
+
+
+def _describe_namespace(host: Audited) -> str:
+    """Returns in which network namespace the probe ran, and why not in a private one."""
+    if host.isolation == "namespace":
+        return "a private network namespace"
+    return host.notes[0] if host.notes else "the host's own"
+
+
+def _describe_python(target: AnyTarget, host: Audited) -> str:
+    """Returns which Python ran the probe, and why it is not the one that the inventory names."""
+    python = f"Python {host.python}"
+    if host.interpreter:
+        python = f"{python}, {host.interpreter}"
+    return "; ".join([python, *_interpreter_notes(target, host)])
+
+
+def _interpreter_notes(target: AnyTarget, host: Audited) -> list[str]:
+    """Returns the notes of a host about the interpreter that the inventory names."""
+    named = target.interpreter if isinstance(target, SshTarget | LocalTarget) else None
+    if named is None or not named.origin:
+        return []
+    return [note for note in host.notes if named.origin in note]
+
+
+# ---- both --------------------------------------------------------------------------------------
+
+
+def stage_index(stage: CheckStage) -> int:
+    """Returns the place of a stage among all of them, from 0."""
+    return CHECK_STAGES.index(stage)
+
+
+def _recorded_results(target: AnyTarget, record: StageRecord) -> list[StageResult]:
+    """Returns the stages that a transport recorded, in order.
+
+    If a connection was dropped and begun again, its times are added up.
+    """
+    is_unchecked = isinstance(target, SshTarget) and target.host_key_policy == "off"
+    results = list[StageResult]()
+    for passed in record.passed:
+        if (stage := _CHECK_STAGES.get(passed.stage)) is None:
+            continue
+        is_unchecked_key = stage == "host key" and is_unchecked
+        found = f"{passed.found}, not checked" if is_unchecked_key else passed.found
+        _add_recorded(results, stage, found, milliseconds(passed.seconds) or 0.0)
+    return results
+
+
+def _add_recorded(results: list[StageResult], stage: CheckStage, found: str, ms: float) -> None:
+    """Adds a stage that was passed; if it was passed before, in place of all since then."""
+    before = [(result.stage, result.found) for result in results]
+    at = before.index((stage, found)) if (stage, found) in before else len(results)
+    ms += sum(result.ms or 0.0 for result in results[at:])
+    results[at:] = [StageResult(stage=stage, state="passed", ms=round(ms, 3), found=found)]
+
+
+def _insert(results: list[StageResult], result: StageResult) -> None:
+    """Inserts a stage behind the last one of an earlier stage."""
+    at = stage_index(result.stage)
+    earlier = (i for i, other in enumerate(results, 1) if stage_index(other.stage) < at)
+    results.insert(max(earlier, default=0), result)
