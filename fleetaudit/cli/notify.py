@@ -50,7 +50,7 @@ class Notification:
         """Returns the first lines of a message: the controller, the exit status, the inventory and
         the run.
         """
-        from fleetaudit.report.text_lines import wrapped
+        from fleetaudit.report.text_lines import wrap
         from fleetaudit.text.sanitize import terminal_line
 
         limit = f", limit {terminal_line(self.run.limit)}" if self.run.limit else ""
@@ -62,7 +62,7 @@ class Notification:
         what = (
             f"Inventory {inventory}{limit} in {terminal_line(str(self.folder))}; run {self.run.id}"
         )
-        return wrapped([ended, what], width)
+        return wrap([ended, what], width)
 
     def environment(self) -> dict[str, str]:
         """Returns the variables for the command of --notify."""

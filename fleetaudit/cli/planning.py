@@ -194,7 +194,7 @@ def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
 def plan_text(plan: Plan) -> str:
     """Returns what would run where, a line a host: how it is reached, and how much it is asked."""
     from fleetaudit.analysis.doctor import describe_connection
-    from fleetaudit.report.text_lines import counted
+    from fleetaudit.text.plurals import count_noun
     from fleetaudit.text.sanitize import terminal_line
 
     lines = list[str]()
@@ -206,10 +206,8 @@ def plan_text(plan: Plan) -> str:
             case NotAudited():
                 words = [f"cannot be audited: {host.target.stage}", host.target.reason]
             case target:
-                patterns = counted(len(host.sysctls_collect), "sysctl pattern")
-                counts = (
-                    f"{counted(len(host.scenarios), 'scenario')}, {counted(host.trials, 'trial')}"
-                )
+                patterns = count_noun(len(host.sysctls_collect), "sysctl pattern")
+                counts = f"{count_noun(len(host.scenarios), 'scenario')}, {count_noun(host.trials, 'trial')}"
                 words = [describe_connection(target), f"{counts}, {patterns}"]
         lines.append("  ".join(map(terminal_line, (host.name, *words))) + "\n")
     return "".join(lines)

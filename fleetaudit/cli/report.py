@@ -79,7 +79,8 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
 
 def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:
     """Warns of another file of metrics in this folder that has the same job."""
-    from fleetaudit.report.prometheus import beginning_of_info, job_name
+    from fleetaudit.report.common import job_of
+    from fleetaudit.report.prometheus import beginning_of_info
     from fleetaudit.text.files import read_first_bytes
 
     begins = beginning_of_info(run).encode()
@@ -92,7 +93,7 @@ def _warn_of_the_same_job(path: Path, run: AuditRun) -> None:
             continue
         if same:
             console.print_message(
-                f"fleetaudit: warning: {other} has metrics of the same job, {job_name(run)}:"
+                f"fleetaudit: warning: {other} has metrics of the same job, {job_of(run)}:"
                 " node_exporter reads only one of the two; if two inventories have the same name,"
                 " give `run` the full path of each"
             )

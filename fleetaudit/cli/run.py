@@ -343,11 +343,11 @@ class _Run:
         if self.shard is None:
             return plan
         from fleetaudit.playbook.shards import select_shard
-        from fleetaudit.report.text_lines import counted
+        from fleetaudit.text.plurals import count_noun
 
         part = select_shard(plan, *self.shard)
         if not part.hosts:
-            hosts = counted(len(plan.hosts), "host")
+            hosts = count_noun(len(plan.hosts), "host")
             raise NothingToDoError(f"--shard {self.options.shard}: none of {hosts} is in this part")
         return part
 

@@ -18,7 +18,7 @@ from . import console
 )
 def scenarios(playbooks: tuple[str, ...]) -> None:
     """Prints every scenario of the playbooks: its steps, what is expected, and why."""
-    from fleetaudit.report.text_lines import wrapped
+    from fleetaudit.report.text_lines import wrap
     from fleetaudit.text.sanitize import terminal_line
 
     from .planning import read_playbooks
@@ -38,7 +38,7 @@ def scenarios(playbooks: tuple[str, ...]) -> None:
                 )
                 lines.append(f"  {expect}{control}")
                 lines += (
-                    [*wrapped([f"because: {terminal_line(s.because)}"], width, "  "), ""]
+                    [*wrap([f"because: {terminal_line(s.because)}"], width, "  "), ""]
                     if s.because
                     else [""]
                 )

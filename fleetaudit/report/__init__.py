@@ -1,5 +1,4 @@
-"""Outputs, a file each: a `Comparison` goes in, text comes out.
+"""Outputs, one module each, and the table of them in `registry`.
 
-Rules: nothing is decided here, only laid out. What a host said is hostile text in every one of
-them.
+Rules: nothing is decided here, only laid out. Text from a host is hostile in every output.
 """

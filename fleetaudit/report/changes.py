@@ -1,7 +1,6 @@
-"""What changed between two runs, as text for people: regressions first, each with its hosts and the
-date first seen.
+"""What changed between two runs, as text: regressions first, each with its hosts and its date.
 
-Rules: pure, and plain text. What a host said passes `terminal_line`; what does not fit is counted.
+Rules: pure, and plain text. Text from hosts passes `terminal_line`. What does not fit is counted.
 """
 
 from __future__ import annotations
@@ -10,93 +9,85 @@ from collections.abc import Iterator
 
 from fleetaudit.analysis.compare.view_model import ChangeRow, Changes
 from fleetaudit.model import ResetRate
+from fleetaudit.text.plurals import count_noun
 from fleetaudit.text.sanitize import terminal_line
 
-from .text_lines import counted, hosts_in_words, wrapped
+from .text_lines import join_hosts, join_lines, wrap
 
 MOST_SUBJECTS = 6
-"""How many scenarios and sysctls that regressed the first line names."""
+"""How many regressed scenarios and sysctls the first line names."""
 
 
 def changes_text(changes: Changes, *, width: int = 80, most: int = 200) -> str:
-    """Returns the whole comparison as text, at most `most` rows of it, its sentences wrapped to
-    `width`.
-    """
-    lines = [
-        *changes_lines(changes, width, most),
-        *wrapped(map(terminal_line, changes.notes), width),
-        *_rates(changes, width),
-    ]
-    return "".join(line + "\n" for line in lines)
+    """Returns all changes as text, at most `most` rows, sentences wrapped to `width`."""
+    return join_lines(
+        (
+            *changes_lines(changes, width, most),
+            *wrap(map(terminal_line, changes.notes), width),
+            *_rate_lines(changes, width),
+        )
+    )
 
 
 def changes_lines(changes: Changes, width: int, most: int) -> list[str]:
-    """Returns what changed, without what production felt: a headline and a row a change."""
-    since = f"since {terminal_line(changes.before)}"
+    """Returns a headline and a row per change, without the rates of production."""
+    before = terminal_line(changes.before)
     if changes.refused:
-        return wrapped(
-            [
-                f"Not compared with {terminal_line(changes.before)}: {terminal_line(changes.refused)}."
-            ],
-            width,
-        )
+        return wrap([f"Not compared with {before}: {terminal_line(changes.refused)}."], width)
     if not changes.rows:
-        return wrapped([f"Nothing changed {since} on {counted(changes.compared, 'host')}."], width)
-    counts = [f"{counted(n, 'host')} {words}" for n, words in changes.counts]
-    if changes.regressed:
-        counts[0] += f" ({_regressed(changes)})"
-    lines = wrapped([f"Changed {since}: {', '.join(counts)}"], width)
+        hosts = count_noun(changes.compared, "host")
+        return wrap([f"Nothing changed since {before} on {hosts}."], width)
+    lines = wrap([f"Changed since {before}: {_counts(changes)}"], width)
     for row in changes.rows[:most]:
-        lines += wrapped([_row(row)], width, "  ")
-    if rest := len(changes.rows[most:]) + changes.omitted:
-        lines.append(f"  and {counted(rest, 'more change')}: see the report")
+        lines += wrap([_row(row)], width, "  ")
+    rest = len(changes.rows[most:]) + changes.omitted
+    if rest:
+        lines.append(f"  and {count_noun(rest, 'more change')}: see the report")
     return lines
 
 
+def _counts(changes: Changes) -> str:
+    """Returns the counts by effect; the first names what regressed."""
+    counts = [f"{count_noun(hosts, 'host')} {text}" for hosts, text in changes.counts]
+    if changes.regressed:
+        counts[0] += f" ({_regressed(changes)})"
+    return ", ".join(counts)
+
+
 def _regressed(changes: Changes) -> str:
-    shown = [
-        f"{terminal_line(subject, 200)} on {n:,}"
-        for subject, n in changes.regressed[:MOST_SUBJECTS]
-    ]
-    rest = len(changes.regressed) - len(shown)
-    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
+    """Returns the regressed scenarios and sysctls, each with its number of hosts."""
+    named = changes.regressed[:MOST_SUBJECTS]
+    names = ", ".join(f"{terminal_line(subject, 200)} on {hosts:,}" for subject, hosts in named)
+    rest = len(changes.regressed) - len(named)
+    return f"{names} and {rest:,} more" if rest else names
 
 
 def _row(row: ChangeRow) -> str:
-    grave = f" ({row.severity})" if row.severity else ""
+    severity = f" ({row.severity})" if row.severity else ""
     detail = f" ({terminal_line(row.detail)})" if row.detail else ""
-    first = "not met since" if row.effect == "fix" else "first seen"
-    waived = f"; waived: {terminal_line(row.waived, 200)}" if row.waived is not None else ""
-    what = f"{terminal_line(row.subject)}{detail}: {terminal_line(row.before, 200)} → {terminal_line(row.after, 200)}"
+    change = f"{terminal_line(row.before, 200)} → {terminal_line(row.after, 200)}"
+    since = "not met since" if row.effect == "fix" else "first seen"
+    waived = "" if row.waived is None else f"; waived: {terminal_line(row.waived, 200)}"
     return (
-        f"{row.effect}{grave}  {what}, {first} {terminal_line(row.since)}:"
-        f" {hosts_in_words(row.hosts)}{waived}"
+        f"{row.effect_text}{severity}  {terminal_line(row.subject)}{detail}: {change},"
+        f" {since} {terminal_line(row.since)}: {join_hosts(row.hosts)}{waived}"
     )
 
 
-def _rates(changes: Changes, width: int) -> Iterator[str]:
-    felt = [rate for rate in changes.rates if rate.aborts]
-    if felt:
-        yield "Closed with unread data in between, per 1,000 connections:"
-        for rate in felt:
-            yield from wrapped([_rate(rate)], width, "  ")
+def _rate_lines(changes: Changes, width: int) -> Iterator[str]:
+    """Yields the rates of the hosts with aborts between the runs, then the unknown rates."""
+    with_aborts = [rate for rate in changes.rates if rate.aborts]
+    if with_aborts:
+        yield "Closed with unread data between the runs, per 1,000 connections:"
+    yield from wrap(map(_rate, with_aborts), width, "  ")
     for reason, hosts in changes.unrated:
-        yield from wrapped(
-            [
-                f"No rate of {counted(hosts.count, 'host')} ({hosts_in_words(hosts)}):"
-                f" {terminal_line(reason)}."
-            ],
-            width,
-        )
+        count = f"{count_noun(hosts.count, 'host')} ({join_hosts(hosts)})"
+        yield from wrap([f"ResetRate unknown on {count}: {terminal_line(reason)}."], width)
 
 
 def _rate(rate: ResetRate) -> str:
-    before = (
-        ""
-        if rate.before_per_thousand is None
-        else f"; before, since boot: {rate.before_per_thousand:,.2f}"
-    )
-    return (
-        f"{terminal_line(rate.host)}: {rate.per_thousand or 0:,.2f} ({rate.aborts:,} of"
-        f" {rate.connections:,}){before}"
-    )
+    before = ""
+    if rate.before_per_thousand is not None:
+        before = f"; before, since boot: {rate.before_per_thousand:,.2f}"
+    counts = f"({rate.aborts:,} of {rate.connections:,})"
+    return f"{terminal_line(rate.host)}: {rate.per_thousand or 0:,.2f} {counts}{before}"

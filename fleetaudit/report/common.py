@@ -1,42 +1,42 @@
-"""What the outputs for other tools share: text made harmless, findings by their id, and moments as
-seconds.
-
-Rules: pure. A text that a host or an inventory said goes through `escape_line` before it goes into a
-file.
-"""
+"""What the outputs for other tools share: findings by their id, and moments as seconds. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
-from fleetaudit.analysis.compare.common import grouped
-from fleetaudit.model import (
-    SEVERITIES,
-    Finding,
-    HostResult,
-    Severity,
-)
+from fleetaudit.analysis.compare.common import group_by
+from fleetaudit.model import SEVERITIES, AuditRun, Finding, HostResult, Severity
+from fleetaudit.store.jobs import job_name
 
 
 def status_of(host: HostResult) -> str:
-    """Returns the status of a host in the word of run.json: "audited", "not audited" or "not
-    selected".
-    """
+    """Returns the status of a host as in run.json: audited, not audited, or not selected."""
     return str(host.__struct_config__.tag)
 
 
+def job_of(run: AuditRun) -> str:
+    """Returns the name of the job of a run; runs of earlier versions do not contain it."""
+    return run.run.job or job_name(run.run)
+
+
 def findings_by_id(host: HostResult) -> dict[str, list[Finding]]:
-    """Returns the host's findings by id, in their order; one id may have several."""
-    return grouped(host.findings, lambda finding: finding.id)
+    """Returns the findings of a host by id, in their order; one id may have several."""
+    return group_by(host.findings, lambda finding: finding.id)
 
 
-def gravest(findings: list[Finding]) -> Severity:
-    """Returns the gravest severity of at least one finding."""
+def most_severe(findings: Iterable[Finding]) -> Severity:
+    """Returns the worst severity of at least one finding."""
     return max((f.severity for f in findings), key=SEVERITIES.index)
 
 
-def moment(text: str) -> datetime | None:
-    """Returns a moment that is written as RFC 3339, None where it is not."""
+def scenario_finding_id(scenario: str, family: str) -> str:
+    """Returns the id of a finding about a scenario."""
+    return f"scenario:{scenario}/{family}"
+
+
+def parse_moment(text: str) -> datetime | None:
+    """Returns a moment in RFC 3339, None if `text` is none or has no time zone."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -44,9 +44,9 @@ def moment(text: str) -> datetime | None:
     return found if found.tzinfo else None
 
 
-def lasted(started: str, finished: str) -> int | None:
-    """Returns the whole seconds between two moments, None where either is none or they are the
-    wrong way round.
-    """
-    begin, end = moment(started), moment(finished)
-    return int((end - begin).total_seconds()) if begin and end and end >= begin else None
+def seconds_between(started: str, finished: str) -> int | None:
+    """Returns the whole seconds between two moments, None if unknown or negative."""
+    begin, end = parse_moment(started), parse_moment(finished)
+    if begin is None or end is None or end < begin:
+        return None
+    return int((end - begin).total_seconds())

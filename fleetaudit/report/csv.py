@@ -1,11 +1,10 @@
-"""A run as CSV (RFC 4180, UTF-8, with a header): a row for whatever a host was seen to do or falls
-short of.
+"""A run as CSV (RFC 4180, UTF-8, with a header): one row per observation or finding.
 
 Rules:
-- A row for each scenario and family that a host reported, one for each finding of anything else,
-  and one for each host that has neither, audited or not: every selected host is in the table.
+- There is a row for each scenario and family that a host reported, one for each other finding, and
+  one for each host that has neither, audited or not: every selected host is in the table.
 - Safe in a spreadsheet: a cell that would be a formula begins with an apostrophe (OWASP, CSV
-  injection), also where the spreadsheet takes the semicolon for the separator.
+  injection), also if the spreadsheet takes the semicolon as the separator.
 - A record is one line: `escape_line` leaves no line break in a cell.
 """
 
@@ -14,7 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from fleetaudit.analysis.judge import expectation_status
@@ -28,7 +27,7 @@ from fleetaudit.model import (
 )
 from fleetaudit.text.sanitize import escape_line
 
-from .common import findings_by_id, gravest, status_of
+from .common import findings_by_id, most_severe, scenario_finding_id, status_of
 
 COLUMNS = (
     "host",
@@ -55,36 +54,42 @@ COLUMNS = (
     "waived",
     "since",
 )
-"""The columns, in their order; new ones are added at the end."""
+"""The columns in their order; new ones are added at the end."""
+
+Row = dict[str, str]
 
 _FORMULA = re.compile(r"""(^|;)([\s"]*)(?=[=+\-@＝＋－＠])""")
 
 
 def render(run: AuditRun) -> str:
-    """Returns the table, hosts in inventory order, scenarios as declared."""
+    """Returns the table: hosts in inventory order, scenarios in the order of the playbook."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     scenarios = {row.name: row for row in run.scenarios}
     for host in run.hosts:
-        about = _about(host)
+        of_host = _host_cells(host)
         for row in _rows(host, scenarios):
-            said = about | row
-            writer.writerow([_cell(said[column]) if column in said else "" for column in COLUMNS])
+            writer.writerow(_record(of_host | row))
     return text.getvalue()
 
 
-@lru_cache(maxsize=4096)  # a fleet says the same few words a million times
+def _record(row: Row) -> list[str]:
+    return [_cell(row.get(column, "")) for column in COLUMNS]
+
+
+@lru_cache(maxsize=4096)  # the same few texts occur a million times in a fleet
 def _cell(value: str) -> str:
+    """Returns a value as it stands in a cell, never a formula."""
     return _FORMULA.sub(r"\1\2'", escape_line(value))
 
 
-def _about(host: HostResult) -> dict[str, str]:
-    said = {"host": host.name, "groups": ",".join(host.groups)}
-    said["status"] = status_of(host)
+def _host_cells(host: HostResult) -> Row:
+    """Returns what all rows of a host have in common."""
+    cells = {"host": host.name, "groups": ",".join(host.groups), "status": status_of(host)}
     if not isinstance(host, Audited):
-        return said | {"stage": host.stage or "", "reason": host.reason, "hint": host.hint}
-    return said | {
+        return cells | {"stage": host.stage or "", "reason": host.reason, "hint": host.hint}
+    return cells | {
         "kernel_release": host.kernel.release,
         "kernel_version": host.kernel.version,
         "machine": host.kernel.machine,
@@ -93,38 +98,40 @@ def _about(host: HostResult) -> dict[str, str]:
     }
 
 
-def _rows(host: HostResult, scenarios: Mapping[str, ScenarioRow]) -> Iterator[dict[str, str]]:
-    """The rows of a host, without what they all say; at least one."""
-    found = findings_by_id(host)
+def _rows(host: HostResult, scenarios: Mapping[str, ScenarioRow]) -> Iterator[Row]:
+    """Yields the rows of a host without its common cells; at least one."""
+    findings = findings_by_id(host)
     if not isinstance(host, Audited):
-        yield from [
-            {"id": id_, **_subject(id_)} | _judged(findings) for id_, findings in found.items()
-        ] or [{}]
+        yield from list(_finding_rows(findings)) or [{}]
         return
     for o in host.observations:
-        id_ = f"scenario:{o.scenario}/{o.family}"
-        yield _observed(id_, o, scenarios.get(o.scenario), host.void) | _judged(found.pop(id_, []))
-    for id_, findings in found.items():
-        yield {"id": id_, **_subject(id_)} | _judged(findings)
+        id_ = scenario_finding_id(o.scenario, o.family)
+        of_scenario = findings.pop(id_, [])
+        yield _observation_row(id_, o, scenarios.get(o.scenario), host.void) | _judged(of_scenario)
+    yield from _finding_rows(findings)
     if not host.observations and not host.findings:
         yield {"reason": host.void}
 
 
-def _subject(id_: str) -> dict[str, str]:
-    """What a finding is about that no observation goes with."""
+def _finding_rows(findings: Mapping[str, list[Finding]]) -> Iterator[Row]:
+    """Yields a row for each id of findings without an observation."""
+    for id_, of_id in findings.items():
+        yield {"id": id_, **_subject(id_), **_judged(of_id)}
+
+
+def _subject(id_: str) -> Row:
+    """Returns the subject of a finding without an observation."""
     if not id_.startswith("scenario:"):
         return {"verdict": "not met"}
+    # The host was to run the scenario and did not report it.
     scenario, _, family = id_.removeprefix("scenario:").rpartition("/")
-    return {
-        "scenario": scenario,
-        "family": family,
-        "verdict": "untold",
-    }  # asked, and the host reported nothing
+    return {"scenario": scenario, "family": family, "verdict": "untold"}
 
 
-def _observed(id_: str, o: Observation, row: ScenarioRow | None, void: str) -> dict[str, str]:
+def _observation_row(id_: str, o: Observation, row: ScenarioRow | None, void: str) -> Row:
+    """Returns the row of one observation without its findings."""
     expect = row.expect if row else ()
-    verdict = "void" if void else expectation_status(o, expect)
+    endings = [f"{trials} {ending}" for ending, trials in sorted(o.endings.items())]
     return {
         "reason": void or o.reason,
         "id": id_,
@@ -132,19 +139,25 @@ def _observed(id_: str, o: Observation, row: ScenarioRow | None, void: str) -> d
         "family": o.family,
         "ending": o.ending,
         "trials": str(o.trials),
-        "endings": ", ".join(f"{n} {ending}" for ending, n in sorted(o.endings.items())),
+        "endings": ", ".join(endings),
         "expected": " or ".join(expect),
-        "verdict": verdict,
+        "verdict": "void" if void else expectation_status(o, expect),
     }
 
 
-def _judged(findings: list[Finding]) -> dict[str, str]:
+def _judged(findings: list[Finding]) -> Row:
+    """Returns the cells of the findings of one row, {} without any."""
     if not findings:
         return {}
+    waivers = [f.waived for f in findings if f.waived is not None]
     return {
-        "expected": "; ".join(dict.fromkeys(f.expected for f in findings)),
-        "severity": gravest(findings),
-        "observed": "; ".join(dict.fromkeys(f.observed for f in findings)),
-        "waived": "; ".join(f.waived for f in findings if f.waived is not None),
+        "expected": _join_distinct(f.expected for f in findings),
+        "severity": most_severe(findings),
+        "observed": _join_distinct(f.observed for f in findings),
+        "waived": "; ".join(waivers),
         "since": min(f.since for f in findings),
     }
+
+
+def _join_distinct(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(texts))

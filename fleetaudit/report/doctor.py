@@ -2,7 +2,7 @@
 causes below it.
 
 Rules: pure, and plain text; every state is a word. What a host or an inventory said passes `terminal_line`.
-A command to type is on a line of its own and is never wrapped.
+A command to type is on a line of its own and is never wrap.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from fleetaudit.analysis.doctor import (
     failure_causes,
 )
 from fleetaudit.text.host_ranges import fold_hosts
+from fleetaudit.text.plurals import count_noun
 from fleetaudit.text.sanitize import terminal_line
 
 from .text_lines import (
     cause_lines,
-    counted,
-    hosts_in_words,
-    joined,
-    wrapped,
+    join_hosts,
+    join_lines,
+    wrap,
 )
 
 FAIL = "✗ FAIL"
@@ -92,9 +92,9 @@ def host_story(visit: HostCheck, *, width: int, next_: str) -> str:
     for step in visit.steps:
         lines += _step(step, width)
         if step.state == "failed":
-            lines += wrapped([terminal_line(visit.reason)], width, "      ")
+            lines += wrap([terminal_line(visit.reason)], width, "      ")
     if visit.stage == "interrupted":
-        lines += ["", *wrapped([terminal_line(visit.reason)], width)]
+        lines += ["", *wrap([terminal_line(visit.reason)], width)]
     if visit.kernel:
         kernel = (
             f"kernel {terminal_line(visit.kernel.release)} ({terminal_line(visit.kernel.version)})"
@@ -103,9 +103,9 @@ def host_story(visit: HostCheck, *, width: int, next_: str) -> str:
         system = (
             f", {terminal_line(visit.os.pretty_name)}" if visit.os and visit.os.pretty_name else ""
         )
-        lines += ["", *wrapped([kernel + system], width, "  ")]
+        lines += ["", *wrap([kernel + system], width, "  ")]
     if visit.isolation == "host":
-        lines += wrapped(
+        lines += wrap(
             ["A run would measure in the host's own namespace, with its firewall in the way."],
             width,
             "  ",
@@ -115,7 +115,7 @@ def host_story(visit: HostCheck, *, width: int, next_: str) -> str:
     hint = next_ if visit.ready else visit.hint
     if hint:
         lines += ["", f"next:  {terminal_line(hint)}"]
-    return joined(lines)
+    return join_lines(lines)
 
 
 def _lacks(visit: HostCheck, width: int) -> list[str]:
@@ -124,18 +124,18 @@ def _lacks(visit: HostCheck, width: int) -> list[str]:
     """
     lines = list[str]()
     if visit.no_capture:
-        lines += wrapped(
+        lines += wrap(
             [f"No packet would be captured: {terminal_line(visit.no_capture)}"], width, "  "
         )
     if visit.sets_sysctls is False:
         why = "that needs a private network namespace in which /proc/sys is not read-only"
-        lines += wrapped([f"No scenario could set a sysctl: {why}"], width, "  ")
+        lines += wrap([f"No scenario could set a sysctl: {why}"], width, "  ")
     if not visit.missing:
         return lines
     lines += ["", f"  {_counts(visit)}:"]
     for lack in visit.missing:
         words = f"{lack.verdicts:3} {lack.ending}: {terminal_line(lack.reason)} ({_names(lack.scenarios)})"
-        lines += wrapped([words], width, "    ")
+        lines += wrap([words], width, "    ")
     return [*lines, *_fixes(visit.fixes)]
 
 
@@ -148,7 +148,7 @@ def _names(scenarios: Sequence[str]) -> str:
 
 def _counts(visit: HostCheck) -> str:
     lost = sum(lack.verdicts for lack in visit.missing)
-    return f"A run would lack {lost:,} of {counted(visit.verdicts, 'verdict')}"
+    return f"A run would lack {lost:,} of {count_noun(visit.verdicts, 'verdict')}"
 
 
 def _fixes(fixes: Sequence[str]) -> list[str]:
@@ -191,18 +191,18 @@ def host_table(
     if not shown:
         return ""
     lines = _rows(shown, width)
-    lines += [""] if problems_only else ["", *wrapped([_LEGEND], width), ""]
+    lines += [""] if problems_only else ["", *wrap([_LEGEND], width), ""]
     lines += [*_causes(failure_causes(visits), width)]
     if not problems_only:
         lines += _limited(visits, width)
         lines += _noted(visits, width)
         ready = sum(visit.ready for visit in visits)
         lines += [
-            f"{counted(len(visits), 'host')}: {ready:,} ready, {len(visits) - ready:,} not ready."
+            f"{count_noun(len(visits), 'host')}: {ready:,} ready, {len(visits) - ready:,} not ready."
         ]
         if ready == len(visits):
             lines += ["", f"next:  {terminal_line(next_)}"]
-    return joined(lines)
+    return join_lines(lines)
 
 
 class _Column(NamedTuple):
@@ -308,7 +308,7 @@ def _time(steps: Sequence[StageResult]) -> str:
 def _causes(causes: Sequence[Cause], width: int) -> list[str]:
     if not causes:
         return []
-    lines = [f"Not ready: {counted(sum(cause.hosts.count for cause in causes), 'host')}", ""]
+    lines = [f"Not ready: {count_noun(sum(cause.hosts.count for cause in causes), 'host')}", ""]
     for cause in causes:
         lines += [*cause_lines(cause, width), ""]
     return lines
@@ -329,8 +329,8 @@ def _limited(visits: Sequence[HostCheck], width: int) -> list[str]:
         "Ready, but a run would measure in the host's own namespace, with its firewall in the way:"
     ]
     for hosts in alike.values():
-        names = hosts_in_words(fold_hosts(visit.name for visit in hosts))
-        lines += wrapped([f"{names}: {terminal_line(next(iter(hosts[0].notes), ''))}"], width, "  ")
+        names = join_hosts(fold_hosts(visit.name for visit in hosts))
+        lines += wrap([f"{names}: {terminal_line(next(iter(hosts[0].notes), ''))}"], width, "  ")
         lines += _lost(
             hosts[0], width, f" ({terminal_line(hosts[0].name)})" if len(hosts) > 1 else ""
         )
@@ -343,7 +343,7 @@ def _lost(visit: HostCheck, width: int, where: str) -> list[str]:
         return []
     lines = [f"    {_counts(visit)}:"]
     for lack in visit.missing:
-        lines += wrapped(
+        lines += wrap(
             [f"{lack.verdicts} {lack.ending}: {terminal_line(lack.reason)}"], width, "      "
         )
     words = (f"fix{where}", "or") if visit.fixes else ()
@@ -366,7 +366,5 @@ def _noted(visits: Sequence[HostCheck], width: int) -> list[str]:
         return []
     lines = ["Notes:"]
     for note, names in hosts.items():
-        lines += wrapped(
-            [f"{hosts_in_words(fold_hosts(names))}: {terminal_line(note)}"], width, "  "
-        )
+        lines += wrap([f"{join_hosts(fold_hosts(names))}: {terminal_line(note)}"], width, "  ")
     return [*lines, ""]

@@ -1,13 +1,15 @@
-"""One host's verdicts, or one verdict with its packets and witnesses, as text for a screen.
+"""The verdicts of one host, or one verdict with its packets and witnesses, as text for a terminal.
 
-Rules: pure, and plain text; what a host said passes `terminal_line`. Observation first, the expectation
-beside it.
+Rules: pure, and plain text; text from hosts passes `terminal_line`. The observation comes first, the
+expectation after it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
 from fleetaudit.analysis.compare.findings import is_command
-from fleetaudit.analysis.compare.hosts import STATES
+from fleetaudit.analysis.compare.traces import tcp_state
 from fleetaudit.analysis.judge import describe_endings, expectation_status
 from fleetaudit.model import (
     Audited,
@@ -19,249 +21,265 @@ from fleetaudit.model import (
     NotAudited,
     NotSelected,
     Observation,
+    PeerWitness,
     ScenarioRow,
     Segment,
     step_text,
 )
 from fleetaudit.probe.segments import syn_scale, window_bytes
+from fleetaudit.text.plurals import count_noun
 from fleetaudit.text.sanitize import terminal_line
 
-from .text_lines import counted, joined, wrapped
+from .text_lines import join_lines, wrap
 
-_RELATION = {
+_RELATION_TEXTS = {
     "met": "as expected",
     "not met": "NOT as expected",
-    "untold": "could not be told",
+    "untold": "unknown",
     "not run": "not run",
     "no expectation": "no expectation",
 }
 
 
 def host_text(run: AuditRun, host: HostResult, *, width: int) -> str:
-    """Returns everything about one host: a line a scenario, then what it falls short of and what to
-    do about it.
-    """
-    lines = _head(host, width)
+    """Returns everything about one host: a line per scenario, then its findings and remedies."""
+    lines = _host_lines(host, width)
     if isinstance(host, Audited):
-        rows = {row.name: row for row in run.scenarios}
-        table = [_row(rows.get(o.scenario), o) for o in host.observations]
-        widths = [max((len(row[i]) for row in table), default=0) for i in range(3)]
-        lines.append("")
-        lines += [
-            f"  {row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:{widths[2]}}  {row[3]}"
-            for row in table
-        ]
+        lines += ["", *_observation_table(run, host)]
     for finding in host.findings:
-        beside = (
-            f"wanted {terminal_line(finding.expected)}, found {terminal_line(finding.observed)}"
-        )
-        accepted = "waived " if finding.waived is not None else ""
-        text = f"{accepted}{finding.severity}  {terminal_line(finding.id)}: {beside}"
-        since = f", first seen {terminal_line(finding.since)}" if finding.since else ""
-        lines += ["", *wrapped([text + since], width)]
-        lines += wrapped(
-            [f"Waived: {terminal_line(finding.waived)}"] if finding.waived is not None else [],
-            width,
-            "  ",
-        )
-        lines += wrapped(
-            [
-                f"No longer waived; it was: {terminal_line(w)}"
-                for w in _ended_waivers(run, host, finding)
-            ],
-            width,
-            "  ",
-        )
-        lines += wrapped([terminal_line(finding.because)] if finding.because else [], width, "  ")
-        lines += _fix(finding.fix, width)
-    return joined(lines)
+        lines += ["", *_finding_lines(run, host, finding, width)]
+    return join_lines(lines)
+
+
+def _observation_table(run: AuditRun, host: Audited) -> list[str]:
+    """Returns a line per scenario and family, in columns."""
+    scenarios = {row.name: row for row in run.scenarios}
+    rows = [_observation_row(scenarios.get(o.scenario), o) for o in host.observations]
+    if not rows:
+        return []
+    *widths, _ = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, row, (*widths, 0))) for row in rows]
+
+
+def _observation_row(row: ScenarioRow | None, o: Observation) -> tuple[str, str, str, str]:
+    reason = f": {terminal_line(o.reason, 200)}" if o.reason else ""
+    scenario, endings = terminal_line(o.scenario), terminal_line(describe_endings(o))
+    return scenario, o.family, endings, _expectation(row, o) + reason
+
+
+def _finding_lines(run: AuditRun, host: HostResult, finding: Finding, width: int) -> list[str]:
+    """Returns one finding: expected, observed, waivers, why, and the remedy."""
+    waived = "" if finding.waived is None else "waived "
+    since = f", first seen {terminal_line(finding.since)}" if finding.since else ""
+    expected, observed = terminal_line(finding.expected), terminal_line(finding.observed)
+    title = (
+        f"{waived}{finding.severity}  {terminal_line(finding.id)}: expected {expected},"
+        f" observed {observed}{since}"
+    )
+    details = [*_waiver_texts(run, host, finding), terminal_line(finding.because)]
+    return [
+        *wrap([title], width),
+        *wrap(filter(None, details), width, "  "),
+        *_fix(finding.fix, width),
+    ]
+
+
+def _waiver_texts(run: AuditRun, host: HostResult, finding: Finding) -> Iterator[str]:
+    """Yields the waiver of a finding, or those that it had in the earlier run."""
+    if finding.waived is not None:
+        yield f"Waived: {terminal_line(finding.waived)}"
+        return
+    for change in run.drift.changes if run.drift else ():
+        if change.kind == "waiver" and (change.host, change.what) == (host.name, finding.id):
+            yield f"No longer waived; it was: {terminal_line(change.before)}"
 
 
 def _fix(fix: str, width: int) -> list[str]:
-    """Returns the remedy; a command is not wrapped, so that it can be copied."""
+    """Returns the remedy; a command is not wrapped, so that it can be pasted."""
+    text = terminal_line(fix)
     if is_command(fix):
-        return [f"  {terminal_line(fix)}"]
-    return wrapped([terminal_line(fix)] if fix else [], width, "  ")
-
-
-def _ended_waivers(run: AuditRun, host: HostResult, finding: Finding) -> list[str]:
-    """Returns the waivers that the finding had in the run before and no longer has."""
-    changes = run.drift.changes if run.drift and finding.waived is None else ()
-    return [
-        c.before
-        for c in changes
-        if c.kind == "waiver" and (c.host, c.what) == (host.name, finding.id)
-    ]
+        return [f"  {text}"]
+    return wrap(filter(None, [text]), width, "  ")
 
 
 def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, width: int) -> str:
-    """Returns one verdict: the ending beside the expectation, the steps among the packets, and the
-    other witnesses.
-    """
+    """Returns one verdict: ending and expectation, the steps among the packets, and the witnesses."""
     row = next((row for row in run.scenarios if row.name == observation.scenario), None)
     title = f": {terminal_line(row.title)}" if row else ""
     lines = [
-        *_head(host, width),
+        *_host_lines(host, width),
         "",
         f"{terminal_line(observation.scenario)} over {observation.family}{title}",
+        *_verdict_lines(row, observation, width),
+        *_evidence_lines(row, observation, width),
     ]
-    seen = (
-        f"{terminal_line(describe_endings(observation))} in {counted(observation.trials, 'trial')}"
-    )
-    lines.append(f"  {seen}; {_expected(row, observation)}")
-    if observation.reason:
-        lines += wrapped([terminal_line(observation.reason)], width, "  ")
-    if same_as := observation.evidence.same_as:
-        whose = (
-            f"Its witnesses said what those of {terminal_line(same_as)} said, but for times, ports and"
-            " windows; these are:"
-        )
-        lines += wrapped([whose], width)
-    if observation.ending != "not run":
-        lines += [
-            "",
-            *_packets(row, observation.evidence, width),
-            "",
-            *_witnesses(observation.evidence, width),
-        ]
-    if row and (row.because or row.control):
-        lines.append("")
-        lines += wrapped([f"Why: {terminal_line(row.because)}"] if row.because else [], width)
-        lines += wrapped(
-            [f"Control: {terminal_line(row.control)}, which must end otherwise"]
-            if row.control
-            else [],
-            width,
-        )
-    return joined(lines)
+    reasons = list(_reasons(row))
+    if reasons:
+        lines += ["", *wrap(reasons, width)]
+    return join_lines(lines)
 
 
-def _head(host: HostResult, width: int) -> list[str]:
-    if isinstance(host, NotSelected):
-        return [f"{terminal_line(host.name)}: {terminal_line(host.reason)}"]
-    if isinstance(host, NotAudited):
-        lines = [
-            f"{terminal_line(host.name)}: not audited",
-            *wrapped([f"{host.stage}: {terminal_line(host.reason)}"], width, "  "),
-        ]
-        return lines + ([f"  {terminal_line(host.hint)}"] if host.hint else [])
-    where = (
-        "a private network namespace"
-        if host.isolation == "namespace"
-        else "the host's own namespace"
-    )
-    kernel = (
-        f"kernel {terminal_line(host.kernel.release)} ({terminal_line(host.kernel.version)})"
-        f" {terminal_line(host.kernel.machine)}"
-    )
-    lines = [
-        f"{terminal_line(host.name)}: {kernel}",
-        f"  measured in {where}, by Python {terminal_line(host.python)}",
-    ]
-    lines += wrapped([f"VOID: {terminal_line(host.void)}"] if host.void else [], width, "  ")
-    return lines + wrapped([terminal_line(note) for note in host.notes], width, "  ")
-
-
-def _row(row: ScenarioRow | None, o: Observation) -> tuple[str, str, str, str]:
-    reason = f": {terminal_line(o.reason, 200)}" if o.reason else ""
-    return (
-        terminal_line(o.scenario),
-        o.family,
-        terminal_line(describe_endings(o)),
-        _expected(row, o) + reason,
-    )
-
-
-def _expected(row: ScenarioRow | None, observation: Observation) -> str:
-    if row is None or not row.expect:
-        return "no expectation"
-    return f"expected {' or '.join(row.expect)}: {_RELATION[expectation_status(observation, row.expect)]}"
-
-
-def _packets(row: ScenarioRow | None, evidence: Evidence, width: int) -> list[str]:
-    """The steps at their moments among the segments, as tcpdump prints them; a step comes before
-    what it caused.
-    """
-    texts = row.steps if row else ()
-    steps = [(at, 0, f"-- {terminal_line(step_text(texts, i))}") for at, i in evidence.steps]
-    segments = [(s.at_us, 1, _segment(s, evidence.connection)) for s in evidence.wire or ()]
-    lines = [
-        f"{at / 1000:11.3f} ms  {text}"
-        for at, _, text in sorted(steps + segments, key=lambda moment: moment[:2])
-    ]
-    if evidence.wire_omitted:
-        lines.append(f"  {counted(evidence.wire_omitted, 'segment')} of the middle left out")
-    if evidence.wire is None:
-        lines += wrapped(
-            [f"No packets: {terminal_line(evidence.wire_note) or 'they could not be read'}"], width
-        )
-    elif evidence.wire_note:
-        lines += wrapped([terminal_line(evidence.wire_note)], width)
+def _verdict_lines(row: ScenarioRow | None, o: Observation, width: int) -> list[str]:
+    """Returns the ending with its expectation, the reason of the probe, and whose evidence it is."""
+    endings = terminal_line(describe_endings(o))
+    trials = count_noun(o.trials, "trial")
+    lines = [f"  {endings} in {trials}; {_expectation(row, o)}"]
+    lines += wrap(filter(None, [terminal_line(o.reason)]), width, "  ")
+    if o.evidence.same_as:
+        other = terminal_line(o.evidence.same_as)
+        same = f"The evidence is that of {other}: the same except for times, ports and windows."
+        lines += wrap([same], width)
     return lines
 
 
+def _evidence_lines(row: ScenarioRow | None, o: Observation, width: int) -> list[str]:
+    """Returns the packets and the other witnesses, [] if the scenario did not run."""
+    if o.ending == "not run":
+        return []
+    steps = row.steps if row else ()
+    return ["", *_packets(steps, o.evidence, width), "", *_witnesses(o.evidence, width)]
+
+
+def _reasons(row: ScenarioRow | None) -> Iterator[str]:
+    """Yields why the playbook expects the ending, and the control of the scenario."""
+    if row and row.because:
+        yield f"Why: {terminal_line(row.because)}"
+    if row and row.control:
+        yield f"Control: {terminal_line(row.control)}, which must have the other ending"
+
+
+def _host_lines(host: HostResult, width: int) -> list[str]:
+    """Returns the host: its kernel and how it was measured, or why it was not audited."""
+    name = terminal_line(host.name)
+    if isinstance(host, NotSelected):
+        return [f"{name}: {terminal_line(host.reason)}"]
+    if isinstance(host, NotAudited):
+        reason = f"{host.stage}: {terminal_line(host.reason)}"
+        hint = [f"  {terminal_line(host.hint)}"] if host.hint else []
+        return [f"{name}: not audited", *wrap([reason], width, "  "), *hint]
+    return [
+        f"{name}: {_kernel(host)}",
+        f"  measured in {_namespace(host)}, by Python {terminal_line(host.python)}",
+        *wrap(_qualifications(host), width, "  "),
+    ]
+
+
+def _kernel(host: Audited) -> str:
+    kernel = host.kernel
+    release, version = terminal_line(kernel.release), terminal_line(kernel.version)
+    return f"kernel {release} ({version}) {terminal_line(kernel.machine)}"
+
+
+def _namespace(host: Audited) -> str:
+    if host.isolation == "namespace":
+        return "a private network namespace"
+    return "the host's own namespace"
+
+
+def _qualifications(host: Audited) -> Iterator[str]:
+    """Yields what limits the verdicts on a host."""
+    if host.void:
+        yield f"VOID: {terminal_line(host.void)}"
+    yield from map(terminal_line, host.notes)
+
+
+def _expectation(row: ScenarioRow | None, observation: Observation) -> str:
+    if row is None or not row.expect:
+        return "no expectation"
+    verdict = _RELATION_TEXTS[expectation_status(observation, row.expect)]
+    return f"expected {' or '.join(row.expect)}: {verdict}"
+
+
+# ---- packets
+
+
+def _packets(steps: Sequence[str], evidence: Evidence, width: int) -> list[str]:
+    """Returns the steps among the segments, as tcpdump prints them; a step precedes its effects."""
+    moments = [(at, 0, f"-- {terminal_line(step_text(steps, i))}") for at, i in evidence.steps]
+    moments += [(s.at_us, 1, _segment(s, evidence.connection)) for s in evidence.wire or ()]
+    moments.sort(key=lambda moment: moment[:2])
+    lines = [f"{at / 1000:11.3f} ms  {text}" for at, _, text in moments]
+    if evidence.wire_omitted:
+        lines.append(f"  {count_noun(evidence.wire_omitted, 'segment')} left out in the middle")
+    return lines + wrap(filter(None, [_wire_note(evidence)]), width)
+
+
+def _wire_note(evidence: Evidence) -> str:
+    """Returns what the probe notes about the capture, "" without a note."""
+    note = terminal_line(evidence.wire_note)
+    if evidence.wire is None:
+        return f"No packets: {note or 'they could not be read'}"
+    return note
+
+
 def _segment(s: Segment, connection: Connection | None) -> str:
+    """Returns a segment in the format of tcpdump."""
     other = "peer" if s.sender == "closer" else "closer"
-    seq = f"seq {s.seq}:{s.seq + s.length}" if s.length else f"seq {s.seq}"
+    end = f":{s.seq + s.length}" if s.length else ""
     ack = f", ack {s.ack}" if "." in s.flags else ""
     urgent = f", urg {s.urgent}" if s.urgent else ""
-    window, options = _window(s, connection), _options(s, connection)
     return (
-        f"   {s.sender:>6} > {other:6}  Flags [{terminal_line(s.flags)}],"
-        f" {seq}{ack}{window}{urgent}{options}, length {s.length}"
+        f"   {s.sender:>6} > {other:6}  Flags [{terminal_line(s.flags)}], seq {s.seq}{end}{ack}"
+        f"{_window(s, connection)}{urgent}{_options(s, connection)}, length {s.length}"
     )
 
 
 def _window(s: Segment, connection: Connection | None) -> str:
-    """The field as tcpdump prints it, and in bytes if a scale makes these another number."""
+    """Returns the field as tcpdump prints it, and the bytes if a scale changes the number."""
     if s.window is None:
         return ""
     size = window_bytes(s, connection)
     if size is None:
         return f", win {s.window} (scale unknown)"
-    return f", win {s.window}" + (f" ({size} bytes)" if size != s.window else "")
+    return f", win {s.window}" if size == s.window else f", win {s.window} ({size} bytes)"
 
 
 def _options(s: Segment, connection: Connection | None) -> str:
     scale = syn_scale(s, connection)
-    words = [] if scale is None else [f"wscale {scale}"]
-    words += [terminal_line(s.options)] if s.options else []
-    return f", options [{', '.join(words)}]" if words else ""
+    options = ("" if scale is None else f"wscale {scale}", terminal_line(s.options))
+    text = ", ".join(filter(None, options))
+    return f", options [{text}]" if text else ""
+
+
+# ---- the other witnesses
 
 
 def _witnesses(evidence: Evidence, width: int) -> list[str]:
-    lines = list[str]()
-    if evidence.queue:
-        lines.append("Receive queue before the close: " + _pairs(evidence.queue))
-    if peer := evidence.peer:
-        state = (
-            ""
-            if peer.state is None
-            else f"state {peer.state} {STATES.get(peer.state, '')}".rstrip() + "; "
-        )
-        poll, recv = (
-            ("|".join(map(terminal_line, peer.poll)) or "nothing"),
-            (", then ".join(map(terminal_line, peer.recv)) or "nothing"),
-        )
-        lines.append(
-            f"The peer: {state}poll {poll}; recv {recv}; SO_ERROR"
-            f" {terminal_line(peer.so_error) or 'not asked'}"
-        )
-        for index, events in peer.poll_added:
-            lines.append(
-                f"          step {index + 1} added to its poll"
-                f" {'|'.join(map(terminal_line, events)) or 'nothing'}"
-            )
-    else:
-        lines.append("The peer: its socket was gone, or it could not be asked")
-    if evidence.kernel is None:
-        lines.append("The kernel: its counters could not be read")
-    else:
-        lines.append("The kernel: " + (_pairs(evidence.kernel, "+") or "no counter moved"))
-    if evidence.bytes:
-        lines.append("Bytes: " + _pairs(evidence.bytes))
-    return wrapped(lines, width)
+    """Returns the receive queue, the peer, the counters of the kernel, and the bytes."""
+    lines = (
+        _join_counts("Receive queue before the close: ", evidence.queue),
+        *_peer(evidence.peer),
+        _kernel_counters(evidence.kernel),
+        _join_counts("Bytes: ", evidence.bytes),
+    )
+    return wrap(filter(None, lines), width)
 
 
-def _pairs(values: dict[str, int], sign: str = "") -> str:
-    return ", ".join(f"{terminal_line(name)} {sign}{n}" for name, n in values.items())
+def _peer(peer: PeerWitness | None) -> Iterator[str]:
+    """Yields what the socket of the peer reported."""
+    if peer is None:
+        yield "The peer: its socket was gone, or could not be read"
+        return
+    state = "" if peer.state is None else f"state {tcp_state(peer.state)}; "
+    recv = _join(peer.recv, ", then ")
+    error = terminal_line(peer.so_error) or "not read"
+    yield f"The peer: {state}poll {_join(peer.poll)}; recv {recv}; SO_ERROR {error}"
+    for index, events in peer.poll_added:
+        yield f"          step {index + 1} added to its poll {_join(events)}"
+
+
+def _join(texts: Sequence[str], separator: str = "|") -> str:
+    return separator.join(map(terminal_line, texts)) or "nothing"
+
+
+def _kernel_counters(counters: Mapping[str, int] | None) -> str:
+    if counters is None:
+        return "The kernel: its counters could not be read"
+    return _join_counts("The kernel: ", counters, "+") or "The kernel: no counter changed"
+
+
+def _join_counts(title: str, counts: Mapping[str, int], sign: str = "") -> str:
+    """Returns the counts in one line, "" without any."""
+    if not counts:
+        return ""
+    return title + ", ".join(f"{terminal_line(name)} {sign}{n}" for name, n in counts.items())

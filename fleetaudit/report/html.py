@@ -1,13 +1,12 @@
 """Lays a comparison out as one self-contained HTML page.
 
 Rules:
-- Nothing is decided here or in the templates, nothing is fetched, and the clock comes in as an
-  argument: same run, same bytes.
-- Every text is escaped, and what a host or an inventory said goes through `said`: isolated from the
-  text around it (<bdi>), with every character that one cannot see made visible.
-- The Content-Security-Policy names the one style sheet and the one script by their hashes; so there
-  are no inline handlers and no style attributes, and a text that escaped all this would still not
-  run.
+- Nothing is decided here or in the templates, nothing is loaded from the network, and the clock
+  comes in as an argument: the same run gives the same bytes.
+- Every text is escaped. Text from a host or an inventory goes through `untrusted`: isolated from the
+  text around it (<bdi>), with every invisible character escaped.
+- The Content-Security-Policy names the one style sheet and the one script by their hashes. So there
+  are no inline handlers and no style attributes, and a text that escaped all this would not run.
 """
 
 from __future__ import annotations
@@ -18,67 +17,73 @@ import shlex
 from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
 from fleetaudit.analysis.compare import Comparison
+from fleetaudit.analysis.compare.columns import NOT_IN_PLAYBOOK
+from fleetaudit.analysis.compare.profiles import VERDICT_TEXTS
 from fleetaudit.analysis.compare.view_model import NOT_SELECTED
 from fleetaudit.text.host_ranges import HostRanges
 from fleetaudit.text.sanitize import escape_text
 
 from .page_data import page_data
-from .svg import (
-    history,
-    is_log,
-    ladder,
-    log_share,
-)
+from .svg import draw_history, draw_ladder, is_logarithmic, log_share
 
-NAMED = 6
-MOST_REMEDIES = 20
-"""How many kernels, causes or findings an answer names before it links to the rest."""
-DRAWN = 6
-"""How many scenarios are drawn as two kernels side by side."""
-WHOLE, WHOLE_MEMBERS = 300, 40
-"""How many behaviours, and kinds of hosts in one, are shown whole; of any more there is a line
-each.
-"""
 SCRIPTS = ("page.js", "host.js", "explorer.js")
-"""The page's script, in the order of its parts; each stands in a function of its own."""
+"""The files of the page's script in their order; each is in a function of its own."""
+CONSTANTS = {
+    # How many kernels, causes or findings the summary names before it links to the rest.
+    "NAMED": 6,
+    "MOST_REMEDIES": 20,
+    # How many scenarios are drawn as two kernels side by side.
+    "DRAWN": 6,
+    # How many profiles, and members of one profile, are shown in full; others have one line.
+    "WHOLE": 300,
+    "WHOLE_MEMBERS": 40,
+    "NOT_SELECTED": NOT_SELECTED,
+    "NOT_IN_PLAYBOOK": NOT_IN_PLAYBOOK,
+    "VERDICT_TEXTS": VERDICT_TEXTS,
+}
+"""What the templates read besides the comparison."""
 
 
 def render(comparison: Comparison, *, generated: str = "") -> str:
-    """Returns the page; `generated` is the moment to print on it, RFC 3339 (default: the run's end)."""
-    environment = _environment()
+    """Returns the page.
+
+    `generated` is the moment to print on it, RFC 3339; by default the end of the run.
+    """
     style = _source("page.css")
-    script = Markup("").join(_source(name) for name in SCRIPTS)
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            f"style-src '{_hash(style)}'",
-            f"script-src '{_hash(script)}'",
-            "img-src data:",
-            "base-uri 'none'",
-            "form-action 'none'",
+    script = Markup("").join(map(_source, SCRIPTS))
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            c=comparison,
+            runs=draw_history(comparison.past),
+            generated=generated or comparison.run.finished,
+            policy=_content_security_policy(style, script),
+            style=style,
+            script=script,
+            data=Markup(page_data(comparison, escape_text)),  # noqa: S704 - no <, > and & in it
         )
     )
-    return environment.get_template("page.html").render(
-        c=comparison,
-        runs=history(comparison.past),
-        generated=generated or comparison.run.finished,
-        policy=policy,
-        style=style,
-        script=script,
-        data=Markup(page_data(comparison, escape_invisible)),  # noqa: S704 - JSON without <, > and &
-        NAMED=NAMED,
-        MOST_REMEDIES=MOST_REMEDIES,
-        DRAWN=DRAWN,
-        WHOLE=WHOLE,
-        WHOLE_MEMBERS=WHOLE_MEMBERS,
-        NOT_SELECTED=NOT_SELECTED,
+
+
+def _content_security_policy(style: str, script: str) -> str:
+    """Returns a policy that allows this style sheet and this script, and no request at all."""
+    directives = (
+        "default-src 'none'",
+        f"style-src '{_hash(style)}'",
+        f"script-src '{_hash(script)}'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
     )
+    return "; ".join(directives)
 
 
 @cache
@@ -87,30 +92,37 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("fleetaudit", "report/templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: escape_invisible(value) if isinstance(value, str) else value,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.globals |= CONSTANTS
     environment.filters |= {
-        "said": said,
-        "hosts": hosts,
-        "number": number,
-        "ms": milliseconds,
+        "untrusted": untrusted,
+        "hosts": join_hosts,
+        "number": format_number,
+        "ms": format_milliseconds,
         "quoted": shlex.quote,
-        "parts": parts,
-        "ladder": ladder,
+        "parts": breakable,
+        "ladder": draw_ladder,
         "log_share": log_share,
-        "is_log": is_log,
-        "groupby_run": runs_of,
+        "is_log": is_logarithmic,
+        "groupby_run": group_runs,
     }
     return environment
 
 
+def _finalize(value: object) -> object:
+    """Escapes the invisible characters of every text that a template prints."""
+    return escape_invisible(value) if isinstance(value, str) else value
+
+
 def _source(name: str) -> Markup:
+    """Returns a file of the templates, unchanged."""
     environment = _environment()
     assert environment.loader is not None  # noqa: S101 - for mypy
-    return Markup(environment.loader.get_source(environment, name)[0])  # noqa: S704 - a file of this package
+    return Markup(environment.loader.get_source(environment, name)[0])  # noqa: S704 - our own file
 
 
 def _hash(text: str) -> str:
@@ -122,30 +134,30 @@ def escape_invisible(text: str) -> str:
     return text if isinstance(text, Markup) else escape_text(text)
 
 
-def said(text: str) -> Markup:
-    """Returns what a host or an inventory said as isolated text."""
+def untrusted(text: str) -> Markup:
+    """Returns text from a host or an inventory, isolated from the text around it."""
     return Markup("<bdi>{}</bdi>").format(escape_invisible(text))
 
 
-def hosts(folded: HostRanges) -> Markup:
+def join_hosts(folded: HostRanges) -> Markup:
     """Returns folded hosts as isolated texts, and how many are not named."""
-    named = Markup(", ").join(said(r) for r in folded.ranges)
-    return named + (
-        Markup(" and {} more").format(number(folded.more)) if folded.more else Markup("")
-    )
+    names = Markup(", ").join(map(untrusted, folded.ranges))
+    if not folded.more:
+        return names
+    return names + Markup(" and {} more").format(format_number(folded.more))
 
 
-def number(value: float, digits: int = 0) -> str:
+def format_number(value: float, digits: int = 0) -> str:
     """Returns a number for reading: 4,000,000, or 1.50 with two digits."""
     return f"{value:,.{digits}f}"
 
 
-def milliseconds(microseconds: int) -> str:
+def format_milliseconds(microseconds: int) -> str:
     """Returns a moment of a trial in milliseconds."""
     return f"{microseconds / 1000:.3f}"
 
 
-def parts(name: str) -> Markup:
+def breakable(name: str) -> Markup:
     """Returns a name that may break after each of its hyphens, dots and underscores."""
     broken = escape(escape_invisible(name))
     for mark in ("-", ".", "_"):
@@ -153,9 +165,8 @@ def parts(name: str) -> Markup:
     return Markup("<bdi>{}</bdi>").format(broken)
 
 
-def runs_of(items: Iterable[Any], attribute: str) -> list[tuple[Any, list[tuple[int, Any]]]]:
+def group_runs(items: Iterable[Any], attribute: str) -> list[tuple[Any, list[tuple[int, Any]]]]:
     """Returns numbered items in runs that share an attribute, in their order."""
-    return [
-        (k, list(run))
-        for k, run in groupby(enumerate(items), key=lambda pair: getattr(pair[1], attribute))
-    ]
+    of = attrgetter(attribute)
+    runs = groupby(enumerate(items), key=lambda pair: of(pair[1]))
+    return [(value, list(run)) for value, run in runs]

@@ -1,14 +1,13 @@
-"""A run as JUnit XML: a test suite a host, a test case an expectation, in the shape that Jenkins
-and GitLab read.
+"""A run as JUnit XML, in the form that Jenkins and GitLab read: a suite per host, a case per verdict.
 
 Rules:
-- Every selected host is a suite with a case "audited"; where it was not audited that case is an
-  error, and where no play matches it, it is skipped; it is never absent.
+- Every selected host is a suite with a case "audited". It is an error if the host was not audited,
+  and skipped if no play matches the host; it is never absent.
 - Cases are named by the ids of findings, so that a case has one name whether it passes or fails.
 - A finding is a failure whose type is its severity. A waived finding, a scenario that did not run
   and every verdict of a void host are skipped, with the reason.
-- What is said of the whole run (waivers that excuse nothing) is a property of the first suite.
-- `escape_line` takes away what XML 1.0 forbids; the order of elements is that of the JUnit schema of
+- Notes about the whole run (waivers that excuse nothing) are a property of the first suite.
+- `escape_line` removes what XML 1.0 forbids; the order of elements is that of the JUnit schema of
   Jenkins.
 """
 
@@ -36,9 +35,10 @@ from fleetaudit.text.sanitize import escape_line
 
 from .common import (
     findings_by_id,
-    gravest,
-    lasted,
-    moment,
+    most_severe,
+    parse_moment,
+    scenario_finding_id,
+    seconds_between,
     status_of,
 )
 
@@ -47,6 +47,8 @@ Outcome = Literal["passed", "failure", "error", "skipped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
+    """A test case; `text` is its body."""
+
     name: str
     outcome: Outcome = "passed"
     type: str = ""
@@ -55,7 +57,7 @@ class _Case:
 
 
 def render(run: AuditRun) -> str:
-    """Returns the document; its counts add up, suite by suite and as a whole."""
+    """Returns the document; its counts add up, for each suite and in total."""
     rows = {row.name: row for row in run.scenarios}
     total = Counter[Outcome]()
     suites = list[str]()
@@ -63,86 +65,93 @@ def render(run: AuditRun) -> str:
         cases = list(_cases(host, rows))
         outcomes = Counter(case.outcome for case in cases)
         total += outcomes
-        # The document has no place for what is said of the whole run: its first suite says it.
-        said = () if suites else run.run.notes
-        suites.append(_suite(host, cases, outcomes, run.run, said))
-    seconds = lasted(run.run.started, run.run.finished)
-    whole = _attributes({"name": "fleetaudit", **_counts(total), "time": str(seconds or 0)})
-    head = f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {whole}>\n'
+        # The document has no place for notes about the whole run: its first suite has them.
+        notes = () if suites else run.run.notes
+        suites.append(_suite(host, cases, outcomes, run.run, notes))
+    seconds = seconds_between(run.run.started, run.run.finished)
+    root = _attributes({"name": "fleetaudit", **_counts(total), "time": str(seconds or 0)})
+    head = f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {root}>\n'
     return head + "".join(suites) + "</testsuites>\n"
 
 
-# ---- what is a case
-# ------------------------------------------------------------------------------------------------
+# ---- cases
 
 
 def _cases(host: HostResult, rows: Mapping[str, ScenarioRow]) -> Iterator[_Case]:
+    """Yields the cases of one host."""
     if isinstance(host, NotSelected):
         yield _Case(name="audited", outcome="skipped", message=host.reason)
-        return
-    if isinstance(host, NotAudited):
+    elif isinstance(host, NotAudited):
         yield _Case(
             name="audited", outcome="error", type=host.stage, message=host.reason, text=host.hint
         )
         yield from (_judged(id_, findings) for id_, findings in findings_by_id(host).items())
-        return
-    yield _Case(name="audited")
-    found = findings_by_id(host)
+    else:
+        yield _Case(name="audited")
+        yield from _audited_cases(host, rows)
+
+
+def _audited_cases(host: Audited, rows: Mapping[str, ScenarioRow]) -> Iterator[_Case]:
+    """Yields a case per observation, then one per other expectation or finding."""
+    findings = findings_by_id(host)
     for o in host.observations:
-        id_ = f"scenario:{o.scenario}/{o.family}"
-        yield _observed(id_, o, rows.get(o.scenario), host.void, found.pop(id_, None))
-    for id_ in dict.fromkeys((*host.expectations, *found)):
-        yield _judged(id_, found[id_]) if id_ in found else _Case(name=id_)
+        id_ = scenario_finding_id(o.scenario, o.family)
+        found = findings.pop(id_, None)
+        yield _judged(id_, found) if found else _unjudged(id_, o, rows.get(o.scenario), host.void)
+    for id_ in dict.fromkeys((*host.expectations, *findings)):
+        yield _judged(id_, findings[id_]) if id_ in findings else _Case(name=id_)
 
 
-def _observed(
-    id_: str, o: Observation, row: ScenarioRow | None, void: str, findings: list[Finding] | None
-) -> _Case:
-    if findings:
-        return _judged(id_, findings)
+def _unjudged(id_: str, o: Observation, row: ScenarioRow | None, void: str) -> _Case:
+    """Returns the case of an observation without a finding."""
+    endings = describe_endings(o)
     if void:
-        return _Case(
-            name=id_,
-            outcome="skipped",
-            message=f"void: {void}",
-            text=f"seen: {describe_endings(o)}",
-        )
+        return _skipped(id_, f"void: {void}", f"observed: {endings}")
     if o.ending == "not run":
-        return _Case(name=id_, outcome="skipped", message=f"not run: {o.reason}")
+        return _skipped(id_, f"not run: {o.reason}")
     if row is None or not row.expect:
-        return _Case(
-            name=id_, outcome="skipped", message=f"no expectation; seen: {describe_endings(o)}"
-        )
+        return _skipped(id_, f"no expectation; observed: {endings}")
     return _Case(name=id_)
 
 
+def _skipped(id_: str, message: str, text: str = "") -> _Case:
+    return _Case(name=id_, outcome="skipped", message=message, text=text)
+
+
 def _judged(id_: str, findings: list[Finding]) -> _Case:
+    """Returns the case of at least one finding."""
     open_ = [f for f in findings if f.waived is None]
     if not open_:
-        waived = "; ".join(dict.fromkeys(f.waived or "" for f in findings))
-        return _Case(name=id_, outcome="skipped", message=f"waived: {waived}", text=_text(findings))
-    message = "; ".join(f"wanted {f.expected}, found {f.observed}" for f in open_)
+        waivers = dict.fromkeys(f.waived or "" for f in findings)
+        return _skipped(id_, f"waived: {'; '.join(waivers)}", _details(findings))
+    messages = [f"expected {f.expected}, observed {f.observed}" for f in open_]
     return _Case(
-        name=id_, outcome="failure", type=gravest(open_), message=message, text=_text(open_)
+        name=id_,
+        outcome="failure",
+        type=most_severe(open_),
+        message="; ".join(messages),
+        text=_details(open_),
     )
 
 
-def _text(findings: Iterable[Finding]) -> str:
-    lines = list[str]()
-    for f in findings:
-        lines += [
-            f"severity: {f.severity}",
-            f"expected: {escape_line(f.expected)}",
-            f"observed: {escape_line(f.observed)}",
-        ]
-        lines += [f"why: {escape_line(f.because)}"] if f.because else []
-        lines += [f"what to do: {escape_line(f.fix)}"] if f.fix else []
-        lines += [f"first seen: {escape_line(f.since)}"] if f.since else []
-    return "\n".join(lines)
+def _details(findings: Iterable[Finding]) -> str:
+    return "\n".join(line for finding in findings for line in _detail_lines(finding))
 
 
-# ---- layout
-# --------------------------------------------------------------------------------------------------------
+def _detail_lines(finding: Finding) -> Iterator[str]:
+    """Yields the fields of a finding that are not empty."""
+    yield f"severity: {finding.severity}"
+    yield f"expected: {escape_line(finding.expected)}"
+    yield f"observed: {escape_line(finding.observed)}"
+    optional = (
+        ("why", finding.because),
+        ("what to do", finding.fix),
+        ("first seen", finding.since),
+    )
+    yield from (f"{name}: {escape_line(text)}" for name, text in optional if text)
+
+
+# ---- elements
 
 
 def _suite(
@@ -150,21 +159,26 @@ def _suite(
     cases: list[_Case],
     outcomes: Counter[Outcome],
     info: RunInfo,
-    said: Sequence[str],
+    notes: Sequence[str],
 ) -> str:
+    """Returns the element of one host; `notes` are those about the whole run."""
     name = escape_line(host.name)
-    begun = moment(info.started)
-    head = {
+    attributes = {
         "name": name,
         **_counts(outcomes),
         "skipped": str(outcomes["skipped"]),
         "time": f"{host.elapsed_s:.3f}" if isinstance(host, Audited) else "0",
-        # Without a zone, as the schemas of Ant and Jenkins want it; it is UTC.
-        **({"timestamp": begun.strftime("%Y-%m-%dT%H:%M:%S")} if begun else {}),
+        **_timestamp(info),
         "hostname": name,
     }
-    inside = [*_properties(host, said), *(_case(name, case) for case in cases)]
-    return f"  <testsuite {_attributes(head)}>\n" + "".join(inside) + "  </testsuite>\n"
+    inside = [*_properties(host, notes), *(_case(name, case) for case in cases)]
+    return f"  <testsuite {_attributes(attributes)}>\n" + "".join(inside) + "  </testsuite>\n"
+
+
+def _timestamp(info: RunInfo) -> dict[str, str]:
+    """Returns the start of the run in UTC, without a zone as the schemas of Ant and Jenkins want."""
+    started = parse_moment(info.started)
+    return {"timestamp": started.strftime("%Y-%m-%dT%H:%M:%S")} if started else {}
 
 
 def _counts(outcomes: Counter[Outcome]) -> dict[str, str]:
@@ -176,37 +190,48 @@ def _counts(outcomes: Counter[Outcome]) -> dict[str, str]:
 
 
 def _properties(host: HostResult, notes: Sequence[str]) -> Iterator[str]:
-    said = {"status": status_of(host), "groups": ",".join(host.groups)}
-    if isinstance(host, Audited):
-        kernel = host.kernel
-        said |= {
-            "kernel.release": kernel.release,
-            "kernel.version": kernel.version,
-            "kernel.machine": kernel.machine,
-        }
-        said |= {"os": host.os.pretty_name, "isolation": host.isolation, "void": host.void}
-        said["notes"] = " ".join(host.notes)
-    said["run.notes"] = "; ".join(notes)
+    """Yields the lines of the properties that are not empty."""
+    properties = {
+        "status": status_of(host),
+        "groups": ",".join(host.groups),
+        **(_audited_properties(host) if isinstance(host, Audited) else {}),
+        "run.notes": "; ".join(notes),
+    }
     yield "    <properties>\n"
-    for name, value in said.items():
+    for name, value in properties.items():
         if value:
-            yield f"      <property {_attributes({'name': name, 'value': escape_line(value)})}/>\n"
+            attributes = _attributes({"name": name, "value": escape_line(value)})
+            yield f"      <property {attributes}/>\n"
     yield "    </properties>\n"
 
 
+def _audited_properties(host: Audited) -> dict[str, str]:
+    return {
+        "kernel.release": host.kernel.release,
+        "kernel.version": host.kernel.version,
+        "kernel.machine": host.kernel.machine,
+        "os": host.os.pretty_name,
+        "isolation": host.isolation,
+        "void": host.void,
+        "notes": " ".join(host.notes),
+    }
+
+
 def _case(host: str, case: _Case) -> str:
-    head = f"    <testcase {_attributes({'classname': host, 'name': escape_line(case.name)})}"
+    """Returns the element of one case."""
+    names = _attributes({"classname": host, "name": escape_line(case.name)})
     if case.outcome == "passed":
-        return f"{head}/>\n"
-    said = {"type": escape_line(case.type)} if case.type else {}
-    said["message"] = escape_line(case.message)
-    body = escape("\n".join(escape_line(line) for line in case.text.split("\n")))
+        return f"    <testcase {names}/>\n"
+    type_ = {"type": escape_line(case.type)} if case.type else {}
+    attributes = _attributes({**type_, "message": escape_line(case.message)})
+    body = escape("\n".join(map(escape_line, case.text.split("\n"))))
     return (
-        f"{head}>\n      <{case.outcome} {_attributes(said)}>{body}</{case.outcome}>\n   "
-        " </testcase>\n"
+        f"    <testcase {names}>\n"
+        f"      <{case.outcome} {attributes}>{body}</{case.outcome}>\n"
+        "    </testcase>\n"
     )
 
 
 def _attributes(values: Mapping[str, str]) -> str:
-    """Returns attributes whose values are plain already."""
+    """Returns attributes; the values have passed `escape_line` already."""
     return " ".join(f'{name}="{escape(value)}"' for name, value in values.items())

@@ -1,87 +1,90 @@
-"""The hosts of a page as data for its script: every host once, what many share kept once. Pure.
+"""The hosts of a page as data for its script: every host once, shared values once. Pure.
 
-Rules: nothing in it can end the element that it stands in, whatever a host said: no <, > or & is
-left, and nothing beyond ASCII. The script shows all of it as text.
+Rules: whatever a host sent, nothing in the data can end the element that it stands in: it has no <,
+> or &, and nothing beyond ASCII. The script shows all of it as text.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
 from fleetaudit.analysis.compare import Comparison
-from fleetaudit.analysis.compare.view_model import HostLine
+from fleetaudit.analysis.compare.view_model import HostEntry, HostState
 
-T = TypeVar("T")
+STATES: tuple[HostState, ...] = (
+    "error",
+    "warning",
+    "info",
+    "unknown",
+    "void",
+    "not audited",
+    "not selected",
+    "met",
+)
+"""The states in the order in which the page sorts; a host has the index of its state."""
 
 
-def page_data(comparison: Comparison, visible: Callable[[str], str]) -> str:
-    """Returns the data as JSON, a column a property, each as long as `names`; `visible` writes out
-    what one cannot see.
+def page_data(comparison: Comparison, escape: Callable[[str], str]) -> str:
+    """Returns the data as JSON, one array per property of the hosts, each as long as `names`.
 
-    Columns of numbers point into the lists beside them; -1 points nowhere.
+    `escape` makes invisible characters visible. Arrays of numbers are indexes into the arrays of
+    values; -1 is none.
     """
     hosts = comparison.hosts
-    groups, abouts, findings, changes, hints = (_Once[Any]() for _ in range(5))
+    values = {
+        "anchor": _column(host.anchor for host in hosts),
+        "group": _column(host.groups for host in hosts),
+        "about": _column(host.about for host in hosts),
+        "finding": _column(host.findings for host in hosts),
+        "change": _column(host.changes for host in hosts),
+        "hint": _column(map(_hint, hosts)),
+    }
     data: dict[str, Any] = {
         "run": comparison.run.id,
         "kernels": [[b.kernel.release, b.kernel.version, b.anchor] for b in comparison.builds],
-        "names": [h.name for h in hosts],
-        "state": [STATES.index(h.state) for h in hosts],
-        "anchor": [h.anchor for h in hosts],
-        "kernel": [-1 if h.build is None else h.build for h in hosts],
-        "group": [groups.place(h.groups) for h in hosts],
-        "about": [abouts.place(h.about) for h in hosts],
-        "finding": [findings.place(h.findings) for h in hosts],
-        "change": [changes.place(h.changes) for h in hosts],
-        "hint": [hints.place(_hint(h)) for h in hosts],
-        "rate": [None if h.per_thousand is None else round(h.per_thousand, 3) for h in hosts],
-        "unread": [h.unread_sockets for h in hosts],
-    }
-    anchors = _Once[str]()
-    data["anchor"] = [anchors.place(anchor) for anchor in data["anchor"]]
-    data |= {
+        "names": [host.name for host in hosts],
+        "state": [STATES.index(host.state) for host in hosts],
+        "kernel": [-1 if host.build is None else host.build for host in hosts],
+        "rate": [_round(host.per_thousand) for host in hosts],
+        "unread": [host.unread_sockets for host in hosts],
         "states": STATES,
-        "anchors": anchors.met(),
-        "groups": groups.met(),
-        "abouts": abouts.met(),
-        "findings": findings.met(),
-        "changes": changes.met(),
-        "hints": hints.met(),
     }
-    text = json.dumps(_seen(data, visible), ensure_ascii=True, separators=(",", ":"))
+    for name, (indexes, distinct) in values.items():
+        data |= {name: indexes, f"{name}s": distinct}
+    text = json.dumps(_escape_all(data, escape), ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-STATES = ("error", "warning", "info", "untold", "void", "not audited", "not selected", "met")
-"""A host's state by its number, gravest first, as the page sorts by it."""
+def _column(values: Iterable[Hashable]) -> tuple[list[int], list[Hashable]]:
+    """Returns the index of each value, and the distinct values in order of appearance."""
+    places = dict[Hashable, int]()
+    indexes = [places.setdefault(value, len(places)) for value in values]
+    return indexes, list(places)
 
 
-def _hint(host: HostLine) -> tuple[tuple[str, ...], bool] | tuple[()]:
-    """Returns the next command split at the host's name, so that hosts share the parts; () without
-    one.
+def _round(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 3)
+
+
+def _hint(host: HostEntry) -> tuple[tuple[str, ...], bool] | tuple[()]:
+    """Returns the next command split at the name of the host, so that hosts share the parts.
+
+    Returns () without one.
     """
     if not host.hint:
         return ()
-    return tuple(host.hint.split(host.name) if host.name else [host.hint]), host.typed
+    parts = host.hint.split(host.name) if host.name else [host.hint]
+    return tuple(parts), host.hint_is_command
 
 
-class _Once(dict[T, int]):
-    """Things by the place at which they were first met."""
-
-    def place(self, thing: T) -> int:
-        return self.setdefault(thing, len(self))
-
-    def met(self) -> list[T]:
-        return list(self)
-
-
-def _seen(value: Any, visible: Callable[[str], str]) -> Any:
+def _escape_all(value: Any, escape: Callable[[str], str]) -> Any:
+    """Returns JSON data with every text in it escaped."""
     if isinstance(value, str):
-        return visible(value)
+        return escape(value)
     if isinstance(value, list | tuple):
-        return [_seen(item, visible) for item in value]
+        return [_escape_all(item, escape) for item in value]
     if isinstance(value, dict):
-        return {key: _seen(item, visible) for key, item in value.items()}
+        return {key: _escape_all(item, escape) for key, item in value.items()}
     return value

@@ -1,21 +1,21 @@
 """A run as metrics in the Prometheus text format, for the textfile collector of node_exporter.
 
 Rules:
-- Gauges only: they are the state of the last run, and a rule about "a day without a run" reads the
+- Gauges only: they are the state of the last run. An alert on "no run for a day" reads the
   heartbeat.
-- Bounded: releases are the MOST_RELEASES with most hosts, the rest is "other"; a series with a
-  host's name is made only for hosts that deviate, and for MOST_HOSTS of them at most, with a gauge
-  that counts those left out.
-- No series twice: what becomes alike when it is made `escape_line` or cut is added up.
-- Every series has the name of the run's job, so that node_exporter takes the files of several jobs
-  from one folder. The label is not “job”: that is Prometheus's own for what it scrapes, and it
-  would rename ours.
+- Bounded: the MOST_RELEASES releases with most hosts have a label of their own, the rest is "other".
+  Only hosts that deviate have a series with their name, at most MOST_HOSTS of them; a gauge counts
+  the others.
+- No series twice: values that become equal when they are escaped or cut are added up.
+- Every series has the name of the job of the run, so that node_exporter reads the files of several
+  jobs from one folder. The label is not "job": Prometheus uses that for what it scrapes, and would
+  rename ours.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -23,16 +23,16 @@ from fleetaudit.model import (
     SEVERITIES,
     Audited,
     AuditRun,
+    Finding,
     HostResult,
     NotAudited,
     NotSelected,
     Stage,
 )
-from fleetaudit.store.jobs import job_name as name_from_options
 from fleetaudit.text.kernel_releases import release_key
 from fleetaudit.text.sanitize import escape_line
 
-from .common import lasted, moment
+from .common import job_of, parse_moment, seconds_between
 
 MOST_RELEASES = 50
 MOST_HOSTS = 200
@@ -40,128 +40,122 @@ MOST_CHARACTERS = 200
 OTHER = "other"
 
 Labels = tuple[tuple[str, str], ...]
+HostFindings = tuple[HostResult, list[Finding]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Metric:
-    """A gauge: its name after "fleetaudit_", its help, its values by labels; one without values is
-    left out.
+    """A gauge: its name after "fleetaudit_", its help, and its values by labels.
+
+    A gauge without values is left out.
     """
 
     name: str
     help: str
-    values: Counter[Labels]
+    values: Mapping[Labels, int]
 
 
 def render(run: AuditRun) -> str:
-    """Returns the metrics, each with its help and type once; it ends in a line feed."""
+    """Returns the metrics, each with its help and type once; the text ends in a line feed."""
     audited = [host for host in run.hosts if isinstance(host, Audited)]
-    missing = [host for host in run.hosts if isinstance(host, NotAudited)]
+    not_audited = [host for host in run.hosts if isinstance(host, NotAudited)]
     metrics = (
-        *_of_run(run),
-        *_of_hosts(run, audited, missing),
-        *_of_kernels(run, audited),
-        *_of_findings(run.hosts),
+        *_run_metrics(run),
+        *_host_counts(run, audited, not_audited),
+        *_kernel_metrics(run, audited),
+        _finding_counts(run.hosts),
+        *_deviating_hosts(not_audited, _open_findings(run.hosts)),
     )
-    job = _labels(audit_job=job_name(run))
-    return "".join(
-        _text(metric, job)
-        for metric in (*metrics, *_deviating(run.hosts, missing))
-        if metric.values
-    )
-
-
-def job_name(run: AuditRun) -> str:
-    """Returns the name of the run's job, also of a run of an earlier version, which does not have
-    it.
-    """
-    return run.run.job or name_from_options(run.run)
+    job = _labels(audit_job=job_of(run))
+    return "".join(_text(metric, job) for metric in metrics if metric.values)
 
 
 def beginning_of_info(run: AuditRun) -> str:
-    """Returns the text with which the line of `fleetaudit_run_info` begins in the metrics of this
-    run's job.
-    """
-    return f"fleetaudit_run_info{{{_inside(_labels(audit_job=job_name(run)))},"
+    """Returns how the line of `fleetaudit_run_info` begins in the metrics of the job of this run."""
+    return f"fleetaudit_run_info{{{_join_labels(_labels(audit_job=job_of(run)))},"
 
 
-def _of_run(run: AuditRun) -> Iterator[_Metric]:
+# ---- metrics
+
+
+def _run_metrics(run: AuditRun) -> Iterator[_Metric]:
+    """Yields the metrics of the run as a whole."""
     info = run.run
-    finished, seconds = moment(info.finished), lasted(info.started, info.finished)
-    about = _labels(
-        version=info.fleetaudit,
-        inventory=" ".join(info.inventory),
-        playbooks=" ".join(info.playbooks),
-        limit=info.limit or "",
-    )
     yield _Metric(
         name="run_info",
-        help=(
-            "Inventory, playbooks and limit of the last run, and the version of fleetaudit that"
-            " made it."
-        ),
-        values=Counter({about: 1}),
+        help="Inventory, playbooks and limit of the last run, and the version of fleetaudit.",
+        values={
+            _labels(
+                version=info.fleetaudit,
+                inventory=" ".join(info.inventory),
+                playbooks=" ".join(info.playbooks),
+                limit=info.limit or "",
+            ): 1
+        },
     )
+    finished = parse_moment(info.finished)
     if finished:
-        yield _one(
+        yield _number(
             "run_finished_timestamp_seconds",
-            "When the last run finished, in seconds since 1970: the heartbeat.",
+            "End of the last run, in seconds since 1970: the heartbeat.",
             int(finished.timestamp()),
         )
+    seconds = seconds_between(info.started, info.finished)
     if seconds is not None:
-        yield _one("run_duration_seconds", "How long the last run took.", seconds)
-    yield _one(
+        yield _number("run_duration_seconds", "Duration of the last run in seconds.", seconds)
+    yield _number(
         "run_notes",
-        "Sentences about the last run as a whole: waivers that expired, and waivers that excuse"
-        " nothing.",
+        "Notes about the last run: expired waivers, and waivers that excuse nothing.",
         len(info.notes),
     )
 
 
-def _of_hosts(
-    run: AuditRun, audited: list[Audited], missing: list[NotAudited]
+def _host_counts(
+    run: AuditRun, audited: Sequence[Audited], not_audited: Sequence[NotAudited]
 ) -> Iterator[_Metric]:
-    yield _one("hosts_selected", "Hosts that the last run was to audit.", len(run.hosts))
-    yield _one("hosts_audited", "Hosts that answered.", len(audited))
-    stages = Counter({_labels(stage=stage): 0 for stage in get_args(Stage)})
-    stages.update(_labels(stage=host.stage) for host in missing)
+    """Yields how many hosts were selected, audited, not audited, and so on."""
+    not_selected = sum(isinstance(host, NotSelected) for host in run.hosts)
+    void = sum(bool(host.void) for host in audited)
+    in_host_namespace = sum(host.isolation == "host" for host in audited)
+    yield _number("hosts_selected", "Hosts that were selected for the last run.", len(run.hosts))
+    yield _number("hosts_audited", "Hosts that were audited.", len(audited))
     yield _Metric(
         name="hosts_not_audited",
         help="Hosts that were not audited, by the stage that failed.",
-        values=stages,
+        values=_count_by_stage(not_audited),
     )
-    yield _one(
-        "hosts_not_selected",
-        "Hosts that no play matches.",
-        sum(1 for host in run.hosts if isinstance(host, NotSelected)),
-    )
-    yield _one(
-        "hosts_void",
-        "Audited hosts where the positive control failed.",
-        sum(1 for h in audited if h.void),
-    )
-    yield _one(
+    yield _number("hosts_not_selected", "Hosts that no play matches.", not_selected)
+    yield _number("hosts_void", "Audited hosts on which the positive control failed.", void)
+    yield _number(
         "hosts_in_host_namespace",
-        "Audited hosts that were measured in their own network namespace, firewall included.",
-        sum(1 for h in audited if h.isolation == "host"),
+        "Audited hosts measured in their own network namespace, where their firewall takes part.",
+        in_host_namespace,
     )
 
 
-def _of_kernels(run: AuditRun, audited: list[Audited]) -> Iterator[_Metric]:
-    releases = Counter(_value(host.kernel.release) for host in audited)
-    most = sorted(releases, key=lambda r: (-releases[r], release_key(r), r))[:MOST_RELEASES]
-    kept, named = frozenset(most), frozenset(row.name for row in run.scenarios)
+def _count_by_stage(not_audited: Iterable[NotAudited]) -> Counter[Labels]:
+    """Returns the number of hosts by stage, 0 for stages at which none failed."""
+    stages = Counter({_labels(stage=stage): 0 for stage in get_args(Stage)})
+    stages.update(_labels(stage=host.stage) for host in not_audited)
+    return stages
+
+
+def _kernel_metrics(run: AuditRun, audited: Sequence[Audited]) -> Iterator[_Metric]:
+    """Yields hosts by kernel release, and hosts by release, scenario, family and ending."""
+    kept = _most_frequent_releases(audited)
+    scenarios = frozenset(row.name for row in run.scenarios)
     hosts, endings = Counter[Labels](), Counter[Labels]()
     for host in audited:
-        release = _value(host.kernel.release)
-        release = release if release in kept else OTHER
+        release = _keep(_label_value(host.kernel.release), kept)
         hosts[_labels(release=release)] += 1
         for o in host.observations:
-            scenario = o.scenario if o.scenario in named else OTHER
-            ending = "void" if host.void else o.ending
-            endings[
-                _labels(release=release, scenario=scenario, family=o.family, ending=ending)
-            ] += 1
+            labels = _labels(
+                release=release,
+                scenario=_keep(o.scenario, scenarios),
+                family=o.family,
+                ending="void" if host.void else o.ending,
+            )
+            endings[labels] += 1
     yield _Metric(name="hosts_by_kernel", help="Audited hosts by kernel release.", values=hosts)
     yield _Metric(
         name="endings",
@@ -170,83 +164,98 @@ def _of_kernels(run: AuditRun, audited: list[Audited]) -> Iterator[_Metric]:
     )
 
 
-def _of_findings(hosts: Iterable[HostResult]) -> Iterator[_Metric]:
+def _most_frequent_releases(audited: Iterable[Audited]) -> frozenset[str]:
+    """Returns the releases with most hosts, as the values of labels."""
+    hosts = Counter(_label_value(host.kernel.release) for host in audited)
+    order = sorted(hosts, key=lambda release: (-hosts[release], release_key(release), release))
+    return frozenset(order[:MOST_RELEASES])
+
+
+def _keep(value: str, known: frozenset[str]) -> str:
+    return value if value in known else OTHER
+
+
+def _finding_counts(hosts: Iterable[HostResult]) -> _Metric:
+    """Returns the number of findings by severity and waiver, 0 where there are none."""
     values = Counter(
-        {_labels(severity=s, waived=w): 0 for s in SEVERITIES for w in ("false", "true")}
+        {_labels(severity=s, waived=waived): 0 for s in SEVERITIES for waived in ("false", "true")}
     )
     for host in hosts:
-        values.update(
-            _labels(severity=f.severity, waived=str(f.waived is not None).lower())
-            for f in host.findings
-        )
-    yield _Metric(
+        values.update(map(_finding_labels, host.findings))
+    return _Metric(
         name="findings", help="Expectations not met, by severity and whether waived.", values=values
     )
 
 
-def _deviating(hosts: Iterable[HostResult], missing: list[NotAudited]) -> Iterator[_Metric]:
-    """The hosts by name that ask for somebody: not audited, or with an unwaived warning or error."""
-    gone = Counter(_labels(host=host.name, stage=host.stage) for host in missing[:MOST_HOSTS])
-    short = [
-        (host, [f for f in host.findings if f.waived is None and f.severity != "info"])
-        for host in hosts
-    ]
-    short = [(host, findings) for host, findings in short if findings]
-    found = Counter(
-        _labels(host=host.name, severity=f.severity)
-        for host, findings in short[:MOST_HOSTS]
-        for f in findings
-    )
+def _finding_labels(finding: Finding) -> Labels:
+    return _labels(severity=finding.severity, waived=str(finding.waived is not None).lower())
+
+
+def _open_findings(hosts: Iterable[HostResult]) -> list[HostFindings]:
+    """Returns the hosts with a warning or an error that is not waived, and these findings."""
+    found = list[HostFindings]()
+    for host in hosts:
+        open_ = [f for f in host.findings if f.waived is None and f.severity != "info"]
+        if open_:
+            found.append((host, open_))
+    return found
+
+
+def _deviating_hosts(
+    not_audited: Sequence[NotAudited], open_findings: Sequence[HostFindings]
+) -> Iterator[_Metric]:
+    """Yields series with the names of hosts that need attention, and how many are left out."""
+    named = not_audited[:MOST_HOSTS]
     yield _Metric(
         name="host_not_audited",
-        help="A host that was not audited, and at which stage.",
-        values=gone,
+        help="A host that was not audited, and the stage that failed.",
+        values=Counter(_labels(host=host.name, stage=host.stage) for host in named),
     )
+    findings = Counter[Labels]()
+    for host, open_ in open_findings[:MOST_HOSTS]:
+        findings.update(_labels(host=host.name, severity=f.severity) for f in open_)
     yield _Metric(
         name="host_findings",
         help="Unwaived warnings and errors of a host that has any.",
-        values=found,
-    )
-    left_out = Counter(
-        {
-            _labels(metric="fleetaudit_host_not_audited"): max(0, len(missing) - MOST_HOSTS),
-            _labels(metric="fleetaudit_host_findings"): max(0, len(short) - MOST_HOSTS),
-        }
+        values=findings,
     )
     yield _Metric(
         name="hosts_left_out",
-        help="Hosts beyond the bound on series with a host's name.",
-        values=left_out,
+        help="Hosts beyond the bound on series with the name of a host.",
+        values={
+            _labels(metric="fleetaudit_host_not_audited"): len(not_audited[MOST_HOSTS:]),
+            _labels(metric="fleetaudit_host_findings"): len(open_findings[MOST_HOSTS:]),
+        },
     )
 
 
 # ---- the text format
-# -----------------------------------------------------------------------------------------------
 
 
-def _one(name: str, help_: str, value: int) -> _Metric:
-    return _Metric(name=name, help=help_, values=Counter({(): value}))
+def _number(name: str, help_: str, value: int) -> _Metric:
+    """Returns a gauge with one value and no labels."""
+    return _Metric(name=name, help=help_, values={(): value})
 
 
 def _labels(**values: str) -> Labels:
-    return tuple((name, _value(value)) for name, value in values.items())
+    return tuple((name, _label_value(value)) for name, value in values.items())
 
 
-def _value(text: str) -> str:
+def _label_value(text: str) -> str:
     return escape_line(text, MOST_CHARACTERS)
 
 
 def _text(metric: _Metric, job: Labels) -> str:
+    """Returns the lines of a gauge; `job` are labels that every series has."""
     name = f"fleetaudit_{metric.name}"
     lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} gauge"]
-    lines += (
-        f"{name}{{{_inside(job + labels)}}} {value}" for labels, value in metric.values.items()
-    )
+    for labels, value in metric.values.items():
+        lines.append(f"{name}{{{_join_labels(job + labels)}}} {value}")
     return "\n".join(lines) + "\n"
 
 
-def _inside(labels: Labels) -> str:
-    return ",".join(f'{label}="{_escape(text)}"' for label, text in labels)
+def _join_labels(labels: Labels) -> str:
+    return ",".join(f'{name}="{_escape(text)}"' for name, text in labels)
 
 
 def _escape(text: str) -> str:

@@ -1,6 +1,4 @@
-"""A run as JSON: exactly the bytes of its run.json, whose schema is
-`fleetaudit/schema/run.schema.json`.
-"""
+"""A run as JSON: exactly the bytes of its run.json (schema: fleetaudit/schema/run.schema.json)."""
 
 from __future__ import annotations
 

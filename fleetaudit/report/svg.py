@@ -1,37 +1,38 @@
-"""Where the lines of a drawing go: the ladder of a trace, and how long bars are. Pure geometry, in
-CSS pixels.
+"""The geometry of drawings: the ladder of a trace, and the lengths of bars, in CSS pixels. Pure.
 
-Rules: no markup and no colour here; a template draws what these say. Time runs down, the closer
-stands left. A row has its place by its order, not by its clock: microseconds and seconds are read
-beside it. What is data, FIN or RST is told by a word and by the arrow's shape.
+Rules: no markup and no colour here; a template draws what this module computes. Time runs down, the
+closer stands left. A row has its place by its order, not by its clock, because some are microseconds
+and others seconds apart. Data, FIN and RST are told apart by a word and by the shape of the arrow.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fleetaudit.analysis.compare.view_model import Trace, TraceRow
 from fleetaudit.model import PastRun
+from fleetaudit.text.plurals import count_noun
 
 CLOSER_X, PEER_X, WIDTH = 88, 408, 432
-"""The two lifelines and the drawing's width; time stands left of the closer."""
+"""The two lifelines and the width of the drawing; the time stands left of the closer."""
 TOP, ROW, STEP_ROW, SLOPE = 36, 34, 26, 6
 MOST_ROWS = 48
-"""How many moments a ladder draws before it leaves out the middle; the table beside it has them
-all.
-"""
+"""How many moments a ladder draws; of more it leaves out the middle, and the table has them all."""
+NOTE_LENGTH, ARROW_LENGTH = 46, 44
+"""How many characters fit on a note, and above an arrow."""
 
 Shape = Literal["syn", "data", "ack", "fin", "rst"]
+_SHAPES: tuple[tuple[str, Shape], ...] = (("R", "rst"), ("F", "fin"), ("S", "syn"))
+"""Shapes by TCP flag, the most important flag first."""
+_ACTORS = {"closer": CLOSER_X, "peer": PEER_X}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrow:
-    """A segment: from (x1, y1) to (x2, y2), its word and what it carries above the line, its moment
-    left of it.
-    """
+    """A segment: a line from (x1, y1) to (x2, y2), its word and details above it, its moment left."""
 
     y: int
     x1: int
@@ -46,8 +47,9 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A step, or how much was left out (`at_us` is None): a band across both lifelines, `y` its
-    top.
+    """A band across both lifelines, `y` its top: a step, or a text about rows that are left out.
+
+    `at_us` is None for such a text.
     """
 
     y: int
@@ -58,8 +60,9 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ladder:
-    """A trace as a time-sequence diagram; `marked` is the top of what another trace does not have,
-    None without one.
+    """A trace as a time-sequence diagram.
+
+    `marked` is the top of the part that differs from another trace, None without one.
     """
 
     width: int
@@ -71,82 +74,104 @@ class Ladder:
     marked: int | None
 
 
-def ladder(trace: Trace, parts_at: int | None = None) -> Ladder:
-    """Returns the ladder of `trace`; rows from the one numbered `parts_at` on are marked."""
-    arrows, notes, y, marked = list[Arrow](), list[Note](), TOP, None
-    rows: list[tuple[int, TraceRow | str]] = list(enumerate(trace.rows))
-    if trace.omitted:
-        # The probe cuts long traces in their middle and keeps what opens, closes or resets.
-        half = len(rows) // 2
-        rows.insert(half, (-1, f"{trace.omitted:,} segments were not kept"))
-    if len(rows) > MOST_ROWS:
-        left = len(rows) - MOST_ROWS
-        rows[MOST_ROWS // 2 : -MOST_ROWS // 2] = [(-1, f"{left:,} moments are only in the table")]
-    for number, row in rows:
-        if number == parts_at:
-            marked = y + 2
+@dataclass(slots=True)
+class _Drawing:
+    """A ladder while it is drawn; `y` is the top of the next row."""
+
+    y: int = TOP
+    arrows: list[Arrow] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def add(self, row: TraceRow | str) -> None:
+        """Draws one row: a segment, a step, or a text."""
         if isinstance(row, str):
-            notes.append(Note(y=y + 3, text=row, at_us=None, actor_x=None))
-            y += STEP_ROW
+            self._add_note(row, None, None)
         elif row.who == "step":
-            notes.append(
-                Note(y=y + 3, text=_cut(row.text, 46), at_us=row.at_us, actor_x=_actor(row.text))
-            )
-            y += STEP_ROW
+            self._add_note(_cut(row.text, NOTE_LENGTH), row.at_us, _actor(row.text))
         else:
-            arrows.append(_arrow(row, y))
-            y += ROW
+            self.arrows.append(_arrow(row, self.y))
+            self.y += ROW
+
+    def _add_note(self, text: str, at_us: int | None, actor_x: int | None) -> None:
+        self.notes.append(Note(y=self.y + 3, text=text, at_us=at_us, actor_x=actor_x))
+        self.y += STEP_ROW
+
+
+def draw_ladder(trace: Trace, differs_at: int | None = None) -> Ladder:
+    """Returns the ladder of `trace`; rows from number `differs_at` on are marked."""
+    drawing = _Drawing()
+    marked: int | None = None
+    for number, row in _rows_to_draw(trace):
+        if number == differs_at:
+            marked = drawing.y + 2
+        drawing.add(row)
     return Ladder(
         width=WIDTH,
-        height=y + 8,
+        height=drawing.y + 8,
         closer_x=CLOSER_X,
         peer_x=PEER_X,
-        arrows=tuple(arrows),
-        notes=tuple(notes),
+        arrows=tuple(drawing.arrows),
+        notes=tuple(drawing.notes),
         marked=marked,
     )
 
 
+def _rows_to_draw(trace: Trace) -> list[tuple[int, TraceRow | str]]:
+    """Returns the rows with their numbers; texts stand for those that are left out."""
+    rows: list[tuple[int, TraceRow | str]] = list(enumerate(trace.rows))
+    if trace.omitted:
+        # The probe cuts long traces in the middle and keeps what opens, closes or resets.
+        rows.insert(len(rows) // 2, (-1, f"{trace.omitted:,} segments were not kept"))
+    omitted = len(rows) - MOST_ROWS
+    if omitted > 0:
+        text = f"{omitted:,} moments are only in the table"
+        rows[MOST_ROWS // 2 : -MOST_ROWS // 2] = [(-1, text)]
+    return rows
+
+
 def shape_of(flags: str, length: int) -> Shape:
-    """Returns what a segment is to the eye: what it ends or opens before what it carries."""
-    for letter, shape in _BY_FLAG:
+    """Returns the shape of a segment: what it opens or ends counts before what it carries."""
+    for letter, shape in _SHAPES:
         if letter in flags:
             return shape
     return "data" if length else "ack"
 
 
-_BY_FLAG: tuple[tuple[str, Shape], ...] = (("R", "rst"), ("F", "fin"), ("S", "syn"))
-
-
 def _arrow(row: TraceRow, y: int) -> Arrow:
-    right = row.who == "closer"
-    x1, x2 = (CLOSER_X, PEER_X) if right else (PEER_X, CLOSER_X)
-    inset = 4 if right else -4
-    said = (
-        [f"{row.length:,} byte{'' if row.length == 1 else 's'} {row.seq}"]
-        if row.length
-        else [f"seq {row.seq}"]
-    )
-    said += [f"ack {row.ack}"] if "." in row.flags else []
-    said += [f"urg {row.urgent}"] if row.urgent else []
-    said += [f"win {row.offered:,}"] if row.offered is not None else []
-    said += [f"wscale {row.scale}"] if row.scale is not None else []
-    said += [option for option in row.options.split() if option != "TS"]
+    """Returns the arrow of a segment in the row with the top `y`."""
+    start, end, inset = PEER_X, CLOSER_X, -4
+    if row.who == "closer":
+        start, end, inset = CLOSER_X, PEER_X, 4
     return Arrow(
         y=y + 13,
-        x1=x1 + inset,
+        x1=start + inset,
         y1=y + 19,
-        x2=x2 - inset,
+        x2=end - inset,
         y2=y + 19 + SLOPE,
         shape=shape_of(row.flags, row.length),
         word=row.text,
-        detail=_cut(" · ".join(said), 44 - len(row.text)),
+        detail=_cut(" · ".join(_details(row)), ARROW_LENGTH - len(row.text)),
         at_us=row.at_us,
     )
 
 
+def _details(row: TraceRow) -> Iterator[str]:
+    """Yields what a segment carries, in the words of tcpdump."""
+    yield f"{count_noun(row.length, 'byte')} {row.seq}" if row.length else f"seq {row.seq}"
+    if "." in row.flags:
+        yield f"ack {row.ack}"
+    if row.urgent:
+        yield f"urg {row.urgent}"
+    if row.offered is not None:
+        yield f"win {row.offered:,}"
+    if row.scale is not None:
+        yield f"wscale {row.scale}"
+    yield from (option for option in row.options.split() if option != "TS")
+
+
 def _actor(step: str) -> int | None:
-    return {"closer": CLOSER_X, "peer": PEER_X}.get(step.partition(" ")[0])
+    """Returns the lifeline of the side that does a step, None for other steps."""
+    return _ACTORS.get(step.partition(" ")[0])
 
 
 def _cut(text: str, most: int) -> str:
@@ -154,63 +179,59 @@ def _cut(text: str, most: int) -> str:
 
 
 def log_share(value: float, values: Sequence[float]) -> float:
-    """Returns how long a bar is for `value` among `values`, from 0 to 1: linear, or by decades
-    where they span more than two of them.
+    """Returns the length of the bar of `value` among `values`, from 0 to 1.
+
+    It is linear, or logarithmic where the values span more than two decades.
     """
-    positive = [v for v in values if v > 0]
-    if value <= 0 or not positive:
+    if value <= 0:
         return 0.0
-    low, high = min(positive), max(positive)
-    if high <= 100 * low:
+    positive = [v for v in values if v > 0]
+    high = max(positive, default=value)
+    if not is_logarithmic(values):
         return value / high
-    floor = math.floor(math.log10(low))
+    floor = math.floor(math.log10(min(positive)))
     return (math.log10(value) - floor + 0.2) / (math.log10(high) - floor + 0.2)
 
 
-def is_log(values: Sequence[float]) -> bool:
-    """Returns whether `log_share` goes by decades for these."""
+def is_logarithmic(values: Sequence[float]) -> bool:
+    """Returns whether `log_share` is logarithmic for these values."""
     positive = [v for v in values if v > 0]
     return bool(positive) and max(positive) > 100 * min(positive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One run in the history: how long each part of its bar is, of 100."""
+    """One run in the history: the lengths of the parts of its bar, in percent."""
 
     audited: float
-    missing: float
-    short: float
+    not_audited: float
+    unmet: float
     past: PastRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Coverage and shortfall over runs, oldest first; 100 is the most hosts that any of them
-    selected.
-    """
+    """Runs, oldest first; 100 percent is `most`, the most hosts that any of them selected."""
 
     most: int
     bars: tuple[Bar, ...]
 
 
-def history(runs: Sequence[PastRun]) -> History:
-    """Returns a bar a run: audited hosts, those not audited behind them, and those that fall short
-    of more than what is for information.
-    """
+def draw_history(runs: Sequence[PastRun]) -> History:
+    """Returns one bar per run: audited hosts, hosts not audited, hosts with a warning or an error."""
     most = max((run.selected for run in runs), default=0)
+    return History(most=most, bars=tuple(_bar(run, most) for run in runs))
 
-    def share(n: int) -> float:
-        return round(100 * n / most, 2) if most else 0.0
 
-    return History(
-        most=most,
-        bars=tuple(
-            Bar(
-                audited=share(run.audited),
-                missing=share(run.not_audited),
-                short=share(sum(n for severity, n in run.short if severity != "info")),
-                past=run,
-            )
-            for run in runs
-        ),
+def _bar(run: PastRun, most: int) -> Bar:
+    unmet = sum(hosts for severity, hosts in run.short if severity != "info")
+    return Bar(
+        audited=_percent(run.audited, most),
+        not_audited=_percent(run.not_audited, most),
+        unmet=_percent(unmet, most),
+        past=run,
     )
+
+
+def _percent(n: int, total: int) -> float:
+    return round(100 * n / total, 2) if total else 0.0

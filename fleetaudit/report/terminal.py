@@ -1,15 +1,19 @@
-"""A comparison as the closing text of a command: the verdict, then findings, then who was not
-audited and what to type.
+"""A comparison as the closing text of a command.
 
-Rules: pure, and plain text. What a host said passes `terminal_line`. A host that was not audited is always
-counted, its cause always shown.
+The verdict comes first, then changes and findings, then the hosts that were not audited, each cause
+with the command to type.
+
+Rules: pure, and plain text. Text from hosts passes `terminal_line`. A host that was not audited is
+always counted, its cause always shown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.analysis.compare.met_expectations import has_run
-from fleetaudit.analysis.compare.summary import met_words
+from fleetaudit.analysis.compare.summary import describe_met
 from fleetaudit.analysis.compare.view_model import (
     Build,
     Changes,
@@ -17,278 +21,302 @@ from fleetaudit.analysis.compare.view_model import (
     Comparison,
     FindingGroup,
     FindingRow,
-    Met,
+    MetExpectations,
+    Remedy,
 )
-from fleetaudit.model import (
-    SEVERITIES,
-    HostResult,
-    NotAudited,
-    NotSelected,
-)
+from fleetaudit.model import SEVERITIES, HostResult, NotAudited, NotSelected, Severity
 from fleetaudit.text.kernel_releases import fold_releases
+from fleetaudit.text.plurals import count_noun
 from fleetaudit.text.sanitize import terminal_line
 
 from .changes import changes_lines
-from .text_lines import (
-    cause_lines,
-    counted,
-    hosts_in_words,
-    wrapped,
-)
+from .text_lines import cause_lines, command_line, join_hosts, wrap
 
 MOST_ROWS = 12
 """How many findings, causes and differing scenarios are shown each; the rest is counted."""
-MOST_NAMES, MOST_PARTS = 6, 8
-"""How many kernels with one ending are named each; beyond that, how many ranges of them."""
+MOST_NAMES, MOST_RANGES = 6, 8
+"""How many kernels with one ending are named; if there are more, how many ranges of them."""
 MOST_REMEDIES = 4
-"""How many remedies of one finding are shown, where they differ from host to host."""
+"""How many remedies of one finding are shown, if they differ from host to host."""
 
 
 def summary(
     comparison: Comparison, *, width: int = 80, problems_only: bool = False, changes: bool = True
 ) -> str:
-    """Returns the closing text of a run, its sentences wrapped to `width`; commands to type are
-    left whole.
+    """Returns the closing text of a run, sentences wrapped to `width`, commands left whole.
 
-    `problems_only` leaves out what needs no action, so the text may be empty; a caller that reports
-    changes itself may leave out `changes`.
+    `problems_only` leaves out everything that needs no action, so the text may be empty. A caller
+    that reports changes itself passes `changes=False`.
     """
-    blocks = [
-        [] if problems_only else _verdict(comparison, width),
-        _qualified(comparison, width),
-        _changes(comparison.changes, width, problems_only) if changes else [],
-        _findings(comparison.findings, width),
-        [] if problems_only else _waived(comparison.findings, width),
-        _causes(comparison.causes, comparison.coverage.not_audited, width),
-        [] if problems_only else _coverage(comparison, width),
-    ]
+    shown_changes = comparison.changes if changes else None
+    if problems_only:
+        blocks = _problems(comparison, shown_changes, width)
+    else:
+        blocks = _everything(comparison, shown_changes, width)
     return "\n".join("".join(line + "\n" for line in block) for block in blocks if block)
 
 
+def _problems(comparison: Comparison, changes: Changes | None, width: int) -> Iterator[list[str]]:
+    """Yields only the blocks that need action."""
+    yield _qualifications(comparison, width)
+    yield _changes(changes, width) if _has_changes(changes) else []
+    yield _findings(comparison.findings, width)
+    yield _causes(comparison.causes, comparison.coverage.not_audited, width)
+
+
+def _everything(comparison: Comparison, changes: Changes | None, width: int) -> Iterator[list[str]]:
+    yield _verdict(comparison, width)
+    yield _qualifications(comparison, width)
+    yield _changes(changes, width)
+    yield _findings(comparison.findings, width)
+    yield _waived(comparison.findings, width)
+    yield _causes(comparison.causes, comparison.coverage.not_audited, width)
+    yield _coverage(comparison, width)
+
+
 def progress(host: HostResult) -> str:
-    """Returns the one line that tells of a host as it comes in."""
+    """Returns the line that is printed as soon as a host is done."""
+    name = terminal_line(host.name)
     if isinstance(host, NotSelected):
-        return f"{terminal_line(host.name)}: {terminal_line(host.reason, 300)}"
+        return f"{name}: {terminal_line(host.reason, 300)}"
     if isinstance(host, NotAudited):
-        return f"{terminal_line(host.name)}: not audited: {host.stage}: {terminal_line(host.reason, 300)}"
-    grave = sum(f.waived is None and f.severity != "info" for f in host.findings)
-    found = f", {counted(grave, 'finding')}" if grave else ""
-    return (
-        f"{terminal_line(host.name)}: audited, kernel {terminal_line(host.kernel.release)}{found}"
-    )
+        return f"{name}: not audited: {host.stage}: {terminal_line(host.reason, 300)}"
+    open_ = sum(f.waived is None and f.severity != "info" for f in host.findings)
+    findings = f", {count_noun(open_, 'finding')}" if open_ else ""
+    return f"{name}: audited, kernel {terminal_line(host.kernel.release)}{findings}"
 
 
 # ---- the verdict
-# ---------------------------------------------------------------------------------------------------
 
 
 def _verdict(comparison: Comparison, width: int) -> list[str]:
+    """Returns what is met, then the endings of the scenarios that matter most."""
     coverage = comparison.coverage
     if not coverage.audited:
-        return ["No host was audited, so nothing can be said about any kernel."]
+        return ["No host was audited, so nothing is known about any kernel."]
     if coverage.void == coverage.audited:
-        return wrapped(
-            [
-                "No verdict: the positive control failed on every audited host, so what was seen"
-                " proves nothing."
-            ],
-            width,
+        void = (
+            "No verdict: the positive control failed on every audited host, so the observations"
+            " prove nothing."
         )
-    own = [c for c in comparison.columns if has_run(c) and not c.is_control]
-    main = _main(own)
-    differing = [c for c in own if c.differs and c not in main]
-    sentences = [_sentence(column, comparison.builds) for column in [*main, *differing[:MOST_ROWS]]]
-    if len(differing) > MOST_ROWS:
-        sentences.append(
-            f"Kernels differ in {counted(len(differing) - MOST_ROWS, 'more scenario')}: see the"
-            " report."
-        )
-    elif not differing and len(comparison.builds) > 1 and len(own) > len(main):
-        sentences.append("In every other scenario all kernels end alike.")
-    return wrapped(
-        [*filter(None, [met_words(comparison.met), _not_run(comparison.met)]), *sentences], width
-    )
+        return wrap([void], width)
+    met = comparison.met
+    sentences = (describe_met(met), _not_run(met), *_endings(comparison))
+    return wrap(filter(None, sentences), width)
 
 
-def _not_run(met: Met) -> str:
-    """Returns how many verdicts there are not, because hosts lack what the scenarios need; "" if
-    there are all.
-    """
-    if not met.not_run or met.silent == met.lacking:
+def _not_run(met: MetExpectations) -> str:
+    """Returns how many verdicts are missing because hosts lack what scenarios need, "" if none."""
+    if not met.verdicts_not_run or met.hosts_without_verdict == met.hosts_not_run:
         return ""
-    where = f"on {counted(met.lacking, 'host')}"
-    return (
-        f"Not run: {met.not_run:,} of {counted(met.verdicts, 'verdict')}, {where}; the report says"
-        " what they need."
-    )
+    verdicts = f"{met.verdicts_not_run:,} of {count_noun(met.verdicts, 'verdict')}"
+    hosts = count_noun(met.hosts_not_run, "host")
+    return f"Not run: {verdicts}, on {hosts}; the report lists what they need."
 
 
-def _main(own: list[Column]) -> list[Column]:
-    """Returns the scenarios of the headline: all of a small playbook, else the one that the tool is
-    about.
-    """
-    if len({column.scenario for column in own}) <= MOST_ROWS:
-        return own
-    return (
-        [c for c in own if c.scenario == "unread-close"]
-        or [c for c in own if "RST" in c.expect][:1]
-        or own[:1]
-    )
+def _endings(comparison: Comparison) -> Iterator[str]:
+    """Yields a sentence per main scenario, then per scenario in which kernels differ."""
+    builds = comparison.builds
+    columns = [c for c in comparison.columns if has_run(c) and not c.is_control]
+    main = _main_columns(columns)
+    differing = [c for c in columns if c.differs and c not in main]
+    for column in (*main, *differing[:MOST_ROWS]):
+        yield _column_sentence(column, builds)
+    rest = len(differing) - MOST_ROWS
+    if rest > 0:
+        yield f"Kernels differ in {count_noun(rest, 'more scenario')}: see the report."
+    if not differing and len(builds) > 1 and len(columns) > len(main):
+        yield "All kernels have the same endings in every other scenario."
 
 
-def _sentence(column: Column, builds: tuple[Build, ...]) -> str:
-    endings = {
-        name: cell.word for name, cell in zip(_names(builds, column), column.cells, strict=True)
-    }
-    parts = [f"{word} on {_kernels(word, endings)}" for word in dict.fromkeys(endings.values())]
+def _main_columns(columns: list[Column]) -> list[Column]:
+    """Returns all scenarios of a small playbook, else only the one that the tool is about."""
+    if len({column.scenario for column in columns}) <= MOST_ROWS:
+        return columns
+    named = [c for c in columns if c.scenario == "unread-close"]
+    resetting = [c for c in columns if "RST" in c.expect][:1]
+    return named or resetting or columns[:1]
+
+
+def _column_sentence(column: Column, builds: tuple[Build, ...]) -> str:
+    """Returns the endings of one scenario and the kernels with each."""
+    names = _build_names(builds, column)
+    labels = {name: cell.label for name, cell in zip(names, column.cells, strict=True)}
+    parts = [f"{label} on {_kernels(label, labels)}" for label in dict.fromkeys(labels.values())]
     families = f", {column.families}" if column.families else ""
-    return f"{terminal_line(column.title)} ({terminal_line(column.scenario)}{families}): {'; '.join(parts)}."
+    name = f"{terminal_line(column.title)} ({terminal_line(column.scenario)}{families})"
+    return f"{name}: {'; '.join(parts)}."
 
 
-def _names(builds: tuple[Build, ...], column: Column) -> list[str]:
-    """Returns a name for each build: its release; also its version and machine if builds of that
-    release differ.
+def _build_names(builds: tuple[Build, ...], column: Column) -> list[str]:
+    """Returns a name for each build: its release.
+
+    If builds of one release have different endings, the name has version and machine too.
     """
-    words = dict[str, set[str]]()
+    labels = dict[str, set[str]]()
     for build, cell in zip(builds, column.cells, strict=True):
-        words.setdefault(build.kernel.release, set()).add(cell.word)
-    kernels = (build.kernel for build in builds)
-    return [
-        terminal_line(
-            k.release if len(words[k.release]) == 1 else f"{k.release} ({k.version}, {k.machine})"
-        )
-        for k in kernels
-    ]
+        labels.setdefault(build.kernel.release, set()).add(cell.label)
+    ambiguous = {release for release, of_release in labels.items() if len(of_release) > 1}
+    return [terminal_line(_build_name(build, ambiguous)) for build in builds]
 
 
-def _kernels(word: str, endings: dict[str, str]) -> str:
-    """Returns the kernels with one ending: each one, or how many and in which ranges without any
-    other ending.
+def _build_name(build: Build, ambiguous: set[str]) -> str:
+    kernel = build.kernel
+    if kernel.release not in ambiguous:
+        return kernel.release
+    return f"{kernel.release} ({kernel.version}, {kernel.machine})"
+
+
+def _kernels(label: str, labels: Mapping[str, str]) -> str:
+    """Returns the kernels with one label: each one, or how many and in which ranges.
+
+    A range has no kernel with another label in it.
     """
-    names = [name for name, ending in endings.items() if ending == word]
+    names = [name for name, other in labels.items() if other == label]
     if len(names) <= MOST_NAMES:
         return ", ".join(names)
-    parts = fold_releases(names, endings.keys() - {*names})
-    more = f" and {len(parts) - MOST_PARTS} more" if len(parts) > MOST_PARTS else ""
-    return f"{len(names)} kernels ({', '.join(parts[:MOST_PARTS])}{more})"
+    ranges = fold_releases(names, labels.keys() - {*names})
+    rest = len(ranges) - MOST_RANGES
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"{len(names)} kernels ({', '.join(ranges[:MOST_RANGES])}{more})"
 
 
 def _coverage(comparison: Comparison, width: int) -> list[str]:
+    """Returns how many hosts were audited, not audited, and not selected by any play."""
     c = comparison.coverage
-    sentence = (
-        f"{counted(c.selected, 'host')}: {c.audited:,} audited, {c.not_audited:,} not audited"
-    )
+    hosts = count_noun(c.selected, "host")
+    counts = f"{hosts}: {c.audited:,} audited, {c.not_audited:,} not audited"
     if not c.not_selected:
-        return [f"{sentence}."]
-    names = hosts_in_words(comparison.not_selected)
-    return wrapped([f"{sentence}, {c.not_selected:,} not selected by any play ({names})."], width)
+        return [f"{counts}."]
+    names = join_hosts(comparison.not_selected)
+    return wrap([f"{counts}, {c.not_selected:,} not selected by any play ({names})."], width)
 
 
-# ---- what asks for attention
-# ---------------------------------------------------------------------------------------
+# ---- what needs attention
 
 
-def _qualified(comparison: Comparison, width: int) -> list[str]:
-    c = comparison.coverage
-    sentences = list[str]()
-    if c.void:
-        sentences.append(
-            f"Void: {counted(c.void, 'host')} where the positive control failed; their verdicts"
-            " prove nothing."
-        )
-    if silent := comparison.met.silent:
-        sentences.append(
-            f"No verdict: {counted(silent, 'host')} on which no scenario ran; the report says why."
-        )
-    if c.on_host:
-        sentences.append(
-            f"No private namespace: {counted(c.on_host, 'host')} measured with the host's own"
-            " firewall in the way."
-        )
-    sentences += [terminal_line(note, 400) for note in comparison.run.notes]
-    return wrapped(sentences, width)
+def _qualifications(comparison: Comparison, width: int) -> list[str]:
+    """Returns what limits the verdicts: void hosts, hosts without a verdict, and notes."""
+    sentences = (
+        _about_hosts(
+            "Void",
+            comparison.coverage.void,
+            "where the positive control failed; their verdicts prove nothing",
+        ),
+        _about_hosts(
+            "No verdict",
+            comparison.met.hosts_without_verdict,
+            "on which no scenario ran; the report has the reasons",
+        ),
+        _about_hosts(
+            "No private namespace",
+            comparison.coverage.on_host,
+            "measured in the network namespace of the host, where its firewall takes part",
+        ),
+        *(terminal_line(note, 400) for note in comparison.run.notes),
+    )
+    return wrap(filter(None, sentences), width)
 
 
-def _changes(changes: Changes | None, width: int, problems_only: bool) -> list[str]:
-    if changes is None or (problems_only and not changes.rows and not changes.refused):
-        return []
-    return changes_lines(changes, width, MOST_ROWS)
+def _about_hosts(title: str, hosts: int, text: str) -> str:
+    """Returns a sentence about a number of hosts, "" if there are none."""
+    return f"{title}: {count_noun(hosts, 'host')} {text}." if hosts else ""
+
+
+def _has_changes(changes: Changes | None) -> bool:
+    return changes is not None and bool(changes.rows or changes.refused)
+
+
+def _changes(changes: Changes | None, width: int) -> list[str]:
+    return [] if changes is None else changes_lines(changes, width, MOST_ROWS)
 
 
 def _findings(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
+    """Returns the counts, then each finding above info that is not waived, with its remedies."""
     if not groups:
         return []
-    counts = list[str]()
-    for severity in reversed(SEVERITIES):
-        if n := sum(g.hosts for g in groups if g.severity == severity):
-            counts.append(counted(n, severity) if severity != "info" else f"{n:,} info")
-    if waived := sum(g.waived for g in groups):
-        counts.append(f"{waived:,} waived")
-    lines = ["Findings: " + ", ".join(counts)]
-    open_ = [g for g in groups if g.severity != "info" and g.hosts]
+    lines = ["Findings: " + ", ".join(_finding_counts(groups))]
+    open_ = [group for group in groups if group.severity != "info" and group.hosts]
     for group in open_[:MOST_ROWS]:
-        for row in group.rows:
-            if row.waived is None:
-                lines += wrapped([f"{group.severity}  {_seen(group, row)}"], width, "  ")
-        lines += _fix(group, width)
-    if len(open_) > MOST_ROWS:
-        lines.append(
-            f"  and {counted(len(open_) - MOST_ROWS, 'more expectation')} not met: see the report"
-        )
+        lines += _finding(group, width)
+    rest = len(open_) - MOST_ROWS
+    if rest > 0:
+        lines.append(f"  and {count_noun(rest, 'more expectation')} not met: see the report")
     return lines
 
 
-def _fix(group: FindingGroup, width: int) -> list[str]:
-    lines = list[str]()
+def _finding_counts(groups: Sequence[FindingGroup]) -> Iterator[str]:
+    """Yields the number of findings by severity, the most severe first, then those waived."""
+    for severity in reversed(SEVERITIES):
+        hosts = sum(group.hosts for group in groups if group.severity == severity)
+        if hosts:
+            yield _severity_count(hosts, severity)
+    waived = sum(group.waived for group in groups)
+    if waived:
+        yield f"{waived:,} waived"
+
+
+def _severity_count(hosts: int, severity: Severity) -> str:
+    return f"{hosts:,} info" if severity == "info" else count_noun(hosts, severity)
+
+
+def _finding(group: FindingGroup, width: int) -> list[str]:
+    """Returns the rows of one expectation that are not waived, then the remedies."""
+    rows = [row for row in group.rows if row.waived is None]
+    lines = wrap((_finding_row(group, row) for row in rows), width, "  ")
     for remedy in group.remedies[:MOST_REMEDIES]:
-        where = "" if group.fix else f" on {hosts_in_words(remedy.hosts)}"
-        if remedy.typed:
-            lines.append(
-                f"      fix{where}:  {terminal_line(remedy.text)}"
-            )  # not wrapped, so that it can be copied
-        else:
-            lines += wrapped([f"fix{where}: {terminal_line(remedy.text)}"], width, "      ")
+        lines += _remedy(group, remedy, width)
     if len(group.remedies) > MOST_REMEDIES:
         lines.append("      other hosts need other fixes: see the report")
     return lines
 
 
+def _remedy(group: FindingGroup, remedy: Remedy, width: int) -> list[str]:
+    where = "" if group.fix else f" on {join_hosts(remedy.hosts)}"
+    if remedy.is_command:
+        return [command_line(f"      fix{where}", remedy.text)]
+    return wrap([f"fix{where}: {terminal_line(remedy.text)}"], width, "      ")
+
+
 def _waived(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
-    rows = [
-        (group, row, row.waived) for group in groups for row in group.rows if row.waived is not None
-    ]
-    if not rows:
+    """Returns the findings that are waived, each with the reason."""
+    sentences = [sentence for group in groups for sentence in _waived_rows(group)]
+    if not sentences:
         return []
-    lines = ["Waived, not counted:"]
-    for group, row, waived in rows[:MOST_ROWS]:
-        lines += wrapped(
-            [f"{group.severity}  {_seen(group, row)}; {terminal_line(waived, 300)}"], width, "  "
-        )
-    if len(rows) > MOST_ROWS:
-        lines.append(f"  and {len(rows) - MOST_ROWS:,} more: see the report")
+    lines = ["Waived, not counted:", *wrap(sentences[:MOST_ROWS], width, "  ")]
+    rest = len(sentences) - MOST_ROWS
+    if rest > 0:
+        lines.append(f"  and {rest:,} more: see the report")
     return lines
 
 
-def _seen(group: FindingGroup, row: FindingRow) -> str:
-    what = terminal_line(group.subject) + (
-        f" ({terminal_line(group.detail)})" if group.detail else ""
-    )
-    first = f", first seen {terminal_line(row.since)}" if row.since else ""
+def _waived_rows(group: FindingGroup) -> Iterator[str]:
+    for row in group.rows:
+        if row.waived is not None:
+            yield f"{_finding_row(group, row)}; {terminal_line(row.waived, 300)}"
+
+
+def _finding_row(group: FindingGroup, row: FindingRow) -> str:
+    """Returns what was expected and observed, on which hosts."""
+    detail = f" ({terminal_line(group.detail)})" if group.detail else ""
+    since = f", first seen {terminal_line(row.since)}" if row.since else ""
+    expected, observed = terminal_line(group.expected, 200), terminal_line(row.observed, 200)
     return (
-        f"{what}: wanted {terminal_line(group.expected, 200)}, found {terminal_line(row.observed, 200)}{first}: "
-        f"{hosts_in_words(row.hosts)}"
+        f"{group.severity}  {terminal_line(group.subject)}{detail}: expected {expected},"
+        f" observed {observed}{since}: {join_hosts(row.hosts)}"
     )
 
 
 def _causes(causes: tuple[Cause, ...], hosts: int, width: int) -> list[str]:
+    """Returns the causes why hosts were not audited."""
     if not causes:
         return []
-    lines = [f"Not audited: {counted(hosts, 'host')}"]
+    lines = [f"Not audited: {count_noun(hosts, 'host')}"]
     for cause in causes[:MOST_ROWS]:
         lines += cause_lines(cause, width)
-    if rest := causes[MOST_ROWS:]:
-        left = sum(cause.hosts.count for cause in rest)
-        lines.append(
-            f"  and {counted(left, 'host')} for {counted(len(rest), 'other cause')}: see the report"
-        )
+    rest = causes[MOST_ROWS:]
+    if rest:
+        count = count_noun(sum(cause.hosts.count for cause in rest), "host")
+        others = count_noun(len(rest), "other cause")
+        lines.append(f"  and {count} for {others}: see the report")
     return lines

@@ -1,6 +1,6 @@
-"""Lines of plain text for a terminal: harmless, counted, wrapped. Pure.
+"""Lines of plain text for a terminal: counted and wrapped. Pure.
 
-Rules: what a host or an inventory said passes `terminal_line` before it becomes part of a line.
+Rules: text from a host or an inventory passes `terminal_line` before it becomes part of a line.
 """
 
 from __future__ import annotations
@@ -10,70 +10,70 @@ from collections.abc import Iterable
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.text.host_ranges import HostRanges
+from fleetaudit.text.plurals import count_noun
 from fleetaudit.text.sanitize import terminal_line
 
+MIN_WIDTH = 40
+"""Text is never wrapped to fewer columns."""
+HANGING = "    "
+"""Indentation of the further lines of a paragraph."""
 
-def counted(n: int, noun: str) -> str:
-    """Returns "1 host", "2 hosts"."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
-
-def hosts_in_words(folded: HostRanges) -> str:
+def join_hosts(folded: HostRanges) -> str:
     """Returns folded hosts as one text, and how many are not named."""
-    names = ", ".join(terminal_line(name) for name in folded.ranges)
-    return names + (f" and {folded.more:,} more" if folded.more else "")
+    names = ", ".join(map(terminal_line, folded.ranges))
+    return f"{names} and {folded.more:,} more" if folded.more else names
+
+
+def describe_hosts(folded: HostRanges) -> str:
+    """Returns "60 hosts srv[002-061]", and the name alone of one host."""
+    names = join_hosts(folded)
+    return names if folded.count == 1 else f"{count_noun(folded.count, 'host')} {names}"
 
 
 def cause_lines(cause: Cause, width: int, indent: str = "  ") -> list[str]:
-    """Returns a cause with its hosts, the reason of one of them, and the next command on a separate
-    line.
-    """
-    more = indent + "    "
-    lines = wrapped(
-        [f"{terminal_line(cause.title, 400)}: {counted_hosts(cause.hosts)}"], width, indent
-    )
+    """Returns a cause with its hosts, one reason, and the next command on a separate line."""
+    more = indent + HANGING
+    title = f"{terminal_line(cause.title, 400)}: {describe_hosts(cause.hosts)}"
+    lines = wrap([title], width, indent)
     if cause.details:
-        lines += wrapped([_detail(cause)], width, more)
+        lines += wrap([_first_reason(cause)], width, more)
     if cause.hints:
         host, hint = cause.hints[0]
-        whose = f" ({terminal_line(host)})" if cause.hosts.count > 1 else ""
-        lines.append(
-            f"{more}next{whose}:  {terminal_line(hint)}"
-        )  # not wrapped, so that it can be copied
+        on_host = f" ({terminal_line(host)})" if cause.hosts.count > 1 else ""
+        lines.append(command_line(f"{more}next{on_host}", hint))
     return lines
 
 
-def _detail(cause: Cause) -> str:
+def _first_reason(cause: Cause) -> str:
+    """Returns the first reason, with its hosts if the cause has others too."""
     first = cause.details[0]
+    reason = terminal_line(first.reason, 400)
     if cause.hosts.count == first.hosts.count:
-        return terminal_line(first.reason, 400)
-    return f"{terminal_line(first.reason, 400)} ({hosts_in_words(first.hosts)})"
+        return reason
+    return f"{reason} ({join_hosts(first.hosts)})"
 
 
-def counted_hosts(folded: HostRanges) -> str:
-    """Returns "60 hosts srv[002-061]", and the name alone of one host."""
-    names = hosts_in_words(folded)
-    return names if folded.count == 1 else f"{counted(folded.count, 'host')} {names}"
+def command_line(label: str, command: str) -> str:
+    """Returns a line with a command to type; it is never wrapped, so that it can be pasted."""
+    return f"{label}:  {terminal_line(command)}"
 
 
-def wrapped(paragraphs: Iterable[str], width: int, indent: str = "") -> list[str]:
-    """Returns the lines of the paragraphs; further lines of one hang by two blanks, and no word is
-    broken.
-    """
-    return [
-        line
-        for text in paragraphs
-        for line in textwrap.wrap(
-            text,
-            max(width, 40),
+def wrap(paragraphs: Iterable[str], width: int, indent: str = "") -> list[str]:
+    """Returns the lines of the paragraphs; further lines of one hang, and no word is broken."""
+    lines = list[str]()
+    for paragraph in paragraphs:
+        lines += textwrap.wrap(
+            paragraph,
+            max(width, MIN_WIDTH),
             initial_indent=indent,
-            subsequent_indent=indent + "    ",
+            subsequent_indent=indent + HANGING,
             break_long_words=False,
             break_on_hyphens=False,
         )
-    ]
+    return lines
 
 
-def joined(lines: Iterable[str]) -> str:
+def join_lines(lines: Iterable[str]) -> str:
     """Returns lines as one text, without blanks at their ends."""
     return "".join(line.rstrip() + "\n" for line in lines)

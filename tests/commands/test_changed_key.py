@@ -121,20 +121,20 @@ def test_the_host_is_counted_once_and_its_finding_stands_beside_it(fleet: AuditR
     before = compare(small_fleet())
     assert comparison.coverage.not_audited == before.coverage.not_audited + 1
     assert comparison.coverage.audited == before.coverage.audited
-    assert comparison.short == before.short  # of those that were audited
+    assert comparison.unmet_hosts == before.unmet_hosts  # of those that were audited
     assert comparison.findings[0].subject == "changed host key"
     assert (comparison.findings[0].hosts, comparison.findings[0].rows[0].builds) == (1, ())
-    (answer,) = (answer for answer in comparison.answers if answer.key == "not-audited")
+    (answer,) = (answer for answer in comparison.summary if answer.key == "not-audited")
     assert (
-        "".join(part.text for part in answer.says[1])
-        == "1 host shows another host key than the known one."
+        "".join(part.text for part in answer.sentences[1])
+        == "1 host has another host key than the known one."
     )
-    assert answer.says[1][0].link == comparison.findings[0].anchor
+    assert answer.sentences[1][0].link == comparison.findings[0].anchor
     line = next(line for line in comparison.hosts if line.name == "moved")
     assert (line.state, [finding[1] for finding in line.findings]) == ("not audited", [ID])
     text = " ".join(summary(comparison).split())
     assert (
-        "error changed host key: wanted ssh-ed25519 SHA256:old, found ssh-ed25519 SHA256:new: moved"
+        "error changed host key: expected ssh-ed25519 SHA256:old, observed ssh-ed25519 SHA256:new: moved"
         in text
     )
 
@@ -145,8 +145,8 @@ def test_only_it_waived_leaves_what_is_said_of_the_audited_hosts_alone(fleet: Au
     hosts = (*fleet.hosts[:-1], msgspec.structs.replace(host, findings=(waived,)))
 
     def short(run: AuditRun) -> str:
-        (answer,) = (answer for answer in compare(run).answers if answer.key == "expectations")
-        return "".join(part.text for part in answer.says[0])
+        (answer,) = (answer for answer in compare(run).summary if answer.key == "expectations")
+        return "".join(part.text for part in answer.sentences[0])
 
     assert short(msgspec.structs.replace(fleet, hosts=hosts)) == short(small_fleet())
 
@@ -159,7 +159,9 @@ def test_the_page_names_it_where_hosts_were_not_audited_and_not_among_those_that
         .replace("<wbr>", "")
         .split("<article")
     )
-    (short,) = (article for article in articles if "Which hosts fall short?" in article)
+    (short,) = (
+        article for article in articles if "Which hosts do not meet expectations?" in article
+    )
     (missed,) = (article for article in articles if "Which hosts were not audited?" in article)
     assert ("changed host key" in short, "unread-close" in short) == (False, True)
     assert "another host key than the known one" in missed

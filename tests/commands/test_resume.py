@@ -268,12 +268,12 @@ def test_a_last_run_that_is_damaged_does_not_cost_the_next_one(
 
 
 BROKEN = """
-from fleetaudit.analysis.compare import hosts
-def production(host, anchor, honest=hosts._production):
+from fleetaudit.analysis.compare import production as counters
+def production(host, anchor, honest=counters._production):
     if host.name == "web3":
         raise IndexError("a bug of ours")
     return honest(host, anchor)
-hosts._production = production
+counters._production = production
 """
 
 

@@ -112,6 +112,20 @@ def test_each_filter_finds_its_hosts_and_they_add_up(chromium: Any, path: Path) 
         assert visit.hosts() == ["app06", "app08"]
 
 
+def test_a_saved_link_to_unknown_hosts_by_the_old_name_of_that_state_still_works(
+    chromium: Any, path: Path
+) -> None:
+    unread = by_name("unread-close")
+    inconclusive = [observe(unread, f, "inconclusive") for f in unread.families]
+    host = Fleet().host("app01", K612, instead=inconclusive)
+    waived = tuple(msgspec.structs.replace(f, waived="accepted") for f in host.findings)
+    path = path.with_name("unknown.html")
+    path.write_text(page_of(run_of([msgspec.structs.replace(host, findings=waived)])), "utf-8")
+    with LoadedPage(chromium, path, "#hosts?state=untold") as visit:
+        assert visit.page.input_value("#by-state") == "unknown"
+        assert visit.hosts() == ["app01"]
+
+
 def test_a_count_in_the_table_of_builds_leads_to_its_hosts(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path) as visit:
         visit.page.locator("#kernels a[data-filter='kernel=2']").click()

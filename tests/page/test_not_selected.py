@@ -19,5 +19,5 @@ def test_the_page_shows_its_state_in_the_list_of_hosts_and_on_its_own_page(
         visit.page.click("table.hosts tbody tr:first-child a")
         shown = visit.page.inner_text("#host")
         assert REASON in shown
-        assert "To see it again" not in shown
+        assert "fleetaudit explain" not in shown
         assert not visit.console

@@ -63,6 +63,7 @@ PURE = (
     "text.host_ranges",
     "text.json_schema",
     "text.kernel_releases",
+    "text.plurals",
     "text.sanitize",
 )
 SIDE_EFFECTS = {

@@ -1,14 +1,13 @@
-"""A run laid side by side: kernel against kernel, sysctl against default, host against host. Pure.
+"""Compares the hosts of one run: by kernel, by sysctl, by behaviour and with an earlier run. Pure.
 
 Rules:
-- Everything that a report says is decided here; templates only lay it out. Same run, same
-  `Comparison`.
+- Everything that a report says is decided here; templates only lay it out. The same run gives the
+  same `Comparison`.
 - Every selected host is counted exactly once: `Coverage` adds up, and so does every list of hosts.
-- A void host's endings prove nothing: they are counted apart and take no part in any comparison.
-- What is large is kept once: hosts that were seen to behave alike share one `Profile`, packets are
-  shown only where something deviates or kernels differ, and once for all hosts whose witnesses said
-  the same.
-- Anchors are made of numbers in the order of appearance, never of text that a host sent.
+- The endings of a void host prove nothing: they are counted apart and take part in no comparison.
+- What is large is kept once: hosts with the same behaviour share one `Profile`; packets are shown
+  only where something deviates or kernels differ, and once for all hosts with the same evidence.
+- Anchors are numbers in the order of appearance, never text that a host sent.
 """
 
 from __future__ import annotations
@@ -26,54 +25,65 @@ from fleetaudit.model import (
     ScenarioRow,
 )
 
-from .behaviour_groups import alike_of
+from .behaviour_groups import group_by_behaviour
 from .changes import summarize_changes
-from .common import Ground, names_of
-from .findings import findings_of, short_of
-from .host_index import hosts_of
-from .hosts import production_of, profiles_of
-from .kernels import (
-    builds_of,
-    classes_of,
-    columns_of,
-    scenarios_of,
-    series_of_columns,
-)
-from .met_expectations import met_of
-from .summary import answers_of
-from .sysctls import sysctls_of
-from .trace_pairs import duels_of
+from .columns import make_columns
+from .common import BehaviourGroup, ComparisonInput, fold_names
+from .findings import count_unmet_hosts, group_findings
+from .host_index import index_hosts
+from .kernels import chart_series, classify_kernels, make_builds, view_scenarios
+from .met_expectations import count_met
+from .production import rank_production
+from .profiles import make_profiles
+from .summary import SummaryInput, summarize
+from .sysctls import view_sysctls
+from .trace_pairs import pair_traces
 from .view_model import NOT_SELECTED, Comparison, Coverage
 
 __all__ = ["Comparison", "compare", "history_entry", "summarize_changes"]
 
 MOST_PRODUCTION = 20
-"""How many hosts are named among those that abort most."""
+"""How many hosts with most aborts are listed."""
 
 
 def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
-    """Returns `run` compared with itself: every build, scenario, sysctl and host beside the others.
+    """Returns the hosts of `run` compared with each other.
 
-    `drift` is what changed since an earlier run, where there was one; without it, what the run
-    itself carries.
+    `drift` is what changed since an earlier run; by default what the run itself has.
     """
     drift = drift or run.drift
-    audited = tuple(h for h in run.hosts if isinstance(h, Audited))
-    missing = tuple(h for h in run.hosts if isinstance(h, NotAudited))
-    unmatched = tuple(h for h in run.hosts if isinstance(h, NotSelected))
-    ground = _ground(run.scenarios, audited, missing)
+    source = _input(run)
     coverage = _coverage(run)
-    columns = columns_of(ground)
-    kernels = classes_of(ground, columns)
-    sysctls = sysctls_of(audited)
-    links = {s.key: s.anchor for s in sysctls}
-    findings, short = findings_of(ground, links), short_of(audited)
-    causes, of_missing = group_by_cause(missing)
-    shown = profiles_of(ground, columns)
-    places = {**shown.anchors, **of_missing, **{h.name: NOT_SELECTED for h in unmatched}}
-    felt = production_of(ground, shown.anchors)
-    changes = summarize_changes(drift, {**ground.anchors, **links}) if drift else None
-    builds, met = tuple(ground.builds.values()), met_of(columns, audited, ground.alike)
+    builds = tuple(source.builds.values())
+    columns = make_columns(source)
+    kernels = classify_kernels(builds, columns)
+    met = count_met(columns, source.audited, source.groups)
+    sysctls = view_sysctls(source.audited)
+    sysctl_anchors = {sysctl.key: sysctl.anchor for sysctl in sysctls}
+    findings = group_findings(source, sysctl_anchors)
+    unmet_hosts = count_unmet_hosts(source.audited)
+    causes, cause_anchors = group_by_cause(source.not_audited)
+    profiles = make_profiles(source, columns)
+    production = rank_production(source.audited, profiles.anchors)
+    not_selected = [host for host in run.hosts if isinstance(host, NotSelected)]
+    anchors = {host.name: NOT_SELECTED for host in not_selected}
+    anchors.update(profiles.anchors)
+    anchors.update(cause_anchors)
+    changes = summarize_changes(drift, {**source.anchors, **sysctl_anchors}) if drift else None
+    summary = summarize(
+        SummaryInput(
+            coverage=coverage,
+            met=met,
+            kernels=kernels,
+            builds=builds,
+            columns=columns,
+            findings=findings,
+            unmet_hosts=unmet_hosts,
+            changes=changes,
+            causes=causes,
+            production=production,
+        )
+    )
     return Comparison(
         run=run.run,
         coverage=coverage,
@@ -82,44 +92,26 @@ def compare(run: AuditRun, drift: Drift | None = None) -> Comparison:
         builds=builds,
         columns=columns,
         findings=findings,
-        short=short,
+        unmet_hosts=unmet_hosts,
         sysctls=sysctls,
-        sysctls_read=len({key for h in audited for key in h.sysctls}),
+        sysctls_read=_count_sysctls(source.audited),
         causes=causes,
-        not_selected=names_of(unmatched),
-        profiles=shown.profiles,
-        scenarios=scenarios_of(ground),
-        production=felt[:MOST_PRODUCTION],
-        production_hosts=len(felt),
-        answers=answers_of(
-            coverage=coverage,
-            met=met,
-            kernels=kernels,
-            builds=builds,
-            columns=columns,
-            findings=findings,
-            short=short,
-            changes=changes,
-            causes=causes,
-            felt=felt,
-        ),
-        series=series_of_columns(builds, columns),
-        duels=duels_of(ground, columns, shown.traces),
-        hosts=hosts_of(
-            run.hosts,
-            builds=ground.builds,
-            anchors=places,
-            felt=felt,
-            alike=ground.alike,
-            drift=drift,
-        ),
+        not_selected=fold_names(not_selected),
+        profiles=profiles.profiles,
+        scenarios=view_scenarios(source),
+        production=production[:MOST_PRODUCTION],
+        production_hosts=len(production),
+        summary=summary,
+        series=chart_series(builds, columns),
+        trace_pairs=pair_traces(source, columns, profiles.traces),
+        hosts=index_hosts(run.hosts, source, anchors=anchors, production=production, drift=drift),
         changes=changes,
         past=(*run.history, history_entry(run)) if run.history else (),
     )
 
 
 def history_entry(run: AuditRun) -> PastRun:
-    """Returns a run in numbers, as the history of the runs after it has it."""
+    """Returns the counts of a run, as the history of later runs has them."""
     coverage = _coverage(run)
     return PastRun(
         run=run.run.id,
@@ -128,43 +120,61 @@ def history_entry(run: AuditRun) -> PastRun:
         audited=coverage.audited,
         not_audited=coverage.not_audited,
         not_selected=coverage.not_selected,
-        short=short_of(h for h in run.hosts if isinstance(h, Audited)),
+        short=count_unmet_hosts(_audited(run)),
     )
+
+
+def _audited(run: AuditRun) -> tuple[Audited, ...]:
+    return tuple(host for host in run.hosts if isinstance(host, Audited))
 
 
 def _coverage(run: AuditRun) -> Coverage:
-    audited = [h for h in run.hosts if isinstance(h, Audited)]
+    audited = _audited(run)
+    not_audited = sum(isinstance(host, NotAudited) for host in run.hosts)
     return Coverage(
         selected=len(run.hosts),
         audited=len(audited),
-        not_audited=sum(1 for h in run.hosts if isinstance(h, NotAudited)),
-        not_selected=sum(1 for h in run.hosts if isinstance(h, NotSelected)),
-        void=sum(1 for h in audited if h.void),
-        on_host=sum(1 for h in audited if h.isolation == "host"),
+        not_audited=not_audited,
+        not_selected=len(run.hosts) - len(audited) - not_audited,
+        void=sum(bool(host.void) for host in audited),
+        on_host=sum(host.isolation == "host" for host in audited),
     )
 
 
-def _ground(
-    declared: Iterable[ScenarioRow], audited: tuple[Audited, ...], missing: tuple[NotAudited, ...]
-) -> Ground:
-    rows = {s.name: s for s in declared}
-    alike = alike_of(audited)
-    for first, *_ in alike:  # a run that was merged or cut may show what its list does not name
-        for o in first.observations:
-            if o.scenario not in rows:
-                rows[o.scenario] = _unknown(o.scenario)
-    return Ground(
+def _count_sysctls(audited: Iterable[Audited]) -> int:
+    """Returns how many different sysctls were read."""
+    return len(set[str]().union(*(host.sysctls for host in audited)))
+
+
+def _input(run: AuditRun) -> ComparisonInput:
+    """Returns the hosts and scenarios of a run as the parts of the comparison need them."""
+    audited = _audited(run)
+    groups = group_by_behaviour(audited)
+    scenarios = _scenarios(run.scenarios, groups)
+    return ComparisonInput(
         audited=audited,
-        missing=missing,
-        alike=alike,
-        rows=rows,
-        anchors={name: f"scenario-{i}" for i, name in enumerate(rows, 1)},
-        builds=builds_of(audited),
+        not_audited=tuple(host for host in run.hosts if isinstance(host, NotAudited)),
+        groups=groups,
+        scenarios=scenarios,
+        anchors={name: f"scenario-{i}" for i, name in enumerate(scenarios, 1)},
+        builds=make_builds(audited),
     )
 
 
-def _unknown(name: str) -> ScenarioRow:
-    why = "The run does not say what this scenario is."
+def _scenarios(
+    declared: Iterable[ScenarioRow], groups: Iterable[BehaviourGroup]
+) -> dict[str, ScenarioRow]:
+    """Returns the scenarios by name, also those that a merged or cut run does not declare."""
+    scenarios = {row.name: row for row in declared}
+    for group in groups:
+        for o in group[0].observations:
+            if o.scenario not in scenarios:
+                scenarios[o.scenario] = _undeclared(o.scenario)
+    return scenarios
+
+
+def _undeclared(name: str) -> ScenarioRow:
+    because = "The run does not say what this scenario is."
     return ScenarioRow(
-        name=name, title=name, steps=(), expect=(), severity="info", control=None, because=why
+        name=name, title=name, steps=(), expect=(), severity="info", control=None, because=because
     )

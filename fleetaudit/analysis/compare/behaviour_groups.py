@@ -1,7 +1,7 @@
-"""Which hosts were seen to behave alike, found in one pass over all that was seen. Pure.
+"""Groups hosts with the same behaviour, in one pass over all observations. Pure.
 
-Rules: this is the only place that looks at every observation of every host. Whatever follows from a
-host's behaviour is told once for all that share it, with their number.
+Rules: this is the only place that looks at every observation of every host. Everything that follows
+from the behaviour of a host is computed once for its group.
 """
 
 from __future__ import annotations
@@ -11,35 +11,38 @@ from operator import attrgetter
 
 from fleetaudit.model import Audited, Observation
 
-from .common import Alike, build_key, grouped
+from .common import BehaviourGroup, build_key, group_by
 
-_words = attrgetter("ending", "trials", "reason")
-_all_words = attrgetter("scenario", "family", "ending", "trials", "reason")
+_outcome_fields = attrgetter("ending", "trials", "reason")
+_observation_fields = attrgetter("scenario", "family", "ending", "trials", "reason")
 
 
-def alike_of(audited: Iterable[Audited]) -> tuple[Alike, ...]:
-    """Returns the hosts by their behaviour, evidence and findings apart; both in order of
-    appearance.
+def group_by_behaviour(audited: Iterable[Audited]) -> tuple[BehaviourGroup, ...]:
+    """Returns the hosts by their behaviour, both in order of appearance.
+
+    Evidence and findings do not count as behaviour.
     """
-    # Numbers, because a fleet has a million observations and where no two hosts are alike all of
-    # them are kept.
+    # Small numbers instead of tuples: a fleet has a million observations, and if no two hosts behave
+    # the same, all keys are kept.
     numbers = dict[Hashable, int]()
 
     def behaviour(host: Audited) -> Hashable:
-        seen = [
-            numbers.setdefault((_all_words(o), _counts(o.endings)), len(numbers))
+        observations = [
+            numbers.setdefault((_observation_fields(o), _sorted_counts(o.endings)), len(numbers))
             for o in host.observations
         ]
-        return build_key(host), host.isolation, host.void, tuple(seen)
+        return build_key(host), host.isolation, host.void, tuple(observations)
 
-    return tuple(map(tuple, grouped(audited, behaviour).values()))
-
-
-def outcome(o: Observation) -> Hashable:
-    """Returns what families of one scenario must have in common to share a line."""
-    return _words(o), _counts(o.endings)
+    return tuple(map(tuple, group_by(audited, behaviour).values()))
 
 
-def _counts(endings: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """What the trials saw, in one order; nearly always one ending."""
-    return (*endings.items(),) if len(endings) < 2 else (*sorted(endings.items()),)
+def outcome_key(observation: Observation) -> Hashable:
+    """Returns what the families of one scenario must share to be shown in one row."""
+    return _outcome_fields(observation), _sorted_counts(observation.endings)
+
+
+def _sorted_counts(endings: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Returns (ending, trials) in one order; nearly always there is one ending."""
+    if len(endings) < 2:
+        return (*endings.items(),)
+    return (*sorted(endings.items()),)

@@ -1,125 +1,163 @@
-"""What changed since the run before, folded: one row a change, with all the hosts that it happened
-to. Pure.
+"""Folds the changes between two runs: one row per change, with all its hosts. Pure.
 
-Rules: nothing is compared here; drift.py did that, and its order stays. Rates say what production
-felt in between.
+Rules: nothing is compared here; `analysis.drift` did that, and its order stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from fleetaudit.analysis.causes import HOST_PLACEHOLDER
-from fleetaudit.model import (
-    Change,
-    Drift,
-    Effect,
-    ResetRate,
-)
-from fleetaudit.text.host_ranges import fold_hosts
+from fleetaudit.model import Change, Drift, Effect, ResetRate
+from fleetaudit.text.host_ranges import HostRanges, fold_hosts
 
-from .common import grouped
-from .findings import family_words, parts_of
+from .common import group_by
+from .findings import join_family_ids, parse_finding_id
 from .view_model import ChangeRow, Changes
 
 MOST_CHANGES = 200
 """How many rows are listed before the rest is counted."""
-WORDS: dict[Effect, str] = {"regression": "regressed", "fix": "fixed", "new host": "new"}
-"""Effects as words after "2 hosts"; the other effects are such words already."""
 MOST_RATES = 10
-"""How many hosts are named among those that aborted most in between."""
+"""How many hosts with most aborts are listed."""
+EFFECT_TEXTS: dict[Effect, str] = {"no longer told": "no longer known", "told again": "known again"}
+"""Effects whose word in run.json is not the word that people read."""
+_COUNTED_TEXTS: dict[Effect, str] = {"regression": "regressed", "fix": "fixed", "new host": "new"}
+"""Effects that read differently after "2 hosts"."""
 
 
 def summarize_changes(drift: Drift, links: Mapping[str, str] | None = None) -> Changes:
-    """Returns `drift` for a reader; `links` are the anchors of scenarios and sysctls by name, where
-    there are any.
-    """
-    by_effect = grouped(drift.changes, lambda change: change.effect)
+    """Returns `drift` for a reader; `links` are anchors by the name of a scenario or sysctl."""
+    by_effect = group_by(drift.changes, _effect)
     rows = _rows(drift.changes, links or {})
-    told = [rate for rate in drift.rates if rate.per_thousand is not None]
-    untold = grouped(
-        (rate for rate in drift.rates if rate.per_thousand is None), lambda rate: rate.reason
-    )
     return Changes(
         before=drift.before,
         since=drift.since,
         refused=drift.refused,
         notes=drift.notes,
         compared=drift.hosts,
-        # As they come: drift.py has sorted them.
-        counts=tuple((_hosts(of), WORDS.get(effect, effect)) for effect, of in by_effect.items()),
-        regressed=_by_subject(by_effect.get("regression", ())),
+        # In the order of the changes, which drift has sorted.
+        counts=tuple((_count_hosts(of), _counted_text(effect)) for effect, of in by_effect.items()),
+        regressed=_count_by_subject(by_effect.get("regression", ())),
         rows=rows[:MOST_CHANGES],
-        omitted=len(rows) - len(rows[:MOST_CHANGES]),
-        rates=tuple(sorted(told, key=_felt)[:MOST_RATES]),
-        unrated=tuple(
-            (reason, fold_hosts(rate.host for rate in rates)) for reason, rates in untold.items()
-        ),
+        omitted=len(rows[MOST_CHANGES:]),
+        rates=_highest_rates(drift.rates),
+        unrated=_hosts_without_rate(drift.rates),
     )
 
 
-def _hosts(changes: Iterable[Change]) -> int:
+def effect_text(effect: Effect) -> str:
+    """Returns an effect in the words that people read."""
+    return EFFECT_TEXTS.get(effect, effect)
+
+
+def _counted_text(effect: Effect) -> str:
+    """Returns an effect as it reads after "2 hosts"."""
+    return _COUNTED_TEXTS.get(effect) or effect_text(effect)
+
+
+def _effect(change: Change) -> Effect:
+    return change.effect
+
+
+def _count_hosts(changes: Iterable[Change]) -> int:
+    """Returns how many different hosts the changes are on."""
     return len({change.host for change in changes})
 
 
-def _by_subject(changes: Iterable[Change]) -> tuple[tuple[str, int], ...]:
-    """Returns scenarios and sysctls with the number of hosts, most hosts first."""
-    found = grouped(changes, lambda change: _subject(change)[0])
-    counts = ((subject, _hosts(of)) for subject, of in found.items())
-    return tuple(sorted(counts, key=lambda item: -item[1]))
+def _count_by_subject(changes: Iterable[Change]) -> tuple[tuple[str, int], ...]:
+    """Returns scenarios and sysctls with their number of hosts, most hosts first."""
+    by_subject = group_by(changes, lambda change: _subject(change)[0])
+    counts = [(subject, _count_hosts(of)) for subject, of in by_subject.items()]
+    return tuple(sorted(counts, key=lambda count: -count[1]))
 
 
-def _felt(rate: ResetRate) -> float:
-    return -(rate.per_thousand or 0.0)
+def _highest_rates(rates: Iterable[ResetRate]) -> tuple[ResetRate, ...]:
+    """Returns the hosts with most aborts per connection, highest first."""
+    known = [rate for rate in rates if rate.per_thousand is not None]
+    known.sort(key=lambda rate: -(rate.per_thousand or 0.0))
+    return tuple(known[:MOST_RATES])
+
+
+def _hosts_without_rate(rates: Iterable[ResetRate]) -> tuple[tuple[str, HostRanges], ...]:
+    """Returns (reason, hosts) of the hosts whose rate is unknown."""
+    unknown = [rate for rate in rates if rate.per_thousand is None]
+    by_reason = group_by(unknown, lambda rate: rate.reason)
+    return tuple((reason, _fold_hosts(of)) for reason, of in by_reason.items())
+
+
+def _fold_hosts(changes: Iterable[Change | ResetRate]) -> HostRanges:
+    return fold_hosts(change.host for change in changes)
 
 
 def _rows(changes: Sequence[Change], links: Mapping[str, str]) -> tuple[ChangeRow, ...]:
-    alike = grouped(changes, lambda c: (c.what, *_said(c))).values()
-    # The families of one scenario share a row where the same happened to the same hosts.
-    rows = grouped(
-        alike, lambda group: (_subject(group[0])[0], *_said(group[0]), tuple(c.host for c in group))
-    )
-    return tuple(_row(groups, links) for groups in rows.values())
+    """Returns the changes as rows; the families of a scenario with the same hosts share one."""
+    same_change = group_by(changes, _change_key).values()
+    return tuple(_row(groups, links) for groups in group_by(same_change, _row_key).values())
 
 
-def _said(change: Change) -> tuple[Hashable, ...]:
-    return change.effect, change.kind, *_words(change), change.since, change.severity, change.waived
+def _change_key(change: Change) -> Hashable:
+    """Returns what hosts must share to be in one group."""
+    return change.what, _content(change)
 
 
-def _words(change: Change) -> tuple[str, str]:
+def _row_key(group: Sequence[Change]) -> Hashable:
+    """Returns what the groups of several families must share to be in one row."""
+    hosts = tuple(change.host for change in group)
+    return _subject(group[0])[0], _content(group[0]), hosts
+
+
+def _content(change: Change) -> Hashable:
+    texts = _masked_texts(change)
+    return change.effect, change.kind, texts, change.since, change.severity, change.waived
+
+
+def _masked_texts(change: Change) -> tuple[str, str]:
+    """Returns before and after; a reason that names its host is the same reason on all of them."""
     if change.kind != "host" or change.effect == "renamed":
         return change.before, change.after
-    # A reason that names its host is the same reason.
     return change.before.replace(change.host, HOST_PLACEHOLDER), change.after.replace(
         change.host, HOST_PLACEHOLDER
     )
 
 
 def _subject(change: Change) -> tuple[str, str]:
-    """The scenario or sysctl and its family, or the noun that changed."""
-    return parts_of(change.what)[1:] if ":" in change.what else (change.what, "")
+    """Returns the scenario or sysctl and its family, or the noun that changed and ""."""
+    if ":" not in change.what:
+        return change.what, ""
+    _, subject, family = parse_finding_id(change.what)
+    return subject, family
 
 
-def _accepted(change: Change) -> str | None:
-    """Returns the waiver of the present finding, None if there is no finding or no waiver any more."""
-    return None if change.effect == "fix" or change.kind == "waiver" else change.waived
+def _present_waiver(change: Change) -> str | None:
+    """Returns the waiver of the present finding, None if there is no finding or no waiver now."""
+    if change.effect == "fix" or change.kind == "waiver":
+        return None
+    return change.waived
 
 
 def _row(groups: Sequence[Sequence[Change]], links: Mapping[str, str]) -> ChangeRow:
-    first = groups[0][0]
+    """Returns the row of one change; each group of `groups` is a family with the same hosts."""
+    hosts = groups[0]
+    first = hosts[0]
     subject = _subject(first)[0]
     families = dict.fromkeys(_subject(group[0])[1] for group in groups)
-    before, after = _words(first) if len(groups[0]) > 1 else (first.before, first.after)
+    texts: Callable[[Change], tuple[str, str]] = _masked_texts if len(hosts) > 1 else _texts
+    before, after = texts(first)
     return ChangeRow(
         effect=first.effect,
+        effect_text=effect_text(first.effect),
         kind=first.kind,
         subject=subject,
-        detail=family_words(filter(None, families)),
+        detail=join_family_ids(filter(None, families)),
         link=links.get(subject, ""),
         before=before,
         after=after,
         since=first.since,
         severity=first.severity,
-        waived=_accepted(first),
-        hosts=fold_hosts(change.host for change in groups[0]),
+        waived=_present_waiver(first),
+        hosts=_fold_hosts(hosts),
     )
+
+
+def _texts(change: Change) -> tuple[str, str]:
+    return change.before, change.after

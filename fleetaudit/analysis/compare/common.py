@@ -1,6 +1,4 @@
-"""What every part of a comparison needs: grouping in order of appearance, and the words for a
-family or a system.
-"""
+"""What every part of a comparison needs: its input, grouping in order of appearance, and words."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fleetaudit.analysis.judge import ExpectationStatus, expectation_status
+from fleetaudit.analysis.judge import expectation_status
 from fleetaudit.model import (
     Audited,
     Ending,
@@ -20,32 +18,35 @@ from fleetaudit.model import (
 )
 from fleetaudit.text.host_ranges import HostRanges, fold_hosts
 
-from .view_model import Build, Tone
+from .view_model import Build, Verdict
 
-FAMILY_WORDS: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6", "unix": "AF_UNIX"}
+FAMILY_NAMES: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6", "unix": "AF_UNIX"}
 
 BuildKey = tuple[str, str, str]
-Alike = tuple[Audited, ...]
-"""Hosts of one kernel build that were measured in one way and saw the same; never empty."""
+"""Release, version and machine of a kernel build, as uname(2) reports them."""
+BehaviourGroup = tuple[Audited, ...]
+"""Hosts of one kernel build with the same isolation and the same observations; never empty."""
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What the parts of a comparison stand on: the hosts, those that were audited also by their
-    behaviour (`alike`), scenarios by name, their anchors, builds by key.
+class ComparisonInput:
+    """What the parts of a comparison start from.
+
+    `groups` are the audited hosts by behaviour. `scenarios` and `anchors` are by the name of the
+    scenario, `builds` in the order of the report.
     """
 
     audited: tuple[Audited, ...]
-    missing: tuple[NotAudited, ...]
-    alike: tuple[Alike, ...]
-    rows: Mapping[str, ScenarioRow]
+    not_audited: tuple[NotAudited, ...]
+    groups: tuple[BehaviourGroup, ...]
+    scenarios: Mapping[str, ScenarioRow]
     anchors: Mapping[str, str]
     builds: Mapping[BuildKey, Build]
 
 
-def grouped(items: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
+def group_by(items: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
     """Returns `items` by key; keys and items in order of appearance."""
     groups = dict[K, list[V]]()
     for item in items:
@@ -53,41 +54,35 @@ def grouped(items: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
     return groups
 
 
-def names_of(hosts: Iterable[HostResult]) -> HostRanges:
-    """Returns the hosts' names, folded."""
+def fold_names(hosts: Iterable[HostResult]) -> HostRanges:
+    """Returns the names of the hosts, folded."""
     return fold_hosts(h.name for h in hosts)
 
 
 def build_key(host: Audited) -> BuildKey:
-    """Returns what makes a kernel build: uname's release, version and machine."""
+    """Returns what identifies the kernel build of a host."""
     return host.kernel.release, host.kernel.version, host.kernel.machine
 
 
-def expect_words(expect: Iterable[Ending]) -> str:
-    """Returns the endings that are all right, in words."""
-    return " or ".join(expect)
+def join_endings(endings: Iterable[Ending]) -> str:
+    """Returns the endings that an expectation accepts, in words."""
+    return " or ".join(endings)
 
 
-def families_words(families: Iterable[Family]) -> str:
+def join_families(families: Iterable[Family]) -> str:
     """Returns the families in words, always in the same order."""
     ran = set(families)
-    return " and ".join(words for family, words in FAMILY_WORDS.items() if family in ran)
+    return " and ".join(name for family, name in FAMILY_NAMES.items() if family in ran)
 
 
-def system_of(host: Audited) -> str:
-    """Returns what the host says its operating system is, "" where it has no os-release(5)."""
+def system_name(host: Audited) -> str:
+    """Returns the operating system of a host, "" if it has no os-release(5)."""
     return host.os.pretty_name or " ".join(filter(None, (host.os.id, host.os.version_id)))
 
 
-def tone_of(observation: Observation, row: ScenarioRow) -> Tone:
-    """Returns what an observation means to a reader, on a host that is not void."""
-    how: ExpectationStatus = expectation_status(observation, row.expect)
-    match how:
-        case "not met":
-            return row.severity
-        case "not run":
-            return "silent"
-        case "no expectation":
-            return "observed"
-        case _:
-            return how
+def verdict_of(observation: Observation, row: ScenarioRow) -> Verdict:
+    """Returns the verdict on an observation of a host that is not void."""
+    found = expectation_status(observation, row.expect)
+    if found == "not met":
+        return row.severity
+    return "unknown" if found == "untold" else found

@@ -1,7 +1,7 @@
-"""Expectations that hosts fall short of, one group each, gravest first. Pure.
+"""Groups findings by expectation, the most severe first. Pure.
 
 Rules: findings are the judge's; nothing is judged again here. A waived finding is shown and counted
-apart. Findings of a scenario's families are one group where the same hosts saw the same.
+apart. The families of a scenario share a group if the same hosts have the same observations.
 """
 
 from __future__ import annotations
@@ -9,157 +9,188 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-from fleetaudit.model import (
-    SEVERITIES,
-    Audited,
-    Finding,
-    HostResult,
-    Severity,
-)
+from fleetaudit.model import SEVERITIES, Audited, Finding, HostResult, Severity
 
 from .common import (
-    FAMILY_WORDS,
-    Ground,
+    FAMILY_NAMES,
+    BuildKey,
+    ComparisonInput,
+    K,
     build_key,
-    grouped,
-    names_of,
+    fold_names,
+    group_by,
 )
-from .view_model import FindingGroup, FindingRow, Remedy
+from .view_model import Build, FindingGroup, FindingRow, Remedy
 
 KINDS = ("host-key", "control", "scenario", "kernel", "sysctl", "exposure")
-"""What the ids of findings begin with, in the order that they are shown in."""
+"""The prefixes of the ids of findings, in the order of the report."""
 SAME_ENDING = "same-ending:"
-_FAMILIES = {str(family): words for family, words in FAMILY_WORDS.items()}
+_FAMILY_NAMES = {str(family): name for family, name in FAMILY_NAMES.items()}
 
-Pairs = Sequence[tuple[HostResult, Finding]]
+Pair = tuple[HostResult, Finding]
+SortKey = tuple[int, int, int, str, str]
 
 
-def findings_of(ground: Ground, sysctls: Mapping[str, str]) -> tuple[FindingGroup, ...]:
-    """Returns a group an expectation, gravest first, then by kind: scenarios as declared, the rest
-    by name.
+def group_findings(source: ComparisonInput, sysctls: Mapping[str, str]) -> tuple[FindingGroup, ...]:
+    """Returns one group per expectation: most severe first, then by kind, then in order.
 
-    `sysctls` are the anchors of those that are shown, by key.
+    Scenarios are in the order of the playbook, everything else by name. `sysctls` are the anchors of
+    the sysctls that are shown, by key.
     """
-    hosts: tuple[HostResult, ...] = (*ground.audited, *ground.missing)
-    pairs = [(host, f) for host in hosts for f in host.findings]
-    by_id = grouped(pairs, lambda pair: (pair[1].id, pair[1].severity, pair[1].expected)).values()
-    places = {name: i for i, name in enumerate(ground.rows)}
-
-    def place(alike: Sequence[Pairs]) -> tuple[int, int, int, str, str]:
-        first = alike[0][0][1]
-        kind, name, _ = parts_of(first.id)
-        at = 0 if kind in ("sysctl", "exposure") else places.get(name, len(places))
-        return (
-            -SEVERITIES.index(first.severity),
-            (*KINDS, kind).index(kind),
-            at,
-            first.id,
-            first.expected,
-        )
-
-    together = sorted(grouped(by_id, _seen).values(), key=place)
+    hosts: tuple[HostResult, ...] = (*source.audited, *source.not_audited)
+    pairs = [(host, finding) for host in hosts for finding in host.findings]
+    by_expectation = group_by(pairs, _expectation).values()
+    places = {name: place for place, name in enumerate(source.scenarios)}
+    together = sorted(
+        group_by(by_expectation, _group_key).values(), key=lambda same: _sort_key(same, places)
+    )
     return tuple(
-        _group(f"finding-{i}", alike, ground, sysctls) for i, alike in enumerate(together, 1)
+        _group(f"finding-{i}", same, source, sysctls) for i, same in enumerate(together, 1)
     )
 
 
-def short_of(audited: Iterable[Audited]) -> tuple[tuple[Severity, int], ...]:
-    """Returns how many hosts fall short, each counted once by its gravest finding that is not
-    waived, gravest first.
+def count_unmet_hosts(audited: Iterable[Audited]) -> tuple[tuple[Severity, int], ...]:
+    """Returns (severity, hosts): each host with a finding that is not waived, by the worst of them.
+
+    The most severe comes first.
     """
-    open_ = [[f.severity for f in host.findings if f.waived is None] for host in audited]
-    counts = Counter(max(severities, key=SEVERITIES.index) for severities in open_ if severities)
+    worst = Counter(worst_open_severity(host) for host in audited)
     return tuple(
-        (severity, counts[severity]) for severity in reversed(SEVERITIES) if severity in counts
+        (severity, worst[severity]) for severity in reversed(SEVERITIES) if severity in worst
     )
 
 
-def parts_of(id_: str) -> tuple[str, str, str]:
-    """Returns kind, subject and family of a finding's id; a sysctl's key may have a slash of its
-    own.
+def worst_open_severity(host: HostResult) -> Severity | None:
+    """Returns the worst severity of the findings that are not waived, None without any."""
+    open_ = [finding.severity for finding in host.findings if finding.waived is None]
+    return max(open_, key=SEVERITIES.index, default=None)
 
-    The subject of what only the fleet shows is its scenario.
+
+def parse_finding_id(id_: str) -> tuple[str, str, str]:
+    """Returns kind, subject and family of the id of a finding.
+
+    The key of a sysctl may contain a slash. The subject of a finding about a whole kernel is its
+    scenario.
     """
     kind, _, subject = id_.partition(":")
     if kind == "host-key":
         return kind, f"{subject} host key", ""
-    name, _, family = (subject, "", "") if kind == "sysctl" else subject.rpartition("/")
+    if kind == "sysctl":
+        return kind, subject, ""
+    name, _, family = subject.rpartition("/")
     if kind == "kernel":
         name = name.removeprefix(SAME_ENDING)
-    return kind, name or subject, family if name else ""
+    return (kind, name, family) if name else (kind, subject, "")
 
 
-def family_words(families: Iterable[str]) -> str:
-    """Returns the families of findings' ids in words, in their order."""
-    return " and ".join(_FAMILIES.get(family, family) for family in families)
+def join_family_ids(families: Iterable[str]) -> str:
+    """Returns the families of the ids of findings in words, in their order."""
+    return " and ".join(_FAMILY_NAMES.get(family, family) for family in families)
 
 
-def _seen(pairs: Pairs) -> Hashable:
+def _expectation(pair: Pair) -> Hashable:
+    finding = pair[1]
+    return finding.id, finding.severity, finding.expected
+
+
+def _group_key(pairs: Sequence[Pair]) -> Hashable:
+    """Returns what the families of a scenario must share to be in one group."""
     first = pairs[0][1]
-    rows = tuple((host.name, f.observed, f.waived) for host, f in pairs)
-    return parts_of(first.id)[:2], first.severity, first.expected, rows
+    observed = tuple((host.name, finding.observed, finding.waived) for host, finding in pairs)
+    return parse_finding_id(first.id)[:2], first.severity, first.expected, observed
+
+
+def _sort_key(same: Sequence[Sequence[Pair]], places: Mapping[str, int]) -> SortKey:
+    first = same[0][0][1]
+    kind, subject, _ = parse_finding_id(first.id)
+    in_playbook = kind not in ("sysctl", "exposure")
+    return (
+        -SEVERITIES.index(first.severity),
+        (*KINDS, kind).index(kind),
+        places.get(subject, len(places)) if in_playbook else 0,
+        first.id,
+        first.expected,
+    )
 
 
 def _group(
-    anchor: str, alike: Sequence[Pairs], ground: Ground, sysctls: Mapping[str, str]
+    anchor: str,
+    same: Sequence[Sequence[Pair]],
+    source: ComparisonInput,
+    sysctls: Mapping[str, str],
 ) -> FindingGroup:
-    members = alike[0]
+    """Returns the group of one expectation; each element of `same` has the findings of a family."""
+    members = same[0]
     first = members[0][1]
-    kind, name, _ = parts_of(first.id)
-    families = [family for pairs in alike if (family := parts_of(pairs[0][1].id)[2])]
-    waived = sum(1 for _, f in members if f.waived is not None)
+    ids = tuple(pairs[0][1].id for pairs in same)
+    kind, subject, _ = parse_finding_id(first.id)
+    families = [parse_finding_id(id_)[2] for id_ in ids]
+    links = sysctls if kind == "sysctl" else source.anchors
+    waived = sum(finding.waived is not None for _, finding in members)
     return FindingGroup(
         anchor=anchor,
-        ids=tuple(pairs[0][1].id for pairs in alike),
+        ids=ids,
         kind=kind,
-        subject=name,
-        detail=family_words(families),
-        link=sysctls.get(name, "") if kind == "sysctl" else ground.anchors.get(name, ""),
+        subject=subject,
+        detail=join_family_ids(filter(None, families)),
+        link=links.get(subject, ""),
         severity=first.severity,
         expected=first.expected,
         because=first.because,
         remedies=_remedies(members),
         hosts=len(members) - waived,
         waived=waived,
-        rows=_rows(members, ground),
+        rows=_rows(members, source.builds),
     )
 
 
 def is_command(fix: str) -> bool:
-    """Returns whether the remedy of a finding is a command to type rather than a sentence."""
+    """Returns whether the remedy of a finding is a command to type, not a sentence."""
     return fix[:1].islower() and not fix.endswith(".")
 
 
-def _remedies(members: Pairs) -> tuple[Remedy, ...]:
-    """Returns the remedies, each with its hosts; they may differ by kernel series or by the file
-    that sets a sysctl.
+def _remedies(members: Sequence[Pair]) -> tuple[Remedy, ...]:
+    """Returns the remedies, those of most hosts first.
+
+    They differ by kernel series, or by the file that sets a sysctl.
     """
-    by_fix = grouped(members, lambda pair: pair[1].fix)
+    with_remedy = [pair for pair in members if pair[1].fix]
+    by_fix = group_by(with_remedy, lambda pair: pair[1].fix)
     return tuple(
-        Remedy(
-            text=fix,
-            typed=is_command(fix),
-            hosts=names_of(host for host, _ in pairs),
-        )
-        for fix, pairs in sorted(by_fix.items(), key=lambda item: -len(item[1]))
-        if fix
+        Remedy(text=fix, is_command=is_command(fix), hosts=fold_names(map(_host, pairs)))
+        for fix, pairs in _largest_first(by_fix)
     )
 
 
-def _rows(members: Pairs, ground: Ground) -> tuple[FindingRow, ...]:
-    rows = grouped(members, lambda pair: (pair[1].observed, pair[1].waived))
+def _rows(members: Sequence[Pair], builds: Mapping[BuildKey, Build]) -> tuple[FindingRow, ...]:
+    """Returns a row per observation and waiver, that of most hosts first."""
+    by_observation = group_by(members, lambda pair: (pair[1].observed, pair[1].waived))
     return tuple(
         FindingRow(
             observed=observed,
             waived=waived,
-            since=min((f.since for _, f in pairs if f.since), default=""),
-            builds=tuple(
-                ground.builds[key]
-                for key in dict.fromkeys(
-                    build_key(host) for host, _ in pairs if isinstance(host, Audited)
-                )
-            ),
-            hosts=names_of(host for host, _ in pairs),
+            since=_first_seen(pairs),
+            builds=_builds_of(pairs, builds),
+            hosts=fold_names(map(_host, pairs)),
         )
-        for (observed, waived), pairs in sorted(rows.items(), key=lambda item: -len(item[1]))
+        for (observed, waived), pairs in _largest_first(by_observation)
     )
+
+
+def _largest_first(groups: Mapping[K, list[Pair]]) -> list[tuple[K, list[Pair]]]:
+    return sorted(groups.items(), key=lambda item: -len(item[1]))
+
+
+def _host(pair: Pair) -> HostResult:
+    return pair[0]
+
+
+def _first_seen(pairs: Iterable[Pair]) -> str:
+    """Returns the earliest date on which one of the findings was seen, "" if unknown."""
+    return min(filter(None, (finding.since for _, finding in pairs)), default="")
+
+
+def _builds_of(pairs: Iterable[Pair], builds: Mapping[BuildKey, Build]) -> tuple[Build, ...]:
+    """Returns the kernel builds of the audited hosts, in order of appearance."""
+    keys = [build_key(host) for host, _ in pairs if isinstance(host, Audited)]
+    return tuple(builds[key] for key in dict.fromkeys(keys))

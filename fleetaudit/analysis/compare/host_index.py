@@ -1,15 +1,15 @@
-"""Every selected host in a line, for search, filters and one host's own page. Pure.
+"""Makes one entry per selected host, for search, filters and the view of one host. Pure.
 
-Rules: a host is in it exactly once, in inventory order, audited or not.
+Rules: every host is in it exactly once, in inventory order, audited or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from fleetaudit.analysis.causes import is_command
 from fleetaudit.model import (
-    SEVERITIES,
     Audited,
     Change,
     Drift,
@@ -19,97 +19,125 @@ from fleetaudit.model import (
 )
 
 from .common import (
-    Alike,
+    BehaviourGroup,
     BuildKey,
+    ComparisonInput,
     build_key,
-    grouped,
-    system_of,
+    group_by,
+    system_name,
 )
-from .hosts import findings_words
-from .view_model import HostLine, HostState, Production
+from .findings import worst_open_severity
+from .profiles import host_findings
+from .view_model import HostChange, HostEntry, HostState, Production
+
+_NO_PRODUCTION = Production(
+    host="",
+    anchor="",
+    connections=None,
+    aborts=None,
+    per_thousand=None,
+    uptime_days=None,
+    unread_sockets=None,
+    unread_bytes=None,
+    partial=False,
+)
+"""Stands for the counters of a host that reported none."""
 
 
-def hosts_of(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lookups:
+    """What an entry needs besides its host, by the name of the host or the key of its build."""
+
+    builds: Mapping[BuildKey, int]
+    anchors: Mapping[str, str]
+    production: Mapping[str, Production]
+    changes: Mapping[str, Sequence[Change]]
+    unknown: frozenset[str]
+
+
+def index_hosts(
     hosts: Iterable[HostResult],
+    source: ComparisonInput,
     *,
-    builds: Iterable[BuildKey],
     anchors: Mapping[str, str],
-    felt: Iterable[Production],
-    alike: Iterable[Alike],
+    production: Iterable[Production],
     drift: Drift | None,
-) -> tuple[HostLine, ...]:
-    """Returns a line a host; `anchors` are those of profiles and causes by the hosts' names,
-    `alike` the audited hosts by their behaviour.
-    """
-    places = {key: i for i, key in enumerate(builds)}
-    told = {p.host: p for p in felt}
-    untold = {h.name for hosts in alike if _untold(hosts[0]) for h in hosts}
-    changed = grouped(drift.changes if drift else (), lambda change: change.host)
-    return tuple(
-        _line(
-            host,
-            places,
-            anchors[host.name],
-            told.get(host.name),
-            changed.get(host.name, ()),
-            host.name in untold,
-        )
-        for host in hosts
+) -> tuple[HostEntry, ...]:
+    """Returns one entry per host; `anchors` are those of profiles and causes by host name."""
+    changes = drift.changes if drift else ()
+    lookups = _Lookups(
+        builds={key: i for i, key in enumerate(source.builds)},
+        anchors=anchors,
+        production={counters.host: counters for counters in production},
+        changes=group_by(changes, lambda change: change.host),
+        unknown=_hosts_with_unknown(source.groups),
     )
+    return tuple(_entry(host, lookups) for host in hosts)
 
 
-def _line(
-    host: HostResult,
-    places: Mapping[BuildKey, int],
-    anchor: str,
-    told: Production | None,
-    changes: Iterable[Change],
-    untold: bool,
-) -> HostLine:
-    build: int | None = None
-    about: tuple[str, ...]
-    state: HostState
-    if isinstance(host, NotSelected):
-        about, state = (host.reason,), "not selected"
-    elif isinstance(host, NotAudited):
-        about, state = (f"{host.stage}: {host.reason}",), "not audited"
-    else:
-        measured = (
-            "in the host’s namespace" if host.isolation == "host" else "in a private namespace"
-        )
-        about = (
-            system_of(host),
-            f"Python {host.python}" if host.python else "",
-            measured,
-            *host.notes,
-        )
-        if host.void:
-            about += (f"void: {host.void}",)
-        build, state = places[build_key(host)], _state(host, untold)
-    return HostLine(
-        name=host.name,
-        state=state,
-        anchor=anchor,
-        groups=host.groups,
-        build=build,
-        about=tuple(filter(None, about)),
-        findings=findings_words(host),
-        changes=tuple((c.effect, c.kind, c.what, c.before, c.after, c.since) for c in changes),
-        per_thousand=told.per_thousand if told else None,
-        unread_sockets=told.unread_sockets if told else None,
-        hint=host.hint,
-        typed=is_command(host.hint),
-    )
+def _hosts_with_unknown(groups: Iterable[BehaviourGroup]) -> frozenset[str]:
+    """Returns the names of hosts with an inconclusive ending, or trials that disagree."""
+    unknown = [group for group in groups if _has_unknown(group[0])]
+    return frozenset(host.name for group in unknown for host in group)
 
 
-def _untold(host: Audited) -> bool:
+def _has_unknown(host: Audited) -> bool:
     return any(o.ending == "inconclusive" or len(o.endings) > 1 for o in host.observations)
 
 
-def _state(host: Audited, untold: bool) -> HostState:
+def _entry(host: HostResult, lookups: _Lookups) -> HostEntry:
+    production = lookups.production.get(host.name, _NO_PRODUCTION)
+    return HostEntry(
+        name=host.name,
+        state=_state(host, lookups.unknown),
+        anchor=lookups.anchors[host.name],
+        groups=host.groups,
+        build=lookups.builds[build_key(host)] if isinstance(host, Audited) else None,
+        about=_about(host),
+        findings=host_findings(host),
+        changes=tuple(map(_change, lookups.changes.get(host.name, ()))),
+        per_thousand=production.per_thousand,
+        unread_sockets=production.unread_sockets,
+        hint=host.hint,
+        hint_is_command=is_command(host.hint),
+    )
+
+
+def _change(change: Change) -> HostChange:
+    return change.effect, change.kind, change.what, change.before, change.after, change.since
+
+
+def _about(host: HostResult) -> tuple[str, ...]:
+    """Returns what is known of a host besides its kernel, or why it was not audited."""
+    if isinstance(host, NotSelected):
+        return (host.reason,)
+    if isinstance(host, NotAudited):
+        return (f"{host.stage}: {host.reason}",)
+    facts = (
+        system_name(host),
+        f"Python {host.python}" if host.python else "",
+        _measured_in(host),
+        *host.notes,
+        f"void: {host.void}" if host.void else "",
+    )
+    return tuple(filter(None, facts))
+
+
+def _measured_in(host: Audited) -> str:
+    if host.isolation == "host":
+        return "in the host’s namespace"
+    return "in a private namespace"
+
+
+def _state(host: HostResult, unknown: frozenset[str]) -> HostState:
+    """Returns the state of a host; `unknown` has the hosts with an unknown verdict."""
+    if isinstance(host, NotSelected):
+        return "not selected"
+    if isinstance(host, NotAudited):
+        return "not audited"
     if host.void:
         return "void"
-    open_ = [f.severity for f in host.findings if f.waived is None]
-    if open_:
-        return max(open_, key=SEVERITIES.index)
-    return "untold" if untold else "met"
+    severity = worst_open_severity(host)
+    if severity:
+        return severity
+    return "unknown" if host.name in unknown else "met"

@@ -1,285 +1,176 @@
-"""Kernels by scenarios: the builds in the order of their numbers, the matrix, and which of them
-reset. Pure.
-
-Rules: a cell counts hosts. Void hosts are counted apart. Hosts of one build that end differently
-make it mixed.
-"""
+"""Kernel builds in numeric order, the classes that the summary names, and endings by series. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from fleetaudit.model import (
-    SEVERITIES,
-    Audited,
-    Family,
-    Observation,
-    ScenarioRow,
-)
+from fleetaudit.model import SEVERITIES, Audited, Family
 from fleetaudit.text.host_ranges import MAX_RANGES
 from fleetaudit.text.kernel_releases import release_key, release_series
 
 from .common import (
-    FAMILY_WORDS,
-    Alike,
     BuildKey,
-    Ground,
+    ComparisonInput,
     build_key,
-    expect_words,
-    families_words,
-    grouped,
-    names_of,
-    system_of,
-    tone_of,
+    fold_names,
+    group_by,
+    join_endings,
+    join_families,
+    system_name,
 )
 from .view_model import (
     Build,
     Cell,
     Column,
     KernelClass,
-    KernelKey,
+    KernelClassName,
     ScenarioView,
     SeriesChart,
     SeriesRow,
-    Tone,
+    Verdict,
 )
 
-
-def builds_of(audited: Sequence[Audited]) -> dict[BuildKey, Build]:
-    """Returns the builds in numeric order of their releases, by key."""
-    groups = grouped(audited, build_key)
-    order = sorted(
-        groups, key=lambda k: (release_key(k[0]), k[0], release_key(k[1].lstrip("#")), k[1], k[2])
-    )
-    return {
-        key: Build(
-            anchor=f"kernel-{i}",
-            kernel=groups[key][0].kernel,
-            series=release_series(key[0]),
-            hosts=names_of(groups[key]),
-            void=sum(1 for h in groups[key] if h.void),
-            on_host=sum(1 for h in groups[key] if h.isolation == "host"),
-            systems=tuple(dict.fromkeys(system_of(h) for h in groups[key] if system_of(h)))[
-                :MAX_RANGES
-            ],
-        )
-        for i, key in enumerate(order, 1)
-    }
-
-
-Seen = tuple[Alike, Observation]
-"""Hosts, and what all of them saw: the observation of the first."""
-CLASSES: tuple[KernelKey, ...] = (
+CLASS_NAMES: tuple[KernelClassName, ...] = (
     "resets",
     "mixed",
     "otherwise",
-    "untold",
+    "unknown",
     "void",
-    "observed",
+    "no expectation",
     "met",
 )
+"""The classes in the order of the report."""
+_ENDINGS = ("FIN", "FIN, then RST", "RST")
+"""The endings that a chart shows first, in this order."""
 
 
-def columns_of(ground: Ground) -> tuple[Column, ...]:
-    """Returns a column a scenario, or one a family where some host ends them differently; scenarios
-    as declared.
-    """
-    seen = dict[str, dict[Family, list[Seen]]]()
-    agree = dict.fromkeys(ground.rows, True)
-    for hosts in ground.alike:
-        by_scenario = grouped(hosts[0].observations, lambda o: o.scenario)
-        for name, observations in by_scenario.items():
-            for o in observations:
-                seen.setdefault(name, {}).setdefault(o.family, []).append((hosts, o))
-            if (
-                agree[name]
-                and not hosts[0].void
-                and len({(o.ending, *sorted(o.endings)) for o in observations}) > 1
-            ):
-                agree[name] = False
-    controls = {row.control for row in ground.rows.values()}
-    columns = list[Column]()
-    for name, row in ground.rows.items():
-        families = [f for f in FAMILY_WORDS if f in seen.get(name, {})]
-        for together in [families] if agree[name] else [[f] for f in families]:
-            if together:
-                pairs = [pair for f in together for pair in seen[name][f]]
-                positive = row.control is None and row.expect == ("RST",)
-                columns.append(_column(row, ground, together, pairs, positive or name in controls))
-    return tuple(columns)
+def make_builds(audited: Iterable[Audited]) -> dict[BuildKey, Build]:
+    """Returns the builds by key, in numeric order of their releases."""
+    hosts = group_by(audited, build_key)
+    order = sorted(hosts, key=_numeric_order)
+    return {key: _build(f"kernel-{i}", hosts[key]) for i, key in enumerate(order, 1)}
 
 
-def _column(
-    row: ScenarioRow,
-    ground: Ground,
-    families: Sequence[Family],
-    pairs: Sequence[Seen],
-    is_control: bool,
-) -> Column:
-    by_build = grouped(pairs, lambda pair: build_key(pair[0][0]))
-    cells = tuple(_cell(by_build.get(key, ()), row) for key in ground.builds)
-    told = {
-        ending
-        for cell in cells
-        for ending, _ in cell.counts
-        if ending not in ("not run", "inconclusive")
-    }
-    return Column(
-        scenario=row.name,
-        title=row.title,
-        anchor=ground.anchors[row.name],
-        families=families_words(families),
-        expect=expect_words(row.expect),
-        severity=row.severity,
-        is_control=is_control,
-        control=row.control or "",
-        all_read=_all_read(row.steps),
-        differs=len(told) > 1 or any(cell.word == "mixed" for cell in cells),
-        deviates=any(cell.tone in ("info", "warning", "error", "untold") for cell in cells),
-        groups=tuple(
-            (word, _gravest(cell.tone for _, cell in pairs_), tuple(build for build, _ in pairs_))
-            for word, pairs_ in grouped(
-                zip(ground.builds.values(), cells, strict=True), lambda p: p[1].word
-            ).items()
-        ),
-        cells=cells,
+def _numeric_order(key: BuildKey) -> tuple[object, ...]:
+    release, version, machine = key
+    return release_key(release), release, release_key(version.lstrip("#")), version, machine
+
+
+def _build(anchor: str, hosts: Sequence[Audited]) -> Build:
+    kernel = hosts[0].kernel
+    systems = dict.fromkeys(filter(None, map(system_name, hosts)))
+    return Build(
+        anchor=anchor,
+        kernel=kernel,
+        series=release_series(kernel.release),
+        hosts=fold_names(hosts),
+        void=sum(bool(host.void) for host in hosts),
+        on_host=sum(host.isolation == "host" for host in hosts),
+        systems=tuple(systems)[:MAX_RANGES],
     )
 
 
-def _all_read(steps: Sequence[str]) -> bool:
-    """Whether the closer has read everything and the peer sends nothing new after that."""
-    read = max((i for i, step in enumerate(steps) if step == "closer reads all"), default=None)
-    return read is not None and not any(step.startswith("peer sends") for step in steps[read:])
+def classify_kernels(builds: Iterable[Build], columns: Sequence[Column]) -> tuple[KernelClass, ...]:
+    """Returns the builds by what they do.
 
-
-def _cell(pairs: Iterable[Seen], row: ScenarioRow) -> Cell:
-    """Counts hosts, not observations: the families of a column agree on each host."""
-    hosts = {hosts[0].name: (hosts, o) for hosts, o in pairs}
-    sound = [(alike, o) for alike, o in hosts.values() if not alike[0].void]
-    counts = Counter[str]()
-    for alike, o in sound:
-        # Trials that disagree on one host are an ending of their own: the host was seen to do both.
-        counts["mixed" if len(o.endings) > 1 else o.ending] += len(alike)
-    told = [ending for ending in counts if ending not in ("not run", "inconclusive")]
-    if len(told) > 1 or "mixed" in counts:
-        word = "mixed"
-    elif told:
-        word = told[0]
-    else:
-        word = next(iter(counts), "void" if hosts else "not asked")
-    return Cell(
-        word=word,
-        tone=(
-            _gravest(tone_of(o, row) for _, o in sound)
-            if sound
-            else ("void" if hosts else "silent")
-        ),
-        counts=tuple(sorted(counts.items(), key=lambda c: (-c[1], c[0]))),
-        hosts=counts.total(),
-        void=sum(len(alike) for alike, _ in hosts.values() if alike[0].void),
-        on_host=sum(len(alike) for alike, _ in sound if alike[0].isolation == "host"),
+    A build may be in several classes: mixed in one scenario, and with a reset in another.
+    """
+    classes = defaultdict[KernelClassName, list[tuple[Build, tuple[Column, ...]]]](list)
+    for i, build in enumerate(builds):
+        deviating = _deviating_columns(columns, i)
+        if not deviating:
+            verdicts = {column.cells[i].verdict for column in columns}
+            deviating = {_class_without_deviation(build, verdicts): []}
+        for name, of_class in deviating.items():
+            classes[name].append((build, tuple(of_class)))
+    return tuple(
+        KernelClass(name=name, builds=tuple(classes[name]))
+        for name in CLASS_NAMES
+        if name in classes
     )
 
 
-_GRAVITY: tuple[Tone, ...] = (
-    "void",
-    "silent",
-    "observed",
-    "met",
-    "untold",
-    "info",
-    "warning",
-    "error",
-)
+def _deviating_columns(
+    columns: Iterable[Column], index: int
+) -> dict[KernelClassName, list[Column]]:
+    """Returns the columns in which build number `index` deviates, by class."""
+    found = dict[KernelClassName, list[Column]]()
+    for column in columns:
+        name = _deviation(column, column.cells[index])
+        if name is not None:
+            found.setdefault(name, []).append(column)
+    return found
 
 
-def _gravest(tones: Iterable[Tone]) -> Tone:
-    return max(tones, key=_GRAVITY.index)
+def _deviation(column: Column, cell: Cell) -> KernelClassName | None:
+    """Returns the class that a cell puts its build into, None if it does not deviate."""
+    if cell.label == "mixed":
+        return "mixed"
+    if cell.verdict == "unknown":
+        return "unknown"
+    if cell.verdict not in SEVERITIES:
+        return None
+    if "RST" in cell.label and "RST" not in column.expect:
+        return "resets"
+    return "otherwise"
 
 
-def classes_of(ground: Ground, columns: Sequence[Column]) -> tuple[KernelClass, ...]:
-    """Returns the builds by what they do; a build may be mixed in one scenario and reset in
-    another.
-    """
-    named = dict[KernelKey, list[tuple[Build, tuple[Column, ...]]]]()
-    for i, build in enumerate(ground.builds.values()):
-        of_build = dict[KernelKey, list[Column]]()
-        for column in columns:
-            cell = column.cells[i]
-            if cell.word == "mixed":
-                of_build.setdefault("mixed", []).append(column)
-            elif cell.tone in SEVERITIES:
-                resets = "RST" in cell.word and "RST" not in column.expect
-                of_build.setdefault("resets" if resets else "otherwise", []).append(column)
-            elif cell.tone == "untold":
-                of_build.setdefault("untold", []).append(column)
-        if not of_build:
-            of_build[_without_deviation(build, {column.cells[i].tone for column in columns})] = []
-        for key, why in of_build.items():
-            named.setdefault(key, []).append((build, tuple(why)))
-    return tuple(KernelClass(key=key, builds=tuple(named[key])) for key in CLASSES if key in named)
-
-
-def _without_deviation(build: Build, tones: Collection[Tone]) -> KernelKey:
-    """Returns the class of a build of which no cell deviates; `tones` are those of its cells."""
-    if "met" in tones:
+def _class_without_deviation(build: Build, verdicts: Collection[Verdict]) -> KernelClassName:
+    """Returns the class of a build without a deviation; `verdicts` are those of its cells."""
+    if "met" in verdicts:
         return "met"
     if build.void == build.hosts.count:
         return "void"
-    return "observed" if "observed" in tones else "untold"
+    return "no expectation" if "no expectation" in verdicts else "unknown"
 
 
-def series_of_columns(
-    builds: Sequence[Build], columns: Sequence[Column]
-) -> tuple[SeriesChart, ...]:
-    """Returns, for each scenario that kernels end differently, how many hosts of each series ended
-    how.
-    """
-    return tuple(_series(builds, column) for column in columns if column.differs)
+def chart_series(builds: Sequence[Build], columns: Iterable[Column]) -> tuple[SeriesChart, ...]:
+    """Returns, for each scenario that kernels end differently, the endings by kernel series."""
+    return tuple(_chart(builds, column) for column in columns if column.differs)
 
 
-def _series(builds: Sequence[Build], column: Column) -> SeriesChart:
-    rows = list[SeriesRow]()
-    for series, pairs in grouped(
-        zip(builds, column.cells, strict=True), lambda pair: pair[0].series
-    ).items():
-        counts = Counter[str]()
-        for _, cell in pairs:
-            counts.update(dict(cell.counts))
-        if counts:
-            rows.append(
-                SeriesRow(series=series, counts=tuple(counts.items()), hosts=counts.total())
-            )
-    words = dict.fromkeys(word for row in rows for word, _ in row.counts)
+def _chart(builds: Sequence[Build], column: Column) -> SeriesChart:
+    counts = defaultdict[str, Counter[str]](Counter)
+    for build, cell in zip(builds, column.cells, strict=True):
+        counts[build.series].update(dict(cell.counts))
+    rows = [_series_row(series, of_series) for series, of_series in counts.items() if of_series]
     return SeriesChart(
         scenario=column.scenario,
         title=column.title,
         link=column.anchor,
         families=column.families,
-        words=tuple(sorted(words, key=_place)),
+        endings=tuple(sorted(set().union(*counts.values()), key=_ending_order)),
         rows=tuple(rows),
     )
 
 
-def _place(word: str) -> tuple[int, str]:
-    order = ("FIN", "FIN, then RST", "RST")
-    return (order.index(word) if word in order else len(order)), word
+def _series_row(series: str, counts: Counter[str]) -> SeriesRow:
+    return SeriesRow(series=series, counts=tuple(counts.items()), hosts=counts.total())
 
 
-def scenarios_of(ground: Ground) -> tuple[ScenarioView, ...]:
-    """Returns the scenarios as declared, each with the families that ran."""
-    ran = dict[str, set[Family]]()
-    for first, *_ in ground.alike:
-        for o in first.observations:
-            ran.setdefault(o.scenario, set()).add(o.family)
+def _ending_order(ending: str) -> tuple[int, str]:
+    return (_ENDINGS.index(ending) if ending in _ENDINGS else len(_ENDINGS)), ending
+
+
+def view_scenarios(source: ComparisonInput) -> tuple[ScenarioView, ...]:
+    """Returns the scenarios in the order of the playbook, each with the families that ran."""
+    families = _families_by_scenario(source)
     return tuple(
         ScenarioView(
-            anchor=ground.anchors[name],
+            anchor=source.anchors[name],
             row=row,
-            expect=expect_words(row.expect),
-            families=families_words(ran.get(name, ())),
-            control_anchor=ground.anchors.get(row.control or "", ""),
+            expect=join_endings(row.expect),
+            families=join_families(families.get(name, ())),
+            control_anchor=source.anchors.get(row.control or "", ""),
         )
-        for name, row in ground.rows.items()
+        for name, row in source.scenarios.items()
     )
+
+
+def _families_by_scenario(source: ComparisonInput) -> Mapping[str, set[Family]]:
+    ran = defaultdict[str, set[Family]](set)
+    for group in source.groups:
+        for o in group[0].observations:
+            ran[o.scenario].add(o.family)
+    return ran

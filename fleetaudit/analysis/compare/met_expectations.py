@@ -1,8 +1,8 @@
-"""Counts the scenarios and expectations that were met on every host. Pure.
+"""Counts the scenarios and expectations that are met on every host. Pure.
 
-Rules: controls are not counted, because they only prove the other scenarios, nor are scenarios
-without an expectation. A void host does not count, nor does a host on which no scenario ran; a
-scenario that ran nowhere is not counted at all. A waived finding is not met.
+Rules: controls are not counted, because they only prove the other scenarios; nor are scenarios
+without an expectation. Void hosts do not count, nor do hosts on which no scenario ran. A scenario
+that ran nowhere is not counted at all. A waived finding is not met.
 """
 
 from __future__ import annotations
@@ -11,49 +11,73 @@ from collections.abc import Container, Iterable, Sequence
 
 from fleetaudit.model import Audited
 
-from .common import Alike
-from .view_model import Column, Met
+from .columns import NOT_IN_PLAYBOOK
+from .common import BehaviourGroup
+from .view_model import Column, MetExpectations
 
-NOT_RUN = ("not run", "not asked", "void")
-"""Words of a cell without a verdict on its scenario."""
+_NO_VERDICT = ("not run", NOT_IN_PLAYBOOK, "void")
+"""Labels of cells without a verdict on the scenario."""
 
 
-def met_of(columns: Sequence[Column], audited: Iterable[Audited], alike: Iterable[Alike]) -> Met:
-    """Returns how many scenarios, and how many other expectations, were met on every host, and how
-    many there are.
+def count_met(
+    columns: Iterable[Column], audited: Iterable[Audited], groups: Iterable[BehaviourGroup]
+) -> MetExpectations:
+    """Returns how many scenarios and other expectations are met on every host, and how many exist.
 
-    `alike` are the same hosts by their behaviour.
+    `groups` are the same hosts by their behaviour.
     """
-    sound = [host for host in audited if not host.void]
-    ran = [column for column in columns if not column.is_control and has_run(column)]
-    with_expectation = [column for column in ran if column.expect]
-    deviating = {column.scenario for column in with_expectation if column.deviates}
-    wanted = {id_ for host in sound for id_ in host.expectations}
-    missed = {finding.id for host in sound for finding in host.findings} & wanted
-    scenarios = {column.scenario for column in with_expectation}
-    asked = {column.scenario for column in columns if not column.is_control}
-    silent = sum(_is_silent(host, asked) for host in sound)
-    told = [(hosts[0].observations, len(hosts)) for hosts in alike if not hosts[0].void]
-    not_run = [(sum(o.ending == "not run" for o in observations), n) for observations, n in told]
-    return Met(
-        hosts=len(sound) - silent if ran else len(sound),
-        silent=silent,
-        verdicts=sum(len(observations) * n for observations, n in told),
-        not_run=sum(count * n for count, n in not_run),
-        lacking=sum(n for count, n in not_run if count),
+    hosts = [host for host in audited if not host.void]
+    not_control = [column for column in columns if not column.is_control]
+    expected = [column for column in not_control if column.expect and has_run(column)]
+    scenarios = {column.scenario for column in expected}
+    deviating = {column.scenario for column in expected if column.deviates}
+    in_playbook = {column.scenario for column in not_control}
+    without_verdict = sum(_ran_nothing(host, in_playbook) for host in hosts)
+    any_run = any(map(has_run, not_control))
+    expectations, unmet = _expectations(hosts)
+    verdicts, not_run, hosts_not_run = _count_verdicts(groups)
+    return MetExpectations(
+        hosts=len(hosts) - (without_verdict if any_run else 0),
+        hosts_without_verdict=without_verdict,
+        verdicts=verdicts,
+        verdicts_not_run=not_run,
+        hosts_not_run=hosts_not_run,
         scenarios=len(scenarios - deviating),
-        of_scenarios=len(scenarios),
-        expectations=len(wanted - missed),
-        of_expectations=len(wanted),
+        scenarios_total=len(scenarios),
+        expectations=len(expectations - unmet),
+        expectations_total=len(expectations),
     )
 
 
 def has_run(column: Column) -> bool:
     """Returns whether a scenario ran on any host that is not void."""
-    return any(cell.word not in NOT_RUN for cell in column.cells)
+    return any(cell.label not in _NO_VERDICT for cell in column.cells)
 
 
-def _is_silent(host: Audited, asked: Container[str]) -> bool:
-    """Returns whether a host was asked scenarios that are no controls, and none of them ran."""
-    endings = {o.ending for o in host.observations if o.scenario in asked}
+def _ran_nothing(host: Audited, in_playbook: Container[str]) -> bool:
+    """Returns whether a host was to run scenarios besides controls, and none of them ran."""
+    endings = {o.ending for o in host.observations if o.scenario in in_playbook}
     return endings == {"not run"}
+
+
+def _expectations(hosts: Sequence[Audited]) -> tuple[set[str], set[str]]:
+    """Returns the ids of all expectations of other kinds, and of those that some host does not meet."""
+    expectations = set[str]().union(*(host.expectations for host in hosts))
+    findings = set[str]()
+    for host in hosts:
+        findings.update(finding.id for finding in host.findings)
+    return expectations, findings & expectations
+
+
+def _count_verdicts(groups: Iterable[BehaviourGroup]) -> tuple[int, int, int]:
+    """Returns how many verdicts hosts were to give, how many were not run, and on how many hosts."""
+    verdicts = not_run = hosts_not_run = 0
+    for group in groups:
+        if group[0].void:
+            continue
+        observations = group[0].observations
+        missing = sum(o.ending == "not run" for o in observations)
+        verdicts += len(observations) * len(group)
+        not_run += missing * len(group)
+        hosts_not_run += len(group) * bool(missing)
+    return verdicts, not_run, hosts_not_run

@@ -1,357 +1,368 @@
-"""The five answers at the head of the page: sentences with their numbers, each with the coverage it
-rests on. Pure.
+"""The five answers at the head of the page, as sentences with numbers. Pure.
 
 Rules: a sentence is true of an empty fleet, of one host and of ten thousand. A number that a reader
-would doubt is a link to where it comes from. Nothing is said of a host that was not audited or is
-void but that.
+may doubt is a link to its details. Of a host that was not audited or is void, only that is stated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.model import Severity
+from fleetaudit.text.plurals import agree, count_noun
 
 from .view_model import (
     NOT_SELECTED,
-    Answer,
     Build,
     Changes,
     Column,
     Coverage,
     FindingGroup,
     KernelClass,
-    KernelKey,
-    Met,
-    Part,
+    KernelClassName,
+    MetExpectations,
     Production,
-    Say,
+    Sentence,
+    SummaryItem,
+    TextPart,
 )
 
+KernelsOfClass = Sequence[tuple[Build, tuple[Column, ...]]]
 
-def answers_of(
-    *,
-    coverage: Coverage,
-    met: Met,
-    kernels: Sequence[KernelClass],
-    builds: Sequence[Build],
-    columns: Sequence[Column],
-    findings: Sequence[FindingGroup],
-    short: Sequence[tuple[Severity, int]],
-    changes: Changes | None,
-    causes: Sequence[Cause],
-    felt: Sequence[Production],
-) -> tuple[Answer, ...]:
-    """Returns the five answers in their order; `felt` are all hosts that told their counters, most
-    aborts first.
+_CLASS_TEXTS: tuple[tuple[KernelClassName, str, str], ...] = (
+    (
+        "mixed",
+        "is mixed: its hosts have different endings",
+        "are mixed: hosts of the same build have different endings",
+    ),
+    ("otherwise", "is otherwise not as expected", "are otherwise not as expected"),
+    ("unknown", "is unknown in some scenarios", "are unknown in some scenarios"),
+    (
+        "void",
+        "is void: the positive control failed on all its hosts",
+        "are void: the positive control failed on all their hosts",
+    ),
+    (
+        "no expectation",
+        "was observed without an expectation",
+        "were observed without an expectation",
+    ),
+    ("met", "is as expected in every scenario", "are as expected in every scenario"),
+)
+"""What the summary says of the builds of a class, in the singular and in the plural."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryInput:
+    """The parts of a comparison that the summary is made of.
+
+    `production` has all hosts that reported their counters, most aborts first.
     """
-    seen = coverage_words(coverage)
+
+    coverage: Coverage
+    met: MetExpectations
+    kernels: Sequence[KernelClass]
+    builds: Sequence[Build]
+    columns: Sequence[Column]
+    findings: Sequence[FindingGroup]
+    unmet_hosts: Sequence[tuple[Severity, int]]
+    changes: Changes | None
+    causes: Sequence[Cause]
+    production: Sequence[Production]
+
+
+def summarize(source: SummaryInput) -> tuple[SummaryItem, ...]:
+    """Returns the five answers in their order."""
+    coverage = describe_coverage(source.coverage)
     return (
-        _answer(
-            "kernels", "Which kernels reset?", _kernels(coverage, kernels, builds, columns), seen
+        _item("kernels", "Which kernels reset?", _kernels(source), coverage),
+        _item(
+            "expectations", "Which hosts do not meet expectations?", _expectations(source), coverage
         ),
-        _answer(
-            "expectations", "Which hosts fall short?", _short(coverage, met, findings, short), seen
-        ),
-        _answer("changes", "What changed?", _changed(changes), _compared(changes, coverage)),
-        _answer(
-            "not-audited", "Which hosts were not audited?", _missing(coverage, causes, findings), ""
-        ),
-        _answer(
-            "production",
-            "Where does production feel it?",
-            _felt(coverage, felt),
-            _told(felt, coverage),
+        _item("changes", "What changed?", [_changed(source.changes)], _compared_hosts(source)),
+        _item("not-audited", "Which hosts were not audited?", _not_audited(source), ""),
+        _item(
+            "production", "Resets counted in production", _production(source), _counted_on(source)
         ),
     )
 
 
-def coverage_words(c: Coverage) -> str:
-    """Returns what a claim about the fleet rests on."""
-    if not c.selected:
+def describe_coverage(coverage: Coverage) -> str:
+    """Returns which hosts a statement about the fleet is based on."""
+    if not coverage.selected:
         return "no host was selected"
-    words = f"from {_of(c.audited - c.void, c.selected, 'selected host')}"
     gaps = (
-        (c.not_audited, "not audited"), (c.not_selected, "not selected by any play"), (c.void, "void"),
-    )  # fmt: skip
-    named = ", ".join(f"{n:,} {what}" for n, what in gaps if n)
-    return words + (f"; {named}" if named else "")
-
-
-def counted(n: int, noun: str, plural: str = "") -> str:
-    """Returns "1 host", "2 hosts"."""
-    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
-
-
-def _of(n: int, of: int, noun: str) -> str:
-    return (
-        f"the one {noun}"
-        if n == of == 1
-        else f"all {of:,} {noun}s"
-        if n == of
-        else f"{n:,} of {counted(of, noun)}"
+        (coverage.not_audited, "not audited"),
+        (coverage.not_selected, "not selected by any play"),
+        (coverage.void, "void"),
     )
+    named = ", ".join(f"{hosts:,} {text}" for hosts, text in gaps if hosts)
+    valid = coverage.audited - coverage.void
+    text = f"from {_share(valid, coverage.selected, 'selected host')}"
+    return f"{text}; {named}" if named else text
 
 
-def _answer(key: str, question: str, says: Iterable[Say], coverage: str) -> Answer:
-    return Answer(key=key, question=question, says=tuple(says), coverage=coverage)
+def _share(n: int, total: int, noun: str) -> str:
+    """Returns "the one host", "all 4 hosts" or "3 of 4 hosts"."""
+    if n != total:
+        return f"{n:,} of {count_noun(total, noun)}"
+    return f"the one {noun}" if n == 1 else f"all {n:,} {noun}s"
 
 
-def _say(*parts: str | Part) -> Say:
-    return tuple(Part(text=p) if isinstance(p, str) else p for p in parts)
+def _item(key: str, question: str, sentences: Iterable[Sentence], coverage: str) -> SummaryItem:
+    return SummaryItem(key=key, question=question, sentences=tuple(sentences), coverage=coverage)
 
 
-def _link(text: str, anchor: str, *, strong: bool = False, said: bool = False) -> Part:
-    return Part(text=text, link=anchor, strong=strong, said=said)
+def _sentence(*parts: str | TextPart) -> Sentence:
+    return tuple(TextPart(text=part) if isinstance(part, str) else part for part in parts)
 
 
-def _nothing(c: Coverage) -> str:
-    if not c.selected:
-        return "No host was selected, so nothing is known of any kernel."
-    if not c.audited:
-        return "No host was audited, so nothing is known of any kernel."
-    return (
-        "The positive control failed on every audited host, so nothing that was seen proves"
-        " anything."
-    )
+def _number(text: str, anchor: str) -> TextPart:
+    """Returns a number that is a link to its details."""
+    return TextPart(text=text, link=anchor, strong=True)
+
+
+def _name(text: str, anchor: str) -> TextPart:
+    """Returns a link whose text comes from a host or a playbook."""
+    return TextPart(text=text, link=anchor, untrusted=True)
 
 
 # ---- 1: kernels
-# ----------------------------------------------------------------------------------------------------
 
 
-def _kernels(
-    c: Coverage, kernels: Sequence[KernelClass], builds: Sequence[Build], columns: Sequence[Column]
-) -> list[Say]:
-    if c.audited == c.void:
-        return [_say(_nothing(c))]
-    by: dict[KernelKey, Sequence[tuple[Build, tuple[Column, ...]]]] = {
-        k.key: k.builds for k in kernels
+def _kernels(source: SummaryInput) -> list[Sentence]:
+    """Returns which kernels reset, then what the main scenario ends in, then the other classes."""
+    if source.coverage.audited == source.coverage.void:
+        return [_sentence(_no_kernel_known(source.coverage))]
+    classes: Mapping[KernelClassName, KernelsOfClass] = {
+        kernel_class.name: kernel_class.builds for kernel_class in source.kernels
     }
-    says = list[Say]()
-    main = next((x for x in columns if x.scenario == "unread-close"), None)
-    main = main or next((x for x in columns if x.expect == "RST" and x.control), None)
-    if resets := by.get("resets", ()):
-        says.append(_resets(resets, len(builds)))
-    else:
-        of = f"None of {len(builds):,} kernel builds resets"
-        if len(builds) == 1:
-            of = "The one kernel build never resets"
-        says.append(_say(f"{of} where no RST is expected."))
-    if main is not None:
-        says.append(_main(main, len(builds)))
-    rest: tuple[tuple[KernelKey, str, str], ...] = (
-        (
-            "mixed",
-            "is mixed: its hosts end differently",
-            "are mixed: hosts of the same build end differently",
-        ),
-        ("otherwise", "is otherwise not as expected", "are otherwise not as expected"),
-        ("untold", "could in part not be told", "could in part not be told"),
-        (
-            "void",
-            "is void: the positive control failed on all its hosts",
-            "are void: the positive control failed on all their hosts",
-        ),
-        ("observed", "was observed without an expectation", "were observed without an expectation"),
-        ("met", "does as expected in every scenario", "do as expected in every scenario"),
-    )
-    for key, verb, verbs in rest:
-        if named := by.get(key, ()):
-            words = f"{len(named):,} of {counted(len(builds), 'build')}"
-            says.append(
-                _say(
-                    _link(words, "kernels", strong=True), f" {verb if len(named) == 1 else verbs}."
-                )
-            )
-    return says
+    total = len(source.builds)
+    sentences = [_resets(classes.get("resets", ()), total)]
+    sentences += [_main_scenario(column, total) for column in _main_columns(source.columns)]
+    sentences += [
+        _kernel_class(len(classes[name]), total, singular, plural)
+        for name, singular, plural in _CLASS_TEXTS
+        if name in classes
+    ]
+    return sentences
 
 
-def _resets(resets: Sequence[tuple[Build, tuple[Column, ...]]], builds: int) -> Say:
-    columns = dict.fromkeys(column for _, why in resets for column in why)
-    hosts = sum(build.hosts.count for build, _ in resets)
-    number = _link(f"{len(resets):,} of {counted(builds, 'kernel build')}", "kernels", strong=True)
-    verb = " resets " if len(resets) == 1 else " reset "
-    if all(column.all_read for column in columns):
-        what = "a connection whose data had all been read"
-    else:
-        what = "a connection where no RST is expected"
-    ran = f"; {counted(hosts, 'host runs', 'hosts run')} {'it' if len(resets) == 1 else 'them'}."
-    return _say(number, verb, what, ran)
+def _no_kernel_known(coverage: Coverage) -> str:
+    if not coverage.selected:
+        return "No host was selected, so nothing is known about any kernel."
+    if not coverage.audited:
+        return "No host was audited, so nothing is known about any kernel."
+    return "The positive control failed on every audited host, so the observations prove nothing."
 
 
-def _main(column: Column, builds: int) -> Say:
-    link = _link(column.title or column.scenario, column.anchor, said=True)
+def _resets(kernels: KernelsOfClass, total: int) -> Sentence:
+    """Returns how many of the `total` builds reset where no RST is expected."""
+    if not kernels:
+        builds = "The one kernel build never resets"
+        if total != 1:
+            builds = f"None of {total:,} kernel builds resets"
+        return _sentence(f"{builds} where no RST is expected.")
+    hosts = sum(build.hosts.count for build, _ in kernels)
+    verb = agree(len(kernels), "resets", "reset")
+    run = count_noun(hosts, "host runs", "hosts run")
+    run_by = f"{run} {agree(len(kernels), 'it', 'them')}"
+    number = _number(f"{len(kernels):,} of {count_noun(total, 'kernel build')}", "kernels")
+    return _sentence(number, f" {verb} a connection {_reset_where(kernels)}; {run_by}.")
+
+
+def _reset_where(kernels: KernelsOfClass) -> str:
+    """Returns which connections the kernels reset."""
+    if all(column.all_read for _, columns in kernels for column in columns):
+        return "whose data had all been read"
+    return "where no RST is expected"
+
+
+def _main_columns(columns: Iterable[Column]) -> list[Column]:
+    """Returns the column that the tool is about, [] without one."""
+    main = [column for column in columns if column.scenario == "unread-close"]
+    must_reset = [column for column in columns if column.expect == "RST" and column.control]
+    return (main or must_reset)[:1]
+
+
+def _main_scenario(column: Column, total: int) -> Sentence:
+    """Returns what a scenario ends in on the `total` builds."""
+    link = _name(column.title or column.scenario, column.anchor)
     if len(column.groups) == 1:
-        on = "on the one kernel build" if builds == 1 else f"on all {builds:,} kernel builds"
-        return _say(link, f": {column.groups[0][0]} {on}.")
-    return _say(
-        link,
-        ": ",
-        ", ".join(f"{word} on {len(of):,}" for word, _, of in column.groups),
-        f" of {builds:,}.",
-    )
+        where = "the one kernel build" if total == 1 else f"all {total:,} kernel builds"
+        return _sentence(link, f": {column.groups[0][0]} on {where}.")
+    parts = ", ".join(f"{label} on {len(builds):,}" for label, _, builds in column.groups)
+    return _sentence(link, f": {parts} of {total:,}.")
+
+
+def _kernel_class(builds: int, total: int, singular: str, plural: str) -> Sentence:
+    number = _number(f"{builds:,} of {count_noun(total, 'build')}", "kernels")
+    return _sentence(number, f" {agree(builds, singular, plural)}.")
 
 
 # ---- 2: expectations
-# -----------------------------------------------------------------------------------------------
 
 
-def _short(
-    c: Coverage, met: Met, findings: Sequence[FindingGroup], short: Sequence[tuple[Severity, int]]
-) -> list[Say]:
-    if not c.audited:
-        return [
-            _say(
-                "No host was selected."
-                if not c.selected
-                else "No host was audited, so nobody can tell."
-            )
-        ]
-    waived = sum(f.waived for f in findings if f.audited)
-    accepted = f" {counted(waived, 'finding is', 'findings are')} waived." if waived else ""
-    if not short:
-        whole = (
-            "The one audited host meets" if c.audited == 1 else f"None of {c.audited:,}: all meet"
-        )
-        every = _say(
-            f"{whole} every expectation{', but for what is waived' if waived else ''}.{accepted}"
-        )
-        return [every, *_met(met)]
-    n = sum(hosts for _, hosts in short)
-    by = ", ".join(f"{hosts:,} {_gravity(severity)}" for severity, hosts in short)
-    number = _link(f"{n:,} of {counted(c.audited, 'audited host')}", "expectations", strong=True)
-    short_ = _say(
-        number, f" {'falls' if n == 1 else 'fall'} short of the playbook: {by}.{accepted}"
-    )
-    return [short_, *_met(met)]
+def _expectations(source: SummaryInput) -> list[Sentence]:
+    """Returns how many hosts do not meet expectations, then what is met on all of them."""
+    coverage = source.coverage
+    if not coverage.audited:
+        return [_sentence(_no_host(coverage))]
+    met = describe_met(source.met)
+    return [_unmet_hosts(source), *([_sentence(met)] if met else [])]
 
 
-def _met(met: Met) -> list[Say]:
-    return [_say(words)] if (words := met_words(met)) else []
+def _no_host(coverage: Coverage) -> str:
+    if not coverage.selected:
+        return "No host was selected."
+    return "No host was audited, so this is unknown."
 
 
-def met_words(met: Met) -> str:
-    """Returns what was met as a sentence, "" if nothing ran."""
-    parts = list[str]()
-    if met.of_scenarios:
-        of = counted(met.of_scenarios, "scenario")
-        parts.append(f"{met.scenarios:,} of {of} as expected on {counted(met.hosts, 'host')}")
-    if met.of_expectations:
-        other = "other expectation" if parts else "expectation"
-        where = "" if parts else f" on {counted(met.hosts, 'host')}"
-        parts.append(f"{met.expectations:,} of {counted(met.of_expectations, other)} met{where}")
-    return f"{'; '.join(parts)}." if parts else ""
+def _unmet_hosts(source: SummaryInput) -> Sentence:
+    audited = source.coverage.audited
+    waived = sum(group.waived for group in source.findings if group.audited)
+    accepted = f" {count_noun(waived, 'finding is', 'findings are')} waived." if waived else ""
+    if not source.unmet_hosts:
+        return _sentence(f"{_all_met(audited, bool(waived))}.{accepted}")
+    hosts = sum(n for _, n in source.unmet_hosts)
+    by_severity = ", ".join(f"{n:,} {severity}" for severity, n in source.unmet_hosts)
+    number = _number(f"{hosts:,} of {count_noun(audited, 'audited host')}", "expectations")
+    verb = agree(hosts, "does", "do")
+    return _sentence(number, f" {verb} not meet expectations ({by_severity}).{accepted}")
 
 
-def _gravity(severity: Severity) -> str:
-    return {"info": "for information", "warning": "by a warning", "error": "by an error"}[severity]
+def _all_met(audited: int, waived: bool) -> str:
+    hosts = "The one audited host meets" if audited == 1 else f"All {audited:,} audited hosts meet"
+    return f"{hosts} every expectation{' that is not waived' if waived else ''}"
+
+
+def describe_met(met: MetExpectations) -> str:
+    """Returns what is met on every host as a sentence, "" if nothing ran."""
+    hosts = count_noun(met.hosts, "host")
+    scenarios = count_noun(met.scenarios_total, "scenario")
+    scenarios_text = f"{met.scenarios:,} of {scenarios} as expected on {hosts}"
+    if not met.expectations_total:
+        return f"{scenarios_text}." if met.scenarios_total else ""
+    if not met.scenarios_total:
+        expectations = count_noun(met.expectations_total, "expectation")
+        return f"{met.expectations:,} of {expectations} met on {hosts}."
+    expectations = count_noun(met.expectations_total, "other expectation")
+    return f"{scenarios_text}; {met.expectations:,} of {expectations} met."
 
 
 # ---- 3: changes
-# ----------------------------------------------------------------------------------------------------
 
 
-def _changed(changes: Changes | None) -> list[Say]:
+def _changed(changes: Changes | None) -> Sentence:
     if changes is None:
-        return [_say("There is no earlier run to compare with.")]
+        return _sentence("There is no earlier run to compare with.")
     if changes.refused:
-        return [_say("That cannot be told: ", Part(text=changes.refused, said=True), ".")]
+        reason = TextPart(text=changes.refused, untrusted=True)
+        return _sentence("The runs cannot be compared: ", reason, ".")
     if not changes.counts:
-        return [_say(f"Nothing since {changes.since}.")]
-    parts = [f"{counted(n, 'host')} {words}" for n, words in changes.counts]
-    return [_say(f"Since {changes.since}: ", _link(", ".join(parts), "changes", strong=True), ".")]
+        return _sentence(f"Nothing since {changes.since}.")
+    counts = ", ".join(f"{count_noun(hosts, 'host')} {text}" for hosts, text in changes.counts)
+    return _sentence(f"Since {changes.since}: ", _number(counts, "changes"), ".")
 
 
-def _compared(changes: Changes | None, c: Coverage) -> str:
+def _compared_hosts(source: SummaryInput) -> str:
+    """Returns how many hosts were compared with the earlier run."""
+    changes = source.changes
     if changes is None or changes.refused:
         return ""
-    return f"{_of(changes.compared, c.selected, 'selected host')} laid beside the run before"
+    hosts = _share(changes.compared, source.coverage.selected, "selected host")
+    return f"{hosts} compared with the earlier run"
 
 
 # ---- 4: not audited
-# ------------------------------------------------------------------------------------------------
 
 
-def _missing(c: Coverage, causes: Sequence[Cause], findings: Sequence[FindingGroup]) -> list[Say]:
-    if not c.selected:
-        return [_say("No host was selected.")]
-    if not c.not_audited:
-        return [_all_audited(c), *_unmatched(c)]
-    number = _link(
-        f"{c.not_audited:,} of {counted(c.selected, 'selected host')}", "not-audited", strong=True
+def _not_audited(source: SummaryInput) -> list[Sentence]:
+    """Returns how many hosts were not audited, then those that no play matches."""
+    coverage = source.coverage
+    if not coverage.selected:
+        return [_sentence("No host was selected.")]
+    if not coverage.not_audited:
+        return [_all_audited(coverage), *_not_selected(coverage)]
+    total = count_noun(coverage.selected, "selected host")
+    number = _number(f"{coverage.not_audited:,} of {total}", "not-audited")
+    causes = count_noun(len(source.causes), "cause")
+    main = _sentence(
+        number, f" {agree(coverage.not_audited, 'was', 'were')} not audited, for {causes}."
     )
-    verb = "was" if c.not_audited == 1 else "were"
-    says = [_say(number, f" {verb} not audited, for {counted(len(causes), 'cause')}.")]
-    if changed := [f for f in findings if not f.audited and f.hosts]:
-        n = sum(f.hosts for f in changed)
-        known = _link(counted(n, "host"), changed[0].anchor, strong=True)
-        says.append(
-            _say(known, f" {'shows' if n == 1 else 'show'} another host key than the known one.")
-        )
-    return [*says, *_unmatched(c)]
+    return [main, *_changed_host_keys(source.findings), *_not_selected(coverage)]
 
 
-def _all_audited(c: Coverage) -> Say:
-    verb = "was" if c.audited == 1 else "were"
-    if c.not_selected:
-        return _say(
-            f"None: {_of(c.audited, c.audited, 'host')} that a play matches {verb} audited."
-        )
-    return _say(f"None: {_of(c.selected, c.selected, 'selected host')} {verb} audited.")
-
-
-def _unmatched(c: Coverage) -> list[Say]:
-    if not c.not_selected:
+def _changed_host_keys(findings: Iterable[FindingGroup]) -> list[Sentence]:
+    """Returns how many hosts have another key than the known one, [] if none has."""
+    changed = [group for group in findings if group.hosts and not group.audited]
+    if not changed:
         return []
-    number = _link(counted(c.not_selected, "host"), NOT_SELECTED, strong=True)
-    return [_say(number, f" {'is' if c.not_selected == 1 else 'are'} not selected by any play.")]
+    hosts = sum(group.hosts for group in changed)
+    number = _number(count_noun(hosts, "host"), changed[0].anchor)
+    verb = agree(hosts, "has", "have")
+    return [_sentence(number, f" {verb} another host key than the known one.")]
+
+
+def _all_audited(coverage: Coverage) -> Sentence:
+    audited = coverage.audited
+    hosts = _share(audited, audited, "selected host")
+    if coverage.not_selected:
+        hosts = f"{_share(audited, audited, 'host')} that a play matches"
+    return _sentence(f"None: {hosts} {agree(audited, 'was', 'were')} audited.")
+
+
+def _not_selected(coverage: Coverage) -> list[Sentence]:
+    """Returns how many hosts no play matches, [] if there are none."""
+    hosts = coverage.not_selected
+    if not hosts:
+        return []
+    number = _number(count_noun(hosts, "host"), NOT_SELECTED)
+    return [_sentence(number, f" {agree(hosts, 'is', 'are')} not selected by any play.")]
 
 
 # ---- 5: production
-# -------------------------------------------------------------------------------------------------
 
 
-def _felt(c: Coverage, felt: Sequence[Production]) -> list[Say]:
-    if not c.audited:
-        return [
-            _say(
-                "No host was selected."
-                if not c.selected
-                else "No host was audited, so nobody can tell."
-            )
-        ]
-    says = list[Say]()
-    rated = [p for p in felt if p.per_thousand is not None]
-    aborting = [p for p in rated if p.per_thousand]
-    if aborting:
-        most = aborting[0]
-        number = _link(f"{most.per_thousand:,.2f} of 1,000 connections", "production", strong=True)
-        where = _link(most.host, most.anchor, said=True)
-        says.append(
-            _say("Most on ", where, ": ", number, " since its boot were closed with unread data.")
-        )
-    elif rated:
-        says.append(
-            _say(
-                f"Nowhere: no connection of {counted(len(rated), 'host')} was closed with unread"
-                " data."
-            )
-        )
-    holding = [p for p in felt if p.unread_sockets]
-    if holding:
-        sockets = sum(p.unread_sockets or 0 for p in holding)
-        words = f"{counted(sockets, 'socket')} on {counted(len(holding), 'host')}"
-        hold = "holds" if sockets == 1 else "hold"
-        says.append(_say(_link(words, "production", strong=True), f" {hold} unread data now."))
-    return says or [_say("No audited host told its own counters.")]
+def _production(source: SummaryInput) -> list[Sentence]:
+    """Returns where most connections were reset, then the sockets with unread data."""
+    if not source.coverage.audited:
+        return [_sentence(_no_host(source.coverage))]
+    sentences = [*_most_aborts(source.production), *_unread_sockets(source.production)]
+    return sentences or [_sentence("No audited host reported its counters.")]
 
 
-def _told(felt: Sequence[Production], c: Coverage) -> str:
-    rated = sum(1 for p in felt if p.per_thousand is not None)
-    return (
-        f"from the counters of {_of(rated, c.audited, 'audited host')}"
-        if c.audited and felt
-        else ""
-    )
+def _most_aborts(production: Iterable[Production]) -> list[Sentence]:
+    """Returns the host with most aborts per connection, [] if no rate is known."""
+    rated = [host for host in production if host.per_thousand is not None]
+    if not rated:
+        return []
+    most = rated[0]
+    if not most.per_thousand:
+        hosts = count_noun(len(rated), "host")
+        return [_sentence(f"None: no connection of {hosts} was closed with unread data.")]
+    number = _number(f"{most.per_thousand:,.2f} of 1,000 connections", "production")
+    where = _name(most.host, most.anchor)
+    text = " since boot were closed with unread data."
+    return [_sentence("Most on ", where, ": ", number, text)]
+
+
+def _unread_sockets(production: Iterable[Production]) -> list[Sentence]:
+    """Returns how many sockets hold unread data now, [] if none does."""
+    counts = [host.unread_sockets for host in production if host.unread_sockets]
+    if not counts:
+        return []
+    sockets, hosts = sum(counts), count_noun(len(counts), "host")
+    number = _number(f"{count_noun(sockets, 'socket')} on {hosts}", "production")
+    return [_sentence(number, f" {agree(sockets, 'holds', 'hold')} unread data now.")]
+
+
+def _counted_on(source: SummaryInput) -> str:
+    """Returns on how many hosts the rates are based."""
+    audited = source.coverage.audited
+    if not audited or not source.production:
+        return ""
+    rated = sum(host.per_thousand is not None for host in source.production)
+    return f"from the counters of {_share(rated, audited, 'audited host')}"

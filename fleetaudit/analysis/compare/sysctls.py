@@ -1,124 +1,157 @@
-"""Sysctls worth a look: those that vary, break an expectation or differ from the kernel's own
-default. Pure.
+"""The sysctls worth showing: they vary, break an expectation or differ from the default. Pure.
 
-Rules: values compare as text with white space collapsed. A default is what that very kernel told,
-not a table of ours.
+Rules: values compare as text with white space collapsed. A default is what that very kernel reports,
+never from a table of ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from fleetaudit.model import (
-    SEVERITIES,
-    Audited,
-    Severity,
-    Sysctl,
-)
+from fleetaudit.model import SEVERITIES, Audited, Sysctl
 
-from .common import grouped, names_of
-from .view_model import SysctlValue, SysctlView, Tone
+from .common import fold_names, group_by
+from .view_model import SysctlValue, SysctlView, Verdict
 
 CHANGED = "changed"
 MOST_VALUES = 12
 """How many values of one sysctl are listed before the rest is counted."""
+_ID_PREFIX = "sysctl:"
+
+Reading = tuple[Audited, Sysctl | None]
+"""A host and its sysctl; None if it has none although one is expected."""
 
 
-def sysctls_of(audited: Sequence[Audited]) -> tuple[SysctlView, ...]:
-    """Returns only keys that vary, break an expectation or differ from the kernel's own default, by
-    name.
-    """
-    read = dict[str, list[tuple[Audited, Sysctl | None]]]()
-    expected = dict[str, tuple[str, Severity]]()
+@dataclass(frozen=True, slots=True)
+class _ValueKey:
+    """What hosts must share to be in one row of a sysctl."""
+
+    value: str
+    relation: str
+    verdict: Verdict
+    used: str
+
+
+def view_sysctls(audited: Sequence[Audited]) -> tuple[SysctlView, ...]:
+    """Returns the sysctls worth showing, by name."""
+    readings = _readings(audited)
+    expected = dict[str, str]()
     for host in audited:
-        for key, sysctl in host.sysctls.items():
-            read.setdefault(key, []).append((host, sysctl))
-        for f in host.findings:
-            kind, _, key = f.id.partition(":")
-            if kind == "sysctl":
-                expected[key] = (f.expected, f.severity)
-                if key not in host.sysctls:
-                    read.setdefault(key, []).append((host, None))
+        expected |= _expected_values(host)
     views = list[SysctlView]()
-    for key in sorted(read):
-        pairs = read[key]
-        distinct = {sysctl for _, sysctl in pairs}
-        values = {_value(sysctl) for sysctl in distinct}
-        changed = any(_relation(sysctl) == CHANGED for sysctl in distinct)
-        why = [
-            word
-            for word, holds in (("varies", len(values) > 1), ("changed from the default", changed))
-            if holds
-        ]
-        if key in expected:
-            why.insert(0, "not as expected")
+    for key, of_key in sorted(readings.items()):
+        why = _why_shown(of_key, key in expected)
         if why:
-            views.append(
-                _sysctl_view(
-                    f"sysctl-{len(views) + 1}", key, ", ".join(why), pairs, expected.get(key)
-                )
-            )
+            anchor = f"sysctl-{len(views) + 1}"
+            views.append(_view(anchor, key, why, of_key, expected.get(key)))
     return tuple(views)
 
 
-def _sysctl_view(
-    anchor: str,
-    key: str,
-    why: str,
-    pairs: Sequence[tuple[Audited, Sysctl | None]],
-    expected: tuple[str, Severity] | None,
-) -> SysctlView:
-    def row(pair: tuple[Audited, Sysctl | None]) -> tuple[str, str, Tone, str]:
-        host, sysctl = pair
-        finding = next((f for f in host.findings if f.id == f"sysctl:{key}"), None)
-        words = _relation(sysctl)
-        if sysctl and words == CHANGED:
-            words = f"changed; this kernel's default is {_spaced(sysctl.default or '')}"
-        used = _spaced(sysctl.used) if sysctl and sysctl.used is not None else ""
-        return (
-            _value(sysctl),
-            words,
-            finding.severity if finding else "met" if expected else "silent",
-            used,
-        )
+def _readings(audited: Iterable[Audited]) -> Mapping[str, list[Reading]]:
+    """Returns the readings by key, with those that an expectation misses."""
+    readings = defaultdict[str, list[Reading]](list)
+    for host in audited:
+        for key, sysctl in host.sysctls.items():
+            readings[key].append((host, sysctl))
+        for key in _expected_values(host).keys() - host.sysctls.keys():
+            readings[key].append((host, None))
+    return readings
 
-    rows = sorted(grouped(pairs, row).items(), key=lambda item: -len(item[1]))
-    # A value that breaks an expectation is never among those left out.
-    rows.sort(key=lambda item: item[0][2] not in SEVERITIES)
-    shown, rest = rows[:MOST_VALUES], rows[MOST_VALUES:]
+
+def _expected_values(host: Audited) -> dict[str, str]:
+    """Returns the expected value of each sysctl that the host has a finding about, by key."""
+    return {
+        finding.id.removeprefix(_ID_PREFIX): finding.expected
+        for finding in host.findings
+        if finding.id.startswith(_ID_PREFIX)
+    }
+
+
+def _why_shown(readings: Iterable[Reading], unexpected: bool) -> str:
+    """Returns in words why a sysctl is shown, "" if it is not."""
+    distinct = {sysctl for _, sysctl in readings}
+    varies = len(set(map(_value, distinct))) > 1
+    changed = CHANGED in map(_relation, distinct)
+    reasons = (
+        (unexpected, "not as expected"),
+        (varies, "varies"),
+        (changed, "changed from the default"),
+    )
+    return ", ".join(text for holds, text in reasons if holds)
+
+
+def _view(
+    anchor: str, key: str, why: str, readings: Iterable[Reading], expected: str | None
+) -> SysctlView:
+    """Returns the view of one sysctl; `expected` is None if no host has a finding about it."""
+    otherwise: Verdict = "not run" if expected is None else "met"
+    rows = group_by(readings, lambda reading: _value_key(reading, key, otherwise))
+    # A value that breaks an expectation is never left out.
+    order = sorted(rows, key=lambda row: (row.verdict not in SEVERITIES, -len(rows[row])))
+    rest = order[MOST_VALUES:]
     return SysctlView(
         anchor=anchor,
         key=key,
         why=why,
-        expected=expected[0] if expected else "",
-        values=tuple(
-            SysctlValue(
-                value=value,
-                relation=words,
-                tone=tone,
-                used=used,
-                hosts=names_of(host for host, _ in members),
-            )
-            for (value, words, tone, used), members in shown
-        ),
+        expected=expected or "",
+        values=tuple(_row(row, rows[row]) for row in order[:MOST_VALUES]),
         omitted=len(rest),
-        omitted_hosts=sum(len(members) for _, members in rest),
+        omitted_hosts=sum(len(rows[row]) for row in rest),
+    )
+
+
+def _row(key: _ValueKey, readings: Iterable[Reading]) -> SysctlValue:
+    return SysctlValue(
+        value=key.value,
+        relation=key.relation,
+        verdict=key.verdict,
+        used=key.used,
+        hosts=fold_names(host for host, _ in readings),
+    )
+
+
+def _value_key(reading: Reading, key: str, otherwise: Verdict) -> _ValueKey:
+    """Returns the row of a reading; its verdict is `otherwise` if the host has no finding."""
+    host, sysctl = reading
+    id_ = _ID_PREFIX + key
+    finding = next((f for f in host.findings if f.id == id_), None)
+    return _ValueKey(
+        value=_value(sysctl),
+        relation=_describe_relation(sysctl),
+        verdict=finding.severity if finding else otherwise,
+        used=_collapse(sysctl.used) if sysctl and sysctl.used is not None else "",
     )
 
 
 def _value(sysctl: Sysctl | None) -> str:
+    """Returns the value in words."""
     if sysctl is None:
         return "not read"
-    return sysctl.state or "not read" if sysctl.value is None else _spaced(sysctl.value)
+    if sysctl.value is None:
+        return sysctl.state or "not read"
+    return _collapse(sysctl.value)
 
 
 def _relation(sysctl: Sysctl | None) -> str:
+    """Returns how the value compares with the default of that kernel, "" without a value."""
     if sysctl is None or sysctl.value is None:
         return ""
     if sysctl.default is None:
-        return "default not known"
-    return "this kernel's default" if _spaced(sysctl.value) == _spaced(sysctl.default) else CHANGED
+        return "default unknown"
+    if _collapse(sysctl.value) == _collapse(sysctl.default):
+        return "kernel default"
+    return CHANGED
 
 
-def _spaced(text: str) -> str:
+def _describe_relation(sysctl: Sysctl | None) -> str:
+    """Returns how the value compares with the default, with the default if it differs."""
+    relation = _relation(sysctl)
+    if sysctl is None or relation != CHANGED:
+        return relation
+    return f"changed; the kernel default is {_collapse(sysctl.default or '')}"
+
+
+def _collapse(text: str) -> str:
     return " ".join(text.split())

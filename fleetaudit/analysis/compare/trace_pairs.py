@@ -1,113 +1,105 @@
-"""Two kernels that end one scenario differently, as two traces beside each other. Pure.
+"""Pairs the traces of two kernels that end one scenario differently. Pure.
 
-Rules: every scenario that kernels end differently has one duel, between the first kernels of its
-first two endings that left a trace; two hosts of one mixed build fight it too. Where the traces
-part is told from the segments alone, never from the clock.
+Rules: every scenario that kernels end differently has one pair: the first kernels of its first two
+endings that have a trace. Two hosts of one mixed build make a pair too. The row at which the traces
+differ follows from the segments alone, never from the clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from fleetaudit.model import Family
-
-from .common import FAMILY_WORDS, BuildKey, Ground
-from .hosts import TraceKey
-from .view_model import (
-    Build,
-    Column,
-    Duel,
-    Side,
-    Trace,
-    TraceRow,
-)
+from .columns import NO_ENDING
+from .common import FAMILY_NAMES, BuildKey, ComparisonInput
+from .traces import TraceKey
+from .view_model import Build, Column, Trace, TracePair, TraceRow, TraceSide
 
 
-def duels_of(
-    ground: Ground, columns: Sequence[Column], traces: Mapping[TraceKey, Trace]
-) -> tuple[Duel, ...]:
-    """Returns a duel a column that differs and has two traces to show, RST beside FIN first."""
-    found = [
-        (column, sides)
-        for column in columns
-        if column.differs and (sides := _sides(ground, column, traces))
-    ]
-    # RST beside FIN first: that is the question.
-    found.sort(key=lambda pair: {side.word for side in pair[1]} != {"RST", "FIN"})
-    return tuple(
-        Duel(
-            anchor=f"duel-{i}",
-            scenario=column.scenario,
-            title=column.title,
-            link=column.anchor,
-            over=column.families,
-            expect=column.expect,
-            sides=sides,
+@dataclass(slots=True)
+class _Candidate:
+    """An ending with its first trace, and the builds and hosts with that ending."""
+
+    ending: str
+    trace: Trace
+    builds: list[Build] = field(default_factory=list)
+    hosts: int = 0
+
+    def as_side(self, differs_at: int) -> TraceSide:
+        """Returns the side of a pair."""
+        return TraceSide(
+            ending=self.ending,
+            verdict=self.trace.verdict,
+            builds=tuple(self.builds),
+            hosts=self.hosts,
+            trace=self.trace,
+            differs_at=differs_at,
         )
-        for i, (column, sides) in enumerate(found, 1)
-    )
 
 
-def _sides(
-    ground: Ground, column: Column, traces: Mapping[TraceKey, Trace]
-) -> tuple[Side, Side] | None:
-    family = next(f for f, words in FAMILY_WORDS.items() if words in column.families)
-    found = dict[str, tuple[Trace, list[tuple[Build, int]]]]()
-    for key, build, ending, hosts in _seen(ground, column):
-        trace = _trace(traces, key, column.scenario, family, ending)
-        if trace is not None and trace.rows:
-            found.setdefault(ending, (trace, []))[1].append((build, hosts))
-    if len(found) < 2:
+def pair_traces(
+    source: ComparisonInput, columns: Sequence[Column], traces: Mapping[TraceKey, Trace]
+) -> tuple[TracePair, ...]:
+    """Returns one pair per column that differs and has two traces; RST with FIN comes first."""
+    differing = [column for column in columns if column.differs]
+    pairs = list(filter(None, (_pair(source, column, traces) for column in differing)))
+    pairs.sort(key=lambda pair: {side.ending for side in pair.sides} != {"RST", "FIN"})
+    return tuple(replace(pair, anchor=f"duel-{i}") for i, pair in enumerate(pairs, 1))
+
+
+def _pair(
+    source: ComparisonInput, column: Column, traces: Mapping[TraceKey, Trace]
+) -> TracePair | None:
+    """Returns the pair of a column without its anchor, None if there are no two traces."""
+    family = next(family for family, name in FAMILY_NAMES.items() if name in column.families)
+    candidates = dict[str, _Candidate]()
+    for key, ending, hosts in _endings(source, column):
+        trace = traces.get((key, column.scenario, family, ending))
+        if trace is None or not trace.rows:
+            continue
+        candidate = candidates.setdefault(ending, _Candidate(ending, trace))
+        candidate.builds.append(source.builds[key])
+        candidate.hosts += hosts
+    if len(candidates) < 2:
         return None
-    # What resets stands first: it is what a reader looks for.
-    one, two = sorted(found, key=lambda word: "RST" not in word)[:2]
-    at_one, at_two = _part(found[one][0].rows, found[two][0].rows)
-    return _side(one, *found[one], at_one), _side(two, *found[two], at_two)
+    # The one that resets stands first: it is what a reader looks for.
+    one, two = sorted(candidates.values(), key=lambda candidate: "RST" not in candidate.ending)[:2]
+    one_at, two_at = _first_difference(one.trace.rows, two.trace.rows)
+    return TracePair(
+        anchor="",
+        scenario=column.scenario,
+        title=column.title,
+        link=column.anchor,
+        families=column.families,
+        expect=column.expect,
+        sides=(one.as_side(one_at), two.as_side(two_at)),
+    )
 
 
-def _seen(ground: Ground, column: Column) -> Iterator[tuple[BuildKey, Build, str, int]]:
-    for (key, build), cell in zip(ground.builds.items(), column.cells, strict=True):
+def _endings(source: ComparisonInput, column: Column) -> Iterator[tuple[BuildKey, str, int]]:
+    """Yields build, ending and number of hosts."""
+    for key, cell in zip(source.builds, column.cells, strict=True):
         for ending, hosts in cell.counts:
-            if ending not in ("not run", "inconclusive", "mixed"):
-                yield key, build, ending, hosts
+            if ending not in (*NO_ENDING, "mixed"):
+                yield key, ending, hosts
 
 
-def _trace(
-    traces: Mapping[TraceKey, Trace], key: BuildKey, scenario: str, family: Family, ending: str
-) -> Trace | None:
-    return next(
-        (
-            t
-            for (k, s, f, e), t in traces.items()
-            if (k, s, f, e) == (key, scenario, family, ending)
-        ),
-        None,
-    )
+def _first_difference(one: Sequence[TraceRow], two: Sequence[TraceRow]) -> tuple[int, int]:
+    """Returns the index of the row at which the segments differ, on each side.
 
-
-def _side(word: str, trace: Trace, seen: Sequence[tuple[Build, int]], parts_at: int) -> Side:
-    return Side(
-        word=word,
-        tone=trace.tone,
-        builds=tuple(build for build, _ in seen),
-        hosts=sum(hosts for _, hosts in seen),
-        trace=trace,
-        parts_at=parts_at,
-    )
-
-
-def _part(one: Sequence[TraceRow], two: Sequence[TraceRow]) -> tuple[int, int]:
-    """The rows at which the segments part; steps stand at their moments and may interleave
-    differently.
+    Steps do not count: they stand at their moments and may interleave differently.
     """
-    a = [(i, _segment(row)) for i, row in enumerate(one) if row.who != "step"]
-    b = [(i, _segment(row)) for i, row in enumerate(two) if row.who != "step"]
-    for (i, x), (j, y) in zip(a, b, strict=False):
-        if x != y:
+    ours, theirs = _segment_indexes(one), _segment_indexes(two)
+    for i, j in zip(ours, theirs, strict=False):
+        if _segment_key(one[i]) != _segment_key(two[j]):
             return i, j
-    n = min(len(a), len(b))
-    return (a[n][0] if n < len(a) else len(one)), (b[n][0] if n < len(b) else len(two))
+    shared = min(len(ours), len(theirs))
+    return [*ours, len(one)][shared], [*theirs, len(two)][shared]
 
 
-def _segment(row: TraceRow) -> Hashable:
+def _segment_indexes(rows: Sequence[TraceRow]) -> list[int]:
+    return [i for i, row in enumerate(rows) if row.who != "step"]
+
+
+def _segment_key(row: TraceRow) -> Hashable:
     return row.who, row.flags, row.seq, row.ack, row.length, row.urgent

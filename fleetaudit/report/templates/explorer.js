@@ -1,8 +1,8 @@
 
-// All hosts: search, filters and order live in the address's fragment, so that a link to them can be sent.
+// All hosts: search, filters and order are kept in the fragment of the address, so that a link to them can be sent.
 // #hosts?q=db&group=db&changed=ending&sort=-rate shows hosts, #host?name=db1 one of them.
 (function () {
-  const { data, make, said } = page;
+  const { data, make, untrusted } = page;
   const box = document.getElementById("explorer");
   const form = box.querySelector("form");
   const output = form.parentElement.querySelector("output");
@@ -11,7 +11,7 @@
   const more = document.getElementById("more");
   const own = document.getElementById("host");
   const names = ["q", "group", "kernel", "state", "changed"];
-  // What fits into view; the rest is built as it comes there.
+  // Rows that fill the view; the rest is built while scrolling.
   const AT_ONCE = 40;
   const count = data.names.length;
   if (!count) return;
@@ -19,10 +19,10 @@
   const texts = data.names.map((name, i) => (name + "\n" + data.groups[data.group[i]].join("\n")).toLowerCase());
   const gravity = data.findings.map((all) => all.filter((one) => one[4] === null).length);
   const columns = [
-    ["name", "Host", (i) => i, (i) => { const a = make("a", "", said(data.names[i])); a.href = "#host?name=" + encodeURIComponent(data.names[i]); return a; }],
-    ["state", "State", (i) => data.state[i], (i) => page.tone(data.states[data.state[i]])],
-    ["kernel", "Kernel", (i) => data.kernel[i], (i) => (data.kernel[i] < 0 ? "" : make("span", "code", said(data.kernels[data.kernel[i]][0])))],
-    ["group", "Groups", (i) => data.group[i], (i) => said(data.groups[data.group[i]].join(", "))],
+    ["name", "Host", (i) => i, (i) => { const a = make("a", "", untrusted(data.names[i])); a.href = "#host?name=" + encodeURIComponent(data.names[i]); return a; }],
+    ["state", "State", (i) => data.state[i], (i) => page.verdict(data.states[data.state[i]])],
+    ["kernel", "Kernel", (i) => data.kernel[i], (i) => (data.kernel[i] < 0 ? "" : make("span", "code", untrusted(data.kernels[data.kernel[i]][0])))],
+    ["group", "Groups", (i) => data.group[i], (i) => untrusted(data.groups[data.group[i]].join(", "))],
     ["findings", "Findings", (i) => gravity[data.finding[i]], (i) => String(gravity[data.finding[i]] || ""), "num"],
     ["changes", "Changes", (i) => data.changes[data.change[i]].length, (i) => String(data.changes[data.change[i]].length || ""), "num"],
     ["rate", "Aborts in 1,000", (i) => (data.rate[i] === null ? -1 : data.rate[i]), (i) => (data.rate[i] === null ? "" : data.rate[i].toFixed(2)), "num"],
@@ -35,8 +35,8 @@
 
   function options(name, pairs) {
     const select = form.elements[name];
-    for (const [value, words] of pairs) {
-      const option = make("option", "", words);
+    for (const [value, label] of pairs) {
+      const option = make("option", "", label);
       option.value = value;
       select.append(option);
     }
@@ -44,9 +44,9 @@
   }
   options("group", [...new Set(data.groups.flat())].sort().map((name) => [name, name]));
   options("kernel", data.kernels.map(([release], i) => [String(i), release]));
-  options("state", [["short", "falls short"], ...data.states.filter((_, s) => data.state.includes(s)).map((s) => [s, page.states[s][2]])]);
+  options("state", [["short", "expectations not met"], ...data.states.filter((_, s) => data.state.includes(s)).map((s) => [s, page.states[s][2]])]);
   const effects = [...new Set(data.changes.flat().map((one) => one[0]))];
-  options("changed", effects.length ? [["any", "anything"], ["ending", "an ending"], ...effects.map((e) => [e, e])] : []);
+  options("changed", effects.length ? [["any", "anything"], ["ending", "an ending"], ...effects.map((e) => [e, page.effectText(e)])] : []);
 
   const head = box.querySelector("table.hosts thead tr");
   for (const [key, title, , , kind] of shown) {
@@ -55,12 +55,12 @@
     const cell = make("th", (kind || "") + " col-" + key, button);
     cell.scope = "col";
     button.addEventListener("click", () => {
-      // Names and kernels are read upwards first, numbers downwards.
+      // The first click sorts text ascending and numbers descending.
       const first = kind ? "-" + key : key;
       order = order === first ? (kind ? key : "-" + key) : first;
       show();
       history.pushState(null, "", address());
-      page.speak("Sorted by " + title + (order[0] === "-" ? ", descending" : ", ascending"));
+      page.announce("Sorted by " + title + (order[0] === "-" ? ", descending" : ", ascending"));
     });
     head.append(cell);
   }
@@ -74,22 +74,22 @@
   }
 
   function fits() {
-    const want = Object.fromEntries(names.map((name) => [name, form.elements[name].value]));
-    const words = want.q.toLowerCase().split(/\s+/).filter(Boolean);
-    const groups = data.groups.map((all) => !want.group || all.includes(want.group));
-    const states = data.states.map((s) => !want.state || s === want.state || (want.state === "short" && ["error", "warning", "info"].includes(s)));
-    const changes = data.changes.map((all) => !want.changed || (want.changed === "any" ? all.length > 0
-      : all.some((one) => (want.changed === "ending" ? one[1] === "scenario" : one[0] === want.changed))));
+    const filters = Object.fromEntries(names.map((name) => [name, form.elements[name].value]));
+    const words = filters.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const groups = data.groups.map((all) => !filters.group || all.includes(filters.group));
+    const states = data.states.map((s) => !filters.state || s === filters.state || (filters.state === "short" && ["error", "warning", "info"].includes(s)));
+    const changes = data.changes.map((all) => !filters.changed || (filters.changed === "any" ? all.length > 0
+      : all.some((one) => (filters.changed === "ending" ? one[1] === "scenario" : one[0] === filters.changed))));
     const result = [];
     for (let i = 0; i < count; i++) {
       if (groups[data.group[i]] && states[data.state[i]] && changes[data.change[i]] &&
-          (want.kernel === "" || data.kernel[i] === Number(want.kernel)) &&
+          (filters.kernel === "" || data.kernel[i] === Number(filters.kernel)) &&
           words.every((word) => texts[i].includes(word))) result.push(i);
     }
     return result;
   }
 
-  // Rows are built as they come into view.
+  // Builds rows as they scroll into view.
   const near = new IntersectionObserver((seen) => {
     if (seen.some((one) => one.isIntersecting) && built < found.length) build(5 * AT_ONCE);
   }, { root: list, rootMargin: "400px" });
@@ -108,13 +108,13 @@
     body.append(rows);
     built = Math.min(found.length, built + most);
     more.textContent = built < found.length ? (found.length - built).toLocaleString("en") + " more as you scroll" : "";
-    // Asked anew, since it speaks only of changes: on a tall screen the end of the rows may be in view still.
+    // Observed again, because it reports only changes: on a tall screen the end of the rows may still be in view.
     near.unobserve(more);
     near.observe(more);
   }
 
   function show() {
-    // First, while the layout still holds: after a change to the rows it would be made once more for this alone.
+    // First, while the layout is valid: after a change to the rows it would be computed once more.
     list.scrollTop = 0;
     found = fits();
     const key = order.replace("-", "");
@@ -129,7 +129,7 @@
       : found.length.toLocaleString("en") + " of " + count.toLocaleString("en") + (count === 1 ? " host" : " hosts");
   }
 
-  // What the address says; returns whether it speaks of hosts at all.
+  // Shows what the fragment of the address asks for.
   function read() {
     const [place, query] = location.hash.split(/\?(.*)/s);
     if (place === "#host" && query) {
@@ -154,9 +154,11 @@
     own.hidden = true;
     list.hidden = form.hidden = false;
     if (place === "#hosts" || was) {
-      const wanted = new URLSearchParams(query || "");
-      for (const name of names) form.elements[name].value = wanted.get(name) || "";
-      const sort = wanted.get("sort") || "name";
+      const filters = new URLSearchParams(query || "");
+      // Links from earlier versions have the state by its old name.
+      if (filters.get("state") === "untold") filters.set("state", "unknown");
+      for (const name of names) form.elements[name].value = filters.get(name) || "";
+      const sort = filters.get("sort") || "name";
       order = columns.some((column) => column[0] === sort.replace("-", "")) ? sort : "name";
       show();
       if (place === "#hosts") document.getElementById("hosts").scrollIntoView();

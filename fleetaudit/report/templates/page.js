@@ -1,22 +1,22 @@
 
 "use strict";
-// Only comfort lives here: the page says everything without it. What a host said is only ever set as text.
+// The script only adds comfort: the page has everything without it. Text from hosts is only ever set as text.
 const page = {
   data: JSON.parse(document.getElementById("data").textContent),
   all(selector, root) { return Array.from((root || document).querySelectorAll(selector)); },
-  // An element with its class and its children; a string becomes text, nothing becomes nothing.
+  // Returns an element with its class and children; a string becomes text, null and "" are left out.
   make(name, kind, ...children) {
     const element = document.createElement(name);
     if (kind) element.className = kind;
     for (const child of children) if (child !== null && child !== "") element.append(child);
     return element;
   },
-  // Text that a host said, isolated from the direction of the text around it.
-  said(text) { return page.make("bdi", "", text); },
-  speak(text) { document.getElementById("spoken").textContent = text; },
+  // Returns text from a host, isolated from the writing direction of the text around it.
+  untrusted(text) { return page.make("bdi", "", text); },
+  announce(text) { document.getElementById("spoken").textContent = text; },
   copy(text) {
-    const done = () => page.speak("Copied");
-    const by_hand = () => {
+    const done = () => page.announce("Copied");
+    const copyBySelection = () => {
       const area = page.make("textarea", "unseen");
       area.value = text;
       document.body.append(area);
@@ -25,11 +25,11 @@ const page = {
       area.remove();
       done();
     };
-    if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, by_hand);
-    else by_hand();
+    if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, copyBySelection);
+    else copyBySelection();
   },
-  // A button beside each command that one may want to type.
-  offer(root) {
+  // Adds a Copy button after each command. Prose never gets one.
+  addCopyButtons(root) {
     for (const code of page.all("code.command", root)) {
       const button = page.make("button", "copy", "Copy");
       button.type = "button";
@@ -44,26 +44,26 @@ const page = {
   },
 };
 
-page.offer(document);
+page.addCopyButtons(document);
 for (const link of page.all("a[data-host]")) link.href = "#host?name=" + encodeURIComponent(link.dataset.host);
 for (const link of page.all("a[data-filter]")) link.href = "#hosts?" + link.dataset.filter;
 
-// The matrix: row and column of a cell stand out under the pointer, and under the arrow keys.
+// The matrix: highlights row and column of the cell under the pointer or the keyboard focus.
 for (const table of page.all("table.matrix")) {
   const rows = page.all("tr:not(.series)", table);
-  let shone = [];
-  const lead = (cell) => {
-    shone.forEach((one) => one.classList.remove("lit"));
-    shone = [];
+  let highlighted = [];
+  const highlight = (cell) => {
+    highlighted.forEach((one) => one.classList.remove("lit"));
+    highlighted = [];
     if (!cell || cell.cellIndex === 0 || cell.closest(".series")) return;
-    for (const row of rows) if (row.cells[cell.cellIndex]) shone.push(row.cells[cell.cellIndex]);
-    shone.push(...cell.parentElement.cells);
-    shone.forEach((one) => one.classList.add("lit"));
+    for (const row of rows) if (row.cells[cell.cellIndex]) highlighted.push(row.cells[cell.cellIndex]);
+    highlighted.push(...cell.parentElement.cells);
+    highlighted.forEach((one) => one.classList.add("lit"));
   };
-  table.addEventListener("pointerover", (event) => lead(event.target.closest("td, th")));
-  table.addEventListener("pointerleave", () => lead(null));
-  table.addEventListener("focusin", (event) => lead(event.target.closest("td, th")));
-  table.addEventListener("focusout", () => lead(null));
+  table.addEventListener("pointerover", (event) => highlight(event.target.closest("td, th")));
+  table.addEventListener("pointerleave", () => highlight(null));
+  table.addEventListener("focusin", (event) => highlight(event.target.closest("td, th")));
+  table.addEventListener("focusout", () => highlight(null));
   const cells = page.all("td.cell", table);
   cells.forEach((cell, i) => { cell.tabIndex = i ? -1 : 0; });
   table.addEventListener("keydown", (event) => {
@@ -80,7 +80,7 @@ for (const table of page.all("table.matrix")) {
   });
 }
 
-// Paper has no folds; browsers that cannot unfold by style are helped.
+// Opens everything for printing, for browsers that cannot do so by style.
 window.addEventListener("beforeprint", () => {
   for (const one of page.all("details.unfold:not([open])")) { one.open = true; one.dataset.folded = "yes"; }
 });

@@ -124,13 +124,13 @@ def test_the_kernels_that_differ_are_seen_and_the_build_that_is_mixed_is_called_
     fleet: Comparison,
 ) -> None:
     c = column(fleet, "reread-fin-close", "IPv4 and IPv6")
-    assert [cell.word for cell in c.cells] == ["RST", "mixed", "FIN"]
+    assert [cell.label for cell in c.cells] == ["RST", "mixed", "FIN"]
     assert c.cells[1].counts == (("FIN", 6), ("RST", 1), ("not run", 1))
     assert [(word, [b.kernel for b in builds]) for word, _, builds in c.groups] == [
         ("RST", [K510]), ("mixed", [K612]), ("FIN", [K618])
     ]  # fmt: skip
     assert c.differs
-    assert {k.key: [b.kernel for b, _ in k.builds] for k in fleet.kernels} == {
+    assert {k.name: [b.kernel for b, _ in k.builds] for k in fleet.kernels} == {
         "resets": [K510],
         "mixed": [K612, K618],
     }
@@ -146,7 +146,7 @@ def test_a_scenario_that_all_kernels_end_alike_neither_differs_nor_deviates(
 def test_families_stand_apart_only_where_some_host_ends_them_differently(fleet: Comparison) -> None:
     apart = {c.scenario for c in fleet.columns if c.families in ("IPv4", "IPv6")}
     assert apart == {"unread-close", "urgent-read-close"}
-    assert column(fleet, "unread-unix-close", "AF_UNIX").cells[0].word == "RST"
+    assert column(fleet, "unread-unix-close", "AF_UNIX").cells[0].label == "RST"
 
 
 def test_a_void_host_takes_no_part_in_the_comparison_and_is_counted_apart(
@@ -154,7 +154,7 @@ def test_a_void_host_takes_no_part_in_the_comparison_and_is_counted_apart(
 ) -> None:
     c = column(fleet, "drained-close", "IPv4 and IPv6")
     assert (c.differs, c.deviates) == (False, False)
-    assert [(cell.word, cell.hosts, cell.void) for cell in c.cells] == [
+    assert [(cell.label, cell.hosts, cell.void) for cell in c.cells] == [
         ("FIN", 6, 0),
         ("FIN", 8, 0),
         ("FIN", 3, 1),
@@ -163,13 +163,17 @@ def test_a_void_host_takes_no_part_in_the_comparison_and_is_counted_apart(
 
 def test_a_build_with_void_hosts_only_is_not_called_as_expected() -> None:
     comparison = compare(run_of([Fleet().host("a", K612, void="a control failed")]))
-    assert [k.key for k in comparison.kernels] == ["void"]
-    assert {cell.word for c in comparison.columns for cell in c.cells} == {"void"}
+    assert [k.name for k in comparison.kernels] == ["void"]
+    assert {cell.label for c in comparison.columns for cell in c.cells} == {"void"}
 
 
 def test_one_host_whose_trials_disagree_makes_its_build_mixed(fleet: Comparison) -> None:
     cell = column(fleet, "urgent-read-close", "IPv6").cells[1]
-    assert (cell.word, cell.tone, cell.counts) == ("mixed", "untold", (("RST", 7), ("mixed", 1)))
+    assert (cell.label, cell.verdict, cell.counts) == (
+        "mixed",
+        "unknown",
+        (("RST", 7), ("mixed", 1)),
+    )
 
 
 def test_hosts_measured_in_the_hosts_namespace_are_counted_in_their_cells(
@@ -184,8 +188,8 @@ def test_hosts_measured_in_the_hosts_namespace_are_counted_in_their_cells(
 
 def test_what_was_not_run_anywhere_is_not_called_as_expected() -> None:
     seen = [observe(s, f, "not run") for s in Fleet().scenarios for f in s.families]
-    assert [k.key for k in compare(run_of([Fleet().host("a", K612, instead=seen)])).kernels] == [
-        "untold"
+    assert [k.name for k in compare(run_of([Fleet().host("a", K612, instead=seen)])).kernels] == [
+        "unknown"
     ]
 
 
@@ -206,7 +210,7 @@ def test_findings_are_grouped_gravest_first_and_families_that_agree_share_a_grou
         ("info", "reread-fin-close", "IPv4 and IPv6", 7),
     ]
     assert fleet.findings[-1].rows[0].hosts.ranges == ("web[001-006]", "app06")
-    assert fleet.short == (("error", 2), ("warning", 2), ("info", 6))
+    assert fleet.unmet_hosts == (("error", 2), ("warning", 2), ("info", 6))
 
 
 def test_findings_of_the_fleet_and_of_production_have_their_place_and_their_subject() -> None:
@@ -240,7 +244,7 @@ def test_a_waived_finding_is_shown_with_its_reason_and_not_counted() -> None:
     comparison = compare(run_of([msgspec.structs.replace(host, findings=waived)]))
     (group,) = comparison.findings
     assert (group.hosts, group.waived, group.rows[0].waived) == (0, 1, "until the upgrade (ops)")
-    assert comparison.short == ()
+    assert comparison.unmet_hosts == ()
 
 
 def test_only_sysctls_that_vary_break_an_expectation_or_left_their_default_are_shown(
@@ -476,8 +480,8 @@ def test_every_host_is_linked_to_what_is_told_of_it(fleet: Comparison) -> None:
 
 def test_only_what_can_be_typed_is_shown_as_a_command(fleet: Comparison) -> None:
     remedies = [remedy for f in fleet.findings for remedy in f.remedies]
-    assert {r.text.split()[0] for r in remedies if r.typed} == {"sysctl"}
-    assert {r.text.split()[0] for r in remedies if not r.typed} == {"Look", "A"}
+    assert {r.text.split()[0] for r in remedies if r.is_command} == {"sysctl"}
+    assert {r.text.split()[0] for r in remedies if not r.is_command} == {"Look", "A"}
 
 
 def test_hosts_of_one_finding_that_need_different_remedies_each_have_their_own(
@@ -485,7 +489,7 @@ def test_hosts_of_one_finding_that_need_different_remedies_each_have_their_own(
 ) -> None:
     (group,) = [f for f in fleet.findings if f.subject == "reread-fin-close"]
     assert len(group.remedies) > 1
-    assert (group.fix, group.typed) == ("", False)
+    assert (group.fix, group.fix_is_command) == ("", False)
     assert sum(remedy.hosts.count for remedy in group.remedies) == group.hosts + group.waived
     page = render(fleet, generated="")
     for remedy in group.remedies:

@@ -134,7 +134,7 @@ def test_a_run_of_observed_scenarios_alone_claims_nothing_as_expected() -> None:
     assert "Close, and see what comes (watched-close, IPv4 and IPv6): RST on" in text
     assert "as expected" not in text
     [kernels] = compare(run).kernels
-    assert kernels.key == "observed"
+    assert kernels.name == "no expectation"
     page = html.render(compare(run), generated="2026-11-22T03:00:00Z")
     assert "1 of 1 build</a> was observed without an expectation." in page
 
@@ -145,13 +145,13 @@ def test_the_page_shows_it_without_a_verdict(run: AuditRun) -> None:
     assert comparison.findings == ()
     for column in comparison.columns:
         if column.scenario == WATCHED.name:
-            assert {cell.tone for cell in column.cells} == {"observed"}
+            assert {cell.verdict for cell in column.cells} == {"no expectation"}
             assert not column.deviates
             assert column.differs == (run is DIFFER)
     verdicts = [v for p in comparison.profiles for v in p.verdicts if v.scenario == WATCHED.name]
     assert {v.verdict for v in verdicts} == {"no expectation"}
     assert all(v.trace for v in verdicts)
-    assert {k.key for k in comparison.kernels} == {"met"}
+    assert {k.name for k in comparison.kernels} == {"met"}
     page = html.render(comparison, generated="2026-11-22T03:00:00Z")
     assert "<span>no expectation</span>" in page
     assert "nothing in particular" not in page
@@ -161,8 +161,8 @@ def test_an_observed_scenario_that_could_not_be_told_is_shown_as_such_and_is_no_
     comparison = compare(run_with(host("web1", "inconclusive", reason="the witnesses disagree")))
     assert comparison.findings == ()
     (column,) = [c for c in comparison.columns if c.scenario == WATCHED.name]
-    assert column.cells[0].tone == "untold"
-    assert comparison.met.scenarios == comparison.met.of_scenarios == 7
+    assert column.cells[0].verdict == "unknown"
+    assert comparison.met.scenarios == comparison.met.scenarios_total == 7
 
 
 def test_csv_has_its_ending_and_no_expectation() -> None:
@@ -179,7 +179,7 @@ def test_csv_has_its_ending_and_no_expectation() -> None:
 
 def test_junit_skips_it_and_says_what_was_seen() -> None:
     text = junit.render(DIFFER)
-    assert 'message="no expectation; seen: RST"' in text
+    assert 'message="no expectation; observed: RST"' in text
     assert "<failure" not in text
     assert "<error" not in text
 

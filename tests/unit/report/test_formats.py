@@ -336,10 +336,10 @@ def test_junit_has_a_case_for_each_scenario_and_family_and_each_sysctl_expectati
     assert failed == {finding.id for finding in host.findings} != set()
 
 
-def test_junit_failure_says_what_was_wanted_what_was_found_and_how_grave_it_is() -> None:
+def test_a_junit_failure_has_expectation_observation_and_severity() -> None:
     failure = cases(find("web006"))["sysctl:net.ipv4.tcp_fin_timeout"].find("failure")
     assert failure is not None
-    assert failure.get("message") == "wanted at most 60, found 120"
+    assert failure.get("message") == "expected at most 60, observed 120"
     assert failure.get("type") == "warning"
     assert "why: Orphans are held for this long." in (failure.text or "").splitlines()
 

@@ -1,6 +1,4 @@
-"""What the page is made of before it is a page: its sentences, its drawings, its data, without a
-browser.
-"""
+"""The parts of the page without a browser: its sentences, drawings and data."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from fleetaudit.report.html import escape_invisible, render
 from fleetaudit.report.page_data import page_data
 from fleetaudit.report.svg import (
     MOST_ROWS,
-    ladder,
+    draw_ladder,
     log_share,
     shape_of,
 )
@@ -34,36 +32,35 @@ from tests.support.runs import (
 )
 
 
-def said(run: AuditRun) -> dict[str, str]:
+def summary_texts(run: AuditRun) -> dict[str, str]:
     return {
-        a.key: " ".join("".join(p.text for p in say) for say in a.says)
-        for a in compare(run).answers
+        a.key: " ".join("".join(p.text for p in sentence) for sentence in a.sentences)
+        for a in compare(run).summary
     }
 
 
-# ---- the five answers
-# ----------------------------------------------------------------------------------------------
+# ---- the summary
 
 
-def test_the_five_answers_stand_in_their_order_and_have_numbers() -> None:
-    found = said(small_fleet())
+def test_the_five_answers_are_in_their_order_and_have_numbers() -> None:
+    found = summary_texts(small_fleet())
     assert list(found) == ["kernels", "expectations", "changes", "not-audited", "production"]
     assert (
         "1 of 3 kernel builds resets a connection whose data had all been read; 6 hosts run it."
         in found["kernels"]
     )
     assert found["expectations"].startswith(
-        "10 of 18 audited hosts fall short of the playbook: 2 by an error"
+        "10 of 18 audited hosts do not meet expectations (2 error, 2 warning, 6 info)."
     )
     assert found["not-audited"] == "9 of 27 selected hosts were not audited, for 6 causes."
     assert "45 sockets on 5 hosts hold unread data now." in found["production"]
 
 
-def test_two_builds_that_reset_are_spoken_of_in_the_plural() -> None:
+def test_two_builds_that_reset_are_in_the_plural() -> None:
     again = msgspec.structs.replace(K510, version="#2")
     hosts = [Fleet().host("a", K510), Fleet().host("c", K618)]
     twin = Fleet().host("b", K510)
-    found = said(run_of([*hosts, msgspec.structs.replace(twin, kernel=again)]))
+    found = summary_texts(run_of([*hosts, msgspec.structs.replace(twin, kernel=again)]))
     assert (
         "2 of 3 kernel builds reset a connection whose data had all been read; 2 hosts run them."
         in found["kernels"]
@@ -73,42 +70,40 @@ def test_two_builds_that_reset_are_spoken_of_in_the_plural() -> None:
 @pytest.mark.parametrize(
     ("run", "key", "words"),
     [
-        (run_of([]), "kernels", "No host was selected, so nothing is known of any kernel."),
+        (run_of([]), "kernels", "No host was selected, so nothing is known about any kernel."),
         (run_of([]), "not-audited", "No host was selected."),
-        (run_of([missing("a", "connect", "x", "y")]), "expectations", "No host was audited, so nobody can tell."),
+        (run_of([missing("a", "connect", "x", "y")]), "expectations", "No host was audited, so this is unknown."),
         (run_of([missing("a", "connect", "x", "y")]), "not-audited",
          "1 of 1 selected host was not audited, for 1 cause."),
         (run_of([Fleet().host("a", K618)]), "expectations", "The one audited host meets every expectation. "
          "7 of 7 scenarios as expected on 1 host; 3 of 3 other expectations met."),
         (run_of([Fleet().host("a", K618)]), "not-audited", "None: the one selected host was audited."),
-        (run_of([Fleet().host("a", K618)]), "production", "No audited host told its own counters."),
+        (run_of([Fleet().host("a", K618)]), "production", "No audited host reported its counters."),
         (run_of([Fleet().host("a", K612), Fleet().host("b", K618)]), "expectations",
-         "None of 2: all meet every expectation. "
+         "All 2 audited hosts meet every expectation. "
          "7 of 7 scenarios as expected on 2 hosts; 3 of 3 other expectations met."),
         (run_of([Fleet().host("a", K618)]), "changes", "There is no earlier run to compare with."),
     ],
 )  # fmt: skip
-def test_an_answer_is_true_of_few_hosts_too(run: AuditRun, key: str, words: str) -> None:
-    assert words == said(run)[key]
+def test_an_answer_is_true_for_few_hosts(run: AuditRun, key: str, words: str) -> None:
+    assert words == summary_texts(run)[key]
 
 
-def test_where_all_kernels_do_alike_no_kernel_is_said_to_reset() -> None:
-    found = said(run_of([Fleet().host("a", K612), Fleet().host("b", K618)]))["kernels"]
+def test_no_kernel_resets_if_all_kernels_have_the_same_endings() -> None:
+    found = summary_texts(run_of([Fleet().host("a", K612), Fleet().host("b", K618)]))["kernels"]
     assert found.startswith("None of 2 kernel builds resets where no RST is expected.")
     assert "Close with unread data: RST on all 2 kernel builds." in found
 
 
 def test_a_void_fleet_proves_nothing() -> None:
-    found = said(run_of([Fleet().host("a", K612, void="a control failed")]))["kernels"]
+    found = summary_texts(run_of([Fleet().host("a", K612, void="a control failed")]))["kernels"]
     assert (
-        found
-        == "The positive control failed on every audited host, so nothing that was seen proves"
-        " anything."
+        found == "The positive control failed on every audited host, so the observations prove"
+        " nothing."
     )
 
 
 # ---- drawings
-# ------------------------------------------------------------------------------------------------------
 
 
 def trace(name: str) -> Trace:
@@ -117,20 +112,20 @@ def trace(name: str) -> Trace:
     )
 
 
-def test_two_kernels_part_where_their_segments_do() -> None:
-    duel = compare(small_fleet()).duels[0]
-    assert duel.scenario == "reread-fin-close"
-    one, two = duel.sides
-    assert (one.word, two.word) == ("RST", "FIN")
-    assert (one.trace.rows[one.parts_at].text, two.trace.rows[two.parts_at].text) == (
+def test_a_trace_pair_differs_where_the_segments_do() -> None:
+    pair = compare(small_fleet()).trace_pairs[0]
+    assert pair.scenario == "reread-fin-close"
+    one, two = pair.sides
+    assert (one.ending, two.ending) == ("RST", "FIN")
+    assert (one.trace.rows[one.differs_at].text, two.trace.rows[two.differs_at].text) == (
         "RST ACK",
         "FIN ACK",
     )
 
 
-def test_a_ladder_has_an_arrow_a_segment_and_a_band_a_step_from_top_to_bottom() -> None:
+def test_a_ladder_has_an_arrow_per_segment_and_a_band_per_step_from_top_to_bottom() -> None:
     of = trace("reread-fin-close")
-    drawn = ladder(of, parts_at=len(of.rows) - 1)
+    drawn = draw_ladder(of, differs_at=len(of.rows) - 1)
     assert len(drawn.arrows) + len(drawn.notes) == len(of.rows)
     tops = sorted([a.y for a in drawn.arrows] + [n.y for n in drawn.notes])
     assert len(set(tops)) == len(tops)
@@ -142,9 +137,9 @@ def test_a_ladder_has_an_arrow_a_segment_and_a_band_a_step_from_top_to_bottom() 
         assert (arrow.x1 < arrow.x2) == (arrow.x1 < 200)  # from its sender to the other
 
 
-def test_a_long_ladder_says_what_it_leaves_out() -> None:
+def test_a_long_ladder_notes_what_it_leaves_out() -> None:
     of = trace("reread-fin-close")
-    long = ladder(with_(of, rows=of.rows * 10, omitted=7))
+    long = draw_ladder(with_(of, rows=of.rows * 10, omitted=7))
     notes = " ".join(n.text for n in long.notes)
     assert len(long.arrows) + len(long.notes) == MOST_ROWS + 1
     assert "moments are only in the table" in notes
@@ -167,7 +162,7 @@ def with_(of: Trace, **changed: object) -> Trace:
         ("R", 0, "rst"),
     ],
 )
-def test_a_segment_has_the_shape_of_what_it_ends_or_carries(
+def test_the_shape_of_a_segment_follows_from_its_flags_and_length(
     flags: str, length: int, shape: str
 ) -> None:
     assert shape_of(flags, length) == shape
@@ -180,7 +175,7 @@ def test_bars_keep_the_order_of_their_numbers_and_fit(values: list[float]) -> No
     assert all(0 <= bar <= 1.0000001 for bar in bars)
 
 
-def test_runs_before_are_drawn_with_their_numbers() -> None:
+def test_earlier_runs_are_drawn_with_their_numbers() -> None:
     run = small_fleet()
     after = msgspec.structs.replace(run, history=(history_entry(run_of([])),))
     text = render(compare(after), generated=GENERATED)
@@ -189,10 +184,9 @@ def test_runs_before_are_drawn_with_their_numbers() -> None:
 
 
 # ---- data
-# ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_data_has_every_host_and_nothing_that_could_end_its_element() -> None:
+def test_the_data_has_every_host_and_nothing_that_ends_its_element() -> None:
     name = "</script><!--\u2028&" + "x" * 20
     host = msgspec.structs.replace(Fleet().host("a", K612), name=name)
     text = page_data(compare(run_of([host, *small_fleet().hosts])), escape_invisible)
@@ -207,7 +201,7 @@ def test_the_data_has_every_host_and_nothing_that_could_end_its_element() -> Non
     } == {28}
 
 
-def test_a_hosts_line_tells_its_state_by_its_gravest_open_finding() -> None:
+def test_the_state_of_a_host_is_its_worst_finding_without_a_waiver() -> None:
     states = {h.name: h.state for h in compare(small_fleet()).hosts}
     assert (states["db3.example.net"], states["db2.example.net"], states["app01"]) == (
         "error",

@@ -1,0 +1,193 @@
+"""Makes the matrix of scenarios and builds: a column per scenario, a cell per build. Pure.
+
+Rules: a cell counts hosts. Void hosts are counted apart. A build whose hosts have different endings
+is mixed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from fleetaudit.model import Family, Observation, ScenarioRow
+
+from .common import (
+    FAMILY_NAMES,
+    BehaviourGroup,
+    BuildKey,
+    ComparisonInput,
+    build_key,
+    group_by,
+    join_endings,
+    join_families,
+    verdict_of,
+)
+from .view_model import Build, Cell, Column, Verdict
+
+GroupObservation = tuple[BehaviourGroup, Observation]
+"""Hosts, and an observation that all of them share."""
+ByFamily = dict[Family, list[GroupObservation]]
+NO_ENDING = ("not run", "inconclusive")
+"""Endings that say nothing about what a kernel does."""
+NOT_IN_PLAYBOOK = "not in playbook"
+_READS_ALL = "closer reads all"
+_FROM_BEST_TO_WORST: tuple[Verdict, ...] = (
+    "void",
+    "not run",
+    "no expectation",
+    "met",
+    "unknown",
+    "info",
+    "warning",
+    "error",
+)
+
+
+def make_columns(source: ComparisonInput) -> tuple[Column, ...]:
+    """Returns one column per scenario, or one per family if a host ends them differently.
+
+    Scenarios are in the order of the playbook.
+    """
+    by_scenario = _by_scenario(source.groups)
+    divided = _divided_by_family(source.groups)
+    controls = {row.control for row in source.scenarios.values()}
+    columns = list[Column]()
+    for name, row in source.scenarios.items():
+        is_control = name in controls or _must_reset(row)
+        for part in _parts(by_scenario[name], name in divided):
+            columns.append(_column(row, source, part, is_control))
+    return tuple(columns)
+
+
+def _by_scenario(groups: Iterable[BehaviourGroup]) -> defaultdict[str, ByFamily]:
+    """Returns all observations by scenario and family."""
+    found = defaultdict[str, ByFamily](dict)
+    for group in groups:
+        for o in group[0].observations:
+            found[o.scenario].setdefault(o.family, []).append((group, o))
+    return found
+
+
+def _divided_by_family(groups: Iterable[BehaviourGroup]) -> set[str]:
+    """Returns the scenarios of which a host that is not void ends the families differently."""
+    divided = set[str]()
+    for group in groups:
+        if not group[0].void:
+            divided.update(_scenarios_with_several_endings(group[0].observations))
+    return divided
+
+
+def _scenarios_with_several_endings(observations: Iterable[Observation]) -> Iterator[str]:
+    endings = dict[str, tuple[str, ...]]()
+    for o in observations:
+        seen = (o.ending, *sorted(o.endings))
+        if endings.setdefault(o.scenario, seen) != seen:
+            yield o.scenario
+
+
+def _must_reset(row: ScenarioRow) -> bool:
+    """Returns whether a scenario is the positive control: it must end in RST and has no control."""
+    return row.control is None and row.expect == ("RST",)
+
+
+def _parts(by_family: ByFamily, divided: bool) -> list[ByFamily]:
+    """Returns the observations of each column of one scenario; families in their usual order."""
+    ordered = {family: by_family[family] for family in FAMILY_NAMES if family in by_family}
+    if not ordered:
+        return []
+    if not divided:
+        return [ordered]
+    return [{family: observations} for family, observations in ordered.items()]
+
+
+def _column(row: ScenarioRow, source: ComparisonInput, part: ByFamily, is_control: bool) -> Column:
+    """Returns the column of one scenario over the families of `part`."""
+    by_build = dict[BuildKey, list[GroupObservation]]()
+    for observations in part.values():
+        for group, o in observations:
+            by_build.setdefault(build_key(group[0]), []).append((group, o))
+    cells = tuple(_cell(by_build.get(key, ()), row) for key in source.builds)
+    return Column(
+        scenario=row.name,
+        title=row.title,
+        anchor=source.anchors[row.name],
+        families=join_families(part),
+        expect=join_endings(row.expect),
+        severity=row.severity,
+        is_control=is_control,
+        control=row.control or "",
+        all_read=_leaves_no_unread_data(row.steps),
+        differs=_differs(cells),
+        deviates=any(cell.verdict in ("info", "warning", "error", "unknown") for cell in cells),
+        groups=_builds_by_label(tuple(source.builds.values()), cells),
+        cells=cells,
+    )
+
+
+def _leaves_no_unread_data(steps: Sequence[str]) -> bool:
+    """Returns whether the closer reads everything and the peer sends nothing after that."""
+    if _READS_ALL not in steps:
+        return False
+    last = max(i for i, step in enumerate(steps) if step == _READS_ALL)
+    return not any(step.startswith("peer sends") for step in steps[last:])
+
+
+def _differs(cells: Iterable[Cell]) -> bool:
+    """Returns whether builds, or hosts of one build, have different endings."""
+    endings = set[str]()
+    for cell in cells:
+        endings.update(ending for ending, _ in cell.counts)
+    endings.difference_update(NO_ENDING)
+    return len(endings) > 1 or "mixed" in endings
+
+
+def _builds_by_label(
+    builds: Sequence[Build], cells: Sequence[Cell]
+) -> tuple[tuple[str, Verdict, tuple[Build, ...]], ...]:
+    """Returns (label, worst verdict, builds) by the label of the cells."""
+    pairs = group_by(zip(builds, cells, strict=True), lambda pair: pair[1].label)
+    return tuple(
+        (label, _worst(cell.verdict for _, cell in of), tuple(build for build, _ in of))
+        for label, of in pairs.items()
+    )
+
+
+def _cell(observations: Sequence[GroupObservation], row: ScenarioRow) -> Cell:
+    """Counts hosts, not observations: the families of a column agree on each host."""
+    groups = {group[0].name: (group, o) for group, o in observations}.values()
+    valid = [(group, o) for group, o in groups if not group[0].void]
+    counts = Counter[str]()
+    for group, o in valid:
+        # Trials that disagree on one host count as an ending of their own.
+        counts["mixed" if len(o.endings) > 1 else o.ending] += len(group)
+    all_hosts = sum(len(group) for group, _ in groups)
+    return Cell(
+        label=_label(counts, all_hosts),
+        verdict=_cell_verdict(valid, row, all_hosts),
+        counts=tuple(sorted(counts.items(), key=lambda count: (-count[1], count[0]))),
+        hosts=counts.total(),
+        void=all_hosts - counts.total(),
+        on_host=sum(len(group) for group, _ in valid if group[0].isolation == "host"),
+    )
+
+
+def _label(counts: Counter[str], all_hosts: int) -> str:
+    """Returns the ending that all hosts of a cell share, or the word for what else is the case."""
+    endings = [ending for ending in counts if ending not in NO_ENDING]
+    if len(endings) > 1:
+        return "mixed"
+    if endings:
+        return endings[0]
+    if counts:
+        return next(iter(counts))
+    return "void" if all_hosts else NOT_IN_PLAYBOOK
+
+
+def _cell_verdict(valid: Sequence[GroupObservation], row: ScenarioRow, all_hosts: int) -> Verdict:
+    if valid:
+        return _worst(verdict_of(o, row) for _, o in valid)
+    return "void" if all_hosts else "not run"
+
+
+def _worst(verdicts: Iterable[Verdict]) -> Verdict:
+    return max(verdicts, key=_FROM_BEST_TO_WORST.index)

@@ -1,0 +1,128 @@
+"""The view model: everything that a report shows of a run, frozen, with all words decided.
+
+Rules: no logic here. Every list of hosts is folded and counted. Text that a host sent is only ever
+text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetaudit.analysis.causes import Cause
+from fleetaudit.model import PastRun, RunInfo, ScenarioRow, Severity
+from fleetaudit.text.host_ranges import HostRanges
+
+from .changes import ChangeRow, Changes
+from .expectations import (
+    FindingGroup,
+    FindingRow,
+    MetExpectations,
+    Remedy,
+    SysctlValue,
+    SysctlView,
+)
+from .hosts import (
+    NOT_SELECTED,
+    HostChange,
+    HostEntry,
+    HostFinding,
+    HostState,
+    Member,
+    Production,
+    Profile,
+    VerdictRow,
+)
+from .kernels import (
+    Build,
+    Cell,
+    Column,
+    KernelClass,
+    KernelClassName,
+    SeriesChart,
+    SeriesRow,
+    Verdict,
+)
+from .summary import Coverage, Sentence, SummaryItem, TextPart
+from .traces import Trace, TracePair, TraceRow, TraceSide
+
+__all__ = [
+    "NOT_SELECTED",
+    "Build",
+    "Cell",
+    "ChangeRow",
+    "Changes",
+    "Column",
+    "Comparison",
+    "Coverage",
+    "FindingGroup",
+    "FindingRow",
+    "HostChange",
+    "HostEntry",
+    "HostFinding",
+    "HostState",
+    "KernelClass",
+    "KernelClassName",
+    "Member",
+    "MetExpectations",
+    "Production",
+    "Profile",
+    "Remedy",
+    "ScenarioView",
+    "Sentence",
+    "SeriesChart",
+    "SeriesRow",
+    "SummaryItem",
+    "SysctlValue",
+    "SysctlView",
+    "TextPart",
+    "Trace",
+    "TracePair",
+    "TraceRow",
+    "TraceSide",
+    "Verdict",
+    "VerdictRow",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioView:
+    """A scenario of the run, and the families over which it ran."""
+
+    anchor: str
+    row: ScenarioRow
+    expect: str
+    families: str
+    control_anchor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Everything that a report shows of a run.
+
+    `unmet_hosts` counts the hosts with a finding that is not waived, each once, by the worst
+    severity. `not_selected` are the hosts that no play matches. `changes` is None if the run was
+    compared with no other. `past` are the earlier runs and this one, oldest first; () without any.
+    """
+
+    run: RunInfo
+    coverage: Coverage
+    met: MetExpectations
+    kernels: tuple[KernelClass, ...]
+    builds: tuple[Build, ...]
+    columns: tuple[Column, ...]
+    findings: tuple[FindingGroup, ...]
+    unmet_hosts: tuple[tuple[Severity, int], ...]
+    sysctls: tuple[SysctlView, ...]
+    sysctls_read: int
+    causes: tuple[Cause, ...]
+    not_selected: HostRanges
+    profiles: tuple[Profile, ...]
+    scenarios: tuple[ScenarioView, ...]
+    production: tuple[Production, ...]
+    production_hosts: int
+    summary: tuple[SummaryItem, ...]
+    series: tuple[SeriesChart, ...]
+    trace_pairs: tuple[TracePair, ...]
+    hosts: tuple[HostEntry, ...]
+    changes: Changes | None = None
+    past: tuple[PastRun, ...] = ()

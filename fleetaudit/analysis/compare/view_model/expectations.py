@@ -1,0 +1,127 @@
+"""The view of expectations: what is met, the findings by expectation, and the sysctls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetaudit.model import Severity
+from fleetaudit.text.host_ranges import HostRanges
+
+from .kernels import Build, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetExpectations:
+    """How many scenarios and other expectations are met on every host that counts.
+
+    `hosts` are not void and ran a scenario; on `hosts_without_verdict` only controls ran. Of the
+    `verdicts` that hosts were to give, `verdicts_not_run` are missing, on `hosts_not_run` hosts.
+    """
+
+    hosts: int
+    hosts_without_verdict: int
+    verdicts: int
+    verdicts_not_run: int
+    hosts_not_run: int
+    scenarios: int
+    scenarios_total: int
+    expectations: int
+    expectations_total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingRow:
+    """The hosts of a finding with the same observation.
+
+    `waived` is the reason of the waiver, None without one; `since` is the date on which the finding
+    was first seen, "" if unknown.
+    """
+
+    observed: str
+    waived: str | None
+    since: str
+    builds: tuple[Build, ...]
+    hosts: HostRanges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """A remedy and its hosts; `is_command` is true if it is a command to type, not a sentence."""
+
+    text: str
+    is_command: bool
+    hosts: HostRanges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingGroup:
+    """One expectation that some hosts do not meet.
+
+    `subject` is the scenario or the sysctl, `link` its anchor; `ids` are the stable ids of the
+    findings. `hosts` counts the hosts without a waiver, `waived` those with one. `remedies` come with
+    most hosts first; a host without a known remedy is in none of them.
+    """
+
+    anchor: str
+    ids: tuple[str, ...]
+    kind: str
+    subject: str
+    detail: str
+    link: str
+    severity: Severity
+    expected: str
+    because: str
+    remedies: tuple[Remedy, ...]
+    hosts: int
+    waived: int
+    rows: tuple[FindingRow, ...]
+
+    @property
+    def fix(self) -> str:
+        """The remedy, if it is the same on every host; else ""."""
+        return self.remedies[0].text if self._has_one_remedy else ""
+
+    @property
+    def fix_is_command(self) -> bool:
+        """Whether `fix` is a command to type."""
+        return self._has_one_remedy and self.remedies[0].is_command
+
+    @property
+    def _has_one_remedy(self) -> bool:
+        return len(self.remedies) == 1 and self.remedies[0].hosts.count == self.hosts + self.waived
+
+    @property
+    def audited(self) -> bool:
+        """Whether its hosts were audited; the only finding of other hosts is a changed host key."""
+        return self.kind != "host-key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SysctlValue:
+    """Hosts with the same value of a sysctl.
+
+    `relation` compares it with the default of that kernel, in words; `used` is the value under which
+    the experiment ran, "" if it is the same.
+    """
+
+    value: str
+    relation: str
+    verdict: Verdict
+    used: str
+    hosts: HostRanges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SysctlView:
+    """One sysctl worth showing; `why` says so in words.
+
+    `omitted` more values, on `omitted_hosts` hosts, are not listed.
+    """
+
+    anchor: str
+    key: str
+    why: str
+    expected: str
+    values: tuple[SysctlValue, ...]
+    omitted: int
+    omitted_hosts: int

@@ -1,0 +1,116 @@
+"""The view of kernels: builds, the matrix of builds and scenarios, kernel classes, series charts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fleetaudit.model import Kernel, Severity
+from fleetaudit.text.host_ranges import HostRanges
+
+Verdict = Literal["met", "info", "warning", "error", "unknown", "no expectation", "not run", "void"]
+"""How an observation compares with its expectation: met; not met, as its severity; or why neither."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """One kernel build (release, version, machine) and its hosts.
+
+    `void` counts the hosts whose positive control failed, `on_host` those measured in their own
+    network namespace.
+    """
+
+    anchor: str
+    kernel: Kernel
+    series: str
+    hosts: HostRanges
+    void: int
+    on_host: int
+    systems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One build in one scenario: how many hosts had which ending.
+
+    `label` is the ending that all of them share, or "mixed", "void" or "not in playbook". `counts`
+    are (ending, hosts), most hosts first; `hosts` is their sum and leaves out void hosts.
+    """
+
+    label: str
+    verdict: Verdict
+    counts: tuple[tuple[str, int], ...]
+    hosts: int
+    void: int
+    on_host: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One scenario over the families that agree on every host.
+
+    `cells` are in the order of the builds. `groups` are (label, worst verdict, builds): the builds by
+    the label of their cells. `control` is the scenario that this one names as its control;
+    `is_control` is true if another scenario names this one, or if it is the scenario that must end in
+    RST. `all_read`: the steps leave the closer no unread data. `differs`: builds, or hosts of one
+    build, have different endings. `deviates`: some cell is not as expected, or unknown.
+    """
+
+    scenario: str
+    title: str
+    anchor: str
+    families: str
+    expect: str
+    severity: Severity
+    is_control: bool
+    control: str
+    all_read: bool
+    differs: bool
+    deviates: bool
+    groups: tuple[tuple[str, Verdict, tuple[Build, ...]], ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def notable(self) -> bool:
+        """Whether the report shows the column first."""
+        return self.differs or self.deviates
+
+
+KernelClassName = Literal[
+    "resets", "mixed", "otherwise", "unknown", "void", "no expectation", "met"
+]
+"""RST where none is expected; one build with several endings; another deviation; inconclusive; the
+positive control failed; no scenario with an expectation ran; as expected.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelClass:
+    """Builds that the summary names together, each with the columns that put it into the class."""
+
+    name: KernelClassName
+    builds: tuple[tuple[Build, tuple[Column, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesRow:
+    """A kernel series; `counts` are (ending, hosts), `hosts` is their sum."""
+
+    series: str
+    counts: tuple[tuple[str, int], ...]
+    hosts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesChart:
+    """The endings of one scenario by kernel series, in numeric order.
+
+    `endings` are the endings that occur.
+    """
+
+    scenario: str
+    title: str
+    link: str
+    families: str
+    endings: tuple[str, ...]
+    rows: tuple[SeriesRow, ...]

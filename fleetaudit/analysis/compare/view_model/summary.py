@@ -1,0 +1,52 @@
+"""The view of the summary: coverage, and the sentences at the head of the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Counts of hosts: `selected` is the sum of `audited`, `not_audited` and `not_selected`.
+
+    `selected` follows --limit, `not_selected` are matched by no play. Of the audited hosts, the
+    positive control failed on `void`, and `on_host` were measured in their own network namespace.
+    """
+
+    selected: int
+    audited: int
+    not_audited: int
+    not_selected: int
+    void: int
+    on_host: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPart:
+    """A part of a sentence.
+
+    `link` is an anchor of the page, "" without one; `untrusted` text comes from a host or an
+    inventory.
+    """
+
+    text: str
+    link: str = ""
+    strong: bool = False
+    untrusted: bool = False
+
+
+Sentence = tuple[TextPart, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryItem:
+    """One of the five questions and its answer.
+
+    `key` is the anchor of the details. `coverage` says which hosts the answer is based on; it is ""
+    if the answer says that itself.
+    """
+
+    key: str
+    question: str
+    sentences: tuple[Sentence, ...]
+    coverage: str
