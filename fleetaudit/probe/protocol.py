@@ -1,26 +1,24 @@
-"""The conversation with the probe: a request out of a host's plan, a typed reply out of its one
-line. Pure.
+"""The conversation with the probe: a request from a host's plan, a typed reply from its one line. Pure.
 
-Rules: no I/O but reading the probe's own text out of the package. The command line is a constant,
-so that it can be a forced command or one sudoers line. What comes back is hostile until `decode_reply`
-returned: bounded in size and depth before it is parsed, typed by msgspec, and never trusted by exit
-status. A reply that was cut never called, so it has no line.
+Rules: no I/O but reading the probe's own text from the package. What a host sends is hostile until
+`decode_reply` returns: bounded in size and depth before it is parsed, typed by msgspec, and never
+trusted by its exit status. A probe whose text was cut off does not run, because the call is its last
+line.
 
-What goes: `COMMAND` as the command; on stdin a comment with the Python to try first (empty as a
-rule), the program as a string, its execution, and as the last line the call:
+What is sent: `COMMAND` as the command; on stdin a comment with the Python to try first (usually
+empty), the program as a string, its execution, and the call as the last line:
 
     # /opt/bin/python
     PROGRAM = r'''…the text that `probe_text` returns…'''
     exec(compile(PROGRAM, "fleetaudit-probe", "exec"))
     main({'protocol': 1, …}, PROGRAM)
 
-The call carries a digest of itself, and the reply brings it back: so a reply answers one call and
-no other.
+The call contains a digest of itself, and the reply repeats it: so a reply answers one call and no
+other.
 
-What comes: anything, and among it first `fleetaudit-shell/1 UID NAME` of the shell that looks for
-an interpreter, which only tells that, and as whom, the command itself runs; `fleetaudit-python/1
-STATUS` where the Python to try first does not work; and then exactly one line `fleetaudit-probe/1
-{json of Reply}`.
+What comes back: anything. The first line of the shell is `fleetaudit-shell/1 UID NAME`: it shows
+that the command runs, and as which user. `fleetaudit-python/1 STATUS` follows if the Python to try
+first does not work, and then exactly one line `fleetaudit-probe/1 {json of Reply}`.
 """
 
 from __future__ import annotations
@@ -29,153 +27,61 @@ import functools
 import hashlib
 import importlib.resources
 import re
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from fleetaudit import __version__
 from fleetaudit.errors import ReplyError
-from fleetaudit.model import (
-    DECODE_ERRORS,
-    Connection,
-    Exposure,
-    Family,
-    Frozen,
-    HostPlan,
-    Interpreter,
-    Kernel,
-    LocalTarget,
-    LongText,
-    NamedCounts,
-    Os,
-    PeerWitness,
-    Scenario,
-    Seconds,
-    Segment,
-    ShortText,
-    SshTarget,
-    StepTimes,
-    Sysctl,
-    SysctlLines,
-    UInt32,
-)
-from fleetaudit.text.sanitize import printable_line
+from fleetaudit.model import DECODE_ERRORS, HostPlan, Scenario
 
+from .command import COMMAND, NO_PYTHON, PYTHON_MARK, REPLY_MARK, SHELL_MARK
 from .joiner import join
+from .reply import RawObservation, RawTrial, Reply
+from .reply_errors import (
+    ProbeOutput,
+    explain_missing_reply,
+    interpreter_of,
+    tried_first,
+    unused_interpreter,
+)
+
+__all__ = [
+    "COMMAND",
+    "MAX_DEPTH",
+    "MAX_LINE",
+    "NO_PYTHON",
+    "PROTOCOL",
+    "PYTHON_MARK",
+    "REPLY_MARK",
+    "SHELL_MARK",
+    "RawObservation",
+    "RawTrial",
+    "Reply",
+    "decode_reply",
+    "make_request",
+    "make_script",
+    "parse_reply",
+    "probe_text",
+    "request_digest",
+    "scenario_call",
+    "tried_first",
+]
 
 PROTOCOL = 1
-REPLY_MARK = b"fleetaudit-probe/1 "
-SHELL_MARK = "fleetaudit-shell/1 "
-"""How the line begins that `COMMAND` says before anything else: then its user's number, a blank,
-the user's name.
-"""
-PYTHON_MARK = "fleetaudit-python/1 "
-"""How the line begins that `COMMAND` prints where the Python to try first does not work: then how
-trying it ended.
-"""
-NO_PYTHON = 86
-"""The exit status of `COMMAND` where no interpreter works."""
-
-# The same line for every host: which Python to try first is read from stdin, whose first line is a
-# comment to Python. Ansible 2.19 takes it as one path, older versions as words for a shell. By
-# trying, not by `command -v`: shims exist that fail. `cd /`, -E and -s keep stray modules and
-# PYTHON* variables out.
-COMMAND = (
-    f'/bin/sh -c \'cd /; echo "{SHELL_MARK}$(id -u) $(id -un)"; '
-    'read -r m w; case "$w" in "~/"*) w="$HOME/${w#??}";; esac; '
-    'run() { "$@" -E -s -c "" </dev/null >/dev/null 2>&1 && exec "$@" -E -s -; }; '
-    f'test -z "$w" || run "$w" || {{ set -f; run $w; }} || echo "{PYTHON_MARK}$?"; set +f; '
-    "for p in python3 /usr/bin/python3 /usr/bin/python3.[0-9]* /usr/local/bin/python3.[0-9]* "
-    'python2.7 python2 python /usr/libexec/platform-python; do run "$p"; done; '
-    f"exit {NO_PYTHON}'"
-)
-
 MAX_LINE = 6 * 1024 * 1024
+"""Maximum number of bytes of a reply."""
 MAX_DEPTH = 12
+"""Maximum depth to which the arrays and objects of a reply nest."""
+
+_decoder = msgspec.json.Decoder(Reply)
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_OPEN, _CLOSE = b"[{", b"]}"
+_PARENTHESES = bytes.maketrans(_OPEN + _CLOSE, b"(())")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _OPEN + _CLOSE)
 
 
-# ---- the reply, as the probe sends it
-# ------------------------------------------------------------------------------
-
-
-class RawTrial(Frozen, frozen=True, kw_only=True):
-    """One trial, or `count` trials that were alike in everything but time.
-
-    `wire`: each captured packet once, of this trial's connection only; null where it could not be
-    read, and then `wire_note` says why. `wire_lost`: records that the packet socket dropped
-    (PACKET_STATISTICS). `wire_omitted`: segments left out of the middle of a long trace, never one
-    with SYN, FIN, RST or URG. `connection`: what the segments have in common, null without a SYN.
-    `peer`: null where its socket was gone. `kernel`: the counters that moved, null where they could
-    not be read. `steps`: [microseconds, index] when each step began. `queue`: just before the
-    closer let go, what FIONREAD ("fionread") and /proc/net/tcp ("rx_queue", in a private namespace
-    only) said of the closer's receive queue; and after "sends until blocked" the bytes that are
-    left of the receiver's window ("closer window", "peer window"). `bytes`: "closer sent", "closer
-    received", "peer sent", "peer received". `error`: why the trial could not be carried through
-    ("Broken pipe (EPIPE)"). `failed_step`: the index of the step that failed, null if none did. The
-    probe does not know the step's words; a program before this field named the step itself in
-    `error`. `outstanding`: what may still come although the probe waited.
-    """
-
-    count: Annotated[int, Meta(ge=1, le=1000)]
-    wire: Annotated[tuple[Segment, ...], Meta(max_length=200)] | None
-    wire_note: LongText = ""
-    connection: Connection | None = None
-    wire_lost: UInt32 = 0
-    wire_omitted: UInt32 = 0
-    peer: PeerWitness | None
-    kernel: NamedCounts | None
-    steps: StepTimes = ()
-    queue: NamedCounts = {}
-    bytes: NamedCounts = {}
-    error: LongText = ""
-    outstanding: LongText = ""
-    failed_step: Annotated[int, Meta(ge=0, le=63)] | None = None
-
-
-class RawObservation(Frozen, frozen=True, kw_only=True):
-    """One scenario over one family. Without trials `not_run` says why: what the host lacks, or,
-    where `failed`, what came in the way of the probe on a host that has it.
-    """
-
-    scenario: ShortText
-    family: Family
-    trials: Annotated[tuple[RawTrial, ...], Meta(max_length=100)] = ()
-    not_run: LongText = ""
-    failed: bool = False
-
-
-class Reply(Frozen, frozen=True, kw_only=True):
-    """All that a probe says. `isolation_note` says why it is "host" although a namespace was
-    allowed, `capture_note` why no packet is captured. `notes` are sentences about the whole run
-    (settings that could not be copied into the namespace, trials that were repeated, the alarm that
-    rang). `fleetaudit` and `digest` are the call's own, echoed: the version that made it, and what
-    it asked.
-    """
-
-    protocol: Literal[1]
-    fleetaudit: ShortText = ""
-    digest: ShortText = ""
-    kernel: Kernel
-    os: Os
-    python: ShortText
-    interpreter: ShortText = ""
-    machine_id: ShortText = ""
-    isolation: Literal["namespace", "host"]
-    isolation_note: LongText = ""
-    capture_note: LongText = ""
-    notes: Annotated[tuple[LongText, ...], Meta(max_length=50)] = ()
-    observations: Annotated[tuple[RawObservation, ...], Meta(max_length=2000)]
-    sysctls: Annotated[dict[ShortText, Sysctl], Meta(max_length=5000)]
-    sysctl_places: Annotated[dict[ShortText, SysctlLines], Meta(max_length=5000)] | None = None
-    sysctls_writable: bool = True
-    exposure: Exposure | None
-    elapsed_s: Seconds
-    cpu_s: Seconds = 0.0
-
-
-# ---- out
-# -----------------------------------------------------------------------------------------------------------
+# ---- the request
 
 
 @functools.cache
@@ -186,46 +92,41 @@ def probe_text() -> str:
 
 
 def make_request(plan: HostPlan, *, deadline_s: float) -> bytes:
-    """Returns what goes to the interpreter's stdin for one host; `deadline_s` is when the probe's
-    own alarm rings.
+    """Returns what goes to the interpreter's stdin for one host.
 
-    What is expected is sent, so that the probe reports the captured headers of what deviates; as
-    nothing is measured by it, it is no part of the digest: a reply can be judged by other
-    expectations.
+    `deadline_s` is when the probe's own alarm rings. The expected endings are sent so that the probe
+    reports the captured headers of trials that deviate. They do not change what is measured, so they
+    are not part of the digest: a reply can be judged by other expectations.
     """
-    asked = _asked(plan)
-    echoed = {"fleetaudit": __version__, "digest": _digest(asked)}
-    scenarios = zip(asked["scenarios"], plan.scenarios, strict=True)
-    asked["scenarios"] = [{**sent, "expect": list(scenario.expect)} for sent, scenario in scenarios]
-    interpreter = _interpreter(plan)
+    call = _call(plan)
+    echoed = {"fleetaudit": __version__, "digest": _digest(call)}
+    scenarios = zip(call["scenarios"], plan.scenarios, strict=True)
+    call["scenarios"] = [{**sent, "expect": list(scenario.expect)} for sent, scenario in scenarios]
+    interpreter = interpreter_of(plan)
     return make_script(
-        {**asked, **echoed, "deadline": round(deadline_s, 1)},
+        {**call, **echoed, "deadline": round(deadline_s, 1)},
         interpreter.value if interpreter else "",
     )
 
 
-def _interpreter(plan: HostPlan) -> Interpreter | None:
-    return plan.target.interpreter if isinstance(plan.target, SshTarget | LocalTarget) else None
-
-
 def request_digest(plan: HostPlan) -> str:
-    """Returns the digest of the call of a host: of the program, the scenarios, the sysctls and the
-    isolation.
+    """Returns the digest of a host's call: of the program, scenarios, sysctls and isolation.
 
     Names, groups and the deadline are not part of it, so hosts with the same plays share one
     digest.
     """
-    return _digest(_asked(plan))
+    return _digest(_call(plan))
 
 
-def _asked(plan: HostPlan) -> dict[str, Any]:
+def _call(plan: HostPlan) -> dict[str, Any]:
+    """Returns the call of a host without its digest, deadline and expected endings."""
     return {
         "protocol": PROTOCOL,
         "isolation": plan.isolation,
         "sysctls": list(plan.sysctls_collect),
         "scenarios": [
-            scenario_call(s, (s.trials or plan.trials) if plan.trials else 0)
-            for s in plan.scenarios
+            scenario_call(scenario, (scenario.trials or plan.trials) if plan.trials else 0)
+            for scenario in plan.scenarios
         ],
     }
 
@@ -240,12 +141,14 @@ def scenario_call(scenario: Scenario, trials: int) -> dict[str, Any]:
     }
 
 
-def _digest(asked: dict[str, Any]) -> str:
-    return hashlib.sha256((_program_digest() + repr(asked)).encode("utf-8")).hexdigest()[:32]
+def _digest(call: dict[str, Any]) -> str:
+    """Returns the digest of a call and of the program."""
+    return hashlib.sha256((_program_digest() + repr(call)).encode("utf-8")).hexdigest()[:32]
 
 
 @functools.cache
 def _program_digest() -> str:
+    """Returns the digest of the program."""
     return hashlib.sha256(probe_text().encode("ascii")).hexdigest()
 
 
@@ -253,8 +156,8 @@ def make_script(call: dict[str, Any], interpreter: str = "") -> bytes:
     """Returns the program with `call` as its last line, after a line with the `interpreter` to try
     first.
 
-    The call's strings are ASCII, so its repr reads alike in Python 2.7 and 3. The first line is for
-    `COMMAND`'s shell.
+    The call's strings are ASCII, so its repr means the same in Python 2.7 and 3. The first line is
+    for `COMMAND`'s shell.
     """
     text = probe_text()
     if "'''" in text or text.endswith("\\"):
@@ -273,10 +176,7 @@ def make_script(call: dict[str, Any], interpreter: str = "") -> bytes:
     )
 
 
-# ---- back: bytes to a typed reply
-# ----------------------------------------------------------------------------------
-
-_decoder = msgspec.json.Decoder(Reply)
+# ---- the reply
 
 
 def decode_reply(
@@ -286,93 +186,45 @@ def decode_reply(
     exit_status: int | None = None,
     cut: str = "",
 ) -> Reply:
-    """Returns the reply in a host's output, checked to answer this plan's call; raises
-    `ReplyError`.
+    """Returns the reply in a host's output, which must answer this plan's call; raises `ReplyError`.
 
-    `cut` names the stream that was cut off at its limit. The line decides; `exit_status` and what
-    else was printed only explain why there is none.
+    `cut` names the stream that was cut off at its limit. Only the result line counts; `exit_status`
+    and the rest of the output only explain why there is none.
     """
-    try:
-        reply = parse_reply(stdout)
-    except ReplyError as e:
-        not_used = _not_used(plan, stdout)
-        tried = "" if not_used else tried_first(plan)
-        raise _explained(e, stdout, stderr, exit_status, cut, not_used, tried) from e
-    _refuse_another_call(plan, reply)
-    if problem := _not_used(plan, stdout):
+    line = _result_line(stdout)
+    if line is None:
+        raise explain_missing_reply(plan, ProbeOutput(stdout, stderr, exit_status, cut))
+    reply = _parse_line(line)
+    _check_digest(plan, reply)
+    if problem := unused_interpreter(plan, stdout):
         found = f"{problem}; {reply.interpreter or 'another Python'} was used instead"
         return msgspec.structs.replace(reply, notes=(*reply.notes, found))
     return reply
 
 
-def _not_used(plan: HostPlan, stdout: bytes) -> str:
-    """Returns why the Python of the inventory was not used, "" if it was used or none is set."""
-    interpreter = _interpreter(plan)
-    if interpreter is None or not interpreter.origin:
-        return ""
-    if interpreter.problem:
-        return interpreter.problem
-    failed = re.search(
-        rb"^" + re.escape(PYTHON_MARK.encode()) + rb"(\d{1,3})\r?$", stdout, re.MULTILINE
-    )
-    if not failed:
-        return ""
-    why = {b"126": "it is not executable", b"127": "there is no such program"}.get(
-        failed[1], f"status {failed[1].decode()}"
-    )
-    return f"{_named(interpreter)} does not work: {why}"
-
-
-def tried_first(plan: HostPlan) -> str:
-    """Returns which Python of the inventory is tried first, as the end of a reason; "" if none is
-    set.
-
-    What takes the options of Python need not be one: /bin/true does, too.
-    """
-    interpreter = _interpreter(plan)
-    if interpreter is None or not interpreter.origin or interpreter.problem:
-        return ""
-    return f"; {_named(interpreter)} is tried first, and may be no Python"
-
-
-def _named(interpreter: Interpreter) -> str:
-    return f"{interpreter.name} {interpreter.value} ({interpreter.origin})"
-
-
-def _refuse_another_call(plan: HostPlan, reply: Reply) -> None:
-    """Raises `ReplyError` if the reply answers another call than this plan's, such as an old reply
-    sent again.
-    """
-    if reply.digest == request_digest(plan):
-        return
-    if not reply.digest:
-        reason = "the reply has no digest of the call that it answers"
-    elif reply.fleetaudit != __version__:
-        made_by = (
-            f"fleetaudit {reply.fleetaudit[:40]}"
-            if reply.fleetaudit
-            else "an unknown version of fleetaudit"
-        )
-        reason = f"the reply answers a call of {made_by}, and this is fleetaudit {__version__}"
-    else:
-        reason = (
-            "the reply answers another call (other scenarios, sysctls, isolation or program text): "
-            "was it made with other playbooks?"
-        )
-    raise ReplyError(reason, kind="reply to another call")
-
-
 def parse_reply(stdout: bytes) -> Reply:
-    """Returns the reply in what a host printed; raises `ReplyError` saying why there is none."""
+    """Returns the reply in what a host printed, whatever it answers; raises `ReplyError`."""
+    line = _result_line(stdout)
+    if line is None:
+        raise ReplyError("no result line", kind="no reply")
+    return _parse_line(line)
+
+
+def _result_line(stdout: bytes) -> bytes | None:
+    """Returns the JSON of the result line, None if there is no such line; raises `ReplyError` for
+    several.
+    """
     lines = [line for line in re.split(rb"\r?\n", stdout) if line.startswith(REPLY_MARK)]
-    if len(lines) != 1:
-        if not lines:
-            raise ReplyError("no result line", kind="no reply")
+    if len(lines) > 1:
         raise ReplyError(f"{len(lines)} result lines, expected exactly one")
-    line = lines[0][len(REPLY_MARK) :]
+    return lines[0][len(REPLY_MARK) :] if lines else None
+
+
+def _parse_line(line: bytes) -> Reply:
+    """Returns the reply in the JSON of a result line; raises `ReplyError`."""
     if len(line) > MAX_LINE:
         raise ReplyError(f"the result line has {len(line)} bytes, more than the {MAX_LINE} allowed")
-    if _depth(line) > MAX_DEPTH:
+    if _nests_too_deep(line):
         raise ReplyError(f"the result line nests deeper than {MAX_DEPTH}")
     try:
         return _decoder.decode(line)
@@ -380,63 +232,34 @@ def parse_reply(stdout: bytes) -> Reply:
         raise ReplyError(f"the result line is not what the probe sends: {e}") from e
 
 
-def _depth(line: bytes) -> int:
-    deepest = depth = 0
-    for token in re.finditer(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', line):
-        if token[0] in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token[0] in b"]}":
-            depth -= 1
-    return deepest
+def _nests_too_deep(line: bytes) -> bool:
+    """Returns whether the arrays and objects of a JSON text nest deeper than `MAX_DEPTH`.
 
-
-def _explained(
-    error: ReplyError,
-    stdout: bytes,
-    stderr: bytes,
-    exit_status: int | None,
-    cut: str,
-    not_used: str,
-    tried: str,
-) -> ReplyError:
-    """Returns `error` with a better explanation why there is no result line; `not_used` is from
-    `_not_used`.
+    Nothing in Python loops over the bytes: without escapes, every second part between quotation
+    marks is outside of strings. There the brackets become parentheses, and each round removes the
+    innermost pairs. The decoder refuses a text that is not JSON, whatever this returns.
     """
-    if error.reason != "no result line":
-        return error
-    if cut:
-        return ReplyError(
-            f"the host sent more on {cut} than is read, and no result line came before that{tried}",
-            kind="no reply",
-        )
-    if exit_status == NO_PYTHON:
-        return ReplyError(
-            (
-                f"{not_used}; nor does any other Python from 2.7 on"
-                if not_used
-                else "no Python from 2.7 on that works"
-            ),
-            hint="install python3 (python3-minimal will do) on the host, then run again",
-            stage="execute",
-            kind="no python",
-        )
-    words = [
-        f"{on}“{text}”"
-        for on, text in (("", _last_words(stdout)), ("on stderr ", _last_words(stderr)))
-        if text
-    ]
-    said = f"; it printed {' and '.join(words)}" if words else ""
-    if exit_status:
-        reason = f"the command ended with status {exit_status} and no result line{said}{tried}"
-        return ReplyError(reason, stage="execute", kind="command failed")
-    return ReplyError(f"no result line{said}{tried}", kind="no reply")
+    outside = b"".join(_ESCAPE.sub(b"", line).split(b'"')[::2])
+    brackets = outside.translate(_PARENTHESES, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"()", b"")
+    return b"()" in brackets or brackets.count(b"(") > MAX_DEPTH
 
 
-def _last_words(printed: bytes) -> str:
-    """Returns the end of the output without our own lines, as one line of printable text."""
-    lines = printed[-4096:].decode("utf-8", "replace").splitlines()
-    text = " ".join(
-        " ".join(line for line in lines if not line.startswith((SHELL_MARK, PYTHON_MARK))).split()
+def _check_digest(plan: HostPlan, reply: Reply) -> None:
+    """Raises `ReplyError` if the reply answers another call than this plan's, such as an old reply
+    that was sent again.
+    """
+    if reply.digest == request_digest(plan):
+        return
+    reason = (
+        "the reply answers another call (other scenarios, sysctls, isolation or program text): "
+        "was it made with other playbooks?"
     )
-    return printable_line(text, 4096)[-400:]
+    if not reply.digest:
+        reason = "the reply has no digest of the call that it answers"
+    elif reply.fleetaudit != __version__:
+        version = f"fleetaudit {reply.fleetaudit[:40]}"
+        made_by = version if reply.fleetaudit else "an unknown version of fleetaudit"
+        reason = f"the reply answers a call of {made_by}, and this is fleetaudit {__version__}"
+    raise ReplyError(reason, kind="reply to another call")

@@ -302,10 +302,10 @@ from fleetaudit.errors import TransportError
 from fleetaudit.model import Become
 from fleetaudit.transport import Output, ignore_stage
 from fleetaudit.transport.become import BecomeDialogue
-from fleetaudit.probe.protocol import READY
+from fleetaudit.probe.protocol import SHELL_MARK
 escalation = BecomeDialogue(Become(), "true", b"", ignore_stage)
 try:
-    escalation.judged(Output(stdout=READY.encode() * (8 * 1024 * 1024 // len(READY)), stderr=b"", exit_status=1))
+    escalation.judged(Output(stdout=SHELL_MARK.encode() * (8 * 1024 * 1024 // len(SHELL_MARK)), stderr=b"", exit_status=1))
 except TransportError as e:
     print(e.stage)
 """

@@ -20,7 +20,7 @@ from fleetaudit.model import (
     Observation,
 )
 from fleetaudit.playbook import parse_playbook
-from fleetaudit.probe import verdict
+from fleetaudit.probe.controls import has_failed
 from fleetaudit.report import csv as table
 from fleetaudit.report import (
     explain,
@@ -291,4 +291,4 @@ def test_what_makes_no_sense_without_an_expectation_is_refused(more: str, words:
 
 
 def test_a_control_without_an_expectation_voids_nothing() -> None:
-    assert not verdict._failed(observe(WATCHED, "ipv4", "RST"), WATCHED)
+    assert not has_failed(observe(WATCHED, "ipv4", "RST"), WATCHED)

@@ -996,3 +996,32 @@ def test_without_its_control_a_verdict_is_inconclusive() -> None:
     )
     assert got.observations[0].ending == "inconclusive"
     assert "its control drained-close was not run: IPv4 is off" in got.observations[0].reason
+
+
+# ---- the depth of a reply
+
+
+json_values = st.recursive(
+    st.sampled_from([1, None, "a", "[{", '\\"[', "]}", '"""', "\\", "\t]", "\u2028{"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["k", '"[', "\\"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
+
+
+@given(value=json_values, more=st.integers(0, 14), ascii_only=st.booleans())
+def test_the_depth_of_any_json_is_measured_outside_of_its_strings(
+    value: Any, more: int, ascii_only: bool
+) -> None:
+    for level in range(more):
+        value = [value] if level % 2 else {"x": value}
+    line = json.dumps(value, ensure_ascii=ascii_only).encode()
+    assert protocol._nests_too_deep(line) is (depth_of(value) > protocol.MAX_DEPTH)

@@ -1,0 +1,138 @@
+"""Decides the ending that the peer's socket shows, over TCP and over AF_UNIX. Pure.
+
+tcp_reset() (net/ipv4/tcp_input.c) sets ECONNRESET, and in CLOSE_WAIT EPIPE: then a FIN had come
+first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from fleetaudit.model import Ending, PeerWitness, Step
+
+_NO_FIN_CAME = (1, 4, 5)
+"""ESTABLISHED, FIN_WAIT1, FIN_WAIT2 (include/net/tcp_states.h): no FIN of the other side was
+accepted.
+"""
+_OPEN = (*_NO_FIN_CAME, 8)
+"""The same and CLOSE_WAIT: the connection was not reset."""
+CLOSE = 7
+"""TCP_CLOSE, which also stands for TIME_WAIT: without an error the connection ended with both FINs."""
+
+
+def connects_over_mptcp(steps: Sequence[Step]) -> bool:
+    """Returns whether closer and peer are MPTCP sockets."""
+    return any(step.call[1:3] == ("connect", "mptcp") for step in steps)
+
+
+def describe_peer(peer: PeerWitness | None) -> str:
+    """Returns what the peer's socket reported, as text."""
+    if peer is None:
+        return "the peer is gone"
+    poll = "|".join(peer.poll) or "none"
+    return f"state {peer.state}, poll {poll}, recv {', '.join(peer.recv)}, SO_ERROR {peer.so_error}"
+
+
+def peer_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
+    """Returns the ending that the peer's TCP socket shows, None if it shows neither an end nor an
+    open connection.
+    """
+    errors = _errors(peer, steps)
+    if _was_reset_after_poll(peer, errors):
+        return None
+    reset = _reset_ending(peer, errors)
+    if reset is not None:
+        return reset
+    if "ERR" in peer.poll:
+        return None
+    return _ending_without_error(peer, errors, steps)
+
+
+def _errors(peer: PeerWitness, steps: Sequence[Step]) -> set[str]:
+    """Returns the results of recv, of the steps' sends and SO_ERROR, of which some are errors."""
+    results = (*peer.recv, peer.so_error)
+    errors = {result.removeprefix("send: ") for result in results if result != "send: EPIPE"}
+    # A peer that shut writing itself cannot send: its EPIPE says nothing of the closer.
+    if "send: EPIPE" in peer.recv and not _peer_shut(steps, but="read"):
+        errors.add("EPIPE")
+    return errors
+
+
+def _was_reset_after_poll(peer: PeerWitness, errors: set[str]) -> bool:
+    """Returns whether a reset came after poll: it answers to the window that recv opened."""
+    if errors.isdisjoint(("ECONNRESET", "EPIPE")):
+        return False
+    return peer.state in _OPEN and "ERR" not in peer.poll and "HUP" not in peer.poll
+
+
+def _reset_ending(peer: PeerWitness, errors: set[str]) -> Ending | None:
+    """Returns the ending that the errors of a reset show, None if there are none."""
+    if peer.so_error == "ECONNRESET" and "0" in peer.recv and "ECONNRESET" not in peer.recv:
+        # tcp_fin() set SOCK_DONE, for which recv returns end of file before an error.
+        return "FIN, then RST"
+    if "ECONNRESET" in errors:
+        return "RST"
+    # tcp_reset() in CLOSE_WAIT: the FIN had come first. recv returns 0, and yet it was reset.
+    return "FIN, then RST" if "EPIPE" in errors else None
+
+
+def _ending_without_error(
+    peer: PeerWitness, errors: set[str], steps: Sequence[Step]
+) -> Ending | None:
+    """Returns the ending of a socket without an error, None if it shows none."""
+    if peer.state in _NO_FIN_CAME and not connects_over_mptcp(steps):
+        return "nothing"  # an end of file would be the peer's own, by shutting reading
+    if "0" in peer.recv:
+        return "FIN"
+    if "EAGAIN" in errors and "HUP" not in peer.poll and "RDHUP" not in peer.poll:
+        return "nothing"
+    return None
+
+
+def unix_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
+    """Returns what the closer's steps changed at the peer's AF_UNIX socket, None if its answers
+    contradict each other.
+
+    net/unix/af_unix.c: unix_release_sock() shuts the peer's socket both ways, and sets ECONNRESET
+    if the closer's receive queue is not empty. unix_shutdown() shuts the peer's reading if the
+    closer shuts its writing (RDHUP), and the peer's writing if the closer shuts its reading: alone
+    that is not an end of what the peer reads. A failed send is no evidence: EPIPE only repeats what
+    is shut. docs/scenarios.md has the table.
+    """
+    reset = "ECONNRESET" in (peer.so_error, *(text.removeprefix("send: ") for text in peer.recv))
+    changes = _poll_changes(peer, steps)
+    fin = _shows_end_of_file(peer, steps, changes)
+    error = "ERR" in peer.poll or any("ERR" in change for change in changes)
+    if error and not reset:
+        return None
+    if (fin or reset) and peer.recv[-1:] == ("EAGAIN",):
+        return None
+    if reset:
+        return "FIN, then RST" if fin else "RST"
+    return "FIN" if fin else "nothing"
+
+
+def _poll_changes(peer: PeerWitness, steps: Sequence[Step]) -> list[set[str]]:
+    """Returns the events that each ending step of the closer added, but for shutting reading."""
+    shut_reading = ("shutdown", "read")
+    return [
+        set(events) for index, events in peer.poll_added if steps[index].call[1:] != shut_reading
+    ]
+
+
+def _shows_end_of_file(
+    peer: PeerWitness, steps: Sequence[Step], changes: Sequence[set[str]]
+) -> bool:
+    """Returns whether poll or recv shows an end of file before any error."""
+    if any("ERR" not in change and change & {"RDHUP", "HUP"} for change in changes):
+        return True
+    if _peer_shut(steps, but="write"):
+        return False  # it reads end of file whatever the closer does
+    return "0" in takewhile(lambda result: not result.endswith("ECONNRESET"), peer.recv)
+
+
+def _peer_shut(steps: Sequence[Step], *, but: str) -> bool:
+    """Returns whether a step shuts the peer's socket, not counting those that shut only `but`."""
+    shutdowns = (step.call[2] for step in steps if step.call[:2] == ("peer", "shutdown"))
+    return any(direction != but for direction in shutdowns)

@@ -1,0 +1,115 @@
+"""Explains why a host's output has no reply, and which Python of the inventory did not work. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fleetaudit.errors import ReplyError
+from fleetaudit.model import HostPlan, Interpreter, LocalTarget, SshTarget
+from fleetaudit.text.sanitize import printable_line
+
+from .command import NO_PYTHON, PYTHON_MARK, SHELL_MARK
+
+MAX_QUOTED = 400
+"""Maximum number of characters of a host's output that a reason quotes."""
+_FAILED_PYTHON = re.compile(
+    rb"^" + re.escape(PYTHON_MARK.encode()) + rb"(\d{1,3})\r?$", re.MULTILINE
+)
+_SHELL_STATUSES = {b"126": "it is not executable", b"127": "there is no such program"}
+
+
+@dataclass(frozen=True)
+class ProbeOutput:
+    """What a host printed, its exit status, and which stream was cut off at its limit ("" if none)."""
+
+    stdout: bytes
+    stderr: bytes = b""
+    exit_status: int | None = None
+    cut: str = ""
+
+
+def interpreter_of(plan: HostPlan) -> Interpreter | None:
+    """Returns the Python that the inventory names for a host, None if there is none."""
+    return plan.target.interpreter if isinstance(plan.target, SshTarget | LocalTarget) else None
+
+
+def unused_interpreter(plan: HostPlan, stdout: bytes) -> str:
+    """Returns why the Python of the inventory was not used, "" if it was used or none is set."""
+    interpreter = interpreter_of(plan)
+    if interpreter is None or not interpreter.origin:
+        return ""
+    if interpreter.problem:
+        return interpreter.problem
+    failed = _FAILED_PYTHON.search(stdout)
+    if not failed:
+        return ""
+    why = _SHELL_STATUSES.get(failed[1]) or f"status {failed[1].decode()}"
+    return f"{_describe(interpreter)} does not work: {why}"
+
+
+def tried_first(plan: HostPlan) -> str:
+    """Returns which Python of the inventory is tried first, as the end of a reason; "" if none is
+    set.
+
+    A program that takes the options of Python need not be one: /bin/true takes them, too.
+    """
+    interpreter = interpreter_of(plan)
+    if interpreter is None or not interpreter.origin or interpreter.problem:
+        return ""
+    return f"; {_describe(interpreter)} is tried first, and may be no Python"
+
+
+def _describe(interpreter: Interpreter) -> str:
+    """Returns the variable, its value and where it is set."""
+    return f"{interpreter.name} {interpreter.value} ({interpreter.origin})"
+
+
+def explain_missing_reply(plan: HostPlan, output: ProbeOutput) -> ReplyError:
+    """Returns the error for an output without a result line."""
+    unused = unused_interpreter(plan, output.stdout)
+    tried = "" if unused else tried_first(plan)
+    if output.cut:
+        return ReplyError(
+            f"the host sent more on {output.cut} than is read, and no result line came before"
+            f" that{tried}",
+            kind="no reply",
+        )
+    if output.exit_status == NO_PYTHON:
+        return _no_python(unused)
+    printed = _printed(output)
+    if output.exit_status:
+        return ReplyError(
+            f"the command ended with status {output.exit_status} and no result line"
+            f"{printed}{tried}",
+            stage="execute",
+            kind="command failed",
+        )
+    return ReplyError(f"no result line{printed}{tried}", kind="no reply")
+
+
+def _no_python(unused: str) -> ReplyError:
+    """Returns the error for a host on which no Python works."""
+    reason = "no Python from 2.7 on that works"
+    if unused:
+        reason = f"{unused}; nor does any other Python from 2.7 on"
+    return ReplyError(
+        reason,
+        hint="install python3 (python3-minimal will do) on the host, then run again",
+        stage="execute",
+        kind="no python",
+    )
+
+
+def _printed(output: ProbeOutput) -> str:
+    """Returns what the host printed, as part of a reason; "" if it printed nothing."""
+    streams = (("", _last_text(output.stdout)), ("on stderr ", _last_text(output.stderr)))
+    quotes = [f"{stream}“{text}”" for stream, text in streams if text]
+    return f"; it printed {' and '.join(quotes)}" if quotes else ""
+
+
+def _last_text(printed: bytes) -> str:
+    """Returns the end of a stream without fleetaudit's own lines, as one printable line."""
+    lines = printed[-4096:].decode("utf-8", "replace").splitlines()
+    text = " ".join(line for line in lines if not line.startswith((SHELL_MARK, PYTHON_MARK)))
+    return printable_line(text, 4096)[-MAX_QUOTED:]
