@@ -3,8 +3,8 @@ browser answers.
 
     python -m bench.page [--hosts N] [--no-browser]
 
-Prints a line for a fleet as fleets are (many hosts alike) and one for a fleet where no two hosts
-are. Ends with status 1 where the first takes more than 1.5 MB, 10 s or 500 MB to render, 2 s until
+Prints a line for a usual fleet (many equal hosts) and one for a fleet in which no two hosts are
+equal. The exit status is 1 if the first takes more than 1.5 MB, 10 s or 500 MB to render, 2 s until
 it can be used or 100 ms for a filter.
 """
 
@@ -59,9 +59,9 @@ def kernels(count: int = 40) -> list[Kernel]:
     ]
 
 
-def hosts(count: int, *, alike: bool) -> Iterator[HostResult]:
+def hosts(count: int, *, equal: bool) -> Iterator[HostResult]:
     """Yields hosts: old series reset on reread-fin-close, some sysctls are astray, one in a hundred
-    is not reached; unless `alike`, every host has a value and an ending of its own.
+    is not reached; unless `equal`, every host has a value and an ending of its own.
     """
     fleet = Fleet(scenarios=load_playbook(Path("playbooks/unread-close.yml")).plays[0].scenarios)
     reread = next(s for s in fleet.scenarios if s.name == "reread-fin-close")
@@ -85,7 +85,7 @@ def hosts(count: int, *, alike: bool) -> Iterator[HostResult]:
                 "model", kernel, instead=instead, sysctls={"net.ipv4.tcp_fin_timeout": timeout}
             )
         host = models[at, kind]
-        if not alike:
+        if not equal:
             odd = rows[n % len(rows)]
             seen = {
                 (odd.name, f): observe(odd, f, "inconclusive", reason=f"trial {n} disagrees")
@@ -108,12 +108,12 @@ def hosts(count: int, *, alike: bool) -> Iterator[HostResult]:
         )
 
 
-def make(count: int, alike: bool, path: Path) -> tuple[float, float, float]:
+def make(count: int, equal: bool, path: Path) -> tuple[float, float, float]:
     """Returns size in MB, CPU seconds and peak memory in MB beyond that of the run itself; run in a
     fresh process.
     """
     run: AuditRun = run_of(
-        hosts(count, alike=alike),
+        hosts(count, equal=equal),
         load_playbook(Path("playbooks/unread-close.yml")).plays[0].scenarios,
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -158,19 +158,19 @@ def main() -> int:
     options = parser.parse_args()
     failed = False
     with tempfile.TemporaryDirectory() as folder:
-        for alike in (True, False):
+        for equal in (True, False):
             path = Path(folder) / "report.html"
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                size, took, memory = pool.apply(make, (options.hosts, alike, path))
+                size, took, memory = pool.apply(make, (options.hosts, equal, path))
             ready, filtered = (0.0, 0.0) if options.no_browser else browse(path)
-            words = "many hosts alike" if alike else "no two hosts alike"
+            words = "many equal hosts" if equal else "no two hosts equal"
             print(
                 f"{options.hosts:,} hosts, {words}: {size:.2f} MB, rendered in {took:.1f} s CPU,"
                 f" {memory:.0f} MB; usable after {ready:.2f} s, a filter takes"
                 f" {filtered * 1000:.0f} ms"
             )
             limits = (MEGABYTES, SECONDS, MEMORY_MB, READY_S, FILTER_S)
-            failed |= alike and any(
+            failed |= equal and any(
                 v > most
                 for v, most in zip((size, took, memory, ready, filtered), limits, strict=True)
             )

@@ -1,5 +1,5 @@
-"""What the probe costs a host: the shipped playbook's processor and wall time, beside an
-interpreter that does nothing.
+"""What the probe costs a host: the shipped playbook's processor and wall time, compared with
+an interpreter that does nothing.
 
     python -m bench.probe [RUNS] [INTERPRETER]
 

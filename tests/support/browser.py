@@ -1,4 +1,4 @@
-"""A headless Chromium that notes all that a page says and asks for, and the page of a run as a
+"""A headless Chromium that records what a page logs and requests, and the page of a run as a
 file.
 """
 
@@ -49,7 +49,7 @@ def chromium() -> Iterator[Any]:
 
 
 class LoadedPage:
-    """A page that was opened from its file, and all that it said and asked for meanwhile."""
+    """A page opened from its file, with everything that it logged and requested since."""
 
     def __init__(self, chromium: Any, path: Path, fragment: str = "", **options: Any) -> None:
         self.console: list[str] = []

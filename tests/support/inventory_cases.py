@@ -1,5 +1,5 @@
-"""Inventories of every construct and of every rule's conflict, all of which Ansible and we must
-read alike.
+"""Inventories of every construct and of every rule's conflict, which fleetaudit must read as
+Ansible does.
 
 A case is a mapping of files; its sources are those whose path has "@" before it, in that order. A
 file that begins with "#!" is executable. Texts are flush left, because INI and YAML mean their
@@ -25,8 +25,8 @@ def _program(text: str) -> Files:
     return {"@hosts.sh": f"#!/bin/sh\n{text}"}
 
 
-def _with(files: Files, **beside: str) -> Files:
-    return files | {path.replace("__", "/"): text for path, text in beside.items()}
+def _with(files: Files, **vars_files: str) -> Files:
+    return files | {path.replace("__", "/"): text for path, text in vars_files.items()}
 
 
 INI = {
@@ -474,12 +474,12 @@ SHARED: dict[str, Files] = {
         "@a.ini": "[p]\nweb x=1\n",
         "@b.yml": "web: {hosts: {c: }}\nq: {hosts: {web: {x: 2}}}\n",
     },
-    "beside: variables_of_both": _with(
+    "vars files: variables_of_both": _with(
         _ini("[web]\nweb x=0\na\n[db]\nweb y=0\n"),
         group_vars__web="x: group\ng: 1\n",
         host_vars__web="x: host\nh: 1\n",
     ),
-    "beside: variables_of_both_apart": _with(
+    "vars files: variables_of_both_apart": _with(
         _yaml("web: {hosts: {a: }}\ndb: {hosts: {web: {y: 0}}}\n"),
         **{
             "group_vars__web.yml": "y: group\n",
@@ -529,7 +529,7 @@ CASES: dict[str, Files] = {
     **{f"ini: {name}": _ini(text) for name, text in INI.items()},
     **{f"yaml: {name}": _yaml(text) for name, text in YAML.items()},
     **{f"json: {name}": {"@hosts.json": text} for name, text in JSON.items()},
-    **{f"beside: {name}": files for name, files in VARS_FILES.items()},
+    **{f"vars files: {name}": files for name, files in VARS_FILES.items()},
     **{f"several: {name}": files for name, files in SEVERAL.items()},
     **{f"program: {name}": files for name, files in PROGRAMS.items()},
 }

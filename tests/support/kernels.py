@@ -2,7 +2,7 @@
 
 Rules: apt is asked with a configuration and lists of our own, in a cache folder: nothing of the
 machine's changes, and nothing is installed. Which archive that is follows from the machine's
-sources. Archives move, so a kernel is wanted by its series and the side of the 2025 fix that its
+sources. Archives move, so a kernel is specified by its series and the side of the 2025 fix that its
 number lies on, never by a package's name; what a kernel really does is measured. `python -m
 tests.support.kernels` fetches what is missing and prints what there is.
 """
@@ -52,7 +52,7 @@ _FETCH_S = 600
 
 
 class NoKernelsError(Exception):
-    """Kernels cannot be had here, and why."""
+    """Kernels are not available here; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def cache() -> Path:
 
 
 def present() -> tuple[Kernel, ...]:
-    """Returns the wanted kernels that are in the cache, without asking anybody."""
+    """Returns the specified kernels that are in the cache, without the network."""
     found = []
     for wanted in KERNEL_SPECS:
         folder = cache() / wanted.name
@@ -141,7 +141,7 @@ def present() -> tuple[Kernel, ...]:
 
 @functools.cache
 def kernels() -> tuple[Kernel, ...]:
-    """Returns the wanted kernels that can be had, fetching what the cache lacks, or raises
+    """Returns the specified kernels that are available, fetching what the cache lacks, or raises
     `NoKernelsError`.
     """
     cache().mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def kernels() -> tuple[Kernel, ...]:
                 if not present():
                     raise
     if not (found := present()):
-        raise NoKernelsError("the archive has none of the wanted kernels")
+        raise NoKernelsError("the archive has none of the specified kernels")
     return found
 
 
@@ -178,7 +178,7 @@ def _fetch(lacking: Iterable[KernelSpec]) -> None:
 
 
 def choices(packages: Iterable[Package], wanted: KernelSpec) -> list[Package]:
-    """Returns the packages that would do, the best first: the newest, of the wanted build rather
+    """Returns the packages that match, the best first: the newest, of the specified build rather
     than the other.
     """
     fit = [
@@ -350,7 +350,7 @@ def main() -> int:
         print(f"{'':12} {kernel.image}")
     lacking = [w.name for w in KERNEL_SPECS if w.name not in {kernel.name for kernel in found}]
     if lacking:
-        print(f"not to be had: {', '.join(lacking)}")
+        print(f"not available: {', '.join(lacking)}")
     return 0 if {kernel.side for kernel in found} == {"before", "after"} else 1
 
 

@@ -151,7 +151,7 @@ def trial_of(reply: protocol.Reply, name: str, family: Family = "ipv4") -> proto
 
 
 def notable_segments(trial: protocol.RawTrial) -> list[str]:
-    """Returns "sender flags" of the segments that are more than data and acknowledgments, but for
+    """Returns "sender flags" of the segments that are more than data and acknowledgments, without
     the SYNs.
 
     A busy machine sends some of them again: each counts once.

@@ -1,4 +1,4 @@
-"""Makes runs as they look in practice, for tests of everything that comes after the wire.
+"""Makes runs as they look in practice, for tests of everything after the protocol.
 
 Rules: endings follow what kernels do (5.10.0-30 resets on reread-fin-close, kernels with the 2025
 fix send FIN); findings come from the real judge; nothing here knows what a test expects of them.
@@ -70,7 +70,7 @@ SCENARIOS = (
              "closer sets SO_LINGER 1 0;closer closes", control=None, severity="error",
              because="socket(7): the run's positive control."),
     scenario("unread-close", "Close with unread data", "peer sends 5 bytes;closer closes", severity="error",
-             because="RFC 2525 section 2.17: data was lost, so the peer must hear of it."),
+             because="RFC 2525 section 2.17: data was lost, so the peer must learn of it."),
     scenario("partly-read-close", "Close after reading a part",
              "peer sends 10 bytes;closer reads 4 bytes;closer closes", because="RFC 2525 section 2.17."),
     scenario("urgent-read-close", "Close after the urgent byte was read out of line",
@@ -290,7 +290,7 @@ class Fleet:
         void: str = "",
         exposure: Exposure | None = None,
     ) -> Audited:
-        """Returns a judged host: ordinary for its kernel but for the observations given `instead`."""
+        """Returns a judged host: ordinary for its kernel except for the observations in `instead`."""
         other = {(o.scenario, o.family): o for o in instead}
         values = {**default_sysctls(kernel), **(sysctls or {})}
         audited = Audited(
@@ -438,10 +438,7 @@ def small_fleet() -> AuditRun:
             groups=("app", "green"),
             isolation="host",
             notes=(
-                (
-                    "No private namespace could be had (EPERM from unshare); measured in the host's"
-                    " namespace."
-                ),
+                ("No private namespace (EPERM from unshare); measured in the host's namespace."),
             ),
             sysctls={fin_timeout: Sysctl(value="60", default=None)},
             instead=[
@@ -527,7 +524,7 @@ def small_fleet() -> AuditRun:
         missing(
             "win1",
             "inventory",
-            "connection winrm is none that fleetaudit has",
+            "fleetaudit has no connection winrm",
             "ansible-inventory --host win1",
         ),
         missing(

@@ -2,7 +2,7 @@
 
     python -m tests.support.sample
 
-Boots the kernels that `tests.support.kernels` has, those before the fix of 2025 beside those after
+Boots the kernels that `tests.support.kernels` has, those before the fix of 2025 next to those after
 it, under QEMU: minutes.
 """
 

@@ -38,7 +38,7 @@ def busy_loops() -> int:
 @contextlib.contextmanager
 def load(number: int, *, cpu: int | None = None) -> Iterator[None]:
     """Runs busy loops during the `with` block, on one CPU if `cpu` is set; they end with this
-    process, whatever becomes of it.
+    process, whatever happens to it.
     """
     loops = [subprocess.Popen([sys.executable, "-S", "-c", _LOOP]) for _ in range(number)]
     try:
