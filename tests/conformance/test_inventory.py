@@ -158,7 +158,7 @@ def test_what_is_refused_on_purpose_is_refused_with_its_source_and_counted(
 def test_one_host_is_printed_as_ansible_prints_it(
     tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(CASES["beside: a_folder"], tmp_path)
+    write(CASES["vars files: a_folder"], tmp_path)
     inventory = load(tmp_path, ["inv"], monkeypatch)
     for name in everybody(inventory):
         assert render_host(inventory, name) == ansible.says(tmp_path, "-i", "inv", "--host", name)
