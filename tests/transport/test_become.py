@@ -304,8 +304,9 @@ from fleetaudit.transport import Output, ignore_stage
 from fleetaudit.transport.become import BecomeDialogue
 from fleetaudit.probe.protocol import SHELL_MARK
 escalation = BecomeDialogue(Become(), "true", b"", ignore_stage)
+marks = SHELL_MARK.encode() * (8 * 1024 * 1024 // len(SHELL_MARK))
 try:
-    escalation.judged(Output(stdout=SHELL_MARK.encode() * (8 * 1024 * 1024 // len(SHELL_MARK)), stderr=b"", exit_status=1))
+    escalation.judged(Output(stdout=marks, stderr=b"", exit_status=1))
 except TransportError as e:
     print(e.stage)
 """
