@@ -195,4 +195,6 @@ def test_explain_says_whose_packets_it_shows() -> None:
     text = verdict_text(run, hosts[1], hosts[1].observations[0], width=100)
     assert "The evidence is that of a: the same" in text
     assert "Flags [R.]" in text
-    assert "The evidence is that of" not in verdict_text(run, hosts[0], hosts[0].observations[0], width=100)
+    assert "The evidence is that of" not in verdict_text(
+        run, hosts[0], hosts[0].observations[0], width=100
+    )
