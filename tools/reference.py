@@ -96,13 +96,16 @@ def _command_parts(context: click.Context) -> Iterator[str]:
     yield f"```text\n{usage_of(context)}\n```"
     for text, kept in paragraphs_of(context.command):
         yield f"```text\n{text}\n```" if kept else text
-    rows = [f"| `{_cell(names)}` | {_cell(meaning)} |" for names, meaning in options_of(context)]
+    rows = [
+        f"| <code>{_cell(names)}</code> | {_cell(meaning)} |"
+        for names, meaning in options_of(context)
+    ]
     yield "\n".join(["| option | meaning |", "|---|---|", *rows])
 
 
 def _cell(text: str) -> str:
     """Returns a text as one cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return " ".join(text.split()).replace("<", "&lt;").replace("|", "&#124;")
 
 
 # ---- keys of a playbook
