@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fleetaudit.analysis.judge.values import EXPOSURE_NUMBERS
+from fleetaudit.analysis.judge.exposure import EXPOSURE_NUMBERS
 from fleetaudit.probe import protocol
 from tests.support import probe_runs
 from tests.support.probe_runs import (

@@ -1,22 +1,22 @@
-"""What changed between two runs, and since when: regressions, fixes, and what nobody can tell any
-more. Pure.
+"""What changed between two runs, and since when: regressions, fixes, and what is unknown now. Pure.
 
 Rules:
-- A regression was met before and is not met now, both told. What could not be told on either side
-  is no regression by itself: it is “no longer told”, or “told again”.
-- Both sides are measured by what is wanted now, so that an edited expectation does not look like a
-  changed host.
-- A name is one machine as long as no machine-id speaks against it: another id under the same name
-  is a rebuilt host, said and not laid side by side; the same id under a name that is new is a
-  renamed host, and is. An id that several hosts of a run share (clones of one image) says nothing,
+- A regression was met before and is not met now, and both are known. What is unknown in one of the
+  runs is no regression by itself: its effect is “no longer told” or “told again”.
+- Both runs are judged by the present expectation, so that an edited expectation does not look like
+  a changed host.
+- A name is one machine unless a machine-id contradicts it: another id under the same name is a
+  rebuilt host, which is reported and not compared; the same id under a new name is a renamed host,
+  which is compared. An id that several hosts of a run share (clones of one image) does not count,
   and names decide.
 - Every host of either run is paired, rebuilt, gone or new, exactly once.
-- Counters become rates over the time between the runs, and none where they began anew in between.
+- Counters become rates over the time between the runs; there is no rate if they were reset in
+  between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 import msgspec
@@ -35,11 +35,11 @@ from fleetaudit.model import (
 )
 from fleetaudit.text.json_schema import encode_json, json_schema_of
 
-from .comparable import notes, refused
-from .counter_rates import rates
+from .comparable import comparison_notes, why_not_comparable
+from .counter_rates import reset_rates
+from .host_changes import host_changes, unpaired_changes
 from .host_diff import RunContext
-from .host_pairs import pair_up
-from .hosts import hosts_that_differ, on_host
+from .host_pairs import pair_hosts
 
 __all__ = [
     "Change",
@@ -53,6 +53,7 @@ __all__ = [
 
 _EFFECTS: tuple[Effect, ...] = get_args(Effect)
 _KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
+_Dates = Mapping[str, str]
 
 
 def compute_drift(before: AuditRun, after: AuditRun) -> Drift:
@@ -62,70 +63,80 @@ def compute_drift(before: AuditRun, after: AuditRun) -> Drift:
     drift = Drift(
         before=before.run.id, after=after.run.id, since=before.run.started, until=after.run.started
     )
-    pairs = pair_up(before.hosts, after.hosts)
-    if why := refused(before, after, pairs):
-        return msgspec.structs.replace(drift, refused=why)
-    ground = RunContext.of(before, after)
-    changes = [change for pair in pairs.both for change in on_host(pair, ground)]
-    changes += hosts_that_differ(pairs, before.run, after.run, ground)
+    pairs = pair_hosts(before.hosts, after.hosts)
+    if reason := why_not_comparable(before, after, pairs):
+        return msgspec.structs.replace(drift, refused=reason)
+    context = RunContext.of(before, after)
+    changes = list[Change]()
+    for pair in pairs.both:
+        changes += host_changes(pair, context)
+    changes += unpaired_changes(pairs, before.run, after.run, context)
     return msgspec.structs.replace(
         drift,
         hosts=len(pairs.both),
-        notes=tuple(notes(before, after, pairs)),
+        notes=tuple(comparison_notes(before, after, pairs)),
         changes=_in_order(changes, after),
-        rates=tuple(rates(pairs.both, before.run, after.run)),
+        rates=tuple(reset_rates(pairs.both, before.run, after.run)),
     )
 
 
 def set_first_seen(
     hosts: Iterable[HostResult], earlier: Sequence[AuditRun], today: str
 ) -> tuple[HostResult, ...]:
-    """Returns `hosts` with each finding's `since`: the date that an earlier run has for it, else
-    `today` (RFC 3339).
+    """Returns `hosts` with each finding's `since`: the date of an earlier run, or else `today` (RFC
+    3339).
 
-    `earlier` is newest first; of each host the newest that audited it decides, of one that was not
-    audited the newest of all. A finding is the same where its id is, on the same machine.
+    `earlier` is newest first. The newest run that audited a host decides; for a host that was not
+    audited, the newest run. A finding is the same if its id is, on the same machine.
     """
     hosts = tuple(hosts)
-    known, newest = dict[str, dict[str, str]](), dict[str, dict[str, str]]()
+    newest, newest_audited = dict[str, _Dates](), dict[str, _Dates]()
     for run in earlier:
-        for pair in pair_up(run.hosts, hosts).both:
+        for pair in pair_hosts(run.hosts, hosts).both:
             dates = {f.id: f.since or run.run.started[:10] for f in pair.before.findings}
             newest.setdefault(pair.after.name, dates)
             if isinstance(pair.before, Audited):
-                known.setdefault(pair.after.name, dates)
+                newest_audited.setdefault(pair.after.name, dates)
+    return tuple(
+        _with_dates(host, newest if isinstance(host, NotAudited) else newest_audited, today)
+        for host in hosts
+    )
 
-    def one(host: HostResult) -> HostResult:
-        if not host.findings:
-            return host
-        dates = (newest if isinstance(host, NotAudited) else known).get(host.name, {})
-        findings = (msgspec.structs.replace(f, since=dates.get(f.id, today)) for f in host.findings)
-        return msgspec.structs.replace(host, findings=tuple(findings))
 
-    return tuple(map(one, hosts))
+def _with_dates(host: HostResult, earlier: Mapping[str, _Dates], today: str) -> HostResult:
+    """Returns a host with each finding's `since`; `earlier` are dates by host and finding."""
+    if not host.findings:
+        return host
+    dates = earlier.get(host.name, {})
+    findings = (msgspec.structs.replace(f, since=dates.get(f.id, today)) for f in host.findings)
+    return msgspec.structs.replace(host, findings=tuple(findings))
 
 
 def encode(drift: Drift) -> bytes:
-    """Returns a drift as JSON, with a line's end."""
+    """Returns a drift as JSON, with a line feed at the end."""
     return encode_json(drift) + b"\n"
 
 
 def json_schema() -> bytes:
-    """Returns the JSON Schema of a drift, as `fleetaudit/schema/drift.schema.json` has it."""
+    """Returns the JSON Schema of a drift, as in `fleetaudit/schema/drift.schema.json`."""
     return json_schema_of(Drift, "fleetaudit-drift/1")
 
 
 def _in_order(changes: Sequence[Change], after: AuditRun) -> tuple[Change, ...]:
-    scenarios = {row.name: i for i, row in enumerate(after.scenarios)}
+    """Returns changes by effect, severity, kind and scenario; hosts stay in the later run's order."""
+    order = {row.name: i for i, row in enumerate(after.scenarios)}
 
-    def place(change: Change) -> tuple[int, int, int, int, str]:
-        severity = -1 if change.severity is None else SEVERITIES.index(change.severity)
-        name = (
-            change.what.removeprefix("scenario:").rpartition("/")[0]
-            if change.kind == "scenario"
-            else ""
-        )
-        at = scenarios.get(name, len(scenarios))
-        return _EFFECTS.index(change.effect), -severity, _KINDS.index(change.kind), at, change.what
+    def sort_key(change: Change) -> tuple[int, int, int, int, str]:
+        severity = SEVERITIES.index(change.severity) if change.severity else -1
+        scenario = order.get(_scenario_name(change), len(order))
+        effect, kind = _EFFECTS.index(change.effect), _KINDS.index(change.kind)
+        return effect, -severity, kind, scenario, change.what
 
-    return tuple(sorted(changes, key=place))  # stable: hosts stay in the later run's order
+    return tuple(sorted(changes, key=sort_key))
+
+
+def _scenario_name(change: Change) -> str:
+    """Returns the name of the scenario that a change is about, "" for other changes."""
+    if change.kind != "scenario":
+        return ""
+    return change.what.removeprefix("scenario:").rpartition("/")[0]

@@ -1,17 +1,20 @@
-"""What production felt between two runs: counters that only ever grow, as rates; none where they
-began anew. Pure.
+"""Reset rates of production between two runs, from counters that only grow. Pure.
+
+There is no rate if the counters were reset in between.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
 from fleetaudit.model import (
     Audited,
     Exposure,
+    HostResult,
     ResetRate,
     RunInfo,
 )
@@ -24,70 +27,117 @@ seconds.
 """
 
 
-def rates(pairs: Iterable[Pair], before: RunInfo, after: RunInfo) -> Iterator[ResetRate]:
-    """Yields the rate of each host that told its counters in both runs; none where the second run
-    is not the later.
+class _Interval(NamedTuple):
+    """The time between two runs, in seconds: from start to start, and from end to start."""
+
+    seconds: float
+    least: float
+
+
+def reset_rates(pairs: Iterable[Pair], before: RunInfo, after: RunInfo) -> Iterator[ResetRate]:
+    """Yields the rate of each host that reported its counters in both runs; none if the second run
+    is not the later one.
     """
-    try:
-        begun, ended, again = map(
-            datetime.fromisoformat, (before.started, before.finished, after.started)
-        )
-        seconds, least = (again - begun).total_seconds(), (again - ended).total_seconds()
-    except (ValueError, TypeError):  # a file that somebody wrote by hand
-        return
-    if seconds <= 0:
+    interval = _interval(before, after)
+    if interval is None or interval.seconds <= 0:
         return
     for pair in pairs:
-        if isinstance(pair.before, Audited) and isinstance(pair.after, Audited):
-            old, new = pair.before.exposure, pair.after.exposure
-            if old is not None and new is not None:
-                yield _rate(pair.after.name, old, new, seconds, least)
+        old, new = _exposure(pair.before), _exposure(pair.after)
+        if old is not None and new is not None:
+            yield _rate(pair.after.name, old, new, interval)
 
 
-def _rate(host: str, old: Exposure, new: Exposure, seconds: float, least: float) -> ResetRate:
+def _interval(before: RunInfo, after: RunInfo) -> _Interval | None:
+    """Returns the time between two runs, None if a file that somebody wrote by hand has no times."""
+    try:
+        started, finished = map(datetime.fromisoformat, (before.started, before.finished))
+        next_started = datetime.fromisoformat(after.started)
+        return _Interval(
+            seconds=(next_started - started).total_seconds(),
+            least=(next_started - finished).total_seconds(),
+        )
+    except (ValueError, TypeError):
+        return None
+
+
+def _exposure(host: HostResult) -> Exposure | None:
+    """Returns the counters and sockets of a host, None if they are unknown."""
+    return host.exposure if isinstance(host, Audited) else None
+
+
+def _rate(host: str, old: Exposure, new: Exposure, interval: _Interval) -> ResetRate:
+    """Returns the rate of one host, or why there is none."""
     rate = ResetRate(
-        host=host, seconds=seconds, before_per_thousand=_per_thousand(*_felt(old.counters))
+        host=host,
+        seconds=interval.seconds,
+        before_per_thousand=_Closes.of(old.counters).per_thousand,
     )
-    if reason := _began_anew(old, new, least):
+    if reason := _why_reset(old, new, interval.least):
         return msgspec.structs.replace(rate, reason=reason)
-    grown = {
-        name: value - old.counters[name]
-        for name, value in new.counters.items()
-        if name in old.counters
-    }
-    connections, aborts = _felt(grown)
-    per_thousand = _per_thousand(connections, aborts)
-    why = "no connection in between" if connections == 0 else "its counters were not told"
+    closes = _Closes.of(_growth(old.counters, new.counters))
     return msgspec.structs.replace(
         rate,
-        connections=connections,
-        aborts=aborts,
-        per_thousand=per_thousand,
-        reason=why if per_thousand is None else "",
+        connections=closes.connections,
+        aborts=closes.aborts,
+        per_thousand=closes.per_thousand,
+        reason=closes.why_no_rate,
     )
 
 
-def _began_anew(old: Exposure, new: Exposure, least: float) -> str:
-    """Why the growth of the counters is not known, "" where it is. `least` seconds passed at the
-    least.
+def _growth(old: Mapping[str, int], new: Mapping[str, int]) -> dict[str, int]:
+    """Returns by how much each counter grew that both runs have."""
+    return {name: value - old[name] for name, value in new.items() if name in old}
+
+
+def _why_reset(old: Exposure, new: Exposure, least: float) -> str:
+    """Returns why the counters count from a new start, "" if they do not.
+
+    At least `least` seconds passed between the two.
     """
-    # A host that stayed up has aged by the time between.
-    was, is_ = old.uptime_s, new.uptime_s
-    if was is not None and is_ is not None and is_ < max(was, was + least - CLOCK_SLACK_S):
+    if _has_rebooted(old.uptime_s, new.uptime_s, least):
         return "rebooted in between: its counters began at 0"
-    # A counter that one of the two could not read tells nothing; connections that are open now also
-    # become fewer.
+    # A counter that one of the two could not read says nothing; the connections that are open now
+    # also become fewer.
     both = old.counters.keys() & new.counters.keys() - {"CurrEstab"}
     if any(new.counters[name] < old.counters[name] for name in both):
-        return "its counters are smaller than before: they began anew"
+        return "its counters are smaller than before: they were reset"
     return ""
 
 
-def _felt(counters: Mapping[str, int]) -> tuple[int | None, int | None]:
-    """Connections opened and accepted, and those of them that were closed with unread data."""
-    opened = [counters[name] for name in ("ActiveOpens", "PassiveOpens") if name in counters]
-    return sum(opened) if len(opened) == 2 else None, counters.get("TCPAbortOnClose")
+def _has_rebooted(old: float | None, new: float | None, least: float) -> bool:
+    """Returns whether an uptime shows a reboot: a host that stayed up is older by the time between."""
+    if old is None or new is None:
+        return False
+    return new < max(old, old + least - CLOCK_SLACK_S)
 
 
-def _per_thousand(connections: int | None, aborts: int | None) -> float | None:
-    return 1000 * aborts / connections if connections and aborts is not None else None
+class _Closes(NamedTuple):
+    """Connections opened and accepted, and those of them that were closed with unread data; None if
+    unknown.
+    """
+
+    connections: int | None
+    aborts: int | None
+
+    @classmethod
+    def of(cls, counters: Mapping[str, int]) -> _Closes:
+        """Returns the numbers in the counters of a host."""
+        opened, accepted = counters.get("ActiveOpens"), counters.get("PassiveOpens")
+        aborts = counters.get("TCPAbortOnClose")
+        if opened is None or accepted is None:
+            return cls(None, aborts)
+        return cls(opened + accepted, aborts)
+
+    @property
+    def per_thousand(self) -> float | None:
+        """Aborts per 1,000 connections, None if unknown or without connections."""
+        if not self.connections or self.aborts is None:
+            return None
+        return 1000 * self.aborts / self.connections
+
+    @property
+    def why_no_rate(self) -> str:
+        """Why there is no rate, "" if there is one."""
+        if self.per_thousand is not None:
+            return ""
+        return "no connection in between" if self.connections == 0 else "its counters are unknown"

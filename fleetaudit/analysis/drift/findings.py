@@ -1,42 +1,59 @@
-"""How all other findings of one host changed, and which of them somebody has accepted. Pure."""
+"""How the other findings of one host changed, and which of them somebody has accepted. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleetaudit.model import Change
+from fleetaudit.analysis.judge import is_unknown
+from fleetaudit.model import Change, Finding
 
-from .host_diff import HostDiff, expectation, untold
+from .host_diff import HostDiff
+
+_COMPARED_ELSEWHERE = ("scenario", "sysctl", "control")
 
 
-def other_findings(laid: HostDiff) -> Iterator[Change]:
-    """Yields what became of the findings that are no scenario's, sysctl's nor failed control's;
-    none is met.
+def finding_changes(diff: HostDiff) -> Iterator[Change]:
+    """Yields the changes of the findings that are not about a scenario, a sysctl or a control.
+
+    An expectation without a finding is met.
     """
-    before, after = laid.findings_before, laid.findings_after
-    void = laid.before.void or laid.after.void
-    for id_ in dict.fromkeys([*after, *before]):
-        kind = id_.partition(":")[0]
-        # A void host is not compared with the others of its kernel.
-        if kind in ("scenario", "sysctl", "control") or (kind == "kernel" and void):
-            continue
-        old, new = before.get(id_), after.get(id_)
-        words = (f"wanted {f.expected}, found {f.observed}" if f else "met" for f in (old, new))
-        if not laid.wanted_in_both(id_):
-            yield expectation(laid, id_)
-        elif untold(old) != untold(new):
-            yield laid.change(
-                "told again" if untold(old) else "no longer told", "finding", id_, *words
-            )
-        elif (old is None) != (new is None):
-            yield laid.change("regression" if new else "fix", "finding", id_, *words)
+    for id_ in dict.fromkeys([*diff.findings_after, *diff.findings_before]):
+        if _is_compared(diff, id_.partition(":")[0]):
+            yield from _finding_change(diff, id_)
 
 
-def waivers(laid: HostDiff) -> Iterator[Change]:
+def _is_compared(diff: HostDiff, kind: str) -> bool:
+    """Returns whether findings of this kind are compared here.
+
+    A void host is not compared with the others of its kernel.
+    """
+    if kind in _COMPARED_ELSEWHERE:
+        return False
+    is_void = diff.before.void or diff.after.void
+    return kind != "kernel" or not is_void
+
+
+def _finding_change(diff: HostDiff, id_: str) -> Iterator[Change]:
+    """Yields the change of one finding, if it changed."""
+    old, new = diff.findings_before.get(id_), diff.findings_after.get(id_)
+    texts = _describe(old), _describe(new)
+    if not diff.is_expected_in_both(id_):
+        yield diff.expectation_change(id_)
+    elif is_unknown(old) != is_unknown(new):
+        yield diff.knowledge_change("finding", id_, *texts, is_known=is_unknown(old))
+    elif (old is None) != (new is None):
+        yield diff.change("regression" if new else "fix", "finding", id_, *texts)
+
+
+def _describe(finding: Finding | None) -> str:
+    """Returns a finding for a reader."""
+    return f"expected {finding.expected}, found {finding.observed}" if finding else "met"
+
+
+def waiver_changes(diff: HostDiff) -> Iterator[Change]:
     """Yields a change for each finding of both runs that is waived in one of them only."""
-    for id_, new in laid.findings_after.items():
-        old = laid.findings_before.get(id_)
+    for id_, new in diff.findings_after.items():
+        old = diff.findings_before.get(id_)
         if old is not None and (old.waived is None) != (new.waived is None):
-            yield laid.change(
-                "changed", "waiver", id_, old.waived or "not waived", new.waived or "not waived"
-            )
+            texts = old.waived or "not waived", new.waived or "not waived"
+            yield diff.change("changed", "waiver", id_, *texts)

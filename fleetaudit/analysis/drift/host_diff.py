@@ -1,11 +1,13 @@
-"""Two runs of one host side by side, and how a change of it is made: dated, with its finding's
-severity. Pure.
+"""One audited host in two runs, and how a change of it is made: dated, with its finding's severity.
+Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import msgspec
 
 from fleetaudit.model import (
     Audited,
@@ -20,8 +22,10 @@ from fleetaudit.model import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What both runs know: the later run's scenarios that the earlier one asked too, those of which
-    another ending was expected, and the two runs' dates.
+    """What two runs have in common.
+
+    `rows` are the later run's scenarios that the earlier one had too, `edited` the names of those
+    with another expectation; `before` and `after` are the dates of the runs (RFC 3339).
     """
 
     rows: Mapping[str, ScenarioRow]
@@ -31,12 +35,12 @@ class RunContext:
 
     @classmethod
     def of(cls, before: AuditRun, after: AuditRun) -> RunContext:
-        asked = {row.name: row.expect for row in before.scenarios}
+        """Returns the context of two runs."""
+        earlier = {row.name: row.expect for row in before.scenarios}
+        rows = {row.name: row for row in after.scenarios}
         return cls(
-            rows={row.name: row for row in after.scenarios if row.name in asked},
-            edited=frozenset(
-                row.name for row in after.scenarios if asked.get(row.name) != row.expect
-            ),
+            rows={name: row for name, row in rows.items() if name in earlier},
+            edited=frozenset(name for name, row in rows.items() if earlier.get(name) != row.expect),
             before=before.run.started[:10],
             after=after.run.started[:10],
         )
@@ -44,58 +48,88 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True)
 class HostDiff:
-    """Two audited hosts side by side; `change` makes a change of the later one, dated."""
+    """One audited host in two runs; its changes are those of the later host, dated."""
 
     before: Audited
     after: Audited
-    ground: RunContext
+    context: RunContext
     findings_before: Mapping[str, Finding]
     findings_after: Mapping[str, Finding]
+
+    @classmethod
+    def of(cls, before: Audited, after: Audited, context: RunContext) -> HostDiff:
+        """Returns the two hosts with their findings by id."""
+        return cls(before, after, context, _by_id(before), _by_id(after))
 
     def change(
         self, effect: Effect, kind: ChangeKind, what: str, before: str, after: str
     ) -> Change:
-        old, new = self.findings_before.get(what), self.findings_after.get(what)
-        finding, date = (old, self.ground.before) if effect == "fix" else (new, self.ground.after)
-        return Change(
+        """Returns a change, with the date, severity and waiver of its finding.
+
+        A fix has the earlier run's finding, any other change that of the later run.
+        """
+        finding, date = self.findings_after.get(what), self.context.after
+        if effect == "fix":
+            finding, date = self.findings_before.get(what), self.context.before
+        change = Change(
             effect=effect,
             kind=kind,
             host=self.after.name,
             what=what,
             before=before,
             after=after,
-            since=finding.since if finding and finding.since else date,
-            severity=finding.severity if finding else None,
-            waived=finding.waived if finding else None,
+            since=date,
         )
+        return _with_finding(change, finding) if finding else change
 
-    def wanted_in_both(self, what: str) -> bool:
-        """Whether both runs wanted something of `what`, as far as they say; a run of old says
-        nothing.
+    def knowledge_change(
+        self, kind: ChangeKind, what: str, before: str, after: str, *, is_known: bool
+    ) -> Change:
+        """Returns the change of something that is known in one of the two runs only; `is_known`: in
+        the later one.
         """
-        sides = ((self.before, self.findings_before), (self.after, self.findings_after))
-        return all(
-            what in found or not host.expectations or what in host.expectations
-            for host, found in sides
+        return self.change(
+            "told again" if is_known else "no longer told", kind, what, before, after
+        )
+
+    def expectation_change(self, what: str) -> Change:
+        """Returns the change of an expectation: one run has a finding of it, the other did not expect
+        it.
+        """
+        before, after = self.findings_before.get(what), self.findings_after.get(what)
+        return self.change(
+            "changed", "expectation", what, _describe_expected(before), _describe_expected(after)
+        )
+
+    def is_expected_in_both(self, what: str) -> bool:
+        """Returns whether both runs had an expectation of `what`, as far as is known: an old run
+        does not list its expectations.
+        """
+        return _is_expected(what, self.before, self.findings_before) and _is_expected(
+            what, self.after, self.findings_after
         )
 
 
-def expectation(laid: HostDiff, what: str) -> Change:
-    """Returns the change of what is wanted: a finding on one side, for what the other run did not
-    want so.
-    """
-    before, after = laid.findings_before.get(what), laid.findings_after.get(what)
-    words = (
-        f"wanted {finding.expected}" if finding else "no finding" for finding in (before, after)
+def _with_finding(change: Change, finding: Finding) -> Change:
+    """Returns a change with the date, severity and waiver of its finding."""
+    return msgspec.structs.replace(
+        change,
+        since=finding.since or change.since,
+        severity=finding.severity,
+        waived=finding.waived,
     )
-    return laid.change("changed", "expectation", what, *words)
 
 
-def untold(finding: Finding | None) -> bool:
-    """Returns whether a finding says that something could not be told, in the judge's words."""
-    return finding is not None and finding.observed.startswith("could not be told")
+def _describe_expected(finding: Finding | None) -> str:
+    """Returns the expectation of a finding for a reader."""
+    return f"expected {finding.expected}" if finding else "no finding"
 
 
-def by_id(host: Audited) -> dict[str, Finding]:
-    """Returns the findings by id; of several with one id the first, which is the gravest."""
-    return {f.id: f for f in reversed(host.findings)}
+def _is_expected(what: str, host: Audited, findings: Mapping[str, Finding]) -> bool:
+    """Returns whether a host has an expectation of `what`, or does not list its expectations."""
+    return what in findings or not host.expectations or what in host.expectations
+
+
+def _by_id(host: Audited) -> dict[str, Finding]:
+    """Returns the findings by id; of several with one id the first, which is the most severe."""
+    return {finding.id: finding for finding in reversed(host.findings)}

@@ -1,12 +1,10 @@
-"""Which host of one run is which of the other: by name, by machine-id where that speaks against a
-name. Pure.
-"""
+"""Which host of one run is which host of the other: by name, unless a machine-id contradicts. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleetaudit.model import Audited, HostResult
 
@@ -21,7 +19,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """Every host once: `both` are laid side by side, in the later run's order; `rebuilt` are not."""
+    """Every host of two runs once, in the later run's order: `both` are compared, `rebuilt` are not."""
 
     both: tuple[Pair, ...]
     rebuilt: tuple[Pair, ...]
@@ -29,33 +27,71 @@ class Pairs:
     new: tuple[HostResult, ...]
 
 
-def pair_up(before: Sequence[HostResult], after: Sequence[HostResult]) -> Pairs:
+def pair_hosts(before: Sequence[HostResult], after: Sequence[HostResult]) -> Pairs:
     """Returns every host of either run once: paired, rebuilt, gone or new."""
-    ids_before, ids_after = _machines(before), _machines(after)
-    earlier = {host.name: host for host in before}
-    names_after = {host.name for host in after}
-    # Only a name that is gone can have become one that is new: two names that are in both runs
-    # never swap.
-    left = {
-        ids_before[h.name]: h for h in before if h.name not in names_after and h.name in ids_before
-    }
-    both, rebuilt, new, renamed = list[Pair](), list[Pair](), list[HostResult](), set[str]()
+    pairing = _Pairing.of(before, after)
     for host in after:
-        machine = ids_after.get(host.name)
-        if old := earlier.get(host.name):
-            was = ids_before.get(host.name)
-            (rebuilt if machine and was and machine != was else both).append(Pair(old, host))
-        elif machine and machine in left:
-            both.append(Pair(left[machine], host))
-            renamed.add(left[machine].name)
+        pairing.add(host)
+    gone = (host for host in pairing.missing.values() if host.name not in pairing.renamed)
+    return Pairs(
+        both=tuple(pairing.both),
+        rebuilt=tuple(pairing.rebuilt),
+        gone=tuple(gone),
+        new=tuple(pairing.new),
+    )
+
+
+@dataclass(slots=True)
+class _Pairing:
+    """The pairs found so far.
+
+    `machines_before` and `machines_after` are machine-ids by name. `missing` are the earlier hosts
+    by name whose name the later run does not have, `missing_by_machine` the same by machine-id.
+    Only a name that is gone can have become a new one: two names of both runs never swap.
+    """
+
+    earlier: dict[str, HostResult]
+    missing: dict[str, HostResult]
+    missing_by_machine: dict[str, HostResult]
+    machines_before: dict[str, str]
+    machines_after: dict[str, str]
+    both: list[Pair] = field(default_factory=list)
+    rebuilt: list[Pair] = field(default_factory=list)
+    new: list[HostResult] = field(default_factory=list)
+    renamed: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, before: Sequence[HostResult], after: Sequence[HostResult]) -> _Pairing:
+        """Returns the pairing of two runs before the first pair."""
+        names_after = {host.name for host in after}
+        missing = {host.name: host for host in before if host.name not in names_after}
+        machines = _machine_ids(before)
+        return cls(
+            earlier={host.name: host for host in before},
+            missing=missing,
+            missing_by_machine={
+                machine: missing[name] for name, machine in machines.items() if name in missing
+            },
+            machines_before=machines,
+            machines_after=_machine_ids(after),
+        )
+
+    def add(self, host: HostResult) -> None:
+        """Pairs one host of the later run."""
+        machine = self.machines_after.get(host.name, "")
+        if old := self.earlier.get(host.name):
+            before = self.machines_before.get(host.name, machine)
+            is_rebuilt = machine not in ("", before)
+            (self.rebuilt if is_rebuilt else self.both).append(Pair(old, host))
+        elif old := self.missing_by_machine.get(machine):
+            self.both.append(Pair(old, host))
+            self.renamed.add(old.name)
         else:
-            new.append(host)
-    gone = tuple(h for h in before if h.name not in names_after and h.name not in renamed)
-    return Pairs(both=tuple(both), rebuilt=tuple(rebuilt), gone=gone, new=tuple(new))
+            self.new.append(host)
 
 
-def _machines(hosts: Iterable[HostResult]) -> dict[str, str]:
-    """The machine-id of each host that has one of its own, by name."""
-    told = [(h.name, h.machine_id) for h in hosts if isinstance(h, Audited) and h.machine_id]
-    counts = Counter(machine for _, machine in told)
-    return {name: machine for name, machine in told if counts[machine] == 1}
+def _machine_ids(hosts: Iterable[HostResult]) -> dict[str, str]:
+    """Returns the machine-id of each host that has one of its own, by name."""
+    ids = {h.name: h.machine_id for h in hosts if isinstance(h, Audited) and h.machine_id}
+    counts = Counter(ids.values())
+    return {name: machine for name, machine in ids.items() if counts[machine] == 1}

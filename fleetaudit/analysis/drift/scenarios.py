@@ -1,87 +1,128 @@
-"""How the endings of one host changed: regressions, fixes, and what nobody can tell any more. Pure."""
+"""How the endings of one host changed: regressions, fixes, and what is unknown now. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleetaudit.analysis.judge import describe_endings, expectation_status
+from fleetaudit.analysis.judge import (
+    ExpectationStatus,
+    describe_endings,
+    expectation_status,
+)
 from fleetaudit.model import (
+    Audited,
     Change,
     Effect,
     Ending,
+    Family,
+    Finding,
     Observation,
     ScenarioRow,
 )
 
 from .host_diff import HostDiff
 
-
-def scenarios(laid: HostDiff) -> Iterator[Change]:
-    """Yields the changes of all scenarios that both runs asked of this host, over each family."""
-    if (
-        laid.before.void or laid.after.void
-    ):  # said once, above: what a void host shows proves nothing
-        return
-    before, after = (
-        {(o.scenario, o.family): o for o in h.observations} for h in (laid.before, laid.after)
-    )
-    for key in dict.fromkeys([*after, *before]):
-        row = laid.ground.rows.get(key[0])
-        what = f"scenario:{key[0]}/{key[1]}"
-        # A host that was not asked has no finding; one that was, and did not answer, has.
-        asked_before = key in before or what in laid.findings_before
-        asked_after = key in after or what in laid.findings_after
-        if row is None or not (asked_before and asked_after):
-            continue
-        old, new = before.get(key), after.get(key)
-        if _kind_of_ending(old) != _kind_of_ending(new):
-            effect = _effect(old, new, _wanted_here(laid, what, row, old, new))
-            yield laid.change(effect, "scenario", what, _ended(old), _ended(new))
+_IS_MET: dict[ExpectationStatus, bool] = {"met": True, "not met": False}
+_Key = tuple[str, Family]
 
 
-def _wanted_here(
-    laid: HostDiff, what: str, row: ScenarioRow, old: Observation | None, new: Observation | None
-) -> tuple[Ending, ...]:
-    """The endings that are wanted on this host, none where the expectation does not apply: the
-    judge was silent about an ending that does not meet it. What has another expectation now was
-    silent for that reason.
+def scenario_changes(diff: HostDiff) -> Iterator[Change]:
+    """Yields the changes of all scenarios that both runs planned for this host, over each family.
+
+    The endings of a void host prove nothing, which is a change of the controls already.
     """
-    edited = row.name in laid.ground.edited
-    silent_before = (
-        _told(old, row.expect) is False and what not in laid.findings_before and not edited
-    )
-    silent_after = _told(new, row.expect) is False and what not in laid.findings_after
-    return () if silent_before or silent_after else row.expect
+    if diff.before.void or diff.after.void:
+        return
+    before, after = _by_scenario(diff.before), _by_scenario(diff.after)
+    for key in dict.fromkeys([*after, *before]):
+        yield from _scenario_change(diff, key, before.get(key), after.get(key))
+
+
+def _by_scenario(host: Audited) -> dict[_Key, Observation]:
+    """Returns the observations of a host by scenario and family."""
+    return {(o.scenario, o.family): o for o in host.observations}
+
+
+def _scenario_change(
+    diff: HostDiff, key: _Key, old: Observation | None, new: Observation | None
+) -> Iterator[Change]:
+    """Yields the change of one scenario over one family, if it changed."""
+    row = diff.context.rows.get(key[0])
+    what = f"scenario:{key[0]}/{key[1]}"
+    old_finding, new_finding = diff.findings_before.get(what), diff.findings_after.get(what)
+    if row is None or not (_is_planned(old, old_finding) and _is_planned(new, new_finding)):
+        return
+    if _endings(old) != _endings(new):
+        effect = _effect(old, new, _expected_here(diff, what, row, old, new))
+        yield diff.change(effect, "scenario", what, _describe(old), _describe(new))
+
+
+def _is_planned(observation: Observation | None, finding: Finding | None) -> bool:
+    """Returns whether a run planned a scenario for this host.
+
+    If it was not planned, there is no finding; if it was planned and not reported, there is one.
+    """
+    return observation is not None or finding is not None
+
+
+def _expected_here(
+    diff: HostDiff, what: str, row: ScenarioRow, old: Observation | None, new: Observation | None
+) -> tuple[Ending, ...]:
+    """Returns the expected endings on this host, none if the expectation does not apply to it.
+
+    It does not apply if an ending that does not meet it has no finding. An expectation that was
+    edited since then is another reason why the earlier run has none.
+    """
+    is_edited = row.name in diff.context.edited
+    if not is_edited and _has_no_finding(old, row, diff.findings_before.get(what)):
+        return ()
+    if _has_no_finding(new, row, diff.findings_after.get(what)):
+        return ()
+    return row.expect
+
+
+def _has_no_finding(
+    observation: Observation | None, row: ScenarioRow, finding: Finding | None
+) -> bool:
+    """Returns whether an ending does not meet the expectation and yet has no finding."""
+    return finding is None and _is_met(observation, row.expect) is False
 
 
 def _effect(old: Observation | None, new: Observation | None, expect: tuple[Ending, ...]) -> Effect:
-    was, is_ = _told(old, expect), _told(new, expect)
-    if was is not None and is_ is not None and was != is_:
-        return "regression" if was else "fix"
-    if (was is None) != (is_ is None):
-        return "told again" if was is None else "no longer told"
-    return "changed"
+    """Returns the effect of two different endings."""
+    before, after = _is_met(old, expect), _is_met(new, expect)
+    if before == after:
+        return "changed"
+    if before is None:
+        return "told again"
+    if after is None:
+        return "no longer told"
+    return "regression" if before else "fix"
 
 
-def _told(observation: Observation | None, expect: tuple[Ending, ...]) -> bool | None:
-    """Whether the expectation is met, None where that was not told; where nothing is expected, all
-    that is seen is.
+def _is_met(observation: Observation | None, expect: tuple[Ending, ...]) -> bool | None:
+    """Returns whether the expectation is met, None if that is unknown.
+
+    If no ending is expected, every known ending is met.
     """
     if observation is None:
         return None
-    return {"met": True, "not met": False}.get(
-        expectation_status(observation, expect or (observation.ending,))
-    )
+    return _IS_MET.get(expectation_status(observation, expect or (observation.ending,)))
 
 
-def _kind_of_ending(observation: Observation | None) -> tuple[str, ...]:
-    # How many trials ended which way differs from run to run; which ways there are is what was
-    # observed.
+def _endings(observation: Observation | None) -> tuple[str, ...]:
+    """Returns which endings were observed.
+
+    How many trials ended in which way differs from run to run and does not count.
+    """
     return () if observation is None else (observation.ending, *sorted(observation.endings))
 
 
-def _ended(observation: Observation | None) -> str:
+def _describe(observation: Observation | None) -> str:
+    """Returns what was observed, for a reader."""
     if observation is None:
         return "not reported"
-    untold = observation.ending in ("not run", "inconclusive") and observation.reason
-    return describe_endings(observation) + (f": {observation.reason}" if untold else "")
+    endings = describe_endings(observation)
+    if observation.reason and observation.ending in ("not run", "inconclusive"):
+        return f"{endings}: {observation.reason}"
+    return endings

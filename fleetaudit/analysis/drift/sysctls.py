@@ -1,71 +1,79 @@
-"""How the sysctls of one host changed, and whether it is the host that changed or what is wanted of
-it. Pure.
-"""
+"""How the sysctls of one host changed, and whether the host changed or the expectation. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleetaudit.model import Change, Effect, Sysctl
+from fleetaudit.analysis.judge import is_unknown
+from fleetaudit.model import Change, Finding, Sysctl
+from fleetaudit.playbook.expectation_tests import normalize_spaces
 
-from .host_diff import HostDiff, expectation, untold
-
-
-def sysctls(laid: HostDiff) -> Iterator[Change]:
-    """Yields the changes of all sysctls that both runs read on this host."""
-    other_kernel = laid.before.kernel != laid.after.kernel
-    for key in dict.fromkeys([*laid.after.sysctls, *laid.before.sysctls]):
-        old, new = laid.before.sysctls.get(key), laid.after.sysctls.get(key)
-        # One that only one run has was not collected in the other; a glob that finds more on
-        # another kernel is news.
-        if (old is not None and new is not None) or other_kernel:
-            yield from _sysctl(laid, f"sysctl:{key}", old, new)
+from .host_diff import HostDiff
 
 
-def _sysctl(laid: HostDiff, what: str, old: Sysctl | None, new: Sysctl | None) -> Iterator[Change]:
-    finding_before, finding_after = laid.findings_before.get(what), laid.findings_after.get(what)
-    was, is_ = _sysctl_words(old), _sysctl_words(new)
-    told_before = _readable(old) and not untold(finding_before)
-    told_after = _readable(new) and not untold(finding_after)
-    broken_differs = (finding_before is None) != (finding_after is None)
-    broken: Effect = "regression" if finding_after else "fix"
-    if told_before != told_after:
-        yield laid.change(
-            "told again" if told_after else "no longer told", "sysctl", what, was, is_
-        )
-    elif broken_differs and laid.wanted_in_both(what) and was != is_:
-        yield laid.change(broken, "sysctl", what, was, is_)
-    elif broken_differs and laid.wanted_in_both(what) and (moved := _default_moved(old, new)):
-        yield laid.change(broken, "sysctl", what, *moved)
-    else:
-        if broken_differs:
-            yield expectation(laid, what)  # the playbook has changed, whatever the host did
-        if was != is_:
-            yield laid.change("changed", "sysctl", what, was, is_)
+def sysctl_changes(diff: HostDiff) -> Iterator[Change]:
+    """Yields the changes of all sysctls that both runs read on this host.
+
+    If only one run has a sysctl, the other did not collect it. But on another kernel, a pattern
+    that matches more sysctls is a change.
+    """
+    before, after = diff.before.sysctls, diff.after.sysctls
+    keys = dict.fromkeys([*after, *before])
+    if diff.before.kernel == diff.after.kernel:
+        keys = dict.fromkeys(filter(before.__contains__, after))
+    for key in keys:
+        yield from _sysctl_changes(diff, f"sysctl:{key}", before.get(key), after.get(key))
 
 
-def _default_moved(old: Sysctl | None, new: Sysctl | None) -> tuple[str, str] | None:
-    """Both values with their kernels' own defaults, where those are known and differ."""
-    if (
-        old is None
-        or new is None
-        or old.default is None
-        or new.default is None
-        or old.default == new.default
-    ):
-        return None
-    was, is_ = (
-        f"{_sysctl_words(s)} (this kernel's default: {' '.join((s.default or '').split())})"
-        for s in (old, new)
-    )
-    return was, is_
+def _sysctl_changes(
+    diff: HostDiff, what: str, old: Sysctl | None, new: Sysctl | None
+) -> Iterator[Change]:
+    """Yields the changes of one sysctl and of its expectation."""
+    finding_before, finding_after = diff.findings_before.get(what), diff.findings_after.get(what)
+    known_before, known_after = _is_known(old, finding_before), _is_known(new, finding_after)
+    texts = _describe(old), _describe(new)
+    if known_before != known_after:
+        yield diff.knowledge_change("sysctl", what, *texts, is_known=known_after)
+        return
+    if (finding_before is None) != (finding_after is None):
+        cause = texts if texts[0] != texts[1] else _describe_default_change(old, new)
+        if cause and diff.is_expected_in_both(what):
+            yield diff.change("regression" if finding_after else "fix", "sysctl", what, *cause)
+            return
+        yield diff.expectation_change(what)  # the playbook has changed, whatever the host did
+    if texts[0] != texts[1]:
+        yield diff.change("changed", "sysctl", what, *texts)
 
 
-def _readable(sysctl: Sysctl | None) -> bool:
+def _is_known(sysctl: Sysctl | None, finding: Finding | None) -> bool:
+    """Returns whether a sysctl was read, and it is known whether it meets its expectation."""
+    return _is_readable(sysctl) and not is_unknown(finding)
+
+
+def _is_readable(sysctl: Sysctl | None) -> bool:
+    """Returns whether a sysctl has a value, or the host is known not to have it."""
     return sysctl is None or sysctl.value is not None or sysctl.state == "absent"
 
 
-def _sysctl_words(sysctl: Sysctl | None) -> str:
+def _describe_default_change(old: Sysctl | None, new: Sysctl | None) -> tuple[str, str] | None:
+    """Returns both values with their kernels' own defaults, if those are known and differ."""
+    if old is None or new is None:
+        return None
+    if old.default is None or new.default is None or old.default == new.default:
+        return None
+    return _describe_with_default(old), _describe_with_default(new)
+
+
+def _describe_with_default(sysctl: Sysctl) -> str:
+    """Returns a value with the kernel's own default, for a reader."""
+    default = normalize_spaces(sysctl.default or "")
+    return f"{_describe(sysctl)} (this kernel's default: {default})"
+
+
+def _describe(sysctl: Sysctl | None) -> str:
+    """Returns the value of a sysctl, or why there is none, for a reader."""
     if sysctl is None:
         return "absent"
-    return sysctl.state or "not read" if sysctl.value is None else " ".join(sysctl.value.split())
+    if sysctl.value is None:
+        return sysctl.state or "not read"
+    return normalize_spaces(sysctl.value)

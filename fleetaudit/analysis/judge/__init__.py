@@ -1,60 +1,53 @@
-"""Holds what was seen beside what the playbook wants; where they differ there is a finding. Pure.
+"""Compares what was observed with what the playbook expects; each difference is a finding. Pure.
 
 Rules:
-- Nothing that was seen is rewritten: a verdict stands beside an observation, never in its place.
-- Only what was told can meet an expectation, and what could not be told is a warning at most.
-- An expectation counts where its `when` applies; elsewhere it is as if it were not there.
-- `judge_host` is for one host, `judge_fleet` for what only all hosts together show. Both may be repeated: each
-  replaces its own.
+- An observation is never changed: a verdict stands beside it, never in its place.
+- Only what is known can meet an expectation; what is unknown is a warning at most.
+- An expectation counts only where its `when` applies.
+- `judge_host` is for one host, `judge_fleet` for what only all hosts together show. Both may be
+  repeated: each replaces its own findings.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from fleetaudit.model import (
-    SEVERITIES,
-    Audited,
-    Finding,
-    HostPlan,
-)
+from fleetaudit.model import Audited, HostPlan
 
-from .kernels import KIND, judge_fleet
+from .exposure import exposure_expectations, judge_exposure
+from .findings import is_unknown, severity_order
+from .fleet import is_of_fleet, judge_fleet
 from .scenarios import (
     ExpectationStatus,
     describe_endings,
     expectation_status,
-    judged,
-    void,
+    judge_scenarios,
+    void_finding,
 )
-from .values import exposure, sysctls, wanted
+from .sysctls import judge_sysctls, sysctl_expectations
 
 __all__ = [
     "ExpectationStatus",
     "describe_endings",
     "expectation_status",
+    "is_unknown",
     "judge_fleet",
     "judge_host",
 ]
 
 
 def judge_host(audited: Audited, plan: HostPlan) -> Audited:
-    """Returns `audited` with the findings that `plan` gives rise to, gravest first, then by id;
-    earlier ones go.
-
-    What `judge_fleet` found stays: it is not this host's alone to judge.
+    """Returns `audited` with the findings that follow from `plan`, the most severe first, then by
+    id. Earlier findings are replaced, except those of `judge_fleet`.
     """
-    found = [void(audited, plan)] if audited.void else list(judged(audited, plan))
-    found += [*sysctls(audited, plan), *exposure(audited, plan)]
-    found += [finding for finding in audited.findings if finding.id.startswith(KIND)]
-    of_fleet = [id_ for id_ in audited.expectations if id_.startswith(KIND)]
-    return msgspec.structs.replace(
-        audited,
-        expectations=(*wanted(audited, plan), *of_fleet),
-        findings=tuple(sorted(found, key=gravest_first)),
+    found = [void_finding(audited, plan)] if audited.void else [*judge_scenarios(audited, plan)]
+    found += judge_sysctls(audited, plan)
+    found += judge_exposure(audited, plan)
+    found += (finding for finding in audited.findings if is_of_fleet(finding.id))
+    expectations = (
+        *sysctl_expectations(audited, plan),
+        *exposure_expectations(audited, plan),
+        *filter(is_of_fleet, audited.expectations),
     )
-
-
-def gravest_first(finding: Finding) -> tuple[int, str]:
-    """Returns the key that sorts findings."""
-    return -SEVERITIES.index(finding.severity), finding.id
+    found.sort(key=severity_order)
+    return msgspec.structs.replace(audited, expectations=expectations, findings=tuple(found))

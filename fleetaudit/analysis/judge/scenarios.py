@@ -1,14 +1,13 @@
 """Compares endings with expectations; a host whose positive control failed has one finding. Pure.
 
 Rules:
-- An ending that could not be told, trials that disagree and a scenario that the host was asked but
-  did not report are findings of their own, a warning at most (info stays info: what could not be
-  told is never graver than what would have been told). `not run` is none: the host lacks what the
-  steps need.
-- A scenario without an expectation is observed: it is never a finding, however it ends.
+- An unknown ending, trials that disagree and a planned scenario that the host did not report are
+  findings of their own, a warning at most (info stays info: what is unknown is never more severe
+  than what would be known). `not run` is no finding: the host lacks what the steps need.
+- A scenario without an expectation is only observed: it is never a finding, however it ends.
 - “sent, not delivered” is never as expected: what close() sent did not arrive, so the peer learned
   nothing.
-- On a void host no ending proves anything: one finding says so in place of all its verdicts.
+- On a void host no ending proves anything: one finding replaces all its verdicts.
 """
 
 from __future__ import annotations
@@ -20,107 +19,128 @@ from fleetaudit.analysis.remediation import scenario_remedy
 from fleetaudit.model import (
     Audited,
     Ending,
+    Family,
     Finding,
     HostPlan,
     Observation,
     Scenario,
-    Severity,
 )
 from fleetaudit.playbook.conditions import applies
 
+from .findings import UNKNOWN, at_most_warning
+
 ExpectationStatus = Literal["met", "not met", "untold", "not run", "no expectation"]
-"""How an observation stands to an expectation."""
+"""Whether an observation meets an expectation; "untold" is unknown."""
+_WITHOUT_VERDICT: dict[Ending, ExpectationStatus] = {"not run": "not run", "inconclusive": "untold"}
+
+_Observations = dict[tuple[str, Family], Observation]
 
 
 def expectation_status(observation: Observation, expect: Iterable[Ending]) -> ExpectationStatus:
-    """Returns how `observation` stands to the endings that are all right; without any there is no
+    """Returns whether `observation` has one of the expected endings; without any, there is no
     expectation.
     """
-    wanted = set[str](expect)
-    if observation.ending in ("not run", "inconclusive"):
-        return "not run" if observation.ending == "not run" else "untold"
-    if not wanted:
+    if status := _WITHOUT_VERDICT.get(observation.ending):
+        return status
+    expected = set[str](expect)
+    if not expected:
         return "no expectation"
-    if observation.ending not in wanted:
+    if observation.ending not in expected:
         return "not met"
-    return "met" if wanted.issuperset(observation.endings) else "untold"
+    return "met" if expected.issuperset(observation.endings) else "untold"
 
 
 def describe_endings(observation: Observation) -> str:
-    """Returns what was seen, with its trials where they disagree: "RST", "FIN (2 of 3 trials), RST
+    """Returns what was observed, with the trials if they disagree: "RST", "FIN (2 of 3 trials), RST
     (1 of 3 trials)".
     """
     if len(observation.endings) < 2:
         return observation.ending
-    parts = (
-        f"{e} ({n} of {observation.trials} trials)" for e, n in sorted(observation.endings.items())
-    )
-    return ", ".join(parts)
+    counts = sorted(observation.endings.items())
+    return ", ".join(f"{ending} ({n} of {observation.trials} trials)" for ending, n in counts)
 
 
-def judged(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
-    """Yields a finding for every scenario and family that did not end as expected, or could not be
-    told.
+def judge_scenarios(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
+    """Yields a finding for every scenario and family that does not end as expected, or whose ending
+    is unknown.
     """
-    seen = {(o.scenario, o.family): o for o in audited.observations}
+    observations = _by_scenario(audited)
     for scenario in plan.scenarios:
-        if not scenario.expect or not applies(scenario.when, audited):
-            continue
-        for family in scenario.families:
-            observation = seen.get((scenario.name, family))
-            if observation is None:
-                yield _finding(
-                    scenario, family, "could not be told: the host reported nothing", told=False
-                )
-                continue
-            how = expectation_status(observation, scenario.expect)
-            if how in ("met", "not run"):
-                continue
-            words = describe_endings(observation)
-            if how == "untold":
-                words = f"could not be told: {words}"
-            if observation.reason:
-                words = f"{words}; {observation.reason}"
-            cure = (
-                scenario_remedy(scenario, observation, audited.kernel.release)
-                if how == "not met"
-                else ""
-            )
-            yield _finding(scenario, family, words, told=how == "not met", cure=cure)
+        if scenario.expect and applies(scenario.when, audited):
+            for family in scenario.families:
+                observation = observations.get((scenario.name, family))
+                yield from _judge(scenario, family, observation, audited.kernel.release)
 
 
-def _finding(
-    scenario: Scenario, family: str, observed: str, *, told: bool, cure: str = ""
-) -> Finding:
+def _by_scenario(audited: Audited) -> _Observations:
+    """Returns the observations of a host by scenario and family."""
+    return {(o.scenario, o.family): o for o in audited.observations}
+
+
+def _judge(
+    scenario: Scenario, family: Family, observation: Observation | None, release: str
+) -> Iterator[Finding]:
+    """Yields the finding of one scenario over one family, if there is one."""
+    if observation is None:
+        yield _unknown(scenario, family, "the host reported nothing")
+        return
+    match expectation_status(observation, scenario.expect):
+        case "not met":
+            remedy = scenario_remedy(scenario, observation, release)
+            yield _not_met(scenario, family, _describe(observation), remedy)
+        case "untold":
+            yield _unknown(scenario, family, _describe(observation))
+
+
+def _describe(observation: Observation) -> str:
+    """Returns what was observed, with the reason if there is one."""
+    endings = describe_endings(observation)
+    return f"{endings}; {observation.reason}" if observation.reason else endings
+
+
+def _not_met(scenario: Scenario, family: Family, observed: str, remedy: str) -> Finding:
+    """Returns the finding of a scenario that does not end as expected."""
     return Finding(
         id=f"scenario:{scenario.name}/{family}",
-        severity=scenario.severity if told else at_most_warning(scenario.severity),
-        expected=" or ".join(scenario.expect),
+        severity=scenario.severity,
+        expected=_describe_expected(scenario),
         observed=observed,
         because=scenario.because,
-        fix=scenario.fix or cure,
+        fix=scenario.fix or remedy,
     )
 
 
-def at_most_warning(severity: Severity) -> Severity:
-    """Returns the severity of what could not be told."""
-    return "warning" if severity == "error" else severity
+def _unknown(scenario: Scenario, family: Family, observed: str) -> Finding:
+    """Returns the finding of a scenario whose ending is unknown."""
+    return Finding(
+        id=f"scenario:{scenario.name}/{family}",
+        severity=at_most_warning(scenario.severity),
+        expected=_describe_expected(scenario),
+        observed=UNKNOWN + observed,
+        because=scenario.because,
+        fix=scenario.fix,
+    )
 
 
-def void(audited: Audited, plan: HostPlan) -> Finding:
-    """Returns the one finding of a void host, named after the first positive control that failed,
-    in the playbook's order, so that its id is stable.
+def _describe_expected(scenario: Scenario) -> str:
+    """Returns the expected endings: "FIN or RST"."""
+    return " or ".join(scenario.expect)
+
+
+def void_finding(audited: Audited, plan: HostPlan) -> Finding:
+    """Returns the one finding of a void host.
+
+    It is named after the first positive control that failed, in the playbook's order, so that its
+    id is stable.
     """
-    seen = {(o.scenario, o.family): o for o in audited.observations}
-    for scenario in (s for s in plan.scenarios if s.is_positive_control):
-        for family in scenario.families:
-            observation = seen.get((scenario.name, family))
-            # By what its trials saw: on a void host every ending has become inconclusive.
-            if observation and observation.endings.keys() - {*scenario.expect, "inconclusive"}:
+    observations = _by_scenario(audited)
+    for scenario in plan.scenarios:
+        for family in scenario.families if scenario.is_positive_control else ():
+            if _control_failed(scenario, observations.get((scenario.name, family))):
                 return Finding(
                     id=f"control:{scenario.name}/{family}",
                     severity="error",
-                    expected=" or ".join(scenario.expect),
+                    expected=_describe_expected(scenario),
                     observed=audited.void,
                     because=(
                         "If the positive control fails, a RST would not be seen: no verdict of the"
@@ -133,3 +153,13 @@ def void(audited: Audited, plan: HostPlan) -> Finding:
         expected="a positive control that holds",
         observed=audited.void,
     )
+
+
+def _control_failed(scenario: Scenario, observation: Observation | None) -> bool:
+    """Returns whether a trial of a positive control ended in another way than expected.
+
+    On a void host every ending has become inconclusive, so the trials count.
+    """
+    if observation is None:
+        return False
+    return bool(observation.endings.keys() - {*scenario.expect, "inconclusive"})

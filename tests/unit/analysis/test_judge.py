@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetaudit.analysis.judge import expectation_status, judge_fleet, judge_host
-from fleetaudit.analysis.judge.kernels import SAME_ENDING
-from fleetaudit.analysis.judge.values import EXPOSURE_NUMBERS
+from fleetaudit.analysis.judge.exposure import EXPOSURE_NUMBERS
+from fleetaudit.analysis.judge.fleet import SAME_ENDING
 from fleetaudit.model import (
     EXPECTABLE_ENDINGS,
     Audited,
@@ -83,13 +83,13 @@ def test_what_could_not_be_told_is_a_warning_at_most_and_never_passes_as_met(nam
         .findings
     )
     assert finding.severity == {"error": "warning"}.get(scenario.severity, scenario.severity)
-    assert finding.observed == "could not be told: inconclusive; two witnesses"
+    assert finding.observed == "unknown: inconclusive; two witnesses"
 
 
 def test_trials_that_disagree_are_a_finding_even_if_the_verdict_is_the_expected_one() -> None:
     seen = observe(by_name("unread-close"), "ipv6", "RST", seen={"RST": 2, "FIN": 1})
     (finding,) = Fleet().host("a", K612, instead=[seen]).findings
-    assert finding.observed == "could not be told: FIN (1 of 3 trials), RST (2 of 3 trials)"
+    assert finding.observed == "unknown: FIN (1 of 3 trials), RST (2 of 3 trials)"
 
 
 def test_a_scenario_that_was_not_run_is_no_finding() -> None:
@@ -232,7 +232,7 @@ def judged(
         (SysctlExpectation(is_default=True), Sysctl(value="1", default="1"), None),
         (SysctlExpectation(is_default=True), Sysctl(value="1\t2", default="1 2"), None),
         (SysctlExpectation(is_default=True), Sysctl(value="2", default="1"), "2"),
-        (SysctlExpectation(is_default=True), Sysctl(value="2"), "could not be told: 2"),
+        (SysctlExpectation(is_default=True), Sysctl(value="2"), "unknown: 2"),
         (SysctlExpectation(is_default=True), Sysctl(state="absent"), "absent"),
         (SysctlExpectation(present=True), Sysctl(value="1"), None),
         (SysctlExpectation(present=True), Sysctl(state="unreadable: EACCES"), None),
@@ -369,7 +369,7 @@ def test_a_number_that_the_host_does_not_tell_is_a_warning_and_never_met(name: s
             exposure, **{name: ExposureExpectation(at_most=0.0, severity="error")}
         ).findings
         assert finding.severity == "warning"
-        assert finding.observed.startswith("could not be told: ")
+        assert finding.observed.startswith("unknown: ")
 
 
 def test_a_scan_that_was_cut_short_can_show_too_many_and_never_few_enough() -> None:
@@ -382,10 +382,10 @@ def test_a_scan_that_was_cut_short_can_show_too_many_and_never_few_enough() -> N
     (many,) = shown(scan(4), unread_sockets=rule).findings
     (few,) = shown(scan(2), unread_sockets=rule).findings
     assert (many.severity, many.observed) == ("error", "4 or more")
-    assert (few.severity, few.observed) == ("warning", "could not be told: 2 or more")
+    assert (few.severity, few.observed) == ("warning", "unknown: 2 or more")
     assert shown(scan(4), unread_sockets=ExposureExpectation(at_least=3.0)).findings == ()
     (untold,) = shown(scan(2), unread_sockets=ExposureExpectation(at_least=3.0)).findings
-    assert untold.observed == "could not be told: 2 or more"
+    assert untold.observed == "unknown: 2 or more"
 
 
 def test_a_counter_is_held_to_its_bound() -> None:

@@ -1,0 +1,138 @@
+"""Compares the counters and sockets of production with expectations. Pure.
+
+Rules: several expectations of one number are one finding. A counter that the kernel lacks and a
+scan that was cut short leave a number unknown: a warning at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from fleetaudit.analysis.remediation import EXPOSURE_REMEDIES
+from fleetaudit.model import Audited, Exposure, ExposureExpectation, Finding, HostPlan
+from fleetaudit.playbook.expectation_tests import describe_bounds, is_within
+
+from .findings import Unmet, applying, make_finding
+
+
+class Number(NamedTuple):
+    """A number of production, None if it is unknown. `is_partial`: it is at least this, because the
+    scan was cut short.
+    """
+
+    value: float | None
+    is_partial: bool = False
+    note: str = ""
+
+
+Measure = Callable[[Exposure], Number]
+
+
+def _counter(name: str) -> Measure:
+    """Returns the function that reads one counter."""
+
+    def measure(exposure: Exposure) -> Number:
+        count = exposure.counters.get(name)
+        return Number(count, note="" if count is not None else f"the host reports no {name}")
+
+    return measure
+
+
+def _aborts_per_thousand(exposure: Exposure) -> Number:
+    """Returns TCPAbortOnClose per 1,000 connections that were opened or accepted since boot."""
+    counters = exposure.counters
+    names = ("TCPAbortOnClose", "ActiveOpens", "PassiveOpens")
+    if not counters.keys() >= {*names}:
+        return _INCONSISTENT
+    aborts, active, passive = (counters[name] for name in names)
+    connections = active + passive
+    if aborts and not connections:
+        return _INCONSISTENT
+    rate = 1000 * aborts / max(connections, 1)
+    return Number(rate, note=f"{aborts} of {connections} connections")
+
+
+_INCONSISTENT = Number(
+    None, note="the host reports no consistent TCPAbortOnClose, ActiveOpens and PassiveOpens"
+)
+
+
+def _unread_sockets(exposure: Exposure) -> Number:
+    """Returns how many sockets have unread data."""
+    unread = exposure.unread_sockets
+    return Number(unread.sockets, unread.partial) if unread else _NO_SOCKETS
+
+
+def _unread_bytes(exposure: Exposure) -> Number:
+    """Returns how many bytes no application has read."""
+    unread = exposure.unread_sockets
+    return Number(unread.bytes, unread.partial) if unread else _NO_SOCKETS
+
+
+_NO_SOCKETS = Number(None, note="sockets could not be read")
+
+EXPOSURE_NUMBERS: Mapping[str, Measure] = {
+    "aborts_on_close_per_thousand": _aborts_per_thousand,
+    "aborts_failed": _counter("TCPAbortFailed"),
+    "aborts_on_memory": _counter("TCPAbortOnMemory"),
+    "listen_overflows": _counter("ListenOverflows"),
+    "unread_sockets": _unread_sockets,
+    "unread_bytes": _unread_bytes,
+}
+"""The function that measures each number, by its name in a playbook."""
+
+
+def exposure_expectations(audited: Audited, plan: HostPlan) -> Iterator[str]:
+    """Yields the ids of the expectations of production that apply to this host."""
+    for name, expectations in plan.exposure_expect.items():
+        if applying(expectations, audited):
+            yield f"exposure:{name}"
+
+
+def judge_exposure(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
+    """Yields a finding for every number that does not meet its expectations or is unknown."""
+    for name, expectations in plan.exposure_expect.items():
+        number = _measure(name, audited.exposure)
+        found = (_check(expectation, number) for expectation in applying(expectations, audited))
+        if unmet := [each for each in found if each is not None]:
+            remedy = EXPOSURE_REMEDIES.get(name, "")
+            yield make_finding(f"exposure:{name}", unmet, _describe(number), remedy)
+
+
+def _measure(name: str, exposure: Exposure | None) -> Number:
+    """Returns a number of production by its name in a playbook."""
+    if exposure is None:
+        return Number(None, note="the host reports nothing")
+    return EXPOSURE_NUMBERS[name](exposure)
+
+
+def _check(expectation: ExposureExpectation, number: Number) -> Unmet | None:
+    """Returns the expectation as unmet, None if it is met."""
+    is_met = is_within(number.value, expectation.at_least, expectation.at_most)
+    is_open = number.is_partial and _may_change(expectation, number, is_met=is_met)
+    if is_met and not is_open:
+        return None
+    bounds = describe_bounds(expectation.at_least, expectation.at_most)
+    is_known = number.value is not None and not is_open
+    return Unmet(expectation, " and ".join(bounds), is_known=is_known)
+
+
+def _may_change(expectation: ExposureExpectation, number: Number, *, is_met: bool) -> bool:
+    """Returns whether a complete scan could decide otherwise than this partial number.
+
+    A number that was cut short can only show that there are too many, or enough.
+    """
+    if expectation.at_most is None:
+        return not is_met
+    return number.value is None or number.value <= expectation.at_most
+
+
+def _describe(number: Number) -> str:
+    """Returns a number with its note, or why it is unknown."""
+    if number.value is None:
+        return number.note
+    text = f"{number.value:.2f}" if isinstance(number.value, float) else f"{number.value}"
+    more = " or more" if number.is_partial else ""
+    note = f" ({number.note})" if number.note else ""
+    return f"{text}{more}{note}"

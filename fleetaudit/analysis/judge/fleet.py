@@ -1,0 +1,130 @@
+"""What only all hosts together show: whether hosts of one kernel build end a scenario equally. Pure.
+
+Rules: a build is a kernel release, version and machine. Only known endings, on hosts that are not
+void, are compared. The hosts that do not end as most of their build have the finding; if no ending
+is that of most hosts, all have it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from fleetaudit.model import (
+    Audited,
+    Ending,
+    Expectation,
+    Finding,
+    HostResult,
+    Kernel,
+    Plan,
+)
+
+from .findings import applying, join_unique, most_severe, severity_order
+
+SAME_ENDING = "same_ending_within_build"
+FLEET_PREFIX = "kernel:"
+"""The beginning of the ids of findings that only all hosts together show."""
+_NOT_COMPARED: frozenset[Ending] = frozenset({"not run", "inconclusive", "sent, not delivered"})
+
+
+class _Place(NamedTuple):
+    """Where endings are compared: a kernel build, a scenario and a family."""
+
+    kernel: Kernel
+    scenario: str
+    family: str
+
+    @property
+    def finding_id(self) -> str:
+        """The id of its finding."""
+        return f"{FLEET_PREFIX}same-ending:{self.scenario}/{self.family}"
+
+
+_Counts = Mapping[_Place, Counter[Ending]]
+
+
+def is_of_fleet(id_: str) -> bool:
+    """Returns whether the id of a finding is of those that only all hosts together show."""
+    return id_.startswith(FLEET_PREFIX)
+
+
+def judge_fleet(results: Iterable[HostResult], plan: Plan) -> tuple[HostResult, ...]:
+    """Returns the hosts of a run, in their order, with the findings that only all together show.
+
+    It comes after `judge_host`; findings of an earlier call are replaced. Without such an
+    expectation the hosts are returned as they are.
+    """
+    hosts = tuple(results)
+    planned = {host.name: host.kernels_expect.get(SAME_ENDING, ()) for host in plan.hosts}
+    expectations = {
+        host.name: applying(planned.get(host.name, ()), host)
+        for host in hosts
+        if isinstance(host, Audited) and not host.void
+    }
+    counts = _count_endings(host for host in hosts if expectations.get(host.name))
+    return tuple(
+        _judge(host, expectations.get(host.name, ()), counts) if isinstance(host, Audited) else host
+        for host in hosts
+    )
+
+
+def _count_endings(hosts: Iterable[HostResult]) -> _Counts:
+    """Returns how many hosts end how, by place."""
+    counts = dict[_Place, Counter[Ending]]()
+    for host in hosts:
+        for place, ending in _endings(host):
+            counts.setdefault(place, Counter())[ending] += 1
+    return counts
+
+
+def _endings(host: HostResult) -> Iterator[tuple[_Place, Ending]]:
+    """Yields the known endings of a host by place."""
+    if not isinstance(host, Audited):
+        return
+    for o in host.observations:
+        if o.ending not in _NOT_COMPARED:
+            yield _Place(host.kernel, o.scenario, o.family), o.ending
+
+
+def _judge(host: Audited, expectations: Sequence[Expectation], counts: _Counts) -> Audited:
+    """Returns a host with its findings of the fleet, and the ids of the expectations."""
+    findings = [finding for finding in host.findings if not is_of_fleet(finding.id)]
+    ids = [id_ for id_ in host.expectations if not is_of_fleet(id_)]
+    if expectations:
+        for place, ending in _endings(host):
+            ids.append(place.finding_id)
+            if not _is_usual(ending, counts[place]):
+                finding = _make_finding(place, ending, counts[place], expectations)
+                findings.append(finding)
+    if len(findings) == len(host.findings) and tuple(ids) == host.expectations:
+        return host
+    findings.sort(key=severity_order)
+    return msgspec.structs.replace(host, findings=tuple(findings), expectations=tuple(ids))
+
+
+def _is_usual(ending: Ending, counts: Counter[Ending]) -> bool:
+    """Returns whether an ending is more frequent than every other one."""
+    return all(counts[ending] > count for other, count in counts.items() if other != ending)
+
+
+def _make_finding(
+    place: _Place,
+    ending: Ending,
+    counts: Counter[Ending],
+    expectations: Sequence[Expectation],
+) -> Finding:
+    """Returns the finding of a host that does not end as most of its build."""
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    distribution = ", ".join(f"{other} on {number}" for other, number in most_first)
+    return Finding(
+        id=place.finding_id,
+        severity=most_severe(each.severity for each in expectations),
+        expected="one ending on all hosts of a kernel build",
+        observed=f"{ending}; of {counts.total()} hosts of this build: {distribution}",
+        because=join_unique(" ", (each.because for each in expectations)),
+        fix=join_unique("; ", (each.fix for each in expectations)),
+    )
