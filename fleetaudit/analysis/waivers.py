@@ -22,8 +22,10 @@ from msgspec import Meta
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Audited, Finding, HostResult
+from fleetaudit.text.document import Document
 from fleetaudit.text.json_schema import json_schema_of
-from fleetaudit.text.yaml_lines import Document, convert_document, did_you_mean, parse_yaml
+from fleetaudit.text.typed_documents import convert_document, did_you_mean
+from fleetaudit.text.yaml_lines import parse_yaml
 
 KINDS = ("control", "exposure", "host-key", "kernel", "scenario", "sysctl")
 """The kinds of finding: what the id of a finding begins with."""

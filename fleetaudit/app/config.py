@@ -19,7 +19,8 @@ from msgspec import Meta
 from fleetaudit.errors import ConfigError, FleetauditError
 from fleetaudit.model import BecomeMethod, HostKeyPolicy, SshClient
 from fleetaudit.text.files import expand_home
-from fleetaudit.text.yaml_lines import convert_document, load_yaml
+from fleetaudit.text.typed_documents import convert_document
+from fleetaudit.text.yaml_lines import load_yaml
 
 SYSTEM = Path("/etc/fleetaudit/config.yml")
 HERE = "fleetaudit.yml"

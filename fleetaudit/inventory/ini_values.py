@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fleetaudit.text.sanitize import shorten
-from fleetaudit.text.yaml_lines import MAX_NUMBER
+from fleetaudit.text.yaml_scalars import MAX_NUMBER
 
 from .entries import Origin
 from .values import Unsafe

@@ -12,14 +12,9 @@ import re
 from typing import Any
 
 from fleetaudit.errors import InputError
+from fleetaudit.text.document import Document, Position
 from fleetaudit.text.sanitize import shorten
-from fleetaudit.text.yaml_lines import (
-    MAX_DEPTH,
-    MAX_NODES,
-    Document,
-    DuplicateKeyHandler,
-    Position,
-)
+from fleetaudit.text.yaml_builder import MAX_DEPTH, MAX_NODES, DuplicateKeyHandler
 
 from .values import from_json
 
@@ -154,7 +149,7 @@ class _Walk:
         """Calls `repeated` for a duplicate key, or raises `InputError` without it."""
         line, column = first[:2]
         if self._repeated is None:
-            what = f"the key “{shorten(key)}” is here for the second time"
+            what = f"duplicate key “{shorten(key)}”"
             raise self._error(f"{what}; the first is in line {line}, column {column}", second)
         self._repeated(shorten(key), line, second.line)
 

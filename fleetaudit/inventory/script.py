@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from fleetaudit.errors import InputError
-from fleetaudit.text.yaml_lines import MAX_FILE_BYTES, Document, decode_utf8
+from fleetaudit.text.document import Document
+from fleetaudit.text.yaml_lines import MAX_FILE_BYTES, decode_utf8
 
 from .builder import InventoryBuilder
 from .entries import Origin

@@ -18,7 +18,8 @@ from msgspec.structs import replace as replace_fields
 
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Inventory
-from fleetaudit.text.yaml_lines import Document, decode_utf8, parse_yaml, read_bounded
+from fleetaudit.text.document import Document
+from fleetaudit.text.yaml_lines import decode_utf8, parse_yaml, read_bounded
 
 from .builder import InventoryBuilder
 from .host_list import read_host_list

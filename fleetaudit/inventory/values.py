@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fleetaudit.text.yaml_lines import parse_plain_scalar
+from fleetaudit.text.yaml_scalars import parse_plain_scalar
 
 VAULT_KEY, UNSAFE_KEY = "__ansible_vault", "__ansible_unsafe"
 """The only key of a mapping with which Ansible writes such a value as JSON."""

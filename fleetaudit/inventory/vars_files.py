@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fleetaudit.errors import InputError
-from fleetaudit.text.yaml_lines import Document, decode_utf8, parse_yaml, read_bounded
+from fleetaudit.text.document import Document
+from fleetaudit.text.yaml_lines import decode_utf8, parse_yaml, read_bounded
 
 from .builder import InventoryBuilder
 from .entries import VariablesAndOrigins, VarsLayer

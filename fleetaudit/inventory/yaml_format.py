@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fleetaudit.errors import InputError
+from fleetaudit.text.document import Document
 from fleetaudit.text.sanitize import shorten
-from fleetaudit.text.yaml_lines import Document
 
 from .builder import InventoryBuilder
 from .entries import Origin

@@ -16,13 +16,9 @@ import msgspec
 
 from fleetaudit.errors import NothingToDoError
 from fleetaudit.model import Play, Playbook, Scenario
-from fleetaudit.text.yaml_lines import (
-    Document,
-    ValuePath,
-    convert_document,
-    load_yaml,
-    parse_yaml,
-)
+from fleetaudit.text.document import Document, ValuePath
+from fleetaudit.text.typed_documents import convert_document
+from fleetaudit.text.yaml_lines import load_yaml, parse_yaml
 
 from .contradictions import find_contradiction
 from .controls import DEFAULT_PLAYBOOK, POSITIVE_CONTROL, PlacedScenario

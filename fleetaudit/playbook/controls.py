@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from fleetaudit.model import Ending, Family, Scenario
-from fleetaudit.text.yaml_lines import Document, ValuePath, did_you_mean
+from fleetaudit.text.document import Document, ValuePath
+from fleetaudit.text.typed_documents import did_you_mean
 
 DEFAULT_PLAYBOOK = "unread-close"
 """The shipped playbook that runs if none is named."""

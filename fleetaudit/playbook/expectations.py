@@ -15,7 +15,7 @@ from fleetaudit.model import (
     Severity,
     SysctlExpectation,
 )
-from fleetaudit.text.yaml_lines import Document, ValuePath
+from fleetaudit.text.document import Document, ValuePath
 
 from .conditions import parse_comparisons
 from .contradictions import is_contradictory

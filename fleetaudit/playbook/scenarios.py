@@ -12,7 +12,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from fleetaudit.model import Ending, Family, Scenario, Step
-from fleetaudit.text.yaml_lines import Document, ValuePath, did_you_mean
+from fleetaudit.text.document import Document, ValuePath
+from fleetaudit.text.typed_documents import did_you_mean
 
 from .controls import POSITIVE_CONTROL, PlacedScenario, check_controls, expects_reset
 from .expectation_tests import normalize_spaces

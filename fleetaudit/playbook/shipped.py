@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from fleetaudit.model import Family, Playbook, Scenario
-from fleetaudit.text.yaml_lines import Document, ValuePath, did_you_mean
+from fleetaudit.text.document import Document, ValuePath
+from fleetaudit.text.typed_documents import did_you_mean
 
 from .controls import DEFAULT_PLAYBOOK, expects_reset
 

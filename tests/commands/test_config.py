@@ -95,7 +95,7 @@ def test_a_list_may_be_written_as_one_and_a_number_of_runs_as_a_number(tmp_path:
         ("forks: 5\nretires: 1\n", ":2:1: unknown key “retires”; did you mean “retries”?"),
         ("forks: many\n", "text where a whole number belongs"),
         ("forks: 0\n", "expected `int` >= 1"),
-        ("host_key_policy: lax\n", "“lax” is none of"),
+        ("host_key_policy: lax\n", "“lax” is not one of"),
         ("- forks\n", "a list where a mapping belongs"),
         ("forks: [\n", ":2:1: "),
         ("forks: 1\nforks: 2\n", ":2:1: "),

@@ -319,7 +319,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "a duplicate key": (
         "hosts.yml",
         "all:\n  hosts:\n    a: \n    b: \n    a: \n",
-        r"hosts\.yml:5:5: the key “a” is here for the second time; the first is in line 3",
+        r"hosts\.yml:5:5: duplicate key “a”; the first is in line 3",
     ),
     "a duplicate key in JSON": (
         "hosts.json",

@@ -319,7 +319,7 @@ def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
             4,
             "“ungrouped” is for hosts in no group",
         ),
-        ("web:\n  hosts:\n    a:\n    a:\n", 4, "second time"),
+        ("web:\n  hosts:\n    a:\n    a:\n", 4, "duplicate key"),
         ("web:\n\thosts:\n", 2, "a tab"),
         ("web:\n  hosts:\n    a: {p: !vaulted x}\n", 3, "!vaulted"),
         ("web:\n  hosts:\n    a: !!python/object:os.system x\n", 3, "must not run code"),

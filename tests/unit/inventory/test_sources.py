@@ -180,7 +180,7 @@ def test_json_means_what_it_means_and_every_key_knows_its_place(
         (
             '{"web": {"hosts": {\n"a": {},\n"a": {}}}}',
             3,
-            "second time; the first is in line 2, column 1",
+            "duplicate key “a”; the first is in line 2, column 1",
         ),
         ('{"web": {"hosts": ["a"]}}', 1, "a listing without “_meta”"),
         ('{"web": {"hosts": ["a"]}, "_meta": {}}', 1, "no mapping “hostvars”"),

@@ -14,13 +14,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleetaudit.errors import InputError, NothingToDoError
-from fleetaudit.text.yaml_lines import (
-    MAX_DEPTH,
-    Position,
-    convert_document,
-    load_yaml,
-    parse_yaml,
-)
+from fleetaudit.text.document import Position
+from fleetaudit.text.typed_documents import convert_document
+from fleetaudit.text.yaml_builder import MAX_DEPTH
+from fleetaudit.text.yaml_lines import load_yaml, parse_yaml
 
 SCALARS = """
 0022 0o22 0x1F 0b101 1_000 12:30 1:30.5 -5 +5 08 1e3 1.0e+3 .5 5. .inf -.INF 190:20:30 yes No on OFF true y
@@ -245,8 +242,8 @@ def test_a_tab_is_called_a_tab(text: str) -> None:
         ("a: \ud800\n", 1, "U+D800"),
         ("a: [1, 2\n", 2, "did not find"),
         ("a: b: c\n", 1, "mapping values are not allowed"),
-        ("a: *nobody\n", 1, "names nothing"),
-        ("a: &a [*a]\n", 1, "inside of what it names"),
+        ("a: *nobody\n", 1, "refers to no anchor above it"),
+        ("a: &a [*a]\n", 1, "inside the value that it refers to"),
         ("a:\n  - !vault |\n    $ANSIBLE_VAULT\n", 2, "!vault is not supported yet"),
         ("a: !unsafe '{{ x }}'\n", 1, "!unsafe is not supported yet"),
         ("a: !mine {b: c}\n", 1, "!mine is not supported yet"),
@@ -297,7 +294,7 @@ def test_what_cannot_be_meant_is_refused_at_its_line(text: str, line: int, said:
 def test_what_is_nested_too_deeply_is_refused_alike_by_every_parser(
     monkeypatch: pytest.MonkeyPatch, loader: type, text: str, line: int, column: int
 ) -> None:
-    monkeypatch.setattr("fleetaudit.text.yaml_lines._Loader", loader)
+    monkeypatch.setattr("fleetaudit.text.yaml_builder.LOADER", loader)
     error = refusal(text)
     assert (error.message, error.hint) == (f"nested deeper than {MAX_DEPTH}", "")
     assert (error.line, error.column) == (line, column)
@@ -329,7 +326,7 @@ def test_a_tag_that_the_caller_knows_becomes_what_it_says() -> None:
 @pytest.mark.parametrize(
     ("data", "line", "said"),
     [
-        ("a: 1\nb: é\n".encode("latin-1"), 2, "no UTF-8"),
+        ("a: 1\nb: é\n".encode("latin-1"), 2, "not UTF-8"),
         ("a: 1\n".encode("utf-16"), 0, "UTF-16"),
     ],
 )

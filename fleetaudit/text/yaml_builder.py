@@ -1,0 +1,401 @@
+"""Builds values and their places from the events of a YAML parser.
+
+The events of libyaml's parser are read, not its nodes: composing nodes recurses in C, so that a file
+of nothing but "- - - -" ends the process, and it takes several times as long. What a merge key means
+is left to the installed SafeLoader.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+
+from fleetaudit.errors import InputError
+
+from .document import Document, Place, Position
+from .sanitize import shorten
+from .yaml_scalars import (
+    MAP,
+    MAX_NUMBER,
+    MERGE,
+    NUMBERS,
+    PREFIX,
+    SCALARS,
+    STR,
+    ConstructedNode,
+    Constructor,
+    tag_of,
+)
+
+MAX_DEPTH = 100
+"""Maximum depth to which lists and mappings nest."""
+MAX_NODES = 5_000_000
+"""Maximum number of values of a document once every alias and merge key is written out; a long text
+counts as several.
+"""
+
+DuplicateKeyHandler = Callable[[str, int, int], None]
+"""Called for a duplicate key of a mapping: the key, the line of the first and of the second."""
+Tags = Mapping[str, Callable[[str], Any]]
+"""What a scalar with a tag of the caller's becomes, given its text."""
+Pairs = list[tuple[yaml.Node, yaml.Node]]
+Where = tuple[int, int]
+"""Line and column, as in `Position`."""
+
+# libyaml's parser if PyYAML was built with it; the one in Python gives the same events, ten times
+# slower.
+LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NO_KEY = object()
+_MERGE_KEY = object()
+_QUOTE_TEXT = "quote it, if it is meant as text"
+_TAG_HINTS = {
+    "!vault": "leave the value out of this file; keys and an SSH agent need no password here",
+    "!unsafe": "it belongs to a lone value, not to a list or mapping",
+}
+
+
+class _Frame:
+    """A list or mapping that is still open.
+
+    `key` is the pending key of a mapping, `_NO_KEY` if a key is due. `mergeable` tells whether a
+    merge key may name it or an item of it. `pairs` are the nodes of a mergeable mapping's entries,
+    and of any other mapping's merge keys.
+    """
+
+    __slots__ = (
+        "anchor", "is_list", "items", "key", "key_node", "key_place", "mergeable", "pairs", "places", "size", "start",
+    )  # fmt: skip
+
+    def __init__(self, is_list: bool, start: Where, anchor: str | None, mergeable: bool) -> None:
+        self.is_list, self.start, self.anchor, self.mergeable = is_list, start, anchor, mergeable
+        self.items: Any = [] if is_list else {}
+        self.places: dict[Any, Place] = {}
+        self.pairs: Pairs = []
+        self.key: Any = _NO_KEY
+        self.key_node: yaml.Node | None = None
+        self.key_place = start
+        self.size = 1
+
+
+class Builder:
+    """Turns events into values, one at a time and without recursion.
+
+    `_anchors` has the value, the size when written out, and the event (of a scalar) of each anchor.
+    `_nodes` has the node of each mapping that a merge key may name, by its id(). `_plain` has the
+    values of plain scalars that occurred, because resolving takes regular expressions.
+    """
+
+    def __init__(
+        self, source: str, tags: Tags, repeated: DuplicateKeyHandler | None = None
+    ) -> None:
+        self._source, self._tags, self._repeated = source, tags, repeated
+        self._frames: list[_Frame] = []
+        self._anchors: dict[str, tuple[Any, int, Any]] = {}
+        self._open_anchors: set[str] = set()
+        self._places: dict[int, Mapping[Any, Place]] = {}
+        self._root: tuple[Any, Where] | None = None
+        self._nodes: dict[int, yaml.MappingNode] = {}
+        self._constructor = Constructor("")
+        self._plain: dict[str, Any] = {}
+        self._handlers = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.AliasEvent: self._alias,
+            yaml.MappingStartEvent: self._start,
+            yaml.SequenceStartEvent: self._start,
+            yaml.MappingEndEvent: self._end,
+            yaml.SequenceEndEvent: self._end,
+            yaml.DocumentStartEvent: self._document_start,
+        }
+
+    def read(self, text: str) -> None:
+        """Reads all events of a text; raises `InputError`."""
+        loader = LOADER(text)
+        get, handlers, event = loader.get_event, self._handlers, None
+        try:
+            while type(event := get()) is not yaml.StreamEndEvent:
+                handler = handlers.get(type(event))
+                if handler is not None:
+                    handler(event)
+        except yaml.MarkedYAMLError as e:
+            raise self._depth_error(text, event) or _syntax_error(e, text, self._source) from e
+        finally:
+            loader.dispose()
+
+    def document(self, empty: Any) -> Document:
+        """Returns the document that was read; `empty` is the value of an empty one, None an error."""
+        if self._root is not None and self._root[0] is not None:
+            value, position = self._root
+            return Document(self._source, value, Position(*position), self._places)
+        if empty is None:
+            raise InputError("empty: nothing but white space and comments", source=self._source)
+        return Document(self._source, empty, Position(1, 1), {})
+
+    # ---- events
+
+    def _document_start(self, event: Any) -> None:
+        if self._root is not None:
+            raise self._error(
+                "a second document begins here; one is read",
+                _position(event),
+                "remove this “---”, or make it a file of its own",
+            )
+
+    def _start(self, event: Any) -> None:
+        """Opens a list or mapping."""
+        where = _position(event)
+        is_list = isinstance(event, yaml.SequenceStartEvent)
+        if event.tag not in (None, "!", PREFIX + ("seq" if is_list else "map")):
+            raise self._unknown_tag(event.tag, where)
+        if len(self._frames) >= MAX_DEPTH:
+            raise self._too_deep(where)
+        if event.anchor is not None:
+            self._check_new_anchor(event.anchor, where)
+            self._open_anchors.add(event.anchor)
+        self._frames.append(_Frame(is_list, where, event.anchor, self._is_mergeable(event)))
+
+    def _is_mergeable(self, event: Any) -> bool:
+        """Returns whether a merge key may name a list or mapping that begins here."""
+        if event.anchor is not None or not self._frames:
+            return event.anchor is not None
+        parent = self._frames[-1]
+        return parent.key is _MERGE_KEY or (parent.is_list and parent.mergeable)
+
+    def _end(self, _: Any) -> None:
+        """Closes a list or mapping and puts it into the one around it."""
+        frame = self._frames.pop()
+        value = frame.items
+        if frame.pairs:
+            value = self._with_merged(frame)
+        self._places[id(value)] = frame.places
+        if frame.mergeable and not frame.is_list:
+            self._nodes[id(value)] = yaml.MappingNode(MAP, frame.pairs)
+        if frame.anchor is not None:
+            self._open_anchors.discard(frame.anchor)
+            self._anchors[frame.anchor] = (value, frame.size, None)
+        self._add(value, frame.start, frame.size)
+
+    def _alias(self, event: Any) -> None:
+        """Adds the value of an anchor."""
+        where, name = _position(event), event.anchor
+        if name in self._open_anchors:
+            raise self._error(
+                f"the alias *{shorten(name)} is inside the value that it refers to", where
+            )
+        if name not in self._anchors:
+            raise self._error(f"the alias *{shorten(name)} refers to no anchor above it", where)
+        value, size, scalar = self._anchors[name]
+        self._add(value, where, size, scalar)
+
+    def _scalar(self, event: Any) -> None:
+        """Adds the value of a scalar."""
+        where, size = _position(event), 1 + len(event.value) // 64
+        plain = event.tag is None and event.implicit[0]
+        if plain and event.value in self._plain:
+            value = self._plain[event.value]
+        else:
+            value = self._value_of(event, where)
+            if plain:
+                self._plain[event.value] = value
+        if event.anchor is not None:
+            self._check_new_anchor(event.anchor, where)
+            self._anchors[event.anchor] = (value, size, event)
+        self._add(value, where, size, event)
+
+    def _value_of(self, event: Any, where: Where) -> Any:
+        """Returns the value of a scalar; raises `InputError`."""
+        tag = tag_of(event)
+        if tag == STR:
+            return event.value
+        if tag == MERGE:
+            return _MERGE_KEY
+        if tag not in self._tags and tag not in SCALARS:
+            raise self._unknown_tag(tag, where)
+        if tag in NUMBERS and len(event.value) > MAX_NUMBER:
+            raise self._error(f"a number of more than {MAX_NUMBER} characters", where, _QUOTE_TEXT)
+        try:
+            if tag in self._tags:
+                return self._tags[tag](event.value)
+            return self._constructor.construct_document(yaml.ScalarNode(tag, event.value))
+        except Exception as e:  # each of PyYAML's constructors raises something else
+            name = tag.removeprefix(PREFIX)
+            raise self._error(f"not a valid {name}", where, _QUOTE_TEXT) from e
+
+    # ---- values into the list or mapping around them
+
+    def _add(self, value: Any, where: Where, size: int, scalar: Any = None) -> None:
+        """Puts a finished value into the list or mapping around it, as a key or as a value.
+
+        `scalar` is the event that a scalar was read from.
+        """
+        frame = self._frames[-1] if self._frames else None
+        if value is _MERGE_KEY and (frame is None or frame.is_list or frame.key is not _NO_KEY):
+            raise self._error("“<<” is a key, not a value", where, _QUOTE_TEXT)
+        if frame is None:
+            self._root = (value, where)
+            return
+        frame.size += size
+        if frame.size > MAX_NODES:
+            raise self._too_many_values(where)
+        if frame.is_list:
+            frame.places[len(frame.items)] = (*where, *where)
+            frame.items.append(value)
+        elif frame.key is _NO_KEY:
+            self._add_key(frame, value, where, scalar)
+        elif frame.key is _MERGE_KEY:
+            frame.key = _NO_KEY
+            frame.pairs.append((yaml.ScalarNode(MERGE, "<<"), self._merge_node(value, where)))
+        else:
+            place = frame.places[frame.key] = (*frame.key_place, *where)
+            frame.items[frame.key] = value
+            if frame.key_node is not None:
+                frame.pairs.append((frame.key_node, ConstructedNode((value, place))))
+            frame.key = _NO_KEY
+
+    def _add_key(self, frame: _Frame, key: Any, where: Where, scalar: Any) -> None:
+        """Makes a value the pending key of a mapping."""
+        if isinstance(key, list | dict):
+            raise self._error(
+                "a list or mapping where a key belongs",
+                where,
+                "quote a value that begins with {{, [ or {",
+            )
+        if key in frame.places:
+            self._report_duplicate(key, frame.places[key], where)
+        frame.key, frame.key_place = key, where
+        if frame.mergeable:
+            frame.key_node = self._key_node(key, scalar)
+
+    def _key_node(self, key: Any, scalar: Any) -> yaml.Node:
+        """Returns the node of a key."""
+        tag = tag_of(scalar)
+        if tag in self._tags:
+            return ConstructedNode(key, scalar.value)
+        return yaml.ScalarNode(tag, scalar.value)
+
+    # ---- merge keys
+
+    def _with_merged(self, frame: _Frame) -> dict[Any, Any]:
+        """Returns a mapping with the entries of its merge keys, and adds their places to those of
+        the frame.
+
+        Which of two merged entries wins differs between releases of PyYAML, so the installed one
+        decides. Merged entries come first; entries that are written in the mapping itself replace
+        them.
+        """
+        merges = [pair for pair in frame.pairs if pair[0].tag == MERGE]
+        if not merges:
+            return frame.items  # type: ignore[no-any-return]
+        merged = self._constructor.construct_document(yaml.MappingNode(MAP, merges))
+        places: dict[Any, Place] = {key: entry[1] for key, entry in merged.items()}
+        frame.places = places | frame.places
+        value: dict[Any, Any] = {key: entry[0] for key, entry in merged.items()}
+        value.update(frame.items)
+        return value
+
+    def _merge_node(self, value: Any, where: Where) -> yaml.Node:
+        """Returns the node of the value of a merge key; raises `InputError`."""
+        mappings = value if isinstance(value, list) else [value]
+        if not all(isinstance(mapping, dict) for mapping in mappings):
+            raise self._error("“<<” merges a mapping, or a list of mappings", where)
+        nodes = [self._nodes[id(mapping)] for mapping in mappings]
+        return yaml.SequenceNode(PREFIX + "seq", nodes) if isinstance(value, list) else nodes[0]
+
+    # ---- errors
+
+    def _error(self, message: str, where: Where, hint: str = "") -> InputError:
+        line, column = where
+        return InputError(message, source=self._source, line=line, column=column, hint=hint)
+
+    def _too_deep(self, where: Where) -> InputError:
+        return self._error(f"nested deeper than {MAX_DEPTH}", where)
+
+    def _too_many_values(self, where: Where) -> InputError:
+        return self._error(
+            f"more than {MAX_NODES} values once aliases and merge keys are written out",
+            where,
+            "use fewer aliases, or split the file",
+        )
+
+    def _check_new_anchor(self, name: str, where: Where) -> None:
+        """Raises `InputError` if the document has the anchor already."""
+        if name in self._anchors or name in self._open_anchors:
+            raise self._error(
+                f"the anchor &{shorten(name)} is defined twice", where, "rename one of the two"
+            )
+
+    def _report_duplicate(self, key: Any, first: Place, where: Where) -> None:
+        """Reports a duplicate key to the caller's handler; without one it raises `InputError`."""
+        line, column = first[:2]
+        if self._repeated:
+            self._repeated(shorten(key), line, where[0])
+            return
+        raise self._error(
+            f"duplicate key “{shorten(key)}”; the first is in line {line}, column {column}",
+            where,
+            "remove one, or join the two",
+        )
+
+    def _unknown_tag(self, tag: str, where: Where) -> InputError:
+        """Returns the error for a tag that neither YAML 1.1 nor the caller knows."""
+        name = shorten("!!" + tag.removeprefix(PREFIX) if tag.startswith(PREFIX) else tag)
+        if name == "!!value":
+            return self._error("a lone “=” is not a value in YAML 1.1", where, "quote it")
+        if name.startswith("!!python/"):
+            return self._error(
+                f"the tag {name}: a file that is read must not run code",
+                where,
+                "write the plain value",
+            )
+        hint = _TAG_HINTS.get(name, "write the plain value, without the tag")
+        return self._error(f"the tag {name} is not supported yet", where, hint)
+
+    def _depth_error(self, text: str, last: Any) -> InputError | None:
+        """Returns an error if the text after the `last` event is nested too deeply, else None.
+
+        libyaml scans up to 1,024 characters ahead of its events, and since PyYAML 6.0.4 has a bound
+        of its own there.
+        """
+        mark, depth = last.end_mark, len(self._frames)
+        with contextlib.suppress(yaml.YAMLError):
+            for token in yaml.scan(text[mark.index : mark.index + 4096], Loader=yaml.SafeLoader):
+                depth += isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken)
+                depth -= isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken)
+                if depth > MAX_DEPTH:
+                    line, column = _position(token)
+                    offset = mark.column if line == 1 else 0
+                    return self._too_deep((mark.line + line, column + offset))
+        return None
+
+
+def _position(event: Any) -> Where:
+    """Returns where an event begins."""
+    mark = event.start_mark
+    return mark.line + 1, mark.column + 1
+
+
+def _syntax_error(e: yaml.MarkedYAMLError, text: str, source: str) -> InputError:
+    """Returns the parser's error with its place, and with the usual cause as a hint."""
+    mark = e.problem_mark or e.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    lines = text.splitlines()
+    written = lines[line - 1] if 0 < line <= len(lines) else ""
+    problem = e.problem or e.context or "not YAML"
+    hint = _syntax_hint(problem, e.context or "", written)
+    indentation = written[: len(written) - len(written.lstrip())]
+    if "\t" in indentation or written[column - 1 : column] == "\t":
+        problem, hint = "a tab; YAML wants spaces", "indent with spaces"
+        column = written.index("\t") + 1
+    return InputError(problem, source=source, line=line, column=column, hint=hint)
+
+
+def _syntax_hint(problem: str, context: str, written: str) -> str:
+    """Returns the usual cause of a parser's problem in a line, "" if none is known."""
+    is_template = "mapping" in problem or "hashable" in problem or "flow" in context
+    if "{{" in written and is_template:
+        return "quote a value that begins with {{"
+    if "mapping values are not allowed" in problem:
+        return "quote a value that contains “: ”, or look at the indentation"
+    return ""
