@@ -25,7 +25,7 @@
     ["group", "Groups", (i) => data.group[i], (i) => untrusted(data.groups[data.group[i]].join(", "))],
     ["findings", "Findings", (i) => gravity[data.finding[i]], (i) => String(gravity[data.finding[i]] || ""), "num"],
     ["changes", "Changes", (i) => data.changes[data.change[i]].length, (i) => String(data.changes[data.change[i]].length || ""), "num"],
-    ["rate", "Aborts in 1,000", (i) => (data.rate[i] === null ? -1 : data.rate[i]), (i) => (data.rate[i] === null ? "" : data.rate[i].toFixed(2)), "num"],
+    ["rate", "Aborts per 1,000", (i) => (data.rate[i] === null ? -1 : data.rate[i]), (i) => (data.rate[i] === null ? "" : data.rate[i].toFixed(2)), "num"],
     ["unread", "Unread sockets", (i) => (data.unread[i] === null ? -1 : data.unread[i]), (i) => (data.unread[i] === null ? "" : String(data.unread[i])), "num"],
   ];
   const shown = columns.filter(([key]) => key !== "changes" || data.changes.some((all) => all.length));
