@@ -207,16 +207,17 @@ class _Doctor:
         return self.typed.for_host(host, (option,))
 
     def _text(self, examination: DoctorReport) -> str:
-        from fleetaudit.report.doctor import host_story, host_table
+        from fleetaudit.report.doctor import host_check_text
+        from fleetaudit.report.doctor_table import host_check_table
 
         next_ = self.typed.line(self.connecting.limit, verb="run")
         match examination.hosts:
             case (visit,) if self.quiet and visit.ready:
                 return ""
             case (visit,):
-                return host_story(visit, width=console.width(), next_=next_)
+                return host_check_text(visit, width=console.width(), next_=next_)
             case _:
-                return host_table(
+                return host_check_table(
                     examination, width=console.width(), next_=next_, problems_only=self.quiet
                 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from fleetaudit.report.doctor import host_table
+from fleetaudit.report.doctor_table import host_check_table
 from tests.unit.analysis.test_doctor import (
     answered,
     examined,
@@ -18,7 +18,7 @@ def test_ten_thousand_hosts_are_a_table_in_a_second() -> None:
     visits = [visit(f"web{n:05}", answered() if n % 3 else reason) for n in range(10_000)]
     found = examined(*visits)
     began = os.times()
-    text = host_table(found, width=80, next_="")
+    text = host_check_table(found, width=80, next_="")
     used = os.times()
     assert len(text.splitlines()) > 10_000
     assert used.user - began.user < 5

@@ -33,7 +33,8 @@ from fleetaudit.model import (
     Stage,
     Sysctl,
 )
-from fleetaudit.report.doctor import duration, host_story, host_table
+from fleetaudit.report.doctor import format_duration, host_check_text
+from fleetaudit.report.doctor_table import host_check_table
 from tests import SCHEMAS
 
 LONG = "edge-proxy-0017.rack-b.fra1.production.example.com"
@@ -160,9 +161,9 @@ def test_jump_hosts_are_steps_of_their_own_and_a_failure_behind_them_is_the_host
         ("interpreter", "not reached"),
         ("namespaces", "not reached"),
     ]
-    text = host_story(lost, width=80, next_="")
+    text = host_check_text(lost, width=80, next_="")
     assert "  host key      ok       1.0 ms  jump host bastion: ssh-ed25519 SHA256:x" in text
-    grid = host_table(examined(lost, ready), width=100, next_="").splitlines()
+    grid = host_check_table(examined(lost, ready), width=100, next_="").splitlines()
     assert grid[1].split()[1:4] == ["1.0", "ms", "✗"]
 
 
@@ -198,10 +199,10 @@ def test_what_nobody_told_of_is_not_taken_for_passed_where_a_later_stage_failed(
         plan_for(target), failed("authenticate"), watched(("resolve", "proxy command", 0.1), rest=1)
     )
     assert list(states(ill).values())[:5] == ["passed", "passed", "not told", "not told", "failed"]
-    assert "  host key      not told\n" in host_story(ill, width=80, next_="")
+    assert "  host key      unknown\n" in host_check_text(ill, width=80, next_="")
     assert re.search(
         r"^web1 +100 ms +\? +\? +✗ FAIL +1\.1 s$",
-        host_table(examined(ill, ill), width=80, next_=""),
+        host_check_table(examined(ill, ill), width=80, next_=""),
         re.M,
     )
     well = visit_of(plan_for(target), answered(), watched(rest=1))
@@ -237,11 +238,11 @@ def visit(
 def test_a_host_without_a_private_namespace_is_ready_and_says_what_it_lacks() -> None:
     note = "no private network namespace (os.unshare: EPERM)"
     limited = visit("web1", answered(isolation="host", notes=(note,)))
-    text = host_story(limited, width=100, next_="fleetaudit run x")
+    text = host_check_text(limited, width=100, next_="fleetaudit run x")
     assert "web1: ready" in text
     assert note in text
     assert "the host's own namespace" in text
-    both = host_table(
+    both = host_check_table(
         examined(limited, visit("web2", answered())), width=100, next_="fleetaudit run x"
     )
     assert f"  web1: {note}\n" in both
@@ -266,7 +267,7 @@ def test_the_fixes_are_to_become_root_and_the_setting_that_keeps_users_from_name
     many = [
         msgspec.structs.replace(unseen, scenario=f"s{n}", reason="no IPv6 here") for n in range(20)
     ]
-    text = host_story(
+    text = host_check_text(
         visit("web1", msgspec.structs.replace(host, observations=tuple(many))), width=200, next_=""
     )
     assert " 20 not run: no IPv6 here (s0, s1, s2, s3, s4, s5, s6, s7 and 12 more)\n" in text
@@ -307,9 +308,9 @@ def test_no_terminal_obeys_what_a_host_or_a_reason_says_and_no_line_is_forged() 
         "web2", Audited(name="web2", kernel=kernel, python=nasty, isolation="host", notes=(nasty,))
     )
     for text in (
-        host_story(ill, width=80, next_=""),
-        host_story(well, width=80, next_=""),
-        host_table(examined(ill, well), width=80, next_=""),
+        host_check_text(ill, width=80, next_=""),
+        host_check_text(well, width=80, next_=""),
+        host_check_table(examined(ill, well), width=80, next_=""),
     ):
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
         assert not re.search(r"^web9", text, re.M)
@@ -320,7 +321,7 @@ def test_a_table_fits_its_width_whatever_the_names(width: int) -> None:
     visits = [visit(f"h{n}", answered()) for n in range(3)] + [
         visit(LONG, failed("authenticate"), watched(*WAY[:3]))
     ]
-    lines = host_table(examined(*visits), width=width, next_="").splitlines()
+    lines = host_check_table(examined(*visits), width=width, next_="").splitlines()
     grid = lines[: lines.index("")]
     assert max(map(len, grid)) <= max(width, len(LONG), 74)
     columns = (
@@ -337,7 +338,7 @@ def test_a_table_fits_its_width_whatever_the_names(width: int) -> None:
      (180_000, "3 min")],
 )  # fmt: skip
 def test_a_time_has_three_digits_at_most(ms: float | None, words: str) -> None:
-    assert duration(ms) == words
+    assert format_duration(ms) == words
 
 
 def test_a_step_is_told_even_where_its_words_are_many() -> None:
@@ -346,7 +347,7 @@ def test_a_step_is_told_even_where_its_words_are_many() -> None:
     )
     base = visit("web1", answered())
     many = HostCheck(name="web1", ready=True, steps=(words, *base.steps[2:]))
-    text = host_story(many, width=80, next_="")
+    text = host_check_text(many, width=80, next_="")
     assert "192.0.2.59" in text
     assert max(map(len, text.splitlines())) <= 80
 
