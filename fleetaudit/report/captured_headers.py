@@ -1,8 +1,7 @@
-"""The headers that a host says it captured: unpacked, and held against its trace. Pure.
+"""Unpacks the headers that a host captured, and checks them against its trace. Pure.
 
-Rules: they are bytes of a host. Unpacking is bounded, and they are used only where each of them is
-what the trace says of its segment, between loopback addresses. Where they are not, the trace
-counts.
+Rules: they are bytes from a host. Unpacking is bounded. They are used only if each of them agrees
+with its segment in the trace and is between loopback addresses; otherwise the trace counts.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from fleetaudit.model import (
@@ -22,14 +22,32 @@ from fleetaudit.probe.segments import FLAG_BITS, flag_bits, syn_scale
 
 MAX_UNPACKED = 200 * 120
 """Bytes: an IPv6 and a TCP header with all options, for each segment of the longest trace."""
+TCP = 6
+"""The protocol number of TCP."""
+MIN_TCP_HEADER = 20
 _END, _NOP, _WINDOW_SCALE = 0, 1, 3
 """Kinds of TCP options."""
 _SIX_FLAGS = sum(FLAG_BITS.values())
-_LOOPBACK = (bytes((127, 0, 0, 1)) * 2, (bytes(15) + b"\1") * 2)
+_LOOPBACK_PAIRS = (bytes((127, 0, 0, 1)) * 2, (bytes(15) + b"\1") * 2)
+"""Source and target address of IPv4 and IPv6, if both are loopback."""
 
 
-class Fields(NamedTuple):
-    """What a packet's headers say; `version` is IP's, `scale` the window scale option of a SYN."""
+class _IpHeader(NamedTuple):
+    """Fields of an IP header; `length` is that of the header, `total` that of the whole packet."""
+
+    version: int
+    length: int
+    total: int
+    protocol: int
+    addresses: bytes
+
+
+class _Headers(NamedTuple):
+    """Fields of the headers of a packet.
+
+    `bits` are the TCP flags, `length` is that of the payload, `scale` the window scale option of a
+    SYN.
+    """
 
     version: int
     source: int
@@ -43,24 +61,39 @@ class Fields(NamedTuple):
     scale: int | None
 
 
+class _Row(NamedTuple):
+    """What a packet and its segment in the trace must agree in; numbers are relative to the SYNs."""
+
+    version: int
+    sender: str
+    bits: int
+    seq: int
+    ack: int
+    length: int
+    urgent: int
+    window: int | None
+    scale: int | None
+
+
 def captured_headers(evidence: Evidence, family: Family) -> tuple[bytes, ...] | None:
-    """Returns the IP and TCP headers of each segment of the trace, None if there are none or they
-    contradict it.
+    """Returns the IP and TCP headers of each segment of the trace.
+
+    Returns None if there are none, or if they contradict the trace.
     """
-    connection, wire = evidence.connection, evidence.wire or ()
+    connection = evidence.connection
     if connection is None or not connection.headers:
         return None
     try:
-        packets = _split(_unpacked(connection.headers))
-        fields = [_fields(packet) for packet in packets]
+        packets = _split(_unpack(connection.headers))
+        headers = list(map(_parse, packets))
     except (ValueError, struct.error, zlib.error):
         return None
     version = 6 if family == "ipv6" and not connection.mapped else 4
-    trace = [_row(segment, version, connection) for segment in wire]
-    return packets if _rows(fields, connection) == trace else None
+    trace = [_row_of_segment(segment, version, connection) for segment in evidence.wire or ()]
+    return packets if _rows_of_packets(headers, connection) == trace else None
 
 
-def _unpacked(headers: str) -> bytes:
+def _unpack(headers: str) -> bytes:
     """Returns the bytes in the text of a host; raises ValueError or zlib.error."""
     unpacker = zlib.decompressobj()
     data = unpacker.decompress(base64.b64decode(headers, validate=True), MAX_UNPACKED)
@@ -70,55 +103,67 @@ def _unpacked(headers: str) -> bytes:
 
 
 def _split(data: bytes) -> tuple[bytes, ...]:
-    packets, at = list[bytes](), 0
+    """Returns the headers of each packet; raises ValueError if the last ones are cut off."""
+    packets = list[bytes]()
+    at = 0
     while at < len(data):
-        start = at + _ip_length(data[at])
-        if start + 20 > len(data):
-            raise ValueError("cut off")
-        end = start + max(20, (data[start + 12] >> 4) * 4)
-        if end > len(data):
-            raise ValueError("cut off")
+        end = _end_of_headers(data, at)
         packets.append(data[at:end])
         at = end
     return tuple(packets)
 
 
-def _ip_length(first: int) -> int:
+def _end_of_headers(data: bytes, at: int) -> int:
+    """Returns where the headers that begin at `at` end; raises ValueError if they are cut off."""
+    tcp = at + _ip_header_length(data[at])
+    if tcp + MIN_TCP_HEADER > len(data):
+        raise ValueError("cut off")
+    end = tcp + max(MIN_TCP_HEADER, (data[tcp + 12] >> 4) * 4)
+    if end > len(data):
+        raise ValueError("cut off")
+    return end
+
+
+def _ip_header_length(first: int) -> int:
+    """Returns the length of an IP header in bytes by its first byte."""
     return 40 if first >> 4 == 6 else max(20, (first & 15) * 4)
 
 
-def _fields(packet: bytes) -> Fields:
-    """Returns what headers say; raises ValueError unless they are TCP's between loopback addresses,
-    over IP.
-    """
-    version, start = packet[0] >> 4, _ip_length(packet[0])
+def _parse_ip(packet: bytes) -> _IpHeader:
+    """Returns the fields of an IP header; raises ValueError if it is none."""
+    version, length = packet[0] >> 4, _ip_header_length(packet[0])
     if version == 4:
-        total, protocol, addresses = (
-            struct.unpack_from("!H", packet, 2)[0],
-            packet[9],
-            packet[12:20],
-        )
-    elif version == 6:
-        total, protocol, addresses = (
-            struct.unpack_from("!H", packet, 4)[0] + 40,
-            packet[6],
-            packet[8:40],
-        )
-    else:
-        raise ValueError("not IP")
-    if protocol != 6 or addresses not in _LOOPBACK:
+        (total,) = struct.unpack_from("!H", packet, 2)
+        return _IpHeader(4, length, total, packet[9], packet[12:20])
+    if version == 6:
+        (payload,) = struct.unpack_from("!H", packet, 4)
+        return _IpHeader(6, length, payload + 40, packet[6], packet[8:40])
+    raise ValueError("not IP")
+
+
+def _parse(packet: bytes) -> _Headers:
+    """Returns the fields of the headers; raises ValueError unless they are TCP's over loopback."""
+    ip = _parse_ip(packet)
+    if ip.protocol != TCP or ip.addresses not in _LOOPBACK_PAIRS:
         raise ValueError("not TCP on loopback")
-    source, target, seq, ack, _, bits, window, _, urgent = struct.unpack_from(
-        "!HHIIBBHHH", packet, start
-    )
-    scale = _scale(packet[start + 20 :]) if bits & FLAG_BITS["S"] else None
-    urgent *= bool(bits & FLAG_BITS["U"])
-    return Fields(
-        version, source, target, seq, ack, bits, window, urgent, total - len(packet), scale
+    fields = struct.unpack_from("!HHIIBBHHH", packet, ip.length)
+    source, target, seq, ack, _, bits, window, _, urgent = fields
+    is_syn = bits & FLAG_BITS["S"]
+    return _Headers(
+        version=ip.version,
+        source=source,
+        target=target,
+        seq=seq,
+        ack=ack,
+        bits=bits,
+        window=window,
+        urgent=urgent * bool(bits & FLAG_BITS["U"]),
+        length=ip.total - len(packet),
+        scale=_window_scale(packet[ip.length + MIN_TCP_HEADER :]) if is_syn else None,
     )
 
 
-def _scale(options: bytes) -> int | None:
+def _window_scale(options: bytes) -> int | None:
     """Returns the window scale among the options of TCP, None if there is none."""
     at = 0
     while at < len(options) and options[at] != _END:
@@ -127,57 +172,61 @@ def _scale(options: bytes) -> int | None:
             continue
         length = options[at + 1] if at + 1 < len(options) else 0
         if length < 2 or at + length > len(options):
-            break
+            return None
         if options[at] == _WINDOW_SCALE and length == 3:
             return options[at + 2]
         at += length
     return None
 
 
-Row = tuple[int, str, int, int, int, int, int, int | None, int | None]
+def _rows_of_packets(packets: Iterable[_Headers], connection: Connection) -> list[_Row] | None:
+    """Returns the packets as a trace has them, None if one is of another connection.
 
-
-def _rows(packets: list[Fields], connection: Connection) -> list[Row] | None:
-    """Returns the packets as a trace has them, with numbers that count from each side's first SYN."""
+    Sequence numbers count from the first SYN of each side.
+    """
     closer, peer = connection.ports
-    sides = {(closer, peer): "closer", (peer, closer): "peer"}
-    first = dict[str, int]()
-    rows = list[Row]()
-    for p in packets:
-        sender = sides.get((p.source, p.target))
+    senders = {(closer, peer): "closer", (peer, closer): "peer"}
+    first_seq = dict[str, int]()
+    rows = list[_Row]()
+    for packet in packets:
+        sender = senders.get((packet.source, packet.target))
         if sender is None:
             return None
-        other = "peer" if sender == "closer" else "closer"
-        if p.bits & FLAG_BITS["S"]:
-            first.setdefault(sender, p.seq)
-        seq = 0 if p.bits & FLAG_BITS["S"] else (p.seq - first.get(sender, p.seq)) & 0xFFFFFFFF
-        ack = (p.ack - first.get(other, p.ack)) & 0xFFFFFFFF if p.bits & FLAG_BITS["."] else 0
-        rows.append(
-            (
-                p.version,
-                sender,
-                p.bits & _SIX_FLAGS,
-                seq,
-                ack,
-                p.length,
-                p.urgent,
-                p.window,
-                p.scale,
-            )
-        )
+        if packet.bits & FLAG_BITS["S"]:
+            first_seq.setdefault(sender, packet.seq)
+        rows.append(_row_of_packet(packet, sender, first_seq))
     return rows
 
 
-def _row(s: Segment, version: int, connection: Connection) -> Row:
-    bits = flag_bits(s)
-    return (
-        version,
-        s.sender,
-        bits,
-        s.seq,
-        s.ack,
-        s.length,
-        s.urgent,
-        s.window,
-        syn_scale(s, connection),
+def _row_of_packet(packet: _Headers, sender: str, first_seq: dict[str, int]) -> _Row:
+    other = "peer" if sender == "closer" else "closer"
+    seq, ack = 0, 0
+    if not packet.bits & FLAG_BITS["S"]:
+        seq = (packet.seq - first_seq.get(sender, packet.seq)) & 0xFFFFFFFF
+    if packet.bits & FLAG_BITS["."]:
+        ack = (packet.ack - first_seq.get(other, packet.ack)) & 0xFFFFFFFF
+    return _Row(
+        version=packet.version,
+        sender=sender,
+        bits=packet.bits & _SIX_FLAGS,
+        seq=seq,
+        ack=ack,
+        length=packet.length,
+        urgent=packet.urgent,
+        window=packet.window,
+        scale=packet.scale,
+    )
+
+
+def _row_of_segment(segment: Segment, version: int, connection: Connection) -> _Row:
+    return _Row(
+        version=version,
+        sender=segment.sender,
+        bits=flag_bits(segment),
+        seq=segment.seq,
+        ack=segment.ack,
+        length=segment.length,
+        urgent=segment.urgent,
+        window=segment.window,
+        scale=syn_scale(segment, connection),
     )

@@ -1,25 +1,20 @@
-"""A host's packets as a pcapng file, for tcpdump and Wireshark. Pure: an audited host in, bytes
-out.
+"""The packets of a host as a pcapng file, for tcpdump and Wireshark. Pure: host in, bytes out.
 
-Two interfaces tell apart where headers come from. "captured": the probe sent them as they were
-captured, which it does for trials that deviate from the expectation. "rebuilt": they are made of
-the trace: its moments, ports, flags, lengths, urgent pointers, windows and options are what was
-captured; the rest is made up, as the file says in a comment. Payload was never kept, so packets are
-marked as cut off after their headers. Comments of packets name the scenario and the steps that came
-before.
+Two interfaces tell where headers come from. "captured": the probe sent them as they were captured,
+which it does for trials that deviate from the expectation. "rebuilt": they are made from the trace;
+a comment in the file lists what is made up. Payload is never kept, so packets are marked as cut off
+after their headers. Comments of packets name the scenario and the steps before the packet.
 
-A run of an earlier version has no ports and no dates. There each observation is a connection of its
-own: the closer's port is 10000 and its place in the run, the peer's is 30000 and that; times count
-from 1970, an observation a second.
+A run of an earlier version has no ports and no dates. Each of its observations is a connection of its
+own: the port of the closer is 10000 plus its place in the run, that of the peer 30000 plus that;
+times count from 1970, one observation per second.
 
-Source of the formats: draft-ietf-opsawg-pcapng, RFC 791, RFC 8200, RFC 9293, RFC 7323, RFC 8684
-(MPTCP's options).
+Source of the format: draft-ietf-opsawg-pcapng.
 """
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import struct
 import urllib.parse
 from collections.abc import Iterator, Sequence
@@ -28,19 +23,18 @@ from fleetaudit import __version__
 from fleetaudit.model import (
     Audited,
     Connection,
-    Family,
+    Evidence,
     Observation,
     ScenarioRow,
-    Segment,
     step_text,
 )
-from fleetaudit.probe.segments import flag_bits, syn_scale
 from fleetaudit.text.sanitize import escape_line
 
 from .captured_headers import captured_headers
+from .rebuilt_headers import rebuild_headers
 
 LINKTYPE_ETHERNET = 1
-"""As Linux has it for loopback; LINKTYPE_RAW is not read where a file has two interfaces (libpcap
+"""As Linux has it for loopback; LINKTYPE_RAW is not read in a file with two interfaces (libpcap
 1.10).
 """
 SNAPLEN = 262_144
@@ -48,7 +42,9 @@ CLOSER_PORT, PEER_PORT = 10_000, 30_000
 CAPTURED, REBUILT = 0, 1
 """The numbers of the two interfaces."""
 SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
+"""Types of blocks."""
 COMMENT, APPLICATION, NAME, DESCRIPTION = 1, 4, 2, 3
+"""Codes of options."""
 ABOUT = (
     "Packets of the probe's own connections on loopback. Interface “captured”: the headers as they"
     " were captured. Interface “rebuilt”: headers rebuilt from the trace; times, ports, flags,"
@@ -57,48 +53,38 @@ ABOUT = (
     " and the values of timestamps, signatures and MPTCP are made up or left out. Payload was not"
     " kept."
 )
-
-_NOP = b"\1"
-# the words of Segment.options, as far as a header can say them without what was not kept
-_OPTIONS = {
-    "TS": _NOP * 2 + struct.pack("!BBII", 8, 10, 0, 0),
-    "MD5": _NOP * 2 + struct.pack("!BB16x", 19, 18),
-    "MP_JOIN": struct.pack("!BBBBII", 30, 12, 0x10, 0, 0, 0),
-    "DATA_FIN": struct.pack("!BBBBI", 30, 8, 0x20, 0x11, 0),
-    "MP_FAIL": struct.pack("!BBBBQ", 30, 12, 0x60, 0, 0),
-    "MP_FASTCLOSE": struct.pack("!BBBBQ", 30, 12, 0x70, 0, 0),
-    "MP_RST": struct.pack("!BBBB", 30, 4, 0x80, 0),
-}
+_ETHER_TYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 
 
 def file_name(host: str) -> str:
-    """Returns the name of a host's file: no slash, no leading dot, no two hosts alike, at most 255
-    bytes.
+    """Returns the name of the file of a host.
+
+    It has no slash and no leading dot, at most 255 bytes, and is different for different hosts.
     """
     name = urllib.parse.quote(host, safe="", errors="surrogatepass").replace("~", "%7E")
-    name = name.replace(".", "%2E", 1) if name.startswith(".") else name
+    if name.startswith("."):
+        name = name.replace(".", "%2E", 1)
     if len(name) > 200:
-        name = (
-            f"{name[:150]}~{hashlib.sha256(host.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
-        )
+        digest = hashlib.sha256(host.encode("utf-8", "surrogatepass")).hexdigest()
+        name = f"{name[:150]}~{digest[:32]}"
     return f"{name}.pcap"
 
 
 def render(host: Audited, scenario: str = "", rows: Sequence[ScenarioRow] = ()) -> bytes:
-    """Returns a pcapng file (microseconds, little-endian) with all traces of a host, or those of
-    NAME or NAME/FAMILY.
+    """Returns a pcapng file (microseconds, little-endian) with the traces of a host.
 
-    `rows` are the run's scenarios, whose steps become comments.
+    `scenario` selects those of NAME or NAME/FAMILY, "" all of them. `rows` are the scenarios of the
+    run, whose steps become comments.
     """
     steps = {row.name: row.steps for row in rows}
-    blocks = [_section(f"{ABOUT} Host: {escape_line(host.name)}.")]
-    blocks += [
+    blocks = [
+        _section(f"{ABOUT} Host: {escape_line(host.name)}."),
         _interface("captured", "headers as they were captured"),
         _interface("rebuilt", "rebuilt from traces"),
     ]
-    for second, o in enumerate(host.observations):
+    for place, o in enumerate(host.observations):
         if scenario in ("", o.scenario, f"{o.scenario}/{o.family}"):
-            blocks += _packets(o, second, steps.get(o.scenario, ()))
+            blocks += _packets(o, place, steps.get(o.scenario, ()))
     return b"".join(blocks)
 
 
@@ -108,7 +94,6 @@ def host_file(host: Audited, rows: Sequence[ScenarioRow]) -> tuple[str, bytes]:
 
 
 # ---- blocks
-# --------------------------------------------------------------------------------------------------------
 
 
 def _block(kind: int, body: bytes) -> bytes:
@@ -116,23 +101,25 @@ def _block(kind: int, body: bytes) -> bytes:
     return struct.pack("<I", kind) + length + body + length
 
 
-def _padded(data: bytes) -> bytes:
+def _pad(data: bytes) -> bytes:
     return data + bytes(-len(data) % 4)
 
 
 def _options(*options: tuple[int, str]) -> bytes:
-    """Returns the options of a block, and their end."""
-    texts = [(code, text.encode("utf-8", "replace")[:0xFFFF]) for code, text in options]
-    return b"".join(
-        struct.pack("<HH", code, len(text)) + _padded(text) for code, text in texts
-    ) + bytes(4)
+    """Returns the options of a block and their end."""
+    return b"".join(_option(code, text) for code, text in options) + bytes(4)
+
+
+def _option(code: int, text: str) -> bytes:
+    data = text.encode("utf-8", "replace")[:0xFFFF]
+    return struct.pack("<HH", code, len(data)) + _pad(data)
 
 
 def _section(comment: str) -> bytes:
+    """Returns the header of the file."""
     head = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)
-    return _block(
-        SECTION, head + _options((COMMENT, comment), (APPLICATION, f"fleetaudit {__version__}"))
-    )
+    options = _options((COMMENT, comment), (APPLICATION, f"fleetaudit {__version__}"))
+    return _block(SECTION, head + options)
 
 
 def _interface(name: str, description: str) -> bytes:
@@ -141,128 +128,91 @@ def _interface(name: str, description: str) -> bytes:
 
 
 def _packet(
-    interface: int, at_us: int, headers: bytes, length: int, comments: Sequence[str]
+    interface: int, at_us: int, headers: bytes, payload: int, comments: Sequence[str]
 ) -> bytes:
-    """Returns the block of one packet of IP, of whose `length` bytes the headers were kept."""
-    ethernet = bytes(12) + (b"\x86\xdd" if headers[0] >> 4 == 6 else b"\x08\x00")
-    frame, whole = ethernet + headers, len(ethernet) + length
-    head = struct.pack("<IIIII", interface, at_us >> 32, at_us & 0xFFFFFFFF, len(frame), whole)
-    return _block(
-        PACKET,
-        head + _padded(frame) + (_options(*((COMMENT, c) for c in comments)) if comments else b""),
-    )
+    """Returns the block of one packet; of its `payload` bytes none were kept."""
+    frame = bytes(12) + _ETHER_TYPES[6 if headers[0] >> 4 == 6 else 4] + headers
+    high, low = at_us >> 32, at_us & 0xFFFFFFFF
+    head = struct.pack("<IIIII", interface, high, low, len(frame), len(frame) + payload)
+    options = _options(*((COMMENT, comment) for comment in comments)) if comments else b""
+    return _block(PACKET, head + _pad(frame) + options)
 
 
 # ---- packets
-# -------------------------------------------------------------------------------------------------------
 
 
-def _packets(o: Observation, second: int, steps: Sequence[str]) -> Iterator[bytes]:
-    """Yields the blocks of one observation; `second` is its place in the run."""
-    evidence = o.evidence
-    connection = evidence.connection or _made_up(second)
-    captured = captured_headers(evidence, o.family)
-    interface = REBUILT if captured is None else CAPTURED
+def _packets(o: Observation, place: int, steps: Sequence[str]) -> Iterator[bytes]:
+    """Yields the blocks of one observation; `place` is its index among those of the host."""
+    connection = o.evidence.connection or _made_up_connection(place)
+    interface, headers = _headers(o, connection)
+    comments = _comments(o, steps, interface)
     began = round(connection.began * 1_000_000)
+    for segment, of_segment, texts in zip(o.evidence.wire or (), headers, comments, strict=True):
+        at_us = max(0, began + segment.at_us)
+        yield _packet(interface, at_us, of_segment, segment.length, texts)
+
+
+def _headers(o: Observation, connection: Connection) -> tuple[int, Sequence[bytes]]:
+    """Returns the interface and the headers of each segment."""
+    captured = captured_headers(o.evidence, o.family)
+    if captured is not None:
+        return CAPTURED, captured
+    wire = o.evidence.wire or ()
+    return REBUILT, [rebuild_headers(segment, o.family, connection) for segment in wire]
+
+
+def _made_up_connection(place: int) -> Connection:
+    """Returns the connection of an observation in a run of an earlier version."""
+    offset = place % 20_000
+    return Connection(began=float(place), ports=(CLOSER_PORT + offset, PEER_PORT + offset))
+
+
+def _comments(o: Observation, steps: Sequence[str], interface: int) -> Iterator[list[str]]:
+    """Yields the comments of each segment: the scenario on the first, and the steps before it."""
+    evidence = o.evidence
+    first = [_describe_trace(o, interface)]
+    others = ["rebuilt from the trace"] if interface == REBUILT else []
     shown = 0
     for number, segment in enumerate(evidence.wire or ()):
-        headers = captured[number] if captured else _headers(segment, o.family, connection)
-        before = sum(at <= segment.at_us for at, _ in evidence.steps)
-        comments = [_about(o, interface)] if number == 0 else []
-        comments += [_step(steps, index) for _, index in evidence.steps[shown:before]]
-        comments += ["rebuilt from the trace"] if captured is None and number else []
-        shown = max(shown, before)
-        yield _packet(
-            interface,
-            max(0, began + segment.at_us),
-            headers,
-            len(headers) + segment.length,
-            comments,
-        )
+        before = max(shown, sum(at <= segment.at_us for at, _ in evidence.steps))
+        texts = [_describe_step(steps, index) for _, index in evidence.steps[shown:before]]
+        shown = before
+        yield [*texts, *others] if number else [*first, *texts]
 
 
-def _made_up(second: int) -> Connection:
-    return Connection(
-        began=float(second), ports=(CLOSER_PORT + second % 20_000, PEER_PORT + second % 20_000)
+def _describe_trace(o: Observation, interface: int) -> str:
+    """Returns the scenario, and where the headers come from."""
+    source = "captured" if interface == CAPTURED else "rebuilt from the trace"
+    parts = (
+        f"{escape_line(o.scenario)} over {o.family}: {source}",
+        _describe_unused_headers(o.evidence, interface),
+        _describe_same_trace(o.evidence),
+        _describe_omitted(o.evidence),
+    )
+    return "; ".join(filter(None, parts))
+
+
+def _describe_unused_headers(evidence: Evidence, interface: int) -> str:
+    if interface == CAPTURED or not evidence.connection or not evidence.connection.headers:
+        return ""
+    return (
+        "the host also sent headers, which contradict its trace or cannot be read: the trace counts"
     )
 
 
-def _about(o: Observation, interface: int) -> str:
-    text = (
-        f"{escape_line(o.scenario)} over {o.family}:"
-        f" {'captured' if interface == CAPTURED else 'rebuilt from the trace'}"
-    )
-    if interface == REBUILT and o.evidence.connection and o.evidence.connection.headers:
-        text += (
-            "; the host also sent headers, which contradict its trace or cannot be read: the trace"
-            " counts"
-        )
-    if o.evidence.same_as:
-        text += (
-            f"; on {escape_line(o.evidence.same_as)}, whose trace is alike but for times, ports and"
-            " windows"
-        )
-    if o.evidence.wire_omitted:
-        text += f"; {o.evidence.wire_omitted} segments of the middle were left out"
-    return text
+def _describe_same_trace(evidence: Evidence) -> str:
+    if not evidence.same_as:
+        return ""
+    host = escape_line(evidence.same_as)
+    return f"on {host}, whose trace is the same except for times, ports and windows"
 
 
-def _step(steps: Sequence[str], index: int) -> str:
-    """Returns the comment of a packet that a step precedes: its number and its text."""
+def _describe_omitted(evidence: Evidence) -> str:
+    omitted = evidence.wire_omitted
+    return f"{omitted} segments in the middle were left out" if omitted else ""
+
+
+def _describe_step(steps: Sequence[str], index: int) -> str:
+    """Returns the number of a step and its text."""
     number, text = step_text((), index), step_text(steps, index)
     return number if text == number else f"{number}: {escape_line(text)}"
-
-
-def _headers(segment: Segment, family: Family, connection: Connection) -> bytes:
-    """Returns IP and TCP headers that say what the trace says of a segment."""
-    ports = connection.ports
-    source, target = ports if segment.sender == "closer" else ports[::-1]
-    options = _tcp_options(segment, connection)
-    bits = flag_bits(segment)
-    tcp = struct.pack(
-        "!HHIIBBHHH",
-        source,
-        target,
-        segment.seq & 0xFFFFFFFF,
-        segment.ack & 0xFFFFFFFF,
-        (5 + len(options) // 4) << 4,
-        bits,
-        0xFFFF if segment.window is None else segment.window & 0xFFFF,
-        0,
-        segment.urgent & 0xFFFF,
-    )
-    length = len(tcp) + len(options) + segment.length
-    if family == "ipv6" and not connection.mapped:
-        loopback = ipaddress.IPv6Address("::1").packed
-        return struct.pack("!IHBB", 6 << 28, length & 0xFFFF, 6, 64) + loopback * 2 + tcp + options
-    return _ipv4(min(0xFFFF, 20 + length)) + tcp + options
-
-
-def _tcp_options(segment: Segment, connection: Connection) -> bytes:
-    words = segment.options.split()
-    options = b"".join(
-        _mp_capable(segment) if w == "MP_CAPABLE" else _OPTIONS.get(w, b"") for w in words
-    )[:36]
-    scale = syn_scale(segment, connection)
-    options += b"" if scale is None else _NOP + struct.pack("!BBB", 3, 3, scale & 0xFF)
-    return options + _NOP * (-len(options) % 4)
-
-
-def _mp_capable(segment: Segment) -> bytes:
-    """Returns the option with the keys, all zero, that this segment of the handshake has (RFC 8684,
-    section 3.1).
-    """
-    kinds = {"S": 4, "S.": 12}
-    length = kinds.get(segment.flags, 22 if segment.length else 20)
-    return struct.pack(f"!BBBB{length - 4}x", 30, length, 0x01, 0)
-
-
-def _ipv4(length: int) -> bytes:
-    loopback = ipaddress.IPv4Address("127.0.0.1").packed
-
-    def header(checksum: int) -> bytes:
-        return struct.pack("!BBHHHBBH", 0x45, 0, length, 0, 0x4000, 64, 6, checksum) + loopback * 2
-
-    total = sum(struct.unpack("!10H", header(0)))
-    total = (total & 0xFFFF) + (total >> 16)
-    return header(~(total + (total >> 16)) & 0xFFFF)
