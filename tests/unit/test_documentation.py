@@ -95,7 +95,8 @@ def test_every_kind_of_failure_is_explained() -> None:
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     site = (ROOT / "mkdocs.yml").read_text("utf-8")
     for page in PAGES:
-        assert page.relative_to(DOCS).as_posix() in site, page
+        name = page.relative_to(DOCS).as_posix()
+        assert name in site, f"{name} is not in the navigation: add it to `nav` in mkdocs.yml"
 
 
 def test_the_readme_links_only_to_what_a_package_index_shows_too() -> None:
