@@ -23,7 +23,7 @@ from . import params
 
 if TYPE_CHECKING:
     from fleetaudit.connection.ansible_cfg import AnsibleSettings
-    from fleetaudit.connection.target import ConnectionOptions
+    from fleetaudit.connection.options import ConnectionOptions
     from fleetaudit.model import (
         BecomeMethod,
         HostKeyPolicy,
@@ -193,7 +193,7 @@ class ConnectionArguments:
         Raises `UsageError` where nobody can be asked, `NothingToDoError` or `ConfigError` for a
         file.
         """
-        from fleetaudit.connection.target import ConnectionOptions
+        from fleetaudit.connection.options import ConnectionOptions
 
         if self.private_key:
             params.existing_file(self.private_key, "--private-key")

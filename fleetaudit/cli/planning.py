@@ -12,8 +12,9 @@ from typing import NamedTuple
 from msgspec.structs import replace as replace_fields
 
 from fleetaudit.connection.ansible_cfg import AnsibleSettings, load_ansible_settings
+from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.connection.settings_check import check_connection_settings
-from fleetaudit.connection.target import ConnectionOptions, resolve_target
+from fleetaudit.connection.target import resolve_target
 from fleetaudit.inventory import load_inventory
 from fleetaudit.inventory.layered_mapping import overlay
 from fleetaudit.inventory.patterns import select_hosts

@@ -1,98 +1,85 @@
-"""As whom the probe runs on a host: Ansible's become settings of it, from its variables, the
-command line, ansible.cfg.
+"""The user that the probe runs as: Ansible's become settings of a host. No I/O.
 
-Rules: as in Ansible, a method's own spelling (ansible_sudo_user) beats the common one, and who logs
-in as the wanted user needs nothing. What would change how or as whom the probe runs and is not
-honoured makes the host not audited.
+They come from its variables, the command line and ansible.cfg. Rules: as in Ansible, a method's own
+spelling (ansible_sudo_user) overrides the common one, and a login as that user needs nothing. A
+setting that would change how or as whom the probe runs, and is not supported, makes the host not
+audited.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Iterator
+from typing import get_args
 
 from fleetaudit.model import Become, BecomeMethod
 
+from .options import ConnectionOptions
 from .variables import CannotReachError, Variables
 
-if TYPE_CHECKING:
-    from .target import ConnectionOptions
-
 _METHODS: dict[str, BecomeMethod] = {method: method for method in get_args(BecomeMethod)}
-_PREFIXES = ("ansible.builtin.", "ansible.legacy.", "community.general.")
-_ASKED_ANYWAY = {"sudo": set("HSn"), "doas": set("n")}
+_PREFIXES = re.compile(r"^(?:ansible\.builtin\.)?(?:ansible\.legacy\.)?(?:community\.general\.)?")
+# Flags that ask for what is done anyway.
+_REDUNDANT_FLAGS = {"sudo": frozenset("HSn"), "doas": frozenset("n")}
 # What su(1) does with the environment and which shell it takes. Not -P: a terminal would change
 # what the program reads.
 _FLAGS_OF_SU = re.compile(r"-|--login|--preserve-environment|--fast|-[lmpf]+|--shell=.+|-s.+")
 _SHELL_OF_SU = ("-s", "--shell")
-_COMMON = ("user", "exe", "flags", "password", "pass", "method")
+_SUFFIXES = ("user", "exe", "flags", "password", "pass", "method")
+_UNCLOSED = "an unclosed quotation"
 
 
 def resolve_become(
     variables: Variables, options: ConnectionOptions, user: str | None
 ) -> Become | None:
-    """Returns as whom the probe is to run for one who logs in as `user`, None where that is the
-    one.
+    """Returns how the probe becomes another user after a login as `user`; None if it does not.
 
-    Raises `CannotReachError`; `InputError` for a value of a wrong type.
+    Raises `CannotReachError`, and `InputError` for a value of a wrong type.
     """
-    settings = options.settings
     if not wants_become(variables, options):
         return None
+    settings = options.settings
     method = _method(variables, options)
-    _refuse_others(variables, method)
-    become_user = (
-        variables.text(("ansible_become_user", f"ansible_{method}_user"))
-        or options.become_user
-        or settings.become_user
-        or "root"
-    )
+    _check_variables(variables, method)
+    own_user = variables.text("ansible_become_user", f"ansible_{method}_user")
+    become_user = own_user or options.become_user or settings.become_user or "root"
     if become_user == user and not settings.become_allow_same_user:
         return None
+    own_program = variables.text("ansible_become_exe", f"ansible_{method}_exe")
+    passwords = ("ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass")
     return Become(
         method=method,
         user=become_user,
-        program=variables.text(("ansible_become_exe", f"ansible_{method}_exe"))
-        or settings.become_exe
-        or "",
+        program=own_program or settings.become_exe or "",
         flags=_flags_of_su(variables) if method == "su" else (),
-        password=variables.password(
-            ("ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass"),
-            options.become_password,
-        ),
+        password=variables.password(passwords, options.become_password),
     )
 
 
 def wants_become(variables: Variables, options: ConnectionOptions) -> bool:
     """Returns whether the probe runs as another user than the login user."""
-    name = "ansible_become"
-    return (
-        variables.truth(name)
-        if variables.is_set(name)
-        else options.become or bool(options.settings.become)
-    )
+    if variables.is_set("ansible_become"):
+        return variables.truth("ansible_become")
+    return options.become or bool(options.settings.become)
 
 
 def flags_are_redundant(flags: str, method: BecomeMethod) -> bool:
     """Returns whether these flags only ask for what fleetaudit does anyway."""
-    return method in _ASKED_ANYWAY and not _first_flag(flags, method)
+    return method in _REDUNDANT_FLAGS and not _first_significant_flag(flags, method)
 
 
 def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:
-    said = (
-        variables.text(("ansible_become_method",))
-        or options.become_method
-        or options.settings.become_method
-    )
-    said = said or "sudo"
-    for prefix in _PREFIXES:
-        said = said.removeprefix(prefix)
-    if said in _METHODS:
-        return _METHODS[said]
-    name = "ansible_become_method"
-    in_settings = f"become_method in {options.settings.origins.get('become_method', 'ansible.cfg')}"
-    where = f"{name} in {variables.origin(name)}" if variables.is_set(name) else in_settings
+    """Returns the become method; raises `CannotReachError` for one that is not supported."""
+    name, settings = "ansible_become_method", options.settings
+    written = variables.text(name) or options.become_method or settings.become_method or "sudo"
+    method = _METHODS.get(_PREFIXES.sub("", written))
+    if method:
+        return method
+    if variables.is_set(name):
+        where = f"{name} in {variables.origin(name)}"
+    else:
+        where = f"become_method in {settings.origins.get('become_method', 'ansible.cfg')}"
     raise CannotReachError(
         f"{where} is not supported; expected sudo, doas or su",
         "set ansible_become_method: sudo",
@@ -100,77 +87,79 @@ def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:
     )
 
 
-def _refuse_others(variables: Variables, method: BecomeMethod) -> None:
-    """Raises where a setting about becoming is none that is honoured: one misspelt, one of another
-    method's.
+def _check_variables(variables: Variables, method: BecomeMethod) -> None:
+    """Raises `CannotReachError` for a variable about becoming that is not supported.
+
+    It may be misspelt, or ask for something that fleetaudit does not do.
     """
-    known = {
-        "ansible_become",
-        *(f"ansible_{of}_{what}" for of in ("become", method) for what in _COMMON),
-    }
+    for name in _variables_of(variables, method):
+        if variables.is_set(name):
+            origin = variables.origin(name)
+            raise CannotReachError(f"{name} in {origin} is not supported", "leave it out", "become")
+    if method == "su":
+        return
+    for name in _flags_variables(method):
+        text = variables.text(name) if variables.is_set(name) else None
+        flag = _first_significant_flag(text or "", method)
+        if flag:
+            raise _unsupported_flag(variables, name, flag, method)
+
+
+def _variables_of(variables: Variables, method: BecomeMethod) -> Iterator[str]:
+    """Yields the host's variables that look like ones about becoming and are unknown."""
+    known = {"ansible_become"}
+    for suffix in _SUFFIXES:
+        known |= {f"ansible_become_{suffix}", f"ansible_{method}_{suffix}"}
+    prefixes = ("ansible_become", f"ansible_{method}_")
     for name in variables.host.variables:
-        if (
-            name.startswith(("ansible_become", f"ansible_{method}_"))
-            and name not in known
-            and variables.is_set(name)
-        ):
-            raise CannotReachError(
-                f"{name} in {variables.origin(name)} is not honoured", "leave it out", "become"
-            )
-    for name in _names_of_flags(method) if method != "su" else ():
-        if variables.is_set(name) and (word := _first_flag(variables.text((name,)) or "", method)):
-            raise _not_honoured(variables, name, word, method)
+        if name.startswith(prefixes) and name not in known:
+            yield name
 
 
-def _names_of_flags(method: str) -> tuple[str, str]:
+def _flags_variables(method: str) -> tuple[str, str]:
+    """Returns the variables with the flags of a method; the later one wins."""
     return "ansible_become_flags", f"ansible_{method}_flags"
 
 
 def _flags_of_su(variables: Variables) -> tuple[str, ...]:
-    """Returns the flags before the user's name; raises `CannotReachError` for a flag that is not
-    supported.
+    """Returns the flags of su before the user's name.
+
+    Raises `CannotReachError` for a flag that is not supported.
     """
-    names = _names_of_flags("su")
-    name = next((name for name in reversed(names) if variables.is_set(name)), names[0])
+    common, own = _flags_variables("su")
+    name = own if variables.is_set(own) else common
     try:
-        words = shlex.split(variables.text((name,)) or "")
+        words = shlex.split(variables.text(name) or "")
     except ValueError:
-        raise _not_honoured(variables, name, "an unclosed quotation", "su") from None
-    after_shell = False
+        raise _unsupported_flag(variables, name, _UNCLOSED, "su") from None
+    takes_shell = False
     for word in words:
-        if not after_shell and word not in _SHELL_OF_SU and not _FLAGS_OF_SU.fullmatch(word):
-            raise _not_honoured(
-                variables,
-                name,
-                word[:2] if word.startswith("-") else "a word that is not an option",
-                "su",
-            )
-        after_shell = not after_shell and word in _SHELL_OF_SU
+        is_value = takes_shell
+        takes_shell = word in _SHELL_OF_SU and not is_value
+        if not (is_value or takes_shell or _FLAGS_OF_SU.fullmatch(word)):
+            shown = word[:2] if word.startswith("-") else "a word that is not an option"
+            raise _unsupported_flag(variables, name, shown, "su")
     return tuple(words)
 
 
-def _not_honoured(variables: Variables, name: str, word: str, method: str) -> CannotReachError:
+def _unsupported_flag(variables: Variables, name: str, flag: str, method: str) -> CannotReachError:
+    """Returns the error about a flag in the variable `name`."""
     return CannotReachError(
-        f"{name} in {variables.origin(name)} is not honoured: {word}",
+        f"{name} in {variables.origin(name)} is not supported: {flag}",
         f"leave it out: the probe needs no more than {method} does by itself",
         "become",
     )
 
 
-def _first_flag(flags: str, method: str) -> str:
+def _first_significant_flag(flags: str, method: str) -> str:
+    """Returns the first flag that asks for more than is done anyway, "" if there is none."""
     try:
         words = shlex.split(flags)
     except ValueError:
-        return "an unclosed quotation"
+        return _UNCLOSED
     for word in words:
-        if (
-            not word.startswith("-")
-            or word.startswith("--")
-            or not set(word[1:]) <= _ASKED_ANYWAY[method]
-        ):
-            return (
-                word[:2]
-                if word.startswith("-") and not word.startswith("--")
-                else "a word that is no short flag"
-            )
+        if not word.startswith("-") or word.startswith("--"):
+            return "a word that is not a short flag"
+        if not _REDUNDANT_FLAGS[method].issuperset(word[1:]):
+            return word[:2]
     return ""

@@ -1,9 +1,9 @@
-"""Which Python runs the probe on a host: Ansible's ansible_python_interpreter. No I/O.
+"""The Python that runs the probe on a host: Ansible's ansible_python_interpreter. No I/O.
 
 Rules: as in Ansible the value is one path (older versions take it as words for a shell,
-"/usr/bin/env python3"; the host tries both), `auto` and its kin mean to search, and an implicit
-localhost takes the Python that runs here. A value that cannot be used costs no host: the probe runs
-with any Python, so it is a note, and the search goes on.
+"/usr/bin/env python3"; the host tries both), `auto` and its variants mean to search, and an
+implicit localhost takes the Python that runs here. A value that cannot be used costs no host: the
+probe runs with any Python, so it is a note, and the search goes on.
 """
 
 from __future__ import annotations
@@ -18,39 +18,36 @@ from .ansible_cfg import AnsibleSettings
 from .variables import CannotReachError, Variables
 
 NAME = "ansible_python_interpreter"
-_SEARCH = {"auto", "auto_silent", "auto_legacy", "auto_legacy_silent"}
+_SETTING = "interpreter_python"
+_SEARCH = frozenset({"", "auto", "auto_silent", "auto_legacy", "auto_legacy_silent"})
 
 
 def resolve_interpreter(variables: Variables, settings: AnsibleSettings) -> Interpreter | None:
-    """Returns the Python to try first on a host, None if none is set or if the value means to
-    search.
+    """Returns the Python to try first on a host; None means to search.
+
+    A value that cannot be used is in the `problem` of the interpreter.
     """
+    origin = variables.origin(NAME)
     try:
-        value = variables.text((NAME,))
-    except (CannotReachError, InputError) as e:
-        problem = (
-            e.reason
-            if isinstance(e, CannotReachError)
-            else f"{variables.origin(NAME)}: {e.message}"
-        )
-        return Interpreter(origin=variables.origin(NAME), problem=problem)
+        value = variables.text(NAME)
+    except CannotReachError as e:
+        return Interpreter(origin=origin, problem=e.reason)
+    except InputError as e:
+        return Interpreter(origin=origin, problem=f"{origin}: {e.message}")
     if value:
-        return _named(value, NAME, variables.origin(NAME))
-    if (
-        variables.host.variable_origins.get("ansible_connection") == str(HOST_LIST_ORIGIN)
-        and sys.executable
-    ):
+        return _interpreter(value, NAME, origin)
+    if _is_implicit_localhost(variables) and sys.executable:
         return Interpreter(value=sys.executable)
-    if settings.interpreter_python:
-        name = "interpreter_python"
-        return _named(settings.interpreter_python, name, settings.origins.get(name, "ansible.cfg"))
-    return None
+    origin = settings.origins.get(_SETTING, "ansible.cfg")
+    return _interpreter(settings.interpreter_python or "", _SETTING, origin)
 
 
-def _named(value: str, name: str, origin: str) -> Interpreter | None:
-    value = value.strip()
-    return (
-        None
-        if value in _SEARCH or not value
-        else Interpreter(value=value, name=name, origin=origin)
-    )
+def _is_implicit_localhost(variables: Variables) -> bool:
+    """Returns whether the host is a bare `localhost` that no file names."""
+    return variables.host.variable_origins.get("ansible_connection") == str(HOST_LIST_ORIGIN)
+
+
+def _interpreter(value: str, name: str, origin: str) -> Interpreter | None:
+    """Returns the Python that a setting names, None if the setting means to search."""
+    path = value.strip()
+    return None if path in _SEARCH else Interpreter(value=path, name=name, origin=origin)

@@ -1,7 +1,6 @@
-"""Which options of the command line a host's variables overrule, as Ansible's precedence has it. No
-I/O.
+"""Which options of the command line are overridden by variables of hosts, as in Ansible. No I/O.
 
-Rules: only different values count: a variable with the value of the option overrules nothing. Hosts
+Rules: only different values count: a variable with the value of the option overrides nothing. Hosts
 that cannot be reached at all are not counted.
 """
 
@@ -11,30 +10,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fleetaudit.model import (
-    Become,
-    Inventory,
-    SshTarget,
-    Target,
-)
+from fleetaudit.model import Become, Inventory, KernelTarget, SshTarget, Target
 from fleetaudit.text.files import expand_home
 
 from .become import wants_become
-from .target import (
-    KEY,
-    PASSWORD,
-    TIMEOUT,
-    USER,
-    ConnectionOptions,
-)
+from .options import ConnectionOptions
+from .ssh_target import KEY, PASSWORD, TIMEOUT, USER
 from .templates import Renderer
 from .variables import Variables
 
 
 @dataclass(slots=True)
 class OverriddenOption:
-    """An option, by its name among the options, the variable that wins, on how many hosts, and
-    where it is written.
+    """An option, the variable that overrides it, on how many hosts, and where that is set.
+
+    `option` is the name of a field of `ConnectionOptions`; `origins` is an ordered set.
     """
 
     option: str
@@ -43,58 +33,81 @@ class OverriddenOption:
     origins: dict[str, None] = field(default_factory=dict)
 
 
-class _Option(NamedTuple):
-    """The value of the option (None if not given), the value of the host, and the variables that
-    may have set it.
+class _Comparison(NamedTuple):
+    """The value of an option (None if not given), and that of one host.
+
+    `variables` are the ones that may have set it.
     """
 
     option: str
-    said: object
-    has: object
+    option_value: object
+    host_value: object
     variables: tuple[str, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the option is given and the host has another value."""
+        return self.option_value is not None and self.option_value != self.host_value
 
 
 def find_overridden_options(
     inventory: Inventory, targets: Mapping[str, Target], options: ConnectionOptions
 ) -> list[OverriddenOption]:
-    """Returns the options that variables overrule on the hosts in `targets` (how each is reached,
-    by name).
+    """Returns the options that variables override on the hosts of `targets`.
+
+    `targets` is how each host is reached, by name.
     """
     found = dict[tuple[str, str], OverriddenOption]()
     for host in inventory.hosts:
         if host.name not in targets:
             continue
         variables = Variables(host, Renderer(host, options.vault, inventory))
-        for option in _options(targets[host.name], options, variables):
-            name = variables.last(option.variables)
-            if option.said is None or option.said == option.has or host.variables.get(name) is None:
-                continue
-            one = found.setdefault((option.option, name), OverriddenOption(option.option, name))
-            one.hosts += 1
-            one.origins[variables.origin(name)] = None
+        for compared in _comparisons(targets[host.name], options, variables):
+            name = variables.last_set(compared.variables)
+            if compared.differs and host.variables.get(name) is not None:
+                key = compared.option, name
+                overridden = found.setdefault(key, OverriddenOption(*key))
+                overridden.hosts += 1
+                overridden.origins[variables.origin(name)] = None
     return list(found.values())
 
 
-def _options(target: Target, options: ConnectionOptions, variables: Variables) -> Iterator[_Option]:
+def _comparisons(
+    target: Target, options: ConnectionOptions, variables: Variables
+) -> Iterator[_Comparison]:
+    """Yields what the options and one host say about each part of the connection."""
     if isinstance(target, SshTarget):
-        key = str(expand_home(options.private_key)) if options.private_key else None
-        yield _Option("user", options.user, target.user, USER)
-        yield _Option("private_key", key, next(iter(target.private_keys), None), KEY)
-        yield _Option("timeout", options.timeout_s, target.connect_timeout_s, TIMEOUT)
-        yield _Option("password", options.password, target.password, PASSWORD)
-        if str(variables.get("ansible_connection")).startswith(("openssh", "paramiko")):
-            yield _Option("client", options.client, target.client, ("ansible_connection",))
-    become = getattr(target, "become", None)
-    if isinstance(become, Become):
-        yield _Option("become_user", options.become_user, become.user, _of(become, "user"))
-        yield _Option(
-            "become_method", options.become_method, become.method, ("ansible_become_method",)
-        )
-        names = ("ansible_become_password", *_of(become, "pass"))
-        yield _Option("become_password", options.become_password, become.password, names)
+        yield from _ssh_comparisons(target, options, variables)
+    become = None if isinstance(target, KernelTarget) else target.become
+    if become:
+        yield from _become_comparisons(become, options)
     elif not wants_become(variables, options):
-        yield _Option("become", options.become or None, False, ("ansible_become",))
+        yield _Comparison("become", options.become or None, False, ("ansible_become",))
 
 
-def _of(become: Become, what: str) -> tuple[str, str]:
-    return f"ansible_become_{what}", f"ansible_{become.method}_{what}"
+def _ssh_comparisons(
+    target: SshTarget, options: ConnectionOptions, variables: Variables
+) -> Iterator[_Comparison]:
+    """Yields what the options and one host say about SSH."""
+    key = str(expand_home(options.private_key)) if options.private_key else None
+    host_key = next(iter(target.private_keys), None)
+    yield _Comparison("user", options.user, target.user, USER)
+    yield _Comparison("private_key", key, host_key, KEY)
+    yield _Comparison("timeout", options.timeout_s, target.connect_timeout_s, TIMEOUT)
+    yield _Comparison("password", options.password, target.password, PASSWORD)
+    if str(variables.get("ansible_connection")).startswith(("openssh", "paramiko")):
+        yield _Comparison("client", options.client, target.client, ("ansible_connection",))
+
+
+def _become_comparisons(become: Become, options: ConnectionOptions) -> Iterator[_Comparison]:
+    """Yields what the options and one host say about becoming another user."""
+    method = ("ansible_become_method",)
+    passwords = ("ansible_become_password", *_spellings(become, "pass"))
+    yield _Comparison("become_user", options.become_user, become.user, _spellings(become, "user"))
+    yield _Comparison("become_method", options.become_method, become.method, method)
+    yield _Comparison("become_password", options.become_password, become.password, passwords)
+
+
+def _spellings(become: Become, suffix: str) -> tuple[str, str]:
+    """Returns the common spelling of a variable and that of the method."""
+    return f"ansible_become_{suffix}", f"ansible_{become.method}_{suffix}"

@@ -1,5 +1,4 @@
-"""Which settings of ansible.cfg that are not followed would change how these hosts are reached. No
-I/O.
+"""Which unsupported settings of ansible.cfg would change how these hosts are reached. No I/O.
 
 Rules: a variable of a host takes precedence over ansible.cfg, so a setting affects only hosts
 without that variable. A setting for SSH does not affect this machine, and one for sudo only hosts
@@ -9,188 +8,186 @@ where the probe becomes another user.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from fleetaudit.inventory.unsupported_settings import UnsupportedSetting
-from fleetaudit.model import Inventory, LocalTarget, SshTarget
+from fleetaudit.model import Become, Inventory, LocalTarget, SshTarget
 
 from .become import flags_are_redundant, wants_become
-from .target import ConnectionOptions
+from .options import ConnectionOptions
 from .templates import Renderer
 from .variables import CannotReachError, Variables
 
-Reached = SshTarget | LocalTarget
-_Touches = Callable[[UnsupportedSetting, Variables, Reached, ConnectionOptions], bool]
+
+class _ReachedHost(NamedTuple):
+    """A host that is reached: its variables, how it is reached, and the options."""
+
+    variables: Variables
+    target: SshTarget | LocalTarget
+    options: ConnectionOptions
+
+    @property
+    def become(self) -> Become | None:
+        """How the probe becomes another user on the host, if it does."""
+        return self.target.become
+
+    def sets_any(self, *names: str) -> bool:
+        """Returns whether the host has one of these variables."""
+        return any(map(self.variables.is_set, names))
+
+    def becomes_by(self, method: str) -> bool:
+        """Returns whether the probe becomes another user by this method."""
+        return self.become is not None and self.become.method == method
+
+    def is_reached_by_paramiko(self) -> bool:
+        """Returns whether Ansible would use its plugin paramiko instead of ssh."""
+        own = self.variables.get("ansible_connection")
+        connection = own or self.options.settings.transport or ""
+        return str(connection).rpartition(".")[2].startswith("paramiko")
+
+
+_Affects = Callable[[UnsupportedSetting, _ReachedHost], bool]
 
 
 def check_connection_settings(
     inventory: Inventory, targets: Mapping[str, object], options: ConnectionOptions
 ) -> Iterator[str]:
-    """Yields a note for each setting that changes nothing for these hosts; raises `InputError` for
-    one that would.
+    """Yields a note for each setting that changes nothing for these hosts.
 
     `targets` is how each host is reached, by name; hosts that are not reached at all do not count.
+    Raises `InputError` for a setting that would change something.
     """
-    unsupported = [setting for setting in options.settings.unsupported if setting.name in _TOUCHES]
-    if not unsupported:
-        return
-    reached = [
-        (Variables(host, Renderer(host, options.vault, inventory)), target)
-        for host in inventory.hosts
-        if isinstance(target := targets.get(host.name), Reached)
-    ]
-    for setting in unsupported:
-        touched = [of.host.name for of, target in reached if _touched(setting, of, target, options)]
-        if touched:
-            hosts_of = "1 host" if len(touched) == 1 else f"{len(touched)} hosts"
-            raise setting.error(
-                f"how {hosts_of} of {len(reached)} would be reached (first: {touched[0]})"
-            )
+    settings = [setting for setting in options.settings.unsupported if setting.name in _AFFECTS]
+    hosts = list(_reached_hosts(inventory, targets, options)) if settings else []
+    for setting in settings:
+        affected = [host for host in hosts if _is_affected(setting, host)]
+        if affected:
+            count = "1 host" if len(affected) == 1 else f"{len(affected)} hosts"
+            first = affected[0].variables.host.name
+            raise setting.error(f"how {count} of {len(hosts)} would be reached (first: {first})")
         yield setting.note()
 
 
-def _touched(
-    setting: UnsupportedSetting, variables: Variables, target: Reached, options: ConnectionOptions
-) -> bool:
+def _reached_hosts(
+    inventory: Inventory, targets: Mapping[str, object], options: ConnectionOptions
+) -> Iterator[_ReachedHost]:
+    """Yields the hosts that are reached by SSH, and this machine."""
+    for host in inventory.hosts:
+        target = targets.get(host.name)
+        if isinstance(target, SshTarget | LocalTarget):
+            variables = Variables(host, Renderer(host, options.vault, inventory))
+            yield _ReachedHost(variables, target, options)
+
+
+def _is_affected(setting: UnsupportedSetting, host: _ReachedHost) -> bool:
+    """Returns whether a setting would change how a host is reached.
+
+    A variable of the host's own that cannot be rendered does not come from ansible.cfg.
+    """
     try:
-        return _TOUCHES[setting.name](setting, variables, target, options)
-    except CannotReachError:  # a variable of the host's own, which cannot be rendered
+        return _AFFECTS[setting.name](setting, host)
+    except CannotReachError:
         return False
 
 
-def _any(variables: Variables, *names: str) -> bool:
-    return any(variables.is_set(name) for name in names)
+def _transport(_setting: UnsupportedSetting, host: _ReachedHost) -> bool:
+    """Returns whether another transport is for this host."""
+    return not host.sets_any("ansible_connection")
 
 
-def _transport(
-    _setting: UnsupportedSetting,
-    variables: Variables,
-    _target: Reached,
-    _options: ConnectionOptions,
-) -> bool:
-    return not variables.is_set("ansible_connection")
+def _of_ssh_plugin(variable: str) -> _Affects:
+    """Returns the check of a setting of Ansible's plugin ssh, which `variable` overrides."""
 
-
-def _of_ssh(own: str) -> _Touches:
-    """Returns whether a setting of Ansible's plug-in ssh is for a host that has no variable `own`."""
-
-    def touches(
-        _setting: UnsupportedSetting,
-        variables: Variables,
-        target: Reached,
-        options: ConnectionOptions,
-    ) -> bool:
-        by_ssh = isinstance(target, SshTarget) and not _by_paramiko(variables, options)
-        return by_ssh and not variables.is_set(own)
-
-    return touches
-
-
-def _by_paramiko(variables: Variables, options: ConnectionOptions) -> bool:
-    """Returns whether Ansible would use its plug-in paramiko instead of ssh."""
-    connection = variables.get("ansible_connection") or options.settings.transport or ""
-    return str(connection).rpartition(".")[2].startswith("paramiko")
-
-
-def _proxy_of_paramiko(
-    _setting: UnsupportedSetting, variables: Variables, target: Reached, options: ConnectionOptions
-) -> bool:
-    return isinstance(target, SshTarget) and _by_paramiko(variables, options)
-
-
-def _user(method: str) -> _Touches:
-    def touches(
-        setting: UnsupportedSetting,
-        variables: Variables,
-        target: Reached,
-        options: ConnectionOptions,
-    ) -> bool:
-        if _any(variables, "ansible_become_user", f"ansible_{method}_user") or options.become_user:
+    def affects(_setting: UnsupportedSetting, host: _ReachedHost) -> bool:
+        if isinstance(host.target, LocalTarget) or host.is_reached_by_paramiko():
             return False
-        become = target.become
-        if become is None:  # perhaps only because the login user is the usual become_user
-            return wants_become(variables, options)
-        return become.method == method and become.user != setting.value
+        return not host.sets_any(variable)
 
-    return touches
+    return affects
 
 
-def _program(method: str) -> _Touches:
-    def touches(
-        setting: UnsupportedSetting,
-        variables: Variables,
-        target: Reached,
-        _options: ConnectionOptions,
-    ) -> bool:
-        if _any(variables, "ansible_become_exe", f"ansible_{method}_exe"):
+def _proxy_of_paramiko(_setting: UnsupportedSetting, host: _ReachedHost) -> bool:
+    """Returns whether a proxy of Ansible's plugin paramiko is for this host."""
+    return isinstance(host.target, SshTarget) and host.is_reached_by_paramiko()
+
+
+def _become_user(method: str) -> _Affects:
+    """Returns the check of the user of one method."""
+
+    def affects(setting: UnsupportedSetting, host: _ReachedHost) -> bool:
+        own = host.sets_any("ansible_become_user", f"ansible_{method}_user")
+        if own or host.options.become_user:
             return False
-        become = target.become
-        return become is not None and become.method == method and become.program != setting.value
+        if host.become is None:
+            # Perhaps only because the login user is the usual become_user.
+            return wants_become(host.variables, host.options)
+        return host.becomes_by(method) and host.become.user != setting.value
 
-    return touches
+    return affects
 
 
-def _flags(*methods: str) -> _Touches:
-    def touches(
-        setting: UnsupportedSetting,
-        variables: Variables,
-        target: Reached,
-        _options: ConnectionOptions,
-    ) -> bool:
-        if target.become is None or (methods and target.become.method not in methods):
+def _become_program(method: str) -> _Affects:
+    """Returns the check of the program of one method."""
+
+    def affects(setting: UnsupportedSetting, host: _ReachedHost) -> bool:
+        if host.become is None or host.sets_any("ansible_become_exe", f"ansible_{method}_exe"):
             return False
-        method = target.become.method
-        own = _any(variables, "ansible_become_flags", f"ansible_{method}_flags")
-        return not own and not flags_are_redundant(setting.value, method)
+        return host.becomes_by(method) and host.become.program != setting.value
 
-    return touches
+    return affects
 
 
-def _password(*methods: str) -> _Touches:
-    def touches(
-        _setting: UnsupportedSetting,
-        _variables: Variables,
-        target: Reached,
-        _options: ConnectionOptions,
-    ) -> bool:
-        become = target.become
-        return (
-            become is not None
-            and become.password is None
-            and (not methods or become.method in methods)
-        )
-
-    return touches
+def _become_flags(setting: UnsupportedSetting, host: _ReachedHost) -> bool:
+    """Returns whether flags are for this host, and ask for more than is done anyway."""
+    if host.become is None:
+        return False
+    method = host.become.method
+    if host.sets_any("ansible_become_flags", f"ansible_{method}_flags"):
+        return False
+    return not flags_are_redundant(setting.value, method)
 
 
-def _folder(method: str) -> _Touches:
-    def touches(
-        _setting: UnsupportedSetting,
-        _variables: Variables,
-        target: Reached,
-        _options: ConnectionOptions,
-    ) -> bool:
-        return target.become is not None and target.become.method == method
-
-    return touches
+def _become_password(_setting: UnsupportedSetting, host: _ReachedHost) -> bool:
+    """Returns whether a password of any method is for this host."""
+    return host.become is not None and host.become.password is None
 
 
-_TOUCHES: dict[str, _Touches] = {
+def _become_folder(_setting: UnsupportedSetting, _host: _ReachedHost) -> bool:
+    """Returns whether another working folder is for this host: it always is."""
+    return True
+
+
+def _only_for(method: str, affects: _Affects) -> _Affects:
+    """Returns a check that is False unless the probe becomes another user by this method."""
+
+    def affects_by_method(setting: UnsupportedSetting, host: _ReachedHost) -> bool:
+        return host.becomes_by(method) and affects(setting, host)
+
+    return affects_by_method
+
+
+def _of_become_plugin(method: str) -> dict[str, _Affects]:
+    """Returns the checks of the settings of one become plugin, by name."""
+    section = f"[{method}_become_plugin]"
+    return {
+        f"{section} user": _become_user(method),
+        f"{section} executable": _become_program(method),
+        f"{section} flags": _only_for(method, _become_flags),
+        f"{section} password": _only_for(method, _become_password),
+    }
+
+
+_AFFECTS: dict[str, _Affects] = {
     "transport": _transport,
-    "ssh_executable": _of_ssh("ansible_ssh_executable"),
-    "pkcs11_provider": _of_ssh("ansible_ssh_pkcs11_provider"),
-    "private_key": _of_ssh("ansible_ssh_private_key"),
+    "ssh_executable": _of_ssh_plugin("ansible_ssh_executable"),
+    "pkcs11_provider": _of_ssh_plugin("ansible_ssh_pkcs11_provider"),
+    "private_key": _of_ssh_plugin("ansible_ssh_private_key"),
     "proxy_command": _proxy_of_paramiko,
-    "become_flags": _flags(),
-    "become_pass": _password(),
-    "[sudo_become_plugin] chdir": _folder("sudo"),
-    **{
-        f"[{method}_become_plugin] {name}": touches
-        for method in ("sudo", "doas", "su")
-        for name, touches in (
-            ("user", _user(method)),
-            ("executable", _program(method)),
-            ("flags", _flags(method)),
-            ("password", _password(method)),
-        )
-    },
+    "become_flags": _become_flags,
+    "become_pass": _become_password,
+    "[sudo_become_plugin] chdir": _only_for("sudo", _become_folder),
+    **_of_become_plugin("sudo"),
+    **_of_become_plugin("doas"),
+    **_of_become_plugin("su"),
 }
+"""Whether a setting would change how a host is reached, by the setting's name."""

@@ -1,9 +1,9 @@
-"""Arguments for OpenSSH that inventories carry: which of them matter to a transport that is not
-OpenSSH, what OpenSSH itself is given of them, and what only it can follow. Pure.
+"""Arguments for OpenSSH in inventories: which matter, and which only OpenSSH can follow.
 
-Rules: what only tunes, keeps connections open, or loosens the check of host keys is let be: the
+Pure. Rules: what only tunes, keeps connections open, or loosens the check of host keys is ignored: the
 command line alone loosens that policy. Everything else might change where or as whom we connect,
-and is named.
+and is named in an error or passed on. No message repeats a value or a word that is not an option,
+because it may be a secret.
 """
 
 from __future__ import annotations
@@ -11,254 +11,173 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Iterator
+from typing import NamedTuple
 
-_FLAGS = frozenset(
-    ["-C", "-q", "-v", "-vv", "-vvv", "-T", "-t", "-tt", "-x", "-X", "-Y", "-A", "-a", "-n"]
-)
-_OPTIONS = frozenset(
+from .ssh_keywords import FOLLOWED, KNOWN_HOSTS_FILES, OPENSSH_ONLY, TUNING, WITHOUT_EFFECT
+
+_IGNORED_FLAGS = frozenset("-C -q -v -vv -vvv -T -t -tt -x -X -Y -A -a -n".split())  # noqa: SIM905 — a list of words
+_IGNORED_OPTIONS = TUNING | {"checkhostip"}
+_NO_FILES = ("/dev/null", "none")
+# Values that ask for what is done anyway.
+_REDUNDANT = frozenset(
     [
-        "addkeystoagent",
-        "batchmode",
-        "checkhostip",
-        "compression",
-        "connectionattempts",
-        "controlmaster",
-        "controlpath",
-        "controlpersist",
-        "escapechar",
-        "forwardagent",
-        "forwardx11",
-        "forwardx11trusted",
-        "hashknownhosts",
-        "ipqos",
-        "loglevel",
-        "rekeylimit",
-        "requesttty",
-        "tcpkeepalive",
-        "updatehostkeys",
-        "visualhostkey",
+        ("gssapiauthentication", "no"),
+        ("pubkeyauthentication", "yes"),
+        ("proxycommand", "none"),
+        ("proxyjump", "none"),
+        *((name, value) for name in KNOWN_HOSTS_FILES for value in _NO_FILES),
+        *(
+            ("stricthostkeychecking", value)
+            for value in ("no", "off", "false", "ask", "accept-new")
+        ),
     ]
 )
-# Options of which one value asks for what is done anyway.
-_AS_IT_IS = {
-    ("gssapiauthentication", "no"),
-    ("pubkeyauthentication", "yes"),
-    ("proxycommand", "none"),
-    ("proxyjump", "none"),
-    *(
-        (name, value)
-        for name in ("userknownhostsfile", "globalknownhostsfile")
-        for value in ("/dev/null", "none")
-    ),
-    *(("stricthostkeychecking", value) for value in ("no", "off", "false", "ask", "accept-new")),
-}
-
-# Without a password these do, too.
-_NO_PASSWORD = {
-    ("kbdinteractiveauthentication", "no"),
-    ("passwordauthentication", "no"),
-    ("preferredauthentications", "publickey"),
-}
-
-
-@functools.lru_cache(maxsize=1024)  # most hosts share theirs
-def first_significant_argument(arguments: str, *, password: bool = False) -> str | None:
-    """Returns the first of OpenSSH's `arguments` that must not be passed over, without its value;
-    None: there is none.
-
-    `password` says whether there is one that could be sent. An argument that is no option is told
-    as such and not repeated, because it may be a secret.
-    """
-    try:
-        words = shlex.split(arguments)
-    except ValueError:
-        return "an unclosed quotation"
-    rest = iter(words)
-    for word in rest:
-        if word in _FLAGS:
-            continue
-        if not word.startswith("-o"):
-            return word[:2] if word.startswith("-") else "a word that is no option"
-        name, value = _named(word[2:] or next(rest, ""))
-        said = (name.lower(), value.lower())
-        as_it_is = said in _AS_IT_IS or (said in _NO_PASSWORD and not password)
-        if name.lower() not in _OPTIONS and not as_it_is:
-            return f"-o {name}"[:40]
-    return None
-
-
-def _named(option: str) -> tuple[str, str]:
-    """Returns the name and the value of what follows -o."""
-    name, _, value = option.strip().replace("=", " ", 1).partition(" ")
-    return name, value.strip()
-
-
-# ---- for OpenSSH
-
+_REDUNDANT_WITHOUT_PASSWORD = frozenset(
+    [
+        ("kbdinteractiveauthentication", "no"),
+        ("passwordauthentication", "no"),
+        ("preferredauthentications", "publickey"),
+    ]
+)
+# Letters of ssh's own options, by what becomes of them.
 _WITH_VALUE = frozenset("bcDeFIiJLlmopRSw")
-_WITHOUT = frozenset("46AaCgKkXxYy")
-# How much ssh tells, whether there is a terminal, and whether it makes a master connection (-M goes
-# above ControlMaster=no): the transport's own matter.
-_OURS = frozenset("qvtTM")
-_OTHER_USE = frozenset({"sessiontype", "stdinnull", "forkafterauthentication"})
-_KNOWN_HOSTS = frozenset({"userknownhostsfile", "globalknownhostsfile"})
+_WITHOUT_VALUE = frozenset("46AaCgKkXxYy")
+# Logging, terminals and the master connection (-M overrides ControlMaster=no): the transport sets
+# these itself.
+_LEFT_OUT = frozenset("qvtTM")
+_PKCS11_AND_KERBEROS = frozenset({"-I", "-K"})
+_OTHER_USES = frozenset({"sessiontype", "stdinnull", "forkafterauthentication"})
+_AUTHENTICATION_METHODS = frozenset({"publickey", "password", "keyboard-interactive"})
+_MAX_NAME = 40
 
 
 class UnsupportedArgumentError(ValueError):
-    """An argument that would make ssh do something else than run a command; the text never repeats
-    a value.
+    """An argument with which ssh would do something else than run a command."""
+
+
+class _Option(NamedTuple):
+    """What follows -o: the name as it is written, and the value."""
+
+    name: str
+    value: str
+
+    @property
+    def keyword(self) -> str:
+        """The name in lower case, as ssh compares it."""
+        return self.name.lower()
+
+    @property
+    def setting(self) -> tuple[str, str]:
+        """The keyword and the value in lower case."""
+        return self.keyword, self.value.lower()
+
+    def __str__(self) -> str:
+        return f"-o {self.name}"[:_MAX_NAME]
+
+
+def _parse_option(text: str) -> _Option:
+    """Returns the option in what follows -o: `Name=value` or `Name value`."""
+    name, _, value = text.strip().replace("=", " ", 1).partition(" ")
+    return _Option(name, value.strip())
+
+
+@functools.lru_cache(maxsize=1024)  # most hosts have the same arguments
+def first_significant_argument(arguments: str, *, password: bool = False) -> str | None:
+    """Returns the first of OpenSSH's `arguments` that must not be ignored, without its value.
+
+    None if there is none. `password` says whether there is a password that could be sent.
     """
+    try:
+        rest = iter(shlex.split(arguments))
+    except ValueError:
+        return "an unclosed quotation"
+    for word in rest:
+        if word in _IGNORED_FLAGS:
+            continue
+        if not word.startswith("-o"):
+            return word[:2] if word.startswith("-") else "a word that is not an option"
+        option = _parse_option(word[2:] or next(rest, ""))
+        if _is_significant(option, password=password):
+            return str(option)
+    return None
+
+
+def _is_significant(option: _Option, *, password: bool) -> bool:
+    """Returns whether an option may change where or as whom we connect."""
+    if option.keyword in _IGNORED_OPTIONS or option.setting in _REDUNDANT:
+        return False
+    return password or option.setting not in _REDUNDANT_WITHOUT_PASSWORD
 
 
 @functools.lru_cache(maxsize=1024)
 def openssh_arguments(arguments: str) -> tuple[str, ...]:
-    """Returns `arguments` as words for ssh, each option apart from its value; raises `UnsupportedArgumentError`.
+    """Returns `arguments` as words for ssh, each option apart from its value.
 
-    Left out: how much ssh tells, terminals, master connections (-M), and /dev/null as known hosts,
-    for the command line alone says how host keys are checked.
+    Left out are logging, terminals, master connections (-M), and /dev/null as known hosts: the
+    command line alone says how host keys are checked. Raises `UnsupportedArgumentError`.
     """
     try:
         words = iter(shlex.split(arguments))
     except ValueError as e:
         raise UnsupportedArgumentError("an unclosed quotation") from e
-    return tuple(word for given in words for word in _taken(given, words))
+    accepted = list[str]()
+    for word in words:
+        accepted += _accepted_words(word, words)
+    return tuple(accepted)
 
 
-def _taken(word: str, rest: Iterator[str]) -> Iterator[str]:
-    if not word.startswith("-") or word.startswith("--") or word == "-":
-        raise UnsupportedArgumentError("a word that is no option")
-    for at, letter in enumerate(word[1:], 2):
+def _accepted_words(word: str, rest: Iterator[str]) -> Iterator[str]:
+    """Yields what ssh gets of one word; `rest` are the words after it, for its value."""
+    if word == "-" or not word.startswith("-") or word.startswith("--"):
+        raise UnsupportedArgumentError("a word that is not an option")
+    for position, letter in enumerate(word[1:], 2):
         if letter in _WITH_VALUE:
-            value = word[at:] or next(rest, "")
-            if not value:
-                raise UnsupportedArgumentError(f"-{letter} without its value")
-            if letter != "o" or _fit(value):
-                yield from (f"-{letter}", value)
+            value = word[position:] or next(rest, "")
+            yield from _option_with_value(letter, value)
             return
-        if letter in _WITHOUT:
+        if letter in _WITHOUT_VALUE:
             yield f"-{letter}"
-        elif letter not in _OURS:
+        elif letter not in _LEFT_OUT:
             raise UnsupportedArgumentError(f"-{letter}")
 
 
-def _fit(option: str) -> bool:
-    """Returns whether an option is to be given to ssh; raises `UnsupportedArgumentError` where it would make ssh
-    another program.
-    """
-    name, value = _named(option)
-    if name.lower() in _OTHER_USE:
-        raise UnsupportedArgumentError(f"-o {name}")
-    return not (name.lower() in _KNOWN_HOSTS and value in ("/dev/null", "none"))
-
-
-# ---- for the built-in client
-
-# What it follows, and what there is nothing to follow of: forwards and terminals are never asked
-# for.
-_FOLLOWED = _OPTIONS | frozenset(
-    [
-        "connecttimeout",
-        "globalknownhostsfile",
-        "serveralivecountmax",
-        "serveraliveinterval",
-        "stricthostkeychecking",
-        "userknownhostsfile",
-        "addressfamily",
-        "bindaddress",
-        "canonicaldomains",
-        "canonicalizefallbacklocal",
-        "canonicalizehostname",
-        "canonicalizemaxdots",
-        "canonicalizepermittedcnames",
-        "certificatefile",
-        "challengeresponseauthentication",
-        "channeltimeout",
-        "ciphers",
-        "clearallforwardings",
-        "dynamicforward",
-        "enableescapecommandline",
-        "exitonforwardfailure",
-        "fingerprinthash",
-        "forwardx11timeout",
-        "gatewayports",
-        "hostkeyalgorithms",
-        "hostkeyalias",
-        "hostname",
-        "identitiesonly",
-        "identityagent",
-        "identityfile",
-        "ignoreunknown",
-        "kbdinteractiveauthentication",
-        "kexalgorithms",
-        "localcommand",
-        "localforward",
-        "logverbose",
-        "macs",
-        "nohostauthenticationforlocalhost",
-        "numberofpasswordprompts",
-        "passwordauthentication",
-        "permitlocalcommand",
-        "permitremoteopen",
-        "port",
-        "proxycommand",
-        "proxyjump",
-        "pubkeyauthentication",
-        "remotecommand",
-        "remoteforward",
-        "revokedhostkeys",
-        "sendenv",
-        "streamlocalbindmask",
-        "streamlocalbindunlink",
-        "syslogfacility",
-        "tag",
-        "tunnel",
-        "tunneldevice",
-        "user",
-        "xauthlocation",
-    ]
-)
-_NEVER = frozenset(
-    [
-        "gssapiauthentication",
-        "gssapidelegatecredentials",
-        "gssapikeyexchange",
-        "gssapitrustdns",
-        "hostbasedauthentication",
-        "pkcs11provider",
-        "proxyusefdpass",
-        "verifyhostkeydns",
-        "knownhostscommand",
-    ]
-)
-"""Options that only OpenSSH can do, unless their value says that it is not to be done."""
-_LETTERS = frozenset("IK")  # a PKCS#11 library, Kerberos
-_METHODS = frozenset({"publickey", "password", "keyboard-interactive"})
+def _option_with_value(letter: str, value: str) -> tuple[str, ...]:
+    """Returns the two words of an option with its value, none for one that is left out."""
+    if not value:
+        raise UnsupportedArgumentError(f"-{letter} without its value")
+    if letter != "o":
+        return f"-{letter}", value
+    option = _parse_option(value)
+    if option.keyword in _OTHER_USES:
+        raise UnsupportedArgumentError(f"-o {option.name}")
+    names_no_file = option.keyword in KNOWN_HOSTS_FILES and option.value in _NO_FILES
+    return () if names_no_file else ("-o", value)
 
 
 @functools.lru_cache(maxsize=1024)
 def first_openssh_only_argument(arguments: str) -> str | None:
-    """Returns the first of OpenSSH's `arguments` that only ssh itself can follow, None where there
-    is none.
+    """Returns the first of OpenSSH's `arguments` that only ssh itself can follow.
 
-    What `openssh_arguments` refuses is not judged here.
+    Without its value. None if there is none, and for arguments that `openssh_arguments` refuses.
     """
     try:
-        words = openssh_arguments(arguments)
+        words = iter(openssh_arguments(arguments))
     except UnsupportedArgumentError:
         return None
-    rest = iter(words)
-    for word in rest:
-        if word[1:] in _LETTERS:
+    for word in words:
+        if word in _PKCS11_AND_KERBEROS:
             return word
-        if word[1:] in _WITH_VALUE and (option := next(rest)) and word == "-o" and _beyond(option):
-            return f"-o {_named(option)[0]}"[:40]
+        value = next(words) if word[1:] in _WITH_VALUE else ""
+        if word == "-o" and _is_openssh_only(option := _parse_option(value)):
+            return str(option)
     return None
 
 
-def _beyond(option: str) -> bool:
-    name, value = _named(option)
-    if name.lower() in _NEVER:
-        return value.lower() not in ("no", "none")
-    if name.lower() == "preferredauthentications":
-        return not set(value.lower().split(",")) <= _METHODS
-    return name.lower() not in _FOLLOWED
+def _is_openssh_only(option: _Option) -> bool:
+    """Returns whether the built-in client cannot do what an option asks for."""
+    keyword, value = option.setting
+    if keyword in OPENSSH_ONLY:
+        return value not in ("no", "none")
+    if keyword == "preferredauthentications":
+        return not _AUTHENTICATION_METHODS.issuperset(value.split(","))
+    return keyword not in TUNING | WITHOUT_EFFECT | FOLLOWED

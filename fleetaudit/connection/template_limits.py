@@ -1,5 +1,4 @@
-"""How much a template may do: what one value may hold, and what all the work for one host may come
-to. No I/O.
+"""Limits on templates: the size of one value, and the work for one host. No I/O.
 
 Rules: a value is weighed as if every list and mapping in it were written out, because whoever
 prints, copies or compares it does just that. A unit of work is about a twentieth of a microsecond:
@@ -14,29 +13,30 @@ from contextvars import ContextVar
 from typing import Any
 
 MAX_RESULT = 65_536
-"""The most characters or items of what any part of a template gives."""
+"""Maximum number of characters or items of what any part of a template gives."""
 MAX_WEIGHT = 2 * MAX_RESULT
-"""The most values in one value; 64 characters of a text count as one."""
+"""Maximum number of values in one value; 64 characters of a text count as one."""
 MAX_BITS = 4096
-"""The most bits of a whole number."""
+"""Maximum number of bits of an integer."""
 MAX_WORK = 2_000_000
-"""The most units of work for one host."""
+"""Maximum number of units of work for one host."""
+_CHARACTERS_PER_UNIT = 64
 
 
 class TemplateLimitError(Exception):
-    """What a template asks for is more than is done for one; the text says of what."""
+    """A template exceeds a limit; the text says which."""
 
 
 class WorkBudget:
-    """The work that is left for one host."""
+    """The work that may still be done for one host."""
 
     def __init__(self) -> None:
-        self.left = MAX_WORK
+        self.units = MAX_WORK
 
     def spend(self, units: int) -> None:
-        """Takes some of it; raises `TemplateLimitError` where it is used up."""
-        self.left -= units
-        if self.left < 0:
+        """Takes units of work; raises `TemplateLimitError` if none remain."""
+        self.units -= units
+        if self.units < 0:
             raise TemplateLimitError("its templates take too much work, all together")
 
 
@@ -44,9 +44,9 @@ _CURRENT = ContextVar[WorkBudget]("_CURRENT")
 
 
 @contextlib.contextmanager
-def counted_against(work: WorkBudget) -> Iterator[None]:
-    """Lets everything inside of it count as work for one host."""
-    token = _CURRENT.set(work)
+def counted_against(budget: WorkBudget) -> Iterator[None]:
+    """Takes all work inside the block from the budget of one host."""
+    token = _CURRENT.set(budget)
     try:
         yield
     finally:
@@ -54,20 +54,18 @@ def counted_against(work: WorkBudget) -> Iterator[None]:
 
 
 def spend(units: int) -> None:
-    """Takes some of the work that is left for the host at hand; raises `TemplateLimitError`."""
+    """Takes units of work from the current host's budget; raises `TemplateLimitError`."""
     _CURRENT.get().spend(units)
 
 
 def check_weight(value: Any) -> Any:
-    """Returns the value itself; raises `TemplateLimitError` where it is longer, larger or deeper than is
-    worked with.
-    """
+    """Returns the value itself; raises `TemplateLimitError` if it is too long, large or deep."""
     spend(weight(value))
     return value
 
 
 def check_result(value: Any) -> Any:
-    """Returns the value itself, weighed; raises jinja2's error where it is undefined."""
+    """Returns the value itself, weighed; raises Jinja2's error if it is undefined."""
     from jinja2 import Undefined
 
     if isinstance(value, Undefined):
@@ -83,55 +81,59 @@ def weight(value: Any) -> int:
         total += 1
         match one:
             case str():
-                total += _length(one) // 64
+                total += _checked_length(one) // _CHARACTERS_PER_UNIT
             case bool():
                 pass
             case int() if one.bit_length() > MAX_BITS:
-                raise TemplateLimitError(
-                    f"a number that is too large, of more than {MAX_BITS} bits"
-                )
+                raise TemplateLimitError(f"a number of more than {MAX_BITS} bits")
             case list() | tuple():
-                _length(one)
+                _checked_length(one)
                 rest.extend(one)
             case dict():
-                _length(one)
+                _checked_length(one)
                 rest.extend(one.values())
         if total > MAX_WEIGHT:
             raise TemplateLimitError(f"it gives more than {MAX_WEIGHT} values")
     return total
 
 
-def _length(value: str | list[Any] | tuple[Any, ...] | dict[Any, Any]) -> int:
+def _checked_length(value: str | list[Any] | tuple[Any, ...] | dict[Any, Any]) -> int:
+    """Returns the length of a value; raises `TemplateLimitError` above the limit."""
     if len(value) > MAX_RESULT:
         raise TemplateLimitError(f"it gives more than {MAX_RESULT} characters or items")
     return len(value)
 
 
 def evaluated(value: Any) -> Any:
-    """Returns a copy of a value with every lazy mapping in it worked out; raises `TemplateLimitError`."""
+    """Returns a copy of a value with every lazy mapping in it evaluated.
+
+    Raises `TemplateLimitError` if it has too many values.
+    """
     total = 0
 
-    def copied(one: Any) -> Any:
+    def copy(one: Any) -> Any:
         nonlocal total
         total += 1
         if total > MAX_WEIGHT:
             raise TemplateLimitError(f"it gives more than {MAX_WEIGHT} values")
         if isinstance(one, Mapping):
-            return {key: copied(one[key]) for key in one}
-        return [copied(item) for item in one] if isinstance(one, list | tuple) else one
+            return {key: copy(one[key]) for key in one}
+        if isinstance(one, list | tuple):
+            return [copy(item) for item in one]
+        return one
 
-    copy = copied(value)
+    result = copy(value)
     spend(total)
-    return copy
+    return result
 
 
 def check_items(values: Iterator[Any]) -> Iterator[Any]:
-    """Yields what a lazy filter gives, as long as it is not too much."""
+    """Yields what a lazy filter gives; raises `TemplateLimitError` when that is too much."""
     total = 0
     for value in values:
-        heavy = weight(value)
-        total += heavy
+        units = weight(value)
+        total += units
         if total > MAX_WEIGHT:
             raise TemplateLimitError(f"it gives more than {MAX_WEIGHT} values")
-        spend(heavy)
+        spend(units)
         yield value

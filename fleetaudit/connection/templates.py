@@ -1,16 +1,16 @@
-"""Values with templates in them, rendered for one host: Jinja2 in a sandbox, over the inventory's
-variables alone.
+"""Renders templates in values for one host: Jinja2 in a sandbox, with inventory variables only.
 
 Rules: expressions and `{% if %}` only, with filters that compute and do nothing else: no lookup, no
-loop, no macro, no file (sandbox.py). What a host once said is never in reach. A problem names the
-variable and where it was written, never a value. Work is bounded: how deep variables may refer to
-one another, and all that is done for one host (bounds.py).
+loop, no macro, no file (template_sandbox.py). What a host reported is never in reach. An error
+names the variable and where it is written, never a value. Work is bounded: how deep variables may
+refer to one another, and all that is done for one host (template_limits.py).
 """
 
 from __future__ import annotations
 
+import ipaddress
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,185 +29,206 @@ from .template_limits import (
 )
 
 MAX_TEMPLATE = 4096
-"""The most characters of a template that is rendered."""
+"""Maximum number of characters of a template."""
 MAX_DEPTH = 20
-"""How many variables may refer to one another in a row."""
+"""Maximum number of variables that refer to one another in a row."""
 
-_A_TEMPLATE = 200  # units of work: about what running a small one takes
+_UNITS_OF_A_TEMPLATE = 200  # about what running a small one takes
 _MARKS = ("{{", "{%", "{#")
 
 
 class TemplateValueError(FleetauditError):
-    """A value that cannot be worked out for its host; the text says which and why."""
+    """A value that cannot be rendered for its host; the text says which and why."""
 
 
 def is_template(value: Any) -> bool:
     """Returns whether a value is to be rendered before it is used."""
-    return (
-        isinstance(value, str)
-        and not isinstance(value, Unsafe)
-        and any(mark in value for mark in _MARKS)
-    )
+    if not isinstance(value, str) or isinstance(value, Unsafe):
+        return False
+    return any(mark in value for mark in _MARKS)
 
 
 class Renderer:
-    """Works out the variables of one host: decrypts, renders, and what they refer to, too."""
+    """Decrypts and renders the variables of one host, and those that they refer to."""
 
     def __init__(self, host: Host, vault: Vault, inventory: Inventory | None = None) -> None:
         self._host, self._vault, self._inventory = host, vault, inventory
-        self._work = WorkBudget()
-        self._done = dict[str, Any]()
-        self._doing = list[str]()
+        self._budget = WorkBudget()
+        self._rendered = dict[str, Any]()
+        self._in_progress = list[str]()
 
     def value(self, name: str) -> Any:
-        """Returns the variable `name` in its own type; raises `TemplateValueError`, and KeyError where
-        it is not set.
+        """Returns the variable `name` in its own type.
+
+        Raises `TemplateValueError`, and KeyError if it is not set.
         """
-        if name in self._done:
-            return self._done[name]
+        if name in self._rendered:
+            return self._rendered[name]
         raw = self._host.variables[name]
-        if name in self._doing:
-            raise TemplateValueError(
-                f"{self._named(name)} refers to itself: {' > '.join([*self._doing, name])}"
-            )
-        if len(self._doing) >= MAX_DEPTH:
-            raise TemplateValueError(
-                f"{self._named(name)} is reached through more than {MAX_DEPTH} variables"
-            )
-        self._doing.append(name)
+        self._check_depth(name)
+        self._in_progress.append(name)
         try:
-            with counted_against(self._work):
-                self._done[name] = evaluated(self.rendered(raw, name))
+            with counted_against(self._budget):
+                self._rendered[name] = evaluated(self.render(raw, name))
         except TemplateLimitError as e:
-            raise TemplateValueError(f"{self._named(name)} is not rendered here: {e}") from e
+            raise self._error(name, f"is not rendered here: {e}") from e
         finally:
-            self._doing.pop()
-        return self._done[name]
+            self._in_progress.pop()
+        return self._rendered[name]
 
-    def rendered(self, raw: Any, name: str) -> Any:
-        """Returns a value of the variable `name`, or a part of it, decrypted and rendered; mappings
-        are so lazily.
+    def _check_depth(self, name: str) -> None:
+        """Raises `TemplateValueError` if a variable refers to itself, or is reached too deep."""
+        if name in self._in_progress:
+            loop = " > ".join([*self._in_progress, name])
+            raise self._error(name, f"refers to itself: {loop}")
+        if len(self._in_progress) >= MAX_DEPTH:
+            raise self._error(name, f"is reached through more than {MAX_DEPTH} variables")
+
+    def render(self, raw: Any, name: str) -> Any:
+        """Returns a value of the variable `name`, or a part of it, decrypted and rendered.
+
+        The values of a mapping are rendered when they are used.
         """
-        if isinstance(raw, EncryptedText):
-            try:
-                raw = self._vault.decrypt(raw.ciphertext.encode()).decode()
-            except (VaultError, UnicodeDecodeError) as e:
-                why = str(e) if isinstance(e, VaultError) else "it is encrypted, and no text"
-                raise TemplateValueError(f"{self._named(name)} cannot be used: {why}") from e
-        if isinstance(raw, Mapping):
-            return _Mapping(raw, self, name)
-        if isinstance(raw, list):
-            return [self.rendered(item, name) for item in raw]
-        return self._render(raw, name) if is_template(raw) else raw
+        value = self._decrypt(raw, name) if isinstance(raw, EncryptedText) else raw
+        if isinstance(value, Mapping):
+            return _LazyMapping(value, self, name)
+        if isinstance(value, list):
+            return [self.render(item, name) for item in value]
+        return self._render_text(value, name) if is_template(value) else value
 
-    def known(self, name: str) -> bool:
+    def _decrypt(self, encrypted: EncryptedText, name: str) -> str:
+        """Returns the text of an encrypted value; raises `TemplateValueError`."""
+        try:
+            return self._vault.decrypt(encrypted.ciphertext.encode()).decode()
+        except VaultError as e:
+            raise self._error(name, f"cannot be used: {e}") from e
+        except UnicodeDecodeError as e:
+            raise self._error(name, "cannot be used: it is encrypted, and no text") from e
+
+    def is_known(self, name: str) -> bool:
         """Returns whether a template may refer to `name`."""
         return name in self._host.variables or name in _MAGIC
 
-    def lookup(self, name: str) -> Any:
-        """Returns what a template means by `name`: Ansible's own names first, then a variable of
-        the host.
-        """
+    def look_up(self, name: str) -> Any:
+        """Returns what a template means by `name`: one of Ansible's own names, or a variable."""
         if name in _MAGIC:
-            return self._magic(name)
-        if isinstance(self._host.variables[name], Mapping):
-            return self.rendered(self._host.variables[name], name)
-        return self.value(name)
+            return _MAGIC[name](self)
+        value = self._host.variables[name]
+        return self.render(value, name) if isinstance(value, Mapping) else self.value(name)
 
-    def _magic(self, name: str) -> Any:
-        match name:
-            case "inventory_hostname":
-                return self._host.name
-            case "inventory_hostname_short":
-                return _short(self._host.name)
-            case "group_names":
-                return sorted(self._host.groups)
-            case "inventory_dir":
-                return str(Path(self._host.origin.rpartition(":")[0]).absolute().parent)
-            case "inventory_file":
-                return str(Path(self._host.origin.rpartition(":")[0]).absolute())
-            case "ansible_playbook_python":
-                return sys.executable
-            case _:
-                if self._inventory is None:
-                    raise TemplateValueError(f"“{name}” is not known here")
-                if name == "groups":
-                    return _fleet_of(self._inventory).groups
-                return _HostVars(self._inventory, self)
+    def inventory_hostname(self) -> str:
+        """Returns the name of the host."""
+        return self._host.name
 
-    def nested(self, host: Host) -> Renderer:
-        """Returns a renderer for another host that this one's templates speak of: as deep, and at
-        this one's cost.
+    def inventory_hostname_short(self) -> str:
+        """Returns the first part of the host's name; an address as it is."""
+        try:
+            ipaddress.ip_address(self._host.name)
+        except ValueError:
+            return self._host.name.split(".")[0]
+        return self._host.name
+
+    def group_names(self) -> list[str]:
+        """Returns the names of the host's groups, sorted."""
+        return sorted(self._host.groups)
+
+    def inventory_file(self) -> str:
+        """Returns the path of the file that names the host."""
+        return str(Path(self._host.origin.rpartition(":")[0]).absolute())
+
+    def inventory_dir(self) -> str:
+        """Returns the folder of the file that names the host."""
+        return str(Path(self.inventory_file()).parent)
+
+    def groups(self) -> Mapping[str, Sequence[str]]:
+        """Returns the hosts of every group."""
+        return _fleet_of(self._require_inventory("groups")).groups
+
+    def hostvars(self) -> Mapping[str, Any]:
+        """Returns the variables of every host."""
+        return _HostVars(_fleet_of(self._require_inventory("hostvars")).hosts, self)
+
+    def _require_inventory(self, name: str) -> Inventory:
+        """Returns the inventory that the template's `name` refers to."""
+        if self._inventory is None:
+            raise TemplateValueError(f"“{name}” is not known here")
+        return self._inventory
+
+    def renderer_for(self, host: Host) -> Renderer:
+        """Returns a renderer for another host that this one's templates refer to.
+
+        It begins at this depth and takes from this budget.
         """
         other = Renderer(host, self._vault, self._inventory)
-        other._doing, other._work = [""] * len(self._doing), self._work
+        other._in_progress, other._budget = [""] * len(self._in_progress), self._budget
         return other
 
-    def _render(self, text: str, name: str) -> Any:
+    def _render_text(self, text: str, name: str) -> Any:
+        """Returns the value of a template; raises `TemplateValueError` for any problem with it."""
         if len(text) > MAX_TEMPLATE:
-            raise TemplateValueError(
-                f"{self._named(name)} is a template longer than {MAX_TEMPLATE}"
-            )
+            raise self._error(name, f"is a template longer than {MAX_TEMPLATE}")
         from jinja2 import TemplateError
         from jinja2.exceptions import SecurityError, UndefinedError
 
-        from .template_sandbox import compile_template, join_texts
-
         try:
-            spend(_A_TEMPLATE)
-            template, alone = compile_template(text)
-            context = template.new_context(_Names(self), shared=True)  # type: ignore[arg-type]  # it only looks up
-            parts = list(template.root_render_func(context))
-            if alone:
-                return check_result(context.vars["result"])
-            return check_result(parts[0]) if len(parts) == 1 else join_texts(map(evaluated, parts))
+            return self._run(text)
         except UndefinedError as e:
-            raise TemplateValueError(f"{self._named(name)} needs {_undefined(e)}") from e
+            raise self._error(name, f"needs {_describe_undefined(e)}") from e
         except (SecurityError, TemplateLimitError) as e:
-            raise TemplateValueError(f"{self._named(name)} is not rendered here: {e}") from e
+            raise self._error(name, f"is not rendered here: {e}") from e
         except TemplateError as e:
-            raise TemplateValueError(f"{self._named(name)} is no template: {_syntax(e)}") from e
-        except (
-            SyntaxError,
-            RecursionError,
-            MemoryError,
-        ) as e:  # of the code that Jinja2 makes of it
-            raise TemplateValueError(f"{self._named(name)} is no template: nested too deep") from e
+            raise self._error(name, f"is not a template: {_describe_syntax(e)}") from e
+        except (SyntaxError, RecursionError, MemoryError) as e:
+            # Of the code that Jinja2 makes of it.
+            raise self._error(name, "is not a template: nested too deeply") from e
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as e:
-            raise TemplateValueError(
-                f"{self._named(name)} cannot be worked out: {type(e).__name__}"
-            ) from e
+            raise self._error(name, f"cannot be computed: {type(e).__name__}") from e
 
-    def _named(self, name: str) -> str:
-        return (
-            f"{name} in {self._host.variable_origins.get(name) or self._host.origin} of"
-            f" “{self._host.name}”"
-        )
+    def _run(self, text: str) -> Any:
+        """Runs a template; one expression alone keeps its type."""
+        from .template_filters import join_texts
+        from .template_sandbox import compile_template
 
+        spend(_UNITS_OF_A_TEMPLATE)
+        template, is_expression = compile_template(text)
+        context = template.new_context(_Names(self), shared=True)  # type: ignore[arg-type]  # it only looks up
+        parts = list(template.root_render_func(context))
+        if is_expression:
+            return check_result(context.vars["result"])
+        return check_result(parts[0]) if len(parts) == 1 else join_texts(map(evaluated, parts))
 
-_MAGIC = frozenset(
-    {
-        "inventory_hostname",
-        "inventory_hostname_short",
-        "group_names",
-        "groups",
-        "hostvars",
-        "inventory_dir",
-    }
-    | {"inventory_file", "ansible_playbook_python"}
-)
+    def _error(self, name: str, problem: str) -> TemplateValueError:
+        """Returns the error about the variable `name`."""
+        origin = self._host.variable_origins.get(name) or self._host.origin
+        return TemplateValueError(f"{name} in {origin} of “{self._host.name}” {problem}")
 
 
-class _Mapping(Mapping[Any, Any]):
-    """A mapping whose values are worked out when they are asked for, so that one bad one spoils no
-    other.
-    """
+def _playbook_python(_renderer: Renderer) -> str:
+    """Returns the Python that runs here."""
+    return sys.executable
+
+
+_MAGIC: dict[str, Callable[[Renderer], Any]] = {
+    "inventory_hostname": Renderer.inventory_hostname,
+    "inventory_hostname_short": Renderer.inventory_hostname_short,
+    "group_names": Renderer.group_names,
+    "groups": Renderer.groups,
+    "hostvars": Renderer.hostvars,
+    "inventory_dir": Renderer.inventory_dir,
+    "inventory_file": Renderer.inventory_file,
+    "ansible_playbook_python": _playbook_python,
+}
+"""Ansible's magic variables, which come before those of the host."""
+
+
+class _LazyMapping(Mapping[Any, Any]):
+    """A mapping whose values are rendered when they are used: a bad one spoils no other."""
 
     def __init__(self, raw: Mapping[Any, Any], renderer: Renderer, name: str) -> None:
         self._raw, self._renderer, self._name = raw, renderer, name
 
     def __getitem__(self, key: Any) -> Any:
-        return self._renderer.rendered(self._raw[key], self._name)
+        return self._renderer.render(self._raw[key], self._name)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._raw)
@@ -223,12 +244,12 @@ class _Names(Mapping[str, Any]):
         self._renderer = renderer
 
     def __getitem__(self, name: str) -> Any:
-        if not self._renderer.known(name):
+        if not self._renderer.is_known(name):
             raise KeyError(name)
-        return self._renderer.lookup(name)
+        return self._renderer.look_up(name)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._renderer.known(name)
+        return isinstance(name, str) and self._renderer.is_known(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(_MAGIC)
@@ -245,25 +266,27 @@ class _Fleet(NamedTuple):
     hosts: Mapping[str, Host]
 
 
-_last: list[_Fleet] = []
+_last_fleet: list[_Fleet] = []
 
 
 def _fleet_of(inventory: Inventory) -> _Fleet:
-    """Returns it, made once an inventory and not once a host: that would take quadratic time."""
-    if not _last or _last[0].inventory is not inventory:
+    """Returns it, made once an inventory: once a host would take quadratic time."""
+    if not _last_fleet or _last_fleet[0].inventory is not inventory:
         groups = {group: list(hosts) for group, hosts in inventory.groups.items()}
-        _last[:] = [_Fleet(inventory, groups, {host.name: host for host in inventory.hosts})]
-    return _last[0]
+        hosts = {host.name: host for host in inventory.hosts}
+        _last_fleet[:] = [_Fleet(inventory, groups, hosts)]
+    return _last_fleet[0]
 
 
 class _HostVars(Mapping[str, Any]):
-    """`hostvars`: the inventory's variables of every host, worked out when they are asked for."""
+    """`hostvars`: the inventory's variables of every host, rendered when they are used."""
 
-    def __init__(self, inventory: Inventory, asking: Renderer) -> None:
-        self._hosts, self._asking = _fleet_of(inventory).hosts, asking
+    def __init__(self, hosts: Mapping[str, Host], renderer: Renderer) -> None:
+        self._hosts, self._renderer = hosts, renderer
 
     def __getitem__(self, name: str) -> Any:
-        return _HostNames(self._asking.nested(self._hosts[name]), self._hosts[name])
+        host = self._hosts[name]
+        return _HostNames(self._renderer.renderer_for(host), host)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._hosts)
@@ -286,23 +309,13 @@ class _HostNames(_Names):
         return len(self._host.variables)
 
 
-def _undefined(e: Exception) -> str:
-    """Returns in our words what jinja2's “'x' is undefined” says; it names variables and keys,
-    never values.
-    """
+def _describe_undefined(e: Exception) -> str:
+    """Returns what Jinja2's “'x' is undefined” says; it names variables and keys, never values."""
     quoted = str(e).split("'")
     return f"“{quoted[-2]}”, which is not set" if len(quoted) >= 3 else "something that is not set"
 
 
-def _syntax(e: Exception) -> str:
-    return "its syntax is wrong" if type(e).__name__ == "TemplateSyntaxError" else type(e).__name__
-
-
-def _short(name: str) -> str:
-    import ipaddress
-
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name.split(".")[0]
-    return name
+def _describe_syntax(e: Exception) -> str:
+    """Returns what is wrong with a template; Jinja2's own text could repeat a value."""
+    name = type(e).__name__
+    return "its syntax is wrong" if name == "TemplateSyntaxError" else name

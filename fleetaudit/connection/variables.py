@@ -1,5 +1,4 @@
-"""The variables of one host, rendered, decrypted and typed where they are needed, and only then. No
-I/O.
+"""The variables of one host: decrypted, rendered and typed only where they are needed. No I/O.
 
 Rules: of several spellings the last that is set counts; None and the empty text count as not set.
 No message repeats a value, because a value may be a secret.
@@ -17,9 +16,12 @@ from fleetaudit.model import Host, Secret, Stage
 
 from .templates import Renderer, TemplateValueError, is_template
 
+_MAX_DIGITS = 9
+_UNSET = (None, "")
+
 
 class CannotReachError(Exception):
-    """An outcome of this host alone: the stage that cannot be had, why, and the way out."""
+    """One host cannot be audited: the stage that fails, the reason, and the next step."""
 
     def __init__(self, reason: str, hint: str, stage: Stage = "inventory") -> None:
         self.reason, self.hint, self.stage = reason, hint, stage
@@ -33,28 +35,29 @@ class Variables:
         self.host, self._renderer = host, renderer
 
     def get(self, name: str) -> Any:
-        """Returns a variable, decrypted and rendered."""
+        """Returns a variable, decrypted and rendered; None if it is not set.
+
+        Raises `CannotReachError` if that fails.
+        """
         value = self.host.variables.get(name)
-        if not (isinstance(value, EncryptedText | Mapping | list) or is_template(value)):
+        if not _needs_renderer(value):
             return value
         try:
             return self._renderer.value(name)
         except TemplateValueError as e:
-            hint = (
-                "--vault-password-file FILE"
-                if isinstance(value, EncryptedText)
-                else "write the value itself"
-            )
+            is_encrypted = isinstance(value, EncryptedText)
+            hint = "--vault-password-file FILE" if is_encrypted else "write the value itself"
             raise CannotReachError(str(e), f"{hint}, for “{self.host.name}”") from e
 
     def is_set(self, name: str) -> bool:
-        """Returns whether a variable has a value; one that is encrypted has, and is not decrypted
-        for the question.
-        """
+        """Returns whether a variable has a value; an encrypted one does, and stays encrypted."""
         value = self.host.variables.get(name)
-        return (self.get(name) if is_template(value) else value) not in (None, "")
+        if is_template(value):
+            value = self.get(name)
+        return value not in _UNSET
 
     def origin(self, name: str) -> str:
+        """Returns where a variable is set, or where the host is if it is not set."""
         return self.host.variable_origins.get(name) or self.host.origin
 
     def folder(self, name: str) -> Path:
@@ -62,26 +65,32 @@ class Variables:
         return Path(self.origin(name).rpartition(":")[0]).parent
 
     def error(self, name: str, message: str, hint: str) -> InputError | CannotReachError:
-        """Returns an error to raise about the variable `name`, or about the host where that is "".
+        """Returns an error to raise about the variable `name`.
 
-        What a template gives is a matter of its host alone; what is written there spoils the file.
+        The result of a template concerns its host alone; a value that is written makes the file
+        invalid.
         """
-        if name and is_template(self.host.variables.get(name)):
+        if is_template(self.host.variables.get(name)):
             reason = f"{name} in {self.origin(name)} of “{self.host.name}” {message}"
             return CannotReachError(reason, f"write the value itself, for “{self.host.name}”")
-        source, _, line = (self.origin(name) if name else self.host.origin).rpartition(":")
-        text = f"{name} of “{self.host.name}” {message}" if name else message
-        if not line.isdecimal():
-            return InputError(text, source=self.origin(name), hint=hint)
-        return InputError(text, source=source, line=int(line), hint=hint)
+        return self._input_error(self.origin(name), f"{name} of “{self.host.name}” {message}", hint)
 
-    def text(self, names: tuple[str, ...]) -> str | None:
-        """Returns the text of the last of `names` that is set. A number is text, as in Ansible;
-        nothing else is.
-        """
-        name = self.last(names)
+    def host_error(self, message: str, hint: str) -> InputError:
+        """Returns an error to raise about the host itself."""
+        return self._input_error(self.host.origin, message, hint)
+
+    def _input_error(self, origin: str, message: str, hint: str) -> InputError:
+        """Returns an error about what is written at `origin`, which is file:line or a name."""
+        source, _, line = origin.rpartition(":")
+        if not line.isdecimal():
+            return InputError(message, source=origin, hint=hint)
+        return InputError(message, source=source, line=int(line), hint=hint)
+
+    def text(self, *names: str) -> str | None:
+        """Returns the text of the last of `names` that is set. As in Ansible a number is text."""
+        name = self.last_set(names)
         value = self.get(name)
-        if value is None or value == "":
+        if value in _UNSET:
             return None
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise self.error(name, "is not text", "put it in quotes")
@@ -89,37 +98,56 @@ class Variables:
             raise self.error(name, "has a control character in it", "retype it")
         return str(value)
 
-    def password(self, names: tuple[str, ...], otherwise: Secret | None = None) -> Secret | None:
-        """Returns the password that one of `names` gives; an empty one says that `otherwise` is not
-        for this host.
-        """
-        if text := self.text(names):
-            return Secret(text)
-        return otherwise if self.host.variables.get(self.last(names)) is None else None
+    def password(self, names: tuple[str, ...], default: Secret | None = None) -> Secret | None:
+        """Returns the password that one of `names` sets, else `default`.
 
-    def number(self, names: tuple[str, ...], allowed: range, wanted: str) -> int | None:
-        """Returns the number of the last of `names` that is set, also where it is written as text."""
-        name = self.last(names)
+        An empty value says that `default` is not for this host.
+        """
+        text = self.text(*names)
+        if text:
+            return Secret(text)
+        is_unset = self.host.variables.get(self.last_set(names)) is None
+        return default if is_unset else None
+
+    def number(self, names: tuple[str, ...], allowed: range, expected: str) -> int | None:
+        """Returns the number of the last of `names` that is set, also if it is written as text.
+
+        `expected` describes the `allowed` numbers in the error.
+        """
+        name = self.last_set(names)
         value = self.get(name)
-        if value is None or value == "":
+        if value in _UNSET:
             return None
-        if isinstance(value, str) and value.strip().isascii() and value.strip().isdecimal():
-            value = int(value.strip()[:9])
-        if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
+        number = _parse_number(value)
+        if number is None or number not in allowed:
             raise self.error(
-                name, f"is not {wanted}", "mind that YAML reads 12:30 as 750 and 0022 as 18"
+                name, f"is not {expected}", "mind that YAML reads 12:30 as 750 and 0022 as 18"
             )
-        return value
+        return number
 
     def truth(self, name: str) -> bool:
-        value = self.get(name)
-        word = str(value).lower()
-        if word in TRUE_WORDS | FALSE_WORDS:
-            return word in TRUE_WORDS
-        raise self.error(name, "is neither yes nor no", "write true or false")
+        """Returns what Ansible takes for yes or for no."""
+        word = str(self.get(name)).lower()
+        if word not in TRUE_WORDS | FALSE_WORDS:
+            raise self.error(name, "is neither yes nor no", "write true or false")
+        return word in TRUE_WORDS
 
-    def last(self, names: tuple[str, ...]) -> str:
-        """Returns the one of several spellings that counts: the last that is set, else the first."""
-        return next(
-            (n for n in reversed(names) if self.host.variables.get(n) is not None), names[0]
-        )
+    def last_set(self, names: tuple[str, ...]) -> str:
+        """Returns the spelling that counts: the last one that is set, else the first."""
+        for name in reversed(names):
+            if self.host.variables.get(name) is not None:
+                return name
+        return names[0]
+
+
+def _needs_renderer(value: Any) -> bool:
+    """Returns whether a value is encrypted, a template, or may contain either."""
+    return isinstance(value, EncryptedText | Mapping | list) or is_template(value)
+
+
+def _parse_number(value: Any) -> int | None:
+    """Returns the integer that a value is, also as text; None for anything else."""
+    if isinstance(value, str):
+        digits = value.strip()
+        return int(digits[:_MAX_DIGITS]) if digits.isascii() and digits.isdecimal() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,8 +1,8 @@
 """Parses host names of inventories: `web[01:10:2]`, `db:2222`, `[::1]:22`: names and a port.
 
 Pure. Rules: what Ansible accepts means the same here. What Ansible turns into a name that no host
-can have (`web:ssh`, `web1 web2`) or into no host at all (`web[5:1]`) is an error, because such a host
-would silently be missing.
+can have (`web:ssh`, `web1 web2`) or into no host at all (`web[5:1]`) is an error, because such a
+host would silently be missing.
 """
 
 from __future__ import annotations

@@ -700,7 +700,8 @@ def test_a_template_costs_its_own_host_and_no_other(name: str, place: Workspace)
 def test_a_template_that_asks_for_the_groups_takes_no_longer_among_more_hosts(
     tmp_path: Path,
 ) -> None:
-    from fleetaudit.connection.target import ConnectionOptions, resolve_target
+    from fleetaudit.connection.options import ConnectionOptions
+    from fleetaudit.connection.target import resolve_target
 
     (tmp_path / "hosts").write_text(
         "[web]\nh[1:20000] ansible_host=\"{{ groups['web'][0] ~ hostvars['h1'].x }}\" x=y\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleetaudit.connection.target import ConnectionOptions, resolve_target
+from fleetaudit.connection.options import ConnectionOptions
+from fleetaudit.connection.target import resolve_target
 from fleetaudit.model import Host, NotAudited, Target
 
 

@@ -13,7 +13,7 @@ import pytest
 from fleetaudit.app.source_locations import add_locations
 from fleetaudit.cli import run_command_line
 from fleetaudit.cli.planning import build_plan, read_inventory, scenario_rows
-from fleetaudit.connection.target import ConnectionOptions
+from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.model import AuditRun, Location, NotAudited
 from fleetaudit.playbook import parse_playbook
 from fleetaudit.store.run_file import encode_run

@@ -13,7 +13,7 @@ import pytest
 
 from fleetaudit.cli.planning import build_plan, read_inventory
 from fleetaudit.connection.ansible_cfg import AnsibleSettings, load_ansible_settings
-from fleetaudit.connection.target import ConnectionOptions
+from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.errors import InputError
 from fleetaudit.inventory.values import EncryptedText
 from fleetaudit.inventory.vault import load_vault
@@ -181,14 +181,14 @@ def test_flags_of_su_that_change_what_it_runs_are_named_and_nothing_of_them_repe
     flags: str, named: str
 ) -> None:
     found = refused(ansible_become=True, ansible_become_method="su", ansible_become_flags=flags)
-    assert found.reason == f"ansible_become_flags in inv/hosts.yml:12 is not honoured: {named}"
+    assert found.reason == f"ansible_become_flags in inv/hosts.yml:12 is not supported: {named}"
 
 
 @pytest.mark.parametrize("name", ["ansible_become_usr", "ansible_becomeuser", "ansible_sudo_chdir"])
 def test_a_setting_that_is_not_known_is_not_passed_over(name: str) -> None:
     found = refused(ansible_become=True, **{name: SECRET})
     assert found.stage == "become"
-    assert found.reason == f"{name} in inv/hosts.yml:11 is not honoured"
+    assert found.reason == f"{name} in inv/hosts.yml:11 is not supported"
 
 
 @pytest.mark.parametrize("flags", ["-H -S -n", "-HSn", "-n", "-H", ""])
@@ -201,9 +201,9 @@ def test_flags_that_ask_for_what_is_done_anyway_are_let_be(flags: str) -> None:
     [
         ("-i", "-i"),
         ("-H -E", "-E"),
-        ("--preserve-env=X", "a word that is no short flag"),
+        ("--preserve-env=X", "a word that is not a short flag"),
         (f"-u {SECRET}", "-u"),
-        (SECRET, "a word that is no short flag"),
+        (SECRET, "a word that is not a short flag"),
         ("-H 'x", "an unclosed quotation"),
     ],
 )
@@ -211,7 +211,7 @@ def test_flags_that_ask_for_something_else_are_named_and_nothing_of_them_repeate
     flags: str, named: str
 ) -> None:
     found = refused(ansible_become=True, ansible_become_flags=flags)
-    assert found.reason == f"ansible_become_flags in inv/hosts.yml:11 is not honoured: {named}"
+    assert found.reason == f"ansible_become_flags in inv/hosts.yml:11 is not supported: {named}"
 
 
 def test_ansible_cfg_is_read_for_what_it_says_about_becoming(

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from fleetaudit.connection.ansible_cfg import AnsibleSettings
+from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.connection.ssh_arguments import (
     first_openssh_only_argument,
     first_significant_argument,
 )
-from fleetaudit.connection.target import ConnectionOptions, resolve_target
+from fleetaudit.connection.target import resolve_target
 from fleetaudit.errors import InputError
 from fleetaudit.inventory import load_inventory
 from fleetaudit.inventory.values import EncryptedText, Unsafe
@@ -299,7 +300,7 @@ def test_ssh_arguments_of_ansible_cfg_are_not_passed_over(name: str) -> None:
     settings = AnsibleSettings(**arguments, origins={name: "ansible.cfg:3"})  # type: ignore[arg-type]
     found = target(ConnectionOptions(settings=settings), ansible_connection="paramiko")
     assert isinstance(found, NotAudited)
-    assert found.reason == f"{name} in ansible.cfg:3 is not honoured: -o PKCS11Provider"
+    assert found.reason == f"{name} in ansible.cfg:3 is not supported: -o PKCS11Provider"
     by_ssh = target(ConnectionOptions(settings=settings))
     assert isinstance(by_ssh, SshTarget)
     assert by_ssh.client == "openssh"
@@ -374,7 +375,7 @@ def test_the_systems_ssh_is_the_client_where_the_inventory_or_the_command_line_s
         ("-W a:1", "-W"),
         ("-E /tmp/log", "-E"),
         ("-p", "-p without its value"),
-        (f"-J jump {SECRET}", "a word that is no option"),
+        (f"-J jump {SECRET}", "a word that is not an option"),
         ("-o StdinNull=yes", "-o StdinNull"),
         ("-o 'x", "an unclosed quotation"),
     ],
@@ -384,7 +385,7 @@ def test_arguments_that_make_ssh_another_program_are_refused_by_name(
 ) -> None:
     found = target(ansible_connection="openssh", ansible_ssh_common_args=arguments)
     assert isinstance(found, NotAudited)
-    assert found.reason == f"ansible_ssh_common_args in inv/hosts.yml:11 is not honoured: {named}"
+    assert found.reason == f"ansible_ssh_common_args in inv/hosts.yml:11 is not supported: {named}"
     assert SECRET not in str(found)
 
 
@@ -405,7 +406,7 @@ def test_arguments_that_make_ssh_another_program_are_refused_by_name(
         ("-o IdentityFile=~/k", "-o IdentityFile"),
         ("-o PreferredAuthentications=password", "-o PreferredAuthentications"),
         ("-F none", "-F"),
-        (SECRET, "a word that is no option"),
+        (SECRET, "a word that is not an option"),
         ("-o 'x", "an unclosed quotation"),
         ("-o", "-o "),
     ],

@@ -13,7 +13,7 @@ import pytest
 
 from fleetaudit.cli import run_command_line
 from fleetaudit.cli.planning import build_plan, read_inventory
-from fleetaudit.connection.target import ConnectionOptions
+from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.errors import InputError
 from fleetaudit.model import Secret
 
@@ -170,7 +170,8 @@ CHANGES: dict[str, tuple[str, Files, str]] = {
     "a user of doas": (
         "[doas_become_plugin]\nuser = app\n",
         {
-            "hosts.yml": "all: {hosts: {a: , b: {ansible_become: true, ansible_become_method: doas}}}\n"
+            "hosts.yml": "all: {hosts: {a: , b: {ansible_become: true, ansible_become_method: "
+            "doas}}}\n"
         },
         "(first: b)",
     ),
@@ -189,7 +190,8 @@ CHANGES_NOTHING: dict[str, tuple[str, Files, bool]] = {
         True,
     ),
     "the usual order of groups": (
-        "[defaults]\nprecedence = all_inventory, groups_inventory, all_plugins_inventory, all_plugins_play, "
+        "[defaults]\nprecedence = all_inventory, groups_inventory, "
+        "all_plugins_inventory, all_plugins_play, "
         "groups_plugins_inventory, groups_plugins_play\n",
         {"hosts.yml": "all: {vars: {x: 1}, hosts: {a: }}\n"},
         False,
@@ -215,7 +217,8 @@ CHANGES_NOTHING: dict[str, tuple[str, Files, bool]] = {
         True,
     ),
     "a folder without what is passed over": (
-        "[defaults]\ninventory_ignore_extensions = .ini, .retry\n[inventory]\nignore_patterns = artifacts\n",
+        "[defaults]\ninventory_ignore_extensions = .ini, "
+        ".retry\n[inventory]\nignore_patterns = artifacts\n",
         {"inv/hosts.yml": "all: {hosts: {a: }}\n", "inv/group_vars/all": "x: 1\n"},
         True,
     ),
@@ -226,7 +229,8 @@ CHANGES_NOTHING: dict[str, tuple[str, Files, bool]] = {
         False,
     ),
     "Ansible's own plug-ins by their long names": (
-        "[inventory]\nenable_plugins = ansible.builtin.host_list, ansible.builtin.script, ansible.builtin.auto, "
+        "[inventory]\nenable_plugins = ansible.builtin.host_list, "
+        "ansible.builtin.script, ansible.builtin.auto, "
         "ansible.builtin.yaml, ansible.builtin.ini, ansible.builtin.toml\n",
         ONE,
         False,
@@ -240,14 +244,16 @@ CHANGES_NOTHING: dict[str, tuple[str, Files, bool]] = {
     "another transport where every host says its own": (
         "[defaults]\ntransport = local\n",
         {
-            "hosts.yml": "all: {vars: {ansible_connection: ssh}, hosts: {a: , b: {ansible_connection: local}}}\n"
+            "hosts.yml": "all: {vars: {ansible_connection: ssh}, hosts: {a: , b: "
+            "{ansible_connection: local}}}\n"
         },
         True,
     ),
     "another ssh where every host says its own or needs none": (
         "[ssh_connection]\nssh_executable = /opt/ssh\n",
         {
-            "hosts.yml": "all: {hosts: {a: {ansible_connection: local}, b: {ansible_connection: paramiko}, "
+            "hosts.yml": "all: {hosts: {a: {ansible_connection: local}, b: "
+            "{ansible_connection: paramiko}, "
             "c: {ansible_connection: openssh, ansible_ssh_executable: /usr/bin/ssh}}}\n"
         },
         True,

@@ -1,0 +1,130 @@
+"""Finds and parses ansible.cfg, and looks settings up in it and in the environment.
+
+Rules: found where Ansible finds it: ANSIBLE_CONFIG, the current folder unless anybody may write
+there, the home folder, /etc/ansible. The environment overrides the file.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from fleetaudit.errors import ConfigError, InputError
+from fleetaudit.text.files import expand_home
+from fleetaudit.text.yaml_lines import decode_utf8, read_bounded
+
+from .ansible_cfg_table import Place
+
+NAME = "ansible.cfg"
+
+
+class Value(NamedTuple):
+    """The text of a setting, and where it is set: file:line or the name of a variable."""
+
+    text: str
+    origin: str
+
+    def error(self, message: str, hint: str = "") -> InputError:
+        """Returns an error to raise about this setting."""
+        source, _, line = self.origin.rpartition(":")
+        if not line.isdecimal():
+            return InputError(message, source=self.origin, hint=hint)
+        return InputError(message, source=source, line=int(line), hint=hint)
+
+
+class ConfigFile:
+    """One ansible.cfg: its settings, and the line of each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._parser = configparser.ConfigParser(
+            interpolation=None, strict=False, inline_comment_prefixes=(";",)
+        )
+        try:
+            text = decode_utf8(read_bounded(path), source=str(path))
+            self._parser.read_string(text, source=str(path))
+        except (OSError, ValueError) as e:
+            raise InputError("cannot be read", source=str(path)) from e
+        except configparser.Error as e:
+            raise InputError(
+                "not an ansible.cfg: expected a section or a setting",
+                source=str(path),
+                line=getattr(e, "lineno", None) or 0,
+            ) from e
+        self._lines = text.splitlines()
+
+    def get(self, place: Place) -> str | None:
+        """Returns the text of a setting, None if it is not set."""
+        return self._parser.get(place.section, place.key, fallback=None)
+
+    def origin(self, place: Place) -> str:
+        """Returns file:line of a setting."""
+        section = ""
+        for number, line in enumerate(map(str.strip, self._lines), 1):
+            if line.startswith("["):
+                section = line[1:].partition("]")[0]
+            elif section == place.section and _key_of(line) == place.key:
+                return f"{self.path}:{number}"
+        return str(self.path)
+
+
+def _key_of(line: str) -> str:
+    """Returns the key of a line, in lower case; keys end at “=” or “:”."""
+    return line.lower().replace(":", "=").partition("=")[0].strip()
+
+
+class Lookup:
+    """Looks settings up in the environment and in the ansible.cfg that Ansible would use, if any.
+
+    `notes` are about an ansible.cfg that is skipped.
+    """
+
+    def __init__(self, environment: Mapping[str, str], system: Path) -> None:
+        self.environment = environment
+        self.notes = list[str]()
+        path = self._named_file() or self._current_file() or self._usual_file(system)
+        self.file = ConfigFile(path) if path else None
+
+    def _named_file(self) -> Path | None:
+        """Returns the file that ANSIBLE_CONFIG names; raises `ConfigError` if it is missing."""
+        named = self.environment.get("ANSIBLE_CONFIG")
+        if not named:
+            return None
+        path = expand_home(os.path.expandvars(named))
+        path = path / NAME if path.is_dir() else path
+        if not path.exists():
+            raise ConfigError(f"ANSIBLE_CONFIG names {path}, and there is no such file")
+        return path
+
+    def _current_file(self) -> Path | None:
+        """Returns the file in the current folder, unless anybody may write there."""
+        path = Path(NAME)
+        if not path.exists():
+            return None
+        if Path().stat().st_mode & stat.S_IWOTH:
+            self.notes.append(f"{NAME} in the current folder is not read: anybody may write there")
+            return None
+        return path
+
+    def _usual_file(self, system: Path) -> Path | None:
+        """Returns the file of the home folder or of the system."""
+        home = Path(self.environment.get("HOME") or "~").expanduser() / f".{NAME}"
+        return next((path for path in (home, system) if os.access(path, os.R_OK)), None)
+
+    def values(self, variables: Iterable[str], places: Iterable[Place]) -> Iterator[Value]:
+        """Yields what is set, the one that counts first."""
+        for variable in variables:
+            if text := self.environment.get(variable):
+                yield Value(text, variable)
+        for place in places:
+            yield from self.values_at(place)
+
+    def values_at(self, place: Place) -> Iterator[Value]:
+        """Yields the value in one place of the file, if it is set and not empty."""
+        text = self.file.get(place) if self.file else None
+        if text and self.file:
+            yield Value(text, self.file.origin(place))

@@ -1,0 +1,52 @@
+"""From the variables of a host to the kernel image that is started for it. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fleetaudit.model import KernelTarget
+from fleetaudit.text.files import expand_home
+
+from .variables import Variables
+
+_MEMORY_MIB = range(64, 65_537)
+_DEFAULT_MEMORY_MIB = 256
+
+
+def resolve_kernel_target(variables: Variables) -> KernelTarget:
+    """Returns the kernel image that is started for a host, and how.
+
+    `kernel_image` is relative to the folder of the inventory file that sets it. Raises `InputError`
+    for an image that is missing and values of a wrong type.
+    """
+    image = variables.text("kernel_image")
+    if not image:
+        raise variables.host_error(
+            f"“{variables.host.name}” has ansible_connection: kernel and no kernel_image",
+            "name the image:  kernel_image: vmlinuz-6.12",
+        )
+    memory = variables.number(("kernel_memory",), _MEMORY_MIB, "a number of MiB, 64 to 65536")
+    return KernelTarget(
+        image=str(variables.folder("kernel_image") / expand_home(image)),
+        memory_mib=memory or _DEFAULT_MEMORY_MIB,
+        append=variables.text("kernel_append") or "",
+        sysctls=_sysctls(variables),
+    )
+
+
+def _sysctls(variables: Variables) -> dict[str, str]:
+    """Returns the sysctls that are set before the experiment, as text."""
+    sysctls = variables.get("kernel_sysctls") or {}
+    if not isinstance(sysctls, Mapping):
+        raise variables.error(
+            "kernel_sysctls",
+            "is not a mapping",
+            "write  kernel_sysctls: {net.ipv4.tcp_rfc1337: 1}",
+        )
+    for key, value in sysctls.items():
+        is_scalar = isinstance(value, str | int) and not isinstance(value, bool)
+        if not isinstance(key, str) or not is_scalar:
+            raise variables.error(
+                "kernel_sysctls", "has a value that is neither text nor a number", "quote it"
+            )
+    return {key: str(value) for key, value in sysctls.items()}

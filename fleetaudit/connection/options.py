@@ -1,0 +1,34 @@
+"""What the command line says about connections, for every host of a run. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fleetaudit.inventory.vault import Vault
+from fleetaudit.model import BecomeMethod, HostKeyPolicy, Secret, SshClient
+
+from .ansible_cfg import AnsibleSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOptions:
+    """What the command line says about connections; None is "not given".
+
+    A host's variables override all of it, except what concerns host keys. `client` is for hosts
+    whose connection is "ssh" or not named; "paramiko" and "openssh" mean that client. `settings`
+    are Ansible's own, which all of these override; `vault` decrypts a value where a host needs it.
+    """
+
+    user: str | None = None
+    private_key: str | None = None
+    known_hosts: tuple[str, ...] = ()
+    host_key_policy: HostKeyPolicy = "strict"
+    timeout_s: float | None = None
+    client: SshClient = "paramiko"
+    password: Secret | None = None
+    become: bool = False
+    become_user: str | None = None
+    become_method: BecomeMethod | None = None
+    become_password: Secret | None = None
+    settings: AnsibleSettings = field(default_factory=AnsibleSettings)
+    vault: Vault = field(default_factory=Vault)

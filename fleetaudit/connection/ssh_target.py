@@ -1,0 +1,214 @@
+"""From the variables of a host to where and as whom SSH connects. No I/O.
+
+Rules: variables override the command line, which overrides ansible.cfg; an old spelling
+(ansible_ssh_user) overrides the new one wherever either is set, as in Ansible. A variable that
+would change where or as whom we connect, and is not supported, makes the host not audited.
+ansible_host_key_checking is ignored: the command line alone loosens that policy. If arguments for
+OpenSSH ask for what only it can do, the system's own ssh is the client, as it is Ansible's, unless
+the inventory says paramiko. No password goes to a host whose key is not checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from fleetaudit.model import SshClient, SshTarget
+from fleetaudit.text.files import expand_home
+
+from .ansible_cfg import AnsibleSettings
+from .become import resolve_become
+from .interpreter import resolve_interpreter
+from .options import ConnectionOptions
+from .ssh_arguments import (
+    UnsupportedArgumentError,
+    first_openssh_only_argument,
+    first_significant_argument,
+    openssh_arguments,
+)
+from .variables import CannotReachError, Variables
+
+DEFAULT_TIMEOUT_S = 10.0
+"""Maximum seconds for a connection by default."""
+# The spellings of each variable; the last that is set wins, as in Ansible.
+ADDRESS = ("ansible_host", "ansible_ssh_host")
+PORT = ("ansible_port", "ansible_ssh_port")
+USER = ("ansible_user", "ansible_ssh_user")
+KEY = ("ansible_private_key_file", "ansible_ssh_private_key_file")
+TIMEOUT = ("ansible_timeout", "ansible_ssh_timeout")
+PASSWORD = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
+_PROGRAM = "ansible_ssh_executable"
+_DEFAULT_PORT = 22
+_PORTS = range(1, 65_536)
+_TIMEOUTS_S = range(1, 86_401)
+
+_USE_SSH = "paramiko cannot; write ansible_connection: ssh, or openssh for the system's own ssh"
+_COMMAND_ONLY = "leave out what makes ssh do something else than run a command"
+_PROXY_FOR_SSH = "write it for ssh: ansible_ssh_common_args: -J HOST, or -o with a ProxyCommand"
+_USE_OPENSSH = (
+    "write ansible_connection: openssh for the system's own ssh, or the program that is named"
+)
+_USE_PARAMIKO = "write ansible_connection: paramiko, which takes one; or use a key, or an SSH agent"
+_CHECK_HOST_KEYS = (
+    "--host-key-policy accept-new, or strict: a password is never sent to a host whose key is not"
+    " checked"
+)
+_USE_KEY_FILE = "name a key file (ansible_ssh_private_key_file) or use an SSH agent"
+_UNSUPPORTED = {
+    "ansible_paramiko_proxy_command": _PROXY_FOR_SSH,
+    "ansible_ssh_proxy_command": _PROXY_FOR_SSH,
+    "ansible_proxy_command": _PROXY_FOR_SSH,
+    _PROGRAM: _USE_OPENSSH,
+    "ansible_private_key": _USE_KEY_FILE,
+    "ansible_ssh_private_key": _USE_KEY_FILE,
+    "ansible_private_key_passphrase": _USE_KEY_FILE,
+    "ansible_ssh_private_key_passphrase": _USE_KEY_FILE,
+    "ansible_ssh_pkcs11_provider": _USE_KEY_FILE,
+}
+"""Variables that are not supported, and what to do instead."""
+_PARAMIKO_VARIABLES = {
+    f"ansible_paramiko_{name}": f"write ansible_{name} instead"
+    for name in ("host", "port", "user", "pass", "password", "private_key_file")
+}
+"""Variables of Ansible's plugin paramiko alone, and what to do instead."""
+_ARGUMENTS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
+
+
+def resolve_ssh_target(
+    variables: Variables, options: ConnectionOptions, connection: str
+) -> SshTarget:
+    """Returns where and as whom SSH connects, and by which client.
+
+    `connection` is the host's ansible_connection, one of SSH. Raises `CannotReachError`, and
+    `InputError` for a value of a wrong type.
+    """
+    _check_variables(variables, connection)
+    arguments = [_read_arguments(variables, options.settings, name) for name in _ARGUMENTS]
+    client = _choose_client(connection, options.client, arguments)
+    target = _without_arguments(variables, options)
+    if client == "paramiko":
+        password = variables.password(PASSWORD, options.password)
+        target = msgspec.structs.replace(target, password=password)
+    else:
+        program = variables.text(_PROGRAM) if connection == "openssh" else None
+        target = msgspec.structs.replace(target, client=client, program=program or "ssh")
+    target = _with_arguments(target, arguments)
+    _check_passwords(target)
+    return target
+
+
+def _check_variables(variables: Variables, connection: str) -> None:
+    """Raises `CannotReachError` for a variable that is not supported with this connection."""
+    names = dict(_UNSUPPORTED)
+    if connection == "openssh" or variables.get(_PROGRAM) == "ssh":
+        del names[_PROGRAM]
+    if connection.startswith("paramiko"):
+        names |= _PARAMIKO_VARIABLES
+    for name, hint in names.items():
+        if variables.is_set(name):
+            raise CannotReachError(f"{name} in {variables.origin(name)} is not supported", hint)
+
+
+def _without_arguments(variables: Variables, options: ConnectionOptions) -> SshTarget:
+    """Returns the target of a host without arguments for ssh; its password is the host's own."""
+    settings = options.settings
+    user = variables.text(*USER) or options.user or settings.remote_user
+    key = variables.text(*KEY) or options.private_key or settings.private_key_file
+    port = variables.number(PORT, _PORTS, "a port, 1 to 65535") or settings.remote_port
+    timeout = variables.number(TIMEOUT, _TIMEOUTS_S, "a number of seconds")
+    default_timeout = options.timeout_s or settings.timeout or DEFAULT_TIMEOUT_S
+    return SshTarget(
+        address=variables.text(*ADDRESS) or variables.host.name,
+        port=port or _DEFAULT_PORT,
+        port_is_explicit=port is not None,
+        user=user,
+        private_keys=(str(expand_home(key)),) if key else (),
+        known_hosts=tuple(str(expand_home(name)) for name in options.known_hosts),
+        host_key_policy=options.host_key_policy,
+        connect_timeout_s=float(timeout or default_timeout),
+        password=variables.password(PASSWORD),
+        become=resolve_become(variables, options, user),
+        interpreter=resolve_interpreter(variables, settings),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    """One of Ansible's three settings with arguments for ssh: its text, name and origin."""
+
+    text: str
+    name: str
+    origin: str
+
+    def words(self) -> tuple[str, ...]:
+        """Returns the arguments as words for ssh."""
+        try:
+            return openssh_arguments(self.text)
+        except UnsupportedArgumentError as e:
+            raise self.error(str(e), _COMMAND_ONLY) from e
+
+    def error(self, problem: str, hint: str) -> CannotReachError:
+        """Returns the error about an argument that is not supported."""
+        return CannotReachError(f"{self.name} in {self.origin} is not supported: {problem}", hint)
+
+
+def _read_arguments(variables: Variables, settings: AnsibleSettings, name: str) -> _Arguments:
+    """Returns the arguments of a host's variable, else those of ansible.cfg."""
+    variable = f"ansible_{name}"
+    if variables.host.variables.get(variable) is not None:
+        value = variables.get(variable)
+        return _Arguments(str(value or ""), variable, variables.origin(variable))
+    return _Arguments(getattr(settings, name) or "", name, settings.origins.get(name, ""))
+
+
+def _choose_client(connection: str, default: SshClient, arguments: list[_Arguments]) -> SshClient:
+    """Returns the client for a connection with these arguments.
+
+    Raises `CannotReachError` if the inventory says paramiko and the arguments need OpenSSH.
+    """
+    for each in arguments:
+        problem = first_openssh_only_argument(each.text)
+        if problem and connection.startswith("paramiko"):
+            raise each.error(problem, _USE_SSH)
+        if problem:
+            return "openssh"
+    if connection == "openssh":
+        return "openssh"
+    return "paramiko" if connection.startswith("paramiko") else default
+
+
+def _with_arguments(target: SshTarget, arguments: list[_Arguments]) -> SshTarget:
+    """Returns the target with its arguments, unless the client may ignore all of them."""
+    early, common, extra = (each.words() for each in arguments)
+    has_password = bool(target.password)
+    matters = target.client == "openssh" or any(
+        first_significant_argument(each.text, password=has_password) for each in arguments
+    )
+    if not matters:
+        return target
+    return msgspec.structs.replace(target, arguments=early, late_arguments=(*common, *extra))
+
+
+def _check_passwords(target: SshTarget) -> None:
+    """Raises `CannotReachError` if a password would go to an unchecked host, or to OpenSSH."""
+    if target.client == "openssh" and target.password:
+        raise CannotReachError(
+            "the system's own ssh takes no password without a terminal",
+            _USE_PARAMIKO,
+            "authenticate",
+        )
+    if target.host_key_policy != "off":
+        return
+    if target.password:
+        raise CannotReachError(
+            "a password is given, and its host key is not checked",
+            _CHECK_HOST_KEYS,
+            "authenticate",
+        )
+    if target.become and target.become.password:
+        raise CannotReachError(
+            f"a password for {target.become.method} is given, and its host key is not checked",
+            _CHECK_HOST_KEYS,
+            "become",
+        )
