@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .base import Frozen
 from .secret import Secret
@@ -100,6 +100,7 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
 class LocalTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="local"):
     """This machine, without SSH."""
 
+    password: ClassVar[None] = None
     become: Become | None = None
     interpreter: Interpreter | None = None
 
@@ -108,6 +109,11 @@ class KernelTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", ta
     """A kernel image that is booted for one audit. `sysctls` are set in the guest before the probe
     runs.
     """
+
+    # What every target can be asked for, whatever its class.
+    password: ClassVar[None] = None
+    become: ClassVar[None] = None
+    interpreter: ClassVar[None] = None
 
     image: str
     memory_mib: int = 256

@@ -1,12 +1,12 @@
-"""Runs a command as another user, by sudo, doas or su: the command line, the answer to its
-question, its result. No I/O.
+"""Runs a command as another user, by sudo, doas or su: the command line, the answer to the password
+prompt, the result. No I/O.
 
-Rules: the password is sent once, and only after the program has asked for it; a second question
-ends the conversation, because accounts get locked. `stdin` is sent only after the command has
-printed who runs it (`wire.READY`), so that neither reaches the wrong reader. sudo asks with our
-random prompt. su has a fixed prompt, so its question counts only after a random mark, which is
-printed after the start-up files of the login shell and just before su. A refusal is of the stage
-"become", never transient; `refusals` has the words.
+Rules: the password is sent once, and only after the program has asked for it; a second prompt ends the
+dialogue, because accounts get locked. `stdin` is sent only after the command has printed who runs it
+(`protocol.SHELL_MARK`), so that neither reaches the wrong reader. sudo asks with our random prompt. su has a
+fixed prompt, so its prompt counts only after a random mark, which is printed after the start-up files
+of the login shell and just before su. A refusal has the stage "become" and is never transient;
+`sudo_errors` explains it.
 """
 
 from __future__ import annotations
@@ -23,33 +23,32 @@ from fleetaudit.model import Become
 from fleetaudit.text.sanitize import printable_line, quote_line
 
 from . import Deadline, Output, StageListener
-from .program_start import (
-    NOT_STARTED,
-    ReadyLine,
-    not_started,
-    not_started_in_time,
-)
+from .program_start import NOT_STARTED, ReadyLine, not_started, not_started_in_time
 from .sudo_errors import (
     BecomeFailure,
     Prompt,
+    PromptHistory,
     detect_prompt,
     explain_failure,
     password_expired,
 )
 
 PATIENCE_S = 30.0
-"""How long sudo or su may take to ask or to run the command, and again after it was answered."""
+"""How long sudo or su may take to ask or to run the command, and again after the answer."""
 
 _OUR_MARK = re.compile(r"\[?fleetaudit-[0-9a-f]+\]?")
-_QUESTION_MAX = 400  # bytes at the end of a stream that are looked at for su's question
+_PROMPT_MAX = 400  # bytes at the end of a stream that are searched for the prompt of su
+_KEPT = 4096  # bytes at the end of each stream that are kept for a reason
+
+State = Literal["shell", "asking", "answered", "refused", "running"]
 
 
 class BecomeDialogue:
-    """One command run by another user; it is the `Talk` with sudo, and then with the command.
+    """The `StdinDialogue` with sudo, doas or su, and then with the command that they run.
 
-    `command` is what a shell is to run; `judged` and `blamed` tell what came of it. `way` returns
-    the line that a person types to run a command where this one runs, with a terminal. Raises
-    `TransportError` for a password that cannot be typed.
+    `command` is what a shell is to run. `check_output` and `explain_error` say what the result means.
+    `on_terminal` returns the line that a person types to run a command on the same target, on a
+    terminal. Raises `TransportError` for a password that cannot be typed.
     """
 
     def __init__(
@@ -58,53 +57,21 @@ class BecomeDialogue:
         command: str,
         stdin: bytes,
         on_stage: StageListener,
-        way: Callable[[str], str] = str,
+        on_terminal: Callable[[str], str] = str,
     ) -> None:
-        self._become, self._stdin, self._passed, self._way = become, stdin, on_stage, way
+        self._become, self._stdin, self._on_stage = become, stdin, on_stage
+        self._on_terminal = on_terminal
         self._mark = f"[fleetaudit-{secrets.token_hex(12)}]"
-        # doas asks on a terminal only, so a password is of no use to it.
-        self._answer = b""
-        if become.password and become.method != "doas":
-            self._answer = become.password.reveal().encode("utf-8", "surrogateescape") + b"\n"
-            if b"\n" in self._answer[:-1] or b"\0" in self._answer:
-                reason = (
-                    f"the password for {become.method} has a line break or a NUL in it, which"
-                    " cannot be typed"
-                )
-                raise TransportError(
-                    "become",
-                    reason,
-                    hint=rerun_hint("--become-password-file", "FILE"),
-                    kind="become not possible",
-                )
-        self.command = self._line(command)
-        self.begin()
+        self._answer = _typed_password(become)
+        self.command = _become_command(become, command, self._mark, asks=bool(self._answer))
+        self.start()
 
-    def _line(self, command: str) -> str:
-        """Returns the whole command line: it prints the mark, and then becomes the other user.
+    # -- the dialogue
 
-        In the C locale, because the messages of sudo are parsed. su runs within /bin/sh: a login
-        shell may be csh, which cannot print on stderr.
-        """
-        program, user, mark = self._tool(), shlex.quote(self._become.user), shlex.quote(self._mark)
-        if self._become.method == "su":
-            words = " ".join(
-                (program, *map(shlex.quote, self._become.flags), user, "-c", shlex.quote(command))
-            )
-            script = f"echo {mark}; echo {mark} >&2; exec env LC_ALL=C {words}"
-            return f"/bin/sh -c {shlex.quote(script)}"
-        if self._become.method == "doas":
-            return f"echo {mark}; env LC_ALL=C {program} -n -u {user} {command}"
-        asks = f"-S -p {mark}" if self._answer else "-n"
-        return f"echo {mark}; env LC_ALL=C {program} -H {asks} -u {user} {command}"
-
-    # -- the talk
-    # --------------------------------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        """Starts from the beginning."""
-        self.over = False
-        self._state: Literal["shell", "asking", "answered", "refused", "running"] = "shell"
+    def start(self) -> None:
+        """Begins anew."""
+        self.finished = False
+        self._state: State = "shell"
         self._asked = self._asked_again = self._answered = False
         self._ready = ReadyLine()
         self._runs_as: tuple[str, str] | None = None
@@ -112,184 +79,230 @@ class BecomeDialogue:
         self._marks = _Mark(self._mark), _Mark(self._mark)  # in stdout and stderr
         self._answered_at = 0, 0  # bytes of stdout and stderr before the answer
         self._deadline: Deadline | None = None
-        self._patience: Deadline | None = None
+        self._step_deadline: Deadline | None = None
 
-    def say(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
-        """Returns the password where it is asked for, and `stdin` once the command itself is heard."""
+    def next_input(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
+        """Returns the password when it is asked for, and `stdin` once the command itself runs."""
         if self._state not in ("running", "refused"):
-            self._listen(stdout, stderr)
-        if self.over:
+            self._update_state(stdout, stderr)
+        if self.finished:
             return b""
         if self._state in ("running", "refused"):
-            self.over = True
-            return self._stdin if self._state == "running" and self._as_wanted() else b""
-        if self._state == "asking" and self._asked:
-            self._state, self._answered, self._patience = "answered", True, None
-            self._answered_at = len(stdout), len(stderr)
-            return self._answer
-        return b""
-
-    def _listen(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> None:
-        self._printed = bytes(stdout[-4096:]), bytes(stderr[-4096:])
-        if self._state == "shell" and self._marks[0].heard(stdout):
-            self._state = "asking"
-        if found := self._ready.search(stdout):
-            self._hear(found)
-            return
-        asks = self._question(stdout, stderr)
-        if asks:
-            self._asked, self._asked_again = True, self._answered
-            self._state = "asking" if self._state == "shell" else self._state
-        if (
-            password_expired(stderr)
-            or asks == "another"
-            or (asks and (self._answered or not self._answer))
-        ):
-            self._state = "refused"
-
-    def _question(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> Prompt:
-        """Returns the question that is not answered yet."""
-        if self._become.method != "su":
-            return "password" if stderr.count(self._mark.encode()) > self._answered else ""
-        # su asks on stderr, that of busybox on stdout.
-        return self._question_of_su(0, stdout) or self._question_of_su(1, stderr)
-
-    def _question_of_su(self, number: int, stream: bytes | bytearray) -> Prompt:
-        if not self._marks[number].heard(stream):
-            return ""
-        begin = max(self._marks[number].end, self._answered_at[number], len(stream) - _QUESTION_MAX)
-        return detect_prompt(bytes(stream[begin:]).rpartition(b"\n")[2])
-
-    def _hear(self, ready: re.Match[bytes]) -> None:
-        self._state = "running"
-        self._runs_as = (ready[1].decode(), printable_line(ready[2], 100))
-        if self._as_wanted():
-            self._passed("become", f"{self._become.user} by {self._become.method}")
+            self.finished = True
+            return self._stdin if self._runs_as_requested() else b""
+        if self._state != "asking" or not self._asked:
+            return b""
+        self._state, self._answered, self._step_deadline = "answered", True, None
+        self._answered_at = len(stdout), len(stderr)
+        return self._answer
 
     def read_deadline(self, deadline: Deadline) -> Deadline:
-        """Returns the deadline for the next output: bounded from the start of sudo until the
+        """Returns the deadline for the next output; it is bounded from the start of sudo until the
         command runs.
         """
         self._deadline = deadline
         if self._state in ("shell", "running"):
             return deadline
-        if self._patience is None:
-            self._patience = deadline.within(PATIENCE_S)
-        return self._patience
+        if self._step_deadline is None:
+            self._step_deadline = deadline.within(PATIENCE_S)
+        return self._step_deadline
 
-    def _as_wanted(self) -> bool:
-        number, name = self._runs_as or ("", "")
+    def _update_state(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> None:
+        self._printed = bytes(stdout[-_KEPT:]), bytes(stderr[-_KEPT:])
+        if self._state == "shell" and self._marks[0].found_in(stdout):
+            self._state = "asking"
+        if ready := self._ready.search(stdout):
+            self._command_runs(ready)
+            return
+        prompt = self._open_prompt(stdout, stderr)
+        if prompt:
+            self._asked, self._asked_again = True, self._answered
+            self._state = "asking" if self._state == "shell" else self._state
+        if self._is_refused(prompt, stderr):
+            self._state = "refused"
+
+    def _is_refused(self, prompt: Prompt, stderr: bytes | bytearray) -> bool:
+        """Returns whether nothing that we could answer would run the command."""
+        if prompt == "password":
+            return self._answered or not self._answer or password_expired(stderr)
+        return prompt == "new password" or password_expired(stderr)
+
+    def _open_prompt(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> Prompt:
+        """Returns the prompt that is not answered yet."""
+        if self._become.method != "su":
+            return "password" if stderr.count(self._mark.encode()) > self._answered else ""
+        # su asks on stderr, that of busybox on stdout.
+        return self._prompt_of_su(0, stdout) or self._prompt_of_su(1, stderr)
+
+    def _prompt_of_su(self, number: int, stream: bytes | bytearray) -> Prompt:
+        if not self._marks[number].found_in(stream):
+            return ""
+        begin = max(self._marks[number].end, self._answered_at[number], len(stream) - _PROMPT_MAX)
+        return detect_prompt(bytes(stream[begin:]).rpartition(b"\n")[2])
+
+    def _command_runs(self, ready: re.Match[bytes]) -> None:
+        self._state = "running"
+        self._runs_as = (ready[1].decode(), printable_line(ready[2], 100))
+        if self._runs_as_requested():
+            self._on_stage("become", f"{self._become.user} by {self._become.method}")
+
+    def _runs_as_requested(self) -> bool:
+        if self._runs_as is None:
+            return False
+        number, name = self._runs_as
         user = self._become.user
         if user.startswith("#"):
             return number == user[1:]
         return number == "0" if user == "root" else name == user
 
-    # -- what came of it
-    # -------------------------------------------------------------------------------------------
+    # -- the result
 
-    def judged(self, output: Output) -> Output:
-        """Returns the command's own output; raises `TransportError` if it never ran: stage
+    def check_output(self, output: Output) -> Output:
+        """Returns the output of the command itself; raises `TransportError` if it never ran: stage
         "become", or "execute" if not even sudo ran.
         """
-        if self._runs_as is None and (found := ReadyLine().search(output.stdout)):
-            self._hear(found)
-        started = self._mark.encode() in output.stdout
-        asked_again = self._asked_again or output.stderr.count(self._mark.encode()) > 1
+        if self._runs_as is None and (ready := ReadyLine().search(output.stdout)):
+            self._command_runs(ready)
+        mark = self._mark.encode()
+        started = mark in output.stdout
+        self._asked_again = self._asked_again or output.stderr.count(mark) > 1
         output = replace(
-            output, stdout=self._unmarked(output.stdout), stderr=self._unmarked(output.stderr)
+            output,
+            stdout=self._without_mark(output.stdout),
+            stderr=self._without_mark(output.stderr),
         )
         if self._runs_as is None and not started:
-            raise not_started(output, self._way("true"), self._way("true"))
+            by_hand = self._on_terminal("true")
+            raise not_started(output, by_hand, by_hand)
         if self._runs_as is None:
-            raise self._error(self._refusal(output, asked_again=asked_again))
-        if not self._as_wanted():
-            number, name = self._runs_as
-            what = (
-                f"the command ran as {name or 'a user without a name'} (uid {number or 'unknown'})"
-            )
-            other = (
-                f"{self._become.user} is another name of that user (become_user:"
-                f" {name or f'“#{number}”'})"
-            )
-            because = (
-                f"the program that ran is not {self._become.method}, a forced command runs"
-                f" something else, or {other}"
-            )
-            there = self._to_try() if self._become.method == "su" else f"{self._tool()} -n id"
-            raise self._error(
-                BecomeFailure(f"{what} where {self._become.user} was asked for: {because}", there)
-            )
+            raise self._error(self._explain_failure(output))
+        if not self._runs_as_requested():
+            raise self._error(self._wrong_user(*self._runs_as))
         return output
 
-    def blamed(self, error: TransportError) -> TransportError:
-        """Returns the error of the transport, or one that says whether the login shell or sudo
-        hung.
-        """
+    def explain_error(self, error: TransportError) -> TransportError:
+        """Returns the error of the transport, or a clearer one if the login shell or sudo hung."""
         if error.stage == "execute" and self._runs_as is None:
-            if self._answered and error.transient:
-                # Not transient: the password was sent, and accounts get locked.
-                what = (
-                    f"the connection broke off after {self._become.method} was given the password"
-                )
-                return self._error(BecomeFailure(what, kind="connection lost"))
-            if not error.transient and self._late(self._deadline) and self._state == "shell":
-                reason = not_started_in_time(*map(self._unmarked, self._printed))
-                return TransportError("execute", reason, hint=self._way("true"), kind=NOT_STARTED)
-            if not error.transient and self._late(self._patience):
-                return self._error(BecomeFailure(self._hung(), kind="timed out"))
+            clearer = self._dropped() if error.transient else self._too_late()
+            if clearer:
+                return clearer
         return error.with_reason(_OUR_MARK.sub("", error.reason))
 
-    @staticmethod
-    def _late(deadline: Deadline | None) -> bool:
-        return deadline is not None and not deadline.remaining()
+    def _dropped(self) -> TransportError | None:
+        """Returns the error of a connection that broke off after the password was sent.
+
+        It is not transient, because accounts get locked.
+        """
+        if not self._answered:
+            return None
+        reason = f"the connection broke off after the password was sent to {self._become.method}"
+        return self._error(BecomeFailure(reason, kind="connection lost"))
+
+    def _too_late(self) -> TransportError | None:
+        """Returns the error of a login shell, or of a sudo, that did not get to the command in time."""
+        if self._state == "shell" and _is_over(self._deadline):
+            reason = not_started_in_time(*map(self._without_mark, self._printed))
+            hint = self._on_terminal("true")
+            return TransportError("execute", reason, hint=hint, kind=NOT_STARTED)
+        if _is_over(self._step_deadline):
+            return self._error(BecomeFailure(self._hung(), kind="timed out"))
+        return None
 
     def _hung(self) -> str:
+        method = self._become.method
         if self._answered:
-            what = f"{self._become.method} did not go on in time after it was given the password"
+            what = f"{method} did not run the command in time after it got the password"
         else:
-            what = f"{self._become.method} neither asked for a password nor ran the command in time"
-        said = b"\n".join(map(self._unmarked, self._printed)).strip()
-        last = said.rpartition(b"\n")[2]
-        return what + quote_line(last, "; it asked: " if last.endswith(b":") else "; it said ")
+            what = f"{method} neither asked for a password nor ran the command in time"
+        last = b"\n".join(map(self._without_mark, self._printed)).strip().rpartition(b"\n")[2]
+        return what + quote_line(last, "; it asked: " if last.endswith(b":") else "; it printed ")
 
-    def _refusal(self, output: Output, *, asked_again: bool) -> BecomeFailure:
-        return explain_failure(
-            output.stderr[-4096:] + b"\n" + output.stdout[-2048:],
-            self._become,
-            output.exit_status,
-            asked=self._asked,
-            answered=self._answered,
-            asked_again=asked_again,
-            cut=output.cut,
+    def _wrong_user(self, number: str, name: str) -> BecomeFailure:
+        """Returns why the command runs as another user than requested."""
+        method, user = self._become.method, self._become.user
+        tool = _tool(self._become)
+        actual = f"{name or 'a user without a name'} (uid {number or 'unknown'})"
+        to_write = name or f"“#{number}”"
+        return BecomeFailure(
+            f"the command ran as {actual} instead of {user}: the program that ran is not {method}, a"
+            f" forced command runs something else, or {user} is another name of that user"
+            f" (become_user: {to_write})",
+            there=self._to_try() if method == "su" else f"{tool} -n id",
         )
 
-    def _error(self, refused: BecomeFailure) -> TransportError:
-        hint = refused.here or self._way(refused.there or self._to_try())
-        return TransportError("become", refused.reason, hint=hint, kind=refused.kind)
+    def _explain_failure(self, output: Output) -> BecomeFailure:
+        prompts = PromptHistory(
+            asked=self._asked, answered=self._answered, asked_again=self._asked_again
+        )
+        printed = output.stderr[-_KEPT:] + b"\n" + output.stdout[-2048:]
+        return explain_failure(printed, self._become, output, prompts)
+
+    def _error(self, failure: BecomeFailure) -> TransportError:
+        hint = failure.here or self._on_terminal(failure.there or self._to_try())
+        return TransportError("become", failure.reason, hint=hint, kind=failure.kind)
 
     def _to_try(self) -> str:
         """Returns the command to type on the host to see what happens."""
+        tool = _tool(self._become)
         if self._become.method == "su":
-            return f"{self._tool()} {shlex.quote(self._become.user)} -c id"
-        return f"{self._tool()} -l"
+            return f"{tool} {shlex.quote(self._become.user)} -c id"
+        return f"{tool} -l"
 
-    def _tool(self) -> str:
-        return shlex.quote(self._become.program or self._become.method)
-
-    def _unmarked(self, printed: bytes) -> bytes:
+    def _without_mark(self, printed: bytes) -> bytes:
         mark = self._mark.encode()
         return printed.replace(mark + b"\n", b"").replace(mark, b"")
 
 
+def _typed_password(become: Become) -> bytes:
+    """Returns the password as a line to type, b"" if none is to be typed; raises `TransportError`."""
+    # doas asks on a terminal only, so it cannot be given one.
+    if not become.password or become.method == "doas":
+        return b""
+    password = become.password.reveal().encode("utf-8", "surrogateescape")
+    if b"\n" in password or b"\0" in password:
+        raise TransportError(
+            "become",
+            f"the password for {become.method} contains a line break or a NUL, which cannot be typed",
+            hint=rerun_hint("--become-password-file", "FILE"),
+            kind="become not possible",
+        )
+    return password + b"\n"
+
+
+def _become_command(become: Become, command: str, mark: str, *, asks: bool) -> str:
+    """Returns the whole command line: it prints the mark, and then becomes the other user.
+
+    In the C locale, because the messages of sudo are parsed. su runs within /bin/sh: a login shell may
+    be csh, which cannot print on stderr.
+    """
+    program, user, mark = _tool(become), shlex.quote(become.user), shlex.quote(mark)
+    if become.method == "su":
+        words = (program, *map(shlex.quote, become.flags), user, "-c", shlex.quote(command))
+        script = f"echo {mark}; echo {mark} >&2; exec env LC_ALL=C {' '.join(words)}"
+        return f"/bin/sh -c {shlex.quote(script)}"
+    if become.method == "doas":
+        return f"echo {mark}; env LC_ALL=C {program} -n -u {user} {command}"
+    prompt = f"-S -p {mark}" if asks else "-n"
+    return f"echo {mark}; env LC_ALL=C {program} -H {prompt} -u {user} {command}"
+
+
+def _tool(become: Become) -> str:
+    return shlex.quote(become.program or become.method)
+
+
+def _is_over(deadline: Deadline | None) -> bool:
+    return deadline is not None and not deadline.remaining()
+
+
 class _Mark:
-    """Finds a mark in a growing stream; searches each byte once. `end` is the end of the mark, 0
-    until it is found.
+    """Finds a mark in a growing stream; searches each byte once. `end` is the end of the mark, 0 until
+    it is found.
     """
 
     def __init__(self, mark: str) -> None:
         self._mark, self._searched, self.end = mark.encode(), 0, 0
 
-    def heard(self, stream: bytes | bytearray) -> bool:
+    def found_in(self, stream: bytes | bytearray) -> bool:
         """Returns whether the mark is in the stream."""
         if not self.end:
             at = stream.find(self._mark, max(0, self._searched - len(self._mark)))

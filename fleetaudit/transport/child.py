@@ -1,10 +1,10 @@
-"""A child process: started in a session of its own, its streams drained together, under a deadline,
-and ended wholly.
+"""Runs a child process in a session of its own, drains its streams together under a deadline, and ends all
+of it.
 
-Rules: whatever happens, the whole group is killed and the child is reaped; one that became another
-user's, who cannot be killed, ends since its streams are closed. No other process is touched. A
-stream that passes its limit ends the child; the log, which no limit of the host's covers, is kept
-up to a bound and read on.
+Rules: whatever happens, the whole process group is killed and the child is reaped. One that became
+another user's, who cannot be killed, ends because its streams are closed. No other process is touched.
+A stream that exceeds its limit ends the child; the log, which no limit of the host's covers, is kept up
+to a bound and read on.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from .stdin_dialogue import StdinDialogue
 LOG_MAX = 64 * 1024
 """Bytes of a log that are kept."""
 
+LogListener = Callable[[bytes, bytes], None]
+"""Is called with the first byte of stdout and all of the log so far, whenever more of either came."""
+
 _CHUNK = 64 * 1024
-_AFTERWARDS_S = 1.0  # for output that a child left behind still holds open
-_REAP_S = 5.0  # for a child to end that is of another user
+_DRAIN_S = 1.0  # for output of a process that the child left behind
+_REAP_S = 5.0  # for a child of another user to end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildResult:
-    """What a child left. `in_time` is False where the deadline came first; `log` is what it wrote
-    there.
-    """
+    """What a child left. `in_time` is False if the deadline came first; `log` is what it logged."""
 
     output: Output
     in_time: bool
@@ -48,7 +49,7 @@ class LogPipe:
         self.name = f"/proc/{os.getpid()}/fd/{self._writing}"
 
     def finish(self) -> None:
-        """Closes our own writing end; doing it twice is doing it once."""
+        """Closes our own writing end; twice is the same as once."""
         if self._writing >= 0:
             os.close(self._writing)
             self._writing = -1
@@ -67,15 +68,14 @@ def run_child(
     *,
     environment: Mapping[str, str] | None = None,
     log: LogPipe | None = None,
-    heard: Callable[[bytes, bytes], None] | None = None,
+    on_log: LogListener | None = None,
     memory: int = 0,
 ) -> ChildResult:
-    """Runs a program that is told `dialogue`, and returns what it left; raises `OSError` where it
-    cannot be started.
+    """Runs a program with `dialogue` as its stdin and returns its result; raises `OSError` if it cannot
+    be started.
 
-    `log` is closed here. `heard` is called with the first byte of stdout and all of the log so far,
-    whenever more of either came. `memory` bounds the bytes of its data, unless it is 0.
-    `exit_status` is 128 plus the signal's number if a signal ended the program, as in a shell.
+    `log` is closed here. `memory` bounds the bytes of its data, unless it is 0. `exit_status` is 128
+    plus the signal's number if a signal ended the program, as in a shell.
     """
     with contextlib.ExitStack() as stack:
         if log:
@@ -91,24 +91,28 @@ def run_child(
             env=environment,
         )
         if memory:
-            _bound_memory(process.pid, memory)
-        dialogue.begin()
-        streams = _Streams(process, dialogue, limits, log, heard)
+            _limit_memory(process.pid, memory)
+        dialogue.start()
+        streams = _Streams(process, dialogue, limits, log, on_log)
         try:
             in_time = streams.drain(deadline)
         finally:
             kill_group(process, streams.close)
-    status = process.returncode or 0  # None, where it did not end even so; then it was not in time
     output = Output(
         stdout=bytes(streams.stdout),
         stderr=bytes(streams.stderr),
-        exit_status=None if streams.cut else 128 - status if status < 0 else status,
+        exit_status=None if streams.cut else _exit_status(process),
         cut=streams.cut,
     )
     return ChildResult(output=output, in_time=in_time, log=bytes(streams.log))
 
 
-def _bound_memory(pid: int, most: int) -> None:
+def _exit_status(process: subprocess.Popen[bytes]) -> int:
+    status = process.returncode or 0  # None if it did not end even so; then it was not in time
+    return 128 - status if status < 0 else status
+
+
+def _limit_memory(pid: int, most: int) -> None:
     with contextlib.suppress(OSError, ValueError):  # it has ended, or may not be changed
         _, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
         soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
@@ -116,14 +120,13 @@ def _bound_memory(pid: int, most: int) -> None:
 
 
 def kill_group(process: subprocess.Popen[bytes], close: Callable[[], None]) -> None:
-    """Kills the group that a child leads, closes with `close` what leads to it, and reaps it."""
-    # Before the child is reaped: until then its number, which is the group's, cannot be anyone
-    # else's.
+    """Kills the group that a child leads, closes its streams with `close`, and reaps it."""
+    # Before the child is reaped: until then nobody else can have its number, which is the group's.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     close()
-    # What sudo runs belongs to another, who cannot be killed: it ends since nobody talks to it any
-    # more.
+    # What sudo runs belongs to another user and cannot be killed: it ends because its streams are
+    # closed.
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_REAP_S)
 
@@ -142,75 +145,100 @@ class _Streams:
         dialogue: StdinDialogue,
         limits: Limits,
         log: LogPipe | None,
-        heard: Callable[[bytes, bytes], None] | None,
+        on_log: LogListener | None,
     ) -> None:
-        assert process.stdin is not None  # noqa: S101  # as Popen was told
+        assert process.stdin is not None  # noqa: S101  # as in the call of Popen
         assert process.stdout is not None  # noqa: S101
         assert process.stderr is not None  # noqa: S101
         self.stdout, self.stderr, self.log, self.cut = bytearray(), bytearray(), bytearray(), ""
-        self._process, self._talk, self._heard, self._log = process, dialogue, heard, log
-        self._waiting = bytearray()
+        self._process, self._dialogue = process, dialogue
+        self._log_pipe, self._on_log = log, on_log
+        self._to_write = bytearray()
+        self._ended = False
         self._stdin, self._pipes = process.stdin, (process.stdin, process.stdout, process.stderr)
         self._selector = selectors.DefaultSelector()
-        for pipe, events, what in (
-            (process.stdout.fileno(), selectors.EVENT_READ, ("stdout", self.stdout, limits.stdout)),
-            (process.stderr.fileno(), selectors.EVENT_READ, ("stderr", self.stderr, limits.stderr)),
-            *([(log.reading, selectors.EVENT_READ, ("", self.log, LOG_MAX))] if log else []),
-        ):
-            os.set_blocking(pipe, False)
-            self._selector.register(pipe, events, what)
+        self._register(process.stdout.fileno(), "stdout", self.stdout, limits.stdout)
+        self._register(process.stderr.fileno(), "stderr", self.stderr, limits.stderr)
+        if log:
+            self._register(log.reading, "", self.log, LOG_MAX)
         os.set_blocking(process.stdin.fileno(), False)
 
+    def _register(self, fd: int, name: str, kept: bytearray, limit: int) -> None:
+        os.set_blocking(fd, False)
+        self._selector.register(fd, selectors.EVENT_READ, (name, kept, limit))
+
     def drain(self, deadline: Deadline) -> bool:
-        """Moves bytes until the child ended or a stream hit its limit; returns False where the
-        deadline came first.
+        """Moves bytes until the child ended or a stream reached its limit; returns False if the deadline
+        came first.
         """
-        until, pause, ended = deadline, 0.001, False
+        until, pause = deadline, 0.001
         while not self.cut:
-            if not ended and exit_info(self._process):
-                ended, until = True, deadline.within(_AFTERWARDS_S)
-                if self._log:
-                    self._log.finish()  # so that it comes to its end
-            if ended and not any(key.data for key in self._selector.get_map().values()):
+            if self._just_ended():
+                until = deadline.within(_DRAIN_S)
+            if self._ended and not self._reads_more():
                 return True
-            self._say()
-            if not until.remaining() or not (ended or self._talk.read_deadline(until).remaining()):
-                return ended
-            # The end of a child wakes no selector, and a grandchild may keep the pipes open: look
-            # from time to time.
+            self._continue_dialogue()
+            if self._is_too_late(until):
+                return self._ended
+            # The end of a child wakes no selector, and a process that it left may keep the pipes open:
+            # look from time to time.
             pause = min(pause * 2, 0.1)
-            for key, _ in self._selector.select(min(pause, until.remaining())):
+            if self._move(min(pause, until.remaining())):
                 pause = 0.001
-                self._write() if key.data is None else self._read(key)
         return True
 
-    def _say(self) -> None:
-        """Takes in what is to be said next; closes the child's stdin where that was all."""
-        said = self._talk.say(
-            self.stdout, self.stderr
-        )  # it also listens: asked whether or not anything can be said
+    def _just_ended(self) -> bool:
+        if self._ended or not exit_info(self._process):
+            return False
+        self._ended = True
+        if self._log_pipe:
+            self._log_pipe.finish()  # so that it comes to its end
+        return True
+
+    def _reads_more(self) -> bool:
+        return any(key.data for key in self._selector.get_map().values())
+
+    def _is_too_late(self, until: Deadline) -> bool:
+        if not until.remaining():
+            return True
+        return not self._ended and not self._dialogue.read_deadline(until).remaining()
+
+    def _move(self, seconds: float) -> bool:
+        """Waits for the pipes and moves what is ready; returns whether anything was."""
+        ready = self._selector.select(seconds)
+        for key, _ in ready:
+            if key.data is None:
+                self._write()
+            else:
+                self._read(key)
+        return bool(ready)
+
+    def _continue_dialogue(self) -> None:
+        """Takes the next input, and closes the child's stdin after the last."""
+        # The dialogue also follows the output: it is called even if nothing can be written.
+        data = self._dialogue.next_input(self.stdout, self.stderr)
         if self._stdin.closed:
             return
-        writing = bool(self._waiting)
-        self._waiting += said
-        if self._waiting and not writing:
+        writing = bool(self._to_write)
+        self._to_write += data
+        if self._to_write and not writing:
             self._selector.register(self._stdin.fileno(), selectors.EVENT_WRITE, None)
-        if self._talk.over and not self._waiting:
+        if self._dialogue.finished and not self._to_write:
             self._stdin.close()
 
     def _write(self) -> None:
         try:
-            del self._waiting[: os.write(self._stdin.fileno(), self._waiting[:_CHUNK])]
+            del self._to_write[: os.write(self._stdin.fileno(), self._to_write[:_CHUNK])]
         except BlockingIOError:
             return
-        except BrokenPipeError:  # it does not want to read more
-            self._waiting.clear()
+        except BrokenPipeError:  # it does not read any more
+            self._to_write.clear()
             self._selector.unregister(self._stdin.fileno())
             self._stdin.close()
             return
-        if not self._waiting:
+        if not self._to_write:
             self._selector.unregister(self._stdin.fileno())
-            self._say()
+            self._continue_dialogue()
 
     def _read(self, key: selectors.SelectorKey) -> None:
         name, kept, limit = key.data
@@ -220,8 +248,8 @@ class _Streams:
         if name and len(kept) + len(data) > limit:
             self.cut = name
         kept += data[: limit - len(kept)]
-        if data and self._heard and name != "stderr":
-            self._heard(bytes(self.stdout[:1]), bytes(self.log))
+        if data and self._on_log and name != "stderr":
+            self._on_log(bytes(self.stdout[:1]), bytes(self.log))
 
     def close(self) -> None:
         """Closes all that is open."""

@@ -1,8 +1,8 @@
-"""Reads files that may never answer (a dead mount) in a separate thread: without any lock, under a
+"""Reads files that may never answer (a dead mount) in a separate thread, without a lock and under a
 deadline.
 
-Rules: a read that hangs costs one thread, however many hosts need the file, and each of them waits
-only until its own limit. The data is not kept here.
+Rules: a read that hangs costs one thread, however many hosts need the file, and each of them waits only
+until its own deadline. The data is not kept here.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from typing import Any, TypeVar
 from . import Deadline
 
 T = TypeVar("T")
-_LOOK_S = 0.25  # how often a wait checks its deadline, which comes earlier if a run stops
-_LEAST_S = 0.1  # for a read that begins after its deadline: the file is not to blame
+_POLL_S = 0.25  # how often a wait checks its deadline, which comes early if a run stops
+_MIN_S = 0.1  # for a read that begins after its deadline: the file is not to blame
 
 
 class FileReader:
-    """The reads under way; safe to use from many threads."""
+    """The reads in progress; safe to use from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._under_way: dict[Hashable, Future[Any]] = {}
+        self._in_progress: dict[Hashable, Future[Any]] = {}
 
     def get(self, key: Hashable, read: Callable[[], T], deadline: Deadline) -> T:
         """Returns what `read` returns; callers with the same `key` at the same time share one call.
 
-        Raises what `read` raises, and `TimeoutError` where the deadline comes first.
+        Raises what `read` raises, and `TimeoutError` if the deadline comes first.
         """
         with self._lock:
-            future = self._under_way.get(key)
+            future = self._in_progress.get(key)
             if future is None:
-                future = self._under_way[key] = Future()
+                future = self._in_progress[key] = Future()
                 self._start(key, read, future)
-        _wait(future, _LEAST_S)
+        _wait(future, _MIN_S)
         while not future.done():
             if not deadline.remaining():
                 raise TimeoutError(
-                    errno.ETIMEDOUT, "it was not read in time (does its file system answer?)"
+                    errno.ETIMEDOUT, "it was not read in time (its file system may not answer)"
                 )
-            _wait(future, min(deadline.remaining(), _LOOK_S))
+            _wait(future, min(deadline.remaining(), _POLL_S))
         if error := future.exception():
-            raise error.with_traceback(None)  # several threads raise the same one
+            raise error.with_traceback(None)  # several threads raise the same exception
         result: T = future.result()
         return result
 
@@ -57,7 +57,7 @@ class FileReader:
         try:
             thread.start()
         except RuntimeError as e:
-            del self._under_way[key]
+            del self._in_progress[key]
             raise OSError(errno.EAGAIN, f"no thread to read it: {e}") from e
 
     def _run(self, key: Hashable, read: Callable[[], T], future: Future[Any]) -> None:
@@ -72,7 +72,7 @@ class FileReader:
 
     def _end(self, key: Hashable) -> None:
         with self._lock:
-            del self._under_way[key]
+            del self._in_progress[key]
 
 
 def _wait(future: Future[Any], seconds: float) -> None:

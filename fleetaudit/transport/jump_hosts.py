@@ -1,8 +1,8 @@
-"""The hosts that a connection goes through, as ssh_config has them: what `ssh -G` says of the host
-and its jump hosts.
+"""The hosts that a connection goes through, as ssh_config has them: what `ssh -G` prints for the host and
+its jump hosts.
 
-Rules: `ssh -G` is called for every hop as ssh itself does for -J: with the same file, the user and
-port of the list, and the rest of the list before it.
+Rules: `ssh -G` is called for every hop as ssh itself does for -J: with the same file, the user and port
+of the list, and the rest of the list before it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Hop:
 
     name: str
     words: Sequence[str]
-    answer: EffectiveConfig
+    config: EffectiveConfig
     tokens: Tokens
 
 
@@ -38,11 +38,11 @@ def iterate_hops(
     """Yields the host itself, then its jump hosts, the nearest to the host first; raises
     `TransportError`.
     """
-    answer = configs.ask(program, words, name, deadline)
-    hop = Hop(name, words, answer, Tokens.of(name, answer))
+    config = configs.query(program, words, name, deadline)
+    hop = Hop(name, words, config, Tokens.of(name, config))
     yield hop
     for number in range(MAX_HOPS + 1):
-        jumps = jump_hosts(hop)
+        jumps = _jump_hosts(hop)
         if not jumps:
             return
         name, words = split_last_jump(jumps, config_file_option(hop.words))
@@ -50,17 +50,15 @@ def iterate_hops(
             if number == MAX_HOPS:
                 reason = f"the jump hosts form a loop, or are more than {MAX_HOPS}"
                 raise TransportError("connect", reason, hint="", kind="ssh_config not usable")
-            answer = configs.ask_once(program, words, name, deadline)
-        hop = Hop(name, words, answer, Tokens.of(name, answer))
+            config = configs.query_once(program, words, name, deadline)
+        hop = Hop(name, words, config, Tokens.of(name, config))
         yield hop
 
 
-def jump_hosts(hop: Hop) -> str:
-    """Returns the jump hosts before a hop as -J takes them, "" where there are none; raises
-    `TransportError`.
-    """
+def _jump_hosts(hop: Hop) -> str:
+    """Returns the jump hosts before a hop as -J takes them, "" for none; raises `TransportError`."""
     try:
-        return hop.tokens.command(hop.answer.one("proxyjump"))
+        return hop.tokens.command(hop.config.one("proxyjump"))
     except UnknownTokenError as e:
         hint = shell_join(["ssh", "-G", "--", hop.name])
         reason = f"ssh_config has {e} in ProxyJump"

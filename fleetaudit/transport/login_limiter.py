@@ -1,10 +1,9 @@
-"""How many connections to one address may be logging in at once, so that sshd's MaxStartups drops
-none of ours.
+"""Limits how many connections to one address log in at once, so that sshd's MaxStartups drops none.
 
-Rules: MaxStartups counts connections that are not logged in yet, so those are what is counted here,
-not connections a second. A drop that may be our own crowd's doing halves what the address is given;
-nothing raises it again in one run. Nobody waits past their deadline, and a deadline that comes
-early (a run that stops) is noticed within `_LOOK_S`.
+Rules: MaxStartups counts connections that are not logged in yet, so those are what is counted here, not
+connections a second. A drop that our own connections may have caused halves the limit of the address;
+nothing raises it again in one run. Nobody waits past a deadline, and a deadline that comes early (a run
+that stops) is noticed within `_POLL_S`.
 """
 
 from __future__ import annotations
@@ -16,48 +15,44 @@ from dataclasses import dataclass, field
 from . import Deadline
 
 INITIAL_LIMIT = 8
-"""Connections that one address gets at first: OpenSSH's own default lets 10 log in before it drops
-any.
-"""
+"""Connections that may log in at one address at first: by OpenSSH's default, 10 may before it drops any."""
 
-_LOOK_S = 0.25
+_POLL_S = 0.25
 _PAUSE_S = (0.05, 0.3)
 
 
 @dataclass(slots=True)
 class _Address:
-    most: int = INITIAL_LIMIT
-    busy: int = 0
-    era: int = 0  # how often `most` was lowered: drops of one crowd lower it once
+    limit: int = INITIAL_LIMIT
+    active: int = 0
+    reductions: int = 0  # drops of connections that began together lower the limit once
 
 
 @dataclass(slots=True)
 class LoginSlot:
-    """One connection's right to log in. `wait` takes it and `done` gives it back, as often as it
-    was taken.
-    """
+    """One connection's permission to log in, which `acquire` takes and `release` gives back."""
 
-    login_limiter: LoginLimiter
+    limiter: LoginLimiter
     address: tuple[str, int]
-    _era: int = -1
-    _crowd: int = 0
+    _reductions: int = -1
+    _active: int = 0
     _held: bool = False
 
-    def wait(self, deadline: Deadline) -> bool:
-        """Returns True once this connection may begin, False where the deadline came first."""
-        return self.login_limiter._wait(self, deadline)
+    def acquire(self, deadline: Deadline) -> bool:
+        """Returns True when this connection may begin, False if the deadline comes first."""
+        return self.limiter._acquire(self, deadline)
 
-    def done(self) -> None:
-        """Lets the next one begin: this one is logged in, or over. Doing it twice is doing it once."""
-        self.login_limiter._done(self)
+    def release(self) -> None:
+        """Lets the next connection begin: this one is logged in, or over. Twice is the same as once."""
+        self.limiter._release(self)
 
-    def dropped(self, deadline: Deadline) -> bool:
-        """Takes note that the host hung up before its greeting, and gives the turn back.
+    def retry_after_drop(self, deadline: Deadline) -> bool:
+        """Releases the slot after the host hung up before its greeting.
 
-        Returns True, after a short random pause, where our own crowd may be why and another try is
-        in order; False where this connection was alone.
+        Returns True, after a short random pause, if our own connections may have caused it and the
+        caller should try again; False if this connection was alone.
         """
-        return self.login_limiter._dropped(self, deadline)
+        return self.limiter._retry_after_drop(self, deadline)
 
 
 @dataclass(slots=True)
@@ -67,36 +62,38 @@ class LoginLimiter:
     _addresses: dict[tuple[str, int], _Address] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def turn(self, address: str, port: int) -> LoginSlot:
-        """Returns what one connection to this address asks before it begins."""
+    def slot(self, address: str, port: int) -> LoginSlot:
+        """Returns the slot for one connection to this address, not acquired yet."""
         return LoginSlot(self, (address.lower(), port))
 
-    def _wait(self, turn: LoginSlot, deadline: Deadline) -> bool:
+    def _acquire(self, slot: LoginSlot, deadline: Deadline) -> bool:
         with self._changed:
-            at = self._addresses.setdefault(turn.address, _Address())
-            while at.busy >= at.most:
+            at = self._addresses.setdefault(slot.address, _Address())
+            while at.active >= at.limit:
                 if not deadline.remaining():
                     return False
-                self._changed.wait(min(deadline.remaining(), _LOOK_S))
-            at.busy += 1
-            turn._era, turn._crowd, turn._held = at.era, at.busy, True
+                self._changed.wait(min(deadline.remaining(), _POLL_S))
+            at.active += 1
+            slot._reductions, slot._active, slot._held = at.reductions, at.active, True
             return True
 
-    def _done(self, turn: LoginSlot) -> None:
+    def _release(self, slot: LoginSlot) -> None:
         with self._changed:
-            if turn._held:
-                turn._held = False
-                self._addresses[turn.address].busy -= 1
+            if slot._held:
+                slot._held = False
+                self._addresses[slot.address].active -= 1
                 self._changed.notify_all()
 
-    def _dropped(self, turn: LoginSlot, deadline: Deadline) -> bool:
+    def _retry_after_drop(self, slot: LoginSlot, deadline: Deadline) -> bool:
         with self._changed:
-            at = self._addresses[turn.address]
-            crowded = max(turn._crowd, at.busy) > 1 or turn._era != at.era
-            if crowded and turn._era == at.era:
-                at.most, at.era = max(1, at.most // 2), at.era + 1
-        self._done(turn)
+            at = self._addresses[slot.address]
+            reduced_since = slot._reductions != at.reductions
+            crowded = reduced_since or max(slot._active, at.active) > 1
+            if crowded and not reduced_since:
+                at.limit, at.reductions = max(1, at.limit // 2), at.reductions + 1
+        self._release(slot)
         if not crowded:
             return False
-        # At random, so that what was dropped together does not come back together.
-        return not threading.Event().wait(min(random.uniform(*_PAUSE_S), deadline.remaining()))  # noqa: S311
+        # At random, so that connections that were dropped together do not come back together.
+        pause = min(random.uniform(*_PAUSE_S), deadline.remaining())  # noqa: S311
+        return not threading.Event().wait(pause)

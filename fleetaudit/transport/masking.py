@@ -1,32 +1,25 @@
-"""What came from a host, without the passwords that it was told: it may print them back, on purpose
-or not. Pure.
+"""Hides the passwords that a target was sent in whatever comes back from it: the host may print them, on
+purpose or not. Pure.
 
-Rules: what a host printed is masked before anything is cut off or joined. A reason was cleaned and
-cut already, so what is left of a password beside the cut is masked, too. A password of a few
-characters is masked as a word of its own only: else it would be told by the holes that it leaves. A
-result line is data, and stays as it is until it is decoded: in its sentences every password is
-masked, in its values and in commands to type one that is no word by chance.
+Rules: what a host printed is masked before anything is cut off or joined. A reason was sanitized and
+cut already, so a part of a password at a cut is masked, too. A password of a few characters is masked
+only as a word of its own: otherwise its gaps in the text would reveal it. A result line is data, and
+stays as it is until it is decoded: in its sentences every password is masked, in its values and in
+commands to type only one that cannot be there by chance.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import AnyStr
 
 import msgspec
 
 from fleetaudit.errors import TransportError
-from fleetaudit.model import (
-    Audited,
-    LocalTarget,
-    NoTarget,
-    Observation,
-    SshTarget,
-    Target,
-)
+from fleetaudit.model import Audited, NoTarget, Observation, Target
 from fleetaudit.probe.protocol import REPLY_MARK, Reply
 from fleetaudit.text.sanitize import QUOTE_MAX, printable_line
 
@@ -34,52 +27,29 @@ from . import Output
 
 _HIDDEN = "…"
 _SHORT = 4  # a password of fewer characters is a word by chance
-_STRONG = (
-    8  # characters: a password this long, not only of letters or digits, is in no value by chance
-)
+# Characters: a password this long, of more than letters or digits alone, is in no value by chance.
+_STRONG = 8
+_MIN_PIECE = 3  # characters of a password at a cut that are worth hiding
 _OF_THE_REPLY = {"void", *Reply.__struct_fields__} & {*Audited.__struct_fields__} - {
     "observations",
     "isolation",
 }
-_TELLING = 3  # characters of a password that is cut off which are worth hiding
 
 
 class Masking:
     """Hides the passwords of one target; others have none."""
 
     def __init__(self, target: Target | NoTarget) -> None:
-        given = (
-            (
-                target.become.password
-                if isinstance(target, SshTarget | LocalTarget) and target.become
-                else None
-            ),
-            target.password if isinstance(target, SshTarget) else None,
-        )
-        texts = {secret.reveal() for secret in given if secret and secret.reveal().strip()}
-        # The longest first: one may begin with the other. A reason shows it as `printable_line` leaves it.
+        passwords = _passwords(target)
+        # Longest first: one may begin with another.
         raw = sorted(
-            (text.encode("utf-8", "surrogateescape") for text in texts), key=len, reverse=True
+            (p.encode("utf-8", "surrogateescape") for p in passwords), key=len, reverse=True
         )
-        self._shown = sorted(
-            {form for text in texts for form in _forms(text)}, key=len, reverse=True
-        )
-        strong = [
-            form
-            for form in self._shown
-            if len(form) >= _STRONG and not (form.isalpha() or form.isdecimal())
-        ]
-        self._data = re.compile("|".join(map(re.escape, strong))) if strong else None
-        self._raw = (
-            re.compile(b"|".join(_pattern(r, rb"(?<!\w)", rb"(?!\w)") for r in raw))
-            if raw
-            else None
-        )
-        self._text = (
-            re.compile("|".join(_pattern(t, r"(?<!\w)", r"(?!\w)") for t in self._shown))
-            if raw
-            else None
-        )
+        forms = {form for password in passwords for form in _forms(password)}
+        self._forms = sorted(forms, key=len, reverse=True)
+        self._data = _any_text(map(re.escape, filter(_is_strong, self._forms)))
+        self._raw = _any_bytes(_pattern(secret, rb"(?<!\w)", rb"(?!\w)") for secret in raw)
+        self._text = _any_text(_pattern(form, r"(?<!\w)", r"(?!\w)") for form in self._forms)
 
     def output(self, output: Output) -> Output:
         """Returns an output without passwords, except in its result line."""
@@ -96,7 +66,7 @@ class Masking:
         )
 
     def error(self, error: TransportError) -> TransportError:
-        """Returns the same error, or one whose reason tells no password."""
+        """Returns the same error, or one whose reason has no password."""
         return error.with_reason(self.text(error.reason))
 
     def audited(self, host: Audited) -> Audited:
@@ -126,48 +96,71 @@ class Masking:
 
     def text(self, text: str) -> str:
         """Returns a text without passwords, and without parts of them at a cut."""
-        return self._without_pieces(self._text.sub(_HIDDEN, text)) if text and self._text else text
+        if not text or self._text is None:
+            return text
+        return self._without_pieces(self._text.sub(_HIDDEN, text))
 
     def _without_pieces(self, reason: str) -> str:
-        """Returns a reason without the beginning of a password before a cut, and the end of one
-        after a quote opens.
+        """Returns a reason without the beginning of a password before a cut, and without the end of one
+        after an opening quotation mark.
         """
-        for form in self._shown:
-            # The longest first. No reason shows more of what a host said.
-            for piece in range(min(len(form) - 1, QUOTE_MAX), _TELLING - 1, -1):
-                reason = reason.replace(f"{form[:piece]}…", "…").replace(f"“{form[-piece:]}", "“…")
+        for form in self._forms:
+            # Longest first. A reason quotes at most QUOTE_MAX characters of a host's text.
+            for size in range(min(len(form) - 1, QUOTE_MAX), _MIN_PIECE - 1, -1):
+                reason = reason.replace(f"{form[:size]}…", "…").replace(f"“{form[-size:]}", "“…")
         return reason
+
+
+def _passwords(target: Target | NoTarget) -> set[str]:
+    """Returns the passwords of a target, for the login and for `become`."""
+    if isinstance(target, NoTarget):
+        return set()
+    secrets = (target.become.password if target.become else None, target.password)
+    texts = (secret.reveal() for secret in secrets if secret)
+    return {text for text in texts if text.strip()}
+
+
+def _is_strong(form: str) -> bool:
+    return len(form) >= _STRONG and not (form.isalpha() or form.isdecimal())
+
+
+def _any_text(patterns: Iterable[str]) -> re.Pattern[str] | None:
+    """Returns a pattern that matches any of these, None if there are none."""
+    pattern = "|".join(patterns)
+    return re.compile(pattern) if pattern else None
+
+
+def _any_bytes(patterns: Iterable[bytes]) -> re.Pattern[bytes] | None:
+    """Returns the same for bytes."""
+    pattern = b"|".join(patterns)
+    return re.compile(pattern) if pattern else None
 
 
 def _mapped(host: Audited, masked: Callable[[str], str]) -> Audited:
     """Returns the host with every text of its reply masked; the names of its plan stay as they are."""
 
-    def inside(value: object) -> object:
+    def mask(value: object) -> object:
         match value:
             case str():
                 return masked(value)
             case dict():
-                return {inside(key): inside(inner) for key, inner in value.items()}
+                return {mask(key): mask(inner) for key, inner in value.items()}
             case list() | tuple():
-                return [inside(inner) for inner in value]
+                return [mask(inner) for inner in value]
             case _:
                 return value
 
     body = msgspec.to_builtins(host)
     for name in _OF_THE_REPLY:
-        body[name] = inside(body[name])
+        body[name] = mask(body[name])
     for observation in body["observations"]:
-        observation["evidence"], observation["reason"] = (
-            inside(observation["evidence"]),
-            masked(observation["reason"]),
-        )
+        observation["evidence"] = mask(observation["evidence"])
+        observation["reason"] = masked(observation["reason"])
     return msgspec.convert(body, Audited)
 
 
 def _forms(text: str) -> tuple[str, ...]:
-    """Returns a password as it is, as a reason shows it, and as an error of Python or JSON quotes
-    it.
-    """
+    """Returns a password as it is, sanitized for a reason, and as Python or JSON quote it."""
     return (
         text,
         printable_line(text, len(text)),
@@ -178,6 +171,6 @@ def _forms(text: str) -> tuple[str, ...]:
 
 
 def _pattern(secret: AnyStr, before: AnyStr, after: AnyStr) -> AnyStr:
-    """Returns what matches a password; one of a few characters only as a word of its own."""
-    found = re.escape(secret)
-    return before + found + after if len(secret) < _SHORT else found
+    """Returns a pattern for a password; one of a few characters matches only as a word of its own."""
+    pattern = re.escape(secret)
+    return before + pattern + after if len(secret) < _SHORT else pattern

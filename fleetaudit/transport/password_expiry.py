@@ -14,8 +14,8 @@ _PASSWORD = re.compile(
 )
 
 
-def classify_expiry(said: str) -> FailureKind:
-    """Returns "account expired" or "password expired" if the host says so, else ""."""
-    if _ACCOUNT.search(said):
+def classify_expiry(message: str) -> FailureKind:
+    """Returns "account expired" or "password expired" if the message means that, else ""."""
+    if _ACCOUNT.search(message):
         return "account expired"
-    return "password expired" if _PASSWORD.search(said) else ""
+    return "password expired" if _PASSWORD.search(message) else ""

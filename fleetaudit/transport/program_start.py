@@ -1,8 +1,8 @@
-"""Sends the program after the host's shell has started our command; otherwise explains why it did
-not. No I/O.
+"""Sends the program after the host's shell has started our command; otherwise explains why it did not.
+No I/O.
 
 Rules: before our command, the login shell, its start-up files and a forced command run, and each of
-them may read standard input. So nothing is sent before `wire.READY` has arrived, which costs one
+them may read standard input. So nothing is sent before `protocol.SHELL_MARK` has arrived, which costs one
 round trip.
 """
 
@@ -22,8 +22,8 @@ _READY = re.compile(re.escape(SHELL_MARK.encode()) + rb"(\d{0,10}) ?([^\r\n/]{0,
 _READY_MAX = 600  # maximum bytes of that line, so how far a search looks back
 _KEPT = 4096  # bytes of each stream that are kept for a reason
 
-# In order: a pattern of the output, and the reason. {line} is the line that matched, {status} how
-# it ended.
+# In order: a pattern of the output, and the reason. {line} is the line that matched, {status} the exit
+# status.
 _CAUSES: tuple[tuple[FailureKind, str, str], ...] = (
     ("no shell", r"[Tt]his account is (?:currently )?not available",
      "the login shell of the account is nologin, which runs no command: {line}"),
@@ -39,81 +39,71 @@ _CAUSES: tuple[tuple[FailureKind, str, str], ...] = (
      "the password of the account has expired, and the host runs no command before it is changed: {line}"),
 )  # fmt: skip
 NOT_STARTED: FailureKind = "command not started"
-_SOMEBODY = "the login shell, one of its start-up files (~/.bashrc) or a forced command"
+_LOGIN_PROGRAMS = "the login shell, one of its start-up files (~/.bashrc) or a forced command"
 
 
 class ReadyLine:
-    """Finds the first line of `COMMAND` in growing output; searches each byte once."""
+    """Finds the first line of `protocol.COMMAND` in growing output; searches each byte once."""
 
     def __init__(self) -> None:
         self._searched = 0
 
     def search(self, stdout: bytes | bytearray) -> re.Match[bytes] | None:
-        """Returns the match, with the user's number and name as groups, or None until the line is
-        complete.
-        """
+        """Returns the match, with the user's number and name as groups, None until the line is whole."""
         found = _READY.search(stdout, max(0, self._searched - _READY_MAX))
         self._searched = len(stdout)
         return found
 
 
 class ReadyDialogue:
-    """The `Talk` with a command that runs as the login user: sends `stdin` after the command has
-    printed that it runs.
+    """The `StdinDialogue` with a command of the login user: sends `stdin` after its ready line.
 
-    `deadline` is the deadline of the host; `hint` is the next command to type if the command never
-    ran, `on_terminal` the one that asks for a new password if that has expired.
+    `deadline` is the deadline of the host. `hint` is the next command to type if the command never ran,
+    `on_terminal` the one that asks for a new password if that has expired.
     """
 
     def __init__(self, stdin: bytes, deadline: Deadline, hint: str, on_terminal: str = "") -> None:
-        self._stdin, self._deadline, self._hint, self._on_terminal = (
-            stdin,
-            deadline,
-            hint,
-            on_terminal,
-        )
-        self.begin()
+        self._stdin, self._deadline = stdin, deadline
+        self._hint, self._on_terminal = hint, on_terminal
+        self.start()
 
-    def begin(self) -> None:
-        """Starts from the beginning."""
-        self.over = False
+    def start(self) -> None:
+        """Begins anew."""
+        self.finished = False
         self._ready = ReadyLine()
         self._printed = b"", b""
 
-    def say(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
+    def next_input(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
         """Returns `stdin` once the command is ready."""
-        if self.over:
+        if self.finished:
             return b""
         self._printed = bytes(stdout[-_KEPT:]), bytes(stderr[-_KEPT:])
         if not self._ready.search(stdout):
             return b""
-        self.over = True
+        self.finished = True
         return self._stdin
 
     def read_deadline(self, deadline: Deadline) -> Deadline:
-        """Returns the deadline itself."""
+        """Returns `deadline` itself."""
         return deadline
 
-    def judged(self, output: Output) -> Output:
-        """Returns the command's output; raises `TransportError` (stage "execute") where it never
-        ran.
-        """
-        if self.over or ReadyLine().search(output.stdout):
+    def check_output(self, output: Output) -> Output:
+        """Returns the output; raises `TransportError` (stage "execute") if the command never ran."""
+        if self.finished or ReadyLine().search(output.stdout):
             return output
         raise not_started(output, self._hint, self._on_terminal)
 
-    def blamed(self, error: TransportError) -> TransportError:
-        """Returns the error of the transport, or a clearer one if the command had not started by
-        the deadline.
-        """
-        if self.over or error.stage != "execute" or error.transient or self._deadline.remaining():
+    def explain_error(self, error: TransportError) -> TransportError:
+        """Returns the error, or a clearer one if the command had not started by the deadline."""
+        timed_out = error.stage == "execute" and not error.transient
+        if self.finished or not timed_out or self._deadline.remaining():
             return error
         reason = not_started_in_time(*self._printed)
         return TransportError("execute", reason, hint=self._hint, kind=NOT_STARTED)
 
 
 def not_started(output: Output, hint: str, on_terminal: str = "") -> TransportError:
-    """Returns why our command never ran, from the exit status and the output of what ran instead."""
+    """Returns why our command never ran, from the exit status and output of what ran instead."""
     kind, reason = _cause(output)
     if kind == "password expired" and on_terminal:
         hint = on_terminal
@@ -124,32 +114,33 @@ def _cause(output: Output) -> tuple[FailureKind, str]:
     text = b"\n".join((output.stderr[-_KEPT:], output.stdout[-_KEPT:])).decode("utf-8", "replace")
     status = "no exit status" if output.exit_status is None else f"status {output.exit_status}"
     for kind, pattern, cause in _CAUSES:
-        if line := next((line for line in text.splitlines() if re.search(pattern, line)), ""):
+        if line := first_line(pattern, text):
             return kind, cause.format(line=quote_line(line), status=f"exit {status}")
     if output.cut:
-        what = (
-            f"the host sent more on {output.cut} than is read, and did not start our command before"
-            " that"
+        return NOT_STARTED, (
+            f"the host sent more on {output.cut} than the limit, before it started our command"
         )
-        return NOT_STARTED, what
-    said = (
-        printed(output.stdout, output.stderr)
-        or "; nothing was printed (/bin/false does so, for one)"
-    )
-    return NOT_STARTED, f"our command was not started: {_SOMEBODY} ended with {status}{said}"
+    tail = describe_printed(output.stdout, output.stderr)
+    tail = tail or "; nothing was printed (a login shell /bin/false, for example)"
+    return NOT_STARTED, f"our command was not started: {_LOGIN_PROGRAMS} ended with {status}{tail}"
+
+
+def first_line(pattern: str, text: str) -> str:
+    """Returns the first line of `text` in which the pattern is found, or ""."""
+    return next((line for line in text.splitlines() if re.search(pattern, line)), "")
 
 
 def not_started_in_time(stdout: bytes, stderr: bytes) -> str:
     """Returns why our command never ran, if the deadline came first."""
-    waits = f"{_SOMEBODY} waits for input, hangs or runs something else"
-    return f"our command was not started in time: {waits}" + printed(stdout, stderr)
+    waits = f"{_LOGIN_PROGRAMS} waits for input, hangs or runs something else"
+    return f"our command was not started in time: {waits}" + describe_printed(stdout, stderr)
 
 
-def printed(stdout: bytes, stderr: bytes) -> str:
-    """Returns the last lines of both streams as the end of a sentence, "" if there are none."""
-    said = [quote_line(_last(stdout)), quote_line(_last(stderr), "on stderr ")]
-    return "; it printed " + " and ".join(filter(None, said)) if any(said) else ""
+def describe_printed(stdout: bytes, stderr: bytes) -> str:
+    """Returns the last output of both streams as the end of a sentence, "" if there is none."""
+    parts = [quote_line(_last(stdout)), quote_line(_last(stderr), "on stderr ")]
+    return "; it printed " + " and ".join(filter(None, parts)) if any(parts) else ""
 
 
-def _last(said: bytes) -> str:
-    return printable_line(said[-_KEPT:], _KEPT)[-QUOTE_MAX:]
+def _last(printed: bytes) -> str:
+    return printable_line(printed[-_KEPT:], _KEPT)[-QUOTE_MAX:]

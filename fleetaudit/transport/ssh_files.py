@@ -1,14 +1,15 @@
-"""Checks the files that the system's ssh would open for a host, because ssh would read some of them
-for ever.
+"""Checks the files that the system's ssh would open for a host, because ssh would read some of them for
+ever.
 
-Rules: ssh itself reports a file that is missing or not readable. A pipe, a device, an endless file,
-or one that does not answer in time costs the host that names it.
+Rules: ssh itself reports a file that is missing or not readable. A pipe, a device, an endless file, or
+one that does not answer in time costs only the host that names it.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from fleetaudit.errors import FailureKind, TransportError
@@ -36,82 +37,95 @@ _KINDS: dict[Stage, FailureKind] = {
     "host key": "known_hosts not usable",
     "connect": "ssh_config not usable",
 }
-_BESIDE_A_KEY = ("", ".pub", "-cert", "-cert.pub")
+_KEY_SUFFIXES = ("", ".pub", "-cert", "-cert.pub")
 
 
 def check_ssh_config(words: Iterable[str], deadline: Deadline) -> None:
     """Raises `TransportError` if ssh would read the file of -F for ever."""
-    given = iter(words)
-    for word in given:
-        if word == "-F" and (path := next(given, "none")) != "none":
+    rest = iter(words)
+    for word in rest:
+        path = next(rest, "none") if word == "-F" else "none"
+        if path != "none":
             _check("connect", "the ssh_config", path, deadline)
 
 
-def check_files(target: SshTarget, hops: list[Hop], deadline: Deadline) -> None:
-    """Raises `TransportError` if ssh would read a file of the host, or of one of its jump hosts,
-    for ever.
+def check_files(target: SshTarget, hops: Sequence[Hop], deadline: Deadline) -> None:
+    """Raises `TransportError` if ssh would read a file of the host, or of a jump host, for ever.
 
     `hops` are the host and its jump hosts, () if ssh_config does not matter.
     """
     if not hops:
-        keys = target.private_keys or DEFAULT_KEYS
-        known = target.known_hosts or USER_FILES if target.host_key_policy != "off" else ()
-        _check_all(keys, (), known, deadline)
-    for number, hop in enumerate(hops):
-        with blame_jump_host(hop.name) if number else contextlib.nullcontext():
-            known = hop.answer.paths("userknownhostsfile", "globalknownhostsfile")
-            if number == 0:
-                known = target.known_hosts or known if target.host_key_policy != "off" else ()
-            keys, certificates = _expanded(hop, "identityfile"), _expanded(hop, "certificatefile")
-            _check_all(keys, certificates, (*known, *hop.answer.paths("revokedhostkeys")), deadline)
+        files = _Files(target.private_keys or DEFAULT_KEYS, (), target.known_hosts or USER_FILES)
+        _check_all(_without_known_hosts(target, files), deadline)
+        return
+    host, *jumps = hops
+    files = _files_of(host)
+    if target.known_hosts:
+        files = replace(files, known_hosts=target.known_hosts)
+    _check_all(_without_known_hosts(target, files), deadline)
+    for hop in jumps:
+        with blame_jump_host(hop.name):
+            _check_all(_files_of(hop), deadline)
 
 
-def own_files(target: SshTarget, hops: list[Hop]) -> frozenset[str]:
-    """Returns the private keys and master sockets of the host and its jump hosts, as ssh names
-    them.
-    """
-    keys = [str(expand_home(path)) for path in target.private_keys or DEFAULT_KEYS]
-    sockets = [hop.answer.one("controlpath") for hop in hops]
-    return frozenset(
-        (*keys, *sockets, *(path for hop in hops for path in _expanded(hop, "identityfile")))
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files that ssh opens for one host."""
+
+    keys: Sequence[str]
+    certificates: Sequence[str]
+    known_hosts: Sequence[str]
+    revoked: Sequence[str] = ()
+
+
+def _files_of(hop: Hop) -> _Files:
+    return _Files(
+        keys=_expanded(hop, "identityfile"),
+        certificates=_expanded(hop, "certificatefile"),
+        known_hosts=hop.config.paths("userknownhostsfile", "globalknownhostsfile"),
+        revoked=hop.config.paths("revokedhostkeys"),
     )
+
+
+def _without_known_hosts(target: SshTarget, files: _Files) -> _Files:
+    """Returns the files without known_hosts if the policy does not read them."""
+    return replace(files, known_hosts=()) if target.host_key_policy == "off" else files
+
+
+def own_files(target: SshTarget, hops: Sequence[Hop]) -> frozenset[str]:
+    """Returns the private keys and master sockets of the host and its jump hosts, as ssh names them."""
+    named = [str(expand_home(path)) for path in target.private_keys or DEFAULT_KEYS]
+    sockets = [hop.config.one("controlpath") for hop in hops]
+    keys = [path for hop in hops for path in _expanded(hop, "identityfile")]
+    return frozenset((*named, *sockets, *keys))
 
 
 def _expanded(hop: Hop, keyword: str) -> tuple[str, ...]:
     found = []
-    for path in hop.answer.all(keyword):
+    for path in hop.config.all(keyword):
         with contextlib.suppress(UnknownTokenError):  # ssh reports it itself
             found.append(hop.tokens.path(path))
     return tuple(found)
 
 
-def _check_all(
-    keys: Iterable[str], certificates: Iterable[str], hosts: Iterable[str], deadline: Deadline
-) -> None:
-    for path, what in _of_authentication(keys, certificates):
-        _check("authenticate", what, path, deadline)
-    for path in hosts:
+def _check_all(files: _Files, deadline: Deadline) -> None:
+    for key in files.keys:
+        for suffix in _KEY_SUFFIXES:
+            kind = "the file" if suffix else "the private key"
+            _check("authenticate", kind, key + suffix, deadline)
+    for path in files.certificates:
+        _check("authenticate", "the certificate", path, deadline)
+    for path in (*files.known_hosts, *files.revoked):
         _check("host key", "the file of host keys", path, deadline)
 
 
-def _of_authentication(
-    keys: Iterable[str], certificates: Iterable[str]
-) -> Iterator[tuple[str, str]]:
-    for key in keys:
-        yield from (
-            (key + end, "the private key" if not end else "the file") for end in _BESIDE_A_KEY
-        )
-    yield from ((path, "the certificate") for path in certificates)
-
-
-def _check(stage: Stage, what: str, path: str, deadline: Deadline) -> None:
+def _check(stage: Stage, kind: str, path: str, deadline: Deadline) -> None:
     file = expand_home(path)
     try:
         shared_reader.get(("check", str(file)), partial(check_file, file, FILE_MAX), deadline)
     except (UnsuitableFileError, TimeoutError) as e:
-        reason = f"{what} {path} cannot be read: {e.strerror}"
-        raise TransportError(
-            stage, reason, hint=shell_join(["ls", "-lL", path]), kind=_KINDS[stage]
-        ) from e
+        reason = f"{kind} {path} cannot be read: {e.strerror}"
+        hint = shell_join(["ls", "-lL", path])
+        raise TransportError(stage, reason, hint=hint, kind=_KINDS[stage]) from e
     except OSError:
         return

@@ -1,9 +1,10 @@
-"""The words that OpenSSH's `ssh` is given for a target, the same to connect and to read ssh_config.
+"""The options of OpenSSH's `ssh` for a target: to connect, to read ssh_config, and for people to type.
 No I/O.
 
-Rules: ssh takes the first value of each option, so ours go first (no prompt, no terminal), then the
-user's as Ansible orders them: ssh_args; port, key, user and timeout; common_args; extra_args; and
-after all of them ssh_config.
+Rules: the one place that knows how the fields of an `SshTarget` become options, for both clients. ssh
+takes the first value of each option, so ours go first (no prompt, no terminal, host keys as the policy
+says), then the user's in Ansible's order: ssh_args; port, key, user and timeout; common_args;
+extra_args; and after all of them ssh_config.
 """
 
 from __future__ import annotations
@@ -12,58 +13,146 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from fleetaudit.model import SshTarget
 
 MEMORY_MAX = 1024 * 1024 * 1024
-"""Bytes of memory that ssh, and each command that it starts, may ask for: a file without an end
-must not take all.
+"""Bytes of memory that ssh, and each command that it starts, may use: a file without an end must not
+take all of it.
 """
+
+# -- words of a command line
+
+
+def o_options(*options: str) -> list[str]:
+    """Returns the options as words, each after its -o."""
+    return [word for option in options for word in ("-o", option)]
+
+
+def quote_value(text: str) -> str:
+    """Returns a value as ssh_config needs it: in quotation marks if it has blanks, its % taken
+    literally.
+    """
+    text = text.replace("%", "%%")
+    return f'"{text}"' if re.search(r"\s", text) else text
+
+
+def host_argument(name: str) -> list[str]:
+    """Returns the words that name the host; a name that looks like an option stays a name."""
+    return ["--", name]
+
+
+def redact_option(word: str) -> str:
+    """Returns an option as it may be shown: a command of the user's can contain a secret."""
+    pattern = r"(?i)\s*((?:-o\s*)?(?:ProxyCommand|SetEnv|LocalCommand|KnownHostsCommand))[\s=]"
+    found = re.match(pattern, word)
+    return f"{found[1]}=HIDDEN" if found else word
+
+
+# -- options of a target
 
 
 def quiet_options() -> list[str]:
-    """Returns what keeps ssh from asking, from doing more than one command, and from telling too
-    little.
+    """Returns the options that keep ssh from asking and from doing more than one command, and that make
+    it log enough.
     """
     return o_options(
-        "BatchMode=yes", "RequestTTY=no", "LogLevel=VERBOSE", "RemoteCommand=none", "UpdateHostKeys=no",
-        "ClearAllForwardings=yes", "PermitLocalCommand=no", "ControlMaster=no",
+        "BatchMode=yes", "RequestTTY=no", "LogLevel=VERBOSE", "RemoteCommand=none",
+        "UpdateHostKeys=no", "ClearAllForwardings=yes", "PermitLocalCommand=no", "ControlMaster=no",
     )  # fmt: skip
 
 
-def known_hosts_options(target: SshTarget) -> Iterator[str]:
-    """Yields the option that names the known_hosts files of the target, where it names some."""
-    if target.known_hosts:
-        yield from user_known_hosts_option(target.known_hosts)
-        yield from o_options("GlobalKnownHostsFile=/dev/null")
-
-
-def user_known_hosts_option(files: Iterable[str]) -> list[str]:
-    """Returns the option that names known_hosts files."""
-    return o_options("UserKnownHostsFile=" + " ".join(map(quote_value, files)))
-
-
 def user_options(target: SshTarget) -> list[str]:
-    """Returns the options that say where, as whom and with what, most important first."""
+    """Returns the options for address, user and credentials, most important first."""
     words = [*target.arguments]
-    if target.port != 22 or target.port_is_explicit:
+    if _names_port(target):
         words += o_options(f"Port={target.port}")
-    for key in target.private_keys:
-        words += o_options(f"IdentityFile={quote_value(key)}")
-    if target.private_keys:
-        words += o_options("IdentitiesOnly=yes")
+    words += o_options(*(f"IdentityFile={quote_value(key)}" for key in target.private_keys))
+    words += _identity_options(target)
     if target.user:
         words += o_options(f"User={quote_value(target.user)}")
-    if not target.use_agent:
-        words += o_options("IdentityAgent=none")
+    words += _agent_options(target)
     words += o_options(f"ConnectTimeout={math.ceil(target.connect_timeout_s)}")
     return [*words, *target.late_arguments]
 
 
-def config_file_option(words: Iterable[str]) -> tuple[str, ...]:
-    """Returns the `-F FILE` among the words, which ssh hands on to its jump hosts; () where there
-    is none.
+def typed_options(target: SshTarget, *quiet: str) -> Iterator[str]:
+    """Yields the same options in the same order, as short as a person types them, without secrets.
+
+    `quiet` are further words for the place after the port.
     """
+    yield from map(redact_option, target.arguments)
+    if _names_port(target):
+        yield from ("-p", str(target.port))
+    yield from quiet
+    for key in target.private_keys:
+        # -i is for the very file, and yet its % is expanded.
+        yield from o_options(f"IdentityFile={quote_value(key)}") if "%" in key else ("-i", key)
+    yield from _identity_options(target)
+    yield from _agent_options(target)
+    if target.known_hosts:
+        yield from user_known_hosts_option(target.known_hosts)
+    yield from map(redact_option, target.late_arguments)
+
+
+def _names_port(target: SshTarget) -> bool:
+    return target.port != 22 or target.port_is_explicit
+
+
+def _identity_options(target: SshTarget) -> list[str]:
+    return o_options("IdentitiesOnly=yes") if target.private_keys else []
+
+
+def _agent_options(target: SshTarget) -> list[str]:
+    return [] if target.use_agent else o_options("IdentityAgent=none")
+
+
+def known_hosts_options(target: SshTarget) -> list[str]:
+    """Returns the options for the known_hosts files that the target names."""
+    if not target.known_hosts:
+        return []
+    only_these = o_options("GlobalKnownHostsFile=/dev/null")
+    return [*user_known_hosts_option(target.known_hosts), *only_these]
+
+
+def user_known_hosts_option(files: Iterable[str]) -> list[str]:
+    """Returns the option for these known_hosts files."""
+    return o_options("UserKnownHostsFile=" + " ".join(map(quote_value, files)))
+
+
+def host_key_options(
+    target: SshTarget, users_files: Sequence[str], accept_file: Path | None
+) -> list[str]:
+    """Returns the options that say which host keys are trusted; no file of the user's is ever written.
+
+    `users_files` are the known_hosts files that ssh itself would read. `accept_file` is where
+    accept-new writes.
+    """
+    if target.host_key_policy == "off":
+        return o_options(
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "GlobalKnownHostsFile=/dev/null",
+        )
+    # Otherwise ssh checks nothing on loopback, where tunnels to other hosts end.
+    loopback = "NoHostAuthenticationForLocalhost=no"
+    if target.host_key_policy == "strict":
+        return o_options(loopback, "StrictHostKeyChecking=yes") + known_hosts_options(target)
+    # ssh appends to the first file; those of the user are only read.
+    first = str(accept_file.resolve() if accept_file else "/dev/null")
+    words = o_options(loopback, "StrictHostKeyChecking=accept-new")
+    words += user_known_hosts_option([first, *(target.known_hosts or users_files)])
+    if target.known_hosts:
+        words += o_options("GlobalKnownHostsFile=/dev/null")
+    return words
+
+
+# -- options of jump hosts
+
+
+def config_file_option(words: Iterable[str]) -> tuple[str, ...]:
+    """Returns the `-F FILE` among the words, which ssh passes on to its jump hosts; () for none."""
     found: tuple[str, ...] = ()
     rest = iter(words)
     for word in rest:
@@ -76,58 +165,35 @@ def config_file_option(words: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def split_last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
-    """Returns the last host of a ProxyJump and the words to ask `ssh -G` with about it; the rest
-    goes before it.
+_JUMP = re.compile(r"\[(?P<numeric>[^]]*)\](?::(?P<p>\d+))?|(?P<name>[^:]*)(?::(?P<port>\d+))?")
 
-    Each is written [user@]host[:port] or ssh://[user@]host[:port]. `files` are the words that name
+
+def split_last_jump(jumps: str, files: Sequence[str]) -> tuple[str, list[str]]:
+    """Returns the last host of a ProxyJump and the words for `ssh -G` about it; the rest goes before it.
+
+    Each host is written [user@]host[:port] or ssh://[user@]host[:port]. `files` are the words that name
     the ssh_config.
     """
     rest, _, last = jumps.rpartition(",")
     user, at, place = last.removeprefix("ssh://").rstrip("/").rpartition("@")
-    found = re.fullmatch(
-        r"\[(?P<numeric>[^]]*)\](?::(?P<p>\d+))?|(?P<name>[^:]*)(?::(?P<port>\d+))?", place
-    )
+    found = _JUMP.fullmatch(place)
     name = (found["numeric"] or found["name"] or "") if found else place
     port = (found["p"] or found["port"]) if found else None
-    words = [
-        *files,
-        *(("-l", user) if at else ()),
-        *(("-p", port) if port else ()),
-        *(("-J", rest) if rest else ()),
-    ]
+    words = [*files]
+    if at:
+        words += ("-l", user)
+    if port:
+        words += ("-p", port)
+    if rest:
+        words += ("-J", rest)
     return name, words
 
 
-def host_argument(name: str) -> list[str]:
-    """Returns the words that name the host: one that looks like an option must stay a name."""
-    return ["--", name]
-
-
-def redact_option(word: str) -> str:
-    """Returns an option as it may be shown: a command of the user's, or what it sends along, can
-    carry a secret.
-    """
-    name = re.match(
-        r"(?i)\s*((?:-o\s*)?(?:ProxyCommand|SetEnv|LocalCommand|KnownHostsCommand))[\s=]", word
-    )
-    return f"{name[1]}=HIDDEN" if name else word
-
-
-def o_options(*options: str) -> list[str]:
-    """Returns the options as words, each after its -o."""
-    return [word for option in options for word in ("-o", option)]
-
-
-def quote_value(text: str) -> str:
-    """Returns a value as ssh_config wants it: quoted where it has blanks, its % taken literally."""
-    text = text.replace("%", "%%")
-    return f'"{text}"' if re.search(r"\s", text) else text
+# -- the environment
 
 
 def ssh_environment() -> dict[str, str]:
     """Returns the environment without what would ask a person."""
-    kept = {
-        name: text for name, text in os.environ.items() if name not in ("SSH_ASKPASS", "DISPLAY")
-    }
+    removed = ("SSH_ASKPASS", "DISPLAY")
+    kept = {name: text for name, text in os.environ.items() if name not in removed}
     return {**kept, "SSH_ASKPASS_REQUIRE": "never"}

@@ -1,10 +1,9 @@
-"""The %-tokens, ~ and ${…} of ssh_config(5), where `ssh -G` prints them as they were written. No
-I/O of its own.
+"""Expands the %-tokens, ~ and ${…} of ssh_config(5) that `ssh -G` prints as they are written. No I/O of
+its own.
 
-Rules: exactly what TOKENS and ENVIRONMENT VARIABLES of ssh_config(5) say; what is not known there
-is an error, as it is to ssh. `ssh -G` expands HostName, ControlPath, IdentityAgent and
-UserKnownHostsFile itself, and leaves IdentityFile, CertificateFile, ProxyCommand and ProxyJump as
-they are.
+Rules: exactly as in TOKENS and ENVIRONMENT VARIABLES of ssh_config(5); anything else is an error, as it
+is to ssh. `ssh -G` expands HostName, ControlPath, IdentityAgent and UserKnownHostsFile itself, and
+leaves IdentityFile, CertificateFile, ProxyCommand and ProxyJump as they are.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class UnknownTokenError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """What the tokens stand for: the name as it was given, where it leads, as whom, by which jump
+    """The values of the tokens: the name on the command line, the real host name, the user, the jump
     hosts.
     """
 
@@ -37,15 +36,15 @@ class Tokens:
     jumps: str = ""
 
     @classmethod
-    def of(cls, name: str, answer: EffectiveConfig) -> Tokens:
-        """Returns the values of the tokens if `ssh -G name` printed this answer."""
+    def of(cls, name: str, config: EffectiveConfig) -> Tokens:
+        """Returns the values of the tokens for what `ssh -G name` printed."""
         return cls(
             name=name,
-            host=answer.one("hostname") or name,
-            port=int(answer.one("port") or 22),
-            user=answer.one("user"),
-            alias=answer.one("hostkeyalias"),
-            jumps=answer.one("proxyjump"),
+            host=config.one("hostname") or name,
+            port=int(config.one("port") or 22),
+            user=config.one("user"),
+            alias=config.one("hostkeyalias"),
+            jumps=config.one("proxyjump"),
         )
 
     def path(self, text: str) -> str:
@@ -53,21 +52,21 @@ class Tokens:
         return self._expanded(_tilde(text), r"%(.?)|\$\{([^}]*)\}", "CdhijklLnpru")
 
     def command(self, text: str) -> str:
-        """Returns a ProxyCommand or a ProxyJump, which support only a few tokens; the rest is for
-        the shell.
+        """Returns a ProxyCommand or a ProxyJump, which have only a few tokens; the shell expands the
+        rest.
 
         ssh makes a ProxyCommand of a ProxyJump: the tokens of both are those of the target host.
         """
         return self._expanded(text, r"%(.?)", "hknpr")
 
     def home(self, text: str) -> str:
-        """Returns the path of a file where nothing but ~ and ~user is expanded."""
+        """Returns the path of a file with only ~ and ~user expanded."""
         return _tilde(text)
 
     def _expanded(self, text: str, pattern: str, known: str) -> str:
-        """Returns the text in one pass: what a variable or a name holds is not looked at again."""
+        """Returns the text, expanded in one pass: values are not expanded again."""
 
-        def meaning(match: re.Match[str]) -> str:
+        def expand(match: re.Match[str]) -> str:
             letter = match[1]
             if letter is None:
                 return _variable(match[2])
@@ -77,41 +76,45 @@ class Tokens:
                 raise UnknownTokenError(f"the token %{letter}")
             return self._of(letter)
 
-        return re.sub(pattern, meaning, text, flags=re.DOTALL)
+        return re.sub(pattern, expand, text, flags=re.DOTALL)
 
     def _of(self, letter: str) -> str:
         match letter:
             case "C":
-                if self.jumps:  # newer versions of ssh hash them too, older ones do not
-                    raise UnknownTokenError("the token %C together with a jump host")
-                text = f"{socket.gethostname()}{self.host}{self.port}{self.user}"
-                return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+                return self._connection_hash()
             case "d":
                 return pwd.getpwuid(os.getuid()).pw_dir
-            case "h":
-                return self.host
+            case "u":
+                return pwd.getpwuid(os.getuid()).pw_name
             case "i":
                 return str(os.getuid())
-            case "j":
-                return self.jumps
-            case "k":
-                return self.alias or self.name
             case "l":
                 return socket.gethostname()
             case "L":
                 return socket.gethostname().partition(".")[0]
-            case "n":
-                return self.name
-            case "p":
-                return str(self.port)
-            case "r":
-                return self.user
             case _:
-                return pwd.getpwuid(os.getuid()).pw_name
+                return self._of_host(letter)
+
+    def _of_host(self, letter: str) -> str:
+        values = {
+            "h": self.host,
+            "j": self.jumps,
+            "k": self.alias or self.name,
+            "n": self.name,
+            "p": str(self.port),
+            "r": self.user,
+        }
+        return values[letter]
+
+    def _connection_hash(self) -> str:
+        if self.jumps:  # newer versions of ssh hash them too, older ones do not
+            raise UnknownTokenError("the token %C together with a jump host")
+        text = f"{socket.gethostname()}{self.host}{self.port}{self.user}"
+        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _tilde(text: str) -> str:
-    """Returns the path with ~ and ~user as the password database has them, whatever $HOME says."""
+    """Returns the path with ~ and ~user from the password database, whatever $HOME is."""
     if not text.startswith("~"):
         return text
     user, slash, rest = text[1:].partition("/")

@@ -1,9 +1,8 @@
-"""What a command is told on its standard input: all at once, or piece by piece as it answers. No
-I/O.
+"""What is written to a command's standard input: all at once, or in answer to its output. No I/O.
 
-Rules: whoever runs the command calls `begin` when it starts, `say` with all that was heard so far
-before each wait, and closes the command's standard input once everything was said and the talk is
-`over`.
+Rules: whoever runs the command calls `start` when it starts, and `next_input` with all output so far
+before each wait. It closes the command's standard input when the dialogue is `finished` and everything
+was written.
 """
 
 from __future__ import annotations
@@ -14,47 +13,43 @@ from . import Deadline
 
 
 class StdinDialogue(Protocol):
-    """One side of a conversation with one command."""
+    """Our side of a dialogue with one command."""
 
-    def begin(self) -> None:
-        """Starts from the beginning: a command is about to run, or once more where it never came to
-        run.
-        """
+    def start(self) -> None:
+        """Begins anew: a command is about to start, perhaps again after a dropped connection."""
         ...
 
     @property
-    def over(self) -> bool:
-        """Whether nothing more will be said."""
+    def finished(self) -> bool:
+        """Whether no more input will follow."""
         ...
 
-    def say(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
-        """Returns what is to be said next by one who heard this much, b"" where it is the command's
-        turn.
-        """
+    def next_input(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
+        """Returns the next bytes to write, given all output so far; b"" to wait for more output."""
         ...
 
     def read_deadline(self, deadline: Deadline) -> Deadline:
-        """Returns until when the next word of the command is awaited, at most the `deadline` of
-        everything.
-        """
+        """Returns the deadline for the next output, at most `deadline`, which covers everything."""
         ...
 
 
 class FixedStdin:
-    """Says everything at once, whatever the command answers."""
+    """Writes a fixed text at once, whatever the command prints."""
 
     def __init__(self, text: bytes) -> None:
-        self._text, self.over = text, False
+        self._text, self.finished = text, False
 
-    def begin(self) -> None:
-        """Has everything still to say."""
-        self.over = False
+    def start(self) -> None:
+        """Begins anew."""
+        self.finished = False
 
-    def say(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
-        """Returns all of the text, the first time."""
-        said, self.over = self.over, True
-        return b"" if said else self._text
+    def next_input(self, stdout: bytes | bytearray, stderr: bytes | bytearray) -> bytes:
+        """Returns the whole text, the first time."""
+        if self.finished:
+            return b""
+        self.finished = True
+        return self._text
 
     def read_deadline(self, deadline: Deadline) -> Deadline:
-        """Returns the deadline itself."""
+        """Returns `deadline` itself."""
         return deadline

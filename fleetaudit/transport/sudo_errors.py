@@ -1,8 +1,7 @@
-"""Why sudo, doas or su did not run a command, from what they printed in the C locale, and what to
-type next. Pure.
+"""Explains why sudo, doas or su did not run a command, from what they printed in the C locale. Pure.
 
-Rules: the most telling line decides, not the last one. What is not recognised is quoted as it is,
-made harmless.
+Rules: the line that names the cause decides, not the last one. What is not recognized is quoted,
+sanitized.
 """
 
 from __future__ import annotations
@@ -16,14 +15,15 @@ from fleetaudit.errors import FailureKind, rerun_hint
 from fleetaudit.model import Become
 from fleetaudit.text.sanitize import printable_line, quote_line
 
+from . import Output
+from .program_start import first_line
+
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 
 
 @dataclass(frozen=True, slots=True)
 class BecomeFailure:
-    """A reason; what to type next, `there` as a command on the host, or else `here` as a whole
-    line.
-    """
+    """A reason and what to type next: `there` as a command on the host, or else `here` as a whole line."""
 
     reason: str
     there: str = ""
@@ -31,15 +31,24 @@ class BecomeFailure:
     kind: FailureKind = "become not possible"
 
 
-_GIVE_ONE = rerun_hint("-b", "-K")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptHistory:
+    """Whether a password was asked for, whether it was sent, and whether it was asked for again."""
+
+    asked: bool = False
+    answered: bool = False
+    asked_again: bool = False
+
+
+_GIVE_PASSWORD = rerun_hint("-b", "-K")
 _SUDOERS_LINE = "fleetaudit probe --sudoers USER"
 _ACCOUNT = "chage -l {account}; faillock"
 _WHEEL = "id; grep -n pam_ /etc/pam.d/su"
 
-# In this order, which is from the cause to what follows from it. The kind, a pattern, the reason,
-# what to type there, or here. As in the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas, su
-# (util-linux, shadow, busybox, coreutils) and Linux-PAM. {line} is the line that matched; {whose}
-# account counts: su asks for the password of the user it becomes.
+# Ordered from causes to their consequences: the kind, a pattern, the reason, what to type there, or
+# here. The patterns are from the sources of sudo 1.8 to 1.9, sudo-rs, OpenDoas, su (util-linux, shadow,
+# busybox, coreutils) and Linux-PAM. {line} is the line that matched. {owner} is the owner of the
+# password: su asks for that of the user it becomes.
 _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
     ("become not possible",
      r"no new privileges", "sudo cannot change the user: “no new privileges” is set (a container?)",
@@ -66,15 +75,15 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
     ("password expired",
      r"[Aa]ccount or password is expired|[Pp]assword expired|required to change your password"
      r"|[Pp]assword (?:is|has) expired|change your (?:expired )?password",
-     "the password of {whose} has expired: {line}", "{change}", ""),
+     "the password of {owner} has expired: {line}", "{change}", ""),
     ("account expired",
-     r"[Aa]ccount (?:has )?expired|account has expired", "the account of {whose} has expired: {line}", _ACCOUNT, ""),
+     r"[Aa]ccount (?:has )?expired|account has expired", "the account of {owner} has expired: {line}", _ACCOUNT, ""),
     ("account expired",
      r"account is locked|account .*temporarily locked|is your account locked",
-     "the account of {whose} is locked or has expired: {line}", _ACCOUNT, ""),
+     "the account of {owner} is locked or has expired: {line}", _ACCOUNT, ""),
     ("become not permitted",
      r"su: [Pp]ermission denied",
-     "PAM does not let the user who logs in become {user} by su (pam_wheel wants a group, for one): {line}",
+     "PAM does not let the user who logs in become {user} by su (pam_wheel, for example, requires a group): {line}",
      _WHEEL, ""),
     ("become not possible",
      r"su: (?:cannot set (?:groups|user id)|must be suid)", "su has no setuid bit: {line}",
@@ -94,10 +103,10 @@ _REASONS: tuple[tuple[FailureKind, str, str, str, str], ...] = (
      " as {user}: {line}", "cat /etc/doas.conf", ""),
     ("become password missing",
      r"doas: (?:Authentication|Authorization) required|doas: a tty is required",
-     "doas wants a password, and takes one from a terminal only: doas.conf needs “permit nopass” for the probe",
+     "doas asks for a password, and reads it from a terminal only: doas.conf needs “permit nopass” for the probe",
      "cat /etc/doas.conf", ""),
 )  # fmt: skip
-_ASKED = (
+_REQUIRED = (
     r"a password is required|a terminal is required|no tty present|interactive authentication is"
     r" required"
 )
@@ -106,135 +115,164 @@ _WRONG = (
     r" fail(?:ed|ure)"
     r"|su: incorrect password"
 )
-_BROKEN = r"(?:parse|syntax) error"
-# sudo's own line alone: a lecture may speak of expired passwords, too.
+_SYNTAX_ERROR = r"(?:parse|syntax) error"
+# Only sudo's own line: a lecture may mention expired passwords, too.
 _EXPIRED = re.compile(rb"sudo: Account or password is expired")
-# Ansible's list (plugins/become/su.py): a PAM module may ask in the host's language whatever LC_ALL
-# is.
+# Ansible's list (plugins/become/su.py): a PAM module may ask in the language of the host, whatever
+# LC_ALL is.
 _PROMPTS = (
     "password|암호|パスワード|adgangskode|contraseña|contrasenya|hasło|heslo|jelszó|lösenord|mật"
     " khẩu|mot de passe"
     "|parola|parool|pasahitza|passord|passwort|salasana|sandi|senha|wachtwoord|ססמה|лозинка|парола|пароль"
     "|गुप्तशब्द|शब्दकूट|సంకేతపదము|හස්පදය|密码|密碼|口令"
 )
-_QUESTION = re.compile(rf"(?:{_PROMPTS})[^:：]{{0,100}}[:：]\s*$", re.IGNORECASE)
-# The question that a line begins with, because nobody's key ended it.
-_ASKED_BEFORE = re.compile(
+_PROMPT = re.compile(rf"(?:{_PROMPTS})[^:：]{{0,100}}[:：]\s*$", re.IGNORECASE)
+# A prompt at the beginning of a line: no key ended it.
+_PROMPT_BEFORE = re.compile(
     rf"^[^\n:：]{{0,100}}?(?:{_PROMPTS})[^\n:：]{{0,100}}[:：] *", re.IGNORECASE | re.MULTILINE
 )
-_OF_A_CHANGE = re.compile(r"\b(?:new|current|old|again|retype)\b", re.IGNORECASE)
+_NEW_PASSWORD = re.compile(r"\b(?:new|current|old|again|retype)\b", re.IGNORECASE)
 
-Prompt = Literal["", "password", "another"]
+Prompt = Literal["", "password", "new password"]
 
 
 def detect_prompt(line: bytes) -> Prompt:
-    """Returns what the last line of a stream asks for: the password, or a new one if it must be
-    changed.
-    """
+    """Returns what the last line of a stream asks for: the password, or a new one if it must change."""
     text = line.decode("utf-8", "replace")
-    if not _QUESTION.search(text):
+    if not _PROMPT.search(text):
         return ""
-    return "another" if _OF_A_CHANGE.search(text) else "password"
+    return "new password" if _NEW_PASSWORD.search(text) else "password"
 
 
 def password_expired(stderr: bytes | bytearray) -> bool:
-    """Tells whether whatever is asked next is about a new password, which nobody is going to give."""
+    """Returns whether sudo asks for a new password next, which nobody is going to type."""
     return _EXPIRED.search(stderr) is not None
 
 
 def explain_failure(
-    said: bytes,
-    become: Become,
-    exit_status: int | None,
-    *,
-    asked: bool = False,
-    answered: bool,
-    asked_again: bool,
-    cut: str = "",
+    printed: bytes, become: Become, output: Output, prompts: PromptHistory
 ) -> BecomeFailure:
-    """Returns why the command did not run, from `said`, the text on stderr and on stdout (where PAM
-    writes).
-
-    `asked`: it asked for a password; `answered`: the password was sent; `asked_again`: it asked
-    again. `cut` names a stream that was cut off.
+    """Returns why the command did not run. `printed` is the end of stderr and of stdout, where PAM
+    writes.
     """
-    text = said.decode("utf-8", "replace")
-    tool, user = become.program or become.method, printable_line(become.user, 100)
-    of_target, account, typed_tool = (
-        become.method == "su",
-        shlex.quote(become.user),
-        shlex.quote(tool),
-    )
-    text = _ASKED_BEFORE.sub("", text) if of_target else text
-    typed = {
-        "{user}": account,
-        "{account}": account if of_target else "$(id -un)",
-        # su itself asks for the new password; passwd would ask for another one after it.
-        "{change}": f"{typed_tool} {account} -c true" if of_target else "passwd",
-    }
-    for kind, pattern, reason, there, here in _REASONS:
-        if line := _line(pattern, text):
-            whose = user if of_target else "the user who logs in"
-            for mark, word in typed.items():
-                there = there.replace(mark, word)
+    return _Explanation(printed, become, output, prompts).failure()
+
+
+class _Explanation:
+    """Why one command did not run, tried from the most specific cause to the least."""
+
+    def __init__(
+        self, printed: bytes, become: Become, output: Output, prompts: PromptHistory
+    ) -> None:
+        self._become, self._output, self._prompts = become, output, prompts
+        self._is_su = become.method == "su"
+        text = printed.decode("utf-8", "replace")
+        self._text = _PROMPT_BEFORE.sub("", text) if self._is_su else text
+        self._tool = become.program or become.method
+        self._user = printable_line(become.user, 100)
+        syntax_error = _line(_SYNTAX_ERROR, self._text)
+        self._syntax_error = f"“{syntax_error}”" if syntax_error else ""
+        self._also = f"; sudoers has an error, too: {self._syntax_error}" if syntax_error else ""
+
+    def failure(self) -> BecomeFailure:
+        """Returns the first explanation that applies."""
+        return (
+            self._known_message()
+            or self._password_refused()
+            or self._password_missing()
+            or self._sudoers_broken()
+            or self._not_installed()
+            or self._unknown()
+        )
+
+    def _known_message(self) -> BecomeFailure | None:
+        account = shlex.quote(self._become.user)
+        commands = {
+            "{user}": account,
+            "{account}": account if self._is_su else "$(id -un)",
+            # su itself asks for the new password; passwd would ask for another one after it.
+            "{change}": self._try_again() if self._is_su else "passwd",
+        }
+        owner = self._user if self._is_su else "the user who logs in"
+        for kind, pattern, reason, there, here in _REASONS:
+            if not (line := _line(pattern, self._text)):
+                continue
+            for mark, command in commands.items():
+                there = there.replace(mark, command)
+            reason = reason.format(line=f"“{line}”", user=self._user, owner=owner)
+            return BecomeFailure(reason, there, here, kind)
+        return None
+
+    def _password_refused(self) -> BecomeFailure | None:
+        again = self._prompts.asked_again or re.search(_WRONG, self._text)
+        if not (self._prompts.answered and again):
+            return None
+        owner = f" of {self._user}" if self._is_su else ""
+        reason = (
+            f"{self._become.method} refuses the password{owner}, or the account is locked; it is not"
+            f" sent again{self._also}"
+        )
+        return BecomeFailure(reason, self._try_again(), kind="become password refused")
+
+    def _password_missing(self) -> BecomeFailure | None:
+        if self._is_su and self._prompts.asked and not self._become.password:
+            reason = f"su asks for the password of {self._user}; no password was given"
+            return BecomeFailure(reason, "", _GIVE_PASSWORD, "become password missing")
+        if not re.search(_REQUIRED, self._text):
+            return None
+        if self._prompts.answered or self._become.password:
+            reason = f"sudo did not take the password{self._also}{quote_line(self._text, ': ')}"
+            return BecomeFailure(reason, self._try_again(), kind="become password refused")
+        reason = (
+            f"sudo asks for a password, or does not let this user run the probe as {self._user}; no"
+            f" password was given{self._also}"
+        )
+        return BecomeFailure(reason, "", _GIVE_PASSWORD, "become password missing")
+
+    def _sudoers_broken(self) -> BecomeFailure | None:
+        if not self._syntax_error:
+            return None
+        return BecomeFailure(f"sudoers cannot be parsed: {self._syntax_error}", "su -c 'visudo -c'")
+
+    def _not_installed(self) -> BecomeFailure | None:
+        missing = self._output.exit_status in (_NOT_FOUND, _NOT_EXECUTABLE)
+        if not missing and not re.search(
+            r"(?:not found|No such file or directory)\s*$", self._text
+        ):
+            return None
+        said = quote_line(self._text, ": ")
+        if _line(r"(?:sudo|doas|su): .*/bin/sh", self._text):
+            return BecomeFailure(f"{self._tool} finds no /bin/sh to run{said}", "ls -l /bin/sh")
+        look = f"command -v {shlex.quote(self._tool)}"
+        if not self._is_su:
+            install = shlex.quote(f"apt-get install {self._become.method}")
+            look = f"{look} || su -c {install}"
+        reason = f"{self._tool} is not installed, or not in PATH of the user who logs in{said}"
+        return BecomeFailure(reason, look)
+
+    def _unknown(self) -> BecomeFailure:
+        status = self._output.exit_status
+        if self._output.cut:
             return BecomeFailure(
-                reason.format(line=f"“{line}”", user=user, whose=whose), there, here, kind
+                f"the host sent more on {self._output.cut} than the limit, before {self._tool} ran the"
+                " command"
             )
-    broken = _line(_BROKEN, text)
-    beside = f"; sudoers has an error, too: “{broken}”" if broken else ""
-    try_it = f"{typed_tool} {account} -c true" if of_target else f"{typed_tool} -k; {typed_tool} -v"
-    if answered and (asked_again or re.search(_WRONG, text)):
-        of_whom = f" of {user}" if of_target else ""
-        refuses = (
-            f"{become.method} refuses the password{of_whom}, or the account is locked; it is not"
-            " sent again"
-        )
-        return BecomeFailure(f"{refuses}{beside}", try_it, kind="become password refused")
-    if of_target and asked and not become.password:
-        reason = f"su asks for the password of {user}; no password was given"
-        return BecomeFailure(reason, "", _GIVE_ONE, "become password missing")
-    if re.search(_ASKED, text):
-        if answered or become.password:
-            return BecomeFailure(
-                f"sudo did not take the password{beside}{quote_line(text, ': ')}",
-                try_it,
-                kind="become password refused",
-            )
-        what = f"sudo wants a password, or does not let this user run the probe as {user}"
-        return BecomeFailure(
-            f"{what}; no password was given{beside}", "", _GIVE_ONE, "become password missing"
-        )
-    if broken:
-        return BecomeFailure(f"sudoers cannot be read: “{broken}”", "su -c 'visudo -c'")
-    missing = exit_status in (_NOT_FOUND, _NOT_EXECUTABLE)
-    if missing or re.search(r"(?:not found|No such file or directory)\s*$", text):
-        if _line(r"(?:sudo|doas|su): .*/bin/sh", text):
-            return BecomeFailure(
-                f"{tool} finds no /bin/sh to run{quote_line(text, ': ')}", "ls -l /bin/sh"
-            )
-        found = f"command -v {shlex.quote(tool)}"
-        return BecomeFailure(
-            f"{tool} is not installed, or not where the user who logs in finds"
-            f" it{quote_line(text, ': ')}",
-            (
-                found
-                if of_target
-                else f"{found} || su -c {shlex.quote(f'apt-get install {become.method}')}"
-            ),
-        )
-    if cut:
-        return BecomeFailure(
-            f"the host sent more on {cut} than is read, and {tool} did not come to run the command"
-        )
-    how = "without an exit status" if exit_status is None else f"with status {exit_status}"
-    return BecomeFailure(
-        f"{tool} ended {how} and did not run the command{quote_line(text, '; it said ')}"
-    )
+        how = "without an exit status" if status is None else f"with status {status}"
+        printed = quote_line(self._text, "; it printed ")
+        return BecomeFailure(f"{self._tool} ended {how} and did not run the command{printed}")
+
+    def _try_again(self) -> str:
+        """Returns the command that asks for the password on a terminal."""
+        tool = shlex.quote(self._tool)
+        if self._is_su:
+            return f"{tool} {shlex.quote(self._become.user)} -c true"
+        return f"{tool} -k; {tool} -v"
 
 
 def _line(pattern: str, text: str) -> str:
-    """Returns the first line that the pattern is found in, harmless and without our own command, or
+    """Returns the first line in which the pattern is found, sanitized and without our own command, or
     "".
     """
-    found = next((line for line in text.splitlines() if re.search(pattern, line)), "")
-    return printable_line(re.sub(r"'/bin/sh -c .*' as", "the command as", found))
+    return printable_line(
+        re.sub(r"'/bin/sh -c .*' as", "the command as", first_line(pattern, text))
+    )

@@ -23,6 +23,7 @@ from fleetaudit.playbook import load_playbook
 from fleetaudit.probe import protocol, verdict
 from fleetaudit.report.captured_headers import captured_headers
 from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport.base import Execution
 from fleetaudit.transport.kernel import MAX_GUESTS, qemu, run_kernel
 from tests.support import kernel_matrix, probe_runs
 from tests.support.kernel_matrix import MATRIX
@@ -77,9 +78,10 @@ def run(
 ) -> Output:
     image = kernel.image if isinstance(kernel, Kernel) else kernel
     target = KernelTarget(image=str(image), **more)
-    return run_kernel(
-        target, protocol.COMMAND, program.encode(), Deadline.after(seconds), limits or Limits()
+    execution = Execution(
+        command=protocol.COMMAND, deadline=Deadline.after(seconds), limits=limits or Limits()
     )
+    return run_kernel(target, execution, program.encode())
 
 
 def refused(kernel: Kernel | Path, program: str, **more: Any) -> TransportError:
@@ -402,10 +404,12 @@ def test_a_qemu_that_cannot_run_is_told_with_its_words(
 def test_no_guest_outlives_a_fleetaudit_that_was_killed(quick: Kernel) -> None:
     program = f"""
 from fleetaudit.transport import Deadline, Limits
+from fleetaudit.transport.base import Execution
 from fleetaudit.transport.kernel import run_kernel
 from fleetaudit.model import KernelTarget
 endless = b"import signal\\nwhile 1: signal.pause()\\n"
-run_kernel(KernelTarget(image={str(quick.image)!r}), "", endless, Deadline.after(60), Limits())
+execution = Execution(command="", deadline=Deadline.after(60), limits=Limits())
+run_kernel(KernelTarget(image={str(quick.image)!r}), execution, endless)
 """
     with subprocess.Popen([sys.executable, "-c", program]) as controller:
         guest = 0
@@ -441,9 +445,8 @@ def test_a_deadline_that_is_called_off_ends_the_guest_within_a_second(quick: Ker
     timer.start()
     began = time.monotonic()
     target = KernelTarget(image=str(quick.image))
+    execution = Execution(command="", deadline=CalledOff.after(60), limits=Limits())
     with pytest.raises(TransportError, match="at the deadline"):
-        run_kernel(
-            target, "", b"import signal\nwhile 1: signal.pause()\n", CalledOff.after(60), Limits()
-        )
+        run_kernel(target, execution, b"import signal\nwhile 1: signal.pause()\n")
     assert time.monotonic() - began < 8 + BUSY_S
     timer.join()

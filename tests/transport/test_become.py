@@ -23,7 +23,7 @@ from fleetaudit.model import Become, Secret
 from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Output, ignore_stage
 from fleetaudit.transport.become import BecomeDialogue
-from fleetaudit.transport.sudo_errors import explain_failure
+from fleetaudit.transport.sudo_errors import PromptHistory, explain_failure
 from tests.support.commands import Workspace
 
 pytestmark = pytest.mark.commands
@@ -72,39 +72,42 @@ def test_every_conversation_has_a_prompt_of_its_own() -> None:
 
 def test_without_a_password_too_the_program_goes_after_the_ready_line() -> None:
     one = escalation(None)
-    assert (one.say(b"motd\n", b"warning\n"), one.over) == (b"", False)
-    assert (one.say(b"motd\n" + READY, b"warning\n"), one.over) == (b"program", True)
-    assert one.say(b"motd\n" + READY, b"warning\n") == b""
+    assert (one.next_input(b"motd\n", b"warning\n"), one.finished) == (b"", False)
+    assert (one.next_input(b"motd\n" + READY, b"warning\n"), one.finished) == (b"program", True)
+    assert one.next_input(b"motd\n" + READY, b"warning\n") == b""
 
 
 def test_the_password_goes_once_after_our_prompt_and_the_program_after_the_ready_line() -> None:
     one = escalation()
-    assert (one.say(b"motd\n", b"Password:"), one.over) == (b"", False)
+    assert (one.next_input(b"motd\n", b"Password:"), one.finished) == (b"", False)
     asked = b"Password:" + prompt(one)
-    assert (one.say(b"motd\n", asked), one.over) == (b"sesame\n", False)
-    assert (one.say(b"motd\n", asked), one.over) == (b"", False)
-    assert (one.say(b"motd\n" + READY[:-1], asked), one.over) == (
+    assert (one.next_input(b"motd\n", asked), one.finished) == (b"sesame\n", False)
+    assert (one.next_input(b"motd\n", asked), one.finished) == (b"", False)
+    assert (one.next_input(b"motd\n" + READY[:-1], asked), one.finished) == (
         b"",
         False,
     )  # half of it may be of another user
-    assert (one.say(b"motd\n" + READY, asked), one.over) == (b"program", True)
-    assert one.say(b"motd\n" + READY, asked + prompt(one)) == b""
+    assert (one.next_input(b"motd\n" + READY, asked), one.finished) == (b"program", True)
+    assert one.next_input(b"motd\n" + READY, asked + prompt(one)) == b""
 
 
 def test_a_second_prompt_ends_the_conversation_and_so_does_another_user() -> None:
     one = escalation()
-    assert one.say(b"", prompt(one)) == b"sesame\n"
-    assert (one.say(b"", prompt(one) + b"Sorry\n" + prompt(one)), one.over) == (b"", True)
+    assert one.next_input(b"", prompt(one)) == b"sesame\n"
+    assert (one.next_input(b"", prompt(one) + b"Sorry\n" + prompt(one)), one.finished) == (
+        b"",
+        True,
+    )
     other = escalation()
-    assert (other.say(b"fleetaudit-shell/1 1 daemon\n", b""), other.over) == (b"", True)
+    assert (other.next_input(b"fleetaudit-shell/1 1 daemon\n", b""), other.finished) == (b"", True)
 
 
 def test_a_conversation_that_begins_anew_has_forgotten_the_old_one() -> None:
     one = escalation()
-    one.say(READY, prompt(one))
-    one.begin()
-    assert not one.over
-    assert one.say(b"", prompt(one)) == b"sesame\n"
+    one.next_input(READY, prompt(one))
+    one.start()
+    assert not one.finished
+    assert one.next_input(b"", prompt(one)) == b"sesame\n"
 
 
 @given(
@@ -122,7 +125,7 @@ def test_whatever_is_heard_in_whatever_pieces_nothing_is_said_twice_or_too_early
     for on_stdout, piece in pieces:
         heard = stdout if on_stdout else stderr
         heard += piece.replace(b"PROMPT", prompt(one)).replace(b"PRO", prompt(one)[:5])
-        new = one.say(stdout, stderr)
+        new = one.next_input(stdout, stderr)
         said += new
         if new == b"sesame\n":
             assert prompt(one) in stderr
@@ -136,51 +139,51 @@ def test_whatever_is_heard_in_whatever_pieces_nothing_is_said_twice_or_too_early
 def test_a_long_noise_before_the_ready_line_is_heard_piece_by_piece() -> None:
     one, stdout = escalation(), bytearray()
     for piece in (b"noise\n" * 100_000, READY[:7], READY[7:20], READY[20:]):
-        assert not one.over
+        assert not one.finished
         stdout += piece
-        said = one.say(stdout, b"")
+        said = one.next_input(stdout, b"")
     assert said == b"program"
 
 
 def test_patience_ends_with_the_whole_and_lasts_as_long_once_the_command_runs() -> None:
     one, whole = escalation(), Deadline.after(500)
     assert one.read_deadline(whole) is whole  # as long as the login shell starts
-    one.say(prompt(one) + b"\n", b"")
+    one.next_input(prompt(one) + b"\n", b"")
     assert 25 < one.read_deadline(whole).remaining() <= 30
     assert escalation().read_deadline(Deadline.after(0)).remaining() == 0
-    one.say(READY, b"")
+    one.next_input(READY, b"")
     assert one.read_deadline(whole) is whole
 
 
 def test_the_prompt_is_not_part_of_what_came_back() -> None:
     one = escalation()
     output = Output(stdout=READY + b"line\n", stderr=prompt(one) + b"warning\n", exit_status=0)
-    assert one.judged(output) == Output(
+    assert one.check_output(output) == Output(
         stdout=READY + b"line\n", stderr=b"warning\n", exit_status=0
     )
 
 
 def test_a_failure_of_the_way_stays_one() -> None:
     one = escalation()
-    one.say(prompt(one), b"")
+    one.next_input(prompt(one), b"")
     one.read_deadline(Deadline.after(0))
     refused = TransportError("authenticate", "no key", hint="x")
     broke = TransportError("execute", "broke off", hint="x", transient=True)
-    assert one.blamed(refused) is refused
-    assert one.blamed(broke) is broke
-    assert one.blamed(TransportError("execute", "late", hint="x")).stage == "become"
+    assert one.explain_error(refused) is refused
+    assert one.explain_error(broke) is broke
+    assert one.explain_error(TransportError("execute", "late", hint="x")).stage == "become"
     shell = escalation()
-    shell.say(b"Ticket?", b"")
+    shell.next_input(b"Ticket?", b"")
     shell.read_deadline(Deadline.after(0))
-    hung = shell.blamed(TransportError("execute", "late", hint="x"))
+    hung = shell.explain_error(TransportError("execute", "late", hint="x"))
     assert (hung.stage, "not started in time" in hung.reason, "“Ticket?”" in hung.reason) == (
         "execute",
         True,
         True,
     )
-    one.say(READY, b"")
+    one.next_input(READY, b"")
     late = TransportError("execute", "late", hint="x")
-    assert one.blamed(late) is late
+    assert one.explain_error(late) is late
 
 
 @pytest.mark.parametrize("password", ["two\nlines", "nul\0"])
@@ -209,8 +212,8 @@ def test_a_password_that_cannot_be_typed_is_refused_and_not_shown(password: str)
             "is not in sudoers",
         ),
         ("Sorry, user alice may not run sudo on web1.", 1, "may not run sudo on web1"),
-        ("sudo: no tty present and no askpass program specified", 1, "wants a password"),
-        ("sudo: interactive authentication is required", 1, "wants a password"),
+        ("sudo: no tty present and no askpass program specified", 1, "asks for a password"),
+        ("sudo: interactive authentication is required", 1, "asks for a password"),
         ("sudo: I'm sorry alice. I'm afraid I can't do that", 1, "does not let"),
         (
             "sudo: /etc/sudoers is world writable\nsudo: no valid sudoers sources found, quitting",
@@ -236,7 +239,7 @@ def test_a_password_that_cannot_be_typed_is_refused_and_not_shown(password: str)
                 " required"
             ),
             1,
-            "wants a",
+            "asks for a",
         ),
         ("sh: 1: sudo: not found", 127, "not installed"),
         ("env: can't execute 'sudo': No such file or directory", 127, "not installed"),
@@ -244,7 +247,7 @@ def test_a_password_that_cannot_be_typed_is_refused_and_not_shown(password: str)
         (
             "sudo: something new\033[2J",
             1,
-            "ended with status 1 and did not run the command; it said “sudo: something new",
+            "ended with status 1 and did not run the command; it printed “sudo: something new",
         ),
         ("", None, "without an exit status"),
     ],
@@ -252,7 +255,9 @@ def test_a_password_that_cannot_be_typed_is_refused_and_not_shown(password: str)
 def test_what_other_sudos_say_is_understood_or_quoted(
     said: str, status: int | None, words: str
 ) -> None:
-    found = explain_failure(said.encode(), Become(), status, answered=False, asked_again=False)
+    found = explain_failure(
+        said.encode(), Become(), Output(stdout=b"", stderr=b"", exit_status=status), PromptHistory()
+    )
     assert words in found.reason
     assert found.reason.isprintable()
 
@@ -306,7 +311,7 @@ from fleetaudit.probe.protocol import SHELL_MARK
 escalation = BecomeDialogue(Become(), "true", b"", ignore_stage)
 marks = SHELL_MARK.encode() * (8 * 1024 * 1024 // len(SHELL_MARK))
 try:
-    escalation.judged(Output(stdout=marks, stderr=b"", exit_status=1))
+    escalation.check_output(Output(stdout=marks, stderr=b"", exit_status=1))
 except TransportError as e:
     print(e.stage)
 """
@@ -319,16 +324,16 @@ def test_a_second_name_of_the_same_user_is_refused_with_the_name_to_write() -> N
     with pytest.raises(
         TransportError, match=r"toor2 is another name of that user .become_user: toor."
     ) as caught:
-        one.judged(Output(stdout=b"fleetaudit-shell/1 7 toor\n", stderr=b"", exit_status=0))
+        one.check_output(Output(stdout=b"fleetaudit-shell/1 7 toor\n", stderr=b"", exit_status=0))
     assert caught.value.stage == "become"
 
 
 def test_a_connection_that_drops_after_the_password_is_not_tried_again() -> None:
     one = escalation()
     dropped = TransportError("execute", "the connection broke off", hint="", transient=True)
-    assert one.blamed(dropped) is dropped  # nothing was sent yet
-    assert one.say(b"", prompt(one)) == b"sesame\n"
-    blamed = one.blamed(dropped)
+    assert one.explain_error(dropped) is dropped  # nothing was sent yet
+    assert one.next_input(b"", prompt(one)) == b"sesame\n"
+    blamed = one.explain_error(dropped)
     assert (blamed.stage, blamed.transient) == ("become", False)
     assert prompt(one).decode() not in blamed.reason
 
@@ -344,4 +349,6 @@ def test_a_connection_that_drops_after_the_password_is_not_tried_again() -> None
 def test_the_next_command_is_of_the_program_that_the_inventory_names(
     become: Become, there: str
 ) -> None:
-    assert explain_failure(b"", become, 1, answered=True, asked_again=True).there == there
+    output = Output(stdout=b"", stderr=b"", exit_status=1)
+    twice = PromptHistory(asked=True, answered=True, asked_again=True)
+    assert explain_failure(b"", become, output, twice).there == there

@@ -109,7 +109,7 @@ def test_over_ssh_the_program_arrives_whole_with_and_without_a_password_and_a_pt
     privileged.sudoers(f"Defaults {pty}", *rules)
     target = over_ssh(privileged, client, password)
     if rules == ASKED and not password:
-        assert "wants a password" in refused(target).reason
+        assert "asks for a password" in refused(target).reason
         return
     stages: list[tuple[str, str]] = []
     output = run(target, on_stage=lambda stage, what: stages.append((stage, what)))
@@ -178,7 +178,7 @@ def test_what_is_printed_beside_is_harmless(
 # -----------------------------------------------------------------------------------------------
 
 CASES: dict[str, tuple[tuple[str, ...], str | None, dict[str, str], str, str]] = {
-    "no password given": (ASKED, None, {}, "wants a password", "--sudoers|-K"),
+    "no password given": (ASKED, None, {}, "asks for a password", "--sudoers|-K"),
     "a wrong password": (ASKED, "wrong", {}, "refuses the password", "sudo -v"),
     "a wrong password, one try": (
         ("Defaults passwd_tries=1", *ASKED), "wrong", {}, "refuses the password", "sudo -v",
@@ -369,9 +369,9 @@ def test_a_sudo_that_is_none_is_found_out_by_the_user_it_runs_as(tmp_path: Path)
     ("password", "script", "words"),
     [(PASSWORD, "printf 'Verification code: ' >&2", "neither asked for a password nor ran the command in time; "
       "it asked: “Verification code:”"),
-     (PASSWORD, 'printf "$4" >&2; read x; printf "Token: " >&2', "did not go on in time after it was given the "
+     (PASSWORD, 'printf "$4" >&2; read x; printf "Token: " >&2', "did not run the command in time after it got the "
       "password; it asked: “Token:”"),
-     (None, "echo busy >&2", "in time; it said “busy”")],
+     (None, "echo busy >&2", "in time; it printed “busy”")],
 )  # fmt: skip
 def test_a_question_that_is_not_ours_is_never_answered_and_told_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str | None, script: str, words: str

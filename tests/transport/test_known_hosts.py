@@ -20,7 +20,8 @@ import pytest
 
 from fleetaudit.errors import TransportError
 from fleetaudit.model import HostKeyPolicy, SshTarget
-from fleetaudit.transport.known_hosts import HostKeys, KnownHosts, fingerprint
+from fleetaudit.transport.host_keys import HostKeys
+from fleetaudit.transport.known_hosts import KnownHosts, fingerprint
 from tests import ROOT
 from tests.support.sshd import Keys, require, wait_for
 

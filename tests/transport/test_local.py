@@ -133,7 +133,7 @@ def test_nothing_is_left_behind() -> None:
 def test_a_short_command_is_not_waited_for_longer_than_it_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(child, "_AFTERWARDS_S", 600.0)
+    monkeypatch.setattr(child, "_DRAIN_S", 600.0)
     began = time.monotonic()
     run("true")
     assert time.monotonic() - began < BUSY_S

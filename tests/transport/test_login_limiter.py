@@ -36,49 +36,49 @@ def test_sixty_hosts_behind_one_server_that_drops_connections_are_all_reached(
 
 
 def test_an_address_gets_so_many_at_once_and_another_address_has_its_own() -> None:
-    login_limiter = LoginLimiter()
-    turns = [login_limiter.turn("web", 22) for _ in range(INITIAL_LIMIT + 1)]
-    assert [turn.wait(Deadline.after(0)) for turn in turns] == [True] * INITIAL_LIMIT + [False]
-    assert login_limiter.turn("web", 2222).wait(Deadline.after(0))
-    assert login_limiter.turn("db", 22).wait(Deadline.after(0))
-    turns[0].done()
-    turns[0].done()
-    assert turns[-1].wait(Deadline.after(0))
-    assert not login_limiter.turn("WEB", 22).wait(Deadline.after(0))
+    limiter = LoginLimiter()
+    slots = [limiter.slot("web", 22) for _ in range(INITIAL_LIMIT + 1)]
+    assert [slot.acquire(Deadline.after(0)) for slot in slots] == [True] * INITIAL_LIMIT + [False]
+    assert limiter.slot("web", 2222).acquire(Deadline.after(0))
+    assert limiter.slot("db", 22).acquire(Deadline.after(0))
+    slots[0].release()
+    slots[0].release()
+    assert slots[-1].acquire(Deadline.after(0))
+    assert not limiter.slot("WEB", 22).acquire(Deadline.after(0))
 
 
 def test_the_drops_of_one_crowd_halve_it_once_and_each_may_try_again() -> None:
-    login_limiter = LoginLimiter()
-    crowd = [login_limiter.turn("web", 22) for _ in range(INITIAL_LIMIT)]
-    assert all(turn.wait(Deadline.after(0)) for turn in crowd)
-    assert all(turn.dropped(Deadline.after(5)) for turn in crowd)
-    again = [login_limiter.turn("web", 22) for _ in range(INITIAL_LIMIT)]
-    assert sum(turn.wait(Deadline.after(0)) for turn in again) == INITIAL_LIMIT // 2
+    limiter = LoginLimiter()
+    crowd = [limiter.slot("web", 22) for _ in range(INITIAL_LIMIT)]
+    assert all(slot.acquire(Deadline.after(0)) for slot in crowd)
+    assert all(slot.retry_after_drop(Deadline.after(5)) for slot in crowd)
+    again = [limiter.slot("web", 22) for _ in range(INITIAL_LIMIT)]
+    assert sum(slot.acquire(Deadline.after(0)) for slot in again) == INITIAL_LIMIT // 2
 
 
 def test_a_drop_of_a_connection_that_was_alone_is_told_and_not_tried_again() -> None:
-    turn = LoginLimiter().turn("web", 22)
-    assert turn.wait(Deadline.after(0))
-    assert not turn.dropped(Deadline.after(5))
-    assert turn.wait(Deadline.after(0))
+    slot = LoginLimiter().slot("web", 22)
+    assert slot.acquire(Deadline.after(0))
+    assert not slot.retry_after_drop(Deadline.after(5))
+    assert slot.acquire(Deadline.after(0))
 
 
 def test_whoever_waits_begins_as_soon_as_another_is_done() -> None:
-    login_limiter = LoginLimiter()
-    first = [login_limiter.turn("web", 22) for _ in range(INITIAL_LIMIT)]
-    assert all(turn.wait(Deadline.after(0)) for turn in first)
-    threading.Timer(0.1, first[0].done).start()
+    limiter = LoginLimiter()
+    first = [limiter.slot("web", 22) for _ in range(INITIAL_LIMIT)]
+    assert all(slot.acquire(Deadline.after(0)) for slot in first)
+    threading.Timer(0.1, first[0].release).start()
     began = time.monotonic()
-    assert login_limiter.turn("web", 22).wait(Deadline.after(20))
+    assert limiter.slot("web", 22).acquire(Deadline.after(20))
     assert time.monotonic() - began < 5 + BUSY_S
 
 
 def test_a_turn_that_does_not_come_in_time_is_a_reason_of_its_own(start_sshd: Start) -> None:
     server, transports = start_sshd(), Transports()
     holders = [
-        transports.login_limiter.turn("127.0.0.1", server.port) for _ in range(INITIAL_LIMIT)
+        transports.shared.login_limiter.slot("127.0.0.1", server.port) for _ in range(INITIAL_LIMIT)
     ]
-    assert all(turn.wait(Deadline.after(0)) for turn in holders)
+    assert all(slot.acquire(Deadline.after(0)) for slot in holders)
     with pytest.raises(TransportError, match="other connections to") as e:
         transports.run(server.target(), "true", b"", Deadline.after(0.5), Limits())
     assert (e.value.stage, bool(e.value.hint)) == ("connect", True)

@@ -396,7 +396,7 @@ def test_a_jump_hosts_ssh_that_cannot_make_a_master_connection_has_that_reason(
     )
     e = failure(through_openssh(sshd, "-F", str(file), "-J", "jump"))
     assert (e.stage, e.kind, e.transient) == ("connect", "ssh_config not usable", False)
-    assert f"cannot make {tmp_path}/missing/" in e.reason
+    assert f"cannot create {tmp_path}/missing/" in e.reason
     assert "no such file or directory" in e.reason
     assert e.hint == f"mkdir -p -m 700 {tmp_path}/missing"
 

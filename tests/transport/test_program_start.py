@@ -144,8 +144,14 @@ def test_a_shell_that_waits_for_input_is_reported_at_the_deadline(
             "a forced command ended with status 3; it printed “maintenance, come back later”",
         ),
         ("warns and ends", "ended with status 0; it printed on stderr “no such project”"),
-        ("set -e", "ended with status 1; nothing was printed (/bin/false does so, for one)"),
-        ("false", "ended with status 1; nothing was printed (/bin/false does so, for one)"),
+        (
+            "set -e",
+            "ended with status 1; nothing was printed (a login shell /bin/false, for example)",
+        ),
+        (
+            "false",
+            "ended with status 1; nothing was printed (a login shell /bin/false, for example)",
+        ),
         (
             "nologin",
             (

@@ -195,7 +195,7 @@ def test_a_shell_that_is_none_is_told_in_its_own_words(start_sshd: Start) -> Non
     output = run(server.target())
     assert (
         describe_exit(output)
-        == "the command ended with status 1; it said “This account is currently not available.”"
+        == "the command ended with status 1; it printed “This account is currently not available.”"
     )
 
 

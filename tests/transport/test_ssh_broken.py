@@ -150,7 +150,7 @@ def test_a_host_that_trickles_bytes_is_given_up_at_the_limit() -> None:
     with playing(trickle) as port:
         e = failure(on(port, connect_timeout_s=1))
     assert e.stage == "connect"
-    assert "it said “xxx" in e.reason
+    assert "it sent “xxx" in e.reason
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])

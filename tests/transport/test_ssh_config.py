@@ -136,7 +136,7 @@ def test_where_nothing_is_said_no_ssh_is_needed_and_where_something_is_its_absen
         sshd.target(), "echo in", b"", Deadline.after(20), Limits()
     )
     assert done.stdout == b"in\n"
-    with pytest.raises(TransportError, match="there is no ssh to read it") as e:
+    with pytest.raises(TransportError, match="there is no ssh to read them") as e:
         Transports(ssh_configs=SshConfigs([str(loud)])).run(
             sshd.target(), "true", b"", Deadline.after(20), Limits()
         )
@@ -514,7 +514,7 @@ def test_algorithms_are_those_that_ssh_config_lists(start_sshd: Start, tmp_path:
     )
     assert foreign.stage == "connect"
     assert (
-        "ssh_config says chacha20-poly1305@openssh.com, the built-in client knows aes128-ctr"
+        "ssh_config has chacha20-poly1305@openssh.com, the built-in client knows aes128-ctr"
         in foreign.reason
     )
 

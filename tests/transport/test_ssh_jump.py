@@ -394,7 +394,7 @@ def test_a_proxy_command_that_prints_garbage_never_ends_or_dies_is_told_and_leav
     assert (loud.stage, len(loud.reason) < 2000) == ("connect", True)
     dead = failure(proxied(tmp_path, sshd, "sh -c 'echo no way there >&2; exit 7'"))
     assert dead.stage == "connect"
-    assert "the ProxyCommand ended with status 7 and said “no way there”" in dead.reason
+    assert "the ProxyCommand ended with status 7 and printed “no way there”" in dead.reason
     slow = failure(proxied(tmp_path, sshd, "sh -c 'exec <&- >&- 2>&-; sleep 0.2; exit 8'"))
     assert "the ProxyCommand ended with status 8" in slow.reason
     for left in ("yes nonsense", "sleep 660.25", "yes flood"):

@@ -497,7 +497,7 @@ HIDDEN: Prompts = (("Password: ", False),)
         (((("One-time password (OATH) for `alice': ", False),),), "One-time password"),
         (((("New password: ", False),),), "“New password:”"),
         (((("\033[31mEnter \u202ePIN", False),),), "PIN"),
-        (((),) * 50, "talks on and on"),
+        (((),) * 50, "sends messages without end"),
         ((tuple((f"{n}?", False) for n in range(200)),), "“0?”, “1?”, “2?”, “3?” at once"),
     ],
     ids=["echoed", "two", "code", "one-time", "new", "escapes", "nothing, for ever", "two hundred"],

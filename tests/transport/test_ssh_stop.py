@@ -75,8 +75,10 @@ def test_whoever_waits_for_a_turn_stops_waiting(sshd: Server) -> None:
     closing, transports = threading.Event(), Transports()
     # The first connection imports the client.
     transports.run(sshd.target(), "true", b"", start_host_deadline(600, closing), Limits())
-    holders = [transports.login_limiter.turn("127.0.0.1", sshd.port) for _ in range(INITIAL_LIMIT)]
-    assert all(turn.wait(start_host_deadline(5, closing)) for turn in holders)
+    holders = [
+        transports.shared.login_limiter.slot("127.0.0.1", sshd.port) for _ in range(INITIAL_LIMIT)
+    ]
+    assert all(slot.acquire(start_host_deadline(5, closing)) for slot in holders)
     stops = list[float]()
 
     def stop() -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from fleetaudit.model import HostPlan, KernelTarget
 from fleetaudit.probe import protocol
 from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport.base import Execution
 from fleetaudit.transport.kernel import run_kernel
 from tests.support import kernels, probe_runs
 from tests.support.timing import busy_loops
@@ -147,8 +148,8 @@ def asking_guest(kernel: kernels.Kernel, prelude: str, sysctls: dict[str, str]) 
 
     def ask(plan: HostPlan, deadline_s: float) -> Output:
         program = prelude.encode() + protocol.make_request(plan, deadline_s=deadline_s)
-        return run_kernel(
-            target, protocol.COMMAND, program, Deadline.after(deadline_s + GRACE_S), Limits()
-        )
+        deadline = Deadline.after(deadline_s + GRACE_S)
+        execution = Execution(command=protocol.COMMAND, deadline=deadline, limits=Limits())
+        return run_kernel(target, execution, program)
 
     return ask

@@ -1,10 +1,9 @@
-"""The kernel transport: boots a kernel image under QEMU and runs the program in it, as if it were a
-host.
+"""The kernel transport: boots a kernel image under QEMU and runs a program in it, as if it were a host.
 
-Rules: as of every transport; one deadline for everything, waiting for a turn included. The parts:
-`image` knows kernel images, `cpio` and `initramfs` pack what the guest runs, `qemu` runs the guest,
-`console` understands what it says; `init.py`, `collect.py` and `launch.py` are sent elsewhere as
-text and never imported.
+Rules: as for every transport; one deadline covers everything, waiting for a free core included. The
+parts: `image` recognizes kernel images, `cpio` and `initramfs` pack what the guest runs, `qemu` runs
+the guest, `console` reads its output; `init.py`, `collect.py` and `launch.py` are sent elsewhere as text
+and never imported.
 """
 
 from __future__ import annotations
@@ -16,49 +15,83 @@ import threading
 from pathlib import Path
 
 from fleetaudit.errors import FailureKind, TransportError, rerun_hint
-from fleetaudit.model import KernelTarget
+from fleetaudit.model import KernelTarget, Stage
 from fleetaudit.text.sanitize import printable_line, quote_line
-from fleetaudit.transport import Deadline, Limits, Output
+from fleetaudit.transport import Deadline, Output
+from fleetaudit.transport.base import Execution, SharedState, Transport
 
 from . import console, initramfs, qemu
-from .image import load_image
+from .image import Image, load_image
 
 MAX_GUESTS = os.cpu_count() or 1
-"""How many guests run at once in this process: emulation takes a whole core each, and a starved
-guest times out.
+"""Maximum number of guests at once in this process: emulation takes a whole core for each, and a guest
+without one times out.
 """
 MEMORY_MIB = (16, 65536)
 
-_turns = threading.BoundedSemaphore(MAX_GUESTS)
-_TICK_S = 0.25
+_guest_slots = threading.BoundedSemaphore(MAX_GUESTS)
+_POLL_S = 0.25
 _SYSCTL = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_:@-]+)+")
+_KILLED = 137  # the exit status of a program that SIGKILL ended
 
 
-def run_kernel(
-    target: KernelTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits
-) -> Output:
-    """Runs `stdin`, a Python program, in a guest that boots the target's kernel image, and returns
-    its output.
+class KernelTransport:
+    """A kernel image. The guest has no shell: the command is not run, Python starts `stdin` itself."""
 
-    `command` is what would start Python on a host; the guest has no shell and starts its Python by
-    itself. Raises `TransportError`: stage "resolve" where the image, QEMU or a Python to pack is
-    missing, "connect" where the guest did not come up, "execute" where it came up and did not end
-    well.
+    max_parallel = MAX_GUESTS
+    leaves_child = True
+
+    def run(
+        self, target: KernelTarget, execution: Execution, stdin: bytes, shared: SharedState
+    ) -> Output:
+        """Runs `stdin` in a guest, see `run_kernel`."""
+        return run_kernel(target, execution, stdin)
+
+    def preload(self, target: KernelTarget) -> None:
+        """Does nothing: there is nothing slow to import."""
+
+    def describe(self, target: KernelTarget) -> str:
+        """Returns the target in a few words, see `Transport`."""
+        return f"kernel {target.image}"
+
+    def command_line(self, target: KernelTarget, command: str) -> str:
+        """Returns "": a guest takes no commands."""
+        return ""
+
+    def stages(self, target: KernelTarget) -> tuple[Stage, ...]:
+        """Returns the stages: "resolve" finds the image and QEMU, "connect" boots the guest."""
+        return ("resolve", "connect")
+
+    def reports_stages(self, target: KernelTarget) -> bool:
+        """Returns False: a guest reports nothing before its program ends."""
+        return False
+
+
+TRANSPORT: Transport[KernelTarget] = KernelTransport()
+
+
+def run_kernel(target: KernelTarget, execution: Execution, program: bytes) -> Output:
+    """Runs a Python program in a guest that boots the image of the target, and returns its output.
+
+    Raises `TransportError`: stage "resolve" if the image, QEMU or a Python to pack is missing, "connect"
+    if the guest did not come up, "execute" if it came up and failed later.
     """
     _check(target)
-    _take_turn(deadline)
+    _acquire_slot(execution.deadline)
     try:
-        return _run(target, stdin, deadline, limits)
+        return _run(target, execution, program)
     finally:
-        _turns.release()
+        _guest_slots.release()
 
 
 def _check(target: KernelTarget) -> None:
-    if (here := platform.machine()) != "x86_64":
+    """Raises `TransportError` for a machine or a setting that no guest can have."""
+    machine = platform.machine()
+    if machine != "x86_64":
         raise TransportError(
             "resolve",
-            "kernel images are booted on x86-64 only, for the guest runs this machine's Python;"
-            f" this is {here}",
+            "kernel images are booted on x86-64 only, because the guest runs the Python of this"
+            f" machine; this is {machine}",
             hint="run fleetaudit on an x86-64 machine with -l " + printable_line(target.image),
         )
     least, most = MEMORY_MIB
@@ -76,115 +109,137 @@ def _check(target: KernelTarget) -> None:
         if not _SYSCTL.fullmatch(key) or "\n" in value:
             raise TransportError(
                 "resolve",
-                f"kernel_sysctls: {quote_line(f'{key}: {value}')} is no sysctl",
+                f"kernel_sysctls: {quote_line(f'{key}: {value}')} is not a sysctl",
                 hint="write them as kernel_sysctls: {net.ipv4.tcp_fin_timeout: 30}",
             )
 
 
-def _take_turn(deadline: Deadline) -> None:
-    while not _turns.acquire(timeout=min(_TICK_S, deadline.remaining())):
+def _acquire_slot(deadline: Deadline) -> None:
+    while not _guest_slots.acquire(timeout=min(_POLL_S, deadline.remaining())):
         if not deadline.remaining():
             raise TransportError(
                 "connect",
-                f"no turn before the deadline: at most {MAX_GUESTS} guests run at once, one for each"
-                " core",
+                "no free core before the deadline: at most"
+                f" {MAX_GUESTS} guests run at once, one for each core",
                 hint=rerun_hint("-f", str(MAX_GUESTS)),
                 kind="timed out",
             )
 
 
-def _run(target: KernelTarget, program: bytes, deadline: Deadline, limits: Limits) -> Output:
+def _run(target: KernelTarget, execution: Execution, program: bytes) -> Output:
     image = load_image(target.image)
-    packed = initramfs.pack(program, target.sysctls)
-    machine = qemu.find_machine(deadline)
-
-    def boot() -> qemu.GuestExit:
-        return qemu.boot(
-            machine,
-            image.data,
-            packed,
-            memory_mib=target.memory_mib,
-            append=target.append,
-            deadline=deadline,
-            limits=limits,
-        )
-
-    ended = boot()
-    mute = ended.why == "no start" or (ended.why == "exit" and not ended.log.strip())
-    if (
-        machine.accelerator == "kvm" and mute
-    ):  # the trial's one instruction worked, and a kernel does not
+    guest = qemu.Guest(
+        kernel=image.data,
+        initramfs=initramfs.pack(program, target.sysctls),
+        memory_mib=target.memory_mib,
+        append=target.append,
+    )
+    machine = qemu.find_machine(execution.deadline)
+    end = qemu.boot(machine, guest, execution.deadline, execution.limits)
+    silent = end.why == "no start" or (end.why == "exit" and not end.log.strip())
+    if machine.accelerator == "kvm" and silent:
+        # KVM ran the trial guest of one instruction, and does not run a kernel.
         machine = qemu.without_kvm(machine)
-        ended = boot()
-    if not ended.spoken.began and console.timer_lost(
-        ended.log
-    ):  # no fault of the image: once more before a verdict
-        ended = boot()
-    name = Path(target.image).name + (f" ({image.version.split()[0]})" if image.version else "")
-    return _outcome(ended, name, target.memory_mib)
+        end = qemu.boot(machine, guest, execution.deadline, execution.limits)
+    if not end.guest.started and console.timer_lost(end.log):
+        # This is not a fault of the image: try once more.
+        end = qemu.boot(machine, guest, execution.deadline, execution.limits)
+    return _Outcome(end, _name(target, image), target.memory_mib).output()
 
 
-def _outcome(ended: qemu.GuestExit, name: str, memory_mib: int) -> Output:
-    """Returns the program's output, or raises why there is none."""
-    spoken, log = ended.spoken, ended.log
-    stage = "execute" if spoken.began else "connect"
-    last = console.last_words(log)
-    if spoken.refused:
-        raise TransportError(
-            "execute",
-            f"{name} does not take kernel_sysctls {', '.join(spoken.refused)}",
-            hint=(
-                "take them out of kernel_sysctls; modules are not loaded, so what they would add is"
-                " absent"
-            ),
-        )
-    output = spoken.output()
-    if ended.why == "told":
-        if (
-            output.exit_status == 137
-            and not output.stdout
-            and (known := console.explain(log, memory_mib))
-        ):
+def _name(target: KernelTarget, image: Image) -> str:
+    name = Path(target.image).name
+    return f"{name} ({image.version.split()[0]})" if image.version else name
+
+
+class _Outcome:
+    """What came of one guest. `name` is the kernel image for people."""
+
+    def __init__(self, end: qemu.GuestExit, name: str, memory_mib: int) -> None:
+        self._end, self._name, self._memory_mib = end, name, memory_mib
+        self._stage: Stage = "execute" if end.guest.started else "connect"
+        self._last_lines = console.last_lines(end.log)
+
+    def output(self) -> Output:
+        """Returns the output of the program, or raises `TransportError` with the reason for none."""
+        end = self._end
+        if end.guest.rejected_sysctls:
+            raise TransportError(
+                "execute",
+                f"{self._name} rejects kernel_sysctls {', '.join(end.guest.rejected_sysctls)}",
+                hint=(
+                    "remove them from kernel_sysctls; modules are not loaded, so their sysctls are"
+                    " missing"
+                ),
+            )
+        if end.why == "complete":
+            return self._complete_output()
+        if end.why == "deadline":
+            raise self._deadline_passed()
+        raise self._explained() or self._qemu_failed() or self._ended_early()
+
+    def _complete_output(self) -> Output:
+        output = self._end.guest.output()
+        killed = output.exit_status == _KILLED and not output.stdout
+        known = console.explain(self._end.log, self._memory_mib) if killed else None
+        if known:
             raise TransportError("execute", known[0], hint=known[1])
         if output.stdout or output.stderr:
             return output
-        return Output(
-            stdout=b"", stderr=last.encode(), exit_status=output.exit_status, cut=output.cut
-        )
-    if ended.why == "deadline":
-        state = "was still running the program" if spoken.began else "had not come up"
-        raise TransportError(
-            stage,
-            f"{name} {state} at the deadline and was ended; {last}",
+        stderr = self._last_lines.encode()
+        return Output(stdout=b"", stderr=stderr, exit_status=output.exit_status, cut=output.cut)
+
+    def _deadline_passed(self) -> TransportError:
+        started = self._end.guest.started
+        state = "was still running the program" if started else "had not come up"
+        return TransportError(
+            self._stage,
+            f"{self._name} {state} at the deadline and was ended; {self._last_lines}",
             kind="timed out",
             hint="raise --host-deadline, or run fewer guests at once (-f 1)",
         )
-    if known := console.explain(log, memory_mib):
-        raise TransportError(
-            stage,
-            f"{name}: {known[0]}",
+
+    def _explained(self) -> TransportError | None:
+        """Returns the error that the kernel's log explains."""
+        known = console.explain(self._end.log, self._memory_mib)
+        if not known:
+            return None
+        return TransportError(
+            self._stage,
+            f"{self._name}: {known[0]}",
             hint=known[1],
             kind="guest did not boot",
-            transient=console.timer_lost(log),
+            transient=console.timer_lost(self._end.log),
         )
-    kind: FailureKind = "command failed" if spoken.began else "guest did not boot"
-    if ended.status:
-        raise TransportError(
-            stage,
-            f"QEMU ended with status {ended.status}{quote_line(ended.said[-2000:], ': ')}; {last}",
+
+    def _qemu_failed(self) -> TransportError | None:
+        if not self._end.status:
+            return None
+        stderr = quote_line(self._end.stderr[-2000:], ": ")
+        return TransportError(
+            self._stage,
+            f"QEMU ended with status {self._end.status}{stderr}; {self._last_lines}",
             hint="correct kernel_memory and kernel_append, or free memory for the guest",
-            kind=kind,
+            kind=self._failure_kind(),
         )
-    if not spoken.began and not log.strip():
-        raise TransportError(
-            stage,
-            f"{name} ended without a word on its serial console",
-            hint=(
-                f"give it more memory (kernel_memory: 256; it had {memory_mib}), and a kernel with"
-                " 8250 serial ports, devtmpfs, initramfs and #! scripts built in (docs/kernels.md)"
-            ),
-            kind="guest did not boot",
-        )
-    how = "ended before the program did" if spoken.began else "ended before /init ran"
-    by_hand = "boot the image by hand: qemu-system-x86_64 -nographic"
-    raise TransportError(stage, f"{name} {how}; {last}", hint=by_hand, kind=kind)
+
+    def _ended_early(self) -> TransportError:
+        started = self._end.guest.started
+        if not started and not self._end.log.strip():
+            return TransportError(
+                self._stage,
+                f"{self._name} ended without any output on its serial console",
+                hint=(
+                    "give it more memory (kernel_memory: 256; it had"
+                    f" {self._memory_mib}), and a kernel with 8250 serial ports, devtmpfs, initramfs"
+                    " and #! scripts built in (docs/kernels.md)"
+                ),
+                kind="guest did not boot",
+            )
+        how = "ended before the program did" if started else "ended before /init ran"
+        by_hand = "boot the image by hand: qemu-system-x86_64 -nographic"
+        reason = f"{self._name} {how}; {self._last_lines}"
+        return TransportError(self._stage, reason, hint=by_hand, kind=self._failure_kind())
+
+    def _failure_kind(self) -> FailureKind:
+        return "command failed" if self._end.guest.started else "guest did not boot"

@@ -1,9 +1,9 @@
-"""What a guest says over its two serial ports: the program's output over the second, a reason over
-the first. Pure.
+"""Reads what a guest sends over its two serial ports: the program's output over the second, the
+kernel's log over the first. Pure.
 
 Rules: a guest is as hostile as a host. Lines, what they unpack to and what is kept of the log are
-bounded; what is shown of it went through `printable_line`. The second port's lines are a letter, a blank and
-base64:
+bounded; what is shown of it went through `printable_line`. A line of the second port is a letter, a
+blank and base64:
 
     b            /init runs                      o, e  zlib-packed pieces of the program's stdout and stderr
     s KEY=WHY    a sysctl could not be set       x     the program's exit status; nothing follows it
@@ -20,47 +20,54 @@ from dataclasses import dataclass, field
 from fleetaudit.text.sanitize import printable_line
 from fleetaudit.transport import Limits, Output
 
-LONGEST_LINE = 256 * 1024
-KEPT_LOG = 64 * 1024
+LINE_MAX = 256 * 1024
+"""Bytes of the longest line that is read from the second port."""
+LOG_MAX = 64 * 1024
+"""Bytes at the end of the kernel's log that are kept."""
+_REJECTED_MAX = 20
 _SHOWN_LINES, _SHOWN_WIDTH = 4, 160
-_STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ")
+_TIME_STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[TC]\d+\])? ")
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|[()][0-9A-Z]|[=>78cM])")
+_PANIC = "Kernel panic"
+_OUT_OF_MEMORY = re.compile(
+    r"Out of memory|System is deadlocked on memory|out of memory"
+    r"|Initramfs unpacking failed: write error|initrd too large|Memory cgroup out"
+    r"|No space left on device|Cannot allocate memory|MemoryError"
+)
 
 
 @dataclass(slots=True, kw_only=True)
 class GuestOutput:
-    """What came over the second port so far. `done`: nothing more is to be read (ended, or a limit
-    was hit).
-    """
+    """What came over the second port so far. `garbled` is True if a line was not understood."""
 
     limits: Limits
     stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
-    began: bool = False
+    started: bool = False
     exit_status: int | None = None
-    refused: list[str] = field(default_factory=list)
+    rejected_sysctls: list[str] = field(default_factory=list)
     cut: str = ""
     garbled: bool = False
     _rest: bytearray = field(default_factory=bytearray)
 
     @property
-    def done(self) -> bool:
-        """Says whether the guest has nothing more to tell."""
+    def complete(self) -> bool:
+        """Whether nothing more is to be read: the program ended, or a limit was reached."""
         return self.exit_status is not None or self.cut != ""
 
     def feed(self, data: bytes) -> None:
         """Takes bytes as they come from the port, in any pieces."""
         self._rest += data
-        while not self.done and (end := self._rest.find(b"\n")) >= 0:
+        while not self.complete and (end := self._rest.find(b"\n")) >= 0:
             line = bytes(self._rest[:end]).rstrip(b"\r")
             del self._rest[: end + 1]
-            self._line(line)
-        if len(self._rest) > LONGEST_LINE:
+            self._take_line(line)
+        if len(self._rest) > LINE_MAX:
             self._rest.clear()
             self.garbled = True
 
     def output(self) -> Output:
-        """Returns what the program gave, as every transport returns it."""
+        """Returns the output of the program, as every transport returns it."""
         return Output(
             stdout=bytes(self.stdout),
             stderr=bytes(self.stderr),
@@ -68,26 +75,29 @@ class GuestOutput:
             cut=self.cut,
         )
 
-    def _line(self, line: bytes) -> None:
+    def _take_line(self, line: bytes) -> None:
         letter, _, packed = line.partition(b" ")
         try:
-            value = base64.b64decode(packed, validate=True)
-            if letter == b"b":
-                self.began = True
-            elif letter == b"o":
-                self._take(self.stdout, value, self.limits.stdout, "stdout")
-            elif letter == b"e":
-                self._take(self.stderr, value, self.limits.stderr, "stderr")
-            elif letter == b"s" and len(self.refused) < 20:
-                self.refused.append(printable_line(value))
-            elif letter == b"x":
-                self.exit_status = int(value[:4])
-            else:
-                self.garbled = True
+            self._take_value(letter, base64.b64decode(packed, validate=True))
         except (binascii.Error, zlib.error, ValueError):
             self.garbled = True
 
-    def _take(self, stream: bytearray, packed: bytes, limit: int, name: str) -> None:
+    def _take_value(self, letter: bytes, value: bytes) -> None:
+        match letter:
+            case b"b":
+                self.started = True
+            case b"o":
+                self._unpack(self.stdout, value, self.limits.stdout, "stdout")
+            case b"e":
+                self._unpack(self.stderr, value, self.limits.stderr, "stderr")
+            case b"s" if len(self.rejected_sysctls) < _REJECTED_MAX:
+                self.rejected_sysctls.append(printable_line(value))
+            case b"x":
+                self.exit_status = int(value[:4])
+            case _:
+                self.garbled = True
+
+    def _unpack(self, stream: bytearray, packed: bytes, limit: int, name: str) -> None:
         room = limit - len(stream)
         piece = zlib.decompressobj().decompress(packed, room + 1)
         stream += piece[:room]
@@ -96,80 +106,53 @@ class GuestOutput:
 
 
 def explain(log: bytes, memory_mib: int) -> tuple[str, str] | None:
-    """Returns what the kernel's log says went wrong, and the next thing to try; None where it names
-    nothing known.
-    """
+    """Returns the reason that the kernel's log names and what to try next; None if it names none."""
     lines = _lines(log)
-    text = "\n".join(lines)
-    if _starved(text):
+    if line := _first(lines, _OUT_OF_MEMORY):
+        cause = re.sub(r" total-vm:.*", "", line)
         return (
-            f"the guest ran out of memory ({memory_mib} MiB): {_found(lines, _STARVED)}",
+            f"the guest ran out of memory ({memory_mib} MiB): {cause}",
             f"set kernel_memory to more than {memory_mib} (MiB)",
         )
-    if "Kernel panic" in text:
-        at = next(n for n, line in enumerate(lines) if "Kernel panic" in line)
-        panic = lines[at]
-        if "kill init" in panic and at:  # what /init said just before is why
-            panic = f"{lines[at - 1]} / {panic}"
-        hint = (
-            "see the log: boot the image with the same kernel_append under qemu-system-x86_64"
-            " -nographic"
-        )
-        if "init" in panic and "kill init" not in panic:
-            hint = (
-                "the kernel found no /init to run; take init=, rdinit= and root= out of"
-                " kernel_append"
-            )
-        if timer_lost(log):
-            hint = (
-                "the machine is too busy to emulate a timer: fewer guests at once (-f 1), then run"
-                " again"
-            )
-        return f"the kernel panicked: {panic}", hint
-    return None
+    panic = _first(lines, re.compile(_PANIC))
+    if not panic:
+        return None
+    if timer_lost(log):
+        hint = "the machine is too busy to emulate a timer: run again with fewer guests (-f 1)"
+    elif "init" in panic and "kill init" not in panic:
+        hint = "the kernel found no /init: remove init=, rdinit= and root= from kernel_append"
+    else:
+        hint = "boot the image with the same kernel_append: qemu-system-x86_64 -nographic"
+    return f"the kernel panicked: {_with_line_before(lines, panic)}", hint
 
 
-_STARVED = (
-    r"(Out of memory|System is deadlocked on memory|out of memory|Initramfs unpacking failed: write"
-    r" error"
-    r"|initrd too large|Memory cgroup out|No space left on device|Cannot allocate"
-    r" memory|MemoryError)"
-)
-
-
-def starved(log: bytes) -> bool:
-    """Says whether the guest ran out of memory, by its kernel's log."""
-    return _starved("\n".join(_lines(log)))
-
-
-def _starved(text: str) -> bool:
-    return re.search(_STARVED, text) is not None
+def _with_line_before(lines: list[str], panic: str) -> str:
+    """Returns a panic after the end of /init with the line before it, in which /init says why."""
+    at = lines.index(panic)
+    return f"{lines[at - 1]} / {panic}" if "kill init" in panic and at else panic
 
 
 def timer_lost(log: bytes) -> bool:
-    """Says whether the kernel gave up because the emulated timer came too late: no fault of the
-    image.
+    """Returns whether the kernel gave up because the emulated timer came too late, which is not a fault
+    of the image.
     """
     return b"IO-APIC + timer doesn't work" in log
 
 
-def last_words(log: bytes) -> str:
-    """Returns the last lines of the kernel's log as one printable line, or a remark that there are
-    none.
-    """
+def last_lines(log: bytes) -> str:
+    """Returns the last lines of the kernel's log as one printable line, or that there are none."""
     lines = _lines(log)[-_SHOWN_LINES:]
-    if not lines:
-        return "the console stayed silent"
-    return "the console ends: " + " / ".join(lines)
+    return "the console ends: " + " / ".join(lines) if lines else "the console has no output"
 
 
-def _found(lines: list[str], pattern: str) -> str:
-    return re.sub(r" total-vm:.*", "", next(line for line in lines if re.search(pattern, line)))
+def _first(lines: list[str], pattern: re.Pattern[str]) -> str:
+    return next((line for line in lines if pattern.search(line)), "")
 
 
 def _lines(log: bytes) -> list[str]:
     text = _ESCAPES.sub("", log.decode("utf-8", "replace"))
     lines = (
-        printable_line(_STAMP.sub("", line.strip("\r")), _SHOWN_WIDTH) for line in text.split("\n")
+        printable_line(_TIME_STAMP.sub("", line.strip("\r")), _SHOWN_WIDTH)
+        for line in text.split("\n")
     )
     return [line for line in lines if line]

@@ -1,9 +1,8 @@
-"""Writes cpio archives in the "newc" format, the one that the kernel unpacks as its initial file
-system. Pure.
+"""Writes cpio archives in the "newc" format, which the kernel unpacks as its initial file system. Pure.
 
-Rules: names are absolute paths of the guest; a parent folder is written before what lies in it.
-Archives may follow one another in one initramfs, so a part that stays the same is written once.
-Format: the kernel's own Documentation/driver-api/early-userspace/buffer-format.rst.
+Rules: names are absolute paths of the guest; a parent folder is written before its contents. Archives
+may follow one another in one initramfs, so a part that stays the same is written once. Format: the
+kernel's own Documentation/driver-api/early-userspace/buffer-format.rst.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of the archive; `mode` has the type (S_IFREG…) in it, `device` is a node's major and
-    minor number.
+    """One file of the archive.
+
+    `mode` includes the type (S_IFREG…); `device` is the major and minor number of a device node.
     """
 
     path: str
@@ -47,37 +47,27 @@ def node(path: str, major: int, minor: int) -> Entry:
 
 
 def archive(entries: Iterable[Entry]) -> bytes:
-    """Returns the entries as one archive, with every folder that they need; a path given twice
-    raises ValueError.
+    """Returns the entries as one archive, with every folder that they need.
+
+    Raises `ValueError` for a path that occurs twice.
     """
-    whole = dict[str, Entry]()
+    by_path = dict[str, Entry]()
     for entry in entries:
         for parent in reversed(PurePosixPath(entry.path).parents[:-1]):
-            whole.setdefault(str(parent), folder(str(parent)))
-        if whole.setdefault(entry.path, entry) is not entry and not stat.S_ISDIR(entry.mode):
+            by_path.setdefault(str(parent), folder(str(parent)))
+        if by_path.setdefault(entry.path, entry) is not entry and not stat.S_ISDIR(entry.mode):
             raise ValueError(f"{entry.path} is twice in the archive")
-    records = [_record(n, e.path.lstrip("/"), e) for n, e in enumerate(whole.values(), 1)]
+    records = [_record(n, e.path.lstrip("/"), e) for n, e in enumerate(by_path.values(), 1)]
     return b"".join([*records, _record(0, "TRAILER!!!", Entry("", 0))])
 
 
 def _record(inode: int, name: str, entry: Entry) -> bytes:
-    # mtime 0: the same files give the same bytes
+    uid = gid = modified = checksum = 0  # modified is 0: the same files give the same bytes
     links = 2 if stat.S_ISDIR(entry.mode) else 1
-    fields = (
-        inode,
-        entry.mode,
-        0,
-        0,
-        links,
-        0,
-        len(entry.data),
-        0,
-        0,
-        *entry.device,
-        len(name.encode()) + 1,
-        0,
-    )
-    head = b"070701" + b"".join(b"%08X" % f for f in fields) + name.encode() + b"\0"
+    name_size = len(name.encode()) + 1
+    owner = (inode, entry.mode, uid, gid, links, modified, len(entry.data))
+    fields = (*owner, 0, 0, *entry.device, name_size, checksum)
+    head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
     return _padded(head) + _padded(entry.data)
 
 

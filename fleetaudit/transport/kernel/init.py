@@ -1,10 +1,9 @@
 """Runs as process 1 of the guest: mounts, sets sysctls, runs the program, sends what it prints,
 powers off.
 
-Rules: packed as /init and read as text; the package never imports it. Python 3.8 on, standard
-library, no shell and no other program in the guest. What it sends goes over the second serial port,
-so that the kernel's log on the first cannot come between; each line is one word of `console.py`: a
-letter, a blank, a value.
+Rules: packed as /init and read as text; the package never imports it. Python 3.8 or later, standard
+library, no shell and no other program in the guest. What it sends goes over the second serial port, so
+that the kernel's log on the first cannot come between; `console.py` has the format of a line.
 """
 
 # Importing pathlib takes a noticeable part of a second in an emulated guest.
@@ -35,12 +34,10 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Does everything; a traceback on the console and a panic say what went wrong, for process 1
-    must not end.
-    """
-    for source, where in (("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")):
-        if libc.mount(source.encode(), where.encode(), source.encode(), 0, None):
-            raise OSError(ctypes.get_errno(), f"mount {where}: {os.strerror(ctypes.get_errno())}")
+    """Runs the guest. A traceback on the console and a panic report an error: process 1 must not end."""
+    for source, folder in (("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")):
+        if libc.mount(source.encode(), folder.encode(), source.encode(), 0, None):
+            raise OSError(ctypes.get_errno(), f"mount {folder}: {os.strerror(ctypes.get_errno())}")
     port = os.open(PORT, os.O_WRONLY | os.O_NOCTTY)
     send(port, "b", b"")
     loopback_up()
@@ -48,17 +45,13 @@ def main() -> None:
         status = run(port)
         send(port, "x", str(status).encode())
     fcntl.ioctl(port, TCSBRK, 1)
-    for how in (
-        POWER_OFF,
-        RESTART,
-    ):  # without ACPI a guest cannot power off; QEMU ends at a restart too
+    # Without ACPI a guest cannot power off; QEMU ends at a restart, too.
+    for how in (POWER_OFF, RESTART):
         libc.reboot(ctypes.c_int(how))
 
 
 def loopback_up() -> None:
-    """Brings lo up, as it is on every real host, for experiments that are to run in the host's own
-    namespace.
-    """
+    """Brings lo up, as it is on every real host, for experiments in the host's own namespace."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         request = fcntl.ioctl(s, SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0))
         (flags,) = struct.unpack_from("h", request, 16)
@@ -66,10 +59,11 @@ def loopback_up() -> None:
 
 
 def set_sysctls(port: int) -> bool:
-    """Writes every setting of SYSCTLS (KEY=VALUE, a line each); sends the ones that cannot be, and
-    whether all were.
+    """Writes every setting of SYSCTLS (KEY=VALUE, one a line) and sends those that fail.
+
+    Returns whether all could be set.
     """
-    well = True
+    all_set = True
     with open(SYSCTLS, encoding="utf-8") as f:
         for line in f:
             key, _, value = line.rstrip("\n").partition("=")
@@ -79,75 +73,84 @@ def set_sysctls(port: int) -> bool:
                     setting.write(value)
             except OSError as e:
                 send(port, "s", f"{key}={os.strerror(e.errno or 0)}".encode())
-                well = False
-    return well
+                all_set = False
+    return all_set
 
 
 def run(port: int) -> int:
-    """Runs the program as `python -E -s -` with its text as stdin, sends what it prints, returns
-    its exit status.
+    """Runs the program as `python -E -s -` with its text as stdin and sends what it prints.
+
+    Returns its exit status, 128 plus the number of a signal that ended it.
     """
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    out, out_end = os.pipe()
-    err, err_end = os.pipe()
+    stdout, stdout_end = os.pipe()
+    stderr, stderr_end = os.pipe()
     pid = os.fork()
     if pid == 0:
-        try:
-            os.dup2(os.open(PROGRAM, os.O_RDONLY), 0)
-            os.dup2(out_end, 1)
-            os.dup2(err_end, 2)
-            os.chdir("/")
-            os.execve(
-                sys.executable,
-                [sys.executable, "-E", "-s", "-"],
-                dict(os.environ, PATH="/bin", HOME="/"),
-            )
-        finally:
-            os._exit(127)
-    os.close(out_end)
-    os.close(err_end)
-    letters = {out: "o", err: "e"}
-    poll = select.poll()
-    for fd in (woken, *letters):
-        poll.register(fd, select.POLLIN)
-    status = None
-    while letters:
-        # Once the program has ended, only what is there already: a process that it left behind may
-        # hold the pipe.
-        ready = [fd for fd, _ in poll.poll(0 if status is not None else None)]
-        if not ready:
-            break
-        for fd in ready:
-            if fd == woken:
-                os.read(woken, CHUNK)
-                status = reaped(pid, status)
-                continue
-            data = os.read(fd, CHUNK)
-            if data:
-                send(port, letters[fd], zlib.compress(data, 1))
-            else:
-                poll.unregister(fd)
-                del letters[fd]
+        become_program(stdout_end, stderr_end)
+    os.close(stdout_end)
+    os.close(stderr_end)
+    status = forward(port, pid, woken, {stdout: "o", stderr: "e"})
     if status is None:
         status = os.waitpid(pid, 0)[1]
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-def reaped(pid: int, status: int | None) -> int | None:
-    """Collects every child that ended (orphans come to process 1) and returns the program's wait
-    status once known.
+def become_program(stdout: int, stderr: int) -> None:
+    """Replaces this process by the program; never returns."""
+    try:
+        os.dup2(os.open(PROGRAM, os.O_RDONLY), 0)
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        os.chdir("/")
+        environment = dict(os.environ, PATH="/bin", HOME="/")
+        os.execve(sys.executable, [sys.executable, "-E", "-s", "-"], environment)
+    finally:
+        os._exit(127)
+
+
+def forward(port: int, pid: int, woken: int, letters: dict[int, str]) -> int | None:
+    """Sends what comes out of the pipes in `letters` until they are closed, or until the program ended
+    and nothing more is there. Returns the wait status of the program, None if it still runs.
+
+    A process that the program left behind may hold a pipe open.
+    """
+    status = None
+    poll = select.poll()
+    for fd in (woken, *letters):
+        poll.register(fd, select.POLLIN)
+    while letters:
+        ready = [fd for fd, _ in poll.poll(0 if status is not None else None)]
+        if not ready:
+            break
+        for fd in ready:
+            data = os.read(fd, CHUNK)
+            if fd == woken:
+                status = reap(pid, status)
+            elif data:
+                send(port, letters[fd], zlib.compress(data, 1))
+            else:
+                poll.unregister(fd)
+                del letters[fd]
+    return status
+
+
+def reap(pid: int, status: int | None) -> int | None:
+    """Reaps every child that ended (orphans become children of process 1).
+
+    Returns the wait status of the program once it is known.
     """
     with contextlib.suppress(ChildProcessError):
         while True:
-            ended, how = os.waitpid(-1, os.WNOHANG)
+            ended, wait_status = os.waitpid(-1, os.WNOHANG)
             if not ended:
                 break
             if ended == pid:
-                status = how
+                status = wait_status
     return status
 
 

@@ -1,10 +1,10 @@
-"""Packs the guest's file system: a Python of this machine, the modules that the program imports,
-and the program.
+"""Packs the guest's file system: a Python of this machine, the modules that the program imports, and the
+program.
 
-Rules: what stays the same from guest to guest is packed once a process and kept. Python and its
-modules keep the paths that they have here, so that no build has to be relocatable; shared libraries
-go to /lib under the name that they are asked for by, where the loader is told to look. Nothing else
-of this machine gets into a guest.
+Rules: what is the same for all guests is packed once a process and kept. Python and its modules keep
+the paths that they have here, so that no build has to be relocatable. Shared libraries go to /lib,
+where the loader is told to look, under the names by which programs need them. Nothing else of this
+machine gets into a guest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ OLDEST = (3, 8)
 LIBRARIES = "/lib"
 _TOOL_DEADLINE_S = 30.0
 
-# What every start of Python needs, and what programs ask for by a side door (getaddrinfo:
+# What every start of Python needs, and what programs import indirectly (getaddrinfo:
 # encodings.idna).
 MODULES = (
     "base64", "binascii", "collections", "contextlib", "ctypes", "encodings.ascii", "encodings.idna",
@@ -41,7 +40,7 @@ MODULES = (
     "re", "resource", "select", "signal", "site", "socket", "struct", "subprocess", "termios", "threading", "time",
     "traceback", "zlib",
 )  # fmt: skip
-_UNWANTED = frozenset(
+_EXCLUDED = frozenset(
     {"antigravity", "idlelib", "lib2to3", "test", "this", "tkinter", "turtle", "turtledemo"}
 )
 _IMPORT = re.compile(
@@ -53,12 +52,11 @@ _packing = threading.Lock()
 
 
 def pack(program: bytes, sysctls: Mapping[str, str]) -> Sequence[bytes]:
-    """Returns the initramfs that runs `program` under `sysctls`, in pieces that belong one after
-    the other.
+    """Returns the initramfs that runs `program` under `sysctls`, in pieces that follow one another.
 
-    Not compressed: QEMU hands it over as fast as it reads it, and unpacking in an emulated guest
-    takes seconds. Raises `TransportError` (stage "resolve") where this machine has no Python that
-    can be packed.
+    It is not compressed: QEMU hands it over as fast as it reads it, and unpacking in an emulated guest
+    takes seconds. Raises `TransportError` (stage "resolve") if this machine has no Python that can be
+    packed.
     """
     settings = "".join(f"{key}={value}\n" for key, value in sysctls.items()).encode()
     own = [cpio.file("/fleetaudit/program", program), cpio.file("/fleetaudit/sysctls", settings)]
@@ -66,65 +64,63 @@ def pack(program: bytes, sysctls: Mapping[str, str]) -> Sequence[bytes]:
 
 
 def imports(program: bytes) -> tuple[str, ...]:
-    """Returns the modules of the standard library that a program's text imports, and those that any
-    needs, sorted.
+    """Returns the standard library modules that a program's text imports, and `MODULES`, sorted.
 
-    Read off the text: the probe comes inside a string, its imports are guarded, and nothing of it
-    may run here.
+    They are found in the text: the probe comes inside a string, its imports are guarded, and nothing of
+    it may run here.
     """
     text = program + b"\n" + _text("init.py").encode()
-    named = {
-        name.strip() for found in _IMPORT.findall(text) for name in found.decode("ascii").split(",")
-    }
-    known = {
-        n
-        for n in named
-        if n.split(".")[0] in sys.stdlib_module_names and n.split(".")[0] not in _UNWANTED
-    }
-    return tuple(sorted({*MODULES, *known}))
+    lists = (found.decode("ascii").split(",") for found in _IMPORT.findall(text))
+    names = {name.strip() for names in lists for name in names}
+    return tuple(sorted({*MODULES, *filter(_in_standard_library, names)}))
+
+
+def _in_standard_library(name: str) -> bool:
+    top = name.split(".")[0]
+    return top in sys.stdlib_module_names and top not in _EXCLUDED
 
 
 def base(modules: tuple[str, ...]) -> bytes:
     """Returns the part of the initramfs that does not depend on the run, packed once a process."""
     with _packing:  # forty threads that start together pack once
         if modules not in _packed:
-            _packed[modules] = _base(modules)
+            _packed[modules] = _pack_base(modules)
         return _packed[modules]
 
 
-def _base(modules: tuple[str, ...]) -> bytes:
-    packed = list[bytes]()
-    why = list[str]()
+def _pack_base(modules: tuple[str, ...]) -> bytes:
+    archives = list[bytes]()
+    problems = list[str]()
     for python in interpreters():
         try:
-            packed.append(cpio.archive([*_skeleton(python), *_python(python, modules)]))
+            archives.append(cpio.archive([*_skeleton(python), *_python(python, modules)]))
         except _UnfitError as e:
-            why.append(f"{python}: {e}")
-    if not packed:
+            problems.append(f"{python}: {e}")
+    if not archives:
         raise TransportError(
             "resolve",
-            f"no Python of this machine can be packed for a guest: {'; '.join(why)}",
-            hint="apt install python3 (the whole of it: python3-minimal has no ctypes)",
+            f"no Python of this machine can be packed for a guest: {'; '.join(problems)}",
+            hint="apt install python3 (the whole package: python3-minimal has no ctypes)",
         )
-    return min(packed, key=len)
+    return min(archives, key=len)
 
 
 def interpreters() -> tuple[str, ...]:
-    """Returns the interpreters that can be packed, as real paths: the one that runs this (no venv),
-    the system's.
+    """Returns the interpreters to try, as real paths: the one that runs this (not a venv's link), the
+    system's.
     """
     own = getattr(sys, "_base_executable", sys.executable) or sys.executable
-    real = dict.fromkeys(os.path.realpath(p) for p in (own, SYSTEM_PYTHON) if os.access(p, os.X_OK))
-    return tuple(real)
+    usable = (path for path in (own, SYSTEM_PYTHON) if os.access(path, os.X_OK))
+    return tuple(dict.fromkeys(map(os.path.realpath, usable)))
 
 
 class _UnfitError(Exception):
-    """This interpreter cannot be packed, and why."""
+    """This interpreter cannot be packed; the text is the reason."""
 
 
 def _skeleton(python: str) -> Iterable[cpio.Entry]:
-    # Through a link, for a #! line has at most 127 characters and no blank; Python finds its
-    # library by the real path.
+    # A link, because a #! line has at most 127 characters and no blank; Python finds its library by the
+    # real path.
     yield cpio.link("/python", python)
     yield cpio.file("/init", f"#!/python -ISB\n{_text('init.py')}".encode(), executable=True)
     yield cpio.node("/dev/console", 5, 1)
@@ -143,57 +139,60 @@ def _python(python: str, modules: tuple[str, ...]) -> Iterable[cpio.Entry]:
         yield cpio.file(path, base64.b64decode(code))
     for path in shared:
         yield cpio.file(path, Path(path).read_bytes(), executable=True)
-    for library in libraries:
-        yield cpio.file(library.asked, Path(library.path).read_bytes(), executable=True)
+    for in_guest, path in libraries.items():
+        yield cpio.file(in_guest, Path(path).read_bytes(), executable=True)
 
 
 def _needs(python: str, modules: tuple[str, ...]) -> dict[str, Any]:
+    """Returns what `collect.py` prints about an interpreter; raises `_UnfitError`."""
     needs: dict[str, Any] = json.loads(
-        _said([python, "-I", "-S", "-B", "-c", _text("collect.py"), *modules])
+        _output_of([python, "-I", "-S", "-B", "-c", _text("collect.py"), *modules])
     )
     if tuple(needs["version"]) < OLDEST:
         raise _UnfitError(f"is older than {'.'.join(map(str, OLDEST))}")
-    lacking = {"ctypes", "fcntl", "select", "socket", "zlib"} & set(needs["missing"])
-    if lacking:
-        raise _UnfitError(f"has no {', '.join(sorted(lacking))}")
+    missing = {"ctypes", "fcntl", "select", "socket", "zlib"} & set(needs["missing"])
+    if missing:
+        raise _UnfitError(f"has no {', '.join(sorted(missing))}")
     return needs
 
 
-@dataclass(frozen=True, slots=True)
-class _Library:
-    asked: str
-    """The path in the guest at which the loader will look."""
-    path: str
+_BY_NAME = re.compile(r"\s+(\S+) => (/\S+) \(0x")  # libz.so.1 => /lib/…/libz.so.1 (0x…)
+_BY_PATH = re.compile(
+    r"\s+(/\S+) \(0x"
+)  # the loader itself, or a library that is named by its path
+_NOT_FOUND = re.compile(r"\s+(\S+) => not found")
 
 
-def _libraries(programs: Sequence[str]) -> list[_Library]:
-    """Returns the shared libraries of these programs, and their loader, as `ldd` finds them."""
-    found = dict[str, str]()
-    for line in _said(["ldd", *programs]).decode("utf-8", "replace").splitlines():
-        if named := re.match(
-            r"\s+(\S+) => (/\S+) \(0x", line
-        ):  # libz.so.1 => /lib/…/libz.so.1 (0x…)
-            found[f"{LIBRARIES}/{Path(named[1]).name}"] = named[2]
-        elif loader := re.match(
-            r"\s+(/\S+) \(0x", line
-        ):  # the loader itself, or a library with a path for a name
-            found[loader[1]] = loader[1]
-        elif lost := re.match(r"\s+(\S+) => not found", line):
-            raise _UnfitError(f"lacks the library {lost[1]}")
-    for path in list(found.values()):
-        helper = Path(path).with_name(
-            "libgcc_s.so.1"
-        )  # glibc loads it by itself when a thread is ended
-        if Path(path).name.startswith("libc.so") and helper.exists():
-            found.setdefault(f"{LIBRARIES}/{helper.name}", str(helper))
-    return [_Library(asked, path) for asked, path in found.items()]
+def _libraries(programs: Sequence[str]) -> dict[str, str]:
+    """Returns the shared libraries of these programs and their loader, as `ldd` finds them: the path at
+    which the guest's loader looks, and the path here.
+    """
+    libraries = dict[str, str]()
+    for line in _output_of(["ldd", *programs]).decode("utf-8", "replace").splitlines():
+        if found := _BY_NAME.match(line):
+            libraries[f"{LIBRARIES}/{Path(found[1]).name}"] = found[2]
+        elif found := _BY_PATH.match(line):
+            libraries[found[1]] = found[1]
+        elif found := _NOT_FOUND.match(line):
+            raise _UnfitError(f"lacks the library {found[1]}")
+    return _helper_of_libc(libraries.values()) | libraries
+
+
+def _helper_of_libc(paths: Iterable[str]) -> dict[str, str]:
+    """Returns libgcc_s.so.1, which glibc loads by itself when a thread ends."""
+    helpers = (
+        path.with_name("libgcc_s.so.1")
+        for path in map(Path, paths)
+        if path.name.startswith("libc.so")
+    )
+    return {f"{LIBRARIES}/{path.name}": str(path) for path in helpers if path.exists()}
 
 
 def _text(name: str) -> str:
     return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
-def _said(command: Sequence[str]) -> bytes:
+def _output_of(command: Sequence[str]) -> bytes:
     try:
         done = subprocess.run(
             command,
@@ -204,9 +203,8 @@ def _said(command: Sequence[str]) -> bytes:
         )
     except (OSError, subprocess.TimeoutExpired) as e:
         raise _UnfitError(f"{command[0]}: {e}") from e
-    # ldd ends with 1 where one of the files is linked statically, and says so
+    # ldd ends with 1 if one of the files is linked statically, and says so.
     if done.returncode and not done.stdout:
-        raise _UnfitError(
-            f"{command[0]} ended with status {done.returncode}{quote_line(done.stderr[-300:], ': ')}"
-        )
+        stderr = quote_line(done.stderr[-300:], ": ")
+        raise _UnfitError(f"{command[0]} ended with status {done.returncode}{stderr}")
     return done.stdout

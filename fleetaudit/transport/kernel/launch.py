@@ -1,9 +1,8 @@
-"""Becomes QEMU with as little privilege as it can do with: run as a program of its own, between
-fork and exec.
+"""Becomes QEMU with as little privilege as possible: a program of its own, between fork and exec.
 
-Rules: read as text and run as `python -I -S -c TEXT PARENT COMMAND…`; the package never imports it.
-No preexec_fn, for Python code between fork and exec of a threaded process can deadlock. Nothing
-here needs the host's files.
+Rules: read as text and run as `python -I -S -c TEXT PARENT COMMAND…`; the package never imports it. No
+preexec_fn, because Python code between fork and exec of a threaded process can deadlock. Nothing here
+needs the files of this machine.
 """
 
 # Every import here delays every guest.
@@ -20,7 +19,7 @@ PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 def main(parent: int, command: "list[str]") -> None:
-    """Drops what root has, arranges to be killed when the parent is, and becomes `command`."""
+    """Drops the privileges of root, arranges to be killed when the parent is, and runs `command`."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if os.geteuid() == 0:
         groups = []
@@ -30,12 +29,12 @@ def main(parent: int, command: "list[str]") -> None:
         os.setgroups(groups)
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
-    # After the change of user, which clears it: no guest outlives a fleetaudit that was killed.
+    # After the change of user, which clears it: no guest outlives a killed fleetaudit.
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if os.getppid() != parent:
-        sys.exit("the process that wanted a guest has gone")
+        sys.exit("the process that started this guest has ended")
     os.execv(command[0], command)
 
 

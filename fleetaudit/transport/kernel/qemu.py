@@ -1,10 +1,10 @@
-"""Starts QEMU, reads what its guest says and ends it: no disk, no network card, no privilege,
-nothing left behind.
+"""Starts QEMU, reads what its guest sends and ends it: no disk, no network card, no privilege, nothing
+left behind.
 
-Rules: the only file that starts QEMU. Every guest has a deadline and is killed with its whole
-process group at it. What the guest boots goes in through memory files, so that QEMU needs no right
-to read a file of the user's. KVM and the sandbox are used where a trial guest of one instruction
-has shown that they work; what it showed is kept per process.
+Rules: the only file that starts QEMU. Every guest has a deadline and is killed with its whole process
+group at it. What the guest boots goes in through memory files, so that QEMU needs no right to read a
+file of the user's. KVM and the sandbox are used if a trial guest of one instruction shows that they
+work; the result of the trial is kept per process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +27,7 @@ from fleetaudit.errors import TransportError
 from fleetaudit.text.sanitize import quote_line
 from fleetaudit.transport import Deadline, Limits
 
-from .console import KEPT_LOG, GuestOutput
+from .console import LOG_MAX, GuestOutput
 
 PROGRAM = "qemu-system-x86_64"
 INSTALL = "apt install qemu-system-x86   (dnf install qemu-system-x86 on Fedora)"
@@ -36,50 +36,59 @@ APPEND = (
     " LD_LIBRARY_PATH=/lib"
 )
 """The kernel's command line. no_timer_check: a late emulated timer panics a boot on a busy machine.
-panic=-1: restart, at which QEMU ends. mitigations=off: nothing in the guest is a secret, and
-emulated they cost a third of the time. rcu_expedited: closing a packet socket waits for a grace
-period, and the probe closes hundreds. Neither changes a segment. LD_LIBRARY_PATH is no word of the
-kernel's, so it becomes /init's environment.
+panic=-1: restart, at which QEMU ends. mitigations=off: nothing in the guest is a secret, and emulated
+they cost a third of the time. rcu_expedited: closing a packet socket waits for a grace period, and the
+probe closes hundreds. Neither changes a segment. LD_LIBRARY_PATH is not a parameter of the kernel, so
+it becomes part of the environment of /init.
 """
 
-_TRIAL_S = {
-    "tcg": 30.0,
-    "kvm": 5.0,
-}  # either takes milliseconds; where KVM hangs, every run waits for it once
-_KVM_BEGINS_S = 20.0
-_TICK_S = 0.25  # how soon a deadline that is called off is noticed
-_POWER_OFF_S = 3.0  # what a guest gets to power off once it has told everything
+# Either takes milliseconds. Where KVM hangs, every run waits for it once.
+_TRIAL_S = {"tcg": 30.0, "kvm": 5.0}
+_KVM_START_S = 20.0
+_POLL_S = 0.25  # how soon a deadline that comes early is noticed
+_POWER_OFF_S = 3.0  # for a guest to power off after its last line
 _SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 _STATUS = 0x10
 # The reset vector of an x86: mov al, 0x10; out 0xf4, al; hlt. The debug port makes that QEMU's exit
 # status.
 _FIRMWARE = bytes(65536 - 16) + bytes([0xB0, _STATUS, 0xE6, 0xF4, 0xF4]) + bytes(11)
 _EXPECTED = (_STATUS << 1) | 1
+_CHUNK = 64 * 1024
+
+Why = Literal["complete", "exit", "deadline", "no start"]
+"""How a guest ended: its program ended or a limit was reached, QEMU ended before that, it was killed at
+the deadline, or it was killed because /init did not start in time.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A QEMU that works here, and how."""
+    """A QEMU that works on this machine, and how."""
 
     program: str
     accelerator: Literal["kvm", "tcg"]
     sandboxed: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """What a guest boots: a kernel, the pieces of its initramfs, more of its command line, its memory."""
+
+    kernel: bytes
+    initramfs: Sequence[bytes]
+    memory_mib: int
+    append: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class GuestExit:
-    """How a guest ended: what it said, its kernel's log (the end of it), QEMU's own words and exit
-    status.
+    """How a guest ended: its output, the end of its kernel's log, QEMU's own stderr and exit status."""
 
-    `why` is "told" (it gave all it had), "exit" (QEMU ended before that), "deadline" or "no start"
-    (it was killed).
-    """
-
-    spoken: GuestOutput
+    guest: GuestOutput
     log: bytes
-    said: bytes
+    stderr: bytes
     status: int | None
-    why: Literal["told", "exit", "deadline", "no start"]
+    why: Why
 
 
 _machines: dict[str, Machine] = {}
@@ -87,208 +96,185 @@ _trying = threading.Lock()
 
 
 def find_machine(deadline: Deadline) -> Machine:
-    """Returns the QEMU on PATH after a trial, once a process, of what works; raises
-    `TransportError`.
-    """
+    """Returns the QEMU on PATH after a trial, once a process, of what works; raises `TransportError`."""
     program = shutil.which(PROGRAM)
     if program is None:
         raise TransportError(
             "resolve",
-            f"no {PROGRAM} on PATH to boot the kernel with",
+            f"no {PROGRAM} on PATH, which boots the kernel image",
             hint=INSTALL,
             kind="program not installed",
         )
     with _trying:
         if program not in _machines:
-            _machines[program] = _tried(program, deadline)
+            _machines[program] = _try_machines(program, deadline)
         return _machines[program]
 
 
-def without_kvm(found: Machine) -> Machine:
-    """Returns the same machine emulated, and remembers that KVM passed the trial and then booted no
-    kernel.
-    """
+def without_kvm(machine: Machine) -> Machine:
+    """Returns the same machine emulated, and remembers that KVM passed the trial but booted no kernel."""
     with _trying:
-        _machines[found.program] = Machine(found.program, "tcg", found.sandboxed)
-        return _machines[found.program]
+        _machines[machine.program] = replace(machine, accelerator="tcg")
+        return _machines[machine.program]
 
 
-def _tried(program: str, deadline: Deadline) -> Machine:
+def _try_machines(program: str, deadline: Deadline) -> Machine:
     trial = _Trial(None, b"")
     for sandboxed in (True, False):  # builds without seccomp refuse the option
-        plain = Machine(program, "tcg", sandboxed)
-        trial = _try(plain, deadline)
+        emulated = Machine(program, "tcg", sandboxed)
+        trial = _try(emulated, deadline)
         if trial.status == _EXPECTED:
-            fast = Machine(program, "kvm", sandboxed)
-            works = Path("/dev/kvm").exists() and _try(fast, deadline).status == _EXPECTED
-            return fast if works else plain
+            return _with_kvm(emulated, deadline) or emulated
         if trial.status is None:  # too slow is no reason to go without a sandbox
             break
-    how = (
-        "in time"
-        if trial.status is None
-        else f"(status {trial.status}{quote_line(trial.said[-2000:], ': ')})"
-    )
+    ending = f"(status {trial.status}{quote_line(trial.stderr[-2000:], ': ')})"
+    if trial.status is None:
+        ending = "in time"
     raise TransportError(
         "connect",
-        f"{program} did not run a guest of one instruction {how}",
+        f"{program} did not run a guest of one instruction {ending}",
         hint=f"{program} --version; {INSTALL}",
         transient=trial.status is None,
     )
 
 
+def _with_kvm(emulated: Machine, deadline: Deadline) -> Machine | None:
+    """Returns the same machine with KVM if that works."""
+    if not Path("/dev/kvm").exists():
+        return None
+    machine = replace(emulated, accelerator="kvm")
+    return machine if _try(machine, deadline).status == _EXPECTED else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Trial:
     status: int | None
-    """None: it had to be killed."""
-    said: bytes
+    """None: it was killed."""
+    stderr: bytes
 
 
 def _try(candidate: Machine, deadline: Deadline) -> _Trial:
     with _memory_file("firmware", [_FIRMWARE]) as firmware:
         command = [
             *_common(candidate, 1),
-            *(
-                "-bios",
-                f"/proc/self/fd/{firmware}",
-                "-device",
-                "isa-debug-exit,iobase=0xf4,iosize=4",
-            ),
+            *("-bios", f"/proc/self/fd/{firmware}"),
+            *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
         ]
         process = _start(command, [firmware], stderr=subprocess.PIPE)
+        seconds = min(_TRIAL_S[candidate.accelerator], deadline.remaining())
         try:
-            _, said = process.communicate(
-                timeout=min(_TRIAL_S[candidate.accelerator], deadline.remaining())
-            )
+            _, stderr = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             return _Trial(None, b"")
         finally:
             _end(process)
-    return _Trial(process.returncode, said)
+    return _Trial(process.returncode, stderr)
 
 
-def _common(chosen: Machine, memory_mib: int) -> list[str]:
+def _common(machine: Machine, memory_mib: int) -> list[str]:
+    """Returns the options of every guest."""
     return [
-        chosen.program,
-        *(
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-nic",
-            "none",
-            "-no-reboot",
-            "-smp",
-            "1",
-        ),
-        *(
-            "-machine",
-            f"pc,accel={chosen.accelerator}",
-            "-cpu",
-            "host" if chosen.accelerator == "kvm" else "max",
-        ),
+        machine.program,
+        *("-nodefaults", "-no-user-config", "-no-reboot"),
+        *("-display", "none", "-nic", "none", "-smp", "1"),
+        *("-machine", f"pc,accel={machine.accelerator}"),
+        *("-cpu", "host" if machine.accelerator == "kvm" else "max"),
         *("-m", f"{memory_mib}M"),
-        *(_SANDBOX if chosen.sandboxed else ()),
+        *(_SANDBOX if machine.sandboxed else ()),
     ]
 
 
-def boot(
-    chosen: Machine,
-    kernel: bytes,
-    initramfs: Sequence[bytes],
-    *,
-    memory_mib: int,
-    append: str,
-    deadline: Deadline,
-    limits: Limits,
-) -> GuestExit:
-    """Boots the kernel with this initramfs and returns how that ended, by the deadline at the
-    latest.
-    """
-    start = Deadline.after(_KVM_BEGINS_S) if chosen.accelerator == "kvm" else None
+def boot(machine: Machine, guest: Guest, deadline: Deadline, limits: Limits) -> GuestExit:
+    """Boots a guest and returns how it ended, by the deadline at the latest."""
+    start = Deadline.after(_KVM_START_S) if machine.accelerator == "kvm" else None
     with contextlib.ExitStack() as files:
-        image = files.enter_context(_memory_file("kernel", [kernel]))
-        packed = files.enter_context(_memory_file("initramfs", initramfs))
-        ports = {name: os.pipe2(os.O_CLOEXEC) for name in ("log", "words", "stderr")}
-        reads = {ends[0]: name for name, ends in ports.items()}
-        for fd in reads:
-            files.callback(os.close, fd)
-        writes = [ends[1] for ends in ports.values()]
+        kernel = files.enter_context(_memory_file("kernel", [guest.kernel]))
+        initramfs = files.enter_context(_memory_file("initramfs", guest.initramfs))
+        pipes = {name: os.pipe2(os.O_CLOEXEC) for name in ("log", "output", "stderr")}
+        for reading, _ in pipes.values():
+            files.callback(os.close, reading)
+        writing = [ends[1] for ends in pipes.values()]
         command = [
-            *_common(chosen, memory_mib),
-            *_port("log", 1, ports["log"][1]),
-            *_port("words", 2, ports["words"][1]),
-            *("-kernel", f"/proc/self/fd/{image}", "-initrd", f"/proc/self/fd/{packed}"),
-            *("-append", " ".join(filter(None, (APPEND, append)))),
+            *_common(machine, guest.memory_mib),
+            *_serial_port("log", 1, pipes["log"][1]),
+            *_serial_port("output", 2, pipes["output"][1]),
+            *("-kernel", f"/proc/self/fd/{kernel}", "-initrd", f"/proc/self/fd/{initramfs}"),
+            *("-append", " ".join(filter(None, (APPEND, guest.append)))),
         ]
         try:
-            process = _start(command, [image, packed, *writes], stderr=ports["stderr"][1])
+            process = _start(command, [kernel, initramfs, *writing], stderr=pipes["stderr"][1])
         finally:
-            for fd in writes:
+            for fd in writing:
                 os.close(fd)
+        reader = _Reader(process, {ends[0]: name for name, ends in pipes.items()}, limits)
         try:
-            return _read(process, reads, GuestOutput(limits=limits), deadline, start)
+            return reader.read(deadline, start)
         finally:
             _end(process)
 
 
-def _port(name: str, number: int, fd: int) -> tuple[str, ...]:
-    """A serial port of the guest that writes into one of our pipes; without append=on QEMU would
-    truncate it.
+def _serial_port(name: str, number: int, fd: int) -> tuple[str, ...]:
+    """Returns the options of a serial port of the guest that writes into one of our pipes.
+
+    Without append=on QEMU would truncate it.
     """
     return (
-        *(
-            "-add-fd",
-            f"fd={fd},set={number}",
-            "-chardev",
-            f"file,id={name},path=/dev/fdset/{number},append=on",
-        ),
+        *("-add-fd", f"fd={fd},set={number}"),
+        *("-chardev", f"file,id={name},path=/dev/fdset/{number},append=on"),
         *("-serial", f"chardev:{name}"),
     )
 
 
-def _read(
-    process: subprocess.Popen[bytes],
-    reads: dict[int, str],
-    spoken: GuestOutput,
-    deadline: Deadline,
-    start: Deadline | None,
-) -> GuestExit:
-    kept = {"log": bytearray(), "stderr": bytearray()}
-    poll = select.poll()
-    for fd in reads:
-        poll.register(fd, select.POLLIN)
-    left = len(reads)
-    why: Literal["told", "exit", "deadline", "no start"] = "exit"
-    while left and not spoken.done:
-        if not deadline.remaining():
-            why = "deadline"
-            break
-        if start is not None and not spoken.began and not start.remaining():
-            why = "no start"
-            break
-        for fd, _ in poll.poll(1000 * min(_TICK_S, deadline.remaining())):
-            data = os.read(fd, 65536)
-            if not data:
-                poll.unregister(fd)
-                left -= 1
-            elif reads[fd] == "words":
-                spoken.feed(data)
-            else:
-                kept[reads[fd]] += data
-                del kept[reads[fd]][:-KEPT_LOG]
-    if spoken.done:
-        why = "told"
-    if why in ("told", "exit") and not spoken.cut:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(min(_POWER_OFF_S, deadline.remaining()))
-    return GuestExit(spoken, bytes(kept["log"]), bytes(kept["stderr"]), process.poll(), why)
+class _Reader:
+    """Reads the pipes of one QEMU; `names` are the names of their reading ends."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], names: dict[int, str], limits: Limits
+    ) -> None:
+        self._process, self._names = process, names
+        self._guest = GuestOutput(limits=limits)
+        self._kept = {"log": bytearray(), "stderr": bytearray()}
+        self._poll = select.poll()
+        self._open = set(names)
+        for fd in names:
+            self._poll.register(fd, select.POLLIN)
+
+    def read(self, deadline: Deadline, start: Deadline | None) -> GuestExit:
+        """Reads until the guest ends; `start` is the deadline for /init to start."""
+        why = self._read_until_end(deadline, start)
+        if why in ("complete", "exit") and not self._guest.cut:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(min(_POWER_OFF_S, deadline.remaining()))
+        log, stderr = bytes(self._kept["log"]), bytes(self._kept["stderr"])
+        return GuestExit(self._guest, log, stderr, self._process.poll(), why)
+
+    def _read_until_end(self, deadline: Deadline, start: Deadline | None) -> Why:
+        while self._open and not self._guest.complete:
+            if not deadline.remaining():
+                return "deadline"
+            if start and not self._guest.started and not start.remaining():
+                return "no start"
+            for fd, _ in self._poll.poll(1000 * min(_POLL_S, deadline.remaining())):
+                self._read_some(fd)
+        return "complete" if self._guest.complete else "exit"
+
+    def _read_some(self, fd: int) -> None:
+        data = os.read(fd, _CHUNK)
+        if not data:
+            self._poll.unregister(fd)
+            self._open.discard(fd)
+        elif self._names[fd] == "output":
+            self._guest.feed(data)
+        else:
+            kept = self._kept[self._names[fd]]
+            kept += data
+            del kept[:-LOG_MAX]
 
 
 def _start(command: Sequence[str], fds: Sequence[int], *, stderr: int) -> subprocess.Popen[bytes]:
-    text = importlib.resources.files(__package__).joinpath("launch.py").read_text("utf-8")
+    launcher = importlib.resources.files(__package__).joinpath("launch.py").read_text("utf-8")
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", text, str(os.getpid()), *command],
+        [sys.executable, "-I", "-S", "-c", launcher, str(os.getpid()), *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=stderr,

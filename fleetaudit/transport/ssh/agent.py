@@ -1,7 +1,7 @@
-"""The user's ssh-agent: which keys it has, and signatures by them, under a deadline.
+"""The user's ssh-agent: the keys it has, and signatures by them, under a deadline.
 
 Rules: keys are raw blobs, never parsed, so that hardware keys and certificates work as well. One
-connection a request pair; an agent that stalls costs its limit and no more. Protocol: RFC
+connection for each request; an agent that stalls costs at most its deadline. Protocol:
 draft-miller-ssh-agent.
 """
 
@@ -19,7 +19,7 @@ _FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
 
 
 class AgentError(Exception):
-    """The agent cannot be reached, or refuses; the text says which."""
+    """The agent cannot be reached, or refuses; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Agent:
 
     def keys(self, deadline: Deadline) -> list[tuple[bytes, str]]:
         """Returns (blob, comment) of each key; raises `AgentError`."""
-        answer = self._ask(bytes([_IDENTITIES]), _IDENTITIES_ANSWER, deadline)
+        answer = self._request(bytes([_IDENTITIES]), _IDENTITIES_ANSWER, deadline)
         reader = Reader(answer)
         return [
             (reader.string(), reader.string().decode("utf-8", "replace"))
@@ -47,9 +47,9 @@ class Agent:
         """Returns the signature in SSH's encoding; raises `AgentError`."""
         flags = _FLAGS.get(algorithm.removesuffix("-cert-v01@openssh.com"), 0)
         request = bytes([_SIGN]) + string(blob) + string(data) + flags.to_bytes(4, "big")
-        return Reader(self._ask(request, _SIGN_RESPONSE, deadline)).string()
+        return Reader(self._request(request, _SIGN_RESPONSE, deadline)).string()
 
-    def _ask(self, request: bytes, wanted: int, deadline: Deadline) -> bytes:
+    def _request(self, request: bytes, expected: int, deadline: Deadline) -> bytes:
         try:
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.settimeout(max(deadline.remaining(), 0.001))
@@ -65,7 +65,7 @@ class Agent:
             raise AgentError(
                 f"the agent at {self.path} cannot be reached: {e.strerror or e}"
             ) from e
-        if answer[0] != wanted:
+        if answer[0] != expected:
             raise AgentError(f"the agent at {self.path} refuses")
         return answer[1:]
 
@@ -82,12 +82,12 @@ def _exactly(sock: socket.socket, n: int, deadline: Deadline) -> bytes:
 
 
 def string(data: bytes) -> bytes:
-    """Returns the bytes as an SSH string: their number in four bytes, then they."""
+    """Returns the bytes as an SSH string: after their number in four bytes."""
     return len(data).to_bytes(4, "big") + data
 
 
 class Reader:
-    """Reads SSH's encoding out of bytes; what is missing at the end reads as empty or 0."""
+    """Reads SSH's encoding; what is missing at the end reads as empty or 0."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0

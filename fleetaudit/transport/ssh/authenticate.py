@@ -1,8 +1,6 @@
-"""Who logs in and with what: the keys there are, then the password, and a reason where the host
-takes none of them.
+"""Logs a user in: with the available keys, then the password; and the reason if the host accepts none.
 
-Rules: a password goes to nobody whose host key was not checked, and neither to a log nor into an
-error.
+Rules: a password is never sent to a host whose key was not checked, and is in no log and no error.
 """
 
 from __future__ import annotations
@@ -14,12 +12,8 @@ from fleetaudit.transport import Deadline
 from fleetaudit.transport.password_expiry import classify_expiry
 from fleetaudit.transport.ssh_command import ssh_command_line
 
-from .identities import (
-    Identities,
-    KeyFiles,
-    Unusable,
-    select_identities,
-)
+from .identities import Identities, select_identities
+from .key_files import KeyFiles, Unusable
 from .keyboard_interactive import LoginRefused
 from .link import LinkError
 from .session import Session
@@ -29,98 +23,118 @@ from .userauth import UserAuth
 def authenticate(
     session: Session, target: SshTarget, user: str, files: KeyFiles, deadline: Deadline
 ) -> str:
-    """Returns with what the user was let in, in a few words; raises `TransportError` (stage
+    """Returns what the user was let in with, in a few words; raises `TransportError` (stage
     "authenticate").
 
-    `files` are those of this target. The session's host key was checked, as its `host_key_policy`
-    says.
+    `files` are those of this target. The session's host key was checked, as its `host_key_policy` says.
     """
-    found = select_identities(target, files, deadline)
-    if not found.usable and target.private_keys and not target.password:
-        raise _no_key(found.unusable)
-    withheld = _withheld(target, user)
-    config = target.ssh_config or SshConfig()
-    kind: FailureKind = "permission denied"
-    login = UserAuth(session, user, deadline)
-    try:
-        login.run(found.usable, None if withheld else target.password, config.password_methods)
-    except LoginRefused as e:
-        if withheld:
-            reason, hint = withheld
-            kind = "password not sent"
-        elif target.password:
-            kind = e.kind
-            reason, hint = (
-                str(e),
-                ssh_command_line(
-                    target, user, "-t" if kind == "password expired" else "-v", prompts=True
-                ),
-            )
-        else:
-            reason, hint = _without_password(str(e), found, target, user)
-            kind = "permission denied" if found.usable else "no usable key"
-        if not withheld and (target.password or found.usable):
-            login.problems += [u.reason for u in found.unusable]
-        cause: Exception = e
-    except LinkError as e:
-        reason, hint = _broken(e, login, target, user)
-        kind = classify_expiry(login.said) or ("timed out" if e.kind == "late" else "hung up")
-        cause = e
-    else:
-        return (
-            f"{user} by {' and '.join(login.proofs)}" if login.proofs else f"{user} without a key"
+    identities = select_identities(target, files, deadline)
+    if not identities.usable and target.private_keys and not target.password:
+        raise _no_usable_key(identities.unusable)
+    attempt = _Attempt(target, user, identities, UserAuth(session, user, deadline))
+    return attempt.run()
+
+
+class _Attempt:
+    """One attempt of one user to log in."""
+
+    def __init__(
+        self, target: SshTarget, user: str, identities: Identities, login: UserAuth
+    ) -> None:
+        self._target, self._user = target, user
+        self._identities, self._login = identities, login
+        self._withheld = _why_withheld(target, user)
+
+    def run(self) -> str:
+        """Returns what the user was let in with; raises `TransportError`."""
+        config = self._target.ssh_config or SshConfig()
+        password = None if self._withheld else self._target.password
+        try:
+            self._login.run(self._identities.usable, password, config.password_methods)
+        except LoginRefused as e:
+            raise self._refused(e) from e
+        except LinkError as e:
+            raise self._broke_off(e) from e
+        proofs = " and ".join(self._login.proofs)
+        return f"{self._user} by {proofs}" if proofs else f"{self._user} without a key"
+
+    def _refused(self, refused: LoginRefused) -> TransportError:
+        """Returns the error for a host that refused the login."""
+        if self._withheld:
+            return self._error(*self._withheld, "password not sent")
+        unusable = [key.reason for key in self._identities.unusable]
+        if self._target.password:
+            self._login.problems += unusable
+            return self._error(str(refused), self._hint_after_password(refused), refused.kind)
+        if self._identities.usable:
+            self._login.problems += unusable
+            reason = str(refused) or f"the host does not let {self._user} in"
+            return self._error(reason, self._command_line("-v"), "permission denied")
+        return self._without_key()
+
+    def _hint_after_password(self, refused: LoginRefused) -> str:
+        option = "-t" if refused.kind == "password expired" else "-v"
+        return self._command_line(option, prompts=True)
+
+    def _without_key(self) -> TransportError:
+        """Returns the error of a login for which there was neither a key nor a password."""
+        reason = (
+            f"there is no key to log in with as {self._user}: none is named, none is in an agent, and"
+            " there is no default key file"
         )
-    story = login.story()
-    raise TransportError(
-        "authenticate", reason + (f"; {story}" if story else ""), hint=hint, kind=kind
-    ) from cause
+        unusable = self._identities.unusable
+        if not unusable:
+            return self._error(reason, "ssh-add -l", "no usable key")
+        reason = f"{reason}; {_no_usable_key(unusable).reason}"
+        return self._error(reason, unusable[0].hint, "no usable key")
+
+    def _broke_off(self, error: LinkError) -> TransportError:
+        """Returns the error for a connection that ended during the login."""
+        user, login = self._user, self._login
+        reasons = {
+            "late": f"the host stalled while {user} was logging in",
+            "dropped": f"the host hung up while {user} was logging in ({error.text})",
+            "proxy": f"the connection broke off while {user} was logging in ({error.text})",
+            "disconnected": (
+                f"the host hung up while {user} was logging in{quote_line(error.text, ': ')}"
+            ),
+        }
+        reason = reasons.get(error.kind, f"the login became invalid: {error.text}")
+        kind: FailureKind = "timed out" if error.kind == "late" else "hung up"
+        kind = classify_expiry(login.messages) or kind
+        if error.kind in ("disconnected", "dropped") and len(login.offered) > 1:
+            reason += "; name the one key to use (--private-key)"
+            return self._error(reason, self._command_line("-o", "IdentitiesOnly=yes"), kind)
+        prompts = bool(self._target.password)
+        return self._error(reason, self._command_line("-v", prompts=prompts), kind)
+
+    def _error(self, reason: str, hint: str, kind: FailureKind) -> TransportError:
+        summary = self._login.summary()
+        reason += f"; {summary}" if summary else ""
+        return TransportError("authenticate", reason, hint=hint, kind=kind)
+
+    def _command_line(self, *options: str, prompts: bool = False) -> str:
+        return ssh_command_line(self._target, self._user, *options, prompts=prompts)
 
 
-def _withheld(target: SshTarget, user: str) -> tuple[str, str] | None:
-    """Returns why a password that there is goes to nobody, and the next command to type."""
-    if target.password and target.host_key_policy == "off":
+def _why_withheld(target: SshTarget, user: str) -> tuple[str, str] | None:
+    """Returns why the password is not sent, and the next command to type; None if it may be sent."""
+    if not target.password:
+        return None
+    if target.host_key_policy == "off":
         reason = "a password is never sent to a host whose key was not checked"
         return reason, rerun_hint("--host-key-policy", "accept-new")
-    if target.password and not target.password.reveal():
-        return "the password that was given is empty, and an empty one is never sent", rerun_hint(
-            "-k"
-        )
-    if target.password and target.ssh_config and not target.ssh_config.password_methods:
+    if not target.password.reveal():
+        return "the given password is empty, and an empty one is never sent", rerun_hint("-k")
+    if target.ssh_config and not target.ssh_config.password_methods:
         reason = (
-            "a password was given, and ssh_config allows none for this host (PasswordAuthentication"
+            "a password was given, but ssh_config allows none for this host (PasswordAuthentication"
             " and the like)"
         )
         return reason, ssh_command_line(target, user, "-v", prompts=True)
     return None
 
 
-def _without_password(
-    said: str, found: Identities, target: SshTarget, user: str
-) -> tuple[str, str]:
-    if found.usable:
-        return said or f"the host does not let {user} in", ssh_command_line(target, user, "-v")
-    reason = (
-        f"there is no key to log in with as {user}: none named, none in an agent, no default key"
-        " file"
-    )
-    if found.unusable:
-        return f"{reason}; {_no_key(found.unusable).reason}", found.unusable[0].hint
-    return reason, "ssh-add -l"
-
-
-def _broken(e: LinkError, login: UserAuth, target: SshTarget, user: str) -> tuple[str, str]:
-    reason = {
-        "late": f"the host stalled while {user} was logging in",
-        "dropped": f"the host hung up while {user} was logging in ({e.text})",
-        "proxy": f"the connection broke off while {user} was logging in ({e.text})",
-        "disconnected": f"the host hung up while {user} was logging in{quote_line(e.text, ': ')}",
-    }.get(e.kind, f"the login made no sense: {e.text}")
-    if e.kind in ("disconnected", "dropped") and len(login.offered) > 1:
-        reason += "; name the one key that is meant (--private-key)"
-        return reason, ssh_command_line(target, user, "-o", "IdentitiesOnly=yes")
-    return reason, ssh_command_line(target, user, "-v", prompts=bool(target.password))
-
-
-def _no_key(unusable: tuple[Unusable, ...]) -> TransportError:
-    reason = "; ".join(u.reason for u in unusable)
+def _no_usable_key(unusable: tuple[Unusable, ...]) -> TransportError:
+    reason = "; ".join(key.reason for key in unusable)
     return TransportError("authenticate", reason, hint=unusable[0].hint, kind="no usable key")

@@ -1,14 +1,15 @@
-"""One command on one channel (RFC 4254): stdin goes, stdout and stderr come, both bounded, then the
+"""One command on one channel (RFC 4254): stdin goes out, stdout and stderr come in, both bounded, then the
 exit status.
 
-Rules: everything is driven by what arrives, so no stream can block another. A stream that passes
-its limit ends the command. A host that has told the exit status gets a short while for each further
-piece of output.
+Rules: everything is driven by what arrives, so no stream can block another. A stream that exceeds its
+limit ends the command. After the exit status, the host has a short time for each further piece of
+output.
 """
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from paramiko import Message, common
@@ -21,23 +22,23 @@ from .link import LinkError
 from .session import Session
 
 WINDOW = 2 * 1024 * 1024
-"""Bytes under way at most on one channel."""
+"""Maximum number of bytes in flight on one channel."""
 
 PACKET = 32 * 1024
-"""Bytes of one message, which every implementation takes (RFC 4253, section 6.1)."""
+"""Bytes of one message, which every implementation accepts (RFC 4253, section 6.1)."""
 
-_OURS = 0  # our number of the only channel there is
+_OURS = 0  # our number of the only channel
 _STDERR = 1  # SSH_EXTENDED_DATA_STDERR
-_AFTERWARDS_S = 5.0  # for output that a child left behind still holds open
+_DRAIN_S = 5.0  # for output of a process that the command left behind
 
 
 class CommandRefused(Exception):
-    """The host refused to run the command; the text says what it said."""
+    """The host refused to run the command; the text is the reason."""
 
 
 @dataclass(slots=True)
 class Channel:
-    """One command. `stdout` and `stderr` hold what came so far, also after `LinkError`."""
+    """One command. `stdout` and `stderr` are the output so far, also after a `LinkError`."""
 
     session: Session
     deadline: Deadline
@@ -51,18 +52,18 @@ class Channel:
     _packet: int = 0
     _eof: bool = False
     _closed: bool = False
-    _credit: int = 0
-    _waiting: bytearray = field(default_factory=bytearray)
-    _ended: bool = False
+    _consumed: int = 0
+    _to_send: bytearray = field(default_factory=bytearray)
+    _eof_sent: bool = False
 
     def run(self, command: str, dialogue: StdinDialogue) -> Output:
         """Returns the command's output; raises `CommandRefused` or `LinkError`."""
         self._open()
-        dialogue.begin()
-        request = self._to_peer(common.MSG_CHANNEL_REQUEST).add_string("exec")
+        dialogue.start()
+        request = self._message(common.MSG_CHANNEL_REQUEST).add_string("exec")
         self.session.send(request.add_boolean(True).add_string(command))
-        while not (self._closed or self.cut or (self._eof and self.exit_status is not None)):
-            self._feed(dialogue)
+        while not self._is_complete():
+            self._continue_dialogue(dialogue)
             if self.exit_status is None:
                 self.session.stream.until = dialogue.read_deadline(self.deadline)
             try:
@@ -78,6 +79,10 @@ class Channel:
             cut=self.cut,
         )
 
+    def _is_complete(self) -> bool:
+        all_output = self._eof and self.exit_status is not None
+        return self._closed or bool(self.cut) or all_output
+
     def _open(self) -> None:
         message = Message().add_byte(bytes([common.MSG_CHANNEL_OPEN])).add_string("session")
         self.session.send(message.add_int(_OURS).add_int(WINDOW).add_int(PACKET))
@@ -90,79 +95,98 @@ class Channel:
             if ptype == common.MSG_CHANNEL_OPEN_FAILURE:
                 message.get_int()
                 message.get_int()
-                raise CommandRefused(
-                    f"the host opens no session: “{printable_line(message.get_binary())}”"
-                )
+                reason = printable_line(message.get_binary())
+                raise CommandRefused(f"the host opens no session: “{reason}”")
 
-    def _feed(self, dialogue: StdinDialogue) -> None:
-        """Sends as much of what is to be said as the host has room for, and the end of it once the
-        talk is over.
-        """
-        self._waiting += dialogue.say(self.stdout, self.stderr)
-        while self._waiting and self._window:
-            size = min(self._window, max(self._packet, 1), PACKET, len(self._waiting))
-            self.session.send(
-                self._to_peer(common.MSG_CHANNEL_DATA).add_string(bytes(self._waiting[:size]))
-            )
+    def _continue_dialogue(self, dialogue: StdinDialogue) -> None:
+        """Sends as much of the input as the host has room for, and EOF after the last of it."""
+        self._to_send += dialogue.next_input(self.stdout, self.stderr)
+        while self._to_send and self._window:
+            size = min(self._window, max(self._packet, 1), PACKET, len(self._to_send))
+            data = bytes(self._to_send[:size])
+            self.session.send(self._message(common.MSG_CHANNEL_DATA).add_string(data))
             self._window -= size
-            del self._waiting[:size]
-        if dialogue.over and not self._waiting and not self._ended:
-            self.session.send(self._to_peer(common.MSG_CHANNEL_EOF))
-            self._ended = True
+            del self._to_send[:size]
+        if dialogue.finished and not self._to_send and not self._eof_sent:
+            self.session.send(self._message(common.MSG_CHANNEL_EOF))
+            self._eof_sent = True
 
     def _take(self, ptype: int, message: Message) -> None:
-        message.get_int()  # our number of the channel, in every message about one
-        if ptype == common.MSG_CHANNEL_DATA:
-            self._store("stdout", message.get_binary())
-        elif ptype == common.MSG_CHANNEL_EXTENDED_DATA:
-            code, data = message.get_int(), message.get_binary()
-            self._store("stderr" if code == _STDERR else "", data)
-        elif ptype == common.MSG_CHANNEL_WINDOW_ADJUST:
-            self._window += message.get_int()
-        elif ptype == common.MSG_CHANNEL_REQUEST:
-            self._request(message)
-        elif ptype == common.MSG_CHANNEL_FAILURE:
-            raise CommandRefused("the host refuses to run a command")
-        elif ptype == common.MSG_CHANNEL_EOF:
-            self._eof = True
-        elif ptype == common.MSG_CHANNEL_CLOSE:
-            self._closed = True
-            self.session.send(self._to_peer(common.MSG_CHANNEL_CLOSE))
-        elif ptype != common.MSG_CHANNEL_SUCCESS:
+        handler = _HANDLERS.get(ptype)
+        if handler is None:
             raise LinkError("garbled", f"message {ptype} while the command runs")
+        message.get_int()  # our number of the channel, in every message about one
+        handler(self, message)
+
+    def _take_stdout(self, message: Message) -> None:
+        self._store("stdout", message.get_binary())
+
+    def _take_extended(self, message: Message) -> None:
+        code, data = message.get_int(), message.get_binary()
+        self._store("stderr" if code == _STDERR else "", data)
+
+    def _adjust_window(self, message: Message) -> None:
+        self._window += message.get_int()
+
+    def _take_eof(self, _: Message) -> None:
+        self._eof = True
+
+    def _take_close(self, _: Message) -> None:
+        self._closed = True
+        self.session.send(self._message(common.MSG_CHANNEL_CLOSE))
+
+    def _take_success(self, _: Message) -> None:
+        """Does nothing: the output shows that the command runs."""
+
+    def _take_failure(self, _: Message) -> None:
+        raise CommandRefused("the host refuses to run a command")
+
+    def _take_request(self, message: Message) -> None:
+        kind, wants_reply = message.get_binary(), message.get_boolean()
+        if kind == b"exit-status":
+            self.exit_status = message.get_int()
+        elif kind == b"exit-signal":
+            # As in a shell: 128 plus the signal's number.
+            name = "SIG" + message.get_binary().decode("ascii", "replace")
+            self.exit_status = 128 + signal.Signals.__members__.get(name, 0)
+        elif wants_reply:
+            self.session.send(self._message(common.MSG_CHANNEL_FAILURE))
+        if self.exit_status is not None:
+            self._extend_deadline()
 
     def _store(self, name: str, data: bytes) -> None:
         if self.exit_status is not None:
-            self._wait_a_while()
+            self._extend_deadline()
         if name:
             kept: bytearray = self.stdout if name == "stdout" else self.stderr
             limit: int = getattr(self.limits, name)
             if len(kept) + len(data) > limit:
                 self.cut = name
             kept += data[: limit - len(kept)]
-        self._credit += len(data)
-        if self._credit > WINDOW // 2:
-            self.session.send(self._to_peer(common.MSG_CHANNEL_WINDOW_ADJUST).add_int(self._credit))
-            self._credit = 0
+        self._consumed += len(data)
+        if self._consumed > WINDOW // 2:
+            adjust = self._message(common.MSG_CHANNEL_WINDOW_ADJUST)
+            self.session.send(adjust.add_int(self._consumed))
+            self._consumed = 0
 
-    def _request(self, message: Message) -> None:
-        kind, wants_reply = message.get_binary(), message.get_boolean()
-        if kind == b"exit-status":
-            self.exit_status = message.get_int()
-        elif kind == b"exit-signal":
-            # As a shell tells it: 128 and the signal's number.
-            name = "SIG" + message.get_binary().decode("ascii", "replace")
-            self.exit_status = 128 + signal.Signals.__members__.get(name, 0)
-        elif wants_reply:
-            self.session.send(self._to_peer(common.MSG_CHANNEL_FAILURE))
-        if self.exit_status is not None:
-            self._wait_a_while()
-
-    def _wait_a_while(self) -> None:
-        """Gives the rest of the output its time: anew with each piece, for a slow way may have much
-        of it under way.
+    def _extend_deadline(self) -> None:
+        """Gives the rest of the output its time, again for each piece: a slow connection may have much of
+        it in flight.
         """
-        self.session.stream.until = self.deadline.within(_AFTERWARDS_S)
+        self.session.stream.until = self.deadline.within(_DRAIN_S)
 
-    def _to_peer(self, number: int) -> Message:
+    def _message(self, number: int) -> Message:
+        """Returns the beginning of a message to the host about this channel."""
         return Message().add_byte(bytes([number])).add_int(self._peer)
+
+
+_HANDLERS: dict[int, Callable[[Channel, Message], None]] = {
+    common.MSG_CHANNEL_DATA: Channel._take_stdout,
+    common.MSG_CHANNEL_EXTENDED_DATA: Channel._take_extended,
+    common.MSG_CHANNEL_WINDOW_ADJUST: Channel._adjust_window,
+    common.MSG_CHANNEL_REQUEST: Channel._take_request,
+    common.MSG_CHANNEL_SUCCESS: Channel._take_success,
+    common.MSG_CHANNEL_FAILURE: Channel._take_failure,
+    common.MSG_CHANNEL_EOF: Channel._take_eof,
+    common.MSG_CHANNEL_CLOSE: Channel._take_close,
+}

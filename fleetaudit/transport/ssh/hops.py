@@ -1,9 +1,8 @@
-"""The way to a host: its jump hosts, nearest first, then the host, each with what ssh_config says
-about it.
+"""The hosts on the way: the jump hosts, nearest first, then the target, each as ssh_config completes it.
 
-Rules: OpenSSH reads ssh_config; here its answer becomes targets. The command line alone loosens how
-host keys are checked, and a jump host's key must be known whatever it says of the hosts behind. A
-password is for the last of them alone.
+Rules: OpenSSH reads ssh_config; here what it prints becomes targets. Only the command line relaxes how
+host keys are checked, and the key of a jump host must be known whatever the policy for the hosts behind
+it. A password is only for the last host.
 """
 
 from __future__ import annotations
@@ -15,12 +14,7 @@ from typing import Literal
 import msgspec
 
 from fleetaudit.errors import TransportError, rerun_hint
-from fleetaudit.model import (
-    HostKeyPolicy,
-    Secret,
-    SshConfig,
-    SshTarget,
-)
+from fleetaudit.model import HostKeyPolicy, Secret, SshConfig, SshTarget
 from fleetaudit.transport import Deadline
 from fleetaudit.transport.jump_hosts import Hop, blame_jump_host, iterate_hops
 from fleetaudit.transport.ssh_config import IGNORED_KEYWORDS, EffectiveConfig, SshConfigs
@@ -29,81 +23,51 @@ from fleetaudit.transport.ssh_options import known_hosts_options, redact_option,
 from fleetaudit.transport.ssh_tokens import UnknownTokenError
 
 _OTHER_CLIENT = rerun_hint("--transport", "openssh")
-# The last line is about how ssh runs a command: we always run it.
-_HONOURED = frozenset(
-    [
-        "addressfamily",
-        "bindaddress",
-        "canonicaldomains",
-        "canonicalizefallbacklocal",
-        "canonicalizehostname",
-        "canonicalizemaxdots",
-        "canonicalizepermittedcnames",
-        "certificatefile",
-        "ciphers",
-        "connecttimeout",
-        "globalknownhostsfile",
-        "host",
-        "hostkeyalgorithms",
-        "hostkeyalias",
-        "hostname",
-        "identitiesonly",
-        "identityagent",
-        "identityfile",
-        "kbdinteractiveauthentication",
-        "kexalgorithms",
-        "macs",
-        "numberofpasswordprompts",
-        "passwordauthentication",
-        "port",
-        "preferredauthentications",
-        "proxycommand",
-        "proxyjump",
-        "proxyusefdpass",
-        "pubkeyauthentication",
-        "revokedhostkeys",
-        "serveralivecountmax",
-        "serveraliveinterval",
-        "stricthostkeychecking",
-        "user",
-        "userknownhostsfile",
-        "forkafterauthentication",
-        "sessiontype",
-        "stdinnull",
-    ]
-)
-_NOT_TOLD = _HONOURED | IGNORED_KEYWORDS
+# The last line is about how ssh runs a command: we always run one.
+_HONOURED = frozenset((
+    "addressfamily", "bindaddress", "canonicaldomains", "canonicalizefallbacklocal",
+    "canonicalizehostname", "canonicalizemaxdots", "canonicalizepermittedcnames",
+    "certificatefile", "ciphers", "connecttimeout", "globalknownhostsfile", "host",
+    "hostkeyalgorithms", "hostkeyalias", "hostname", "identitiesonly", "identityagent",
+    "identityfile", "kbdinteractiveauthentication", "kexalgorithms", "macs",
+    "numberofpasswordprompts", "passwordauthentication", "port", "preferredauthentications",
+    "proxycommand", "proxyjump", "proxyusefdpass", "pubkeyauthentication", "revokedhostkeys",
+    "serveralivecountmax", "serveraliveinterval", "stricthostkeychecking", "user",
+    "userknownhostsfile", "forkafterauthentication", "sessiontype", "stdinnull",
+))  # fmt: skip
+_NOT_LOGGED = _HONOURED | IGNORED_KEYWORDS
+_METHODS = {
+    "publickey": "pubkeyauthentication",
+    "keyboard-interactive": "kbdinteractiveauthentication",
+    "password": "passwordauthentication",
+}
+_FAMILIES: dict[str, Literal["inet", "inet6"]] = {"inet": "inet", "inet6": "inet6"}
 
 
 def resolve_hops(
     target: SshTarget, configs: SshConfigs, deadline: Deadline
 ) -> tuple[SshTarget, ...]:
-    """Returns the hops, the last of them the target itself as ssh_config completes it; raises
-    `TransportError`.
+    """Returns the hops, the last of them the target itself; raises `TransportError`.
 
-    Where there is nothing to read (no arguments, and files that say nothing), that is the target as
-    it stands.
+    If there is nothing to read (no arguments, and files without a relevant option), that is the target
+    as it is.
     """
     # A Match exec may wait for ever, and the rest of the time is for the host.
     until = deadline.within(target.connect_timeout_s)
-    if not (target.arguments or target.late_arguments or configs.speak(until)):
+    if not (target.arguments or target.late_arguments or configs.relevant(until)):
         return (target,)
     words = [*known_hosts_options(target), *user_options(target)]
     check_ssh_config(words, until)
-    found: list[SshTarget] = []
-    for hop in iterate_hops(configs, target.program, words, target.address, until):
-        if not found:
-            found = [_completed(target, hop, configs, until)]
-            continue
+    hops = iterate_hops(configs, target.program, words, target.address, until)
+    found = [_complete(target, next(hops), configs, until)]
+    for hop in hops:
         with blame_jump_host(hop.name):
-            found.insert(0, _completed(_stranger(target, hop.name), hop, configs, until))
+            found.insert(0, _complete(_jump_host(target, hop.name), hop, configs, until))
     return tuple(found)
 
 
-def _stranger(target: SshTarget, name: str) -> SshTarget:
-    """Returns what a jump host has of the target behind it: how long it may take, and whether an
-    agent is asked.
-    """
+def _jump_host(target: SshTarget, name: str) -> SshTarget:
+    """Returns a jump host with what it has in common with the target behind it."""
     return SshTarget(
         address=name,
         connect_timeout_s=target.connect_timeout_s,
@@ -112,111 +76,127 @@ def _stranger(target: SshTarget, name: str) -> SshTarget:
     )
 
 
-def _completed(asked: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadline) -> SshTarget:
-    """Returns the target that the answer makes of what was asked about; raises `TransportError`."""
-    plain = configs.ask_once(asked.program, ("-F", "none"), "host", deadline)
-    answer, tokens = hop.answer, hop.tokens
-    command = answer.one("proxycommand")
-    if command and answer.one("proxyusefdpass") == "yes":
-        raise TransportError(
-            "connect",
-            "ProxyUseFdpass needs the system's own ssh",
-            hint=_OTHER_CLIENT,
-            kind="ssh_config not usable",
-        )
-    configs.note(_not_honoured(answer, plain))
-
-    def set_(keyword: str) -> tuple[str, ...]:
-        """Returns the values of a keyword, () where they are what they are without any ssh_config."""
-        return answer.all(keyword) if answer.all(keyword) != plain.all(keyword) else ()
-
-    def listed(keyword: str) -> tuple[str, ...] | None:
-        return tuple(set_(keyword)[0].split(",")) if set_(keyword) else None
-
-    agent = next(iter(answer.all("identityagent")), "")
+def _complete(target: SshTarget, hop: Hop, configs: SshConfigs, deadline: Deadline) -> SshTarget:
+    """Returns the target with what ssh_config has for it; raises `TransportError`."""
+    defaults = configs.query_once(target.program, ("-F", "none"), "host", deadline)
+    config = hop.config
+    if config.one("proxycommand") and config.one("proxyusefdpass") == "yes":
+        raise _needs_openssh("ProxyUseFdpass needs the system's own ssh")
+    configs.log_not_honoured(_not_honoured(config, defaults))
+    options = _SetOptions(config, defaults)
     try:
-        config = SshConfig(
-            name=hop.name,
-            options=tuple(map(redact_option, hop.words)),
-            host_key_alias=tokens.alias,
-            revoked_host_keys=tuple(map(tokens.home, answer.paths("revokedhostkeys"))),
-            proxy_command=Secret(tokens.command(command)) if command else None,
-            identities_only=answer.one("identitiesonly") == "yes",
-            certificates=tuple(map(tokens.path, answer.all("certificatefile"))),
-            agent=_agent(agent),
-            public_keys="publickey" in _methods(answer),
-            password_methods=tuple(method for method in _methods(answer) if method != "publickey"),
-            family=_FAMILIES.get(answer.one("addressfamily"), "any"),
-            bind_address=answer.one("bindaddress"),
-            alive_interval_s=int(next(iter(set_("serveraliveinterval")), "0")),
-            alive_count=int(answer.one("serveralivecountmax") or 3),
-            ciphers=listed("ciphers"),
-            key_exchanges=listed("kexalgorithms"),
-            host_key_algorithms=listed("hostkeyalgorithms"),
-            macs=listed("macs"),
-        )
-        keys = tuple(path if path == "none" else tokens.path(path) for path in set_("identityfile"))
+        ssh_config = _ssh_config(hop, options)
+        keys = tuple(_key_path(hop, path) for path in options.values("identityfile"))
     except UnknownTokenError as e:
-        raise TransportError(
-            "connect", f"ssh_config has {e}", hint=_OTHER_CLIENT, kind="ssh_config not usable"
-        ) from e
-    seconds = answer.one("connecttimeout")
+        raise _needs_openssh(f"ssh_config has {e}") from e
     return msgspec.structs.replace(
-        asked,
-        address=tokens.host,
-        port=tokens.port,
-        user=tokens.user or None,
+        target,
+        address=hop.tokens.host,
+        port=hop.tokens.port,
+        user=hop.tokens.user or None,
         private_keys=keys,
-        known_hosts=answer.paths("userknownhostsfile", "globalknownhostsfile"),
-        host_key_policy=_policy(asked.host_key_policy, answer),
-        connect_timeout_s=(
-            min(float(seconds), asked.connect_timeout_s) if seconds else asked.connect_timeout_s
-        ),
-        use_agent=asked.use_agent and agent != "none",
-        ssh_config=config,
+        known_hosts=config.paths("userknownhostsfile", "globalknownhostsfile"),
+        host_key_policy=_policy(target.host_key_policy, config),
+        connect_timeout_s=_connect_timeout(target, config),
+        use_agent=target.use_agent and _first(config, "identityagent") != "none",
+        ssh_config=ssh_config,
     )
 
 
-_METHODS = {
-    "publickey": "pubkeyauthentication",
-    "keyboard-interactive": "kbdinteractiveauthentication",
-    "password": "passwordauthentication",
-}
+def _needs_openssh(reason: str) -> TransportError:
+    return TransportError("connect", reason, hint=_OTHER_CLIENT, kind="ssh_config not usable")
 
 
-def _methods(answer: EffectiveConfig) -> list[str]:
+class _SetOptions:
+    """The options that ssh_config or the arguments set, as opposed to OpenSSH's defaults."""
+
+    def __init__(self, config: EffectiveConfig, defaults: EffectiveConfig) -> None:
+        self._config, self._defaults = config, defaults
+
+    def values(self, keyword: str) -> tuple[str, ...]:
+        """Returns the values of a keyword, () if they are the defaults."""
+        values = self._config.all(keyword)
+        return values if values != self._defaults.all(keyword) else ()
+
+    def listed(self, keyword: str) -> tuple[str, ...] | None:
+        """Returns the elements of a list, None if it is the default."""
+        values = self.values(keyword)
+        return tuple(values[0].split(",")) if values else None
+
+
+def _ssh_config(hop: Hop, options: _SetOptions) -> SshConfig:
+    """Returns what `SshTarget` has no field for; raises `UnknownTokenError`."""
+    config, tokens = hop.config, hop.tokens
+    command = config.one("proxycommand")
+    methods = _methods(config)
+    return SshConfig(
+        name=hop.name,
+        options=tuple(map(redact_option, hop.words)),
+        host_key_alias=tokens.alias,
+        revoked_host_keys=tuple(map(tokens.home, config.paths("revokedhostkeys"))),
+        proxy_command=Secret(tokens.command(command)) if command else None,
+        identities_only=config.one("identitiesonly") == "yes",
+        certificates=tuple(map(tokens.path, config.all("certificatefile"))),
+        agent=_agent_path(_first(config, "identityagent")),
+        public_keys="publickey" in methods,
+        password_methods=tuple(method for method in methods if method != "publickey"),
+        family=_FAMILIES.get(config.one("addressfamily"), "any"),
+        bind_address=config.one("bindaddress"),
+        alive_interval_s=int(next(iter(options.values("serveraliveinterval")), "0")),
+        alive_count=int(config.one("serveralivecountmax") or 3),
+        ciphers=options.listed("ciphers"),
+        key_exchanges=options.listed("kexalgorithms"),
+        host_key_algorithms=options.listed("hostkeyalgorithms"),
+        macs=options.listed("macs"),
+    )
+
+
+def _first(config: EffectiveConfig, keyword: str) -> str:
+    """Returns the first value of a keyword, also if it is "none"."""
+    return next(iter(config.all(keyword)), "")
+
+
+def _key_path(hop: Hop, path: str) -> str:
+    return path if path == "none" else hop.tokens.path(path)
+
+
+def _connect_timeout(target: SshTarget, config: EffectiveConfig) -> float:
+    seconds = config.one("connecttimeout")
+    return min(float(seconds or "inf"), target.connect_timeout_s)
+
+
+def _methods(config: EffectiveConfig) -> list[str]:
     """Returns the authentication methods that ssh_config allows, most preferred first."""
-    preferred = answer.one("preferredauthentications") or ",".join(_METHODS)
-    known = dict.fromkeys(method for method in preferred.split(",") if method in _METHODS)
-    allowed = [method for method in known if answer.one(_METHODS[method]) not in ("no", "false")]
-    return (
-        allowed
-        if answer.one("numberofpasswordprompts") != "0"
-        else [m for m in allowed if m == "publickey"]
-    )
+    preferred = (config.one("preferredauthentications") or ",".join(_METHODS)).split(",")
+    allowed = [method for method in dict.fromkeys(preferred) if _is_allowed(method, config)]
+    if config.one("numberofpasswordprompts") == "0":
+        return [method for method in allowed if method == "publickey"]
+    return allowed
 
 
-_FAMILIES: dict[str, Literal["inet", "inet6"]] = {"inet": "inet", "inet6": "inet6"}
+def _is_allowed(method: str, config: EffectiveConfig) -> bool:
+    return method in _METHODS and config.one(_METHODS[method]) not in ("no", "false")
 
 
-def _policy(wanted: HostKeyPolicy, answer: EffectiveConfig) -> HostKeyPolicy:
-    return "strict" if answer.one("stricthostkeychecking") in ("yes", "true") else wanted
+def _policy(policy: HostKeyPolicy, config: EffectiveConfig) -> HostKeyPolicy:
+    return "strict" if config.one("stricthostkeychecking") in ("yes", "true") else policy
 
 
-def _agent(value: str) -> str:
-    """Returns the path of an IdentityAgent, "" where it is that of SSH_AUTH_SOCK or none."""
+def _agent_path(value: str) -> str:
+    """Returns the path of an IdentityAgent, "" if it is that of SSH_AUTH_SOCK or none."""
     if value in ("", "none", "SSH_AUTH_SOCK"):
         return ""
     return os.environ.get(value[1:], "") if re.fullmatch(r"\$\w+", value) else value
 
 
-def _not_honoured(answer: EffectiveConfig, plain: EffectiveConfig) -> list[str]:
+def _not_honoured(config: EffectiveConfig, defaults: EffectiveConfig) -> list[str]:
+    """Returns the options that matter and that the built-in client does not honour."""
     found = [
         keyword
-        for keyword, values in answer.values.items()
-        if keyword not in _NOT_TOLD and values != plain.all(keyword)
+        for keyword, values in config.values.items()
+        if keyword not in _NOT_LOGGED and values != defaults.all(keyword)
     ]
-    check = answer.one("stricthostkeychecking")
-    return found + (
-        [f"stricthostkeychecking {check}"] if check in ("no", "false", "off", "accept-new") else []
-    )
+    check = config.one("stricthostkeychecking")
+    if check in ("no", "false", "off", "accept-new"):
+        found.append(f"stricthostkeychecking {check}")
+    return found

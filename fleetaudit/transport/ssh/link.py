@@ -1,7 +1,7 @@
 """What carries the bytes of one SSH connection; a TCP socket is the first kind.
 
-Rules: `exchange` alone waits, never past the moment it is given, and fails only with `LinkError`. A
-link owns what it was made with, and `close` gives it back whatever happened.
+Rules: only `exchange` waits, never past its deadline, and it fails only with `LinkError`. A link owns
+what it was made with, and `close` releases it whatever happened.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Literal, Protocol
 from fleetaudit.transport import Deadline
 
 _CHUNK = 64 * 1024
-LOOK_S = 0.25
-"""How often a wait looks at its deadline, which comes early where a run stops, in seconds."""
+POLL_S = 0.25
+"""How often a wait checks its deadline, which comes early if a run stops, in seconds."""
 
 LinkErrorKind = Literal["late", "dropped", "garbled", "disconnected", "proxy"]
-"""How a conversation ends: "proxy" where a ProxyCommand failed by itself, and may have been refused
-a login.
+"""How a connection ends: its deadline came, the peer hung up, a message was invalid, the peer sent
+DISCONNECT, a ProxyCommand failed by itself and may have been refused a login.
 """
 
 
 class LinkError(Exception):
-    """The conversation ended: `kind` says how, and the text is for a reason, already harmless."""
+    """The connection ended: `kind` says how, and `text` is for a reason, already sanitized."""
 
     def __init__(self, kind: LinkErrorKind, text: str = "") -> None:
         self.kind: LinkErrorKind = kind
@@ -35,22 +35,21 @@ class LinkError(Exception):
 
 
 class Link(Protocol):
-    """One way for bytes, there and back."""
+    """A connection for bytes in both directions."""
 
     def exchange(self, out: bytearray, until: Deadline, meanwhile: Callable[[], None]) -> bytes:
-        """Returns bytes that came in, at least one; what is in `out` goes out in the meantime, and
-        is taken from it.
+        """Returns bytes that came in, at least one; meanwhile sends what is in `out` and removes it.
 
         `meanwhile` is called from time to time and may add to `out`. Raises `LinkError`.
         """
         ...
 
-    def part(self, out: bytearray) -> None:
+    def flush(self, out: bytearray) -> None:
         """Sends what can be sent at once, and no more: the connection is about to be closed."""
         ...
 
     def close(self) -> None:
-        """Ends it."""
+        """Closes the connection."""
         ...
 
 
@@ -67,20 +66,26 @@ class SocketLink:
             if out:
                 self._write(out)
             self._poll.register(self._sock, select.POLLIN | (select.POLLOUT if out else 0))
-            events = self._poll.poll(min(until.remaining(), LOOK_S) * 1000)
+            events = self._poll.poll(min(until.remaining(), POLL_S) * 1000)
             meanwhile()
-            for number, event in events:
-                if number != self._sock.fileno():
-                    self._aside(number)
-                elif event & ~select.POLLOUT and until.remaining() and (data := self._read()):
-                    return data
-            # Looked at after each event as well: a host that trickles keeps poll busy.
+            if data := self._handle(events, until):
+                return data
+            # Checked after each event as well: a host that trickles keeps poll busy.
             if not until.remaining():
                 raise LinkError("late")
 
-    def part(self, out: bytearray) -> None:
+    def _handle(self, events: list[tuple[int, int]], until: Deadline) -> bytes:
+        """Returns what came in; handles the events of other descriptors."""
+        for number, event in events:
+            if number != self._sock.fileno():
+                self._read_other(number)
+            elif event & ~select.POLLOUT and until.remaining() and (data := self._read()):
+                return data
+        return b""
+
+    def flush(self, out: bytearray) -> None:
         """Sends what can be sent at once."""
-        with contextlib.suppress(OSError):  # nobody is left who could mind
+        with contextlib.suppress(OSError):  # the connection is over either way
             self._sock.send(out)
         out.clear()
 
@@ -94,7 +99,7 @@ class SocketLink:
         except BlockingIOError:
             pass
         except OSError:
-            out.clear()  # reading tells why: what the host said last may still be there
+            out.clear()  # reading returns the cause: the last message of the host may still be there
 
     def _read(self) -> bytes:
         try:
@@ -107,9 +112,9 @@ class SocketLink:
             raise self._end("closed by the host")
         return data
 
-    def _aside(self, number: int) -> None:
-        """Deals with another descriptor that was polled."""
+    def _read_other(self, number: int) -> None:
+        """Handles another descriptor that was polled."""
 
-    def _end(self, words: str) -> LinkError:
+    def _end(self, cause: str) -> LinkError:
         """Returns how the connection ended, in the words of the operating system."""
-        return LinkError("dropped", words)
+        return LinkError("dropped", cause)

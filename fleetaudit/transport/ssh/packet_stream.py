@@ -1,8 +1,8 @@
 """The bytes under SSH's packets, in and out of one link, under a deadline.
 
-Rules: it never waits past `until`, never holds more than one packet's worth of unasked bytes, and
-fails only with `LinkError`. Writes are gathered until the next read, so that what belongs together
-leaves in one segment.
+Rules: it never waits past `until`, never holds more than one packet's worth of bytes that nobody asked
+for, and fails only with `LinkError`. Writes are gathered until the next read, so that what belongs
+together leaves in one segment.
 """
 
 from __future__ import annotations
@@ -21,26 +21,25 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
 
 PACKET_MAX = 256 * 1024
-"""The longest packet that is read, in bytes; OpenSSH's own bound. A length is hostile until its MAC
-was verified.
+"""The longest packet that is read, in bytes; OpenSSH's own bound. A length is hostile until its MAC was
+verified.
 """
 
 
 class PacketStream(Packetizer):
     """paramiko's packet layer over our own reading and writing.
 
-    `allowance` is how many bytes the host may still send before it is taken for a flood.
-    `meanwhile` is called from time to time while it waits; `heard` is when bytes came in last, on
-    the monotonic clock.
+    `allowance` is how many bytes the host may still send before that counts as a flood. `meanwhile` is
+    called from time to time while it waits; `last_read` is when bytes came in last, on the monotonic
+    clock.
     """
 
     def __init__(self, link: Link, meanwhile: Callable[[], None]) -> None:
-        super().__init__(
-            cast(Any, link)
-        )  # which it keeps and, all of its reading and writing being ours, never uses
+        # paramiko keeps the link and never uses it: all reading and writing is ours.
+        super().__init__(cast(Any, link))
         self.until = Deadline(0.0)
         self.allowance = 4 * 1024 * 1024
-        self.heard = time.monotonic()
+        self.last_read = time.monotonic()
         self._link, self._meanwhile = link, meanwhile
         self._in = bytearray()
         self._out = bytearray()
@@ -56,9 +55,7 @@ class PacketStream(Packetizer):
         return data
 
     def read_line(self, limit: int) -> bytes:
-        """Returns the next line without its end; raises `LinkError` where it is longer than `limit`
-        bytes.
-        """
+        """Returns the next line without its end; raises `LinkError` for one of more than `limit` bytes."""
         while (end := self._in.find(b"\n", 0, limit + 1)) < 0:
             if len(self._in) > limit:
                 raise LinkError("garbled", "a line without an end")
@@ -71,18 +68,18 @@ class PacketStream(Packetizer):
         """Keeps the bytes for the next read."""
         self._out += memoryview(out)
 
-    def said(self) -> bytes:
+    def unread(self) -> bytes:
         """Returns what arrived and was not read yet."""
         return bytes(self._in)
 
-    def part(self) -> None:
+    def flush(self) -> None:
         """Writes what can be written at once, and no more: the connection is about to be closed."""
-        self._link.part(self._out)
+        self._link.flush(self._out)
 
     def _exchange(self) -> None:
-        """Waits until bytes came in, and writes what it can in the meantime."""
+        """Waits until bytes came in, and meanwhile writes what it can."""
         data = self._link.exchange(self._out, self.until, self._meanwhile)
-        self.heard = time.monotonic()
+        self.last_read = time.monotonic()
         self.allowance -= len(data)
         if self.allowance < 0:
             raise LinkError("garbled", "far more bytes than were asked for")

@@ -1,7 +1,7 @@
 """A link through a ProxyCommand: the user's shell runs it, its stdin and stdout are the connection.
 
-Rules: a process group of its own, killed and reaped by `close` whatever happened; its stderr is
-read on, kept up to a bound, and told where the connection ends. It has no terminal to prompt on.
+Rules: a process group of its own, killed and reaped by `close` whatever happened. Its stderr is read,
+kept up to a bound, and quoted when the connection ends. It has no terminal to prompt on.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from fleetaudit.transport.ssh_options import ssh_environment
 
 from .link import LinkError, SocketLink
 
-_KEPT = 2000  # bytes of stderr: the last ones
-_LAST_WORDS_S = 0.5
-_LOOK_AGAIN_S = 0.01
+_KEPT = 2000  # bytes at the end of stderr
+_DRAIN_S = 0.5
+_POLL_AGAIN_S = 0.01
 
 
 class ProxyLink(SocketLink):
@@ -34,7 +34,7 @@ class ProxyLink(SocketLink):
         ours, theirs = socket.socketpair()
         super().__init__(ours)
         shell = os.environ.get("SHELL") or "/bin/sh"
-        self._said = bytearray()
+        self._printed = bytearray()
         try:
             with theirs:
                 self._process = subprocess.Popen(
@@ -48,13 +48,9 @@ class ProxyLink(SocketLink):
                 )
         except (OSError, ValueError) as e:
             ours.close()
-            raise TransportError(
-                "connect",
-                f"the ProxyCommand cannot be started: {e}",
-                hint=hint,
-                kind="ProxyCommand failed",
-            ) from e
-        assert self._process.stderr is not None  # noqa: S101  # as Popen was told
+            reason = f"the ProxyCommand cannot be started: {e}"
+            raise TransportError("connect", reason, hint=hint, kind="ProxyCommand failed") from e
+        assert self._process.stderr is not None  # noqa: S101  # as in the call of Popen
         self._stderr = self._process.stderr
         os.set_blocking(self._stderr.fileno(), False)
         ours.setblocking(False)
@@ -68,37 +64,30 @@ class ProxyLink(SocketLink):
         self._stderr.close()
         super().close()
 
-    def _aside(self, number: int) -> None:
+    def _read_other(self, number: int) -> None:
         with contextlib.suppress(BlockingIOError):
-            if not self._hear():
+            if not self._read_stderr():
                 self._poll.unregister(number)
 
-    def _hear(self) -> bool:
-        """Takes in what the command said on stderr; returns whether more may come."""
+    def _read_stderr(self) -> bool:
+        """Reads some of the command's stderr; returns whether more may come."""
         data = os.read(self._stderr.fileno(), 65536)
-        self._said = (self._said + data)[-_KEPT:]
+        self._printed = (self._printed + data)[-_KEPT:]
         return bool(data)
 
-    def _end(self, words: str) -> LinkError:
-        """Returns how the command ended and what it said: its own end is what a person can do
-        something about.
-        """
-        until = Deadline.after(_LAST_WORDS_S)
+    def _end(self, cause: str) -> LinkError:
+        """Returns how the command ended and what it printed: a person can act on that."""
+        until = Deadline.after(_DRAIN_S)
         poll = select.poll()
         poll.register(self._stderr.fileno(), select.POLLIN)
-        while poll.poll(until.remaining() * 1000) and self._hear():
+        while poll.poll(until.remaining() * 1000) and self._read_stderr():
             pass
-        # A process closes what it held a moment before it has ended.
-        while not (ended := exit_info(self._process)):
-            if not until.remaining():
-                break
-            time.sleep(_LOOK_AGAIN_S)
-        how = (
-            f"the ProxyCommand ended with status {ended.si_status}"
-            if ended
-            else f"ProxyCommand: {words}"
-        )
-        failed = ended and ended.si_status and not dropped_before_login(self._said)
-        return LinkError(
-            "proxy" if failed else "dropped", how + quote_line(bytes(self._said), " and said ")
-        )
+        # A process closes its descriptors a moment before it ends.
+        while not (info := exit_info(self._process)) and until.remaining():
+            time.sleep(_POLL_AGAIN_S)
+        printed = quote_line(bytes(self._printed), " and printed ")
+        if not info:
+            return LinkError("dropped", f"ProxyCommand: {cause}{printed}")
+        failed = info.si_status and not dropped_before_login(self._printed)
+        text = f"the ProxyCommand ended with status {info.si_status}{printed}"
+        return LinkError("proxy" if failed else "dropped", text)

@@ -1,10 +1,10 @@
-"""SSH's transport layer (RFC 4253) as a client: greeting, key exchange, and then messages out and
-in.
+"""SSH's transport layer (RFC 4253) as a client: greeting, key exchange, and then messages in both
+directions.
 
-Rules: paramiko's protocol code is driven from the calling thread, message by message; its own
-thread is never started. So a deadline ends everything, nothing can leak, and a connection costs a
-third of the CPU. paramiko's internals are named in this file only. Whatever a hostile host makes
-paramiko raise becomes `LinkError`.
+Rules: paramiko's protocol code is driven from the calling thread, message by message; its own thread is
+never started. So a deadline ends everything, nothing can leak, and a connection costs a third of the
+CPU. paramiko's internals are named in this file only. Whatever a hostile host makes paramiko raise
+becomes `LinkError`.
 """
 
 from __future__ import annotations
@@ -41,63 +41,68 @@ from .packet_stream import PacketStream
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
-_LINE_MAX, _LINES_MAX = 1024, 200  # of what a host says before its greeting
+_MAX_LINE, _MAX_LINES = 1024, 200  # before the greeting of a host
 _FIRST_KEX, _LAST_KEX = 30, 41  # message numbers that belong to the key exchange's own method
 _BY_APPLICATION = 11  # SSH_DISCONNECT_BY_APPLICATION
+_NO_REPLY = (MSG_UNIMPLEMENTED, MSG_REQUEST_SUCCESS, MSG_REQUEST_FAILURE)
 
 
 class Session:
-    """One connection. `stream.until` is the moment by which whatever is called next must be done."""
+    """One connection. Whatever is called next must be done by `stream.until`."""
 
     def __init__(self, link: Link, config: SshConfig | None = None) -> None:
-        self.stream = PacketStream(link, self._look)
+        self.stream = PacketStream(link, self._while_waiting)
         # Typed Any on purpose: these are paramiko's internals, and nobody types them.
         self._engine = cast(Any, paramiko.Transport)(
             _NoSocket(), packetizer_class=lambda _: self.stream
         )
         self._config = config or SshConfig()
         self._unanswered = 0
-        self.beside: Callable[[], None] = nothing
-        """Is called from time to time while the session waits: whatever runs inside of it has its
-        turn.
-        """
+        self._handlers: dict[int, Callable[[Message], None]] = {
+            MSG_KEXINIT: self._negotiate,
+            MSG_NEWKEYS: self._engine._parse_newkeys,
+            MSG_EXT_INFO: self._read_extensions,
+            MSG_GLOBAL_REQUEST: self._engine._parse_global_request,  # a client refuses them all
+            MSG_CHANNEL_OPEN: self._engine._parse_channel_open,  # and these
+        }
+        self.inner_turn: Callable[[], None] = do_nothing
+        """Is called from time to time while the session waits, for the connection inside it."""
         self.signature_algorithms: tuple[str, ...] | None = None
-        """What the host says that it accepts of a user's key (RFC 8308), None where it says
-        nothing.
-        """
+        """The signatures that the host accepts of a user's key (RFC 8308), None if it names none."""
 
     # -- greeting and keys
-    # -----------------------------------------------------------------------------------------
 
     def greet(self) -> None:
         """Exchanges the version lines; raises `LinkError`."""
         self.stream.write_all(f"{self._engine.local_version}\r\n".encode())
-        said: list[str] = []
-        try:
-            for _ in range(_LINES_MAX):
-                line = self.stream.read_line(_LINE_MAX)
-                if line.startswith(b"SSH-"):
-                    break
-                said.append(printable_line(line, 100))
-            else:
-                raise LinkError("garbled", f"no SSH greeting in its first {_LINES_MAX} lines")
-        except LinkError as e:
-            said.append(printable_line(self.stream.said(), 100))
-            raise LinkError(e.kind, e.text + quote_line(" ".join(said), "; it said ")) from e
+        line = self._read_greeting()
         if not line.startswith((b"SSH-2.0-", b"SSH-1.99-")):
             raise LinkError("garbled", f"it speaks another version of SSH: {quote_line(line)}")
         with _hostile():
             self._engine.remote_version = line.decode()
 
-    def agree_on_keys(self, preferred: Sequence[str]) -> tuple[str, bytes]:
-        """Returns the type and the raw blob of the host key that signed the exchange; raises
-        `LinkError`.
+    def _read_greeting(self) -> bytes:
+        """Returns the version line; a host may send other lines before it."""
+        before: list[str] = []
+        try:
+            for _ in range(_MAX_LINES):
+                line = self.stream.read_line(_MAX_LINE)
+                if line.startswith(b"SSH-"):
+                    return line
+                before.append(printable_line(line, 100))
+            raise LinkError("garbled", f"no SSH greeting in its first {_MAX_LINES} lines")
+        except LinkError as e:
+            before.append(printable_line(self.stream.unread(), 100))
+            sent = quote_line(" ".join(before), "; it sent ")
+            raise LinkError(e.kind, e.text + sent) from e
 
-        `preferred` are host key algorithms to ask for first; those that are not supported are
-        passed over.
+    def agree_on_keys(self, preferred: Sequence[str]) -> tuple[str, bytes]:
+        """Returns the type and the raw blob of the host key that signed the exchange; raises `LinkError`.
+
+        `preferred` are host key algorithms to ask for first; those that are not supported are ignored.
         """
         engine = self._engine
-        self._restrict()
+        self._restrict_algorithms()
         ours = engine.get_security_options().key_types
         first = [a for a in preferred if a in ours]
         engine.get_security_options().key_types = (*first, *(a for a in ours if a not in first))
@@ -107,76 +112,79 @@ class Session:
         while not engine.initial_kex_done:
             ptype, _ = self._next()
             if ptype is not None:
-                raise LinkError("garbled", f"message {ptype} in the middle of the key exchange")
+                raise LinkError("garbled", f"message {ptype} during the key exchange")
         key: paramiko.PKey = engine.host_key
         return key.get_name(), key.asbytes()
 
     @property
     def id(self) -> bytes:
-        """Returns the session identifier, which a user's signature covers."""
+        """The session identifier, which a user's signature covers."""
         return bytes(self._engine.session_id)
 
-    def _restrict(self) -> None:
-        """Takes of the algorithms those that ssh_config lists, in its order; raises `LinkError` where
-        none is left.
-        """
-        options, config = self._engine.get_security_options(), self._config
-        for keyword, name, wanted in (
+    def _restrict_algorithms(self) -> None:
+        """Keeps the algorithms that ssh_config lists, in its order; raises `LinkError` for none."""
+        config = self._config
+        for keyword, name, listed in (
             ("Ciphers", "ciphers", config.ciphers),
             ("MACs", "digests", config.macs),
             ("KexAlgorithms", "kex", config.key_exchanges),
             ("HostKeyAlgorithms", "key_types", config.host_key_algorithms),
         ):
-            if wanted is None:
-                continue
-            known = getattr(options, name)
-            both = tuple(algorithm for algorithm in map(_spelled, wanted) if algorithm in known)
-            if not both:
-                lists = (
-                    f"ssh_config says {printable_line(','.join(wanted))}, the built-in client knows"
-                    f" {','.join(known)}"
-                )
-                raise LinkError("garbled", f"no algorithm in common for {keyword}: {lists}")
-            setattr(options, name, tuple(dict.fromkeys(both)))
+            if listed is not None:
+                self._restrict(keyword, name, listed)
+
+    def _restrict(self, keyword: str, name: str, listed: tuple[str, ...]) -> None:
+        options = self._engine.get_security_options()
+        known = getattr(options, name)
+        common = [algorithm for algorithm in map(_paramiko_name, listed) if algorithm in known]
+        if not common:
+            raise LinkError(
+                "garbled",
+                f"no algorithm in common for {keyword}: ssh_config has"
+                f" {printable_line(','.join(listed))}, the built-in client knows {','.join(known)}",
+            )
+        setattr(options, name, tuple(dict.fromkeys(common)))
 
     @property
     def negotiating(self) -> bool:
         """Whether keys are being agreed on, when nothing else may be sent (RFC 4253, section 7.1)."""
         return bool(self._engine._expected_packet) or not self._engine.initial_kex_done
 
-    def _look(self) -> None:
-        """Asks a host that has been silent for a sign of life, as ServerAliveInterval says; raises
-        `LinkError`.
-        """
-        interval, silent = self._config.alive_interval_s, time.monotonic() - self.stream.heard
-        if interval and silent < interval:
+    def _while_waiting(self) -> None:
+        self._keep_alive()
+        self.inner_turn()
+
+    def _keep_alive(self) -> None:
+        """Asks a silent host for an answer, as ServerAliveInterval says; raises `LinkError`."""
+        interval = self._config.alive_interval_s
+        if not interval:
+            return
+        silent = time.monotonic() - self.stream.last_read
+        if silent < interval:
             self._unanswered = 0
-        elif interval and silent >= interval * (self._unanswered + 1) and not self.negotiating:
-            if self._unanswered >= self._config.alive_count:
-                raise LinkError(
-                    "dropped",
-                    f"silent for {silent:.0f} s, {self._unanswered} keepalives went unanswered",
-                )
-            self._unanswered += 1
-            message = (
-                Message().add_byte(bytes([MSG_GLOBAL_REQUEST])).add_string("keepalive@openssh.com")
+        if silent < interval * (self._unanswered + 1) or self.negotiating:
+            return
+        if self._unanswered >= self._config.alive_count:
+            raise LinkError(
+                "dropped",
+                f"silent for {silent:.0f} s, {self._unanswered} keepalives went unanswered",
             )
-            self.send(message.add_boolean(True))
-        self.beside()
+        self._unanswered += 1
+        request = Message().add_byte(bytes([MSG_GLOBAL_REQUEST]))
+        self.send(request.add_string("keepalive@openssh.com").add_boolean(True))
 
     # -- messages
-    # --------------------------------------------------------------------------------------------------
 
     def send(self, message: Message) -> None:
-        """Puts a message on its way; it leaves with the next `receive`."""
+        """Queues a message; it leaves with the next `receive`."""
         with _hostile():
             self.stream.send_message(message)
 
     def receive(self) -> tuple[int, Message]:
         """Returns the next message that is not the transport layer's own; raises `LinkError`.
 
-        Where the host asks for new keys, that exchange is gone through to its end in here, so that
-        no caller can send anything in its midst (RFC 4253, section 7.1).
+        If the host asks for new keys, that exchange is completed in here, so that no caller can send
+        anything during it (RFC 4253, section 7.1).
         """
         while True:
             ptype, message = self._next()
@@ -184,62 +192,57 @@ class Session:
                 return ptype, message
 
     def disconnect(self) -> None:
-        """Says good-bye, without waiting for anything."""
+        """Sends a disconnect message, without waiting for anything."""
         bye = Message().add_byte(bytes([MSG_DISCONNECT])).add_int(_BY_APPLICATION)
         with contextlib.suppress(LinkError):
             self.send(bye.add_string("done").add_string(""))
-        self.stream.part()
+        self.stream.flush()
 
     def _next(self) -> tuple[int | None, Message]:
-        """Returns the next message, its type None where it was dealt with here."""
-        engine = self._engine
+        """Returns the next message, its type None if it was handled here."""
         with _hostile():
             ptype, message = self.stream.read_message()
             if ptype in (MSG_IGNORE, MSG_DEBUG):
-                engine._enforce_strict_kex(ptype)
+                self._engine._enforce_strict_kex(ptype)
                 return None, message
             if ptype == MSG_DISCONNECT:
                 message.get_int()  # the code; hosts put it in words, too
                 raise LinkError("disconnected", printable_line(message.get_binary()))
-            if engine._expected_packet:
-                if ptype not in engine._expected_packet:
-                    raise LinkError(
-                        "garbled", f"message {ptype} where {engine._expected_packet} was due"
-                    )
-                engine._expected_packet = ()
-                if _FIRST_KEX <= ptype <= _LAST_KEX:
-                    engine.kex_engine.parse_next(ptype, message)
-                    return None, message
-            if ptype == MSG_KEXINIT:
-                self._negotiate(message)
-            elif ptype == MSG_NEWKEYS:
-                engine._parse_newkeys(message)
-            elif ptype == MSG_EXT_INFO:
-                self._extensions(message)
-            elif ptype == MSG_GLOBAL_REQUEST:
-                engine._parse_global_request(message)  # a client refuses them all
-            elif ptype == MSG_CHANNEL_OPEN:
-                engine._parse_channel_open(message)  # and these
-            elif ptype not in (MSG_UNIMPLEMENTED, MSG_REQUEST_SUCCESS, MSG_REQUEST_FAILURE):
+            if self._is_key_exchange(ptype):
+                self._engine.kex_engine.parse_next(ptype, message)
+            elif handler := self._handlers.get(ptype):
+                handler(message)
+            elif ptype not in _NO_REPLY:
                 return ptype, message
         return None, message
+
+    def _is_key_exchange(self, ptype: int) -> bool:
+        """Returns whether a message belongs to the key exchange; raises if another one is expected."""
+        expected = self._engine._expected_packet
+        if not expected:
+            return False
+        if ptype not in expected:
+            raise LinkError("garbled", f"message {ptype} where {expected} was due")
+        self._engine._expected_packet = ()
+        return _FIRST_KEX <= ptype <= _LAST_KEX
 
     def _negotiate(self, message: Message) -> None:
         try:
             self._engine._negotiate_keys(message)
         except paramiko.ssh_exception.IncompatiblePeer as e:
-            # Names alone tell a person what is missing: ssh-rsa only, group1 only, arcfour only.
+            # Only the names show a person what is missing: ssh-rsa only, group1 only, arcfour only.
             message.rewind()
             message.get_bytes(16)
             kex, keys = (printable_line(message.get_binary(), 200) for _ in range(2))
+            reason = printable_line(str(e))
             raise LinkError(
                 "garbled",
-                f"{printable_line(str(e))}; it offers the key exchanges {kex} and the host keys {keys}",
+                f"{reason}; it offers the key exchanges {kex} and the host keys {keys}",
             ) from e
 
-    def _extensions(self, message: Message) -> None:
+    def _read_extensions(self, message: Message) -> None:
         count = message.get_int()
-        # Not as many as it claims: as many as there are.
+        # Not as many as the message claims: as many as there are.
         while count and message.get_remainder():
             count -= 1
             name, value = message.get_binary(), message.get_binary()
@@ -248,31 +251,30 @@ class Session:
 
 
 class _NoSocket:
-    """What paramiko is given in the place of a socket, and sets a timeout of."""
+    """Takes the place of paramiko's socket, which only gets a timeout."""
 
     def settimeout(self, seconds: float) -> None:
-        """Does nothing: the link knows its deadline."""
+        """Does nothing: the link has its deadline."""
 
 
-def _spelled(algorithm: str) -> str:
-    """Returns an algorithm by the name that paramiko has for it: one of them has two."""
+def _paramiko_name(algorithm: str) -> str:
+    """Returns paramiko's name of an algorithm: one of them has two."""
     return "curve25519-sha256@libssh.org" if algorithm == "curve25519-sha256" else algorithm
 
 
-def nothing() -> None:
+def do_nothing() -> None:
     """Does nothing while a session waits."""
 
 
 @contextlib.contextmanager
 def _hostile() -> Iterator[None]:
-    """Turns whatever paramiko raises over a host's bytes into `LinkError`: no two of its parsers raise
-    the same.
+    """Turns whatever paramiko raises over a host's bytes into `LinkError`: each of its parsers raises
+    something else.
     """
     try:
         yield
     except LinkError:
         raise
     except Exception as e:
-        raise LinkError(
-            "garbled", printable_line(f"{type(e).__name__}: {e}" if str(e) else type(e).__name__)
-        ) from e
+        name = type(e).__name__
+        raise LinkError("garbled", printable_line(f"{name}: {e}" if str(e) else name)) from e

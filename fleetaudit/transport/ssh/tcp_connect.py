@@ -1,7 +1,7 @@
 """From a name and a port to a connected TCP socket, under a deadline.
 
-Rules: every address of the name is tried in the resolver's order. Only the operating system's words
-become reasons.
+Rules: every address of the name is tried in the resolver's order. Reasons have only the operating
+system's own words.
 """
 
 from __future__ import annotations
@@ -18,48 +18,68 @@ from fleetaudit.model import SshTarget
 from fleetaudit.transport import Deadline, StageListener
 from fleetaudit.transport.ssh_command import shell_join
 
-from .link import LOOK_S
+from .link import POLL_S
 
 Address = tuple[int, tuple[Any, ...]]
+"""An address family, and an address for `socket.connect`."""
+
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+_TRANSIENT = {errno.ECONNRESET, errno.ECONNABORTED, errno.EAGAIN}
+_KINDS: dict[int, FailureKind] = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.ETIMEDOUT: "timed out",
+    errno.EHOSTUNREACH: "no route to host",
+    errno.ENETUNREACH: "network unreachable",
+}
+"""The kind of each error; the first is that of the attempt that came furthest."""
 
 
 def connect_tcp(
     target: SshTarget, deadline: Deadline, hint: str, on_stage: StageListener
 ) -> socket.socket:
-    """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or
-    "connect" with `hint`).
+    """Returns a connected, non-blocking socket; raises `TransportError` (stage "resolve", or "connect"
+    with `hint`).
     """
-    failures: list[str] = []
-    codes = set[int]()
-    found = _resolve(target, deadline)
-    on_stage("resolve", ", ".join(str(address[0]) for _, address in found))
-    for family, address in found:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            # Whatever happens between here and the return, the descriptor must not stay behind.
-            code = _bound(sock, target) or _connect(
-                sock, address, deadline.within(target.connect_timeout_s)
-            )
-            if code == 0:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return sock
-        except BaseException:
-            sock.close()
-            raise
-        sock.close()
-        codes.add(code)
-        failures.append(f"{address[0]} port {target.port}: {_words(code, target)}")
+    addresses = _resolve(target, deadline)
+    on_stage("resolve", ", ".join(str(address[0]) for _, address in addresses))
+    errors: list[tuple[str, int]] = []
+    for address in addresses:
+        connected = _try(address, target, deadline)
+        if isinstance(connected, socket.socket):
+            return connected
+        errors.append((address[1][0], connected))
+    codes = {code for _, code in errors}
     raise TransportError(
         "connect",
-        "; ".join(failures),
+        "; ".join(
+            f"{address} port {target.port}: {_describe(code, target)}" for address, code in errors
+        ),
         hint=hint,
-        kind=_kind(codes),
-        transient=codes <= {errno.ECONNRESET, errno.ECONNABORTED, errno.EAGAIN},
+        kind=next((kind for code, kind in _KINDS.items() if code in codes), ""),
+        transient=codes <= _TRANSIENT,
     )
 
 
-def _bound(sock: socket.socket, target: SshTarget) -> int:
-    """Returns 0 once the socket has the address of its own that ssh_config wants, else the errno."""
+def _try(address: Address, target: SshTarget, deadline: Deadline) -> socket.socket | int:
+    """Returns a connected socket, or the errno."""
+    sock = socket.socket(address[0], socket.SOCK_STREAM)
+    try:
+        code = _bind(sock, target)
+        code = code or _connect(sock, address[1], deadline.within(target.connect_timeout_s))
+        if code == 0:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+    except BaseException:
+        # Whatever happens before the return, the descriptor must not stay open.
+        sock.close()
+        raise
+    sock.close()
+    return code
+
+
+def _bind(sock: socket.socket, target: SshTarget) -> int:
+    """Returns 0 once the socket has the BindAddress of ssh_config, else the errno."""
     config = target.ssh_config
     if not config or not config.bind_address:
         return 0
@@ -80,80 +100,60 @@ def _connect(sock: socket.socket, address: tuple[Any, ...], until: Deadline) -> 
         return code
     poll = select.poll()
     poll.register(sock, select.POLLOUT)
-    while not poll.poll(min(until.remaining(), LOOK_S) * 1000):
+    while not poll.poll(min(until.remaining(), POLL_S) * 1000):
         if not until.remaining():
             return errno.ETIMEDOUT
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
-_KINDS: dict[int, FailureKind] = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.ECONNRESET: "connection reset",
-    errno.ETIMEDOUT: "timed out",
-    errno.EHOSTUNREACH: "no route to host",
-    errno.ENETUNREACH: "network unreachable",
-}
-
-
-def _kind(codes: set[int]) -> FailureKind:
-    """Returns the kind of the attempt that came furthest: `_KINDS` has the furthest first."""
-    return next((kind for code, kind in _KINDS.items() if code in codes), "")
-
-
-def _words(code: int, target: SshTarget) -> str:
+def _describe(code: int, target: SshTarget) -> str:
     if code == errno.ETIMEDOUT:
         return f"no answer within {target.connect_timeout_s:g} s"
     return os.strerror(code).lower()
 
 
 def _resolve(target: SshTarget, deadline: Deadline) -> list[Address]:
+    """Returns the addresses of a target; raises `TransportError` (stage "resolve")."""
     try:
         return _lookup(target, socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
         pass  # it is a name
+    result = _lookup_in_time(target, deadline)
+    if isinstance(result, list):
+        return result
+    reason = f"{target.address!r} is not a host name: {result}"
+    kind: FailureKind = "name not found"
+    if isinstance(result, socket.gaierror):
+        reason = f"the name {target.address!r} has no address: {result.strerror}"
+    elif isinstance(result, TimeoutError):
+        reason, kind = f"the name {target.address!r} was not resolved in time", "timed out"
+    raise TransportError(
+        "resolve",
+        reason,
+        hint=shell_join(["getent", "ahosts", target.address]),
+        kind=kind,
+        transient=isinstance(result, socket.gaierror) and result.errno == socket.EAI_AGAIN,
+    )
+
+
+def _lookup_in_time(
+    target: SshTarget, deadline: Deadline
+) -> list[Address] | OSError | UnicodeError:
+    """Returns the addresses of a name, or an error: `TimeoutError` if the deadline comes first."""
     answer: list[list[Address] | OSError | UnicodeError] = []
 
-    def ask() -> None:
+    def look_up() -> None:
         try:
             answer.append(_lookup(target, 0))
         except (OSError, UnicodeError) as e:
             answer.append(e)
 
-    # getaddrinfo(3) can be given no limit, so it waits in a thread of its own, which its own limits
-    # end.
-    thread = threading.Thread(target=ask, name=f"resolve {target.address}", daemon=True)
+    # getaddrinfo(3) has no deadline, so it waits in a thread of its own, which its own limits end.
+    thread = threading.Thread(target=look_up, name=f"resolve {target.address}", daemon=True)
     thread.start()
     while thread.is_alive() and deadline.remaining():
-        thread.join(min(deadline.remaining(), LOOK_S))
-    hint = shell_join(["getent", "ahosts", target.address])
-    if not answer:
-        raise TransportError(
-            "resolve",
-            f"the name {target.address!r} was not resolved in time",
-            hint=hint,
-            kind="timed out",
-        )
-    match answer[0]:
-        case list() as found:
-            return found
-        case socket.gaierror() as e:
-            raise TransportError(
-                "resolve",
-                f"the name {target.address!r} has no address: {e.strerror}",
-                hint=hint,
-                kind="name not found",
-                transient=e.errno == socket.EAI_AGAIN,
-            )
-        case e:
-            raise TransportError(
-                "resolve",
-                f"{target.address!r} is not a host name: {e}",
-                hint=hint,
-                kind="name not found",
-            )
-
-
-_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+        thread.join(min(deadline.remaining(), POLL_S))
+    return answer[0] if answer else TimeoutError()
 
 
 def _lookup(target: SshTarget, flags: int) -> list[Address]:

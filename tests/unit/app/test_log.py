@@ -19,29 +19,30 @@ from fleetaudit.model import (
     Kernel,
     LocalTarget,
     SshTarget,
+    Target,
 )
-from fleetaudit.transport import Deadline, Limits
+from fleetaudit.transport import Deadline, Limits, Output, registry
+from fleetaudit.transport.base import Execution
 from fleetaudit.transport.registry import Transports
 
 
 def test_an_attempt_is_numbered_and_its_text_is_masked_and_sanitized(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fleetaudit.model import Secret
 
-    class Fake(Transports):
-        def _as_whom(self, *arguments: object) -> object:  # type: ignore[override]
-            *_, passed = arguments
-            assert callable(passed)
-            passed("connect", "hello hunter22\x1b[31m")
+    class Fake:
+        def run(self, target: Target, execution: Execution, *_: object) -> Output:
+            execution.on_stage("connect", "hello hunter22\x1b[31m")
             raise TransportError(
                 "authenticate", "it said hunter22", hint="", kind="permission denied"
             )
 
+    monkeypatch.setattr(registry, "transport_of", lambda target: Fake())
     target = SshTarget(address="192.0.2.1", password=Secret("hunter22"))
     host = HostPlan(name="w\x1b[2J", groups=(), target=target, scenarios=(), trials=1, isolation="auto",
                     sysctls_collect=(), sysctls_expect={})  # fmt: skip
-    activity = Activity(Fake(), iter(float(n) for n in range(99)).__next__)
+    activity = Activity(registry.Transports(), iter(float(n) for n in range(99)).__next__)
     with caplog.at_level(logging.DEBUG, logger="fleetaudit"):
         for _ in range(2):
             with pytest.raises(TransportError):

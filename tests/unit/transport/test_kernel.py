@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from fleetaudit.errors import TransportError
 from fleetaudit.model import KernelTarget
 from fleetaudit.transport import Deadline, Limits
+from fleetaudit.transport.base import Execution
 from fleetaudit.transport.kernel import (
     MAX_GUESTS,
     cpio,
@@ -27,10 +28,10 @@ from fleetaudit.transport.kernel import (
     run_kernel,
 )
 from fleetaudit.transport.kernel.console import (
-    LONGEST_LINE,
+    LINE_MAX,
     GuestOutput,
     explain,
-    last_words,
+    last_lines,
     timer_lost,
 )
 from fleetaudit.transport.kernel.image import NotAKernelError, parse_image
@@ -44,6 +45,10 @@ from tests.support.kernels import (
 )
 
 LIMITS = Limits(stdout=1000, stderr=100)
+
+
+def execution(seconds: float) -> Execution:
+    return Execution(command="", deadline=Deadline.after(seconds), limits=Limits())
 
 
 # ---- what is packed
@@ -150,7 +155,7 @@ def test_a_whole_bzimage_is_taken_and_its_version_cannot_paint_the_terminal() ->
         (bzimage(named=1 << 20), "cut short: 8192 bytes of the 1048576"),
         (bzimage(flags=0), "a zImage"),
         (bzimage(wide=0), "32-bit x86"),
-        (elf(0x3E), "an ELF program (a vmlinux, perhaps)"),
+        (elf(0x3E), "an ELF program (perhaps a vmlinux)"),
         (elf(0xB7), "an ELF program for arm64"),
         (elf(0x16, ">"), "an ELF program for S/390"),
         (b"MZ" + bytes(0x36) + b"ARMd" + bytes(4000), "an arm64 Image"),
@@ -198,7 +203,7 @@ def test_an_image_that_is_none_fails_at_resolve_with_a_next_command(
     image: str, reason: str
 ) -> None:
     with pytest.raises(TransportError) as e:
-        run_kernel(KernelTarget(image=image), "", b"", Deadline.after(5), Limits())
+        run_kernel(KernelTarget(image=image), execution(5), b"")
     assert e.value.stage == "resolve"
     assert image in e.value.reason
     assert reason in e.value.reason
@@ -211,7 +216,7 @@ def test_an_image_of_more_bytes_than_any_kernel_has_is_not_read(tmp_path: Path) 
     with endless.open("wb") as file:
         file.truncate(1 << 42)  # sparse, as /proc/kcore: read, it would fill the memory
     with pytest.raises(TransportError, match="larger than 256 MiB"):
-        run_kernel(KernelTarget(image=str(endless)), "", b"", Deadline.after(5), Limits())
+        run_kernel(KernelTarget(image=str(endless)), execution(5), b"")
 
 
 @pytest.mark.parametrize(
@@ -230,7 +235,7 @@ def test_settings_that_make_no_sense_are_refused_before_anything_starts(
     target: KernelTarget, word: str
 ) -> None:
     with pytest.raises(TransportError, match=word) as e:
-        run_kernel(target, "", b"", Deadline.after(5), Limits())
+        run_kernel(target, execution(5), b"")
     assert e.value.stage == "resolve"
 
 
@@ -238,13 +243,13 @@ def test_a_deadline_that_has_come_before_a_turn_says_how_many_run_at_once() -> N
     from fleetaudit.transport import kernel
 
     for _ in range(MAX_GUESTS):
-        assert kernel._turns.acquire(blocking=False)
+        assert kernel._guest_slots.acquire(blocking=False)
     try:
         with pytest.raises(TransportError, match=f"at most {MAX_GUESTS} guests") as e:
-            run_kernel(KernelTarget(image="/etc/passwd"), "", b"", Deadline.after(0.3), Limits())
+            run_kernel(KernelTarget(image="/etc/passwd"), execution(0.3), b"")
     finally:
         for _ in range(MAX_GUESTS):
-            kernel._turns.release()
+            kernel._guest_slots.release()
     assert e.value.hint == f"fleetaudit run -f {MAX_GUESTS}"
 
 
@@ -271,37 +276,41 @@ def test_words_are_the_same_in_whatever_pieces_they_come(
     )
     if returns:
         sent = sent.replace(b"\n", b"\r\n")  # a terminal's newline
-    spoken = GuestOutput(limits=Limits())
+    output = GuestOutput(limits=Limits())
     for at in range(0, len(sent), step):
-        spoken.feed(sent[at : at + step])
-    out = spoken.output()
-    assert (spoken.began, spoken.done, spoken.garbled) == (True, True, False)
-    assert out.stdout == b"".join(data for letter, data in pieces if letter == "o")
-    assert out.stderr == b"".join(data for letter, data in pieces if letter == "e")
-    assert (out.exit_status, out.cut) == (3, "")
+        output.feed(sent[at : at + step])
+    result = output.output()
+    assert (output.started, output.complete, output.garbled) == (True, True, False)
+    assert result.stdout == b"".join(data for letter, data in pieces if letter == "o")
+    assert result.stderr == b"".join(data for letter, data in pieces if letter == "e")
+    assert (result.exit_status, result.cut) == (3, "")
 
 
 @given(st.binary(max_size=300))
 def test_noise_on_the_second_port_is_neither_output_nor_an_accident(noise: bytes) -> None:
-    spoken = GuestOutput(limits=LIMITS)
-    spoken.feed(noise.replace(b"x", b"y") + b"\n" + word("o", zlib.compress(b"whole")))
-    if not spoken.done:
-        assert bytes(spoken.stdout).endswith(b"whole")
+    output = GuestOutput(limits=LIMITS)
+    output.feed(noise.replace(b"x", b"y") + b"\n" + word("o", zlib.compress(b"whole")))
+    if not output.complete:
+        assert bytes(output.stdout).endswith(b"whole")
 
 
 def test_a_stream_is_cut_at_its_limit_and_no_piece_unpacks_to_more() -> None:
-    spoken = GuestOutput(limits=LIMITS)
-    spoken.feed(word("o", zlib.compress(bytes(50_000_000))) + word("x", b"0"))
-    assert spoken.output().stdout == bytes(1000)
-    assert (spoken.output().cut, spoken.output().exit_status, spoken.done) == ("stdout", None, True)
+    output = GuestOutput(limits=LIMITS)
+    output.feed(word("o", zlib.compress(bytes(50_000_000))) + word("x", b"0"))
+    assert output.output().stdout == bytes(1000)
+    assert (output.output().cut, output.output().exit_status, output.complete) == (
+        "stdout",
+        None,
+        True,
+    )
 
 
 def test_a_line_without_an_end_is_not_kept() -> None:
-    spoken = GuestOutput(limits=LIMITS)
-    for _ in range(3 * LONGEST_LINE // 1000):
-        spoken.feed(b"A" * 1000)
-    assert spoken.garbled
-    assert len(spoken._rest) <= LONGEST_LINE
+    output = GuestOutput(limits=LIMITS)
+    for _ in range(3 * LINE_MAX // 1000):
+        output.feed(b"A" * 1000)
+    assert output.garbled
+    assert len(output._rest) <= LINE_MAX
 
 
 def test_a_panic_is_told_in_the_kernels_words_and_in_one_printable_line() -> None:
@@ -312,8 +321,8 @@ def test_a_panic_is_told_in_the_kernels_words_and_in_one_printable_line() -> Non
     known = explain(log, 256)
     assert known is not None
     assert known[0] == "the kernel panicked: Kernel panic - not syncing: VFS: Unable to mount root"
-    assert last_words(log).startswith("the console ends: hello / Kernel panic")
-    assert last_words(b"\x00\x9b\xff" * 100_000).isprintable()
+    assert last_lines(log).startswith("the console ends: hello / Kernel panic")
+    assert last_lines(b"\x00\x9b\xff" * 100_000).isprintable()
 
 
 def test_a_lost_timer_is_told_apart_from_a_panic_of_the_images_own() -> None:

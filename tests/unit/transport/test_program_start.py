@@ -59,30 +59,27 @@ def test_what_was_printed_is_the_end_of_it_bounded_and_printable() -> None:
     flood = not_started(
         Output(stdout=b"x" * 100, stderr=b"", exit_status=None, cut="stdout"), ""
     ).reason
-    assert (
-        flood
-        == "the host sent more on stdout than is read, and did not start our command before that"
-    )
+    assert flood == "the host sent more on stdout than the limit, before it started our command"
 
 
 def test_the_program_goes_once_after_the_whole_line_and_again_where_it_begins_anew() -> None:
-    talk = ReadyDialogue(b"program", Deadline.after(100), "hint")
+    dialogue = ReadyDialogue(b"program", Deadline.after(100), "hint")
     for heard in (b"", b"Welcome\n", b"Welcome\n" + READY[:-1]):
-        assert (talk.say(heard, b""), talk.over) == (b"", False)
-    assert (talk.say(b"Welcome\n" + READY, b""), talk.over) == (b"program", True)
-    assert talk.say(b"Welcome\n" + READY, b"") == b""
-    talk.begin()
-    assert (talk.say(b"", b""), talk.over) == (b"", False)
+        assert (dialogue.next_input(heard, b""), dialogue.finished) == (b"", False)
+    assert (dialogue.next_input(b"Welcome\n" + READY, b""), dialogue.finished) == (b"program", True)
+    assert dialogue.next_input(b"Welcome\n" + READY, b"") == b""
+    dialogue.start()
+    assert (dialogue.next_input(b"", b""), dialogue.finished) == (b"", False)
 
 
 def test_failures_of_the_connection_and_of_the_program_stay_what_they_are() -> None:
-    talk = ReadyDialogue(b"program", Deadline.after(0), "hint")
+    dialogue = ReadyDialogue(b"program", Deadline.after(0), "hint")
     for stage, transient in (("connect", False), ("execute", True)):
         failed = TransportError(stage, "broke off", hint="x", transient=transient)
-        assert talk.blamed(failed) is failed
+        assert dialogue.explain_error(failed) is failed
     late = TransportError("execute", "late", hint="x")
-    assert "not started in time" in talk.blamed(late).reason
-    talk.say(READY, b"")
-    assert talk.blamed(late) is late
+    assert "not started in time" in dialogue.explain_error(late).reason
+    dialogue.next_input(READY, b"")
+    assert dialogue.explain_error(late) is late
     in_time = ReadyDialogue(b"program", Deadline.after(100), "hint")
-    assert in_time.blamed(late) is late
+    assert in_time.explain_error(late) is late

@@ -71,7 +71,7 @@ def test_known_hosts_names_carry_a_port_that_is_not_22() -> None:
 def test_how_a_command_ended_is_told_in_its_own_words() -> None:
     assert (
         describe_exit(Output(stdout=b"", stderr=b"no\n", exit_status=1))
-        == "the command ended with status 1; it said “no”"
+        == "the command ended with status 1; it printed “no”"
     )
     assert (
         describe_exit(Output(stdout=b"", stderr=b"", exit_status=None))
@@ -80,5 +80,5 @@ def test_how_a_command_ended_is_told_in_its_own_words() -> None:
     cut = Output(stdout=b"x", stderr=b"", exit_status=None, cut="stdout")
     assert (
         describe_exit(cut)
-        == "the command ended without an exit status after more stdout than is allowed; it said “x”"
+        == "the command ended without an exit status after more stdout than is allowed; it printed “x”"
     )

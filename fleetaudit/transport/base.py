@@ -1,0 +1,81 @@
+"""What a transport is: the protocol that each kind of connection implements, and what they share.
+
+To add a transport: add a Target class to `model`, write one module (or package) with a `TRANSPORT` that
+satisfies `Transport`, and add one line to `registry.MODULES`. Nothing else tests for the class of a
+target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from fleetaudit.model import Stage, Target
+
+from . import Deadline, Limits, Output, StageListener, ignore_stage
+from .host_keys import HostKeys
+from .login_limiter import LoginLimiter
+from .ssh_config import SshConfigs
+
+T = TypeVar("T", bound=Target, contravariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """A command to run on one target, within its bounds. `on_stage` is called as stages pass."""
+
+    command: str
+    deadline: Deadline
+    limits: Limits
+    on_stage: StageListener = ignore_stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedState:
+    """What the connections of one run share; safe to use from many threads."""
+
+    host_keys: HostKeys = field(default_factory=HostKeys)
+    login_limiter: LoginLimiter = field(default_factory=LoginLimiter)
+    ssh_configs: SshConfigs = field(default_factory=SshConfigs)
+
+
+class Transport(Protocol[T]):
+    """One kind of connection. It has no state of its own."""
+
+    @property
+    def max_parallel(self) -> int | None:
+        """Maximum number of targets that run at once in this process, None for no such limit."""
+        ...
+
+    @property
+    def leaves_child(self) -> bool:
+        """True if a child process of ours must be ended, False if closing a connection is enough."""
+        ...
+
+    def run(self, target: T, execution: Execution, stdin: bytes, shared: SharedState) -> Output:
+        """Runs the command with `stdin` and returns its output; raises `TransportError`.
+
+        If the command prints `protocol.SHELL_MARK`, `stdin` is sent only after that. With `become`, the
+        command runs as that user, and a refusal has the stage "become".
+        """
+        ...
+
+    def preload(self, target: T) -> None:
+        """Imports what is slow to import, before anything is measured."""
+        ...
+
+    def describe(self, target: T) -> str:
+        """Returns the target in a few words: "ssh root@web1 port 2222, as root by sudo"."""
+        ...
+
+    def command_line(self, target: T, command: str) -> str:
+        """Returns the line that a person types to run `command` there, "" if nobody can."""
+        ...
+
+    def stages(self, target: T) -> tuple[Stage, ...]:
+        """Returns the stages that a connection to this target goes through, in order."""
+        ...
+
+    def reports_stages(self, target: T) -> bool:
+        """Returns whether `on_stage` is called for every stage, at the moment when it passes."""
+        ...

@@ -1,0 +1,322 @@
+"""Decides whether the key that a host showed is trusted.
+
+Rules: no SSH library here; a key is its type and its raw blob. Files of the user are never written;
+each is read once per run, under the deadline of a host that uses it, and without holding the lock. Keys
+accepted under `accept-new` are appended to one file of our own, under a file lock, so that many
+processes and a SIGKILL leave it valid.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetaudit.errors import TransportError, rerun_hint
+from fleetaudit.model import SshTarget
+from fleetaudit.text.files import check_regular, expand_home, read_file
+
+from . import Deadline
+from .file_reader import shared_reader
+from .known_hosts import FILE_MAX, USER_FILES, Entry, KnownHosts, decode_key, fingerprint
+from .ssh_command import known_hosts_name, shell_join
+
+# One key type of known_hosts stands for these signature algorithms of a host key (RFC 8332), most
+# preferred first.
+_ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
+
+
+@dataclass(frozen=True, slots=True)
+class ShownKey:
+    """The key that a host showed. `name` is the host's name in known_hosts files."""
+
+    target: SshTarget
+    name: str
+    key_type: str
+    blob: bytes
+
+    @property
+    def text(self) -> str:
+        """The key in base64."""
+        return base64.b64encode(self.blob).decode()
+
+    def __str__(self) -> str:
+        return f"{self.key_type} {fingerprint(self.blob)}"
+
+    @property
+    def line(self) -> str:
+        """The line of a known_hosts file."""
+        return f"{self.name} {self.key_type} {self.text}"
+
+
+class HostKeys:
+    """The host keys that one run trusts; safe to use from many threads, and its file from many
+    processes.
+
+    `accept_file` is where `accept-new` appends; without one, this process remembers the keys.
+    """
+
+    def __init__(self, accept_file: Path | None = None) -> None:
+        self.accept_file = accept_file
+        self._lock = threading.RLock()
+        self._files: dict[str, KnownHosts] = {}
+        self._accepted = KnownHosts()
+        self._revoked: dict[str, frozenset[bytes]] = {}
+        self._offset = 0
+        self._lines = 0
+
+    def read(self, target: SshTarget, deadline: Deadline) -> None:
+        """Reads the files that say which keys of this host are trusted; raises `TransportError` (stage
+        "host key").
+
+        A file is read once per run. A slow one costs at most the target's `connect_timeout_s`.
+        """
+        until = deadline.within(target.connect_timeout_s)
+        for path in _known_hosts_files(target):
+            self._known_hosts(path, until)
+        for path in _revoked_files(target):
+            self._revoked_keys(path, until)
+
+    def algorithms(self, target: SshTarget) -> tuple[str, ...]:
+        """Returns the host key algorithms to ask for first: those of the known keys of this host."""
+        entries = self._entries(target, _name(target))
+        if not entries and not _alias(target):
+            entries = self._entries(target, target.address)
+        types = dict.fromkeys(entry.key_type for entry in entries if not entry.marker)
+        return tuple(a for key_type in types for a in _ALGORITHMS.get(key_type, (key_type,)))
+
+    def check(self, target: SshTarget, key_type: str, blob: bytes) -> str:
+        """Returns "" for a known key, or a note that says why another one is trusted; raises
+        `TransportError` (stage "host key").
+
+        `key_type` is the type in the blob ("ssh-rsa", "ssh-ed25519", …).
+        """
+        key = ShownKey(target, _name(target), key_type, blob)
+        self._refuse_revoked(key)
+        if target.host_key_policy == "off":
+            return f"host key of {key.name} not checked: {key}"
+        entries = self._entries(target, key.name)
+        if self._is_known(key, entries):
+            return ""
+        if target.host_key_policy == "accept-new":
+            return self._accept(key)
+        raise _untrusted(key, entries)
+
+    def _is_known(self, key: ShownKey, entries: Sequence[Entry]) -> bool:
+        """Returns whether the key is known, False if none is; raises for a revoked or changed key."""
+        for entry in entries:
+            if entry.marker == "@revoked" and entry.text == key.text:
+                raise _revoked_key(key, entry.location)
+        keys = [entry for entry in entries if not entry.marker and entry.has_whole_key]
+        if any(entry.text == key.text for entry in keys):
+            return True
+        if not keys:
+            return self._is_known_without_port(key)
+        same_type = (entry for entry in keys if entry.key_type == key.key_type)
+        raise _changed_key(key, next(same_type, keys[0]))
+
+    def _is_known_without_port(self, key: ShownKey) -> bool:
+        """Returns whether the host is known on port 22 with this key, which OpenSSH trusts as well."""
+        target = key.target
+        if target.port == 22 or _alias(target):
+            return False
+        entries = self._entries(target, target.address)
+        return any(entry.text == key.text and not entry.marker for entry in entries)
+
+    def _refuse_revoked(self, key: ShownKey) -> None:
+        """Raises if RevokedHostKeys of ssh_config has the key, or cannot be read: as ssh, it then
+        trusts no key.
+        """
+        for path in _revoked_files(key.target):
+            deadline = Deadline.after(key.target.connect_timeout_s)
+            if key.blob in self._revoked_keys(path, deadline):
+                raise _revoked_key(key, path)
+
+    # -- files
+
+    def _known_hosts(self, path: str, deadline: Deadline) -> KnownHosts:
+        if path not in self._files:
+            with _usable(path):
+                self._files[path] = shared_reader.get(
+                    ("known_hosts", path), lambda: _load_known_hosts(path), deadline
+                )
+        return self._files[path]
+
+    def _revoked_keys(self, path: str, deadline: Deadline) -> frozenset[bytes]:
+        if path not in self._revoked:
+            with _usable(path):
+                self._revoked[path] = shared_reader.get(
+                    ("revoked", path), lambda: _load_revoked_keys(path), deadline
+                )
+        return self._revoked[path]
+
+    def _entries(self, target: SshTarget, name: str) -> tuple[Entry, ...]:
+        """Returns what the files and the accepted keys have for a name."""
+        until = Deadline.after(target.connect_timeout_s)
+        files = [self._known_hosts(path, until) for path in _known_hosts_files(target)]
+        with self._lock:
+            if target.host_key_policy == "accept-new" and self.accept_file and not self._offset:
+                with _usable(self.accept_file):
+                    self._read_accepted()
+            return tuple(entry for known in (*files, self._accepted) for entry in known.of(name))
+
+    def _read_accepted(self) -> None:
+        """Reads what was appended to our file since the last time. The caller holds the lock."""
+        if self.accept_file is None or not self.accept_file.exists():
+            return
+        check_regular(self.accept_file.stat())
+        with self.accept_file.open("rb") as f:
+            f.seek(self._offset)
+            # Only up to the last whole line: another process may be writing the rest.
+            text, newline, _ = f.read(FILE_MAX).rpartition(b"\n")
+        self._accepted.add(
+            text.decode("utf-8", "replace"),
+            source=str(self.accept_file),
+            first_line=self._lines + 1,
+        )
+        self._offset += len(text) + len(newline)
+        self._lines += text.count(b"\n") + len(newline)
+
+    def _accept(self, key: ShownKey) -> str:
+        """Remembers a new key and returns a note, "" if another process has accepted it already."""
+        note = f"new host key of {key.name} accepted: {key}"
+        with self._lock:
+            if self.accept_file is None:
+                if not self._is_known(key, self._accepted.of(key.name)):
+                    self._accepted.add(key.line, source="this run")
+                return note
+            with _usable(self.accept_file), _locked(self.accept_file) as fd:
+                self._read_accepted()  # another process may have met the host in the meantime
+                if self._is_known(key, self._accepted.of(key.name)):
+                    return ""
+                # One write, so that a SIGKILL leaves all of it or a part without a newline; after
+                # such a part, begin a new line.
+                torn = os.fstat(fd).st_size > self._offset
+                os.write(fd, ("\n" * torn + key.line + "\n").encode())
+                self._read_accepted()
+        return note
+
+
+def _known_hosts_files(target: SshTarget) -> tuple[str, ...]:
+    return target.known_hosts or USER_FILES
+
+
+def _revoked_files(target: SshTarget) -> tuple[str, ...]:
+    return target.ssh_config.revoked_host_keys if target.ssh_config else ()
+
+
+def _alias(target: SshTarget) -> str:
+    return target.ssh_config.host_key_alias if target.ssh_config else ""
+
+
+def _name(target: SshTarget) -> str:
+    """Returns the name of a target in known_hosts files; an alias of ssh_config is for every port."""
+    return _alias(target) or known_hosts_name(target.address, target.port)
+
+
+def _load_known_hosts(path: str) -> KnownHosts:
+    known = KnownHosts()
+    with contextlib.suppress(FileNotFoundError):
+        known.add(read_file(expand_home(path), FILE_MAX).decode("utf-8", "replace"), source=path)
+    return known
+
+
+def _load_revoked_keys(path: str) -> frozenset[bytes]:
+    """Returns the keys in a file of public keys; raises for a list in OpenSSH's own binary form."""
+    data = read_file(expand_home(path), FILE_MAX)
+    if data.startswith(b"SSHKRL\n\0"):
+        raise TransportError(
+            "host key",
+            f"{path} (RevokedHostKeys) is a binary list, which the built-in client cannot read",
+            hint=rerun_hint("--transport", "openssh"),
+            kind="known_hosts not usable",
+        )
+    words = data.decode("utf-8", "replace").split()
+    return frozenset(decode_key(word) for word in words if word.startswith("AAAA"))
+
+
+@contextlib.contextmanager
+def _usable(path: str | Path) -> Iterator[None]:
+    """Turns an error of the operating system about a file into a reason."""
+    try:
+        yield
+    except OSError as e:
+        reason = f"{path} cannot be used: {(e.strerror or str(e)).lower()}"
+        hint = shell_join(["ls", "-ldL", str(path)])
+        raise TransportError("host key", reason, hint=hint, kind="known_hosts not usable") from e
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Yields a descriptor for appending to `path` while no other process has one."""
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    try:
+        check_regular(os.fstat(fd))
+        fcntl.flock(fd, fcntl.LOCK_EX)  # released by close, and by the kernel when the process ends
+        yield fd
+    finally:
+        os.close(fd)
+
+
+# -- errors
+
+
+def _untrusted(key: ShownKey, entries: Sequence[Entry]) -> TransportError:
+    """Returns the error for a key of a host of which no key is known."""
+    authority = next((entry for entry in entries if entry.marker == "@cert-authority"), None)
+    if authority:
+        return TransportError(
+            "host key",
+            f"{authority.location} trusts a certificate authority for {key.name}, and host"
+            " certificates are not supported by the built-in client: the host's own key"
+            f" ({key}) is not known",
+            hint=rerun_hint("--transport", "openssh"),
+            kind="host key not trusted",
+        )
+    files = _known_hosts_files(key.target)
+    scan_to_file = f"{_scan_command(key.target)} >> {shell_join([files[0]])}"
+    return TransportError(
+        "host key",
+        f"unknown host key: {key.name} shows {key}, and no key of it is in {', '.join(files)}",
+        hint=(
+            f"{scan_to_file}  # after comparing the fingerprint; or --host-key-policy accept-new"
+        ),
+        kind="host key unknown",
+    )
+
+
+def _changed_key(key: ShownKey, entry: Entry) -> TransportError:
+    """Returns the error for a key that is not the known one."""
+    known = f"{entry.key_type} {fingerprint(decode_key(entry.text))}"
+    return TransportError(
+        "host key",
+        f"changed host key: {key.name} shows {key}, but {entry.location} has {known};"
+        " someone may be intercepting the connection, or the host was reinstalled",
+        hint=forget_command(key.name, entry.source),
+        kind="host key changed",
+        changed_key=(f"{known} ({entry.location})", f"{key} of {key.name}"),
+    )
+
+
+def _revoked_key(key: ShownKey, location: str) -> TransportError:
+    """Returns the error for a key that a file revokes."""
+    reason = f"revoked host key: {key.name} shows {key}, which {location} revokes"
+    hint = f"{_scan_command(key.target)} | ssh-keygen -lf -"
+    return TransportError("host key", reason, hint=hint, kind="host key revoked")
+
+
+def _scan_command(target: SshTarget) -> str:
+    # A name that looks like an option must stay a name.
+    dashes = ["--"] if target.address.startswith("-") else []
+    return shell_join(["ssh-keyscan", "-p", str(target.port), *dashes, target.address])
+
+
+def forget_command(name: str, file: str) -> str:
+    """Returns the command that removes a host's key from a file, with a warning."""
+    command = shell_join(["ssh-keygen", "-R", name, "-f", file])
+    return f"{command}  # only once you know why it has changed"

@@ -1,0 +1,373 @@
+"""Reads the log of the system's `ssh`: how far it came, and why there was no login. Pure but for the key
+files that a reason names.
+
+Rules: the log is ssh's own, but a host may print any line on stderr. A cause of a jump host is found
+before its consequences for this host.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from fleetaudit.errors import FailureKind, TransportError
+from fleetaudit.model import SshTarget, Stage
+from fleetaudit.text.files import read_file
+from fleetaudit.text.sanitize import printable_line, quote_line
+
+from . import Output, StageListener
+from .child import LOG_MAX, ChildResult
+from .host_keys import forget_command
+from .known_hosts import FILE_MAX, fingerprint
+from .password_expiry import classify_expiry
+from .ssh_command import dropped_before_login, permissions_too_open, shell_join
+
+_FAILED = 255  # ssh's own status; a command may end with it as well
+# The latter once the host has opened a session in a master connection, which had logged in before.
+_LOGGED_IN = re.compile(
+    rb"^(?:Authenticated to |debug1: mux_client_request_session: master session id:)", re.MULTILINE
+)
+_PROXIED = re.compile(rb"^debug1: Executing proxy command: .*ssh", re.MULTILINE)
+# From here on the host judges a login: nothing is sent twice.
+_LOGIN_STARTED = re.compile(rb"^debug1: SSH2_MSG_SERVICE_ACCEPT received", re.MULTILINE)
+_COMMAND_ENDED = re.compile(rb"^debug1: Exit status \d", re.MULTILINE)
+_DEBUG = re.compile(r"^debug\d: .*\n?", re.MULTILINE)
+_MASTER_GONE = re.compile(r"^debug2: (Control master terminated unexpectedly)", re.MULTILINE)
+# What the log has once a stage has passed, in the order of the stages.
+_MARKS: dict[Stage, re.Pattern[bytes]] = {
+    "resolve": re.compile(
+        rb"^debug1: (?:Connecting to \S+ \[(\S+)\] port|Executing (proxy command):)", re.MULTILINE
+    ),
+    "connect": re.compile(rb"^debug1: Authenticating to (\S+) as ", re.MULTILINE),
+    "host key": re.compile(
+        rb"^debug1: Server host key: (.*?)\r?\n(?:.*\n)*?debug1: SSH2_MSG_NEWKEYS sent",
+        re.MULTILINE,
+    ),
+    "authenticate": re.compile(rb"^Authenticated to (.*?)\.?\r?$", re.MULTILINE),
+}
+
+# In order, because a reason of a jump host goes before its consequence for this host. A pattern for one
+# line of the log, the stage, the kind, whether trying again may help.
+_REASONS: tuple[tuple[str, Stage, FailureKind, bool], ...] = (
+    (r"Could not resolve hostname .*: Temporary failure in name resolution",
+     "resolve", "name not found", True),
+    (r"Could not resolve host(?:name)? .*", "resolve", "name not found", False),
+    (r".*REMOTE HOST IDENTIFICATION HAS CHANGED.*", "host key", "host key changed", False),
+    (r".*revoked host key.*|.*marked as revoked.*", "host key", "host key revoked", False),
+    (r"No .* host key is known for .*", "host key", "host key unknown", False),
+    (r"Host key verification failed.*|.*[Hh]ost certificate.*|Certificate invalid: .*",
+     "host key", "host key not trusted", False),
+    (r"unix_listener: .*|ControlPath too long.*|.*_expand: unknown key .*",
+     "connect", "ssh_config not usable", False),
+    (r".*Too many authentication failures.*", "authenticate", "permission denied", False),
+    (r".*Permission denied.*|No more authentication methods.*",
+     "authenticate", "permission denied", False),
+    (r".*(?:Bad configuration option|[Bb]ad owner or permissions|terminating, \d+ bad"
+     r"|Can't open user config).*",
+     "connect", "ssh_config not usable", False),
+    (r".*(?:illegal option|unknown option|keyword .* extra arguments|missing argument"
+     r"|Bad .* specification).*",
+     "connect", "ssh_config not usable", False),
+    (r"connect to host .*: Connection reset by peer", "connect", "connection reset", True),
+    (r"connect to host .*: Connection refused", "connect", "connection refused", False),
+    (r"connect to host .*: No route to host", "connect", "no route to host", False),
+    (r"connect to host .*: Network is unreachable", "connect", "network unreachable", False),
+    (r"connect to host .*: Connection timed out", "connect", "timed out", False),
+    (r"connect to host .*", "connect", "", False),
+    (r".*Unable to negotiate .*", "connect", "no common algorithm", False),
+    (r".*timed out during banner exchange.*|.*banner exchange: .*timed out.*|.* timed out",
+     "connect", "timed out", False),
+    (r"kex_exchange_identification: .*|ssh_exchange_identification: .*|banner exchange: .*",
+     "connect", "hung up", True),
+    (r"Connection (?:closed|reset) by .*|Connection to .* closed by remote host\.?|.*Broken pipe.*",
+     "connect", "hung up", True),
+)  # fmt: skip
+# ssh's names of key types, if they are unambiguous (it does not print the curve of an ECDSA key).
+_KEY_TYPES = {"ED25519": "ssh-ed25519", "RSA": "ssh-rsa"}
+_BROKE_OFF = re.compile(
+    r"^(Connection to .* closed by remote host|client_loop: .*|Timeout, server .* not responding"
+    r"|Connection (?:closed|reset) by .*|.*Broken pipe|.*Corrupted MAC.*)",
+    re.MULTILINE,
+)
+_TOO_OPEN = re.compile(r"^Permissions (\d+) for '(.*)' are too open\.$")
+# ssh adds a random suffix.
+_MASTER_SOCKET = re.compile(r"unix_listener: cannot bind to path (.+?)(?:\.\w{16})?: .*")
+_AFTER_GREETING = re.compile(r"Connection (?:closed|reset) by|Received disconnect")
+_STATISTICS = ("Transferred: ", "Bytes per second: ")
+_NOT_RUN = re.compile(r"^(exec request failed on channel.*|.*open failed: .*)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """One login. `own` are the user's files that a hint may name, because a host may print any name."""
+
+    target: SshTarget
+    own: frozenset[str]
+    hint: str
+
+
+def logged_in(log: bytes, begin: int = 0) -> bool:
+    """Returns whether the log from `begin` on has a login."""
+    return _LOGGED_IN.search(log, begin) is not None
+
+
+class StageMarks:
+    """Reports the stages that have passed, from a growing log."""
+
+    def __init__(self, address: str, on_stage: StageListener) -> None:
+        self._address, self._on_stage = address, on_stage
+        self._passed = set[Stage]()
+
+    def read(self, log: bytes) -> None:
+        """Reads all of the log so far."""
+        for stage, pattern in _MARKS.items():
+            if stage in self._passed or not (found := pattern.search(log)):
+                continue
+            self._passed.add(stage)
+            detail = next(filter(None, found.groups()), b"") or self._address
+            self._on_stage(stage, printable_line(detail))
+
+
+def check_result(result: ChildResult, login: Login) -> Output:
+    """Returns the output of the command if it ran to its end; raises `TransportError` if not."""
+    ended = _Ended(result, login)
+    if not result.in_time:
+        raise ended.timed_out()
+    output = result.output
+    if output.exit_status != _FAILED or output.cut:
+        return output
+    if not ended.logged_in:
+        raise ended.no_login()
+    if error := ended.command_failed():
+        raise error
+    return output
+
+
+class _Ended:
+    """An ssh that has ended, or was ended at the deadline."""
+
+    def __init__(self, result: ChildResult, login: Login) -> None:
+        self._login, self._log, self._output = login, result.log, result.output
+        self._text = _DEBUG.sub("", result.log.decode("utf-8", "replace"))
+        self.logged_in = logged_in(result.log) or bool(result.output.stdout)
+
+    @cached_property
+    def _login_started(self) -> bool:
+        return _LOGIN_STARTED.search(self._log) is not None
+
+    @property
+    def _so_far(self) -> str:
+        return f"after {len(self._output.stdout)} bytes of output"
+
+    @property
+    def _printed(self) -> str:
+        return quote_line(self._output.stderr[-2000:], "; it printed ")
+
+    def timed_out(self) -> TransportError:
+        """Returns the error for a deadline that came first."""
+        stage: Stage
+        if self.logged_in:
+            stage = "execute"
+            reason = f"the command did not end in time, {self._so_far}{self._printed}"
+        elif self._login_started:
+            stage = "authenticate"
+            user = self._login.target.user or "the user"
+            reason = f"the host stalled while {user} was logging in"
+        else:
+            stage = "connect"
+            lines = self._text.strip() or printable_line(self._output.stderr)
+            last = quote_line(lines.rpartition("\n")[2], "; ssh printed ")
+            reason = f"the login did not finish in time{last}"
+        return TransportError(stage, reason, hint=self._login.hint, kind="timed out")
+
+    def command_failed(self) -> TransportError | None:
+        """Returns why the command did not run to its end, None if ssh's status is its own."""
+        if refused := _NOT_RUN.search(self._text):
+            reason = f"the host refuses to run a command: {printable_line(refused[0])}"
+            return self._execute_error(reason, "command refused")
+        if end := self._end_of_connection():
+            reason = f"the connection broke off {self._so_far} ({end}){self._printed}"
+            return self._execute_error(reason, "connection lost", transient=True)
+        if last := self._last_line():
+            reason = f"ssh ended by itself {self._so_far}: {printable_line(last)}{self._printed}"
+            return self._execute_error(reason, "connection lost")
+        return None
+
+    def _execute_error(
+        self, reason: str, kind: FailureKind, *, transient: bool = False
+    ) -> TransportError:
+        return TransportError(
+            "execute", reason, hint=self._login.hint, kind=kind, transient=transient
+        )
+
+    def _end_of_connection(self) -> str:
+        """Returns ssh's message about a connection that broke off, "" if there is none."""
+        # It reports the end of a connection on stderr, wherever its log goes.
+        stderr = self._output.stderr[-200:].decode("utf-8", "replace")
+        found = _BROKE_OFF.search(f"{self._text}\n{stderr}")
+        found = found or _MASTER_GONE.search(self._log.decode("utf-8", "replace"))
+        return printable_line(found[1]) if found else ""
+
+    def _last_line(self) -> str:
+        """Returns ssh's own last line after the login, "" if the command ended with a status."""
+        if _COMMAND_ENDED.search(self._log) or len(self._log) >= LOG_MAX:
+            return ""
+        _, authenticated, after = self._text.rpartition("Authenticated to ")
+        if not authenticated:
+            return ""
+        lines = map(str.strip, reversed(after.split("\n")[1:]))
+        return next((line for line in lines if line and not line.startswith(_STATISTICS)), "")
+
+    def no_login(self) -> TransportError:
+        """Returns why there was no login, at the right stage; transient if no host judged a login."""
+        # Until the login starts, stderr is from the ssh to a jump host; after that, from the host, which
+        # may print anything.
+        stderr = "" if self._login_started else self._output.stderr.decode("utf-8", "replace")
+        error = _explain(self._text, stderr, self._login)
+        if error.stage != "connect":
+            return error
+        if self._login_started:
+            return self._hung_up_during_login(error)
+        if not error.transient:
+            return error
+        if _PROXIED.search(self._log) and not dropped_before_login(self._output.stderr):
+            return self._proxy_ended(error)
+        if len(self._log) >= LOG_MAX:  # a login may have started in the part that was not kept
+            return TransportError(error.stage, error.reason, hint=error.hint, kind=error.kind)
+        return error
+
+    def _hung_up_during_login(self, error: TransportError) -> TransportError:
+        banner = self._output.stderr[-2000:]
+        reason = f"the connection ended during the login: {error.reason}{self._printed}"
+        kind = classify_expiry(printable_line(banner, 2000)) or error.kind or "hung up"
+        return TransportError("authenticate", reason, hint=error.hint, kind=kind)
+
+    def _proxy_ended(self, error: TransportError) -> TransportError:
+        """Returns the error of the ssh to a jump host, which prints on stderr how far it came, or
+        nothing.
+        """
+        last = self._output.stderr[-2000:].strip().rpartition(b"\n")[2]
+        printed = quote_line(last, ": ")
+        stage: Stage = "authenticate" if _AFTER_GREETING.search(printed) else "connect"
+        reason = f"the ssh of a jump host or ProxyCommand ended{printed}"
+        return TransportError(stage, reason, hint=error.hint, kind=error.kind)
+
+
+def _explain(log: str, stderr: str, login: Login) -> TransportError:
+    """Returns why there was no login, from ssh's log and the stderr of the ssh to a jump host."""
+    lines = [line.strip().removeprefix("ssh: ") for line in (*log.split("\n"), *stderr.split("\n"))]
+    lines = [line for line in lines if line.strip("@ \r")]
+    for pattern, stage, kind, transient in _REASONS:
+        if line := next((line for line in lines if re.fullmatch(pattern, line)), ""):
+            error = TransportError(
+                stage, printable_line(line), hint=login.hint, kind=kind, transient=transient
+            )
+            return _more_precise(error, line, lines, login)
+    last = quote_line(lines[-1] if lines else "", ": ")
+    reason = f"{login.target.program} ended with status {_FAILED}{last}"
+    return TransportError("connect", reason, hint=login.hint)
+
+
+def _more_precise(
+    error: TransportError, line: str, lines: list[str], login: Login
+) -> TransportError:
+    """Returns the error with what other lines, and the user's files, say about it."""
+    if error.stage == "host key":
+        return _host_key_error(lines, login.hint)
+    if error.kind == "permission denied" and (key := _open_key(lines, login.own)):
+        return _open_key_error(key[1], key[2], line)
+    if (socket := _MASTER_SOCKET.match(line)) and socket[1] in login.own:
+        return _master_socket_error(socket[1], line)
+    return error
+
+
+def _open_key(lines: list[str], own: frozenset[str]) -> re.Match[str] | None:
+    """Returns mode and path of a private key that ssh did not use because others may read it."""
+    found = filter(None, map(_TOO_OPEN.match, lines))
+    return next((key for key in found if key[2] in own), None)
+
+
+def _open_key_error(mode: str, path: str, line: str) -> TransportError:
+    """Returns why a private key was not used, in the words of the built-in client."""
+    reason = f"{permissions_too_open(path, mode)}; {printable_line(line)}"
+    hint = shell_join(["chmod", "600", path])
+    return TransportError("authenticate", reason, hint=hint, kind="no usable key")
+
+
+def _master_socket_error(path: str, line: str) -> TransportError:
+    """Returns why the ssh to a jump host could not create the socket of its ControlMaster."""
+    folder = str(Path(path).parent)
+    missing = line.endswith("No such file or directory")
+    hint = shell_join(["mkdir", "-p", "-m", "700", folder] if missing else ["ls", "-ld", folder])
+    cause = line.rpartition(": ")[2].lower()
+    reason = f"ControlPath of a jump host: cannot create {path}: {cause}"
+    return TransportError(
+        "connect", printable_line(reason), hint=hint, kind="ssh_config not usable"
+    )
+
+
+# -- host keys
+
+_HOST_KEY_KINDS: tuple[tuple[str, FailureKind, str], ...] = (
+    ("IDENTIFICATION HAS CHANGED", "host key changed", "changed host key"),
+    ("(?i)revoked", "host key revoked", "revoked host key"),
+    ("[Cc]ertificate", "host key not trusted", "host certificate not trusted"),
+    ("", "host key unknown", "unknown host key"),
+)
+_SHOWN_KEY = re.compile(
+    r"(\S+) key (?:sent by|fingerprint is|for .* fingerprint)[^.]*?\s*(SHA256:\S+)"
+)
+_OFFENDING = re.compile(r"Offending (?:\S+ )?key in (\S+)")
+_REMOVE_WITH = re.compile(r"ssh-keygen -f [\"']?([^\"']+?)[\"']? -R [\"']?([^\"'\s]+)")
+
+
+def _host_key_error(lines: list[str], hint: str) -> TransportError:
+    """Returns ssh's report about a host key in one line: what was shown, what was known, and where."""
+    text = " ".join(lines)
+    kind, title = next(
+        (kind, title) for pattern, kind, title in _HOST_KEY_KINDS if re.search(pattern, text)
+    )
+    shown = _shown_key(text)
+    offending = _OFFENDING.search(text)
+    location = offending[1].rstrip(":") if offending else ""
+    known = _key_at(location)
+    parts = [f"shown {shown}"] if shown else []
+    if location:
+        parts.append(f"known in {location}" + (f" as {known}" if known else ""))
+    parts = parts or [line for line in lines if "uthenticated to" not in line][-2:]
+    owner = ""
+    if remedy := _REMOVE_WITH.search(text):
+        # It may be about a jump host.
+        hint, owner = forget_command(remedy[2], remedy[1]), f" of {remedy[2]}"
+    changed = (
+        printable_line(f"{known or 'another key'} ({location})"),
+        printable_line((shown or "a key that ssh does not name") + owner),
+    )
+    return TransportError(
+        "host key",
+        f"{title}: {printable_line('; '.join(parts))}",
+        hint=hint,
+        kind=kind,
+        changed_key=changed if kind == "host key changed" else None,
+    )
+
+
+def _shown_key(text: str) -> str:
+    """Returns type and fingerprint of the key that the host showed, "" if ssh does not print them."""
+    found = _SHOWN_KEY.search(text)
+    return f"{_KEY_TYPES.get(found[1], found[1])} {found[2].rstrip('.')}" if found else ""
+
+
+def _key_at(location: str) -> str:
+    """Returns type and fingerprint of the key in file:line, "" if it cannot be read."""
+    path, _, number = location.rpartition(":")
+    try:
+        text = read_file(Path(path), FILE_MAX).decode("utf-8", "replace")
+        words = text.split("\n")[int(number) - 1].split()
+        at = next(i for i, word in enumerate(words) if word.startswith("AAAA"))
+        return f"{words[at - 1]} {fingerprint(base64.b64decode(words[at]))}"
+    except (OSError, ValueError, IndexError, StopIteration):
+        return ""

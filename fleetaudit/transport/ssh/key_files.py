@@ -1,0 +1,226 @@
+"""The files that a user logs in with: private keys, the certificates beside them, certificates alone.
+
+Rules: a key file is parsed once a process, and its passphrase is never asked for. Only regular files of a
+bounded size are read, each by hosts that use it and within their own limits. As in ssh(1), a private key
+that others may read is not used.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+from paramiko.ssh_exception import SSHException
+
+from fleetaudit.model import SshTarget
+from fleetaudit.text.files import expand_home, read_file, read_file_and_status
+from fleetaudit.text.sanitize import printable_line
+from fleetaudit.transport import Deadline
+from fleetaudit.transport.file_reader import shared_reader
+from fleetaudit.transport.ssh_command import permissions_too_open, shell_join
+from fleetaudit.transport.ssh_files import DEFAULT_KEYS
+
+from .agent import Reader
+
+_MAGIC = b"openssh-key-v1\0"
+_FILE_MAX = 1024 * 1024  # bytes of a file with a key or a certificate; OpenSSH's own bound
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A key that cannot be offered: the reason, and the command that changes that.
+
+    `missing` is True if its file does not exist.
+    """
+
+    reason: str
+    hint: str
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A private key's file and those beside it; `public` is read only if `private` is unusable."""
+
+    private: paramiko.PKey | Unusable
+    certificate: bytes | None = None
+    public: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFiles:
+    """The files of one target by path: its private keys, in order, and its certificates."""
+
+    keys: dict[str, KeyFile]
+    certificates: dict[str, bytes | Unusable]
+
+
+def read_key_files(target: SshTarget, deadline: Deadline) -> KeyFiles:
+    """Reads the target's key files. A slow one costs at most the target's `connect_timeout_s`."""
+    until = deadline.within(target.connect_timeout_s)
+    certificates = target.ssh_config.certificates if target.ssh_config else ()
+    paths = target.private_keys or DEFAULT_KEYS
+    return KeyFiles(
+        {path: _read_key_file(path, until) for path in paths if path != "none"},
+        {path: _read_certificate(path, until) for path in certificates},
+    )
+
+
+def _read_key_file(path: str, deadline: Deadline) -> KeyFile:
+    def read() -> KeyFile:
+        file = expand_home(path)
+        private = _read_private_key(path, file)
+        certificate = _parse_public_line(_text_if_any(file.with_name(f"{file.name}-cert.pub")))
+        public = _public_key(file) if isinstance(private, Unusable) else None
+        return KeyFile(private, certificate, public)
+
+    try:
+        return shared_reader.get(("key", path), read, deadline)
+    except OSError as e:
+        return KeyFile(_unreadable(path, e))
+
+
+def _read_certificate(path: str, deadline: Deadline) -> bytes | Unusable:
+    def read() -> bytes | None:
+        return _parse_public_line(_text(Path(path)))
+
+    try:
+        blob = shared_reader.get(("certificate", path), read, deadline)
+    except OSError as e:
+        reason = f"the certificate {path} cannot be read: {_cause(e)}"
+        return Unusable(reason, shell_join(["ls", "-lL", path]))
+    look = shell_join(["ssh-keygen", "-L", "-f", path])
+    return blob or Unusable(f"the certificate {path} has no certificate in it", look)
+
+
+def _read_private_key(path: str, file: Path) -> paramiko.PKey | Unusable:
+    try:
+        return _load(path, _version(file))
+    except FileNotFoundError:
+        reason = f"the private key {path} does not exist"
+        return Unusable(reason, shell_join(["ls", "-l", path]), missing=True)
+    except OSError as e:
+        return _unreadable(path, e)
+
+
+def _version(file: Path) -> tuple[int, int]:
+    """Returns what changes when a file is replaced or written."""
+    try:
+        status = file.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_ctime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _load(path: str, version: tuple[int, int]) -> paramiko.PKey | Unusable:
+    """Returns the private key in a file; raises `OSError`, which is not cached because it may be
+    temporary.
+
+    `version` keeps a replaced file from being taken for the old one.
+    """
+    file = expand_home(path)
+    try:
+        data, status = read_file_and_status(file, _FILE_MAX)
+        if _is_too_open(status) and file.suffix != ".pub":
+            mode = f"{stat.S_IMODE(status.st_mode):04o}"
+            return Unusable(permissions_too_open(path, mode), shell_join(["chmod", "600", path]))
+        return _parse_private_key(data.decode("ascii", "replace"), file)
+    except OSError:
+        raise
+    except paramiko.PasswordRequiredException:
+        reason = f"the private key {path} is encrypted and the agent does not have it"
+        return Unusable(reason, shell_join(["ssh-add", path]))
+    except Exception as e:  # each of paramiko's parsers raises something else
+        reason = f"the private key {path} cannot be used: {printable_line(str(e))}"
+        return Unusable(reason, shell_join(["ssh-keygen", "-y", "-f", path]))
+
+
+def _is_too_open(status: os.stat_result) -> bool:
+    """Returns whether others may use a file of ours: OpenSSH's sshkey_perm_ok."""
+    ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid()
+    return ours and bool(status.st_mode & 0o077)
+
+
+def _unreadable(path: str, e: OSError) -> Unusable:
+    reason = f"the private key {path} cannot be read: {_cause(e)}"
+    return Unusable(reason, shell_join(["ls", "-lL", path]))
+
+
+def _cause(e: OSError) -> str:
+    return (e.strerror or str(e)).lower()
+
+
+def _parse_private_key(text: str, file: Path) -> paramiko.PKey:
+    """Returns the key in a file's text; raises an exception of paramiko's."""
+    if _is_encrypted(text):
+        raise paramiko.PasswordRequiredException
+    reason = ""
+    for key_class in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
+        try:
+            return key_class.from_private_key(io.StringIO(text))
+        except paramiko.PasswordRequiredException:
+            raise
+        except SSHException as e:
+            reason = str(e)
+    key_type = Reader(_public_key(file) or b"").string().decode("ascii", "replace")
+    raise SSHException(f"a key of the type {key_type} needs the agent" if key_type else reason)
+
+
+def _after_magic(text: str) -> Reader | None:
+    """Returns a reader after the magic of an OpenSSH private key (PROTOCOL.key), None for other text."""
+    if "BEGIN OPENSSH PRIVATE KEY" not in text:
+        return None
+    body = "".join(line for line in text.split("\n") if not line.startswith("-")).strip()
+    try:
+        raw = base64.b64decode(body)
+    except ValueError:
+        return None
+    return Reader(raw[len(_MAGIC) :]) if raw.startswith(_MAGIC) else None
+
+
+def _is_encrypted(text: str) -> bool:
+    reader = _after_magic(text)
+    return reader.string() not in (b"none", b"") if reader else "ENCRYPTED" in text
+
+
+def _public_key(path: Path) -> bytes | None:
+    """Returns the public half of a private key file without opening it: from FILE.pub, or from the
+    beginning of the file itself.
+    """
+    if path.suffix == ".pub":
+        return _parse_public_line(_text_if_any(path))
+    if blob := _parse_public_line(_text_if_any(path.with_name(path.name + ".pub"))):
+        return blob
+    reader = _after_magic(_text_if_any(path))
+    if not reader:
+        return None
+    for _ in range(3):  # cipher, key derivation, its options
+        reader.string()
+    return reader.string() if reader.number() == 1 else None
+
+
+def _text(path: Path) -> str:
+    return read_file(path, _FILE_MAX).decode("ascii", "replace")
+
+
+def _text_if_any(path: Path) -> str:
+    try:
+        return _text(path)
+    except OSError:
+        return ""
+
+
+def _parse_public_line(text: str) -> bytes | None:
+    """Returns the key or certificate in the one line of a .pub file."""
+    words = text.split(None, 2)
+    try:
+        return base64.b64decode(words[1], validate=True) if len(words) > 1 else None
+    except ValueError:
+        return None

@@ -1,0 +1,73 @@
+"""A remote host by SSH, with the built-in client (paramiko) or the system's own ssh."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fleetaudit.model import SshTarget, Stage
+
+from . import Output
+from .base import Execution, SharedState, Transport
+from .ssh_command import ssh_command_line
+from .stdin_dialogue import StdinDialogue
+from .user_command import HandCommands, describe_become, run_as_user
+
+
+class SshTransport:
+    """A remote host. Each client is imported when the first target needs it."""
+
+    max_parallel = None
+    leaves_child = False
+
+    def run(
+        self, target: SshTarget, execution: Execution, stdin: bytes, shared: SharedState
+    ) -> Output:
+        """Runs the command on the host, see `Transport`."""
+        by_hand = HandCommands(
+            shows_output=ssh_command_line(target, target.user or "", prompts=True),
+            on_terminal=partial(_on_terminal, target),
+        )
+        execute = partial(_execute, target, shared)
+        return run_as_user(target.become, execution, stdin, by_hand, execute)
+
+    def preload(self, target: SshTarget) -> None:
+        """Imports paramiko, which costs 0.2 s, if the target needs it."""
+        if target.client == "paramiko":
+            from . import ssh  # noqa: F401
+
+    def describe(self, target: SshTarget) -> str:
+        """Returns the target in a few words, see `Transport`."""
+        user = f"{target.user}@" if target.user else ""
+        port = f" port {target.port}" if target.port_is_explicit or target.port != 22 else ""
+        client = f", by the system's {target.program}" if target.client == "openssh" else ""
+        return f"ssh {user}{target.address}{port}{client}{describe_become(target.become)}"
+
+    def command_line(self, target: SshTarget, command: str) -> str:
+        """Returns the ssh command line that runs `command` on the host."""
+        return ssh_command_line(target, target.user or "", command=command)
+
+    def stages(self, target: SshTarget) -> tuple[Stage, ...]:
+        """Returns the stages of a connection, see `Transport`."""
+        stages: tuple[Stage, ...] = ("resolve", "connect", "host key", "authenticate")
+        return (*stages, "become") if target.become else stages
+
+    def reports_stages(self, target: SshTarget) -> bool:
+        """Returns True for the built-in client: the log of the system's ssh may lack a stage."""
+        return target.client == "paramiko"
+
+
+TRANSPORT: Transport[SshTarget] = SshTransport()
+
+
+def _execute(
+    target: SshTarget, shared: SharedState, execution: Execution, dialogue: StdinDialogue
+) -> Output:
+    if target.client == "openssh":
+        from .openssh import run_openssh as run
+    else:
+        from .ssh import run_ssh as run
+    return run(target, execution, dialogue, shared)
+
+
+def _on_terminal(target: SshTarget, command: str) -> str:
+    return ssh_command_line(target, target.user or "", "-t", command=command, prompts=True)
