@@ -19,12 +19,12 @@ from fleetaudit.model import (
     Stage,
     Target,
 )
+from fleetaudit.text.sanitize import bounded_text
 from fleetaudit.transport.masking import Masking
 from fleetaudit.transport.ssh_command import ssh_command_line
 
 log = logging.getLogger(__name__)
 
-MAX_TEXT = 4000
 MAX_AT = 200
 """Maximum length of the name of a jump host."""
 _STAGES: dict[str, Stage] = {stage: stage for stage in get_args(Stage)}
@@ -55,9 +55,9 @@ def not_audited(
         groups=host.groups,
         stage=_STAGES.get(stage, "execute"),
         kind=kind,
-        at=bounded(masking.data(at), MAX_AT),
-        reason=bounded(masking.text(reason)),
-        hint=bounded(hint),
+        at=bounded_text(masking.data(at), MAX_AT),
+        reason=bounded_text(masking.text(reason)),
+        hint=bounded_text(hint),
         findings=findings,
     )
 
@@ -83,11 +83,6 @@ def not_audited_by_bug(host: HostPlan, e: BaseException) -> NotAudited:
     log.error("a bug in fleetaudit, met at host %s\n%s", host.name, text.rstrip())
     reason = f"a bug in fleetaudit: {type(e).__name__}: {e}"
     return not_audited(host, "execute", reason, kind="bug in fleetaudit")
-
-
-def bounded(text: str, limit: int = MAX_TEXT) -> str:
-    """Returns at most `limit` characters of `text`, without what UTF-8 cannot encode."""
-    return text[:limit].encode("utf-8", "replace").decode("utf-8")
 
 
 def _manual_command(target: Target | NoTarget) -> str:
@@ -120,10 +115,10 @@ def _changed_host_key(known: str, shown: str, hint: str) -> Finding:
     return Finding(
         id="host-key:changed",
         severity="error",
-        expected=bounded(known),
-        observed=bounded(shown),
+        expected=bounded_text(known),
+        observed=bounded_text(shown),
         because=(
             "Someone may be in between, or the host was installed anew: nothing was sent to it."
         ),
-        fix=bounded(hint),
+        fix=bounded_text(hint),
     )

@@ -30,6 +30,7 @@ from fleetaudit.model import (
     Plan,
     SshTarget,
 )
+from fleetaudit.text.sanitize import bounded_text
 
 from .attempts import HostAuditor
 from .control import (
@@ -42,7 +43,7 @@ from .control import (
     ThreadResult,
     limit_forks,
 )
-from .failures import bounded, not_audited, not_audited_by_bug
+from .failures import not_audited, not_audited_by_bug
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ class _Audit:
         if self.repeat_command is None or not (options := rerun_options(result.hint)):
             return result
         hint = self.repeat_command(result.name, options)
-        return msgspec.structs.replace(result, hint=bounded(hint))
+        return msgspec.structs.replace(result, hint=bounded_text(hint))
 
     # ---- starting ------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ def test_the_command_writes_to_the_screen_or_to_a_file(kept: Path, tmp_path: Pat
     assert (written.returncode, written.stdout) == (0, "")
     assert (tmp_path / "policy.yml").read_text("utf-8") == shown.stdout
     most = command(kept, "--majority")
-    assert "What most of " in most.stdout.splitlines()[0]
+    assert "The behaviour of most of " in most.stdout.splitlines()[0]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def _finding_change(diff: HostDiff, id_: str) -> Iterator[Change]:
 
 def _describe(finding: Finding | None) -> str:
     """Returns a finding for a reader."""
-    return f"expected {finding.expected}, found {finding.observed}" if finding else "met"
+    return f"expected {finding.expected}, observed {finding.observed}" if finding else "met"
 
 
 def waiver_changes(diff: HostDiff) -> Iterator[Change]:

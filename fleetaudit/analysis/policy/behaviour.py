@@ -1,0 +1,165 @@
+"""The behaviour of one host, or of most hosts of a run, which other hosts are expected to have. Pure.
+
+Rules: nothing is expected that was not observed. What is unknown, what depends on one host's memory
+or modules and what the hosts do not agree on is omitted, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from fleetaudit.errors import NothingToDoError
+from fleetaudit.model import (
+    EXPECTABLE_ENDINGS,
+    Audited,
+    AuditRun,
+    Ending,
+    Family,
+    Observation,
+    Sysctl,
+)
+from fleetaudit.playbook.expectation_tests import normalize_spaces
+
+# Why a sysctl is not expected of other hosts. Source: Documentation/networking/ip-sysctl of Linux
+# 6.18.
+BY_MEMORY = "its default follows from the memory of the host"
+_BY_MODULES = "it lists the modules that happen to be loaded"
+LEFT_OUT: Mapping[str, str] = {
+    "net.ipv4.tcp_mem": BY_MEMORY,
+    "net.ipv4.udp_mem": BY_MEMORY,
+    "net.ipv4.tcp_max_orphans": BY_MEMORY,
+    "net.ipv4.tcp_max_syn_backlog": BY_MEMORY,
+    "net.ipv4.tcp_max_tw_buckets": BY_MEMORY,
+    "net.ipv4.tcp_ehash_entries": f"a size of a table; {BY_MEMORY}",
+    "net.ipv4.tcp_fastopen_key": "a secret of the host",
+    "net.ipv4.tcp_available_congestion_control": _BY_MODULES,
+    "net.ipv4.tcp_available_ulp": _BY_MODULES,
+}
+MAX_TEXT = 4000
+"""The longest text that a playbook is given."""
+_MAX_TRIALS = 20
+_MAX_COUNTED = 5
+
+T = TypeVar("T")
+Place = tuple[str, Family]
+"""A scenario and a family."""
+
+
+class Omitted(NamedTuple):
+    """Why something is not expected."""
+
+    reason: str
+
+
+class Behaviour(NamedTuple):
+    """What hosts are expected to do; `source` names the host or hosts that did it."""
+
+    source: str
+    endings: dict[Place, Ending | Omitted]
+    trials: dict[str, int]
+    sysctls: dict[str, Sysctl | Omitted]
+
+
+def behaviour_of_host(run: AuditRun, name: str) -> Behaviour:
+    """Returns the behaviour of one host.
+
+    Raises `NothingToDoError` if it is not in the run, was not audited or is void.
+    """
+    host = next((host for host in run.hosts if host.name == name), None)
+    if host is None:
+        raise NothingToDoError(f"no host “{name}” in the run {run.run.id}")
+    if not isinstance(host, Audited):
+        raise NothingToDoError(f"{name} was not audited in the run {run.run.id}: {host.reason}")
+    if host.void:
+        raise NothingToDoError(f"{name} proves nothing in the run {run.run.id}: {host.void}")
+    return _agree([host], f"{name} (kernel {host.kernel.release})")
+
+
+def behaviour_of_majority(run: AuditRun) -> Behaviour:
+    """Returns the behaviour of more than half of the hosts for which it is known.
+
+    Raises `NothingToDoError` if no host was audited.
+    """
+    hosts = [host for host in run.hosts if isinstance(host, Audited) and not host.void]
+    if not hosts:
+        raise NothingToDoError(
+            f"no host of the run {run.run.id} was audited with controls that held"
+        )
+    return _agree(hosts, f"most of {len(hosts)} host{'' if len(hosts) == 1 else 's'}")
+
+
+def _agree(hosts: Sequence[Audited], source: str) -> Behaviour:
+    """Returns what at least one host did, as far as most of them agree."""
+    observations = dict[Place, list[Observation]]()
+    sysctls = dict[str, list[Sysctl]]()
+    for host in hosts:
+        for o in host.observations:
+            observations.setdefault((o.scenario, o.family), []).append(o)
+        for key, sysctl in host.sysctls.items():
+            sysctls.setdefault(key, []).append(sysctl)
+    return Behaviour(
+        source=source,
+        endings={place: _agree_on_ending(some) for place, some in observations.items()},
+        trials=_max_trials(observations.values()),
+        sysctls={key: _agree_on_sysctl(key, some) for key, some in sorted(sysctls.items())},
+    )
+
+
+def _max_trials(observations: Iterable[Sequence[Observation]]) -> dict[str, int]:
+    """Returns the greatest number of trials of each scenario, within a playbook's limits."""
+    trials = dict[str, int]()
+    for some in observations:
+        name, most = some[0].scenario, max(o.trials for o in some)
+        trials[name] = min(_MAX_TRIALS, max(trials.get(name, 1), most))
+    return trials
+
+
+def _agree_on_ending(observations: Sequence[Observation]) -> Ending | Omitted:
+    """Returns the ending of most hosts of which it is known."""
+    known = [o.ending for o in observations if _is_known(o)]
+    if known:
+        return _majority(known) or _disagreement(known)
+    first = observations[0]
+    return Omitted(f"{first.ending}: {first.reason}" if first.reason else first.ending)
+
+
+def _is_known(observation: Observation) -> bool:
+    """Returns whether every trial had the same expectable ending."""
+    ending = observation.ending
+    return ending in EXPECTABLE_ENDINGS and set(observation.endings) <= {ending}
+
+
+def _agree_on_sysctl(key: str, sysctls: Sequence[Sysctl]) -> Sysctl | Omitted:
+    """Returns the sysctl of most hosts."""
+    if key in LEFT_OUT:
+        return Omitted(LEFT_OUT[key])
+    values = [_value_or_state(sysctl) for sysctl in sysctls]
+    most = _majority(values)
+    if most is None:
+        return _disagreement(values)
+    sysctl = sysctls[values.index(most)]
+    if sysctl.value is None:
+        return sysctl if sysctl.state == "absent" else Omitted(sysctl.state or "not read")
+    if len(sysctl.value) > MAX_TEXT:
+        return Omitted(f"{len(sysctl.value)} characters long")
+    return sysctl
+
+
+def _value_or_state(sysctl: Sysctl) -> str:
+    """Returns the value of a sysctl, or why there is none."""
+    return sysctl.state if sysctl.value is None else normalize_spaces(sysctl.value)
+
+
+def _majority(values: Sequence[T]) -> T | None:
+    """Returns the value that more than half of the values are."""
+    value, count = Counter(values).most_common(1)[0]
+    return value if 2 * count > len(values) else None
+
+
+def _disagreement(values: Iterable[str]) -> Omitted:
+    """Returns that the hosts do not agree, with their most frequent values."""
+    most_first = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
+    counts = ", ".join(f"“{value}” on {n}" for value, n in most_first[:_MAX_COUNTED])
+    return Omitted(f"the hosts do not agree: {counts}")

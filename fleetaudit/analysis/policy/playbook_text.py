@@ -1,0 +1,257 @@
+"""Writes the behaviour of hosts as a playbook of expectations. Pure.
+
+Rules: what is omitted is a comment, with the reason. Every string of a host is quoted so that it is
+one inert value, in a comment too. The text is read by the parser before anyone gets it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from fleetaudit.errors import InputError
+from fleetaudit.model import (
+    AuditRun,
+    Ending,
+    Family,
+    ScenarioRow,
+    Sysctl,
+)
+from fleetaudit.playbook import POSITIVE_CONTROL, parse_playbook
+from fleetaudit.playbook.expectation_tests import normalize_spaces, ordinal
+from fleetaudit.text.sanitize import escape_code, printable_line
+
+from .behaviour import BY_MEMORY, MAX_TEXT, Behaviour, Omitted
+
+FIRST_TWO = frozenset({"net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"})
+"""The third number of these, the maximum, follows from the host's memory; the others do not."""
+_RESETS: frozenset[Ending] = frozenset({"RST", "FIN, then RST"})
+_USUAL_CONTROL = "drained-close"
+_DEFAULT_TRIALS = 3
+_IP_FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
+_SYSCTL_NAME = re.compile(r"net(\.[A-Za-z0-9_-]+)+", re.ASCII)
+
+
+def render_playbook(run: AuditRun, behaviour: Behaviour) -> str:
+    """Returns the playbook, as YAML; raises `InputError` if the run's own scenarios make none."""
+    text = "".join(f"{line}\n" for line in _lines(run, behaviour))
+    try:
+        parse_playbook(text, source="policy")
+    except InputError as e:
+        raise InputError(
+            f"its scenarios and sysctls make no playbook: {e.message}",
+            source=f"the run {run.run.id}",
+        ) from e
+    return text
+
+
+# ---- which scenarios ---------------------------------------------------------------------------
+
+
+class _Scenario(NamedTuple):
+    """A scenario of the playbook, with its one ending over its families."""
+
+    row: ScenarioRow
+    ending: Ending
+    families: tuple[Family, ...]
+
+    @property
+    def is_positive_control(self) -> bool:
+        """Whether it proves that a RST is seen."""
+        return self.ending == "RST" and self.row.control is None and self.row.expect == ("RST",)
+
+    @property
+    def resets(self) -> bool:
+        """Whether it needs a control."""
+        return self.ending in _RESETS
+
+
+class _Choice(NamedTuple):
+    """The scenarios of the playbook, with the control of each by name, and notes of the others."""
+
+    scenarios: list[_Scenario]
+    controls: Mapping[str, str | None]
+    notes: list[str]
+
+
+def _choose_scenarios(run: AuditRun, behaviour: Behaviour) -> _Choice:
+    """Returns the scenarios that can be expected of other hosts."""
+    notes = list[str]()
+    candidates = list[_Scenario]()
+    for row in run.scenarios:
+        candidates += _candidate(row, behaviour, notes)
+    controls = dict[str, str | None]()
+    for scenario in candidates:
+        control = _choose_control(scenario, candidates)
+        if isinstance(control, Omitted):
+            notes.append(f"{scenario.row.name}: it ends in {scenario.ending}, and {control.reason}")
+        else:
+            controls[scenario.row.name] = control
+    chosen = [scenario for scenario in candidates if scenario.row.name in controls]
+    return _Choice(chosen, controls, notes)
+
+
+def _candidate(row: ScenarioRow, behaviour: Behaviour, notes: list[str]) -> Iterator[_Scenario]:
+    """Yields a scenario if it has one ending; adds a note of each family that is omitted."""
+    endings = dict[Family, Ending]()
+    for (name, family), ending in behaviour.endings.items():
+        if name != row.name:
+            continue
+        if isinstance(ending, Omitted):
+            notes.append(f"{name} over {family}: {ending.reason}")
+        else:
+            endings[family] = ending
+    if len(set(endings.values())) > 1:
+        by_family = ", ".join(f"{ending} over {family}" for family, ending in endings.items())
+        notes.append(f"{row.name}: it ends differently ({by_family})")
+    elif endings:
+        yield _Scenario(row, next(iter(endings.values())), tuple(endings))
+
+
+def _choose_control(scenario: _Scenario, scenarios: Sequence[_Scenario]) -> str | Omitted | None:
+    """Returns the control of a scenario, None if it needs none, or why there is none for it."""
+    if not scenario.resets:
+        return None
+    if not _families_with_positive_control(scenarios).issuperset(scenario.families):
+        return Omitted("the run has no positive control for it")
+    if scenario.is_positive_control:
+        return POSITIVE_CONTROL
+    return _choose_orderly_control(scenario, scenarios)
+
+
+def _families_with_positive_control(scenarios: Sequence[_Scenario]) -> set[Family]:
+    """Returns the families over which a RST is proven to be seen; AF_UNIX needs no proof."""
+    families: set[Family] = {"unix"}
+    for scenario in scenarios:
+        if scenario.is_positive_control:
+            families.update(scenario.families)
+    return families
+
+
+def _choose_orderly_control(scenario: _Scenario, scenarios: Sequence[_Scenario]) -> str | Omitted:
+    """Returns a scenario that ends in FIN over the same families: its own control if possible."""
+    names = [
+        other.row.name
+        for other in scenarios
+        if other.ending == "FIN" and set(scenario.families) <= set(other.families)
+    ]
+    preferred = (name for name in (scenario.row.control, _USUAL_CONTROL) if name in names)
+    first = next(preferred, None) or next(iter(names), None)
+    return first or Omitted("no other scenario ends in FIN")
+
+
+# ---- the text ----------------------------------------------------------------------------------
+
+
+class _PlayDefaults(NamedTuple):
+    """The families and trials that the play sets for its scenarios."""
+
+    families: tuple[Family, ...]
+    trials: int
+
+    @classmethod
+    def of(cls, scenarios: Sequence[_Scenario], behaviour: Behaviour) -> _PlayDefaults:
+        """Returns the families that some scenario has, and the most frequent number of trials."""
+        used = {family for scenario in scenarios for family in scenario.families}
+        families = tuple(filter(used.__contains__, _IP_FAMILIES)) or _IP_FAMILIES
+        counts = Counter(behaviour.trials[scenario.row.name] for scenario in scenarios)
+        trials = counts.most_common(1)[0][0] if counts else _DEFAULT_TRIALS
+        return cls(families, trials)
+
+
+def _lines(run: AuditRun, behaviour: Behaviour) -> Iterator[str]:
+    """Yields the lines of the playbook."""
+    scenarios, controls, notes = _choose_scenarios(run, behaviour)
+    defaults = _PlayDefaults.of(scenarios, behaviour)
+    source = printable_line(behaviour.source)
+    yield f"# The behaviour of {source} in the run {printable_line(run.run.id)}, for other hosts."
+    yield "# Made by `fleetaudit policy make`. Edit what should be otherwise, and say why."
+    yield ""
+    yield f"- name: {_quote(f'As {behaviour.source}'[:200])}"
+    yield "  hosts: all"
+    yield f"  trials: {defaults.trials}"
+    yield f"  families: [{', '.join(defaults.families)}]"
+    if scenarios or notes:
+        yield ""
+    if scenarios:
+        yield "  scenarios:"
+    for scenario in scenarios:
+        yield from _scenario_lines(scenario, controls[scenario.row.name], behaviour, defaults)
+    yield from _omission_lines("    ", notes)
+    yield from _sysctl_lines(behaviour.sysctls)
+
+
+def _omission_lines(indent: str, notes: Iterable[str]) -> Iterator[str]:
+    """Yields a comment for each note."""
+    for note in notes:
+        yield f"{indent}# Left out: {printable_line(note)}"
+
+
+def _scenario_lines(
+    scenario: _Scenario, control: str | None, behaviour: Behaviour, defaults: _PlayDefaults
+) -> Iterator[str]:
+    """Yields the lines of one scenario, and an empty line."""
+    row = scenario.row
+    yield f"    - name: {_quote(row.name)}"
+    yield f"      title: {_quote(row.title)}"
+    yield "      steps:"
+    yield from (f"        - {_quote(step)}" for step in row.steps)
+    yield f"      expect: {_quote(scenario.ending)}"
+    # A difference from the chosen host is a warning at least.
+    yield f"      severity: {'warning' if row.severity == 'info' else row.severity}"
+    if control is not None:
+        yield f"      control: {_quote(control)}"
+    families = tuple(filter(scenario.families.__contains__, defaults.families))
+    if families != defaults.families and "unix" not in scenario.families:
+        yield f"      families: [{', '.join(families)}]"
+    if behaviour.trials[row.name] != defaults.trials:
+        yield f"      trials: {behaviour.trials[row.name]}"
+    because = f"As on {behaviour.source}. {row.because}".strip()
+    yield f"      because: {_quote(because[:MAX_TEXT])}"
+    yield ""
+
+
+def _sysctl_lines(sysctls: Mapping[str, Sysctl | Omitted]) -> Iterator[str]:
+    """Yields the lines of the sysctls."""
+    expectations, notes = list[str](), list[str]()
+    for key, sysctl in sysctls.items():
+        if isinstance(sysctl, Omitted):
+            notes.append(f"{key}: {sysctl.reason}")
+        elif not _SYSCTL_NAME.fullmatch(key):
+            notes.append(f"{key}: not a name of a sysctl that a playbook may have")
+        else:
+            expectations += _expectation_lines(key, sysctl.value, notes)
+    if expectations:
+        yield from ("  sysctls:", "    expect:", *expectations)
+    yield from _omission_lines("      ", notes)
+
+
+def _expectation_lines(key: str, value: str | None, notes: list[str]) -> Iterator[str]:
+    """Yields the lines of the expectation of one sysctl; adds a note of a number that is omitted."""
+    if value is None:
+        yield f"      {key}: {{present: false}}"
+        return
+    words = value.split()
+    if key not in FIRST_TWO or len(words) != 3:
+        yield f"      {key}: {{equals: {_quote(normalize_spaces(value))}}}"
+        return
+    notes.append(f"{key}, {ordinal(3)} number ({words[2]}): {BY_MEMORY}")
+    yield f"      {key}:"
+    for position, word in enumerate(words[:2], 1):
+        yield f"        - {{position: {position}, equals: {_quote(word)}}}"
+
+
+def _quote(text: str) -> str:
+    """Returns `text` as a double-quoted scalar of YAML, in ASCII: whatever it contains, it is one
+    value on one line.
+    """
+    return '"' + "".join(map(_escape, text)) + '"'
+
+
+def _escape(character: str) -> str:
+    """Returns a character of a double-quoted scalar."""
+    if character in '"\\':
+        return "\\" + character
+    return character if " " <= character <= "~" else escape_code(character)

@@ -1,0 +1,162 @@
+"""Remedies for sysctls: the command that sets a value now and at every boot. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+
+from fleetaudit.model import Audited, Sysctl, SysctlExpectation
+from fleetaudit.playbook.expectation_tests import meets, normalize_spaces, parse_number, word_at
+
+# Measured with procps 4.0 and systemd 252: `sysctl --system` reads /etc/sysctl.conf after all
+# folders, systemd-sysctl reads it only as /etc/sysctl.d/99-sysctl.conf where that link is there; in
+# the folders the last name wins. "_" sorts after "-" and ".", so this name comes after zzz.conf and
+# zzz-local.conf too.
+SYSCTL_CONF = "/etc/sysctl.conf"
+SYSCTL_FILE = "/etc/sysctl.d/zzz_fleetaudit.conf"
+MODULES_FILE = "/etc/modules-load.d/fleetaudit.conf"
+# Sysctls that exist only while a module is loaded, by how they begin (sysctl.d(5); the kernel's
+# nf_conntrack-sysctl and ipvs-sysctl).
+MODULES: Mapping[str, str] = {
+    "net.bridge.": "br_netfilter",
+    "net.netfilter.nf_conntrack_": "nf_conntrack",
+    "net.nf_conntrack_max": "nf_conntrack",
+    "net.ipv4.vs.": "ip_vs",
+}
+_HARMLESS = re.compile(r"[A-Za-z0-9_.,: -]+", re.ASCII)
+"""The values of a host that may enter a command."""
+
+
+def sysctl_remedy(key: str, expectations: Sequence[SysctlExpectation], host: Audited) -> str:
+    """Returns the command that makes a sysctl meet all expectations now and after every boot.
+
+    It is a sentence if no command on the host helps, and "" if no value is known that does.
+    """
+    sysctl = host.sysctls.get(key)
+    if sysctl is None:
+        return ""
+    if sysctl.value is None:
+        return _remedy_of_absent(key, sysctl, expectations)
+    value = _value_that_meets(expectations, sysctl.value, sysctl.default)
+    if value is None or not _HARMLESS.fullmatch(value):
+        return ""
+    if not host.sysctls_writable:
+        return (
+            f"Set {key} = {value} where this container is started (docker run --sysctl), or on its"
+            " host if they share the network: /proc/sys is mounted read-only here."
+        )
+    command = _set_command(key, value, host.sysctl_places)
+    # The module is loaded now; at boot its sysctls are set only if it is loaded before.
+    module = _module_of(key)
+    return f"echo {module} >>{MODULES_FILE} && {command}" if module else command
+
+
+def _module_of(key: str) -> str:
+    """Returns the module without which a sysctl does not exist, "" if it needs none."""
+    return next((module for start, module in MODULES.items() if key.startswith(start)), "")
+
+
+def _remedy_of_absent(key: str, sysctl: Sysctl, expectations: Sequence[SysctlExpectation]) -> str:
+    """Returns the remedy of a sysctl without a value: only a module can bring it."""
+    module = _module_of(key)
+    is_unwanted = any(expectation.present is False for expectation in expectations)
+    if sysctl.state != "absent" or not module or is_unwanted:
+        return ""
+    return (
+        f"It exists only while the module {module} is loaded: add that to {MODULES_FILE} if this"
+        " host needs it."
+    )
+
+
+# ---- commands ----------------------------------------------------------------------------------
+
+
+def _set_command(key: str, value: str, places: Mapping[str, Sequence[str]] | None) -> str:
+    """Returns the command that sets a sysctl now, and in the files that win at boot."""
+    now = f"sysctl -w {key}={shlex.quote(value)}"
+    # The file may not end in a line feed.
+    line = f"printf '\\n%s\\n' {shlex.quote(f'{key} = {value}')}"
+    files = _winning_files(places, key)
+    if len(files) == 1:
+        return f"{now} && {line} >>{shlex.quote(files[0])}"
+    return f"{now} && {line} | tee -a {shlex.join(files)}"
+
+
+def _winning_files(places: Mapping[str, Sequence[str]] | None, key: str) -> tuple[str, ...]:
+    """Returns the files whose last line wins at boot, for `sysctl --system` and systemd-sysctl."""
+    if places is None:
+        return SYSCTL_CONF, SYSCTL_FILE
+    files = list[str]()
+    for place in places.get(key, ()):
+        files += _files_that_win_over(place.rpartition(":")[0])
+    return tuple(dict.fromkeys(files)) or (SYSCTL_FILE,)
+
+
+def _files_that_win_over(file: str) -> tuple[str, ...]:
+    """Returns the files whose last line wins over a file that sets the sysctl.
+
+    An administrator's own file wins again; a package's loses to the name of SYSCTL_FILE.
+    """
+    if file == SYSCTL_CONF:
+        return SYSCTL_CONF, SYSCTL_FILE
+    if file.startswith("/etc/") or _base_name(file) > _base_name(SYSCTL_FILE):
+        return (file,)
+    return (SYSCTL_FILE,)
+
+
+def _base_name(file: str) -> str:
+    """Returns the name of a file without its folders."""
+    return file.rpartition("/")[2]
+
+
+# ---- values ------------------------------------------------------------------------------------
+
+
+def _value_that_meets(
+    expectations: Sequence[SysctlExpectation], value: str, default: str | None
+) -> str | None:
+    """Returns `value` with the least changes that meet all expectations, None if none is known."""
+    changed: str | None = normalize_spaces(value)
+    for expectation in expectations:
+        changed = _change_value(expectation, changed, default) if changed is not None else None
+    if changed is None or not all(meets(changed, expectation) for expectation in expectations):
+        return None
+    return changed
+
+
+def _change_value(expectation: SysctlExpectation, value: str, default: str | None) -> str | None:
+    """Returns `value` with the least change that meets an expectation, None if none is known."""
+    if expectation.present is False:
+        return None
+    if meets(value, expectation) and not expectation.is_default:
+        return value
+    new = _new_word(expectation, word_at(value, expectation.position), default)
+    if new is None or expectation.position is None:
+        return None if new is None else normalize_spaces(new)
+    words = value.split()
+    if expectation.position > len(words):
+        return None
+    words[expectation.position - 1] = new
+    return " ".join(words)
+
+
+def _new_word(expectation: SysctlExpectation, word: str | None, default: str | None) -> str | None:
+    """Returns what meets an expectation in place of a word or a whole value, None if unknown."""
+    if expectation.equals is not None:
+        return normalize_spaces(expectation.equals)
+    if expectation.one_of:
+        return normalize_spaces(expectation.one_of[0])
+    if expectation.is_default:
+        return default
+    return _nearest_bound(parse_number(word or ""), expectation)
+
+
+def _nearest_bound(number: int | None, expectation: SysctlExpectation) -> str | None:
+    """Returns the bound that a number exceeds, None if there is none."""
+    if number is None:
+        return None
+    low, high = expectation.at_least, expectation.at_most
+    if low is not None and number < low:
+        return str(low)
+    return None if high is None else str(high)
