@@ -28,7 +28,7 @@ def commands_of(block: str) -> Iterator[str]:
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs one command line of the tutorial in a folder; its output is what a terminal would show."""
+    """Runs one command line of the tutorial in a folder, with both outputs in one."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "HOME": str(folder), "COLUMNS": "80"}
     return subprocess.run(

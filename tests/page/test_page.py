@@ -83,9 +83,8 @@ def payloads() -> Iterator[str]:
     for n in range(5):
         for wrap in WRAPS:
             for seed in SEEDS:
-                yield (
-                    f"{wrap.replace('{}', seed, 1).replace('{}', '')}~{n}{WRAPS.index(wrap)}{SEEDS.index(seed)}~"
-                )
+                text = wrap.replace("{}", seed, 1).replace("{}", "")
+                yield f"{text}~{n}{WRAPS.index(wrap)}{SEEDS.index(seed)}~"
 
 
 def hostile_run() -> tuple[AuditRun, Sequence[str]]:
@@ -121,17 +120,27 @@ def hostile_run() -> tuple[AuditRun, Sequence[str]]:
             steps=((1, 99),),
         )
         seen = Observation(
-            scenario="unread-close", family="ipv4", ending="FIN", trials=3, endings={"FIN": 2, take(): 1},
-            evidence=evidence, reason=take(),
-        )  # fmt: skip
+            scenario="unread-close",
+            family="ipv4",
+            ending="FIN",
+            trials=3,
+            endings={"FIN": 2, take(): 1},
+            evidence=evidence,
+            reason=take(),
+        )
         key = take()
         findings = tuple(
             Finding(
-                id=f"sysctl:{of}", severity="error", expected=take(), observed=take(), because=take(), fix=take(),
+                id=f"sysctl:{of}",
+                severity="error",
+                expected=take(),
+                observed=take(),
+                because=take(),
+                fix=take(),
                 waived=take(),
             )
             for of in (key, take())
-        )  # fmt: skip
+        )
         hosts.append(
             msgspec.structs.replace(
                 known,

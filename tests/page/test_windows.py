@@ -39,7 +39,8 @@ def test_no_line_of_a_ladder_or_of_its_table_runs_over(
 
 
 OVER = """() => [...document.querySelectorAll("svg.ladder text.on")].filter(text => {
-  const box = text.getBBox(), [left, right] = [...text.ownerSVGElement.querySelectorAll("text.head")]
+  const box = text.getBBox()
+  const [left, right] = [...text.ownerSVGElement.querySelectorAll("text.head")]
   return box.x < left.getAttribute("x") || box.x + box.width > right.getAttribute("x")
 }).map(text => text.textContent)"""
 """The texts over arrows that are not between the two lifelines."""

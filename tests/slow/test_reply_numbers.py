@@ -1,4 +1,4 @@
-"""Every number of a reply: in range it can be processed, out of range it is refused with its path."""
+"""Numbers of a reply: in range they are processed, out of range refused with their path."""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ def test_ten_thousand_hosts_pass_in_bounded_memory_and_threads() -> None:
     """In a process of its own, whose peak memory is its own."""
     program = textwrap.dedent("""
         import resource, threading
-        from tests.unit.engine.test_scheduler import FakeTransport, host_plan, plan_of, reply, unchanged
+        from tests.unit.engine.test_scheduler import (
+            FakeTransport, host_plan, plan_of, reply, unchanged
+        )
         from fleetaudit.engine import EngineSettings, audit
         big = reply()
         behave = lambda target, attempt, deadline: big

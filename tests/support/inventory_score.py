@@ -20,9 +20,9 @@ VERSION, SAME, REFUSED, MADE_UP, MADE_UP_REFUSED = (
     "made up",
     "made up, refused",
 )
-"""What a test may record: the version of Ansible; of an inventory whether it is read in the same way (1 or 0),
-or why it is refused; of the generated ones how many are read in the same way and how many were compared, and
-how many were refused.
+"""What a test may record: the version of Ansible; of an inventory whether it is read in the same
+way (1 or 0), or why it is refused; of the generated ones how many are read in the same way and how
+many were compared, and how many were refused.
 """
 
 

@@ -49,6 +49,7 @@ the first of all.
 # Debian's plain build, and the one for virtual machines, which is the smaller download.
 _PACKAGE = re.compile(r"linux-(?:image|binary)-\d[\w.+~]*(?:-[\w.]*\d)*-(?P<cloud>cloud-)?amd64")
 _FETCH_S = 600
+_META_PACKAGES = ("linux-image-amd64", "linux-image-cloud-amd64")
 
 
 class NoKernelsError(Exception):
@@ -191,8 +192,9 @@ def choices(packages: Iterable[Package], wanted: KernelSpec) -> list[Package]:
 
 
 def available() -> list[Package]:
-    """Returns the packages of the archive that have a kernel image in them; raises
-    `NoKernelsError`.
+    """Returns the packages of the archive that have a kernel image in them.
+
+    Raises `NoKernelsError` if the archive cannot be read or has none.
     """
     for tool in ("apt-get", "apt-cache", "dpkg-deb"):
         if shutil.which(tool) is None:
@@ -204,34 +206,33 @@ def available() -> list[Package]:
     updated = subprocess.run(
         ["apt-get", *_private(), "update"], capture_output=True, timeout=_FETCH_S, check=False
     )
-    names = [
-        name
-        for prefix in ("linux-image-", "linux-binary-")
-        for name in _apt_cache("pkgnames", prefix).split()
-        if _PACKAGE.fullmatch(name)
-    ]
+    names = _package_names()
     if not names:
         why = updated.stderr.decode("utf-8", "replace").strip()[-300:]
         raise NoKernelsError(f"apt lists no kernel packages: {why or 'the archive has none'}")
     binaries = {n.removeprefix("linux-binary-") for n in names if n.startswith("linux-binary-")}
-    found = []
-    for stanza in _apt_cache("show", *names).split("\n\n"):
-        fields = dict(
-            line.split(": ", 1)
-            for line in stanza.splitlines()
-            if re.match(r"(Package|Version): ", line)
-        )
-        name = fields.get("Package", "")
-        # Newer packages are split: where there is a linux-binary-X, linux-image-X only pulls it in.
-        if (known := _PACKAGE.fullmatch(name)) and name.removeprefix(
-            "linux-image-"
-        ) not in binaries:
-            found.append(Package(name, fields["Version"], known["cloud"] is not None))
-    return [
-        p
-        for p in found
-        if len(p.numbers) >= 2 and p.name not in {"linux-image-amd64", "linux-image-cloud-amd64"}
-    ]
+    stanzas = _apt_cache("show", *names).split("\n\n")
+    packages = [_package(stanza, binaries) for stanza in stanzas]
+    return [p for p in packages if p is not None and len(p.numbers) >= 2]
+
+
+def _package_names() -> list[str]:
+    """Returns the names of all packages with a kernel image."""
+    listed = [_apt_cache("pkgnames", prefix) for prefix in ("linux-image-", "linux-binary-")]
+    return [name for text in listed for name in text.split() if _PACKAGE.fullmatch(name)]
+
+
+def _package(stanza: str, binaries: set[str]) -> Package | None:
+    """Returns the package of a stanza of apt-cache show, None if it has no kernel image.
+
+    Newer packages are split: where there is a linux-binary-X, linux-image-X only depends on it.
+    """
+    fields = dict(re.findall(r"^(Package|Version): (.*)$", stanza, re.MULTILINE))
+    name = fields.get("Package", "")
+    known = _PACKAGE.fullmatch(name)
+    if known is None or name in _META_PACKAGES or name.removeprefix("linux-image-") in binaries:
+        return None
+    return Package(name, fields["Version"], known["cloud"] is not None)
 
 
 def _apt_cache(*words: str) -> str:
@@ -273,7 +274,7 @@ def _image(package: Package) -> bytes:
 
 
 def _configure() -> None:
-    """Writes the sources: every suite that may have kernels, of the archive that this machine uses."""
+    """Writes the sources: every suite that may have kernels, of this machine's archive."""
     plain, security = _archives()
     option = f"[signed-by={KEYRING}] " if KEYRING.exists() else ""
     lines = [

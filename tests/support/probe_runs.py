@@ -61,7 +61,7 @@ def scenario(
     trials: int = 1,
     expect: Sequence[str] = (),
 ) -> dict[str, object]:
-    """Returns one scenario as the probe is sent it; `text` has its steps, a semicolon between them."""
+    """Returns one scenario of a request; `text` has its steps, separated by semicolons."""
     steps = [parse_step(line) for line in text.split(";")]
     return {
         "name": name,
@@ -244,8 +244,8 @@ def run_with_tcpdump(
     """Returns what the probe answers in a network namespace of the test's own, and what tcpdump
     captures on its `lo`.
 
-    The call's isolation must be "host", or `before` must be `STAY_IN_NAMESPACE`, so that the probe stays where
-    tcpdump is. `commands` prepare the namespace; see `start` for `how`.
+    The call's isolation must be "host", or `before` must be `STAY_IN_NAMESPACE`, so that the probe
+    stays where tcpdump is. `commands` prepare the namespace; see `start` for `how`.
     """
     assert call["isolation"] == "host" or how.get("before") == STAY_IN_NAMESPACE
     need_program("tcpdump", "nsenter")
@@ -423,8 +423,8 @@ HOST_WITHOUT_CAPABILITIES = """
 import ctypes, os, struct, sys
 number = {"x86_64": 16, "aarch64": 29}[os.uname().machine]  # ioctl
 # Classic BPF on struct seccomp_data: nr, arch, instruction pointer, args; 0x8914 is SIOCSIFFLAGS.
-lines = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 24), (0x15, 0, 1, 0x8914), (0x06, 0, 0, 0x00050001),
-         (0x06, 0, 0, 0x7FFF0000)]
+lines = [(0x20, 0, 0, 0), (0x15, 0, 3, number), (0x20, 0, 0, 24), (0x15, 0, 1, 0x8914),
+         (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000)]
 program = b"".join(struct.pack("HBBI", *line) for line in lines)
 held = ctypes.create_string_buffer(program)
 library = ctypes.CDLL(None, use_errno=True)

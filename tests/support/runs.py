@@ -64,31 +64,72 @@ def scenario(
 
 
 SCENARIOS = (
-    scenario("drained-close", "Close with everything read", "peer sends 5 bytes;closer reads all;closer closes", "FIN",
-             control=None, severity="error", because="RFC 9293 section 3.6: nothing was lost."),
-    scenario("zero-linger-close", "Close with SO_LINGER on and 0 seconds",
-             "closer sets SO_LINGER 1 0;closer closes", control=None, severity="error",
-             because="socket(7): the run's positive control."),
-    scenario("unread-close", "Close with unread data", "peer sends 5 bytes;closer closes", severity="error",
-             because="RFC 2525 section 2.17: data was lost, so the peer must learn of it."),
-    scenario("partly-read-close", "Close after reading a part",
-             "peer sends 10 bytes;closer reads 4 bytes;closer closes", because="RFC 2525 section 2.17."),
-    scenario("urgent-read-close", "Close after the urgent byte was read out of line",
-             "peer sends 1 urgent bytes;closer reads the urgent byte;closer closes",
-             because="tcp(7): recv with MSG_OOB leaves the byte in the receive queue."),
-    scenario("reread-fin-close", "Close after the peer sent read data again, with its FIN",
-             "peer sends 10 bytes;closer reads all;peer resends 10 bytes with FIN;closer closes", "FIN",
-             control=None, severity="info", because="Linux 5f9238530970; older kernels reset here."),
-    scenario("unread-half-close", "Half-close, then close, with unread data",
-             "peer sends 5 bytes;closer half-closes;closer closes", "FIN, then RST",
-             because="The FIN of the half-close is already out when the data is thrown away."),
-    scenario("unread-mptcp-close", "Close an MPTCP connection with unread data",
-             "peer connects over MPTCP;peer sends 5 bytes;closer closes",
-             because="RFC 8684 section 3.5: MP_FASTCLOSE."),
-    scenario("unread-unix-close", "Close an AF_UNIX stream with unread data",
-             "peer connects over AF_UNIX;peer sends 5 bytes;closer closes", families=("unix",),
-             because="unix(7): ECONNRESET at the peer."),
-)  # fmt: skip
+    scenario(
+        "drained-close",
+        "Close with everything read",
+        "peer sends 5 bytes;closer reads all;closer closes",
+        "FIN",
+        control=None,
+        severity="error",
+        because="RFC 9293 section 3.6: nothing was lost.",
+    ),
+    scenario(
+        "zero-linger-close",
+        "Close with SO_LINGER on and 0 seconds",
+        "closer sets SO_LINGER 1 0;closer closes",
+        control=None,
+        severity="error",
+        because="socket(7): the run's positive control.",
+    ),
+    scenario(
+        "unread-close",
+        "Close with unread data",
+        "peer sends 5 bytes;closer closes",
+        severity="error",
+        because="RFC 2525 section 2.17: data was lost, so the peer must learn of it.",
+    ),
+    scenario(
+        "partly-read-close",
+        "Close after reading a part",
+        "peer sends 10 bytes;closer reads 4 bytes;closer closes",
+        because="RFC 2525 section 2.17.",
+    ),
+    scenario(
+        "urgent-read-close",
+        "Close after the urgent byte was read out of line",
+        "peer sends 1 urgent bytes;closer reads the urgent byte;closer closes",
+        because="tcp(7): recv with MSG_OOB leaves the byte in the receive queue.",
+    ),
+    scenario(
+        "reread-fin-close",
+        "Close after the peer sent read data again, with its FIN",
+        "peer sends 10 bytes;closer reads all;peer resends 10 bytes with FIN;closer closes",
+        "FIN",
+        control=None,
+        severity="info",
+        because="Linux 5f9238530970; older kernels reset here.",
+    ),
+    scenario(
+        "unread-half-close",
+        "Half-close, then close, with unread data",
+        "peer sends 5 bytes;closer half-closes;closer closes",
+        "FIN, then RST",
+        because="The FIN of the half-close is already out when the data is thrown away.",
+    ),
+    scenario(
+        "unread-mptcp-close",
+        "Close an MPTCP connection with unread data",
+        "peer connects over MPTCP;peer sends 5 bytes;closer closes",
+        because="RFC 8684 section 3.5: MP_FASTCLOSE.",
+    ),
+    scenario(
+        "unread-unix-close",
+        "Close an AF_UNIX stream with unread data",
+        "peer connects over AF_UNIX;peer sends 5 bytes;closer closes",
+        families=("unix",),
+        because="unix(7): ECONNRESET at the peer.",
+    ),
+)
 
 RULES = {
     "net.ipv4.tcp_fin_timeout": SysctlExpectation(
@@ -290,7 +331,7 @@ class Fleet:
         void: str = "",
         exposure: Exposure | None = None,
     ) -> Audited:
-        """Returns a judged host: ordinary for its kernel except for the observations in `instead`."""
+        """Returns a judged host: ordinary for its kernel except for what `instead` has."""
         other = {(o.scenario, o.family): o for o in instead}
         values = {**default_sysctls(kernel), **(sysctls or {})}
         audited = Audited(
@@ -315,7 +356,7 @@ class Fleet:
 
 
 def traced_host(*traces: tuple[Family, Evidence]) -> Audited:
-    """Returns a host with one observation for each evidence: scenarios s0, s1 …, which end in RST."""
+    """Returns a host with one RST for each evidence, of the scenarios s0, s1 …"""
     return Audited(
         name="web-1",
         kernel=Kernel(release="6.12.43", version="#1", machine="x86_64"),

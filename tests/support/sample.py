@@ -30,7 +30,7 @@ SHOTS: tuple[tuple[str, Literal["light", "dark"], int, int], ...] = (
 
 
 def report_of_kernels(folder: Path) -> Path:
-    """Runs fleetaudit in `folder` over the kernels that there are, and returns the page it wrote."""
+    """Runs fleetaudit in `folder` over the available kernels, and returns the page."""
     hosts = {}
     for kernel in kernels():
         image = folder / f"vmlinuz-{kernel.name}"
