@@ -1,9 +1,9 @@
-"""Everything that can go wrong and is not a bug: one root, and a child for each party whose matter
-it is.
+"""Everything that can go wrong and is not a bug: one root class, and a child for each responsible
+party.
 
-Rules: a message says where, what was found, what was wanted and what to do next. The exit status
-belongs to the class, so that the command line needs no table. A bug is not in here: it stays a
-traceback and status 1.
+Rules: a message says what went wrong, where, what was expected, and what to do next. The exit
+status belongs to the class, so that the command line needs no table. A bug is none of these: it
+stays a traceback and status 1.
 """
 
 from __future__ import annotations
@@ -57,27 +57,27 @@ FailureKind = Literal[
 ]
 """The cause of a failure as a short stable name; "" if a failure has none.
 
-Hosts with the same stage and kind are reported together, whatever their addresses are. It is set
-where an error is raised. New kinds may be added; a kind that is in a release keeps its name.
+Hosts with the same stage and kind are reported together, whatever their addresses are. The code
+that raises an error sets it. New kinds may be added; a kind that is in a release keeps its name.
 """
 
-_REPEAT = "fleetaudit run "
+_RERUN = "fleetaudit run "
 
 
 def rerun_hint(*options: str) -> str:
-    """Returns the hint that repeats the command with these options; `engine.audit` makes a whole
-    line of it.
-    """
-    return _REPEAT + shlex.join(options)
+    """Returns the hint that repeats the command with these options; `engine.audit` completes it."""
+    return _RERUN + shlex.join(options)
 
 
 def rerun_options(hint: str) -> tuple[str, ...]:
-    """Returns the options of a hint that `rerun_hint` made, () for any other hint."""
-    return tuple(shlex.split(hint.removeprefix(_REPEAT))) if hint.startswith(f"{_REPEAT}-") else ()
+    """Returns the options of a hint of `rerun_hint`, () for any other hint."""
+    if not hint.startswith(f"{_RERUN}-"):
+        return ()
+    return tuple(shlex.split(hint.removeprefix(_RERUN)))
 
 
 class FleetauditError(Exception):
-    """What a user can be told; `exit_status` is what the command then ends with (sysexits.h)."""
+    """An error that a user can be told; `exit_status` is the status of the command (sysexits.h)."""
 
     exit_status = 70
 
@@ -89,8 +89,9 @@ class UsageError(FleetauditError):
 
 
 class InputError(FleetauditError):
-    """A file of the user's does not parse or makes no sense; `line` and `column` count from 1, 0 is
-    "unknown".
+    """A file of the user cannot be parsed or makes no sense.
+
+    `line` and `column` count from 1; 0 means unknown. `hint` says how to mend it.
     """
 
     exit_status = 65
@@ -98,19 +99,18 @@ class InputError(FleetauditError):
     def __init__(
         self, message: str, *, source: str, line: int = 0, column: int = 0, hint: str = ""
     ) -> None:
-        self.message, self.source, self.line, self.column, self.hint = (
-            message,
-            source,
-            line,
-            column,
-            hint,
-        )
-        where = ":".join([source, *(str(n) for n in (line, column) if n)])
-        super().__init__(f"{where}: {message}" + (f"\n  {hint}" if hint else ""))
+        self.message = message
+        self.source = source
+        self.line = line
+        self.column = column
+        self.hint = hint
+        where = ":".join([source, *(str(number) for number in (line, column) if number)])
+        text = f"{where}: {message}"
+        super().__init__(f"{text}\n  {hint}" if hint else text)
 
 
 class NothingToDoError(FleetauditError):
-    """A file that was named is missing, or no host matches."""
+    """A named file is missing, or no host matches."""
 
     exit_status = 66
 
@@ -122,7 +122,7 @@ class OutputError(FleetauditError):
 
 
 class LockedError(FleetauditError):
-    """Another run holds the output folder."""
+    """Another run uses the output folder."""
 
     exit_status = 75
 
@@ -134,13 +134,13 @@ class ConfigError(FleetauditError):
 
 
 class TransportError(FleetauditError):
-    """The way to one host failed; the engine turns it into that host's `NotAudited`.
+    """One host cannot be reached; the engine turns it into that host's `NotAudited`.
 
-    `stage` is one of `model.Stage`; `hint` is the next command to type; `transient` says that
-    trying again may help (never true for a refused authentication: accounts get locked). `kind`
-    groups the hosts that fail in the same way, and `at` names what failed if that is not the host
-    itself, such as "jump host gate". `changed_key` are the host key that was known, and where, and
-    the one that was shown, where these differ.
+    `stage` is one of `model.Stage`; `hint` is the next command to type. `transient` says that a
+    retry may help (never true for a refused authentication, because accounts get locked). `kind`
+    groups the hosts that fail in the same way. `at` names what failed if that is not the host
+    itself, such as "jump host gate". `changed_key` has the host key that was known, with its place,
+    and the one that the host presented, if these differ.
     """
 
     def __init__(
@@ -154,16 +154,21 @@ class TransportError(FleetauditError):
         transient: bool = False,
         changed_key: tuple[str, str] | None = None,
     ) -> None:
-        self.stage, self.reason, self.hint, self.transient = stage, reason, hint, transient
-        self.kind, self.at, self.changed_key = kind, at, changed_key
+        self.stage = stage
+        self.reason = reason
+        self.hint = hint
+        self.kind = kind
+        self.at = at
+        self.transient = transient
+        self.changed_key = changed_key
         super().__init__(f"{stage}: {reason}")
 
-    def attributed_to(self, whom: str, hint: str = "") -> TransportError:
-        """Returns the same error, told of another one on the way; `hint` is for one that has none."""
-        return self.with_reason(f"{whom}: {self.reason}", hint, at=whom)
+    def attributed_to(self, what: str, hint: str = "") -> TransportError:
+        """Returns the same error about another host of the path; `hint` is used if it has none."""
+        return self.with_reason(f"{what}: {self.reason}", hint, at=what)
 
     def with_reason(self, reason: str, hint: str = "", *, at: str = "") -> TransportError:
-        """Returns the same error in other words; `hint` is for one that has none."""
+        """Returns the same error with another reason; `hint` and `at` are used if it has none."""
         if reason == self.reason and (self.hint or not hint):
             return self
         return TransportError(
@@ -178,7 +183,7 @@ class TransportError(FleetauditError):
 
 
 class ReplyError(FleetauditError):
-    """What a host answered is no reply; the engine turns it into that host's `NotAudited` at
+    """The output of a host is not a reply; the engine turns it into that host's `NotAudited` at
     `stage`.
     """
 
@@ -190,5 +195,8 @@ class ReplyError(FleetauditError):
         stage: str = "decode",
         kind: FailureKind = "reply not valid",
     ) -> None:
-        self.reason, self.hint, self.stage, self.kind = reason, hint, stage, kind
+        self.reason = reason
+        self.hint = hint
+        self.stage = stage
+        self.kind = kind
         super().__init__(reason)

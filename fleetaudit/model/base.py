@@ -19,8 +19,11 @@ Seconds = Annotated[float, Meta(ge=0, le=3.2e9)]
 """A duration or a time since 1970, in seconds; at most a hundred years."""
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""The exceptions of decoding bytes that do not match their type: msgspec also raises Python's own."""
+"""The exceptions of decoding bytes that do not match their type: msgspec also raises Python's own.
+"""
 
 
 class Frozen(msgspec.Struct, frozen=True):
-    """The base of every noun: immutable, fields by name; unknown keys of a newer format are ignored."""
+    """The base of every noun: immutable, fields by name; unknown keys of a newer format are
+    ignored.
+    """

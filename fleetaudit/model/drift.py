@@ -48,8 +48,8 @@ class Change(Frozen, frozen=True, kw_only=True):
     """One difference of one host between two runs; `before` and `after` are texts for a reader.
 
     `what` is a finding's id for scenarios, sysctls and findings. `host` is the later run's name.
-    `since` is the date (RFC 3339) when it was first seen; for a fix, since when it had not been met.
-    `severity` and `waived` are those of its finding.
+    `since` is the date (RFC 3339) when it was first seen; for a fix, since when it had not been
+    met. `severity` and `waived` are those of its finding.
     """
 
     effect: Effect
@@ -84,8 +84,8 @@ class Drift(Frozen, frozen=True, kw_only=True):
     """What changed between two runs, regressions first.
 
     `before` and `after` are the runs' ids, `since` and `until` the times when they began. `refused`
-    says why the two cannot be compared, "" if they can. `hosts` counts the hosts that were compared.
-    `notes` qualify the comparison. Rates differ at every run, so they are not changes.
+    says why the two cannot be compared, "" if they can. `hosts` counts the hosts that were
+    compared. `notes` qualify the comparison. Rates differ at every run, so they are not changes.
     """
 
     format: Literal["fleetaudit-drift/1"] = "fleetaudit-drift/1"
@@ -101,5 +101,7 @@ class Drift(Frozen, frozen=True, kw_only=True):
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether the two runs were compared and nothing changed; false for a refused comparison."""
+        """Whether the two runs were compared and nothing changed; false for a refused
+        comparison.
+        """
         return not self.refused and not self.changes

@@ -66,12 +66,13 @@ class Connection(Frozen, frozen=True, kw_only=True):
 class PeerWitness(Frozen, frozen=True, kw_only=True):
     """What the peer's socket reported after the close; calls that consume nothing come first.
 
-    `state` is tcpi_state (1 ESTABLISHED, 7 CLOSE, 8 CLOSE_WAIT; null over AF_UNIX). `poll` has event
-    names ("IN", "OUT", "ERR", "HUP", "RDHUP", "PRI"). `recv` has the results of recv in order, after
-    the errors that the steps themselves met: a number of bytes, "0" for end of file, the name of an
-    errno ("ECONNRESET", "EAGAIN"), or the error of a step's send ("send: ECONNRESET"). `so_error` is
-    SO_ERROR, read last ("0", "EPIPE"…). `poll_added`, over AF_UNIX only, has for each ending step of
-    the closer its index and the event names that it added to the peer's.
+    `state` is tcpi_state (1 ESTABLISHED, 7 CLOSE, 8 CLOSE_WAIT; null over AF_UNIX). `poll` has
+    event names ("IN", "OUT", "ERR", "HUP", "RDHUP", "PRI"). `recv` has the results of recv in
+    order, after the errors that the steps themselves met: a number of bytes, "0" for end of file,
+    the name of an errno ("ECONNRESET", "EAGAIN"), or the error of a step's send ("send:
+    ECONNRESET"). `so_error` is SO_ERROR, read last ("0", "EPIPE"…). `poll_added`, over AF_UNIX
+    only, has for each ending step of the closer its index and the event names that it added to the
+    peer's.
     """
 
     state: TcpState | None = None
@@ -111,8 +112,8 @@ class Observation(Frozen, frozen=True, kw_only=True):
 
     `ending` is the verdict on all trials together; `endings` counts the ending of each trial and is
     never rewritten. `reason` says why a verdict is inconclusive, void or not run; it is empty where
-    ending and endings agree. `evidence` is that of the first trial with this ending, or of the first
-    trial that differs if trials disagree.
+    ending and endings agree. `evidence` is that of the first trial with this ending, or of the
+    first trial that differs if trials disagree.
     """
 
     scenario: str

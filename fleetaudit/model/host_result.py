@@ -116,8 +116,9 @@ class Audited(Frozen, frozen=True, kw_only=True, tag_field="status", tag="audite
     or not. `location` is where the inventory names it first.
 
     `sysctl_places` has the line that sets a sysctl at boot, by key, for sysctls that a file sets;
-    two lines if `sysctl --system` and systemd-sysctl use different ones; null if the files could not
-    be read. `sysctls_writable` is false if /proc/sys is mounted read-only, as in most containers.
+    two lines if `sysctl --system` and systemd-sysctl use different ones; null if the files could
+    not be read. `sysctls_writable` is false if /proc/sys is mounted read-only, as in most
+    containers.
     """
 
     name: str

@@ -43,8 +43,8 @@ class Condition(Frozen, frozen=True, kw_only=True):
 class Scenario(Frozen, frozen=True, kw_only=True):
     """One experiment.
 
-    `expect` has the endings that are correct; it is empty if the scenario is only observed, and then
-    no ending is a finding. `control` names the scenario that must end the other way. `trials`
+    `expect` has the endings that are correct; it is empty if the scenario is only observed, and
+    then no ending is a finding. `control` names the scenario that must end the other way. `trials`
     overrides the play's number. `because` is the reason with its source, and `fix` what to do about
     another ending. `families` follow from the steps and the play.
     """

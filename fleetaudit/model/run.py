@@ -33,7 +33,9 @@ class ScenarioRow(Frozen, frozen=True, kw_only=True):
 
 
 def step_text(steps: Sequence[str], index: int) -> str:
-    """Returns the text of the step `index`, counted from 0; "step 3" if the scenario has no third."""
+    """Returns the text of the step `index`, counted from 0; "step 3" if the scenario has no
+    third.
+    """
     return steps[index] if 0 <= index < len(steps) else f"step {index + 1}"
 
 
@@ -43,11 +45,11 @@ class RunInfo(Frozen, frozen=True, kw_only=True):
 
     `baseline` is the id of the run that this one was compared with. `notes` are sentences about the
     run as a whole, such as an expired waiver. `job` names the combination of inventory, playbooks,
-    limit, shard and tags, "" in a run of an earlier version (`jobs.job_of` computes it for that one,
-    too). `sequence` numbers the runs of an output folder in the order in which they finished, from
-    1; it is 0 in an interrupted run and in one of an earlier version. `scheduled`: this run, or an
-    earlier one of its job, was started with --cron. `status` is the exit status of the command, null
-    in a run of an earlier version.
+    limit, shard and tags, "" in a run of an earlier version (`jobs.job_of` computes it for that
+    one, too). `sequence` numbers the runs of an output folder in the order in which they finished,
+    from 1; it is 0 in an interrupted run and in one of an earlier version. `scheduled`: this run,
+    or an earlier one of its job, was started with --cron. `status` is the exit status of the
+    command, null in a run of an earlier version.
     """
 
     id: str

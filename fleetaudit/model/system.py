@@ -38,7 +38,8 @@ class Os(Frozen, frozen=True, kw_only=True):
 
 
 class Sysctl(Frozen, frozen=True, kw_only=True):
-    """One sysctl: `value` is the host's, `default` what this kernel gives a new namespace, if known.
+    """One sysctl: `value` is the host's, `default` what this kernel gives a new namespace, if
+    known.
 
     `state` is "" if the sysctl was read, else "absent" or "unreadable: ERRNO". `used` is the value
     that the experiment ran under, if it is not `value`.

@@ -59,7 +59,9 @@ def applies(condition: Condition, host: Audited) -> bool:
 
 
 def release_numbers(release: str) -> tuple[int, ...]:
-    """Returns the numbers that a kernel release begins with: 6, 12, 117 of "6.12.117+deb13-amd64"."""
+    """Returns the numbers that a kernel release begins with: 6, 12, 117 of
+    "6.12.117+deb13-amd64".
+    """
     match = re.match(r"[0-9]{1,6}(?:\.[0-9]{1,6}){0,3}", release, re.ASCII)
     return tuple(map(int, match[0].split("."))) if match else ()
 

@@ -34,7 +34,9 @@ def find_contradiction(one: Play, other: Play) -> str:
 
 
 def is_contradictory(expectations: Sequence[SysctlExpectation]) -> bool:
-    """Returns whether no value can meet all of the expectations of one sysctl that apply together."""
+    """Returns whether no value can meet all of the expectations of one sysctl that apply
+    together.
+    """
     return any(_cannot_be_met(group) for group in _applying_together(expectations))
 
 

@@ -83,8 +83,8 @@ def _check_positive_control(
     missing = [f for f in placed.scenario.families if f != "unix" and f not in covered]
     if missing:
         raise document.error(
-            f"“{placed.scenario.name}” expects a RST over {missing[0]}, and the play has no positive"
-            " control for it",
+            f"“{placed.scenario.name}” expects a RST over {missing[0]}, and the play has no"
+            " positive control for it",
             placed.where,
             hint=(
                 f"add “- {DEFAULT_PLAYBOOK}/zero-linger-close”, or “control: positive” to a"

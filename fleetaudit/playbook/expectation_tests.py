@@ -90,7 +90,9 @@ def is_within(value: float | None, low: float | None, high: float | None) -> boo
 
 
 def describe_expectation(expectation: SysctlExpectation) -> str:
-    """Returns the text of an expectation: "at least 10 and at most 60", "third number at least 5"."""
+    """Returns the text of an expectation: "at least 10 and at most 60", "third number at least
+    5".
+    """
     texts = [
         describe(getattr(expectation, field))
         for field, describe in _DESCRIPTIONS.items()

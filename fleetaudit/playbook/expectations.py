@@ -62,7 +62,9 @@ def parse_condition(document: Document, file: ConditionFile, where: ValuePath) -
 def build_sysctl_expectations(
     document: Document, files: Mapping[str, SysctlFiles], where: ValuePath
 ) -> dict[str, tuple[SysctlExpectation, ...]]:
-    """Returns the expectations of each sysctl; raises `InputError` at those that no value can meet."""
+    """Returns the expectations of each sysctl; raises `InputError` at those that no value can
+    meet.
+    """
     found = dict[str, tuple[SysctlExpectation, ...]]()
     for key, file in files.items():
         at = (*where, key)
@@ -89,7 +91,9 @@ def _expectations_of_one(
 def check_sysctl(
     document: Document, name: str, where: ValuePath, allowed: str, *, key: bool = False
 ) -> None:
-    """Raises `InputError` if `name` does not match `allowed`, the pattern of sysctls that are read."""
+    """Raises `InputError` if `name` does not match `allowed`, the pattern of sysctls that are
+    read.
+    """
     if not re.fullmatch(allowed, name, re.ASCII):
         raise document.error(
             f"“{name}” is not a sysctl that fleetaudit reads",
@@ -144,7 +148,9 @@ def _check_tests(document: Document, file: SysctlExpectationFile, where: ValuePa
 def _check_position(
     document: Document, file: SysctlExpectationFile, where: ValuePath, tests_value: bool
 ) -> None:
-    """Raises `InputError` if a position stands with tests that are not for one word of the value."""
+    """Raises `InputError` if a position stands with tests that are not for one word of the
+    value.
+    """
     if not tests_value or file.is_default or file.present is not None:
         raise document.error(
             "a position is for equals, one_of, at_least, at_most and matches alone", where

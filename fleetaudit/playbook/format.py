@@ -1,9 +1,8 @@
-"""The format of a playbook file: types that decode it, and that the published JSON Schema is made
-from.
+"""The format of a playbook file: the types that decode it and that its JSON Schema is made from.
 
-Rules: an unknown key is a mistake. What a type cannot say (contradictions, names that must exist)
-is checked by the files beside this one. Every description is there for whoever writes a playbook in
-an editor that reads the schema.
+Rules: an unknown key is an error. What a type cannot express (contradictions, names that must
+exist) is checked by the other modules of this package. The descriptions are for people who write a
+playbook in an editor that reads the schema.
 """
 
 from __future__ import annotations
@@ -38,59 +37,61 @@ Tags = Annotated[
         description="For --tags and --skip-tags, as in Ansible; “always” and “never” are special.",
     ),
 ]
-Grave = Annotated[
+FindingSeverity = Annotated[
     Severity,
-    Meta(description="Of the finding, where this is not met: info, warning (usual) or error."),
+    Meta(
+        description="Severity of the finding if this is not met: info, warning (default) or error."
+    ),
 ]
 Because = Annotated[
-    str, Meta(max_length=4000, description="Why this is wanted, and by which source.")
+    str, Meta(max_length=4000, description="Why this is expected, with the source.")
 ]
 Fix = Annotated[
     str,
     Meta(
         max_length=4000,
-        description="What to do where it is not met; it replaces what fleetaudit would say.",
+        description="What to do if it is not met; replaces the advice of fleetaudit.",
     ),
 ]
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base of what a file holds: an unknown key is a mistake."""
+    """The base of every mapping in a playbook: an unknown key is an error."""
 
 
 class ConditionFile(File, frozen=True, kw_only=True):
-    """Where an expectation applies; elsewhere nothing is judged, and what is asked of the host
-    stays the same.
+    """Where an expectation applies. Elsewhere it is not judged; what runs on a host stays the
+    same.
     """
 
     groups: Annotated[
         str | list[Text],
-        Meta(description="On hosts of one of these groups of the inventory, or of this one."),
+        Meta(description="Hosts of one of these inventory groups, or of this one."),
     ] = []
     kernel: Annotated[
         str,
         Meta(
             max_length=200,
             description=(
-                "On these kernel releases: comparisons joined by commas, such as “>=6.1, <6.12”. As"
-                " many numbers count as are written, so “==6.1” is the whole series."
+                "Kernel releases: comparisons separated by commas, such as “>=6.1, <6.12”. Only the"
+                " numbers that are written count, so “==6.1” is the whole series."
             ),
         ),
     ] = ""
 
 
 class SysctlExpectationFile(File, frozen=True, kw_only=True):
-    """What is wanted of one sysctl; all tests that are given must hold."""
+    """What is expected of one sysctl; all tests that are set must hold."""
 
     equals: Annotated[
-        int | Value | None, Meta(description="This value; several numbers with spaces between.")
+        int | Value | None, Meta(description="This value; several numbers separated by spaces.")
     ] = None
     one_of: Annotated[
         Annotated[list[int | Value], Meta(min_length=1)] | None,
         Meta(description="One of these values."),
     ] = None
-    at_least: Annotated[int | None, Meta(description="A number, and not less.")] = None
-    at_most: Annotated[int | None, Meta(description="A number, and not more.")] = None
+    at_least: Annotated[int | None, Meta(description="A number that is not less.")] = None
+    at_most: Annotated[int | None, Meta(description="A number that is not more.")] = None
     matches: Annotated[
         str | None,
         Meta(
@@ -101,7 +102,7 @@ class SysctlExpectationFile(File, frozen=True, kw_only=True):
         ),
     ] = None
     is_default: Annotated[
-        bool | None, Meta(description="As this very kernel has it in a new network namespace.")
+        bool | None, Meta(description="The value that this kernel gives a new network namespace.")
     ] = None
     present: Annotated[
         bool | None,
@@ -119,7 +120,7 @@ class SysctlExpectationFile(File, frozen=True, kw_only=True):
             )
         ),
     ] = None
-    severity: Grave = "warning"
+    severity: FindingSeverity = "warning"
     because: Because = ""
     fix: Fix = ""
     tags: Tags = []
@@ -127,21 +128,21 @@ class SysctlExpectationFile(File, frozen=True, kw_only=True):
 
 
 class SysctlsFile(File, frozen=True, kw_only=True):
-    """Which sysctls are read, and what is wanted of some."""
+    """Which sysctls are read, and what is expected of some."""
 
     collect: Annotated[list[str], Meta(description="Names or globs, such as net.ipv4.tcp_*.")] = []
     expect: Annotated[
         dict[str, SysctlExpectationFile | list[SysctlExpectationFile]],
-        Meta(description="A rule, or a list of rules, by sysctl."),
+        Meta(description="An expectation, or a list of expectations, by sysctl."),
     ] = {}
 
 
 class ExposureExpectationFile(File, frozen=True, kw_only=True):
-    """What is wanted of one number that production shows."""
+    """What is expected of one exposure number."""
 
     at_most: Annotated[Bound | None, Meta(description="Not more than this.")] = None
     at_least: Annotated[Bound | None, Meta(description="Not less than this.")] = None
-    severity: Grave = "warning"
+    severity: FindingSeverity = "warning"
     because: Because = ""
     fix: Fix = ""
     tags: Tags = []
@@ -149,13 +150,13 @@ class ExposureExpectationFile(File, frozen=True, kw_only=True):
 
 
 class ExposureExpectFile(File, frozen=True, kw_only=True):
-    """What is wanted of a host's own counters since boot, and of its sockets now."""
+    """What is expected of a host's own counters since boot, and of its sockets now."""
 
     aborts_on_close_per_thousand: Annotated[
         ExposureExpectationFile | None,
         Meta(
             description=(
-                "Connections reset because of unread data (TCPAbortOnClose), of 1,000 opened or"
+                "Connections reset because of unread data (TCPAbortOnClose), per 1,000 opened or"
                 " accepted."
             )
         ),
@@ -166,15 +167,22 @@ class ExposureExpectFile(File, frozen=True, kw_only=True):
     ] = None
     aborts_on_memory: Annotated[
         ExposureExpectationFile | None,
-        Meta(description="Orphans reset for want of memory or places (TCPAbortOnMemory)."),
+        Meta(
+            description=(
+                "Orphaned connections reset because of memory or the limit of orphans"
+                " (TCPAbortOnMemory)."
+            )
+        ),
     ] = None
     listen_overflows: Annotated[
         ExposureExpectationFile | None,
-        Meta(description="Connections that a full accept queue did not take (ListenOverflows)."),
+        Meta(description="Connections that a full accept queue dropped (ListenOverflows)."),
     ] = None
     unread_sockets: Annotated[
         ExposureExpectationFile | None,
-        Meta(description="Sockets with unread data now: a restart of their owner would reset."),
+        Meta(
+            description="Sockets with unread data now: a restart of their process would reset them."
+        ),
     ] = None
     unread_bytes: Annotated[
         ExposureExpectationFile | None, Meta(description="Bytes in those sockets now.")
@@ -182,15 +190,15 @@ class ExposureExpectFile(File, frozen=True, kw_only=True):
 
 
 class ExposureFile(File, frozen=True, kw_only=True):
-    """What production is wanted to show."""
+    """What is expected of a host in production."""
 
     expect: ExposureExpectFile = ExposureExpectFile()
 
 
 class KernelExpectationFile(File, frozen=True, kw_only=True):
-    """An expectation whose name says all, with its weight and its reason."""
+    """An expectation that needs nothing beyond its name."""
 
-    severity: Grave = "warning"
+    severity: FindingSeverity = "warning"
     because: Because = ""
     fix: Fix = ""
     tags: Tags = []
@@ -198,20 +206,20 @@ class KernelExpectationFile(File, frozen=True, kw_only=True):
 
 
 class KernelsExpectFile(File, frozen=True, kw_only=True):
-    """What is wanted of the fleet's kernels, judged once all hosts have answered."""
+    """What is expected of the fleet's kernels; it is judged when all hosts have answered."""
 
     same_ending_within_build: Annotated[
         bool | KernelExpectationFile | None,
         Meta(
             description=(
-                "Hosts of one kernel build (release, version and machine) end every scenario alike."
+                "Hosts of one kernel build (release, version and machine) have the same endings."
             )
         ),
     ] = None
 
 
 class KernelsFile(File, frozen=True, kw_only=True):
-    """What the fleet's kernels are wanted to do."""
+    """What is expected of the fleet's kernels."""
 
     expect: KernelsExpectFile = KernelsExpectFile()
 
@@ -230,29 +238,31 @@ class ScenarioFile(File, frozen=True, kw_only=True):
         ),
     ]
     title: Annotated[str, Meta(min_length=1, max_length=200, description="One line for people.")]
-    # 64: as many as the probe's reply has places for.
+    # 64: as many as the probe's reply can number.
     steps: Annotated[
         list[Text],
         Meta(
             min_length=1,
             max_length=64,
-            description="What runs, to the letter: see `fleetaudit scenarios`.",
+            description="What runs, word by word: see `fleetaudit scenarios`.",
         ),
     ]
     expect: Annotated[
         Expectable | Annotated[list[Expectable], Meta(min_length=1)] | UnsetType,
         Meta(
             description=(
-                "The ending, or the endings, that are all right. Left out: observed, and never a"
-                " finding."
+                "The correct ending or endings. Without it the scenario is only observed, and no"
+                " ending is a finding."
             )
         ),
     ] = UNSET
-    severity: Grave = "warning"
+    severity: FindingSeverity = "warning"
     control: Annotated[
         str | None,
         Meta(
-            description="The scenario that must end the other way; positive: it is itself the one."
+            description=(
+                "The scenario that must end the other way; “positive”: this is a positive control."
+            )
         ),
     ] = None
     because: Because = ""
@@ -264,20 +274,18 @@ class ScenarioFile(File, frozen=True, kw_only=True):
 
 
 class AdjustFile(File, frozen=True, kw_only=True):
-    """What this play wants otherwise of a scenario that it took by name; what is not said stays as
-    it is.
-    """
+    """What this play changes of a scenario that it takes by name; everything else stays."""
 
     expect: Annotated[
         Expectable | Annotated[list[Expectable], Meta(min_length=1)] | None,
-        Meta(description="The ending, or the endings, that are all right."),
+        Meta(description="The correct ending or endings."),
     ] = None
-    severity: Grave | None = None
+    severity: FindingSeverity | None = None
     control: Annotated[
         str | None,
         Meta(
             description=(
-                "Its twin in this play, which must end the other way, where a RST is now expected."
+                "The scenario of this play that must end the other way, if RST is now expected."
             )
         ),
     ] = None
@@ -289,7 +297,7 @@ class AdjustFile(File, frozen=True, kw_only=True):
 
 
 class PlayFile(File, frozen=True, kw_only=True):
-    """Which hosts run which scenarios, and what is wanted of them."""
+    """Which hosts run which scenarios, and what is expected of them."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200, description="One line for people.")]
     hosts: Annotated[Text | list[Text], Meta(description="A pattern, or several, as in Ansible.")]
@@ -299,8 +307,8 @@ class PlayFile(File, frozen=True, kw_only=True):
         Isolation,
         Meta(
             description=(
-                "auto: a private network namespace where one is to be had; namespace: nothing else"
-                " will do; host: the host's own namespace, firewall included."
+                "auto: a private network namespace if possible; namespace: only a private one;"
+                " host: the host's own namespace, with its firewall."
             )
         ),
     ] = "auto"
@@ -310,19 +318,21 @@ class PlayFile(File, frozen=True, kw_only=True):
     ] = []
     adjust: Annotated[
         dict[str, AdjustFile],
-        Meta(description="By a scenario's name: what this play wants otherwise of it."),
+        Meta(description="By a scenario's name: what this play changes of it."),
     ] = {}
     sysctls: SysctlsFile = SysctlsFile()
     exposure: ExposureFile = ExposureFile()
     kernels: KernelsFile = KernelsFile()
-    tags: Annotated[Tags, Meta(description="They belong to everything in this play.")] = []
+    tags: Annotated[Tags, Meta(description="Tags of everything in this play.")] = []
 
 
 def json_schema() -> str:
-    """Returns the JSON Schema of a playbook, as `fleetaudit/schema/playbook.schema.json` has it."""
+    """Returns the JSON Schema of a playbook, the text of
+    `fleetaudit/schema/playbook.schema.json`.
+    """
     return json_schema_of(list[PlayFile], "A fleetaudit playbook").decode()
 
 
 def write_schema(path: Path = SCHEMA) -> None:
-    """Writes the JSON Schema to where it is published from."""
+    """Writes the JSON Schema to the file that is published."""
     path.write_text(json_schema(), encoding="utf-8")

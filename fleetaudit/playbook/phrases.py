@@ -1,7 +1,7 @@
 """The phrases of the step language. Pure.
 
-Rules: this table is the language; the parser, the error messages and docs/scenarios.md are made from
-it.
+Rules: this table is the language; the parser, the error messages and docs/scenarios.md are made
+from it.
 """
 
 from __future__ import annotations

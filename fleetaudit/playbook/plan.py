@@ -1,9 +1,9 @@
 """Plans what each host runs: every selected host exactly once, however many plays match it. Pure.
 
 Rules: a host is probed once, with everything that its plays ask. If two plays expect of one host
-what cannot both be met, that is an error before anything is connected, never a silent choice. A host
-that no play matches stays in the plan as `NotSelected`; if no play matches any host, that is an
-error. Hosts with the same plays share one tuple of scenarios, so that ten thousand hosts cost
+what cannot both be met, that is an error before anything is connected, never a silent choice. A
+host that no play matches stays in the plan as `NotSelected`; if no play matches any host, that is
+an error. Hosts with the same plays share one tuple of scenarios, so that ten thousand hosts cost
 little. Tags select scenarios and expectations as Ansible's select tasks; the controls of a selected
 scenario are selected with it.
 """
@@ -240,7 +240,9 @@ def _combine(plays: Sequence[PlacedPlay], host: str) -> _Work:
 
 
 def _combine_scenarios(plays: Sequence[PlacedPlay], trials: int, host: str) -> tuple[Scenario, ...]:
-    """Returns each scenario of the plays once; raises `InputError` if two differ and share a name."""
+    """Returns each scenario of the plays once; raises `InputError` if two differ and share a
+    name.
+    """
     combined = dict[str, tuple[Scenario, PlacedPlay]]()
     for placed in plays:
         for scenario in placed.play.scenarios:

@@ -87,7 +87,9 @@ def _parse(document: Document, text: str, where: ValuePath) -> Step:
 
 
 def _check_order(document: Document, steps: Sequence[Step], where: ValuePath) -> None:
-    """Raises `InputError` if no probe can run the steps in this order, at the step that is to blame."""
+    """Raises `InputError` if no probe can run the steps in this order, at the step that is to
+    blame.
+    """
     problem = order_problem(steps)
     if problem:
         # The message begins with the step that is out of order, if it is one step's fault.
@@ -105,7 +107,9 @@ def _endings(expect: Ending | Sequence[Ending] | UnsetType) -> tuple[Ending, ...
 def _resolve_control(
     document: Document, name: str, control: str | None, expect: tuple[Ending, ...], where: ValuePath
 ) -> str | None:
-    """Returns the name of the control, None for a positive control and for a scenario without one."""
+    """Returns the name of the control, None for a positive control and for a scenario without
+    one.
+    """
     if control == POSITIVE_CONTROL:
         if expect != ("RST",):
             raise document.error(
@@ -212,7 +216,7 @@ def _check_names(document: Document, placed: Sequence[PlacedScenario]) -> None:
             )
         if scenario.name == POSITIVE_CONTROL:
             raise document.error(
-                f"“{POSITIVE_CONTROL}” cannot be a name: as a control it marks the positive control",
+                f"“{POSITIVE_CONTROL}” cannot be a name: it marks a positive control",
                 where,
             )
         lines[scenario.name] = document.at(where).line

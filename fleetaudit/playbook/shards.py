@@ -1,8 +1,8 @@
 """Divides a fleet into N parts for N controllers: every host of a plan is in exactly one. Pure.
 
-Rules: the order of the names decides, not that of the inventory, so that two controllers agree whose
-inventories list the same hosts in another order. Hosts with neighbouring names go to different
-parts.
+Rules: the order of the names decides, not that of the inventory, so that two controllers agree
+whose inventories list the same hosts in another order. Hosts with neighbouring names go to
+different parts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Checks that a probe can run the steps of a scenario in their order, and over which families. Pure."""
+"""Checks that a probe can run the steps of a scenario in their order, and over which families.
+Pure.
+"""
 
 from __future__ import annotations
 

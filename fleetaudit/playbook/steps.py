@@ -34,7 +34,9 @@ SOCKET_OPTIONS: dict[str, int] = {
 }
 """The socket options that a step may set, and the number of values that each takes."""
 MAX_BYTES = 16 * 1024 * 1024
-"""Maximum number of bytes that one step sends: the probe's footprint on a production host is bounded."""
+"""Maximum number of bytes that one step sends: the probe's footprint on a production host is
+bounded.
+"""
 MAX_WAIT_MS = 2000
 """Longest wait of one step, in milliseconds: a host's time is bounded, too."""
 MIN_BACKLOG, MAX_BACKLOG = 2, 1024
@@ -64,8 +66,8 @@ Values = tuple[str | int, ...]
 class StepError(ValueError):
     """A text that is not a step.
 
-    `word` is the word that does not fit, "" if the text is too short; `expected` is what may stand in
-    its place.
+    `word` is the word that does not fit, "" if the text is too short; `expected` is what may stand
+    in its place.
     """
 
     def __init__(self, text: str, word: str, expected: Sequence[str], near: str = "") -> None:
@@ -165,7 +167,9 @@ def _parse_word(slot: str, words: Sequence[str], at: int) -> str | int:
 
 
 def _parse_option(words: Sequence[str], at: int) -> tuple[Values, int]:
-    """Returns a socket option with its values, and the index after them; raises `_MismatchError`."""
+    """Returns a socket option with its values, and the index after them; raises
+    `_MismatchError`.
+    """
     name = str(_parse_word("OPTION", words, at))
     end = at + 1 + SOCKET_OPTIONS[name]
     return (name, *(_parse_word("INT", words, i) for i in range(at + 1, end))), end

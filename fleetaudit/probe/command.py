@@ -12,16 +12,16 @@ SHELL_MARK = "fleetaudit-shell/1 "
 user's name follow.
 """
 PYTHON_MARK = "fleetaudit-python/1 "
-"""The beginning of the line that `COMMAND` prints if the Python to try first does not work: its exit
-status follows.
+"""The beginning of the line that `COMMAND` prints if the Python to try first does not work: its
+exit status follows.
 """
 NO_PYTHON = 86
 """The exit status of `COMMAND` if no interpreter works."""
 
-# Which Python to try first is read from stdin, whose first line is a comment to Python. Ansible 2.19
-# takes it as one path, older versions as words for a shell. Interpreters are found by trying, not by
-# `command -v`, because some are shims that fail. `cd /`, -E and -s keep stray modules and PYTHON*
-# variables out.
+# Which Python to try first is read from stdin, whose first line is a comment to Python. Ansible
+# 2.19 takes it as one path, older versions as words for a shell. Interpreters are found by trying,
+# not by `command -v`, because some are shims that fail. `cd /`, -E and -s keep stray modules and
+# PYTHON* variables out.
 COMMAND = (
     f'/bin/sh -c \'cd /; echo "{SHELL_MARK}$(id -u) $(id -un)"; '
     'read -r m w; case "$w" in "~/"*) w="$HOME/${w#??}";; esac; '

@@ -18,7 +18,8 @@ accepted.
 _OPEN = (*_NO_FIN_CAME, 8)
 """The same and CLOSE_WAIT: the connection was not reset."""
 CLOSE = 7
-"""TCP_CLOSE, which also stands for TIME_WAIT: without an error the connection ended with both FINs."""
+"""TCP_CLOSE, which also stands for TIME_WAIT: without an error the connection ended with both FINs.
+"""
 
 
 def connects_over_mptcp(steps: Sequence[Step]) -> bool:

@@ -1,9 +1,10 @@
-"""The conversation with the probe: a request from a host's plan, a typed reply from its one line. Pure.
+"""The conversation with the probe: a request from a host's plan, a typed reply from its one line.
+Pure.
 
 Rules: no I/O but reading the probe's own text from the package. What a host sends is hostile until
 `decode_reply` returns: bounded in size and depth before it is parsed, typed by msgspec, and never
-trusted by its exit status. A probe whose text was cut off does not run, because the call is its last
-line.
+trusted by its exit status. A probe whose text was cut off does not run, because the call is its
+last line.
 
 What is sent: `COMMAND` as the command; on stdin a comment with the Python to try first (usually
 empty), the program as a string, its execution, and the call as the last line:
@@ -94,9 +95,9 @@ def probe_text() -> str:
 def make_request(plan: HostPlan, *, deadline_s: float) -> bytes:
     """Returns what goes to the interpreter's stdin for one host.
 
-    `deadline_s` is when the probe's own alarm rings. The expected endings are sent so that the probe
-    reports the captured headers of trials that deviate. They do not change what is measured, so they
-    are not part of the digest: a reply can be judged by other expectations.
+    `deadline_s` is when the probe's own alarm rings. The expected endings are sent so that the
+    probe reports the captured headers of trials that deviate. They do not change what is measured,
+    so they are not part of the digest: a reply can be judged by other expectations.
     """
     call = _call(plan)
     echoed = {"fleetaudit": __version__, "digest": _digest(call)}
@@ -186,7 +187,8 @@ def decode_reply(
     exit_status: int | None = None,
     cut: str = "",
 ) -> Reply:
-    """Returns the reply in a host's output, which must answer this plan's call; raises `ReplyError`.
+    """Returns the reply in a host's output, which must answer this plan's call; raises
+    `ReplyError`.
 
     `cut` names the stream that was cut off at its limit. Only the result line counts; `exit_status`
     and the rest of the output only explain why there is none.

@@ -29,20 +29,20 @@ from fleetaudit.model import (
 class RawTrial(Frozen, frozen=True, kw_only=True):
     """One trial, or `count` trials that differ in nothing but time.
 
-    `wire`: each captured packet once, of this trial's connection only; null if it could not be read,
-    and then `wire_note` says why. `wire_lost`: records that the packet socket dropped
+    `wire`: each captured packet once, of this trial's connection only; null if it could not be
+    read, and then `wire_note` says why. `wire_lost`: records that the packet socket dropped
     (PACKET_STATISTICS). `wire_omitted`: segments left out of the middle of a long trace, never one
     with SYN, FIN, RST or URG. `connection`: what the segments have in common, null without a SYN.
     `peer`: null if its socket was gone. `kernel`: the counters that changed, null if they could not
     be read. `steps`: [microseconds, index] when each step began.
 
-    `queue`: just before the closer ended, the closer's receive queue by FIONREAD ("fionread") and by
-    /proc/net/tcp ("rx_queue", in a private namespace only); and after "sends until blocked" the
+    `queue`: just before the closer ended, the closer's receive queue by FIONREAD ("fionread") and
+    by /proc/net/tcp ("rx_queue", in a private namespace only); and after "sends until blocked" the
     bytes that are left of the receiver's window ("closer window", "peer window"). `bytes`: "closer
     sent", "closer received", "peer sent", "peer received". `error`: why the trial could not be
-    completed ("Broken pipe (EPIPE)"). `failed_step`: the index of the step that failed, null if none
-    did; the probe does not know the step's text, and a program before this field named the step
-    itself in `error`. `outstanding`: what may still follow although the probe waited.
+    completed ("Broken pipe (EPIPE)"). `failed_step`: the index of the step that failed, null if
+    none did; the probe does not know the step's text, and a program before this field named the
+    step itself in `error`. `outstanding`: what may still follow although the probe waited.
     """
 
     count: Annotated[int, Meta(ge=1, le=1000)]
@@ -64,8 +64,8 @@ class RawTrial(Frozen, frozen=True, kw_only=True):
 class RawObservation(Frozen, frozen=True, kw_only=True):
     """One scenario over one family.
 
-    Without trials `not_run` says why: what the host lacks, or, if `failed`, what prevented the probe
-    on a host that lacks nothing.
+    Without trials `not_run` says why: what the host lacks, or, if `failed`, what prevented the
+    probe on a host that lacks nothing.
     """
 
     scenario: ShortText

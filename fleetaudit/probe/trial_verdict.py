@@ -4,17 +4,17 @@ No two witnesses may contradict each other:
 
 - The wire decides if it was captured: the closer's own FIN and RST (over MPTCP DATA_FIN for FIN,
   RFC 8684, section 3.3.3).
-- The peer's socket shows what arrived (`peer_socket.py`). Without a capture it decides. What it shows
-  less than the wire was sent and not delivered.
+- The peer's socket shows what arrived (`peer_socket.py`). Without a capture it decides. What it
+  shows less than the wire was sent and not delivered.
 - The counters count for both sides: tcp_send_active_reset() and tcp_v4_send_reset() each count
   OutRsts, tcp_close() TCPAbortOnClose. In a namespace of their own they must equal what both sides
   sent on the wire.
 - Over AF_UNIX the peer's socket is the only witness.
 
-An ending must be final: whether something can follow is decided on the host, where the kernel can be
-asked (probe/remote, "When an ending is final"). If it cannot be decided there, the trial says what is
-outstanding, and a FIN, or nothing, is "inconclusive: more may come". So is every ending whose
-witnesses disagree; the reason names the disagreement.
+An ending must be final: whether something can follow is decided on the host, where the kernel can
+be asked (probe/remote, "When an ending is final"). If it cannot be decided there, the trial says
+what is outstanding, and a FIN, or nothing, is "inconclusive: more may come". So is every ending
+whose witnesses disagree; the reason names the disagreement.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ class Position(NamedTuple):
 class Document:
     """A parsed file: `value` is plain Python, `source` the name of the file in messages.
 
-    `_places` has the places of the entries of each list and mapping in `value`, by its id(); `value`
-    keeps them alive.
+    `_places` has the places of the entries of each list and mapping in `value`, by its id();
+    `value` keeps them alive.
     """
 
     source: str

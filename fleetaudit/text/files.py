@@ -1,8 +1,7 @@
-"""Reads files whose paths come from users and inventories: regular files of a bounded size, no pipe
-and no device.
+"""Reads files whose paths come from users and inventories: regular files of a bounded size only.
 
-Opening a FIFO would wait for whoever writes to it, and opening a device may do something; /dev/zero
-never ends.
+Opening a FIFO would wait for a writer, and opening a device may have side effects; /dev/zero never
+ends.
 """
 
 from __future__ import annotations
@@ -17,13 +16,11 @@ _NULL = os.makedev(1, 3)  # /dev/null on Linux, whatever it is called
 
 
 class UnsuitableFileError(OSError):
-    """A pipe, a socket, a device, or a file of more bytes than are read."""
+    """A pipe, a socket, a device, or a file that is larger than allowed."""
 
 
 def expand_home(path: str | Path) -> Path:
-    """Returns a path with its ~ or ~user expanded; if there is no such user it stays, and the file
-    is missing.
-    """
+    """Returns a path with its ~ or ~user expanded; unchanged if there is no such user."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -34,7 +31,7 @@ def read_first_bytes(path: Path, most: int) -> bytes:
     """Returns at most the first `most` bytes of a regular file; raises OSError, also for a pipe or
     a device.
     """
-    return _opened(path, most)[0]
+    return _read_regular(path, most)[0]
 
 
 def read_file(path: Path, most: int) -> bytes:
@@ -50,7 +47,7 @@ def read_file_and_status(path: Path, most: int) -> tuple[bytes, os.stat_result]:
     info = path.stat()
     if is_null_device(info):
         return b"", info
-    data, info = _opened(path, most + 1)
+    data, info = _read_regular(path, most + 1)
     if len(data) > most:
         raise _too_large(most)
     return data, info
@@ -64,10 +61,10 @@ def check_file(path: Path, most: int) -> None:
     """
     info = path.stat()
     if is_null_device(info) or stat.S_ISDIR(info.st_mode):
-        return  # no program can read it
+        return  # no program can read a folder
     if info.st_size > most:
         raise _too_large(most)
-    _opened(path, 1)
+    _read_regular(path, 1)
 
 
 def check_regular(info: os.stat_result) -> None:
@@ -86,12 +83,14 @@ def is_null_device(info: os.stat_result) -> bool:
 
 
 def _too_large(most: int) -> UnsuitableFileError:
+    """Returns the error for a file of more than `most` bytes."""
     return UnsuitableFileError(errno.EFBIG, f"it has more than {most} bytes")
 
 
-def _opened(path: Path, most: int) -> tuple[bytes, os.stat_result]:
+def _read_regular(path: Path, most: int) -> tuple[bytes, os.stat_result]:
+    """Returns at most `most` bytes of a regular file, and its status."""
     check_regular(path.stat())
-    # O_NONBLOCK: it may have become a FIFO meanwhile, and some files of /proc wait for news.
+    # O_NONBLOCK: it may have become a FIFO meanwhile, and some files of /proc wait for data.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         info = os.fstat(fd)
@@ -102,13 +101,16 @@ def _opened(path: Path, most: int) -> tuple[bytes, os.stat_result]:
 
 
 def _read(fd: int, most: int) -> bytes:
+    """Returns at most `most` bytes from a file descriptor."""
     data = bytearray()
     try:
-        while len(data) < most and (part := os.read(fd, min(_CHUNK, most - len(data)))):
+        while len(data) < most:
+            part = os.read(fd, min(_CHUNK, most - len(data)))
+            if not part:
+                break
             data += part
-    except (
-        BlockingIOError
-    ) as e:  # /proc/kmsg looks like a regular file, and is empty until the kernel logs
+    except BlockingIOError as e:
+        # /proc/kmsg looks like a regular file, and is empty until the kernel logs.
         raise UnsuitableFileError(
             errno.EINVAL, "it is a special file of the kernel, not a regular file"
         ) from e

@@ -18,7 +18,9 @@ Run = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRanges:
-    """Hosts as ranges like "web[001-240]", in order; `more` of the `count` hosts are in none of them."""
+    """Hosts as ranges like "web[001-240]", in order; `more` of the `count` hosts are in none of
+    them.
+    """
 
     count: int
     ranges: tuple[str, ...]

@@ -1,5 +1,5 @@
-"""JSON that others read: how a value is written, and the schemas in `fleetaudit/schema/`, made of
-the types that read the same files. Pure.
+"""JSON for other programs: how a value is encoded, and the schemas in `fleetaudit/schema/`, made
+from the types that read the same files. Pure.
 """
 
 from __future__ import annotations
@@ -11,48 +11,67 @@ from typing import Any
 
 import msgspec
 
-# Half of a pair that stands for no byte of a file's name: nothing encodes it.
+# A surrogate that stands for no byte of a file's name: nothing encodes it.
 _NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_NULL = {"type": "null"}
 
 
 def encode_json(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
-    """Returns a value as JSON. What is no text becomes U+FFFD: the name of a file may be any bytes."""
+    """Returns a value as JSON, with U+FFFD for what is not text: a file's name may be any bytes."""
     try:
         return msgspec.json.encode(value, enc_hook=enc_hook)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_texts(msgspec.to_builtins(value, enc_hook=enc_hook)))
+        return msgspec.json.encode(_with_texts(msgspec.to_builtins(value, enc_hook=enc_hook)))
 
 
 def file_name_text(name: object) -> str:
-    """Returns the name of a file as text; see `encode_json`."""
+    """Returns the name of a file as text, with U+FFFD for bytes that are not UTF-8."""
     text = _NO_BYTE.sub("\ufffd", str(name))
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _texts(value: Any) -> Any:
-    if isinstance(value, str):
-        return file_name_text(value)
-    if isinstance(value, dict):
-        return {_texts(key): _texts(of_key) for key, of_key in value.items()}
-    return [_texts(item) for item in value] if isinstance(value, list | tuple) else value
+def _with_texts(value: Any) -> Any:
+    """Returns a value of JSON's own types whose texts can be encoded."""
+    match value:
+        case str():
+            return file_name_text(value)
+        case dict():
+            return {_with_texts(key): _with_texts(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_with_texts(inner) for inner in value]
+        case _:
+            return value
 
 
 def json_schema_of(type_: Any, title: str) -> bytes:
-    """Returns the JSON Schema (2020-12) of a msgspec type, indented, with a line's end."""
+    """Returns the JSON Schema (2020-12) of a msgspec type, indented, with a line feed at its
+    end.
+    """
     schema: dict[str, Any] = msgspec.json.schema(type_)
-    for noun in schema["$defs"].values():
-        if "description" in noun:  # a docstring, which Python 3.13 dedents and earlier ones do not
-            noun["description"] = inspect.cleandoc(noun["description"])
+    for definition in schema["$defs"].values():
+        # A description is a docstring, which Python 3.13 dedents and earlier releases do not.
+        if "description" in definition:
+            definition["description"] = inspect.cleandoc(definition["description"])
     _put_null_last(schema)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
     return msgspec.json.format(msgspec.json.encode(head | schema), indent=2) + b"\n"
 
 
 def _put_null_last(schema: Any) -> None:
-    """Sorts alternatives, of which msgspec before 0.22 names null first."""
-    if isinstance(schema, dict):
-        if isinstance(alternatives := schema.get("anyOf"), list):
-            alternatives.sort(key=lambda one: one == {"type": "null"})
-        schema = list(schema.values())
-    for part in schema if isinstance(schema, list) else ():
+    """Sorts alternatives: msgspec before 0.22 names null first."""
+    if isinstance(schema, list):
+        parts = schema
+    elif isinstance(schema, dict):
+        _sort_alternatives(schema)
+        parts = list(schema.values())
+    else:
+        return
+    for part in parts:
         _put_null_last(part)
+
+
+def _sort_alternatives(schema: dict[str, Any]) -> None:
+    """Puts null after the other alternatives of one type."""
+    alternatives = schema.get("anyOf")
+    if isinstance(alternatives, list):
+        alternatives.sort(key=lambda alternative: alternative == _NULL)

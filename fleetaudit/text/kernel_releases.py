@@ -14,7 +14,9 @@ _FINAL = 1 << 62
 
 
 def release_key(release: str) -> ReleaseKey:
-    """Returns a sort key: 5.10.0-9, 5.10.0-10, 6.1, 6.12-rc3, 6.12; releases without a number first."""
+    """Returns a sort key: 5.10.0-9, 5.10.0-10, 6.1, 6.12-rc3, 6.12; releases without a number
+    first.
+    """
     base = re.match(r"[0-9]{1,18}(?:\.[0-9]{1,18}){0,2}", release)
     rest = release[base.end() :] if base else release
     candidate = re.search(r"[-._~]rc([0-9]{1,18})", rest)

@@ -1,7 +1,7 @@
 """Makes text that a host or a file sent harmless. Pure.
 
-Rules: remote text is data. Each output uses the one function here that fits it: a terminal, a file of
-one value a line, or a page that escapes markup itself.
+Rules: remote text is data. Each output uses the one function here that fits it: a terminal, a file
+of one value a line, or a page that escapes markup itself.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 import unicodedata
 
 INVISIBLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
-"""Unicode categories that are never printed as they are: control, format (bidi overrides among them),
-surrogate, private use, unassigned, line separator and paragraph separator.
+"""Unicode categories that are never printed as they are: control, format (bidi overrides among
+them), surrogate, private use, unassigned, line separator and paragraph separator.
 """
 QUOTE_MAX = 300
 """Maximum number of characters of a host's own text that a reason quotes."""
@@ -21,8 +21,8 @@ _WHITE_SPACE = re.compile(r"[ \t\r\n]+")
 def terminal_line(text: str, limit: int = 2000) -> str:
     """Returns `text` as one line for a terminal, with nothing in it that a terminal obeys.
 
-    White space becomes one blank, every other invisible character U+FFFD. A text of more than `limit`
-    characters is cut and ends in "…".
+    White space becomes one blank, every other invisible character U+FFFD. A text of more than
+    `limit` characters is cut and ends in "…".
     """
     line = _WHITE_SPACE.sub(" ", text[: limit + 1])
     line = "".join(
@@ -34,8 +34,8 @@ def terminal_line(text: str, limit: int = 2000) -> str:
 def escape_line(text: str, limit: int = 4096) -> str:
     """Returns `text` as one line for a file: white space as a blank, invisible characters escaped.
 
-    The result can be encoded as UTF-8 and has no character that XML 1.0 forbids. A text of more than
-    `limit` characters is cut and ends in "…".
+    The result can be encoded as UTF-8 and has no character that XML 1.0 forbids. A text of more
+    than `limit` characters is cut and ends in "…".
     """
     if len(text) > limit:
         text = text[:limit] + "…"
@@ -52,7 +52,9 @@ def escape_text(text: str) -> str:
 
 
 def escape_character(character: str) -> str:
-    r"""Returns a visible character unchanged, an invisible one as `\xNN`, `\uNNNN` or `\UNNNNNNNN`."""
+    r"""Returns a visible character unchanged, an invisible one as `\xNN`, `\uNNNN` or
+    `\UNNNNNNNN`.
+    """
     visible = unicodedata.category(character) not in INVISIBLE
     return character if visible else escape_code(character)
 
@@ -68,8 +70,8 @@ def escape_code(character: str) -> str:
 def printable_line(text: bytes | str, limit: int = QUOTE_MAX) -> str:
     """Returns text of a host as one printable line of at most `limit` characters, for a reason.
 
-    White space is joined to one blank. Every other character that is not printable (escape sequences,
-    bidirectional marks) becomes U+FFFD. A longer text is cut and ends in "…".
+    White space is joined to one blank. Every other character that is not printable (escape
+    sequences, bidirectional marks) becomes U+FFFD. A longer text is cut and ends in "…".
     """
     # A character has at most four bytes, so this cut removes nothing that would be shown.
     part = text[: limit * 8]

@@ -108,7 +108,9 @@ def _with_part(value: Any, path: ValuePath, part: Any) -> Any:
 
 
 class _Mismatch(NamedTuple):
-    """A value that does not fit: its path in the document, and inside the part that is converted."""
+    """A value that does not fit: its path in the document, and inside the part that is
+    converted.
+    """
 
     document: Document
     type_: Any

@@ -1,8 +1,8 @@
 """Builds values and their places from the events of a YAML parser.
 
-The events of libyaml's parser are read, not its nodes: composing nodes recurses in C, so that a file
-of nothing but "- - - -" ends the process, and it takes several times as long. What a merge key means
-is left to the installed SafeLoader.
+The events of libyaml's parser are read, not its nodes: composing nodes recurses in C, so that a
+file of nothing but "- - - -" ends the process, and it takes several times as long. What a merge key
+means is left to the installed SafeLoader.
 """
 
 from __future__ import annotations
@@ -66,8 +66,18 @@ class _Frame:
     """
 
     __slots__ = (
-        "anchor", "is_list", "items", "key", "key_node", "key_place", "mergeable", "pairs", "places", "size", "start",
-    )  # fmt: skip
+        "anchor",
+        "is_list",
+        "items",
+        "key",
+        "key_node",
+        "key_place",
+        "mergeable",
+        "pairs",
+        "places",
+        "size",
+        "start",
+    )
 
     def __init__(self, is_list: bool, start: Where, anchor: str | None, mergeable: bool) -> None:
         self.is_list, self.start, self.anchor, self.mergeable = is_list, start, anchor, mergeable
@@ -125,7 +135,9 @@ class Builder:
             loader.dispose()
 
     def document(self, empty: Any) -> Document:
-        """Returns the document that was read; `empty` is the value of an empty one, None an error."""
+        """Returns the document that was read; `empty` is the value of an empty one, None an
+        error.
+        """
         if self._root is not None and self._root[0] is not None:
             value, position = self._root
             return Document(self._source, value, Position(*position), self._places)

@@ -3,8 +3,8 @@
 Rules: only `load_yaml` and `read_bounded` touch a file, and never one that could make them wait.
 Values are YAML 1.1's, exactly as SafeLoader gives them (0022 is 18, yes is True). What SafeLoader
 silently accepts is refused with file, line and column: duplicate keys, several documents, empty
-ones; so is what could run code or exhaust memory. No message repeats a value, because a value may be
-a secret.
+ones; so is what could run code or exhaust memory. No message repeats a value, because a value may
+be a secret.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def read_bounded(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
 
 
 def decode_utf8(data: bytes, *, source: str) -> str:
-    """Returns `data` as text; raises `InputError` at the line of the first byte that is not UTF-8."""
+    """Returns `data` as text; raises `InputError` at the line of the first byte that is not
+    UTF-8.
+    """
     if len(data) > MAX_FILE_BYTES:
         raise InputError(f"larger than the {MAX_FILE_BYTES} bytes that are read", source=source)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

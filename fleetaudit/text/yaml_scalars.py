@@ -14,8 +14,8 @@ STR, MAP, MERGE = PREFIX + "str", PREFIX + "map", PREFIX + "merge"
 NUMBERS = (PREFIX + "int", PREFIX + "float")
 SCALARS = (*NUMBERS, *(PREFIX + name for name in ("null", "bool", "binary", "timestamp")))
 MAX_NUMBER = 1000
-"""Maximum number of characters of a number: Python takes quadratic time for longer ones, and refuses
-to print them.
+"""Maximum number of characters of a number: Python takes quadratic time for longer ones, and
+refuses to print them.
 """
 _CONSTRUCTED = "!constructed"
 
@@ -41,7 +41,9 @@ _RESOLVER: Any = Constructor("")
 
 
 def tag_of(scalar: Any) -> str:
-    """Returns the tag of a scalar's event; YAML 1.1 gives one to a scalar that is written without."""
+    """Returns the tag of a scalar's event; YAML 1.1 gives one to a scalar that is written
+    without.
+    """
     if scalar.tag not in (None, "!"):
         return str(scalar.tag)
     return _resolve(scalar.value, scalar.implicit)

@@ -1,8 +1,9 @@
 """Runs every scenario in every world, in random orders, and holds each verdict against what it must
 be.
 
-    python -m tests.truth [--worlds NAME,NAME] [--sets NAME,NAME] [--only GLOB] [--rounds N | --trials N]
-                          [--load] [--seed N] [--at-once N] [--minutes N] [--list]
+    python -m tests.truth [--worlds NAME,NAME] [--sets NAME,NAME] [--only GLOB]
+                          [--rounds N | --trials N] [--load] [--seed N] [--at-once N]
+                          [--minutes N] [--list]
 
 Exit status 0 only if no trial was wrong, no result changed with the order, every world was run, and
 at most one trial in a thousand was inconclusive.
@@ -277,7 +278,6 @@ def holds(tallies: Sequence[Tally], missing: Sequence[Missing]) -> bool:
 
 
 # ---- the table
-# -----------------------------------------------------------------------------------------------------
 
 HEADINGS = (
     "world",

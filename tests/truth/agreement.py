@@ -168,4 +168,5 @@ def _rounded(peer: Witness | None) -> Witness | None:
 
 
 MANY = 1024
-"""Bytes: more than steps of these scenarios send, but for those that send until they are blocked."""
+"""Bytes: more than steps of these scenarios send, but for those that send until they are blocked.
+"""

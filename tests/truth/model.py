@@ -85,7 +85,6 @@ class Prediction:
 
 
 # ---- struct sk_buff, struct tcp_sock, struct inet_timewait_sock, struct net
-# ----------------------------
 
 
 @dataclass(slots=True)
@@ -178,12 +177,13 @@ def other(side: Side) -> Side:
 
 
 def inc_stats(net: Net, side: Side, name: str) -> None:
-    """NET_INC_STATS and TCP_INC_STATS, booked on the side whose socket (or missing socket) did it."""
+    """NET_INC_STATS and TCP_INC_STATS, booked on the side whose socket (or missing socket) did
+    it.
+    """
     net.counters[side][name] += 1
 
 
 # ---- net/core, drivers/net/loopback.c
-# ------------------------------------------------------------------
 
 
 def loopback_xmit(net: Net, skb: Skb) -> None:
@@ -209,7 +209,6 @@ def sock_error(sk: Sock) -> str:
 
 
 # ---- net/ipv4/tcp_ipv4.c
-# -------------------------------------------------------------------------------
 
 
 def tcp_v4_rcv(net: Net, skb: Skb) -> None:
@@ -245,7 +244,6 @@ def tcp_v4_send_reset(net: Net, side: Side, skb: Skb) -> None:
 
 
 # ---- net/ipv4/tcp_minisocks.c
-# --------------------------------------------------------------------------
 
 
 def tcp_check_req(sk: Sock, skb: Skb) -> bool:
@@ -302,7 +300,6 @@ def tw_send_ack(net: Net, tw: TimeWait) -> None:
 
 
 # ---- net/ipv4/tcp_output.c
-# -----------------------------------------------------------------------------
 
 
 def tcp_receive_window(sk: Sock) -> int:
@@ -353,7 +350,9 @@ def tcp_write_xmit(sk: Sock) -> None:
 
 
 def tcp_send_fin(sk: Sock) -> None:
-    """net/ipv4/tcp_output.c: the FIN joins what was not sent yet, else it is a segment of its own."""
+    """net/ipv4/tcp_output.c: the FIN joins what was not sent yet, else it is a segment of its
+    own.
+    """
     if sk.sk_write_queue:
         tail = sk.sk_write_queue[-1]
         tail.fin = True
@@ -373,7 +372,6 @@ def tcp_send_active_reset(sk: Sock) -> None:
 
 
 # ---- net/ipv4/tcp_input.c
-# ------------------------------------------------------------------------------
 
 
 def tcp_rcv_established(sk: Sock, skb: Skb) -> None:
@@ -535,7 +533,9 @@ def tcp_fin(sk: Sock) -> None:
 
 
 def tcp_data_queue(sk: Sock, skb: Skb) -> None:
-    """net/ipv4/tcp_input.c: whatever takes up numbers is acknowledged, also where it is not taken."""
+    """net/ipv4/tcp_input.c: whatever takes up numbers is acknowledged, also where it is not
+    taken.
+    """
     if skb.seq == skb.end_seq:
         return
     sk.ack_scheduled = True  # inet_csk_schedule_ack()
@@ -604,7 +604,6 @@ def tcp_check_urg(sk: Sock, skb: Skb) -> None:
 
 
 # ---- net/ipv4/tcp.c
-# ------------------------------------------------------------------------------------
 
 
 def tcp_set_state(sk: Sock, state: State) -> None:
@@ -861,7 +860,6 @@ def tcp_poll(sk: Sock) -> set[str]:
 
 
 # ---- net/ipv4/inet_connection_sock.c, net/ipv4/af_inet.c
-# -----------------------------------------------
 
 
 def inet_csk_listen_stop(child: Sock) -> None:
@@ -919,7 +917,6 @@ WITHOUT_EFFECT = ("SO_KEEPALIVE", "TCP_NODELAY", "TCP_QUICKACK", "TCP_USER_TIMEO
 
 
 # ---- the program that runs: one step, one system call
-# --------------------------------------------------
 
 
 ENDS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")

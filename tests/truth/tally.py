@@ -225,7 +225,8 @@ def trial_lines(case: Case, trial: RawTrial) -> Iterator[str]:
         (
             s.at_us,
             1,
-            f"   {s.sender:6} {s.flags:4} seq {s.seq} ack {s.ack} length {s.length} {s.options}".rstrip(),
+            f"   {s.sender:6} {s.flags:4} seq {s.seq} ack {s.ack}"
+            f" length {s.length} {s.options}".rstrip(),
         )
         for s in trial.wire or ()
     ]

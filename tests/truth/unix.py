@@ -19,7 +19,6 @@ from fleetaudit.model import Ending, Step
 from fleetaudit.playbook.steps import parse_step
 
 # ---- the model: net/unix/af_unix.c
-# --------------------------------------------------------------------------------
 
 RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK = 1, 2, 3
 EAGAIN, EPIPE, ECONNRESET = "EAGAIN", "EPIPE", "ECONNRESET"
@@ -162,7 +161,6 @@ def unix_poll(sk: Sock) -> set[str]:
 
 
 # ---- an experiment on the model: the steps, and what the probe reports of the peer
-# ----------------------------------
 
 MODES: dict[str | int, int] = {"read": RCV_SHUTDOWN, "write": SEND_SHUTDOWN, "both": SHUTDOWN_MASK}
 ENDS = ("shutdown", "close", "end", "close-other")
@@ -282,7 +280,6 @@ class Experiment:
 
 
 # ---- the product
-# -----------------------------------------------------------------------------------------------------
 
 QUEUES = {  # the closer's receive queue when it ends
     "idle": "",

@@ -61,7 +61,9 @@ class World:
 
 
 def worlds_here() -> list[World]:
-    """Returns the conditions of this machine's kernel; skips (pytest) where the tests are not root."""
+    """Returns the conditions of this machine's kernel; skips (pytest) where the tests are not
+    root.
+    """
     probe_runs.need_root()
     release = kernels.numbers(os.uname().release)
     here = World(

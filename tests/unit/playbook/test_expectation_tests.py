@@ -20,7 +20,6 @@ from fleetaudit.playbook.tags import is_selected_by_tags
 from tests.support.runs import K612, Fleet
 
 # ---- values
-# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,6 @@ def test_a_rule_says_in_words_what_it_wants(rule: SysctlExpectation, words: str)
 
 
 # ---- contradictions
-# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -135,7 +133,6 @@ def test_a_contradiction_is_found_exactly_where_no_small_number_meets_all(
 
 
 # ---- kernels and groups
-# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -182,7 +179,6 @@ def test_any_release_has_numbers_or_none(release: str) -> None:
 
 
 # ---- regular expressions
-# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -225,7 +221,6 @@ def test_whatever_is_accepted_ends_soon_on_the_longest_value(pattern: str) -> No
 
 
 # ---- tags
-# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

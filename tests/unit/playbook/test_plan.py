@@ -78,9 +78,7 @@ def names_of(host: HostPlan) -> list[str]:
     return [scenario.name for scenario in host.scenarios]
 
 
-def test_every_selected_host_is_planned_once_in_inventory_order_whatever_order_they_were_selected_in() -> (
-    None
-):
+def test_every_selected_host_is_planned_once_in_inventory_order() -> None:
     made = plan(book(play("One", "all"), play("Two", "web*")), selected=("db1", "web1", "web2"))
     assert [host.name for host in made.hosts] == ["web2", "web1", "db1"]
     assert made.playbooks == ("mine.yml",)
@@ -307,7 +305,6 @@ def test_what_two_plays_want_of_one_host_adds_up_where_it_can_be_met() -> None:
 
 
 # ---- tags
-# ----------------------------------------------------------------------------------------------------------
 
 TAGGED = """
 - name: Tagged

@@ -63,7 +63,6 @@ MINE = """\
 
 
 # ---- the shipped playbook
-# ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +143,6 @@ def test_the_shipped_playbook_wants_nothing_of_sysctls_that_an_ordinary_host_lac
 
 
 # ---- files
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_is_read_and_its_path_is_the_source(tmp_path: Path) -> None:
@@ -198,7 +196,6 @@ WRONG = [
 
 
 # ---- plays
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_play_says_what_the_file_says() -> None:
@@ -366,7 +363,6 @@ def test_a_play_that_makes_no_sense_is_refused_at_its_line(text: str, line: int,
 
 
 # ---- scenarios
-# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -459,7 +455,6 @@ def test_a_control_that_names_a_control_itself_is_refused() -> None:
 
 
 # ---- a scenario that a play adjusts
-# ---------------------------------------------------------------------------------
 
 TAKEN = "- name: x\n  hosts: all\n  scenarios: [unread-close/*]\n  adjust:\n"
 
@@ -505,7 +500,6 @@ def test_a_name_that_is_adjusted_and_not_there_is_refused_with_its_neighbour() -
 
 
 # ---- plays that contradict each other
-# ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -527,7 +521,6 @@ def test_plays_that_surely_meet_and_cannot_both_be_met_are_refused_when_they_are
 
 
 # ---- shipped scenarios in a playbook of one's own
-# ------------------------------------------------------------------
 
 
 def test_shipped_scenarios_are_taken_by_name_with_the_controls_that_they_need(
@@ -575,7 +568,6 @@ def test_two_plays_may_run_one_scenario_over_different_families_and_as_often_as_
 
 
 # ---- the published schema
-# ------------------------------------------------------------------------------------------
 
 
 def test_the_published_schema_is_current() -> None:

@@ -63,7 +63,6 @@ def test_an_editor_finds_the_schema_by_the_first_line(name: str) -> None:
 
 
 # ---- reasons
-# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["tcp-sysctls", "strict"])
@@ -106,7 +105,6 @@ def test_the_baseline_finds_a_value_that_is_not_as_wanted(key: str, value: str) 
 
 
 # ---- strict
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_strict_runs_what_unread_close_runs_and_leaves_nothing_for_information_alone() -> None:
@@ -137,11 +135,9 @@ def test_the_baseline_goes_with_each_of_the_others(others: tuple[str, ...]) -> N
 
 
 # ---- on this machine
-# -----------------------------------------------------------------------------------------------
 
 
 # ---- the documentation
-# ---------------------------------------------------------------------------------------------
 
 
 def examples() -> list[Any]:

@@ -329,10 +329,16 @@ def test_where_a_sysctl_is_set_is_kept_of_those_that_were_read() -> None:
 @pytest.mark.parametrize(
     "place",
     [
-        "/etc/cron.d/job.conf:1", "/etc/sysctl.d/../cron.d/a.conf:1", "/etc/sysctl.d/a b.conf:1", "/etc/sysctl.conf",
-        "/etc/sysctl.conf:1\n", "/etc/sysctl.d/$(reboot).conf:1", "x/etc/sysctl.conf:1", "/etc/sysctl.d/a.conf:1;id",
+        "/etc/cron.d/job.conf:1",
+        "/etc/sysctl.d/../cron.d/a.conf:1",
+        "/etc/sysctl.d/a b.conf:1",
+        "/etc/sysctl.conf",
+        "/etc/sysctl.conf:1\n",
+        "/etc/sysctl.d/$(reboot).conf:1",
+        "x/etc/sysctl.conf:1",
+        "/etc/sysctl.d/a.conf:1;id",
     ],
-)  # fmt: skip
+)
 def test_a_place_is_a_line_of_a_file_for_sysctls_since_it_becomes_part_of_a_command(
     place: str,
 ) -> None:

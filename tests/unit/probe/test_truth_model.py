@@ -15,7 +15,8 @@ from tests.truth.agreement import disagreements
 from tests.truth.model import Prediction, Refused, predict
 
 BASE = {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2}
-"""What an RST of an unread close moves where both ends live in one namespace (ESTABLISHED at both)."""
+"""What an RST of an unread close moves where both ends live in one namespace (ESTABLISHED at both).
+"""
 
 # Measured on Linux 5.10 to 7.3: the steps, the ending, and the counters of both sides together.
 MEASURED: tuple[tuple[str, Ending, Mapping[str, int]], ...] = (

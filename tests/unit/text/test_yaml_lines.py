@@ -20,8 +20,10 @@ from fleetaudit.text.yaml_builder import MAX_DEPTH
 from fleetaudit.text.yaml_lines import load_yaml, parse_yaml
 
 SCALARS = """
-0022 0o22 0x1F 0b101 1_000 12:30 1:30.5 -5 +5 08 1e3 1.0e+3 .5 5. .inf -.INF 190:20:30 yes No on OFF true y
-null ~ Null 2001-01-01 2001-12-14t21:59:43.10-05:00 1.2.3.4 00:16:3e:01:02:03 !!str 5 !!int "5" !!float 1
+0022 0o22 0x1F 0b101 1_000 12:30 1:30.5 -5 +5 08 1e3 1.0e+3 .5 5. .inf -.INF 190:20:30
+yes No on OFF true y
+null ~ Null 2001-01-01 2001-12-14t21:59:43.10-05:00 1.2.3.4 00:16:3e:01:02:03
+!!str 5 !!int "5" !!float 1
 !!binary aGVsbG8= "5" '5' "yes" ! 5 << a#b @ é “x” !!bool yes !!null x 1,2 123456. 0.10 -
 """
 
