@@ -42,16 +42,15 @@ ADVICE = {
     r"laid": "compared, placed",
     r"alike": "the same, in the same way",
     r"thrift": "deduplication",
-    r"beside": "next to, with, compared with",
+    r"beside(?! (?:it|them|a|an|one|each|those|what|the (?:file|folder|key))\b)": "compared with, together with",
     r"heard|hears?": "received, learns",
     r"deaf": "does not read",
     r"gravest": "most severe",
-    r"whom": "which user, which host",
     r"wanted": "expected, required",
     r"lest": "so that … not",
     r"for want of": "without, for lack of",
     r"but for": "except",
-    r"(?<!there )(?:is|are) none": "is not a …, has no …",
+    r"(?<!there )(?-i:is none|are none)": "is not a …, has no …",
     r"l(?:ies|ie|ay) behind": "is the reason for",
     r"nothing is said": "the default",
     r"f[ae]lls? short": "does not meet",
@@ -62,15 +61,16 @@ ADVICE = {
     r"misse[sd] out": "is not audited, is left out",
     r"held against|holds? \w+ against": "compared with",
     r"(?:the \w+'s?|the \w+s'|ours|theirs|his|its) own (?:matter|words)": "name the thing",
-    r"do(?:es)? without": "does not need",
     r"for ever": "forever",
     r"what it was asked": "the request",
-    r"is asked for": "is requested",
     r"ere|nought|thereof|hereby|therein": "plain words",
 }
 RULES = re.compile("|".join(rf"(?P<r{n}>\b(?:{word})\b)" for n, word in enumerate(ADVICE)), re.I)
 ADVICES = list(ADVICE.values())
-CODE = re.compile(r"`[^`]*`")
+CODE = re.compile(r"`[^`]*`|\{%.*?%\}|\{\{.*?\}\}")
+"""Code in a line of prose: Markdown's, and that of templates."""
+PUBLIC = re.compile(r"no longer told|told again|not told|told apart|untold")
+"""Names of changes and states that scripts read, and an idiom."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ def _python_texts(content: str) -> Iterator[tuple[int, str]]:
 
 
 def places_in(path: str, texts: Iterable[tuple[int, str]]) -> Iterator[Place]:
-    """Yields each place of the dialect in the texts of a file; code in backticks is no prose."""
+    """Yields each place of the dialect in the texts of a file; code and public names are no prose."""
     for number, text in texts:
-        for found in RULES.finditer(CODE.sub("``", text)):
+        for found in RULES.finditer(PUBLIC.sub("", CODE.sub("``", text))):
             rule = int(str(found.lastgroup).removeprefix("r"))
             yield Place(path, number, " ".join(text.split()), found[0].lower(), ADVICES[rule])
 
