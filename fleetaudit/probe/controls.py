@@ -89,7 +89,9 @@ class _Controls:
         return f"void: control {' over '.join(counting[0])} failed" if counting else ""
 
     def _failed_control(self, key: Key) -> str:
-        """Returns why the control that a scenario names makes it inconclusive, "" if it does not."""
+        """Returns why the control that a scenario names makes it inconclusive, "" if it does
+        not.
+        """
         name = self.scenarios[key[0]].control or ""
         control = self.observations.get((name, key[1]))
         if control is None:

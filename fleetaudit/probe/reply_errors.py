@@ -1,4 +1,6 @@
-"""Explains why a host's output has no reply, and which Python of the inventory did not work. Pure."""
+"""Explains why a host's output has no reply, and which Python of the inventory did not work.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _SHELL_STATUSES = {b"126": "it is not executable", b"127": "there is no such pro
 
 @dataclass(frozen=True)
 class ProbeOutput:
-    """What a host printed, its exit status, and which stream was cut off at its limit ("" if none)."""
+    """What a host printed, its exit status, and which stream was cut off at its limit ("" if
+    none).
+    """
 
     stdout: bytes
     stderr: bytes = b""

@@ -1,4 +1,6 @@
-"""Segments of a trace: their flags as bits, and their windows in bytes (RFC 7323, section 2). Pure."""
+"""Segments of a trace: their flags as bits, and their windows in bytes (RFC 7323, section 2).
+Pure.
+"""
 
 from __future__ import annotations
 

@@ -167,7 +167,9 @@ def _agreement(
     steps: Sequence[Step],
     isolation: Isolation,
 ) -> Verdict:
-    """Returns the verdict if no two of wire and peer differ: is it final, and do the counters fit?"""
+    """Returns the verdict if no two of wire and peer differ: is it final, and do the counters
+    fit?
+    """
     ending = wire or peer or "inconclusive"
     testimony = _testimony(wire, peer)
     if trial.outstanding and "RST" not in ending:
@@ -178,7 +180,9 @@ def _agreement(
 
 
 def _disagreement(trial: RawTrial, wire: Ending, peer: Ending, steps: Sequence[Step]) -> Verdict:
-    """Returns the verdict if wire and peer differ: more may come, or something was not delivered."""
+    """Returns the verdict if wire and peer differ: more may come, or something was not
+    delivered.
+    """
     testimony = _testimony(wire, peer)
     if trial.outstanding and connects_over_mptcp(steps):
         return "inconclusive", f"more may come: {trial.outstanding} ({testimony})"

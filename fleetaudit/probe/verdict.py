@@ -95,7 +95,9 @@ def _could_run(key: Key, raw: RawObservation | None) -> Observation:
 
 
 def _nothing_ran(plan: HostPlan, reply: Reply, first: Observation) -> ReplyError:
-    """Returns the error for a host on which not one scenario ran: it was reached, and not audited."""
+    """Returns the error for a host on which not one scenario ran: it was reached, and not
+    audited.
+    """
     hint = "set become: true" if "namespace" in first.reason else ""
     if plan.isolation == "namespace" and reply.isolation == "host":
         hint = "set become: true, or isolation: auto in the playbook"
