@@ -28,6 +28,16 @@ class Step(Frozen, frozen=True, kw_only=True):
     text: str
     call: tuple[str | int, ...]
 
+    @property
+    def actor(self) -> str:
+        """Who acts: "closer", "peer", "both", "listener", "others" or "namespace"."""
+        return str(self.call[0])
+
+    @property
+    def verb(self) -> str:
+        """What the actor does, by the probe's name."""
+        return str(self.call[1])
+
 
 class Condition(Frozen, frozen=True, kw_only=True):
     """Where an expectation applies. It decides what is judged, never what runs.
