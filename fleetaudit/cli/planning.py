@@ -195,7 +195,7 @@ def scenario_rows(plan: Plan) -> tuple[ScenarioRow, ...]:
 def plan_text(plan: Plan) -> str:
     """Returns what would run where, a line a host: how it is reached, and how much it is asked."""
     from fleetaudit.analysis.doctor import describe_connection
-    from fleetaudit.text.plurals import count_noun
+    from fleetaudit.text.phrases import count_noun
     from fleetaudit.text.sanitize import terminal_line
 
     lines = list[str]()

@@ -343,7 +343,7 @@ class _Run:
         if self.shard is None:
             return plan
         from fleetaudit.playbook.shards import select_shard
-        from fleetaudit.text.plurals import count_noun
+        from fleetaudit.text.phrases import count_noun
 
         part = select_shard(plan, *self.shard)
         if not part.hosts:

@@ -5,7 +5,14 @@
 and the request to stop.
 """
 
-from .control import EngineSettings, JudgeHost, Outcome, RepeatCommand, RunCommand, StopRequest
+from .control import (
+    EngineSettings,
+    JudgeHost,
+    Outcome,
+    RepeatCommand,
+    RunCommand,
+    StopRequest,
+)
 from .scheduler import audit
 
 __all__ = [

@@ -199,6 +199,7 @@ def _rows_of_packets(packets: Iterable[_Headers], connection: Connection) -> lis
 
 
 def _row_of_packet(packet: _Headers, sender: str, first_seq: dict[str, int]) -> _Row:
+    """Returns a captured packet as a row; `first_seq` has the first SYN of each side."""
     other = "peer" if sender == "closer" else "closer"
     seq, ack = 0, 0
     if not packet.bits & FLAG_BITS["S"]:
@@ -219,6 +220,7 @@ def _row_of_packet(packet: _Headers, sender: str, first_seq: dict[str, int]) -> 
 
 
 def _row_of_segment(segment: Segment, version: int, connection: Connection) -> _Row:
+    """Returns a segment of the trace as a row."""
     return _Row(
         version=version,
         sender=segment.sender,

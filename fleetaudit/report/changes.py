@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 from fleetaudit.analysis.compare.view_model import ChangeRow, Changes
 from fleetaudit.model import ResetRate
-from fleetaudit.text.plurals import count_noun
+from fleetaudit.text.phrases import and_more, count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
-from .text_lines import join_hosts, join_lines, wrap
+from .text_lines import join_hosts, join_lines, rest_line, wrap
 
 MOST_SUBJECTS = 6
 """How many regressed scenarios and sysctls the first line names."""
@@ -40,10 +40,7 @@ def changes_lines(changes: Changes, width: int, most: int) -> list[str]:
     lines = wrap([f"Changed since {before}: {_counts(changes)}"], width)
     for row in changes.rows[:most]:
         lines += wrap([_row(row)], width, "  ")
-    rest = len(changes.rows[most:]) + changes.omitted
-    if rest:
-        lines.append(f"  and {count_noun(rest, 'more change')}: see the report")
-    return lines
+    return lines + rest_line(len(changes.rows[most:]) + changes.omitted, "more change")
 
 
 def _counts(changes: Changes) -> str:
@@ -58,13 +55,13 @@ def _regressed(changes: Changes) -> str:
     """Returns the regressed scenarios and sysctls, each with its number of hosts."""
     named = changes.regressed[:MOST_SUBJECTS]
     names = ", ".join(f"{terminal_line(subject, 200)} on {hosts:,}" for subject, hosts in named)
-    rest = len(changes.regressed) - len(named)
-    return f"{names} and {rest:,} more" if rest else names
+    return names + and_more(len(changes.regressed) - len(named))
 
 
 def _row(row: ChangeRow) -> str:
-    severity = f" ({row.severity})" if row.severity else ""
-    detail = f" ({terminal_line(row.detail)})" if row.detail else ""
+    """Returns one change with its hosts."""
+    severity = surround(" (", row.severity, ")")
+    detail = surround(" (", terminal_line(row.detail), ")")
     change = f"{terminal_line(row.before, 200)} → {terminal_line(row.after, 200)}"
     since = "not met since" if row.effect == "fix" else "first seen"
     waived = "" if row.waived is None else f"; waived: {terminal_line(row.waived, 200)}"
@@ -86,6 +83,7 @@ def _rate_lines(changes: Changes, width: int) -> Iterator[str]:
 
 
 def _rate(rate: ResetRate) -> str:
+    """Returns the rate of one host, and its rate before."""
     before = ""
     if rate.before_per_thousand is not None:
         before = f"; before, since boot: {rate.before_per_thousand:,.2f}"

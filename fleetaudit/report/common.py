@@ -6,7 +6,13 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from fleetaudit.analysis.compare.common import group_by
-from fleetaudit.model import SEVERITIES, AuditRun, Finding, HostResult, Severity
+from fleetaudit.model import (
+    SEVERITIES,
+    AuditRun,
+    Finding,
+    HostResult,
+    Severity,
+)
 from fleetaudit.store.jobs import job_name
 
 

@@ -27,7 +27,12 @@ from fleetaudit.model import (
 )
 from fleetaudit.text.sanitize import escape_line
 
-from .common import findings_by_id, most_severe, scenario_finding_id, status_of
+from .common import (
+    findings_by_id,
+    most_severe,
+    scenario_finding_id,
+    status_of,
+)
 
 COLUMNS = (
     "host",
@@ -75,6 +80,7 @@ def render(run: AuditRun) -> str:
 
 
 def _record(row: Row) -> list[str]:
+    """Returns the cells of one row in the order of the columns."""
     return [_cell(row.get(column, "")) for column in COLUMNS]
 
 
@@ -160,4 +166,5 @@ def _judged(findings: list[Finding]) -> Row:
 
 
 def _join_distinct(texts: Iterable[str]) -> str:
+    """Returns different texts in order of appearance."""
     return "; ".join(dict.fromkeys(texts))

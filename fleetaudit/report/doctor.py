@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from fleetaudit.analysis.doctor import HostCheck, StageResult
-from fleetaudit.text.plurals import count_noun
+from fleetaudit.text.phrases import and_more, count_noun
 from fleetaudit.text.sanitize import terminal_line
 
 from .text_lines import command_line, join_lines, wrap
@@ -82,6 +82,7 @@ def _verdict(check: HostCheck) -> str:
 
 
 def _time(preposition: str, check: HostCheck) -> str:
+    """Returns how long the check took, "" if unknown."""
     return "" if check.ms is None else f"{preposition} {format_duration(check.ms)}"
 
 
@@ -138,6 +139,7 @@ def _limits(check: HostCheck, width: int) -> list[str]:
 
 
 def _limit_texts(check: HostCheck) -> Iterator[str]:
+    """Yields what a run could not do on any scenario."""
     if check.no_capture:
         yield f"No packet would be captured: {terminal_line(check.no_capture)}"
     if check.sets_sysctls is False:
@@ -147,8 +149,7 @@ def _limit_texts(check: HostCheck) -> Iterator[str]:
 def _scenarios(names: Sequence[str]) -> str:
     """Returns the first scenarios, and how many more there are."""
     text = ", ".join(map(terminal_line, names[:_MOST_SCENARIOS]))
-    rest = len(names) - _MOST_SCENARIOS
-    return f"{text} and {rest:,} more" if rest > 0 else text
+    return text + and_more(len(names) - _MOST_SCENARIOS)
 
 
 def missing_text(check: HostCheck) -> str:

@@ -19,11 +19,22 @@ from fleetaudit.analysis.doctor import (
     failure_causes,
 )
 from fleetaudit.text.host_ranges import fold_hosts
-from fleetaudit.text.plurals import count_noun
+from fleetaudit.text.phrases import count_noun
 from fleetaudit.text.sanitize import terminal_line
 
-from .doctor import FAIL, STOPPED, format_duration, missing_text
-from .text_lines import cause_lines, command_line, join_hosts, join_lines, wrap
+from .doctor import (
+    FAIL,
+    STOPPED,
+    format_duration,
+    missing_text,
+)
+from .text_lines import (
+    cause_lines,
+    command_line,
+    join_hosts,
+    join_lines,
+    wrap,
+)
 
 _FOLDED_HEADINGS: Mapping[str, str] = {
     "host key": "host\nkey",
@@ -137,10 +148,12 @@ def _columns_that_fit(checks: Sequence[HostCheck], room: int) -> list[_Column]:
 
 
 def _kernel_release(check: HostCheck) -> str:
+    """Returns the kernel release of a host, "" if unknown."""
     return terminal_line(check.kernel.release, 40) if check.kernel else ""
 
 
 def _total_width(columns: Iterable[_Column]) -> int:
+    """Returns the width of all columns with the gaps before them."""
     return sum(column.width + 2 for column in columns)
 
 
@@ -227,6 +240,7 @@ def _in_host_namespace(checks: Sequence[HostCheck], width: int) -> list[str]:
 
 
 def _sysctl_fixes(check: HostCheck) -> tuple[str, ...]:
+    """Returns the fixes that change a sysctl."""
     return tuple(fix for fix in check.fixes if fix.startswith("sysctl "))
 
 

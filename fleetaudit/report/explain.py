@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from fleetaudit.analysis.compare.findings import is_command
-from fleetaudit.analysis.compare.traces import tcp_state
+from fleetaudit.analysis.compare.traces import sequence_range, tcp_state
 from fleetaudit.analysis.judge import describe_endings, expectation_status
 from fleetaudit.model import (
     Audited,
@@ -27,7 +27,7 @@ from fleetaudit.model import (
     step_text,
 )
 from fleetaudit.probe.segments import syn_scale, window_bytes
-from fleetaudit.text.plurals import count_noun
+from fleetaudit.text.phrases import count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
 from .text_lines import join_lines, wrap
@@ -62,7 +62,8 @@ def _observation_table(run: AuditRun, host: Audited) -> list[str]:
 
 
 def _observation_row(row: ScenarioRow | None, o: Observation) -> tuple[str, str, str, str]:
-    reason = f": {terminal_line(o.reason, 200)}" if o.reason else ""
+    """Returns scenario, family, ending and verdict of one observation."""
+    reason = surround(": ", terminal_line(o.reason, 200))
     scenario, endings = terminal_line(o.scenario), terminal_line(describe_endings(o))
     return scenario, o.family, endings, _expectation(row, o) + reason
 
@@ -70,7 +71,7 @@ def _observation_row(row: ScenarioRow | None, o: Observation) -> tuple[str, str,
 def _finding_lines(run: AuditRun, host: HostResult, finding: Finding, width: int) -> list[str]:
     """Returns one finding: expected, observed, waivers, why, and the remedy."""
     waived = "" if finding.waived is None else "waived "
-    since = f", first seen {terminal_line(finding.since)}" if finding.since else ""
+    since = surround(", first seen ", terminal_line(finding.since))
     expected, observed = terminal_line(finding.expected), terminal_line(finding.observed)
     title = (
         f"{waived}{finding.severity}  {terminal_line(finding.id)}: expected {expected},"
@@ -165,12 +166,14 @@ def _host_lines(host: HostResult, width: int) -> list[str]:
 
 
 def _kernel(host: Audited) -> str:
+    """Returns the kernel of a host in words."""
     kernel = host.kernel
     release, version = terminal_line(kernel.release), terminal_line(kernel.version)
     return f"kernel {release} ({version}) {terminal_line(kernel.machine)}"
 
 
 def _namespace(host: Audited) -> str:
+    """Returns the network namespace of the experiment, in words."""
     if host.isolation == "namespace":
         return "a private network namespace"
     return "the host's own namespace"
@@ -184,6 +187,7 @@ def _qualifications(host: Audited) -> Iterator[str]:
 
 
 def _expectation(row: ScenarioRow | None, observation: Observation) -> str:
+    """Returns the expected endings and the verdict."""
     if row is None or not row.expect:
         return "no expectation"
     verdict = _RELATION_TEXTS[expectation_status(observation, row.expect)]
@@ -215,11 +219,10 @@ def _wire_note(evidence: Evidence) -> str:
 def _segment(s: Segment, connection: Connection | None) -> str:
     """Returns a segment in the format of tcpdump."""
     other = "peer" if s.sender == "closer" else "closer"
-    end = f":{s.seq + s.length}" if s.length else ""
     ack = f", ack {s.ack}" if "." in s.flags else ""
-    urgent = f", urg {s.urgent}" if s.urgent else ""
+    urgent = surround(", urg ", s.urgent)
     return (
-        f"   {s.sender:>6} > {other:6}  Flags [{terminal_line(s.flags)}], seq {s.seq}{end}{ack}"
+        f"   {s.sender:>6} > {other:6}  Flags [{terminal_line(s.flags)}], seq {sequence_range(s)}{ack}"
         f"{_window(s, connection)}{urgent}{_options(s, connection)}, length {s.length}"
     )
 
@@ -235,10 +238,11 @@ def _window(s: Segment, connection: Connection | None) -> str:
 
 
 def _options(s: Segment, connection: Connection | None) -> str:
+    """Returns the options of a segment in the format of tcpdump."""
     scale = syn_scale(s, connection)
     options = ("" if scale is None else f"wscale {scale}", terminal_line(s.options))
     text = ", ".join(filter(None, options))
-    return f", options [{text}]" if text else ""
+    return surround(", options [", text, "]")
 
 
 # ---- the other witnesses
@@ -269,10 +273,12 @@ def _peer(peer: PeerWitness | None) -> Iterator[str]:
 
 
 def _join(texts: Sequence[str], separator: str = "|") -> str:
+    """Returns the texts in one line, "nothing" without any."""
     return separator.join(map(terminal_line, texts)) or "nothing"
 
 
 def _kernel_counters(counters: Mapping[str, int] | None) -> str:
+    """Returns the counters that changed during the trial."""
     if counters is None:
         return "The kernel: its counters could not be read"
     return _join_counts("The kernel: ", counters, "+") or "The kernel: no counter changed"

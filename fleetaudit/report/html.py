@@ -31,7 +31,12 @@ from fleetaudit.text.host_ranges import HostRanges
 from fleetaudit.text.sanitize import escape_text
 
 from .page_data import page_data
-from .svg import draw_history, draw_ladder, is_logarithmic, log_share
+from .svg import (
+    draw_history,
+    draw_ladder,
+    is_logarithmic,
+    log_share,
+)
 
 SCRIPTS = ("page.js", "host.js", "explorer.js")
 """The files of the page's script in their order; each is in a function of its own."""
@@ -88,6 +93,7 @@ def _content_security_policy(style: str, script: str) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
+    """Returns the environment of the templates."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fleetaudit", "report/templates"),
         autoescape=True,
@@ -126,6 +132,7 @@ def _source(name: str) -> Markup:
 
 
 def _hash(text: str) -> str:
+    """Returns the hash of a text as the Content-Security-Policy needs it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 

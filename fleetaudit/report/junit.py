@@ -115,6 +115,7 @@ def _unjudged(id_: str, o: Observation, row: ScenarioRow | None, void: str) -> _
 
 
 def _skipped(id_: str, message: str, text: str = "") -> _Case:
+    """Returns a skipped case."""
     return _Case(name=id_, outcome="skipped", message=message, text=text)
 
 
@@ -135,6 +136,7 @@ def _judged(id_: str, findings: list[Finding]) -> _Case:
 
 
 def _details(findings: Iterable[Finding]) -> str:
+    """Returns the fields of findings, one per line."""
     return "\n".join(line for finding in findings for line in _detail_lines(finding))
 
 
@@ -182,6 +184,7 @@ def _timestamp(info: RunInfo) -> dict[str, str]:
 
 
 def _counts(outcomes: Counter[Outcome]) -> dict[str, str]:
+    """Returns the attributes that count cases."""
     return {
         "tests": str(outcomes.total()),
         "failures": str(outcomes["failure"]),
@@ -206,6 +209,7 @@ def _properties(host: HostResult, notes: Sequence[str]) -> Iterator[str]:
 
 
 def _audited_properties(host: Audited) -> dict[str, str]:
+    """Returns the properties that only an audited host has."""
     return {
         "kernel.release": host.kernel.release,
         "kernel.version": host.kernel.version,

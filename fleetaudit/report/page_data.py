@@ -26,38 +26,48 @@ STATES: tuple[HostState, ...] = (
 """The states in the order in which the page sorts; a host has the index of its state."""
 
 
+_OWN = ("names", "state", "kernel", "rate", "unread")
+_SHARED = ("anchor", "group", "about", "finding", "change", "hint")
+"""Properties of which hosts share values: an array of indexes, and "anchors" etc. with the values."""
+
+
 def page_data(comparison: Comparison, escape: Callable[[str], str]) -> str:
     """Returns the data as JSON, one array per property of the hosts, each as long as `names`.
 
     `escape` makes invisible characters visible. Arrays of numbers are indexes into the arrays of
     values; -1 is none.
     """
-    hosts = comparison.hosts
-    values = {
-        "anchor": _column(host.anchor for host in hosts),
-        "group": _column(host.groups for host in hosts),
-        "about": _column(host.about for host in hosts),
-        "finding": _column(host.findings for host in hosts),
-        "change": _column(host.changes for host in hosts),
-        "hint": _column(map(_hint, hosts)),
-    }
+    rows = [(*_own_values(host), *_shared_values(host)) for host in comparison.hosts]
+    columns = list(zip(*rows, strict=True)) or [()] * len(_OWN + _SHARED)
     data: dict[str, Any] = {
         "run": comparison.run.id,
-        "kernels": [[b.kernel.release, b.kernel.version, b.anchor] for b in comparison.builds],
-        "names": [host.name for host in hosts],
-        "state": [STATES.index(host.state) for host in hosts],
-        "kernel": [-1 if host.build is None else host.build for host in hosts],
-        "rate": [_round(host.per_thousand) for host in hosts],
-        "unread": [host.unread_sockets for host in hosts],
+        "kernels": [(b.kernel.release, b.kernel.version, b.anchor) for b in comparison.builds],
         "states": STATES,
+        **dict(zip(_OWN, columns, strict=False)),
     }
-    for name, (indexes, distinct) in values.items():
-        data |= {name: indexes, f"{name}s": distinct}
+    for name, column in zip(_SHARED, columns[len(_OWN) :], strict=True):
+        data[name], data[f"{name}s"] = _index(column)
     text = json.dumps(_escape_all(data, escape), ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _column(values: Iterable[Hashable]) -> tuple[list[int], list[Hashable]]:
+def _own_values(host: HostEntry) -> tuple[object, ...]:
+    """Returns the properties in `_OWN`."""
+    return (
+        host.name,
+        STATES.index(host.state),
+        -1 if host.build is None else host.build,
+        _round(host.per_thousand),
+        host.unread_sockets,
+    )
+
+
+def _shared_values(host: HostEntry) -> tuple[object, ...]:
+    """Returns the properties in `_SHARED`."""
+    return host.anchor, host.groups, host.about, host.findings, host.changes, _hint(host)
+
+
+def _index(values: Iterable[Hashable]) -> tuple[list[int], list[Hashable]]:
     """Returns the index of each value, and the distinct values in order of appearance."""
     places = dict[Hashable, int]()
     indexes = [places.setdefault(value, len(places)) for value in values]
@@ -65,6 +75,7 @@ def _column(values: Iterable[Hashable]) -> tuple[list[int], list[Hashable]]:
 
 
 def _round(rate: float | None) -> float | None:
+    """Returns a rate with three digits."""
     return None if rate is None else round(rate, 3)
 
 

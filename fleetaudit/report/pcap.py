@@ -28,6 +28,7 @@ from fleetaudit.model import (
     ScenarioRow,
     step_text,
 )
+from fleetaudit.text.phrases import surround
 from fleetaudit.text.sanitize import escape_line
 
 from .captured_headers import captured_headers
@@ -97,11 +98,13 @@ def host_file(host: Audited, rows: Sequence[ScenarioRow]) -> tuple[str, bytes]:
 
 
 def _block(kind: int, body: bytes) -> bytes:
+    """Returns a block with its type and length."""
     length = struct.pack("<I", 12 + len(body))
     return struct.pack("<I", kind) + length + body + length
 
 
 def _pad(data: bytes) -> bytes:
+    """Returns data padded to a multiple of 4 bytes."""
     return data + bytes(-len(data) % 4)
 
 
@@ -111,6 +114,7 @@ def _options(*options: tuple[int, str]) -> bytes:
 
 
 def _option(code: int, text: str) -> bytes:
+    """Returns one option of a block."""
     data = text.encode("utf-8", "replace")[:0xFFFF]
     return struct.pack("<HH", code, len(data)) + _pad(data)
 
@@ -123,6 +127,7 @@ def _section(comment: str) -> bytes:
 
 
 def _interface(name: str, description: str) -> bytes:
+    """Returns the block of one interface."""
     head = struct.pack("<HHI", LINKTYPE_ETHERNET, 0, SNAPLEN)
     return _block(INTERFACE, head + _options((NAME, name), (DESCRIPTION, description)))
 
@@ -193,6 +198,7 @@ def _describe_trace(o: Observation, interface: int) -> str:
 
 
 def _describe_unused_headers(evidence: Evidence, interface: int) -> str:
+    """Returns that the headers of the host were not used, "" if they were or there are none."""
     if interface == CAPTURED or not evidence.connection or not evidence.connection.headers:
         return ""
     return (
@@ -201,6 +207,7 @@ def _describe_unused_headers(evidence: Evidence, interface: int) -> str:
 
 
 def _describe_same_trace(evidence: Evidence) -> str:
+    """Returns the host with the same trace, "" if the trace is of this host."""
     if not evidence.same_as:
         return ""
     host = escape_line(evidence.same_as)
@@ -208,8 +215,9 @@ def _describe_same_trace(evidence: Evidence) -> str:
 
 
 def _describe_omitted(evidence: Evidence) -> str:
+    """Returns how many segments the probe left out, "" if none."""
     omitted = evidence.wire_omitted
-    return f"{omitted} segments in the middle were left out" if omitted else ""
+    return surround("", omitted, " segments in the middle were left out")
 
 
 def _describe_step(steps: Sequence[str], index: int) -> str:

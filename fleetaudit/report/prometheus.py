@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from fleetaudit.analysis.compare.common import each_finding
 from fleetaudit.model import (
     SEVERITIES,
     Audited,
@@ -172,6 +173,7 @@ def _most_frequent_releases(audited: Iterable[Audited]) -> frozenset[str]:
 
 
 def _keep(value: str, known: frozenset[str]) -> str:
+    """Returns a known value, or "other"."""
     return value if value in known else OTHER
 
 
@@ -180,14 +182,14 @@ def _finding_counts(hosts: Iterable[HostResult]) -> _Metric:
     values = Counter(
         {_labels(severity=s, waived=waived): 0 for s in SEVERITIES for waived in ("false", "true")}
     )
-    for host in hosts:
-        values.update(map(_finding_labels, host.findings))
+    values.update(_finding_labels(finding) for _, finding in each_finding(hosts))
     return _Metric(
         name="findings", help="Expectations not met, by severity and whether waived.", values=values
     )
 
 
 def _finding_labels(finding: Finding) -> Labels:
+    """Returns severity and waiver of a finding."""
     return _labels(severity=finding.severity, waived=str(finding.waived is not None).lower())
 
 
@@ -238,10 +240,12 @@ def _number(name: str, help_: str, value: int) -> _Metric:
 
 
 def _labels(**values: str) -> Labels:
+    """Returns labels with escaped values."""
     return tuple((name, _label_value(value)) for name, value in values.items())
 
 
 def _label_value(text: str) -> str:
+    """Returns a text as the value of a label."""
     return escape_line(text, MOST_CHARACTERS)
 
 
@@ -255,8 +259,10 @@ def _text(metric: _Metric, job: Labels) -> str:
 
 
 def _join_labels(labels: Labels) -> str:
+    """Returns the labels as they stand between the braces of a series."""
     return ",".join(f'{name}="{_escape(text)}"' for name, text in labels)
 
 
 def _escape(text: str) -> str:
+    """Returns a value as it stands between quotes."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

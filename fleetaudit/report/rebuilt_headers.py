@@ -74,6 +74,7 @@ def _options(segment: Segment, connection: Connection) -> bytes:
 
 
 def _option(word: str, segment: Segment) -> bytes:
+    """Returns one option by its word, nothing if it is unknown."""
     if word == "MP_CAPABLE":
         return _mp_capable(segment)
     return _OPTIONS.get(word, b"")
@@ -101,5 +102,6 @@ def _ipv4_header(total: int) -> bytes:
 
 
 def _ipv4_fields(total: int, *, checksum: int) -> bytes:
+    """Returns an IPv4 header with a given checksum."""
     fields = struct.pack("!BBHHHBBH", 0x45, 0, total, 0, 0x4000, _HOP_LIMIT, _TCP, checksum)
     return fields + _LOOPBACK_V4 * 2

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from fleetaudit.analysis.compare.common import group_by
 from fleetaudit.store.run_list import FinishedRun, RunList, UnfinishedRun
-from fleetaudit.text.plurals import agree, count_noun
+from fleetaudit.text.phrases import agree, count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
 from .common import seconds_between
@@ -40,6 +40,7 @@ def _table(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _row(run: FinishedRun) -> tuple[str, ...]:
+    """Returns the cells of one run."""
     seconds = seconds_between(run.started, run.finished)
     status = "?" if run.status is None else str(run.status)
     return (
@@ -53,6 +54,7 @@ def _row(run: FinishedRun) -> tuple[str, ...]:
 
 
 def _hosts(run: FinishedRun) -> str:
+    """Returns how many hosts were selected, and their status."""
     hosts = run.hosts
     counts = (
         (hosts.audited, "audited"),
@@ -63,6 +65,7 @@ def _hosts(run: FinishedRun) -> str:
 
 
 def _findings(run: FinishedRun) -> str:
+    """Returns the findings by severity."""
     findings = run.findings
     counts = (
         (findings.error, agree(findings.error, "error", "errors")),
@@ -91,6 +94,7 @@ def _jobs(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _unfinished_runs(runs: Sequence[UnfinishedRun]) -> list[str]:
+    """Returns the runs that can be resumed, or why they cannot."""
     lines = ["Not finished:"] if runs else []
     for run in runs:
         lines += _unfinished_run(run)
@@ -102,7 +106,7 @@ def _unfinished_run(run: UnfinishedRun) -> Iterator[str]:
     if run.reason:
         yield f"  {terminal_line(run.id)}: {terminal_line(run.reason)}"
         return
-    job = f", job {terminal_line(run.job)}" if run.job else ""
+    job = surround(", job ", terminal_line(run.job))
     hosts = f"{run.done:,} of {count_noun(run.selected, 'host')} done"
     yield f"  {terminal_line(run.id)}: {hosts}{job}"
     yield f"      {terminal_line(run.resume)}"

@@ -29,6 +29,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from fleetaudit.analysis.compare.common import each_finding
 from fleetaudit.model import (
     Audited,
     AuditRun,
@@ -42,6 +43,7 @@ from fleetaudit.model import (
     Severity,
 )
 from fleetaudit.text.json_schema import encode_json
+from fleetaudit.text.phrases import surround
 from fleetaudit.text.sanitize import escape_line
 
 from .common import job_of, parse_moment, status_of
@@ -85,6 +87,7 @@ def render(run: AuditRun) -> str:
 
 
 def _driver(run: AuditRun, rules: Mapping[str, Json], not_audited: Sequence[IndexedHost]) -> Json:
+    """Returns the tool with its rules and kinds of notifications."""
     return {
         "name": "fleetaudit",
         "version": escape_line(run.run.fleetaudit),
@@ -124,18 +127,18 @@ def _rule_id(finding_id: str) -> str:
 def _rules(run: AuditRun) -> dict[str, Json]:
     """Returns the rules by id: every scenario of the run, then every other finding, in order."""
     rules = {f"scenario:{row.name}": _scenario_rule(row) for row in run.scenarios}
-    for host in run.hosts:
-        for finding in host.findings:
-            id_ = _rule_id(finding.id)
-            if id_ not in rules:
-                rules[id_] = _finding_rule(id_, finding)
+    for _, finding in each_finding(run.hosts):
+        id_ = _rule_id(finding.id)
+        if id_ not in rules:
+            rules[id_] = _finding_rule(id_, finding)
     return rules
 
 
 def _scenario_rule(row: ScenarioRow) -> Json:
+    """Returns the rule of one scenario."""
     expected = " or ".join(row.expect)
     sentence = f"must end in {expected}" if expected else "no expectation, it is only observed"
-    why = f" Why: {row.because}" if row.because else ""
+    why = surround(" Why: ", row.because)
     steps = "; ".join(row.steps)
     return {
         "id": escape_line(f"scenario:{row.name}"),
@@ -149,10 +152,11 @@ def _scenario_rule(row: ScenarioRow) -> Json:
 
 
 def _finding_rule(id_: str, finding: Finding) -> Json:
+    """Returns the rule of a finding about anything but a scenario."""
     parts = (
         f"Expected: {finding.expected}.",
         finding.because,
-        f"What to do: {finding.fix}" if finding.fix else "",
+        surround("What to do: ", finding.fix),
     )
     return {
         "id": escape_line(id_),
@@ -187,6 +191,7 @@ def _locations(index: int, host: HostResult, place: Location | None) -> list[Jso
 
 
 def _physical_location(place: Location) -> Json:
+    """Returns a line of a file, relative to the repository if possible."""
     path = quote(place.file.encode(errors="surrogatepass"))
     artifact = {"uri": path, "uriBaseId": ROOT}
     if path.startswith("/"):
@@ -248,6 +253,7 @@ def _result(index: int, host: HostResult, finding: Finding, rule_index: int, run
 
 
 def _related_locations(expectation: Location) -> Json:
+    """Returns the line of the expectation, to which the message links."""
     place = {"id": 1, **_physical_location(expectation), "message": {"text": "The expectation."}}
     return {"relatedLocations": [place]}
 
@@ -266,6 +272,7 @@ def _fingerprints(host: HostResult, finding: Finding) -> Json:
 
 
 def _suppressions(finding: Finding) -> list[Json]:
+    """Returns the waiver of a finding; [] states that there is none."""
     if finding.waived is None:
         return []
     reason = escape_line(finding.waived)
@@ -273,6 +280,7 @@ def _suppressions(finding: Finding) -> list[Json]:
 
 
 def _first_seen(finding: Finding) -> Json:
+    """Returns the date on which a finding was first seen, {} if unknown."""
     return {"properties": {"firstSeen": escape_line(finding.since)}} if finding.since else {}
 
 
@@ -291,6 +299,7 @@ def _invocation(run: AuditRun, not_audited: Sequence[IndexedHost]) -> Json:
 
 
 def _times(info: RunInfo) -> Json:
+    """Returns start and end of the run, if they are valid."""
     times = {"startTimeUtc": info.started, "endTimeUtc": info.finished}
     return {name: text for name, text in times.items() if parse_moment(text)}
 
@@ -307,7 +316,8 @@ def _descriptors(not_audited: Sequence[IndexedHost]) -> list[Json]:
 
 
 def _notification(index: int, host: NotAudited) -> Json:
-    hint = f" Next: {host.hint}" if host.hint else ""
+    """Returns the notification about a host that was not audited."""
+    hint = surround(" Next: ", host.hint)
     return {
         "descriptor": {"id": f"not-audited/{host.stage}"},
         "level": "error",

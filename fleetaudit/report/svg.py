@@ -14,7 +14,7 @@ from typing import Literal
 
 from fleetaudit.analysis.compare.view_model import Trace, TraceRow
 from fleetaudit.model import PastRun
-from fleetaudit.text.plurals import count_noun
+from fleetaudit.text.phrases import count_noun
 
 CLOSER_X, PEER_X, WIDTH = 88, 408, 432
 """The two lifelines and the width of the drawing; the time stands left of the closer."""
@@ -93,6 +93,7 @@ class _Drawing:
             self.y += ROW
 
     def _add_note(self, text: str, at_us: int | None, actor_x: int | None) -> None:
+        """Draws a band across both lifelines."""
         self.notes.append(Note(y=self.y + 3, text=text, at_us=at_us, actor_x=actor_x))
         self.y += STEP_ROW
 
@@ -175,6 +176,7 @@ def _actor(step: str) -> int | None:
 
 
 def _cut(text: str, most: int) -> str:
+    """Returns at most `most` characters of a text."""
     return text if len(text) <= most else text[: max(most - 1, 0)] + "…"
 
 
@@ -224,6 +226,7 @@ def draw_history(runs: Sequence[PastRun]) -> History:
 
 
 def _bar(run: PastRun, most: int) -> Bar:
+    """Returns the bar of one run; `most` hosts are 100 percent."""
     unmet = sum(hosts for severity, hosts in run.short if severity != "info")
     return Bar(
         audited=_percent(run.audited, most),
@@ -234,4 +237,5 @@ def _bar(run: PastRun, most: int) -> Bar:
 
 
 def _percent(n: int, total: int) -> float:
+    """Returns a share in percent, 0 of nothing."""
     return round(100 * n / total, 2) if total else 0.0

@@ -24,13 +24,19 @@ from fleetaudit.analysis.compare.view_model import (
     MetExpectations,
     Remedy,
 )
-from fleetaudit.model import SEVERITIES, HostResult, NotAudited, NotSelected, Severity
+from fleetaudit.model import (
+    SEVERITIES,
+    HostResult,
+    NotAudited,
+    NotSelected,
+    Severity,
+)
 from fleetaudit.text.kernel_releases import fold_releases
-from fleetaudit.text.plurals import count_noun
+from fleetaudit.text.phrases import and_more, count_noun, surround
 from fleetaudit.text.sanitize import terminal_line
 
 from .changes import changes_lines
-from .text_lines import cause_lines, command_line, join_hosts, wrap
+from .text_lines import cause_lines, command_line, join_hosts, rest_line, wrap
 
 MOST_ROWS = 12
 """How many findings, causes and differing scenarios are shown each; the rest is counted."""
@@ -65,6 +71,7 @@ def _problems(comparison: Comparison, changes: Changes | None, width: int) -> It
 
 
 def _everything(comparison: Comparison, changes: Changes | None, width: int) -> Iterator[list[str]]:
+    """Yields all blocks in their order."""
     yield _verdict(comparison, width)
     yield _qualifications(comparison, width)
     yield _changes(changes, width)
@@ -143,7 +150,7 @@ def _column_sentence(column: Column, builds: tuple[Build, ...]) -> str:
     names = _build_names(builds, column)
     labels = {name: cell.label for name, cell in zip(names, column.cells, strict=True)}
     parts = [f"{label} on {_kernels(label, labels)}" for label in dict.fromkeys(labels.values())]
-    families = f", {column.families}" if column.families else ""
+    families = surround(", ", column.families)
     name = f"{terminal_line(column.title)} ({terminal_line(column.scenario)}{families})"
     return f"{name}: {'; '.join(parts)}."
 
@@ -161,6 +168,7 @@ def _build_names(builds: tuple[Build, ...], column: Column) -> list[str]:
 
 
 def _build_name(build: Build, ambiguous: set[str]) -> str:
+    """Returns the release of a build, with version and machine if it is ambiguous."""
     kernel = build.kernel
     if kernel.release not in ambiguous:
         return kernel.release
@@ -176,8 +184,7 @@ def _kernels(label: str, labels: Mapping[str, str]) -> str:
     if len(names) <= MOST_NAMES:
         return ", ".join(names)
     ranges = fold_releases(names, labels.keys() - {*names})
-    rest = len(ranges) - MOST_RANGES
-    more = f" and {rest} more" if rest > 0 else ""
+    more = and_more(len(ranges) - MOST_RANGES)
     return f"{len(names)} kernels ({', '.join(ranges[:MOST_RANGES])}{more})"
 
 
@@ -224,10 +231,12 @@ def _about_hosts(title: str, hosts: int, text: str) -> str:
 
 
 def _has_changes(changes: Changes | None) -> bool:
+    """Returns whether changes need attention."""
     return changes is not None and bool(changes.rows or changes.refused)
 
 
 def _changes(changes: Changes | None, width: int) -> list[str]:
+    """Returns the changes since an earlier run."""
     return [] if changes is None else changes_lines(changes, width, MOST_ROWS)
 
 
@@ -239,10 +248,10 @@ def _findings(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
     open_ = [group for group in groups if group.severity != "info" and group.hosts]
     for group in open_[:MOST_ROWS]:
         lines += _finding(group, width)
-    rest = len(open_) - MOST_ROWS
-    if rest > 0:
-        lines.append(f"  and {count_noun(rest, 'more expectation')} not met: see the report")
-    return lines
+    return [
+        *lines,
+        *rest_line(len(open_) - MOST_ROWS, "more expectation not met", "more expectations not met"),
+    ]
 
 
 def _finding_counts(groups: Sequence[FindingGroup]) -> Iterator[str]:
@@ -257,6 +266,7 @@ def _finding_counts(groups: Sequence[FindingGroup]) -> Iterator[str]:
 
 
 def _severity_count(hosts: int, severity: Severity) -> str:
+    """Returns "2 warnings", "3 info"."""
     return f"{hosts:,} info" if severity == "info" else count_noun(hosts, severity)
 
 
@@ -272,6 +282,7 @@ def _finding(group: FindingGroup, width: int) -> list[str]:
 
 
 def _remedy(group: FindingGroup, remedy: Remedy, width: int) -> list[str]:
+    """Returns one remedy, with its hosts if hosts need different ones."""
     where = "" if group.fix else f" on {join_hosts(remedy.hosts)}"
     if remedy.is_command:
         return [command_line(f"      fix{where}", remedy.text)]
@@ -283,14 +294,15 @@ def _waived(groups: tuple[FindingGroup, ...], width: int) -> list[str]:
     sentences = [sentence for group in groups for sentence in _waived_rows(group)]
     if not sentences:
         return []
-    lines = ["Waived, not counted:", *wrap(sentences[:MOST_ROWS], width, "  ")]
-    rest = len(sentences) - MOST_ROWS
-    if rest > 0:
-        lines.append(f"  and {rest:,} more: see the report")
-    return lines
+    return [
+        "Waived, not counted:",
+        *wrap(sentences[:MOST_ROWS], width, "  "),
+        *rest_line(len(sentences) - MOST_ROWS, "more", "more"),
+    ]
 
 
 def _waived_rows(group: FindingGroup) -> Iterator[str]:
+    """Yields the rows of one expectation that are waived."""
     for row in group.rows:
         if row.waived is not None:
             yield f"{_finding_row(group, row)}; {terminal_line(row.waived, 300)}"
@@ -298,8 +310,8 @@ def _waived_rows(group: FindingGroup) -> Iterator[str]:
 
 def _finding_row(group: FindingGroup, row: FindingRow) -> str:
     """Returns what was expected and observed, on which hosts."""
-    detail = f" ({terminal_line(group.detail)})" if group.detail else ""
-    since = f", first seen {terminal_line(row.since)}" if row.since else ""
+    detail = surround(" (", terminal_line(group.detail), ")")
+    since = surround(", first seen ", terminal_line(row.since))
     expected, observed = terminal_line(group.expected, 200), terminal_line(row.observed, 200)
     return (
         f"{group.severity}  {terminal_line(group.subject)}{detail}: expected {expected},"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.text.host_ranges import HostRanges
-from fleetaudit.text.plurals import count_noun
+from fleetaudit.text.phrases import and_more, count_noun
 from fleetaudit.text.sanitize import terminal_line
 
 MIN_WIDTH = 40
@@ -21,8 +21,7 @@ HANGING = "    "
 
 def join_hosts(folded: HostRanges) -> str:
     """Returns folded hosts as one text, and how many are not named."""
-    names = ", ".join(map(terminal_line, folded.ranges))
-    return f"{names} and {folded.more:,} more" if folded.more else names
+    return ", ".join(map(terminal_line, folded.ranges)) + and_more(folded.more)
 
 
 def describe_hosts(folded: HostRanges) -> str:
@@ -57,6 +56,11 @@ def _first_reason(cause: Cause) -> str:
 def command_line(label: str, command: str) -> str:
     """Returns a line with a command to type; it is never wrapped, so that it can be pasted."""
     return f"{label}:  {terminal_line(command)}"
+
+
+def rest_line(n: int, noun: str, plural: str = "") -> list[str]:
+    """Returns the line that counts `n` rows that are not shown; [] if all are."""
+    return [f"  and {count_noun(n, noun, plural)}: see the report"] if n > 0 else []
 
 
 def wrap(paragraphs: Iterable[str], width: int, indent: str = "") -> list[str]:

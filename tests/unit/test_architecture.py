@@ -70,7 +70,7 @@ PURE = (
     "text.host_ranges",
     "text.json_schema",
     "text.kernel_releases",
-    "text.plurals",
+    "text.phrases",
     "text.sanitize",
 )
 SIDE_EFFECTS = {

@@ -28,10 +28,15 @@ from fleetaudit.model import (
 from .behaviour_groups import group_by_behaviour
 from .changes import summarize_changes
 from .columns import make_columns
-from .common import BehaviourGroup, ComparisonInput, fold_names
+from .common import BehaviourGroup, ComparisonInput, each_observation, fold_names
 from .findings import count_unmet_hosts, group_findings
 from .host_index import index_hosts
-from .kernels import chart_series, classify_kernels, make_builds, view_scenarios
+from .kernels import (
+    chart_series,
+    classify_kernels,
+    make_builds,
+    view_scenarios,
+)
 from .met_expectations import count_met
 from .production import rank_production
 from .profiles import make_profiles
@@ -125,10 +130,12 @@ def history_entry(run: AuditRun) -> PastRun:
 
 
 def _audited(run: AuditRun) -> tuple[Audited, ...]:
+    """Returns the hosts of a run that were audited."""
     return tuple(host for host in run.hosts if isinstance(host, Audited))
 
 
 def _coverage(run: AuditRun) -> Coverage:
+    """Returns the hosts of a run, counted by status."""
     audited = _audited(run)
     not_audited = sum(isinstance(host, NotAudited) for host in run.hosts)
     return Coverage(
@@ -166,14 +173,14 @@ def _scenarios(
 ) -> dict[str, ScenarioRow]:
     """Returns the scenarios by name, also those that a merged or cut run does not declare."""
     scenarios = {row.name: row for row in declared}
-    for group in groups:
-        for o in group[0].observations:
-            if o.scenario not in scenarios:
-                scenarios[o.scenario] = _undeclared(o.scenario)
+    for _, o in each_observation(groups):
+        if o.scenario not in scenarios:
+            scenarios[o.scenario] = _undeclared(o.scenario)
     return scenarios
 
 
 def _undeclared(name: str) -> ScenarioRow:
+    """Returns the row of a scenario of which only the name is known."""
     because = "The run does not say what this scenario is."
     return ScenarioRow(
         name=name, title=name, steps=(), expect=(), severity="info", control=None, because=because

@@ -27,6 +27,7 @@ def group_by_behaviour(audited: Iterable[Audited]) -> tuple[BehaviourGroup, ...]
     numbers = dict[Hashable, int]()
 
     def behaviour(host: Audited) -> Hashable:
+        """Returns what hosts must share to be in one group."""
         observations = [
             numbers.setdefault((_observation_fields(o), _sorted_counts(o.endings)), len(numbers))
             for o in host.observations

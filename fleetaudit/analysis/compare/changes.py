@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from fleetaudit.analysis.causes import HOST_PLACEHOLDER
-from fleetaudit.model import Change, Drift, Effect, ResetRate
+from fleetaudit.model import (
+    Change,
+    Drift,
+    Effect,
+    ResetRate,
+)
 from fleetaudit.text.host_ranges import HostRanges, fold_hosts
 
 from .common import group_by
@@ -86,6 +91,7 @@ def _hosts_without_rate(rates: Iterable[ResetRate]) -> tuple[tuple[str, HostRang
 
 
 def _fold_hosts(changes: Iterable[Change | ResetRate]) -> HostRanges:
+    """Returns the hosts of changes or rates, folded."""
     return fold_hosts(change.host for change in changes)
 
 
@@ -107,6 +113,7 @@ def _row_key(group: Sequence[Change]) -> Hashable:
 
 
 def _content(change: Change) -> Hashable:
+    """Returns everything about a change but its subject and its host."""
     texts = _masked_texts(change)
     return change.effect, change.kind, texts, change.since, change.severity, change.waived
 
@@ -160,4 +167,5 @@ def _row(groups: Sequence[Sequence[Change]], links: Mapping[str, str]) -> Change
 
 
 def _texts(change: Change) -> tuple[str, str]:
+    """Returns before and after as they are."""
     return change.before, change.after

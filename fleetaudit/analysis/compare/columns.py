@@ -17,12 +17,18 @@ from .common import (
     BuildKey,
     ComparisonInput,
     build_key,
+    each_observation,
     group_by,
     join_endings,
     join_families,
     verdict_of,
 )
-from .view_model import Build, Cell, Column, Verdict
+from .view_model import (
+    Build,
+    Cell,
+    Column,
+    Verdict,
+)
 
 GroupObservation = tuple[BehaviourGroup, Observation]
 """Hosts, and an observation that all of them share."""
@@ -62,9 +68,8 @@ def make_columns(source: ComparisonInput) -> tuple[Column, ...]:
 def _by_scenario(groups: Iterable[BehaviourGroup]) -> defaultdict[str, ByFamily]:
     """Returns all observations by scenario and family."""
     found = defaultdict[str, ByFamily](dict)
-    for group in groups:
-        for o in group[0].observations:
-            found[o.scenario].setdefault(o.family, []).append((group, o))
+    for group, o in each_observation(groups):
+        found[o.scenario].setdefault(o.family, []).append((group, o))
     return found
 
 
@@ -78,10 +83,11 @@ def _divided_by_family(groups: Iterable[BehaviourGroup]) -> set[str]:
 
 
 def _scenarios_with_several_endings(observations: Iterable[Observation]) -> Iterator[str]:
+    """Yields the scenarios that a host ends differently over its families."""
     endings = dict[str, tuple[str, ...]]()
     for o in observations:
-        seen = (o.ending, *sorted(o.endings))
-        if endings.setdefault(o.scenario, seen) != seen:
+        of_family = (o.ending, *sorted(o.endings))
+        if endings.setdefault(o.scenario, of_family) != of_family:
             yield o.scenario
 
 
@@ -184,10 +190,12 @@ def _label(counts: Counter[str], all_hosts: int) -> str:
 
 
 def _cell_verdict(valid: Sequence[GroupObservation], row: ScenarioRow, all_hosts: int) -> Verdict:
+    """Returns the worst verdict of the valid groups, or why there is none."""
     if valid:
         return _worst(verdict_of(o, row) for _, o in valid)
     return "void" if all_hosts else "not run"
 
 
 def _worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Returns the worst of at least one verdict."""
     return max(verdicts, key=_FROM_BEST_TO_WORST.index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from fleetaudit.model import (
     Audited,
     Ending,
     Family,
+    Finding,
     HostResult,
     NotAudited,
     Observation,
@@ -28,6 +29,7 @@ BehaviourGroup = tuple[Audited, ...]
 """Hosts of one kernel build with the same isolation and the same observations; never empty."""
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+H = TypeVar("H", bound=HostResult)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,22 @@ def group_by(items: Iterable[V], key: Callable[[V], K]) -> dict[K, list[V]]:
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return groups
+
+
+def each_observation(
+    groups: Iterable[BehaviourGroup],
+) -> Iterator[tuple[BehaviourGroup, Observation]]:
+    """Yields every observation of every behaviour group, with the group."""
+    for group in groups:
+        for o in group[0].observations:
+            yield group, o
+
+
+def each_finding(hosts: Iterable[H]) -> Iterator[tuple[H, Finding]]:
+    """Yields every finding of every host, with the host."""
+    for host in hosts:
+        for finding in host.findings:
+            yield host, finding
 
 
 def fold_names(hosts: Iterable[HostResult]) -> HostRanges:

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-from fleetaudit.model import SEVERITIES, Audited, Finding, HostResult, Severity
+from fleetaudit.model import (
+    SEVERITIES,
+    Audited,
+    Finding,
+    HostResult,
+    Severity,
+)
 
 from .common import (
     FAMILY_NAMES,
@@ -17,10 +23,16 @@ from .common import (
     ComparisonInput,
     K,
     build_key,
+    each_finding,
     fold_names,
     group_by,
 )
-from .view_model import Build, FindingGroup, FindingRow, Remedy
+from .view_model import (
+    Build,
+    FindingGroup,
+    FindingRow,
+    Remedy,
+)
 
 KINDS = ("host-key", "control", "scenario", "kernel", "sysctl", "exposure")
 """The prefixes of the ids of findings, in the order of the report."""
@@ -38,8 +50,7 @@ def group_findings(source: ComparisonInput, sysctls: Mapping[str, str]) -> tuple
     the sysctls that are shown, by key.
     """
     hosts: tuple[HostResult, ...] = (*source.audited, *source.not_audited)
-    pairs = [(host, finding) for host in hosts for finding in host.findings]
-    by_expectation = group_by(pairs, _expectation).values()
+    by_expectation = group_by(each_finding(hosts), _expectation).values()
     places = {name: place for place, name in enumerate(source.scenarios)}
     together = sorted(
         group_by(by_expectation, _group_key).values(), key=lambda same: _sort_key(same, places)
@@ -89,6 +100,7 @@ def join_family_ids(families: Iterable[str]) -> str:
 
 
 def _expectation(pair: Pair) -> Hashable:
+    """Returns what findings about one expectation share."""
     finding = pair[1]
     return finding.id, finding.severity, finding.expected
 
@@ -101,6 +113,7 @@ def _group_key(pairs: Sequence[Pair]) -> Hashable:
 
 
 def _sort_key(same: Sequence[Sequence[Pair]], places: Mapping[str, int]) -> SortKey:
+    """Returns the key that sorts the groups: severity, kind, place in the playbook, id."""
     first = same[0][0][1]
     kind, subject, _ = parse_finding_id(first.id)
     in_playbook = kind not in ("sysctl", "exposure")
@@ -178,10 +191,12 @@ def _rows(members: Sequence[Pair], builds: Mapping[BuildKey, Build]) -> tuple[Fi
 
 
 def _largest_first(groups: Mapping[K, list[Pair]]) -> list[tuple[K, list[Pair]]]:
+    """Returns the groups, those with most findings first."""
     return sorted(groups.items(), key=lambda item: -len(item[1]))
 
 
 def _host(pair: Pair) -> HostResult:
+    """Returns the host of a finding."""
     return pair[0]
 
 

@@ -17,6 +17,7 @@ from fleetaudit.model import (
     NotAudited,
     NotSelected,
 )
+from fleetaudit.text.phrases import surround
 
 from .common import (
     BehaviourGroup,
@@ -28,7 +29,12 @@ from .common import (
 )
 from .findings import worst_open_severity
 from .profiles import host_findings
-from .view_model import HostChange, HostEntry, HostState, Production
+from .view_model import (
+    HostChange,
+    HostEntry,
+    HostState,
+    Production,
+)
 
 _NO_PRODUCTION = Production(
     host="",
@@ -82,10 +88,12 @@ def _hosts_with_unknown(groups: Iterable[BehaviourGroup]) -> frozenset[str]:
 
 
 def _has_unknown(host: Audited) -> bool:
+    """Returns whether an ending is inconclusive, or trials disagree."""
     return any(o.ending == "inconclusive" or len(o.endings) > 1 for o in host.observations)
 
 
 def _entry(host: HostResult, lookups: _Lookups) -> HostEntry:
+    """Returns the entry of one host."""
     production = lookups.production.get(host.name, _NO_PRODUCTION)
     return HostEntry(
         name=host.name,
@@ -104,6 +112,7 @@ def _entry(host: HostResult, lookups: _Lookups) -> HostEntry:
 
 
 def _change(change: Change) -> HostChange:
+    """Returns a change as the page shows it."""
     return change.effect, change.kind, change.what, change.before, change.after, change.since
 
 
@@ -115,15 +124,16 @@ def _about(host: HostResult) -> tuple[str, ...]:
         return (f"{host.stage}: {host.reason}",)
     facts = (
         system_name(host),
-        f"Python {host.python}" if host.python else "",
+        surround("Python ", host.python),
         _measured_in(host),
         *host.notes,
-        f"void: {host.void}" if host.void else "",
+        surround("void: ", host.void),
     )
     return tuple(filter(None, facts))
 
 
 def _measured_in(host: Audited) -> str:
+    """Returns the network namespace of the experiment, in words."""
     if host.isolation == "host":
         return "in the host’s namespace"
     return "in a private namespace"

@@ -13,6 +13,7 @@ from .common import (
     BuildKey,
     ComparisonInput,
     build_key,
+    each_observation,
     fold_names,
     group_by,
     join_endings,
@@ -53,11 +54,13 @@ def make_builds(audited: Iterable[Audited]) -> dict[BuildKey, Build]:
 
 
 def _numeric_order(key: BuildKey) -> tuple[object, ...]:
+    """Returns the key that sorts builds by the numbers in release and version."""
     release, version, machine = key
     return release_key(release), release, release_key(version.lstrip("#")), version, machine
 
 
 def _build(anchor: str, hosts: Sequence[Audited]) -> Build:
+    """Returns the view of one build."""
     kernel = hosts[0].kernel
     systems = dict.fromkeys(filter(None, map(system_name, hosts)))
     return Build(
@@ -131,6 +134,7 @@ def chart_series(builds: Sequence[Build], columns: Iterable[Column]) -> tuple[Se
 
 
 def _chart(builds: Sequence[Build], column: Column) -> SeriesChart:
+    """Returns the endings of one scenario by kernel series."""
     counts = defaultdict[str, Counter[str]](Counter)
     for build, cell in zip(builds, column.cells, strict=True):
         counts[build.series].update(dict(cell.counts))
@@ -146,10 +150,12 @@ def _chart(builds: Sequence[Build], column: Column) -> SeriesChart:
 
 
 def _series_row(series: str, counts: Counter[str]) -> SeriesRow:
+    """Returns the row of one kernel series."""
     return SeriesRow(series=series, counts=tuple(counts.items()), hosts=counts.total())
 
 
 def _ending_order(ending: str) -> tuple[int, str]:
+    """Returns the key that sorts endings: the usual ones first, others by name."""
     return (_ENDINGS.index(ending) if ending in _ENDINGS else len(_ENDINGS)), ending
 
 
@@ -169,8 +175,8 @@ def view_scenarios(source: ComparisonInput) -> tuple[ScenarioView, ...]:
 
 
 def _families_by_scenario(source: ComparisonInput) -> Mapping[str, set[Family]]:
+    """Returns the families over which each scenario ran."""
     ran = defaultdict[str, set[Family]](set)
-    for group in source.groups:
-        for o in group[0].observations:
-            ran[o.scenario].add(o.family)
+    for _, o in each_observation(source.groups):
+        ran[o.scenario].add(o.family)
     return ran

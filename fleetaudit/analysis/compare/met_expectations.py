@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Sequence
 from fleetaudit.model import Audited
 
 from .columns import NOT_IN_PLAYBOOK
-from .common import BehaviourGroup
+from .common import BehaviourGroup, each_finding
 from .view_model import Column, MetExpectations
 
 _NO_VERDICT = ("not run", NOT_IN_PLAYBOOK, "void")
@@ -63,9 +63,7 @@ def _ran_nothing(host: Audited, in_playbook: Container[str]) -> bool:
 def _expectations(hosts: Sequence[Audited]) -> tuple[set[str], set[str]]:
     """Returns the ids of all expectations of other kinds, and of those that some host does not meet."""
     expectations = set[str]().union(*(host.expectations for host in hosts))
-    findings = set[str]()
-    for host in hosts:
-        findings.update(finding.id for finding in host.findings)
+    findings = {finding.id for _, finding in each_finding(hosts)}
     return expectations, findings & expectations
 
 

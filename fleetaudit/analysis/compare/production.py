@@ -55,6 +55,7 @@ def _per_thousand(aborts: int | None, connections: int | None) -> float | None:
 
 
 def _uptime_days(exposure: Exposure) -> float | None:
+    """Returns the time since boot in days, None if unknown."""
     return None if exposure.uptime_s is None else exposure.uptime_s / 86400
 
 

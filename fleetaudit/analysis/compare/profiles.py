@@ -7,7 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetaudit.analysis.judge import describe_endings
-from fleetaudit.model import Audited, HostResult, Observation, ScenarioRow
+from fleetaudit.model import (
+    Audited,
+    HostResult,
+    Observation,
+    ScenarioRow,
+)
 from fleetaudit.text.host_ranges import fold_hosts
 
 from .behaviour_groups import outcome_key
@@ -23,7 +28,15 @@ from .common import (
     verdict_of,
 )
 from .traces import TraceKey, TraceStore
-from .view_model import Column, HostFinding, Member, Profile, Trace, Verdict, VerdictRow
+from .view_model import (
+    Column,
+    HostFinding,
+    Member,
+    Profile,
+    Trace,
+    Verdict,
+    VerdictRow,
+)
 
 VERDICT_TEXTS: dict[Verdict, str] = {
     "met": "as expected",
@@ -101,6 +114,7 @@ class _ProfileMaker:
     def _verdict_row(
         self, host: Audited, families: Sequence[Observation], row: ScenarioRow, trace: Trace | None
     ) -> VerdictRow:
+        """Returns the row of one scenario; `families` have the same outcome."""
         first = families[0]
         verdict: Verdict = "void" if host.void else verdict_of(first, row)
         anchor, trace_host = _trace_link(trace, host)
@@ -153,6 +167,7 @@ def _members(group: BehaviourGroup) -> tuple[Member, ...]:
 def _member_key(
     host: Audited,
 ) -> tuple[tuple[str, ...], str, str, tuple[str, ...], tuple[HostFinding, ...]]:
+    """Returns what hosts of a profile must share to be one member."""
     return host.groups, system_name(host), host.python, host.notes, host_findings(host)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fleetaudit.analysis.causes import Cause
 from fleetaudit.model import Severity
-from fleetaudit.text.plurals import agree, count_noun
+from fleetaudit.text.phrases import agree, count_noun
 
 from .view_model import (
     NOT_SELECTED,
@@ -116,6 +116,7 @@ def _item(key: str, question: str, sentences: Iterable[Sentence], coverage: str)
 
 
 def _sentence(*parts: str | TextPart) -> Sentence:
+    """Returns a sentence of texts and links."""
     return tuple(TextPart(text=part) if isinstance(part, str) else part for part in parts)
 
 
@@ -151,6 +152,7 @@ def _kernels(source: SummaryInput) -> list[Sentence]:
 
 
 def _no_kernel_known(coverage: Coverage) -> str:
+    """Returns why nothing is known about any kernel."""
     if not coverage.selected:
         return "No host was selected, so nothing is known about any kernel."
     if not coverage.audited:
@@ -198,6 +200,7 @@ def _main_scenario(column: Column, total: int) -> Sentence:
 
 
 def _kernel_class(builds: int, total: int, singular: str, plural: str) -> Sentence:
+    """Returns how many of the `total` builds are in a class."""
     number = _number(f"{builds:,} of {count_noun(total, 'build')}", "kernels")
     return _sentence(number, f" {agree(builds, singular, plural)}.")
 
@@ -215,12 +218,14 @@ def _expectations(source: SummaryInput) -> list[Sentence]:
 
 
 def _no_host(coverage: Coverage) -> str:
+    """Returns why there is no answer about audited hosts."""
     if not coverage.selected:
         return "No host was selected."
     return "No host was audited, so this is unknown."
 
 
 def _unmet_hosts(source: SummaryInput) -> Sentence:
+    """Returns how many hosts do not meet expectations, by severity."""
     audited = source.coverage.audited
     waived = sum(group.waived for group in source.findings if group.audited)
     accepted = f" {count_noun(waived, 'finding is', 'findings are')} waived." if waived else ""
@@ -234,6 +239,7 @@ def _unmet_hosts(source: SummaryInput) -> Sentence:
 
 
 def _all_met(audited: int, waived: bool) -> str:
+    """Returns that every host meets every expectation."""
     hosts = "The one audited host meets" if audited == 1 else f"All {audited:,} audited hosts meet"
     return f"{hosts} every expectation{' that is not waived' if waived else ''}"
 
@@ -256,6 +262,7 @@ def describe_met(met: MetExpectations) -> str:
 
 
 def _changed(changes: Changes | None) -> Sentence:
+    """Returns the changes since the earlier run, counted by effect."""
     if changes is None:
         return _sentence("There is no earlier run to compare with.")
     if changes.refused:
@@ -307,6 +314,7 @@ def _changed_host_keys(findings: Iterable[FindingGroup]) -> list[Sentence]:
 
 
 def _all_audited(coverage: Coverage) -> Sentence:
+    """Returns that every host that could be audited was audited."""
     audited = coverage.audited
     hosts = _share(audited, audited, "selected host")
     if coverage.not_selected:

@@ -103,6 +103,7 @@ def _view(
 
 
 def _row(key: _ValueKey, readings: Iterable[Reading]) -> SysctlValue:
+    """Returns the row of one value."""
     return SysctlValue(
         value=key.value,
         relation=key.relation,
@@ -154,4 +155,5 @@ def _describe_relation(sysctl: Sysctl | None) -> str:
 
 
 def _collapse(text: str) -> str:
+    """Returns a value with its white space collapsed."""
     return " ".join(text.split())

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field, replace
 from .columns import NO_ENDING
 from .common import FAMILY_NAMES, BuildKey, ComparisonInput
 from .traces import TraceKey
-from .view_model import Build, Column, Trace, TracePair, TraceRow, TraceSide
+from .view_model import (
+    Build,
+    Column,
+    Trace,
+    TracePair,
+    TraceRow,
+    TraceSide,
+)
 
 
 @dataclass(slots=True)
@@ -98,8 +105,10 @@ def _first_difference(one: Sequence[TraceRow], two: Sequence[TraceRow]) -> tuple
 
 
 def _segment_indexes(rows: Sequence[TraceRow]) -> list[int]:
+    """Returns the indexes of the rows that are segments."""
     return [i for i, row in enumerate(rows) if row.who != "step"]
 
 
 def _segment_key(row: TraceRow) -> Hashable:
+    """Returns what makes two segments the same."""
     return row.who, row.flags, row.seq, row.ack, row.length, row.urgent

@@ -22,7 +22,12 @@ from fleetaudit.model import (
 )
 from fleetaudit.probe.segments import syn_scale, window_bytes
 
-from .common import FAMILY_NAMES, BuildKey, build_key, verdict_of
+from .common import (
+    FAMILY_NAMES,
+    BuildKey,
+    build_key,
+    verdict_of,
+)
 from .view_model import Build, Trace, TraceRow
 
 MOST_TRACES = 60
@@ -85,6 +90,7 @@ class TraceStore:
         return trace
 
     def _is_shown(self, observation: Observation, row: ScenarioRow) -> bool:
+        """Returns whether an observation is notable and has evidence."""
         notable = row.name in self.differing or expectation_status(observation, row.expect) not in (
             "met",
             "not run",
@@ -92,10 +98,12 @@ class TraceStore:
         return notable and _has_content(observation.evidence)
 
     def _register(self, trace: Trace, key: BuildKey, families: Sequence[Observation]) -> None:
+        """Keeps a trace as the first of its ending, for each family."""
         for o in families:
             self.by_ending.setdefault((key, o.scenario, o.family, o.ending), trace)
 
     def _make(self, host: Audited, observation: Observation, row: ScenarioRow) -> Trace:
+        """Returns the trace of an observation."""
         evidence = observation.evidence
         rows = sorted(_rows(evidence, row.steps), key=_row_order)
         note = "" if evidence.wire else "No segment was captured."
@@ -123,6 +131,7 @@ def _has_content(evidence: Evidence) -> bool:
 
 
 def _sorted_items(counters: Mapping[str, int] | None) -> tuple[tuple[str, int], ...] | None:
+    """Returns counters by name, None if they could not be read."""
     return None if counters is None else tuple(sorted(counters.items()))
 
 
@@ -142,6 +151,7 @@ def _evidence_key(observation: Observation) -> Hashable:
 
 
 def _segment_key(segment: Segment) -> Hashable:
+    """Returns a segment without its time, window and options."""
     return (
         segment.sender,
         segment.flags,
@@ -153,6 +163,7 @@ def _segment_key(segment: Segment) -> Hashable:
 
 
 def _peer_key(peer: PeerWitness | None) -> Hashable:
+    """Returns what makes two reports of a peer the same."""
     if peer is None:
         return None
     return peer.state, peer.poll, peer.recv, peer.so_error, peer.poll_added
@@ -172,13 +183,13 @@ def _rows(evidence: Evidence, steps: Sequence[str]) -> Iterator[TraceRow]:
 
 
 def _segment_row(segment: Segment, connection: Connection | None) -> TraceRow:
-    end = f":{segment.seq + segment.length}" if segment.length else ""
+    """Returns the row of a segment."""
     return TraceRow(
         at_us=segment.at_us,
         who=segment.sender,
         text=" ".join(_FLAG_NAMES.get(letter, letter) for letter in segment.flags),
         flags=segment.flags,
-        seq=f"{segment.seq}{end}",
+        seq=sequence_range(segment),
         ack=segment.ack,
         length=segment.length,
         urgent=segment.urgent,
@@ -187,6 +198,13 @@ def _segment_row(segment: Segment, connection: Connection | None) -> TraceRow:
         offered=window_bytes(segment, connection),
         scale=syn_scale(segment, connection),
     )
+
+
+def sequence_range(segment: Segment) -> str:
+    """Returns the sequence numbers as tcpdump prints them: "1:11", or "1" without payload."""
+    if not segment.length:
+        return str(segment.seq)
+    return f"{segment.seq}:{segment.seq + segment.length}"
 
 
 def _describe_peer(peer: PeerWitness | None) -> tuple[tuple[str, str], ...]:
@@ -212,4 +230,5 @@ def tcp_state(number: int | None) -> str:
 
 
 def _poll_events(names: Sequence[str]) -> str:
+    """Returns the events of poll(2) in words."""
     return ", ".join(f"POLL{name}" for name in names) or "nothing"

@@ -9,7 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleetaudit.analysis.causes import Cause
-from fleetaudit.model import PastRun, RunInfo, ScenarioRow, Severity
+from fleetaudit.model import (
+    PastRun,
+    RunInfo,
+    ScenarioRow,
+    Severity,
+)
 from fleetaudit.text.host_ranges import HostRanges
 
 from .changes import ChangeRow, Changes
@@ -42,8 +47,18 @@ from .kernels import (
     SeriesRow,
     Verdict,
 )
-from .summary import Coverage, Sentence, SummaryItem, TextPart
-from .traces import Trace, TracePair, TraceRow, TraceSide
+from .summary import (
+    Coverage,
+    Sentence,
+    SummaryItem,
+    TextPart,
+)
+from .traces import (
+    Trace,
+    TracePair,
+    TraceRow,
+    TraceSide,
+)
 
 __all__ = [
     "NOT_SELECTED",

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleetaudit.model import ChangeKind, Effect, ResetRate, Severity
+from fleetaudit.model import (
+    ChangeKind,
+    Effect,
+    ResetRate,
+    Severity,
+)
 from fleetaudit.text.host_ranges import HostRanges
 
 

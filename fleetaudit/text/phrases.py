@@ -1,0 +1,23 @@
+"""Parts of sentences: numbers with their nouns, and parts that may be missing. Pure."""
+
+from __future__ import annotations
+
+
+def count_noun(n: int, noun: str, plural: str = "") -> str:
+    """Returns "1 host", "2 hosts"; `plural` defaults to the noun with an s."""
+    return f"{n:,} {agree(n, noun, plural or noun + 's')}"
+
+
+def agree(n: int, singular: str, plural: str) -> str:
+    """Returns the word that goes with `n` things."""
+    return singular if n == 1 else plural
+
+
+def surround(before: str, value: object, after: str = "") -> str:
+    """Returns a text or number between `before` and `after`; "" if it is "", 0 or None."""
+    return f"{before}{value}{after}" if value else ""
+
+
+def and_more(n: int) -> str:
+    """Returns " and 3 more"; "" if nothing is left out."""
+    return f" and {n:,} more" if n > 0 else ""
