@@ -62,7 +62,7 @@ class _Headers(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """What a packet and its segment in the trace must agree in; numbers are relative to the SYNs."""
+    """What a packet and its segment in the trace must agree in; numbers count from the SYNs."""
 
     version: int
     sender: str

@@ -1,4 +1,4 @@
-"""The connectivity check of one host as text for a terminal: a line per stage, and what to type next.
+"""The connectivity check of one host as text: a line per stage, and what to type next.
 
 Rules: pure, and plain text; every state is a word. Text from hosts and inventories passes
 `terminal_line`. A command to type is on a line of its own and is never wrapped.
@@ -27,8 +27,8 @@ _STATE_TEXTS = {
 }
 _MOST_SCENARIOS = 8
 _NO_SYSCTLS = (
-    "No scenario could set a sysctl: that needs a private network namespace in which /proc/sys is not"
-    " read-only"
+    "No scenario could set a sysctl: that needs a private network namespace in which /proc/sys is"
+    " not read-only"
 )
 _HOST_NAMESPACE = "A run would measure in the host's own namespace, where its firewall takes part."
 

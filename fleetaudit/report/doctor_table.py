@@ -42,6 +42,8 @@ _FOLDED_HEADINGS: Mapping[str, str] = {
     "interpreter": "inter-\npreter",
     "namespaces": "name-\nspaces",
 }
+_STAGES = CHECK_STAGES[1:]
+"""The stages with a column: all but the inventory, which has no host to connect to."""
 _LEGEND = "A time, version or ok: passed.  –: not needed.  ?: unknown.  Empty: not reached."
 _HOST_NAMESPACE = (
     "Ready, but a run would measure in the host's own namespace, where its firewall takes part:"
@@ -95,12 +97,12 @@ class _Column:
     """A column: its heading, which may have several lines, and its cells."""
 
     heading: str
-    cells: list[str]
+    cells: tuple[str, ...]
     width: int
     left: bool = False
 
     @classmethod
-    def of(cls, heading: str, cells: list[str], *, left: bool = False) -> _Column:
+    def of(cls, heading: str, cells: tuple[str, ...], *, left: bool = False) -> _Column:
         """Returns the column, as wide as its widest line."""
         return cls(heading, cells, max(map(len, (*heading.split("\n"), *cells))), left)
 
@@ -131,11 +133,11 @@ def _columns_that_fit(checks: Sequence[HostCheck], room: int) -> list[_Column]:
 
     Layouts have total and kernel, or only the total, or neither; with whole or folded headings.
     """
-    stages = {stage: [_cell(check, stage) for check in checks] for stage in CHECK_STAGES[1:]}
-    whole = [_Column.of(stage, cells) for stage, cells in stages.items()]
-    folded = [_Column.of(_FOLDED_HEADINGS.get(s, s), cells) for s, cells in stages.items()]
-    total = _Column.of("total", [format_duration(check.ms) for check in checks])
-    kernel = _Column.of("kernel", list(map(_kernel_release, checks)), left=True)
+    *stages, totals, kernels = zip(*map(_cells, checks), strict=True)
+    whole = list(map(_Column.of, _STAGES, stages))
+    folded = list(map(_Column.of, map(_folded_heading, _STAGES), stages))
+    total = _Column.of("total", totals)
+    kernel = _Column.of("kernel", kernels, left=True)
     layouts = (
         [*whole, total, kernel],
         [*folded, total, kernel],
@@ -145,6 +147,17 @@ def _columns_that_fit(checks: Sequence[HostCheck], room: int) -> list[_Column]:
         folded,
     )
     return next((layout for layout in layouts if _total_width(layout) <= room), folded)
+
+
+def _cells(check: HostCheck) -> list[str]:
+    """Returns the cells of one host: the stages, the total time and the kernel."""
+    stages = [_cell(check, stage) for stage in _STAGES]
+    return [*stages, format_duration(check.ms), _kernel_release(check)]
+
+
+def _folded_heading(stage: str) -> str:
+    """Returns the heading of a stage in as few columns as possible."""
+    return _FOLDED_HEADINGS.get(stage, stage)
 
 
 def _kernel_release(check: HostCheck) -> str:
@@ -245,7 +258,7 @@ def _sysctl_fixes(check: HostCheck) -> tuple[str, ...]:
 
 
 def _namespace_group(checks: Sequence[HostCheck], width: int) -> list[str]:
-    """Returns hosts with one reason, how many verdicts a run would not have there, and the fixes."""
+    """Returns hosts with one reason, the verdicts that a run would lack there, and the fixes."""
     first = checks[0]
     names = join_hosts(fold_hosts(check.name for check in checks))
     reason = terminal_line("".join(first.notes[:1]))

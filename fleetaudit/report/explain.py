@@ -1,7 +1,7 @@
 """The verdicts of one host, or one verdict with its packets and witnesses, as text for a terminal.
 
-Rules: pure, and plain text; text from hosts passes `terminal_line`. The observation comes first, the
-expectation after it.
+Rules: pure, and plain text; text from hosts passes `terminal_line`. The observation comes first,
+the expectation after it.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _fix(fix: str, width: int) -> list[str]:
 
 
 def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, width: int) -> str:
-    """Returns one verdict: ending and expectation, the steps among the packets, and the witnesses."""
+    """Returns one verdict: ending, expectation, the steps among the packets, and the witnesses."""
     row = next((row for row in run.scenarios if row.name == observation.scenario), None)
     title = f": {terminal_line(row.title)}" if row else ""
     lines = [
@@ -121,7 +121,7 @@ def verdict_text(run: AuditRun, host: Audited, observation: Observation, *, widt
 
 
 def _verdict_lines(row: ScenarioRow | None, o: Observation, width: int) -> list[str]:
-    """Returns the ending with its expectation, the reason of the probe, and whose evidence it is."""
+    """Returns the ending with its expectation, the reason, and the host of the evidence."""
     endings = terminal_line(describe_endings(o))
     trials = count_noun(o.trials, "trial")
     lines = [f"  {endings} in {trials}; {_expectation(row, o)}"]
@@ -222,8 +222,8 @@ def _segment(s: Segment, connection: Connection | None) -> str:
     ack = f", ack {s.ack}" if "." in s.flags else ""
     urgent = surround(", urg ", s.urgent)
     return (
-        f"   {s.sender:>6} > {other:6}  Flags [{terminal_line(s.flags)}], seq {sequence_range(s)}{ack}"
-        f"{_window(s, connection)}{urgent}{_options(s, connection)}, length {s.length}"
+        f"   {s.sender:>6} > {other:6}  Flags [{terminal_line(s.flags)}],"
+        f" seq {sequence_range(s)}{ack}{_window(s, connection)}{urgent}{_options(s, connection)}, length {s.length}"
     )
 
 

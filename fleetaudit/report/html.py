@@ -3,8 +3,8 @@
 Rules:
 - Nothing is decided here or in the templates, nothing is loaded from the network, and the clock
   comes in as an argument: the same run gives the same bytes.
-- Every text is escaped. Text from a host or an inventory goes through `untrusted`: isolated from the
-  text around it (<bdi>), with every invisible character escaped.
+- Every text is escaped. Text from a host or an inventory goes through `untrusted`: isolated from
+  the text around it (<bdi>), with every invisible character escaped.
 - The Content-Security-Policy names the one style sheet and the one script by their hashes. So there
   are no inline handlers and no style attributes, and a text that escaped all this would not run.
 """

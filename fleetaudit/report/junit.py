@@ -1,4 +1,4 @@
-"""A run as JUnit XML, in the form that Jenkins and GitLab read: a suite per host, a case per verdict.
+"""A run as JUnit XML, as Jenkins and GitLab read it: a suite per host, a case per verdict.
 
 Rules:
 - Every selected host is a suite with a case "audited". It is an error if the host was not audited,
@@ -178,7 +178,7 @@ def _suite(
 
 
 def _timestamp(info: RunInfo) -> dict[str, str]:
-    """Returns the start of the run in UTC, without a zone as the schemas of Ant and Jenkins want."""
+    """Returns the start of the run in UTC, without a zone as the schema of Jenkins requires."""
     started = parse_moment(info.started)
     return {"timestamp": started.strftime("%Y-%m-%dT%H:%M:%S")} if started else {}
 

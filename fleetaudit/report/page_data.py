@@ -28,7 +28,7 @@ STATES: tuple[HostState, ...] = (
 
 _OWN = ("names", "state", "kernel", "rate", "unread")
 _SHARED = ("anchor", "group", "about", "finding", "change", "hint")
-"""Properties of which hosts share values: an array of indexes, and "anchors" etc. with the values."""
+"""Properties of which hosts share values: each has an array of indexes, and one of the values."""
 
 
 def page_data(comparison: Comparison, escape: Callable[[str], str]) -> str:

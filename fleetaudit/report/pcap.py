@@ -5,9 +5,9 @@ which it does for trials that deviate from the expectation. "rebuilt": they are 
 a comment in the file lists what is made up. Payload is never kept, so packets are marked as cut off
 after their headers. Comments of packets name the scenario and the steps before the packet.
 
-A run of an earlier version has no ports and no dates. Each of its observations is a connection of its
-own: the port of the closer is 10000 plus its place in the run, that of the peer 30000 plus that;
-times count from 1970, one observation per second.
+A run of an earlier version has no ports and no dates. Each of its observations is a connection of
+its own: the port of the closer is 10000 plus its place in the run, that of the peer 30000 plus
+that; times count from 1970, one observation per second.
 
 Source of the format: draft-ietf-opsawg-pcapng.
 """

@@ -3,9 +3,9 @@
 Rules:
 - Gauges only: they are the state of the last run. An alert on "no run for a day" reads the
   heartbeat.
-- Bounded: the MOST_RELEASES releases with most hosts have a label of their own, the rest is "other".
-  Only hosts that deviate have a series with their name, at most MOST_HOSTS of them; a gauge counts
-  the others.
+- Bounded: the MOST_RELEASES releases with most hosts have a label of their own, the rest is
+  "other". Only hosts that deviate have a series with their name, at most MOST_HOSTS of them; a
+  gauge counts the others.
 - No series twice: values that become equal when they are escaped or cut are added up.
 - Every series has the name of the job of the run, so that node_exporter reads the files of several
   jobs from one folder. The label is not "job": Prometheus uses that for what it scrapes, and would
@@ -72,7 +72,7 @@ def render(run: AuditRun) -> str:
 
 
 def beginning_of_info(run: AuditRun) -> str:
-    """Returns how the line of `fleetaudit_run_info` begins in the metrics of the job of this run."""
+    """Returns the beginning of the line `fleetaudit_run_info` in the metrics of this job."""
     return f"fleetaudit_run_info{{{_join_labels(_labels(audit_job=job_of(run)))},"
 
 

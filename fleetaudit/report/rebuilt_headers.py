@@ -1,7 +1,7 @@
 """Rebuilds the IP and TCP headers of a segment from its trace. Pure.
 
-Moments, ports, flags, lengths, urgent pointers, windows and window scales are what was captured; the
-rest is made up, with the right lengths.
+Moments, ports, flags, lengths, urgent pointers, windows and window scales are what was captured;
+the rest is made up, with the right lengths.
 
 Source of the formats: RFC 791, RFC 8200, RFC 9293, RFC 7323, RFC 8684 (the options of MPTCP).
 """

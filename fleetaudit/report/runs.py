@@ -1,7 +1,7 @@
 """The runs of an output folder for a terminal: a line per run, the jobs, and unfinished runs.
 
-Rules: pure, and plain text; text of files passes `terminal_line`. A command to type is on a separate
-line, never wrapped.
+Rules: pure, and plain text; text of files passes `terminal_line`. A command to type is on a
+separate line, never wrapped.
 """
 
 from __future__ import annotations

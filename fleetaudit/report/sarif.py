@@ -214,7 +214,7 @@ def _expectation_location(finding: Finding, run: AuditRun) -> Location | None:
 
 
 def _fallback_location(run: AuditRun) -> Location:
-    """Returns a location for a result without one: in a run of an earlier version, or a host list."""
+    """Returns a location for a result without one, as in a run of an earlier version."""
     names = (*run.run.inventory, *run.run.playbooks)
     files = [name for name in names if name and "," not in name]
     return Location(file=posixpath.normpath(next(iter(files), "fleetaudit")))

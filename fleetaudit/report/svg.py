@@ -1,8 +1,9 @@
 """The geometry of drawings: the ladder of a trace, and the lengths of bars, in CSS pixels. Pure.
 
 Rules: no markup and no colour here; a template draws what this module computes. Time runs down, the
-closer stands left. A row has its place by its order, not by its clock, because some are microseconds
-and others seconds apart. Data, FIN and RST are told apart by a word and by the shape of the arrow.
+closer stands left. A row has its place by its order, not by its clock, because some are
+microseconds and others seconds apart. Data, FIN and RST are told apart by a word and by the shape
+of the arrow.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _ACTORS = {"closer": CLOSER_X, "peer": PEER_X}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrow:
-    """A segment: a line from (x1, y1) to (x2, y2), its word and details above it, its moment left."""
+    """A segment: a line from (x1, y1) to (x2, y2), word and details above it, its moment left."""
 
     y: int
     x1: int
@@ -220,7 +221,7 @@ class History:
 
 
 def draw_history(runs: Sequence[PastRun]) -> History:
-    """Returns one bar per run: audited hosts, hosts not audited, hosts with a warning or an error."""
+    """Returns one bar per run: hosts audited, not audited, and with a warning or an error."""
     most = max((run.selected for run in runs), default=0)
     return History(most=most, bars=tuple(_bar(run, most) for run in runs))
 

@@ -22,8 +22,8 @@ def group_by_behaviour(audited: Iterable[Audited]) -> tuple[BehaviourGroup, ...]
 
     Evidence and findings do not count as behaviour.
     """
-    # Small numbers instead of tuples: a fleet has a million observations, and if no two hosts behave
-    # the same, all keys are kept.
+    # Small numbers instead of tuples: a fleet has a million observations, and if no two hosts
+    # behave the same, all keys are kept.
     numbers = dict[Hashable, int]()
 
     def behaviour(host: Audited) -> Hashable:

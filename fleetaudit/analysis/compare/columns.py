@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from fleetaudit.model import Family, Observation, ScenarioRow
 
@@ -60,8 +61,8 @@ def make_columns(source: ComparisonInput) -> tuple[Column, ...]:
     columns = list[Column]()
     for name, row in source.scenarios.items():
         is_control = name in controls or _must_reset(row)
-        for part in _parts(by_scenario[name], name in divided):
-            columns.append(_column(row, source, part, is_control))
+        parts = _parts(by_scenario[name], name in divided)
+        columns += [_column(row, source, part, is_control) for part in parts]
     return tuple(columns)
 
 
@@ -108,10 +109,7 @@ def _parts(by_family: ByFamily, divided: bool) -> list[ByFamily]:
 
 def _column(row: ScenarioRow, source: ComparisonInput, part: ByFamily, is_control: bool) -> Column:
     """Returns the column of one scenario over the families of `part`."""
-    by_build = dict[BuildKey, list[GroupObservation]]()
-    for observations in part.values():
-        for group, o in observations:
-            by_build.setdefault(build_key(group[0]), []).append((group, o))
+    by_build = group_by(chain.from_iterable(part.values()), _build_of)
     cells = tuple(_cell(by_build.get(key, ()), row) for key in source.builds)
     return Column(
         scenario=row.name,
@@ -130,6 +128,11 @@ def _column(row: ScenarioRow, source: ComparisonInput, part: ByFamily, is_contro
     )
 
 
+def _build_of(observation: GroupObservation) -> BuildKey:
+    """Returns the kernel build of the hosts of an observation."""
+    return build_key(observation[0][0])
+
+
 def _leaves_no_unread_data(steps: Sequence[str]) -> bool:
     """Returns whether the closer reads everything and the peer sends nothing after that."""
     if _READS_ALL not in steps:
@@ -140,10 +143,7 @@ def _leaves_no_unread_data(steps: Sequence[str]) -> bool:
 
 def _differs(cells: Iterable[Cell]) -> bool:
     """Returns whether builds, or hosts of one build, have different endings."""
-    endings = set[str]()
-    for cell in cells:
-        endings.update(ending for ending, _ in cell.counts)
-    endings.difference_update(NO_ENDING)
+    endings = {ending for cell in cells for ending, _ in cell.counts}.difference(NO_ENDING)
     return len(endings) > 1 or "mixed" in endings
 
 

@@ -46,8 +46,8 @@ SortKey = tuple[int, int, int, str, str]
 def group_findings(source: ComparisonInput, sysctls: Mapping[str, str]) -> tuple[FindingGroup, ...]:
     """Returns one group per expectation: most severe first, then by kind, then in order.
 
-    Scenarios are in the order of the playbook, everything else by name. `sysctls` are the anchors of
-    the sysctls that are shown, by key.
+    Scenarios are in the order of the playbook, everything else by name. `sysctls` are the anchors
+    of the sysctls that are shown, by key.
     """
     hosts: tuple[HostResult, ...] = (*source.audited, *source.not_audited)
     by_expectation = group_by(each_finding(hosts), _expectation).values()

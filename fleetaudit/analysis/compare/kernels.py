@@ -1,4 +1,4 @@
-"""Kernel builds in numeric order, the classes that the summary names, and endings by series. Pure."""
+"""Kernel builds in numeric order, their classes in the summary, and endings by series. Pure."""
 
 from __future__ import annotations
 

@@ -61,14 +61,14 @@ def _ran_nothing(host: Audited, in_playbook: Container[str]) -> bool:
 
 
 def _expectations(hosts: Sequence[Audited]) -> tuple[set[str], set[str]]:
-    """Returns the ids of all expectations of other kinds, and of those that some host does not meet."""
+    """Returns the ids of the other expectations, and of those that some host does not meet."""
     expectations = set[str]().union(*(host.expectations for host in hosts))
     findings = {finding.id for _, finding in each_finding(hosts)}
     return expectations, findings & expectations
 
 
 def _count_verdicts(groups: Iterable[BehaviourGroup]) -> tuple[int, int, int]:
-    """Returns how many verdicts hosts were to give, how many were not run, and on how many hosts."""
+    """Returns the number of verdicts, of those not run, and of the hosts that miss some."""
     verdicts = not_run = hosts_not_run = 0
     for group in groups:
         if group[0].void:

@@ -1,7 +1,7 @@
 """The sysctls worth showing: they vary, break an expectation or differ from the default. Pure.
 
-Rules: values compare as text with white space collapsed. A default is what that very kernel reports,
-never from a table of ours.
+Rules: values compare as text with white space collapsed. A default is what that kernel itself
+reports, never from a table of ours.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ TCP_STATES = {
     8: "CLOSE_WAIT",
     9: "LAST_ACK",
 }
-"""tcpi_state by number, from include/net/tcp_states.h: those that a peer can be in after an ending."""
+"""tcpi_state by number (include/net/tcp_states.h): those that a peer can be in after an ending."""
 _FLAG_NAMES = {
     "S": "SYN",
     "F": "FIN",

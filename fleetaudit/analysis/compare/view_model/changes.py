@@ -18,8 +18,8 @@ class ChangeRow:
     """One change and all hosts with it.
 
     `effect_text` is `effect` as the report prints it. `subject` is the scenario, the sysctl or
-    another noun, `detail` its families, `link` its anchor ("" without one); `since` is the date first
-    seen. `waived` is the reason of the waiver that holds now.
+    another noun, `detail` its families, `link` its anchor ("" without one); `since` is the date
+    first seen. `waived` is the reason of the waiver that holds now.
     """
 
     effect: Effect

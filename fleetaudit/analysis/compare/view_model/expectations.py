@@ -58,8 +58,8 @@ class FindingGroup:
     """One expectation that some hosts do not meet.
 
     `subject` is the scenario or the sysctl, `link` its anchor; `ids` are the stable ids of the
-    findings. `hosts` counts the hosts without a waiver, `waived` those with one. `remedies` come with
-    most hosts first; a host without a known remedy is in none of them.
+    findings. `hosts` counts the hosts without a waiver, `waived` those with one. `remedies` come
+    with most hosts first; a host without a known remedy is in none of them.
     """
 
     anchor: str
@@ -100,8 +100,8 @@ class FindingGroup:
 class SysctlValue:
     """Hosts with the same value of a sysctl.
 
-    `relation` compares it with the default of that kernel, in words; `used` is the value under which
-    the experiment ran, "" if it is the same.
+    `relation` compares it with the default of that kernel, in words; `used` is the value under
+    which the experiment ran, "" if it is the same.
     """
 
     value: str

@@ -1,4 +1,4 @@
-"""The view of kernels: builds, the matrix of builds and scenarios, kernel classes, series charts."""
+"""The view of kernels: builds, matrix of builds and scenarios, kernel classes, series charts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fleetaudit.model import Kernel, Severity
 from fleetaudit.text.host_ranges import HostRanges
 
 Verdict = Literal["met", "info", "warning", "error", "unknown", "no expectation", "not run", "void"]
-"""How an observation compares with its expectation: met; not met, as its severity; or why neither."""
+"""How an observation compares with its expectation: met; its severity if not met; or why neither."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +49,11 @@ class Cell:
 class Column:
     """One scenario over the families that agree on every host.
 
-    `cells` are in the order of the builds. `groups` are (label, worst verdict, builds): the builds by
-    the label of their cells. `control` is the scenario that this one names as its control;
-    `is_control` is true if another scenario names this one, or if it is the scenario that must end in
-    RST. `all_read`: the steps leave the closer no unread data. `differs`: builds, or hosts of one
-    build, have different endings. `deviates`: some cell is not as expected, or unknown.
+    `cells` are in the order of the builds. `groups` are (label, worst verdict, builds): the builds
+    by the label of their cells. `control` is the scenario that this one names as its control;
+    `is_control` is true if another scenario names this one, or if it is the scenario that must end
+    in RST. `all_read`: the steps leave the closer no unread data. `differs`: builds, or hosts of
+    one build, have different endings. `deviates`: some cell is not as expected, or unknown.
     """
 
     scenario: str

@@ -58,7 +58,8 @@ class Trace:
 class TraceSide:
     """One side of a trace pair: an ending, the builds with it, and the trace of one of their hosts.
 
-    `differs_at` is the first row that differs from the other side, or the number of rows if none does.
+    `differs_at` is the first row that differs from the other side, or the number of rows if none
+    does.
     """
 
     ending: str
