@@ -219,11 +219,12 @@ def _wire_note(evidence: Evidence) -> str:
 def _segment(s: Segment, connection: Connection | None) -> str:
     """Returns a segment in the format of tcpdump."""
     other = "peer" if s.sender == "closer" else "closer"
+    flags = f"Flags [{terminal_line(s.flags)}]"
     ack = f", ack {s.ack}" if "." in s.flags else ""
-    urgent = surround(", urg ", s.urgent)
+    window, options = _window(s, connection), _options(s, connection)
     return (
-        f"   {s.sender:>6} > {other:6}  Flags [{terminal_line(s.flags)}],"
-        f" seq {sequence_range(s)}{ack}{_window(s, connection)}{urgent}{_options(s, connection)}, length {s.length}"
+        f"   {s.sender:>6} > {other:6}  {flags}, seq {sequence_range(s)}{ack}{window}"
+        f"{surround(', urg ', s.urgent)}{options}, length {s.length}"
     )
 
 

@@ -9,7 +9,7 @@ from fleetaudit.model import Kernel, Severity
 from fleetaudit.text.host_ranges import HostRanges
 
 Verdict = Literal["met", "info", "warning", "error", "unknown", "no expectation", "not run", "void"]
-"""How an observation compares with its expectation: met; its severity if not met; or why neither."""
+"""How an observation compares with its expectation: met; if not met, its severity; or neither."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
