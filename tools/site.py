@@ -15,7 +15,7 @@ from typing import Any
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
-from .reference import ROOT, pages
+from tools.reference import ROOT, pages
 
 OUTSIDE = {
     "CHANGELOG.md": "changelog.md",

@@ -5,14 +5,7 @@
 and the request to stop.
 """
 
-from .control import (
-    EngineSettings,
-    JudgeHost,
-    Outcome,
-    RepeatCommand,
-    RunCommand,
-    StopRequest,
-)
+from .control import EngineSettings, JudgeHost, Outcome, RepeatCommand, RunCommand, StopRequest
 from .scheduler import audit
 
 __all__ = [

@@ -20,12 +20,7 @@ from fleetaudit.probe import protocol, verdict
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.masking import Masking
 
-from .control import (
-    EngineSettings,
-    JudgeHost,
-    RunCommand,
-    start_host_deadline,
-)
+from .control import EngineSettings, JudgeHost, RunCommand, start_host_deadline
 from .failures import not_audited_after, not_audited_by_bug
 
 log = logging.getLogger(__name__)

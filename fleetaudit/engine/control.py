@@ -11,14 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fleetaudit.model import (
-    Audited,
-    HostPlan,
-    HostResult,
-    KernelTarget,
-    LocalTarget,
-    SshTarget,
-)
+from fleetaudit.model import Audited, HostPlan, HostResult, KernelTarget, LocalTarget, SshTarget
 from fleetaudit.transport import Deadline, Limits, Output
 
 FILES_PER_HOST = 6

@@ -8,12 +8,7 @@ import shlex
 import traceback
 from typing import get_args
 
-from fleetaudit.errors import (
-    FailureKind,
-    FleetauditError,
-    ReplyError,
-    TransportError,
-)
+from fleetaudit.errors import FailureKind, FleetauditError, ReplyError, TransportError
 from fleetaudit.model import (
     Finding,
     HostPlan,

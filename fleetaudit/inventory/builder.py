@@ -17,14 +17,7 @@ from fleetaudit.errors import InputError
 from fleetaudit.model import Group, Host, Inventory
 from fleetaudit.text.sanitize import shorten
 
-from .entries import (
-    MAX_ENTRIES,
-    SPLIT_HINT,
-    GroupEntry,
-    HostEntry,
-    Origin,
-    VarsLayer,
-)
+from .entries import MAX_ENTRIES, SPLIT_HINT, GroupEntry, HostEntry, Origin, VarsLayer
 from .layered_mapping import overlay
 from .precedence import GroupPrecedence, ReplacedMappings
 

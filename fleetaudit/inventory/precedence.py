@@ -11,13 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .entries import (
-    MAX_ENTRIES,
-    SPLIT_HINT,
-    GroupEntry,
-    VariablesAndOrigins,
-    VarsLayer,
-)
+from .entries import MAX_ENTRIES, SPLIT_HINT, GroupEntry, VariablesAndOrigins, VarsLayer
 
 MAX_DEPTH = 100
 """Maximum depth of groups in groups."""

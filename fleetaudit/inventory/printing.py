@@ -19,12 +19,7 @@ from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Group, Inventory
 from fleetaudit.text.sanitize import shorten
 
-from .values import (
-    UNSAFE_KEY,
-    VAULT_KEY,
-    EncryptedText,
-    Unsafe,
-)
+from .values import UNSAFE_KEY, VAULT_KEY, EncryptedText, Unsafe
 
 MAX_GRAPH_LINES = 1_000_000
 """Maximum number of lines of a graph: groups that share groups at every level double them."""

@@ -10,23 +10,8 @@ stored and shown. `run.json` is `AuditRun` as it stands (format "fleetaudit-run/
 
 from __future__ import annotations
 
-from .base import (
-    DECODE_ERRORS,
-    Count,
-    Frozen,
-    LongText,
-    Microseconds,
-    Seconds,
-    ShortText,
-    UInt32,
-)
-from .drift import (
-    Change,
-    ChangeKind,
-    Drift,
-    Effect,
-    ResetRate,
-)
+from .base import DECODE_ERRORS, Count, Frozen, LongText, Microseconds, Seconds, ShortText, UInt32
+from .drift import Change, ChangeKind, Drift, Effect, ResetRate
 from .evidence import (
     Connection,
     Evidence,
@@ -70,25 +55,9 @@ from .playbook import (
     Step,
     SysctlExpectation,
 )
-from .run import (
-    MAX_SEQUENCE,
-    RUN_FORMAT,
-    AuditRun,
-    PastRun,
-    RunInfo,
-    ScenarioRow,
-    step_text,
-)
+from .run import MAX_SEQUENCE, RUN_FORMAT, AuditRun, PastRun, RunInfo, ScenarioRow, step_text
 from .secret import Secret
-from .system import (
-    Exposure,
-    Kernel,
-    Os,
-    Sysctl,
-    SysctlLine,
-    SysctlLines,
-    UnreadSockets,
-)
+from .system import Exposure, Kernel, Os, Sysctl, SysctlLine, SysctlLines, UnreadSockets
 from .target import (
     Become,
     BecomeMethod,

@@ -6,14 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .base import (
-    Frozen,
-    LongText,
-    Microseconds,
-    Seconds,
-    ShortText,
-    UInt32,
-)
+from .base import Frozen, LongText, Microseconds, Seconds, ShortText, UInt32
 from .playbook import Ending, Family
 
 TcpState = Annotated[int, Meta(ge=0, le=13)]

@@ -6,21 +6,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from .base import (
-    Frozen,
-    LongText,
-    Seconds,
-    ShortText,
-)
+from .base import Frozen, LongText, Seconds, ShortText
 from .evidence import Observation
 from .playbook import Severity
-from .system import (
-    Exposure,
-    Kernel,
-    Os,
-    Sysctl,
-    SysctlLines,
-)
+from .system import Exposure, Kernel, Os, Sysctl, SysctlLines
 
 Stage = Literal[
     "inventory",

@@ -6,13 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from .base import (
-    Count,
-    Frozen,
-    LongText,
-    Seconds,
-    ShortText,
-)
+from .base import Count, Frozen, LongText, Seconds, ShortText
 
 SysctlLine = Annotated[
     str,

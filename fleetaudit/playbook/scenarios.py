@@ -11,21 +11,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from fleetaudit.model import (
-    Ending,
-    Family,
-    Scenario,
-    Step,
-)
+from fleetaudit.model import Ending, Family, Scenario, Step
 from fleetaudit.text.document import Document, ValuePath
 from fleetaudit.text.typed_documents import did_you_mean
 
-from .controls import (
-    POSITIVE_CONTROL,
-    PlacedScenario,
-    check_controls,
-    expects_reset,
-)
+from .controls import POSITIVE_CONTROL, PlacedScenario, check_controls, expects_reset
 from .expectation_tests import normalize_spaces
 from .expectations import parse_condition
 from .format import AdjustFile, PlayFile, ScenarioFile

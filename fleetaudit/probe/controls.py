@@ -13,12 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fleetaudit.model import (
-    Family,
-    HostPlan,
-    Observation,
-    Scenario,
-)
+from fleetaudit.model import Family, HostPlan, Observation, Scenario
 
 Key = tuple[str, Family]
 """A scenario's name and a family."""

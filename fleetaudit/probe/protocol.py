@@ -36,13 +36,7 @@ from fleetaudit import __version__
 from fleetaudit.errors import ReplyError
 from fleetaudit.model import DECODE_ERRORS, HostPlan, Scenario
 
-from .command import (
-    COMMAND,
-    NO_PYTHON,
-    PYTHON_MARK,
-    REPLY_MARK,
-    SHELL_MARK,
-)
+from .command import COMMAND, NO_PYTHON, PYTHON_MARK, REPLY_MARK, SHELL_MARK
 from .joiner import join
 from .reply import RawObservation, RawTrial, Reply
 from .reply_errors import (

@@ -8,12 +8,7 @@ import re
 from dataclasses import dataclass
 
 from fleetaudit.errors import ReplyError
-from fleetaudit.model import (
-    HostPlan,
-    Interpreter,
-    LocalTarget,
-    SshTarget,
-)
+from fleetaudit.model import HostPlan, Interpreter, LocalTarget, SshTarget
 from fleetaudit.text.sanitize import printable_line
 
 from .command import NO_PYTHON, PYTHON_MARK, SHELL_MARK

@@ -22,13 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from fleetaudit.model import (
-    Ending,
-    Family,
-    PeerWitness,
-    Segment,
-    Step,
-)
+from fleetaudit.model import Ending, Family, PeerWitness, Segment, Step
 
 from .peer_socket import (
     CLOSE,

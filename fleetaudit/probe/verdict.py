@@ -23,12 +23,7 @@ from fleetaudit.model import (
 from .controls import Key, Observations, apply_controls
 from .protocol import decode_reply
 from .reply import RawObservation, RawTrial, Reply
-from .trial_verdict import (
-    Isolation,
-    Verdict,
-    capture_note,
-    trial_verdict,
-)
+from .trial_verdict import Isolation, Verdict, capture_note, trial_verdict
 
 __all__ = ["NO_COUNTERS", "result_from_output", "result_from_reply", "trial_verdict"]
 

@@ -20,22 +20,8 @@ from fleetaudit.errors import OutputError
 from fleetaudit.model import RunInfo
 
 from .jobs import job_name
-from .names import (
-    JOURNAL_FILE,
-    LATEST_LINK,
-    PLAN_FILE,
-    RUN_FILE,
-    RUN_NAME,
-    name_order,
-)
-from .removal import (
-    entries,
-    is_file,
-    is_folder,
-    open_folder,
-    remove_leftovers,
-    remove_run,
-)
+from .names import JOURNAL_FILE, LATEST_LINK, PLAN_FILE, RUN_FILE, RUN_NAME, name_order
+from .removal import entries, is_file, is_folder, open_folder, remove_leftovers, remove_run
 from .run_file import read_info_in
 
 

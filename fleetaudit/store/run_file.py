@@ -11,12 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fleetaudit.errors import InputError
-from fleetaudit.model import (
-    DECODE_ERRORS,
-    AuditRun,
-    RunInfo,
-    Severity,
-)
+from fleetaudit.model import DECODE_ERRORS, AuditRun, RunInfo, Severity
 from fleetaudit.text.json_schema import encode_json, json_schema_of
 
 from .deduplication import restore_evidence, strip_shared_evidence

@@ -22,12 +22,7 @@ from .jobs import describe_job, job_name
 from .journal import count_results
 from .latest import read_latest
 from .manifest import decode_manifest
-from .names import (
-    JOURNAL_FILE,
-    PLAN_FILE,
-    RUN_FILE,
-    name_order,
-)
+from .names import JOURNAL_FILE, PLAN_FILE, RUN_FILE, name_order
 from .run_file import RunHead, read_head
 from .run_folder import read_plan
 from .run_search import StoredRun, find_runs, run_names

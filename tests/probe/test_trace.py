@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from fleetaudit.model import Audited, Evidence, Family
+from fleetaudit.model import (
+    Audited,
+    Evidence,
+    Family,
+)
 from fleetaudit.playbook import load_playbook
 from fleetaudit.probe import protocol
 from fleetaudit.report import pcap

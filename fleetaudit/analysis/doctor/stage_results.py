@@ -9,13 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fleetaudit.analysis.stages import CHECK_STAGES, CheckStage
-from fleetaudit.model import (
-    Audited,
-    KernelTarget,
-    LocalTarget,
-    SshTarget,
-    Stage,
-)
+from fleetaudit.model import Audited, KernelTarget, LocalTarget, SshTarget, Stage
 
 from .connection import AnyTarget, describe_connection, stages_of
 from .model import JUMP_HOST, StageResult, State

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleetaudit.analysis.judge import ExpectationStatus, describe_endings, expectation_status
+from fleetaudit.analysis.judge import (
+    ExpectationStatus,
+    describe_endings,
+    expectation_status,
+)
 from fleetaudit.model import (
     Audited,
     Change,

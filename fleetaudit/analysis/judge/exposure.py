@@ -10,13 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from fleetaudit.analysis.remediation import EXPOSURE_REMEDIES
-from fleetaudit.model import (
-    Audited,
-    Exposure,
-    ExposureExpectation,
-    Finding,
-    HostPlan,
-)
+from fleetaudit.model import Audited, Exposure, ExposureExpectation, Finding, HostPlan
 from fleetaudit.playbook.expectation_tests import describe_bounds, is_within
 
 from .findings import Unmet, applying, make_finding

@@ -8,13 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from fleetaudit.model import (
-    SEVERITIES,
-    Audited,
-    Expectation,
-    Finding,
-    Severity,
-)
+from fleetaudit.model import SEVERITIES, Audited, Expectation, Finding, Severity
 from fleetaudit.playbook.conditions import applies
 
 E = TypeVar("E", bound=Expectation)

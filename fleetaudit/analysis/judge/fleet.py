@@ -23,12 +23,7 @@ from fleetaudit.model import (
     Plan,
 )
 
-from .findings import (
-    applying,
-    join_unique,
-    most_severe,
-    severity_order,
-)
+from .findings import applying, join_unique, most_severe, severity_order
 
 SAME_ENDING = "same_ending_within_build"
 FLEET_PREFIX = "kernel:"

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fleetaudit.analysis.remediation import sysctl_remedy
-from fleetaudit.model import (
-    Audited,
-    Finding,
-    HostPlan,
-    Sysctl,
-    SysctlExpectation,
+from fleetaudit.model import Audited, Finding, HostPlan, Sysctl, SysctlExpectation
+from fleetaudit.playbook.expectation_tests import (
+    describe_expectation,
+    meets,
+    normalize_spaces,
 )
-from fleetaudit.playbook.expectation_tests import describe_expectation, meets, normalize_spaces
 
 from .findings import Unmet, applying, make_finding
 

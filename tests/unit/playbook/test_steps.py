@@ -10,12 +10,7 @@ from fleetaudit.model import Family, Step
 from fleetaudit.playbook import parse_playbook
 from fleetaudit.playbook.phrases import PHRASES, Phrase
 from fleetaudit.playbook.step_order import order_problem, step_families
-from fleetaudit.playbook.steps import (
-    MAX_BYTES,
-    SOCKET_OPTIONS,
-    StepError,
-    parse_step,
-)
+from fleetaudit.playbook.steps import MAX_BYTES, SOCKET_OPTIONS, StepError, parse_step
 from tests import ROOT
 
 EXAMPLE = {

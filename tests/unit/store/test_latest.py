@@ -16,12 +16,7 @@ from fleetaudit.model import AuditRun, NotSelected, RunInfo
 from fleetaudit.store import retention, run_file, run_list
 from fleetaudit.store.jobs import takes_over_latest
 from fleetaudit.store.latest import point_latest
-from fleetaudit.store.run_file import (
-    INFO_BYTES,
-    RunHead,
-    read_head,
-    read_info,
-)
+from fleetaudit.store.run_file import INFO_BYTES, RunHead, read_head, read_info
 from fleetaudit.store.run_folder import create_run_folder
 from fleetaudit.store.run_search import run_names
 from tests import SCHEMAS
