@@ -9,8 +9,8 @@ import pytest
 
 from fleetaudit.store.retention import RetentionPolicy, prune
 from fleetaudit.store.run_file import read_run
-from tests.unit.store.test_archive import a_run
 from tests.unit.store.test_retention import FILES, NOW, add
+from tests.unit.store.test_run_folder import a_run
 
 
 def test_a_folder_that_cannot_be_removed_keeps_its_name_and_its_run(tmp_path: Path) -> None:

@@ -7,16 +7,16 @@ import os
 from fleetaudit.report.doctor_table import host_check_table
 from tests.unit.analysis.test_doctor import (
     answered,
-    examined,
+    check,
     failed,
-    visit,
+    report_of,
 )
 
 
 def test_ten_thousand_hosts_are_a_table_in_a_second() -> None:
     reason = failed("connect", "no answer within 10 s")
-    visits = [visit(f"web{n:05}", answered() if n % 3 else reason) for n in range(10_000)]
-    found = examined(*visits)
+    visits = [check(f"web{n:05}", answered() if n % 3 else reason) for n in range(10_000)]
+    found = report_of(*visits)
     began = os.times()
     text = host_check_table(found, width=80, next_="")
     used = os.times()

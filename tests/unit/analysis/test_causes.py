@@ -1,4 +1,4 @@
-"""Hosts that fail in one way are one cause everywhere, and the next command of each can be pasted."""
+"""Hosts that fail equally are one cause everywhere, and the next command can be pasted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_addresses_are_details_of_the_cause_on_page_and_terminal() -> None:
     assert "198.51.100.3" not in text
 
 
-def test_a_jump_host_that_fails_is_another_cause_than_hosts_that_fail_alike() -> None:
+def test_a_failing_jump_host_is_another_cause_than_hosts_that_fail_equally() -> None:
     behind = [
         refusing(n, at="jump host gate", reason=f"jump host gate: {n}: refused") for n in (7, 8)
     ]
@@ -70,7 +70,7 @@ def test_a_jump_host_that_fails_is_another_cause_than_hosts_that_fail_alike() ->
     assert anchors == {"srv002": "cause-1", "srv007": "cause-2", "srv008": "cause-2"}
 
 
-def test_a_run_of_an_older_release_is_grouped_by_its_text(tmp_path: Path) -> None:
+def test_a_run_of_an_earlier_version_is_grouped_by_its_text(tmp_path: Path) -> None:
     old = [refusing(n, kind="", reason=f"srv{n:03}: no answer") for n in (2, 3)] + [
         refusing(4, kind="", reason="gone")
     ]
@@ -86,7 +86,7 @@ def test_a_run_of_an_older_release_is_grouped_by_its_text(tmp_path: Path) -> Non
     assert compare(read_run(tmp_path)).causes == causes
 
 
-def test_another_address_is_no_change_and_another_kind_is_one() -> None:
+def test_another_address_is_not_a_change_and_another_kind_is() -> None:
     before, after = (
         run_of([refusing(2)]),
         run_of([refusing(2, reason="198.51.100.9 port 22: connection refused")]),
@@ -99,7 +99,7 @@ def test_another_address_is_no_change_and_another_kind_is_one() -> None:
     )
 
 
-def test_many_hosts_that_are_newly_lost_are_one_row_of_what_changed() -> None:
+def test_many_newly_lost_hosts_are_one_row_of_the_changes() -> None:
     well = small_fleet().hosts[:1]
     audited = [msgspec.structs.replace(well[0], name=f"srv{n:03}") for n in range(2, 62)]
     drift = compute_drift(run_of(audited), run_of([refusing(n) for n in range(2, 62)]))
@@ -120,17 +120,16 @@ def test_the_documentation_names_every_kind() -> None:
     assert named == set(get_args(FailureKind)) - {""}
 
 
-def test_no_name_of_a_kind_holds_what_differs_from_host_to_host() -> None:
+def test_no_name_of_a_kind_depends_on_the_host() -> None:
     for kind in get_args(FailureKind):
         assert re.fullmatch(r"[A-Za-z_ ]*", kind)
         assert len(kind) <= 30
 
 
-# ---- next commands
-# -------------------------------------------------------------------------------------------------
+# ---- next commands -------------------------------------------------------------------------------
 
 
-def test_a_repeated_option_takes_the_place_of_the_one_that_was_typed() -> None:
+def test_a_repeated_option_replaces_the_one_that_was_typed() -> None:
     from fleetaudit.cli.command_line import CommandLine
 
     options = (
@@ -155,7 +154,7 @@ def test_a_hint_to_repeat_differs_from_other_hints() -> None:
     assert rerun_options("ssh web1 true") == ()
 
 
-def test_no_command_in_a_message_has_an_ellipsis_in_it() -> None:
+def test_no_command_in_a_message_has_an_ellipsis() -> None:
     """Such a line cannot be pasted; `rerun_hint` makes whole ones."""
     command = re.compile(
         r"\b(?:fleetaudit|ssh|sudo|ssh-[a-z]+|ansible-inventory|file|cat|ls)(?:"
@@ -166,7 +165,7 @@ def test_no_command_in_a_message_has_an_ellipsis_in_it() -> None:
         assert not [text for text in cut if command.search(text)], path
 
 
-def test_a_hint_that_is_a_command_is_nothing_else() -> None:
+def test_a_hint_with_a_command_is_only_the_command() -> None:
     """What follows a semicolon is run as well; advice stands behind a # or is a sentence of its
     own.
     """
@@ -196,7 +195,7 @@ def shown(node: ast.expr) -> str:
     return str(node.value) if isinstance(node, ast.Constant) else ""
 
 
-def test_no_command_on_the_page_or_in_the_documentation_has_an_ellipsis_in_it() -> None:
+def test_no_command_on_the_page_or_in_the_documentation_has_an_ellipsis() -> None:
     root = Path(fleetaudit.__file__).parent
     pages = [
         *root.glob("report/templates/*"),
@@ -237,7 +236,7 @@ def texts(path: Path) -> Iterator[str]:
             yield node.value
 
 
-def test_a_sentence_is_no_command_and_title_has_the_reason_where_there_is_no_kind() -> None:
+def test_a_sentence_is_not_a_command_and_the_title_has_the_reason_if_there_is_no_kind() -> None:
     assert is_command("ssh -p 22 web1 true")
     assert is_command("/usr/bin/ssh web1 true")
     assert not is_command("install python3 (python3-minimal will do) on the host, then run again")

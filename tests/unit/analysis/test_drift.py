@@ -1,6 +1,4 @@
-"""What changed between two runs: what is a regression and what is not, which host is which, since
-when, and rates.
-"""
+"""Drift: what is a regression, how hosts are paired, first dates, and rates."""
 
 from __future__ import annotations
 
@@ -80,8 +78,7 @@ def changed(before: HostResult, after: HostResult) -> list[tuple[str, str, str, 
     return [(c.effect, c.kind, c.what, c.before, c.after) for c in found.changes]
 
 
-# ---- endings
-# -------------------------------------------------------------------------------------------------------
+# ---- endings -------------------------------------------------------------------------------------
 
 MIXED = {"RST": 2, "FIN": 1}
 
@@ -112,7 +109,7 @@ MIXED = {"RST": 2, "FIN": 1}
         else str(value)
     ),
 )
-def test_what_an_ending_that_differs_means(
+def test_the_effect_of_another_ending(
     before: tuple[Observation, ...], after: tuple[Observation, ...], effect: str | None
 ) -> None:
     found = changed(web(*before), web(*after))
@@ -121,12 +118,12 @@ def test_what_an_ending_that_differs_means(
     )
 
 
-def test_a_change_says_what_was_seen_then_and_now_and_why_it_can_no_longer_be_told() -> None:
+def test_a_change_has_both_observations_and_why_the_present_one_is_unknown() -> None:
     (change,) = changed(web(), web(*ends("inconclusive", seen=MIXED, reason="the trials disagree")))
     assert change[3:] == ("RST", "FIN (1 of 3 trials), RST (2 of 3 trials): the trials disagree")
 
 
-def test_a_host_that_was_asked_and_did_not_report_is_no_longer_told_and_one_that_was_not_asked_is_no_change() -> (
+def test_a_planned_scenario_without_a_report_is_unknown_and_an_unplanned_one_is_not_a_change() -> (
     None
 ):
     whole = web()
@@ -145,7 +142,7 @@ def test_a_host_that_was_asked_and_did_not_report_is_no_longer_told_and_one_that
     ]
 
 
-def test_a_void_host_is_one_change_and_its_endings_are_none() -> None:
+def test_a_void_host_is_one_change_and_its_endings_are_not_compared() -> None:
     void = web(*ends("FIN"), void="the control drained-close ended in RST")
     (change,) = changed(web(), void)
     assert change[:2] == ("no longer told", "controls")
@@ -154,7 +151,7 @@ def test_a_void_host_is_one_change_and_its_endings_are_none() -> None:
     assert changed(void, void) == []
 
 
-def test_both_runs_are_measured_by_what_is_wanted_now_and_the_edit_is_noted() -> None:
+def test_both_runs_are_measured_by_the_present_expectation_and_the_edit_is_noted() -> None:
     other = [
         msgspec.structs.replace(s, expect=("FIN",)) if s.name == UNREAD.name else s
         for s in SCENARIOS
@@ -173,17 +170,16 @@ def test_both_runs_are_measured_by_what_is_wanted_now_and_the_edit_is_noted() ->
     )
 
 
-def test_where_an_expectation_does_not_apply_another_ending_is_a_change_and_no_regression() -> None:
+def test_another_ending_without_an_applying_expectation_is_a_change_and_not_a_regression() -> None:
     unwanted = web(*ends("FIN"))
     unwanted = msgspec.structs.replace(
         unwanted, findings=()
-    )  # the judge was told not to mind on this host
+    )  # the expectation does not apply to this host
     assert [c[0] for c in changed(web(), unwanted)] == ["changed"]
     assert [c[0] for c in changed(unwanted, web())] == ["changed"]
 
 
-# ---- sysctls and what the host is
-# ----------------------------------------------------------------------------------
+# ---- sysctls and what the host is ----------------------------------------------------------------
 
 
 def read(
@@ -211,13 +207,13 @@ def read(
         (web(), read("0", key="net.ipv4.tcp_sack"), []),  # only collected since
     ],
 )
-def test_what_a_sysctl_that_differs_means(
+def test_the_effect_of_another_sysctl(
     before: Audited, after: Audited, expected: list[tuple[str, str]]
 ) -> None:
     assert [c[:2] for c in changed(before, after)] == expected
 
 
-def test_a_rule_that_is_new_in_the_playbook_is_no_regression_of_the_host() -> None:
+def test_a_new_expectation_in_the_playbook_is_not_a_regression_of_the_host() -> None:
     strict = Fleet(rules={FIN_TIMEOUT: SysctlExpectation(at_most=10)})
     lax = Fleet(rules={"net.ipv4.tcp_rfc1337": SysctlExpectation(equals="1")})
     found = changed(lax.host("web1", K612), strict.host("web1", K612))
@@ -228,7 +224,7 @@ def test_a_rule_that_is_new_in_the_playbook_is_no_regression_of_the_host() -> No
     assert [c[:2] for c in found] == [("changed", "sysctl"), ("changed", "expectation")]
 
 
-def test_a_default_that_moved_under_a_value_that_did_not_is_the_hosts_change() -> None:
+def test_another_default_under_the_same_value_is_a_change_of_the_host() -> None:
     fleet = Fleet(rules={FIN_TIMEOUT: SysctlExpectation(is_default=True)})
     before, after = (
         fleet.host("web1", K612, sysctls={FIN_TIMEOUT: Sysctl(value="60", default=default)})
@@ -239,7 +235,7 @@ def test_a_default_that_moved_under_a_value_that_did_not_is_the_hosts_change() -
     assert change[3:] == ("60 (this kernel's default: 60)", "60 (this kernel's default: 30)")
 
 
-def test_another_kernel_brings_its_own_changes_and_sysctls_that_are_new() -> None:
+def test_another_kernel_has_its_own_changes_and_new_sysctls() -> None:
     newer = web(sysctls={"net.ipv4.tcp_rto_max_ms": Sysctl(value="120000", default="120000")})
     found = {(c[0], c[2]): c[3:] for c in changed(web(kernel=K510), newer)}
     assert found[("changed", "kernel")] == (K510.release, K612.release)
@@ -256,7 +252,7 @@ def test_a_rebuild_of_the_same_release_is_another_kernel_too() -> None:
     assert "#2 SMP" in change[4]
 
 
-def test_a_waiver_that_came_or_went_is_said() -> None:
+def test_a_new_or_removed_waiver_is_a_change() -> None:
     broken = read("120")
     waived = msgspec.structs.replace(
         broken,
@@ -297,12 +293,17 @@ def test_a_waiver_that_came_or_went_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("observed", "after", "effects"),
-    [("7 (7 of 1000)", None, ["fix"]), (None, "7 (7 of 1000)", ["regression"]), ("8", "9", []),
-     ("8", "unknown: no counter", ["no longer told"]), ("unknown: none", None, ["told again"]),
-     # in runs of earlier versions
-     ("could not be told: none", None, ["told again"])],
-)  # fmt: skip
-def test_other_findings_go_by_their_ids(
+    [
+        ("7 (7 of 1000)", None, ["fix"]),
+        (None, "7 (7 of 1000)", ["regression"]),
+        ("8", "9", []),
+        ("8", "unknown: no counter", ["no longer told"]),
+        ("unknown: none", None, ["told again"]),
+        # in runs of earlier versions
+        ("could not be told: none", None, ["told again"]),
+    ],
+)
+def test_other_findings_are_compared_by_their_ids(
     observed: str | None, after: str | None, effects: list[str]
 ) -> None:
     def host(text: str | None) -> Audited:
@@ -316,8 +317,7 @@ def test_other_findings_go_by_their_ids(
     assert [c[0] for c in changed(host(observed), host(after))] == effects
 
 
-# ---- which host is which
-# -------------------------------------------------------------------------------------------
+# ---- which host is which -------------------------------------------------------------------------
 
 
 def machine(name: str, id_: str, *instead: Observation) -> Audited:
@@ -335,20 +335,32 @@ FIN = ends("FIN")
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        pytest.param([machine("a", "1")], [machine("a", "1", *FIN)], [("regression", "a")], id="same name, same id"),
-        pytest.param([machine("a", "")], [machine("a", "1", *FIN)], [("regression", "a")], id="no id to speak of"),
-        pytest.param([machine("a", "1")], [machine("a", "2", *FIN)], [("rebuilt", "a")], id="rebuilt"),
+        pytest.param(
+            [machine("a", "1")],
+            [machine("a", "1", *FIN)],
+            [("regression", "a")],
+            id="same name, same id",
+        ),
+        pytest.param(
+            [machine("a", "")],
+            [machine("a", "1", *FIN)],
+            [("regression", "a")],
+            id="no id to speak of",
+        ),
+        pytest.param(
+            [machine("a", "1")], [machine("a", "2", *FIN)], [("rebuilt", "a")], id="rebuilt"
+        ),
         pytest.param(
             [machine("a", "1")],
             [machine("b", "1", *FIN)],
             [("regression", "b"), ("renamed", "b")],
-            id="renamed, and laid side by side all the same",
+            id="renamed, and compared all the same",
         ),
         pytest.param(
             [machine("a", "1"), machine("b", "2")],
             [machine("a", "2"), machine("b", "1")],
             [("rebuilt", "a"), ("rebuilt", "b")],
-            id="two names that swapped machines are not said to be renamed",
+            id="two names that swapped machines are not renamed",
         ),
         pytest.param(
             [machine("a", "1"), machine("b", "1")],
@@ -381,7 +393,10 @@ FIN = ends("FIN")
             id="newly not audited",
         ),
         pytest.param(
-            [missing("a", "connect", "no answer", "ping")], [machine("a", "1")], [("audited again", "a")], id="again"
+            [missing("a", "connect", "no answer", "ping")],
+            [machine("a", "1")],
+            [("audited again", "a")],
+            id="again",
         ),
         pytest.param(
             [missing("a", "connect", "no answer", "")],
@@ -391,16 +406,23 @@ FIN = ends("FIN")
         ),
         pytest.param(
             [missing("a", "host key", "unknown host key", "")],
-            [msgspec.structs.replace(missing("a", "host key", "changed host key", ""), findings=(CHANGED_KEY,))],
+            [
+                msgspec.structs.replace(
+                    missing("a", "host key", "changed host key", ""), findings=(CHANGED_KEY,)
+                )
+            ],
             [("changed", "a")],
             id="the host key that was unknown has changed",
         ),
         pytest.param(
-            [missing("a", "connect", "no answer", "")], [missing("a", "connect", "refused", "")], [], id="still not"
+            [missing("a", "connect", "no answer", "")],
+            [missing("a", "connect", "refused", "")],
+            [],
+            id="still not",
         ),
     ],
-)  # fmt: skip
-def test_hosts_are_told_apart_by_name_and_machine(
+)
+def test_hosts_are_paired_by_name_and_machine_id(
     before: list[HostResult], after: list[HostResult], expected: list[tuple[str, str]]
 ) -> None:
     assert drift_of(before, after) == expected
@@ -417,7 +439,7 @@ def bare(name: str, id_: str | None) -> HostResult:
 
 
 @given(NAMES, IDS, NAMES, IDS)
-def test_every_host_of_either_run_is_accounted_for_exactly_once(
+def test_every_host_of_either_run_is_counted_exactly_once(
     names_before: list[str],
     ids_before: dict[str, str],
     names_after: list[str],
@@ -438,12 +460,11 @@ def test_every_host_of_either_run_is_accounted_for_exactly_once(
     assert found.hosts + count["rebuilt"] + count["gone"] == len(before)
     assert found.hosts + count["rebuilt"] + count["new host"] == len(after)
     common = set(names_before) & set(names_after)
-    said = {c.host for c in found.changes if c.effect in ("gone", "new host", "renamed")}
-    assert not said & common  # a name that is in both runs is never gone, new or renamed
+    reported = {c.host for c in found.changes if c.effect in ("gone", "new host", "renamed")}
+    assert not reported & common  # a name that is in both runs is never gone, new or renamed
 
 
-# ---- whether they can be compared
-# ----------------------------------------------------------------------------------
+# ---- whether they can be compared ----------------------------------------------------------------
 
 
 def test_a_scenario_of_the_same_name_with_other_steps_refuses_the_comparison() -> None:
@@ -460,8 +481,10 @@ def test_a_scenario_of_the_same_name_with_other_steps_refuses_the_comparison() -
 
 def test_other_playbooks_and_other_hosts_refuse_the_comparison() -> None:
     bare_host = Audited(name="web1", kernel=K612, isolation="namespace")
-    found = drift.compute_drift(run_on("2026-01-01", bare_host, scenarios=SCENARIOS[:2]),
-                          run_on("2026-01-02", bare_host, scenarios=SCENARIOS[2:]))  # fmt: skip
+    found = drift.compute_drift(
+        run_on("2026-01-01", bare_host, scenarios=SCENARIOS[:2]),
+        run_on("2026-01-02", bare_host, scenarios=SCENARIOS[2:]),
+    )
     assert "no scenario and no sysctl in common" in found.refused
     found = drift.compute_drift(
         run_on("2026-01-01", web()), run_on("2026-01-02", FLEET.host("db1", K612))
@@ -469,7 +492,7 @@ def test_other_playbooks_and_other_hosts_refuse_the_comparison() -> None:
     assert "no host in common" in found.refused
 
 
-def test_scenarios_that_only_one_run_asked_are_noted_and_no_change() -> None:
+def test_scenarios_of_one_run_only_are_noted_and_not_a_change() -> None:
     found = drift.compute_drift(
         run_on("2026-01-01", web(), scenarios=SCENARIOS[1:]),
         run_on("2026-01-02", web(), scenarios=SCENARIOS[:-1]),
@@ -495,8 +518,7 @@ def test_a_run_is_the_same_as_itself() -> None:
     assert drift.compute_drift(small_fleet(), small_fleet()).is_unchanged
 
 
-# ---- order, dates and rates
-# ----------------------------------------------------------------------------------------
+# ---- order, dates and rates ----------------------------------------------------------------------
 
 
 def test_regressions_come_first_by_severity_then_fixes_then_the_rest() -> None:
@@ -507,11 +529,14 @@ def test_regressions_come_first_by_severity_then_fixes_then_the_rest() -> None:
         FLEET.host("old1", K612),
     ]
     after: list[HostResult] = [
-        msgspec.structs.replace(read("120"), observations=web(*FIN).observations, findings=(
-            *web(*FIN).findings, *read("120").findings)),
+        msgspec.structs.replace(
+            read("120"),
+            observations=web(*FIN).observations,
+            findings=(*web(*FIN).findings, *read("120").findings),
+        ),
         FLEET.host("web2", K612),
         FLEET.host("web3", K612),
-    ]  # fmt: skip
+    ]
     found = drift.compute_drift(run_on("2026-01-01", *before), run_on("2026-01-02", *after))
     effects = [c.effect for c in found.changes]
     assert effects == sorted(
@@ -525,7 +550,7 @@ def test_regressions_come_first_by_severity_then_fixes_then_the_rest() -> None:
     assert kinds == sorted(kinds, key=["scenario", "sysctl", "kernel", "system"].index)
 
 
-def test_a_finding_keeps_the_date_on_which_it_was_first_seen() -> None:
+def test_a_finding_keeps_the_date_of_its_first_run() -> None:
     first = run_on("2026-01-01", *drift.set_first_seen([read("120")], [], "2026-01-01"))
     assert [f.since for f in first.hosts[0].findings] == ["2026-01-01"]
     second = run_on(
@@ -548,7 +573,7 @@ def test_a_finding_keeps_the_date_on_which_it_was_first_seen() -> None:
     ]  # the newest run that audited it decides
 
 
-def test_dates_go_with_the_machine_not_with_a_name_that_was_reused() -> None:
+def test_dates_belong_to_the_machine_and_not_to_a_reused_name() -> None:
     first = run_on("2026-01-01", msgspec.structs.replace(read("120"), machine_id="1"))
     other = msgspec.structs.replace(read("120"), machine_id="2")
     moved = msgspec.structs.replace(read("120"), machine_id="1", name="web9")
@@ -563,7 +588,7 @@ def test_dates_go_with_the_machine_not_with_a_name_that_was_reused() -> None:
     assert dates == ["2026-01-01"]
 
 
-def test_a_regression_is_dated_by_the_later_run_and_a_fix_says_since_when_it_was_not_met() -> None:
+def test_a_regression_has_the_date_of_the_later_run_and_a_fix_that_of_its_finding() -> None:
     old = run_on("2026-01-01", *drift.set_first_seen([read("120")], [], "2025-11-30"))
     (fix,) = drift.compute_drift(old, run_on("2026-01-05", read("60"))).changes
     assert (fix.effect, fix.since) == ("fix", "2025-11-30")
@@ -576,7 +601,9 @@ def test_a_regression_is_dated_by_the_later_run_and_a_fix_says_since_when_it_was
 DAY_S = 86400.0
 
 
-def felt(uptime_s: float | None, aborts: int, opened: int, accepted: int, **more: int) -> Audited:
+def with_counters(
+    uptime_s: float | None, aborts: int, opened: int, accepted: int, **more: int
+) -> Audited:
     counters = {"TCPAbortOnClose": aborts, "ActiveOpens": opened, "PassiveOpens": accepted, **more}
     return web(exposure=Exposure(uptime_s=uptime_s, counters=counters))
 
@@ -584,41 +611,56 @@ def felt(uptime_s: float | None, aborts: int, opened: int, accepted: int, **more
 @pytest.mark.parametrize(
     ("before", "after", "per_thousand", "reason"),
     [
-        (felt(9 * DAY_S, 100, 5_000, 5_000), felt(10 * DAY_S, 130, 6_000, 6_000), 15.0, ""),
-        (felt(None, 100, 5_000, 5_000), felt(None, 100, 6_000, 6_000), 0.0, ""),
         (
-            felt(9 * DAY_S, 100, 5_000, 5_000),
-            felt(0.5 * DAY_S, 130, 6_000, 6_000),
+            with_counters(9 * DAY_S, 100, 5_000, 5_000),
+            with_counters(10 * DAY_S, 130, 6_000, 6_000),
+            15.0,
+            "",
+        ),
+        (with_counters(None, 100, 5_000, 5_000), with_counters(None, 100, 6_000, 6_000), 0.0, ""),
+        (
+            with_counters(9 * DAY_S, 100, 5_000, 5_000),
+            with_counters(0.5 * DAY_S, 130, 6_000, 6_000),
             None,
             "rebooted",
         ),
         # Booted soon after the first run, so its uptime is larger than before, but not by a day.
-        (felt(0.1 * DAY_S, 1, 50, 50), felt(0.9 * DAY_S, 130, 6_000, 6_000), None, "rebooted"),
         (
-            felt(9 * DAY_S, 100, 5_000, 5_000),
-            felt(10 * DAY_S, 99, 6_000, 6_000),
+            with_counters(0.1 * DAY_S, 1, 50, 50),
+            with_counters(0.9 * DAY_S, 130, 6_000, 6_000),
+            None,
+            "rebooted",
+        ),
+        (
+            with_counters(9 * DAY_S, 100, 5_000, 5_000),
+            with_counters(10 * DAY_S, 99, 6_000, 6_000),
             None,
             "smaller than before",
         ),
-        (felt(None, 100, 5_000, 5_000), felt(None, 130, 10, 10), None, "smaller than before"),
         (
-            felt(9 * DAY_S, 100, 5_000, 5_000),
-            felt(10 * DAY_S, 100, 5_000, 5_000),
+            with_counters(None, 100, 5_000, 5_000),
+            with_counters(None, 130, 10, 10),
+            None,
+            "smaller than before",
+        ),
+        (
+            with_counters(9 * DAY_S, 100, 5_000, 5_000),
+            with_counters(10 * DAY_S, 100, 5_000, 5_000),
             None,
             "no connection",
         ),
-        (web(exposure=Exposure(counters={})), felt(None, 1, 1, 1), None, "are unknown"),
-        (felt(None, 1, 1, 1), web(exposure=Exposure(counters={})), None, "are unknown"),
+        (web(exposure=Exposure(counters={})), with_counters(None, 1, 1, 1), None, "are unknown"),
+        (with_counters(None, 1, 1, 1), web(exposure=Exposure(counters={})), None, "are unknown"),
         # Fewer connections are open now, and another counter could not be read: neither began anew.
         (
-            felt(None, 100, 50, 50, CurrEstab=9, OutRsts=7),
-            felt(None, 130, 1_050, 1_050, CurrEstab=2),
+            with_counters(None, 100, 50, 50, CurrEstab=9, OutRsts=7),
+            with_counters(None, 130, 1_050, 1_050, CurrEstab=2),
             15.0,
             "",
         ),
     ],
 )
-def test_counters_are_rates_over_the_time_between_and_none_where_they_began_anew(
+def test_counters_become_rates_over_the_time_between_unless_they_were_reset(
     before: Audited, after: Audited, per_thousand: float | None, reason: str
 ) -> None:
     found = drift.compute_drift(run_on("2026-01-01", before), run_on("2026-01-02", after))
@@ -636,12 +678,12 @@ def test_counters_are_rates_over_the_time_between_and_none_where_they_began_anew
     st.integers(0, 10**6),
     st.integers(0, 10**6),
 )
-def test_a_rate_is_only_told_of_a_host_that_stayed_up(
+def test_only_a_host_that_stayed_up_has_a_rate(
     up_before: float, up_after: float, aborts: int, connections: int, more: int
 ) -> None:
     before, after = (
-        felt(up_before, aborts, connections, 0),
-        felt(up_after, aborts + more, connections + more + 1, 0),
+        with_counters(up_before, aborts, connections, 0),
+        with_counters(up_after, aborts + more, connections + more + 1, 0),
     )
     (rate,) = drift.compute_drift(run_on("2026-01-01", before), run_on("2026-01-02", after)).rates
     if rate.per_thousand is None:
@@ -653,14 +695,13 @@ def test_a_rate_is_only_told_of_a_host_that_stayed_up(
         assert 0 <= rate.per_thousand <= 1000
 
 
-def test_runs_whose_times_nobody_can_read_give_no_rates_and_still_compare() -> None:
-    before = run_on("2026-01-01", felt(1.0, 1, 1, 1), started="yesterday")
-    found = drift.compute_drift(before, run_on("2026-01-02", felt(1.0, 1, 1, 1)))
+def test_runs_with_unreadable_times_have_no_rates_and_are_compared() -> None:
+    before = run_on("2026-01-01", with_counters(1.0, 1, 1, 1), started="yesterday")
+    found = drift.compute_drift(before, run_on("2026-01-02", with_counters(1.0, 1, 1, 1)))
     assert (found.rates, found.changes) == ((), ())
 
 
-# ---- for readers
-# ---------------------------------------------------------------------------------------------------
+# ---- for readers ---------------------------------------------------------------------------------
 
 
 def mutated() -> tuple[AuditRun, AuditRun]:
@@ -686,7 +727,7 @@ def mutated() -> tuple[AuditRun, AuditRun]:
     return before, msgspec.structs.replace(after, drift=drift.compute_drift(before, after))
 
 
-def test_the_published_schema_is_what_the_nouns_say_and_a_drift_satisfies_it() -> None:
+def test_the_published_schema_is_current_and_a_drift_satisfies_it() -> None:
     assert SCHEMA.read_bytes() == drift.json_schema()
     validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
     found = mutated()[1].drift
@@ -697,7 +738,7 @@ def test_the_published_schema_is_what_the_nouns_say_and_a_drift_satisfies_it() -
     assert not validator.is_valid(as_json)
 
 
-def test_rows_hold_every_change_on_every_host_exactly_once() -> None:
+def test_rows_have_every_change_of_every_host_exactly_once() -> None:
     found = mutated()[1].drift
     assert found is not None
     changes = summarize_changes(found)
@@ -707,8 +748,10 @@ def test_rows_hold_every_change_on_every_host_exactly_once() -> None:
     )
     counts = {words: n for n, words in changes.counts}
     assert counts["regressed"] == len({c.host for c in found.changes if c.effect == "regression"})
-    assert set(counts.values()) == {len({c.host for c in found.changes if c.effect == e}) for e in
-                                    {c.effect for c in found.changes}}  # fmt: skip
+    assert set(counts.values()) == {
+        len({c.host for c in found.changes if c.effect == e})
+        for e in {c.effect for c in found.changes}
+    }
     assert changes.rows[0].hosts.ranges == ("web[002-003]",)
     assert changes.rows[0].detail == "IPv4 and IPv6"
     (lost,) = [row for row in changes.rows if row.effect == "newly not audited"]
@@ -738,7 +781,7 @@ def test_text_and_page_show_regressions_first_with_the_date_first_seen() -> None
     assert 'id="changes"' not in render(compare(small_fleet()), generated="2026-11-23T02:05:00Z")
 
 
-def test_what_a_host_says_is_inert_in_a_change() -> None:
+def test_text_of_a_host_is_harmless_in_a_change() -> None:
     hostile = "<script>alert(1)</script>\x1b[2J\u202e"
     nasty = msgspec.structs.replace(
         web(), kernel=Kernel(release=hostile, version="#1", machine="x")

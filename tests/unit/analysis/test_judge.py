@@ -1,6 +1,4 @@
-"""What the playbook wants against what was seen: every way to differ is a finding, and nothing else
-is.
-"""
+"""Observations compared with expectations: every difference is a finding, and nothing else is."""
 
 from __future__ import annotations
 
@@ -53,18 +51,18 @@ def ids(audited: Audited) -> list[str]:
     return [f.id for f in audited.findings]
 
 
-def test_a_host_that_does_what_the_playbook_wants_has_no_finding() -> None:
+def test_a_host_that_meets_every_expectation_has_no_finding() -> None:
     assert Fleet().host("a", K612).findings == ()
 
 
-def test_an_ending_that_is_none_of_the_expected_is_a_finding_of_the_scenarios_severity() -> None:
+def test_an_unexpected_ending_is_a_finding_with_the_severity_of_the_scenario() -> None:
     old = Fleet().host("a", K510)
     assert ids(old) == ["scenario:reread-fin-close/ipv4", "scenario:reread-fin-close/ipv6"]
     assert {(f.severity, f.expected, f.observed) for f in old.findings} == {("info", "FIN", "RST")}
     assert "5f9238530970" in old.findings[0].because
 
 
-def test_sent_but_not_delivered_is_a_finding_where_a_reset_was_expected() -> None:
+def test_sent_but_not_delivered_is_a_finding_if_a_reset_was_expected() -> None:
     host = Fleet().host(
         "a", K612, instead=[observe(by_name("unread-close"), "ipv4", "sent, not delivered")]
     )
@@ -73,7 +71,7 @@ def test_sent_but_not_delivered_is_a_finding_where_a_reset_was_expected() -> Non
 
 
 @pytest.mark.parametrize("name", ["unread-close", "partly-read-close", "reread-fin-close"])
-def test_what_could_not_be_told_is_a_warning_at_most_and_never_passes_as_met(name: str) -> None:
+def test_an_unknown_ending_is_a_warning_at_most_and_never_met(name: str) -> None:
     scenario = by_name(name)
     (finding,) = (
         Fleet()
@@ -86,13 +84,13 @@ def test_what_could_not_be_told_is_a_warning_at_most_and_never_passes_as_met(nam
     assert finding.observed == "unknown: inconclusive; two witnesses"
 
 
-def test_trials_that_disagree_are_a_finding_even_if_the_verdict_is_the_expected_one() -> None:
+def test_trials_that_disagree_are_a_finding_even_if_the_verdict_is_expected() -> None:
     seen = observe(by_name("unread-close"), "ipv6", "RST", seen={"RST": 2, "FIN": 1})
     (finding,) = Fleet().host("a", K612, instead=[seen]).findings
     assert finding.observed == "unknown: FIN (1 of 3 trials), RST (2 of 3 trials)"
 
 
-def test_a_scenario_that_was_not_run_is_no_finding() -> None:
+def test_a_scenario_that_was_not_run_is_not_a_finding() -> None:
     assert (
         Fleet()
         .host("a", K612, instead=[observe(by_name("unread-close"), "ipv4", "not run")])
@@ -102,10 +100,10 @@ def test_a_scenario_that_was_not_run_is_no_finding() -> None:
 
 
 def test_a_scenario_that_the_host_does_not_report_is_a_finding() -> None:
-    asked = Fleet()
-    host = asked.host("a", K612)
+    fleet = Fleet()
+    host = fleet.host("a", K612)
     silent = msgspec.structs.replace(host, observations=host.observations[2:])
-    assert [(f.id, f.severity) for f in judge_host(silent, asked.plan("a")).findings] == [
+    assert [(f.id, f.severity) for f in judge_host(silent, fleet.plan("a")).findings] == [
         ("scenario:drained-close/ipv4", "warning"),
         ("scenario:drained-close/ipv6", "warning"),
     ]
@@ -127,7 +125,7 @@ def test_a_void_host_has_one_finding_named_after_its_failed_control_and_keeps_it
     assert "a control failed" in host.findings[0].observed
 
 
-def test_a_void_host_whose_controls_look_well_still_says_why_it_is_void() -> None:
+def test_a_void_host_with_good_controls_still_has_the_reason() -> None:
     (finding,) = Fleet().host("a", K612, void="the capture lost packets").findings
     assert (finding.id, finding.observed) == ("control:run", "the capture lost packets")
 
@@ -151,11 +149,11 @@ def test_a_void_host_whose_controls_look_well_still_says_why_it_is_void() -> Non
         (SysctlExpectation(equals="1"), None, "not read"),
     ],
 )
-def test_a_sysctl_is_held_to_exactly_the_given_rules(
+def test_a_sysctl_is_compared_with_exactly_its_expectations(
     rule: SysctlExpectation, sysctl: Sysctl | None, observed: str | None
 ) -> None:
-    asked = Fleet(rules={"net.x": rule})
-    host = asked.host("a", K612, sysctls={"net.x": sysctl} if sysctl else {})
+    fleet = Fleet(rules={"net.x": rule})
+    host = fleet.host("a", K612, sysctls={"net.x": sysctl} if sysctl else {})
     assert [f.observed for f in host.findings] == ([] if observed is None else [observed])
 
 
@@ -163,7 +161,7 @@ def one(value: str) -> dict[str, Sysctl]:
     return {"net.x": Sysctl(value=value, default="5")}
 
 
-def test_a_rule_without_a_fix_of_its_own_gets_the_command_that_sets_the_value() -> None:
+def test_an_expectation_without_a_fix_gets_the_command_that_sets_the_value() -> None:
     (finding,) = Fleet(rules={"net.x": SysctlExpectation(equals="1  2")}).host("a", K612).findings
     assert finding.fix == ""  # it is not there, so it cannot be set
     (finding,) = (
@@ -180,16 +178,22 @@ def test_a_rule_without_a_fix_of_its_own_gets_the_command_that_sets_the_value() 
     assert finding.fix == "ask the net team"
 
 
-def test_judging_twice_gives_the_same_findings_and_changes_nothing_that_was_seen() -> None:
-    asked = Fleet()
-    once = asked.host("a", K510)
-    twice = judge_host(once, asked.plan("a"))
+def test_judging_twice_gives_the_same_findings_and_changes_no_observation() -> None:
+    fleet = Fleet()
+    once = fleet.host("a", K510)
+    twice = judge_host(once, fleet.plan("a"))
     assert twice == once
 
 
-def test_findings_come_gravest_first_and_then_by_id() -> None:
-    host = Fleet().host("a", K510, sysctls={"net.ipv4.tcp_abort_on_overflow": Sysctl(value="1", default="0"),
-                                            "net.ipv4.tcp_fin_timeout": Sysctl(value="99", default="60")})  # fmt: skip
+def test_findings_are_in_order_of_severity_and_then_of_id() -> None:
+    host = Fleet().host(
+        "a",
+        K510,
+        sysctls={
+            "net.ipv4.tcp_abort_on_overflow": Sysctl(value="1", default="0"),
+            "net.ipv4.tcp_fin_timeout": Sysctl(value="99", default="60"),
+        },
+    )
     assert [f.severity for f in host.findings] == ["error", "warning", "info", "info"]
 
 
@@ -198,7 +202,7 @@ def test_findings_come_gravest_first_and_then_by_id() -> None:
     trials=st.dictionaries(st.sampled_from(ENDINGS), st.integers(1, 9), max_size=3),
     expect=st.sets(st.sampled_from(EXPECTABLE_ENDINGS), min_size=1),
 )
-def test_an_expectation_is_met_only_by_an_ending_that_was_told_in_every_trial(
+def test_an_expectation_is_met_only_by_an_ending_known_in_every_trial(
     ending: Ending, trials: dict[str, int], expect: set[Ending]
 ) -> None:
     seen = Observation(
@@ -209,8 +213,7 @@ def test_an_expectation_is_met_only_by_an_ending_that_was_told_in_every_trial(
         assert set(trials) <= expect
 
 
-# ---- sysctls: what else a rule can ask
-# ------------------------------------------------------------------------------
+# ---- sysctls: what else a rule can ask -----------------------------------------------------------
 
 
 def judged(
@@ -219,10 +222,10 @@ def judged(
     kernel: Kernel = K612,
     groups: tuple[str, ...] = (),
 ) -> Audited:
-    asked = Fleet(rules={})
-    plan = msgspec.structs.replace(asked.plan("a", groups), sysctls_expect={"net.x": rules})
+    fleet = Fleet(rules={})
+    plan = msgspec.structs.replace(fleet.plan("a", groups), sysctls_expect={"net.x": rules})
     return judge_host(
-        asked.host("a", kernel, groups=groups, sysctls={"net.x": sysctl} if sysctl else {}), plan
+        fleet.host("a", kernel, groups=groups, sysctls={"net.x": sysctl} if sysctl else {}), plan
     )
 
 
@@ -251,7 +254,7 @@ def judged(
         (SysctlExpectation(matches="cubic|bbr"), Sysctl(value="reno"), "reno"),
     ],
 )
-def test_a_rule_about_a_default_a_presence_or_a_position_is_met_or_not(
+def test_an_expectation_of_a_default_a_presence_or_a_position(
     rule: SysctlExpectation, sysctl: Sysctl | None, observed: str | None
 ) -> None:
     assert [f.observed for f in judged(rule, sysctl=sysctl).findings] == (
@@ -259,7 +262,7 @@ def test_a_rule_about_a_default_a_presence_or_a_position_is_met_or_not(
     )
 
 
-def test_a_default_that_no_namespace_told_is_a_warning_at_most() -> None:
+def test_an_unknown_default_is_a_warning_at_most() -> None:
     (finding,) = judged(
         SysctlExpectation(is_default=True, severity="error"), sysctl=Sysctl(value="2")
     ).findings
@@ -267,19 +270,19 @@ def test_a_default_that_no_namespace_told_is_a_warning_at_most() -> None:
 
 
 def test_the_line_that_sets_a_sysctl_at_boot_is_shown_with_its_value() -> None:
-    asked = Fleet(rules={"net.x": SysctlExpectation(equals="1")})
-    host = asked.host("a", K612, sysctls=one("0"))
+    fleet = Fleet(rules={"net.x": SysctlExpectation(equals="1")})
+    host = fleet.host("a", K612, sysctls=one("0"))
     for places, words in (
         (("/etc/sysctl.conf:68",), "0 (set at boot by /etc/sysctl.conf:68)"),
         (("/etc/sysctl.conf:68", "/etc/sysctl.d/zz.conf:1"), "or /etc/sysctl.d/zz.conf:1)"),
     ):
         (finding,) = judge_host(
-            msgspec.structs.replace(host, sysctl_places={"net.x": places}), asked.plan("a")
+            msgspec.structs.replace(host, sysctl_places={"net.x": places}), fleet.plan("a")
         ).findings
         assert finding.observed.endswith(words)
 
 
-def test_several_rules_that_are_not_met_are_one_finding_as_grave_as_the_gravest() -> None:
+def test_several_unmet_expectations_are_one_finding_with_the_greatest_severity() -> None:
     host = judged(
         SysctlExpectation(position=1, at_least=4096, because="One."),
         SysctlExpectation(position=2, at_least=1, because="Met."),
@@ -307,7 +310,7 @@ def test_several_rules_that_are_not_met_are_one_finding_as_grave_as_the_gravest(
         (Condition(groups=("web",), kernel="<6.12"), False),
     ],
 )
-def test_a_rule_counts_only_where_it_applies(when: Condition, counts: bool) -> None:
+def test_an_expectation_counts_only_where_it_applies(when: Condition, counts: bool) -> None:
     host = judged(
         SysctlExpectation(equals="1", when=when), sysctl=Sysctl(value="0"), groups=("web",)
     )
@@ -315,30 +318,27 @@ def test_a_rule_counts_only_where_it_applies(when: Condition, counts: bool) -> N
 
 
 @pytest.mark.parametrize(("kernel", "found"), [(K510, 0), (K612, 2)])
-def test_a_scenario_is_judged_only_on_the_kernels_that_it_is_for(
-    kernel: Kernel, found: int
-) -> None:
+def test_a_scenario_is_judged_only_on_its_kernels(kernel: Kernel, found: int) -> None:
     reread = msgspec.structs.replace(
         by_name("reread-fin-close"), when=Condition(kernel=">=6.1"), severity="error"
     )
-    asked = Fleet(scenarios=(by_name("drained-close"), reread), rules={})
+    fleet = Fleet(scenarios=(by_name("drained-close"), reread), rules={})
     seen = [observe(reread, family, "RST") for family in reread.families]
-    assert len(asked.host("a", kernel, instead=seen).findings) == found
+    assert len(fleet.host("a", kernel, instead=seen).findings) == found
 
 
-# ---- production
-# ----------------------------------------------------------------------------------------------------
+# ---- production ----------------------------------------------------------------------------------
 
 
 def shown(exposure: Exposure | None, **rules: ExposureExpectation) -> Audited:
-    asked = Fleet(rules={})
+    fleet = Fleet(rules={})
     plan = msgspec.structs.replace(
-        asked.plan("a"), exposure_expect={name: (rule,) for name, rule in rules.items()}
+        fleet.plan("a"), exposure_expect={name: (rule,) for name, rule in rules.items()}
     )
-    return judge_host(asked.host("a", K612, exposure=exposure), plan)
+    return judge_host(fleet.host("a", K612, exposure=exposure), plan)
 
 
-def test_aborts_per_thousand_connections_are_held_to_their_bound() -> None:
+def test_aborts_per_thousand_connections_are_compared_with_their_bound() -> None:
     host = shown(
         exposure_of(6, 1000),
         aborts_on_close_per_thousand=ExposureExpectation(at_most=5.0, severity="error"),
@@ -363,7 +363,7 @@ def test_aborts_per_thousand_connections_are_held_to_their_bound() -> None:
 
 
 @pytest.mark.parametrize("name", EXPOSURE_NUMBERS)
-def test_a_number_that_the_host_does_not_tell_is_a_warning_and_never_met(name: str) -> None:
+def test_a_number_that_the_host_does_not_report_is_a_warning_and_never_met(name: str) -> None:
     for exposure in (None, Exposure(), Exposure(counters={"TCPAbortOnClose": 7})):
         (finding,) = shown(
             exposure, **{name: ExposureExpectation(at_most=0.0, severity="error")}
@@ -372,7 +372,7 @@ def test_a_number_that_the_host_does_not_tell_is_a_warning_and_never_met(name: s
         assert finding.observed.startswith("unknown: ")
 
 
-def test_a_scan_that_was_cut_short_can_show_too_many_and_never_few_enough() -> None:
+def test_a_partial_scan_can_show_too_many_and_never_few_enough() -> None:
     def scan(sockets: int) -> Exposure:
         return Exposure(
             unread_sockets=UnreadSockets(sockets=sockets, bytes=0, scanned=9, partial=True)
@@ -384,18 +384,17 @@ def test_a_scan_that_was_cut_short_can_show_too_many_and_never_few_enough() -> N
     assert (many.severity, many.observed) == ("error", "4 or more")
     assert (few.severity, few.observed) == ("warning", "unknown: 2 or more")
     assert shown(scan(4), unread_sockets=ExposureExpectation(at_least=3.0)).findings == ()
-    (untold,) = shown(scan(2), unread_sockets=ExposureExpectation(at_least=3.0)).findings
-    assert untold.observed == "unknown: 2 or more"
+    (unknown,) = shown(scan(2), unread_sockets=ExposureExpectation(at_least=3.0)).findings
+    assert unknown.observed == "unknown: 2 or more"
 
 
-def test_a_counter_is_held_to_its_bound() -> None:
+def test_a_counter_is_compared_with_its_bound() -> None:
     exposure = Exposure(counters={"TCPAbortFailed": 2})
     (finding,) = shown(exposure, aborts_failed=ExposureExpectation(at_most=0.0)).findings
     assert (finding.id, finding.observed) == ("exposure:aborts_failed", "2")
 
 
-# ---- the whole fleet
-# -----------------------------------------------------------------------------------------------
+# ---- the whole fleet -----------------------------------------------------------------------------
 
 SAME = {SAME_ENDING: (Expectation(severity="error", because="One code."),)}
 
@@ -422,7 +421,7 @@ def of_fleet(host: HostResult) -> list[Finding]:
     return [finding for finding in host.findings if finding.id.startswith("kernel:")]
 
 
-def test_a_host_that_ends_otherwise_than_most_of_its_build_has_a_finding() -> None:
+def test_a_host_with_another_ending_than_most_of_its_build_has_a_finding() -> None:
     hosts = whole(
         [Fleet().host("a", K612), odd("b"), Fleet().host("c", K612), Fleet().host("d", K510)]
     )
@@ -430,14 +429,14 @@ def test_a_host_that_ends_otherwise_than_most_of_its_build_has_a_finding() -> No
     assert finding.id == "kernel:same-ending:reread-fin-close/ipv4"
     assert (finding.severity, finding.because) == ("error", "One code.")
     assert finding.observed == "RST; of 3 hosts of this build: FIN on 2, RST on 1"
-    assert hosts["b"].findings[0] == finding, "the gravest comes first"
-    alike = hosts["a"]
-    assert isinstance(alike, Audited)
-    assert finding.id in alike.expectations
+    assert hosts["b"].findings[0] == finding, "the most severe comes first"
+    usual = hosts["a"]
+    assert isinstance(usual, Audited)
+    assert finding.id in usual.expectations
     assert not any(of_fleet(hosts[name]) for name in "acd")
 
 
-def test_where_no_ending_has_most_of_a_build_all_its_hosts_have_the_finding() -> None:
+def test_without_a_most_frequent_ending_all_hosts_of_a_build_have_the_finding() -> None:
     hosts = whole([Fleet().host("a", K612), odd("b")])
     assert [len(of_fleet(host)) for host in hosts.values()] == [1, 1]
 
@@ -448,30 +447,30 @@ def test_only_hosts_of_one_release_version_and_machine_are_compared() -> None:
     assert not any(of_fleet(host) for host in hosts.values())
 
 
-def test_void_hosts_untold_endings_and_hosts_that_did_not_answer_are_not_compared() -> None:
+def test_void_hosts_unknown_endings_and_silent_hosts_are_not_compared() -> None:
     gone = missing("c", "connect", "no answer", "nc -vz c 22")
-    untold = Fleet().host(
+    unknown = Fleet().host(
         "d", K612, instead=[observe(by_name("unread-close"), "ipv4", "sent, not delivered")]
     )
-    hosts = whole([Fleet().host("a", K612), odd("b", void="a control failed"), gone, untold])
+    hosts = whole([Fleet().host("a", K612), odd("b", void="a control failed"), gone, unknown])
     assert not any(of_fleet(host) for host in hosts.values())
     assert hosts["c"] is gone
 
 
-def test_without_such_an_expectation_the_fleet_is_left_as_it_is() -> None:
+def test_without_such_an_expectation_the_fleet_is_unchanged() -> None:
     hosts = [Fleet().host("a", K612), odd("b")]
     assert list(whole(hosts, {}).values()) == hosts
 
 
-def test_an_expectation_of_the_fleet_applies_where_it_says() -> None:
-    wanted = {SAME_ENDING: (Expectation(when=Condition(groups=("web",))),)}
+def test_an_expectation_of_the_fleet_applies_only_to_its_groups() -> None:
+    expectations = {SAME_ENDING: (Expectation(when=Condition(groups=("web",))),)}
     hosts = whole(
-        [Fleet().host("a", K612, groups=("web",)), odd("b"), Fleet().host("c", K612)], wanted
+        [Fleet().host("a", K612, groups=("web",)), odd("b"), Fleet().host("c", K612)], expectations
     )
     assert not any(of_fleet(host) for host in hosts.values())
 
 
-def test_judging_the_fleet_again_replaces_what_it_found_and_judging_a_host_keeps_it() -> None:
+def test_judging_the_fleet_again_replaces_its_findings_and_judging_a_host_keeps_them() -> None:
     once = whole([Fleet().host("a", K612), odd("b"), Fleet().host("c", K612)])
     again = whole(list(once.values()))
     assert again == once
@@ -481,13 +480,12 @@ def test_judging_the_fleet_again_replaces_what_it_found_and_judging_a_host_keeps
     assert not any(of_fleet(host) for host in whole(list(once.values()), {}).values())
 
 
-# ---- cures
-# ---------------------------------------------------------------------------------------------------------
+# ---- cures ---------------------------------------------------------------------------------------
 
 
-def test_a_finding_carries_the_cure_and_a_fix_of_the_playbooks_own_goes_before_it() -> None:
+def test_a_finding_has_the_remedy_unless_the_playbook_has_a_fix() -> None:
     old = Fleet(rules={}).host("a", K510)
     assert "5.10.246" in old.findings[0].fix
     mine = msgspec.structs.replace(by_name("reread-fin-close"), fix="Ask the kernel team.")
-    told = Fleet(scenarios=(by_name("drained-close"), mine), rules={}).host("a", K510)
-    assert [f.fix for f in told.findings] == ["Ask the kernel team."] * 2
+    judged_host = Fleet(scenarios=(by_name("drained-close"), mine), rules={}).host("a", K510)
+    assert [f.fix for f in judged_host.findings] == ["Ask the kernel team."] * 2

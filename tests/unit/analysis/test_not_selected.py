@@ -43,7 +43,7 @@ UNMATCHED = (NotSelected(name="db1", groups=("db",)), NotSelected(name="db2", gr
 RUN = run_of([AUDITED, GONE, *UNMATCHED])
 
 
-def test_it_is_no_failure() -> None:
+def test_a_host_that_is_not_selected_is_not_a_failure() -> None:
     assert exit_status(run_of([AUDITED, *UNMATCHED]), ("warning",)) == 0
     assert exit_status(RUN, ("warning",)) == 4, "web2"
 

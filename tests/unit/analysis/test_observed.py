@@ -70,12 +70,11 @@ def run_with(*hosts: Audited) -> AuditRun:
     return run_of(hosts, FLEET.scenarios)
 
 
-def watched(found: Audited) -> Observation:
+def observation_of(found: Audited) -> Observation:
     return next(o for o in found.observations if o.scenario == WATCHED.name)
 
 
-# ---- the judge
-# -----------------------------------------------------------------------------------------------------
+# ---- the judge -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -96,19 +95,18 @@ def test_neither_trials_that_disagree_nor_silence_are_a_finding() -> None:
     )
 
 
-def test_it_stands_in_no_relation_to_an_expectation() -> None:
+def test_an_observed_scenario_meets_no_expectation() -> None:
     words = {ending: expectation_status(observe(WATCHED, "ipv4", ending), ()) for ending in ENDINGS}
     others = {"inconclusive": "untold", "not run": "not run"}
     assert words == {ending: others.get(ending, "no expectation") for ending in ENDINGS}
 
 
-def test_it_is_no_positive_control() -> None:
+def test_an_observed_scenario_is_not_a_positive_control() -> None:
     assert not WATCHED.is_positive_control
     assert not any(s.is_positive_control for s in FLEET.scenarios if s.name == WATCHED.name)
 
 
-# ---- the outputs
-# ---------------------------------------------------------------------------------------------------
+# ---- the outputs ---------------------------------------------------------------------------------
 
 
 DIFFER = run_with(host("web1", "RST", "5.10.218"), host("web2", "FIN"))
@@ -157,7 +155,7 @@ def test_the_page_shows_it_without_a_verdict(run: AuditRun) -> None:
     assert "nothing in particular" not in page
 
 
-def test_an_observed_scenario_that_could_not_be_told_is_shown_as_such_and_is_no_finding() -> None:
+def test_an_observed_scenario_with_an_unknown_ending_is_not_a_finding() -> None:
     comparison = compare(run_with(host("web1", "inconclusive", reason="the witnesses disagree")))
     assert comparison.findings == ()
     (column,) = [c for c in comparison.columns if c.scenario == WATCHED.name]
@@ -204,7 +202,7 @@ def test_metrics_count_its_endings_and_no_finding() -> None:
 def test_explain_says_that_nothing_is_expected() -> None:
     found = next(h for h in DIFFER.hosts if isinstance(h, Audited))
     assert "RST in 3 trials; no expectation\n" in explain.verdict_text(
-        DIFFER, found, watched(found), width=100
+        DIFFER, found, observation_of(found), width=100
     )
     (line,) = [
         x
@@ -226,7 +224,7 @@ def test_another_ending_is_a_change_and_no_regression() -> None:
     }
 
 
-def test_an_expectation_that_came_or_went_is_noted() -> None:
+def test_a_new_or_removed_expectation_is_noted() -> None:
     expecting = [
         msgspec.structs.replace(s, expect=("RST",)) if s is WATCHED else s for s in FLEET.scenarios
     ]
@@ -242,14 +240,13 @@ def test_an_expectation_that_came_or_went_is_noted() -> None:
     )
 
 
-def test_a_policy_expects_of_others_what_the_golden_host_did() -> None:
+def test_a_policy_expects_the_behaviour_of_the_golden_host() -> None:
     text = policy.render_playbook(DIFFER, policy.behaviour_of_host(DIFFER, "web2"))
     (play,) = parse_playbook(text, source="made.yml").plays
     assert next(s.expect for s in play.scenarios if s.name == WATCHED.name) == ("FIN",)
 
 
-# ---- the playbook
-# --------------------------------------------------------------------------------------------------
+# ---- the playbook --------------------------------------------------------------------------------
 
 
 PLAY = """
@@ -285,7 +282,7 @@ def test_expect_may_be_left_out_and_a_control_be_named() -> None:
         ),
     ],
 )
-def test_what_makes_no_sense_without_an_expectation_is_refused(more: str, words: str) -> None:
+def test_keys_that_need_an_expectation_are_refused_without_one(more: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         parse_playbook(PLAY + more, source="own.yml")
 

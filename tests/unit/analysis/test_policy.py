@@ -1,6 +1,4 @@
-"""A playbook out of a run: it parses, its host meets it, other hosts differ from it, and a hostile
-one is inert.
-"""
+"""A playbook made from a run: it parses, its host meets it, and text of a host is harmless."""
 
 from __future__ import annotations
 
@@ -75,8 +73,7 @@ def policy(run: AuditRun, name: str) -> str:
     return render_playbook(run, behaviour_of_host(run, name))
 
 
-# ---- one golden host
-# -----------------------------------------------------------------------------------------------
+# ---- one golden host -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["app01", "web001", "db1.example.net", "app07", "app08"])
@@ -89,7 +86,7 @@ def test_the_golden_host_meets_the_policy_that_was_made_of_it(name: str) -> None
     assert len(plan.sysctls_expect) >= 5
 
 
-def test_another_host_differs_where_it_did_something_else() -> None:
+def test_another_host_has_findings_where_it_differs() -> None:
     run = small_fleet()
     text = policy(run, "app01")
     found = {f.id: (f.expected, f.observed) for f in by(text, audited(run, "web006"))}
@@ -101,7 +98,7 @@ def test_another_host_differs_where_it_did_something_else() -> None:
     }
 
 
-def test_a_golden_host_that_resets_where_others_do_not_expects_the_reset_beside_a_control() -> None:
+def test_a_golden_host_that_resets_expects_the_reset_with_a_control() -> None:
     plan = plan_of(policy(small_fleet(), "web001"), "x")
     found = {s.name: s for s in plan.scenarios}
     assert (found["reread-fin-close"].expect, found["reread-fin-close"].control) == (
@@ -111,12 +108,12 @@ def test_a_golden_host_that_resets_where_others_do_not_expects_the_reset_beside_
     assert found["zero-linger-close"].is_positive_control
 
 
-def test_a_difference_is_never_for_information_alone() -> None:
+def test_a_difference_is_a_warning_at_least() -> None:
     plan = plan_of(policy(small_fleet(), "app01"), "x")
     assert {s.severity for s in plan.scenarios} == {"warning", "error"}
 
 
-def test_a_policy_runs_what_the_run_ran_as_often_and_over_the_same_families() -> None:
+def test_a_policy_has_the_trials_and_families_of_the_run() -> None:
     plan = plan_of(policy(small_fleet(), "app01"), "x")
     was = {s.name: s for s in SCENARIOS if s.name != "unread-unix-close"}
     for scenario in plan.scenarios:
@@ -125,7 +122,7 @@ def test_a_policy_runs_what_the_run_ran_as_often_and_over_the_same_families() ->
     assert plan.trials == 3
 
 
-def test_what_could_not_be_told_is_left_out_with_its_reason() -> None:
+def test_an_unknown_ending_is_omitted_with_its_reason() -> None:
     run = small_fleet()
     text = policy(run, "app08")
     assert "# Left out: urgent-read-close over ipv6: inconclusive: the trials disagree" in text
@@ -134,7 +131,7 @@ def test_what_could_not_be_told_is_left_out_with_its_reason() -> None:
     assert "reread-fin-close" not in {s.name for s in plan_of(policy(run, "app07"), "x").scenarios}
 
 
-def test_what_ends_differently_by_family_is_left_out_with_both_endings() -> None:
+def test_a_scenario_that_ends_differently_by_family_is_omitted_with_both_endings() -> None:
     run = run_of(
         [Fleet().host("a", K612, instead=[observe(by_name("partly-read-close"), "ipv6", "FIN")])]
     )
@@ -145,7 +142,7 @@ def test_what_ends_differently_by_family_is_left_out_with_both_endings() -> None
     assert "partly-read-close" not in {s.name for s in plan_of(text, "x").scenarios}
 
 
-def test_a_reset_without_any_scenario_that_ends_in_fin_is_left_out() -> None:
+def test_a_reset_without_a_scenario_that_ends_in_fin_is_omitted() -> None:
     only = tuple(by_name(name) for name in ("zero-linger-close", "unread-close"))
     run = run_of([Fleet(scenarios=only, rules={}).host("a", K612)], only)
     text = policy(run, "a")
@@ -153,14 +150,13 @@ def test_a_reset_without_any_scenario_that_ends_in_fin_is_left_out() -> None:
     assert "# Left out: unread-close: it ends in RST, and no other scenario ends in FIN" in text
 
 
-def test_a_reset_without_the_positive_control_is_left_out() -> None:
+def test_a_reset_without_the_positive_control_is_omitted() -> None:
     only = tuple(by_name(name) for name in ("drained-close", "unread-close"))
     run = run_of([Fleet(scenarios=only, rules={}).host("a", K612)], only)
     assert "and the run has no positive control for it" in policy(run, "a")
 
 
-# ---- sysctls
-# -------------------------------------------------------------------------------------------------------
+# ---- sysctls -------------------------------------------------------------------------------------
 
 
 def with_sysctls(**values: Sysctl) -> AuditRun:
@@ -173,16 +169,14 @@ def with_sysctls(**values: Sysctl) -> AuditRun:
     )
 
 
-def test_what_follows_from_the_memory_or_the_modules_of_a_host_is_left_out_with_the_reason() -> (
-    None
-):
+def test_a_sysctl_that_depends_on_memory_or_modules_is_omitted_with_the_reason() -> None:
     run = run_of([Fleet().host("a", K612, sysctls={key: Sysctl(value="1") for key in LEFT_OUT})])
     text = policy(run, "a")
     assert not set(LEFT_OUT) & set(plan_of(text, "x").sysctls_expect)
     assert all(f"# Left out: {key}: {reason}" in text for key, reason in LEFT_OUT.items())
 
 
-def test_of_the_buffers_the_maximum_is_left_out_and_the_rest_expected() -> None:
+def test_the_maximum_of_the_buffers_is_omitted_and_the_rest_expected() -> None:
     run = run_of([Fleet().host("a", K612)])
     text = policy(run, "a")
     rules = plan_of(text, "x").sysctls_expect[RMEM]
@@ -193,7 +187,7 @@ def test_of_the_buffers_the_maximum_is_left_out_and_the_rest_expected() -> None:
     assert [f.id for f in by(text, other)] == [f"sysctl:{RMEM}"]
 
 
-def test_what_the_golden_host_lacks_must_be_absent_and_what_it_could_not_read_is_left_out() -> None:
+def test_an_absent_sysctl_must_be_absent_and_an_unreadable_one_is_omitted() -> None:
     run = with_sysctls(
         tcp_absent=Sysctl(state="absent"), tcp_secret=Sysctl(state="unreadable: EACCES")
     )
@@ -204,17 +198,22 @@ def test_what_the_golden_host_lacks_must_be_absent_and_what_it_could_not_read_is
     assert "# Left out: net.ipv4.tcp_secret: unreadable: EACCES" in text
 
 
-# ---- most of a fleet
-# -----------------------------------------------------------------------------------------------
+# ---- most of a fleet -----------------------------------------------------------------------------
 
 
-def test_what_more_than_half_of_the_hosts_did_is_expected_and_a_tie_is_left_out() -> None:
+def test_the_behaviour_of_most_hosts_is_expected_and_a_tie_is_omitted() -> None:
     fin_timeout, rfc1337 = "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_rfc1337"
     hosts = [
-        Fleet().host(name, kernel, sysctls={fin_timeout: Sysctl(value=seconds), rfc1337: Sysctl(value=flag)})
-        for name, kernel, seconds, flag in [("a", K612, "60", "0"), ("b", K612, "60", "0"), ("c", K510, "60", "1"),
-                                            ("d", K510, "9", "1")]
-    ]  # fmt: skip
+        Fleet().host(
+            name, kernel, sysctls={fin_timeout: Sysctl(value=seconds), rfc1337: Sysctl(value=flag)}
+        )
+        for name, kernel, seconds, flag in [
+            ("a", K612, "60", "0"),
+            ("b", K612, "60", "0"),
+            ("c", K510, "60", "1"),
+            ("d", K510, "9", "1"),
+        ]
+    ]
     text = render_playbook(run_of(hosts), behaviour_of_majority(run_of(hosts)))
     plan = plan_of(text, "x")
     assert [rule.equals for rule in plan.sysctls_expect[fin_timeout]] == ["60"]
@@ -227,7 +226,7 @@ def test_what_more_than_half_of_the_hosts_did_is_expected_and_a_tie_is_left_out(
     assert {s.name: s.expect for s in plan.scenarios}["unread-close"] == ("RST",)
 
 
-def test_void_hosts_and_those_that_did_not_answer_have_no_say() -> None:
+def test_void_and_silent_hosts_do_not_count() -> None:
     gone = missing("c", "connect", "no answer", "")
     odd = [
         observe(by_name("reread-fin-close"), family, "RST")
@@ -243,28 +242,25 @@ def test_hosts_that_prove_nothing_make_no_policy() -> None:
     run = run_of(
         [Fleet().host("a", K612, void="a control failed"), missing("b", "connect", "no answer", "")]
     )
-    for name, said in (
+    for name, message in (
         ("a", "proves nothing in the run .*: a control failed"),
         ("b", "not audited"),
         ("c", "no host “c”"),
     ):
-        with pytest.raises(NothingToDoError, match=said):
+        with pytest.raises(NothingToDoError, match=message):
             behaviour_of_host(run, name)
     with pytest.raises(NothingToDoError, match="no host of the run"):
         behaviour_of_majority(run)
 
 
-def test_a_run_whose_steps_are_not_of_this_version_makes_no_policy_rather_than_half_of_one() -> (
-    None
-):
+def test_a_run_with_unknown_steps_makes_no_policy() -> None:
     run = small_fleet()
     odd = msgspec.structs.replace(run.scenarios[0], steps=("closer waves goodbye",))
     with pytest.raises(InputError, match="make no playbook"):
         policy(msgspec.structs.replace(run, scenarios=(odd, *run.scenarios[1:])), "app01")
 
 
-# ---- hostile hosts
-# -------------------------------------------------------------------------------------------------
+# ---- hostile hosts -------------------------------------------------------------------------------
 
 HOSTILE = [
     "x\n- name: injected\n  hosts: all",
@@ -315,7 +311,7 @@ def check_inert(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_whatever_a_host_said_is_one_value_and_nothing_else(text: str) -> None:
+def test_text_of_a_host_is_one_value(text: str) -> None:
     check_inert(text)
 
 
@@ -355,5 +351,4 @@ def test_any_mixture_of_endings_makes_a_policy_that_its_host_meets(
     assert by(policy(run, "a"), audited(run, "a")) == []
 
 
-# ---- the command
-# ---------------------------------------------------------------------------------------------------
+# ---- the command ---------------------------------------------------------------------------------

@@ -1,6 +1,4 @@
-"""What a finding says to do: the right words for the right case, and nothing where nothing is
-known.
-"""
+"""Remedies: the right one for each case, and none if nothing is known."""
 
 from __future__ import annotations
 
@@ -33,22 +31,23 @@ def catalogued(name: str, *expect: str) -> Scenario:
     return msgspec.structs.replace(found, expect=expect) if expect else found
 
 
-# ---- endings
-# -------------------------------------------------------------------------------------------------------
+# ---- endings -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "name", ["unread-close", "partly-read-close", "urgent-read-close", "unread-half-close"]
 )
-def test_a_reset_for_unread_data_is_cured_in_the_application_and_by_no_sysctl(name: str) -> None:
+def test_a_reset_for_unread_data_has_a_remedy_in_the_application_and_no_sysctl(name: str) -> None:
     ending = CATALOGUE[name].expect[0]
-    said = scenario_remedy(
+    remedy = scenario_remedy(
         catalogued(name, "FIN"), observe(CATALOGUE[name], "ipv4", ending), "6.12.0"
     )
-    assert all(word in said for word in ("shutdown(SHUT_WR)", "in bytes and in time", "No sysctl"))
+    assert all(
+        word in remedy for word in ("shutdown(SHUT_WR)", "in bytes and in time", "No sysctl")
+    )
 
 
-def test_a_reset_that_the_kernel_does_not_count_as_one_for_unread_data_has_no_such_cure() -> None:
+def test_a_reset_that_the_kernel_does_not_count_for_unread_data_has_no_such_remedy() -> None:
     silent = msgspec.structs.replace(
         observe(CATALOGUE["unread-close"], "ipv4", "RST"), evidence=Evidence()
     )
@@ -97,7 +96,7 @@ def test_a_series_that_ended_without_the_fix_names_the_next_series_that_has_it(
     assert f"from {next_fixed} on" in reread(release)
 
 
-def test_a_kernel_that_should_have_the_fix_is_measured_again_and_not_called_old() -> None:
+def test_a_kernel_that_should_have_the_fix_is_to_be_measured_again() -> None:
     for release in ("7.2.13", "6.19.0-rc1", "7.3-rc7"):
         assert "so this kernel should have it: measure again" in reread(release)
 
@@ -112,14 +111,14 @@ def test_a_kernel_that_should_have_the_fix_is_measured_again_and_not_called_old(
         "5.10.226-214.amzn2",
     ],
 )
-def test_the_vendor_of_a_kernel_decides_whatever_its_number_says(release: str) -> None:
+def test_the_vendor_of_a_kernel_decides_whatever_its_number(release: str) -> None:
     assert "the vendor decides about the fix: install the vendor's newest kernel" in reread(release)
     assert "no upstream release of 5.14 has" in reread("5.14.0-427.el9.x86_64")
     assert "6.1 series has it from 6.1.156 on" in reread("6.1.0-30-amd64")
 
 
 @given(st.text(max_size=40))
-def test_whatever_a_host_calls_its_kernel_there_is_a_short_advice_without_the_hosts_own_words(
+def test_an_odd_kernel_release_gets_general_advice_without_text_of_the_host(
     release: str,
 ) -> None:
     words = reread(f"x{release}")
@@ -127,12 +126,12 @@ def test_whatever_a_host_calls_its_kernel_there_is_a_short_advice_without_the_ho
     assert "mainline has it since 6.18" in words
 
 
-def test_hosts_of_one_series_share_their_advice() -> None:
+def test_hosts_of_one_series_have_the_same_remedy() -> None:
     assert reread("6.12.1") == reread("6.12.43")
     assert reread("6.12.1") != reread("6.6.1")
 
 
-def test_mptcp_and_af_unix_name_the_kernel_change_that_their_ending_waits_for() -> None:
+def test_remedies_of_mptcp_and_af_unix_name_the_kernel_fix() -> None:
     for name, commit in (
         ("mptcp-unread-close", "d21f83485518"),
         ("mptcp-zero-linger-close", "f14d6e9c3678"),
@@ -147,7 +146,7 @@ def test_mptcp_and_af_unix_name_the_kernel_change_that_their_ending_waits_for() 
     assert scenario_remedy(unread, observe(unread, "unix", "RST"), "6.12.0") == ""
 
 
-def test_what_did_not_arrive_points_to_the_firewalls_chain_that_the_counters_speak_for() -> None:
+def test_a_lost_segment_points_to_the_firewall_chain_that_the_counters_show() -> None:
     scenario = CATALOGUE["unread-close"]
     left = observe(scenario, "ipv4", "sent, not delivered")
     assert "chain OUTPUT" in scenario_remedy(scenario, left, "6.12.0")
@@ -157,15 +156,14 @@ def test_what_did_not_arrive_points_to_the_firewalls_chain_that_the_counters_spe
 
 
 @pytest.mark.parametrize("name", ["unread-close", "drained-close", "unread-repair-close"])
-def test_an_ending_that_nothing_is_known_about_has_no_cure(name: str) -> None:
+def test_an_ending_without_a_known_remedy_has_none(name: str) -> None:
     assert (
         scenario_remedy(CATALOGUE[name], observe(CATALOGUE[name], "ipv4", "nothing"), "6.12.0")
         == ""
     )
 
 
-# ---- sysctls
-# -------------------------------------------------------------------------------------------------------
+# ---- sysctls -------------------------------------------------------------------------------------
 
 
 def host(sysctl: Sysctl | None, *, key: str = "net.x", **more: Any) -> Audited:
@@ -180,7 +178,7 @@ def host(sysctl: Sysctl | None, *, key: str = "net.x", **more: Any) -> Audited:
 
 
 @pytest.mark.parametrize(
-    ("rules", "sysctl", "wanted"),
+    ("rules", "sysctl", "expected"),
     [
         ([SysctlExpectation(equals="1")], Sysctl(value="0"), "1"),
         ([SysctlExpectation(one_of=("0", "2"))], Sysctl(value="1"), "0"),
@@ -200,15 +198,15 @@ def host(sysctl: Sysctl | None, *, key: str = "net.x", **more: Any) -> Audited:
         ),
     ],
 )
-def test_a_sysctl_is_set_to_the_nearest_value_that_meets_all_rules(
-    rules: list[SysctlExpectation], sysctl: Sysctl, wanted: str
+def test_a_sysctl_is_set_to_the_nearest_value_that_meets_all_expectations(
+    rules: list[SysctlExpectation], sysctl: Sysctl, expected: str
 ) -> None:
     first, _, second = sysctl_remedy("net.x", rules, host(sysctl)).partition(" && ")
-    assert shlex.split(first) == ["sysctl", "-w", f"net.x={wanted}"]
+    assert shlex.split(first) == ["sysctl", "-w", f"net.x={expected}"]
     assert shlex.split(second) == [
         "printf",
         r"\n%s\n",
-        f"net.x = {wanted}",
+        f"net.x = {expected}",
         ">>/etc/sysctl.d/zzz_fleetaudit.conf",
     ]
 
@@ -227,7 +225,7 @@ def test_a_sysctl_is_set_to_the_nearest_value_that_meets_all_rules(
         (SysctlExpectation(position=2, equals="1"), Sysctl(value="`reboot` 0")),
     ],
 )
-def test_where_no_value_is_known_or_a_host_said_something_odd_there_is_no_command(
+def test_without_a_known_or_harmless_value_there_is_no_command(
     rule: SysctlExpectation, sysctl: Sysctl | None
 ) -> None:
     assert sysctl_remedy("net.x", [rule], host(sysctl)) == ""
@@ -258,12 +256,12 @@ def test_a_sysctl_is_set_in_the_file_that_wins_at_boot(
     assert [word.removeprefix(">>") for word in shlex.split(fix) if "/" in word] == files
 
 
-def test_where_the_files_could_not_be_read_the_line_goes_where_it_wins_anyway() -> None:
+def test_if_the_files_could_not_be_read_the_line_is_added_where_it_always_wins() -> None:
     fix = sysctl_remedy("net.x", LOW, host(HIGH, sysctl_places=None))
     assert fix.endswith("| tee -a /etc/sysctl.conf /etc/sysctl.d/zzz_fleetaudit.conf")
 
 
-def test_where_proc_sys_is_read_only_there_is_a_sentence_and_no_command() -> None:
+def test_if_proc_sys_is_read_only_there_is_a_sentence_and_no_command() -> None:
     fix = sysctl_remedy("net.x", LOW, host(HIGH, sysctls_writable=False))
     assert "sysctl -w" not in fix
     assert fix.startswith("Set net.x = 60 where this container is started")
@@ -293,21 +291,20 @@ _text = st.text(alphabet="09 $`'\";|&\n\\ab", max_size=8)
 
 
 @given(value=_text, default=_text, position=st.none() | st.integers(1, 3), bound=st.integers(0, 99))
-def test_whatever_a_host_said_the_command_is_one_argument_that_meets_the_rules(
+def test_the_command_has_one_argument_that_meets_the_expectations_whatever_the_host_sent(
     value: str, default: str, position: int | None, bound: int
 ) -> None:
     rules = [
         SysctlExpectation(position=position, at_least=bound),
         SysctlExpectation(is_default=True),
     ]
-    for asked in (rules, rules[:1], rules[1:]):
-        fix = sysctl_remedy("net.x", asked, host(Sysctl(value=value, default=default)))
+    for some in (rules, rules[:1], rules[1:]):
+        fix = sysctl_remedy("net.x", some, host(Sysctl(value=value, default=default)))
         if fix:
             words = shlex.split(fix.partition(" && ")[0])
             assert words[:2] == ["sysctl", "-w"]
             assert len(words) == 3
-            assert all(meets(words[2].removeprefix("net.x="), rule) for rule in asked)
+            assert all(meets(words[2].removeprefix("net.x="), rule) for rule in some)
 
 
-# ---- production
-# ----------------------------------------------------------------------------------------------------
+# ---- production ----------------------------------------------------------------------------------

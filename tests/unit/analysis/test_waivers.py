@@ -1,4 +1,4 @@
-"""Waivers: the file, which findings they excuse and until when, and notes of those that excuse none."""
+"""Waivers: the file, which findings they excuse and until when, and the notes."""
 
 from __future__ import annotations
 
@@ -79,8 +79,7 @@ def waived(hosts: Sequence[HostResult]) -> dict[str, dict[str, str | None]]:
     return {h.name: {f.id: f.waived for f in h.findings} for h in hosts}
 
 
-# ---- the file
-# ------------------------------------------------------------------------------------------------------
+# ---- the file ------------------------------------------------------------------------------------
 
 
 def test_a_waiver_has_the_line_on_which_it_begins() -> None:
@@ -146,7 +145,7 @@ def test_an_invalid_waiver_is_refused_with_its_line_and_a_suggestion(
     assert caught.value.exit_status == 65
 
 
-def test_the_published_schema_is_what_the_types_say_and_accepts_what_is_read() -> None:
+def test_the_published_schema_is_current_and_accepts_a_valid_file() -> None:
     assert SCHEMA.read_bytes() == waivers.json_schema()
     schema = json.loads(SCHEMA.read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -157,8 +156,7 @@ def test_the_published_schema_is_what_the_types_say_and_accepts_what_is_read() -
     assert not validator.is_valid(document)
 
 
-# ---- to a run
-# ------------------------------------------------------------------------------------------------------
+# ---- to a run ------------------------------------------------------------------------------------
 
 
 def test_a_waived_finding_stays_and_names_owner_date_and_reason() -> None:

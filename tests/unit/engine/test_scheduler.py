@@ -1,4 +1,4 @@
-"""The engine: whatever a transport does, every host of the plan gets exactly one result, in time."""
+"""The engine: whatever a transport does, every host gets exactly one result, in time."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ Behaviour = Callable[[SshTarget, int, Deadline], Output]
 
 
 def reply(release: str = "6.12.0") -> Output:
-    """What a probe that was asked no scenario answers; `to_call` makes it the answer to a call."""
-    said = protocol.Reply(
+    """Returns the reply of a probe without scenarios; `to_call` makes it the reply to a call."""
+    sent = protocol.Reply(
         protocol=1,
         kernel=Kernel(release=release, version="#1", machine="x86_64"),
         os=Os(),
@@ -58,14 +58,14 @@ def reply(release: str = "6.12.0") -> Output:
         elapsed_s=0.1,
     )
     return Output(
-        stdout=b"motd\n" + protocol.REPLY_MARK + msgspec.json.encode(said) + b"\n",
+        stdout=b"motd\n" + protocol.REPLY_MARK + msgspec.json.encode(sent) + b"\n",
         stderr=b"",
         exit_status=0,
     )
 
 
 def to_call(stdin: bytes, output: Output) -> Output:
-    """Returns a reply as the answer to the call in `stdin`, whose digest it brings back."""
+    """Returns a reply as the answer to the call in `stdin`, with its digest."""
     (digest,) = re.findall(rb"'digest': '([0-9a-f]{32})'", stdin[stdin.rindex(b"\nmain(") :])
     return dataclasses.replace(
         output, stdout=output.stdout.replace(b'"digest":""', b'"digest":"%s"' % digest)
@@ -85,9 +85,7 @@ class FakeTransport:
     def run(
         self, target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits
     ) -> Output:
-        if isinstance(
-            target, KernelTarget
-        ):  # told apart by its image as others are by their address
+        if isinstance(target, KernelTarget):  # it has an image where others have an address
             target = SshTarget(address=target.image)
         assert isinstance(target, SshTarget)
         assert command == protocol.COMMAND
@@ -157,16 +155,16 @@ def fails(stage: str, reason: str, *, transient: bool = False) -> Behaviour:
     return behave
 
 
-def test_who_watches_is_asked_at_each_attempt_for_what_runs_it() -> None:
+def test_an_observer_is_called_at_each_attempt_for_the_function_that_runs_it() -> None:
     def broken(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
         if attempt == 1:
             raise TransportError("connect", "dropped", hint="ssh a", transient=True)
         return reply()
 
-    fake, asked = FakeTransport({"a": broken}), list[str]()
+    fake, calls = FakeTransport({"a": broken}), list[str]()
 
     def run_of(host: HostPlan) -> RunCommand:
-        asked.append(host.name)
+        calls.append(host.name)
         return fake.run
 
     unused = FakeTransport()
@@ -179,7 +177,7 @@ def test_who_watches_is_asked_at_each_attempt_for_what_runs_it() -> None:
         run_command_for=run_of,
     )
     assert [type(result) for result in outcome.results] == [Audited, Audited]
-    assert sorted(asked) == ["a", "a", "b"]
+    assert sorted(calls) == ["a", "a", "b"]
     assert fake.attempts == {"a": 2, "b": 1}
     assert not unused.attempts
 
@@ -202,7 +200,7 @@ def test_every_host_gets_one_result_in_the_order_of_the_plan() -> None:
     assert (outcome.bugs, outcome.interrupted) == (0, False)
 
 
-def test_a_result_that_cannot_be_kept_costs_its_host_alone(
+def test_a_result_that_cannot_be_stored_loses_its_host_only(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     kept = list[HostResult]()
@@ -240,7 +238,7 @@ def test_no_more_hosts_run_at_once_than_forks() -> None:
     assert all(isinstance(result, Audited) for result in outcome.results)
 
 
-def test_guests_wait_for_a_core_before_their_deadline_begins_and_hold_up_no_other_host() -> None:
+def test_guests_wait_for_a_core_before_their_deadline_begins_and_delay_no_other_host() -> None:
     cores = os.cpu_count() or 1
     images = [f"vmlinuz-{n}" for n in range(3 * cores)]
     guests = [
@@ -268,7 +266,7 @@ def test_guests_wait_for_a_core_before_their_deadline_begins_and_hold_up_no_othe
     assert min(left) > 19.9  # the last of them waited longer than that
 
 
-def test_an_error_on_the_way_is_told_with_its_stage_and_the_next_command() -> None:
+def test_a_transport_error_is_reported_with_its_stage_and_the_next_command() -> None:
     fake = FakeTransport({"b": fails("authenticate", "the key was refused")})
     outcome, _ = run_plan(plan_of("a", "b", "c"), fake.run)
     b = missing(outcome.results[1])
@@ -300,14 +298,14 @@ def test_a_transient_failure_is_tried_again_and_may_succeed() -> None:
     assert isinstance(outcome.results[0], Audited)
 
 
-def test_retries_end_after_their_number() -> None:
+def test_retries_end_after_their_maximum() -> None:
     fake = FakeTransport({"a": fails("connect", "dropped", transient=True)})
     outcome, _ = run_plan(plan_of("a"), fake.run)
     assert fake.attempts["a"] == 3  # once, and two retries
     assert missing(outcome.results[0]).reason == "dropped"
 
 
-def test_retries_end_with_the_one_deadline_of_their_host() -> None:
+def test_retries_end_with_the_deadline_of_the_host() -> None:
     fake = FakeTransport({"a": fails("connect", "dropped", transient=True)})
     started = time.monotonic()
     run_plan(
@@ -346,7 +344,7 @@ def test_a_transport_that_overstays_its_deadline_does_not_hang_the_run() -> None
     assert sorted(came) == ["a", "b", "c", "d"]
 
 
-def test_an_answer_that_comes_after_its_host_was_given_up_is_not_a_second_result() -> None:
+def test_an_answer_after_its_host_was_abandoned_is_not_a_second_result() -> None:
     given_up = threading.Event()
 
     def late(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
@@ -365,7 +363,7 @@ def test_an_answer_that_comes_after_its_host_was_given_up_is_not_a_second_result
     assert came == ["a", "b", "c", "d"]
 
 
-def test_a_bug_in_one_hosts_path_loses_that_host_only_and_is_logged_whole(
+def test_a_bug_loses_its_host_only_and_its_traceback_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def bug(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
@@ -401,7 +399,7 @@ def test_a_bug_in_the_judge_loses_that_host_only(caplog: pytest.LogCaptureFixtur
     assert [type(result) for result in outcome.results] == [NotAudited, Audited]
 
 
-def test_noise_instead_of_a_reply_is_not_audited_rather_than_anything_else() -> None:
+def test_a_host_that_sends_noise_instead_of_a_reply_is_not_audited() -> None:
     def noise(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
         return Output(stdout=b"Welcome!\n", stderr=b"python3: not found\n", exit_status=127)
 
@@ -417,10 +415,15 @@ def test_noise_instead_of_a_reply_is_not_audited_rather_than_anything_else() -> 
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [("/opt/bin/python", "/opt/bin/python"), ("~/bin/python3", "~/bin/python3"), ("", "python3"),
-     ("/usr/bin/env python3", "/usr/bin/env python3"), ("/opt/x; touch y", "'/opt/x; touch y'")],
-)  # fmt: skip
-def test_the_line_that_shows_a_bad_reply_takes_the_python_of_the_inventory(
+    [
+        ("/opt/bin/python", "/opt/bin/python"),
+        ("~/bin/python3", "~/bin/python3"),
+        ("", "python3"),
+        ("/usr/bin/env python3", "/usr/bin/env python3"),
+        ("/opt/x; touch y", "'/opt/x; touch y'"),
+    ],
+)
+def test_the_command_that_shows_a_bad_reply_uses_the_python_of_the_inventory(
     value: str, words: str
 ) -> None:
     host = host_plan("a")
@@ -432,7 +435,7 @@ def test_the_line_that_shows_a_bad_reply_takes_the_python_of_the_inventory(
     assert command == f"{words} -E -s -"
 
 
-def test_what_the_inventory_already_gave_up_is_passed_on_without_a_connection() -> None:
+def test_a_host_without_a_target_is_reported_without_a_connection() -> None:
     gone = NotAudited(
         name="b", stage="inventory", reason="ansible_connection: docker is none of ours"
     )
@@ -446,7 +449,7 @@ def test_what_the_inventory_already_gave_up_is_passed_on_without_a_connection() 
     assert sorted(came) == ["a", "b"]
 
 
-def test_a_result_that_cannot_be_kept_ends_the_audit() -> None:
+def test_a_full_disk_ends_the_audit() -> None:
     def full(result: HostResult) -> None:
         raise OutputError("the disk is full")
 
@@ -462,7 +465,7 @@ def test_a_result_that_cannot_be_kept_ends_the_audit() -> None:
     assert sum(fake.attempts.values()) <= 2 * FAST.forks
 
 
-def test_a_stop_closes_what_runs_and_tells_the_rest_as_interrupted() -> None:
+def test_a_stop_closes_running_hosts_and_reports_the_rest_as_interrupted() -> None:
     stop = StopRequest()
 
     def until_closed(target: SshTarget, attempt: int, deadline: Deadline) -> Output:
@@ -484,7 +487,7 @@ def test_a_stop_closes_what_runs_and_tells_the_rest_as_interrupted() -> None:
     assert sorted(came) == names
 
 
-def test_a_stop_does_not_hide_why_the_inventory_gave_a_host_up() -> None:
+def test_a_stop_does_not_hide_why_a_host_has_no_target() -> None:
     gone = NotAudited(
         name="b", stage="inventory", reason="ansible_connection: docker is none of ours"
     )
@@ -523,15 +526,15 @@ def test_a_stop_does_not_wait_for_a_transport_that_ignores_it() -> None:
 
 
 def test_the_probes_alarm_rings_before_the_hosts_deadline() -> None:
-    asked = list[bytes]()
+    calls = list[bytes]()
 
     def run(
         target: AnyTarget, command: str, stdin: bytes, deadline: Deadline, limits: Limits
     ) -> Output:
-        asked.append(stdin)
+        calls.append(stdin)
         assert 59 < deadline.remaining() <= 60
         return reply()
 
     run_plan(plan_of("a"), run, EngineSettings(host_deadline_s=60, margin_s=5))
-    call = asked[0].rstrip().rpartition(b"\n")[2]
+    call = calls[0].rstrip().rpartition(b"\n")[2]
     assert b"'deadline': 55.0" in call

@@ -1,4 +1,4 @@
-"""What hosts say alike is kept once, and nothing of what was seen is lost or changed by that."""
+"""Equal evidence is kept once, and no observation is lost or changed by that."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def evidence(of: Audited) -> Evidence:
     return of.observations[0].evidence
 
 
-def test_the_first_host_keeps_its_own_and_the_others_say_whose_it_is() -> None:
+def test_the_first_host_keeps_its_evidence_and_the_others_name_it() -> None:
     deduplicator = EvidenceDeduplicator()
     first, second, third = (
         deduplicator.deduplicate(host(name, at=at))
@@ -65,9 +65,7 @@ def test_the_first_host_keeps_its_own_and_the_others_say_whose_it_is() -> None:
     assert second.observations[0] is third.observations[0]
 
 
-def test_time_alone_makes_windows_ports_and_captured_headers_so_they_make_no_other_evidence() -> (
-    None
-):
+def test_windows_ports_and_captured_headers_depend_on_time_and_make_no_other_evidence() -> None:
     def with_window(name: str, window: int) -> Audited:
         seen = host(name).observations[0]
         wire = tuple(replace(s, window=window) for s in seen.evidence.wire or ())
@@ -89,7 +87,9 @@ def test_time_alone_makes_windows_ports_and_captured_headers_so_they_make_no_oth
     assert evidence(second) == replace(evidence(first), same_as="a")
 
 
-def test_evidence_of_a_host_that_is_left_out_later_goes_to_the_first_that_shares_it() -> None:
+def test_evidence_of_a_host_that_is_left_out_later_is_reassigned_to_the_first_that_shares_it() -> (
+    None
+):
     deduplicator = EvidenceDeduplicator()
     hosts = [deduplicator.deduplicate(host(name)) for name in "abcd"]
     gone = NotAudited(name="a", stage="report", reason="a bug in fleetaudit")
@@ -100,7 +100,7 @@ def test_evidence_of_a_host_that_is_left_out_later_goes_to_the_first_that_shares
     assert reassign_evidence(hosts) == tuple(hosts)
 
 
-def test_of_a_host_that_cannot_be_digested_nothing_is_kept() -> None:
+def test_nothing_is_kept_of_a_host_that_cannot_be_digested() -> None:
     deduplicator, broken = EvidenceDeduplicator(), host("a")
     seen = broken.observations[0]
     odd = replace(
@@ -111,13 +111,13 @@ def test_of_a_host_that_cannot_be_digested_nothing_is_kept() -> None:
     assert evidence(deduplicator.deduplicate(host("b"))).same_as == ""
 
 
-def test_another_build_another_ending_and_other_segments_keep_their_own() -> None:
+def test_another_build_ending_or_segment_is_other_evidence() -> None:
     deduplicator = EvidenceDeduplicator()
     others = [host("a"), host("b", release="6.12.44"), host("c", flags="F."), host("d", length=7)]
     assert [deduplicator.deduplicate(other) for other in others] == others
 
 
-def test_ever_new_evidence_is_bounded_and_says_so() -> None:
+def test_ever_new_evidence_is_bounded_with_a_note() -> None:
     deduplicator = EvidenceDeduplicator(max_kinds=3)
     seen = [deduplicator.deduplicate(host(f"h{n}", length=n)) for n in range(10)]
     assert [evidence(h).wire is not None for h in seen] == [True] * 3 + [False] * 7
@@ -128,7 +128,7 @@ def test_ever_new_evidence_is_bounded_and_says_so() -> None:
     )
 
 
-def test_a_run_that_is_written_and_read_is_the_run_that_it_was(tmp_path: Path) -> None:
+def test_a_deduplicated_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     deduplicator = EvidenceDeduplicator()
     fleet = small_fleet()
     spared = replace(
@@ -144,15 +144,15 @@ def test_a_run_that_is_written_and_read_is_the_run_that_it_was(tmp_path: Path) -
     assert len(path.read_bytes()) < len(msgspec.json.encode(spared))
     for before, after in zip(fleet.hosts, spared.hosts, strict=True):
         if isinstance(before, Audited) and isinstance(after, Audited):
-            told = [
+            verdicts = [
                 (o.scenario, o.family, o.ending, o.endings, o.reason) for o in before.observations
             ]
-            assert told == [
+            assert verdicts == [
                 (o.scenario, o.family, o.ending, o.endings, o.reason) for o in after.observations
             ]
 
 
-def test_a_host_whose_evidence_went_with_a_cut_journal_is_audited_again(tmp_path: Path) -> None:
+def test_a_host_whose_evidence_was_lost_with_a_cut_journal_is_audited_again(tmp_path: Path) -> None:
     deduplicator = EvidenceDeduplicator()
     first, second, other = (
         deduplicator.deduplicate(host("a")),
@@ -169,7 +169,7 @@ def test_a_host_whose_evidence_went_with_a_cut_journal_is_audited_again(tmp_path
     assert read_journal(journal) == (second, other, first)
 
 
-def test_a_thousand_hosts_alike_take_little_more_room_than_one() -> None:
+def test_a_thousand_equal_hosts_take_little_more_memory_than_one() -> None:
     deduplicator = EvidenceDeduplicator()
     hosts = [deduplicator.deduplicate(host(f"h{n}", at=n)) for n in range(1000)]
     assert len({id(h.observations[0]) for h in hosts}) == 2
@@ -178,7 +178,7 @@ def test_a_thousand_hosts_alike_take_little_more_room_than_one() -> None:
     assert restore_evidence(map(strip_shared_evidence, hosts)) == tuple(hosts)
 
 
-def test_a_run_that_is_resumed_keeps_what_an_undisturbed_one_keeps() -> None:
+def test_a_resumed_run_keeps_the_evidence_that_an_undisturbed_one_keeps() -> None:
     fleet = [host(f"h{n}", at=n, length=n % 5) for n in range(40)]
     whole = EvidenceDeduplicator(max_kinds=3)
     undisturbed = [whole.deduplicate(h) for h in fleet]
@@ -188,7 +188,7 @@ def test_a_run_that_is_resumed_keeps_what_an_undisturbed_one_keeps() -> None:
         assert [again.deduplicate(h) for h in fleet[cut:]] == undisturbed[cut:]
 
 
-def test_explain_says_whose_packets_it_shows() -> None:
+def test_explain_names_the_host_whose_packets_it_shows() -> None:
     deduplicator = EvidenceDeduplicator()
     hosts = [deduplicator.deduplicate(host("a")), deduplicator.deduplicate(host("b", at=5))]
     run = run_of(hosts)

@@ -1,6 +1,4 @@
-"""Which runs are of one job: what changes the hosts or the questions makes another one, and nothing
-else does.
-"""
+"""Which runs are of one job: only other hosts or scenarios make another job."""
 
 from __future__ import annotations
 
@@ -41,11 +39,11 @@ def test_a_job_is_named_after_its_inventory_and_its_name_never_changes() -> None
     ],
     ids=str,
 )
-def test_other_hosts_or_other_questions_are_another_job(changes: dict[str, object]) -> None:
+def test_other_hosts_or_other_scenarios_are_another_job(changes: dict[str, object]) -> None:
     assert job_name(replace(INFO, **changes)) != job_name(INFO)
 
 
-def test_when_it_ran_by_what_and_how_names_were_typed_is_the_same_job() -> None:
+def test_time_version_and_spelling_of_names_do_not_change_the_job() -> None:
     later = {
         "id": "x",
         "started": "2027",
@@ -74,13 +72,15 @@ def test_when_it_ran_by_what_and_how_names_were_typed_is_the_same_job() -> None:
         (("x" * 300,), "x" * 32),
     ],
 )
-def test_the_readable_part_is_short_and_plain(inventory: tuple[str, ...], name: str) -> None:
+def test_the_readable_part_of_a_job_is_short_and_plain(
+    inventory: tuple[str, ...], name: str
+) -> None:
     job = job_name(replace(INFO, inventory=inventory))
     assert job.rpartition("-")[0] == name
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,41}", job)
 
 
-def test_a_name_that_is_no_utf_8_is_the_same_job_when_its_run_is_read_back() -> None:
+def test_a_name_that_is_not_utf_8_is_the_same_job_after_reading_its_run() -> None:
     typed = replace(
         INFO, inventory=("fleet\udcff.yml",), playbooks=("p\udcff.yml",), limit="all:!w\udcff"
     )

@@ -1,6 +1,4 @@
-"""Which run `latest` points to, and which run is the last one: by job and by what finished,
-whatever the clock says.
-"""
+"""Which run `latest` points to, and which run is the last one, whatever the clock says."""
 
 from __future__ import annotations
 
@@ -34,8 +32,7 @@ def cron(info: RunInfo) -> RunInfo:
     return replace(info, scheduled=True)
 
 
-# ---- which run takes it over: pure
-# ---------------------------------------------------------------------------------
+# ---- which run takes it over: pure ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -79,14 +76,13 @@ def cron(info: RunInfo) -> RunInfo:
         pytest.param(INFO, cron(PART), None, False, id="a person does not take it from cron"),
     ],
 )
-def test_latest_stays_with_its_job_unless_a_weightier_one_begins(
+def test_latest_stays_with_its_job_unless_one_of_higher_rank_begins(
     run: RunInfo, held: RunInfo | None, before: RunInfo | None, takes: bool
 ) -> None:
     assert takes_over_latest(run, held, before) is takes
 
 
-# ---- the list
-# ------------------------------------------------------------------------------------------------------
+# ---- the list ------------------------------------------------------------------------------------
 
 
 def stored(output: Path, moment: datetime, run: AuditRun | None = None, **changes: object) -> str:
@@ -124,7 +120,7 @@ def test_the_list_has_every_run_with_job_hosts_and_result_and_satisfies_its_sche
     validator.validate(json.loads(run_list.encode(found)))
 
 
-def test_the_published_schema_of_the_list_is_what_the_nouns_say() -> None:
+def test_the_published_schema_of_the_list_is_current() -> None:
     assert SCHEMA.read_bytes() == run_list.json_schema()
 
 
@@ -153,8 +149,7 @@ def test_information_that_is_longer_than_the_first_read_is_read_from_the_whole_f
     assert len(whole) == 1  # so the first read was bounded
 
 
-# ---- what is never removed
-# -----------------------------------------------------------------------------------------
+# ---- what is never removed -----------------------------------------------------------------------
 
 
 def days_ago(days: int) -> datetime:

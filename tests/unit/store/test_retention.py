@@ -1,6 +1,4 @@
-"""Old runs go, and nothing else does: on real folders, with what people and attackers leave in
-them.
-"""
+"""Old runs are removed, and nothing else, on real folders with foreign files in them."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from fleetaudit.store.latest import point_latest
 from fleetaudit.store.retention import RetentionPolicy, parse_retention, prune
 from fleetaudit.store.run_folder import create_run_folder
 
-from .test_archive import a_run, audited
+from .test_run_folder import a_run, audited
 
 NOW = datetime(2026, 3, 1, 2, tzinfo=UTC)
 FILES = ("report.html",)
@@ -42,12 +40,12 @@ def names(output: Path) -> set[str]:
         (" 7d ", RetentionPolicy(days=7)),
     ],
 )
-def test_keep_is_a_number_of_days_or_of_runs(text: str, keep: RetentionPolicy) -> None:
+def test_a_retention_is_a_number_of_days_or_of_runs(text: str, keep: RetentionPolicy) -> None:
     assert parse_retention(text) == keep
 
 
 @pytest.mark.parametrize("text", ["", "0", "0d", "-1", "30", "x", "1w", "1.5d", "999999", "٣d"])
-def test_keep_that_makes_no_sense_is_refused(text: str) -> None:
+def test_an_invalid_retention_is_refused(text: str) -> None:
     if text == "30":
         assert parse_retention(text) == RetentionPolicy(runs=30)
         return
@@ -55,7 +53,7 @@ def test_keep_that_makes_no_sense_is_refused(text: str) -> None:
         parse_retention(text)
 
 
-def test_runs_older_than_so_many_days_go_finished_or_not(tmp_path: Path) -> None:
+def test_runs_older_than_the_days_are_removed_finished_or_not(tmp_path: Path) -> None:
     old, unfinished = add(tmp_path, 31), add(tmp_path, 40, finished=False)
     young, edge = add(tmp_path, 5), add(tmp_path, 30)
     done = prune(tmp_path, RetentionPolicy(days=30), now=NOW, files=FILES)
@@ -63,7 +61,7 @@ def test_runs_older_than_so_many_days_go_finished_or_not(tmp_path: Path) -> None
     assert names(tmp_path) == {young, edge, "latest"}
 
 
-def test_the_newest_runs_stay_and_what_was_never_finished_pushes_none_of_them_out(
+def test_the_newest_runs_stay_and_unfinished_runs_push_none_of_them_out(
     tmp_path: Path,
 ) -> None:
     runs = [add(tmp_path, days) for days in (50, 40, 30)]
@@ -74,7 +72,7 @@ def test_the_newest_runs_stay_and_what_was_never_finished_pushes_none_of_them_ou
     assert prune(tmp_path, RetentionPolicy(runs=2), now=NOW, files=FILES).removed == ()
 
 
-def test_the_last_finished_run_and_the_baseline_stay_however_old(tmp_path: Path) -> None:
+def test_the_last_finished_run_and_the_baseline_stay_whatever_their_age(tmp_path: Path) -> None:
     baseline, old, latest = add(tmp_path, 400), add(tmp_path, 300), add(tmp_path, 200)
     assert prune(
         tmp_path, RetentionPolicy(days=30), now=NOW, files=FILES, protect={baseline}
@@ -82,7 +80,7 @@ def test_the_last_finished_run_and_the_baseline_stay_however_old(tmp_path: Path)
     assert names(tmp_path) == {baseline, latest, "latest"}
 
 
-def test_what_is_none_of_ours_stays_and_is_told(tmp_path: Path) -> None:
+def test_foreign_files_stay_and_are_reported(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "run.json").write_text("{}")
@@ -98,7 +96,7 @@ def test_what_is_none_of_ours_stays_and_is_told(tmp_path: Path) -> None:
     (output / traces / "traces/web1.pcap").touch()
     add(output, 1)
     (output / "2025-01-01T000000Z").symlink_to(elsewhere)
-    (output / "2025-01-02T000000Z").mkdir()  # empty: whose it is cannot be told
+    (output / "2025-01-02T000000Z").mkdir()  # empty: nobody knows who made it
     (output / "2025-13-01T000000Z").mkdir()
     (output / "2025-13-01T000000Z/run.json").touch()
     (output / "2025-01-03").mkdir()
@@ -113,11 +111,11 @@ def test_what_is_none_of_ours_stays_and_is_told(tmp_path: Path) -> None:
     assert (elsewhere / "run.json").exists()
 
 
-def test_an_output_folder_that_is_missing_has_no_old_runs(tmp_path: Path) -> None:
+def test_a_missing_output_folder_has_no_old_runs(tmp_path: Path) -> None:
     assert prune(tmp_path / "reports", RetentionPolicy(runs=1), now=NOW, files=FILES).removed == ()
 
 
-def test_what_a_killed_process_left_goes_with_the_next_cleaning(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_removed_by_the_next_prune(tmp_path: Path) -> None:
     old = add(tmp_path, 90)
     add(tmp_path, 1)
     (tmp_path / old).rename(tmp_path / f".{old}.4242.gone")

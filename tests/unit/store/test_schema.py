@@ -1,6 +1,4 @@
-"""The published schema of run.json is current, and an independent validator agrees with what we
-write and refuse.
-"""
+"""The published schema of run.json is current, and an independent validator agrees with it."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ def validator() -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(schema)
 
 
-def test_the_published_schema_is_what_the_nouns_say() -> None:
+def test_the_published_schema_is_current() -> None:
     """Where it is not: `python -m tests.unit.store.test_schema` writes it."""
     assert SCHEMA.read_bytes() == run_schema()
 
@@ -41,8 +39,8 @@ def test_a_run_satisfies_its_schema(validator: jsonschema.Draft202012Validator) 
     validator.validate(RUN)
 
 
-def test_every_host_has_every_key_that_the_contract_names() -> None:
-    wanted = {
+def test_every_host_has_every_documented_key() -> None:
+    required = {
         *(
             "name",
             "groups",
@@ -58,7 +56,7 @@ def test_every_host_has_every_key_that_the_contract_names() -> None:
         *("observations", "sysctls", "exposure", "findings"),
     }
     for host in RUN["hosts"]:
-        assert wanted <= host.keys()
+        assert required <= host.keys()
 
 
 def first(run: dict[str, Any], status: str) -> dict[str, Any]:
@@ -94,7 +92,7 @@ def first(run: dict[str, Any], status: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_schema_and_reader_both_refuse_what_is_no_run(
+def test_schema_and_reader_both_refuse_an_invalid_run(
     validator: jsonschema.Draft202012Validator, break_it: Break, tmp_path: Path
 ) -> None:
     run = copy.deepcopy(RUN)

@@ -1,4 +1,4 @@
-"""A run's folder on real disks: whole files, one writer, and nothing believed that was not checked."""
+"""A run folder on real disks: whole files, one writer, and only checked content."""
 
 from __future__ import annotations
 
@@ -60,11 +60,10 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-# ---- writing
-# -------------------------------------------------------------------------------------------------------
+# ---- writing -------------------------------------------------------------------------------------
 
 
-def test_a_run_goes_through_its_folder_unchanged(tmp_path: Path) -> None:
+def test_a_run_that_is_written_is_read_unchanged(tmp_path: Path) -> None:
     with create_run_folder(tmp_path / "reports", STARTED) as folder:
         folder.append(audited("a"))
         folder.append(NotAudited(name="b", stage="connect", reason="refused", hint="ssh b"))
@@ -106,7 +105,7 @@ def test_a_second_run_of_the_same_second_gets_a_suffix(tmp_path: Path) -> None:
     assert names == ["2026-01-31T020000Z", "2026-01-31T020000Z-2", "2026-01-31T020000Z-3"]
 
 
-def test_latest_moves_on_to_the_run_that_was_finished_last(tmp_path: Path) -> None:
+def test_latest_moves_to_the_run_that_finished_last(tmp_path: Path) -> None:
     for _ in range(2):
         with create_run_folder(tmp_path, STARTED) as folder:
             folder.finish(a_run())
@@ -116,7 +115,7 @@ def test_latest_moves_on_to_the_run_that_was_finished_last(tmp_path: Path) -> No
     assert (tmp_path / "latest").readlink() == Path("2026-01-31T020000Z-2")
 
 
-def test_a_run_is_there_with_its_plan_or_not_at_all(tmp_path: Path) -> None:
+def test_a_run_folder_appears_with_its_plan_or_not_at_all(tmp_path: Path) -> None:
     with create_run_folder(tmp_path / "reports", STARTED, b"{}") as folder:
         folder.append(audited("a"))
     assert {path.name for path in folder.path.iterdir()} == {"plan.json", "hosts.jsonl"}
@@ -125,16 +124,14 @@ def test_a_run_is_there_with_its_plan_or_not_at_all(tmp_path: Path) -> None:
     assert read_plan(folder.path) == b"{}"
 
 
-def test_an_empty_folder_of_somebody_elses_is_not_taken_for_a_new_run(tmp_path: Path) -> None:
+def test_a_foreign_empty_folder_is_not_used_for_a_new_run(tmp_path: Path) -> None:
     (tmp_path / "2026-01-31T020000Z").mkdir()
     with create_run_folder(tmp_path, STARTED) as folder:
         assert folder.id == "2026-01-31T020000Z-2"
 
 
 @pytest.mark.parametrize("cut", [0, 1, 150])
-def test_a_journal_that_is_gone_on_with_loses_only_a_line_that_was_cut(
-    tmp_path: Path, cut: int
-) -> None:
+def test_a_resumed_journal_loses_only_a_line_that_was_cut(tmp_path: Path, cut: int) -> None:
     with create_run_folder(tmp_path, STARTED, b"{}") as folder:
         for name in ("a", "b" * 100_000, "c"):
             folder.append(audited(name))
@@ -146,7 +143,7 @@ def test_a_journal_that_is_gone_on_with_loses_only_a_line_that_was_cut(
     assert names == (["a", "b", "d"] if cut else ["a", "b", "c", "d"])
 
 
-def test_a_journal_that_is_a_link_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_a_journal_that_is_a_link_is_not_resumed(tmp_path: Path) -> None:
     with create_run_folder(tmp_path, STARTED, b"{}") as folder:
         pass
     (tmp_path / "mine").write_text("precious")
@@ -157,7 +154,7 @@ def test_a_journal_that_is_a_link_is_not_gone_on_with(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "precious"
 
 
-def test_a_folder_in_the_place_of_latest_is_told_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_named_latest_is_reported_and_not_changed(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     (tmp_path / "latest/mine").touch()
     with (
@@ -169,15 +166,14 @@ def test_a_folder_in_the_place_of_latest_is_told_and_left_alone(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_file_of_an_earlier_run_is_replaced_whole(tmp_path: Path) -> None:
+def test_an_earlier_file_is_replaced_whole(tmp_path: Path) -> None:
     write_atomically(tmp_path / "report.txt", b"long " * 1000)
     write_atomically(tmp_path / "report.txt", b"short")
     assert (tmp_path / "report.txt").read_bytes() == b"short"
     assert [path.name for path in tmp_path.iterdir()] == ["report.txt"]
 
 
-# ---- the lock
-# ------------------------------------------------------------------------------------------------------
+# ---- the lock ------------------------------------------------------------------------------------
 
 
 def test_a_lock_that_is_a_link_elsewhere_is_not_followed(tmp_path: Path) -> None:
@@ -189,8 +185,7 @@ def test_a_lock_that_is_a_link_elsewhere_is_not_followed(tmp_path: Path) -> None
     assert (tmp_path / "mine").read_text() == "precious"
 
 
-# ---- reading
-# -------------------------------------------------------------------------------------------------------
+# ---- reading -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cut", [1, 2, 20, 150])
@@ -206,7 +201,7 @@ def test_a_journal_whose_last_line_was_cut_is_read_without_it(tmp_path: Path, cu
 @pytest.mark.parametrize(
     "line", [b"{broken", b"", b"\0" * 50, b'{"status": "audited", "name": "\xff"}', b"[" * 5000]
 )
-def test_a_damaged_line_of_a_journal_costs_its_host_alone_with_a_note(
+def test_a_damaged_line_of_a_journal_loses_its_host_only_with_a_note(
     tmp_path: Path, line: bytes
 ) -> None:
     with create_run_folder(tmp_path, STARTED) as folder:
@@ -237,14 +232,14 @@ def test_a_host_that_shares_evidence_with_one_not_audited_is_audited_again(tmp_p
     assert [host.name for host in read_journal(folder.path / "hosts.jsonl")] == ["a"]
 
 
-def test_a_run_that_was_never_finished_is_told_as_such(tmp_path: Path) -> None:
+def test_a_run_that_was_never_finished_is_reported_as_such(tmp_path: Path) -> None:
     with create_run_folder(tmp_path, STARTED) as folder:
         folder.append(audited("a"))
     with pytest.raises(InputError, match="never finished: its journal has 1 host,"):
         read_run(folder.path)
 
 
-def test_a_run_that_is_not_there_is_told_as_missing(tmp_path: Path) -> None:
+def test_a_missing_run_is_reported_as_missing(tmp_path: Path) -> None:
     with pytest.raises(NothingToDoError, match="no such run"):
         read_run(tmp_path / "2026")
     with pytest.raises(NothingToDoError, match="no such run"):
@@ -276,9 +271,7 @@ _WHOLE = encode_run(a_run("a"))
     ],
     ids=lambda text: str(text[:20]) + str(len(text)),
 )
-def test_a_file_that_is_no_run_of_ours_is_refused_with_its_name(
-    tmp_path: Path, text: bytes
-) -> None:
+def test_a_foreign_file_is_refused_with_its_name(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "run.json").write_bytes(text)
     with pytest.raises(InputError) as raised:
         read_run(tmp_path)
@@ -288,9 +281,7 @@ def test_a_file_that_is_no_run_of_ours_is_refused_with_its_name(
 @pytest.mark.parametrize(
     "text", [_WHOLE.replace(b'"controller":""', b'"controller":"\xff"'), b'{"run": {"id": "\xff']
 )
-def test_what_a_damaged_run_says_of_itself_is_refused_or_read_but_no_bug(
-    tmp_path: Path, text: bytes
-) -> None:
+def test_a_damaged_run_is_refused_or_read_without_a_bug(tmp_path: Path, text: bytes) -> None:
     folder = tmp_path / "2026-01-31T020000Z"
     folder.mkdir()
     (folder / "run.json").write_bytes(text)
@@ -307,7 +298,7 @@ def test_a_pipe_or_a_device_in_the_place_of_a_run_is_refused_at_once(tmp_path: P
             read_run(path)
 
 
-def test_no_more_is_read_than_is_wanted(tmp_path: Path) -> None:
+def test_no_more_bytes_are_read_than_the_limit(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(_WHOLE)
     decoding = mock.patch("json.JSONDecoder.raw_decode", side_effect=ValueError)
     with decoding as seen, mock.patch.object(run_file, "INFO_BYTES", 60):
@@ -315,7 +306,7 @@ def test_no_more_is_read_than_is_wanted(tmp_path: Path) -> None:
     assert len(seen.call_args[0][0]) < 60
 
 
-def test_keys_of_a_newer_version_are_read_over(tmp_path: Path) -> None:
+def test_keys_of_a_newer_version_are_ignored(tmp_path: Path) -> None:
     run = msgspec.json.decode(_WHOLE)
     run["run"]["colour"] = "blue"
     run["hosts"][0]["shape"] = {"deep": [1, 2]}

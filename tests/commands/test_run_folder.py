@@ -99,7 +99,7 @@ def test_a_full_disk_is_an_output_error_and_leaves_no_half_file_under_a_final_na
         from fleetaudit.store.journal import read_journal
         from fleetaudit.store.run_folder import create_run_folder
         from fleetaudit.errors import OutputError
-        from tests.unit.store.test_archive import audited, a_run
+        from tests.unit.store.test_run_folder import audited, a_run
         disk = Path(__import__("sys").argv[1])
         with create_run_folder(disk, datetime(2026, 1, 31, 2, tzinfo=timezone.utc)) as folder:
             kept = 0
