@@ -251,10 +251,8 @@ class ConnectionArguments:
             _tell_of_logging_in(known, tell, all_known=len(known) == len(selected))
 
     def _tell_of_becoming(self, targets: Sequence[Target], tell: Callable[[str], None]) -> None:
-        from fleetaudit.model import KernelTarget
-
         said = _typed("ask_become_pass", "become_user", "become_method", "become_password_file")
-        becomes = any(not isinstance(target, KernelTarget) and target.become for target in targets)
+        becomes = any(target.become for target in targets)
         if (
             said and not becomes and not self.become
         ):  # an inventory may say ansible_become, so it is no error

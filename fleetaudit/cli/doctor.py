@@ -233,18 +233,14 @@ class _Doctor:
 
 
 def _warm(plan: Plan) -> Transports:
-    """Returns the transports, with what is slow to import imported: no host's time is to have it in
-    it.
-    """
-    from fleetaudit.model import SshTarget
+    """Returns the transports with everything imported that is slow to import, before any host is timed."""
+    from fleetaudit.model import NoTarget
     from fleetaudit.transport.registry import Transports
 
-    if any(
-        isinstance(host.target, SshTarget) and host.target.client == "paramiko"
-        for host in plan.hosts
-    ):
-        from fleetaudit.transport import ssh  # noqa: F401
-    return Transports()
+    transports = Transports()
+    targets = (host.target for host in plan.hosts)
+    transports.preload(target for target in targets if not isinstance(target, NoTarget))
+    return transports
 
 
 def _watched(activity: Activity, host: HostPlan, watch: StageRecorder) -> RunCommand:

@@ -194,7 +194,7 @@ def _run_of(files: list[Path], asked: _Asked, elsewhere: Collection[str]) -> tup
 
 def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
     """Returns the plan of the hosts, and the file of each host that has one."""
-    from fleetaudit.model import LocalTarget
+    from fleetaudit.model import NoTarget
 
     from . import replies
     from .planning import build_offline_plan, read_inventory, read_playbooks
@@ -205,7 +205,7 @@ def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
             asked.inventories, asked.vault_password_file, tell=console.print_message
         ).inventory
         plan = build_offline_plan(inventory, playbooks, asked.limit)
-        matched = (host.name for host in plan.hosts if isinstance(host.target, LocalTarget))
+        matched = (host.name for host in plan.hosts if not isinstance(host.target, NoTarget))
         return plan, replies.replies_by_host(files, matched)
     found = replies.replies_by_host(files, None)
     try:

@@ -110,7 +110,7 @@ def _program(
     programs.
     """
     from fleetaudit.inventory import load_inventory
-    from fleetaudit.model import LocalTarget
+    from fleetaudit.model import NoTarget
     from fleetaudit.probe import protocol
 
     from .planning import build_offline_plan, read_inventory, read_playbooks
@@ -128,7 +128,7 @@ def _program(
         if sources:
             raise
         raise _without_inventory(str(e)) from e
-    hosts = [host for host in plan.hosts if isinstance(host.target, LocalTarget)]
+    hosts = [host for host in plan.hosts if not isinstance(host.target, NoTarget)]
     for host in hosts[1:]:
         if protocol.request_digest(host) != protocol.request_digest(hosts[0]):
             raise UsageError(

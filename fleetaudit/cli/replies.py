@@ -28,7 +28,7 @@ from fleetaudit.model import (
     HostPlan,
     HostResult,
     Inventory,
-    LocalTarget,
+    NoTarget,
     NotAudited,
     Plan,
     RunInfo,
@@ -186,7 +186,7 @@ def audit_replies(
 def _with_hint(
     result: HostResult, planned: HostPlan, files: dict[str, Path], call: ProbeCall
 ) -> HostResult:
-    if not isinstance(result, NotAudited) or not isinstance(planned.target, LocalTarget):
+    if not isinstance(result, NotAudited) or isinstance(planned.target, NoTarget):
         return result
     file = files.get(result.name)
     reason = f"{file}: {result.reason}" if file else result.reason

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fleetaudit.model import Audited, HostPlan, HostResult, KernelTarget, LocalTarget, SshTarget
+from fleetaudit.model import Audited, HostPlan, HostResult, Target
 from fleetaudit.transport import Deadline, Limits, Output
 
 FILES_PER_HOST = 6
@@ -38,7 +38,7 @@ class RunCommand(Protocol):
 
     def __call__(
         self,
-        target: SshTarget | LocalTarget | KernelTarget,
+        target: Target,
         command: str,
         stdin: bytes,
         deadline: Deadline,

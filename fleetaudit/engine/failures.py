@@ -9,19 +9,10 @@ import traceback
 from typing import get_args
 
 from fleetaudit.errors import FailureKind, FleetauditError, ReplyError, TransportError
-from fleetaudit.model import (
-    Finding,
-    HostPlan,
-    LocalTarget,
-    NoTarget,
-    NotAudited,
-    SshTarget,
-    Stage,
-    Target,
-)
+from fleetaudit.model import Finding, HostPlan, NoTarget, NotAudited, Stage, Target
 from fleetaudit.text.sanitize import bounded_text
 from fleetaudit.transport.masking import Masking
-from fleetaudit.transport.ssh_command import ssh_command_line
+from fleetaudit.transport.registry import transport_of
 
 log = logging.getLogger(__name__)
 
@@ -87,19 +78,13 @@ def not_audited_by_bug(host: HostPlan, e: BaseException) -> NotAudited:
 
 def _manual_command(target: Target | NoTarget) -> str:
     """Returns the command that shows the answer of the host, "" if there is none."""
-    match target:
-        case SshTarget():
-            command = f"{_python_command(target)} -E -s -"
-            return (
-                f"fleetaudit probe | {ssh_command_line(target, target.user or '', command=command)}"
-            )
-        case LocalTarget():
-            return f"fleetaudit probe | {_python_command(target)} -E -s -"
-        case _:
-            return ""
+    if isinstance(target, NoTarget):
+        return ""
+    line = transport_of(target).command_line(target, f"{_python_command(target)} -E -s -")
+    return f"fleetaudit probe | {line}" if line else ""
 
 
-def _python_command(target: SshTarget | LocalTarget) -> str:
+def _python_command(target: Target) -> str:
     """Returns the Python of a host as words for a shell: the inventory's, or else python3."""
     name = target.interpreter.value if target.interpreter else ""
     if not name:

@@ -20,17 +20,9 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from fleetaudit.errors import FleetauditError, rerun_hint, rerun_options
-from fleetaudit.model import (
-    HostPlan,
-    HostResult,
-    KernelTarget,
-    NoTarget,
-    NotAudited,
-    NotSelected,
-    Plan,
-    SshTarget,
-)
+from fleetaudit.model import HostPlan, HostResult, NoTarget, NotAudited, NotSelected, Plan
 from fleetaudit.text.sanitize import bounded_text
+from fleetaudit.transport.registry import transport_of
 
 from .attempts import HostAuditor
 from .control import (
@@ -92,7 +84,7 @@ class _HostQueue:
     """
 
     def __init__(self, plan: Plan) -> None:
-        is_guest = [isinstance(host.target, KernelTarget) for host in plan.hosts]
+        is_guest = [_is_guest(host) for host in plan.hosts]
         self._hosts = deque(index for index, guest in enumerate(is_guest) if not guest)
         self._guests = deque(index for index, guest in enumerate(is_guest) if guest)
         self._running_guests = set[int]()
@@ -116,6 +108,11 @@ class _HostQueue:
         self._hosts.clear()
         self._guests.clear()
         return rest
+
+
+def _is_guest(host: HostPlan) -> bool:
+    """Returns whether the target of a host is booted on this machine."""
+    return not isinstance(host.target, NoTarget) and transport_of(host.target).boots
 
 
 class _Audit:
@@ -286,11 +283,13 @@ class _Audit:
     def _grace_s(self, host: HostPlan) -> float:
         """Returns how long a stop waits for a host, in seconds.
 
-        An SSH connection ends with this process, and with it the probe at its other end. A child
+        A connection ends with this process, and with it the probe at its other end. A child
         process would live on.
         """
         grace_s = self.settings.grace_s
-        return min(SSH_STOP_S, grace_s) if isinstance(host.target, SshTarget) else grace_s
+        if isinstance(host.target, NoTarget) or transport_of(host.target).has_child:
+            return grace_s
+        return min(SSH_STOP_S, grace_s)
 
     def _interrupted(self, host: HostPlan) -> NoTarget:
         """Returns the result of a host that the stop left no time for."""

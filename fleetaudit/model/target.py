@@ -100,6 +100,7 @@ class SshTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="
 class LocalTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", tag="local"):
     """This machine, without SSH."""
 
+    address: ClassVar[str] = ""
     password: ClassVar[None] = None
     become: Become | None = None
     interpreter: Interpreter | None = None
@@ -110,7 +111,8 @@ class KernelTarget(Frozen, frozen=True, kw_only=True, tag_field="connection", ta
     runs.
     """
 
-    # What every target can be asked for, whatever its class.
+    # Every target can be asked for these, whatever its class.
+    address: ClassVar[str] = ""
     password: ClassVar[None] = None
     become: ClassVar[None] = None
     interpreter: ClassVar[None] = None

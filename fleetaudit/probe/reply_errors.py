@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from fleetaudit.errors import ReplyError
-from fleetaudit.model import HostPlan, Interpreter, LocalTarget, SshTarget
+from fleetaudit.model import HostPlan, Interpreter, NoTarget
 from fleetaudit.text.sanitize import printable_line
 
 from .command import NO_PYTHON, PYTHON_MARK, SHELL_MARK
@@ -35,7 +35,7 @@ class ProbeOutput:
 
 def interpreter_of(plan: HostPlan) -> Interpreter | None:
     """Returns the Python that the inventory names for a host, None if there is none."""
-    return plan.target.interpreter if isinstance(plan.target, SshTarget | LocalTarget) else None
+    return None if isinstance(plan.target, NoTarget) else plan.target.interpreter
 
 
 def unused_interpreter(plan: HostPlan, stdout: bytes) -> str:

@@ -19,11 +19,10 @@ from fleetaudit.model import (
     Frozen,
     HostPlan,
     HostResult,
-    LocalTarget,
+    NoTarget,
     NotAudited,
     Plan,
     Secret,
-    SshTarget,
 )
 from fleetaudit.text.host_ranges import fold_hosts
 from fleetaudit.text.json_schema import encode_json
@@ -87,7 +86,7 @@ def manifest_hosts(plan: Plan) -> tuple[ManifestHost, ...]:
 
 def _connection(host: HostPlan) -> tuple[object, ...]:
     """Returns the target of a host without the line that sets its interpreter: lines move."""
-    if not isinstance(host.target, SshTarget | LocalTarget) or host.target.interpreter is None:
+    if isinstance(host.target, NoTarget) or host.target.interpreter is None:
         return (host.target,)
     return msgspec.structs.replace(host.target, interpreter=None), host.target.interpreter.value
 

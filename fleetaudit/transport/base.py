@@ -43,13 +43,13 @@ class Transport(Protocol[T]):
     """One kind of connection. It has no state of its own."""
 
     @property
-    def max_parallel(self) -> int | None:
-        """Maximum number of targets that run at once in this process, None for no such limit."""
+    def has_child(self) -> bool:
+        """True if a child process of ours must be ended, False if closing a connection is enough."""
         ...
 
     @property
-    def leaves_child(self) -> bool:
-        """True if a child process of ours must be ended, False if closing a connection is enough."""
+    def boots(self) -> bool:
+        """True if "connect" boots the target, which then needs a core of this machine."""
         ...
 
     def run(self, target: T, execution: Execution, stdin: bytes, shared: SharedState) -> Output:
@@ -76,6 +76,6 @@ class Transport(Protocol[T]):
         """Returns the stages that a connection to this target goes through, in order."""
         ...
 
-    def reports_stages(self, target: T) -> bool:
-        """Returns whether `on_stage` is called for every stage, at the moment when it passes."""
+    def reports_login(self, target: T) -> bool:
+        """Returns whether `on_stage` is called for every stage of a login as soon as it passes."""
         ...

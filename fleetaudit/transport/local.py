@@ -20,8 +20,8 @@ from .user_command import HandCommands, describe_become, run_as_user
 class LocalTransport:
     """This machine."""
 
-    max_parallel = None
-    leaves_child = True
+    has_child = True
+    boots = False
 
     def run(
         self, target: LocalTarget, execution: Execution, stdin: bytes, shared: SharedState
@@ -48,9 +48,9 @@ class LocalTransport:
         """Returns the stages of a connection, see `Transport`."""
         return ("become",) if target.become else ()
 
-    def reports_stages(self, target: LocalTarget) -> bool:
-        """Returns True, see `Transport`."""
-        return True
+    def reports_login(self, target: LocalTarget) -> bool:
+        """Returns False: there is no login."""
+        return False
 
 
 TRANSPORT: Transport[LocalTarget] = LocalTransport()

@@ -88,7 +88,7 @@ class _Attempt:
     def run(self, execution: Execution, dialogue: StdinDialogue, slot: LoginSlot) -> Output:
         """Runs ssh once, and releases the slot as soon as it is logged in."""
         target, log = self._target, LogPipe()
-        marks = StageMarks(target.address, execution.on_stage)
+        marks = StageMarks(target, execution.on_stage)
         seen = 0  # bytes of whole lines of the log without a login: each is examined once
 
         def on_log(stdout: bytes, log: bytes) -> None:

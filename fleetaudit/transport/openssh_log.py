@@ -117,8 +117,8 @@ def logged_in(log: bytes, begin: int = 0) -> bool:
 class StageMarks:
     """Reports the stages that have passed, from a growing log."""
 
-    def __init__(self, address: str, on_stage: StageListener) -> None:
-        self._address, self._on_stage = address, on_stage
+    def __init__(self, target: SshTarget, on_stage: StageListener) -> None:
+        self._target, self._on_stage = target, on_stage
         self._passed = set[Stage]()
 
     def read(self, log: bytes) -> None:
@@ -127,8 +127,12 @@ class StageMarks:
             if stage in self._passed or not (found := pattern.search(log)):
                 continue
             self._passed.add(stage)
-            detail = next(filter(None, found.groups()), b"") or self._address
-            self._on_stage(stage, printable_line(detail))
+            detail = next(filter(None, found.groups()), b"") or self._target.address
+            self._on_stage(stage, printable_line(detail) + self._remark(stage))
+
+    def _remark(self, stage: Stage) -> str:
+        unchecked = stage == "host key" and self._target.host_key_policy == "off"
+        return ", not checked" if unchecked else ""
 
 
 def check_result(result: ChildResult, login: Login) -> Output:

@@ -16,8 +16,8 @@ from .user_command import HandCommands, describe_become, run_as_user
 class SshTransport:
     """A remote host. Each client is imported when the first target needs it."""
 
-    max_parallel = None
-    leaves_child = False
+    has_child = False
+    boots = False
 
     def run(
         self, target: SshTarget, execution: Execution, stdin: bytes, shared: SharedState
@@ -51,7 +51,7 @@ class SshTransport:
         stages: tuple[Stage, ...] = ("resolve", "connect", "host key", "authenticate")
         return (*stages, "become") if target.become else stages
 
-    def reports_stages(self, target: SshTarget) -> bool:
+    def reports_login(self, target: SshTarget) -> bool:
         """Returns True for the built-in client: the log of the system's ssh may lack a stage."""
         return target.client == "paramiko"
 

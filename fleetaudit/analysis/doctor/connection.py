@@ -1,59 +1,38 @@
-"""Describes the connection to a host, and the stages that it has. Pure."""
+"""Describes the connection to a host, and the stages that it has, as its transport knows them. Pure."""
 
 from __future__ import annotations
 
 from fleetaudit.analysis.stages import CHECK_STAGES, CheckStage
-from fleetaudit.model import (
-    Become,
-    KernelTarget,
-    LocalTarget,
-    NoTarget,
-    NotAudited,
-    NotSelected,
-    SshTarget,
-    Target,
-)
+from fleetaudit.model import NoTarget, Target
+from fleetaudit.transport.registry import transport_of
 
 AnyTarget = Target | NoTarget
+_STAGES_OF_ALL = ("inventory", "interpreter", "namespaces")
 
 
 def describe_connection(target: AnyTarget) -> str:
     """Returns in a few words how a host is reached and as which user, "" if that is unknown."""
-    match target:
-        case SshTarget():
-            return _describe_ssh(target)
-        case LocalTarget():
-            return f"this machine{_describe_become(target.become)}"
-        case KernelTarget():
-            return f"kernel {target.image}"
-        case NotAudited() | NotSelected():
-            return ""
-
-
-def _describe_ssh(target: SshTarget) -> str:
-    """Returns in a few words how a host is reached by SSH."""
-    user = f"{target.user}@" if target.user else ""
-    has_port = target.port_is_explicit or target.port != 22
-    port = f" port {target.port}" if has_port else ""
-    client = f", by the system's {target.program}" if target.client == "openssh" else ""
-    return f"ssh {user}{target.address}{port}{client}{_describe_become(target.become)}"
-
-
-def _describe_become(become: Become | None) -> str:
-    """Returns as which user the probe runs, "" for the login user."""
-    return f", as {become.user} by {become.method}" if become else ""
+    return "" if isinstance(target, NoTarget) else transport_of(target).describe(target)
 
 
 def stages_of(target: AnyTarget) -> tuple[CheckStage, ...]:
     """Returns the stages that a target has, in order."""
-    match target:
-        case SshTarget(become=None):
-            return tuple(stage for stage in CHECK_STAGES if stage != "become")
-        case LocalTarget(become=None):
-            return "inventory", "interpreter", "namespaces"
-        case LocalTarget():
-            return "inventory", "become", "interpreter", "namespaces"
-        case KernelTarget():
-            return "inventory", "resolve", "connect", "interpreter", "namespaces"
-        case _:
-            return CHECK_STAGES
+    if isinstance(target, NoTarget):
+        return CHECK_STAGES
+    stages = {*_STAGES_OF_ALL, *transport_of(target).stages(target)}
+    return tuple(stage for stage in CHECK_STAGES if stage in stages)
+
+
+def has_login(target: AnyTarget) -> bool:
+    """Returns whether somebody logs in at the target, perhaps by way of jump hosts."""
+    return not isinstance(target, NoTarget) and "authenticate" in stages_of(target)
+
+
+def reports_login(target: AnyTarget) -> bool:
+    """Returns whether the transport reports every stage of a login as soon as it passes."""
+    return not isinstance(target, NoTarget) and transport_of(target).reports_login(target)
+
+
+def boots(target: AnyTarget) -> bool:
+    """Returns whether the stage "connect" boots the target."""
+    return not isinstance(target, NoTarget) and transport_of(target).boots

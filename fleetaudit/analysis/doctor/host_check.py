@@ -11,8 +11,8 @@ from fleetaudit.model import (
     Audited,
     HostPlan,
     HostResult,
+    NoTarget,
     NotSelected,
-    SshTarget,
 )
 
 from .connection import describe_connection
@@ -48,7 +48,7 @@ def _common_check(host: HostPlan, result: HostResult, record: StageRecord) -> Ho
     return HostCheck(
         name=host.name,
         groups=host.groups,
-        address=host.target.address if isinstance(host.target, SshTarget) else "",
+        address="" if isinstance(host.target, NoTarget) else host.target.address,
         connection=describe_connection(host.target),
         ready=isinstance(result, Audited),
         kind=result.kind,

@@ -10,14 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
-from fleetaudit.model import (
-    Audited,
-    Family,
-    HostPlan,
-    LocalTarget,
-    Scenario,
-    SshTarget,
-)
+from fleetaudit.model import Audited, Family, HostPlan, NoTarget, Scenario
 
 from .model import MissingVerdicts
 
@@ -79,7 +72,7 @@ def find_fixes(
     if not any(BECOME in each.reason for each in missing):
         return ()
     fixes = list[str]()
-    if not (isinstance(host.target, SshTarget | LocalTarget) and host.target.become):
+    if isinstance(host.target, NoTarget) or not host.target.become:
         fixes.append(check_again("--become"))
     if settings := _better_settings(audited):
         fixes.append(f"sysctl -w {' '.join(settings)} # as root, on the host")

@@ -9,9 +9,16 @@ from __future__ import annotations
 from typing import Literal
 
 from fleetaudit.analysis.stages import CHECK_STAGES, CheckStage
-from fleetaudit.model import Audited, KernelTarget, LocalTarget, SshTarget, Stage
+from fleetaudit.model import Audited, NoTarget, Stage
 
-from .connection import AnyTarget, describe_connection, stages_of
+from .connection import (
+    AnyTarget,
+    boots,
+    describe_connection,
+    has_login,
+    reports_login,
+    stages_of,
+)
 from .model import JUMP_HOST, StageResult, State
 from .stage_recorder import StageRecord
 
@@ -42,7 +49,7 @@ def _stage_after_login(target: AnyTarget, record: StageRecord) -> CheckStage:
     But a thread that was abandoned may hang anywhere, and the built-in client has recorded how far
     it came.
     """
-    if not isinstance(target, SshTarget) or target.client != "paramiko":
+    if not reports_login(target):
         return "interpreter"
     passed = {each.stage for each in record.passed if not each.found.startswith(JUMP_HOST)}
     if "authenticate" in passed:
@@ -54,7 +61,7 @@ def results_of_failed_host(
     target: AnyTarget, failed: FailedStage, record: StageRecord
 ) -> tuple[StageResult, ...]:
     """Returns the stages of a host that failed at `failed`."""
-    results = _recorded_results(target, record)
+    results = _recorded_results(record)
     passed = {result.stage for result in results if not result.found.startswith(JUMP_HOST)}
     for stage in CHECK_STAGES:
         if stage == failed:
@@ -84,7 +91,7 @@ def _unrecorded_state(
     is_earlier = failed != "interrupted" and stage_index(stage) < stage_index(failed)
     if not is_earlier or not record.attempts:
         return "not reached"
-    return "not told" if isinstance(target, SshTarget) else "passed"
+    return "not told" if has_login(target) else "passed"
 
 
 def _add_unrecorded(results: list[StageResult], stage: CheckStage, state: State) -> None:
@@ -103,7 +110,7 @@ def results_of_ready_host(
     target: AnyTarget, host: Audited, record: StageRecord
 ) -> tuple[StageResult, ...]:
     """Returns the stages of a host that is ready."""
-    results = _recorded_results(target, record)
+    results = _recorded_results(record)
     recorded = {result.stage for result in results}
     measured = _measure_rest(target, host, record, is_logged_in="authenticate" in recorded)
     needed = _needed_stages(target)
@@ -118,10 +125,10 @@ def results_of_ready_host(
 def _needed_stages(target: AnyTarget) -> tuple[CheckStage, ...]:
     """Returns the stages that a ready host has passed.
 
-    On this machine, "become" is one only if it was recorded: otherwise we are that user already.
+    Without a login, "become" is one only if it was recorded: otherwise we are that user already.
     """
     stages = stages_of(target)
-    if isinstance(target, LocalTarget):
+    if not has_login(target):
         return tuple(stage for stage in stages if stage != "become")
     return stages
 
@@ -141,10 +148,10 @@ def _measure_rest(
         "interpreter": (before, _describe_python(target, host)),
         "namespaces": (milliseconds(on_host_s), _describe_namespace(host)),
     }
-    if isinstance(target, KernelTarget):  # the guest starts its Python as it boots
+    if boots(target):  # the guest starts its Python as it boots
         measured["connect"] = (before, "it booted")
         measured["interpreter"] = (None, f"Python {host.python}, of this machine")
-    elif isinstance(target, SshTarget) and not is_logged_in:  # the time includes the login
+    elif has_login(target) and not is_logged_in:  # the time includes the login
         measured["interpreter"] = (None, _describe_python(target, host))
     return measured
 
@@ -166,7 +173,7 @@ def _describe_python(target: AnyTarget, host: Audited) -> str:
 
 def _interpreter_notes(target: AnyTarget, host: Audited) -> list[str]:
     """Returns the notes of a host about the interpreter that the inventory names."""
-    named = target.interpreter if isinstance(target, SshTarget | LocalTarget) else None
+    named = None if isinstance(target, NoTarget) else target.interpreter
     if named is None or not named.origin:
         return []
     return [note for note in host.notes if named.origin in note]
@@ -180,19 +187,15 @@ def stage_index(stage: CheckStage) -> int:
     return CHECK_STAGES.index(stage)
 
 
-def _recorded_results(target: AnyTarget, record: StageRecord) -> list[StageResult]:
+def _recorded_results(record: StageRecord) -> list[StageResult]:
     """Returns the stages that a transport recorded, in order.
 
     If a connection was dropped and begun again, its times are added up.
     """
-    is_unchecked = isinstance(target, SshTarget) and target.host_key_policy == "off"
     results = list[StageResult]()
     for passed in record.passed:
-        if (stage := _CHECK_STAGES.get(passed.stage)) is None:
-            continue
-        is_unchecked_key = stage == "host key" and is_unchecked
-        found = f"{passed.found}, not checked" if is_unchecked_key else passed.found
-        _add_recorded(results, stage, found, milliseconds(passed.seconds) or 0.0)
+        if stage := _CHECK_STAGES.get(passed.stage):
+            _add_recorded(results, stage, passed.found, milliseconds(passed.seconds) or 0.0)
     return results
 
 

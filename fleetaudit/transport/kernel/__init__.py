@@ -38,8 +38,8 @@ _KILLED = 137  # the exit status of a program that SIGKILL ended
 class KernelTransport:
     """A kernel image. The guest has no shell: the command is not run, Python starts `stdin` itself."""
 
-    max_parallel = MAX_GUESTS
-    leaves_child = True
+    has_child = True
+    boots = True
 
     def run(
         self, target: KernelTarget, execution: Execution, stdin: bytes, shared: SharedState
@@ -62,8 +62,8 @@ class KernelTransport:
         """Returns the stages: "resolve" finds the image and QEMU, "connect" boots the guest."""
         return ("resolve", "connect")
 
-    def reports_stages(self, target: KernelTarget) -> bool:
-        """Returns False: a guest reports nothing before its program ends."""
+    def reports_login(self, target: KernelTarget) -> bool:
+        """Returns False: there is no login."""
         return False
 
 

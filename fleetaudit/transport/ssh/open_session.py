@@ -63,7 +63,8 @@ class HopOpener:
         self.on_stage("connect", f"{target.address} port {target.port}")
         if note := host_keys.check(target, key_type, blob):
             log.info("%s", note)
-        self.on_stage("host key", f"{key_type} {fingerprint(blob)}")
+        unchecked = ", not checked" if target.host_key_policy == "off" else ""
+        self.on_stage("host key", f"{key_type} {fingerprint(blob)}{unchecked}")
         session.stream.until = deadline
         self.on_stage("authenticate", authenticate(session, target, user, files, deadline))
         slot.release()
