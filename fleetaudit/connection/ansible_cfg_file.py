@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fleetaudit.errors import ConfigError, InputError
+from fleetaudit.inventory.entries import error_at
 from fleetaudit.text.files import expand_home
 from fleetaudit.text.yaml_lines import decode_utf8, read_bounded
 
@@ -30,10 +31,7 @@ class Value(NamedTuple):
 
     def error(self, message: str, hint: str = "") -> InputError:
         """Returns an error to raise about this setting."""
-        source, _, line = self.origin.rpartition(":")
-        if not line.isdecimal():
-            return InputError(message, source=self.origin, hint=hint)
-        return InputError(message, source=source, line=int(line), hint=hint)
+        return error_at(self.origin, message, hint)
 
 
 class ConfigFile:

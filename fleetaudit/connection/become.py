@@ -16,7 +16,7 @@ from typing import get_args
 from fleetaudit.model import Become, BecomeMethod
 
 from .options import ConnectionOptions
-from .variables import CannotReachError, Variables
+from .variables import CannotReachError, Variables, first_set
 
 _METHODS: dict[str, BecomeMethod] = {method: method for method in get_args(BecomeMethod)}
 _PREFIXES = re.compile(r"^(?:ansible\.builtin\.)?(?:ansible\.legacy\.)?(?:community\.general\.)?")
@@ -26,7 +26,9 @@ _REDUNDANT_FLAGS = {"sudo": frozenset("HSn"), "doas": frozenset("n")}
 # what the program reads.
 _FLAGS_OF_SU = re.compile(r"-|--login|--preserve-environment|--fast|-[lmpf]+|--shell=.+|-s.+")
 _SHELL_OF_SU = ("-s", "--shell")
+_DEFAULT_METHOD, _DEFAULT_USER = "sudo", "root"
 _SUFFIXES = ("user", "exe", "flags", "password", "pass", "method")
+_SHORT_FLAGS = re.compile(r"-(?:[^-].*)?", re.DOTALL)
 _UNCLOSED = "an unclosed quotation"
 
 
@@ -43,15 +45,16 @@ def resolve_become(
     method = _method(variables, options)
     _check_variables(variables, method)
     own_user = variables.text("ansible_become_user", f"ansible_{method}_user")
-    become_user = own_user or options.become_user or settings.become_user or "root"
+    become_user = first_set(own_user, options.become_user, settings.become_user) or _DEFAULT_USER
     if become_user == user and not settings.become_allow_same_user:
         return None
     own_program = variables.text("ansible_become_exe", f"ansible_{method}_exe")
+    program = first_set(own_program, settings.become_exe)
     passwords = ("ansible_become_password", "ansible_become_pass", f"ansible_{method}_pass")
     return Become(
         method=method,
         user=become_user,
-        program=own_program or settings.become_exe or "",
+        program=program or "",
         flags=_flags_of_su(variables) if method == "su" else (),
         password=variables.password(passwords, options.become_password),
     )
@@ -72,8 +75,8 @@ def flags_are_redundant(flags: str, method: BecomeMethod) -> bool:
 def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:
     """Returns the become method; raises `CannotReachError` for one that is not supported."""
     name, settings = "ansible_become_method", options.settings
-    written = variables.text(name) or options.become_method or settings.become_method or "sudo"
-    method = _METHODS.get(_PREFIXES.sub("", written))
+    written = first_set(variables.text(name), options.become_method, settings.become_method)
+    method = _METHODS.get(_PREFIXES.sub("", written or _DEFAULT_METHOD))
     if method:
         return method
     if variables.is_set(name):
@@ -96,11 +99,14 @@ def _check_variables(variables: Variables, method: BecomeMethod) -> None:
         if variables.is_set(name):
             origin = variables.origin(name)
             raise CannotReachError(f"{name} in {origin} is not supported", "leave it out", "become")
-    if method == "su":
-        return
+    if method != "su":
+        _check_flags(variables, method)
+
+
+def _check_flags(variables: Variables, method: BecomeMethod) -> None:
+    """Raises `CannotReachError` for a flag that asks for more than sudo or doas does anyway."""
     for name in _flags_variables(method):
-        text = variables.text(name) if variables.is_set(name) else None
-        flag = _first_significant_flag(text or "", method)
+        flag = _first_significant_flag(variables.text(name) or "", method)
         if flag:
             raise _unsupported_flag(variables, name, flag, method)
 
@@ -132,11 +138,11 @@ def _flags_of_su(variables: Variables) -> tuple[str, ...]:
         words = shlex.split(variables.text(name) or "")
     except ValueError:
         raise _unsupported_flag(variables, name, _UNCLOSED, "su") from None
-    takes_shell = False
-    for word in words:
-        is_value = takes_shell
-        takes_shell = word in _SHELL_OF_SU and not is_value
-        if not (is_value or takes_shell or _FLAGS_OF_SU.fullmatch(word)):
+    rest = iter(words)
+    for word in rest:
+        if word in _SHELL_OF_SU:
+            next(rest, None)  # the shell itself, which may be any word
+        elif not _FLAGS_OF_SU.fullmatch(word):
             shown = word[:2] if word.startswith("-") else "a word that is not an option"
             raise _unsupported_flag(variables, name, shown, "su")
     return tuple(words)
@@ -158,7 +164,7 @@ def _first_significant_flag(flags: str, method: str) -> str:
     except ValueError:
         return _UNCLOSED
     for word in words:
-        if not word.startswith("-") or word.startswith("--"):
+        if not _SHORT_FLAGS.fullmatch(word):
             return "a word that is not a short flag"
         if not _REDUNDANT_FLAGS[method].issuperset(word[1:]):
             return word[:2]

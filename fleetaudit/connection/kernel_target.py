@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fleetaudit.model import KernelTarget
 from fleetaudit.text.files import expand_home
 
-from .variables import Variables
+from .variables import Variables, is_text_or_number
 
 _MEMORY_MIB = range(64, 65_537)
 _DEFAULT_MEMORY_MIB = 256
@@ -43,10 +44,13 @@ def _sysctls(variables: Variables) -> dict[str, str]:
             "is not a mapping",
             "write  kernel_sysctls: {net.ipv4.tcp_rfc1337: 1}",
         )
-    for key, value in sysctls.items():
-        is_scalar = isinstance(value, str | int) and not isinstance(value, bool)
-        if not isinstance(key, str) or not is_scalar:
-            raise variables.error(
-                "kernel_sysctls", "has a value that is neither text nor a number", "quote it"
-            )
-    return {key: str(value) for key, value in sysctls.items()}
+    return dict(_sysctl(variables, key, value) for key, value in sysctls.items())
+
+
+def _sysctl(variables: Variables, key: Any, value: Any) -> tuple[str, str]:
+    """Returns the key and the value of one sysctl as text."""
+    if isinstance(key, str) and is_text_or_number(value):
+        return key, str(value)
+    raise variables.error(
+        "kernel_sysctls", "has a value that is neither text nor a number", "quote it"
+    )

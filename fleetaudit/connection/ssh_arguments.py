@@ -1,6 +1,6 @@
-"""Arguments for OpenSSH in inventories: which matter, and which only OpenSSH can follow.
+"""Arguments for OpenSSH in inventories: which matter, and which only OpenSSH can follow. Pure.
 
-Pure. Rules: what only tunes, keeps connections open, or loosens the check of host keys is ignored: the
+Rules: what only tunes, keeps connections open, or loosens the check of host keys is ignored: the
 command line alone loosens that policy. Everything else might change where or as whom we connect,
 and is named in an error or passed on. No message repeats a value or a word that is not an option,
 because it may be a secret.
@@ -9,6 +9,7 @@ because it may be a secret.
 from __future__ import annotations
 
 import functools
+import re
 import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -48,6 +49,7 @@ _LEFT_OUT = frozenset("qvtTM")
 _PKCS11_AND_KERBEROS = frozenset({"-I", "-K"})
 _OTHER_USES = frozenset({"sessiontype", "stdinnull", "forkafterauthentication"})
 _AUTHENTICATION_METHODS = frozenset({"publickey", "password", "keyboard-interactive"})
+_SHORT_OPTIONS = re.compile(r"-[^-].*", re.DOTALL)
 _MAX_NAME = 40
 
 
@@ -128,7 +130,7 @@ def openssh_arguments(arguments: str) -> tuple[str, ...]:
 
 def _accepted_words(word: str, rest: Iterator[str]) -> Iterator[str]:
     """Yields what ssh gets of one word; `rest` are the words after it, for its value."""
-    if word == "-" or not word.startswith("-") or word.startswith("--"):
+    if not _SHORT_OPTIONS.fullmatch(word):
         raise UnsupportedArgumentError("a word that is not an option")
     for position, letter in enumerate(word[1:], 2):
         if letter in _WITH_VALUE:

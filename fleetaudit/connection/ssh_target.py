@@ -27,7 +27,7 @@ from .ssh_arguments import (
     first_significant_argument,
     openssh_arguments,
 )
-from .variables import CannotReachError, Variables
+from .variables import CannotReachError, Variables, first_set
 
 DEFAULT_TIMEOUT_S = 10.0
 """Maximum seconds for a connection by default."""
@@ -113,24 +113,30 @@ def _check_variables(variables: Variables, connection: str) -> None:
 def _without_arguments(variables: Variables, options: ConnectionOptions) -> SshTarget:
     """Returns the target of a host without arguments for ssh; its password is the host's own."""
     settings = options.settings
-    user = variables.text(*USER) or options.user or settings.remote_user
-    key = variables.text(*KEY) or options.private_key or settings.private_key_file
-    port = variables.number(PORT, _PORTS, "a port, 1 to 65535") or settings.remote_port
-    timeout = variables.number(TIMEOUT, _TIMEOUTS_S, "a number of seconds")
-    default_timeout = options.timeout_s or settings.timeout or DEFAULT_TIMEOUT_S
+    user = first_set(variables.text(*USER), options.user, settings.remote_user)
+    key = first_set(variables.text(*KEY), options.private_key, settings.private_key_file)
+    own_port = variables.number(PORT, _PORTS, "a port, 1 to 65535")
+    port = first_set(own_port, settings.remote_port)
+    own_timeout = variables.number(TIMEOUT, _TIMEOUTS_S, "a number of seconds")
+    timeout = first_set(own_timeout, options.timeout_s, settings.timeout)
     return SshTarget(
         address=variables.text(*ADDRESS) or variables.host.name,
         port=port or _DEFAULT_PORT,
         port_is_explicit=port is not None,
         user=user,
-        private_keys=(str(expand_home(key)),) if key else (),
-        known_hosts=tuple(str(expand_home(name)) for name in options.known_hosts),
+        private_keys=(_path_of(key),) if key else (),
+        known_hosts=tuple(map(_path_of, options.known_hosts)),
         host_key_policy=options.host_key_policy,
-        connect_timeout_s=float(timeout or default_timeout),
+        connect_timeout_s=float(timeout or DEFAULT_TIMEOUT_S),
         password=variables.password(PASSWORD),
         become=resolve_become(variables, options, user),
         interpreter=resolve_interpreter(variables, settings),
     )
+
+
+def _path_of(name: str) -> str:
+    """Returns the path of a file with its ~ expanded."""
+    return str(expand_home(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +162,18 @@ class _Arguments:
 def _read_arguments(variables: Variables, settings: AnsibleSettings, name: str) -> _Arguments:
     """Returns the arguments of a host's variable, else those of ansible.cfg."""
     variable = f"ansible_{name}"
-    if variables.host.variables.get(variable) is not None:
-        value = variables.get(variable)
+    value = variables.get(variable)
+    if value is not None:
         return _Arguments(str(value or ""), variable, variables.origin(variable))
     return _Arguments(getattr(settings, name) or "", name, settings.origins.get(name, ""))
+
+
+_CLIENTS: dict[str, SshClient] = {
+    "openssh": "openssh",
+    "paramiko": "paramiko",
+    "paramiko_ssh": "paramiko",
+}
+"""The client of each connection that names one."""
 
 
 def _choose_client(connection: str, default: SshClient, arguments: list[_Arguments]) -> SshClient:
@@ -167,25 +181,24 @@ def _choose_client(connection: str, default: SshClient, arguments: list[_Argumen
 
     Raises `CannotReachError` if the inventory says paramiko and the arguments need OpenSSH.
     """
+    client = _CLIENTS.get(connection)
     for each in arguments:
         problem = first_openssh_only_argument(each.text)
-        if problem and connection.startswith("paramiko"):
+        if problem and client == "paramiko":
             raise each.error(problem, _USE_SSH)
         if problem:
             return "openssh"
-    if connection == "openssh":
-        return "openssh"
-    return "paramiko" if connection.startswith("paramiko") else default
+    return client or default
 
 
 def _with_arguments(target: SshTarget, arguments: list[_Arguments]) -> SshTarget:
     """Returns the target with its arguments, unless the client may ignore all of them."""
     early, common, extra = (each.words() for each in arguments)
     has_password = bool(target.password)
-    matters = target.client == "openssh" or any(
+    significant = (
         first_significant_argument(each.text, password=has_password) for each in arguments
     )
-    if not matters:
+    if target.client == "paramiko" and not any(significant):
         return target
     return msgspec.structs.replace(target, arguments=early, late_arguments=(*common, *extra))
 

@@ -1,8 +1,9 @@
 """The sandbox that templates run in: a small part of Jinja2, with limits on all that can grow.
 
-No I/O. Rules: expressions and `{% if %}`, methods and filters that are known to compute and do nothing
+Rules: expressions and `{% if %}`, methods and filters that are known to compute and do nothing
 else. Whatever can make a large value of a small one (operators, filters, joining, comparing) is
-weighed, before and after. jinja2 is imported where a template is met, because importing takes time.
+weighed, before and after. No I/O. jinja2 is imported where a template is met, because importing
+takes time.
 """
 
 from __future__ import annotations
@@ -69,11 +70,11 @@ def _environment() -> Environment:
 
     class Sandbox(ImmutableSandboxedEnvironment):
         code_generator_class = NativeCodeGenerator
-        intercepted_binops = frozenset(["+", "*", "**", "%"])
+        intercepted_binops = frozenset(_CHECK_OPERANDS)
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
             left, right = check_result(left), check_result(right)
-            _check_operation(operator, left, right)
+            _CHECK_OPERANDS[operator](left, right)
             return check_result(super().call_binop(context, operator, left, right))
 
     environment = Sandbox(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
@@ -86,23 +87,37 @@ def _environment() -> Environment:
     return environment
 
 
-def _check_operation(operator: str, left: Any, right: Any) -> None:
-    """Raises `TemplateLimitError` for an operation whose result would be too large."""
-    if operator == "*":
-        _check_repetition(left, right)
-        _check_repetition(right, left)
-    elif operator == "**":
-        if abs(left) > _MAX_BASE or abs(right) > _MAX_EXPONENT:
-            raise TemplateLimitError("a power that is too large")
-    elif operator == "%" and isinstance(left, str):
+def _check_product(left: Any, right: Any) -> None:
+    """Raises `TemplateLimitError` if a text or list is repeated too often."""
+    for one, times in ((left, right), (right, left)):
+        is_repetition = isinstance(one, Sequence) and isinstance(times, int)
+        if is_repetition and len(one) * times > MAX_RESULT:
+            raise TemplateLimitError("a product that is too long")
+
+
+def _check_power(base: Any, exponent: Any) -> None:
+    """Raises `TemplateLimitError` for a power with too many digits."""
+    if abs(base) > _MAX_BASE or abs(exponent) > _MAX_EXPONENT:
+        raise TemplateLimitError("a power that is too large")
+
+
+def _check_remainder(left: Any, _right: Any) -> None:
+    """Raises `TemplateLimitError` for a text: “%” could make it long."""
+    if isinstance(left, str):
         raise TemplateLimitError("“%” formats text; write  ~  between the parts")
 
 
-def _check_repetition(one: Any, times: Any) -> None:
-    """Raises `TemplateLimitError` if a text or list is repeated too often."""
-    is_repetition = isinstance(one, Sequence) and isinstance(times, int)
-    if is_repetition and len(one) * times > MAX_RESULT:
-        raise TemplateLimitError("a product that is too long")
+def _check_nothing(_left: Any, _right: Any) -> None:
+    """Accepts any operands: the result is weighed."""
+
+
+_CHECK_OPERANDS: dict[str, Callable[[Any, Any], None]] = {
+    "+": _check_nothing,
+    "*": _check_product,
+    "**": _check_power,
+    "%": _check_remainder,
+}
+"""What to check before each operator that can make a large value of small ones."""
 
 
 def _check(tree: Node, environment: Environment) -> None:

@@ -6,17 +6,21 @@ No message repeats a value, because a value may be a secret.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fleetaudit.errors import InputError
+from fleetaudit.inventory.entries import error_at
 from fleetaudit.inventory.values import FALSE_WORDS, TRUE_WORDS, EncryptedText
 from fleetaudit.model import Host, Secret, Stage
 
 from .templates import Renderer, TemplateValueError, is_template
 
-_MAX_DIGITS = 9
+T = TypeVar("T")
+
+_INTEGER = re.compile(r"\s*(-?[0-9]{1,9})[0-9]*\s*")
 _UNSET = (None, "")
 
 
@@ -73,18 +77,11 @@ class Variables:
         if is_template(self.host.variables.get(name)):
             reason = f"{name} in {self.origin(name)} of “{self.host.name}” {message}"
             return CannotReachError(reason, f"write the value itself, for “{self.host.name}”")
-        return self._input_error(self.origin(name), f"{name} of “{self.host.name}” {message}", hint)
+        return error_at(self.origin(name), f"{name} of “{self.host.name}” {message}", hint)
 
     def host_error(self, message: str, hint: str) -> InputError:
         """Returns an error to raise about the host itself."""
-        return self._input_error(self.host.origin, message, hint)
-
-    def _input_error(self, origin: str, message: str, hint: str) -> InputError:
-        """Returns an error about what is written at `origin`, which is file:line or a name."""
-        source, _, line = origin.rpartition(":")
-        if not line.isdecimal():
-            return InputError(message, source=origin, hint=hint)
-        return InputError(message, source=source, line=int(line), hint=hint)
+        return error_at(self.host.origin, message, hint)
 
     def text(self, *names: str) -> str | None:
         """Returns the text of the last of `names` that is set. As in Ansible a number is text."""
@@ -92,7 +89,7 @@ class Variables:
         value = self.get(name)
         if value in _UNSET:
             return None
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        if not is_text_or_number(value):
             raise self.error(name, "is not text", "put it in quotes")
         if not str(value).isprintable():
             raise self.error(name, "has a control character in it", "retype it")
@@ -140,14 +137,27 @@ class Variables:
         return names[0]
 
 
+def first_set(*values: T | None) -> T | None:
+    """Returns the first value that is set, in order of precedence.
+
+    None, the empty text, 0 and False count as not set.
+    """
+    return next(filter(None, values), None)
+
+
 def _needs_renderer(value: Any) -> bool:
     """Returns whether a value is encrypted, a template, or may contain either."""
     return isinstance(value, EncryptedText | Mapping | list) or is_template(value)
 
 
+def is_text_or_number(value: Any) -> bool:
+    """Returns whether a value is text or an integer; in Python a boolean is an integer, too."""
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
 def _parse_number(value: Any) -> int | None:
     """Returns the integer that a value is, also as text; None for anything else."""
-    if isinstance(value, str):
-        digits = value.strip()
-        return int(digits[:_MAX_DIGITS]) if digits.isascii() and digits.isdecimal() else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if not is_text_or_number(value):
+        return None
+    digits = _INTEGER.fullmatch(str(value))
+    return int(digits[1]) if digits else None

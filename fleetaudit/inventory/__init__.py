@@ -13,6 +13,9 @@ worst bug of an audit. Nothing here is about connecting.
     host_list.py             `host,host,`
     json_text.py             JSON whose values know their lines
     host_names.py            names and ports, with the ranges of name_ranges.py
+    folders.py               what is in a folder
+    variable_names.py        names of variables
+    suggestions.py           names that may be meant by a misspelt one
     vars_files.py            group_vars and host_vars next to a source
     builder.py               membership: entries of hosts and groups become the Inventory
     precedence.py            what a host inherits from its groups

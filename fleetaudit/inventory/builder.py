@@ -109,7 +109,7 @@ class InventoryBuilder:
         host = self._hosts.get(name)
         if host is None:
             host = self._new_host(name, port, at, listed)
-        elif port is not None and port != host.port:
+        elif port not in (None, host.port):
             raise _late_port(name, host, port, at)
         host.only_listed = host.only_listed and listed
         if not (listed and host.groups):

@@ -30,6 +30,14 @@ class Origin(NamedTuple):
         )
 
 
+def error_at(origin: str, message: str, hint: str = "") -> InputError:
+    """Returns an error about what is set at `origin`: file:line, or a name of what has no lines."""
+    source, _, line = origin.rpartition(":")
+    if not line.isdecimal():
+        return InputError(message, source=origin, hint=hint)
+    return InputError(message, source=source, line=int(line), hint=hint)
+
+
 @dataclass(slots=True)
 class GroupEntry:
     """One group: what it sets and where, its own hosts, its children and its parents.

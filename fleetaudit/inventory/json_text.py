@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from fleetaudit.errors import InputError
@@ -21,6 +22,7 @@ from .values import from_json
 # Commas and colons add nothing: the text is known to be JSON.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]|[^][{}:,"\s]+')
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTAINERS: dict[str, Callable[[], Any]] = {"{": dict, "[": list}
 _NO_KEY = object()
 
 
@@ -104,8 +106,8 @@ class _Walk:
 
     def _take(self, word: str, at: Position) -> None:
         """Takes a word that opens a list or mapping, or is a scalar."""
-        if word in "{[":
-            self._open({} if word == "{" else [], at)
+        if word in _CONTAINERS:
+            self._open(_CONTAINERS[word](), at)
         elif word[0] == '"' and "\\" not in word and word.isascii():
             self._add(word[1:-1], at)
         else:

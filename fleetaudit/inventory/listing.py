@@ -18,6 +18,7 @@ from fleetaudit.text.sanitize import shorten
 from .builder import InventoryBuilder
 from .entries import Origin
 from .host_names import InvalidNameError, check_host_name
+from .variable_names import check_variable_name
 
 META = "_meta"
 _SECTIONS: dict[str, tuple[type, str]] = {
@@ -143,7 +144,7 @@ class _Reader:
         """Sets the variables of a group."""
         for variable, value in variables.items():
             place = [*path, variable]
-            self._check_variable(variable, place)
+            check_variable_name(variable, self._document, place)
             self._builder.set_group_variable(group, variable, value, self._origin(place))
 
     def _read_children(self, group: str, children: list[Any], path: list[Any]) -> None:
@@ -187,7 +188,7 @@ class _Reader:
         """Sets the variables of one host."""
         for variable, value in variables.items():
             place = [*path, variable]
-            self._check_variable(variable, place)
+            check_variable_name(variable, self._document, place)
             self._builder.set_host_variable(host, variable, value, self._origin(place))
 
     def _check_name(self, name: Any, what: str, path: list[Any]) -> None:
@@ -200,13 +201,6 @@ class _Reader:
             check_host_name(name)
         except InvalidNameError as e:
             raise self._document.error(e.message, path, hint=e.hint) from e
-
-    def _check_variable(self, name: Any, path: list[Any]) -> None:
-        """Raises `InputError` for a variable's name that is not text, or empty."""
-        if not isinstance(name, str) or not name:
-            raise self._document.error(
-                "a variable's name that is not text", path, key=True, hint="put it in quotes"
-            )
 
     def _origin(self, path: list[Any]) -> Origin:
         """Returns where the key or item that ends `path` is written."""

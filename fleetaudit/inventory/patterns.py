@@ -8,10 +8,9 @@ exclude nobody. A name of both a host and a group is the host, but after “&”
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,15 +19,43 @@ from fleetaudit.model import Inventory
 from fleetaudit.text.yaml_lines import decode_utf8, read_bounded
 
 from .host_names import is_address
+from .suggestions import did_you_mean
 
 _WORD = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 _BRACKET = re.compile(r"[\[\]]")
-_SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]")
+_PART = re.compile(r"(?P<operator>[&!]|(?![&!]))(?P<expression>.+)", re.DOTALL)
+_SUBSCRIPT = re.compile(
+    r"(?P<name>[^~].*)\[(?:(?P<index>-?[0-9]+)|(?P<first>[0-9]+)[:-](?P<last>[0-9]*))\]", re.DOTALL
+)
 _WILDCARD = re.compile(r"[?*\[]")
 # An expression that matches hosts even if it matches a group.
 _ALSO_HOSTS = re.compile(r"^~|[.?*\[]")
 _IPV6_GROUP = re.compile(r"[0-9a-fA-F]{1,4}")
-_MAX_COMPARED = 5_000
+_COMBINE: dict[str, Callable[[set[str], Iterable[str]], None]] = {
+    "": set.update,
+    "&": set.intersection_update,
+    "!": set.difference_update,
+}
+"""What a part of each operator does to the selected hosts, in the order in which they apply."""
+_ORDER = tuple(_COMBINE)
+
+
+class _Part(NamedTuple):
+    """One part of a pattern: its operator (“&”, “!” or ""), its expression, its subscript if any.
+
+    `name` is the expression without the subscript.
+    """
+
+    text: str
+    operator: str
+    expression: str
+    name: str
+    subscript: re.Match[str] | None
+
+    @property
+    def order(self) -> int:
+        """The position of the operator among those that apply one after the other."""
+        return _ORDER.index(self.operator)
 
 
 def select_hosts(inventory: Inventory, pattern: str) -> tuple[str, ...]:
@@ -37,51 +64,39 @@ def select_hosts(inventory: Inventory, pattern: str) -> tuple[str, ...]:
     Raises `NothingToDoError` if the pattern is empty, selects no host, or has a part that matches
     nothing (with similar names), and `InputError` for an invalid expression.
     """
-    parts = [_parse_part(text) for word in _split(pattern) for text in _expand_files(word)]
+    parts = _parse(pattern)
     if not parts:
         raise NothingToDoError(
             f"the pattern “{pattern}” is empty; to select every host write “all”"
         )
+    if all(part.operator for part in parts):
+        parts.append(_parse_part("all"))
     matcher = _Matcher(inventory)
     selected = set[str]()
-    for part in _of_operator(parts, "") or [_parse_part("all")]:
-        selected.update(matcher.match(part))
-    for part in _of_operator(parts, "&"):
-        selected.intersection_update(matcher.match(part))
-    for part in _of_operator(parts, "!"):
-        selected.difference_update(matcher.match(part))
+    for part in sorted(parts, key=lambda part: part.order):
+        _COMBINE[part.operator](selected, matcher.match(part))
     if not selected:
         raise NothingToDoError(f"no host matches all of the pattern “{pattern}”")
     return tuple(host.name for host in inventory.hosts if host.name in selected)
 
 
-class _Part(NamedTuple):
-    """One part of a pattern: “&”, “!” or no operator, the expression, and its subscript if any."""
-
-    text: str
-    operator: str
-    expression: str
-    subscript: re.Match[str] | None
-
-    @property
-    def name(self) -> str:
-        """The expression without its subscript."""
-        return self.subscript[1] if self.subscript else self.expression
+def _parse(pattern: str) -> list[_Part]:
+    """Returns the parts of a pattern, in the order in which they are written."""
+    parts = list[_Part]()
+    for word in _split(pattern):
+        parts += map(_parse_part, _expand_file(word))
+    return parts
 
 
 def _parse_part(text: str) -> _Part:
     """Returns one part of a pattern; raises `InputError` for an operator alone."""
-    operator = text[0] if text[0] in "&!" else ""
-    expression = text.removeprefix(operator)
-    if not expression:
+    part = _PART.fullmatch(text)
+    if not part:
         raise _invalid(text, f"nothing follows “{text}”")
-    subscript = None if expression[0] == "~" else _SUBSCRIPT.fullmatch(expression)
-    return _Part(text, operator, expression, subscript)
-
-
-def _of_operator(parts: Iterable[_Part], operator: str) -> list[_Part]:
-    """Returns the parts with this operator."""
-    return [part for part in parts if part.operator == operator]
+    expression = part["expression"]
+    subscript = _SUBSCRIPT.fullmatch(expression)
+    name = subscript["name"] if subscript else expression
+    return _Part(text, part["operator"], expression, name, subscript)
 
 
 def _split(pattern: str) -> Iterator[str]:
@@ -97,7 +112,7 @@ def _split(pattern: str) -> Iterator[str]:
     return filter(None, map(str.strip, words))
 
 
-def _expand_files(word: str) -> list[str]:
+def _expand_file(word: str) -> list[str]:
     """Returns the word itself, or the lines of the file that `@file` names."""
     if word[0] != "@":
         return [word]
@@ -158,13 +173,10 @@ class _Matcher:
         name = part.name
         if exists:
             return NothingToDoError(f"“{part.text}” matches no host: “{name}” has too few")
-        similar = _similar_names(name, [*self._groups, *self._names])
-        hint = ""
-        if similar:
-            hint = f"; did you mean {' or '.join(similar)}?"
-        elif name == "localhost":
+        hint = did_you_mean(name, [*self._groups, *self._names])
+        if not hint and name == "localhost":
             hint = "; this machine is the inventory “localhost,”, with a comma"
-        elif _IPV6_GROUP.fullmatch(name):
+        if not hint and _IPV6_GROUP.fullmatch(name):
             hint = "; where IPv6 addresses are among the parts, separate them by commas"
         return NothingToDoError(f"“{part.text}” matches no host and no group{hint}")
 
@@ -185,22 +197,15 @@ def _matching(expression: str, names: Collection[str]) -> list[str]:
 
 def _slice(hosts: Sequence[str], subscript: re.Match[str]) -> Sequence[str]:
     """Returns the hosts that a subscript selects: [1], [-1], [1:3], [1:] or [1-3]."""
-    _, single, start, end = subscript.groups()
-    if single is not None:
-        index = int(single)
-        return (hosts[index],) if -len(hosts) <= index < len(hosts) else ()
-    if not end:
-        return hosts[int(start) :]
+    if subscript["index"] is not None:
+        index = int(subscript["index"])
+        return hosts[index:][:1] if -len(hosts) <= index else ()
+    first = int(subscript["first"])
+    if not subscript["last"]:
+        return hosts[first:]
     # Ansible takes [x:0] for [x].
-    last = int(end) or int(start)
-    return hosts[int(start) : last + 1]
-
-
-def _similar_names(word: str, names: Iterable[str]) -> list[str]:
-    """Returns at most three names that `word` may be meant for, in quotes."""
-    same_length = [name for name in names if abs(len(name) - len(word)) <= 2]
-    near = difflib.get_close_matches(word, same_length[:_MAX_COMPARED], 3)
-    return [f"“{name}”" for name in near]
+    last = int(subscript["last"]) or first
+    return hosts[first : last + 1]
 
 
 def _invalid(pattern: str, reason: str) -> InputError:

@@ -8,7 +8,6 @@ encrypted here.
 from __future__ import annotations
 
 import datetime
-import difflib
 import itertools
 import json
 import re
@@ -19,11 +18,11 @@ from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.model import Group, Inventory
 from fleetaudit.text.sanitize import shorten
 
+from .suggestions import did_you_mean
 from .values import UNSAFE_KEY, VAULT_KEY, EncryptedText, Unsafe
 
 MAX_GRAPH_LINES = 1_000_000
 """Maximum number of lines of a graph: groups that share groups at every level double them."""
-_MAX_COMPARED = 5000
 
 # Names that Ansible itself fills, and so drops from what it prints.
 _INTERNAL = {
@@ -70,9 +69,7 @@ def render_host(inventory: Inventory, name: str) -> str:
     """
     host = next((host for host in inventory.hosts if host.name == name), None)
     if host is None:
-        names = [host.name for host in inventory.hosts[:_MAX_COMPARED]]
-        similar = [f"“{other}”" for other in difflib.get_close_matches(name, names, 3)]
-        hint = f"; did you mean {' or '.join(similar)}?" if similar else ""
+        hint = did_you_mean(name, (host.name for host in inventory.hosts))
         raise NothingToDoError(f"no host “{shorten(name)}” in the inventory{hint}")
     return _render_json(_visible(host.variables))
 

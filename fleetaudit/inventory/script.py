@@ -29,6 +29,7 @@ from .listing import read_listing, variables_of
 
 DEADLINE_S = 120.0
 """Maximum seconds that a program may take, all its calls together."""
+_CHUNK_BYTES = 65_536
 _MAX_STDERR_BYTES = 4096
 _MAX_QUOTED = 512
 _LINGER_S = 1.0
@@ -74,6 +75,7 @@ class _Call:
     deadline_s: float
     stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
+    linger_until: float | None = None
 
     def run(self) -> bytes:
         """Runs the program and returns what it prints on standard output."""
@@ -103,29 +105,43 @@ class _Call:
             raise InputError(f"cannot be run: {e.strerror}", source=self.command) from e
 
     def _read_output(self, process: subprocess.Popen[bytes]) -> None:
-        """Reads all of stdout and the end of stderr, both at once: neither fills up and blocks."""
-        ended, deadline = os.pidfd_open(process.pid), self.until
+        """Reads all of stdout and the end of stderr, both at once: neither fills up and blocks.
+
+        After the program has ended, children of it delay this for `_LINGER_S` seconds at most.
+        """
+        ended = os.pidfd_open(process.pid)
         with selectors.DefaultSelector() as selector, os.fdopen(ended):
             selector.register(cast(IO[bytes], process.stdout), selectors.EVENT_READ, self.stdout)
             selector.register(cast(IO[bytes], process.stderr), selectors.EVENT_READ, self.stderr)
             selector.register(ended, selectors.EVENT_READ)
             while len(selector.get_map()) > (ended in selector.get_map()):
-                ready = selector.select(max(0.0, deadline - time.monotonic()))
-                if not ready and deadline < self.until:
-                    break  # it has ended; a child of it keeps its output open
+                ready = self._select(selector)
                 if not ready:
-                    raise self._too_slow()
-                if any(key.fd == ended for key, _ in ready):
-                    deadline = min(self.until, time.monotonic() + _LINGER_S)
-                    selector.unregister(ended)
+                    return  # it has ended; a child of it keeps its output open
                 for key, _ in ready:
-                    self._read_ready(selector, key)
+                    self._handle(selector, key)
 
-    def _read_ready(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
-        """Reads what one of the two outputs has; raises `InputError` above the limit."""
+    def _select(self, selector: selectors.BaseSelector) -> list[tuple[selectors.SelectorKey, int]]:
+        """Waits until there is something to read, or until children have lingered long enough.
+
+        Raises `InputError` at the deadline.
+        """
+        until = self.until if self.linger_until is None else self.linger_until
+        ready = selector.select(max(0.0, until - time.monotonic()))
+        if not ready and until == self.until:
+            raise self._too_slow()
+        return ready
+
+    def _handle(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+        """Reads what one of the two outputs has, or notes that the program has ended.
+
+        Raises `InputError` for too long an output.
+        """
         if key.data is None:
+            self.linger_until = min(self.until, time.monotonic() + _LINGER_S)
+            selector.unregister(key.fileobj)
             return
-        chunk = os.read(key.fd, 65536)
+        chunk = os.read(key.fd, _CHUNK_BYTES)
         key.data.extend(chunk)
         if not chunk:
             selector.unregister(key.fileobj)

@@ -22,6 +22,7 @@ from fleetaudit.text.document import Document
 from fleetaudit.text.yaml_lines import decode_utf8, parse_yaml, read_bounded
 
 from .builder import InventoryBuilder
+from .folders import is_folder, list_folder, unreadable
 from .host_list import read_host_list
 from .ini_format import is_section, read_ini
 from .json_text import parse_json
@@ -40,7 +41,6 @@ _PROGRAM_MARKS = (b"#!", b"\x7fELF")
 _SKIPPED_NAMES = re.compile(r"^\.|^host_vars$|^group_vars$|^vars_plugins$")
 _YAML_KEY_LINE = re.compile(r":\s*$", re.MULTILINE)
 _MAX_DEPTH = 20
-_MAX_SHOWN = 300
 
 
 def load_inventory(
@@ -103,7 +103,7 @@ class _SourceReader:
         if "," in source and not _exists(path):
             self._record.sources.append((source, "host_list"))
             read_host_list(source, self._builder)
-        elif _is_folder(path, source):
+        elif is_folder(path, source):
             self._folders.append(path)
             self._read_source_folder(path, source)
         else:
@@ -140,7 +140,7 @@ class _SourceReader:
             )
         count = 0
         for entry in self._entries_of(folder):
-            if _is_folder(entry, str(entry)):
+            if is_folder(entry):
                 count += self._read_folder(entry, depth + 1)
             else:
                 self._read_file(entry, str(entry), is_named=False)
@@ -149,11 +149,7 @@ class _SourceReader:
 
     def _entries_of(self, folder: Path) -> list[Path]:
         """Returns what Ansible would read in a folder, sorted."""
-        try:
-            entries = sorted(folder.iterdir())
-        except OSError as e:
-            raise InputError(f"cannot be read: {e.strerror}", source=str(folder)) from e
-        entries = [entry for entry in entries if not _SKIPPED_NAMES.search(entry.name)]
+        entries = [entry for entry in list_folder(folder) if not _SKIPPED_NAMES.search(entry.name)]
         check_folder_settings(self._unsupported, folder, [entry.name for entry in entries])
         return [entry for entry in entries if not entry.name.endswith(IGNORED_EXTENSIONS)]
 
@@ -233,14 +229,6 @@ class _SourceReader:
         read_script(path, source, self._builder)
 
 
-def _is_folder(path: Path, source: str) -> bool:
-    """Returns whether a path is a folder; raises `InputError` if that cannot be found out."""
-    try:
-        return path.is_dir()
-    except OSError as e:  # a name that is too long, a folder around it that is not searchable
-        raise InputError(f"cannot be read: {e.strerror}", source=source[:_MAX_SHOWN]) from e
-
-
 def _read_bytes(path: Path, source: str) -> bytes:
     """Returns the bytes of a file; raises `NothingToDoError` if it is missing."""
     try:
@@ -248,10 +236,8 @@ def _read_bytes(path: Path, source: str) -> bytes:
     except FileNotFoundError as e:
         hint = "" if "/" in source else f"\n  for a list of hosts, add a comma:  {source},"
         raise NothingToDoError(f"{source}: there is no such inventory{hint}") from e
-    except OSError as e:
-        raise InputError(f"cannot be read: {e.strerror or e}", source=source) from e
-    except ValueError as e:
-        raise InputError(f"cannot be read: {e}", source=source) from e
+    except (OSError, ValueError) as e:
+        raise unreadable(path, e, source) from e
 
 
 def _begins_with_a_section(text: str) -> bool:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from fleetaudit.errors import InputError
 
+from .entries import error_at
+
 ENABLED_PLUGINS = ("host_list", "script", "auto", "yaml", "ini", "toml")
 """The inventory plugins that Ansible tries by default, in this order."""
 PRECEDENCE = (
@@ -54,14 +56,11 @@ class UnsupportedSetting(NamedTuple):
     def error(self, change: str) -> InputError:
         """Returns the error for a setting that would change `change`."""
         message = f"“{self.key}” would change {change}, and is not supported"
-        source, _, line = self.origin.rpartition(":")
-        if not line.isdecimal():
-            return InputError(
-                message, source=self.origin, hint=f"without it:  unset {self.variable}"
-            )
+        if self.origin == self.variable:
+            return error_at(self.origin, message, f"without it:  unset {self.variable}")
         value = shlex.quote(self.default) if self.default else ""
         hint = f"without this one setting:  export {self.variable}={value}"
-        return InputError(message, source=source, line=int(line), hint=hint)
+        return error_at(self.origin, message, hint)
 
     def note(self) -> str:
         """Returns the note for a setting that changes nothing."""

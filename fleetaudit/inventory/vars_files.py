@@ -9,6 +9,7 @@ started.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,16 @@ from fleetaudit.text.yaml_lines import decode_utf8, parse_yaml, read_bounded
 
 from .builder import InventoryBuilder
 from .entries import VariablesAndOrigins, VarsLayer
+from .folders import is_folder, list_folder, unreadable
 from .json_text import parse_json
 from .settings_check import ReadingRecord
 from .values import TAGS
+from .variable_names import check_variable_name
 from .vault import Vault, decrypt_file
 
 _EXTENSIONS = ("", ".yml", ".yaml", ".json")
 _FOLDERS = ("group_vars", "host_vars")
+_SKIPPED_NAME = re.compile(r"^\.|~$")
 _MAX_DEPTH = 20
 _MAX_REPEATED_SHOWN = 5
 
@@ -110,7 +114,7 @@ class _Reader:
         try:
             data = read_bounded(file)
         except OSError as e:
-            raise _unreadable(file, e) from e
+            raise unreadable(file, e) from e
         text = decode_utf8(decrypt_file(data, self._vault, source=source), source=source)
         repeated = list[str]()
 
@@ -152,7 +156,7 @@ def _names_in(folder: Path) -> frozenset[str]:
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     except OSError as e:
-        raise _unreadable(folder, e) from e
+        raise unreadable(folder, e) from e
 
 
 def _check_none_hidden(found: Sequence[Path]) -> None:
@@ -173,34 +177,12 @@ def _size(file: Path) -> int:
     except FileNotFoundError:
         return 0
     except OSError as e:
-        raise _unreadable(file, e) from e
-
-
-def _unreadable(path: Path, e: OSError) -> InputError:
-    """Returns the error about a file or folder that cannot be read."""
-    return InputError(f"cannot be read: {e.strerror or e}", source=str(path))
-
-
-def _listed(folder: Path) -> list[Path] | None:
-    """Returns what is in a folder, sorted by name; None for anything else."""
-    try:
-        return sorted(folder.iterdir(), key=lambda path: path.name) if folder.is_dir() else None
-    except OSError as e:
-        raise _unreadable(folder, e) from e
-
-
-def _is_folder(path: Path) -> bool:
-    """Returns whether a path is a folder; the folder around it may not be searchable."""
-    try:
-        return path.is_dir()
-    except OSError as e:
-        raise _unreadable(path, e) from e
+        raise unreadable(file, e) from e
 
 
 def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
     """Yields the files at and below `entry` that hold variables, in Ansible's order."""
-    inside = _listed(entry)
-    if inside is None:
+    if not is_folder(entry):
         yield entry
         return
     if depth > _MAX_DEPTH:
@@ -209,12 +191,9 @@ def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
             source=str(entry),
             hint="look for a loop of links",
         )
-    for inner in inside:
-        if inner.name.startswith(".") or inner.name.endswith("~"):
-            continue
-        if not _is_folder(inner):
-            yield from (inner,) if inner.suffix in _EXTENSIONS else ()
-        elif not inner.suffix:
+    for inner in list_folder(entry):
+        allowed = ("",) if is_folder(inner) else _EXTENSIONS
+        if inner.suffix in allowed and not _SKIPPED_NAME.search(inner.name):
             yield from _files(inner, depth + 1)
 
 
@@ -225,11 +204,5 @@ def _mapping_of(document: Document) -> Mapping[str, Any]:
             "not a mapping of variables", hint="write one variable a line:  ansible_user: audit"
         )
     for name in document.value:
-        if not isinstance(name, str) or not name:
-            raise document.error(
-                "a variable's name that is not text",
-                [name],
-                key=True,
-                hint="put the name in quotes",
-            )
+        check_variable_name(name, document, [name])
     return document.value

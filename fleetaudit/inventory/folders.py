@@ -1,0 +1,35 @@
+"""Looks into folders of inventories and variables: every failure is an error with its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleetaudit.errors import InputError
+
+_MAX_SHOWN = 300
+
+
+def is_folder(path: Path, source: str = "") -> bool:
+    """Returns whether a path is a folder; `source` is its name in messages.
+
+    Raises `InputError` if that cannot be found out: the name is too long, or the folder around it
+    is not searchable.
+    """
+    try:
+        return path.is_dir()
+    except OSError as e:
+        raise unreadable(path, e, source) from e
+
+
+def list_folder(path: Path) -> list[Path]:
+    """Returns what is in a folder, sorted by name; raises `InputError` if it cannot be read."""
+    try:
+        return sorted(path.iterdir(), key=lambda entry: entry.name)
+    except OSError as e:
+        raise unreadable(path, e) from e
+
+
+def unreadable(path: Path, e: Exception, source: str = "") -> InputError:
+    """Returns the error about a file or folder that cannot be read."""
+    reason = getattr(e, "strerror", None) or e
+    return InputError(f"cannot be read: {reason}", source=(source or str(path))[:_MAX_SHOWN])

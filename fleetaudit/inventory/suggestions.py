@@ -1,0 +1,21 @@
+"""Names that may be meant by a misspelt one, for messages. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_MAX_COMPARED = 5_000
+_MAX_LENGTH_DIFFERENCE = 2
+_MAX_SUGGESTIONS = 3
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """Returns "; did you mean “a” or “b”?" for names that are similar to `word`, "" without any.
+
+    Of a large inventory only the first 5,000 names of about the same length are compared.
+    """
+    comparable = [name for name in names if abs(len(name) - len(word)) <= _MAX_LENGTH_DIFFERENCE]
+    similar = difflib.get_close_matches(word, comparable[:_MAX_COMPARED], _MAX_SUGGESTIONS)
+    quoted = " or ".join(f"“{name}”" for name in similar)
+    return f"; did you mean {quoted}?" if similar else ""
