@@ -54,7 +54,7 @@ case $1 in --list) echo '{"web": {"hosts": ["b", "a"]}}';; *) echo "{\\"name\\":
         ("#!/bin/sh\necho '[]'\n", "not a mapping of groups"),
         ("#!/bin/sh\necho '{}'\n", "no host in it"),
         ("#!/nowhere/python\n", "cannot be run"),
-        ("#!/bin/sh\nprintf '\\377'\n", "is no UTF-8"),
+        ("#!/bin/sh\nprintf '\\377'\n", "is not UTF-8"),
         (
             "#!/bin/sh\ntest $1 = --list && echo '{\"a\": [\"h\"]}' || echo '[]'\n",
             "printed no mapping of variables",
