@@ -139,7 +139,7 @@ def test_the_host_is_counted_once_and_its_finding_stands_beside_it(fleet: AuditR
     )
 
 
-def test_only_it_waived_leaves_what_is_said_of_the_audited_hosts_alone(fleet: AuditRun) -> None:
+def test_only_it_waived_leaves_the_report_of_the_audited_hosts_alone(fleet: AuditRun) -> None:
     (host,) = fleet.hosts[-1:]
     waived = msgspec.structs.replace(FINDING, waived="me until 2099-01-31: new disk")
     hosts = (*fleet.hosts[:-1], msgspec.structs.replace(host, findings=(waived,)))
@@ -151,7 +151,7 @@ def test_only_it_waived_leaves_what_is_said_of_the_audited_hosts_alone(fleet: Au
     assert short(msgspec.structs.replace(fleet, hosts=hosts)) == short(small_fleet())
 
 
-def test_the_page_names_it_where_hosts_were_not_audited_and_not_among_those_that_fall_short(
+def test_the_page_names_it_where_hosts_were_not_audited_and_not_among_those_with_findings(
     fleet: AuditRun,
 ) -> None:
     articles = (

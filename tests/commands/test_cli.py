@@ -253,7 +253,7 @@ def test_status_78_for_an_environment_that_makes_no_sense(
 BUG = "from fleetaudit import cli; from fleetaudit.analysis import judge; judge.judge = lambda audited, plan: 1 / 0; "
 
 
-def test_status_1_for_a_bug_with_a_traceback_in_the_log_and_the_host_told(folder: Folder) -> None:
+def test_status_1_for_a_bug_with_a_traceback_in_the_log_and_the_host_named(folder: Folder) -> None:
     _, env = folder.command()
     arguments = ["run", "localhost,", "-p", "met.yml", "--format", "json"]
     program = BUG + f"cli.main({arguments!r})"
@@ -284,7 +284,7 @@ def journal_of(folder: Folder) -> list[Path]:
 
 
 def running(folder: Folder, closed_port: int, silent_port: int) -> subprocess.Popen[str]:
-    """A run that has told of one host and waits for the other."""
+    """A run that has reported one host and waits for the other."""
     folder.write("inventory.yml", inventory_of(dead=closed_port, silent=silent_port))
     process = folder.start(
         "run", "-p", "met.yml", "--format", "text", "-T", "600", "--host-deadline", "600"
@@ -452,7 +452,7 @@ def test_the_same_run_gives_the_same_bytes_whatever_the_day(fleet: Folder, forma
     assert (fleet.path / "one").read_bytes() == (fleet.path / "two").read_bytes() != b""
 
 
-def test_report_as_text_fits_the_width_it_is_told(fleet: Folder) -> None:
+def test_report_as_text_fits_its_width(fleet: Folder) -> None:
     done = fleet.run("report", "reports/latest", COLUMNS="70")
     wrapped = [
         line for line in done.stdout.splitlines() if not line.startswith("      ")

@@ -1,4 +1,4 @@
-"""Configuration files: their order, what may be in them, and what is said where something else is."""
+"""Configuration files: their order, their keys, and the errors about anything else."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_list_may_be_written_as_one_and_a_number_of_runs_as_a_number(tmp_path:
     ],
     ids=str.strip,
 )
-def test_what_makes_no_sense_is_told_with_file_and_line(
+def test_what_makes_no_sense_is_an_error_with_file_and_line(
     tmp_path: Path, text: str, words: str
 ) -> None:
     file = write(tmp_path / "fleetaudit.yml", text)

@@ -282,7 +282,7 @@ def test_old_runs_go_with_a_run_and_by_hand(place: Workspace) -> None:
     assert place.run("prune", "--keep", "often").returncode == 64
 
 
-# ---- who else is told
+# ---- notifications
 # ----------------------------------------------------------------------------------------------
 
 

@@ -112,7 +112,7 @@ def private(tmp_path: Path) -> Iterator[Folder]:
     assert holder.stdout is not None
     try:
         if holder.stdout.readline() != "ready\n":
-            pytest.skip("no network namespace is to be had here")
+            pytest.skip("no network namespace is available here")
         users = ["-U", "--preserve-credentials"] if as_root else []
         yield Folder(tmp_path, ("nsenter", "-t", str(holder.pid), *users, "-n", "--"))
     finally:
@@ -187,7 +187,7 @@ def test_a_sysctl_that_changes_between_two_runs_is_a_regression_dated_and_fixed_
     )
 
 
-def test_a_waiver_excuses_until_its_day_and_the_day_after_it_is_said_to_be_expired(
+def test_a_waiver_excuses_until_its_day_and_the_day_after_it_is_reported_as_expired(
     private: Folder,
 ) -> None:
     private.sysctl("net.ipv4.tcp_fin_timeout", "120")
@@ -291,7 +291,7 @@ def test_last_is_the_newest_finished_run_that_was_asked_the_same(folder: Folder)
     done = folder.audit(day=8)
     assert done.returncode == 0, done.stdout + done.stderr
     assert folder.latest().run.baseline == "2026-01-01T020000Z"
-    assert "2026-01-07T020000Z" in done.stderr  # passed over, and said
+    assert "2026-01-07T020000Z" in done.stderr  # left out, with a note
     (golden / JOURNAL_FILE).unlink()  # the run.json is all that is needed
     assert folder.audit("--baseline", "golden", day=9).returncode == 0
     assert folder.latest().run.baseline == "2026-01-01T020000Z"
@@ -299,7 +299,9 @@ def test_last_is_the_newest_finished_run_that_was_asked_the_same(folder: Folder)
     assert folder.latest().run.baseline is None
 
 
-def test_a_baseline_that_cannot_be_compared_is_said_and_the_run_is_whole(folder: Folder) -> None:
+def test_a_baseline_that_cannot_be_compared_is_reported_and_the_run_is_whole(
+    folder: Folder,
+) -> None:
     stored(folder, 1, inventory=("other.yml",))
     done = folder.audit("--baseline", "reports/2026-01-01T020000Z", day=2)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -307,7 +309,8 @@ def test_a_baseline_that_cannot_be_compared_is_said_and_the_run_is_whole(folder:
     drift = folder.latest().drift
     assert drift is not None
     assert drift.refused
-    assert "That cannot be told" in (folder.path / "reports/latest/report.html").read_text()
+    page = (folder.path / "reports/latest/report.html").read_text()
+    assert "Not compared with the run 2026-01-01T020000Z" in page
 
 
 # ---- diff

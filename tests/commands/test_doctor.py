@@ -222,7 +222,7 @@ def test_a_fleet_is_a_table_with_each_host_once_in_order_and_the_cause_of_every_
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", done.stdout)
 
 
-def test_a_healthy_host_is_told_stage_by_stage_with_times_its_kernel_and_the_run_to_type(
+def test_a_healthy_host_is_shown_stage_by_stage_with_times_its_kernel_and_the_run_to_type(
     fleet: Fleet,
 ) -> None:
     told = fleet.story("web01")
@@ -251,7 +251,7 @@ def test_the_systems_own_ssh_claims_no_time_that_nobody_measured(fleet: Fleet) -
     assert told["head"].startswith(f"{LONG}: ready in ")
 
 
-def test_a_jump_host_is_told_stage_by_stage_before_the_host_behind_it(
+def test_a_jump_host_is_shown_stage_by_stage_before_the_host_behind_it(
     fleet: Fleet, sshd: Server, keys: Keys, tmp_path: Path
 ) -> None:
     config = tmp_path / "ssh_config"
@@ -295,7 +295,9 @@ def test_a_host_that_is_not_ready_says_where_it_stopped_and_what_to_type(
         assert told[earlier].split()[0] in ("ok", "–"), (earlier, told[earlier])
 
 
-def test_what_to_type_next_is_a_line_that_a_shell_takes_and_that_fails_alike(fleet: Fleet) -> None:
+def test_what_to_type_next_is_a_line_that_a_shell_takes_and_that_fails_in_the_same_way(
+    fleet: Fleet,
+) -> None:
     line = fleet.story("db1")["next:"]
     done = subprocess.run(
         ["/bin/sh", "-c", line], capture_output=True, text=True, stdin=subprocess.DEVNULL
@@ -339,7 +341,7 @@ def test_nothing_is_written_not_even_the_key_of_a_host_that_is_met_for_the_first
     assert {path: path.stat().st_mtime_ns for path in fleet.path.rglob("*")} == before
 
 
-def test_a_key_that_is_not_checked_is_told_so(fleet: Fleet) -> None:
+def test_a_key_that_is_not_checked_is_shown_as_such(fleet: Fleet) -> None:
     done = fleet.doctor("-l", "stranger", "--host-key-policy", "off")
     assert done.returncode == 0, done.stdout
     assert ", not checked" in " ".join(done.stdout.split())

@@ -453,7 +453,7 @@ def test_a_pipe_or_a_device_or_a_socket_is_refused_and_never_waited_for(place: W
 
 
 @pytest.mark.parametrize("where", ["hosts/a", "group_vars/all", "host_vars/h.yml"])
-def test_a_pipe_beside_or_inside_an_inventory_is_refused_too(place: Workspace, where: str) -> None:
+def test_a_pipe_next_to_or_inside_an_inventory_is_refused_too(place: Workspace, where: str) -> None:
     for folder in ("group_vars", "host_vars"):
         (place.path / folder).mkdir()
     if where.startswith("hosts"):

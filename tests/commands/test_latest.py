@@ -69,7 +69,7 @@ def test_a_run_with_a_limit_or_another_playbook_does_not_move_it_and_says_so(
         assert lines[3] == f"  fleetaudit runs --latest {newest(place).id}"
     quiet = place.run("run", "-p", "other.yml", "-q", *JSON)
     assert quiet.stderr == ""
-    # The job moves on, and the runs in between are none of its business.
+    # The job moves on, and the runs in between do not concern it.
     assert place.run("run", "-p", "all.yml", *JSON).stderr == ""
     assert latest(place) != nightly
     assert info(place).baseline == nightly
@@ -122,7 +122,7 @@ def test_a_clock_once_in_the_future_freezes_nothing(place: Workspace) -> None:
     assert latest(place).startswith("2036-")
     place.write(
         "all.yml", SHORT.replace("short", "sysctls")
-    )  # what is wanted has changed: one finding
+    )  # the expectation has changed: one finding
     nights = [place.run(*cron, SOURCE_DATE_EPOCH=str(1_769_824_800 + 86400 * n)) for n in range(3)]
     assert [night.returncode for night in nights] == [2, 2, 2]
     assert [bool(night.stdout) for night in nights] == [True, False, False]

@@ -1,5 +1,5 @@
 """What is tried, in the log: each stage of each attempt, for each host; and which hosts take long,
-beside the bar.
+next to the bar.
 """
 
 from __future__ import annotations

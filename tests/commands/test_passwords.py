@@ -1,5 +1,5 @@
 """Where passwords come from: a terminal, a file, a pipe; never an option's value, and never waited
-for for ever.
+for forever.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         passwords.read_password_file(str(tmp_path), "--x")
 
 
-def test_a_pipe_that_says_nothing_is_not_waited_for_for_ever(
+def test_a_pipe_that_stays_empty_is_not_waited_for_forever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passwords, "WAIT_S", 0.2)
@@ -208,7 +208,7 @@ all:
 @pytest.mark.parametrize(
     "words", [("-K",), ("--become-user", "app"), ("--become-method", "doas", "-K")]
 )
-def test_what_is_about_becoming_is_told_of_once_where_nobody_becomes_anybody(
+def test_options_of_become_without_become_are_reported_once(
     place: Workspace, words: tuple[str, ...]
 ) -> None:
     place.write("mixed.yml", MIXED)
@@ -259,7 +259,7 @@ def test_hosts_that_take_no_password_are_counted_where_others_take_it(place: Wor
     )  # a takes one, and says why not
 
 
-def test_a_file_that_everybody_can_read_is_told_of(place: Workspace) -> None:
+def test_a_file_that_everybody_can_read_is_reported(place: Workspace) -> None:
     done = place.run(*PLAN, "--connection-password-file", file(place.path, b"x", 0o644))
     assert (done.returncode, "chmod 600" in done.stderr) == (0, True)
     done = place.run(*PLAN, "--connection-password-file", file(place.path, b"x"))

@@ -244,7 +244,7 @@ def test_several_runs_are_rendered_as_one_in_every_format(folder: Folder) -> Non
     assert "27 hosts: 18 audited, 9 not audited." in folder.run("report", first, second).stdout
 
 
-def test_a_host_that_two_runs_tell_alike_is_in_the_report_once(folder: Folder) -> None:
+def test_a_host_that_is_equal_in_two_runs_is_in_the_report_once(folder: Folder) -> None:
     first, second = (
         archived(folder, part(RUN.hosts[:10], "one"), 3),
         archived(folder, part(RUN.hosts[5:], "two"), 4),
@@ -304,7 +304,9 @@ def test_limits_and_inventories_of_joined_runs_are_kept_and_no_baseline_is_claim
     )
 
 
-def test_a_run_that_is_missing_among_others_is_told_and_nothing_is_rendered(folder: Folder) -> None:
+def test_a_run_that_is_missing_among_others_is_an_error_and_nothing_is_rendered(
+    folder: Folder,
+) -> None:
     done = folder.run(
         "report", "reports/latest", "reports/nowhere", "--format", "csv", "-o", "all.csv"
     )

@@ -331,7 +331,7 @@ def test_a_run_without_a_plan_cannot_be_resumed_and_says_so(place: Workspace, le
     [b"", b"{}", b'{"format":"\xff"}', b"[" * 100_000, b'{"format":"fleetaudit-plan/9"}'],
     ids=len,
 )
-def test_a_plan_that_is_none_is_refused(place: Workspace, left: Path, text: bytes) -> None:
+def test_a_file_that_is_not_a_plan_is_refused(place: Workspace, left: Path, text: bytes) -> None:
     (left / "plan.json").write_bytes(text)
     assert "not the plan of a run" in finished(fake(place, "run", "--resume", left.name), 65)
 

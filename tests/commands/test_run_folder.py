@@ -69,7 +69,7 @@ def holder(output: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_second_process_is_refused_at_once_and_told_who_holds_the_lock(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_at_once_with_the_holder_of_the_lock(tmp_path: Path) -> None:
     process = holder(tmp_path)
     try:
         with pytest.raises(LockedError, match=f"process {process.pid}"), hold_lock(tmp_path):

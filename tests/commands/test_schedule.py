@@ -63,7 +63,7 @@ def test_a_name_that_means_nothing_to_the_job_is_refused(
 
 
 @pytest.mark.parametrize("option", FILES)
-def test_a_file_that_is_not_there_yet_is_told_of_and_one_that_is_there_is_not(
+def test_a_file_that_does_not_exist_yet_is_reported_and_one_that_exists_is_not(
     place: Workspace, option: str
 ) -> None:
     done = place.run("schedule", option, "my secret", "web1,")

@@ -48,7 +48,7 @@ def test_a_run_is_found_by_its_name_in_the_output_folder(saved: Path, verb: str)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_run_that_is_nowhere_is_said_by_the_name_that_was_typed(saved: Path) -> None:
+def test_a_run_that_does_not_exist_is_named_as_it_was_typed(saved: Path) -> None:
     done = sh("report latset", saved)
     assert done.returncode == 66
     assert "latset" in done.stderr

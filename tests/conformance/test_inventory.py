@@ -1,6 +1,4 @@
-"""Holds inventories against what Ansible itself makes of them, byte for byte: recorded, and live
-where it is.
-"""
+"""Inventories are read as Ansible itself reads them, byte for byte, by a live Ansible."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_a_user_without_rights_sees_all_of_it_in_a_user_namespace(quick: Kernel)
         assert o.evidence.wire
 
 
-def test_a_user_without_rights_or_namespaces_sees_what_sockets_show_and_is_told_what_would_help(
+def test_a_user_without_rights_or_namespaces_sees_what_sockets_show_and_the_command_that_would_help(
     quick: Kernel,
 ) -> None:
     seen = seen_by_nobody(quick, sysctls={"user.max_user_namespaces": "0"})
@@ -306,14 +306,14 @@ def test_a_guest_that_does_not_come_up_is_ended_at_the_deadline(quick: Kernel) -
     assert "had not come up at the deadline" in error.reason
 
 
-def test_a_panic_is_told_in_the_kernels_own_words(quick: Kernel) -> None:
+def test_a_panic_is_reported_in_the_kernels_own_words(quick: Kernel) -> None:
     error = refused(quick, "", append="rdinit=/nonexistent init=/nonexistent")
     assert error.stage == "connect"
     assert "Kernel panic - not syncing" in error.reason
     assert "kernel_append" in error.hint
 
 
-def test_an_init_that_fails_is_told_with_its_own_last_line(quick: Kernel) -> None:
+def test_an_init_that_fails_is_reported_with_its_last_line(quick: Kernel) -> None:
     error = refused(quick, "", append="rdinit=/python -- -c raise.SystemExit")
     assert error.stage == "connect"
     assert "SyntaxError" in error.reason
@@ -388,7 +388,7 @@ def test_a_machine_without_qemu_says_what_to_install(
     assert error.hint.startswith("apt install qemu-system-x86")
 
 
-def test_a_qemu_that_cannot_run_is_told_with_its_words(
+def test_a_qemu_that_cannot_run_is_reported_with_its_message(
     quick: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / qemu.PROGRAM
@@ -428,7 +428,7 @@ run_kernel(KernelTarget(image={str(quick.image)!r}), execution, endless)
             )
             controller.send_signal(signal.SIGKILL)
             assert select.select([watch], [], [], 10)[0], (
-                "the guest outlived the process that wanted it"
+                "the guest outlived the process that started it"
             )
         finally:
             os.close(watch)

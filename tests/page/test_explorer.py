@@ -1,5 +1,5 @@
-"""The page under hand: filters, order, addresses, one host, keyboard, and what a screen reader is
-told.
+"""The page under hand: filters, order, addresses, one host, keyboard, and what a screen reader
+announces.
 """
 
 from __future__ import annotations
@@ -164,14 +164,14 @@ def test_one_host_has_a_page_with_its_verdicts_packets_changes_and_the_command(
         assert visit.page.locator("#host svg.ladder").last.is_visible()
 
 
-def test_a_host_that_was_not_audited_has_one_too_and_a_name_that_is_not_there_is_said(
+def test_a_host_that_was_not_audited_has_one_too_and_an_unknown_name_is_reported(
     chromium: Any, path: Path
 ) -> None:
     with LoadedPage(chromium, path, "#host?name=cache2") as visit:
         assert "nc -vz cache2 22" in visit.page.inner_text("#host")
-    with LoadedPage(chromium, path, "#host?name=<img src=x onerror=globalThis.heard=1>") as visit:
+    with LoadedPage(chromium, path, "#host?name=<img src=x onerror=globalThis.ran=1>") as visit:
         assert "No host of that name" in visit.page.inner_text("#host")
-        assert (visit.page.evaluate("globalThis.heard"), visit.console) == (None, [])
+        assert (visit.page.evaluate("globalThis.ran"), visit.console) == (None, [])
 
 
 def test_a_link_to_packets_opens_what_they_are_in(chromium: Any, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page in a real browser: it fetches nothing, runs nothing that a host said, and reads well
+"""The page in a real browser: it fetches nothing, runs nothing that a host sent, and reads well
 without a mouse.
 """
 
@@ -41,24 +41,24 @@ from tests.support.runs import (
 # ---- hostile hosts
 # -------------------------------------------------------------------------------------------------
 
-HEARD = "globalThis.heard=1"
+RAN = "globalThis.ran=1"
 SEEDS = (
-    f"<script>{HEARD}</script>",
-    f"<img src=x onerror={HEARD}>",
-    f"<svg onload={HEARD}>",
-    f'"><svg/onload={HEARD}>',
-    f"' autofocus onfocus={HEARD} x='",
-    f"</title><script>{HEARD}</script>",
-    f"</style><script>{HEARD}</script>",
-    f"</script><script>{HEARD}</script>",
-    f"--><script>{HEARD}</script>",
-    f"javascript:{HEARD}",
+    f"<script>{RAN}</script>",
+    f"<img src=x onerror={RAN}>",
+    f"<svg onload={RAN}>",
+    f'"><svg/onload={RAN}>',
+    f"' autofocus onfocus={RAN} x='",
+    f"</title><script>{RAN}</script>",
+    f"</style><script>{RAN}</script>",
+    f"</script><script>{RAN}</script>",
+    f"--><script>{RAN}</script>",
+    f"javascript:{RAN}",
     "<iframe src=http://127.0.0.1:9/x></iframe>",
     "<link rel=stylesheet href=http://127.0.0.1:9/x>",
     "<meta http-equiv=refresh content='0;url=http://127.0.0.1:9/'>",
     "<base href=http://127.0.0.1:9/>",
     "<style>*{display:none}</style>",
-    "<details open ontoggle=globalThis.heard=1>",
+    "<details open ontoggle=globalThis.ran=1>",
     "{{ 7*7 }}{% raw %}",
     "{{ ''.__class__.__mro__ }}",
     "&lt;script&gt;&#x3c;",
@@ -195,7 +195,7 @@ def test_nothing_that_a_host_says_runs_and_all_of_it_can_be_read(
         visit.open_all()
         visit.page.fill("#filter", SEEDS[0])
         visit.page.fill("#filter", "")
-        assert visit.page.evaluate("globalThis.heard") is None
+        assert visit.page.evaluate("globalThis.ran") is None
         assert (visit.console, visit.dialogs, visit.requests) == ([], [], [visit.url])
         heard = (
             "Array.from(document.body.querySelectorAll('script')).forEach(s => s.remove()),"

@@ -1,4 +1,4 @@
-"""The page of ten thousand hosts that behave alike stays one small file."""
+"""The page of ten thousand equal hosts stays one small file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.runs import (
 )
 
 
-def test_ten_thousand_hosts_that_behave_alike_stay_one_small_file() -> None:
+def test_ten_thousand_equal_hosts_stay_one_small_file() -> None:
     fleet = Fleet()
     old, new = fleet.host("x", K510), fleet.host("x", K612)
     hosts = [
