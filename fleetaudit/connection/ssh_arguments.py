@@ -14,7 +14,14 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .ssh_keywords import FOLLOWED, KNOWN_HOSTS_FILES, OPENSSH_ONLY, TUNING, WITHOUT_EFFECT
+from .ssh_keywords import (
+    FOLLOWED,
+    KNOWN_HOSTS_FILES,
+    OPENSSH_ONLY,
+    OTHER_USES,
+    TUNING,
+    WITHOUT_EFFECT,
+)
 
 _IGNORED_FLAGS = frozenset("-C -q -v -vv -vvv -T -t -tt -x -X -Y -A -a -n".split())  # noqa: SIM905 — a list of words
 _IGNORED_OPTIONS = TUNING | {"checkhostip"}
@@ -47,7 +54,6 @@ _WITHOUT_VALUE = frozenset("46AaCgKkXxYy")
 # these itself.
 _LEFT_OUT = frozenset("qvtTM")
 _PKCS11_AND_KERBEROS = frozenset({"-I", "-K"})
-_OTHER_USES = frozenset({"sessiontype", "stdinnull", "forkafterauthentication"})
 _AUTHENTICATION_METHODS = frozenset({"publickey", "password", "keyboard-interactive"})
 _SHORT_OPTIONS = re.compile(r"-[^-].*", re.DOTALL)
 _MAX_NAME = 40
@@ -150,7 +156,7 @@ def _option_with_value(letter: str, value: str) -> tuple[str, ...]:
     if letter != "o":
         return f"-{letter}", value
     option = _parse_option(value)
-    if option.keyword in _OTHER_USES:
+    if option.keyword in OTHER_USES:
         raise UnsupportedArgumentError(f"-o {option.name}")
     names_no_file = option.keyword in KNOWN_HOSTS_FILES and option.value in _NO_FILES
     return () if names_no_file else ("-o", value)

@@ -39,6 +39,19 @@ FOLLOWED = frozenset(
 )
 """What the built-in client follows, by the answer of `ssh -G`."""
 
+OTHER_LOGINS = frozenset(
+    """
+    enablesshkeysign gssapiauthentication gssapiclientidentity gssapidelegatecredentials
+    gssapikexalgorithms gssapikeyexchange gssapirenewalforcesrekey gssapiserveridentity
+    gssapitrustdns hostbasedacceptedalgorithms hostbasedauthentication kbdinteractivedevices
+    obscurekeystroketiming
+    """.split()  # noqa: SIM905 — a list of words
+)
+"""Logins by GSSAPI and by hosts, which the built-in client does not have, and what goes with them."""
+
+OTHER_USES = frozenset({"sessiontype", "stdinnull", "forkafterauthentication"})
+"""With these ssh does something else than run one command and read its input."""
+
 OPENSSH_ONLY = frozenset(
     """
     gssapiauthentication gssapidelegatecredentials gssapikeyexchange gssapitrustdns

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleetaudit.connection.ssh_keywords import OTHER_LOGINS, TUNING, WITHOUT_EFFECT
 from fleetaudit.errors import TransportError
 from fleetaudit.text.files import UnsuitableFileError, read_file
 from fleetaudit.text.sanitize import quote_line
@@ -43,25 +44,9 @@ _LIMITS = Limits(stdout=1024 * 1024)
 _FILE_MAX = 16 * 1024 * 1024
 _MAX_DEPTH = 16  # of Includes: OpenSSH's own bound
 
-# Keywords that change neither where, nor as whom, nor how safely one command is run. GSSAPI and
-# host-based logins are here because the built-in client has neither, and Debian's own ssh_config names
-# one; master connections are for the other client.
-IGNORED_KEYWORDS = frozenset((
-    "addkeystoagent", "batchmode", "channeltimeout", "clearallforwardings", "compression",
-    "connectionattempts", "controlmaster", "controlpath", "controlpersist", "dynamicforward",
-    "enableescapecommandline", "enablesshkeysign", "escapechar", "exitonforwardfailure",
-    "fingerprinthash", "forwardagent", "forwardx11", "forwardx11timeout", "forwardx11trusted",
-    "gatewayports", "gssapiauthentication", "gssapiclientidentity", "gssapidelegatecredentials",
-    "gssapikeyexchange", "gssapikexalgorithms", "gssapirenewalforcesrekey",
-    "gssapiserveridentity", "gssapitrustdns", "hashknownhosts", "hostbasedacceptedalgorithms",
-    "hostbasedauthentication", "ignoreunknown", "ipqos", "kbdinteractivedevices",
-    "localcommand", "localforward", "loglevel", "logverbose",
-    "nohostauthenticationforlocalhost", "obscurekeystroketiming", "permitlocalcommand",
-    "permitremoteopen", "rekeylimit", "remotecommand", "remoteforward", "requesttty", "sendenv",
-    "serveralivecountmax", "streamlocalbindmask", "streamlocalbindunlink", "syslogfacility",
-    "tag", "tcpkeepalive", "tunnel", "tunneldevice", "updatehostkeys", "visualhostkey",
-    "xauthlocation",
-))  # fmt: skip
+# Keywords that change neither where, nor as whom, nor how safely one command is run. The built-in
+# client has no logins by GSSAPI and by hosts, and Debian's own ssh_config names one.
+IGNORED_KEYWORDS = TUNING | WITHOUT_EFFECT | OTHER_LOGINS
 # CanonicalizeFallbackLocal is no, and no domain has the name.
 _NO_CANONICAL_NAME = re.compile(r"Could not resolve host \"")
 _IRRELEVANT = IGNORED_KEYWORDS | {"host", "match"}

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from fleetaudit.connection.ssh_keywords import FOLLOWED, OTHER_USES
 from fleetaudit.errors import TransportError, rerun_hint
 from fleetaudit.model import HostKeyPolicy, Secret, SshConfig, SshTarget
 from fleetaudit.transport import Deadline
@@ -24,18 +25,10 @@ from fleetaudit.transport.ssh_tokens import UnknownTokenError
 
 _OTHER_CLIENT = rerun_hint("--transport", "openssh")
 # The last line is about how ssh runs a command: we always run one.
-_HONOURED = frozenset((
-    "addressfamily", "bindaddress", "canonicaldomains", "canonicalizefallbacklocal",
-    "canonicalizehostname", "canonicalizemaxdots", "canonicalizepermittedcnames",
-    "certificatefile", "ciphers", "connecttimeout", "globalknownhostsfile", "host",
-    "hostkeyalgorithms", "hostkeyalias", "hostname", "identitiesonly", "identityagent",
-    "identityfile", "kbdinteractiveauthentication", "kexalgorithms", "macs",
-    "numberofpasswordprompts", "passwordauthentication", "port", "preferredauthentications",
-    "proxycommand", "proxyjump", "proxyusefdpass", "pubkeyauthentication", "revokedhostkeys",
-    "serveralivecountmax", "serveraliveinterval", "stricthostkeychecking", "user",
-    "userknownhostsfile", "forkafterauthentication", "sessiontype", "stdinnull",
-))  # fmt: skip
-_NOT_LOGGED = _HONOURED | IGNORED_KEYWORDS
+# Followed without `ssh -G`, or of no use to a client that only runs a command.
+_HANDLED = frozenset({"host", "preferredauthentications", "proxyusefdpass"}) | OTHER_USES
+_LOGGED_ANYWAY = {"checkhostip", "challengeresponseauthentication"}
+_NOT_LOGGED = (FOLLOWED - _LOGGED_ANYWAY) | _HANDLED | IGNORED_KEYWORDS
 _METHODS = {
     "publickey": "pubkeyauthentication",
     "keyboard-interactive": "kbdinteractiveauthentication",
