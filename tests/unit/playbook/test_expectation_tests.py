@@ -40,7 +40,9 @@ from tests.support.runs import K612, Fleet
         (SysctlExpectation(equals=""), " \n", True),
     ],
 )
-def test_a_value_meets_a_rule_or_does_not(rule: SysctlExpectation, value: str, met: bool) -> None:
+def test_a_value_meets_an_expectation_or_does_not(
+    rule: SysctlExpectation, value: str, met: bool
+) -> None:
     assert meets(value, rule) is met
 
 
@@ -56,7 +58,7 @@ def test_a_value_meets_a_rule_or_does_not(rule: SysctlExpectation, value: str, m
         (SysctlExpectation(matches="a|b"), "matches a|b"),
     ],
 )
-def test_a_rule_says_in_words_what_it_wants(rule: SysctlExpectation, words: str) -> None:
+def test_an_expectation_is_described_in_words(rule: SysctlExpectation, words: str) -> None:
     assert describe_expectation(rule) == words
 
 
@@ -108,7 +110,7 @@ def test_a_rule_says_in_words_what_it_wants(rule: SysctlExpectation, words: str)
         ),
     ],
 )
-def test_rules_that_no_value_can_meet_together_contradict(
+def test_expectations_that_no_value_can_meet_contradict_each_other(
     rules: list[SysctlExpectation], contradict: bool
 ) -> None:
     assert is_contradictory(rules) is contradict
@@ -125,7 +127,7 @@ _rule = st.builds(
 
 
 @given(st.lists(_rule, min_size=1, max_size=3))
-def test_a_contradiction_is_found_exactly_where_no_small_number_meets_all(
+def test_a_contradiction_is_found_exactly_if_no_small_number_meets_all_expectations(
     rules: list[SysctlExpectation],
 ) -> None:
     possible = any(all(meets(str(value), rule) for rule in rules) for value in range(6))
@@ -160,7 +162,7 @@ def test_a_kernel_release_is_compared_by_as_many_numbers_as_are_named(
 
 
 @pytest.mark.parametrize("text", ["6.1", ">= six", ">=6.1 <7", "~>6.1", ">=6.1.2.3.4", ">=6.1;"])
-def test_what_is_no_comparison_of_a_release_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_comparison_of_a_release_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a comparison"):
         parse_comparisons(text)
 
@@ -174,7 +176,7 @@ def test_an_expectation_for_groups_applies_to_hosts_of_any_of_them() -> None:
 
 
 @given(st.text(max_size=300))
-def test_any_release_has_numbers_or_none(release: str) -> None:
+def test_the_numbers_of_any_release_can_be_read(release: str) -> None:
     assert all(number >= 0 for number in release_numbers(release))
 
 
@@ -198,7 +200,7 @@ def test_any_release_has_numbers_or_none(release: str) -> None:
         201 * "a",
     ],
 )
-def test_a_pattern_that_may_take_for_ever_or_does_not_compile_is_refused(pattern: str) -> None:
+def test_a_pattern_that_may_take_too_long_or_does_not_compile_is_refused(pattern: str) -> None:
     assert pattern_fault(pattern)
 
 
@@ -210,7 +212,7 @@ def test_an_ordinary_pattern_is_accepted(pattern: str) -> None:
 
 
 @given(pattern=st.text(alphabet="ab*+?|(){},19[]^.\\", max_size=14))
-def test_whatever_is_accepted_ends_soon_on_the_longest_value(pattern: str) -> None:
+def test_every_accepted_pattern_ends_soon_on_the_longest_value(pattern: str) -> None:
     if pattern_fault(pattern):
         return
     re.compile(pattern)
@@ -250,7 +252,7 @@ def test_whatever_is_accepted_ends_soon_on_the_longest_value(pattern: str) -> No
         ([], [], ["untagged"], False),
     ],
 )
-def test_tags_choose_as_those_of_ansible_do(
+def test_tags_select_as_those_of_ansible(
     tags: list[str], only: list[str], skip: list[str], taken: bool
 ) -> None:
     assert is_selected_by_tags(tags, only, skip) is taken

@@ -106,7 +106,7 @@ def test_no_host_is_lost_or_doubled_whatever_the_plays_match(
     assert {host.name for host in made.hosts if not isinstance(host.target, NotSelected)} == asked
 
 
-def test_a_host_in_several_plays_is_asked_their_union_once() -> None:
+def test_a_host_in_several_plays_runs_each_scenario_once() -> None:
     one = play(
         "One",
         "all",
@@ -136,14 +136,14 @@ def test_every_control_that_a_scenario_names_is_in_the_same_hosts_plan() -> None
         assert {s.control for s in host.scenarios} - {None} <= set(names_of(host))
 
 
-def test_a_playbook_named_twice_asks_nothing_twice() -> None:
+def test_a_playbook_that_is_named_twice_runs_once() -> None:
     shipped = load_playbook(None)
     once, twice = plan(shipped), plan(shipped, shipped)
     assert once.hosts == twice.hosts
     assert of(once, "web1").scenarios == shipped.plays[0].scenarios
 
 
-def test_each_scenario_keeps_its_plays_number_of_trials_where_plays_differ() -> None:
+def test_each_scenario_keeps_the_number_of_trials_of_its_play() -> None:
     few = play(
         "Few", "all", "trials: 1", scenarios="unread-close/drained-close, unread-close/idle-close"
     )
@@ -160,7 +160,7 @@ def test_each_scenario_keeps_its_plays_number_of_trials_where_plays_differ() -> 
     }
 
 
-def test_families_of_two_plays_add_up() -> None:
+def test_families_of_two_plays_are_combined() -> None:
     made = plan(
         book(play("Four", "all", "families: [ipv4]"), play("Six", "web*", "families: [ipv6]"))
     )
@@ -168,7 +168,7 @@ def test_families_of_two_plays_add_up() -> None:
     assert of(made, "db1").scenarios[0].families == ("ipv4",)
 
 
-def test_a_selected_host_that_no_play_matches_stays_in_the_plan_and_says_so() -> None:
+def test_a_selected_host_that_no_play_matches_stays_in_the_plan_as_not_selected() -> None:
     made = plan(book(play("Web", "web*")), refused=["cache1"])
     assert of(made, "db1").target == NotSelected(name="db1", groups=("db",))
     assert of(made, "cache1").target == NotSelected(name="cache1", groups=("cache",)), (
@@ -197,7 +197,7 @@ def test_a_host_that_cannot_be_reached_stays_in_the_plan_with_its_reason() -> No
     assert target.reason == "no such connection"
 
 
-def test_hosts_that_are_asked_the_same_share_one_tuple() -> None:
+def test_hosts_of_the_same_plays_share_one_tuple_of_scenarios() -> None:
     made = plan(
         book(play("All", "all")),
         names=[f"web{n}" for n in range(100)],
@@ -242,7 +242,7 @@ def test_plays_that_contradict_each_other_on_one_host_are_refused(
     assert len(apart.hosts) == len(HOSTS)
 
 
-def test_two_playbooks_that_mean_different_things_by_one_name_are_refused_where_both_match() -> (
+def test_two_playbooks_with_different_scenarios_of_one_name_are_refused_if_both_match_a_host() -> (
     None
 ):
     mine = "{{name: mine, title: Mine, steps: [{}], expect: FIN}}"
@@ -253,12 +253,12 @@ def test_two_playbooks_that_mean_different_things_by_one_name_are_refused_where_
     assert plan(one, book(play("Two", "db1", scenarios=mine.format("closer closes"))))
 
 
-def test_auto_isolation_yields_to_a_play_that_cares() -> None:
+def test_auto_isolation_yields_to_a_play_that_sets_isolation() -> None:
     made = plan(book(play("One", "all"), play("Two", "web*", "isolation: host")))
     assert (of(made, "web1").isolation, of(made, "db1").isolation) == ("host", "auto")
 
 
-def test_what_select_raises_passes_through() -> None:
+def test_an_exception_of_select_passes_through() -> None:
     def select(pattern: str) -> Collection[str]:
         raise LookupError(pattern)
 
@@ -272,12 +272,12 @@ def test_what_select_raises_passes_through() -> None:
         )
 
 
-def test_a_selected_name_that_is_no_host_is_a_bug_and_not_passed_over() -> None:
+def test_a_selected_name_that_is_not_a_host_is_a_bug() -> None:
     with pytest.raises(ValueError, match="web9"):
         plan(book(play("All", "all")), selected=["web9"])
 
 
-def test_what_two_plays_want_of_one_host_adds_up_where_it_can_be_met() -> None:
+def test_expectations_of_two_plays_are_combined_if_they_can_be_met() -> None:
     one = play(
         "One",
         "all",
@@ -337,7 +337,7 @@ TAGGED = """
 """
 
 
-def test_without_tags_all_is_asked_but_what_says_never() -> None:
+def test_without_tags_everything_is_selected_but_never() -> None:
     made = of(plan(book(TAGGED)), "web1")
     assert names_of(made) == [
         "drained-close",
@@ -349,7 +349,7 @@ def test_without_tags_all_is_asked_but_what_says_never() -> None:
     assert set(made.sysctls_expect) == {"net.x", "net.y"}
 
 
-def test_a_tag_takes_what_has_it_and_the_controls_that_it_needs() -> None:
+def test_a_tag_selects_what_has_it_and_the_controls_that_it_needs() -> None:
     made = of(plan(book(TAGGED), tags=["mine"]), "web1")
     assert names_of(made) == ["drained-close", "zero-linger-close", "mine"]
     assert made.sysctls_collect == ("net.x",)
@@ -358,7 +358,7 @@ def test_a_tag_takes_what_has_it_and_the_controls_that_it_needs() -> None:
     assert set(made.kernels_expect) == {"same_ending_within_build"}
 
 
-def test_a_tag_that_is_skipped_leaves_out_what_has_it() -> None:
+def test_a_skipped_tag_leaves_out_what_has_it() -> None:
     made = of(plan(book(TAGGED), skip_tags=["mine"]), "web1")
     assert "mine" not in names_of(made)
     assert {key: len(rules) for key, rules in made.sysctls_expect.items()} == {
@@ -369,16 +369,16 @@ def test_a_tag_that_is_skipped_leaves_out_what_has_it() -> None:
     assert made.kernels_expect == {}
 
 
-def test_a_skipped_control_is_run_where_a_chosen_scenario_needs_it() -> None:
+def test_a_skipped_control_runs_if_a_selected_scenario_needs_it() -> None:
     made = of(plan(book(TAGGED), tags=["mine"], skip_tags=["untagged"]), "web1")
     assert names_of(made) == ["drained-close", "zero-linger-close", "mine"]
 
 
-def test_never_is_asked_by_one_of_its_tags() -> None:
+def test_never_is_selected_by_one_of_its_tags() -> None:
     assert names_of(of(plan(book(TAGGED), tags=["idle"]), "db1")) == ["idle"]
 
 
-def test_a_plays_tag_belongs_to_all_that_is_in_it() -> None:
+def test_a_tag_of_a_play_belongs_to_everything_in_it() -> None:
     made = plan(book(TAGGED), tags=["whole"])
     assert names_of(of(made, "web1")) == ["idle-close"]
     assert of(made, "web1").sysctls_collect == ("net.core.somaxconn",)
@@ -388,7 +388,7 @@ def test_a_plays_tag_belongs_to_all_that_is_in_it() -> None:
     )
 
 
-def test_tags_that_leave_nothing_to_ask_are_refused() -> None:
+def test_tags_that_select_nothing_are_refused() -> None:
     with pytest.raises(NothingToDoError, match="--tags nothing-such"):
         plan(book(TAGGED), tags=["nothing-such"])
 

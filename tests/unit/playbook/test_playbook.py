@@ -94,7 +94,9 @@ def test_every_scenario_of_the_catalogue_has_a_reason_and_a_source(shipped: Play
             )
 
 
-def test_the_catalogue_has_the_experiments_that_the_project_comes_from(shipped: Playbook) -> None:
+def test_the_catalogue_has_the_experiments_with_the_heartbeat_of_the_chat_server(
+    shipped: Playbook,
+) -> None:
     found = by_name(shipped.plays[0])
     assert [step.text for step in found["chat-killed"].steps] == [
         "closer connects",
@@ -112,7 +114,7 @@ def test_the_catalogue_has_the_experiments_that_the_project_comes_from(shipped: 
     assert found["window-zero-killed"].expect == ("RST",)
 
 
-def test_in_the_catalogue_every_reset_has_a_twin_that_ends_without_one_in_the_same_families(
+def test_every_reset_of_the_catalogue_has_a_control_without_one_in_the_same_families(
     shipped: Playbook,
 ) -> None:
     found = by_name(shipped.plays[0])
@@ -130,12 +132,12 @@ def test_the_catalogue_has_one_positive_control(shipped: Playbook) -> None:
     ]
 
 
-def test_the_second_that_a_lingering_close_blocks_is_spent_once(shipped: Playbook) -> None:
+def test_a_lingering_close_blocks_for_a_second_in_one_trial_only(shipped: Playbook) -> None:
     blocking = by_name(shipped.plays[0])["blocked-linger-close"]
     assert (blocking.trials, blocking.families) == (1, ("ipv4",))
 
 
-def test_the_shipped_playbook_wants_nothing_of_sysctls_that_an_ordinary_host_lacks(
+def test_the_shipped_playbook_expects_nothing_of_sysctls(
     shipped: Playbook,
 ) -> None:
     assert shipped.plays[0].sysctls_expect == {}
@@ -151,7 +153,7 @@ def test_a_file_is_read_and_its_path_is_the_source(tmp_path: Path) -> None:
     assert load_playbook(path).source == str(path)
 
 
-def test_a_file_in_the_current_folder_goes_before_a_shipped_one(
+def test_a_file_in_the_current_folder_has_precedence_over_a_shipped_playbook(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "unread-close.yml").write_text(scenarios(MINE), "utf-8")
@@ -160,7 +162,7 @@ def test_a_file_in_the_current_folder_goes_before_a_shipped_one(
 
 
 @pytest.mark.parametrize("name", ["nothing-such", "folder/unread-close.yml"])
-def test_a_playbook_that_is_nowhere_is_named(
+def test_a_missing_playbook_is_named(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -198,7 +200,7 @@ WRONG = [
 # ---- plays
 
 
-def test_a_play_says_what_the_file_says() -> None:
+def test_a_play_has_every_value_of_its_file() -> None:
     play = read("""
 - name: Ours
   hosts: [web, "db:!old"]
@@ -436,7 +438,7 @@ def test_a_scenario_over_none_of_the_plays_families_is_refused() -> None:
     )
 
 
-def test_a_reset_without_a_positive_control_in_the_play_is_refused_with_the_way_out() -> None:
+def test_a_reset_without_a_positive_control_is_refused_with_a_remedy() -> None:
     text = (
         "- name: x\n  hosts: all\n  scenarios:\n    - unread-close/idle-close\n"
         + textwrap.indent(MINE.replace("drained-close", "idle-close"), "    ")
@@ -463,7 +465,9 @@ def adjusted(text: str, name: str) -> Scenario:
     return by_name(read(f"{TAKEN}    {name}: {text}\n"))[name]
 
 
-def test_an_adjusted_scenario_is_the_shipped_one_but_for_what_is_said(shipped: Playbook) -> None:
+def test_an_adjusted_scenario_differs_from_the_shipped_one_only_in_what_is_set(
+    shipped: Playbook,
+) -> None:
     found = adjusted(
         "{severity: error, fix: Ours., when: {kernel: '>=6.1', groups: web}}", "reread-fin-close"
     )
@@ -474,7 +478,7 @@ def test_an_adjusted_scenario_is_the_shipped_one_but_for_what_is_said(shipped: P
     assert adjusted("{trials: 9, because: Mine., tags: [a]}", "idle-close").trials == 9
 
 
-def test_an_adjusted_ending_needs_a_control_where_it_becomes_a_reset() -> None:
+def test_an_adjusted_ending_needs_a_control_if_it_becomes_a_reset() -> None:
     assert "names no control" in refusal(f"{TAKEN}    reread-fin-close: {{expect: RST}}\n").message
     found = adjusted("{expect: RST, control: drained-close}", "reread-fin-close")
     assert (found.expect, found.control) == (("RST",), "drained-close")
@@ -493,7 +497,7 @@ def test_the_positive_control_stays_one_when_its_severity_is_adjusted() -> None:
     assert adjusted("{severity: error}", "zero-linger-close").is_positive_control
 
 
-def test_a_name_that_is_adjusted_and_not_there_is_refused_with_its_neighbour() -> None:
+def test_an_unknown_name_that_is_adjusted_is_refused_with_a_similar_one() -> None:
     error = refusal(f"{TAKEN}    reread-fin-clsoe: {{severity: error}}\n")
     assert "did you mean “reread-fin-close”?" in error.message
     assert error.line == 5
@@ -505,7 +509,7 @@ def test_a_name_that_is_adjusted_and_not_there_is_refused_with_its_neighbour() -
 @pytest.mark.parametrize(
     ("one", "other", "refused"), [("all", "web", True), ("web", "web", True), ("web", "db", False)]
 )
-def test_plays_that_surely_meet_and_cannot_both_be_met_are_refused_when_they_are_read(
+def test_plays_that_share_hosts_and_contradict_each_other_are_refused_when_they_are_read(
     one: str, other: str, refused: bool
 ) -> None:
     text = (
@@ -548,13 +552,13 @@ def test_a_taken_scenario_without_a_reset_brings_no_positive_control() -> None:
     assert [s.name for s in play.scenarios] == ["idle-close"]
 
 
-def test_what_is_taken_runs_over_the_plays_families_and_is_left_out_where_none_is_left() -> None:
+def test_a_shipped_scenario_runs_over_the_plays_families_and_is_left_out_without_any() -> None:
     play = read("- name: x\n  hosts: all\n  families: [ipv4]\n  scenarios:\n    - unread-close/*\n")
     assert {s.families for s in play.scenarios} == {("ipv4",), ("unix",)}
     assert "mapped-unread-close" not in by_name(play)
 
 
-def test_two_plays_that_mean_different_things_by_one_name_are_refused() -> None:
+def test_two_plays_with_different_scenarios_of_one_name_are_refused() -> None:
     other = scenarios(MINE.replace("5 bytes", "6 bytes")).replace("name: Mine", "name: Other")
     error = refusal(scenarios(MINE) + other)
     assert "the play “Other” defines “mine” differently from the play “Mine”" in error.message

@@ -51,7 +51,7 @@ def play_of(name: str) -> Play:
     return play
 
 
-def test_three_are_shipped() -> None:
+def test_three_playbooks_are_shipped() -> None:
     assert shipped_playbook_names() == NAMES
 
 
@@ -74,7 +74,7 @@ def test_every_expectation_has_a_reason_that_names_its_source(name: str) -> None
             assert rule.because.endswith((".", '".')), key
 
 
-def test_the_baseline_wants_nothing_of_what_follows_from_a_hosts_memory() -> None:
+def test_the_baseline_expects_nothing_of_sysctls_that_depend_on_memory() -> None:
     assert not {
         "net.ipv4.tcp_mem",
         "net.ipv4.tcp_max_orphans",
@@ -95,7 +95,9 @@ def test_the_baseline_wants_nothing_of_what_follows_from_a_hosts_memory() -> Non
         ("net.core.somaxconn", "128"),
     ],
 )
-def test_the_baseline_finds_a_value_that_is_not_as_wanted(key: str, value: str) -> None:
+def test_the_baseline_finds_a_value_that_differs_from_the_expected_one(
+    key: str, value: str
+) -> None:
     host = Fleet(rules={}).host("a", K612, sysctls={key: Sysctl(value=value)})
     found = {
         f.id: f for f in judge_host(host, plan_of("tcp-sysctls")).findings if f.observed == value
@@ -107,7 +109,7 @@ def test_the_baseline_finds_a_value_that_is_not_as_wanted(key: str, value: str) 
 # ---- strict
 
 
-def test_strict_runs_what_unread_close_runs_and_leaves_nothing_for_information_alone() -> None:
+def test_strict_runs_the_scenarios_of_unread_close_and_has_no_info_expectation() -> None:
     strict, usual = play_of("strict"), play_of("unread-close")
     assert [(s.name, s.steps, s.expect, s.control) for s in strict.scenarios] == [
         (s.name, s.steps, s.expect, s.control) for s in usual.scenarios
@@ -128,7 +130,7 @@ FIRST_IN_A_GLOB = {
 
 
 @pytest.mark.parametrize("others", [("unread-close", "tcp-sysctls"), ("strict", "tcp-sysctls")])
-def test_the_baseline_goes_with_each_of_the_others(others: tuple[str, ...]) -> None:
+def test_the_baseline_can_be_combined_with_each_of_the_others(others: tuple[str, ...]) -> None:
     plan = plan_of(*others)
     assert {s.name for s in plan.scenarios} == {s.name for s in play_of(others[0]).scenarios}
     assert set(plan.sysctls_expect) >= set(play_of("tcp-sysctls").sysctls_expect)
@@ -149,7 +151,7 @@ def examples() -> list[Any]:
 
 
 @pytest.mark.parametrize("block", examples())
-def test_every_example_of_the_documentation_is_a_playbook_that_reads(block: str) -> None:
+def test_every_example_of_the_documentation_is_a_valid_playbook(block: str) -> None:
     value = yaml.safe_load(block)
     if isinstance(value, dict):  # a part of a play
         head = "- name: x\n  hosts: all\n"

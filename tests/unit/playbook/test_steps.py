@@ -29,7 +29,7 @@ def steps(*texts: str) -> list[Step]:
 
 
 @pytest.mark.parametrize("phrase", PHRASES, ids=lambda phrase: phrase.pattern)
-def test_every_phrase_of_the_language_can_be_said(phrase: Phrase) -> None:
+def test_every_phrase_of_the_language_can_be_parsed(phrase: Phrase) -> None:
     text = " ".join(EXAMPLE.get(word, word) for word in phrase.pattern.split())
     step = parse_step(text)
     assert step.text == text
@@ -54,14 +54,14 @@ def test_the_documentation_has_every_phrase_and_option_of_the_language() -> None
     assert [name for name in SOCKET_OPTIONS if f"`{name}`" not in page] == []
 
 
-def test_the_playbook_in_the_documentation_is_one() -> None:
+def test_the_playbook_in_the_documentation_is_valid() -> None:
     page = (ROOT / "docs" / "scenarios.md").read_text("utf-8")
     example = page.split("```yaml\n")[1].split("```")[0]
     (play,) = parse_playbook(example, source="docs/scenarios.md").plays
     assert "unread-large-close" in {s.name for s in play.scenarios}
 
 
-def test_no_two_phrases_read_alike() -> None:
+def test_no_two_phrases_are_the_same() -> None:
     assert len({phrase.pattern for phrase in PHRASES}) == len(PHRASES)
     assert len({phrase.call for phrase in PHRASES}) == len(PHRASES)
 
@@ -131,7 +131,7 @@ def test_a_step_becomes_the_tuple_that_the_probe_runs(
         ("", "", {"closer", "peer"}),
     ],
 )
-def test_a_wrong_step_names_the_word_and_what_would_do(
+def test_a_wrong_step_names_the_word_and_what_is_expected(
     text: str, word: str, wanted: set[str]
 ) -> None:
     with pytest.raises(StepError) as caught:
@@ -154,7 +154,7 @@ def test_a_wrong_step_names_the_word_and_what_would_do(
         ("both sign with TCP_MD5", "TCP_MD5SIG"),
     ],
 )
-def test_a_near_miss_is_offered(text: str, near: str) -> None:
+def test_a_similar_word_is_suggested(text: str, near: str) -> None:
     with pytest.raises(StepError, match=f"did you mean “{near}”"):
         parse_step(text)
 
@@ -168,7 +168,7 @@ def test_a_near_miss_is_offered(text: str, near: str) -> None:
         )
     )
 )
-def test_any_words_give_a_step_that_says_the_same_or_an_error(words: list[str]) -> None:
+def test_any_words_give_a_step_with_the_same_text_or_an_error(words: list[str]) -> None:
     text = " ".join(words)
     try:
         step = parse_step(text)
@@ -262,7 +262,7 @@ def test_families_follow_from_the_steps(texts: list[str], families: tuple[Family
         (["wait 2 s", "wait 2 s", "wait 2 s", "closer closes"], "the steps wait 6000 ms"),
     ],
 )
-def test_an_order_that_cannot_run_is_told(texts: list[str], said: str) -> None:
+def test_an_order_that_cannot_run_is_refused(texts: list[str], said: str) -> None:
     assert said in order_problem(steps(*texts))
 
 

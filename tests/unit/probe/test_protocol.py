@@ -179,7 +179,7 @@ def test_an_interpreter_that_does_not_work_is_a_note_and_part_of_the_reason() ->
     assert e.value.reason == f"{why}; nor does any other Python from 2.7 on"
 
 
-def test_what_is_no_python_and_takes_its_options_is_named_where_no_reply_comes() -> None:
+def test_a_program_that_is_not_python_and_takes_its_options_is_named_if_no_reply_comes() -> None:
     named = Interpreter(value="/bin/true", origin="hosts.yml:3")
     asked = msgspec.structs.replace(plan(UNREAD), target=SshTarget(address="h", interpreter=named))
     words = (
@@ -203,7 +203,7 @@ def test_an_interpreter_that_cannot_be_read_is_a_note() -> None:
     assert host.notes[-1] == f"{named.problem}; another Python was used instead"
 
 
-def test_a_request_cut_anywhere_never_calls() -> None:
+def test_a_request_that_is_cut_anywhere_never_calls_main() -> None:
     sent = protocol.make_request(plan(UNREAD), deadline_s=20).decode("ascii").rstrip("\n")
     end = sent.rindex("main({")
     for cut in [*range(0, end, max(1, end // 50)), *range(end, len(sent))]:
@@ -277,7 +277,7 @@ def test_noise_around_the_result_line_is_ignored() -> None:
         ),
     ],
 )
-def test_what_is_no_reply_is_refused_in_words(
+def test_an_output_without_a_valid_reply_is_refused_with_a_reason(
     stdout: bytes, status: int, stage: str, words: str
 ) -> None:
     with pytest.raises(ReplyError) as caught:
@@ -286,7 +286,7 @@ def test_what_is_no_reply_is_refused_in_words(
     assert words in caught.value.reason
 
 
-def test_cut_output_is_said_to_be_cut() -> None:
+def test_the_reason_says_that_the_output_was_cut() -> None:
     with pytest.raises(ReplyError, match="more on stdout than is read"):
         decode(plan(UNREAD), b"x" * 100, b"", None, "stdout")
 
@@ -317,7 +317,7 @@ def test_hostile_json_gives_a_reply_error_and_never_another_exception(body: Any)
 SET = {"net.ipv4.tcp_rfc1337": ["/etc/sysctl.d/9-a.conf:3"], "net.x": ["/etc/sysctl.conf:1"]}
 
 
-def test_where_a_sysctl_is_set_is_kept_of_those_that_were_read() -> None:
+def test_places_are_kept_of_sysctls_that_were_read_only() -> None:
     body = reply(saw("unread-close", RESET), sysctl_places=SET, sysctls_writable=False)
     got = decode(plan(UNREAD), line(body))
     assert got.sysctl_places == {"net.ipv4.tcp_rfc1337": ("/etc/sysctl.d/9-a.conf:3",)}
@@ -339,7 +339,7 @@ def test_where_a_sysctl_is_set_is_kept_of_those_that_were_read() -> None:
         "/etc/sysctl.d/a.conf:1;id",
     ],
 )
-def test_a_place_is_a_line_of_a_file_for_sysctls_since_it_becomes_part_of_a_command(
+def test_a_place_is_a_line_of_a_sysctl_file_because_it_becomes_part_of_a_command(
     place: str,
 ) -> None:
     with pytest.raises(ReplyError, match="not what the probe sends"):
@@ -396,7 +396,7 @@ def test_hosts_with_the_same_plan_share_one_digest_whatever_their_names_and_dead
         )
 
 
-def test_what_is_expected_is_sent_and_is_no_part_of_the_digest() -> None:
+def test_the_expected_endings_are_sent_and_are_not_part_of_the_digest() -> None:
     one = plan(UNREAD)
     other = plan(msgspec.structs.replace(UNREAD, expect=("FIN", "FIN, then RST")))
     assert protocol.request_digest(one) == protocol.request_digest(other)
@@ -421,7 +421,7 @@ def test_what_is_expected_is_sent_and_is_no_part_of_the_digest() -> None:
         (trial(wired("R."), SAW_RST, None), "RST"),  # counters unreadable
     ],
 )
-def test_witnesses_that_agree_tell_the_ending(one: dict[str, Any], ending: str) -> None:
+def test_witnesses_that_agree_decide_the_ending(one: dict[str, Any], ending: str) -> None:
     assert decide(one) == (ending, "")
 
 
@@ -465,7 +465,7 @@ def test_witnesses_that_agree_tell_the_ending(one: dict[str, Any], ending: str) 
         ),
     ],
 )
-def test_witnesses_that_disagree_are_spelled_out_and_never_guessed(
+def test_a_disagreement_of_witnesses_is_inconclusive_and_named(
     one: dict[str, Any], ending: str, words: str
 ) -> None:
     got, reason = decide(one)
@@ -511,7 +511,7 @@ OVER_MPTCP = (parse_step("peer connects over MPTCP"), *UNREAD.steps)
         ),
     ],
 )
-def test_an_ending_that_may_not_be_the_last_word_is_no_verdict(
+def test_an_ending_that_may_not_be_final_is_inconclusive(
     one: dict[str, Any], steps: tuple[Step, ...], ending: str, words: str
 ) -> None:
     got, reason = decide(one, steps=steps)
@@ -519,7 +519,7 @@ def test_an_ending_that_may_not_be_the_last_word_is_no_verdict(
     assert words in reason
 
 
-def test_segments_with_a_wrong_checksum_are_no_firewall() -> None:
+def test_segments_with_a_wrong_checksum_are_not_blamed_on_a_firewall() -> None:
     one = trial(wired("R."), SAW_NOTHING, {**ABORT, "InCsumErrors": 3})
     assert decide(one) == (
         "sent, not delivered",
@@ -546,7 +546,7 @@ def test_a_failed_step_that_the_scenario_does_not_have_is_refused(index: int, wo
         decode(plan(UNREAD), line(reply(saw("unread-close", failed))))
 
 
-def test_a_window_that_did_not_reach_zero_is_told_beside_the_ending() -> None:
+def test_a_window_that_did_not_reach_zero_is_the_reason_of_the_ending() -> None:
     blocked = (parse_step("peer sends until blocked"), parse_step("closer closes"))
     assert decide(
         trial(wired("R."), SAW_RST, ABORT, queue={"closer window": 0}), steps=blocked
@@ -561,7 +561,7 @@ def test_a_window_that_did_not_reach_zero_is_told_beside_the_ending() -> None:
     )
 
 
-def test_one_trial_whose_window_did_not_reach_zero_is_the_one_that_is_shown() -> None:
+def test_a_trial_whose_window_did_not_reach_zero_is_shown() -> None:
     steps = (parse_step("peer sends until blocked"), parse_step("closer closes"))
     asked = plan(msgspec.structs.replace(UNREAD, steps=steps))
     shut = trial(wired("R."), SAW_RST, ABORT, count=2, queue={"closer window": 0})
@@ -579,7 +579,7 @@ def test_a_lossy_capture_is_no_witness() -> None:
     assert "4 packets found no room" in reason
 
 
-def test_a_lossy_capture_is_said_to_be_one_also_where_the_peer_tells_the_ending() -> None:
+def test_a_lossy_capture_is_noted_although_the_peer_decides_the_ending() -> None:
     seen = decode(
         plan(UNREAD), line(reply(saw("unread-close", {**RESET, "wire_lost": 4})))
     ).observations[0]
@@ -587,7 +587,7 @@ def test_a_lossy_capture_is_said_to_be_one_also_where_the_peer_tells_the_ending(
     assert "4 packets found no room" in seen.evidence.wire_note
 
 
-def test_in_the_hosts_namespace_other_traffic_may_move_counters_further_but_not_less() -> None:
+def test_in_the_hosts_namespace_counters_may_move_by_more_but_not_by_less() -> None:
     assert decide(trial(None, SAW_FIN, {"TCPAbortOnClose": 7, "OutRsts": 9}), isolation="host") == (
         "FIN",
         "",
@@ -605,7 +605,7 @@ def test_a_peer_that_was_reset_after_a_fin_is_not_taken_for_a_fin() -> None:
     assert verdict.trial_verdict(raw, UNREAD.steps, "ipv4", "namespace") == ("FIN, then RST", "")
 
 
-def test_a_send_that_met_the_reset_is_the_peers_word_for_it() -> None:
+def test_a_send_that_failed_with_the_reset_is_evidence_of_it() -> None:
     first = {
         "state": 7,
         "poll": ["IN", "HUP", "RDHUP"],
@@ -615,7 +615,7 @@ def test_a_send_that_met_the_reset_is_the_peers_word_for_it() -> None:
     assert decide(trial(wired("R."), first, ABORT)) == ("RST", "")
 
 
-def test_silence_of_a_peer_in_whose_name_something_was_sent_is_no_witness() -> None:
+def test_silence_of_a_peer_with_forged_segments_is_no_witness() -> None:
     for step in ("peer resends 5 bytes with FIN", "peer sends 5 bytes out of order"):
         forged = (parse_step(step), parse_step("closer closes"))
         assert decide(trial(wired("F."), SAW_NOTHING, {}), steps=forged) == ("FIN", "")
@@ -623,18 +623,18 @@ def test_silence_of_a_peer_in_whose_name_something_was_sent_is_no_witness() -> N
         assert decide(trial(wired("F."), SAW_RST, {}), steps=forged)[0] == "inconclusive"
 
 
-def test_silence_of_a_peer_whose_own_data_was_sent_again_is_a_witness() -> None:
+def test_silence_of_a_peer_whose_data_was_sent_again_is_a_witness() -> None:
     again = (parse_step("peer resends 5 bytes"), parse_step("closer closes"))
     assert decide(trial(wired("F."), SAW_NOTHING, {}), steps=again)[0] == "sent, not delivered"
 
 
-def test_a_peer_whose_connection_is_over_hears_of_no_reset() -> None:
+def test_a_peer_whose_connection_is_over_shows_no_reset() -> None:
     over = {**SAW_FIN, "state": 7, "poll": ["IN", "OUT", "HUP", "RDHUP"]}
     assert decide(trial(wired("F.", "R"), over, {"OutRsts": 1})) == ("FIN, then RST", "")
     assert decide(trial(wired("F.", "R"), SAW_FIN, {"OutRsts": 1}))[0] == "sent, not delivered"
 
 
-def test_over_af_unix_the_peer_alone_tells() -> None:
+def test_over_af_unix_the_peer_is_the_only_witness() -> None:
     assert decide(trial(None, {**SAW_RST, "state": None}, None), family="unix") == ("RST", "")
     assert decide(trial(None, {**SAW_FIN, "state": None}, None), family="unix") == ("FIN", "")
     assert decide(trial(None, None, None), family="unix")[0] == "inconclusive"
@@ -692,7 +692,7 @@ def test_a_change_by_a_step_that_the_scenario_does_not_have_is_refused() -> None
             )
 
 
-def test_trials_that_disagree_are_shown_as_such_with_the_odd_one_as_evidence() -> None:
+def test_trials_that_disagree_are_inconclusive_with_the_odd_one_as_evidence() -> None:
     got = decode(
         plan(UNREAD),
         line(reply(saw("unread-close", {**RESET, "count": 2}, {**FINISHED, "count": 1}))),
@@ -704,14 +704,14 @@ def test_trials_that_disagree_are_shown_as_such_with_the_odd_one_as_evidence() -
     assert seen.evidence.wire[-1].flags == "F."
 
 
-def test_fewer_trials_than_asked_are_said() -> None:
+def test_the_reason_says_that_fewer_trials_ran_than_planned() -> None:
     seen = decode(
         plan(UNREAD), line(reply(saw("unread-close", {**RESET, "count": 1})))
     ).observations[0]
     assert (seen.ending, seen.reason) == ("RST", "1 of 3 trials ran")
 
 
-def test_what_was_asked_and_not_answered_is_inconclusive_rather_than_missing() -> None:
+def test_a_scenario_without_an_answer_is_inconclusive_rather_than_missing() -> None:
     got = decode(plan(UNREAD, DRAINED), line(reply(saw("drained-close", FINISHED))))
     assert {o.scenario: o.ending for o in got.observations} == {
         "unread-close": "inconclusive",
@@ -719,7 +719,7 @@ def test_what_was_asked_and_not_answered_is_inconclusive_rather_than_missing() -
     }
 
 
-def test_what_a_host_lacks_is_not_run_and_what_failed_on_it_is_inconclusive() -> None:
+def test_a_scenario_that_a_host_cannot_run_is_not_run_and_one_that_failed_is_inconclusive() -> None:
     drained = saw("drained-close", FINISHED)
     lacks = decode(
         plan(UNREAD, DRAINED), line(reply(drained, saw("unread-close", not_run="no MPTCP")))
@@ -741,14 +741,14 @@ def test_a_host_on_which_nothing_ran_is_not_audited() -> None:
         assert caught.value.stage == "execute"
 
 
-def test_end_of_file_that_the_peer_made_itself_is_no_fin() -> None:
+def test_end_of_file_by_the_peers_own_shutdown_is_not_a_fin() -> None:
     for state in (1, 4, 5):
         own = {"state": state, "poll": ["IN", "OUT", "RDHUP"], "recv": ["0"], "so_error": "0"}
         assert decide(trial(None, own, {})) == ("nothing", "")
         assert decide(trial(wired(), own, {})) == ("nothing", "")
 
 
-def test_a_send_after_the_peers_own_half_close_tells_nothing_of_a_reset() -> None:
+def test_a_send_after_the_peers_own_half_close_is_no_evidence_of_a_reset() -> None:
     failed = {
         "state": 6,
         "poll": ["IN", "OUT", "RDHUP", "HUP"],
@@ -772,7 +772,7 @@ def test_a_capture_without_the_beginning_is_no_witness() -> None:
     assert decide(trial([[5, "peer", "S", 0, 0, 0, 0, ""]], SAW_RST, None)) == ("RST", "")
 
 
-def test_counters_that_could_not_be_read_are_said() -> None:
+def test_a_note_says_that_counters_could_not_be_read() -> None:
     got = decode(plan(UNREAD), line(reply(saw("unread-close", {**RESET, "kernel": None}))))
     assert any("counters could not be read" in note for note in got.notes)
 
@@ -781,13 +781,13 @@ def test_counters_that_could_not_be_read_are_said() -> None:
     "others",
     [{"TCPAbortFailed": 1}, {"TCPAbortFailed": 1, "TCPAbortOnClose": 1}, {"TCPAbortFailed": 3}],
 )
-def test_in_the_hosts_namespace_somebody_elses_failed_reset_does_not_undo_a_fin(
+def test_in_the_hosts_namespace_a_failed_reset_of_others_does_not_change_a_fin(
     others: dict[str, int],
 ) -> None:
     assert decide(trial(wired("F."), SAW_FIN, others), isolation="host") == ("FIN", "")
 
 
-def test_in_the_hosts_namespace_a_failed_reset_is_ours_only_where_the_counters_fit_one() -> None:
+def test_in_the_hosts_namespace_a_failed_reset_counts_only_if_the_counters_fit_one() -> None:
     ours = {"TCPAbortOnClose": 1, "TCPAbortFailed": 1, "OutRsts": 1}
     assert decide(trial(wired(), SAW_NOTHING, ours), isolation="host")[0] == "sent, not delivered"
     assert decide(trial(wired(), SAW_NOTHING, {**ours, "TCPAbortFailed": 4}), isolation="host") == (
@@ -867,7 +867,7 @@ def test_a_control_that_ends_the_wrong_way_voids_only_its_scenarios_over_its_fam
         ),
     ],
 )
-def test_a_control_that_tells_nothing_voids_what_names_it_and_says_so_there(
+def test_a_control_without_a_verdict_voids_the_scenarios_that_name_it(
     control: Any, words: str
 ) -> None:
     got = decode(
@@ -929,7 +929,7 @@ def test_a_positive_control_over_af_unix_voids_af_unix_alone() -> None:
     )
 
 
-def test_however_many_positive_controls_fail_the_words_stay_short_enough_to_be_read_back() -> None:
+def test_the_reason_of_a_void_host_is_short_enough_to_be_read_back() -> None:
     many = [scenario(f"c{i}", "RST") for i in range(200)]
     failed = [
         saw(s.name, {**FINISHED, "peer": SAW_BOTH, "wire": None, "kernel": None}) for s in many
@@ -939,7 +939,7 @@ def test_however_many_positive_controls_fail_the_words_stay_short_enough_to_be_r
     assert msgspec.json.decode(msgspec.json.encode(got), type=Audited) == got
 
 
-def test_a_failed_positive_control_voids_the_host_and_keeps_what_was_seen() -> None:
+def test_a_failed_positive_control_voids_the_host_and_keeps_the_observed_endings() -> None:
     linger = scenario("zero-linger-close", "RST")
     assert linger.is_positive_control
     got = decode(
@@ -962,7 +962,7 @@ def test_a_failed_positive_control_voids_the_host_and_keeps_what_was_seen() -> N
 @pytest.mark.parametrize(
     "control", [{"trials": [UNTOLD]}, {"trials": [], "not_run": "no SO_LINGER here"}]
 )
-def test_a_positive_control_that_tells_nothing_leaves_every_verdict_with_a_note(
+def test_a_positive_control_without_a_verdict_leaves_a_note_on_the_host(
     control: Any,
 ) -> None:
     got = decode(
@@ -986,7 +986,7 @@ def test_over_mptcp_a_data_fin_is_the_fin() -> None:
     assert decide(trial(wire_, {**SAW_FIN, "state": 1}, {}), steps=steps) == ("FIN", "")
 
 
-def test_an_expectation_that_is_not_met_voids_nothing_where_it_is_no_control() -> None:
+def test_an_unmet_expectation_of_a_scenario_that_is_not_a_control_voids_nothing() -> None:
     got = decode(
         plan(UNREAD, DRAINED),
         line(reply(saw("unread-close", FINISHED), saw("drained-close", FINISHED))),

@@ -102,14 +102,14 @@ def test_every_number_that_a_host_can_send_has_both_its_bounds_in_its_type(type_
 
 
 @pytest.mark.parametrize("text", NO_JSON)
-def test_what_is_no_json_is_refused(text: str) -> None:
+def test_a_reply_that_is_not_json_is_refused(text: str) -> None:
     for name, at in PLACES[::7]:
         with pytest.raises(ReplyError, match="not what the probe sends") as caught:
             verdict.result_from_output(replies.plan(), with_value(body_of(name), at, text))
         assert caught.value.stage == "decode"
 
 
-def test_a_poisoned_reply_costs_its_own_host_and_is_no_bug_of_ours() -> None:
+def test_a_hostile_reply_affects_its_own_host_only_and_is_not_a_bug() -> None:
     good = replies.stored("namespace.txt")
     body = body_of("namespace.txt")
     aborts: Place = ("exposure", "counters", "TCPAbortOnClose")

@@ -77,7 +77,7 @@ def with_evidence(evidence: Evidence) -> tuple[AuditRun, Audited]:
     return run_of([host]), host
 
 
-def test_a_segment_of_an_earlier_version_is_still_read() -> None:
+def test_a_segment_of_an_earlier_version_can_be_read() -> None:
     old = msgspec.json.decode(b'[7,"peer","S",0,0,0,0,"TS"]', type=Segment)
     assert old == Segment(at_us=7, sender="peer", flags="S", seq=0, ack=0, length=0, options="TS")
     assert old.window is None
@@ -92,7 +92,7 @@ def explained(evidence: Evidence) -> list[str]:
     ]
 
 
-def test_explain_prints_the_field_as_tcpdump_does_and_the_bytes_beside_it() -> None:
+def test_explain_prints_the_field_as_tcpdump_does_and_the_bytes_next_to_it() -> None:
     lines = explained(Evidence(wire=SHUT, connection=connection(7, 7)))
     assert lines[0].endswith("Flags [S], seq 0, win 65495, options [wscale 7, TS], length 0")
     assert lines[2].endswith("Flags [.], seq 0, ack 0, win 512 (65536 bytes), length 0")

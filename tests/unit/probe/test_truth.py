@@ -59,14 +59,14 @@ def test_a_call_without_a_reply_makes_every_trial_of_it_inconclusive() -> None:
     assert (tally.trials, tally.inconclusive, truth.holds([tally], [])) == (6, 6, False)
 
 
-def test_calls_for_which_there_was_no_time_are_named_and_the_proof_does_not_hold() -> None:
+def test_calls_for_which_time_ran_out_are_named_and_the_proof_fails() -> None:
     tally = truth.run_world(answers(b"", b""), [case("closed", "closer closes", "FIN")], 1, end=0.0)
     assert tally.left_out == 2
     assert not truth.holds([tally], [])
     assert "fake: 2 calls NOT RUN: interrupted, or the time was up" in truth.report([tally], [])
 
 
-def test_a_world_that_is_missing_is_named_and_the_proof_does_not_hold() -> None:
+def test_a_missing_world_is_named_and_the_proof_fails() -> None:
     tally = Tally(answers(), agree=1)
     assert truth.holds([tally], [])
     gap = truth.Missing("guests", "the archive has none")

@@ -178,7 +178,7 @@ def together(prediction: Prediction) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("text", "ending", "counters"), MEASURED, ids=[row[0] for row in MEASURED])
-def test_the_model_says_what_was_measured(
+def test_the_model_predicts_what_was_measured(
     text: str, ending: Ending, counters: Mapping[str, int]
 ) -> None:
     for fix in (True, False):
@@ -234,7 +234,7 @@ def test_a_resent_fin_after_a_half_close_shows_the_peer_rst_and_the_wire_both() 
         ("peer sends 5 bytes; closer sets TCP_REPAIR 1; closer closes", 1, ("EAGAIN",), "0"),
     ],
 )
-def test_the_model_says_what_the_peer_shows(
+def test_the_model_predicts_what_the_peer_shows(
     text: str, state: int, recv: tuple[str, ...], so_error: str
 ) -> None:
     peer = told(text).peer
@@ -242,7 +242,7 @@ def test_the_model_says_what_the_peer_shows(
     assert (peer.state, peer.recv, peer.so_error) == (state, recv, so_error)
 
 
-def test_a_step_that_cannot_be_carried_through_is_refused() -> None:
+def test_a_step_that_cannot_be_completed_is_refused() -> None:
     with pytest.raises(Refused, match="ENOTCONN"):
         told("peer sets SO_LINGER 1 0; peer closes; closer half-closes")
 

@@ -133,7 +133,7 @@ def _merging(draw: st.DrawFn) -> str:
 
 
 @given(_merging())
-def test_what_merge_keys_bring_is_what_the_installed_safe_loader_makes_of_them(text: str) -> None:
+def test_merge_keys_bring_what_the_installed_safe_loader_makes_of_them(text: str) -> None:
     document = parse_yaml(text, source="x", repeated=lambda *_: None)
     wanted = reference(text)
     assert repr(document.value) == repr(wanted)
@@ -161,7 +161,7 @@ def test_what_merge_keys_bring_is_what_the_installed_safe_loader_makes_of_them(t
         max_leaves=12,
     ).filter(lambda value: value is not None)
 )
-def test_whatever_is_dumped_is_read_back(value: Any) -> None:
+def test_every_dumped_value_is_read_back(value: Any) -> None:
     assert parse_yaml(yaml.safe_dump(value), source="x").value == value
 
 
@@ -192,7 +192,7 @@ def test_every_value_and_key_knows_its_line_and_column() -> None:
     assert document.at(("all", "vars", "none", "deeper")) == document.at(("all", "vars"))
 
 
-def test_what_is_merged_or_aliased_is_where_it_was_written() -> None:
+def test_a_merged_or_aliased_value_is_where_it_was_written() -> None:
     document = parse_yaml("a: &x\n  p: 1\nb:\n  <<: *x\n  q: 2\nc: *x\n", source="x")
     assert document.at(("b", "p")) == (2, 6)
     assert document.at(("b", "q")) == (5, 6)
@@ -269,7 +269,9 @@ def test_a_tab_is_called_a_tab(text: str) -> None:
         ("- " * 200_000, 1, "nested deeper"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_at_its_line(text: str, line: int, said: str) -> None:
+def test_a_document_that_makes_no_sense_is_refused_at_its_line(
+    text: str, line: int, said: str
+) -> None:
     error = refusal(text)
     assert said in error.message
     assert error.line == line
@@ -293,7 +295,7 @@ def test_what_cannot_be_meant_is_refused_at_its_line(text: str, line: int, said:
     ],
     ids=range(10),
 )
-def test_what_is_nested_too_deeply_is_refused_alike_by_every_parser(
+def test_a_text_that_nests_too_deeply_is_refused_the_same_by_every_parser(
     monkeypatch: pytest.MonkeyPatch, loader: type, text: str, line: int, column: int
 ) -> None:
     monkeypatch.setattr("fleetaudit.text.yaml_builder.LOADER", loader)
@@ -317,7 +319,7 @@ def test_no_error_repeats_a_value_because_it_may_be_a_secret() -> None:
         assert "hunter2" not in str(refusal(text))
 
 
-def test_a_tag_that_the_caller_knows_becomes_what_it_says() -> None:
+def test_a_tag_of_the_caller_becomes_the_callers_value() -> None:
     document = parse_yaml(
         "a: !vault |\n  xyz\n", source="x", tags={"!vault": lambda text: ("sealed", text)}
     )
@@ -332,7 +334,7 @@ def test_a_tag_that_the_caller_knows_becomes_what_it_says() -> None:
         ("a: 1\n".encode("utf-16"), 0, "UTF-16"),
     ],
 )
-def test_other_encodings_are_refused_with_the_way_out(
+def test_other_encodings_are_refused_with_the_command_that_converts(
     tmp_path: Path, data: bytes, line: int, said: str
 ) -> None:
     path = tmp_path / "x.yml"
@@ -343,7 +345,7 @@ def test_other_encodings_are_refused_with_the_way_out(
     assert "iconv" in caught.value.hint
 
 
-def test_a_file_that_is_not_there_or_is_a_folder_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(NothingToDoError, match=r"none\.yml"):
         load_yaml(tmp_path / "none.yml")
     with pytest.raises(NothingToDoError, match="directory"):
@@ -384,7 +386,7 @@ class Outer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ("title: x\n", (1, 1), "a mapping where a list belongs"),
     ],
 )
-def test_what_does_not_fit_a_type_is_told_with_line_column_and_a_near_miss(
+def test_a_value_that_does_not_fit_its_type_is_refused_with_line_column_and_suggestion(
     text: str, where: tuple[int, int], said: str
 ) -> None:
     with pytest.raises(InputError) as caught:
@@ -393,7 +395,7 @@ def test_what_does_not_fit_a_type_is_told_with_line_column_and_a_near_miss(
     assert (caught.value.line, caught.value.column) == where
 
 
-def test_a_part_of_a_document_decodes_with_the_lines_of_the_whole() -> None:
+def test_a_part_of_a_document_is_converted_with_the_lines_of_the_whole() -> None:
     document = parse_yaml("a:\n  b:\n    port: 80\n  c:\n    port: no\n", source="x")
     assert convert_document(document, Inner, ("a", "b")) == Inner(port=80)
     with pytest.raises(InputError) as caught:
