@@ -121,7 +121,8 @@ def group_by_cause(
     """Returns the causes in the order of their stages, and the anchor of each host's cause by the
     name of the host.
 
-    `names` returns the names and addresses of a host that may be in its reason.
+    `names` returns the names and addresses of a host that may be in its reason; they are masked
+    where a failure has no kind. Anchors are "cause-1", "cause-2" and so on.
     """
     groups = dict[tuple[str, str], list[F]]()
     for failure in failures:
@@ -144,7 +145,10 @@ def _group_title(failure: F, names: Callable[[F], Iterable[str]]) -> str:
 
 
 def cause_title(failure: Failure) -> str:
-    """Returns the stage and kind of a failure, or stage and reason if it has no kind."""
+    """Returns the stage and kind of a failure: "connect: connection refused (jump host gate)".
+
+    If the failure has no kind, it is the stage and the reason.
+    """
     if not failure.kind:
         return f"{failure.stage}: {failure.reason}"
     if failure.kind == failure.stage:
@@ -160,7 +164,11 @@ def is_command(hint: str) -> bool:
 
 
 def _make_cause(anchor: str, title: str, failures: Sequence[F]) -> Cause:
-    """Returns the cause of failures that are grouped by `title`."""
+    """Returns the cause of failures that are grouped by `title`.
+
+    Its reasons are details. Without a kind the title has the reason already: the original one if
+    all hosts have the same, else the one in which names are masked.
+    """
     reasons = _hosts_by_reason(failures)
     if not failures[0].kind:  # the title has the reason
         title = cause_title(failures[0]) if len(reasons) == 1 else title
@@ -190,7 +198,11 @@ def _hosts_by_reason(failures: Iterable[Failure]) -> dict[str, list[str]]:
 
 
 def _mask_names(reason: str, names: Iterable[str]) -> str:
-    """Returns the reason with a placeholder for each name of the host."""
+    """Returns the reason with a placeholder for each name of the host.
+
+    A longer name goes first, and a name counts only as a whole: "db3" is not masked in "db33", nor
+    in "db3.example.net" or "x-db3". A port may follow.
+    """
     longest_first = sorted(filter(None, set(names)), key=len, reverse=True)
     if not longest_first:
         return reason

@@ -1,4 +1,4 @@
-"""The stages of a run and of `fleetaudit doctor`, in the order in which a host passes them. Pure."""
+"""The stages of a run and of `fleetaudit doctor`, in the order of a connection. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from typing import Literal, get_args
 from fleetaudit.model import Stage
 
 CheckStage = Literal[
-    "inventory", "resolve", "connect", "host key", "authenticate", "become", "interpreter", "namespaces"
-]  # fmt: skip
+    "inventory",
+    "resolve",
+    "connect",
+    "host key",
+    "authenticate",
+    "become",
+    "interpreter",
+    "namespaces",
+]
 """A stage that `fleetaudit doctor` checks. It tells apart two parts of the stage "execute"."""
 CHECK_STAGES: tuple[CheckStage, ...] = get_args(CheckStage)
 STAGES: tuple[str, ...] = tuple(dict.fromkeys((*CHECK_STAGES, *get_args(Stage))))

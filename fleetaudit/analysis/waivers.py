@@ -129,12 +129,16 @@ def convert_waivers(document: Document) -> tuple[Waiver, ...]:
 
 
 def json_schema() -> bytes:
-    """Returns the JSON Schema of a file of waivers, as in `fleetaudit/schema/waivers.schema.json`."""
+    """Returns the JSON Schema of a file of waivers, as in schema/waivers.schema.json."""
     return json_schema_of(list[WaiverFile], "fleetaudit waivers")
 
 
 def _convert_waiver(document: Document, waiver: WaiverFile, index: int) -> Waiver:
-    """Returns the waiver at `index` of the document; raises `InputError`."""
+    """Returns the waiver at `index` of the document.
+
+    Raises `InputError` at the key with an invalid finding id, or with text that is only white
+    space.
+    """
     _check_finding_id(document, waiver.finding, index)
     hosts = waiver.hosts if isinstance(waiver.hosts, str) else ",".join(waiver.hosts)
     texts = {"hosts": hosts, "owner": _one_line(waiver.owner), "reason": _one_line(waiver.reason)}
@@ -181,8 +185,9 @@ def apply_waivers(
     """Returns `hosts` with every finding's `waived` set from `waivers` alone, and the waivers that
     excuse nothing.
 
-    If several excuse one finding, the first of the file is named. Raises `InputError` for an
-    invalid host pattern; a pattern that matches no host makes its waiver unused.
+    `today` is the day of the run in UTC. If several waivers excuse one finding, the first of the
+    file is named. Raises `InputError` for an invalid host pattern; a pattern that matches no host
+    makes its waiver unused.
     """
     hosts = tuple(hosts)
     valid = [_ActiveWaiver.of(waiver, select) for waiver in waivers if waiver.expiry >= today]
@@ -246,7 +251,11 @@ def _waive(host: HostResult, waivers: Sequence[_ActiveWaiver]) -> HostResult:
 
 
 def _waive_finding(host: str, finding: Finding, waivers: Sequence[_ActiveWaiver]) -> Finding:
-    """Returns the finding of a host with its `waived`."""
+    """Returns the finding of a host with its `waived`, and marks each waiver that excuses it as
+    used.
+
+    An earlier `waived` is replaced, also by None.
+    """
     excusing = [active for active in waivers if active.excuses(host, finding)]
     for active in excusing:
         active.is_used = True

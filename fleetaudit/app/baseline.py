@@ -1,7 +1,7 @@
 """Which run a new one is compared with, and what becomes of a run before it is written: waivers,
 dates and drift.
 
-Rules: `last` is the run of the same job that finished last in the output folder (see archive.py);
+Rules: `last` is the run of the same job that finished last in the output folder (see store/run_search.py);
 an interrupted run does not count. A run that a user names is checked before the audit begins, so
 that a misspelt name costs no time.
 """

@@ -1,4 +1,4 @@
-"""Audits many hosts at once: a thread per host, one deadline per host, retries, one result per host.
+"""Audits many hosts at once: a thread, a deadline, retries and one result per host.
 
 `scheduler` starts the threads and collects the results, `attempts` is the work of one thread,
 `failures` makes a result of what went wrong, and `control` has the settings, the deadline of a host

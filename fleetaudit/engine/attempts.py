@@ -43,7 +43,8 @@ class HostAuditor:
     def audit(self, host: HostPlan) -> tuple[HostResult, bool]:
         """Returns the result of a host, and whether it comes from a bug in fleetaudit.
 
-        Raises nothing: a bug loses this host only.
+        It raises nothing: a bug loses this host only. It catches even SystemExit, which
+        a library may raise, so that every thread reports a result.
         """
         try:
             return self._try_until_deadline(host), False
@@ -53,7 +54,11 @@ class HostAuditor:
             return not_audited_by_bug(host, e), True
 
     def _try_until_deadline(self, host: HostPlan) -> Audited:
-        """Returns the audited host; tries again after a transient error, while there is time."""
+        """Returns the audited host; tries again after a transient error, while there is time.
+
+        Raises the error of the last attempt: a `TransportError`, or a `ReplyError` at once. A
+        refused authentication is never transient, because accounts get locked.
+        """
         deadline = start_host_deadline(self.settings.host_deadline_s, self.closing)
         failed = 0
         while True:
@@ -78,7 +83,11 @@ class HostAuditor:
         return pause * random.uniform(0.25, 1.0)  # noqa: S311
 
     def _try_once(self, host: HostPlan, deadline: Deadline) -> Audited:
-        """Returns the audited host after one attempt; raises `TransportError` or `ReplyError`."""
+        """Returns the audited and judged host after one attempt.
+
+        Raises `TransportError` if the probe could not be run, and `ReplyError` if its output is not
+        a valid reply.
+        """
         output = self._run_probe(host, deadline)
         masking = Masking(host.target)
         try:
@@ -95,7 +104,12 @@ class HostAuditor:
         return self.judge(audited, host)
 
     def _run_probe(self, host: HostPlan, deadline: Deadline) -> Output:
-        """Sends the probe to a host and returns its output."""
+        """Sends the probe to a host and returns its output; raises `TransportError`.
+
+        The probe's alarm rings before the deadline of the host, so that it can report what it has.
+        If the probe was started and sent nothing until the deadline, the reason says what was tried
+        first.
+        """
         if isinstance(host.target, NotAudited | NotSelected):
             raise TypeError("a host without a target is never tried")
         remaining = deadline.remaining()

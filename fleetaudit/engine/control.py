@@ -1,4 +1,4 @@
-"""What controls an audit: its settings, the functions it calls, deadlines and the request to stop."""
+"""What controls an audit: settings, functions that it calls, deadlines, the request to stop."""
 
 from __future__ import annotations
 
@@ -88,7 +88,10 @@ class ThreadResult:
 
 
 class StopRequest:
-    """Ends a running audit early. `request` may be called from a signal handler: it takes no lock."""
+    """Ends a running audit early.
+
+    `request` may be called from a signal handler: it takes no lock.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -126,7 +129,10 @@ def start_host_deadline(seconds: float, closing: threading.Event) -> HostDeadlin
 
 
 def limit_forks(forks: int) -> int:
-    """Returns how many hosts can run at once within this process's limit of open files, at least 1."""
+    """Returns how many of `forks` hosts can run at once, at least 1.
+
+    The limit is that of open files (RLIMIT_NOFILE) of this process.
+    """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return forks

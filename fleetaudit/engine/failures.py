@@ -33,7 +33,9 @@ def not_audited(
 ) -> NotAudited:
     """Returns the result of a host that could not be audited.
 
-    Every text is masked and bounded here, because each may contain text of the host.
+    Every text is masked and bounded here, because each may contain text of the host. A stage that
+    `model.Stage` does not have becomes "execute". `changed_key` are the known and the shown host
+    key of `TransportError`; they make a finding.
     """
     masking = Masking(host.target)
     hint = masking.data(hint)
@@ -77,7 +79,10 @@ def not_audited_by_bug(host: HostPlan, e: BaseException) -> NotAudited:
 
 
 def _manual_command(target: Target | NoTarget) -> str:
-    """Returns the command that shows the answer of the host, "" if there is none."""
+    """Returns the command that shows the answer of the host, "" if there is none.
+
+    Such as `fleetaudit probe | ssh web1 'python3 -E -s -'`.
+    """
     if isinstance(target, NoTarget):
         return ""
     line = transport_of(target).command_line(target, f"{_python_command(target)} -E -s -")
@@ -85,18 +90,23 @@ def _manual_command(target: Target | NoTarget) -> str:
 
 
 def _python_command(target: Target) -> str:
-    """Returns the Python of a host as words for a shell: the inventory's, or else python3."""
+    """Returns the Python of a host as words for a shell: the inventory's, or else python3.
+
+    A path with a blank cannot be distinguished from words such as "/usr/bin/env python3", so
+    harmless text is not quoted. Text that a shell would interpret is.
+    """
     name = target.interpreter.value if target.interpreter else ""
     if not name:
         return "python3"
-    # A path with a blank cannot be told from words such as "/usr/bin/env python3". What a shell
-    # would interpret is quoted.
     is_harmless = re.fullmatch(r"(~/)?[\w@%+=:,./ -]+", name, re.ASCII)
     return name if is_harmless else shlex.quote(name)
 
 
 def _changed_host_key(known: str, shown: str, hint: str) -> Finding:
-    """Returns the finding of a changed host key, which must not go unseen among hosts that are down."""
+    """Returns the finding of a changed host key.
+
+    It is a finding, so that nobody overlooks it among hosts that are down.
+    """
     return Finding(
         id="host-key:changed",
         severity="error",

@@ -94,7 +94,11 @@ class _HostQueue:
         return bool(self._hosts or self._guests)
 
     def take_next(self, running: Collection[int]) -> int | None:
-        """Takes the next host that may begin, in the plan's order; None if none may."""
+        """Takes the next host that may begin, in the plan's order; None if none may.
+
+        `running` are the indexes of the hosts that run now. A guest waits while there are as many
+        guests as cores; the hosts behind it in the plan do not wait for it.
+        """
         self._running_guests &= set(running)
         guests = self._guests if len(self._running_guests) < self._max_guests else ()
         if guests and (not self._hosts or guests[0] < self._hosts[0]):
@@ -151,7 +155,11 @@ class _Audit:
         return forks
 
     def run(self) -> Outcome:
-        """Audits every host and returns the results; raises what `on_result` raises."""
+        """Audits every host and returns the results in the plan's order.
+
+        Raises what `on_result` raises. The results are complete also after a stop: the hosts that
+        had no time are reported as interrupted.
+        """
         try:
             while self.waiting or self.running:
                 if self.stop.requested and not self.closing.is_set():
@@ -168,7 +176,11 @@ class _Audit:
         return Outcome(results=results, bugs=self.bugs, interrupted=self.stop.requested)
 
     def _finish(self, index: int, result: HostResult) -> None:
-        """Hands the result of a host to `on_result`; raises its `FleetauditError`."""
+        """Hands the result of a host to `on_result`; raises its `FleetauditError`.
+
+        If `on_result` fails because of a bug, it gets a second result of the same host, which says
+        so.
+        """
         result = self._with_complete_hint(result)
         try:
             self.on_result(result)
@@ -199,7 +211,11 @@ class _Audit:
                 self._finish(index, result)
 
     def _start(self, index: int) -> NoTarget | None:
-        """Starts the thread of a host; returns the result of a host for which none is started."""
+        """Starts the thread of a host; returns the result of a host for which none is started.
+
+        None is started for a host without a target, if too many threads are stuck already, and if
+        the system has no more threads.
+        """
         host = self.hosts[index]
         if isinstance(host.target, NotAudited | NotSelected):
             return host.target
@@ -229,7 +245,11 @@ class _Audit:
     # ---- results -------------------------------------------------------------------------------
 
     def _wait_for_results(self) -> list[tuple[int, HostResult]]:
-        """Waits for a result or for the first thread that overstays; returns results by index."""
+        """Waits for a result or for the first thread that overstays; returns results by the host's
+        index.
+
+        It returns nothing after a stop request and after the late result of an abandoned thread.
+        """
         if not self.running:
             return []
         wait = min(self.running.values()) - time.monotonic()
@@ -240,7 +260,10 @@ class _Audit:
         return [] if event is None else self._accept(event)
 
     def _accept(self, event: ThreadResult) -> list[tuple[int, HostResult]]:
-        """Returns the result that a thread reports, none if the thread was abandoned before."""
+        """Returns the result that a thread reports, none if the thread was abandoned before.
+
+        While the run is closing, a failure is the stop's, whatever the transport says about it.
+        """
         index, result = event.index, event.result
         if self.running.pop(index, None) is None:
             self.stuck.discard(index)

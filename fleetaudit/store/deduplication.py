@@ -51,7 +51,8 @@ class EvidenceDeduplicator:
         """Returns the host with its evidence as the run keeps it.
 
         All of it is digested before any is kept: evidence that is named after a host must be in the
-        run with that host.
+        run with that host. Raises `OverflowError` for a number that cannot be encoded, and keeps
+        nothing then.
         """
         build = msgspec.json.encode((host.kernel, host.isolation))
         digests = [_Digests.of(build, o) for o in host.observations]
@@ -74,7 +75,11 @@ class EvidenceDeduplicator:
                 self.deduplicate(replace(host, observations=own))
 
     def _keep(self, host: str, observation: Observation, digests: _Digests) -> Observation:
-        """Returns an observation as the run keeps it."""
+        """Returns an observation as the run keeps it.
+
+        The first host of a kind keeps its evidence, later ones name the first host. An observation
+        without trials has no evidence to keep.
+        """
         if not observation.trials:
             return self._share(observation)
         if digests.whole in self._kept:
@@ -182,7 +187,8 @@ def evidence_owners(host: HostResult) -> set[str]:
 def restore_evidence(hosts: Iterable[HostResult]) -> tuple[HostResult, ...]:
     """Returns hosts that were read as they were before they were written.
 
-    If the named host is missing (a run whose journal was cut), the evidence stays a name.
+    Evidence of another host is looked up by scenario and family, and each is made only once. If the
+    named host is missing (a run whose journal was cut), the evidence stays a name.
     """
     hosts = tuple(hosts)
     own = _own_evidence(hosts)

@@ -23,7 +23,10 @@ _HINT = "expected: the folder of a run, or its run.json"
 
 @contextlib.contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Raises `OutputError` for an `OSError`, with the name of the file, or else `path`."""
+    """Raises `OutputError` for an `OSError`, with the name of the file, or else `path`.
+
+    The message is such as "reports/lock: cannot be written: Permission denied".
+    """
     try:
         yield
     except OSError as e:

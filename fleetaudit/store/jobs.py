@@ -40,7 +40,10 @@ def job_name(info: RunInfo) -> str:
 
 
 def describe_job(info: RunInfo) -> str:
-    """Returns the job of a run as in a command line: "fleet.yml -p unread-close.yml -l web"."""
+    """Returns the job of a run as in a command line: "fleet.yml -p unread-close.yml -l web".
+
+    Each word is quoted for a shell.
+    """
     options = (
         *(("-p", name) for name in info.playbooks),
         ("-l", info.limit),
@@ -73,7 +76,10 @@ def takes_over_latest(run: RunInfo, current: RunInfo | None, before: RunInfo | N
 
 
 def _rank(info: RunInfo) -> int:
-    """Returns the rank of a run's job: 2 scheduled, 1 the whole inventory, 0 a part of it."""
+    """Returns the rank of a run's job: 2 scheduled, 1 the whole inventory, 0 a part of it.
+
+    A limit, a shard or tags make a part.
+    """
     if info.scheduled:
         return 2
     is_part = any((info.limit, info.shard, info.tags, info.skip_tags))
@@ -81,13 +87,17 @@ def _rank(info: RunInfo) -> int:
 
 
 def _normalize(name: str) -> str:
-    """Returns the normalized name of a file; a list of hosts (with a comma) is returned unchanged."""
+    """Returns the normalized name of a file; a list of hosts (with a comma) as it is."""
     name = file_name_text(name)  # as it is read back
     return name if "," in name else posixpath.normpath(name)
 
 
 def _inventory_stem(inventory: tuple[str, ...]) -> str:
-    """Returns the base name of the first inventory, of letters, digits, "_" and "-"."""
+    """Returns the base name of the first inventory, of letters, digits, "_" and "-".
+
+    "site/fleet.yml" becomes "fleet"; a run without an inventory, or with an odd name, is "fleet"
+    too.
+    """
     first = inventory[0] if inventory else ""
     base = posixpath.basename(_normalize(first).rstrip(","))
     stem = re.sub(r"\.(?:ya?ml|ini|json|py|sh)$", "", base)

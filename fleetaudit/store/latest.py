@@ -30,8 +30,9 @@ def with_sequence_number(
 ) -> RunInfo:
     """Returns `info` of a run that has just finished, with the number that follows those of `runs`.
 
-    A run that had finished before and was resumed keeps its number. `scheduled` stays true once a
-    run of the job had it.
+    A run that had finished before and was resumed keeps its number. `scheduled` becomes true with
+    the first run of a job that has --cron, and stays true for the job. `runs` are the finished runs
+    of the output folder, the last one first.
     """
     own = next((run.info for run in runs if run.info.id == info.id), None)
     if own is not None and own.sequence:
@@ -51,7 +52,8 @@ def update_latest(
     """Makes `latest` point to a finished run, if `jobs.takes_over_latest` says so.
 
     If another job keeps it, `note` gets a note at the first run of this job and at its first run
-    with --cron; `later_note` gets it at every other run. Raises `OutputError`.
+    with --cron; `later_note` gets it at every other run. `runs` are the finished runs of the output
+    folder, the last one first. Raises `OutputError`.
     """
     current, before = read_latest(output), _last_of_job(runs, info)
     if current is None or takes_over_latest(info, current, before):
@@ -80,7 +82,10 @@ def point_latest(output: Path, name: str) -> None:
 
 
 def read_latest(output: Path) -> RunInfo | None:
-    """Returns the `RunInfo` of the run that `latest` points to, None if it cannot be read."""
+    """Returns the `RunInfo` of the run that `latest` points to.
+
+    It is None if there is no such link, or the run cannot be read: then `latest` is free.
+    """
     try:
         return read_info(output / LATEST_LINK)
     except FleetauditError:
@@ -102,7 +107,10 @@ def _note_of_other_job(output: Path, current: RunInfo, info: RunInfo) -> str:
 
 
 def _last_of_job(runs: Sequence[StoredRun], info: RunInfo) -> RunInfo | None:
-    """Returns the last finished run of the job of `info`, except itself."""
+    """Returns the last finished run of the job of `info`, except itself; None if there is none.
+
+    `runs` are the finished runs of the output folder, the last one first.
+    """
     job = job_name(info)
     return next(
         (run.info for run in runs if run.info.id != info.id and job_name(run.info) == job), None

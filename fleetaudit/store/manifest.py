@@ -69,7 +69,10 @@ _EXPERIMENT_FIELDS = tuple(
 
 
 def manifest_hosts(plan: Plan) -> tuple[ManifestHost, ...]:
-    """Returns the hosts of the plan as they are recorded."""
+    """Returns the hosts of the plan as they are recorded.
+
+    Hosts with the same scenarios share one tuple of them, so that the tuple is encoded only once.
+    """
     shared = dict[tuple[int, int], str]()  # hosts with equal scenarios share one tuple of them
 
     def experiment(host: HostPlan) -> str:
@@ -120,8 +123,10 @@ def decode_manifest(text: bytes, *, source: str) -> RunManifest:
 
 
 def refuse_changed_plan(manifest: RunManifest, plan: Plan, version: str, *, source: str) -> None:
-    """Raises `InputError` if the plan is not the recorded one: other hosts, connections or
-    experiments, or another version of fleetaudit.
+    """Raises `InputError` if the plan is not the recorded one.
+
+    It is another one with other hosts, connections, experiments or another order of the hosts, and
+    under another version of fleetaudit. The error names the hosts, as ranges.
     """
     if manifest.fleetaudit != version:
         raise InputError(
@@ -198,6 +203,9 @@ def remaining_plan(plan: Plan, kept: Mapping[str, HostResult]) -> Plan:
 def merge_results(
     plan: Plan, kept: Mapping[str, HostResult], new: Iterable[HostResult]
 ) -> tuple[HostResult, ...]:
-    """Returns the result of every host of the plan once, in its order: the kept and the new ones."""
+    """Returns the result of every host of the plan once, in the plan's order.
+
+    It is a new result, or else a kept one.
+    """
     results = {**kept, **{host.name: host for host in new}}
     return tuple(results[host.name] for host in plan.hosts)

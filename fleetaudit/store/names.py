@@ -1,4 +1,4 @@
-"""The names of an output folder: files of a run, and run folders named after their start time. Pure."""
+"""The names in an output folder: run folders and their files. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PLAN_FILE = "plan.json"
 LATEST_LINK = "latest"
 LOCK_FILE = "lock"
 RUN_NAME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}Z)(?:-([1-9][0-9]{0,3}))?")
-"""The name of a run folder: the start time in UTC, and a number if several runs start in a second."""
+"""The name of a run folder: its start time in UTC, and a number if a second has several runs."""
 
 
 def name_order(name: str) -> tuple[str, int]:

@@ -38,7 +38,12 @@ def remove_run(output: int, name: str, known: Collection[str]) -> str:
 
 
 def _remove(output: int, name: str, new_name: str, known: Collection[str]) -> str:
-    """Removes a folder under a new name; returns "", or why the folder stays under its own name."""
+    """Removes a folder under a new name; returns "", or why the folder stays under its own name.
+
+    If a file cannot be removed, or a new one appeared in the folder, the folder gets its old name
+    back with the files that are left. The name may be the same: then the folder is a leftover
+    already.
+    """
     if problem := _find_problem(output, name, known):
         return problem
     if new_name != name:
@@ -66,7 +71,11 @@ def _find_problem(output: int, name: str, known: Collection[str]) -> str:
 
 
 def _foreign_files(fd: int, known: Collection[str]) -> Iterator[str]:
-    """Yields the entries of an open run folder that fleetaudit did not write."""
+    """Yields the entries of an open run folder that fleetaudit did not write.
+
+    Known are the files of the store, those of the formats, parts of them that a killed process left
+    (".run.json.4242.part"), and traces/ with nothing but .pcap files. A link is always foreign.
+    """
     for entry in entries(fd):
         if entry == _TRACES and is_folder(fd, entry):
             with open_folder(fd, entry) as traces:
@@ -76,7 +85,10 @@ def _foreign_files(fd: int, known: Collection[str]) -> Iterator[str]:
 
 
 def _foreign_traces(fd: int) -> Iterator[str]:
-    """Yields the entries of an open folder of traces that are no traces."""
+    """Yields the entries of an open folder of traces that are not traces.
+
+    A trace is a regular file named HOST.pcap.
+    """
     for file in entries(fd):
         if not file.endswith(".pcap") or not is_file(fd, file):
             yield file
@@ -89,7 +101,11 @@ def _is_known(entry: str, known: Collection[str]) -> bool:
 
 
 def _remove_files(output: int, name: str, known: Collection[str]) -> None:
-    """Removes the known files of a run folder; raises `OSError`."""
+    """Removes the known files of a run folder; raises `OSError`.
+
+    run.json and the journal are last: until they are gone, a run that cannot be removed is still a
+    run.
+    """
     with open_folder(output, name) as fd:
         # run.json last: until it is gone, a run that cannot be removed is still a run.
         for entry in sorted(entries(fd), key=lambda entry: entry in (RUN_FILE, JOURNAL_FILE)):

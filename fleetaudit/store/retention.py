@@ -3,7 +3,7 @@
 Rules: these runs always stay: the run that `latest` points to, the last finished run of its job and
 of every scheduled job, and the baselines of these. The newest runs are those that finished last. A
 run that is dated in the future is as old as the one that finished after it, so a clock that was
-wrong once keeps no run for ever. The caller holds the lock of the output folder.
+wrong once keeps no run forever. The caller holds the lock of the output folder.
 """
 
 from __future__ import annotations
@@ -124,7 +124,11 @@ def _find_runs(output: int) -> list[_Run]:
 
 
 def _is_run(output: int, name: str) -> bool:
-    """Returns whether a name in the open output folder is a folder of a run."""
+    """Returns whether a name in the open output folder is a folder of a run.
+
+    It is one if its name is a start time and it has a run.json or a journal; an empty folder is
+    not.
+    """
     if not RUN_NAME.fullmatch(name) or not is_folder(output, name):
         return False
     try:
@@ -135,7 +139,11 @@ def _is_run(output: int, name: str) -> bool:
 
 
 def _read_run(output: int, name: str) -> _Run:
-    """Returns the run in a folder of the open output folder."""
+    """Returns the run in a folder of the open output folder.
+
+    A copy of another run, or one whose beginning cannot be read, has no `info`: it belongs to no
+    job.
+    """
     if not is_file(output, f"{name}/{RUN_FILE}"):
         return _Run(name, is_finished=False, info=None)
     info = None
@@ -146,7 +154,12 @@ def _read_run(output: int, name: str) -> _Run:
 
 
 def _always_kept(runs: Iterable[_Run], latest: str) -> Iterator[str]:
-    """Yields the names of the runs that stay whatever their age."""
+    """Yields the names of the runs that stay whatever their age.
+
+    These are the run that `latest` points to, the last run of its job and of every scheduled job,
+    and the baselines of all of them. `runs` are in the order in which they finished. A name may be
+    "" (no `latest`, no baseline), which is no name of a run.
+    """
     yield latest
     last, jobs = dict[str, RunInfo](), set[str]()
     for info in filter(None, (run.info for run in runs)):
@@ -177,8 +190,8 @@ def _older_than(runs: list[_Run], limit: datetime, now: datetime) -> list[str]:
 def _more_than(runs: list[_Run], number: int) -> list[str]:
     """Returns the names of the runs before the last `number` that finished.
 
-    A run that was never finished is removed with the finished ones that began after it, and pushes
-    none of them out.
+    A run that was never finished pushes none of them out. It is removed itself once every finished
+    run that stays began after it.
     """
     finished = [run.name for run in runs if run.is_finished]
     removed, kept = set(finished[:-number]), finished[-number:]

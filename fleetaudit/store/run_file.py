@@ -92,7 +92,11 @@ def _check_unique_hosts(run: AuditRun, file: Path) -> None:
 
 
 def _check_known_scenarios(run: AuditRun, file: Path) -> None:
-    """Raises `InputError` if an observation is of a scenario that the run does not have."""
+    """Raises `InputError` if an observation is of a scenario that the run does not have.
+
+    Every output looks up the scenario of an observation, so a file that was edited by hand is
+    refused here.
+    """
     observed = {o.scenario for host in run.hosts for o in host.observations}
     unknown = observed - {row.name for row in run.scenarios}
     if unknown:
@@ -151,8 +155,9 @@ def _info_at_the_beginning(text: bytes) -> RunInfo | None:
 
 
 def _run_file(path: Path) -> Path:
-    """Returns the run.json of a folder, or `path` itself; raises `InputError` if the run was never
-    finished.
+    """Returns the run.json of a folder, or `path` itself.
+
+    Raises `InputError` if the run was never finished: the folder has a journal and no run.json.
     """
     if not path.is_dir():
         return path

@@ -64,8 +64,9 @@ class RunFolder:
 def create_run_folder(output: Path, started: datetime, plan: bytes = b"") -> RunFolder:
     """Creates the folder of a new run in `output`; the caller holds the lock of `output`.
 
-    The folder is named after `started`. It appears under its name in one step, with `plan` as its
-    plan.json and an empty journal. Raises `OutputError`.
+    The folder is named after `started`, such as "2026-01-31T020000Z". It appears under its name in
+    one step, with `plan` as its plan.json and an empty journal. Raises `OutputError`, and leaves
+    nothing behind then.
     """
     stem = started.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
     with output_errors(output):
@@ -94,7 +95,12 @@ def _fill(new: Path, output: Path, stem: str, plan: bytes) -> RunFolder:
 
 
 def _rename_to_free_name(new: Path, output: Path, stem: str) -> Path:
-    """Gives a folder the first free name of its second, and returns its path."""
+    """Gives a folder the first free name of its second, and returns its path.
+
+    The second run of a second is named STEM-2, and so on. Another process may take a name in
+    between, so a name that turns out to be taken is passed over. Raises `FileExistsError` after
+    9999 names.
+    """
     for number in range(1, _MAX_NUMBER + 1):
         path = output / (stem if number == 1 else f"{stem}-{number}")
         if os.path.lexists(path):  # rename would replace an empty folder

@@ -74,8 +74,8 @@ class UnfinishedRun(Frozen, frozen=True, kw_only=True):
     """A run that was interrupted or killed, or is under way: `done` of its `selected` hosts have a
     result.
 
-    `resume` is the command that finishes it. If it cannot be resumed, `reason` says why, `resume` is
-    "" and the numbers are 0. `job` is "" in a run of an earlier version.
+    `resume` is the command that finishes it. If it cannot be resumed, `reason` says why, `resume`
+    is "" and the numbers are 0. `job` is "" in a run of an earlier version.
     """
 
     id: str
@@ -108,8 +108,10 @@ class RunList(Frozen, frozen=True, kw_only=True):
 
 
 def list_runs(output: Path, here: Path) -> RunList:
-    """Returns the runs of an output folder; `here` is the folder in which the commands that resume
-    them will be typed.
+    """Returns the runs of an output folder.
+
+    `here` is the folder in which the commands that resume runs will be typed. A run that cannot be
+    read, or whose plan cannot be read, is listed with the reason.
     """
     latest_info = read_latest(output)
     latest = latest_info.id if latest_info else None

@@ -46,7 +46,8 @@ def run_names(output: Path) -> tuple[str, ...]:
 def find_runs(output: Path) -> StoredRuns:
     """Returns the runs of an output folder that have a run.json, none if there is no folder.
 
-    A copy of a run under another name, such as a golden run, is left out.
+    A copy of a run under another name, such as a golden run, is left out. A run without a sequence
+    number was interrupted or comes from an earlier version; the stages of its hosts decide.
     """
     finished, interrupted = list[StoredRun](), list[StoredRun]()
     unreadable = list[tuple[Path, FleetauditError]]()

@@ -64,7 +64,7 @@ def _names(check: HostCheck) -> list[str]:
 
 
 def plan_without_trials(plan: Plan, playbook_plan: Plan) -> Plan:
-    """Returns the hosts of `plan` with no trials of the scenarios that `playbook_plan` has for them.
+    """Returns the hosts of `plan`, with no trials of their scenarios in `playbook_plan`.
 
     The same probe runs, and reports only where it is and what it could not run.
     """

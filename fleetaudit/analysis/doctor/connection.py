@@ -1,4 +1,4 @@
-"""Describes the connection to a host, and the stages that it has, as its transport knows them. Pure."""
+"""Describes the connection to a host and its stages, as its transport knows them. Pure."""
 
 from __future__ import annotations
 

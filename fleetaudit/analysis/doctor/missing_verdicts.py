@@ -30,7 +30,10 @@ _Lost = tuple[Literal["not run", "inconclusive"], str, str]
 
 
 def find_missing_verdicts(host: HostPlan, audited: Audited) -> tuple[MissingVerdicts, ...]:
-    """Returns the verdicts that a run would not have, grouped by reason, in the plan's order."""
+    """Returns the verdicts that a run would not have, grouped by reason, in the plan's order.
+
+    The observations of the check have no trials: a reason says that the scenario would not run.
+    """
     reasons = {(o.scenario, o.family): o.reason for o in audited.observations if o.reason}
     lost: list[_Lost] = [("not run", reason, name) for (name, _), reason in reasons.items()]
     for scenario in host.scenarios:
@@ -39,7 +42,10 @@ def find_missing_verdicts(host: HostPlan, audited: Audited) -> tuple[MissingVerd
 
 
 def _without_control(scenario: Scenario, reasons: _Reasons) -> Iterator[_Lost]:
-    """Yields the verdicts of a scenario that would run although its control would not."""
+    """Yields the verdicts of a scenario that would run although its control would not.
+
+    A run reports them as inconclusive, over each family that its control lacks.
+    """
     control = scenario.control or ""
     for family in scenario.families:
         if (control, family) in reasons and (scenario.name, family) not in reasons:
@@ -80,7 +86,11 @@ def find_fixes(
 
 
 def _better_settings(audited: Audited) -> list[str]:
-    """Returns KEY=VALUE of each sysctl that keeps users of the host from user namespaces."""
+    """Returns KEY=VALUE of each sysctl that keeps users of the host from user namespaces.
+
+    Such as "kernel.unprivileged_userns_clone=1". The value is one of USER_NAMESPACES, never the
+    host's.
+    """
     settings = list[str]()
     for key, (bad, better) in USER_NAMESPACES.items():
         sysctl = audited.sysctls.get(key)

@@ -1,8 +1,8 @@
 """The results of a connectivity check: a result per stage, a check per host, and all as JSON. Pure.
 
-Rules: `DoctorReport` is what `fleetaudit doctor --format json` prints (format "fleetaudit-doctor/1",
-schema in `fleetaudit/schema/`), so renaming a key is a breaking change. A text of a host is kept as
-it came, within the bounds of `model`.
+Rules: `DoctorReport` is what `fleetaudit doctor --format json` prints (format
+"fleetaudit-doctor/1", schema in `fleetaudit/schema/`), so renaming a key is a breaking change. A
+text of a host is kept as it came, within the bounds of `model`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from fleetaudit.model import Frozen, Kernel, Os
 from fleetaudit.text.json_schema import encode_json, json_schema_of
 
 State = Literal["passed", "failed", "not needed", "not reached", "not told"]
-"""Not told: unknown, because a later stage failed, and nobody reported whether this one was passed,
-at the host or at a jump host.
+"""The last one means unknown: a later stage failed, and nobody reported whether this one was
+passed, at the host or at a jump host.
 """
 JUMP_HOST = "jump host "
 """The beginning of `found` of a stage that a jump host passed, and not the host itself."""

@@ -60,7 +60,11 @@ def _stage_after_login(target: AnyTarget, record: StageRecord) -> CheckStage:
 def results_of_failed_host(
     target: AnyTarget, failed: FailedStage, record: StageRecord
 ) -> tuple[StageResult, ...]:
-    """Returns the stages of a host that failed at `failed`."""
+    """Returns the stages of a host that failed at `failed`, all of them in order.
+
+    The stages of jump hosts are results of their own. The failed stage has the time since the last
+    one that was passed.
+    """
     results = _recorded_results(record)
     passed = {result.stage for result in results if not result.found.startswith(JUMP_HOST)}
     for stage in CHECK_STAGES:
@@ -84,7 +88,9 @@ def _unrecorded_state(
 ) -> State:
     """Returns the state of a stage that the host itself did not record as passed.
 
-    Over SSH the failure may be a jump host's own, so an earlier stage of the host is unknown.
+    A stage that the target does not have is not needed. One after the failed stage, and every one
+    of a host that was never tried, was not reached. An earlier one was passed; but over SSH the
+    failure may be a jump host's own, so that it is unknown.
     """
     if stage not in stages_of(target):
         return "not needed"
@@ -95,7 +101,10 @@ def _unrecorded_state(
 
 
 def _add_unrecorded(results: list[StageResult], stage: CheckStage, state: State) -> None:
-    """Adds a stage that was not recorded at its place; one that was not reached at the end."""
+    """Adds a stage that was not recorded at its place; one that was not reached at the end.
+
+    An unknown stage that a jump host passed is there already, as the jump host's.
+    """
     result = StageResult(stage=stage, state=state)
     if state == "not reached":
         results.append(result)
@@ -157,7 +166,10 @@ def _measure_rest(
 
 
 def _describe_namespace(host: Audited) -> str:
-    """Returns in which network namespace the probe ran, and why not in a private one."""
+    """Returns in which network namespace the probe ran.
+
+    If it is the host's own, the first note of the host says why there is no private one.
+    """
     if host.isolation == "namespace":
         return "a private network namespace"
     return host.notes[0] if host.notes else "the host's own"
@@ -172,7 +184,10 @@ def _describe_python(target: AnyTarget, host: Audited) -> str:
 
 
 def _interpreter_notes(target: AnyTarget, host: Audited) -> list[str]:
-    """Returns the notes of a host about the interpreter that the inventory names."""
+    """Returns the notes of a host about the interpreter that the inventory names.
+
+    Such a note has the place of the setting ("hosts.yml:7") and says why another Python was used.
+    """
     named = None if isinstance(target, NoTarget) else target.interpreter
     if named is None or not named.origin:
         return []
@@ -200,7 +215,11 @@ def _recorded_results(record: StageRecord) -> list[StageResult]:
 
 
 def _add_recorded(results: list[StageResult], stage: CheckStage, found: str, ms: float) -> None:
-    """Adds a stage that was passed; if it was passed before, in place of all since then."""
+    """Adds a stage that was passed, with its time in milliseconds.
+
+    If the same stage was passed before with the same result, the connection was begun again: the
+    stage replaces all since then, with all of their time.
+    """
     before = [(result.stage, result.found) for result in results]
     at = before.index((stage, found)) if (stage, found) in before else len(results)
     ms += sum(result.ms or 0.0 for result in results[at:])

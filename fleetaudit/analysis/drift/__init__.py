@@ -59,6 +59,8 @@ _Dates = Mapping[str, str]
 def compute_drift(before: AuditRun, after: AuditRun) -> Drift:
     """Returns what changed from `before` to `after`, regressions first, then fixes, each in the
     order of the hosts.
+
+    If the two cannot be compared, `refused` says why, and there are no changes.
     """
     drift = Drift(
         before=before.run.id, after=after.run.id, since=before.run.started, until=after.run.started
@@ -123,7 +125,10 @@ def json_schema() -> bytes:
 
 
 def _in_order(changes: Sequence[Change], after: AuditRun) -> tuple[Change, ...]:
-    """Returns changes by effect, severity, kind and scenario; hosts stay in the later run's order."""
+    """Returns changes by effect, severity, kind and scenario.
+
+    Equal ones stay in the order of the later run's hosts.
+    """
     order = {row.name: i for i, row in enumerate(after.scenarios)}
 
     def sort_key(change: Change) -> tuple[int, int, int, int, str]:

@@ -17,7 +17,11 @@ def selection(run: RunInfo) -> tuple[str | None, str | None]:
 
 
 def why_not_comparable(before: AuditRun, after: AuditRun, pairs: Pairs) -> str:
-    """Returns why two runs cannot be compared, "" if they can."""
+    """Returns why two runs cannot be compared, "" if they can.
+
+    They can if the steps of their common scenarios are equal, if they share a scenario or a sysctl,
+    and if they share a host.
+    """
     if names := _scenarios_with_other_steps(before, after):
         return f"the steps of {_list_names(names)} differ between the two runs"
     if not _have_subject_in_common(before, after):
@@ -63,7 +67,11 @@ def _sysctl_keys(run: AuditRun) -> set[str]:
 
 
 def comparison_notes(before: AuditRun, after: AuditRun, pairs: Pairs) -> Iterator[str]:
-    """Yields a sentence for each thing that only one of the two runs has, or that differs."""
+    """Yields a sentence for each thing that only one of the two runs has, or that differs.
+
+    These are scenarios, expectations and the limit. There is also a note if the second run is the
+    earlier one.
+    """
     yield from _scenario_notes(_rows_by_name(before), _rows_by_name(after))
     outside = len(pairs.gone) + len(pairs.new)
     if outside and selection(before.run) != selection(after.run):
@@ -95,13 +103,16 @@ def _scenario_notes(
 
 
 def _describe_limit(run: RunInfo) -> str:
-    """Returns the limit and the shard of a run, "none" without both."""
+    """Returns the limit and the shard of a run: "web, shard 1/2", "none" without both."""
     shard = f"shard {run.shard}" if run.shard else ""
     return ", ".join(filter(None, (run.limit, shard))) or "none"
 
 
 def _describe_edit(now: ScenarioRow, before: ScenarioRow) -> str:
-    """Returns how the expectation of a scenario was edited."""
+    """Returns how the expectation of a scenario was edited.
+
+    Such as "is expected to end in FIN now, and was in RST".
+    """
     new, old = " or ".join(now.expect), " or ".join(before.expect)
     if not now.expect:
         return f"has no expectation now, and was expected to end in {old}"

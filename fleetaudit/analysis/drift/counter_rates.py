@@ -35,8 +35,10 @@ class _Interval(NamedTuple):
 
 
 def reset_rates(pairs: Iterable[Pair], before: RunInfo, after: RunInfo) -> Iterator[ResetRate]:
-    """Yields the rate of each host that reported its counters in both runs; none if the second run
-    is not the later one.
+    """Yields the rate of each host that reported its counters in both runs.
+
+    There is none if the second run is not the later one, or the times of a run cannot be read (a
+    file that somebody wrote by hand).
     """
     interval = _interval(before, after)
     if interval is None or interval.seconds <= 0:
@@ -48,7 +50,7 @@ def reset_rates(pairs: Iterable[Pair], before: RunInfo, after: RunInfo) -> Itera
 
 
 def _interval(before: RunInfo, after: RunInfo) -> _Interval | None:
-    """Returns the time between two runs, None if a file that somebody wrote by hand has no times."""
+    """Returns the time between two runs, None if a time is missing or invalid."""
     try:
         started, finished = map(datetime.fromisoformat, (before.started, before.finished))
         next_started = datetime.fromisoformat(after.started)
@@ -92,7 +94,9 @@ def _growth(old: Mapping[str, int], new: Mapping[str, int]) -> dict[str, int]:
 def _why_reset(old: Exposure, new: Exposure, least: float) -> str:
     """Returns why the counters count from a new start, "" if they do not.
 
-    At least `least` seconds passed between the two.
+    At least `least` seconds passed between the two. CurrEstab is no counter: the connections that
+    are open now also become fewer. A counter that one of the two runs could not read is passed
+    over.
     """
     if _has_rebooted(old.uptime_s, new.uptime_s, least):
         return "rebooted in between: its counters began at 0"
@@ -105,7 +109,11 @@ def _why_reset(old: Exposure, new: Exposure, least: float) -> str:
 
 
 def _has_rebooted(old: float | None, new: float | None, least: float) -> bool:
-    """Returns whether an uptime shows a reboot: a host that stayed up is older by the time between."""
+    """Returns whether an uptime shows a reboot.
+
+    A host that stayed up is older by the time between the two runs, which is at least `least`
+    seconds; its clock may be CLOCK_SLACK_S behind. Without both uptimes nothing is shown.
+    """
     if old is None or new is None:
         return False
     return new < max(old, old + least - CLOCK_SLACK_S)

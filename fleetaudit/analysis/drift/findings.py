@@ -34,7 +34,12 @@ def _is_compared(diff: HostDiff, kind: str) -> bool:
 
 
 def _finding_change(diff: HostDiff, id_: str) -> Iterator[Change]:
-    """Yields the change of one finding, if it changed."""
+    """Yields the change of one finding, if it changed.
+
+    If only one of the runs expected it, the expectation changed and not the host. If it is unknown
+    in one of them, that is the change. Otherwise a new finding is a regression, and one that is
+    gone a fix.
+    """
     old, new = diff.findings_before.get(id_), diff.findings_after.get(id_)
     texts = _describe(old), _describe(new)
     if not diff.is_expected_in_both(id_):
@@ -51,7 +56,10 @@ def _describe(finding: Finding | None) -> str:
 
 
 def waiver_changes(diff: HostDiff) -> Iterator[Change]:
-    """Yields a change for each finding of both runs that is waived in one of them only."""
+    """Yields a change for each finding of both runs that is waived in one of them only.
+
+    Another text of the waiver is no change.
+    """
     for id_, new in diff.findings_after.items():
         old = diff.findings_before.get(id_)
         if old is not None and (old.waived is None) != (new.waived is None):

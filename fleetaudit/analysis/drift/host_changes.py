@@ -25,7 +25,10 @@ from .sysctls import sysctl_changes
 
 
 def host_changes(pair: Pair, context: RunContext) -> Iterator[Change]:
-    """Yields all changes of a host that both runs have."""
+    """Yields all changes of a host that both runs have, also under another name.
+
+    If one of the runs did not audit it, only its status is compared.
+    """
     before, after = pair.before, pair.after
     if before.name != after.name:
         yield _host_change("renamed", after.name, before.name, after.name, context.after)
@@ -46,7 +49,7 @@ def _audited_changes(diff: HostDiff) -> Iterator[Change]:
 
 
 def _status_effect(before: HostResult, after: HostResult) -> Effect | None:
-    """Returns the effect of a host that at most one of the two runs audited, None if nothing changed."""
+    """Returns the effect of a host that at most one run audited, None if nothing changed."""
     match before, after:
         case NotSelected(), NotSelected():
             return None
@@ -63,7 +66,11 @@ def _status_effect(before: HostResult, after: HostResult) -> Effect | None:
 
 
 def _fails_otherwise(before: NotAudited, after: NotAudited) -> bool:
-    """Returns whether a host fails for another reason; runs of earlier versions have no kinds."""
+    """Returns whether a host that was not audited in both runs fails for another reason now.
+
+    The stage, the kind and the jump host count, and the finding of a changed host key; addresses do
+    not. Runs of earlier versions have no kinds.
+    """
     if before.stage != after.stage or _finding_ids(before) != _finding_ids(after):
         return True
     return bool(before.kind) and (before.kind, before.at) != (after.kind, after.at)
@@ -110,7 +117,10 @@ def _system_changes(diff: HostDiff) -> Iterator[Change]:
 
 
 def _describe_kernels(before: Kernel, after: Kernel) -> tuple[str, str]:
-    """Returns two different kernels for a reader: their releases, or all if these are equal."""
+    """Returns two different kernels for a reader.
+
+    They are the releases, or release, version and machine if the releases are equal.
+    """
     if before.release != after.release:
         return before.release, after.release
     return _describe_kernel(before), _describe_kernel(after)

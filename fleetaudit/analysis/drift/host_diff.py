@@ -93,8 +93,9 @@ class HostDiff:
         )
 
     def expectation_change(self, what: str) -> Change:
-        """Returns the change of an expectation: one run has a finding of it, the other did not expect
-        it.
+        """Returns the change of an expectation.
+
+        One run has a finding of it, the other did not expect it.
         """
         before, after = self.findings_before.get(what), self.findings_after.get(what)
         return self.change(
@@ -126,7 +127,10 @@ def _describe_expected(finding: Finding | None) -> str:
 
 
 def _is_expected(what: str, host: Audited, findings: Mapping[str, Finding]) -> bool:
-    """Returns whether a host has an expectation of `what`, or does not list its expectations."""
+    """Returns whether a host has an expectation of `what`, or does not list its expectations.
+
+    A finding proves an expectation. Runs of earlier versions do not list theirs.
+    """
     return what in findings or not host.expectations or what in host.expectations
 
 

@@ -1,4 +1,4 @@
-"""Which host of one run is which host of the other: by name, unless a machine-id contradicts. Pure."""
+"""Pairs the hosts of two runs: by name, unless a machine-id contradicts. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """Every host of two runs once, in the later run's order: `both` are compared, `rebuilt` are not."""
+    """Every host of two runs once, in the later run's order.
+
+    Those in `both` are compared, `rebuilt` ones are not.
+    """
 
     both: tuple[Pair, ...]
     rebuilt: tuple[Pair, ...]
@@ -77,7 +80,12 @@ class _Pairing:
         )
 
     def add(self, host: HostResult) -> None:
-        """Pairs one host of the later run."""
+        """Pairs one host of the later run.
+
+        A host whose name the earlier run has is that host, unless both have machine-ids and these
+        differ: then it is rebuilt. A new name with the machine-id of a host that is gone is a
+        renamed host.
+        """
         machine = self.machines_after.get(host.name, "")
         if old := self.earlier.get(host.name):
             before = self.machines_before.get(host.name, machine)
@@ -91,7 +99,10 @@ class _Pairing:
 
 
 def _machine_ids(hosts: Iterable[HostResult]) -> dict[str, str]:
-    """Returns the machine-id of each host that has one of its own, by name."""
+    """Returns the machine-id of each host that has one of its own, by name.
+
+    An id that several hosts of the run share is that of an image, and says nothing about a host.
+    """
     ids = {h.name: h.machine_id for h in hosts if isinstance(h, Audited) and h.machine_id}
     counts = Counter(ids.values())
     return {name: machine for name, machine in ids.items() if counts[machine] == 1}

@@ -46,7 +46,11 @@ def _by_scenario(host: Audited) -> dict[_Key, Observation]:
 def _scenario_change(
     diff: HostDiff, key: _Key, old: Observation | None, new: Observation | None
 ) -> Iterator[Change]:
-    """Yields the change of one scenario over one family, if it changed."""
+    """Yields the change of one scenario over one family, if it changed.
+
+    It did not change if both runs saw the same endings. Only scenarios that both runs planned for
+    this host are compared.
+    """
     row = diff.context.rows.get(key[0])
     what = f"scenario:{key[0]}/{key[1]}"
     old_finding, new_finding = diff.findings_before.get(what), diff.findings_after.get(what)
@@ -89,7 +93,10 @@ def _has_no_finding(
 
 
 def _effect(old: Observation | None, new: Observation | None, expect: tuple[Ending, ...]) -> Effect:
-    """Returns the effect of two different endings."""
+    """Returns the effect of two different endings.
+
+    It is a regression or a fix only if it is known of both whether they are expected.
+    """
     before, after = _is_met(old, expect), _is_met(new, expect)
     if before == after:
         return "changed"
@@ -103,7 +110,8 @@ def _effect(old: Observation | None, new: Observation | None, expect: tuple[Endi
 def _is_met(observation: Observation | None, expect: tuple[Ending, ...]) -> bool | None:
     """Returns whether the expectation is met, None if that is unknown.
 
-    If no ending is expected, every known ending is met.
+    It is unknown for an ending that is inconclusive or was not run, and if trials disagree. If no
+    ending is expected, every known ending is met.
     """
     if observation is None:
         return None
@@ -119,7 +127,9 @@ def _endings(observation: Observation | None) -> tuple[str, ...]:
 
 
 def _describe(observation: Observation | None) -> str:
-    """Returns what was observed, for a reader."""
+    """Returns what was observed, for a reader: "RST", "inconclusive: no witness spoke", "not
+    reported".
+    """
     if observation is None:
         return "not reported"
     endings = describe_endings(observation)

@@ -28,7 +28,12 @@ def sysctl_changes(diff: HostDiff) -> Iterator[Change]:
 def _sysctl_changes(
     diff: HostDiff, what: str, old: Sysctl | None, new: Sysctl | None
 ) -> Iterator[Change]:
-    """Yields the changes of one sysctl and of its expectation."""
+    """Yields the changes of one sysctl and of its expectation.
+
+    If a finding appeared or went, the cause is another value or another default of the kernel; then
+    it is a regression or a fix. Without such a cause, or if only one run expected it, the
+    expectation changed.
+    """
     finding_before, finding_after = diff.findings_before.get(what), diff.findings_after.get(what)
     known_before, known_after = _is_known(old, finding_before), _is_known(new, finding_after)
     texts = _describe(old), _describe(new)
@@ -56,7 +61,11 @@ def _is_readable(sysctl: Sysctl | None) -> bool:
 
 
 def _describe_default_change(old: Sysctl | None, new: Sysctl | None) -> tuple[str, str] | None:
-    """Returns both values with their kernels' own defaults, if those are known and differ."""
+    """Returns both values with their kernels' own defaults, if those are known and differ.
+
+    Such as "60 (this kernel's default: 60)" and "60 (this kernel's default: 30)". An expectation of
+    the default may be met by one kernel and not by the other with the same value.
+    """
     if old is None or new is None:
         return None
     if old.default is None or new.default is None or old.default == new.default:
@@ -71,7 +80,10 @@ def _describe_with_default(sysctl: Sysctl) -> str:
 
 
 def _describe(sysctl: Sysctl | None) -> str:
-    """Returns the value of a sysctl, or why there is none, for a reader."""
+    """Returns the value of a sysctl, or why there is none, for a reader.
+
+    Such as "4096 131072 6291456", "absent", "unreadable: EACCES".
+    """
     if sysctl is None:
         return "absent"
     if sysctl.value is None:

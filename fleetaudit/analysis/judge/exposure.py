@@ -40,7 +40,11 @@ def _counter(name: str) -> Measure:
 
 
 def _aborts_per_thousand(exposure: Exposure) -> Number:
-    """Returns TCPAbortOnClose per 1,000 connections that were opened or accepted since boot."""
+    """Returns TCPAbortOnClose per 1,000 connections that were opened or accepted since boot.
+
+    It is unknown without one of the three counters, and if connections were aborted although none
+    is counted. A host without connections has the rate 0.
+    """
     counters = exposure.counters
     names = ("TCPAbortOnClose", "ActiveOpens", "PassiveOpens")
     if not counters.keys() >= {*names}:
@@ -91,7 +95,10 @@ def exposure_expectations(audited: Audited, plan: HostPlan) -> Iterator[str]:
 
 
 def judge_exposure(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
-    """Yields a finding for every number that does not meet its expectations or is unknown."""
+    """Yields a finding for every number that does not meet its expectations or is unknown.
+
+    The expectations of one number make one finding.
+    """
     for name, expectations in plan.exposure_expect.items():
         number = _measure(name, audited.exposure)
         found = (_check(expectation, number) for expectation in applying(expectations, audited))
@@ -129,7 +136,10 @@ def _may_change(expectation: ExposureExpectation, number: Number, *, is_met: boo
 
 
 def _describe(number: Number) -> str:
-    """Returns a number with its note, or why it is unknown."""
+    """Returns a number with its note, or why it is unknown.
+
+    Such as "4.32 (83 of 19213 connections)", "12", "2 or more".
+    """
     if number.value is None:
         return number.note
     text = f"{number.value:.2f}" if isinstance(number.value, float) else f"{number.value}"

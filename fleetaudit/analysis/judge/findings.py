@@ -33,7 +33,11 @@ class Unmet(NamedTuple):
 
 
 def make_finding(id_: str, unmet: Sequence[Unmet], observed: str, remedy: str) -> Finding:
-    """Returns the finding of at least one expectation; `remedy` is used if none has its own."""
+    """Returns the finding of at least one expectation that is not met.
+
+    Its texts are those of all expectations, each once. `observed` begins with UNKNOWN if it is
+    unknown whether any of them is met. `remedy` is used if no expectation has a `fix` of its own.
+    """
     is_known = any(each.is_known for each in unmet)
     expectations = [each.expectation for each in unmet]
     return Finding(
@@ -47,7 +51,7 @@ def make_finding(id_: str, unmet: Sequence[Unmet], observed: str, remedy: str) -
 
 
 def is_unknown(finding: Finding | None) -> bool:
-    """Returns whether a finding is about what is unknown, rather than known to be not as expected."""
+    """Returns whether a finding is about what is unknown, in this or an earlier version."""
     return finding is not None and finding.observed.startswith(_UNKNOWN_PREFIXES)
 
 
@@ -57,7 +61,7 @@ def applying(expectations: Iterable[E], audited: Audited) -> list[E]:
 
 
 def join_unique(separator: str, texts: Iterable[str]) -> str:
-    """Returns the texts that are not empty, each once."""
+    """Returns the texts that are not empty, each once, in their order."""
     return separator.join(dict.fromkeys(filter(None, texts)))
 
 

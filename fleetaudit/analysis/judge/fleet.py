@@ -1,4 +1,4 @@
-"""What only all hosts together show: whether hosts of one kernel build end a scenario equally. Pure.
+"""Whether the hosts of one kernel build end a scenario equally, which only all show. Pure.
 
 Rules: a build is a kernel release, version and machine. Only known endings, on hosts that are not
 void, are compared. The hosts that do not end as most of their build have the finding; if no ending
@@ -56,7 +56,8 @@ def judge_fleet(results: Iterable[HostResult], plan: Plan) -> tuple[HostResult, 
     """Returns the hosts of a run, in their order, with the findings that only all together show.
 
     It comes after `judge_host`; findings of an earlier call are replaced. Without such an
-    expectation the hosts are returned as they are.
+    expectation the hosts are returned as they are. A host that is void or was not audited is
+    neither counted nor judged.
     """
     hosts = tuple(results)
     planned = {host.name: host.kernels_expect.get(SAME_ENDING, ()) for host in plan.hosts}
@@ -91,7 +92,11 @@ def _endings(host: HostResult) -> Iterator[tuple[_Place, Ending]]:
 
 
 def _judge(host: Audited, expectations: Sequence[Expectation], counts: _Counts) -> Audited:
-    """Returns a host with its findings of the fleet, and the ids of the expectations."""
+    """Returns a host with its findings of the fleet, and the ids of the expectations.
+
+    Without expectations its earlier findings of the fleet are removed. A host that does not change
+    is returned as it is, so that hosts keep sharing memory.
+    """
     findings = [finding for finding in host.findings if not is_of_fleet(finding.id)]
     ids = [id_ for id_ in host.expectations if not is_of_fleet(id_)]
     if expectations:
@@ -107,7 +112,10 @@ def _judge(host: Audited, expectations: Sequence[Expectation], counts: _Counts) 
 
 
 def _is_usual(ending: Ending, counts: Counter[Ending]) -> bool:
-    """Returns whether an ending is more frequent than every other one."""
+    """Returns whether an ending is more frequent than every other one of its build.
+
+    Of two endings that are equally frequent, neither is usual.
+    """
     return all(counts[ending] > count for other, count in counts.items() if other != ending)
 
 

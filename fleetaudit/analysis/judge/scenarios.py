@@ -37,8 +37,10 @@ _Observations = dict[tuple[str, Family], Observation]
 
 
 def expectation_status(observation: Observation, expect: Iterable[Ending]) -> ExpectationStatus:
-    """Returns whether `observation` has one of the expected endings; without any, there is no
-    expectation.
+    """Returns whether `observation` has one of the expected endings.
+
+    It is "untold" also if the verdict is expected but a trial ended in another way, and "no
+    expectation" if `expect` is empty.
     """
     if status := _WITHOUT_VERDICT.get(observation.ending):
         return status
@@ -63,6 +65,9 @@ def describe_endings(observation: Observation) -> str:
 def judge_scenarios(audited: Audited, plan: HostPlan) -> Iterator[Finding]:
     """Yields a finding for every scenario and family that does not end as expected, or whose ending
     is unknown.
+
+    Scenarios without an expectation, or with one that does not apply to the host, have none. It is
+    for hosts that are not void.
     """
     observations = _by_scenario(audited)
     for scenario in plan.scenarios:
@@ -80,7 +85,11 @@ def _by_scenario(audited: Audited) -> _Observations:
 def _judge(
     scenario: Scenario, family: Family, observation: Observation | None, release: str
 ) -> Iterator[Finding]:
-    """Yields the finding of one scenario over one family, if there is one."""
+    """Yields the finding of one scenario over one family, if there is one.
+
+    `observation` is None if the host did not report the scenario. `release` is the kernel release
+    of the host, on which the remedy depends.
+    """
     if observation is None:
         yield _unknown(scenario, family, "the host reported nothing")
         return
@@ -158,7 +167,8 @@ def void_finding(audited: Audited, plan: HostPlan) -> Finding:
 def _control_failed(scenario: Scenario, observation: Observation | None) -> bool:
     """Returns whether a trial of a positive control ended in another way than expected.
 
-    On a void host every ending has become inconclusive, so the trials count.
+    On a void host the verdict of every scenario has become inconclusive, so the trials count. An
+    inconclusive trial is no proof.
     """
     if observation is None:
         return False

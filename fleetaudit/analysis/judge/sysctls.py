@@ -42,7 +42,12 @@ def _find_unmet(expectations: Sequence[SysctlExpectation], sysctl: Sysctl | None
 
 
 def _check(expectation: SysctlExpectation, sysctl: Sysctl | None) -> Unmet | None:
-    """Returns the expectation as unmet, None if it is met."""
+    """Returns the expectation as unmet, None if it is met.
+
+    `present: false` is met by a sysctl that is known to be absent. `present: true` alone is met by
+    one that cannot be read, too. Any other expectation needs a value. Whether it is the kernel's
+    default is unknown if no new namespace showed the default.
+    """
     unmet = Unmet(expectation, describe_expectation(expectation))
     if expectation.present is False:
         return None if _is_absent(sysctl) else unmet
@@ -89,7 +94,11 @@ def _has_default(sysctl: Sysctl) -> bool:
 
 
 def _describe(audited: Audited, key: str) -> str:
-    """Returns the value with the line that sets it at boot, or why there is no value."""
+    """Returns what was observed of a sysctl, for a reader.
+
+    It is the value, with the line that sets it at boot: "60 (set at boot by /etc/sysctl.conf:3)".
+    If there is no value, it is the reason: "absent", "unreadable: EACCES", "not read".
+    """
     sysctl = audited.sysctls.get(key)
     if sysctl is None:
         return "not read"

@@ -1,4 +1,4 @@
-"""The behaviour of one host, or of most hosts of a run, which other hosts are expected to have. Pure.
+"""The behaviour of one host, or of most hosts of a run, as an expectation of others. Pure.
 
 Rules: nothing is expected that was not observed. What is unknown, what depends on one host's memory
 or modules and what the hosts do not agree on is omitted, with the reason.
@@ -80,7 +80,7 @@ def behaviour_of_host(run: AuditRun, name: str) -> Behaviour:
 def behaviour_of_majority(run: AuditRun) -> Behaviour:
     """Returns the behaviour of more than half of the hosts for which it is known.
 
-    Raises `NothingToDoError` if no host was audited.
+    Void hosts do not count. Raises `NothingToDoError` if no other host was audited.
     """
     hosts = [host for host in run.hosts if isinstance(host, Audited) and not host.void]
     if not hosts:
@@ -91,7 +91,10 @@ def behaviour_of_majority(run: AuditRun) -> Behaviour:
 
 
 def _agree(hosts: Sequence[Audited], source: str) -> Behaviour:
-    """Returns what at least one host did, as far as most of them agree."""
+    """Returns what at least one host did, as far as most of them agree.
+
+    An ending or a sysctl on which they do not agree is there with the reason why it is omitted.
+    """
     observations = dict[Place, list[Observation]]()
     sysctls = dict[str, list[Sysctl]]()
     for host in hosts:
@@ -117,7 +120,10 @@ def _max_trials(observations: Iterable[Sequence[Observation]]) -> dict[str, int]
 
 
 def _agree_on_ending(observations: Sequence[Observation]) -> Ending | Omitted:
-    """Returns the ending of most hosts of which it is known."""
+    """Returns the ending of most hosts of which it is known.
+
+    If it is known of none, the first host's ending and reason say why it is omitted.
+    """
     known = [o.ending for o in observations if _is_known(o)]
     if known:
         return _majority(known) or _disagreement(known)
@@ -132,7 +138,12 @@ def _is_known(observation: Observation) -> bool:
 
 
 def _agree_on_sysctl(key: str, sysctls: Sequence[Sysctl]) -> Sysctl | Omitted:
-    """Returns the sysctl of most hosts."""
+    """Returns the sysctl of most hosts.
+
+    It is omitted if it depends on one host (LEFT_OUT), if the hosts do not agree, if most could not
+    read it, and if it is too long for a playbook. A sysctl that most hosts do not have is expected
+    to be absent.
+    """
     if key in LEFT_OUT:
         return Omitted(LEFT_OUT[key])
     values = [_value_or_state(sysctl) for sysctl in sysctls]

@@ -94,7 +94,10 @@ def _choose_scenarios(run: AuditRun, behaviour: Behaviour) -> _Choice:
 
 
 def _candidate(row: ScenarioRow, behaviour: Behaviour, notes: list[str]) -> Iterator[_Scenario]:
-    """Yields a scenario if it has one ending; adds a note of each family that is omitted."""
+    """Yields a scenario if it has one ending over all its families.
+
+    Adds a note of each family that is omitted, and of a scenario that ends differently by family.
+    """
     endings = dict[Family, Ending]()
     for (name, family), ending in behaviour.endings.items():
         if name != row.name:
@@ -111,7 +114,12 @@ def _candidate(row: ScenarioRow, behaviour: Behaviour, notes: list[str]) -> Iter
 
 
 def _choose_control(scenario: _Scenario, scenarios: Sequence[_Scenario]) -> str | Omitted | None:
-    """Returns the control of a scenario, None if it needs none, or why there is none for it."""
+    """Returns the control of a scenario, None if it needs none, or why there is none for it.
+
+    A scenario that resets needs a positive control over its families, which proves that a RST is
+    seen, and a scenario of its own that ends in FIN. The positive control itself
+    has POSITIVE_CONTROL.
+    """
     if not scenario.resets:
         return None
     if not _families_with_positive_control(scenarios).issuperset(scenario.families):
@@ -131,7 +139,10 @@ def _families_with_positive_control(scenarios: Sequence[_Scenario]) -> set[Famil
 
 
 def _choose_orderly_control(scenario: _Scenario, scenarios: Sequence[_Scenario]) -> str | Omitted:
-    """Returns a scenario that ends in FIN over the same families: its own control if possible."""
+    """Returns a scenario that ends in FIN over at least the same families.
+
+    It is the scenario's own control if possible, else the usual one, else the first of the run.
+    """
     names = [
         other.row.name
         for other in scenarios
@@ -192,7 +203,11 @@ def _omission_lines(indent: str, notes: Iterable[str]) -> Iterator[str]:
 def _scenario_lines(
     scenario: _Scenario, control: str | None, behaviour: Behaviour, defaults: _PlayDefaults
 ) -> Iterator[str]:
-    """Yields the lines of one scenario, and an empty line."""
+    """Yields the lines of one scenario, and an empty line.
+
+    Families and trials are written only if they are not the play's. A scenario over AF_UNIX has its
+    family from its steps. A difference from the chosen host is a warning at least.
+    """
     row = scenario.row
     yield f"    - name: {_quote(row.name)}"
     yield f"      title: {_quote(row.title)}"
@@ -214,7 +229,10 @@ def _scenario_lines(
 
 
 def _sysctl_lines(sysctls: Mapping[str, Sysctl | Omitted]) -> Iterator[str]:
-    """Yields the lines of the sysctls."""
+    """Yields the lines of the sysctls, and a comment for each that is omitted.
+
+    A key comes from a host, so only one that is a name of a sysctl is written as a key.
+    """
     expectations, notes = list[str](), list[str]()
     for key, sysctl in sysctls.items():
         if isinstance(sysctl, Omitted):
@@ -229,7 +247,11 @@ def _sysctl_lines(sysctls: Mapping[str, Sysctl | Omitted]) -> Iterator[str]:
 
 
 def _expectation_lines(key: str, value: str | None, notes: list[str]) -> Iterator[str]:
-    """Yields the lines of the expectation of one sysctl; adds a note of a number that is omitted."""
+    """Yields the lines of the expectation of one sysctl.
+
+    Without a value the sysctl must be absent. Of tcp_rmem and tcp_wmem the maximum is omitted, with
+    a note, because it follows from the memory of the host.
+    """
     if value is None:
         yield f"      {key}: {{present: false}}"
         return

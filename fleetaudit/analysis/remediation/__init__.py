@@ -1,7 +1,7 @@
 """What to do about a finding: in the application, in the kernel, on the host. Pure.
 
 Rules: a remedy says only what is known, and each fact has its source beside it; "" if nothing is
-known. The `fix` of an expectation goes before what is said here. A text of a host enters a command
+known. The `fix` of an expectation goes before these remedies. A text of a host enters a command
 only if it is made of letters, digits and blanks.
 """
 

@@ -1,4 +1,4 @@
-"""Fixes of the Linux kernel that change how a connection ends, and the releases that have them. Pure."""
+"""Fixes of the Linux kernel that change an ending, and the releases that have them. Pure."""
 
 from __future__ import annotations
 
@@ -57,7 +57,11 @@ def reread_remedy(release: str) -> str:
 
 
 def _reread_fix_of_series(numbers: tuple[int, ...]) -> str:
-    """Returns which release of a series ((6, 12) for 6.12) has REREAD_FIX first."""
+    """Returns which release of a series ((6, 12) for 6.12) has REREAD_FIX first.
+
+    Without two numbers it is mainline's. A series after mainline's has the fix already. A series
+    that ended without it has none, so the next series that has it is named.
+    """
     if len(numbers) < 2:
         return f"A kernel with {REREAD_FIX}: mainline has it since {REREAD_FIXED[_MAINLINE]}."
     series = (numbers[0], numbers[1])

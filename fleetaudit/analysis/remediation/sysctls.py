@@ -58,7 +58,11 @@ def _module_of(key: str) -> str:
 
 
 def _remedy_of_absent(key: str, sysctl: Sysctl, expectations: Sequence[SysctlExpectation]) -> str:
-    """Returns the remedy of a sysctl without a value: only a module can bring it."""
+    """Returns the remedy of a sysctl without a value, "" if there is none.
+
+    Only a module can bring an absent sysctl, and not if an expectation says that it must be absent.
+    A sysctl that cannot be read has no remedy.
+    """
     module = _module_of(key)
     is_unwanted = any(expectation.present is False for expectation in expectations)
     if sysctl.state != "absent" or not module or is_unwanted:
@@ -116,7 +120,11 @@ def _base_name(file: str) -> str:
 def _value_that_meets(
     expectations: Sequence[SysctlExpectation], value: str, default: str | None
 ) -> str | None:
-    """Returns `value` with the least changes that meet all expectations, None if none is known."""
+    """Returns `value` with the least changes that meet all expectations, None if none is known.
+
+    The expectations are met one after the other; a later change may break an earlier one, so all
+    are checked in the end.
+    """
     changed: str | None = normalize_spaces(value)
     for expectation in expectations:
         changed = _change_value(expectation, changed, default) if changed is not None else None
@@ -126,7 +134,10 @@ def _value_that_meets(
 
 
 def _change_value(expectation: SysctlExpectation, value: str, default: str | None) -> str | None:
-    """Returns `value` with the least change that meets an expectation, None if none is known."""
+    """Returns `value` with the least change that meets an expectation, None if none is known.
+
+    With a position only that word is changed, if there is one. No value makes a sysctl absent.
+    """
     if expectation.present is False:
         return None
     if meets(value, expectation) and not expectation.is_default:
@@ -142,7 +153,10 @@ def _change_value(expectation: SysctlExpectation, value: str, default: str | Non
 
 
 def _new_word(expectation: SysctlExpectation, word: str | None, default: str | None) -> str | None:
-    """Returns what meets an expectation in place of a word or a whole value, None if unknown."""
+    """Returns what meets an expectation in place of a word or a whole value, None if unknown.
+
+    It is the expected text, the first of several, the kernel's own default, or the nearest bound.
+    """
     if expectation.equals is not None:
         return normalize_spaces(expectation.equals)
     if expectation.one_of:
@@ -153,7 +167,11 @@ def _new_word(expectation: SysctlExpectation, word: str | None, default: str | N
 
 
 def _nearest_bound(number: int | None, expectation: SysctlExpectation) -> str | None:
-    """Returns the bound that a number exceeds, None if there is none."""
+    """Returns the bound that a number exceeds, None if there is none.
+
+    The number is known not to meet the expectation, so what is not below the lower bound is above
+    the upper one.
+    """
     if number is None:
         return None
     low, high = expectation.at_least, expectation.at_most

@@ -59,7 +59,7 @@ def plan_of(text: str, name: str) -> HostPlan:
 
 
 def by(text: str, host: Audited) -> list[Finding]:
-    """What a host falls short of, held to a policy."""
+    """Returns the findings of a host that is judged by a policy."""
     return list(judge_host(host, plan_of(text, host.name)).findings)
 
 

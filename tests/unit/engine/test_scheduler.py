@@ -437,7 +437,7 @@ def test_the_command_that_shows_a_bad_reply_uses_the_python_of_the_inventory(
 
 def test_a_host_without_a_target_is_reported_without_a_connection() -> None:
     gone = NotAudited(
-        name="b", stage="inventory", reason="ansible_connection: docker is none of ours"
+        name="b", stage="inventory", reason="ansible_connection: docker is not supported"
     )
     plan = Plan(
         playbooks=(), hosts=(host_plan("a"), msgspec.structs.replace(host_plan("b"), target=gone))
@@ -489,7 +489,7 @@ def test_a_stop_closes_running_hosts_and_reports_the_rest_as_interrupted() -> No
 
 def test_a_stop_does_not_hide_why_a_host_has_no_target() -> None:
     gone = NotAudited(
-        name="b", stage="inventory", reason="ansible_connection: docker is none of ours"
+        name="b", stage="inventory", reason="ansible_connection: docker is not supported"
     )
     hosts = (host_plan("a"), msgspec.structs.replace(host_plan("b"), target=gone), host_plan("c"))
     stop = StopRequest()
