@@ -72,10 +72,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # ---- filters and the address
-# ---------------------------------------------------------------------------------------
 
 
-def test_what_is_typed_filters_by_name_or_group_and_lives_in_the_address(
+def test_the_search_filters_by_name_or_group_and_is_kept_in_the_address(
     chromium: Any, path: Path
 ) -> None:
     with LoadedPage(chromium, path) as visit:
@@ -126,13 +125,13 @@ def test_a_saved_link_to_unknown_hosts_by_the_old_name_of_that_state_still_works
         assert visit.hosts() == ["app01"]
 
 
-def test_a_count_in_the_table_of_builds_leads_to_its_hosts(chromium: Any, path: Path) -> None:
+def test_a_count_in_the_table_of_builds_links_to_its_hosts(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path) as visit:
         visit.page.locator("#kernels a[data-filter='kernel=2']").click()
         assert visit.hosts() == [f"db{i}.example.net" for i in range(1, 5)]
 
 
-def test_a_heading_sorts_and_says_so(chromium: Any, path: Path) -> None:
+def test_a_heading_sorts_and_announces_it(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path) as visit:
         visit.page.click("button.sort:has-text('Aborts')")
         assert visit.hosts()[:3] == ["web005", "web004", "web003"]
@@ -174,7 +173,7 @@ def test_a_host_that_was_not_audited_has_one_too_and_an_unknown_name_is_reported
         assert (visit.page.evaluate("globalThis.ran"), visit.console) == (None, [])
 
 
-def test_a_link_to_packets_opens_what_they_are_in(chromium: Any, path: Path) -> None:
+def test_a_link_to_packets_opens_the_details_around_them(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path) as visit:
         visit.page.locator("#duels a", has_text="These packets").first.click()
         assert visit.page.locator("#evidence table.packets:visible").count() == 1
@@ -192,7 +191,7 @@ def many(tmp_path: Path) -> Path:
     return file
 
 
-def test_rows_are_built_as_they_come_into_view(chromium: Any, many: Path) -> None:
+def test_rows_are_built_while_scrolling(chromium: Any, many: Path) -> None:
     with LoadedPage(chromium, many) as visit:
         rows = visit.page.locator("table.hosts tbody tr")
         assert 0 < rows.count() <= 300
@@ -203,7 +202,7 @@ def test_rows_are_built_as_they_come_into_view(chromium: Any, many: Path) -> Non
         assert visit.hosts() == ["web0199"]
 
 
-def test_rows_fill_a_tall_screen_again_after_a_filter_that_found_few(
+def test_rows_fill_a_tall_screen_again_after_a_filter_with_few_hosts(
     chromium: Any, many: Path
 ) -> None:
     with LoadedPage(chromium, many) as visit:
@@ -224,7 +223,7 @@ def test_rows_fill_a_tall_screen_again_after_a_filter_that_found_few(
         ("connect", "add memory", 0),
     ],
 )
-def test_only_a_command_is_offered_to_be_copied(
+def test_only_commands_have_a_copy_button(
     chromium: Any, tmp_path: Path, stage: Stage, hint: str, offered: int
 ) -> None:
     file = tmp_path / "one.html"
@@ -237,10 +236,9 @@ def test_only_a_command_is_offered_to_be_copied(
 
 
 # ---- by keyboard, on paper, in other conditions
-# --------------------------------------------------------------------
 
 
-def test_the_arrow_keys_walk_the_matrix_and_light_its_row_and_column(
+def test_the_arrow_keys_move_in_the_matrix_and_highlight_row_and_column(
     chromium: Any, path: Path
 ) -> None:
     with LoadedPage(chromium, path) as visit:
@@ -253,7 +251,7 @@ def test_the_arrow_keys_walk_the_matrix_and_light_its_row_and_column(
         assert visit.page.locator("table.matrix tbody th.stub.lit").count() == 1
 
 
-def test_the_keyboard_reaches_everything_that_the_mouse_does(chromium: Any, path: Path) -> None:
+def test_the_keyboard_reaches_everything_that_the_mouse_reaches(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path) as visit:
         wanted = int(
             visit.page.evaluate(
@@ -275,7 +273,7 @@ def test_the_keyboard_reaches_everything_that_the_mouse_does(chromium: Any, path
         assert got == wanted
 
 
-def test_a_command_is_copied_whole(chromium: Any, path: Path) -> None:
+def test_a_command_is_copied_completely(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path, permissions=["clipboard-read", "clipboard-write"]) as visit:
         visit.page.locator("#not-audited button.copy").first.click()
         visit.page.locator("#spoken", has_text="Copied").wait_for(state="attached")
@@ -306,7 +304,7 @@ def test_headings_go_down_one_step_at_a_time(chromium: Any, path: Path) -> None:
         assert all(b <= a + 1 for a, b in pairwise(levels))
 
 
-def test_a_host_named_from_right_to_left_leaves_its_neighbours_alone(
+def test_a_right_to_left_host_name_does_not_affect_the_text_around_it(
     chromium: Any, tmp_path: Path
 ) -> None:
     hosts = [Fleet().host("שרת-01", K510), Fleet().host("خادم", K612)]
@@ -344,7 +342,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("dark", 1280, "#hosts?q=db"),
     ],
 )
-def test_axe_finds_nothing_to_complain_about(
+def test_axe_finds_no_violation(
     chromium: Any, path: Path, axe: str, scheme: str, width: int, fragment: str
 ) -> None:
     options: dict[str, Any] = {

@@ -35,11 +35,9 @@ from tests.support.runs import (
 )
 
 # ---- the text of it
-# ------------------------------------------------------------------------------------------------
 
 
 # ---- hostile hosts
-# -------------------------------------------------------------------------------------------------
 
 RAN = "globalThis.ran=1"
 SEEDS = (
@@ -165,7 +163,6 @@ def hostile_run() -> tuple[AuditRun, Sequence[str]]:
 
 
 # ---- in a browser
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -175,18 +172,14 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_the_page_says_nothing_on_the_console_and_asks_for_nothing(
-    chromium: Any, path: Path
-) -> None:
+def test_the_page_logs_nothing_and_requests_nothing(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path) as visit:
         visit.open_all()
         assert visit.console == []
         assert visit.requests == [visit.url]
 
 
-def test_nothing_that_a_host_says_runs_and_all_of_it_can_be_read(
-    chromium: Any, tmp_path: Path
-) -> None:
+def test_no_text_of_a_host_runs_and_all_of_it_can_be_read(chromium: Any, tmp_path: Path) -> None:
     run, spent = hostile_run()
     assert len(set(spent)) == len(spent) >= 1000
     file = tmp_path / "hostile.html"
@@ -261,7 +254,7 @@ def test_dark_is_dark_and_light_is_light(chromium: Any, path: Path) -> None:
             assert (max(map(int, re.findall(r"\d+", colour))) < 100) is dark
 
 
-def test_the_first_tab_stop_skips_to_the_answers(chromium: Any, path: Path) -> None:
+def test_the_first_tab_stop_skips_to_the_summary(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path) as visit:
         visit.page.keyboard.press("Tab")
         assert visit.page.evaluate("document.activeElement.textContent") == "Skip to the summary"
@@ -269,9 +262,7 @@ def test_the_first_tab_stop_skips_to_the_answers(chromium: Any, path: Path) -> N
         assert visit.page.evaluate("document.activeElement.id") == "answers"
 
 
-def test_on_paper_the_answers_and_their_detail_are_unfolded_and_nothing_is_offered_to_click(
-    chromium: Any, path: Path
-) -> None:
+def test_on_paper_everything_is_open_and_there_are_no_buttons(chromium: Any, path: Path) -> None:
     with LoadedPage(chromium, path) as visit:
         visit.page.emulate_media(media="print")
         assert (
@@ -286,7 +277,7 @@ def test_on_paper_the_answers_and_their_detail_are_unfolded_and_nothing_is_offer
         assert 3 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 20
 
 
-def test_what_is_void_or_was_measured_in_the_hosts_namespace_says_so_in_words(
+def test_void_hosts_and_hosts_in_their_own_namespace_are_marked_in_words(
     chromium: Any, path: Path
 ) -> None:
     with LoadedPage(chromium, path) as visit:

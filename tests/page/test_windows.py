@@ -14,7 +14,7 @@ from tests.unit.probe.test_segments import SHUT, connection, with_evidence
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-def test_no_line_of_a_ladder_or_of_its_table_runs_over(
+def test_no_line_of_a_ladder_or_its_table_overflows(
     chromium: Any, tmp_path: Path, width: int
 ) -> None:
     many = tuple(

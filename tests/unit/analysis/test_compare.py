@@ -1,4 +1,4 @@
-"""The run laid side by side: it adds up, it orders by number, and it says who differs."""
+"""A run compared: counts add up, builds are in numeric order, and differences are found."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ def column(comparison: Comparison, scenario: str, families: str) -> Column:
 
 
 # ---- adding up
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_every_selected_host_is_counted_exactly_once(fleet: Comparison) -> None:
@@ -64,7 +63,7 @@ def test_a_cell_counts_every_host_of_its_build_that_ran_the_scenario(fleet: Comp
             assert sum(n for _, n in cell.counts) == cell.hosts
 
 
-def test_hosts_whose_trials_ended_alike_are_alike_whatever_their_order_and_evidence() -> None:
+def test_hosts_with_the_same_endings_share_a_profile_whatever_their_order_and_evidence() -> None:
     fleet = Fleet()
     reset = fleet.scenarios[0]
     one, other, third = (
@@ -78,17 +77,16 @@ def test_hosts_whose_trials_ended_alike_are_alike_whatever_their_order_and_evide
     assert [p.hosts.ranges for p in compare(run_of(hosts)).profiles] == [("a", "c"), ("b",)]
 
 
-def test_a_run_without_hosts_or_without_an_audited_one_is_compared_too() -> None:
+def test_a_run_without_hosts_or_without_audited_hosts_can_be_compared() -> None:
     assert compare(run_of([])).coverage.selected == 0
     alone = compare(run_of([missing("a", "connect", "refused", "nc -vz a 22")]))
     assert (alone.coverage.not_audited, alone.builds, alone.columns) == (1, (), ())
 
 
 # ---- kernels by scenarios
-# ------------------------------------------------------------------------------------------
 
 
-def test_builds_stand_in_the_order_of_their_numbers() -> None:
+def test_builds_are_in_the_order_of_their_numbers() -> None:
     releases = [
         "6.12.1",
         "6.12.0-rc3",
@@ -116,7 +114,7 @@ def test_one_release_built_twice_is_two_builds() -> None:
     assert {b.series for b in found} == {"6.12"}
 
 
-def test_the_kernels_that_differ_are_seen_and_the_build_that_is_mixed_is_called_so(
+def test_kernels_that_differ_are_found_and_a_build_with_several_endings_is_mixed(
     fleet: Comparison,
 ) -> None:
     c = column(fleet, "reread-fin-close", "IPv4 and IPv6")
@@ -132,14 +130,16 @@ def test_the_kernels_that_differ_are_seen_and_the_build_that_is_mixed_is_called_
     }
 
 
-def test_a_scenario_that_all_kernels_end_alike_neither_differs_nor_deviates(
+def test_a_scenario_with_one_ending_on_all_kernels_neither_differs_nor_deviates(
     fleet: Comparison,
 ) -> None:
     c = column(fleet, "zero-linger-close", "IPv4 and IPv6")
     assert (c.differs, c.deviates) == (False, False)
 
 
-def test_families_stand_apart_only_where_some_host_ends_them_differently(fleet: Comparison) -> None:
+def test_families_have_separate_columns_only_if_a_host_ends_them_differently(
+    fleet: Comparison,
+) -> None:
     apart = {c.scenario for c in fleet.columns if c.families in ("IPv4", "IPv6")}
     assert apart == {"unread-close", "urgent-read-close"}
     assert column(fleet, "unread-unix-close", "AF_UNIX").cells[0].label == "RST"
@@ -157,7 +157,7 @@ def test_a_void_host_takes_no_part_in_the_comparison_and_is_counted_apart(
     ]
 
 
-def test_a_build_with_void_hosts_only_is_not_called_as_expected() -> None:
+def test_a_build_with_void_hosts_only_is_not_as_expected() -> None:
     comparison = compare(run_of([Fleet().host("a", K612, void="a control failed")]))
     assert [k.name for k in comparison.kernels] == ["void"]
     assert {cell.label for c in comparison.columns for cell in c.cells} == {"void"}
@@ -182,7 +182,7 @@ def test_hosts_measured_in_the_hosts_namespace_are_counted_in_their_cells(
     ]
 
 
-def test_what_was_not_run_anywhere_is_not_called_as_expected() -> None:
+def test_a_scenario_that_ran_nowhere_is_not_as_expected() -> None:
     seen = [observe(s, f, "not run") for s in Fleet().scenarios for f in s.families]
     assert [k.name for k in compare(run_of([Fleet().host("a", K612, instead=seen)])).kernels] == [
         "unknown"
@@ -190,10 +190,9 @@ def test_what_was_not_run_anywhere_is_not_called_as_expected() -> None:
 
 
 # ---- findings, sysctls, causes
-# -------------------------------------------------------------------------------------
 
 
-def test_findings_are_grouped_gravest_first_and_families_that_agree_share_a_group(
+def test_findings_are_grouped_most_severe_first_and_families_that_agree_share_a_group(
     fleet: Comparison,
 ) -> None:
     assert [(f.severity, f.subject, f.detail, f.hosts) for f in fleet.findings] == [
@@ -209,7 +208,7 @@ def test_findings_are_grouped_gravest_first_and_families_that_agree_share_a_grou
     assert fleet.unmet_hosts == (("error", 2), ("warning", 2), ("info", 6))
 
 
-def test_findings_of_the_fleet_and_of_production_have_their_place_and_their_subject() -> None:
+def test_findings_about_kernels_and_production_have_their_order_and_subject() -> None:
     def found(id_: str) -> Finding:
         return Finding(id=id_, severity="warning", expected="this", observed="that")
 
@@ -243,7 +242,7 @@ def test_a_waived_finding_is_shown_with_its_reason_and_not_counted() -> None:
     assert comparison.unmet_hosts == ()
 
 
-def test_only_sysctls_that_vary_break_an_expectation_or_left_their_default_are_shown(
+def test_only_sysctls_that_vary_break_an_expectation_or_differ_from_the_default_are_shown(
     fleet: Comparison,
 ) -> None:
     assert {s.key: s.why for s in fleet.sysctls} == {
@@ -261,7 +260,7 @@ def test_a_sysctl_that_differs_only_in_white_space_does_not_vary() -> None:
     assert "net.x" not in {s.key for s in compare(run_of(hosts)).sysctls}
 
 
-def test_a_value_that_breaks_an_expectation_is_listed_however_many_values_there_are() -> None:
+def test_a_value_that_breaks_an_expectation_is_always_listed() -> None:
     key = "net.ipv4.tcp_fin_timeout"
     hosts = [
         Fleet().host(f"h{i}", K612, sysctls={key: Sysctl(value=str(i), default="60")})
@@ -274,7 +273,7 @@ def test_a_value_that_breaks_an_expectation_is_listed_however_many_values_there_
     assert len(view.values) + view.omitted == 61
 
 
-def test_hosts_that_failed_alike_share_a_cause_and_keep_their_own_next_commands(
+def test_hosts_with_the_same_failure_share_a_cause_and_keep_their_own_next_commands(
     fleet: Comparison,
 ) -> None:
     (cause,) = (c for c in fleet.causes if c.stage == "connect")
@@ -288,10 +287,9 @@ def test_hosts_that_failed_alike_share_a_cause_and_keep_their_own_next_commands(
 
 
 # ---- host by host
-# --------------------------------------------------------------------------------------------------
 
 
-def test_hosts_that_behave_alike_share_a_profile_and_their_traces() -> None:
+def test_hosts_with_the_same_behaviour_share_a_profile_and_traces() -> None:
     hosts = [Fleet().host(f"web{i:05}", K510, exposure=None) for i in range(1, 2001)]
     comparison = compare(run_of(hosts))
     (profile,) = comparison.profiles
@@ -299,7 +297,7 @@ def test_hosts_that_behave_alike_share_a_profile_and_their_traces() -> None:
     assert [t.title for t in profile.traces] == ["reread-fin-close over IPv4"]
 
 
-def test_a_trace_is_shown_once_for_each_build_and_linked_from_wherever_it_was_seen_again(
+def test_a_trace_is_shown_once_for_each_build_and_linked_from_every_host_with_it(
     fleet: Comparison,
 ) -> None:
     anchors = {t.anchor for p in fleet.profiles for t in p.traces}
@@ -309,7 +307,7 @@ def test_a_trace_is_shown_once_for_each_build_and_linked_from_wherever_it_was_se
     assert "app01" in {host for _, host in linked}
 
 
-def test_steps_stand_among_the_packets_at_their_moments(fleet: Comparison) -> None:
+def test_steps_are_among_the_packets_at_their_moments(fleet: Comparison) -> None:
     trace = fleet.profiles[0].traces[-1]
     assert trace.title == "reread-fin-close over IPv4"
     assert [row.at_us for row in trace.rows] == sorted(row.at_us for row in trace.rows)
@@ -323,7 +321,7 @@ def test_steps_stand_among_the_packets_at_their_moments(fleet: Comparison) -> No
     )
 
 
-def test_a_host_may_name_a_step_or_a_scenario_that_there_is_not() -> None:
+def test_a_host_may_report_an_unknown_step_or_scenario() -> None:
     odd = observe(by_name("unread-close"), "ipv4", "FIN")
     steps = msgspec.structs.replace(odd.evidence, steps=((5, 99), (6, -1)))
     host = Fleet().host("a", K612, instead=[msgspec.structs.replace(odd, evidence=steps)])
@@ -337,7 +335,6 @@ def test_a_host_may_name_a_step_or_a_scenario_that_there_is_not() -> None:
 
 
 # ---- the same run, the same comparison
-# -----------------------------------------------------------------------------
 
 
 def test_the_same_run_read_again_compares_the_same(fleet: Comparison) -> None:
@@ -365,17 +362,16 @@ def test_the_order_of_hosts_changes_no_count() -> None:
 
 
 # ---- folding
-# -------------------------------------------------------------------------------------------------------
 
 
-def test_every_host_is_linked_to_what_is_told_of_it(fleet: Comparison) -> None:
+def test_every_host_is_linked_to_its_details(fleet: Comparison) -> None:
     anchors = {p.anchor for p in fleet.profiles} | {cause.anchor for cause in fleet.causes}
     assert {h.anchor for h in fleet.hosts} == anchors
     assert all((h.build is not None) == isinstance(r, Audited)
                for h, r in zip(fleet.hosts, small_fleet().hosts, strict=True))  # fmt: skip
 
 
-def test_only_what_can_be_typed_is_shown_as_a_command(fleet: Comparison) -> None:
+def test_only_a_remedy_that_can_be_typed_is_a_command(fleet: Comparison) -> None:
     remedies = [remedy for f in fleet.findings for remedy in f.remedies]
     assert {r.text.split()[0] for r in remedies if r.is_command} == {"sysctl"}
     assert {r.text.split()[0] for r in remedies if not r.is_command} == {"Look", "A"}

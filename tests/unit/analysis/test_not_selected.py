@@ -150,7 +150,7 @@ def test_prometheus_counts_it_apart() -> None:
     )
 
 
-def test_explain_and_policy_say_so() -> None:
+def test_explain_and_policy_give_the_reason() -> None:
     assert explain.host_text(RUN, UNMATCHED[0], width=80) == f"db1: {REASON}\n"
     with pytest.raises(NothingToDoError, match=REASON):
         behaviour_of_host(RUN, "db1")

@@ -1,6 +1,4 @@
-"""What other tools read: each format by a parser that is not ours, nobody missing, and no host that
-can break it.
-"""
+"""The formats for other tools, read by other parsers: every host is in them, none breaks them."""
 
 from __future__ import annotations
 
@@ -93,7 +91,6 @@ def find(name: str) -> Audited:
 
 
 # ---- readers: each of them refuses what its format does not allow
-# ----------------------------------------------------
 
 
 @cache
@@ -219,7 +216,6 @@ def values(metric: Metric, *labels: str) -> dict[tuple[str, ...], float]:
 
 
 # ---- everybody is accounted for
-# --------------------------------------------------------------------------------------
 
 
 def states_of(run: AuditRun) -> dict[str, tuple[int, int, int]]:
@@ -264,7 +260,7 @@ def test_every_format_accounts_for_every_selected_host(places: list[int], excuse
     )
 
 
-def test_hosts_that_nothing_can_be_said_of_are_in_every_format() -> None:
+def test_hosts_about_which_nothing_is_known_are_in_every_format() -> None:
     mute = Audited(
         name="mute", kernel=Kernel(release="", version="", machine=""), isolation="namespace"
     )
@@ -287,7 +283,7 @@ def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("format_", MACHINE_FORMATS)
-def test_a_run_of_nobody_is_still_well_formed(format_: str) -> None:
+def test_a_run_without_hosts_is_well_formed(format_: str) -> None:
     run = with_hosts(())
     text = registry.render(run, format_).decode()
     match format_:
@@ -304,7 +300,6 @@ def test_a_run_of_nobody_is_still_well_formed(format_: str) -> None:
 
 
 # ---- JUnit
-# -----------------------------------------------------------------------------------------------------------
 
 
 def cases(host: HostResult) -> dict[str, ET.Element]:
@@ -312,7 +307,7 @@ def cases(host: HostResult) -> dict[str, ET.Element]:
     return {case.get("name", ""): case for case in suite.findall("testcase")}
 
 
-def test_junit_counts_add_up_suite_by_suite_and_as_a_whole() -> None:
+def test_junit_counts_add_up_for_each_suite_and_in_total() -> None:
     excused = waived(msgspec.structs.replace(find("web006"), name="excused"))
     root = read_junit(junit.render(with_hosts((*RUN.hosts, excused))))
     for element in (root, *root.findall("testsuite")):
@@ -344,7 +339,7 @@ def test_a_junit_failure_has_expectation_observation_and_severity() -> None:
     assert "why: Orphans are held for this long." in (failure.text or "").splitlines()
 
 
-def test_junit_skips_what_is_waived_with_its_owner_and_what_did_not_run_with_the_reason() -> None:
+def test_junit_skips_waived_findings_and_scenarios_not_run_with_the_reason() -> None:
     skipped = cases(waived(find("web006")))["sysctl:net.ipv4.tcp_fin_timeout"].find("skipped")
     assert skipped is not None
     assert skipped.get("message") == "waived: ops until 2027-01-31: being replaced"
@@ -363,7 +358,7 @@ def test_junit_passes_no_verdict_of_a_void_host() -> None:
             assert (skipped.get("message") or "").startswith("void: the control zero-linger-close")
 
 
-def test_a_scenario_that_was_asked_and_not_reported_is_shown_as_such() -> None:
+def test_a_scenario_that_a_host_was_to_run_and_did_not_report_is_a_finding() -> None:
     whole = find("db1.example.net")
     host = judge_host(
         msgspec.structs.replace(whole, observations=whole.observations[1:]),
@@ -381,7 +376,7 @@ def test_a_scenario_that_was_asked_and_not_reported_is_shown_as_such() -> None:
     )
 
 
-def test_junit_makes_of_a_host_that_was_not_audited_an_error_with_the_next_command() -> None:
+def test_a_host_that_was_not_audited_is_a_junit_error_with_the_next_command() -> None:
     host = next(host for host in missing(RUN) if host.name == "vpn1")
     (case,) = cases(host).values()
     error = case.find("error")
@@ -395,10 +390,9 @@ def test_junit_makes_of_a_host_that_was_not_audited_an_error_with_the_next_comma
 
 
 # ---- CSV
-# -------------------------------------------------------------------------------------------------------------
 
 
-def test_csv_has_a_row_for_each_observation_and_its_finding_beside_it() -> None:
+def test_csv_has_a_row_for_each_observation_with_its_finding() -> None:
     rows = read_csv(table.render(RUN))
     for host in audited(RUN):
         told = {row["id"]: row for row in rows if row["host"] == host.name}
@@ -423,7 +417,7 @@ def test_csv_has_a_row_for_each_observation_and_its_finding_beside_it() -> None:
     "start",
     ["=", "+", "-", "@", "\t=", "\r=", "\n=", " =", "＝", '"=', '";"=', "x;=", "x; +", "x;\t@"],
 )
-def test_a_cell_is_no_formula_whatever_a_spreadsheet_takes_for_the_separator(start: str) -> None:
+def test_a_csv_cell_is_never_a_formula_with_any_separator(start: str) -> None:
     text = table.render(
         with_hosts((NotAudited(name="h", stage="connect", reason=f'{start}cmd|"/c calc"!A1'),))
     )
@@ -433,7 +427,7 @@ def test_a_cell_is_no_formula_whatever_a_spreadsheet_takes_for_the_separator(sta
                 assert cell.lstrip(' "')[:1] not in tuple("=+-@\t\r＝＋－＠"), (separator, cell)
 
 
-def test_csv_leaves_ordinary_cells_as_they_are() -> None:
+def test_csv_does_not_change_ordinary_cells() -> None:
     (row,) = read_csv(
         table.render(
             with_hosts(
@@ -445,10 +439,9 @@ def test_csv_leaves_ordinary_cells_as_they_are() -> None:
 
 
 # ---- SARIF
-# -----------------------------------------------------------------------------------------------------------
 
 
-def test_sarif_has_a_result_for_each_finding_at_its_host_with_a_rule_that_helps() -> None:
+def test_sarif_has_a_result_for_each_finding_at_its_host_with_a_rule() -> None:
     log = read_sarif(sarif.render(RUN))
     found = [
         (
@@ -483,7 +476,7 @@ PLACED = msgspec.structs.replace(
 )
 
 
-def test_sarif_has_each_finding_at_the_line_of_its_host_and_the_expectation_as_related() -> None:
+def test_a_sarif_finding_is_at_the_line_of_its_host_and_links_to_the_expectation() -> None:
     log = read_sarif(sarif.render(PLACED))
     names = [host.name for host in PLACED.hosts]
     for result in log["results"]:
@@ -512,7 +505,7 @@ def test_sarif_has_each_finding_at_the_line_of_its_host_and_the_expectation_as_r
     assert all("physicalLocation" in note["locations"][0] for note in told)
 
 
-def test_sarif_has_a_location_also_where_a_host_or_a_whole_run_has_none() -> None:
+def test_sarif_has_a_location_even_if_a_host_or_a_whole_run_has_none() -> None:
     def uris(run: AuditRun) -> set[str]:
         results = read_sarif(sarif.render(run))["results"]
         return {
@@ -532,7 +525,7 @@ def test_sarif_has_a_location_also_where_a_host_or_a_whole_run_has_none() -> Non
     assert uris(with_hosts((outside,))) == {"file:///etc/ansible/hosts"}
 
 
-def test_sarif_alerts_stay_the_same_where_lines_move_and_those_of_two_jobs_stay_apart() -> None:
+def test_sarif_alerts_stay_the_same_if_lines_move_and_those_of_two_jobs_differ() -> None:
     moved = with_hosts(
         tuple(
             msgspec.structs.replace(host, location=Location(file="x", line=9)) for host in RUN.hosts
@@ -548,7 +541,7 @@ def test_sarif_alerts_stay_the_same_where_lines_move_and_those_of_two_jobs_stay_
     assert ids[1].endswith("/later")
 
 
-def test_sarif_says_that_the_invocation_failed_where_a_host_was_not_audited() -> None:
+def test_the_sarif_invocation_failed_if_a_host_was_not_audited() -> None:
     (invocation,) = read_sarif(sarif.render(RUN))["invocations"]
     assert invocation["executionSuccessful"] is False
     assert (invocation["startTimeUtc"], invocation["endTimeUtc"]) == (
@@ -566,7 +559,7 @@ def test_sarif_says_that_the_invocation_failed_where_a_host_was_not_audited() ->
     assert invocation["executionSuccessful"] is True
 
 
-def test_sarif_suppresses_what_is_waived_and_nothing_else() -> None:
+def test_sarif_suppresses_waived_findings_only() -> None:
     run = with_hosts((waived(find("web006")), find("db3.example.net")))
     for result in read_sarif(sarif.render(run))["results"]:
         excused = result["locations"][0]["logicalLocations"][0]["index"] == 0
@@ -575,7 +568,7 @@ def test_sarif_suppresses_what_is_waived_and_nothing_else() -> None:
         )
 
 
-def test_sarif_fingerprints_stay_the_same_from_run_to_run_and_differ_from_host_to_host() -> None:
+def test_sarif_fingerprints_are_the_same_in_every_run_and_different_for_every_host() -> None:
     def fingerprints(run: AuditRun) -> list[str]:
         return [
             result["partialFingerprints"]["hostAndFinding/v1"]
@@ -590,10 +583,9 @@ def test_sarif_fingerprints_stay_the_same_from_run_to_run_and_differ_from_host_t
 
 
 # ---- Prometheus
-# ------------------------------------------------------------------------------------------------------
 
 
-def test_metrics_tell_the_heartbeat_the_coverage_and_the_findings() -> None:
+def test_metrics_have_heartbeat_coverage_and_findings() -> None:
     metrics = read_metrics(prometheus.render(RUN))
     assert values(metrics["fleetaudit_run_finished_timestamp_seconds"]) == {(): 1795313021}
     assert values(metrics["fleetaudit_run_duration_seconds"]) == {(): 221}
@@ -613,7 +605,7 @@ def test_metrics_tell_the_heartbeat_the_coverage_and_the_findings() -> None:
     assert {n for (_, excused), n in found.items() if excused == "true"} == {0}
 
 
-def test_what_is_said_of_the_whole_run_is_said_in_every_format_that_has_a_place_for_it() -> None:
+def test_notes_about_the_whole_run_are_in_every_format_with_a_place_for_them() -> None:
     notes = (
         "Waiver expired on 2026-01-31, excuses nothing: w.yml:1: <x> on all (ops)",
         "Waiver unused, x: w.yml:2",
@@ -667,7 +659,7 @@ def test_metrics_name_only_hosts_that_deviate() -> None:
     assert "app08" not in text
 
 
-def test_metrics_stay_bounded_in_a_fleet_where_everybody_deviates() -> None:
+def test_metrics_are_bounded_in_a_fleet_where_every_host_deviates() -> None:
     host, gone = find("db3.example.net"), missing(RUN)[0]
     hosts = [
         msgspec.structs.replace(
@@ -692,7 +684,7 @@ def test_metrics_stay_bounded_in_a_fleet_where_everybody_deviates() -> None:
     assert sum(len(metric.samples) for metric in metrics.values()) < 2000
 
 
-def test_a_run_without_usable_times_has_no_heartbeat_rather_than_a_wrong_one() -> None:
+def test_a_run_without_valid_times_has_no_heartbeat() -> None:
     run = msgspec.structs.replace(RUN, run=msgspec.structs.replace(RUN.run, finished="yesterday"))
     metrics = read_metrics(prometheus.render(run))
     assert "fleetaudit_run_finished_timestamp_seconds" not in metrics
@@ -700,17 +692,19 @@ def test_a_run_without_usable_times_has_no_heartbeat_rather_than_a_wrong_one() -
 
 
 # ---- hostile hosts
-# ---------------------------------------------------------------------------------------------------
 
 NASTY = (
-    "", "\0", "\x1b]0;owned\x07\x1b[2J", "\u202eevil\u2066", "\x9b31m", "\u2028\u2029\x85\x0b\x0c", "\ud800",
+    "", "\0", "\x1b]0;owned\x07\x1b[2J", "\u202eevil\u2066", "\x9b31m", "\u2028\u2029\x85\x0b\x0c",
+    "\ud800",
     "\udfff\udc80", "\ufffe\uffff\U0001fffe", "]]>", "<![CDATA[x]]>", "</testcase></testsuite>",
     "<!DOCTYPE x [<!ENTITY e SYSTEM 'f'>]>&e;", "&lt;&#0;&#x1b;", "\" message=\"x", "' onload='x",
-    "<script>alert(1)</script>", "=1+1", "@SUM(A1)", "-2+3", "+cmd|' /C'!A0", "\t=1", "\r\n=1", ";=1;", '";"=1', '"',
+    "<script>alert(1)</script>", "=1+1", "@SUM(A1)", "-2+3", "+cmd|' /C'!A0", "\t=1", "\r\n=1",
+    ";=1;", '";"=1', '"',
     '""', "a,b\r\nc,d", "x\r", "\\", "\\n", "\\\"", '"} 1\nfleetaudit_forged 1', "{a=\"b\"}",
-    "# HELP fleetaudit_hosts_selected x", "[click](https://example.net)", "{0} {x}", "\\[x](y)", "../../etc/passwd",
-    "%s%n", "${x}", "{{ x }}", "x" * 5000, "é" * 300, "\U0001f600", "\u0301" * 50, "\ufeff", "NaN", "null", "-0", " ",
-    "  ",
+    "# HELP fleetaudit_hosts_selected x", "[click](https://example.net)", "{0} {x}", "\\[x](y)",
+    "../../etc/passwd",
+    "%s%n", "${x}", "{{ x }}", "x" * 5000, "é" * 300, "\U0001f600", "\u0301" * 50, "\ufeff",
+    "NaN", "null", "-0", " ", "  ",
 )  # fmt: skip
 ALPHABET = (
     "".join(NASTY[1:42]) + "ab09 .:/-_" + "\x00\x08\x7f\x80\x9f\xa0\xad\u061c\u200b\u200f\U000e0041"
@@ -845,19 +839,18 @@ def harmless(text: str) -> bool:
 
 
 @given(st.text())
-def test_plain_text_is_one_line_that_can_be_encoded_and_seen(text: str) -> None:
+def test_an_escaped_line_is_one_line_that_can_be_encoded_and_seen(text: str) -> None:
     told = escape_line(text)
     assert harmless(told)
     assert "\n" not in told
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S"]), max_size=100))
-def test_plain_leaves_ordinary_text_alone(text: str) -> None:
+def test_escaping_does_not_change_ordinary_text(text: str) -> None:
     assert escape_line(text) == text
 
 
 # ---- the run's own words
-# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", NASTY[1:])
@@ -892,7 +885,6 @@ def test_json_is_exactly_run_json() -> None:
 
 
 # ---- the documentation
-# -----------------------------------------------------------------------------------------------
 
 
 def test_the_documentation_names_every_format_file_column_and_metric_and_no_other() -> None:

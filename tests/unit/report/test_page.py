@@ -19,9 +19,7 @@ def test_the_same_run_gives_the_same_bytes() -> None:
     assert page_of(again) == page_of(small_fleet())
 
 
-def test_the_policy_names_the_style_and_the_script_by_their_own_hashes_and_allows_nothing_else() -> (
-    None
-):
+def test_the_policy_allows_only_the_style_and_the_script_by_their_hashes() -> None:
     text = page_of(small_fleet())
     (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
     rules = dict(rule.split(" ", 1) for rule in policy.replace("&#39;", "'").split("; "))
@@ -37,7 +35,7 @@ def test_the_policy_names_the_style_and_the_script_by_their_own_hashes_and_allow
     )
 
 
-def test_every_link_leads_somewhere_on_the_page_and_no_anchor_is_there_twice() -> None:
+def test_every_link_has_a_target_on_the_page_and_every_anchor_is_unique() -> None:
     text = page_of(small_fleet())
     anchors = re.findall(r'\sid="([^"]+)"', text)
     assert len(anchors) == len(set(anchors))
@@ -53,20 +51,20 @@ def test_every_selected_host_is_named_on_the_page_and_the_numbers_at_the_top_add
     assert "cache[1-4]" in words
 
 
-def test_a_run_of_nothing_and_a_run_of_nobody_reached_have_a_page_that_says_so() -> None:
+def test_a_run_without_hosts_and_a_run_without_audited_hosts_have_a_page() -> None:
     assert "No host was audited" in page_of(run_of([]))
     lost = [h for h in small_fleet().hosts if isinstance(h, NotAudited)]
     assert "9 of 9 selected hosts were not audited" in re.sub(r"<[^>]+>", "", page_of(run_of(lost)))
 
 
-def test_characters_that_one_cannot_see_are_written_out() -> None:
+def test_invisible_characters_are_escaped() -> None:
     assert (
         escape_invisible("web\u202etxt\x1b[0m\u200b\ud800") == "web\\u202etxt\\x1b[0m\\u200b\\ud800"
     )
     assert escape_invisible("größer 日本") == "größer 日本"
 
 
-def test_a_scenario_that_no_host_ran_still_has_its_place() -> None:
+def test_a_scenario_that_no_host_ran_is_on_the_page() -> None:
     row = ScenarioRow(
         name="only", title="", steps=(), expect=("FIN",), severity="info", control=None, because=""
     )

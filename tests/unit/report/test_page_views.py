@@ -72,12 +72,15 @@ def test_two_builds_that_reset_are_in_the_plural() -> None:
     [
         (run_of([]), "kernels", "No host was selected, so nothing is known about any kernel."),
         (run_of([]), "not-audited", "No host was selected."),
-        (run_of([missing("a", "connect", "x", "y")]), "expectations", "No host was audited, so this is unknown."),
+        (run_of([missing("a", "connect", "x", "y")]), "expectations",
+         "No host was audited, so this is unknown."),
         (run_of([missing("a", "connect", "x", "y")]), "not-audited",
          "1 of 1 selected host was not audited, for 1 cause."),
-        (run_of([Fleet().host("a", K618)]), "expectations", "The one audited host meets every expectation. "
+        (run_of([Fleet().host("a", K618)]), "expectations",
+         "The one audited host meets every expectation. "
          "7 of 7 scenarios as expected on 1 host; 3 of 3 other expectations met."),
-        (run_of([Fleet().host("a", K618)]), "not-audited", "None: the one selected host was audited."),
+        (run_of([Fleet().host("a", K618)]), "not-audited",
+         "None: the one selected host was audited."),
         (run_of([Fleet().host("a", K618)]), "production", "No audited host reported its counters."),
         (run_of([Fleet().host("a", K612), Fleet().host("b", K618)]), "expectations",
          "All 2 audited hosts meet every expectation. "

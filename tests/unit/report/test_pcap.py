@@ -1,4 +1,4 @@
-"""A host's packets as tcpdump reads them, and the file that carries them."""
+"""The packets of a host as tcpdump reads them, and the file with them."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def read(data: bytes) -> File:
     return File(comment, tuple(interfaces), tuple(packets))
 
 
-def test_what_is_rebuilt_says_so_and_the_steps_stand_before_what_they_caused() -> None:
+def test_rebuilt_packets_are_marked_and_steps_precede_their_effects() -> None:
     file = read(pcap.render(host(("ipv4", CHAT), connection=CONNECTION), rows=ROWS))
     assert "headers rebuilt from the trace" in file.comment
     assert file.comment.endswith("Host: web-1.")
@@ -138,7 +138,6 @@ def test_what_is_rebuilt_says_so_and_the_steps_stand_before_what_they_caused() -
 
 
 # ---- captured headers
-# ----------------------------------------------------------------------------------------------
 
 
 def packed(packets: tuple[bytes, ...]) -> str:
@@ -146,7 +145,7 @@ def packed(packets: tuple[bytes, ...]) -> str:
 
 
 def absolute(headers: bytes, number: int, ack: int) -> bytes:
-    """Returns IPv4 headers as a host would capture them: with sequence numbers that begin anywhere."""
+    """Returns IPv4 headers as a host captures them: with arbitrary initial sequence numbers."""
     source = struct.unpack_from("!H", headers, 20)[0]
     seq, acknowledged = struct.unpack_from("!II", headers, 24)
     first = {35711: 4_000_000_000, 47010: 4_294_967_290}
@@ -230,7 +229,7 @@ def test_headers_that_contradict_the_trace_do_not_count(headers: str) -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 300))
-def test_no_bytes_of_a_host_stop_us(noise: bytes, at: int) -> None:
+def test_no_bytes_from_a_host_raise_an_error(noise: bytes, at: int) -> None:
     data = b"".join(CAPTURED)
     for mixed in (noise, data[:at] + noise, data[:at] + noise + data[at + len(noise) :]):
         headers = base64.b64encode(zlib.compress(mixed)).decode()
@@ -240,11 +239,10 @@ def test_no_bytes_of_a_host_stop_us(noise: bytes, at: int) -> None:
 
 
 # ---- whatever a host claims
-# ----------------------------------------------------------------------------------------
 
 
 @given(st.text(min_size=1, max_size=400), st.text(min_size=1, max_size=400))
-def test_a_hosts_name_becomes_a_file_of_this_folder_and_of_this_host_alone(
+def test_the_name_of_a_host_becomes_a_file_in_this_folder_for_this_host_only(
     one: str, other: str
 ) -> None:
     name = pcap.file_name(one)
@@ -271,7 +269,7 @@ def test_a_hosts_name_becomes_a_file_of_this_folder_and_of_this_host_alone(
     st.none() | st.just(CONNECTION),
     st.text(max_size=50),
 )
-def test_whatever_a_host_claims_becomes_a_whole_file(
+def test_any_evidence_becomes_a_complete_file(
     segment: Segment, family: Family, connection: Connection | None, name: str
 ) -> None:
     data = pcap.render(replace(host((family, (segment,)), connection=connection), name=name))

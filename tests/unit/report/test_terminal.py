@@ -1,6 +1,4 @@
-"""The closing text and the explanation: what matters first, nobody hidden, nothing that a terminal
-obeys.
-"""
+"""The closing text and the explanation: every host counted, and nothing that a terminal obeys."""
 
 from __future__ import annotations
 
@@ -87,22 +85,22 @@ def names(run: AuditRun, kind: type[HostResult]) -> list[str]:
 
 
 @given(st.text())
-def test_safe_text_is_one_line_without_control_or_direction(text: str) -> None:
+def test_a_terminal_line_has_no_control_or_direction_characters(text: str) -> None:
     assert obeyed(terminal_line(text)) == set()
     assert "\n" not in terminal_line(text)
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S"]), max_size=100))
-def test_safe_leaves_ordinary_text_alone(text: str) -> None:
+def test_a_terminal_line_keeps_ordinary_text(text: str) -> None:
     assert terminal_line(text) == text
 
 
-def test_safe_text_is_bounded() -> None:
+def test_a_terminal_line_is_bounded() -> None:
     assert len(terminal_line("x" * 10_000_000)) < 2100
 
 
 @pytest.mark.parametrize("problems_only", [False, True])
-def test_nothing_a_host_said_moves_the_cursor_in_the_closing_text(problems_only: bool) -> None:
+def test_no_text_of_a_host_moves_the_cursor_in_the_closing_text(problems_only: bool) -> None:
     run = hostile_run()
     text = summary(compare(run), problems_only=problems_only)
     assert "�" in text  # something was there to be made harmless
@@ -111,7 +109,7 @@ def test_nothing_a_host_said_moves_the_cursor_in_the_closing_text(problems_only:
         assert obeyed(progress(host)) == set()
 
 
-def test_nothing_a_host_said_moves_the_cursor_in_an_explanation() -> None:
+def test_no_text_of_a_host_moves_the_cursor_in_an_explanation() -> None:
     run = hostile_run()
     for host in run.hosts:
         assert obeyed(host_text(run, host, width=100)) == set()
@@ -120,7 +118,7 @@ def test_nothing_a_host_said_moves_the_cursor_in_an_explanation() -> None:
                 assert obeyed(verdict_text(run, host, observation, width=100)) == set()
 
 
-def test_an_explanation_says_since_when_a_finding_stands_and_who_accepted_it() -> None:
+def test_an_explanation_has_the_date_of_a_finding_and_its_waiver() -> None:
     run = small_fleet()
     host = next(host for host in run.hosts if isinstance(host, Audited) and host.findings)
     assert "Waived: " not in host_text(run, host, width=200)
@@ -137,7 +135,7 @@ def test_an_explanation_says_since_when_a_finding_stands_and_who_accepted_it() -
     assert lines[at].startswith(f"waived {finding.severity}  {finding.id}")
 
 
-def test_a_finding_whose_waiver_ended_is_explained_as_one_that_counts() -> None:
+def test_a_finding_whose_waiver_ended_counts_again() -> None:
     run = small_fleet()
     host = next(host for host in run.hosts if isinstance(host, Audited) and host.findings)
     finding, *rest = host.findings
@@ -164,7 +162,7 @@ def test_the_verdict_comes_first_and_the_count_last() -> None:
     assert paragraphs[-1] == f"{audited + missing} hosts: {audited} audited, {missing} not audited."
 
 
-def test_every_cause_of_not_being_audited_is_shown_with_a_command() -> None:
+def test_every_cause_of_hosts_not_audited_has_a_command() -> None:
     run = small_fleet()
     text = summary(compare(run), problems_only=True)
     for host in run.hosts:
@@ -173,7 +171,7 @@ def test_every_cause_of_not_being_audited_is_shown_with_a_command() -> None:
     assert "      next:  ssh-keygen -R vpn1" in text
 
 
-def test_a_run_without_problems_says_nothing_when_only_problems_are_asked_for() -> None:
+def test_a_run_without_problems_has_no_text_if_only_problems_are_shown() -> None:
     run = small_fleet()
     good = [
         host
@@ -189,7 +187,7 @@ def test_a_run_without_problems_says_nothing_when_only_problems_are_asked_for() 
     assert summary(compare(fine)) != ""
 
 
-def test_a_run_in_which_nobody_answered_claims_nothing_about_kernels() -> None:
+def test_a_run_without_audited_hosts_states_nothing_about_kernels() -> None:
     run = small_fleet()
     dark = msgspec.structs.replace(
         run, hosts=tuple(host for host in run.hosts if isinstance(host, NotAudited))
@@ -197,7 +195,7 @@ def test_a_run_in_which_nobody_answered_claims_nothing_about_kernels() -> None:
     assert summary(compare(dark)).startswith("No host was audited")
 
 
-def test_a_verdict_shows_its_steps_before_the_packets_they_caused() -> None:
+def test_an_explanation_shows_steps_before_the_packets_that_they_cause() -> None:
     run = small_fleet()
     host = next(host for host in run.hosts if isinstance(host, Audited) and not host.void)
     observation = next(
@@ -213,7 +211,7 @@ def test_a_verdict_shows_its_steps_before_the_packets_they_caused() -> None:
     assert "expected RST: as expected" in text
 
 
-def test_a_witness_that_could_not_speak_is_told_as_silent() -> None:
+def test_a_witness_that_could_not_be_read_is_named() -> None:
     run = small_fleet()
     host = next(host for host in run.hosts if isinstance(host, Audited))
     mute = Observation(
@@ -238,7 +236,7 @@ def test_a_witness_that_could_not_speak_is_told_as_silent() -> None:
     )
 
 
-def test_explain_says_what_each_step_added_to_the_polls_of_a_peer_over_af_unix() -> None:
+def test_explain_shows_what_each_step_added_to_the_poll_of_a_peer_over_af_unix() -> None:
     run = small_fleet()
     host = next(host for host in run.hosts if isinstance(host, Audited))
     peer = PeerWitness(
@@ -258,7 +256,6 @@ def test_explain_says_what_each_step_added_to_the_polls_of_a_peer_over_af_unix()
 
 
 # ---- the good news, and the user's own scenarios
-# -------------------------------------------------------------------
 
 
 def scenarios_of_a_user(count: int) -> list[Scenario]:
@@ -290,7 +287,7 @@ def run_of_a_user(count: int, ending: Ending = "RST") -> AuditRun:
     return run_of([host], declared)
 
 
-def test_the_users_own_scenarios_are_the_headline_and_never_a_control() -> None:
+def test_the_scenarios_of_a_small_playbook_are_the_headline_without_controls() -> None:
     text = summary(compare(run_of_a_user(8)), width=120)
     assert text.startswith(
         "8 of 8 scenarios as expected on 1 host; 1 of 1 other expectation met.\n"
@@ -304,7 +301,7 @@ def test_the_users_own_scenarios_are_the_headline_and_never_a_control() -> None:
     assert "zero-linger-close" not in many
 
 
-def test_a_scenario_that_deviates_does_not_count_as_met() -> None:
+def test_a_scenario_that_deviates_is_not_met() -> None:
     assert summary(compare(run_of_a_user(3, "FIN"))).startswith(
         "2 of 3 scenarios as expected on 1 host"
     )
@@ -333,7 +330,7 @@ def ended(endings: dict[tuple[str, str], Ending]) -> str:
     return summary(compare(run_of(hosts, scenarios_of_a_user(1))), width=1000)
 
 
-def test_kernels_are_never_folded_over_one_that_ends_otherwise() -> None:
+def test_kernels_never_fold_over_one_with_another_ending() -> None:
     fin = ["5.10.0-46", "6.12.117", "6.18.44", "7.0.1", "7.1.1", "7.2.13", "7.3.4"]
     endings: dict[tuple[str, str], Ending] = {(release, "#1 SMP"): "FIN" for release in fin}
     endings |= {("6.1.0-49", "#1 SMP"): "RST", ("5.10.218", "#1 SMP"): "RST"}
@@ -346,7 +343,7 @@ def test_kernels_are_never_folded_over_one_that_ends_otherwise() -> None:
     )
 
 
-def test_builds_of_one_release_that_end_differently_are_told_apart() -> None:
+def test_builds_of_one_release_with_different_endings_have_different_names() -> None:
     text = ended(
         {
             ("6.12.43", "#1 SMP Debian"): "RST",
@@ -360,7 +357,7 @@ def test_builds_of_one_release_that_end_differently_are_told_apart() -> None:
     )
 
 
-def test_forty_kernels_that_differ_by_turns_are_counted_and_not_folded() -> None:
+def test_forty_kernels_with_alternating_endings_are_counted() -> None:
     alternating: dict[tuple[str, str], Ending] = {
         (f"6.{n}", "#1"): "RST" if n % 2 else "FIN" for n in range(40)
     }
@@ -369,7 +366,7 @@ def test_forty_kernels_that_differ_by_turns_are_counted_and_not_folded() -> None
     assert " to 6." not in text
 
 
-def test_a_host_on_which_nothing_ran_is_not_among_the_good_news() -> None:
+def test_a_host_on_which_nothing_ran_is_not_counted_as_expected() -> None:
     run = run_of_a_user(3)
     [well] = run.hosts
     assert isinstance(well, Audited)
@@ -391,7 +388,7 @@ def test_a_host_on_which_nothing_ran_is_not_among_the_good_news() -> None:
     assert "No verdict" not in summary(compare(run), width=120)
 
 
-def test_verdicts_that_a_host_does_not_have_are_counted_beside_the_good_news() -> None:
+def test_missing_verdicts_are_counted_in_the_summary() -> None:
     run = run_of_a_user(3)
     [well] = run.hosts
     assert isinstance(well, Audited)
@@ -427,7 +424,8 @@ def test_the_fix_is_shown_with_its_finding() -> None:
 def test_counts_of_one_are_in_the_singular_on_page_and_terminal() -> None:
     plural = re.compile(
         r"\b1 (?:\w+"
-        r" )?(?:hosts|scenarios|kernels|builds|causes|columns|sysctls|expectations|changes|trials)\b"
+        r" )?(?:hosts|scenarios|kernels|builds|causes|columns|sysctls|expectations|changes|"
+        r"trials)\b"
         r"|\b1 host (?:close|are|were|have|run|show|fall|reset)\b|\bthese 1\b|\b1"
         r" (?:scenario|sysctl)s? (?:are|were)\b"
     )
@@ -446,7 +444,6 @@ def test_counts_of_one_are_in_the_singular_on_page_and_terminal() -> None:
 
 
 # ---- colour
-# --------------------------------------------------------------------------------------------------------
 
 
 class Screen(io.StringIO):
@@ -471,14 +468,14 @@ class Screen(io.StringIO):
         ({"TERM": "dumb", "FORCE_COLOR": "1"}, True, True),
     ],
 )
-def test_colour_is_where_the_terminal_has_it(
+def test_colour_follows_the_environment_and_the_terminal(
     environment: dict[str, str], on_a_terminal: bool, elsewhere: bool
 ) -> None:
     assert has_colour(Screen(), environment) is on_a_terminal
     assert has_colour(io.StringIO(), environment) is elsewhere
 
 
-def test_colour_is_on_words_that_say_it_and_changes_no_text() -> None:
+def test_colour_never_changes_the_text() -> None:
     for text in (
         summary(compare(hostile_run())),
         summary(compare(small_fleet())),
@@ -499,7 +496,7 @@ def test_colour_is_on_words_that_say_it_and_changes_no_text() -> None:
     assert add_colour("      error  said a host\n") == "      error  said a host\n"
 
 
-def test_a_remedy_is_one_line_to_copy_with_its_hosts_if_hosts_need_different_ones() -> None:
+def test_a_remedy_is_one_line_with_its_hosts_if_hosts_need_different_ones() -> None:
     asked = Fleet(scenarios=(), rules={"net.x": SysctlExpectation(equals="1")})
     places = {"a": "/etc/sysctl.d/10-a.conf:3", "b": "/etc/sysctl.d/20-b.conf:4"}
     hosts = []
