@@ -2,7 +2,7 @@
 
 The modules import each other as usual (`from .files import read_file`), so that linters, type
 checkers and tests work on them. The text has every module once, after the modules that it imports,
-under a comment with its name and docstring; one list of imports; indentation of two columns; and no
+under a comment with its name and docstring; one list of imports; indentation by tabs; and no
 `# type:` comments. All modules share one namespace there, so a name may be defined only once.
 
 The modules are read by regular expressions, since `ast.parse` takes 40 ms for them. So a line that
@@ -23,10 +23,11 @@ _RELATIVE = re.compile(
 )
 _TYPING = re.compile(r"^from typing import [\w, ]+\n", re.MULTILINE)
 _TYPE_LINE = re.compile(r"^ *# type: .*\n", re.MULTILINE)
-_TYPE_COMMENT = re.compile(r"  # type: .*")
+_TYPE_COMMENT = re.compile(r"  # type: [^#\n]*[^#\s]")
 _TOP_LEVEL = re.compile(r"^[^\s#)\]}].*", re.MULTILINE)
 _DEFINITION = re.compile(r"(?:def|class) (\w+)\b|((?:\w+, )*\w+) = ")
-_INDENTATION = re.compile(r"^( +)\1", re.MULTILINE)
+_CLOSING_LINE = re.compile(r'\n +"""$', re.MULTILINE)
+_MAX_DEPTH = 8
 
 
 class JoinError(ValueError):
@@ -55,9 +56,19 @@ def join(read: Callable[[str], str], first: str = "main") -> str:
     standard = sorted({name for module in modules.values() for name in module.standard})
     parts = [read("__init__"), *(f"import {name}" for name in standard)]
     for module in modules.values():
-        title = f"==== {module.name} ====\n{module.docstring}".strip().splitlines()
-        parts += ["", *(f"# {line}".rstrip() for line in title), "", module.body]
-    return _INDENTATION.sub(r"\1", "\n".join(parts) + "\n")
+        header = f"==== {module.name}: {module.docstring}".strip().splitlines()
+        parts += ["", *(f"# {line}".rstrip() for line in header), module.body]
+    return _shorten("\n".join(parts) + "\n")
+
+
+def _shorten(text: str) -> str:
+    """Returns the text with tabs for indentation, single blank lines, and the quotes that end a
+    docstring in its last line: an eighth less, and as easy to read.
+    """
+    text = _CLOSING_LINE.sub('"""', text).replace("\n\n\n", "\n\n")
+    for depth in range(_MAX_DEPTH, 0, -1):
+        text = text.replace("\n" + "    " * depth, "\n" + "\t" * depth)
+    return text
 
 
 def _collect(
@@ -102,7 +113,7 @@ def _parse(name: str, text: str) -> _Module:
 
 
 def _check_names(modules: dict[str, _Module]) -> None:
-    """Raises `JoinError` for a name that two modules define, or that is imported and not defined."""
+    """Raises `JoinError` for a name that two modules define, or one that is imported in vain."""
     owners = {name: "the standard library" for m in modules.values() for name in m.standard}
     for module in modules.values():
         for name in sorted(module.names):

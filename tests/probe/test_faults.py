@@ -92,7 +92,7 @@ def verdicts(asked: HostPlan, **how: Any) -> Audited:
 
 
 @pytest.mark.parametrize(
-    ("limit", "words"), [("-n 16", "too little to work with"), ("-u 0", "no process")]
+    ("limit", "words"), [("-n 16", "too few resources"), ("-u 0", "no process")]
 )
 def test_a_host_that_gives_too_little_is_neither_void_nor_well(limit: str, words: str) -> None:
     within = [*probe_runs.as_nobody(), "bash", "-c", f'ulimit {limit}; exec "$0" "$@"']
@@ -194,7 +194,7 @@ def test_a_scenario_that_lacks_a_descriptor_costs_the_next_one_nothing(descripto
     assert {o.not_run for o in reply.observations if o.not_run} == {SCARCE}
 
 
-SCARCE = "this host gives the probe too little to work with (EMFILE)"
+SCARCE = "this host gives the probe too few resources (EMFILE)"
 
 
 def _numbered(scenarios: list[dict[str, object]]) -> list[dict[str, object]]:

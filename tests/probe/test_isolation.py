@@ -306,7 +306,7 @@ def look():
     mine[1].sendall(b"mine"); foreign[1].sendall(b"foreign")
     while True:
         try:
-            packet = packet_of(capture.sock.recv(SNAP), 0)
+            packet = parse_packet(capture.sock.recv(SNAP), 0)
         except OSError:
             return
         seen.append([packet.source, packet.target])

@@ -481,9 +481,9 @@ def test_the_alarm_leaves_what_was_seen_and_names_what_was_not() -> None:
 
 
 def test_a_probe_that_is_stuck_after_its_alarm_is_ended_by_the_next() -> None:
-    stuck = "while True:\n    pass\n  "
+    stuck = "while True:\n\t\tpass\n\t"
     script = protocol.make_script(request(scenario(*UNREAD), deadline=0.5)).decode()
-    cut = script.replace("  fill_in(call, reply,", "  " + stuck + "fill_in(call, reply,", 1)
+    cut = script.replace("\tadd_not_run(call,", "\t" + stuck + "add_not_run(call,", 1)
     assert cut != script
     done = subprocess.run(
         [sys.executable, "-E", "-s", "-"],
@@ -512,7 +512,7 @@ def test_one_scenario_that_breaks_the_probe_does_not_cost_the_others() -> None:
 
 def test_a_probe_that_fails_as_a_whole_still_tells_what_it_saw() -> None:
     call = request(scenario(*UNREAD))
-    script = protocol.make_script(call).replace(b"  lab = Laboratory(", b"  lab = NoLaboratory(", 1)
+    script = protocol.make_script(call).replace(b" Laboratory(private", b" NoLaboratory(private", 1)
     done = subprocess.run(
         [sys.executable, "-E", "-s", "-"], input=script, capture_output=True, check=True
     )
@@ -525,7 +525,7 @@ def test_a_probe_that_fails_as_a_whole_still_tells_what_it_saw() -> None:
 WRONG = {  # steps that cannot be carried out: which of them fails, and why
     "peer sends 5 bytes; closer reads 6 bytes; closer closes": (
         1,
-        "no more came after 5 of 6 bytes",
+        "only 5 of 6 bytes came in time",
     ),
     "closer closes the other reference; closer closes": (
         0,
@@ -583,7 +583,7 @@ ZERO = {  # who has to have a window of zero when the step is over
     "peer connects over MPTCP; peer sends until blocked; closer closes": "closer",
 }
 A_KERNEL_BEFORE_5_4 = ("TCP_INFO, 256", "TCP_INFO, 192")
-NO_CAPTURE = ("    self.capture_where_possible()\n", "")
+NO_CAPTURE = ("\t\tself.open_capture()\n", "")
 
 
 @pytest.mark.parametrize(

@@ -82,13 +82,18 @@ BLOCKED = "closer sets SO_RCVBUF 4096; peer sends until blocked; closer reads al
     [
         ("read_to_end", LARGE, "FIN"),
         ("splice", "peer sends 100000 bytes; closer splices 100000 bytes; closer closes", "FIN"),
-        ("gather", "peer sends 100000 bytes; closer reads 100000 bytes; closer closes", "FIN"),
-        ("arrive", "peer sends 5 bytes; closer closes", "RST"),
+        (
+            "receive_exactly",
+            "peer sends 100000 bytes; closer reads 100000 bytes; closer closes",
+            "FIN",
+        ),
+        ("wait_for_arrival", "peer sends 5 bytes; closer closes", "RST"),
+        ("is_complete", "peer sends 5 bytes; closer closes", "RST"),
         ("accept_from", "peer sends 5 bytes; closer closes", "RST"),
-        ("fence_returns", "peer sends 5 bytes; closer reads 5 bytes; closer closes", "FIN"),
+        ("comes_back", "peer sends 5 bytes; closer reads 5 bytes; closer closes", "FIN"),
         ("send_until_blocked", BLOCKED, "FIN, then RST"),
-        ("may_come", BLOCKED, "FIN, then RST"),
-        ("wait_for_the_end", "closer sets TCP_LINGER2 -1; closer closes", "FIN, then RST"),
+        ("find_outstanding", BLOCKED, "FIN, then RST"),
+        ("wait_until_nothing_more", "closer sets TCP_LINGER2 -1; closer closes", "FIN, then RST"),
     ],
 )
 def test_a_probe_that_is_stopped_in_the_middle_of_a_step_loses_no_verdict(
@@ -142,7 +147,7 @@ tries = []
 def fails(t, actor):
     tries.append(actor)
     if len(tries) in FAILED:
-        TIMEOUT.delayed(DELAY)
+        TIMEOUT.record_delay(DELAY)
         raise TimedOut("nothing came")
 VERBS["try-read"] = fails
 lab = Laboratory(False, [])
@@ -185,7 +190,7 @@ def test_a_trial_that_timed_out_on_a_host_that_did_not_stall_is_not_repeated() -
 TIMEOUTS = """
 TIMEOUT.deadline = now() + LEFT
 idle = TIMEOUT.seconds()
-TIMEOUT.delayed(DELAY)
+TIMEOUT.record_delay(DELAY)
 print(json.dumps([idle, TIMEOUT.seconds(), TIMEOUT.stretched(0.05)]))
 """
 
@@ -220,8 +225,8 @@ def dropping_first(packets: str, size: int) -> tuple[str, ...]:
 FENCES = """
 lab = Laboratory(False, [])
 for _ in range(3):
-    lab.settle()
-print(json.dumps([lab.fence is not None, len(lab.fences)]))
+    lab.fence.settle()
+print(json.dumps([lab.fence.sock is not None, len(lab.fence.sent_at)]))
 """
 
 

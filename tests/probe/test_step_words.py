@@ -330,7 +330,7 @@ def test_a_sysctl_that_is_not_what_was_written_is_an_error() -> None:
 
 def test_a_sysctl_of_three_values_is_restored_byte_for_byte() -> None:
     key = "net.ipv4.tcp_rmem"
-    note = f"reply['notes'].append(repr(open(path_of({key!r})).read()))"
+    note = f"reply['notes'].append(repr(open(sysctl_path({key!r})).read()))"
     script = protocol.make_script(
         request(scenario("three", THREE_VALUES), scenario("one", WAITALL))
     ).decode()

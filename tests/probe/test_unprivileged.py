@@ -130,9 +130,7 @@ def test_what_only_a_capture_would_show_is_not_run_without_one(steps: str) -> No
 def test_over_af_unix_nobody_sees_how_it_ends_once_the_peer_is_gone(isolation: str) -> None:
     steps = "peer connects over AF_UNIX; peer sends 5 bytes; peer closes; closer closes"
     (observation,) = run(request(scenario("unseen", steps), isolation=isolation)).observations
-    expected = (
-        "nobody sees how it ends: over AF_UNIX only the peer's socket shows that, and it is closed"
-    )
+    expected = "over AF_UNIX only the peer's socket shows the ending, and here it is closed"
     assert (observation.not_run, observation.trials) == (expected, ())
 
 

@@ -1,17 +1,18 @@
-"""fleetaudit's probe: closes TCP connections on loopback in many ways and reports what each close put on the wire.
+"""fleetaudit's probe: closes TCP connections on loopback in many ways, and reports each ending.
 
-For whoever is asked to let this run:
+For the security review of a host:
 
-- It writes no file and changes no setting of the host. It prints one line, `fleetaudit-probe/1 {json}`, and ends.
-- It talks to nobody but itself, over 127.0.0.1, ::1 and AF_UNIX, in a private network namespace where it may make one
-  (thrown away at the end). There, and only there, it sets sysctls: to the host's own values, and to what a step says.
-- Without such a namespace it opens plain sockets on loopback, and does no more than an unprivileged program could,
-  but for a packet capture, if it may make one, whose filter passes only the connections that it made itself.
-- It reads: uname, os-release, a keyed hash of the machine id, the sysctls it was asked for (never a key) and which
-  line of sysctl.d sets them (only of files that everybody may read), and counters from /proc/net; of other people's
-  sockets it reports how many have unread data, never who they are.
-- It loads no kernel module, leaves no process, and ends by an alarm whatever happens.
+- It writes no file and changes no setting of the host. It prints one line,
+  `fleetaudit-probe/1 {json}`, and ends.
+- It connects only to itself, over 127.0.0.1, ::1 and AF_UNIX, in a private network namespace if it
+  may make one. Only there it sets sysctls: to the host's own values, and as a step says.
+- Without a namespace it opens plain sockets on loopback, as any unprivileged program may, and a
+  packet capture if it may, whose filter passes only its own connections.
+- It reads: uname, os-release, a keyed hash of the machine id, the sysctls of the request (never a
+  key), which line of sysctl.d sets them (only of world-readable files), and counters of /proc/net.
+  Of other sockets it reports how many have unread data, not whose they are.
+- It loads no kernel module, leaves no process, and an alarm ends it.
 
-Rules: one file, standard library, ASCII; Python 2.7 and 3.6 onwards; no module that Debian's python3-minimal lacks
-without doing without it. It is sent as text with a last line that calls `main`; it is never imported.
+Rules: standard library, and no module that Debian's python3-minimal lacks without an alternative;
+ASCII; Python 2.7 and 3.6 onwards. Its modules are sent as one text whose last line calls `main`.
 """

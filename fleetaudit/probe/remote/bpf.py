@@ -1,81 +1,82 @@
-"""Assembles the packet filter (classic BPF)."""
+"""Assembles and attaches the packet filter, in classic BPF (linux/filter.h)."""
 
 import socket
 import struct
+from typing import Any, Iterable, List, Tuple
 
 from .constants import SNAP, SO_ATTACH_FILTER
-from .errors import NotHere
+from .errors import Unsupported
 from .optional import array
 
+# Opcodes: loads of a byte, a half word, a word, a half word after the IP header; the length of that
+# header; a mask; a comparison; and the end, with how many bytes of the packet pass.
+LDB, LDH, LDW, LDH_X = 0x30, 0x28, 0x20, 0x48
+LDX, AND, JEQ, RET = 0xB1, 0x54, 0x15, 0x06
+PACKET_TYPE = 0xFFFFF004  # SKF_AD_OFF + SKF_AD_PKTTYPE
+OUTGOING = 4
+REJECT_ALL = [("", RET, 0, "", "")]
 
-def program_of(lines):
-    """Returns a classic BPF program as bytes. A line: label or "", code, operand, labels to go to if true and false."""
-    at = {line[0]: i for i, line in enumerate(lines) if line[0]}
+
+def assemble(lines):
+    # type: (List[Tuple[str, int, int, str, str]]) -> bytes
+    """Returns a program. A line is: label or "", opcode, operand, and the labels to jump to if a
+    comparison is true and if it is false, "" for the next line.
+    """
+    labels = {line[0]: number for number, line in enumerate(lines)}
     packed = []
-    for i, (_, code, operand, yes, no) in enumerate(lines):
-        packed.append(
-            struct.pack(
-                "HBBI", code, at[yes] - i - 1 if yes else 0, at[no] - i - 1 if no else 0, operand
-            )
-        )
+    for number, (_, code, operand, if_true, if_false) in enumerate(lines, 1):
+        labels[""] = number
+        jumps = labels[if_true] - number, labels[if_false] - number
+        packed.append(struct.pack("HBBI", code, jumps[0], jumps[1], operand))
     return b"".join(packed)
 
 
-def filter_for(ports):
-    """Returns the filter that passes TCP between 127.0.0.1 and itself, or ::1 and itself, from or to `ports`.
-
-    Each packet on `lo` comes by twice; the one on its way out (pkttype 4) is left out. Without ports nothing passes.
+def loopback_filter(ports):
+    # type: (Iterable[int]) -> bytes
+    """Returns the filter that passes TCP from or to `ports` between 127.0.0.1 and itself, or ::1
+    and itself. Each packet passes `lo` twice; the outgoing one is rejected.
     """
-    byte, half, word, indexed, header, mask, equals, give = (
-        0x30,
-        0x28,
-        0x20,
-        0x48,
-        0xB1,
-        0x54,
-        0x15,
-        0x06,
-    )
+    is_port = [("", JEQ, port, "pass", "") for port in ports]
     lines = [
-        ("", word, 0xFFFFF004, "", ""),  # SKF_AD_OFF + SKF_AD_PKTTYPE
-        ("", equals, 4, "no", "version"),
-        ("version", byte, 0, "", ""),
-        ("", mask, 0xF0, "", ""),
-        ("", equals, 0x60, "v6", "v4?"),
-        ("v4?", equals, 0x40, "v4", "no"),
-        ("v4", byte, 9, "", ""),
-        ("", equals, 6, "source4", "no"),
-        ("source4", word, 12, "", ""),
-        ("", equals, 0x7F000001, "target4", "no"),
-        ("target4", word, 16, "", ""),
-        ("", equals, 0x7F000001, "whole", "no"),
-        ("whole", half, 6, "", ""),
-        ("", mask, 0x1FFF, "", ""),
-        ("", equals, 0, "ports4", "no"),
-        ("ports4", header, 0, "", ""),
-        ("", indexed, 0, "", ""),
+        ("", LDW, PACKET_TYPE, "", ""),
+        ("", JEQ, OUTGOING, "reject", "version"),
+        ("version", LDB, 0, "", ""),
+        ("", AND, 0xF0, "", ""),
+        ("", JEQ, 0x60, "IPv6", "IPv4?"),
+        ("IPv4?", JEQ, 0x40, "IPv4", "reject"),
+        ("IPv4", LDB, 9, "", ""),
+        ("", JEQ, 6, "source", "reject"),
+        ("source", LDW, 12, "", ""),
+        ("", JEQ, 0x7F000001, "target", "reject"),
+        ("target", LDW, 16, "", ""),
+        ("", JEQ, 0x7F000001, "fragment?", "reject"),
+        ("fragment?", LDH, 6, "", ""),
+        ("", AND, 0x1FFF, "", ""),
+        ("", JEQ, 0, "ports", "reject"),
+        ("ports", LDX, 0, "", ""),
+        ("", LDH_X, 0, "", ""),
     ]
-    lines += [("", equals, port, "yes", "") for port in ports]
-    lines += [("", indexed, 2, "", "")]
-    lines += [("", equals, port, "yes", "") for port in ports]
-    lines += [("", give, 0, "", ""), ("v6", byte, 6, "", ""), ("", equals, 6, "word0", "no")]
-    for i, wanted in enumerate((0, 0, 0, 1, 0, 0, 0, 1)):
-        lines += [
-            ("word%d" % i, word, 8 + 4 * i, "", ""),
-            ("", equals, wanted, "word%d" % (i + 1), "no"),
-        ]
-    lines += [("word8", half, 40, "", "")]
-    lines += [("", equals, port, "yes", "") for port in ports]
-    lines += [("", half, 42, "", "")]
-    lines += [("", equals, port, "yes", "") for port in ports]
-    lines += [("no", give, 0, "", ""), ("yes", give, SNAP, "", "")]
-    return program_of(lines)
+    lines += is_port + [("", LDH_X, 2, "", "")] + is_port
+    lines += [
+        ("", RET, 0, "", ""),
+        ("IPv6", LDB, 6, "", ""),
+        ("", JEQ, 6, "word 0", "reject"),
+    ]
+    for i, word in enumerate((0, 0, 0, 1, 0, 0, 0, 1)):  # both addresses
+        lines.append(("word %d" % i, LDW, 8 + 4 * i, "", ""))
+        lines.append(("", JEQ, word, "word %d" % (i + 1), "reject"))
+    lines += [("word 8", LDH, 40, "", "")] + is_port
+    lines += [("", LDH, 42, "", "")] + is_port
+    lines += [("reject", RET, 0, "", ""), ("pass", RET, SNAP, "", "")]
+    return assemble(lines)
 
 
-def attach(sock, program):
-    """Attaches a classic BPF program to a socket; raises NotHere where Python cannot tell a buffer's address."""
+def attach_filter(sock, program):
+    # type: (Any, bytes) -> None
+    """Attaches a program to a socket; raises Unsupported if Python gives no address of a buffer."""
     if not array:
-        raise NotHere("needs Python's array module")
+        raise Unsupported("needs Python's array module")
     held = array.array("B", bytearray(program))
     address, length = held.buffer_info()
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", length // 8, address))
+    value = struct.pack("HP", length // 8, address)
+    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, value)

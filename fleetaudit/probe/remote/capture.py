@@ -1,12 +1,13 @@
-"""Captures the segments of the probe's own connections."""
+"""Captures the segments of the probe's own connections on `lo`."""
 
 import errno
 import fcntl
 import socket
 import struct
 import time
+from typing import Iterable, List, Tuple
 
-from .bpf import attach, filter_for
+from .bpf import attach_filter, loopback_filter
 from .constants import (
     ERRORS,
     ETH_P_ALL,
@@ -16,64 +17,67 @@ from .constants import (
     SO_RCVBUFFORCE,
     SOL_PACKET,
 )
-from .errors import number_of, would_block
-from .packets import packet_of
+from .errors import call_or, errno_of, would_block
+from .packets import Packet, parse_packet
+
+CAPTURE_BUFFER = 32 * 1024 * 1024
+NO_TIME = b"\0" * struct.calcsize("ll")
 
 
 class Capture(object):
-    """One packet socket on `lo` for the whole run: closing one costs a grace period of the kernel."""
+    """One packet socket for the whole run: closing one costs a grace period of the kernel."""
 
     def __init__(self):
-        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        # type: () -> None
+        self.sock = sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        self.ports = ()  # type: Tuple[int, ...]
         try:
-            attach(self.sock, filter_for(()))  # before bind, so that not one foreign packet gets in
-            for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
-                try:
-                    self.sock.setsockopt(socket.SOL_SOCKET, option, 32 * 1024 * 1024)
-                    break
-                except ERRORS:
-                    pass
-            self.sock.bind(("lo", ETH_P_ALL))
-            self.sock.setblocking(False)
-            self.stamp()
+            attach_filter(sock, loopback_filter(()))  # before bind: no foreign packet passes
+            for option in (socket.SO_RCVBUF, SO_RCVBUFFORCE):  # the second is for root only
+                call_or(None, sock.setsockopt, socket.SOL_SOCKET, option, CAPTURE_BUFFER)
+            sock.bind(("lo", ETH_P_ALL))
+            sock.setblocking(False)
+            self.timestamp()
         except Exception:
-            self.sock.close()
+            sock.close()
             raise
-        self.ports = ()
 
     def watch(self, ports):
-        """Lets these listeners' connections in, and none else."""
+        # type: (Iterable[int]) -> None
+        """Captures the connections from and to these ports, and no others."""
         ports = tuple(sorted(ports))
         if ports != self.ports:
-            attach(self.sock, filter_for(ports))
+            attach_filter(self.sock, loopback_filter(ports))
             self.ports = ports
 
-    def stamp(self):
-        """Returns when the kernel saw the packet that was read last, to the microsecond (the first call switches
-        stamps on)."""
-        try:
-            seconds, fraction = struct.unpack(
-                "ll", fcntl.ioctl(self.sock, SIOCGSTAMPNS, b"\0" * struct.calcsize("ll"))
-            )
-            return seconds + fraction // 1000 / 1e6
-        except ERRORS:
+    def timestamp(self):
+        # type: () -> float
+        """Returns when the kernel saw the packet that was read last. The first call switches
+        timestamps on.
+        """
+        answer = call_or(NO_TIME, fcntl.ioctl, self.sock, SIOCGSTAMPNS, NO_TIME)
+        seconds, fraction = struct.unpack("ll", answer)
+        if not seconds:
             return time.time()
+        return float(seconds + fraction // 1000 / 1e6)
 
     def drain(self, port, into):
-        """Reads what came by, and appends the segments of the connection with client port `port` to `into`."""
+        # type: (int, List[Packet]) -> None
+        """Reads what was captured, and appends the segments from and to `port` to `into`."""
         while True:
             try:
                 data = self.sock.recv(SNAP)
             except ERRORS as e:
-                if (
-                    would_block(e) or number_of(e) == errno.ENETDOWN
-                ):  # `lo` is down: nothing will come
+                if would_block(e) or errno_of(e) == errno.ENETDOWN:  # `lo` is down: nothing comes
                     return
                 raise
-            packet = packet_of(data, self.stamp())
+            packet = parse_packet(data, self.timestamp())
             if packet is not None and port in (packet.source, packet.target):
                 into.append(packet)
 
-    def lost(self):
-        """Returns how many packets found no room since this was last asked."""
-        return struct.unpack("II", self.sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
+    def take_lost(self):
+        # type: () -> int
+        """Returns how many packets found no room since the last call."""
+        answer = self.sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
+        lost = struct.unpack("II", answer)[1]  # type: int
+        return lost

@@ -1,69 +1,83 @@
-"""Runs a child process that holds a copy of a socket."""
+"""Runs a child process that holds copies of sockets."""
 
 import os
 import signal
 import sys
+from typing import Any, Iterable
 
 from .constants import ERRORS
-from .errors import Failed, NotHere, Scarce, name_of
+from .errors import OutOfResources, StepFailed, Unsupported, call_or, error_name
+
+EXEC_FAILED = 97
+SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM}
+ORDERS = {"exec": b"e", "exit": b"x"}
 
 
 class Child(object):
-    """A process that holds a copy of some sockets until it is told otherwise, or until this one is gone."""
+    """A process that holds copies of this one's sockets until it is ended, or this one is gone."""
 
     def __init__(self, drop):
-        ready, say_ready = os.pipe()
-        wait, self.tell = os.pipe()
+        # type: (Iterable[Any]) -> None
+        """Starts it; it closes its copies of the sockets `drop`. Raises Unsupported or
+        StepFailed.
+        """
+        start_out, start_in = os.pipe()
+        control_out, self.control = os.pipe()
         try:
             self.pid = os.fork()
         except ERRORS as e:
-            for fd in (ready, say_ready, wait, self.tell):
+            for fd in (start_out, start_in, control_out, self.control):
                 os.close(fd)
-            raise Scarce("this host lets the probe make no process (%s)" % name_of(e))
+            raise OutOfResources("this host lets the probe make no process (%s)" % error_name(e))
         if self.pid == 0:
-            try:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                os.close(ready)
-                os.close(self.tell)
-                for sock in drop:
-                    sock.close()
-                os.write(say_ready, b".")
-                os.close(say_ready)
-                if os.read(wait, 1) == b"e":  # an empty read: the parent is gone
-                    self.execute()
-            finally:
-                os._exit(0)
-        os.close(say_ready)
-        os.close(wait)
-        try:
-            if not os.read(ready, 1):
-                raise Failed("the child process did not start")
-        finally:
-            os.close(ready)
+            os.close(start_out)
+            self.live(drop, start_in, control_out)
+        os.close(start_in)
+        os.close(control_out)
+        started = os.read(start_out, 1)
+        os.close(start_out)
+        if not started:
+            raise StepFailed("the child process did not start")
 
-    def execute(self):
+    def live(self, drop, start_in, control_out):
+        # type: (Iterable[Any], int, int) -> None
+        """Waits in the child for its end, and ends."""
         try:
-            os.execv("/bin/true", ["true"])
-        except OSError:
-            pass
-        try:
-            os.execv(sys.executable, [sys.executable, "-S", "-E", "-c", ""])
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.close(self.control)
+            for sock in drop:
+                sock.close()
+            os.write(start_in, b".")
+            os.close(start_in)
+            if os.read(control_out, 1) == b"e":  # nothing is read if the parent is gone
+                execute_something()
         finally:
-            os._exit(97)
+            os._exit(0)
 
     def end(self, how):
-        """Ends it: "exit", "exec", "kill" or "term"; returns when it is gone."""
-        if how in ("kill", "term"):
-            os.kill(self.pid, signal.SIGKILL if how == "kill" else signal.SIGTERM)
+        # type: (str) -> None
+        """Ends it by "exit", "exec", "kill" or "term", and waits until it is gone."""
+        if how in SIGNALS:
+            os.kill(self.pid, SIGNALS[how])
         else:
-            os.write(self.tell, b"e" if how == "exec" else b"x")
+            os.write(self.control, ORDERS[how])
         status = os.waitpid(self.pid, 0)[1]
         self.pid = 0
-        os.close(self.tell)
-        if how == "exec" and os.WIFEXITED(status) and os.WEXITSTATUS(status) == 97:
-            raise NotHere("there is no program to exec")
+        os.close(self.control)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == EXEC_FAILED:
+            raise Unsupported("there is no program to exec")
 
     def close(self):
-        """Ends it whatever it does, and does nothing where it is gone."""
+        # type: () -> None
+        """Ends it, whatever it does; does nothing if it is gone."""
         if self.pid:
             self.end("kill")
+
+
+def execute_something():
+    # type: () -> None
+    call_or(None, os.execv, "/bin/true", ["true"])
+    try:
+        os.execv(sys.executable, [sys.executable, "-S", "-E", "-c", ""])
+    finally:
+        os._exit(EXEC_FAILED)

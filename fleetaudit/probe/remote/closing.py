@@ -1,4 +1,4 @@
-"""The steps that end a connection."""
+"""The steps that end a connection, or hold another reference to its socket."""
 
 import errno
 import fcntl
@@ -6,94 +6,107 @@ import socket
 import struct
 
 from .child import Child
-from .constants import ERRORS, GONE, RESET, other
-from .errors import Failed, NotHere, name_of, number_of
-from .sock_diag import Diagnosis
-from .system import libc
+from .connection import Connection
+from .constants import ERRORS, IS_RESET, other
+from .errors import StepFailed, Unsupported, errno_of, unsupported
+from .system import load_libc
+
+DIRECTIONS = {"write": socket.SHUT_WR, "read": socket.SHUT_RD, "both": socket.SHUT_RDWR}
 
 
-def shut(t, actor, way):
-    t.shut_reading = t.shut_reading or (actor == "closer" and way != "write")
+def shut(c, actor, direction):
+    # type: (Connection, str, str) -> None
+    if actor == "closer" and direction != "write":
+        c.reading_shut = True
     try:
-        t.sock(actor).shutdown(
-            {"write": socket.SHUT_WR, "read": socket.SHUT_RD, "both": socket.SHUT_RDWR}[way]
-        )
+        c.sock(actor).shutdown(DIRECTIONS[direction])
     except ERRORS as e:
-        if number_of(e) != errno.ENOTCONN or t.info(actor)[0:1] != RESET:
-            raise  # else the other side has reset it, and a program that shuts it down meets the same
+        if errno_of(e) != errno.ENOTCONN or c.tcp_info(actor)[0:1] != IS_RESET:
+            raise  # else the other side has reset it, and any program meets the same
 
 
-def close(t, actor):
+def close(c, actor):
+    # type: (Connection, str) -> None
     if actor == "listener":
-        t.listener.close()
-        t.listener, t.waiting = None, False
-        t.gone.add(other(t.client_side))
+        c.listener.close()
+        c.listener, c.waiting = None, False
+        c.closed_sides.add(other(c.client_side))
         return
-    sock = t.sock(actor)
-    t.socks[actor] = None
-    if not t.references:
-        t.gone.add(actor)
+    sock = c.sock(actor)
+    c.sockets[actor] = None
+    if not c.references:
+        c.closed_sides.add(actor)
     sock.close()
 
 
-def end(t, actor, how):
-    sock = t.sock(actor)
+def end(c, actor, how):
+    # type: (Connection, str, str) -> None
+    """Ends the process that holds the socket."""
+    sock = c.sock(actor)
     if how == "exec":
         fcntl.fcntl(sock, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-    child = Child([s for s in (t.socks[other(actor)], t.listener) if s is not None])
-    t.children.append(child)
-    t.socks[actor] = None
-    t.gone.add(actor)
+    child = hold_in_child(c, actor)
+    c.sockets[actor] = None
+    c.closed_sides.add(actor)
     sock.close()
     child.end(how)
 
 
-def disconnect(t, actor):
-    ctypes, library = libc()
-    if library.connect(t.sock(actor).fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16) != 0:
+def hold_in_child(c, actor):
+    # type: (Connection, str) -> Child
+    """Returns a child process that holds a copy of a side's socket only."""
+    others = [c.sockets[other(actor)], c.listener]
+    child = Child([sock for sock in others if sock is not None])
+    c.children.append(child)
+    return child
+
+
+def disconnect(c, actor):
+    # type: (Connection, str) -> None
+    """Calls connect(2) with AF_UNSPEC."""
+    ctypes, library = load_libc()
+    address = struct.pack("H14x", socket.AF_UNSPEC)
+    if library.connect(c.sock(actor).fileno(), address, len(address)) != 0:
         raise OSError(ctypes.get_errno(), "connect")
-    t.gone.add(actor)
+    c.closed_sides.add(actor)
 
 
-def destroy(t, actor):
-    """Destroys a socket from outside, as `ss -K` does (sock_diag(7)), in the private namespace only."""
-    if not t.lab.diagnosis:
-        raise NotHere("needs sock_diag(7): " + t.lab.no_diagnosis)
+def destroy(c, actor):
+    # type: (Connection, str) -> None
+    """Destroys a socket from outside, in the private namespace only."""
+    if not c.lab.sock_diag:
+        raise Unsupported("needs sock_diag(7): " + c.lab.no_sock_diag)
     try:
-        t.sock(actor)
-        ends = t.address[actor], t.address[other(actor)]
-        if (
-            t.lab.diagnosis.look(*ends)[0] != GONE
-        ):  # else it would be the listener that is destroyed
-            t.lab.diagnosis.request(Diagnosis.DESTROY, *ends)
+        c.sock(actor)
+        c.lab.sock_diag.destroy(*c.ends(actor))
     except ERRORS as e:
-        raise NotHere("this kernel does not let sockets be destroyed (%s)" % name_of(e))
-    t.gone.add(actor)
+        raise unsupported("this kernel does not let sockets be destroyed", e)
+    c.closed_sides.add(actor)
 
 
-def refer(t, actor, how):
-    sock = t.sock(actor)
+def refer(c, actor, how):
+    # type: (Connection, str, str) -> None
+    """Makes another reference to a socket, by dup(2), in a child, or in flight over AF_UNIX."""
+    sock = c.sock(actor)
     if how == "dup":
-        t.references.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
+        c.references.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
     elif how == "fork":
-        child = Child([s for s in (t.socks[other(actor)], t.listener) if s is not None])
-        t.children.append(child)
-        t.references.append(child)
+        c.references.append(hold_in_child(c, actor))
     else:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        t.references.append(far)  # what is in flight towards it goes with it
-        near.sendmsg(
-            [b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", sock.fileno()))]
-        )
+        c.references.append(far)  # what is in flight towards it is closed with it
+        rights = struct.pack("i", sock.fileno())
+        near.sendmsg([b"."], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
 
-def close_other(t, actor):
-    if not t.references:
-        raise Failed("there is no other reference to the socket")
-    reference = t.references.pop()
+def close_other(c, actor):
+    # type: (Connection, str) -> None
+    if not c.references:
+        raise StepFailed("there is no other reference to the socket")
+    reference = c.references.pop()
     if isinstance(reference, Child):
         reference.end("exit")
     else:
         reference.close()
-    if not t.references and t.socks[actor] is None:
-        t.gone.add(actor)
+    if not c.references and c.sockets[actor] is None:
+        c.closed_sides.add(actor)

@@ -1,171 +1,203 @@
-"""The steps that connect the two sides."""
+"""The steps that connect the two sides, and those that prepare it."""
 
 import errno
 import socket
 import struct
+from typing import Any, Tuple
 
-from .constants import (
-    ERRORS,
-    IPPROTO_MPTCP,
-    MAX_STRANGERS,
-    MD5_KEY,
-    MSG_FASTOPEN,
-    MSG_NOSIGNAL,
-    PATTERN,
-    TCP_MD5SIG,
-    other,
-)
-from .errors import Failed, NotHere, name_of, number_of
-from .files import write
-from .listeners import address_of, address_of_socket, new_listener
-from .options import set_on
-from .sysctls import path_of, read_sysctl
-from .system import safe_close
+from .connection import Connection
+from .constants import ERRORS, MAX_STRANGERS, MSG_FASTOPEN, MSG_NOSIGNAL, PATTERN, TCP_MD5SIG, other
+from .errors import StepFailed, Unsupported, unsupported, unsupported_if
+from .files import write_file
+from .listeners import local_address, loopback_address, new_socket, open_listener
+from .options import set_socket_option
+from .receiving import wait_for_arrival
+from .sysctls import sysctl_path, sysctl_value
+from .system import close_quietly
 from .waiting import TIMEOUT
 
+MD5_KEY = b"fleetaudit probe"  # it protects nothing
+KINDS = {"unix": "unix", "seqpacket": "unix", "mptcp": "mptcp", "mapped": "mapped"}
+UNIX_SOCKETS = {
+    False: ("AF_UNIX", socket.SOCK_STREAM),
+    True: ("SOCK_SEQPACKET over AF_UNIX", socket.SOCK_SEQPACKET),
+}
+NO_UNIX = (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPROTOTYPE)
 
-def connect(t, actor, how, size=0):
-    lab, server = t.lab, other(actor)
-    t.client_side = actor
-    if how in ("unix", "seqpacket"):
-        t.kind, t.messages = "unix", how == "seqpacket"
-        t.socks[actor], t.socks[server] = unix_pair(t.messages)
+# net.ipv4.tcp_fastopen without a cookie: 1 and 4 for the client, 2 and 512 for the server.
+FASTOPEN_BITS = 0x207
+TCPI_OPTIONS, TCPI_OPT_SYN_DATA = 5, 32
+
+
+def connect(c, actor, how, size=0):
+    # type: (Connection, str, str, int) -> None
+    c.client_side = actor
+    c.kind = KINDS.get(how, "tcp")
+    if c.kind == "unix":
+        c.messages = how == "seqpacket"
+        c.sockets[actor], c.sockets[other(actor)] = unix_pair(c.messages)
         return
-    t.kind = kind = how if how in ("mptcp", "mapped") else "tcp"
-    put_off = how == "unaccepted"
-    # A listener hands on the sysctls of when it was made (tcp_rmem), so a trial that sets one has its own.
-    if (
-        t.listener_options
-        or t.backlog is not None
-        or t.restore
-        or t.signed
-        or how in ("fastopen", "unaccepted")
-        or any(step[1] == "fill-queue" for step in t.steps)
-    ):
-        t.listener, t.own_listener = (
-            new_listener(t.family, kind, 16 if t.backlog is None else t.backlog),
-            True,
-        )
-        names = [option[0] for option in t.listener_options]
-        for option in t.listener_options:
-            set_on(t.listener, *option)
-        if how == "fastopen" and "TCP_FASTOPEN" not in names:
-            set_on(t.listener, "TCP_FASTOPEN", 16)
-        put_off = put_off or "TCP_DEFER_ACCEPT" in names
-    else:
-        t.listener = lab.listener(t.family, kind)
-    client = socket.socket(
-        t.listener.family, socket.SOCK_STREAM, IPPROTO_MPTCP if kind == "mptcp" else 0
-    )
-    t.socks[actor] = client
-    if kind == "mapped":
-        client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    client.bind((address_of(t.family, kind), 0))
-    t.client = client.getsockname()[1]
-    t.address = {actor: address_of_socket(client), server: address_of_socket(t.listener)}
-    if t.signed:
-        for sock in (client, t.listener):
-            expect_signature(sock, address_of(t.family, kind))
-    if t.own_listener:
-        lab.watch(
-            [t.client]
-        )  # not the listener's port: that may be somebody else's before the trial is over
+    prepare_listener(c, how)
+    client = make_client(c)
     client.settimeout(TIMEOUT.seconds())
     if how == "fastopen":
-        connect_with_data(t, actor, client, size)
+        connect_with_data(c, actor, client, size)
     else:
-        client.connect(t.listener.getsockname()[:2])
+        client.connect(c.listener.getsockname()[:2])
     client.settimeout(None)
-    t.waiting = True
-    if not put_off:
-        t.accept()
+    c.waiting = True
+    if how != "unaccepted" and not sets_on_listener(c, "TCP_DEFER_ACCEPT"):
+        c.accept()
         if how == "fastopen":
-            t.arrive(actor)
+            wait_for_arrival(c, actor)
+
+
+def prepare_listener(c, how):
+    # type: (Connection, str) -> None
+    """Chooses the listener: a new one if this trial changes it, since a listener hands on the
+    sysctls (tcp_rmem) that it was made with.
+    """
+    changes = (
+        how in ("fastopen", "unaccepted"),
+        c.signed,
+        c.backlog is not None,
+        c.listener_options,
+        c.changed_sysctls,
+        any(step[1] == "fill-queue" for step in c.steps),
+    )
+    if not any(changes):
+        c.listener = c.lab.listener(c.family, c.kind)
+        return
+    backlog = 16 if c.backlog is None else c.backlog
+    c.listener, c.own_listener = open_listener(c.family, c.kind, backlog), True
+    for option in c.listener_options:
+        set_socket_option(c.listener, *option)
+    if how == "fastopen" and not sets_on_listener(c, "TCP_FASTOPEN"):
+        set_socket_option(c.listener, "TCP_FASTOPEN", 16)
+
+
+def sets_on_listener(c, name):
+    # type: (Connection, str) -> bool
+    return any(option[0] == name for option in c.listener_options)
+
+
+def make_client(c):
+    # type: (Connection) -> socket.socket
+    """Returns the client's socket, bound to a port that is captured."""
+    actor, address = c.client_side, loopback_address(c.family, c.kind)
+    client = new_socket(c.listener.family, c.kind)
+    c.sockets[actor] = client
+    if c.kind == "mapped":
+        client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    client.bind((address, 0))
+    c.client_port = client.getsockname()[1]
+    c.addresses = {actor: local_address(client), other(actor): local_address(c.listener)}
+    if c.signed:
+        for sock in (client, c.listener):
+            require_signature(sock, address)
+    if c.own_listener:  # not its port: another program may have that before the trial is over
+        c.lab.watch_ports([c.client_port])
+    return client
 
 
 def unix_pair(messages):
-    """Returns two connected AF_UNIX sockets: SOCK_SEQPACKET where `messages`, else SOCK_STREAM."""
+    # type: (bool) -> Tuple[socket.socket, socket.socket]
+    """Returns two connected AF_UNIX sockets, SOCK_SEQPACKET for `messages`, else SOCK_STREAM."""
+    name, kind = UNIX_SOCKETS[messages]
     try:
-        return socket.socketpair(
-            socket.AF_UNIX, socket.SOCK_SEQPACKET if messages else socket.SOCK_STREAM
-        )
+        return socket.socketpair(socket.AF_UNIX, kind)
     except ERRORS as e:
-        if number_of(e) in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPROTOTYPE):
-            kind = "SOCK_SEQPACKET over AF_UNIX" if messages else "AF_UNIX"
-            raise NotHere("this kernel has no %s (%s)" % (kind, name_of(e)))
-        raise
+        raise unsupported_if(e, NO_UNIX, "this kernel has no " + name)
 
 
-def expect_signature(sock, address):
-    """Has a socket sign what it sends to an address, and drop what comes from there unsigned (RFC 2385). No module is
-    loaded: CONFIG_TCP_MD5SIG has CONFIG_CRYPTO_MD5 built in."""
+def require_signature(sock, address):
+    # type: (Any, str) -> None
+    """Has a socket sign what it sends to an address, and drop what is not signed (RFC 2385). No
+    module is loaded: CONFIG_TCP_MD5SIG has CONFIG_CRYPTO_MD5 built in.
+    """
     packed = socket.inet_pton(sock.family, address)
-    end = struct.pack("=HH", sock.family, 0) + (
-        packed if sock.family == socket.AF_INET else b"\0" * 4 + packed
-    )
+    if sock.family == socket.AF_INET6:
+        packed = b"\0" * 4 + packed  # sin6_flowinfo
+    end = struct.pack("=HH", sock.family, 0) + packed
     value = struct.pack("=128sBBHI80s", end, 0, 0, len(MD5_KEY), 0, MD5_KEY)  # struct tcp_md5sig
     try:
         sock.setsockopt(socket.IPPROTO_TCP, TCP_MD5SIG, value)
     except ERRORS as e:
-        raise NotHere("this kernel refuses TCP_MD5SIG on a socket (%s)" % name_of(e))
+        raise unsupported("this kernel refuses TCP_MD5SIG on a socket", e)
 
 
-def connect_with_data(t, actor, client, size):
-    """Connects by TCP Fast Open; the bits that it needs without a cookie are 1 and 4 here, 2 and 512 at the server."""
-    value = read_sysctl("net.ipv4.tcp_fastopen")[0]
-    if value is None or not value.isdigit() or int(value) & 0x207 != 0x207:
-        raise NotHere("needs net.ipv4.tcp_fastopen 519; it is %s" % value)
-    client.sendto(PATTERN[:size], MSG_FASTOPEN | MSG_NOSIGNAL, t.listener.getsockname()[:2])
-    t.sent[actor] += size
-    info = t.info(actor)
-    if len(info) > 5 and not ord(info[5:6]) & 32:  # TCPI_OPT_SYN_DATA
-        raise Failed("the data in the SYN was not taken")
+def connect_with_data(c, actor, client, size):
+    # type: (Connection, str, socket.socket, int) -> None
+    """Connects by TCP Fast Open."""
+    value = sysctl_value("net.ipv4.tcp_fastopen")
+    if value is None or not value.isdigit() or int(value) & FASTOPEN_BITS != FASTOPEN_BITS:
+        raise Unsupported("needs net.ipv4.tcp_fastopen 519; it is %s" % value)
+    address = c.listener.getsockname()[:2]
+    client.sendto(PATTERN[:size], MSG_FASTOPEN | MSG_NOSIGNAL, address)
+    c.sent[actor] += size
+    options = bytearray(c.tcp_info(actor)[TCPI_OPTIONS : TCPI_OPTIONS + 1])
+    if options and not options[0] & TCPI_OPT_SYN_DATA:
+        raise StepFailed("the data in the SYN was not accepted")
 
 
-def accept(t, actor):
-    if not t.waiting:
-        raise Failed("nothing waits to be accepted")
-    t.accept()
+def accept(c, actor):
+    # type: (Connection, str) -> None
+    if not c.waiting:
+        raise StepFailed("no connection waits to be accepted")
+    c.accept()
 
 
-def set_backlog(t, actor, size):
-    t.backlog = size
+def set_backlog(c, actor, size):
+    # type: (Connection, str, int) -> None
+    c.backlog = size
 
 
-def fill_queue(t, actor):
-    """Connects strangers, which send a byte for TCP_DEFER_ACCEPT, until the accept queue is full: tcpi_unacked of a
-    listener is its length, tcpi_sacked the backlog (sk_acceptq_is_full())."""
+def fill_queue(c, actor):
+    # type: (Connection, str) -> None
+    """Connects strangers, each of which sends a byte for TCP_DEFER_ACCEPT, until the accept queue
+    is full: tcpi_unacked of a listener is its length, tcpi_sacked the backlog
+    (sk_acceptq_is_full()).
+    """
     for _ in range(MAX_STRANGERS):
-        waiting, backlog = struct.unpack_from("II", t.info_of(t.listener), 24)
-        if waiting > backlog:
-            t.queue_is_full = t.ended = True
+        length, backlog = struct.unpack_from("II", c.tcp_info_of(c.listener), 24)
+        if length > backlog:
+            c.accept_queue_full = c.ending = True
             return
-        sock = socket.socket(t.listener.family, socket.SOCK_STREAM)
-        t.cleanups.append(lambda sock=sock: safe_close(sock, abort=True))
-        sock.settimeout(TIMEOUT.seconds())
-        sock.connect(t.listener.getsockname()[:2])
-        sock.send(b".")
-        t.lab.settle()
-    raise Failed("%d connections do not fill the accept queue" % MAX_STRANGERS)
+        connect_stranger(c)
+        c.lab.fence.settle()
+    raise StepFailed("%d connections do not fill the accept queue" % MAX_STRANGERS)
 
 
-def set_option(t, actor, name, *values):
+def connect_stranger(c):
+    # type: (Connection) -> None
+    sock = socket.socket(c.listener.family, socket.SOCK_STREAM)
+    c.cleanups.append(lambda: close_quietly(sock, abort=True))
+    sock.settimeout(TIMEOUT.seconds())
+    sock.connect(c.listener.getsockname()[:2])
+    sock.send(b".")
+
+
+def set_option(c, actor, name, *values):
+    # type: (Connection, str, str, *int) -> None
     if actor == "listener":
-        t.listener_options.append((name,) + values)
+        c.listener_options.append((name,) + values)
     else:
-        set_on(t.sock(actor), name, *values)
+        set_socket_option(c.sock(actor), name, *values)
 
 
-def sign(t, actor):
-    t.signed = True
+def sign(c, actor):
+    # type: (Connection, str) -> None
+    c.signed = True
 
 
-def set_sysctl(t, actor, key, value):
-    old = read_sysctl(key)[0]
+def set_sysctl(c, actor, key, value):
+    # type: (Connection, str, str, str) -> None
+    before = sysctl_value(key) or ""
     try:
-        write(path_of(key), value)
+        write_file(sysctl_path(key), value)
     except ERRORS as e:
-        raise NotHere("%s cannot be set in a network namespace (%s)" % (key, name_of(e)))
-    t.restore.append((key, old))
-    if read_sysctl(key)[0] != value:
-        raise Failed("%s is %s after that" % (key, read_sysctl(key)[0]))
+        raise unsupported(key + " cannot be set in a network namespace", e)
+    c.changed_sysctls.append((key, before))
+    found = sysctl_value(key)
+    if found != value:
+        raise StepFailed("%s is %s after that" % (key, found))

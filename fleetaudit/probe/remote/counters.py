@@ -1,12 +1,12 @@
 """Reads the kernel's TCP counters."""
 
 import os
+from typing import Dict, Iterable, List, Optional, Tuple
 
 from .constants import ERRORS
-from .errors import name_of
-from .files import count_of
+from .errors import error_name
+from .files import READ_FLAGS, note_unreadable, parse_count
 
-# What each trial watches, and what is reported of the host's own life since boot.
 ABORTS = (
     "TCPAbortOnClose",
     "TCPAbortOnData",
@@ -15,11 +15,9 @@ ABORTS = (
     "TCPAbortOnTimeout",
     "TCPAbortFailed",
 )
-COUNTERS = ABORTS + ("OutRsts", "EstabResets", "MPFastcloseTx", "MPRstTx")
-WATCHED = COUNTERS + ("InCsumErrors",)  # by each trial
-HEADINGS = (b"TcpExt:", b"Tcp:", b"MPTcpExt:")
-NEEDED = ("OutRsts", "TCPAbortOnClose")  # without these two the counters are no witness
-EXPOSURE = COUNTERS + (
+REPORTED = ABORTS + ("OutRsts", "EstabResets", "MPFastcloseTx", "MPRstTx")
+OF_TRIALS = REPORTED + ("InCsumErrors",)
+SINCE_BOOT = REPORTED + (
     "ListenDrops",
     "ListenOverflows",
     "ActiveOpens",
@@ -30,62 +28,81 @@ EXPOSURE = COUNTERS + (
     "MPCapableSYNRX",
     "MPCapableSYNTX",
 )
+NEEDED = ("OutRsts", "TCPAbortOnClose")  # without these two the counters prove nothing
+COUNTER_FILES = ("/proc/net/netstat", "/proc/net/snmp")
+HEADINGS = (b"TcpExt:", b"Tcp:", b"MPTcpExt:")
 
 
 class Counters(object):
-    """The kernel's TCP counters of the namespace that this was made in. Columns vary by kernel: parsed by name.
-
-    `notes` get a line for a file that names a counter and has no number for it; that counter is unknown, not 0.
+    """The TCP counters of the namespace that this was made in. Columns differ between kernels, so
+    they are found by name. A counter without a number is unknown, not 0, and noted.
     """
 
-    def __init__(self, names, notes=None):
+    def __init__(self, names, notes):
+        # type: (Iterable[str], List[str]) -> None
         self.names = frozenset(names)
-        self.notes = [] if notes is None else notes
-        self.columns = {}
-        self.files = []
-        for path in ("/proc/net/netstat", "/proc/net/snmp"):
+        self.notes = notes
+        self.columns = {}  # type: Dict[bytes, List[Tuple[int, str]]]
+        self.files = []  # type: List[Tuple[str, int]]
+        for path in COUNTER_FILES:
             try:
-                self.files.append((path, os.open(path, os.O_RDONLY | os.O_NONBLOCK)))
+                self.files.append((path, os.open(path, READ_FLAGS)))
             except ERRORS as e:
-                self.notes.append("%s cannot be read: %s" % (path, name_of(e)))
+                note_unreadable(self.notes, path, e)
 
     def read(self):
-        """Returns the counters by name, None where /proc tells none."""
-        found = {}
+        # type: () -> Optional[Dict[str, int]]
+        """Returns the counters by name, None if /proc has none."""
+        found = {}  # type: Dict[str, int]
         for path, fd in self.files:
-            try:
-                os.lseek(fd, 0, os.SEEK_SET)
-                lines = os.read(fd, 65536).split(b"\n")[:-1]  # the last is empty, or was cut
-            except ERRORS as e:
-                lines, missing = [], [name_of(e)]
-            else:
-                missing = (
-                    [] if any(line.startswith(HEADINGS) for line in lines) else ["any counter"]
-                )
-            for heading, values in zip(lines, lines[1:] + [b""]):
-                if heading.startswith(HEADINGS):
-                    missing += self.take(heading, values.split(), found)
+            missing = self.read_table(fd, found)
             if missing and len(self.notes) < 20:
                 self.notes.append(("%s has no number for: %s" % (path, ", ".join(missing)))[:1000])
         return found or None
 
-    def take(self, heading, values, found):
-        """Adds the counters of one heading and the line below it to `found`; returns the names without a number."""
-        if heading not in self.columns:
-            names = heading.decode("ascii", "replace").split()
-            self.columns[heading] = [(i, n) for i, n in enumerate(names) if n in self.names]
-        if not self.columns[heading]:  # the line with the values
-            return []
+    def read_table(self, fd, found):
+        # type: (int, Dict[str, int]) -> List[str]
+        """Adds the counters of one file to `found`; returns the names without a number."""
+        try:
+            os.lseek(fd, 0, os.SEEK_SET)
+            lines = os.read(fd, 65536).split(b"\n")[:-1]  # the last is empty, or was cut
+        except ERRORS as e:
+            return [error_name(e)]
+        missing, headings = [], 0
+        for heading, values in zip(lines, lines[1:] + [b""]):
+            if heading.startswith(HEADINGS):
+                headings += 1
+                missing += self.read_row(heading, values.split(), found)
+        return missing if headings else ["any counter"]
+
+    def read_row(self, heading, values, found):
+        # type: (bytes, List[bytes], Dict[str, int]) -> List[str]
+        """Adds the counters of a heading and the line of values below it to `found`; returns the
+        names without a number.
+        """
+        if values[:1] != heading.split(None, 1)[:1]:
+            values = []
         missing = []
-        same = values[:1] == heading.split(None, 1)[:1]
-        for i, name in self.columns[heading]:
+        for i, name in self.columns_of(heading):
             try:
-                found[name] = count_of(values[i] if same else b"")
+                found[name] = parse_count(values[i])
             except (IndexError, ValueError):
                 missing.append(name)
         return missing
 
+    def columns_of(self, heading):
+        # type: (bytes) -> List[Tuple[int, str]]
+        """Returns the number and name of a heading's columns that are counted."""
+        if heading in self.columns:
+            return self.columns[heading]
+        names = heading.decode("ascii", "replace").split()
+        columns = [(i, name) for i, name in enumerate(names) if name in self.names]
+        if columns:  # else it is a line with values
+            self.columns[heading] = columns
+        return columns
+
     def close(self):
+        # type: () -> None
         for _, fd in self.files:
             os.close(fd)
         self.files = []

@@ -1,59 +1,91 @@
-"""Exceptions of the probe, and the text of any exception."""
+"""Exceptions of the probe, and messages of all exceptions."""
 
 import errno
 import os
+from typing import Any, Callable, Sequence
 
 from .constants import ERRORS
 
 
 class TimeIsUp(BaseException):
-    """The alarm rang. Not an Exception, so that no guard around a scenario holds it up."""
+    """The alarm rang. Not an Exception, so that no handler around a scenario catches it."""
 
 
-class NotHere(Exception):
-    """What a scenario needs and this host lacks, in plain words."""
+class Unsupported(Exception):
+    """What a scenario needs and this host lacks."""
 
 
-class Scarce(NotHere):
-    """A host that has it all and gives the probe too little of it."""
+class OutOfResources(Unsupported):
+    """The host has what a scenario needs, and gives the probe too little of it."""
 
 
-class Failed(Exception):
+class StepFailed(Exception):
     """Why a step could not be carried out."""
 
 
-class TimedOut(Failed):
-    """A step that waited in vain for what must come."""
+class TimedOut(StepFailed):
+    """What a step waited for did not come in time."""
 
 
-def number_of(error):
-    """Returns the errno of an exception, 0 where it has none."""
-    number = getattr(error, "errno", None) or (error.args[0] if error.args else 0)
-    return number if isinstance(number, int) else 0
+def errno_of(error):
+    # type: (BaseException) -> int
+    """Returns the errno of an exception, 0 if it has none."""
+    for number in (getattr(error, "errno", None),) + error.args[:1]:
+        if isinstance(number, int):
+            return number
+    return 0
 
 
-def name_of(error):
-    """Returns an errno's name ("ECONNRESET") for a number or an exception, else the exception's own name."""
-    number = error if isinstance(error, int) else number_of(error)
-    return errno.errorcode.get(number) or (
-        str(number) if isinstance(error, int) else type(error).__name__
-    )
+def error_name(error):
+    # type: (BaseException) -> str
+    """Returns the name of an exception's errno, or of the exception if it has none."""
+    return errno.errorcode.get(errno_of(error), type(error).__name__)
 
 
 def would_block(error):
+    # type: (BaseException) -> bool
     """Returns whether an exception is EAGAIN."""
-    return number_of(error) in (errno.EAGAIN, errno.EWOULDBLOCK)
+    return errno_of(error) in (errno.EAGAIN, errno.EWOULDBLOCK)
 
 
-def reason_of(error):
+def message_of(error):
+    # type: (BaseException) -> str
     """Returns an exception in plain words."""
-    if isinstance(error, ERRORS) and number_of(error):
-        return os.strerror(number_of(error))
+    if isinstance(error, ERRORS) and errno_of(error):
+        return os.strerror(errno_of(error))
     return str(error) or type(error).__name__
 
 
-def words_of(error):
-    """Returns why a step failed, in words and with the errno's name: "Broken pipe (EPIPE)"."""
-    if isinstance(error, Failed) or not number_of(error):
-        return reason_of(error)
-    return "%s (%s)" % (reason_of(error), name_of(error))
+def reason_of(error):
+    # type: (BaseException) -> str
+    """Returns why a step failed, with the name of the errno: "Broken pipe (EPIPE)"."""
+    if isinstance(error, StepFailed) or not errno_of(error):
+        return message_of(error)
+    return "%s (%s)" % (message_of(error), error_name(error))
+
+
+def unsupported(problem, error):
+    # type: (str, BaseException) -> Unsupported
+    """Returns an error that names its cause: "this kernel has no AF_UNIX (EAFNOSUPPORT)"."""
+    return Unsupported("%s (%s)" % (problem, error_name(error)))
+
+
+def unsupported_if(error, numbers, problem):
+    # type: (BaseException, Sequence[int], str) -> BaseException
+    """Returns `unsupported` if the errno is one of `numbers`, else the error itself."""
+    return unsupported(problem, error) if errno_of(error) in numbers else error
+
+
+def resource_error(error):
+    # type: (BaseException) -> OutOfResources
+    """Returns the error of a host on which a resource has run out."""
+    return OutOfResources("this host gives the probe too few resources (%s)" % error_name(error))
+
+
+def call_or(default, call, *arguments):
+    # type: (Any, Callable[..., Any], *Any) -> Any
+    """Returns what a call returns, or `default` if the system refuses it."""
+    try:
+        return call(*arguments)
+    except ERRORS:
+        return default

@@ -1,48 +1,57 @@
-"""Reads small files of /proc and /etc."""
+"""Reads and writes small files of /proc and /etc."""
 
 import os
+from typing import Any, Callable, Iterator, List
 
 from .constants import ABSENT, ERRORS, MAX_COUNT
-from .errors import name_of, number_of
+from .errors import errno_of, error_name
+
+READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK  # a FIFO must not block
 
 
-def read(path, limit=65536):
-    """Returns the beginning of a file as text, at most `limit` bytes; raises OSError. A FIFO does not block it."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+def read_descriptor(fd, limit):
+    # type: (int, int) -> bytes
+    """Returns what a file descriptor gives up to its end, at most `limit` bytes."""
+    chunks = []  # type: List[bytes]
+    while limit > 0:
+        chunk = os.read(fd, limit)
+        if not chunk:
+            break
+        chunks.append(chunk)
+        limit -= len(chunk)
+    return b"".join(chunks)
+
+
+def read_file(path, limit=65536):
+    # type: (str, int) -> str
+    """Returns the beginning of a file as text, at most `limit` bytes; raises OSError."""
+    fd = os.open(path, READ_FLAGS)
     try:
-        chunks = []
-        while limit > 0:
-            chunk = os.read(fd, limit)
-            if not chunk:
-                break
-            chunks.append(chunk)
-            limit -= len(chunk)
+        return read_descriptor(fd, limit).decode("utf-8", "replace")
     finally:
         os.close(fd)
-    return b"".join(chunks).decode("utf-8", "replace")
 
 
-def read_or(path, instead, limit=65536):
-    """Returns the beginning of a file as text, or `instead` where it cannot be read."""
+def note_unreadable(notes, path, error):
+    # type: (List[str], str, BaseException) -> None
+    notes.append("%s cannot be read: %s" % (path, error_name(error)))
+
+
+def read_file_noted(path, notes, limit=65536):
+    # type: (str, List[str], int) -> str
+    """Returns the beginning of a file as text, "" if it cannot be read (noted if it exists)."""
     try:
-        return read(path, limit)
-    except ERRORS:
-        return instead
-
-
-def read_noted(path, notes, limit=65536):
-    """Returns the beginning of a file as text, "" if it cannot be read; adds to `notes` unless it is absent."""
-    try:
-        return read(path, limit)
+        return read_file(path, limit)
     except ERRORS as e:
-        if number_of(e) not in ABSENT:
-            notes.append("%s cannot be read: %s" % (path, name_of(e)))
+        if errno_of(e) not in ABSENT:
+            note_unreadable(notes, path, e)
         return ""
 
 
-def lines_of(path):
-    """Yields the lines of a file as bytes; raises OSError, and ValueError for one that is longer than /proc has any."""
-    fd, rest = os.open(path, os.O_RDONLY | os.O_NONBLOCK), b""
+def file_lines(path):
+    # type: (str) -> Iterator[bytes]
+    """Yields the lines of a file; raises OSError, and ValueError for a line that is too long."""
+    fd, rest = os.open(path, READ_FLAGS), b""
     try:
         chunk = os.read(fd, 65536)
         while chunk:
@@ -59,28 +68,33 @@ def lines_of(path):
         os.close(fd)
 
 
-def count_of(text, base=10, most=MAX_COUNT):
-    """Returns the number in a file's text; raises ValueError if it is not a number from 0 to `most`."""
+def write_file(path, text):
+    # type: (str, str) -> None
+    """Writes a file of /proc by one system call; raises OSError."""
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, text.encode("ascii"))
+    finally:
+        os.close(fd)
+
+
+def parse_count(text, base=10, most=MAX_COUNT):
+    # type: (Any, int, int) -> int
+    """Returns the number in a file's text; raises ValueError unless it is from 0 to `most`."""
     value = int(text, base)
     if not 0 <= value <= most:
         raise ValueError("%d is not from 0 to %d" % (value, most))
     return value
 
 
-def guarded(notes, what, ask, instead):
-    """Returns what `ask` returns, or `instead` with a note on `what` where that fails: an odd file loses one answer."""
+def value_or_note(notes, subject, read, default):
+    # type: (List[str], str, Callable[[], Any], Any) -> Any
+    """Returns `read()`, or `default` and a note if that fails: one odd file costs one value."""
     try:
-        return ask()
+        return read()
+    except ERRORS as e:
+        problem = error_name(e)
     except Exception as e:
-        how = name_of(e) if isinstance(e, ERRORS) else "%s: %s" % (type(e).__name__, e)
-        notes.append(("%s cannot be read: %s" % (what, how))[:1000])
-        return instead
-
-
-def write(path, text):
-    """Writes a file of /proc by one system call."""
-    fd = os.open(path, os.O_WRONLY)
-    try:
-        os.write(fd, text.encode("ascii"))
-    finally:
-        os.close(fd)
+        problem = "%s: %s" % (type(e).__name__, e)
+    notes.append(("%s cannot be read: %s" % (subject, problem))[:1000])
+    return default

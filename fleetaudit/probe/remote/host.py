@@ -1,63 +1,81 @@
-"""Looks at the host itself: kernel, system, and what production shows."""
+"""Describes the host: its kernel, system and sysctls, and what production shows since boot."""
 
 import os
 import sys
+from typing import Any, Dict, List, Optional
 
-from .constants import ABSENT, CLOSE_WAIT, ERRORS, MAX_SECONDS
-from .counters import EXPOSURE, Counters
-from .errors import name_of, number_of
-from .files import count_of, guarded, lines_of, read, read_noted
+from .constants import ABSENT, CLOSE_WAIT, ERRORS, MAX_SECONDS, MAX_WORD
+from .counters import SINCE_BOOT, Counters
+from .errors import errno_of
+from .files import (
+    file_lines,
+    note_unreadable,
+    parse_count,
+    read_file,
+    read_file_noted,
+    value_or_note,
+)
 from .sysctl_files import sysctl_places
-from .sysctls import sysctls, sysctls_writable
+from .sysctls import read_sysctls, sysctls_writable
 from .waiting import now
 
+OS_KEYS = ("ID", "VERSION_ID", "PRETTY_NAME")
+PYTHONS = {"cpython": "CPython", "pypy": "PyPy"}
 
-def look_at_host(call):
-    """Returns everything about the host except the experiments. Runs first, in the host's own namespace.
 
-    The answers are independent: if one is unknown, a note says why, and the others are complete.
+def describe_host(call):
+    # type: (Dict[str, Any]) -> Dict[str, Any]
+    """Returns everything about the host but the experiments; runs first, in the host's own
+    namespace. The values are independent: a note says why one is unknown.
     """
     _, _, release, version, machine = tuple(os.uname())
-    implementation = getattr(getattr(sys, "implementation", None), "name", "cpython")
-    name = {"cpython": "CPython", "pypy": "PyPy"}.get(implementation, implementation)
-    notes = []
-    read_sysctls = guarded(notes, "/proc/sys", lambda: sysctls(call.get("sysctls", ())), {})
+    name = getattr(getattr(sys, "implementation", None), "name", "cpython")
+    python = ".".join([str(number) for number in sys.version_info[:3]])
+    notes = []  # type: List[str]
+    sysctls = value_or_note(notes, "/proc/sys", lambda: read_sysctls(call.get("sysctls", ())), {})
     return {
         "kernel": {"release": release[:256], "version": version[:256], "machine": machine[:256]},
-        "os": guarded(notes, "os-release", lambda: os_release(notes), {}),
-        "python": "%d.%d.%d %s" % (tuple(sys.version_info[:3]) + (name,)),
+        "os": value_or_note(notes, "os-release", lambda: os_release(notes), {}),
+        "python": python + " " + PYTHONS.get(name, name),
         "interpreter": (sys.executable or "")[:256],
-        "machine_id": guarded(notes, "/etc/machine-id", lambda: machine_id(notes), ""),
+        "machine_id": value_or_note(notes, "/etc/machine-id", lambda: machine_id(notes), ""),
         "exposure": exposure(notes),
-        "sysctls": read_sysctls,
-        "sysctl_places": guarded(
-            notes, "the files of sysctl.d", lambda: sysctl_places(read_sysctls), None
+        "sysctls": sysctls,
+        "sysctl_places": value_or_note(
+            notes, "the files of sysctl.d", lambda: sysctl_places(sysctls), None
         ),
-        "sysctls_writable": guarded(notes, "/proc/sys", sysctls_writable, True),
+        "sysctls_writable": value_or_note(notes, "/proc/sys", sysctls_writable, True),
         "notes": notes,
     }
 
 
 def os_release(notes):
-    """Returns os-release(5)'s ID, VERSION_ID and PRETTY_NAME as far as there are any; nothing of it is executed."""
-    text = read_noted("/etc/os-release", notes, 16384) or read_noted(
-        "/usr/lib/os-release", notes, 16384
-    )
+    # type: (List[str]) -> Dict[str, str]
+    """Returns what os-release(5) has of OS_KEYS; it is not executed."""
+    text = read_file_noted("/etc/os-release", notes, 16384)
+    text = text or read_file_noted("/usr/lib/os-release", notes, 16384)
     found = {}
     for line in text.split("\n"):
         key, equals, value = line.strip().partition("=")
-        if equals and key in ("ID", "VERSION_ID", "PRETTY_NAME"):
-            if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-                value = value[1:-1]
-            found[key.lower()] = value.replace("\\", "")[:256]
+        if equals and key in OS_KEYS:
+            found[key.lower()] = unquote(value).replace("\\", "")[:256]
     if text and not found:
         notes.append("os-release names no ID, VERSION_ID or PRETTY_NAME")
     return found
 
 
+def unquote(text):
+    # type: (str) -> str
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    return text[1:-1] if is_quoted else text
+
+
 def machine_id(notes):
-    """Returns a hash keyed to this program of /etc/machine-id, which itself must not leave the host (machine-id(5))."""
-    raw = read_noted("/etc/machine-id", notes, 64).strip()
+    # type: (List[str]) -> str
+    """Returns a keyed hash of /etc/machine-id, which itself must not leave the host
+    (machine-id(5)).
+    """
+    raw = read_file_noted("/etc/machine-id", notes, 64).strip()
     if not raw:
         return ""
     if len(raw) != 32 or raw.strip("0123456789abcdefABCDEF"):
@@ -67,24 +85,28 @@ def machine_id(notes):
         import hashlib
     except Exception:
         return ""
-    return hashlib.sha256(b"fleetaudit machine id 1\n" + raw.encode("utf-8")).hexdigest()[:32]
+    key = b"fleetaudit machine id 1\n"
+    return hashlib.sha256(key + raw.encode("utf-8")).hexdigest()[:32]
 
 
 def exposure(notes):
-    """Returns what production already felt: counters since boot, and how many sockets have unread data now."""
-    counters = Counters(EXPOSURE, notes)
-    found = guarded(notes, "the counters of /proc/net", counters.read, None) or {}
+    # type: (List[str]) -> Dict[str, Any]
+    """Returns what production shows: counters since boot, and sockets with unread data now."""
+    counters = Counters(SINCE_BOOT, notes)
+    found = value_or_note(notes, "the counters of /proc/net", counters.read, None) or {}
     counters.close()
     return {
-        "uptime_s": guarded(notes, "/proc/uptime", uptime, None),
+        "uptime_s": value_or_note(notes, "/proc/uptime", uptime, None),
         "counters": found,
-        "unread_sockets": guarded(notes, "/proc/net/tcp", lambda: unread_sockets(notes), None),
+        "unread_sockets": value_or_note(
+            notes, "/proc/net/tcp", lambda: unread_sockets(notes), None
+        ),
     }
 
 
 def uptime():
-    """Returns the seconds since boot; raises OSError and ValueError."""
-    text = read("/proc/uptime", 64)
+    # type: () -> float
+    text = read_file("/proc/uptime", 64)
     seconds = float(text.split()[0] if text.strip() else "nan")
     if not 0 <= seconds <= MAX_SECONDS:
         raise ValueError("no number of seconds")
@@ -92,44 +114,63 @@ def uptime():
 
 
 def unread_sockets(notes, seconds=0.2, lines=100000):
-    """Returns how many TCP sockets of this host hold unread data, None where that cannot be read.
-
-    Counts and bytes only: neither address nor port is looked at. Bounded in time and in lines (`partial`).
+    # type: (List[str], float, int) -> Optional[Dict[str, Any]]
+    """Returns how many TCP sockets of this host hold unread data, None if unknown: counts and
+    bytes, no addresses and ports. Bounded in time and lines (`partial`).
     """
-    end, result = now() + seconds, {"sockets": 0, "bytes": 0, "scanned": 0, "partial": False}
-    opened = 0
+    scan, tables = SocketScan(seconds, lines), 0
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
-        number = 0
         try:
-            for line in lines_of(path):
-                number += 1
-                if number == 1 and b"local_address" in line:
-                    continue
-                if result["scanned"] >= lines or (result["scanned"] % 256 == 0 and now() > end):
-                    result["partial"] = True
-                    return result
-                fields = line.split(None, 5)
-                state, unread = (
-                    count_of(fields[3], 16),
-                    count_of(fields[4].partition(b":")[2], 16, 0xFFFFFFFF),
-                )
-                if not 1 <= state <= CLOSE_WAIT:
-                    continue
-                result["scanned"] += 1
-                if unread:
-                    result["sockets"] += 1
-                    result["bytes"] += unread
-            if not number:
-                raise ValueError("empty")
-            opened += 1
+            if not scan.read_table(path):
+                return scan.result
+            tables += 1
         except ERRORS as e:
-            if (
-                path != "/proc/net/tcp6" or number_of(e) not in ABSENT
-            ):  # without IPv6 there is no tcp6
-                notes.append("%s cannot be read: %s" % (path, name_of(e)))
+            if path != "/proc/net/tcp6" or errno_of(e) not in ABSENT:  # absent without IPv6
+                note_unreadable(notes, path, e)
         except (IndexError, ValueError):
-            notes.append(
-                "%s lists no sockets: line %d is not as Linux writes it" % (path, max(1, number))
-            )
-            result["partial"] = True
-    return result if opened else None
+            problem = "%s lists no sockets: line %d is not as Linux writes it"
+            notes.append(problem % (path, max(1, scan.line)))
+            scan.result["partial"] = True
+    return scan.result if tables else None
+
+
+class SocketScan(object):
+    """Counts the sockets with unread data in the tables of /proc/net."""
+
+    def __init__(self, seconds, lines):
+        # type: (float, int) -> None
+        self.end, self.lines, self.line = now() + seconds, lines, 0
+        self.result = {"sockets": 0, "bytes": 0, "scanned": 0, "partial": False}
+
+    def read_table(self, path):
+        # type: (str) -> bool
+        """Returns whether a table was read to its end; raises OSError, and IndexError or ValueError
+        for an unknown format.
+        """
+        self.line = 0
+        for line in file_lines(path):
+            self.line += 1
+            if self.line == 1 and b"local_address" in line:
+                continue
+            if self.is_over():
+                self.result["partial"] = True
+                return False
+            self.add(line)
+        if not self.line:
+            raise ValueError("empty")
+        return True
+
+    def is_over(self):
+        # type: () -> bool
+        scanned = self.result["scanned"]
+        return scanned >= self.lines or (scanned % 256 == 0 and now() > self.end)
+
+    def add(self, line):
+        # type: (bytes) -> None
+        fields = line.split(None, 5)
+        state = parse_count(fields[3], 16)
+        unread = parse_count(fields[4].partition(b":")[2], 16, MAX_WORD)
+        if 1 <= state <= CLOSE_WAIT:
+            self.result["scanned"] += 1
+            self.result["sockets"] += bool(unread)
+            self.result["bytes"] += unread

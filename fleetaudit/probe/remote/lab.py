@@ -1,204 +1,184 @@
-"""Holds what all trials share."""
+"""Holds what all trials share, and finds out what this host allows."""
 
 import errno
-import select
 import socket
-import time
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
-from .bpf import attach, program_of
+from .bpf import REJECT_ALL, assemble, attach_filter
 from .capture import Capture
-from .constants import ERRORS, GONE, MAX_HEADERS, SCARCE
-from .counters import WATCHED, Counters
-from .errors import Failed, NotHere, Scarce, name_of, number_of, reason_of
-from .files import read_or
-from .listeners import accept_from, needs_raw, new_listener
-from .sock_diag import Diagnosis, listed
-from .system import safe_close, stay_on_this_cpu
-from .trace import deviates, packed
-from .waiting import TIMEOUT, awaited, now
+from .constants import ERRORS, MAX_HEADERS, REFUSED, SCARCE
+from .counters import OF_TRIALS, Counters
+from .errors import StepFailed, Unsupported, call_or, errno_of, message_of, resource_error
+from .fence import Fence
+from .listeners import accept_from, lack_of_raw_sockets, open_listener
+from .packets import Packet
+from .proc_net import NO_SOCKET, find_listed
+from .sock_diag import SockDiag
+from .system import close_quietly, stay_on_this_cpu
+from .trace import deviates, pack_headers
+from .waiting import TIMEOUT, now
+
+MAX_CHECKS = 6  # of one family: a host may be stalled for a while
+NOWHERE = (socket.AF_INET, "127.0.0.1", 0)
 
 
 class Laboratory(object):
-    """Where the trials run: listeners, the packet socket, counters, and what of all that is to be had."""
+    """Listeners, the packet socket, counters, and why some of them are missing."""
 
     def __init__(self, private, available_ulp):
-        self.private = private
-        self.available_ulp = available_ulp
+        # type: (bool, Sequence[str]) -> None
+        self.private, self.available_ulp = private, available_ulp
         stay_on_this_cpu()
-        self.counters = Counters(WATCHED)
-        self.listeners = {}
-        self.checked, self.tries = (
-            {},
-            {},
-        )  # by family: why no connection could be made, "" where one could; how often
-        self.repeated = []
-        self.capture, self.no_capture, self.wire_note = None, "", ""
-        self.capture_where_possible()
-        self.fence, self.fences_lost = self.fence_socket(), 0
-        self.fences = []  # when each datagram was sent; its number is its text
-        # With receive packet steering each flow has a CPU of its own, and the fence may come before what it follows.
-        self.steered = not private and read_or("/sys/class/net/lo/queues/rx-0/rps_cpus", "").strip(
-            "0,\n"
-        )
-        self.raw = {}
+        self.counters = Counters(OF_TRIALS, [])
+        self.listeners = {}  # type: Dict[Tuple[str, str], socket.socket]
+        self.checks = {}  # type: Dict[str, int]  # by family: how often it was tried
+        self.problems = {}  # type: Dict[str, str]  # by family: why no connection can be made
+        self.repeated = []  # type: List[str]  # trials that were run again
+        self.capture = None  # type: Optional[Capture]
+        self.no_capture = self.wire_note = ""
+        self.open_capture()
+        self.fence = Fence(private)
+        self.raw_sockets = {}  # type: Dict[int, socket.socket]
         self.room = MAX_HEADERS
-        self.listing_is_cheap = None  # not known yet
+        self.cheap_listing = None  # type: Optional[bool]  # None: not measured yet
+        self.sock_diag, self.no_sock_diag = None, ""  # type: Optional[SockDiag], str
         try:
-            self.diagnosis, self.no_diagnosis = Diagnosis(), ""
-        except (NotHere,) + ERRORS as e:
-            self.diagnosis, self.no_diagnosis = None, reason_of(e)
+            self.sock_diag = SockDiag()
+        except (Unsupported,) + ERRORS as e:
+            self.no_sock_diag = message_of(e)
 
-    def capture_where_possible(self):
+    def open_capture(self):
+        # type: () -> None
+        """Opens the packet socket, or notes why that is not possible."""
         try:
             self.capture = Capture()
-        except (NotHere,) + ERRORS as e:
-            refused = number_of(e) in (errno.EPERM, errno.EACCES)
-            self.no_capture = needs_raw() if refused else "no packet socket: " + reason_of(e)
-            self.wire_note = "a packet capture " + self.no_capture if refused else self.no_capture
+        except (Unsupported,) + ERRORS as e:
+            self.no_capture = self.wire_note = "no packet socket: " + message_of(e)
+            if errno_of(e) in REFUSED:
+                self.no_capture = lack_of_raw_sockets()
+                self.wire_note = "a packet capture " + self.no_capture
 
-    def fence_socket(self):
-        """Returns a UDP socket connected to itself: what it sends comes back after all that was sent before."""
-        try:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            sock.bind(("127.0.0.1", 0))
-            sock.connect(sock.getsockname())
-            return sock
-        except ERRORS:
-            return None
-
-    def settle(self):
-        """Waits until loopback has delivered what is on its way, in order on one CPU; returns whether it has."""
-        if self.fence is None:
-            return False
-        try:
-            if self.fence_returns() or self.fence_returns():
-                return True
-            self.fences_lost += 1
-        except ERRORS as e:
-            self.fences_lost += 1 if number_of(e) in SCARCE else 2
-        if self.fences_lost >= 2:
-            self.fence = None  # a firewall drops it: wait for it no more
-        return False
-
-    def fence_returns(self):
-        """Returns whether a datagram came back in time. One that comes back late shows how slow the host is."""
-        self.fences.append(now())
-        number = len(self.fences)
-        self.fence.send(b"%d" % number)
-        while awaited(self.fence, select.POLLIN):
-            came = int(self.fence.recv(16))
-            TIMEOUT.delayed(now() - self.fences[came - 1])
-            if came == number:
-                self.fences_lost = 0
-                if self.steered:
-                    time.sleep(TIMEOUT.stretched(0.002))
-                return True
-        return False
-
-    def check(self, family):
-        """Raises NotHere where no connection can be made over a family at all.
-
-        What failed is tried twice for each scenario, six times at most: a host may be stalled for a while.
+    def check_family(self, family):
+        # type: (str) -> None
+        """Raises Unsupported if no connection can be made over a family. What failed is tried twice
+        for each scenario, up to MAX_CHECKS.
         """
         for _ in range(2):
-            if family == "unix" or self.checked.get(family) == "":
+            if family == "unix" or self.problems.get(family) == "":
                 return
-            if self.tries.get(family, 0) < 6:
-                self.checked[family] = self.try_family(family)
-                self.tries[family] = self.tries.get(family, 0) + 1
-        if self.checked[family]:
-            raise NotHere(self.checked[family])
+            if self.checks.get(family, 0) < MAX_CHECKS:
+                self.problems[family] = self.try_family(family)
+                self.checks[family] = self.checks.get(family, 0) + 1
+        if self.problems[family]:
+            raise Unsupported(self.problems[family])
 
     def try_family(self, family):
-        """Returns why no connection can be made over a family, "" where one can."""
-        name = "IPv6" if family == "ipv6" else "IPv4"
-        client, began = None, now()
+        # type: (str) -> str
+        """Returns why no connection can be made over a family, "" if one can."""
+        name = {"ipv6": "IPv6"}.get(family, "IPv4")
         try:
-            listener = self.listener(family)
-            client = socket.socket(listener.family, socket.SOCK_STREAM)
+            self.connect_once(self.listener(family))
+            return ""
+        except StepFailed as e:
+            return "no connection over %s loopback: %s" % (name, e)
+        except ERRORS as e:
+            if errno_of(e) in SCARCE:
+                raise resource_error(e)
+            if errno_of(e) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                self.checks[family] = MAX_CHECKS
+                return "no %s loopback address: %s is switched off on this host" % (name, name)
+            return "no connection over %s loopback: %s" % (name, message_of(e))
+
+    def connect_once(self, listener):
+        # type: (socket.socket) -> None
+        """Makes one connection, and measures its delay; raises OSError or StepFailed."""
+        began = now()
+        client = socket.socket(listener.family, socket.SOCK_STREAM)
+        try:
             client.settimeout(TIMEOUT.seconds())
             client.connect(listener.getsockname()[:2])
             server = accept_from(listener, client.getsockname()[:2])
-            TIMEOUT.delayed(now() - began)
-            safe_close(server, abort=True)
-            return ""
-        except ERRORS as e:
-            if number_of(e) in SCARCE:
-                raise Scarce("this host gives the probe too little to work with (%s)" % name_of(e))
-            if number_of(e) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                self.tries[family] = 6
-                return "no %s loopback address: %s is switched off on this host" % (name, name)
-            return "no connection over %s loopback: %s" % (name, reason_of(e))
-        except Failed as e:
-            return "no connection over %s loopback: %s" % (name, e)
+            TIMEOUT.record_delay(now() - began)
+            close_quietly(server, abort=True)
         finally:
-            if client is not None:
-                safe_close(client, abort=True)
+            close_quietly(client, abort=True)
 
     def listener(self, family, kind="tcp"):
+        # type: (str, str) -> socket.socket
         """Returns the listener that all plain trials of a family and kind share."""
         key = (family, kind)
         if key not in self.listeners:
-            self.listeners[key] = new_listener(family, kind)
-            self.watch()
+            self.listeners[key] = open_listener(family, kind)
+            self.watch_ports()
         return self.listeners[key]
 
-    def watch(self, extra=()):
-        """Lets the capture see the shared listeners' connections and `extra` ports."""
+    def watch_ports(self, extra=()):
+        # type: (Iterable[int]) -> None
+        """Captures the shared listeners' connections, and those of `extra` ports."""
         if self.capture:
-            self.capture.watch([s.getsockname()[1] for s in self.listeners.values()] + list(extra))
+            shared = [sock.getsockname()[1] for sock in self.listeners.values()]
+            self.capture.watch(shared + list(extra))
 
     def add_headers(self, trials, packets, expect):
-        """Adds the headers of a scenario's trials as they were captured, where trials differ or deviate."""
-        differ = len(trials) > 1
-        for trial, kept in zip(trials, packets):
-            if trial["connection"] and (differ or deviates(trial, expect)):
-                headers = packed(kept)
+        # type: (List[Dict[str, Any]], List[List[Packet]], Sequence[str]) -> None
+        """Adds the captured headers to a scenario's trials that differ or deviate."""
+        for trial, captured in zip(trials, packets):
+            if trial["connection"] and (len(trials) > 1 or deviates(trial, expect)):
+                headers = pack_headers(captured)
                 if len(headers) <= self.room:
                     self.room -= len(headers)
                     trial["connection"]["headers"] = headers
 
-    def diagnosed(self, near, far):
-        """Returns what the kernel says of the socket with these addresses (see Diagnosis.look), None where it is not
-        asked. One socket that cannot be asked about says nothing of the next."""
-        if self.diagnosis:
-            try:
-                return self.diagnosis.look(near, far)
-            except ERRORS:
-                pass
-        return None
+    def find_by_diag(self, near, far):
+        # type: (Tuple[int, str, int], Tuple[int, str, int]) -> Optional[Tuple[int, int, int]]
+        """Returns what sock_diag(7) says of a socket, as `find_listed`; None without an answer."""
+        found = None  # type: Optional[Tuple[int, int, int]]
+        if self.sock_diag:
+            found = call_or(None, self.sock_diag.find, near, far)
+        return found
 
-    def listed(self, near, far):
-        """Returns the same from the tables of /proc/net, None where they cannot be read to their end in good time."""
+    def find_in_tables(self, near, far):
+        # type: (Tuple[int, str, int], Tuple[int, str, int]) -> Optional[Tuple[int, int, int]]
+        """Returns the same from /proc/net, None if it cannot be read in time."""
         try:
-            return listed(near, far)
+            return find_listed(near, far)
         except (IndexError, ValueError) + ERRORS:
             return None
 
+    def find(self, near, far):
+        # type: (Tuple[int, str, int], Tuple[int, str, int]) -> Optional[Tuple[int, int, int]]
+        return self.find_by_diag(near, far) or self.find_in_tables(near, far)
+
     def rx_queue(self, near, far, steps):
-        """Returns a closer's rx_queue by the cheapest way that tells it; None rather than at too high a price, and
-        where the connection is over, which leaves data in a socket that no table lists."""
-        found = self.diagnosed(near, far)
-        if found is None and (
-            self.is_listing_cheap() or any(s[1] in ("send-urgent", "resend-fin") for s in steps)
-        ):
-            found = self.listed(
-                near, far
-            )  # else FIONREAD tells the same, but for urgent bytes and a FIN
-        return found[2] if found and found[0] != GONE else None
+        # type: (Tuple[int, str, int], Tuple[int, str, int], Sequence[Any]) -> Optional[int]
+        """Returns a closer's unread bytes by the cheapest way that counts them all; None if that is
+        too expensive, or no table lists the socket any more.
+        """
+        found = self.find_by_diag(near, far)
+        if found is None and (needs_rx_queue(steps) or self.is_listing_cheap()):
+            found = self.find_in_tables(near, far)
+        return found[2] if found and found != NO_SOCKET else None
 
     def is_listing_cheap(self):
-        """Returns whether /proc/net/tcp is listed within 2 ms here; measured once, so that all trials do alike."""
-        if self.listing_is_cheap is None:
+        # type: () -> bool
+        """Returns whether /proc/net/tcp is listed within 2 ms; measured once for all trials."""
+        if self.cheap_listing is None:
             began = now()
-            self.listed((socket.AF_INET, "127.0.0.1", 0), (socket.AF_INET, "127.0.0.1", 0))
-            self.listing_is_cheap = now() - began < 0.002
-        return self.listing_is_cheap
+            self.find_in_tables(NOWHERE, NOWHERE)
+            self.cheap_listing = now() - began < 0.002
+        return self.cheap_listing
 
     def raw_socket(self, family):
-        """Returns a raw TCP socket, for sending alone: its own filter lets nothing in."""
-        if family not in self.raw:
+        # type: (int) -> socket.socket
+        """Returns a raw TCP socket for sending: its filter lets nothing in."""
+        if family not in self.raw_sockets:
             sock = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP)
-            attach(sock, program_of([("", 0x06, 0, "", "")]))
-            self.raw[family] = sock
-        return self.raw[family]
+            attach_filter(sock, assemble(REJECT_ALL))
+            self.raw_sockets[family] = sock
+        return self.raw_sockets[family]
+
+
+def needs_rx_queue(steps):
+    # type: (Sequence[Any]) -> bool
+    """Returns whether FIONREAD does not count all unread bytes: urgent ones, and after a FIN."""
+    return any(step[1] in ("send-urgent", "resend-fin") for step in steps)

@@ -4,31 +4,25 @@ import errno
 import os
 import select
 import socket
+from typing import Any, Tuple
 
-from .constants import ERRORS, IPPROTO_MPTCP, NEEDS_RAW
-from .errors import Failed, NotHere, TimedOut, name_of, number_of
-from .waiting import awaited
+from .constants import ERRORS, IPPROTO_MPTCP
+from .errors import StepFailed, TimedOut, unsupported_if
+from .waiting import wait_for_events
+
+FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+NO_MPTCP = (errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL)
+PROTOCOLS = {"mptcp": (IPPROTO_MPTCP, NO_MPTCP)}  # and the errors of a kernel without it
 
 
-def new_listener(family, kind="tcp", backlog=16):
-    """Returns a socket that listens on a free port of this family's loopback address; raises OSError or NotHere."""
-    protocol = IPPROTO_MPTCP if kind == "mptcp" else 0
-    try:
-        sock = socket.socket(
-            socket.AF_INET if family == "ipv4" else socket.AF_INET6, socket.SOCK_STREAM, protocol
-        )
-    except ERRORS as e:
-        if kind == "mptcp" and number_of(e) in (
-            errno.EPROTONOSUPPORT,
-            errno.ENOPROTOOPT,
-            errno.EINVAL,
-        ):
-            raise NotHere("this kernel has no MPTCP, or net.mptcp.enabled is 0 (%s)" % name_of(e))
-        raise
+def open_listener(family, kind="tcp", backlog=16):
+    # type: (str, str, int) -> socket.socket
+    """Returns a socket that listens on a free loopback port; raises OSError or Unsupported."""
+    sock = new_socket(FAMILIES[family], kind)
     try:
         if kind == "mapped":
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind((address_of(family, kind), 0))
+        sock.bind((loopback_address(family, kind), 0))
         sock.listen(backlog)
     except ERRORS:
         sock.close()
@@ -36,30 +30,47 @@ def new_listener(family, kind="tcp", backlog=16):
     return sock
 
 
-def address_of_socket(sock):
-    """Returns the local address of a socket as (family, text, port)."""
-    return (sock.family,) + tuple(sock.getsockname()[:2])
+def new_socket(family, kind):
+    # type: (int, str) -> socket.socket
+    protocol, lacking = PROTOCOLS.get(kind, (0, ()))
+    try:
+        return socket.socket(family, socket.SOCK_STREAM, protocol)
+    except ERRORS as e:
+        raise unsupported_if(e, lacking, "this kernel has no MPTCP, or net.mptcp.enabled is 0")
 
 
-def address_of(family, kind):
-    """Returns the loopback address of a family."""
-    return "127.0.0.1" if family == "ipv4" else "::ffff:127.0.0.1" if kind == "mapped" else "::1"
+def local_address(sock):
+    # type: (socket.socket) -> Tuple[int, str, int]
+    address = sock.getsockname()
+    return (int(sock.family), address[0], address[1])
 
 
-def accept_from(listener, wanted):
-    """Returns the accepted end of the connection from `wanted`, (text, port), whose socket may be gone by now; whoever
-    else found the port is hung up on. Raises Failed."""
+def loopback_address(family, kind):
+    # type: (str, str) -> str
+    if family == "ipv4":
+        return "127.0.0.1"
+    return "::ffff:127.0.0.1" if kind == "mapped" else "::1"
+
+
+def accept_from(listener, address):
+    # type: (Any, Tuple[str, int]) -> socket.socket
+    """Returns the accepted end of the connection from `address`; a connection of another program is
+    closed. Raises StepFailed.
+    """
     for _ in range(8):
-        if not awaited(listener, select.POLLIN):
+        if not wait_for_events(listener, select.POLLIN):
             raise TimedOut("no connection came to be accepted")
-        sock, address = listener.accept()
+        sock, source = listener.accept()  # type: socket.socket, Any
         sock.setblocking(True)
-        if address[:2] == wanted:
+        if source[:2] == address:
             return sock
         sock.close()
-    raise Failed("other programs connect to the port of this test")
+    raise StepFailed("other programs connect to the port of this test")
 
 
-def needs_raw():
-    """Returns in words what a packet socket needs that this process lacks."""
-    return NEEDS_RAW if os.geteuid() else "needs CAP_NET_RAW, which root lacks here"
+def lack_of_raw_sockets():
+    # type: () -> str
+    """Returns what a packet socket needs and this process lacks."""
+    if os.geteuid() == 0:
+        return "needs CAP_NET_RAW, which root lacks here"
+    return "needs CAP_NET_RAW or user namespaces; set become: true"

@@ -1,84 +1,94 @@
-"""Does it all, and prints the reply."""
+"""Runs the whole probe, and prints its reply."""
 
 import os
 import select
 import signal
 import time
+from typing import Any, Dict, List, Tuple
 
-from .constants import ERRORS, MARK, MAX_SECONDS, MERCY, OUT_OF_TIME
+from .constants import ERRORS, MARK, MAX_SECONDS, MERCY
 from .errors import TimeIsUp, would_block
-from .host import look_at_host
-from .json_text import json_of
+from .host import describe_host
+from .json_text import to_json
 from .lab import Laboratory
 from .namespace import check_private, isolate, namespace_id
-from .scenario import failure, note_of_repeats, observe
-from .sysctl_copy import copied_settings, copy_settings, read_defaults
-from .sysctls import read_sysctl
+from .scenario import failed_trial, note_of_repeats, observe
+from .sysctl_copy import copy_settings, host_settings, read_defaults
+from .sysctls import sysctl_value
 from .waiting import TIMEOUT, now
 
 
 def main(call, program):
-    """Does all, and prints the one line. `program` is this text, for the way into a namespace that starts it again."""
-    carried = call.get("carried")
-    started = carried["started"] if carried else time.time()
-    reply = {
+    # type: (Dict[str, Any], str) -> None
+    """Runs what `call` asks for, and prints the one line. `program` is this text, which one way
+    into a namespace starts again.
+    """
+    carried = call.get("carried", {})
+    started = carried.get("started", time.time())
+    reply = empty_reply(call)
+    remaining = start_alarm(started + call["deadline"])
+    TIMEOUT.deadline = now() + remaining
+    reason = "the probe's time ran out"
+    try:
+        try:
+            reason = fill_reply(call, program, carried, started, reply) or reason
+        finally:
+            # The hard alarm: a slow reader of the output may use the rest of the time.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            end = started + call["deadline"]
+            signal.setitimer(signal.ITIMER_REAL, max(0.0, end - time.time()) + MERCY)
+    except TimeIsUp:
+        note = "the alarm rang after %s s: what was not done by then is not run"
+        reply["notes"].append(note % call["deadline"])
+    except Exception as e:  # what was seen until then is still reported
+        reason = failed_trial(e)["error"]
+        reply["notes"].append(reason)
+    add_not_run(call, reply, reason)
+    reply["cpu_s"] = sum(os.times()[:4])
+    reply["elapsed_s"] = max(0.0, min(MAX_SECONDS, time.time() - started))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    write_output("\n" + MARK + to_json(reply) + "\n")
+
+
+def empty_reply(call):
+    # type: (Dict[str, Any]) -> Dict[str, Any]
+    """Returns the reply before anything is known; `decode` of fleetaudit reads it."""
+    return {
         "protocol": 1,
         "fleetaudit": call.get("fleetaudit", ""),
         "digest": call.get("digest", ""),
         "kernel": {"release": "", "version": "", "machine": ""},
         "os": {},
         "python": "",
-        "machine_id": "",
         "isolation": "host",
-        "isolation_note": "",
-        "capture_note": "",
         "notes": [],
         "sysctls": {},
-        "sysctl_places": None,
-        "sysctls_writable": True,
         "exposure": None,
         "observations": [],
     }
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, signal.SIG_DFL)
+
+
+def start_alarm(end):
+    # type: (float) -> float
+    """Sets the soft alarm for `end`; returns the seconds until then."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, ring)
-    left = max(0.1, started + call["deadline"] - time.time())
-    signal.setitimer(signal.ITIMER_REAL, left)
-    TIMEOUT.deadline = now() + left
-    try:
-        try:
-            work(call, program, carried, started, reply)
-        finally:
-            signal.signal(
-                signal.SIGALRM, signal.SIG_DFL
-            )  # the hard one; whoever reads slowly may use what is left
-            signal.setitimer(
-                signal.ITIMER_REAL, max(0.0, started + call["deadline"] - time.time()) + MERCY
-            )
-    except TimeIsUp:
-        reply["notes"].append(
-            "the alarm rang after %s s: what was not done by then is not run" % call["deadline"]
-        )
-    except Exception as e:  # what was seen until then is still told
-        reply["reason"] = failure(e)["error"]
-        reply["notes"].append(reply["reason"])
-    fill_in(call, reply, reply.pop("reason", "") or OUT_OF_TIME)
-    used = os.times()
-    reply["cpu_s"] = sum(used[:4])
-    reply["elapsed_s"] = max(0.0, min(MAX_SECONDS, time.time() - started))
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    say("\n" + MARK + json_of(reply) + "\n")
+    remaining = max(0.1, end - time.time())
+    signal.setitimer(signal.ITIMER_REAL, remaining)
+    return remaining
 
 
 def ring(_number, _frame):
-    """Ends the experiments; should the program be stuck, the next alarm ends it by default action."""
+    # type: (int, Any) -> None
+    """Ends the experiments; if the program is stuck, the next alarm ends it by default action."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, MERCY)
     raise TimeIsUp
 
 
-def say(text):
-    """Writes all of `text` to standard output."""
+def write_output(text):
+    # type: (str) -> None
     data = text.encode("ascii")
     while data:
         try:
@@ -91,70 +101,84 @@ def say(text):
             poller.poll(1000)
 
 
-def fill_in(call, reply, reason):
-    """Adds what was not observed, as not run, so that nothing asked for is missing."""
-    done = {(o["scenario"], o["family"]) for o in reply["observations"]}
+def pairs_of(call):
+    # type: (Dict[str, Any]) -> List[Tuple[Dict[str, Any], str]]
+    """Returns each scenario of a call with each of its families."""
+    pairs = []
     for scenario in call["scenarios"]:
         for family in scenario["families"]:
-            if (scenario["name"], family) not in done:
-                reply["observations"].append(
-                    {
-                        "scenario": scenario["name"],
-                        "family": family,
-                        "trials": [],
-                        "not_run": reason,
-                        "failed": True,
-                    }
-                )
+            pairs.append((scenario, family))
+    return pairs
 
 
-def work(call, program, carried, started, reply):
-    """Looks at the host, moves into a namespace where that is wanted and possible, and runs the scenarios."""
-    private = False
-    if carried:  # started over by start_over_inside
+def add_not_run(call, reply, reason):
+    # type: (Dict[str, Any], Dict[str, Any], str) -> None
+    """Adds what was not observed, as not run, so that nothing is missing."""
+    done = {(each["scenario"], each["family"]) for each in reply["observations"]}
+    for scenario, family in pairs_of(call):
+        if (scenario["name"], family) not in done:
+            missing = {"scenario": scenario["name"], "family": family, "trials": []}
+            reply["observations"].append(dict(missing, not_run=reason, failed=True))
+
+
+def fill_reply(call, program, carried, started, reply):
+    # type: (Dict[str, Any], str, Dict[str, Any], float, Dict[str, Any]) -> str
+    """Describes the host, moves into a private namespace if possible, and runs the scenarios.
+    Returns why none is run, or "".
+    """
+    if not carried:
+        carried = {"started": started, "namespace": namespace_id(), "settings": []}
+        carried["seen"] = describe_host(call)
+        carried["ulp"] = (sysctl_value("net.ipv4.tcp_available_ulp") or "").split()
+        reply.update(carried["seen"])
+        private = enter_namespace(call, program, carried, reply)
+        if not private and call["isolation"] == "namespace":
+            return str(reply["isolation_note"])
+    else:  # started again by start_over_inside
         reply.update(carried["seen"])
         check_private(carried["namespace"])
-        host_values, available_ulp, private = carried["settings"], carried["ulp"], True
-    else:
-        seen = look_at_host(call)
-        reply.update(seen)
-        available_ulp = (read_sysctl("net.ipv4.tcp_available_ulp")[0] or "").split()
-        if call["isolation"] != "host":
-            host_values = [
-                (k, v)
-                for k, v in ((k, read_sysctl(k)[0]) for k in copied_settings())
-                if v is not None
-            ]
-            carried = {
-                "seen": seen,
-                "namespace": namespace_id(),
-                "settings": host_values,
-                "ulp": available_ulp,
-                "started": started,
-            }
-            note = isolate(call, program, carried)
-            private = not note
-            reply["isolation_note"] = note
-            if note and call["isolation"] == "namespace":
-                reply["reason"] = note
-                return
+        private = True
     if private:
         reply["isolation"] = "namespace"
-        if namespace_id() is None:
-            reply["notes"].append(
-                "/proc/self/ns/net cannot be read, so no sysctl was written: the experiment ran "
-                "under this kernel's defaults"
-            )
-        else:
-            read_defaults(reply["sysctls"])
-            note = copy_settings(host_values, reply["sysctls"])
-            if note:
-                reply["notes"].append(note[:4000])
-    lab = Laboratory(private, available_ulp)
+        use_host_settings(carried["settings"], reply)
+    run_scenarios(call, Laboratory(private, carried["ulp"]), reply)
+    return ""
+
+
+def enter_namespace(call, program, carried, reply):
+    # type: (Dict[str, Any], str, Dict[str, Any], Dict[str, Any]) -> bool
+    """Returns whether this process is in a private namespace now. `carried` gets the host's
+    settings, the reply a note why not.
+    """
+    if call["isolation"] == "host":
+        return False
+    carried["settings"] = host_settings()
+    reply["isolation_note"] = isolate(call, program, carried)
+    return not reply["isolation_note"]
+
+
+def use_host_settings(settings, reply):
+    # type: (List[Tuple[str, str]], Dict[str, Any]) -> None
+    """Copies the host's settings here, after the kernel's defaults were read."""
+    if namespace_id() is None:
+        note = (
+            "/proc/self/ns/net cannot be read, so no sysctl was written: the experiment ran under"
+            " this kernel's defaults"
+        )
+    else:
+        read_defaults(reply["sysctls"])
+        note = copy_settings(settings, reply["sysctls"])
+    if note:
+        reply["notes"].append(note[:4000])
+
+
+def run_scenarios(call, lab, reply):
+    # type: (Dict[str, Any], Laboratory, Dict[str, Any]) -> None
     reply["capture_note"] = lab.no_capture
     try:
-        for scenario in call["scenarios"]:
-            for family in scenario["families"]:
-                reply["observations"].append(observe(lab, scenario, family))
+        for scenario, family in pairs_of(call):
+            reply["observations"].append(observe(lab, scenario, family))
     finally:
-        reply["notes"].extend([note for note in [note_of_repeats(lab.repeated)] if note])
+        note = note_of_repeats(lab.repeated)
+        if note:
+            reply["notes"].append(note)

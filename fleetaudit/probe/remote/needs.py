@@ -1,105 +1,122 @@
-"""Checks what a scenario needs of the host."""
+"""Checks that the host has what a scenario needs, before a step of it runs."""
 
 import os
 import socket
+from typing import Any, Sequence
 
 from .constants import ERRORS
-from .errors import NotHere, name_of
+from .errors import Unsupported, unsupported
+from .lab import Laboratory
+from .listeners import FAMILIES
 from .namespace import namespace_id
-from .options import set_on
-from .sysctls import path_of, read_sysctl
-from .system import libc
+from .options import set_socket_option
+from .sysctls import read_sysctl, sysctl_path
+from .system import load_libc
 
 
 def check_needs(lab, family, steps):
-    """Raises NotHere where the host lacks what these steps need, or where nobody could see how they end. Nothing of
-    them has run by then."""
+    # type: (Laboratory, str, Sequence[Any]) -> None
+    """Raises Unsupported if the host lacks what the steps need, or nothing shows their ending."""
     for step in steps:
         if step[1] in NEEDS:
             NEEDS[step[1]](lab, family, *step[2:])
-    if any(
-        step[0] == "peer" and step[1] in ("close", "end") for step in steps
-    ):  # its socket is gone at the end
-        if family == "unix":
-            raise NotHere(
-                "nobody sees how it ends: over AF_UNIX only the peer's socket shows that, and it is closed"
+    peer_is_closed = any(step[0] == "peer" and step[1] in ("close", "end") for step in steps)
+    if family == "unix":
+        if peer_is_closed:
+            raise Unsupported(
+                "over AF_UNIX only the peer's socket shows the ending, and here it is closed"
             )
-        need_capture(lab)
-    if family != "unix" and peer_resets(steps):
+    elif peer_is_closed or resets_itself(steps):
         need_capture(lab)
 
 
-def peer_resets(steps):
-    """Returns whether the peer resets the connection itself, with data for which it has shut both ways: what its socket
-    shows is then its own doing (tcp_rcv_state_process(), FIN_WAIT1 and FIN_WAIT2)."""
+def resets_itself(steps):
+    # type: (Sequence[Any]) -> bool
+    """Returns whether the peer resets the connection itself, with data for which it has shut both
+    directions: its socket then shows only that (tcp_rcv_state_process(), FIN_WAIT1 and FIN_WAIT2).
+    """
     shut = set()
     for step in steps:
         if step[:2] == ("peer", "shutdown"):
-            shut.update(("read", "write") if step[2] == "both" else step[2:3])
+            shut.update({"both": ("read", "write")}.get(step[2], step[2:3]))
         if step[0] == "closer" and step[1].startswith("send") and len(shut) == 2:
             return True
     return False
 
 
 def need_capture(lab):
+    # type: (Laboratory) -> None
     if lab.capture is None:
-        raise NotHere("needs a capture (%s)" % lab.no_capture)
+        raise Unsupported("needs a capture (%s)" % lab.no_capture)
 
 
 def need_namespace(lab, family, *words):
+    # type: (Laboratory, str, *Any) -> None
     if not lab.private:
-        raise NotHere("needs a private network namespace")
+        raise Unsupported("needs a private network namespace")
 
 
 def need_own_settings(lab, family, key, value):
+    # type: (Laboratory, str, str, str) -> None
     if not lab.private or namespace_id() is None:
-        raise NotHere("needs a private network namespace: the probe changes no setting of the host")
+        raise Unsupported(
+            "needs a private network namespace: the probe changes no setting of the host"
+        )
     found, state = read_sysctl(key)
     if found is None:
-        raise NotHere("%s cannot be read in a network namespace (%s)" % (key, state))
+        raise Unsupported("%s cannot be read in a network namespace (%s)" % (key, state))
     try:
-        os.close(os.open(path_of(key), os.O_WRONLY))
+        os.close(os.open(sysctl_path(key), os.O_WRONLY))
     except ERRORS as e:
-        raise NotHere("%s cannot be set in a network namespace (%s)" % (key, name_of(e)))
+        raise unsupported(key + " cannot be set in a network namespace", e)
 
 
 def need_raw_segment(lab, family, *words):
+    # type: (Laboratory, str, *Any) -> None
     if not lab.private and lab.capture:
-        raise NotHere("a raw segment is sent in a private network namespace only")
+        raise Unsupported("a raw segment is sent in a private network namespace only")
     need_capture(lab)
 
 
 def need_option(lab, family, name, *values):
-    """Repair mode needs a right that a socket of its own shows; it has no peer, so nobody notices."""
-    if name == "TCP_REPAIR":
-        sock = socket.socket(
-            socket.AF_INET6 if family == "ipv6" else socket.AF_INET, socket.SOCK_STREAM
-        )
-        try:
-            set_on(sock, name, *values)
-        finally:
-            sock.close()
+    # type: (Laboratory, str, str, *int) -> None
+    """Checks the right to use repair mode on a socket without a peer, which nobody notices."""
+    if name != "TCP_REPAIR":
+        return
+    sock = socket.socket(FAMILIES.get(family, socket.AF_INET), socket.SOCK_STREAM)
+    try:
+        set_socket_option(sock, name, *values)
+    finally:
+        sock.close()
 
 
 def need_kind(lab, family, how, *words):
+    # type: (Laboratory, str, str, *Any) -> None
     if how == "mptcp":
         lab.listener(family, how)
 
 
 def need_tls(lab, family):
+    # type: (Laboratory, str) -> None
     if "tls" not in lab.available_ulp:
-        raise NotHere("the kernel's tls module is not loaded, and the probe loads none")
+        raise Unsupported("the kernel's tls module is not loaded, and the probe loads none")
 
 
 def need_passing(lab, family, how):
+    # type: (Laboratory, str, str) -> None
     if how == "pass" and not hasattr(socket.socket, "sendmsg"):
-        raise NotHere("needs sendmsg, which Python 2 lacks")
+        raise Unsupported("needs sendmsg, which Python 2 lacks")
+
+
+def need_libc(lab, family):
+    # type: (Laboratory, str) -> None
+    load_libc()
 
 
 NEEDS = {
     "connect": need_kind,
     "destroy": need_namespace,
-    "disconnect": lambda *words: libc(),
+    "disconnect": need_libc,
     "ktls": need_tls,
     "reference": need_passing,
     "resend": need_raw_segment,
@@ -107,4 +124,4 @@ NEEDS = {
     "send-out-of-order": need_raw_segment,
     "set": need_option,
     "sysctl": need_own_settings,
-}
+}  # type: Any

@@ -1,122 +1,148 @@
-"""Runs the trials of one scenario."""
+"""Runs the trials of one scenario over one family."""
 
 import os
 import select
+from typing import Any, Dict, List, Sequence
 
+from .connection import Connection
 from .constants import MAX_REPEATS, STALL
-from .errors import NotHere, Scarce
+from .errors import OutOfResources, Unsupported
+from .lab import Laboratory
 from .needs import check_needs
+from .packets import Packet
 from .trace import essence
-from .trial import Trial
+from .trial import run_trial
 from .waiting import TIMEOUT
+
+# Keys of a trial that are left out if they have no value: a tenth of a reply.
+OPTIONAL_KEYS = ("connection", "wire_note", "wire_lost", "wire_omitted", "error", "outstanding")
 
 
 def observe(lab, scenario, family):
-    """Returns one scenario over one family: its trials, those that are alike as one, or why it was not run."""
-    found = {"scenario": scenario["name"], "family": family, "trials": [], "not_run": ""}
-    alike, kept = {}, []
+    # type: (Laboratory, Dict[str, Any], str) -> Dict[str, Any]
+    """Returns one scenario over one family: its trials, equal ones as one, or why there are none."""
+    observation = {
+        "scenario": scenario["name"],
+        "family": family,
+        "trials": [],
+        "not_run": "",
+    }  # type: Dict[str, Any]
+    trials = observation["trials"]
     try:
-        lab.check(family)
+        lab.check_family(family)
         check_needs(lab, family, scenario["steps"])
-        repeats = Repeats(lab, scenario["name"], family)
-        for _ in range(scenario["trials"]):
-            trial = repeats.run(scenario["steps"])
-            same = dict(
-                trial,
-                steps=len(trial["steps"]),
-                wire=essence(trial["wire"] or ()),
-                wire_omitted=0,
-                connection=None,
-            )
-            if any(step[1] == "send-until-blocked" for step in scenario["steps"]):
-                same = coarse(same)
-            key = repr(sorted(same.items()))
-            if key in alike:
-                alike[key]["count"] += 1
-            else:
-                alike[key] = trial
-                found["trials"].append(trial)
-                kept.append(repeats.kept)
-        lab.add_headers(found["trials"], kept, scenario.get("expect", ()))
-    except NotHere as e:
-        if found["trials"]:
-            found["trials"].append(failure(e))
+        run_trials(lab, scenario, family, trials)
+    except Unsupported as e:
+        if trials:
+            trials.append(failed_trial(e))
         else:
-            found["not_run"], found["failed"] = str(e), isinstance(e, Scarce)
-    except Exception as e:  # one odd scenario must not cost the others
-        found["trials"].append(failure(e))
-    found["trials"] = [without_defaults(trial) for trial in found["trials"]]
-    return found
+            observation["not_run"] = str(e)
+            observation["failed"] = isinstance(e, OutOfResources)
+    except Exception as e:  # one scenario that breaks the probe must not cost the others
+        trials.append(failed_trial(e))
+    observation["trials"] = [without_defaults(trial) for trial in trials]
+    return observation
 
 
-class Repeats(object):
-    """Runs the trials of one scenario over one family; a trial that timed out while the host was stalled is repeated.
-
-    Only such a trial: one that came to an end is never run again, however it ended. Repeats are told in a note.
-    `kept` are the packets that the last trial reported.
-    """
-
-    def __init__(self, lab, name, family):
-        self.lab, self.name, self.family, self.left = lab, name, family, MAX_REPEATS
-
-    def run(self, steps):
-        """Returns one trial as it is reported."""
-        while True:
-            if gone_away():
-                os._exit(1)
-            trial = Trial(self.lab, self.family, steps)
-            found, self.kept = trial.run(), trial.kept
-            if not trial.timed_out or TIMEOUT.in_trial < STALL:
-                return found
-            if not self.left:
-                found["error"] += "; the host stalled for %.2f s meanwhile" % TIMEOUT.in_trial
-                return found
-            self.left -= 1
-            words = (self.name, self.family, found["failed_step"] + 1, found["error"])
-            self.lab.repeated.append("%s over %s (step %d: %s)" % words)
+def run_trials(lab, scenario, family, trials):
+    # type: (Laboratory, Dict[str, Any], str, List[Dict[str, Any]]) -> None
+    """Runs the trials of a scenario, and adds them to `trials`, equal ones as one."""
+    steps = scenario["steps"]
+    by_key = {}  # type: Dict[str, Dict[str, Any]]
+    packets = []  # type: List[List[Packet]]
+    repeats = Repeats(lab, scenario["name"], family)
+    for _ in range(scenario["trials"]):
+        trial = repeats.run(steps)
+        key = key_of(trial, steps)
+        if key in by_key:
+            by_key[key]["count"] += 1
+        else:
+            by_key[key] = trial
+            trials.append(trial)
+            packets.append(repeats.packets)
+    lab.add_headers(trials, packets, scenario.get("expect", ()))
 
 
-def note_of_repeats(repeated):
-    """Returns a note on the trials that were repeated, "" where none was."""
-    if not repeated:
-        return ""
-    words = "the host stalled, so %d trials timed out and were repeated: %s" % (
-        len(repeated),
-        "; ".join(repeated),
+def key_of(trial, steps):
+    # type: (Dict[str, Any], Sequence[Any]) -> str
+    """Returns what equal trials share: everything but what depends on time only."""
+    same = dict(
+        trial,
+        steps=len(trial["steps"]),
+        wire=essence(trial["wire"] or ()),
+        wire_omitted=0,
+        connection=None,
     )
-    return words[:4000]
-
-
-def without_defaults(trial):
-    """Returns a trial without what is usual, a tenth of a reply."""
-    usual = ("connection", "wire_note", "wire_lost", "wire_omitted", "error", "outstanding")
-    return {key: value for key, value in trial.items() if value or key not in usual}
+    if any(step[1] == "send-until-blocked" for step in steps):
+        same = coarse(same)
+    return repr(sorted(same.items()))
 
 
 def coarse(value):
-    """Returns a value with every number above 9999 as 10000: how much is sent until a sender blocks depends on when
-    acknowledgments come."""
+    # type: (Any) -> Any
+    """Returns a value with every number above 9999 as 10000: how much is sent until a sender blocks
+    depends on when ACKs come.
+    """
     if isinstance(value, dict):
-        return {k: coarse(v) for k, v in value.items()}
+        return {key: coarse(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [coarse(v) for v in value]
-    if isinstance(value, str) and value.isdigit():  # what a recv gave
+        return [coarse(item) for item in value]
+    if isinstance(value, str) and value.isdigit():  # the result of a recv
         value = int(value)
     return min(value, 10000) if isinstance(value, int) else value
 
 
-def failure(error):
+class Repeats(object):
+    """Runs trials, and repeats one that timed out while the host was stalled, with a note; never
+    one that came to its end. `packets` are those that the last trial reported.
+    """
+
+    def __init__(self, lab, name, family):
+        # type: (Laboratory, str, str) -> None
+        self.lab, self.name, self.family = lab, name, family
+        self.remaining = MAX_REPEATS
+        self.packets = []  # type: List[Packet]
+
+    def run(self, steps):
+        # type: (Sequence[Any]) -> Dict[str, Any]
+        while True:
+            if is_output_closed():
+                os._exit(1)
+            c = Connection(self.lab, self.family, steps)
+            trial, self.packets = run_trial(c), c.reported_packets
+            if not c.timed_out or TIMEOUT.in_trial < STALL:
+                return trial
+            if not self.remaining:
+                trial["error"] += "; the host stalled for %.2f s meanwhile" % TIMEOUT.in_trial
+                return trial
+            self.remaining -= 1
+            details = (self.name, self.family, trial["failed_step"] + 1, trial["error"])
+            self.lab.repeated.append("%s over %s (step %d: %s)" % details)
+
+
+def note_of_repeats(repeated):
+    # type: (List[str]) -> str
+    """Returns a note on the trials that were repeated, "" for none."""
+    if not repeated:
+        return ""
+    note = "the host stalled, so %d trials timed out and were repeated: %s"
+    return (note % (len(repeated), "; ".join(repeated)))[:4000]
+
+
+def without_defaults(trial):
+    # type: (Dict[str, Any]) -> Dict[str, Any]
+    return {key: value for key, value in trial.items() if value or key not in OPTIONAL_KEYS}
+
+
+def failed_trial(error):
+    # type: (BaseException) -> Dict[str, Any]
     """Returns a trial in which the probe itself failed."""
-    return {
-        "count": 1,
-        "wire": None,
-        "peer": None,
-        "kernel": None,
-        "error": ("the probe failed: %s: %s" % (type(error).__name__, error))[:4000],
-    }
+    problem = "the probe failed: %s: %s" % (type(error).__name__, error)
+    return {"count": 1, "wire": None, "peer": None, "kernel": None, "error": problem[:4000]}
 
 
-def gone_away():
+def is_output_closed():
+    # type: () -> bool
     """Returns whether nobody reads this program's output any more."""
     poller = select.poll()
     poller.register(1, 0)

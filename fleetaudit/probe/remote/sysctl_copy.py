@@ -1,33 +1,15 @@
-"""Copies the host's sysctls into the private namespace."""
+"""Copies the host's sysctls into the private namespace, and reads the kernel's own defaults."""
 
 import os
+from typing import Any, Dict, List, Optional, Tuple
 
 from .constants import ERRORS
-from .errors import name_of
-from .files import write
-from .sysctls import asked_for, is_writable, path_of, read_sysctl
+from .errors import error_name
+from .files import write_file
+from .sysctls import is_writable, list_folder, select_sysctls, sysctl_path, sysctl_value
 
-
-def copied_settings():
-    """Returns the sysctls that the experiment copies from the host, in the order in which they must be written."""
-    try:
-        names = sorted(os.listdir("/proc/sys/net/ipv4"))
-    except ERRORS:
-        names = []
-    keys = ["net.ipv4." + n for n in names if n.startswith("tcp_") and not n.startswith(NOT_COPIED)]
-    keys += [
-        "net.ipv4.ip_default_ttl",
-        "net.ipv4.ip_no_pmtu_disc",
-        "net.core.somaxconn",
-        "net.ipv6.bindv6only",
-        "net.ipv6.conf.all.disable_ipv6",
-        "net.ipv6.conf.lo.disable_ipv6",
-    ]
-    keys += asked_for(["net.mptcp.*"])
-    return [k for k in keys if os.access(path_of(k), os.F_OK)]
-
-
-# With tcp_invalid_ratelimit 0, two sockets that a forged segment has set at odds send ACKs to each other without end.
+# With tcp_invalid_ratelimit 0, two sockets that a forged segment has set at odds send ACKs to each
+# other without end.
 NOT_COPIED = (
     "tcp_available_",
     "tcp_allowed_",
@@ -36,6 +18,14 @@ NOT_COPIED = (
     "tcp_child_ehash_entries",
     "tcp_invalid_ratelimit",
 )
+ALSO_COPIED = [
+    "net.ipv4.ip_default_ttl",
+    "net.ipv4.ip_no_pmtu_disc",
+    "net.core.somaxconn",
+    "net.ipv6.bindv6only",
+    "net.ipv6.conf.all.disable_ipv6",
+    "net.ipv6.conf.lo.disable_ipv6",
+]
 NO_DEFAULT = (
     "net.ipv4.tcp_rmem",
     "net.ipv4.tcp_wmem",
@@ -46,44 +36,59 @@ NO_DEFAULT = (
 )
 
 
-def read_defaults(sysctls):
-    """Fills in this kernel's own defaults, as a namespace that nobody touched yet tells them.
+def host_settings():
+    # type: () -> List[Tuple[str, str]]
+    """Returns the sysctls to copy with their values, in the order in which they must be written."""
+    names = [name for name in list_folder("/proc/sys/net/ipv4") if name.startswith("tcp_")]
+    keys = ["net.ipv4." + name for name in names if not name.startswith(NOT_COPIED)]
+    keys += ALSO_COPIED + select_sysctls(["net.mptcp.*"])
+    found = [(key, sysctl_value(key)) for key in keys if os.access(sysctl_path(key), os.F_OK)]
+    return [(key, value) for key, value in found if value is not None]
 
-    Not what a new namespace copies from the first one, nor what is one value for the whole machine (read-only here).
+
+def read_defaults(sysctls):
+    # type: (Dict[str, Dict[str, Any]]) -> None
+    """Fills in the kernel's own defaults, which an unchanged namespace has; not for what it copies
+    from the first one, nor for what is one value for the whole machine (read-only here).
     """
     for key, entry in sysctls.items():
-        if (
-            key not in NO_DEFAULT
-            and ".conf." not in key
-            and ".neigh." not in key
-            and is_writable(key)
-        ):
-            entry["default"] = read_sysctl(key)[0]
+        is_copied = key in NO_DEFAULT or ".conf." in key or ".neigh." in key
+        if not is_copied and is_writable(key):
+            entry["default"] = sysctl_value(key)
 
 
-def copy_settings(host_values, sysctls):
-    """Writes the host's settings into this namespace, and returns a sentence on what could not be copied, or ""."""
-    failed = []
-    for key, wanted in host_values:
-        have = read_sysctl(key)[0]
-        if have is None or have == wanted:
-            continue  # one value for the whole machine, or nothing to do
-        try:
-            write(path_of(key), wanted)
-        except ERRORS + (ValueError,) as e:
-            failed.append("%s (%s)" % (key, name_of(e)))
-            continue
-        if read_sysctl(key)[0] != wanted:
-            failed.append(key)
+def copy_settings(settings, sysctls):
+    # type: (List[Tuple[str, str]], Dict[str, Dict[str, Any]]) -> str
+    """Writes the host's settings into this namespace, and notes in `sysctls` which values are used
+    instead. Returns a sentence on what could not be copied, or "".
+    """
+    failed = list(filter(None, [copy_setting(*pair) for pair in settings]))
     for key, entry in sysctls.items():
-        used = read_sysctl(key)[0] if is_writable(key) else None
-        if used is not None and entry["value"] is not None and used != entry["value"]:
-            entry["used"] = used
+        entry["used"] = used_instead(key, entry["value"])
     if not failed:
         return ""
-    if all("(EROFS)" in f for f in failed):
+    if all("(EROFS)" in failure for failure in failed):
         return (
-            "/proc/sys is mounted read-only, so the experiment ran under this kernel's defaults where the host's "
-            "settings differ: " + ", ".join(failed)
+            "/proc/sys is mounted read-only, so the experiment ran under this kernel's defaults"
+            " instead of these settings of the host: " + ", ".join(failed)
         )
     return "these settings of the host could not be copied into the namespace: " + ", ".join(failed)
+
+
+def used_instead(key, value):
+    # type: (str, Optional[str]) -> Optional[str]
+    """Returns what a sysctl is here, None if that is `value`, or one of them is unknown."""
+    found = sysctl_value(key) if is_writable(key) else None
+    return None if value in (None, found) else found
+
+
+def copy_setting(key, value):
+    # type: (str, str) -> str
+    """Writes one setting; returns "", or its name and what failed."""
+    if sysctl_value(key) in (None, value):
+        return ""  # one value for the whole machine, or nothing to do
+    try:
+        write_file(sysctl_path(key), value)
+    except ERRORS + (ValueError,) as e:
+        return "%s (%s)" % (key, error_name(e))
+    return "" if sysctl_value(key) == value else key

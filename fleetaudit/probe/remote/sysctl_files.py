@@ -1,36 +1,14 @@
-"""Finds the files that set a sysctl at boot."""
+"""Finds the lines of sysctl.d(5) that set a sysctl at boot."""
 
 import errno
 import os
+from typing import Dict, Iterable, List, Optional, Tuple
 
 from .constants import ERRORS
-from .errors import NotHere, name_of, number_of
-from .files import read
+from .errors import Unsupported, errno_of, error_name
+from .files import read_file
 from .optional import fnmatch
-from .sysctls import path_of
-
-
-def sysctl_places(keys):
-    """Returns the places ("FILE:LINE") that set a sysctl at boot, by key; None where not all files could be read.
-
-    There are two where `sysctl --system` of procps and systemd-sysctl obey different lines, that of procps first: it
-    reads /etc/sysctl.conf last, and systemd-sysctl only by a link. Only files that everybody may read, up to a bound.
-    """
-    try:
-        folders = []
-        for path in sysctl_files():
-            folders += assignments(path)
-        tables = [assigned(folders + assignments(SYSCTL_CONF), False), assigned(folders, True)]
-        found = {}
-        for key in keys:
-            name = path_of(key)[len("/proc/sys/") :]
-            places = [place for place in [place_in(table, name) for table in tables] if place]
-            if places:
-                found[key] = sorted(set(places), key=places.index)
-        return found
-    except NotHere:
-        return None
-
+from .sysctls import has_wildcards, swap_separators
 
 SYSCTL_FOLDERS = (
     "/etc/sysctl.d",
@@ -40,96 +18,151 @@ SYSCTL_FOLDERS = (
     "/lib/sysctl.d",
 )
 SYSCTL_CONF = "/etc/sysctl.conf"
-PLAIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@+-/"
+PATH_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@+-/"
 
 
-def sysctl_files():
-    """Returns the files of the folders in the order in which they are applied (sysctl.d(5)): by name, whatever the
-    folder, and of one name only that in the first folder."""
+def sysctl_places(keys):
+    # type: (Iterable[str]) -> Optional[Dict[str, List[str]]]
+    """Returns the places ("FILE:LINE") that set a sysctl at boot, by key; None if not all files can
+    be read. There are two if `sysctl --system` of procps and systemd-sysctl follow different lines,
+    that of procps first: it reads /etc/sysctl.conf last, and systemd-sysctl only by a link.
+    """
+    try:
+        return find_places(keys)
+    except Unsupported:
+        return None
+
+
+def find_places(keys):
+    # type: (Iterable[str]) -> Dict[str, List[str]]
+    lines = []  # type: List[Tuple[str, str]]
+    for path in sysctl_files():
+        lines += read_assignments(path)
+    procps = SysctlTable(lines + read_assignments(SYSCTL_CONF), False)
+    systemd = SysctlTable(lines, True)
     found = {}
-    for folder in SYSCTL_FOLDERS:
-        if os.path.isdir(folder):
-            try:
-                names = os.listdir(folder)
-            except ERRORS as e:
-                raise NotHere(name_of(e))
-            for name in names:
-                if name.endswith(".conf") and not name.startswith("."):
-                    found.setdefault(name, folder + "/" + name)
-    if len(found) > 500:
-        raise NotHere("too many files")
-    return [found[name] for name in sorted(found)]
-
-
-def assignments(path):
-    """Returns what a file assigns as (name, place), in order: the name as a path below /proc/sys, perhaps with
-    wildcards; the place "" where the name is only kept from being set by wildcards. Raises NotHere."""
-    found = []
-    for number, line in enumerate(configuration(path).split("\n"), 1):
-        line = line.strip()
-        if not line or line[0] in "#;":
-            continue
-        key, equals, _ = line.partition("=")
-        if not equals and not line.startswith("-"):
-            continue
-        key = key.lstrip("-").strip()
-        separators = [c for c in key if c in "./"]
-        if separators[:1] == ["."]:
-            key = key.replace("/", "\0").replace(".", "/").replace("\0", ".")
-        found.append((key, "%s:%d" % (place_name(path), number) if equals else ""))
+    for key in keys:
+        name = swap_separators(key)
+        places = [place for place in (procps.place(name), systemd.place(name)) if place]
+        if places:
+            found[key] = sorted(set(places), key=places.index)
     return found
 
 
-def configuration(path, limit=65536):
-    """Returns the text of a file that everybody may read, "" of one that is not there; raises NotHere."""
+def sysctl_files():
+    # type: () -> List[str]
+    """Returns the files in the order of sysctl.d(5): by name, whatever the folder; of one name only
+    the first.
+    """
+    found = {}  # type: Dict[str, str]
+    for folder in SYSCTL_FOLDERS:
+        for name in configuration_names(folder):
+            found.setdefault(name, folder + "/" + name)
+    if len(found) > 500:
+        raise Unsupported("too many files")
+    return [found[name] for name in sorted(found)]
+
+
+def configuration_names(folder):
+    # type: (str) -> List[str]
+    """Returns the names of a folder's files, none if it does not exist; raises Unsupported."""
+    if not os.path.isdir(folder):
+        return []
+    try:
+        names = os.listdir(folder)
+    except ERRORS as e:
+        raise Unsupported(error_name(e))
+    return [name for name in names if name.endswith(".conf") and not name.startswith(".")]
+
+
+def read_assignments(path):
+    # type: (str) -> List[Tuple[str, str]]
+    """Returns the assignments of a file in order: the name as a path below /proc/sys, perhaps with
+    wildcards, and the place, "" if the line ("-NAME") only excludes the name from wildcards. Raises
+    Unsupported.
+    """
+    found = []
+    for number, line in enumerate(read_configuration(path).split("\n"), 1):
+        line = line.strip()
+        key, equals, _ = line.partition("=")
+        if line.startswith(("#", ";")) or not (equals or line.startswith("-")):
+            continue
+        place = "%s:%d" % (shown_path(path), number) if equals else ""
+        found.append((assigned_name(key), place))
+    return found
+
+
+def assigned_name(key):
+    # type: (str) -> str
+    """Returns a name as a path: its first separator decides whether dots or slashes separate
+    (sysctl.d(5)).
+    """
+    key = key.lstrip("-").strip()
+    has_dots = (key + ".").find(".") < (key + "/").find("/")
+    return swap_separators(key) if has_dots else key
+
+
+def read_configuration(path, limit=65536):
+    # type: (str, int) -> str
+    """Returns the text of a world-readable file, "" if it does not exist; raises Unsupported."""
     try:
         mode = os.stat(path).st_mode
         if mode & 0o170000 != 0o100000:  # a link to /dev/null hides the files of that name
             return ""
         if not mode & 0o004:
-            raise NotHere("not for everybody")
-        text = read(path, limit + 1)
+            raise Unsupported("not world-readable")
+        text = read_file(path, limit + 1)
     except ERRORS as e:
-        if number_of(e) == errno.ENOENT:
+        if errno_of(e) == errno.ENOENT:
             return ""
-        raise NotHere(name_of(e))
+        raise Unsupported(error_name(e))
     if len(text) > limit:
-        raise NotHere("too long")
+        raise Unsupported("too long")
     return text
 
 
-def place_name(path):
-    """Returns the name to show of a file: that of /etc/sysctl.conf for a link to it; raises NotHere for an odd one."""
+def shown_path(path):
+    # type: (str) -> str
+    """Returns the path to report, that of /etc/sysctl.conf for a link to it; raises Unsupported for
+    an unusual one.
+    """
     if os.path.realpath(path) == os.path.realpath(SYSCTL_CONF):
         path = SYSCTL_CONF
-    if len(path) > 200 or path.strip(PLAIN):
-        raise NotHere("an odd name")
+    if len(path) > 200 or path.strip(PATH_CHARACTERS):
+        raise Unsupported("an unusual path")
     return path
 
 
-def assigned(lines, takes_back):
-    """Returns the last place of each name, and the patterns with wildcards, the last first. `takes_back`: a name that
-    is kept from wildcards loses its own line above, as with systemd-sysctl."""
-    exact, patterns = {}, []
-    for name, place in lines:
-        if any(c in name for c in "*?["):
-            patterns.insert(0, (name.split("/"), place))
-        elif place or takes_back or name not in exact:
-            exact[name] = place
-    if patterns and not fnmatch:
-        raise NotHere("needs Python's fnmatch")
-    return exact, patterns
+class SysctlTable(object):
+    """The last place of each name. `exclusion_clears`: an excluded name loses its own line above,
+    as with systemd-sysctl.
+    """
+
+    def __init__(self, lines, exclusion_clears):
+        # type: (Iterable[Tuple[str, str]], bool) -> None
+        self.exact = {}  # type: Dict[str, str]
+        self.patterns = []  # type: List[Tuple[List[str], str]]
+        for name, place in lines:
+            if has_wildcards(name):
+                self.patterns.insert(0, (name.split("/"), place))
+            elif place or exclusion_clears or name not in self.exact:
+                self.exact[name] = place
+        if self.patterns and not fnmatch:
+            raise Unsupported("needs Python's fnmatch")
+
+    def place(self, name):
+        # type: (str) -> str
+        """Returns where a name is set, "" if nowhere: its own line counts before wildcards."""
+        if name in self.exact:
+            return self.exact[name]
+        parts = name.split("/")
+        for pattern, place in self.patterns:
+            if matches(parts, pattern):
+                return place
+        return ""
 
 
-def place_in(table, name):
-    """Returns where a name is set, "" where it is not: its own line counts before any with wildcards."""
-    exact, patterns = table
-    if name in exact:
-        return exact[name]
-    parts = name.split("/")
-    for pattern, place in patterns:
-        if len(pattern) == len(parts) and all(
-            fnmatch.fnmatchcase(*pair) for pair in zip(parts, pattern)
-        ):
-            return place
-    return ""
+def matches(parts, pattern):
+    # type: (List[str], List[str]) -> bool
+    pairs = zip(parts, pattern)
+    return len(parts) == len(pattern) and all(fnmatch.fnmatchcase(*pair) for pair in pairs)

@@ -1,99 +1,147 @@
-"""Turns captured segments into what is reported of them."""
+"""Turns captured segments into the rows and headers that are reported."""
 
-from .constants import MAX_SECONDS, MAX_TRACE, SIDES, micros, other
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from .constants import ACK, MAX_MICROS, MAX_SECONDS, MAX_TRACE, SIDES, SYN, other
 from .optional import binascii, zlib
-from .packets import flags_of
+from .packets import Packet, flag_names
+
+CONTROL_FLAGS = frozenset("SFRU")
 
 
-def trace_of(packets, client, client_side, began):
-    """Returns (rows, kept): the segments as they are reported, with relative numbers, cut in the middle, and the
-    packet of each."""
-    first = {}
-    rows = []
-    for p in packets:
-        mine = p.source == client
-        syn = p.bits & 0x02
-        if syn and mine not in first:
-            first[mine] = p.seq
-        seq = 0 if syn else (p.seq - first.get(mine, p.seq)) & 0xFFFFFFFF
-        ack = (p.ack - first.get(not mine, p.ack)) & 0xFFFFFFFF if p.bits & 0x10 else 0
-        rows.append(
-            (
-                micros(p.at - began + 5e-7),
-                client_side if mine else other(client_side),
-                flags_of(p.bits),
-                seq,
-                ack,
-                p.length,
-                p.urgent,
-                p.options,
-                p.window,
-            )
-        )
-    if len(rows) <= MAX_TRACE:
-        return rows, packets[:]
-    marked = [any(c in row[2] for c in "SFRU") for row in rows]
-    room = max(0, MAX_TRACE - sum(marked))
-    plain = [i for i, m in enumerate(marked) if not m]
-    among = set(plain[: room // 2] + plain[len(plain) - (room - room // 2) :])
-    kept = [i for i in range(len(rows)) if marked[i] or i in among]
-    if len(kept) > MAX_TRACE:
-        kept = kept[: MAX_TRACE // 2] + kept[-(MAX_TRACE // 2) :]
+def micros(seconds):
+    # type: (float) -> int
+    """Returns whole microseconds, bounded: somebody may set the clock during a trial."""
+    return max(-MAX_MICROS, min(MAX_MICROS, int(seconds * 1e6)))
+
+
+def has_control(flags):
+    # type: (str) -> bool
+    """Returns whether a segment has SYN, FIN, RST or URG."""
+    return not CONTROL_FLAGS.isdisjoint(flags)
+
+
+def trace_rows(packets, client, client_side, began):
+    # type: (Sequence[Packet], int, str, float) -> Tuple[List[Any], List[Packet]]
+    """Returns the reported rows, with relative numbers and without the middle of a long trace, and
+    their packets. `client` is the port of `client_side`, which connected.
+    """
+    first, rows = {}, []  # type: Dict[str, int], List[Any]
+    for packet in packets:
+        side = side_of(packet, client, client_side)
+        rows.append((micros(packet.at - began + 5e-7), side) + trace_row(packet, side, first))
+    kept = kept_rows([has_control(row[2]) for row in rows])
     return [rows[i] for i in kept], [packets[i] for i in kept]
 
 
-def connection_of(packets, client, client_side, began):
-    """Returns when the trial began and each side's port and window scale, the closer's first; None without a SYN."""
-    ports, scales = {}, {}
-    for p in packets:
-        if p.bits & 0x02:
-            side = client_side if p.source == client else other(client_side)
-            ports[side], ports[other(side)] = p.source, p.target
-            scales.setdefault(side, p.scale)
+def side_of(packet, client, client_side):
+    # type: (Packet, int, str) -> str
+    """Returns the side that sent a packet."""
+    return client_side if packet.source == client else other(client_side)
+
+
+def trace_row(packet, side, first):
+    # type: (Packet, str, Dict[str, int]) -> Tuple[Any, ...]
+    """Returns a row from its flags on. `first` has the first sequence number of each side."""
+    seq = ack = 0
+    if packet.bits & SYN:
+        first.setdefault(side, packet.seq)
+    else:
+        seq = (packet.seq - first.get(side, packet.seq)) & 0xFFFFFFFF
+    if packet.bits & ACK:
+        ack = (packet.ack - first.get(other(side), packet.ack)) & 0xFFFFFFFF
+    return (
+        flag_names(packet.bits),
+        seq,
+        ack,
+        packet.length,
+        packet.urgent,
+        packet.options,
+        packet.window,
+    )
+
+
+def kept_rows(marked):
+    # type: (List[bool]) -> List[int]
+    """Returns which rows are reported, at most MAX_TRACE: the marked ones, and the first and last
+    of the others.
+    """
+    if len(marked) <= MAX_TRACE:
+        return list(range(len(marked)))
+    plain = [i for i, mark in enumerate(marked) if not mark]
+    room = max(0, MAX_TRACE - sum(marked))
+    kept = set(range(len(marked))).difference(plain)
+    kept.update(plain[: room // 2], plain[len(plain) - (room - room // 2) :])
+    half = MAX_TRACE // 2
+    rows = sorted(kept)
+    return rows if len(rows) <= MAX_TRACE else rows[:half] + rows[-half:]
+
+
+def describe_connection(packets, client, client_side, began):
+    # type: (Sequence[Packet], int, str, float) -> Optional[Dict[str, Any]]
+    """Returns when the trial began, and each side's port and window scale, the closer's first; None
+    without a SYN.
+    """
+    ports, scales = {}, {}  # type: Dict[str, int], Dict[str, Optional[int]]
+    for packet in packets:
+        if packet.bits & SYN:
+            side = side_of(packet, client, client_side)
+            ports[side], ports[other(side)] = packet.source, packet.target
+            scales.setdefault(side, packet.scale)
     if not ports:
         return None
-    began = max(0.0, min(MAX_SECONDS, began))
     return {
-        "began": began,
+        "began": max(0.0, min(MAX_SECONDS, began)),
         "ports": [ports[side] for side in SIDES],
         "scales": [scales.get(side) for side in SIDES],
     }
 
 
-def packed(packets):
-    """Returns the IP and TCP headers of packets, one after the other, compressed and in base64; "" without zlib."""
+def pack_headers(packets):
+    # type: (Sequence[Packet]) -> str
+    """Returns the IP and TCP headers of packets, compressed and in base64; "" without zlib."""
     if not zlib:
         return ""
-    data = zlib.compress(b"".join([p.headers for p in packets]), 9)
-    return binascii.b2a_base64(data).decode("ascii").strip()
+    data = zlib.compress(b"".join([packet.headers for packet in packets]), 9)
+    return str(binascii.b2a_base64(data).decode("ascii").strip())
 
 
 def deviates(trial, expect):
-    """Returns whether a trial needs more than its rows: a step failed, more may come, the closer's segments are no
-    ending that is expected, or the peer heard of another. It only chooses what is reported in full."""
-    flags = [
-        row[2] + ("F" if "DATA_FIN" in row[7] else "")
-        for row in trial["wire"]
-        if row[1] == "closer"
-    ]
-    ends = ["RST" if "R" in f else "FIN" for f in flags if "R" in f or "F" in f]
-    ending = "FIN, then RST" if ends[:1] == ["FIN"] and "RST" in ends else (ends or ["nothing"])[0]
+    # type: (Dict[str, Any], Sequence[str]) -> bool
+    """Returns whether a trial needs more than its rows: a step failed, more may come, the closer's
+    segments are not an expected ending, or the peer saw another.
+    """
+    ending = captured_ending(trial["wire"])
     if trial["error"] or trial["outstanding"] or (expect and ending not in expect):
         return True
     if not trial["peer"]:
         return False
-    heard = " ".join(trial["peer"]["recv"] + [trial["peer"]["so_error"]])
-    return ("RST" in ending) != ("ECONNRESET" in heard or "EPIPE" in heard)
+    results = trial["peer"]["recv"] + [trial["peer"]["so_error"]]
+    was_reset = any("ECONNRESET" in result or "EPIPE" in result for result in results)
+    return ("RST" in ending) != was_reset
 
 
-def essence(wire):
-    """Returns a trace without what only time decides: how data was cut into segments, which ACKs went alone, windows.
+def captured_ending(rows):
+    # type: (Sequence[Sequence[Any]]) -> str
+    """Returns the ending that the closer's segments show."""
+    closers = [row[2] + "F" * ("DATA_FIN" in row[7]) for row in rows if row[1] == "closer"]
+    ends = [flag for flag in "".join(closers) if flag in "FR"]
+    if not ends:
+        return "nothing"
+    if ends[0] == "R":
+        return "RST"
+    return "FIN, then RST" if "R" in ends else "FIN"
 
-    What is left are the segments with SYN, FIN, RST, URG or an option but SACK, each with how far both sides had got.
+
+def essence(rows):
+    # type: (Sequence[Sequence[Any]]) -> List[Any]
+    """Returns a trace without what depends on time only: how data was cut into segments, which ACKs
+    were sent alone, windows. What remains is each segment with SYN, FIN, RST, URG or an option but
+    SACK, and how far both sides had come.
     """
-    reached, kept = {}, []
-    for _, sender, flags, seq, _, length, urgent, options, _ in wire:
+    reached, kept = {}, []  # type: Dict[str, int], List[Any]
+    for _, sender, flags, seq, _, length, urgent, options, _ in rows:
         reached[sender] = max(reached.get(sender, 0), seq + length)
-        if options not in ("", "SACK") or any(c in flags for c in "SFRU"):
+        if options not in ("", "SACK") or has_control(flags):
             kept.append((sender, flags.replace("P", ""), urgent, options, sorted(reached.items())))
     return kept + [sorted(reached.items())]

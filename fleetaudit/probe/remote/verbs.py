@@ -1,13 +1,18 @@
-"""The table of all steps."""
+"""The table of all steps.
+
+Each verb is a function of the connection, the actor and the step's other words.
+"""
 
 import socket
 import struct
 import time
+from typing import Any
 
 from .closing import close, close_other, destroy, disconnect, end, refer, shut
 from .connecting import accept, connect, fill_queue, set_backlog, set_option, set_sysctl, sign
+from .connection import Connection
 from .constants import ERRORS, SIDES, SOL_TLS, TCP_ULP
-from .errors import NotHere, name_of
+from .errors import unsupported
 from .raw_segments import resend, resend_fin, send_out_of_order
 from .reading import (
     discard,
@@ -22,22 +27,28 @@ from .reading import (
 )
 from .sending import send, send_until_blocked, send_urgent
 
+# struct tls12_crypto_info_aes_gcm_128: version 1.2, cipher 51, iv, key, salt, sequence number. The
+# key protects nothing.
+TLS_KEYS = struct.pack(
+    "HH8s16s4s8s", 0x0303, 51, b"\0" * 8, b"fleetaudit probe", b"salt", b"\0" * 8
+)
+TLS_TX, TLS_RX = 1, 2
 
-def enable_ktls(t, actor):
-    # struct tls12_crypto_info_aes_gcm_128: version 1.2, cipher 51, iv, key, salt, sequence. The key protects nothing.
-    keys = struct.pack(
-        "HH8s16s4s8s", 0x0303, 51, b"\0" * 8, b"fleetaudit probe", b"salt", b"\0" * 8
-    )
+
+def enable_ktls(c, actor):
+    # type: (Connection, str) -> None
     for side in SIDES:
+        sock = c.sock(side)
         try:
-            t.sock(side).setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
-            for direction in (1, 2):
-                t.sock(side).setsockopt(SOL_TLS, direction, keys)
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
+            sock.setsockopt(SOL_TLS, TLS_TX, TLS_KEYS)
+            sock.setsockopt(SOL_TLS, TLS_RX, TLS_KEYS)
         except ERRORS as e:
-            raise NotHere("this kernel refuses TLS on a socket (%s)" % name_of(e))
+            raise unsupported("this kernel refuses TLS on a socket", e)
 
 
-def wait(t, actor, time_ms):
+def wait(c, actor, time_ms):
+    # type: (Connection, str, int) -> None
     time.sleep(time_ms / 1000.0)
 
 
@@ -73,5 +84,5 @@ VERBS = {
     "sysctl": set_sysctl,
     "try-read": try_read,
     "wait": wait,
-}
-ENDS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")
+}  # type: Any
+ENDINGS = ("close", "close-other", "destroy", "disconnect", "end", "shutdown")

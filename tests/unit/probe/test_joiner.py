@@ -27,24 +27,19 @@ JOINED = '''"""Package."""
 import errno
 import os
 
-# ==== files ====
-# Reads files.
-
+# ==== files: Reads files.
 LIMIT = 3
 
-
 def read_file():
-  return os.name
+\treturn os.name
 
-# ==== main ====
-# Runs it.
+# ==== main: Runs it.
 #
 # It is the last.
-
 def main():
-  # Why.
-  found = []
-  return read_file(), LIMIT, errno, found
+\t# Why.
+\tfound = []
+\treturn read_file(), LIMIT, errno, found
 '''
 
 
@@ -121,7 +116,7 @@ def test_the_text_is_the_same_each_time() -> None:
 
 def test_every_module_is_in_the_text_with_its_name_and_docstring() -> None:
     text = protocol.probe_text()
-    headers = re.findall(r"^# ==== (\w+) ====\n# (.*)$", text, re.MULTILINE)
+    headers = re.findall(r"^# ==== (\w+): (.*)$", text, re.MULTILINE)
     assert sorted(name for name, _ in headers) == [path.stem for path in MODULES]
     for name, line in headers:
         docstring = ast.get_docstring(ast.parse((REMOTE / f"{name}.py").read_text()))
