@@ -20,7 +20,7 @@ OPTIONAL_KEYS = ("connection", "wire_note", "wire_lost", "wire_omitted", "error"
 
 def observe(lab, scenario, family):
     # type: (Laboratory, Dict[str, Any], str) -> Dict[str, Any]
-    """Returns one scenario over one family: its trials, equal ones as one, or why there are none."""
+    """Returns one scenario over one family: its trials, equal ones as one, or why it has none."""
     observation = {
         "scenario": scenario["name"],
         "family": family,
