@@ -12,7 +12,7 @@ No two witnesses may contradict each other:
 - Over AF_UNIX the peer's socket is the only witness.
 
 An ending must be final: whether something can follow is decided on the host, where the kernel can
-be asked (probe/remote, "When an ending is final"). If it cannot be decided there, the trial says
+be asked (probe/remote/finality.py). If it cannot be decided there, the trial says
 what is outstanding, and a FIN, or nothing, is "inconclusive: more may come". So is every ending
 whose witnesses disagree; the reason names the disagreement.
 """

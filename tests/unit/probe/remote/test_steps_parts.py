@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from fleetaudit.probe.remote import errors, needs, options, sending, waiting
 from fleetaudit.probe.remote.connection import Connection
+from fleetaudit.probe.remote.finality import find_outstanding
 from fleetaudit.probe.remote.receiving import (
+    Arrival,
     record_received,
     record_refused_send,
     record_result,
@@ -59,6 +61,41 @@ def test_a_send_of_the_peer_that_is_refused_after_the_end_is_evidence() -> None:
     c = connection()
     record_refused_send(c, "peer", BrokenPipeError(errno.EPIPE, ""))
     assert c.peer_results == ["send: EPIPE"]
+
+
+def test_a_closed_peer_whose_state_cannot_be_read_may_still_send() -> None:
+    c = connection()
+    c.addresses = {"peer": (2, "127.0.0.1", 1), "closer": (2, "127.0.0.1", 2)}
+    c.lab = cast(Any, SimpleNamespace(find=lambda near, far: None))
+    assert find_outstanding(c) == ("what the peer still has to send cannot be read", 1)
+
+
+@pytest.mark.parametrize(
+    ("received", "unread", "unacked", "complete"),
+    [
+        (5, 0, 0, True),
+        (4, 4, 1, False),
+        (0, 0, 5, False),
+        (None, 1, 5, True),  # a kernel before 4.1
+        (None, 0, 5, False),
+        (None, 0, 0, True),
+    ],
+)
+@pytest.mark.parametrize("gap_end", [0, 9])
+def test_bytes_have_arrived(
+    received: int | None, unread: int, unacked: int, complete: bool, gap_end: int
+) -> None:
+    c = SimpleNamespace(
+        sent={"peer": 5},
+        gap_end=gap_end,
+        forged=False,
+        tcp_info=lambda side: b"\x01",
+        bytes_received=lambda side: received,
+        unread=lambda side: unread,
+        unacked=lambda side: unacked,
+    )
+    assert Arrival(cast(Any, c), "peer").is_complete() is complete
+    assert not c.forged
 
 
 @pytest.mark.parametrize("offset", [0, 5, 16, 65530])
