@@ -1,4 +1,4 @@
-"""Endings that were told too early, too late or of the wrong side, each held beside a real capture."""
+"""Endings once reported too early, too late or of the wrong side, each against a real capture."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def call(known: dict[str, Known], isolation: str, trials: int = TRIALS) -> dict[
 
 
 def endings(reply: protocol.Reply, steps: str, name: str) -> list[tuple[str, str, int]]:
-    """Returns the ending of every trial of a scenario, the reason, and how many trials were alike."""
+    """Returns the ending of every trial of a scenario, the reason, and the number of equal ones."""
     (seen,) = [o for o in reply.observations if o.scenario == name]
     assert seen.not_run == ""
     parsed = [parse_step(step) for step in steps.split(";")]

@@ -1,4 +1,4 @@
-"""Verdicts under real faults: firewalls that eat the RST, a capture too small, kernels locked down."""
+"""Verdicts under real faults: a firewall that drops RSTs, a small capture, a locked-down kernel."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def plan(*names: str, isolation: Isolation = "auto", trials: int = 2) -> HostPla
 
 
 def observed(asked: HostPlan, *, program: str = "", **how: Any) -> dict[str, Observation]:
-    """Returns what a probe sees over IPv4, by scenario; `probe_text` stands in for the probe's text."""
+    """Returns the observations over IPv4 by scenario; `probe_text` replaces the probe's text."""
     sent = protocol.make_request(asked, deadline_s=30).decode("ascii")
     if program:
         sent = sent.replace(protocol.probe_text(), program)
@@ -54,7 +54,7 @@ def observed(asked: HostPlan, *, program: str = "", **how: Any) -> dict[str, Obs
 @pytest.mark.parametrize(
     ("hook", "words"), [("output", "TCPAbortFailed"), ("input", "did not arrive")]
 )
-def test_a_reset_that_a_firewall_eats_is_sent_and_not_delivered(hook: str, words: str) -> None:
+def test_a_reset_that_a_firewall_drops_is_sent_and_not_delivered(hook: str, words: str) -> None:
     seen = observed(plan("unread-close", isolation="host"), within=dropping_resets(hook))[
         "unread-close"
     ]
@@ -63,7 +63,7 @@ def test_a_reset_that_a_firewall_eats_is_sent_and_not_delivered(hook: str, words
     assert words in seen.reason
 
 
-def test_where_a_firewall_eats_resets_the_positive_control_voids_the_host() -> None:
+def test_where_a_firewall_drops_resets_the_positive_control_voids_the_host() -> None:
     seen = observed(
         plan("drained-close", "zero-linger-close", isolation="host"),
         within=dropping_resets("output"),
@@ -73,7 +73,7 @@ def test_where_a_firewall_eats_resets_the_positive_control_voids_the_host() -> N
     assert "zero-linger-close" in seen.reason
 
 
-def test_a_capture_that_overflows_is_said_and_the_peer_decides() -> None:
+def test_a_capture_that_overflows_is_noted_and_the_peer_decides() -> None:
     probe_runs.need_root()
     small = protocol.probe_text().replace(
         "32 * 1024 * 1024", "1"
@@ -94,7 +94,7 @@ def verdicts(asked: HostPlan, **how: Any) -> Audited:
 @pytest.mark.parametrize(
     ("limit", "words"), [("-n 16", "too few resources"), ("-u 0", "no process")]
 )
-def test_a_host_that_gives_too_little_is_neither_void_nor_well(limit: str, words: str) -> None:
+def test_a_host_with_too_few_resources_is_neither_void_nor_well(limit: str, words: str) -> None:
     within = [*probe_runs.as_nobody(), "bash", "-c", f'ulimit {limit}; exec "$0" "$@"']
     names = (
         "drained-close",
@@ -133,7 +133,7 @@ def test_without_a_namespace_an_ordinary_user_keeps_every_verdict_that_has_a_wit
     assert len(told) > len(seen.observations) / 2
 
 
-def test_a_peer_that_shut_reading_itself_heard_no_fin() -> None:
+def test_a_peer_that_shut_reading_itself_shows_no_fin() -> None:
     text = "peer shuts reading; closer duplicates its socket; closer closes"
     call = probe_runs.request(
         probe_runs.scenario("kept", text, families=("ipv4",)), isolation="host"
@@ -146,7 +146,7 @@ def test_a_peer_that_shut_reading_itself_heard_no_fin() -> None:
     )
 
 
-def test_without_proc_the_endings_are_told_and_the_missing_witness_too() -> None:
+def test_without_proc_the_endings_and_the_missing_witness_are_reported() -> None:
     probe_runs.need_root()
     probe_runs.need_program("unshare")
     within = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0" "$@"']

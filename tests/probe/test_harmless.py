@@ -34,21 +34,43 @@ from tests.support.timing import BUSY_S
 MARK = "FLEETAUDIT_TEST_MARK"
 
 MANY = (
-    scenario(*UNREAD), scenario(*DRAINED), scenario(*REREAD),
+    scenario(*UNREAD),
+    scenario(*DRAINED),
+    scenario(*REREAD),
     scenario("killed", "peer sends 5 bytes; closer is killed"),
-    scenario("child", "peer sends 5 bytes; closer shares its socket with a child; closer closes", trials=2),
-    scenario("children", "closer shares its socket with a child; closer shares its socket with a child; closer closes"),
-    scenario("setting", "namespace sets net.ipv4.tcp_fin_timeout 7; peer sends until blocked; closer closes"),
+    scenario(
+        "child",
+        "peer sends 5 bytes; closer shares its socket with a child; closer closes",
+        trials=2,
+    ),
+    scenario(
+        "children",
+        "closer shares its socket with a child; closer shares its socket with a child;"
+        " closer closes",
+    ),
+    scenario(
+        "setting",
+        "namespace sets net.ipv4.tcp_fin_timeout 7; peer sends until blocked; closer closes",
+    ),
     scenario("exec", "peer sends 5 bytes; closer execs"),
-    scenario("peer killed", "wait 20 ms; peer sends 5 bytes; closer reads 4 bytes with MSG_WAITALL; peer is killed; "
-             "closer closes"),
+    scenario(
+        "peer killed",
+        "wait 20 ms; peer sends 5 bytes; closer reads 4 bytes with MSG_WAITALL; peer is killed; "
+        "closer closes",
+    ),
     scenario("signed", "both sign with TCP_MD5SIG; peer sends 5 bytes; closer closes"),
-    scenario("settings", "namespace sets net.ipv4.tcp_rmem 4096 8192 16384; listener has a backlog of 2; "
-             "closer closes"),
-    scenario("strangers", "listener has a backlog of 2; others fill the accept queue; closer accepts; closer closes"),
+    scenario(
+        "settings",
+        "namespace sets net.ipv4.tcp_rmem 4096 8192 16384; listener has a backlog of 2; "
+        "closer closes",
+    ),
+    scenario(
+        "strangers",
+        "listener has a backlog of 2; others fill the accept queue; closer accepts; closer closes",
+    ),
     scenario("out of order", "peer sends 5 bytes out of order; peer sends 1 byte; closer closes"),
     scenario("resent", "peer sends 5 bytes; closer reads all; peer resends 5 bytes; closer closes"),
-)  # fmt: skip
+)
 
 
 def settings() -> dict[str, str]:
@@ -142,7 +164,7 @@ def test_a_polite_signal_ends_it_at_once_with_everything_it_started(number: int)
     assert probe_runs.comes_true(lambda: not probe_runs.processes_with(mark))
 
 
-def test_it_ends_soon_after_nobody_reads_its_output_any_more() -> None:
+def test_it_ends_soon_after_the_reader_of_its_output_is_gone() -> None:
     blocked = scenario(
         "nothing", "closer duplicates its socket; wait 50 ms; closer closes", trials=20
     )
@@ -226,10 +248,16 @@ def test_it_needs_no_place_to_write_to() -> None:
     probe_runs.need_root()
     probe_runs.need_program("unshare", "mount")
     within = [
-        "unshare", "--mount", "--", "sh", "-ec",
-        'for m in / /tmp /dev /dev/shm; do mount --rbind $m $m 2>/dev/null && mount -o remount,bind,ro $m; done; '
-        'if (echo > /tmp/x) 2>/dev/null; then exit 9; fi; exec "$@"', "sh",
-    ]  # fmt: skip
+        "unshare",
+        "--mount",
+        "--",
+        "sh",
+        "-ec",
+        "for m in / /tmp /dev /dev/shm; do"
+        " mount --rbind $m $m 2>/dev/null && mount -o remount,bind,ro $m; done; "
+        'if (echo > /tmp/x) 2>/dev/null; then exit 9; fi; exec "$@"',
+        "sh",
+    ]
     reply = run(request(*MANY), within=within)
     assert all(o.trials and not o.trials[0].error for o in reply.observations)
 

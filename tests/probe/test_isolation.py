@@ -30,10 +30,17 @@ from tests.support.probe_runs import (
 
 SETTING = scenario("setting", "namespace sets net.ipv4.tcp_stdurg 1; peer connects; closer closes")
 NO_NAMESPACES = [
-    "unshare", "--user", "--map-root-user", "--net", "--", "sh", "-ec",
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--net",
+    "--",
+    "sh",
+    "-ec",
     "ip link set lo up; for k in net user; do echo 0 > /proc/sys/user/max_${k}_namespaces; done; "
-    'exec "$@"', "sh",
-]  # fmt: skip
+    'exec "$@"',
+    "sh",
+]
 """A machine on which nobody can make a namespace: root, but of a user namespace whose limits are
 zero.
 """
@@ -42,9 +49,13 @@ NEEDS_CAPTURE = "needs a capture (needs CAP_NET_RAW or user namespaces; set beco
 
 def experiments(isolation: str = "auto") -> dict[str, object]:
     return request(
-        scenario(*UNREAD), scenario(*DRAINED), scenario(*REREAD), SETTING,
-        isolation=isolation, sysctls=["net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_stdurg"],
-    )  # fmt: skip
+        scenario(*UNREAD),
+        scenario(*DRAINED),
+        scenario(*REREAD),
+        SETTING,
+        isolation=isolation,
+        sysctls=["net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_stdurg"],
+    )
 
 
 def check_endings(reply: protocol.Reply) -> None:
@@ -115,7 +126,7 @@ def test_where_namespaces_are_switched_off_scenarios_that_need_one_say_so() -> N
     assert "private network namespace" in reasons["reread-fin-close"]
 
 
-def test_isolation_namespace_runs_nothing_where_none_is_to_be_had() -> None:
+def test_isolation_namespace_runs_nothing_if_no_namespace_can_be_made() -> None:
     probe_runs.need_program("unshare", "ip")
     reply = run(experiments("namespace"), within=NO_NAMESPACES)
     assert len(reply.observations) == 8
@@ -124,7 +135,7 @@ def test_isolation_namespace_runs_nothing_where_none_is_to_be_had() -> None:
     assert reply.sysctls["net.ipv4.tcp_fin_timeout"].value is not None
 
 
-def test_a_plain_user_in_the_hosts_namespace_has_no_capture_and_hears_what_would_give_one() -> None:
+def test_a_plain_user_in_the_hosts_namespace_has_no_capture_and_the_reason_names_a_remedy() -> None:
     reply = run(
         experiments("host"), python=probe_runs.public_python(), within=probe_runs.as_nobody()
     )
@@ -138,14 +149,16 @@ def test_a_plain_user_in_the_hosts_namespace_has_no_capture_and_hears_what_would
     assert reasons["reread-fin-close"] == NEEDS_CAPTURE
 
 
-def test_root_in_the_hosts_namespace_captures_its_own_connections_and_shoots_nothing() -> None:
+def test_root_in_the_hosts_namespace_captures_its_own_connections_and_sends_no_raw_segment() -> (
+    None
+):
     reply = run(experiments("host"), within=in_new_network())
     check_endings(reply)
     assert notable_segments(trial_of(reply, "unread-close", "ipv6")) == ["closer R."]
     assert {o.scenario for o in reply.observations if o.not_run} == {"reread-fin-close", "setting"}
 
 
-def test_the_hosts_settings_are_copied_and_the_kernels_defaults_told() -> None:
+def test_the_hosts_settings_are_copied_and_the_kernels_defaults_reported() -> None:
     within = in_new_network("echo 33 > /proc/sys/net/ipv4/tcp_fin_timeout")
     timeout = run(experiments(), within=within).sysctls["net.ipv4.tcp_fin_timeout"]
     assert (timeout.value, timeout.default, timeout.used) == ("33", "60", None)
@@ -193,7 +206,7 @@ def test_a_mapped_address_is_connected_where_ipv6_sockets_are_for_ipv6_alone() -
 
 
 def test_where_loopback_is_steered_to_other_cpus_no_step_overtakes_the_one_before() -> None:
-    """Receive packet steering gives each flow a CPU of its own: a datagram may overtake a segment."""
+    """With receive packet steering each flow has its own CPU: a datagram may overtake a segment."""
     probe_runs.need_program("mount")
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two CPUs")
@@ -212,14 +225,20 @@ def test_where_loopback_is_steered_to_other_cpus_no_step_overtakes_the_one_befor
         assert flags == [set() if found.scenario == "late" else {"closer F."}] * len(found.trials)
 
 
-def test_where_proc_sys_is_read_only_the_reply_says_under_what_it_ran() -> None:
+def test_where_proc_sys_is_read_only_the_reply_names_the_settings_that_differ() -> None:
     probe_runs.need_root()
     probe_runs.need_program("unshare", "mount")
     within = [
-        "unshare", "--net", "--mount", "--", "sh", "-ec",
+        "unshare",
+        "--net",
+        "--mount",
+        "--",
+        "sh",
+        "-ec",
         "echo 33 > /proc/sys/net/ipv4/tcp_fin_timeout; mount --bind -o ro /proc/sys /proc/sys; "
-        'mount -o remount,bind,ro /proc/sys; exec "$@"', "sh",
-    ]  # fmt: skip
+        'mount -o remount,bind,ro /proc/sys; exec "$@"',
+        "sh",
+    ]
     reply = run(experiments(), within=within)
     timeout = reply.sysctls["net.ipv4.tcp_fin_timeout"]
     assert (timeout.value, timeout.used) == ("33", "60")
@@ -270,7 +289,7 @@ def test_a_reset_that_a_firewall_drops_on_its_way_out_is_counted_as_failed_and_n
     assert trial.kernel["TCPAbortFailed"] == 1
 
 
-def test_a_reset_that_a_firewall_drops_on_its_way_in_is_captured_and_not_heard() -> None:
+def test_a_reset_that_a_firewall_drops_on_its_way_in_is_captured_and_not_delivered() -> None:
     within = dropping_resets("input")
     trial = trial_of(
         run(request(scenario(*UNREAD), isolation="host"), within=within), "unread-close"

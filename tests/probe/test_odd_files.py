@@ -115,7 +115,7 @@ def whole() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", ANSWERS)
-def test_an_odd_file_loses_its_own_answer_alone(
+def test_an_odd_file_costs_only_its_own_value(
     path: str, odd: dict[str, Path], whole: dict[str, Any]
 ) -> None:
     for what, instead in odd.items():

@@ -81,20 +81,34 @@ MATRIX = {
     "deferred accept, put off by itself": rst(
         "listener sets TCP_DEFER_ACCEPT 5; peer connects; " + FIVE + "closer closes"
     ),
-    "fast open": rst("namespace sets net.ipv4.tcp_fastopen 519; peer connects with 5 bytes in the SYN; closer closes"),
+    "fast open": rst(
+        "namespace sets net.ipv4.tcp_fastopen 519; peer connects with 5 bytes in the SYN;"
+        " closer closes"
+    ),
     "exit": rst(FIVE + "closer exits"),
     "SIGTERM": rst(FIVE + "closer is terminated"),
     "SIGKILL": rst(FIVE + "closer is killed"),
     "exec": rst(FIVE + "closer execs"),
     "exec, drained": fin(FIVE + "closer reads all; closer execs"),
-    "last duplicate": rst(FIVE + "closer duplicates its socket; closer closes; closer closes the other reference"),
-    "last in a child": rst(
-        FIVE + "closer shares its socket with a child; closer closes; closer closes the other reference"
+    "last duplicate": rst(
+        FIVE + "closer duplicates its socket; closer closes; closer closes the other reference"
     ),
-    "last in flight": rst(FIVE + "closer passes its socket on; closer closes; closer closes the other reference"),
-    "duplicate left": Row(FIVE + "closer duplicates its socket; closer closes", [], UNTOUCHED_PEER, {}),
-    "child left": Row(FIVE + "closer shares its socket with a child; closer closes", [], UNTOUCHED_PEER, {}),
-    "in flight left": Row(FIVE + "closer passes its socket on; closer closes", [], UNTOUCHED_PEER, {}),
+    "last in a child": rst(
+        FIVE
+        + "closer shares its socket with a child; closer closes; closer closes the other reference"
+    ),
+    "last in flight": rst(
+        FIVE + "closer passes its socket on; closer closes; closer closes the other reference"
+    ),
+    "duplicate left": Row(
+        FIVE + "closer duplicates its socket; closer closes", [], UNTOUCHED_PEER, {}
+    ),
+    "child left": Row(
+        FIVE + "closer shares its socket with a child; closer closes", [], UNTOUCHED_PEER, {}
+    ),
+    "in flight left": Row(
+        FIVE + "closer passes its socket on; closer closes", [], UNTOUCHED_PEER, {}
+    ),
     "all read": fin(FIVE + "closer reads all; closer closes"),
     "nothing sent": fin("peer connects; closer closes"),
     "closer connected": fin("closer connects; " + FIVE + "closer reads 5 bytes; closer closes"),
@@ -108,15 +122,22 @@ MATRIX = {
     "spliced": fin(FIVE + "closer splices 5 bytes; closer closes"),
     "killed with nothing unread": fin(FIVE + "closer reads all; closer is killed"),
     "urgent unread": rst(URGENT + "closer closes", BASE, PU),
-    "urgent read with MSG_OOB": rst(URGENT + "closer reads the urgent byte; closer closes", BASE, PU),
-    "urgent in line, unread": rst("closer sets SO_OOBINLINE 1; " + URGENT + "closer closes", BASE, PU),
+    "urgent read with MSG_OOB": rst(
+        URGENT + "closer reads the urgent byte; closer closes", BASE, PU
+    ),
+    "urgent in line, unread": rst(
+        "closer sets SO_OOBINLINE 1; " + URGENT + "closer closes", BASE, PU
+    ),
     "urgent in line, read": fin(
         "closer sets SO_OOBINLINE 1; " + URGENT + "closer reads all; closer closes", PU
     ),
-    "urgent, then a recv": fin(URGENT + "closer reads the urgent byte; closer tries to read; closer closes", PU),
+    "urgent, then a recv": fin(
+        URGENT + "closer reads the urgent byte; closer tries to read; closer closes", PU
+    ),
     "urgent, only a recv": fin(URGENT + "closer tries to read; closer closes", PU),
     "chat, killed": rst(
-        "closer connects; closer sends 1 urgent byte; peer reads the urgent byte; peer sends 1 urgent byte; "
+        "closer connects; closer sends 1 urgent byte; peer reads the urgent byte;"
+        " peer sends 1 urgent byte; "
         "closer reads the urgent byte; closer is killed",
         BASE,
         "closer P.U",
@@ -159,7 +180,9 @@ MATRIX = {
         RST_AFTER_FIN_PEER,
         {"TCPAbortOnLinger": 1, "OutRsts": 1, "EstabResets": 1},
     ),
-    "TCP_REPAIR": Row(FIVE + "closer sets TCP_REPAIR 1; closer closes", [], UNTOUCHED_PEER, {"EstabResets": 1}),
+    "TCP_REPAIR": Row(
+        FIVE + "closer sets TCP_REPAIR 1; closer closes", [], UNTOUCHED_PEER, {"EstabResets": 1}
+    ),
     "connect(AF_UNSPEC)": rst(FIVE + "closer disconnects", BROKEN_OFF),
     "SOCK_DESTROY": rst(FIVE + "closer is destroyed", BROKEN_OFF),
     "listener closed": rst("peer connects without being accepted; listener closes", BROKEN_OFF),
@@ -170,7 +193,8 @@ MATRIX = {
         {},
     ),
     "listener closed, deferred, first byte": Row(
-        "listener sets TCP_DEFER_ACCEPT 5; peer connects without being accepted; listener closes; peer sends 1 byte",
+        "listener sets TCP_DEFER_ACCEPT 5; peer connects without being accepted; listener closes;"
+        " peer sends 1 byte",
         ["closer R"],
         RST_PEER,
         LATE,
@@ -188,7 +212,8 @@ MATRIX = {
         BASE,
     ),
     "the cure": Row(
-        "peer sends 100 bytes; closer sends 11 bytes; closer half-closes; peer reads 11 bytes; peer half-closes; "
+        "peer sends 100 bytes; closer sends 11 bytes; closer half-closes; peer reads 11 bytes;"
+        " peer half-closes; "
         "closer reads to the end; closer closes",
         ["closer F.", "peer F."],
         (7, {"IN", "OUT", "HUP", "RDHUP"}, ("11", "0"), "0"),
@@ -221,12 +246,13 @@ MATRIX = {
         {},
     ),
     "AF_UNIX, messages unread": Row(
-        "peer connects over AF_UNIX SOCK_SEQPACKET; closer sends 7 bytes; peer sends 200000 bytes; closer closes",
+        "peer connects over AF_UNIX SOCK_SEQPACKET; closer sends 7 bytes; peer sends 200000 bytes;"
+        " closer closes",
         [],
         (None, {"IN", "OUT", "ERR", "HUP", "RDHUP"}, ("ECONNRESET", "7", "0"), "0"),
         {},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +341,7 @@ def test_a_message_larger_than_the_send_buffer_names_its_step() -> None:
     assert "EMSGSIZE" in observation.trials[0].error
 
 
-def test_what_the_peer_reads_last_is_told_however_often_it_tried_before() -> None:
+def test_the_peers_last_read_is_reported_however_often_it_tried_before() -> None:
     """The evidence of a trial is bounded; what happened often must not keep out what decides."""
     tries = "peer tries to read; " * 6 + "peer sends 5 bytes; " * 6
     before = "peer connects over AF_UNIX; closer duplicates its socket; closer closes; "
@@ -339,7 +365,7 @@ def test_mptcp_segments_carry_the_names_of_their_options(here: protocol.Reply) -
     assert "MP_FASTCLOSE" in rows[-1].options
 
 
-def test_the_host_is_told_as_it_is(here: protocol.Reply) -> None:
+def test_the_host_is_described_as_it_is(here: protocol.Reply) -> None:
     told = os.uname()
     assert (here.kernel.release, here.kernel.version, here.kernel.machine) == (
         told[2],
@@ -362,7 +388,7 @@ def test_the_machine_id_never_leaves_the_host_as_it_is(here: protocol.Reply) -> 
     assert path.read_text().strip() not in (here.machine_id, "")
 
 
-def test_sysctls_are_read_by_name_and_by_glob_and_what_is_absent_is_said_to_be(
+def test_sysctls_are_read_by_name_and_by_glob_and_absent_ones_are_marked(
     here: protocol.Reply,
 ) -> None:
     timeout = here.sysctls["net.ipv4.tcp_fin_timeout"]
@@ -408,7 +434,7 @@ def test_every_python_sees_the_same(here: protocol.Reply, version: str) -> None:
             assert notable_segments(ours) == notable_segments(theirs)
 
 
-def test_python_2_says_that_it_cannot_pass_sockets_on() -> None:
+def test_on_python_2_passing_a_socket_is_not_run() -> None:
     reply = run(
         request(scenario("pass", MATRIX["last in flight"].text)),
         python=probe_runs.interpreter("2.7"),
@@ -467,8 +493,11 @@ def test_a_transfer_that_is_cut_gives_no_result_line(share: float) -> None:
 def test_the_alarm_leaves_what_was_seen_and_names_what_was_not() -> None:
     slow = "closer sends until blocked; closer sets SO_LINGER 1 600; closer closes"
     call = request(
-        scenario(*UNREAD), scenario("slow", slow, families=["ipv4"]), scenario(*DRAINED), deadline=4.0
-    )  # fmt: skip
+        scenario(*UNREAD),
+        scenario("slow", slow, families=["ipv4"]),
+        scenario(*DRAINED),
+        deadline=4.0,
+    )
     reply = run(call)
     assert trial_of(reply, "unread-close").peer is not None
     missing = {o.scenario: o.not_run for o in reply.observations if not o.trials}
@@ -510,7 +539,7 @@ def test_one_scenario_that_breaks_the_probe_does_not_cost_the_others() -> None:
     assert observation.trials[0].error.startswith("the probe failed: KeyError")
 
 
-def test_a_probe_that_fails_as_a_whole_still_tells_what_it_saw() -> None:
+def test_a_probe_that_fails_as_a_whole_still_reports_what_it_saw() -> None:
     call = request(scenario(*UNREAD))
     script = protocol.make_script(call).replace(b" Laboratory(private", b" NoLaboratory(private", 1)
     done = subprocess.run(
@@ -540,7 +569,7 @@ WRONG = {  # steps that cannot be carried out: which of them fails, and why
 
 
 @pytest.mark.parametrize("steps", WRONG)
-def test_a_step_that_cannot_be_carried_out_is_told_by_its_index_and_why(steps: str) -> None:
+def test_a_step_that_fails_is_reported_by_its_index_and_reason(steps: str) -> None:
     reply = run(request(scenario("wrong", steps)))
     for observation in reply.observations:
         trial = observation.trials[0]
@@ -622,7 +651,7 @@ def test_tcpdump_sees_a_window_of_zero_before_the_reset() -> None:
             assert [s.window for s in trial.wire if s.sender == "closer"][-2] == 0
 
 
-def test_who_sends_until_blocked_to_a_closed_connection_learns_of_it() -> None:
+def test_sending_until_blocked_to_a_closed_connection_ends_with_its_error() -> None:
     text = "peer sends 5 bytes; closer closes; peer sends until blocked"
     reply = run(request(scenario("late", text)))
     for family in ("ipv4", "ipv6"):
@@ -631,7 +660,7 @@ def test_who_sends_until_blocked_to_a_closed_connection_learns_of_it() -> None:
         assert peer.recv[0] == "send: ECONNRESET"
 
 
-def test_trials_that_are_alike_are_counted_rather_than_repeated() -> None:
+def test_equal_trials_are_counted_rather_than_repeated() -> None:
     reply = run(request(scenario(UNREAD[0], UNREAD[1], trials=12)))
     assert [trial_of(reply, UNREAD[0], family).count for family in ("ipv4", "ipv6")] == [12, 12]
 
@@ -692,7 +721,7 @@ def test_the_next_step_waits_for_the_ack_of_a_side_that_has_sent_nothing_yet() -
         ),
     ],
 )
-def test_a_peer_that_is_gone_leaves_a_final_ending(text: str) -> None:
+def test_a_closed_peer_leaves_a_final_ending(text: str) -> None:
     trial = trial_of(run(request(scenario("gone", text, families=["ipv4"]))), "gone")
     assert trial.outstanding == ""
     assert "closer F." in [word.replace("P", "") for word in notable_segments(trial)]

@@ -92,8 +92,11 @@ def test_it_runs_on_this_machine_and_what_it_wants_is_judged(name: str) -> None:
 
 def test_strict_compares_the_hosts_of_a_build_on_this_machine_too() -> None:
     host = ran("strict")
-    told = {f"kernel:same-ending:{o.scenario}/{o.family}" for o in host.observations
-            if o.ending not in ("not run", "inconclusive", "sent, not delivered")}  # fmt: skip
+    told = {
+        f"kernel:same-ending:{o.scenario}/{o.family}"
+        for o in host.observations
+        if o.ending not in ("not run", "inconclusive", "sent, not delivered")
+    }
     assert {id_ for id_ in host.expectations if id_.startswith("kernel:")} == told
     assert not [f for f in host.findings if f.id.startswith("kernel:")], (
         "one host differs from no other"

@@ -29,7 +29,8 @@ STOPPING = f"""
 import os, signal, sys
 stops = [{STOPS}]
 def stop(frame, event, _):
-    if event == "return" and stops[0] and frame.f_back and frame.f_back.f_code.co_name == "FUNCTION":
+    caller = frame.f_back.f_code.co_name if frame.f_back else ""
+    if event == "return" and stops[0] and caller == "FUNCTION":
         stops[0] -= 1
         os.kill(os.getpid(), signal.SIGSTOP)
 sys.setprofile(stop)
@@ -45,7 +46,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def run_with_stops(call: dict[str, Any], function: str) -> tuple[protocol.Reply, int]:
-    """Returns what a probe says that was stopped in the middle of `function`, and how often it was."""
+    """Returns the reply of a probe that was stopped in `function`, and the number of stops."""
     process = probe_runs.start(call, before=STOPPING.replace("FUNCTION", function))
     stops = 0
     outputs = list[bytes]()
@@ -174,7 +175,7 @@ def test_a_trial_that_timed_out_while_the_host_stalled_is_repeated_and_the_note_
     assert note == f"the host stalled, so 2 trials timed out and were repeated: {step}; {step}"
 
 
-def test_repeats_are_bounded_and_the_last_failure_is_told_with_the_stall() -> None:
+def test_repeats_are_bounded_and_the_last_failure_is_reported_with_the_stall() -> None:
     count, trials, _ = tries((1, 2, 3, 4))
     assert count == 5  # three trials, two repeats
     errors = [error for _, error in trials if error]

@@ -35,7 +35,7 @@ WAITALL_AT_THE_MARK = (
 )
 THREE_VALUES = (
     "namespace sets net.ipv4.tcp_rmem 4096 8192 16384; peer sends until blocked; closer closes"
-)  # fmt: skip
+)
 OUT_OF_ORDER = (
     "peer sends 3 bytes; closer reads all; peer sends 5 bytes out of order; closer closes"
 )
@@ -127,14 +127,14 @@ def test_a_step_that_waits_takes_as_long_as_it_says(here: protocol.Reply) -> Non
     assert reset - sent >= 120_000
 
 
-def test_waitall_gives_what_there_is_up_to_the_end_or_the_urgent_mark(here: protocol.Reply) -> None:
+def test_waitall_returns_the_bytes_up_to_the_end_or_the_urgent_mark(here: protocol.Reply) -> None:
     received = {text: trial_of(here, text).bytes["closer received"] for text in ENDINGS}
     assert received[WAITALL] == 10
     assert received[WAITALL_AT_THE_END] == 5
     assert received[WAITALL_AT_THE_MARK] == 5
 
 
-def test_a_peer_that_is_gone_is_no_witness(here: protocol.Reply) -> None:
+def test_a_closed_peer_is_no_witness(here: protocol.Reply) -> None:
     assert trial_of(here, "peer is killed; closer closes").peer is None
 
 
@@ -150,12 +150,12 @@ def test_data_behind_a_gap_is_not_in_the_receive_queue(here: protocol.Reply) -> 
     assert trial_of(here, FILLED).queue == {"fionread": 6, "rx_queue": 6}
 
 
-def test_no_counter_tells_of_data_that_is_lost_behind_a_gap(here: protocol.Reply) -> None:
+def test_no_counter_shows_data_that_is_lost_behind_a_gap(here: protocol.Reply) -> None:
     assert trial_of(here, OUT_OF_ORDER).kernel == {}
     assert trial_of(here, FILLED).kernel == {"TCPAbortOnClose": 1, "OutRsts": 1, "EstabResets": 2}
 
 
-def test_the_peer_takes_the_fin_that_acknowledges_nothing_it_did_not_send(
+def test_the_peer_accepts_a_fin_that_acknowledges_only_what_it_sent(
     here: protocol.Reply,
 ) -> None:
     peers = {text: trial_of(here, text).peer for text in (OUT_OF_ORDER, FILLED_AND_READ)}
@@ -217,7 +217,7 @@ def relative(numbers: str, first: int) -> str:
     return ":".join(str((int(number) - first) % 2**32) for number in numbers.split(":"))
 
 
-def test_a_peer_for_whom_the_queue_has_no_room_believes_in_its_connection(
+def test_a_peer_for_whom_the_queue_has_no_room_is_connected_for_its_own_kernel(
     here: protocol.Reply,
 ) -> None:
     dropped, aborted = trial_of(here, FULL_DROPPED), trial_of(here, FULL_ABORTED)
@@ -234,7 +234,7 @@ def test_strangers_who_fill_the_queue_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
-def test_every_segment_is_signed_and_the_peer_takes_the_reset(family: Family) -> None:
+def test_every_segment_is_signed_and_the_peer_accepts_the_reset(family: Family) -> None:
     texts = [SIGNED, SIGNED_READ, "both sign with TCP_MD5SIG; closer connects; closer closes"]
     beside = run_with_tcpdump(
         request(*[scenario(text, text, families=[family]) for text in texts], isolation="host")
@@ -253,7 +253,7 @@ def test_every_segment_is_signed_and_the_peer_takes_the_reset(family: Family) ->
     assert "ECONNRESET" in peer.recv
 
 
-def test_where_the_kernel_has_no_signatures_that_is_said() -> None:
+def test_a_kernel_without_signatures_is_the_reason_why_a_scenario_is_not_run() -> None:
     script = protocol.make_script(
         request(scenario("signed", SIGNED), scenario("usual", WAITALL))
     ).decode()
@@ -284,7 +284,7 @@ WITHOUT_RIGHTS = {  # why it is not run, "" if it is
 }
 
 
-def test_an_ordinary_user_without_namespaces_is_told_what_a_word_needs() -> None:
+def test_without_namespaces_the_reason_names_what_a_step_needs() -> None:
     call = request(*[scenario(text, text, families=["ipv4"]) for text in WITHOUT_RIGHTS])
     reply = run(
         call, within=probe_runs.without_user_namespaces(), python=probe_runs.public_python()

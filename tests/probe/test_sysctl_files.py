@@ -27,8 +27,14 @@ from tests.support import probe_runs
 
 KEYS = ("net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl")
 """Each network namespace has its own of these, so a test may set them in one."""
-SYSTEMD = next((path for path in ("/usr/lib/systemd/systemd-sysctl", "/lib/systemd/systemd-sysctl")
-                if Path(path).exists()), "")  # fmt: skip
+SYSTEMD = next(
+    (
+        path
+        for path in ("/usr/lib/systemd/systemd-sysctl", "/lib/systemd/systemd-sysctl")
+        if Path(path).exists()
+    ),
+    "",
+)
 
 # A private copy of every folder that the programs read. `files` are written into it; then both
 # programs run, each after the sysctls were set to 11, and the functions of the probe say what they
@@ -141,16 +147,33 @@ def check(files: dict[str, str], answer: dict[str, Any]) -> None:
 
 
 LINES = (
-    "net.ipv4.tcp_fin_timeout = {v}", "net/ipv4/tcp_fin_timeout={v}", "  -net.ipv4.tcp_fin_timeout =  {v} ",
-    "net.ipv4.tcp_keepalive_* = {v}", "net.ipv4.tcp_keepalive_time={v}", "net/ipv4/tcp_keepalive_intvl = {v}",
-    "-net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_fin_timeou? = {v}", "# net.ipv4.tcp_fin_timeout = {v}",
-    "; a comment", "", "net/ipv4.tcp_fin_timeout = {v}", "net.ipv4.tcp_fin_timeout {v}", "net.*.tcp_fin_timeout = {v}",
-)  # fmt: skip
+    "net.ipv4.tcp_fin_timeout = {v}",
+    "net/ipv4/tcp_fin_timeout={v}",
+    "  -net.ipv4.tcp_fin_timeout =  {v} ",
+    "net.ipv4.tcp_keepalive_* = {v}",
+    "net.ipv4.tcp_keepalive_time={v}",
+    "net/ipv4/tcp_keepalive_intvl = {v}",
+    "-net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_fin_timeou? = {v}",
+    "# net.ipv4.tcp_fin_timeout = {v}",
+    "; a comment",
+    "",
+    "net/ipv4.tcp_fin_timeout = {v}",
+    "net.ipv4.tcp_fin_timeout {v}",
+    "net.*.tcp_fin_timeout = {v}",
+)
 PATHS = (
-    "/etc/sysctl.conf", "/etc/sysctl.d/10-a.conf", "/etc/sysctl.d/60-fleetaudit.conf", "/etc/sysctl.d/zz.conf",
-    "/etc/sysctl.d/Z.conf", "/run/sysctl.d/10-a.conf", "/run/sysctl.d/50-b.conf", "/usr/lib/sysctl.d/50-b.conf",
-    "/usr/lib/sysctl.d/99-c.conf", "/etc/sysctl.d/readme",
-)  # fmt: skip
+    "/etc/sysctl.conf",
+    "/etc/sysctl.d/10-a.conf",
+    "/etc/sysctl.d/60-fleetaudit.conf",
+    "/etc/sysctl.d/zz.conf",
+    "/etc/sysctl.d/Z.conf",
+    "/run/sysctl.d/10-a.conf",
+    "/run/sysctl.d/50-b.conf",
+    "/usr/lib/sysctl.d/50-b.conf",
+    "/usr/lib/sysctl.d/99-c.conf",
+    "/etc/sysctl.d/readme",
+)
 
 
 def made_up(chance: random.Random) -> dict[str, str]:
@@ -232,7 +255,7 @@ SETTING = f"echo '{FIN} = 300' >/etc/sysctl.d/zz-mine.conf"
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.14"])
-def test_every_python_tells_the_same_place(version: str) -> None:
+def test_every_python_reports_the_same_place(version: str) -> None:
     python = probe_runs.interpreter(version)
     reply = probe_runs.run(
         probe_runs.request(sysctls=[FIN]), python=python, within=private_files(SETTING)
@@ -253,14 +276,14 @@ def test_every_python_tells_the_same_place(version: str) -> None:
         ),
     ],
 )
-def test_files_that_are_not_for_everybody_or_too_much_leave_it_unknown(odd: str) -> None:
+def test_files_that_are_not_world_readable_or_too_many_leave_it_unknown(odd: str) -> None:
     reply = probe_runs.run(probe_runs.request(sysctls=[FIN]), within=private_files(SETTING, odd))
     assert reply.sysctl_places is None
     assert reply.sysctls[FIN].value
     assert reply.notes == ()
 
 
-def test_what_is_no_file_is_passed_over() -> None:
+def test_what_is_no_file_is_skipped() -> None:
     odd = (
         "cd /etc/sysctl.d; mkfifo 10.conf; mkdir 11.conf; ln -s /dev/zero 12.conf; ln -s nowhere"
         " 13.conf; cd /"

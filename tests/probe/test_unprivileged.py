@@ -127,7 +127,7 @@ def test_what_only_a_capture_would_show_is_not_run_without_one(steps: str) -> No
 
 
 @pytest.mark.parametrize("isolation", ["auto", "host"])
-def test_over_af_unix_nobody_sees_how_it_ends_once_the_peer_is_gone(isolation: str) -> None:
+def test_over_af_unix_nothing_shows_the_ending_once_the_peer_is_closed(isolation: str) -> None:
     steps = "peer connects over AF_UNIX; peer sends 5 bytes; peer closes; closer closes"
     (observation,) = run(request(scenario("unseen", steps), isolation=isolation)).observations
     expected = "over AF_UNIX only the peer's socket shows the ending, and here it is closed"
@@ -145,7 +145,7 @@ def test_root_without_a_packet_socket_is_not_told_to_become_root() -> None:
     }
 
 
-def test_a_user_who_has_the_capability_captures() -> None:
+def test_a_user_with_the_capability_captures() -> None:
     probe_runs.need_program("setpriv")
     raw = ["--inh-caps=+net_raw", "--ambient-caps=+net_raw"]
     within = [
@@ -174,13 +174,23 @@ def hosts(start_accounts: StartAccounts) -> dict[str, Accounts]:
         "mount -t tmpfs none /proc/sys/kernel; echo 0 > /proc/sys/kernel/sched_autogroup_enabled; "
     )
     denied = [
-        *probe_runs.host_without_capabilities(), "unshare", "--mount", "sh", "-ec",
-        sysctls + 'echo 1 > /proc/sys/kernel/apparmor_restrict_unprivileged_userns; exec "$@"', "sh",
-    ]  # fmt: skip
+        *probe_runs.host_without_capabilities(),
+        "unshare",
+        "--mount",
+        "sh",
+        "-ec",
+        sysctls + 'echo 1 > /proc/sys/kernel/apparmor_restrict_unprivileged_userns; exec "$@"',
+        "sh",
+    ]
     clone = [
-        *probe_runs.host_without_capabilities(), "unshare", "--mount", "sh", "-ec",
-        sysctls + 'echo 0 > /proc/sys/kernel/unprivileged_userns_clone; exec "$@"', "sh",
-    ]  # fmt: skip
+        *probe_runs.host_without_capabilities(),
+        "unshare",
+        "--mount",
+        "sh",
+        "-ec",
+        sysctls + 'echo 0 > /proc/sys/kernel/unprivileged_userns_clone; exec "$@"',
+        "sh",
+    ]
     within = {
         "rhel7": probe_runs.host_without_user_namespaces(),
         "ubuntu": denied,

@@ -1,4 +1,4 @@
-"""The story of docs/why.md is true on this kernel: the chat server resets, and its cure does not."""
+"""The story of docs/why.md holds on this kernel: the chat server resets, and its cure does not."""
 
 from __future__ import annotations
 
