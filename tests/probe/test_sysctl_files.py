@@ -326,5 +326,5 @@ def test_a_run_shows_the_line_and_a_remedy_that_survives_a_boot(tmp_path: Path) 
         command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "found 300 (set at boot by /etc/sysctl.conf:1)" in " ".join(done.stdout.split())
+    assert "observed 300 (set at boot by /etc/sysctl.conf:1)" in " ".join(done.stdout.split())
     assert f"after sysctl --system: 60\nafter {SYSTEMD}: 60" in done.stdout
