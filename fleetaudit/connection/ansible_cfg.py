@@ -93,7 +93,10 @@ def load_ansible_settings(
 def _notes(
     lookup: Lookup, values: Mapping[str, str | int | bool], origins: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yields a note for each setting that is ignored."""
+    """Yields a note for each setting that is ignored.
+
+    These are settings about prompts and host keys, for which the command line alone decides.
+    """
     if values.get("host_key_checking") is False:
         yield (
             f"host_key_checking in {origins['host_key_checking']} is not supported: host keys are"
@@ -106,7 +109,11 @@ def _notes(
 
 
 def _parse(name: str, kind: str, value: Value, file: ConfigFile | None) -> str | int | bool:
-    """Returns a setting in the type of its kind; raises `InputError` for one that is not valid."""
+    """Returns a setting in the type of its kind.
+
+    Raises `InputError` with its line for one that is not valid, and for a template: templates are
+    rendered in inventories only.
+    """
     value = value._replace(text=value.text.strip())
     if "{{" in value.text:
         raise value.error(
@@ -142,7 +149,11 @@ def _parse_text(_name: str, value: Value) -> str:
 
 
 def _parse_path(value: Value, file: ConfigFile | None) -> str:
-    """Returns a path; one in a file is relative to the folder of the file."""
+    """Returns a path with ~ and variables of the environment expanded.
+
+    One in a file is relative to the folder of the file, as in Ansible; one in the environment is
+    relative to the current folder.
+    """
     path = expand_home(os.path.expandvars(value.text.strip(_QUOTES)))
     is_in_file = ":" in value.origin
     return str(file.path.absolute().parent / path if file and is_in_file else path)
@@ -156,7 +167,10 @@ _PARSERS: dict[str, Callable[[str, Value], str | int | bool]] = {
 
 
 def _unsupported(lookup: Lookup) -> Iterator[UnsupportedSetting]:
-    """Yields the settings that are not supported and differ from what fleetaudit does."""
+    """Yields the settings that are not supported and differ from what fleetaudit does.
+
+    Whether one matters to this run depends on the inventory and the hosts (settings_check.py).
+    """
     for name, setting in TO_REFUSE.items():
         for key, value in _set_values(lookup, name, setting):
             parts = map(short_plugin_name, split_list(value.text))
@@ -192,7 +206,10 @@ def _key_in_messages(name: str, place: Place) -> str:
 
 
 def _other_files_beside(sources: Iterable[str], file: ConfigFile | None) -> Iterator[str]:
-    """Yields a note for each ansible.cfg beside a source that is not the one read."""
+    """Yields a note for each ansible.cfg beside a source that is not the one read.
+
+    Ansible looks in the current folder, and not in that of the inventory, which many expect.
+    """
     seen: set[Path | None] = {None}
     for source in sources:
         other = _unread_file_beside(Path(source), file)

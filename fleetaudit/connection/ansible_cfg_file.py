@@ -60,7 +60,10 @@ class ConfigFile:
         return self._parser.get(place.section, place.key, fallback=None)
 
     def origin(self, place: Place) -> str:
-        """Returns file:line of a setting."""
+        """Returns file:line of a setting, the file alone if its line is not found.
+
+        configparser does not say where a value is, so the line is looked up in the text.
+        """
         section = ""
         for number, line in enumerate(map(str.strip, self._lines), 1):
             if line.startswith("["):
@@ -99,7 +102,11 @@ class Lookup:
         return path
 
     def _current_file(self) -> Path | None:
-        """Returns the file in the current folder, unless anybody may write there."""
+        """Returns the file in the current folder, unless anybody may write there.
+
+        So does Ansible: whoever may write the file could run programs as the user. Adds a note
+        then.
+        """
         path = Path(NAME)
         if not path.exists():
             return None
@@ -114,7 +121,11 @@ class Lookup:
         return next((path for path in (home, system) if os.access(path, os.R_OK)), None)
 
     def values(self, variables: Iterable[str], places: Iterable[Place]) -> Iterator[Value]:
-        """Yields what is set, the one that counts first."""
+        """Yields what is set, the one that counts first.
+
+        Variables of the environment override the file; both are in the order of the setting's
+        table.
+        """
         for variable in variables:
             if text := self.environment.get(variable):
                 yield Value(text, variable)
@@ -122,7 +133,10 @@ class Lookup:
             yield from self.values_at(place)
 
     def values_at(self, place: Place) -> Iterator[Value]:
-        """Yields the value in one place of the file, if it is set and not empty."""
+        """Yields the value in one place of the file, if it is set and not empty.
+
+        An empty value counts as not set.
+        """
         text = self.file.get(place) if self.file else None
         if text and self.file:
             yield Value(text, self.file.origin(place))

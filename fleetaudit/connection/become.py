@@ -61,7 +61,10 @@ def resolve_become(
 
 
 def wants_become(variables: Variables, options: ConnectionOptions) -> bool:
-    """Returns whether the probe runs as another user than the login user."""
+    """Returns whether the probe is to run as another user than the login user.
+
+    A variable overrides the command line, and that ansible.cfg, also where it says no.
+    """
     if variables.is_set("ansible_become"):
         return variables.truth("ansible_become")
     return options.become or bool(options.settings.become)
@@ -73,7 +76,11 @@ def flags_are_redundant(flags: str, method: BecomeMethod) -> bool:
 
 
 def _method(variables: Variables, options: ConnectionOptions) -> BecomeMethod:
-    """Returns the become method; raises `CannotReachError` for one that is not supported."""
+    """Returns the become method; sudo if nothing names one.
+
+    A name may have the prefix of its collection, such as community.general.doas. Raises
+    `CannotReachError` for a method that is not supported, at the place that names it.
+    """
     name, settings = "ansible_become_method", options.settings
     written = first_set(variables.text(name), options.become_method, settings.become_method)
     method = _METHODS.get(_PREFIXES.sub("", written or _DEFAULT_METHOD))
@@ -104,7 +111,10 @@ def _check_variables(variables: Variables, method: BecomeMethod) -> None:
 
 
 def _check_flags(variables: Variables, method: BecomeMethod) -> None:
-    """Raises `CannotReachError` for a flag that asks for more than sudo or doas does anyway."""
+    """Raises `CannotReachError` for a flag that asks for more than sudo or doas does anyway.
+
+    -i, for example, would run the probe in a login shell, and -E would pass on the environment.
+    """
     for name in _flags_variables(method):
         flag = _first_significant_flag(variables.text(name) or "", method)
         if flag:
@@ -112,7 +122,10 @@ def _check_flags(variables: Variables, method: BecomeMethod) -> None:
 
 
 def _variables_of(variables: Variables, method: BecomeMethod) -> Iterator[str]:
-    """Yields the host's variables that look like ones about becoming and are unknown."""
+    """Yields the host's variables that look like ones about becoming and are unknown.
+
+    Variables of another method are fine: Ansible does not read them either.
+    """
     known = {"ansible_become"}
     for suffix in _SUFFIXES:
         known |= {f"ansible_become_{suffix}", f"ansible_{method}_{suffix}"}
@@ -158,7 +171,10 @@ def _unsupported_flag(variables: Variables, name: str, flag: str, method: str) -
 
 
 def _first_significant_flag(flags: str, method: str) -> str:
-    """Returns the first flag that asks for more than is done anyway, "" if there is none."""
+    """Returns the first flag that asks for more than is done anyway, "" if there is none.
+
+    Short flags may be joined, as in -HSn. A word that is not a flag is described and not repeated.
+    """
     try:
         words = shlex.split(flags)
     except ValueError:

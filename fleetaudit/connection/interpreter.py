@@ -43,7 +43,10 @@ def resolve_interpreter(variables: Variables, settings: AnsibleSettings) -> Inte
 
 
 def _is_implicit_localhost(variables: Variables) -> bool:
-    """Returns whether the host is a bare `localhost` that no file names."""
+    """Returns whether the host is a bare `localhost` that no file names.
+
+    The builder of the inventory gives it its connection, so that the origin is a host list.
+    """
     return variables.host.variable_origins.get("ansible_connection") == str(HOST_LIST_ORIGIN)
 
 

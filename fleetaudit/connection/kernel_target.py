@@ -48,7 +48,10 @@ def _sysctls(variables: Variables) -> dict[str, str]:
 
 
 def _sysctl(variables: Variables, key: Any, value: Any) -> tuple[str, str]:
-    """Returns the key and the value of one sysctl as text."""
+    """Returns the key and the value of one sysctl as text.
+
+    Raises an error for a boolean: sysctls are numbers, and YAML reads “on” as true.
+    """
     if isinstance(key, str) and is_text_or_number(value):
         return key, str(value)
     raise variables.error(

@@ -75,7 +75,10 @@ def find_overridden_options(
 def _comparisons(
     target: Target, options: ConnectionOptions, variables: Variables
 ) -> Iterator[_Comparison]:
-    """Yields what the options and one host say about each part of the connection."""
+    """Yields what the options and one host say about each part of the connection.
+
+    A kernel under QEMU becomes no other user. -b overrides nothing if the host becomes another one.
+    """
     if isinstance(target, SshTarget):
         yield from _ssh_comparisons(target, options, variables)
     become = None if isinstance(target, KernelTarget) else target.become

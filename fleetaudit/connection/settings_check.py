@@ -40,7 +40,10 @@ class _ReachedHost(NamedTuple):
         return self.become is not None and self.become.method == method
 
     def is_reached_by_paramiko(self) -> bool:
-        """Returns whether Ansible would use its plugin paramiko instead of ssh."""
+        """Returns whether Ansible would use its plugin paramiko instead of ssh.
+
+        The name may have the prefix of its collection.
+        """
         own = self.variables.get("ansible_connection")
         connection = own or self.options.settings.transport or ""
         return str(connection).rpartition(".")[2].startswith("paramiko")
@@ -71,7 +74,10 @@ def check_connection_settings(
 def _reached_hosts(
     inventory: Inventory, targets: Mapping[str, object], options: ConnectionOptions
 ) -> Iterator[_ReachedHost]:
-    """Yields the hosts that are reached by SSH, and this machine."""
+    """Yields the hosts that are reached by SSH, and this machine.
+
+    Kernels under QEMU are not among them: Ansible does not know them.
+    """
     for host in inventory.hosts:
         target = targets.get(host.name)
         if isinstance(target, SshTarget | LocalTarget):
@@ -138,7 +144,10 @@ def _become_program(method: str) -> _Affects:
 
 
 def _become_flags(setting: UnsupportedSetting, host: _ReachedHost) -> bool:
-    """Returns whether flags are for this host, and ask for more than is done anyway."""
+    """Returns whether flags are for this host, and ask for more than is done anyway.
+
+    They apply to whatever method the host uses; its own flags, of either spelling, override them.
+    """
     if host.become is None:
         return False
     method = host.become.method

@@ -111,7 +111,10 @@ def first_significant_argument(arguments: str, *, password: bool = False) -> str
 
 
 def _is_significant(option: _Option, *, password: bool) -> bool:
-    """Returns whether an option may change where or as whom we connect."""
+    """Returns whether an option may change where or as whom we connect.
+
+    With a password to send, an option that turns off password logins matters, too.
+    """
     if option.keyword in _IGNORED_OPTIONS or option.setting in _REDUNDANT:
         return False
     return password or option.setting not in _REDUNDANT_WITHOUT_PASSWORD
@@ -135,7 +138,11 @@ def openssh_arguments(arguments: str) -> tuple[str, ...]:
 
 
 def _accepted_words(word: str, rest: Iterator[str]) -> Iterator[str]:
-    """Yields what ssh gets of one word; `rest` are the words after it, for its value."""
+    """Yields what ssh gets of one word; `rest` are the words after it, for its value.
+
+    Letters may be joined, as in -Cq; the value of the last one may be in the same word, as in -p22.
+    Raises `UnsupportedArgumentError` for a letter that ssh does not know or that is not supported.
+    """
     if not _SHORT_OPTIONS.fullmatch(word):
         raise UnsupportedArgumentError("a word that is not an option")
     for position, letter in enumerate(word[1:], 2):
@@ -150,7 +157,11 @@ def _accepted_words(word: str, rest: Iterator[str]) -> Iterator[str]:
 
 
 def _option_with_value(letter: str, value: str) -> tuple[str, ...]:
-    """Returns the two words of an option with its value, none for one that is left out."""
+    """Returns the two words of an option with its value, none for one that is left out.
+
+    Raises `UnsupportedArgumentError` for a missing value, and for an option with which ssh would
+    not run a command.
+    """
     if not value:
         raise UnsupportedArgumentError(f"-{letter} without its value")
     if letter != "o":
@@ -182,7 +193,10 @@ def first_openssh_only_argument(arguments: str) -> str | None:
 
 
 def _is_openssh_only(option: _Option) -> bool:
-    """Returns whether the built-in client cannot do what an option asks for."""
+    """Returns whether the built-in client cannot do what an option asks for.
+
+    An option that is in none of the tables is unknown, and so left to OpenSSH.
+    """
     keyword, value = option.setting
     if keyword in OPENSSH_ONLY:
         return value not in ("no", "none")

@@ -47,7 +47,7 @@ OTHER_LOGINS = frozenset(
     obscurekeystroketiming
     """.split()  # noqa: SIM905 — a list of words
 )
-"""Logins by GSSAPI and by hosts, which the built-in client does not have, and what goes with them."""
+"""Logins by GSSAPI and by hosts, which the built-in client does not have, and their options."""
 
 OTHER_USES = frozenset({"sessiontype", "stdinnull", "forkafterauthentication"})
 """With these ssh does something else than run one command and read its input."""

@@ -99,7 +99,10 @@ def resolve_ssh_target(
 
 
 def _check_variables(variables: Variables, connection: str) -> None:
-    """Raises `CannotReachError` for a variable that is not supported with this connection."""
+    """Raises `CannotReachError` for a variable that is not supported with this connection.
+
+    Its own program for ssh is supported with “openssh”, and the default name everywhere.
+    """
     names = dict(_UNSUPPORTED)
     if connection == "openssh" or variables.get(_PROGRAM) == "ssh":
         del names[_PROGRAM]
@@ -111,7 +114,11 @@ def _check_variables(variables: Variables, connection: str) -> None:
 
 
 def _without_arguments(variables: Variables, options: ConnectionOptions) -> SshTarget:
-    """Returns the target of a host without arguments for ssh; its password is the host's own."""
+    """Returns the target of a host without arguments for ssh; its password is the host's own.
+
+    For each field the order is: variables, the command line, ansible.cfg, the default. An option
+    that is 0 or empty counts as not given.
+    """
     settings = options.settings
     user = first_set(variables.text(*USER), options.user, settings.remote_user)
     key = first_set(variables.text(*KEY), options.private_key, settings.private_key_file)
@@ -148,7 +155,10 @@ class _Arguments:
     origin: str
 
     def words(self) -> tuple[str, ...]:
-        """Returns the arguments as words for ssh."""
+        """Returns the arguments as words for ssh.
+
+        Raises `CannotReachError` for one with which ssh would do something else.
+        """
         try:
             return openssh_arguments(self.text)
         except UnsupportedArgumentError as e:
@@ -160,7 +170,10 @@ class _Arguments:
 
 
 def _read_arguments(variables: Variables, settings: AnsibleSettings, name: str) -> _Arguments:
-    """Returns the arguments of a host's variable, else those of ansible.cfg."""
+    """Returns the arguments of a host's variable, else those of ansible.cfg.
+
+    A variable that is set to an empty text replaces those of ansible.cfg, too.
+    """
     variable = f"ansible_{name}"
     value = variables.get(variable)
     if value is not None:
@@ -192,7 +205,12 @@ def _choose_client(connection: str, default: SshClient, arguments: list[_Argumen
 
 
 def _with_arguments(target: SshTarget, arguments: list[_Arguments]) -> SshTarget:
-    """Returns the target with its arguments, unless the client may ignore all of them."""
+    """Returns the target with its arguments, unless the client may ignore all of them.
+
+    The built-in client asks `ssh -G` what they mean, which takes time, so that it gets them only if
+    one matters. Ansible's order: ssh_args before, common and extra arguments after the other
+    options.
+    """
     early, common, extra = (each.words() for each in arguments)
     has_password = bool(target.password)
     significant = (
@@ -204,7 +222,11 @@ def _with_arguments(target: SshTarget, arguments: list[_Arguments]) -> SshTarget
 
 
 def _check_passwords(target: SshTarget) -> None:
-    """Raises `CannotReachError` if a password would go to an unchecked host, or to OpenSSH."""
+    """Raises `CannotReachError` if a password would go to an unchecked host, or to OpenSSH.
+
+    A password that is sent to a host whose key is not checked may be sent to anybody; the system's
+    ssh asks for one on a terminal only.
+    """
     if target.client == "openssh" and target.password:
         raise CannotReachError(
             "the system's own ssh takes no password without a terminal",

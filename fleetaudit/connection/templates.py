@@ -164,7 +164,11 @@ class Renderer:
         return other
 
     def _render_text(self, text: str, name: str) -> Any:
-        """Returns the value of a template; raises `TemplateValueError` for any problem with it."""
+        """Returns the value of a template.
+
+        Raises `TemplateValueError` for any problem with it; the text names variables and types of
+        errors, and never a value.
+        """
         if len(text) > MAX_TEMPLATE:
             raise self._error(name, f"is a template longer than {MAX_TEMPLATE}")
         from jinja2 import TemplateError
@@ -185,7 +189,10 @@ class Renderer:
             raise self._error(name, f"cannot be computed: {type(e).__name__}") from e
 
     def _run(self, text: str) -> Any:
-        """Runs a template; one expression alone keeps its type."""
+        """Runs a template and returns its value.
+
+        One expression alone keeps its type, as in Ansible; several parts are joined to a text.
+        """
         from .template_filters import join_texts
         from .template_sandbox import compile_template
 

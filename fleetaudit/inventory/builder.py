@@ -117,7 +117,11 @@ class InventoryBuilder:
             self._groups[group].hosts[name] = None
 
     def _new_host(self, name: str, port: int | None, at: Origin, listed: bool) -> HostEntry:
-        """Adds an entry for a host that is mentioned for the first time."""
+        """Adds an entry for a host that is mentioned for the first time.
+
+        A port in its name becomes its variable ansible_port, of lower precedence than one that is
+        set.
+        """
         if len(self._hosts) >= MAX_HOSTS:
             raise at.error(f"more than {MAX_HOSTS} hosts", SPLIT_HINT)
         host = self._hosts[name] = HostEntry(at, port, listed)
@@ -210,7 +214,11 @@ class InventoryBuilder:
             yield f"{len(shared) - _MAX_NAMES_SHOWN} more names are both a host and a group"
 
     def _note_about_shared_name(self, name: str, members: Sequence[str]) -> str:
-        """Returns the note about one name that is both a host and a group with these hosts."""
+        """Returns the note about one name that is both a host and a group with these hosts.
+
+        It says which of the two a pattern means, what is set for the group although it is written
+        for the host, and how to name the group if only the host was meant to be in another group.
+        """
         word, at = shorten(name), self._hosts[name].origin
         note = (
             f"“{word}” is a host ({at}) and a group ({self._groups[name].origin}): "
@@ -286,7 +294,10 @@ class InventoryBuilder:
         )
 
     def _settle_ungrouped(self, name: str, host: HostEntry, precedence: GroupPrecedence) -> None:
-        """Puts a host into `ungrouped` if it is in no other group, and takes it out otherwise."""
+        """Puts a host into `ungrouped` if it is in no other group, and takes it out otherwise.
+
+        A name of both a host and a group that is a child of `ungrouped` is there already.
+        """
         ungrouped = self._groups["ungrouped"]
         if precedence.with_ancestors(tuple(host.groups)).difference(_BUILT_IN_GROUPS):
             host.groups.pop("ungrouped", None)

@@ -55,7 +55,10 @@ def parse_host_name_at(text: str, at: Origin) -> tuple[Sequence[str], int | None
 
 
 def check_group_name(name: str, at: Origin) -> None:
-    """Raises `InputError` for a group's name with an invisible character."""
+    """Raises `InputError` for a group's name with an invisible character.
+
+    Any other text can be the name of a group, as in Ansible.
+    """
     try:
         _check_printable(name)
     except InvalidNameError as e:
@@ -120,7 +123,11 @@ def _check_brackets(pattern: str) -> None:
 
 
 def _invalid_name(text: str, character: str) -> InvalidNameError:
-    """Returns the error about a text that is empty, or has a forbidden character in it."""
+    """Returns the error about a text that is empty, or has a forbidden character in it.
+
+    The hint depends on what the text looks like: a line of an INI file, lines that YAML folded into
+    one, or an escape sequence.
+    """
     words = " ".join(text[:_QUOTED_MAX].split())
     if not words:
         return InvalidNameError("an empty host name", "write the name, or remove the entry")
@@ -143,7 +150,11 @@ def _invalid_name(text: str, character: str) -> InvalidNameError:
 
 
 def _split_port(text: str) -> tuple[str, str | None]:
-    """Returns the pattern of the name and the text of the port, None if there is none."""
+    """Returns the pattern of the name and the text of the port, None if there is none.
+
+    Where the colons belong to an IPv6 address there is no port: one with a port is in brackets.
+    Raises `InvalidNameError` for text before the port that Ansible would not take for a name.
+    """
     if ":" not in text:
         return text, None
     bracketed = _BRACKETED.fullmatch(text)
@@ -167,7 +178,10 @@ def _split_port(text: str) -> tuple[str, str | None]:
 
 
 def _parse_port(text: str, port: str) -> int:
-    """Returns the number of the port in `text`."""
+    """Returns the number of the port in `text`.
+
+    Raises `InvalidNameError`: Ansible makes a name of `web:ssh`, which no host has.
+    """
     if port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536:
         return int(port)
     raise InvalidNameError(

@@ -64,7 +64,11 @@ class _Reader:
         }
 
     def read_line(self, line: str, at: Origin) -> None:
-        """Reads one line that is not blank and not a comment."""
+        """Reads one line that is not blank and not a comment.
+
+        It begins a section, or is an entry of the present one; the first lines of a file are
+        ungrouped hosts.
+        """
         self._is_empty = False
         if match := _SECTION.fullmatch(line):
             self._begin_section(match[1], match[2] or "hosts", at)
@@ -76,7 +80,10 @@ class _Reader:
             self._read_entry(line, at)
 
     def finish(self) -> None:
-        """Raises `InputError` for an empty file, and for a group without a section."""
+        """Raises `InputError` for an empty file, and for a group without a section.
+
+        A group may be named before its section, in a [parent:children] or its own [name:vars].
+        """
         if self._is_empty:
             raise InputError("empty: only blank lines and comments", source=self._source)
         for name, pending in self._pending.items():
@@ -93,7 +100,11 @@ class _Reader:
             )
 
     def _begin_section(self, group: str, kind: str, at: Origin) -> None:
-        """Begins the section of a group; `kind` says what its lines are."""
+        """Begins the section of a group; `kind` says what its lines are.
+
+        A group that was only named as a child before becomes one now: Ansible waits for its
+        section, too.
+        """
         if kind not in self._entry_readers:
             raise at.error(
                 f"a section of an unknown kind, “{kind}”",
@@ -115,7 +126,10 @@ class _Reader:
             self._pending.setdefault(group, _PendingGroup("vars", at.line, []))
 
     def _read_host(self, line: str, at: Origin) -> None:
-        """Reads a line with a host and its variables."""
+        """Reads a line with a host and its variables.
+
+        The host is the first word, which may stand for several hosts; each gets every variable.
+        """
         pattern, *words = split_words(line, at)
         names, port = parse_host_name_at(pattern, at)
         if pattern == "---":
@@ -156,7 +170,10 @@ class _Reader:
         self._builder.set_group_variable(self._group, name, parse_value(value, name, at), at)
 
     def _read_child(self, line: str, at: Origin) -> None:
-        """Reads a line with the name of a child group, whose own section may come later."""
+        """Reads a line with the name of a child group.
+
+        Its own section may come later: then it becomes a child there.
+        """
         match = _CHILD.fullmatch(line)
         if not match:
             raise at.error(

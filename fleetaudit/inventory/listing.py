@@ -108,7 +108,10 @@ class _Reader:
         self._read_children(name, body.get("children", []), [*path, "children"])
 
     def _check_sections(self, name: str, body: Any, path: list[Any]) -> None:
-        """Raises `InputError` unless the body of a group is a mapping of its sections."""
+        """Raises `InputError` unless the body of a group is a mapping of its sections.
+
+        A group with none of them is a host of that name to Ansible.
+        """
         if not isinstance(body, Mapping) or set(_SECTIONS).isdisjoint(body):
             raise self._document.error(
                 f"the group “{shorten(name)}” has neither hosts nor children nor vars",
@@ -163,7 +166,10 @@ class _Reader:
                 self._builder.set_host_variable(host, variable, value, origin)
 
     def read_meta(self, meta: Any) -> None:
-        """Sets the variables of all hosts from `_meta`."""
+        """Sets the variables of all hosts from `_meta`.
+
+        Raises `InputError` for a host that is in no group: Ansible would drop it.
+        """
         found = meta.get("hostvars") if isinstance(meta, Mapping) else None
         if not isinstance(found, Mapping):
             raise self._document.error("it has no mapping “hostvars”", [META], key=True)
@@ -192,7 +198,10 @@ class _Reader:
             self._builder.set_host_variable(host, variable, value, self._origin(place))
 
     def _check_name(self, name: Any, what: str, path: list[Any]) -> None:
-        """Raises `InputError` for the name of a group or host that is not text or cannot be one."""
+        """Raises `InputError` for the name of a group or host that is not text or cannot be one.
+
+        Ranges and ports are not expanded: `ansible-inventory` has done that already.
+        """
         if not isinstance(name, str):
             raise self._document.error(
                 f"a {what}'s name that is not text", path, hint="put it in quotes"

@@ -85,7 +85,11 @@ def expand_ranges(pattern: str) -> Sequence[str]:
 
 
 def _expand_range(pattern: str, text: str) -> _Members:
-    """Returns the members of one range; `text` is what is between its brackets."""
+    """Returns the members of one range; `text` is what is between its brackets.
+
+    Raises `InvalidNameError` for mixed bounds and for an empty range: Ansible reads it as no host
+    at all.
+    """
     one = _parse_range(pattern, text)
     bounds = f"{one.begin}:{one.end}"
     if _LETTERS.fullmatch(bounds):
@@ -100,7 +104,11 @@ def _expand_range(pattern: str, text: str) -> _Members:
 
 
 def _parse_range(pattern: str, text: str) -> _Range:
-    """Returns the bounds and the step of a range, whatever the bounds are."""
+    """Returns the bounds and the step of a range, whatever the bounds are.
+
+    A missing begin is 0 and a missing step is 1, as in Ansible. Raises `InvalidNameError` for
+    anything but two or three parts, and for a step of 0.
+    """
     parts = text.split(":")
     if not 2 <= len(parts) <= 3 or not parts[1]:
         raise _range_error(pattern, text, " is not a range", _SYNTAX)

@@ -89,7 +89,12 @@ def _parse(pattern: str) -> list[_Part]:
 
 
 def _parse_part(text: str) -> _Part:
-    """Returns one part of a pattern; raises `InputError` for an operator alone."""
+    """Returns one part of a pattern.
+
+    A part is an operator (“&”, “!” or none), a name, wildcard or “~” and a regular expression, and
+    a subscript such as [0] or [1:3]; a regular expression has none. Raises `InputError` for an
+    operator alone.
+    """
     part = _PART.fullmatch(text)
     if not part:
         raise _invalid(text, f"nothing follows “{text}”")
@@ -100,7 +105,11 @@ def _parse_part(text: str) -> _Part:
 
 
 def _split(pattern: str) -> Iterator[str]:
-    """Yields the words of a pattern: between commas, or between colons if it has no comma."""
+    """Yields the words of a pattern, without blanks around them.
+
+    They are between commas, or between colons if it has no comma; the colons in an address and in
+    brackets separate nothing. Raises `InputError` for a bracket without a partner.
+    """
     if "," in pattern:
         words = pattern.split(",")
     elif is_address(pattern):
@@ -113,7 +122,11 @@ def _split(pattern: str) -> Iterator[str]:
 
 
 def _expand_file(word: str) -> list[str]:
-    """Returns the word itself, or the lines of the file that `@file` names."""
+    """Returns the word itself, or the lines of the file that `@file` names.
+
+    Blank lines do not count. Raises `NothingToDoError` if the file is missing or empty: an empty
+    limit would select every host in Ansible.
+    """
     if word[0] != "@":
         return [word]
     file = Path(word[1:])
@@ -154,7 +167,11 @@ class _Matcher:
         return hosts
 
     def _is_host(self, part: _Part) -> bool:
-        """Returns whether a part is the name of one host; after “&” and “!” a group comes first."""
+        """Returns whether a part is the name of one host.
+
+        A name of both a host and a group is the host alone; after “&” and “!” it is the group, as
+        in Ansible.
+        """
         name = part.expression
         return name in self._names and (not part.operator or name not in self._groups)
 
@@ -169,7 +186,11 @@ class _Matcher:
         return hosts
 
     def _no_match(self, part: _Part, exists: bool) -> NothingToDoError:
-        """Returns the error about a part that matches no host."""
+        """Returns the error about a part that matches no host.
+
+        `exists` says that a group or host of that name is there; otherwise similar names are
+        suggested.
+        """
         name = part.name
         if exists:
             return NothingToDoError(f"“{part.text}” matches no host: “{name}” has too few")
@@ -182,7 +203,11 @@ class _Matcher:
 
 
 def _matching(expression: str, names: Collection[str]) -> list[str]:
-    """Returns the names that an expression matches: a name, a wildcard or a regular expression."""
+    """Returns the names that an expression matches, in their order.
+
+    It is a name, a wildcard as fnmatch has it, or “~” and a regular expression, which matches from
+    the start of a name. Raises `InputError` for an invalid regular expression.
+    """
     if expression[0] == "~":
         try:
             matches = re.compile(expression[1:]).match
@@ -196,7 +221,10 @@ def _matching(expression: str, names: Collection[str]) -> list[str]:
 
 
 def _slice(hosts: Sequence[str], subscript: re.Match[str]) -> Sequence[str]:
-    """Returns the hosts that a subscript selects: [1], [-1], [1:3], [1:] or [1-3]."""
+    """Returns the hosts that a subscript selects: [1], [-1], [1:3], [1:] or [1-3].
+
+    The last one is included. An index beyond the end selects nothing.
+    """
     if subscript["index"] is not None:
         index = int(subscript["index"])
         return hosts[index:][:1] if -len(hosts) <= index else ()

@@ -95,7 +95,10 @@ class GroupPrecedence:
         return found
 
     def _merge(self, direct: tuple[str, ...]) -> Inherited:
-        """Merges the variables of a combination of groups, a higher precedence winning."""
+        """Merges the variables of a combination of groups, a higher precedence winning.
+
+        Mappings are not merged: the one of higher precedence replaces the other.
+        """
         ordered = sorted(self.with_ancestors(direct), key=self._sort_key)
         variables, origins = dict[str, Any](), dict[str, str]()
         for more, more_origins in self._sources_of(ordered):

@@ -90,7 +90,10 @@ def render_graph(inventory: Inventory) -> str:
 
 
 def _graph_lines(inventory: Inventory, name: str, depth: int) -> Iterator[str]:
-    """Yields the lines of a group and everything in it."""
+    """Yields the lines of a group and everything in it, groups first.
+
+    The hosts directly in “all” are not printed, as in Ansible: they are in “ungrouped”.
+    """
     group = inventory.tree[name]
     yield _graph_line(f"@{name}:", depth)
     for child in group.children:
@@ -149,7 +152,10 @@ def _to_json(value: Any) -> Any:
 
 
 def _key_text(key: Any) -> str:
-    """Returns a key as JSON has it, as text: Ansible turns keys into text before it sorts them."""
+    """Returns a key as JSON has it, as text.
+
+    Ansible turns keys into text before it sorts them; None becomes null, and True true.
+    """
     if isinstance(key, str):
         return key
     if key is None or isinstance(key, bool | int | float):

@@ -28,8 +28,8 @@ _SIMPLE_PATTERN = re.compile(r"[\w .^$/\\~-]*")
 class ReadingRecord:
     """What was read, as far as settings could change it.
 
-    `sources` are files and lists with the plugin of Ansible that would read them, "" for a file
-    that any plugin reads. `folders` are where group_vars and host_vars may be, `variable_files`
+    `sources` are files and lists with the plugin of Ansible that would read them, "" for a
+    listing, which no plugin reads. `folders` are where group_vars and host_vars may be, `variable_files`
     those that were read; `repeated` is the place where one of them has a duplicate key.
     `mapping_set_twice` names a variable that one host gets as a mapping from two places.
     `has_group_variables` says whether a group sets anything.
@@ -84,7 +84,10 @@ def _skipped_by_pattern(setting: UnsupportedSetting, name: str) -> bool:
 
 
 def _may_match(pattern: str, name: str) -> bool:
-    """Returns whether one pattern matches a name, or could."""
+    """Returns whether one pattern matches a name, or could.
+
+    Only a pattern without repetitions is tried, because another one may take for ever.
+    """
     if not _SIMPLE_PATTERN.fullmatch(pattern):
         return True
     try:
@@ -122,7 +125,10 @@ def _duplicate_keys(_setting: UnsupportedSetting, record: ReadingRecord) -> str:
 
 
 def _yaml_extensions(setting: UnsupportedSetting, record: ReadingRecord) -> str:
-    """Returns what other yaml_valid_extensions change: a file with a differing extension."""
+    """Returns what other yaml_valid_extensions change: a file with a differing extension.
+
+    Ansible would read a source in another format, or skip a file of variables.
+    """
     differing = set(YAML_EXTENSIONS) ^ set(setting.values)
     sources = (Path(source) for source, plugin in record.sources if plugin != "host_list")
     files = itertools.chain(sources, _variable_files_in(record.folders))
@@ -138,7 +144,10 @@ def _variable_files_in(folders: Iterable[Path]) -> Iterator[Path]:
 
 
 def _vars_plugins(setting: UnsupportedSetting, record: ReadingRecord) -> str:
-    """Returns what other vars_plugins_enabled change: one more or one less source of variables."""
+    """Returns what other vars_plugins_enabled change: one more or one less source of variables.
+
+    The plugin host_group_vars reads group_vars and host_vars; another one can set anything.
+    """
     enabled = set(map(short_plugin_name, setting.values))
     others = sorted(enabled - {"host_group_vars"})
     if others:
@@ -149,7 +158,10 @@ def _vars_plugins(setting: UnsupportedSetting, record: ReadingRecord) -> str:
 
 
 def _inventory_plugins(setting: UnsupportedSetting, record: ReadingRecord) -> str:
-    """Returns what other enable_plugins change: a source that another plugin would read."""
+    """Returns what other enable_plugins change: a source that another plugin would read.
+
+    A host list is read alike by every plugin, and for a listing Ansible has none.
+    """
     enabled = list(map(short_plugin_name, setting.values))
     for source, plugin in record.sources:
         # Every plugin reads a list alike.

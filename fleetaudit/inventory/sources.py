@@ -131,7 +131,11 @@ class _SourceReader:
             )
 
     def _read_folder(self, folder: Path, depth: int) -> int:
-        """Reads the inventories in a folder and in those below it; returns how many there are."""
+        """Reads the inventories in a folder and in those below it; returns how many there are.
+
+        They are read in the order of their names, a later one winning. Raises `InputError` at the
+        first problem, and for folders that are nested too deeply.
+        """
         if depth > _MAX_DEPTH:
             raise InputError(
                 f"folders nested deeper than {_MAX_DEPTH}",
@@ -148,13 +152,19 @@ class _SourceReader:
         return count
 
     def _entries_of(self, folder: Path) -> list[Path]:
-        """Returns what Ansible would read in a folder, sorted."""
+        """Returns what Ansible would read in a folder, sorted by name.
+
+        Raises `InputError` if an unsupported setting would make Ansible read other files.
+        """
         entries = [entry for entry in list_folder(folder) if not _SKIPPED_NAMES.search(entry.name)]
         check_folder_settings(self._unsupported, folder, [entry.name for entry in entries])
         return [entry for entry in entries if not entry.name.endswith(IGNORED_EXTENSIONS)]
 
     def _read_file(self, path: Path, source: str, *, is_named: bool) -> None:
-        """Reads one file; `is_named` says that the command line names it."""
+        """Reads one file: a program, INI, or what may be JSON or YAML.
+
+        `is_named` says that the command line names it, and not only a folder around it.
+        """
         data = _read_bytes(path, source)
         if data.startswith(_PROGRAM_MARKS):
             self._read_program(path, source, is_named=is_named)
@@ -171,7 +181,11 @@ class _SourceReader:
             self._read_document(text, source, extension)
 
     def _read_document(self, text: str, source: str, extension: str) -> None:
-        """Reads a file that may be JSON or YAML, or INI if it is neither."""
+        """Reads a file that may be JSON or YAML, or INI if it is neither.
+
+        As in Ansible JSON is tried first: the two differ, for example about 1e3. The listing of
+        `ansible-inventory --list` has its own form in both.
+        """
         json_document = parse_json(text, source=source)
         try:
             document = json_document or parse_yaml(text, source=source, tags=TAGS)
@@ -209,7 +223,11 @@ class _SourceReader:
             raise
 
     def _read_program(self, path: Path, source: str, *, is_named: bool) -> None:
-        """Runs a program that is an inventory, if it may be run and the command line names it."""
+        """Runs a program that is an inventory, if it may be run and the command line names it.
+
+        A program that only lies in a folder is never run: whoever may write there could run
+        anything.
+        """
         if not os.access(path, os.X_OK):
             raise InputError(
                 "the program is not executable",
@@ -230,7 +248,11 @@ class _SourceReader:
 
 
 def _read_bytes(path: Path, source: str) -> bytes:
-    """Returns the bytes of a file; raises `NothingToDoError` if it is missing."""
+    """Returns the bytes of a file.
+
+    Raises `NothingToDoError` if it is missing, with the form of a host list in the hint, and
+    `InputError` if it cannot be read, is too long, or is a pipe or device.
+    """
     try:
         return read_bounded(path)
     except FileNotFoundError as e:

@@ -98,7 +98,10 @@ class _Reader:
         return {name: self._read_entry(entry) for name, entry in _entries(folder, names)}
 
     def _read_entry(self, entry: Path) -> VariablesAndOrigins:
-        """Returns the variables in a file, or in the files of a folder; a later file wins."""
+        """Returns the variables in a file, or in the files of a folder, and where each is set.
+
+        A later file wins, by name. Mappings are not merged: the later one replaces the other.
+        """
         variables, origins = dict[str, Any](), dict[str, str]()
         for file in _files(entry):
             document = self._parse(file)
@@ -108,7 +111,10 @@ class _Reader:
         return variables, origins
 
     def _parse(self, file: Path) -> Document:
-        """Returns one file, decrypted and parsed as JSON or YAML."""
+        """Returns one file, decrypted and parsed as JSON or YAML; an empty file sets nothing.
+
+        Adds a note for each duplicate key, up to a limit.
+        """
         source = str(file)
         self._record.variable_files.append(file)
         try:
@@ -138,7 +144,10 @@ class _Reader:
 
 
 def _entries(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
-    """Yields each of `names` that has a file or folder of its own, and that."""
+    """Yields each of `names` that has a file or folder of its own, and that.
+
+    Raises `InputError` if Ansible would skip another one of the same name that has content.
+    """
     present = _names_in(folder)
     if not present:
         return
@@ -160,7 +169,10 @@ def _names_in(folder: Path) -> frozenset[str]:
 
 
 def _check_none_hidden(found: Sequence[Path]) -> None:
-    """Raises `InputError` if Ansible takes the first of these and skips one that has content."""
+    """Raises `InputError` if Ansible takes the first of these and skips one that has content.
+
+    For example `group_vars/web.yml` is hidden by a folder `group_vars/web/`.
+    """
     for entry in found[1:]:
         if any(map(_size, _files(entry))):
             raise InputError(
@@ -181,7 +193,11 @@ def _size(file: Path) -> int:
 
 
 def _files(entry: Path, depth: int = 0) -> Iterator[Path]:
-    """Yields the files at and below `entry` that hold variables, in Ansible's order."""
+    """Yields the files at and below `entry` that hold variables, in Ansible's order.
+
+    In a folder these are files without an extension or with one of YAML, and folders without a dot
+    in their names; hidden files and editors' backups (~) are skipped.
+    """
     if not is_folder(entry):
         yield entry
         return

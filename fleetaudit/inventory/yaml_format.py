@@ -97,7 +97,10 @@ class _Reader:
         )
 
     def read_group(self, path: list[Any], name: Any, body: Any) -> None:
-        """Adds a group with everything in it."""
+        """Adds a group with its hosts, children and variables, in the order of the file.
+
+        Raises `InputError` for another key: Ansible warns about it and drops what is below.
+        """
         at = self._origin(path)
         self._check_group(path, name, body, at)
         self._builder.add_group(name, at)
@@ -109,7 +112,10 @@ class _Reader:
             self._section_readers[key](where, name, entries)
 
     def _check_group(self, path: list[Any], name: Any, body: Any, at: Origin) -> None:
-        """Raises `InputError` unless a group has a valid name and a mapping or nothing as body."""
+        """Raises `InputError` unless a group has a valid name and a mapping or nothing as body.
+
+        Blanks and commas in a name mean that YAML folded several lines into one.
+        """
         self._check_text(path, name, "group")
         if not isinstance(body, Mapping | None):
             raise self._document.error(
@@ -167,7 +173,11 @@ class _Reader:
     def _read_host(
         self, path: list[Any], group: str, text: Any, variables: Any, at: Origin
     ) -> None:
-        """Adds the hosts that one name stands for, each with the same variables."""
+        """Adds the hosts that one name stands for, each with the same variables.
+
+        Nothing or an empty text after the name means no variables. Raises `InputError` for an
+        invalid name and for anything else than a mapping.
+        """
         if not isinstance(text, str):
             self._check_text(path, text, "host")
         names, port = parse_host_name_at(text, at)
@@ -219,7 +229,10 @@ class _Reader:
             )
 
     def _unknown_key(self, path: list[Any], group: str, key: Any, value: Any) -> InputError:
-        """Returns the error about an unknown key of a group, with what may be meant."""
+        """Returns the error about an unknown key of a group, with what may be meant.
+
+        It can be a misspelt section, a group without “children:” above it, a host or a variable.
+        """
         message = f"unknown key “{shorten(key)}” in the group “{shorten(group)}”"
         near = difflib.get_close_matches(str(key), _SECTIONS, 1)
         if near:
@@ -258,7 +271,10 @@ def _looks_like_group_entry(name: str) -> bool:
 
 
 def _kind(value: Any) -> str:
-    """Returns what a value is, for a message."""
+    """Returns what a value is, for a message.
+
+    A message never repeats the value itself: it may be a secret.
+    """
     for kind, name in _KINDS:
         if isinstance(value, kind):
             return name
