@@ -7,7 +7,7 @@ end in the RST that no kernel withholds (zero linger).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fleetaudit.model import Ending, Family, Scenario
@@ -32,6 +32,21 @@ class PlacedScenario(NamedTuple):
 def expects_reset(expect: Collection[Ending]) -> bool:
     """Returns whether a RST is among the expected endings."""
     return not _RESETS.isdisjoint(expect)
+
+
+def names_with_controls(selected: Iterable[Scenario], offered: Iterable[Scenario]) -> set[str]:
+    """Returns the names of the selected scenarios, of their controls, and of the positive controls
+    that they need, of those `offered`.
+    """
+    names = set[str]()
+    needs_positive = False
+    for scenario in selected:
+        names.add(scenario.name)
+        names.add(scenario.control or scenario.name)
+        needs_positive = needs_positive or expects_reset(scenario.expect)
+    if needs_positive:
+        names |= {scenario.name for scenario in offered if scenario.is_positive_control}
+    return names
 
 
 def check_controls(document: Document, placed: Sequence[PlacedScenario]) -> None:

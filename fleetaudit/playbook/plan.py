@@ -36,7 +36,7 @@ from fleetaudit.model import (
 from fleetaudit.text.host_ranges import fold_hosts
 
 from . import find_contradiction, is_empty, is_same_experiment
-from .controls import expects_reset
+from .controls import names_with_controls
 from .tags import is_selected_by_tags
 
 E = TypeVar("E", bound=Expectation)
@@ -179,7 +179,8 @@ def _select_by_tags(play: Play, only: Collection[str], skip: Collection[str]) ->
         found = {key: _with_tags(each, is_selected) for key, each in expectations.items()}
         return {key: each for key, each in found.items() if each}
 
-    names = _with_controls(play, {s.name for s in play.scenarios if is_selected(s.tags)})
+    tagged = [scenario for scenario in play.scenarios if is_selected(scenario.tags)]
+    names = names_with_controls(tagged, play.scenarios)
     sysctls = selected(play.sysctls_expect)
     left_out = play.sysctls_expect.keys() - sysctls.keys()
     all_others = is_selected(())
@@ -203,17 +204,6 @@ def _with_tags(
 ) -> tuple[E, ...]:
     """Returns the expectations whose tags are selected."""
     return tuple(each for each in expectations if is_selected(each.tags))
-
-
-def _with_controls(play: Play, names: Collection[str]) -> set[str]:
-    """Returns the names of the selected scenarios, their controls, and the positive controls that
-    they need.
-    """
-    selected = [s for s in play.scenarios if s.name in names]
-    controls = {s.control for s in selected if s.control is not None}
-    if any(expects_reset(s.expect) for s in selected):
-        controls |= {s.name for s in play.scenarios if s.is_positive_control}
-    return controls | {*names}
 
 
 # ---- several plays on one host

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +12,7 @@ from fleetaudit.model import Family, Playbook, Scenario
 from fleetaudit.text.document import Document, ValuePath
 from fleetaudit.text.typed_documents import did_you_mean
 
-from .controls import DEFAULT_PLAYBOOK, expects_reset
+from .controls import DEFAULT_PLAYBOOK, names_with_controls
 
 
 class ShippedPlaybooks(NamedTuple):
@@ -39,7 +39,7 @@ def shipped_scenarios(
         raise document.error(
             f"{source} has no scenario “{glob}”{did_you_mean(glob, offered)}", where
         )
-    names = _with_controls(selected, offered)
+    names = names_with_controls(selected, offered.values())
     narrowed = [_over(s, families) for name, s in offered.items() if name in names]
     # One that runs over IPv6 alone does not belong in a play for IPv4.
     return [s for s in narrowed if s.families]
@@ -66,16 +66,6 @@ def _split_reference(
     if f"playbooks/{source}.yml" == document.source:
         raise document.error(f"“{reference}” is a scenario of this very playbook", where)
     return source, glob
-
-
-def _with_controls(selected: Sequence[Scenario], offered: Mapping[str, Scenario]) -> set[str]:
-    """Returns the names of the selected scenarios, their controls, and the positive controls that
-    they need.
-    """
-    names = {s.name for s in selected} | {s.control for s in selected if s.control is not None}
-    if any(expects_reset(s.expect) for s in selected):
-        names |= {s.name for s in offered.values() if s.is_positive_control}
-    return names
 
 
 def _over(scenario: Scenario, families: Sequence[Family]) -> Scenario:
