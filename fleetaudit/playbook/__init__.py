@@ -18,7 +18,6 @@ from fleetaudit.errors import NothingToDoError
 from fleetaudit.model import Play, Playbook, Scenario
 from fleetaudit.text.document import Document, ValuePath
 from fleetaudit.text.typed_documents import convert_document
-from fleetaudit.text.yaml_lines import load_yaml, parse_yaml
 
 from .contradictions import find_contradiction
 from .controls import DEFAULT_PLAYBOOK, POSITIVE_CONTROL, PlacedScenario
@@ -64,6 +63,9 @@ def load_playbook(path: Path | None) -> Playbook:
         return _read_shipped(DEFAULT_PLAYBOOK)
     name = path.name.removesuffix(".yml")
     if len(path.parts) > 1 or path.exists():
+        # Imported only now: the judge and the reports need this package and no YAML.
+        from fleetaudit.text.yaml_lines import load_yaml
+
         return _build_playbook(load_yaml(path))
     if name not in shipped_playbook_names():
         raise NothingToDoError(
@@ -76,6 +78,8 @@ def parse_playbook(text: str, *, source: str) -> Playbook:
     """Returns the playbook in `text`; raises `InputError` with the line of `source` that makes no
     sense.
     """
+    from fleetaudit.text.yaml_lines import parse_yaml
+
     return _build_playbook(parse_yaml(text, source=source))
 
 
