@@ -7,8 +7,9 @@ versions have, is grouped by its text, in which the names of the host are masked
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -170,23 +171,37 @@ def _make_cause(anchor: str, title: str, failures: Sequence[F]) -> Cause:
     all hosts have the same, else the one in which names are masked.
     """
     reasons = _hosts_by_reason(failures)
-    if not failures[0].kind:  # the title has the reason
+    if not failures[0].kind:
         title = cause_title(failures[0]) if len(reasons) == 1 else title
         reasons = {}
-    shown = list(reasons.items())[:MAX_RANGES]
-    detailed = sum(len(hosts) for _, hosts in shown)
-    with_hint = [failure for failure in failures if failure.hint]
-    first = failures[:MAX_RANGES]
+    details = _make_details(reasons)
     return Cause(
         anchor=anchor,
         stage=failures[0].stage or "",
         title=title,
         hosts=fold_hosts(failure.name for failure in failures),
-        details=tuple(Detail(reason=reason, hosts=fold_hosts(hosts)) for reason, hosts in shown),
-        undetailed=sum(map(len, reasons.values())) - detailed,
-        hints=tuple((failure.name, failure.hint) for failure in first if failure.hint),
-        typed=all(is_command(failure.hint) for failure in with_hint),
+        details=details,
+        undetailed=_count(reasons) - sum(detail.hosts.count for detail in details),
+        hints=_first_hints(failures),
+        typed=all(map(is_command, filter(None, (failure.hint for failure in failures)))),
     )
+
+
+def _make_details(reasons: Mapping[str, Sequence[str]]) -> tuple[Detail, ...]:
+    """Returns the first dozen reasons with their hosts."""
+    first = itertools.islice(reasons.items(), MAX_RANGES)
+    return tuple(Detail(reason=reason, hosts=fold_hosts(hosts)) for reason, hosts in first)
+
+
+def _count(reasons: Mapping[str, Sequence[str]]) -> int:
+    """Returns the number of hosts of all reasons."""
+    return sum(map(len, reasons.values()))
+
+
+def _first_hints(failures: Sequence[Failure]) -> tuple[tuple[str, str], ...]:
+    """Returns the hints of the first dozen hosts, with the names of these."""
+    first = failures[:MAX_RANGES]
+    return tuple((failure.name, failure.hint) for failure in first if failure.hint)
 
 
 def _hosts_by_reason(failures: Iterable[Failure]) -> dict[str, list[str]]:

@@ -84,11 +84,13 @@ class _HostQueue:
     """
 
     def __init__(self, plan: Plan) -> None:
-        is_guest = [_is_guest(host) for host in plan.hosts]
-        self._hosts = deque(index for index, guest in enumerate(is_guest) if not guest)
-        self._guests = deque(index for index, guest in enumerate(is_guest) if guest)
+        self._hosts = deque[int]()
+        self._guests = deque[int]()
         self._running_guests = set[int]()
         self._max_guests = os.cpu_count() or 1
+        for index, host in enumerate(plan.hosts):
+            queue = self._guests if _is_guest(host) else self._hosts
+            queue.append(index)
 
     def __bool__(self) -> bool:
         return bool(self._hosts or self._guests)
@@ -162,14 +164,22 @@ class _Audit:
         """
         try:
             while self.waiting or self.running:
-                if self.stop.requested and not self.closing.is_set():
-                    self._close()
-                self._start_hosts()
-                for index, result in self._wait_for_results():
-                    self._finish(index, result)
+                self._advance()
         finally:
             # Also if on_result raised: nobody waits for the threads that still run.
             self.closing.set()
+        return self._outcome()
+
+    def _advance(self) -> None:
+        """Starts as many hosts as may run now, and waits for the next results."""
+        if self.stop.requested and not self.closing.is_set():
+            self._close()
+        self._start_hosts()
+        for index, result in self._wait_for_results():
+            self._finish(index, result)
+
+    def _outcome(self) -> Outcome:
+        """Returns the results; a missing one would be a bug."""
         results = tuple(result for result in self.results if result is not None)
         if len(results) != len(self.hosts):
             raise AssertionError(f"{len(self.hosts)} hosts and {len(results)} results")

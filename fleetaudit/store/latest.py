@@ -59,9 +59,16 @@ def update_latest(
     if current is None or takes_over_latest(info, current, before):
         point_latest(output, info.id)
     elif job_name(current) != job_name(info):
-        is_first = before is None or before.scheduled != info.scheduled
-        report = note if is_first else later_note
+        report = note if _is_first_of_its_kind(info, before) else later_note
         report(_note_of_other_job(output.absolute() if info.scheduled else output, current, info))
+
+
+def _is_first_of_its_kind(info: RunInfo, before: RunInfo | None) -> bool:
+    """Returns whether a run is the first of its job, or the first one with --cron.
+
+    `before` is the last finished run of the job, None without one.
+    """
+    return before is None or before.scheduled != info.scheduled
 
 
 def point_latest(output: Path, name: str) -> None:

@@ -128,27 +128,29 @@ def refuse_changed_plan(manifest: RunManifest, plan: Plan, version: str, *, sour
     It is another one with other hosts, connections, experiments or another order of the hosts, and
     under another version of fleetaudit. The error names the hosts, as ranges.
     """
+    if problem := _find_change(manifest, plan, version):
+        raise InputError(problem, source=source, hint=_START_AGAIN)
+
+
+def _find_change(manifest: RunManifest, plan: Plan, version: str) -> str:
+    """Returns the first difference between a plan and the recorded one, "" if there is none."""
     if manifest.fleetaudit != version:
-        raise InputError(
-            f"begun by fleetaudit {manifest.fleetaudit}, but this is version {version}",
-            source=source,
-            hint=_START_AGAIN,
-        )
+        return f"begun by fleetaudit {manifest.fleetaudit}, but this is version {version}"
     recorded = {host.name: host for host in manifest.hosts}
     planned = {host.name: host for host in manifest_hosts(plan)}
     for message, names in _differences(recorded, planned):
         if names:
-            hosts = fold_hosts(names)
-            more = f" and {hosts.more} more" if hosts.more else ""
-            raise InputError(
-                f"{message}: {', '.join(hosts.ranges)}{more}", source=source, hint=_START_AGAIN
-            )
+            return f"{message}: {_list_hosts(names)}"
     if list(recorded) != list(planned):
-        raise InputError(
-            "the inventory has changed: its hosts are in another order",
-            source=source,
-            hint=_START_AGAIN,
-        )
+        return "the inventory has changed: its hosts are in another order"
+    return ""
+
+
+def _list_hosts(names: Iterable[str]) -> str:
+    """Returns hosts as ranges: "web[1-4], db1 and 3 more"."""
+    hosts = fold_hosts(names)
+    more = f" and {hosts.more} more" if hosts.more else ""
+    return ", ".join(hosts.ranges) + more
 
 
 def _differences(

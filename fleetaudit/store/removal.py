@@ -107,7 +107,6 @@ def _remove_files(output: int, name: str, known: Collection[str]) -> None:
     run.
     """
     with open_folder(output, name) as fd:
-        # run.json last: until it is gone, a run that cannot be removed is still a run.
         for entry in sorted(entries(fd), key=lambda entry: entry in (RUN_FILE, JOURNAL_FILE)):
             if entry == _TRACES and is_folder(fd, entry):
                 _remove_traces(fd)

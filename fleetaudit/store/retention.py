@@ -170,8 +170,7 @@ def _always_kept(runs: Iterable[_Run], latest: str) -> Iterator[str]:
         if info.scheduled or info.id == latest:
             jobs.add(job)
     for job in jobs:
-        yield last[job].id
-        yield last[job].baseline or ""
+        yield from (last[job].id, last[job].baseline or "")
 
 
 def _due(runs: list[_Run], policy: RetentionPolicy, now: datetime) -> list[str]:

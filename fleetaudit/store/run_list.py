@@ -136,11 +136,15 @@ def list_runs(output: Path, here: Path) -> RunList:
 
 def _without_run_file(output: Path) -> Iterator[Path]:
     """Yields the folders of runs that have a journal and no run.json."""
-    for name in run_names(output):
-        path = output / name
+    for path in map(output.joinpath, run_names(output)):
         with contextlib.suppress(OSError):  # no permission
-            if (path / JOURNAL_FILE).is_file() and not (path / RUN_FILE).exists():
+            if _is_unfinished(path):
                 yield path
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Returns whether a folder has a journal and no run.json; raises `OSError`."""
+    return (path / JOURNAL_FILE).is_file() and not (path / RUN_FILE).exists()
 
 
 def encode(runs: RunList) -> bytes:

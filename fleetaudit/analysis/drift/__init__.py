@@ -92,17 +92,34 @@ def set_first_seen(
     audited, the newest run. A finding is the same if its id is, on the same machine.
     """
     hosts = tuple(hosts)
-    newest, newest_audited = dict[str, _Dates](), dict[str, _Dates]()
-    for run in earlier:
-        for pair in pair_hosts(run.hosts, hosts).both:
-            dates = {f.id: f.since or run.run.started[:10] for f in pair.before.findings}
-            newest.setdefault(pair.after.name, dates)
-            if isinstance(pair.before, Audited):
-                newest_audited.setdefault(pair.after.name, dates)
+    newest, newest_audited = _earlier_dates(hosts, earlier)
     return tuple(
         _with_dates(host, newest if isinstance(host, NotAudited) else newest_audited, today)
         for host in hosts
     )
+
+
+def _earlier_dates(
+    hosts: Sequence[HostResult], earlier: Sequence[AuditRun]
+) -> tuple[dict[str, _Dates], dict[str, _Dates]]:
+    """Returns the dates of findings, by host and by id.
+
+    The first ones are of the newest run that has the host, the second ones of the newest run that
+    audited it.
+    """
+    newest, newest_audited = dict[str, _Dates](), dict[str, _Dates]()
+    for run in earlier:
+        for pair in pair_hosts(run.hosts, hosts).both:
+            dates = _dates(pair.before, run)
+            newest.setdefault(pair.after.name, dates)
+            if isinstance(pair.before, Audited):
+                newest_audited.setdefault(pair.after.name, dates)
+    return newest, newest_audited
+
+
+def _dates(host: HostResult, run: AuditRun) -> _Dates:
+    """Returns since when each finding of a host is known, by id; the run's date if it has none."""
+    return {finding.id: finding.since or run.run.started[:10] for finding in host.findings}
 
 
 def _with_dates(host: HostResult, earlier: Mapping[str, _Dates], today: str) -> HostResult:

@@ -44,9 +44,14 @@ def reset_rates(pairs: Iterable[Pair], before: RunInfo, after: RunInfo) -> Itera
     if interval is None or interval.seconds <= 0:
         return
     for pair in pairs:
-        old, new = _exposure(pair.before), _exposure(pair.after)
-        if old is not None and new is not None:
-            yield _rate(pair.after.name, old, new, interval)
+        yield from _rate_of_pair(pair, interval)
+
+
+def _rate_of_pair(pair: Pair, interval: _Interval) -> Iterator[ResetRate]:
+    """Yields the rate of a host, if both runs know its counters."""
+    old, new = _exposure(pair.before), _exposure(pair.after)
+    if old is not None and new is not None:
+        yield _rate(pair.after.name, old, new, interval)
 
 
 def _interval(before: RunInfo, after: RunInfo) -> _Interval | None:

@@ -61,7 +61,11 @@ def waiver_changes(diff: HostDiff) -> Iterator[Change]:
     Another text of the waiver is no change.
     """
     for id_, new in diff.findings_after.items():
-        old = diff.findings_before.get(id_)
-        if old is not None and (old.waived is None) != (new.waived is None):
-            texts = old.waived or "not waived", new.waived or "not waived"
-            yield diff.change("changed", "waiver", id_, *texts)
+        old = diff.findings_before.get(id_, new)
+        if (old.waived is None) != (new.waived is None):
+            yield diff.change("changed", "waiver", id_, _waiver(old), _waiver(new))
+
+
+def _waiver(finding: Finding) -> str:
+    """Returns the waiver of a finding for a reader."""
+    return finding.waived or "not waived"

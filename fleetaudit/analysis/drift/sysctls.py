@@ -41,13 +41,19 @@ def _sysctl_changes(
         yield diff.knowledge_change("sysctl", what, *texts, is_known=known_after)
         return
     if (finding_before is None) != (finding_after is None):
-        cause = texts if texts[0] != texts[1] else _describe_default_change(old, new)
+        cause = _cause_of_change(old, new)
         if cause and diff.is_expected_in_both(what):
             yield diff.change("regression" if finding_after else "fix", "sysctl", what, *cause)
             return
         yield diff.expectation_change(what)  # the playbook has changed, whatever the host did
     if texts[0] != texts[1]:
         yield diff.change("changed", "sysctl", what, *texts)
+
+
+def _cause_of_change(old: Sysctl | None, new: Sysctl | None) -> tuple[str, str] | None:
+    """Returns what changed on the host: the values, or else the defaults; None if nothing did."""
+    before, after = _describe(old), _describe(new)
+    return (before, after) if before != after else _describe_default_change(old, new)
 
 
 def _is_known(sysctl: Sysctl | None, finding: Finding | None) -> bool:

@@ -38,16 +38,26 @@ def make_finding(id_: str, unmet: Sequence[Unmet], observed: str, remedy: str) -
     Its texts are those of all expectations, each once. `observed` begins with UNKNOWN if it is
     unknown whether any of them is met. `remedy` is used if no expectation has a `fix` of its own.
     """
-    is_known = any(each.is_known for each in unmet)
     expectations = [each.expectation for each in unmet]
+    is_known = any(each.is_known for each in unmet)
     return Finding(
         id=id_,
         severity=most_severe(each.severity for each in unmet),
         expected=join_unique(" and ", (each.expected for each in unmet)),
         observed=observed if is_known else UNKNOWN + observed,
-        because=join_unique(" ", (each.because for each in expectations)),
-        fix=join_unique("; ", (each.fix for each in expectations)) or remedy,
+        because=join_reasons(expectations),
+        fix=join_fixes(expectations) or remedy,
     )
+
+
+def join_reasons(expectations: Iterable[Expectation]) -> str:
+    """Returns why something is expected, "" if no expectation says it."""
+    return join_unique(" ", (each.because for each in expectations))
+
+
+def join_fixes(expectations: Iterable[Expectation]) -> str:
+    """Returns what the playbook says to do, "" if no expectation says it."""
+    return join_unique("; ", (each.fix for each in expectations))
 
 
 def is_unknown(finding: Finding | None) -> bool:

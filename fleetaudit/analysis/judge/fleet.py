@@ -23,7 +23,7 @@ from fleetaudit.model import (
     Plan,
 )
 
-from .findings import applying, join_unique, most_severe, severity_order
+from .findings import applying, join_fixes, join_reasons, most_severe, severity_order
 
 SAME_ENDING = "same_ending_within_build"
 FLEET_PREFIX = "kernel:"
@@ -100,15 +100,21 @@ def _judge(host: Audited, expectations: Sequence[Expectation], counts: _Counts) 
     findings = [finding for finding in host.findings if not is_of_fleet(finding.id)]
     ids = [id_ for id_ in host.expectations if not is_of_fleet(id_)]
     if expectations:
-        for place, ending in _endings(host):
-            ids.append(place.finding_id)
-            if not _is_usual(ending, counts[place]):
-                finding = _make_finding(place, ending, counts[place], expectations)
-                findings.append(finding)
+        ids += (place.finding_id for place, _ in _endings(host))
+        findings += _fleet_findings(host, expectations, counts)
     if len(findings) == len(host.findings) and tuple(ids) == host.expectations:
         return host
     findings.sort(key=severity_order)
     return msgspec.structs.replace(host, findings=tuple(findings), expectations=tuple(ids))
+
+
+def _fleet_findings(
+    host: Audited, expectations: Sequence[Expectation], counts: _Counts
+) -> Iterator[Finding]:
+    """Yields a finding for each scenario that the host does not end as most of its build."""
+    for place, ending in _endings(host):
+        if not _is_usual(ending, counts[place]):
+            yield _make_finding(place, ending, counts[place], expectations)
 
 
 def _is_usual(ending: Ending, counts: Counter[Ending]) -> bool:
@@ -133,6 +139,6 @@ def _make_finding(
         severity=most_severe(each.severity for each in expectations),
         expected="one ending on all hosts of a kernel build",
         observed=f"{ending}; of {counts.total()} hosts of this build: {distribution}",
-        because=join_unique(" ", (each.because for each in expectations)),
-        fix=join_unique("; ", (each.fix for each in expectations)),
+        because=join_reasons(expectations),
+        fix=join_fixes(expectations),
     )

@@ -45,8 +45,7 @@ def _check(expectation: SysctlExpectation, sysctl: Sysctl | None) -> Unmet | Non
     """Returns the expectation as unmet, None if it is met.
 
     `present: false` is met by a sysctl that is known to be absent. `present: true` alone is met by
-    one that cannot be read, too. Any other expectation needs a value. Whether it is the kernel's
-    default is unknown if no new namespace showed the default.
+    one that cannot be read, too. Any other expectation needs a value.
     """
     unmet = Unmet(expectation, describe_expectation(expectation))
     if expectation.present is False:
@@ -55,11 +54,17 @@ def _check(expectation: SysctlExpectation, sysctl: Sysctl | None) -> Unmet | Non
         return None if _exists(sysctl) else unmet
     if sysctl is None or sysctl.value is None or not meets(sysctl.value, expectation):
         return unmet
-    if expectation.is_default and sysctl.default is None:
+    return _check_default(unmet, sysctl) if expectation.is_default else None
+
+
+def _check_default(unmet: Unmet, sysctl: Sysctl) -> Unmet | None:
+    """Returns the expectation of the kernel's default as unmet, None if the value is the default.
+
+    Whether it is, is unknown if no new namespace showed the default.
+    """
+    if sysctl.default is None:
         return unmet._replace(is_known=False)
-    if expectation.is_default and not _has_default(sysctl):
-        return unmet
-    return None
+    return None if _has_default(sysctl) else unmet
 
 
 def _exists(sysctl: Sysctl | None) -> bool:

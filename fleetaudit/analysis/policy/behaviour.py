@@ -140,9 +140,7 @@ def _is_known(observation: Observation) -> bool:
 def _agree_on_sysctl(key: str, sysctls: Sequence[Sysctl]) -> Sysctl | Omitted:
     """Returns the sysctl of most hosts.
 
-    It is omitted if it depends on one host (LEFT_OUT), if the hosts do not agree, if most could not
-    read it, and if it is too long for a playbook. A sysctl that most hosts do not have is expected
-    to be absent.
+    It is omitted if it depends on one host (LEFT_OUT), and if the hosts do not agree.
     """
     if key in LEFT_OUT:
         return Omitted(LEFT_OUT[key])
@@ -150,7 +148,15 @@ def _agree_on_sysctl(key: str, sysctls: Sequence[Sysctl]) -> Sysctl | Omitted:
     most = _majority(values)
     if most is None:
         return _disagreement(values)
-    sysctl = sysctls[values.index(most)]
+    return _expectable(sysctls[values.index(most)])
+
+
+def _expectable(sysctl: Sysctl) -> Sysctl | Omitted:
+    """Returns the sysctl, or why a playbook cannot expect it.
+
+    It cannot if it was not read, and if its value is too long. A sysctl that the hosts do not have
+    is expected to be absent.
+    """
     if sysctl.value is None:
         return sysctl if sysctl.state == "absent" else Omitted(sysctl.state or "not read")
     if len(sysctl.value) > MAX_TEXT:

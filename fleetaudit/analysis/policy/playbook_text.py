@@ -165,11 +165,19 @@ class _PlayDefaults(NamedTuple):
     @classmethod
     def of(cls, scenarios: Sequence[_Scenario], behaviour: Behaviour) -> _PlayDefaults:
         """Returns the families that some scenario has, and the most frequent number of trials."""
-        used = {family for scenario in scenarios for family in scenario.families}
-        families = tuple(filter(used.__contains__, _IP_FAMILIES)) or _IP_FAMILIES
-        counts = Counter(behaviour.trials[scenario.row.name] for scenario in scenarios)
-        trials = counts.most_common(1)[0][0] if counts else _DEFAULT_TRIALS
-        return cls(families, trials)
+        return cls(_used_families(scenarios), _usual_trials(scenarios, behaviour))
+
+
+def _used_families(scenarios: Iterable[_Scenario]) -> tuple[Family, ...]:
+    """Returns the families of the Internet that some scenario has, both if none has any."""
+    used = set[Family]().union(*(scenario.families for scenario in scenarios))
+    return tuple(filter(used.__contains__, _IP_FAMILIES)) or _IP_FAMILIES
+
+
+def _usual_trials(scenarios: Iterable[_Scenario], behaviour: Behaviour) -> int:
+    """Returns the most frequent number of trials, the playbook's default without scenarios."""
+    counts = Counter(behaviour.trials[scenario.row.name] for scenario in scenarios)
+    return counts.most_common(1)[0][0] if counts else _DEFAULT_TRIALS
 
 
 def _lines(run: AuditRun, behaviour: Behaviour) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fleetaudit.model import Ending, Observation, Scenario
 
 from .exposure import CLOSE_REMEDY, DROPPED_ON_THE_WAY_IN, DROPPED_ON_THE_WAY_OUT
@@ -59,11 +61,16 @@ def _remedy_of_missing_reset(scenario: Scenario) -> str:
     MPTCP sent no fastclose for zero linger, nor for unread data, before these fixes.
     """
     calls = [step.call for step in scenario.steps]
-    if all(call[1:3] != ("connect", "mptcp") for call in calls):
+    if ("connect", "mptcp") not in {call[1:3] for call in calls}:
         return ""
-    if any("SO_LINGER" in call for call in calls if call[1] == "set"):
+    if _sets_linger(calls):
         return kernel_with(MPTCP_LINGER_FIX, "7.1, and stable kernels")
     return kernel_with(MPTCP_UNREAD_FIX, "6.1")
+
+
+def _sets_linger(calls: Iterable[tuple[str | int, ...]]) -> bool:
+    """Returns whether a step sets SO_LINGER."""
+    return any(call[1] == "set" and "SO_LINGER" in call for call in calls)
 
 
 def _verbs(scenario: Scenario) -> set[str | int]:

@@ -136,19 +136,27 @@ def _value_that_meets(
 def _change_value(expectation: SysctlExpectation, value: str, default: str | None) -> str | None:
     """Returns `value` with the least change that meets an expectation, None if none is known.
 
-    With a position only that word is changed, if there is one. No value makes a sysctl absent.
+    No value makes a sysctl absent.
     """
     if expectation.present is False:
         return None
     if meets(value, expectation) and not expectation.is_default:
         return value
     new = _new_word(expectation, word_at(value, expectation.position), default)
-    if new is None or expectation.position is None:
-        return None if new is None else normalize_spaces(new)
+    return None if new is None else _replace_word(value, expectation.position, new)
+
+
+def _replace_word(value: str, position: int | None, new: str) -> str | None:
+    """Returns `value` with another word at `position` (from 1), None if it has fewer words.
+
+    Without a position the whole value is replaced.
+    """
+    if position is None:
+        return normalize_spaces(new)
     words = value.split()
-    if expectation.position > len(words):
+    if position > len(words):
         return None
-    words[expectation.position - 1] = new
+    words[position - 1] = new
     return " ".join(words)
 
 
