@@ -7,9 +7,11 @@ first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from fleetaudit.model import Ending, PeerWitness, Step
+
+from .step_effects import connects_over_mptcp, shuts_peer
 
 _NO_FIN_CAME = (1, 4, 5)
 """ESTABLISHED, FIN_WAIT1, FIN_WAIT2 (include/net/tcp_states.h): no FIN of the other side was
@@ -20,11 +22,6 @@ _OPEN = (*_NO_FIN_CAME, 8)
 CLOSE = 7
 """TCP_CLOSE, which also stands for TIME_WAIT: without an error the connection ended with both FINs.
 """
-
-
-def connects_over_mptcp(steps: Sequence[Step]) -> bool:
-    """Returns whether closer and peer are MPTCP sockets."""
-    return any(step.call[1:3] == ("connect", "mptcp") for step in steps)
 
 
 def describe_peer(peer: PeerWitness | None) -> str:
@@ -55,7 +52,7 @@ def _errors(peer: PeerWitness, steps: Sequence[Step]) -> set[str]:
     results = (*peer.recv, peer.so_error)
     errors = {result.removeprefix("send: ") for result in results if result != "send: EPIPE"}
     # A peer that shut writing itself cannot send: its EPIPE says nothing of the closer.
-    if "send: EPIPE" in peer.recv and not _peer_shut(steps, but="read"):
+    if "send: EPIPE" in peer.recv and not shuts_peer(steps, "write"):
         errors.add("EPIPE")
     return errors
 
@@ -101,39 +98,50 @@ def unix_ending(peer: PeerWitness, steps: Sequence[Step]) -> Ending | None:
     that is not an end of what the peer reads. A failed send is no evidence: EPIPE only repeats what
     is shut. docs/scenarios.md has the table.
     """
-    reset = "ECONNRESET" in (peer.so_error, *(text.removeprefix("send: ") for text in peer.recv))
+    results = {result.removeprefix("send: ") for result in peer.recv}
+    reset = "ECONNRESET" in results or peer.so_error == "ECONNRESET"
     changes = _poll_changes(peer, steps)
     fin = _shows_end_of_file(peer, steps, changes)
-    error = "ERR" in peer.poll or any("ERR" in change for change in changes)
-    if error and not reset:
+    if not reset and "ERR" in chain(peer.poll, *changes):
         return None
-    if (fin or reset) and peer.recv[-1:] == ("EAGAIN",):
+    ending = _UNIX_ENDINGS[fin, reset]
+    if ending != "nothing" and peer.recv[-1:] == ("EAGAIN",):
         return None
-    if reset:
-        return "FIN, then RST" if fin else "RST"
-    return "FIN" if fin else "nothing"
+    return ending
 
 
-def _poll_changes(peer: PeerWitness, steps: Sequence[Step]) -> list[set[str]]:
+_UNIX_ENDINGS: dict[tuple[bool, bool], Ending] = {
+    (False, False): "nothing",
+    (True, False): "FIN",
+    (False, True): "RST",
+    (True, True): "FIN, then RST",
+}
+"""The ending by whether the peer's socket shows an end of file, and whether a reset."""
+
+
+def _poll_changes(peer: PeerWitness, steps: Sequence[Step]) -> list[tuple[str, ...]]:
     """Returns the events that each ending step of the closer added, but for shutting reading."""
-    shut_reading = ("shutdown", "read")
-    return [
-        set(events) for index, events in peer.poll_added if steps[index].call[1:] != shut_reading
-    ]
+    changes = list[tuple[str, ...]]()
+    for index, events in peer.poll_added:
+        if steps[index].call[1:] != ("shutdown", "read"):
+            changes.append(events)
+    return changes
 
 
 def _shows_end_of_file(
-    peer: PeerWitness, steps: Sequence[Step], changes: Sequence[set[str]]
+    peer: PeerWitness, steps: Sequence[Step], changes: Sequence[tuple[str, ...]]
 ) -> bool:
     """Returns whether poll or recv shows an end of file before any error."""
-    if any("ERR" not in change and change & {"RDHUP", "HUP"} for change in changes):
+    if any(map(_is_hang_up, changes)):
         return True
-    if _peer_shut(steps, but="write"):
+    if shuts_peer(steps, "read"):
         return False  # it reads end of file whatever the closer does
-    return "0" in takewhile(lambda result: not result.endswith("ECONNRESET"), peer.recv)
+    before_reset = takewhile(lambda result: not result.endswith("ECONNRESET"), peer.recv)
+    return "0" in before_reset
 
 
-def _peer_shut(steps: Sequence[Step], *, but: str) -> bool:
-    """Returns whether a step shuts the peer's socket, not counting those that shut only `but`."""
-    shutdowns = (step.call[2] for step in steps if step.call[:2] == ("peer", "shutdown"))
-    return any(direction != but for direction in shutdowns)
+def _is_hang_up(events: tuple[str, ...]) -> bool:
+    """Returns whether a step added an end of file to the events of poll, without an error."""
+    if "ERR" in events:
+        return False
+    return "RDHUP" in events or "HUP" in events

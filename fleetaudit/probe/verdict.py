@@ -21,9 +21,11 @@ from fleetaudit.model import (
 )
 
 from .controls import Key, Observations, apply_controls
+from .counters import Isolation
 from .protocol import decode_reply
 from .reply import RawObservation, RawTrial, Reply
-from .trial_verdict import Isolation, Verdict, capture_note, trial_verdict
+from .trial_verdict import Verdict, trial_verdict
+from .wire import capture_note
 
 __all__ = ["NO_COUNTERS", "result_from_output", "result_from_reply", "trial_verdict"]
 

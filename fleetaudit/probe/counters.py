@@ -1,0 +1,80 @@
+"""What the kernel's counters say of an ending. Pure.
+
+They count for both sides: tcp_send_active_reset() and tcp_v4_send_reset() each count OutRsts,
+tcp_close() TCPAbortOnClose. In a namespace of its own the probe is alone, so they must equal what
+both sides sent on the wire. In the host's namespace other traffic counts, too: a counter must only
+grow by at least what the ending needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from fleetaudit.model import Ending, Segment
+
+from .reply import RawTrial
+from .wire import count_resets, whole_wire
+
+Isolation = Literal["namespace", "host"]
+
+_NOT_RESET = {None, "nothing"}
+
+
+def shows_dropped_reset(
+    trial: RawTrial, wire: Ending | None, peer: Ending | None, isolation: Isolation
+) -> bool:
+    """Returns whether the counters show an RST that was made, and that neither left nor arrived."""
+    counters = trial.kernel or {}
+    failed = counters.get("TCPAbortFailed", 0)
+    if not failed:
+        return False
+    observed = {wire, peer}
+    if isolation == "namespace":
+        return observed <= {*_NOT_RESET, "FIN"}
+    # In the host's namespace other processes' RSTs count, too: only if nothing was observed, and
+    # the counters fit one RST of this trial.
+    aborts = sum(n for name, n in counters.items() if name.startswith("TCPAbortOn"))
+    return failed == aborts == 1 and observed <= _NOT_RESET
+
+
+def contradiction(trial: RawTrial, ending: Ending, isolation: Isolation) -> str:
+    """Returns how the counters contradict `ending`, "" if they do not or could not be read."""
+    counters = trial.kernel
+    if counters is None:
+        return ""
+    if "RST" in ending and not counters.get("OutRsts", 0):
+        return "OutRsts did not move"
+    if isolation == "host":
+        return ""
+    wire = whole_wire(trial)
+    if wire is None:
+        return _contradicts_peer(counters, ending)
+    return _contradicts_wire(counters, wire)
+
+
+def _contradicts_peer(counters: Mapping[str, int], ending: Ending) -> str:
+    """Returns how the counters contradict an ending that only the peer's socket shows.
+
+    The socket answered, so it is open: only the closer closed one.
+    """
+    aborts = counters.get("TCPAbortOnClose", 0)
+    if "RST" in ending or not aborts:
+        return ""
+    return f"TCPAbortOnClose moved by {aborts}"
+
+
+def _contradicts_wire(counters: Mapping[str, int], wire: Sequence[Segment]) -> str:
+    """Returns which counter does not equal what both sides sent, "" if they fit."""
+    resets = counters.get("OutRsts", 0)
+    aborts = counters.get("TCPAbortOnClose", 0)
+    failed = counters.get("TCPAbortFailed", 0)
+    closers = count_resets(wire, "closer")
+    peers = count_resets(wire, "peer")
+    seen = f"the wire has {closers} RST of the closer and {peers} of the peer"
+    if resets != closers + peers:
+        return f"OutRsts moved by {resets}, and {seen}"
+    # Each count of tcp_close() is one RST, or one that could not be made.
+    if aborts > closers + peers + failed:
+        return f"TCPAbortOnClose moved by {aborts}, and {seen}"
+    return ""

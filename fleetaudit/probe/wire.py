@@ -1,0 +1,59 @@
+"""What the captured segments of a trial show. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+
+from fleetaudit.model import Ending, Segment
+
+from .reply import RawTrial
+
+
+def whole_wire(trial: RawTrial) -> tuple[Segment, ...] | None:
+    """Returns the trace if the capture saw every segment, else None."""
+    return None if trial.wire_lost else trial.wire
+
+
+def capture_note(trial: RawTrial) -> str:
+    """Returns why the capture is incomplete or missing, "" if it is neither."""
+    notes = [trial.wire_note]
+    if trial.wire_lost:
+        lost = f"the capture is no witness: {trial.wire_lost} packets found no room in it"
+        notes.insert(0, lost)
+    return "; ".join(filter(None, notes))[:4096]
+
+
+def wire_ending(trial: RawTrial) -> Ending | None:
+    """Returns the ending by the closer's own segments, None if the capture does not show it.
+
+    A capture that missed the SYN may have missed the end, too. RFC 8684, section 3.3.3: DATA_FIN is
+    to an MPTCP connection what FIN is to TCP; a subflow's own FIN may come much later.
+    """
+    sent = segments_of(whole_wire(trial) or (), "closer")
+    if not any("S" in segment.flags for segment in sent):
+        return None
+    ends = [*chain.from_iterable(map(_ends, sent))]
+    if "RST" not in ends:
+        return "FIN" if ends else "nothing"
+    return "RST" if ends[0] == "RST" else "FIN, then RST"
+
+
+def _ends(segment: Segment) -> list[str]:
+    """Returns "FIN" and "RST", those of the two that a segment is, in this order."""
+    ends = list[str]()
+    if "F" in segment.flags or "DATA_FIN" in segment.options:
+        ends.append("FIN")
+    if "R" in segment.flags:
+        ends.append("RST")
+    return ends
+
+
+def segments_of(wire: Iterable[Segment], sender: str) -> list[Segment]:
+    """Returns the segments that one side sent."""
+    return [segment for segment in wire if segment.sender == sender]
+
+
+def count_resets(wire: Iterable[Segment], sender: str) -> int:
+    """Returns how many RSTs a side sent."""
+    return sum("R" in segment.flags for segment in segments_of(wire, sender))
