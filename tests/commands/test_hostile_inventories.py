@@ -381,7 +381,7 @@ def test_a_file_is_refused_in_bounded_time_and_memory_with_its_line(
         (b"../../etc/passwd x=1\n..\n[../..]\nb\n", "../../etc/passwd", '"x": 1'),
     ],
 )
-def test_what_only_looks_odd_is_read(
+def test_unusual_but_valid_inventories_are_read(
     place: Workspace, content: bytes, host: str, variables: str
 ) -> None:
     (place.path / "hosts").write_bytes(content)
@@ -409,7 +409,7 @@ def test_a_graph_that_doubles_at_every_level_is_refused(place: Workspace) -> Non
     assert run(place, "inventory", "hosts", "--list-hosts")[:2] == (0, "h\n")
 
 
-def test_what_a_terminal_would_obey_in_a_value_is_printed_as_an_escape(tmp_path: Path) -> None:
+def test_control_characters_in_a_value_are_printed_as_escapes(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text(YAML.format(r'a: {x: "\x9b2J\u202e\x7f ü 😀 \U000e0001"}'))
     inventory = load_inventory([str(tmp_path / "hosts.yml")])
     text = render_list(inventory, ["a"])
@@ -417,7 +417,7 @@ def test_what_a_terminal_would_obey_in_a_value_is_printed_as_an_escape(tmp_path:
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=8))
-def test_any_name_that_is_taken_can_be_seen(name: str) -> None:
+def test_any_name_that_is_accepted_is_visible(name: str) -> None:
     try:
         check_host_name(name)
     except InvalidNameError:
@@ -427,7 +427,7 @@ def test_any_name_that_is_taken_can_be_seen(name: str) -> None:
 
 
 @given(st.text("ab'\"\\# \t=", max_size=14))
-def test_a_line_of_an_ini_splits_as_a_shell_would(line: str) -> None:
+def test_a_line_of_an_ini_file_splits_as_in_a_shell(line: str) -> None:
     def split(how: Callable[[], list[str]]) -> list[str] | None:
         try:
             return how()
@@ -444,7 +444,7 @@ def test_a_line_of_an_ini_splits_as_a_shell_would(line: str) -> None:
 # ---- what is no file
 
 
-def test_a_pipe_or_a_device_or_a_socket_is_refused_and_never_waited_for(place: Workspace) -> None:
+def test_a_pipe_a_device_or_a_socket_is_refused_without_waiting(place: Workspace) -> None:
     os.mkfifo(place.path / "fifo")
     with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(place.path):
         listener.bind("socket")
@@ -491,7 +491,7 @@ def test_a_list_of_patterns_or_a_playbook_that_is_a_pipe_is_refused(place: Works
         ("hosts/host_vars/h", 0),
     ],
 )
-def test_what_may_not_be_read_is_refused_by_name(place: Workspace, closed: str, mode: int) -> None:
+def test_an_unreadable_file_is_refused_by_name(place: Workspace, closed: str, mode: int) -> None:
     for name, text in {
         "hosts/a": "[web]\nh\n",
         "hosts/inner/b": "i\n",
@@ -508,7 +508,7 @@ def test_what_may_not_be_read_is_refused_by_name(place: Workspace, closed: str, 
     assert re.search(rf"{closed}\S*: cannot be read: Permission denied", err), err
 
 
-def test_a_file_in_a_folder_that_may_not_be_entered_is_refused(place: Workspace) -> None:
+def test_a_file_in_a_folder_that_is_not_searchable_is_refused(place: Workspace) -> None:
     (place.path / "closed").mkdir()
     place.write("closed/hosts", "a\n")
     (place.path / "closed").chmod(0)
@@ -519,7 +519,7 @@ def test_a_file_in_a_folder_that_may_not_be_entered_is_refused(place: Workspace)
     assert "closed/hosts: cannot be read: Permission denied" in err
 
 
-def test_variables_of_the_current_folder_that_nobody_may_read_are_no_error_for_they_are_not_read(
+def test_unreadable_variables_of_the_current_folder_are_not_an_error(
     place: Workspace,
 ) -> None:
     (place.path / "inv").mkdir()
@@ -533,7 +533,7 @@ def test_variables_of_the_current_folder_that_nobody_may_read_are_no_error_for_t
     assert "group_vars in the current folder is not read" in err
 
 
-def test_loops_of_links_and_names_that_are_too_long_end(place: Workspace) -> None:
+def test_loops_of_links_and_too_long_names_are_errors(place: Workspace) -> None:
     (place.path / "self").symlink_to("self")
     assert "Too many levels of symbolic links" in refused(place, "self")
     (place.path / "folder").mkdir()
@@ -569,14 +569,16 @@ GOOD = """{"web": {"hosts": ["h"]}, "_meta": {"hostvars": {}}}"""
         ("echo '[1, 2]'", "not a mapping of groups"),
     ],
 )
-def test_a_program_that_answers_badly_is_refused(place: Workspace, script: str, words: str) -> None:
+def test_a_program_with_an_invalid_answer_is_refused(
+    place: Workspace, script: str, words: str
+) -> None:
     place.write("hosts", f"#!/bin/sh\n{script}\n").chmod(0o700)
     err = refused(place, "hosts")
     assert "hosts --list" in err
     assert words in err
 
 
-def test_a_program_that_leaves_a_child_with_its_output_open_does_not_hold_us_up(
+def test_a_child_that_keeps_a_programs_output_open_delays_little(
     place: Workspace,
 ) -> None:
     place.write("hosts", f"#!/bin/sh\nsleep 300 &\necho $! >child\necho '{GOOD}'\n").chmod(0o700)
@@ -593,7 +595,7 @@ def test_a_program_that_leaves_a_child_with_its_output_open_does_not_hold_us_up(
 
 @pytest.mark.parametrize("client", ["paramiko", "openssh"])
 @pytest.mark.parametrize("what", ["name", "address", "user"])
-def test_what_looks_like_an_option_of_ssh_never_becomes_one(
+def test_a_name_that_looks_like_an_option_of_ssh_never_becomes_one(
     place: Workspace, client: str, what: str
 ) -> None:
     option = "-oProxyCommand=touch${IFS}owned"
@@ -680,7 +682,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_costs_its_own_host_and_no_other(name: str, place: Workspace) -> None:
+def test_an_expensive_template_costs_only_its_own_host(name: str, place: Workspace) -> None:
     text, more = TEMPLATES[name]
     quoted = text.replace("'", "''")
     bad = f"bad: {{ansible_host: '{quoted}'{', ' if more else ''}{more}}}"
@@ -714,7 +716,7 @@ def test_a_template_that_asks_for_the_groups_takes_no_longer_among_more_hosts(
     assert time.process_time() - began < 5
 
 
-def test_two_hundred_names_that_are_all_this_machine_are_each_there_once(place: Workspace) -> None:
+def test_two_hundred_names_of_this_machine_are_each_audited_once(place: Workspace) -> None:
     names = [f"localhost{n}" for n in range(199)]
     lines = "".join(
         f"    {name}: {{ansible_host: localhost, ansible_connection: local}}\n" for name in names
@@ -727,7 +729,7 @@ def test_two_hundred_names_that_are_all_this_machine_are_each_there_once(place: 
     assert [line.split()[0] for line in out.splitlines()] == ["localhost", *names]
 
 
-def test_a_source_that_is_no_inventory_spoils_those_beside_it(place: Workspace) -> None:
+def test_one_invalid_source_makes_the_run_an_error(place: Workspace) -> None:
     place.write("good", "a\n")
     place.write("bad", "[\n")
     assert "bad" in refused(place, "good", "bad")

@@ -28,7 +28,7 @@ esac
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_program_without_meta_is_asked_for_each_host(tmp_path: Path) -> None:
+def test_a_program_without_meta_runs_once_for_each_host(tmp_path: Path) -> None:
     text = """#!/bin/sh
 echo "$@" >> calls
 case $1 in --list) echo '{"web": {"hosts": ["b", "a"]}}';; *) echo "{\\"name\\": \\"$2\\"}";; esac
@@ -61,13 +61,11 @@ case $1 in --list) echo '{"web": {"hosts": ["b", "a"]}}';; *) echo "{\\"name\\":
         ),
     ],
 )
-def test_a_program_that_fails_is_an_error_that_names_it(
-    tmp_path: Path, text: str, words: str
-) -> None:
+def test_a_failing_program_is_an_error_with_its_name(tmp_path: Path, text: str, words: str) -> None:
     assert words in str(refused(write(tmp_path / "inv.sh", text, executable=True)))
 
 
-def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -> None:
+def test_a_program_that_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
     program = write(
         tmp_path / "inv.sh",
         f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/pid\nwait\n",
@@ -82,7 +80,7 @@ def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) 
         assert time.monotonic() - began < 60 + BUSY_S
 
 
-def test_a_program_that_prints_without_end_is_stopped(
+def test_a_program_that_prints_without_end_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fleetaudit.inventory.script.MAX_FILE_BYTES", 100_000)
@@ -93,7 +91,7 @@ def test_a_program_that_prints_without_end_is_stopped(
         load_inventory([str(program)])
 
 
-def test_a_program_that_only_complains_does_not_block(tmp_path: Path) -> None:
+def test_a_program_that_writes_much_to_stderr_does_not_block(tmp_path: Path) -> None:
     text = (
         '#!/bin/sh\nhead -c 300000 /dev/zero >&2\necho \'{"a": ["h"], "_meta": {"hostvars":'
         " {}}}'\n"

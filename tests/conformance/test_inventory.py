@@ -118,7 +118,7 @@ def words(sources: Sequence[str], *more: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_inventory_is_what_it_is_to_ansible(
+def test_an_inventory_is_the_same_as_in_ansible(
     name: str,
     tmp_path: Path,
     ansible: Ansible,
@@ -143,7 +143,7 @@ def test_an_inventory_is_what_it_is_to_ansible(
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-def test_what_is_refused_on_purpose_is_refused_with_its_source_and_counted(
+def test_what_is_refused_on_purpose_has_an_error_with_its_source(
     reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Say
 ) -> None:
     write(REFUSED[reason], tmp_path)
@@ -195,7 +195,7 @@ def test_one_host_is_printed_as_ansible_prints_it(
         "prod:&web:!web2",
     ],
 )
-def test_a_limit_selects_whom_it_selects_in_ansible(
+def test_a_limit_selects_the_same_hosts_as_in_ansible(
     pattern: str, tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (
@@ -263,7 +263,7 @@ def test_a_host_with_a_groups_name_is_printed_as_ansible_prints_it(
         assert render_host(inventory, name) == ansible.says(tmp_path, "-i", "hosts", "--host", name)
 
 
-def test_a_key_that_an_encrypted_file_has_twice_counts_as_in_ansible(
+def test_a_duplicate_key_in_an_encrypted_file_counts_as_in_ansible(
     tmp_path: Path, ansible: Ansible, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write({"@hosts": "[web]\na\n"}, tmp_path)
@@ -415,7 +415,7 @@ MANY = settings(
 
 @MANY
 @given(text=INI_TEXTS, beside=BESIDE)
-def test_any_ini_that_is_read_is_what_it_is_to_ansible(
+def test_any_ini_that_is_read_is_the_same_as_in_ansible(
     text: str,
     beside: dict[str, str],
     ansible: Ansible,
@@ -433,7 +433,7 @@ def test_any_ini_that_is_read_is_what_it_is_to_ansible(
 
 @MANY
 @given(one=forests(), two=forests(), beside=BESIDE)
-def test_any_two_trees_that_are_read_are_what_they_are_to_ansible(
+def test_any_two_trees_that_are_read_are_the_same_as_in_ansible(
     one: str,
     two: str,
     beside: dict[str, str],
@@ -451,7 +451,7 @@ def facts(inventory: Inventory) -> dict[str, Any]:
     return {host.name: host.variables for host in inventory.hosts}
 
 
-def test_the_way_out_that_errors_name_gives_an_inventory_that_is_read(
+def test_the_command_in_an_error_makes_an_inventory_that_is_read(
     tmp_path: Path, ansible: Ansible
 ) -> None:
     files = {

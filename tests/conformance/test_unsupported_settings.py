@@ -32,9 +32,7 @@ READ_ALIKE = [
 
 
 @pytest.mark.parametrize("case", READ_ALIKE)
-def test_with_a_setting_that_changes_nothing_ansible_reads_what_we_read(
-    case: str, here: Path
-) -> None:
+def test_with_a_setting_that_changes_nothing_ansible_reads_the_same(case: str, here: Path) -> None:
     if not importlib.util.find_spec("ansible"):
         pytest.skip("ansible-core is not installed")
     text, files, _ = CHANGES_NOTHING[case]

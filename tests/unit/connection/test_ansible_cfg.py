@@ -35,7 +35,7 @@ def test_without_any_ansible_cfg_nothing_is_set(here: Path) -> None:
     assert loaded(here) == AnsibleSettings()
 
 
-def test_every_setting_about_connections_is_read_in_its_type_with_its_line(here: Path) -> None:
+def test_every_setting_about_connections_has_its_type_and_line(here: Path) -> None:
     text = """[defaults]
 remote_user = audit   ; who
 Remote_Port: 2222
@@ -74,7 +74,7 @@ become_user = root
     assert found.notes == ()
 
 
-def test_the_first_of_the_places_that_ansible_looks_in_counts(here: Path) -> None:
+def test_the_first_place_that_ansible_looks_in_counts(here: Path) -> None:
     places = {
         "named": here.parent / "named.cfg",
         "here": here / "ansible.cfg",
@@ -92,17 +92,19 @@ def test_the_first_of_the_places_that_ansible_looks_in_counts(here: Path) -> Non
         path.unlink()
 
 
-def test_a_folder_in_ansible_config_means_the_ansible_cfg_in_it(here: Path) -> None:
+def test_ansible_config_may_name_the_folder_of_an_ansible_cfg(here: Path) -> None:
     (here.parent / "home" / "ansible.cfg").write_text("[defaults]\nremote_user=audit\n")
     assert loaded(here, ANSIBLE_CONFIG=str(here.parent / "home")).remote_user == "audit"
 
 
-def test_an_ansible_config_that_is_missing_is_an_error_and_not_passed_over(here: Path) -> None:
+def test_a_missing_file_in_ansible_config_is_an_error(here: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         loaded(here, ANSIBLE_CONFIG="missing.cfg")
 
 
-def test_an_ansible_cfg_where_anybody_may_write_is_not_read_and_that_is_said(here: Path) -> None:
+def test_an_ansible_cfg_in_a_world_writable_folder_is_not_read_and_there_is_a_note(
+    here: Path,
+) -> None:
     Path("ansible.cfg").write_text("[defaults]\nremote_user=evil\n")
     here.chmod(0o777)
     found = loaded(here)
@@ -110,7 +112,7 @@ def test_an_ansible_cfg_where_anybody_may_write_is_not_read_and_that_is_said(her
     assert "anybody may write there" in found.notes[0]
 
 
-def test_the_environment_beats_the_file(here: Path) -> None:
+def test_the_environment_overrides_the_file(here: Path) -> None:
     Path("ansible.cfg").write_text("[defaults]\nremote_user=file\nforks=3\n")
     found = loaded(here, ANSIBLE_REMOTE_USER="env", ANSIBLE_PRIVATE_KEY_FILE="k")
     assert (found.remote_user, found.forks, found.private_key_file) == ("env", 3, "k")
@@ -132,7 +134,7 @@ def test_the_environment_beats_the_file(here: Path) -> None:
         ("[defaults]\nhunter2\n", 0),
     ],
 )
-def test_what_makes_no_sense_is_refused_at_its_line(here: Path, text: str, line: int) -> None:
+def test_an_invalid_value_is_refused_at_its_line(here: Path, text: str, line: int) -> None:
     Path("ansible.cfg").write_text(text)
     with pytest.raises(InputError) as caught:
         loaded(here)
@@ -149,12 +151,12 @@ def test_what_makes_no_sense_is_refused_at_its_line(here: Path, text: str, line:
         "stdout_callback = yaml",
     ],
 )
-def test_what_asks_for_what_is_done_anyway_is_no_matter(here: Path, text: str) -> None:
+def test_a_setting_that_asks_for_what_is_done_anyway_is_ignored(here: Path, text: str) -> None:
     Path("ansible.cfg").write_text(f"[defaults]\n{text}\n[ssh_connection]\npipelining = True\n")
     assert msgspec.structs.replace(loaded(here), transport=None, origins={}) == AnsibleSettings()
 
 
-def test_what_changes_how_variables_merge_is_kept_with_its_place_also_from_the_environment(
+def test_a_setting_about_merging_is_kept_with_its_origin_also_from_the_environment(
     here: Path,
 ) -> None:
     Path("ansible.cfg").write_text("[defaults]\n\nhash_behaviour = merge\n")
@@ -169,19 +171,17 @@ def test_what_changes_how_variables_merge_is_kept_with_its_place_also_from_the_e
 
 
 @pytest.mark.parametrize("value", ["replace", ""])
-def test_the_environment_beats_what_the_file_says_of_merging_also_where_it_sets_nothing(
-    here: Path, value: str
-) -> None:
+def test_an_empty_variable_of_the_environment_overrides_the_file(here: Path, value: str) -> None:
     Path("ansible.cfg").write_text("[defaults]\nhash_behaviour = merge\n")
     assert loaded(here, ANSIBLE_HASH_BEHAVIOUR=value).unsupported == ()
 
 
-def test_host_keys_are_checked_whatever_ansible_cfg_says_and_that_is_said(here: Path) -> None:
+def test_host_keys_are_checked_whatever_ansible_cfg_says_and_there_is_a_note(here: Path) -> None:
     Path("ansible.cfg").write_text("[defaults]\nhost_key_checking = False\n")
     assert "ansible.cfg:2 is not supported: host keys are checked" in loaded(here).notes[0]
 
 
-def test_an_ansible_cfg_beside_the_inventory_and_not_here_is_said_to_be_unread(here: Path) -> None:
+def test_an_ansible_cfg_beside_the_inventory_is_not_read_and_there_is_a_note(here: Path) -> None:
     other = here.parent / "home"
     (other / "ansible.cfg").write_text("[defaults]\nremote_user=x\n")
     (other / "hosts").write_text("a\n")

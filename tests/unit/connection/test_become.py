@@ -52,7 +52,7 @@ def refused(options: ConnectionOptions | None = None, /, **variables: Any) -> No
 # ---- whether, and as whom
 
 
-def test_nobody_becomes_anybody_unless_somebody_says_so() -> None:
+def test_without_a_setting_the_probe_becomes_no_other_user() -> None:
     assert become() is None
     assert (
         become(
@@ -64,12 +64,12 @@ def test_nobody_becomes_anybody_unless_somebody_says_so() -> None:
 
 
 @pytest.mark.parametrize("connection", ["ssh", "local", "openssh", "paramiko"])
-def test_a_host_that_wants_it_becomes_root_by_sudo(connection: str) -> None:
+def test_with_ansible_become_the_probe_becomes_root_by_sudo(connection: str) -> None:
     assert become(ansible_become="yes", ansible_connection=connection) == Become()
 
 
 @pytest.mark.parametrize("no", [False, "no", "False", 0])
-def test_a_host_that_declines_does_not_whatever_the_command_line_and_ansible_cfg_say(
+def test_ansible_become_false_overrides_the_command_line_and_ansible_cfg(
     no: object,
 ) -> None:
     options = ConnectionOptions(become=True, settings=AnsibleSettings(become=True))
@@ -78,7 +78,7 @@ def test_a_host_that_declines_does_not_whatever_the_command_line_and_ansible_cfg
     assert become(ConnectionOptions(settings=AnsibleSettings(become=True))) == Become()
 
 
-def test_variables_beat_the_command_line_which_beats_ansible_cfg() -> None:
+def test_variables_override_the_command_line_which_overrides_ansible_cfg() -> None:
     settings = AnsibleSettings(
         become=True, become_user="cfg", become_method="doas", become_exe="/cfg/doas"
     )
@@ -96,7 +96,7 @@ def test_variables_beat_the_command_line_which_beats_ansible_cfg() -> None:
     assert found == Become(method="doas", user="var", program="d")
 
 
-def test_a_methods_own_spelling_beats_the_common_one_and_the_other_methods_is_not_meant() -> None:
+def test_the_spelling_of_the_method_overrides_the_common_one_and_others_are_ignored() -> None:
     found = become(
         ansible_become=True,
         ansible_become_user="common",
@@ -111,7 +111,7 @@ def test_a_methods_own_spelling_beats_the_common_one_and_the_other_methods_is_no
     assert found == Become(user="own", program="/own/sudo", password=Secret("3"))
 
 
-def test_who_logs_in_as_the_wanted_user_needs_no_sudo_as_in_ansible() -> None:
+def test_a_login_as_the_become_user_needs_no_sudo_as_in_ansible() -> None:
     assert become(ansible_become=True, ansible_user="root") is None
     assert become(ansible_become=True, ansible_user="root", ansible_become_user="web") == Become(
         user="web"
@@ -129,7 +129,7 @@ def test_a_kernel_is_root_already() -> None:
 # ---- not passed over
 
 
-def test_a_method_that_is_none_of_ours_is_refused_where_it_was_written() -> None:
+def test_an_unsupported_method_is_refused_with_its_origin() -> None:
     for method in ("pbrun", "dzdo", "community.general.pbrun", "ksu", "runas"):
         found = refused(ansible_become=True, ansible_become_method=method)
         assert (found.stage, found.reason) == (
@@ -177,7 +177,7 @@ def test_su_takes_its_own_spellings_and_flags_of_the_environment_and_the_shell()
         ("- x", "a word that is not an option"),
     ],
 )
-def test_flags_of_su_that_change_what_it_runs_are_named_and_nothing_of_them_repeated(
+def test_flags_of_su_that_change_what_it_runs_are_named_without_their_values(
     flags: str, named: str
 ) -> None:
     found = refused(ansible_become=True, ansible_become_method="su", ansible_become_flags=flags)
@@ -185,14 +185,14 @@ def test_flags_of_su_that_change_what_it_runs_are_named_and_nothing_of_them_repe
 
 
 @pytest.mark.parametrize("name", ["ansible_become_usr", "ansible_becomeuser", "ansible_sudo_chdir"])
-def test_a_setting_that_is_not_known_is_not_passed_over(name: str) -> None:
+def test_an_unknown_become_variable_is_refused(name: str) -> None:
     found = refused(ansible_become=True, **{name: SECRET})
     assert found.stage == "become"
     assert found.reason == f"{name} in inv/hosts.yml:11 is not supported"
 
 
 @pytest.mark.parametrize("flags", ["-H -S -n", "-HSn", "-n", "-H", ""])
-def test_flags_that_ask_for_what_is_done_anyway_are_let_be(flags: str) -> None:
+def test_flags_that_ask_for_what_is_done_anyway_are_ignored(flags: str) -> None:
     assert become(ansible_become=True, ansible_become_flags=flags) == Become()
 
 
@@ -207,14 +207,14 @@ def test_flags_that_ask_for_what_is_done_anyway_are_let_be(flags: str) -> None:
         ("-H 'x", "an unclosed quotation"),
     ],
 )
-def test_flags_that_ask_for_something_else_are_named_and_nothing_of_them_repeated(
+def test_flags_that_ask_for_something_else_are_named_without_their_values(
     flags: str, named: str
 ) -> None:
     found = refused(ansible_become=True, ansible_become_flags=flags)
     assert found.reason == f"ansible_become_flags in inv/hosts.yml:11 is not supported: {named}"
 
 
-def test_ansible_cfg_is_read_for_what_it_says_about_becoming(
+def test_become_settings_of_ansible_cfg_are_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -255,14 +255,14 @@ def test_ansible_cfg_is_read_for_what_it_says_about_becoming(
 
 
 @pytest.mark.parametrize("name", ["ansible_password", "ansible_ssh_pass", "ansible_ssh_password"])
-def test_a_password_to_log_in_with_beats_that_of_the_command_line(name: str) -> None:
+def test_a_login_password_of_the_inventory_overrides_that_of_the_command_line(name: str) -> None:
     options = ConnectionOptions(password=Secret("cli"))
     assert target(options) == SshTarget(address="web1", password=Secret("cli"))
     assert target(options, **{name: SECRET}) == SshTarget(address="web1", password=Secret(SECRET))
 
 
 @pytest.mark.parametrize("name", ["ansible_password", "ansible_ssh_pass", "ansible_ssh_password"])
-def test_an_empty_password_says_that_the_command_lines_is_not_for_this_host(name: str) -> None:
+def test_an_empty_password_excludes_the_host_from_that_of_the_command_line(name: str) -> None:
     options = ConnectionOptions(password=Secret("cli"), become=True, become_password=Secret("cli"))
     assert target(options, **{name: ""}) == SshTarget(
         address="web1", become=Become(password=Secret("cli"))
@@ -275,7 +275,7 @@ def test_an_empty_password_says_that_the_command_lines_is_not_for_this_host(name
     )
 
 
-def test_a_password_may_be_encrypted_and_is_opened_for_its_host_alone() -> None:
+def test_an_encrypted_password_is_decrypted_for_its_host_alone() -> None:
     locked = EncryptedText((INVENTORIES / "vault" / "value.txt").read_text())
     opened = ConnectionOptions(vault=load_vault(INVENTORIES / "vault" / "password"), become=True)
     found = target(opened, ansible_password=locked, ansible_become_pass=locked)
@@ -299,7 +299,7 @@ def test_no_password_goes_to_a_host_whose_key_is_not_checked() -> None:
     )
 
 
-def test_the_systems_ssh_is_given_no_password() -> None:
+def test_the_systems_ssh_gets_no_password() -> None:
     found = refused(ansible_connection="openssh", ansible_password=SECRET)
     assert (found.stage, "takes no password" in found.reason) == ("authenticate", True)
     # That of the command line is for those who can use it.
@@ -331,7 +331,7 @@ def _asked_nothing(place: SshTarget) -> HostPlan:
     )
 
 
-def test_a_runs_record_tells_that_there_is_a_password_and_not_which() -> None:
+def test_the_record_of_a_run_has_no_password() -> None:
     def way(password: Secret | None) -> str:
         place = SshTarget(address="a", password=password, become=Become(password=password))
         (host,) = manifest_hosts(Plan(playbooks=(), hosts=(_asked_nothing(place),)))

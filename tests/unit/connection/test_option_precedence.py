@@ -94,7 +94,7 @@ def notes(
         ),
     ],
 )
-def test_the_option_the_number_of_hosts_and_what_wins_are_named(
+def test_a_note_names_the_option_the_number_of_hosts_and_the_variable(
     options: list[str], note: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = notes(capsys, *options)
@@ -103,7 +103,7 @@ def test_the_option_the_number_of_hosts_and_what_wins_are_named(
     assert "secret" not in "".join(found)
 
 
-def test_passwords_and_extra_variables_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_passwords_and_extra_variables_are_noted_too(capsys: pytest.CaptureFixture[str]) -> None:
     Path("hosts").write_text("a ansible_password=hunter2\nb\n")
     found = notes(
         capsys,
@@ -134,12 +134,12 @@ def test_passwords_and_extra_variables_too(capsys: pytest.CaptureFixture[str]) -
         [],
     ],
 )
-def test_a_variable_that_overrules_nothing_is_no_note(
+def test_a_variable_that_overrides_nothing_gives_no_note(
     options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert notes(capsys, *options) == []
 
 
-def test_only_what_was_typed_counts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_options_that_were_typed_count(capsys: pytest.CaptureFixture[str]) -> None:
     Path("fleetaudit.yml").write_text("timeout: 7\n")
     assert notes(capsys) == []

@@ -38,7 +38,7 @@ INVENTORIES = DATA / "inventories"
 SECRET = "hunter2"
 
 
-def test_a_host_without_variables_is_reached_by_its_name_as_the_command_line_says() -> None:
+def test_a_host_without_variables_is_reached_by_its_name_with_the_options() -> None:
     options = ConnectionOptions(
         user="audit",
         private_key="k",
@@ -57,7 +57,7 @@ def test_a_host_without_variables_is_reached_by_its_name_as_the_command_line_say
     assert target() == SshTarget(address="web1", port=22, user=None)
 
 
-def test_variables_beat_the_command_line() -> None:
+def test_variables_override_the_command_line() -> None:
     options = ConnectionOptions(user="audit", private_key="k", timeout_s=3)
     found = target(
         options, ansible_user="root", ansible_private_key_file="/keys/id", ansible_ssh_timeout=30
@@ -67,7 +67,7 @@ def test_variables_beat_the_command_line() -> None:
     )
 
 
-def test_an_old_spelling_beats_the_new_one_wherever_either_was_set(tmp_path: Path) -> None:
+def test_an_old_spelling_overrides_the_new_one_wherever_either_is_set(tmp_path: Path) -> None:
     text = """
 web:
   hosts:
@@ -104,7 +104,7 @@ def test_an_empty_or_null_variable_is_not_set() -> None:
         "ansible.builtin.paramiko_ssh",
     ],
 )
-def test_every_connection_that_is_ssh_is_ssh(connection: str) -> None:
+def test_every_spelling_of_ssh_is_an_ssh_target(connection: str) -> None:
     assert target(ansible_connection=connection, ansible_port="2222") == SshTarget(
         address="web1", port=2222, port_is_explicit=True
     )
@@ -117,7 +117,9 @@ def test_a_local_connection_ignores_what_only_ssh_uses() -> None:
     )
 
 
-def test_home_is_expanded_in_keys_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_folder_is_expanded_in_keys_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("HOME", "/home/audit")
     found = target(ConnectionOptions(known_hosts=("~/kh",)), ansible_ssh_private_key_file="~/id")
     assert found == SshTarget(
@@ -128,7 +130,7 @@ def test_home_is_expanded_in_keys_and_nothing_else_is(monkeypatch: pytest.Monkey
 # ---- kernels
 
 
-def test_a_kernel_image_is_looked_for_beside_the_file_that_names_it(tmp_path: Path) -> None:
+def test_a_kernel_image_is_relative_to_the_file_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     (tmp_path / "one" / "hosts.yml").write_text(
@@ -180,7 +182,7 @@ def test_a_kernel_gets_its_memory_its_command_line_and_its_sysctls() -> None:
         "ansible_ssh_pkcs11_provider",
     ],
 )
-def test_a_variable_that_is_not_honoured_makes_the_host_not_audited_and_is_named(name: str) -> None:
+def test_an_unsupported_variable_makes_the_host_not_audited_and_is_named(name: str) -> None:
     found = target(a=1, **{name: SECRET})
     assert isinstance(found, NotAudited)
     assert (found.name, found.groups, found.stage) == ("web1", ("web",), "inventory")
@@ -192,7 +194,7 @@ def test_a_variable_that_is_not_honoured_makes_the_host_not_audited_and_is_named
 @pytest.mark.parametrize(
     "name", ["ansible_paramiko_proxy_command", "ansible_paramiko_user", "ansible_paramiko_host"]
 )
-def test_what_only_paramiko_reads_is_not_passed_over_where_paramiko_is_asked_for(name: str) -> None:
+def test_variables_of_the_paramiko_plugin_are_refused_with_paramiko(name: str) -> None:
     assert isinstance(target(ansible_connection="paramiko", **{name: SECRET}), NotAudited)
 
 
@@ -240,11 +242,11 @@ def test_a_template_reaches_the_inventory_variables_of_other_hosts() -> None:
     assert resolve_target(one, ConnectionOptions(), inventory) == SshTarget(address="192.0.2.2")
 
 
-def test_what_is_unsafe_is_no_template() -> None:
+def test_unsafe_text_is_not_a_template() -> None:
     assert target(ansible_user=Unsafe("{{ x }}")) == SshTarget(address="web1", user="{{ x }}")
 
 
-def test_an_encrypted_value_is_opened_where_a_host_needs_it_and_only_there() -> None:
+def test_an_encrypted_value_is_decrypted_only_where_a_host_needs_it() -> None:
     locked = EncryptedText((INVENTORIES / "vault" / "value.txt").read_text())
     opened = ConnectionOptions(vault=load_vault(INVENTORIES / "vault" / "password"))
     assert target(opened, ansible_host=locked) == SshTarget(address="web1.example.com")
@@ -263,7 +265,7 @@ def test_an_encrypted_value_is_opened_where_a_host_needs_it_and_only_there() -> 
 # ---- ansible.cfg
 
 
-def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
+def test_the_command_line_overrides_ansible_cfg_and_variables_override_both() -> None:
     settings = AnsibleSettings(
         remote_user="cfg", remote_port=2200, private_key_file="/cfg", timeout=7
     )
@@ -295,7 +297,7 @@ def test_the_command_line_beats_ansible_cfg_and_variables_beat_both() -> None:
 
 
 @pytest.mark.parametrize("name", ["ssh_args", "ssh_common_args", "ssh_extra_args"])
-def test_ssh_arguments_of_ansible_cfg_are_not_passed_over(name: str) -> None:
+def test_ssh_arguments_of_ansible_cfg_are_not_ignored(name: str) -> None:
     arguments = {name: f"-C -o PKCS11Provider={SECRET}"}
     settings = AnsibleSettings(**arguments, origins={name: "ansible.cfg:3"})  # type: ignore[arg-type]
     found = target(ConnectionOptions(settings=settings), ansible_connection="paramiko")
@@ -311,7 +313,7 @@ def test_ssh_arguments_of_ansible_cfg_are_not_passed_over(name: str) -> None:
 
 
 @pytest.mark.parametrize(("more", "client"), [("", "paramiko"), (" -K", "openssh")])
-def test_arguments_that_matter_are_given_in_ansibles_order_to_the_client_that_can_follow_them(
+def test_significant_arguments_go_in_ansibles_order_to_a_client_that_can_follow_them(
     more: str, client: SshClient
 ) -> None:
     found = target(
@@ -358,7 +360,7 @@ def test_arguments_that_only_openssh_can_follow_are_named(
     assert first_openssh_only_argument(arguments) == beyond
 
 
-def test_the_systems_ssh_is_the_client_where_the_inventory_or_the_command_line_says_so() -> None:
+def test_the_systems_ssh_is_the_client_if_the_inventory_or_the_command_line_says_so() -> None:
     by_name = target(ansible_connection="openssh", ansible_ssh_executable="/opt/ssh")
     assert by_name == SshTarget(address="web1", client="openssh", program="/opt/ssh")
     options = ConnectionOptions(client="openssh")
@@ -411,13 +413,13 @@ def test_arguments_that_make_ssh_another_program_are_refused_by_name(
         ("-o", "-o "),
     ],
 )
-def test_arguments_that_only_tune_are_let_be_and_others_are_named(
+def test_tuning_arguments_are_ignored_and_others_are_named(
     arguments: str, matters: str | None
 ) -> None:
     assert first_significant_argument(arguments) == matters
 
 
-def test_arguments_that_forbid_a_password_matter_where_there_is_one() -> None:
+def test_arguments_that_forbid_a_password_matter_if_there_is_one() -> None:
     arguments = "-C -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no"
     without = target(ansible_ssh_common_args=arguments)
     assert isinstance(without, SshTarget)
@@ -430,7 +432,7 @@ def test_arguments_that_forbid_a_password_matter_where_there_is_one() -> None:
 @pytest.mark.parametrize(
     "connection", ["winrm", "community.docker.docker", "network_cli", "psrp", "SSH"]
 )
-def test_a_connection_that_is_none_of_ours_makes_the_host_not_audited(connection: str) -> None:
+def test_an_unsupported_connection_makes_the_host_not_audited(connection: str) -> None:
     found = target(ansible_connection=connection)
     assert isinstance(found, NotAudited)
     assert f"“{connection}”" in found.reason
@@ -463,9 +465,7 @@ def interpreter(
         ("{{ ansible_playbook_python }}", sys.executable),
     ],
 )
-def test_the_interpreter_of_ansible_is_taken_as_it_is_written(
-    connection: str, value: str, path: str
-) -> None:
+def test_the_interpreter_is_used_as_it_is_written(connection: str, value: str, path: str) -> None:
     found = interpreter(
         ansible_connection=connection, prefix="/opt", ansible_python_interpreter=value
     )
@@ -475,7 +475,7 @@ def test_the_interpreter_of_ansible_is_taken_as_it_is_written(
 @pytest.mark.parametrize(
     "value", ["auto", "auto_silent", "auto_legacy", "auto_legacy_silent", "", None, "{{ 'auto' }}"]
 )
-def test_to_search_for_an_interpreter_is_what_is_done_anyway(value: str | None) -> None:
+def test_auto_interpreters_mean_to_search(value: str | None) -> None:
     settings = AnsibleSettings(
         interpreter_python="auto_silent", origins={"interpreter_python": "ansible.cfg:2"}
     )
@@ -484,7 +484,7 @@ def test_to_search_for_an_interpreter_is_what_is_done_anyway(value: str | None) 
     )
 
 
-def test_ansible_cfg_names_the_interpreter_where_no_variable_does() -> None:
+def test_ansible_cfg_sets_the_interpreter_if_no_variable_does() -> None:
     settings = AnsibleSettings(
         interpreter_python="/cfg/python", origins={"interpreter_python": "ansible.cfg:2"}
     )
@@ -521,7 +521,7 @@ def test_an_interpreter_that_cannot_be_used_costs_no_host(value: object, problem
     assert found.problem.startswith(problem)
 
 
-def test_an_implicit_localhost_takes_the_python_that_runs_here_as_in_ansible() -> None:
+def test_an_implicit_localhost_uses_the_python_that_runs_here_as_in_ansible() -> None:
     listed = load_inventory(("localhost,web1,",)).hosts
     found = [resolve_target(host, ConnectionOptions()) for host in listed]
     assert found[0] == LocalTarget(interpreter=Interpreter(value=sys.executable))

@@ -73,7 +73,7 @@ def rendered(text: Any, **variables: Any) -> Any:
         (["{{ n }}", {"k": "{{ n }}"}], [22, {"k": 22}]),
     ],
 )
-def test_a_template_means_what_it_means_to_ansible(text: Any, expected: Any) -> None:
+def test_a_template_has_the_same_value_as_in_ansible(text: Any, expected: Any) -> None:
     found = rendered(text, n=22, yes=True, l=[1, 2], m={"a": "{{ n }}", "b": "x"}, nothing=None)
     assert found == expected
     assert type(found) is type(expected)
@@ -123,9 +123,7 @@ def test_a_template_means_what_it_means_to_ansible(text: Any, expected: Any) -> 
         ),
     ],
 )
-def test_what_cannot_be_rendered_is_told_with_its_variable_and_origin(
-    text: str, words: str
-) -> None:
+def test_an_error_about_a_template_names_its_variable_and_origin(text: str, words: str) -> None:
     chain = {f"v{n}": f"{{{{ v{n + 1} }}}}" for n in range(40)}
     variables: dict[str, Any] = {
         "a": {"hunter2": "hunter2"},
@@ -144,7 +142,7 @@ def test_what_cannot_be_rendered_is_told_with_its_variable_and_origin(
     assert "hunter2" not in str(caught.value)
 
 
-def test_unsafe_text_is_never_rendered_also_where_another_template_shows_it() -> None:
+def test_unsafe_text_is_never_rendered_even_inside_another_template() -> None:
     assert rendered(Unsafe("{{ x }}")) == "{{ x }}"
     assert rendered("{{ u }}", u=Unsafe("{{ x }}")) == "{{ x }}"
 
@@ -162,7 +160,7 @@ def test_results_that_grow_with_every_variable_are_bounded() -> None:
 @given(
     st.text(st.sampled_from("{}%# |.[]()'\"ab1+*~,_") | st.characters(codec="utf-8"), max_size=30)
 )
-def test_any_text_is_rendered_or_a_problem_of_its_host(text: str) -> None:
+def test_any_text_is_rendered_or_an_error_about_its_host(text: str) -> None:
     try:
         rendered(text, a=1, b="{{ a }}")
     except TemplateValueError as e:

@@ -41,7 +41,7 @@ def names(inventory: Inventory) -> list[str]:
 # ---- a name of a host and of a group
 
 
-def test_a_group_localhost_that_holds_localhost_is_read_with_a_note(tmp_path: Path) -> None:
+def test_a_group_and_its_host_with_the_name_localhost_are_read_with_a_note(tmp_path: Path) -> None:
     inventory = read(
         tmp_path, "[localhost]\nlocalhost ansible_connection=local\n[web]\nweb1\n", "hosts.ini"
     )
@@ -56,7 +56,9 @@ def test_a_group_localhost_that_holds_localhost_is_read_with_a_note(tmp_path: Pa
     )
 
 
-def test_variables_set_for_the_group_and_a_forgotten_children_are_notes(tmp_path: Path) -> None:
+def test_variables_set_for_the_group_and_a_forgotten_children_line_are_notes(
+    tmp_path: Path,
+) -> None:
     text = "[vpn]\nvpn1\n[servers]\nvpn ansible_host=192.0.2.1 x=1\n"
     inventory = read(tmp_path, text, "hosts.ini")
     assert [dict(host.variables) for host in inventory.hosts] == [
@@ -71,7 +73,7 @@ def test_variables_set_for_the_group_and_a_forgotten_children_are_notes(tmp_path
     assert note.endswith(f"to name the group in {tmp_path}/hosts.ini:4, write it below “children”")
 
 
-def test_a_great_many_names_of_both_give_a_few_notes(tmp_path: Path) -> None:
+def test_many_names_of_both_a_host_and_a_group_give_few_notes(tmp_path: Path) -> None:
     inventory = read(tmp_path, "".join(f"[a{n}]\na{n}\n" for n in range(500)), "hosts.ini")
     assert len(inventory.notes) == 11
     assert inventory.notes[-1] == "490 more names are both a host and a group"
@@ -80,7 +82,7 @@ def test_a_great_many_names_of_both_give_a_few_notes(tmp_path: Path) -> None:
 # ---- what is read
 
 
-def test_hosts_come_in_the_order_of_the_file_however_deep_they_are(tmp_path: Path) -> None:
+def test_hosts_have_the_order_of_the_file_at_any_depth(tmp_path: Path) -> None:
     text = (
         "z: {hosts: {z1: }}\na: {children: {m: {hosts: {m1: , z1: }}}, hosts: {a1: }}\nall: {hosts:"
         " {first: }}\n"
@@ -88,7 +90,7 @@ def test_hosts_come_in_the_order_of_the_file_however_deep_they_are(tmp_path: Pat
     assert names(read(tmp_path, text)) == ["z1", "m1", "a1", "first"]
 
 
-def test_a_host_says_in_which_line_it_was_first_written(tmp_path: Path) -> None:
+def test_a_host_has_the_line_where_it_is_first_written(tmp_path: Path) -> None:
     inventory = read(
         tmp_path,
         "web:\n  hosts:\n    web1:\n    web[2:3]:\n      a: 1\ndb:\n  hosts:\n    web1: {b: 2}\n",
@@ -99,12 +101,12 @@ def test_a_host_says_in_which_line_it_was_first_written(tmp_path: Path) -> None:
     assert inventory.hosts[2].variable_origins == {"a": f"{path}:5"}
 
 
-def test_groups_of_a_host_come_with_the_nearest_last(tmp_path: Path) -> None:
+def test_the_nearest_group_of_a_host_comes_last(tmp_path: Path) -> None:
     (host,) = read(tmp_path, "far: {children: {near: {hosts: {h: }}}}\n").hosts
     assert host.groups == ("far", "near")
 
 
-def test_a_variable_of_a_later_source_wins_and_the_first_mention_keeps_the_place(
+def test_a_variable_of_a_later_source_wins_and_the_host_keeps_its_place(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "one.yml").write_text("web: {hosts: {b: {v: 1}, a: }}\n")
@@ -128,7 +130,7 @@ def test_a_list_of_hosts_is_an_inventory_with_ranges_and_ports() -> None:
     assert inventory.groups["ungrouped"] == inventory.groups["all"] == tuple(names(inventory))
 
 
-def test_a_list_of_a_thousand_hosts_is_not_taken_for_a_file_name() -> None:
+def test_a_list_of_a_thousand_hosts_is_not_a_file_name() -> None:
     assert (
         len(load_inventory([",".join(f"host{n}.example.com" for n in range(1000))]).hosts) == 1000
     )
@@ -140,7 +142,7 @@ def test_localhost_in_a_list_alone_is_this_machine_without_ssh() -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_localhost_in_a_file_is_an_ordinary_host_also_when_a_list_names_it_too(
+def test_localhost_in_a_file_is_an_ordinary_host_even_if_a_list_names_it(
     tmp_path: Path, order: tuple[int, int]
 ) -> None:
     (tmp_path / "hosts.yml").write_text("web: {hosts: {localhost: }}\n")
@@ -155,7 +157,7 @@ def test_localhost_with_a_port_means_ssh() -> None:
     assert host.variables == {"ansible_port": 2222}
 
 
-def test_every_one_of_many_hosts_is_there_with_its_variables(tmp_path: Path) -> None:
+def test_each_of_many_hosts_has_its_variables(tmp_path: Path) -> None:
     lines = ["all:", "  vars: {ansible_user: audit}", "  children:"]
     for group in range(5):
         lines += [f"    g{group}:", "      hosts:"]
@@ -190,9 +192,7 @@ def test_every_one_of_many_hosts_is_there_with_its_variables(tmp_path: Path) -> 
         ("[host]:22", ["host"], 22),
     ],
 )
-def test_a_name_stands_for_what_ansible_reads_in_it(
-    text: str, expected: list[str], port: int | None
-) -> None:
+def test_a_name_expands_as_in_ansible(text: str, expected: list[str], port: int | None) -> None:
     found, found_port = parse_host_name(text)
     assert (list(found), found_port) == (expected, port)
 
@@ -228,7 +228,7 @@ def test_a_name_stands_for_what_ansible_reads_in_it(
         ("", "empty host name"),
     ],
 )
-def test_a_name_that_can_be_no_hosts_is_refused(text: str, reason: str) -> None:
+def test_an_invalid_host_name_is_refused(text: str, reason: str) -> None:
     with pytest.raises(InvalidNameError) as caught:
         parse_host_name(text)
     assert reason in caught.value.message
@@ -247,7 +247,7 @@ def test_a_range_counts_as_a_loop_would(begin: int, length: int, step: int, padd
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
+def test_any_text_is_a_name_or_is_refused(text: str) -> None:
     try:
         found, port = parse_host_name(text)
     except InvalidNameError:
@@ -346,7 +346,7 @@ def test_any_text_is_a_name_or_is_refused_and_nothing_else(text: str) -> None:
         ("#!/usr/bin/python3\nprint(1)\n", 0, "chmod +x"),
     ],
 )
-def test_what_ansible_would_skip_or_we_do_not_read_is_refused_at_its_line(
+def test_what_ansible_would_skip_is_refused_at_its_line(
     tmp_path: Path, text: str, line: int, words: str
 ) -> None:
     error = refused(tmp_path, text)
@@ -354,17 +354,17 @@ def test_what_ansible_would_skip_or_we_do_not_read_is_refused_at_its_line(
     assert line in (0, error.line)
 
 
-def test_a_toml_inventory_is_refused_with_a_way_out(tmp_path: Path) -> None:
+def test_a_toml_inventory_is_refused_with_the_command_to_convert_it(tmp_path: Path) -> None:
     assert "ansible-inventory -i" in refused(tmp_path, "[web.hosts.a]\n", "hosts.toml").hint
 
 
-def test_bytes_that_are_no_utf8_are_refused_at_their_line(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_refused_at_their_line(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_bytes(b"web:\n  hosts: {caf\xe9: }\n")
     with pytest.raises(InputError, match=r"hosts.yml:2:\d+: byte 0xe9"):
         load_inventory([str(tmp_path / "hosts.yml")])
 
 
-def test_a_missing_file_is_status_66_and_hints_at_the_comma() -> None:
+def test_a_missing_file_gives_status_66_and_a_hint_about_the_comma() -> None:
     with pytest.raises(NothingToDoError, match="web1,") as caught:
         load_inventory(["web1"])
     assert caught.value.exit_status == 66
@@ -433,7 +433,7 @@ def test_any_tree_is_an_inventory_or_an_error_for_the_user(tree: object) -> None
     assert set(inventory.groups["all"]) == {host.name for host in inventory.hosts}
 
 
-def test_what_a_group_sets_is_not_copied_for_each_of_its_hosts_and_reads_as_if_it_were(
+def test_hosts_share_the_variables_of_their_groups_without_copies(
     tmp_path: Path,
 ) -> None:
     shared = "".join(f"    shared_{n}: {n}\n" for n in range(40))

@@ -21,20 +21,20 @@ def everybody(inventory: Inventory) -> list[str]:
     return [host.name for host in inventory.hosts]
 
 
-def test_the_corpus_is_there_and_each_of_it_has_what_ansible_printed() -> None:
+def test_every_inventory_of_the_corpus_has_ansibles_output() -> None:
     assert len(CORPUS) >= 10
     assert {p.stem for p in CORPUS} == {p.stem for p in INVENTORIES.glob("*.json")}
     assert len(CASES) >= 100
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda p: p.stem)
-def test_the_listing_is_that_which_ansible_printed(path: Path) -> None:
+def test_the_listing_is_what_ansible_printed(path: Path) -> None:
     inventory = load_inventory([str(path)])
     recorded = path.with_suffix(".json").read_text("utf-8")
     assert json.loads(render_list(inventory, everybody(inventory))) == json.loads(recorded)
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda p: p.stem)
-def test_a_listing_is_an_inventory_that_says_the_same(path: Path) -> None:
+def test_a_listing_read_again_gives_the_same_inventory(path: Path) -> None:
     inventory, again = load_inventory([str(path)]), load_inventory([str(path.with_suffix(".json"))])
     assert render_list(again, everybody(again)) == render_list(inventory, everybody(inventory))

@@ -84,12 +84,12 @@ INVENTORY = Inventory(
         ("w.example.com", "w.example.com"),
     ],
 )
-def test_a_pattern_selects_what_it_selects_in_ansible(pattern: str, expected: str) -> None:
+def test_a_pattern_selects_the_same_hosts_as_in_ansible(pattern: str, expected: str) -> None:
     assert select_hosts(INVENTORY, pattern) == tuple(expected.split())
 
 
 @pytest.mark.parametrize("pattern", ["", " ", ",", ":", " , ,"])
-def test_an_empty_pattern_is_status_66_and_not_everybody(pattern: str) -> None:
+def test_an_empty_pattern_gives_status_66_and_does_not_select_everything(pattern: str) -> None:
     with pytest.raises(NothingToDoError, match="is empty") as caught:
         select_hosts(INVENTORY, pattern)
     assert caught.value.exit_status == 66
@@ -114,7 +114,7 @@ def test_an_empty_pattern_is_status_66_and_not_everybody(pattern: str) -> None:
         ("web:2001:db8::1", "separate them by commas"),
     ],
 )
-def test_a_part_that_matches_nothing_is_status_66_and_names_what_is_near(
+def test_a_part_that_matches_nothing_gives_status_66_and_similar_names(
     pattern: str, words: str
 ) -> None:
     with pytest.raises(NothingToDoError, match=words):
@@ -122,12 +122,12 @@ def test_a_part_that_matches_nothing_is_status_66_and_names_what_is_near(
 
 
 @pytest.mark.parametrize("pattern", ["~(", "~*", "web[", "web]:db", "web:!", "&"])
-def test_an_expression_that_is_none_is_an_input_error(pattern: str) -> None:
+def test_an_invalid_expression_is_an_input_error(pattern: str) -> None:
     with pytest.raises(InputError, match="is not a host pattern"):
         select_hosts(INVENTORY, pattern)
 
 
-def test_a_file_gives_one_pattern_a_line(tmp_path: Path) -> None:
+def test_a_file_of_patterns_has_one_on_each_line(tmp_path: Path) -> None:
     (tmp_path / "limit.txt").write_text("web1\n\n db \r\n!db-a\n")
     assert select_hosts(INVENTORY, f"@{tmp_path}/limit.txt") == ("web1", "shared", "db-b")
     assert select_hosts(INVENTORY, f"lone,@{tmp_path}/limit.txt") == (
@@ -138,7 +138,7 @@ def test_a_file_gives_one_pattern_a_line(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_empty_or_missing_is_status_66_and_not_everybody(tmp_path: Path) -> None:
+def test_an_empty_or_missing_file_of_patterns_gives_status_66(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n \n")
     with pytest.raises(NothingToDoError, match="selects nobody"):
         select_hosts(INVENTORY, f"@{tmp_path}/empty")
@@ -186,7 +186,7 @@ def test_parts_combine_as_unions_then_intersections_then_exclusions(
 
 
 @given(st.text(max_size=20).filter(lambda text: "@" not in text))
-def test_any_text_selects_somebody_or_is_an_error_for_the_user(pattern: str) -> None:
+def test_any_text_selects_a_host_or_is_an_error_for_the_user(pattern: str) -> None:
     try:
         selected = select_hosts(INVENTORY, pattern)
     except (NothingToDoError, InputError):

@@ -28,7 +28,7 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_list_is_the_listing_of_those_whom_the_limit_selects(
+def test_list_prints_the_hosts_that_the_limit_selects(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     listing = json.loads(printed(capsys, "hosts", "--list", "-l", "web*:!web1"))
@@ -43,7 +43,9 @@ def test_list_is_the_listing_of_those_whom_the_limit_selects(
     }
 
 
-def test_host_graph_and_list_hosts_print_what_they_say(capsys: pytest.CaptureFixture[str]) -> None:
+def test_host_graph_and_list_hosts_print_variables_the_graph_and_names(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert json.loads(printed(capsys, "hosts", "--host", "web1")) == {"x": "{{ y }}", "y": [1, 2]}
     assert printed(capsys, "hosts", "--list-hosts") == "lone\nweb1\nweb2\n"
     assert printed(capsys, "hosts", "--graph").splitlines() == [
@@ -57,7 +59,7 @@ def test_host_graph_and_list_hosts_print_what_they_say(capsys: pytest.CaptureFix
     ]
 
 
-def test_what_is_printed_is_an_inventory_that_says_the_same(
+def test_what_is_printed_can_be_read_as_the_same_inventory(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     listing = printed(capsys, "hosts", "--list")
@@ -76,14 +78,14 @@ def test_what_is_printed_is_an_inventory_that_says_the_same(
         (["hosts", "--list", "--vault-password-file", "nowhere"], 66),
     ],
 )
-def test_a_line_that_makes_no_sense_has_its_status(
+def test_a_wrong_command_line_has_its_own_status(
     words: list[str], status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command_line(["inventory", *words]) == status
     assert capsys.readouterr().out == ""
 
 
-def test_a_misspelt_host_is_told_what_is_near(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misspelt_host_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     run_command_line(["inventory", "hosts", "--host", "wbe1"])
     assert "did you mean “web1”" in capsys.readouterr().err
 

@@ -80,7 +80,7 @@ def refused(*sources: Path) -> InputError:
         ("{{x}}\n", 1, "template"),
     ],
 )
-def test_what_is_wrong_in_an_ini_is_refused_at_its_line(
+def test_an_error_in_an_ini_file_is_refused_at_its_line(
     tmp_path: Path, text: str, line: int, words: str
 ) -> None:
     error = refused(write(tmp_path / "hosts.ini", text))
@@ -101,7 +101,7 @@ def test_an_ini_error_never_repeats_a_value() -> None:
         assert "hunter2" not in str(caught.value)
 
 
-def test_a_host_and_its_variables_say_in_which_line_they_are(tmp_path: Path) -> None:
+def test_a_host_and_its_variables_have_their_lines(tmp_path: Path) -> None:
     path = write(tmp_path / "hosts", "# c\n[web]\na x=1\n\n[web:vars]\ny=2\n")
     (host,) = load_inventory([str(path)]).hosts
     assert (host.origin, host.variable_origins) == (
@@ -115,7 +115,7 @@ def test_a_file_that_begins_with_a_section_is_ini_under_any_name(tmp_path: Path,
     assert names(load_inventory([str(write(tmp_path / name, "; c\n[web]\na x=yes\n"))])) == ["a"]
 
 
-def test_broken_yaml_is_told_as_yaml_and_not_as_ini(tmp_path: Path) -> None:
+def test_broken_yaml_gives_an_error_about_yaml_and_not_about_ini(tmp_path: Path) -> None:
     error = refused(write(tmp_path / "hosts", "all:\n  hosts:\n    a: {x: 1\n"))
     assert error.line in (3, 4)
     assert "port" not in str(error)
@@ -124,7 +124,7 @@ def test_broken_yaml_is_told_as_yaml_and_not_as_ini(tmp_path: Path) -> None:
 @given(
     st.text(st.sampled_from("ab[]:,=#;'\" \n\t0{}@-") | st.characters(codec="utf-8"), max_size=60)
 )
-def test_any_text_is_an_ini_or_an_error_for_the_user(text: str) -> None:
+def test_any_text_is_read_as_ini_or_is_an_error_for_the_user(text: str) -> None:
     builder = InventoryBuilder()
     try:
         read_ini(text, "hosts", builder)
@@ -163,7 +163,7 @@ def test_any_value_is_a_literal_or_text(value: str) -> None:
     st.sampled_from([None, 2]),
     st.booleans(),
 )
-def test_json_means_what_it_means_and_every_key_knows_its_place(
+def test_json_has_the_values_of_the_standard_library_and_every_key_its_place(
     tree: dict[str, object], indent: int | None, ascii_: bool
 ) -> None:
     text = json.dumps(tree, indent=indent, ensure_ascii=ascii_)
@@ -222,7 +222,7 @@ def test_json_means_what_it_means_and_every_key_knows_its_place(
         ('{"a": ' + "[" * 200 + "]" * 200 + "}", 1, "nested deeper"),
     ],
 )
-def test_what_is_wrong_in_json_is_refused_at_its_line(
+def test_an_error_in_json_is_refused_at_its_line(
     tmp_path: Path, text: str, line: int, words: str
 ) -> None:
     error = refused(write(tmp_path / "hosts.json", text))
@@ -233,7 +233,7 @@ def test_what_is_wrong_in_json_is_refused_at_its_line(
 # ---- programs
 
 
-def test_a_program_runs_only_where_the_command_line_names_it(tmp_path: Path) -> None:
+def test_a_program_runs_only_if_the_command_line_names_it(tmp_path: Path) -> None:
     program = write(
         tmp_path / "inv" / "run.sh",
         f"#!/bin/sh\ntouch {tmp_path}/ran\necho '{{}}'\n",
@@ -247,13 +247,13 @@ def test_a_program_runs_only_where_the_command_line_names_it(tmp_path: Path) -> 
 # ---- folders, and what is beside
 
 
-def test_a_broken_file_in_a_folder_breaks_the_folder(tmp_path: Path) -> None:
+def test_a_broken_file_in_a_folder_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "inv" / "a", "[web]\na\n")
     write(tmp_path / "inv" / "b.yml", "web: [\n")
     assert refused(tmp_path / "inv").source.endswith("b.yml")
 
 
-def test_a_folder_with_nothing_in_it_is_an_error(tmp_path: Path) -> None:
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "inv" / "group_vars" / "all", "x: 1\n")
     assert "a folder without an inventory" in str(refused(tmp_path / "inv"))
 
@@ -281,7 +281,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
         ({"group_vars/all": "$ANSIBLE_VAULT;1.1;AES256\n3132\n"}, "no password was given"),
     ],
 )
-def test_what_is_wrong_beside_an_inventory_is_refused(
+def test_an_error_in_group_vars_or_host_vars_is_refused(
     tmp_path: Path, files: dict[str, str], words: str
 ) -> None:
     hosts = write(tmp_path / "hosts", "[web]\na\n")
@@ -290,7 +290,7 @@ def test_what_is_wrong_beside_an_inventory_is_refused(
     assert words in str(refused(hosts))
 
 
-def test_of_a_key_that_a_file_of_variables_has_twice_the_last_counts_and_both_lines_are_named(
+def test_of_a_duplicate_key_in_a_vars_file_the_last_counts_and_both_lines_are_named(
     tmp_path: Path,
 ) -> None:
     hosts = write(tmp_path / "hosts", "[web]\na\n")
@@ -314,7 +314,7 @@ def test_of_a_key_that_a_file_of_variables_has_twice_the_last_counts_and_both_li
     )
 
 
-def test_a_file_that_has_a_great_many_keys_twice_gives_a_few_notes(tmp_path: Path) -> None:
+def test_many_duplicate_keys_in_a_file_give_few_notes(tmp_path: Path) -> None:
     hosts = write(tmp_path / "hosts", "a\n")
     write(tmp_path / "host_vars/a", "".join(f"k{n}: 1\nk{n}: 2\n" for n in range(5000)))
     notes = load_inventory([str(hosts)]).notes
@@ -322,14 +322,14 @@ def test_a_file_that_has_a_great_many_keys_twice_gives_a_few_notes(tmp_path: Pat
     assert notes[-1].endswith("4995 more duplicate keys")
 
 
-def test_a_variable_beside_an_inventory_knows_its_file_and_line(tmp_path: Path) -> None:
+def test_a_variable_of_a_vars_file_has_its_file_and_line(tmp_path: Path) -> None:
     hosts = write(tmp_path / "hosts", "[web]\na\n")
     file = write(tmp_path / "group_vars" / "web" / "x.yml", "# c\nansible_user: audit\n")
     (host,) = load_inventory([str(hosts)]).hosts
     assert host.variable_origins == {"ansible_user": f"{file}:2"}
 
 
-def test_variables_of_the_current_folder_are_not_read_and_that_is_said(
+def test_variables_of_the_current_folder_are_not_read_and_there_is_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "inv" / "hosts", "[web]\na\n")
@@ -358,7 +358,7 @@ def test_an_encrypted_inventory_is_read_with_its_password_and_refused_without(
         load_inventory([str(hosts)], vault=load_vault(VAULT / "password"))
 
 
-def test_a_wrong_password_and_a_damaged_file_are_told_apart_from_a_missing_password(
+def test_a_wrong_password_a_damaged_file_and_a_missing_password_have_different_errors(
     tmp_path: Path,
 ) -> None:
     locked = (VAULT / "group_vars" / "web.yml").read_text()
@@ -385,7 +385,7 @@ def test_a_password_file_is_never_run_and_never_empty(tmp_path: Path) -> None:
         load_vault(tmp_path / "missing")
 
 
-def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
+def test_a_dangling_link_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     with pytest.raises(NothingToDoError, match="no such inventory"):
         load_inventory([str(tmp_path / "dangling")])

@@ -340,7 +340,7 @@ def test_a_setting_that_changes_nothing_is_a_note_at_most(case: str) -> None:
     assert "hunter2" not in "".join(notes)
 
 
-def test_a_variable_of_the_environment_is_refused_with_its_own_command(
+def test_a_setting_in_the_environment_is_refused_with_the_command_to_unset_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write({"ansible.cfg": "[defaults]\ntransport = ssh\n", **ONE})
@@ -353,7 +353,7 @@ def test_a_variable_of_the_environment_is_refused_with_its_own_command(
     )
 
 
-def test_a_list_of_hosts_needs_no_plugin_and_the_program_for_this_machine_no_ansible_cfg(
+def test_a_list_of_hosts_needs_no_plugin_and_the_probe_of_this_machine_no_ansible_cfg(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write({"ansible.cfg": "[inventory]\nenable_plugins = yaml\n"})
@@ -363,7 +363,7 @@ def test_a_list_of_hosts_needs_no_plugin_and_the_program_for_this_machine_no_ans
     assert "python" in capsys.readouterr().out
 
 
-def test_only_the_hosts_that_are_selected_count() -> None:
+def test_only_selected_hosts_count() -> None:
     write(
         {"ansible.cfg": "[defaults]\ntransport = local\n", "hosts": "a ansible_connection=ssh\nb\n"}
     )
@@ -372,7 +372,7 @@ def test_only_the_hosts_that_are_selected_count() -> None:
         planned("hosts")
 
 
-def test_the_command_line_beats_what_a_plugin_for_sudo_says() -> None:
+def test_the_command_line_overrides_settings_of_the_sudo_plugin() -> None:
     write({"ansible.cfg": "[sudo_become_plugin]\nuser = app\npassword = x\n", **ONE})
     options = ConnectionOptions(become=True, become_user="db", become_password=Secret("x"))
     assert len(planned("hosts.yml", options)) == 2
@@ -380,7 +380,7 @@ def test_the_command_line_beats_what_a_plugin_for_sudo_says() -> None:
         planned("hosts.yml", ConnectionOptions(become=True, become_password=Secret("x")))
 
 
-def test_a_password_for_sudo_in_the_environment_is_refused_only_where_it_would_be_used(
+def test_a_password_for_sudo_in_the_environment_is_refused_only_if_it_would_be_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write(ONE)
