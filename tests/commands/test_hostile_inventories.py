@@ -46,13 +46,13 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
 
 
-def run(place: Workspace, *words: str, unprivileged: bool = False) -> tuple[int, str, str]:
+def run(place: Workspace, *arguments: str, unprivileged: bool = False) -> tuple[int, str, str]:
     """Returns the exit status, stdout and stderr of the real command under limits.
 
     Unprivileged means as somebody whom the modes of files hold back, which root only is without two
     capabilities.
     """
-    command, environment = place.command(*words)
+    command, environment = place.command(*arguments)
     if unprivileged and os.getuid() == 0:
         require("setpriv")
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
@@ -71,9 +71,9 @@ def run(place: Workspace, *words: str, unprivileged: bool = False) -> tuple[int,
     return ended.returncode, out, err
 
 
-def refused(place: Workspace, *words: str, unprivileged: bool = False) -> str:
+def refused(place: Workspace, *arguments: str, unprivileged: bool = False) -> str:
     """Returns the error about an inventory: it is short, and has nothing that a terminal obeys."""
-    status, out, err = run(place, "inventory", *words, "--list", unprivileged=unprivileged)
+    status, out, err = run(place, "inventory", *arguments, "--list", unprivileged=unprivileged)
     assert (status, out) == (65, ""), err
     assert len(err) < 1500
     assert all(line.isprintable() for line in err.splitlines())
@@ -360,13 +360,13 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
 def test_a_file_is_refused_in_bounded_time_and_memory_with_its_line(
     name: str, place: Workspace
 ) -> None:
-    file, content, words = FILES[name]
+    file, content, message = FILES[name]
     (place.path / file).parent.mkdir(exist_ok=True)
     (place.path / file).write_bytes(content.encode() if isinstance(content, str) else content)
     if file.startswith("group_vars"):
         place.write("hosts", "a\n")
     err = refused(place, "hosts" if file.startswith("group_vars") else file)
-    assert re.search(words, err), err
+    assert re.search(message, err), err
 
 
 @pytest.mark.parametrize(
@@ -551,7 +551,7 @@ GOOD = """{"web": {"hosts": ["h"]}, "_meta": {"hostvars": {}}}"""
 
 
 @pytest.mark.parametrize(
-    ("script", "words"),
+    ("script", "message"),
     [
         ('printf \'{"web": {"hosts": ["h"\'', "printed no JSON"),
         ("printf '\\033[2J no JSON'", "printed no JSON"),
@@ -570,12 +570,12 @@ GOOD = """{"web": {"hosts": ["h"]}, "_meta": {"hostvars": {}}}"""
     ],
 )
 def test_a_program_with_an_invalid_answer_is_refused(
-    place: Workspace, script: str, words: str
+    place: Workspace, script: str, message: str
 ) -> None:
     place.write("hosts", f"#!/bin/sh\n{script}\n").chmod(0o700)
     err = refused(place, "hosts")
     assert "hosts --list" in err
-    assert words in err
+    assert message in err
 
 
 def test_a_child_that_keeps_a_programs_output_open_delays_little(

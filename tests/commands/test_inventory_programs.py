@@ -45,7 +45,7 @@ case $1 in --list) echo '{"web": {"hosts": ["b", "a"]}}';; *) echo "{\\"name\\":
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("#!/bin/sh\necho oh no >&2; exit 3\n", "ended with status 3: oh no"),
         ("#!/bin/sh\nkill -9 $$\n", "ended with status -9"),
@@ -61,8 +61,10 @@ case $1 in --list) echo '{"web": {"hosts": ["b", "a"]}}';; *) echo "{\\"name\\":
         ),
     ],
 )
-def test_a_failing_program_is_an_error_with_its_name(tmp_path: Path, text: str, words: str) -> None:
-    assert words in str(refused(write(tmp_path / "inv.sh", text, executable=True)))
+def test_a_failing_program_is_an_error_with_its_name(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    assert message in str(refused(write(tmp_path / "inv.sh", text, executable=True)))
 
 
 def test_a_program_that_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:

@@ -1,6 +1,4 @@
-"""Which Python a host runs: where the real Ansible gets an answer from the one that is named, we
-ask the same one.
-"""
+"""Which Python runs on a host: the one that Ansible itself uses, wherever Ansible gets an answer."""
 
 from __future__ import annotations
 

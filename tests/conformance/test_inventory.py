@@ -107,7 +107,7 @@ def load(folder: Path, sources: Sequence[str], monkeypatch: pytest.MonkeyPatch) 
     return load_inventory(sources)
 
 
-def words(sources: Sequence[str], *more: str) -> list[str]:
+def arguments_for(sources: Sequence[str], *more: str) -> list[str]:
     return [word for source in sources for word in ("-i", source)] + list(more)
 
 
@@ -128,7 +128,7 @@ def test_an_inventory_is_the_same_as_in_ansible(
     files, sources = CASES[name], sources_of(CASES[name])
     write(files, tmp_path)
     record_property(VERSION, ansible.version)
-    theirs = ansible.says(tmp_path, *words(sources, "--list"))
+    theirs = ansible.says(tmp_path, *arguments_for(sources, "--list"))
     try:
         inventory = load(tmp_path, sources, monkeypatch)
         ours = render_list(inventory, everybody(inventory))
@@ -139,7 +139,7 @@ def test_an_inventory_is_the_same_as_in_ansible(
     if name.startswith(
         ("yaml", "several", "program", "shared", "reserved")
     ):  # the graph shows nothing that the listing does not
-        assert render_graph(inventory) == ansible.says(tmp_path, *words(sources, "--graph"))
+        assert render_graph(inventory) == ansible.says(tmp_path, *arguments_for(sources, "--graph"))
 
 
 @pytest.mark.parametrize("reason", REFUSED)
@@ -400,7 +400,7 @@ def assert_alike(
         return  # stricter than Ansible, on purpose; what is refused is held in test_inventory
     ours, theirs = (
         render_list(inventory, everybody(inventory)),
-        ansible.says(folder, *words(sources, "--list")),
+        ansible.says(folder, *arguments_for(sources, "--list")),
     )
     record_property(MADE_UP, (int(ours == theirs), 1))
     assert ours == theirs

@@ -1,6 +1,4 @@
-"""ansible.cfg: found where Ansible finds it, and nothing in it about connections or merging is
-passed over.
-"""
+"""ansible.cfg: found where Ansible finds it; every setting about connections or merging counts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""As whom the probe runs and with which passwords: Ansible's settings, its precedence, and nothing
-passed over.
-"""
+"""The user that the probe runs as: Ansible's settings, precedence and passwords."""
 
 from __future__ import annotations
 
@@ -332,10 +330,10 @@ def _asked_nothing(place: SshTarget) -> HostPlan:
 
 
 def test_the_record_of_a_run_has_no_password() -> None:
-    def way(password: Secret | None) -> str:
+    def encode(password: Secret | None) -> str:
         place = SshTarget(address="a", password=password, become=Become(password=password))
         (host,) = manifest_hosts(Plan(playbooks=(), hosts=(_asked_nothing(place),)))
         return host.connection
 
-    assert way(Secret("one")) == way(Secret("two"))
-    assert way(Secret("one")) != way(None)
+    assert encode(Secret("one")) == encode(Secret("two"))
+    assert encode(Secret("one")) != encode(None)

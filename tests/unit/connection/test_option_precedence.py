@@ -1,6 +1,4 @@
-"""An option of the command line that the inventory overrules is told of: on how many hosts, and
-what wins where.
-"""
+"""Options of the command line that the inventory overrides: the notes name hosts and variables."""
 
 from __future__ import annotations
 

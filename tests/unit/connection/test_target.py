@@ -1,6 +1,4 @@
-"""From variables to targets: Ansible's precedence, and nothing that changes where or as whom is
-passed over.
-"""
+"""From variables to targets: Ansible's precedence; no variable that matters is ignored."""
 
 from __future__ import annotations
 
@@ -424,9 +422,9 @@ def test_arguments_that_forbid_a_password_matter_if_there_is_one() -> None:
     without = target(ansible_ssh_common_args=arguments)
     assert isinstance(without, SshTarget)
     assert without.late_arguments == ()
-    given = target(ansible_ssh_common_args=arguments, ansible_password=SECRET)
-    assert isinstance(given, SshTarget)
-    assert "PasswordAuthentication=no" in given.late_arguments
+    found = target(ansible_ssh_common_args=arguments, ansible_password=SECRET)
+    assert isinstance(found, SshTarget)
+    assert "PasswordAuthentication=no" in found.late_arguments
 
 
 @pytest.mark.parametrize(
@@ -530,7 +528,7 @@ def test_an_implicit_localhost_uses_the_python_that_runs_here_as_in_ansible() ->
 
 
 @pytest.mark.parametrize(
-    ("variables", "words"),
+    ("variables", "message"),
     [
         ({"ansible_port": "http"}, "a port"),
         ({"ansible_port": 0}, "a port"),
@@ -553,9 +551,9 @@ def test_an_implicit_localhost_uses_the_python_that_runs_here_as_in_ansible() ->
     ],
 )
 def test_a_value_of_a_wrong_type_is_an_error_at_its_line(
-    variables: dict[str, Any], words: str
+    variables: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(InputError, match=words) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         target(**variables)
     assert caught.value.source == "inv/hosts.yml"
     assert caught.value.line == 10 + len(variables) - 1

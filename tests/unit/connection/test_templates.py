@@ -1,6 +1,4 @@
-"""Templates in values: rendered in a sandbox, bounded, and a problem names its variable and never a
-value.
-"""
+"""Templates in values: rendered in a sandbox with limits; errors name variables, never values."""
 
 from __future__ import annotations
 
@@ -80,7 +78,7 @@ def test_a_template_has_the_same_value_as_in_ansible(text: Any, expected: Any) -
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("{{ missing }}", "needs “missing”, which is not set"),
         ("{{ a.b }}", "needs “b”, which is not set"),
@@ -123,7 +121,7 @@ def test_a_template_has_the_same_value_as_in_ansible(text: Any, expected: Any) -
         ),
     ],
 )
-def test_an_error_about_a_template_names_its_variable_and_origin(text: str, words: str) -> None:
+def test_an_error_about_a_template_names_its_variable_and_origin(text: str, message: str) -> None:
     chain = {f"v{n}": f"{{{{ v{n + 1} }}}}" for n in range(40)}
     variables: dict[str, Any] = {
         "a": {"hunter2": "hunter2"},
@@ -137,7 +135,7 @@ def test_an_error_about_a_template_names_its_variable_and_origin(text: str, word
     }
     with pytest.raises(TemplateValueError) as caught:
         rendered(text, **variables)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert " in inv/hosts:" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 

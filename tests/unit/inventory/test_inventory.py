@@ -1,6 +1,4 @@
-"""Inventories: what is read means what it means to Ansible, and what is not read is refused with a
-way out.
-"""
+"""Inventories mean what they mean to Ansible, and what is not supported is refused with a hint."""
 
 from __future__ import annotations
 
@@ -260,7 +258,7 @@ def test_any_text_is_a_name_or_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "words"),
+    ("text", "line", "message"),
     [
         ("all:\n  childern:\n    web: {hosts: {a: }}\n", 2, "did you mean “children”?"),
         (
@@ -347,10 +345,10 @@ def test_any_text_is_a_name_or_is_refused(text: str) -> None:
     ],
 )
 def test_what_ansible_would_skip_is_refused_at_its_line(
-    tmp_path: Path, text: str, line: int, words: str
+    tmp_path: Path, text: str, line: int, message: str
 ) -> None:
     error = refused(tmp_path, text)
-    assert words in str(error)
+    assert message in str(error)
     assert line in (0, error.line)
 
 

@@ -96,7 +96,7 @@ def test_an_empty_pattern_gives_status_66_and_does_not_select_everything(pattern
 
 
 @pytest.mark.parametrize(
-    ("pattern", "words"),
+    ("pattern", "message"),
     [
         ("wbe1", "“wbe1” matches no host and no group; did you mean “web1”"),
         ("all:!wbe1", "“!wbe1” matches no host and no group; did you mean “web1”"),
@@ -115,9 +115,9 @@ def test_an_empty_pattern_gives_status_66_and_does_not_select_everything(pattern
     ],
 )
 def test_a_part_that_matches_nothing_gives_status_66_and_similar_names(
-    pattern: str, words: str
+    pattern: str, message: str
 ) -> None:
-    with pytest.raises(NothingToDoError, match=words):
+    with pytest.raises(NothingToDoError, match=message):
         select_hosts(INVENTORY, pattern)
 
 

@@ -1,4 +1,4 @@
-"""The verb `inventory`: prints what is read, and never more of a secret than its file shows."""
+"""The command `inventory` prints what is read, and no more of a secret than its file shows."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert run_command_line(["inventory", *words]) == 0
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert run_command_line(["inventory", *arguments]) == 0
     return capsys.readouterr().out
 
 
@@ -68,7 +68,7 @@ def test_what_is_printed_can_be_read_as_the_same_inventory(
 
 
 @pytest.mark.parametrize(
-    ("words", "status"),
+    ("arguments", "status"),
     [
         (["hosts"], 64),
         (["hosts", "--list", "--graph"], 64),
@@ -79,9 +79,9 @@ def test_what_is_printed_can_be_read_as_the_same_inventory(
     ],
 )
 def test_a_wrong_command_line_has_its_own_status(
-    words: list[str], status: int, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command_line(["inventory", *words]) == status
+    assert run_command_line(["inventory", *arguments]) == status
     assert capsys.readouterr().out == ""
 
 

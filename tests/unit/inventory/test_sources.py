@@ -1,6 +1,4 @@
-"""Every kind of source: what is wrong with it is refused at its line, and nothing is run that was
-not named.
-"""
+"""Every kind of source: errors have their line, and only a program that is named is run."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ def refused(*sources: Path) -> InputError:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "words"),
+    ("text", "line", "message"),
     [
         ("[web]\nweb1 web2\n", 2, "a word without “=” after the host “web1”"),
         ("[web]\nweb1 x='1\n", 2, "does not end well: no closing quotation"),
@@ -81,10 +79,10 @@ def refused(*sources: Path) -> InputError:
     ],
 )
 def test_an_error_in_an_ini_file_is_refused_at_its_line(
-    tmp_path: Path, text: str, line: int, words: str
+    tmp_path: Path, text: str, line: int, message: str
 ) -> None:
     error = refused(write(tmp_path / "hosts.ini", text))
-    assert words in str(error)
+    assert message in str(error)
     assert line in (0, error.line)
 
 
@@ -136,12 +134,12 @@ def test_any_text_is_read_as_ini_or_is_an_error_for_the_user(text: str) -> None:
 
 @given(st.text("[({'\"1,a:})]", min_size=1, max_size=2000))
 def test_any_value_is_a_literal_or_text(value: str) -> None:
-    builder, said = InventoryBuilder(), ""
+    builder, message = InventoryBuilder(), ""
     try:
         read_ini(f"a\n[all:vars]\nk={value}\n", "hosts", builder)
     except InputError as e:
-        said = str(e)
-    assert not said or "nested too deep" in said
+        message = str(e)
+    assert not message or "nested too deep" in message
 
 
 # ---- JSON
@@ -175,7 +173,7 @@ def test_json_has_the_values_of_the_standard_library_and_every_key_its_place(
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "words"),
+    ("text", "line", "message"),
     [
         (
             '{"web": {"hosts": {\n"a": {},\n"a": {}}}}',
@@ -223,10 +221,10 @@ def test_json_has_the_values_of_the_standard_library_and_every_key_its_place(
     ],
 )
 def test_an_error_in_json_is_refused_at_its_line(
-    tmp_path: Path, text: str, line: int, words: str
+    tmp_path: Path, text: str, line: int, message: str
 ) -> None:
     error = refused(write(tmp_path / "hosts.json", text))
-    assert words in str(error)
+    assert message in str(error)
     assert line in (0, error.line)
 
 
@@ -265,7 +263,7 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "words"),
+    ("files", "message"),
     [
         (
             {"group_vars/web/a.yml": "x: 1", "group_vars/web.yml": "x: 2"},
@@ -282,12 +280,12 @@ def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     ],
 )
 def test_an_error_in_group_vars_or_host_vars_is_refused(
-    tmp_path: Path, files: dict[str, str], words: str
+    tmp_path: Path, files: dict[str, str], message: str
 ) -> None:
     hosts = write(tmp_path / "hosts", "[web]\na\n")
     for name, text in files.items():
         write(tmp_path / name, text)
-    assert words in str(refused(hosts))
+    assert message in str(refused(hosts))
 
 
 def test_of_a_duplicate_key_in_a_vars_file_the_last_counts_and_both_lines_are_named(
@@ -365,12 +363,12 @@ def test_a_wrong_password_a_damaged_file_and_a_missing_password_have_different_e
     hosts = write(tmp_path / "hosts.yml", locked)
     with pytest.raises(InputError, match="another password, or damaged"):
         load_inventory([str(hosts)], vault=Vault(b"another"))
-    for damaged, words in (
+    for damaged, message in (
         (locked[:-9], "damaged"),
         (locked.replace("AES256", "AES"), "unsupported format"),
         (locked[:40], "damaged"),
     ):
-        with pytest.raises(InputError, match=words):
+        with pytest.raises(InputError, match=message):
             load_inventory(
                 [str(write(tmp_path / "hosts.yml", damaged))], vault=load_vault(VAULT / "password")
             )

@@ -1,6 +1,4 @@
-"""Settings of ansible.cfg that are not followed: an error where they would change what a run sees,
-else a note.
-"""
+"""Unsupported settings of ansible.cfg: an error if they would change what a run sees, else a note."""
 
 from __future__ import annotations
 
