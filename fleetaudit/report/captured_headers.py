@@ -130,7 +130,7 @@ def _ip_header_length(first: int) -> int:
 
 
 def _parse_ip(packet: bytes) -> _IpHeader:
-    """Returns the fields of an IP header; raises ValueError if it is none."""
+    """Returns the fields of an IP header; raises ValueError for other bytes."""
     version, length = packet[0] >> 4, _ip_header_length(packet[0])
     if version == 4:
         (total,) = struct.unpack_from("!H", packet, 2)

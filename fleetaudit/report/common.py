@@ -42,7 +42,7 @@ def scenario_finding_id(scenario: str, family: str) -> str:
 
 
 def parse_moment(text: str) -> datetime | None:
-    """Returns a moment in RFC 3339, None if `text` is none or has no time zone."""
+    """Returns a moment in RFC 3339, None for other texts and without a time zone."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

@@ -44,7 +44,7 @@ CONSTANTS = {
     # How many kernels, causes or findings the summary names before it links to the rest.
     "NAMED": 6,
     "MOST_REMEDIES": 20,
-    # How many scenarios are drawn as two kernels side by side.
+    # How many trace pairs are drawn.
     "DRAWN": 6,
     # How many profiles, and members of one profile, are shown in full; others have one line.
     "WHOLE": 300,

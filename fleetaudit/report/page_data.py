@@ -35,7 +35,7 @@ def page_data(comparison: Comparison, escape: Callable[[str], str]) -> str:
     """Returns the data as JSON, one array per property of the hosts, each as long as `names`.
 
     `escape` makes invisible characters visible. Arrays of numbers are indexes into the arrays of
-    values; -1 is none.
+    values; -1 stands for no value.
     """
     rows = [(*_own_values(host), *_shared_values(host)) for host in comparison.hosts]
     columns = list(zip(*rows, strict=True)) or [()] * len(_OWN + _SHARED)

@@ -850,7 +850,7 @@ def test_escaping_does_not_change_ordinary_text(text: str) -> None:
     assert escape_line(text) == text
 
 
-# ---- the run's own words
+# ---- texts of the playbook and the command line
 
 
 @pytest.mark.parametrize("text", NASTY[1:])

@@ -27,7 +27,7 @@ def test_the_policy_allows_only_the_style_and_the_script_by_their_hashes() -> No
     for tag, rule in (("style", "style-src"), ("script", "script-src")):
         (body,) = re.findall(
             rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL
-        )  # the data is none: it has a type
+        )  # the data has a type, so it is not a script
         digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
         assert rules[rule] == f"'sha256-{digest}'"
     assert not re.search(
