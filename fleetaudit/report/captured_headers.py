@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from fleetaudit.model import (
@@ -85,12 +85,10 @@ def captured_headers(evidence: Evidence, family: Family) -> tuple[bytes, ...] | 
         return None
     try:
         packets = _split(_unpack(connection.headers))
-        headers = list(map(_parse, packets))
+        rows = _rows_of_packets(map(_parse, packets), connection)
     except (ValueError, struct.error, zlib.error):
         return None
-    version = 6 if family == "ipv6" and not connection.mapped else 4
-    trace = [_row_of_segment(segment, version, connection) for segment in evidence.wire or ()]
-    return packets if _rows_of_packets(headers, connection) == trace else None
+    return packets if rows == _rows_of_trace(evidence, connection, family) else None
 
 
 def _unpack(headers: str) -> bytes:
@@ -165,22 +163,35 @@ def _parse(packet: bytes) -> _Headers:
 
 def _window_scale(options: bytes) -> int | None:
     """Returns the window scale among the options of TCP, None if there is none."""
-    at = 0
-    while at < len(options) and options[at] != _END:
-        if options[at] == _NOP:
-            at += 1
-            continue
-        length = options[at + 1] if at + 1 < len(options) else 0
-        if length < 2 or at + length > len(options):
-            return None
-        if options[at] == _WINDOW_SCALE and length == 3:
-            return options[at + 2]
-        at += length
+    for kind, value in _split_options(options):
+        if kind == _WINDOW_SCALE and len(value) == 1:
+            return value[0]
     return None
 
 
-def _rows_of_packets(packets: Iterable[_Headers], connection: Connection) -> list[_Row] | None:
-    """Returns the packets as a trace has them, None if one is of another connection.
+def _split_options(options: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yields kind and value of each option of TCP, up to the end or the first broken one."""
+    at = 0
+    while at < len(options):
+        kind, length = options[at], 1
+        if kind == _END:
+            return
+        if kind != _NOP:
+            length = int.from_bytes(options[at + 1 : at + 2], "big")
+            if not 2 <= length <= len(options) - at:
+                return
+            yield kind, options[at + 2 : at + length]
+        at += length
+
+
+def _rows_of_trace(evidence: Evidence, connection: Connection, family: Family) -> list[_Row]:
+    """Returns the segments of the trace as rows."""
+    version = 6 if family == "ipv6" and not connection.mapped else 4
+    return [_row_of_segment(segment, version, connection) for segment in evidence.wire or ()]
+
+
+def _rows_of_packets(packets: Iterable[_Headers], connection: Connection) -> list[_Row]:
+    """Returns the packets as rows; raises ValueError if one is of another connection.
 
     Sequence numbers count from the first SYN of each side.
     """
@@ -191,7 +202,7 @@ def _rows_of_packets(packets: Iterable[_Headers], connection: Connection) -> lis
     for packet in packets:
         sender = senders.get((packet.source, packet.target))
         if sender is None:
-            return None
+            raise ValueError("another connection")
         if packet.bits & FLAG_BITS["S"]:
             first_seq.setdefault(sender, packet.seq)
         rows.append(_row_of_packet(packet, sender, first_seq))

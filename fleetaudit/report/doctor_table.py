@@ -209,11 +209,11 @@ def _cell(check: HostCheck, stage: CheckStage) -> str:
 
 def _passed_cell(check: HostCheck, stage: CheckStage, results: Sequence[StageResult]) -> str:
     """Returns the cell of a stage that was passed: a version, a namespace, or a time."""
-    if stage == "interpreter" and check.python:
-        version = check.python.split()
-        return terminal_line(version[0], 12) if version else "ok"
     if stage == "namespaces":
         return "private" if check.isolation == "namespace" else "host's"
+    if stage == "interpreter" and check.python:
+        version, *_ = [*check.python.split(), "ok"]
+        return terminal_line(version, 12)
     times = [result.ms for result in results if result.ms is not None]
     return format_duration(sum(times)) if times else "ok"
 

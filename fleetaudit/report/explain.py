@@ -85,14 +85,16 @@ def _finding_lines(run: AuditRun, host: HostResult, finding: Finding, width: int
     ]
 
 
-def _waiver_texts(run: AuditRun, host: HostResult, finding: Finding) -> Iterator[str]:
-    """Yields the waiver of a finding, or those that it had in the earlier run."""
+def _waiver_texts(run: AuditRun, host: HostResult, finding: Finding) -> list[str]:
+    """Returns the waiver of a finding, or those that it had in the earlier run."""
     if finding.waived is not None:
-        yield f"Waived: {terminal_line(finding.waived)}"
-        return
-    for change in run.drift.changes if run.drift else ():
-        if change.kind == "waiver" and (change.host, change.what) == (host.name, finding.id):
-            yield f"No longer waived; it was: {terminal_line(change.before)}"
+        return [f"Waived: {terminal_line(finding.waived)}"]
+    changes = run.drift.changes if run.drift else ()
+    ended = ("waiver", host.name, finding.id)
+    former = [
+        change.before for change in changes if (change.kind, change.host, change.what) == ended
+    ]
+    return [f"No longer waived; it was: {terminal_line(waiver)}" for waiver in former]
 
 
 def _fix(fix: str, width: int) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from fleetaudit.analysis.causes import Cause
+from fleetaudit.analysis.compare.common import group_by
 from fleetaudit.analysis.compare.met_expectations import has_run
 from fleetaudit.analysis.compare.summary import describe_met
 from fleetaudit.analysis.compare.view_model import (
@@ -122,27 +123,34 @@ def _not_run(met: MetExpectations) -> str:
 
 
 def _endings(comparison: Comparison) -> Iterator[str]:
-    """Yields a sentence per main scenario, then per scenario in which kernels differ."""
-    builds = comparison.builds
+    """Yields a sentence per main scenario, then what is known about the others."""
     columns = [c for c in comparison.columns if has_run(c) and not c.is_control]
     main = _main_columns(columns)
-    differing = [c for c in columns if c.differs and c not in main]
-    for column in (*main, *differing[:MOST_ROWS]):
+    for column in main:
+        yield _column_sentence(column, comparison.builds)
+    others = [column for column in columns if column not in main]
+    yield from _other_endings(others, comparison.builds)
+
+
+def _other_endings(columns: list[Column], builds: tuple[Build, ...]) -> Iterator[str]:
+    """Yields a sentence per scenario in which kernels differ, or that there is none."""
+    differing = [column for column in columns if column.differs]
+    if columns and not differing and len(builds) > 1:
+        yield "All kernels have the same endings in every other scenario."
+    for column in differing[:MOST_ROWS]:
         yield _column_sentence(column, builds)
     rest = len(differing) - MOST_ROWS
     if rest > 0:
         yield f"Kernels differ in {count_noun(rest, 'more scenario')}: see the report."
-    if not differing and len(builds) > 1 and len(columns) > len(main):
-        yield "All kernels have the same endings in every other scenario."
 
 
 def _main_columns(columns: list[Column]) -> list[Column]:
     """Returns all scenarios of a small playbook, else only the one that the tool is about."""
-    if len({column.scenario for column in columns}) <= MOST_ROWS:
+    by_scenario = group_by(columns, lambda column: column.scenario)
+    if len(by_scenario) <= MOST_ROWS:
         return columns
-    named = [c for c in columns if c.scenario == "unread-close"]
-    resetting = [c for c in columns if "RST" in c.expect][:1]
-    return named or resetting or columns[:1]
+    resetting = [column for column in columns if "RST" in column.expect]
+    return by_scenario.get("unread-close") or resetting[:1] or columns[:1]
 
 
 def _column_sentence(column: Column, builds: tuple[Build, ...]) -> str:

@@ -143,7 +143,7 @@ def _leaves_no_unread_data(steps: Sequence[str]) -> bool:
 
 def _differs(cells: Iterable[Cell]) -> bool:
     """Returns whether builds, or hosts of one build, have different endings."""
-    endings = {ending for cell in cells for ending, _ in cell.counts}.difference(NO_ENDING)
+    endings = set[str]().union(*(dict(cell.counts) for cell in cells)).difference(NO_ENDING)
     return len(endings) > 1 or "mixed" in endings
 
 

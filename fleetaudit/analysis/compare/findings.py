@@ -65,7 +65,7 @@ def count_unmet_hosts(audited: Iterable[Audited]) -> tuple[tuple[Severity, int],
 
     The most severe comes first.
     """
-    worst = Counter(worst_open_severity(host) for host in audited)
+    worst = Counter(map(worst_open_severity, audited))
     return tuple(
         (severity, worst[severity]) for severity in reversed(SEVERITIES) if severity in worst
     )

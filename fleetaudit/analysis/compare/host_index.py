@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from fleetaudit.analysis.causes import is_command
 from fleetaudit.model import (
@@ -83,8 +84,8 @@ def index_hosts(
 
 def _hosts_with_unknown(groups: Iterable[BehaviourGroup]) -> frozenset[str]:
     """Returns the names of hosts with an inconclusive ending, or trials that disagree."""
-    unknown = [group for group in groups if _has_unknown(group[0])]
-    return frozenset(host.name for group in unknown for host in group)
+    unknown = chain.from_iterable(group for group in groups if _has_unknown(group[0]))
+    return frozenset(host.name for host in unknown)
 
 
 def _has_unknown(host: Audited) -> bool:

@@ -13,6 +13,7 @@ from fleetaudit.analysis.causes import Cause
 from fleetaudit.model import Severity
 from fleetaudit.text.phrases import agree, count_noun
 
+from .common import group_by
 from .view_model import (
     NOT_SELECTED,
     Build,
@@ -184,9 +185,9 @@ def _reset_where(kernels: KernelsOfClass) -> str:
 
 def _main_columns(columns: Iterable[Column]) -> list[Column]:
     """Returns the column that the tool is about, [] without one."""
-    main = [column for column in columns if column.scenario == "unread-close"]
+    by_scenario = group_by(columns, lambda column: column.scenario)
     must_reset = [column for column in columns if column.expect == "RST" and column.control]
-    return (main or must_reset)[:1]
+    return by_scenario.get("unread-close", must_reset)[:1]
 
 
 def _main_scenario(column: Column, total: int) -> Sentence:
