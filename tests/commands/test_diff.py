@@ -375,7 +375,8 @@ def test_diff_of_runs_that_cannot_be_compared_ends_with_65_and_says_why(
     told = folder.run("diff", one, two)
     assert told.returncode == 65, told.stdout
     assert told.stdout == ""
-    assert "the steps differ" in told.stderr
+    assert "the steps of “" in told.stderr
+    assert "differ between the two runs" in told.stderr
     assert folder.run("diff", one, folder.path / "reports/nothing").returncode == 66
 
 
