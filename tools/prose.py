@@ -34,6 +34,8 @@ SKIPPED = (
     "tests/unit/test_prose.py",
 )
 """Generated, recorded from other programs, history, or about these words."""
+BESIDE = r"beside(?! (?:it|them|a|an|one|each|those|what|the (?:file|folder|key))\b)"
+"""Next to a thing is plain; compared with a thing is not."""
 ADVICE = {
     r"told": "reported, shown, known",
     r"untold": "unknown",
@@ -42,7 +44,7 @@ ADVICE = {
     r"laid": "compared, placed",
     r"alike": "the same, in the same way",
     r"thrift": "deduplication",
-    r"beside(?! (?:it|them|a|an|one|each|those|what|the (?:file|folder|key))\b)": "compared with, together with",
+    BESIDE: "compared with, together with",
     r"heard|hears?": "received, learns",
     r"deaf": "does not read",
     r"gravest": "most severe",
@@ -118,7 +120,7 @@ def _python_texts(content: str) -> Iterator[tuple[int, str]]:
 
 
 def places_in(path: str, texts: Iterable[tuple[int, str]]) -> Iterator[Place]:
-    """Yields each place of the dialect in the texts of a file; code and public names are no prose."""
+    """Yields each place of the dialect in the texts; code and public names are no prose."""
     for number, text in texts:
         for found in RULES.finditer(PUBLIC.sub("", CODE.sub("``", text))):
             rule = int(str(found.lastgroup).removeprefix("r"))
