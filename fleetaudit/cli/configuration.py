@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fleetaudit.app import notify
 from fleetaudit.errors import ConfigError, UsageError
 
-from . import console, notify, params
+from . import console, params
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,6 +22,7 @@ from fleetaudit.text.files import expand_home
 from . import params
 
 if TYPE_CHECKING:
+    from fleetaudit.app.planning import LoadedInventory
     from fleetaudit.connection.ansible_cfg import AnsibleSettings
     from fleetaudit.connection.options import ConnectionOptions
     from fleetaudit.model import (
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
         SshClient,
         Target,
     )
-
-    from .planning import LoadedInventory
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -262,7 +261,7 @@ class ConnectionArguments:
             )
 
     def _refuse_one_input_for_two(self) -> None:
-        from .passwords import STANDARD_INPUT
+        from fleetaudit.app.passwords import STANDARD_INPUT
 
         if {self.connection_password_file, self.become_password_file} <= STANDARD_INPUT:
             raise UsageError(
@@ -275,7 +274,7 @@ class ConnectionArguments:
         return parse_extra_vars(self.extra_vars)
 
     def _password(self, ask: bool) -> Secret | None:
-        from . import passwords
+        from fleetaudit.app import passwords
 
         if self.ask_pass:
             return (
@@ -290,7 +289,7 @@ class ConnectionArguments:
         return None
 
     def _become_password(self, ask: bool, login: Secret | None) -> Secret | None:
-        from . import passwords
+        from fleetaudit.app import passwords
 
         if self.ask_become_pass:
             more = " (empty: the one to log in with)" if login else ""
@@ -311,7 +310,7 @@ def _in_file(named: str, option: str) -> Secret:
 
     A resumed run's file was typed when that began.
     """
-    from . import passwords
+    from fleetaudit.app import passwords
 
     source = click.get_current_context().get_parameter_source(option)
     if source not in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):

@@ -13,9 +13,9 @@ import click
 
 from fleetaudit import __version__
 from fleetaudit.app import clock
+from fleetaudit.app.command_line import CommandLine, command_line_of
 
 from . import console, params
-from .command_line import CommandLine, command_line_of
 from .connection_options import ConnectionArguments, choose_password_sources, connection_options
 
 if TYPE_CHECKING:
@@ -139,8 +139,7 @@ class _Doctor:
 
     def _plan(self) -> Plan:
         from fleetaudit.analysis.doctor import plan_without_trials
-
-        from .planning import build_plan, read_inventory
+        from fleetaudit.app.planning import build_plan, read_inventory
 
         connecting = self.connecting
         loaded = read_inventory(

@@ -41,10 +41,9 @@ def inventory(
     """
     if sum((list_all, graph, host is not None, list_hosts)) != 1:
         raise UsageError("inventory: say one of --list, --graph, --host NAME and --list-hosts")
+    from fleetaudit.app.planning import read_inventory
     from fleetaudit.inventory.patterns import select_hosts
     from fleetaudit.inventory.printing import render_graph, render_host, render_list
-
-    from .planning import read_inventory
 
     sources = params.inventory_sources(inventories)
     loaded, _, _ = read_inventory(sources, vault_password_file, tell=console.print_message)

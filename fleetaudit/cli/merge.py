@@ -79,8 +79,9 @@ def merge(
     """  # noqa: D301 - \b is for click: it keeps these lines apart
     from msgspec.structs import replace
 
+    from fleetaudit.app.fetched_replies import split_runs_and_replies
     from fleetaudit.app.merge import merge_runs
-    from fleetaudit.app.reports import write_run
+    from fleetaudit.app.run_output import write_run
     from fleetaudit.report.terminal import summary
     from fleetaudit.store import latest
     from fleetaudit.store.jobs import job_name
@@ -89,7 +90,6 @@ def merge(
     from fleetaudit.store.run_folder import create_run_folder
     from fleetaudit.store.run_search import find_runs
 
-    from .replies import split_runs_and_replies
     from .run import exit_status, has_bug
 
     wanted, grave = (
@@ -179,25 +179,26 @@ def _run_of(files: list[Path], asked: _Asked, elsewhere: Collection[str]) -> tup
     """
     from msgspec.structs import replace
 
-    from . import replies
+    from fleetaudit.app import fetched_replies
 
     plan, found = _planned(files, asked)
     here = tuple(host for host in plan.hosts if host.name in found or host.name not in elsewhere)
     plan = replace(plan, hosts=here)
     folder = files[0].parent if files else Path("replies")
-    call = replies.ProbeCall(
+    call = fetched_replies.ProbeCall(
         playbooks=asked.playbooks, inventories=asked.inventories, folder=folder
     )
-    hosts, bugs = replies.audit_replies(plan, found, call)
-    return replies.run_of_replies(plan, hosts, inventory=asked.inventories, limit=asked.limit), bugs
+    hosts, bugs = fetched_replies.audit_replies(plan, found, call)
+    return fetched_replies.run_of_replies(
+        plan, hosts, inventory=asked.inventories, limit=asked.limit
+    ), bugs
 
 
 def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
     """Returns the plan of the hosts, and the file of each host that has one."""
-    from fleetaudit.model import NoTarget
-
-    from . import replies
-    from .planning import build_offline_plan, read_inventory, read_playbooks
+    from fleetaudit.app import fetched_replies
+    from fleetaudit.app.planning import build_offline_plan, read_inventory, read_playbooks
+    from fleetaudit.model import LocalTarget
 
     playbooks = read_playbooks(asked.playbooks)
     if asked.inventories:
@@ -205,10 +206,10 @@ def _planned(files: list[Path], asked: _Asked) -> tuple[Plan, dict[str, Path]]:
             asked.inventories, asked.vault_password_file, tell=console.print_message
         ).inventory
         plan = build_offline_plan(inventory, playbooks, asked.limit)
-        matched = (host.name for host in plan.hosts if not isinstance(host.target, NoTarget))
-        return plan, replies.replies_by_host(files, matched)
-    found = replies.replies_by_host(files, None)
+        matched = (host.name for host in plan.hosts if isinstance(host.target, LocalTarget))
+        return plan, fetched_replies.replies_by_host(files, matched)
+    found = fetched_replies.replies_by_host(files, None)
     try:
-        return build_offline_plan(replies.inventory_of_names(found), playbooks, None), found
+        return build_offline_plan(fetched_replies.inventory_of_names(found), playbooks, None), found
     except NothingToDoError as e:  # a play is for a group, and the name of a file has no group
         raise NothingToDoError(f"{e}\n  name the inventory with that group:  -i INVENTORY") from e

@@ -109,11 +109,10 @@ def _program(
     Raises `NothingToDoError` if no play matches a host, `UsageError` if the hosts need different
     programs.
     """
+    from fleetaudit.app.planning import build_offline_plan, read_inventory, read_playbooks
     from fleetaudit.inventory import load_inventory
     from fleetaudit.model import NoTarget
     from fleetaudit.probe import protocol
-
-    from .planning import build_offline_plan, read_inventory, read_playbooks
 
     if sources:
         inventory = read_inventory(

@@ -49,7 +49,7 @@ def report(run_paths: tuple[Path, ...], format_: str, output: Path | None) -> in
     import msgspec
 
     from fleetaudit.app.merge import merge_runs
-    from fleetaudit.app.reports import leave_out_failing_hosts
+    from fleetaudit.app.run_output import leave_out_failing_hosts
     from fleetaudit.store.run_file import read_run
 
     run = merge_runs([(path, read_run(path)) for path in run_paths])

@@ -15,18 +15,19 @@ import click
 
 from fleetaudit import __version__
 from fleetaudit.app import clock
+from fleetaudit.app import notify as news
+from fleetaudit.app import resume as beginning
+from fleetaudit.app.command_line import CommandLine, command_line_of
 from fleetaudit.errors import NothingToDoError, OutputError
 from fleetaudit.report import registry
 
 from . import completion, console, params
-from . import notify as news
-from . import resume as beginning
-from .command_line import CommandLine, command_line_of
 from .connection_options import ConnectionArguments, choose_password_sources, connection_options
 
 if TYPE_CHECKING:
     from fleetaudit.analysis.compare import Comparison
     from fleetaudit.app.baseline import Baseline
+    from fleetaudit.app.planning import LoadedInventory
     from fleetaudit.engine import Outcome, StopRequest
     from fleetaudit.model import (
         AuditRun,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     )
     from fleetaudit.store.run_folder import RunFolder
     from fleetaudit.store.run_search import StoredRun
-
-    from .planning import LoadedInventory
 
 NOT_MET, NOT_AUDITED, DRIFT, BUG = 2, 4, 8, 1
 CRON_KEEP, CRON_DEADLINE_S = "30d", 4 * 3600.0
@@ -227,12 +226,12 @@ class _Run:
         """Audits, writes the run's folder, tells what is to be told, and returns the exit status."""
         console.set_up_log(self.options.verbose)
         from fleetaudit.app.baseline import annotate_run, choose_baseline, read_waivers
-        from fleetaudit.app.reports import write_run
+        from fleetaudit.app.planning import plan_text
+        from fleetaudit.app.run_output import write_run
         from fleetaudit.store import manifest
         from fleetaudit.store.lock import hold_lock, refuse_if_locked
         from fleetaudit.store.run_search import find_runs
 
-        from .planning import plan_text
         from .signals import Signals
 
         if self.options.cron:
@@ -314,7 +313,7 @@ class _Run:
         """Returns the inventory and the plan of this part of the fleet; reads them, and asks for
         passwords.
         """
-        from .planning import build_plan, read_inventory
+        from fleetaudit.app.planning import build_plan, read_inventory
 
         loaded = read_inventory(
             self.sources,
@@ -385,10 +384,9 @@ class _Run:
     def _info(self, plan: Plan, id_: str) -> RunInfo:
         from msgspec.structs import replace
 
+        from fleetaudit.app.planning import describe_controller
         from fleetaudit.model import RunInfo
         from fleetaudit.store.jobs import job_name
-
-        from .planning import describe_controller
 
         now = clock.format_rfc3339(clock.current_time())
         info = RunInfo(
@@ -408,9 +406,8 @@ class _Run:
 
     def _bare(self, plan: Plan, hosts: tuple[HostResult, ...], id_: str) -> AuditRun:
         """Returns the run with the findings of single hosts only."""
+        from fleetaudit.app.planning import scenario_rows
         from fleetaudit.model import AuditRun
-
-        from .planning import scenario_rows
 
         return AuditRun(run=self._info(plan, id_), scenarios=scenario_rows(plan), hosts=hosts)
 

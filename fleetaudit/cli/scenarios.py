@@ -21,8 +21,6 @@ def scenarios(playbooks: tuple[str, ...]) -> None:
     from fleetaudit.report.text_lines import wrap
     from fleetaudit.text.sanitize import terminal_line
 
-    from .planning import read_playbooks
-
     width = console.width()
     lines = list[str]()
     for playbook in read_playbooks(playbooks):

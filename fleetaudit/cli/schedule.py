@@ -20,11 +20,11 @@ from pathlib import Path
 import click
 
 from fleetaudit.app import clock
+from fleetaudit.app import notify as news
 from fleetaudit.errors import NothingToDoError, UsageError
 from fleetaudit.text.files import expand_home
 
 from . import console, params
-from . import notify as news
 
 _OF_THIS_PROCESS = re.compile(
     r"//?(?:dev/(?:stdin|stdout|stderr|tty|fd(?:/.*)?)|proc(?:/.*)?)", re.DOTALL
@@ -87,7 +87,7 @@ def schedule(
     The inventory, playbooks and waivers are checked now, so that the first night does not fail
     because of them.
     """
-    from fleetaudit.app import schedule as text
+    from fleetaudit.app import schedule_units as text
 
     if as_cron and as_systemd:
         raise UsageError("schedule: --cron or --systemd, not both")
@@ -148,9 +148,8 @@ def _read(
 ) -> None:
     """Reads what the job will read; raises as the job would."""
     from fleetaudit.app.baseline import read_waivers
+    from fleetaudit.app.planning import read_inventory, read_playbooks
     from fleetaudit.inventory.patterns import select_hosts
-
-    from .planning import read_inventory, read_playbooks
 
     playbooks = options["playbooks"]
     read_playbooks(playbooks if isinstance(playbooks, tuple) else ())

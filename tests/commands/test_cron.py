@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.app.schedule import (
+from fleetaudit.app import notify as news
+from fleetaudit.app.schedule_units import (
     Job,
     crontab_line,
     service,
     timer,
 )
-from fleetaudit.cli import notify as news
 from fleetaudit.cli.run import run
 from fleetaudit.errors import UsageError
 from fleetaudit.model import NotAudited

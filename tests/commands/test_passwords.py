@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.cli import passwords, run_command_line
+from fleetaudit.app import passwords
+from fleetaudit.cli import run_command_line
 from fleetaudit.cli.connection_options import parse_extra_vars
 from fleetaudit.errors import (
     ConfigError,
@@ -173,7 +174,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 print(*resource.getrlimit(resource.RLIMIT_CORE), hard)
 """
 READS = {
-    "a file": "from fleetaudit.cli import passwords; passwords.read_password_file(sys.argv[1], '--x')",
+    "a file": "from fleetaudit.app import passwords; passwords.read_password_file(sys.argv[1], '--x')",
     "a vault password": (
         "from fleetaudit.inventory.vault import load_vault; load_vault(sys.argv[1])"
     ),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.cli.replies import parse_reply_file
+from fleetaudit.app.fetched_replies import parse_reply_file
 from fleetaudit.model import (
     Audited,
     HostResult,

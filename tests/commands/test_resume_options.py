@@ -17,8 +17,8 @@ import click
 import msgspec
 import pytest
 
+from fleetaudit.app.resume import PROCESS_OPTIONS
 from fleetaudit.cli.params import Seconds
-from fleetaudit.cli.resume import PROCESS_OPTIONS
 from fleetaudit.cli.run import run
 from tests import ROOT
 from tests.support.commands import Workspace

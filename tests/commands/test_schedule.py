@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.app.schedule import Job, service, timer
+from fleetaudit.app.schedule_units import Job, service, timer
 from tests.support.commands import Workspace
 
 FILES = ("--become-password-file", "--connection-password-file", "--vault-password-file")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetaudit.cli.planning import read_inventory
+from fleetaudit.app.planning import read_inventory
 from fleetaudit.inventory.printing import render_list
 from tests.unit.inventory.test_unsupported_settings import (
     CHANGES_NOTHING,

@@ -130,7 +130,7 @@ def test_no_name_of_a_kind_depends_on_the_host() -> None:
 
 
 def test_a_repeated_option_replaces_the_one_that_was_typed() -> None:
-    from fleetaudit.cli.command_line import CommandLine
+    from fleetaudit.app.command_line import CommandLine
 
     options = (
         ("connection_password_file", ("--connection-password-file", "p")),

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from fleetaudit.app.planning import build_plan, read_inventory, scenario_rows
 from fleetaudit.app.source_locations import add_locations
 from fleetaudit.cli import run_command_line
-from fleetaudit.cli.planning import build_plan, read_inventory, scenario_rows
 from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.model import AuditRun, Location, NotAudited
 from fleetaudit.playbook import parse_playbook

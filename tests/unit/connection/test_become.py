@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetaudit.cli.planning import build_plan, read_inventory
+from fleetaudit.app.planning import build_plan, read_inventory
 from fleetaudit.connection.ansible_cfg import AnsibleSettings, load_ansible_settings
 from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.errors import InputError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fleetaudit.app.planning import build_plan, read_inventory
 from fleetaudit.cli import run_command_line
-from fleetaudit.cli.planning import build_plan, read_inventory
 from fleetaudit.connection.options import ConnectionOptions
 from fleetaudit.errors import InputError
 from fleetaudit.model import Secret

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fleetaudit import __version__
-from fleetaudit.app import clock
 from fleetaudit.errors import InputError, NothingToDoError, TransportError
 from fleetaudit.inventory.host_names import InvalidNameError, check_host_name
 from fleetaudit.model import (
@@ -38,6 +37,8 @@ from fleetaudit.store.names import JOURNAL_FILE, RUN_FILE
 from fleetaudit.text.files import read_file
 from fleetaudit.transport import Deadline, Limits, Output
 from fleetaudit.transport.ssh_options import host_argument
+
+from . import clock
 
 if TYPE_CHECKING:
     from fleetaudit.engine import RunCommand
@@ -264,10 +265,10 @@ def run_of_replies(
     """Returns the run of the replies. When each reply was made is unknown: the run begins and ends
     now.
     """
-    from fleetaudit.app.source_locations import add_locations
     from fleetaudit.store.jobs import job_name
 
     from .planning import describe_controller, scenario_rows
+    from .source_locations import add_locations
 
     now = clock.format_rfc3339(clock.current_time())
     info = RunInfo(

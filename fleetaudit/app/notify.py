@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from fleetaudit.cli import console
 from fleetaudit.errors import UsageError
-
-from . import console
 
 if TYPE_CHECKING:
     from fleetaudit.analysis.compare import Comparison

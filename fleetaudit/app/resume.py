@@ -17,11 +17,10 @@ import click
 from click.core import ParameterSource
 
 from fleetaudit import __version__
+from fleetaudit.cli import console
+from fleetaudit.cli.connection_options import is_set
 from fleetaudit.errors import InputError, NothingToDoError
 from fleetaudit.text.files import expand_home
-
-from . import console
-from .connection_options import is_set
 
 if TYPE_CHECKING:
     from fleetaudit.model import HostResult, Plan

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from fleetaudit.app import reports
-from fleetaudit.app.reports import WrittenRun, leave_out_failing_hosts, write_run
+from fleetaudit.app import run_output
+from fleetaudit.app.run_output import WrittenRun, leave_out_failing_hosts, write_run
 from fleetaudit.errors import OutputError
 from fleetaudit.model import (
     Audited,
@@ -141,7 +141,7 @@ def test_a_bug_that_is_no_hosts_fault_is_raised_after_all_that_could_be_written(
 def test_where_nothing_can_be_compared_the_run_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    breaks(monkeypatch, reports, "compare")
+    breaks(monkeypatch, run_output, "compare")
     with pytest.raises(KeyError):
         written(tmp_path, run_of(fleet_of(5)))
     (folder,) = run_names(tmp_path)
@@ -161,8 +161,8 @@ def test_where_it_cannot_be_settled_the_run_is_kept_as_it_is(tmp_path: Path) -> 
 def test_more_hosts_than_can_be_at_fault_are_no_hosts_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reports, "MOST", 5)
-    monkeypatch.setattr(logging.getLogger("fleetaudit.app.reports"), "disabled", True)
+    monkeypatch.setattr(run_output, "MOST", 5)
+    monkeypatch.setattr(logging.getLogger("fleetaudit.app.run_output"), "disabled", True)
     tried = list[int]()
 
     def fails(some: tuple[HostResult, ...]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import click
 from click.core import ParameterSource
 
-from .connection_options import PAIRS
+from fleetaudit.cli.connection_options import PAIRS
 
 NOT_REPEATED = frozenset(
     (

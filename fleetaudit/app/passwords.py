@@ -11,12 +11,11 @@ import os
 import stat
 import termios
 
+from fleetaudit.cli import console
 from fleetaudit.errors import ConfigError, NothingToDoError, UsageError
 from fleetaudit.model import Secret
 from fleetaudit.text.files import expand_home
 from fleetaudit.text.pipes import read_chunks
-
-from . import console
 
 LONGEST = 4096
 """Bytes of a password that are read."""
